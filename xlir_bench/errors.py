@@ -1,0 +1,56 @@
+"""What can go wrong, and the exit code that a script sees.
+
+XlirError                 4  the run failed (memory, disk, anything else)
+├── InputError            2  mend the command line or a file
+│   └── UnknownNameError  2  … with a near miss
+├── OutOfReachError       3  data, a model or a server cannot be reached
+├── NotComparableError    3  two results do not measure the same thing
+└── BadVectorsError       4  an encoder gave vectors that cannot be ranked
+
+Every message says what was asked, what there is, and what to do; it needs no traceback.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+
+
+class XlirError(Exception):
+    """Any failure that the program foresaw; its text is meant for the person who typed the command."""
+
+    exit_code = 4
+
+
+class InputError(XlirError):
+    """The command line or a file has to be mended."""
+
+    exit_code = 2
+
+
+class UnknownNameError(InputError):
+    """One or more names are not known; says which names there are and which were probably meant."""
+
+    def __init__(self, what: str, names: Sequence[str], known: Iterable[str]) -> None:
+        known = sorted(known)
+        lines = []
+        for name in names:
+            near = difflib.get_close_matches(name, known, n=1)
+            lines.append(f"unknown {what} {name!r}" + (f": did you mean {near[0]!r}?" if near else ""))
+        super().__init__("; ".join(lines) + f" (there are: {', '.join(known)})")
+
+
+class OutOfReachError(XlirError):
+    """Data, a model or a server cannot be reached from here."""
+
+    exit_code = 3
+
+
+class NotComparableError(XlirError):
+    """Two results do not measure the same thing."""
+
+    exit_code = 3
+
+
+class BadVectorsError(XlirError):
+    """An encoder gave vectors that cannot be ranked."""

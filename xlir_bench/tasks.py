@@ -1,0 +1,152 @@
+"""Tasks: what is asked, read from inert TOML files; settings are enumerated by one loop."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from xlir_bench.errors import InputError, UnknownNameError
+from xlir_bench.records import Kind, Setting
+
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")]
+
+
+class _Row(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TaskFile(_Row):
+    """One file of a task: where it lies under the data root and what it must be."""
+
+    path: str
+    sha256: Sha256 | None = None
+    """Absent where the official digest is not known."""
+    bytes: int | None = None
+    queries: int | None = None
+    candidates: int | None = None
+
+
+class Source(_Row):
+    """Where the files come from."""
+
+    url: str | None = None
+    """Of one file, with ``{lang}``; absent where the files are bundled with the package."""
+    bundled: bool = False
+
+
+class Task(_Row):
+    """One benchmark task, as its TOML file states it."""
+
+    name: Name
+    version: int
+    title: str
+    format: str
+    """Which function of `sources` reads it."""
+    description: str
+    domain: str
+    languages: list[str]
+    kinds: list[Kind]
+    measures: list[str]
+    candidate: str = "passage"
+    """The default candidate text."""
+    candidates: list[str] = ["passage"]
+    """Every candidate text there is."""
+    licence: str
+    homepage: str
+    citation: str
+    source: Source
+    files: dict[str, TaskFile]
+    """By language."""
+    folder: Path | None = Field(default=None, exclude=True)
+    """Where its TOML lies; bundled files are named from there."""
+
+    def settings(
+        self, langs: Sequence[str] | None = None, kinds: Sequence[Kind] | None = None
+    ) -> list[Setting]:
+        """Every setting, or those of some languages and kinds: kinds in order, then languages."""
+        langs = sorted(self.languages if langs is None else langs)
+        kinds = self.kinds if kinds is None else kinds
+        pairs = [Setting(q, (p,)) for q in langs for p in langs]
+        pools = [Setting(q, tuple(langs)) for q in langs] if len(langs) > 1 else []
+        order = list(Kind)
+        wanted = [s for s in pairs + pools if s.kind in kinds and s.kind in self.kinds]
+        return sorted(wanted, key=lambda s: (order.index(s.kind), s))
+
+    @property
+    def digest(self) -> str:
+        """Names what is evaluated: changes with the data, the languages or the version, not the prose."""
+        parts = {
+            "name": self.name,
+            "version": self.version,
+            "format": self.format,
+            "languages": sorted(self.languages),
+            "files": {lang: f.sha256 for lang, f in sorted(self.files.items())},
+        }
+        text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
+        return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class TaskCatalogue:
+    """All tasks there are: the bundled ones and those of the user's own folders."""
+
+    folders: tuple[Path, ...]
+
+    @cached_property
+    def tasks(self) -> dict[str, Task]:
+        """By name; a name that two files claim is an error."""
+        found: dict[str, tuple[Task, Path]] = {}
+        for folder in self.folders:
+            for path in sorted(folder.glob("*.toml")):
+                task = read_task(path)
+                if task.name in found:
+                    raise InputError(f"task {task.name!r} is defined twice: {found[task.name][1]} and {path}")
+                found[task.name] = (task, path)
+        return {name: found[name][0] for name in sorted(found)}
+
+    def get(self, names: Iterable[str]) -> list[Task]:
+        """The tasks of these names; all unknown ones are reported together."""
+        names = list(dict.fromkeys(names))
+        unknown = [n for n in names if n not in self.tasks]
+        if unknown:
+            raise UnknownNameError("task", unknown, self.tasks)
+        return [self.tasks[n] for n in names]
+
+
+def catalogue(*extra: Path) -> TaskCatalogue:
+    """The bundled tasks and those in `extra` folders."""
+    for folder in extra:
+        if not folder.is_dir():
+            raise InputError(f"tasks folder {folder} is not there; --tasks-dir wants a folder of TOML files")
+    return TaskCatalogue((tasks_folder(), *extra))
+
+
+def tasks_folder() -> Path:
+    """Where the bundled tasks lie: inside the package in a wheel, beside it in a checkout."""
+    package = Path(str(files("xlir_bench")))
+    for folder in (package / "_tasks", package.parent / "tasks"):
+        if (folder / "mini.toml").is_file():
+            return folder
+    raise InputError(f"the bundled tasks are missing beside {package}: install xlir-bench again")
+
+
+def read_task(path: Path) -> Task:
+    """The task of one TOML file; every fault in it is reported at once."""
+    try:
+        stated = tomllib.loads(path.read_text(encoding="utf-8"))
+        return Task.model_validate(stated | {"folder": path.parent})
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{path} is not TOML: {error}") from error
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise InputError(f"{path} is not a task: {faults}") from error
