@@ -1,0 +1,130 @@
+"""The command line: parses, calls, prints. Nothing else prints."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
+
+import click
+
+COMMANDS = {
+    "run": "Evaluate encoders on tasks: every setting, language bias, intervals.",
+    "show": "Print the tables of a stored result again, or what became of one question.",
+    "tasks": "List the tasks, or every setting of one.",
+    "data": "Download and check data.",
+    "cache": "Show and prune the cache of vectors.",
+}
+"""Each lives in the module of its name; the line here is its help, so that none has to be imported."""
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command when it is called for, not to list it."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Commands in the order people meet them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of this name, imported now."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(f"{__name__}.{cmd_name}"), cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list of commands, from the lines above."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does; an unknown command gets a near miss."""
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            from xlir_bench.errors import UnknownNameError
+
+            raise UnknownNameError("command", [args[0]], COMMANDS)
+        return super().resolve_command(ctx, args)
+
+
+def _print_version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
+    if value:
+        from xlir_bench import __version__
+
+        click.echo(f"xlir-bench {__version__}")
+        ctx.exit()
+
+
+@click.group(
+    cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]}, invoke_without_command=False
+)
+@click.option(
+    "--version", is_flag=True, expose_value=False, is_eager=True, callback=_print_version,
+    help="Print the version.",
+)  # fmt: skip
+def group() -> None:
+    """Measure how well an encoder retrieves within a language, across languages, and from all at once.
+
+    \b
+    xlir-bench run                                  the built-in encoder on the bundled task
+    xlir-bench run --model intfloat/multilingual-e5-small --task xquad-r
+    xlir-bench run --model out/checkpoint-* --task xquad-r --task mlqa-r
+    xlir-bench show results/<encoder>/<task>
+    """
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run the command line; every failure is a line or two and an exit code."""
+    sys.exit(exit_code(list(sys.argv[1:] if args is None else args)))
+
+
+def exit_code(args: list[str]) -> int:
+    """What the command line says of these arguments, as an exit code."""
+    from xlir_bench.errors import XlirError
+
+    verbose = "-v" in args or "--verbose" in args
+    try:
+        result: Any = group.main(args, prog_name="xlir-bench", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("\ninterrupted: what was encoded is kept; the same command goes on from there", err=True)
+        return 130
+    except BrokenPipeError:
+        return _quiet_pipe()
+    except XlirError as error:
+        _say(f"error: {error}", verbose)
+        return error.exit_code
+    except MemoryError:
+        _say("error: out of memory; try a smaller --batch-tokens or --limit", verbose)
+        return 4
+    except Exception as error:
+        reason = str(error).strip().splitlines()[:1]
+        _say(
+            f"error: {type(error).__name__}: {reason[0] if reason else 'no reason given'}"
+            " (a fault of the program or of a library; -v shows where)",
+            verbose,
+        )
+        return 4
+
+
+def _say(message: str, verbose: bool) -> None:
+    if verbose:
+        import traceback
+
+        click.echo(traceback.format_exc(), err=True)
+    click.echo(message, err=True)
+
+
+def _quiet_pipe() -> int:
+    """The reader of our output went away (`| head`): no more output, no traceback at exit."""
+    import os
+
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0

@@ -1,0 +1,15 @@
+"""Embed: every distinct text once, whatever the number of settings; nothing is lost when it is killed."""
+
+from xlir_bench.embed.cache import CacheEntry, VectorStore, cache_entries, prune, store_folder
+from xlir_bench.embed.stream import Embedded, EmbedRequest, embed
+
+__all__ = [
+    "CacheEntry",
+    "EmbedRequest",
+    "Embedded",
+    "VectorStore",
+    "cache_entries",
+    "embed",
+    "prune",
+    "store_folder",
+]

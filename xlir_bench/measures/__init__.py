@@ -1,0 +1,17 @@
+"""What is computed from ranks: retrieval measures, language bias, intervals. No torch, no faiss."""
+
+from xlir_bench.measures.bias import BiasView, LanguageShares, PoolRanking, language_bias
+from xlir_bench.measures.retrieval import check_measures, score
+from xlir_bench.measures.statistics import ClusteredValues, Interval, macro_interval
+
+__all__ = [
+    "BiasView",
+    "ClusteredValues",
+    "Interval",
+    "LanguageShares",
+    "PoolRanking",
+    "check_measures",
+    "language_bias",
+    "macro_interval",
+    "score",
+]

@@ -1,0 +1,6 @@
+"""Results: what a run found, as it stands on disk."""
+
+from xlir_bench.results.schema import RESULT_SCHEMA, ResultRecord
+from xlir_bench.results.store import Result, load_results, result_folder
+
+__all__ = ["RESULT_SCHEMA", "Result", "ResultRecord", "load_results", "result_folder"]

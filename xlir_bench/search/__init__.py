@@ -1,0 +1,14 @@
+"""Search: where each relevant passage stands in the pool of each setting, exactly or by a FAISS index."""
+
+from xlir_bench.search.approximate import approximate_rankings, recall_of_exact
+from xlir_bench.search.exact import exact_rankings
+from xlir_bench.search.pool import Pool, SearchRequest, normalised
+
+__all__ = [
+    "Pool",
+    "SearchRequest",
+    "approximate_rankings",
+    "exact_rankings",
+    "normalised",
+    "recall_of_exact",
+]

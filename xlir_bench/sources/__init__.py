@@ -1,0 +1,64 @@
+"""Sources: the files of a task, fetched, checked and read into a `Collection`.
+
+A new file format is one function here: (task, its files by language, how to read them) -> collection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from xlir_bench.errors import InputError, UnknownNameError
+from xlir_bench.records import Collection, Progress
+from xlir_bench.sources.files import DataState, Fetched, data_state, fetch, locate
+from xlir_bench.sources.lareqa import read_lareqa
+from xlir_bench.sources.request import DataRequest, Reading
+from xlir_bench.tasks import Task
+
+__all__ = [
+    "FORMATS",
+    "DataRequest",
+    "DataState",
+    "Fetched",
+    "Reading",
+    "data_state",
+    "fetch",
+    "load_collection",
+]
+
+Reader = Callable[[Task, Mapping[str, Path], Reading], Collection]
+
+FORMATS: dict[str, Reader] = {
+    "lareqa": read_lareqa,
+}
+
+
+def load_collection(task: Task, request: DataRequest, progress: Progress) -> Collection:
+    """What the task asks, from verified files; what the cache lacks is downloaded unless offline."""
+    reader, reading = _reader(task), _reading(task, request)
+    located = locate(task, request, progress)
+    collection = reader(task, located.paths, reading)
+    notes = collection.notes
+    if located.unpinned:
+        notes += (f"digest not checked (no official one is known): {', '.join(located.unpinned)}",)
+    if located.changed:
+        notes += (f"data differs from what was pinned: {', '.join(located.changed)}",)
+    return replace(collection, digests=located.digests, changed=located.changed, notes=notes)
+
+
+def _reader(task: Task) -> Reader:
+    if task.format not in FORMATS:
+        raise UnknownNameError(f"format of task {task.name!r}:", [task.format], FORMATS)
+    return FORMATS[task.format]
+
+
+def _reading(task: Task, request: DataRequest) -> Reading:
+    candidate = task.candidate if request.candidate is None else request.candidate
+    if candidate not in task.candidates:
+        raise UnknownNameError(
+            f"candidate text of task {task.name!r}:", [candidate], task.candidates
+        )
+    if request.limit is not None and request.limit < 1:
+        raise InputError(f"a limit of {request.limit} queries leaves none: give 1 or more")
+    return Reading(candidate, request.limit)

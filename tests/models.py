@@ -1,0 +1,116 @@
+"""Small real models, made from a configuration in seconds: nothing is downloaded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+ALPHABETS = (
+    (0x21, 0x7F),  # Latin, digits, punctuation
+    (0xC0, 0x180),
+    (0x370, 0x500),  # Greek, Cyrillic
+    (0x5D0, 0x5EB),
+    (0x620, 0x660),  # Arabic
+    (0x900, 0x970),  # Devanagari
+    (0xE01, 0xE5B),  # Thai
+    (0x3041, 0x30FF),  # kana
+    (0x4E00, 0x5000),  # some Han
+)
+SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+
+
+def vocabulary() -> list[str]:
+    """Every character of several scripts as a word's start and as its continuation."""
+    letters = [chr(code) for first, last in ALPHABETS for code in range(first, last)]
+    return list(dict.fromkeys([*SPECIAL, *letters, *("##" + c for c in letters)]))
+
+
+def wordpiece_tokenizer(words: list[str] | None = None) -> Any:
+    """A WordPiece tokenizer over `words` (default: characters of many scripts)."""
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    vocab = {word: row for row, word in enumerate(words or vocabulary())}
+    tokenizer = Tokenizer(models.WordPiece(vocab, unk_token="[UNK]", max_input_chars_per_word=400))
+    tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece()
+    tokenizer.post_processor = processors.BertProcessing(
+        ("[SEP]", vocab["[SEP]"]), ("[CLS]", vocab["[CLS]"])
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        unk_token="[UNK]",
+        pad_token="[PAD]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        mask_token="[MASK]",
+        model_max_length=128,
+    )
+
+
+def save_tiny_bert(folder: Path, dimension: int = 32, positions: int = 128, seed: int = 0) -> Path:
+    """A bare transformers checkpoint: two BERT layers with random weights, float32."""
+    import torch
+    from transformers import BertConfig, BertModel
+
+    tokenizer = wordpiece_tokenizer()
+    config = BertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=dimension,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=2 * dimension,
+        max_position_embeddings=positions,
+        initializer_range=0.5,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = BertModel(config)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def save_tiny_transformer(
+    folder: Path,
+    dimension: int = 32,
+    positions: int = 128,
+    seed: int = 0,
+    prompts: Mapping[str, str] | None = None,
+) -> Path:
+    """A sentence-transformers folder: a tiny BERT with mean pooling; `prompts` are registered."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+
+    bare = save_tiny_bert(folder.parent / f".{folder.name}-bare", dimension, positions, seed)
+    transformer = Transformer(str(bare), max_seq_length=positions)
+    model = SentenceTransformer(
+        modules=[transformer, Pooling(dimension, pooling_mode="mean")],
+        device="cpu",
+        prompts=dict(prompts) if prompts else None,
+    )
+    model.save(str(folder), create_model_card=False)
+    return folder
+
+
+def save_static_embedding(folder: Path, dimension: int = 16, seed: int = 0) -> Path:
+    """A sentence-transformers folder without any transformer: one vector a token, averaged."""
+    import numpy as np
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+
+    tokenizer = wordpiece_tokenizer()
+    weights = np.random.default_rng(seed).standard_normal((len(tokenizer), dimension))
+    module = StaticEmbedding(
+        tokenizer.backend_tokenizer, embedding_weights=weights.astype(np.float32)
+    )
+    SentenceTransformer(modules=[module], device="cpu").save(str(folder), create_model_card=False)
+    return folder
+
+
+def edit_json(path: Path, **changes: Any) -> None:
+    """Change some keys of a JSON object on disk."""
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | changes))

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from sources.serving import SMALL, write_task
+
+from xlir_bench.errors import InputError, UnknownNameError
+from xlir_bench.records import Kind
+from xlir_bench.tasks import Task, catalogue, read_task, tasks_folder
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Task:
+    return read_task(write_task(tmp_path, SMALL))
+
+
+@pytest.mark.parametrize(
+    ("name", "counts"),
+    [("xquad-r", (11, 110, 11)), ("mlqa-r", (7, 42, 7)), ("mini", (11, 110, 11))],
+)
+def test_settings_are_every_pair_and_every_pool(name: str, counts: tuple[int, ...]) -> None:
+    settings = catalogue().get([name])[0].settings()
+    kinds = [setting.kind for setting in settings]
+    assert tuple(kinds.count(kind) for kind in Kind) == counts
+    assert len(set(settings)) == sum(counts)
+
+
+def test_settings_come_by_kind_then_language(small: Task) -> None:
+    assert [str(setting) for setting in small.settings()] == [
+        "de-de", "en-en", "de-en", "en-de", "de-*", "en-*",
+    ]  # fmt: skip
+
+
+def test_settings_can_be_those_of_some_languages_and_kinds(small: Task) -> None:
+    assert [str(s) for s in small.settings(kinds=[Kind.CROSS_LINGUAL])] == ["de-en", "en-de"]
+    assert [str(s) for s in small.settings(langs=["en"])] == ["en-en"]
+
+
+def test_a_kind_that_the_task_does_not_have_gives_no_setting(small: Task) -> None:
+    mono = small.model_copy(update={"kinds": [Kind.MONOLINGUAL]})
+    assert [str(setting) for setting in mono.settings()] == ["de-de", "en-en"]
+    assert mono.settings(kinds=[Kind.MULTILINGUAL]) == []
+
+
+def test_the_digest_changes_with_the_data_and_not_with_the_prose(small: Task) -> None:
+    assert small.digest == small.model_copy(update={"description": "Other words."}).digest
+    assert small.digest != small.model_copy(update={"version": 2}).digest
+    assert small.digest != small.model_copy(update={"languages": ["en"]}).digest
+
+
+@pytest.mark.parametrize("file", sorted(path.name for path in tasks_folder().glob("*.toml")))
+def test_every_bundled_task_names_a_pinned_file_of_known_size_for_each_language(file: str) -> None:
+    task = read_task(tasks_folder() / file)
+    assert sorted(task.files) == sorted(task.languages)
+    assert task.candidate in task.candidates
+    for named in task.files.values():
+        assert named.sha256
+        assert named.queries
+        assert named.candidates
+    assert task.source.bundled or task.source.url
+
+
+def test_unknown_tasks_are_reported_together_with_near_misses() -> None:
+    with pytest.raises(UnknownNameError) as caught:
+        catalogue().get(["xquad-r", "xquadr", "nothing-like-it"])
+    assert "'xquadr': did you mean 'xquad-r'?" in str(caught.value)
+    assert "'nothing-like-it'" in str(caught.value)
+
+
+def test_a_task_asked_for_twice_is_given_once() -> None:
+    assert [task.name for task in catalogue().get(["mlqa-r", "xquad-r", "mlqa-r"])] == [
+        "mlqa-r", "xquad-r",
+    ]  # fmt: skip
+
+
+def test_a_folder_of_ones_own_adds_tasks_and_may_not_take_a_name(tmp_path: Path) -> None:
+    file = write_task(tmp_path, SMALL)
+    assert "small" in catalogue(tmp_path).tasks
+    file.write_text(file.read_text().replace('"small"', '"mini"'))
+    with pytest.raises(InputError, match="'mini' is defined twice"):
+        _ = catalogue(tmp_path).tasks
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="--tasks-dir"):
+        catalogue(tmp_path / "none")
+
+
+def test_every_fault_of_a_task_file_is_reported_at_once(tmp_path: Path) -> None:
+    file = write_task(tmp_path, SMALL)
+    file.write_text(file.read_text().replace("version = 1", 'colour = "red"'))
+    with pytest.raises(InputError) as caught:
+        read_task(file)
+    assert "version: Field required" in str(caught.value)
+    assert "colour: Extra inputs are not permitted" in str(caught.value)
+
+
+def test_a_file_that_is_not_toml_says_where(tmp_path: Path) -> None:
+    file = tmp_path / "bad.toml"
+    file.write_text("name = \n")
+    with pytest.raises(InputError, match=r"bad.toml is not TOML: .*line 1"):
+        read_task(file)

@@ -1,0 +1,61 @@
+"""Option types and options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+FOLDER = click.Path(path_type=Path)
+
+
+class Names(click.ParamType):
+    """Comma-separated names; a TOML file may give a list."""
+
+    name = "a,b,c"
+
+    def convert(
+        self, value: Any, _param: click.Parameter | None, _ctx: click.Context | None
+    ) -> tuple[str, ...]:
+        """The names, in order, without blanks."""
+        if isinstance(value, str):
+            value = value.split(",")
+        return tuple(name.strip() for name in value if name.strip())
+
+
+def read_config(ctx: click.Context, _param: click.Parameter, value: Path | None) -> None:
+    """Make a TOML file's entries the defaults of the command: the command line wins over them."""
+    if value is None:
+        return
+    import tomllib
+
+    from xlir_bench.errors import InputError, UnknownNameError
+
+    try:
+        stated = tomllib.loads(value.read_text(encoding="utf-8"))
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise InputError(f"--config {value} cannot be read as TOML: {error}") from error
+    known = {p.name for p in ctx.command.params if p.name}
+    names = {key: key.replace("-", "_") for key in stated}
+    unknown = [key for key, name in names.items() if name not in known]
+    if unknown:
+        raise UnknownNameError(f"option in {value}", unknown, known)
+    ctx.default_map = {**(ctx.default_map or {}), **{names[k]: v for k, v in stated.items()}}
+
+
+config_option = click.option(
+    "--config", type=FOLDER, is_eager=True, expose_value=False, callback=read_config, metavar="FILE",
+    help="A TOML file with any of these options (model = [...], langs = [...]); the command line wins.",
+)  # fmt: skip
+tasks_dir_option = click.option(
+    "--tasks-dir", "tasks_dirs", type=FOLDER, multiple=True, metavar="DIR",
+    help="A folder of your own task files (TOML); may be given again.",
+)  # fmt: skip
+data_option = click.option(
+    "--data", type=FOLDER, metavar="ROOT",
+    help="A local data root instead of downloads (also: XLIR_DATA).",
+)  # fmt: skip
+verbose_option = click.option(
+    "-v", "--verbose", is_flag=True, expose_value=False, help="Show where an error came from."
+)

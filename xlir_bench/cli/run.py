@@ -1,0 +1,226 @@
+"""`xlir-bench run`: encoders on tasks."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from xlir_bench.cli.options import (
+    FOLDER,
+    Names,
+    config_option,
+    data_option,
+    tasks_dir_option,
+    verbose_option,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from xlir_bench.encoders import EncoderOptions
+    from xlir_bench.evaluation import RunOptions
+    from xlir_bench.results import Result
+    from xlir_bench.tasks import Task
+
+DEFAULT_MODEL = "builtin:ngram"
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """Where results go and what is printed."""
+
+    folder: Path
+    trec: bool
+    as_json: bool
+    quiet: bool
+
+
+@click.command()
+@click.argument("more_models", nargs=-1, metavar="[MODEL]...")
+@click.option("--model", "models", multiple=True, metavar="SPEC", help=f"What to evaluate; may be given again.  [default: {DEFAULT_MODEL}]")
+@click.option("--task", "tasks", multiple=True, metavar="NAME", help="A task; may be given again.  [default: mini]")
+@click.option("--output", type=FOLDER, default=Path("results"), show_default=True, metavar="DIR", help="Where results go: DIR/<encoder>/<task>.")
+@data_option
+@tasks_dir_option
+@config_option
+@click.option("--langs", type=Names(), help="Only these languages, both sides.")
+@click.option("--kinds", type=Names(), help="Only these kinds: monolingual, cross-lingual, multilingual.")
+@click.option("--limit", type=int, metavar="N", help="Only the first N queries of each language; candidates stay whole.")
+@click.option("--candidate", metavar="TEXT", help="What stands for a passage: sentence or sentence+context.")
+@click.option("--measures", type=Names(), help="ranx's names: map, mrr, ndcg@10, recall@100 …")
+@click.option("--index", default="Flat", show_default=True, metavar="FACTORY", help="A FAISS factory string; anything but Flat is approximate, and the result says by how much.")
+@click.option("--query-prompt", help="Put before every query; '' for none.  [default: the model's own]")
+@click.option("--passage-prompt", help="Put before every passage; '' for none.  [default: the model's own]")
+@click.option("--revision", help="Of a hub model: branch, tag or commit.")
+@click.option("--dtype", type=click.Choice(["float32", "float16", "bfloat16"]), default="float32", show_default=True, help="What the model computes in.")
+@click.option("--device", metavar="cpu|cuda|mps", help="Where the model runs.  [default: the best there is]")
+@click.option("--max-length", type=int, metavar="TOKENS", help="Cut texts here.  [default: the model's own]")
+@click.option("--truncate-dim", type=int, metavar="N", help="Keep the first N dimensions (Matryoshka models).")
+@click.option("--trust-remote-code", is_flag=True, help="Let a model run code from its own repository.")
+@click.option("--api-key-env", default="OPENAI_API_KEY", show_default=True, metavar="NAME", help="The environment variable with the key of an http: model.")
+@click.option("--batch-tokens", default="auto", show_default=True, metavar="N", help="Padded tokens in a batch.")
+@click.option("--save-run", type=int, default=0, metavar="K", help="Keep the top K passages of every query (run.parquet).")
+@click.option("--trec", is_flag=True, help="With --save-run: TREC run and qrels files too.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the bootstrap intervals.")
+@click.option("--offline", is_flag=True, help="Download nothing.")
+@click.option("--allow-changed-data", is_flag=True, help="Go on with data that differs from its pinned digest; the result says so.")
+@click.option("--json", "as_json", is_flag=True, help="The result on stdout as JSON, and nothing else.")
+@click.option("--quiet", is_flag=True, help="No progress and no tables.")
+@verbose_option
+def run(more_models: tuple[str, ...], models: tuple[str, ...], **stated: Any) -> None:
+    """Evaluate encoders on every setting of tasks.
+
+    \b
+    SPEC is one of
+      PATH or hub id        a sentence-transformers model
+      builtin:NAME          ngram (lexical baseline), random (the floor)
+      py:FILE:NAME          a function encode(texts, role) or a class of yours
+      npy:FOLDER            vectors that exist: query.<lang>.npy, passage.<lang>.npy
+      http:URL#MODEL        an OpenAI-compatible embeddings server
+
+    \b
+    Examples:
+      xlir-bench run
+      xlir-bench run --model out/final --task xquad-r --data ~/data
+      xlir-bench run --model out/checkpoint-* --task mlqa-r     one table, in order
+      xlir-bench run --task xquad-r --langs en,de,ar --limit 200
+      xlir-bench run --task xquad-r --index IVF64,Flat
+      xlir-bench run --model http:http://127.0.0.1:8000/v1#bge-m3
+
+    Every text is encoded once and its vector is cached: a run that was stopped goes on where it was.
+    """
+    specs = in_order([*models, *more_models]) or [DEFAULT_MODEL]
+    output = Output(stated["output"], stated["trec"], stated["as_json"], stated["quiet"])
+    results = list(_results(specs, stated, output))
+    if output.as_json:
+        texts = [result.to_json() for result in results]
+        click.echo(texts[0] if len(texts) == 1 else "[" + ",".join(texts) + "]")
+    elif len(results) > 1 and not output.quiet:
+        from xlir_bench.reports.tables import comparison_rows
+
+        click.echo("\n" + comparison_rows([result.record for result in results]))
+
+
+def _results(specs: Sequence[str], stated: dict[str, Any], output: Output) -> Iterator[Result]:
+    """Every result, saved and printed as it comes: what is done stays done."""
+    from xlir_bench.cli.progress import Bars
+    from xlir_bench.encoders import describe, load_encoder
+    from xlir_bench.evaluation import evaluate
+    from xlir_bench.results import result_folder
+    from xlir_bench.results.store import require_writable
+    from xlir_bench.tasks import catalogue
+
+    tasks = catalogue(*stated["tasks_dirs"]).get(stated["tasks"] or ["mini"])
+    options = run_options(stated)
+    check(tasks, options)
+    bars = Bars(quiet=output.quiet)
+    for spec in specs:
+        encoder = load_encoder(spec, encoder_options(stated))
+        for task in tasks:
+            folder = result_folder(output.folder, describe(encoder).slug, task.name, options.part(task))
+            require_writable(folder)
+            _announce(f"{describe(encoder).name} on {task.name}", output)
+            result = evaluate(task, encoder, options, progress=bars, command=canonical_command())
+            result = result.save(folder)
+            if output.trec:
+                from xlir_bench.results.trec import write_trec
+
+                write_trec(result, folder / "trec")
+            _show(result, folder, output, alone=len(specs) * len(tasks) == 1)
+            yield result
+
+
+def check(tasks: Sequence[Task], options: RunOptions) -> None:
+    """Refuse what cannot run before anything is loaded."""
+    from xlir_bench.errors import InputError
+    from xlir_bench.evaluation import settings_asked
+    from xlir_bench.measures.retrieval import check_measures
+
+    if options.measures is not None:
+        check_measures(options.measures)
+    if options.save_run < 0:
+        raise InputError(f"--save-run {options.save_run} wants 0 or more")
+    for task in tasks:
+        settings_asked(task, options)
+
+
+def run_options(stated: dict[str, Any]) -> RunOptions:
+    """The options of the evaluation, from the command line's."""
+    from xlir_bench.errors import InputError, UnknownNameError
+    from xlir_bench.evaluation import RunOptions
+    from xlir_bench.places import data_root
+    from xlir_bench.records import Kind
+
+    kinds = stated["kinds"]
+    unknown = [k for k in kinds or () if k not in list(Kind)]
+    if unknown:
+        raise UnknownNameError("kind", unknown, [k.value for k in Kind])
+    if stated["trec"] and not stated["save_run"]:
+        raise InputError("--trec writes what --save-run K keeps; add, say, --save-run 1000")
+    budget = str(stated["batch_tokens"])
+    if budget != "auto" and not (budget.isdecimal() and int(budget) > 0):
+        raise InputError(f"--batch-tokens {budget!r} wants a number above 0, or auto")
+    return RunOptions(
+        langs=stated["langs"],
+        kinds=None if kinds is None else tuple(Kind(k) for k in kinds),
+        limit=stated["limit"],
+        candidate=stated["candidate"],
+        measures=stated["measures"],
+        index=stated["index"],
+        seed=stated["seed"],
+        save_run=stated["save_run"],
+        batch_tokens=None if budget == "auto" else int(budget),
+        data=data_root(stated["data"]),
+        offline=stated["offline"],
+        allow_changed_data=stated["allow_changed_data"],
+    )
+
+
+def encoder_options(stated: dict[str, Any]) -> EncoderOptions:
+    """How encoders are loaded, from the command line's options."""
+    from dataclasses import fields
+
+    from xlir_bench.encoders import EncoderOptions
+
+    return EncoderOptions(**{f.name: stated[f.name] for f in fields(EncoderOptions)})
+
+
+def in_order(specs: Sequence[str]) -> list[str]:
+    """Each once, in the order given; checkpoints of one folder by their number, as they were trained.
+
+    A shell puts checkpoint-1000 before checkpoint-200.
+    """
+    specs = list(dict.fromkeys(specs))
+    stems = {re.sub(r"\d+/?$", "", spec) for spec in specs}
+    numbers = [re.search(r"(\d+)/?$", spec) for spec in specs]
+    if len(stems) == 1 and all(numbers):
+        return sorted(specs, key=lambda spec: int(re.findall(r"\d+", spec)[-1]))
+    return specs
+
+
+def canonical_command() -> str:
+    """The command as it was typed, by the program's name."""
+    return shlex.join(["xlir-bench", *sys.argv[1:]])
+
+
+def _announce(text: str, output: Output) -> None:
+    if not output.quiet:
+        click.echo(text, err=True)
+
+
+def _show(result: Result, folder: Path, output: Output, alone: bool) -> None:
+    if output.as_json or output.quiet:
+        return
+    from xlir_bench.reports.tables import cost_line, heading, report, summary_table
+
+    if alone:
+        click.echo(report(result.record))
+    else:
+        click.echo(f"{heading(result.record)}\n\n{summary_table(result.record)}\n\n{cost_line(result.record)}")
+    click.echo(f"\nwritten to {folder}\n")

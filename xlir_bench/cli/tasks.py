@@ -1,0 +1,215 @@
+"""`xlir-bench tasks`: which tasks there are, what they ask, and whether their data is here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from xlir_bench.records import Setting
+    from xlir_bench.sources import DataState
+    from xlir_bench.tasks import Task
+
+
+@click.command()
+@click.argument("name", required=False)
+@click.option("--settings", is_flag=True, help="Every setting, instead of how many there are.")
+@click.option("--json", "as_json", is_flag=True, help="The same for programs, as JSON.")
+@click.option(
+    "--tasks-dir",
+    "folders",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="A folder of task TOML files besides the bundled ones; may be repeated.",
+)
+@click.option(
+    "--data",
+    "root",
+    type=click.Path(path_type=Path),
+    metavar="ROOT",
+    help="Where to look for data instead of the download cache.  [env: XLIR_DATA]",
+)
+def tasks(
+    name: str | None, settings: bool, as_json: bool, folders: tuple[Path, ...], root: Path | None
+) -> None:
+    """List the tasks, or show one: languages, settings, sizes, licence, and where its data is.
+
+    Settings are counted by kind: monolingual/cross-lingual/multilingual. Queries and candidates
+    are those of all languages together; with --settings, queries are those of the query language
+    (the ones without a relevant passage in the pool of a setting are left out when it is scored).
+
+    \b
+    Examples:
+      xlir-bench tasks
+      xlir-bench tasks xquad-r
+      xlir-bench tasks xquad-r --settings --json
+      xlir-bench tasks --tasks-dir my-tasks --data /data
+    """
+    from xlir_bench.cli.places import data_cache, data_root
+    from xlir_bench.sources import data_state
+    from xlir_bench.tasks import catalogue
+
+    known = catalogue(*folders)
+    chosen = list(known.tasks.values()) if name is None else known.get([name])
+    place, cache = data_root(root), data_cache()
+    states = [data_state(task, place, cache) for task in chosen]
+    if as_json:
+        rows = [_record(t, s, settings) for t, s in zip(chosen, states, strict=True)]
+        click.echo(json.dumps(rows if name is None else rows[0], ensure_ascii=False, indent=2))
+    elif settings:
+        click.echo(_settings_table(chosen))
+    elif name is None:
+        click.echo(_tasks_table(chosen, states))
+    else:
+        click.echo(_details(chosen[0], states[0]))
+
+
+def _tasks_table(chosen: Sequence[Task], states: Sequence[DataState]) -> str:
+    rows = [
+        (
+            task.name,
+            " ".join(sorted(task.languages)),
+            _by_kind(task.settings()),
+            _number(_total(task, "queries")),
+            _number(_total(task, "candidates")),
+            task.licence,
+            _here(state),
+        )
+        for task, state in zip(chosen, states, strict=True)
+    ]
+    headers = ("task", "languages", "settings", "queries", "candidates", "licence", "data here")
+    return _table(rows, headers, right=(3, 4))
+
+
+def _settings_table(chosen: Sequence[Task]) -> str:
+    rows = [
+        (
+            task.name,
+            setting.kind.value,
+            setting.query_lang,
+            " ".join(setting.passage_langs),
+            _number(_queries(task, setting)),
+            _number(_candidates(task, setting)),
+        )
+        for task in chosen
+        for setting in task.settings()
+    ]
+    headers = ("task", "kind", "query", "passages", "queries", "candidates")
+    return _table(rows, headers, right=(4, 5))
+
+
+def _details(task: Task, state: DataState) -> str:
+    facts = [
+        ("task", f"{task.name} (version {task.version}): {task.title}"),
+        ("asks", task.description),
+        ("domain", task.domain),
+        ("settings", f"{_by_kind(task.settings())} (monolingual/cross-lingual/multilingual)"),
+        ("measures", ", ".join(task.measures)),
+        ("candidate text", ", ".join([task.candidate, *_others(task)])),
+        ("licence", task.licence),
+        ("homepage", task.homepage),
+        ("citation", task.citation),
+        ("source", task.source.url or "beside its TOML file"),
+        ("digest", task.digest),
+        ("data here", _here(state)),
+    ]
+    width = max(len(label) for label, _ in facts)
+    lines = [f"{label.ljust(width)}  {text}" for label, text in facts]
+    rows = [
+        (
+            lang,
+            task.files[lang].path,
+            _number(task.files[lang].bytes),
+            _number(task.files[lang].queries),
+            _number(task.files[lang].candidates),
+            "yes" if lang in state.here else "no",
+        )
+        for lang in sorted(task.files)
+    ]
+    headers = ("language", "file", "bytes", "queries", "candidates", "here")
+    return "\n".join([*lines, "", _table(rows, headers, right=(2, 3, 4))])
+
+
+def _record(task: Task, state: DataState, with_settings: bool) -> dict[str, Any]:
+    record = task.model_dump(mode="json", exclude={"folder"})
+    record["languages"] = sorted(task.languages)
+    record["digest"] = task.digest
+    record["queries"] = _total(task, "queries")
+    record["passages"] = _total(task, "candidates")
+    record["setting_counts"] = _counts(task.settings())
+    record["data"] = {
+        "here": state.complete,
+        "bundled": state.bundled,
+        "folder": str(state.folder),
+        "missing": list(state.missing),
+    }
+    if with_settings:
+        record["settings"] = [
+            {
+                "kind": setting.kind.value,
+                "query_lang": setting.query_lang,
+                "passage_langs": list(setting.passage_langs),
+                "queries": _queries(task, setting),
+                "candidates": _candidates(task, setting),
+            }
+            for setting in task.settings()
+        ]
+    return record
+
+
+def _counts(settings: Iterable[Setting]) -> dict[str, int]:
+    """How many settings of each kind there are, in the order of the tables."""
+    from xlir_bench.records import Kind
+
+    kinds = [setting.kind for setting in settings]
+    return {kind.value: kinds.count(kind) for kind in Kind}
+
+
+def _by_kind(settings: Iterable[Setting]) -> str:
+    return "/".join(str(count) for count in _counts(settings).values())
+
+
+def _queries(task: Task, setting: Setting) -> int | None:
+    return task.files[setting.query_lang].queries
+
+
+def _candidates(task: Task, setting: Setting) -> int | None:
+    return _sum(task.files[lang].candidates for lang in setting.passage_langs)
+
+
+def _total(task: Task, what: str) -> int | None:
+    return _sum(getattr(task.files[lang], what) for lang in task.languages)
+
+
+def _sum(counts: Iterable[int | None]) -> int | None:
+    """The sum, or None where one is not known."""
+    known = list(counts)
+    return None if None in known else sum(n for n in known if n is not None)
+
+
+def _others(task: Task) -> list[str]:
+    return [candidate for candidate in task.candidates if candidate != task.candidate]
+
+
+def _here(state: DataState) -> str:
+    if state.complete:
+        return f"{'bundled' if state.bundled else 'yes'}: {state.folder}"
+    if not state.here:
+        return "no"
+    return f"in part ({' '.join(state.missing)} missing): {state.folder}"
+
+
+def _number(value: int | None) -> str:
+    return "?" if value is None else f"{value:,}"
+
+
+def _table(rows: Sequence[Sequence[str]], headers: Sequence[str], right: Sequence[int]) -> str:
+    from tabulate import tabulate
+
+    align = ["right" if column in right else "left" for column in range(len(headers))]
+    return tabulate(rows, headers, colalign=align, disable_numparse=True)

@@ -1,0 +1,191 @@
+"""One stream of batches over the texts of all languages, cached as it goes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xlir_bench.embed.cache import Digests, VectorStore, remember_encoder, store_folder, text_digests
+from xlir_bench.embed.plan import guessed_lengths, plan_batches
+from xlir_bench.encoders import Encoder, Tokenizing, checked, describe
+from xlir_bench.records import ROLES, Collection, Floats, Ints, Progress, Role, TokenCounts
+
+BLOCK_TEXTS = 4096
+BLOCK_SECONDS = 15.0
+"""A block is written after so many texts or seconds: what a killed run loses at most."""
+CPU_BATCH_TOKENS = 4096
+GPU_BATCH_TOKENS = 65536
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedRequest:
+    """How texts are embedded."""
+
+    cache: Path | None
+    """The cache's root; None keeps nothing."""
+    batch_tokens: int | None = None
+    """Padded tokens in a batch; None chooses by device."""
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """The vectors of a collection, by role and language, in the order of its texts."""
+
+    vectors: Mapping[tuple[Role, str], Floats]
+    tokens: Mapping[tuple[Role, str], TokenCounts] | None
+    """None where the encoder has no tokenizer."""
+    encoded: int = 0
+    """Texts that were encoded now."""
+    cached: int = 0
+    """Texts that came from the cache."""
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Texts:
+    """The distinct texts of one role, and where each language's texts stand among them."""
+
+    role: Role
+    texts: list[str]
+    digests: Digests
+    rows: dict[str, Ints]
+
+    @classmethod
+    def of(cls, collection: Collection, role: Role) -> _Texts:
+        place: dict[str, int] = {}
+        rows = {}
+        for lang in collection.languages(role):
+            found = [place.setdefault(t, len(place)) for t in collection.texts(role, lang)]
+            rows[lang] = np.array(found, np.int64)
+        return cls(role, list(place), text_digests(place), rows)
+
+
+@dataclass(slots=True)
+class _Block:
+    """Batches that are encoded and not yet written."""
+
+    rows: list[Ints] = field(default_factory=list)
+    vectors: list[Floats] = field(default_factory=list)
+    began: float = field(default_factory=time.monotonic)
+
+    def add(self, rows: Ints, vectors: Floats) -> None:
+        """Take in a batch."""
+        self.rows.append(rows)
+        self.vectors.append(vectors)
+
+    def written(self, store: VectorStore, digests: Digests, counts: TokenCounts) -> _Block:
+        """Write what is here, if anything; the empty block that comes next."""
+        if self.rows:
+            rows = np.concatenate(self.rows)
+            store.write(
+                digests[rows], np.concatenate(self.vectors), counts.tokens[rows], counts.unknown[rows]
+            )
+        return _Block()
+
+    @property
+    def full(self) -> bool:
+        texts = sum(len(rows) for rows in self.rows)
+        return texts >= BLOCK_TEXTS or time.monotonic() - self.began > BLOCK_SECONDS
+
+
+def embed(
+    collection: Collection, encoder: Encoder, request: EmbedRequest, progress: Progress
+) -> Embedded:
+    """Every distinct (role, text) once; a run that was killed goes on where it stopped."""
+    roles = [_Texts.of(collection, role) for role in ROLES]
+    stores = _stores(encoder, request)
+    plans = {t.role: stores[t.role].planned(t.digests) for t in roles}
+    missing = {t.role: ~stores[t.role].has(t.digests) for t in roles}
+    total = sum(int(m.sum()) for m in missing.values())
+    if total:
+        progress.start("encode", total, "texts")
+        for texts in roles:
+            _encode_missing(texts, plans[texts.role], encoder, stores[texts.role], request, progress)
+        progress.finish()
+    found = {t.role: stores[t.role].read(t.digests) for t in roles}
+    for texts in roles:
+        stores[texts.role].planned(texts.digests)  # nothing is missing now: the plan is dropped
+    notes = [
+        f"{len(s.damaged)} damaged cache block(s) of role {role} were found and encoded again"
+        for role, s in stores.items()
+        if s.damaged
+    ]
+    vectors: dict[tuple[Role, str], Floats] = {}
+    counts: dict[tuple[Role, str], TokenCounts] = {}
+    for texts in roles:
+        cached = found[texts.role]
+        notes += _zero_vectors(texts, cached.vectors)
+        for lang, rows in texts.rows.items():
+            vectors[texts.role, lang] = cached.vectors[rows]
+            counts[texts.role, lang] = TokenCounts(cached.tokens[rows], cached.unknown[rows])
+    known = isinstance(encoder, Tokenizing)
+    distinct = sum(len(t.texts) for t in roles)
+    return Embedded(vectors, counts if known else None, total, distinct - total, tuple(notes))
+
+
+def _stores(encoder: Encoder, request: EmbedRequest) -> dict[Role, VectorStore]:
+    if request.cache is None:
+        return {role: VectorStore.open(None, role) for role in ROLES}
+    card = describe(encoder)
+    folder = store_folder(request.cache, card.slug, encoder.fingerprint)
+    remember_encoder(folder, card.name, encoder.fingerprint)
+    return {role: VectorStore.open(folder, role) for role in ROLES}
+
+
+def _encode_missing(
+    texts: _Texts,
+    planned: NDArray[np.bool_],
+    encoder: Encoder,
+    store: VectorStore,
+    request: EmbedRequest,
+    progress: Progress,
+) -> None:
+    """Encode every planned batch that holds a text without a vector, whole; write as it goes."""
+    wanted = np.flatnonzero(planned)
+    if not len(wanted):
+        return
+    counts = _token_counts(encoder, [texts.texts[i] for i in wanted], texts.role)
+    budget = request.batch_tokens or _device_budget(encoder)
+    missing = ~store.has(texts.digests[wanted])
+    block = _Block()
+    try:
+        for batch in plan_batches(_cut(counts.tokens, encoder), budget):
+            if missing[batch].any():
+                chosen = [texts.texts[wanted[i]] for i in batch]
+                block.add(batch, checked(encoder.encode(chosen, texts.role), chosen))
+                progress.advance(int(missing[batch].sum()))
+            if block.full:
+                block = block.written(store, texts.digests[wanted], counts)
+    finally:
+        # Reached on Ctrl-C too: the batches that are done are whole, so they are kept.
+        block.written(store, texts.digests[wanted], counts)
+
+
+def _token_counts(encoder: Encoder, texts: Sequence[str], role: Role) -> TokenCounts:
+    if isinstance(encoder, Tokenizing):
+        return encoder.count_tokens(texts, role)
+    return TokenCounts(guessed_lengths(texts), np.zeros(len(texts), np.int64))
+
+
+def _cut(tokens: Ints, encoder: Encoder) -> Ints:
+    """Lengths as the model sees them."""
+    limit = describe(encoder).max_tokens
+    return tokens if limit is None else np.minimum(tokens, limit)
+
+
+def _device_budget(encoder: Encoder) -> int:
+    device = str(getattr(encoder, "device", "cpu"))
+    return CPU_BATCH_TOKENS if device.startswith("cpu") else GPU_BATCH_TOKENS
+
+
+def _zero_vectors(texts: _Texts, vectors: Floats) -> list[str]:
+    zero = np.flatnonzero(~vectors.any(axis=1))
+    if not len(zero):
+        return []
+    first = texts.texts[zero[0]][:60]
+    return [f"{len(zero)} {texts.role} text(s) have a zero vector and rank by pool order: {first!r}"]

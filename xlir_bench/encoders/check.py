@@ -1,0 +1,63 @@
+"""Vectors are looked at before anyone ranks with them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from xlir_bench.errors import BadVectorsError
+from xlir_bench.records import Floats
+
+SHOWN = 60
+"""How much of a text an error shows."""
+
+
+def shortened(text: str) -> str:
+    """A text on one line, cut to `SHOWN` characters, in quotes."""
+    line = " ".join(text.split())
+    return repr(line if len(line) <= SHOWN else line[: SHOWN - 1] + "…")
+
+
+def as_floats(vectors: Any) -> Floats:
+    """Whatever an encoder gave (array, tensor, nested lists) as a C-contiguous float32 array."""
+    if hasattr(vectors, "detach"):
+        vectors = vectors.detach().cpu().float().numpy()
+    try:
+        with np.errstate(over="ignore"):
+            return np.ascontiguousarray(vectors, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise BadVectorsError(f"the encoder gave {type(vectors).__name__}, not numbers: {error}") from error
+
+
+def checked(vectors: Any, texts: Sequence[str], dimension: int | None = None) -> Floats:
+    """The vectors of `texts` as float32, one finite row a text; the first text that went wrong is named."""
+    floats = as_floats(vectors)
+    if not texts and floats.size == 0:
+        return floats.reshape(0, dimension or 0)
+    if floats.ndim != 2 or len(floats) != len(texts):
+        raise BadVectorsError(
+            f"the encoder gave an array of shape {floats.shape} for {len(texts)} texts, "
+            f"the first of them {_first(texts)}: one row a text is wanted"
+        )
+    width = floats.shape[1]
+    if width == 0 or (dimension is not None and width != dimension):
+        wanted = "at least one number" if dimension is None else f"{dimension} numbers"
+        raise BadVectorsError(
+            f"the encoder gave vectors of {width} numbers for the text {_first(texts)} "
+            f"and those after it: {wanted} a text are wanted"
+        )
+    finite = np.isfinite(floats).all(axis=1)
+    if not finite.all():
+        row = int(np.argmin(finite))
+        kind = "NaN" if np.isnan(floats[row]).any() else "infinite numbers"
+        raise BadVectorsError(
+            f"the encoder gave {kind} for the text {shortened(texts[row])} "
+            f"({int((~finite).sum())} of {len(texts)} texts): nothing can be ranked by that"
+        )
+    return floats
+
+
+def _first(texts: Sequence[str]) -> str:
+    return shortened(texts[0]) if texts else "(none)"

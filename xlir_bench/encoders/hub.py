@@ -1,0 +1,161 @@
+"""Where the files of a model lie: a folder here, or a snapshot of the Hugging Face hub."""
+
+from __future__ import annotations
+
+import difflib
+import errno
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from xlir_bench.encoders.protocol import EncoderOptions
+from xlir_bench.encoders.quiet import quiet_hub
+from xlir_bench.errors import InputError, OutOfReachError, XlirError
+
+NOT_WANTED = (
+    *("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.pickle", "*.joblib"),
+    *("*.onnx", "*.onnx_data", "onnx/*", "openvino/*", "coreml/*", "*.mlmodel", "*.tflite"),
+    *("*.h5", "*.msgpack", "*.ot", "*.gguf", "*.png", "*.jpg", "*.jpeg", "*.gif"),
+)
+"""Weights of other libraries, pickles and pictures are not downloaded."""
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
+GENERIC = re.compile(r"model|final|best|last|output|latest|epoch\W?\d*|checkpoint\W?\d*|step\W?\d+", re.I)
+"""Folder names that say nothing without the folder above."""
+ORGANISATION = "sentence-transformers"
+"""Who is meant by a hub id without an owner."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A model's folder and what to call it."""
+
+    folder: Path
+    name: str
+    stem: str
+    """What its slug begins with."""
+    local: bool
+    """A local folder's slug carries a piece of its weights digest."""
+    notes: tuple[str, ...] = ()
+
+
+def locate(spec: str, options: EncoderOptions) -> Place:
+    """The folder that a path or a hub id stands for; downloads what the hub has and this machine has not."""
+    path = Path(spec).expanduser()
+    if path.is_dir():
+        return _folder(path, options)
+    if path.exists():
+        raise InputError(f"{spec} is a file; --model wants the folder of a model, a hub id or a prefix like builtin:")
+    if _looks_like_path(spec) or not HUB_ID.fullmatch(spec):
+        raise InputError(f"no model folder {spec!r} here{near_misses(path)}; give a folder or a hub id (owner/name)")
+    return _from_hub(spec, options)
+
+
+def near_misses(path: Path) -> str:
+    """Names in the nearest folder there is that look like what was asked for."""
+    absolute = path.absolute()
+    parent = next(p for p in absolute.parents if p.is_dir())
+    wanted = absolute.relative_to(parent).parts[0]
+    try:
+        there = sorted(p.name for p in parent.iterdir())
+    except OSError:
+        return ""
+    near = difflib.get_close_matches(wanted, there, n=3, cutoff=0.5)
+    if near:
+        return f" (did you mean {' or '.join(str(parent / n) for n in near)}?)"
+    return "" if parent == absolute.parent else f" (there is not even {parent / wanted})"
+
+
+def _looks_like_path(spec: str) -> bool:
+    return spec.startswith((".", "~", os.sep)) or spec.count("/") > 1 or (os.sep != "/" and os.sep in spec)
+
+
+def _folder(path: Path, options: EncoderOptions) -> Place:
+    resolved = Path(os.path.normpath(path.absolute()))
+    notes = ("--revision means nothing to a local folder and was left out",) if options.revision else ()
+    cached = re.search(r"models--([^/\\]+)[/\\]snapshots[/\\][0-9a-f]{40}$", str(resolved))
+    if cached:
+        return Place(path, cached[1].replace("--", "/"), cached[1], True, notes)
+    stem = resolved.name or "root"
+    name = f"{resolved.parent.name}/{stem}" if GENERIC.fullmatch(stem) and resolved.parent.name else stem
+    return Place(path, name, stem, True, notes)
+
+
+def _from_hub(spec: str, options: EncoderOptions) -> Place:
+    candidates = [spec] if "/" in spec else [f"{ORGANISATION}/{spec}", spec]
+    failures: list[OutOfReachError] = []
+    for hub_id in candidates:
+        try:
+            folder = _snapshot(hub_id, options)
+        except OutOfReachError as error:
+            failures.append(error)
+            continue
+        stem = hub_id.replace("/", "__")
+        revision = options.revision
+        if revision and revision != "main":
+            stem += f"@{revision[:12]}" if re.fullmatch("[0-9a-f]{40}", revision) else f"@{revision}"
+        return Place(folder, hub_id, stem.replace("@", "--"), False, (f"hub: commit {folder.name}",))
+    raise failures[0]
+
+
+def _snapshot(hub_id: str, options: EncoderOptions) -> Path:
+    from huggingface_hub import constants, errors, snapshot_download
+
+    at = f"model {hub_id!r} at {constants.ENDPOINT}"
+    try:
+        with quiet_hub():
+            return Path(
+                snapshot_download(
+                    hub_id,
+                    revision=options.revision,
+                    local_files_only=options.offline,
+                    ignore_patterns=list(NOT_WANTED),
+                )
+            )
+    except errors.GatedRepoError as error:
+        raise OutOfReachError(
+            f"{at} is gated: accept its terms there, then log in with `hf auth login` (or set HF_TOKEN)"
+        ) from error
+    except errors.RepositoryNotFoundError as error:
+        raise OutOfReachError(
+            f"there is no {at} (or it is private), and no folder {hub_id!r} here: check the name, or log in "
+            "with `hf auth login`"
+        ) from error
+    except errors.RevisionNotFoundError as error:
+        raise OutOfReachError(f"{at} has no revision {options.revision!r}: check --revision") from error
+    except errors.HFValidationError as error:
+        raise InputError(f"{hub_id!r} is neither a folder here nor a hub id (owner/name)") from error
+    except getattr(errors, "IncompleteSnapshotError", ()) as error:
+        return _enough(Path(error.snapshot_path), hub_id)
+    except errors.LocalEntryNotFoundError as error:
+        raise _unreachable(hub_id, options, error) from error
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            raise XlirError(f"disk full while downloading {at} to {constants.HF_HUB_CACHE}") from error
+        raise _unreachable(hub_id, options, error) from error
+
+
+def _unreachable(hub_id: str, options: EncoderOptions, error: BaseException) -> OutOfReachError:
+    from huggingface_hub import constants
+
+    if options.offline or constants.HF_HUB_OFFLINE:
+        return OutOfReachError(
+            f"model {hub_id!r} is no folder here and not in the hub's cache ({constants.HF_HUB_CACHE}), and "
+            "this run is offline: run once without --offline (HF_HUB_OFFLINE), or give a folder"
+        )
+    cause = error.__cause__ or error
+    reason = " ".join(str(cause).split("\n")[0].split()) or type(cause).__name__
+    return OutOfReachError(
+        f"model {hub_id!r} is no folder here and the hub ({constants.ENDPOINT}) cannot be reached: {reason}; "
+        "check the network, or give a folder"
+    )
+
+
+def _enough(folder: Path, hub_id: str) -> Path:
+    """A snapshot that other programs fetched in part serves if weights and configuration are there."""
+    if any(folder.rglob("*.safetensors")) and any(folder.rglob("*config.json")):
+        return folder
+    raise OutOfReachError(
+        f"model {hub_id!r} is only partly in the hub's cache ({folder}) and the hub cannot be reached: "
+        "connect once, or give a folder"
+    )

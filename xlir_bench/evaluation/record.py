@@ -1,0 +1,178 @@
+"""The parts of a result's record, each from what one stage found."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+
+from xlir_bench.embed import Embedded
+from xlir_bench.encoders import EncoderCard
+from xlir_bench.evaluation.clusters import Clusters
+from xlir_bench.measures import BiasView, LanguageShares, score
+from xlir_bench.measures.chance import expected_map
+from xlir_bench.records import ROLES, Collection, Ranking, Scores
+from xlir_bench.results.schema import (
+    BiasPart,
+    EncoderPart,
+    EnvironmentPart,
+    IndexPart,
+    SettingPart,
+    TaskPart,
+    TextsPart,
+)
+from xlir_bench.search import recall_of_exact
+from xlir_bench.tasks import Task
+
+PACKAGES = (
+    "xlir-bench", "numpy", "torch", "transformers", "tokenizers", "sentence-transformers", "faiss-cpu",
+    "ranx",
+)  # fmt: skip
+
+
+def task_part(task: Task, collection: Collection, clusters: Clusters) -> TaskPart:
+    return TaskPart(
+        name=task.name,
+        title=task.title,
+        version=task.version,
+        digest=task.digest,
+        domain=task.domain,
+        licence=task.licence,
+        cluster=collection.cluster,
+        clusters=len(clusters.names),
+        files=dict(collection.digests),
+    )
+
+
+def encoder_part(card: EncoderCard, embedded: Embedded) -> EncoderPart:
+    """Who was evaluated."""
+    return EncoderPart(
+        name=card.name,
+        kind=card.kind,
+        slug=card.slug,
+        fingerprint=card.fingerprint,
+        weights_digest=card.weights_digest,
+        dimension=next(iter(embedded.vectors.values())).shape[1],
+        dtype=card.dtype,
+        max_tokens=card.max_tokens,
+        query_prompt=card.query_prompt,
+        passage_prompt=card.passage_prompt,
+        parameters=card.parameters,
+    )
+
+
+def setting_part(scores: Scores, ranking: Ranking) -> SettingPart:
+    _, relevant = np.unique(ranking.query, return_counts=True)
+    scored = len(scores.query) > 0
+    return SettingPart(
+        kind=scores.setting.kind,
+        query_lang=scores.setting.query_lang,
+        passage_langs=list(scores.setting.passage_langs),
+        queries=len(scores.query),
+        candidates=scores.candidates,
+        measures={m: float(v.mean()) for m, v in scores.values.items()} if scored else {},
+        chance_map=float(expected_map(scores.candidates, relevant).mean()) if scored else 0.0,
+    )
+
+
+def bias_part(view: BiasView | LanguageShares) -> BiasPart:
+    chances = view.chance_by_query_lang if isinstance(view, BiasView) else {}
+    return BiasPart(
+        mean=view.mean if isinstance(view, BiasView) else dict(view.mean),
+        chance=view.chance if isinstance(view, BiasView) else dict(view.chance),
+        by_query_lang={lang: v if isinstance(v, float) else dict(v) for lang, v in view.by_query_lang.items()},  # type: ignore[arg-type]
+        chance_by_query_lang=dict(chances),
+        queries=view.queries,
+    )
+
+
+def texts_part(
+    collection: Collection, embedded: Embedded, max_tokens: int | None
+) -> dict[str, TextsPart]:
+    parts = {}
+    for lang in sorted({*collection.queries, *collection.passages}):
+        queries = len(collection.queries[lang].ids) if lang in collection.queries else 0
+        passages = len(collection.passages[lang].ids) if lang in collection.passages else 0
+        counts = embedded.tokens or {}
+        mine = {role: counts[role, lang] for role in ("query", "passage") if (role, lang) in counts}  # type: ignore[index]
+        tokens = np.concatenate([c.tokens for c in mine.values()]) if mine else np.empty(0)
+        unknown = sum(int(c.unknown.sum()) for c in mine.values())
+        parts[lang] = TextsPart(
+            queries=queries,
+            passages=passages,
+            tokens_mean=_mean(tokens),
+            query_tokens_mean=_mean(mine["query"].tokens) if "query" in mine else None,
+            passage_tokens_mean=_mean(mine["passage"].tokens) if "passage" in mine else None,
+            truncated_share=_mean(tokens > max_tokens) if max_tokens else (0.0 if mine else None),
+            unknown_share=unknown / max(1, int(tokens.sum())) if mine else None,
+        )
+    return parts
+
+
+def _mean(values: Any) -> float | None:
+    return float(np.mean(values)) if len(values) else None
+
+
+def left_out(rankings: Sequence[Ranking], collection: Collection) -> list[str]:
+    """How many queries some settings could not score."""
+    missing = [
+        (r.setting, left)
+        for r in rankings
+        if (left := len(collection.queries[r.setting.query_lang].ids) - len(r.scored))
+    ]
+    if not missing:
+        return []
+    total = sum(left for _, left in missing)
+    return [
+        f"{total} queries in {len(missing)} settings have no relevant passage there and are left out"
+        " of them (each setting's `queries` is what was scored)"
+    ]
+
+
+def peak_memory() -> int:
+    """The most memory this process has held, in bytes; 0 where the platform does not say."""
+    try:
+        import resource
+    except ImportError:
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def environment() -> EnvironmentPart:
+    """Where this runs."""
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return EnvironmentPart(
+        python=platform.python_version(),
+        platform=platform.platform(),
+        processors=os.cpu_count() or 0,
+        versions=versions,
+    )
+
+
+def index_part(factory: str, exact: Sequence[Ranking], found: Sequence[Ranking]) -> IndexPart:
+    recall: dict[str, list[float]] = {}
+    difference: dict[str, list[float]] = {}
+    exact_map, found_map = (
+        [float(s.values["map"].mean()) for s in score(rankings, ["map"])]
+        for rankings in (exact, found)
+    )
+    for a, b, x, y in zip(exact, found, exact_map, found_map, strict=True):
+        recall.setdefault(a.setting.kind.value, []).append(recall_of_exact(a, b, POOL_DEPTH))
+        difference.setdefault(a.setting.kind.value, []).append(y - x)
+    return IndexPart(
+        factory=factory,
+        depth=depth,
+        recall_of_exact_top100={kind: float(np.mean(v)) for kind, v in recall.items()},
+        map_difference={kind: float(np.mean(v)) for kind, v in difference.items()},
+    )

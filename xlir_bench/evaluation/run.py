@@ -1,0 +1,356 @@
+"""Evaluate: the one place where task, data, encoder, search, measures and results meet."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from xlir_bench.embed import Embedded, EmbedRequest, embed
+from xlir_bench.encoders import Encoder, EncoderOptions, as_encoder, describe
+from xlir_bench.encoders.vectors import StoredVectors
+from xlir_bench.errors import InputError, UnknownNameError
+from xlir_bench.measures import (
+    BiasView,
+    ClusteredValues,
+    LanguageShares,
+    PoolRanking,
+    check_measures,
+    language_bias,
+    macro_interval,
+    score,
+)
+from xlir_bench.measures.chance import expected_map
+from xlir_bench.places import cache_root, data_root
+from xlir_bench.records import (
+    Collection,
+    Ints,
+    Kind,
+    Progress,
+    Ranking,
+    Scores,
+    Setting,
+    Silent,
+)
+from xlir_bench.results import Result, ResultRecord
+from xlir_bench.results.schema import (
+    BiasPart,
+    EncoderPart,
+    EnvironmentPart,
+    IndexPart,
+    IntervalPart,
+    OptionsPart,
+    ProfilePart,
+    SettingPart,
+    TaskPart,
+    TextsPart,
+)
+from xlir_bench.results.tables import TopScores, queries_table, ranks_table, run_table
+from xlir_bench.search import (
+    Pool,
+    SearchRequest,
+    approximate_rankings,
+    exact_rankings,
+    normalised,
+    recall_of_exact,
+)
+from xlir_bench.search.approximate import DEPTH
+from xlir_bench.sources import DataRequest, load_collection
+from xlir_bench.tasks import Task, catalogue
+
+EXACT = "Flat"
+POOL_DEPTH = 100
+"""How many of the best passages of the pool are kept: what the bias views look at."""
+PACKAGES = (
+    "xlir-bench", "numpy", "torch", "transformers", "tokenizers", "sentence-transformers", "faiss-cpu",
+    "ranx",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """What is asked of a run; the defaults are a full one."""
+
+    langs: tuple[str, ...] | None = None
+    kinds: tuple[Kind, ...] | None = None
+    limit: int | None = None
+    """Only the first so many queries of each language; candidates stay whole."""
+    candidate: str | None = None
+    measures: tuple[str, ...] | None = None
+    index: str = EXACT
+    seed: int = 0
+    """Of the bootstrap."""
+    save_run: int = 0
+    """How many of the best passages of every query to keep in the result."""
+    batch_tokens: int | None = None
+    data: Path | None = field(default_factory=lambda: data_root(None))
+    """A local data root; None: the download cache."""
+    cache: Path | None = field(default_factory=cache_root)
+    """Where vectors and downloads are kept; without one, vectors are kept nowhere."""
+    offline: bool = False
+    allow_changed_data: bool = False
+
+    def part(self, task: Task) -> dict[str, Any]:
+        """What makes this less or other than a full default run of the task; empty for a full one."""
+        langs = None if self.langs is None else sorted(set(self.langs))
+        kinds = None if self.kinds is None else [k.value for k in Kind if k in self.kinds]
+        stated = {
+            "langs": None if langs == sorted(task.languages) else langs,
+            "kinds": None if kinds == [k.value for k in task.kinds] else kinds,
+            "limit": self.limit,
+            "candidate": None if self.candidate == task.candidate else self.candidate,
+            "measures": None
+            if self.measures is None or set(self.measures) == set(task.measures)
+            else sorted(self.measures),
+            "index": None if self.index == EXACT else self.index,
+            "seed": self.seed or None,
+        }
+        return {name: value for name, value in stated.items() if value is not None}
+
+
+def evaluate(
+    task: str | Task,
+    encoder: object,
+    options: RunOptions | None = None,
+    *,
+    encoder_options: EncoderOptions | None = None,
+    progress: Progress | None = None,
+    command: str = "",
+) -> Result:
+    """Run one encoder on every setting of one task.
+
+    `encoder` is a spec (see ``xlir-bench run --help``), a `SentenceTransformer`, an `Encoder`, or a
+    function ``encode(texts, role)``.
+
+    >>> import xlir_bench as xb
+    >>> options = xb.RunOptions(langs=("en", "de"), kinds=("monolingual",), cache=None)
+    >>> result = xb.evaluate("mini", "builtin:ngram", options)
+    >>> [(s.query_lang, s.queries) for s in result.record.settings]
+    [('de', 72), ('en', 72)]
+    """
+    options = options or RunOptions()
+    task = catalogue().get([task])[0] if isinstance(task, str) else task
+    return _Run(
+        task=task,
+        encoder=as_encoder(encoder, encoder_options or EncoderOptions()),
+        options=options,
+        settings=settings_asked(task, options),
+        measures=check_measures(options.measures or task.measures),
+        progress=progress or Silent(),
+        command=command,
+    ).result()
+
+
+def settings_asked(task: Task, options: RunOptions) -> list[Setting]:
+    """The settings of a run; languages, kinds and candidate texts that the task lacks are refused."""
+    unknown = sorted(set(options.langs or ()) - set(task.languages))
+    if unknown:
+        raise UnknownNameError(f"language of {task.name}", unknown, task.languages)
+    if options.candidate is not None and options.candidate not in task.candidates:
+        raise UnknownNameError(f"candidate text of {task.name}", [options.candidate], task.candidates)
+    if options.limit is not None and options.limit < 1:
+        raise InputError(f"--limit {options.limit} leaves no query; it wants 1 or more")
+    kinds = None if options.kinds is None else [Kind(k) for k in options.kinds]
+    settings = task.settings(options.langs, kinds)
+    if not settings:
+        raise InputError(
+            f"{task.name} has no setting of the kinds and languages asked for"
+            " (cross-lingual and multilingual want two languages or more)"
+        )
+    return settings
+
+
+@dataclass(slots=True)
+class _Run:
+    """One task, one encoder, and the stages that lead to a result."""
+
+    task: Task
+    encoder: Any
+    options: RunOptions
+    settings: list[Setting]
+    measures: tuple[str, ...]
+    progress: Progress
+    command: str
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def result(self) -> Result:
+        with self._stage("read"):
+            collection = load_collection(self.task, self._data_request(), self.progress)
+        with self._stage("encode"):
+            embedded = self._embed(collection)
+        with self._stage("search"):
+            pool = Pool.of({x: embedded.vectors["passage", x] for x in collection.languages("passage")})
+            rankings, index = self._search(collection, embedded, pool)
+        with self._stage("measure"):
+            scores = score(rankings, self.measures)
+            clusters = Clusters.of(collection)
+            summary = self._summary(scores, clusters)
+            bias = language_bias(_pool_rankings(rankings, collection), collection.parallel)
+            tables = {
+                "ranks": ranks_table(rankings, collection),
+                "queries": queries_table(scores, collection),
+            }
+            if self.options.save_run:
+                tops = [_top_scores(r, embedded, pool, self.options.save_run) for r in rankings]
+                tables["run"] = run_table(tops, collection)
+        record = ResultRecord(
+            task=task_part(self.task, collection, clusters),
+            encoder=encoder_part(card, embedded),
+            settings=[setting_part(s, r) for s, r in zip(scores, rankings, strict=True)],
+            summary=summary,
+            bias={name: bias_part(view) for name, view in bias.items()},
+            options=self._options_part(collection),
+            texts=texts_part(collection, embedded, describe(self.encoder).max_tokens),
+            profile=ProfilePart(
+                seconds={stage: round(s, 3) for stage, s in self.seconds.items()},
+                encoded_texts=embedded.encoded,
+                cached_texts=embedded.cached,
+                peak_memory_bytes=peak_memory(),
+                index=index,
+            ),
+            environment=environment(),
+            notes=[
+                *describe(self.encoder).notes,
+                *embedded.notes,
+                *collection.notes,
+                *left_out(rankings, collection),
+            ],
+            command=self.command,
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+        return Result(record, tables)
+
+    @contextmanager
+    def _stage(self, name: str) -> Iterator[None]:
+        began = time.perf_counter()
+        yield
+        self.seconds[name] = time.perf_counter() - began
+
+    def _data_request(self) -> DataRequest:
+        return DataRequest(
+            root=self.options.data,
+            cache=(self.options.cache or cache_root()) / "data",
+            langs=None if self.options.langs is None else tuple(sorted(set(self.options.langs))),
+            candidate=self.options.candidate,
+            limit=self.options.limit,
+            offline=self.options.offline,
+            allow_changed=self.options.allow_changed_data,
+        )
+
+    def _embed(self, collection: Collection) -> Embedded:
+        if isinstance(self.encoder, StoredVectors):
+            return stored(collection, self.encoder)
+        request = EmbedRequest(self.options.cache, self.options.batch_tokens)
+        return embed(collection, self.encoder, request, self.progress)
+
+    def _search(
+        self, collection: Collection, embedded: Embedded, pool: Pool
+    ) -> tuple[list[Ranking], IndexPart | None]:
+        """Rankings in the order of the settings, and how far an approximate index is from exact."""
+        approximate = self.options.index != EXACT
+        requests = self._requests(embedded, exact_check=approximate)
+        exact = self._collect(exact_rankings(collection, pool, requests), len(requests))
+        if not approximate:
+            return exact, None
+        lists = approximate_rankings(collection, pool, requests, self.options.index)
+        found = self._collect(lists, len(requests))
+        return found, index_part(self.options.index, exact, found)
+
+    def _requests(self, embedded: Embedded, exact_check: bool) -> list[SearchRequest]:
+        keep = self.options.save_run
+        return [
+            SearchRequest(
+                query_lang=lang,
+                queries=embedded.vectors["query", lang],
+                settings=[s for s in self.settings if s.query_lang == lang],
+                pair_depth=max(keep, POOL_DEPTH if exact_check else 0),
+                pool_depth=max(keep, POOL_DEPTH),
+            )
+            for lang in sorted({s.query_lang for s in self.settings})
+        ]
+
+    def _collect(self, lists: Iterator[list[Ranking]], total: int) -> list[Ranking]:
+        found: dict[Setting, Ranking] = {}
+        self.progress.start("search", total, "languages")
+        for rankings in lists:
+            found |= {r.setting: r for r in rankings}
+            self.progress.advance(1)
+        self.progress.finish()
+        return [found[s] for s in self.settings]
+
+    def _summary(
+        self, scores: Sequence[Scores], clusters: Clusters
+    ) -> dict[Kind, dict[str, IntervalPart]]:
+        summary: dict[Kind, dict[str, IntervalPart]] = {}
+        for kind in Kind:
+            mine = [s for s in scores if s.setting.kind == kind and len(s.query)]
+            if not mine:
+                continue
+            summary[kind] = {}
+            for measure in self.measures:
+                values = [
+                    ClusteredValues(s.values[measure], clusters.codes[s.setting.query_lang][s.query])
+                    for s in mine
+                ]
+                found = macro_interval(values, len(clusters.names), self.options.seed)
+                summary[kind][measure] = IntervalPart(
+                    mean=found.mean, low=found.low, high=found.high
+                )
+        return summary
+
+    def _options_part(self, collection: Collection) -> OptionsPart:
+        part = self.options.part(self.task)
+        return OptionsPart(
+            langs=part.get("langs", []),
+            kinds=[Kind(k) for k in part.get("kinds", [])],
+            limit=self.options.limit,
+            candidate=self.options.candidate or self.task.candidate,
+            index=self.options.index,
+            seed=self.options.seed,
+            changed_data=list(collection.changed),
+            measures=list(self.measures),
+        )
+
+
+def stored(collection: Collection, encoder: StoredVectors) -> Embedded:
+    """Vectors that a user has already."""
+    roles = [(role, lang) for role in ("query", "passage") for lang in collection.languages(role)]  # type: ignore[arg-type]
+    return Embedded(
+        {(r, x): encoder.vectors(r, x, len(collection.texts(r, x))) for r, x in roles},  # type: ignore[arg-type]
+        tokens=None,
+    )
+
+
+def _pool_rankings(rankings: Sequence[Ranking], collection: Collection) -> list[PoolRanking]:
+    return [
+        PoolRanking(
+            ranking=r,
+            query_ids=collection.queries[r.setting.query_lang].ids,
+            passage_counts={x: len(collection.passages[x].ids) for x in r.setting.passage_langs},
+        )
+        for r in rankings
+        if r.setting.kind == Kind.MULTILINGUAL and len(r.query)
+    ]
+
+
+def _top_scores(ranking: Ranking, embedded: Embedded, pool: Pool, keep: int) -> TopScores:
+    queries = normalised(embedded.vectors["query", ranking.setting.query_lang])[ranking.scored]
+    top = ranking.top if ranking.top is not None else np.empty((len(queries), 0), np.int64)
+    top = top[:, :keep]
+    vectors = pool.vectors[pool.rows(ranking.setting)]
+    scores = np.stack([vectors[t] @ q for q, t in zip(queries, top, strict=True)])
+    kept = Ranking(
+        ranking.setting, ranking.candidates, ranking.query, ranking.passage, ranking.grade,
+        ranking.rank, top,
+    )  # fmt: skip
+    return TopScores(kept, scores)

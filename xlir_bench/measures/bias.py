@@ -1,0 +1,233 @@
+"""Language bias: five views of the rankings of the pool of all languages, each beside its chance level.
+
+Every view is taken per query, averaged over the queries of a language, then over query languages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from xlir_bench.measures.chance import expected_map, expected_range
+from xlir_bench.measures.retrieval import score
+from xlir_bench.records import Floats, Ints, Ranking
+
+TOP = 10
+AGREEMENT_TOP = 100
+
+
+@dataclass(frozen=True, slots=True)
+class BiasView:
+    """One figure, per query language and as a mean, beside its chance level."""
+
+    mean: float
+    chance: float
+    by_query_lang: Mapping[str, float]
+    chance_by_query_lang: Mapping[str, float]
+    queries: int
+    """How many queries counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class LanguageShares:
+    """Shares of each passage language, per query language and as a mean, beside its share of the pool."""
+
+    mean: Mapping[str, float]
+    chance: Mapping[str, float]
+    by_query_lang: Mapping[str, Mapping[str, float]]
+    queries: int
+
+
+@dataclass(frozen=True, slots=True)
+class PoolRanking:
+    """The ranking of one query language over the pool, with what bias asks besides."""
+
+    ranking: Ranking
+    query_ids: tuple[str, ...]
+    """Of all queries of the language; translations share one."""
+    passage_counts: Mapping[str, int]
+    """Candidates of each language, in pool order."""
+
+    @property
+    def lang(self) -> str:
+        """The query language."""
+        return self.ranking.setting.query_lang
+
+    @property
+    def ranks(self) -> Ints:
+        """Ranks of the relevant passages; one that an index did not retrieve counts as the last."""
+        return np.where(self.ranking.rank > 0, self.ranking.rank, self.ranking.candidates)
+
+    def languages_of(self, positions: Ints) -> Ints:
+        """Index into `passage_counts` of the language of each pool position."""
+        ends = np.cumsum(list(self.passage_counts.values()))
+        return np.searchsorted(ends, positions, side="right")
+
+    @property
+    def same_language(self) -> Ints:
+        """For each relevant passage, whether it is in the query's language."""
+        langs = list(self.passage_counts)
+        if self.lang not in langs:
+            return np.zeros(len(self.ranking.passage), bool)
+        return self.languages_of(self.ranking.passage) == langs.index(self.lang)
+
+
+@dataclass(frozen=True, slots=True)
+class _PerQuery:
+    """A figure of each query that counts, and its chance level."""
+
+    value: Floats
+    chance: Floats
+
+
+def language_bias(pools: Sequence[PoolRanking], parallel: bool) -> dict[str, BiasView | LanguageShares]:
+    """Every view that these rankings allow, by name; none without a pool of several languages."""
+    views: dict[str, BiasView | LanguageShares | None] = {
+        "rank_distance": _view({p.lang: rank_distance(p) for p in pools}),
+        "top10_language_share": top10_language_share(pools),
+        "same_language_preference": _view({p.lang: same_language_preference(p) for p in pools}),
+        "map_without_same_language": _view({p.lang: map_without_same_language(p) for p in pools}),
+        "parallel_query_agreement": _view(parallel_query_agreement(pools)) if parallel else None,
+    }
+    return {name: view for name, view in views.items() if view is not None}
+
+
+def _view(found: Mapping[str, _PerQuery]) -> BiasView | None:
+    """Means over queries, then over the languages that have any."""
+    counted = {lang: f for lang, f in sorted(found.items()) if len(f.value)}
+    if not counted:
+        return None
+    values = {lang: float(f.value.mean()) for lang, f in counted.items()}
+    chances = {lang: float(f.chance.mean()) for lang, f in counted.items()}
+    return BiasView(
+        mean=float(np.mean(list(values.values()))),
+        chance=float(np.mean(list(chances.values()))),
+        by_query_lang=values,
+        chance_by_query_lang=chances,
+        queries=sum(len(f.value) for f in counted.values()),
+    )
+
+
+def rank_distance(pool: PoolRanking) -> _PerQuery:
+    """Highest minus lowest rank of a query's relevant passages, where it has two or more.
+
+    An encoder without bias puts all translations of the answer at the top: K of them span K - 1 ranks.
+    Answers at ranks 1, 4 and 9 are 8 apart. Chance: (N + 1)(K - 1)/(K + 1).
+    """
+    query, ranks = pool.ranking.query, pool.ranks
+    starts = np.flatnonzero(np.r_[True, query[1:] != query[:-1]]) if len(query) else np.empty(0, int)
+    if not len(starts):
+        return _PerQuery(np.empty(0), np.empty(0))
+    size = np.diff(np.r_[starts, len(query)])
+    spread = np.maximum.reduceat(ranks, starts) - np.minimum.reduceat(ranks, starts)
+    many = size >= 2
+    return _PerQuery(
+        spread[many].astype(float), expected_range(pool.ranking.candidates, size[many])
+    )
+
+
+def top10_language_share(pools: Sequence[PoolRanking]) -> LanguageShares | None:
+    """Which share of the ten best passages is in each language; chance is its share of the pool.
+
+    Seven German and three English passages in a German question's top ten give de .7 and en .3: where
+    German is a tenth of the pool, it is favoured sevenfold.
+    """
+    by_lang, chance = {}, {}
+    for pool in pools:
+        if pool.ranking.top is None or not len(pool.ranking.top):
+            continue
+        top = pool.ranking.top[:, :TOP]
+        langs = list(pool.passage_counts)
+        found = np.bincount(pool.languages_of(top[top >= 0]), minlength=len(langs))
+        by_lang[pool.lang] = dict(zip(langs, (found / found.sum()).tolist(), strict=True))
+        counts = np.array(list(pool.passage_counts.values()))
+        chance = dict(zip(langs, (counts / counts.sum()).tolist(), strict=True))
+    if not by_lang:
+        return None
+    mean = {lang: float(np.mean([s[lang] for s in by_lang.values()])) for lang in chance}
+    queries = sum(len(p.ranking.scored) for p in pools)
+    return LanguageShares(mean, chance, dict(sorted(by_lang.items())), queries)
+
+
+def same_language_preference(pool: PoolRanking) -> _PerQuery:
+    """How often the best relevant passage is in the query's language, where there is a choice.
+
+    With one answer in each of eleven languages chance is 1/11; a figure of .8 says that the answer in
+    the question's own language comes first in eight questions of ten.
+    """
+    query, same = pool.ranking.query, pool.same_language
+    order = np.lexsort((pool.ranks, query))
+    _, first, size = np.unique(query, return_index=True, return_counts=True)
+    own = np.add.reduceat(same.astype(int), first) if len(first) else np.empty(0, int)
+    choice = (own > 0) & (own < size)
+    return _PerQuery(same[order][first][choice].astype(float), (own / np.maximum(size, 1))[choice])
+
+
+def map_without_same_language(pool: PoolRanking) -> _PerQuery:
+    """Average precision once the answers in the query's own language leave the pool and the relevance.
+
+    A German question whose answers stand at ranks 1 (de), 3 (en) and 6 (fr) is scored on en at 2 and fr
+    at 5: (1/2 + 2/5)/2 = .45. Shows what an encoder finds in other languages, own answers aside.
+    """
+    query, ranks, same = pool.ranking.query, pool.ranks, pool.same_language
+    above = np.zeros(len(query), np.int64)
+    for q, r in zip(query[same], ranks[same], strict=True):
+        mine = slice(*np.searchsorted(query, [q, q + 1]))
+        above[mine] += ranks[mine] > r
+    removed = np.bincount(query[same], minlength=int(query.max()) + 1 if len(query) else 1)
+    rest = ~same & (removed[query] > 0)
+    kept = Ranking(
+        setting=pool.ranking.setting,
+        candidates=pool.ranking.candidates,
+        query=query[rest],
+        passage=pool.ranking.passage[rest],
+        grade=pool.ranking.grade[rest],
+        rank=np.where(pool.ranking.rank > 0, ranks - above, 0)[rest],
+    )
+    scored, size = np.unique(kept.query, return_counts=True)
+    left = pool.ranking.candidates - removed[scored] if len(scored) else np.empty(0, int)
+    chance = np.empty(len(scored))
+    for n in np.unique(left):
+        chance[left == n] = expected_map(int(n), size[left == n])
+    return _PerQuery(score([kept], ["map"])[0].values["map"], chance)
+
+
+def parallel_query_agreement(pools: Sequence[PoolRanking]) -> dict[str, _PerQuery]:
+    """How far the rankings of translations of one question agree: shared part of their top 100.
+
+    Mean over the translations of a question. Rankings that share 40 of 100 agree by .4; chance is 100/N.
+    """
+    tops: dict[str, list[tuple[str, Ints]]] = {}
+    for pool in pools:
+        if pool.ranking.top is None:
+            continue
+        for row, top in zip(pool.ranking.scored, pool.ranking.top[:, :AGREEMENT_TOP], strict=True):
+            tops.setdefault(pool.query_ids[row], []).append((pool.lang, top[top >= 0]))
+    found: dict[str, list[float]] = {pool.lang: [] for pool in pools}
+    for question in tops.values():
+        if len(question) < 2:
+            continue
+        for (lang, _), shared in zip(question, _overlaps([top for _, top in question]), strict=True):
+            found[lang].append(shared)
+    candidates = {p.lang: p.ranking.candidates for p in pools}
+    return {
+        lang: _PerQuery(
+            np.array(values), np.full(len(values), min(1.0, AGREEMENT_TOP / candidates[lang]))
+        )
+        for lang, values in found.items()
+    }
+
+
+def _overlaps(tops: Sequence[Ints]) -> list[float]:
+    """For each list, the mean share of it that it has in common with each of the others."""
+    ids, place = np.unique(np.concatenate(tops), return_inverse=True)
+    holds = np.zeros((len(tops), len(ids)), np.float32)
+    holds[np.repeat(np.arange(len(tops)), [len(t) for t in tops]), place] = 1
+    common = holds @ holds.T
+    size = np.array([max(1, len(t)) for t in tops])
+    return [
+        float(np.mean([common[i, j] / min(size[i], size[j]) for j in range(len(tops)) if j != i]))
+        for i in range(len(tops))
+    ]

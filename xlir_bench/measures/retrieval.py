@@ -1,0 +1,166 @@
+"""Retrieval measures by ranx, from exact ranks: the one module that knows ranx.
+
+ranx scores arrays of (id, score) rows. A passage that is not relevant only takes up a place, so a run is
+an array of -1 with the relevant ids at their ranks: no pool is sorted, and queries of all settings are
+scored together, shallow ones apart from deep ones.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from xlir_bench.errors import InputError, UnknownNameError
+from xlir_bench.records import Floats, Ints, Ranking, Scores
+
+WHOLE = ("map", "mrr", "ndcg", "ndcg_burges", "dcg", "dcg_burges", "r-precision")
+"""May stand alone (over the whole ranking) or, but for r-precision, carry a cut-off ``@k``."""
+CUT = ("recall", "precision", "hit_rate", "hits", "f1")
+"""Say nothing without a cut-off: over the whole pool recall is always 1."""
+CHUNK_PLACES = 2_000_000
+"""Places of a run array scored at a time (32 MB)."""
+MANY_QUERIES = 10
+"""With fewer queries ranx leaves numba at one thread."""
+
+
+def check_measures(names: Sequence[str]) -> tuple[str, ...]:
+    """The names, each once; every unknown or incomplete one is reported, with near misses."""
+    names = tuple(dict.fromkeys(names))
+    known = [*WHOLE, *(f"{name}@10" for name in (*WHOLE[:-1], *CUT)), "rbp.80"]
+    unknown = [n for n in names if not _is_measure(n)]
+    bare = [n for n in unknown if n in CUT]
+    if bare:
+        raise InputError(
+            "; ".join(f"measure {n!r} wants a cut-off, such as '{n}@10'" for n in bare)
+        )
+    if unknown:
+        raise UnknownNameError("measure", unknown, known)
+    if not names:
+        raise InputError("no measure was asked for; try --measures map,recall@10")
+    return names
+
+
+def _is_measure(name: str) -> bool:
+    if name in WHOLE or re.fullmatch(r"rbp\.\d{1,3}", name):
+        return True
+    cut = re.fullmatch(r"([a-z_-]+)@([1-9]\d{0,6})", name)
+    return bool(cut) and cut[1] in (*WHOLE[:-1], *CUT)
+
+
+def score(rankings: Sequence[Ranking], measures: Sequence[str]) -> list[Scores]:
+    """Per-query values of every measure, one `Scores` a ranking."""
+    table = _RelevantTable.of(rankings)
+    values: dict[str, Floats] = {}
+    whole = [m for m in measures if "@" not in m]
+    cut = [m for m in measures if "@" in m]
+    if whole:
+        values |= _evaluate(table, whole, None)
+    if cut:
+        values |= _evaluate(table, cut, max(int(m.split("@")[1]) for m in cut))
+    ends = np.cumsum([0] + [len(r.scored) for r in rankings]).tolist()
+    return [
+        Scores(
+            setting=r.setting,
+            candidates=r.candidates,
+            query=r.scored,
+            values={m: values[m][ends[i] : ends[i + 1]] for m in measures},
+        )
+        for i, r in enumerate(rankings)
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class _RelevantTable:
+    """Relevant passages of all scored queries of all rankings, one row each, grouped by query."""
+
+    row: Ints
+    """Which scored query, counted over all rankings."""
+    column: Ints
+    """Which of its relevant passages, the highest grade first."""
+    passage: Ints
+    grade: Ints
+    rank: Ints
+    size: Ints
+    """Per scored query: how many relevant passages it has."""
+    depth: Ints
+    """Per scored query: the deepest rank it has."""
+
+    @classmethod
+    def of(cls, rankings: Sequence[Ranking]) -> _RelevantTable:
+        rows, offset = [], 0
+        for r in rankings:
+            scored, row = np.unique(r.query, return_inverse=True)
+            rows.append(row + offset)
+            offset += len(scored)
+        if not rows:
+            none = np.empty(0, np.int64)
+            return cls(none, none, none, none, none, none, none)
+        row = np.concatenate(rows)
+        passage, grade, rank = (
+            np.concatenate([getattr(r, name) for r in rankings]).astype(np.int64)
+            for name in ("passage", "grade", "rank")
+        )
+        order = np.lexsort((passage, -grade, row))
+        row, passage, grade, rank = row[order], passage[order], grade[order], rank[order]
+        size = np.bincount(row, minlength=offset)
+        starts = np.cumsum(size) - size
+        depth = np.zeros(offset, np.int64)
+        np.maximum.at(depth, row, rank)
+        return cls(row, np.arange(len(row)) - starts[row], passage, grade, rank, size, depth)
+
+
+def _evaluate(table: _RelevantTable, measures: list[str], cut: int | None) -> dict[str, Floats]:
+    """Values over all scored queries, by chunks of queries of about the same depth."""
+    evaluate = _ranx_evaluate()
+    depth = np.maximum(table.depth, 1)
+    if cut is not None:
+        # All the same depth: a place beyond the deepest relevant rank changes no value.
+        depth = np.minimum(depth, cut)
+    order = np.argsort(depth, kind="stable")
+    starts = np.cumsum(table.size) - table.size
+    values = {m: np.empty(len(depth)) for m in measures}
+    end = len(order)
+    while end > 0:
+        deepest = int(depth[order[end - 1]])
+        start = max(0, end - max(MANY_QUERIES, CHUNK_PLACES // deepest))
+        chosen = order[start:end]
+        rows = np.repeat(np.arange(len(chosen)), table.size[chosen])
+        entries = np.repeat(starts[chosen], table.size[chosen]) + _ranges(table.size[chosen])
+        relevant = np.zeros((len(chosen), int(table.size[chosen].max()), 2))
+        relevant[rows, table.column[entries], 0] = table.passage[entries]
+        relevant[rows, table.column[entries], 1] = table.grade[entries]
+        run = np.full((len(chosen), deepest, 2), -1.0)
+        rank = table.rank[entries]
+        seen = (rank > 0) & (rank <= deepest)
+        run[rows[seen], rank[seen] - 1, 0] = table.passage[entries][seen]
+        for measure, found in evaluate(relevant, run, measures).items():
+            values[measure][chosen] = found
+        end = start
+    return values
+
+
+def _ranges(sizes: Ints) -> Ints:
+    """0, 1, … for each size, one after the other."""
+    return np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+
+
+def _ranx_evaluate() -> Callable[[Floats, Floats, list[str]], dict[str, Floats]]:
+    """ranx, imported where it is used (it takes two seconds), its threads left as they were."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import numba
+        from ranx import evaluate as ranx_evaluate
+
+    def evaluate(relevant: Floats, run: Floats, measures: list[str]) -> dict[str, Floats]:
+        threads = numba.get_num_threads()
+        # Asked twice for a lone measure: with one, ranx looks its cut-off up under a name without it.
+        asked = measures * 2 if len(measures) == 1 else measures
+        found: dict[str, Floats] = ranx_evaluate(relevant, run, asked, return_mean=False)
+        numba.set_num_threads(threads)
+        return found
+
+    return evaluate

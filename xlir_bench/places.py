@@ -1,0 +1,36 @@
+"""Where data is looked for and where caches lie: two environment variables, read here alone."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from xlir_bench.errors import InputError
+
+
+def cache_root() -> Path:
+    """The folder of everything that can be made again: ``XLIR_CACHE``, else the platform's own."""
+    if stated := os.environ.get("XLIR_CACHE"):
+        return Path(stated).expanduser().absolute()
+    from platformdirs import user_cache_path
+
+    return user_cache_path("xlir-bench")
+
+
+def data_cache() -> Path:
+    """The folder of downloaded data, laid out like a data root."""
+    return cache_root() / "data"
+
+
+def data_root(option: Path | None) -> Path | None:
+    """The local data root: the option, else ``XLIR_DATA``, else None (the download cache)."""
+    stated = os.environ.get("XLIR_DATA")
+    if option is None and not stated:
+        return None
+    root = Path(stated or "").expanduser() if option is None else option
+    if not root.is_dir():
+        source = "XLIR_DATA" if option is None else "--data"
+        raise InputError(
+            f"data root {root} ({source}) is not there; it should hold lareqa/ and others"
+        )
+    return root.absolute()

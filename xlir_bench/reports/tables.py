@@ -1,0 +1,210 @@
+"""Tables of one result for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from xlir_bench.records import POOL, Kind
+from xlir_bench.results.schema import BiasPart, IntervalPart, ResultRecord
+
+BIAS_NAMES = {
+    "rank_distance": ("rank distance", "lower is better: 0 is no bias at all, K - 1 the least possible"),
+    "same_language_preference": ("own language first", "nearer to chance is better"),
+    "map_without_same_language": ("map without own language", "higher is better"),
+    "parallel_query_agreement": ("agreement of translations", "higher is better; 1 is the same ranking"),
+}
+"""Title and reading of each bias figure that is one number."""
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """A score as people write it: ``.3197``; ``1.0000`` keeps its one."""
+    if value is None:
+        return "-"
+    text = f"{value:.{digits}f}"
+    return text[1:] if text.startswith("0.") else text.replace("-0.", "-.", 1)
+
+
+def big(value: float) -> str:
+    """A count or distance with separated thousands."""
+    return f"{value:,.1f}" if value < 100 else f"{value:,.0f}"
+
+
+def table(rows: Sequence[Sequence[Any]], headers: Sequence[str], markdown: bool = False) -> str:
+    """Rows as an aligned table; the first column is text, the others are numbers."""
+    from tabulate import tabulate
+
+    return tabulate(
+        rows,
+        headers=headers,
+        tablefmt="github" if markdown else "simple",
+        disable_numparse=True,
+        colalign=("left", *["right"] * (len(headers) - 1)),
+    )
+
+
+def heading(record: ResultRecord) -> str:
+    """Who was evaluated on what."""
+    task, encoder = record.task, record.encoder
+    length = f", {encoder.max_tokens} tokens" if encoder.max_tokens else ""
+    lines = [f"{task.title}: {encoder.name} ({encoder.dimension}-d {encoder.dtype}{length})"]
+    prompts = [(n, p) for n, p in (("query", encoder.query_prompt), ("passage", encoder.passage_prompt)) if p]
+    lines += [f"{name} prompt {prompt!r}" for name, prompt in prompts]
+    options = record.options
+    part = [f"languages {' '.join(options.langs)}"] if options.langs else []
+    part += [f"kinds {' '.join(options.kinds)}"] if options.kinds else []
+    part += [f"the first {options.limit} queries of each language"] if options.limit else []
+    part += [f"candidate text {options.candidate}"] if options.candidate not in ("sentence", "passage") else []
+    part += [f"index {options.index}"] if options.index != "Flat" else []
+    part += ["CHANGED DATA: " + ", ".join(options.changed_data)] if options.changed_data else []
+    return "\n".join([*lines, *(["part: " + "; ".join(part)] if part else [])])
+
+
+def summary_table(record: ResultRecord, markdown: bool = False) -> str:
+    """One row a kind: every measure's macro average, map with its interval and its chance level."""
+    measures = list(dict.fromkeys(m for by in record.summary.values() for m in by))
+    rows = []
+    for kind, values in record.summary.items():
+        mine = [s for s in record.settings if s.kind == kind and s.queries]
+        row = [kind.value, str(len(mine))]
+        for measure in measures:
+            row.append(number(values[measure].mean))
+            if measure == measures[0]:
+                row.append(interval(values[measure]))
+        if "map" in measures:
+            row.append(number(sum(s.chance_map for s in mine) / len(mine)))
+        rows.append(row)
+    headers = ["setting", "n", measures[0], "95 % interval", *measures[1:]]
+    return table(rows, [*headers, *(["chance map"] if "map" in measures else [])], markdown)
+
+
+def interval(part: IntervalPart) -> str:
+    """Low to high."""
+    return f"{number(part.low)} to {number(part.high)}" if part.low is not None else "-"
+
+
+def matrix_table(record: ResultRecord, measure: str, markdown: bool = False) -> str:
+    """Query languages down, passage languages across, the pool of all last."""
+    values = {(s.query_lang, passage(s.passage_langs)): s.measures.get(measure) for s in record.settings}
+    rows_langs = sorted({q for q, _ in values})
+    columns = sorted({p for _, p in values} - {POOL}) + ([POOL] if any(p == POOL for _, p in values) else [])
+    rows = [[q, *(number(values.get((q, p)), 3) for p in columns)] for q in rows_langs]
+    names = ["all" if c == POOL else c for c in columns]
+    return table(rows, ["query \\ passage", *names], markdown)
+
+
+def passage(langs: Sequence[str]) -> str:
+    """The one passage language, or ``*`` for a pool of several."""
+    return langs[0] if len(langs) == 1 else POOL
+
+
+def bias_table(record: ResultRecord, markdown: bool = False) -> str:
+    """The bias figures by query language, their mean, and what chance gives."""
+    views = {name: record.bias[name] for name in BIAS_NAMES if name in record.bias}
+    langs = sorted({lang for view in views.values() for lang in view.by_query_lang})
+    rows = [
+        [lang, *(_figure(name, view.by_query_lang.get(lang)) for name, view in views.items())]
+        for lang in langs
+    ]
+    rows.append(["mean", *(_figure(name, view.mean) for name, view in views.items())])
+    rows.append(["chance", *(_figure(name, view.chance) for name, view in views.items())])
+    return table(rows, ["query", *(BIAS_NAMES[name][0] for name in views)], markdown)
+
+
+def _figure(name: str, value: Any) -> str:
+    if not isinstance(value, float | int):
+        return "-"
+    return big(value) if name == "rank_distance" else number(value)
+
+
+def share_table(record: ResultRecord, markdown: bool = False) -> str:
+    """Which share of the top ten is in each language (columns), by query language, as percentages."""
+    view: BiasPart = record.bias["top10_language_share"]
+    if not isinstance(view.chance, dict) or not isinstance(view.mean, dict):
+        raise TypeError("top10_language_share is given by language")
+    columns = sorted(view.chance)
+    rows = [
+        [lang, *(_percent(shares.get(c, 0.0)) for c in columns)]
+        for lang, shares in view.by_query_lang.items()
+        if isinstance(shares, dict)
+    ]
+    rows.append(["mean", *(_percent(view.mean[c]) for c in columns)])
+    rows.append(["of the pool", *(_percent(view.chance[c]) for c in columns)])
+    return table(rows, ["query \\ top 10", *columns], markdown)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f}%"
+
+
+def texts_table(record: ResultRecord, markdown: bool = False) -> str:
+    """How each language looks to the tokenizer: it often explains a bias."""
+    rows = [
+        [
+            lang,
+            big(part.queries).removesuffix(".0"),
+            big(part.passages).removesuffix(".0"),
+            "-" if part.tokens_mean is None else f"{part.tokens_mean:.1f}",
+            "-" if part.truncated_share is None else f"{100 * part.truncated_share:.1f}%",
+            "-" if part.unknown_share is None else f"{100 * part.unknown_share:.1f}%",
+        ]
+        for lang, part in record.texts.items()
+    ]
+    headers = ["language", "queries", "passages", "tokens a text", "texts cut", "unknown tokens"]
+    return table(rows, headers, markdown)
+
+
+def cost_line(record: ResultRecord) -> str:
+    """Where the time went, and how much memory it took."""
+    profile = record.profile
+    stages = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in profile.seconds.items())
+    memory = f"; peak memory {profile.peak_memory_bytes / 2**20:,.0f} MB" if profile.peak_memory_bytes else ""
+    return f"{stages} ({profile.encoded_texts:,} texts encoded, {profile.cached_texts:,} from the cache){memory}"
+
+
+def report(record: ResultRecord, markdown: bool = False) -> str:
+    """Every table of a result, as `run` and `show` print them."""
+    measure = "map" if any("map" in s.measures for s in record.settings) else record.options.measures[0]
+    parts = [heading(record), summary_table(record, markdown)]
+    parts += [f"{measure} by query language (rows) and passage language (columns)\n\n{matrix_table(record, measure, markdown)}"]
+    if any(name in record.bias for name in BIAS_NAMES):
+        readings = [f"  {BIAS_NAMES[n][0]}: {BIAS_NAMES[n][1]}" for n in BIAS_NAMES if n in record.bias]
+        parts.append(f"language bias in the pool of all languages\n\n{bias_table(record, markdown)}\n\n" + "\n".join(readings))
+    if "top10_language_share" in record.bias:
+        parts.append(f"languages of the ten best passages\n\n{share_table(record, markdown)}")
+    if any(part.tokens_mean is not None for part in record.texts.values()):
+        parts.append(f"texts as the tokenizer sees them\n\n{texts_table(record, markdown)}")
+    if record.profile.index is not None:
+        parts.append(_index_lines(record, markdown))
+    if record.notes:
+        parts.append("notes\n" + "\n".join(f"  {note}" for note in record.notes))
+    parts.append(cost_line(record))
+    return "\n\n".join(parts)
+
+
+def _index_lines(record: ResultRecord, markdown: bool) -> str:
+    index = record.profile.index
+    if index is None:
+        return ""
+    rows = [
+        [kind, number(recall), f"{index.map_difference[kind]:+.4f}"]
+        for kind, recall in index.recall_of_exact_top100.items()
+    ]
+    headers = ["setting", "recall of the exact top 100", "map, index minus exact"]
+    told = table(rows, headers, markdown)
+    return f"index {index.factory}, {index.depth} passages asked for\n\n{told}"
+
+
+def comparison_rows(records: Sequence[ResultRecord], markdown: bool = False) -> str:
+    """One row a result: map by kind and rank distance, in the order given."""
+    rows = []
+    for record in records:
+        distance = record.bias.get("rank_distance")
+        row = [record.encoder.name, record.task.name]
+        row += [
+            number(record.summary[kind]["map"].mean) if "map" in record.summary.get(kind, {}) else "-"
+            for kind in Kind
+        ]
+        rows.append([*row, _figure("rank_distance", distance.mean if distance else None)])
+    headers = ["encoder", "task", *(f"{kind.value} map" for kind in Kind), "rank distance"]
+    return table(rows, headers, markdown)

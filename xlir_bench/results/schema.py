@@ -1,0 +1,170 @@
+"""result.json, schema 1: a field is added, never renamed; a change of meaning raises the number."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from xlir_bench.records import Kind
+
+RESULT_SCHEMA = 1
+Digest = Annotated[str, Field(pattern="^sha256:[0-9a-f]{64}$")]
+
+
+class _Part(BaseModel):
+    # "inf" and "nan" are no JSON; a measure that gives one is a bug that must not reach a file.
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class TaskPart(_Part):
+    """What was evaluated."""
+
+    name: str
+    title: str
+    version: int
+    digest: Digest
+    """Of the task's definition and the pinned digests of its files."""
+    domain: str = ""
+    licence: str = ""
+    cluster: str
+    """What intervals resample: ``article``, ``document`` or ``question``."""
+    clusters: int
+    """How many of them there are."""
+    files: dict[str, str]
+    """SHA-256 of every file as it was read, by path under the data root."""
+
+
+class EncoderPart(_Part):
+    """Who was evaluated."""
+
+    name: str
+    kind: str
+    slug: str
+    fingerprint: Digest
+    weights_digest: str | None
+    dimension: int
+    dtype: str
+    max_tokens: int | None
+    query_prompt: str
+    passage_prompt: str
+    parameters: int | None
+
+
+class SettingPart(_Part):
+    """One setting and its means over queries."""
+
+    kind: Kind
+    query_lang: str
+    passage_langs: list[str]
+    queries: int
+    """How many were scored: those with a relevant passage in the pool."""
+    candidates: int
+    measures: dict[str, float]
+    chance_map: float
+    """Expected map of a random ranking."""
+
+
+class IntervalPart(_Part):
+    """A macro average over the settings of a kind, with its 95 % interval over clusters."""
+
+    mean: float
+    low: float | None
+    high: float | None
+
+
+class BiasPart(_Part):
+    """One bias figure; shares are given by passage language."""
+
+    mean: float | dict[str, float]
+    chance: float | dict[str, float]
+    by_query_lang: dict[str, float] | dict[str, dict[str, float]]
+    chance_by_query_lang: dict[str, float] = {}
+    queries: int
+
+
+class OptionsPart(_Part):
+    """What was asked for, where it differs from everything."""
+
+    langs: list[str]
+    kinds: list[Kind]
+    limit: int | None
+    candidate: str
+    index: str
+    seed: int
+    changed_data: list[str]
+    measures: list[str]
+
+
+class TextsPart(_Part):
+    """How the texts of one language look to the encoder; null where it has no tokenizer."""
+
+    queries: int
+    passages: int
+    tokens_mean: float | None
+    query_tokens_mean: float | None
+    passage_tokens_mean: float | None
+    truncated_share: float | None
+    """Share of texts cut at the length limit."""
+    unknown_share: float | None
+    """Share of tokens that the vocabulary does not know."""
+
+
+class IndexPart(_Part):
+    """How far an approximate index is from exact search, by kind of setting."""
+
+    factory: str
+    depth: int
+    recall_of_exact_top100: dict[str, float]
+    map_difference: dict[str, float]
+    """Approximate minus exact."""
+
+
+class ProfilePart(_Part):
+    """What the run cost."""
+
+    seconds: dict[str, float] = {}
+    """By stage: read, encode, search, measure."""
+    encoded_texts: int = 0
+    cached_texts: int = 0
+    peak_memory_bytes: int = 0
+    index: IndexPart | None = None
+
+
+class EnvironmentPart(_Part):
+    """Where the run took place."""
+
+    python: str
+    platform: str
+    processors: int
+    versions: dict[str, str]
+    """Of the packages that decide about figures."""
+
+
+class ResultRecord(_Part):
+    """Everything one run found, means and settings; per-query values lie beside it."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, title="xlir-bench result, schema 1"
+    )
+
+    schema_: Literal[1] = Field(default=RESULT_SCHEMA, alias="schema")
+    task: TaskPart
+    encoder: EncoderPart
+    settings: list[SettingPart]
+    summary: dict[Kind, dict[str, IntervalPart]]
+    """By kind, then measure."""
+    bias: dict[str, BiasPart]
+    options: OptionsPart
+    texts: dict[str, TextsPart]
+    alignment: dict[str, Any] = {}
+    profile: ProfilePart
+    environment: EnvironmentPart
+    notes: list[str]
+    command: str
+    created: str
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of result.json."""
+    return ResultRecord.model_json_schema(by_alias=True, mode="serialization")

@@ -1,0 +1,176 @@
+"""Per-query values as Arrow tables: what statistics, comparisons and other tools are made from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from xlir_bench.records import Collection, Floats, Ints, Kind, Ranking, Scores, Setting
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+@dataclass(frozen=True, slots=True)
+class TopScores:
+    """The best passages of each scored query of one setting, with their scores."""
+
+    ranking: Ranking
+    scores: Floats
+    """A row for each scored query, as `Ranking.top`."""
+
+
+class Labels:
+    """Names of a collection's rows as dictionary columns: a string is stored once, not per row."""
+
+    def __init__(self, collection: Collection) -> None:
+        self.langs = sorted({*collection.queries, *collection.passages})
+        self.kinds = [kind.value for kind in Kind]
+        self._queries = _Ids({lang: collection.queries[lang].ids for lang in collection.queries})
+        self._clusters = _Ids({lang: collection.queries[lang].clusters for lang in collection.queries})
+        self._passages = _Ids({lang: collection.passages[lang].ids for lang in collection.passages})
+        self._sizes = {lang: len(p.ids) for lang, p in collection.passages.items()}
+
+    def query(self, lang: str, rows: Ints) -> Ints:
+        """Codes of query ids."""
+        return self._queries.codes[lang][rows]
+
+    def cluster(self, lang: str, rows: Ints) -> Ints:
+        """Codes of clusters."""
+        return self._clusters.codes[lang][rows]
+
+    def passage(self, setting: Setting, positions: Ints) -> tuple[Ints, Ints]:
+        """Codes of passage ids and of their languages, for positions in the pool of a setting."""
+        langs = sorted(setting.passage_langs)
+        codes = np.concatenate([self._passages.codes[lang] for lang in langs])
+        owner = np.repeat([self.langs.index(lang) for lang in langs], [self._sizes[x] for x in langs])
+        return codes[positions], owner[positions]
+
+    def column(self, codes: Iterable[Ints], names: Sequence[str]) -> pa.Array:
+        """A dictionary column of these codes, laid end to end."""
+        import pyarrow as pa
+
+        parts = list(codes)
+        joined = np.concatenate(parts) if parts else np.empty(0, np.int64)
+        return pa.DictionaryArray.from_arrays(pa.array(joined.astype(np.int32)), pa.array(names))
+
+    @property
+    def names(self) -> Mapping[str, Sequence[str]]:
+        """The names behind the codes, by column."""
+        return {
+            "kind": self.kinds,
+            "query_lang": self.langs,
+            "passage_lang": [*self.langs, "*"],
+            "query_id": self._queries.names,
+            "cluster": self._clusters.names,
+            "passage_id": self._passages.names,
+        }
+
+    def setting(self, setting: Setting, count: int) -> dict[str, Ints]:
+        """The columns that name a setting, `count` rows of them."""
+        passage = len(self.langs) if len(setting.passage_langs) > 1 else self.langs.index(setting.passage_lang)
+        return {
+            "kind": np.full(count, self.kinds.index(setting.kind.value)),
+            "query_lang": np.full(count, self.langs.index(setting.query_lang)),
+            "passage_lang": np.full(count, passage),
+        }
+
+
+class _Ids:
+    """The distinct names of all languages, and their codes by language."""
+
+    def __init__(self, by_lang: Mapping[str, Sequence[str]]) -> None:
+        place: dict[str, int] = {}
+        self.codes = {
+            lang: np.array([place.setdefault(name, len(place)) for name in names], np.int64)
+            for lang, names in by_lang.items()
+        }
+        self.names = list(place)
+
+
+def ranks_table(rankings: Sequence[Ranking], collection: Collection) -> pa.Table:
+    """The exact rank of every relevant passage in every setting; 0 where an index missed it."""
+    labels = Labels(collection)
+    parts = []
+    for r in rankings:
+        passage, lang = labels.passage(r.setting, r.passage)
+        parts.append(
+            labels.setting(r.setting, len(r.query))
+            | {
+                "query_id": labels.query(r.setting.query_lang, r.query),
+                "cluster": labels.cluster(r.setting.query_lang, r.query),
+                "passage_id": passage,
+                "passage_lang": lang,
+                "grade": r.grade,
+                "rank": r.rank,
+            }
+        )
+    order = ("kind", "query_lang", "query_id", "cluster", "passage_id", "passage_lang", "grade", "rank")
+    return _table(parts, order, labels)
+
+
+def queries_table(scores: Sequence[Scores], collection: Collection) -> pa.Table:
+    """Every measure of every scored query in every setting."""
+    labels = Labels(collection)
+    measures = list(dict.fromkeys(m for s in scores for m in s.values))
+    parts = [
+        labels.setting(s.setting, len(s.query))
+        | {
+            "query_id": labels.query(s.setting.query_lang, s.query),
+            "measure": np.full(len(s.query), measures.index(measure)),
+            "value": values,
+        }
+        for s in scores
+        for measure, values in s.values.items()
+    ]
+    order = ("kind", "query_lang", "passage_lang", "query_id", "measure", "value")
+    return _table(parts, order, labels, {"measure": measures})
+
+
+def run_table(tops: Sequence[TopScores], collection: Collection) -> pa.Table:
+    """The best passages of every scored query in every setting, best first."""
+    labels = Labels(collection)
+    parts = []
+    for top in tops:
+        found = top.ranking.top
+        if found is None:
+            continue
+        query, place = np.nonzero(found >= 0)
+        positions = found[query, place]
+        parts.append(
+            labels.setting(top.ranking.setting, len(query))
+            | {
+                "query_id": labels.query(
+                    top.ranking.setting.query_lang, top.ranking.scored[query]
+                ),
+                "rank": place + 1,
+                "passage_id": labels.passage(top.ranking.setting, positions)[0],
+                "score": top.scores[query, place],
+            }
+        )
+    order = ("kind", "query_lang", "passage_lang", "query_id", "rank", "passage_id", "score")
+    return _table(parts, order, labels)
+
+
+def _table(
+    parts: Sequence[Mapping[str, Any]],
+    order: Sequence[str],
+    labels: Labels,
+    more_names: Mapping[str, Sequence[str]] | None = None,
+) -> pa.Table:
+    import pyarrow as pa
+
+    names = {**labels.names, **(more_names or {})}
+    columns = {}
+    for name in order:
+        if name in names:
+            columns[name] = labels.column((part[name] for part in parts), names[name])
+        else:
+            dtype = {"rank": np.int32, "grade": np.int16, "score": np.float32}.get(name, np.float64)
+            values = [np.asarray(part[name]) for part in parts]
+            joined = np.concatenate(values) if values else np.empty(0)
+            columns[name] = pa.array(joined.astype(dtype))
+    return pa.table(columns)

@@ -1,0 +1,98 @@
+"""Search by any FAISS index: what it does not retrieve has no rank."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from xlir_bench.errors import InputError
+from xlir_bench.records import Collection, Floats, Ints, Ranking
+from xlir_bench.search.pool import (
+    Pool,
+    RelevantRows,
+    SearchRequest,
+    normalised,
+    ranking,
+    relevant_rows,
+)
+
+DEPTH = 1000
+"""How many passages an index is asked for; a relevant passage beyond them counts as not retrieved."""
+
+
+def approximate_rankings(
+    collection: Collection, pool: Pool, requests: Sequence[SearchRequest], factory: str
+) -> Iterator[list[Ranking]]:
+    """The rankings of each request's settings by FAISS indexes, one a pool of candidates."""
+    indexes: dict[tuple[str, ...], Any] = {}
+    for request in requests:
+        relevant = relevant_rows(collection, request.query_lang, pool)
+        queries = normalised(request.queries)
+        found = []
+        for setting in request.settings:
+            if setting.passage_langs not in indexes:
+                vectors = pool.vectors[pool.rows(setting)]
+                indexes[setting.passage_langs] = build_index(vectors, factory, str(setting))
+            index = indexes[setting.passage_langs]
+            top = retrieve(index, queries, min(DEPTH, index.ntotal))
+            ranks = _ranks(top, relevant, pool.rows(setting).start)
+            kept = top[:, : request.depth(setting)] if request.depth(setting) else None
+            found.append(ranking(setting, pool, relevant, ranks, kept))
+        yield found
+
+
+def build_index(vectors: Floats, factory: str, where: str) -> Any:
+    """A trained FAISS index of these vectors; inner product, which is cosine here."""
+    import torch  # noqa: F401  # before faiss: the other order can crash on two OpenMP runtimes
+
+    import faiss  # isort: skip
+
+    try:
+        index = faiss.index_factory(vectors.shape[1], factory, faiss.METRIC_INNER_PRODUCT)
+    except RuntimeError as error:
+        raise InputError(
+            f"--index {factory!r} is not a FAISS factory string for {vectors.shape[1]} dimensions"
+            f" ({_reason(error)}); try 'Flat', 'HNSW32' or 'IVF64,Flat'"
+        ) from error
+    try:
+        index.train(vectors)
+        index.add(vectors)
+    except RuntimeError as error:
+        raise InputError(
+            f"--index {factory!r} cannot be built from the {len(vectors)} candidates of {where}"
+            f" ({_reason(error)}); use fewer clusters, or 'Flat'"
+        ) from error
+    return index
+
+
+def retrieve(index: Any, queries: Floats, depth: int) -> Ints:
+    """Positions found for each query, score descending, then position; -1 pads."""
+    scores, found = index.search(queries, depth)
+    # -1 has no place in the pool, so it stands last whatever its score.
+    position = np.where(found < 0, np.iinfo(np.int64).max, found)
+    order = np.lexsort((position, -np.where(found < 0, -np.inf, scores)), axis=1)
+    return np.take_along_axis(found, order, axis=1)
+
+
+def _ranks(top: Ints, relevant: RelevantRows, offset: int) -> Ints:
+    """Rank of each relevant passage in what was retrieved; 0 where it was not."""
+    hit = top[relevant.query] == (relevant.position - offset)[:, None]
+    return np.where(hit.any(axis=1), hit.argmax(axis=1) + 1, 0)
+
+
+def _reason(error: RuntimeError) -> str:
+    """FAISS's own words, without its C++ call stack."""
+    text = str(error)
+    return text.rsplit("failed: ", maxsplit=1)[-1].splitlines()[0].strip()
+
+
+def recall_of_exact(exact: Ranking, found: Ranking, depth: int = 100) -> float:
+    """Which share of the exact best passages an index has among its best, mean over queries."""
+    if exact.top is None or found.top is None:
+        raise ValueError("both rankings must keep their best passages")
+    depth = min(depth, exact.candidates)
+    best = exact.top[:, :depth]
+    shares = [np.isin(a, b[:depth]).mean() for a, b in zip(best, found.top, strict=True)]
+    return float(np.mean(shares)) if shares else 0.0

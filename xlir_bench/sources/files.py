@@ -1,0 +1,228 @@
+"""Where the files of a task lie, whether they are the pinned ones, and how missing ones get here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PureWindowsPath
+
+from xlir_bench.errors import InputError, OutOfReachError, UnknownNameError
+from xlir_bench.records import Progress
+from xlir_bench.sources.download import Download, download, sha256_of
+from xlir_bench.sources.request import DataRequest
+from xlir_bench.tasks import Task
+
+SHOWN = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """The files of a task, found and checked."""
+
+    paths: Mapping[str, Path]
+    """By language."""
+    digests: Mapping[str, str]
+    """SHA-256 by path under the data root."""
+    changed: tuple[str, ...]
+    """Paths under the data root of those that differ from the pinned digest."""
+    unpinned: tuple[str, ...]
+    """Paths under the data root of those whose official digest is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What a fetch did."""
+
+    folder: Path
+    """Under which the files lie."""
+    new: tuple[str, ...]
+    """Paths of the files that were downloaded."""
+    present: tuple[str, ...]
+    """Paths of the files that were there already, unchanged."""
+
+
+@dataclass(frozen=True, slots=True)
+class DataState:
+    """Which files of a task are here; found by looking at their names and sizes alone."""
+
+    folder: Path
+    """Where was looked."""
+    bundled: bool
+    here: tuple[str, ...]
+    """Languages whose file is here."""
+    missing: tuple[str, ...]
+    """Languages whose file is absent, or not of the stated size."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether every file is here."""
+        return not self.missing
+
+
+def locate(task: Task, request: DataRequest, progress: Progress) -> Located:
+    """Find the files of the wanted languages, fetch what may be fetched, check every digest."""
+    langs = wanted_languages(task, request.langs)
+    folder = data_folder(task, request.root, request.cache)
+    paths = {lang: _place(task, lang, folder) for lang in langs}
+    found = _digests(paths)
+    if not (request.offline or request.root or task.source.bundled):
+        stale = _stale(task, found, request.allow_changed)
+        if stale:
+            _download(task, stale, folder, progress, request.allow_changed)
+            found |= _digests({lang: paths[lang] for lang in stale})
+    _require_presence(task, paths, found, request)
+    changed = [lang for lang in langs if task.files[lang].sha256 not in (None, found[lang])]
+    if changed and not request.allow_changed:
+        raise InputError(_changed_message(task, changed, paths, found))
+    return Located(
+        paths=paths,
+        digests={task.files[lang].path: str(found[lang]) for lang in langs},
+        changed=_names(task, changed),
+        unpinned=_names(task, [lang for lang in langs if task.files[lang].sha256 is None]),
+    )
+
+
+def fetch(task: Task, request: DataRequest, progress: Progress) -> Fetched:
+    """Bring the files of the wanted languages into the download cache, whatever the data root."""
+    langs = wanted_languages(task, request.langs)
+    folder = data_folder(task, None, request.cache)
+    found = _digests({lang: _place(task, lang, folder) for lang in langs})
+    stale = [] if task.source.bundled else _stale(task, found, allow_changed=False)
+    if stale:
+        _download(task, stale, folder, progress, allow_changed=False)
+    present = [lang for lang in langs if lang not in stale]
+    return Fetched(folder, new=_names(task, stale), present=_names(task, present))
+
+
+def data_state(task: Task, root: Path | None, cache: Path) -> DataState:
+    """Which files of a task are here, without reading them."""
+    folder = data_folder(task, root, cache)
+    here = tuple(lang for lang in sorted(task.languages) if _seems_here(task, lang, folder))
+    missing = tuple(lang for lang in sorted(task.languages) if lang not in here)
+    return DataState(folder, task.source.bundled, here, missing)
+
+
+def data_folder(task: Task, root: Path | None, cache: Path) -> Path:
+    """Under which folder the files of a task are looked for."""
+    if task.source.bundled and task.folder is not None:
+        return task.folder
+    return cache if root is None else root
+
+
+def wanted_languages(task: Task, langs: Sequence[str] | None) -> list[str]:
+    """The wanted languages in pool order; unknown ones are reported together."""
+    if langs is None:
+        return sorted(task.languages)
+    unknown = [lang for lang in dict.fromkeys(langs) if lang not in task.languages]
+    if unknown:
+        raise UnknownNameError(f"language of task {task.name!r}", unknown, task.languages)
+    if not langs:
+        raise InputError(f"no language is left of task {task.name!r}")
+    return sorted(set(langs))
+
+
+def _place(task: Task, lang: str, folder: Path) -> Path:
+    """Where the file of a language lies; a path that leaves the folder is refused."""
+    if lang not in task.files:
+        raise InputError(f"task {task.name!r} names no file for its language {lang!r}")
+    path = task.files[lang].path
+    parts = PureWindowsPath(path)  # knows both kinds of separator, and drives
+    if parts.anchor or ".." in parts.parts or not parts.name:
+        raise InputError(
+            f"task {task.name!r}: file path {path!r} has to be relative, without '..', "
+            "and stay under the data root"
+        )
+    return folder / path
+
+
+def _digests(paths: Mapping[str, Path]) -> dict[str, str | None]:
+    """SHA-256 of each file, None where it is absent; a file that languages share is read once."""
+    try:
+        by_path = {
+            path: sha256_of(path) if path.is_file() else None for path in set(paths.values())
+        }
+    except OSError as error:
+        raise InputError(f"cannot read {error.filename}: {error.strerror}") from error
+    return {lang: by_path[path] for lang, path in paths.items()}
+
+
+def _stale(task: Task, found: Mapping[str, str | None], allow_changed: bool) -> list[str]:
+    """Languages whose file in the cache is absent, or not the pinned one."""
+    return [
+        lang
+        for lang, digest in found.items()
+        if digest is None or (not allow_changed and task.files[lang].sha256 not in (None, digest))
+    ]
+
+
+def _download(
+    task: Task, langs: Sequence[str], folder: Path, progress: Progress, allow_changed: bool
+) -> None:
+    url = task.source.url
+    if url is None:
+        raise InputError(
+            f"task {task.name!r} has no download address: give a folder that has "
+            f"{task.files[langs[0]].path} with --data ROOT"
+        )
+    if not url.lower().startswith(("http://", "https://")):
+        raise InputError(f"task {task.name!r}: {url} is no http:// or https:// address")
+    wanted = {
+        file.path: Download(
+            name=file.path,
+            url=url.replace("{lang}", lang),
+            target=_place(task, lang, folder),
+            sha256=None if allow_changed else file.sha256,
+            size=file.bytes,
+        )
+        for lang, file in ((lang, task.files[lang]) for lang in langs)
+    }
+    download(list(wanted.values()), f"fetch {task.name}", progress)
+
+
+def _require_presence(
+    task: Task, paths: Mapping[str, Path], found: Mapping[str, str | None], request: DataRequest
+) -> None:
+    absent = [lang for lang, digest in found.items() if digest is None]
+    if not absent:
+        return
+    looked = _listed([str(paths[lang]) for lang in absent])
+    if task.source.bundled:
+        raise InputError(f"task {task.name!r} wants {looked}: not there; its folder is not whole")
+    if request.root is not None:
+        raise InputError(
+            f"task {task.name!r} wants {looked}: not there; "
+            f"leave {','.join(absent)} out with --langs, or give another --data ROOT"
+        )
+    raise OutOfReachError(
+        f"task {task.name!r} wants {looked}: not there, and nothing is downloaded offline; "
+        f"run `xlir-bench data fetch {task.name}` first, or give --data ROOT"
+    )
+
+
+def _changed_message(
+    task: Task, langs: Sequence[str], paths: Mapping[str, Path], found: Mapping[str, str | None]
+) -> str:
+    faults = [
+        f"{paths[lang]}: SHA-256 expected {task.files[lang].sha256}, found {found[lang]}"
+        for lang in langs
+    ]
+    return (
+        f"task {task.name!r}: not the data that was pinned: {_listed(faults, '; ')}; "
+        "--allow-changed-data reads it all the same and records it in the result"
+    )
+
+
+def _listed(items: Sequence[str], between: str = ", ") -> str:
+    unique = list(dict.fromkeys(items))
+    more = f" and {len(unique) - SHOWN} more" if len(unique) > SHOWN else ""
+    return between.join(unique[:SHOWN]) + more
+
+
+def _names(task: Task, langs: Sequence[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(task.files[lang].path for lang in langs))
+
+
+def _seems_here(task: Task, lang: str, folder: Path) -> bool:
+    path = _place(task, lang, folder)
+    size = task.files[lang].bytes
+    return path.is_file() and size in (None, path.stat().st_size)

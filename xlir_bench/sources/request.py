@@ -1,0 +1,34 @@
+"""What a caller asks of the sources, and what a reader is told of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class DataRequest:
+    """Which data is wanted and where it may come from; built once from the command line."""
+
+    root: Path | None
+    """A local data root (``--data``, ``XLIR_DATA``); None: the download cache."""
+    cache: Path
+    """The data folder of the download cache, laid out like a data root."""
+    langs: tuple[str, ...] | None = None
+    """None: every language of the task."""
+    candidate: str | None = None
+    """Which text stands for a passage; None: the task's default."""
+    limit: int | None = None
+    """Only the first so many queries of each language; the candidates stay whole."""
+    offline: bool = False
+    """Nothing is downloaded."""
+    allow_changed: bool = False
+    """A file that differs from its pinned digest is read all the same, and recorded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How a reader is to read the files of a task."""
+
+    candidate: str
+    limit: int | None = None
