@@ -11,7 +11,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from models import save_tiny_transformer  # noqa: E402
+from models import save_tiny_transformer
 
 
 @pytest.fixture(scope="session")

@@ -36,7 +36,9 @@ class UnknownNameError(InputError):
         lines = []
         for name in names:
             near = difflib.get_close_matches(name, known, n=1)
-            lines.append(f"unknown {what} {name!r}" + (f": did you mean {near[0]!r}?" if near else ""))
+            lines.append(
+                f"unknown {what} {name!r}" + (f": did you mean {near[0]!r}?" if near else "")
+            )
         super().__init__("; ".join(lines) + f" (there are: {', '.join(known)})")
 
 

@@ -110,7 +110,9 @@ class TaskCatalogue:
             for path in sorted(folder.glob("*.toml")):
                 task = read_task(path)
                 if task.name in found:
-                    raise InputError(f"task {task.name!r} is defined twice: {found[task.name][1]} and {path}")
+                    raise InputError(
+                        f"task {task.name!r} is defined twice: {found[task.name][1]} and {path}"
+                    )
                 found[task.name] = (task, path)
         return {name: found[name][0] for name in sorted(found)}
 
@@ -127,7 +129,9 @@ def catalogue(*extra: Path) -> TaskCatalogue:
     """The bundled tasks and those in `extra` folders."""
     for folder in extra:
         if not folder.is_dir():
-            raise InputError(f"tasks folder {folder} is not there; --tasks-dir wants a folder of TOML files")
+            raise InputError(
+                f"tasks folder {folder} is not there; --tasks-dir wants a folder of TOML files"
+            )
     return TaskCatalogue((tasks_folder(), *extra))
 
 

@@ -58,7 +58,9 @@ def _print_version(ctx: click.Context, _param: click.Parameter, value: bool) -> 
 
 
 @click.group(
-    cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]}, invoke_without_command=False
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    invoke_without_command=False,
 )
 @click.option(
     "--version", is_flag=True, expose_value=False, is_eager=True, callback=_print_version,
@@ -94,7 +96,9 @@ def exit_code(args: list[str]) -> int:
         error.show()
         return 2
     except (click.Abort, KeyboardInterrupt):
-        click.echo("\ninterrupted: what was encoded is kept; the same command goes on from there", err=True)
+        click.echo(
+            "\ninterrupted: what was encoded is kept; the same command goes on from there", err=True
+        )
         return 130
     except BrokenPipeError:
         return _quiet_pipe()

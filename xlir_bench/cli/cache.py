@@ -44,15 +44,29 @@ def cache(ctx: click.Context, as_json: bool) -> None:
         return
     from xlir_bench.reports.tables import table
 
-    listed = [[e.encoder, str(e.blocks), _size(e.bytes), _age(e.used), e.folder.name] for e in entries]
+    listed = [
+        [e.encoder, str(e.blocks), _size(e.bytes), _age(e.used), e.folder.name] for e in entries
+    ]
     click.echo(table(listed, ["encoder", "blocks", "size", "last written", "folder"]))
     click.echo(f"\n{_size(sum(e.bytes for e in entries))} in {cache_root() / 'vectors'}")
 
 
 @cache.command()
-@click.option("--max-size", metavar="SIZE", help="Keep at most so much (500M, 5G): the longest unused go first.")
-@click.option("--older-than", metavar="AGE", help="Remove what was not written for so long (12h, 30d, 8w).")
-@click.option("--encoder", "encoders", multiple=True, metavar="NAME", help="Remove this encoder's vectors; may be given again.")
+@click.option(
+    "--max-size",
+    metavar="SIZE",
+    help="Keep at most so much (500M, 5G): the longest unused go first.",
+)
+@click.option(
+    "--older-than", metavar="AGE", help="Remove what was not written for so long (12h, 30d, 8w)."
+)
+@click.option(
+    "--encoder",
+    "encoders",
+    multiple=True,
+    metavar="NAME",
+    help="Remove this encoder's vectors; may be given again.",
+)
 @verbose_option
 def prune(max_size: str | None, older_than: str | None, encoders: tuple[str, ...]) -> None:
     """Remove vectors; whatever is removed is encoded again when it is needed."""
@@ -69,8 +83,12 @@ def prune(max_size: str | None, older_than: str | None, encoders: tuple[str, ...
         raise UnknownNameError("encoder in the cache", unknown, known)
     removed = prune_cache(
         cache_root(),
-        max_bytes=None if max_size is None else quantity(max_size, SIZES, "--max-size", "500M or 5G"),
-        older_than=None if older_than is None else quantity(older_than, AGES, "--older-than", "12h or 30d"),
+        max_bytes=None
+        if max_size is None
+        else quantity(max_size, SIZES, "--max-size", "500M or 5G"),
+        older_than=None
+        if older_than is None
+        else quantity(older_than, AGES, "--older-than", "12h or 30d"),
         encoders=encoders,
     )
     freed = _size(sum(entry.bytes for entry in removed))

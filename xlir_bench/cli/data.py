@@ -45,7 +45,7 @@ def fetch_command(
       xlir-bench data fetch xquad-r --langs en,de
       XLIR_CACHE=/big/disk xlir-bench data fetch mlqa-r
     """
-    from xlir_bench.cli.places import data_cache
+    from xlir_bench.places import data_cache
     from xlir_bench.sources import DataRequest, fetch
     from xlir_bench.tasks import catalogue
 

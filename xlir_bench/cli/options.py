@@ -10,7 +10,7 @@ import click
 FOLDER = click.Path(path_type=Path)
 
 
-class Names(click.ParamType):
+class Names(click.ParamType[tuple[str, ...]]):
     """Comma-separated names; a TOML file may give a list."""
 
     name = "a,b,c"

@@ -43,34 +43,110 @@ class Output:
 
 @click.command()
 @click.argument("more_models", nargs=-1, metavar="[MODEL]...")
-@click.option("--model", "models", multiple=True, metavar="SPEC", help=f"What to evaluate; may be given again.  [default: {DEFAULT_MODEL}]")
-@click.option("--task", "tasks", multiple=True, metavar="NAME", help="A task; may be given again.  [default: mini]")
-@click.option("--output", type=FOLDER, default=Path("results"), show_default=True, metavar="DIR", help="Where results go: DIR/<encoder>/<task>.")
+@click.option(
+    "--model",
+    "models",
+    multiple=True,
+    metavar="SPEC",
+    help=f"What to evaluate; may be given again.  [default: {DEFAULT_MODEL}]",
+)
+@click.option(
+    "--task",
+    "tasks",
+    multiple=True,
+    metavar="NAME",
+    help="A task; may be given again.  [default: mini]",
+)
+@click.option(
+    "--output",
+    type=FOLDER,
+    default=Path("results"),
+    show_default=True,
+    metavar="DIR",
+    help="Where results go: DIR/<encoder>/<task>.",
+)
 @data_option
 @tasks_dir_option
 @config_option
 @click.option("--langs", type=Names(), help="Only these languages, both sides.")
-@click.option("--kinds", type=Names(), help="Only these kinds: monolingual, cross-lingual, multilingual.")
-@click.option("--limit", type=int, metavar="N", help="Only the first N queries of each language; candidates stay whole.")
-@click.option("--candidate", metavar="TEXT", help="What stands for a passage: sentence or sentence+context.")
+@click.option(
+    "--kinds", type=Names(), help="Only these kinds: monolingual, cross-lingual, multilingual."
+)
+@click.option(
+    "--limit",
+    type=int,
+    metavar="N",
+    help="Only the first N queries of each language; candidates stay whole.",
+)
+@click.option(
+    "--candidate", metavar="TEXT", help="What stands for a passage: sentence or sentence+context."
+)
 @click.option("--measures", type=Names(), help="ranx's names: map, mrr, ndcg@10, recall@100 …")
-@click.option("--index", default="Flat", show_default=True, metavar="FACTORY", help="A FAISS factory string; anything but Flat is approximate, and the result says by how much.")
-@click.option("--query-prompt", help="Put before every query; '' for none.  [default: the model's own]")
-@click.option("--passage-prompt", help="Put before every passage; '' for none.  [default: the model's own]")
+@click.option(
+    "--index",
+    default="Flat",
+    show_default=True,
+    metavar="FACTORY",
+    help="A FAISS factory string; anything but Flat is approximate, and the result says by how much.",
+)
+@click.option(
+    "--query-prompt", help="Put before every query; '' for none.  [default: the model's own]"
+)
+@click.option(
+    "--passage-prompt", help="Put before every passage; '' for none.  [default: the model's own]"
+)
 @click.option("--revision", help="Of a hub model: branch, tag or commit.")
-@click.option("--dtype", type=click.Choice(["float32", "float16", "bfloat16"]), default="float32", show_default=True, help="What the model computes in.")
-@click.option("--device", metavar="cpu|cuda|mps", help="Where the model runs.  [default: the best there is]")
-@click.option("--max-length", type=int, metavar="TOKENS", help="Cut texts here.  [default: the model's own]")
-@click.option("--truncate-dim", type=int, metavar="N", help="Keep the first N dimensions (Matryoshka models).")
-@click.option("--trust-remote-code", is_flag=True, help="Let a model run code from its own repository.")
-@click.option("--api-key-env", default="OPENAI_API_KEY", show_default=True, metavar="NAME", help="The environment variable with the key of an http: model.")
-@click.option("--batch-tokens", default="auto", show_default=True, metavar="N", help="Padded tokens in a batch.")
-@click.option("--save-run", type=int, default=0, metavar="K", help="Keep the top K passages of every query (run.parquet).")
+@click.option(
+    "--dtype",
+    type=click.Choice(["float32", "float16", "bfloat16"]),
+    default="float32",
+    show_default=True,
+    help="What the model computes in.",
+)
+@click.option(
+    "--device", metavar="cpu|cuda|mps", help="Where the model runs.  [default: the best there is]"
+)
+@click.option(
+    "--max-length", type=int, metavar="TOKENS", help="Cut texts here.  [default: the model's own]"
+)
+@click.option(
+    "--truncate-dim", type=int, metavar="N", help="Keep the first N dimensions (Matryoshka models)."
+)
+@click.option(
+    "--trust-remote-code", is_flag=True, help="Let a model run code from its own repository."
+)
+@click.option(
+    "--api-key-env",
+    default="OPENAI_API_KEY",
+    show_default=True,
+    metavar="NAME",
+    help="The environment variable with the key of an http: model.",
+)
+@click.option(
+    "--batch-tokens",
+    default="auto",
+    show_default=True,
+    metavar="N",
+    help="Padded tokens in a batch.",
+)
+@click.option(
+    "--save-run",
+    type=int,
+    default=0,
+    metavar="K",
+    help="Keep the top K passages of every query (run.parquet).",
+)
 @click.option("--trec", is_flag=True, help="With --save-run: TREC run and qrels files too.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the bootstrap intervals.")
 @click.option("--offline", is_flag=True, help="Download nothing.")
-@click.option("--allow-changed-data", is_flag=True, help="Go on with data that differs from its pinned digest; the result says so.")
-@click.option("--json", "as_json", is_flag=True, help="The result on stdout as JSON, and nothing else.")
+@click.option(
+    "--allow-changed-data",
+    is_flag=True,
+    help="Go on with data that differs from its pinned digest; the result says so.",
+)
+@click.option(
+    "--json", "as_json", is_flag=True, help="The result on stdout as JSON, and nothing else."
+)
 @click.option("--quiet", is_flag=True, help="No progress and no tables.")
 @verbose_option
 def run(more_models: tuple[str, ...], models: tuple[str, ...], **stated: Any) -> None:
@@ -123,7 +199,9 @@ def _results(specs: Sequence[str], stated: dict[str, Any], output: Output) -> It
     for spec in specs:
         encoder = load_encoder(spec, encoder_options(stated))
         for task in tasks:
-            folder = result_folder(output.folder, describe(encoder).slug, task.name, options.part(task))
+            folder = result_folder(
+                output.folder, describe(encoder).slug, task.name, options.part(task)
+            )
             require_writable(folder)
             _announce(f"{describe(encoder).name} on {task.name}", output)
             result = evaluate(task, encoder, options, progress=bars, command=canonical_command())
@@ -222,5 +300,7 @@ def _show(result: Result, folder: Path, output: Output, alone: bool) -> None:
     if alone:
         click.echo(report(result.record))
     else:
-        click.echo(f"{heading(result.record)}\n\n{summary_table(result.record)}\n\n{cost_line(result.record)}")
+        click.echo(
+            f"{heading(result.record)}\n\n{summary_table(result.record)}\n\n{cost_line(result.record)}"
+        )
     click.echo(f"\nwritten to {folder}\n")

@@ -11,7 +11,9 @@ from xlir_bench.cli.options import FOLDER, data_option, tasks_dir_option, verbos
 
 @click.command()
 @click.argument("results", nargs=-1, required=True, type=FOLDER, metavar="RESULT...")
-@click.option("--query", "query_id", metavar="ID", help="What each language's pool gave for this question.")
+@click.option(
+    "--query", "query_id", metavar="ID", help="What each language's pool gave for this question."
+)
 @click.option("--markdown", is_flag=True, help="Markdown tables.")
 @click.option("--json", "as_json", is_flag=True, help="The result as JSON.")
 @data_option

@@ -50,7 +50,7 @@ def tasks(
       xlir-bench tasks xquad-r --settings --json
       xlir-bench tasks --tasks-dir my-tasks --data /data
     """
-    from xlir_bench.cli.places import data_cache, data_root
+    from xlir_bench.places import data_cache, data_root
     from xlir_bench.sources import data_state
     from xlir_bench.tasks import catalogue
 

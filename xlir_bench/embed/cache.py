@@ -130,7 +130,12 @@ class VectorStore:
 
     def write(self, digests: Digests, vectors: Floats, tokens: Ints, unknown: Ints) -> None:
         """Add a block; it is whole on disk under its name or not there at all."""
-        kind = [("digest", "u8", 2), ("tokens", "i4"), ("unknown", "i4"), ("vector", "f4", vectors.shape[1])]
+        kind = [
+            ("digest", "u8", 2),
+            ("tokens", "i4"),
+            ("unknown", "i4"),
+            ("vector", "f4", vectors.shape[1]),
+        ]
         block = np.empty(len(digests), dtype=np.dtype(kind))
         block["digest"], block["vector"] = digests, vectors
         block["tokens"], block["unknown"] = tokens, unknown

@@ -10,7 +10,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from xlir_bench.embed.cache import Digests, VectorStore, remember_encoder, store_folder, text_digests
+from xlir_bench.embed.cache import (
+    Digests,
+    VectorStore,
+    remember_encoder,
+    store_folder,
+    text_digests,
+)
 from xlir_bench.embed.plan import guessed_lengths, plan_batches
 from xlir_bench.encoders import Encoder, Tokenizing, checked, describe
 from xlir_bench.records import ROLES, Collection, Floats, Ints, Progress, Role, TokenCounts
@@ -58,7 +64,7 @@ class _Texts:
     @classmethod
     def of(cls, collection: Collection, role: Role) -> _Texts:
         place: dict[str, int] = {}
-        rows = {}
+        rows: dict[str, Ints] = {}
         for lang in collection.languages(role):
             found = [place.setdefault(t, len(place)) for t in collection.texts(role, lang)]
             rows[lang] = np.array(found, np.int64)
@@ -83,7 +89,10 @@ class _Block:
         if self.rows:
             rows = np.concatenate(self.rows)
             store.write(
-                digests[rows], np.concatenate(self.vectors), counts.tokens[rows], counts.unknown[rows]
+                digests[rows],
+                np.concatenate(self.vectors),
+                counts.tokens[rows],
+                counts.unknown[rows],
             )
         return _Block()
 
@@ -105,7 +114,9 @@ def embed(
     if total:
         progress.start("encode", total, "texts")
         for texts in roles:
-            _encode_missing(texts, plans[texts.role], encoder, stores[texts.role], request, progress)
+            _encode_missing(
+                texts, plans[texts.role], encoder, stores[texts.role], request, progress
+            )
         progress.finish()
     found = {t.role: stores[t.role].read(t.digests) for t in roles}
     for texts in roles:
@@ -188,4 +199,6 @@ def _zero_vectors(texts: _Texts, vectors: Floats) -> list[str]:
     if not len(zero):
         return []
     first = texts.texts[zero[0]][:60]
-    return [f"{len(zero)} {texts.role} text(s) have a zero vector and rank by pool order: {first!r}"]
+    return [
+        f"{len(zero)} {texts.role} text(s) have a zero vector and rank by pool order: {first!r}"
+    ]

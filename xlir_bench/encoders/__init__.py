@@ -1,0 +1,25 @@
+"""Encoders: whatever turns texts into vectors, behind one Protocol; none of them knows a task."""
+
+from xlir_bench.encoders.check import checked
+from xlir_bench.encoders.loading import as_encoder, describe, load_encoder
+from xlir_bench.encoders.protocol import (
+    Described,
+    Encoder,
+    EncoderCard,
+    EncoderOptions,
+    Tokenizing,
+)
+from xlir_bench.encoders.vectors import StoredVectors
+
+__all__ = [
+    "Described",
+    "Encoder",
+    "EncoderCard",
+    "EncoderOptions",
+    "StoredVectors",
+    "Tokenizing",
+    "as_encoder",
+    "checked",
+    "describe",
+    "load_encoder",
+]

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from xlir_bench.encoders.digest import fingerprint, unused_notes
+from xlir_bench.encoders.digest import fingerprint
+from xlir_bench.encoders.options import DEFAULT_OPTIONS, unused_notes
 from xlir_bench.encoders.protocol import Encoder, EncoderCard, EncoderOptions
 from xlir_bench.encoders.slugs import slug
 from xlir_bench.errors import UnknownNameError
@@ -37,7 +38,7 @@ class NgramEncoder:
     sizes = (2, 3, 4)
     version = 1
 
-    def __init__(self, options: EncoderOptions = EncoderOptions()) -> None:
+    def __init__(self, options: EncoderOptions = DEFAULT_OPTIONS) -> None:
         self.card = _card(self.name, self.version, options)
 
     @property
@@ -71,7 +72,10 @@ class NgramEncoder:
     def _sums(self, row: NDArray[np.int64], hashes: Words, length: int) -> NDArray[np.float64]:
         bucket = (hashes % np.uint64(self.dimension)).astype(np.int64)
         sign = np.where(hashes >> np.uint64(40) & np.uint64(1), 1.0, -1.0)
-        return np.bincount(row * self.dimension + bucket, weights=sign, minlength=length)
+        sums = np.bincount(
+            row * self.dimension + bucket, weights=sign, minlength=length
+        )
+        return sums.astype(np.float64)
 
 
 class RandomEncoder:
@@ -81,7 +85,7 @@ class RandomEncoder:
     dimension = 256
     version = 1
 
-    def __init__(self, options: EncoderOptions = EncoderOptions()) -> None:
+    def __init__(self, options: EncoderOptions = DEFAULT_OPTIONS) -> None:
         self.card = _card(self.name, self.version, options)
 
     @property
@@ -101,7 +105,10 @@ class RandomEncoder:
         return generator.random_raw(self.dimension)
 
 
-BUILTINS = {"ngram": NgramEncoder, "random": RandomEncoder}
+BUILTINS: dict[str, type[NgramEncoder] | type[RandomEncoder]] = {
+    "ngram": NgramEncoder,
+    "random": RandomEncoder,
+}
 
 
 def load_builtin(name: str, options: EncoderOptions) -> Encoder:
@@ -141,4 +148,3 @@ def _card(name: str, version: int, options: EncoderOptions) -> EncoderCard:
         fingerprint=fingerprint(parts),
         notes=unused_notes(options, "builtin"),
     )
-

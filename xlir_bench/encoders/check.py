@@ -28,7 +28,9 @@ def as_floats(vectors: Any) -> Floats:
         with np.errstate(over="ignore"):
             return np.ascontiguousarray(vectors, dtype=np.float32)
     except (TypeError, ValueError) as error:
-        raise BadVectorsError(f"the encoder gave {type(vectors).__name__}, not numbers: {error}") from error
+        raise BadVectorsError(
+            f"the encoder gave {type(vectors).__name__}, not numbers: {error}"
+        ) from error
 
 
 def checked(vectors: Any, texts: Sequence[str], dimension: int | None = None) -> Floats:

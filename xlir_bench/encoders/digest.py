@@ -1,16 +1,13 @@
-"""Digests: of files, of what changes an encoder's vectors, of the options that were given."""
+"""Digests of files and of whatever else changes an encoder's vectors."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import fields
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
-
-from xlir_bench.encoders.protocol import EncoderOptions
 
 PACKAGES = ("sentence-transformers", "transformers", "tokenizers", "torch")
 """A new version of any of them may give other bits."""
@@ -41,22 +38,6 @@ def short(digest: str) -> str:
 def package_versions() -> dict[str, str]:
     """The versions of `PACKAGES`, found without importing any of them."""
     return {name: _version(name) for name in PACKAGES}
-
-
-def given(options: EncoderOptions, names: Iterable[str]) -> dict[str, Any]:
-    """Those of the named options that are not left at their default."""
-    defaults = {f.name: f.default for f in fields(EncoderOptions)}
-    return {n: getattr(options, n) for n in names if getattr(options, n) != defaults[n]}
-
-
-def unused_notes(options: EncoderOptions, kind: str, used: Iterable[str] = ()) -> tuple[str, ...]:
-    """A note for each option that was given and means nothing to this kind of encoder."""
-    every = ("query_prompt", "passage_prompt", "revision", "dtype", "device")
-    every += ("max_length", "truncate_dim", "trust_remote_code")
-    return tuple(
-        f"--{name.replace('_', '-')} means nothing to a {kind} encoder and was left out"
-        for name in given(options, [n for n in every if n not in set(used)])
-    )
 
 
 def _version(package: str) -> str:

@@ -20,7 +20,9 @@ NOT_WANTED = (
 )
 """Weights of other libraries, pickles and pictures are not downloaded."""
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
-GENERIC = re.compile(r"model|final|best|last|output|latest|epoch\W?\d*|checkpoint\W?\d*|step\W?\d+", re.I)
+GENERIC = re.compile(
+    r"model|final|best|last|output|latest|epoch\W?\d*|checkpoint\W?\d*|step\W?\d+", re.I
+)
 """Folder names that say nothing without the folder above."""
 ORGANISATION = "sentence-transformers"
 """Who is meant by a hub id without an owner."""
@@ -45,9 +47,13 @@ def locate(spec: str, options: EncoderOptions) -> Place:
     if path.is_dir():
         return _folder(path, options)
     if path.exists():
-        raise InputError(f"{spec} is a file; --model wants the folder of a model, a hub id or a prefix like builtin:")
+        raise InputError(
+            f"{spec} is a file; --model wants the folder of a model, a hub id or a prefix like builtin:"
+        )
     if _looks_like_path(spec) or not HUB_ID.fullmatch(spec):
-        raise InputError(f"no model folder {spec!r} here{near_misses(path)}; give a folder or a hub id (owner/name)")
+        raise InputError(
+            f"no model folder {spec!r} here{near_misses(path)}; give a folder or a hub id (owner/name)"
+        )
     return _from_hub(spec, options)
 
 
@@ -67,17 +73,27 @@ def near_misses(path: Path) -> str:
 
 
 def _looks_like_path(spec: str) -> bool:
-    return spec.startswith((".", "~", os.sep)) or spec.count("/") > 1 or (os.sep != "/" and os.sep in spec)
+    return (
+        spec.startswith((".", "~", os.sep))
+        or spec.count("/") > 1
+        or (os.sep != "/" and os.sep in spec)
+    )
 
 
 def _folder(path: Path, options: EncoderOptions) -> Place:
     resolved = Path(os.path.normpath(path.absolute()))
-    notes = ("--revision means nothing to a local folder and was left out",) if options.revision else ()
+    notes = (
+        ("--revision means nothing to a local folder and was left out",) if options.revision else ()
+    )
     cached = re.search(r"models--([^/\\]+)[/\\]snapshots[/\\][0-9a-f]{40}$", str(resolved))
     if cached:
         return Place(path, cached[1].replace("--", "/"), cached[1], True, notes)
     stem = resolved.name or "root"
-    name = f"{resolved.parent.name}/{stem}" if GENERIC.fullmatch(stem) and resolved.parent.name else stem
+    name = (
+        f"{resolved.parent.name}/{stem}"
+        if GENERIC.fullmatch(stem) and resolved.parent.name
+        else stem
+    )
     return Place(path, name, stem, True, notes)
 
 
@@ -91,10 +107,10 @@ def _from_hub(spec: str, options: EncoderOptions) -> Place:
             failures.append(error)
             continue
         stem = hub_id.replace("/", "__")
-        revision = options.revision
-        if revision and revision != "main":
-            stem += f"@{revision[:12]}" if re.fullmatch("[0-9a-f]{40}", revision) else f"@{revision}"
-        return Place(folder, hub_id, stem.replace("@", "--"), False, (f"hub: commit {folder.name}",))
+        if options.revision not in (None, "main"):
+            is_commit = re.fullmatch("[0-9a-f]{40}", options.revision)
+            stem += f"--{options.revision[:12] if is_commit else options.revision}"
+        return Place(folder, hub_id, stem, False, (f"hub: commit {folder.name}",))
     raise failures[0]
 
 
@@ -122,16 +138,22 @@ def _snapshot(hub_id: str, options: EncoderOptions) -> Path:
             "with `hf auth login`"
         ) from error
     except errors.RevisionNotFoundError as error:
-        raise OutOfReachError(f"{at} has no revision {options.revision!r}: check --revision") from error
+        raise OutOfReachError(
+            f"{at} has no revision {options.revision!r}: check --revision"
+        ) from error
     except errors.HFValidationError as error:
-        raise InputError(f"{hub_id!r} is neither a folder here nor a hub id (owner/name)") from error
+        raise InputError(
+            f"{hub_id!r} is neither a folder here nor a hub id (owner/name)"
+        ) from error
     except getattr(errors, "IncompleteSnapshotError", ()) as error:
         return _enough(Path(error.snapshot_path), hub_id)
     except errors.LocalEntryNotFoundError as error:
         raise _unreachable(hub_id, options, error) from error
     except Exception as error:
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-            raise XlirError(f"disk full while downloading {at} to {constants.HF_HUB_CACHE}") from error
+            raise XlirError(
+                f"disk full while downloading {at} to {constants.HF_HUB_CACHE}"
+            ) from error
         raise _unreachable(hub_id, options, error) from error
 
 

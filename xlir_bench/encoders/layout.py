@@ -38,12 +38,22 @@ UNRELATED = (
 )
 """Files that `CONFIGURATION` matches and that do not."""
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.pickle")
-TRAINING_PICKLES = ("optimizer*", "scheduler*", "scaler*", "rng_state*", "training_args*", "*_states.pt")
+TRAINING_PICKLES = (
+    "optimizer*",
+    "scheduler*",
+    "scaler*",
+    "rng_state*",
+    "training_args*",
+    "*_states.pt",
+)
 """What a trainer leaves in a checkpoint beside the weights."""
-SENTENCE_CONFIGS = ("sentence_bert_config.json", *(
-    f"sentence_{kind}_config.json"
-    for kind in ("roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
-))
+SENTENCE_CONFIGS = (
+    "sentence_bert_config.json",
+    *(
+        f"sentence_{kind}_config.json"
+        for kind in ("roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
+    ),
+)
 OFFSET_POSITIONS = {
     "camembert",
     "data2vec-text",
@@ -91,14 +101,18 @@ class ModelLayout:
         try:
             modules = [ModuleFolder(str(m["type"]), str(m.get("path") or "")) for m in listed]
         except (TypeError, KeyError, AttributeError) as error:
-            raise InputError(f"{self.folder / 'modules.json'} does not list modules: {error!r}") from error
+            raise InputError(
+                f"{self.folder / 'modules.json'} does not list modules: {error!r}"
+            ) from error
         for module in list(modules):
             if module.type.endswith("Router") or module.type.endswith("Asym"):
                 modules += self._routes(module)
         for module in modules:
             path = PurePosixPath(module.path)
             if path.is_absolute() or ".." in path.parts or "\\" in module.path:
-                raise InputError(f"{self.folder / 'modules.json'} names {module.path!r}, outside its folder")
+                raise InputError(
+                    f"{self.folder / 'modules.json'} names {module.path!r}, outside its folder"
+                )
         return tuple(modules)
 
     @property
@@ -179,13 +193,19 @@ class ModelLayout:
         """An error for whatever is no dense encoder in safetensors whose code the library itself has."""
         kind = self.settings.get("model_type", "SentenceTransformer")
         if kind != "SentenceTransformer":
-            raise InputError(f"{name} is a {kind}: a model that gives one dense vector a text is wanted")
+            raise InputError(
+                f"{name} is a {kind}: a model that gives one dense vector a text is wanted"
+            )
         if self._any("adapter_config.json") and not self.weights_without_adapters():
             raise InputError(
                 f"{name} holds an adapter, not a whole model: load it with peft, call merge_and_unload() "
                 "and save that"
             )
-        foreign = [m.type for m in self.modules if not m.type.startswith(("sentence_transformers.", "transformers."))]
+        foreign = [
+            m.type
+            for m in self.modules
+            if not m.type.startswith(("sentence_transformers.", "transformers."))
+        ]
         if foreign and not trust_remote_code:
             raise InputError(
                 f"{name} brings code of its own ({foreign[0]}): read it, then allow it with "
@@ -259,7 +279,12 @@ class ModelLayout:
         processing = ((own.get("processing_kwargs") or {}).get("text") or {}).get("max_length")
         tokenizer = own.get("processor_kwargs") or own.get("tokenizer_args") or {}
         stated = self._object(self._at("tokenizer_config.json")).get("model_max_length")
-        for limit in (processing, tokenizer.get("model_max_length"), own.get("max_seq_length"), stated):
+        for limit in (
+            processing,
+            tokenizer.get("model_max_length"),
+            own.get("max_seq_length"),
+            stated,
+        ):
             if limit is not None:
                 return int(limit)
         return None
@@ -320,7 +345,7 @@ def _base_models(card: Path) -> list[str]:
 
 def _conversion(name: str) -> str:
     return (
-        "python -c \"from sentence_transformers import SentenceTransformer as S; "
+        'python -c "from sentence_transformers import SentenceTransformer as S; '
         f"S({name!r}).save('converted')\""
     )
 

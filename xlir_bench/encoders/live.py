@@ -6,12 +6,13 @@ import hashlib
 import math
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from xlir_bench.encoders.digest import fingerprint, given, package_versions, short, unused_notes
+from xlir_bench.encoders.digest import fingerprint, package_versions, short
+from xlir_bench.encoders.options import DEFAULT_OPTIONS, check_truncate_dim, given, unused_notes
 from xlir_bench.encoders.prompts import chosen
 from xlir_bench.encoders.protocol import EncoderCard, EncoderOptions
-from xlir_bench.encoders.session import Session, check_truncate_dim
+from xlir_bench.encoders.session import Session
 from xlir_bench.encoders.slugs import slug
 from xlir_bench.records import Floats, Role, TokenCounts
 
@@ -27,8 +28,10 @@ class LiveEncoder:
 
     kind = "sentence-transformers"
 
-    def __init__(self, model: SentenceTransformer, options: EncoderOptions = EncoderOptions()) -> None:
-        check_truncate_dim(options.truncate_dim)
+    def __init__(
+        self, model: SentenceTransformer, options: EncoderOptions = DEFAULT_OPTIONS
+    ) -> None:
+        check_truncate_dim(options)
         data = getattr(model, "model_card_data", None)
         config = getattr(getattr(model, "transformers_model", None), "config", None)
         ancestors = [getattr(data, "base_model", None), getattr(config, "_name_or_path", None)]
@@ -53,8 +56,8 @@ class LiveEncoder:
     @cached_property
     def fingerprint(self) -> str:
         """Of weights, tokenizer, modules, prompts and versions."""
-        tokenizer = getattr(self._model[0], "tokenizer", None)
-        backend = getattr(tokenizer, "backend_tokenizer", tokenizer)
+        tokenizer: Any = getattr(self._model[0], "tokenizer", None)
+        backend: Any = getattr(tokenizer, "backend_tokenizer", tokenizer)
         return fingerprint(
             {
                 "kind": self.kind,

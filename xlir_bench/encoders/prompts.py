@@ -11,7 +11,14 @@ from xlir_bench.encoders.protocol import EncoderOptions
 WEB_SEARCH = "Given a web search query, retrieve relevant passages that answer the query"
 SENTENCE = "Represent this sentence for searching relevant passages: "
 
-QUERY_NAMES = ("query", "retrieval.query", "search_query", "web_search_query", "s2p_query", "retrieval-query")
+QUERY_NAMES = (
+    "query",
+    "retrieval.query",
+    "search_query",
+    "web_search_query",
+    "s2p_query",
+    "retrieval-query",
+)
 PASSAGE_NAMES = (
     "document",
     "passage",
@@ -53,7 +60,9 @@ FAMILIES = (
     Family("GTE Qwen", r"gte-qwen[\d.]*-.*instruct", f"Instruct: {WEB_SEARCH}\nQuery: "),
     Family("GTE", r"(?<![a-z0-9])gte-(small|base|large|multilingual|modernbert)"),
     Family("Qwen3 Embedding", r"qwen3-embedding", f"Instruct: {WEB_SEARCH}\nQuery:"),
-    Family("Mistral instruct", r"(sfr|linq)-embed(ding)?-mistral", f"Instruct: {WEB_SEARCH}\nQuery: "),
+    Family(
+        "Mistral instruct", r"(sfr|linq)-embed(ding)?-mistral", f"Instruct: {WEB_SEARCH}\nQuery: "
+    ),
     Family("Nomic", r"nomic-embed-text|modernbert-embed", "search_query: ", "search_document: "),
     Family("Arctic 2", r"arctic-embed-.*v2", "query: "),
     Family("Arctic", r"arctic-embed", SENTENCE),
@@ -65,13 +74,18 @@ FAMILIES = (
         "Represent the query for retrieving evidence documents: ",
         "Represent the document for retrieval: ",
     ),
-    Family("EmbeddingGemma", r"embeddinggemma", "task: search result | query: ", "title: none | text: "),
+    Family(
+        "EmbeddingGemma", r"embeddinggemma", "task: search result | query: ", "title: none | text: "
+    ),
 )
 """The first row whose pattern is found counts, so the narrower stands before the wider."""
 
 
 def chosen(
-    options: EncoderOptions, registered: Mapping[str, str], default: str | None, names: Iterable[str]
+    options: EncoderOptions,
+    registered: Mapping[str, str],
+    default: str | None,
+    names: Iterable[str],
 ) -> Prompts:
     """The prompts of a model: those asked for, else those it registers, else those of its family.
 
@@ -109,20 +123,26 @@ def _registered(registered: Mapping[str, str], default: str | None) -> Prompts |
         why = f"prompts: {query!r} for queries and {passage!r} for passages, as the model registers them"
         return Prompts(query, passage, (why,))
     if default is not None and (text := by_name.get(default.lower())):
-        why = f"prompts: {text!r} for queries and passages, the model's default prompt ({default!r})"
+        why = (
+            f"prompts: {text!r} for queries and passages, the model's default prompt ({default!r})"
+        )
         return Prompts(text, text, (why,))
     return None
 
 
 def _of_family(registered: Mapping[str, str], names: Iterable[str]) -> Prompts:
     others = sorted(name for name, text in registered.items() if text)
-    none = f"registers none for retrieval (only {', '.join(others)})" if others else "registers none"
+    none = (
+        f"registers none for retrieval (only {', '.join(others)})" if others else "registers none"
+    )
     match = family_of(names)
     if match is None:
         return Prompts("", "", (f"prompts: none: the model {none} and its family is not known",))
     family, name = match
     if not family.query and not family.passage:
-        return Prompts("", "", (f"prompts: none, as {family.name} models want ({name!r} was recognised)",))
+        return Prompts(
+            "", "", (f"prompts: none, as {family.name} models want ({name!r} was recognised)",)
+        )
     why = (
         f"prompts: {family.query!r} for queries and {family.passage!r} for passages: the model {none}, but "
         f"{family.name} models need them ({name!r} was recognised); --query-prompt and --passage-prompt "

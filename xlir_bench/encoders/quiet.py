@@ -29,24 +29,20 @@ def quiet_transformers() -> Iterator[None]:
 @contextmanager
 def quiet_hub() -> Iterator[None]:
     """The same while files are looked up at the hub."""
-    from huggingface_hub.utils import (
+    from huggingface_hub.utils.tqdm import (
         are_progress_bars_disabled,
         disable_progress_bars,
         enable_progress_bars,
     )
 
-    disabled = are_progress_bars_disabled()
-    try:
-        with _silenced("huggingface_hub"), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            disable_progress_bars()
+    with _silenced("huggingface_hub"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        disabled = are_progress_bars_disabled()
+        disable_progress_bars()
+        try:
             yield
+        finally:
             if not disabled:
-                enable_progress_bars()
-    finally:
-        if not disabled:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
                 enable_progress_bars()
 
 

@@ -17,12 +17,16 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 COUNTED_AT_ONCE = 2048
+NO_TOKEN = -1
+"""The id of the unknown token where a tokenizer has none."""
 
 
 class Session:
     """Encodes with one loaded model, its prompts and its dimension; leaves the model as it was."""
 
-    def __init__(self, model: SentenceTransformer, prompts: Prompts, truncate_dim: int | None) -> None:
+    def __init__(
+        self, model: SentenceTransformer, prompts: Prompts, truncate_dim: int | None
+    ) -> None:
         self._model = model
         self._prompts = prompts
         self._truncate_dim = truncate_dim
@@ -39,7 +43,9 @@ class Session:
         finally:
             self._model.truncate_dim = own
         if self._truncate_dim is not None and self._truncate_dim > whole:
-            raise InputError(f"--truncate-dim {self._truncate_dim}: its vectors have only {whole} numbers")
+            raise InputError(
+                f"--truncate-dim {self._truncate_dim}: its vectors have only {whole} numbers"
+            )
         cut = own if self._truncate_dim is None else self._truncate_dim
         return whole if cut is None else min(whole, cut)
 
@@ -55,7 +61,9 @@ class Session:
         prompt = self._prompt(role)
         tokens, unknown = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
         for start in range(0, len(texts), COUNTED_AT_ONCE):
-            rows = self._token_ids([prompt + text for text in texts[start : start + COUNTED_AT_ONCE]])
+            rows = self._token_ids(
+                [prompt + text for text in texts[start : start + COUNTED_AT_ONCE]]
+            )
             tokens.append(np.array([len(row) for row in rows]))
             unknown.append(np.array([row.count(self._unknown_id) for row in rows]))
         return TokenCounts(np.concatenate(tokens), np.concatenate(unknown))
@@ -84,7 +92,9 @@ class Session:
         """The tokenizer of the first module; a bare one is copied, since its cut is part of its state."""
         tokenizer = getattr(self._model[0], "tokenizer", None)
         if tokenizer is None:
-            raise InputError(f"{type(self._model[0]).__name__} has no tokenizer that could count tokens")
+            raise InputError(
+                f"{type(self._model[0]).__name__} has no tokenizer that could count tokens"
+            )
         if _is_bare(tokenizer):
             tokenizer = type(tokenizer).from_str(tokenizer.to_str())
             tokenizer.no_truncation()
@@ -92,11 +102,13 @@ class Session:
         return tokenizer
 
     @cached_property
-    def _unknown_id(self) -> int | None:
+    def _unknown_id(self) -> int:
         if _is_bare(self._tokenizer):
             token = getattr(self._tokenizer.model, "unk_token", None)
-            return None if token is None else self._tokenizer.token_to_id(token)
-        return getattr(self._tokenizer, "unk_token_id", None)
+            found = None if token is None else self._tokenizer.token_to_id(token)
+        else:
+            found = getattr(self._tokenizer, "unk_token_id", None)
+        return NO_TOKEN if found is None else int(found)
 
     def _token_ids(self, texts: list[str]) -> list[list[int]]:
         if _is_bare(self._tokenizer):
@@ -113,12 +125,6 @@ class Session:
             verbose=False,
         )["input_ids"]
         return rows
-
-
-def check_truncate_dim(truncate_dim: int | None) -> None:
-    """A dimension to cut to is at least 1."""
-    if truncate_dim is not None and truncate_dim < 1:
-        raise InputError(f"--truncate-dim {truncate_dim}: a vector has at least 1 number")
 
 
 def _is_bare(tokenizer: Any) -> bool:

@@ -10,16 +10,16 @@ from xlir_bench.encoders.devices import default_device
 from xlir_bench.encoders.digest import (
     files_digest,
     fingerprint,
-    given,
     package_versions,
     short,
 )
 from xlir_bench.encoders.hub import Place, locate
 from xlir_bench.encoders.layout import ModelLayout
+from xlir_bench.encoders.options import DEFAULT_OPTIONS, check_truncate_dim, given
 from xlir_bench.encoders.prompts import chosen
 from xlir_bench.encoders.protocol import EncoderCard, EncoderOptions
 from xlir_bench.encoders.quiet import quiet_transformers
-from xlir_bench.encoders.session import Session, check_truncate_dim
+from xlir_bench.encoders.session import Session
 from xlir_bench.encoders.slugs import slug
 from xlir_bench.errors import InputError, UnknownNameError
 from xlir_bench.records import Floats, Role, TokenCounts
@@ -37,15 +37,17 @@ class TransformerEncoder:
 
     kind = "sentence-transformers"
 
-    def __init__(self, place: Place, options: EncoderOptions = EncoderOptions()) -> None:
+    def __init__(self, place: Place, options: EncoderOptions = DEFAULT_OPTIONS) -> None:
         if options.dtype not in DTYPES:
             raise UnknownNameError("dtype", [options.dtype], DTYPES)
-        check_truncate_dim(options.truncate_dim)
+        check_truncate_dim(options)
         self.name = place.name
         self._place = place
         self._options = options
         self._layout = ModelLayout(place.folder)
-        self._layout.refuse_unsafe(str(place.folder if place.local else place.name), options.trust_remote_code)
+        self._layout.refuse_unsafe(
+            str(place.folder if place.local else place.name), options.trust_remote_code
+        )
         self._check_max_length()
         self._prompts = chosen(
             options,
@@ -139,12 +141,16 @@ class TransformerEncoder:
         if length < 1:
             raise InputError(f"--max-length {length}: a text has at least 1 token")
         if positions is not None and length > positions:
-            raise InputError(f"--max-length {length}: the positions of {self.name} end at {positions} tokens")
+            raise InputError(
+                f"--max-length {length}: the positions of {self.name} end at {positions} tokens"
+            )
 
     def _notes(self) -> tuple[str, ...]:
         notes = self._prompts.notes + self._place.notes
         if self._layout.bare:
-            notes += ("no modules.json: a bare transformers model, pooled as sentence-transformers does by default",)
+            notes += (
+                "no modules.json: a bare transformers model, pooled as sentence-transformers does by default",
+            )
         return notes
 
     def _load(self) -> SentenceTransformer:
@@ -159,7 +165,10 @@ class TransformerEncoder:
                     device=self._device,
                     trust_remote_code=self._options.trust_remote_code,
                     local_files_only=self._options.offline or not self._options.trust_remote_code,
-                    model_kwargs={"dtype": getattr(torch, self._options.dtype), "use_safetensors": True},
+                    model_kwargs={
+                        "dtype": getattr(torch, self._options.dtype),
+                        "use_safetensors": True,
+                    },
                 )
         except (OSError, ValueError, KeyError, ImportError, AttributeError, TypeError) as error:
             raise InputError(self._reason(error)) from error
@@ -169,21 +178,20 @@ class TransformerEncoder:
     def _pin(self, model: SentenceTransformer, dtype: Any) -> None:
         """What the constructor leaves open: the dtype of modules without a transformer, and the cut."""
         for module in model.children():
-            if not hasattr(module, "auto_model"):
-                module.to(dtype)
-            text = getattr(module, "processing_kwargs", {}).get("text", {})
+            _pin_dtype(module, dtype)
             if self._options.max_length is not None:
-                text.pop("max_length", None)
-        first = model[0]
-        if self.max_tokens is not None and getattr(first, "tokenizer", None) is not None:
-            _cut_at(first, self.max_tokens)
+                getattr(module, "processing_kwargs", {}).get("text", {}).pop("max_length", None)
+        if self.max_tokens is not None:
+            _cut_at(model[0], self.max_tokens)
 
     def _check_device(self, torch: Any) -> None:
         """The fingerprint was made for this device; another one would give other bits."""
         try:
             kind = torch.device(self._device).type
         except RuntimeError as error:
-            raise InputError(f"torch knows no device {self._device!r}: try cpu, cuda, cuda:1 or mps") from error
+            raise InputError(
+                f"torch knows no device {self._device!r}: try cpu, cuda, cuda:1 or mps"
+            ) from error
         if kind == "cuda" and not torch.cuda.is_available():
             raise InputError("this torch cannot use a GPU here: say --device cpu")
         if kind == "mps" and not torch.backends.mps.is_available():
@@ -201,8 +209,20 @@ def load_transformer(spec: str, options: EncoderOptions) -> TransformerEncoder:
     return TransformerEncoder(locate(spec, options), options)
 
 
-def _cut_at(module: Any, tokens: int) -> None:
-    if hasattr(module.tokenizer, "enable_truncation"):
-        module.tokenizer.enable_truncation(tokens)
+def _pin_dtype(module: Any, dtype: Any) -> None:
+    """Transformers were loaded in it, and keep a few tables in float32 that have to stay so."""
+    if hasattr(module, "auto_model"):
+        return
+    if any(hasattr(inner, "auto_model") for inner in module.modules()):
+        for child in module.children():
+            _pin_dtype(child, dtype)
     else:
+        module.to(dtype)
+
+
+def _cut_at(module: Any, tokens: int) -> None:
+    tokenizer: Any = getattr(module, "tokenizer", None)
+    if hasattr(tokenizer, "enable_truncation"):
+        tokenizer.enable_truncation(tokens)
+    elif tokenizer is not None:
         module.max_seq_length = tokens

@@ -21,7 +21,7 @@ class Clusters:
         """Number the clusters of a collection."""
         names = sorted({c for q in collection.queries.values() for c in q.clusters})
         place = {name: i for i, name in enumerate(names)}
-        codes = {
+        codes: dict[str, Ints] = {
             lang: np.array([place[c] for c in q.clusters], np.int64)
             for lang, q in collection.queries.items()
         }

@@ -27,6 +27,7 @@ from xlir_bench.results.schema import (
     TextsPart,
 )
 from xlir_bench.search import recall_of_exact
+from xlir_bench.search.approximate import DEPTH
 from xlir_bench.tasks import Task
 
 PACKAGES = (
@@ -36,6 +37,7 @@ PACKAGES = (
 
 
 def task_part(task: Task, collection: Collection, clusters: Clusters) -> TaskPart:
+    """What was evaluated."""
     return TaskPart(
         name=task.name,
         title=task.title,
@@ -67,6 +69,7 @@ def encoder_part(card: EncoderCard, embedded: Embedded) -> EncoderPart:
 
 
 def setting_part(scores: Scores, ranking: Ranking) -> SettingPart:
+    """One setting: its size and its means."""
     _, relevant = np.unique(ranking.query, return_counts=True)
     scored = len(scores.query) > 0
     return SettingPart(
@@ -81,12 +84,19 @@ def setting_part(scores: Scores, ranking: Ranking) -> SettingPart:
 
 
 def bias_part(view: BiasView | LanguageShares) -> BiasPart:
-    chances = view.chance_by_query_lang if isinstance(view, BiasView) else {}
+    """One bias figure."""
+    if isinstance(view, LanguageShares):
+        return BiasPart(
+            mean=dict(view.mean),
+            chance=dict(view.chance),
+            by_query_lang={lang: dict(shares) for lang, shares in view.by_query_lang.items()},
+            queries=view.queries,
+        )
     return BiasPart(
-        mean=view.mean if isinstance(view, BiasView) else dict(view.mean),
-        chance=view.chance if isinstance(view, BiasView) else dict(view.chance),
-        by_query_lang={lang: v if isinstance(v, float) else dict(v) for lang, v in view.by_query_lang.items()},  # type: ignore[arg-type]
-        chance_by_query_lang=dict(chances),
+        mean=view.mean,
+        chance=view.chance,
+        by_query_lang=dict(view.by_query_lang),
+        chance_by_query_lang=dict(view.chance_by_query_lang),
         queries=view.queries,
     )
 
@@ -94,12 +104,13 @@ def bias_part(view: BiasView | LanguageShares) -> BiasPart:
 def texts_part(
     collection: Collection, embedded: Embedded, max_tokens: int | None
 ) -> dict[str, TextsPart]:
+    """How each language's texts look to the tokenizer."""
     parts = {}
     for lang in sorted({*collection.queries, *collection.passages}):
         queries = len(collection.queries[lang].ids) if lang in collection.queries else 0
         passages = len(collection.passages[lang].ids) if lang in collection.passages else 0
         counts = embedded.tokens or {}
-        mine = {role: counts[role, lang] for role in ("query", "passage") if (role, lang) in counts}  # type: ignore[index]
+        mine = {role: counts[role, lang] for role in ROLES if (role, lang) in counts}
         tokens = np.concatenate([c.tokens for c in mine.values()]) if mine else np.empty(0)
         unknown = sum(int(c.unknown.sum()) for c in mine.values())
         parts[lang] = TextsPart(
@@ -160,7 +171,10 @@ def environment() -> EnvironmentPart:
     )
 
 
-def index_part(factory: str, exact: Sequence[Ranking], found: Sequence[Ranking]) -> IndexPart:
+def index_part(
+    factory: str, exact: Sequence[Ranking], found: Sequence[Ranking], compared: int
+) -> IndexPart:
+    """How far an index is from exact search, looking at so many of the best passages."""
     recall: dict[str, list[float]] = {}
     difference: dict[str, list[float]] = {}
     exact_map, found_map = (
@@ -168,11 +182,11 @@ def index_part(factory: str, exact: Sequence[Ranking], found: Sequence[Ranking])
         for rankings in (exact, found)
     )
     for a, b, x, y in zip(exact, found, exact_map, found_map, strict=True):
-        recall.setdefault(a.setting.kind.value, []).append(recall_of_exact(a, b, POOL_DEPTH))
+        recall.setdefault(a.setting.kind.value, []).append(recall_of_exact(a, b, compared))
         difference.setdefault(a.setting.kind.value, []).append(y - x)
     return IndexPart(
         factory=factory,
-        depth=depth,
+        depth=DEPTH,
         recall_of_exact_top100={kind: float(np.mean(v)) for kind, v in recall.items()},
         map_difference={kind: float(np.mean(v)) for kind, v in difference.items()},
     )

@@ -1,40 +1,45 @@
-"""Evaluate: the one place where task, data, encoder, search, measures and results meet."""
+"""One run: a task, an encoder, and the stages that lead to a result."""
 
 from __future__ import annotations
 
-import os
-import platform
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from xlir_bench.embed import Embedded, EmbedRequest, embed
-from xlir_bench.encoders import Encoder, EncoderOptions, as_encoder, describe
+from xlir_bench.encoders import EncoderOptions, as_encoder, describe
 from xlir_bench.encoders.vectors import StoredVectors
 from xlir_bench.errors import InputError, UnknownNameError
+from xlir_bench.evaluation.clusters import Clusters
+from xlir_bench.evaluation.record import (
+    bias_part,
+    encoder_part,
+    environment,
+    index_part,
+    left_out,
+    peak_memory,
+    setting_part,
+    task_part,
+    texts_part,
+)
 from xlir_bench.measures import (
-    BiasView,
     ClusteredValues,
-    LanguageShares,
     PoolRanking,
     check_measures,
     language_bias,
     macro_interval,
     score,
 )
-from xlir_bench.measures.chance import expected_map
 from xlir_bench.places import cache_root, data_root
 from xlir_bench.records import (
+    ROLES,
     Collection,
-    Ints,
     Kind,
     Progress,
     Ranking,
@@ -43,18 +48,7 @@ from xlir_bench.records import (
     Silent,
 )
 from xlir_bench.results import Result, ResultRecord
-from xlir_bench.results.schema import (
-    BiasPart,
-    EncoderPart,
-    EnvironmentPart,
-    IndexPart,
-    IntervalPart,
-    OptionsPart,
-    ProfilePart,
-    SettingPart,
-    TaskPart,
-    TextsPart,
-)
+from xlir_bench.results.schema import IndexPart, IntervalPart, OptionsPart, ProfilePart
 from xlir_bench.results.tables import TopScores, queries_table, ranks_table, run_table
 from xlir_bench.search import (
     Pool,
@@ -62,19 +56,13 @@ from xlir_bench.search import (
     approximate_rankings,
     exact_rankings,
     normalised,
-    recall_of_exact,
 )
-from xlir_bench.search.approximate import DEPTH
 from xlir_bench.sources import DataRequest, load_collection
 from xlir_bench.tasks import Task, catalogue
 
 EXACT = "Flat"
 POOL_DEPTH = 100
 """How many of the best passages of the pool are kept: what the bias views look at."""
-PACKAGES = (
-    "xlir-bench", "numpy", "torch", "transformers", "tokenizers", "sentence-transformers", "faiss-cpu",
-    "ranx",
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +145,9 @@ def settings_asked(task: Task, options: RunOptions) -> list[Setting]:
     if unknown:
         raise UnknownNameError(f"language of {task.name}", unknown, task.languages)
     if options.candidate is not None and options.candidate not in task.candidates:
-        raise UnknownNameError(f"candidate text of {task.name}", [options.candidate], task.candidates)
+        raise UnknownNameError(
+            f"candidate text of {task.name}", [options.candidate], task.candidates
+        )
     if options.limit is not None and options.limit < 1:
         raise InputError(f"--limit {options.limit} leaves no query; it wants 1 or more")
     kinds = None if options.kinds is None else [Kind(k) for k in options.kinds]
@@ -189,7 +179,9 @@ class _Run:
         with self._stage("encode"):
             embedded = self._embed(collection)
         with self._stage("search"):
-            pool = Pool.of({x: embedded.vectors["passage", x] for x in collection.languages("passage")})
+            pool = Pool.of(
+                {x: embedded.vectors["passage", x] for x in collection.languages("passage")}
+            )
             rankings, index = self._search(collection, embedded, pool)
         with self._stage("measure"):
             scores = score(rankings, self.measures)
@@ -203,6 +195,7 @@ class _Run:
             if self.options.save_run:
                 tops = [_top_scores(r, embedded, pool, self.options.save_run) for r in rankings]
                 tables["run"] = run_table(tops, collection)
+        card = describe(self.encoder)
         record = ResultRecord(
             task=task_part(self.task, collection, clusters),
             encoder=encoder_part(card, embedded),
@@ -210,7 +203,7 @@ class _Run:
             summary=summary,
             bias={name: bias_part(view) for name, view in bias.items()},
             options=self._options_part(collection),
-            texts=texts_part(collection, embedded, describe(self.encoder).max_tokens),
+            texts=texts_part(collection, embedded, card.max_tokens),
             profile=ProfilePart(
                 seconds={stage: round(s, 3) for stage, s in self.seconds.items()},
                 encoded_texts=embedded.encoded,
@@ -220,7 +213,7 @@ class _Run:
             ),
             environment=environment(),
             notes=[
-                *describe(self.encoder).notes,
+                *card.notes,
                 *embedded.notes,
                 *collection.notes,
                 *left_out(rankings, collection),
@@ -264,7 +257,7 @@ class _Run:
             return exact, None
         lists = approximate_rankings(collection, pool, requests, self.options.index)
         found = self._collect(lists, len(requests))
-        return found, index_part(self.options.index, exact, found)
+        return found, index_part(self.options.index, exact, found, POOL_DEPTH)
 
     def _requests(self, embedded: Embedded, exact_check: bool) -> list[SearchRequest]:
         keep = self.options.save_run
@@ -299,7 +292,9 @@ class _Run:
             summary[kind] = {}
             for measure in self.measures:
                 values = [
-                    ClusteredValues(s.values[measure], clusters.codes[s.setting.query_lang][s.query])
+                    ClusteredValues(
+                        s.values[measure], clusters.codes[s.setting.query_lang][s.query]
+                    )
                     for s in mine
                 ]
                 found = macro_interval(values, len(clusters.names), self.options.seed)
@@ -324,11 +319,12 @@ class _Run:
 
 def stored(collection: Collection, encoder: StoredVectors) -> Embedded:
     """Vectors that a user has already."""
-    roles = [(role, lang) for role in ("query", "passage") for lang in collection.languages(role)]  # type: ignore[arg-type]
-    return Embedded(
-        {(r, x): encoder.vectors(r, x, len(collection.texts(r, x))) for r, x in roles},  # type: ignore[arg-type]
-        tokens=None,
-    )
+    vectors = {
+        (role, lang): encoder.vectors(role, lang, len(collection.texts(role, lang)))
+        for role in ROLES
+        for lang in collection.languages(role)
+    }
+    return Embedded(vectors, tokens=None)
 
 
 def _pool_rankings(rankings: Sequence[Ranking], collection: Collection) -> list[PoolRanking]:

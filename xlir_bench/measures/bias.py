@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from xlir_bench.measures.chance import expected_map, expected_range
 from xlir_bench.measures.retrieval import score
@@ -63,15 +64,15 @@ class PoolRanking:
     def languages_of(self, positions: Ints) -> Ints:
         """Index into `passage_counts` of the language of each pool position."""
         ends = np.cumsum(list(self.passage_counts.values()))
-        return np.searchsorted(ends, positions, side="right")
+        return np.asarray(np.searchsorted(ends, positions, side="right"))
 
     @property
-    def same_language(self) -> Ints:
+    def same_language(self) -> NDArray[np.bool_]:
         """For each relevant passage, whether it is in the query's language."""
         langs = list(self.passage_counts)
         if self.lang not in langs:
             return np.zeros(len(self.ranking.passage), bool)
-        return self.languages_of(self.ranking.passage) == langs.index(self.lang)
+        return np.asarray(self.languages_of(self.ranking.passage) == langs.index(self.lang))
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,9 @@ class _PerQuery:
     chance: Floats
 
 
-def language_bias(pools: Sequence[PoolRanking], parallel: bool) -> dict[str, BiasView | LanguageShares]:
+def language_bias(
+    pools: Sequence[PoolRanking], parallel: bool
+) -> dict[str, BiasView | LanguageShares]:
     """Every view that these rankings allow, by name; none without a pool of several languages."""
     views: dict[str, BiasView | LanguageShares | None] = {
         "rank_distance": _view({p.lang: rank_distance(p) for p in pools}),
@@ -117,7 +120,9 @@ def rank_distance(pool: PoolRanking) -> _PerQuery:
     Answers at ranks 1, 4 and 9 are 8 apart. Chance: (N + 1)(K - 1)/(K + 1).
     """
     query, ranks = pool.ranking.query, pool.ranks
-    starts = np.flatnonzero(np.r_[True, query[1:] != query[:-1]]) if len(query) else np.empty(0, int)
+    starts = (
+        np.flatnonzero(np.r_[True, query[1:] != query[:-1]]) if len(query) else np.empty(0, int)
+    )
     if not len(starts):
         return _PerQuery(np.empty(0), np.empty(0))
     size = np.diff(np.r_[starts, len(query)])
@@ -209,7 +214,9 @@ def parallel_query_agreement(pools: Sequence[PoolRanking]) -> dict[str, _PerQuer
     for question in tops.values():
         if len(question) < 2:
             continue
-        for (lang, _), shared in zip(question, _overlaps([top for _, top in question]), strict=True):
+        for (lang, _), shared in zip(
+            question, _overlaps([top for _, top in question]), strict=True
+        ):
             found[lang].append(shared)
     candidates = {p.lang: p.ranking.candidates for p in pools}
     return {

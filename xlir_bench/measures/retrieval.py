@@ -48,7 +48,7 @@ def _is_measure(name: str) -> bool:
     if name in WHOLE or re.fullmatch(r"rbp\.\d{1,3}", name):
         return True
     cut = re.fullmatch(r"([a-z_-]+)@([1-9]\d{0,6})", name)
-    return bool(cut) and cut[1] in (*WHOLE[:-1], *CUT)
+    return cut is not None and cut[1] in (*WHOLE[:-1], *CUT)
 
 
 def score(rankings: Sequence[Ranking], measures: Sequence[str]) -> list[Scores]:
@@ -122,7 +122,7 @@ def _evaluate(table: _RelevantTable, measures: list[str], cut: int | None) -> di
         depth = np.minimum(depth, cut)
     order = np.argsort(depth, kind="stable")
     starts = np.cumsum(table.size) - table.size
-    values = {m: np.empty(len(depth)) for m in measures}
+    values: dict[str, Floats] = {m: np.empty(len(depth)) for m in measures}
     end = len(order)
     while end > 0:
         deepest = int(depth[order[end - 1]])

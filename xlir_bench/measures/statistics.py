@@ -40,7 +40,7 @@ def macro_interval(
     """
     if not settings:
         raise ValueError("no setting to average")
-    sums = np.stack([np.bincount(s.clusters, s.values, clusters) for s in settings], axis=1)
+    sums: Floats = np.stack([np.bincount(s.clusters, s.values, clusters) for s in settings], axis=1)
     sizes = np.stack([np.bincount(s.clusters, minlength=clusters) for s in settings], axis=1)
     mean = float(np.mean(sums.sum(axis=0) / sizes.sum(axis=0)))
     if np.count_nonzero(sizes.sum(axis=1)) < 2:

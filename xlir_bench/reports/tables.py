@@ -9,10 +9,16 @@ from xlir_bench.records import POOL, Kind
 from xlir_bench.results.schema import BiasPart, IntervalPart, ResultRecord
 
 BIAS_NAMES = {
-    "rank_distance": ("rank distance", "lower is better: 0 is no bias at all, K - 1 the least possible"),
+    "rank_distance": (
+        "rank distance",
+        "lower is better; K answers side by side are K - 1 apart",
+    ),
     "same_language_preference": ("own language first", "nearer to chance is better"),
     "map_without_same_language": ("map without own language", "higher is better"),
-    "parallel_query_agreement": ("agreement of translations", "higher is better; 1 is the same ranking"),
+    "parallel_query_agreement": (
+        "agreement of translations",
+        "higher is better; 1 is the same ranking",
+    ),
 }
 """Title and reading of each bias figure that is one number."""
 
@@ -48,13 +54,21 @@ def heading(record: ResultRecord) -> str:
     task, encoder = record.task, record.encoder
     length = f", {encoder.max_tokens} tokens" if encoder.max_tokens else ""
     lines = [f"{task.title}: {encoder.name} ({encoder.dimension}-d {encoder.dtype}{length})"]
-    prompts = [(n, p) for n, p in (("query", encoder.query_prompt), ("passage", encoder.passage_prompt)) if p]
+    prompts = [
+        (n, p)
+        for n, p in (("query", encoder.query_prompt), ("passage", encoder.passage_prompt))
+        if p
+    ]
     lines += [f"{name} prompt {prompt!r}" for name, prompt in prompts]
     options = record.options
     part = [f"languages {' '.join(options.langs)}"] if options.langs else []
     part += [f"kinds {' '.join(options.kinds)}"] if options.kinds else []
     part += [f"the first {options.limit} queries of each language"] if options.limit else []
-    part += [f"candidate text {options.candidate}"] if options.candidate not in ("sentence", "passage") else []
+    part += (
+        [f"candidate text {options.candidate}"]
+        if options.candidate not in ("sentence", "passage")
+        else []
+    )
     part += [f"index {options.index}"] if options.index != "Flat" else []
     part += ["CHANGED DATA: " + ", ".join(options.changed_data)] if options.changed_data else []
     return "\n".join([*lines, *(["part: " + "; ".join(part)] if part else [])])
@@ -85,9 +99,13 @@ def interval(part: IntervalPart) -> str:
 
 def matrix_table(record: ResultRecord, measure: str, markdown: bool = False) -> str:
     """Query languages down, passage languages across, the pool of all last."""
-    values = {(s.query_lang, passage(s.passage_langs)): s.measures.get(measure) for s in record.settings}
+    values = {
+        (s.query_lang, passage(s.passage_langs)): s.measures.get(measure) for s in record.settings
+    }
     rows_langs = sorted({q for q, _ in values})
-    columns = sorted({p for _, p in values} - {POOL}) + ([POOL] if any(p == POOL for _, p in values) else [])
+    columns = sorted({p for _, p in values} - {POOL}) + (
+        [POOL] if any(p == POOL for _, p in values) else []
+    )
     rows = [[q, *(number(values.get((q, p)), 3) for p in columns)] for q in rows_langs]
     names = ["all" if c == POOL else c for c in columns]
     return table(rows, ["query \\ passage", *names], markdown)
@@ -158,18 +176,31 @@ def cost_line(record: ResultRecord) -> str:
     """Where the time went, and how much memory it took."""
     profile = record.profile
     stages = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in profile.seconds.items())
-    memory = f"; peak memory {profile.peak_memory_bytes / 2**20:,.0f} MB" if profile.peak_memory_bytes else ""
+    memory = (
+        f"; peak memory {profile.peak_memory_bytes / 2**20:,.0f} MB"
+        if profile.peak_memory_bytes
+        else ""
+    )
     return f"{stages} ({profile.encoded_texts:,} texts encoded, {profile.cached_texts:,} from the cache){memory}"
 
 
 def report(record: ResultRecord, markdown: bool = False) -> str:
     """Every table of a result, as `run` and `show` print them."""
-    measure = "map" if any("map" in s.measures for s in record.settings) else record.options.measures[0]
+    measure = (
+        "map" if any("map" in s.measures for s in record.settings) else record.options.measures[0]
+    )
     parts = [heading(record), summary_table(record, markdown)]
-    parts += [f"{measure} by query language (rows) and passage language (columns)\n\n{matrix_table(record, measure, markdown)}"]
+    parts += [
+        f"{measure} by query language (rows) and passage language (columns)\n\n{matrix_table(record, measure, markdown)}"
+    ]
     if any(name in record.bias for name in BIAS_NAMES):
-        readings = [f"  {BIAS_NAMES[n][0]}: {BIAS_NAMES[n][1]}" for n in BIAS_NAMES if n in record.bias]
-        parts.append(f"language bias in the pool of all languages\n\n{bias_table(record, markdown)}\n\n" + "\n".join(readings))
+        readings = [
+            f"  {BIAS_NAMES[n][0]}: {BIAS_NAMES[n][1]}" for n in BIAS_NAMES if n in record.bias
+        ]
+        parts.append(
+            f"language bias in the pool of all languages\n\n{bias_table(record, markdown)}\n\n"
+            + "\n".join(readings)
+        )
     if "top10_language_share" in record.bias:
         parts.append(f"languages of the ten best passages\n\n{share_table(record, markdown)}")
     if any(part.tokens_mean is not None for part in record.texts.values()):
@@ -202,7 +233,9 @@ def comparison_rows(records: Sequence[ResultRecord], markdown: bool = False) -> 
         distance = record.bias.get("rank_distance")
         row = [record.encoder.name, record.task.name]
         row += [
-            number(record.summary[kind]["map"].mean) if "map" in record.summary.get(kind, {}) else "-"
+            number(record.summary[kind]["map"].mean)
+            if "map" in record.summary.get(kind, {})
+            else "-"
             for kind in Kind
         ]
         rows.append([*row, _figure("rank_distance", distance.mean if distance else None)])

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from xlir_bench.records import Kind
 
-RESULT_SCHEMA = 1
+RESULT_SCHEMA: Literal[1] = 1
 Digest = Annotated[str, Field(pattern="^sha256:[0-9a-f]{64}$")]
 
 

@@ -52,7 +52,15 @@ class Result:
             for s in self.record.settings
             for m, v in s.measures.items()
         ]
-        columns = ["kind", "query_lang", "passage_langs", "queries", "candidates", "measure", "value"]
+        columns = [
+            "kind",
+            "query_lang",
+            "passage_langs",
+            "queries",
+            "candidates",
+            "measure",
+            "value",
+        ]
         return pd.DataFrame(rows, columns=columns)
 
     def to_json(self) -> str:
@@ -108,7 +116,9 @@ class _LazyTable:
         try:
             return pq.read_table(self.path)
         except (OSError, pa.ArrowException) as error:
-            raise InputError(f"{self.path} cannot be read ({error}); run the evaluation again") from error
+            raise InputError(
+                f"{self.path} cannot be read ({error}); run the evaluation again"
+            ) from error
 
 
 class _Tables(Mapping[str, Any]):

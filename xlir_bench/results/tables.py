@@ -30,7 +30,9 @@ class Labels:
         self.langs = sorted({*collection.queries, *collection.passages})
         self.kinds = [kind.value for kind in Kind]
         self._queries = _Ids({lang: collection.queries[lang].ids for lang in collection.queries})
-        self._clusters = _Ids({lang: collection.queries[lang].clusters for lang in collection.queries})
+        self._clusters = _Ids(
+            {lang: collection.queries[lang].clusters for lang in collection.queries}
+        )
         self._passages = _Ids({lang: collection.passages[lang].ids for lang in collection.passages})
         self._sizes = {lang: len(p.ids) for lang, p in collection.passages.items()}
 
@@ -46,7 +48,9 @@ class Labels:
         """Codes of passage ids and of their languages, for positions in the pool of a setting."""
         langs = sorted(setting.passage_langs)
         codes = np.concatenate([self._passages.codes[lang] for lang in langs])
-        owner = np.repeat([self.langs.index(lang) for lang in langs], [self._sizes[x] for x in langs])
+        owner = np.repeat(
+            [self.langs.index(lang) for lang in langs], [self._sizes[x] for x in langs]
+        )
         return codes[positions], owner[positions]
 
     def column(self, codes: Iterable[Ints], names: Sequence[str]) -> pa.Array:
@@ -71,7 +75,11 @@ class Labels:
 
     def setting(self, setting: Setting, count: int) -> dict[str, Ints]:
         """The columns that name a setting, `count` rows of them."""
-        passage = len(self.langs) if len(setting.passage_langs) > 1 else self.langs.index(setting.passage_lang)
+        passage = (
+            len(self.langs)
+            if len(setting.passage_langs) > 1
+            else self.langs.index(setting.passage_lang)
+        )
         return {
             "kind": np.full(count, self.kinds.index(setting.kind.value)),
             "query_lang": np.full(count, self.langs.index(setting.query_lang)),
@@ -108,7 +116,16 @@ def ranks_table(rankings: Sequence[Ranking], collection: Collection) -> pa.Table
                 "rank": r.rank,
             }
         )
-    order = ("kind", "query_lang", "query_id", "cluster", "passage_id", "passage_lang", "grade", "rank")
+    order = (
+        "kind",
+        "query_lang",
+        "query_id",
+        "cluster",
+        "passage_id",
+        "passage_lang",
+        "grade",
+        "rank",
+    )
     return _table(parts, order, labels)
 
 
@@ -143,9 +160,7 @@ def run_table(tops: Sequence[TopScores], collection: Collection) -> pa.Table:
         parts.append(
             labels.setting(top.ranking.setting, len(query))
             | {
-                "query_id": labels.query(
-                    top.ranking.setting.query_lang, top.ranking.scored[query]
-                ),
+                "query_id": labels.query(top.ranking.setting.query_lang, top.ranking.scored[query]),
                 "rank": place + 1,
                 "passage_id": labels.passage(top.ranking.setting, positions)[0],
                 "score": top.scores[query, place],

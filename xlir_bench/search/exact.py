@@ -40,7 +40,9 @@ class DistinctRows:
         """Group equal rows, the first of each kept in order of appearance."""
         # -0.0 and 0.0 are equal numbers with different bits; adding zero makes them one.
         matrix = matrix + np.float32(0)
-        keys = np.ascontiguousarray(matrix).view(np.dtype((np.void, matrix.itemsize * matrix.shape[1])))
+        keys = np.ascontiguousarray(matrix).view(
+            np.dtype((np.void, matrix.itemsize * matrix.shape[1]))
+        )
         _, first, inverse = np.unique(keys.ravel(), return_index=True, return_inverse=True)
         if len(first) == len(matrix):
             return cls(matrix, None)

@@ -73,7 +73,7 @@ def normalised(vectors: Floats) -> Floats:
     # Lengths are taken in float64: squares of large float16-born values overflow float32.
     norms = np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64))
     norms[norms == 0] = 1.0
-    return (rows / norms[:, None]).astype(np.float32)
+    return np.asarray((rows / norms[:, None]).astype(np.float32))
 
 
 def relevant_rows(collection: Collection, query_lang: str, pool: Pool) -> RelevantRows:

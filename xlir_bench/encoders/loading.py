@@ -1,0 +1,93 @@
+"""From what a person names to an encoder."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import cast
+
+from xlir_bench.encoders.builtin import load_builtin
+from xlir_bench.encoders.digest import short
+from xlir_bench.encoders.http import load_http
+from xlir_bench.encoders.options import DEFAULT_OPTIONS
+from xlir_bench.encoders.protocol import Encoder, EncoderCard, EncoderOptions
+from xlir_bench.encoders.python import from_callable, load_python
+from xlir_bench.encoders.slugs import slug
+from xlir_bench.encoders.transformer import load_transformer
+from xlir_bench.encoders.vectors import load_vectors
+from xlir_bench.errors import InputError, UnknownNameError
+
+PREFIXES: dict[str, Callable[[str, EncoderOptions], Encoder]] = {
+    "builtin": load_builtin,
+    "py": load_python,
+    "npy": load_vectors,
+    "http": lambda rest, options: load_http(f"http:{rest}", options),
+    "https": lambda rest, options: load_http(f"https:{rest}", options),
+}
+"""What stands before the first colon, and who reads the rest; without one it is a folder or a hub id."""
+
+
+def load_encoder(spec: str, options: EncoderOptions = DEFAULT_OPTIONS) -> Encoder:
+    """The encoder that `spec` names: ``builtin:``, ``py:``, ``npy:``, ``http:``, a folder or a hub id."""
+    if not spec.strip():
+        raise InputError(
+            "--model is empty: a folder, a hub id or a prefix like builtin:ngram is wanted"
+        )
+    prefix, colon, rest = spec.partition(":")
+    if colon and prefix in PREFIXES:
+        return PREFIXES[prefix](rest, options)
+    if colon and re.fullmatch("[a-z][a-z0-9+-]+", prefix) and not Path(spec).exists():
+        raise UnknownNameError("kind of encoder", [f"{prefix}:"], [f"{name}:" for name in PREFIXES])
+    return load_transformer(spec, options)
+
+
+def as_encoder(thing: object, options: EncoderOptions = DEFAULT_OPTIONS) -> Encoder:
+    """An encoder of a spec, a path, an encoder, a SentenceTransformer or a function ``encode(texts, role)``."""
+    if isinstance(thing, str):
+        return load_encoder(thing, options)
+    if isinstance(thing, os.PathLike):
+        return load_transformer(os.fspath(thing), options)
+    if _has(thing, "name", "fingerprint", "dimension", "encode"):
+        return cast(Encoder, thing)
+    if _is_sentence_transformer(thing):
+        from xlir_bench.encoders.live import LiveEncoder
+
+        return LiveEncoder(thing, options)  # type: ignore[arg-type]
+    if callable(thing) or callable(getattr(thing, "encode", None)):
+        return from_callable(thing, options)
+    raise InputError(
+        f"{type(thing).__name__} is no encoder: a spec, a path, an Encoder, a SentenceTransformer or a "
+        "function encode(texts, role) is wanted"
+    )
+
+
+def describe(encoder: Encoder) -> EncoderCard:
+    """What a result records of an encoder: its own card if it has one."""
+    if _has(encoder, "card"):
+        card = encoder.card
+        if isinstance(card, EncoderCard):
+            return card
+    name, digest = encoder.name, encoder.fingerprint
+    return EncoderCard(
+        name=name, kind="python", slug=slug(f"{name}-{short(digest)}"), fingerprint=digest
+    )
+
+
+def _has(thing: object, *names: str) -> bool:
+    """Like isinstance with a Protocol, which reads the properties: reading `dimension` loads a model."""
+    for name in names:
+        try:
+            inspect.getattr_static(thing, name)
+        except AttributeError:
+            return False
+    return True
+
+
+def _is_sentence_transformer(thing: object) -> bool:
+    """Asked without importing the library: whoever holds such an object has imported it."""
+    library = sys.modules.get("sentence_transformers")
+    return library is not None and isinstance(thing, library.SentenceTransformer)

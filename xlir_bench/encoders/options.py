@@ -1,0 +1,45 @@
+"""Which options were given, and which of them mean nothing to an encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import fields
+from typing import Any
+
+from xlir_bench.encoders.protocol import EncoderOptions
+from xlir_bench.errors import InputError
+
+DEFAULT_OPTIONS = EncoderOptions()
+
+LOADING = (
+    "query_prompt",
+    "passage_prompt",
+    "revision",
+    "dtype",
+    "device",
+    "max_length",
+    "truncate_dim",
+    "trust_remote_code",
+)
+"""The options that say how a model is loaded and used."""
+
+
+def given(options: EncoderOptions, names: Iterable[str]) -> dict[str, Any]:
+    """Those of the named options that are not left at their default."""
+    defaults = {f.name: f.default for f in fields(EncoderOptions)}
+    return {n: getattr(options, n) for n in names if getattr(options, n) != defaults[n]}
+
+
+def unused_notes(options: EncoderOptions, kind: str, used: Iterable[str] = ()) -> tuple[str, ...]:
+    """A note for each option that was given and means nothing to this kind of encoder."""
+    unused = [name for name in LOADING if name not in set(used)]
+    return tuple(
+        f"--{name.replace('_', '-')} means nothing to a {kind} encoder and was left out"
+        for name in given(options, unused)
+    )
+
+
+def check_truncate_dim(options: EncoderOptions) -> None:
+    """A dimension to cut to is at least 1."""
+    if options.truncate_dim is not None and options.truncate_dim < 1:
+        raise InputError(f"--truncate-dim {options.truncate_dim}: a vector has at least 1 number")
