@@ -14,6 +14,13 @@ class Bars:
     quiet: bool = False
     _bar: Any = field(default=None, init=False)
 
+    def __enter__(self) -> Bars:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # A bar that is still open when something fails would be drawn over the message.
+        self.finish()
+
     def start(self, stage: str, total: int, unit: str) -> None:
         """Open a bar."""
         from tqdm import tqdm

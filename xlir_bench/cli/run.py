@@ -195,23 +195,22 @@ def _results(specs: Sequence[str], stated: dict[str, Any], output: Output) -> It
     tasks = catalogue(*stated["tasks_dirs"]).get(stated["tasks"] or ["mini"])
     options = run_options(stated)
     check(tasks, options)
-    bars = Bars(quiet=output.quiet)
-    for spec in specs:
-        encoder = load_encoder(spec, encoder_options(stated))
-        for task in tasks:
-            folder = result_folder(
-                output.folder, describe(encoder).slug, task.name, options.part(task)
-            )
-            require_writable(folder)
-            _announce(f"{describe(encoder).name} on {task.name}", output)
-            result = evaluate(task, encoder, options, progress=bars, command=canonical_command())
-            result = result.save(folder)
-            if output.trec:
-                from xlir_bench.results.trec import write_trec
+    with Bars(quiet=output.quiet) as bars:
+        for spec in specs:
+            encoder = load_encoder(spec, encoder_options(stated))
+            for task in tasks:
+                card = describe(encoder)
+                folder = result_folder(output.folder, card.slug, task.name, options.part(task))
+                require_writable(folder)
+                _announce(f"{card.name} on {task.name}", output)
+                command = canonical_command()
+                result = evaluate(task, encoder, options, progress=bars, command=command).save(folder)
+                if output.trec:
+                    from xlir_bench.results.trec import write_trec
 
-                write_trec(result, folder / "trec")
-            _show(result, folder, output, alone=len(specs) * len(tasks) == 1)
-            yield result
+                    write_trec(result, folder / "trec")
+                _show(result, folder, output, alone=len(specs) * len(tasks) == 1)
+                yield result
 
 
 def check(tasks: Sequence[Task], options: RunOptions) -> None:

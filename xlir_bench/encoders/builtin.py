@@ -72,9 +72,7 @@ class NgramEncoder:
     def _sums(self, row: NDArray[np.int64], hashes: Words, length: int) -> NDArray[np.float64]:
         bucket = (hashes % np.uint64(self.dimension)).astype(np.int64)
         sign = np.where(hashes >> np.uint64(40) & np.uint64(1), 1.0, -1.0)
-        sums = np.bincount(
-            row * self.dimension + bucket, weights=sign, minlength=length
-        )
+        sums = np.bincount(row * self.dimension + bucket, weights=sign, minlength=length)
         return sums.astype(np.float64)
 
 

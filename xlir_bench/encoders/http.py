@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import time
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
@@ -222,9 +223,11 @@ class HttpEncoder:
     def _client(self) -> httpx.Client:
         import httpx
 
-        return httpx.Client(
+        client = httpx.Client(
             timeout=self._patience.timeout, auth=self._endpoint.login, follow_redirects=False
         )
+        weakref.finalize(self, client.close)
+        return client
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ Every view is taken per query, averaged over the queries of a language, then ove
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -76,7 +76,7 @@ class PoolRanking:
 
 
 @dataclass(frozen=True, slots=True)
-class _PerQuery:
+class PerQuery:
     """A figure of each query that counts, and its chance level."""
 
     value: Floats
@@ -88,16 +88,15 @@ def language_bias(
 ) -> dict[str, BiasView | LanguageShares]:
     """Every view that these rankings allow, by name; none without a pool of several languages."""
     views: dict[str, BiasView | LanguageShares | None] = {
-        "rank_distance": _view({p.lang: rank_distance(p) for p in pools}),
-        "top10_language_share": top10_language_share(pools),
-        "same_language_preference": _view({p.lang: same_language_preference(p) for p in pools}),
-        "map_without_same_language": _view({p.lang: map_without_same_language(p) for p in pools}),
-        "parallel_query_agreement": _view(parallel_query_agreement(pools)) if parallel else None,
+        name: _view({pool.lang: measure(pool) for pool in pools}) for name, measure in VIEWS.items()
     }
+    views["top10_language_share"] = top10_language_share(pools)
+    if parallel:
+        views["parallel_query_agreement"] = _view(parallel_query_agreement(pools))
     return {name: view for name, view in views.items() if view is not None}
 
 
-def _view(found: Mapping[str, _PerQuery]) -> BiasView | None:
+def _view(found: Mapping[str, PerQuery]) -> BiasView | None:
     """Means over queries, then over the languages that have any."""
     counted = {lang: f for lang, f in sorted(found.items()) if len(f.value)}
     if not counted:
@@ -113,7 +112,7 @@ def _view(found: Mapping[str, _PerQuery]) -> BiasView | None:
     )
 
 
-def rank_distance(pool: PoolRanking) -> _PerQuery:
+def rank_distance(pool: PoolRanking) -> PerQuery:
     """Highest minus lowest rank of a query's relevant passages, where it has two or more.
 
     An encoder without bias puts all translations of the answer at the top: K of them span K - 1 ranks.
@@ -124,13 +123,11 @@ def rank_distance(pool: PoolRanking) -> _PerQuery:
         np.flatnonzero(np.r_[True, query[1:] != query[:-1]]) if len(query) else np.empty(0, int)
     )
     if not len(starts):
-        return _PerQuery(np.empty(0), np.empty(0))
+        return PerQuery(np.empty(0), np.empty(0))
     size = np.diff(np.r_[starts, len(query)])
     spread = np.maximum.reduceat(ranks, starts) - np.minimum.reduceat(ranks, starts)
     many = size >= 2
-    return _PerQuery(
-        spread[many].astype(float), expected_range(pool.ranking.candidates, size[many])
-    )
+    return PerQuery(spread[many].astype(float), expected_range(pool.ranking.candidates, size[many]))
 
 
 def top10_language_share(pools: Sequence[PoolRanking]) -> LanguageShares | None:
@@ -156,7 +153,7 @@ def top10_language_share(pools: Sequence[PoolRanking]) -> LanguageShares | None:
     return LanguageShares(mean, chance, dict(sorted(by_lang.items())), queries)
 
 
-def same_language_preference(pool: PoolRanking) -> _PerQuery:
+def same_language_preference(pool: PoolRanking) -> PerQuery:
     """How often the best relevant passage is in the query's language, where there is a choice.
 
     With one answer in each of eleven languages chance is 1/11; a figure of .8 says that the answer in
@@ -167,10 +164,10 @@ def same_language_preference(pool: PoolRanking) -> _PerQuery:
     _, first, size = np.unique(query, return_index=True, return_counts=True)
     own = np.add.reduceat(same.astype(int), first) if len(first) else np.empty(0, int)
     choice = (own > 0) & (own < size)
-    return _PerQuery(same[order][first][choice].astype(float), (own / np.maximum(size, 1))[choice])
+    return PerQuery(same[order][first][choice].astype(float), (own / np.maximum(size, 1))[choice])
 
 
-def map_without_same_language(pool: PoolRanking) -> _PerQuery:
+def map_without_same_language(pool: PoolRanking) -> PerQuery:
     """Average precision once the answers in the query's own language leave the pool and the relevance.
 
     A German question whose answers stand at ranks 1 (de), 3 (en) and 6 (fr) is scored on en at 2 and fr
@@ -196,10 +193,10 @@ def map_without_same_language(pool: PoolRanking) -> _PerQuery:
     chance = np.empty(len(scored))
     for n in np.unique(left):
         chance[left == n] = expected_map(int(n), size[left == n])
-    return _PerQuery(score([kept], ["map"])[0].values["map"], chance)
+    return PerQuery(score([kept], ["map"])[0].values["map"], chance)
 
 
-def parallel_query_agreement(pools: Sequence[PoolRanking]) -> dict[str, _PerQuery]:
+def parallel_query_agreement(pools: Sequence[PoolRanking]) -> dict[str, PerQuery]:
     """How far the rankings of translations of one question agree: shared part of their top 100.
 
     Mean over the translations of a question. Rankings that share 40 of 100 agree by .4; chance is 100/N.
@@ -220,7 +217,7 @@ def parallel_query_agreement(pools: Sequence[PoolRanking]) -> dict[str, _PerQuer
             found[lang].append(shared)
     candidates = {p.lang: p.ranking.candidates for p in pools}
     return {
-        lang: _PerQuery(
+        lang: PerQuery(
             np.array(values), np.full(len(values), min(1.0, AGREEMENT_TOP / candidates[lang]))
         )
         for lang, values in found.items()
@@ -238,3 +235,11 @@ def _overlaps(tops: Sequence[Ints]) -> list[float]:
         float(np.mean([common[i, j] / min(size[i], size[j]) for j in range(len(tops)) if j != i]))
         for i in range(len(tops))
     ]
+
+
+VIEWS: dict[str, Callable[[PoolRanking], PerQuery]] = {
+    "rank_distance": rank_distance,
+    "same_language_preference": same_language_preference,
+    "map_without_same_language": map_without_same_language,
+}
+"""Views that look at one query at a time, by their name in result.json; a new one is a row here."""

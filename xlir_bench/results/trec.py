@@ -32,16 +32,20 @@ def write_trec(result: Result, folder: Path) -> list[Path]:
     ranks.loc[ranks["kind"] == "multilingual", "passage_lang"] = POOL
     depth = int(run["rank"].max()) if len(run) else 0
     run["score"] = depth + 1 - run["rank"]
+    files = {
+        "run": _columns(run, ["Q0"], ["rank", "score"], [tag]),
+        "qrels": _columns(ranks, ["0"], ["grade"], []),
+    }
     written = []
-    for suffix, frame, line in (
-        ("run", run, lambda f: _columns(f, ["Q0"], ["rank", "score"], [tag])),
-        ("qrels", ranks, lambda f: _columns(f, ["0"], ["grade"], [])),
-    ):
-        for (kind, query_lang, passage_lang), rows in frame.groupby(KEYS, observed=True, sort=True):
+    for suffix, frame in files.items():
+        settings = (run if suffix == "run" else ranks)[KEYS].astype(str)
+        for (kind, query_lang, passage_lang), rows in frame.groupby(
+            [settings[key] for key in KEYS], sort=True
+        ):
             name = f"{query_lang}-{'all' if passage_lang == POOL else passage_lang}.{suffix}"
-            path = folder / str(kind) / name
+            path = folder / kind / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            line(rows).to_csv(path, sep=" ", header=False, index=False)
+            rows.to_csv(path, sep=" ", header=False, index=False)
             written.append(path)
     return written
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -83,9 +84,9 @@ def _ranks(top: Ints, relevant: RelevantRows, offset: int) -> Ints:
 
 
 def _reason(error: RuntimeError) -> str:
-    """FAISS's own words, without its C++ call stack."""
-    text = str(error)
-    return text.rsplit("failed: ", maxsplit=1)[-1].splitlines()[0].strip()
+    """FAISS's own words, without the C++ place they come from."""
+    words = re.sub(r"^Error in .*?(?:failed: |:\d+: )", "", str(error).strip(), flags=re.DOTALL)
+    return words.splitlines()[0].removeprefix("Error: ").strip()
 
 
 def recall_of_exact(exact: Ranking, found: Ranking, depth: int = 100) -> float:

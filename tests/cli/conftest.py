@@ -1,0 +1,39 @@
+"""The command line as a person uses it: arguments in, output and exit code out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from xlir_bench.cli import exit_code
+
+
+@dataclass(frozen=True)
+class Said:
+    code: int
+    out: str
+    err: str
+
+
+Command = Callable[..., Said]
+
+
+@pytest.fixture
+def xlir(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Command:
+    """Runs `xlir-bench …` in an empty folder with an empty cache and no data root."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XLIR_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("XLIR_DATA", raising=False)
+
+    def command(*args: str | Path) -> Said:
+        capsys.readouterr()
+        code = exit_code([str(a) for a in args])
+        streams = capsys.readouterr()
+        return Said(code, streams.out, streams.err)
+
+    return command

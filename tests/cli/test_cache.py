@@ -1,0 +1,68 @@
+"""`xlir-bench cache`: what is kept, and how to be rid of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+QUICK = ("--langs", "de,en", "--limit", "8", "--quiet")
+
+
+@pytest.fixture
+def filled(xlir):
+    assert xlir("run", "--model", "builtin:ngram", "builtin:random", *QUICK).code == 0
+    return xlir
+
+
+def encoders(xlir) -> set[str]:
+    return {row["encoder"] for row in json.loads(xlir("cache", "--json").out)}
+
+
+def test_it_lists_size_and_blocks_by_encoder(filled):
+    said = filled("cache")
+    assert "builtin:ngram" in said.out
+    assert "builtin:random" in said.out
+    assert "MB in" in said.out or "kB in" in said.out
+
+
+def test_an_empty_cache_is_no_error(xlir):
+    assert xlir("cache").code == 0
+
+
+def test_prune_by_encoder(filled):
+    assert filled("cache", "prune", "--encoder", "builtin:random").code == 0
+    assert encoders(filled) == {"builtin:ngram"}
+
+
+def test_prune_by_size_removes_the_longest_unused_first(filled):
+    import os
+
+    old = next(Path("cache/vectors").glob("builtin-ngram*"))
+    for path in old.rglob("*"):
+        os.utime(path, (1, 1))
+    assert filled("cache", "prune", "--max-size", "500k").code == 0
+    assert encoders(filled) == {"builtin:random"}
+
+
+def test_prune_by_age(filled):
+    assert filled("cache", "prune", "--older-than", "1h").code == 0
+    assert len(encoders(filled)) == 2
+    assert filled("cache", "prune", "--older-than", "0m").code == 0
+    assert encoders(filled) == set()
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        ([], "--max-size"),
+        (["--max-size", "lots"], "500M"),
+        (["--older-than", "5y"], "30d"),
+        (["--encoder", "builtin:radnom"], "did you mean"),
+    ],
+)
+def test_what_is_asked_wrongly_is_told(filled, args, words):
+    said = filled("cache", "prune", *args)
+    assert said.code == 2
+    assert words in said.err

@@ -1,0 +1,216 @@
+"""`xlir-bench run`, the main job, and every way it can be asked wrongly."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from xlir_bench.cli.run import in_order
+from xlir_bench.results import Result
+
+QUICK = ("--langs", "de,en", "--limit", "8")
+
+
+def test_without_options_it_runs_the_built_in_encoder_on_mini_and_prints_every_table(xlir):
+    said = xlir("run")
+    assert said.code == 0
+    for words in ("monolingual", "cross-lingual", "multilingual", "chance map", "rank distance"):
+        assert words in said.out
+    assert "query \\ passage" in said.out
+    result = Result.load("results/builtin-ngram/mini")
+    assert len(result.record.settings) == 132
+    assert result.record.command.startswith("xlir-bench")
+    assert {p.name for p in Path("results/builtin-ngram/mini").iterdir()} == {
+        "result.json", "ranks.parquet", "queries.parquet",
+    }  # fmt: skip
+
+
+def test_json_prints_the_result_and_nothing_else(xlir):
+    said = xlir("run", *QUICK, "--json", "--quiet")
+    assert json.loads(said.out)["schema"] == 1
+    assert said.err == ""
+
+
+def test_quiet_prints_nothing(xlir):
+    said = xlir("run", *QUICK, "--quiet")
+    assert (said.code, said.out, said.err) == (0, "", "")
+
+
+def test_several_models_and_tasks_give_one_table_in_order(xlir, tmp_path):
+    for step in (200, 1000):
+        code = f"import numpy as np\ndef encode(texts, role):\n    return np.ones(({len('x')} * len(texts), 2 + {step}))\n"
+        (tmp_path / f"checkpoint{step}.py").write_text(code)
+    said = xlir("run", "--model", "builtin:random", "builtin:ngram", *QUICK)
+    assert said.code == 0
+    table = said.out[said.out.rindex("encoder ") :]
+    assert table.index("builtin:random") < table.index("builtin:ngram")
+
+
+def test_checkpoints_stand_in_the_order_of_their_numbers():
+    assert in_order(["out/checkpoint-1000", "out/checkpoint-200"]) == [
+        "out/checkpoint-200",
+        "out/checkpoint-1000",
+    ]
+    assert in_order(["b", "a", "b"]) == ["b", "a"]
+
+
+def test_a_part_of_a_task_never_takes_the_place_of_a_full_run(xlir):
+    assert xlir("run", *QUICK, "--quiet").code == 0
+    assert xlir("run", "--kinds", "monolingual", "--quiet").code == 0
+    folders = sorted(p.name for p in Path("results/builtin-ngram").iterdir())
+    assert len(folders) == 2
+    assert all(name.startswith("mini~") for name in folders)
+
+
+def test_options_may_stand_in_a_file_and_the_command_line_wins(xlir, tmp_path):
+    (tmp_path / "run.toml").write_text('langs = ["de", "en"]\nlimit = 4\nkinds = "monolingual"\n')
+    said = xlir("run", "--config", "run.toml", "--limit", "6", "--json", "--quiet")
+    settings = json.loads(said.out)["settings"]
+    assert [(s["query_lang"], s["queries"]) for s in settings] == [("de", 6), ("en", 6)]
+
+
+def test_an_unknown_entry_of_the_file_is_named_with_its_near_miss(xlir, tmp_path):
+    (tmp_path / "run.toml").write_text("limt = 4\n")
+    said = xlir("run", "--config", "run.toml")
+    assert said.code == 2
+    assert "'limt'" in said.err
+    assert "'limit'" in said.err
+
+
+def test_save_run_keeps_passages_and_trec_files(xlir):
+    said = xlir("run", *QUICK, "--save-run", "5", "--trec", "--quiet")
+    assert said.code == 0
+    folder = next(Path("results/builtin-ngram").iterdir())
+    run = (folder / "trec/cross-lingual/de-en.run").read_text().splitlines()
+    assert len(run) == 8 * 5
+    assert run[0].split()[3] == "1"
+    assert (folder / "trec/multilingual/en-all.qrels").is_file()
+
+
+def test_an_approximate_index_says_how_far_it_is_from_exact(xlir):
+    said = xlir("run", "--langs", "de,en", "--index", "HNSW8")
+    assert said.code == 0
+    assert "recall of the exact top 100" in said.out
+
+
+def test_a_second_run_takes_every_vector_from_the_cache(xlir):
+    xlir("run", *QUICK, "--quiet")
+    said = xlir("run", *QUICK, "--json", "--quiet")
+    assert json.loads(said.out)["profile"]["encoded_texts"] == 0
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "words"),
+    [
+        (["--model", "./no-such-model"], 2, ["no-such-model"]),
+        (["--model", "builtin:ngrm"], 2, ["did you mean 'ngram'"]),
+        (["--task", "xquadr"], 2, ["did you mean 'xquad-r'"]),
+        (["--task", "nope", "--task", "mni"], 2, ["'nope'", "'mni'", "did you mean 'mini'"]),
+        (["--measures", "mpa,recal@10"], 2, ["'mpa'", "'recal@10'", "'recall@10'"]),
+        (["--measures", "recall"], 2, ["recall@10"]),
+        (["--langs", "en,xx"], 2, ["'xx'", "en"]),
+        (["--kinds", "crosslingual"], 2, ["did you mean 'cross-lingual'"]),
+        (["--limit", "0"], 2, ["--limit 0"]),
+        (["--langs", "en", "--kinds", "multilingual"], 2, ["no setting"]),
+        (["--candidate", "sentences"], 2, ["did you mean 'sentence'"]),
+        (["--index", "Nonsense"], 2, ["Nonsense", "factory"]),
+        (["--index", "IVF4096,Flat"], 2, ["IVF4096,Flat", "candidates"]),
+        (["--batch-tokens", "many"], 2, ["--batch-tokens"]),
+        (["--trec"], 2, ["--save-run"]),
+        (["--data", "no-such-root", "--task", "xquad-r"], 2, ["no-such-root"]),
+        (["--task", "xquad-r", "--offline"], 3, ["--data"]),
+        (["--config", "no-such.toml"], 2, ["no-such.toml"]),
+    ],
+)
+def test_what_is_asked_wrongly_is_told_in_a_line_or_two(xlir, args, code, words):
+    said = xlir("run", *args, *([] if "--langs" in args else ["--langs", "de,en"]))
+    assert said.code == code, said.err
+    assert "Traceback" not in said.err
+    message = said.err[said.err.index("error: ") :]
+    assert len(message.strip().splitlines()) <= 2
+    for word in words:
+        assert word in message
+
+
+def test_a_hub_id_without_network_says_what_to_do(xlir, monkeypatch, tmp_path):
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
+    said = xlir("run", "--model", "nobody/nothing-at-all", "--offline", *QUICK)
+    assert said.code == 3
+    assert "nobody/nothing-at-all" in said.err
+
+
+def test_verbose_shows_where_an_error_came_from(xlir):
+    said = xlir("run", "--task", "nope", "-v")
+    assert said.code == 2
+    assert "Traceback" in said.err
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_is_not_writable_is_told_before_any_work(xlir, tmp_path):
+    (tmp_path / "locked").mkdir(mode=0o500)
+    said = xlir("run", "--output", "locked", *QUICK)
+    assert said.code == 2
+    assert "--output" in said.err
+
+
+def test_an_output_that_is_a_file_is_told_before_any_work(xlir, tmp_path):
+    (tmp_path / "taken").write_text("")
+    said = xlir("run", "--output", "taken", *QUICK)
+    assert said.code == 2
+    assert "--output" in said.err
+    assert not (tmp_path / "cache").exists()
+
+
+def test_changed_data_is_refused_unless_allowed_and_then_recorded(xlir, tmp_path, monkeypatch):
+    from xlir_bench.tasks import tasks_folder
+
+    text = (tasks_folder() / "mini.toml").read_text().replace('name = "mini"', 'name = "mine"')
+    text = text.replace("bundled = true", 'url = "http://127.0.0.1:9/{lang}.json"')
+    (tmp_path / "tasks").mkdir()
+    (tmp_path / "tasks/mine.toml").write_text(text)
+    (tmp_path / "root/mini").mkdir(parents=True)
+    for path in (tasks_folder() / "mini").glob("*.json"):
+        (tmp_path / "root/mini" / path.name).write_bytes(path.read_bytes())
+    changed = tmp_path / "root/mini/de.json"
+    changed.write_text(changed.read_text() + "\n")
+    asked = ("run", "--tasks-dir", "tasks", "--task", "mine", "--data", "root", *QUICK)
+    said = xlir(*asked)
+    assert said.code == 2
+    assert "mini/de.json" in said.err
+    assert "--allow-changed-data" in said.err
+    said = xlir(*asked, "--allow-changed-data", "--json", "--quiet")
+    assert json.loads(said.out)["options"]["changed_data"] == ["mini/de.json"]
+
+
+def test_ctrl_c_keeps_what_was_encoded_and_says_how_to_go_on(tmp_path):
+    slow = "import time, numpy as np\ndef encode(texts, role):\n    time.sleep(0.2)\n    return np.ones((len(texts), 3))\n"
+    (tmp_path / "slow.py").write_text(slow)
+    env = {**os.environ, "XLIR_CACHE": str(tmp_path / "cache")}
+    command = [
+        sys.executable,
+        "-m",
+        "xlir_bench",
+        "run",
+        "--model",
+        "py:slow.py:encode",
+        "--batch-tokens",
+        "200",
+    ]
+    child = subprocess.Popen(command, cwd=tmp_path, env=env, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not list((tmp_path / "cache").rglob("*.plan")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    time.sleep(1.5)
+    child.send_signal(signal.SIGINT)
+    _, err = child.communicate(timeout=60)
+    assert child.returncode == 130
+    assert "the same command goes on from there" in err
+    assert "Traceback" not in err
+    assert list((tmp_path / "cache").rglob("*.npy"))

@@ -1,0 +1,69 @@
+"""`xlir-bench show`: a stored result again."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path("results/builtin-ngram/mini")
+
+
+@pytest.fixture
+def stored(xlir):
+    assert xlir("run", "--quiet").code == 0
+    return xlir
+
+
+def test_it_prints_what_run_printed(xlir):
+    ran = xlir("run")
+    shown = xlir("show", FOLDER)
+    assert shown.code == 0
+    assert shown.out.strip() in ran.out
+
+
+def test_a_question_shows_its_ranks_in_every_pool_and_its_texts(stored):
+    said = stored("show", FOLDER, "--query", "honey-bees-1")
+    assert said.code == 0
+    assert "all:en" in said.out
+    assert "How many eggs can a queen bee lay" in said.out
+    assert "en:0:1: On a busy day in early summer" in said.out
+
+
+def test_without_the_data_the_ranks_are_shown_all_the_same(stored, tmp_path):
+    record = json.loads((FOLDER / "result.json").read_text())
+    record["task"]["name"] = "gone"
+    (FOLDER / "result.json").write_text(json.dumps(record))
+    said = stored("show", FOLDER, "--query", "honey-bees-1")
+    assert said.code == 0
+    assert "texts are not shown" in said.out
+
+
+def test_an_unknown_question_gets_a_near_miss(stored):
+    said = stored("show", FOLDER, "--query", "honey-bee-1")
+    assert said.code == 2
+    assert "did you mean 'honey-bees-1'" in said.err
+    assert len(said.err) < 2000
+
+
+def test_several_results_are_one_table(stored):
+    shutil.copytree(FOLDER, "results/other/mini")
+    said = stored("show", FOLDER, "results/other/mini", "--markdown")
+    assert said.out.count("| builtin:ngram") == 2
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"schema": 2}', '{"schema": 1}'])
+def test_a_damaged_result_is_one_message(stored, text):
+    (FOLDER / "result.json").write_text(text)
+    said = stored("show", FOLDER)
+    assert said.code == 2
+    assert "result.json" in said.err
+    assert "Traceback" not in said.err
+
+
+def test_a_result_that_is_not_there_is_told(xlir):
+    said = xlir("show", "results/none")
+    assert said.code == 2
+    assert "results/none" in said.err

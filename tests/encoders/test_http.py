@@ -1,0 +1,296 @@
+from __future__ import annotations
+
+import json
+import socket
+import time
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler
+from typing import Any
+
+import numpy as np
+import pytest
+
+from xlir_bench.encoders import EncoderOptions, describe, load_encoder
+from xlir_bench.encoders.http import HttpEncoder, Patience
+from xlir_bench.errors import BadVectorsError, InputError, OutOfReachError
+
+SECRET = "sk-very-secret"
+
+
+class Server:
+    """An embeddings server that first answers what is queued in `failures`, then rightly."""
+
+    def __init__(self, start: Callable[..., str], respond: Callable[..., None]) -> None:
+        self.respond = respond
+        self.failures: list[Callable[[BaseHTTPRequestHandler], None]] = []
+        self.requests: list[dict[str, Any]] = []
+        self.headers: list[dict[str, str]] = []
+        self.paths: list[str] = []
+        self.scale = 1.0
+        self.answer: Callable[[list[str]], Any] = self.rightly
+        self.url = start(self.serve) + "/v1"
+
+    def rightly(self, texts: list[str]) -> Any:
+        rows = [{"index": i, "embedding": self.vector(text)} for i, text in enumerate(texts)]
+        return {"data": rows[::-1], "model": "m"}
+
+    def vector(self, text: str) -> list[float]:
+        return [self.scale * len(text), float(ord((text or "\0")[0])), 1.0]
+
+    def serve(self, handler: BaseHTTPRequestHandler, body: bytes) -> None:
+        self.requests.append(json.loads(body))
+        self.headers.append({name.lower(): value for name, value in handler.headers.items()})
+        self.paths.append(handler.path)
+        if self.failures:
+            self.failures.pop(0)(handler)
+        else:
+            self.respond(handler, 200, self.answer(self.requests[-1]["input"]))
+
+    def fail(self, status: int, body: Any = "sorry", **headers: str) -> None:
+        self.failures.append(lambda handler: self.respond(handler, status, body, **headers))
+
+
+@pytest.fixture
+def server(serve: Any, respond_with: Any) -> Server:
+    return Server(serve, respond_with)
+
+
+@pytest.fixture
+def waits() -> list[float]:
+    return []
+
+
+@pytest.fixture
+def patience(waits: list[float]) -> Patience:
+    """Writes down how long it would wait."""
+    return Patience(tries=4, timeout=5, sleep=waits.append, jitter=lambda: 1.0)
+
+
+@pytest.fixture
+def encoder(server: Server, patience: Patience) -> HttpEncoder:
+    return HttpEncoder(server.url, "m", patience=patience)
+
+
+@pytest.mark.parametrize("prefix", ["http:", ""])
+@pytest.mark.parametrize("path", ["", "/", "/embeddings"])
+def test_texts_are_posted_as_openai_does_and_rows_put_in_order(
+    server: Server, prefix: str, path: str
+) -> None:
+    encoder = load_encoder(f"{prefix}{server.url}{path}#text-embed")
+    vectors = encoder.encode(["abc", "é"], "query")
+    assert vectors.dtype == np.float32
+    assert vectors.tolist() == [[3, 97, 1], [1, 233, 1]]
+    assert server.paths == ["/v1/embeddings"]
+    assert server.requests == [
+        {"model": "text-embed", "input": ["abc", "é"], "encoding_format": "float"}
+    ]
+
+
+def test_at_most_64_texts_go_in_a_request(server: Server, encoder: HttpEncoder) -> None:
+    texts = [str(i) * (i + 1) for i in range(130)]
+    vectors = encoder.encode(texts, "query")
+    assert [len(r["input"]) for r in server.requests] == [64, 64, 2]
+    assert vectors[:, 0].tolist() == [len(text) for text in texts]
+
+
+def test_prompts_stand_before_the_texts(server: Server) -> None:
+    encoder = load_encoder(f"{server.url}#m", EncoderOptions(query_prompt="q: "))
+    encoder.encode(["a"], "query")
+    encoder.encode(["a"], "passage")
+    assert [r["input"] for r in server.requests] == [["q: a"], ["a"]]
+    known = load_encoder(f"{server.url}#intfloat/multilingual-e5-small")
+    known.encode(["a"], "passage")
+    assert server.requests[-1]["input"] == ["passage: a"]
+
+
+def test_truncate_dim_keeps_the_first_numbers(server: Server) -> None:
+    encoder = load_encoder(f"{server.url}#m", EncoderOptions(truncate_dim=2))
+    assert encoder.encode(["abc"], "query").tolist() == [[3, 97]]
+    assert encoder.dimension == 2
+    with pytest.raises(InputError, match="only 3"):
+        load_encoder(f"{server.url}#m", EncoderOptions(truncate_dim=9)).encode(["a"], "query")
+
+
+def test_too_many_requests_waits_as_long_as_the_server_asks(
+    server: Server, encoder: HttpEncoder, waits: list[float]
+) -> None:
+    server.fail(429, retry_after="7")
+    server.fail(429, retry_after="Wed, 21 Oct 2015 07:28:00 GMT")
+    server.fail(503, retry_after="nonsense")
+    assert encoder.encode(["abc"], "query").shape == (1, 3)
+    assert waits == [7.0, 1.0, 2.0]
+
+
+def test_no_wait_is_longer_than_the_longest(server: Server, waits: list[float]) -> None:
+    patience = Patience(sleep=waits.append, jitter=lambda: 0.0, longest=3.0)
+    server.fail(429, retry_after="86400")
+    HttpEncoder(server.url, "m", patience=patience).encode(["abc"], "query")
+    assert waits == [3.0]
+
+
+def test_server_errors_are_tried_again_with_longer_waits_and_then_given_up(
+    server: Server, encoder: HttpEncoder, waits: list[float]
+) -> None:
+    for _ in range(4):
+        server.fail(500, "out of memory")
+    with pytest.raises(OutOfReachError, match=r"4 tries \(HTTP 500: .*out of memory") as caught:
+        encoder.encode(["abc"], "query")
+    assert caught.value.exit_code == 3
+    assert waits == [0.5, 1.0, 2.0]
+    assert len(server.requests) == 4
+
+
+def test_a_time_out_is_tried_again(server: Server, waits: list[float]) -> None:
+    server.failures.append(lambda handler: time.sleep(0.6))
+    patience = Patience(timeout=0.2, sleep=waits.append, jitter=lambda: 1.0)
+    vectors = HttpEncoder(server.url, "m", patience=patience).encode(["abc"], "query")
+    assert vectors.shape == (1, 3)
+    assert waits == [0.5]
+
+
+def test_a_connection_cut_in_the_middle_is_tried_again(
+    server: Server, encoder: HttpEncoder, waits: list[float]
+) -> None:
+    def cut(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.send_header("content-length", "100")
+        handler.end_headers()
+        handler.wfile.write(b'{"data": [')
+        handler.close_connection = True
+
+    server.failures.append(cut)
+    assert encoder.encode(["abc"], "query").shape == (1, 3)
+    assert waits == [0.5]
+
+
+def test_a_refused_connection_is_out_of_reach_after_few_tries(
+    patience: Patience, waits: list[float]
+) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
+    with pytest.raises(
+        OutOfReachError, match=r"3 tries \(ConnectError.*is the server up"
+    ) as caught:
+        HttpEncoder(url, "m", patience=patience).encode(["abc"], "query")
+    assert caught.value.exit_code == 3
+    assert len(waits) == 2
+
+
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [
+        (400, "refuses the request for model 'm'.*input too long"),
+        (401, r"refuses the key.*\$OPENAI_API_KEY is not set"),
+        (404, "knows no such path or model 'm'"),
+        (302, "HTTP 302"),
+    ],
+)
+def test_other_refusals_are_errors_at_once(
+    server: Server,
+    encoder: HttpEncoder,
+    waits: list[float],
+    monkeypatch: pytest.MonkeyPatch,
+    status: int,
+    message: str,
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    server.fail(status, {"error": "input too long"})
+    with pytest.raises(InputError, match=message):
+        encoder.encode(["abc"], "query")
+    assert len(server.requests) == 1
+    assert waits == []
+
+
+def test_a_wrong_count_of_vectors_names_both_numbers_and_the_first_text(
+    server: Server, encoder: HttpEncoder
+) -> None:
+    server.answer = lambda texts: {"data": server.rightly(texts)["data"][1:]}
+    with pytest.raises(BadVectorsError, match="1 vectors for 2 texts, the first of them 'abc'"):
+        encoder.encode(["abc", "d"], "query")
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "message"),
+    [
+        (
+            lambda texts: {"data": [{"embedding": [1.0, float("nan")]}]},
+            BadVectorsError,
+            "NaN for the text 'abc'",
+        ),
+        (lambda texts: {"data": [{"embedding": ["x"]}]}, BadVectorsError, "not numbers"),
+        (lambda texts: {"data": [{"index": 3, "embedding": [1.0]}]}, BadVectorsError, "numbered"),
+        (lambda texts: {"vectors": []}, InputError, "not with embeddings"),
+        (lambda texts: b"<html>", InputError, "not with JSON"),
+    ],
+)
+def test_an_answer_that_is_no_vectors_is_a_clear_error(
+    server: Server, encoder: HttpEncoder, answer: Any, error: type[Exception], message: str
+) -> None:
+    server.answer = answer
+    with pytest.raises(error, match=message):
+        encoder.encode(["abc"], "query")
+
+
+def test_the_key_goes_to_the_server_and_nowhere_else(
+    server: Server, encoder: HttpEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", SECRET)
+    told = [repr(encoder), repr(describe(encoder)), repr(vars(encoder))]
+    assert server.headers[0]["authorization"] == f"Bearer {SECRET}"
+    server.fail(401, f"Incorrect API key provided: {SECRET}")
+    with pytest.raises(InputError, match=r"\[secret\].*is set") as caught:
+        encoder.encode(["abc"], "query")
+    assert not any(
+        SECRET in text for text in [*told, str(caught.value), repr(caught.value.__cause__)]
+    )
+
+
+def test_the_key_is_read_from_the_variable_that_is_named(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MY_KEY", SECRET)
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    load_encoder(f"{server.url}#m", EncoderOptions(api_key_env="MY_KEY")).encode(["a"], "query")
+    load_encoder(f"{server.url}#m").encode(["a"], "query")
+    assert [h.get("authorization") for h in server.headers] == [f"Bearer {SECRET}", None]
+
+
+def test_a_login_and_a_query_in_the_url_are_used_and_never_shown(
+    server: Server, patience: Patience
+) -> None:
+    url = server.url.replace("://", f"://user:{SECRET}@") + "?code=hidden"
+    encoder = HttpEncoder(url, "m", patience=patience)
+    card = describe(encoder)
+    assert server.headers[0]["authorization"].startswith("Basic ")
+    assert server.paths[0] == "/v1/embeddings?code=hidden"
+    server.fail(400, "what is code=hidden?")
+    with pytest.raises(InputError) as caught:
+        encoder.encode(["a"], "query")
+    for text in (repr(card), repr(encoder), repr(vars(encoder)["_endpoint"]), str(caught.value)):
+        assert SECRET not in text
+        assert "hidden" not in text
+    assert card.fingerprint == describe(HttpEncoder(server.url, "m", patience=patience)).fingerprint
+
+
+def test_the_fingerprint_follows_the_vectors_of_the_server(
+    server: Server, encoder: HttpEncoder
+) -> None:
+    card = describe(encoder)
+    assert card.kind == "http"
+    assert card.slug.startswith("http-127.0.0.1_3a")
+    server.scale = 1.0 + 1e-7
+    assert load_encoder(f"{server.url}#m").fingerprint == card.fingerprint
+    server.scale = 1.1
+    assert load_encoder(f"{server.url}#m").fingerprint != card.fingerprint
+    server.scale = 1.0
+    assert load_encoder(f"{server.url}#other").fingerprint != card.fingerprint
+
+
+@pytest.mark.parametrize(
+    "spec", ["http:", "http://host/v1", "http:host#m", "https:///v1#m", "http://u:p@h/v1"]
+)
+def test_a_spec_without_url_or_model_is_an_error_that_shows_no_password(spec: str) -> None:
+    with pytest.raises(InputError, match=r"http:<url>#<model> is wanted") as caught:
+        load_encoder(spec)
+    assert "u:p" not in str(caught.value)
