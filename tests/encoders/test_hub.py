@@ -137,7 +137,7 @@ def test_a_model_is_downloaded_without_pickles_and_other_formats(
         "tf_model.h5",
         "x.msgpack",
     )
-    extra = {name: b"not wanted" for name in names}
+    extra = dict.fromkeys(names, b"not wanted")
     url = serve(hub(tiny_transformer, extra, asked, respond_with))
     found = ask("someone/tiny", url, revision="v1.0")
     assert found["slug"] == "someone__tiny--v1.0"

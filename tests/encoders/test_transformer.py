@@ -339,7 +339,7 @@ def test_a_pickle_in_any_module_is_refused(tiny_transformer: Path, copy: Copy) -
     kind = "sentence_transformers.base.modules.dense.Dense"
     listed.append({"idx": 2, "name": "2", "path": "2_Dense", "type": kind})
     (folder / "modules.json").write_text(json.dumps(listed))
-    with pytest.raises(InputError, match="2_Dense/pytorch_model.bin"):
+    with pytest.raises(InputError, match=r"2_Dense/pytorch_model\.bin"):
         load_encoder(str(folder))
 
 

@@ -88,7 +88,7 @@ def test_a_folder_without_vectors_or_no_folder_is_an_error(tmp_path: Path, folde
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="holds no query"):
         load(tmp_path / "empty")
-    with pytest.raises(InputError, match="did you mean .*my vectors"):
+    with pytest.raises(InputError, match=r"did you mean .*my vectors"):
         load(tmp_path / "my vector")
 
 

@@ -46,7 +46,7 @@ class NgramEncoder:
         """Changes with the formula and with Python's Unicode tables."""
         return self.card.fingerprint
 
-    def encode(self, texts: Sequence[str], role: Role) -> Floats:  # noqa: ARG002
+    def encode(self, texts: Sequence[str], role: Role) -> Floats:
         """One row a text; the role makes no difference."""
         blocks = [self._block(texts[i : i + 2048]) for i in range(0, len(texts), 2048)]
         return np.concatenate(blocks) if blocks else np.zeros((0, self.dimension), np.float32)
@@ -91,7 +91,7 @@ class RandomEncoder:
         """The same everywhere: the formula never changes."""
         return self.card.fingerprint
 
-    def encode(self, texts: Sequence[str], role: Role) -> Floats:  # noqa: ARG002
+    def encode(self, texts: Sequence[str], role: Role) -> Floats:
         """One row a text; equal texts have equal rows whatever their role."""
         if not texts:
             return np.zeros((0, self.dimension), np.float32)

@@ -14,7 +14,7 @@ from xlir_bench.encoders.builtin import load_builtin
 from xlir_bench.encoders.digest import short
 from xlir_bench.encoders.http import load_http
 from xlir_bench.encoders.options import DEFAULT_OPTIONS
-from xlir_bench.encoders.protocol import Encoder, EncoderCard, EncoderOptions
+from xlir_bench.encoders.protocol import Described, Encoder, EncoderCard, EncoderOptions
 from xlir_bench.encoders.python import from_callable, load_python
 from xlir_bench.encoders.slugs import slug
 from xlir_bench.encoders.transformer import load_transformer
@@ -56,7 +56,7 @@ def as_encoder(thing: object, options: EncoderOptions = DEFAULT_OPTIONS) -> Enco
     if _is_sentence_transformer(thing):
         from xlir_bench.encoders.live import LiveEncoder
 
-        return LiveEncoder(thing, options)  # type: ignore[arg-type]
+        return LiveEncoder(thing, options)
     if callable(thing) or callable(getattr(thing, "encode", None)):
         return from_callable(thing, options)
     raise InputError(
@@ -68,7 +68,7 @@ def as_encoder(thing: object, options: EncoderOptions = DEFAULT_OPTIONS) -> Enco
 def describe(encoder: Encoder) -> EncoderCard:
     """What a result records of an encoder: its own card if it has one."""
     if _has(encoder, "card"):
-        card = encoder.card
+        card = cast(Described, encoder).card
         if isinstance(card, EncoderCard):
             return card
     name, digest = encoder.name, encoder.fingerprint

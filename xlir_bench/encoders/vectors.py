@@ -76,7 +76,7 @@ class StoredVectors:
             )
         return array if array.dtype == np.float32 else array.astype(np.float32)
 
-    def encode(self, texts: Sequence[str], role: Role) -> Floats:  # noqa: ARG002
+    def encode(self, texts: Sequence[str], role: Role) -> Floats:
         """Always an error: there are only rows, and which text each belongs to is not written in them."""
         raise InputError(
             f"npy:{self.folder} holds vectors of the texts of one collection and cannot encode others: "

@@ -43,7 +43,7 @@ def write_trec(result: Result, folder: Path) -> list[Path]:
             [settings[key] for key in KEYS], sort=True
         ):
             name = f"{query_lang}-{'all' if passage_lang == POOL else passage_lang}.{suffix}"
-            path = folder / kind / name
+            path = folder / str(kind) / name
             path.parent.mkdir(parents=True, exist_ok=True)
             rows.to_csv(path, sep=" ", header=False, index=False)
             written.append(path)

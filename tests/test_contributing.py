@@ -1,0 +1,78 @@
+"""The examples of CONTRIBUTING.md do what they say."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from xlir_bench.measures import bias
+from xlir_bench.measures.bias import PerQuery, PoolRanking
+from xlir_bench.records import Collection, Passages, Queries, Relevance, Silent
+from xlir_bench.sources import FORMATS, DataRequest, load_collection
+from xlir_bench.tasks import read_task
+
+TEXT = (Path(__file__).parent.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
+
+
+def example(containing: str) -> str:
+    found = [block for block in re.findall(r"```\w+\n(.*?)```", TEXT, re.DOTALL) if containing in block]
+    assert len(found) == 1
+    return found[0]
+
+
+@pytest.fixture
+def restored(monkeypatch):
+    monkeypatch.setattr("xlir_bench.sources.FORMATS", FORMATS := dict(FORMATS_BEFORE))
+    monkeypatch.setattr(bias, "VIEWS", dict(bias.VIEWS))
+    return FORMATS
+
+
+FORMATS_BEFORE = dict(FORMATS)
+
+
+def test_the_task_has_its_settings(tmp_path):
+    (tmp_path / "handbook.toml").write_text(example('name = "handbook"'))
+    settings = read_task(tmp_path / "handbook.toml").settings()
+    assert [str(s) for s in settings] == ["de-de", "en-en", "de-en", "en-de", "de-*", "en-*"]
+
+
+def test_the_format_is_one_function(tmp_path, restored):
+    names = {
+        "Collection": Collection, "FORMATS": restored, "Passages": Passages, "Queries": Queries,
+        "Relevance": Relevance, "np": np,
+    }  # fmt: skip
+    exec("from __future__ import annotations\n" + example("def read_pairs"), names)
+    text = example('name = "handbook"').replace('"lareqa"', '"pairs"')
+    text = text.replace('["sentence", "sentence+context"]', '["sentence"]')
+    (tmp_path / "handbook.toml").write_text(text)
+    (tmp_path / "handbook").mkdir()
+    for lang in ("de", "en"):
+        (tmp_path / f"handbook/{lang}.json").write_text(f"q1 {lang}\ta1 {lang}\nq2 {lang}\ta2 {lang}\n")
+    request = DataRequest(root=tmp_path, cache=tmp_path)
+    collection = load_collection(read_task(tmp_path / "handbook.toml"), request, Silent())
+    assert collection.passages["de"].texts == ["a1 de", "a2 de"]
+    assert collection.relevance["de", "en"].passage.tolist() == [0, 1]
+
+
+def test_the_encoder_is_one_function(tmp_path, monkeypatch):
+    from xlir_bench.cli import exit_code
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XLIR_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "mine.py").write_text(example("# mine.py"))
+    assert exit_code(["run", "--model", "py:mine.py:encode", "--langs", "de,en", "--quiet"]) == 0
+
+
+def test_the_bias_figure_is_one_function(restored):
+    import xlir_bench as xb
+
+    exec(
+        "from __future__ import annotations\n" + example("def own_language_rank"),
+        {"PoolRanking": PoolRanking, "PerQuery": PerQuery, "VIEWS": bias.VIEWS, "np": np},
+    )
+    options = xb.RunOptions(langs=("de", "en"), cache=None)
+    record = xb.evaluate("mini", "builtin:ngram", options).record
+    assert record.bias["own_language_rank"].mean < record.bias["own_language_rank"].chance
