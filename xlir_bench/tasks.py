@@ -74,7 +74,7 @@ class Task(_Row):
         self, langs: Sequence[str] | None = None, kinds: Sequence[Kind] | None = None
     ) -> list[Setting]:
         """Every setting, or those of some languages and kinds: kinds in order, then languages."""
-        langs = sorted(self.languages if langs is None else langs)
+        langs = sorted(set(self.languages if langs is None else langs))
         kinds = self.kinds if kinds is None else kinds
         pairs = [Setting(q, (p,)) for q in langs for p in langs]
         pools = [Setting(q, tuple(langs)) for q in langs] if len(langs) > 1 else []
@@ -149,8 +149,10 @@ def read_task(path: Path) -> Task:
     try:
         stated = tomllib.loads(path.read_text(encoding="utf-8"))
         return Task.model_validate(stated | {"folder": path.parent})
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not TOML: {error}") from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise InputError(f"{path} is not a task: {faults}") from error

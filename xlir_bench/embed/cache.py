@@ -80,15 +80,15 @@ class VectorStore:
 
     def _add(self, path: Path) -> None:
         try:
-            block = np.load(path, mmap_mode="r", allow_pickle=False)
-            sound = path.stem == _digest(path) and block.dtype.names is not None
+            # First of all: numpy's reader gives any error there is for a damaged header.
+            sound = path.stem == _digest(path)
+            if sound:
+                self._blocks.append(np.load(path, mmap_mode="r", allow_pickle=False))
         except FileNotFoundError:  # pruned a moment ago
             return
         except (ValueError, EOFError, OSError):
             sound = False
-        if sound:
-            self._blocks.append(block)
-        else:
+        if not sound:
             path.unlink(missing_ok=True)
             self.damaged.append(path.name)
 

@@ -168,7 +168,8 @@ def _encode_missing(
         for batch in plan_batches(_cut(counts.tokens, encoder), budget):
             if missing[batch].any():
                 chosen = [texts.texts[wanted[i]] for i in batch]
-                block.add(batch, checked(encoder.encode(chosen, texts.role), chosen))
+                vectors = encoder.encode(chosen, texts.role)
+                block.add(batch, checked(vectors, chosen, encoder.dimension))
                 progress.advance(int(missing[batch].sum()))
             if block.full:
                 block = block.written(store, texts.digests[wanted], counts)

@@ -84,7 +84,7 @@ class TransformerEncoder:
                 "truncate_dim": options.truncate_dim,
                 "prompts": [self._prompts.query, self._prompts.passage],
                 "remote_code": options.trust_remote_code,
-                "device": self._device.partition(":")[0],
+                "device": self.device.partition(":")[0],
                 "versions": package_versions(),
             }
         )
@@ -126,7 +126,8 @@ class TransformerEncoder:
         return self._session.count_tokens(texts, role)
 
     @cached_property
-    def _device(self) -> str:
+    def device(self) -> str:
+        """Where it runs: batches are larger on a GPU."""
         return self._options.device or default_device()
 
     @cached_property
@@ -162,7 +163,7 @@ class TransformerEncoder:
             with quiet_transformers():
                 model = SentenceTransformer(
                     str(self._place.folder),
-                    device=self._device,
+                    device=self.device,
                     trust_remote_code=self._options.trust_remote_code,
                     local_files_only=self._options.offline or not self._options.trust_remote_code,
                     model_kwargs={
@@ -187,10 +188,10 @@ class TransformerEncoder:
     def _check_device(self, torch: Any) -> None:
         """The fingerprint was made for this device; another one would give other bits."""
         try:
-            kind = torch.device(self._device).type
+            kind = torch.device(self.device).type
         except RuntimeError as error:
             raise InputError(
-                f"torch knows no device {self._device!r}: try cpu, cuda, cuda:1 or mps"
+                f"torch knows no device {self.device!r}: try cpu, cuda, cuda:1 or mps"
             ) from error
         if kind == "cuda" and not torch.cuda.is_available():
             raise InputError("this torch cannot use a GPU here: say --device cpu")

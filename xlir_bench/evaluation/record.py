@@ -177,13 +177,13 @@ def index_part(
     """How far an index is from exact search, looking at so many of the best passages."""
     recall: dict[str, list[float]] = {}
     difference: dict[str, list[float]] = {}
-    exact_map, found_map = (
-        [float(s.values["map"].mean()) for s in score(rankings, ["map"])]
-        for rankings in (exact, found)
-    )
-    for a, b, x, y in zip(exact, found, exact_map, found_map, strict=True):
+    scores = (score(rankings, ["map"]) for rankings in (exact, found))
+    for a, b, x, y in zip(exact, found, *scores, strict=True):
+        if not len(x.query):
+            continue
+        change = float(y.values["map"].mean() - x.values["map"].mean())
         recall.setdefault(a.setting.kind.value, []).append(recall_of_exact(a, b, compared))
-        difference.setdefault(a.setting.kind.value, []).append(y - x)
+        difference.setdefault(a.setting.kind.value, []).append(change)
     return IndexPart(
         factory=factory,
         depth=DEPTH,

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from xlir_bench.embed import Embedded, EmbedRequest, embed
-from xlir_bench.encoders import EncoderOptions, as_encoder, describe
+from xlir_bench.encoders import EncoderOptions, as_encoder, checked, describe
 from xlir_bench.encoders.vectors import StoredVectors
 from xlir_bench.errors import InputError, UnknownNameError
 from xlir_bench.evaluation.clusters import Clusters
@@ -150,8 +150,10 @@ def settings_asked(task: Task, options: RunOptions) -> list[Setting]:
         )
     if options.limit is not None and options.limit < 1:
         raise InputError(f"--limit {options.limit} leaves no query; it wants 1 or more")
-    kinds = None if options.kinds is None else [Kind(k) for k in options.kinds]
-    settings = task.settings(options.langs, kinds)
+    strange = [str(kind) for kind in options.kinds or () if kind not in list(Kind)]
+    if strange:
+        raise UnknownNameError("kind", strange, [kind.value for kind in Kind])
+    settings = task.settings(options.langs, options.kinds)
     if not settings:
         raise InputError(
             f"{task.name} has no setting of the kinds and languages asked for"
@@ -319,11 +321,12 @@ class _Run:
 
 def stored(collection: Collection, encoder: StoredVectors) -> Embedded:
     """Vectors that a user has already."""
-    vectors = {
-        (role, lang): encoder.vectors(role, lang, len(collection.texts(role, lang)))
-        for role in ROLES
-        for lang in collection.languages(role)
-    }
+    vectors = {}
+    for role in ROLES:
+        for lang in collection.languages(role):
+            texts = collection.texts(role, lang)
+            # A NaN is never lower than anything: unseen, it would stand at rank 1.
+            vectors[role, lang] = checked(encoder.vectors(role, lang, len(texts)), texts)
     return Embedded(vectors, tokens=None)
 
 
@@ -344,7 +347,9 @@ def _top_scores(ranking: Ranking, embedded: Embedded, pool: Pool, keep: int) -> 
     top = ranking.top if ranking.top is not None else np.empty((len(queries), 0), np.int64)
     top = top[:, :keep]
     vectors = pool.vectors[pool.rows(ranking.setting)]
-    scores = np.stack([vectors[t] @ q for q, t in zip(queries, top, strict=True)])
+    scores = np.zeros(top.shape, np.float32)
+    for row, (query, best) in enumerate(zip(queries, top, strict=True)):
+        scores[row] = vectors[best] @ query
     kept = Ranking(
         ranking.setting, ranking.candidates, ranking.query, ranking.passage, ranking.grade,
         ranking.rank, top,

@@ -25,6 +25,9 @@ CHUNK_PLACES = 2_000_000
 """Places of a run array scored at a time (32 MB)."""
 MANY_QUERIES = 10
 """With fewer queries ranx leaves numba at one thread."""
+PADDING = (-2.0, 0.0)
+"""Fills up a list of relevant passages. The ideal ranking of nDCG is looked up in that same list: padded
+with a real id, such as 0, it would hold that passage twice."""
 
 
 def check_measures(names: Sequence[str]) -> tuple[str, ...]:
@@ -32,10 +35,9 @@ def check_measures(names: Sequence[str]) -> tuple[str, ...]:
     names = tuple(dict.fromkeys(names))
     known = [*WHOLE, *(f"{name}@10" for name in (*WHOLE[:-1], *CUT)), "rbp.80"]
     unknown = [n for n in names if not _is_measure(n)]
-    bare = [n for n in unknown if n in CUT]
-    if bare:
+    if unknown and all(n in CUT for n in unknown):
         raise InputError(
-            "; ".join(f"measure {n!r} wants a cut-off, such as '{n}@10'" for n in bare)
+            "; ".join(f"measure {n!r} wants a cut-off, such as '{n}@10'" for n in unknown)
         )
     if unknown:
         raise UnknownNameError("measure", unknown, known)
@@ -130,7 +132,7 @@ def _evaluate(table: _RelevantTable, measures: list[str], cut: int | None) -> di
         chosen = order[start:end]
         rows = np.repeat(np.arange(len(chosen)), table.size[chosen])
         entries = np.repeat(starts[chosen], table.size[chosen]) + _ranges(table.size[chosen])
-        relevant = np.zeros((len(chosen), int(table.size[chosen].max()), 2))
+        relevant = np.full((len(chosen), int(table.size[chosen].max()), 2), PADDING)
         relevant[rows, table.column[entries], 0] = table.passage[entries]
         relevant[rows, table.column[entries], 1] = table.grade[entries]
         run = np.full((len(chosen), deepest, 2), -1.0)

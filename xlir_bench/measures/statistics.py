@@ -43,8 +43,11 @@ def macro_interval(
     sums: Floats = np.stack([np.bincount(s.clusters, s.values, clusters) for s in settings], axis=1)
     sizes = np.stack([np.bincount(s.clusters, minlength=clusters) for s in settings], axis=1)
     mean = float(np.mean(sums.sum(axis=0) / sizes.sum(axis=0)))
-    if np.count_nonzero(sizes.sum(axis=1)) < 2:
+    # A cluster without any query here (another kind has them) is no part of this sample.
+    seen = sizes.sum(axis=1) > 0
+    if np.count_nonzero(seen) < 2:
         return Interval(mean, None, None)
+    sums, sizes = sums[seen], sizes[seen]
     rng = np.random.default_rng(seed)
     means = np.concatenate(
         [

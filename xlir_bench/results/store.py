@@ -66,7 +66,9 @@ class Result:
     def to_json(self) -> str:
         """result.json as text."""
         record = self.record.model_dump(mode="json", by_alias=True)
-        return json.dumps(record, ensure_ascii=False, indent=1) + "\n"
+        text = json.dumps(record, ensure_ascii=False, indent=1) + "\n"
+        # Half a surrogate pair (a file name that is no UTF-8) becomes the escape that JSON has for it.
+        return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
     def save(self, folder: str | Path) -> Result:
         """Write into this folder, each file atomically, result.json last; the result as saved."""
@@ -142,7 +144,7 @@ class _Tables(Mapping[str, Any]):
 
 def _read_record(file: Path) -> ResultRecord:
     try:
-        text = file.read_text(encoding="utf-8")
+        content = file.read_bytes()
     except FileNotFoundError as error:
         raise InputError(
             f"{file} is not there; name a result folder (results/<encoder>/<task>) or its result.json"
@@ -150,8 +152,8 @@ def _read_record(file: Path) -> ResultRecord:
     except OSError as error:
         raise InputError(f"{file} cannot be read: {error.strerror}") from error
     try:
-        stated = json.loads(text)
-    except ValueError as error:
+        stated = json.loads(content.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{file} is not whole JSON ({error}); run the evaluation again") from error
     schema = stated.get("schema") if isinstance(stated, dict) else None
     if schema != RESULT_SCHEMA:

@@ -1,0 +1,279 @@
+"""Which stored results are ranked, and how: one board a task, one row an encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from xlir_bench.errors import InputError
+from xlir_bench.records import Kind
+from xlir_bench.reports.leaderboard.names import file_names
+from xlir_bench.results import Result
+from xlir_bench.results.schema import BiasPart, IntervalPart, ResultRecord
+from xlir_bench.results.store import RESULT_FILE
+
+RANKED_BY = (Kind.MULTILINGUAL, Kind.CROSS_LINGUAL, Kind.MONOLINGUAL)
+"""A board is in the order of map, of the hardest kind of setting that the task has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One encoder on one task."""
+
+    record: ResultRecord
+    folder: Path
+    """Where the result and its tables lie; never written into a leaderboard."""
+    file: str
+    """Of its own page, without ending."""
+    name: str
+    """As it is shown: with a piece of its slug where two encoders have one name."""
+    as_good: frozenset[Kind] = frozenset()
+    """Kinds in which its map does not differ significantly from the best."""
+
+    def map(self, kind: Kind) -> IntervalPart | None:
+        """The macro average of map over the settings of a kind."""
+        return self.record.summary.get(kind, {}).get("map")
+
+    def measure(self, kind: Kind, measure: str) -> float | None:
+        """The macro average of any measure over the settings of a kind."""
+        part = self.record.summary.get(kind, {}).get(measure)
+        return None if part is None else part.mean
+
+    @property
+    def rank_distance(self) -> BiasPart | None:
+        """The language bias that is ranked by."""
+        return self.record.bias.get("rank_distance")
+
+    @property
+    def texts_per_second(self) -> float | None:
+        """How fast it encoded when the result was made, if it did not take all from a cache."""
+        profile = self.record.profile
+        seconds = profile.seconds.get("encode", 0.0)
+        return profile.encoded_texts / seconds if profile.encoded_texts and seconds > 0 else None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskBoard:
+    """The ranked encoders of one task (of one digest: other data is another board)."""
+
+    file: str
+    """Of its page, without ending; also the folder of its encoders' pages."""
+    rows: tuple[Row, ...]
+    """Best first."""
+    tested: Mapping[Kind, int]
+    """How many encoders were tested against the best of a kind."""
+
+    @property
+    def first(self) -> ResultRecord:
+        """Any record: what it says about the task holds for all."""
+        return self.rows[0].record
+
+    @property
+    def kinds(self) -> list[Kind]:
+        """The kinds that any encoder was measured in."""
+        return [kind for kind in Kind if any(row.map(kind) for row in self.rows)]
+
+    @property
+    def langs(self) -> list[str]:
+        """The query languages, by code."""
+        return sorted({s.query_lang for row in self.rows for s in row.record.settings})
+
+    def best(self, kind: Kind) -> Row | None:
+        """The encoder of the highest map."""
+        return _best(self.rows, kind)
+
+    def chance_map(self, kind: Kind) -> float | None:
+        """What a random ranking would get."""
+        mine = [s.chance_map for s in self.first.settings if s.kind == kind and s.queries]
+        return sum(mine) / len(mine) if mine else None
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class LeftOut:
+    """A result that is readable and not ranked."""
+
+    task: str
+    encoder: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """Everything that was found in the results folders."""
+
+    tasks: tuple[TaskBoard, ...]
+    left_out: tuple[LeftOut, ...]
+    unreadable: tuple[str, ...]
+    """One line a file that is no result, with its path: for the person, not for a page."""
+
+
+def read_board(paths: Iterable[Path], significance: bool = True, strict: bool = False) -> Board:
+    """The board of every result in these folders (searched through) or files.
+
+    A file that cannot be read is named in `unreadable`; with `strict` it is an error.
+    """
+    found, unreadable = _read(paths)
+    if strict and unreadable:
+        raise InputError("; ".join(unreadable))
+    ranked, left_out = _sorted_out(found)
+    groups: dict[tuple[str, str], list[Result]] = {}
+    for result in ranked:
+        groups.setdefault((result.record.task.name, result.record.task.digest), []).append(result)
+    names = _task_names(groups)
+    tasks = [_task_board(names[key], groups[key], significance) for key in names]
+    return Board(tuple(tasks), tuple(sorted(left_out)), tuple(unreadable))
+
+
+def _read(paths: Iterable[Path]) -> tuple[list[Result], list[str]]:
+    found: list[Result] = []
+    unreadable: list[str] = []
+    for file in _files(paths):
+        try:
+            found.append(Result.load(file))
+        except InputError as error:
+            unreadable.append(str(error))
+        except (ValueError, RecursionError) as error:
+            unreadable.append(f"{file} cannot be read: {type(error).__name__}")
+    return found, unreadable
+
+
+def _files(paths: Iterable[Path]) -> list[Path]:
+    """Every result.json, each once."""
+    files: dict[Path, Path] = {}
+    for path in paths:
+        if not path.exists():
+            raise InputError(f"{path} is not there; --results wants a folder of results")
+        found = sorted(path.rglob(RESULT_FILE)) if path.is_dir() else [path]
+        for file in found:
+            files.setdefault(file.resolve(), file)
+    return list(files.values())
+
+
+def _sorted_out(found: Sequence[Result]) -> tuple[list[Result], list[LeftOut]]:
+    """What is ranked, the newest of each encoder and task, and what is not."""
+    ranked: dict[tuple[str, str, str], Result] = {}
+    left_out = []
+    # By what the files say, not by where they lie: the same results anywhere give the same board.
+    for result in sorted(found, key=lambda r: (r.record.created, r.record.command, r.to_json())):
+        record = result.record
+        reason = _not_ranked(result)
+        if reason:
+            left_out.append(LeftOut(record.task.name, record.encoder.name, reason))
+            continue
+        key = (record.task.name, record.task.digest, record.encoder.slug)
+        older = ranked.get(key)
+        if older is not None and older.record != record:
+            left_out.append(LeftOut(*key[:1], record.encoder.name, "an older run of a ranked one"))
+        ranked[key] = result
+    return list(ranked.values()), left_out
+
+
+def _not_ranked(result: Result) -> str | None:
+    """Why a result is not a full run of its task."""
+    options = result.record.options
+    part = []
+    if options.langs:
+        part.append(f"languages {' '.join(options.langs)}")
+    if options.kinds:
+        part.append(f"kinds {' '.join(options.kinds)}")
+    if options.limit is not None:
+        part.append(f"the first {options.limit} queries of each language")
+    if options.index != "Flat":
+        part.append(f"approximate index {options.index}")
+    if options.changed_data:
+        part.append("data that differs from its pinned digest")
+    if part:
+        return "; ".join(part)
+    if result.folder is not None and "~" in result.folder.name:
+        measures = ", ".join(options.measures)
+        return f"other options (candidate {options.candidate}, seed {options.seed}, {measures})"
+    if not any("map" in by for by in result.record.summary.values()):
+        return "no map"
+    return None
+
+
+def _task_names(groups: Mapping[tuple[str, str], Sequence[Result]]) -> dict[tuple[str, str], str]:
+    """A file name for each task and digest: the digest shows where one task has several.
+
+    The plain name goes to the highest version, then to the digest with the most results.
+    """
+
+    def weight(key: tuple[str, str]) -> tuple[int, int, str]:
+        return max(r.record.task.version for r in groups[key]), len(groups[key]), key[1]
+
+    shown = {}
+    for key in sorted(groups, key=weight, reverse=True):
+        name, digest = key
+        shown[key] = name if name not in shown.values() else f"{name}~{digest[7:15]}"
+    files = file_names([shown[key] for key in sorted(groups)], top=True)
+    return dict(zip(sorted(groups), files, strict=True))
+
+
+def _task_board(file: str, results: Sequence[Result], significance: bool) -> TaskBoard:
+    slugs = sorted(r.record.encoder.slug for r in results)
+    files = dict(zip(slugs, file_names(slugs), strict=True))
+    names = [r.record.encoder.name for r in results]
+    rows = [
+        Row(
+            record=result.record,
+            folder=result.folder or Path(),
+            file=files[result.record.encoder.slug],
+            name=_shown(result.record, names),
+        )
+        for result in results
+    ]
+    rows.sort(key=_order)
+    as_good, tested = _against_best(rows) if significance else ({}, {})
+    marked = [replace(row, as_good=frozenset(as_good.get(row.file, ()))) for row in rows]
+    return TaskBoard(file, tuple(marked), tested)
+
+
+def _shown(record: ResultRecord, names: Sequence[str]) -> str:
+    encoder = record.encoder
+    return encoder.name if names.count(encoder.name) == 1 else f"{encoder.name} ({encoder.slug})"
+
+
+def _order(row: Row) -> tuple[object, ...]:
+    maps = [row.map(kind) for kind in RANKED_BY]
+    return *(-part.mean if part else 1.0 for part in maps), row.name, row.file
+
+
+def _best(rows: Sequence[Row], kind: Kind) -> Row | None:
+    have = [(part.mean, row) for row in rows if (part := row.map(kind))]
+    return max(have, key=lambda pair: pair[0])[1] if have else None
+
+
+def _against_best(rows: Sequence[Row]) -> tuple[dict[str, set[Kind]], dict[Kind, int]]:
+    """Who does not differ significantly from the best of a kind, each against the best only.
+
+    Holm over all that were tested in a kind. One challenger's tables are held at a time.
+    """
+    from xlir_bench.reports.pairing import holm, paired_difference
+
+    bests = {
+        kind: Result.load(row.folder)
+        for kind in Kind
+        if (row := _best(rows, kind)) is not None and _has_ranks(row)
+    }
+    p_values: dict[Kind, dict[str, float]] = {kind: {} for kind in bests}
+    for row in rows:
+        if not _has_ranks(row):
+            continue
+        challenger = Result.load(row.folder)
+        for kind, best in bests.items():
+            if row.folder != best.folder and row.map(kind):
+                p_values[kind][row.file] = paired_difference(challenger, best, kind, "map").p
+    as_good: dict[str, set[Kind]] = {}
+    for kind, by_file in p_values.items():
+        for file, p in zip(by_file, holm(list(by_file.values())), strict=True):
+            if p >= LEVEL:
+                as_good.setdefault(file, set()).add(kind)
+    return as_good, {kind: len(by_file) for kind, by_file in p_values.items() if by_file}
+
+
+LEVEL = 0.05
+
+
+def _has_ranks(row: Row) -> bool:
+    return (row.folder / "ranks.parquet").is_file()

@@ -1,0 +1,46 @@
+"""Markdown that names from outside cannot break out of."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+
+ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": "&#64;", "$": "&#36;"}
+"""Characters that a backslash does not make harmless on every renderer."""
+
+
+def escape(text: str) -> str:
+    r"""`text` as Markdown that renders as just that text, on one line, in a table cell or not.
+
+    >>> escape("a|b <c>\nd")
+    'a\\|b &lt;c&gt; d'
+    """
+    line = visible(" ".join(text.split()))
+    line = re.sub(r"[&<>@$]", lambda found: ENTITIES[found[0]], line)
+    line = re.sub(r"([\\`*\[\]|~]|(?<!\w)_|_(?!\w))", r"\\\1", line)
+    # A bare address would become a link.
+    return re.sub(r"(?i)(https?|ftp|www)(:|\.)", lambda f: f"{f[1]}&#{ord(f[2])};", line)
+
+
+def visible(text: str) -> str:
+    """`text` with control characters, those that turn the direction of writing among them, spelt out."""
+    return "".join(
+        f"\\u{ord(c):04x}" if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Co") else c
+        for c in text
+    )
+
+
+def code(text: str) -> str:
+    """`text` as code; as many backticks around it as it takes."""
+    line = visible(" ".join(text.split()))
+    longest = max((len(run) for run in re.findall(r"`+", line)), default=0)
+    fence = "`" * (longest + 1)
+    pad = " " if longest or not line else ""
+    return f"{fence}{pad}{line}{pad}{fence}"
+
+
+def grid(rows: Sequence[Sequence[str]], headers: Sequence[str], text_columns: int = 1) -> str:
+    """A Markdown table of cells that are Markdown already; numbers are set to the right."""
+    marks = [":---" if i < text_columns else "---:" for i in range(len(headers))]
+    return "\n".join("| " + " | ".join(row) + " |" for row in [headers, marks, *rows])

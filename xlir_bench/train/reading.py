@@ -1,0 +1,257 @@
+"""Where training rows come from: JSON Lines, parquet, CSV, folders and names of `datasets`."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import math
+import re
+import sys
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Literal, cast
+
+from xlir_bench.encoders.digest import file_digest, files_digest
+from xlir_bench.errors import InputError, OutOfReachError
+from xlir_bench.train.rows import (
+    LONG_FORM,
+    Fault,
+    FaultyRowError,
+    Row,
+    merge,
+    parse_pair,
+    parse_row,
+)
+
+Use = Literal["all", "monolingual", "cross-lingual"]
+Numbered = tuple[int, Any]
+SUFFIXES = (".jsonl", ".ndjson", ".parquet", ".csv", ".tsv")
+HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(:[\w.%\[\]]+)?")
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingSource:
+    """One file, folder or data set, how much it weighs and which batches it is for."""
+
+    name: str
+    weight: float = 1.0
+    """How often it is met, 1 being once an epoch: its natural size."""
+    use: Use = "all"
+    """``monolingual`` or ``cross-lingual``: its rows go into batches of that kind alone."""
+
+    def __str__(self) -> str:
+        weight = "" if self.weight == 1 else f"@{self.weight:g}"
+        return self.name + weight + ("" if self.use == "all" else f":{self.use}")
+
+
+def parse_source(spec: str) -> TrainingSource:
+    """The source of ``NAME[@WEIGHT][:monolingual|:cross-lingual]``."""
+    if Path(spec).exists():
+        return TrainingSource(spec)
+    found = re.fullmatch(r"(.+?)(?:@([\d.]+))?(?::(monolingual|cross-lingual))?", spec, re.DOTALL)
+    if found is None:
+        raise InputError("--train is empty: a file, a folder or a name of `datasets` is wanted")
+    name, weight, use = found.groups()
+    try:
+        number = float(weight or 1)
+    except ValueError as error:
+        raise InputError(f"--train {spec}: {weight!r} is no weight") from error
+    if not (math.isfinite(number) and number > 0):
+        raise InputError(f"--train {spec}: a weight is above 0 (1 is the natural size)")
+    return TrainingSource(name, number, cast(Use, use or "all"))
+
+
+def read_rows(source: TrainingSource, offline: bool = False) -> Iterator[tuple[int, Row | Fault]]:
+    """Every row with its line, in order; a line that is none gives its `Fault`. Nothing is held."""
+    return _parsed(source.name, _records(source.name, offline))
+
+
+def source_digest(source: TrainingSource) -> str:
+    """``sha256:…`` of the bytes of a file or folder; empty for a name, whose bytes are elsewhere."""
+    path = Path(source.name)
+    if path.is_dir():
+        files = sorted(p.relative_to(path).as_posix() for p in path.rglob("*") if p.is_file())
+        return files_digest(path, files)
+    return f"sha256:{file_digest(path)}" if path.is_file() else ""
+
+
+def _records(name: str, offline: bool) -> Iterator[Numbered]:
+    path = Path(name)
+    if path.is_dir():
+        return _of_datasets(name, offline)
+    if path.is_file():
+        return _of_file(path)
+    if any(name.removesuffix(".gz").endswith(suffix) for suffix in SUFFIXES):
+        raise InputError(f"training file {name} is not there")
+    if HUB_NAME.fullmatch(name):
+        return _of_datasets(name, offline)
+    raise InputError(
+        f"--train {name}: neither a file, a folder nor a name like owner/dataset[:split]"
+    )
+
+
+def _of_file(path: Path) -> Iterator[Numbered]:
+    suffix = Path(path.name.removesuffix(".gz")).suffix.lower()
+    if suffix not in _READERS:
+        raise InputError(
+            f"training file {path} has no known suffix: {', '.join(sorted(_READERS))}, .gz too"
+        )
+    try:
+        with path.open("rb") as plain:
+            if path.suffix == ".gz":
+                with gzip.open(plain) as unpacked:
+                    yield from _READERS[suffix](cast(BinaryIO, unpacked))
+            else:
+                yield from _READERS[suffix](plain)
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        raise InputError(f"training file {path} cannot be read: {error}") from error
+
+
+def _of_jsonl(file: BinaryIO) -> Iterator[Numbered]:
+    for number, line in enumerate(file, start=1):
+        if not line.strip():
+            continue
+        try:
+            yield number, json.loads(line)
+        except (ValueError, RecursionError) as error:
+            yield number, FaultyRowError(f"no JSON: {error}")
+
+
+def _of_csv(file: BinaryIO) -> Iterator[Numbered]:
+    return _of_table(file, ",")
+
+
+def _of_tsv(file: BinaryIO) -> Iterator[Numbered]:
+    return _of_table(file, "\t")
+
+
+def _of_table(file: BinaryIO, delimiter: str) -> Iterator[Numbered]:
+    csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
+    text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
+    lines = csv.DictReader(text, delimiter=delimiter, strict=True)
+    try:
+        missing = [
+            column for column in ("id", *LONG_FORM) if column not in (lines.fieldnames or ())
+        ]
+        if missing:
+            raise ValueError(
+                f"it wants the columns id, {', '.join(LONG_FORM)}; missing: {', '.join(missing)}"
+            )
+        for stated in lines:
+            if None in stated:
+                yield lines.line_num, FaultyRowError("more cells than columns")
+            else:
+                yield lines.line_num, stated
+    except (csv.Error, UnicodeDecodeError) as error:
+        yield lines.line_num, FaultyRowError(f"no CSV: {error}")
+    finally:
+        text.detach()
+
+
+def _of_parquet(file: BinaryIO) -> Iterator[Numbered]:
+    import pyarrow.parquet as pq
+
+    number = 0
+    for batch in pq.ParquetFile(file).iter_batches(batch_size=1024):
+        for stated in batch.to_pylist():
+            number += 1
+            yield number, stated
+
+
+_READERS: dict[str, Callable[[BinaryIO], Iterator[Numbered]]] = {
+    ".jsonl": _of_jsonl,
+    ".ndjson": _of_jsonl,
+    ".parquet": _of_parquet,
+    ".csv": _of_csv,
+    ".tsv": _of_tsv,
+}
+
+
+def _of_datasets(name: str, offline: bool) -> Iterator[Numbered]:
+    """A folder that `datasets` saved or understands, or a data set of the hub."""
+    import datasets
+
+    quiet = datasets.are_progress_bars_disabled()
+    datasets.disable_progress_bars()
+    try:
+        found = _load(name, offline)
+    except (FileNotFoundError, ConnectionError, OSError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        kind = InputError if Path(name).is_dir() else OutOfReachError
+        raise kind(f"training data {name!r} cannot be loaded through datasets: {reason}") from error
+    finally:
+        if not quiet:
+            datasets.enable_progress_bars()
+    yield from enumerate(found, start=1)
+
+
+def _load(name: str, offline: bool) -> Iterable[Any]:
+    import datasets
+
+    folder = Path(name)
+    if folder.is_dir():
+        saved = (folder / "state.json").is_file() or (folder / "dataset_dict.json").is_file()
+        found = datasets.load_from_disk(name) if saved else datasets.load_dataset(name)
+    else:
+        name, _, split = name.partition(":")
+        if offline:
+            config = datasets.DownloadConfig(local_files_only=True)
+            found = datasets.load_dataset(name, download_config=config)
+        else:
+            found = datasets.load_dataset(name)
+        if split:
+            found = found[split]
+    if isinstance(found, Mapping):
+        if "train" not in found and len(found) != 1:
+            raise ValueError(f"it has the splits {', '.join(found)}: name one, as in {name}:train")
+        found = found["train"] if "train" in found else next(iter(found.values()))
+    return cast(Iterable[Any], found)
+
+
+def _parsed(name: str, records: Iterator[Numbered]) -> Iterator[tuple[int, Row | Fault]]:
+    """Rows of the records; consecutive lines of the long form with one id are one row."""
+    waiting: list[Row] = []
+    first = 0
+    for number, stated in records:
+        row = _parse(name, number, stated)
+        long_form = _is_long(stated)
+        if long_form and isinstance(row, Row) and waiting and row.id == waiting[0].id:
+            joined = _joined(name, number, [*waiting, row])
+            if isinstance(joined, Row):
+                waiting = [joined]
+            else:
+                yield number, joined
+            continue
+        if waiting:
+            yield first, waiting[0]
+            waiting = []
+        if long_form and isinstance(row, Row):
+            waiting, first = [row], number
+        else:
+            yield number, row
+    if waiting:
+        yield first, waiting[0]
+
+
+def _parse(name: str, number: int, stated: Any) -> Row | Fault:
+    try:
+        if isinstance(stated, FaultyRowError):
+            raise stated
+        return parse_pair(stated, number) if _is_long(stated) else parse_row(stated, number)
+    except FaultyRowError as error:
+        return Fault(name, number, str(error))
+
+
+def _joined(name: str, number: int, rows: Sequence[Row]) -> Row | Fault:
+    try:
+        return merge(rows)
+    except FaultyRowError as error:
+        return Fault(name, number, str(error))
+
+
+def _is_long(stated: Any) -> bool:
+    return isinstance(stated, Mapping) and "lang_question" in stated and "lang_answer" in stated

@@ -1,0 +1,127 @@
+"""Training rows: parallel questions, answers and hard negatives, and what can be wrong with one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any
+
+SIDES = ("question", "answer", "negative")
+LONG_FORM = ("lang_question", "lang_answer", "question", "answer")
+"""The columns of a table that has one question and one answer a line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One question and its answer, each in any subset of the languages; translations of each other."""
+
+    id: str
+    dataset: str
+    question: Mapping[str, str]
+    answer: Mapping[str, str]
+    negative: Mapping[str, str]
+    """Texts that do not answer the question, though they look as if; often empty."""
+
+    def side(self, name: str) -> Mapping[str, str]:
+        """The texts of one side by language."""
+        texts: Mapping[str, str] = getattr(self, name)
+        return texts
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What is wrong with one line."""
+
+    source: str
+    line: int
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.source}, line {self.line}: {self.what}"
+
+
+class FaultyRowError(ValueError):
+    """A line that is no training row; its text says why."""
+
+
+def parse_row(stated: Any, number: int) -> Row:
+    """The row that an object of the format states; `number` names one without an id."""
+    if not isinstance(stated, Mapping):
+        raise FaultyRowError(f"an object is wanted, not {type(stated).__name__}")
+    question, answer, negative = (_texts(stated.get(side), side) for side in SIDES)
+    for side, texts in (("question", question), ("answer", answer)):
+        if not texts:
+            raise FaultyRowError(f"no {side} in any language")
+    return Row(
+        _name(stated, "id") or str(number), _name(stated, "dataset"), question, answer, negative
+    )
+
+
+def parse_pair(stated: Mapping[str, Any], number: int) -> Row:
+    """The row of one line of the long form: one question, one answer, their languages."""
+    nested: dict[str, Any] = {"id": stated.get("id"), "dataset": stated.get("dataset")}
+    for side in ("question", "answer"):
+        lang = stated.get(f"lang_{side}")
+        if not isinstance(lang, str) or not lang.strip():
+            raise FaultyRowError(f"lang_{side} is empty")
+        nested[side] = {lang.strip(): stated.get(side)}
+    if stated.get("negative"):
+        nested["negative"] = {next(iter(nested["answer"])): stated["negative"]}
+    return parse_row(nested, number)
+
+
+def merge(rows: Sequence[Row]) -> Row:
+    """One row of the lines that share an id; the same language twice wants the same text."""
+    sides: dict[str, dict[str, str]] = {side: {} for side in SIDES}
+    for row in rows:
+        for side, texts in sides.items():
+            for lang, text in row.side(side).items():
+                if texts.setdefault(lang, text) != text:
+                    raise FaultyRowError(
+                        f"id {row.id!r} has two different texts as its {side} in {lang}"
+                    )
+    return Row(rows[0].id, rows[0].dataset, **sides)
+
+
+def text_key(*texts: str) -> int:
+    """64 bits that name texts: equal for equal ones, white space at the ends aside; never 0."""
+    digest = blake2b("\0".join(t.strip() for t in texts).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") or 1
+
+
+def _texts(stated: Any, side: str) -> dict[str, str]:
+    """The texts of a side by language; null is absence, as tables write it."""
+    if stated is None:
+        return {}
+    if isinstance(stated, Sequence) and not isinstance(stated, str):  # how Arrow gives a map
+        stated = dict(stated)
+    if not isinstance(stated, Mapping):
+        raise FaultyRowError(f"{side} wants texts by language, not {type(stated).__name__}")
+    texts = {}
+    for lang, text in stated.items():
+        if text is None:
+            continue
+        if not isinstance(lang, str) or not lang.strip():
+            raise FaultyRowError(f"{side} has an empty language code")
+        if not isinstance(text, str):
+            raise FaultyRowError(f"{side}.{lang} is {type(text).__name__}, not text")
+        if not text.strip():
+            raise FaultyRowError(f"{side}.{lang} is blank")
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise FaultyRowError(
+                f"{side}.{lang} holds half a character (a lone surrogate)"
+            ) from error
+        texts[lang] = text
+    return texts
+
+
+def _name(stated: Mapping[str, Any], key: str) -> str:
+    value = stated.get(key)
+    if value is None:
+        return ""
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise FaultyRowError(f"{key} is {type(value).__name__}, not text")
+    return str(value)
