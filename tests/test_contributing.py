@@ -18,19 +18,19 @@ TEXT = (Path(__file__).parent.parent / "CONTRIBUTING.md").read_text(encoding="ut
 
 
 def example(containing: str) -> str:
-    found = [block for block in re.findall(r"```\w+\n(.*?)```", TEXT, re.DOTALL) if containing in block]
+    found = [
+        block for block in re.findall(r"```\w+\n(.*?)```", TEXT, re.DOTALL) if containing in block
+    ]
     assert len(found) == 1
     return found[0]
 
 
 @pytest.fixture
 def restored(monkeypatch):
-    monkeypatch.setattr("xlir_bench.sources.FORMATS", FORMATS := dict(FORMATS_BEFORE))
+    formats = dict(FORMATS)
+    monkeypatch.setattr("xlir_bench.sources.FORMATS", formats)
     monkeypatch.setattr(bias, "VIEWS", dict(bias.VIEWS))
-    return FORMATS
-
-
-FORMATS_BEFORE = dict(FORMATS)
+    return formats
 
 
 def test_the_task_has_its_settings(tmp_path):
@@ -50,7 +50,9 @@ def test_the_format_is_one_function(tmp_path, restored):
     (tmp_path / "handbook.toml").write_text(text)
     (tmp_path / "handbook").mkdir()
     for lang in ("de", "en"):
-        (tmp_path / f"handbook/{lang}.json").write_text(f"q1 {lang}\ta1 {lang}\nq2 {lang}\ta2 {lang}\n")
+        (tmp_path / f"handbook/{lang}.json").write_text(
+            f"q1 {lang}\ta1 {lang}\nq2 {lang}\ta2 {lang}\n"
+        )
     request = DataRequest(root=tmp_path, cache=tmp_path)
     collection = load_collection(read_task(tmp_path / "handbook.toml"), request, Silent())
     assert collection.passages["de"].texts == ["a1 de", "a2 de"]

@@ -8,8 +8,8 @@ from click.testing import CliRunner, Result
 from sources.serving import SMALL, FileServer, packed, serving, write_task
 
 from xlir_bench.cli.data import data
-from xlir_bench.places import cache_root, data_cache, data_root
 from xlir_bench.errors import InputError, OutOfReachError, UnknownNameError
+from xlir_bench.places import cache_root, data_cache, data_root
 
 
 @pytest.fixture

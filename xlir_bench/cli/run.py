@@ -204,7 +204,9 @@ def _results(specs: Sequence[str], stated: dict[str, Any], output: Output) -> It
                 require_writable(folder)
                 _announce(f"{card.name} on {task.name}", output)
                 command = canonical_command()
-                result = evaluate(task, encoder, options, progress=bars, command=command).save(folder)
+                result = evaluate(task, encoder, options, progress=bars, command=command).save(
+                    folder
+                )
                 if output.trec:
                     from xlir_bench.results.trec import write_trec
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from importlib.resources import files
 
 from xlir_bench.records import Kind
@@ -78,12 +78,17 @@ def read_published() -> tuple[Reported, ...]:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ReportedTask:
     """The reported figures of one task."""
 
     name: str
     rows: tuple[Reported, ...]
+
+    @cached_property
+    def values(self) -> dict[tuple[tuple[str, ...], Kind, str, str], float]:
+        """By system, kind, measure and query language."""
+        return {(r.system, r.kind, r.measure, r.query_lang): r.value for r in self.rows}
 
     @property
     def systems(self) -> list[tuple[str, str, str]]:
@@ -106,11 +111,7 @@ class ReportedTask:
         self, system: Sequence[str], kind: Kind, measure: str, lang: str = MEAN
     ) -> float | None:
         """One figure, or None where the paper has none."""
-        wanted = (tuple(system), kind, measure, lang)
-        found = (
-            r.value for r in self.rows if (r.system, r.kind, r.measure, r.query_lang) == wanted
-        )
-        return next(found, None)
+        return self.values.get((tuple(system), kind, measure, lang))
 
 
 def reported_tasks() -> list[ReportedTask]:

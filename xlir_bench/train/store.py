@@ -81,7 +81,7 @@ class RowStore:
         """A `datasets.Dataset` of every text: row by row, side by side, language by language."""
         from datasets import Dataset
 
-        return Dataset.from_file(str(self.folder / "texts.arrow"))
+        return Dataset.from_file(str(self.folder / "texts.arrow")).select_columns(["text"])
 
     def fetch(self, rows: Any, sides: Any, langs: Any) -> list[str]:
         """One text for each row, side and language (as numbers); each has to be there."""
@@ -94,7 +94,7 @@ class RowStore:
 
     def sample(self, count: int) -> Iterator[str]:
         """So many texts at most, evenly over the file."""
-        step = max(1, len(self.texts) // count)
+        step = max(1, -(-len(self.texts) // count))
         for start in range(0, len(self.texts), step * CHUNK):
             stop = min(start + step * CHUNK, len(self.texts))
             yield from self.texts[range(start, stop, step)]["text"]

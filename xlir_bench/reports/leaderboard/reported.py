@@ -12,7 +12,6 @@ from xlir_bench.reports.markup import escape, grid
 from xlir_bench.reports.published import MEAN, SOURCES, ReportedTask, reported_tasks
 
 DISTANCE = "rank_distance"
-TITLES = {"xquad-r": "XQuAD-R", "mlqa-r": "MLQA-R", "miracl": "MIRACL (dev)"}
 
 
 def published_page(board: Board) -> str:
@@ -85,7 +84,7 @@ def _table(
             _, encoder, training = system
             cells = [f"*{cell}*" if cell != "-" else cell for cell in _cells(values, measures)]
             lines.append(
-                [escape(encoder), escape(training), f"*reported* {_note(task, system)}", *cells]
+                [escape(encoder), escape(training), f"*reported* {_note(system[0])}", *cells]
             )
     return grid(lines, ["encoder", "batches", "", *columns], text_columns=3)
 
@@ -108,8 +107,8 @@ def _column(kind: Kind, measure: str) -> str:
     return "rank distance" if measure == DISTANCE else f"{kind.value} {measure}"
 
 
-def _note(_task: ReportedTask, system: Sequence[str]) -> str:
-    return f"[{list(SOURCES).index(system[0]) + 1}](#sources)"
+def _note(source: str) -> str:
+    return f"[{list(SOURCES).index(source) + 1}](#sources)"
 
 
 def _sources() -> str:

@@ -1,0 +1,98 @@
+"""The files of a leaderboard on disk: only those that carry our marker are overwritten or removed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from xlir_bench.errors import InputError
+from xlir_bench.reports.leaderboard.names import TAKEN
+from xlir_bench.reports.leaderboard.pages import MARKER
+
+HEAD = 400
+"""The marker is looked for in so many bytes."""
+PAGE = "index.html"
+
+
+@dataclass(frozen=True, slots=True)
+class Differences:
+    """How a folder differs from what would be written, as paths in it."""
+
+    changed: tuple[str, ...]
+    missing: tuple[str, ...]
+    extra: tuple[str, ...]
+    """Ours once, of a task or encoder that is gone."""
+
+    def __bool__(self) -> bool:
+        return bool(self.changed or self.missing or self.extra)
+
+
+def differences(folder: Path, texts: Mapping[str, str]) -> Differences:
+    """What `write` would change; a file in the way that is not ours is an error."""
+    changed, missing, foreign = [], [], []
+    for name, text in sorted(texts.items()):
+        there = _read(folder / name)
+        if there is None:
+            missing.append(name)
+        elif there != text.encode():
+            (changed if MARKER.encode() in there[:HEAD] else foreign).append(name)
+    if foreign:
+        raise InputError(
+            f"{', '.join(foreign)} in {folder} was not made by this command and is not overwritten;"
+            " name another folder with --output, or move the file away"
+        )
+    extra = [name for name in _ours(folder) if name not in texts]
+    if PAGE not in texts:
+        extra = [name for name in extra if name != PAGE]
+    return Differences(tuple(changed), tuple(missing), tuple(extra))
+
+
+def write(folder: Path, texts: Mapping[str, str]) -> Differences:
+    """Make the folder hold these files and none of ours besides; what was changed."""
+    found = differences(folder, texts)
+    try:
+        for name in (*found.changed, *found.missing):
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+            temporary.write_bytes(texts[name].encode())
+            temporary.replace(path)
+        for name in found.extra:
+            (folder / name).unlink()
+            parent = (folder / name).parent
+            if parent != folder and not any(parent.iterdir()):
+                parent.rmdir()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise InputError(
+            f"cannot write {folder}: {reason}; name another folder with --output"
+        ) from error
+    return found
+
+
+def _read(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _ours(folder: Path) -> list[str]:
+    """Files of ours in the folder and in the folders of tasks; other people's folders are not entered."""
+    if not folder.is_dir():
+        return []
+    folders = [
+        f for f in folder.iterdir() if f.is_dir() and not f.is_symlink() and f.name not in TAKEN
+    ]
+    files = [f for parent in (folder, *folders) for f in parent.glob("*.md") if f.is_file()]
+    files += [f for f in (folder / PAGE,) if f.is_file()]
+    return sorted(f.relative_to(folder).as_posix() for f in files if _is_ours(f))
+
+
+def _is_ours(path: Path) -> bool:
+    with path.open("rb") as file:
+        return MARKER.encode() in file.read(HEAD)
