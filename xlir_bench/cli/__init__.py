@@ -12,6 +12,11 @@ import click
 COMMANDS = {
     "run": "Evaluate encoders on tasks: every setting, language bias, intervals.",
     "show": "Print the tables of a stored result again, or what became of one question.",
+    "leaderboard": "Write leaderboards from stored results, as Markdown and as one HTML page.",
+    "plot": "Draw stored results: matrix, languages, trade-off, checkpoints.",
+    "compare": "Set stored results against each other: differences, intervals, tests.",
+    "gate": "Pass or fail a candidate against a baseline, by a policy.",
+    "export": "Write stored results for other tools: trec, mteb, hf, csv, parquet.",
     "tasks": "List the tasks, or every setting of one.",
     "data": "Download and check data.",
     "cache": "Show and prune the cache of vectors.",

@@ -1,4 +1,4 @@
-"""`xlir-bench data`: bring the data of tasks here."""
+"""`xlir-bench data`: bring the data of tasks here, look training rows through."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
+from xlir_bench.cli.options import data_option, tasks_dir_option, verbose_option
 
 if TYPE_CHECKING:
     from xlir_bench.records import Progress
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def data() -> None:
-    """Bring the data of tasks here."""
+    """Bring the data of tasks here, and look training rows through."""
 
 
 @data.command("fetch")
@@ -59,6 +61,93 @@ def fetch_command(
         fetched = fetch(task, request, _progress(quiet))
         if not quiet:
             click.echo(_told(task, fetched))
+
+
+_FILES = click.argument("files", nargs=-1, required=True, metavar="FILE...")
+_JSON = click.option("--json", "as_json", is_flag=True, help="JSON on stdout, and nothing else.")
+_OFFLINE = click.option("--offline", is_flag=True, help="Download nothing.")
+
+
+@data.command("check-training")
+@_FILES
+@_JSON
+@_OFFLINE
+@verbose_option
+@click.pass_context
+def check_training_command(
+    ctx: click.Context, files: tuple[str, ...], as_json: bool, offline: bool
+) -> None:
+    """Count what training rows hold, and list what is wrong with them (exit 1 if anything is).
+
+    FILE is JSON Lines (.gz too), parquet, CSV in the long form (id, lang_question, lang_answer,
+    question, answer), a folder, or a name of the `datasets` library such as owner/name:split.
+
+    \b
+    Examples:
+      xlir-bench data check-training train.jsonl.gz
+      xlir-bench data check-training a.parquet b.csv --json
+    """
+    import json
+
+    from xlir_bench.cli.training_text import check_text
+    from xlir_bench.train.checking import check_training
+    from xlir_bench.train.reading import parse_source
+
+    sources = [parse_source(file) for file in files]
+    found = check_training(sources, _progress(as_json), offline)
+    click.echo(json.dumps(found.as_json(), ensure_ascii=False) if as_json else check_text(found))
+    ctx.exit(1 if found.fault_count else 0)
+
+
+@data.command("leakage")
+@_FILES
+@click.option(
+    "--task",
+    "names",
+    multiple=True,
+    metavar="NAME",
+    help="Only this task; may be given again.  [default: all whose data is on disk]",
+)
+@data_option
+@tasks_dir_option
+@_JSON
+@_OFFLINE
+@verbose_option
+@click.pass_context
+def leakage_command(
+    ctx: click.Context,
+    files: tuple[str, ...],
+    names: tuple[str, ...],
+    data: Path | None,
+    tasks_dirs: tuple[Path, ...],
+    as_json: bool,
+    offline: bool,
+) -> None:
+    """Look for evaluation texts among training rows (exit 1 if there are any).
+
+    Queries and passages of tasks are compared with every text of every row: exactly, after NFKC, case
+    folding and white space; and nearly, where a training text holds at least 80 % of an evaluation
+    text's 8-grams of letters. Texts under 20 characters are passed over. Nothing is downloaded.
+
+    \b
+    Examples:
+      xlir-bench data leakage train.jsonl --task xquad-r --data ~/data
+      xlir-bench data leakage train.parquet --json
+    """
+    import json
+
+    from xlir_bench.cli.training_text import leakage_text
+    from xlir_bench.places import data_root
+    from xlir_bench.tasks import catalogue
+    from xlir_bench.train.leakage import find_leaks
+    from xlir_bench.train.reading import parse_source
+
+    known = catalogue(*tasks_dirs)
+    tasks = known.get(names) if names else list(known.tasks.values())
+    sources = [parse_source(file) for file in files]
+    found = find_leaks(sources, tasks, data_root(data), _progress(as_json), offline)
+    click.echo(json.dumps(found.as_json(), ensure_ascii=False) if as_json else leakage_text(found))
+    ctx.exit(1 if found.leaking else 0)
 
 
 def _split(langs: str | None) -> tuple[str, ...] | None:

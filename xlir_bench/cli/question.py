@@ -66,7 +66,7 @@ def _texts(
 ) -> str:
     """The question and its answers in every language, or why they cannot be shown."""
     try:
-        collection = _collection(result, data, tasks_dirs)
+        collection = stored_collection(result, data, tasks_dirs)
     except XlirError as error:
         return f"(texts are not shown: {error})"
     answers = set(ranks["passage_id"].astype(str))
@@ -81,7 +81,9 @@ def _texts(
     return "\n".join(lines)
 
 
-def _collection(result: Result, data: Path | None, tasks_dirs: tuple[Path, ...]) -> Collection:
+def stored_collection(
+    result: Result, data: Path | None, tasks_dirs: tuple[Path, ...]
+) -> Collection:
     """The data the result was made from, as far as it is on disk; nothing is downloaded."""
     from xlir_bench.places import cache_root, data_root
     from xlir_bench.records import Silent

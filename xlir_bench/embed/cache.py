@@ -18,7 +18,8 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -182,7 +183,8 @@ def write_atomically(path: Path, data: bytes | memoryview) -> None:
         temporary.write_bytes(data)
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
         reason = "the disk is full" if error.errno == errno.ENOSPC else error.strerror or str(error)
         raise XlirError(
             f"cannot write {path}: {reason}. What was encoded before is kept:"
@@ -217,16 +219,24 @@ def cache_entries(cache: Path) -> list[CacheEntry]:
 def _entry(folder: Path) -> CacheEntry:
     try:
         name = str(json.loads((folder / "encoder.json").read_text(encoding="utf-8"))["name"])
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         name = folder.name
-    stats = [path.stat() for path in folder.rglob("*") if path.is_file()]
+    stats = list(_stats(folder))
     return CacheEntry(
         encoder=name,
         folder=folder,
         blocks=sum(1 for _ in folder.glob("*/*.npy")),
         bytes=sum(s.st_size for s in stats),
-        used=max((s.st_mtime for s in stats), default=folder.stat().st_mtime),
+        used=max((s.st_mtime for s in stats), default=0.0),
     )
+
+
+def _stats(folder: Path) -> Iterator[os.stat_result]:
+    """Of every file in it; another run may rename or remove some meanwhile."""
+    for path in folder.rglob("*"):
+        with suppress(FileNotFoundError):
+            if path.is_file():
+                yield path.stat()
 
 
 def prune(

@@ -229,12 +229,10 @@ def _overlaps(tops: Sequence[Ints]) -> list[float]:
     ids, place = np.unique(np.concatenate(tops), return_inverse=True)
     holds = np.zeros((len(tops), len(ids)), np.float32)
     holds[np.repeat(np.arange(len(tops)), [len(t) for t in tops]), place] = 1
-    common = holds @ holds.T
     size = np.array([max(1, len(t)) for t in tops])
-    return [
-        float(np.mean([common[i, j] / min(size[i], size[j]) for j in range(len(tops)) if j != i]))
-        for i in range(len(tops))
-    ]
+    shared = holds @ holds.T / np.minimum.outer(size, size)
+    np.fill_diagonal(shared, 0)
+    return [float(mean) for mean in shared.sum(axis=1) / (len(tops) - 1)]
 
 
 VIEWS: dict[str, Callable[[PoolRanking], PerQuery]] = {

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,12 +57,8 @@ def score(rankings: Sequence[Ranking], measures: Sequence[str]) -> list[Scores]:
     """Per-query values of every measure, one `Scores` a ranking."""
     table = _RelevantTable.of(rankings)
     values: dict[str, Floats] = {}
-    whole = [m for m in measures if "@" not in m]
-    cut = [m for m in measures if "@" in m]
-    if whole:
-        values |= _evaluate(table, whole, None)
-    if cut:
-        values |= _evaluate(table, cut, max(int(m.split("@")[1]) for m in cut))
+    for depth, group in _by_depth(table, measures):
+        values |= _evaluate(table, group, depth)
     ends = np.cumsum([0] + [len(r.scored) for r in rankings]).tolist()
     return [
         Scores(
@@ -90,6 +86,8 @@ class _RelevantTable:
     """Per scored query: how many relevant passages it has."""
     depth: Ints
     """Per scored query: the deepest rank it has."""
+    first: Ints
+    """Per scored query: the best rank it has; 0 where nothing relevant was retrieved."""
 
     @classmethod
     def of(cls, rankings: Sequence[Ranking]) -> _RelevantTable:
@@ -100,7 +98,7 @@ class _RelevantTable:
             offset += len(scored)
         if not rows:
             none = np.empty(0, np.int64)
-            return cls(none, none, none, none, none, none, none)
+            return cls(none, none, none, none, none, none, none, none)
         row = np.concatenate(rows)
         passage, grade, rank = (
             np.concatenate([getattr(r, name) for r in rankings]).astype(np.int64)
@@ -112,19 +110,37 @@ class _RelevantTable:
         starts = np.cumsum(size) - size
         depth = np.zeros(offset, np.int64)
         np.maximum.at(depth, row, rank)
-        return cls(row, np.arange(len(row)) - starts[row], passage, grade, rank, size, depth)
+        first = depth.copy()
+        np.minimum.at(first, row[rank > 0], rank[rank > 0])
+        column = np.arange(len(row)) - starts[row]
+        return cls(row, column, passage, grade, rank, size, depth, first)
 
 
-def _evaluate(table: _RelevantTable, measures: list[str], cut: int | None) -> dict[str, Floats]:
+def _by_depth(table: _RelevantTable, measures: Sequence[str]) -> Iterator[tuple[Ints, list[str]]]:
+    """Measures that look equally far down, and how far, for each query.
+
+    A place below the deepest relevant passage, or the cut-off, changes no value; for mrr that is a place
+    below the first one.
+    """
+    groups = {
+        "first": [m for m in measures if m == "mrr"],
+        "cut": [m for m in measures if "@" in m],
+        "whole": [m for m in measures if "@" not in m and m != "mrr"],
+    }
+    cut = max((int(m.split("@")[1]) for m in groups["cut"]), default=1)
+    depths = {"first": table.first, "cut": np.minimum(table.depth, cut), "whole": table.depth}
+    for name, group in groups.items():
+        if group:
+            yield np.maximum(depths[name], 1), group
+
+
+def _evaluate(table: _RelevantTable, measures: list[str], depth: Ints) -> dict[str, Floats]:
     """Values over all scored queries, by chunks of queries of about the same depth."""
     evaluate = _ranx_evaluate()
-    depth = np.maximum(table.depth, 1)
-    if cut is not None:
-        # All the same depth: a place beyond the deepest relevant rank changes no value.
-        depth = np.minimum(depth, cut)
     order = np.argsort(depth, kind="stable")
     starts = np.cumsum(table.size) - table.size
     values: dict[str, Floats] = {m: np.empty(len(depth)) for m in measures}
+    places = np.empty(0)
     end = len(order)
     while end > 0:
         deepest = int(depth[order[end - 1]])
@@ -135,12 +151,17 @@ def _evaluate(table: _RelevantTable, measures: list[str], cut: int | None) -> di
         relevant = np.full((len(chosen), int(table.size[chosen].max()), 2), PADDING)
         relevant[rows, table.column[entries], 0] = table.passage[entries]
         relevant[rows, table.column[entries], 1] = table.grade[entries]
-        run = np.full((len(chosen), deepest, 2), -1.0)
+        needed = 2 * len(chosen) * deepest
+        if len(places) < needed:
+            places = np.full(needed, -1.0)
+        run = places[:needed].reshape(len(chosen), deepest, 2)
         rank = table.rank[entries]
         seen = (rank > 0) & (rank <= deepest)
         run[rows[seen], rank[seen] - 1, 0] = table.passage[entries][seen]
         for measure, found in evaluate(relevant, run, measures).items():
             values[measure][chosen] = found
+        # Emptied, not made anew: filling gigabytes would cost more than scoring them.
+        run[rows[seen], rank[seen] - 1, 0] = -1.0
         end = start
     return values
 

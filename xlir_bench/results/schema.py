@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -168,3 +170,12 @@ class ResultRecord(_Part):
 def json_schema() -> dict[str, Any]:
     """The JSON Schema of result.json."""
     return ResultRecord.model_json_schema(by_alias=True, mode="serialization")
+
+
+SCHEMA_FILE = Path(__file__).with_name("result.schema.json")
+"""The JSON Schema as a file, for programs that are not written in Python."""
+
+
+def schema_text() -> str:
+    """What `SCHEMA_FILE` holds."""
+    return json.dumps(json_schema(), ensure_ascii=False, indent=1) + "\n"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -80,14 +81,12 @@ class Result:
             for name in TABLES:
                 path = folder / f"{name}.parquet"
                 if name in self.tables:
-                    temporary = _temporary(path)
-                    pq.write_table(self.tables[name], temporary, compression="zstd")
-                    temporary.replace(path)
+                    with replacing(path) as temporary:
+                        pq.write_table(self.tables[name], temporary, compression="zstd")
                 else:
                     path.unlink(missing_ok=True)
-            temporary = _temporary(folder / RESULT_FILE)
-            temporary.write_text(self.to_json(), encoding="utf-8")
-            temporary.replace(folder / RESULT_FILE)
+            with replacing(folder / RESULT_FILE) as temporary:
+                temporary.write_text(self.to_json(), encoding="utf-8")
         except OSError as error:
             reason = error.strerror or str(error)
             raise not_writable(folder, reason, error) from error
@@ -206,6 +205,18 @@ def not_writable(folder: Path, reason: str, error: OSError) -> XlirError:
     """The message for a folder that does not take a result: the path is wrong, or the disk is full."""
     text = f"cannot write the result to {folder}: {reason}; name another folder with --output"
     return XlirError(text) if error.errno == 28 else InputError(text)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary name to write under; it takes the place of `path` if all went well, else it is gone."""
+    temporary = _temporary(path)
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def _temporary(path: Path) -> Path:

@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from xlir_bench.errors import InputError
 from xlir_bench.records import POOL
+from xlir_bench.results.store import not_writable, replacing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,10 +43,15 @@ def write_trec(result: Result, folder: Path) -> list[Path]:
         for (kind, query_lang, passage_lang), rows in frame.groupby(
             [settings[key] for key in KEYS], sort=True
         ):
-            name = f"{query_lang}-{'all' if passage_lang == POOL else passage_lang}.{suffix}"
+            langs = (query_lang, "all" if passage_lang == POOL else passage_lang)
+            name = f"{'-'.join(quote(str(lang), safe='') for lang in langs)}.{suffix}"
             path = folder / str(kind) / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            rows.to_csv(path, sep=" ", header=False, index=False)
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with replacing(path) as temporary:
+                    rows.to_csv(temporary, sep=" ", header=False, index=False)
+            except OSError as error:
+                raise not_writable(folder, error.strerror or str(error), error) from error
             written.append(path)
     return written
 

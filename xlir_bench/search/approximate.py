@@ -38,7 +38,7 @@ def approximate_rankings(
                 indexes[setting.passage_langs] = build_index(vectors, factory, str(setting))
             index = indexes[setting.passage_langs]
             top = retrieve(index, queries, min(DEPTH, index.ntotal))
-            ranks = _ranks(top, relevant, pool.rows(setting).start)
+            ranks = _ranks(top, relevant, pool.rows(setting))
             kept = top[:, : request.depth(setting)] if request.depth(setting) else None
             found.append(ranking(setting, pool, relevant, ranks, kept))
         yield found
@@ -77,10 +77,13 @@ def retrieve(index: Any, queries: Floats, depth: int) -> Ints:
     return np.take_along_axis(found, order, axis=1)
 
 
-def _ranks(top: Ints, relevant: RelevantRows, offset: int) -> Ints:
-    """Rank of each relevant passage in what was retrieved; 0 where it was not."""
-    hit = top[relevant.query] == (relevant.position - offset)[:, None]
-    return np.where(hit.any(axis=1), hit.argmax(axis=1) + 1, 0)
+def _ranks(top: Ints, relevant: RelevantRows, rows: slice) -> Ints:
+    """Rank of each relevant passage in what was retrieved of these rows; 0 where it was not."""
+    inside = (relevant.position >= rows.start) & (relevant.position < rows.stop)
+    hit = top[relevant.query[inside]] == (relevant.position[inside] - rows.start)[:, None]
+    ranks = np.zeros(len(relevant.query), np.int64)
+    ranks[inside] = np.where(hit.any(axis=1), hit.argmax(axis=1) + 1, 0)
+    return ranks
 
 
 def _reason(error: RuntimeError) -> str:

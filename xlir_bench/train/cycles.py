@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,7 +12,7 @@ from xlir_bench.train.store import Flags
 
 Rows = NDArray[np.int64]
 WINDOW = 4096
-ROUNDS = 6
+ROUNDS = 5
 _MIX = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
 
 
@@ -34,7 +33,7 @@ def shuffled(positions: Rows, size: int, seed: int) -> Rows:
 
 
 def _network(
-    values: NDArray[np.uint64], keys: Sequence[np.uint64], shift: np.uint64, mask: np.uint64
+    values: NDArray[np.uint64], keys: NDArray[np.uint64], shift: np.uint64, mask: np.uint64
 ) -> NDArray[np.uint64]:
     left, right = values >> shift, values & mask
     for key in keys:
@@ -70,12 +69,10 @@ class Rounds:
         places = shuffled(positions, self.size, seed)
         bounds = np.cumsum([share.taken for share in self.shares])
         source = np.searchsorted(bounds, places, "right")
-        first, rows, taken = (
-            np.array([getattr(share, name) for share in self.shares], np.int64)[source]
-            for name in ("first", "rows", "taken")
-        )
-        within: Rows = places - (bounds[source] - taken)
-        return first + (turn * taken + within) % rows
+        table = np.array([(s.first, s.rows, s.taken) for s in self.shares], np.int64)
+        first, rows, taken = table[source].T
+        found: Rows = first + (turn * taken + places - (bounds[source] - taken)) % rows
+        return found
 
 
 @dataclass(slots=True)
@@ -89,18 +86,20 @@ class Lane:
     seed: int
     _turn: int = 0
     _position: int = 0
-    _window: deque[int] = field(default_factory=deque)
-    _again: deque[int] = field(default_factory=deque)
+    _window: list[int] = field(default_factory=list)
+    _again: dict[int, None] = field(default_factory=dict)
+    """Rows that were put back, in order; each once, however often that happened."""
 
-    def take(self) -> int:
-        """The next row of the order."""
-        while not self._window:
+    def take(self, count: int) -> list[int]:
+        """The next rows of the order."""
+        while len(self._window) < count:
             self._fill()
-        return self._window.popleft()
+        taken, self._window = self._window[:count], self._window[count:]
+        return taken
 
     def put_back(self, row: int) -> None:
         """A row that did not fit its batch: it comes first in the next."""
-        self._again.append(row)
+        self._again.setdefault(row)
 
     def waiting(self) -> list[int]:
         """The rows that were put back, taken out."""

@@ -50,7 +50,7 @@ class TrainingSource:
 
 def parse_source(spec: str) -> TrainingSource:
     """The source of ``NAME[@WEIGHT][:monolingual|:cross-lingual]``."""
-    if Path(spec).exists():
+    if spec and Path(spec).exists():
         return TrainingSource(spec)
     found = re.fullmatch(r"(.+?)(?:@([\d.]+))?(?::(monolingual|cross-lingual))?", spec, re.DOTALL)
     if found is None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
 
+CHUNK = 256
+"""Rows that are looked through and written together."""
 SIDES = ("question", "answer", "negative")
 LONG_FORM = ("lang_question", "lang_answer", "question", "answer")
 """The columns of a table that has one question and one answer a line."""
@@ -88,6 +90,18 @@ def text_key(*texts: str) -> int:
     """64 bits that name texts: equal for equal ones, white space at the ends aside; never 0."""
     digest = blake2b("\0".join(t.strip() for t in texts).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little") or 1
+
+
+def chunked(rows: Iterable[Row]) -> Iterator[list[Row]]:
+    """The rows in lists of at most `CHUNK`."""
+    chunk: list[Row] = []
+    for row in rows:
+        chunk.append(row)
+        if len(chunk) == CHUNK:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
 
 
 def _texts(stated: Any, side: str) -> dict[str, str]:

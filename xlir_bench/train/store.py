@@ -18,13 +18,12 @@ from numpy.typing import NDArray
 from xlir_bench.errors import InputError
 from xlir_bench.records import Progress
 from xlir_bench.train.reading import TrainingSource, read_rows, source_digest
-from xlir_bench.train.rows import SIDES, Fault, Row, text_key
+from xlir_bench.train.rows import SIDES, Fault, Row, chunked, text_key
 
 Keys = NDArray[np.uint64]
 Flags = NDArray[np.bool_]
 Keep = Callable[[Sequence[Row]], Sequence[bool]]
-CHUNK = 512
-"""Rows that are read, looked through and written together."""
+CHUNK = 8192
 SHOWN_FAULTS = 3
 QUESTION, ANSWER, NEGATIVE = range(3)
 
@@ -93,11 +92,11 @@ class RowStore:
         return found
 
     def sample(self, count: int) -> Iterator[str]:
-        """So many texts at most, evenly over the file."""
+        """About so many texts at most, of whole rows evenly over the file."""
         step = max(1, -(-len(self.texts) // count))
-        for start in range(0, len(self.texts), step * CHUNK):
-            stop = min(start + step * CHUNK, len(self.texts))
-            yield from self.texts[range(start, stop, step)]["text"]
+        for first in range(0, self.rows, step):
+            last = int(self.starts[first + 1]) if first + 1 < self.rows else len(self.texts)
+            yield from self.texts[int(self.starts[first]) : last]["text"]
 
 
 def store_rows(
@@ -191,7 +190,7 @@ class _Writer:
 
     def source(self, place: int, source: TrainingSource, rows: Iterator[Row]) -> None:
         kept = dropped = 0
-        for chunk in _chunks(rows):
+        for chunk in chunked(rows):
             taken = self._taken(chunk)
             kept, dropped = kept + len(taken), dropped + len(chunk) - len(taken)
             self._write(taken, place)
@@ -228,17 +227,6 @@ class _Writer:
         self._starts.write(np.array(starts, np.int64).tobytes())
 
 
-def _chunks(rows: Iterator[Row]) -> Iterator[list[Row]]:
-    chunk: list[Row] = []
-    for row in rows:
-        chunk.append(row)
-        if len(chunk) == CHUNK:
-            yield chunk
-            chunk = []
-    if chunk:
-        yield chunk
-
-
 def _write_keys(store: RowStore, appeared: Sequence[str], progress: Progress) -> None:
     """The table of keys: how wide it is, is known when all rows were read."""
     import pyarrow as pa
@@ -268,6 +256,6 @@ def _write_keys(store: RowStore, appeared: Sequence[str], progress: Progress) ->
 def language_counts(store: RowStore) -> Mapping[str, int]:
     """Texts by language, all sides."""
     counts = np.zeros(len(store.languages), np.int64)
-    for first in range(0, store.rows, CHUNK * 16):
-        counts += np.count_nonzero(store.keys[first : first + CHUNK * 16], axis=(0, 1))
+    for first in range(0, store.rows, CHUNK):
+        counts += np.count_nonzero(store.keys[first : first + CHUNK], axis=(0, 1))
     return dict(zip(store.languages, counts.tolist(), strict=True))

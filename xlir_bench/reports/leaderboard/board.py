@@ -8,11 +8,14 @@ from pathlib import Path
 
 from xlir_bench.errors import InputError
 from xlir_bench.records import Kind
+from xlir_bench.reports.leaderboard.intervals import has_tables
 from xlir_bench.reports.leaderboard.names import file_names
+from xlir_bench.reports.pairing import holm, paired_difference
 from xlir_bench.results import Result
 from xlir_bench.results.schema import BiasPart, IntervalPart, ResultRecord
 from xlir_bench.results.store import RESULT_FILE
 
+LEVEL = 0.05
 RANKED_BY = (Kind.MULTILINGUAL, Kind.CROSS_LINGUAL, Kind.MONOLINGUAL)
 """A board is in the order of map, of the hardest kind of setting that the task has."""
 
@@ -249,16 +252,14 @@ def _against_best(rows: Sequence[Row]) -> tuple[dict[str, set[Kind]], dict[Kind,
 
     Holm over all that were tested in a kind. One challenger's tables are held at a time.
     """
-    from xlir_bench.reports.pairing import holm, paired_difference
-
     bests = {
         kind: Result.load(row.folder)
         for kind in Kind
-        if (row := _best(rows, kind)) is not None and _has_ranks(row)
+        if (row := _best(rows, kind)) is not None and has_tables(row.folder)
     }
     p_values: dict[Kind, dict[str, float]] = {kind: {} for kind in bests}
     for row in rows:
-        if not _has_ranks(row):
+        if not has_tables(row.folder):
             continue
         challenger = Result.load(row.folder)
         for kind, best in bests.items():
@@ -270,10 +271,3 @@ def _against_best(rows: Sequence[Row]) -> tuple[dict[str, set[Kind]], dict[Kind,
             if p >= LEVEL:
                 as_good.setdefault(file, set()).add(kind)
     return as_good, {kind: len(by_file) for kind, by_file in p_values.items() if by_file}
-
-
-LEVEL = 0.05
-
-
-def _has_ranks(row: Row) -> bool:
-    return (row.folder / "ranks.parquet").is_file()

@@ -15,7 +15,7 @@ def leaderboard_texts(board: Board, html: bool = False) -> dict[str, str]:
         for row in task.rows:
             texts[f"{task.file}/{row.file}.md"] = encoder_page(task, row)
     if html:
-        from xlir_bench.reports.leaderboard.html import html_page
+        from xlir_bench.reports.leaderboard.single_page import html_page
 
         texts["index.html"] = html_page(board)
     return texts

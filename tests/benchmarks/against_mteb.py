@@ -1,0 +1,170 @@
+"""(g) Ranking and measuring all 132 settings of XQuAD-R, against mteb's search and scoring of the same vectors.
+
+mteb is heavy and wants an environment of its own: name its interpreter in XLIR_BENCH_MTEB_PYTHON. This module
+runs there too, as a script, on vectors that are drawn at random here.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+LANGS = "ar de el en es hi ru th tr vi zh".split()
+PASSAGES, QUERIES, DIMENSION = 1183, 1190, 384
+PAIRS = [(q, (p,)) for q in ("en", "de") for p in ("en", "de", "ar")]
+POOLS = [(q, tuple(LANGS)) for q in ("en", "de")]
+
+
+def drawn() -> tuple[dict, dict, np.ndarray]:
+    """Vectors of queries and passages by language, and the relevant row of each query."""
+    rng = np.random.default_rng(0)
+    passages = {x: rng.standard_normal((PASSAGES, DIMENSION)).astype("f4") for x in LANGS}
+    relevant = rng.integers(0, PASSAGES, QUERIES)
+    # Not far from the answer, so that ranks are as shallow as a decent encoder's.
+    queries = {
+        x: passages[x][relevant] + 3 * rng.standard_normal((QUERIES, DIMENSION)).astype("f4")
+        for x in LANGS
+    }
+    return queries, passages, relevant
+
+
+def ours() -> float:
+    """Seconds for all 132 settings: normalise, rank, measure, bias."""
+    from xlir_bench.measures import PoolRanking, language_bias, score
+    from xlir_bench.records import Collection, Relevance, Setting
+    from xlir_bench.search import Pool, SearchRequest, exact_rankings
+
+    queries, passages, relevant = drawn()
+    rows = np.arange(QUERIES)
+    relevance = Relevance(rows, relevant, np.ones(QUERIES, int))
+    collection = Collection(
+        {}, {}, {(a, b): relevance for a in LANGS for b in LANGS}, "", True, {}
+    )
+    measures = ["map", "mrr", "ndcg@10", "recall@1", "recall@10", "recall@100"]
+
+    def all_settings() -> None:
+        asked = [
+            SearchRequest(
+                q, queries[q], [Setting(q, (p,)) for p in LANGS] + [Setting(q, tuple(LANGS))]
+            )
+            for q in LANGS
+        ]
+        rankings = [
+            r for found in exact_rankings(collection, Pool.of(passages), asked) for r in found
+        ]
+        score(rankings, measures)
+        pools = [
+            PoolRanking(r, tuple(map(str, rows)), dict.fromkeys(LANGS, PASSAGES))
+            for r in rankings
+            if len(r.setting.passage_langs) > 1
+        ]
+        language_bias(pools, parallel=True)
+
+    all_settings()  # ranx compiles
+    began = time.perf_counter()
+    all_settings()
+    return time.perf_counter() - began
+
+
+def theirs() -> None:
+    """Print mteb's seconds a setting, of a pair and of the pool, without its encoder's."""
+    import mteb
+    from datasets import Dataset
+    from mteb.abstasks.retrieval import AbsTaskRetrieval
+    from mteb.abstasks.task_metadata import TaskMetadata
+    from mteb.models.abs_encoder import AbsEncoder
+    from mteb.models.model_meta import ModelMeta
+
+    queries, passages, relevant = drawn()
+
+    class Drawn(AbsEncoder):
+        """Gives each text the vector that was drawn for it."""
+
+        mteb_model_meta = ModelMeta.create_empty({"name": "bench/drawn", "revision": "1"})
+        seconds = 0.0
+
+        def encode(self, inputs, **_):
+            began = time.perf_counter()
+            found = []
+            for batch in inputs:
+                for text in batch["text"]:
+                    role, lang, row = text.split()
+                    found.append((queries if role == "q" else passages)[lang][int(row)])
+            Drawn.seconds += time.perf_counter() - began
+            return np.stack(found)
+
+    def task(query_lang, passage_langs):
+        class Pair(AbsTaskRetrieval):
+            metadata = TaskMetadata(
+                name=f"Pair{query_lang}{len(passage_langs)}{passage_langs[0]}",
+                description="-", dataset={"path": "bench/drawn", "revision": "1"}, type="Retrieval",
+                category="t2t", eval_splits=["test"], eval_langs=["eng-Latn"],
+                main_score="ndcg_at_10", modalities=["text"],
+            )  # fmt: skip
+
+            def load_data(self, **_):
+                corpus = [
+                    {"id": f"{x}-{i}", "text": f"p {x} {i}", "title": ""}
+                    for x in passage_langs
+                    for i in range(PASSAGES)
+                ]
+                asked = [{"id": f"q{i}", "text": f"q {query_lang} {i}"} for i in range(QUERIES)]
+                judged = {
+                    f"q{i}": {f"{x}-{relevant[i]}": 1 for x in passage_langs} for i in range(QUERIES)
+                }
+                self.dataset = {
+                    "default": {
+                        "test": {
+                            "corpus": Dataset.from_list(corpus),
+                            "queries": Dataset.from_list(asked),
+                            "relevant_docs": judged,
+                            "top_ranked": None,
+                        }
+                    }
+                }
+                self.data_loaded = True
+
+        made = Pair()
+        made.load_data()
+        return made
+
+    for settings in (PAIRS, POOLS):
+        tasks = [task(*setting) for setting in settings]
+        Drawn.seconds = 0.0
+        began = time.perf_counter()
+        mteb.evaluate(Drawn(), tasks, cache=None, overwrite_strategy="always", show_progress_bar=False)
+        print("SECONDS", (time.perf_counter() - began - Drawn.seconds) / len(settings), flush=True)
+
+
+def main() -> None:
+    """Both in one run; mteb on a few settings, and the rest counted."""
+    from tests.benchmarks.targets import Measured
+
+    python = os.environ.get("XLIR_BENCH_MTEB_PYTHON")
+    if not python:
+        print("skipped: XLIR_BENCH_MTEB_PYTHON names no interpreter that has mteb")
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        done = subprocess.run(
+            [python, str(Path(__file__).absolute())], cwd=folder, capture_output=True, text=True,
+            check=False,
+        )  # fmt: skip
+    found = [float(line.split()[1]) for line in done.stdout.splitlines() if line.startswith("SECONDS")]
+    if len(found) != 2:
+        sys.exit(done.stderr[-2000:])
+    mine = ours()
+    whole = 121 * found[0] + 11 * found[1]
+    Measured(
+        "(g) mteb's search and scoring / ours, 132 settings", whole / mine, ">= 10",
+        f"mteb {found[0]:.2f} s a pair, {found[1]:.2f} s a pool, {whole:.0f} s in all; ours {mine:.1f} s",
+    ).show()  # fmt: skip
+
+
+if __name__ == "__main__":
+    theirs()

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from train.rowfiles import row, write_rows
+
+from xlir_bench.cli import exit_code
+from xlir_bench.tasks import tasks_folder
+
+MINI_TRAIN = str(tasks_folder() / "mini-train.jsonl")
+
+
+@pytest.fixture(autouse=True)
+def own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XLIR_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("XLIR_DATA", raising=False)
+
+
+def test_check_training_shows_languages_pairs_and_lengths(capsys: pytest.CaptureFixture) -> None:
+    assert exit_code(["data", "check-training", MINI_TRAIN]) == 0
+    shown = capsys.readouterr().out
+    assert f"rows in {MINI_TRAIN}" in shown
+    assert "rows by question language (down) and answer language (across)" in shown
+    assert "no faults" in shown
+
+
+def test_check_training_lists_faults_by_line_and_exits_with_1(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    path = write_rows(tmp_path / "rows.jsonl", [row(1), {"id": "x"}])
+    assert exit_code(["data", "check-training", str(path)]) == 1
+    assert f"{path}, line 2: no question in any language" in capsys.readouterr().out
+    assert exit_code(["data", "check-training", str(path), "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["faults"][0]["line"] == 2
+
+
+def test_leakage_exits_with_1_and_names_task_and_language(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    mini = json.loads((tasks_folder() / "mini" / "de.json").read_text(encoding="utf-8"))
+    context = mini["data"][0]["paragraphs"][0]["context"]
+    path = write_rows(tmp_path / "rows.jsonl", [row(1, answer={"de": context})])
+    assert exit_code(["data", "leakage", str(path), "--task", "mini"]) == 1
+    shown = capsys.readouterr().out
+    assert "1 row with evaluation text" in shown
+    assert ["mini", "de", "0", "1"] in [line.split() for line in shown.splitlines()]
+    assert exit_code(["data", "leakage", str(path), "--task", "mini", "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["leaking"] == 1
+
+
+def test_leakage_says_what_it_could_not_check(capsys: pytest.CaptureFixture) -> None:
+    assert exit_code(["data", "leakage", MINI_TRAIN]) == 0
+    shown = capsys.readouterr().out
+    assert "compared with mini (11 languages)" in shown
+    assert "not checked: xquad-r (" in shown
+    assert "no evaluation text found" in shown
+
+
+def test_what_cannot_be_read_exits_with_2(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    assert exit_code(["data", "check-training", str(tmp_path / "gone.jsonl")]) == 2
+    assert "is not there" in capsys.readouterr().err
+    assert exit_code(["data", "leakage", MINI_TRAIN, "--task", "minni"]) == 2
+    assert "did you mean 'mini'" in capsys.readouterr().err

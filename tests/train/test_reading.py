@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+from train.rowfiles import row, write_rows
+
+from xlir_bench.errors import InputError
+from xlir_bench.train.reading import TrainingSource, parse_source, read_rows, source_digest
+from xlir_bench.train.rows import Fault, Row
+
+ROWS = [row(1), row(2, "de"), row(3, negative={"en": "wrong"})]
+
+
+def rows_of(path: Path | str) -> list[Row | Fault]:
+    return [found for _, found in read_rows(TrainingSource(str(path)))]
+
+
+def test_json_lines_are_read_packed_or_not(tmp_path: Path) -> None:
+    path = write_rows(tmp_path / "rows.jsonl", ROWS)
+    packed = tmp_path / "rows.jsonl.gz"
+    packed.write_bytes(gzip.compress(path.read_bytes()))
+    plain = rows_of(path)
+    assert plain == rows_of(packed)
+    assert [r.id for r in plain if isinstance(r, Row)] == ["row-1", "row-2", "row-3"]
+    assert plain[2].negative == {"en": "wrong"}
+
+
+def test_parquet_gives_the_same_rows_as_json_lines(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = tmp_path / "rows.parquet"
+    columns = ("id", "dataset", "question", "answer", "negative")
+    table = pa.table({name: [r.get(name) for r in ROWS] for name in columns})
+    pq.write_table(table, path)  # absent languages become nulls
+    assert rows_of(path) == rows_of(write_rows(tmp_path / "rows.jsonl", ROWS))
+
+
+def test_a_folder_that_datasets_saved_is_read(tmp_path: Path) -> None:
+    from datasets import Dataset
+
+    Dataset.from_list(ROWS[::-1]).save_to_disk(tmp_path / "saved")
+    plain = rows_of(write_rows(tmp_path / "rows.jsonl", ROWS[::-1]))
+    assert rows_of(tmp_path / "saved") == plain
+
+
+def test_a_folder_of_files_is_read_through_datasets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+    write_rows(tmp_path / "folder" / "train.jsonl", ROWS)
+    assert len(rows_of(tmp_path / "folder")) == 3
+
+
+def write_csv(path: Path, *lines: list[str]) -> Path:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        columns = ["id", "lang_question", "lang_answer", "question", "answer"]
+        csv.writer(file).writerows([columns, *lines])
+    return path
+
+
+def test_lines_of_the_long_form_that_share_an_id_are_one_row(tmp_path: Path) -> None:
+    path = write_csv(
+        tmp_path / "rows.csv",
+        ["a", "de", "en", "Frage, eine", "answer"],
+        ["a", "en", "en", "question", "answer"],
+        ["b", "en", "de", "other", "andere"],
+    )
+    assert rows_of(path) == [
+        Row("a", "", {"de": "Frage, eine", "en": "question"}, {"en": "answer"}, {}),
+        Row("b", "", {"en": "other"}, {"de": "andere"}, {}),
+    ]
+
+
+def test_the_long_form_refuses_two_texts_for_one_language(tmp_path: Path) -> None:
+    path = write_csv(
+        tmp_path / "rows.csv", ["a", "de", "en", "F", "one"], ["a", "fr", "en", "Q", "two"]
+    )
+    fault, kept = sorted(rows_of(path), key=lambda r: isinstance(r, Row))
+    assert str(fault) == (f"{path}, line 3: id 'a' has two different texts as its answer in en")
+    assert isinstance(kept, Row)
+
+
+@pytest.mark.parametrize(
+    ("line", "what"),
+    [
+        ("{", "no JSON"),
+        ("[1]", "an object is wanted, not list"),
+        ('{"id": "a", "question": {"de": "x"}}', "no answer in any language"),
+        ('{"question": {"de": 1}, "answer": {"de": "x"}}', "question.de is int, not text"),
+        ('{"question": {"de": "  "}, "answer": {"de": "x"}}', "question.de is blank"),
+        ('{"question": "x", "answer": {"de": "x"}}', "question wants texts by language"),
+        ('{"id": [], "question": {"de": "y"}, "answer": {"de": "x"}}', "id is list, not text"),
+        ('{"question": {"de": "\\ud800"}, "answer": {"de": "x"}}', "half a character"),
+    ],
+)
+def test_a_line_that_is_no_row_says_why_and_where(tmp_path: Path, line: str, what: str) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps(ROWS[0]) + "\n\n" + line + "\n" + json.dumps(ROWS[1]) + "\n")
+    _, fault, last = rows_of(path)
+    assert isinstance(fault, Fault)
+    assert str(fault).startswith(f"{path}, line 3: ")
+    assert what in fault.what
+    assert isinstance(last, Row)
+
+
+def test_a_source_may_state_its_weight_and_which_batches_it_is_for(tmp_path: Path) -> None:
+    assert parse_source("a.jsonl") == TrainingSource("a.jsonl")
+    assert parse_source("a.jsonl@2.5") == TrainingSource("a.jsonl", 2.5)
+    assert parse_source("a.jsonl:monolingual") == TrainingSource("a.jsonl", 1.0, "monolingual")
+    assert parse_source("o/d:train@2:cross-lingual") == TrainingSource(
+        "o/d:train", 2.0, "cross-lingual"
+    )
+    odd = write_rows(tmp_path / "b@2", [])
+    assert parse_source(str(odd)) == TrainingSource(str(odd))
+    assert str(parse_source("a.jsonl@2.5:monolingual")) == "a.jsonl@2.5:monolingual"
+
+
+@pytest.mark.parametrize("spec", ["a@0", "a@1.2.3", ""])
+def test_a_weight_that_is_none_is_refused(spec: str) -> None:
+    with pytest.raises(InputError):
+        parse_source(spec)
+
+
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [("gone.jsonl", "is not there"), ("gone", "neither a file, a folder nor a name")],
+)
+def test_what_is_not_there_is_said(name: str, what: str) -> None:
+    with pytest.raises(InputError, match=what):
+        rows_of(name)
+
+
+def test_files_of_no_known_kind_or_broken_ones_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "rows.txt").write_text("x")
+    with pytest.raises(InputError, match="no known suffix"):
+        rows_of(tmp_path / "rows.txt")
+    (tmp_path / "rows.jsonl.gz").write_bytes(gzip.compress(b"{}\n" * 9999)[:30])
+    with pytest.raises(InputError, match="cannot be read"):
+        rows_of(tmp_path / "rows.jsonl.gz")
+    (tmp_path / "rows.parquet").write_bytes(b"PAR1")
+    with pytest.raises(InputError, match="cannot be read"):
+        rows_of(tmp_path / "rows.parquet")
+    (tmp_path / "rows.csv").write_text("id,question\n1,x\n")
+    with pytest.raises(InputError, match="missing: lang_question, lang_answer, answer"):
+        rows_of(tmp_path / "rows.csv")
+
+
+def test_the_digest_of_a_file_follows_its_bytes(tmp_path: Path) -> None:
+    path = write_rows(tmp_path / "rows.jsonl", ROWS)
+    before = source_digest(TrainingSource(str(path)))
+    assert before.startswith("sha256:")
+    write_rows(path, ROWS[:1])
+    assert source_digest(TrainingSource(str(path))) != before

@@ -1,0 +1,146 @@
+"""Small random collections with vectors, and their rankings computed in the plainest way there is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from xlir_bench.records import Collection, Passages, Queries, Relevance, Role, Setting
+from xlir_bench.search import Pool, SearchRequest
+
+
+@dataclass(frozen=True)
+class World:
+    """A collection and the vectors of its texts."""
+
+    collection: Collection
+    vectors: Mapping[tuple[Role, str], np.ndarray]
+
+    @property
+    def langs(self) -> list[str]:
+        return self.collection.languages("passage")
+
+    @property
+    def pool(self) -> Pool:
+        return Pool.of({lang: self.vectors["passage", lang] for lang in self.langs})
+
+    def settings(self, query_lang: str) -> list[Setting]:
+        pairs = [Setting(query_lang, (lang,)) for lang in self.langs]
+        return [*pairs, Setting(query_lang, tuple(self.langs))] if len(self.langs) > 1 else pairs
+
+    def requests(self, pair_depth: int = 0, pool_depth: int = 100) -> list[SearchRequest]:
+        return [
+            SearchRequest(
+                lang, self.vectors["query", lang], self.settings(lang), pair_depth, pool_depth
+            )
+            for lang in self.collection.languages("query")
+        ]
+
+
+def random_world(
+    seed: int,
+    queries: Mapping[str, int],
+    passages: Mapping[str, int],
+    distinct: int | None = None,
+    dimension: int = 16,
+) -> World:
+    """Queries and passages of these languages with random relevance: none to three passages a pair.
+
+    With `distinct`, every vector is one of so many, the zero vector among them: most scores are ties.
+    """
+    rng = np.random.default_rng(seed)
+
+    def vectors(count: int) -> np.ndarray:
+        if distinct is None:
+            return rng.standard_normal((count, dimension)).astype(np.float32)
+        return table[rng.integers(0, distinct, count)]
+
+    table = rng.standard_normal((distinct or 1, dimension)).astype(np.float32)
+    table[0] = 0
+    relevance = {}
+    for asked, count in queries.items():
+        for there, size in passages.items():
+            rows = [
+                (q, p, rng.integers(1, 4))
+                for q in range(count)
+                for p in sorted(rng.choice(size, rng.integers(0, min(size, 3) + 1), replace=False))
+            ]
+            if rows and rng.random() < 0.8:
+                query, passage, grade = np.array(rows, np.int32).T.copy()
+                relevance[asked, there] = Relevance(query, passage, grade)
+    collection = Collection(
+        queries={
+            lang: Queries(
+                ids=tuple(f"q{i}" for i in range(n)),
+                texts=[f"{lang} question {i}" for i in range(n)],
+                clusters=tuple(f"article {i // 3}" for i in range(n)),
+            )
+            for lang, n in queries.items()
+        },
+        passages={
+            lang: Passages(
+                ids=tuple(f"{lang}:{i}:0" for i in range(n)),
+                texts=[f"{lang} passage {i}" for i in range(n)],
+            )
+            for lang, n in passages.items()
+        },
+        relevance=relevance,
+        cluster="article",
+        parallel=True,
+        digests={},
+    )
+    of_queries = {("query", lang): vectors(n) for lang, n in queries.items()}
+    return World(
+        collection, of_queries | {("passage", lang): vectors(n) for lang, n in passages.items()}
+    )
+
+
+def text_collection(
+    queries: Mapping[str, Sequence[str]], passages: Mapping[str, Sequence[str]]
+) -> Collection:
+    """A collection of these texts, of which nothing is relevant to anything."""
+    return Collection(
+        queries={
+            lang: Queries(tuple(f"q{i}" for i in range(len(t))), t, ("one",) * len(t))
+            for lang, t in queries.items()
+        },
+        passages={
+            lang: Passages(tuple(f"{lang}:0:{i}" for i in range(len(t))), t)
+            for lang, t in passages.items()
+        },
+        relevance={},
+        cluster="article",
+        parallel=True,
+        digests={},
+    )
+
+
+def plain_order(query: np.ndarray, passages: np.ndarray) -> list[int]:
+    """Every passage, best first: cosine in double precision, equal ones in the order they stand."""
+    length = np.linalg.norm(query.astype(float)) or 1.0
+    scores = []
+    for passage in passages.astype(float):
+        scores.append(
+            float(query.astype(float) @ passage / length / (np.linalg.norm(passage) or 1))
+        )
+    return sorted(range(len(scores)), key=lambda i: (-scores[i], i))
+
+
+def plain_rows(world: World, setting: Setting) -> Iterator[tuple[int, int, int, int]]:
+    """(query, position, grade, rank) of every relevant passage of a setting, as `Ranking` has them."""
+    passages = np.concatenate([world.vectors["passage", lang] for lang in setting.passage_langs])
+    starts, start = {}, 0
+    for lang in setting.passage_langs:
+        starts[lang] = start
+        start += len(world.vectors["passage", lang])
+    for row, query in enumerate(world.vectors["query", setting.query_lang]):
+        order = plain_order(query, passages)
+        for lang in setting.passage_langs:
+            relevance = world.collection.relevance.get((setting.query_lang, lang))
+            if relevance is None:
+                continue
+            for i in np.flatnonzero(relevance.query == row):
+                position = starts[lang] + int(relevance.passage[i])
+                yield row, position, int(relevance.grade[i]), order.index(position) + 1

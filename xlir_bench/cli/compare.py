@@ -1,0 +1,111 @@
+"""`xlir-bench compare`: stored results against each other."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from xlir_bench.cli.options import FOLDER, data_option, tasks_dir_option, verbose_option
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from xlir_bench.reports.compare import Moved
+    from xlir_bench.results import Result
+
+NAMED = 5
+"""How many of the queries that lost most, and gained most, are named without --show-queries."""
+
+
+@click.command()
+@click.argument("results", nargs=-1, required=True, type=FOLDER, metavar="A B [C]...")
+@click.option("--measure", metavar="NAME", help="What to compare.  [default: map]")
+@click.option(
+    "--show-queries",
+    type=click.IntRange(1),
+    metavar="N",
+    help="The N queries that lost most and the N that gained most, with their texts if the data is here.",
+)
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Compare what two results share though they do not measure the same thing.",
+)
+@click.option("--markdown", is_flag=True, help="Markdown tables.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="The comparison as JSON, every setting in it."
+)
+@data_option
+@tasks_dir_option
+@verbose_option
+def compare(
+    results: tuple[Path, ...],
+    measure: str | None,
+    show_queries: int | None,
+    force: bool,
+    markdown: bool,
+    as_json: bool,
+    data: Path | None,
+    tasks_dirs: tuple[Path, ...],
+) -> None:
+    """Say by how much B is better or worse than A, and how sure that is.
+
+    By kind, by query language and by setting: both values, the difference (B - A), its 95 % interval
+    over clusters (articles, where the data has them), p of a sign-flip test, and Holm's p over all rows
+    tested in a table, shown or not. Three or more results: all pairs, by kind. Nothing is encoded.
+
+    \b
+    Examples:
+      xlir-bench compare results/builtin-ngram/mini results/mine/mini
+      xlir-bench compare results/a/xquad-r results/b/xquad-r --show-queries 10
+      xlir-bench compare results/*/xquad-r --measure recall@10 --markdown
+    """
+    from xlir_bench.reports import compare as reports
+    from xlir_bench.reports import compare_text as texts
+    from xlir_bench.results import Result
+
+    loaded = [Result.load(path) for path in results]
+    reports.require_several(loaded)
+    if len(loaded) > 2:
+        measure = reports.shared_measure(loaded, measure)
+        pairs, notes = reports.compare_all(loaded, measure, force)
+        if as_json:
+            click.echo(_json(texts.pairs_record(pairs, measure, notes)))
+        else:
+            click.echo(texts.pairs_text(pairs, measure, notes, markdown))
+        return
+    found = reports.compare(loaded[0], loaded[1], measure, force)
+    queries = texts.most_moved(found, show_queries or NAMED)
+    if as_json:
+        click.echo(_json(texts.comparison_record(found, queries)))
+        return
+    click.echo(texts.comparison_text(found, queries, markdown))
+    if show_queries:
+        click.echo("\n" + _query_texts(loaded[0], queries, data, tasks_dirs))
+
+
+def _json(record: object) -> str:
+    return json.dumps(record, ensure_ascii=False, indent=1)
+
+
+def _query_texts(
+    result: Result, queries: Sequence[Moved], data: Path | None, tasks_dirs: tuple[Path, ...]
+) -> str:
+    """The texts of these queries, or why they cannot be shown."""
+    from xlir_bench.cli.question import stored_collection
+    from xlir_bench.errors import XlirError
+    from xlir_bench.reports.compare_text import signed
+
+    try:
+        collection = stored_collection(result, data, tasks_dirs)
+    except XlirError as error:
+        return f"(texts are not shown: {error})"
+    lines = []
+    for moved in queries:
+        asked = collection.queries[moved.query_lang]
+        text = asked.texts[asked.ids.index(moved.query_id)]
+        lines.append(f"{signed(moved.change)}  {moved.query_lang} {moved.query_id}: {text}")
+    return "\n".join(lines)

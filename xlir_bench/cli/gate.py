@@ -1,0 +1,199 @@
+"""`xlir-bench gate`: pass or fail a candidate against a baseline."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from xlir_bench.cli.options import FOLDER, data_option, tasks_dir_option, verbose_option
+
+if TYPE_CHECKING:
+    from xlir_bench.reports.verdict import Verdict
+    from xlir_bench.results import Result
+
+
+@click.command()
+@click.option(
+    "--baseline", type=FOLDER, metavar="RESULT", help="A result folder, or its result.json."
+)
+@click.option(
+    "--candidate",
+    metavar="RESULT|SPEC",
+    help="A result folder, its result.json, or a model (as for run), which is then evaluated.",
+)
+@click.option(
+    "--policy",
+    "policy_file",
+    type=FOLDER,
+    metavar="FILE",
+    help="Rules, as TOML.  [default: --print-policy]",
+)
+@click.option(
+    "--print-policy", is_flag=True, help="Print the default policy, with what it means, and end."
+)
+@click.option("--junit", type=FOLDER, metavar="FILE", help="Write the verdict as JUnit XML too.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="The verdict on stdout as JSON, and nothing else."
+)
+@click.option(
+    "--update-baseline", is_flag=True, help="On a pass, put the candidate in the baseline's place."
+)
+@click.option(
+    "--reason", metavar="TEXT", help="Why the baseline is replaced: a line for its history."
+)
+@click.option(
+    "--output",
+    type=FOLDER,
+    default=Path("results"),
+    show_default=True,
+    metavar="DIR",
+    help="Where the result of a model goes.",
+)
+@click.option(
+    "--device", metavar="cpu|cuda|mps", help="Where a model runs.  [default: the best there is]"
+)
+@click.option("--offline", is_flag=True, help="Download nothing.")
+@data_option
+@tasks_dir_option
+@verbose_option
+def gate(
+    baseline: Path | None,
+    candidate: str | None,
+    policy_file: Path | None,
+    print_policy: bool,
+    junit: Path | None,
+    as_json: bool,
+    update_baseline: bool,
+    reason: str | None,
+    **stated: Any,
+) -> int:
+    """Say whether a candidate is worse than the baseline, by the rules of a policy.
+
+    A rule fails if the change for the worse is larger than allowed and too large for chance (one-sided
+    sign-flip test over clusters, Holm over all tests of the policy). A change that is larger than allowed
+    but not that sure is drift. Exit: 0 pass, 1 regression, 2 bad input, 3 not comparable.
+
+    \b
+    Examples:
+      xlir-bench gate --baseline baselines/mini --candidate results/mine/mini
+      xlir-bench gate --baseline baselines/xquad-r --candidate out/checkpoint-2000 --policy gate.toml
+      xlir-bench gate --print-policy > gate.toml
+      xlir-bench gate --baseline B --candidate C --update-baseline --reason "new tokenizer"
+
+    In GitHub Actions the verdict is added to the job's summary.
+    """
+    from xlir_bench.errors import InputError
+    from xlir_bench.reports import gate as reports
+    from xlir_bench.reports.baseline import read_history, sunk
+    from xlir_bench.reports.policy import DEFAULT_POLICY, default_policy, read_policy
+    from xlir_bench.results import Result
+
+    if print_policy:
+        click.echo(DEFAULT_POLICY, nl=False)
+        return 0
+    if baseline is None or candidate is None:
+        raise InputError("gate wants --baseline RESULT and --candidate RESULT, or a model")
+    if update_baseline and not (reason or "").strip():
+        raise InputError("--update-baseline wants a --reason: one line for its history")
+    policy = default_policy() if policy_file is None else read_policy(policy_file)
+    old = Result.load(baseline)
+    new = _candidate(candidate, old, stated)
+    verdict = reports.gate(old, new, policy)
+    notes = sunk(read_history(old.folder), new, policy)
+    verdict = replace(verdict, notes=(*verdict.notes, *notes))
+    _tell(verdict, junit, as_json)
+    if update_baseline:
+        _update(old, new, verdict, reason or "")
+    return verdict.exit_code
+
+
+def _candidate(spec: str, baseline: Result, stated: dict[str, Any]) -> Result:
+    """The stored result of this name, else that of the model of this name, evaluated now."""
+    from xlir_bench.results import Result
+    from xlir_bench.results.store import RESULT_FILE
+
+    path = Path(spec)
+    if path.name.endswith(".json") or (path / RESULT_FILE).is_file():
+        return Result.load(path)
+    return _evaluated(spec, baseline, stated)
+
+
+def _evaluated(spec: str, baseline: Result, stated: dict[str, Any]) -> Result:
+    """The model of this spec on the task of the baseline, with its options."""
+    from xlir_bench.cli.progress import Bars
+    from xlir_bench.cli.run import canonical_command
+    from xlir_bench.encoders import EncoderOptions, describe, load_encoder
+    from xlir_bench.errors import NotComparableError
+    from xlir_bench.evaluation import RunOptions, evaluate
+    from xlir_bench.places import data_root
+    from xlir_bench.results import result_folder
+    from xlir_bench.results.store import require_writable
+    from xlir_bench.tasks import catalogue
+
+    record, asked = baseline.record, baseline.record.options
+    task = catalogue(*stated["tasks_dirs"]).get([record.task.name])[0]
+    if task.digest != record.task.digest:
+        raise NotComparableError(
+            f"the baseline is of another version of {task.name} than this xlir-bench has;"
+            f" make it again: xlir-bench run --task {task.name}"
+        )
+    options = RunOptions(
+        langs=tuple(asked.langs) or None,
+        kinds=tuple(asked.kinds) or None,
+        limit=asked.limit,
+        candidate=asked.candidate,
+        measures=tuple(asked.measures),
+        index=asked.index,
+        seed=asked.seed,
+        data=data_root(stated["data"]),
+        offline=stated["offline"],
+        allow_changed_data=bool(asked.changed_data),
+    )
+    encoder = load_encoder(spec, EncoderOptions(device=stated["device"], offline=stated["offline"]))
+    part = options.part(task)
+    folder = result_folder(stated["output"], describe(encoder).slug, task.name, part)
+    require_writable(folder)
+    with Bars() as bars:
+        found = evaluate(task, encoder, options, progress=bars, command=canonical_command())
+    return found.save(folder)
+
+
+def _tell(verdict: Verdict, junit: Path | None, as_json: bool) -> None:
+    """The verdict to whoever asked for it: the terminal, a program, a build server."""
+    from xlir_bench.errors import InputError
+    from xlir_bench.reports.verdict_text import junit_xml, verdict_text
+    from xlir_bench.results.store import replacing
+
+    if as_json:
+        click.echo(json.dumps(verdict.to_record(), ensure_ascii=False, indent=1))
+    else:
+        click.echo(verdict_text(verdict))
+    if junit is not None:
+        try:
+            junit.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(junit) as temporary:
+                temporary.write_text(junit_xml(verdict), encoding="utf-8")
+        except OSError as error:
+            raise InputError(f"--junit {junit} cannot be written: {error.strerror}") from error
+    if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
+        try:
+            with Path(summary).open("a", encoding="utf-8") as file:
+                file.write(verdict_text(verdict, markdown=True) + "\n\n")
+        except OSError as error:
+            # The verdict stands whether or not the build server shows it.
+            click.echo(f"the job's summary cannot be written: {error.strerror}", err=True)
+
+
+def _update(old: Result, new: Result, verdict: Verdict, reason: str) -> None:
+    from xlir_bench.reports.baseline import HISTORY, update_baseline
+
+    if not verdict.passed:
+        click.echo("the baseline stays: only a candidate that passes takes its place", err=True)
+        return
+    folder = update_baseline(old, new, verdict, reason)
+    click.echo(f"baseline {folder} replaced; {folder / HISTORY} says why", err=True)

@@ -1,0 +1,104 @@
+"""What was found in training rows, as text for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from tabulate import tabulate
+
+if TYPE_CHECKING:
+    from xlir_bench.train.checking import TrainingCheck
+    from xlir_bench.train.leakage import LeakageReport
+
+SHOWN_TEXT = 70
+
+
+def check_text(found: TrainingCheck) -> str:
+    """Rows, languages, pairs, lengths, repetitions and faults."""
+    sources = [f"{count:,} {_rows(count)} in {name}" for name, count in found.by_source.items()]
+    parts = [*sources, "", _languages(found)]
+    if len(found.pairs) > 1:
+        parts += [
+            "",
+            "rows by question language (down) and answer language (across)",
+            _pairs(found),
+        ]
+    parts += [
+        "",
+        f"{found.duplicates:,} repeat an earlier row, {found.repeated_ids:,} have an earlier row's id"
+        " (rows of one id never share a batch)",
+    ]
+    if found.same_text:
+        counts = ", ".join(f"{lang} {count:,}" for lang, count in found.same_text.items())
+        parts.append(f"question and answer are the same text (no monolingual batch): {counts}")
+    if found.fault_count:
+        shown = len(found.faults)
+        more = f", the first {shown}:" if found.fault_count > shown else ":"
+        parts += ["", f"{found.fault_count:,} faults{more}", *(f"  {f}" for f in found.faults)]
+    else:
+        parts.append("no faults")
+    return "\n".join(parts)
+
+
+def _languages(found: TrainingCheck) -> str:
+    rows = []
+    for lang, sides in found.languages.items():
+        cells: list[Any] = [lang]
+        for side, count in sides.items():
+            lengths = found.lengths[side].get(lang)
+            cells += [f"{count:,}", " / ".join(map(str, lengths)) if lengths else ""]
+        rows.append(cells)
+    headers = ["", "questions", "characters", "answers", "characters", "negatives", "characters"]
+    if not any(sides["negative"] for sides in found.languages.values()):
+        rows, headers = [cells[:5] for cells in rows], headers[:5]
+    note = "characters at the percentiles 5 / 50 / 95 / 100"
+    return f"{_table(rows, headers)}\n{note}"
+
+
+def _pairs(found: TrainingCheck) -> str:
+    langs = list(found.pairs)
+    rows = [[q, *(f"{found.pairs[q][a]:,}" for a in langs)] for q in langs]
+    return _table(rows, ["", *langs])
+
+
+def leakage_text(found: LeakageReport) -> str:
+    """What was compared with what, and what was found by task and language."""
+    parts = [f"{found.rows:,} {_rows(found.rows)} compared with {_checked(found)}"]
+    parts += [f"not checked: {task} ({why})" for task, why in found.unchecked.items()]
+    if not found.leaking:
+        return "\n".join([*parts, "no evaluation text found"])
+    rows = [
+        [task, lang, counts["exact"], counts["near"]]
+        for task, langs in found.found.items()
+        for lang, counts in langs.items()
+    ]
+    parts += [
+        "",
+        f"{found.leaking:,} {_rows(found.leaking)} with evaluation text",
+        _table(rows, ["task", "language", "exact", "near"]),
+        "",
+        "for example",
+        *(
+            f"  row {leak.row}: {leak.match}, {leak.task} {leak.lang}: {leak.text[:SHOWN_TEXT]}"
+            for leak in found.examples
+        ),
+    ]
+    return "\n".join(parts)
+
+
+def _checked(found: LeakageReport) -> str:
+    if not found.checked:
+        return "nothing: no task's data is on disk (name a root with --data, or set XLIR_DATA)"
+    return ", ".join(f"{task} ({len(langs)} languages)" for task, langs in found.checked.items())
+
+
+def _rows(count: int) -> str:
+    return "row" if count == 1 else "rows"
+
+
+def _table(rows: Sequence[Sequence[Any]], headers: Sequence[str]) -> str:
+    align = ["left"] + ["right"] * (len(headers) - 1)
+    return tabulate(
+        rows, headers, tablefmt="simple", colalign=align[: len(headers)], disable_numparse=True
+    )

@@ -1,0 +1,117 @@
+// The ranking of a task: sortable, filterable, two encoders to choose.
+function columns(task, measure) {
+  const kinds = task.kinds.map((kind) => ({
+    key: kind, title: `${kind} ${measure}`, best: "high", kind,
+    value: (row) => (row.summary[kind] && row.summary[kind][measure] ? row.summary[kind][measure][0] : null),
+  }));
+  return [
+    { key: "encoder", title: "Encoder", value: (row) => row.name.toLowerCase(), class: "name" },
+    ...kinds,
+    { key: "distance", title: "Rank distance", best: "low", value: (row) => (row.bias.rank_distance ? row.bias.rank_distance.mean : null) },
+    { key: "dimension", title: "Dimension", value: (row) => row.dimension },
+    { key: "parameters", title: "Parameters", value: (row) => row.parameters },
+    { key: "speed", title: "Texts/s", value: (row) => row.speed },
+  ];
+}
+
+function drawRanking(task, state, change) {
+  const all = columns(task, state.measure);
+  const words = state.filter.toLowerCase().split(/\s+/).filter(Boolean);
+  const shown = task.rows.filter((row) => words.every((word) => `${row.name} ${row.kind}`.toLowerCase().includes(word)));
+  const column = all.find((c) => c.key === state.sort.key);
+  if (column) shown.sort((one, two) => compareBy(column, one, two, state.sort.down) || one.rank - two.rank);
+  else if (state.sort.down) shown.reverse();
+  const head = h("tr", null, headCell({ key: "rank", title: "#", class: "rank" }, state, change), h("th", { scope: "col" }, h("span", { class: "note" }, "")), all.map((c) => headCell(c, state, change)));
+  const body = shown.map((row) => rankingLine(task, row, all, state, change));
+  if (!words.length) body.push(chanceLine(task, all, state.measure));
+  const table = h("table", { class: "ranking" }, h("thead", null, head), h("tbody", null, body));
+  return [oneStop(h("div", { class: "scroll" }, table)), shown.length];
+}
+
+function compareBy(column, one, two, down) {
+  const [a, b] = [column.value(one), column.value(two)];
+  if (!known(a) || !known(b)) return known(a) ? -1 : known(b) ? 1 : 0;
+  const order = a < b ? -1 : a > b ? 1 : 0;
+  return down ? -order : order;
+}
+
+function headCell(column, state, change) {
+  const active = state.sort.key === column.key;
+  const sort = () => {
+    const first = column.best !== "low" && column.key !== "encoder" && column.key !== "rank";
+    change({ sort: { key: column.key, down: active ? !state.sort.down : first }, focus: `sort-${column.key}` });
+  };
+  const arrow = h("span", { class: "arrow", "aria-hidden": "true" }, active && !state.sort.down ? "↑" : "↓");
+  const button = h("button", { type: "button", id: `sort-${column.key}`, onclick: sort }, column.title, arrow);
+  return h("th", { scope: "col", class: column.class, "aria-sort": active ? (state.sort.down ? "descending" : "ascending") : null }, button);
+}
+
+function rankingLine(task, row, all, state, change) {
+  const slot = (letter) => h("button", {
+    type: "button", class: `slot-${letter}`, "aria-pressed": String(state[letter] === row.id), id: `pick-${letter}-${row.rank}`,
+    "aria-label": `Show ${row.name} as ${letter.toUpperCase()}`,
+    onclick: () => change({ [letter]: state[letter] === row.id && letter === "b" ? "" : row.id, focus: `pick-${letter}-${row.rank}` }),
+  }, letter.toUpperCase());
+  const picked = state.a === row.id ? " picked a" : state.b === row.id ? " picked b" : "";
+  const name = h("td", { class: "name" }, h("bdi", null, row.name), h("small", null, row.kind));
+  return h("tr", { class: picked.trim() || null, "data-line": true, "data-encoder": row.id },
+    h("td", { class: "rank" }, String(row.rank)),
+    h("td", null, h("span", { class: "slots" }, slot("a"), slot("b"))),
+    name,
+    all.slice(1).map((column) => rankingCell(task, row, column, state.measure)));
+}
+
+function rankingCell(task, row, column, measure) {
+  const value = column.value(row);
+  if (!known(value)) return h("td", null, "–");
+  if (column.kind) return scoreCell(task, row, column, measure);
+  if (column.key === "distance") return distanceCell(task, row, column);
+  const plain = { dimension: count, parameters: millions, speed: (v) => (v >= 10 ? count(v) : v.toFixed(1)) }[column.key];
+  return h("td", null, plain(value));
+}
+
+function isBest(task, column, value) {
+  const values = task.rows.map(column.value).filter(known);
+  return value === (column.best === "low" ? Math.min(...values) : Math.max(...values));
+}
+
+function scoreCell(task, row, column, measure) {
+  const [value, low, high] = row.summary[column.kind][measure];
+  const cells = row.cells.filter((cell) => cell.kind === column.kind);
+  const asGood = measure === "map" && row.asGood.includes(column.kind);
+  const best = isBest(task, column, value);
+  const top = Math.max(...task.rows.map((r) => r.summary[column.kind] && r.summary[column.kind][measure]).filter(Boolean).map(([mean, , upper]) => upper ?? mean), 1e-9);
+  const tip = {
+    title: row.name,
+    rows: [
+      [`${column.kind} ${measure}`, score(value)],
+      ["95 % interval", interval(low, high, score) || "none stored"],
+      ["settings", count(cells.length)],
+      ["queries", count(cells.reduce((sum, cell) => sum + cell.n, 0))],
+      ["chance", measure === "map" ? score(task.chance[column.kind]) : null],
+    ],
+    note: asGood ? "≈ not significantly different from the best" : best ? "the best of this column" : `interval over ${count(task.clusters)} clusters (${task.cluster})`,
+  };
+  const vars = { "--v": share(value, top), "--lo": share(low ?? value, top), "--hi": share(high ?? value, top) };
+  const track = h("span", { class: "track", vars, "aria-hidden": "true" }, h("span", { class: "range" }), h("span", { class: "dot" }));
+  return h("td", { tip, "data-column": column.key }, h("span", { class: best ? "score best" : "score" }, h("b", null, asGood ? h("span", { class: "sign" }, "≈") : null, score(value)), track));
+}
+
+function distanceCell(task, row, column) {
+  const view = row.bias.rank_distance;
+  const tip = {
+    title: row.name,
+    rows: [["rank distance", distance(view.mean)], ["95 % interval", interval(view.low, view.high, distance) || "none stored"], ["queries", count(view.n)], ["chance", distance(view.chance)]],
+    note: "lower is better",
+  };
+  return h("td", { tip, "data-column": "distance", class: isBest(task, column, view.mean) ? "best" : "plain" }, h("b", null, distance(view.mean)));
+}
+
+function chanceLine(task, all, measure) {
+  const first = task.rows[0].bias.rank_distance;
+  const cells = all.slice(1).map((column) => {
+    if (column.kind) return h("td", null, measure === "map" ? h("span", { class: "score" }, score(task.chance[column.kind]), h("span", { class: "track" })) : "");
+    return h("td", null, column.key === "distance" && first ? distance(first.chance) : "");
+  });
+  return h("tr", { class: "chance" }, h("td", { class: "rank" }), h("td"), h("td", { class: "name" }, "chance"), cells);
+}

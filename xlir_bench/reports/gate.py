@@ -1,0 +1,234 @@
+"""The gate: is this candidate worse than the baseline, by the rules of a policy?
+
+Each rule becomes one test or more; all of them are one-sided, against a change of nothing, and are
+corrected together. A test against the allowed change instead would let through half of all drops that
+are larger: the allowed change says what matters, the test says whether it is there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from xlir_bench.errors import InputError, UnknownNameError
+from xlir_bench.measures.statistics import PERMUTATIONS
+from xlir_bench.records import POOL, Kind, Setting
+from xlir_bench.reports.comparable import labels, require_comparable
+from xlir_bench.reports.pairing import (
+    RANK_DISTANCE,
+    Difference,
+    Pairing,
+    QueryValues,
+    holm,
+    pair,
+    query_values,
+)
+from xlir_bench.reports.policy import Drop, Floor, Policy, Rise
+from xlir_bench.reports.verdict import Finding, Outcome, Verdict
+from xlir_bench.results import Result
+
+AGAIN = "make the baseline again with the options of the candidate, or the other way round"
+SLACK = 1e-9
+"""A change that is larger than allowed by less than this is not larger: last bits of two machines."""
+
+Rule = Drop | Rise | Floor
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """One test that a rule asks for."""
+
+    name: str
+    rule: Rule
+    subject: str
+    settings: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Tested:
+    """A planned test and what it found; a floor has a difference too, but no p that counts."""
+
+    plan: Planned
+    baseline: float
+    candidate: float
+    difference: Difference
+
+
+def gate(baseline: Result, candidate: Result, policy: Policy) -> Verdict:
+    """The verdict on a candidate; refused if it was not measured like the baseline."""
+    require_comparable([baseline, candidate], False, AGAIN)
+    measures = sorted({rule.measure for _, rule in rules(policy)})
+    _require_measures(measures, baseline)
+    sides = [
+        {m: query_values(result, m) for m in measures if m != RANK_DISTANCE or _has_pool(result)}
+        for result in (baseline, candidate)
+    ]
+    names = labels([baseline, candidate])
+    findings, notes = judge(sides[0], sides[1], policy)
+    tests = sum(not f.floor for f in findings)
+    task = baseline.record.task
+    return Verdict(
+        outcome=max((f.outcome for f in findings), key=list(Outcome).index),
+        task=task.title,
+        baseline=names[0],
+        candidate=names[1],
+        findings=tuple(findings),
+        alpha=policy.alpha,
+        tests=tests,
+        cluster=task.cluster,
+        clusters=task.clusters,
+        drift=policy.drift,
+        notes=(*notes, *_powerless(tests, task.clusters, policy.alpha, task.cluster)),
+    )
+
+
+def judge(
+    baseline: Mapping[str, QueryValues],
+    candidate: Mapping[str, QueryValues],
+    policy: Policy,
+    intervals: bool = True,
+) -> tuple[list[Finding], list[str]]:
+    """Every finding, the worst first, and the rules that nothing was there for; values by measure."""
+    tested: list[Tested] = []
+    notes: list[str] = []
+    for measure in sorted({rule.measure for _, rule in rules(policy)}):
+        mine = [(name, rule) for name, rule in rules(policy) if rule.measure == measure]
+        if measure not in baseline:
+            notes += [_not_applied(name, rule) for name, rule in mine]
+            continue
+        pairing = pair(baseline[measure], candidate[measure])
+        plans: list[Planned] = []
+        for name, rule in mine:
+            planned = list(plan(name, rule, pairing))
+            plans += planned
+            notes += [] if planned else [_not_applied(name, rule)]
+        tested += _tested(pairing, plans, measure == RANK_DISTANCE, intervals)
+    if not tested:
+        raise InputError("no rule of the policy has anything to test in these results")
+    return _findings(tested, policy.alpha), notes
+
+
+def rules(policy: Policy) -> list[tuple[str, Rule]]:
+    """Every rule with its name: its table and its number in the file."""
+    tables: dict[str, Sequence[Rule]] = {
+        "drop": policy.drop, "rise": policy.rise, "floor": policy.floor,
+    }  # fmt: skip
+    return [
+        (f"{name} {i}", rule) for name, rows in tables.items() for i, rule in enumerate(rows, 1)
+    ]
+
+
+def plan(name: str, rule: Rule, pairing: Pairing) -> Iterable[Planned]:
+    """The tests of a rule: the settings it speaks of, in the groups it asks for."""
+    groups: dict[tuple[Kind, str], list[int]] = {}
+    there = pairing.where(lambda s: rule.kinds is None or s.kind in rule.kinds)
+    _require_langs(rule, [pairing.settings[i] for i in there])
+    for i in there:
+        setting = pairing.settings[i]
+        lang = setting.passage_lang if rule.per == "passage-language" else setting.query_lang
+        if lang == POOL or (rule.langs is not None and lang not in rule.langs):
+            continue
+        over = {
+            "kind": "",
+            "query-language": f", query language {lang}",
+            "passage-language": f", passage language {lang}",
+            "setting": f" {setting.query_lang}-{setting.passage_lang.replace(POOL, 'all')}",
+        }[rule.per]
+        groups.setdefault((setting.kind, over), []).append(i)
+    chosen = f", {' '.join(rule.langs)}" if rule.langs and rule.per == "kind" else ""
+    for (kind, over), settings in groups.items():
+        yield Planned(name, rule, f"{kind.value}{over}{chosen}", tuple(settings))
+
+
+def _tested(
+    pairing: Pairing, plans: Sequence[Planned], rise: bool, intervals: bool
+) -> list[Tested]:
+    groups = [p.settings for p in plans]
+    found = pairing.test(groups, "greater" if rise else "less", intervals)
+    return [
+        Tested(p, *pairing.means(p.settings), difference)
+        for p, difference in zip(plans, found, strict=True)
+    ]
+
+
+def _findings(tested: Sequence[Tested], alpha: float) -> list[Finding]:
+    """Holm over all that are tests; floors are held against their value alone."""
+    corrected = iter(
+        holm([t.difference.p for t in tested if not isinstance(t.plan.rule, Floor)]).tolist()
+    )
+    found = [
+        _finding(t, None if isinstance(t.plan.rule, Floor) else next(corrected), alpha)
+        for t in tested
+    ]
+    worst = list(Outcome)
+    return sorted(found, key=lambda f: (-worst.index(f.outcome), _badness(f)))
+
+
+def _badness(finding: Finding) -> tuple[float, float]:
+    """Small for what a reader wants to see first: the surest, then the largest against its allowance."""
+    over = abs(finding.change) / (finding.allowed or 1.0)
+    return finding.p_holm or 0.0, -over
+
+
+def _finding(tested: Tested, p_holm: float | None, alpha: float) -> Finding:
+    rule, d = tested.plan.rule, tested.difference
+    if isinstance(rule, Floor):
+        allowed = rule.least
+        outcome = Outcome.FAIL if tested.candidate < rule.least - SLACK else Outcome.PASS
+    else:
+        allowed = rule.allowed(tested.baseline)
+        worse = d.difference if isinstance(rule, Rise) else -d.difference
+        sure = p_holm is not None and p_holm < alpha
+        outcome = (
+            Outcome.PASS if worse <= allowed + SLACK else Outcome.FAIL if sure else Outcome.DRIFT
+        )
+    return Finding(
+        rule=tested.plan.name,
+        measure=rule.measure,
+        subject=tested.plan.subject,
+        baseline=tested.baseline,
+        candidate=tested.candidate,
+        change=d.difference,
+        allowed=allowed,
+        low=d.low,
+        high=d.high,
+        p=None if isinstance(rule, Floor) else d.p,
+        p_holm=p_holm,
+        outcome=outcome,
+    )
+
+
+def _require_measures(measures: Sequence[str], result: Result) -> None:
+    known = [*result.record.options.measures, RANK_DISTANCE]
+    unknown = [m for m in measures if m not in known]
+    if unknown:
+        raise UnknownNameError("measure in the policy", unknown, known)
+
+
+def _require_langs(rule: Rule, settings: Sequence[Setting]) -> None:
+    known = {s.query_lang for s in settings} | {lang for s in settings for lang in s.passage_langs}
+    unknown = [lang for lang in rule.langs or [] if lang not in known]
+    if known and unknown:
+        raise UnknownNameError("language in the policy", unknown, known)
+
+
+def _has_pool(result: Result) -> bool:
+    return any(s.kind == Kind.MULTILINGUAL and s.queries for s in result.record.settings)
+
+
+def _not_applied(name: str, rule: Rule) -> str:
+    kinds = [Kind.MULTILINGUAL] if isinstance(rule, Rise) else rule.kinds or list(Kind)
+    return (
+        f"{name} ({rule.measure}) tests nothing: these results have no {' or '.join(kinds)} setting"
+    )
+
+
+def _powerless(tests: int, clusters: int, alpha: float, cluster: str) -> list[str]:
+    """A gate that cannot fail has to say so."""
+    least = max(0.5**clusters, 1 / (PERMUTATIONS + 1))
+    if not tests or tests * least < alpha:
+        return []
+    return [
+        f"this gate can hardly fail: with {clusters} {cluster}s and {tests} tests no corrected p is"
+        f' under {min(1.0, tests * least):.2g}; use more data, fewer rules, or drift = "fail"'
+    ]

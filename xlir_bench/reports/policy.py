@@ -1,0 +1,183 @@
+"""The policy of a gate: what may get worse, by how much, and how sure the gate has to be."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from xlir_bench.errors import InputError, UnknownNameError
+from xlir_bench.records import Kind
+from xlir_bench.reports.pairing import RANK_DISTANCE
+
+DEFAULT_POLICY = """\
+# The policy of `xlir-bench gate`: when is a candidate worse than the baseline?
+#
+# A rule is kept, or drifts, or fails. It fails if the change for the worse is larger than allowed AND
+# chance alone would give one as large too rarely: the one-sided p of a sign-flip test over clusters
+# (articles), corrected by Holm for every test of every rule below, is under alpha. A change larger
+# than allowed that chance explains is drift.
+
+alpha = 0.05        # the chance that the gate fails a candidate that is no worse: all rules together
+drift = "warn"      # what drift does: "warn" (pass, and say so) or "fail"
+
+# The mean of each kind of setting (monolingual, cross-lingual, multilingual) may lose this much.
+[[drop]]
+measure = "map"     # any measure of the results: map, mrr, ndcg@10, recall@1 ...
+per = "kind"        # what a test is over: kind, query-language, passage-language or setting
+absolute = 0.005    # in points of the measure; or relative = 0.02 for 2 % of the baseline's value
+
+# A gain in the mean must not hide a loss in one language.
+[[drop]]
+measure = "map"
+per = "query-language"
+absolute = 0.01
+
+[[drop]]
+measure = "map"
+per = "passage-language"
+kinds = ["cross-lingual"]
+absolute = 0.01
+
+# Language bias: the translations of an answer may move this much further apart in the common pool.
+[[rise]]
+measure = "rank_distance"
+relative = 0.05
+
+# Floors are lines that no candidate may be under, whatever the baseline was; nothing is tested.
+# [[floor]]
+# measure = "map"
+# kinds = ["cross-lingual"]
+# langs = ["th", "hi"]    # every rule may name query languages (of the passages, per passage-language)
+# per = "query-language"
+# least = 0.30
+"""
+"""The default, as `--print-policy` prints it: what people copy is what runs."""
+
+Per = Literal["kind", "query-language", "passage-language", "setting"]
+Amount = Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _Rule(_Part):
+    measure: str = "map"
+    kinds: Annotated[list[Kind], Field(min_length=1)] | None = None
+    """All that there are, if not stated."""
+    per: Per = "kind"
+    langs: Annotated[list[str], Field(min_length=1)] | None = None
+    """Only tests of these languages; a mean over a kind is then over their settings."""
+
+
+class _Change(_Rule):
+    absolute: Amount | None = None
+    relative: Amount | None = None
+    """Of the baseline's value."""
+
+    @model_validator(mode="after")
+    def _one_amount(self) -> _Change:
+        if (self.absolute is None) == (self.relative is None):
+            raise ValueError("wants either absolute or relative")
+        return self
+
+    def allowed(self, baseline: float) -> float:
+        """The largest change for the worse from this value."""
+        if self.absolute is not None:
+            return self.absolute
+        return (self.relative or 0.0) * abs(baseline)
+
+
+class Drop(_Change):
+    """A measure of which more is better may fall by so much."""
+
+    @model_validator(mode="after")
+    def _more_is_better(self) -> Drop:
+        if self.measure == RANK_DISTANCE:
+            raise ValueError("rank_distance is worse when it rises: write [[rise]]")
+        return self
+
+
+class Rise(_Change):
+    """The rank distance may rise by so much."""
+
+    measure: Literal["rank_distance"] = "rank_distance"
+    kinds: None = None
+    per: Literal["kind", "query-language"] = "kind"
+
+
+class Floor(_Rule):
+    """A measure may not be under this."""
+
+    least: Annotated[float, Field(allow_inf_nan=False, strict=True)]
+
+    @model_validator(mode="after")
+    def _more_is_better(self) -> Floor:
+        if self.measure == RANK_DISTANCE:
+            raise ValueError("a floor is for measures of which more is better")
+        return self
+
+
+class Policy(_Part):
+    """What a candidate is held to."""
+
+    alpha: Annotated[float, Field(gt=0, lt=1, strict=True)] = 0.05
+    drift: Literal["warn", "fail"] = "warn"
+    drop: list[Drop] = []
+    rise: list[Rise] = []
+    floor: list[Floor] = []
+
+    @model_validator(mode="after")
+    def _holds_rules(self) -> Policy:
+        if not (self.drop or self.rise or self.floor):
+            raise ValueError("holds no rule: write [[drop]], [[rise]] or [[floor]]")
+        return self
+
+
+RULES: dict[str, type[_Rule]] = {"drop": Drop, "rise": Rise, "floor": Floor}
+
+
+def default_policy() -> Policy:
+    """What a gate goes by if it is given no policy."""
+    return Policy.model_validate(tomllib.loads(DEFAULT_POLICY))
+
+
+def read_policy(path: Path) -> Policy:
+    """The policy of a TOML file; every fault in it is reported at once, unknown keys with near misses."""
+    try:
+        stated = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"policy {path} cannot be read: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"policy {path} is not TOML: {error}") from error
+    for what, unknown, known in _unknown_keys(stated):
+        raise UnknownNameError(f"key in {what} of {path}", unknown, known)
+    try:
+        return Policy.model_validate(stated)
+    except ValidationError as error:
+        faults = "; ".join(_fault(e["loc"], e["msg"]) for e in error.errors())
+        raise InputError(f"{path} is not a policy: {faults}") from error
+
+
+def _unknown_keys(stated: Mapping[str, Any]) -> Iterator[tuple[str, list[str], list[str]]]:
+    """Where a key that means nothing stands, which it is, and which there are."""
+    places = [("the policy", Policy.model_fields, stated)]
+    for name, rule in RULES.items():
+        rows = stated.get(name, [])
+        places += [
+            (f"[[{name}]]", rule.model_fields, row)
+            for row in (rows if isinstance(rows, list) else [])
+            if isinstance(row, dict)
+        ]
+    for what, known, table in places:
+        if unknown := [key for key in table if key not in known]:
+            yield what, unknown, list(known)
+
+
+def _fault(place: tuple[int | str, ...], message: str) -> str:
+    where = "".join(f"[{part + 1}]" if isinstance(part, int) else f".{part}" for part in place)
+    return f"{where.lstrip('.')}: {message.removeprefix('Value error, ')}".removeprefix(": ")
