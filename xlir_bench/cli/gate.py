@@ -114,12 +114,17 @@ def gate(
 
 def _candidate(spec: str, baseline: Result, stated: dict[str, Any]) -> Result:
     """The stored result of this name, else that of the model of this name, evaluated now."""
+    from xlir_bench.errors import InputError
     from xlir_bench.results import Result
     from xlir_bench.results.store import RESULT_FILE
 
     path = Path(spec)
     if path.name.endswith(".json") or (path / RESULT_FILE).is_file():
         return Result.load(path)
+    if nested := sorted([*path.glob(f"*/{RESULT_FILE}"), *path.glob(f"*/*/{RESULT_FILE}")]):
+        raise InputError(
+            f"{path} is no result but holds {len(nested)}; name one, such as {nested[0].parent}"
+        )
     return _evaluated(spec, baseline, stated)
 
 

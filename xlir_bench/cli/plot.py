@@ -22,7 +22,9 @@ KINDS = ("matrix", "languages", "trade-off", "checkpoints")
     help="Where the picture goes; .png, .svg or .pdf.",
 )
 @click.option("--measure", default="map", show_default=True, help="Any measure the results have.")
-@click.option("--dpi", type=click.IntRange(30, 1200), default=200, show_default=True, help="Of a PNG.")
+@click.option(
+    "--dpi", type=click.IntRange(30, 1200), default=200, show_default=True, help="Of a PNG."
+)
 @verbose_option
 def plot(kind: str, results: tuple[Path, ...], output: Path, measure: str, dpi: int) -> None:
     """Draw stored results (needs: pip install 'xlir-bench[plot]').

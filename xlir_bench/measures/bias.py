@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xlir_bench.measures.chance import expected_map, expected_range
-from xlir_bench.measures.retrieval import score
 from xlir_bench.records import Floats, Ints, Ranking
 
 TOP = 10
@@ -138,9 +137,9 @@ def top10_language_share(pools: Sequence[PoolRanking]) -> LanguageShares | None:
     """
     by_lang, chance = {}, {}
     for pool in pools:
-        if pool.ranking.top is None or not len(pool.ranking.top):
+        top = np.empty((0, 0), int) if pool.ranking.top is None else pool.ranking.top[:, :TOP]
+        if not (top >= 0).any():
             continue
-        top = pool.ranking.top[:, :TOP]
         langs = list(pool.passage_counts)
         found = np.bincount(pool.languages_of(top[top >= 0]), minlength=len(langs))
         by_lang[pool.lang] = dict(zip(langs, (found / found.sum()).tolist(), strict=True))
@@ -163,7 +162,8 @@ def same_language_preference(pool: PoolRanking) -> PerQuery:
     order = np.lexsort((pool.ranks, query))
     _, first, size = np.unique(query, return_index=True, return_counts=True)
     own = np.add.reduceat(same.astype(int), first) if len(first) else np.empty(0, int)
-    choice = (own > 0) & (own < size)
+    # Where an index found none of the answers, none of them is the best.
+    choice = (own > 0) & (own < size) & (pool.ranking.rank[order][first] > 0)
     return PerQuery(same[order][first][choice].astype(float), (own / np.maximum(size, 1))[choice])
 
 
@@ -180,20 +180,32 @@ def map_without_same_language(pool: PoolRanking) -> PerQuery:
         above[mine] += ranks[mine] > r
     removed = np.bincount(query[same], minlength=int(query.max()) + 1 if len(query) else 1)
     rest = ~same & (removed[query] > 0)
-    kept = Ranking(
-        setting=pool.ranking.setting,
-        candidates=pool.ranking.candidates,
-        query=query[rest],
-        passage=pool.ranking.passage[rest],
-        grade=pool.ranking.grade[rest],
-        rank=np.where(pool.ranking.rank > 0, ranks - above, 0)[rest],
-    )
-    scored, size = np.unique(kept.query, return_counts=True)
+    kept = query[rest]
+    rank = np.where(pool.ranking.rank > 0, ranks - above, 0)[rest]
+    scored, size = np.unique(kept, return_counts=True)
     left = pool.ranking.candidates - removed[scored] if len(scored) else np.empty(0, int)
     chance = np.empty(len(scored))
     for n in np.unique(left):
         chance[left == n] = expected_map(int(n), size[left == n])
-    return PerQuery(score([kept], ["map"])[0].values["map"], chance)
+    return PerQuery(average_precision(kept, rank), chance)
+
+
+def average_precision(query: Ints, rank: Ints) -> Floats:
+    """For each query that occurs, the mean of i / r over its i-th best rank r; 0 is not retrieved.
+
+    What ranx gives for map, without a place for every passage of the pool.
+
+    >>> average_precision(np.array([7, 7, 8]), np.array([5, 2, 4])).tolist()
+    [0.45, 0.25]
+    """
+    order = np.lexsort((np.where(rank > 0, rank, np.iinfo(np.int64).max), query))
+    _, start, row, size = np.unique(
+        query[order], return_index=True, return_inverse=True, return_counts=True
+    )
+    place = np.arange(1, len(query) + 1) - start[row]
+    sorted_rank = rank[order]
+    parts = np.divide(place, sorted_rank, out=np.zeros(len(query)), where=sorted_rank > 0)
+    return np.asarray(np.bincount(row, parts, len(size)) / size)
 
 
 def parallel_query_agreement(pools: Sequence[PoolRanking]) -> dict[str, PerQuery]:

@@ -49,7 +49,7 @@ def check_measures(names: Sequence[str]) -> tuple[str, ...]:
 def _is_measure(name: str) -> bool:
     if name in WHOLE or re.fullmatch(r"rbp\.\d{1,3}", name):
         return True
-    cut = re.fullmatch(r"([a-z_-]+)@([1-9]\d{0,6})", name)
+    cut = re.fullmatch(r"([a-z0-9_-]+)@([1-9]\d{0,6})", name)
     return cut is not None and cut[1] in (*WHOLE[:-1], *CUT)
 
 

@@ -12,7 +12,9 @@ from xlir_bench.records import Floats, Ints
 
 RESAMPLES = 10_000
 PERMUTATIONS = 20_000
-"""Sign flips drawn; all of them are tried where there are no more than that (14 clusters)."""
+"""Sign flips drawn; all there are where that is no more (up to 14 clusters)."""
+PERMUTATIONS_A_TEST = 100
+"""At least so many for each test of a family: else no p is small enough to outlive the correction."""
 STEP = 1_000
 
 Alternative = Literal["two-sided", "less", "greater"]
@@ -114,10 +116,11 @@ def paired_tests(
     alternative: Alternative = "two-sided",
     seed: int = 0,
     intervals: bool = True,
+    family: int = 1,
 ) -> list[Difference]:
     """One difference a group of settings: mean over queries in a setting, then over its settings.
 
-    All groups are tested with the same sign flips and the same resamples of clusters: whatever belongs
+    `family` is how many tests will be corrected together, where that is more than these. All groups are tested with the same sign flips and the same resamples of clusters: whatever belongs
     to one article moves together, in every language and setting.
     """
     if not groups:
@@ -127,7 +130,7 @@ def paired_tests(
         row[list(group)] = 1 / len(group)
     parts = (data.sums / data.sizes.sum(axis=0)) @ weight.T
     present = [data.sizes[:, list(group)].sum(axis=1) > 0 for group in groups]
-    p_values = sign_flip_p(parts, alternative, seed)
+    p_values = sign_flip_p(parts, alternative, seed, permutations(max(family, len(groups))))
     bounds = _bounds(data, weight, seed) if intervals else np.full((2, len(groups)), np.nan)
     return [
         Difference(
@@ -142,7 +145,22 @@ def paired_tests(
     ]
 
 
-def sign_flip_p(parts: Floats, alternative: Alternative = "two-sided", seed: int = 0) -> Floats:
+def permutations(tests: int) -> int:
+    """How many sign flips so many tests ask for."""
+    return max(PERMUTATIONS, PERMUTATIONS_A_TEST * tests)
+
+
+def least_p(clusters: int, tests: int) -> float:
+    """The smallest p that so many clusters allow, corrected for so many tests."""
+    return min(1.0, tests * max(0.5**clusters, 1 / (permutations(tests) + 1)))
+
+
+def sign_flip_p(
+    parts: Floats,
+    alternative: Alternative = "two-sided",
+    seed: int = 0,
+    throws: int = PERMUTATIONS,
+) -> Floats:
     """p of each column's sum when the sign of every row (a cluster) is a coin's throw.
 
     Exact where few clusters differ at all, else (b + 1) / (n + 1) of n throws.
@@ -154,8 +172,8 @@ def sign_flip_p(parts: Floats, alternative: Alternative = "two-sided", seed: int
     moving = parts[np.any(parts != 0, axis=1)]
     # Sums in another order differ in their last bits; what is equal has to count as equal.
     slack = 1e-12 * np.abs(parts).sum(axis=0)
-    exact = len(moving) < 63 and 2 ** len(moving) <= PERMUTATIONS
-    count = 2 ** len(moving) if exact else PERMUTATIONS
+    exact = len(moving) < 63 and 2 ** len(moving) <= throws
+    count = 2 ** len(moving) if exact else throws
     rng = np.random.default_rng(seed)
     extreme = np.zeros(parts.shape[1], np.int64)
     for start in range(0, count, STEP):

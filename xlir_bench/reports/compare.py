@@ -134,12 +134,13 @@ def compare_all(
     measure = shared_measure(results, measure)
     values = [query_values(result, measure) for result in results]
     names = labels(results)
+    pairs = list(combinations(range(len(results)), 2))
     found = []
-    for i, j in combinations(range(len(results)), 2):
+    for i, j in pairs:
         pairing = _pairing(values[i], values[j])
         found += [
             PairRow(names[i], names[j], row)
-            for row in _rows(pairing, lambda s: (s.kind, None, None))
+            for row in _rows(pairing, lambda s: (s.kind, None, None), len(Kind) * len(pairs))
         ]
     corrected = holm([pair_row.row.test.p for pair_row in found])
     return [
@@ -174,18 +175,23 @@ def _pairing(first: QueryValues, second: QueryValues) -> Pairing:
 Name = tuple[Kind, str | None, str | None]
 
 
-def _rows(pairing: Pairing, name: Callable[[Setting], Name]) -> list[Row]:
+def _rows(pairing: Pairing, name: Callable[[Setting], Name], family: int = 1) -> list[Row]:
     """A tested row for each group of settings that have one name; Holm over all of them."""
     groups: dict[Name, list[int]] = {}
     for i in pairing.where(lambda _: True):
         groups.setdefault(name(pairing.settings[i]), []).append(i)
-    tests = pairing.test(list(groups.values()))
+    tests, means = (
+        pairing.test(list(groups.values()), family=family),
+        pairing.means(list(groups.values())),
+    )
     corrected = holm([test.p for test in tests])
     order = {kind: i for i, kind in enumerate(Kind)}
-    rows = []
-    for (key, group), test, adjusted in zip(groups.items(), tests, corrected, strict=True):
-        means = pairing.means(group)
-        rows.append(Row(*key, len(group), *means, test, float(adjusted)))
+    rows = [
+        Row(*key, len(group), *values, test, float(adjusted))
+        for (key, group), values, test, adjusted in zip(
+            groups.items(), means, tests, corrected, strict=True
+        )
+    ]
     return sorted(rows, key=lambda r: (order[r.kind], r.query_lang or "", r.passage_lang or ""))
 
 

@@ -68,38 +68,45 @@ class Pairing:
         """Second minus first, one a query and setting."""
         return self.second - self.first
 
+    @property
+    def sizes(self) -> Ints:
+        """How many values each setting has."""
+        return np.bincount(self.setting, minlength=len(self.settings))
+
     def where(self, wanted: Callable[[Setting], bool]) -> tuple[int, ...]:
         """The settings that a condition holds for; only those that have values."""
-        there = np.unique(self.setting)
+        there = np.flatnonzero(self.sizes)
         return tuple(int(i) for i in there if wanted(self.settings[i]))
 
     def of_kind(self, kind: Kind) -> tuple[int, ...]:
         """The settings of one kind."""
         return self.where(lambda s: s.kind == kind)
 
-    def means(self, group: Sequence[int]) -> tuple[float, float]:
-        """Both macro averages over some settings: over queries in a setting, then over settings."""
-        size = np.bincount(self.setting, minlength=len(self.settings))[list(group)]
+    def means(self, groups: Sequence[Sequence[int]]) -> list[tuple[float, float]]:
+        """Both macro averages over each group: over queries in a setting, then over settings."""
+        sizes = np.maximum(self.sizes, 1)
         first, second = (
-            float(np.mean(np.bincount(self.setting, v, len(self.settings))[list(group)] / size))
-            for v in (self.first, self.second)
+            np.bincount(self.setting, values, len(sizes)) / sizes
+            for values in (self.first, self.second)
         )
-        return first, second
+        chosen = [list(group) for group in groups]
+        return [(float(first[group].mean()), float(second[group].mean())) for group in chosen]
 
     def test(
         self,
         groups: Sequence[Sequence[int]],
         alternative: Alternative = "two-sided",
         intervals: bool = True,
+        family: int = 1,
     ) -> list[Difference]:
-        """One tested difference a group of settings."""
+        """One tested difference a group of settings; `family`: how many are corrected together."""
         shape = (self.clusters, len(self.settings))
         used = sorted({i for group in groups for i in group})
         column = {setting: i for i, setting in enumerate(used)}
         data = PairedDifferences.of(self.change, self.cluster, self.setting, shape)
         data = PairedDifferences(data.sums[:, used], data.sizes[:, used])
         chosen = [[column[i] for i in group] for group in groups]
-        return paired_tests(data, chosen, alternative, intervals=intervals)
+        return paired_tests(data, chosen, alternative, intervals=intervals, family=family)
 
 
 def paired_difference(first: Result, second: Result, kind: Kind, measure: str) -> Difference:

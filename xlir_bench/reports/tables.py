@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from xlir_bench.records import POOL, Kind
+from xlir_bench.reports.markup import escape
 from xlir_bench.results.schema import BiasPart, IntervalPart, ResultRecord
 
 BIAS_NAMES = {
@@ -88,7 +89,8 @@ def summary_table(record: ResultRecord, markdown: bool = False) -> str:
         if "map" in measures:
             row.append(number(sum(s.chance_map for s in mine) / len(mine)))
         rows.append(row)
-    headers = ["setting", "n", measures[0], "95 % interval", *measures[1:]]
+    told = [_told(measure, markdown) for measure in measures]
+    headers = ["setting", "n", told[0], "95 % interval", *told[1:]]
     return table(rows, [*headers, *(["chance map"] if "map" in measures else [])], markdown)
 
 
@@ -106,9 +108,16 @@ def matrix_table(record: ResultRecord, measure: str, markdown: bool = False) -> 
     columns = sorted({p for _, p in values} - {POOL}) + (
         [POOL] if any(p == POOL for _, p in values) else []
     )
-    rows = [[q, *(number(values.get((q, p)), 3) for p in columns)] for q in rows_langs]
-    names = ["all" if c == POOL else c for c in columns]
-    return table(rows, ["query \\ passage", *names], markdown)
+    rows = [
+        [_told(q, markdown), *(number(values.get((q, p)), 3) for p in columns)] for q in rows_langs
+    ]
+    names = ["all" if c == POOL else _told(c, markdown) for c in columns]
+    return table(rows, [_told("query \\ passage", markdown), *names], markdown)
+
+
+def _told(text: str, markdown: bool) -> str:
+    """A name from outside, as it may stand in a table."""
+    return escape(text) if markdown else text
 
 
 def passage(langs: Sequence[str]) -> str:
@@ -121,7 +130,10 @@ def bias_table(record: ResultRecord, markdown: bool = False) -> str:
     views = {name: record.bias[name] for name in BIAS_NAMES if name in record.bias}
     langs = sorted({lang for view in views.values() for lang in view.by_query_lang})
     rows = [
-        [lang, *(_figure(name, view.by_query_lang.get(lang)) for name, view in views.items())]
+        [
+            _told(lang, markdown),
+            *(_figure(name, view.by_query_lang.get(lang)) for name, view in views.items()),
+        ]
         for lang in langs
     ]
     rows.append(["mean", *(_figure(name, view.mean) for name, view in views.items())])
@@ -142,13 +154,14 @@ def share_table(record: ResultRecord, markdown: bool = False) -> str:
         raise TypeError("top10_language_share is given by language")
     columns = sorted(view.chance)
     rows = [
-        [lang, *(_percent(shares.get(c, 0.0)) for c in columns)]
+        [_told(lang, markdown), *(_percent(shares.get(c, 0.0)) for c in columns)]
         for lang, shares in view.by_query_lang.items()
         if isinstance(shares, dict)
     ]
-    rows.append(["mean", *(_percent(view.mean[c]) for c in columns)])
+    rows.append(["mean", *(_percent(view.mean.get(c, 0.0)) for c in columns)])
     rows.append(["of the pool", *(_percent(view.chance[c]) for c in columns)])
-    return table(rows, ["query \\ top 10", *columns], markdown)
+    headers = [_told(name, markdown) for name in ("query \\ top 10", *columns)]
+    return table(rows, headers, markdown)
 
 
 def _percent(share: float) -> str:
@@ -159,7 +172,7 @@ def texts_table(record: ResultRecord, markdown: bool = False) -> str:
     """How each language looks to the tokenizer: it often explains a bias."""
     rows = [
         [
-            lang,
+            _told(lang, markdown),
             big(part.queries).removesuffix(".0"),
             big(part.passages).removesuffix(".0"),
             "-" if part.tokens_mean is None else f"{part.tokens_mean:.1f}",
@@ -231,7 +244,7 @@ def comparison_rows(records: Sequence[ResultRecord], markdown: bool = False) -> 
     rows = []
     for record in records:
         distance = record.bias.get("rank_distance")
-        row = [record.encoder.name, record.task.name]
+        row = [_told(record.encoder.name, markdown), _told(record.task.name, markdown)]
         row += [
             number(record.summary[kind]["map"].mean)
             if "map" in record.summary.get(kind, {})

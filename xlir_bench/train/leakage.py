@@ -75,6 +75,23 @@ class LeakageReport:
         }
 
 
+class LeakageFoundError(XlirError):
+    """Training rows hold evaluation data, and were not to."""
+
+    exit_code = 1
+
+    def __init__(self, report: LeakageReport) -> None:
+        counts = ", ".join(
+            f"{task} {lang} {sum(found.values())}"
+            for task, langs in report.found.items()
+            for lang, found in langs.items()
+        )
+        super().__init__(
+            f"{report.leaking} of {report.rows} training rows hold evaluation text ({counts});"
+            " --leakage drop leaves them out, `xlir-bench data leakage` lists them"
+        )
+
+
 def normalised(text: str) -> str:
     """NFKC, case folded, white space as single spaces."""
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())

@@ -85,6 +85,8 @@ class RowStore:
     def fetch(self, rows: Any, sides: Any, langs: Any) -> list[str]:
         """One text for each row, side and language (as numbers); each has to be there."""
         rows, sides, langs = (np.asarray(x) for x in (rows, sides, langs))
+        if not len(rows):
+            return []
         flat = (self.keys[rows] != 0).reshape(len(rows), -1)
         column = sides * len(self.languages) + langs
         before = np.cumsum(flat, axis=1)[np.arange(len(rows)), column] - 1

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 from xlir_bench.errors import InputError
 from xlir_bench.records import Kind
 from xlir_bench.reports.leaderboard.intervals import has_tables
 from xlir_bench.reports.leaderboard.names import file_names
-from xlir_bench.reports.pairing import holm, paired_difference
+from xlir_bench.reports.pairing import holm, paired_difference, query_values
 from xlir_bench.results import Result
 from xlir_bench.results.schema import BiasPart, IntervalPart, ResultRecord
 from xlir_bench.results.store import RESULT_FILE
@@ -56,7 +57,7 @@ class Row:
         return profile.encoded_texts / seconds if profile.encoded_texts and seconds > 0 else None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class TaskBoard:
     """The ranked encoders of one task (of one digest: other data is another board)."""
 
@@ -72,19 +73,31 @@ class TaskBoard:
         """Any record: what it says about the task holds for all."""
         return self.rows[0].record
 
-    @property
+    @cached_property
     def kinds(self) -> list[Kind]:
         """The kinds that any encoder was measured in."""
         return [kind for kind in Kind if any(row.map(kind) for row in self.rows)]
 
-    @property
+    @cached_property
     def langs(self) -> list[str]:
         """The query languages, by code."""
         return sorted({s.query_lang for row in self.rows for s in row.record.settings})
 
-    def best(self, kind: Kind) -> Row | None:
-        """The encoder of the highest map."""
-        return _best(self.rows, kind)
+    @cached_property
+    def best(self) -> dict[tuple[Kind, str], float]:
+        """The highest macro average of every kind and measure."""
+        found: dict[tuple[Kind, str], float] = {}
+        for row in self.rows:
+            for kind, by_measure in row.record.summary.items():
+                for measure, part in by_measure.items():
+                    found[kind, measure] = max(found.get((kind, measure), part.mean), part.mean)
+        return found
+
+    @cached_property
+    def lowest_distance(self) -> float | None:
+        """The lowest mean rank distance."""
+        means = [row.rank_distance.mean for row in self.rows if row.rank_distance]
+        return min((mean for mean in means if isinstance(mean, float)), default=None)
 
     def chance_map(self, kind: Kind) -> float | None:
         """What a random ranking would get."""
@@ -117,15 +130,16 @@ def read_board(paths: Iterable[Path], significance: bool = True, strict: bool = 
     A file that cannot be read is named in `unreadable`; with `strict` it is an error.
     """
     found, unreadable = _read(paths)
-    if strict and unreadable:
-        raise InputError("; ".join(unreadable))
     ranked, left_out = _sorted_out(found)
     groups: dict[tuple[str, str], list[Result]] = {}
     for result in ranked:
         groups.setdefault((result.record.task.name, result.record.task.digest), []).append(result)
     names = _task_names(groups)
-    tasks = [_task_board(names[key], groups[key], significance) for key in names]
-    return Board(tuple(tasks), tuple(sorted(left_out)), tuple(unreadable))
+    boards = [_task_board(names[key], groups[key], significance) for key in names]
+    unreadable += [line for _, lines in boards for line in lines]
+    if strict and unreadable:
+        raise InputError("; ".join(unreadable))
+    return Board(tuple(task for task, _ in boards), tuple(sorted(left_out)), tuple(unreadable))
 
 
 def _read(paths: Iterable[Path]) -> tuple[list[Result], list[str]]:
@@ -158,7 +172,7 @@ def _sorted_out(found: Sequence[Result]) -> tuple[list[Result], list[LeftOut]]:
     ranked: dict[tuple[str, str, str], Result] = {}
     left_out = []
     # By what the files say, not by where they lie: the same results anywhere give the same board.
-    for result in sorted(found, key=lambda r: (r.record.created, r.record.command, r.to_json())):
+    for result in sorted(found, key=lambda r: (r.record.created, r.record.model_dump_json())):
         record = result.record
         reason = _not_ranked(result)
         if reason:
@@ -205,7 +219,7 @@ def _task_names(groups: Mapping[tuple[str, str], Sequence[Result]]) -> dict[tupl
     def weight(key: tuple[str, str]) -> tuple[int, int, str]:
         return max(r.record.task.version for r in groups[key]), len(groups[key]), key[1]
 
-    shown = {}
+    shown: dict[tuple[str, str], str] = {}
     for key in sorted(groups, key=weight, reverse=True):
         name, digest = key
         shown[key] = name if name not in shown.values() else f"{name}~{digest[7:15]}"
@@ -213,7 +227,9 @@ def _task_names(groups: Mapping[tuple[str, str], Sequence[Result]]) -> dict[tupl
     return dict(zip(sorted(groups), files, strict=True))
 
 
-def _task_board(file: str, results: Sequence[Result], significance: bool) -> TaskBoard:
+def _task_board(
+    file: str, results: Sequence[Result], significance: bool
+) -> tuple[TaskBoard, tuple[str, ...]]:
     slugs = sorted(r.record.encoder.slug for r in results)
     files = dict(zip(slugs, file_names(slugs), strict=True))
     names = [r.record.encoder.name for r in results]
@@ -227,9 +243,9 @@ def _task_board(file: str, results: Sequence[Result], significance: bool) -> Tas
         for result in results
     ]
     rows.sort(key=_order)
-    as_good, tested = _against_best(rows) if significance else ({}, {})
-    marked = [replace(row, as_good=frozenset(as_good.get(row.file, ()))) for row in rows]
-    return TaskBoard(file, tuple(marked), tested)
+    marks = _against_best(rows) if significance else _Marks()
+    marked = [replace(row, as_good=marks.as_good.get(row.file, frozenset())) for row in rows]
+    return TaskBoard(file, tuple(marked), marks.tested), marks.unreadable
 
 
 def _shown(record: ResultRecord, names: Sequence[str]) -> str:
@@ -247,27 +263,46 @@ def _best(rows: Sequence[Row], kind: Kind) -> Row | None:
     return max(have, key=lambda pair: pair[0])[1] if have else None
 
 
-def _against_best(rows: Sequence[Row]) -> tuple[dict[str, set[Kind]], dict[Kind, int]]:
-    """Who does not differ significantly from the best of a kind, each against the best only.
+@dataclass(frozen=True, slots=True)
+class _Marks:
+    """Who does not differ significantly from the best of a kind, each against the best only."""
 
-    Holm over all that were tested in a kind. One challenger's tables are held at a time.
-    """
-    bests = {
-        kind: Result.load(row.folder)
-        for kind in Kind
-        if (row := _best(rows, kind)) is not None and has_tables(row.folder)
-    }
+    as_good: Mapping[str, frozenset[Kind]] = field(default_factory=dict)
+    """By the file of a row."""
+    tested: Mapping[Kind, int] = field(default_factory=dict)
+    unreadable: tuple[str, ...] = ()
+
+
+def _against_best(rows: Sequence[Row]) -> _Marks:
+    """Holm over all that were tested in a kind. One challenger's tables are held at a time."""
+    unreadable: dict[str, str] = {}
+    best_rows = {kind: row for kind in Kind if (row := _best(rows, kind)) is not None}
+    loaded = {row.file: _with_values(row, unreadable) for row in best_rows.values()}
+    bests = {kind: best for kind, row in best_rows.items() if (best := loaded[row.file])}
     p_values: dict[Kind, dict[str, float]] = {kind: {} for kind in bests}
-    for row in rows:
-        if not has_tables(row.folder):
-            continue
-        challenger = Result.load(row.folder)
+    for row in rows if bests else ():
+        challenger = loaded[row.file] if row.file in loaded else _with_values(row, unreadable)
         for kind, best in bests.items():
-            if row.folder != best.folder and row.map(kind):
-                p_values[kind][row.file] = paired_difference(challenger, best, kind, "map").p
-    as_good: dict[str, set[Kind]] = {}
+            if challenger is not None and challenger is not best and row.map(kind):
+                found = paired_difference(challenger, best, kind, "map")
+                p_values[kind][row.file] = found.p
+    as_good: dict[str, frozenset[Kind]] = {}
     for kind, by_file in p_values.items():
         for file, p in zip(by_file, holm(list(by_file.values())), strict=True):
             if p >= LEVEL:
-                as_good.setdefault(file, set()).add(kind)
-    return as_good, {kind: len(by_file) for kind, by_file in p_values.items() if by_file}
+                as_good[file] = as_good.get(file, frozenset()) | {kind}
+    tested = {kind: len(by_file) for kind, by_file in p_values.items() if by_file}
+    return _Marks(as_good, tested, tuple(unreadable.values()))
+
+
+def _with_values(row: Row, unreadable: dict[str, str]) -> Result | None:
+    """The result with its tables, if they are there and belong to it."""
+    if not has_tables(row.folder):
+        return None
+    result = Result.load(row.folder)
+    try:
+        query_values(result, "map")
+    except InputError as error:
+        unreadable[row.file] = f"the per-query tables: {error}"
+        return None
+    return result

@@ -31,7 +31,9 @@ class Differences:
 
 def differences(folder: Path, texts: Mapping[str, str]) -> Differences:
     """What `write` would change; a file in the way that is not ours is an error."""
-    changed, missing, foreign = [], [], []
+    changed: list[str] = []
+    missing: list[str] = []
+    foreign: list[str] = []
     for name, text in sorted(texts.items()):
         there = _read(folder / name)
         if there is None:

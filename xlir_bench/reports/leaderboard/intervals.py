@@ -8,11 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from xlir_bench.measures.statistics import PairedDifferences, paired_tests
-from xlir_bench.records import Kind
+from xlir_bench.errors import InputError
+from xlir_bench.measures.statistics import RESAMPLES
+from xlir_bench.records import Floats, Kind
 from xlir_bench.reports.pairing import RANK_DISTANCE, QueryValues, query_values
 from xlir_bench.results import Result
 
+STEP = 500
 Bounds = tuple[float, float]
 Cell = tuple[str, str, str]
 """Query language, passage language (``*``: the pool), measure."""
@@ -20,7 +22,7 @@ Cell = tuple[str, str, str]
 
 @dataclass(frozen=True, slots=True)
 class Intervals:
-    """What the tables give; empty where there are none."""
+    """What the tables give; empty where there are none, or they do not belong to the result."""
 
     cells: Mapping[Cell, Bounds] = field(default_factory=dict)
     distance: Bounds | None = None
@@ -38,42 +40,70 @@ def setting_intervals(folder: Path, measures: Sequence[str]) -> Intervals:
     if not has_tables(folder):
         return Intervals()
     result = Result.load(folder)
-    cells: dict[Cell, Bounds] = {}
-    for measure in measures:
-        values = query_values(result, measure)
-        for (query_lang, passage_lang), bounds in _by_setting(values).items():
-            cells[query_lang, passage_lang, measure] = bounds
-    if not any(s.kind == Kind.MULTILINGUAL for s in result.record.settings):
-        return Intervals(cells)
-    distances = query_values(result, RANK_DISTANCE)
-    by_lang = {lang: bounds for (lang, _), bounds in _by_setting(distances).items()}
-    return Intervals(cells, _over_settings(distances), by_lang)
+    try:
+        cells = {
+            (query_lang, passage_lang, measure): bounds
+            for measure in measures
+            for (query_lang, passage_lang), bounds in _Resampled.of(
+                query_values(result, measure)
+            ).by_setting.items()
+        }
+        if not any(s.kind == Kind.MULTILINGUAL for s in result.record.settings):
+            return Intervals(cells)
+        distances = _Resampled.of(query_values(result, RANK_DISTANCE))
+    except InputError:
+        return Intervals()
+    by_lang = {lang: bounds for (lang, _), bounds in distances.by_setting.items()}
+    return Intervals(cells, distances.overall, by_lang)
 
 
-def _by_setting(values: QueryValues) -> dict[tuple[str, str], Bounds]:
-    """The bounds of each setting's mean, by query and passage language."""
-    used = np.unique(values.setting).tolist()
-    found = _bounds(values, [[i] for i in range(len(used))])
-    settings = [values.settings[i] for i in used]
-    return {
-        (setting.query_lang, setting.passage_lang): bounds
-        for setting, bounds in zip(settings, found, strict=True)
-        if bounds
-    }
+@dataclass(frozen=True, slots=True)
+class _Resampled:
+    """The bounds of each setting's mean, by query and passage language, and of the mean over all."""
+
+    by_setting: Mapping[tuple[str, str], Bounds]
+    overall: Bounds | None
+
+    @classmethod
+    def of(cls, values: QueryValues) -> _Resampled:
+        used, setting = np.unique(values.setting, return_inverse=True)
+        shape = (len(values.clusters), len(used))
+        cell = values.cluster * len(used) + setting
+        sums = np.bincount(cell, values.value, shape[0] * shape[1]).reshape(shape).astype(float)
+        counts = np.bincount(cell, minlength=shape[0] * shape[1])
+        sizes: Floats = counts.reshape(shape).astype(float)
+        if not len(used) or np.count_nonzero(sizes.sum(axis=1)) < 2:
+            return cls({}, None)
+        means = _means(sums, sizes)
+        low, high = _percentiles(means)
+        several = (sizes > 0).sum(axis=0) > 1
+        settings = [values.settings[i] for i in used.tolist()]
+        by_setting = {
+            (s.query_lang, s.passage_lang): (float(a), float(b))
+            for s, a, b, wanted in zip(settings, low, high, several, strict=True)
+            if wanted
+        }
+        lowest, highest = _percentiles(np.nanmean(means, axis=1)[:, None])
+        return cls(by_setting, (float(lowest[0]), float(highest[0])))
 
 
-def _over_settings(values: QueryValues) -> Bounds | None:
-    """The bounds of the mean over settings."""
-    used = np.unique(values.setting)
-    return _bounds(values, [list(range(len(used)))])[0] if len(used) else None
+def _means(sums: Floats, sizes: Floats) -> Floats:
+    """The mean of each setting (columns) in each resample of clusters; NaN where none was drawn."""
+    clusters, rng = len(sums), np.random.default_rng(0)
+    means = np.empty((RESAMPLES, sums.shape[1]))
+    for start in range(0, RESAMPLES, STEP):
+        drawn = rng.integers(0, clusters, (STEP, clusters))
+        drawn += np.arange(STEP)[:, None] * clusters
+        counted = np.bincount(drawn.ravel(), minlength=STEP * clusters)
+        times = counted.reshape(STEP, clusters).astype(float)
+        weight = times @ sizes
+        with np.errstate(invalid="ignore", divide="ignore"):
+            means[start : start + STEP] = (times @ sums) / weight
+    return means
 
 
-def _bounds(values: QueryValues, groups: list[list[int]]) -> list[Bounds | None]:
-    """Bounds of the means over groups of settings: a value is its difference from nothing."""
-    used, setting = np.unique(values.setting, return_inverse=True)
-    shape = (len(values.clusters), len(used))
-    data = PairedDifferences.of(values.value, values.cluster, setting, shape)
-    return [
-        (d.low, d.high) if d.low is not None and d.high is not None else None
-        for d in paired_tests(data, groups)
-    ]
+def _percentiles(means: Floats) -> Floats:
+    """The 2.5 and 97.5 percentiles of each column, rows low and high."""
+    if np.isnan(means).any():
+        return np.asarray(np.nanpercentile(means, [2.5, 97.5], axis=0))
+    return np.asarray(np.percentile(means, [2.5, 97.5], axis=0))

@@ -169,7 +169,7 @@ def _brief_table(task: TaskBoard) -> str:
         "#", "encoder", *(f"{kind.value} map" for kind in task.kinds), "rank distance",
     ]  # fmt: skip
     rows = [
-        [str(i), _link(task, row, task.file), *(_map_cell(task, row, k, False) for k in task.kinds),
+        [str(i), _link(row, task.file), *(_map_cell(task, row, k, False) for k in task.kinds),
          _distance_cell(task, row)]
         for i, row in enumerate(task.rows, 1)
     ]  # fmt: skip
@@ -183,7 +183,7 @@ def _board_table(task: TaskBoard) -> str:
         headers += [f"{kind.value} map", *([f"{recalls[kind]}"] if recalls[kind] else [])]
     headers += ["rank distance", "dimension", "parameters", "texts/s"]
     rows = [
-        [str(i), _link(task, row, task.file), *_scores(task, row, recalls),
+        [str(i), _link(row, task.file), *_scores(task, row, recalls),
          _distance_cell(task, row), f"{row.record.encoder.dimension:,}",
          millions(row.record.encoder.parameters), rate(row)]
         for i, row in enumerate(task.rows, 1)
@@ -202,8 +202,7 @@ def _scores(task: TaskBoard, row: Row, recalls: Mapping[Kind, str | None]) -> li
         cells.append(_map_cell(task, row, kind, True))
         measure = recalls[kind]
         if measure:
-            values = [r.measure(kind, measure) for r in task.rows]
-            cells.append(_bold_if_best(row.measure(kind, measure), values))
+            cells.append(_best_in_bold(row.measure(kind, measure), task.best.get((kind, measure))))
     return cells
 
 
@@ -211,7 +210,7 @@ def _map_cell(task: TaskBoard, row: Row, kind: Kind, with_interval: bool) -> str
     part = row.map(kind)
     if part is None:
         return "-"
-    cell = _bold_if_best(part.mean, [p.mean for r in task.rows if (p := r.map(kind))])
+    cell = _best_in_bold(part.mean, task.best[kind, "map"])
     if kind in row.as_good:
         cell += f" {SIGN}"
     return cell + (f" ({_short(part)})" if with_interval and part.low is not None else "")
@@ -221,10 +220,9 @@ def _short(part: IntervalPart) -> str:
     return f"{tables.number(part.low, 3)} to {tables.number(part.high, 3)}"
 
 
-def _bold_if_best(value: float | None, values: Sequence[float | None]) -> str:
+def _best_in_bold(value: float | None, best: float | None) -> str:
     if value is None:
         return "-"
-    best = max(v for v in values if v is not None)
     return f"**{tables.number(value)}**" if value == best else tables.number(value)
 
 
@@ -233,15 +231,13 @@ def _distance(value: object) -> str:
 
 
 def _distance_cell(task: TaskBoard, row: Row) -> str:
-    means = [r.rank_distance.mean for r in task.rows if r.rank_distance]
     if row.rank_distance is None:
         return "-"
     text = _distance(row.rank_distance.mean)
-    lowest = min(m for m in means if isinstance(m, float | int))
-    return f"**{text}**" if row.rank_distance.mean == lowest else text
+    return f"**{text}**" if row.rank_distance.mean == task.lowest_distance else text
 
 
-def _link(task: TaskBoard, row: Row, folder: str) -> str:
+def _link(row: Row, folder: str) -> str:
     return f"[{escape(row.name)}]({folder}/{row.file}.md)"
 
 
@@ -309,5 +305,5 @@ def _language_table(row: Row, langs: Sequence[str]) -> str:
 
 
 def _left_out_table(left_out: Sequence[LeftOut]) -> str:
-    rows = [[escape(l.task), escape(l.encoder), escape(l.why)] for l in left_out]
+    rows = [[escape(left.task), escape(left.encoder), escape(left.why)] for left in left_out]
     return grid(rows, ["task", "encoder", "why"], text_columns=3)

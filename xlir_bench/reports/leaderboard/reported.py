@@ -73,11 +73,11 @@ def _table(
     reported: Callable[[Sequence[str]], list[float | None]],
     measures: Sequence[str],
 ) -> str:
-    lines = [
-        [escape(row.name), "", "measured", *_cells(measured(row), measures)]
-        for row in rows
-        if any(value is not None for value in measured(row))
-    ]
+    lines = []
+    for row in rows:
+        values = measured(row)
+        if any(value is not None for value in values):
+            lines.append([escape(row.name), "", "measured", *_cells(values, measures)])
     for system in task.systems:
         values = reported(system)
         if any(value is not None for value in values):

@@ -10,7 +10,7 @@ from importlib.resources import files
 from typing import Any
 
 from xlir_bench import __version__
-from xlir_bench.records import POOL, Kind
+from xlir_bench.records import POOL
 from xlir_bench.reports.leaderboard.board import RANKED_BY, Board, Row, TaskBoard
 from xlir_bench.reports.leaderboard.intervals import Intervals, setting_intervals
 from xlir_bench.reports.leaderboard.pages import MARKER

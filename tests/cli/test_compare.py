@@ -1,0 +1,107 @@
+"""`xlir-bench compare`: stored results against each other."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from changed import changed, evaluated, stated, times
+
+A, B = Path("results/a/mini"), Path("results/b/mini")
+
+
+@pytest.fixture
+def two(xlir):
+    evaluated("builtin:ngram").save(A)
+    evaluated("builtin:random").save(B)
+    return xlir
+
+
+def test_two_results_are_set_against_each_other(two):
+    said = two("compare", A, B)
+    assert said.code == 0, said.err
+    assert "A = builtin:ngram" in said.out
+    assert "by query language (Holm over 9)" in said.out
+
+
+def test_texts_of_the_queries_that_changed_most_are_shown_if_the_data_is_here(two):
+    said = two("compare", A, B, "--show-queries", "2")
+    lines = said.out.strip().splitlines()[-4:]
+    assert [line[0] for line in lines] == ["-", "-", "+", "+"]
+    assert all("?" in line or "th " in line for line in lines)
+
+
+def test_without_the_data_it_says_why_there_are_no_texts(two):
+    record = json.loads((A / "result.json").read_text())
+    for folder in (A, B):
+        record = json.loads((folder / "result.json").read_text())
+        record["task"]["name"] = "gone"
+        (folder / "result.json").write_text(json.dumps(record))
+    said = two("compare", A, B, "--show-queries", "2")
+    assert said.code == 0
+    assert "texts are not shown" in said.out
+
+
+def test_json_is_all_there_is_on_stdout(two):
+    record = json.loads(two("compare", A, B, "--json").out)
+    assert len(record["settings"]) == 12
+    assert record["measure"] == "map"
+
+
+def test_three_results_are_all_pairs(two):
+    changed(evaluated(), times(0.9), "third").save("results/c/mini")
+    said = two("compare", A, B, "results/c/mini", "--markdown")
+    assert said.code == 0
+    assert "| builtin:random / third" in said.out
+    pairs = json.loads(two("compare", A, B, "results/c/mini", "--json").out)["pairs"]
+    assert len(pairs) == 9
+
+
+def test_what_cannot_be_compared_is_refused_and_may_be_forced(two):
+    stated(evaluated("builtin:random"), limit=5).save(B)
+    said = two("compare", A, B)
+    assert said.code == 3
+    assert "limit (none against 5)" in said.err
+    forced = two("compare", A, B, "--force")
+    assert forced.code == 0
+    assert "only what both have is compared" in forced.out
+
+
+@pytest.mark.parametrize(
+    ("args", "told"),
+    [
+        ((A,), "two results or more"),
+        ((A, "results/none"), "is not there"),
+        ((A, B, "--measure", "mapp"), "did you mean 'map'"),
+    ],
+)
+def test_bad_input_is_one_message(two, args, told):
+    said = two("compare", *args)
+    assert said.code == 2
+    assert told in said.err
+
+
+LIGHT = """
+import sys
+from xlir_bench.cli import exit_code
+code = exit_code(sys.argv[1:])
+heavy = {"torch", "faiss", "ranx", "numba", "sentence_transformers", "transformers", "datasets"}
+print(code, sorted(heavy & set(sys.modules)))
+"""
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("compare", A, B),
+        ("gate", "--baseline", A, "--candidate", B),
+        ("export", "csv", A, B, "--output", "t.csv"),
+    ],
+)
+def test_stored_results_are_read_without_anything_that_encodes_or_searches(two, args):
+    command = [sys.executable, "-c", LIGHT, *map(str, args)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1][1:] == " []"

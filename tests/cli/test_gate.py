@@ -1,0 +1,158 @@
+"""`xlir-bench gate`: exit codes, files and messages that scripts rely on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from changed import changed, evaluated, stated, times
+
+BASE, MINE = Path("baselines/mini"), Path("results/mine/mini")
+
+
+@pytest.fixture
+def gate(xlir, monkeypatch):
+    """Runs `xlir-bench gate` on a baseline and a candidate of half its scores, unless told otherwise."""
+    monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
+    evaluated().save(BASE)
+    changed(evaluated(), times(0.5), "half").save(MINE)
+
+    def command(*args, candidate=MINE):
+        return xlir("gate", "--baseline", BASE, "--candidate", candidate, *args)
+
+    return command
+
+
+def test_a_pass_exits_0(gate):
+    said = gate(candidate=BASE)
+    assert said.code == 0, said.err
+    assert said.out.startswith("PASS")
+
+
+def test_a_regression_exits_1(gate):
+    said = gate()
+    assert said.code == 1, said.err
+    assert said.out.startswith("FAIL: half against builtin:ngram on mini")
+
+
+def test_a_result_json_does_as_well_as_its_folder(gate):
+    assert gate(candidate=MINE / "result.json").code == 1
+
+
+def test_what_cannot_be_compared_exits_3(gate):
+    stated(evaluated(), limit=5).save(MINE)
+    said = gate()
+    assert said.code == 3
+    assert "limit" in said.err
+
+
+@pytest.mark.parametrize(
+    ("args", "told"),
+    [
+        (("--policy", "none.toml"), "none.toml"),
+        (("--update-baseline",), "--reason"),
+        (("--junit", "baselines/mini/result.json/x.xml"), "--junit"),
+    ],
+)
+def test_bad_input_exits_2(gate, args, told):
+    said = gate(*args)
+    assert said.code == 2
+    assert told in said.err
+
+
+def test_without_a_candidate_it_says_what_it_wants(xlir):
+    said = xlir("gate", "--baseline", "x")
+    assert said.code == 2
+    assert "--candidate" in said.err
+
+
+def test_a_candidate_that_is_not_there_is_one_message(gate):
+    said = gate(candidate="results/none/result.json")
+    assert said.code == 2
+    assert "is not there" in said.err
+
+
+def test_a_folder_of_results_is_no_candidate(gate):
+    said = gate(candidate="results")
+    assert said.code == 2
+    assert "name one, such as results/mine/mini" in said.err
+
+
+def test_the_printed_policy_is_a_policy(gate, xlir):
+    printed = xlir("gate", "--print-policy")
+    assert printed.code == 0
+    Path("gate.toml").write_text(printed.out)
+    assert gate("--policy", "gate.toml").out == gate().out
+
+
+def test_json_is_all_there_is_on_stdout(gate):
+    record = json.loads(gate("--json").out)
+    assert record["outcome"] == "fail"
+    assert record["candidate"] == "half"
+
+
+def test_junit_is_written(gate):
+    assert gate("--junit", "reports/gate.xml").code == 1
+    root = ElementTree.parse("reports/gate.xml").getroot()
+    assert int(root.get("failures")) > 0
+
+
+def test_the_summary_of_a_github_job_is_added_to(gate, monkeypatch):
+    Path("summary.md").write_text("before\n")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", "summary.md")
+    gate()
+    text = Path("summary.md").read_text()
+    assert text.startswith("before\n### FAIL: half against builtin:ngram on mini")
+    assert "| rule " in text
+
+
+def test_a_summary_that_cannot_be_written_changes_no_verdict(gate, monkeypatch):
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", "no/such/folder/summary.md")
+    said = gate()
+    assert said.code == 1
+    assert "summary cannot be written" in said.err
+
+
+def test_a_model_is_evaluated_as_the_baseline_was(gate):
+    said = gate(candidate="builtin:ngram")
+    assert said.code == 0, said.err
+    found = next(Path("results/builtin-ngram").iterdir())
+    record = json.loads((found / "result.json").read_text())
+    assert record["options"]["langs"] == ["de", "en", "th"]
+    assert gate(candidate="builtin:random").code == 1
+
+
+def test_a_baseline_of_another_version_of_the_task_is_told_before_anything_is_encoded(gate):
+    record = json.loads((BASE / "result.json").read_text())
+    record["task"]["digest"] = "sha256:" + "0" * 64
+    (BASE / "result.json").write_text(json.dumps(record))
+    said = gate(candidate="builtin:ngram")
+    assert said.code == 3
+    assert "make it again" in said.err
+
+
+def test_a_pass_may_replace_the_baseline(gate):
+    changed(evaluated(), times(1.05), "better").save(MINE)
+    said = gate("--update-baseline", "--reason", "more data")
+    assert said.code == 0, said.err
+    assert json.loads((BASE / "result.json").read_text())["encoder"]["name"] == "better"
+    assert json.loads((BASE / "history.jsonl").read_text())["reason"] == "more data"
+
+
+def test_a_regression_replaces_nothing(gate):
+    before = (BASE / "result.json").read_bytes()
+    said = gate("--update-baseline", "--reason", "please")
+    assert said.code == 1
+    assert "the baseline stays" in said.err
+    assert (BASE / "result.json").read_bytes() == before
+    assert not (BASE / "history.jsonl").exists()
+
+
+def test_the_project_passes_its_own_gate(xlir):
+    """What CI does: the built-in encoder on the bundled task, against the baseline in the repository."""
+    baseline = Path(__file__).parents[2] / "leaderboards/baselines/builtin-ngram/mini"
+    said = xlir("gate", "--baseline", baseline, "--candidate", "builtin:ngram")
+    assert said.code == 0, said.err + said.out
+    assert said.out.startswith("PASS")

@@ -1,0 +1,81 @@
+"""`xlir-bench leaderboard`: pages from stored results."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from stored import copy_results
+
+
+@pytest.fixture
+def boards(xlir, tmp_path):
+    """The command in a folder with results."""
+    copy_results(tmp_path / "results")
+    return xlir
+
+
+def test_it_writes_the_pages_and_says_so(boards):
+    said = boards("leaderboard", "--html")
+    assert said.code == 0
+    assert "2 encoders on 1 task: 6 files in leaderboards (6 new, 0 changed, 0 removed)" in said.out
+    assert "builtin:ngram" in Path("leaderboards/README.md").read_text()
+    assert Path("leaderboards/index.html").read_text().startswith("<!doctype html>")
+
+
+def test_every_page_says_which_command_and_version_made_it(boards):
+    from xlir_bench import __version__
+
+    boards("leaderboard", "--html")
+    for page in Path("leaderboards").rglob("*.*"):
+        text = page.read_text()
+        assert "xlir-bench leaderboard" in text
+        assert __version__ in text
+
+
+def test_check_is_silent_when_all_is_well_and_tells_what_is_not(boards):
+    boards("leaderboard")
+    said = boards("leaderboard", "--check")
+    assert (said.code, said.out) == (0, "")
+    Path("leaderboards/mini.md").unlink()
+    readme = Path("leaderboards/README.md")
+    readme.write_text(readme.read_text() + "more\n")
+    said = boards("leaderboard", "--check")
+    assert said.code == 1
+    assert said.out.splitlines() == [
+        "differs: leaderboards/README.md",
+        "missing: leaderboards/mini.md",
+    ]
+    assert not Path("leaderboards/mini.md").exists()
+
+
+def test_several_folders_are_one_board(boards, tmp_path):
+    (tmp_path / "results" / "builtin-random").rename(tmp_path / "more")
+    said = boards("leaderboard", "--results", "results", "--results", "more", "--output", "out")
+    assert "2 encoders" in said.out
+    assert Path("out/mini/builtin-random.md").exists()
+
+
+def test_a_damaged_file_is_named_and_with_strict_it_ends_the_command(boards):
+    Path("results/broken").mkdir()
+    Path("results/broken/result.json").write_text("{")
+    said = boards("leaderboard")
+    assert said.code == 0
+    assert said.err.startswith("left out: results/broken/result.json")
+    said = boards("leaderboard", "--strict")
+    assert said.code == 2
+    assert "Traceback" not in said.err
+
+
+def test_a_folder_that_is_not_there_is_told(xlir):
+    said = xlir("leaderboard")
+    assert said.code == 2
+    assert "results is not there" in said.err
+
+
+def test_a_readme_of_one_s_own_is_not_overwritten(boards):
+    Path("README.md").write_text("mine\n")
+    said = boards("leaderboard", "--output", ".")
+    assert said.code == 2
+    assert "not made by this command" in said.err
+    assert Path("README.md").read_text() == "mine\n"

@@ -1,0 +1,316 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from xlir_bench.measures import BiasView, LanguageShares, PoolRanking, language_bias
+from xlir_bench.records import Ranking, Setting
+
+COUNTS = {"ar": 30, "de": 55, "en": 40, "zh": 25}
+"""Passages of each language in the pool."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """One question in one language: the whole pool, best first, and its answers."""
+
+    id: str
+    row: int
+    order: list[int]
+    answers: list[int]
+
+
+Asked = Mapping[str, list[Question]]
+"""By query language."""
+
+
+def language(position: int) -> str:
+    for lang, count in COUNTS.items():
+        if position < count:
+            return lang
+        position -= count
+    raise AssertionError
+
+
+def starts() -> dict[str, int]:
+    ends = np.cumsum([0, *COUNTS.values()])
+    return dict(zip(COUNTS, ends.tolist(), strict=False))
+
+
+def random_asked(
+    seed: int, langs: str = "ar de en zh", questions: int = 12, answers: int | None = None
+) -> Asked:
+    """Random rankings; not every question is asked or answered in every language."""
+    rng = np.random.default_rng(seed)
+    size = sum(COUNTS.values())
+    asked: dict[str, list[Question]] = {}
+    for lang in langs.split():
+        asked[lang] = []
+        for number in range(questions):
+            if answers is None and rng.random() < 0.2:
+                continue
+            of = [x for x in COUNTS if answers or rng.random() < 0.7]
+            found = sorted(
+                starts()[x] + int(i)
+                for x in of
+                for i in rng.choice(COUNTS[x], answers or rng.integers(1, 3), replace=False)
+            )
+            if found:
+                order = rng.permutation(size).tolist()
+                asked[lang].append(Question(f"q{number}", number, order, found))
+    return asked
+
+
+def pools(asked: Asked, questions: int = 12) -> list[PoolRanking]:
+    found = []
+    for lang, of_lang in asked.items():
+        rows = [(q.row, p, q.order.index(p) + 1) for q in of_lang for p in q.answers]
+        query, passage, rank = np.array(rows, np.int64).reshape(-1, 3).T
+        top = np.array([q.order[:100] for q in of_lang]).reshape(len(of_lang), 100)
+        ranking = Ranking(
+            Setting(lang, tuple(COUNTS)),
+            sum(COUNTS.values()),
+            query,
+            passage,
+            np.ones_like(query),
+            rank,
+            top,
+        )
+        found.append(PoolRanking(ranking, tuple(f"q{i}" for i in range(questions)), COUNTS))
+    return found
+
+
+def mean_of_means(values: Mapping[str, list[float]]) -> float:
+    return float(np.mean([np.mean(v) for v in values.values() if v]))
+
+
+def view(asked: Asked, name: str) -> BiasView:
+    found = language_bias(pools(asked), parallel=True)[name]
+    assert isinstance(found, BiasView)
+    return found
+
+
+def assert_view(found: BiasView, values: Mapping[str, list[float]]) -> None:
+    """The figures of a view are the means of these values."""
+    counted = {lang: v for lang, v in values.items() if v}
+    assert found.by_query_lang == pytest.approx({x: np.mean(v) for x, v in counted.items()})
+    assert found.mean == pytest.approx(mean_of_means(counted))
+    assert found.queries == sum(len(v) for v in counted.values())
+    assert found.chance_by_query_lang.keys() == counted.keys()
+    assert found.chance == pytest.approx(np.mean(list(found.chance_by_query_lang.values())))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_rank_distance_is_the_span_of_the_ranks_of_all_answers(seed: int) -> None:
+    asked = random_asked(seed)
+    values = {
+        lang: [
+            float(max(ranks) - min(ranks))
+            for q in questions
+            if len(ranks := [q.order.index(p) for p in q.answers]) > 1
+        ]
+        for lang, questions in asked.items()
+    }
+    assert_view(view(asked, "rank_distance"), values)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_share_of_languages_in_the_top_ten_stands_beside_their_share_of_the_pool(
+    seed: int,
+) -> None:
+    asked = random_asked(seed)
+    found = language_bias(pools(asked), parallel=True)["top10_language_share"]
+    assert isinstance(found, LanguageShares)
+    wanted = {}
+    for lang, questions in asked.items():
+        tops = [language(p) for q in questions for p in q.order[:10]]
+        wanted[lang] = {x: tops.count(x) / len(tops) for x in COUNTS}
+        assert found.by_query_lang[lang] == pytest.approx(wanted[lang])
+    assert found.mean == pytest.approx(
+        {x: np.mean([shares[x] for shares in wanted.values()]) for x in COUNTS}
+    )
+    assert found.chance == pytest.approx({x: n / 150 for x, n in COUNTS.items()})
+    assert sum(found.mean.values()) == pytest.approx(1)
+    assert found.queries == sum(len(questions) for questions in asked.values())
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_same_language_preference_is_how_often_the_own_language_answers_first(seed: int) -> None:
+    asked = random_asked(seed)
+    values: dict[str, list[float]] = {}
+    chances: dict[str, list[float]] = {}
+    for lang, questions in asked.items():
+        for q in questions:
+            langs = [language(p) for p in q.order if p in q.answers]
+            if lang in langs and set(langs) != {lang}:
+                values.setdefault(lang, []).append(float(langs[0] == lang))
+                chances.setdefault(lang, []).append(langs.count(lang) / len(langs))
+    found = view(asked, "same_language_preference")
+    assert_view(found, values)
+    assert found.chance == pytest.approx(mean_of_means(chances))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_map_without_the_own_language_takes_its_answers_out_of_the_pool(seed: int) -> None:
+    asked = random_asked(seed)
+    values: dict[str, list[float]] = {}
+    for lang, questions in asked.items():
+        for q in questions:
+            own = [p for p in q.answers if language(p) == lang]
+            others = [p for p in q.answers if language(p) != lang]
+            if own and others:
+                order = [p for p in q.order if p not in own]
+                ranks = sorted(order.index(p) + 1 for p in others)
+                precision = [(i + 1) / rank for i, rank in enumerate(ranks)]
+                values.setdefault(lang, []).append(float(np.mean(precision)))
+    assert_view(view(asked, "map_without_same_language"), values)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_parallel_query_agreement_is_what_translations_share_of_their_top_100(seed: int) -> None:
+    asked = random_asked(seed)
+    values: dict[str, list[float]] = {lang: [] for lang in asked}
+    for lang, questions in asked.items():
+        for q in questions:
+            shared = [
+                len({*q.order[:100]} & {*other.order[:100]}) / 100
+                for x, others in asked.items()
+                for other in others
+                if x != lang and other.id == q.id
+            ]
+            if shared:
+                values[lang].append(float(np.mean(shared)))
+    found = view(asked, "parallel_query_agreement")
+    assert_view(found, values)
+    assert found.chance == pytest.approx(100 / 150)
+
+
+def test_random_rankings_are_at_the_chance_level_of_every_view() -> None:
+    drawn: dict[str, list[float]] = {}
+    for seed in range(20):
+        asked = random_asked(seed, questions=60, answers=1)
+        for name, found in language_bias(pools(asked, 60), parallel=True).items():
+            apart = (
+                found.mean - found.chance
+                if isinstance(found, BiasView)
+                else found.mean["de"] - found.chance["de"]
+            )
+            drawn.setdefault(name, []).append(apart)
+    assert len(drawn) == 5
+    for name, differences in drawn.items():
+        error = np.std(differences) / np.sqrt(len(differences))
+        assert abs(np.mean(differences)) < 4 * error, name
+
+
+def one(order: list[int], answers: list[int], lang: str = "de") -> Asked:
+    return {
+        lang: [Question("q0", 0, [*order, *(p for p in range(150) if p not in order)], answers)]
+    }
+
+
+def test_an_encoder_that_prefers_nothing_has_all_answers_at_the_top() -> None:
+    asked = one([0, 30, 85, 125], [0, 30, 85, 125])
+    assert view(asked, "rank_distance").mean == 3
+
+
+def test_a_question_with_one_answer_has_no_rank_distance() -> None:
+    assert "rank_distance" not in language_bias(pools(one([40], [40])), parallel=True)
+
+
+def test_a_language_whose_answers_are_all_its_own_has_no_choice() -> None:
+    found = language_bias(pools(one([40, 41], [40, 41])), parallel=True)
+    assert "same_language_preference" not in found
+    assert "map_without_same_language" not in found
+    assert found["rank_distance"].mean == 1
+
+
+def test_a_query_language_without_passages_of_its_own_has_no_figure_of_its_own_language() -> None:
+    asked = random_asked(0, "fr en")
+    found = language_bias(pools(asked), parallel=True)
+    for name in ("same_language_preference", "map_without_same_language"):
+        figure = found[name]
+        assert isinstance(figure, BiasView)
+        assert set(figure.by_query_lang) == {"en"}
+    distance = found["rank_distance"]
+    assert isinstance(distance, BiasView)
+    assert set(distance.by_query_lang) == {"en", "fr"}
+
+
+def test_questions_that_are_no_translations_of_each_other_have_no_agreement() -> None:
+    assert "parallel_query_agreement" not in language_bias(pools(random_asked(0)), parallel=False)
+
+
+def test_a_question_in_one_language_alone_agrees_with_nothing() -> None:
+    assert "parallel_query_agreement" not in language_bias(pools(random_asked(0, "en")), True)
+
+
+def test_rankings_of_equal_translations_agree_wholly() -> None:
+    order = np.random.default_rng(0).permutation(150).tolist()
+    asked = {lang: [Question("q0", 0, order, [3])] for lang in ("de", "en", "zh")}
+    found = view(asked, "parallel_query_agreement")
+    assert found.by_query_lang == {"de": 1, "en": 1, "zh": 1}
+
+
+def test_no_pool_has_no_views() -> None:
+    assert language_bias([], parallel=True) == {}
+
+
+def test_without_best_passages_the_views_of_ranks_are_left() -> None:
+    bare = [
+        PoolRanking(
+            Ranking(
+                p.ranking.setting,
+                p.ranking.candidates,
+                p.ranking.query,
+                p.ranking.passage,
+                p.ranking.grade,
+                p.ranking.rank,
+            ),
+            p.query_ids,
+            p.passage_counts,
+        )
+        for p in pools(random_asked(0))
+    ]
+    assert set(language_bias(bare, parallel=True)) == {
+        "rank_distance", "same_language_preference", "map_without_same_language",
+    }  # fmt: skip
+
+
+def test_answers_that_an_index_missed_count_as_last_and_not_as_first() -> None:
+    ranking = Ranking(
+        Setting("de", tuple(COUNTS)),
+        150,
+        query=np.array([0, 0, 1, 1, 2, 2]),
+        passage=np.array([0, 40, 1, 41, 2, 42]),
+        grade=np.ones(6, np.int64),
+        rank=np.array([7, 0, 0, 3, 0, 0]),
+        top=np.array([[5, 45, -1], [6, -1, -1], [-1, -1, -1]]),
+    )
+    found = language_bias([PoolRanking(ranking, ("a", "b", "c"), COUNTS)], parallel=True)
+    distance, preference = found["rank_distance"], found["same_language_preference"]
+    without, shares = found["map_without_same_language"], found["top10_language_share"]
+    assert isinstance(distance, BiasView)
+    assert distance.mean == ((150 - 7) + (150 - 3) + 0) / 3
+    assert isinstance(preference, BiasView)
+    assert (preference.mean, preference.queries) == (1 / 2, 2), "the third has no best answer"
+    assert isinstance(without, BiasView)
+    assert without.mean == pytest.approx((1 / 7 + 0 + 0) / 3)
+    assert isinstance(shares, LanguageShares)
+    assert shares.mean == pytest.approx({"ar": 2 / 3, "de": 1 / 3, "en": 0, "zh": 0})
+
+
+def test_an_index_that_found_nothing_at_all_has_no_shares() -> None:
+    ranking = Ranking(
+        Setting("de", tuple(COUNTS)),
+        150,
+        query=np.array([0, 0]),
+        passage=np.array([0, 40]),
+        grade=np.ones(2, np.int64),
+        rank=np.zeros(2, np.int64),
+        top=np.full((1, 100), -1),
+    )
+    found = language_bias([PoolRanking(ranking, ("a",), COUNTS)], parallel=True)
+    assert "top10_language_share" not in found

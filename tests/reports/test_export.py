@@ -1,0 +1,184 @@
+"""Exports, each read back by the program it is for."""
+
+from __future__ import annotations
+
+import json
+import math
+from datetime import UTC, datetime
+
+import pandas as pd
+import pytest
+import pytrec_eval
+from changed import changed, evaluated, stated, times
+from huggingface_hub import ModelCard
+from huggingface_hub.repocard_data import model_index_to_eval_results
+
+from xlir_bench.errors import InputError, UnknownNameError
+from xlir_bench.reports.export import FORMATS, mteb_record, tidy_frame, write
+
+NGRAM, RANDOM = "builtin:ngram", "builtin:random"
+
+
+class TestTrec:
+    @pytest.fixture(scope="class", name="folder")
+    @staticmethod
+    def written(tmp_path_factory):
+        folder = tmp_path_factory.mktemp("trec")
+        write("trec", [evaluated(NGRAM, save_run=10_000)], folder)
+        return next(folder.glob("builtin-ngram/mini~*"))
+
+    def test_pytrec_eval_finds_the_same_scores(self, folder):
+        record = evaluated(NGRAM, save_run=10_000).record
+        for setting in record.settings:
+            target = setting.passage_langs[0] if len(setting.passage_langs) == 1 else "all"
+            path = folder / setting.kind / f"{setting.query_lang}-{target}"
+            with path.with_suffix(".qrels").open() as qrels, path.with_suffix(".run").open() as run:
+                relevant = pytrec_eval.parse_qrel(qrels)
+                ranked = pytrec_eval.parse_run(run)
+            asked = {"map", "recip_rank", "ndcg_cut.10", "recall.10"}
+            values = pytrec_eval.RelevanceEvaluator(relevant, asked).evaluate(ranked)
+            for theirs, ours in {
+                "map": "map", "recip_rank": "mrr", "ndcg_cut_10": "ndcg@10", "recall_10": "recall@10",
+            }.items():  # fmt: skip
+                mean = sum(v[theirs] for v in values.values()) / len(relevant)
+                assert mean == pytest.approx(setting.measures[ours], abs=1e-6), (path, theirs)
+
+    def test_a_result_without_its_passages_says_how_to_get_them(self, tmp_path):
+        with pytest.raises(InputError, match="--save-run"):
+            write("trec", [evaluated(NGRAM)], tmp_path)
+
+
+class TestMteb:
+    """mteb itself reads them in tests/benchmarks/mteb_reads_export.py; here is what its reader asks for."""
+
+    def test_the_layout_of_its_result_files(self):
+        record = mteb_record(evaluated(NGRAM))
+        assert isinstance(record["dataset_revision"], str)
+        assert record["mteb_version"] == "2.0.0"
+        assert record["evaluation_time"] > 0
+        when = datetime.fromtimestamp(record["date"], UTC).isoformat()
+        assert when == evaluated(NGRAM).record.created
+        for scores in record["scores"]["test"]:
+            assert {"main_score", "hf_subset", "languages"} <= set(scores)
+
+    def test_every_setting_is_a_subset_with_its_languages(self):
+        subsets = {s["hf_subset"]: s for s in mteb_record(evaluated(NGRAM))["scores"]["test"]}
+        assert len(subsets) == 12
+        assert subsets["de-th"]["languages"] == ["deu-Latn", "tha-Thai"]
+        assert subsets["th-th"]["languages"] == ["tha-Thai"]
+        assert subsets["en-all"]["languages"] == ["eng-Latn", "deu-Latn", "tha-Thai"]
+
+    def test_measures_are_spelt_as_mteb_spells_them(self):
+        first = evaluated(NGRAM).record.settings[0].measures
+        scores = mteb_record(evaluated(NGRAM))["scores"]["test"][0]
+        assert scores["ndcg_at_10"] == scores["main_score"] == first["ndcg@10"]
+        assert scores["map"] == first["map"]
+
+    def test_files_lie_where_its_cache_looks(self, tmp_path):
+        write("mteb", [evaluated(NGRAM), evaluated(RANDOM)], tmp_path)
+        found = sorted(p.relative_to(tmp_path).as_posix() for p in tmp_path.glob("*/*/*.json"))
+        fingerprint = evaluated(NGRAM).record.encoder.fingerprint.removeprefix("sha256:")[:16]
+        assert found[0] == f"xlir-bench__builtin-ngram/{fingerprint}/model_meta.json"
+        assert found[1].startswith(f"xlir-bench__builtin-ngram/{fingerprint}/xlir-bench_mini~")
+        assert len(found) == 4
+
+    @pytest.mark.parametrize("name", ["../../../etc/x", "a/b/c", "..", "a b|<c>", "org/model"])
+    def test_names_stay_in_their_folder(self, tmp_path, name):
+        folder = tmp_path / "out"
+        written = write("mteb", [changed(evaluated(NGRAM), times(1), name)], folder)
+        for path in written:
+            assert path.resolve().relative_to(folder.resolve()).parts[2:]
+            assert len(path.relative_to(folder).parts) == 3
+
+
+class TestModelCard:
+    def test_huggingface_hub_reads_every_macro_average_back(self, tmp_path):
+        results = [evaluated(NGRAM), evaluated(RANDOM)]
+        paths = write("hf", results, tmp_path)
+        for path, result in zip(paths, results, strict=True):
+            stated_index = ModelCard.load(path).data.to_dict()["model-index"]
+            name, scores = model_index_to_eval_results(stated_index)
+            assert name == result.record.encoder.name
+            read = {(s.dataset_config, s.metric_type): s.metric_value for s in scores}
+            assert read == {
+                (kind.value, m): part.mean
+                for kind, by_measure in result.summary.items()
+                for m, part in by_measure.items()
+            }
+            assert {s.dataset_revision for s in scores} == {result.record.task.digest}
+
+    def test_a_part_of_a_task_says_so(self, tmp_path):
+        path = write("hf", [evaluated(NGRAM)], tmp_path)[0]
+        assert "languages de en th" in path.read_text()
+
+    def test_results_of_one_encoder_are_one_card(self, tmp_path):
+        assert (
+            len(write("hf", [evaluated(NGRAM), stated(evaluated(NGRAM), limit=9)], tmp_path)) == 1
+        )
+
+    def test_a_name_from_outside_breaks_no_yaml(self, tmp_path):
+        name = "x: [y\n---\n# {<script>}"
+        path = write("hf", [changed(evaluated(NGRAM), times(1), name)], tmp_path / "cards")[0]
+        assert path.parent == tmp_path / "cards"
+        assert ModelCard.load(path).data.to_dict()["model-index"][0]["name"] == name
+
+
+class TestTables:
+    def test_there_is_a_row_for_each_setting_and_measure_and_for_each_kind(self):
+        frame = tidy_frame([evaluated(NGRAM), evaluated(RANDOM)])
+        measures = len(evaluated(NGRAM).record.options.measures)
+        assert (frame["level"] == "setting").sum() == 2 * 12 * measures
+        assert (frame["level"] == "kind").sum() == 2 * 3 * measures
+        keys = ["slug", "level", "kind", "query_lang", "passage_lang", "measure"]
+        assert not frame.duplicated(keys).any()
+
+    def test_rows_of_a_kind_carry_their_interval(self):
+        frame = tidy_frame([evaluated(NGRAM)]).set_index(["level", "kind", "measure"]).sort_index()
+        row = frame.loc[("kind", "cross-lingual", "map")]
+        part = evaluated(NGRAM).summary["cross-lingual"]["map"]
+        assert (row["value"], row["low"], row["high"]) == (part.mean, part.low, part.high)
+        assert frame.loc["setting", "low"].isna().all()
+
+    @pytest.mark.parametrize("form", ["csv", "parquet"])
+    def test_pandas_reads_the_same_back(self, tmp_path, form):
+        path = write(form, [evaluated(NGRAM)], tmp_path / "deep" / f"t.{form}")[0]
+        read = pd.read_csv(path) if form == "csv" else pd.read_parquet(path)
+        expected = tidy_frame([evaluated(NGRAM)])
+        assert list(read.columns) == list(expected.columns)
+        assert read["value"].tolist() == expected["value"].tolist()
+        assert read["passage_lang"].dropna().tolist() == expected["passage_lang"].dropna().tolist()
+
+    def test_the_same_results_give_the_same_bytes(self, tmp_path):
+        first, second = (
+            write("csv", [evaluated(NGRAM)], tmp_path / name)[0].read_bytes() for name in "ab"
+        )
+        assert first == second
+        assert b"\r" not in first
+
+    def test_a_part_of_a_task_says_so(self):
+        assert set(tidy_frame([evaluated(NGRAM)])["part"]) == {"languages de en th"}
+
+
+def test_an_unknown_format_gets_a_near_miss(tmp_path):
+    with pytest.raises(UnknownNameError, match="did you mean 'parquet'"):
+        write("parket", [evaluated(NGRAM)], tmp_path)
+
+
+@pytest.mark.parametrize("form", ["trec", "mteb"])
+def test_two_results_never_take_one_place(tmp_path, form):
+    result = evaluated(NGRAM, save_run=10_000)
+    with pytest.raises(InputError, match="two results would both"):
+        write(form, [result, result], tmp_path)
+
+
+@pytest.mark.parametrize("form", sorted(FORMATS))
+def test_a_place_that_cannot_be_written_is_told(tmp_path, form):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot write"):
+        write(form, [evaluated(NGRAM, save_run=10_000)], tmp_path / "file" / "below")
+
+
+def test_no_number_is_lost_in_json(tmp_path):
+    path = write("mteb", [evaluated(NGRAM)], tmp_path)[0]
+    values = json.loads(path.read_text())["scores"]["test"]
+    assert all(math.isfinite(row["main_score"]) for row in values)

@@ -1,0 +1,95 @@
+"""The baseline: replaced only by a candidate that passed, only with a reason, never without a trace."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from changed import changed, evaluated, times
+
+from xlir_bench.errors import InputError
+from xlir_bench.reports.baseline import HISTORY, read_history, sunk, update_baseline
+from xlir_bench.reports.gate import gate
+from xlir_bench.reports.policy import default_policy
+from xlir_bench.reports.verdict import Outcome
+from xlir_bench.results import Result
+
+NGRAM = "builtin:ngram"
+
+
+@pytest.fixture
+def baseline(tmp_path):
+    folder = tmp_path / "baselines" / "mini"
+    evaluated().save(folder)
+    (folder / "README.txt").write_text("kept")
+    return Result.load(folder)
+
+
+def update(baseline, candidate, reason="why not", rules=None):
+    verdict = gate(baseline, candidate, rules or default_policy())
+    return update_baseline(baseline, candidate, verdict, reason)
+
+
+def test_a_pass_takes_its_place_and_leaves_a_trace(baseline):
+    better = changed(evaluated(), times(1.1), "better")
+    folder = update(baseline, better, "trained\nlonger")
+    again = Result.load(folder)
+    assert again.record.encoder.name == "better"
+    assert gate(again, better, default_policy()).outcome == Outcome.PASS
+    line = json.loads((folder / HISTORY).read_text())
+    assert line["reason"] == "trained longer"
+    assert line["old"]["encoder"] == NGRAM
+    assert line["old"]["fingerprint"] == evaluated().record.encoder.fingerprint
+    assert line["new"]["scores"]["monolingual"]["map"] == better.score("monolingual")
+    assert line["when"]
+
+
+def test_other_files_stay_and_none_are_left_behind(baseline):
+    folder = update(baseline, evaluated())
+    assert (folder / "README.txt").read_text() == "kept"
+    assert [p.name for p in folder.parent.iterdir()] == ["mini"]
+
+
+def test_the_history_grows(baseline):
+    for reason in ("one", "two"):
+        update(baseline, evaluated(), reason)
+    assert [u.reason for u in read_history(baseline.folder)] == ["one", "two"]
+
+
+def test_a_regression_never_becomes_the_baseline(baseline):
+    before = (baseline.folder / "result.json").read_bytes()
+    with pytest.raises(InputError, match="only by a candidate that passed"):
+        update(baseline, changed(evaluated(), times(0.5)))
+    assert (baseline.folder / "result.json").read_bytes() == before
+
+
+def test_without_a_reason_nothing_is_replaced(baseline):
+    with pytest.raises(InputError, match="--reason"):
+        update(baseline, evaluated(), "  ")
+
+
+def test_a_fault_in_between_leaves_the_old_baseline(baseline, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Result, "save", full)
+    with pytest.raises(Exception, match="No space left"):
+        update(baseline, changed(evaluated(), times(1.1)))
+    assert Result.load(baseline.folder).record.encoder.name == NGRAM
+    assert [p.name for p in baseline.folder.parent.iterdir()] == ["mini"]
+
+
+def test_many_small_steps_down_are_told(baseline):
+    steps = [changed(evaluated(), lambda f, d=d: f["value"] - d) for d in (0.004, 0.008)]
+    assert sunk(read_history(baseline.folder), steps[0], default_policy()) == []
+    folder = update(baseline, steps[0])
+    verdict = gate(Result.load(folder), steps[1], default_policy())
+    assert verdict.outcome == Outcome.PASS
+    told = sunk(read_history(folder), steps[1], default_policy())
+    assert told[0].startswith("monolingual map is .0080 below the best baseline there was")
+
+
+def test_a_damaged_history_is_told(baseline):
+    (baseline.folder / HISTORY).write_text('{"when": 1}\n')
+    with pytest.raises(InputError, match=r"history\.jsonl line 1"):
+        read_history(baseline.folder)

@@ -1,0 +1,274 @@
+"""Leaderboards: what is ranked, what stands on the pages, and that nothing from outside breaks them."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from stored import another, change, copy_results
+
+from xlir_bench.errors import InputError
+from xlir_bench.records import Kind
+from xlir_bench.reports.leaderboard import (
+    differences,
+    leaderboard_texts,
+    read_board,
+    write,
+)
+from xlir_bench.reports.leaderboard.names import file_names
+from xlir_bench.reports.leaderboard.pages import by_language, without_paths
+from xlir_bench.results import Result
+
+HOSTILE = "<script>alert(1)</script>|[x](http://evil.example)`*"
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    return copy_results(tmp_path / "results")
+
+
+def pages(results: Path, **options: bool) -> dict[str, str]:
+    return leaderboard_texts(read_board([results], **options))
+
+
+def test_there_is_an_index_a_page_a_task_a_page_an_encoder_and_what_papers_report(results):
+    assert sorted(pages(results)) == [
+        "README.md",
+        "mini.md",
+        "mini/builtin-ngram.md",
+        "mini/builtin-random.md",
+        "published.md",
+    ]
+
+
+def test_encoders_are_in_the_order_of_their_multilingual_map(results):
+    (task,) = read_board([results]).tasks
+    assert [row.name for row in task.rows] == ["builtin:ngram", "builtin:random"]
+    maps = [row.map(Kind.MULTILINGUAL).mean for row in task.rows]
+    assert maps == sorted(maps, reverse=True)
+
+
+def test_the_best_of_a_column_is_bold_and_has_its_interval(results):
+    record = Result.load(results / "builtin-ngram" / "mini").record
+    part = record.summary[Kind.MONOLINGUAL]["map"]
+    line = next(x for x in pages(results)["mini.md"].splitlines() if "builtin:ngram" in x)
+    assert f"**{part.mean:.4f}**".replace("0.", ".") in line
+    assert f"({part.low:.3f} to {part.high:.3f})".replace("0.", ".") in line
+
+
+def test_an_encoder_with_the_figures_of_the_best_is_marked_as_not_different_from_it(results):
+    another(results, "twin", "twin")
+    (task,) = read_board([results]).tasks
+    marks = {row.name: row.as_good for row in task.rows}
+    first, second = task.rows[:2]
+    assert {first.name, second.name} == {"twin", "builtin:ngram"}
+    assert marks[first.name] | marks[second.name] == set(Kind)
+    assert marks["builtin:random"] == frozenset()
+    assert dict(task.tested) == dict.fromkeys(Kind, 2)
+
+
+def test_without_the_per_query_tables_nothing_is_marked_and_the_page_says_so(results):
+    for file in results.rglob("*.parquet"):
+        file.unlink()
+    another(results, "twin", "twin")
+    (task,) = read_board([results]).tasks
+    assert not any(row.as_good for row in task.rows)
+    assert "No significance" in pages(results)["mini.md"]
+
+
+def test_a_part_is_left_out_and_said(results):
+    part = results / "builtin-ngram" / "mini~12345678"
+    shutil.copytree(results / "builtin-random" / "mini", part)
+    change(part, options={"langs": ["de", "en"], "limit": 5})
+    board = read_board([results])
+    assert len(board.tasks[0].rows) == 2
+    (left,) = board.left_out
+    assert "languages de en" in left.why
+    assert "first 5 queries" in pages(results)["README.md"]
+
+
+def test_of_two_runs_of_one_encoder_the_newer_is_ranked(results):
+    newer = results / "again" / "mini"
+    shutil.copytree(results / "builtin-ngram" / "mini", newer)
+    change(newer, created="2999-01-01T00:00:00+00:00", encoder={"dimension": 77})
+    board = read_board([results])
+    assert [r.record.encoder.dimension for r in board.tasks[0].rows if "ngram" in r.name] == [77]
+    assert "older run" in board.left_out[0].why
+
+
+def test_results_of_other_data_are_a_board_of_their_own(results):
+    folder = another(results, "other", "other")
+    change(folder, task={"digest": "sha256:" + "0" * 64})
+    names = [task.file for task in read_board([results]).tasks]
+    assert sorted(names) == ["mini", "mini~00000000"]
+
+
+def test_two_encoders_of_one_name_are_told_apart_by_their_slugs(results):
+    another(results, "checkpoint-1000", "checkpoint-1000-aaaaaaaa")
+    another(results, "checkpoint-1000", "checkpoint-1000-bbbbbbbb")
+    text = pages(results)["mini.md"]
+    assert "checkpoint-1000 (checkpoint-1000-aaaaaaaa)" in text
+    assert "checkpoint-1000 (checkpoint-1000-bbbbbbbb)" in text
+
+
+@pytest.mark.parametrize(
+    "damage", [b"{", b"[]", b"\xff\xfe", b'{"schema": 1}', b'{"schema": 99}', b"[" * 100_000]
+)
+def test_a_damaged_or_foreign_file_is_named_and_the_rest_is_ranked(results, damage):
+    broken = results / "broken" / "mini"
+    broken.mkdir(parents=True)
+    (broken / "result.json").write_bytes(damage)
+    board = read_board([results])
+    assert len(board.tasks[0].rows) == 2
+    (line,) = board.unreadable
+    assert str(broken / "result.json") in line
+    with pytest.raises(InputError, match="broken"):
+        read_board([results], strict=True)
+
+
+def test_a_newer_schema_says_which_one_can_be_read(results):
+    (results / "builtin-random" / "mini" / "result.json").write_text('{"schema": 99}')
+    (line,) = read_board([results]).unreadable
+    assert "schema 99, this version reads 1" in line
+
+
+def test_the_same_results_give_the_same_bytes_wherever_they_lie(results, tmp_path):
+    moved = tmp_path / "elsewhere"
+    shutil.copytree(results, moved)
+    assert leaderboard_texts(read_board([results]), html=True) == leaderboard_texts(
+        read_board([moved, results]), html=True
+    )
+
+
+def test_no_page_holds_a_path_of_this_machine(results):
+    change(
+        results / "builtin-ngram" / "mini",
+        command=f"xlir-bench run --model {results}/models/mine --data={results} --task mini",
+    )
+    texts = leaderboard_texts(read_board([results]), html=True)
+    assert not any(str(results.parent) in text for text in texts.values())
+    assert "--model mine" in texts["mini/builtin-ngram.md"]
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        ("xlir-bench run --model intfloat/e5 --task mini", "run --model intfloat/e5 "),
+        ("xlir-bench run --model /home/me/out/checkpoint-1", "run --model checkpoint-1"),
+        ("xlir-bench run --model ~/out/checkpoint-1/", "run --model checkpoint-1/"),
+        ("xlir-bench run --model ../a/b", "run --model b"),
+        ("xlir-bench run --model py:/home/me/enc.py:encode", "run --model py:enc.py:encode"),
+        ("xlir-bench run --model npy:/data/vectors", "run --model npy:vectors"),
+        ("xlir-bench run --model http:http://me:pw@h:80/v1#m", "http:http://h:80/v1#m"),
+        (r"xlir-bench run --model 'C:\Users\me\model'", "run --model model"),
+    ],
+)
+def test_folders_and_passwords_are_cut_from_a_stored_command(command, told):
+    assert told in without_paths(command)
+
+
+def test_names_from_outside_stay_text_in_markdown(results):
+    change(results / "builtin-ngram" / "mini", encoder={"name": HOSTILE, "slug": "../../up|<b>"})
+    texts = pages(results)
+    assert all(re.fullmatch(r"[\w.~-]+(/_2e[\w.~-]+|/[\w~-][\w.~-]*)?", name) for name in texts)
+    for text in texts.values():
+        assert "<script>" not in text
+        assert "](http://evil" not in text
+    rows = [x for x in texts["mini.md"].splitlines() if x.startswith("|")]
+    assert len({x.replace("\\|", "").count("|") for x in rows}) == 1
+
+
+def test_file_names_are_safe_and_never_meet():
+    names = ["a/b", "A", "a", "con", "..", "", "x" * 300, "模型", "README"]
+    files = file_names(names, top=True)
+    assert len({name.casefold() for name in files}) == len(names)
+    assert all(name and not name.startswith(".") and "/" not in name for name in files)
+    assert max(map(len, files)) <= 120
+    assert "README" not in files
+
+
+def test_the_language_table_holds_means_over_passage_languages(results):
+    record = Result.load(results / "builtin-ngram" / "mini").record
+    mine = [
+        s.measures["map"]
+        for s in record.settings
+        if s.kind == Kind.CROSS_LINGUAL and s.query_lang == "de"
+    ]
+    found = by_language(record, Kind.CROSS_LINGUAL, "map")["de"]
+    assert found == pytest.approx(sum(mine) / 10)
+
+
+def test_writing_again_changes_nothing_and_a_gone_encoder_takes_its_page_along(results, tmp_path):
+    output = tmp_path / "boards"
+    write(output, pages(results))
+    assert not write(output, pages(results))
+    shutil.rmtree(results / "builtin-random")
+    found = write(output, pages(results))
+    assert found.extra == ("mini/builtin-random.md",)
+    assert not (output / "mini" / "builtin-random.md").exists()
+
+
+def test_only_our_own_files_are_removed(results, tmp_path):
+    output = tmp_path / "boards"
+    texts = pages(results)
+    write(output, texts)
+    kept = ["notes.md", "mini/notes.md", "results/x/mini.md", "experiments/run.md"]
+    for name in kept:
+        (output / name).parent.mkdir(parents=True, exist_ok=True)
+        (output / name).write_text("mine\n")
+    # A file of ours in a folder that belongs to others is theirs.
+    (output / "experiments" / "copy.md").write_text(texts["mini.md"])
+    assert not write(output, texts)
+    assert all((output / name).exists() for name in [*kept, "experiments/copy.md"])
+
+
+def test_a_file_in_the_way_that_is_not_ours_is_never_overwritten(results, tmp_path):
+    output = tmp_path / "boards"
+    output.mkdir()
+    (output / "README.md").write_text("# My project\n")
+    with pytest.raises(InputError, match=r"README\.md"):
+        write(output, pages(results))
+    assert (output / "README.md").read_text() == "# My project\n"
+    assert [p.name for p in output.iterdir()] == ["README.md"]
+
+
+def test_differences_tell_what_is_changed_missing_and_extra(results, tmp_path):
+    output = tmp_path / "boards"
+    texts = pages(results)
+    write(output, texts)
+    page = output / "mini.md"
+    page.write_text(page.read_text() + "edited\n")
+    (output / "published.md").unlink()
+    (output / "old.md").write_text(texts["mini.md"])
+    found = differences(output, texts)
+    assert (found.changed, found.missing, found.extra) == (
+        ("mini.md",),
+        ("published.md",),
+        ("old.md",),
+    )
+
+
+def test_no_result_at_all_is_an_empty_board(tmp_path):
+    (tmp_path / "results").mkdir()
+    texts = leaderboard_texts(read_board([tmp_path / "results"]), html=True)
+    assert sorted(texts) == ["README.md", "index.html", "published.md"]
+
+
+def test_a_task_without_a_pool_is_ranked_by_what_it_has(results):
+    for folder in results.glob("*/mini"):
+        file = folder / "result.json"
+        record = json.loads(file.read_text())
+        record["settings"] = [s for s in record["settings"] if s["kind"] == "monolingual"]
+        record["summary"] = {"monolingual": record["summary"]["monolingual"]}
+        record["bias"] = {}
+        file.write_text(json.dumps(record))
+    board = read_board([results])
+    # The tables still hold the other settings: nothing is tested with them, and that is told.
+    assert all("do not belong to its result.json" in line for line in board.unreadable)
+    assert len(board.unreadable) >= 1
+    texts = leaderboard_texts(board, html=True)
+    assert "Best first by map of the monolingual settings" in texts["mini.md"]
+    assert "multilingual" not in texts["mini.md"]

@@ -1,0 +1,229 @@
+"""The HTML page in a real browser: sort, filter, choose two; what came from outside is only text."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from browser import Browser, find_chromium
+from stored import another, change, copy_results
+
+from xlir_bench.reports.leaderboard import leaderboard_texts, read_board
+from xlir_bench.reports.leaderboard.single_page import inert_json
+
+HOSTILE = "</script><script>window.owned = true</script><img src=x onerror='window.owned = true'>"
+CONTRASTS = """
+(() => {
+  const context = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+  const rgb = (colour) => {
+    context.fillStyle = colour;
+    context.fillRect(0, 0, 1, 1);
+    return [...context.getImageData(0, 0, 1, 1).data].slice(0, 3);
+  };
+  const linear = (c) => ((c /= 255) <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
+  const light = (colour) => {
+    const [r, g, b] = rgb(colour).map(linear);
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b + 0.05;
+  };
+  return [...document.querySelectorAll(".matrix td:not(.none)")].map((cell) => {
+    const style = getComputedStyle(cell);
+    const [a, b] = [light(style.color), light(style.backgroundColor)];
+    return Math.max(a, b) / Math.min(a, b);
+  });
+})()
+"""
+
+
+def test_text_in_json_cannot_end_the_script_element():
+    text = inert_json({"name": "</script><!-- \u2028 &"})
+    assert not re.search("[<>&\u2028]", text)
+    assert json.loads(text) == {"name": "</script><!-- \u2028 &"}
+
+
+def test_the_page_needs_nothing_from_elsewhere_and_is_the_same_each_time(tmp_path):
+    results = copy_results(tmp_path / "results")
+    page, again = (
+        leaderboard_texts(read_board([results]), html=True)["index.html"] for _ in range(2)
+    )
+    assert page == again
+    assert "default-src 'none'" in page
+    assert not re.search(r"""(src|href)\s*=\s*["']?(https?:)?//""", page)
+    assert "innerHTML" not in page
+    assert "eval(" not in page
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("page")
+    results = copy_results(folder / "results")
+    another(results, HOSTILE, "hostile", source="builtin-random")
+    another(results, "twin", "twin")
+    for found in list(results.glob("*/mini")):
+        other = found.with_name("xquad-r")
+        other.mkdir()
+        (other / "result.json").write_bytes((found / "result.json").read_bytes())
+        change(other, task={"name": "xquad-r", "title": "XQuAD-R"})
+    text = leaderboard_texts(read_board([results]), html=True)["index.html"]
+    (folder / "index.html").write_text(text)
+    return folder / "index.html"
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    found = find_chromium()
+    if found is None:
+        pytest.skip("Chromium is not installed: the page is not driven")
+    browser = Browser(found, tmp_path_factory.mktemp("profile"))
+    yield browser
+    browser.close()
+
+
+@pytest.fixture
+def browser(chromium: Browser, page: Path) -> Iterator[Browser]:
+    """At the fresh page; any complaint of the console fails the test."""
+    chromium.complaints.clear()
+    chromium.requests.clear()
+    chromium.open("about:blank")
+    chromium.open(page.as_uri())
+    yield chromium
+    assert chromium.complaints == []
+
+
+def names(browser: Browser) -> list[str]:
+    return browser.run(
+        "[...document.querySelectorAll('.ranking [data-encoder] .name bdi')].map((e) => e.textContent)"
+    )
+
+
+def texts(browser: Browser, selector: str) -> list[str]:
+    quoted = json.dumps(selector)
+    return browser.run(f"[...document.querySelectorAll({quoted})].map((e) => e.textContent)")
+
+
+def click(browser: Browser, selector: str) -> None:
+    browser.run(f"document.querySelector({json.dumps(selector)}).click()")
+
+
+def choose(browser: Browser, selector: str, value: str) -> None:
+    browser.run(
+        f"(() => {{ const s = document.querySelector({json.dumps(selector)}); s.value = {json.dumps(value)};"
+        " s.dispatchEvent(new Event('change', { bubbles: true })); })()"
+    )
+
+
+def test_it_opens_with_the_ranking_and_asks_for_nothing_else(browser, page):
+    assert names(browser)[:2] == ["builtin:ngram", "twin"]
+    assert {r.split("#")[0] for r in browser.requests} <= {page.as_uri(), "about:blank", "data:,"}
+
+
+def test_a_column_sorts_down_then_up(browser):
+    def column() -> list[float]:
+        cells = texts(browser, ".ranking [data-column=multilingual] b")
+        return [float(cell.replace("≈", "")) for cell in cells]
+
+    click(browser, "#sort-multilingual")
+    assert column() == sorted(column(), reverse=True)
+    click(browser, "#sort-multilingual")
+    assert column() == sorted(column())
+    assert browser.run("document.querySelector('th[aria-sort]').ariaSort") == "ascending"
+    click(browser, "#sort-encoder")
+    assert names(browser) == sorted(names(browser), key=str.lower)
+
+
+def test_typing_in_the_filter_leaves_matching_encoders(browser):
+    browser.run("document.querySelector('#filter').focus()")
+    browser.type("builtin RAND")
+    assert names(browser) == ["builtin:random"]
+    assert texts(browser, "#ranking [role=status]") == ["1 of 4 encoders"]
+    assert browser.run("document.activeElement.id") == "filter"
+
+
+def test_two_encoders_stand_side_by_side_with_their_difference(browser):
+    choose(browser, "#choose-a", "builtin-ngram")
+    choose(browser, "#choose-b", "builtin-random")
+    assert texts(browser, "figcaption bdi") == ["builtin:ngram", "builtin:random"]
+    assert len(texts(browser, ".matrix")) == 3
+    a, b, gap = (
+        [float(t.replace("−", "-").replace("+", "")) for t in texts(browser, f"{figure} td")]
+        for figure in (
+            "figure:nth-of-type(1)",
+            "figure:nth-of-type(2)",
+            "figure:nth-of-type(3)",
+        )
+    )
+    assert len(a) == 11 * 12
+    assert all(abs(x - y - g) < 0.0016 for x, y, g in zip(a, b, gap, strict=True))
+    assert "b=builtin-random" in browser.run("location.hash")
+
+
+def test_choosing_for_a_what_b_shows_swaps_them(browser):
+    choose(browser, "#choose-b", "builtin-random")
+    click(browser, "[data-encoder=builtin-random] .slot-a")
+    assert texts(browser, "figcaption bdi") == ["builtin:random", "builtin:ngram"]
+
+
+def test_hovering_a_number_tells_its_interval_and_n(browser):
+    browser.hover(".matrix tbody tr:nth-child(2) td:nth-child(3)")
+    told = browser.run("document.querySelector('#tip').innerText")
+    assert "de → de" in told
+    assert re.search(r"95 % interval\s+\.\d+ to \.\d+", told)
+    assert re.search(r"n \(queries\)\s+72", told)
+
+
+def test_focus_moves_with_the_arrows_and_tells_the_same(browser):
+    browser.run("document.querySelector('.matrix td.tipped').focus()")
+    browser.press("ArrowRight")
+    browser.press("ArrowDown")
+    assert "de → de" in browser.run("document.querySelector('#tip').innerText")
+    assert browser.run("document.querySelectorAll('.matrix [tabindex=\"0\"]').length") == 1
+    browser.press("Escape")
+    assert browser.run("document.querySelector('#tip').hidden")
+
+
+def test_every_figure_of_the_ranking_and_the_matrix_has_its_interval(browser):
+    bare = browser.run(
+        "[...document.querySelectorAll('.matrix td:not(.none), .ranking [data-column]')]"
+        ".filter((e) => !e.classList.contains('tipped')).length"
+    )
+    assert bare == 0
+
+
+def test_a_name_that_holds_a_script_is_shown_as_text(browser):
+    assert HOSTILE in names(browser)
+    choose(browser, "#choose-b", "hostile")
+    assert HOSTILE in texts(browser, "figcaption bdi")
+    assert browser.run("window.owned") is None
+    assert browser.run("document.querySelectorAll('img, main script').length") == 0
+
+
+def test_another_task_and_another_measure_are_shown(browser):
+    click(browser, "#task-xquad-r")
+    assert texts(browser, "#ranking-title") == ["XQuAD-R"]
+    assert "reported" in " ".join(texts(browser, "#reported .badge"))
+    choose(browser, "#measure", "recall@10")
+    assert texts(browser, "#detail-title") == ["Every pair of languages: recall@10"]
+
+
+def test_the_address_brings_the_same_view_back(browser, page):
+    browser.open("about:blank")
+    browser.open(page.as_uri() + "#task=mini&measure=mrr&a=twin&b=builtin-random")
+    assert texts(browser, "figcaption bdi") == ["twin", "builtin:random"]
+    browser.open("about:blank")
+    browser.open(page.as_uri() + "#task=none&measure=none&a=<b>&b=<i>")
+    assert texts(browser, "#ranking-title") == ["mini"]
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_numbers_in_cells_are_read_on_any_colour(browser, page, dark):
+    browser.open("about:blank")
+    browser.open(page.as_uri() + "#task=mini&a=builtin-ngram&b=builtin-random", dark=dark)
+    assert min(browser.run(CONTRASTS)) >= 4.5
+
+
+def test_a_phone_never_scrolls_sideways(browser, page):
+    browser.open("about:blank")
+    browser.open(page.as_uri() + "#b=hostile", width=390, height=844)
+    assert browser.run("document.documentElement.scrollWidth") <= 390

@@ -1,0 +1,114 @@
+"""Pictures: each kind is drawn, in the same bytes each time, whatever names say."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from stored import mini_results
+
+from xlir_bench.errors import InputError, NotComparableError, UnknownNameError
+from xlir_bench.reports.plots import PICTURES, draw, save
+from xlir_bench.results import Result, ResultRecord
+
+pytest.importorskip("matplotlib")
+
+
+def record(source: str = "builtin-ngram", **encoder: object) -> ResultRecord:
+    text = (mini_results() / source / "mini" / "result.json").read_text()
+    stated = json.loads(text)
+    stated["encoder"].update(encoder)
+    return ResultRecord.model_validate(stated)
+
+
+def words(figure) -> list[str]:
+    """Everything that is written in a picture."""
+    from matplotlib.text import Text
+
+    return [text.get_text() for text in figure.findobj(Text) if text.get_text()]
+
+
+@pytest.mark.parametrize("kind", list(PICTURES))
+@pytest.mark.parametrize("suffix", ["png", "svg"])
+def test_the_same_results_give_the_same_picture(kind, suffix, tmp_path):
+    files = [tmp_path / f"{i}.{suffix}" for i in range(2)]
+    for file in files:
+        save(draw(kind, [record()]), file, dpi=60)
+    assert files[0].read_bytes() == files[1].read_bytes()
+    assert files[0].stat().st_size > 2000
+    assert [p.name for p in sorted(tmp_path.iterdir())] == [f"0.{suffix}", f"1.{suffix}"]
+
+
+def test_the_matrix_has_every_setting_as_a_number():
+    figure = draw("matrix", [record()])
+    numbers = [w for w in words(figure) if re.fullmatch(r"\.\d{3}", w)]
+    assert len(numbers) == 11 * 12
+
+
+def test_the_language_bars_end_with_the_share_of_the_pool():
+    written = words(draw("languages", [record(), record("builtin-random")]))
+    assert written.count("pool") == 2 or "pool" in written
+    assert {"builtin:ngram", "builtin:random"} <= set(written)
+
+
+def test_the_trade_off_names_every_encoder_and_chance():
+    written = words(draw("trade-off", [record(), record("builtin-random")]))
+    assert {"builtin:ngram", "builtin:random", "chance"} <= set(written)
+
+
+def test_checkpoints_are_in_the_order_of_their_numbers():
+    records = [record(name=f"out/checkpoint-{n}") for n in (1000, 200, 600)]
+    axes = draw("checkpoints", records).axes[0]
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["200", "600", "1,000"]
+    assert len(axes.lines) == 3
+
+
+def test_results_without_numbers_stay_in_the_order_given():
+    axes = draw("checkpoints", [record("builtin-random"), record()]).axes[0]
+    ticks = [tick.get_text() for tick in axes.get_xticklabels()]
+    assert ticks == ["builtin:random", "builtin:ngram"]
+
+
+@pytest.mark.parametrize("name", ["模型-ไทย-عربي", "$\\frac{1}{0}$ a_b^c", "line\nbreak"])
+def test_a_name_in_any_script_or_with_formula_signs_is_drawn(name, tmp_path):
+    save(draw("trade-off", [record(name=name)]), tmp_path / "x.png", dpi=50)
+    assert (tmp_path / "x.png").exists()
+
+
+def test_the_user_s_own_look_is_left_alone():
+    import matplotlib as mpl
+
+    before = dict(mpl.rcParams)
+    draw("matrix", [record()])
+    assert dict(mpl.rcParams) == before
+
+
+def test_faults_are_told():
+    with pytest.raises(UnknownNameError, match="matrix"):
+        draw("matrx", [record()])
+    with pytest.raises(InputError, match="one result"):
+        draw("matrix", [record(), record()])
+    with pytest.raises(UnknownNameError, match="recall@10"):
+        draw("matrix", [record()], "recal@10")
+    other = record().model_copy(update={"task": record().task.model_copy(update={"name": "other"})})
+    with pytest.raises(NotComparableError, match="other"):
+        draw("trade-off", [record(), other])
+    with pytest.raises(InputError, match=r"\.png"):
+        save(draw("matrix", [record()]), Path("picture.gif"))
+
+
+def test_matplotlib_is_not_imported_before_a_picture_is_drawn():
+    code = (
+        "import sys, xlir_bench.reports.plots, xlir_bench.cli.plot, xlir_bench.reports.leaderboard;"
+        "print([m for m in ('matplotlib', 'torch', 'faiss', 'pandas') if m in sys.modules])"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "[]"
+
+
+def test_a_result_from_disk_is_what_is_drawn():
+    assert draw("matrix", [Result.load(mini_results() / "builtin-ngram" / "mini").record])

@@ -1,0 +1,57 @@
+"""What papers report stands beside the measured figures, and is never ranked with them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from stored import change, copy_results
+
+from xlir_bench.records import Kind
+from xlir_bench.reports.leaderboard import leaderboard_texts, read_board
+from xlir_bench.reports.published import MEAN, SOURCES, read_published, reported_tasks
+
+
+def test_every_row_is_read_and_names_a_known_source():
+    rows = read_published()
+    assert len(rows) == 1040
+    assert {row.source for row in rows} == set(SOURCES)
+
+
+def test_the_means_of_the_paper_are_those_of_its_abstract():
+    task = next(task for task in reported_tasks() if task.name == "xquad-r")
+    hybrid = next(s for s in task.systems if s[1:] == ("LaBSE", "hybrid"))
+    assert task.value(hybrid, Kind.MULTILINGUAL, "map") == pytest.approx(0.6817)
+    assert task.value(hybrid, Kind.MULTILINGUAL, "rank_distance") == pytest.approx(221, abs=1)
+
+
+@pytest.mark.parametrize("kind", list(Kind))
+def test_a_reported_mean_is_the_mean_of_its_languages(kind):
+    for task in reported_tasks():
+        for system in task.systems:
+            values = [task.value(system, kind, "map", lang) for lang in task.langs]
+            if all(value is not None for value in values):
+                mean = task.value(system, kind, "map", MEAN)
+                assert mean == pytest.approx(sum(values) / len(values), abs=2e-4)
+
+
+def test_reported_rows_are_marked_and_stand_under_the_measured_ones(tmp_path: Path):
+    results = copy_results(tmp_path / "results")
+    for folder in results.glob("*/mini"):
+        change(folder, task={"name": "xquad-r", "title": "XQuAD-R"})
+    board = read_board([results])
+    text = leaderboard_texts(board)["published.md"]
+    lines = [x for x in text.splitlines() if x.startswith("| ")]
+    assert all(("*reported*" in x) != ("measured" in x) for x in lines if "map |" not in x and "| ---" not in x and not x.startswith(("| encoder", "| :")))  # fmt: skip
+    measured = next(i for i, x in enumerate(lines) if "builtin:ngram" in x)
+    reported = next(i for i, x in enumerate(lines) if "LaBSE" in x)
+    assert measured < reported
+    assert [row.name for row in board.tasks[0].rows] == ["builtin:ngram", "builtin:random"]
+
+
+def test_no_reported_row_is_on_a_ranked_page(tmp_path: Path):
+    results = copy_results(tmp_path / "results")
+    for folder in results.glob("*/mini"):
+        change(folder, task={"name": "xquad-r"})
+    texts = leaderboard_texts(read_board([results]))
+    assert "LaBSE" not in texts["README.md"] + texts["xquad-r.md"]

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import jsonschema
+import pytest
+from pydantic import ValidationError
+
+from xlir_bench import Result
+from xlir_bench.results.schema import (
+    RESULT_SCHEMA,
+    SCHEMA_FILE,
+    ResultRecord,
+    json_schema,
+    schema_text,
+)
+
+REGENERATE = (
+    "the types and the schema file differ; if the types are right: python -c 'from "
+    "xlir_bench.results.schema import SCHEMA_FILE, schema_text; "
+    'SCHEMA_FILE.write_text(schema_text(), encoding="utf-8")\''
+)
+
+
+def test_the_schema_file_is_the_one_of_the_types() -> None:
+    assert SCHEMA_FILE.read_text(encoding="utf-8") == schema_text(), REGENERATE
+
+
+def test_the_schema_is_a_json_schema() -> None:
+    jsonschema.Draft202012Validator.check_schema(json_schema())
+
+
+def test_a_real_result_is_what_the_schema_says(result: Result) -> None:
+    jsonschema.validate(json.loads(result.to_json()), json_schema())
+
+
+@pytest.fixture
+def stated(result: Result) -> dict[str, Any]:
+    """result.json as an object that may be spoiled."""
+    loaded: dict[str, Any] = json.loads(result.to_json())
+    return loaded
+
+
+def test_a_real_result_is_read_as_it_was_written(stated: dict[str, Any], result: Result) -> None:
+    assert ResultRecord.model_validate(stated) == result.record
+
+
+def test_the_fields_are_those_of_the_design(stated: dict[str, Any]) -> None:
+    """A field is added, never renamed: scripts read these."""
+    assert stated["schema"] == RESULT_SCHEMA == 1
+    assert set(stated) >= {
+        "schema", "task", "encoder", "settings", "summary", "bias", "options", "texts", "alignment",
+        "profile", "environment", "notes", "command", "created",
+    }  # fmt: skip
+    assert set(stated["task"]) >= {"name", "version", "digest"}
+    assert set(stated["encoder"]) >= {
+        "name", "kind", "fingerprint", "dimension", "dtype", "max_tokens", "query_prompt",
+        "passage_prompt",
+    }  # fmt: skip
+    assert set(stated["settings"][0]) >= {
+        "kind", "query_lang", "passage_langs", "queries", "candidates", "measures",
+    }  # fmt: skip
+    assert list(stated["summary"]) == ["monolingual", "cross-lingual", "multilingual"]
+    assert set(stated["summary"]["multilingual"]["map"]) == {"mean", "low", "high"}
+    assert set(stated["bias"]["rank_distance"]) >= {"mean", "by_query_lang"}
+    assert set(stated["options"]) >= {
+        "langs", "kinds", "limit", "candidate", "index", "seed", "changed_data",
+    }  # fmt: skip
+    assert set(stated["texts"]["ar"]) >= {
+        "queries", "tokens_mean", "truncated_share", "unknown_share",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda r: r.pop("task"),
+        lambda r: r.update(schema=2),
+        lambda r: r.update(speed=1),
+        lambda r: r["task"].update(digest="sha256:0"),
+        lambda r: r["settings"][0].update(kind="bilingual"),
+        lambda r: r["settings"][0].update(queries="many"),
+        lambda r: r["settings"][0]["measures"].update(map="NaN?"),
+        lambda r: r["summary"]["monolingual"]["map"].pop("low"),
+        lambda r: r["bias"]["rank_distance"].update(mean=None),
+    ],
+)
+def test_what_is_no_result_is_refused_by_types_and_schema_alike(
+    stated: dict[str, Any], spoil: Any
+) -> None:
+    spoil(stated)
+    with pytest.raises(ValidationError):
+        ResultRecord.model_validate(stated)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(stated, json_schema())
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_figure_that_is_no_number_never_reaches_a_file(
+    stated: dict[str, Any], value: float
+) -> None:
+    stated["settings"][0]["measures"]["map"] = value
+    with pytest.raises(ValidationError):
+        ResultRecord.model_validate(stated)

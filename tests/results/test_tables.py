@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from worlds import World, plain_order, random_world
+
+from xlir_bench import Result
+from xlir_bench.measures import score
+from xlir_bench.records import Ranking
+from xlir_bench.results.tables import TopScores, queries_table, ranks_table, run_table
+from xlir_bench.search import exact_rankings, normalised
+
+
+@pytest.fixture(scope="module")
+def world() -> World:
+    return random_world(2, {"de": 8, "en": 7, "fr": 3}, {"de": 11, "en": 9}, distinct=9)
+
+
+@pytest.fixture(scope="module")
+def rankings(world: World) -> list[Ranking]:
+    lists = exact_rankings(world.collection, world.pool, world.requests(4, 4))
+    return [ranking for of_language in lists for ranking in of_language]
+
+
+def test_every_relevant_passage_of_every_setting_has_a_row(
+    world: World, rankings: list[Ranking]
+) -> None:
+    table = ranks_table(rankings, world.collection).to_pylist()
+    wanted = []
+    for r in rankings:
+        langs = r.setting.passage_langs
+        ids = [name for lang in langs for name in world.collection.passages[lang].ids]
+        asked = world.collection.queries[r.setting.query_lang]
+        for query, passage, grade, rank in zip(r.query, r.passage, r.grade, r.rank, strict=True):
+            wanted.append({
+                "kind": r.setting.kind.value,
+                "query_lang": r.setting.query_lang,
+                "query_id": asked.ids[query],
+                "cluster": asked.clusters[query],
+                "passage_id": ids[passage],
+                "passage_lang": ids[passage].split(":")[0],
+                "grade": grade,
+                "rank": rank,
+            })  # fmt: skip
+    assert {row["kind"] for row in wanted} == {"monolingual", "cross-lingual", "multilingual"}
+    assert table == wanted
+
+
+def test_every_measure_of_every_scored_query_has_a_row(
+    world: World, rankings: list[Ranking]
+) -> None:
+    scores = score(rankings, ["map", "recall@1"])
+    wanted = [
+        {
+            "kind": s.setting.kind.value,
+            "query_lang": s.setting.query_lang,
+            "passage_lang": s.setting.passage_lang,
+            "query_id": world.collection.queries[s.setting.query_lang].ids[query],
+            "measure": measure,
+            "value": value,
+        }
+        for s in scores
+        for measure, values in s.values.items()
+        for query, value in zip(s.query, values, strict=True)
+    ]
+    assert queries_table(scores, world.collection).to_pylist() == wanted
+
+
+def test_the_best_passages_stand_in_order_with_their_scores(
+    world: World, rankings: list[Ranking]
+) -> None:
+    tops = []
+    for r in rankings:
+        assert r.top is not None
+        queries = normalised(world.vectors["query", r.setting.query_lang])[r.scored]
+        vectors = world.pool.vectors[world.pool.rows(r.setting)]
+        tops.append(TopScores(r, np.einsum("qd,qkd->qk", queries, vectors[r.top])))
+    rows = run_table(tops, world.collection).to_pylist()
+    groups: dict[tuple[str, ...], list[dict]] = {}
+    for row in rows:
+        groups.setdefault(
+            (row["kind"], row["query_lang"], row["passage_lang"], row["query_id"]), []
+        ).append(row)
+    assert len(groups) == sum(len(r.scored) for r in rankings)
+    for r in rankings:
+        ids = [x for lang in r.setting.passage_langs for x in world.collection.passages[lang].ids]
+        passages = np.concatenate([world.vectors["passage", x] for x in r.setting.passage_langs])
+        for query in r.scored:
+            vector = world.vectors["query", r.setting.query_lang][query]
+            key = (r.setting.kind.value, r.setting.query_lang, r.setting.passage_lang, f"q{query}")
+            found = groups[key]
+            assert [row["rank"] for row in found] == [1, 2, 3, 4]
+            assert [row["passage_id"] for row in found] == [
+                ids[p] for p in plain_order(vector, passages)[:4]
+            ]
+            assert all(
+                a["score"] >= b["score"] - 1e-6 for a, b in zip(found, found[1:], strict=False)
+            )
+
+
+def test_padding_of_an_index_is_no_row(world: World, rankings: list[Ranking]) -> None:
+    (r,) = [r for r in rankings if str(r.setting) == "en-*"]
+    top = np.full((len(r.scored), 3), -1)
+    top[:, 0] = 5
+    padded = Ranking(r.setting, r.candidates, r.query, r.passage, r.grade, r.rank, top)
+    table = run_table([TopScores(padded, np.zeros(top.shape))], world.collection)
+    assert table.column("rank").to_pylist() == [1] * len(r.scored)
+
+
+def test_tables_of_nothing_have_their_columns(world: World) -> None:
+    assert ranks_table([], world.collection).column_names[-1] == "rank"
+    assert queries_table([], world.collection).num_rows == 0
+    assert run_table([], world.collection).num_rows == 0
+
+
+def test_names_are_stored_once_and_not_per_row(result: Result) -> None:
+    for name, columns in {
+        "ranks": ["kind", "query_lang", "query_id", "cluster", "passage_id", "passage_lang"],
+        "queries": ["kind", "query_lang", "passage_lang", "query_id", "measure"],
+    }.items():
+        for column in columns:
+            assert pa.types.is_dictionary(result.tables[name].schema.field(column).type)
+
+
+def test_every_figure_can_be_made_again_from_the_tables(result: Result) -> None:
+    """Without the encoder: that is what they are kept for."""
+    ranks = result.tables["ranks"].to_pandas().astype({"kind": str, "query_lang": str})
+    values = result.tables["queries"].to_pandas().astype({"kind": str, "query_lang": str})
+    pool = ranks[ranks.kind == "multilingual"].groupby(["query_lang", "query_id"], observed=True)
+    spread = (pool["rank"].max() - pool["rank"].min()).groupby("query_lang").mean()
+    distance = result.record.bias["rank_distance"]
+    assert distance.by_query_lang == pytest.approx(spread.to_dict())
+    for setting in result.record.settings:
+        there = "*" if len(setting.passage_langs) > 1 else setting.passage_langs[0]
+        mine = values[
+            (values.kind == setting.kind)
+            & (values.query_lang == setting.query_lang)
+            & (values.passage_lang == there)
+        ]
+        means = mine.groupby("measure", observed=True)["value"].mean().to_dict()
+        assert setting.measures == pytest.approx(means)
+        if setting.kind != "multilingual":
+            one = ranks[
+                (ranks.kind == setting.kind)
+                & (ranks.query_lang == setting.query_lang)
+                & (ranks.passage_lang == there)
+            ]
+            best = 1 / one.groupby("query_id", observed=True)["rank"].min()
+            assert setting.measures["mrr"] == pytest.approx(best.mean())

@@ -1,0 +1,50 @@
+"""Real stored results: the built-in encoders on the bundled task, evaluated once for all tests."""
+
+from __future__ import annotations
+
+import atexit
+import json
+import shutil
+import tempfile
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import xlir_bench as xb
+
+
+@cache
+def mini_results() -> Path:
+    """A results folder with `builtin:ngram` and `builtin:random` on mini; copy it, do not change it."""
+    folder = Path(tempfile.mkdtemp(prefix="xlir-stored-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    for name in ("ngram", "random"):
+        result = xb.evaluate("mini", f"builtin:{name}", xb.RunOptions(cache=None))
+        result.save(folder / f"builtin-{name}" / "mini")
+    return folder
+
+
+def copy_results(folder: Path) -> Path:
+    """A copy of `mini_results` that a test may change."""
+    shutil.copytree(mini_results(), folder)
+    return folder
+
+
+def change(folder: Path, **parts: dict[str, Any]) -> None:
+    """Edit a result.json by hand: ``change(folder, encoder={"name": "x"})``."""
+    file = folder / "result.json"
+    record = json.loads(file.read_text())
+    for part, fields in parts.items():
+        if isinstance(fields, dict):
+            record[part].update(fields)
+        else:
+            record[part] = fields
+    file.write_text(json.dumps(record))
+
+
+def another(results: Path, name: str, slug: str, source: str = "builtin-ngram") -> Path:
+    """The same figures under another encoder's name."""
+    folder = results / slug.replace("/", "_") / "mini"
+    shutil.copytree(results / source / "mini", folder)
+    change(folder, encoder={"name": name, "slug": slug})
+    return folder

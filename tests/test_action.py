@@ -1,0 +1,123 @@
+"""The GitHub Action: its YAML has what GitHub asks for, and its shell does what it says."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parent.parent
+ACTION = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
+STEPS = ACTION["runs"]["steps"]
+STEP = {step["name"]: step for step in STEPS if "name" in step}
+BASH = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c"]
+"""How GitHub runs `shell: bash`."""
+
+
+def run(step: str, folder: Path, **inputs: str) -> subprocess.CompletedProcess:
+    """The shell of a step, with every variable that it names and no other but the runner's own."""
+    assert set(inputs) == set(STEP[step]["env"])
+    environment = {
+        "PATH": f"{folder / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "HOME": str(folder),
+        "XLIR_CACHE": str(folder / "cache"),
+        "GITHUB_STEP_SUMMARY": str(folder / "summary.md"),
+        **inputs,
+    }
+    return subprocess.run(
+        [*BASH, STEP[step]["run"]], cwd=folder, env=environment, text=True, capture_output=True,
+        check=False,
+    )  # fmt: skip
+
+
+def test_it_has_the_keys_that_github_asks_for():
+    assert {"name", "description", "inputs", "runs"} <= set(ACTION)
+    assert ACTION["runs"]["using"] == "composite"
+    assert set(ACTION["inputs"]) == {
+        "baseline", "candidate", "policy", "python-version", "version"
+    }  # fmt: skip
+    for name, stated in ACTION["inputs"].items():
+        assert stated["description"], name
+        assert stated["required"] or "default" in stated, name
+    for step in STEPS:
+        assert "uses" in step or {"run", "shell"} <= set(step)
+
+
+def test_no_input_is_pasted_into_a_script():
+    for step in STEPS:
+        assert "${{" not in step.get("run", "")
+
+
+def test_every_input_is_used_and_every_input_used_is_stated():
+    used = set(re.findall(r"inputs\.([a-z-]+)", (ROOT / "action.yml").read_text(encoding="utf-8")))
+    assert used == set(ACTION["inputs"])
+
+
+def test_it_uploads_nothing():
+    assert [step["uses"].split("@")[0] for step in STEPS if "uses" in step] == [
+        "actions/setup-python"
+    ]
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory) -> Path:
+    """A repository with a baseline, as a user of the action has one."""
+    folder = tmp_path_factory.mktemp("a repository")
+    command = [
+        sys.executable, "-m", "xlir_bench", "run", "--langs", "de,en", "--quiet", "--output",
+        "base line",
+    ]  # fmt: skip
+    environment = {**os.environ, "XLIR_CACHE": str(folder / "cache")}
+    subprocess.run(command, cwd=folder, env=environment, check=True)
+    (next((folder / "base line/builtin-ngram").iterdir())).rename(folder / "base line/de en")
+    return folder
+
+
+def gate(folder: Path, candidate: str, policy: str = "") -> subprocess.CompletedProcess:
+    return run(
+        "Gate", folder, XLIR_BASELINE="base line/de en", XLIR_CANDIDATE=candidate,
+        XLIR_POLICY=policy,
+    )  # fmt: skip
+
+
+def test_a_model_that_is_no_worse_passes_and_the_summary_says_so(repository):
+    done = gate(repository, "builtin:ngram")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("PASS")
+    assert "### PASS" in (repository / "summary.md").read_text()
+
+
+def test_a_worse_model_fails_the_job(repository):
+    done = gate(repository, "builtin:random")
+    assert done.returncode == 1, done.stderr
+    assert done.stdout.startswith("FAIL")
+
+
+def test_a_policy_file_is_used(repository):
+    (repository / "lax.toml").write_text("[[drop]]\nabsolute = 1\n")
+    assert gate(repository, "builtin:random", "lax.toml").returncode == 0
+
+
+def test_nothing_in_an_input_is_run(repository):
+    done = gate(repository, "builtin:ngram$(touch stolen)`touch stolen`; touch stolen")
+    assert done.returncode == 2
+    assert not (repository / "stolen").exists()
+
+
+@pytest.mark.parametrize(
+    ("version", "installed"), [("", "the action's own"), ("1.2.3", "xlir-bench==1.2.3")]
+)
+def test_it_installs_the_version_asked_for_or_its_own(tmp_path, version, installed):
+    """pip itself is not run: a `python` of the test says what it was asked to install."""
+    (tmp_path / "bin").mkdir()
+    python = tmp_path / "bin" / "python"
+    python.write_text('#!/bin/sh\nfor word in "$@"; do echo "$word"; done > asked\n')
+    python.chmod(0o755)
+    done = run("Install xlir-bench", tmp_path, XLIR_VERSION=version, XLIR_SOURCE="the action's own")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "asked").read_text().splitlines() == ["-m", "pip", "install", installed]

@@ -1,0 +1,44 @@
+"""`xlir-bench export`: stored results for other tools."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from xlir_bench.cli.options import FOLDER, verbose_option
+
+
+@click.command()
+@click.argument("form", metavar="trec|mteb|hf|csv|parquet")
+@click.argument("results", nargs=-1, required=True, type=FOLDER, metavar="RESULT...")
+@click.option(
+    "--output",
+    type=FOLDER,
+    required=True,
+    metavar="PATH",
+    help="A file for csv and parquet, a folder for the others.",
+)
+@verbose_option
+def export(form: str, results: tuple[Path, ...], output: Path) -> None:
+    """Write stored results in the files of other tools.
+
+    \b
+    trec     run and qrels files of every setting (needs results made with --save-run K)
+    mteb     mteb's result files: <model>/<revision>/<task>.json
+    hf       the model-index block of a model card, one file an encoder
+    csv      a row for each setting and measure; rows of a kind carry the 95 % interval
+    parquet  the same
+
+    \b
+    Examples:
+      xlir-bench export csv results/*/xquad-r --output xquad-r.csv
+      xlir-bench export hf results/mine/mini results/mine/xquad-r --output cards
+      xlir-bench export trec results/mine/mini --output trec
+    """
+    from xlir_bench.reports.export import write
+    from xlir_bench.results import Result
+
+    written = write(form, [Result.load(path) for path in results], output)
+    what = "file" if len(written) == 1 else "files"
+    click.echo(f"{len(written)} {what} written to {output}")

@@ -1,0 +1,188 @@
+"""The training loop itself: `SentenceTransformerTrainer`, told everything through its own arguments."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sentence_transformers import SentenceTransformerTrainer, SentenceTransformerTrainingArguments
+from transformers import EarlyStoppingCallback
+from transformers.trainer_callback import PrinterCallback
+
+from xlir_bench.encoders.devices import default_device
+from xlir_bench.errors import InputError
+from xlir_bench.records import Progress
+from xlir_bench.train.bases import Base
+from xlir_bench.train.feeding import BatchCollator
+from xlir_bench.train.folder import LOG, RunFolder, step_of
+from xlir_bench.train.losses import build_loss
+from xlir_bench.train.options import LAST, Evaluate, TrainOptions
+from xlir_bench.train.plan import STARTS, BatchTexts, Plan, PlannedBatches
+from xlir_bench.train.row_adam import RowAdam
+from xlir_bench.train.static import is_static
+from xlir_bench.train.watching import PREFIX, SELECTION, HarnessEvaluator, TrainingLog, Watcher
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How the loop ended."""
+
+    steps: int
+    """Steps that were done."""
+    chosen_step: int
+    """The step whose weights the model now has."""
+    seconds: float
+    resumed_from: int | None
+    log: TrainingLog
+    device: str
+
+
+class Loop:
+    """One run of the trainer."""
+
+    def __init__(
+        self,
+        options: TrainOptions,
+        folder: RunFolder,
+        evaluate: Evaluate | None,
+        progress: Progress,
+    ) -> None:
+        self._options = options
+        self._folder = folder
+        self._evaluate = evaluate if intervals(options, evaluate, 1)[0] else None
+        self._log = TrainingLog(folder.path / LOG)
+        self.watcher = Watcher(progress, self._log, self._evaluate is not None)
+
+    def run(self, base: Base, plan: Plan, texts: BatchTexts, steps: int, rate: float) -> Outcome:
+        """Train the model of `base` in place; from the last checkpoint, if there is one."""
+        checkpoint = self._folder.last_checkpoint()
+        self._log.cut(0 if checkpoint is None else step_of(checkpoint))
+        trainer = self._trainer(base, plan, texts, steps, rate)
+        began = time.perf_counter()
+        trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+        best = trainer.state.best_model_checkpoint
+        chosen = trainer.state.global_step
+        if trainer.args.load_best_model_at_end and best:
+            chosen = step_of(Path(best))
+        return Outcome(
+            steps=trainer.state.global_step,
+            chosen_step=chosen,
+            seconds=time.perf_counter() - began,
+            resumed_from=None if checkpoint is None else step_of(checkpoint),
+            log=self._log,
+            device=str(trainer.args.device),
+        )
+
+    def _trainer(self, base: Base, plan: Plan, texts: BatchTexts, steps: int, rate: float) -> Any:
+        options, model = self._options, base.model
+        callbacks: list[Any] = [self.watcher]
+        if options.patience is not None:
+            callbacks.append(EarlyStoppingCallback(early_stopping_patience=options.patience))
+        trainer = SentenceTransformerTrainer(
+            model=model,
+            args=self._arguments(base, plan, steps, rate),
+            train_dataset=plan.dataset(texts),
+            loss=build_loss(options.loss, model, options.temperature, options.mini_batch),
+            evaluator=None
+            if self._evaluate is None
+            else HarnessEvaluator(self._evaluate, options.select_by),
+            data_collator=BatchCollator(model, base.column_prompts),
+            callbacks=callbacks,
+            optimizers=(_optimizer(base, rate), None),
+        )
+        trainer.remove_callback(PrinterCallback)
+        return trainer
+
+    def _arguments(self, base: Base, plan: Plan, steps: int, rate: float) -> Any:
+        options, static = self._options, is_static(base.model)
+        device = training_device(options, static)
+        evaluate_every, save_every = intervals(options, self._evaluate, steps)
+        selecting = bool(evaluate_every) and options.select_by != LAST
+        stated: dict[str, Any] = {
+            "output_dir": str(self._folder.checkpoints),
+            "per_device_train_batch_size": options.batches.batch_size,
+            "max_steps": steps,
+            "learning_rate": rate,
+            "weight_decay": options.weight_decay,
+            "warmup_steps": round(options.warmup * steps),
+            "lr_scheduler_type": _SCHEDULES[options.schedule],
+            "max_grad_norm": 0.0 if static else 1.0,
+            "seed": options.batches.seed,
+            "bf16": options.precision == "bf16",
+            "fp16": options.precision == "fp16",
+            "use_cpu": device == "cpu",
+            "batch_sampler": PlannedBatches(plan.folder / STARTS),
+            "eval_strategy": "steps" if evaluate_every else "no",
+            "eval_steps": evaluate_every or None,
+            "save_strategy": "steps",
+            "save_steps": save_every,
+            "save_total_limit": None if options.keep_checkpoints else 2,
+            "logging_steps": options.log_steps,
+            "logging_nan_inf_filter": False,
+            "load_best_model_at_end": selecting,
+            "metric_for_best_model": PREFIX + SELECTION if evaluate_every else None,
+            "greater_is_better": True,
+            "restore_callback_states_from_checkpoint": options.patience is not None,
+            "dataloader_pin_memory": device != "cpu",
+            "disable_tqdm": True,
+            "report_to": "none",
+        }
+        try:
+            return SentenceTransformerTrainingArguments(**stated | dict(options.arguments))
+        except (TypeError, ValueError) as error:
+            reason = " ".join(str(error).split())[:300]
+            raise InputError(f"the trainer refuses its arguments: {reason}") from error
+
+
+_SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
+
+
+def intervals(options: TrainOptions, evaluate: Evaluate | None, steps: int) -> tuple[int, int]:
+    """Steps between evaluations (0 for never) and between checkpoints."""
+    often = max(1, steps // 10)
+    every = 0 if evaluate is None else often if options.eval_steps is None else options.eval_steps
+    every = min(every, steps)
+    if not every:
+        return 0, options.save_steps or often
+    save = options.save_steps or every
+    if options.select_by != LAST and save % every:
+        raise InputError(
+            f"--save-steps {save} wants to be a multiple of --eval-steps {every}, since the best"
+            " step is kept; or say --select-by last"
+        )
+    return every, save
+
+
+def training_device(options: TrainOptions, static: bool) -> str:
+    """Where the run takes place: a static model trains best on the CPU."""
+    import torch
+
+    device = options.device or ("cpu" if static else default_device())
+    if device not in ("cpu", "cuda", "mps"):
+        raise InputError(
+            f"--device {device}: cpu, cuda or mps; choose among GPUs with CUDA_VISIBLE_DEVICES"
+        )
+    if device == "cuda" and not torch.cuda.is_available():
+        raise InputError("this torch cannot use a GPU here: say --device cpu")
+    if device == "mps" and not torch.backends.mps.is_available():
+        raise InputError("this torch cannot use Metal here: say --device cpu")
+    if options.precision == "fp16" and device == "cpu":
+        raise InputError("--precision fp16 wants a GPU; a CPU has bf16 and fp32")
+    if options.precision == "bf16" and device == "cuda" and not torch.cuda.is_bf16_supported():
+        raise InputError("this GPU has no bf16: say --precision fp16 or fp32")
+    return device
+
+
+def _optimizer(base: Base, rate: float) -> Any:
+    """None where the trainer's own AdamW is right."""
+    import torch
+
+    if not is_static(base.model):
+        return None
+    table = base.model[0].embedding
+    table.sparse = True
+    size = table.num_embeddings
+    rates = torch.ones(size) if base.rates is None else torch.from_numpy(base.rates)
+    return RowAdam(table.parameters(), rates, lr=rate)

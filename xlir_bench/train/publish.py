@@ -1,0 +1,151 @@
+"""The end of a run: the model in its folder, figures before and after, the record, the card, the curves."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from xlir_bench.encoders.quiet import quiet_transformers
+from xlir_bench.train.bases import Base
+from xlir_bench.train.card import model_card
+from xlir_bench.train.curves import draw_curves
+from xlir_bench.train.folder import CURVES, RECORD, RunFolder, write_json
+from xlir_bench.train.loop import Outcome
+from xlir_bench.train.options import Evaluate, TrainOptions
+from xlir_bench.train.plan import Plan
+from xlir_bench.train.static import quantise
+from xlir_bench.train.store import RowStore, language_counts
+
+SCHEMA = 1
+PACKAGES = (
+    "xlir-bench", "torch", "transformers", "sentence-transformers", "tokenizers", "datasets", "accelerate",
+    "numpy",
+)  # fmt: skip
+PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything that a run was and found."""
+
+    options: TrainOptions
+    folder: RunFolder
+    base: Base
+    store: RowStore
+    plan: Plan
+    outcome: Outcome
+    leakage: Mapping[str, Any]
+    before: Mapping[str, float]
+    rate: float
+    epoch: int
+    command: str
+
+
+def publish(run: Run, evaluate: Evaluate | None) -> Mapping[str, Any]:
+    """Write everything; the record last, since it says that the run is finished."""
+    folder = run.folder.path
+    _save(run)
+    after = {} if evaluate is None else dict(evaluate(_loaded(folder)))
+    record = _record(run, after)
+    if draw_curves(run.outcome.log.lines, folder / CURVES):
+        record["curves"] = CURVES
+    (folder / "README.md").write_text(model_card(record), encoding="utf-8")
+    write_json(folder / RECORD, record)
+    if not run.options.keep_checkpoints:
+        shutil.rmtree(run.folder.checkpoints)
+    return record
+
+
+def _save(run: Run) -> None:
+    """The model beside its place first, so that a half-written one is never taken for it."""
+    fresh = run.folder.path / ".model"
+    shutil.rmtree(fresh, ignore_errors=True)
+    run.base.model.save(str(fresh), create_model_card=False)
+    if run.options.int8:
+        quantise(fresh)
+    pickles = [p for p in fresh.rglob("*") if p.suffix in PICKLES]
+    if pickles:
+        raise AssertionError(f"the model was saved with pickles: {pickles}")
+    for item in sorted(fresh.iterdir(), key=lambda p: p.name == "modules.json"):
+        target = run.folder.path / item.name
+        if target.is_dir():
+            shutil.rmtree(target)
+        item.replace(target)
+    fresh.rmdir()
+
+
+def _loaded(folder: Path) -> Any:
+    from sentence_transformers import SentenceTransformer
+
+    with quiet_transformers():
+        return SentenceTransformer(str(folder), local_files_only=True)
+
+
+def _record(run: Run, after: Mapping[str, float]) -> dict[str, Any]:
+    options, outcome = run.options, run.outcome
+    return {
+        "schema": SCHEMA,
+        "base": {
+            "name": run.base.name,
+            "digest": run.base.digest,
+            "query_prompt": run.base.prompts.query,
+            "passage_prompt": run.base.prompts.passage,
+            "notes": list(run.base.notes),
+        },
+        "data": {
+            "sources": [
+                asdict(source) | {"name": _shown(source.name)} for source in run.store.sources
+            ],
+            "rows": run.store.rows,
+            "texts_by_language": dict(language_counts(run.store)),
+        },
+        "leakage": dict(run.leakage),
+        "batches": {**run.plan.stated, "steps_per_epoch": run.epoch},
+        "options": options.stated() | {"lr": run.rate, "sources": _sources(run)},
+        "outcome": {
+            "steps": outcome.steps,
+            "chosen_step": outcome.chosen_step,
+            "seconds": round(outcome.seconds, 1),
+            "resumed_from": outcome.resumed_from,
+            "device": outcome.device,
+        },
+        "before": dict(run.before),
+        "after": dict(after),
+        "evaluations": [
+            {"step": step, "figures": figures} for step, figures in outcome.log.evaluations()
+        ],
+        "environment": {
+            "python": platform.python_version(),
+            "platform": platform.platform(),
+            "versions": _versions(),
+        },
+        "command": run.command,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _sources(run: Run) -> list[str]:
+    return [
+        str(source).replace(source.name, _shown(source.name), 1) for source in run.options.sources
+    ]
+
+
+def _shown(name: str) -> str:
+    """A file by its own name: where it lay on this machine is nobody's business."""
+    return Path(name).name if Path(name).exists() else name
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

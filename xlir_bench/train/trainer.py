@@ -1,0 +1,148 @@
+"""One training run, from rows to a model with its card."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from xlir_bench.encoders.quiet import quiet_transformers
+from xlir_bench.records import Progress, Silent
+from xlir_bench.tasks import Task
+from xlir_bench.train.bases import Base, load_base
+from xlir_bench.train.batches import Planner
+from xlir_bench.train.faults import explained
+from xlir_bench.train.folder import RECORD, RunFolder, write_json
+from xlir_bench.train.leakage import EvaluationTexts, LeakageFoundError, LeakFinder
+from xlir_bench.train.options import Evaluate, TrainOptions
+from xlir_bench.train.plan import BatchTexts, write_plan
+from xlir_bench.train.reading import source_digest
+from xlir_bench.train.store import RowStore, open_rows, store_rows
+
+STATIC_RATE, RATE = 0.01, 3e-5
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A finished run."""
+
+    folder: Path
+    record: Mapping[str, Any]
+    """What stands in training.json."""
+
+
+def train(
+    options: TrainOptions,
+    *,
+    evaluate: Evaluate | None = None,
+    tasks: Sequence[Task] = (),
+    data: Path | None = None,
+    progress: Progress | None = None,
+    command: str = "",
+) -> Trained:
+    """Train a model as `options` say.
+
+    `evaluate` gives figures of a model in the middle of training; `tasks` are those whose texts must not be
+    among the training rows, looked for under the root `data` or in the cache.
+    """
+    options.check()
+    folder = RunFolder(options.output)
+    with folder.held():
+        folder.require_fresh(options.resume)
+        if folder.finished:
+            record = json.loads((folder.path / RECORD).read_text(encoding="utf-8"))
+            return Trained(folder.path, record)
+        run = _Run(options, folder, evaluate, tasks, data, progress or Silent(), command)
+        return Trained(folder.path, run.go())
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One run and its stages."""
+
+    options: TrainOptions
+    folder: RunFolder
+    evaluate: Evaluate | None
+    tasks: Sequence[Task]
+    data: Path | None
+    progress: Progress
+    command: str
+
+    def go(self) -> Mapping[str, Any]:
+        """Train; what was found is in the record."""
+        from xlir_bench.train.loop import Loop, training_device
+        from xlir_bench.train.publish import Run, publish
+
+        training_device(self.options, self.options.static)
+        self.folder.remember(self.options.stated())
+        store, leakage = self._rows()
+        planner = Planner(store, self.options.batches)
+        steps = self.options.steps or math.ceil((self.options.epochs or 1) * planner.epoch)
+        batches = steps * int(self.options.arguments.get("gradient_accumulation_steps", 1))
+        plan = write_plan(planner, batches, self.folder.data, self.progress)
+        base = load_base(self.options, store, self.folder.checkpoints / "base")
+        rate = self.options.lr or (STATIC_RATE if self.options.static else RATE)
+        before = self._before(base)
+        loop = Loop(self.options, self.folder, self.evaluate, self.progress)
+        texts = BatchTexts(store, planner.census.mask, self.options.batches.whole_answers)
+
+        def where() -> tuple[int, str]:
+            step = min(loop.watcher.step, steps - 1)
+            return step + 1, plan.describe(step * batches // steps, store)
+
+        with quiet_transformers(), explained(self.options, self.folder, where):
+            outcome = loop.run(base, plan, texts, steps, rate)
+        run = Run(
+            options=self.options,
+            folder=self.folder,
+            base=base,
+            store=store,
+            plan=plan,
+            outcome=outcome,
+            leakage=leakage,
+            before=before,
+            rate=rate,
+            epoch=planner.epoch,
+            command=self.command,
+        )
+        return publish(run, self.evaluate)
+
+    def _rows(self) -> tuple[RowStore, Mapping[str, Any]]:
+        """The rows, and what was found of evaluation data among them; as they lie, if they do."""
+        report = self.folder.data / "leakage.json"
+        store = open_rows(self.folder.data)
+        if store is not None and report.is_file() and self._unchanged(store):
+            return store, json.loads(report.read_text(encoding="utf-8"))
+        texts = EvaluationTexts.load(self.tasks, self.data, Silent())
+        finder = LeakFinder(texts)
+        dropping = self.options.leakage == "drop"
+
+        def keep(rows: Sequence[Any]) -> list[bool]:
+            return [not (leak and dropping) for leak in finder.leaks(rows)]
+
+        store = store_rows(
+            self.options.sources, self.folder.data, self.progress, keep, self.options.offline
+        )
+        found = finder.report().as_json() | {"action": self.options.leakage}
+        if self.options.leakage == "fail" and found["leaking"]:
+            raise LeakageFoundError(finder.report())
+        write_json(report, found)
+        return store, found
+
+    def _unchanged(self, store: RowStore) -> bool:
+        """Whether the sources are what they were when the rows were stored."""
+        stated = [source_digest(source) for source in self.options.sources]
+        return [source.digest for source in store.sources] == stated
+
+    def _before(self, base: Base) -> Mapping[str, float]:
+        """Figures of the model that training starts from."""
+        path = self.folder.checkpoints / "before.json"
+        if self.evaluate is None:
+            return {}
+        if not path.is_file():
+            write_json(path, dict(self.evaluate(base.model)))
+        found: dict[str, float] = json.loads(path.read_text(encoding="utf-8"))
+        return found

@@ -1,0 +1,156 @@
+"""What goes on while the trainer runs: progress, the log, the harness as evaluator."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sentence_transformers.base.evaluation import BaseEvaluator
+from transformers import TrainerCallback
+
+from xlir_bench.errors import UnknownNameError
+from xlir_bench.records import Progress
+from xlir_bench.train.options import LAST, MEAN, Evaluate, Noting
+
+SELECTION = "selection"
+PREFIX = "eval_"
+LOWER_IS_BETTER = ("rank_distance",)
+
+
+class HarnessEvaluator(BaseEvaluator):  # type: ignore[misc]
+    """Asks the function that was handed in, and adds the figure that the best step is chosen by."""
+
+    def __init__(self, evaluate: Evaluate, select_by: str) -> None:
+        super().__init__()
+        self.primary_metric = SELECTION
+        self._evaluate = evaluate
+        self._select_by = select_by
+
+    def __call__(
+        self, model: Any, output_path: str | None = None, epoch: float = -1, steps: int = -1
+    ) -> dict[str, float]:
+        """Figures of the model as it stands."""
+        training = model.training
+        model.eval()
+        try:
+            figures = dict(self._evaluate(model))
+        finally:
+            model.train(training)
+        return figures | {SELECTION: selection(figures, self._select_by)}
+
+
+def selection(figures: Mapping[str, float], select_by: str) -> float:
+    """The figure to choose by; higher is better."""
+    if select_by in (MEAN, LAST):
+        maps = [value for name, value in figures.items() if name.endswith(".map")]
+        return sum(maps) / len(maps) if maps else math.nan
+    if select_by not in figures:
+        raise UnknownNameError("figure to select by", [select_by], [MEAN, LAST, *figures])
+    lower = select_by.rpartition(".")[2] in LOWER_IS_BETTER
+    return -figures[select_by] if lower else figures[select_by]
+
+
+@dataclass(slots=True)
+class TrainingLog:
+    """A line of JSON for every few steps and every evaluation."""
+
+    path: Path
+    lines: list[dict[str, Any]] = field(default_factory=list)
+
+    def cut(self, step: int) -> None:
+        """Forget what came after a step: the run goes on from there."""
+        if not self.path.is_file():
+            return
+        self.lines = []
+        for line in self.path.read_text(encoding="utf-8").splitlines():
+            try:
+                stated = json.loads(line)
+            except ValueError:  # the line that was being written when the run was killed
+                continue
+            if stated["step"] <= step:
+                self.lines.append(stated)
+        self.path.write_text("".join(map(_line, self.lines)), encoding="utf-8")
+
+    def add(self, line: dict[str, Any]) -> None:
+        """Append a line."""
+        self.lines.append(line)
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(_line(line))
+
+    def evaluations(self) -> list[tuple[int, dict[str, float]]]:
+        """Every evaluation with its step."""
+        return [(x["step"], x["evaluation"]) for x in self.lines if "evaluation" in x]
+
+
+def _line(stated: Mapping[str, Any]) -> str:
+    return json.dumps(stated, ensure_ascii=False) + "\n"
+
+
+class Watcher(TrainerCallback):  # type: ignore[misc]
+    """Moves the progress, writes the log, and evaluates at the very end."""
+
+    def __init__(self, progress: Progress, log: TrainingLog, evaluates: bool) -> None:
+        self._progress = progress
+        self._log = log
+        self._evaluates = evaluates
+        self._began = (0.0, 0)
+        self.step = 0
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Open the progress where the run begins."""
+        self._began = (time.perf_counter(), state.global_step)
+        self.step = state.global_step
+        self._progress.start("train", state.max_steps, "steps")
+        self._progress.advance(state.global_step)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """One step more."""
+        self.step = state.global_step
+        self._progress.advance(1)
+        if self._evaluates and state.global_step >= state.max_steps:
+            control.should_evaluate = True
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+        """Loss and rate of learning since the last time."""
+        if not logs or "loss" not in logs:
+            return
+        began, first = self._began
+        pace = (state.global_step - first) / max(1e-9, time.perf_counter() - began)
+        line = {"step": state.global_step, "epoch": round(float(state.epoch or 0), 4)}
+        line |= {key: logs[key] for key in ("loss", "learning_rate", "grad_norm") if logs.get(key)}
+        self._log.add(line | {"steps_per_second": round(pace, 3)})
+        self._note(f"loss {float(logs['loss']):.3f}")
+
+    def on_evaluate(
+        self, args: Any, state: Any, control: Any, metrics: Any = None, **_: Any
+    ) -> None:
+        """Figures of the harness."""
+        figures = figures_of(metrics or {})
+        if figures:
+            self._log.add({"step": state.global_step, "evaluation": figures})
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Close the progress."""
+        self._progress.finish()
+
+    def _note(self, text: str) -> None:
+        if isinstance(self._progress, Noting):
+            self._progress.note(text)
+
+
+def figures_of(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """The harness's figures among what the trainer reports."""
+    names = [name for name in metrics if name.startswith(PREFIX)]
+    found = {name.removeprefix(PREFIX): metrics[name] for name in names}
+    return {name: float(x) for name, x in found.items() if "." in name or name == SELECTION}
+
+
+def best_of(evaluations: Sequence[tuple[int, Mapping[str, float]]]) -> int | None:
+    """The step with the highest selection; the earliest of equals."""
+    scored = [(step, x[SELECTION]) for step, x in evaluations if SELECTION in x]
+    return max(scored, key=lambda pair: (pair[1], -pair[0]))[0] if scored else None
