@@ -29,7 +29,7 @@ from xlir_bench.reports.verdict import Outcome
 from xlir_bench.results import Result
 
 REPEATS = 400
-DAMAGED = 60
+DAMAGED = 40
 DROPS = (0.002, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.04)
 OTHER = """
 from xlir_bench.encoders.builtin import NgramEncoder

@@ -566,14 +566,15 @@ def assert_equals_pytrec_eval(result: Result, queries: int) -> None:
 
 
 def test_mlqa_r_runs_all_56_settings(xlir_data: Path) -> None:
-    result = evaluate("mlqa-r", "builtin:ngram", RunOptions(cache=None, data=xlir_data))
+    options = RunOptions(cache=None, data=xlir_data, measures=("mrr", "recall@100"))
+    result = evaluate("mlqa-r", "builtin:ngram", options)
     settings = settings_of(result)
     assert len(settings) == 56
     assert settings["en", "en"].queries == 1148
     assert settings["en", "*"].candidates == sum(
         settings[x, x].candidates for x in ("ar", "de", "en", "es", "hi", "vi", "zh")
     )
-    assert all(s.measures["map"] > s.chance_map for s in settings.values())
+    assert all(s.measures["recall@100"] > 100 / s.candidates for s in settings.values())
     cross = [s.queries for s in settings.values() if s.kind == Kind.CROSS_LINGUAL]
     assert 0 < min(cross) < max(cross) < 1148
     assert any("are left out of them" in note for note in result.record.notes)

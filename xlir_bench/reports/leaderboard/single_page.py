@@ -9,11 +9,10 @@ import re
 from importlib.resources import files
 from typing import Any
 
-from xlir_bench import __version__
 from xlir_bench.records import POOL
 from xlir_bench.reports.leaderboard.board import RANKED_BY, Board, Row, TaskBoard
 from xlir_bench.reports.leaderboard.intervals import Intervals, setting_intervals
-from xlir_bench.reports.leaderboard.pages import MARKER
+from xlir_bench.reports.leaderboard.pages import MARKER, VERSION
 from xlir_bench.reports.published import SOURCES, ReportedTask, reported_tasks
 from xlir_bench.results.schema import BiasPart, SettingPart
 
@@ -56,7 +55,7 @@ def inert_json(value: Any) -> str:
 def _board(board: Board) -> dict[str, Any]:
     reported = {task.name: task for task in reported_tasks()}
     return {
-        "version": __version__,
+        "version": VERSION,
         "tasks": [_task(task, reported.get(task.first.task.name)) for task in board.tasks],
     }
 
