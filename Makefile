@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: demo test lint format bench constraints clean
+.PHONY: demo test lint gate format bench constraints clean
 
 demo: $(INSTALLED)
 	$(BIN)/xlir-bench run --task mini --output results
@@ -16,6 +16,11 @@ lint: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# The project gates itself, and its leaderboards are those of its stored results.
+gate: $(INSTALLED)
+	$(BIN)/xlir-bench gate --baseline leaderboards/baselines/builtin-ngram/mini --candidate builtin:ngram
+	$(BIN)/xlir-bench leaderboard --results leaderboards/results --html --check
 
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix .

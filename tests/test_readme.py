@@ -37,6 +37,12 @@ def test_the_tasks_have_the_sizes_that_it_names():
         assert row[1].startswith(sizes)
 
 
+def test_its_pictures_and_pages_are_there():
+    root = Path(__file__).parent.parent
+    for target in re.findall(r"\]\(([^)#:]+)\)", TEXT):
+        assert (root / target).exists(), target
+
+
 def test_its_python_runs(tmp_path):
     for block in re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL):
         exec(block, {})

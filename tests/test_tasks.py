@@ -101,3 +101,16 @@ def test_a_file_that_is_not_toml_says_where(tmp_path: Path) -> None:
     file.write_text("name = \n")
     with pytest.raises(InputError, match=r"bad.toml is not TOML: .*line 1"):
         read_task(file)
+
+
+def test_a_file_that_is_no_utf8_or_no_file_is_one_message(tmp_path: Path) -> None:
+    (tmp_path / "latin.toml").write_bytes(b"name = '\xe9'")
+    (tmp_path / "folder.toml").mkdir()
+    with pytest.raises(InputError, match=r"latin\.toml is not TOML"):
+        read_task(tmp_path / "latin.toml")
+    with pytest.raises(InputError, match=r"folder\.toml cannot be read"):
+        read_task(tmp_path / "folder.toml")
+
+
+def test_a_language_asked_for_twice_counts_once(small: Task) -> None:
+    assert small.settings(langs=["en", "de", "en"]) == small.settings()

@@ -521,6 +521,34 @@ def test_a_run_whose_vectors_are_cached_loads_no_model(tiny_transformer: Path) -
         assert warm[part] == stated[part]
 
 
+def test_texts_say_how_the_tokenizer_sees_each_language(tiny_transformer: Path) -> None:
+    encoder = xb.load_encoder(str(tiny_transformer))
+    texts = evaluate("mini", encoder, small(langs=("th", "zh"))).record.texts
+    for lang in ("th", "zh"):
+        data = json.loads(mini_files()[lang].read_text("utf-8"))["data"]
+        paragraphs = [p for article in data for p in article["paragraphs"]]
+        sentences = [s for p in paragraphs for s in p["sentences"]]
+        questions = [q["question"] for p in paragraphs for q in p["qas"]]
+        asked = encoder.count_tokens(questions, "query")
+        given = encoder.count_tokens(sentences, "passage")
+        tokens = np.concatenate([asked.tokens, given.tokens])
+        found = texts[lang]
+        assert (found.queries, found.passages) == (len(questions), len(sentences))
+        assert found.tokens_mean == pytest.approx(tokens.mean())
+        assert found.query_tokens_mean == pytest.approx(asked.tokens.mean())
+        assert found.passage_tokens_mean == pytest.approx(given.tokens.mean())
+        assert found.truncated_share == pytest.approx((tokens > 128).mean())
+        unknown = asked.unknown.sum() + given.unknown.sum()
+        assert found.unknown_share == pytest.approx(unknown / tokens.sum())
+    assert texts["zh"].unknown_share > texts["th"].unknown_share
+
+
+def test_an_encoder_without_a_tokenizer_says_nothing_of_tokens() -> None:
+    found = full_small().record.texts["en"]
+    assert (found.queries, found.passages) == (72, 145)
+    assert (found.tokens_mean, found.truncated_share, found.unknown_share) == (None, None, None)
+
+
 def test_xquad_r_equals_a_plain_computation_in_all_132_settings(xlir_data: Path) -> None:
     options = RunOptions(cache=None, data=xlir_data)
     result = evaluate("xquad-r", Signs(), options)

@@ -15,7 +15,7 @@ from xlir_bench.encoders.devices import default_device
 from xlir_bench.errors import InputError
 from xlir_bench.records import Progress
 from xlir_bench.train.bases import Base
-from xlir_bench.train.feeding import BatchCollator
+from xlir_bench.train.feeding import BatchCollator, RememberedTokens, Tokenize
 from xlir_bench.train.folder import LOG, RunFolder, step_of
 from xlir_bench.train.losses import build_loss
 from xlir_bench.train.options import LAST, Evaluate, TrainOptions
@@ -88,7 +88,7 @@ class Loop:
             evaluator=None
             if self._evaluate is None
             else HarnessEvaluator(self._evaluate, options.select_by),
-            data_collator=BatchCollator(model, base.column_prompts),
+            data_collator=BatchCollator(_tokenize(model), base.column_prompts),
             callbacks=callbacks,
             optimizers=(_optimizer(base, rate), None),
         )
@@ -108,7 +108,7 @@ class Loop:
             "weight_decay": options.weight_decay,
             "warmup_steps": round(options.warmup * steps),
             "lr_scheduler_type": _SCHEDULES[options.schedule],
-            "max_grad_norm": 0.0 if static else 1.0,
+            "max_grad_norm": 0.0 if static else 1.0,  # Adam does not see the scale of a gradient
             "seed": options.batches.seed,
             "bf16": options.precision == "bf16",
             "fp16": options.precision == "fp16",
@@ -175,6 +175,10 @@ def training_device(options: TrainOptions, static: bool) -> str:
     return device
 
 
+def _tokenize(model: Any) -> Tokenize:
+    return RememberedTokens(model[0].tokenizer) if is_static(model) else model.preprocess
+
+
 def _optimizer(base: Base, rate: float) -> Any:
     """None where the trainer's own AdamW is right."""
     import torch
@@ -182,7 +186,6 @@ def _optimizer(base: Base, rate: float) -> Any:
     if not is_static(base.model):
         return None
     table = base.model[0].embedding
-    table.sparse = True
     size = table.num_embeddings
     rates = torch.ones(size) if base.rates is None else torch.from_numpy(base.rates)
     return RowAdam(table.parameters(), rates, lr=rate)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 class RowAdam(torch.optim.Optimizer):
-    """Lazy Adam on sparse gradients.
+    """Lazy Adam: rows without a gradient, and their moments, stay as they are.
 
     Adam does not see the scale of a gradient, so a rate for each row is what a fixed factor in front of
     each row would be: tokens that are everywhere move little and weigh little.
@@ -26,18 +26,6 @@ class RowAdam(torch.optim.Optimizer):
     ) -> None:
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "rates": rates})
 
-        self._gradients: dict[Tensor, Tensor] = {}
-        for group in self.param_groups:
-            for table in group["params"]:
-                table.register_post_accumulate_grad_hook(self._keep)
-
-    def _keep(self, table: Tensor) -> None:
-        """Take a gradient out of the trainer's sight: it measures its norm, which sparse ones have not."""
-        if table.grad is not None:
-            before = self._gradients.get(table)
-            self._gradients[table] = table.grad if before is None else before + table.grad
-            table.grad = None
-
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
         """Move the rows that have a gradient."""
@@ -45,16 +33,12 @@ class RowAdam(torch.optim.Optimizer):
             raise NotImplementedError("RowAdam takes no closure")
         for group in self.param_groups:
             for table in group["params"]:
-                if table in self._gradients:
-                    self._move(table, self._gradients.pop(table).coalesce(), group)
-
-    def zero_grad(self, set_to_none: bool = True) -> None:
-        """Forget gradients that no step has used."""
-        self._gradients.clear()
-        super().zero_grad(set_to_none)
+                if table.grad is not None:
+                    self._move(table, table.grad, group)
 
     def _move(self, table: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
-        rows, values = gradient.indices()[0], gradient.values()
+        rows = gradient.any(dim=1).nonzero().squeeze(1)
+        values = gradient[rows]
         state = self.state[table]
         if not state:
             state["step"] = torch.zeros(())
