@@ -17,8 +17,9 @@ COMMANDS = {
     "compare": "Set stored results against each other: differences, intervals, tests.",
     "gate": "Pass or fail a candidate against a baseline, by a policy.",
     "export": "Write stored results for other tools: trec, mteb, hf, csv, parquet.",
+    "train-hybrid": "Train an encoder on parallel rows, in batches of one language and across languages.",
     "tasks": "List the tasks, or every setting of one.",
-    "data": "Download and check data.",
+    "data": "Download and check data; look training rows through.",
     "cache": "Show and prune the cache of vectors.",
 }
 """Each lives in the module of its name; the line here is its help, so that none has to be imported."""
@@ -35,7 +36,8 @@ class LazyGroup(click.Group):
         """The command of this name, imported now."""
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = getattr(import_module(f"{__name__}.{cmd_name}"), cmd_name)
+        name = cmd_name.replace("-", "_")
+        command: click.Command = getattr(import_module(f"{__name__}.{name}"), name)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tabulate import tabulate
@@ -102,3 +102,42 @@ def _table(rows: Sequence[Sequence[Any]], headers: Sequence[str]) -> str:
     return tabulate(
         rows, headers, tablefmt="simple", colalign=align[: len(headers)], disable_numparse=True
     )
+
+
+def trained_text(record: Mapping[str, Any]) -> str:
+    """What a training run was and what came of it."""
+    data, outcome, leakage = record["data"], record["outcome"], record["leakage"]
+    lines = [
+        f"{data['rows']:,} {_rows(data['rows'])}, {len(data['texts_by_language'])} languages;"
+        f" {outcome['steps']:,} steps in {outcome['seconds']:,.0f} s on {outcome['device']}"
+    ]
+    if outcome["chosen_step"] != outcome["steps"]:
+        lines.append(f"kept: step {outcome['chosen_step']:,}, the best")
+    lines.append(_leaked(leakage))
+    lines += [f"not checked for leakage: {task}" for task in leakage["unchecked"]]
+    if record["after"]:
+        rows = [
+            [name, _figure(record["before"].get(name)), _figure(value)]
+            for name, value in record["after"].items()
+        ]
+        lines += ["", _table(rows, ["", "before", "after"])]
+    return "\n".join(lines)
+
+
+def _leaked(leakage: Mapping[str, Any]) -> str:
+    checked = ", ".join(leakage["checked"]) or "nothing: no task's data is on disk"
+    if not leakage["leaking"]:
+        return f"no evaluation text among the rows (checked: {checked})"
+    where = ", ".join(
+        f"{task} {lang} {sum(counts.values())}"
+        for task, langs in leakage["found"].items()
+        for lang, counts in langs.items()
+    )
+    done = "dropped" if leakage["action"] == "drop" else "kept"
+    return f"{leakage['leaking']:,} rows with evaluation text {done}: {where} (checked: {checked})"
+
+
+def _figure(value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:.4f}" if abs(value) < 10 else f"{value:,.0f}"

@@ -1,1 +1,17 @@
 """Train: parallel rows, batches of one language or across languages, and the trainer."""
+
+from xlir_bench.train.batches import BatchOptions, Strategy
+from xlir_bench.train.options import Evaluate, TrainOptions
+from xlir_bench.train.reading import TrainingSource, parse_source
+from xlir_bench.train.trainer import Trained, train
+
+__all__ = [
+    "BatchOptions",
+    "Evaluate",
+    "Strategy",
+    "TrainOptions",
+    "Trained",
+    "TrainingSource",
+    "parse_source",
+    "train",
+]

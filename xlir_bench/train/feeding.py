@@ -11,7 +11,6 @@ import torch
 from numpy.typing import NDArray
 from sentence_transformers.base.sampler import DefaultBatchSampler
 
-
 Tokenize = Callable[..., Mapping[str, Any]]
 """From texts and a prompt to what a model's first module wants."""
 REMEMBERED = 1_000_000
@@ -48,7 +47,7 @@ class RememberedTokens:
         if len(self._known) + len(new) > REMEMBERED:
             self._known.clear()
             new = list(dict.fromkeys(texts))
-        found = self._tokenizer.encode_batch(new, add_special_tokens=False)
+        found = self._tokenizer.encode_batch_fast(new, add_special_tokens=False)
         for text, encoding in zip(new, found, strict=True):
             self._known[text] = np.array(encoding.ids, np.int32)
         rows = [self._known[text] for text in texts]

@@ -1,0 +1,73 @@
+"""The harness inside other people's training loops."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from sentence_transformers.base.evaluation import BaseEvaluator
+
+from xlir_bench.evaluation import RunOptions, evaluate
+from xlir_bench.results import Result
+from xlir_bench.tasks import Task, catalogue
+
+BRIEF = RunOptions(measures=("map",), cache=None)
+"""What a look at a model in the middle of training needs: no vectors are kept, since its weights pass."""
+
+
+class SentenceTransformerEvaluator(BaseEvaluator):  # type: ignore[misc]
+    """A task as the evaluator of any sentence-transformers training loop.
+
+    >>> evaluator = SentenceTransformerEvaluator("mini")
+    >>> evaluator.primary_metric
+    'mini.mean'
+
+    Pass it as ``evaluator=`` to a `SentenceTransformerTrainer`; ``metric_for_best_model`` is then
+    ``eval_mini.mean``, the mean map over the kinds of setting.
+    """
+
+    def __init__(self, task: str | Task, options: RunOptions = BRIEF) -> None:
+        super().__init__()
+        self.task = catalogue().get([task])[0] if isinstance(task, str) else task
+        self.options = options
+        self.primary_metric = f"{self.task.name}.mean"
+
+    def __call__(
+        self, model: Any, output_path: str | None = None, epoch: float = -1, steps: int = -1
+    ) -> dict[str, float]:
+        """Map by kind, their mean, and the rank distance; the model is left as it was."""
+        training = model.training
+        model.eval()
+        try:
+            figures = look([self.task], model, self.options)
+        finally:
+            model.train(training)
+        maps = [value for name, value in figures.items() if name.endswith(".map")]
+        return figures | {self.primary_metric: sum(maps) / len(maps)}
+
+    @property
+    def description(self) -> str:
+        """What a model card calls it."""
+        return f"xlir-bench {self.task.name}"
+
+
+def look(tasks: Sequence[Task], model: Any, options: RunOptions = BRIEF) -> dict[str, float]:
+    """The figures of a model that someone has in memory: ``<task>.<kind>.map`` and ``<task>.rank_distance``."""
+    found: dict[str, float] = {}
+    for task in tasks:
+        mine = options
+        if options.langs is not None:
+            mine = replace(options, langs=tuple(x for x in options.langs if x in task.languages))
+        found |= figures_of(evaluate(task, model, mine))
+    return found
+
+
+def figures_of(result: Result) -> dict[str, float]:
+    """Map by kind of setting and the rank distance."""
+    task = result.record.task.name
+    found = {f"{task}.{kind.value}.map": its["map"].mean for kind, its in result.summary.items()}
+    distance = result.record.bias.get("rank_distance")
+    if distance is not None and not isinstance(distance.mean, dict):
+        found[f"{task}.rank_distance"] = distance.mean
+    return found
