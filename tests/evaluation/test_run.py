@@ -3,8 +3,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import zlib
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -12,160 +10,26 @@ from typing import Any
 
 import numpy as np
 import pytest
-import pytrec_eval
+from evaluation.plain import (
+    MEASURES,
+    Plain,
+    Signs,
+    assert_equals_plain,
+    mini_files,
+    plain_measures,
+    settings_of,
+)
 
 import xlir_bench as xb
 from xlir_bench import Kind, Result, RunOptions, evaluate
 from xlir_bench.errors import BadVectorsError, InputError, UnknownNameError, XlirError
-from xlir_bench.records import POOL
-from xlir_bench.tasks import Task, catalogue, tasks_folder
-
-MEASURES = ("map", "mrr", "ndcg@10", "recall@1", "recall@10", "recall@100")
+from xlir_bench.tasks import Task, catalogue
 
 
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test looks at this machine's cache."""
     monkeypatch.setenv("XLIR_CACHE", str(tmp_path / "cache"))
-
-
-class Signs:
-    """A fixed random encoder: the sign of the sum of a vector for each piece of the text.
-
-    All components are 1/16 or -1/16: every score is exact, whoever computes it, and most are ties.
-    """
-
-    name, fingerprint, dimension = "signs", "sha256:" + "5" * 64, 256
-
-    def encode(self, texts: Sequence[str], role: str) -> np.ndarray:
-        return np.stack([_signs(text) for text in texts])
-
-
-@cache
-def _signs(text: str) -> np.ndarray:
-    words = text.casefold().split()
-    pieces = [w[i : i + 3] for w in words for i in range(max(1, len(w) - 2))]
-    rows = [zlib.crc32(piece.encode()) % 4096 for piece in pieces]
-    return np.where(_table()[rows].sum(axis=0) >= 0, 1, -1).astype(np.float32)
-
-
-@cache
-def _table() -> np.ndarray:
-    return np.random.default_rng(0).standard_normal((4096, 256)).astype(np.float32)
-
-
-class Plain:
-    """A LAReQA file and its scores, read and computed in the plainest way: the other opinion."""
-
-    def __init__(self, paths: Mapping[str, Path], encoder: Any) -> None:
-        self.ids: dict[str, list[str]] = {}
-        self.relevant: dict[str, dict[str, int]] = {}
-        """By language: the row of the sentence that answers each question."""
-        self.queries, self.passages = {}, {}
-        for lang, path in sorted(paths.items()):
-            questions: dict[str, str] = {}
-            answer: dict[str, int] = {}
-            sentences: list[str] = []
-            for article in json.loads(path.read_text("utf-8"))["data"]:
-                for paragraph in article["paragraphs"]:
-                    for question in paragraph["qas"]:
-                        start = question["answers"][0]["answer_start"]
-                        inside = [a <= start < b for a, b in paragraph["sentence_breaks"]]
-                        answer[question["id"]] = len(sentences) + inside.index(True)
-                        questions[question["id"]] = question["question"]
-                    sentences += paragraph["sentences"]
-            self.ids[lang], self.relevant[lang] = list(questions), answer
-            self.queries[lang] = self._unit(encoder.encode(list(questions.values()), "query"))
-            self.passages[lang] = self._unit(encoder.encode(sentences, "passage"))
-
-    def _unit(self, vectors: np.ndarray) -> np.ndarray:
-        vectors = vectors.astype(float)
-        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-        return vectors / np.where(lengths > 0, lengths, 1)
-
-    def _scores(self, query_lang: str, passage_langs: Sequence[str]) -> np.ndarray:
-        return (
-            self.queries[query_lang]
-            @ np.concatenate([self.passages[lang] for lang in passage_langs]).T
-        )
-
-    def _answers(self, query_lang: str, passage_langs: Sequence[str]) -> np.ndarray:
-        """Positions in the pool: a row a question, a column a language; -1 where there is none."""
-        starts = np.cumsum([0, *(len(self.passages[lang]) for lang in passage_langs)])
-        found = np.full((len(self.ids[query_lang]), len(passage_langs)), -1)
-        for row, name in enumerate(self.ids[query_lang]):
-            for column, lang in enumerate(passage_langs):
-                if name in self.relevant[lang]:
-                    found[row, column] = starts[column] + self.relevant[lang][name]
-        return found
-
-    def ranks(self, query_lang: str, passage_langs: Sequence[str]) -> np.ndarray:
-        """Of every answer of every question by a full stable sort; 0 where there is none.
-
-        For scores that are whole multiples of 1/256: sixteen bits hold them, and sort fast.
-        """
-        keys = (self._scores(query_lang, passage_langs) * -256).astype(np.int16)
-        order = np.argsort(keys, axis=1, kind="stable")
-        rank = np.empty_like(order)
-        np.put_along_axis(rank, order, np.arange(1, keys.shape[1] + 1)[None], axis=1)
-        answers = self._answers(query_lang, passage_langs)
-        return np.where(answers < 0, 0, np.take_along_axis(rank, answers, axis=1))
-
-    def bounds(
-        self, query_lang: str, passage_langs: Sequence[str]
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """The best and the worst rank that rounding leaves open for every answer of every question."""
-        scores = self._scores(query_lang, passage_langs)
-        answers = self._answers(query_lang, passage_langs)
-        best, worst = np.zeros_like(answers), np.zeros_like(answers)
-        for row, column in np.argwhere(answers >= 0):
-            apart = scores[row] - scores[row, answers[row, column]]
-            best[row, column] = 1 + (apart > 2e-7).sum()
-            worst[row, column] = (apart > -2e-7).sum()
-        return best, worst
-
-
-def plain_measures(ranks: np.ndarray) -> dict[str, float]:
-    """Means over questions with an answer; 0 stands for an answer that there is not."""
-    ranks = ranks[ranks.max(axis=1) > 0]
-    found = np.sort(np.where(ranks > 0, ranks, np.inf), axis=1)
-    count = (ranks > 0).sum(axis=1)
-    gains = np.where(found <= 10, 1 / np.log2(found + 1), 0).sum(axis=1)
-    ideal = np.cumsum(1 / np.log2(np.arange(10) + 2))[np.minimum(count, 10) - 1]
-    values = {
-        "map": (np.arange(1, found.shape[1] + 1) / found).sum(axis=1) / count,
-        "mrr": 1 / found[:, 0],
-        "ndcg@10": gains / ideal,
-    }
-    values |= {f"recall@{k}": (found <= k).sum(axis=1) / count for k in (1, 10, 100)}
-    return {measure: float(np.mean(v)) for measure, v in values.items()}
-
-
-def assert_equals_plain(result: Result, plain: Plain) -> None:
-    """Every measure of every setting, and the rank distance, to 1e-6."""
-    spans = {}
-    for setting in result.record.settings:
-        ranks = plain.ranks(setting.query_lang, setting.passage_langs)
-        wanted = plain_measures(ranks)
-        assert setting.measures == pytest.approx(wanted, abs=1e-6), (setting, wanted)
-        assert setting.queries == (ranks.max(axis=1) > 0).sum()
-        if setting.kind == Kind.MULTILINGUAL:
-            several = [r[r > 0] for r in ranks if (r > 0).sum() > 1]
-            spans[setting.query_lang] = float(np.mean([np.ptp(r) for r in several]))
-    distance = result.record.bias["rank_distance"]
-    assert distance.by_query_lang == pytest.approx(spans, abs=1e-6)
-    assert distance.mean == pytest.approx(np.mean(list(spans.values())), abs=1e-6)
-    for kind, measures in result.summary.items():
-        mine = [s.measures for s in result.record.settings if s.kind == kind]
-        for measure, found in measures.items():
-            assert found.mean == pytest.approx(np.mean([m[measure] for m in mine]), abs=1e-9)
-            if found.low is not None and found.high is not None:
-                assert found.low <= found.mean <= found.high
-
-
-def mini_files() -> dict[str, Path]:
-    (task,) = catalogue().get(["mini"])
-    return {lang: tasks_folder() / file.path for lang, file in task.files.items()}
 
 
 @pytest.fixture(scope="module")
@@ -232,13 +96,6 @@ def small(**options: Any) -> RunOptions:
 @cache
 def full_small() -> Result:
     return evaluate("mini", "builtin:ngram", small())
-
-
-def settings_of(result: Result) -> dict[tuple[str, str], Any]:
-    return {
-        (s.query_lang, POOL if len(s.passage_langs) > 1 else s.passage_langs[0]): s
-        for s in result.record.settings
-    }
 
 
 def test_some_languages_give_the_settings_among_them(mini: Result) -> None:
@@ -547,69 +404,3 @@ def test_an_encoder_without_a_tokenizer_says_nothing_of_tokens() -> None:
     found = full_small().record.texts["en"]
     assert (found.queries, found.passages) == (72, 145)
     assert (found.tokens_mean, found.truncated_share, found.unknown_share) == (None, None, None)
-
-
-def test_xquad_r_equals_a_plain_computation_in_all_132_settings(xlir_data: Path) -> None:
-    options = RunOptions(cache=None, data=xlir_data)
-    result = evaluate("xquad-r", Signs(), options)
-    assert len(result.record.settings) == 132
-    assert {s.queries for s in result.record.settings} == {1190}
-    (task,) = catalogue().get(["xquad-r"])
-    plain = Plain({x: xlir_data / file.path for x, file in task.files.items()}, Signs())
-    assert_equals_plain(result, plain)
-    distance = result.record.bias["rank_distance"]
-    assert distance.chance == pytest.approx(10_845.83, abs=0.01)
-    assert_equals_pytrec_eval(result, queries=40)
-
-
-def assert_equals_pytrec_eval(result: Result, queries: int) -> None:
-    """Its values for some queries of some settings, fed with the ranks that were found."""
-    ranks = result.tables["ranks"].to_pandas()
-    values = result.tables["queries"].to_pandas()
-    names = {
-        "map": "map",
-        "mrr": "recip_rank",
-        "ndcg@10": "ndcg_cut_10",
-        "recall@100": "recall_100",
-    }
-    for kind, query_lang in (("monolingual", "th"), ("multilingual", "en")):
-        mine = ranks[(ranks.kind == kind) & (ranks.query_lang == query_lang)]
-        chosen = mine.query_id.unique()[:queries]
-        run: dict[str, dict[str, float]] = {}
-        relevant: dict[str, dict[str, int]] = {}
-        for name, rows in mine[mine.query_id.isin(chosen)].groupby("query_id", observed=True):
-            at = dict(zip(rows["rank"], rows["passage_id"], strict=True))
-            depth = max(at)
-            run[name] = {at.get(r, f"other {r}"): float(depth - r) for r in range(1, depth + 1)}
-            relevant[name] = dict.fromkeys(rows["passage_id"], 1)
-        judged = pytrec_eval.RelevanceEvaluator(
-            relevant, set(names.values()) | {"ndcg_cut", "recall"}
-        )
-        theirs = judged.evaluate(run)
-        ours = values[(values.kind == kind) & (values.query_lang == query_lang)]
-        for measure, name in names.items():
-            found = ours[ours.measure == measure].set_index("query_id")["value"]
-            for query in chosen:
-                assert found[query] == pytest.approx(theirs[query][name], abs=1e-6)
-
-
-def test_mlqa_r_runs_all_56_settings(xlir_data: Path) -> None:
-    options = RunOptions(cache=None, data=xlir_data, measures=("mrr", "recall@100"))
-    result = evaluate("mlqa-r", "builtin:ngram", options)
-    settings = settings_of(result)
-    assert len(settings) == 56
-    assert settings["en", "en"].queries == 1148
-    assert settings["en", "*"].candidates == sum(
-        settings[x, x].candidates for x in ("ar", "de", "en", "es", "hi", "vi", "zh")
-    )
-    assert all(s.measures["recall@100"] > 100 / s.candidates for s in settings.values())
-    cross = [s.queries for s in settings.values() if s.kind == Kind.CROSS_LINGUAL]
-    assert 0 < min(cross) < max(cross) < 1148
-    assert any("are left out of them" in note for note in result.record.notes)
-
-
-def test_a_real_encoder_gives_its_known_figures_on_xquad_r(xlir_data: Path, minilm: Path) -> None:
-    options = RunOptions(langs=("en", "es"), data=xlir_data)
-    found = settings_of(evaluate("xquad-r", str(minilm), options))
-    for key, known in {("en", "en"): 0.7941, ("es", "es"): 0.4940, ("en", "es"): 0.4408}.items():
-        assert found[key].measures["map"] == pytest.approx(known, abs=0.0002)

@@ -96,9 +96,7 @@ def test_the_best_passages_stand_in_order_with_their_scores(
             assert [row["passage_id"] for row in found] == [
                 ids[p] for p in plain_order(vector, passages)[:4]
             ]
-            assert all(
-                a["score"] >= b["score"] - 1e-6 for a, b in zip(found, found[1:], strict=False)
-            )
+            assert all(a["score"] >= b["score"] - 1e-6 for a, b in pairwise(found))
 
 
 def test_padding_of_an_index_is_no_row(world: World, rankings: list[Ranking]) -> None:

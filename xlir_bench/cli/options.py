@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 FOLDER = click.Path(path_type=Path)
 
 
-class Names(click.ParamType[tuple[str, ...]]):
+if TYPE_CHECKING:
+    NamesType = click.ParamType[tuple[str, ...]]
+else:
+    # Older releases of click know no parameter of it.
+    NamesType = click.ParamType
+
+
+class Names(NamesType):
     """Comma-separated names; a TOML file may give a list."""
 
     name = "a,b,c"

@@ -51,7 +51,7 @@ def load_base(options: TrainOptions, store: RowStore, kept: Path) -> Base:
         _cut(base.model, options.max_length)
     data = base.model.model_card_data
     data.local_files_only = True  # its own card would look the base up at the hub
-    data.generate_widget_examples = False
+    data.widget = [{"text": ""}]  # else it samples a thousand texts for a page that we do not write
     return base
 
 

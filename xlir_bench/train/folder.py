@@ -79,6 +79,12 @@ class RunFolder:
             shutil.rmtree(found.pop())
         return None
 
+    def forget_unbegun(self) -> None:
+        """Leave nothing behind of a run that failed before its first checkpoint."""
+        if not any(self.checkpoints.glob("checkpoint-*")):
+            shutil.rmtree(self.checkpoints, ignore_errors=True)
+            (self.path / LOG).unlink(missing_ok=True)
+
     def remember(self, stated: Mapping[str, Any]) -> None:
         """Note what the run was told, or refuse to go on with something else."""
         path = self.checkpoints / "options.json"

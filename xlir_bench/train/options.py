@@ -103,6 +103,10 @@ class TrainOptions:
             raise InputError(f"{self.model} cannot be trained; {PREFIX}:256 can")
         if self.int8 and not self.static:
             raise InputError(f"--int8 is for {PREFIX} models; {self.model} is none")
+        if self.static and self.loss == "cached":
+            raise InputError(
+                "--loss cached is for transformers: a static model needs little memory as it is"
+            )
         if self.steps is not None and self.epochs is not None:
             raise InputError("--steps and --epochs exclude each other")
         self._check_numbers()

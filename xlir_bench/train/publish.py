@@ -72,6 +72,8 @@ def _save(run: Run) -> None:
     pickles = [p for p in fresh.rglob("*") if p.suffix in PICKLES]
     if pickles:
         raise AssertionError(f"the model was saved with pickles: {pickles}")
+    for path in fresh.rglob("*.safetensors"):
+        path.chmod(0o644)  # the library writes it for its owner alone
     for item in sorted(fresh.iterdir(), key=lambda p: p.name == "modules.json"):
         target = run.folder.path / item.name
         if target.is_dir():

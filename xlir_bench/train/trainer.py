@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from xlir_bench.encoders.quiet import quiet_transformers
+from xlir_bench.errors import XlirError
 from xlir_bench.records import Progress, Silent
 from xlir_bench.tasks import Task
 from xlir_bench.train.bases import Base, load_base
@@ -56,7 +57,11 @@ def train(
             record = json.loads((folder.path / RECORD).read_text(encoding="utf-8"))
             return Trained(folder.path, record)
         run = _Run(options, folder, evaluate, tasks, data, progress or Silent(), command)
-        return Trained(folder.path, run.go())
+        try:
+            return Trained(folder.path, run.go())
+        except XlirError:
+            folder.forget_unbegun()
+            raise
 
 
 @dataclass(frozen=True)

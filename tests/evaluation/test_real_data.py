@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import pytrec_eval
+from evaluation.plain import Plain, Signs, assert_equals_plain, settings_of
+
+from xlir_bench import Kind, Result, RunOptions, evaluate
+from xlir_bench.tasks import catalogue
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test looks at this machine's cache."""
+    monkeypatch.setenv("XLIR_CACHE", str(tmp_path / "cache"))
+
+
+def test_xquad_r_equals_a_plain_computation_in_all_132_settings(xlir_data: Path) -> None:
+    options = RunOptions(cache=None, data=xlir_data)
+    result = evaluate("xquad-r", Signs(), options)
+    assert len(result.record.settings) == 132
+    assert {s.queries for s in result.record.settings} == {1190}
+    (task,) = catalogue().get(["xquad-r"])
+    plain = Plain({x: xlir_data / file.path for x, file in task.files.items()}, Signs())
+    assert_equals_plain(result, plain)
+    distance = result.record.bias["rank_distance"]
+    assert distance.chance == pytest.approx(10_845.83, abs=0.01)
+    assert_equals_pytrec_eval(result, queries=40)
+
+
+def assert_equals_pytrec_eval(result: Result, queries: int) -> None:
+    """Its values for some queries of some settings, fed with the ranks that were found."""
+    ranks = result.tables["ranks"].to_pandas()
+    values = result.tables["queries"].to_pandas()
+    names = {
+        "map": "map",
+        "mrr": "recip_rank",
+        "ndcg@10": "ndcg_cut_10",
+        "recall@100": "recall_100",
+    }
+    for kind, query_lang in (("monolingual", "th"), ("multilingual", "en")):
+        mine = ranks[(ranks.kind == kind) & (ranks.query_lang == query_lang)]
+        chosen = mine.query_id.unique()[:queries]
+        run: dict[str, dict[str, float]] = {}
+        relevant: dict[str, dict[str, int]] = {}
+        for name, rows in mine[mine.query_id.isin(chosen)].groupby("query_id", observed=True):
+            at = dict(zip(rows["rank"], rows["passage_id"], strict=True))
+            depth = max(at)
+            run[name] = {at.get(r, f"other {r}"): float(depth - r) for r in range(1, depth + 1)}
+            relevant[name] = dict.fromkeys(rows["passage_id"], 1)
+        judged = pytrec_eval.RelevanceEvaluator(
+            relevant, set(names.values()) | {"ndcg_cut", "recall"}
+        )
+        theirs = judged.evaluate(run)
+        ours = values[(values.kind == kind) & (values.query_lang == query_lang)]
+        for measure, name in names.items():
+            found = ours[ours.measure == measure].set_index("query_id")["value"]
+            for query in chosen:
+                assert found[query] == pytest.approx(theirs[query][name], abs=1e-6)
+
+
+def test_mlqa_r_runs_all_56_settings(xlir_data: Path) -> None:
+    options = RunOptions(cache=None, data=xlir_data, measures=("mrr", "recall@100"))
+    result = evaluate("mlqa-r", "builtin:ngram", options)
+    settings = settings_of(result)
+    assert len(settings) == 56
+    assert settings["en", "en"].queries == 1148
+    assert settings["en", "*"].candidates == sum(
+        settings[x, x].candidates for x in ("ar", "de", "en", "es", "hi", "vi", "zh")
+    )
+    assert all(s.measures["recall@100"] > 100 / s.candidates for s in settings.values())
+    cross = [s.queries for s in settings.values() if s.kind == Kind.CROSS_LINGUAL]
+    assert 0 < min(cross) < max(cross) < 1148
+    assert any("are left out of them" in note for note in result.record.notes)
+
+
+def test_a_real_encoder_gives_its_known_figures_on_xquad_r(xlir_data: Path, minilm: Path) -> None:
+    options = RunOptions(langs=("en", "es"), data=xlir_data)
+    found = settings_of(evaluate("xquad-r", str(minilm), options))
+    for key, known in {("en", "en"): 0.7941, ("es", "es"): 0.4940, ("en", "es"): 0.4408}.items():
+        assert found[key].measures["map"] == pytest.approx(known, abs=0.0002)

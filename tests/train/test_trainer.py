@@ -1,0 +1,391 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from models import save_static_embedding, save_tiny_transformer, wordpiece_tokenizer
+from train.rowfiles import row, write_rows
+
+from xlir_bench.encoders import load_encoder
+from xlir_bench.errors import InputError, XlirError
+from xlir_bench.tasks import catalogue, tasks_folder
+from xlir_bench.train import Strategy, TrainingSource, TrainOptions, train
+from xlir_bench.train.leakage import LeakageFoundError
+
+Asked = Callable[..., TrainOptions]
+PICKLES = {".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt"}
+
+
+def weights(folder: Path) -> dict[str, np.ndarray]:
+    from safetensors.numpy import load_file
+
+    found: dict[str, np.ndarray] = {}
+    for path in sorted(folder.rglob("*.safetensors")):
+        found |= {f"{path.name}:{name}": value for name, value in load_file(path).items()}
+    return found
+
+
+def log_of(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+def same(one: Mapping[str, np.ndarray], two: Mapping[str, np.ndarray]) -> bool:
+    return one.keys() == two.keys() and all(np.array_equal(one[k], two[k]) for k in one)
+
+
+def falling(model: Any) -> dict[str, float]:
+    """A real figure of the model: how near a question is to its answer."""
+    question = model.encode_query("question 1 in en", show_progress_bar=False)
+    answer = model.encode_document("answer 1 in en", show_progress_bar=False)
+    cosine = float(question @ answer / np.linalg.norm(question) / np.linalg.norm(answer))
+    return {"pair.monolingual.map": cosine, "pair.rank_distance": 1 - cosine}
+
+
+def test_a_static_model_is_made_trained_and_loaded_as_any_other(asked: Asked) -> None:
+    done = train(asked(steps=30, batches={"seed": 1}), evaluate=falling)
+    assert (
+        done.record["after"]["pair.monolingual.map"] > done.record["before"]["pair.monolingual.map"]
+    )
+    assert done.record["outcome"]["steps"] == 30
+    encoder = load_encoder(str(done.folder))
+    assert encoder.dimension == 16
+    files = {p.relative_to(done.folder).as_posix() for p in done.folder.rglob("*") if p.is_file()}
+    assert {"modules.json", "README.md", "log.jsonl", "training.json", "curves.png"} <= files
+    assert not any(Path(name).suffix in PICKLES for name in files)
+    assert not any(name.startswith("checkpoints") for name in files)
+
+
+def unlike(number: int) -> dict[str, Any]:
+    """A row whose question and answer share no letter: which belong together has to be learnt."""
+    digits = f"{number:02d}"
+    question, answer = ("".join(chr(ord(first) + int(d)) for d in digits) for first in "am")
+    langs = {"de": "D", "en": "E"}
+    return {
+        "id": number,
+        "question": {x: f"{mark}{question} {question}" for x, mark in langs.items()},
+        "answer": {x: f"{mark}{answer} {answer}" for x, mark in langs.items()},
+    }
+
+
+@pytest.mark.parametrize(
+    ("loss", "strategy"),
+    [
+        *(("infonce", strategy) for strategy in Strategy),
+        ("symmetric", Strategy.HYBRID),
+        ("one-to-k", Strategy.HYBRID),
+    ],
+)
+def test_every_loss_and_every_strategy_learn(
+    asked: Asked, tmp_path: Path, loss: str, strategy: Strategy
+) -> None:
+    rows = write_rows(tmp_path / "unlike.jsonl", [unlike(n) for n in range(32)])
+    options = asked(
+        loss=loss,
+        sources=(TrainingSource(str(rows)),),
+        steps=60,
+        temperature=0.5,
+        batches={"strategy": strategy, "batch_size": 16, "whole_answers": loss == "one-to-k"},
+    )
+    done = train(options)
+    losses = [line["loss"] for line in log_of(done.folder) if "loss" in line]
+    assert losses[-1] < losses[0] - 0.1
+
+
+def test_the_cached_loss_is_the_plain_one_in_pieces(asked: Asked, tmp_path: Path) -> None:
+    base = save_tiny_transformer(tmp_path / "base")
+    dropout_off(base)
+    found = []
+    for loss in ("infonce", "cached"):
+        options = asked(base, loss=loss, mini_batch=3, output=tmp_path / loss, log_steps=1)
+        lines = log_of(train(options).folder)
+        found.append([line["loss"] for line in lines])
+    assert np.allclose(found[0], found[1], rtol=1e-3)
+
+
+def dropout_off(folder: Path) -> None:
+    path = folder / "config.json"
+    off = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    path.write_text(json.dumps(json.loads(path.read_text()) | off))
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_others(
+    asked: Asked, tmp_path: Path
+) -> None:
+    one, two, other = (
+        weights(train(asked(output=tmp_path / name, batches={"seed": seed})).folder)
+        for name, seed in (("one", 1), ("two", 1), ("other", 2))
+    )
+    assert same(one, two)
+    assert not same(one, other)
+
+
+def test_prompts_are_trained_with_and_registered(asked: Asked, tiny_transformer: Path) -> None:
+    done = train(asked(tiny_transformer, query_prompt="Query: ", passage_prompt="Passage: "))
+    stated = json.loads((done.folder / "config_sentence_transformers.json").read_text())
+    assert stated["prompts"]["query"] == "Query: "
+    assert stated["prompts"]["document"] == "Passage: "
+    card = load_encoder(str(done.folder)).card  # type: ignore[attr-defined]
+    assert (card.query_prompt, card.passage_prompt) == ("Query: ", "Passage: ")
+
+
+def test_prompts_that_the_base_registers_are_taken(asked: Asked, tmp_path: Path) -> None:
+    base = save_tiny_transformer(tmp_path / "base", prompts={"query": "q: ", "passage": "p: "})
+    done = train(asked(base))
+    assert done.record["base"]["query_prompt"] == "q: "
+    assert done.record["base"]["passage_prompt"] == "p: "
+
+
+def xlm_roberta(folder: Path) -> Path:
+    from transformers import XLMRobertaConfig, XLMRobertaModel
+
+    tokenizer = wordpiece_tokenizer()
+    config = XLMRobertaConfig(
+        vocab_size=len(tokenizer), hidden_size=32, num_hidden_layers=2, num_attention_heads=2,
+        intermediate_size=64, max_position_embeddings=130, pad_token_id=tokenizer.pad_token_id,
+    )  # fmt: skip
+    XLMRobertaModel(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def bert(folder: Path) -> Path:
+    from models import save_tiny_bert
+
+    return save_tiny_bert(folder)
+
+
+def labse(folder: Path) -> Path:
+    """LaBSE is a BERT whose first token's vector goes through a dense layer and a normalisation."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.base.modules import Dense
+    from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
+
+    transformer = Transformer(str(bert(folder.parent / "bare")), max_seq_length=64)
+    modules = [transformer, Pooling(32, pooling_mode="cls"), Dense(32, 32), Normalize()]
+    SentenceTransformer(modules=modules, device="cpu").save(str(folder), create_model_card=False)
+    return folder
+
+
+@pytest.mark.parametrize("make", [xlm_roberta, bert, labse])
+def test_models_of_the_architectures_of_the_paper_are_trained(
+    asked: Asked, tmp_path: Path, make: Callable[[Path], Path]
+) -> None:
+    base = make(tmp_path / "base")
+    done = train(asked(base, lr=1e-3, max_length=32))
+    assert load_encoder(str(done.folder)).dimension == 32
+    bare = not (base / "modules.json").is_file()
+    assert any("mean pooling added" in note for note in done.record["base"]["notes"]) == bare
+    assert not any(p.suffix in PICKLES for p in done.folder.rglob("*"))
+
+
+def test_a_static_model_can_be_trained_on(asked: Asked, tmp_path: Path) -> None:
+    base = save_static_embedding(tmp_path / "base")
+    done = train(asked(base, lr=0.01))
+    assert not same(weights(base), weights(done.folder))
+
+
+def test_int8_loads_as_before_and_is_a_quarter_of_the_size(asked: Asked, tmp_path: Path) -> None:
+    whole = train(asked(output=tmp_path / "whole"))
+    small = train(asked(output=tmp_path / "small", int8=True))
+    sizes = [(x.folder / "model.safetensors").stat().st_size for x in (whole, small)]
+    assert sizes[1] < 0.4 * sizes[0]
+    texts = ["question 1 in en", "answer 2 in de"]
+    one, two = (load_encoder(str(x.folder)).encode(texts, "query") for x in (whole, small))
+    cosine = (one * two).sum(1) / np.linalg.norm(one, axis=1) / np.linalg.norm(two, axis=1)
+    assert (cosine > 0.999).all()
+
+
+def test_an_interrupted_run_resumes_to_the_same_weights(asked: Asked, tmp_path: Path) -> None:
+    whole = asked(steps=20, eval_steps=5, output=tmp_path / "whole")
+    train(whole, evaluate=falling)
+    looks = []
+
+    def interrupting(model: Any) -> dict[str, float]:
+        looks.append(1)
+        if len(looks) == 4:  # before, step 5, step 10, step 15
+            raise KeyboardInterrupt
+        return falling(model)
+
+    part = replace(whole, output=tmp_path / "part")
+    with pytest.raises(KeyboardInterrupt):
+        train(part, evaluate=interrupting)
+    done = train(replace(part, resume=True), evaluate=falling)
+    assert done.record["outcome"]["resumed_from"] == 10
+    assert same(weights(whole.output), weights(part.output))
+    logs = [
+        [{k: v for k, v in line.items() if k != "steps_per_second"} for line in log_of(folder)]
+        for folder in (whole.output, part.output)
+    ]
+    assert logs[0] == logs[1]
+
+
+def test_a_resumed_run_has_to_be_told_the_same(asked: Asked) -> None:
+    options = asked(steps=20, save_steps=5, keep_checkpoints=True)
+
+    def interrupted(model: Any) -> dict[str, float]:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(replace(options, eval_steps=10), evaluate=interrupted)
+    with pytest.raises(InputError, match=r"other options \(eval_steps, lr\)"):
+        train(replace(options, resume=True, lr=1.0))
+
+
+def test_a_torn_checkpoint_is_not_gone_on_from(asked: Asked) -> None:
+    from xlir_bench.train.folder import RunFolder
+
+    folder = RunFolder(asked().output)
+    for step, state in ((5, "{}"), (10, '{"glob'), (15, None)):
+        checkpoint = folder.checkpoints / f"checkpoint-{step}"
+        checkpoint.mkdir(parents=True)
+        if state is not None:
+            (checkpoint / "trainer_state.json").write_text(state)
+    assert folder.last_checkpoint() == folder.checkpoints / "checkpoint-5"
+    assert len(list(folder.checkpoints.iterdir())) == 1
+
+
+def test_the_best_step_is_kept_and_training_stops_early(asked: Asked) -> None:
+    figures = iter([0.1, 0.2, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.0])
+
+    def up_and_down(model: Any) -> dict[str, float]:
+        return {"t.monolingual.map": next(figures, 0.0)}
+
+    done = train(asked(steps=40, eval_steps=4, patience=2), evaluate=up_and_down)
+    assert done.record["outcome"] | {"seconds": 0, "device": ""} == {
+        "steps": 16, "chosen_step": 8, "seconds": 0, "resumed_from": None, "device": "",
+    }  # fmt: skip
+
+
+def test_a_figure_where_less_is_better_can_choose_the_step(asked: Asked) -> None:
+    distances = iter([9.0, 5.0, 1.0, 3.0])
+
+    def look(model: Any) -> dict[str, float]:
+        return {"t.rank_distance": next(distances, 9.0)}
+
+    options = asked(steps=12, eval_steps=4, select_by="t.rank_distance")
+    assert train(options, evaluate=look).record["outcome"]["chosen_step"] == 8
+
+
+def test_the_record_and_the_card_say_what_was_done(asked: Asked) -> None:
+    done = train(asked(), evaluate=falling, tasks=catalogue().get(["mini"]), command="the command")
+    record = json.loads((done.folder / "training.json").read_text())
+    assert record == done.record
+    assert record["data"]["sources"][0]["digest"].startswith("sha256:")
+    assert record["data"]["texts_by_language"] == {"de": 80, "en": 94, "es": 80}
+    assert record["leakage"]["checked"]["mini"]
+    assert record["options"]["batches"]["strategy"] == "hybrid"
+    assert record["command"] == "the command"
+    card = (done.folder / "README.md").read_text(encoding="utf-8")
+    for said in ("rows.jsonl", "hybrid", "| temperature | 0.05 |", "pair.rank_distance", "torch"):
+        assert said in card
+    assert str(done.folder.parent) not in card
+
+
+def test_evaluation_text_is_dropped_refused_or_allowed(asked: Asked, tmp_path: Path) -> None:
+    mini = json.loads((tasks_folder() / "mini" / "de.json").read_text(encoding="utf-8"))
+    text = mini["data"][0]["paragraphs"][0]["context"]
+    leak = write_rows(
+        tmp_path / "leak.jsonl", [*(row(n) for n in range(20)), row(99, answer={"de": text})]
+    )
+    tasks = catalogue().get(["mini"])
+
+    def options(action: str) -> TrainOptions:
+        return asked(leakage=action, output=tmp_path / action, sources=(TrainingSource(str(leak)),))
+
+    dropped = train(options("drop"), tasks=tasks)
+    assert dropped.record["data"]["sources"][0]["dropped"] == 1
+    assert train(options("allow"), tasks=tasks).record["data"]["rows"] == 21
+    with pytest.raises(
+        LeakageFoundError, match="1 of 21 training rows hold evaluation text"
+    ) as error:
+        train(options("fail"), tasks=tasks)
+    assert error.value.exit_code == 1
+
+
+def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_checkpoint(
+    asked: Asked, tiny_transformer: Path
+) -> None:
+    options = asked(tiny_transformer, lr=1e38, warmup=0.0, steps=10, save_steps=1, temperature=1e-3)
+    with pytest.raises(
+        XlirError, match=r"the loss is (nan|inf) at step \d+ \(8 rows, .*checkpoint"
+    ):
+        train(options)
+    for checkpoint in options.output.glob("checkpoints/checkpoint-*"):
+        assert all(np.isfinite(x).all() for x in weights(checkpoint).values())
+
+
+def test_a_full_memory_says_which_batch_and_what_to_do(asked: Asked) -> None:
+    from xlir_bench.train.faults import explained
+    from xlir_bench.train.folder import RunFolder
+
+    options = asked()
+    with (
+        pytest.raises(
+            XlirError, match=r"step 7 \(8 rows\).*--loss cached.*--batch-size \(such as 4\)"
+        ),
+        explained(options, RunFolder(options.output), lambda: (7, "8 rows")),
+    ):
+        raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried …")
+
+
+def test_a_folder_in_use_or_not_empty_is_refused(asked: Asked) -> None:
+    from xlir_bench.train.folder import RunFolder
+
+    options = asked()
+    with RunFolder(options.output).held(), pytest.raises(InputError, match="is in use by another"):
+        train(options)
+    (options.output / ".training.lock").write_text('{"pid": 999999999, "host": "gone"}')
+    with pytest.raises(InputError, match=r"is in use by another training run .* on gone"):
+        train(options)
+    (options.output / ".training.lock").unlink()
+    (options.output / "thesis.txt").write_text("precious")
+    with pytest.raises(InputError, match="is not empty: name another"):
+        train(options)
+    with pytest.raises(InputError, match="holds no checkpoints"):
+        train(replace(options, resume=True))
+
+
+def test_a_finished_run_is_not_begun_again_by_resuming(asked: Asked) -> None:
+    done = train(asked())
+    before = (done.folder / "model.safetensors").stat().st_mtime_ns
+    assert train(asked(resume=True)).record == done.record
+    assert (done.folder / "model.safetensors").stat().st_mtime_ns == before
+
+
+def test_arguments_of_the_trainer_can_be_said_unless_they_have_an_option(asked: Asked) -> None:
+    arguments = {"gradient_accumulation_steps": 2, "adam_beta2": 0.98}
+    done = train(asked(arguments=arguments))
+    assert sum(done.record["batches"]["batches"].values()) == 12
+    with pytest.raises(InputError, match="--training-args sets max_steps"):
+        train(asked(arguments={"max_steps": 3}, output=done.folder / "x"))
+    with pytest.raises(InputError, match="the trainer refuses its arguments"):
+        train(asked(arguments={"no_such": 3}, output=done.folder / "y"))
+
+
+@pytest.mark.parametrize(
+    ("stated", "what"),
+    [
+        ({"steps": 5, "epochs": 1.0}, "exclude each other"),
+        ({"temperature": 0.0}, "--temperature 0.0 wants a number above 0"),
+        ({"model": "builtin:ngram"}, "cannot be trained"),
+        ({"model": "builtin:static:x"}, "wants a dimension"),
+        ({"model": "builtin:static:16", "precision": "fp16"}, "wants a GPU"),
+        ({"loss": "tripplet"}, "unknown loss"),
+        ({"warmup": 1.0}, "--warmup"),
+        ({"loss": "cached"}, "--loss cached is for transformers"),
+        ({"eval_steps": 4, "save_steps": 6}, "multiple of --eval-steps"),
+        ({"device": "cuda:3"}, "CUDA_VISIBLE_DEVICES"),
+    ],
+)
+def test_what_cannot_run_is_refused_and_leaves_nothing(
+    asked: Asked, stated: dict[str, Any], what: str
+) -> None:
+    options = asked(**stated)
+    with pytest.raises(InputError, match=what):
+        train(options, evaluate=falling)
+    assert not list(options.output.glob("*"))
