@@ -35,7 +35,7 @@ class UnknownNameError(InputError):
         known = sorted(known)
         lines = []
         for name in names:
-            near = difflib.get_close_matches(name, known, n=1)
+            near = difflib.get_close_matches(name.lower(), known, n=1)
             lines.append(
                 f"unknown {what} {name!r}" + (f": did you mean {near[0]!r}?" if near else "")
             )

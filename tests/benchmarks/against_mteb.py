@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-LANGS = "ar de el en es hi ru th tr vi zh".split()
+LANGS = ["ar", "de", "el", "en", "es", "hi", "ru", "th", "tr", "vi", "zh"]
 PASSAGES, QUERIES, DIMENSION = 1183, 1190, 384
 PAIRS = [(q, (p,)) for q in ("en", "de") for p in ("en", "de", "ar")]
 POOLS = [(q, tuple(LANGS)) for q in ("en", "de")]

@@ -205,9 +205,9 @@ def test_ctrl_c_keeps_what_was_encoded_and_says_how_to_go_on(tmp_path):
     ]
     child = subprocess.Popen(command, cwd=tmp_path, env=env, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
-    while not list((tmp_path / "cache").rglob("*.plan")) and time.monotonic() < deadline:
+    while not list((tmp_path / "cache").rglob("encoder.json")) and time.monotonic() < deadline:
         time.sleep(0.1)
-    time.sleep(1.5)
+    time.sleep(2.5)
     child.send_signal(signal.SIGINT)
     _, err = child.communicate(timeout=60)
     assert child.returncode == 130

@@ -140,36 +140,6 @@ def test_a_half_written_file_is_no_block(tmp_path: Path) -> None:
     assert store.has(text_digests(TEXTS)).all()
 
 
-def test_a_run_that_was_stopped_goes_on_with_the_plan_it_had(tmp_path: Path) -> None:
-    digests = text_digests(TEXTS)
-    first = VectorStore.open(tmp_path, "query")
-    assert first.planned(digests).all()
-    filled(tmp_path, TEXTS[5:])
-    again = VectorStore.open(tmp_path, "query")
-    assert again.planned(digests).all(), "what it had done is in the plan still"
-    filled(tmp_path, TEXTS[:5])
-    done = VectorStore.open(tmp_path, "query")
-    assert not done.planned(digests).any()
-    assert not list(tmp_path.rglob("*.plan"))
-
-
-def test_another_list_of_texts_has_a_plan_of_its_own(tmp_path: Path) -> None:
-    VectorStore.open(tmp_path, "query").planned(text_digests(TEXTS))
-    filled(tmp_path, TEXTS[:5])
-    shorter = VectorStore.open(tmp_path, "query").planned(text_digests(TEXTS[:10]))
-    assert shorter.tolist() == [False] * 5 + [True] * 5
-
-
-@pytest.mark.parametrize("content", [b"", b"\1", b"\0" * 20, b"\1" * 21])
-def test_a_plan_that_does_not_fit_is_made_anew(tmp_path: Path, content: bytes) -> None:
-    filled(tmp_path, TEXTS[:5])
-    VectorStore.open(tmp_path, "query").planned(text_digests(TEXTS))
-    (plan,) = tmp_path.rglob("*.plan")
-    plan.write_bytes(content)
-    planned = VectorStore.open(tmp_path, "query").planned(text_digests(TEXTS))
-    assert planned.tolist() == [False] * 5 + [True] * 15
-
-
 def test_a_full_disk_is_said_with_what_to_do_and_leaves_nothing_half_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

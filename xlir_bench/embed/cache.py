@@ -3,7 +3,6 @@
     <cache>/vectors/<encoder slug>-<fingerprint>/encoder.json
                                                  query/<digest>.npy      a block: one record a text
                                                  passage/<digest>.npy
-                                                 passage/<digest>.plan   an unfinished run's plan
 
 A block's name is the digest of its bytes: a damaged one is found when it is read, and two runs that write
 the same block write the same file.
@@ -147,28 +146,6 @@ class VectorStore:
             name = hashlib.blake2b(buffer.getbuffer(), digest_size=16).hexdigest()
             write_atomically(self.folder / f"{name}.npy", buffer.getbuffer())
 
-    def planned(self, digests: Digests) -> NDArray[np.bool_]:
-        """Which texts were missing when the run over this list began: those are batched together.
-
-        A run that was killed goes on with the plan it had, so it gives the same bits as one that was not.
-        """
-        missing = ~self.has(digests)
-        if not self.folder:
-            return missing
-        key = hashlib.blake2b(digests.tobytes(), digest_size=16).hexdigest()
-        path = self.folder / f"{key}.plan"
-        try:
-            before = np.frombuffer(path.read_bytes(), np.bool_)
-        except FileNotFoundError:
-            before = missing
-        if len(before) != len(missing) or (missing & ~before).any():
-            before = missing
-        if missing.any():
-            write_atomically(path, before.tobytes())
-            return before
-        path.unlink(missing_ok=True)
-        return missing
-
 
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
@@ -194,8 +171,10 @@ def write_atomically(path: Path, data: bytes | memoryview) -> None:
 
 def remember_encoder(folder: Path, name: str, fingerprint: str) -> None:
     """Note whose vectors a folder holds, for people who look into the cache."""
-    record = json.dumps({"name": name, "fingerprint": fingerprint}, ensure_ascii=False)
-    write_atomically(folder / "encoder.json", record.encode())
+    path = folder / "encoder.json"
+    if not path.is_file():
+        record = json.dumps({"name": name, "fingerprint": fingerprint}, ensure_ascii=False)
+        write_atomically(path, record.encode())
 
 
 @dataclass(frozen=True, slots=True)

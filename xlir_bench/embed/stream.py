@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from xlir_bench.embed.cache import (
     Digests,
@@ -108,19 +107,14 @@ def embed(
     """Every distinct (role, text) once; a run that was killed goes on where it stopped."""
     roles = [_Texts.of(collection, role) for role in ROLES]
     stores = _stores(encoder, request)
-    plans = {t.role: stores[t.role].planned(t.digests) for t in roles}
-    missing = {t.role: ~stores[t.role].has(t.digests) for t in roles}
-    total = sum(int(m.sum()) for m in missing.values())
+    missing = {t.role: np.flatnonzero(~stores[t.role].has(t.digests)) for t in roles}
+    total = sum(len(rows) for rows in missing.values())
     if total:
         progress.start("encode", total, "texts")
         for texts in roles:
-            _encode_missing(
-                texts, plans[texts.role], encoder, stores[texts.role], request, progress
-            )
+            _encode(texts, missing[texts.role], encoder, stores[texts.role], request, progress)
         progress.finish()
     found = {t.role: stores[t.role].read(t.digests) for t in roles}
-    for texts in roles:
-        stores[texts.role].planned(texts.digests)  # nothing is missing now: the plan is dropped
     notes = [
         f"{len(s.damaged)} damaged cache block(s) of role {role} were found and encoded again"
         for role, s in stores.items()
@@ -148,34 +142,36 @@ def _stores(encoder: Encoder, request: EmbedRequest) -> dict[Role, VectorStore]:
     return {role: VectorStore.open(folder, role) for role in ROLES}
 
 
-def _encode_missing(
+def _encode(
     texts: _Texts,
-    planned: NDArray[np.bool_],
+    missing: Ints,
     encoder: Encoder,
     store: VectorStore,
     request: EmbedRequest,
     progress: Progress,
 ) -> None:
-    """Encode every planned batch that holds a text without a vector, whole; write as it goes."""
-    wanted = np.flatnonzero(planned)
-    if not len(wanted):
+    """Encode the texts that have no vector, and write as it goes.
+
+    Batches run from the longest text to the shortest, and what is written is whole batches: those that a
+    killed run has left undone are planned alike by the next one, so its vectors are the same to the bit.
+    """
+    if not len(missing):
         return
-    counts = _token_counts(encoder, [texts.texts[i] for i in wanted], texts.role)
+    wanted, digests = [texts.texts[i] for i in missing], texts.digests[missing]
+    counts = _token_counts(encoder, wanted, texts.role)
     budget = request.batch_tokens or _device_budget(encoder)
-    missing = ~store.has(texts.digests[wanted])
     block = _Block()
     try:
         for batch in plan_batches(_cut(counts.tokens, encoder), budget):
-            if missing[batch].any():
-                chosen = [texts.texts[wanted[i]] for i in batch]
-                vectors = encoder.encode(chosen, texts.role)
-                block.add(batch, checked(vectors, chosen, encoder.dimension))
-                progress.advance(int(missing[batch].sum()))
+            chosen = [wanted[i] for i in batch]
+            vectors = encoder.encode(chosen, texts.role)
+            block.add(batch, checked(vectors, chosen, encoder.dimension))
+            progress.advance(len(batch))
             if block.full:
-                block = block.written(store, texts.digests[wanted], counts)
+                block = block.written(store, digests, counts)
     finally:
         # Reached on Ctrl-C too: the batches that are done are whole, so they are kept.
-        block.written(store, texts.digests[wanted], counts)
+        block.written(store, digests, counts)
 
 
 def _token_counts(encoder: Encoder, texts: Sequence[str], role: Role) -> TokenCounts:

@@ -60,8 +60,11 @@ class StoredVectors:
             notes=unused_notes(self._options, self.kind),
         )
 
-    def vectors(self, role: Role, lang: str, count: int) -> Floats:
-        """The vectors of one role and language as float32; there must be exactly `count` of them."""
+    def vectors(self, role: Role, lang: str, count: int, beginning: bool = False) -> Floats:
+        """The vectors of one role and language as float32; there must be exactly `count` of them.
+
+        With `beginning` there may be more, and the first `count` are wanted (`--limit`).
+        """
         name = f"{role}.{lang}.npy"
         if not (self.folder / name).is_file():
             there = ", ".join(self._files)
@@ -69,12 +72,12 @@ class StoredVectors:
                 f"npy: {self.folder / name} is not there (there are: {there}); --langs leaves languages out"
             )
         array = self._open(name)
-        if len(array) != count:
+        if len(array) != count and not (beginning and len(array) > count):
             raise InputError(
                 f"npy: {self.folder / name} has {len(array)} rows, the collection has {count} texts of "
                 f"role {role} in {lang}: one row a text is wanted, in the collection's order"
             )
-        return array if array.dtype == np.float32 else array.astype(np.float32)
+        return array[:count].astype(np.float32, copy=False)
 
     def encode(self, texts: Sequence[str], role: Role) -> Floats:
         """Always an error: there are only rows, and which text each belongs to is not written in them."""

@@ -244,7 +244,7 @@ class _Run:
 
     def _embed(self, collection: Collection) -> Embedded:
         if isinstance(self.encoder, StoredVectors):
-            return stored(collection, self.encoder)
+            return stored(collection, self.encoder, self.options.limit is not None)
         request = EmbedRequest(self.options.cache, self.options.batch_tokens)
         return embed(collection, self.encoder, request, self.progress)
 
@@ -319,14 +319,15 @@ class _Run:
         )
 
 
-def stored(collection: Collection, encoder: StoredVectors) -> Embedded:
-    """Vectors that a user has already."""
+def stored(collection: Collection, encoder: StoredVectors, limited: bool) -> Embedded:
+    """Vectors that a user has already; of a limited run, those of the first queries."""
     vectors = {}
     for role in ROLES:
         for lang in collection.languages(role):
             texts = collection.texts(role, lang)
             # A NaN is never lower than anything: unseen, it would stand at rank 1.
-            vectors[role, lang] = checked(encoder.vectors(role, lang, len(texts)), texts)
+            rows = encoder.vectors(role, lang, len(texts), limited and role == "query")
+            vectors[role, lang] = checked(rows, texts)
     return Embedded(vectors, tokens=None)
 
 

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from safetensors.numpy import load_file
+from train.rowfiles import row, write_rows
+
+from xlir_bench.cli import exit_code
+from xlir_bench.cli.train_hybrid import train_hybrid, train_options
+from xlir_bench.tasks import tasks_folder
+
+MINI_TRAIN = str(tasks_folder() / "mini-train.jsonl")
+BRIEF = ["--eval-langs", "de,en", "--eval-limit", "5", "--eval-steps", "4", "--batch-size", "16"]
+
+
+@pytest.fixture(autouse=True)
+def own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XLIR_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("XLIR_DATA", raising=False)
+
+
+def command(output: Path, *more: str) -> list[str]:
+    stated = ["--model", "builtin:static:16", "--train", MINI_TRAIN, "--output", str(output)]
+    return ["train-hybrid", *stated, "--steps", "8", *BRIEF, *more]
+
+
+def test_training_ends_with_a_model_that_run_takes(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    assert exit_code(command(tmp_path / "out")) == 0
+    said = capsys.readouterr()
+    assert "128 rows, 11 languages; 8 steps" in said.out
+    assert "not checked for leakage: xquad-r" in said.out
+    assert "mini.cross-lingual.map" in said.out
+    assert "xlir-bench run --model" in said.out
+    lines = [json.loads(x) for x in (tmp_path / "out" / "log.jsonl").read_text().splitlines()]
+    assert [x["step"] for x in lines if "evaluation" in x] == [4, 8]
+    run = ["run", "--model", str(tmp_path / "out"), "--langs", "de,en", "--limit", "5"]
+    assert exit_code([*run, "--output", str(tmp_path / "results"), "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    record = json.loads((tmp_path / "out" / "training.json").read_text())
+    after = record["after"]["mini.cross-lingual.map"]
+    assert result["summary"]["cross-lingual"]["map"]["mean"] == pytest.approx(after, abs=1e-6)
+
+
+def test_json_is_the_record_and_nothing_else(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    assert exit_code(command(tmp_path / "out", "--no-eval", "--json")) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert record == json.loads((tmp_path / "out" / "training.json").read_text())
+    assert record["command"].startswith("xlir-bench ")
+
+
+def test_a_killed_run_resumes_to_the_weights_of_one_that_was_not(
+    tmp_path: Path, tiny_transformer: Path
+) -> None:
+    def arguments(output: Path, *more: str) -> list[str]:
+        stated = ["--model", str(tiny_transformer), "--train", MINI_TRAIN, "--output", str(output)]
+        sizes = ["--steps", "60", "--save-steps", "5", "--batch-size", "16", "--lr", "1e-3"]
+        return ["train-hybrid", *stated, *sizes, "--no-eval", "--quiet", "--device", "cpu", *more]
+
+    killed = tmp_path / "killed"
+    process = subprocess.Popen([sys.executable, "-m", "xlir_bench", *arguments(killed)])
+    deadline = time.monotonic() + 300
+    while not list(killed.glob("checkpoints/checkpoint-10/trainer_state.json")):
+        assert process.poll() is None, "it ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (killed / "training.json").exists()
+    assert exit_code(arguments(killed, "--resume")) == 0
+    assert json.loads((killed / "training.json").read_text())["outcome"]["resumed_from"] >= 10
+    assert exit_code(arguments(tmp_path / "whole")) == 0
+    one, two = (load_file(x / "model.safetensors") for x in (killed, tmp_path / "whole"))
+    assert one.keys() == two.keys()
+    assert all((one[name] == two[name]).all() for name in one)
+
+
+def test_leaking_rows_are_dropped_aloud_or_end_the_run_with_1(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    mini = json.loads((tasks_folder() / "mini" / "de.json").read_text(encoding="utf-8"))
+    leak = row(99, answer={"de": mini["data"][0]["paragraphs"][0]["context"]})
+    path = write_rows(tmp_path / "rows.jsonl", [*(row(n) for n in range(20)), leak])
+    stated = [
+        "train-hybrid",
+        "--train",
+        str(path),
+        "--no-eval",
+        "--steps",
+        "2",
+        "--batch-size",
+        "4",
+    ]
+    assert exit_code([*stated, "--output", str(tmp_path / "a"), "--leakage", "fail"]) == 1
+    assert "1 of 21 training rows hold evaluation text (mini de 1)" in capsys.readouterr().err
+    assert exit_code([*stated, "--output", str(tmp_path / "b")]) == 0
+    assert "1 rows with evaluation text dropped: mini de 1" in capsys.readouterr().out
+
+
+def test_the_settings_of_the_paper_come_as_a_file_that_the_command_line_overrides() -> None:
+    context = train_hybrid.make_context(
+        "train-hybrid",
+        ["--config", "paper", "--train", MINI_TRAIN, "--output", "out", "--alpha", "0.4"],
+    )
+    options = train_options(context.params)
+    assert options.query_prompt == "Query: "
+    assert (options.lr, options.weight_decay, options.batches.batch_size) == (3e-5, 0.01, 100)
+    assert options.batches.alpha == 0.4
+    assert options.batches.langs == ("ar", "de", "en", "es", "hi", "ru", "th", "tr", "zh")
+
+
+@pytest.mark.parametrize(
+    ("more", "code", "what"),
+    [
+        (["--eval-task", "xquad-r"], 3, "xlir-bench data fetch xquad-r"),
+        (["--eval-langs", "de,xx"], 2, "unknown language of mini 'xx'"),
+        (["--langs", "de,fr"], 2, "unknown language of the training rows 'fr'"),
+        (["--training-args", "gone.toml"], 2, "cannot be read as TOML"),
+        (["--select-by", "mini.mono.map"], 2, "did you mean"),
+        (["--train", "gone.jsonl"], 2, "is not there"),
+        (["--lr", "-1"], 2, "--lr -1.0 wants a number above 0"),
+    ],
+)
+def test_what_is_wrong_is_said_in_a_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture, more: list[str], code: int, what: str
+) -> None:
+    assert exit_code(command(tmp_path / "out", *more)) == code
+    said = capsys.readouterr().err
+    assert what in said
+    assert "Traceback" not in said
