@@ -8,6 +8,7 @@ from sentence_transformers import (
     SentenceTransformerTrainer,
     SentenceTransformerTrainingArguments,
 )
+from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
 
 from xlir_bench import RunOptions, evaluate
 from xlir_bench.adapters import SentenceTransformerEvaluator
@@ -30,8 +31,9 @@ def test_the_evaluator_fits_into_a_training_loop_that_is_not_ours(
     tiny_transformer: Path, tmp_path: Path
 ) -> None:
     texts = [f"text {n}" for n in range(16)]
+    model = SentenceTransformer(str(tiny_transformer), device="cpu")
     trainer = SentenceTransformerTrainer(
-        model=SentenceTransformer(str(tiny_transformer), device="cpu"),
+        model=model,
         args=SentenceTransformerTrainingArguments(
             output_dir=str(tmp_path / "loop"),
             max_steps=2,
@@ -41,8 +43,9 @@ def test_the_evaluator_fits_into_a_training_loop_that_is_not_ours(
             use_cpu=True,
             report_to="none",
             dataloader_pin_memory=False,
-        ),  # fmt: skip
+        ),
         train_dataset=Dataset.from_dict({"anchor": texts, "positive": texts}),
+        loss=MultipleNegativesRankingLoss(model),
         evaluator=SentenceTransformerEvaluator("mini", BRIEF),
     )
     trainer.train()

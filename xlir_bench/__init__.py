@@ -10,15 +10,20 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from xlir_bench.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from xlir_bench.encoders import Encoder, EncoderOptions, load_encoder
     from xlir_bench.errors import XlirError
     from xlir_bench.evaluation import RunOptions, evaluate
     from xlir_bench.records import Collection, Kind, Setting
+    from xlir_bench.reports.compare import compare
     from xlir_bench.results import Result, load_results
-    from xlir_bench.tasks import Task
+    from xlir_bench.tasks import Task, catalogue
+    from xlir_bench.train import TrainOptions
+    from xlir_bench.train import train as train_hybrid
 
-__version__ = "0.1.0"
+
 __all__ = [
     "Collection",
     "Encoder",
@@ -28,10 +33,14 @@ __all__ = [
     "RunOptions",
     "Setting",
     "Task",
+    "TrainOptions",
     "XlirError",
+    "catalogue",
+    "compare",
     "evaluate",
     "load_encoder",
     "load_results",
+    "train_hybrid",
 ]
 
 # Imported when first asked for: `import xlir_bench` stays light, and so does `xlir-bench --help`.
@@ -44,17 +53,23 @@ _HOMES = {
     "RunOptions": "evaluation",
     "Setting": "records",
     "Task": "tasks",
+    "TrainOptions": "train",
     "XlirError": "errors",
+    "catalogue": "tasks",
+    "compare": "reports.compare",
     "evaluate": "evaluation",
     "load_encoder": "encoders",
     "load_results": "results",
+    "train_hybrid": "train",
 }
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    # `xlir_bench.train` is the subpackage, so its function has a longer name here.
+    there = {"train_hybrid": "train"}.get(name, name)
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), there)
 
 
 def __dir__() -> list[str]:

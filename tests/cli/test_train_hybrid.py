@@ -62,7 +62,7 @@ def test_a_killed_run_resumes_to_the_weights_of_one_that_was_not(
 ) -> None:
     def arguments(output: Path, *more: str) -> list[str]:
         stated = ["--model", str(tiny_transformer), "--train", MINI_TRAIN, "--output", str(output)]
-        sizes = ["--steps", "60", "--save-steps", "5", "--batch-size", "16", "--lr", "1e-3"]
+        sizes = ["--steps", "40", "--save-steps", "5", "--batch-size", "16", "--max-length", "24"]
         return ["train-hybrid", *stated, *sizes, "--no-eval", "--quiet", "--device", "cpu", *more]
 
     killed = tmp_path / "killed"

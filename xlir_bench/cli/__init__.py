@@ -58,7 +58,7 @@ class LazyGroup(click.Group):
 
 def _print_version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
     if value:
-        from xlir_bench import __version__
+        from xlir_bench.version import __version__
 
         click.echo(f"xlir-bench {__version__}")
         ctx.exit()
