@@ -43,9 +43,7 @@ def ours() -> float:
     queries, passages, relevant = drawn()
     rows = np.arange(QUERIES)
     relevance = Relevance(rows, relevant, np.ones(QUERIES, int))
-    collection = Collection(
-        {}, {}, {(a, b): relevance for a in LANGS for b in LANGS}, "", True, {}
-    )
+    collection = Collection({}, {}, {(a, b): relevance for a in LANGS for b in LANGS}, "", True, {})
     measures = ["map", "mrr", "ndcg@10", "recall@1", "recall@10", "recall@100"]
 
     def all_settings() -> None:
@@ -116,7 +114,8 @@ def theirs() -> None:
                 ]
                 asked = [{"id": f"q{i}", "text": f"q {query_lang} {i}"} for i in range(QUERIES)]
                 judged = {
-                    f"q{i}": {f"{x}-{relevant[i]}": 1 for x in passage_langs} for i in range(QUERIES)
+                    f"q{i}": {f"{x}-{relevant[i]}": 1 for x in passage_langs}
+                    for i in range(QUERIES)
                 }
                 self.dataset = {
                     "default": {
@@ -138,7 +137,9 @@ def theirs() -> None:
         tasks = [task(*setting) for setting in settings]
         Drawn.seconds = 0.0
         began = time.perf_counter()
-        mteb.evaluate(Drawn(), tasks, cache=None, overwrite_strategy="always", show_progress_bar=False)
+        mteb.evaluate(
+            Drawn(), tasks, cache=None, overwrite_strategy="always", show_progress_bar=False
+        )
         print("SECONDS", (time.perf_counter() - began - Drawn.seconds) / len(settings), flush=True)
 
 
@@ -155,7 +156,9 @@ def main() -> None:
             [python, str(Path(__file__).absolute())], cwd=folder, capture_output=True, text=True,
             check=False,
         )  # fmt: skip
-    found = [float(line.split()[1]) for line in done.stdout.splitlines() if line.startswith("SECONDS")]
+    found = [
+        float(line.split()[1]) for line in done.stdout.splitlines() if line.startswith("SECONDS")
+    ]
     if len(found) != 2:
         sys.exit(done.stderr[-2000:])
     mine = ours()

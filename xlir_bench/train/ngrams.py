@@ -72,6 +72,8 @@ class GramIndex:
 
 def _grams(texts: Sequence[str]) -> tuple[Numbers, Grams, Numbers]:
     """The n-grams of all texts in order, the text of each, and how many letters each text has."""
+    if not any(texts):  # the table of letters takes a second to make
+        return np.zeros(0, np.int64), np.zeros(0, np.uint64), np.zeros(len(texts), np.int64)
     codes = np.frombuffer("".join(texts).encode("utf-32-le"), np.uint32)
     owner = np.repeat(np.arange(len(texts)), [len(text) for text in texts])
     kept = _letters()[codes]

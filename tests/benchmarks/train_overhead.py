@@ -1,0 +1,196 @@
+"""What the batches cost: the sampler's share of a step, the pace beside a plain trainer, memory of the cached loss.
+
+    python -m tests.benchmarks.train_overhead
+
+The model is a BERT of two layers of 256 with random weights, the rows are drawn words; nothing is downloaded.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tests.benchmarks.targets import Measured
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+BATCH, STEPS, REPEATS = 64, 8, 5
+WORDS = 24
+LANGS = ("de", "en", "es", "fr")
+
+
+def write_rows(path: Path, count: int) -> Path:
+    """Parallel rows of random words."""
+    rng = np.random.default_rng(0)
+
+    def text(lang: str) -> str:
+        letters = rng.integers(97, 123, (WORDS, 5), dtype=np.uint8)
+        return f"{lang} " + " ".join(bytes(word).decode() for word in letters)
+
+    lines = [
+        json.dumps(
+            {"id": n, **{side: {x: text(x) for x in LANGS} for side in ("question", "answer")}}
+        )
+        for n in range(count)
+    ]
+    path.write_text("\n".join(lines), encoding="utf-8")
+    return path
+
+
+class Bench:
+    """A small transformer, rows and a plan, in a folder of their own."""
+
+    def __init__(self, folder: Path, rows: int, steps: int, **stated: Any) -> None:
+        from models import save_tiny_transformer
+
+        from xlir_bench.records import Silent
+        from xlir_bench.train import BatchOptions, TrainingSource, TrainOptions
+        from xlir_bench.train.batches import Planner
+        from xlir_bench.train.plan import BatchTexts, write_plan
+        from xlir_bench.train.store import store_rows
+
+        base = save_tiny_transformer(folder / "base", dimension=256)
+        source = TrainingSource(str(write_rows(folder / "rows.jsonl", rows)))
+        batches = BatchOptions(batch_size=stated.pop("batch_size", BATCH))
+        self.folder, self.steps = folder, steps
+        self.options = TrainOptions(
+            str(base), (source,), folder / "out", batches, steps=steps, device="cpu",
+            save_steps=10**6, **stated,
+        )  # fmt: skip
+        self.store = store_rows([source], folder / "data", Silent())
+        self.planner = Planner(self.store, batches)
+        self.plan = write_plan(self.planner, steps, folder / "data", Silent())
+        self.texts = BatchTexts(self.store, self.planner.census.mask)
+
+    def ours(self) -> float:
+        """Seconds of a run of the trainer as `train-hybrid` sets it up, planning included."""
+        from xlir_bench.records import Silent
+        from xlir_bench.train.bases import load_base
+        from xlir_bench.train.batches import Planner
+        from xlir_bench.train.folder import RunFolder
+        from xlir_bench.train.loop import Loop
+        from xlir_bench.train.plan import write_plan
+
+        base = load_base(self.options, self.store, self.folder / "kept")
+        output = Path(tempfile.mkdtemp(dir=self.folder))
+        began = time.perf_counter()
+        planner = Planner(self.store, self.options.batches)
+        plan = write_plan(planner, self.steps, self.folder / "data", Silent())
+        planned = time.perf_counter() - began
+        loop = Loop(self.options, RunFolder(output), None, Silent())
+        return planned + loop.run(base, plan, self.texts, self.steps, 3e-5).seconds
+
+    def plain(self) -> float:
+        """Seconds of a plain trainer on the same texts, held in memory, in the same order."""
+        from datasets import Dataset
+        from sentence_transformers import (
+            SentenceTransformerTrainer,
+            SentenceTransformerTrainingArguments,
+        )
+        from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
+
+        from xlir_bench.train.bases import load_base
+        from xlir_bench.train.plan import STARTS, PlannedBatches
+
+        model = load_base(self.options, self.store, self.folder / "kept").model
+        texts = self.plan.dataset(self.texts)[: int(self.plan.starts[-1])]
+        trainer = SentenceTransformerTrainer(
+            model=model,
+            args=SentenceTransformerTrainingArguments(
+                output_dir=tempfile.mkdtemp(dir=self.folder), max_steps=self.steps, use_cpu=True,
+                per_device_train_batch_size=BATCH, report_to="none", disable_tqdm=True,
+                save_strategy="no", dataloader_pin_memory=False, logging_strategy="no",
+                batch_sampler=PlannedBatches(self.plan.folder / STARTS),
+            ),
+            train_dataset=Dataset.from_dict(texts),
+            loss=MultipleNegativesRankingLoss(model),
+        )  # fmt: skip
+        began = time.perf_counter()
+        trainer.train()
+        return time.perf_counter() - began
+
+    def sampler(self) -> tuple[float, float]:
+        """Seconds a batch for planning, and for fetching its texts."""
+        from xlir_bench.train.batches import Planner
+
+        batches = 50
+        began = time.perf_counter()
+        planned = sum(1 for _ in Planner(self.store, self.options.batches).batches(batches))
+        planning = (time.perf_counter() - began) / planned
+        dataset = self.plan.dataset(self.texts)
+        places = [range(int(a), int(a) + BATCH) for a in self.plan.starts[:-1]]
+        began = time.perf_counter()
+        for some in places:
+            dataset[some]
+        return planning, (time.perf_counter() - began) / len(places)
+
+
+def pace() -> Iterator[Measured]:
+    """Sampler's share and throughput."""
+    from xlir_bench.encoders.quiet import quiet_transformers
+
+    with tempfile.TemporaryDirectory() as name, quiet_transformers():
+        bench = Bench(Path(name), rows=4000, steps=STEPS)
+        bench.ours(), bench.plain()  # warm up
+        rounds = [(bench.ours(), bench.plain()) for _ in range(REPEATS)]
+        ours, plain = (statistics.median(seconds) for seconds in zip(*rounds, strict=True))
+        ratio = statistics.median(b / a for a, b in rounds)
+        shares = [bench.sampler() for _ in range(REPEATS)]
+        planning, fetching = (statistics.median(s) for s in zip(*shares, strict=True))
+        step = plain / STEPS
+        detail = f"{planning * 1e3:.2f} ms of {step * 1e3:.0f} ms; fetching texts {fetching * 1e3:.2f} ms"
+        yield Measured("sampler's share of a step", planning / step, "<= 0.01", detail)
+        detail = f"{STEPS / ours:.2f} against {STEPS / plain:.2f} steps/s, medians of {REPEATS}"
+        yield Measured("pace beside a plain trainer", ratio, ">= 0.95", detail)
+
+
+def peak(loss: str, size: int) -> None:
+    """Print the memory before and at the peak of two steps, in this process."""
+    from xlir_bench.encoders.quiet import quiet_transformers
+
+    with tempfile.TemporaryDirectory() as name, quiet_transformers():
+        bench = Bench(
+            Path(name), rows=2 * size, steps=2, loss=loss, mini_batch=BATCH, batch_size=size
+        )
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        bench.ours()
+        print(before, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+
+
+def memory() -> Measured:
+    """The cached loss with 1,024 rows against the plain one with 64, each in a process of its own."""
+    found = {}
+    for loss, size in (("infonce", BATCH), ("cached", 1024)):
+        command = [sys.executable, "-m", "tests.benchmarks.train_overhead", loss, str(size)]
+        said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        found[loss] = [int(x) / 1024 for x in said.split()[-2:]]
+    (before, plain), (_, cached) = found["infonce"], found["cached"]
+    detail = (
+        f"{cached:.0f} MB against {plain:.0f} MB at the peak; before training {before:.0f} MB,"
+        f" so the steps alone {(cached - before) / max(1.0, plain - before):.2f}"
+    )
+    return Measured("memory of batch 1,024 cached to 64", cached / plain, "<= 1.3", detail)
+
+
+def main() -> None:
+    """Print every figure as it is found."""
+    if len(sys.argv) == 3 and sys.argv[2].isdecimal():
+        peak(sys.argv[1], int(sys.argv[2]))
+        return
+    for measured in pace():
+        measured.show()
+    memory().show()
+
+
+if __name__ == "__main__":
+    main()
