@@ -8,7 +8,6 @@ The model is a BERT of two layers of 128 with random weights, the rows are drawn
 from __future__ import annotations
 
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -66,7 +65,7 @@ class Bench:
         self.folder, self.steps = folder, steps
         self.options = TrainOptions(
             str(base), (source,), folder / "out", batches, steps=steps, device="cpu",
-            save_steps=10**6, max_length=TOKENS, **stated,
+            arguments={"save_strategy": "no"}, **{"max_length": TOKENS} | stated,
         )  # fmt: skip
         self.store = store_rows([source], folder / "data", Silent())
         self.planner = Planner(self.store, batches)
@@ -158,16 +157,30 @@ def pace() -> Iterator[Measured]:
 
 
 def peak(loss: str, size: int) -> None:
-    """Print the memory before and at the peak of two steps, in this process."""
+    """Print the memory (MB) before a step and at its peak, in this process."""
+    import threading
+
+    import psutil
+
     from xlir_bench.encoders.quiet import quiet_transformers
+
+    process, seen, done = psutil.Process(), [0], threading.Event()
+
+    def watch() -> None:
+        while not done.wait(0.01):
+            seen[0] = max(seen[0], process.memory_info().rss)
 
     with tempfile.TemporaryDirectory() as name, quiet_transformers():
         bench = Bench(
-            Path(name), rows=2 * size, steps=2, loss=loss, mini_batch=BATCH, batch_size=size
+            Path(name), rows=2 * size, steps=1, loss=loss, batch_size=size, max_length=128
         )
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        before = process.memory_info().rss
+        watcher = threading.Thread(target=watch)
+        watcher.start()
         bench.ours()
-        print(before, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+        done.set()
+        watcher.join()
+        print(before >> 20, seen[0] >> 20)
 
 
 def memory() -> Measured:
@@ -176,11 +189,11 @@ def memory() -> Measured:
     for loss, size in (("infonce", BATCH), ("cached", 1024)):
         command = [sys.executable, "-m", "tests.benchmarks.train_overhead", loss, str(size)]
         said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-        found[loss] = [int(x) / 1024 for x in said.split()[-2:]]
-    (before, plain), (_, cached) = found["infonce"], found["cached"]
+        found[loss] = [int(x) for x in said.split()[-2:]]
+    (before, plain), (cached_before, cached) = found["infonce"], found["cached"]
     detail = (
-        f"{cached:.0f} MB against {plain:.0f} MB at the peak; before training {before:.0f} MB,"
-        f" so the steps alone {(cached - before) / max(1.0, plain - before):.2f}"
+        f"{cached} MB against {plain} MB at the peak; over what was there before the step:"
+        f" {cached - cached_before} against {plain - before} MB"
     )
     return Measured("memory of batch 1,024 cached to 64", cached / plain, "<= 1.3", detail)
 
