@@ -190,7 +190,13 @@ def test_changed_data_is_refused_unless_allowed_and_then_recorded(xlir, tmp_path
 
 
 def test_ctrl_c_keeps_what_was_encoded_and_says_how_to_go_on(tmp_path):
-    slow = "import time, numpy as np\ndef encode(texts, role):\n    time.sleep(0.2)\n    return np.ones((len(texts), 3))\n"
+    slow = (
+        "import time, numpy as np\n"
+        "def encode(texts, role):\n"
+        "    open('batches', 'a').write('x')\n"
+        "    time.sleep(0.2)\n"
+        "    return np.ones((len(texts), 3))\n"
+    )
     (tmp_path / "slow.py").write_text(slow)
     env = {**os.environ, "XLIR_CACHE": str(tmp_path / "cache")}
     command = [
@@ -205,9 +211,9 @@ def test_ctrl_c_keeps_what_was_encoded_and_says_how_to_go_on(tmp_path):
     ]
     child = subprocess.Popen(command, cwd=tmp_path, env=env, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
-    while not list((tmp_path / "cache").rglob("encoder.json")) and time.monotonic() < deadline:
+    batches = tmp_path / "batches"
+    while not (batches.exists() and batches.stat().st_size > 3) and time.monotonic() < deadline:
         time.sleep(0.1)
-    time.sleep(2.5)
     child.send_signal(signal.SIGINT)
     _, err = child.communicate(timeout=60)
     assert child.returncode == 130

@@ -124,6 +124,15 @@ def test_the_same_seed_gives_the_same_weights_and_another_others(
     assert not same(one, other)
 
 
+def test_half_precision_trains_weights_that_stay_float32(
+    asked: Asked, tiny_transformer: Path
+) -> None:
+    done = train(asked(tiny_transformer, precision="bf16", lr=1e-3))
+    trained = weights(done.folder)
+    assert {x.dtype for x in trained.values()} == {np.dtype("float32")}
+    assert all(np.isfinite(x).all() for x in trained.values())
+
+
 def test_prompts_are_trained_with_and_registered(asked: Asked, tiny_transformer: Path) -> None:
     done = train(asked(tiny_transformer, query_prompt="Query: ", passage_prompt="Passage: "))
     stated = json.loads((done.folder / "config_sentence_transformers.json").read_text())
