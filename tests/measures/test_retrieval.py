@@ -233,3 +233,18 @@ def test_ranx_is_imported_only_when_something_is_scored() -> None:
         "assert not {'ranx', 'numba', 'pandas', 'torch', 'faiss'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_scoring_does_not_wait_for_the_parts_of_ranx_that_it_does_not_use() -> None:
+    """And leaves the whole of ranx to those who import it afterwards."""
+    program = (
+        "import sys\n"
+        "from xlir_bench.measures import score\n"
+        "assert score([], ['map', 'ndcg@10']) == []\n"
+        "assert 'numba' in sys.modules\n"
+        "assert not {'ranx', 'matplotlib', 'scipy.stats', 'ir_datasets'} & set(sys.modules)\n"
+        "from ranx import Qrels, Run, evaluate\n"
+        "found = evaluate(Qrels({'q': {'a': 1}}), Run({'q': {'b': 2.0, 'a': 1.0}}), 'map')\n"
+        "assert found == 0.5, found\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)

@@ -28,6 +28,11 @@ COMMANDS = {
 class LazyGroup(click.Group):
     """A group that imports a command when it is called for, not to list it."""
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As click does; the words as they were typed stay with the context, for the record."""
+        ctx.obj = tuple(args)
+        return super().parse_args(ctx, args)
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Commands in the order people meet them."""
         return list(COMMANDS)

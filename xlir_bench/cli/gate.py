@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from xlir_bench.cli.options import FOLDER, data_option, tasks_dir_option, verbose_option
+from xlir_bench.cli.options import (
+    FOLDER,
+    canonical_command,
+    data_option,
+    tasks_dir_option,
+    verbose_option,
+)
 
 if TYPE_CHECKING:
     from xlir_bench.reports.verdict import Verdict
@@ -131,7 +137,6 @@ def _candidate(spec: str, baseline: Result, stated: dict[str, Any]) -> Result:
 def _evaluated(spec: str, baseline: Result, stated: dict[str, Any]) -> Result:
     """The model of this spec on the task of the baseline, with its options."""
     from xlir_bench.cli.progress import Bars
-    from xlir_bench.cli.run import canonical_command
     from xlir_bench.encoders import EncoderOptions, describe, load_encoder
     from xlir_bench.errors import NotComparableError
     from xlir_bench.evaluation import RunOptions, evaluate

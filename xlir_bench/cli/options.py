@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,11 @@ class Names(NamesType):
         if isinstance(value, str):
             value = value.split(",")
         return tuple(name.strip() for name in value if name.strip())
+
+
+def canonical_command() -> str:
+    """The command as it was typed, by the program's name."""
+    return shlex.join(["xlir-bench", *click.get_current_context().find_root().obj])
 
 
 def read_config(ctx: click.Context, _param: click.Parameter, value: Path | None) -> None:

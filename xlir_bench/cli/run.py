@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +12,7 @@ import click
 from xlir_bench.cli.options import (
     FOLDER,
     Names,
+    canonical_command,
     config_option,
     data_option,
     tasks_dir_option,
@@ -281,11 +280,6 @@ def in_order(specs: Sequence[str]) -> list[str]:
     if len(stems) == 1 and all(numbers):
         return sorted(specs, key=lambda spec: int(re.findall(r"\d+", spec)[-1]))
     return specs
-
-
-def canonical_command() -> str:
-    """The command as it was typed, by the program's name."""
-    return shlex.join(["xlir-bench", *sys.argv[1:]])
 
 
 def _announce(text: str, output: Output) -> None:

@@ -13,6 +13,7 @@ import click
 from xlir_bench.cli.options import (
     FOLDER,
     Names,
+    canonical_command,
     data_option,
     read_config,
     tasks_dir_option,
@@ -260,7 +261,7 @@ def train_hybrid(**stated: Any) -> None:
             tasks=list(known.tasks.values()),
             data=root,
             progress=TrainingBars(quiet),
-            command=_command(),
+            command=canonical_command(),
         )
     except KeyboardInterrupt:
         click.echo(f"\nstopped: --resume goes on in {options.output}", err=True)
@@ -337,12 +338,6 @@ def _evaluation(
         return look(tasks, model, replace(brief))
 
     return evaluate
-
-
-def _command() -> str:
-    from xlir_bench.cli.run import canonical_command
-
-    return canonical_command()
 
 
 def _show(done: Trained, as_json: bool, quiet: bool) -> None:

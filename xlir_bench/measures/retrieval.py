@@ -8,9 +8,13 @@ scored together, shallow ones apart from deep ones.
 from __future__ import annotations
 
 import re
-import warnings
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec, module_from_spec
+from types import ModuleType
 
 import numpy as np
 
@@ -23,8 +27,6 @@ CUT = ("recall", "precision", "hit_rate", "hits", "f1")
 """Say nothing without a cut-off: over the whole pool recall is always 1."""
 CHUNK_PLACES = 2_000_000
 """Places of a run array scored at a time (32 MB)."""
-MANY_QUERIES = 10
-"""With fewer queries ranx leaves numba at one thread."""
 PADDING = (-2.0, 0.0)
 """Fills up a list of relevant passages. The ideal ranking of nDCG is looked up in that same list: padded
 with a real id, such as 0, it would hold that passage twice."""
@@ -136,7 +138,7 @@ def _by_depth(table: _RelevantTable, measures: Sequence[str]) -> Iterator[tuple[
 
 def _evaluate(table: _RelevantTable, measures: list[str], depth: Ints) -> dict[str, Floats]:
     """Values over all scored queries, by chunks of queries of about the same depth."""
-    evaluate = _ranx_evaluate()
+    by_ranx = {m: _evaluate_by(m) for m in measures}
     order = np.argsort(depth, kind="stable")
     starts = np.cumsum(table.size) - table.size
     values: dict[str, Floats] = {m: np.empty(len(depth)) for m in measures}
@@ -144,7 +146,7 @@ def _evaluate(table: _RelevantTable, measures: list[str], depth: Ints) -> dict[s
     end = len(order)
     while end > 0:
         deepest = int(depth[order[end - 1]])
-        start = max(0, end - max(MANY_QUERIES, CHUNK_PLACES // deepest))
+        start = max(0, end - max(1, CHUNK_PLACES // deepest))
         chosen = order[start:end]
         rows = np.repeat(np.arange(len(chosen)), table.size[chosen])
         entries = np.repeat(starts[chosen], table.size[chosen]) + _ranges(table.size[chosen])
@@ -158,8 +160,8 @@ def _evaluate(table: _RelevantTable, measures: list[str], depth: Ints) -> dict[s
         rank = table.rank[entries]
         seen = (rank > 0) & (rank <= deepest)
         run[rows[seen], rank[seen] - 1, 0] = table.passage[entries][seen]
-        for measure, found in evaluate(relevant, run, measures).items():
-            values[measure][chosen] = found
+        for measure, evaluate in by_ranx.items():
+            values[measure][chosen] = evaluate(relevant, run)
         # Emptied, not made anew: filling gigabytes would cost more than scoring them.
         run[rows[seen], rank[seen] - 1, 0] = -1.0
         end = start
@@ -171,19 +173,35 @@ def _ranges(sizes: Ints) -> Ints:
     return np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
 
 
-def _ranx_evaluate() -> Callable[[Floats, Floats, list[str]], dict[str, Floats]]:
-    """ranx, imported where it is used (it takes two seconds), its threads left as they were."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import numba
-        from ranx import evaluate as ranx_evaluate
+def _evaluate_by(measure: str) -> Callable[[Floats, Floats], Floats]:
+    """ranx's function of this name, with its cut-off or persistence bound."""
+    name, _, parameter = measure.replace(".", "@").partition("@")
+    if name == "rbp":
+        bound: float = float(f"0.{parameter}")
+    else:
+        bound = int(parameter or 0)
+    function = _ranx_metrics().metric_switch(name)
+    return lambda relevant, run: np.asarray(function(relevant, run, bound, 1))
 
-    def evaluate(relevant: Floats, run: Floats, measures: list[str]) -> dict[str, Floats]:
-        threads = numba.get_num_threads()
-        # Asked twice for a lone measure: with one, ranx looks its cut-off up under a name without it.
-        asked = measures * 2 if len(measures) == 1 else measures
-        found: dict[str, Floats] = ranx_evaluate(relevant, run, asked, return_mean=False)
-        numba.set_num_threads(threads)
-        return found
 
-    return evaluate
+@cache
+def _ranx_metrics() -> ModuleType:
+    """`ranx.metrics` without the rest of ranx, unless that is here already.
+
+    ``import ranx`` brings matplotlib, scipy.stats and a catalogue of data sets: two seconds, longer than
+    all else that a small run takes. So its package is put in place unexecuted while the measures are
+    imported from it, and taken away again: who imports ranx later gets all of it.
+    """
+    if "ranx" in sys.modules:
+        return import_module("ranx.metrics")
+    spec = find_spec("ranx")
+    if spec is None:
+        raise ModuleNotFoundError("ranx is not installed", name="ranx")
+    sys.modules["ranx"] = module_from_spec(spec)
+    try:
+        metrics = import_module("ranx.metrics")
+    finally:
+        del sys.modules["ranx"]
+    # What ranx sets in the part that was left out; other layers may have to be installed.
+    import_module("numba").config.THREADING_LAYER = "workqueue"
+    return metrics

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from xlir_bench.records import Collection, Floats, Ints, Ranking, Setting
+from xlir_bench.search.counting import count_ranks
 from xlir_bench.search.pool import (
     Pool,
     RelevantRows,
@@ -26,6 +27,8 @@ from xlir_bench.search.pool import (
 
 BLOCK_SCORES = 4_000_000
 """Scores held at a time (16 MB): large enough for a fast product, small enough for any laptop."""
+FOLDS = 16
+"""Columns whose maximum stands for them when the best of a row are sought."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,36 +75,48 @@ def _rankings_of_language(
     relevant = relevant_rows(collection, request.query_lang, pool)
     queries = normalised(request.queries)
     size = len(pool.vectors)
-    pair_ranks = np.zeros(len(relevant.query), np.int64)
-    pool_ranks = np.zeros(len(relevant.query), np.int64)
+    kinds = {len(s.passage_langs) > 1 for s in request.settings}
+    # Ranks among the passages of one's own language, and among those of all.
+    ranks = {pooled: np.zeros(len(relevant.query), np.int64) for pooled in kinds}
+    among = {pooled: _candidates(relevant, pool, pooled) for pooled in kinds}
     tops = {
         s: np.full((len(queries), min(depth, _width(pool, s))), -1, np.int64)
         for s in request.settings
         if (depth := request.depth(s)) > 0
     }
-    want_pairs = any(len(s.passage_langs) == 1 for s in request.settings)
-    want_pool = any(len(s.passage_langs) > 1 for s in request.settings)
     step = max(1, BLOCK_SCORES // max(1, size))
-    for start in range(0, len(queries), step):
-        block = distinct.scores(queries[start : start + step])
-        span = slice(*np.searchsorted(relevant.query, [start, start + len(block)]))
-        if want_pairs:
-            _count_pair_ranks(block, start, span, relevant, pool, pair_ranks)
-        if want_pool:
-            _count_pool_ranks(block, start, span, relevant, pool_ranks)
+    for first in range(0, len(queries), step):
+        block = distinct.scores(queries[first : first + step])
+        span = slice(*np.searchsorted(relevant.query, [first, first + len(block)]))
+        for pooled in kinds:
+            start, stop = among[pooled]
+            count_ranks(
+                block,
+                relevant.query[span] - first,
+                relevant.position[span],
+                start[span],
+                stop[span],
+                ranks[pooled][span],
+            )
         for setting, top in tops.items():
             rows = pool.rows(setting)
-            top[start : start + len(block)] = best(block[:, rows], top.shape[1])
+            top[first : first + len(block)] = best(block[:, rows], top.shape[1])
     return [
-        ranking(
-            s,
-            pool,
-            relevant,
-            pair_ranks if len(s.passage_langs) == 1 else pool_ranks,
-            tops.get(s),
-        )
+        ranking(s, pool, relevant, ranks[len(s.passage_langs) > 1], tops.get(s))
         for s in request.settings
     ]
+
+
+def _candidates(relevant: RelevantRows, pool: Pool, pooled: bool) -> tuple[Ints, Ints]:
+    """For each relevant passage, where in the pool those begin and end that it is ranked among."""
+    if pooled:
+        bounds = [slice(0, len(pool.vectors))] * len(pool.langs)
+    else:
+        bounds = [pool.bounds[lang] for lang in pool.langs]
+    starts, stops = (
+        np.array([getattr(b, end) for b in bounds], np.int64) for end in ("start", "stop")
+    )
+    return starts[relevant.lang], stops[relevant.lang]
 
 
 def _width(pool: Pool, setting: Setting) -> int:
@@ -109,43 +124,26 @@ def _width(pool: Pool, setting: Setting) -> int:
     return int(rows.stop - rows.start)
 
 
-def _count_pair_ranks(
-    block: Floats, start: int, span: slice, relevant: RelevantRows, pool: Pool, ranks: Ints
-) -> None:
-    bounds = [pool.bounds[lang] for lang in pool.langs]
-    for i in range(span.start, span.stop):
-        rows = bounds[relevant.lang[i]]
-        scores = block[relevant.query[i] - start, rows]
-        ranks[i] = _rank(scores, relevant.position[i] - rows.start)
-
-
-def _count_pool_ranks(
-    block: Floats, start: int, span: slice, relevant: RelevantRows, ranks: Ints
-) -> None:
-    for i in range(span.start, span.stop):
-        ranks[i] = _rank(block[relevant.query[i] - start], relevant.position[i])
-
-
-def _rank(scores: Floats, position: int) -> int:
-    own = scores[position]
-    higher = np.count_nonzero(scores > own)
-    if np.count_nonzero(scores >= own) == higher + 1:
-        return int(higher + 1)
-    return int(higher + np.count_nonzero(scores[:position] == own) + 1)
-
-
 def best(scores: Floats, depth: int) -> Ints:
     """Positions of the `depth` best of each row: score descending, then position ascending."""
     width = scores.shape[1]
     if depth >= width:
         return np.argsort(-scores, axis=1, kind="stable")[:, :depth]
-    # The depth-th best score bounds the candidates; ties at the bound go to the earlier position.
-    found = np.argpartition(-scores, depth - 1, axis=1)[:, :depth]
-    bound = np.take_along_axis(scores, found, axis=1).min(axis=1)
-    for row in np.flatnonzero(np.count_nonzero(scores >= bound[:, None], axis=1) > depth):
-        above = np.flatnonzero(scores[row] > bound[row])
-        level = np.flatnonzero(scores[row] == bound[row])
-        found[row] = np.concatenate([above, level[: depth - len(above)]])
-    found.sort(axis=1)
-    order = np.argsort(-np.take_along_axis(scores, found, axis=1), axis=1, kind="stable")
-    return np.take_along_axis(found, order, axis=1)
+    row, position = np.divmod(np.flatnonzero(scores >= _bound(scores, depth)[:, None]), width)
+    # Sorting is stable: equal scores stay in the order of their positions.
+    order = np.lexsort((-scores[row, position], row))
+    begin = np.searchsorted(row, np.arange(len(scores)))
+    return np.asarray(position[order][begin[:, None] + np.arange(depth)])
+
+
+def _bound(scores: Floats, depth: int) -> Floats:
+    """For each row, a score that at least `depth` of its columns reach, and few more.
+
+    Columns are folded into groups: the depth-th highest of the groups' maxima is reached by as many
+    columns, and much cheaper to find than the depth-th highest score.
+    """
+    groups = max(depth, scores.shape[1] // FOLDS)
+    folds = scores.shape[1] // groups
+    highest = scores[:, : folds * groups].reshape(len(scores), folds, groups).max(axis=1)
+    bound: Floats = np.partition(highest, groups - depth, axis=1)[:, groups - depth]
+    return bound
