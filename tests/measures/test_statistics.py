@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from xlir_bench.measures import ClusteredValues, macro_interval
+from xlir_bench.measures import ClusteredValues, macro_interval, macro_intervals
 
 
 def random_settings(seed: int, clusters: int = 12) -> list[ClusteredValues]:
@@ -103,3 +103,10 @@ def test_values_that_are_all_the_same_have_an_interval_of_no_width() -> None:
 def test_no_setting_at_all_is_a_mistake_of_the_caller() -> None:
     with pytest.raises(ValueError, match="no setting"):
         macro_interval([], 3)
+
+
+def test_several_measures_share_their_resamples() -> None:
+    rng = np.random.default_rng(0)
+    clusters = rng.integers(0, 9, 40)
+    measures = [[ClusteredValues(rng.random(40), clusters)] for _ in range(3)]
+    assert macro_intervals(measures, 9) == [macro_interval(settings, 9) for settings in measures]

@@ -9,7 +9,7 @@ from worlds import World, plain_order, plain_rows, random_world
 
 from xlir_bench.records import Collection, Passages, Queries, Ranking, Relevance, Setting
 from xlir_bench.search import Pool, SearchRequest, exact, exact_rankings
-from xlir_bench.search.exact import DistinctRows, best
+from xlir_bench.search.exact import Columns, best
 
 
 def rankings(world: World, pair_depth: int = 0, pool_depth: int = 100) -> list[Ranking]:
@@ -180,10 +180,9 @@ def test_best_is_the_head_of_a_stable_sort_ties_at_the_end_included(scores, dept
     np.testing.assert_array_equal(best(scores, depth), wanted)
 
 
-def test_distinct_rows_keep_the_order_in_which_they_first_stand() -> None:
+def test_a_repeated_vector_gets_the_scores_of_its_first_occurrence() -> None:
     matrix = np.array([[3, 3], [1, 1], [3, 3], [0.0, 2], [-0.0, 2], [1, 1]], np.float32)
-    distinct = DistinctRows.of(matrix)
-    assert distinct.rows.tolist() == [[3, 3], [1, 1], [0, 2]]
-    assert distinct.spread is not None
-    assert distinct.spread.tolist() == [0, 1, 0, 2, 2, 1]
-    assert distinct.scores(np.array([[1, 0]], np.float32)).tolist() == [[3, 1, 3, 0, 0, 1]]
+    columns = Columns.of(matrix)
+    assert columns.repeated.tolist() == [2, 4, 5]
+    assert columns.origin.tolist() == [0, 3, 1]
+    assert columns.scores(np.array([[1, 0]], np.float32)).tolist() == [[3, 1, 3, 0, 0, 1]]

@@ -33,7 +33,7 @@ from xlir_bench.measures import (
     PoolRanking,
     check_measures,
     language_bias,
-    macro_interval,
+    macro_intervals,
     score,
 )
 from xlir_bench.places import cache_root, data_root
@@ -291,18 +291,20 @@ class _Run:
             mine = [s for s in scores if s.setting.kind == kind and len(s.query)]
             if not mine:
                 continue
-            summary[kind] = {}
-            for measure in self.measures:
-                values = [
+            values = [
+                [
                     ClusteredValues(
                         s.values[measure], clusters.codes[s.setting.query_lang][s.query]
                     )
                     for s in mine
                 ]
-                found = macro_interval(values, len(clusters.names), self.options.seed)
-                summary[kind][measure] = IntervalPart(
-                    mean=found.mean, low=found.low, high=found.high
-                )
+                for measure in self.measures
+            ]
+            found = macro_intervals(values, len(clusters.names), self.options.seed)
+            summary[kind] = {
+                measure: IntervalPart(mean=interval.mean, low=interval.low, high=interval.high)
+                for measure, interval in zip(self.measures, found, strict=True)
+            }
         return summary
 
     def _options_part(self, collection: Collection) -> OptionsPart:

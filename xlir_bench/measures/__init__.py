@@ -2,7 +2,12 @@
 
 from xlir_bench.measures.bias import BiasView, LanguageShares, PoolRanking, language_bias
 from xlir_bench.measures.retrieval import check_measures, score
-from xlir_bench.measures.statistics import ClusteredValues, Interval, macro_interval
+from xlir_bench.measures.statistics import (
+    ClusteredValues,
+    Interval,
+    macro_interval,
+    macro_intervals,
+)
 
 __all__ = [
     "BiasView",
@@ -13,5 +18,6 @@ __all__ = [
     "check_measures",
     "language_bias",
     "macro_interval",
+    "macro_intervals",
     "score",
 ]

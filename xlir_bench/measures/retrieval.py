@@ -1,8 +1,9 @@
 """Retrieval measures by ranx, from exact ranks: the one module that knows ranx.
 
-ranx scores arrays of (id, score) rows. A passage that is not relevant only takes up a place, so a run is
-an array of -1 with the relevant ids at their ranks: no pool is sorted, and queries of all settings are
-scored together, shallow ones apart from deep ones.
+ranx scores arrays of ids in the order of their ranks (the scores beside them are for its sorting, which
+is not needed). A passage that is not relevant only takes up a place, so a run is an array of -1 with the
+relevant ids at their ranks: no pool is sorted, and queries of all settings are scored together, shallow
+ones apart from deep ones.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ WHOLE = ("map", "mrr", "ndcg", "ndcg_burges", "dcg", "dcg_burges", "r-precision"
 CUT = ("recall", "precision", "hit_rate", "hits", "f1")
 """Say nothing without a cut-off: over the whole pool recall is always 1."""
 CHUNK_PLACES = 2_000_000
-"""Places of a run array scored at a time (32 MB)."""
+"""Places of a run array scored at a time (16 MB)."""
 PADDING = (-2.0, 0.0)
 """Fills up a list of relevant passages. The ideal ranking of nDCG is looked up in that same list: padded
 with a real id, such as 0, it would hold that passage twice."""
@@ -153,10 +154,10 @@ def _evaluate(table: _RelevantTable, measures: list[str], depth: Ints) -> dict[s
         relevant = np.full((len(chosen), int(table.size[chosen].max()), 2), PADDING)
         relevant[rows, table.column[entries], 0] = table.passage[entries]
         relevant[rows, table.column[entries], 1] = table.grade[entries]
-        needed = 2 * len(chosen) * deepest
+        needed = len(chosen) * deepest
         if len(places) < needed:
             places = np.full(needed, -1.0)
-        run = places[:needed].reshape(len(chosen), deepest, 2)
+        run = places[:needed].reshape(len(chosen), deepest, 1)
         rank = table.rank[entries]
         seen = (rank > 0) & (rank <= deepest)
         run[rows[seen], rank[seen] - 1, 0] = table.passage[entries][seen]

@@ -46,34 +46,57 @@ def macro_interval(
     A resample draws clusters with replacement, the same for every setting: translations of a question
     move together.
     """
-    if not settings:
+    return macro_intervals([settings], clusters, seed, resamples)[0]
+
+
+def macro_intervals(
+    measures: Sequence[Sequence[ClusteredValues]],
+    clusters: int,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+) -> list[Interval]:
+    """The same of several measures of the same queries, from the same resamples."""
+    if not all(measures):
         raise ValueError("no setting to average")
-    sums: Floats = np.stack([np.bincount(s.clusters, s.values, clusters) for s in settings], axis=1)
-    sizes = np.stack([np.bincount(s.clusters, minlength=clusters) for s in settings], axis=1)
-    mean = float(np.mean(sums.sum(axis=0) / sizes.sum(axis=0)))
+    if not measures:
+        return []
+    sums: Floats = np.stack([_by_cluster(settings, clusters) for settings in measures])
+    sizes = np.stack([np.bincount(s.clusters, minlength=clusters) for s in measures[0]], axis=1)
+    means = (sums.sum(axis=1) / sizes.sum(axis=0)).mean(axis=1)
     # A cluster without any query here (another kind has them) is no part of this sample.
     seen = sizes.sum(axis=1) > 0
     if np.count_nonzero(seen) < 2:
-        return Interval(mean, None, None)
-    sums, sizes = sums[seen], sizes[seen]
+        return [Interval(float(mean), None, None) for mean in means]
+    sums, sizes = sums[:, seen], sizes[seen]
     rng = np.random.default_rng(seed)
-    means = np.concatenate(
+    resampled = np.concatenate(
         [
             _resampled(rng, sums, sizes, min(STEP, resamples - done))
             for done in range(0, resamples, STEP)
-        ]
+        ],
+        axis=1,
     )
-    low, high = np.nanpercentile(means, [2.5, 97.5])
-    return Interval(mean, float(low), float(high))
+    low, high = np.nanpercentile(resampled, [2.5, 97.5], axis=1)
+    return [
+        Interval(float(mean), float(least), float(most))
+        for mean, least, most in zip(means, low, high, strict=True)
+    ]
+
+
+def _by_cluster(settings: Sequence[ClusteredValues], clusters: int) -> Floats:
+    sums: Floats = np.stack([np.bincount(s.clusters, s.values, clusters) for s in settings], axis=1)
+    return sums
 
 
 def _resampled(rng: np.random.Generator, sums: Floats, sizes: Ints, count: int) -> Floats:
-    clusters = len(sums)
+    """Means of so many resamples, a row a measure."""
+    clusters = len(sizes)
     draws = rng.multinomial(clusters, np.full(clusters, 1 / clusters), size=count).astype(float)
     weight = draws @ sizes
     # A setting of which no cluster was drawn says nothing in this resample.
-    with np.errstate(invalid="ignore"):
-        return np.asarray(np.nanmean((draws @ sums) / np.where(weight > 0, weight, np.nan), axis=1))
+    weight[weight == 0] = np.nan
+    means: list[Floats] = [np.nanmean((draws @ of_measure) / weight, axis=1) for of_measure in sums]
+    return np.stack(means)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,9 @@
 
 The rank of a relevant passage is one plus the number of candidates that score higher, plus those that
 score the same and stand before it in the pool. Scores are one matrix product of a block of queries with
-the *distinct* vectors of the pool, spread over the pool afterwards: a matrix product may give two equal
-columns two scores, and then an encoder that gives every text the same vector would look better than it
-is. A relevant passage's score is taken from the same block that it is compared with.
+the pool, after which a vector that repeats an earlier one gets that one's scores: a matrix product may
+give two equal columns two scores, and then an encoder that gives every text the same vector would look
+better than it is. A relevant passage's score is taken from the same block that it is compared with.
 """
 
 from __future__ import annotations
@@ -32,45 +32,44 @@ FOLDS = 16
 
 
 @dataclass(frozen=True, slots=True)
-class DistinctRows:
-    """A matrix as its distinct rows and where each one stands; `None` where all are distinct."""
+class Columns:
+    """The vectors that queries are compared with, and which of them repeat an earlier one."""
 
-    rows: Floats
-    spread: Ints | None
+    vectors: Floats
+    repeated: Ints
+    """Rows that are equal to an earlier row."""
+    origin: Ints
+    """For each of these, the first row that it is equal to."""
 
     @classmethod
-    def of(cls, matrix: Floats) -> DistinctRows:
-        """Group equal rows, the first of each kept in order of appearance."""
+    def of(cls, matrix: Floats) -> Columns:
+        """Find equal rows."""
         # -0.0 and 0.0 are equal numbers with different bits; adding zero makes them one.
-        matrix = matrix + np.float32(0)
-        keys = np.ascontiguousarray(matrix).view(
-            np.dtype((np.void, matrix.itemsize * matrix.shape[1]))
-        )
-        _, first, inverse = np.unique(keys.ravel(), return_index=True, return_inverse=True)
-        if len(first) == len(matrix):
-            return cls(matrix, None)
-        order = np.argsort(first)
-        place = np.empty_like(order)
-        place[order] = np.arange(len(order))
-        return cls(np.ascontiguousarray(matrix[first[order]]), place[inverse])
+        matrix = np.ascontiguousarray(matrix + np.float32(0))
+        keys = matrix.view(np.dtype((np.void, matrix.itemsize * matrix.shape[1]))).ravel()
+        _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
+        origin = first[inverse]
+        repeated = np.flatnonzero(origin != np.arange(len(matrix)))
+        return cls(matrix, repeated, origin[repeated])
 
     def scores(self, queries: Floats) -> Floats:
-        """Inner products with every row of the matrix; equal rows get equal scores."""
-        distinct = queries @ self.rows.T
-        return distinct if self.spread is None else np.take(distinct, self.spread, axis=1)
+        """Inner products with every row; equal rows get equal scores."""
+        scores: Floats = queries @ self.vectors.T
+        scores[:, self.repeated] = scores[:, self.origin]
+        return scores
 
 
 def exact_rankings(
     collection: Collection, pool: Pool, requests: Sequence[SearchRequest]
 ) -> Iterator[list[Ranking]]:
     """The rankings of each request's settings, in their order."""
-    distinct = DistinctRows.of(pool.vectors)
+    columns = Columns.of(pool.vectors)
     for request in requests:
-        yield _rankings_of_language(collection, pool, distinct, request)
+        yield _rankings_of_language(collection, pool, columns, request)
 
 
 def _rankings_of_language(
-    collection: Collection, pool: Pool, distinct: DistinctRows, request: SearchRequest
+    collection: Collection, pool: Pool, columns: Columns, request: SearchRequest
 ) -> list[Ranking]:
     relevant = relevant_rows(collection, request.query_lang, pool)
     queries = normalised(request.queries)
@@ -86,7 +85,7 @@ def _rankings_of_language(
     }
     step = max(1, BLOCK_SCORES // max(1, size))
     for first in range(0, len(queries), step):
-        block = distinct.scores(queries[first : first + step])
+        block = columns.scores(queries[first : first + step])
         span = slice(*np.searchsorted(relevant.query, [first, first + len(block)]))
         for pooled in kinds:
             start, stop = among[pooled]
