@@ -64,7 +64,8 @@ def _choice(*names: str) -> click.Choice[str]:
     multiple=True,
     required=True,
     metavar="ROWS",
-    help="Training rows: FILE[@WEIGHT][:monolingual|:cross-lingual]; may be given again.",
+    help="Training rows: FILE[@WEIGHT][:monolingual|:cross-lingual]; may be given again. `mini-train`"
+    " comes with the package.",
 )
 @click.option("--output", type=FOLDER, required=True, metavar="DIR", help="Where the model goes.")
 @click.option(
@@ -233,7 +234,7 @@ def train_hybrid(**stated: Any) -> None:
 
     \b
     Examples:
-      xlir-bench train-hybrid --train rows.jsonl --output out
+      xlir-bench train-hybrid --train mini-train --output out
       xlir-bench train-hybrid --model intfloat/multilingual-e5-small --train rows.jsonl.gz \\
         --output out --batch-size 64 --steps 2000 --eval-task xquad-r --data ~/data
       xlir-bench train-hybrid --config paper --model xlm-roberta-base --train a.parquet@2 \\

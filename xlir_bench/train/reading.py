@@ -17,6 +17,7 @@ from typing import Any, BinaryIO, Literal, cast
 
 from xlir_bench.encoders.digest import file_digest, files_digest
 from xlir_bench.errors import InputError, OutOfReachError
+from xlir_bench.tasks import tasks_folder
 from xlir_bench.train.rows import (
     LONG_FORM,
     Fault,
@@ -72,15 +73,23 @@ def read_rows(source: TrainingSource, offline: bool = False) -> Iterator[tuple[i
 
 def source_digest(source: TrainingSource) -> str:
     """``sha256:…`` of the bytes of a file or folder; empty for a name, whose bytes are elsewhere."""
-    path = Path(source.name)
+    path = _located(source.name)
     if path.is_dir():
         files = sorted(p.relative_to(path).as_posix() for p in path.rglob("*") if p.is_file())
         return files_digest(path, files)
     return f"sha256:{file_digest(path)}" if path.is_file() else ""
 
 
+def _located(name: str) -> Path:
+    """Where a file or folder lies: as it is named, or among the rows that come with the package."""
+    bundled = tasks_folder() / f"{name}.jsonl"
+    if re.fullmatch(r"[\w-]+", name) and not Path(name).exists() and bundled.is_file():
+        return bundled
+    return Path(name)
+
+
 def _records(name: str, offline: bool) -> Iterator[Numbered]:
-    path = Path(name)
+    path = _located(name)
     if path.is_dir():
         return _of_datasets(name, offline)
     if path.is_file():
@@ -90,7 +99,7 @@ def _records(name: str, offline: bool) -> Iterator[Numbered]:
     if HUB_NAME.fullmatch(name):
         return _of_datasets(name, offline)
     raise InputError(
-        f"--train {name}: neither a file, a folder nor a name like owner/dataset[:split]"
+        f"--train {name}: neither a file, a folder, a name like owner/dataset[:split] nor mini-train"
     )
 
 

@@ -30,7 +30,7 @@ class RowAdam(torch.optim.Optimizer):
     def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
         """Move the rows that have a gradient."""
         if closure is not None:
-            raise NotImplementedError("RowAdam takes no closure")
+            raise TypeError("RowAdam takes no closure: a batch is met once")
         for group in self.param_groups:
             for table in group["params"]:
                 if table.grad is not None:

@@ -71,8 +71,8 @@ def token_weights(tokenizer: Any, texts: Iterable[str]) -> Floats:
     """The weight of each token, by its share of the tokens of these texts."""
     counts = np.zeros(tokenizer.get_vocab_size(), np.int64)
     for some in _lists(texts):
-        for encoding in tokenizer.encode_batch(some, add_special_tokens=False):
-            np.add.at(counts, encoding.ids, 1)
+        ids = [x.ids for x in tokenizer.encode_batch_fast(some, add_special_tokens=False)]
+        counts += np.bincount([i for of_text in ids for i in of_text], minlength=len(counts))
     share = counts / max(1, counts.sum())
     weights: Floats = (SMOOTHING / (SMOOTHING + share)).astype(np.float32)
     return weights
