@@ -5,8 +5,19 @@ INSTALLED := .venv/.installed
 
 .PHONY: demo test lint gate format bench constraints clean
 
+# An evaluation, then what a change of training does: two short trainings that differ in their batches
+# alone, compared, and the second gated against the first.
+DEMO := results/demo
+DEMO_TRAINING := --train mini-train --steps 100 --batch-size 64 --lr 0.05 --no-eval
+
 demo: $(INSTALLED)
 	$(BIN)/xlir-bench run --task mini --output results
+	rm -rf $(DEMO)
+	$(BIN)/xlir-bench train-hybrid $(DEMO_TRAINING) --strategy monolingual --output $(DEMO)/monolingual
+	$(BIN)/xlir-bench train-hybrid $(DEMO_TRAINING) --strategy hybrid --output $(DEMO)/hybrid
+	$(BIN)/xlir-bench run --model $(DEMO)/monolingual --model $(DEMO)/hybrid --output $(DEMO)/results
+	$(BIN)/xlir-bench compare $(DEMO)/results/monolingual-*/mini $(DEMO)/results/hybrid-*/mini
+	$(BIN)/xlir-bench gate --baseline $(DEMO)/results/monolingual-*/mini --candidate $(DEMO)/results/hybrid-*/mini
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest

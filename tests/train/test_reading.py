@@ -9,6 +9,7 @@ import pytest
 from train.rowfiles import row, write_rows
 
 from xlir_bench.errors import InputError
+from xlir_bench.tasks import tasks_folder
 from xlir_bench.train.reading import TrainingSource, parse_source, read_rows, source_digest
 from xlir_bench.train.rows import Fault, Row
 
@@ -128,7 +129,7 @@ def test_a_weight_that_is_none_is_refused(spec: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "what"),
-    [("gone.jsonl", "is not there"), ("gone", "neither a file, a folder nor a name")],
+    [("gone.jsonl", "is not there"), ("gone", "neither a file, a folder, a name")],
 )
 def test_what_is_not_there_is_said(name: str, what: str) -> None:
     with pytest.raises(InputError, match=what):
@@ -156,3 +157,14 @@ def test_the_digest_of_a_file_follows_its_bytes(tmp_path: Path) -> None:
     assert before.startswith("sha256:")
     write_rows(path, ROWS[:1])
     assert source_digest(TrainingSource(str(path))) != before
+
+
+def test_the_rows_that_come_with_the_package_go_by_their_name(tmp_path: Path, monkeypatch) -> None:
+    bundled = tasks_folder() / "mini-train.jsonl"
+    monkeypatch.chdir(tmp_path)
+    source = parse_source("mini-train@2")
+    assert str(source) == "mini-train@2"
+    assert list(read_rows(source)) == list(read_rows(parse_source(str(bundled))))
+    assert source_digest(source) == source_digest(parse_source(str(bundled)))
+    (tmp_path / "mini-train").mkdir()
+    assert source_digest(source) != source_digest(parse_source(str(bundled)))
