@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ ALPHABETS = (
     (0x3041, 0x30FF),  # kana
     (0x4E00, 0x5000),  # some Han
 )
+Copy = Callable[[Path], Path]
+"""Gives a copy of a model's folder that may be spoiled."""
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 

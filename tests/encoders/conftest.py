@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -10,9 +11,19 @@ from threading import Thread
 from typing import Any
 
 import pytest
-from models import save_static_embedding, save_tiny_bert, save_tiny_transformer
+from models import Copy, save_static_embedding, save_tiny_bert, save_tiny_transformer
 
 Respond = Callable[[BaseHTTPRequestHandler, bytes], None]
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Copy:
+    """A model to spoil."""
+
+    def copied(folder: Path) -> Path:
+        return Path(shutil.copytree(folder, tmp_path / f"copy{len(list(tmp_path.iterdir()))}"))
+
+    return copied
 
 
 @pytest.fixture(scope="session")

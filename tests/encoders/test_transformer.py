@@ -9,25 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from models import edit_json
+from models import Copy, edit_json
 
 from xlir_bench.encoders import EncoderOptions, Tokenizing, checked, describe, load_encoder
 from xlir_bench.errors import InputError, UnknownNameError, XlirError
 
 TEXTS = ["A short one", "Это предложение немного длиннее других", "猫", "", "Ένα δύο τρία"]
 LONG = "ab " * 400
-
-Copy = Callable[[Path], Path]
-
-
-@pytest.fixture
-def copy(tmp_path: Path) -> Copy:
-    """A model to spoil."""
-
-    def copied(folder: Path) -> Path:
-        return Path(shutil.copytree(folder, tmp_path / f"copy{len(list(tmp_path.iterdir()))}"))
-
-    return copied
 
 
 def test_name_card_and_fingerprint_need_neither_torch_nor_the_library(
@@ -246,66 +234,6 @@ def test_a_bare_transformers_checkpoint_is_pooled_and_noted(bare_bert: Path) -> 
     encoder = load_encoder(str(bare_bert))
     assert any("no modules.json" in note for note in describe(encoder).notes)
     checked(encoder.encode(TEXTS, "query"), TEXTS, 32)
-
-
-def test_the_fingerprint_follows_from_what_changes_vectors_alone(
-    tiny_transformer: Path, copy: Copy
-) -> None:
-    folder = copy(tiny_transformer)
-    before = load_encoder(str(folder)).fingerprint
-    assert before == load_encoder(str(tiny_transformer)).fingerprint
-    (folder / "README.md").write_text("# A model\n")
-    (folder / "picture.png").write_bytes(b"png")
-    (folder / "eval").mkdir()
-    (folder / "eval" / "similarity.csv").write_text("1,2")
-    (folder / "trainer_state.json").write_text("{}")
-    (folder / "optimizer.pt").write_bytes(b"state")
-    (folder / "eval_results.json").write_text("{}")
-    assert load_encoder(str(folder)).fingerprint == before
-    edit_json(folder / "1_Pooling" / "config.json", pooling_mode="cls")
-    assert load_encoder(str(folder)).fingerprint != before
-
-
-@pytest.mark.parametrize(
-    "file", ["tokenizer.json", "config.json", "sentence_bert_config.json", "modules.json"]
-)
-def test_a_changed_file_of_the_model_changes_the_fingerprint(
-    tiny_transformer: Path, copy: Copy, file: str
-) -> None:
-    folder = copy(tiny_transformer)
-    with (folder / file).open("a") as stream:
-        stream.write("\n")
-    assert load_encoder(str(folder)).fingerprint != load_encoder(str(tiny_transformer)).fingerprint
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        EncoderOptions(dtype="bfloat16"),
-        EncoderOptions(max_length=64),
-        EncoderOptions(truncate_dim=16),
-        EncoderOptions(query_prompt="q"),
-        EncoderOptions(passage_prompt="p"),
-    ],
-)
-def test_every_option_that_changes_vectors_gives_another_fingerprint_and_slug(
-    tiny_transformer: Path, options: EncoderOptions
-) -> None:
-    plain, other = (
-        describe(load_encoder(str(tiny_transformer))),
-        describe(load_encoder(str(tiny_transformer), options)),
-    )
-    assert plain.fingerprint != other.fingerprint
-    assert plain.slug != other.slug
-    assert plain.weights_digest == other.weights_digest
-
-
-def test_the_device_changes_the_fingerprint_by_its_kind(tiny_transformer: Path) -> None:
-    prints = [
-        load_encoder(str(tiny_transformer), EncoderOptions(device=device)).fingerprint
-        for device in ("cpu", "cuda", "cuda:1")
-    ]
-    assert prints[0] != prints[1] == prints[2]
 
 
 def test_two_checkpoints_of_one_name_have_different_slugs(

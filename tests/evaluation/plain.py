@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from xlir_bench import Kind, Result
+from xlir_bench import Kind, Result, RunOptions, evaluate
 from xlir_bench.records import POOL
 from xlir_bench.tasks import catalogue, tasks_folder
 
@@ -164,3 +164,14 @@ def settings_of(result: Result) -> dict[tuple[str, str], Any]:
         (s.query_lang, POOL if len(s.passage_langs) > 1 else s.passage_langs[0]): s
         for s in result.record.settings
     }
+
+
+def small(**options: Any) -> RunOptions:
+    """A run of two languages of `mini`."""
+    return RunOptions(**{"langs": ("de", "en"), "cache": None, "data": None} | options)
+
+
+@cache
+def full_small() -> Result:
+    """Of the built-in encoder."""
+    return evaluate("mini", "builtin:ngram", small())

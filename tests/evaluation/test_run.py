@@ -4,7 +4,6 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +14,17 @@ from evaluation.plain import (
     Plain,
     Signs,
     assert_equals_plain,
+    full_small,
     mini_files,
     plain_measures,
     settings_of,
+    small,
 )
 
 import xlir_bench as xb
 from xlir_bench import Kind, Result, RunOptions, evaluate
 from xlir_bench.errors import BadVectorsError, InputError, UnknownNameError, XlirError
-from xlir_bench.tasks import Task, catalogue
+from xlir_bench.tasks import catalogue
 
 
 @pytest.fixture(autouse=True)
@@ -87,15 +88,6 @@ def test_an_encoder_that_knows_nothing_is_at_the_chance_level() -> None:
     assert isinstance(distance.mean, float)
     assert isinstance(distance.chance, float)
     assert distance.mean == pytest.approx(distance.chance, rel=0.05)
-
-
-def small(**options: Any) -> RunOptions:
-    return RunOptions(**{"langs": ("de", "en"), "cache": None, "data": None} | options)
-
-
-@cache
-def full_small() -> Result:
-    return evaluate("mini", "builtin:ngram", small())
 
 
 def test_some_languages_give_the_settings_among_them(mini: Result) -> None:
@@ -304,52 +296,6 @@ def test_an_index_that_loses_nothing_changes_nothing() -> None:
     assert found.record.bias == full_small().record.bias
 
 
-@pytest.fixture
-def apart(tmp_path: Path) -> Task:
-    """`mini` in German and English, where the first German questions are asked of nobody else."""
-    folder = tmp_path / "tasks"
-    folder.mkdir()
-    (task,) = catalogue().get(["mini"])
-    files = {}
-    for lang in ("de", "en"):
-        stated = json.loads(mini_files()[lang].read_text("utf-8"))
-        for article in stated["data"]:
-            for paragraph in article["paragraphs"]:
-                for question in paragraph["qas"]:
-                    question["id"] += f"-{lang}" if article is not stated["data"][-1] else ""
-        (folder / f"{lang}.json").write_text(json.dumps(stated), "utf-8")
-        files[lang] = task.files[lang].model_copy(update={"path": f"{lang}.json", "sha256": None})
-    return task.model_copy(
-        update={"name": "apart", "languages": ["de", "en"], "files": files, "folder": folder}
-    )
-
-
-@pytest.mark.parametrize("index", ["Flat", "HNSW32"])
-def test_settings_without_any_answer_are_counted_and_left_out_of_means(
-    apart: Task, index: str
-) -> None:
-    result = evaluate(apart, "builtin:ngram", small(limit=4, index=index, save_run=3))
-    found = settings_of(result)
-    assert {key: s.queries for key, s in found.items()} == {
-        ("de", "de"): 4, ("en", "en"): 4, ("de", "en"): 0, ("en", "de"): 0, ("de", "*"): 4,
-        ("en", "*"): 4,
-    }  # fmt: skip
-    assert found["de", "en"].measures == {}
-    assert Kind.CROSS_LINGUAL not in result.summary
-    assert any("8 queries in 2 settings have no relevant passage" in n for n in result.record.notes)
-    assert "rank_distance" not in result.record.bias
-    assert Result(result.record, result.tables).save(Path(str(apart.folder)) / "out")
-
-
-def test_questions_that_some_languages_lack_are_scored_where_they_have_answers(
-    apart: Task,
-) -> None:
-    result = evaluate(apart, Signs(), small())
-    files = {lang: Path(str(apart.folder)) / f"{lang}.json" for lang in ("de", "en")}
-    assert_equals_plain(result, Plain(files, Signs()))
-    assert settings_of(result)["de", "en"].queries < settings_of(result)["de", "de"].queries
-
-
 WARM = """
 import sys
 import xlir_bench as xb
@@ -376,31 +322,3 @@ def test_a_run_whose_vectors_are_cached_loads_no_model(tiny_transformer: Path) -
     stated = json.loads(cold.to_json())
     for part in ("task", "encoder", "settings", "summary", "bias", "texts", "notes"):
         assert warm[part] == stated[part]
-
-
-def test_texts_say_how_the_tokenizer_sees_each_language(tiny_transformer: Path) -> None:
-    encoder = xb.load_encoder(str(tiny_transformer))
-    texts = evaluate("mini", encoder, small(langs=("th", "zh"))).record.texts
-    for lang in ("th", "zh"):
-        data = json.loads(mini_files()[lang].read_text("utf-8"))["data"]
-        paragraphs = [p for article in data for p in article["paragraphs"]]
-        sentences = [s for p in paragraphs for s in p["sentences"]]
-        questions = [q["question"] for p in paragraphs for q in p["qas"]]
-        asked = encoder.count_tokens(questions, "query")
-        given = encoder.count_tokens(sentences, "passage")
-        tokens = np.concatenate([asked.tokens, given.tokens])
-        found = texts[lang]
-        assert (found.queries, found.passages) == (len(questions), len(sentences))
-        assert found.tokens_mean == pytest.approx(tokens.mean())
-        assert found.query_tokens_mean == pytest.approx(asked.tokens.mean())
-        assert found.passage_tokens_mean == pytest.approx(given.tokens.mean())
-        assert found.truncated_share == pytest.approx((tokens > 128).mean())
-        unknown = asked.unknown.sum() + given.unknown.sum()
-        assert found.unknown_share == pytest.approx(unknown / tokens.sum())
-    assert texts["zh"].unknown_share > texts["th"].unknown_share
-
-
-def test_an_encoder_without_a_tokenizer_says_nothing_of_tokens() -> None:
-    found = full_small().record.texts["en"]
-    assert (found.queries, found.passages) == (72, 145)
-    assert (found.tokens_mean, found.truncated_share, found.unknown_share) == (None, None, None)
