@@ -14,6 +14,7 @@ from xlir_bench.records import Collection, Progress
 from xlir_bench.sources.files import DataState, Fetched, data_state, fetch, locate
 from xlir_bench.sources.lareqa import read_lareqa
 from xlir_bench.sources.request import DataRequest, Reading
+from xlir_bench.sources.squad import read_squad, read_tydiqa
 from xlir_bench.tasks import Task
 
 __all__ = [
@@ -31,6 +32,8 @@ Reader = Callable[[Task, Mapping[str, Path], Reading], Collection]
 
 FORMATS: dict[str, Reader] = {
     "lareqa": read_lareqa,
+    "squad": read_squad,
+    "tydiqa": read_tydiqa,
 }
 
 
