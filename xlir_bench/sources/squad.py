@@ -109,7 +109,9 @@ class _FileReader:
 
     def _article(self, value: Any, place: str) -> None:
         article = self._file.expect(value, dict, place)
-        paragraphs = None if article is None else self._file.take(article, "paragraphs", list, place)
+        paragraphs = (
+            None if article is None else self._file.take(article, "paragraphs", list, place)
+        )
         for row, paragraph in enumerate(paragraphs or []):
             self._paragraph(paragraph, f"{place}.paragraphs[{row}]")
 
