@@ -1,11 +1,12 @@
-"""Tasks: what is asked, read from inert TOML files; settings are enumerated by one loop."""
+"""Tasks: what is asked, read from inert TOML files or named by a user's own data; one loop makes settings."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.resources import files
@@ -117,12 +118,67 @@ class TaskCatalogue:
         return {name: found[name][0] for name in sorted(found)}
 
     def get(self, names: Iterable[str]) -> list[Task]:
-        """The tasks of these names; all unknown ones are reported together."""
+        """The tasks of these names, or of files like ``parallel:FILE``; all unknown ones are reported."""
         names = list(dict.fromkeys(names))
-        unknown = [n for n in names if n not in self.tasks]
+        own = {n: task for n in names if (task := own_task(n)) is not None}
+        for spec, task in own.items():
+            if task.name in self.tasks:
+                raise InputError(
+                    f"--task {spec}: there is a task {task.name!r} already; rename the file"
+                )
+        unknown = [n for n in names if n not in self.tasks and n not in own]
         if unknown:
-            raise UnknownNameError("task", unknown, self.tasks)
-        return [self.tasks[n] for n in names]
+            raise UnknownNameError("task", unknown, [*self.tasks, *(f"{p}:" for p in OWN)])
+        return [own[n] if n in own else self.tasks[n] for n in names]
+
+
+def own_task(spec: str) -> Task | None:
+    """The task of a user's own data, ``KIND:PATH``; None for any other name."""
+    kind, _, path = spec.partition(":")
+    return OWN[kind](Path(path)) if kind in OWN and path else None
+
+
+def _parallel_task(path: Path) -> Task:
+    """Bitext retrieval over one file of parallel text, in the languages that it has."""
+    langs: set[str] = set()
+    try:
+        with path.open(encoding="utf-8-sig") as lines:
+            for line in filter(str.strip, lines):
+                langs |= {lang for lang, text in json.loads(line)["text"].items() if text.strip()}
+    except OSError as error:
+        raise InputError(f"--task parallel:{path} cannot be read: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError, AttributeError):
+        pass  # the reader says what is wrong, of every line
+    if len(langs) < 2:
+        raise InputError(
+            f'--task parallel:{path} wants lines like {{"id": "1", "text": {{"de": "…", "en": "…"}}}}'
+            " in two languages or more"
+        )
+    return Task(
+        name=_own_name(path.name.split(".")[0]),
+        version=1,
+        title=path.name,
+        format="parallel",
+        description="Each text finds its translation among the texts of another language.",
+        domain="your own",
+        languages=sorted(langs),
+        kinds=[Kind.CROSS_LINGUAL],
+        measures=["map", "recall@1", "recall@5", "recall@10"],
+        licence="your own",
+        homepage="your own",
+        citation="your own",
+        source=Source(bundled=True),
+        files={lang: TaskFile(path=path.name) for lang in sorted(langs)},
+        folder=path.parent,
+    )
+
+
+def _own_name(stem: str) -> str:
+    return re.sub(r"[^a-z0-9.-]+", "-", stem.lower()).strip("-.") or "own"
+
+
+OWN: dict[str, Callable[[Path], Task]] = {"parallel": _parallel_task}
+"""Tasks that are named by where their data lies."""
 
 
 def catalogue(*extra: Path) -> TaskCatalogue:

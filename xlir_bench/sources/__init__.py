@@ -13,6 +13,7 @@ from xlir_bench.errors import InputError, UnknownNameError
 from xlir_bench.records import Collection, Progress
 from xlir_bench.sources.files import DataState, Fetched, data_state, fetch, locate
 from xlir_bench.sources.lareqa import read_lareqa
+from xlir_bench.sources.parallel import read_parallel
 from xlir_bench.sources.request import DataRequest, Reading
 from xlir_bench.sources.squad import read_squad, read_tydiqa
 from xlir_bench.tasks import Task
@@ -32,6 +33,7 @@ Reader = Callable[[Task, Mapping[str, Path], Reading], Collection]
 
 FORMATS: dict[str, Reader] = {
     "lareqa": read_lareqa,
+    "parallel": read_parallel,
     "squad": read_squad,
     "tydiqa": read_tydiqa,
 }

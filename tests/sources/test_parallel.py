@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from evaluation.plain import Signs, plain_measures, settings_of
+
+from xlir_bench import RunOptions, evaluate
+from xlir_bench.cli import exit_code
+from xlir_bench.errors import InputError, UnknownNameError
+from xlir_bench.records import Collection, Kind, Silent
+from xlir_bench.sources import DataRequest, load_collection
+from xlir_bench.tasks import catalogue
+
+LINES: list[Any] = [
+    {"id": 1, "doc": "bees", "text": {"en": "Bees dance.", "de": "Bienen tanzen. ", "fr": " "}},
+    {"id": "2", "doc": "bees", "text": {"en": "They make honey.", "fr": "Elles font du miel."}},
+    {"id": "3", "doc": "salt", "text": {"en": "Salt is white.", "de": "Salz ist weiß.\r"}},
+]
+
+
+def written(folder: Path, lines: list[Any], name: str = "ours.jsonl") -> Path:
+    path = folder / name
+    text = [line if isinstance(line, str) else json.dumps(line) for line in lines]
+    path.write_text("\n".join(text) + "\n", "utf-8")
+    return path
+
+
+def read(path: Path, **request: Any) -> Collection:
+    (task,) = catalogue().get([f"parallel:{path}"])
+    return load_collection(task, DataRequest(None, path.parent / "none", **request), Silent())
+
+
+def test_a_text_finds_the_text_of_its_line_in_every_other_language(tmp_path: Path) -> None:
+    found = read(written(tmp_path, LINES))
+    assert found.queries["de"].ids == ("1", "3")
+    assert found.queries["de"].texts == ("Bienen tanzen.", "Salz ist weiß.")
+    assert found.passages["en"].ids == ("en:1", "en:2", "en:3")
+    rows = found.relevance["de", "en"]
+    assert (rows.query.tolist(), rows.passage.tolist()) == ([0, 1], [0, 2])
+    assert found.relevance["de", "fr"].query.tolist() == []
+    assert ("en", "en") not in found.relevance
+    assert found.parallel
+
+
+def test_lines_of_a_document_are_one_cluster_where_all_have_one(tmp_path: Path) -> None:
+    found = read(written(tmp_path, LINES))
+    assert found.cluster == "document"
+    assert found.queries["en"].clusters == ("bees", "bees", "salt")
+    found = read(written(tmp_path, [*LINES, {"id": "4", "text": {"en": "Alone."}}]))
+    assert found.cluster == "question"
+    assert found.queries["en"].clusters == ("1", "2", "3", "4")
+
+
+def test_a_limit_leaves_all_candidates(tmp_path: Path) -> None:
+    found = read(written(tmp_path, LINES), limit=1)
+    assert found.queries["en"].ids == ("1",)
+    assert len(found.passages["en"].ids) == 3
+
+
+def test_the_task_is_named_by_the_file_and_has_its_languages(tmp_path: Path) -> None:
+    path = written(tmp_path, LINES, "Our Texts.v2.jsonl")
+    (task,) = catalogue().get([f"parallel:{path}"])
+    assert (task.name, task.languages, task.kinds) == (
+        "our-texts", ["de", "en", "fr"], [Kind.CROSS_LINGUAL],
+    )  # fmt: skip
+    assert [str(s) for s in task.settings(["de", "en"])] == ["de-en", "en-de"]
+
+
+def test_a_file_is_not_taken_for_a_task_that_there_is(tmp_path: Path) -> None:
+    path = written(tmp_path, LINES, "mini.jsonl")
+    with pytest.raises(InputError, match="there is a task 'mini' already; rename the file"):
+        catalogue().get([f"parallel:{path}"])
+    with pytest.raises(UnknownNameError, match="paralel:x"):
+        catalogue().get(["paralel:x"])
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{", "line 4: "),
+        ("[1]", "line 4: is no object like"),
+        ({"text": {"en": "a"}}, "line 4: 'id' is missing"),
+        ({"id": "9"}, "line 4: 'text' is missing"),
+        ({"id": "9", "text": {"en": 3}}, "line 4: 'text' is missing, or no object of a text"),
+        ({"id": "1", "text": {"en": "a"}}, "line 4: '1' is the id of an earlier line"),
+        ({"id": "9", "doc": [], "text": {"en": "a"}}, "line 4: 'doc' is neither"),
+    ],
+)
+def test_a_bad_line_is_one_message_with_its_place(
+    tmp_path: Path, line: Any, message: str, capsys: pytest.CaptureFixture
+) -> None:
+    path = written(tmp_path, [*LINES, line])
+    assert exit_code(["run", "--task", f"parallel:{path}", "--output", str(tmp_path / "out")]) == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert "ours.jsonl" in said
+
+
+@pytest.mark.parametrize("lines", [[], ["{"], [{"id": 1, "text": {"en": "alone"}}]])
+def test_a_file_without_two_languages_is_told_what_is_wanted(
+    tmp_path: Path, lines: list[Any]
+) -> None:
+    with pytest.raises(InputError, match="in two languages or more"):
+        catalogue().get([f"parallel:{written(tmp_path, lines)}"])
+
+
+def test_a_file_that_is_not_there_or_no_text_is_one_message(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"parallel:.*none.jsonl cannot be read"):
+        catalogue().get([f"parallel:{tmp_path / 'none.jsonl'}"])
+
+
+def test_ntrex_in_110_directions_equals_a_plain_computation(xlir_data: Path) -> None:
+    path = xlir_data / "parallel" / "ntrex.jsonl"
+    (task,) = catalogue().get([f"parallel:{path}"])
+    assert len(task.settings()) == 110
+    result = evaluate(task, Signs(), RunOptions(cache=None, limit=150))
+    rows = [json.loads(line)["text"] for line in path.read_text("utf-8").splitlines()]
+    vectors = {x: Signs().encode([row[x].strip() for row in rows], "query") for x in rows[0]}
+    for (asked, sought), setting in settings_of(result).items():
+        scores = vectors[asked][:150] @ vectors[sought].T
+        own = np.diagonal(scores)[:, None]
+        earlier = np.arange(len(rows)) < np.arange(150)[:, None]
+        ranks = 1 + (scores > own).sum(axis=1) + ((scores == own) & earlier).sum(axis=1)
+        plain = plain_measures(ranks[:, None])
+        assert (setting.queries, setting.candidates) == (150, 1997)
+        for measure in ("map", "recall@1", "recall@10"):
+            assert setting.measures[measure] == pytest.approx(plain[measure], abs=1e-6)
