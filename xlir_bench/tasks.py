@@ -6,12 +6,12 @@ import hashlib
 import json
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -35,6 +35,13 @@ class TaskFile(_Row):
     bytes: int | None = None
     queries: int | None = None
     candidates: int | None = None
+    url: str | None = None
+    """Where it comes from, if not from the source's address."""
+
+
+def file_language(name: str) -> str:
+    """The language of a file by its name in a task: ``sw.qrels`` is of ``sw``."""
+    return name.partition(".")[0]
 
 
 class Source(_Row):
@@ -67,7 +74,7 @@ class Task(_Row):
     citation: str
     source: Source
     files: dict[str, TaskFile]
-    """By language."""
+    """By language; where a format has several files a language, more of them by ``language.part``."""
     folder: Path | None = Field(default=None, exclude=True)
     """Where its TOML lies; bundled files are named from there."""
 
@@ -117,10 +124,13 @@ class TaskCatalogue:
                 found[task.name] = (task, path)
         return {name: found[name][0] for name in sorted(found)}
 
-    def get(self, names: Iterable[str]) -> list[Task]:
-        """The tasks of these names, or of files like ``parallel:FILE``; all unknown ones are reported."""
+    def get(self, names: Iterable[str], langs: Sequence[str] | None = None) -> list[Task]:
+        """The tasks of these names, or of data like ``parallel:FILE``; all unknown ones are reported.
+
+        `langs` says which language data is in that does not say so itself.
+        """
         names = list(dict.fromkeys(names))
-        own = {n: task for n in names if (task := own_task(n)) is not None}
+        own = {n: task for n in names if (task := own_task(n, langs)) is not None}
         for spec, task in own.items():
             if task.name in self.tasks:
                 raise InputError(
@@ -132,52 +142,104 @@ class TaskCatalogue:
         return [own[n] if n in own else self.tasks[n] for n in names]
 
 
-def own_task(spec: str) -> Task | None:
+def own_task(spec: str, langs: Sequence[str] | None = None) -> Task | None:
     """The task of a user's own data, ``KIND:PATH``; None for any other name."""
     kind, _, path = spec.partition(":")
-    return OWN[kind](Path(path)) if kind in OWN and path else None
+    return OWN[kind](Path(path), langs) if kind in OWN and path else None
 
 
-def _parallel_task(path: Path) -> Task:
+def _parallel_task(path: Path, _langs: Sequence[str] | None) -> Task:
     """Bitext retrieval over one file of parallel text, in the languages that it has."""
-    langs: set[str] = set()
-    try:
-        with path.open(encoding="utf-8-sig") as lines:
-            for line in filter(str.strip, lines):
-                langs |= {lang for lang, text in json.loads(line)["text"].items() if text.strip()}
-    except OSError as error:
-        raise InputError(f"--task parallel:{path} cannot be read: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError, AttributeError):
-        pass  # the reader says what is wrong, of every line
-    if len(langs) < 2:
+    found = {
+        lang
+        for stated in _objects(path)
+        if isinstance(texts := stated.get("text"), dict)
+        for lang, text in texts.items()
+        if str(text).strip()
+    }
+    if len(found) < 2:
         raise InputError(
             f'--task parallel:{path} wants lines like {{"id": "1", "text": {{"de": "…", "en": "…"}}}}'
             " in two languages or more"
         )
-    return Task(
-        name=_own_name(path.name.split(".")[0]),
-        version=1,
+    return _own_task(
+        path.name.split(".")[0],
         title=path.name,
         format="parallel",
         description="Each text finds its translation among the texts of another language.",
-        domain="your own",
-        languages=sorted(langs),
         kinds=[Kind.CROSS_LINGUAL],
         measures=["map", "recall@1", "recall@5", "recall@10"],
-        licence="your own",
-        homepage="your own",
-        citation="your own",
-        source=Source(bundled=True),
-        files={lang: TaskFile(path=path.name) for lang in sorted(langs)},
+        files={lang: TaskFile(path=path.name) for lang in found},
         folder=path.parent,
     )
 
 
-def _own_name(stem: str) -> str:
-    return re.sub(r"[^a-z0-9.-]+", "-", stem.lower()).strip("-.") or "own"
+def _beir_task(folder: Path, langs: Sequence[str] | None) -> Task:
+    """A folder in BEIR's layout, in the languages that its rows name, else in the one that is said."""
+    paths = {"": "corpus.jsonl", ".queries": "queries.jsonl", ".qrels": "qrels/test.tsv"}
+    lacking = [path for path in paths.values() if not (folder / path).is_file()]
+    if lacking:
+        raise InputError(
+            f"--task beir:{folder} wants {', '.join(lacking)} in that folder: not there"
+        )
+    first = next(iter(_objects(folder / paths[""])), {})
+    if "language" in first:
+        rows = (row for path in ("", ".queries") for row in _objects(folder / paths[path]))
+        named = {str(row["language"]) for row in rows if "language" in row}
+    else:
+        named = set(langs or ["und"])
+    if "language" not in first and len(named) > 1:
+        raise InputError(
+            f"--task beir:{folder} is in one language: its rows name none, and --langs says"
+            f" {', '.join(sorted(named))}"
+        )
+    return _own_task(
+        folder.resolve().name,
+        title=folder.resolve().name,
+        format="beir",
+        description="Judged queries over a corpus.",
+        kinds=list(Kind) if len(named) > 1 else [Kind.MONOLINGUAL],
+        measures=["ndcg@10", "map", "mrr", "recall@10", "recall@100"],
+        files={lang + part: TaskFile(path=path) for lang in named for part, path in paths.items()},
+        folder=folder,
+    )
 
 
-OWN: dict[str, Callable[[Path], Task]] = {"parallel": _parallel_task}
+def _own_task(stem: str, files: Mapping[str, TaskFile], **stated: Any) -> Task:
+    yours = "your own"
+    return Task(
+        name=re.sub(r"[^a-z0-9.-]+", "-", stem.lower()).strip("-.") or "own",
+        version=1,
+        domain=yours,
+        licence=yours,
+        homepage=yours,
+        citation=yours,
+        languages=sorted({file_language(name) for name in files}),
+        source=Source(bundled=True),
+        files=dict(sorted(files.items())),
+        **stated,
+    )
+
+
+def _objects(path: Path) -> Iterator[dict[str, Any]]:
+    """The objects of JSON Lines; what is wrong with the others the reader says later, of every line."""
+    try:
+        with path.open(encoding="utf-8-sig", errors="replace", newline="\n") as lines:
+            for line in lines:
+                try:
+                    stated = json.loads(line)
+                except (ValueError, RecursionError):
+                    continue
+                if isinstance(stated, dict):
+                    yield stated
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
+
+
+OWN: dict[str, Callable[[Path, Sequence[str] | None], Task]] = {
+    "parallel": _parallel_task,
+    "beir": _beir_task,
+}
 """Tasks that are named by where their data lies."""
 
 

@@ -81,13 +81,13 @@ def test_a_file_is_not_taken_for_a_task_that_there_is(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("{", "line 4: "),
-        ("[1]", "line 4: is no object like"),
+        ("{", "line 4: is not JSON"),
+        ("[1]", "line 4: is no JSON object"),
         ({"text": {"en": "a"}}, "line 4: 'id' is missing"),
         ({"id": "9"}, "line 4: 'text' is missing"),
         ({"id": "9", "text": {"en": 3}}, "line 4: 'text' is missing, or no object of a text"),
         ({"id": "1", "text": {"en": "a"}}, "line 4: '1' is the id of an earlier line"),
-        ({"id": "9", "doc": [], "text": {"en": "a"}}, "line 4: 'doc' is neither"),
+        ({"id": "9", "doc": [], "text": {"en": "a"}}, "line 4: 'doc' is missing or no text"),
     ],
 )
 def test_a_bad_line_is_one_message_with_its_place(
@@ -109,7 +109,7 @@ def test_a_file_without_two_languages_is_told_what_is_wanted(
 
 
 def test_a_file_that_is_not_there_or_no_text_is_one_message(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"parallel:.*none.jsonl cannot be read"):
+    with pytest.raises(InputError, match=r"none.jsonl cannot be read"):
         catalogue().get([f"parallel:{tmp_path / 'none.jsonl'}"])
 
 

@@ -54,7 +54,7 @@ class Output:
     "tasks",
     multiple=True,
     metavar="NAME",
-    help="A task; may be given again.  [default: mini]",
+    help="A task, or data of your own: beir:FOLDER, parallel:FILE; may be given again.  [default: mini]",
 )
 @click.option(
     "--output",
@@ -191,7 +191,7 @@ def _results(specs: Sequence[str], stated: dict[str, Any], output: Output) -> It
     from xlir_bench.results.store import require_writable
     from xlir_bench.tasks import catalogue
 
-    tasks = catalogue(*stated["tasks_dirs"]).get(stated["tasks"] or ["mini"])
+    tasks = catalogue(*stated["tasks_dirs"]).get(stated["tasks"] or ["mini"], stated["langs"])
     options = run_options(stated)
     check(tasks, options)
     with Bars(quiet=output.quiet) as bars:

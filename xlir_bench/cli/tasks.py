@@ -104,6 +104,8 @@ def _settings_table(chosen: Sequence[Task]) -> str:
 
 
 def _details(task: Task, state: DataState) -> str:
+    from xlir_bench.tasks import file_language
+
     facts = [
         ("task", f"{task.name} (version {task.version}): {task.title}"),
         ("asks", task.description),
@@ -122,14 +124,14 @@ def _details(task: Task, state: DataState) -> str:
     lines = [f"{label.ljust(width)}  {text}" for label, text in facts]
     rows = [
         (
-            lang,
-            task.files[lang].path,
-            _number(task.files[lang].bytes),
-            _number(task.files[lang].queries),
-            _number(task.files[lang].candidates),
-            "yes" if lang in state.here else "no",
+            name,
+            file.path,
+            _number(file.bytes),
+            _number(file.queries),
+            _number(file.candidates),
+            "yes" if file_language(name) in state.here else "no",
         )
-        for lang in sorted(task.files)
+        for name, file in sorted(task.files.items())
     ]
     headers = ("language", "file", "bytes", "queries", "candidates", "here")
     return "\n".join([*lines, "", _table(rows, headers, right=(2, 3, 4))])

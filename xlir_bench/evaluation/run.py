@@ -127,7 +127,7 @@ def evaluate(
     [('de', 72), ('en', 72)]
     """
     options = options or RunOptions()
-    task = catalogue().get([task])[0] if isinstance(task, str) else task
+    task = catalogue().get([task], options.langs)[0] if isinstance(task, str) else task
     return _Run(
         task=task,
         encoder=as_encoder(encoder, encoder_options or EncoderOptions()),

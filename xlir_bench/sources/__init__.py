@@ -11,6 +11,7 @@ from pathlib import Path
 
 from xlir_bench.errors import InputError, UnknownNameError
 from xlir_bench.records import Collection, Progress
+from xlir_bench.sources.beir import read_beir
 from xlir_bench.sources.files import DataState, Fetched, data_state, fetch, locate
 from xlir_bench.sources.lareqa import read_lareqa
 from xlir_bench.sources.parallel import read_parallel
@@ -32,6 +33,7 @@ __all__ = [
 Reader = Callable[[Task, Mapping[str, Path], Reading], Collection]
 
 FORMATS: dict[str, Reader] = {
+    "beir": read_beir,
     "lareqa": read_lareqa,
     "parallel": read_parallel,
     "squad": read_squad,

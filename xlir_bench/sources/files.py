@@ -10,7 +10,7 @@ from xlir_bench.errors import InputError, OutOfReachError, UnknownNameError
 from xlir_bench.records import Progress
 from xlir_bench.sources.download import Download, download, sha256_of
 from xlir_bench.sources.request import DataRequest
-from xlir_bench.tasks import Task
+from xlir_bench.tasks import Task, file_language
 
 SHOWN = 10
 
@@ -20,7 +20,7 @@ class Located:
     """The files of a task, found and checked."""
 
     paths: Mapping[str, Path]
-    """By language."""
+    """By their name in the task: a language, or a language and a part, ``sw.qrels``."""
     digests: Mapping[str, str]
     """SHA-256 by path under the data root."""
     changed: tuple[str, ...]
@@ -61,37 +61,37 @@ class DataState:
 
 def locate(task: Task, request: DataRequest, progress: Progress) -> Located:
     """Find the files of the wanted languages, fetch what may be fetched, check every digest."""
-    langs = wanted_languages(task, request.langs)
+    names = wanted_files(task, request.langs)
     folder = data_folder(task, request.root, request.cache)
-    paths = {lang: _place(task, lang, folder) for lang in langs}
+    paths = {name: _place(task, name, folder) for name in names}
     found = _digests(paths)
     if not (request.offline or request.root or task.source.bundled):
         stale = _stale(task, found, request.allow_changed)
         if stale:
             _download(task, stale, folder, progress, request.allow_changed)
-            found |= _digests({lang: paths[lang] for lang in stale})
+            found |= _digests({name: paths[name] for name in stale})
     _require_presence(task, paths, found, request)
-    changed = [lang for lang in langs if task.files[lang].sha256 not in (None, found[lang])]
+    changed = [name for name in names if task.files[name].sha256 not in (None, found[name])]
     if changed and not request.allow_changed:
         raise InputError(_changed_message(task, changed, paths, found))
     return Located(
         paths=paths,
-        digests={task.files[lang].path: str(found[lang]) for lang in langs},
-        changed=_names(task, changed),
-        unpinned=_names(task, [lang for lang in langs if task.files[lang].sha256 is None]),
+        digests={task.files[name].path: str(found[name]) for name in names},
+        changed=_paths(task, changed),
+        unpinned=_paths(task, [name for name in names if task.files[name].sha256 is None]),
     )
 
 
 def fetch(task: Task, request: DataRequest, progress: Progress) -> Fetched:
     """Bring the files of the wanted languages into the download cache, whatever the data root."""
-    langs = wanted_languages(task, request.langs)
+    names = wanted_files(task, request.langs)
     folder = data_folder(task, None, request.cache)
-    found = _digests({lang: _place(task, lang, folder) for lang in langs})
+    found = _digests({name: _place(task, name, folder) for name in names})
     stale = [] if task.source.bundled else _stale(task, found, allow_changed=False)
     if stale:
         _download(task, stale, folder, progress, allow_changed=False)
-    present = [lang for lang in langs if lang not in stale]
-    return Fetched(folder, new=_names(task, stale), present=_names(task, present))
+    present = [name for name in names if name not in stale]
+    return Fetched(folder, new=_paths(task, stale), present=_paths(task, present))
 
 
 def data_state(task: Task, root: Path | None, cache: Path) -> DataState:
@@ -121,11 +121,18 @@ def wanted_languages(task: Task, langs: Sequence[str] | None) -> list[str]:
     return sorted(set(langs))
 
 
-def _place(task: Task, lang: str, folder: Path) -> Path:
-    """Where the file of a language lies; a path that leaves the folder is refused."""
-    if lang not in task.files:
-        raise InputError(f"task {task.name!r} names no file for its language {lang!r}")
-    path = task.files[lang].path
+def wanted_files(task: Task, langs: Sequence[str] | None) -> list[str]:
+    """The names of the files of the wanted languages, every part of them."""
+    wanted = wanted_languages(task, langs)
+    for lang in wanted:
+        if lang not in task.files:
+            raise InputError(f"task {task.name!r} names no file for its language {lang!r}")
+    return sorted(name for name in task.files if file_language(name) in wanted)
+
+
+def _place(task: Task, name: str, folder: Path) -> Path:
+    """Where a file lies; a path that leaves the folder is refused."""
+    path = task.files[name].path
     parts = PureWindowsPath(path)  # knows both kinds of separator, and drives
     if parts.anchor or ".." in parts.parts or not parts.name:
         raise InputError(
@@ -143,55 +150,59 @@ def _digests(paths: Mapping[str, Path]) -> dict[str, str | None]:
         }
     except OSError as error:
         raise InputError(f"cannot read {error.filename}: {error.strerror}") from error
-    return {lang: by_path[path] for lang, path in paths.items()}
+    return {name: by_path[path] for name, path in paths.items()}
 
 
 def _stale(task: Task, found: Mapping[str, str | None], allow_changed: bool) -> list[str]:
-    """Languages whose file in the cache is absent, or not the pinned one."""
+    """Names of the files that are absent from the cache, or not the pinned ones."""
     return [
-        lang
-        for lang, digest in found.items()
-        if digest is None or (not allow_changed and task.files[lang].sha256 not in (None, digest))
+        name
+        for name, digest in found.items()
+        if digest is None or (not allow_changed and task.files[name].sha256 not in (None, digest))
     ]
 
 
 def _download(
-    task: Task, langs: Sequence[str], folder: Path, progress: Progress, allow_changed: bool
+    task: Task, names: Sequence[str], folder: Path, progress: Progress, allow_changed: bool
 ) -> None:
-    url = task.source.url
-    if url is None:
-        raise InputError(
-            f"task {task.name!r} has no download address: give a folder that has "
-            f"{task.files[langs[0]].path} with --data ROOT"
-        )
-    if not url.lower().startswith(("http://", "https://")):
-        raise InputError(f"task {task.name!r}: {url} is no http:// or https:// address")
     wanted = {
         file.path: Download(
             name=file.path,
-            url=url.replace("{lang}", lang),
-            target=_place(task, lang, folder),
+            url=_url(task, name),
+            target=_place(task, name, folder),
             sha256=None if allow_changed else file.sha256,
             size=file.bytes,
         )
-        for lang, file in ((lang, task.files[lang]) for lang in langs)
+        for name, file in ((name, task.files[name]) for name in names)
     }
     download(list(wanted.values()), f"fetch {task.name}", progress)
+
+
+def _url(task: Task, name: str) -> str:
+    url = task.files[name].url or task.source.url
+    if url is None:
+        raise InputError(
+            f"task {task.name!r} has no download address: give a folder that has "
+            f"{task.files[name].path} with --data ROOT"
+        )
+    if not url.lower().startswith(("http://", "https://")):
+        raise InputError(f"task {task.name!r}: {url} is no http:// or https:// address")
+    return url.replace("{lang}", file_language(name))
 
 
 def _require_presence(
     task: Task, paths: Mapping[str, Path], found: Mapping[str, str | None], request: DataRequest
 ) -> None:
-    absent = [lang for lang, digest in found.items() if digest is None]
+    absent = [name for name, digest in found.items() if digest is None]
     if not absent:
         return
-    looked = _listed([str(paths[lang]) for lang in absent])
+    looked = _listed([str(paths[name]) for name in absent])
     if task.source.bundled:
         raise InputError(f"task {task.name!r} wants {looked}: not there; its folder is not whole")
     if request.root is not None:
         raise InputError(
             f"task {task.name!r} wants {looked}: not there; "
-            f"leave {','.join(absent)} out with --langs, or give another --data ROOT"
+            f"leave {','.join(_languages(absent))} out with --langs, or give another --data ROOT"
         )
     raise OutOfReachError(
         f"task {task.name!r} wants {looked}: not there, and nothing is downloaded offline; "
@@ -200,11 +211,11 @@ def _require_presence(
 
 
 def _changed_message(
-    task: Task, langs: Sequence[str], paths: Mapping[str, Path], found: Mapping[str, str | None]
+    task: Task, names: Sequence[str], paths: Mapping[str, Path], found: Mapping[str, str | None]
 ) -> str:
     faults = [
-        f"{paths[lang]}: SHA-256 expected {task.files[lang].sha256}, found {found[lang]}"
-        for lang in langs
+        f"{paths[name]}: SHA-256 expected {task.files[name].sha256}, found {found[name]}"
+        for name in names
     ]
     return (
         f"task {task.name!r}: not the data that was pinned: {_listed(faults, '; ')}; "
@@ -218,11 +229,18 @@ def _listed(items: Sequence[str], between: str = ", ") -> str:
     return between.join(unique[:SHOWN]) + more
 
 
-def _names(task: Task, langs: Sequence[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(task.files[lang].path for lang in langs))
+def _paths(task: Task, names: Sequence[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(task.files[name].path for name in names))
+
+
+def _languages(names: Sequence[str]) -> list[str]:
+    return list(dict.fromkeys(file_language(name) for name in names))
 
 
 def _seems_here(task: Task, lang: str, folder: Path) -> bool:
-    path = _place(task, lang, folder)
-    size = task.files[lang].bytes
-    return path.is_file() and size in (None, path.stat().st_size)
+    """Whether every file of a language is here, by name and size."""
+    for name in wanted_files(task, [lang]):
+        path, size = _place(task, name, folder), task.files[name].bytes
+        if not path.is_file() or size not in (None, path.stat().st_size):
+            return False
+    return True

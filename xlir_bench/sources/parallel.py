@@ -6,7 +6,6 @@ own language a query would find itself. Rows of one ``doc``, where all have one,
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import permutations
@@ -18,6 +17,7 @@ import numpy as np
 from xlir_bench.errors import InputError
 from xlir_bench.records import Collection, Kind, Passages, Queries, Relevance
 from xlir_bench.sources.faults import Faults
+from xlir_bench.sources.lines import json_object, read_lines, text_of
 from xlir_bench.sources.request import Reading
 from xlir_bench.tasks import Task
 
@@ -83,40 +83,25 @@ def _relevance(asked: Sequence[_Line], sought: Sequence[_Line]) -> Relevance:
 def _lines(path: Path, faults: Faults) -> list[_Line]:
     """Every good line of a file; the others are faults."""
     found: dict[str, _Line] = {}
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        faults.add(path, "$", f"is not UTF-8 at byte {error.start}")
-        return []
-    # Not splitlines: a text may hold other characters that end lines.
-    for number, stated in enumerate(text.split("\n"), 1):
-        if not stated.strip():
-            continue
-        try:
-            line = _line(json.loads(stated))
-            if line.name in found:
-                raise ValueError(f"{line.name!r} is the id of an earlier line")
-            found[line.name] = line
-        except (ValueError, RecursionError) as error:
-            faults.add(path, f"line {number}", str(error) or "is nested too deeply")
-    if not found and not faults.count:
-        faults.add(path, "$", "there is no line in it")
+
+    def parse(text: str) -> None:
+        line = _line(json_object(text))
+        if line.name in found:
+            raise ValueError(f"{line.name!r} is the id of an earlier line")
+        found[line.name] = line
+
+    for _ in read_lines(path, faults, parse):
+        pass
     return list(found.values())
 
 
-def _line(stated: Any) -> _Line:
-    if not isinstance(stated, dict):
-        raise ValueError('is no object like {"id": …, "text": {"en": …}}')
-    name, texts, doc = stated.get("id"), stated.get("text"), stated.get("doc")
-    if not isinstance(name, str | int) or isinstance(name, bool) or str(name) == "":
-        raise ValueError("'id' is missing, or neither text nor a number")
+def _line(stated: dict[str, Any]) -> _Line:
+    texts, doc = stated.get("text"), stated.get("doc")
     if not isinstance(texts, dict) or not all(isinstance(text, str) for text in texts.values()):
         raise ValueError("'text' is missing, or no object of a text for each language")
-    if doc is not None and not isinstance(doc, str | int):
-        raise ValueError("'doc' is neither text nor a number")
     trimmed = {lang: text.strip() for lang, text in texts.items()}
     return _Line(
-        name=str(name),
-        doc=None if doc is None else str(doc),
+        name=text_of(stated, "id"),
+        doc=None if doc is None else text_of(stated, "doc"),
         texts={lang: text for lang, text in trimmed.items() if text},
     )

@@ -1,0 +1,64 @@
+"""Files of lines, packed or not, read as a stream: JSON Lines and tab-separated values."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+from xlir_bench.sources.faults import Faults
+
+Row = TypeVar("Row")
+
+
+def read_lines(path: Path, faults: Faults, parse: Callable[[str], Row]) -> Iterator[Row]:
+    """What `parse` makes of every line that is not blank; where it raises ValueError is a fault."""
+    count = 0
+    for number, line in _lines(path, faults):
+        count += 1
+        try:
+            yield parse(line)
+        except (ValueError, RecursionError) as error:
+            faults.add(path, f"line {number}", str(error) or "is nested too deeply")
+    if not count and not faults.count:
+        faults.add(path, "$", "there is no line in it")
+
+
+def json_object(line: str) -> dict[str, Any]:
+    """The object of one line of JSON Lines."""
+    try:
+        stated = json.loads(line)
+    except ValueError as error:
+        raise ValueError(f"is not JSON: {error}") from error
+    if not isinstance(stated, dict):
+        raise ValueError("is no JSON object")
+    return stated
+
+
+def text_of(stated: dict[str, Any], key: str) -> str:
+    """A text of an object, blanks around it cut; a number is taken for its digits."""
+    value = stated.get(key)
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError(f"{key!r} is missing or no text")
+    return value.strip()
+
+
+def _lines(path: Path, faults: Faults) -> Iterator[tuple[int, str]]:
+    """Numbered lines that are not blank, until the file ends or breaks."""
+    number = 0
+    try:
+        # Only \n ends a line: a text may hold other characters that do elsewhere.
+        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
+            for number, raw in enumerate(file, 1):
+                line = raw.decode("utf-8-sig" if number == 1 else "utf-8")
+                if line.strip():
+                    yield number, line
+    except UnicodeDecodeError as error:
+        faults.add(path, f"line {number}", f"is not UTF-8 ({error.reason})")
+    except (OSError, EOFError, zlib.error) as error:
+        faults.add(path, "$", f"cannot be read ({error})")
