@@ -59,6 +59,20 @@ def test_the_format_is_one_function(tmp_path, restored):
     assert collection.relevance["de", "en"].passage.tolist() == [0, 1]
 
 
+def test_a_task_of_two_beir_folders_is_a_task_file(tmp_path):
+    (tmp_path / "support.toml").write_text(example('name = "support"'))
+    for lang in ("de", "en"):
+        folder = tmp_path / f"support-{lang}"
+        (folder / "qrels").mkdir(parents=True)
+        (folder / "corpus.jsonl").write_text('{"_id": "d1", "title": "T", "text": "t"}\n')
+        (folder / "queries.jsonl").write_text('{"_id": "q1", "text": "?"}\n')
+        (folder / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\nq1\td1\t1\n")
+    request = DataRequest(root=tmp_path, cache=tmp_path)
+    collection = load_collection(read_task(tmp_path / "support.toml"), request, Silent())
+    assert collection.passages["de"].ids == ("de:d1",)
+    assert set(collection.relevance) == {("de", "de"), ("en", "en")}
+
+
 def test_the_encoder_is_one_function(tmp_path, monkeypatch):
     from xlir_bench.cli import exit_code
 

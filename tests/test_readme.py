@@ -31,10 +31,9 @@ def test_the_tasks_have_the_sizes_that_it_names():
     for task in catalogue().tasks.values():
         row = re.search(rf"^\| `{task.name}` \| (.*) \|$", TEXT, re.MULTILINE)
         assert row is not None, task.name
-        queries = sum(f.queries or 0 for f in task.files.values())
-        counts = [f.candidates for f in task.files.values()]
-        candidates = "" if None in counts else f"{sum(c or 0 for c in counts):,}"
-        sizes = f"{len(task.languages)} | {len(task.settings())} | {queries:,} | {candidates}"
+        counts = [(f.queries, f.candidates) for f in task.files.values()]
+        totals = ["" if None in c else f"{sum(c):,}" for c in zip(*counts, strict=True)]
+        sizes = f"{len(task.languages)} | {len(task.settings())} | {totals[0]} | {totals[1]}"
         assert row[1].startswith(sizes)
 
 

@@ -49,8 +49,8 @@ def test_the_digest_changes_with_the_data_and_not_with_the_prose(small: Task) ->
     assert small.digest != small.model_copy(update={"languages": ["en"]}).digest
 
 
-UNPINNED = {"tydiqa-goldp"}
-"""Tasks whose official digests are not known."""
+UNPINNED = {"tydiqa-goldp", "xm3600"}
+"""Tasks of whose files not all official digests and sizes are known."""
 
 
 @pytest.mark.parametrize("file", sorted(path.name for path in tasks_folder().glob("*.toml")))
@@ -59,9 +59,8 @@ def test_every_bundled_task_names_a_file_of_known_size_for_each_language(file: s
     assert sorted(task.files) == sorted(task.languages)
     assert task.candidate in task.candidates
     for named in task.files.values():
-        assert named.queries
-        assert (named.sha256 and named.candidates) or task.name in UNPINNED
-    assert task.source.bundled or task.source.url
+        assert (named.sha256 and named.queries and named.candidates) or task.name in UNPINNED
+    assert task.source.bundled or task.source.url or task.name in UNPINNED
 
 
 def test_unknown_tasks_are_reported_together_with_near_misses() -> None:

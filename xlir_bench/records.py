@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal, Protocol
 
@@ -103,6 +103,9 @@ class Collection:
     """Paths of files that differ from their pinned digest and were read all the same."""
     notes: tuple[str, ...] = ()
     """Oddities of the data that are no faults."""
+    own: Mapping[str, Ints] = field(default_factory=dict)
+    """Where queries are candidates themselves, by language: the row of each among the passages of its
+    language. It leaves the pools that it is asked of."""
 
     def texts(self, role: Role, lang: str) -> Sequence[str]:
         """The texts of one role and language."""

@@ -38,6 +38,8 @@ def approximate_rankings(
                 indexes[setting.passage_langs] = build_index(vectors, factory, str(setting))
             index = indexes[setting.passage_langs]
             top = retrieve(index, queries, min(DEPTH, index.ntotal))
+            if relevant.own is not None and request.query_lang in setting.passage_langs:
+                top = _without(top, relevant.own - pool.rows(setting).start)
             ranks = _ranks(top, relevant, pool.rows(setting))
             kept = top[:, : request.depth(setting)] if request.depth(setting) else None
             found.append(ranking(setting, pool, relevant, ranks, kept))
@@ -75,6 +77,13 @@ def retrieve(index: Any, queries: Floats, depth: int) -> Ints:
     position = np.where(found < 0, np.iinfo(np.int64).max, found)
     order = np.lexsort((position, -np.where(found < 0, -np.inf, scores)), axis=1)
     return np.take_along_axis(found, order, axis=1)
+
+
+def _without(top: Ints, own: Ints) -> Ints:
+    """What was retrieved, the query itself taken out; the others move up."""
+    left = np.where(top == own[:, None], -1, top)
+    order = np.argsort(left < 0, axis=1, kind="stable")
+    return np.take_along_axis(left, order, axis=1)[:, :-1]
 
 
 def _ranks(top: Ints, relevant: RelevantRows, rows: slice) -> Ints:

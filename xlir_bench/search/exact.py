@@ -14,12 +14,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xlir_bench.records import Collection, Floats, Ints, Ranking, Setting
+from xlir_bench.records import Collection, Floats, Ints, Ranking
 from xlir_bench.search.counting import count_ranks
 from xlir_bench.search.pool import (
     Pool,
     RelevantRows,
     SearchRequest,
+    candidates,
     normalised,
     ranking,
     relevant_rows,
@@ -79,13 +80,15 @@ def _rankings_of_language(
     ranks = {pooled: np.zeros(len(relevant.query), np.int64) for pooled in kinds}
     among = {pooled: _candidates(relevant, pool, pooled) for pooled in kinds}
     tops = {
-        s: np.full((len(queries), min(depth, _width(pool, s))), -1, np.int64)
+        s: np.full((len(queries), min(depth, candidates(s, pool, relevant))), -1, np.int64)
         for s in request.settings
         if (depth := request.depth(s)) > 0
     }
     step = max(1, BLOCK_SCORES // max(1, size))
     for first in range(0, len(queries), step):
         block = columns.scores(queries[first : first + step])
+        if relevant.own is not None:
+            block[np.arange(len(block)), relevant.own[first : first + len(block)]] = -np.inf
         span = slice(*np.searchsorted(relevant.query, [first, first + len(block)]))
         for pooled in kinds:
             start, stop = among[pooled]
@@ -116,11 +119,6 @@ def _candidates(relevant: RelevantRows, pool: Pool, pooled: bool) -> tuple[Ints,
         np.array([getattr(b, end) for b in bounds], np.int64) for end in ("start", "stop")
     )
     return starts[relevant.lang], stops[relevant.lang]
-
-
-def _width(pool: Pool, setting: Setting) -> int:
-    rows = pool.rows(setting)
-    return int(rows.stop - rows.start)
 
 
 def best(scores: Floats, depth: int) -> Ints:

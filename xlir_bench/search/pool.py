@@ -65,6 +65,8 @@ class RelevantRows:
     grade: Ints
     lang: Ints
     """Index of the passage's language in `Pool.langs`."""
+    own: Ints | None = None
+    """Where the queries are candidates themselves: the position of each, which is none of its candidates."""
 
 
 def normalised(vectors: Floats) -> Floats:
@@ -83,15 +85,18 @@ def relevant_rows(collection: Collection, query_lang: str, pool: Pool) -> Releva
         for index, lang in enumerate(pool.langs)
         if (relevance := collection.relevance.get((query_lang, lang))) is not None
     ]
+    own = collection.own.get(query_lang) if query_lang in pool.bounds else None
+    if own is not None:
+        own = own + pool.bounds[query_lang].start
     if not parts:
         none = np.empty(0, np.int64)
-        return RelevantRows(none, none, none, none)
+        return RelevantRows(none, none, none, none, own)
     query = np.concatenate([p[0] for p in parts]).astype(np.int64)
     position = np.concatenate([p[1] for p in parts]).astype(np.int64)
     grade = np.concatenate([p[2] for p in parts]).astype(np.int64)
     lang = np.repeat([p[3] for p in parts], [len(p[0]) for p in parts])
     order = np.lexsort((position, query))
-    return RelevantRows(query[order], position[order], grade[order], lang[order])
+    return RelevantRows(query[order], position[order], grade[order], lang[order], own)
 
 
 def ranking(
@@ -106,10 +111,17 @@ def ranking(
     query = relevant.query[inside]
     return Ranking(
         setting=setting,
-        candidates=rows.stop - rows.start,
+        candidates=candidates(setting, pool, relevant),
         query=query,
         passage=relevant.position[inside] - rows.start,
         grade=relevant.grade[inside],
         rank=ranks[inside],
         top=None if top is None else top[np.unique(query)],
     )
+
+
+def candidates(setting: Setting, pool: Pool, relevant: RelevantRows) -> int:
+    """How many passages each query of a setting is asked of."""
+    rows = pool.rows(setting)
+    own = relevant.own is not None and setting.query_lang in setting.passage_langs
+    return int(rows.stop - rows.start) - own

@@ -12,6 +12,7 @@ from pathlib import Path
 from xlir_bench.errors import InputError, UnknownNameError
 from xlir_bench.records import Collection, Progress
 from xlir_bench.sources.beir import read_beir
+from xlir_bench.sources.captions import read_captions
 from xlir_bench.sources.files import DataState, Fetched, data_state, fetch, locate
 from xlir_bench.sources.lareqa import read_lareqa
 from xlir_bench.sources.parallel import read_parallel
@@ -34,6 +35,7 @@ Reader = Callable[[Task, Mapping[str, Path], Reading], Collection]
 
 FORMATS: dict[str, Reader] = {
     "beir": read_beir,
+    "captions": read_captions,
     "lareqa": read_lareqa,
     "parallel": read_parallel,
     "squad": read_squad,
