@@ -135,6 +135,12 @@ class Output:
     metavar="K",
     help="Keep the top K passages of every query (run.parquet).",
 )
+@click.option(
+    "--alignment",
+    is_flag=True,
+    help="See how the languages lie to each other too: do translations find each other, what sets"
+    " languages apart.",
+)
 @click.option("--trec", is_flag=True, help="With --save-run: TREC run and qrels files too.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the bootstrap intervals.")
 @click.option("--offline", is_flag=True, help="Download nothing.")
@@ -253,6 +259,7 @@ def run_options(stated: dict[str, Any]) -> RunOptions:
         index=stated["index"],
         seed=stated["seed"],
         save_run=stated["save_run"],
+        alignment=stated["alignment"],
         batch_tokens=None if budget == "auto" else int(budget),
         data=data_root(stated["data"]),
         offline=stated["offline"],

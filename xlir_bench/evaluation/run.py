@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from xlir_bench.embed import Embedded, EmbedRequest, embed
 from xlir_bench.encoders import EncoderOptions, as_encoder, checked, describe
 from xlir_bench.encoders.vectors import StoredVectors
 from xlir_bench.errors import InputError, UnknownNameError
+from xlir_bench.evaluation.alignment import alignment_part
 from xlir_bench.evaluation.clusters import Clusters
 from xlir_bench.evaluation.record import (
     bias_part,
@@ -40,15 +41,23 @@ from xlir_bench.places import cache_root, data_root
 from xlir_bench.records import (
     ROLES,
     Collection,
+    Floats,
     Kind,
     Progress,
     Ranking,
+    Role,
     Scores,
     Setting,
     Silent,
 )
 from xlir_bench.results import Result, ResultRecord
-from xlir_bench.results.schema import IndexPart, IntervalPart, OptionsPart, ProfilePart
+from xlir_bench.results.schema import (
+    AlignmentPart,
+    IndexPart,
+    IntervalPart,
+    OptionsPart,
+    ProfilePart,
+)
 from xlir_bench.results.tables import TopScores, queries_table, ranks_table, run_table
 from xlir_bench.search import (
     Pool,
@@ -80,6 +89,8 @@ class RunOptions:
     """Of the bootstrap."""
     save_run: int = 0
     """How many of the best passages of every query to keep in the result."""
+    alignment: bool = False
+    """Whether to see how the languages lie to each other; it searches once more."""
     batch_tokens: int | None = None
     data: Path | None = field(default_factory=lambda: data_root(None))
     """A local data root; None: the download cache."""
@@ -181,9 +192,7 @@ class _Run:
         with self._stage("encode"):
             embedded = self._embed(collection)
         with self._stage("search"):
-            pool = Pool.of(
-                {x: embedded.vectors["passage", x] for x in collection.languages("passage")}
-            )
+            pool = _pool(collection, embedded)
             rankings, index = self._search(collection, embedded, pool)
         with self._stage("measure"):
             scores = score(rankings, self.measures)
@@ -197,6 +206,7 @@ class _Run:
             if self.options.save_run:
                 tops = [_top_scores(r, embedded, pool, self.options.save_run) for r in rankings]
                 tables["run"] = run_table(tops, collection)
+        aligned = self._alignment(collection, embedded, rankings)
         card = describe(self.encoder)
         record = ResultRecord(
             task=task_part(self.task, collection, clusters),
@@ -206,6 +216,7 @@ class _Run:
             bias={name: bias_part(view) for name, view in bias.items()},
             options=self._options_part(collection),
             texts=texts_part(collection, embedded, card.max_tokens),
+            alignment=aligned,
             profile=ProfilePart(
                 seconds={stage: round(s, 3) for stage, s in self.seconds.items()},
                 encoded_texts=embedded.encoded,
@@ -307,6 +318,22 @@ class _Run:
             }
         return summary
 
+    def _alignment(
+        self, collection: Collection, embedded: Embedded, rankings: Sequence[Ranking]
+    ) -> AlignmentPart:
+        if not self.options.alignment:
+            return AlignmentPart()
+
+        def map_of(vectors: Mapping[tuple[Role, str], Floats]) -> dict[Kind, float]:
+            changed = replace(embedded, vectors=vectors)
+            pool = _pool(collection, changed)
+            requests = self._requests(changed, exact_check=False)
+            found = self._collect(exact_rankings(collection, pool, requests), len(requests))
+            return _macro_map(score(found, ["map"]))
+
+        with self._stage("align"):
+            return alignment_part(collection, embedded.vectors, rankings, map_of)
+
     def _options_part(self, collection: Collection) -> OptionsPart:
         part = self.options.part(self.task)
         return OptionsPart(
@@ -331,6 +358,18 @@ def stored(collection: Collection, encoder: StoredVectors, limited: bool) -> Emb
             rows = encoder.vectors(role, lang, len(texts), limited and role == "query")
             vectors[role, lang] = checked(rows, texts)
     return Embedded(vectors, tokens=None)
+
+
+def _pool(collection: Collection, embedded: Embedded) -> Pool:
+    return Pool.of({x: embedded.vectors["passage", x] for x in collection.languages("passage")})
+
+
+def _macro_map(scores: Sequence[Scores]) -> dict[Kind, float]:
+    means: dict[Kind, list[float]] = {}
+    for s in scores:
+        if len(s.query):
+            means.setdefault(s.setting.kind, []).append(float(s.values["map"].mean()))
+    return {kind: float(np.mean(means[kind])) for kind in Kind if kind in means}
 
 
 def _pool_rankings(rankings: Sequence[Ranking], collection: Collection) -> list[PoolRanking]:

@@ -185,6 +185,62 @@ def texts_table(record: ResultRecord, markdown: bool = False) -> str:
     return table(rows, headers, markdown)
 
 
+def alignment_table(record: ResultRecord, markdown: bool = False) -> str:
+    """By language, the means over the other languages; below it, what is one figure for all."""
+    part = record.alignment
+    pairs = {"question": part.questions, "answer": part.answers}
+    shown = {name: by_pair for name, by_pair in pairs.items() if by_pair}
+    langs = sorted({lang for by_role in part.anisotropy.values() for lang in by_role})
+    rows = []
+    for lang in [*langs, None]:
+        row = ["mean" if lang is None else _told(lang, markdown)]
+        for by_pair in shown.values():
+            mine = [p for pair, p in by_pair.items() if lang in (None, pair.split("-")[0])]
+            row += [_mean([p.recall["recall@1"] for p in mine]), _mean([p.margin for p in mine])]
+        for by_lang in part.anisotropy.values():
+            row.append(_mean([v for x, v in by_lang.items() if lang in (None, x)]))
+        rows.append(row)
+    headers = ["language"]
+    for name in shown:
+        headers += [f"{name} finds its translation", f"{name} margin"]
+    headers += ["cosine of two queries", "cosine of two passages"]
+    return "\n".join([table(rows, headers, markdown), "", *_alignment_lines(record)])
+
+
+def _alignment_lines(record: ResultRecord) -> list[str]:
+    part = record.alignment
+    variance = " and ".join(
+        f"{_percent(share)} of the variance of {role} vectors"
+        for role, share in part.language_variance.items()
+    )
+    lines = [f"  language explains {variance}"]
+    for kind, value in part.map_without_centroids.items():
+        before = record.summary.get(kind, {}).get("map")
+        change = "" if before is None else f" ({value - before.mean:+.4f})"
+        lines.append(
+            f"  {kind.value} map without the languages' centroids: {number(value)}{change}"
+        )
+    if part.hubness is not None:
+        lines.append(
+            f"  hubness: {part.hubness:.2f} (0: every passage is found as often as any other)"
+        )
+    return lines
+
+
+def _mean(values: Sequence[float]) -> str:
+    return number(sum(values) / len(values)) if values else "-"
+
+
+def relevance_table(record: ResultRecord, markdown: bool = False) -> str:
+    """Mean cosine of queries with their relevant passages and with all others, by pair of languages."""
+    rows = [
+        [_told(pair, markdown), number(p.relevant), number(p.others), number(p.relevant - p.others)]
+        for pair, p in record.alignment.relevance.items()
+    ]
+    headers = ["query-passage", "cosine with relevant", "with others", "margin"]
+    return table(rows, headers, markdown)
+
+
 def cost_line(record: ResultRecord) -> str:
     """Where the time went, and how much memory it took."""
     profile = record.profile
@@ -216,6 +272,10 @@ def report(record: ResultRecord, markdown: bool = False) -> str:
         )
     if "top10_language_share" in record.bias:
         parts.append(f"languages of the ten best passages\n\n{share_table(record, markdown)}")
+    if record.alignment.anisotropy:
+        parts.append(f"how the languages lie to each other\n\n{alignment_table(record, markdown)}")
+    if record.alignment.relevance:
+        parts.append(f"queries and their passages\n\n{relevance_table(record, markdown)}")
     if any(part.tokens_mean is not None for part in record.texts.values()):
         parts.append(f"texts as the tokenizer sees them\n\n{texts_table(record, markdown)}")
     if record.profile.index is not None:

@@ -143,6 +143,44 @@ class EnvironmentPart(_Part):
     """Of the packages that decide about figures."""
 
 
+class PairAlignmentPart(_Part):
+    """How texts of one language lie to their translations in another."""
+
+    items: int
+    translations: float
+    """Mean cosine of translations."""
+    others: float
+    """Mean cosine of all other pairs."""
+    margin: float
+    recall: dict[str, float]
+    """How often the translation is among the 1, 5, 10 nearest."""
+
+
+class RelevancePart(_Part):
+    """How queries lie to their relevant passages, by mean cosine, and to the others."""
+
+    relevant: float
+    others: float
+
+
+class AlignmentPart(_Part):
+    """How languages lie to each other; empty unless it was asked for. Pairs are named ``de-en``."""
+
+    questions: dict[str, PairAlignmentPart] = {}
+    answers: dict[str, PairAlignmentPart] = {}
+    """Relevant passages, each text once."""
+    relevance: dict[str, RelevancePart] = {}
+    """Where the task has no translations."""
+    anisotropy: dict[str, dict[str, float]] = {}
+    """By role and language: the mean cosine of different texts."""
+    language_variance: dict[str, float] = {}
+    """By role: which share of the variance lies between languages."""
+    map_without_centroids: dict[Kind, float] = {}
+    """What map becomes when each language's centroid is taken out of its vectors."""
+    hubness: float | None = None
+    """Skew of how often a passage of the pool is among the ten best of a query."""
+
+
 class ResultRecord(_Part):
     """Everything one run found, means and settings; per-query values lie beside it."""
 
@@ -159,7 +197,7 @@ class ResultRecord(_Part):
     bias: dict[str, BiasPart]
     options: OptionsPart
     texts: dict[str, TextsPart]
-    alignment: dict[str, Any] = {}
+    alignment: AlignmentPart = AlignmentPart()
     profile: ProfilePart
     environment: EnvironmentPart
     notes: list[str]

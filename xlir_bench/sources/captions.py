@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from xlir_bench.arrays import equal_pairs
 from xlir_bench.records import Collection, Ints, Passages, Queries, Relevance
 from xlir_bench.sources.faults import Faults
 from xlir_bench.sources.lines import json_object, read_lines, text_of
@@ -101,12 +102,7 @@ def _texts(stated: Mapping[str, Any], lang: str) -> list[str]:
 
 def _relevance(asked: Ints, sought: Ints, same: bool) -> Relevance:
     """Captions of the same image; of its own language all but the query itself."""
-    order = np.argsort(sought, kind="stable")
-    first = np.searchsorted(sought[order], asked, side="left")
-    count = np.searchsorted(sought[order], asked, side="right") - first
-    query = np.repeat(np.arange(len(asked)), count)
-    nth = np.arange(len(query)) - np.repeat(np.cumsum(count) - count, count)
-    passage = order[np.repeat(first, count) + nth]
+    query, passage = equal_pairs(asked, sought)
     if same:
         other = query != passage
         query, passage = query[other], passage[other]

@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from evaluation.plain import Plain, Signs, mini_files, small
+
+from xlir_bench import Kind, Result, evaluate
+from xlir_bench.cli import exit_code
+from xlir_bench.reports.tables import report
+from xlir_bench.results.schema import AlignmentPart
+from xlir_bench.tasks import catalogue
+
+
+class Shifted:
+    """`Signs` with a part of each vector that says the language, as far as the script shows it."""
+
+    name, fingerprint, dimension = "shifted", "sha256:" + "7" * 64, 258
+
+    def encode(self, texts: list[str], role: str) -> np.ndarray:
+        latin = np.array([all(ord(c) < 0x250 for c in text) for text in texts], np.float32)
+        language = 3 * np.stack([latin, 1 - latin], axis=1)
+        return np.concatenate([Signs().encode(texts, role) / 16, language], axis=1)
+
+
+@pytest.fixture(scope="module")
+def found() -> Result:
+    return evaluate("mini", Shifted(), small(langs=("el", "en"), alignment=True))
+
+
+def unit(texts: list[str]) -> np.ndarray:
+    rows = Shifted().encode(texts, "query").astype(float)
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def stated(lang: str) -> list[dict]:
+    articles = json.loads(mini_files()[lang].read_text("utf-8"))["data"]
+    return [paragraph for article in articles for paragraph in article["paragraphs"]]
+
+
+def test_questions_are_aligned_by_their_ids(found: Result) -> None:
+    asked = {x: {q["id"]: q["question"] for p in stated(x) for q in p["qas"]} for x in ("el", "en")}
+    cosines = unit(list(asked["el"].values())) @ unit([asked["en"][n] for n in asked["el"]]).T
+    part = found.record.alignment.questions["el-en"]
+    same = np.eye(len(cosines), dtype=bool)
+    assert part.items == 72
+    assert part.translations == pytest.approx(cosines[same].mean(), abs=1e-5)
+    assert part.others == pytest.approx(cosines[~same].mean(), abs=1e-5)
+    assert part.margin == pytest.approx(part.translations - part.others)
+    names = list(asked["en"])
+    scores = unit(list(asked["el"].values())) @ unit(list(asked["en"].values())).T
+    hits = [names[line.argmax()] == name for name, line in zip(asked["el"], scores, strict=True)]
+    assert part.recall["recall@1"] == pytest.approx(np.mean(hits), abs=2 / 72)
+
+
+def test_answers_are_the_relevant_sentences_each_text_once(found: Result) -> None:
+    sentences = {}
+    for lang in ("el", "en"):
+        for p in stated(lang):
+            for q in p["qas"]:
+                start = q["answers"][0]["answer_start"]
+                (text,) = (
+                    s
+                    for s, (first, last) in zip(p["sentences"], p["sentence_breaks"], strict=True)
+                    if first <= start < last
+                )
+                sentences[lang, q["id"]] = text
+    pairs = {
+        (text, sentences["en", name]) for (lang, name), text in sentences.items() if lang == "el"
+    }
+    part = found.record.alignment.answers["el-en"]
+    assert part.items == len({left for left, _ in pairs})
+    cosines = [float((unit([left]) * unit([right])).sum()) for left, right in pairs]
+    assert part.translations == pytest.approx(np.mean(cosines), abs=1e-5)
+
+
+def test_a_language_part_of_the_vectors_is_seen_and_can_be_taken_out(found: Result) -> None:
+    part = found.record.alignment
+    assert part.language_variance["passage"] > 0.7
+    assert min(part.anisotropy["query"].values()) > 0.8
+    assert set(part.anisotropy["passage"]) == {"el", "en"}
+    before = found.record.summary
+    assert part.map_without_centroids[Kind.MULTILINGUAL] > before[Kind.MULTILINGUAL]["map"].mean
+    assert set(part.map_without_centroids) == set(Kind)
+    assert part.hubness is not None
+
+
+def test_map_without_centroids_equals_a_plain_computation(found: Result) -> None:
+    class Centred:
+        def encode(self, texts: list[str], role: str) -> np.ndarray:
+            rows = unit(texts)
+            return rows - rows.mean(axis=0)
+
+    plain = Plain({x: mini_files()[x] for x in ("el", "en")}, Centred())
+    maps = []
+    for asked, sought in (("el", "en"), ("en", "el")):
+        best, worst = plain.bounds(asked, (sought,))
+        assert np.mean(1 / best) - np.mean(1 / worst) < 1e-3
+        maps.append(np.mean(1 / best))
+    value = found.record.alignment.map_without_centroids[Kind.CROSS_LINGUAL]
+    assert value == pytest.approx(np.mean(maps), abs=1e-3)
+
+
+def test_the_tables_show_it_and_only_when_it_was_asked_for(
+    found: Result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    assert "question finds its translation" in report(found.record)
+    assert "without the languages' centroids" in report(found.record)
+    monkeypatch.setenv("XLIR_CACHE", str(tmp_path / "cache"))
+    asked = ["run", "--langs", "de,en", "--output", str(tmp_path)]
+    assert exit_code(asked) == 0
+    assert "how the languages lie" not in capsys.readouterr().out
+    assert exit_code([*asked, "--alignment"]) == 0
+    assert "how the languages lie" in capsys.readouterr().out
+    again = Result.load(next(tmp_path.glob("builtin-ngram/mini~*")))
+    assert again.record.alignment.questions["de-en"].items == 72
+    assert "how the languages lie" in report(again.record, markdown=True)
+
+
+def test_without_it_a_result_has_an_empty_part() -> None:
+    assert evaluate("mini", Signs(), small()).record.alignment == AlignmentPart()
+
+
+def test_a_task_without_translations_gives_cosines_of_queries_with_passages(
+    xlir_data: Path,
+) -> None:
+    options = small(langs=("en", "ko"), alignment=True, data=xlir_data, limit=40)
+    record = evaluate("tydiqa-goldp", Signs(), options).record
+    assert record.alignment.questions == record.alignment.answers == {}
+    assert set(record.alignment.relevance) == {"en-en", "ko-ko"}
+    assert record.alignment.relevance["en-en"].relevant > record.alignment.relevance["en-en"].others
+    assert "cosine with relevant" in report(record)
+
+
+def test_parallel_text_is_aligned_without_answers(tmp_path: Path) -> None:
+    lines = [{"id": n, "text": {"de": f"Satz {n}", "en": f"Sentence {n}"}} for n in range(12)]
+    path = tmp_path / "texts.jsonl"
+    path.write_text("\n".join(map(json.dumps, lines)), "utf-8")
+    (task,) = catalogue().get([f"parallel:{path}"])
+    part = evaluate(task, Signs(), small(alignment=True)).record.alignment
+    assert part.questions["de-en"].items == 12
+    assert part.answers == {}
+    assert part.hubness is None

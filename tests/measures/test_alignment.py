@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from xlir_bench.measures.alignment import (
+    Items,
+    anisotropy,
+    hubness,
+    language_variance,
+    pair_alignment,
+    relevance_cosines,
+)
+
+
+def unit(*rows: object) -> np.ndarray:
+    matrix = np.array(rows, np.float32)
+    return matrix / np.maximum(np.linalg.norm(matrix, axis=1, keepdims=True), 1e-12)
+
+
+def items(vectors: np.ndarray, keys: list[int] | None = None) -> Items:
+    rows = np.arange(len(vectors))
+    return Items(vectors, rows, rows if keys is None else np.array(keys))
+
+
+def random(count: int, seed: int) -> np.ndarray:
+    return unit(*np.random.default_rng(seed).standard_normal((count, 8)))
+
+
+def test_an_embedding_that_gives_translations_one_vector_aligns_fully() -> None:
+    vectors = random(30, 0)
+    found = pair_alignment(items(vectors), items(vectors))
+    assert found is not None
+    assert found.recall == {1: 1, 5: 1, 10: 1}
+    assert found.translations == pytest.approx(1)
+    assert found.others == pytest.approx(anisotropy(vectors))
+    assert found.margin == pytest.approx(1 - found.others)
+
+
+def test_the_figures_of_a_pair_equal_a_plain_computation() -> None:
+    first, second = random(12, 1), random(9, 2)
+    left, right = [0, 1, 2, 3, 3, 9, 9, 4, 5, 6, 7, 8], [3, 3, 2, 0, 9, 11, 12, 13, 1]
+    found = pair_alignment(items(first, left), items(second, right))
+    assert found is not None
+    cosines = first.astype(float) @ second.T.astype(float)
+    same = np.array(left)[:, None] == np.array(right)
+    ranks = []
+    for line, mine in zip(cosines, same, strict=True):
+        order = np.argsort(-line, kind="stable")
+        if mine.any():
+            ranks.append(1 + min(np.flatnonzero(mine[order])))
+    assert found.items == len(ranks)
+    assert found.translations == pytest.approx(cosines[same].mean())
+    assert found.others == pytest.approx(cosines[~same].mean())
+    assert found.recall == {k: pytest.approx(np.mean(np.array(ranks) <= k)) for k in (1, 5, 10)}
+
+
+def test_an_item_of_two_keys_is_one_item() -> None:
+    """Two questions about one sentence: its translations are those of both."""
+    first = Items(random(2, 3), np.array([0, 0, 1]), np.array([7, 8, 9]))
+    second = Items(random(3, 4), np.array([0, 1, 2]), np.array([7, 8, 9]))
+    found = pair_alignment(first, second)
+    assert found is not None
+    assert found.items == 2
+    cosines = first.vectors @ second.vectors.T
+    assert found.translations == pytest.approx(
+        np.mean([cosines[0, 0], cosines[0, 1], cosines[1, 2]])
+    )
+
+
+def test_one_vector_for_everything_does_not_look_aligned() -> None:
+    same = np.tile(unit([1, 2, 3, 4, 5, 6, 7, 8]), (40, 1))
+    found = pair_alignment(items(same), items(same))
+    assert found is not None
+    assert found.recall[1] == 1 / 40
+    assert found.recall[10] == 10 / 40
+    assert found.margin == pytest.approx(0, abs=1e-6)
+    zero = pair_alignment(items(np.zeros((40, 8), np.float32)), items(same))
+    assert zero is not None
+    assert (zero.translations, zero.recall[1]) == (0, 1 / 40)
+
+
+def test_languages_without_translations_of_each_other_have_no_figures() -> None:
+    assert pair_alignment(items(random(3, 0)), items(random(3, 1), [5, 6, 7])) is None
+
+
+def test_a_lone_pair_has_no_others() -> None:
+    found = pair_alignment(items(random(1, 0)), items(random(1, 1)))
+    assert found is not None
+    assert (found.others, found.recall[1]) == (0, 1)
+
+
+def test_anisotropy_is_the_mean_cosine_of_different_texts() -> None:
+    vectors = random(20, 5)
+    cosines = vectors @ vectors.T
+    assert anisotropy(vectors) == pytest.approx(cosines[~np.eye(20, dtype=bool)].mean(), abs=1e-6)
+    assert anisotropy(np.tile(unit([1, 1]), (5, 1))) == pytest.approx(1)
+    assert anisotropy(unit([1, 0])) == 0
+
+
+def test_language_explains_all_variance_where_each_language_is_a_point_and_none_where_they_overlap() -> (
+    None
+):
+    points = {"de": np.tile(unit([1, 0]), (4, 1)), "en": np.tile(unit([0, 1]), (9, 1))}
+    assert language_variance(points) == pytest.approx(1)
+    vectors = random(30, 6)
+    assert language_variance({"de": vectors, "en": vectors}) == pytest.approx(0)
+    assert language_variance({"de": points["de"], "en": points["de"]}) == 0
+
+
+def test_hubness_is_the_skew_of_how_often_a_candidate_is_found() -> None:
+    assert hubness(np.array([[0, 1], [2, 3]]), 4) == 0
+    top = np.array([[0, 1], [0, 2], [0, -1], [0, 3]])
+    times = np.array([4, 1, 1, 1, 0, 0])
+    wanted = np.mean(((times - times.mean()) / times.std()) ** 3)
+    assert hubness(top, 6) == pytest.approx(wanted)
+    assert hubness(top, 6) > 1
+
+
+def test_questions_lie_to_their_passages_as_plain_means_say() -> None:
+    queries, passages = random(5, 7), random(8, 8)
+    query, passage = np.array([0, 1, 1, 3]), np.array([2, 0, 5, 7])
+    cosines = queries @ passages.T
+    judged = np.zeros((5, 8), bool)
+    judged[query, passage] = True
+    near, far = relevance_cosines(queries, passages, query, passage)
+    assert near == pytest.approx(cosines[judged].mean())
+    assert far == pytest.approx(cosines[[0, 1, 3]][~judged[[0, 1, 3]]].mean())

@@ -1,0 +1,25 @@
+"""What several floors do with arrays of whole numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.integer[Any]]
+
+
+def equal_pairs(first: Ints, second: Ints) -> tuple[Ints, Ints]:
+    """Every pair of places, one in each array, that hold the same number; by the first, then the second.
+
+    >>> first, second = equal_pairs(np.array([5, 7]), np.array([7, 5, 5]))
+    >>> list(zip(first.tolist(), second.tolist()))
+    [(0, 1), (0, 2), (1, 0)]
+    """
+    order = np.argsort(second, kind="stable")
+    begin = np.searchsorted(second[order], first, side="left")
+    count = np.searchsorted(second[order], first, side="right") - begin
+    mine = np.repeat(np.arange(len(first)), count)
+    nth = np.arange(len(mine)) - np.repeat(np.cumsum(count) - count, count)
+    return mine, order[np.repeat(begin, count) + nth]

@@ -1,0 +1,119 @@
+"""How languages lie to each other in an embedding: whether translations find each other, and what sets
+languages apart. Vectors are of unit length (or zero), so an inner product is a cosine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from xlir_bench.arrays import equal_pairs
+from xlir_bench.records import Floats, Ints
+
+CUTS = (1, 5, 10)
+
+
+@dataclass(frozen=True, slots=True)
+class Items:
+    """Texts of one language, and what each says: items of two languages that share a key are translations."""
+
+    vectors: Floats
+    item: Ints
+    """Row of `vectors`, once for each of its keys."""
+    key: Ints
+
+
+@dataclass(frozen=True, slots=True)
+class PairAlignment:
+    """How items of one language lie to those of another."""
+
+    items: int
+    """How many of the first have a translation in the second."""
+    translations: float
+    """Mean cosine of translations."""
+    others: float
+    """Mean cosine of all other pairs."""
+    recall: Mapping[int, float]
+    """By cut-off: how often a translation is among so many nearest items of the second language."""
+
+    @property
+    def margin(self) -> float:
+        """How much nearer translations are than other pairs."""
+        return self.translations - self.others
+
+
+def pair_alignment(first: Items, second: Items) -> PairAlignment | None:
+    """Of the items of `first` among those of `second`; None where no two are translations.
+
+    Items at cosines .9 (its translation), .95 and .2: the translation is the second nearest, so recall@1
+    is 0 and recall@5 is 1; the margin is .9 - (.95 + .2) / 2.
+    """
+    left, right = equal_pairs(first.key, second.key)
+    pairs = np.unique(np.stack([first.item[left], second.item[right]]), axis=1)
+    if not pairs.shape[1]:
+        return None
+    row, column = pairs
+    scores = first.vectors @ second.vectors.T
+    linked = scores[row, column].astype(np.float64)
+    total = float(first.vectors.sum(axis=0, dtype=np.float64) @ second.vectors.sum(axis=0, dtype=np.float64))  # fmt: skip
+    others = scores.size - len(row)
+    ranks = _best_ranks(scores, row, column)
+    return PairAlignment(
+        items=len(ranks),
+        translations=float(linked.mean()),
+        others=(total - float(linked.sum())) / others if others else 0.0,
+        recall={cut: float((ranks <= cut).mean()) for cut in CUTS},
+    )
+
+
+def _best_ranks(scores: Floats, row: Ints, column: Ints) -> Ints:
+    """For each row that has a translation, the rank of the nearest one; equals rank by their place."""
+    order = np.lexsort((column, -scores[row, column], row))
+    found, first = np.unique(row[order], return_index=True)
+    place = column[order][first]
+    own = scores[found, place][:, None]
+    before = np.arange(scores.shape[1]) < place[:, None]
+    lines = scores[found]
+    return np.asarray(1 + ((lines > own) | ((lines == own) & before)).sum(axis=1))
+
+
+def anisotropy(vectors: Floats) -> float:
+    """Mean cosine of two different texts of one language: near 1, all texts point the same way."""
+    count = len(vectors)
+    if count < 2:
+        return 0.0
+    total = vectors.sum(axis=0, dtype=np.float64)
+    squares = float(np.einsum("ij,ij->", vectors, vectors, dtype=np.float64))
+    return (float(total @ total) - squares) / (count * (count - 1))
+
+
+def language_variance(vectors: Mapping[str, Floats]) -> float:
+    """Which share of the variance lies between the centroids of languages: 1, language is all there is."""
+    everything = np.concatenate(list(vectors.values())).astype(np.float64)
+    centre = everything.mean(axis=0)
+    whole = float(((everything - centre) ** 2).sum())
+    between = sum(len(v) * float(((v.mean(axis=0) - centre) ** 2).sum()) for v in vectors.values())
+    return between / whole if whole else 0.0
+
+
+def hubness(top: Ints, candidates: int) -> float:
+    """Skew of how often each candidate is among the best of a query; far above 0, a few are everywhere.
+
+    `top` holds positions of candidates, a row a query; -1 pads.
+    """
+    times = np.bincount(top[top >= 0], minlength=candidates).astype(float)
+    spread = times.std()
+    return float((((times - times.mean()) / spread) ** 3).mean()) if spread else 0.0
+
+
+def relevance_cosines(
+    queries: Floats, passages: Floats, query: Ints, passage: Ints
+) -> tuple[float, float]:
+    """Mean cosine of queries with their relevant passages, and with all others of these."""
+    linked = np.einsum("ij,ij->i", queries[query], passages[passage], dtype=np.float64)
+    asked = queries[np.unique(query)]
+    total = float(asked.sum(axis=0, dtype=np.float64) @ passages.sum(axis=0, dtype=np.float64))
+    others = len(asked) * len(passages) - len(linked)
+    return float(linked.mean()), (total - float(linked.sum())) / others if others else 0.0
