@@ -62,6 +62,8 @@ class Task(_Row):
     """Which function of `sources` reads it."""
     description: str
     domain: str
+    shares: str = ""
+    """What its texts have in common with well-known training sets."""
     languages: list[str]
     kinds: list[Kind]
     measures: list[str]

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from xlir_bench.measures import ClusteredValues, macro_interval, macro_intervals
+from xlir_bench.measures.statistics import relative_change
 
 
 def random_settings(seed: int, clusters: int = 12) -> list[ClusteredValues]:
@@ -110,3 +111,44 @@ def test_several_measures_share_their_resamples() -> None:
     clusters = rng.integers(0, 9, 40)
     measures = [[ClusteredValues(rng.random(40), clusters)] for _ in range(3)]
     assert macro_intervals(measures, 9) == [macro_interval(settings, 9) for settings in measures]
+
+
+def test_a_relative_change_of_paired_values_does_not_see_how_they_vary() -> None:
+    rng = np.random.default_rng(1)
+    clusters = rng.integers(0, 20, 200)
+    values = rng.random(200)
+    first = [ClusteredValues(values, clusters)]
+    second = [ClusteredValues(values * 0.75, clusters)]
+    found = relative_change(first, second, (20, 20), paired=True)
+    assert found is not None
+    assert (found.mean, found.low, found.high) == pytest.approx((-0.25, -0.25, -0.25))
+    apart = relative_change(first, second, (20, 20), paired=False)
+    assert apart is not None
+    assert apart.mean == pytest.approx(-0.25)
+    assert apart.low < -0.3 < -0.2 < apart.high
+
+
+def test_a_relative_change_covers_the_truth_in_about_95_of_100_samples() -> None:
+    rng = np.random.default_rng(2)
+    covered = 0
+    for _ in range(100):
+        samples = []
+        for mean in (0.5, 0.4):
+            of_cluster = rng.normal(mean, 0.1, 40)
+            clusters = np.repeat(np.arange(40), 5)
+            samples.append(
+                [ClusteredValues(of_cluster[clusters] + rng.normal(0, 0.05, 200), clusters)]
+            )
+        found = relative_change(samples[0], samples[1], (40, 40), paired=False)
+        assert found is not None
+        covered += found.low < -0.2 < found.high
+    assert 88 <= covered <= 100
+
+
+def test_nothing_is_a_change_of_nothing() -> None:
+    zeros, ones = ([ClusteredValues(np.full(4, value), np.arange(4))] for value in (0.0, 1.0))
+    assert relative_change(zeros, ones, (4, 4), paired=False) is None
+    alone = [ClusteredValues(np.ones(3), np.zeros(3, int))]
+    found = relative_change(alone, ones, (1, 4), paired=False)
+    assert found is not None
+    assert (found.mean, found.low) == (0, None)

@@ -15,6 +15,7 @@ COMMANDS = {
     "leaderboard": "Write leaderboards from stored results, as Markdown and as one HTML page.",
     "plot": "Draw stored results: matrix, languages, trade-off, checkpoints.",
     "compare": "Set stored results against each other: differences, intervals, tests.",
+    "robustness": "Say whether what holds on one task holds on others.",
     "gate": "Pass or fail a candidate against a baseline, by a policy.",
     "export": "Write stored results for other tools: trec, mteb, hf, csv, parquet.",
     "train-hybrid": "Train an encoder on parallel rows, in batches of one language and across languages.",

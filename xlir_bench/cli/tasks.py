@@ -110,6 +110,7 @@ def _details(task: Task, state: DataState) -> str:
         ("task", f"{task.name} (version {task.version}): {task.title}"),
         ("asks", task.description),
         ("domain", task.domain),
+        ("shares", task.shares or "not stated"),
         ("settings", f"{_by_kind(task.settings())} (monolingual/cross-lingual/multilingual)"),
         ("measures", ", ".join(task.measures)),
         ("candidate text", ", ".join([task.candidate, *_others(task)])),

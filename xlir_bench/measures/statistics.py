@@ -68,19 +68,61 @@ def macro_intervals(
     if np.count_nonzero(seen) < 2:
         return [Interval(float(mean), None, None) for mean in means]
     sums, sizes = sums[:, seen], sizes[seen]
-    rng = np.random.default_rng(seed)
-    resampled = np.concatenate(
-        [
-            _resampled(rng, sums, sizes, min(STEP, resamples - done))
-            for done in range(0, resamples, STEP)
-        ],
-        axis=1,
-    )
+    resampled = _resamples(np.random.default_rng(seed), sums, sizes, resamples)
     low, high = np.nanpercentile(resampled, [2.5, 97.5], axis=1)
     return [
         Interval(float(mean), float(least), float(most))
         for mean, least, most in zip(means, low, high, strict=True)
     ]
+
+
+def relative_change(
+    first: Sequence[ClusteredValues],
+    second: Sequence[ClusteredValues],
+    clusters: tuple[int, int],
+    paired: bool,
+    seed: int = 0,
+) -> Interval | None:
+    """How much higher the second macro mean is than the first, as a share of it; None where that is 0.
+
+    `paired`: both are values of the same queries, which are drawn together. A fall from .40 to .30 is -.25.
+    """
+    groups = [_seen(settings, n) for settings, n in zip((first, second), clusters, strict=True)]
+    before, after = (float(np.mean(s.sum(axis=0) / n.sum(axis=0))) for s, n in groups)
+    if before == 0:
+        return None
+    change = after / before - 1
+    if min(len(sums) for sums, _ in groups) < 2:
+        return Interval(change, None, None)
+    if paired:
+        (one, sizes), (two, _) = groups
+        rng = np.random.default_rng(seed)
+        drawn = _resamples(rng, np.stack([one, two]), sizes, RESAMPLES)
+    else:
+        drawn = np.concatenate(
+            [
+                _resamples(np.random.default_rng([seed, n]), sums[None], sizes, RESAMPLES)
+                for n, (sums, sizes) in enumerate(groups)
+            ]
+        )
+    with np.errstate(divide="ignore", invalid="ignore"):
+        changes = drawn[1] / drawn[0] - 1
+    low, high = np.nanpercentile(changes[np.isfinite(changes)], [2.5, 97.5])
+    return Interval(change, float(low), float(high))
+
+
+def _seen(settings: Sequence[ClusteredValues], clusters: int) -> tuple[Floats, Ints]:
+    """Sums and sizes by cluster (rows) and setting, of the clusters that have any query."""
+    sums = _by_cluster(settings, clusters)
+    sizes = np.stack([np.bincount(s.clusters, minlength=clusters) for s in settings], axis=1)
+    seen = sizes.sum(axis=1) > 0
+    return sums[seen], sizes[seen]
+
+
+def _resamples(rng: np.random.Generator, sums: Floats, sizes: Ints, count: int) -> Floats:
+    """Means of all resamples, a row a measure, step by step to bound memory."""
+    steps = [min(STEP, count - done) for done in range(0, count, STEP)]
+    return np.concatenate([_resampled(rng, sums, sizes, step) for step in steps], axis=1)
 
 
 def _by_cluster(settings: Sequence[ClusteredValues], clusters: int) -> Floats:

@@ -1,0 +1,80 @@
+"""`xlir-bench robustness`: whether a quality holds away from home."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from xlir_bench.cli.options import FOLDER, verbose_option
+
+
+@click.command()
+@click.argument("results", nargs=-1, required=True, type=FOLDER, metavar="RESULTS...")
+@click.option(
+    "--reference",
+    metavar="TASK",
+    help="Set each encoder's tasks beside its own result on this one.  [default: the first task]",
+)
+@click.option(
+    "--baseline",
+    metavar="ENCODER",
+    help="Instead: set each encoder beside this one (its folder's name), task by task.",
+)
+@click.option("--measure", default="map", show_default=True, help="Any measure the results have.")
+@click.option("--markdown", is_flag=True, help="A Markdown table.")
+@click.option("--json", "as_json", is_flag=True, help="The same as JSON.")
+@click.option("--plot", type=FOLDER, metavar="FILE", help="A picture too; .png, .svg or .pdf.")
+@verbose_option
+def robustness(
+    results: tuple[Path, ...],
+    reference: str | None,
+    baseline: str | None,
+    measure: str,
+    markdown: bool,
+    as_json: bool,
+    plot: Path | None,
+) -> None:
+    """Say whether what holds on one task holds on others, as relative change with its 95 % interval.
+
+    Beside a reference task: by how much an encoder falls where texts are of another domain (two samples
+    of queries, drawn apart). Beside a baseline encoder: whether a gain is there on every task (the same
+    queries, drawn together). Tasks differ in difficulty: compare encoders, not bare falls.
+
+    \b
+    Examples:
+      xlir-bench robustness results --reference xquad-r
+      xlir-bench robustness results --baseline builtin-ngram --plot gains.png
+    """
+    from xlir_bench.errors import InputError
+    from xlir_bench.reports import robustness as reports
+    from xlir_bench.results import load_results
+
+    if reference is not None and baseline is not None:
+        raise InputError(
+            "--reference sets tasks side by side, --baseline encoders: give one of them"
+        )
+    loaded = load_results(results)
+    beside = baseline or reference or loaded[0].record.task.name
+    set_beside = reports.from_reference if baseline is None else reports.from_baseline
+    shifts = set_beside(loaded, beside, measure)
+    if not shifts:
+        raise InputError(
+            f"nothing stands beside {beside}: name more results, of other tasks or encoders"
+        )
+    if plot is not None:
+        from xlir_bench.reports.plots import save
+        from xlir_bench.reports.plots.robustness import draw_robustness
+
+        save(draw_robustness(shifts, beside, measure), plot, 200)
+    if as_json:
+        click.echo(
+            json.dumps(
+                reports.robustness_record(shifts, beside, measure), ensure_ascii=False, indent=1
+            )
+        )
+        return
+    click.echo(reports.robustness_text(shifts, beside, measure, markdown))
+    if plot is not None:
+        click.echo(f"\nwritten to {plot}")
