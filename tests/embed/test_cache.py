@@ -140,6 +140,19 @@ def test_a_half_written_file_is_no_block(tmp_path: Path) -> None:
     assert store.has(text_digests(TEXTS)).all()
 
 
+def test_what_a_killed_run_left_half_written_is_removed_once_it_belongs_to_nobody(
+    tmp_path: Path,
+) -> None:
+    filled(tmp_path)
+    young, old = (tmp_path / "query" / f".{name}.npy.1.tmp" for name in ("young", "old"))
+    young.write_bytes(b"x")
+    old.write_bytes(b"x")
+    os.utime(old, (0, 0))
+    VectorStore.open(tmp_path, "query")
+    assert (young.exists(), old.exists()) == (True, False)
+    assert len(blocks(tmp_path)) == 1
+
+
 def test_a_full_disk_is_said_with_what_to_do_and_leaves_nothing_half_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

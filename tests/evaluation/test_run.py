@@ -273,6 +273,14 @@ def test_stored_vectors_that_are_no_numbers_are_one_message(stored: Path) -> Non
         evaluate("mini", f"npy:{stored}", small())
 
 
+def test_stored_vectors_that_are_zero_are_noted(stored: Path) -> None:
+    vectors = np.load(stored / "query.de.npy")
+    vectors[[3, 5]] = 0
+    np.save(stored / "query.de.npy", vectors)
+    notes = evaluate("mini", f"npy:{stored}", small()).record.notes
+    assert any("2 query text(s) have a zero vector" in note for note in notes)
+
+
 def test_an_approximate_index_says_how_far_it_is_from_exact() -> None:
     found = evaluate("mini", "builtin:ngram", small(index="IVF8,Flat"))
     part = found.record.profile.index

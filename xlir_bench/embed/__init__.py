@@ -1,7 +1,7 @@
 """Embed: every distinct text once, whatever the number of settings; nothing is lost when it is killed."""
 
 from xlir_bench.embed.cache import CacheEntry, VectorStore, cache_entries, prune, store_folder
-from xlir_bench.embed.stream import Embedded, EmbedRequest, embed
+from xlir_bench.embed.stream import Embedded, EmbedRequest, embed, zero_vectors
 
 __all__ = [
     "CacheEntry",
@@ -12,4 +12,5 @@ __all__ = [
     "embed",
     "prune",
     "store_folder",
+    "zero_vectors",
 ]

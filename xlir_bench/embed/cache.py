@@ -30,6 +30,8 @@ from numpy.typing import NDArray
 from xlir_bench.errors import XlirError
 from xlir_bench.records import Floats, Ints, Role
 
+ABANDONED = 3600
+"""Seconds after which a temporary file belongs to nobody."""
 Digests = NDArray[np.uint64]
 """One row of two words a text: 128 bits of BLAKE2."""
 
@@ -74,9 +76,17 @@ class VectorStore:
     def open(cls, encoder_folder: Path | None, role: Role) -> VectorStore:
         """The store of this role with every block on disk, in the order of their names."""
         store = cls(encoder_folder / role if encoder_folder else None)
+        store._sweep()
         for path in sorted(store.folder.glob("*.npy") if store.folder else ()):
             store._add(path)
         return store
+
+    def _sweep(self) -> None:
+        """Remove what runs left that were killed while they wrote; a living one writes for moments."""
+        for path in self.folder.glob(".*.tmp") if self.folder else ():
+            with suppress(OSError):
+                if time.time() - path.stat().st_mtime > ABANDONED:
+                    path.unlink()
 
     def _add(self, path: Path) -> None:
         try:

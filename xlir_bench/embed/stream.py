@@ -124,7 +124,7 @@ def embed(
     counts: dict[tuple[Role, str], TokenCounts] = {}
     for texts in roles:
         cached = found[texts.role]
-        notes += _zero_vectors(texts, cached.vectors)
+        notes += zero_vectors(texts.role, texts.texts, cached.vectors)
         for lang, rows in texts.rows.items():
             vectors[texts.role, lang] = cached.vectors[rows]
             counts[texts.role, lang] = TokenCounts(cached.tokens[rows], cached.unknown[rows])
@@ -191,11 +191,10 @@ def _device_budget(encoder: Encoder) -> int:
     return CPU_BATCH_TOKENS if device.startswith("cpu") else GPU_BATCH_TOKENS
 
 
-def _zero_vectors(texts: _Texts, vectors: Floats) -> list[str]:
+def zero_vectors(role: Role, texts: Sequence[str], vectors: Floats) -> list[str]:
+    """A note where texts have a vector that says nothing, and so rank by their place."""
     zero = np.flatnonzero(~vectors.any(axis=1))
     if not len(zero):
         return []
-    first = texts.texts[zero[0]][:60]
-    return [
-        f"{len(zero)} {texts.role} text(s) have a zero vector and rank by pool order: {first!r}"
-    ]
+    first = texts[int(zero[0])][:60]
+    return [f"{len(zero)} {role} text(s) have a zero vector and rank by pool order: {first!r}"]

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from xlir_bench.embed import Embedded, EmbedRequest, embed
+from xlir_bench.embed import Embedded, EmbedRequest, embed, zero_vectors
 from xlir_bench.encoders import EncoderOptions, as_encoder, checked, describe
 from xlir_bench.encoders.vectors import StoredVectors
 from xlir_bench.errors import InputError, UnknownNameError
@@ -350,14 +350,15 @@ class _Run:
 
 def stored(collection: Collection, encoder: StoredVectors, limited: bool) -> Embedded:
     """Vectors that a user has already; of a limited run, those of the first queries."""
-    vectors = {}
+    vectors, notes = {}, []
     for role in ROLES:
         for lang in collection.languages(role):
             texts = collection.texts(role, lang)
             # A NaN is never lower than anything: unseen, it would stand at rank 1.
             rows = encoder.vectors(role, lang, len(texts), limited and role == "query")
             vectors[role, lang] = checked(rows, texts)
-    return Embedded(vectors, tokens=None)
+            notes += zero_vectors(role, texts, vectors[role, lang])
+    return Embedded(vectors, tokens=None, notes=tuple(notes))
 
 
 def _pool(collection: Collection, embedded: Embedded) -> Pool:
