@@ -16,7 +16,7 @@ from xlir_bench.measures.statistics import (
     PairedDifferences,
     holm,
     least_p,
-    macro_interval,
+    macro_intervals,
     paired_tests,
     sign_flip_p,
 )
@@ -113,7 +113,7 @@ def test_every_setting_weighs_the_same_whatever_its_size():
 
 def test_the_interval_of_a_difference_is_that_of_a_mean():
     values, clusters = RNG.normal(0, 1, 400), RNG.integers(0, 40, 400)
-    mean = macro_interval([ClusteredValues(values, clusters)], 40)
+    (mean,) = macro_intervals([[ClusteredValues(values, clusters)]], 40)
     found = one(values, clusters)
     assert found.difference == pytest.approx(mean.mean)
     assert found.low == pytest.approx(mean.low, abs=0.01)

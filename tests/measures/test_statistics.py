@@ -3,8 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from xlir_bench.measures import ClusteredValues, macro_interval, macro_intervals
+from xlir_bench.measures import ClusteredValues, Interval, macro_intervals
 from xlir_bench.measures.statistics import relative_change
+
+
+def macro_interval(settings: list[ClusteredValues], clusters: int, seed: int = 0) -> Interval:
+    """Of one measure."""
+    return macro_intervals([settings], clusters, seed)[0]
 
 
 def random_settings(seed: int, clusters: int = 12) -> list[ClusteredValues]:

@@ -5,7 +5,6 @@ from xlir_bench.measures.retrieval import check_measures, score
 from xlir_bench.measures.statistics import (
     ClusteredValues,
     Interval,
-    macro_interval,
     macro_intervals,
 )
 
@@ -17,7 +16,6 @@ __all__ = [
     "PoolRanking",
     "check_measures",
     "language_bias",
-    "macro_interval",
     "macro_intervals",
     "score",
 ]

@@ -38,24 +38,17 @@ class ClusteredValues:
     clusters: Ints
 
 
-def macro_interval(
-    settings: Sequence[ClusteredValues], clusters: int, seed: int = 0, resamples: int = RESAMPLES
-) -> Interval:
-    """Mean over queries in a setting, then over settings; percentile bootstrap over clusters.
-
-    A resample draws clusters with replacement, the same for every setting: translations of a question
-    move together.
-    """
-    return macro_intervals([settings], clusters, seed, resamples)[0]
-
-
 def macro_intervals(
     measures: Sequence[Sequence[ClusteredValues]],
     clusters: int,
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> list[Interval]:
-    """The same of several measures of the same queries, from the same resamples."""
+    """For each measure the mean over queries in a setting, then over settings; percentile bootstrap.
+
+    All measures are of the same queries. A resample draws clusters with replacement, the same for every
+    setting and measure: translations of a question move together.
+    """
     if not all(measures):
         raise ValueError("no setting to average")
     if not measures:

@@ -66,7 +66,8 @@ def _save(run: Run) -> None:
     """The model beside its place first, so that a half-written one is never taken for it."""
     fresh = run.folder.path / ".model"
     shutil.rmtree(fresh, ignore_errors=True)
-    run.base.model.save(str(fresh), create_model_card=False)
+    with quiet_transformers():
+        run.base.model.save(str(fresh), create_model_card=False)
     if run.options.int8:
         quantise(fresh)
     pickles = [p for p in fresh.rglob("*") if p.suffix in PICKLES]
