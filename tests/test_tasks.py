@@ -7,7 +7,7 @@ from sources.serving import SMALL, write_task
 
 from xlir_bench.errors import InputError, UnknownNameError
 from xlir_bench.records import Kind
-from xlir_bench.tasks import Task, catalogue, read_task, tasks_folder
+from xlir_bench.tasks import Task, catalogue, file_language, read_task, tasks_folder
 
 
 @pytest.fixture
@@ -49,18 +49,66 @@ def test_the_digest_changes_with_the_data_and_not_with_the_prose(small: Task) ->
     assert small.digest != small.model_copy(update={"languages": ["en"]}).digest
 
 
-UNPINNED = {"tydiqa-goldp", "xm3600"}
+UNPINNED = {"tydiqa-goldp", "xm3600", "miracl", "miracl-hard-negatives", "xor-retrieve"}
 """Tasks of whose files not all official digests and sizes are known."""
 
 
 @pytest.mark.parametrize("file", sorted(path.name for path in tasks_folder().glob("*.toml")))
 def test_every_bundled_task_names_a_file_of_known_size_for_each_language(file: str) -> None:
     task = read_task(tasks_folder() / file)
-    assert sorted(task.files) == sorted(task.languages)
+    langs = {file_language(name) for name in task.files}
+    assert langs == {*task.languages, *(task.passage_languages or ())}
     assert task.candidate in task.candidates
     for named in task.files.values():
         assert (named.sha256 and named.queries and named.candidates) or task.name in UNPINNED
-    assert task.source.bundled or task.source.url or task.name in UNPINNED
+        assert named.url or task.source.url or task.source.hub or task.source.bundled
+
+
+def test_a_file_that_every_language_has_is_named_once(tmp_path: Path) -> None:
+    file = write_task(tmp_path, SMALL)
+    head = file.read_text().partition("[source]")[0]
+    file.write_text(
+        head
+        + """
+[source]
+[every.topics]
+path = "x/{lang}.tsv"
+queries = {de = 3}
+[every.docs]
+path = "x/{lang}/docs-{part}.jsonl.gz"
+url = "https://example.org/{lang}-{part}.gz"
+parts = {en = 2}
+candidates = {en = 900, de = 5}
+"""
+    )
+    task = read_task(file)
+    assert {name: f.path for name, f in sorted(task.files.items())} == {
+        "de.topics": "x/de.tsv",
+        "en.topics": "x/en.tsv",
+        "de.docs.0000": "x/de/docs-0.jsonl.gz",
+        "en.docs.0000": "x/en/docs-0.jsonl.gz",
+        "en.docs.0001": "x/en/docs-1.jsonl.gz",
+    }
+    assert task.files["en.docs.0001"].url == "https://example.org/en-1.gz"
+    assert (task.count("queries", "de"), task.count("queries", "en")) == (3, None)
+    assert task.count("candidates", "en") == 900
+
+
+def test_questions_of_many_languages_may_be_asked_of_the_passages_of_one(small: Task) -> None:
+    task = small.model_copy(
+        update={"passage_languages": ["en"], "kinds": [Kind.CROSS_LINGUAL], "languages": ["de"]}
+    )
+    assert [str(s) for s in task.settings()] == ["de-en"]
+    assert [str(s) for s in task.settings(langs=["de"])] == ["de-en"]
+
+
+def test_miracl_counts_what_its_paper_counts() -> None:
+    (task,) = catalogue().get(["miracl"])
+    assert sum(task.count("queries", lang) or 0 for lang in task.languages) == 13_495
+    assert sum(task.count("candidates", lang) or 0 for lang in task.languages) == 106_332_152
+    for lang in task.languages:
+        parts = [name for name in task.files if name.startswith(f"{lang}.docs.")]
+        assert len(parts) == -(-(task.count("candidates", lang) or 0) // 500_000)
 
 
 def test_unknown_tasks_are_reported_together_with_near_misses() -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,9 +67,59 @@ class Queries:
 class Passages:
     """The candidates of one language, in pool order."""
 
-    ids: tuple[str, ...]
+    ids: Sequence[str]
     """Unique in the whole collection, ``lang:paragraph:sentence``."""
     texts: Sequence[str]
+    """Those of a corpus that lies on disk are `Stored`."""
+    bodies: Sequence[str] | None = None
+    """Without their titles, where answers are looked for in them."""
+
+
+@runtime_checkable
+class Stored(Protocol):
+    """Texts that lie on disk because there may be too many for memory; read row by row."""
+
+    @property
+    def digest(self) -> str:
+        """Names the corpus: the same texts in the same order have the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shards:
+    """The vectors of a corpus, memory-mapped, laid end to end in several files."""
+
+    parts: tuple[Floats, ...]
+    folder: object = None
+    """Kept alive as long as they are read, where they lie in a temporary one."""
+
+    def __len__(self) -> int:
+        return sum(len(part) for part in self.parts)
+
+    @property
+    def dimension(self) -> int:
+        """Of a vector."""
+        return int(self.parts[0].shape[1]) if self.parts else 0
+
+    def rows(self, rows: Ints) -> Floats:
+        """Copies of these rows, in this order."""
+        starts = np.cumsum([0, *(len(part) for part in self.parts)])
+        part_of = np.searchsorted(starts, rows, side="right") - 1
+        found = np.empty((len(rows), self.dimension), np.float32)
+        for number, part in enumerate(self.parts):
+            mine = part_of == number
+            found[mine] = part[rows[mine] - starts[number]]
+        return found
+
+    def blocks(self, size: int) -> Iterator[tuple[int, Floats]]:
+        """The rows in order, at most so many at a time, each with the row that it begins at."""
+        first = 0
+        for part in self.parts:
+            for start in range(0, len(part), size):
+                yield first + start, part[start : start + size]
+            first += len(part)
+
+
+Vectors = Floats | Shards
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +153,9 @@ class Collection:
     """Paths of files that differ from their pinned digest and were read all the same."""
     notes: tuple[str, ...] = ()
     """Oddities of the data that are no faults."""
+    answers: Mapping[str, Sequence[tuple[str, ...]]] = field(default_factory=dict)
+    """Where a passage counts by the answer that stands in it, by language: the answers to each query. A
+    query with none is not scored; no relevance is known."""
     own: Mapping[str, Ints] = field(default_factory=dict)
     """Where queries are candidates themselves, by language: the row of each among the passages of its
     language. It leaves the pools that it is asked of."""
@@ -110,6 +163,11 @@ class Collection:
     def texts(self, role: Role, lang: str) -> Sequence[str]:
         """The texts of one role and language."""
         return self.queries[lang].texts if role == "query" else self.passages[lang].texts
+
+    def bodies(self, lang: str) -> Sequence[str]:
+        """The passages of a language as answers are looked for in them."""
+        passages = self.passages[lang]
+        return passages.texts if passages.bodies is None else passages.bodies
 
     def languages(self, role: Role) -> list[str]:
         """The languages of a role, sorted by code: pool order."""
@@ -132,11 +190,13 @@ class Ranking:
     """From 1; 0 where an approximate index did not retrieve it."""
     top: Ints | None = None
     """Pool positions of the best passages, a row for each of `scored`, best first; -1 pads."""
+    answered: Ints | None = None
+    """Where answers decide and no relevance is known: the rows of the queries that have any."""
 
     @property
     def scored(self) -> Ints:
-        """The rows of the queries that count: those with a relevant passage in this pool."""
-        return np.unique(self.query)
+        """The rows of the queries that count: those with a relevant passage in this pool, or an answer."""
+        return np.unique(self.query) if self.answered is None else self.answered
 
 
 @dataclass(frozen=True, slots=True)

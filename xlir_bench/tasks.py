@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from xlir_bench.errors import InputError, UnknownNameError
 from xlir_bench.records import Kind, Setting
@@ -37,6 +37,35 @@ class TaskFile(_Row):
     candidates: int | None = None
     url: str | None = None
     """Where it comes from, if not from the source's address."""
+    member: str | None = None
+    """What of a zip file at that address it is."""
+
+
+class EveryFile(_Row):
+    """A file that each language has, or several numbered ones: ``{lang}`` and ``{part}`` stand in names."""
+
+    path: str
+    url: str | None = None
+    member: str | None = None
+    parts: dict[str, int] | None = None
+    """How many there are, by language, numbered from 0; absent where there is one."""
+    queries: dict[str, int] = {}
+    candidates: dict[str, int] = {}
+
+    def of(self, lang: str, name: str) -> Iterator[tuple[str, TaskFile]]:
+        """The files of one language, named ``<lang>.<name>``, or ``<lang>.<name>.<part>``."""
+        counts = {"queries": self.queries.get(lang), "candidates": self.candidates.get(lang)}
+        for part in [None] if self.parts is None else range(self.parts.get(lang, 1)):
+            path, url = (
+                stated and stated.replace("{lang}", lang).replace("{part}", str(part))
+                for stated in (self.path, self.url)
+            )
+            number = "" if part is None else f".{part:04d}"
+            yield (
+                f"{lang}.{name}{number}",
+                TaskFile(path=str(path), url=url, member=self.member, **counts),
+            )
+            counts = {}
 
 
 def file_language(name: str) -> str:
@@ -50,6 +79,10 @@ class Source(_Row):
     url: str | None = None
     """Of one file, with ``{lang}``; absent where the files are bundled with the package."""
     bundled: bool = False
+    hub: str | None = None
+    """A data set of the model hub; its files lie there as they do under the first folder of their paths."""
+    revision: str | None = None
+    """Which commit of it."""
 
 
 class Task(_Row):
@@ -65,6 +98,9 @@ class Task(_Row):
     shares: str = ""
     """What its texts have in common with well-known training sets."""
     languages: list[str]
+    """Of the questions, and of the passages unless those have their own."""
+    passage_languages: list[str] | None = None
+    """Where all questions are asked of the same passages; these are wanted whatever languages are."""
     kinds: list[Kind]
     measures: list[str]
     candidate: str = "passage"
@@ -75,10 +111,19 @@ class Task(_Row):
     homepage: str
     citation: str
     source: Source
-    files: dict[str, TaskFile]
+    files: dict[str, TaskFile] = {}
     """By language; where a format has several files a language, more of them by ``language.part``."""
+    every: dict[str, EveryFile] = Field(default={}, exclude=True)
+    """Files that each language has, by part; each of them is in `files` too."""
     folder: Path | None = Field(default=None, exclude=True)
     """Where its TOML lies; bundled files are named from there."""
+
+    @model_validator(mode="after")
+    def _name_every_file(self) -> Self:
+        for name, every in self.every.items():
+            for lang in self.languages:
+                self.files.update(every.of(lang, name))
+        return self
 
     def settings(
         self, langs: Sequence[str] | None = None, kinds: Sequence[Kind] | None = None
@@ -86,11 +131,17 @@ class Task(_Row):
         """Every setting, or those of some languages and kinds: kinds in order, then languages."""
         langs = sorted(set(self.languages if langs is None else langs))
         kinds = self.kinds if kinds is None else kinds
-        pairs = [Setting(q, (p,)) for q in langs for p in langs]
-        pools = [Setting(q, tuple(langs)) for q in langs] if len(langs) > 1 else []
+        sought = sorted(self.passage_languages or langs)
+        pairs = [Setting(q, (p,)) for q in langs for p in sought]
+        pools = [Setting(q, tuple(sought)) for q in langs] if len(sought) > 1 else []
         order = list(Kind)
         wanted = [s for s in pairs + pools if s.kind in kinds and s.kind in self.kinds]
         return sorted(wanted, key=lambda s: (order.index(s.kind), s))
+
+    def count(self, what: Literal["queries", "candidates"], lang: str) -> int | None:
+        """How many queries or candidates a language has, where its files say so."""
+        stated = [getattr(f, what) for name, f in self.files.items() if file_language(name) == lang]
+        return sum(known) if (known := [n for n in stated if n is not None]) else None
 
     @property
     def digest(self) -> str:

@@ -76,7 +76,7 @@ def test_the_best_passages_stand_in_order_with_their_scores(
     for r in rankings:
         assert r.top is not None
         queries = normalised(world.vectors["query", r.setting.query_lang])[r.scored]
-        vectors = world.pool.vectors[world.pool.rows(r.setting)]
+        vectors = world.pool.vectors[world.pool.layout.rows(r.setting)]
         tops.append(TopScores(r, np.einsum("qd,qkd->qk", queries, vectors[r.top])))
     rows = run_table(tops, world.collection).to_pylist()
     groups: dict[tuple[str, ...], list[dict]] = {}

@@ -50,31 +50,31 @@ def test_a_pool_lays_languages_end_to_end_by_code() -> None:
         lang: rng.standard_normal((n, 3)) for lang, n in {"zh": 2, "ar": 4, "de": 1}.items()
     }
     pool = Pool.of(passages)
-    assert pool.langs == ("ar", "de", "zh")
-    assert pool.bounds == {"ar": slice(0, 4), "de": slice(4, 5), "zh": slice(5, 7)}
-    for lang, rows in pool.bounds.items():
+    assert pool.layout.langs == ("ar", "de", "zh")
+    assert pool.layout.bounds == {"ar": slice(0, 4), "de": slice(4, 5), "zh": slice(5, 7)}
+    for lang, rows in pool.layout.bounds.items():
         np.testing.assert_array_equal(pool.vectors[rows], normalised(passages[lang]))
 
 
 def test_a_language_without_passages_takes_no_rows() -> None:
     pool = Pool.of({"ar": np.ones((2, 3)), "de": np.empty((0, 3)), "en": np.ones((1, 3))})
-    assert pool.rows(Setting("en", ("de",))) == slice(2, 2)
-    assert pool.rows(Setting("en", ("ar", "de", "en"))) == slice(0, 3)
+    assert pool.layout.rows(Setting("en", ("de",))) == slice(2, 2)
+    assert pool.layout.rows(Setting("en", ("ar", "de", "en"))) == slice(0, 3)
 
 
 def test_a_setting_is_one_language_or_the_whole_pool() -> None:
     pool = Pool.of({lang: np.ones((2, 3)) for lang in ("ar", "de", "en")})
-    assert pool.rows(Setting("en", ("de",))) == slice(2, 4)
-    assert pool.rows(Setting("en", ("ar", "de", "en"))) == slice(0, 6)
+    assert pool.layout.rows(Setting("en", ("de",))) == slice(2, 4)
+    assert pool.layout.rows(Setting("en", ("ar", "de", "en"))) == slice(0, 6)
     with pytest.raises(ValueError, match="wants a pool of"):
-        pool.rows(Setting("en", ("ar", "de")))
+        pool.layout.rows(Setting("en", ("ar", "de")))
 
 
 def test_relevant_passages_are_positions_in_the_pool_sorted_by_query() -> None:
     world = random_world(3, {"en": 9}, {"en": 5, "de": 7, "ar": 4})
-    found = relevant_rows(world.collection, "en", world.pool)
+    found = relevant_rows(world.collection, "en", world.pool.layout)
     wanted = sorted(
-        (int(q), world.pool.bounds[lang].start + int(p), int(g), world.langs.index(lang))
+        (int(q), world.pool.layout.bounds[lang].start + int(p), int(g), world.langs.index(lang))
         for lang in world.langs
         if ("en", lang) in world.collection.relevance
         for r in [world.collection.relevance["en", lang]]
@@ -86,4 +86,4 @@ def test_relevant_passages_are_positions_in_the_pool_sorted_by_query() -> None:
 
 def test_a_language_whose_questions_have_no_answer_anywhere_has_no_rows() -> None:
     world = random_world(3, {"en": 2}, {"en": 5})
-    assert len(relevant_rows(world.collection, "xx", world.pool).query) == 0
+    assert len(relevant_rows(world.collection, "xx", world.pool.layout).query) == 0

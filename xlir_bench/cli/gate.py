@@ -156,6 +156,7 @@ def _evaluated(spec: str, baseline: Result, stated: dict[str, Any]) -> Result:
         langs=tuple(asked.langs) or None,
         kinds=tuple(asked.kinds) or None,
         limit=asked.limit,
+        corpus_limit=asked.corpus_limit,
         candidate=asked.candidate,
         measures=tuple(asked.measures),
         index=asked.index,

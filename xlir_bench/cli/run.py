@@ -78,6 +78,12 @@ class Output:
     help="Only the first N queries of each language; candidates stay whole.",
 )
 @click.option(
+    "--corpus-limit",
+    type=int,
+    metavar="N",
+    help="Of a large corpus only the judged passages and N others: for a trial, never for a score.",
+)
+@click.option(
     "--candidate", metavar="TEXT", help="What stands for a passage: sentence or sentence+context."
 )
 @click.option("--measures", type=Names(), help="ranx's names: map, mrr, ndcg@10, recall@100 …")
@@ -254,6 +260,7 @@ def run_options(stated: dict[str, Any]) -> RunOptions:
         langs=stated["langs"],
         kinds=None if kinds is None else tuple(Kind(k) for k in kinds),
         limit=stated["limit"],
+        corpus_limit=stated["corpus_limit"],
         candidate=stated["candidate"],
         measures=stated["measures"],
         index=stated["index"],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -117,7 +117,7 @@ def _details(task: Task, state: DataState) -> str:
         ("licence", task.licence),
         ("homepage", task.homepage),
         ("citation", task.citation),
-        ("source", task.source.url or "beside its TOML file"),
+        ("source", _source(task)),
         ("digest", task.digest),
         ("data here", _here(state)),
     ]
@@ -136,6 +136,13 @@ def _details(task: Task, state: DataState) -> str:
     ]
     headers = ("language", "file", "bytes", "queries", "candidates", "here")
     return "\n".join([*lines, "", _table(rows, headers, right=(2, 3, 4))])
+
+
+def _source(task: Task) -> str:
+    if task.source.hub:
+        return f"{task.source.hub} on the model hub, at {task.source.revision}"
+    urls = [file.url for file in task.files.values() if file.url]
+    return task.source.url or next(iter(urls), "beside its TOML file")
 
 
 def _record(task: Task, state: DataState, with_settings: bool) -> dict[str, Any]:
@@ -178,15 +185,16 @@ def _by_kind(settings: Iterable[Setting]) -> str:
 
 
 def _queries(task: Task, setting: Setting) -> int | None:
-    return task.files[setting.query_lang].queries
+    return task.count("queries", setting.query_lang)
 
 
 def _candidates(task: Task, setting: Setting) -> int | None:
-    return _sum(task.files[lang].candidates for lang in setting.passage_langs)
+    return _sum(task.count("candidates", lang) for lang in setting.passage_langs)
 
 
-def _total(task: Task, what: str) -> int | None:
-    return _sum(getattr(task.files[lang], what) for lang in task.languages)
+def _total(task: Task, what: Literal["queries", "candidates"]) -> int | None:
+    langs = (task.passage_languages if what == "candidates" else None) or task.languages
+    return _sum(task.count(what, lang) for lang in langs)
 
 
 def _sum(counts: Iterable[int | None]) -> int | None:

@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xlir_bench.errors import XlirError
-from xlir_bench.records import Floats, Ints, Role
+from xlir_bench.records import Floats, Ints
 
 ABANDONED = 3600
 """Seconds after which a temporary file belongs to nobody."""
@@ -64,7 +64,7 @@ class CachedRows:
 
 @dataclass(slots=True)
 class VectorStore:
-    """The cached vectors of one encoder and role."""
+    """The cached vectors of one encoder and role, or of a piece of a corpus."""
 
     folder: Path | None
     """None keeps everything in memory and nothing on disk."""
@@ -73,9 +73,9 @@ class VectorStore:
     _blocks: list[NDArray[Any]] = field(default_factory=list)
 
     @classmethod
-    def open(cls, encoder_folder: Path | None, role: Role) -> VectorStore:
-        """The store of this role with every block on disk, in the order of their names."""
-        store = cls(encoder_folder / role if encoder_folder else None)
+    def open(cls, encoder_folder: Path | None, part: str) -> VectorStore:
+        """The store of this part (a role) with every block on disk, in the order of their names."""
+        store = cls(encoder_folder / part if encoder_folder else None)
         store._sweep()
         for path in sorted(store.folder.glob("*.npy") if store.folder else ()):
             store._add(path)
@@ -214,7 +214,7 @@ def _entry(folder: Path) -> CacheEntry:
     return CacheEntry(
         encoder=name,
         folder=folder,
-        blocks=sum(1 for _ in folder.glob("*/*.npy")),
+        blocks=sum(1 for path in folder.rglob("*.npy") if ".counts" not in path.suffixes),
         bytes=sum(s.st_size for s in stats),
         used=max((s.st_mtime for s in stats), default=0.0),
     )

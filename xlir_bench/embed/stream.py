@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from xlir_bench.embed.cache import (
+    CachedRows,
     Digests,
     VectorStore,
     remember_encoder,
@@ -17,8 +19,20 @@ from xlir_bench.embed.cache import (
     text_digests,
 )
 from xlir_bench.embed.plan import guessed_lengths, plan_batches
+from xlir_bench.embed.shards import missing_texts, shard_folder, sharded_vectors
 from xlir_bench.encoders import Encoder, Tokenizing, checked, describe
-from xlir_bench.records import ROLES, Collection, Floats, Ints, Progress, Role, TokenCounts
+from xlir_bench.records import (
+    ROLES,
+    Collection,
+    Floats,
+    Ints,
+    Progress,
+    Role,
+    Shards,
+    Stored,
+    TokenCounts,
+    Vectors,
+)
 
 BLOCK_TEXTS = 4096
 BLOCK_SECONDS = 15.0
@@ -41,7 +55,8 @@ class EmbedRequest:
 class Embedded:
     """The vectors of a collection, by role and language, in the order of its texts."""
 
-    vectors: Mapping[tuple[Role, str], Floats]
+    vectors: Mapping[tuple[Role, str], Vectors]
+    """Those of a corpus on disk lie in shards."""
     tokens: Mapping[tuple[Role, str], TokenCounts] | None
     """None where the encoder has no tokenizer."""
     encoded: int = 0
@@ -49,6 +64,12 @@ class Embedded:
     cached: int = 0
     """Texts that came from the cache."""
     notes: tuple[str, ...] = ()
+
+    @property
+    def dimension(self) -> int:
+        """Of a vector."""
+        its = next(iter(self.vectors.values()))
+        return its.dimension if isinstance(its, Shards) else int(its.shape[1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +82,11 @@ class _Texts:
     rows: dict[str, Ints]
 
     @classmethod
-    def of(cls, collection: Collection, role: Role) -> _Texts:
+    def of(cls, role: Role, by_lang: Mapping[str, Sequence[str]]) -> _Texts:
         place: dict[str, int] = {}
         rows: dict[str, Ints] = {}
-        for lang in collection.languages(role):
-            found = [place.setdefault(t, len(place)) for t in collection.texts(role, lang)]
+        for lang, texts in by_lang.items():
+            found = [place.setdefault(text, len(place)) for text in texts]
             rows[lang] = np.array(found, np.int64)
         return cls(role, list(place), text_digests(place), rows)
 
@@ -105,14 +126,30 @@ def embed(
     collection: Collection, encoder: Encoder, request: EmbedRequest, progress: Progress
 ) -> Embedded:
     """Every distinct (role, text) once; a run that was killed goes on where it stopped."""
-    roles = [_Texts.of(collection, role) for role in ROLES]
-    stores = _stores(encoder, request)
+    by_role = {
+        role: {lang: collection.texts(role, lang) for lang in collection.languages(role)}
+        for role in ROLES
+    }
+    roles = [
+        _Texts.of(role, {x: t for x, t in texts.items() if not isinstance(t, Stored)})
+        for role, texts in by_role.items()
+    ]
+    corpora = {x: t for x, t in by_role["passage"].items() if isinstance(t, Stored)}
+    work = _Work(encoder, request, progress)
+    folder, keep = work.corpora_folder() if corpora else (Path(), None)
+    homes = {lang: shard_folder(folder, texts) for lang, texts in corpora.items()}
+    stores = {role: VectorStore.open(work.folder, role) for role in ROLES}
     missing = {t.role: np.flatnonzero(~stores[t.role].has(t.digests)) for t in roles}
     total = sum(len(rows) for rows in missing.values())
+    total += sum(missing_texts(homes[lang], len(texts)) for lang, texts in corpora.items())
     if total:
         progress.start("encode", total, "texts")
         for texts in roles:
-            _encode(texts, missing[texts.role], encoder, stores[texts.role], request, progress)
+            work.encode(texts, missing[texts.role], stores[texts.role])
+    sharded = {
+        lang: sharded_vectors(homes[lang], texts, work.fill) for lang, texts in corpora.items()
+    }
+    if total:
         progress.finish()
     found = {t.role: stores[t.role].read(t.digests) for t in roles}
     notes = [
@@ -120,58 +157,78 @@ def embed(
         for role, s in stores.items()
         if s.damaged
     ]
-    vectors: dict[tuple[Role, str], Floats] = {}
+    vectors: dict[tuple[Role, str], Vectors] = {}
     counts: dict[tuple[Role, str], TokenCounts] = {}
     for texts in roles:
         cached = found[texts.role]
-        notes += zero_vectors(texts.role, texts.texts, cached.vectors)
+        notes += zero_vectors(texts.role, texts.texts, np.flatnonzero(~cached.vectors.any(axis=1)))
         for lang, rows in texts.rows.items():
             vectors[texts.role, lang] = cached.vectors[rows]
             counts[texts.role, lang] = TokenCounts(cached.tokens[rows], cached.unknown[rows])
+    for lang, its in sharded.items():
+        notes += zero_vectors("passage", corpora[lang], its.zero)
+        vectors["passage", lang] = replace(its.shards, folder=keep)
+        counts["passage", lang] = its.counts
     known = isinstance(encoder, Tokenizing)
-    distinct = sum(len(t.texts) for t in roles)
+    distinct = sum(len(t.texts) for t in roles) + sum(len(texts) for texts in corpora.values())
     return Embedded(vectors, counts if known else None, total, distinct - total, tuple(notes))
 
 
-def _stores(encoder: Encoder, request: EmbedRequest) -> dict[Role, VectorStore]:
-    if request.cache is None:
-        return {role: VectorStore.open(None, role) for role in ROLES}
-    card = describe(encoder)
-    folder = store_folder(request.cache, card.slug, encoder.fingerprint)
-    remember_encoder(folder, card.name, encoder.fingerprint)
-    return {role: VectorStore.open(folder, role) for role in ROLES}
+@dataclass(slots=True)
+class _Work:
+    """The encoder, and where its vectors go."""
 
+    encoder: Encoder
+    request: EmbedRequest
+    progress: Progress
+    folder: Path | None = field(init=False)
 
-def _encode(
-    texts: _Texts,
-    missing: Ints,
-    encoder: Encoder,
-    store: VectorStore,
-    request: EmbedRequest,
-    progress: Progress,
-) -> None:
-    """Encode the texts that have no vector, and write as it goes.
+    def __post_init__(self) -> None:
+        self.folder = None
+        if self.request.cache is not None:
+            card = describe(self.encoder)
+            self.folder = store_folder(self.request.cache, card.slug, self.encoder.fingerprint)
+            remember_encoder(self.folder, card.name, self.encoder.fingerprint)
 
-    Batches run from the longest text to the shortest, and what is written is whole batches: those that a
-    killed run has left undone are planned alike by the next one, so its vectors are the same to the bit.
-    """
-    if not len(missing):
-        return
-    wanted, digests = [texts.texts[i] for i in missing], texts.digests[missing]
-    counts = _token_counts(encoder, wanted, texts.role)
-    budget = request.batch_tokens or _device_budget(encoder)
-    block = _Block()
-    try:
-        for batch in plan_batches(_cut(counts.tokens, encoder), budget):
-            chosen = [wanted[i] for i in batch]
-            vectors = encoder.encode(chosen, texts.role)
-            block.add(batch, checked(vectors, chosen, encoder.dimension))
-            progress.advance(len(batch))
-            if block.full:
-                block = block.written(store, digests, counts)
-    finally:
-        # Reached on Ctrl-C too: the batches that are done are whole, so they are kept.
-        block.written(store, digests, counts)
+    def corpora_folder(self) -> tuple[Path, object]:
+        """Where vectors of corpora lie, and what keeps that folder while nothing is to be kept."""
+        if self.folder is not None:
+            return self.folder, None
+        temporary = tempfile.TemporaryDirectory(prefix="xlir-bench-")
+        return Path(temporary.name), temporary
+
+    def fill(self, texts: Sequence[str], store: VectorStore) -> CachedRows:
+        """What the store knows of these texts after what it lacked was encoded."""
+        distinct = _Texts.of("passage", {"": texts})
+        missing = np.flatnonzero(~store.has(distinct.digests))
+        self.progress.advance(len(texts) - len(missing))
+        self.encode(distinct, missing, store)
+        return store.read(distinct.digests[distinct.rows[""]])
+
+    def encode(self, texts: _Texts, missing: Ints, store: VectorStore) -> None:
+        """Encode the texts that have no vector, and write as it goes.
+
+        Batches run from the longest text to the shortest, and what is written is whole batches: those that
+        a killed run has left undone are planned alike by the next one, so its vectors are the same to the
+        bit.
+        """
+        if not len(missing):
+            return
+        wanted, digests = [texts.texts[i] for i in missing], texts.digests[missing]
+        counts = _token_counts(self.encoder, wanted, texts.role)
+        budget = self.request.batch_tokens or _device_budget(self.encoder)
+        block = _Block()
+        try:
+            for batch in plan_batches(_cut(counts.tokens, self.encoder), budget):
+                chosen = [wanted[i] for i in batch]
+                vectors = self.encoder.encode(chosen, texts.role)
+                block.add(batch, checked(vectors, chosen, self.encoder.dimension))
+                self.progress.advance(len(batch))
+                if block.full:
+                    block = block.written(store, digests, counts)
+        finally:
+            # Reached on Ctrl-C too: the batches that are done are whole, so they are kept.
+            block.written(store, digests, counts)
 
 
 def _token_counts(encoder: Encoder, texts: Sequence[str], role: Role) -> TokenCounts:
@@ -191,9 +248,8 @@ def _device_budget(encoder: Encoder) -> int:
     return CPU_BATCH_TOKENS if device.startswith("cpu") else GPU_BATCH_TOKENS
 
 
-def zero_vectors(role: Role, texts: Sequence[str], vectors: Floats) -> list[str]:
-    """A note where texts have a vector that says nothing, and so rank by their place."""
-    zero = np.flatnonzero(~vectors.any(axis=1))
+def zero_vectors(role: Role, texts: Sequence[str], zero: Ints) -> list[str]:
+    """A note where texts (these rows) have a vector that says nothing, and so rank by their place."""
     if not len(zero):
         return []
     first = texts[int(zero[0])][:60]

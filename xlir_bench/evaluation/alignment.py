@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import permutations
 
 import numpy as np
@@ -15,7 +16,8 @@ from xlir_bench.measures.alignment import (
     pair_alignment,
     relevance_cosines,
 )
-from xlir_bench.records import ROLES, Collection, Floats, Kind, Ranking, Role
+from xlir_bench.records import ROLES, Collection, Floats, Kind, Passages, Ranking, Role, Shards
+from xlir_bench.records import Vectors as AnyVectors
 from xlir_bench.results.schema import AlignmentPart, PairAlignmentPart, RelevancePart
 from xlir_bench.search import normalised
 
@@ -23,10 +25,49 @@ Vectors = Mapping[tuple[Role, str], Floats]
 MapByKind = Callable[[Vectors], dict[Kind, float]]
 """The map of other vectors of the same texts."""
 HUB_DEPTH = 10
+SAMPLE = 10_000
+"""Of a corpus that lies on disk, so many passages are looked at besides the relevant ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A collection and its vectors, small enough for memory."""
+
+    collection: Collection
+    vectors: Vectors
+    whole: bool
+    """Whether nothing was left out."""
+
+
+def in_sample(collection: Collection, vectors: Mapping[tuple[Role, str], AnyVectors]) -> Sample:
+    """The collection itself, or where passages lie on disk the relevant ones and some of the others."""
+    passages, relevance = dict(collection.passages), dict(collection.relevance)
+    found: dict[tuple[Role, str], Floats] = {}
+    whole = True
+    for (role, lang), its in vectors.items():
+        if not isinstance(its, Shards):
+            found[role, lang] = its
+            continue
+        whole = False
+        mine = {pair: rows for pair, rows in relevance.items() if pair[1] == lang}
+        spread = np.linspace(0, len(its) - 1, min(len(its), SAMPLE)).astype(np.int64)
+        rows = np.unique(np.concatenate([spread, *(r.passage for r in mine.values())]))
+        found[role, lang] = its.rows(rows)
+        stored = passages[lang]
+        passages[lang] = Passages(
+            tuple(stored.ids[row] for row in rows), tuple(stored.texts[row] for row in rows)
+        )
+        relevance |= {
+            pair: replace(r, passage=np.searchsorted(rows, r.passage)) for pair, r in mine.items()
+        }
+    return Sample(replace(collection, passages=passages, relevance=relevance), found, whole)
 
 
 def alignment_part(
-    collection: Collection, vectors: Vectors, rankings: Sequence[Ranking], map_of: MapByKind
+    collection: Collection,
+    vectors: Vectors,
+    rankings: Sequence[Ranking],
+    map_of: MapByKind | None,
 ) -> AlignmentPart:
     """Everything that is known of it; what a collection without translations does not allow is left empty."""
     unit = {key: normalised(rows) for key, rows in vectors.items()}
@@ -43,7 +84,9 @@ def alignment_part(
             for role, of_role in by_role.items()
         },
         language_variance={role: language_variance(rows) for role, rows in by_role.items()},
-        map_without_centroids=map_of({key: _centred(rows) for key, rows in unit.items()}),
+        map_without_centroids={}
+        if map_of is None
+        else map_of({key: _centred(rows) for key, rows in unit.items()}),
         hubness=_hubness(rankings),
     )
 

@@ -59,7 +59,7 @@ def encoder_part(card: EncoderCard, embedded: Embedded) -> EncoderPart:
         slug=card.slug,
         fingerprint=card.fingerprint,
         weights_digest=card.weights_digest,
-        dimension=next(iter(embedded.vectors.values())).shape[1],
+        dimension=embedded.dimension,
         dtype=card.dtype,
         max_tokens=card.max_tokens,
         query_prompt=card.query_prompt,
@@ -79,7 +79,9 @@ def setting_part(scores: Scores, ranking: Ranking) -> SettingPart:
         queries=len(scores.query),
         candidates=scores.candidates,
         measures={m: float(v.mean()) for m, v in scores.values.items()} if scored else {},
-        chance_map=float(expected_map(scores.candidates, relevant).mean()) if scored else 0.0,
+        chance_map=float(expected_map(scores.candidates, relevant).mean())
+        if len(relevant)
+        else 0.0,
     )
 
 
@@ -139,6 +141,8 @@ def left_out(rankings: Sequence[Ranking], collection: Collection) -> list[str]:
     if not missing:
         return []
     total = sum(left for _, left in missing)
+    if collection.answers:
+        return [f"{total} queries have no answer other than yes or no and are left out"]
     return [
         f"{total} queries in {len(missing)} settings have no relevant passage there and are left out"
         " of them (each setting's `queries` is what was scored)"

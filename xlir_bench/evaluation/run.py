@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,13 @@ from xlir_bench.embed import Embedded, EmbedRequest, embed, zero_vectors
 from xlir_bench.encoders import EncoderOptions, as_encoder, checked, describe
 from xlir_bench.encoders.vectors import StoredVectors
 from xlir_bench.errors import InputError, UnknownNameError
-from xlir_bench.evaluation.alignment import alignment_part
+from xlir_bench.evaluation.alignment import alignment_part, in_sample
 from xlir_bench.evaluation.clusters import Clusters
+from xlir_bench.evaluation.ranked import EXACT, Searching
 from xlir_bench.evaluation.record import (
     bias_part,
     encoder_part,
     environment,
-    index_part,
     left_out,
     peak_memory,
     setting_part,
@@ -32,10 +32,12 @@ from xlir_bench.evaluation.record import (
 from xlir_bench.measures import (
     ClusteredValues,
     PoolRanking,
+    check_fit,
     check_measures,
     language_bias,
     macro_intervals,
     score,
+    score_answers,
 )
 from xlir_bench.places import cache_root, data_root
 from xlir_bench.records import (
@@ -53,25 +55,13 @@ from xlir_bench.records import (
 from xlir_bench.results import Result, ResultRecord
 from xlir_bench.results.schema import (
     AlignmentPart,
-    IndexPart,
     IntervalPart,
     OptionsPart,
     ProfilePart,
 )
-from xlir_bench.results.tables import TopScores, queries_table, ranks_table, run_table
-from xlir_bench.search import (
-    Pool,
-    SearchRequest,
-    approximate_rankings,
-    exact_rankings,
-    normalised,
-)
+from xlir_bench.results.tables import queries_table, ranks_table, run_table
 from xlir_bench.sources import DataRequest, load_collection
 from xlir_bench.tasks import Task, catalogue
-
-EXACT = "Flat"
-POOL_DEPTH = 100
-"""How many of the best passages of the pool are kept: what the bias views look at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +72,8 @@ class RunOptions:
     kinds: tuple[Kind, ...] | None = None
     limit: int | None = None
     """Only the first so many queries of each language; candidates stay whole."""
+    corpus_limit: int | None = None
+    """Of a corpus that lies on disk only the judged passages and so many others: never a full run."""
     candidate: str | None = None
     measures: tuple[str, ...] | None = None
     index: str = EXACT
@@ -107,6 +99,7 @@ class RunOptions:
             "langs": None if langs == sorted(task.languages) else langs,
             "kinds": None if kinds == [k.value for k in task.kinds] else kinds,
             "limit": self.limit,
+            "corpus_limit": self.corpus_limit,
             "candidate": None if self.candidate == task.candidate else self.candidate,
             "measures": None
             if self.measures is None or set(self.measures) == set(task.measures)
@@ -161,6 +154,8 @@ def settings_asked(task: Task, options: RunOptions) -> list[Setting]:
         )
     if options.limit is not None and options.limit < 1:
         raise InputError(f"--limit {options.limit} leaves no query; it wants 1 or more")
+    if options.corpus_limit is not None and options.corpus_limit < 1:
+        raise InputError(f"--corpus-limit {options.corpus_limit} wants 1 or more")
     strange = [str(kind) for kind in options.kinds or () if kind not in list(Kind)]
     if strange:
         raise UnknownNameError("kind", strange, [kind.value for kind in Kind])
@@ -189,13 +184,18 @@ class _Run:
     def result(self) -> Result:
         with self._stage("read"):
             collection = load_collection(self.task, self._data_request(), self.progress)
+            check_fit(self.measures, by_answers=bool(collection.answers))
         with self._stage("encode"):
             embedded = self._embed(collection)
+        searching = Searching(collection, self.settings, self.options.save_run, self.progress)
         with self._stage("search"):
-            pool = _pool(collection, embedded)
-            rankings, index = self._search(collection, embedded, pool)
+            if self.options.index == EXACT:
+                searched = searching.exact(embedded.vectors)
+            else:
+                searched = searching.by_index(embedded.vectors, self.options.index)
+            rankings = searched.rankings
         with self._stage("measure"):
-            scores = score(rankings, self.measures)
+            scores = self._scores(rankings, collection)
             clusters = Clusters.of(collection)
             summary = self._summary(scores, clusters)
             bias = language_bias(_pool_rankings(rankings, collection), collection.parallel)
@@ -204,9 +204,9 @@ class _Run:
                 "queries": queries_table(scores, collection),
             }
             if self.options.save_run:
-                tops = [_top_scores(r, embedded, pool, self.options.save_run) for r in rankings]
+                tops = searching.top_scores(searched, embedded.vectors)
                 tables["run"] = run_table(tops, collection)
-        aligned = self._alignment(collection, embedded, rankings)
+        aligned = self._alignment(searching, embedded, rankings)
         card = describe(self.encoder)
         record = ResultRecord(
             task=task_part(self.task, collection, clusters),
@@ -222,7 +222,7 @@ class _Run:
                 encoded_texts=embedded.encoded,
                 cached_texts=embedded.cached,
                 peak_memory_bytes=peak_memory(),
-                index=index,
+                index=searched.index,
             ),
             environment=environment(),
             notes=[
@@ -249,6 +249,7 @@ class _Run:
             langs=None if self.options.langs is None else tuple(sorted(set(self.options.langs))),
             candidate=self.options.candidate,
             limit=self.options.limit,
+            corpus_limit=self.options.corpus_limit,
             offline=self.options.offline,
             allow_changed=self.options.allow_changed_data,
         )
@@ -259,40 +260,19 @@ class _Run:
         request = EmbedRequest(self.options.cache, self.options.batch_tokens)
         return embed(collection, self.encoder, request, self.progress)
 
-    def _search(
-        self, collection: Collection, embedded: Embedded, pool: Pool
-    ) -> tuple[list[Ranking], IndexPart | None]:
-        """Rankings in the order of the settings, and how far an approximate index is from exact."""
-        approximate = self.options.index != EXACT
-        requests = self._requests(embedded, exact_check=approximate)
-        exact = self._collect(exact_rankings(collection, pool, requests), len(requests))
-        if not approximate:
-            return exact, None
-        lists = approximate_rankings(collection, pool, requests, self.options.index)
-        found = self._collect(lists, len(requests))
-        return found, index_part(self.options.index, exact, found, POOL_DEPTH)
-
-    def _requests(self, embedded: Embedded, exact_check: bool) -> list[SearchRequest]:
-        keep = self.options.save_run
+    def _scores(self, rankings: Sequence[Ranking], collection: Collection) -> list[Scores]:
+        """By what was judged, or by the answers that passages hold."""
+        if not collection.answers:
+            return score(rankings, self.measures)
         return [
-            SearchRequest(
-                query_lang=lang,
-                queries=embedded.vectors["query", lang],
-                settings=[s for s in self.settings if s.query_lang == lang],
-                pair_depth=max(keep, POOL_DEPTH if exact_check else 0),
-                pool_depth=max(keep, POOL_DEPTH),
+            score_answers(
+                r,
+                collection.answers[r.setting.query_lang],
+                collection.bodies(r.setting.passage_lang),
+                self.measures,
             )
-            for lang in sorted({s.query_lang for s in self.settings})
+            for r in rankings
         ]
-
-    def _collect(self, lists: Iterator[list[Ranking]], total: int) -> list[Ranking]:
-        found: dict[Setting, Ranking] = {}
-        self.progress.start("search", total, "languages")
-        for rankings in lists:
-            found |= {r.setting: r for r in rankings}
-            self.progress.advance(1)
-        self.progress.finish()
-        return [found[s] for s in self.settings]
 
     def _summary(
         self, scores: Sequence[Scores], clusters: Clusters
@@ -319,20 +299,19 @@ class _Run:
         return summary
 
     def _alignment(
-        self, collection: Collection, embedded: Embedded, rankings: Sequence[Ranking]
+        self, searching: Searching, embedded: Embedded, rankings: Sequence[Ranking]
     ) -> AlignmentPart:
         if not self.options.alignment:
             return AlignmentPart()
 
         def map_of(vectors: Mapping[tuple[Role, str], Floats]) -> dict[Kind, float]:
-            changed = replace(embedded, vectors=vectors)
-            pool = _pool(collection, changed)
-            requests = self._requests(changed, exact_check=False)
-            found = self._collect(exact_rankings(collection, pool, requests), len(requests))
-            return _macro_map(score(found, ["map"]))
+            return _macro_map(score(searching.exact(vectors).rankings, ["map"]))
 
         with self._stage("align"):
-            return alignment_part(collection, embedded.vectors, rankings, map_of)
+            sample = in_sample(searching.collection, embedded.vectors)
+            return alignment_part(
+                sample.collection, sample.vectors, rankings, map_of if sample.whole else None
+            )
 
     def _options_part(self, collection: Collection) -> OptionsPart:
         part = self.options.part(self.task)
@@ -340,6 +319,7 @@ class _Run:
             langs=part.get("langs", []),
             kinds=[Kind(k) for k in part.get("kinds", [])],
             limit=self.options.limit,
+            corpus_limit=self.options.corpus_limit,
             candidate=self.options.candidate or self.task.candidate,
             index=self.options.index,
             seed=self.options.seed,
@@ -357,12 +337,8 @@ def stored(collection: Collection, encoder: StoredVectors, limited: bool) -> Emb
             # A NaN is never lower than anything: unseen, it would stand at rank 1.
             rows = encoder.vectors(role, lang, len(texts), limited and role == "query")
             vectors[role, lang] = checked(rows, texts)
-            notes += zero_vectors(role, texts, vectors[role, lang])
+            notes += zero_vectors(role, texts, np.flatnonzero(~rows.any(axis=1)))
     return Embedded(vectors, tokens=None, notes=tuple(notes))
-
-
-def _pool(collection: Collection, embedded: Embedded) -> Pool:
-    return Pool.of({x: embedded.vectors["passage", x] for x in collection.languages("passage")})
 
 
 def _macro_map(scores: Sequence[Scores]) -> dict[Kind, float]:
@@ -383,18 +359,3 @@ def _pool_rankings(rankings: Sequence[Ranking], collection: Collection) -> list[
         for r in rankings
         if r.setting.kind == Kind.MULTILINGUAL and len(r.query)
     ]
-
-
-def _top_scores(ranking: Ranking, embedded: Embedded, pool: Pool, keep: int) -> TopScores:
-    queries = normalised(embedded.vectors["query", ranking.setting.query_lang])[ranking.scored]
-    top = ranking.top if ranking.top is not None else np.empty((len(queries), 0), np.int64)
-    top = top[:, :keep]
-    vectors = pool.vectors[pool.rows(ranking.setting)]
-    scores = np.zeros(top.shape, np.float32)
-    for row, (query, best) in enumerate(zip(queries, top, strict=True)):
-        scores[row] = vectors[best] @ query
-    kept = Ranking(
-        ranking.setting, ranking.candidates, ranking.query, ranking.passage, ranking.grade,
-        ranking.rank, top,
-    )  # fmt: skip
-    return TopScores(kept, scores)

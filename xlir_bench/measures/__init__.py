@@ -1,7 +1,9 @@
 """What is computed from ranks: retrieval measures, language bias, intervals. No torch, no faiss."""
 
+from xlir_bench.measures.answers import DEPTH as ANSWER_DEPTH
+from xlir_bench.measures.answers import score_answers
 from xlir_bench.measures.bias import BiasView, LanguageShares, PoolRanking, language_bias
-from xlir_bench.measures.retrieval import check_measures, score
+from xlir_bench.measures.retrieval import check_fit, check_measures, score
 from xlir_bench.measures.statistics import (
     ClusteredValues,
     Interval,
@@ -9,13 +11,16 @@ from xlir_bench.measures.statistics import (
 )
 
 __all__ = [
+    "ANSWER_DEPTH",
     "BiasView",
     "ClusteredValues",
     "Interval",
     "LanguageShares",
     "PoolRanking",
+    "check_fit",
     "check_measures",
     "language_bias",
     "macro_intervals",
     "score",
+    "score_answers",
 ]

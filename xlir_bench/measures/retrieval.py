@@ -20,6 +20,7 @@ from types import ModuleType
 import numpy as np
 
 from xlir_bench.errors import InputError, UnknownNameError
+from xlir_bench.measures.answers import token_budget
 from xlir_bench.records import Floats, Ints, Ranking, Scores
 
 WHOLE = ("map", "mrr", "ndcg", "ndcg_burges", "dcg", "dcg_burges", "r-precision")
@@ -49,8 +50,23 @@ def check_measures(names: Sequence[str]) -> tuple[str, ...]:
     return names
 
 
+def check_fit(names: Sequence[str], by_answers: bool) -> None:
+    """Refuse measures of judged passages where answers decide, and the other way round."""
+    unfit = [name for name in names if (token_budget(name) is not None) != by_answers]
+    if unfit and by_answers:
+        raise InputError(
+            f"{', '.join(unfit)} wants judged passages, and this task has answers alone:"
+            " try --measures recall@2kt,recall@5kt"
+        )
+    if unfit:
+        raise InputError(
+            f"{', '.join(unfit)} looks for answers in passages, and this task has none:"
+            " try --measures map,recall@10"
+        )
+
+
 def _is_measure(name: str) -> bool:
-    if name in WHOLE or re.fullmatch(r"rbp\.\d{1,3}", name):
+    if name in WHOLE or token_budget(name) is not None or re.fullmatch(r"rbp\.\d{1,3}", name):
         return True
     cut = re.fullmatch(r"([a-z0-9_-]+)@([1-9]\d{0,6})", name)
     return cut is not None and cut[1] in (*WHOLE[:-1], *CUT)

@@ -27,6 +27,7 @@ def what_differs(first: ResultRecord, second: ResultRecord) -> list[str]:
         "languages": (sorted(a.langs) or "all", sorted(b.langs) or "all"),
         "kinds": (sorted(a.kinds) or "all", sorted(b.kinds) or "all"),
         "limit": (a.limit or "none", b.limit or "none"),
+        "corpus limit": (a.corpus_limit or "none", b.corpus_limit or "none"),
         "candidate text": (a.candidate, b.candidate),
         "measures": (sorted(set(a.measures)), sorted(set(b.measures))),
         "index": (a.index, b.index),

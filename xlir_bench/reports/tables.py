@@ -66,6 +66,11 @@ def heading(record: ResultRecord) -> str:
     part += [f"kinds {' '.join(options.kinds)}"] if options.kinds else []
     part += [f"the first {options.limit} queries of each language"] if options.limit else []
     part += (
+        [f"NOT THE WHOLE CORPUS: at most {options.corpus_limit} unjudged passages"]
+        if options.corpus_limit
+        else []
+    )
+    part += (
         [f"candidate text {options.candidate}"]
         if options.candidate not in ("sentence", "passage")
         else []

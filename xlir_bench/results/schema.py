@@ -91,6 +91,8 @@ class OptionsPart(_Part):
     langs: list[str]
     kinds: list[Kind]
     limit: int | None
+    corpus_limit: int | None = None
+    """Set where not all passages of the task were searched, but the judged ones and so many others."""
     candidate: str
     index: str
     seed: int

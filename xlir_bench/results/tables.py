@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xlir_bench.records import Collection, Floats, Ints, Kind, Ranking, Scores, Setting
+from xlir_bench.records import (
+    Collection,
+    Floats,
+    Ints,
+    Kind,
+    Ranking,
+    Scores,
+    Setting,
+    Stored,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -38,20 +47,23 @@ class Labels:
 
     def query(self, lang: str, rows: Ints) -> Ints:
         """Codes of query ids."""
-        return self._queries.codes[lang][rows]
+        return self._queries.of(lang, rows)
 
     def cluster(self, lang: str, rows: Ints) -> Ints:
         """Codes of clusters."""
-        return self._clusters.codes[lang][rows]
+        return self._clusters.of(lang, rows)
 
     def passage(self, setting: Setting, positions: Ints) -> tuple[Ints, Ints]:
         """Codes of passage ids and of their languages, for positions in the pool of a setting."""
         langs = sorted(setting.passage_langs)
-        codes = np.concatenate([self._passages.codes[lang] for lang in langs])
-        owner = np.repeat(
-            [self.langs.index(lang) for lang in langs], [self._sizes[x] for x in langs]
-        )
-        return codes[positions], owner[positions]
+        ends = np.cumsum([self._sizes[lang] for lang in langs])
+        place = np.searchsorted(ends, positions, side="right")
+        codes = np.empty(len(positions), np.int64)
+        for number, lang in enumerate(langs):
+            mine = place == number
+            first = ends[number] - self._sizes[lang]
+            codes[mine] = self._passages.of(lang, positions[mine] - first)
+        return codes, np.array([self.langs.index(lang) for lang in langs])[place]
 
     def column(self, codes: Iterable[Ints], names: Sequence[str]) -> pa.Array:
         """A dictionary column of these codes, laid end to end."""
@@ -88,15 +100,34 @@ class Labels:
 
 
 class _Ids:
-    """The distinct names of all languages, and their codes by language."""
+    """The distinct names of all languages, and their codes."""
 
     def __init__(self, by_lang: Mapping[str, Sequence[str]]) -> None:
-        place: dict[str, int] = {}
-        self.codes = {
-            lang: np.array([place.setdefault(name, len(place)) for name in names], np.int64)
+        self._by_lang = by_lang
+        self._place: dict[str, int] = {}
+        # Names that lie on disk are read when they are asked for: there may be millions.
+        self._codes = {
+            lang: self._coded(names)
             for lang, names in by_lang.items()
+            if not isinstance(names, Stored)
         }
-        self.names = list(place)
+
+    def of(self, lang: str, rows: Ints) -> Ints:
+        """The codes of these rows of a language."""
+        if lang in self._codes:
+            return self._codes[lang][rows]
+        distinct, inverse = np.unique(rows, return_inverse=True)
+        names = self._by_lang[lang]
+        return self._coded([names[row] for row in distinct.tolist()])[inverse]
+
+    def _coded(self, names: Iterable[str]) -> Ints:
+        place = self._place
+        return np.array([place.setdefault(name, len(place)) for name in names], np.int64)
+
+    @property
+    def names(self) -> list[str]:
+        """In the order of their codes, as far as they were asked for."""
+        return list(self._place)
 
 
 def ranks_table(rankings: Sequence[Ranking], collection: Collection) -> pa.Table:

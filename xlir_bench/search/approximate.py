@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from xlir_bench.errors import InputError
-from xlir_bench.records import Collection, Floats, Ints, Ranking
+from xlir_bench.records import Collection, Floats, Ints, Ranking, Setting
 from xlir_bench.search.pool import (
     Pool,
     RelevantRows,
     SearchRequest,
+    ShardedPool,
     normalised,
     ranking,
     relevant_rows,
@@ -22,36 +23,45 @@ from xlir_bench.search.pool import (
 DEPTH = 1000
 """How many passages an index is asked for; a relevant passage beyond them counts as not retrieved."""
 
+TRAINED_ON = 262_144
+"""Of how many vectors an index learns its clusters; of a smaller pool it sees every one."""
+
 
 def approximate_rankings(
-    collection: Collection, pool: Pool, requests: Sequence[SearchRequest], factory: str
+    collection: Collection,
+    pool: Pool | ShardedPool,
+    requests: Sequence[SearchRequest],
+    factory: str,
 ) -> Iterator[list[Ranking]]:
     """The rankings of each request's settings by FAISS indexes, one a pool of candidates."""
     indexes: dict[tuple[str, ...], Any] = {}
     for request in requests:
-        relevant = relevant_rows(collection, request.query_lang, pool)
+        relevant = relevant_rows(collection, request.query_lang, pool.layout)
         queries = normalised(request.queries)
         found = []
         for setting in request.settings:
             if setting.passage_langs not in indexes:
-                vectors = pool.vectors[pool.rows(setting)]
-                indexes[setting.passage_langs] = build_index(vectors, factory, str(setting))
+                indexes[setting.passage_langs] = build_index(pool, setting, factory)
             index = indexes[setting.passage_langs]
             top = retrieve(index, queries, min(DEPTH, index.ntotal))
             if relevant.own is not None and request.query_lang in setting.passage_langs:
-                top = _without(top, relevant.own - pool.rows(setting).start)
-            ranks = _ranks(top, relevant, pool.rows(setting))
+                top = _without(top, relevant.own - pool.layout.rows(setting).start)
+            ranks = _ranks(top, relevant, pool.layout.rows(setting))
             kept = top[:, : request.depth(setting)] if request.depth(setting) else None
-            found.append(ranking(setting, pool, relevant, ranks, kept))
+            found.append(ranking(setting, pool.layout, relevant, ranks, kept))
         yield found
 
 
-def build_index(vectors: Floats, factory: str, where: str) -> Any:
-    """A trained FAISS index of these vectors; inner product, which is cosine here."""
+def build_index(pool: Pool | ShardedPool, setting: Setting, factory: str) -> Any:
+    """A trained FAISS index of a setting's candidates; inner product, which is cosine here."""
     import torch  # noqa: F401  # before faiss: the other order can crash on two OpenMP runtimes
 
     import faiss  # isort: skip
 
+    rows = pool.layout.rows(setting)
+    # Spread over the whole pool: its first rows may be of one language.
+    sample = np.linspace(rows.start, rows.stop - 1, min(rows.stop - rows.start, TRAINED_ON))
+    vectors = pool.take(sample.astype(np.int64))
     try:
         index = faiss.index_factory(vectors.shape[1], factory, faiss.METRIC_INNER_PRODUCT)
     except RuntimeError as error:
@@ -61,11 +71,12 @@ def build_index(vectors: Floats, factory: str, where: str) -> Any:
         ) from error
     try:
         index.train(vectors)
-        index.add(vectors)
+        for block in pool.blocks(setting, TRAINED_ON):
+            index.add(block)
     except RuntimeError as error:
         raise InputError(
-            f"--index {factory!r} cannot be built from the {len(vectors)} candidates of {where}"
-            f" ({_reason(error)}); use fewer clusters, or 'Flat'"
+            f"--index {factory!r} cannot be built from the {rows.stop - rows.start} candidates of"
+            f" {setting} ({_reason(error)}); use fewer clusters, or 'Flat'"
         ) from error
     return index
 

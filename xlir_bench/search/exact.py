@@ -17,6 +17,7 @@ import numpy as np
 from xlir_bench.records import Collection, Floats, Ints, Ranking
 from xlir_bench.search.counting import count_ranks
 from xlir_bench.search.pool import (
+    Layout,
     Pool,
     RelevantRows,
     SearchRequest,
@@ -72,15 +73,16 @@ def exact_rankings(
 def _rankings_of_language(
     collection: Collection, pool: Pool, columns: Columns, request: SearchRequest
 ) -> list[Ranking]:
-    relevant = relevant_rows(collection, request.query_lang, pool)
+    layout = pool.layout
+    relevant = relevant_rows(collection, request.query_lang, layout)
     queries = normalised(request.queries)
     size = len(pool.vectors)
     kinds = {len(s.passage_langs) > 1 for s in request.settings}
     # Ranks among the passages of one's own language, and among those of all.
     ranks = {pooled: np.zeros(len(relevant.query), np.int64) for pooled in kinds}
-    among = {pooled: _candidates(relevant, pool, pooled) for pooled in kinds}
+    among = {pooled: placed_among(relevant, layout, pooled) for pooled in kinds}
     tops = {
-        s: np.full((len(queries), min(depth, candidates(s, pool, relevant))), -1, np.int64)
+        s: np.full((len(queries), min(depth, candidates(s, layout, relevant))), -1, np.int64)
         for s in request.settings
         if (depth := request.depth(s)) > 0
     }
@@ -101,20 +103,20 @@ def _rankings_of_language(
                 ranks[pooled][span],
             )
         for setting, top in tops.items():
-            rows = pool.rows(setting)
+            rows = layout.rows(setting)
             top[first : first + len(block)] = best(block[:, rows], top.shape[1])
     return [
-        ranking(s, pool, relevant, ranks[len(s.passage_langs) > 1], tops.get(s))
+        ranking(s, layout, relevant, ranks[len(s.passage_langs) > 1], tops.get(s))
         for s in request.settings
     ]
 
 
-def _candidates(relevant: RelevantRows, pool: Pool, pooled: bool) -> tuple[Ints, Ints]:
+def placed_among(relevant: RelevantRows, layout: Layout, pooled: bool) -> tuple[Ints, Ints]:
     """For each relevant passage, where in the pool those begin and end that it is ranked among."""
     if pooled:
-        bounds = [slice(0, len(pool.vectors))] * len(pool.langs)
+        bounds = [slice(0, layout.size)] * len(layout.langs)
     else:
-        bounds = [pool.bounds[lang] for lang in pool.langs]
+        bounds = [layout.bounds[lang] for lang in layout.langs]
     starts, stops = (
         np.array([getattr(b, end) for b in bounds], np.int64) for end in ("start", "stop")
     )
@@ -126,14 +128,14 @@ def best(scores: Floats, depth: int) -> Ints:
     width = scores.shape[1]
     if depth >= width:
         return np.argsort(-scores, axis=1, kind="stable")[:, :depth]
-    row, position = np.divmod(np.flatnonzero(scores >= _bound(scores, depth)[:, None]), width)
+    row, position = np.divmod(np.flatnonzero(scores >= bound(scores, depth)[:, None]), width)
     # Sorting is stable: equal scores stay in the order of their positions.
     order = np.lexsort((-scores[row, position], row))
     begin = np.searchsorted(row, np.arange(len(scores)))
     return np.asarray(position[order][begin[:, None] + np.arange(depth)])
 
 
-def _bound(scores: Floats, depth: int) -> Floats:
+def bound(scores: Floats, depth: int) -> Floats:
     """For each row, a score that at least `depth` of its columns reach, and few more.
 
     Columns are folded into groups: the depth-th highest of the groups' maxima is reached by as many

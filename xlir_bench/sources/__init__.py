@@ -14,10 +14,12 @@ from xlir_bench.records import Collection, Progress
 from xlir_bench.sources.beir import read_beir
 from xlir_bench.sources.captions import read_captions
 from xlir_bench.sources.files import DataState, Fetched, data_state, fetch, locate
+from xlir_bench.sources.judged import read_judged
 from xlir_bench.sources.lareqa import read_lareqa
 from xlir_bench.sources.parallel import read_parallel
 from xlir_bench.sources.request import DataRequest, Reading
 from xlir_bench.sources.squad import read_squad, read_tydiqa
+from xlir_bench.sources.xor import read_xor
 from xlir_bench.tasks import Task
 
 __all__ = [
@@ -36,17 +38,22 @@ Reader = Callable[[Task, Mapping[str, Path], Reading], Collection]
 FORMATS: dict[str, Reader] = {
     "beir": read_beir,
     "captions": read_captions,
+    "judged": read_judged,
     "lareqa": read_lareqa,
     "parallel": read_parallel,
     "squad": read_squad,
     "tydiqa": read_tydiqa,
+    "xor": read_xor,
 }
+ON_DISK = ("judged", "xor")
+"""Formats whose corpora may be too large for memory."""
 
 
 def load_collection(task: Task, request: DataRequest, progress: Progress) -> Collection:
     """What the task asks, from verified files; what the cache lacks is downloaded unless offline."""
     reader, reading = _reader(task), _reading(task, request)
     located = locate(task, request, progress)
+    reading = replace(reading, digests=located.by_path)
     collection = reader(task, located.paths, reading)
     notes = collection.notes
     if located.unpinned:
@@ -70,4 +77,8 @@ def _reading(task: Task, request: DataRequest) -> Reading:
         )
     if request.limit is not None and request.limit < 1:
         raise InputError(f"a limit of {request.limit} queries leaves none: give 1 or more")
-    return Reading(candidate, request.limit)
+    if request.corpus_limit is not None and task.format not in ON_DISK:
+        raise InputError(
+            f"--corpus-limit is for tasks whose corpus lies on disk; that of {task.name!r} is read whole"
+        )
+    return Reading(candidate, request.limit, request.corpus_limit, request.corpora)

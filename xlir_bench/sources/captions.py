@@ -18,7 +18,7 @@ from xlir_bench.records import Collection, Ints, Passages, Queries, Relevance
 from xlir_bench.sources.faults import Faults
 from xlir_bench.sources.lines import json_object, read_lines, text_of
 from xlir_bench.sources.request import Reading
-from xlir_bench.tasks import Task
+from xlir_bench.tasks import Task, file_language
 
 IMAGE = "image/key"
 
@@ -36,6 +36,7 @@ class _Captions:
 def read_captions(task: Task, files: Mapping[str, Path], reading: Reading) -> Collection:
     """The collection in these files (languages share one); all faults are reported at once."""
     faults = Faults(task.name)
+    files = {file_language(name): path for name, path in files.items()}
     found: dict[str, _Captions] = {}
     for path in dict.fromkeys(files.values()):
         langs = sorted(lang for lang, its in files.items() if its == path)

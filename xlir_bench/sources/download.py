@@ -9,7 +9,10 @@ from __future__ import annotations
 import errno
 import hashlib
 import re
+import shutil
 import time
+import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -97,6 +100,25 @@ def download(
                 _bring_or_explain(client, file, _Meter(progress), patience)
     finally:
         progress.finish()
+
+
+def unpack(packed: Path, member: str, target: Path) -> None:
+    """Put one member of a zip file in place, whole, and remove the zip file."""
+    part = target.with_name(target.name + ".unpacked")
+    try:
+        with (
+            zipfile.ZipFile(packed) as archive,
+            archive.open(member) as source,
+            part.open("wb") as copy,
+        ):
+            shutil.copyfileobj(source, copy)
+    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, NotImplementedError) as error:
+        packed.unlink(missing_ok=True)
+        raise OutOfReachError(
+            f"{packed.name} has no whole {member} in it ({error}); {ADVICE}"
+        ) from error
+    part.replace(target)
+    packed.unlink()
 
 
 def sha256_of(path: Path) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PureWindowsPath
 
 from xlir_bench.errors import InputError, OutOfReachError, UnknownNameError
 from xlir_bench.records import Progress
-from xlir_bench.sources.download import Download, download, sha256_of
+from xlir_bench.sources.download import Download, download, sha256_of, unpack
+from xlir_bench.sources.hub import listed_files
 from xlir_bench.sources.request import DataRequest
 from xlir_bench.tasks import Task, file_language
 
@@ -27,6 +28,8 @@ class Located:
     """Paths under the data root of those that differ from the pinned digest."""
     unpinned: tuple[str, ...]
     """Paths under the data root of those whose official digest is not known."""
+    by_path: Mapping[Path, str]
+    """SHA-256 of each file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +64,13 @@ class DataState:
 
 def locate(task: Task, request: DataRequest, progress: Progress) -> Located:
     """Find the files of the wanted languages, fetch what may be fetched, check every digest."""
-    names = wanted_files(task, request.langs)
     folder = data_folder(task, request.root, request.cache)
+    may_fetch = not (request.offline or request.root or task.source.bundled)
+    task = listed_files(task, wanted_files(task, request.langs), folder, ask=may_fetch)
+    names = wanted_files(task, request.langs)
     paths = {name: _place(task, name, folder) for name in names}
     found = _digests(paths)
-    if not (request.offline or request.root or task.source.bundled):
+    if may_fetch:
         stale = _stale(task, found, request.allow_changed)
         if stale:
             _download(task, stale, folder, progress, request.allow_changed)
@@ -79,13 +84,15 @@ def locate(task: Task, request: DataRequest, progress: Progress) -> Located:
         digests={task.files[name].path: str(found[name]) for name in names},
         changed=_paths(task, changed),
         unpinned=_paths(task, [name for name in names if task.files[name].sha256 is None]),
+        by_path={paths[name]: str(found[name]) for name in names},
     )
 
 
 def fetch(task: Task, request: DataRequest, progress: Progress) -> Fetched:
     """Bring the files of the wanted languages into the download cache, whatever the data root."""
-    names = wanted_files(task, request.langs)
     folder = data_folder(task, None, request.cache)
+    task = listed_files(task, wanted_files(task, request.langs), folder, ask=True)
+    names = wanted_files(task, request.langs)
     found = _digests({name: _place(task, name, folder) for name in names})
     stale = [] if task.source.bundled else _stale(task, found, allow_changed=False)
     if stale:
@@ -123,10 +130,10 @@ def wanted_languages(task: Task, langs: Sequence[str] | None) -> list[str]:
 
 def wanted_files(task: Task, langs: Sequence[str] | None) -> list[str]:
     """The names of the files of the wanted languages, every part of them."""
-    wanted = wanted_languages(task, langs)
-    for lang in wanted:
-        if lang not in task.files:
-            raise InputError(f"task {task.name!r} names no file for its language {lang!r}")
+    wanted = {*wanted_languages(task, langs), *(task.passage_languages or ())}
+    lacking = wanted - {file_language(name) for name in task.files}
+    for lang in sorted(lacking):
+        raise InputError(f"task {task.name!r} names no file for its language {lang!r}")
     return sorted(name for name in task.files if file_language(name) in wanted)
 
 
@@ -139,7 +146,12 @@ def _place(task: Task, name: str, folder: Path) -> Path:
             f"task {task.name!r}: file path {path!r} has to be relative, without '..', "
             "and stay under the data root"
         )
-    return folder / path
+    place = folder / path
+    unpacked = place.with_suffix("")
+    # A user may have unpacked a file that is published packed.
+    return (
+        unpacked if place.suffix == ".gz" and unpacked.is_file() and not place.is_file() else place
+    )
 
 
 def _digests(paths: Mapping[str, Path]) -> dict[str, str | None]:
@@ -170,12 +182,22 @@ def _download(
             name=file.path,
             url=_url(task, name),
             target=_place(task, name, folder),
-            sha256=None if allow_changed else file.sha256,
-            size=file.bytes,
+            sha256=None if allow_changed or file.member else file.sha256,
+            size=None if file.member else file.bytes,
         )
         for name, file in ((name, task.files[name]) for name in names)
     }
-    download(list(wanted.values()), f"fetch {task.name}", progress)
+    packed = {_place(task, n, folder): task.files[n].member for n in names if task.files[n].member}
+    files = [
+        replace(d, target=_zip_of(d.target)) if d.target in packed else d for d in wanted.values()
+    ]
+    download(files, f"fetch {task.name}", progress)
+    for target, member in packed.items():
+        unpack(_zip_of(target), str(member), target)
+
+
+def _zip_of(target: Path) -> Path:
+    return target.with_name(target.name + ".zip")
 
 
 def _url(task: Task, name: str) -> str:
@@ -239,6 +261,7 @@ def _languages(names: Sequence[str]) -> list[str]:
 
 def _seems_here(task: Task, lang: str, folder: Path) -> bool:
     """Whether every file of a language is here, by name and size."""
+    task = listed_files(task, wanted_files(task, [lang]), folder, ask=False)
     for name in wanted_files(task, [lang]):
         path, size = _place(task, name, folder), task.files[name].bytes
         if not path.is_file() or size not in (None, path.stat().st_size):

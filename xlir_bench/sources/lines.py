@@ -17,7 +17,7 @@ Row = TypeVar("Row")
 def read_lines(path: Path, faults: Faults, parse: Callable[[str], Row]) -> Iterator[Row]:
     """What `parse` makes of every line that is not blank; where it raises ValueError is a fault."""
     count = 0
-    for number, line in _lines(path, faults):
+    for number, line in numbered_lines(path, faults):
         count += 1
         try:
             yield parse(line)
@@ -25,6 +25,29 @@ def read_lines(path: Path, faults: Faults, parse: Callable[[str], Row]) -> Itera
             faults.add(path, f"line {number}", str(error) or "is nested too deeply")
     if not count and not faults.count:
         faults.add(path, "$", "there is no line in it")
+
+
+def read_parquet(
+    path: Path, faults: Faults, parse: Callable[[dict[str, Any]], Row]
+) -> Iterator[Row]:
+    """What `parse` makes of every row of a parquet file; where it raises ValueError is a fault."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    number = 0
+    try:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches():
+                for stated in batch.to_pylist():
+                    number += 1
+                    try:
+                        yield parse(stated)
+                    except ValueError as error:
+                        faults.add(path, f"row {number}", str(error))
+    except (OSError, pa.ArrowException) as error:
+        faults.add(path, "$", f"cannot be read ({error})")
+    if not number and not faults.count:
+        faults.add(path, "$", "there is no row in it")
 
 
 def json_object(line: str) -> dict[str, Any]:
@@ -48,7 +71,7 @@ def text_of(stated: dict[str, Any], key: str) -> str:
     return value.strip()
 
 
-def _lines(path: Path, faults: Faults) -> Iterator[tuple[int, str]]:
+def numbered_lines(path: Path, faults: Faults) -> Iterator[tuple[int, str]]:
     """Numbered lines that are not blank, until the file ends or breaks."""
     number = 0
     try:

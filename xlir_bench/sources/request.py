@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 
@@ -20,10 +21,17 @@ class DataRequest:
     """Which text stands for a passage; None: the task's default."""
     limit: int | None = None
     """Only the first so many queries of each language; the candidates stay whole."""
+    corpus_limit: int | None = None
+    """Of a corpus that lies on disk, only the judged passages and so many others."""
     offline: bool = False
     """Nothing is downloaded."""
     allow_changed: bool = False
     """A file that differs from its pinned digest is read all the same, and recorded."""
+
+    @property
+    def corpora(self) -> Path:
+        """Where corpora are kept that are too large for memory, in the order that search reads them."""
+        return self.cache.parent / "corpora"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,3 +40,8 @@ class Reading:
 
     candidate: str
     limit: int | None = None
+    corpus_limit: int | None = None
+    corpora: Path = Path()
+    """Where corpora are kept that are too large for memory."""
+    digests: Mapping[Path, str] = field(default_factory=dict)
+    """SHA-256 of the files."""

@@ -14,6 +14,9 @@ def part_of(record: ResultRecord) -> str:
         f"languages {' '.join(sorted(options.langs))}" if options.langs else "",
         f"kinds {' '.join(options.kinds)}" if options.kinds else "",
         f"first {options.limit} queries" if options.limit else "",
+        f"NOT THE WHOLE CORPUS: at most {options.corpus_limit} unjudged passages"
+        if options.corpus_limit
+        else "",
         # The texts that tasks rank by default.
         f"candidates {options.candidate}"
         if options.candidate not in ("sentence", "passage")

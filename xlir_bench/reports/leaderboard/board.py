@@ -196,6 +196,8 @@ def _not_ranked(result: Result) -> str | None:
         part.append(f"kinds {' '.join(options.kinds)}")
     if options.limit is not None:
         part.append(f"the first {options.limit} queries of each language")
+    if options.corpus_limit is not None:
+        part.append(f"NOT THE WHOLE CORPUS: at most {options.corpus_limit} unjudged passages")
     if options.index != "Flat":
         part.append(f"approximate index {options.index}")
     if options.changed_data:

@@ -1,0 +1,295 @@
+"""Corpora too large for memory: their texts laid end to end on disk, once, and read from there by row.
+
+    <cache>/corpora/<digest>/texts.bin, texts.ends          where each text ends
+                             texts.starts                   where it begins behind its title
+                             ids.bin, ids.ends
+                             ids.hashes, ids.order          sorted hashes, and the row of each
+                             corpus.json                    written last: without it there is no corpus
+
+The digest is that of the files which a corpus was read from. Reading takes no memory to speak of: it is of
+pages of files, which the system takes back when it needs them. Sorting the hashes takes 24 bytes a passage, once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import mmap
+import shutil
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, BinaryIO, Literal, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xlir_bench.records import Ints, Passages
+from xlir_bench.sources.faults import Faults
+
+LAYOUT = 1
+"""Rises with what is on disk."""
+ABANDONED = 86400
+"""Seconds after which half a corpus belongs to nobody."""
+SIDES: tuple[Literal["left", "right"], ...] = ("left", "right")
+Hashes = NDArray[np.uint64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StoredTexts(Sequence[str]):
+    """Texts on disk, read when they are asked for."""
+
+    digest: str
+    """Of the corpus that they are from."""
+    packed: mmap.mmap | bytes
+    ends: Ints
+    starts: Ints | None = None
+    """Where each begins, if not where the one before ends."""
+    prefix: str = ""
+    """Stands before each."""
+
+    def __len__(self) -> int:
+        return len(self.ends)
+
+    @overload
+    def __getitem__(self, row: int) -> str: ...
+    @overload
+    def __getitem__(self, row: slice) -> list[str]: ...
+    def __getitem__(self, row: int | slice) -> str | list[str]:
+        if isinstance(row, slice):
+            return [self[i] for i in range(*row.indices(len(self)))]
+        if not -len(self) <= row < len(self):
+            raise IndexError(row)
+        row %= len(self)
+        if self.starts is not None:
+            start = int(self.starts[row])
+        else:
+            start = int(self.ends[row - 1]) if row else 0
+        return self.prefix + self.packed[start : int(self.ends[row])].decode("utf-8")
+
+    def __iter__(self) -> Iterator[str]:
+        return (self[row] for row in range(len(self)))
+
+
+@dataclass(frozen=True, slots=True)
+class Corpus:
+    """The passages of one language."""
+
+    ids: StoredTexts
+    texts: StoredTexts
+    """Title and text."""
+    bodies: StoredTexts
+    """The text alone."""
+    hashes: Hashes
+    """Of all ids, ascending."""
+    order: Ints
+    """Whose they are."""
+
+    @property
+    def passages(self) -> Passages:
+        """As a collection holds them."""
+        return Passages(self.ids, self.texts, self.bodies)
+
+    def rows(self, wanted: Iterable[str]) -> dict[str, int]:
+        """Where the passages of these ids (without their language) stand; unknown ones are left out."""
+        found: dict[str, int] = {}
+        names = list(dict.fromkeys(wanted))
+        for name, code in zip(names, _hashes(names), strict=True):
+            first, last = (int(np.searchsorted(self.hashes, code, side)) for side in SIDES)
+            for row in self.order[first:last].tolist():
+                if self.ids[row] == self.ids.prefix + name:
+                    found[name] = row
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """One passage as it is read."""
+
+    name: str
+    title: str
+    text: str
+
+
+def stored_corpus(
+    folder: Path, lang: str, passages: Iterable[Passage], faults: Faults, where: Path
+) -> Corpus | None:
+    """The corpus in a folder, written there first if need be; None where there were faults."""
+    found = open_corpus(folder, lang)
+    if found is not None:
+        return found
+    before = faults.count
+    writer = CorpusWriter(folder)
+    try:
+        for passage in passages:
+            writer.add(passage)
+        for name in writer.repeated():
+            faults.add(where, "$", f"{name!r} is the id of more than one passage")
+        if faults.count > before:
+            return None
+        writer.finish()
+    finally:
+        writer.abandon()
+    return open_corpus(folder, lang)
+
+
+@dataclass(slots=True)
+class CorpusWriter:
+    """Takes passages one after another and makes a corpus of them."""
+
+    folder: Path
+    """Where it will stand when it is whole."""
+    _growing: Path = field(init=False)
+    _columns: dict[str, _Column] = field(init=False)
+    _hashes: BinaryIO = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        self._growing = Path(tempfile.mkdtemp(prefix=".growing-", dir=self.folder.parent))
+        self._columns = {name: _Column.at(self._growing, name) for name in ("ids", "texts")}
+        self._hashes = (self._growing / "hashes").open("wb")
+
+    def add(self, passage: Passage) -> None:
+        """One more passage."""
+        self._columns["ids"].add(passage.name)
+        title = f"{passage.title} " if passage.title and passage.text else passage.title
+        self._columns["texts"].add(title + passage.text, skip=len(title.encode()))
+        self._hashes.write(_hash(passage.name))
+
+    @property
+    def rows(self) -> int:
+        """How many there are so far."""
+        return self._columns["ids"].rows
+
+    def repeated(self) -> list[str]:
+        """Ids that more than one passage has; nothing can be added afterwards."""
+        self._close()
+        hashes = np.fromfile(self._growing / "hashes", np.uint64)
+        order = np.argsort(hashes, kind="stable")
+        hashes = hashes[order]
+        hashes.tofile(self._growing / "ids.hashes")
+        order.astype(np.int64).tofile(self._growing / "ids.order")
+        (self._growing / "hashes").unlink()
+        # Different ids may share a hash: only those that do are looked at themselves.
+        twin = np.zeros(len(hashes), bool)
+        twin[1:] = hashes[1:] == hashes[:-1]
+        twin[:-1] |= twin[1:]
+        ids = _open(self._growing, "ids")
+        counts = Counter(ids[row] for row in np.sort(order[twin]).tolist())
+        return [name for name, count in counts.items() if count > 1]
+
+    def finish(self) -> None:
+        """Put it in place; a run that did the same at the same time may have come before."""
+        stated = {"layout": LAYOUT, "rows": self.rows}
+        (self._growing / "corpus.json").write_text(json.dumps(stated), encoding="utf-8")
+        with suppress(OSError):
+            self._growing.rename(self.folder)
+        shutil.rmtree(self._growing, ignore_errors=True)
+
+    def abandon(self) -> None:
+        """Leave nothing behind."""
+        self._close()
+        shutil.rmtree(self._growing, ignore_errors=True)
+
+    def _close(self) -> None:
+        self._hashes.close()
+        for column in self._columns.values():
+            column.close()
+
+
+@dataclass(slots=True)
+class _Column:
+    """One text a row, growing."""
+
+    packed: BinaryIO
+    ends: BinaryIO
+    starts: BinaryIO
+    size: int = 0
+    rows: int = 0
+
+    @classmethod
+    def at(cls, folder: Path, name: str) -> _Column:
+        return cls(
+            packed=(folder / f"{name}.bin").open("wb"),
+            ends=(folder / f"{name}.ends").open("wb"),
+            starts=(folder / f"{name}.starts").open("wb"),
+        )
+
+    def add(self, text: str, skip: int = 0) -> None:
+        self.starts.write((self.size + skip).to_bytes(8, "little"))
+        self.size += self.packed.write(text.encode("utf-8", "replace"))
+        self.ends.write(self.size.to_bytes(8, "little"))
+        self.rows += 1
+
+    def close(self) -> None:
+        for file in (self.packed, self.ends, self.starts):
+            file.close()
+
+
+def _hash(name: str) -> bytes:
+    return hashlib.blake2b(name.encode("utf-8", "replace"), digest_size=8).digest()
+
+
+def _hashes(names: Iterable[str]) -> Hashes:
+    return np.frombuffer(b"".join(map(_hash, names)), np.uint64)
+
+
+def corpus_folder(root: Path, digests: Sequence[str], **stated: Any) -> Path:
+    """Where the corpus of these files, read in this way, lies."""
+    parts = {"layout": LAYOUT, "files": list(digests), **stated}
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
+    return root / hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def open_corpus(folder: Path, lang: str) -> Corpus | None:
+    """The corpus in a folder, its ids led by the language; None where there is none, or half of one."""
+    try:
+        rows = json.loads((folder / "corpus.json").read_text(encoding="utf-8"))["rows"]
+        corpus = Corpus(
+            ids=replace(_open(folder, "ids"), prefix=f"{lang}:"),
+            texts=(texts := _open(folder, "texts")),
+            bodies=replace(texts, starts=_mapped(folder / "texts.starts", np.int64)),
+            hashes=_mapped(folder / "ids.hashes", np.uint64),
+            order=_mapped(folder / "ids.order", np.int64),
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        corpus, rows = None, 0
+    if corpus is not None and _is_whole(corpus, rows):
+        return corpus
+    shutil.rmtree(folder, ignore_errors=True)
+    return None
+
+
+def _is_whole(corpus: Corpus, rows: int) -> bool:
+    columns = (corpus.ids, corpus.texts)
+    counts = [len(its) for its in (*columns, corpus.hashes, corpus.order)]
+    starts = corpus.bodies.starts
+    return {*counts, rows if starts is None else len(starts)} == {rows} and all(
+        len(column.packed) == (int(column.ends[-1]) if rows else 0) for column in columns
+    )
+
+
+def _open(folder: Path, name: str) -> StoredTexts:
+    path = folder / f"{name}.bin"
+    packed: mmap.mmap | bytes = b""
+    if path.stat().st_size:
+        with path.open("rb") as file:
+            packed = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    return StoredTexts(folder.name, packed, _mapped(folder / f"{name}.ends", np.int64))
+
+
+def _mapped(path: Path, kind: type[np.integer[Any]]) -> Any:
+    # A file of no bytes cannot be mapped.
+    return np.memmap(path, kind, mode="r") if path.stat().st_size else np.empty(0, kind)
+
+
+def sweep(root: Path) -> None:
+    """Remove what runs left that were killed while they wrote."""
+    for folder in root.glob(".growing-*"):
+        with suppress(OSError):
+            if time.time() - folder.stat().st_mtime > ABANDONED:
+                shutil.rmtree(folder, ignore_errors=True)
