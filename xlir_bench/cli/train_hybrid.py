@@ -251,19 +251,25 @@ def train_hybrid(**stated: Any) -> None:
     root = data_root(stated["data"])
     options = train_options(stated)
     options.check()
+    tasks = {
+        **known.tasks
+    }  # that no row may hold text of; data of the user's own is in no catalogue
     evaluate = None
     if not stated["no_eval"]:
-        evaluate = _evaluation(known.get(stated["eval_tasks"] or ["mini"]), root, stated)
+        chosen = known.get(stated["eval_tasks"] or ["mini"])
+        tasks |= {task.name: task for task in chosen}
+        evaluate = _evaluation(chosen, root, stated)
     quiet = stated["quiet"] or stated["as_json"]
     try:
-        done = train(
-            options,
-            evaluate=evaluate,
-            tasks=list(known.tasks.values()),
-            data=root,
-            progress=TrainingBars(quiet),
-            command=canonical_command(),
-        )
+        with TrainingBars(quiet) as bars:
+            done = train(
+                options,
+                evaluate=evaluate,
+                tasks=list(tasks.values()),
+                data=root,
+                progress=bars,
+                command=canonical_command(),
+            )
     except KeyboardInterrupt:
         click.echo(f"\nstopped: --resume goes on in {options.output}", err=True)
         raise
