@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import click
 import pytest
 from safetensors.numpy import load_file
 from train.rowfiles import row, write_rows
@@ -115,6 +116,11 @@ def test_the_settings_of_the_paper_come_as_a_file_that_the_command_line_override
     assert (options.lr, options.weight_decay, options.batches.batch_size) == (3e-5, 0.01, 100)
     assert options.batches.alpha == 0.4
     assert options.batches.langs == ("ar", "de", "en", "es", "hi", "ru", "th", "tr", "zh")
+
+
+def test_every_flag_says_what_it_is() -> None:
+    options = [p for p in train_hybrid.params if isinstance(p, click.Option)]
+    assert [p.name for p in options if not p.help] == []
 
 
 def test_a_file_of_options_names_them_as_the_command_line_does(tmp_path: Path) -> None:
