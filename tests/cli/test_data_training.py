@@ -31,9 +31,18 @@ def test_check_training_lists_faults_by_line_and_exits_with_1(
 ) -> None:
     path = write_rows(tmp_path / "rows.jsonl", [row(1), {"id": "x"}])
     assert exit_code(["data", "check-training", str(path)]) == 1
-    assert f"{path}, line 2: no question in any language" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert f"1 fault:\n  {path}, line 2: no question in any language" in shown
     assert exit_code(["data", "check-training", str(path), "--json"]) == 1
     assert json.loads(capsys.readouterr().out)["faults"][0]["line"] == 2
+
+
+def test_check_training_of_no_rows_says_so_and_exits_with_1(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    path = write_rows(tmp_path / "rows.jsonl", [])
+    assert exit_code(["data", "check-training", str(path)]) == 1
+    assert capsys.readouterr().out == f"0 rows in {path}\n"
 
 
 def test_leakage_exits_with_1_and_names_task_and_language(
@@ -44,7 +53,7 @@ def test_leakage_exits_with_1_and_names_task_and_language(
     path = write_rows(tmp_path / "rows.jsonl", [row(1, answer={"de": context})])
     assert exit_code(["data", "leakage", str(path), "--task", "mini"]) == 1
     shown = capsys.readouterr().out
-    assert "1 row with evaluation text" in shown
+    assert "1 row with evaluation text (exactly, or 80% of its 8-grams)" in shown
     assert ["mini", "de", "0", "1"] in [line.split() for line in shown.splitlines()]
     assert exit_code(["data", "leakage", str(path), "--task", "mini", "--json"]) == 1
     assert json.loads(capsys.readouterr().out)["leaking"] == 1

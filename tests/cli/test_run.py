@@ -76,6 +76,13 @@ def test_options_may_stand_in_a_file_and_the_command_line_wins(xlir, tmp_path):
     assert [(s["query_lang"], s["queries"]) for s in settings] == [("de", 6), ("en", 6)]
 
 
+def test_an_entry_of_the_file_has_the_name_of_its_flag_and_one_value_needs_no_list(xlir, tmp_path):
+    stated = 'model = "builtin:random"\ntask = ["mini"]\nlangs = ["de", "en"]\nlimit = 2\n'
+    (tmp_path / "run.toml").write_text(stated)
+    said = xlir("run", "--config", "run.toml", "--json", "--quiet")
+    assert json.loads(said.out)["encoder"]["name"] == "builtin:random"
+
+
 def test_an_unknown_entry_of_the_file_is_named_with_its_near_miss(xlir, tmp_path):
     (tmp_path / "run.toml").write_text("limt = 4\n")
     said = xlir("run", "--config", "run.toml")

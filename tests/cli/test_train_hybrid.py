@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import click
 import pytest
 from safetensors.numpy import load_file
 from train.rowfiles import row, write_rows
@@ -117,6 +118,49 @@ def test_the_settings_of_the_paper_come_as_a_file_that_the_command_line_override
     assert options.batches.langs == ("ar", "de", "en", "es", "hi", "ru", "th", "tr", "zh")
 
 
+def test_every_flag_says_what_it_is() -> None:
+    options = [p for p in train_hybrid.params if isinstance(p, click.Option)]
+    assert [p.name for p in options if not p.help] == []
+
+
+def test_a_file_of_options_names_them_as_the_command_line_does(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text('train = "mini-train"\nmini-batch-size = 8\neval-task = "mini"\nsteps = 3\n')
+    context = train_hybrid.make_context("train-hybrid", ["--config", str(path), "--output", "out"])
+    options = train_options(context.params)
+    assert (options.mini_batch, options.steps) == (8, 3)
+    assert [str(source) for source in options.sources] == ["mini-train"]
+    assert context.params["eval_tasks"] == ("mini",)
+
+
+def test_rows_are_compared_with_evaluation_data_of_ones_own_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    texts = [{x: f"a sentence with the number {n} in {x}" for x in ("de", "en")} for n in range(5)]
+    own = write_rows(
+        tmp_path / "own.jsonl", [{"id": str(n), "text": t} for n, t in enumerate(texts)]
+    )
+    leak = row(99, question={"en": texts[3]["en"]}, answer={"de": "something else"})
+    path = write_rows(tmp_path / "rows.jsonl", [*(row(n) for n in range(20)), leak])
+    stated = ["train-hybrid", "--train", str(path), "--output", str(tmp_path / "out")]
+    stated += ["--eval-task", f"parallel:{own}", "--leakage", "fail", "--steps", "2"]
+    assert exit_code(stated) == 1
+    assert "1 of 21 training rows hold evaluation text (own " in capsys.readouterr().err
+
+
+def test_languages_that_no_batch_of_a_kind_can_have_are_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    lone = row("lone", "fr", answer={"de": "seule"})
+    path = write_rows(tmp_path / "rows.jsonl", [*(row(n) for n in range(20)), lone])
+    stated = ["train-hybrid", "--model", "builtin:static:8", "--train", str(path), "--no-eval"]
+    assert exit_code([*stated, "--steps", "2", "--output", str(tmp_path / "out")]) == 0
+    shown = capsys.readouterr().out
+    assert "no monolingual batch has fr: fewer than two rows could stand in one" in shown
+    assert "no cross-lingual batch has fr" in shown
+    assert "No monolingual batch has fr" in (tmp_path / "out" / "README.md").read_text()
+
+
 @pytest.mark.parametrize(
     ("more", "code", "what"),
     [
@@ -127,6 +171,7 @@ def test_the_settings_of_the_paper_come_as_a_file_that_the_command_line_override
         (["--select-by", "mini.mono.map"], 2, "did you mean"),
         (["--train", "gone.jsonl"], 2, "is not there"),
         (["--lr", "-1"], 2, "--lr -1.0 wants a number above 0"),
+        (["--patience", "2", "--no-eval"], 2, "--patience 2 counts evaluations"),
     ],
 )
 def test_what_is_wrong_is_said_in_a_line(

@@ -182,13 +182,15 @@ def test_a_source_can_be_for_one_kind_of_batch() -> None:
     assert {b.kind for b in plan(store, BatchOptions(strategy=Strategy.CROSS_LINGUAL))} == {
         "cross-lingual"
     }
-    with pytest.raises(InputError, match="wants rows with a question and a different answer"):
+    with pytest.raises(
+        InputError, match="wants two rows or more with a question and a different answer"
+    ):
         Planner(store, BatchOptions())
 
 
 def test_what_the_rows_do_not_carry_is_refused_by_name() -> None:
     one = stored([row(n, "aa") for n in range(9)])
-    with pytest.raises(InputError, match=r"two different languages.*none such among aa"):
+    with pytest.raises(InputError, match=r"two different languages.*fewer among aa"):
         Planner(one, BatchOptions())
     assert Planner(one, BatchOptions(alpha=1.0)).languages == ["aa"]
     same = stored([row(n, "aa", answer={"aa": f"question {n} in aa"}) for n in range(9)])

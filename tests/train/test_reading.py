@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import csv
 import gzip
+import hashlib
 import json
 from pathlib import Path
 
 import pytest
 from train.rowfiles import row, write_rows
 
-from xlir_bench.errors import InputError
+from xlir_bench.errors import InputError, OutOfReachError
 from xlir_bench.tasks import tasks_folder
 from xlir_bench.train.reading import TrainingSource, parse_source, read_rows, source_digest
 from xlir_bench.train.rows import Fault, Row
@@ -77,6 +78,14 @@ def test_lines_of_the_long_form_that_share_an_id_are_one_row(tmp_path: Path) -> 
     ]
 
 
+def test_one_id_in_two_data_sets_of_a_table_is_two_rows(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text(
+        "id,dataset,lang_question,lang_answer,question,answer\n1,a,en,en,x,y\n1,b,de,de,z,w\n"
+    )
+    assert [(r.dataset, r.id) for r in rows_of(path)] == [("a", "1"), ("b", "1")]
+
+
 def test_the_long_form_refuses_two_texts_for_one_language(tmp_path: Path) -> None:
     path = write_csv(
         tmp_path / "rows.csv", ["a", "de", "en", "F", "one"], ["a", "fr", "en", "Q", "two"]
@@ -89,7 +98,7 @@ def test_the_long_form_refuses_two_texts_for_one_language(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("line", "what"),
     [
-        ("{", "no JSON"),
+        ("{", "no JSON: Expecting property name enclosed in double quotes at character 3"),
         ("[1]", "an object is wanted, not list"),
         ('{"id": "a", "question": {"de": "x"}}', "no answer in any language"),
         ('{"question": {"de": 1}, "answer": {"de": "x"}}', "question.de is int, not text"),
@@ -136,6 +145,11 @@ def test_what_is_not_there_is_said(name: str, what: str) -> None:
         rows_of(name)
 
 
+def test_offline_a_name_that_is_not_cached_is_refused_without_asking_the_hub() -> None:
+    with pytest.raises(OutOfReachError, match="OfflineModeIsEnabled"):
+        list(read_rows(TrainingSource("owner/no-such-rows"), offline=True))
+
+
 def test_files_of_no_known_kind_or_broken_ones_are_refused(tmp_path: Path) -> None:
     (tmp_path / "rows.txt").write_text("x")
     with pytest.raises(InputError, match="no known suffix"):
@@ -154,7 +168,7 @@ def test_files_of_no_known_kind_or_broken_ones_are_refused(tmp_path: Path) -> No
 def test_the_digest_of_a_file_follows_its_bytes(tmp_path: Path) -> None:
     path = write_rows(tmp_path / "rows.jsonl", ROWS)
     before = source_digest(TrainingSource(str(path)))
-    assert before.startswith("sha256:")
+    assert before == "sha256:" + hashlib.sha256(path.read_bytes()).hexdigest()
     write_rows(path, ROWS[:1])
     assert source_digest(TrainingSource(str(path))) != before
 

@@ -280,6 +280,23 @@ def test_a_figure_where_less_is_better_can_choose_the_step(asked: Asked) -> None
     assert train(options, evaluate=look).record["outcome"]["chosen_step"] == 8
 
 
+def test_a_figure_that_is_none_is_refused_before_training(asked: Asked) -> None:
+    looks = []
+
+    def looking(model: Any) -> dict[str, float]:
+        looks.append(model)
+        return falling(model)
+
+    with pytest.raises(InputError, match="unknown figure to select by"):
+        train(asked(select_by="pair.mono.map", eval_steps=1), evaluate=looking)
+    assert len(looks) == 1
+
+
+def test_the_last_step_is_logged_however_short_the_run(asked: Asked) -> None:
+    done = train(asked(steps=3, log_steps=10))
+    assert [line["step"] for line in log_of(done.folder)] == [3]
+
+
 def test_the_record_and_the_card_say_what_was_done(asked: Asked) -> None:
     done = train(asked(), evaluate=falling, tasks=catalogue().get(["mini"]), command="the command")
     record = json.loads((done.folder / "training.json").read_text())
@@ -293,6 +310,16 @@ def test_the_record_and_the_card_say_what_was_done(asked: Asked) -> None:
     for said in ("rows.jsonl", "hybrid", "| temperature | 0.05 |", "pair.rank_distance", "torch"):
         assert said in card
     assert str(done.folder.parent) not in card
+
+
+def test_names_from_outside_cannot_break_out_of_the_card(asked: Asked, tmp_path: Path) -> None:
+    path = write_rows(tmp_path / "a|b<c>.jsonl", [row(n, "de en <b>|") for n in range(20)])
+    train(asked(steps=2, sources=(TrainingSource(str(path)),), query_prompt="[x](y) <i>"))
+    card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    assert r"| a\|b&lt;c&gt;.jsonl |" in card
+    assert r"| &lt;b&gt;\| |" in card
+    assert r"\[x\](y) &lt;i&gt;" in card
+    assert "<b>" not in card.partition("# A retrieval model")[2]
 
 
 def test_evaluation_text_is_dropped_refused_or_allowed(asked: Asked, tmp_path: Path) -> None:
@@ -388,6 +415,8 @@ def test_arguments_of_the_trainer_can_be_said_unless_they_have_an_option(asked: 
         ({"warmup": 1.0}, "--warmup"),
         ({"loss": "cached"}, "--loss cached is for transformers"),
         ({"eval_steps": 4, "save_steps": 6}, "multiple of --eval-steps"),
+        ({"eval_steps": 0, "patience": 2}, "--patience 2 counts evaluations"),
+        ({"arguments": {"gradient_accumulation_steps": "two"}}, "wants a whole number"),
         ({"device": "cuda:3"}, "CUDA_VISIBLE_DEVICES"),
     ],
 )

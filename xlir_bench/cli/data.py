@@ -10,7 +10,7 @@ import click
 from xlir_bench.cli.options import data_option, tasks_dir_option, verbose_option
 
 if TYPE_CHECKING:
-    from xlir_bench.records import Progress
+    from xlir_bench.cli.progress import Bars
     from xlir_bench.sources import Fetched
     from xlir_bench.tasks import Task
 
@@ -58,7 +58,8 @@ def fetch_command(
         if not names and task.source.url is None and not task.source.bundled:
             click.echo(f"{task.name}: no download address, left out", err=True)
             continue
-        fetched = fetch(task, request, _progress(quiet))
+        with _progress(quiet) as progress:
+            fetched = fetch(task, request, progress)
         if not quiet:
             click.echo(_told(task, fetched))
 
@@ -77,7 +78,8 @@ _OFFLINE = click.option("--offline", is_flag=True, help="Download nothing.")
 def check_training_command(
     ctx: click.Context, files: tuple[str, ...], as_json: bool, offline: bool
 ) -> None:
-    """Count what training rows hold, and list what is wrong with them (exit 1 if anything is).
+    """Count what training rows hold, and list what is wrong with them (exit 1 if anything is, or
+    if there are none).
 
     FILE is JSON Lines (.gz too), parquet, CSV in the long form (id, lang_question, lang_answer,
     question, answer), a folder, or a name of the `datasets` library such as owner/name:split.
@@ -94,9 +96,10 @@ def check_training_command(
     from xlir_bench.train.reading import parse_source
 
     sources = [parse_source(file) for file in files]
-    found = check_training(sources, _progress(as_json), offline)
+    with _progress(as_json) as progress:
+        found = check_training(sources, progress, offline)
     click.echo(json.dumps(found.as_json(), ensure_ascii=False) if as_json else check_text(found))
-    ctx.exit(1 if found.fault_count else 0)
+    ctx.exit(1 if found.fault_count or not found.rows else 0)
 
 
 @data.command("leakage")
@@ -145,7 +148,8 @@ def leakage_command(
     known = catalogue(*tasks_dirs)
     tasks = known.get(names) if names else list(known.tasks.values())
     sources = [parse_source(file) for file in files]
-    found = find_leaks(sources, tasks, data_root(data), _progress(as_json), offline)
+    with _progress(as_json) as progress:
+        found = find_leaks(sources, tasks, data_root(data), progress, offline)
     click.echo(json.dumps(found.as_json(), ensure_ascii=False) if as_json else leakage_text(found))
     ctx.exit(1 if found.leaking else 0)
 
@@ -157,7 +161,7 @@ def _split(langs: str | None) -> tuple[str, ...] | None:
     return tuple(lang.strip() for lang in langs.split(",") if lang.strip())
 
 
-def _progress(quiet: bool) -> Progress:
+def _progress(quiet: bool) -> Bars:
     from xlir_bench.cli.progress import Bars
 
     return Bars(quiet)

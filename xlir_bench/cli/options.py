@@ -49,12 +49,21 @@ def read_config(ctx: click.Context, _param: click.Parameter, value: Path | None)
         stated = tomllib.loads(value.read_text(encoding="utf-8"))
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise InputError(f"--config {value} cannot be read as TOML: {error}") from error
-    known = {p.name for p in ctx.command.params if p.name}
-    names = {key: key.replace("-", "_") for key in stated}
-    unknown = [key for key, name in names.items() if name not in known]
+    options = {
+        flag.removeprefix("--"): option
+        for option in ctx.command.params
+        for flag in option.opts
+        if flag.startswith("--") and isinstance(option, click.Option) and option.name != "config"
+    }
+    keys = {key: key.replace("_", "-") for key in stated}
+    unknown = [key for key, flag in keys.items() if flag not in options]
     if unknown:
-        raise UnknownNameError(f"option in {value}", unknown, known)
-    ctx.default_map = {**(ctx.default_map or {}), **{names[k]: v for k, v in stated.items()}}
+        raise UnknownNameError(f"option in {value}", unknown, options)
+    defaults = dict(ctx.default_map or {})
+    for key, its in stated.items():
+        option = options[keys[key]]
+        defaults[str(option.name)] = [its] if option.multiple and isinstance(its, str) else its
+    ctx.default_map = defaults
 
 
 config_option = click.option(

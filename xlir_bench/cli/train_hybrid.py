@@ -110,11 +110,20 @@ def _choice(*names: str) -> click.Choice[str]:
     help="Language pairs in a cross-lingual batch.",
 )
 @click.option("--langs", type=Names(), help="Only these languages.")
-@click.option("--batch-size", type=int, default=100, show_default=True, metavar="ROWS")
+@click.option(
+    "--batch-size",
+    type=int,
+    default=100,
+    show_default=True,
+    metavar="ROWS",
+    help="Rows in a batch; fewer where no more fit without being false negatives.",
+)
 @click.option("--steps", type=int, metavar="N", help="How long.  [default: one epoch]")
 @click.option("--epochs", type=float, metavar="N", help="The same in epochs: rows by batch size.")
 @click.option("--lr", type=float, metavar="RATE", help="[default: 3e-5; 0.01 for builtin:static]")
-@click.option("--weight-decay", type=float, default=0.01, show_default=True)
+@click.option(
+    "--weight-decay", type=float, default=0.01, show_default=True, help="AdamW's, of transformers."
+)
 @click.option(
     "--warmup", type=float, default=0.1, show_default=True, metavar="SHARE", help="Of the steps."
 )
@@ -157,12 +166,18 @@ def _choice(*names: str) -> click.Choice[str]:
 @click.option("--query-prompt", help="Put before every question.  [default: the model's own]")
 @click.option("--passage-prompt", help="Put before every answer.  [default: the model's own]")
 @click.option(
-    "--precision", type=_choice("fp32", "bf16", "fp16"), default="fp32", show_default=True
+    "--precision",
+    type=_choice("fp32", "bf16", "fp16"),
+    default="fp32",
+    show_default=True,
+    help="Of the arithmetic, where the device has it; weights stay float32.",
 )
 @click.option(
     "--device", metavar="cpu|cuda|mps", help="[default: the best there is; cpu for builtin:static]"
 )
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option(
+    "--seed", type=int, default=0, show_default=True, help="Of batches and of all chance."
+)
 @click.option(
     "--training-args",
     type=FOLDER,
@@ -198,7 +213,14 @@ def _choice(*names: str) -> click.Choice[str]:
 @click.option(
     "--save-steps", type=int, metavar="N", help="Checkpoints so often.  [default: as --eval-steps]"
 )
-@click.option("--log-steps", type=int, default=10, show_default=True, metavar="N")
+@click.option(
+    "--log-steps",
+    type=int,
+    default=10,
+    show_default=True,
+    metavar="N",
+    help="A line in DIR/log.jsonl so often.",
+)
 @click.option("--keep-checkpoints", is_flag=True, help="Keep DIR/checkpoints when the run is over.")
 @click.option("--int8", is_flag=True, help="Store a static model as int8.")
 @click.option(
@@ -241,7 +263,8 @@ def train_hybrid(**stated: Any) -> None:
         --train b.csv --output out --loss cached --batch-size 1024
       xlir-bench run --model out --task xquad-r
 
-    The rows are compared with every task whose data is on disk; what holds evaluation text is left out.
+    The rows are compared with every task whose data is on disk; what holds evaluation text, equal or
+    80 % of its 8-grams of letters, is left out (--leakage). `data leakage` shows it beforehand.
     """
     from xlir_bench.places import data_root
     from xlir_bench.tasks import catalogue
@@ -251,19 +274,25 @@ def train_hybrid(**stated: Any) -> None:
     root = data_root(stated["data"])
     options = train_options(stated)
     options.check()
+    tasks = {
+        **known.tasks
+    }  # that no row may hold text of; data of the user's own is in no catalogue
     evaluate = None
     if not stated["no_eval"]:
-        evaluate = _evaluation(known.get(stated["eval_tasks"] or ["mini"]), root, stated)
+        chosen = known.get(stated["eval_tasks"] or ["mini"])
+        tasks |= {task.name: task for task in chosen}
+        evaluate = _evaluation(chosen, root, stated)
     quiet = stated["quiet"] or stated["as_json"]
     try:
-        done = train(
-            options,
-            evaluate=evaluate,
-            tasks=list(known.tasks.values()),
-            data=root,
-            progress=TrainingBars(quiet),
-            command=canonical_command(),
-        )
+        with TrainingBars(quiet) as bars:
+            done = train(
+                options,
+                evaluate=evaluate,
+                tasks=list(tasks.values()),
+                data=root,
+                progress=bars,
+                command=canonical_command(),
+            )
     except KeyboardInterrupt:
         click.echo(f"\nstopped: --resume goes on in {options.output}", err=True)
         raise

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from tabulate import tabulate
 
+from xlir_bench.train.ngrams import GRAM
+
 if TYPE_CHECKING:
     from xlir_bench.train.checking import TrainingCheck
     from xlir_bench.train.leakage import LeakageReport
@@ -17,13 +19,23 @@ SHOWN_TEXT = 70
 def check_text(found: TrainingCheck) -> str:
     """Rows, languages, pairs, lengths, repetitions and faults."""
     sources = [f"{count:,} {_rows(count)} in {name}" for name, count in found.by_source.items()]
-    parts = [*sources, "", _languages(found)]
+    parts = [*sources, *(_held(found) if found.rows else ())]
+    if found.fault_count:
+        shown = len(found.faults)
+        more = f", the first {shown}:" if found.fault_count > shown else ":"
+        faults = "fault" if found.fault_count == 1 else "faults"
+        parts += ["", f"{found.fault_count:,} {faults}{more}", *(f"  {f}" for f in found.faults)]
+    elif found.rows:
+        parts.append("no faults")
+    return "\n".join(parts)
+
+
+def _held(found: TrainingCheck) -> list[str]:
+    """What stands in the rows that there are."""
+    parts = ["", _languages(found)]
     if len(found.pairs) > 1:
-        parts += [
-            "",
-            "rows by question language (down) and answer language (across)",
-            _pairs(found),
-        ]
+        pairs = "rows by question language (down) and answer language (across)"
+        parts += ["", pairs, _pairs(found)]
     parts += [
         "",
         f"{found.duplicates:,} repeat an earlier row, {found.repeated_ids:,} have an earlier row's id"
@@ -32,13 +44,7 @@ def check_text(found: TrainingCheck) -> str:
     if found.same_text:
         counts = ", ".join(f"{lang} {count:,}" for lang, count in found.same_text.items())
         parts.append(f"question and answer are the same text (no monolingual batch): {counts}")
-    if found.fault_count:
-        shown = len(found.faults)
-        more = f", the first {shown}:" if found.fault_count > shown else ":"
-        parts += ["", f"{found.fault_count:,} faults{more}", *(f"  {f}" for f in found.faults)]
-    else:
-        parts.append("no faults")
-    return "\n".join(parts)
+    return parts
 
 
 def _languages(found: TrainingCheck) -> str:
@@ -66,8 +72,9 @@ def leakage_text(found: LeakageReport) -> str:
     """What was compared with what, and what was found by task and language."""
     parts = [f"{found.rows:,} {_rows(found.rows)} compared with {_checked(found)}"]
     parts += [f"not checked: {task} ({why})" for task, why in found.unchecked.items()]
+    how = f"exactly, or {found.threshold:.0%} of its {GRAM}-grams"
     if not found.leaking:
-        return "\n".join([*parts, "no evaluation text found"])
+        return "\n".join([*parts, f"no evaluation text found ({how})"])
     rows = [
         [task, lang, counts["exact"], counts["near"]]
         for task, langs in found.found.items()
@@ -75,7 +82,7 @@ def leakage_text(found: LeakageReport) -> str:
     ]
     parts += [
         "",
-        f"{found.leaking:,} {_rows(found.leaking)} with evaluation text",
+        f"{found.leaking:,} {_rows(found.leaking)} with evaluation text ({how})",
         _table(rows, ["task", "language", "exact", "near"]),
         "",
         "for example",
@@ -113,6 +120,10 @@ def trained_text(record: Mapping[str, Any]) -> str:
     ]
     if outcome["chosen_step"] != outcome["steps"]:
         lines.append(f"kept: step {outcome['chosen_step']:,}, the best")
+    lines += [
+        f"no {kind} batch has {', '.join(langs)}: fewer than two rows could stand in one"
+        for kind, langs in record["batches"]["left_out"].items()
+    ]
     lines.append(_leaked(leakage))
     lines += [f"not checked for leakage: {task}" for task in leakage["unchecked"]]
     if record["after"]:

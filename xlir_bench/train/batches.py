@@ -93,6 +93,8 @@ class Planner:
         self.options = options
         self.census = Census.of(store, options.langs)
         self._lanes: dict[str, _Lanes] = {}
+        self.left_out: dict[str, list[str]] = {}
+        """By kind of batch the languages that fewer than two rows could stand in."""
         for kind in self._kinds():
             self._lanes[kind] = self._open(kind)
 
@@ -185,8 +187,8 @@ class Planner:
             if kind == CROSS_LINGUAL:
                 what = "a question and an answer in two different languages"
             raise InputError(
-                f"strategy {self.options.strategy} wants rows with {what}, two or more; the rows have"
-                f" none such among {', '.join(self.store.languages[x] for x in self.census.langs)}"
+                f"strategy {self.options.strategy} wants two rows or more with {what}; there are fewer"
+                f" among {', '.join(self.store.languages[x] for x in self.census.langs)}"
             )
         have = {lang for i in kept for lang in places[i] if lang is not None}
         if kind == CROSS_LINGUAL:
@@ -197,6 +199,8 @@ class Planner:
                 f"strategy {self.options.strategy}: fewer than two rows can stand in a {kind} batch in"
                 f" {', '.join(missing)}; leave it out of --langs, or add rows"
             )
+        if missing:
+            self.left_out[kind] = missing
 
     def _eligible(self, question: int, answer: int | None) -> Callable[[Rows], Flags]:
         if answer is None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -47,17 +49,18 @@ def _summary(record: Mapping[str, Any]) -> str:
     stopped = ""
     if outcome["chosen_step"] != outcome["steps"]:
         stopped = f"; these are the weights of step {outcome['chosen_step']:,}, the best"
-    notes = "".join(f"\n- {note}" for note in record["base"]["notes"])
+    notes = "".join(f"\n- {_told(note)}" for note in record["base"]["notes"])
     strategy = options["batches"]["strategy"]
     return (
-        f"`{record['base']['name']}` ({record['base']['digest'][:19]}…), trained with the strategy"
+        f"{_told(record['base']['name'])} ({record['base']['digest'][:19]}…), trained with the strategy"
         f" **{strategy}** and the loss **{options['loss']}** for {outcome['steps']:,} steps of"
         f" {options['batches']['batch_size']}{stopped}. Seed {options['batches']['seed']}.\n{notes}"
     )
 
 
 def _use(base: Mapping[str, Any]) -> str:
-    prompts = f"Prompts: {base['query_prompt']!r} before queries, {base['passage_prompt']!r} before passages"
+    query, passage = (_told(repr(base[f"{role}_prompt"])) for role in ("query", "passage"))
+    prompts = f"Prompts: {query} before queries, {passage} before passages"
     if not base["query_prompt"] and not base["passage_prompt"]:
         prompts = "No prompts"
     return f"""{prompts} (registered: `encode_query` and `encode_document` put them).
@@ -86,7 +89,7 @@ def _scores(record: Mapping[str, Any]) -> str:
 def _data(data: Mapping[str, Any]) -> str:
     sources = [
         (
-            s["name"],
+            _told(s["name"]),
             f"{s['rows']:,}",
             f"{s['weight']:g}",
             s["use"],
@@ -95,7 +98,7 @@ def _data(data: Mapping[str, Any]) -> str:
         )
         for s in data["sources"]
     ]
-    texts = [(lang, f"{count:,}") for lang, count in data["texts_by_language"].items()]
+    texts = [(_told(lang), f"{count:,}") for lang, count in data["texts_by_language"].items()]
     return (
         _table(("source", "rows", "weight", "batches", "dropped", "SHA-256"), sources)
         + "\n\n"
@@ -125,8 +128,12 @@ def _batches(record: Mapping[str, Any]) -> str:
     batches = record["batches"]
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in batches["batches"].items())
     total = sum(batches["questions"].values())
-    rows = [(x, f"{n:,}", f"{n / total:.1%}") for x, n in batches["questions"].items()]
-    return f"{kinds}; an epoch is {batches['steps_per_epoch']:,}.\n\n" + _table(
+    rows = [(_told(x), f"{n:,}", f"{n / total:.1%}") for x, n in batches["questions"].items()]
+    left = "".join(
+        f" No {kind} batch has {_told(', '.join(langs))}: too few rows."
+        for kind, langs in batches["left_out"].items()
+    )
+    return f"{kinds}; an epoch is {batches['steps_per_epoch']:,}.{left}\n\n" + _table(
         ("questions in", "rows", "share"), rows
     )
 
@@ -136,7 +143,7 @@ def _options(options: Mapping[str, Any]) -> str:
         k: v for k, v in options.items() if k not in ("batches", "arguments", "model", "sources")
     }
     flat |= {**options["batches"], **options["arguments"]}
-    return _table(("", ""), [(name, _value(value)) for name, value in sorted(flat.items())])
+    return _table(("", ""), [(name, _told(_value(value))) for name, value in sorted(flat.items())])
 
 
 def _environment(environment: Mapping[str, Any]) -> str:
@@ -150,6 +157,12 @@ def _value(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
+def _told(text: str) -> str:
+    """A name or prompt from outside, as one line that Markdown renders as just that."""
+    line = html.escape(" ".join(text.split()), quote=False)
+    return re.sub(r"([\\`*_\[\]|~])", r"\\\1", line)
+
+
 def _number(value: float | None) -> str:
     if value is None:
         return ""
@@ -158,6 +171,4 @@ def _number(value: float | None) -> str:
 
 def _table(headers: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     lines = [headers, ["---"] * len(headers), *rows]
-    return "\n".join(
-        "| " + " | ".join(str(c).replace("|", "\\|") for c in line) + " |" for line in lines
-    )
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)

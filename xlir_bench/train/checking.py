@@ -67,6 +67,7 @@ def check_training(
     tally = _Tally()
     for source in sources:
         progress.start(f"check {source.name}", 0, "rows")
+        tally.by_source[source.name] += 0
         for _, row in read_rows(source, offline):
             tally.add(source.name, row)
             progress.advance(1)

@@ -144,6 +144,11 @@ def intervals(options: TrainOptions, evaluate: Evaluate | None, steps: int) -> t
     often = max(1, steps // 10)
     every = 0 if evaluate is None else often if options.eval_steps is None else options.eval_steps
     every = min(every, steps)
+    if not every and options.patience is not None:
+        raise InputError(
+            f"--patience {options.patience} counts evaluations, and this run has none on its way: leave out"
+            " --no-eval, and let --eval-steps be above 0"
+        )
     if not every:
         return 0, options.save_steps or often
     save = options.save_steps or every

@@ -92,6 +92,16 @@ class TrainOptions:
         """Whether a static model is made from nothing."""
         return self.model == PREFIX or self.model.startswith(f"{PREFIX}:")
 
+    @property
+    def batches_a_step(self) -> int:
+        """Batches whose gradients are added up before the weights move."""
+        stated = self.arguments.get("gradient_accumulation_steps", 1)
+        if type(stated) is not int or stated < 1:
+            raise InputError(
+                f"--training-args: gradient_accumulation_steps = {stated!r} wants a whole number above 0"
+            )
+        return stated
+
     def check(self) -> None:
         """Refuse what cannot run before anything is read."""
         self.batches.check()
@@ -110,6 +120,7 @@ class TrainOptions:
         if self.steps is not None and self.epochs is not None:
             raise InputError("--steps and --epochs exclude each other")
         self._check_numbers()
+        _ = self.batches_a_step
         for what, value, known in (
             ("loss", self.loss, LOSSES),
             ("precision", self.precision, PRECISIONS),

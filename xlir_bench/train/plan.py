@@ -98,6 +98,7 @@ def write_plan(planner: Planner, steps: int, folder: Path, progress: Progress) -
     stated = {
         "batches": dict(kinds),
         "questions": {names[x]: count for x, count in sorted(languages.items())},
+        "left_out": planner.left_out,
     }
     (folder / KINDS).write_text(json.dumps(stated))
     return Plan(folder)

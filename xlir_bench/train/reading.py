@@ -11,12 +11,14 @@ import re
 import sys
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, cast
 
-from xlir_bench.encoders.digest import file_digest, files_digest
+from xlir_bench.encoders.digest import files_digest
 from xlir_bench.errors import InputError, OutOfReachError
+from xlir_bench.sources.download import sha256_of
 from xlir_bench.tasks import tasks_folder
 from xlir_bench.train.rows import (
     LONG_FORM,
@@ -72,12 +74,12 @@ def read_rows(source: TrainingSource, offline: bool = False) -> Iterator[tuple[i
 
 
 def source_digest(source: TrainingSource) -> str:
-    """``sha256:…`` of the bytes of a file or folder; empty for a name, whose bytes are elsewhere."""
+    """``sha256:…`` of a file, or of what a folder holds; empty for a name, whose bytes are elsewhere."""
     path = _located(source.name)
     if path.is_dir():
         files = sorted(p.relative_to(path).as_posix() for p in path.rglob("*") if p.is_file())
         return files_digest(path, files)
-    return f"sha256:{file_digest(path)}" if path.is_file() else ""
+    return f"sha256:{sha256_of(path)}" if path.is_file() else ""
 
 
 def _located(name: str) -> Path:
@@ -126,6 +128,8 @@ def _of_jsonl(file: BinaryIO) -> Iterator[Numbered]:
             continue
         try:
             yield number, json.loads(line)
+        except json.JSONDecodeError as error:
+            yield number, FaultyRowError(f"no JSON: {error.msg} at character {error.pos + 1}")
         except (ValueError, RecursionError) as error:
             yield number, FaultyRowError(f"no JSON: {error}")
 
@@ -207,10 +211,7 @@ def _load(name: str, offline: bool) -> Iterable[Any]:
         found = datasets.load_from_disk(name) if saved else datasets.load_dataset(name)
     else:
         name, _, split = name.partition(":")
-        if offline:
-            config = datasets.DownloadConfig(local_files_only=True)
-            found = datasets.load_dataset(name, download_config=config)
-        else:
+        with _hub_shut() if offline else nullcontext():
             found = datasets.load_dataset(name)
         if split:
             found = found[split]
@@ -221,6 +222,20 @@ def _load(name: str, offline: bool) -> Iterable[Any]:
     return cast(Iterable[Any], found)
 
 
+@contextmanager
+def _hub_shut() -> Iterator[None]:
+    """Ask the hub nothing, not even whether a data set that is cached has a newer version."""
+    import datasets
+    from huggingface_hub import constants
+
+    before = constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = datasets.config.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE = before
+
+
 def _parsed(name: str, records: Iterator[Numbered]) -> Iterator[tuple[int, Row | Fault]]:
     """Rows of the records; consecutive lines of the long form with one id are one row."""
     waiting: list[Row] = []
@@ -228,7 +243,7 @@ def _parsed(name: str, records: Iterator[Numbered]) -> Iterator[tuple[int, Row |
     for number, stated in records:
         row = _parse(name, number, stated)
         long_form = _is_long(stated)
-        if long_form and isinstance(row, Row) and waiting and row.id == waiting[0].id:
+        if long_form and isinstance(row, Row) and waiting and _same(row, waiting[0]):
             joined = _joined(name, number, [*waiting, row])
             if isinstance(joined, Row):
                 waiting = [joined]
@@ -253,6 +268,10 @@ def _parse(name: str, number: int, stated: Any) -> Row | Fault:
         return parse_pair(stated, number) if _is_long(stated) else parse_row(stated, number)
     except FaultyRowError as error:
         return Fault(name, number, str(error))
+
+
+def _same(row: Row, other: Row) -> bool:
+    return (row.dataset, row.id) == (other.dataset, other.id)
 
 
 def _joined(name: str, number: int, rows: Sequence[Row]) -> Row | Fault:

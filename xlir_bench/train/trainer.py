@@ -78,19 +78,23 @@ class _Run:
 
     def go(self) -> Mapping[str, Any]:
         """Train; what was found is in the record."""
-        from xlir_bench.train.loop import Loop, training_device
+        from xlir_bench.train.loop import Loop, intervals, training_device
         from xlir_bench.train.publish import Run, publish
+        from xlir_bench.train.watching import selection
 
         training_device(self.options, self.options.static)
+        intervals(self.options, self.evaluate, 1)  # refuses what would never be evaluated
         self.folder.remember(self.options.stated())
         store, leakage = self._rows()
         planner = Planner(store, self.options.batches)
         steps = self.options.steps or math.ceil((self.options.epochs or 1) * planner.epoch)
-        batches = steps * int(self.options.arguments.get("gradient_accumulation_steps", 1))
+        batches = steps * self.options.batches_a_step
         plan = write_plan(planner, batches, self.folder.data, self.progress)
         base = load_base(self.options, store, self.folder.checkpoints / "base")
         rate = self.options.lr or (STATIC_RATE if self.options.static else RATE)
         before = self._before(base)
+        if before:  # a figure that is none is refused now, not when training meets it
+            selection(before, self.options.select_by)
         loop = Loop(self.options, self.folder, self.evaluate, self.progress)
         texts = BatchTexts(store, planner.census.mask, self.options.batches.whole_answers)
 

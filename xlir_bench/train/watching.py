@@ -92,7 +92,7 @@ def _line(stated: Mapping[str, Any]) -> str:
 
 
 class Watcher(TrainerCallback):  # type: ignore[misc]
-    """Moves the progress, writes the log, and evaluates at the very end."""
+    """Moves the progress, writes the log; logs and evaluates at the very end."""
 
     def __init__(self, progress: Progress, log: TrainingLog, evaluates: bool) -> None:
         self._progress = progress
@@ -112,8 +112,9 @@ class Watcher(TrainerCallback):  # type: ignore[misc]
         """One step more."""
         self.step = state.global_step
         self._progress.advance(1)
-        if self._evaluates and state.global_step >= state.max_steps:
-            control.should_evaluate = True
+        if state.global_step >= state.max_steps:
+            control.should_log = True  # a run shorter than --log-steps has a log, too
+            control.should_evaluate = control.should_evaluate or self._evaluates
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
         """Loss and rate of learning since the last time."""
