@@ -17,7 +17,7 @@ SHOWN_TEXT = 70
 def check_text(found: TrainingCheck) -> str:
     """Rows, languages, pairs, lengths, repetitions and faults."""
     sources = [f"{count:,} {_rows(count)} in {name}" for name, count in found.by_source.items()]
-    parts = [*sources, "", _languages(found)]
+    parts = [*sources, *_origins(found.origins, found.rows), "", _languages(found)]
     if len(found.pairs) > 1:
         parts += [
             "",
@@ -39,6 +39,16 @@ def check_text(found: TrainingCheck) -> str:
     else:
         parts.append("no faults")
     return "\n".join(parts)
+
+
+def _origins(origins: Mapping[str, int], rows: int) -> list[str]:
+    """A line that says how many rows a machine made, if any."""
+    from xlir_bench.train.rows import ORIGINAL
+
+    if set(origins) <= {ORIGINAL}:
+        return []
+    shares = [f"{name} {count:,} ({count / rows:.1%})" for name, count in origins.items()]
+    return ["origin of the rows: " + ", ".join(shares)]
 
 
 def _languages(found: TrainingCheck) -> str:
@@ -111,6 +121,7 @@ def trained_text(record: Mapping[str, Any]) -> str:
         f"{data['rows']:,} {_rows(data['rows'])}, {len(data['texts_by_language'])} languages;"
         f" {outcome['steps']:,} steps in {outcome['seconds']:,.0f} s on {outcome['device']}"
     ]
+    lines += _origins(data.get("origins", {}), data["rows"])
     if outcome["chosen_step"] != outcome["steps"]:
         lines.append(f"kept: step {outcome['chosen_step']:,}, the best")
     lines.append(_leaked(leakage))
