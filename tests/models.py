@@ -160,7 +160,9 @@ def _save_seq2seq(folder: Path, config: Any, model: Any, tokenizer: Any, seed: i
     import torch
 
     # M2M100's tokenizer names more languages than it counts.
-    size = len(tokenizer.get_vocab()) + (200 if "M2M100" in config.__name__ else 0)
+    size = len(tokenizer.get_vocab()) + (
+        200 if type(tokenizer).__name__ == "M2M100Tokenizer" else 0
+    )
     pad, eos = tokenizer.pad_token_id, tokenizer.eos_token_id
     layers = {f"{part}_{what}": n for part in ("encoder", "decoder") for what, n in (
         ("layers", 1), ("attention_heads", 2), ("ffn_dim", 32))}  # fmt: skip

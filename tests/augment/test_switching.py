@@ -132,7 +132,7 @@ def test_coverage_is_counted_by_language(lexicon: Lexicon) -> None:
 
 def test_a_row_keeps_its_id_and_says_where_it_came_from(lexicon: Lexicon) -> None:
     row = Row("7", "", {"en": "the cat", "de": "die Katze"}, {"de": "ja", "en": "house"}, {})
-    (copy,) = only(lexicon, "en", "de").switched([row], "rows.jsonl")
+    (copy,) = only(lexicon, "en", "de").switched([row], "data/rows.jsonl")
     assert copy == Row(
         "7", "rows.jsonl", {"en": "der Katze"}, {"en": "Haus"}, {}, origin="code-switched"
     )
@@ -190,7 +190,7 @@ def test_rows_do_not_depend_on_each_other(lexicon: Lexicon) -> None:
 
 @pytest.mark.parametrize("p", [0, -1, 1.1, float("nan")])
 def test_what_is_no_probability_is_refused(p: float) -> None:
-    with pytest.raises(InputError, match="--p .*a probability above 0, up to 1"):
+    with pytest.raises(InputError, match=r"--p .*a probability above 0, up to 1"):
         SwitchOptions(p=p).check()
 
 

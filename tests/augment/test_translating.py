@@ -146,9 +146,10 @@ def stopped_after(batches: int) -> Iterator[None]:
         left -= 1
         return translate(self, *stated)
 
-    with pytest.MonkeyPatch.context() as patched, pytest.raises(KeyboardInterrupt):
+    with pytest.MonkeyPatch.context() as patched:
         patched.setattr(Translator, "translate", failing)
-        yield
+        with pytest.raises(KeyboardInterrupt):
+            yield
 
 
 def test_a_stopped_run_goes_on_to_the_same_bytes_and_does_nothing_twice(

@@ -22,7 +22,7 @@ from xlir_bench.augment.words import (
     needs_space,
 )
 from xlir_bench.errors import InputError
-from xlir_bench.train.rows import SIDES, Row, join_origins
+from xlir_bench.train.rows import SIDES, Row, dataset_of, join_origins
 
 ORIGIN = "code-switched"
 Side = Literal["question", "answer", "both"]
@@ -121,7 +121,7 @@ class Switcher:
         if not (changed and sides["question"] and sides["answer"]):
             return None
         origin = join_origins([row.origin, ORIGIN])
-        return Row(row.id, row.dataset or source, **sides, origin=origin)
+        return Row(row.id, dataset_of(row, source), **sides, origin=origin)
 
     def text(self, text: str, lang: str, together: str | None = None) -> str:
         """A text with words replaced; texts that stay `together` get the same language of ``--into one``."""

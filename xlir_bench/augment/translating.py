@@ -16,7 +16,7 @@ from xlir_bench.augment.translator import Translation, Translator
 from xlir_bench.encoders.digest import files_digest, package_versions
 from xlir_bench.records import Progress, Silent
 from xlir_bench.train.reading import TrainingSource, sound_rows, source_digest
-from xlir_bench.train.rows import SIDES, Row, join_origins
+from xlir_bench.train.rows import SIDES, Row, dataset_of, join_origins
 
 WINDOW = 512
 """Rows whose texts are batched together, and held."""
@@ -98,10 +98,10 @@ class Translating:
 
     def _rows(self, progress: Progress) -> Iterator[Row]:
         for source in self.sources:
-            name = Path(source.name).name
             for row in sound_rows(source, progress, self.offline):
                 sides = {side: row.side(side) for side in SIDES}
-                yield Row(row.id, row.dataset or name, **sides, origin=row.origin)
+                dataset = dataset_of(row, source.name)
+                yield Row(row.id, dataset, **sides, origin=row.origin)
 
     def _jobs(self, rows: Sequence[Row]) -> list[Job]:
         """The translations that rows lack."""

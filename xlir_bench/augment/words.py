@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import cache, lru_cache
+from typing import NamedTuple
 
 UNSPACED = (
     (0x0E00, 0x0E7F),  # Thai
@@ -36,8 +36,7 @@ _NOT_WRITTEN = dict.fromkeys([*range(0x0591, 0x05C8), 0x0640, *range(0x064B, 0x0
 """Points of Hebrew and Arabic and the lengthening stroke: few texts and no lexicon have them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Atom:
+class Atom(NamedTuple):
     """A word of a script with spaces, a syllable or sign of one without, or what is between words."""
 
     text: str

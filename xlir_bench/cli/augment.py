@@ -81,7 +81,8 @@ def code_switch_command(**stated: Any) -> None:
     For each row in which a word was replaced a copy is written, with the id and the data set of the row:
     train on both files, and the two never meet in a batch. A text stays under its language, with words of
     others in it. On a side that is switched the copy has only the languages that the lexicon has lists
-    from; the other side is as it was.
+    from; the other side is as it was. With lists from English alone, --side both makes rows for monolingual
+    batches, and --side question rows for cross-lingual ones too.
 
     Capitals, punctuation and spaces stay. A script without spaces is cut by the longest words that the
     lexicon has, from the left. Where there are several translations one is drawn. What is drawn depends on
@@ -116,7 +117,7 @@ def code_switch_command(**stated: Any) -> None:
                 copy
                 for source in rows
                 for copy in switcher.switched(
-                    sound_rows(source, progress, stated["offline"]), Path(source.name).name
+                    sound_rows(source, progress, stated["offline"]), source.name
                 )
             ),
         )

@@ -103,12 +103,14 @@ def join_origins(origins: Iterable[str]) -> str:
     return ", ".join(dict.fromkeys(stated))[:LONGEST_ORIGIN]
 
 
-def item_key(row: Row, source: str) -> int:
-    """64 bits that rows made of one item share, whatever file they stand in.
+def dataset_of(row: Row, source: str) -> str:
+    """The data set of a row; the name of its file, if it names none."""
+    return row.dataset or PurePath(source).name or source
 
-    The file's name stands for a data set that a row does not name.
-    """
-    return text_key(row.dataset or PurePath(source).name, row.id)
+
+def item_key(row: Row, source: str) -> int:
+    """64 bits that rows made of one item share, whatever file they stand in."""
+    return text_key(dataset_of(row, source), row.id)
 
 
 def count_origin(counts: MutableMapping[str, int], row: Row) -> None:
