@@ -113,6 +113,80 @@ def save_static_embedding(folder: Path, dimension: int = 16, seed: int = 0) -> P
     return folder
 
 
+def letter_tokenizer(*names: str) -> Any:
+    """A tokenizer of single letters, with tokens that name languages; ``▁`` is a space."""
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    letters = [chr(code) for first, last in ALPHABETS[:3] for code in range(first, last)]
+    tokens = ["<s>", "<pad>", "</s>", "<unk>", "▁", *letters]
+    vocab = {token: number for number, token in enumerate(tokens)}
+    tokenizer = Tokenizer(models.BPE(vocab, [], unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="never")
+    tokenizer.decoder = decoders.Metaspace(prepend_scheme="never")
+    tokenizer.add_special_tokens([AddedToken(name, special=True) for name in names])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        bos_token="<s>",
+        pad_token="<pad>",
+        eos_token="</s>",
+        unk_token="<unk>",
+    )
+
+
+def save_tiny_marian(folder: Path, *names: str, tokenizer: Any = None, seed: int = 0) -> Path:
+    """A Marian checkpoint with random weights; `names` are tokens such as ``>>deu<<``."""
+    from transformers import MarianConfig, MarianMTModel
+
+    return _save_seq2seq(
+        folder, MarianConfig, MarianMTModel, tokenizer or letter_tokenizer(*names), seed
+    )
+
+
+def save_tiny_m2m100(folder: Path, *names: str, tokenizer: Any = None, seed: int = 0) -> Path:
+    """The same of M2M100, whose tokens are ``__de__``, or of NLLB, where they are ``deu_Latn``."""
+    from transformers import M2M100Config, M2M100ForConditionalGeneration
+
+    return _save_seq2seq(
+        folder,
+        M2M100Config,
+        M2M100ForConditionalGeneration,
+        tokenizer or letter_tokenizer(*names),
+        seed,
+    )
+
+
+def _save_seq2seq(folder: Path, config: Any, model: Any, tokenizer: Any, seed: int) -> Path:
+    import torch
+
+    # M2M100's tokenizer names more languages than it counts.
+    size = len(tokenizer.get_vocab()) + (
+        200 if type(tokenizer).__name__ == "M2M100Tokenizer" else 0
+    )
+    pad, eos = tokenizer.pad_token_id, tokenizer.eos_token_id
+    layers = {f"{part}_{what}": n for part in ("encoder", "decoder") for what, n in (
+        ("layers", 1), ("attention_heads", 2), ("ffn_dim", 32))}  # fmt: skip
+    stated = config(
+        vocab_size=size,
+        d_model=16,
+        **layers,
+        max_position_embeddings=128,
+        init_std=1.0,
+        pad_token_id=pad,
+        eos_token_id=eos,
+        bos_token_id=tokenizer.bos_token_id,
+        decoder_start_token_id=pad if "Marian" in config.__name__ else eos,
+        forced_eos_token_id=eos,
+        scale_embedding=True,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        made = model(stated)
+    made.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
 def edit_json(path: Path, **changes: Any) -> None:
     """Change some keys of a JSON object on disk."""
     path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | changes))

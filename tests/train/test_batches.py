@@ -212,3 +212,19 @@ def test_what_the_rows_do_not_carry_is_refused_by_name() -> None:
 def test_options_that_make_no_batch_are_refused(options: BatchOptions) -> None:
     with pytest.raises(InputError):
         options.check()
+
+
+@given(OPTIONS)
+@settings(max_examples=30, deadline=None)
+def test_a_row_and_its_augmented_copies_never_meet(options: BatchOptions) -> None:
+    langs = "aa bb cc"
+    rows = [row(n, langs) for n in range(12)]
+    copies = [
+        {**row(f"{n} switched", langs), "id": f"row-{n}", "origin": "code-switched"}
+        for n in range(12)
+    ]
+    store = stored(
+        [*rows, *copies, *({**c, "answer": r["answer"]} for c, r in zip(copies, rows, strict=True))]
+    )
+    for batch in plan(store, options):
+        assert len({r % 12 for r in batch.rows.tolist()}) == len(batch.rows)

@@ -46,3 +46,14 @@ def test_sources_are_counted_together(tmp_path: Path) -> None:
     found = checked(one, two)
     assert found.by_source == {str(one): 1, str(two): 2}
     assert found.duplicates == 1
+
+
+def test_rows_are_counted_by_origin(tmp_path: Path) -> None:
+    rows = [row(1), row(2, origin="code-switched"), row(3, origin=" code-switched\n")]
+    found = checked(write_rows(tmp_path / "rows.jsonl", rows))
+    assert found.origins == {"original": 1, "code-switched": 2}
+    assert found.as_json()["origins"] == found.origins
+    many = [row(n, origin=f"made {n}") for n in range(80)]
+    origins = checked(write_rows(tmp_path / "many.jsonl", many)).origins
+    assert len(origins) == 51
+    assert origins["other"] == 30

@@ -182,3 +182,30 @@ def test_the_rows_that_come_with_the_package_go_by_their_name(tmp_path: Path, mo
     assert source_digest(source) == source_digest(parse_source(str(bundled)))
     (tmp_path / "mini-train").mkdir()
     assert source_digest(source) != source_digest(parse_source(str(bundled)))
+
+
+def test_a_row_may_say_where_it_came_from_in_every_format(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    made = [row(1, origin="code-switched"), row(2)]
+    plain = rows_of(write_rows(tmp_path / "rows.jsonl", made))
+    assert [r.origin for r in plain if isinstance(r, Row)] == ["code-switched", ""]
+    columns = ("id", "dataset", "origin", "question", "answer")
+    pq.write_table(
+        pa.table({name: [r.get(name) for r in made] for name in columns}), tmp_path / "r.parquet"
+    )
+    assert rows_of(tmp_path / "r.parquet") == plain
+    table = tmp_path / "rows.csv"
+    lines = [
+        "id,lang_question,lang_answer,question,answer,origin",
+        "a,de,en,F,A,x",
+        "a,fr,en,Q,A,y",
+    ]
+    table.write_text("\n".join(lines), encoding="utf-8")
+    (joined,) = rows_of(table)
+    assert isinstance(joined, Row)
+    assert joined.origin == "x, y"
+    (fault,) = rows_of(write_rows(tmp_path / "odd.jsonl", [row(1, origin={"by": "x"})]))
+    assert isinstance(fault, Fault)
+    assert fault.what == "origin is dict, not text"

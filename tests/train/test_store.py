@@ -12,7 +12,7 @@ from xlir_bench.errors import InputError
 from xlir_bench.records import Silent
 from xlir_bench.train.reading import TrainingSource
 from xlir_bench.train.rows import SIDES
-from xlir_bench.train.store import language_counts, open_rows, store_rows
+from xlir_bench.train.store import language_counts, open_rows, origin_counts, store_rows
 
 LANGS = ("aa", "bb", "cc")
 TEXTS = st.dictionaries(st.sampled_from(LANGS), st.text("xyz", min_size=1, max_size=3), min_size=1)
@@ -82,3 +82,20 @@ def test_rows_can_be_left_out_and_none_left_is_an_error(tmp_path: Path) -> None:
     assert (store.rows, store.sources[0].dropped) == (4, 1)
     with pytest.raises(InputError, match="all 5 hold evaluation data"):
         store_rows(sources, tmp_path / "t", Silent(), keep=lambda rows: [False] * len(rows))
+
+
+def test_a_copy_in_another_file_shares_the_id_of_its_original(tmp_path: Path) -> None:
+    nameless = {k: v for k, v in row(1).items() if k != "dataset"}
+    copy = {**nameless, "dataset": "rows.jsonl", "origin": "code-switched"}
+    one = write_rows(tmp_path / "rows.jsonl", [nameless, row(1)])
+    two = write_rows(tmp_path / "switched.jsonl", [copy, {**nameless, "id": "row-2"}])
+    sources = [TrainingSource(str(path)) for path in (one, two)]
+    store = store_rows(sources, tmp_path / "store", Silent())
+    assert store.ids[0] == store.ids[2]
+    assert len(set(store.ids.tolist())) == 3
+    assert [dict(s.origins) for s in store.sources] == [
+        {"original": 2},
+        {"code-switched": 1, "original": 1},
+    ]
+    assert origin_counts(store) == {"original": 3, "code-switched": 1}
+    assert open_rows(store.folder) == store

@@ -32,7 +32,7 @@ def check_text(found: TrainingCheck) -> str:
 
 def _held(found: TrainingCheck) -> list[str]:
     """What stands in the rows that there are."""
-    parts = ["", _languages(found)]
+    parts = [*_origins(found.origins, found.rows), "", _languages(found)]
     if len(found.pairs) > 1:
         pairs = "rows by question language (down) and answer language (across)"
         parts += ["", pairs, _pairs(found)]
@@ -45,6 +45,16 @@ def _held(found: TrainingCheck) -> list[str]:
         counts = ", ".join(f"{lang} {count:,}" for lang, count in found.same_text.items())
         parts.append(f"question and answer are the same text (no monolingual batch): {counts}")
     return parts
+
+
+def _origins(origins: Mapping[str, int], rows: int) -> list[str]:
+    """A line that says how many rows a machine made, if any."""
+    from xlir_bench.train.rows import ORIGINAL
+
+    if set(origins) <= {ORIGINAL}:
+        return []
+    shares = [f"{name} {count:,} ({count / rows:.1%})" for name, count in origins.items()]
+    return ["origin of the rows: " + ", ".join(shares)]
 
 
 def _languages(found: TrainingCheck) -> str:
@@ -118,6 +128,7 @@ def trained_text(record: Mapping[str, Any]) -> str:
         f"{data['rows']:,} {_rows(data['rows'])}, {len(data['texts_by_language'])} languages;"
         f" {outcome['steps']:,} steps in {outcome['seconds']:,.0f} s on {outcome['device']}"
     ]
+    lines += _origins(data.get("origins", {}), data["rows"])
     if outcome["chosen_step"] != outcome["steps"]:
         lines.append(f"kept: step {outcome['chosen_step']:,}, the best")
     lines += [

@@ -15,10 +15,10 @@ T = TypeVar("T", str, int, list[Any], dict[str, Any])
 
 
 class Faults:
-    """Collects what is wrong in the files of one task."""
+    """Collects what is wrong in the files of one task, or wherever else it is said to be."""
 
-    def __init__(self, task: str) -> None:
-        self._task = task
+    def __init__(self, task: str = "", where: str = "") -> None:
+        self._where = where or f"the data of task {task!r}"
         self._lines: list[str] = []
         self.count = 0
 
@@ -33,7 +33,7 @@ class Faults:
         if not self.count:
             return
         noun = "fault" if self.count == 1 else "faults"
-        lines = [f"{self.count} {noun} in the data of task {self._task!r}:", *self._lines]
+        lines = [f"{self.count} {noun} in {self._where}:", *self._lines]
         if self.count > len(self._lines):
             lines.append(f"(the first {len(self._lines)} of {self.count})")
         raise InputError("\n  ".join(lines))

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from xlir_bench.train.rows import ORIGINAL
+
 
 def model_card(record: Mapping[str, Any]) -> str:
     """README.md of a trained model."""
@@ -101,9 +103,21 @@ def _data(data: Mapping[str, Any]) -> str:
     texts = [(_told(lang), f"{count:,}") for lang, count in data["texts_by_language"].items()]
     return (
         _table(("source", "rows", "weight", "batches", "dropped", "SHA-256"), sources)
+        + _origins(data)
         + "\n\n"
         + _table(("language", "texts"), texts)
     )
+
+
+def _origins(data: Mapping[str, Any]) -> str:
+    """How many rows a machine made, if any."""
+    if set(data["origins"]) <= {ORIGINAL}:
+        return ""
+    rows = [
+        (f"`{name.replace('`', '')}`", f"{n:,}", f"{n / data['rows']:.1%}")
+        for name, n in data["origins"].items()
+    ]
+    return "\n\n" + _table(("origin", "rows", "share"), rows)
 
 
 def _leakage(leakage: Mapping[str, Any]) -> str:

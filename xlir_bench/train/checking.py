@@ -12,7 +12,7 @@ import numpy as np
 
 from xlir_bench.records import Progress
 from xlir_bench.train.reading import TrainingSource, read_rows
-from xlir_bench.train.rows import SIDES, Fault, Row, text_key
+from xlir_bench.train.rows import SIDES, Fault, Row, count_origin, item_key, text_key
 
 SHOWN_FAULTS = 10
 PERCENTILES = (5, 50, 95, 100)
@@ -24,6 +24,8 @@ class TrainingCheck:
 
     rows: int
     by_source: Mapping[str, int]
+    origins: Mapping[str, int]
+    """Rows by where they came from."""
     languages: Mapping[str, Mapping[str, int]]
     """Number of texts by language, then side."""
     pairs: Mapping[str, Mapping[str, int]]
@@ -45,6 +47,7 @@ class TrainingCheck:
         return {
             "rows": self.rows,
             "by_source": dict(self.by_source),
+            "origins": dict(self.origins),
             "languages": {lang: dict(sides) for lang, sides in self.languages.items()},
             "pairs": {q: dict(row) for q, row in self.pairs.items()},
             "length_percentiles": list(PERCENTILES),
@@ -78,6 +81,7 @@ def check_training(
 @dataclass(slots=True)
 class _Tally:
     by_source: Counter[str] = field(default_factory=Counter)
+    origins: dict[str, int] = field(default_factory=dict)
     texts: Counter[tuple[str, str]] = field(default_factory=Counter)
     pairs: Counter[tuple[str, str]] = field(default_factory=Counter)
     lengths: dict[tuple[str, str], Counter[int]] = field(default_factory=dict)
@@ -94,6 +98,7 @@ class _Tally:
                 self.faults.append(row)
             return
         self.by_source[source] += 1
+        count_origin(self.origins, row)
         for side in SIDES:
             for lang, text in row.side(side).items():
                 self.texts[lang, side] += 1
@@ -103,7 +108,7 @@ class _Tally:
             self.same[lang] += text.strip() == row.answer.get(lang, "").strip()
         stated = [x for side in SIDES[:2] for item in sorted(row.side(side).items()) for x in item]
         self.contents.append(text_key(*stated))
-        self.ids.append(text_key(row.dataset or source, row.id))
+        self.ids.append(item_key(row, source))
 
     def result(self) -> TrainingCheck:
         langs = sorted({lang for lang, _ in self.texts})
@@ -111,6 +116,7 @@ class _Tally:
         return TrainingCheck(
             rows=rows,
             by_source=dict(self.by_source),
+            origins=dict(self.origins),
             languages={x: {side: self.texts[x, side] for side in SIDES} for x in langs},
             pairs={q: {a: self.pairs[q, a] for a in langs} for q in langs},
             lengths={

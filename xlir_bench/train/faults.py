@@ -34,7 +34,7 @@ def explained(options: TrainOptions, folder: RunFolder, where: Where) -> Iterato
             + "; try a lower --lr or --precision fp32"
         ) from error
     except (MemoryError, RuntimeError) as error:
-        if not _is_full(error):
+        if not is_full(error):
             raise
         step, batch = where()
         smaller = options.batches.batch_size // 2
@@ -46,7 +46,8 @@ def explained(options: TrainOptions, folder: RunFolder, where: Where) -> Iterato
         raise XlirError(f"out of memory at step {step} ({batch}); try {advice}") from error
 
 
-def _is_full(error: BaseException) -> bool:
+def is_full(error: BaseException) -> bool:
+    """Whether the memory did not suffice."""
     text = str(error).lower()
     return isinstance(error, MemoryError) or any(phrase in text for phrase in _FULL)
 

@@ -47,7 +47,7 @@ class RunFolder:
         lock = self.path / LOCK
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            _take(lock)
+            take(lock, f"output folder {self.path}", "training run")
         except OSError as error:
             raise InputError(
                 f"cannot write to {self.path}: {error.strerror}; name another folder with --output"
@@ -115,7 +115,8 @@ def step_of(checkpoint: Path) -> int:
     return int(number) if number.isdecimal() else -1
 
 
-def _take(lock: Path) -> None:
+def take(lock: Path, what: str, by: str) -> None:
+    """Make a lock file, or say that another process has `what`."""
     mine = {"pid": os.getpid(), "host": socket.gethostname()}
     for _ in range(2):
         try:
@@ -128,8 +129,7 @@ def _take(lock: Path) -> None:
                 lock.unlink(missing_ok=True)
                 continue
             raise InputError(
-                f"output folder {lock.parent} is in use by another training run (process"
-                f" {holder['pid']} on {holder['host']}); name another with --output, or remove {lock}"
+                f"{what} is in use by another {by} (process {holder['pid']} on {holder['host']}); name another with --output, or remove {lock}"
             ) from None
     raise XlirError(f"cannot take {lock}; another run is trying too")
 

@@ -20,7 +20,7 @@ from xlir_bench.train.loop import Outcome
 from xlir_bench.train.options import Evaluate, TrainOptions
 from xlir_bench.train.plan import Plan
 from xlir_bench.train.static import quantise
-from xlir_bench.train.store import RowStore, language_counts
+from xlir_bench.train.store import RowStore, language_counts, origin_counts
 
 SCHEMA = 1
 PACKAGES = (
@@ -106,6 +106,7 @@ def _record(run: Run, after: Mapping[str, float]) -> dict[str, Any]:
                 asdict(source) | {"name": _shown(source.name)} for source in run.store.sources
             ],
             "rows": run.store.rows,
+            "origins": dict(origin_counts(run.store)),
             "texts_by_language": dict(language_counts(run.store)),
         },
         "leakage": dict(run.leakage),

@@ -18,6 +18,7 @@ from typing import Any, BinaryIO, Literal, cast
 
 from xlir_bench.encoders.digest import files_digest
 from xlir_bench.errors import InputError, OutOfReachError
+from xlir_bench.records import Progress
 from xlir_bench.sources.download import sha256_of
 from xlir_bench.tasks import tasks_folder
 from xlir_bench.train.rows import (
@@ -33,6 +34,7 @@ from xlir_bench.train.rows import (
 Use = Literal["all", "monolingual", "cross-lingual"]
 Numbered = tuple[int, Any]
 SUFFIXES = (".jsonl", ".ndjson", ".parquet", ".csv", ".tsv")
+SHOWN_FAULTS = 3
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(:[\w.%\[\]]+)?")
 
 
@@ -71,6 +73,27 @@ def parse_source(spec: str) -> TrainingSource:
 def read_rows(source: TrainingSource, offline: bool = False) -> Iterator[tuple[int, Row | Fault]]:
     """Every row with its line, in order; a line that is none gives its `Fault`. Nothing is held."""
     return _parsed(source.name, _records(source.name, offline))
+
+
+def sound_rows(source: TrainingSource, progress: Progress, offline: bool = False) -> Iterator[Row]:
+    """The rows; an error at the end that names the first faults, if there is any."""
+    faults: list[Fault] = []
+    count = 0
+    for _, row in read_rows(source, offline):
+        progress.advance(1)
+        if isinstance(row, Fault):
+            count += 1
+            if len(faults) < SHOWN_FAULTS:
+                faults.append(row)
+        elif not count:
+            yield row
+    if count:
+        more = f" (and {count - len(faults)} more)" if count > len(faults) else ""
+        raise InputError(
+            "; ".join(map(str, faults))
+            + more
+            + f": mend it; `xlir-bench data check-training {source.name}` lists more"
+        )
 
 
 def source_digest(source: TrainingSource) -> str:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from pathlib import PurePath
 from typing import Any
 
 CHUNK = 256
 """Rows that are looked through and written together."""
 SIDES = ("question", "answer", "negative")
+ORIGINAL = "original"
+LONGEST_ORIGIN, MOST_ORIGINS = 200, 50
 LONG_FORM = ("lang_question", "lang_answer", "question", "answer")
 """The columns of a table that has one question and one answer a line."""
 
@@ -24,6 +27,8 @@ class Row:
     answer: Mapping[str, str]
     negative: Mapping[str, str]
     """Texts that do not answer the question, though they look as if; often empty."""
+    origin: str = ""
+    """How it was made of another row, such as ``code-switched``; empty for one that people wrote."""
 
     def side(self, name: str) -> Mapping[str, str]:
         """The texts of one side by language."""
@@ -56,13 +61,18 @@ def parse_row(stated: Any, number: int) -> Row:
         if not texts:
             raise FaultyRowError(f"no {side} in any language")
     return Row(
-        _name(stated, "id") or str(number), _name(stated, "dataset"), question, answer, negative
+        _name(stated, "id") or str(number),
+        _name(stated, "dataset"),
+        question,
+        answer,
+        negative,
+        " ".join(_name(stated, "origin").split())[:LONGEST_ORIGIN],
     )
 
 
 def parse_pair(stated: Mapping[str, Any], number: int) -> Row:
     """The row of one line of the long form: one question, one answer, their languages."""
-    nested: dict[str, Any] = {"id": stated.get("id"), "dataset": stated.get("dataset")}
+    nested: dict[str, Any] = {name: stated.get(name) for name in ("id", "dataset", "origin")}
     for side in ("question", "answer"):
         lang = stated.get(f"lang_{side}")
         if not isinstance(lang, str) or not lang.strip():
@@ -83,7 +93,32 @@ def merge(rows: Sequence[Row]) -> Row:
                     raise FaultyRowError(
                         f"id {row.id!r} has two different texts as its {side} in {lang}"
                     )
-    return Row(rows[0].id, rows[0].dataset, **sides)
+    origin = join_origins(row.origin for row in rows)
+    return Row(rows[0].id, rows[0].dataset, **sides, origin=origin)
+
+
+def join_origins(origins: Iterable[str]) -> str:
+    """Everything that was done to a row, each once, in order."""
+    stated = (name for origin in origins for name in origin.split(", ") if name)
+    return ", ".join(dict.fromkeys(stated))[:LONGEST_ORIGIN]
+
+
+def dataset_of(row: Row, source: str) -> str:
+    """The data set of a row; the name of its file, if it names none."""
+    return row.dataset or PurePath(source).name or source
+
+
+def item_key(row: Row, source: str) -> int:
+    """64 bits that rows made of one item share, whatever file they stand in."""
+    return text_key(dataset_of(row, source), row.id)
+
+
+def count_origin(counts: MutableMapping[str, int], row: Row) -> None:
+    """Count a row where it came from; beyond so many origins they are counted as one."""
+    name = row.origin or ORIGINAL
+    if name not in counts and len(counts) >= MOST_ORIGINS:
+        name = "other"
+    counts[name] = counts.get(name, 0) + 1
 
 
 def text_key(*texts: str) -> int:

@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,14 +18,13 @@ from numpy.typing import NDArray
 
 from xlir_bench.errors import InputError
 from xlir_bench.records import Progress
-from xlir_bench.train.reading import TrainingSource, read_rows, source_digest
-from xlir_bench.train.rows import SIDES, Fault, Row, chunked, text_key
+from xlir_bench.train.reading import TrainingSource, sound_rows, source_digest
+from xlir_bench.train.rows import SIDES, Row, chunked, count_origin, item_key, text_key
 
 Keys = NDArray[np.uint64]
 Flags = NDArray[np.bool_]
 Keep = Callable[[Sequence[Row]], Sequence[bool]]
 CHUNK = 8192
-SHOWN_FAULTS = 3
 QUESTION, ANSWER, NEGATIVE = range(3)
 
 
@@ -39,6 +39,8 @@ class StoredSource:
     rows: int
     dropped: int
     """Rows that were left out because evaluation data holds one of their texts."""
+    origins: Mapping[str, int] = field(default_factory=dict)
+    """Rows by where they came from: original, code-switched, translated by a model."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ class RowStore:
 
     @cached_property
     def ids(self) -> Keys:
-        """64 bits a row, equal for rows that are translations of each other."""
+        """64 bits a row, equal for rows that are translations or copies of each other."""
         ids: Keys = np.memmap(self.folder / "ids.bin", np.uint64, mode="r", shape=(self.rows,))
         return ids
 
@@ -112,10 +114,9 @@ def store_rows(
     folder.mkdir(parents=True, exist_ok=True)
     writer = _Writer(folder, keep)
     with writer:
-        for place, source in enumerate(sources):
+        for source in sources:
             progress.start(f"read {source.name}", 0, "rows")
-            rows = (row for _, row in read_rows(source, offline))
-            writer.source(place, source, _sound(source, rows, progress))
+            writer.source(source, sound_rows(source, progress, offline))
             progress.finish()
     if not sum(s.rows for s in writer.sources):
         dropped = sum(s.dropped for s in writer.sources)
@@ -138,29 +139,6 @@ def open_rows(folder: Path) -> RowStore | None:
         return None
     sources = tuple(StoredSource(**source) for source in stated["sources"])
     return RowStore(folder, sources, tuple(stated["languages"]))
-
-
-def _sound(
-    source: TrainingSource, rows: Iterator[Row | Fault], progress: Progress
-) -> Iterator[Row]:
-    """The rows; an error that names the first faults, if there is any."""
-    faults: list[Fault] = []
-    count = 0
-    for row in rows:
-        progress.advance(1)
-        if isinstance(row, Fault):
-            count += 1
-            if len(faults) < SHOWN_FAULTS:
-                faults.append(row)
-        elif not count:
-            yield row
-    if count:
-        more = f" (and {count - len(faults)} more)" if count > len(faults) else ""
-        raise InputError(
-            "; ".join(map(str, faults))
-            + more
-            + f": mend it; `xlir-bench data check-training {source.name}` lists more"
-        )
 
 
 class _Writer:
@@ -190,14 +168,17 @@ class _Writer:
         for file in (self._sink, self._ids, self._starts):
             file.close()
 
-    def source(self, place: int, source: TrainingSource, rows: Iterator[Row]) -> None:
+    def source(self, source: TrainingSource, rows: Iterator[Row]) -> None:
         kept = dropped = 0
+        origins: dict[str, int] = {}
         for chunk in chunked(rows):
             taken = self._taken(chunk)
             kept, dropped = kept + len(taken), dropped + len(chunk) - len(taken)
-            self._write(taken, place)
+            self._write(taken, source.name)
+            for row in taken:
+                count_origin(origins, row)
         stored = StoredSource(
-            source.name, source.weight, source.use, source_digest(source), kept, dropped
+            source.name, source.weight, source.use, source_digest(source), kept, dropped, origins
         )
         self.sources.append(stored)
 
@@ -206,7 +187,7 @@ class _Writer:
             return chunk
         return [row for row, kept in zip(chunk, self._keep(chunk), strict=True) if kept]
 
-    def _write(self, rows: Sequence[Row], place: int) -> None:
+    def _write(self, rows: Sequence[Row], source: str) -> None:
         import pyarrow as pa
 
         texts: list[str] = []
@@ -224,7 +205,7 @@ class _Writer:
             return
         self._written += len(texts)
         self._arrow.write_batch(pa.record_batch([texts, sides, langs], schema=self._schema))
-        ids = [text_key(row.dataset or f"source {place}", row.id) for row in rows]
+        ids = [item_key(row, source) for row in rows]
         self._ids.write(np.array(ids, np.uint64).tobytes())
         self._starts.write(np.array(starts, np.int64).tobytes())
 
@@ -253,6 +234,14 @@ def _write_keys(store: RowStore, appeared: Sequence[str], progress: Progress) ->
             progress.advance(last - first)
             first, position = last, end
     progress.finish()
+
+
+def origin_counts(store: RowStore) -> Mapping[str, int]:
+    """Rows by where they came from, all sources."""
+    total: Counter[str] = Counter()
+    for source in store.sources:
+        total.update(source.origins)
+    return dict(total)
 
 
 def language_counts(store: RowStore) -> Mapping[str, int]:

@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+import re
+
+from xlir_bench.augment.languages import FLORES, M2M100, MACRO, TOKENS
+from xlir_bench.tasks import catalogue
+
+
+def test_every_language_of_the_tasks_has_a_code() -> None:
+    langs = {lang for task in catalogue().tasks.values() for lang in task.languages}
+    assert langs <= set(FLORES)
+
+
+def test_the_codes_of_nllb_are_those_of_its_tokenizer() -> None:
+    from transformers.models.nllb.tokenization_nllb import FAIRSEQ_LANGUAGE_CODES
+
+    assert set(FLORES.values()) <= set(FAIRSEQ_LANGUAGE_CODES)
+    assert all(re.fullmatch(r"[a-z]{3}_[A-Z][a-z]{3}", code) for code in FLORES.values())
+    assert set(M2M100) | set(MACRO) <= set(FLORES)
+
+
+def test_a_language_is_called_what_each_layout_calls_it() -> None:
+    assert TOKENS["nllb"]("de")[0] == "deu_Latn"
+    assert TOKENS["nllb"]("zh-TW")[0] == "zho_Hant"
+    assert TOKENS["nllb"]("yue_Hant")[0] == "yue_Hant"
+    assert TOKENS["m2m100"]("de")[0] == "__de__"
+    assert "__no__" in TOKENS["m2m100"]("nb")
+    assert TOKENS["marian"]("de") == [">>de<<", ">>deu<<", ">>deu_Latn<<"]
+    assert ">>cmn_Hans<<" in TOKENS["marian"]("zh")
+    assert ">>ara<<" in TOKENS["marian"]("ar")

@@ -1,0 +1,191 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from augment.lists import write_lists
+from cli.conftest import Command
+from models import save_tiny_m2m100
+from train.rowfiles import row, write_rows
+
+LISTS = {"en-de": ["question Frage", "answer Antwort"], "en-th": ["question คำถาม"]}
+
+
+@pytest.fixture
+def lexicon(tmp_path: Path) -> Path:
+    return write_lists(tmp_path / "lexicon", LISTS)
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> Path:
+    return write_rows(tmp_path / "rows.jsonl", [row(n) for n in range(20)])
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def test_code_switch_writes_copies_and_reports_coverage(
+    xlir: Command, rows: Path, lexicon: Path
+) -> None:
+    switch = ["augment", "code-switch", rows, "--lexicon", lexicon, "--p", "1", "--to", "de"]
+    said = xlir(*switch, "--output", "out.jsonl")
+    assert (said.code, said.out) == (0, "")
+    assert "20 rows written to out.jsonl" in said.err
+    table = [line.split() for line in said.err.splitlines()]
+    assert ["en", "40", "120", "33.3%", "33.3%", "0.0%", "de", "40"] in table
+    (first, *_) = lines(Path("out.jsonl"))
+    assert first == {
+        "id": "row-0",
+        "dataset": "made",
+        "origin": "code-switched",
+        "question": {"en": "Frage 0 in en"},
+        "answer": {"en": "Antwort 0 in en"},
+    }
+
+
+def test_code_switch_says_the_same_as_json(xlir: Command, rows: Path, lexicon: Path) -> None:
+    said = xlir(
+        "augment", "code-switch", rows, "--lexicon", lexicon, "--p", "1", "--side", "question",
+        "--into", "one", "--output", "out.jsonl", "--json",
+    )  # fmt: skip
+    stated = json.loads(said.out)
+    assert (stated["rows"], stated["unchanged"], stated["output"]) == (20, 0, "out.jsonl")
+    assert stated["coverage"]["en"]["known"] == 20
+    assert sum(stated["coverage"]["en"]["into"].values()) == 20
+    assert stated["lexicon"]["words"] == {"en": {"de": 2, "th": 1}}
+    assert all(set(line["answer"]) == {"de", "en", "es"} for line in lines(Path("out.jsonl")))
+
+
+def test_the_same_command_gives_the_same_bytes_and_another_seed_others(
+    xlir: Command, rows: Path, lexicon: Path
+) -> None:
+    def bytes_of(*more: str) -> bytes:
+        switch = ["augment", "code-switch", rows, "--lexicon", lexicon, "--output", "o.jsonl.gz"]
+        assert xlir(*switch, *more, "--quiet").code == 0
+        return Path("o.jsonl.gz").read_bytes()
+
+    assert bytes_of() == bytes_of()
+    assert bytes_of() != bytes_of("--seed", "1")
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--p", "2"], "--p 2.0: a probability"),
+        (["--to", "zz"], "unknown language for --to"),
+        (["--output", "rows.txt"], "name it .jsonl"),
+        (["--lexicon", "nowhere"], "--lexicon nowhere is no folder"),
+    ],
+)
+def test_what_cannot_be_done_is_a_line_and_exit_code_2(
+    xlir: Command, rows: Path, lexicon: Path, more: list[str], message: str
+) -> None:
+    said = xlir("augment", "code-switch", rows, "--lexicon", lexicon, "--output", "o.jsonl", *more)
+    assert said.code == 2
+    assert message in said.err
+    assert not Path("o.jsonl").exists()
+
+
+def test_faulty_rows_leave_no_output(xlir: Command, tmp_path: Path, lexicon: Path) -> None:
+    rows = write_rows(tmp_path / "bad.jsonl", [row(1), {"id": "x"}])
+    said = xlir("augment", "code-switch", rows, "--lexicon", lexicon, "--output", "o.jsonl")
+    assert said.code == 2
+    assert "line 2: no question in any language" in said.err
+    assert not Path("o.jsonl").exists()
+
+
+def test_training_and_its_check_show_the_shares(xlir: Command, rows: Path, lexicon: Path) -> None:
+    xlir("augment", "code-switch", rows, "--lexicon", lexicon, "--p", "1", "--output", "s.jsonl")
+    said = xlir("data", "check-training", rows, "s.jsonl")
+    assert "origin of the rows: original 20 (50.0%), code-switched 20 (50.0%)" in said.out
+    assert "20 have an earlier row's id" in said.out
+    said = xlir(
+        "train-hybrid", "--model", "builtin:static:8", "--train", rows, "--train", "s.jsonl",
+        "--steps", "3", "--batch-size", "8", "--no-eval", "--output", "out",
+    )  # fmt: skip
+    assert said.code == 0
+    assert "origin of the rows: original 20 (50.0%), code-switched 20 (50.0%)" in said.out
+    record = json.loads(Path("out/training.json").read_text())
+    assert record["data"]["origins"] == {"original": 20, "code-switched": 20}
+    assert record["data"]["sources"][1]["origins"] == {"code-switched": 20}
+    assert "| `code-switched` | 20 | 50.0% |" in Path("out/README.md").read_text()
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("translate") / "tiny"
+    return save_tiny_m2m100(folder, "eng_Latn", "deu_Latn", "tha_Thai")
+
+
+def test_translate_adds_languages_and_says_how_many(
+    xlir: Command, tmp_path: Path, model: Path
+) -> None:
+    rows = write_rows(tmp_path / "rows.jsonl", [row(n, "en") for n in range(5)])
+    translate = ["augment", "translate", rows, "--model", model, "--to", "de,th", "--device", "cpu"]
+    said = xlir(*translate, "--max-length", "16", "--output", "out.jsonl")
+    assert (said.code, said.out) == (0, "")
+    assert "translations: de 10, th 10" in said.err
+    assert "5 rows written to out.jsonl, 5 with translations added" in said.err
+    assert set(lines(Path("out.jsonl"))[0]["answer"]) == {"de", "en", "th"}
+    said = xlir(*translate, "--max-length", "16", "--output", "again.jsonl", "--json")
+    assert json.loads(said.out)["texts"] == {"de": 10, "th": 10}
+    assert Path("again.jsonl").read_bytes() == Path("out.jsonl").read_bytes()
+    said = xlir("data", "check-training", "out.jsonl")
+    assert "origin of the rows: translated by tiny 5 (100.0%)" in said.out
+
+
+def test_translate_refuses_a_language_that_the_model_lacks(
+    xlir: Command, rows: Path, model: Path
+) -> None:
+    translate = ["augment", "translate", rows, "--model", model, "--max-length", "32"]
+    said = xlir(*translate, "--to", "fr", "--output", "o.jsonl")
+    assert said.code == 2
+    assert "unknown language of tiny 'fr'" in said.err
+
+
+def test_a_killed_translation_goes_on_to_the_bytes_of_one_that_was_not(
+    xlir: Command, tmp_path: Path, model: Path
+) -> None:
+    rows = write_rows(tmp_path / "rows.jsonl", [row(n, "en") for n in range(300)])
+
+    def arguments(output: str) -> list[str]:
+        stated = ["augment", "translate", str(rows), "--model", str(model), "--to", "de,th"]
+        sizes = ["--batch-tokens", "64", "--max-length", "32", "--device", "cpu", "--quiet"]
+        return [*stated, *sizes, "--output", output]
+
+    killed = subprocess.Popen([sys.executable, "-m", "xlir_bench", *arguments("killed.jsonl")])
+    journal = Path(".killed.jsonl.journal")
+    deadline = time.monotonic() + 300
+    while not journal.is_file() or journal.read_bytes().count(b"\n") < 5:
+        assert killed.poll() is None, "it ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    os.kill(killed.pid, signal.SIGKILL)
+    killed.wait()
+    assert not Path("killed.jsonl").exists()
+    assert xlir(*arguments("killed.jsonl")).code == 0
+    assert xlir(*arguments("whole.jsonl")).code == 0
+    assert Path("killed.jsonl").read_bytes() == Path("whole.jsonl").read_bytes()
+    assert not journal.exists()
+
+
+@pytest.mark.parametrize("command", ["code-switch", "translate"])
+def test_help_shows_examples_and_loads_nothing_heavy(command: str) -> None:
+    program = (
+        "import sys; from xlir_bench.cli import exit_code;"
+        f"exit_code(['augment', '{command}', '--help']);"
+        "print('heavy:', *sorted({'torch', 'transformers', 'numpy'} & set(sys.modules)))"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert "Examples:" in said.stdout
+    assert said.stdout.splitlines()[-1].strip() == "heavy:"

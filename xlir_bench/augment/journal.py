@@ -1,0 +1,142 @@
+"""What a stopped translation goes on from: whole windows of rows in one file, batches of the next in another.
+
+Both lie beside the output until it is there; a line that was being written when the run ended is forgotten.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from xlir_bench.augment.output import explained, write_lines
+from xlir_bench.errors import InputError
+from xlir_bench.train.folder import take
+
+SCHEMA = 1
+
+
+@dataclass(slots=True)
+class Journal:
+    """The state of one output on disk."""
+
+    output: Path
+    stated: Mapping[str, Any]
+    """What decides about the output; a run that states something else does not go on with it."""
+    window: int = 0
+    """Windows that are done."""
+    report: Mapping[str, Any] = field(default_factory=dict)
+    """What was counted in them."""
+    batches: dict[int, list[Any]] = field(default_factory=dict)
+    """Batches of the window that is being done, by number."""
+    _size: int = 0
+
+    @property
+    def path(self) -> Path:
+        """Where batches are noted."""
+        return self.output.with_name(f".{self.output.name}.journal")
+
+    @property
+    def rows(self) -> Path:
+        """Where the rows of whole windows are."""
+        return self.output.with_name(f".{self.output.name}.part")
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other runs out, and read what an earlier one left."""
+        lock = self.output.with_name(f".{self.output.name}.lock")
+        with explained(self.output):
+            self.output.parent.mkdir(parents=True, exist_ok=True)
+            take(lock, str(self.output), "translation")
+        try:
+            self._open()
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
+
+    def note(self, batch: int, translations: Sequence[Any]) -> None:
+        """Keep a batch."""
+        self.batches[batch] = list(translations)
+        with explained(self.output), self.path.open("ab") as file:
+            file.write(_line({"batch": batch, "translations": list(translations)}))
+
+    def close_window(self, lines: Iterable[str], report: Mapping[str, Any]) -> None:
+        """Keep the rows of a window; its batches are needed no more."""
+        with explained(self.output):
+            with self.rows.open("ab") as file:
+                file.writelines(line.encode() for line in lines)
+                file.flush()
+                os.fsync(file.fileno())
+                self._size = file.tell()
+            self.window, self.report = self.window + 1, report
+            self._begin()
+
+    def finish(self) -> None:
+        """Put the output in its place."""
+        with self.rows.open("rb") as lines:
+            write_lines(self.output, lines)
+        self.path.unlink()
+        self.rows.unlink()
+
+    def _open(self) -> None:
+        lines = list(_whole_lines(self.path))
+        with explained(self.output):
+            if not lines or lines[0].get("schema") != SCHEMA:
+                self.rows.write_bytes(b"")
+                self._begin()
+                return
+            self._go_on_from(lines[0])
+            self.batches = {line["batch"]: line["translations"] for line in lines[1:]}
+            os.truncate(self.path, sum(len(_line(line)) for line in lines))
+
+    def _go_on_from(self, header: Mapping[str, Any]) -> None:
+        before, now = header["stated"], json.loads(json.dumps(self.stated))
+        changed = sorted(k for k in {*before, *now} if before.get(k) != now.get(k))
+        if changed:
+            raise InputError(
+                f"{self.output} was begun with something else ({', '.join(changed)} changed): say the same"
+                f" again, name another --output, or remove {self.path} to begin anew"
+            )
+        self.window, self.report, self._size = (header[k] for k in ("window", "report", "size"))
+        if not self.rows.is_file() or self.rows.stat().st_size < self._size:
+            raise InputError(
+                f"{self.rows} was changed since the run stopped: remove {self.path} to begin anew"
+            )
+        os.truncate(self.rows, self._size)
+
+    def _begin(self) -> None:
+        """A new journal in place of the old one, at once."""
+        header = {
+            "schema": SCHEMA,
+            "stated": self.stated,
+            "window": self.window,
+            "size": self._size,
+            "report": self.report,
+        }
+        temporary = self.path.with_name(f"{self.path.name}.tmp")
+        temporary.write_bytes(_line(header))
+        temporary.replace(self.path)
+        self.batches = {}
+
+
+def _line(stated: Mapping[str, Any]) -> bytes:
+    return json.dumps(stated, ensure_ascii=False).encode() + b"\n"
+
+
+def _whole_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The lines of a journal up to one that is torn."""
+    if not path.is_file():
+        return
+    with path.open("rb") as file:
+        for line in file:
+            try:
+                stated = json.loads(line)
+            except ValueError:
+                return
+            if not line.endswith(b"\n") or not isinstance(stated, dict):
+                return
+            yield stated
