@@ -9,13 +9,10 @@ from pathlib import Path
 
 import pytest
 from browser import Browser, find_chromium
-from stored import another, change, copy_results
+from stored import aligned_result, another, change, copy_results
 
-import xlir_bench as xb
 from xlir_bench.reports.leaderboard import leaderboard_texts, read_board
 from xlir_bench.reports.leaderboard.single_page import inert_json
-from xlir_bench.results import Result
-from xlir_bench.results.schema import AlignmentPart
 
 HOSTILE = "</script><script>window.owned = true</script><img src=x onerror='window.owned = true'>"
 CONTRASTS = """
@@ -79,8 +76,7 @@ def aligned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A page of three encoders: two with alignment, one of them with a language of a hostile name."""
     folder = tmp_path_factory.mktemp("aligned")
     results = copy_results(folder / "results")
-    options = xb.RunOptions(cache=None, alignment=True)
-    xb.evaluate("mini", "builtin:ngram", options).save(results / "builtin-ngram" / "mini")
+    aligned_result().save(results / "builtin-ngram" / "mini")
     hostile = another(results, HOSTILE, "hostile")
     text = json.dumps(json.loads((hostile / "result.json").read_text())["alignment"])
     for plain in ('"de"', '"de-', '-de"'):
@@ -89,10 +85,6 @@ def aligned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     text = leaderboard_texts(read_board([results]), html=True)["index.html"]
     (folder / "index.html").write_text(text)
     return folder / "index.html"
-
-
-def stored_alignment(page: Path) -> AlignmentPart:
-    return Result.load(page.with_name("results") / "builtin-ngram" / "mini").record.alignment
 
 
 @pytest.fixture(scope="module")
@@ -260,8 +252,8 @@ def test_the_address_brings_the_same_view_back(browser, page):
     assert texts(browser, "#ranking-title") == ["mini"]
 
 
-def test_the_heat_maps_of_alignment_have_the_figures_of_the_result(at_aligned, aligned):
-    part = stored_alignment(aligned)
+def test_the_heat_maps_of_alignment_have_the_figures_of_the_result(at_aligned):
+    part = aligned_result().record.alignment
     assert texts(at_aligned, "#alignment-title") == ["How the languages lie to each other"]
     for kind, pairs in (("questions", part.questions), ("answers", part.answers)):
         choose(at_aligned, "#alignment-texts", kind)
@@ -274,8 +266,8 @@ def test_the_heat_maps_of_alignment_have_the_figures_of_the_result(at_aligned, a
     assert "recall%4010" in at_aligned.run("location.hash")
 
 
-def test_the_pair_is_told_with_its_cosines(at_aligned, aligned):
-    pair = stored_alignment(aligned).questions["de-en"]
+def test_the_pair_is_told_with_its_cosines(at_aligned):
+    pair = aligned_result().record.alignment.questions["de-en"]
     at_aligned.hover("#alignment tbody tr:nth-child(2) td:nth-child(5)")
     told = at_aligned.run("document.querySelector('#tip').innerText")
     assert "de → en" in told
@@ -284,8 +276,8 @@ def test_the_pair_is_told_with_its_cosines(at_aligned, aligned):
     assert re.search(r"n\s+72", told)
 
 
-def test_the_figures_of_all_languages_stand_beside_the_maps(at_aligned, aligned):
-    part = stored_alignment(aligned)
+def test_the_figures_of_all_languages_stand_beside_the_maps(at_aligned):
+    part = aligned_result().record.alignment
     langs = texts(at_aligned, "[data-table=cosines] tbody th")
     cells = [float(text) for text in texts(at_aligned, "[data-table=cosines] td")]
     assert langs == sorted(part.anisotropy["query"])
