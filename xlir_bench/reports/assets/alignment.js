@@ -34,7 +34,7 @@ function drawAlignmentMaps(task, rows, { name, cut }) {
   return rows.flatMap((row, i) => {
     const texts = textsOf(row, name);
     if (!texts) return [];
-    return ["margin", cut].filter(known).map((figure) => alignmentMap(row, "ab"[i], texts, figure, alignmentTop(task, figure)));
+    return ["margin", cut].filter((figure) => texts.values[figure]).map((figure) => alignmentMap(row, "ab"[i], texts, figure, alignmentTop(task, figure)));
   });
 }
 
@@ -60,7 +60,7 @@ function alignmentMap(row, letter, texts, figure, top) {
   return h("figure", { "data-figure": figure },
     h("figcaption", null, h("span", { class: `chip slot-${letter}` }, letter.toUpperCase()), h("bdi", null, row.name), h("span", { class: "mean" }, `${figure}: mean ${level(average(all))}${chance}`)),
     matrixTable(langs, langs, n ? "text ↓" : "query ↓", "matrix", cellOf),
-    h("div", { class: "legend" }, "0", h("span", { class: "ramp" }), score(top, 1), all.some((value) => value < 0) ? "(below 0: other pairs are nearer)" : null),
+    h("div", { class: "legend" }, "0", h("span", { class: "ramp" }), score(top, 1), all.some((value) => value < 0) ? h("span", null, "below 0: other pairs are nearer") : null),
     h("p", { class: "note" }, meaning(texts.name, figure)));
 }
 
