@@ -24,6 +24,12 @@ def mini_results() -> Path:
     return folder
 
 
+@cache
+def aligned_result() -> xb.Result:
+    """`builtin:ngram` on mini with its alignment."""
+    return xb.evaluate("mini", "builtin:ngram", xb.RunOptions(cache=None, alignment=True))
+
+
 def copy_results(folder: Path) -> Path:
     """A copy of `mini_results` that a test may change."""
     shutil.copytree(mini_results(), folder)

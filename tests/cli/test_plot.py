@@ -33,6 +33,7 @@ def test_a_folder_of_results_is_searched_through(stored):
         (["matrix", "results", "--output", "m.png"], "draws one result, 2 were given"),
         (["matrix", "results/builtin-ngram", "--output", "m.gif"], ".png"),
         (["matrix", "results/builtin-ngram", "--output", "m.png", "--measure", "mpa"], "did you mean 'map'"),
+        (["alignment", "results/builtin-ngram", "--output", "m.png"], "xlir-bench run --alignment"),
         (["matrix", "none", "--output", "m.png"], "none is not there"),
         (["pie", "results", "--output", "m.png"], "pie"),
     ],

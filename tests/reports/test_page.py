@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from browser import Browser, find_chromium
-from stored import another, change, copy_results
+from stored import aligned_result, another, change, copy_results
 
 from xlir_bench.reports.leaderboard import leaderboard_texts, read_board
 from xlir_bench.reports.leaderboard.single_page import inert_json
@@ -72,6 +72,22 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def aligned(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A page of three encoders: two with alignment, one of them with a language of a hostile name."""
+    folder = tmp_path_factory.mktemp("aligned")
+    results = copy_results(folder / "results")
+    aligned_result().save(results / "builtin-ngram" / "mini")
+    hostile = another(results, HOSTILE, "hostile")
+    text = json.dumps(json.loads((hostile / "result.json").read_text())["alignment"])
+    for plain in ('"de"', '"de-', '-de"'):
+        text = text.replace(plain, plain.replace("de", HOSTILE))
+    change(hostile, alignment=json.loads(text))
+    text = leaderboard_texts(read_board([results]), html=True)["index.html"]
+    (folder / "index.html").write_text(text)
+    return folder / "index.html"
+
+
+@pytest.fixture(scope="module")
 def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     found = find_chromium()
     if found is None:
@@ -90,6 +106,26 @@ def browser(chromium: Browser, page: Path) -> Iterator[Browser]:
     chromium.open(page.as_uri())
     yield chromium
     assert chromium.complaints == []
+
+
+@pytest.fixture
+def at_aligned(chromium: Browser, aligned: Path) -> Iterator[Browser]:
+    """At the fresh page of results with alignment."""
+    chromium.complaints.clear()
+    chromium.open("about:blank")
+    chromium.open(aligned.as_uri() + "#task=mini&a=builtin-ngram")
+    yield chromium
+    assert chromium.complaints == []
+
+
+def shown_pairs(browser: Browser, figure: str) -> dict[str, float]:
+    """A heat map of alignment as it is read: rows, columns, the numbers in the cells."""
+    map_ = f"#alignment figure[data-figure='{figure}']"
+    langs = texts(browser, f"{map_} tbody th")
+    cells = iter(texts(browser, f"{map_} td"))
+    read = {(a, b): next(cells) for a in langs for b in langs}
+    assert all(text == "–" for (a, b), text in read.items() if a == b)
+    return {f"{a}-{b}": float(text) for (a, b), text in read.items() if a != b}
 
 
 def names(browser: Browser) -> list[str]:
@@ -214,6 +250,97 @@ def test_the_address_brings_the_same_view_back(browser, page):
     browser.open("about:blank")
     browser.open(page.as_uri() + "#task=none&measure=none&a=<b>&b=<i>")
     assert texts(browser, "#ranking-title") == ["mini"]
+
+
+def test_the_heat_maps_of_alignment_have_the_figures_of_the_result(at_aligned):
+    part = aligned_result().record.alignment
+    assert texts(at_aligned, "#alignment-title") == ["How the languages lie to each other"]
+    for kind, pairs in (("questions", part.questions), ("answers", part.answers)):
+        choose(at_aligned, "#alignment-texts", kind)
+        for cut in ("recall@1", "recall@5", "recall@10"):
+            choose(at_aligned, "#alignment-found", cut)
+            read = shown_pairs(at_aligned, cut)
+            assert read == pytest.approx({p: v.recall[cut] for p, v in pairs.items()}, abs=5.1e-4)
+        read = shown_pairs(at_aligned, "margin")
+        assert read == pytest.approx({p: v.margin for p, v in pairs.items()}, abs=5.1e-4)
+    assert "recall%4010" in at_aligned.run("location.hash")
+
+
+def test_the_pair_is_told_with_its_cosines(at_aligned):
+    pair = aligned_result().record.alignment.questions["de-en"]
+    at_aligned.hover("#alignment tbody tr:nth-child(2) td:nth-child(5)")
+    told = at_aligned.run("document.querySelector('#tip').innerText")
+    assert "de → en" in told
+    for name, value in (("cosine of translations", pair.translations), ("of other pairs", pair.others)):  # fmt: skip
+        assert float(re.search(rf"{name}\s+(\S+)", told)[1]) == pytest.approx(value, abs=1e-4)
+    assert re.search(r"n\s+72", told)
+
+
+def test_the_figures_of_all_languages_stand_beside_the_maps(at_aligned):
+    part = aligned_result().record.alignment
+    langs = texts(at_aligned, "[data-table=cosines] tbody th")
+    cells = [float(text) for text in texts(at_aligned, "[data-table=cosines] td")]
+    assert langs == sorted(part.anisotropy["query"])
+    assert cells == pytest.approx(
+        [part.anisotropy[role][lang] for lang in langs for role in ("query", "passage")], abs=1e-4
+    )
+    whole = texts(at_aligned, "[data-table=whole] td")
+    shares = [100 * part.language_variance[role] for role in ("query", "passage")]
+    assert [float(t.split()[0]) for t in whole[:2]] == pytest.approx(shares, abs=0.06)
+    assert [float(t.split()[0]) for t in whole[2:5]] == pytest.approx(
+        list(part.map_without_centroids.values()), abs=1e-4
+    )
+    assert float(whole[5]) == pytest.approx(part.hubness, abs=0.01)
+
+
+def test_an_encoder_without_alignment_shows_none(at_aligned):
+    choose(at_aligned, "#choose-b", "builtin-random")
+    assert texts(at_aligned, "#alignment figcaption bdi") == ["builtin:ngram"] * 2
+    choose(at_aligned, "#choose-b", "")
+    choose(at_aligned, "#choose-a", "builtin-random")
+    assert at_aligned.run("document.querySelector('#alignment').hidden")
+    assert texts(at_aligned, "#alignment *") == []
+
+
+def test_a_language_whose_name_holds_a_script_is_shown_as_text(at_aligned):
+    choose(at_aligned, "#choose-b", "hostile")
+    assert HOSTILE in texts(at_aligned, "#alignment tbody th")
+    assert len(texts(at_aligned, "#alignment .matrix")) == 4
+    assert at_aligned.run("window.owned") is None
+    assert at_aligned.run("document.querySelectorAll('img, main script').length") == 0
+    at_aligned.look(390, 844)
+    assert at_aligned.run("document.documentElement.scrollWidth") <= 390
+
+
+def test_without_translations_questions_and_their_passages_are_shown(chromium, tmp_path):
+    results = copy_results(tmp_path / "results")
+    change(
+        results / "builtin-ngram" / "mini",
+        alignment={
+            "anisotropy": {"query": {"de": 0.1, "en": 0.2}, "passage": {"de": 0.1, "en": 0.2}},
+            "relevance": {
+                f"{q}-{p}": {"relevant": 0.5, "others": 0.3 if q == p else 0.6}
+                for q in ("de", "en")
+                for p in ("de", "en")
+            },
+        },
+    )
+    (tmp_path / "index.html").write_text(
+        leaderboard_texts(read_board([results]), html=True)["index.html"]
+    )
+    chromium.complaints.clear()
+    chromium.open((tmp_path / "index.html").as_uri() + "#a=builtin-ngram")
+    assert texts(chromium, "#alignment td.less") == ["-.100", "-.100"]
+    assert texts(chromium, "#alignment .matrix td") == [".200", "-.100", "-.100", ".200"]
+    assert texts(chromium, "#alignment select") == []
+    assert chromium.complaints == []
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_numbers_in_cells_of_alignment_are_read_on_any_colour(at_aligned, aligned, dark):
+    at_aligned.open("about:blank")
+    at_aligned.open(aligned.as_uri() + "#task=mini&a=builtin-ngram&found=recall@10", dark=dark)
+    assert min(at_aligned.run(CONTRASTS)) >= 4.5
 
 
 @pytest.mark.parametrize("dark", [False, True])

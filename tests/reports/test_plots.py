@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from stored import mini_results
+from stored import aligned_result, mini_results
 
 from xlir_bench.errors import InputError, NotComparableError, UnknownNameError
 from xlir_bench.reports.plots import PICTURES, draw, save
@@ -32,12 +32,16 @@ def words(figure) -> list[str]:
     return [text.get_text() for text in figure.findobj(Text) if text.get_text()]
 
 
+def drawable(kind: str) -> ResultRecord:
+    return aligned_result().record if kind == "alignment" else record()
+
+
 @pytest.mark.parametrize("kind", list(PICTURES))
 @pytest.mark.parametrize("suffix", ["png", "svg"])
 def test_the_same_results_give_the_same_picture(kind, suffix, tmp_path):
     files = [tmp_path / f"{i}.{suffix}" for i in range(2)]
     for file in files:
-        save(draw(kind, [record()]), file, dpi=60)
+        save(draw(kind, [drawable(kind)]), file, dpi=60)
     assert files[0].read_bytes() == files[1].read_bytes()
     assert files[0].stat().st_size > 2000
     assert [p.name for p in sorted(tmp_path.iterdir())] == [f"0.{suffix}", f"1.{suffix}"]
@@ -47,6 +51,31 @@ def test_the_matrix_has_every_setting_as_a_number():
     figure = draw("matrix", [record()])
     numbers = [w for w in words(figure) if re.fullmatch(r"\.\d{3}", w)]
     assert len(numbers) == 11 * 12
+
+
+@pytest.mark.parametrize("measure", [None, "margin", "recall@5"])
+def test_alignment_has_every_pair_of_questions_and_of_answers_as_a_number(measure):
+    result = aligned_result().record
+    figure = draw("alignment", [result], measure)
+    for axes, pairs in zip(
+        figure.axes, (result.alignment.questions, result.alignment.answers), strict=True
+    ):
+        langs = [tick.get_text() for tick in axes.get_yticklabels()]
+        shown = [text.get_text() for text in axes.texts]
+        read = dict(zip([f"{a}-{b}" for a in langs for b in langs], shown, strict=True))
+        numbers = {pair: float(text) for pair, text in read.items() if text != "-"}
+        stated = {
+            pair: part.recall[measure] if measure == "recall@5" else part.margin
+            for pair, part in pairs.items()
+        }
+        assert numbers == pytest.approx(stated, abs=5.1e-4)
+
+
+def test_alignment_that_was_not_measured_cannot_be_drawn():
+    with pytest.raises(InputError, match="--alignment"):
+        draw("alignment", [record()])
+    with pytest.raises(UnknownNameError, match="margin"):
+        draw("alignment", [aligned_result().record], "map")
 
 
 def test_the_language_bars_end_with_the_share_of_the_pool():

@@ -8,7 +8,7 @@ import click
 
 from xlir_bench.cli.options import FOLDER, verbose_option
 
-KINDS = ("matrix", "languages", "trade-off", "checkpoints")
+KINDS = ("matrix", "languages", "trade-off", "checkpoints", "alignment")
 
 
 @click.command()
@@ -21,12 +21,15 @@ KINDS = ("matrix", "languages", "trade-off", "checkpoints")
     metavar="FILE",
     help="Where the picture goes; .png, .svg or .pdf.",
 )
-@click.option("--measure", default="map", show_default=True, help="Any measure the results have.")
+@click.option(
+    "--measure",
+    help="Any measure the results have (default: map); alignment: margin (default) or recall@1, 5, 10.",
+)
 @click.option(
     "--dpi", type=click.IntRange(30, 1200), default=200, show_default=True, help="Of a PNG."
 )
 @verbose_option
-def plot(kind: str, results: tuple[Path, ...], output: Path, measure: str, dpi: int) -> None:
+def plot(kind: str, results: tuple[Path, ...], output: Path, measure: str | None, dpi: int) -> None:
     """Draw stored results (needs: pip install 'xlir-bench[plot]').
 
     \b
@@ -35,12 +38,14 @@ def plot(kind: str, results: tuple[Path, ...], output: Path, measure: str, dpi: 
       languages     languages of the ten best passages, beside their share of the pool
       trade-off     multilingual map against rank distance, a point an encoder
       checkpoints   map by kind over results, by the number in their names
+      alignment     every pair of languages: how near translations lie (run --alignment)
 
     \b
     Examples:
       xlir-bench plot matrix results/builtin-ngram/mini --output matrix.png
       xlir-bench plot trade-off results/*/xquad-r --output trade-off.svg
       xlir-bench plot checkpoints results/checkpoint-*/xquad-r --output curve.png
+      xlir-bench plot alignment results/builtin-ngram/mini --measure recall@1 --output pairs.svg
     """
     from xlir_bench.reports.plots import draw, save
     from xlir_bench.results import load_results

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from xlir_bench.records import POOL, Kind
+from xlir_bench.reports.aligned import translations
 from xlir_bench.reports.markup import escape
 from xlir_bench.results.schema import BiasPart, IntervalPart, ResultRecord
 
@@ -193,21 +194,21 @@ def texts_table(record: ResultRecord, markdown: bool = False) -> str:
 def alignment_table(record: ResultRecord, markdown: bool = False) -> str:
     """By language, the means over the other languages; below it, what is one figure for all."""
     part = record.alignment
-    pairs = {"question": part.questions, "answer": part.answers}
-    shown = {name: by_pair for name, by_pair in pairs.items() if by_pair}
+    shown = translations(part)
     langs = sorted({lang for by_role in part.anisotropy.values() for lang in by_role})
     rows = []
     for lang in [*langs, None]:
         row = ["mean" if lang is None else _told(lang, markdown)]
         for by_pair in shown.values():
-            mine = [p for pair, p in by_pair.items() if lang in (None, pair.split("-")[0])]
+            mine = [p for (asked, _), p in by_pair.items() if lang in (None, asked)]
             row += [_mean([p.recall["recall@1"] for p in mine]), _mean([p.margin for p in mine])]
         for by_lang in part.anisotropy.values():
             row.append(_mean([v for x, v in by_lang.items() if lang in (None, x)]))
         rows.append(row)
     headers = ["language"]
     for name in shown:
-        headers += [f"{name} finds its translation", f"{name} margin"]
+        one = name.removesuffix("s")
+        headers += [f"{one} finds its translation", f"{one} margin"]
     headers += ["cosine of two queries", "cosine of two passages"]
     return "\n".join([table(rows, headers, markdown), "", *_alignment_lines(record)])
 

@@ -19,23 +19,31 @@ function drawMatrix(task, row, letter, measure, top) {
   };
   return h("figure", null,
     h("figcaption", null, h("span", { class: `chip slot-${letter}` }, letter.toUpperCase()), h("bdi", null, row.name)),
-    matrixTable(task, row, "matrix", cellOf));
+    matrixTable(task.langs, columnsOf(task, row), "query ↓", "matrix", cellOf));
 }
 
 // Above this share of the scale the ink of a cell turns over; both inks keep 4.5:1 on their side of it.
 const DEEP = 0.6;
 
-function matrixTable(task, row, name, cellOf) {
-  const columnsOf = [...task.langs, ...(row.cells.some((cell) => cell.p === POOL) ? [POOL] : [])];
+function columnsOf(task, row) {
+  return [...task.langs, ...(row.cells.some((cell) => cell.p === POOL) ? [POOL] : [])];
+}
+
+function matrixTable(langs, columns, corner, name, cellOf) {
   const title = (p) => h("th", { scope: "col", class: p === POOL ? "pool" : null }, p === POOL ? "all" : p);
-  const head = h("tr", null, h("th", { scope: "col" }, "query ↓"), columnsOf.map(title));
-  const lines = task.langs.map((q) => h("tr", { "data-line": true }, h("th", { scope: "row" }, q), columnsOf.map((p) => cellOf(q, p))));
+  const head = h("tr", null, h("th", { scope: "col" }, corner), columns.map(title));
+  const lines = langs.map((q) => h("tr", { "data-line": true }, h("th", { scope: "row" }, q), columns.map((p) => cellOf(q, p))));
   return oneStop(h("div", { class: "scroll" }, h("table", { class: name }, h("thead", null, head), h("tbody", null, lines))));
 }
 
+// The end of a scale that starts at 0: the next tenth above all values.
+function scaleTop(values) {
+  const most = values.reduce((most, value) => Math.max(most, value ?? 0), 0);
+  return Math.min(1, Math.max(0.1, Math.ceil(10 * most) / 10));
+}
+
 function matrixTop(task, measure) {
-  const values = task.rows.flatMap((row) => row.cells.map((cell) => cell.values[measure])).filter(known);
-  return Math.min(1, Math.max(0.1, Math.ceil(10 * Math.max(...values, 0)) / 10));
+  return scaleTop(task.rows.flatMap((row) => row.cells.map((cell) => cell.values[measure])));
 }
 
 function drawDifference(task, a, b, measure) {
@@ -57,7 +65,7 @@ function drawDifference(task, a, b, measure) {
   };
   return h("figure", null,
     h("figcaption", null, "A minus B"),
-    matrixTable(task, a, "matrix difference", cellOf),
+    matrixTable(task.langs, columnsOf(task, a), "query ↓", "matrix difference", cellOf),
     h("div", { class: "legend" }, `B better by ${score(most, 2)}`, h("span", { class: "ramp both" }), `A better by ${score(most, 2)}`));
 }
 

@@ -1,7 +1,7 @@
 // State lives in one object; every change draws the page again from the data.
 const data = JSON.parse(document.getElementById("data").textContent);
 const place = (id) => document.getElementById(id);
-const state = { task: "", measure: "map", filter: "", sort: { key: "rank", down: false }, a: "", b: "" };
+const state = { task: "", measure: "map", filter: "", sort: { key: "rank", down: false }, a: "", b: "", texts: "questions", found: "recall@1" };
 
 function taskNow() {
   return data.tasks.find((task) => task.id === state.task) || data.tasks[0];
@@ -29,13 +29,13 @@ function change(part) {
 }
 
 function remember() {
-  const words = new URLSearchParams({ task: state.task, measure: state.measure, a: state.a, ...(state.b ? { b: state.b } : {}) });
+  const words = new URLSearchParams({ task: state.task, measure: state.measure, a: state.a, ...(state.b ? { b: state.b } : {}), ...(place("alignment").hidden ? {} : { texts: state.texts, found: state.found }) });
   history.replaceState(null, "", "#" + words);
 }
 
 function recall() {
   const words = new URLSearchParams(location.hash.slice(1));
-  for (const name of ["task", "measure", "a", "b"]) if (words.has(name)) state[name] = words.get(name);
+  for (const name of ["task", "measure", "a", "b", "texts", "found"]) if (words.has(name)) state[name] = words.get(name);
 }
 
 function choice(label, id, options, value, pick) {
@@ -88,6 +88,23 @@ function drawDetailSection(task) {
   place("bias").replaceChildren(h("h2", { id: "bias-title" }, "Language bias in the pool of all languages"), h("div", { class: "cards" }, cards));
 }
 
+function drawAlignmentSection(task) {
+  const rows = [state.a, state.b].map((id) => task.rows.find((row) => row.id === id)).filter(Boolean);
+  const choices = alignmentChoices(rows, state);
+  const some = rows.some((row) => row.alignment);
+  place("alignment").hidden = !some;
+  if (!some) return place("alignment").replaceChildren();
+  const pick = [];
+  if (choices.names.length > 1) pick.push(choice("texts", "alignment-texts", choices.names.map((name) => [name, TEXTS[name][0]]), choices.name, (texts) => change({ texts, focus: "alignment-texts" })));
+  if (choices.cuts.length > 1) pick.push(choice("found among the nearest", "alignment-found", choices.cuts.map((cut) => [cut, cutOf(cut)]), choices.cut, (found) => change({ found, focus: "alignment-found" })));
+  const maps = drawAlignmentMaps(task, rows, choices);
+  place("alignment").replaceChildren(
+    h("h2", { id: "alignment-title" }, "How the languages lie to each other"),
+    h("div", { class: "bar" }, h("div", { class: "group" }, pick)),
+    h("div", { class: maps.length > 1 ? "pair two" : "pair" }, maps),
+    h("div", { class: "pair two figures" }, drawAlignmentFigures(rows)));
+}
+
 function drawReported(task) {
   place("reported").hidden = !task.reported.length;
   if (!task.reported.length) return;
@@ -125,6 +142,7 @@ function draw() {
   drawToolbar(task);
   drawRankingSection(task);
   drawDetailSection(task);
+  drawAlignmentSection(task);
   drawReported(task);
 }
 

@@ -10,13 +10,14 @@ from importlib.resources import files
 from typing import Any
 
 from xlir_bench.records import POOL
+from xlir_bench.reports.leaderboard.alignment import alignment_data
 from xlir_bench.reports.leaderboard.board import RANKED_BY, Board, Row, TaskBoard
 from xlir_bench.reports.leaderboard.intervals import Intervals, setting_intervals
 from xlir_bench.reports.leaderboard.pages import MARKER, VERSION
 from xlir_bench.reports.published import SOURCES, ReportedTask, reported_tasks
 from xlir_bench.results.schema import BiasPart, SettingPart
 
-SCRIPTS = ("dom.js", "ranking.js", "detail.js", "main.js")
+SCRIPTS = ("dom.js", "ranking.js", "detail.js", "alignment.js", "main.js")
 
 
 def html_page(board: Board) -> str:
@@ -87,7 +88,8 @@ def _task(board: TaskBoard, reported: ReportedTask | None) -> dict[str, Any]:
 def _row(row: Row, rank: int) -> dict[str, Any]:
     record, encoder = row.record, row.record.encoder
     found = setting_intervals(row.folder, record.options.measures)
-    return {
+    aligned = alignment_data(record.alignment)
+    told: dict[str, Any] = {
         "id": row.file,
         "rank": rank,
         "name": row.name,
@@ -105,6 +107,7 @@ def _row(row: Row, rank: int) -> dict[str, Any]:
         "cells": [_cell(setting, found) for setting in record.settings],
         "bias": {name: _bias(name, part, found) for name, part in record.bias.items()},
     }
+    return told | ({"alignment": aligned} if aligned else {})
 
 
 def _cell(setting: SettingPart, found: Intervals) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from xlir_bench.errors import InputError, NotComparableError, UnknownNameError
+from xlir_bench.reports.plots.alignment import MARGIN, alignment_figures, draw_alignment
 from xlir_bench.reports.plots.canvas import FORMATS, save, style
 from xlir_bench.reports.plots.checkpoints import draw_checkpoints
 from xlir_bench.reports.plots.languages import draw_languages
@@ -23,27 +24,39 @@ PICTURES: Mapping[str, Callable[[Sequence[ResultRecord], str], Figure]] = {
     "languages": draw_languages,
     "trade-off": draw_trade_off,
     "checkpoints": draw_checkpoints,
+    "alignment": draw_alignment,
 }
 
 
-def draw(kind: str, records: Sequence[ResultRecord], measure: str = "map") -> Figure:
-    """The picture of one kind: ``matrix``, ``languages``, ``trade-off`` or ``checkpoints``."""
+def draw(kind: str, records: Sequence[ResultRecord], measure: str | None = None) -> Figure:
+    """The picture of one kind, a name of `PICTURES`; of map (``alignment``: of the margin) unless told."""
     if kind not in PICTURES:
         raise UnknownNameError("kind of plot", [kind], PICTURES)
     if not records:
         raise InputError("no result to draw; name a result folder (results/<encoder>/<task>)")
-    _check(records, measure)
+    aligned = kind == "alignment"
+    drawn = measure or (MARGIN if aligned else "map")
+    _check_task(records)
+    _check_measure(
+        drawn, [m for r in records for m in (alignment_figures if aligned else _measures)(r)]
+    )
     with style():
-        return PICTURES[kind](records, measure)
+        return PICTURES[kind](records, drawn)
 
 
-def _check(records: Sequence[ResultRecord], measure: str) -> None:
+def _check_task(records: Sequence[ResultRecord]) -> None:
     tasks = {(r.task.name, r.task.digest) for r in records}
     if len(tasks) > 1:
         names = ", ".join(sorted(name for name, _ in tasks))
         raise NotComparableError(
             f"these results are of several tasks ({names}), or of several versions of one; draw one at a time"
         )
-    known = {m for r in records for by in r.summary.values() for m in by}
+
+
+def _check_measure(measure: str, known: Sequence[str]) -> None:
     if measure not in known:
-        raise UnknownNameError("measure of these results", [measure], known)
+        raise UnknownNameError("measure of these results", [measure], list(dict.fromkeys(known)))
+
+
+def _measures(record: ResultRecord) -> list[str]:
+    return [m for by_measure in record.summary.values() for m in by_measure]

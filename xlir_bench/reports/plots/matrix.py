@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from xlir_bench.errors import InputError
@@ -13,6 +13,7 @@ from xlir_bench.reports.tables import number, passage
 from xlir_bench.results.schema import ResultRecord
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 RAMP = ("#f2f6fa", "#b9cde0", "#7f9fc1", "#44719f", "#062b55")
@@ -21,10 +22,7 @@ RAMP = ("#f2f6fa", "#b9cde0", "#7f9fc1", "#44719f", "#062b55")
 
 def draw_matrix(records: Sequence[ResultRecord], measure: str) -> Figure:
     """Query languages down, passage languages across, the pool of all languages apart."""
-    import numpy as np
-    from matplotlib.colors import LinearSegmentedColormap
-
-    record = _only(records, "matrix")
+    record = only(records, "matrix")
     values = {
         (s.query_lang, passage(s.passage_langs)): s.measures.get(measure) for s in record.settings
     }
@@ -35,22 +33,10 @@ def draw_matrix(records: Sequence[ResultRecord], measure: str) -> Figure:
     places = [*range(len(columns)), *([len(columns) + 0.35] if pool else [])]
     figure, (axes,) = new_figure(1.9 + 0.52 * len(shown), 1.75 + 0.44 * len(langs))
     top = max((v for v in values.values() if v is not None), default=1.0) or 1.0
-    colours = LinearSegmentedColormap.from_list("xlir", RAMP)
     for y, query in enumerate(langs):
         for x, lang in zip(places, shown, strict=True):
-            value = values.get((query, lang))
-            share = 0.0 if value is None else value / top
-            face = colours(share) if value is not None else "none"
-            axes.add_patch(_cell(x, y, face))
-            ink = "white" if value is not None and luminance(face) < 0.2 else "black"
-            axes.text(x, y, number(value, 3), ha="center", va="center", color=ink, fontsize=8.5)
-    axes.set_xlim(-0.55, places[-1] + 0.55)
-    axes.set_ylim(len(langs) - 0.45, -0.55)
-    axes.set_xticks(np.array(places), ["all" if c == POOL else c for c in shown])
-    axes.set_yticks(range(len(langs)), langs)
-    axes.xaxis.tick_top()
-    axes.tick_params(length=0, labelsize=9.5, labelcolor=MUTED)
-    axes.spines[:].set_visible(False)
+            draw_cell(axes, x, y, values.get((query, lang)), top)
+    frame(axes, langs, dict(zip(places, ["all" if c == POOL else c for c in shown], strict=True)))
     axes.text(-0.62, -0.78, "query ↓", ha="right", va="center", color=MUTED, fontsize=8)
     means = ", ".join(
         f"{kind.value} {number(by[measure].mean)}"
@@ -63,13 +49,31 @@ def draw_matrix(records: Sequence[ResultRecord], measure: str) -> Figure:
     return figure
 
 
-def _cell(x: float, y: float, face: Any) -> Any:
+def draw_cell(axes: Axes, x: float, y: float, value: float | None, top: float) -> None:
+    """A value on a scale from 0 to `top`, its number in it."""
+    from matplotlib.colors import LinearSegmentedColormap
     from matplotlib.patches import Rectangle
 
-    return Rectangle((x - 0.475, y - 0.465), 0.95, 0.93, facecolor=face, edgecolor="none")
+    colours = LinearSegmentedColormap.from_list("xlir", RAMP)
+    face: Any = "none" if value is None else colours(max(0.0, value / top))
+    axes.add_patch(Rectangle((x - 0.475, y - 0.465), 0.95, 0.93, facecolor=face, edgecolor="none"))
+    ink = "white" if value is not None and luminance(face) < 0.2 else "black"
+    axes.text(x, y, number(value, 3), ha="center", va="center", color=ink, fontsize=8.5)
 
 
-def _only(records: Sequence[ResultRecord], kind: str) -> ResultRecord:
+def frame(axes: Axes, langs: Sequence[str], columns: Mapping[float, str]) -> None:
+    """Languages at the left and at the top, at their places."""
+    axes.set_xlim(-0.55, max(columns) + 0.55)
+    axes.set_ylim(len(langs) - 0.45, -0.55)
+    axes.set_xticks(list(columns), list(columns.values()))
+    axes.set_yticks(range(len(langs)), langs)
+    axes.xaxis.tick_top()
+    axes.tick_params(length=0, labelsize=9.5, labelcolor=MUTED)
+    axes.spines[:].set_visible(False)
+
+
+def only(records: Sequence[ResultRecord], kind: str) -> ResultRecord:
+    """The one result of a picture that shows one."""
     if len(records) != 1:
         raise InputError(f"plot {kind} draws one result, {len(records)} were given")
     return records[0]
