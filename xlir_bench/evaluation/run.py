@@ -18,6 +18,7 @@ from xlir_bench.encoders.vectors import StoredVectors
 from xlir_bench.errors import InputError, UnknownNameError
 from xlir_bench.evaluation.alignment import alignment_part
 from xlir_bench.evaluation.clusters import Clusters
+from xlir_bench.evaluation.maps import EXACT, macro_map, pool_of
 from xlir_bench.evaluation.record import (
     bias_part,
     encoder_part,
@@ -69,7 +70,6 @@ from xlir_bench.search import (
 from xlir_bench.sources import DataRequest, load_collection
 from xlir_bench.tasks import Task, catalogue
 
-EXACT = "Flat"
 POOL_DEPTH = 100
 """How many of the best passages of the pool are kept: what the bias views look at."""
 
@@ -115,6 +115,18 @@ class RunOptions:
             "seed": self.seed or None,
         }
         return {name: value for name, value in stated.items() if value is not None}
+
+    def data_request(self) -> DataRequest:
+        """How the data is read."""
+        return DataRequest(
+            root=self.data,
+            cache=(self.cache or cache_root()) / "data",
+            langs=None if self.langs is None else tuple(sorted(set(self.langs))),
+            candidate=self.candidate,
+            limit=self.limit,
+            offline=self.offline,
+            allow_changed=self.allow_changed_data,
+        )
 
 
 def evaluate(
@@ -188,11 +200,11 @@ class _Run:
 
     def result(self) -> Result:
         with self._stage("read"):
-            collection = load_collection(self.task, self._data_request(), self.progress)
+            collection = load_collection(self.task, self.options.data_request(), self.progress)
         with self._stage("encode"):
             embedded = self._embed(collection)
         with self._stage("search"):
-            pool = _pool(collection, embedded)
+            pool = pool_of(collection, embedded.vectors)
             rankings, index = self._search(collection, embedded, pool)
         with self._stage("measure"):
             scores = score(rankings, self.measures)
@@ -241,17 +253,6 @@ class _Run:
         began = time.perf_counter()
         yield
         self.seconds[name] = time.perf_counter() - began
-
-    def _data_request(self) -> DataRequest:
-        return DataRequest(
-            root=self.options.data,
-            cache=(self.options.cache or cache_root()) / "data",
-            langs=None if self.options.langs is None else tuple(sorted(set(self.options.langs))),
-            candidate=self.options.candidate,
-            limit=self.options.limit,
-            offline=self.options.offline,
-            allow_changed=self.options.allow_changed_data,
-        )
 
     def _embed(self, collection: Collection) -> Embedded:
         if isinstance(self.encoder, StoredVectors):
@@ -326,10 +327,10 @@ class _Run:
 
         def map_of(vectors: Mapping[tuple[Role, str], Floats]) -> dict[Kind, float]:
             changed = replace(embedded, vectors=vectors)
-            pool = _pool(collection, changed)
+            pool = pool_of(collection, vectors)
             requests = self._requests(changed, exact_check=False)
             found = self._collect(exact_rankings(collection, pool, requests), len(requests))
-            return _macro_map(score(found, ["map"]))
+            return macro_map(score(found, ["map"]))
 
         with self._stage("align"):
             return alignment_part(collection, embedded.vectors, rankings, map_of)
@@ -359,18 +360,6 @@ def stored(collection: Collection, encoder: StoredVectors, limited: bool) -> Emb
             vectors[role, lang] = checked(rows, texts)
             notes += zero_vectors(role, texts, vectors[role, lang])
     return Embedded(vectors, tokens=None, notes=tuple(notes))
-
-
-def _pool(collection: Collection, embedded: Embedded) -> Pool:
-    return Pool.of({x: embedded.vectors["passage", x] for x in collection.languages("passage")})
-
-
-def _macro_map(scores: Sequence[Scores]) -> dict[Kind, float]:
-    means: dict[Kind, list[float]] = {}
-    for s in scores:
-        if len(s.query):
-            means.setdefault(s.setting.kind, []).append(float(s.values["map"].mean()))
-    return {kind: float(np.mean(means[kind])) for kind in Kind if kind in means}
 
 
 def _pool_rankings(rankings: Sequence[Ranking], collection: Collection) -> list[PoolRanking]:

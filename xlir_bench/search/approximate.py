@@ -24,7 +24,11 @@ DEPTH = 1000
 
 
 def approximate_rankings(
-    collection: Collection, pool: Pool, requests: Sequence[SearchRequest], factory: str
+    collection: Collection,
+    pool: Pool,
+    requests: Sequence[SearchRequest],
+    factory: str,
+    depth: int = DEPTH,
 ) -> Iterator[list[Ranking]]:
     """The rankings of each request's settings by FAISS indexes, one a pool of candidates."""
     indexes: dict[tuple[str, ...], Any] = {}
@@ -37,7 +41,7 @@ def approximate_rankings(
                 vectors = pool.vectors[pool.rows(setting)]
                 indexes[setting.passage_langs] = build_index(vectors, factory, str(setting))
             index = indexes[setting.passage_langs]
-            top = retrieve(index, queries, min(DEPTH, index.ntotal))
+            top = retrieve(index, queries, min(depth, index.ntotal))
             if relevant.own is not None and request.query_lang in setting.passage_langs:
                 top = _without(top, relevant.own - pool.rows(setting).start)
             ranks = _ranks(top, relevant, pool.rows(setting))
@@ -48,17 +52,7 @@ def approximate_rankings(
 
 def build_index(vectors: Floats, factory: str, where: str) -> Any:
     """A trained FAISS index of these vectors; inner product, which is cosine here."""
-    import torch  # noqa: F401  # before faiss: the other order can crash on two OpenMP runtimes
-
-    import faiss  # isort: skip
-
-    try:
-        index = faiss.index_factory(vectors.shape[1], factory, faiss.METRIC_INNER_PRODUCT)
-    except RuntimeError as error:
-        raise InputError(
-            f"--index {factory!r} is not a FAISS factory string for {vectors.shape[1]} dimensions"
-            f" ({_reason(error)}); try 'Flat', 'HNSW32' or 'IVF64,Flat'"
-        ) from error
+    index = empty_index(vectors.shape[1], factory)
     try:
         index.train(vectors)
         index.add(vectors)
@@ -68,6 +62,28 @@ def build_index(vectors: Floats, factory: str, where: str) -> Any:
             f" ({_reason(error)}); use fewer clusters, or 'Flat'"
         ) from error
     return index
+
+
+def empty_index(dimension: int, factory: str) -> Any:
+    """A FAISS index without vectors; a factory string that FAISS does not take is refused."""
+    import torch  # noqa: F401  # before faiss: the other order can crash on two OpenMP runtimes
+
+    import faiss  # isort: skip
+
+    try:
+        return faiss.index_factory(dimension, factory, faiss.METRIC_INNER_PRODUCT)
+    except RuntimeError as error:
+        raise InputError(
+            f"--index {factory!r} is not a FAISS factory string for {dimension} dimensions"
+            f" ({_reason(error)}); try 'Flat', 'HNSW32' or 'IVF64,Flat'"
+        ) from error
+
+
+def index_bytes(index: Any) -> int:
+    """What an index takes when it is stored: codes, graph, centroids and all."""
+    import faiss
+
+    return len(faiss.serialize_index(index))
 
 
 def retrieve(index: Any, queries: Floats, depth: int) -> Ints:
