@@ -76,6 +76,12 @@ def test_options_may_stand_in_a_file_and_the_command_line_wins(xlir, tmp_path):
     assert [(s["query_lang"], s["queries"]) for s in settings] == [("de", 6), ("en", 6)]
 
 
+def test_an_option_that_may_be_given_again_is_a_list_in_a_file(xlir, tmp_path):
+    (tmp_path / "run.toml").write_text('model = ["builtin:random"]\ntask = ["mini"]\n')
+    said = xlir("run", *QUICK, "--config", "run.toml", "--json", "--quiet")
+    assert json.loads(said.out)["encoder"]["name"] == "builtin:random"
+
+
 def test_an_unknown_entry_of_the_file_is_named_with_its_near_miss(xlir, tmp_path):
     (tmp_path / "run.toml").write_text("limt = 4\n")
     said = xlir("run", "--config", "run.toml")

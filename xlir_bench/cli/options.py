@@ -31,7 +31,7 @@ class Names(NamesType):
         """The names, in order, without blanks."""
         if isinstance(value, str):
             value = value.split(",")
-        return tuple(name.strip() for name in value if name.strip())
+        return tuple(name for item in value if (name := str(item).strip()))
 
 
 def canonical_command() -> str:
@@ -51,12 +51,18 @@ def read_config(ctx: click.Context, _param: click.Parameter, value: Path | None)
         stated = tomllib.loads(value.read_text(encoding="utf-8"))
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise InputError(f"--config {value} cannot be read as TOML: {error}") from error
-    known = {p.name for p in ctx.command.params if p.name}
-    names = {key: key.replace("-", "_") for key in stated}
-    unknown = [key for key, name in names.items() if name not in known]
+    # An option is called as it is typed; its parameter may have another name (--model, models).
+    names = {
+        spelt.lstrip("-").replace("-", "_"): p.name
+        for p in ctx.command.params
+        if p.name and p.expose_value
+        for spelt in (p.name, *p.opts)
+    }
+    keys = {key: key.replace("-", "_") for key in stated}
+    unknown = [key for key, name in keys.items() if name not in names]
     if unknown:
-        raise UnknownNameError(f"option in {value}", unknown, known)
-    ctx.default_map = {**(ctx.default_map or {}), **{names[k]: v for k, v in stated.items()}}
+        raise UnknownNameError(f"option in {value}", unknown, names)
+    ctx.default_map = {**(ctx.default_map or {}), **{names[keys[k]]: v for k, v in stated.items()}}
 
 
 config_option = click.option(

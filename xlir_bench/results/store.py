@@ -92,8 +92,8 @@ class Result:
             raise not_writable(folder, reason, error) from error
         return Result(self.record, self.tables, folder)
 
-    def with_cost(self, cost: CostPart) -> Result:
-        """The same result, with what its encoder costs in use."""
+    def with_cost(self, cost: CostPart | None) -> Result:
+        """The same result, with what its encoder costs in use, or without."""
         profile = self.record.profile.model_copy(update={"cost": cost})
         return Result(self.record.model_copy(update={"profile": profile}), self.tables)
 

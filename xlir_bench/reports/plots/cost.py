@@ -39,15 +39,18 @@ def draw_cost(record: ResultRecord, cost: CostPart) -> Figure:
         right.set_xlabel("size of the index", color=MUTED)
         right.xaxis.set_major_formatter(lambda value, _: size(value) if value else "0")
         for axes in (left, right):
-            axes.margins(x=0.25, y=0.14)
+            axes.margins(x=0.3, y=0.14)
             grid_lines(axes)
-        label_points(left, [(v.query.p50, v.mean_map, _name(v)) for v in cost.variants])
-        label_points(right, [(v.index_bytes, v.mean_map, _name(v)) for v in cost.variants])
+        right.set_xlim(left=0)
         write_title(
             figure,
             f"Quality and cost, {label_of(record)} on {visible(record.task.title)}",
             "up and to the left is better; filled: unbeaten in map and this cost; lines span the rounds",
         )
+        # Names give way to each other by where points lie on the page, which is known once it is laid out.
+        figure.draw_without_rendering()
+        label_points(left, [(v.query.p50, v.mean_map, _name(v, "latency")) for v in cost.variants])
+        label_points(right, [(v.index_bytes, v.mean_map, _name(v, "size")) for v in cost.variants])
     return figure
 
 
@@ -59,5 +62,8 @@ def _point(axes: Axes, variant: VariantPart, x: float, by: str) -> None:
     )  # fmt: skip
 
 
-def _name(variant: VariantPart) -> str:
+def _name(variant: VariantPart, by: str) -> str:
+    """Of the unbeaten alone: names of all would hide the points."""
+    if by not in variant.unbeaten:
+        return ""
     return visible(f"{variant.dtype} {variant.dimension} {variant.index}")
