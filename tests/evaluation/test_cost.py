@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from evaluation.plain import Plain, mini_files, plain_measures, small
 
-from xlir_bench.encoders import EncoderOptions, load_encoder
+from xlir_bench.encoders import EncoderCard, EncoderOptions, load_encoder
 from xlir_bench.errors import InputError, UnknownNameError
 from xlir_bench.evaluation import CostOptions, evaluate, load_models, measure_cost
 from xlir_bench.evaluation.cost import sample, warmed_up
@@ -219,6 +219,7 @@ def test_every_dtype_is_a_model_of_its_own(tiny_transformer: Path):
     ]  # fmt: skip
     whole, half = cost.models
     parameters = evaluate("mini", str(tiny_transformer), small()).record.encoder.parameters
+    assert whole.parameters == half.parameters == parameters
     assert (whole.weights_bytes, half.weights_bytes) == (4 * parameters, 2 * parameters)
     for model in cost.models:
         assert model.dimension == 32
@@ -273,12 +274,14 @@ def test_a_dtype_that_the_device_does_not_have_is_a_line():
     class Inverting(Counting):
         """torch inverts no matrix in half precision on a processor."""
 
+        card = EncoderCard("halved", "python", "halved", Counting.fingerprint, dtype="float16")
+
         def encode(self, texts: Sequence[str], role: str) -> np.ndarray:
             return torch.linalg.inv(torch.eye(8, dtype=torch.float16)).numpy()
 
     with pytest.raises(InputError) as error:
-        warmed_up(Inverting(), "float32", ["a"])
-    assert "counting cannot compute in it on cpu" in str(error.value)
+        warmed_up(Inverting(), "float16", ["a"])
+    assert "--dtype float16: halved cannot compute in it on cpu" in str(error.value)
     assert "\n" not in str(error.value)
 
 

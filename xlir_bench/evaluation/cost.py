@@ -88,6 +88,7 @@ class LoadedModel:
         return ModelCostPart(
             dtype=self.dtype,
             dimension=self.dimension,
+            parameters=parameters,
             weights_bytes=None if parameters is None else parameters * DTYPE_BYTES[self.dtype],
             load_seconds=round(self.load_seconds, 3),
             passages_per_second=float(np.median(rates)),
@@ -187,6 +188,8 @@ def warmed_up(encoder: Encoder, dtype: str, texts: Sequence[str]) -> LoadedModel
             seconds = time.perf_counter() - began
             checked(encoder.encode(texts, "passage"), texts)
         except (RuntimeError, TypeError) as error:
+            if dtype == "float32":
+                raise  # every device has it: something else is wrong
             reason = " ".join(str(error).split())[:200]
             raise InputError(
                 f"--dtype {dtype}: {card.name} cannot compute in it on {device} ({reason});"

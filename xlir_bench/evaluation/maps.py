@@ -10,7 +10,6 @@ import numpy as np
 from xlir_bench.measures import score
 from xlir_bench.records import Collection, Floats, Kind, Ranking, Role, Scores, Setting
 from xlir_bench.search import Pool, SearchRequest, approximate_rankings, exact_rankings
-from xlir_bench.search.approximate import DEPTH
 
 EXACT = "Flat"
 Vectors = Mapping[tuple[Role, str], Floats]
@@ -55,7 +54,7 @@ def map_of_vectors(
     if factory == EXACT:
         lists = exact_rankings(collection, pool, requests)
     else:
-        lists = approximate_rankings(collection, pool, requests, factory, depth or DEPTH)
+        lists = approximate_rankings(collection, pool, requests, factory, depth)
     found = [_cut(ranking, depth) for rankings in lists for ranking in rankings]
     return macro_map(score(found, ["map"]))
 

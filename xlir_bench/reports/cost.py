@@ -85,6 +85,7 @@ def models_table(cost: CostPart, markdown: bool = False) -> str:
         [
             model.dtype,
             f"{model.dimension:,}",
+            millions(model.parameters),
             "-" if model.weights_bytes is None else size(model.weights_bytes),
             f"{model.load_seconds:.2f} s",
             rate(model.passages_per_second),
@@ -93,7 +94,15 @@ def models_table(cost: CostPart, markdown: bool = False) -> str:
         ]
         for model in cost.models
     ]
-    headers = ["dtype", "dimension", "weights", "load", "passages/s", "span of rounds"]
+    headers = [
+        "dtype",
+        "dimension",
+        "parameters",
+        "weights",
+        "load",
+        "passages/s",
+        "span of rounds",
+    ]
     told = table(rows, [*headers, *(["GPU memory"] if gpu else [])], markdown)
     if not cost.peak_memory_bytes:
         return told
@@ -139,6 +148,15 @@ def milliseconds(value: float) -> str:
 def rate(value: float) -> str:
     """So many a second."""
     return f"{value:,.0f}" if value >= 10 else f"{value:.1f}"
+
+
+def millions(parameters: int | None) -> str:
+    """A number of parameters as people say it."""
+    if parameters is None:
+        return "-"
+    if parameters >= 10**9:
+        return f"{parameters / 10**9:.1f} B"
+    return f"{parameters / 10**6:.1f} M" if parameters >= 10**5 else f"{parameters:,}"
 
 
 def size(count: float) -> str:

@@ -139,6 +139,7 @@ class ModelCostPart(_Part):
 
     dtype: str
     dimension: int
+    parameters: int | None
     weights_bytes: int | None
     load_seconds: float
     """Until the first text is encoded, files and libraries being in memory already."""

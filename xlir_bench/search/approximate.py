@@ -28,9 +28,12 @@ def approximate_rankings(
     pool: Pool,
     requests: Sequence[SearchRequest],
     factory: str,
-    depth: int = DEPTH,
+    depth: int | None = None,
 ) -> Iterator[list[Ranking]]:
-    """The rankings of each request's settings by FAISS indexes, one a pool of candidates."""
+    """The rankings of each request's settings by FAISS indexes, one a pool of candidates.
+
+    An index is asked for `depth` passages, `DEPTH` if that is None.
+    """
     indexes: dict[tuple[str, ...], Any] = {}
     for request in requests:
         relevant = relevant_rows(collection, request.query_lang, pool)
@@ -41,7 +44,7 @@ def approximate_rankings(
                 vectors = pool.vectors[pool.rows(setting)]
                 indexes[setting.passage_langs] = build_index(vectors, factory, str(setting))
             index = indexes[setting.passage_langs]
-            top = retrieve(index, queries, min(depth, index.ntotal))
+            top = retrieve(index, queries, min(depth or DEPTH, index.ntotal))
             if relevant.own is not None and request.query_lang in setting.passage_langs:
                 top = _without(top, relevant.own - pool.rows(setting).start)
             ranks = _ranks(top, relevant, pool.rows(setting))

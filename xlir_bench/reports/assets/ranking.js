@@ -69,7 +69,7 @@ function rankingCell(task, row, column, measure) {
   if (!known(value)) return h("td", null, "–");
   if (column.kind) return scoreCell(task, row, column, measure);
   if (column.key === "distance") return distanceCell(task, row, column);
-  const plain = { dimension: count, parameters: millions, speed: (v) => (v >= 10 ? count(v) : v.toFixed(1)), latency: (v) => v.toPrecision(3), bytesPerVector: count }[column.key];
+  const plain = { dimension: count, parameters: millions, speed: (v) => (v >= 10 ? count(v) : v.toFixed(1)), latency: (v) => (v >= 100 ? count(v) : v.toPrecision(3)), bytesPerVector: count }[column.key];
   return h("td", null, plain(value));
 }
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from xlir_bench.records import Kind
 from xlir_bench.reports import cost, tables
+from xlir_bench.reports.cost import millions
 from xlir_bench.reports.leaderboard.board import Board, LeftOut, Row, TaskBoard
 from xlir_bench.reports.markup import code, escape, grid
 from xlir_bench.reports.published import reported_tasks
@@ -106,15 +107,6 @@ def rate(row: Row) -> str:
     if speed is None:
         return "-"
     return f"{speed:,.0f}" if speed >= 10 else f"{speed:.1f}"
-
-
-def millions(parameters: int | None) -> str:
-    """A number of parameters as people say it."""
-    if parameters is None:
-        return "-"
-    if parameters >= 10**9:
-        return f"{parameters / 10**9:.1f} B"
-    return f"{parameters / 10**6:.1f} M" if parameters >= 10**5 else f"{parameters:,}"
 
 
 def recall_measure(kind: Kind, measures: Sequence[str]) -> str | None:
