@@ -10,7 +10,7 @@ from xlir_bench.measures.front import Offer, beats, unbeaten
 
 
 def exact(quality: float, cost: float) -> Offer:
-    return Offer(quality, cost, cost)
+    return Offer(quality, (cost,))
 
 
 def test_a_better_one_that_costs_less_beats():
@@ -32,15 +32,21 @@ def test_twins_are_both_unbeaten():
     assert unbeaten([exact(0.5, 10), exact(0.5, 10), exact(0.4, 10)]) == [True, True, False]
 
 
-def test_spans_that_overlap_are_equal_costs():
-    good, bad = Offer(0.5, 1.0, 1.2), Offer(0.4, 0.9, 1.1)
+def test_what_is_cheaper_in_some_rounds_alone_costs_the_same():
+    good, bad = Offer(0.5, (1.0, 1.2, 1.1)), Offer(0.4, (0.9, 1.3, 1.0))
     assert unbeaten([good, bad]) == [True, False]
-    assert unbeaten([good, Offer(0.4, 0.7, 0.9)]) == [True, True]
-    assert unbeaten([good, Offer(0.5, 1.1, 1.3)]) == [True, True]
+    assert unbeaten([good, Offer(0.5, (0.9, 1.3, 1.0))]) == [True, True]
 
 
-def test_a_chain_of_overlaps_hides_nobody_who_is_clearly_cheaper_than_the_best():
-    chain = [Offer(0.5, 3.0, 4.0), Offer(0.4, 2.0, 3.1), Offer(0.3, 1.0, 2.1)]
+def test_what_is_cheaper_in_every_round_is_cheaper_however_busy_the_machine_was():
+    good, fast = Offer(0.5, (1.0, 9.0, 2.0)), Offer(0.4, (0.9, 8.0, 1.9))
+    assert unbeaten([good, fast]) == [True, True]
+    assert unbeaten([good, Offer(0.5, fast.costs)]) == [False, True]
+
+
+def test_a_chain_of_equals_hides_nobody_who_is_clearly_cheaper_than_the_best():
+    chain = [Offer(0.5, (3.0, 4.0)), Offer(0.4, (2.0, 4.1)), Offer(0.3, (2.1, 3.0))]
+    assert beats(chain[0], chain[1])
     assert beats(chain[1], chain[2])
     assert unbeaten(chain) == [True, False, True]
 
@@ -51,12 +57,8 @@ def test_one_alone_is_unbeaten_and_nothing_is_nothing():
 
 
 OFFERS = st.lists(
-    st.builds(
-        lambda quality, low, width: Offer(quality, low, low + width),
-        st.integers(0, 4), st.integers(0, 6), st.integers(0, 3),
-    ),
-    max_size=8,
-)  # fmt: skip
+    st.builds(Offer, st.integers(0, 4), st.tuples(*[st.integers(0, 4)] * 3)), max_size=8
+)
 
 
 @given(OFFERS)

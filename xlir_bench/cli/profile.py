@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 @click.option("--queries", type=int, default=100, show_default=True, metavar="N",
               help="How many different queries are timed.")  # fmt: skip
 @click.option("--repeats", type=int, default=5, show_default=True, metavar="R",
-              help="Rounds; every variant has its turn in each.")  # fmt: skip
+              help="Rounds; in each, every variant answers all these queries.")  # fmt: skip
 @click.option(
     "--depth", type=int, metavar="K",
     help="Search for the K best passages and let only them count in map."
@@ -85,8 +85,9 @@ def profile(model: str, task_name: str, **stated: Any) -> None:
     bytes a vector. Those are marked that no other marked one beats: by latency (as high a mean map and
     as fast, one of them better) and by size of the index.
 
-    Rounds are interleaved: in each, every variant has its turn. Percentiles are over all rounds, beside
-    them stand the medians of the fastest and the slowest; latencies whose spans overlap count as equal.
+    Variants take turns query by query, so that a busy machine is busy for all of them. Percentiles are over
+    all rounds, beside them stand the medians of the fastest and the slowest; a variant counts as faster
+    than another if it is so in every round.
 
     The figures go into the stored result of this model (in the first dtype) and task; where there is
     none, it is made as `run` makes it. `leaderboard` and `show` tell them; `run` replaces a result, and its

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -108,26 +107,22 @@ class _Variant:
     map: dict[Kind, float]
     index: Any
     depth: int
-    seconds: list[tuple[Floats, Floats]] = field(default_factory=list)
-    """Of each query (encoding, searching) and of each batch, round by round."""
 
-    def timed(self, queries: Sequence[str], batches: Sequence[Sequence[str]]) -> None:
-        """One round: every query alone, then every batch."""
-        alone = np.array([self._answer([text]) for text in queries])
-        together = np.array([self._answer(texts) for texts in batches]).sum(axis=1)
-        self.seconds.append((alone, together))
-
-    def _answer(self, texts: Sequence[str]) -> tuple[float, float]:
+    def answer(self, texts: Sequence[str]) -> tuple[float, float]:
+        """Seconds of encoding and of searching."""
         began = time.perf_counter()
         vectors = self.model.encode(texts, "query", self.dimension)
         encoded = time.perf_counter()
         self.index.search(vectors, self.depth)
         return encoded - began, time.perf_counter() - encoded
 
-    def part(self) -> VariantPart:
-        """What is recorded of it; whether another one beats it is not known here."""
+    def part(self, alone: Floats, together: Floats) -> VariantPart:
+        """What is recorded of it, from the seconds of queries and of batches (round, text, step).
+
+        Whether another one beats it is not known here.
+        """
         size = index_bytes(self.index)
-        encode, search = np.median(np.concatenate([alone for alone, _ in self.seconds]), axis=0)
+        encode, search = np.median(alone, axis=(0, 1))
         return VariantPart(
             dtype=self.model.dtype,
             dimension=self.dimension,
@@ -136,8 +131,8 @@ class _Variant:
             mean_map=float(np.mean(list(self.map.values()))),
             index_bytes=size,
             bytes_per_vector=size / self.index.ntotal,
-            query=latency([alone.sum(axis=1) for alone, _ in self.seconds]),
-            batch=latency([together for _, together in self.seconds]),
+            query=latency(list(alone.sum(axis=2))),
+            batch=latency(list(together.sum(axis=2))),
             encode_ms=1000 * float(encode),
             search_ms=1000 * float(search),
             unbeaten=[],
@@ -219,7 +214,7 @@ def measure_cost(
         variants += _variants(collection, settings, model, vectors, options, progress)
     rates = _passage_rates(collection, models, options, progress)
     queries = sample(collection, "query", options.queries)
-    _time(variants, queries, options, progress)
+    parts = _timed(variants, queries, options, progress)
     return CostPart(
         machine=described,
         queries=len(queries),
@@ -230,7 +225,7 @@ def measure_cost(
         depth=options.depth,
         peak_memory_bytes=models[0].peak_memory_bytes,
         models=[model.part(found) for model, found in zip(models, rates, strict=True)],
-        variants=_marked([variant.part() for variant in variants]),
+        variants=_marked(parts),
         command=command,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
@@ -298,32 +293,40 @@ def _passage_rates(
     passages.sort(key=len, reverse=True)
     batches = _batches(passages, options.batch)
 
-    def rate(model: LoadedModel) -> float:
-        began = time.perf_counter()
-        for texts in batches:
+    def timer(model: LoadedModel) -> Callable[[Sequence[str]], float]:
+        def seconds(texts: Sequence[str]) -> float:
+            began = time.perf_counter()
             model.encoder.encode(texts, "passage")
-        return len(passages) / (time.perf_counter() - began)
+            return time.perf_counter() - began
 
-    progress.start("passages", options.repeats * len(models), "rounds")
-    runs = [partial(rate, model) for model in models]
-    found = in_turns(runs, options.repeats, lambda: progress.advance(1))
+        return seconds
+
+    progress.start("passages", options.repeats, "rounds")
+    runs = [timer(model) for model in models]
+    found = in_turns(runs, batches, options.repeats, lambda: progress.advance(1))
     progress.finish()
-    return found
+    return [[len(passages) / sum(seconds) for seconds in of_model] for of_model in found]
 
 
-def _time(
+def _timed(
     variants: Sequence[_Variant], queries: Sequence[str], options: CostOptions, progress: Progress
-) -> None:
+) -> list[VariantPart]:
     whole = max(1, len(queries) // options.batch) * options.batch
     # A task with few queries has them several times: a batch is always full.
     batches = _batches([queries[i % len(queries)] for i in range(whole)], options.batch)
-    for variant in variants:
-        variant.timed(queries[:WARM_UP], batches[:1])
-        variant.seconds.clear()
-    progress.start("queries", options.repeats * len(variants), "rounds")
-    runs = [partial(variant.timed, queries, batches) for variant in variants]
-    in_turns(runs, options.repeats, lambda: progress.advance(1))
+    alone = _batches(queries, 1)
+    runs = [variant.answer for variant in variants]
+    in_turns(runs, [*alone[:WARM_UP], batches[0]], 1)
+    progress.start("queries", 2 * options.repeats, "rounds")
+    of_queries, of_batches = (
+        in_turns(runs, items, options.repeats, lambda: progress.advance(1))
+        for items in (alone, batches)
+    )
     progress.finish()
+    return [
+        variant.part(np.array(one), np.array(many))
+        for variant, one, many in zip(variants, of_queries, of_batches, strict=True)
+    ]
 
 
 def _batches(texts: Sequence[str], size: int) -> list[Sequence[str]]:
@@ -331,8 +334,8 @@ def _batches(texts: Sequence[str], size: int) -> list[Sequence[str]]:
 
 
 def _marked(parts: Sequence[VariantPart]) -> list[VariantPart]:
-    latencies = unbeaten([Offer(p.mean_map, p.query.low, p.query.high) for p in parts])
-    sizes = unbeaten([Offer(p.mean_map, p.index_bytes, p.index_bytes) for p in parts])
+    latencies = unbeaten([Offer(p.mean_map, tuple(p.query.rounds)) for p in parts])
+    sizes = unbeaten([Offer(p.mean_map, (p.index_bytes,)) for p in parts])
     return [
         part.model_copy(update={"unbeaten": ["latency"] * latency + ["size"] * size})
         for part, latency, size in zip(parts, latencies, sizes, strict=True)

@@ -1,4 +1,4 @@
-"""Times that can be compared: turns are taken round by round."""
+"""Times that can be compared: turns are taken text by text, round by round."""
 
 from __future__ import annotations
 
@@ -10,27 +10,33 @@ import numpy as np
 from xlir_bench.records import Floats
 from xlir_bench.results.schema import LatencyPart
 
+Item = TypeVar("Item")
 Found = TypeVar("Found")
 
 
 def in_turns(
-    runs: Sequence[Callable[[], Found]], rounds: int, done: Callable[[], None] = lambda: None
-) -> list[list[Found]]:
-    """What each run gave, round by round; in every round each has its turn, another one first.
+    runs: Sequence[Callable[[Item], Found]],
+    items: Sequence[Item],
+    rounds: int,
+    done: Callable[[], None] = lambda: None,
+) -> list[list[list[Found]]]:
+    """What each run gave for each item, by run and round; `done` is called after a round.
 
-    A machine that is slower for a while is so for all of them.
+    With every item each run has its turn, another one first: while the machine is slower it is so for
+    all of them.
     """
-    found: list[list[Found]] = [[] for _ in runs]
+    found: list[list[list[Found]]] = [[[] for _ in range(rounds)] for _ in runs]
     for number in range(rounds):
-        for step in range(len(runs)):
-            turn = (number + step) % len(runs)
-            found[turn].append(runs[turn]())
-            done()
+        for place, item in enumerate(items):
+            for step in range(len(runs)):
+                turn = (number + place + step) % len(runs)
+                found[turn][number].append(runs[turn](item))
+        done()
     return found
 
 
 def latency(rounds: Sequence[Floats]) -> LatencyPart:
-    """Percentiles of the seconds of all rounds, and how far apart the rounds lie."""
+    """Percentiles of the seconds of all rounds, and the median of each."""
     p50, p95, p99 = (float(v) for v in 1000 * np.percentile(np.concatenate(rounds), [50, 95, 99]))
     medians = [1000 * float(np.median(seconds)) for seconds in rounds]
-    return LatencyPart(p50=p50, p95=p95, p99=p99, low=min(medians), high=max(medians))
+    return LatencyPart(p50=p50, p95=p95, p99=p99, rounds=medians)

@@ -8,34 +8,38 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A quality, and what it costs; a cost that was measured again and again is a span."""
+    """A quality, and what it costs, measured in as many rounds for every offer."""
 
     quality: float
-    low: float
-    high: float
+    costs: tuple[float, ...]
+    """One a round; what one offer costs in a round is compared with the others in the same round."""
+
+
+def cheaper(one: Offer, other: Offer) -> bool:
+    """In every round; what is so in some rounds alone may be noise."""
+    return all(mine < theirs for mine, theirs in zip(one.costs, other.costs, strict=True))
 
 
 def beats(one: Offer, other: Offer) -> bool:
     """As good in quality and in cost, and better in one of them.
 
-    Costs whose spans overlap are equal: noise alone makes no winner.
-
-    >>> slow, fast = Offer(0.5, 1.0, 1.2), Offer(0.4, 0.7, 0.9)
-    >>> beats(slow, fast), beats(slow, Offer(0.4, 1.1, 1.3)), beats(Offer(0.5, 0.7, 0.9), slow)
+    >>> slow, fast = Offer(0.5, (1.0, 1.2)), Offer(0.4, (0.7, 1.1))
+    >>> beats(slow, fast), beats(slow, Offer(0.4, (0.7, 1.3))), beats(Offer(0.5, (0.7, 1.1)), slow)
     (False, True, True)
     """
-    as_good = one.quality >= other.quality and one.low <= other.high
-    return as_good and (one.quality > other.quality or one.high < other.low)
+    if one.quality < other.quality or cheaper(other, one):
+        return False
+    return one.quality > other.quality or cheaper(one, other)
 
 
 def unbeaten(offers: Sequence[Offer]) -> list[bool]:
     """For each offer, whether none of the unbeaten ones beats it.
 
-    Who is beaten by a beaten offer alone is in: spans that overlap in a chain would else hide an offer
-    that is clearly cheaper than the best.
+    Who is beaten by a beaten offer alone is in: a chain of costs that are hard to tell apart would else
+    hide an offer that is clearly cheaper than the best.
     """
     # Whoever beats an offer comes before it in this order.
-    order = sorted(range(len(offers)), key=lambda i: (-offers[i].quality, offers[i].high))
+    order = sorted(range(len(offers)), key=lambda i: (-offers[i].quality, sum(offers[i].costs)))
     kept: list[int] = []
     for i in order:
         if not any(beats(offers[k], offers[i]) for k in kept):

@@ -18,7 +18,7 @@ from xlir_bench.results.schema import (
 
 READING = (
     "by latency, by size (of the index): no other unbeaten variant has as high a mean map at as low a cost,"
-    " and one of them better; latencies are equal where their spans overlap"
+    " and one of them better; faster is what is so in every round"
 )
 
 
@@ -128,8 +128,8 @@ def method_line(cost: CostPart) -> str:
     """How it was measured."""
     counted = f"only the {cost.depth:,} best passages count in map; " if cost.depth else ""
     return (
-        f"{counted}a search asks for {cost.searched:,} passages; {cost.repeats} rounds after a warm-up, in each"
-        " of which every variant has its turn; percentiles are over all rounds, spans go from the fastest"
+        f"{counted}a search asks for {cost.searched:,} passages; {cost.repeats} rounds after a warm-up, in which"
+        " variants take turns query by query; percentiles are over all rounds, spans go from the fastest"
         " round's median to the slowest's"
     )
 
@@ -173,7 +173,7 @@ def _name(variant: VariantPart, markdown: bool) -> str:
 
 
 def _span(latency: LatencyPart) -> str:
-    return f"{milliseconds(latency.low)} to {milliseconds(latency.high)}"
+    return f"{milliseconds(min(latency.rounds))} to {milliseconds(max(latency.rounds))}"
 
 
 def _percentiles(latency: LatencyPart) -> list[str]:

@@ -128,10 +128,8 @@ class LatencyPart(_Part):
     p50: float
     p95: float
     p99: float
-    low: float
-    """The p50 of the fastest round."""
-    high: float
-    """The p50 of the slowest round."""
+    rounds: list[float]
+    """The p50 of each round."""
 
 
 class ModelCostPart(_Part):
@@ -172,7 +170,7 @@ class VariantPart(_Part):
     search_ms: float
     unbeaten: list[Literal["latency", "size"]]
     """The costs (p50 of a query, index bytes) by which no other unbeaten variant is as good in this cost and
-    in mean map, and better in one of them; latencies are equal where their rounds overlap."""
+    in mean map, and better in one of them; a latency is better if it is so in every round."""
 
 
 class MachinePart(_Part):
@@ -196,7 +194,7 @@ class CostPart(_Part):
     queries: int
     """Different queries that were timed."""
     repeats: int
-    """Rounds: every variant has its turn in each."""
+    """Rounds: in each, every variant answers every query, in turns."""
     batch: int
     passages: int
     """In the index that is searched."""

@@ -30,7 +30,12 @@ def draw_cost(record: ResultRecord, cost: CostPart) -> Figure:
         figure, (left, right) = new_figure(11.0, 5.2, 1, 2, sharey=True)
         for v in cost.variants:
             _point(left, v, v.query.p50, "latency")
-            left.plot([v.query.low, v.query.high], [v.mean_map] * 2, color=MUTED, alpha=0.45)
+            left.plot(
+                [min(v.query.rounds), max(v.query.rounds)],
+                [v.mean_map] * 2,
+                color=MUTED,
+                alpha=0.45,
+            )
             _point(right, v, v.index_bytes, "size")
         left.set_xlabel("milliseconds of one query, p50", color=MUTED)
         left.set_ylabel("map, mean of the kinds of setting", color=MUTED)
