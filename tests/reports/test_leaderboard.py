@@ -309,6 +309,10 @@ def test_costs_stand_on_the_pages_of_what_was_profiled_and_are_blank_elsewhere(r
     assert "| float32 256 Flat" in own
     assert "`xlir-bench profile --data x`" in own
     assert "What it costs" not in after["mini/builtin-random.md"]
+    html = leaderboard_texts(read_board([results]), html=True)["index.html"]
+    assert re.findall(r'"bytesPerVector":([^,}]+)', html) == [
+        str(round(first.bytes_per_vector, 2)), "null",
+    ]  # fmt: skip
     unchanged = {name for name in before if before[name] == after[name]}
     assert unchanged == {"README.md", "published.md", "mini/builtin-random.md"}
 

@@ -60,7 +60,7 @@ class CostOptions:
                 raise InputError(f"--dims {dim}: a vector has at least 1 number")
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class LoadedModel:
     """The encoder in one dtype, and what loading it took."""
 
@@ -97,7 +97,7 @@ class LoadedModel:
         )
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Variant:
     """A model, a number of dimensions, and an index of the passages of all languages."""
 

@@ -206,7 +206,7 @@ class CostPart(_Part):
     """Of the process when the first model had encoded some batches; 0 where the platform does not say."""
     models: list[ModelCostPart]
     variants: list[VariantPart]
-    """The first is the encoder as the result has it: whole vectors, exact search."""
+    """The first is of whole vectors and exact search, in the dtype of the result."""
     command: str
     created: str
 

@@ -226,7 +226,7 @@ def _cost_cells(row: Row) -> list[str]:
         millions(parameters),
         "-" if model.weights_bytes is None else cost.size(model.weights_bytes),
         f"{model.load_seconds:.2f} s",
-        escape(f"{machine.processor}, {machine.threads} threads, {machine.device}"),
+        escape(f"{machine.processor}, threads: {machine.threads}, {machine.device}"),
     ]
 
 
