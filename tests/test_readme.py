@@ -27,6 +27,29 @@ def test_the_tables_are_those_of_make_demo(capsys):
     assert shown[1] in capsys.readouterr().out
 
 
+TIMES = ("query ms", "span of rounds", "unbeaten by")
+"""What differs from machine to machine, and from run to run."""
+
+
+def test_the_variants_are_those_of_its_command_but_for_their_times(capsys):
+    shown = re.search(r"<!-- profile -->\n```\n(.*?)\n```\n<!-- /profile -->", TEXT, re.DOTALL)
+    command = re.search(r"^    xlir-bench (profile .*)$", TEXT, re.MULTILINE)
+    assert shown is not None
+    assert command is not None
+    args = [*command[1].split(), "--queries", "2", "--repeats", "1", "--batch", "2", "--quiet"]
+    assert exit_code(args) == 0
+    printed = capsys.readouterr().out.split("\n\n")[2]
+    assert _cells(shown[1]) == _cells(printed)
+
+
+def _cells(table: str) -> list[list[str]]:
+    """The cells of a printed table, by the place of its columns, without those that tell times."""
+    head, lines, *rows = table.splitlines()
+    spans = [m.span() for m in re.finditer("-+", lines)]
+    kept = [span for span in spans if head[slice(*span)].strip() not in TIMES]
+    return [[row[slice(*span)].strip() for span in kept] for row in (head, *rows)]
+
+
 def test_the_tasks_have_the_sizes_that_it_names():
     for task in catalogue().tasks.values():
         row = re.search(rf"^\| `{task.name}` \| (.*) \|$", TEXT, re.MULTILINE)

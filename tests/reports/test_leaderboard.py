@@ -10,8 +10,11 @@ from pathlib import Path
 import pytest
 from stored import another, change, copy_results
 
+from xlir_bench.encoders import EncoderOptions
 from xlir_bench.errors import InputError
+from xlir_bench.evaluation import CostOptions, RunOptions, load_models, measure_cost
 from xlir_bench.records import Kind
+from xlir_bench.reports.cost import milliseconds, rate, size
 from xlir_bench.reports.leaderboard import (
     differences,
     leaderboard_texts,
@@ -21,6 +24,8 @@ from xlir_bench.reports.leaderboard import (
 from xlir_bench.reports.leaderboard.names import file_names
 from xlir_bench.reports.leaderboard.pages import by_language, without_paths
 from xlir_bench.results import Result
+from xlir_bench.results.schema import CostPart
+from xlir_bench.tasks import catalogue
 
 HOSTILE = "<script>alert(1)</script>|[x](http://evil.example)`*"
 
@@ -272,3 +277,51 @@ def test_a_task_without_a_pool_is_ranked_by_what_it_has(results):
     texts = leaderboard_texts(board, html=True)
     assert "Best first by map of the monolingual settings" in texts["mini.md"]
     assert "multilingual" not in texts["mini.md"]
+
+
+def profiled(folder: Path) -> CostPart:
+    """A real profile of an encoder, put into its stored result."""
+    (mini,) = catalogue().get(["mini"])
+    asked = CostOptions(dims=(256,), queries=3, batch=2, repeats=1)
+    there = RunOptions(langs=("de", "en"), cache=None)
+    models = load_models(mini, "builtin:ngram", asked, there, EncoderOptions())
+    cost = measure_cost(mini, models, asked, there, command="xlir-bench profile --data /home/me/x")
+    Result.load(folder).with_cost(cost).save(folder)
+    return cost
+
+
+def test_costs_stand_on_the_pages_of_what_was_profiled_and_are_blank_elsewhere(results):
+    before = pages(results)
+    assert not any("What it costs" in text for text in before.values())
+    cost = profiled(results / "builtin-ngram" / "mini")
+    after = pages(results)
+    board = after["mini.md"].partition("## What it costs")[2].splitlines()
+    mine, other = (
+        next(x for x in board if f"[{n}]" in x) for n in ("builtin:ngram", "builtin:random")
+    )
+    first = cost.variants[0]
+    for figure in (first.query.p50, first.query.p99):
+        assert f"| {milliseconds(figure)} |" in mine
+    assert f"| {first.bytes_per_vector:,.0f} | {size(first.index_bytes)} |" in mine
+    assert f"| {rate(cost.models[0].passages_per_second)} |" in mine
+    assert set(other.split("|")[3:]) == {"", "  ", " - "}
+    own = after["mini/builtin-ngram.md"]
+    assert "| float32 256 Flat" in own
+    assert "`xlir-bench profile --data x`" in own
+    assert "What it costs" not in after["mini/builtin-random.md"]
+    html = leaderboard_texts(read_board([results]), html=True)["index.html"]
+    assert re.findall(r'"bytesPerVector":([^,}]+)', html) == [
+        str(round(first.bytes_per_vector, 2)), "null",
+    ]  # fmt: skip
+    unchanged = {name for name in before if before[name] == after[name]}
+    assert unchanged == {"README.md", "published.md", "mini/builtin-random.md"}
+
+
+def test_a_processor_with_a_hostile_name_breaks_no_page(results):
+    folder = results / "builtin-ngram" / "mini"
+    cost = profiled(folder)
+    machine = cost.machine.model_copy(update={"processor": HOSTILE})
+    Result.load(folder).with_cost(cost.model_copy(update={"machine": machine})).save(folder)
+    for text in pages(results).values():
+        assert "<script>" not in text
+        assert "](http://evil" not in text

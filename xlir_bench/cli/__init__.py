@@ -11,6 +11,7 @@ import click
 
 COMMANDS = {
     "run": "Evaluate encoders on tasks: every setting, language bias, intervals.",
+    "profile": "Say what an encoder costs in use, and which variant of it to ship.",
     "show": "Print the tables of a stored result again, or what became of one question.",
     "leaderboard": "Write leaderboards from stored results, as Markdown and as one HTML page.",
     "plot": "Draw stored results: matrix, languages, trade-off, checkpoints.",

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 FOLDER = click.Path(path_type=Path)
-
+Command = TypeVar("Command", bound="Callable[..., Any]")
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     NamesType = click.ParamType[tuple[str, ...]]
 else:
     # Older releases of click know no parameter of it.
@@ -29,7 +31,7 @@ class Names(NamesType):
         """The names, in order, without blanks."""
         if isinstance(value, str):
             value = value.split(",")
-        return tuple(name.strip() for name in value if name.strip())
+        return tuple(name for item in value if (name := str(item).strip()))
 
 
 def canonical_command() -> str:
@@ -81,3 +83,60 @@ data_option = click.option(
 verbose_option = click.option(
     "-v", "--verbose", is_flag=True, expose_value=False, help="Show where an error came from."
 )
+_MODEL_OPTIONS = (
+    click.option(
+        "--query-prompt", help="Put before every query; '' for none.  [default: the model's own]"
+    ),
+    click.option(
+        "--passage-prompt",
+        help="Put before every passage; '' for none.  [default: the model's own]",
+    ),
+    click.option("--revision", help="Of a hub model: branch, tag or commit."),
+    click.option(
+        "--device",
+        metavar="cpu|cuda|mps",
+        help="Where the model runs.  [default: the best there is]",
+    ),
+    click.option(
+        "--max-length",
+        type=int,
+        metavar="TOKENS",
+        help="Cut texts here.  [default: the model's own]",
+    ),
+    click.option(
+        "--trust-remote-code", is_flag=True, help="Let a model run code from its own repository."
+    ),
+    click.option(
+        "--api-key-env",
+        default="OPENAI_API_KEY",
+        show_default=True,
+        metavar="NAME",
+        help="The environment variable with the key of an http: model.",
+    ),
+    click.option(
+        "--batch-tokens",
+        default="auto",
+        show_default=True,
+        metavar="N",
+        help="Padded tokens in a batch.",
+    ),
+)
+
+
+def model_options(command: Command) -> Command:
+    """How a model is loaded, but for what commands differ in: the dtype and the cut of its vectors."""
+    for option in reversed(_MODEL_OPTIONS):
+        command = option(command)
+    return command
+
+
+def batch_tokens(stated: str | int) -> int | None:
+    """The budget of a batch; None for the device's own."""
+    from xlir_bench.errors import InputError
+
+    budget = str(stated)
+    if budget == "auto":
+        return None
+    if not (budget.isdecimal() and int(budget) > 0):
+        raise InputError(f"--batch-tokens {budget!r} wants a number above 0, or auto")
+    return int(budget)

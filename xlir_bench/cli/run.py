@@ -12,9 +12,11 @@ import click
 from xlir_bench.cli.options import (
     FOLDER,
     Names,
+    batch_tokens,
     canonical_command,
     config_option,
     data_option,
+    model_options,
     tasks_dir_option,
     verbose_option,
 )
@@ -94,13 +96,7 @@ class Output:
     metavar="FACTORY",
     help="A FAISS factory string; anything but Flat is approximate, and the result says by how much.",
 )
-@click.option(
-    "--query-prompt", help="Put before every query; '' for none.  [default: the model's own]"
-)
-@click.option(
-    "--passage-prompt", help="Put before every passage; '' for none.  [default: the model's own]"
-)
-@click.option("--revision", help="Of a hub model: branch, tag or commit.")
+@model_options
 @click.option(
     "--dtype",
     type=click.Choice(["float32", "float16", "bfloat16"]),
@@ -109,30 +105,7 @@ class Output:
     help="What the model computes in.",
 )
 @click.option(
-    "--device", metavar="cpu|cuda|mps", help="Where the model runs.  [default: the best there is]"
-)
-@click.option(
-    "--max-length", type=int, metavar="TOKENS", help="Cut texts here.  [default: the model's own]"
-)
-@click.option(
     "--truncate-dim", type=int, metavar="N", help="Keep the first N dimensions (Matryoshka models)."
-)
-@click.option(
-    "--trust-remote-code", is_flag=True, help="Let a model run code from its own repository."
-)
-@click.option(
-    "--api-key-env",
-    default="OPENAI_API_KEY",
-    show_default=True,
-    metavar="NAME",
-    help="The environment variable with the key of an http: model.",
-)
-@click.option(
-    "--batch-tokens",
-    default="auto",
-    show_default=True,
-    metavar="N",
-    help="Padded tokens in a batch.",
 )
 @click.option(
     "--save-run",
@@ -253,9 +226,6 @@ def run_options(stated: dict[str, Any]) -> RunOptions:
         raise UnknownNameError("kind", unknown, [k.value for k in Kind])
     if stated["trec"] and not stated["save_run"]:
         raise InputError("--trec writes what --save-run K keeps; add, say, --save-run 1000")
-    budget = str(stated["batch_tokens"])
-    if budget != "auto" and not (budget.isdecimal() and int(budget) > 0):
-        raise InputError(f"--batch-tokens {budget!r} wants a number above 0, or auto")
     return RunOptions(
         langs=stated["langs"],
         kinds=None if kinds is None else tuple(Kind(k) for k in kinds),
@@ -267,7 +237,7 @@ def run_options(stated: dict[str, Any]) -> RunOptions:
         seed=stated["seed"],
         save_run=stated["save_run"],
         alignment=stated["alignment"],
-        batch_tokens=None if budget == "auto" else int(budget),
+        batch_tokens=batch_tokens(stated["batch_tokens"]),
         data=data_root(stated["data"]),
         offline=stated["offline"],
         allow_changed_data=stated["allow_changed_data"],

@@ -35,6 +35,7 @@ def show(
       xlir-bench show results/*/xquad-r                 one row an encoder
       xlir-bench show results/builtin-ngram/mini --query honey-bees-1
     """
+    from xlir_bench.reports.cost import cost_text
     from xlir_bench.reports.tables import comparison_rows, report
     from xlir_bench.results import Result
 
@@ -49,5 +50,7 @@ def show(
         click.echo(texts[0] if len(texts) == 1 else "[" + ",".join(texts) + "]")
     elif len(loaded) == 1:
         click.echo(report(loaded[0].record, markdown))
+        if (cost := loaded[0].record.profile.cost) is not None:
+            click.echo(f"\n{cost_text(cost, markdown)}")
     else:
         click.echo(comparison_rows([result.record for result in loaded], markdown))

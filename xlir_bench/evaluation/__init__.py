@@ -1,5 +1,13 @@
 """Evaluation: the one floor where task, data, encoder, search, measures and results meet."""
 
+from xlir_bench.evaluation.cost import CostOptions, load_models, measure_cost
 from xlir_bench.evaluation.run import RunOptions, evaluate, settings_asked
 
-__all__ = ["RunOptions", "evaluate", "settings_asked"]
+__all__ = [
+    "CostOptions",
+    "RunOptions",
+    "evaluate",
+    "load_models",
+    "measure_cost",
+    "settings_asked",
+]

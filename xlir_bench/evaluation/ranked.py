@@ -61,7 +61,7 @@ class Searching:
 
     def exact(self, vectors: AllVectors, depth: int = 0) -> Searched:
         """Every rank, by comparing each query with every passage; at least so deep in each setting."""
-        pool = self._pool(vectors)
+        pool = self.pool(vectors)
         requests = self._requests(vectors, depth)
         if isinstance(pool, ShardedPool):
             lists = iter(sharded_rankings(self.collection, pool, requests, self.progress))
@@ -72,17 +72,25 @@ class Searching:
     def by_index(self, vectors: AllVectors, factory: str) -> Searched:
         """What a FAISS index finds, and how far that is from exact."""
         exact = self.exact(vectors, POOL_DEPTH)
-        requests = self._requests(vectors, POOL_DEPTH)
-        lists = approximate_rankings(self.collection, exact.pool, requests, factory)
-        found = self._in_order(self._told(lists, len(requests)))
+        found = self.found_by_index(vectors, factory)
         part = index_part(factory, exact.rankings, found, POOL_DEPTH)
         return Searched(exact.pool, found, part)
+
+    def found_by_index(
+        self, vectors: AllVectors, factory: str, depth: int | None = None
+    ) -> list[Ranking]:
+        """What a FAISS index finds, asked for so many passages; None: as many as it is commonly asked."""
+        requests = self._requests(vectors, POOL_DEPTH)
+        pool = self.pool(vectors)
+        lists = approximate_rankings(self.collection, pool, requests, factory, depth)
+        return self._in_order(self._told(lists, len(requests)))
 
     def top_scores(self, searched: Searched, vectors: AllVectors) -> list[TopScores]:
         """The best passages of every query with their scores."""
         return [self._top_scores(r, searched.pool, vectors) for r in searched.rankings]
 
-    def _pool(self, vectors: AllVectors) -> Pool | ShardedPool:
+    def pool(self, vectors: AllVectors) -> Pool | ShardedPool:
+        """The passages of all languages."""
         return pool_of({x: vectors["passage", x] for x in self.collection.languages("passage")})
 
     def _requests(self, vectors: AllVectors, depth: int) -> list[SearchRequest]:

@@ -7,6 +7,7 @@ import platform
 import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from xlir_bench.results.schema import (
     EncoderPart,
     EnvironmentPart,
     IndexPart,
+    MachinePart,
     SettingPart,
     TaskPart,
     TextsPart,
@@ -173,6 +175,37 @@ def environment() -> EnvironmentPart:
         processors=os.cpu_count() or 0,
         versions=versions,
     )
+
+
+def machine(device: str) -> MachinePart:
+    """What latencies depend on besides the encoder."""
+    import torch
+
+    return MachinePart(
+        processor=_processor(),
+        processors=os.cpu_count() or 0,
+        threads=torch.get_num_threads(),
+        memory_bytes=_memory(),
+        load=round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
+        device=torch.cuda.get_device_name(device) if device.startswith("cuda") else device,
+    )
+
+
+def _processor() -> str:
+    """Its name; Python's own answer is empty on Linux."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return next(iter(names), platform.processor() or platform.machine())
+
+
+def _memory() -> int:
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return 0
 
 
 def index_part(

@@ -18,6 +18,7 @@ from xlir_bench.encoders.vectors import StoredVectors
 from xlir_bench.errors import InputError, UnknownNameError
 from xlir_bench.evaluation.alignment import alignment_part, in_sample
 from xlir_bench.evaluation.clusters import Clusters
+from xlir_bench.evaluation.maps import map_of_vectors
 from xlir_bench.evaluation.ranked import EXACT, Searching
 from xlir_bench.evaluation.record import (
     bias_part,
@@ -109,6 +110,19 @@ class RunOptions:
         }
         return {name: value for name, value in stated.items() if value is not None}
 
+    def data_request(self) -> DataRequest:
+        """How the data is read."""
+        return DataRequest(
+            root=self.data,
+            cache=(self.cache or cache_root()) / "data",
+            langs=None if self.langs is None else tuple(sorted(set(self.langs))),
+            candidate=self.candidate,
+            limit=self.limit,
+            corpus_limit=self.corpus_limit,
+            offline=self.offline,
+            allow_changed=self.allow_changed_data,
+        )
+
 
 def evaluate(
     task: str | Task,
@@ -183,7 +197,7 @@ class _Run:
 
     def result(self) -> Result:
         with self._stage("read"):
-            collection = load_collection(self.task, self._data_request(), self.progress)
+            collection = load_collection(self.task, self.options.data_request(), self.progress)
             check_fit(self.measures, by_answers=bool(collection.answers))
         with self._stage("encode"):
             embedded = self._embed(collection)
@@ -242,18 +256,6 @@ class _Run:
         yield
         self.seconds[name] = time.perf_counter() - began
 
-    def _data_request(self) -> DataRequest:
-        return DataRequest(
-            root=self.options.data,
-            cache=(self.options.cache or cache_root()) / "data",
-            langs=None if self.options.langs is None else tuple(sorted(set(self.options.langs))),
-            candidate=self.options.candidate,
-            limit=self.options.limit,
-            corpus_limit=self.options.corpus_limit,
-            offline=self.options.offline,
-            allow_changed=self.options.allow_changed_data,
-        )
-
     def _embed(self, collection: Collection) -> Embedded:
         if isinstance(self.encoder, StoredVectors):
             return stored(collection, self.encoder, self.options.limit is not None)
@@ -305,7 +307,7 @@ class _Run:
             return AlignmentPart()
 
         def map_of(vectors: Mapping[tuple[Role, str], Floats]) -> dict[Kind, float]:
-            return _macro_map(score(searching.exact(vectors).rankings, ["map"]))
+            return map_of_vectors(searching, vectors)
 
         with self._stage("align"):
             sample = in_sample(searching.collection, embedded.vectors)
@@ -339,14 +341,6 @@ def stored(collection: Collection, encoder: StoredVectors, limited: bool) -> Emb
             vectors[role, lang] = checked(rows, texts)
             notes += zero_vectors(role, texts, np.flatnonzero(~rows.any(axis=1)))
     return Embedded(vectors, tokens=None, notes=tuple(notes))
-
-
-def _macro_map(scores: Sequence[Scores]) -> dict[Kind, float]:
-    means: dict[Kind, list[float]] = {}
-    for s in scores:
-        if len(s.query):
-            means.setdefault(s.setting.kind, []).append(float(s.values["map"].mean()))
-    return {kind: float(np.mean(means[kind])) for kind in Kind if kind in means}
 
 
 def _pool_rankings(rankings: Sequence[Ranking], collection: Collection) -> list[PoolRanking]:

@@ -124,6 +124,95 @@ class IndexPart(_Part):
     """Approximate minus exact."""
 
 
+class LatencyPart(_Part):
+    """Milliseconds that a step took: percentiles over all rounds."""
+
+    p50: float
+    p95: float
+    p99: float
+    rounds: list[float]
+    """The p50 of each round."""
+
+
+class ModelCostPart(_Part):
+    """What a model costs in one dtype, whatever is done with its vectors."""
+
+    dtype: str
+    dimension: int
+    parameters: int | None
+    weights_bytes: int | None
+    load_seconds: float
+    """Until the first text is encoded, files and libraries being in memory already."""
+    passages_per_second: float
+    """Of the median round."""
+    slowest: float
+    fastest: float
+    gpu_memory_bytes: int | None
+    """The most that torch held on the GPU for it; null where it runs elsewhere."""
+
+
+class VariantPart(_Part):
+    """One way to ship the encoder: a dtype, a number of dimensions, an index."""
+
+    dtype: str
+    dimension: int
+    index: str
+    map: dict[Kind, float]
+    mean_map: float
+    """Of the kinds."""
+    index_bytes: int
+    """Of the passages of all languages, as the index is stored."""
+    bytes_per_vector: float
+    query: LatencyPart
+    """One query: encoded, and searched for in the pool of all languages."""
+    batch: LatencyPart
+    """The same for a batch of queries."""
+    encode_ms: float
+    """Encoding's part of one query, the median."""
+    search_ms: float
+    unbeaten: list[Literal["latency", "size"]]
+    """The costs (p50 of a query, index bytes) by which no other unbeaten variant is as good in this cost and
+    in mean map, and better in one of them; a latency is better if it is so in every round."""
+
+
+class MachinePart(_Part):
+    """Where latencies were measured."""
+
+    processor: str
+    processors: int
+    threads: int
+    """That torch uses."""
+    memory_bytes: int
+    load: float | None
+    """What the machine had to do besides, just before: the load average of a minute."""
+    device: str
+    """Where the model ran; the index is always searched on the processor."""
+
+
+class CostPart(_Part):
+    """What the encoder costs in use, and what each variant does to map."""
+
+    machine: MachinePart
+    queries: int
+    """Different queries that were timed."""
+    repeats: int
+    """Rounds: in each, every variant answers every query, in turns."""
+    batch: int
+    passages: int
+    """In the index that is searched."""
+    searched: int
+    """How many of the best of them are asked for."""
+    depth: int | None
+    """How many of the best count in map; null: all, or as many as an index is asked for."""
+    peak_memory_bytes: int
+    """Of the process when the first model had encoded some batches; 0 where the platform does not say."""
+    models: list[ModelCostPart]
+    variants: list[VariantPart]
+    """The first is of whole vectors and exact search, in the dtype of the result."""
+    command: str
+    created: str
+
+
 class ProfilePart(_Part):
     """What the run cost."""
 
@@ -133,6 +222,8 @@ class ProfilePart(_Part):
     cached_texts: int = 0
     peak_memory_bytes: int = 0
     index: IndexPart | None = None
+    cost: CostPart | None = None
+    """What the encoder costs in use, where ``xlir-bench profile`` measured it."""
 
 
 class EnvironmentPart(_Part):

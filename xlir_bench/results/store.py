@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from xlir_bench.errors import InputError, XlirError
 from xlir_bench.records import Kind
-from xlir_bench.results.schema import RESULT_SCHEMA, IntervalPart, ResultRecord
+from xlir_bench.results.schema import RESULT_SCHEMA, CostPart, IntervalPart, ResultRecord
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -91,6 +91,11 @@ class Result:
             reason = error.strerror or str(error)
             raise not_writable(folder, reason, error) from error
         return Result(self.record, self.tables, folder)
+
+    def with_cost(self, cost: CostPart | None) -> Result:
+        """The same result, with what its encoder costs in use, or without."""
+        profile = self.record.profile.model_copy(update={"cost": cost})
+        return Result(self.record.model_copy(update={"profile": profile}), self.tables)
 
     @classmethod
     def load(cls, path: str | Path) -> Result:

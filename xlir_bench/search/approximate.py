@@ -32,8 +32,12 @@ def approximate_rankings(
     pool: Pool | ShardedPool,
     requests: Sequence[SearchRequest],
     factory: str,
+    depth: int | None = None,
 ) -> Iterator[list[Ranking]]:
-    """The rankings of each request's settings by FAISS indexes, one a pool of candidates."""
+    """The rankings of each request's settings by FAISS indexes, one a pool of candidates.
+
+    An index is asked for `depth` passages, `DEPTH` if that is None.
+    """
     indexes: dict[tuple[str, ...], Any] = {}
     for request in requests:
         relevant = relevant_rows(collection, request.query_lang, pool.layout)
@@ -43,7 +47,7 @@ def approximate_rankings(
             if setting.passage_langs not in indexes:
                 indexes[setting.passage_langs] = build_index(pool, setting, factory)
             index = indexes[setting.passage_langs]
-            top = retrieve(index, queries, min(DEPTH, index.ntotal))
+            top = retrieve(index, queries, min(depth or DEPTH, index.ntotal))
             if relevant.own is not None and request.query_lang in setting.passage_langs:
                 top = _without(top, relevant.own - pool.layout.rows(setting).start)
             ranks = _ranks(top, relevant, pool.layout.rows(setting))
@@ -54,21 +58,11 @@ def approximate_rankings(
 
 def build_index(pool: Pool | ShardedPool, setting: Setting, factory: str) -> Any:
     """A trained FAISS index of a setting's candidates; inner product, which is cosine here."""
-    import torch  # noqa: F401  # before faiss: the other order can crash on two OpenMP runtimes
-
-    import faiss  # isort: skip
-
     rows = pool.layout.rows(setting)
     # Spread over the whole pool: its first rows may be of one language.
     sample = np.linspace(rows.start, rows.stop - 1, min(rows.stop - rows.start, TRAINED_ON))
     vectors = pool.take(sample.astype(np.int64))
-    try:
-        index = faiss.index_factory(vectors.shape[1], factory, faiss.METRIC_INNER_PRODUCT)
-    except RuntimeError as error:
-        raise InputError(
-            f"--index {factory!r} is not a FAISS factory string for {vectors.shape[1]} dimensions"
-            f" ({_reason(error)}); try 'Flat', 'HNSW32' or 'IVF64,Flat'"
-        ) from error
+    index = empty_index(vectors.shape[1], factory)
     try:
         index.train(vectors)
         for block in pool.blocks(setting, TRAINED_ON):
@@ -79,6 +73,28 @@ def build_index(pool: Pool | ShardedPool, setting: Setting, factory: str) -> Any
             f" {setting} ({_reason(error)}); use fewer clusters, or 'Flat'"
         ) from error
     return index
+
+
+def empty_index(dimension: int, factory: str) -> Any:
+    """A FAISS index without vectors; a factory string that FAISS does not take is refused."""
+    import torch  # noqa: F401  # before faiss: the other order can crash on two OpenMP runtimes
+
+    import faiss  # isort: skip
+
+    try:
+        return faiss.index_factory(dimension, factory, faiss.METRIC_INNER_PRODUCT)
+    except RuntimeError as error:
+        raise InputError(
+            f"--index {factory!r} is not a FAISS factory string for {dimension} dimensions"
+            f" ({_reason(error)}); try 'Flat', 'HNSW32' or 'IVF64,Flat'"
+        ) from error
+
+
+def index_bytes(index: Any) -> int:
+    """What an index takes when it is stored: codes, graph, centroids and all."""
+    import faiss
+
+    return len(faiss.serialize_index(index))
 
 
 def retrieve(index: Any, queries: Floats, depth: int) -> Ints:

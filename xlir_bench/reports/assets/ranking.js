@@ -11,7 +11,10 @@ function columns(task, measure) {
     { key: "dimension", title: "Dimension", value: (row) => row.dimension },
     { key: "parameters", title: "Parameters", value: (row) => row.parameters },
     { key: "speed", title: "Texts/s", value: (row) => row.speed },
-  ];
+    // Only where `xlir-bench profile` measured it: a column without any figure helps nobody.
+    { key: "latency", title: "Query ms", best: "low", value: (row) => row.latency },
+    { key: "bytesPerVector", title: "Bytes a vector", best: "low", value: (row) => row.bytesPerVector },
+  ].filter((column) => !["latency", "bytesPerVector"].includes(column.key) || task.rows.some((row) => known(column.value(row))));
 }
 
 function drawRanking(task, state, change) {
@@ -66,7 +69,7 @@ function rankingCell(task, row, column, measure) {
   if (!known(value)) return h("td", null, "–");
   if (column.kind) return scoreCell(task, row, column, measure);
   if (column.key === "distance") return distanceCell(task, row, column);
-  const plain = { dimension: count, parameters: millions, speed: (v) => (v >= 10 ? count(v) : v.toFixed(1)) }[column.key];
+  const plain = { dimension: count, parameters: millions, speed: (v) => (v >= 10 ? count(v) : v.toFixed(1)), latency: (v) => (v >= 100 ? count(v) : v.toPrecision(3)), bytesPerVector: count }[column.key];
   return h("td", null, plain(value));
 }
 

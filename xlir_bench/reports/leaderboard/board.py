@@ -13,7 +13,7 @@ from xlir_bench.reports.leaderboard.intervals import has_tables
 from xlir_bench.reports.leaderboard.names import file_names
 from xlir_bench.reports.pairing import holm, paired_difference, query_values
 from xlir_bench.results import Result
-from xlir_bench.results.schema import BiasPart, IntervalPart, ResultRecord
+from xlir_bench.results.schema import BiasPart, CostPart, IntervalPart, ResultRecord
 from xlir_bench.results.store import RESULT_FILE
 
 LEVEL = 0.05
@@ -48,6 +48,11 @@ class Row:
     def rank_distance(self) -> BiasPart | None:
         """The language bias that is ranked by."""
         return self.record.bias.get("rank_distance")
+
+    @property
+    def cost(self) -> CostPart | None:
+        """What it costs in use, where that was measured."""
+        return self.record.profile.cost
 
     @property
     def texts_per_second(self) -> float | None:

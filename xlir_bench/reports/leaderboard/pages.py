@@ -7,7 +7,8 @@ import shlex
 from collections.abc import Mapping, Sequence
 
 from xlir_bench.records import Kind
-from xlir_bench.reports import tables
+from xlir_bench.reports import cost, tables
+from xlir_bench.reports.cost import millions
 from xlir_bench.reports.leaderboard.board import Board, LeftOut, Row, TaskBoard
 from xlir_bench.reports.markup import code, escape, grid
 from xlir_bench.reports.published import reported_tasks
@@ -51,6 +52,7 @@ def task_page(task: TaskBoard) -> str:
         _about(task),
         _board_table(task),
         _legend(task),
+        *_costs(task),
     ]
     return page(title, *parts)
 
@@ -90,6 +92,9 @@ def encoder_page(task: TaskBoard, row: Row) -> str:
         ]
     if any(part.tokens_mean is not None for part in record.texts.values()):
         parts += ["## Texts as the tokenizer sees them", tables.texts_table(record, markdown=True)]
+    if row.cost is not None:
+        parts += ["## What it costs", cost.cost_text(row.cost, markdown=True)]
+        parts += [code(without_paths(row.cost.command))]
     if record.notes:
         parts += ["## Notes", "\n".join(f"- {escape(note)}" for note in record.notes)]
     parts += ["## Command", code(without_paths(record.command)) if record.command else "Not known."]
@@ -102,15 +107,6 @@ def rate(row: Row) -> str:
     if speed is None:
         return "-"
     return f"{speed:,.0f}" if speed >= 10 else f"{speed:.1f}"
-
-
-def millions(parameters: int | None) -> str:
-    """A number of parameters as people say it."""
-    if parameters is None:
-        return "-"
-    if parameters >= 10**9:
-        return f"{parameters / 10**9:.1f} B"
-    return f"{parameters / 10**6:.1f} M" if parameters >= 10**5 else f"{parameters:,}"
 
 
 def recall_measure(kind: Kind, measures: Sequence[str]) -> str | None:
@@ -195,6 +191,43 @@ def _board_table(task: TaskBoard) -> str:
     distance = task.rows[0].rank_distance
     chance += [f"*{_distance(distance.chance)}*" if distance else "", "", "", ""]
     return grid([*rows, chance], headers, text_columns=2)
+
+
+def _costs(task: TaskBoard) -> list[str]:
+    """What the encoders cost in use; nothing where none was profiled."""
+    if not any(row.cost for row in task.rows):
+        return []
+    headers = ["#", "encoder", "query ms", "p95", "p99", "queries/s", "passages/s"]
+    headers += ["bytes a vector", "index size", "parameters", "weights", "load", "machine"]
+    rows = [
+        [str(i), _link(row, task.file), *_cost_cells(row)] for i, row in enumerate(task.rows, 1)
+    ]
+    told = (
+        "Of whole vectors and exact search, one query encoded and searched for in the pool of all languages (p50,"
+        " p95, p99); queries/s in batches. Only figures of one machine can be compared. Other dtypes, fewer"
+        " dimensions and other indexes stand on the encoders' pages. Made by `xlir-bench profile`; blank where"
+        " it was not run."
+    )
+    return ["## What it costs", grid(rows, headers, text_columns=2), told]
+
+
+def _cost_cells(row: Row) -> list[str]:
+    parameters = row.record.encoder.parameters
+    if row.cost is None:
+        return ["", "", "", "", "", "", "", millions(parameters), "", "", ""]
+    first, model, machine = row.cost.variants[0], row.cost.models[0], row.cost.machine
+    latencies = (first.query.p50, first.query.p95, first.query.p99)
+    return [
+        *(cost.milliseconds(value) for value in latencies),
+        cost.rate(1000 * row.cost.batch / first.batch.p50),
+        cost.rate(model.passages_per_second),
+        f"{first.bytes_per_vector:,.0f}",
+        cost.size(first.index_bytes),
+        millions(parameters),
+        "-" if model.weights_bytes is None else cost.size(model.weights_bytes),
+        f"{model.load_seconds:.2f} s",
+        escape(f"{machine.processor}, threads: {machine.threads}, {machine.device}"),
+    ]
 
 
 def _scores(task: TaskBoard, row: Row, recalls: Mapping[Kind, str | None]) -> list[str]:

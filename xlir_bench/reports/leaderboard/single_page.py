@@ -86,7 +86,7 @@ def _task(board: TaskBoard, reported: ReportedTask | None) -> dict[str, Any]:
 
 
 def _row(row: Row, rank: int) -> dict[str, Any]:
-    record, encoder = row.record, row.record.encoder
+    record, encoder, cost = row.record, row.record.encoder, row.cost
     found = setting_intervals(row.folder, record.options.measures)
     aligned = alignment_data(record.alignment)
     told: dict[str, Any] = {
@@ -97,6 +97,8 @@ def _row(row: Row, rank: int) -> dict[str, Any]:
         "dimension": encoder.dimension,
         "parameters": encoder.parameters,
         "speed": _figure(row.texts_per_second),
+        "latency": None if cost is None else _figure(cost.variants[0].query.p50),
+        "bytesPerVector": None if cost is None else _figure(cost.variants[0].bytes_per_vector),
         "asGood": sorted(kind.value for kind in row.as_good),
         "summary": {
             kind.value: {

@@ -73,11 +73,17 @@ def luminance(colour: Any) -> float:
     return float(0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2])
 
 
-def save(figure: Figure, path: Path, dpi: int = 200) -> None:
-    """Write the picture; its format is that of the name. The same picture gives the same bytes."""
+def require_format(path: Path, option: str = "--output") -> str:
+    """The format that the name asks for."""
     suffix = path.suffix.lower().removeprefix(".")
     if suffix not in FORMATS:
-        raise InputError(f"--output {path} wants a name that ends in .{', .'.join(FORMATS)}")
+        raise InputError(f"{option} {path} wants a name that ends in .{', .'.join(FORMATS)}")
+    return suffix
+
+
+def save(figure: Figure, path: Path, dpi: int = 200) -> None:
+    """Write the picture; its format is that of the name. The same picture gives the same bytes."""
+    suffix = require_format(path)
     metadata: dict[str, Any] = {
         "png": {"Software": None},
         "svg": {"Date": None},

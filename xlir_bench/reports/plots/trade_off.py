@@ -60,7 +60,7 @@ def draw_trade_off(records: Sequence[ResultRecord], measure: str) -> Figure:
     axes.xaxis.set_major_formatter(lambda value, _: big(value).removesuffix(".0"))
     axes.yaxis.set_major_formatter(lambda value, _: number(value, 2) if value else "0")
     grid_lines(axes)
-    _label(axes, marks)
+    label_points(axes, marks)
     task = visible(records[0].task.title)
     write_title(
         figure,
@@ -75,7 +75,7 @@ def _distance(record: ResultRecord) -> float | None:
     return view.mean if view is not None and isinstance(view.mean, float) else None
 
 
-def _label(axes: Axes, marks: Sequence[tuple[float, float, str]]) -> None:
+def label_points(axes: Axes, marks: Sequence[tuple[float, float, str]]) -> None:
     """Names beside points; where names would lie on each other they give way upwards or down."""
     to_pixels = axes.transData.transform
     boxes: list[tuple[float, float, float, float]] = []

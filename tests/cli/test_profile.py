@@ -1,0 +1,132 @@
+"""`xlir-bench profile`: what an encoder costs in use."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from xlir_bench.results import Result
+
+QUICK = ("--langs", "de,en", "--queries", "5", "--batch", "4", "--repeats", "2", "--quiet")
+
+
+def stored(slug: str) -> Path:
+    """The one result of this encoder."""
+    (file,) = Path("results", slug).glob("mini*/result.json")
+    return file.parent
+
+
+def test_the_table_says_what_each_variant_does_to_map_and_which_are_unbeaten(xlir):
+    said = xlir("profile", *QUICK, "--dims", "256", "--index", "SQ8", "--index", "IVF8,Flat")
+    assert said.code == 0, said.err
+    lines = said.out.splitlines()
+    assert lines[0] == "mini: builtin:ngram (1024-d float32)"
+    assert "what it costs: one query of 5 among 290 passages" in lines
+    cost = Result.load(stored("builtin-ngram")).record.profile.cost
+    for i, variant in enumerate(cost.variants):
+        name = f"float32 {variant.dimension} {variant.index} "
+        line = next(x for x in lines if x.startswith(name))
+        assert f"{variant.mean_map:.4f}".removeprefix("0") in line
+        assert f"{variant.bytes_per_vector:,.0f}" in line
+        assert line.rstrip().endswith(", ".join(variant.unbeaten))
+        change = f"{variant.mean_map - cost.variants[0].mean_map:+.4f}"
+        assert (change in line) == (i > 0)
+    assert f"written to {stored('builtin-ngram')}" in said.out
+
+
+def test_json_has_every_figure_and_nothing_else_is_printed(xlir):
+    said = xlir("profile", *QUICK, "--index", "SQ8", "--json")
+    found = json.loads(said.out)
+    assert (found["task"], found["encoder"], found["slug"]) == (
+        "mini", "builtin:ngram", "builtin-ngram",
+    )  # fmt: skip
+    assert [v["index"] for v in found["variants"]] == ["Flat", "SQ8"]
+    assert set(found["variants"][0]["query"]) == {"p50", "p95", "p99", "rounds"}
+    assert found["models"][0]["passages_per_second"] > 0
+    assert found["machine"]["processors"] >= 1
+    kept = json.loads((stored("builtin-ngram") / "result.json").read_text())["profile"]["cost"]
+    assert {k: v for k, v in found.items() if k in kept} == kept
+
+
+def test_a_stored_result_gets_the_figures_and_stays_as_it_is(xlir):
+    assert xlir("run", "--langs", "de,en", "--alignment", "--quiet").code == 0
+    before = Result.load(stored("builtin-ngram"))
+    ranks = before.tables["ranks"]
+    assert before.record.profile.cost is None
+    assert xlir("profile", *QUICK).code == 0
+    after = Result.load(stored("builtin-ngram"))
+    assert after.record.profile.cost is not None
+    assert after.record.profile.cost.command == "xlir-bench profile " + " ".join(QUICK)
+    assert after.with_cost(None).record == before.record
+    assert after.tables["ranks"].equals(ranks)
+
+
+def test_a_result_of_other_weights_is_made_anew(xlir):
+    assert xlir("run", "--langs", "de,en", "--quiet").code == 0
+    file = stored("builtin-ngram") / "result.json"
+    record = json.loads(file.read_text())
+    record["encoder"]["fingerprint"] = "sha256:" + "0" * 64
+    record["notes"] = ["of other weights"]
+    file.write_text(json.dumps(record))
+    assert xlir("profile", *QUICK).code == 0
+    assert Result.load(file).record.notes != ["of other weights"]
+
+
+def test_show_tells_it_again(xlir):
+    xlir("profile", *QUICK)
+    said = xlir("show", stored("builtin-ngram"))
+    assert "what it costs: one query of 5 among 290 passages" in said.out
+    assert "| float32 1024 Flat |" in xlir("show", stored("builtin-ngram"), "--markdown").out
+
+
+def test_markdown(xlir):
+    said = xlir("profile", *QUICK, "--markdown")
+    assert "| float32 1024 Flat" in said.out
+
+
+def test_a_picture_names_the_unbeaten(xlir):
+    pytest.importorskip("matplotlib")
+    said = xlir("profile", *QUICK, "--dims", "256", "--plot", "cost.svg")
+    assert said.code == 0, said.err
+    assert Path("cost.svg").read_text().startswith("<?xml")
+    assert "written to cost.svg" in said.out
+
+
+def test_a_name_that_is_no_picture_is_refused_before_anything_is_measured(xlir):
+    said = xlir("profile", *QUICK, "--plot", "cost.txt")
+    assert (said.code, said.err) == (
+        2, "error: --plot cost.txt wants a name that ends in .png, .svg, .pdf\n",
+    )  # fmt: skip
+    assert not Path("results").exists()
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (("--dims", "x"), "--dims x: whole numbers are wanted, like 256,128"),
+        (("--dims", "4096"), "the vectors of builtin:ngram have only 1024 numbers"),
+        (("--dtype", "float64"), "unknown dtype 'float64'"),
+        (("--dtype", "float32,float16"), "builtin:ngram has no dtype to choose"),
+        (("--index", "HSNW"), "is not a FAISS factory string"),
+        (("--batch", "0"), "--batch 0 wants 1 or more"),
+        (("--task", "minny"), "did you mean 'mini'"),
+    ],
+)
+def test_what_is_asked_wrongly_is_one_line(xlir, args, said):
+    found = xlir("profile", *QUICK, *args)
+    assert (found.code, said in found.err) == (2, True), found.err
+    assert found.err.count("\n") == 1
+    assert not Path("results").exists()
+
+
+def test_options_may_stand_in_a_file(xlir):
+    Path("profile.toml").write_text('index = ["SQ8", "IVF8,Flat"]\ndims = [512]\nqueries = 3\n')
+    said = xlir(
+        "profile", "--config", "profile.toml", "--langs", "de,en", "--repeats", "1", "--json"
+    )
+    found = json.loads(said.out)
+    assert {(v["dimension"], v["index"]) for v in found["variants"]} == {
+        (d, i) for d in (1024, 512) for i in ("Flat", "SQ8", "IVF8,Flat")
+    }

@@ -1,0 +1,216 @@
+"""`xlir-bench profile`: what an encoder costs in use."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from xlir_bench.cli.options import (
+    FOLDER,
+    Names,
+    batch_tokens,
+    canonical_command,
+    config_option,
+    data_option,
+    model_options,
+    tasks_dir_option,
+    verbose_option,
+)
+
+if TYPE_CHECKING:
+    from xlir_bench.encoders import EncoderCard, EncoderOptions
+    from xlir_bench.evaluation import CostOptions, RunOptions
+    from xlir_bench.results import Result
+    from xlir_bench.tasks import Task
+
+
+@click.command()
+@click.option(
+    "--model", default="builtin:ngram", show_default=True, metavar="SPEC",
+    help="What to profile; see `xlir-bench run --help`.",
+)  # fmt: skip
+@click.option("--task", "task_name", default="mini", show_default=True, metavar="NAME",
+              help="Whose texts are encoded and searched, and whose map is told.")  # fmt: skip
+@click.option("--dims", type=Names(), metavar="N,N", help="Keep the first N dimensions too.")
+@click.option(
+    "--dtype", "dtypes", type=Names(), default="float32", show_default=True, metavar="NAME,NAME",
+    help="What the model computes in: float32, float16, bfloat16; each is loaded anew."
+    " Others are compared with the first.",
+)  # fmt: skip
+@click.option(
+    "--index", "indexes", multiple=True, metavar="FACTORY",
+    help="A FAISS factory string besides Flat: SQ8, HNSW32, 'IVF64,Flat'; may be given again.",
+)  # fmt: skip
+@click.option("--batch", type=int, default=32, show_default=True, metavar="B",
+              help="Time batches of so many queries, too; passages come in such batches.")  # fmt: skip
+@click.option("--queries", type=int, default=100, show_default=True, metavar="N",
+              help="How many different queries are timed.")  # fmt: skip
+@click.option("--repeats", type=int, default=5, show_default=True, metavar="R",
+              help="Rounds; in each, every variant answers all these queries.")  # fmt: skip
+@click.option(
+    "--depth", type=int, metavar="K",
+    help="Search for the K best passages and let only them count in map."
+    "  [default: search for 1,000; exact map counts all]",
+)  # fmt: skip
+@click.option(
+    "--output", type=FOLDER, default=Path("results"), show_default=True, metavar="DIR",
+    help="The result in DIR/<encoder>/<task> gets the figures.",
+)  # fmt: skip
+@data_option
+@tasks_dir_option
+@config_option
+@click.option("--langs", type=Names(), help="Only these languages, both sides.")
+@click.option("--limit", type=int, metavar="N",
+              help="Only the first N queries of each language; candidates stay whole.")  # fmt: skip
+@model_options
+@click.option("--offline", is_flag=True, help="Download nothing.")
+@click.option("--allow-changed-data", is_flag=True,
+              help="Go on with data that differs from its pinned digest.")  # fmt: skip
+@click.option("--markdown", is_flag=True, help="Markdown tables.")
+@click.option("--json", "as_json", is_flag=True, help="The figures on stdout as JSON.")
+@click.option("--plot", type=FOLDER, metavar="FILE",
+              help="Map against latency too; .png, .svg or .pdf.")  # fmt: skip
+@click.option("--quiet", is_flag=True, help="No progress.")
+@verbose_option
+def profile(model: str, task_name: str, **stated: Any) -> None:
+    """Measure what an encoder costs in use, and which variant of it to ship.
+
+    One query is a query encoded and searched for among the passages of all languages, in a real FAISS
+    index. Variants are all combinations of --dtype, --dims and --index; whole vectors and exact search are
+    always among them. Each gets its map, latency (p50, p95, p99; alone and in a batch), index bytes and
+    bytes a vector. Those are marked that no other marked one beats: by latency (as high a mean map and
+    as fast, one of them better) and by size of the index.
+
+    Variants take turns query by query, so that a busy machine is busy for all of them. Percentiles are over
+    all rounds, beside them stand the medians of the fastest and the slowest; a variant counts as faster
+    than another if it is so in every round.
+
+    The figures go into the stored result of this model (in the first dtype) and task; where there is
+    none, it is made as `run` makes it. `leaderboard` and `show` tell them; `run` replaces a result, and its
+    figures with it. Vectors are cached: texts are encoded once a dtype.
+
+    \b
+    Examples:
+      xlir-bench profile
+      xlir-bench profile --model out/final --task xquad-r --dims 256,128 --index SQ8 --index HNSW32
+      xlir-bench profile --model out/final --dtype float32,bfloat16 --device cuda --json
+      xlir-bench profile --model out/final --dims 256,128,64 --depth 10 --plot cost.png
+    """
+    from xlir_bench.cli.progress import Bars
+    from xlir_bench.encoders import describe
+    from xlir_bench.evaluation import load_models, measure_cost, settings_asked
+    from xlir_bench.results.store import require_writable, result_folder
+    from xlir_bench.tasks import catalogue
+
+    (task,) = catalogue(*stated["tasks_dirs"]).get([task_name], stated["langs"])
+    options, run_options = _cost_options(stated), _run_options(stated)
+    settings_asked(task, run_options)
+    _check_picture(stated["plot"])
+    with Bars(quiet=stated["quiet"]) as bars:
+        models = load_models(task, model, options, run_options, _encoder_options(stated), bars)
+        card = describe(models[0].encoder)
+        part = run_options.part(task)
+        folder = result_folder(stated["output"], card.slug, task.name, part)
+        require_writable(folder)
+        result = _stored(folder, card, task)
+        if result is None:
+            from xlir_bench.evaluation import evaluate
+
+            encoder, command = models[0].encoder, canonical_command()
+            result = evaluate(task, encoder, run_options, progress=bars, command=command)
+        cost = measure_cost(task, models, options, run_options, bars, canonical_command())
+    _tell(result.with_cost(cost).save(folder), folder, stated)
+
+
+def _tell(result: Result, folder: Path, stated: dict[str, Any]) -> None:
+    from xlir_bench.reports.cost import cost_record, cost_text
+    from xlir_bench.reports.tables import heading
+
+    cost = result.record.profile.cost
+    if cost is None:
+        return
+    if stated["plot"] is not None:
+        from xlir_bench.reports.plots import save
+        from xlir_bench.reports.plots.cost import draw_cost
+
+        save(draw_cost(result.record, cost), stated["plot"], 200)
+    if stated["as_json"]:
+        click.echo(json.dumps(cost_record(result.record, cost), ensure_ascii=False, indent=1))
+        return
+    click.echo(f"{heading(result.record)}\n\n{cost_text(cost, stated['markdown'])}\n")
+    click.echo(f"written to {folder}")
+    if stated["plot"] is not None:
+        click.echo(f"written to {stated['plot']}")
+
+
+def _stored(folder: Path, card: EncoderCard, task: Task) -> Result | None:
+    """The result that is there, if it is of this encoder and this task as they are now."""
+    from xlir_bench.results import Result
+    from xlir_bench.results.store import RESULT_FILE
+
+    if not (folder / RESULT_FILE).is_file():
+        return None
+    result = Result.load(folder)
+    same = (result.record.encoder.fingerprint, result.record.task.digest)
+    return result if same == (card.fingerprint, task.digest) else None
+
+
+def _cost_options(stated: dict[str, Any]) -> CostOptions:
+    from xlir_bench.errors import InputError, UnknownNameError
+    from xlir_bench.evaluation import CostOptions
+
+    dtypes = stated["dtypes"]
+    known = ("float32", "float16", "bfloat16")
+    if unknown := [name for name in dtypes if name not in known]:
+        raise UnknownNameError("dtype", unknown, known)
+    dims = [str(dim) for dim in stated["dims"] or ()]
+    if strange := [dim for dim in dims if not dim.isdecimal()]:
+        raise InputError(f"--dims {','.join(strange)}: whole numbers are wanted, like 256,128")
+    return CostOptions(
+        dtypes=dtypes or known[:1],
+        dims=tuple(int(dim) for dim in dims),
+        indexes=stated["indexes"],
+        batch=stated["batch"],
+        queries=stated["queries"],
+        repeats=stated["repeats"],
+        depth=stated["depth"],
+    )
+
+
+def _run_options(stated: dict[str, Any]) -> RunOptions:
+    from xlir_bench.evaluation import RunOptions
+    from xlir_bench.places import data_root
+
+    return RunOptions(
+        langs=stated["langs"],
+        limit=stated["limit"],
+        batch_tokens=batch_tokens(stated["batch_tokens"]),
+        data=data_root(stated["data"]),
+        offline=stated["offline"],
+        allow_changed_data=stated["allow_changed_data"],
+    )
+
+
+def _encoder_options(stated: dict[str, Any]) -> EncoderOptions:
+    """Those of the command line; the dtype is each variant's own."""
+    from dataclasses import fields
+
+    from xlir_bench.encoders import EncoderOptions
+
+    names = [f.name for f in fields(EncoderOptions) if f.name in stated]
+    return replace(EncoderOptions(), **{name: stated[name] for name in names})
+
+
+def _check_picture(path: Path | None) -> None:
+    """Fail before minutes of work, not after."""
+    if path is None:
+        return
+    from xlir_bench.reports.plots.canvas import require_format, style
+
+    require_format(path, "--plot")
+    with style():
+        pass

@@ -1,0 +1,368 @@
+"""What an encoder costs in use, for every way to ship it, and what each way does to map."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+from xlir_bench.embed import EmbedRequest, embed
+from xlir_bench.encoders import Encoder, EncoderOptions, checked, describe, load_encoder
+from xlir_bench.encoders.vectors import StoredVectors
+from xlir_bench.errors import InputError
+from xlir_bench.evaluation.maps import map_of_vectors
+from xlir_bench.evaluation.ranked import EXACT, AllVectors, Searching, in_memory
+from xlir_bench.evaluation.record import machine, peak_memory
+from xlir_bench.evaluation.run import RunOptions, settings_asked
+from xlir_bench.evaluation.stopwatch import in_turns, latency
+from xlir_bench.measures.front import Offer, unbeaten
+from xlir_bench.records import Collection, Floats, Kind, Progress, Role, Setting, Silent, Stored
+from xlir_bench.results.schema import CostPart, ModelCostPart, VariantPart
+from xlir_bench.search import normalised
+from xlir_bench.search.approximate import DEPTH, build_index, empty_index, index_bytes
+from xlir_bench.sources import load_collection
+from xlir_bench.tasks import Task
+
+PASSAGE_BATCHES = 8
+"""So many batches of passages are encoded in each round."""
+WARM_UP = 5
+"""Queries that each variant answers before the clock counts."""
+DTYPE_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
+
+
+@dataclass(frozen=True, slots=True)
+class CostOptions:
+    """Which variants are set side by side, and how long they are looked at."""
+
+    dtypes: tuple[str, ...] = ("float32",)
+    """The first is the one that the others are compared with."""
+    dims: tuple[int, ...] = ()
+    """Numbers of dimensions to keep; whole vectors are always among the variants."""
+    indexes: tuple[str, ...] = ()
+    """FAISS factory strings; exact search is always among the variants."""
+    batch: int = 32
+    queries: int = 100
+    repeats: int = 5
+    depth: int | None = None
+    """Let only so many of the best passages count, in map and in what is timed."""
+
+    def __post_init__(self) -> None:
+        for name in ("batch", "queries", "repeats", "depth"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise InputError(f"--{name} {value} wants 1 or more")
+        for dim in self.dims:
+            if dim < 1:
+                raise InputError(f"--dims {dim}: a vector has at least 1 number")
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """The encoder in one dtype, and what loading it took."""
+
+    encoder: Encoder
+    dtype: str
+    dimension: int
+    load_seconds: float
+    gpu_memory_bytes: int | None
+    peak_memory_bytes: int
+    """Of the process up to now."""
+
+    @property
+    def device(self) -> str:
+        """Where it runs."""
+        return str(getattr(self.encoder, "device", "cpu"))
+
+    def encode(self, texts: Sequence[str], role: Role, dimension: int) -> Floats:
+        """Vectors as an index takes them: cut, then of unit length."""
+        return normalised(checked(self.encoder.encode(texts, role), texts)[:, :dimension])
+
+    def part(self, rates: Sequence[float]) -> ModelCostPart:
+        """What is recorded of it, with its passages per second, round by round."""
+        parameters = describe(self.encoder).parameters
+        return ModelCostPart(
+            dtype=self.dtype,
+            dimension=self.dimension,
+            parameters=parameters,
+            weights_bytes=None if parameters is None else parameters * DTYPE_BYTES[self.dtype],
+            load_seconds=round(self.load_seconds, 3),
+            passages_per_second=float(np.median(rates)),
+            slowest=min(rates),
+            fastest=max(rates),
+            gpu_memory_bytes=self.gpu_memory_bytes,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Variant:
+    """A model, a number of dimensions, and an index of the passages of all languages."""
+
+    model: LoadedModel
+    dimension: int
+    factory: str
+    map: dict[Kind, float]
+    index: Any
+    depth: int
+
+    def answer(self, texts: Sequence[str]) -> tuple[float, float]:
+        """Seconds of encoding and of searching."""
+        began = time.perf_counter()
+        vectors = self.model.encode(texts, "query", self.dimension)
+        encoded = time.perf_counter()
+        self.index.search(vectors, self.depth)
+        return encoded - began, time.perf_counter() - encoded
+
+    def part(self, alone: Floats, together: Floats) -> VariantPart:
+        """What is recorded of it, from the seconds of queries and of batches (round, text, step).
+
+        Whether another one beats it is not known here.
+        """
+        size = index_bytes(self.index)
+        encode, search = np.median(alone, axis=(0, 1))
+        return VariantPart(
+            dtype=self.model.dtype,
+            dimension=self.dimension,
+            index=self.factory,
+            map=self.map,
+            mean_map=float(np.mean(list(self.map.values()))),
+            index_bytes=size,
+            bytes_per_vector=size / self.index.ntotal,
+            query=latency(list(alone.sum(axis=2))),
+            batch=latency(list(together.sum(axis=2))),
+            encode_ms=1000 * float(encode),
+            search_ms=1000 * float(search),
+            unbeaten=[],
+        )
+
+
+def load_models(
+    task: Task,
+    spec: str,
+    options: CostOptions,
+    run_options: RunOptions,
+    encoder_options: EncoderOptions,
+    progress: Progress | None = None,
+) -> list[LoadedModel]:
+    """The encoder in every dtype that is asked for, each warmed up with passages of the task.
+
+    What cannot be measured is refused here, before all texts of the task are encoded.
+    """
+    collection = load_collection(task, run_options.data_request(), progress or Silent())
+    if any(isinstance(its.texts, Stored) for its in collection.passages.values()):
+        raise InputError(
+            f"the corpus of {task.name} lies on disk, and profile holds every variant's vectors in"
+            " memory: try another task, such as --task xquad-r"
+        )
+    texts = sample(collection, "passage", options.batch)
+    models = []
+    for dtype in dict.fromkeys(options.dtypes):
+        encoder = load_encoder(spec, replace(encoder_options, dtype=dtype))
+        models.append(warmed_up(encoder, dtype, texts))
+        _check_variants(models[-1], options)
+    return models
+
+
+def warmed_up(encoder: Encoder, dtype: str, texts: Sequence[str]) -> LoadedModel:
+    """The encoder, loaded; how long that took, and how much memory."""
+    card = describe(encoder)
+    if isinstance(encoder, StoredVectors):
+        raise InputError(
+            f"npy: {card.name} holds vectors and cannot encode: what a query costs is not in them"
+        )
+    if card.dtype != dtype:
+        raise InputError(
+            f"--dtype {dtype}: {card.name} has no dtype to choose, it gives {card.dtype}"
+        )
+    if card.kind == "sentence-transformers":
+        import sentence_transformers  # noqa: F401  # before the clock: a server loads it once
+    device = str(getattr(encoder, "device", "cpu"))
+    with _gpu_memory(device) as memory:
+        began = time.perf_counter()
+        try:
+            dimension = encoder.dimension
+            encoder.encode(texts[:1], "query")
+            seconds = time.perf_counter() - began
+            checked(encoder.encode(texts, "passage"), texts)
+        except (RuntimeError, TypeError) as error:
+            if dtype == "float32":
+                raise  # every device has it: something else is wrong
+            reason = " ".join(str(error).split())[:200]
+            raise InputError(
+                f"--dtype {dtype}: {card.name} cannot compute in it on {device} ({reason});"
+                " leave it out, or name another --device"
+            ) from error
+    return LoadedModel(encoder, dtype, dimension, seconds, next(iter(memory), None), peak_memory())
+
+
+def measure_cost(
+    task: Task,
+    models: Sequence[LoadedModel],
+    options: CostOptions | None = None,
+    run_options: RunOptions | None = None,
+    progress: Progress | None = None,
+    command: str = "",
+) -> CostPart:
+    """Every variant of these models on one task; texts are encoded once a dtype, if not in the cache."""
+    options, run_options = options or CostOptions(), run_options or RunOptions()
+    progress = progress or Silent()
+    collection = load_collection(task, run_options.data_request(), progress)
+    settings = settings_asked(task, run_options)
+    request = EmbedRequest(run_options.cache, run_options.batch_tokens)
+    described = machine(models[0].device)
+    variants: list[_Variant] = []
+    for model in models:
+        vectors = embed(collection, model.encoder, request, progress).vectors
+        variants += _variants(collection, settings, model, vectors, options, progress)
+    rates = _passage_rates(collection, models, options, progress)
+    queries = sample(collection, "query", options.queries)
+    parts = _timed(variants, queries, options, progress)
+    return CostPart(
+        machine=described,
+        queries=len(queries),
+        repeats=options.repeats,
+        batch=options.batch,
+        passages=variants[0].index.ntotal,
+        searched=variants[0].depth,
+        depth=options.depth,
+        peak_memory_bytes=models[0].peak_memory_bytes,
+        models=[model.part(found) for model, found in zip(models, rates, strict=True)],
+        variants=_marked(parts),
+        command=command,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def sample(collection: Collection, role: Role, count: int) -> list[str]:
+    """So many texts, evenly from all languages, in an order that mixes them; the same every time."""
+    texts = [text for lang in collection.languages(role) for text in collection.texts(role, lang)]
+    chosen = np.unique(np.linspace(0, len(texts) - 1, min(count, len(texts))).astype(np.int64))
+    return [texts[i] for i in np.random.default_rng(0).permutation(chosen)]
+
+
+def _check_variants(model: LoadedModel, options: CostOptions) -> None:
+    for dim in options.dims:
+        if dim > model.dimension:
+            raise InputError(
+                f"--dims {dim}: the vectors of {model.encoder.name} have only"
+                f" {model.dimension} numbers"
+            )
+    for dim, factory in _shapes(model, options):
+        try:
+            empty_index(dim, factory)
+        except InputError as error:
+            several = "; several indexes are several --index" if "," in factory else ""
+            raise InputError(f"{error}{several}") from error
+
+
+def _shapes(model: LoadedModel, options: CostOptions) -> list[tuple[int, str]]:
+    """Dimensions and indexes of the variants, the most and the exact one first."""
+    dims = sorted({model.dimension, *options.dims}, reverse=True)
+    return [(d, f) for d in dims for f in dict.fromkeys((EXACT, *options.indexes))]
+
+
+def _variants(
+    collection: Collection,
+    settings: Sequence[Setting],
+    model: LoadedModel,
+    vectors: AllVectors,
+    options: CostOptions,
+    progress: Progress,
+) -> list[_Variant]:
+    shapes = _shapes(model, options)
+    progress.start(f"map, {model.dtype}", len(shapes), "variants")
+    found = []
+    searching = Searching(collection, settings, keep=0, progress=Silent())
+    everything = Setting(settings[0].query_lang, tuple(collection.languages("passage")))
+    for dimension, factory in shapes:
+        cut = {key: in_memory(rows)[:, :dimension] for key, rows in vectors.items()}
+        by_kind = map_of_vectors(searching, cut, factory, options.depth)
+        index = build_index(searching.pool(cut), everything, factory)
+        depth = min(options.depth or DEPTH, index.ntotal)
+        found.append(_Variant(model, dimension, factory, by_kind, index, depth))
+        progress.advance(1)
+    progress.finish()
+    return found
+
+
+def _passage_rates(
+    collection: Collection,
+    models: Sequence[LoadedModel],
+    options: CostOptions,
+    progress: Progress,
+) -> list[list[float]]:
+    """Passages a second, round by round, for each model."""
+    # Texts of like length share a batch, as when a corpus is encoded.
+    passages = sample(collection, "passage", PASSAGE_BATCHES * options.batch)
+    passages.sort(key=len, reverse=True)
+    batches = _batches(passages, options.batch)
+
+    def timer(model: LoadedModel) -> Callable[[Sequence[str]], float]:
+        def seconds(texts: Sequence[str]) -> float:
+            began = time.perf_counter()
+            model.encoder.encode(texts, "passage")
+            return time.perf_counter() - began
+
+        return seconds
+
+    progress.start("passages", options.repeats, "rounds")
+    runs = [timer(model) for model in models]
+    found = in_turns(runs, batches, options.repeats, lambda: progress.advance(1))
+    progress.finish()
+    return [[len(passages) / sum(seconds) for seconds in of_model] for of_model in found]
+
+
+def _timed(
+    variants: Sequence[_Variant], queries: Sequence[str], options: CostOptions, progress: Progress
+) -> list[VariantPart]:
+    whole = max(1, len(queries) // options.batch) * options.batch
+    # A task with few queries has them several times: a batch is always full.
+    batches = _batches([queries[i % len(queries)] for i in range(whole)], options.batch)
+    alone = _batches(queries, 1)
+    runs = [variant.answer for variant in variants]
+    in_turns(runs, [*alone[:WARM_UP], batches[0]], 1)
+    progress.start("queries", 2 * options.repeats, "rounds")
+    of_queries, of_batches = (
+        in_turns(runs, items, options.repeats, lambda: progress.advance(1))
+        for items in (alone, batches)
+    )
+    progress.finish()
+    return [
+        variant.part(np.array(one), np.array(many))
+        for variant, one, many in zip(variants, of_queries, of_batches, strict=True)
+    ]
+
+
+def _batches(texts: Sequence[str], size: int) -> list[Sequence[str]]:
+    return [texts[i : i + size] for i in range(0, len(texts), size)]
+
+
+def _marked(parts: Sequence[VariantPart]) -> list[VariantPart]:
+    latencies = unbeaten([Offer(p.mean_map, tuple(p.query.rounds)) for p in parts])
+    sizes = unbeaten([Offer(p.mean_map, (p.index_bytes,)) for p in parts])
+    return [
+        part.model_copy(update={"unbeaten": ["latency"] * latency + ["size"] * size})
+        for part, latency, size in zip(parts, latencies, sizes, strict=True)
+    ]
+
+
+@contextmanager
+def _gpu_memory(device: str) -> Iterator[list[int]]:
+    """In the list, once the block is over: the most it took on a CUDA device; empty on others."""
+    found: list[int] = []
+    if not device.startswith("cuda"):
+        yield found
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        yield found
+        return
+    torch.cuda.reset_peak_memory_stats(device)
+    before = torch.cuda.memory_allocated(device)
+    yield found
+    found.append(torch.cuda.max_memory_allocated(device) - before)

@@ -1,0 +1,42 @@
+"""Times that can be compared: turns are taken text by text, round by round."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import numpy as np
+
+from xlir_bench.records import Floats
+from xlir_bench.results.schema import LatencyPart
+
+Item = TypeVar("Item")
+Found = TypeVar("Found")
+
+
+def in_turns(
+    runs: Sequence[Callable[[Item], Found]],
+    items: Sequence[Item],
+    rounds: int,
+    done: Callable[[], None] = lambda: None,
+) -> list[list[list[Found]]]:
+    """What each run gave for each item, by run and round; `done` is called after a round.
+
+    With every item each run has its turn, another one first: while the machine is slower it is so for
+    all of them.
+    """
+    found: list[list[list[Found]]] = [[[] for _ in range(rounds)] for _ in runs]
+    for number in range(rounds):
+        for place, item in enumerate(items):
+            for step in range(len(runs)):
+                turn = (number + place + step) % len(runs)
+                found[turn][number].append(runs[turn](item))
+        done()
+    return found
+
+
+def latency(rounds: Sequence[Floats]) -> LatencyPart:
+    """Percentiles of the seconds of all rounds, and the median of each."""
+    p50, p95, p99 = (float(v) for v in 1000 * np.percentile(np.concatenate(rounds), [50, 95, 99]))
+    medians = [1000 * float(np.median(seconds)) for seconds in rounds]
+    return LatencyPart(p50=p50, p95=p95, p99=p99, rounds=medians)
