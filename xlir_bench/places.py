@@ -22,6 +22,11 @@ def data_cache() -> Path:
     return cache_root() / "data"
 
 
+def corpora() -> Path:
+    """The folder of corpora too large for memory, in the order that search reads them."""
+    return cache_root() / "corpora"
+
+
 def data_root(option: Path | None) -> Path | None:
     """The local data root: the option, else ``XLIR_DATA``, else None (the download cache)."""
     stated = os.environ.get("XLIR_DATA")

@@ -15,8 +15,9 @@ from xlir_bench.encoders import EncoderCard, EncoderOptions, load_encoder
 from xlir_bench.errors import InputError, UnknownNameError
 from xlir_bench.evaluation import CostOptions, evaluate, load_models, measure_cost
 from xlir_bench.evaluation.cost import sample, warmed_up
-from xlir_bench.records import Kind
+from xlir_bench.records import Kind, Setting
 from xlir_bench.results.schema import CostPart, VariantPart
+from xlir_bench.search import Pool
 from xlir_bench.search.approximate import build_index
 from xlir_bench.sources import load_collection
 from xlir_bench.tasks import catalogue
@@ -108,7 +109,8 @@ def test_index_bytes_are_those_of_the_file_that_faiss_writes(tmp_path):
 
     rng = np.random.default_rng(0)
     for factory in ("Flat", "SQ8", "HNSW8", "IVF4,Flat", "PQ4x4"):
-        index = build_index(rng.standard_normal((300, 16)).astype(np.float32), factory, "here")
+        pool = Pool.of({"en": rng.standard_normal((300, 16)).astype(np.float32)})
+        index = build_index(pool, Setting("en", ("en",)), factory)
         faiss.write_index(index, str(tmp_path / "index"))
         assert index_bytes(index) == (tmp_path / "index").stat().st_size
 

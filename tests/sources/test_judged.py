@@ -91,6 +91,14 @@ def test_a_limit_keeps_the_judged_passages_and_says_so_loudly(tmp_path: Path) ->
     assert len(read(root).passages["sw"].ids) == 23
 
 
+def test_queries_alone_need_no_corpus(tmp_path: Path) -> None:
+    root = write_miracl(tmp_path, "sw", TOPICS, QRELS, [])
+    found = read(root, passages=False)
+    assert found.queries["sw"].ids == ("7", "9")
+    assert not found.passages
+    assert not found.relevance
+
+
 FAULTS = {
     "a line without a tab": ({"topics": [("7",)]}, "line 1: wants an id, a tab and a query"),
     "a query twice": ({"topics": [*TOPICS, ("7", "again")]}, "'7' is the id of an earlier query"),

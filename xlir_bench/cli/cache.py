@@ -1,4 +1,4 @@
-"""`xlir-bench cache`: the vectors that are kept."""
+"""`xlir-bench cache`: the vectors that are kept, and the corpora too large for memory."""
 
 from __future__ import annotations
 
@@ -26,11 +26,13 @@ def cache(ctx: click.Context, as_json: bool) -> None:
       xlir-bench cache prune --max-size 5G
       xlir-bench cache prune --older-than 30d
       xlir-bench cache prune --encoder builtin:random
+      xlir-bench cache prune --corpora
     """
     if ctx.invoked_subcommand is not None:
         return
     from xlir_bench.embed import cache_entries
-    from xlir_bench.places import cache_root
+    from xlir_bench.places import cache_root, corpora
+    from xlir_bench.sources import corpora_bytes
 
     entries = cache_entries(cache_root())
     if as_json:
@@ -49,6 +51,8 @@ def cache(ctx: click.Context, as_json: bool) -> None:
     ]
     click.echo(table(listed, ["encoder", "blocks", "size", "last written", "folder"]))
     click.echo(f"\n{_size(sum(e.bytes for e in entries))} in {cache_root() / 'vectors'}")
+    if kept := corpora_bytes(corpora()):
+        click.echo(f"{_size(kept)} in {corpora()}: texts of large corpora")
 
 
 @cache.command()
@@ -67,16 +71,32 @@ def cache(ctx: click.Context, as_json: bool) -> None:
     metavar="NAME",
     help="Remove this encoder's vectors; may be given again.",
 )
+@click.option(
+    "--corpora",
+    "texts",
+    is_flag=True,
+    help="Remove the texts of large corpora, not their downloads.",
+)
 @verbose_option
-def prune(max_size: str | None, older_than: str | None, encoders: tuple[str, ...]) -> None:
-    """Remove vectors; whatever is removed is encoded again when it is needed."""
+def prune(
+    max_size: str | None, older_than: str | None, encoders: tuple[str, ...], texts: bool
+) -> None:
+    """Remove vectors; whatever is removed is encoded, or read, again when it is needed."""
     from xlir_bench.embed import cache_entries
     from xlir_bench.embed import prune as prune_cache
     from xlir_bench.errors import InputError, UnknownNameError
-    from xlir_bench.places import cache_root
+    from xlir_bench.places import cache_root, corpora
+    from xlir_bench.sources import remove_corpora
 
+    if texts:
+        freed = _size(remove_corpora(corpora()))
+        click.echo(f"removed the texts of large corpora, {freed}")
     if max_size is None and older_than is None and not encoders:
-        raise InputError("say what to remove: --max-size 5G, --older-than 30d or --encoder NAME")
+        if texts:
+            return
+        raise InputError(
+            "say what to remove: --max-size 5G, --older-than 30d, --encoder NAME or --corpora"
+        )
     known = {entry.encoder for entry in cache_entries(cache_root())}
     unknown = [name for name in encoders if name not in known]
     if unknown:

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from xlir_bench.sources import DataState
     from xlir_bench.tasks import Task
 
+LISTED = 11
+"""Languages named in a row of the list; `xlir-bench tasks TASK` names them all."""
+
 
 @click.command()
 @click.argument("name", required=False)
@@ -73,7 +76,7 @@ def _tasks_table(chosen: Sequence[Task], states: Sequence[DataState]) -> str:
     rows = [
         (
             task.name,
-            " ".join(sorted(task.languages)),
+            _languages(task),
             _by_kind(task.settings()),
             _number(_total(task, "queries")),
             _number(_total(task, "candidates")),
@@ -109,6 +112,7 @@ def _details(task: Task, state: DataState) -> str:
     facts = [
         ("task", f"{task.name} (version {task.version}): {task.title}"),
         ("asks", task.description),
+        ("languages", " ".join(sorted(task.languages))),
         ("domain", task.domain),
         ("shares", task.shares or "not stated"),
         ("settings", f"{_by_kind(task.settings())} (monolingual/cross-lingual/multilingual)"),
@@ -136,6 +140,12 @@ def _details(task: Task, state: DataState) -> str:
     ]
     headers = ("language", "file", "bytes", "queries", "candidates", "here")
     return "\n".join([*lines, "", _table(rows, headers, right=(2, 3, 4))])
+
+
+def _languages(task: Task) -> str:
+    """Their codes, or how many there are where those would fill the line."""
+    langs = sorted(task.languages)
+    return " ".join(langs) if len(langs) <= LISTED else f"{len(langs)} languages"
 
 
 def _source(task: Task) -> str:

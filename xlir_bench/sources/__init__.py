@@ -13,6 +13,7 @@ from xlir_bench.errors import InputError, UnknownNameError
 from xlir_bench.records import Collection, Progress
 from xlir_bench.sources.beir import read_beir
 from xlir_bench.sources.captions import read_captions
+from xlir_bench.sources.corpus import corpora_bytes, remove_corpora
 from xlir_bench.sources.files import DataState, Fetched, data_state, fetch, locate
 from xlir_bench.sources.judged import read_judged
 from xlir_bench.sources.lareqa import read_lareqa
@@ -24,13 +25,16 @@ from xlir_bench.tasks import Task
 
 __all__ = [
     "FORMATS",
+    "ON_DISK",
     "DataRequest",
     "DataState",
     "Fetched",
     "Reading",
+    "corpora_bytes",
     "data_state",
     "fetch",
     "load_collection",
+    "remove_corpora",
 ]
 
 Reader = Callable[[Task, Mapping[str, Path], Reading], Collection]
@@ -46,7 +50,7 @@ FORMATS: dict[str, Reader] = {
     "xor": read_xor,
 }
 ON_DISK = ("judged", "xor")
-"""Formats whose corpora may be too large for memory."""
+"""Formats whose corpora may be too large for memory: their files are called ``<lang>.docs``."""
 
 
 def load_collection(task: Task, request: DataRequest, progress: Progress) -> Collection:
@@ -81,4 +85,6 @@ def _reading(task: Task, request: DataRequest) -> Reading:
         raise InputError(
             f"--corpus-limit is for tasks whose corpus lies on disk; that of {task.name!r} is read whole"
         )
-    return Reading(candidate, request.limit, request.corpus_limit, request.corpora)
+    return Reading(
+        candidate, request.limit, request.corpus_limit, request.passages, request.corpora
+    )

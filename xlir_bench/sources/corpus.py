@@ -287,6 +287,18 @@ def _mapped(path: Path, kind: type[np.integer[Any]]) -> Any:
     return np.memmap(path, kind, mode="r") if path.stat().st_size else np.empty(0, kind)
 
 
+def corpora_bytes(root: Path) -> int:
+    """What all corpora take on disk."""
+    return sum(path.stat().st_size for path in root.glob("*/*"))
+
+
+def remove_corpora(root: Path) -> int:
+    """Remove all of them; they are read from their files again when they are needed. The bytes freed."""
+    freed = corpora_bytes(root)
+    shutil.rmtree(root, ignore_errors=True)
+    return freed
+
+
 def sweep(root: Path) -> None:
     """Remove what runs left that were killed while they wrote."""
     for folder in root.glob(".growing-*"):

@@ -14,6 +14,7 @@ from xlir_bench.sources.request import DataRequest
 from xlir_bench.tasks import Task, file_language
 
 SHOWN = 10
+CORPUS = "docs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +67,9 @@ def locate(task: Task, request: DataRequest, progress: Progress) -> Located:
     """Find the files of the wanted languages, fetch what may be fetched, check every digest."""
     folder = data_folder(task, request.root, request.cache)
     may_fetch = not (request.offline or request.root or task.source.bundled)
-    task = listed_files(task, wanted_files(task, request.langs), folder, ask=may_fetch)
-    names = wanted_files(task, request.langs)
+    wanted = wanted_files(task, request.langs, request.passages)
+    task = listed_files(task, wanted, folder, ask=may_fetch)
+    names = wanted_files(task, request.langs, request.passages)
     paths = {name: _place(task, name, folder) for name in names}
     found = _digests(paths)
     if may_fetch:
@@ -101,10 +103,12 @@ def fetch(task: Task, request: DataRequest, progress: Progress) -> Fetched:
     return Fetched(folder, new=_paths(task, stale), present=_paths(task, present))
 
 
-def data_state(task: Task, root: Path | None, cache: Path) -> DataState:
-    """Which files of a task are here, without reading them."""
+def data_state(task: Task, root: Path | None, cache: Path, passages: bool = True) -> DataState:
+    """Which files of a task are here, without reading them; or which of them but large corpora."""
     folder = data_folder(task, root, cache)
-    here = tuple(lang for lang in sorted(task.languages) if _seems_here(task, lang, folder))
+    here = tuple(
+        lang for lang in sorted(task.languages) if _seems_here(task, lang, folder, passages)
+    )
     missing = tuple(lang for lang in sorted(task.languages) if lang not in here)
     return DataState(folder, task.source.bundled, here, missing)
 
@@ -128,13 +132,19 @@ def wanted_languages(task: Task, langs: Sequence[str] | None) -> list[str]:
     return sorted(set(langs))
 
 
-def wanted_files(task: Task, langs: Sequence[str] | None) -> list[str]:
-    """The names of the files of the wanted languages, every part of them."""
+def wanted_files(task: Task, langs: Sequence[str] | None, passages: bool = True) -> list[str]:
+    """The names of the files of the wanted languages, every part of them; or all but large corpora."""
     wanted = {*wanted_languages(task, langs), *(task.passage_languages or ())}
     lacking = wanted - {file_language(name) for name in task.files}
     for lang in sorted(lacking):
         raise InputError(f"task {task.name!r} names no file for its language {lang!r}")
-    return sorted(name for name in task.files if file_language(name) in wanted)
+    mine = [name for name in task.files if file_language(name) in wanted]
+    return sorted(name for name in mine if passages or not _is_corpus(name))
+
+
+def _is_corpus(name: str) -> bool:
+    """Files of corpora that lie on disk are called ``<lang>.docs``, and so are their parts."""
+    return name.split(".")[1:2] == [CORPUS]
 
 
 def _place(task: Task, name: str, folder: Path) -> Path:
@@ -259,10 +269,10 @@ def _languages(names: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(file_language(name) for name in names))
 
 
-def _seems_here(task: Task, lang: str, folder: Path) -> bool:
+def _seems_here(task: Task, lang: str, folder: Path, passages: bool) -> bool:
     """Whether every file of a language is here, by name and size."""
-    task = listed_files(task, wanted_files(task, [lang]), folder, ask=False)
-    for name in wanted_files(task, [lang]):
+    task = listed_files(task, wanted_files(task, [lang], passages), folder, ask=False)
+    for name in wanted_files(task, [lang], passages):
         path, size = _place(task, name, folder), task.files[name].bytes
         if not path.is_file() or size not in (None, path.stat().st_size):
             return False

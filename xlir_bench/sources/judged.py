@@ -42,7 +42,8 @@ class _Language:
     topics: Mapping[str, str]
     """Text by id."""
     judged: Judgements
-    corpus: Corpus
+    corpus: Corpus | None
+    """None if it was not wanted."""
     whole: bool
 
 
@@ -51,14 +52,21 @@ def read_judged(task: Task, files: Mapping[str, Path], reading: Reading) -> Coll
     faults = Faults(task.name)
     sweep(reading.corpora)
     langs = sorted({file_language(name) for name in files})
-    read = {lang: _language(lang, _files(task, files, lang), reading, faults) for lang in langs}
+    read = {
+        lang: _language(lang, _files(task, files, lang, reading.passages), reading, faults)
+        for lang in langs
+    }
     faults.check()
     found = {lang: its for lang, its in read.items() if its is not None}
     queries = {lang: _queries(lang, its, reading.limit) for lang, its in found.items()}
+    corpora = {lang: its.corpus for lang, its in found.items() if its.corpus is not None}
     return Collection(
         queries=queries,
-        passages={lang: its.corpus.passages for lang, its in found.items()},
-        relevance={(lang, lang): _relevance(its, queries[lang].ids) for lang, its in found.items()},
+        passages={lang: corpus.passages for lang, corpus in corpora.items()},
+        relevance={
+            (lang, lang): _relevance(found[lang].judged, queries[lang].ids, corpus)
+            for lang, corpus in corpora.items()
+        },
         cluster="question",
         parallel=False,
         digests={},
@@ -66,12 +74,13 @@ def read_judged(task: Task, files: Mapping[str, Path], reading: Reading) -> Coll
     )
 
 
-def _files(task: Task, files: Mapping[str, Path], lang: str) -> _Files:
+def _files(task: Task, files: Mapping[str, Path], lang: str, passages: bool) -> _Files:
     docs = tuple(files[name] for name in sorted(files) if name.startswith(f"{lang}.docs"))
     lacking = [part for part in ("topics", "qrels") if f"{lang}.{part}" not in files]
-    if lacking or not docs:
+    lacking += [] if docs or not passages else ["docs"]
+    if lacking:
         raise InputError(
-            f"task {task.name!r} names no file {', '.join(f'{lang}.{p}' for p in lacking or ['docs'])};"
+            f"task {task.name!r} names no file {', '.join(f'{lang}.{part}' for part in lacking)};"
             f" the format judged wants {lang}.topics, {lang}.qrels and {lang}.docs"
         )
     return _Files(files[f"{lang}.topics"], files[f"{lang}.qrels"], docs)
@@ -85,6 +94,8 @@ def _language(lang: str, files: _Files, reading: Reading, faults: Faults) -> _La
         faults.add(files.qrels, "$", f"no query of {lang!r} has a relevant passage")
     if faults.count > before:
         return None
+    if not reading.passages:
+        return _Language(topics, judged, None, whole=True)
     named = sorted({passage for _, passage in judged})
     limit = reading.corpus_limit
     stated = {} if limit is None else {"limit": limit, "judged": named}
@@ -203,12 +214,12 @@ def _queries(lang: str, read: _Language, limit: int | None) -> Queries:
     )
 
 
-def _relevance(read: _Language, ids: Sequence[str]) -> Relevance:
+def _relevance(judged: Judgements, ids: Sequence[str], corpus: Corpus) -> Relevance:
     place = {name: row for row, name in enumerate(ids)}
-    rows = read.corpus.rows(passage for (_, passage), grade in read.judged.items() if grade > 0)
+    rows = corpus.rows(passage for (_, passage), grade in judged.items() if grade > 0)
     found = sorted(
         (place[query], rows[passage], grade)
-        for (query, passage), grade in read.judged.items()
+        for (query, passage), grade in judged.items()
         if grade > 0 and query in place
     )
     query, passage, grades = np.array(found, np.int64).reshape(-1, 3).T.copy()

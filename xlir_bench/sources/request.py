@@ -23,6 +23,8 @@ class DataRequest:
     """Only the first so many queries of each language; the candidates stay whole."""
     corpus_limit: int | None = None
     """Of a corpus that lies on disk, only the judged passages and so many others."""
+    passages: bool = True
+    """Whether a corpus that lies on disk is wanted too; without it, such a task gives its queries alone."""
     offline: bool = False
     """Nothing is downloaded."""
     allow_changed: bool = False
@@ -41,6 +43,7 @@ class Reading:
     candidate: str
     limit: int | None = None
     corpus_limit: int | None = None
+    passages: bool = True
     corpora: Path = Path()
     """Where corpora are kept that are too large for memory."""
     digests: Mapping[Path, str] = field(default_factory=dict)

@@ -14,7 +14,7 @@ from itertools import islice
 from pathlib import Path
 
 from xlir_bench.records import Collection, Queries
-from xlir_bench.sources.corpus import Passage, corpus_folder, stored_corpus, sweep
+from xlir_bench.sources.corpus import Corpus, Passage, corpus_folder, stored_corpus, sweep
 from xlir_bench.sources.faults import Faults
 from xlir_bench.sources.judged import limit_notes
 from xlir_bench.sources.lines import json_object, numbered_lines, read_lines, text_of
@@ -49,17 +49,12 @@ def read_xor(task: Task, files: Mapping[str, Path], reading: Reading) -> Collect
     for path in dict.fromkeys(named.values()):
         langs = [lang for lang, its in named.items() if its == path]
         read |= _questions(path, langs, reading.limit, faults)
-    docs, limit = files[f"{PASSAGES}.docs"], reading.corpus_limit
-    stated = {} if limit is None else {"limit": limit}
-    folder = corpus_folder(reading.corpora, [reading.digests[docs]], **stated)
-    passages = islice(_passages(docs, faults), limit)
-    corpus = stored_corpus(folder, PASSAGES, passages, faults, docs)
+    corpus = _corpus(files[f"{PASSAGES}.docs"], reading, faults) if reading.passages else None
     faults.check()
-    if corpus is None:
-        raise AssertionError("a corpus without faults is there")
+    limit = reading.corpus_limit
     return Collection(
         queries={lang: questions.queries for lang, questions in read.items()},
-        passages={PASSAGES: corpus.passages},
+        passages={} if corpus is None else {PASSAGES: corpus.passages},
         relevance={},
         cluster="question",
         parallel=False,
@@ -67,6 +62,14 @@ def read_xor(task: Task, files: Mapping[str, Path], reading: Reading) -> Collect
         answers={lang: questions.answers for lang, questions in read.items()},
         notes=limit_notes(limit, [] if limit is None else [PASSAGES]),
     )
+
+
+def _corpus(docs: Path, reading: Reading, faults: Faults) -> Corpus | None:
+    limit = reading.corpus_limit
+    stated = {} if limit is None else {"limit": limit}
+    folder = corpus_folder(reading.corpora, [reading.digests[docs]], **stated)
+    passages = islice(_passages(docs, faults), limit)
+    return stored_corpus(folder, PASSAGES, passages, faults, docs)
 
 
 def _questions(

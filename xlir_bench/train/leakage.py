@@ -15,7 +15,7 @@ from typing import Any
 from xlir_bench.errors import XlirError
 from xlir_bench.places import data_cache
 from xlir_bench.records import ROLES, Progress, Silent
-from xlir_bench.sources import DataRequest, data_state, load_collection
+from xlir_bench.sources import ON_DISK, DataRequest, data_state, load_collection
 from xlir_bench.tasks import Task
 from xlir_bench.train.ngrams import GRAM, THRESHOLD, GramIndex
 from xlir_bench.train.reading import TrainingSource, read_rows
@@ -117,12 +117,18 @@ class EvaluationTexts:
         checked: dict[str, list[str]] = {}
         unchecked: dict[str, str] = {}
         for task in tasks:
-            state = data_state(task, root, data_cache())
-            if state.missing:
-                unchecked[task.name] = f"{', '.join(state.missing)} not in {state.folder}"
+            in_memory = task.format not in ON_DISK
+            state = data_state(task, root, data_cache(), passages=in_memory)
+            reasons = [f"{', '.join(state.missing)} not in {state.folder}"] if state.missing else []
+            if state.here and not in_memory:
+                reasons.append("its passages, which are too many; its queries were")
+            if reasons:
+                unchecked[task.name] = "; ".join(reasons)
             if not state.here:
                 continue
-            request = DataRequest(root, data_cache(), state.here, offline=True, allow_changed=True)
+            request = DataRequest(
+                root, data_cache(), state.here, passages=in_memory, offline=True, allow_changed=True
+            )
             try:
                 collection = load_collection(task, request, progress)
             except XlirError as error:
