@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import io
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +10,10 @@ import numpy as np
 import pytest
 import pytrec_eval
 from evaluation.plain import Signs, plain_measures, settings_of
+from sources.serving import serving
 
 from xlir_bench import RunOptions, evaluate
-from xlir_bench.errors import InputError
+from xlir_bench.errors import InputError, OutOfReachError
 from xlir_bench.records import Collection, Kind, Silent
 from xlir_bench.sources import DataRequest, load_collection
 from xlir_bench.tasks import Task, catalogue
@@ -186,3 +189,29 @@ def test_an_approximate_index_leaves_the_query_out_too(tmp_path: Path) -> None:
         for index in ("Flat", "HNSW32")
     )
     assert found.record.settings == exact.record.settings
+
+
+def test_the_packed_file_is_fetched_and_unpacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    body = io.BytesIO()
+    with zipfile.ZipFile(body, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("captions.jsonl", '{"image/key": "1", "en": {"caption": ["a", "b"]}}\n')
+    with serving({"/captions.zip": body.getvalue(), "/empty.zip": b"not a zip"}) as server:
+        task = _packed_at(f"{server.url}/captions.zip")
+        request = DataRequest(None, tmp_path / "cache" / "data", langs=("en",))
+        found = load_collection(task, request, Silent())
+        assert found.passages["en"].texts == ("a", "b")
+        assert sorted(p.name for p in (tmp_path / "cache/data/xm3600").iterdir()) == [
+            ".lock", "captions.jsonl",
+        ]  # fmt: skip
+        damaged = DataRequest(None, tmp_path / "other" / "data", langs=("en",))
+        with pytest.raises(OutOfReachError, match=r"has no whole captions.jsonl in it"):
+            load_collection(_packed_at(f"{server.url}/empty.zip"), damaged, Silent())
+
+
+def _packed_at(url: str) -> Task:
+    (task,) = catalogue().get(["xm3600"])
+    files = {name: f.model_copy(update={"url": url}) for name, f in task.files.items()}
+    return task.model_copy(update={"files": files})

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 import time
+import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -174,6 +176,14 @@ def embed(
     return Embedded(vectors, counts if known else None, total, distinct - total, tuple(notes))
 
 
+class _TemporaryFolder:
+    """A folder that is gone once nobody holds this."""
+
+    def __init__(self) -> None:
+        self.path = Path(tempfile.mkdtemp(prefix="xlir-bench-"))
+        weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
+
+
 @dataclass(slots=True)
 class _Work:
     """The encoder, and where its vectors go."""
@@ -194,8 +204,8 @@ class _Work:
         """Where vectors of corpora lie, and what keeps that folder while nothing is to be kept."""
         if self.folder is not None:
             return self.folder, None
-        temporary = tempfile.TemporaryDirectory(prefix="xlir-bench-")
-        return Path(temporary.name), temporary
+        temporary = _TemporaryFolder()
+        return temporary.path, temporary
 
     def fill(self, texts: Sequence[str], store: VectorStore) -> CachedRows:
         """What the store knows of these texts after what it lacked was encoded."""

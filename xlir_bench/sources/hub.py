@@ -64,9 +64,7 @@ def _listing(
 
 def _asked(source: Source, home: str) -> list[TaskFile]:
     """What the hub says of a revision."""
-    import httpx
     from huggingface_hub import HfApi, hf_hub_url
-    from huggingface_hub.errors import HfHubHTTPError
     from huggingface_hub.hf_api import RepoFile
 
     where: dict[str, Any] = {
@@ -76,7 +74,7 @@ def _asked(source: Source, home: str) -> list[TaskFile]:
     }
     try:
         entries = list(HfApi().list_repo_tree(recursive=True, **where))
-    except (HfHubHTTPError, httpx.HTTPError, OSError) as error:
+    except Exception as error:  # those of the HTTP library that the hub's library uses, too
         raise OutOfReachError(
             f"the hub's data set {source.hub} at {source.revision} cannot be listed"
             f" ({str(error).splitlines()[0]}); give a folder that has the files with --data ROOT"

@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from embed.test_stream import Counting, Letters
+from worlds import text_collection
+
+from xlir_bench.embed import Embedded, EmbedRequest, embed, shards, stream
+from xlir_bench.records import Collection, Passages, Shards, Silent
+
+
+@dataclass(frozen=True)
+class OnDisk(Sequence[str]):
+    """Texts that say of themselves that they lie on disk."""
+
+    texts: tuple[str, ...]
+    digest: str = "c" * 32
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def __getitem__(self, row):  # type: ignore[no-untyped-def]
+        return self.texts[row]
+
+
+TEXTS = tuple(f"passage {n}" + "x" * (n % 7) for n in range(25))
+
+
+@pytest.fixture(autouse=True)
+def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shards, "SHARD_TEXTS", 10)
+    monkeypatch.setattr(stream, "BLOCK_TEXTS", 3)
+
+
+def collection() -> Collection:
+    plain = text_collection({"en": ["one?", "two?"]}, {"en": ["x"]})
+    texts = OnDisk(TEXTS)
+    ids = tuple(f"en:{n}" for n in range(len(TEXTS)))
+    return plain.__class__(plain.queries, {"en": Passages(ids, texts)}, {}, "article", False, {})
+
+
+def run(encoder: Letters, cache: Path | None) -> Embedded:
+    return embed(collection(), encoder, EmbedRequest(cache, batch_tokens=20), Silent())
+
+
+def vectors(found: Embedded) -> np.ndarray:
+    its = found.vectors["passage", "en"]
+    assert isinstance(its, Shards)
+    return its.rows(np.arange(len(its)))
+
+
+def test_a_corpus_on_disk_is_encoded_shard_by_shard_in_its_order(tmp_path: Path) -> None:
+    encoder = Letters()
+    found = run(encoder, tmp_path)
+    its = found.vectors["passage", "en"]
+    assert isinstance(its, Shards)
+    assert [len(part) for part in its.parts] == [10, 10, 5]
+    assert (vectors(found) == Letters().encode(TEXTS, "passage")).all()
+    assert all(isinstance(part, np.memmap) for part in its.parts)
+    assert found.encoded == 2 + 25
+
+
+def test_the_second_run_encodes_nothing(tmp_path: Path) -> None:
+    first = vectors(run(Letters(), tmp_path))
+    again = Letters()
+    found = run(again, tmp_path)
+    assert not again.seen
+    assert (found.encoded, found.cached) == (0, 27)
+    assert (vectors(found) == first).all()
+
+
+def test_another_encoder_or_another_corpus_has_shards_of_its_own(tmp_path: Path) -> None:
+    run(Letters(), tmp_path)
+    other = Letters(fingerprint="sha256:" + "1" * 64)
+    run(other, tmp_path)
+    assert sum(other.seen.values()) == 27
+
+
+def test_a_run_that_is_killed_goes_on_inside_the_shard_where_it_stopped(tmp_path: Path) -> None:
+    class Stopped(KeyboardInterrupt):
+        pass
+
+    def stop(texts: list[str], found: np.ndarray) -> np.ndarray:
+        if TEXTS[14] in texts:
+            raise Stopped
+        return found
+
+    broken = Letters(disturb=stop)
+    with pytest.raises(Stopped):
+        run(broken, tmp_path)
+    done = {text for role, text in broken.seen if role == "passage" and text != TEXTS[14]}
+    again = Letters()
+    found = run(again, tmp_path)
+    asked = {text for role, text in again.seen if role == "passage"}
+    assert len(asked) < len(TEXTS) - 9
+    assert set(TEXTS) - done <= asked
+    assert not asked & set(TEXTS[:10])
+    assert (vectors(found) == Letters().encode(TEXTS, "passage")).all()
+    assert not list(tmp_path.glob("**/growing/*"))
+
+
+def test_a_damaged_shard_is_found_and_encoded_again(tmp_path: Path) -> None:
+    wanted = vectors(run(Letters(), tmp_path))
+    (path,) = [p for p in tmp_path.glob("**/000001-*.npy") if ".counts" not in p.suffixes]
+    raw = bytearray(path.read_bytes())
+    raw[-1] ^= 1
+    path.write_bytes(raw)
+    again = Letters()
+    assert (vectors(run(again, tmp_path)) == wanted).all()
+    assert {text for role, text in again.seen if role == "passage"} == set(TEXTS[10:20])
+
+
+def test_without_a_cache_the_shards_lie_in_a_folder_that_goes_away(tmp_path: Path) -> None:
+    found = run(Letters(), None)
+    its = found.vectors["passage", "en"]
+    assert isinstance(its, Shards)
+    (folder,) = {Path(str(part.filename)).parents[2] for part in its.parts}  # type: ignore[attr-defined]
+    assert (vectors(found) == Letters().encode(TEXTS, "passage")).all()
+    assert folder.is_dir()
+    del found, its
+    assert not folder.exists()
+
+
+def test_token_counts_of_a_corpus_are_kept_beside_its_vectors(tmp_path: Path) -> None:
+    for _ in range(2):
+        found = run(Counting(), tmp_path)
+        assert found.tokens is not None
+        assert found.tokens["passage", "en"].tokens.tolist() == [len(text) for text in TEXTS]
+
+
+def test_zero_vectors_are_told_of_in_every_run(tmp_path: Path) -> None:
+    def blank(texts: list[str], found: np.ndarray) -> np.ndarray:
+        found[[text == TEXTS[17] for text in texts]] = 0
+        return found
+
+    for _ in range(2):
+        notes = run(Letters(disturb=blank), tmp_path).notes
+        assert (
+            f"1 passage text(s) have a zero vector and rank by pool order: {TEXTS[17]!r}" in notes
+        )

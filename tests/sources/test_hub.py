@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from sources.serving import serving
+from sources.test_judged import DOCS, in_hub_layout
+
+from xlir_bench.tasks import catalogue
+
+(TASK,) = catalogue().get(["miracl-hard-negatives"])
+REPOSITORY = (
+    f"/api/datasets/{TASK.source.hub}/tree/{TASK.source.revision}?recursive=true&expand=false"
+)
+FILES = f"/datasets/{TASK.source.hub}/resolve/{TASK.source.revision}"
+
+
+def content_of(folder: Path) -> dict[str, bytes]:
+    """What a hub answers that has the files of this folder."""
+    files = {
+        path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*.parquet")
+    }
+    tree = [
+        {
+            "type": "file",
+            "path": name,
+            "size": len(body),
+            "oid": "0" * 40,
+            "lfs": {
+                "oid": hashlib.sha256(body).hexdigest(),
+                "size": len(body),
+                "pointerSize": 134,
+            },
+        }
+        for name, body in files.items()
+    ]
+    served = {f"{FILES}/{name}": body for name, body in files.items()}
+    return served | {REPOSITORY: json.dumps(tree).encode()}
+
+
+def xlir(tmp_path: Path, url: str, *args: str) -> subprocess.CompletedProcess[str]:
+    """The command in a fresh process: the hub's library reads its settings when it is imported."""
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "XLIR_"))}
+    env |= {"HF_ENDPOINT": url, "HF_HOME": str(tmp_path / "hf"), "NO_PROXY": "127.0.0.1"}
+    env |= {"XLIR_CACHE": str(tmp_path / "cache")}
+    return subprocess.run(
+        [sys.executable, "-m", "xlir_bench", *args],
+        capture_output=True, text=True, env=env, timeout=120, check=False,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return in_hub_layout(tmp_path / "made", "sw", 2) / "miracl-hard-negatives"
+
+
+def test_a_data_set_of_the_hub_is_fetched_as_its_revision_lists_it(
+    tmp_path: Path, folder: Path
+) -> None:
+    with serving(content_of(folder)) as server:
+        fetched = xlir(tmp_path, server.url, "data", "fetch", TASK.name, "--langs", "sw")
+        assert fetched.returncode == 0, fetched.stderr
+        asked = [path for path, _ in server.asked]
+        assert len([path for path in asked if path.startswith(FILES)]) == 4
+    ran = xlir(
+        tmp_path, "http://127.0.0.1:9", "run", "--model", "builtin:ngram", "--task", TASK.name,
+        "--langs", "sw", "--offline", "--json", "--output", str(tmp_path / "results"),
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+    (setting,) = json.loads(ran.stdout)["settings"]
+    assert (setting["queries"], setting["candidates"]) == (2, len(DOCS))
+
+
+def test_a_file_that_is_not_what_the_hub_lists_is_refused(tmp_path: Path, folder: Path) -> None:
+    content = content_of(folder)
+    name = next(name for name in content if "sw-qrels" in name)
+    content[name] = content[name][:-1] + b"x"
+    with serving(content) as server:
+        said = xlir(tmp_path, server.url, "data", "fetch", TASK.name, "--langs", "sw")
+    assert said.returncode == 3
+    assert "is not the file that was pinned" in said.stderr
+
+
+def test_a_part_that_went_missing_is_missed_offline_too(tmp_path: Path, folder: Path) -> None:
+    with serving(content_of(folder)) as server:
+        assert (
+            xlir(tmp_path, server.url, "data", "fetch", TASK.name, "--langs", "sw").returncode == 0
+        )
+    (part,) = (tmp_path / "cache").rglob("sw-corpus/dev-00001-of-00002.parquet")
+    part.unlink()
+    said = xlir(
+        tmp_path, "http://127.0.0.1:9", "run", "--model", "builtin:random", "--task", TASK.name,
+        "--langs", "sw", "--offline",
+    )  # fmt: skip
+    assert said.returncode == 3
+    assert "dev-00001-of-00002.parquet: not there" in said.stderr
+
+
+def test_a_hub_out_of_reach_is_one_message(tmp_path: Path) -> None:
+    said = xlir(tmp_path, "http://127.0.0.1:9", "data", "fetch", TASK.name, "--langs", "sw")
+    assert said.returncode == 3
+    assert f"the hub's data set {TASK.source.hub}" in said.stderr
+    assert "--data ROOT" in said.stderr
+    assert "Traceback" not in said.stderr
