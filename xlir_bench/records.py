@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -86,37 +87,50 @@ class Stored(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Shards:
-    """The vectors of a corpus, memory-mapped, laid end to end in several files."""
+    """The vectors of a corpus, laid end to end in several files that are opened when they are read.
 
-    parts: tuple[Floats, ...]
+    A file that stayed mapped would count as memory once it was read through.
+    """
+
+    parts: tuple[Floats | Path, ...]
+    """Files of numpy's format, or arrays."""
+    sizes: tuple[int, ...]
+    """How many vectors are in each."""
+    dimension: int
+    """Of a vector."""
     folder: object = None
     """Kept alive as long as they are read, where they lie in a temporary one."""
 
-    def __len__(self) -> int:
-        return sum(len(part) for part in self.parts)
+    @classmethod
+    def of(cls, vectors: Floats) -> Shards:
+        """Vectors that are in memory."""
+        return cls((vectors,), (len(vectors),), int(vectors.shape[1]))
 
-    @property
-    def dimension(self) -> int:
-        """Of a vector."""
-        return int(self.parts[0].shape[1]) if self.parts else 0
+    def __len__(self) -> int:
+        return sum(self.sizes)
 
     def rows(self, rows: Ints) -> Floats:
         """Copies of these rows, in this order."""
-        starts = np.cumsum([0, *(len(part) for part in self.parts)])
+        starts = np.cumsum([0, *self.sizes])
         part_of = np.searchsorted(starts, rows, side="right") - 1
         found = np.empty((len(rows), self.dimension), np.float32)
-        for number, part in enumerate(self.parts):
+        for number in np.unique(part_of):
             mine = part_of == number
-            found[mine] = part[rows[mine] - starts[number]]
+            found[mine] = _opened(self.parts[number])[rows[mine] - starts[number]]
         return found
 
     def blocks(self, size: int) -> Iterator[tuple[int, Floats]]:
         """The rows in order, at most so many at a time, each with the row that it begins at."""
         first = 0
-        for part in self.parts:
-            for start in range(0, len(part), size):
-                yield first + start, part[start : start + size]
-            first += len(part)
+        for part, count in zip(self.parts, self.sizes, strict=True):
+            vectors = _opened(part)
+            for start in range(0, count, size):
+                yield first + start, vectors[start : start + size]
+            first += count
+
+
+def _opened(part: Floats | Path) -> Floats:
+    return np.load(part, mmap_mode="r", allow_pickle=False) if isinstance(part, Path) else part
 
 
 Vectors = Floats | Shards

@@ -16,7 +16,8 @@ sizes = st.dictionaries(st.sampled_from(["ar", "de", "en", "zh"]), st.integers(1
 
 
 def in_shards(vectors: np.ndarray, size: int) -> Shards:
-    return Shards(tuple(vectors[i : i + size] for i in range(0, len(vectors), size)))
+    parts = tuple(vectors[i : i + size] for i in range(0, len(vectors), size))
+    return Shards(parts, tuple(map(len, parts)), vectors.shape[1])
 
 
 def pool_of(world: World, shard: int = 5) -> ShardedPool:

@@ -42,8 +42,19 @@ class ShardedVectors:
 
 @dataclass(frozen=True, slots=True)
 class _Shard:
-    vectors: Floats
+    path: Path
+    dimension: int
     counts: Ints
+    zero: Ints
+    """Rows of texts whose vector says nothing."""
+
+    @classmethod
+    def of(cls, path: Path, counts: Ints) -> _Shard | None:
+        """The shard in this file; None if it holds another number of vectors."""
+        vectors = np.load(path, mmap_mode="r", allow_pickle=False)
+        if len(vectors) != len(counts):
+            return None
+        return cls(path, vectors.shape[1], counts, np.flatnonzero(~vectors.any(axis=1)))
 
 
 def shard_folder(encoder_folder: Path, texts: Stored) -> Path:
@@ -70,11 +81,15 @@ def sharded_vectors(folder: Path, texts: Sequence[str], fill: Fill) -> ShardedVe
         if shard is None:
             shard = _encoded(folder, number, texts[start:stop], fill)
             encoded += stop - start
-        zero.append(start + np.flatnonzero(~shard.vectors.any(axis=1)))
+        zero.append(start + shard.zero)
         found.append(shard)
     counts = [shard.counts for shard in found]
     return ShardedVectors(
-        shards=Shards(tuple(shard.vectors for shard in found)),
+        shards=Shards(
+            parts=tuple(shard.path for shard in found),
+            sizes=tuple(len(shard.counts) for shard in found),
+            dimension=found[0].dimension if found else 0,
+        ),
         counts=TokenCounts(
             *(np.concatenate([np.empty(0, np.int32), *(c[:, k] for c in counts)]) for k in (0, 1))
         ),
@@ -95,13 +110,10 @@ def _read(folder: Path, number: int, rows: int) -> _Shard | None:
     for path in sorted(folder.glob(f"{number:06d}-*.counts.npy")):
         vectors = path.with_name(path.name.replace(".counts", ""))
         try:
-            if vectors.stem.partition("-")[2] == _digest(vectors):
-                shard = _Shard(
-                    np.load(vectors, mmap_mode="r", allow_pickle=False),
-                    np.load(path, allow_pickle=False),
-                )
-                if len(shard.vectors) == len(shard.counts) == rows:
-                    return shard
+            counts = np.load(path, allow_pickle=False)
+            sound = len(counts) == rows and vectors.stem.partition("-")[2] == _digest(vectors)
+            if sound and (shard := _Shard.of(vectors, counts)) is not None:
+                return shard
         except (OSError, ValueError, EOFError):
             pass
         for damaged in (path, vectors):
@@ -113,21 +125,23 @@ def _encoded(folder: Path, number: int, texts: Sequence[str], fill: Fill) -> _Sh
     part = f"{number:06d}"
     rows = fill(texts, VectorStore.open(folder / "growing", part))
     counts = np.stack([rows.tokens, rows.unknown], axis=1).astype(np.int32)
-    name = f"{number:06d}-{_save(folder, number, rows.vectors)}"
+    vectors = _save(folder, number, rows.vectors)
     buffer = io.BytesIO()
     np.save(buffer, counts, allow_pickle=False)
     # Written last: a shard is whole where its counts are.
-    write_atomically(folder / f"{name}.counts.npy", buffer.getbuffer())
+    write_atomically(vectors.with_suffix(".counts.npy"), buffer.getbuffer())
     shutil.rmtree(folder / "growing" / part, ignore_errors=True)
-    return _Shard(np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False), counts)
+    zero = np.flatnonzero(~rows.vectors.any(axis=1))
+    return _Shard(vectors, rows.vectors.shape[1], counts, zero)
 
 
-def _save(folder: Path, number: int, vectors: Floats) -> str:
+def _save(folder: Path, number: int, vectors: Floats) -> Path:
     buffer = io.BytesIO()
     np.save(buffer, vectors, allow_pickle=False)
     digest = hashlib.blake2b(buffer.getbuffer(), digest_size=16).hexdigest()
-    write_atomically(folder / f"{number:06d}-{digest}.npy", buffer.getbuffer())
-    return digest
+    path = folder / f"{number:06d}-{digest}.npy"
+    write_atomically(path, buffer.getbuffer())
+    return path
 
 
 def _digest(path: Path) -> str:

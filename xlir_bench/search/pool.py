@@ -75,7 +75,7 @@ class ShardedPool:
     def of(cls, passages: Mapping[str, Vectors]) -> ShardedPool:
         """The pool of these languages' vectors."""
         shards = {
-            lang: its if isinstance(its, Shards) else Shards((its,))
+            lang: its if isinstance(its, Shards) else Shards.of(its)
             for lang, its in passages.items()
         }
         return cls(Layout.of({lang: len(its) for lang, its in shards.items()}), shards)

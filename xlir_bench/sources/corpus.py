@@ -61,7 +61,11 @@ class StoredTexts(Sequence[str]):
     def __getitem__(self, row: slice) -> list[str]: ...
     def __getitem__(self, row: int | slice) -> str | list[str]:
         if isinstance(row, slice):
-            return [self[i] for i in range(*row.indices(len(self)))]
+            found = [self[i] for i in range(*row.indices(len(self)))]
+            if isinstance(self.packed, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+                # Pages that were read count as this process's memory until it gives them back.
+                self.packed.madvise(mmap.MADV_DONTNEED)
+            return found
         if not -len(self) <= row < len(self):
             raise IndexError(row)
         row %= len(self)
