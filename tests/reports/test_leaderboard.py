@@ -8,11 +8,12 @@ import shutil
 from pathlib import Path
 
 import pytest
+from sources.layouts import write_xor
 from stored import another, change, copy_results
 
 from xlir_bench.encoders import EncoderOptions
 from xlir_bench.errors import InputError
-from xlir_bench.evaluation import CostOptions, RunOptions, load_models, measure_cost
+from xlir_bench.evaluation import CostOptions, RunOptions, evaluate, load_models, measure_cost
 from xlir_bench.records import Kind
 from xlir_bench.reports.cost import milliseconds, rate, size
 from xlir_bench.reports.leaderboard import (
@@ -52,7 +53,7 @@ def test_there_is_an_index_a_page_a_task_a_page_an_encoder_and_what_papers_repor
 def test_encoders_are_in_the_order_of_their_multilingual_map(results):
     (task,) = read_board([results]).tasks
     assert [row.name for row in task.rows] == ["builtin:ngram", "builtin:random"]
-    maps = [row.map(Kind.MULTILINGUAL).mean for row in task.rows]
+    maps = [row.score(Kind.MULTILINGUAL).mean for row in task.rows]
     assert maps == sorted(maps, reverse=True)
 
 
@@ -325,3 +326,27 @@ def test_a_processor_with_a_hostile_name_breaks_no_page(results):
     for text in pages(results).values():
         assert "<script>" not in text
         assert "](http://evil" not in text
+
+
+def test_a_task_without_map_is_ranked_by_its_first_measure(tmp_path):
+    """XOR-Retrieve is scored by answers: there is no map, and no chance level."""
+    questions = [
+        {"id": str(n), "question": f"kuka {n}", "answers": [f"answer {n}"], "lang": lang}
+        for lang in ("fi", "ja")
+        for n in range(4)
+    ]
+    passages = [(str(n), f"kuka {n} answer {n}", "t") for n in range(4)]
+    root = write_xor(tmp_path / "data", questions, passages)
+    (task,) = catalogue().get(["xor-retrieve"])
+    task = task.model_copy(update={"languages": ["fi", "ja"]})
+    for name in ("ngram", "random"):
+        options = RunOptions(data=root, cache=tmp_path / "cache")
+        result = evaluate(task, f"builtin:{name}", options)
+        result.save(tmp_path / "results" / f"builtin-{name}" / "xor-retrieve")
+    found = pages(tmp_path / "results")
+    board = found["xor-retrieve.md"]
+    assert "cross-lingual recall@2kt" in board
+    assert "Best first by recall@2kt" in board
+    assert "*chance*" not in board
+    assert "map" not in board.partition("<!--")[0]
+    assert "Every pair of languages: recall@2kt" in found["xor-retrieve/builtin-ngram.md"]

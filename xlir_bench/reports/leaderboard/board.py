@@ -18,7 +18,7 @@ from xlir_bench.results.store import RESULT_FILE
 
 LEVEL = 0.05
 RANKED_BY = (Kind.MULTILINGUAL, Kind.CROSS_LINGUAL, Kind.MONOLINGUAL)
-"""A board is in the order of map, of the hardest kind of setting that the task has."""
+"""A board is in the order of its main measure, in the hardest kind of setting that the task has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +33,11 @@ class Row:
     name: str
     """As it is shown: with a piece of its slug where two encoders have one name."""
     as_good: frozenset[Kind] = frozenset()
-    """Kinds in which its map does not differ significantly from the best."""
+    """Kinds in which its main measure does not differ significantly from the best."""
 
-    def map(self, kind: Kind) -> IntervalPart | None:
-        """The macro average of map over the settings of a kind."""
-        return self.record.summary.get(kind, {}).get("map")
+    def score(self, kind: Kind) -> IntervalPart | None:
+        """The macro average of the main measure over the settings of a kind."""
+        return self.record.summary.get(kind, {}).get(main_measure(self.record))
 
     def measure(self, kind: Kind, measure: str) -> float | None:
         """The macro average of any measure over the settings of a kind."""
@@ -62,6 +62,12 @@ class Row:
         return profile.encoded_texts / seconds if profile.encoded_texts and seconds > 0 else None
 
 
+def main_measure(record: ResultRecord) -> str:
+    """What encoders are ranked by: map, or the first measure of a task that has none."""
+    measures = record.options.measures
+    return "map" if "map" in measures or not measures else measures[0]
+
+
 @dataclass(frozen=True)
 class TaskBoard:
     """The ranked encoders of one task (of one digest: other data is another board)."""
@@ -81,7 +87,7 @@ class TaskBoard:
     @cached_property
     def kinds(self) -> list[Kind]:
         """The kinds that any encoder was measured in."""
-        return [kind for kind in Kind if any(row.map(kind) for row in self.rows)]
+        return [kind for kind in Kind if any(row.score(kind) for row in self.rows)]
 
     @cached_property
     def langs(self) -> list[str]:
@@ -104,8 +110,15 @@ class TaskBoard:
         means = [row.rank_distance.mean for row in self.rows if row.rank_distance]
         return min((mean for mean in means if isinstance(mean, float)), default=None)
 
-    def chance_map(self, kind: Kind) -> float | None:
-        """What a random ranking would get."""
+    @property
+    def main(self) -> str:
+        """The measure that is ranked by."""
+        return main_measure(self.first)
+
+    def chance(self, kind: Kind) -> float | None:
+        """What a random ranking would get, where that is known: of map alone."""
+        if self.main != "map":
+            return None
         mine = [s.chance_map for s in self.first.settings if s.kind == kind and s.queries]
         return sum(mine) / len(mine) if mine else None
 
@@ -212,8 +225,9 @@ def _not_ranked(result: Result) -> str | None:
     if result.folder is not None and "~" in result.folder.name:
         measures = ", ".join(options.measures)
         return f"other options (candidate {options.candidate}, seed {options.seed}, {measures})"
-    if not any("map" in by for by in result.record.summary.values()):
-        return "no map"
+    main = main_measure(result.record)
+    if not any(main in by for by in result.record.summary.values()):
+        return f"no {main}"
     return None
 
 
@@ -261,12 +275,12 @@ def _shown(record: ResultRecord, names: Sequence[str]) -> str:
 
 
 def _order(row: Row) -> tuple[object, ...]:
-    maps = [row.map(kind) for kind in RANKED_BY]
+    maps = [row.score(kind) for kind in RANKED_BY]
     return *(-part.mean if part else 1.0 for part in maps), row.name, row.file
 
 
 def _best(rows: Sequence[Row], kind: Kind) -> Row | None:
-    have = [(part.mean, row) for row in rows if (part := row.map(kind))]
+    have = [(part.mean, row) for row in rows if (part := row.score(kind))]
     return max(have, key=lambda pair: pair[0])[1] if have else None
 
 
@@ -290,8 +304,8 @@ def _against_best(rows: Sequence[Row]) -> _Marks:
     for row in rows if bests else ():
         challenger = loaded[row.file] if row.file in loaded else _with_values(row, unreadable)
         for kind, best in bests.items():
-            if challenger is not None and challenger is not best and row.map(kind):
-                found = paired_difference(challenger, best, kind, "map")
+            if challenger is not None and challenger is not best and row.score(kind):
+                found = paired_difference(challenger, best, kind, main_measure(row.record))
                 p_values[kind][row.file] = found.p
     as_good: dict[str, frozenset[Kind]] = {}
     for kind, by_file in p_values.items():
@@ -308,7 +322,7 @@ def _with_values(row: Row, unreadable: dict[str, str]) -> Result | None:
         return None
     result = Result.load(row.folder)
     try:
-        query_values(result, "map")
+        query_values(result, main_measure(row.record))
     except InputError as error:
         unreadable[row.file] = f"the per-query tables: {error}"
         return None

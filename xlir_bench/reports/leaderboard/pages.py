@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from xlir_bench.records import Kind
 from xlir_bench.reports import cost, tables
 from xlir_bench.reports.cost import millions
-from xlir_bench.reports.leaderboard.board import Board, LeftOut, Row, TaskBoard
+from xlir_bench.reports.leaderboard.board import Board, LeftOut, Row, TaskBoard, main_measure
 from xlir_bench.reports.markup import code, escape, grid
 from xlir_bench.reports.published import reported_tasks
 from xlir_bench.results.schema import IntervalPart, ResultRecord
@@ -61,7 +61,7 @@ def encoder_page(task: TaskBoard, row: Row) -> str:
     """<task>/<encoder>.md: everything that one result says."""
     record = row.record
     title = f"{escape(row.name)} on {escape(record.task.title)}"
-    measure = "map"
+    measure = task.main
     parts = [
         f"[{escape(record.task.title)}](../{task.file}.md) · [all tasks](../README.md)",
         _facts(row),
@@ -70,7 +70,7 @@ def encoder_page(task: TaskBoard, row: Row) -> str:
         "## By query language",
         _language_table(row, task.langs),
         "The cross-lingual columns are means over the other passage languages.",
-        "## Every pair of languages: map",
+        f"## Every pair of languages: {measure}",
         "Query languages down, passage languages across; `all` is the pool of all languages.",
         tables.matrix_table(record, measure, markdown=True),
     ]
@@ -163,10 +163,10 @@ def _anchor(task: TaskBoard) -> str:
 
 def _brief_table(task: TaskBoard) -> str:
     headers = [
-        "#", "encoder", *(f"{kind.value} map" for kind in task.kinds), "rank distance",
+        "#", "encoder", *(f"{kind.value} {task.main}" for kind in task.kinds), "rank distance",
     ]  # fmt: skip
     rows = [
-        [str(i), _link(row, task.file), *(_map_cell(task, row, k, False) for k in task.kinds),
+        [str(i), _link(row, task.file), *(_main_cell(task, row, k, False) for k in task.kinds),
          _distance_cell(task, row)]
         for i, row in enumerate(task.rows, 1)
     ]  # fmt: skip
@@ -174,10 +174,11 @@ def _brief_table(task: TaskBoard) -> str:
 
 
 def _board_table(task: TaskBoard) -> str:
-    recalls = {kind: recall_measure(kind, task.first.options.measures) for kind in task.kinds}
+    others = [m for m in task.first.options.measures if m != task.main]
+    recalls = {kind: recall_measure(kind, others) for kind in task.kinds}
     headers = ["#", "encoder"]
     for kind in task.kinds:
-        headers += [f"{kind.value} map", *([f"{recalls[kind]}"] if recalls[kind] else [])]
+        headers += [f"{kind.value} {task.main}", *([f"{recalls[kind]}"] if recalls[kind] else [])]
     headers += ["rank distance", "dimension", "parameters", "texts/s"]
     rows = [
         [str(i), _link(row, task.file), *_scores(task, row, recalls),
@@ -187,10 +188,12 @@ def _board_table(task: TaskBoard) -> str:
     ]  # fmt: skip
     chance = ["", "*chance*"]
     for kind in task.kinds:
-        chance += [f"*{tables.number(task.chance_map(kind))}*", *([""] if recalls[kind] else [])]
+        value = task.chance(kind)
+        cell = "" if value is None else f"*{tables.number(value)}*"
+        chance += [cell, *([""] if recalls[kind] else [])]
     distance = task.rows[0].rank_distance
     chance += [f"*{_distance(distance.chance)}*" if distance else "", "", "", ""]
-    return grid([*rows, chance], headers, text_columns=2)
+    return grid([*rows, chance] if any(chance[2:]) else rows, headers, text_columns=2)
 
 
 def _costs(task: TaskBoard) -> list[str]:
@@ -233,18 +236,18 @@ def _cost_cells(row: Row) -> list[str]:
 def _scores(task: TaskBoard, row: Row, recalls: Mapping[Kind, str | None]) -> list[str]:
     cells = []
     for kind in task.kinds:
-        cells.append(_map_cell(task, row, kind, True))
+        cells.append(_main_cell(task, row, kind, True))
         measure = recalls[kind]
         if measure:
             cells.append(_best_in_bold(row.measure(kind, measure), task.best.get((kind, measure))))
     return cells
 
 
-def _map_cell(task: TaskBoard, row: Row, kind: Kind, with_interval: bool) -> str:
-    part = row.map(kind)
+def _main_cell(task: TaskBoard, row: Row, kind: Kind, with_interval: bool) -> str:
+    part = row.score(kind)
     if part is None:
         return "-"
-    cell = _best_in_bold(part.mean, task.best[kind, "map"])
+    cell = _best_in_bold(part.mean, task.best[kind, task.main])
     if kind in row.as_good:
         cell += f" {SIGN}"
     return cell + (f" ({_short(part)})" if with_interval and part.low is not None else "")
@@ -278,7 +281,7 @@ def _link(row: Row, folder: str) -> str:
 def _legend(task: TaskBoard) -> str:
     cluster = escape(task.first.task.cluster)
     lines = [
-        f"Best first by map of the {'pool of all languages' if Kind.MULTILINGUAL in task.kinds else task.kinds[-1].value + ' settings'};"
+        f"Best first by {task.main} of the {'pool of all languages' if Kind.MULTILINGUAL in task.kinds else task.kinds[-1].value + ' settings'};"
         " the best of each column in bold. In brackets the 95 % interval, resampled by"
         f" {cluster} ({task.first.task.clusters:,} of them).",
         "Rank distance is a language bias, lower is better: how far apart the answers to one question"
@@ -289,7 +292,7 @@ def _legend(task: TaskBoard) -> str:
     if task.tested:
         tested = ", ".join(f"{kind.value} {count}" for kind, count in task.tested.items())
         lines.append(
-            f"{SIGN}: the map does not differ significantly from the best (each encoder against the best only,"
+            f"{SIGN}: {task.main} does not differ significantly from the best (each encoder against the best only,"
             f" sign-flip test by {cluster}, Holm over the encoders tested, level 5 %; tested: {tested})."
         )
     elif len(task.rows) > 1:
@@ -324,11 +327,12 @@ def _digest(digest: str | None) -> str:
 
 
 def _language_table(row: Row, langs: Sequence[str]) -> str:
-    measures = row.record.options.measures
+    main = main_measure(row.record)
+    others = [measure for measure in row.record.options.measures if measure != main]
     columns = []
     for kind in Kind:
-        recall = recall_measure(kind, measures)
-        columns += [(kind, "map"), *([(kind, recall)] if recall else [])]
+        recall = recall_measure(kind, others)
+        columns += [(kind, main), *([(kind, recall)] if recall else [])]
     values = {column: by_language(row.record, *column) for column in columns}
     present = [column for column in columns if values[column]]
     rows = [

@@ -77,7 +77,7 @@ def _task(board: TaskBoard, reported: ReportedTask | None) -> dict[str, Any]:
         "counts": [[k.value, sum(s[0] == k for s in settings)] for k in board.kinds],
         "measures": first.options.measures,
         "rankedBy": ranked_by.value,
-        "chance": {kind.value: _figure(board.chance_map(kind)) for kind in board.kinds},
+        "chance": {kind.value: _figure(board.chance(kind)) for kind in board.kinds},
         "tested": [[kind.value, count] for kind, count in board.tested.items()],
         "rows": [_row(row, i) for i, row in enumerate(board.rows, 1)],
         "reportedColumns": [[kind.value, measure] for kind, measure in columns],
