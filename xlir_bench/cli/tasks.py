@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,7 +13,7 @@ import click
 if TYPE_CHECKING:
     from xlir_bench.records import Setting
     from xlir_bench.sources import DataState
-    from xlir_bench.tasks import Task
+    from xlir_bench.tasks import Task, TaskFile
 
 LISTED = 11
 """Languages named in a row of the list; `xlir-bench tasks TASK` names them all."""
@@ -130,16 +131,26 @@ def _details(task: Task, state: DataState) -> str:
     rows = [
         (
             name,
-            file.path,
+            file.path if parts == 1 else f"{file.path} and {parts - 1} more",
             _number(file.bytes),
             _number(file.queries),
             _number(file.candidates),
             "yes" if file_language(name) in state.here else "no",
         )
-        for name, file in sorted(task.files.items())
+        for name, file, parts in _files(task)
     ]
     headers = ("language", "file", "bytes", "queries", "candidates", "here")
     return "\n".join([*lines, "", _table(rows, headers, right=(2, 3, 4))])
+
+
+def _files(task: Task) -> list[tuple[str, TaskFile, int]]:
+    """Each file, or the first of the numbered parts of one, and how many of them there are."""
+    found: dict[str, tuple[str, TaskFile, int]] = {}
+    for name, file in sorted(task.files.items()):
+        key = re.sub(r"\.\d+$", "", name)
+        first = found.get(key)
+        found[key] = (key, file, 1) if first is None else (key, first[1], first[2] + 1)
+    return list(found.values())
 
 
 def _languages(task: Task) -> str:
