@@ -39,6 +39,7 @@ from xlir_bench.measures import (
     macro_intervals,
     score,
     score_answers,
+    tokens_of,
 )
 from xlir_bench.places import cache_root, data_root
 from xlir_bench.records import (
@@ -266,15 +267,16 @@ class _Run:
         """By what was judged, or by the answers that passages hold."""
         if not collection.answers:
             return score(rankings, self.measures)
-        return [
-            score_answers(
-                r,
-                collection.answers[r.setting.query_lang],
-                collection.bodies(r.setting.passage_lang),
-                self.measures,
-            )
-            for r in rankings
-        ]
+        cut = {lang: tokens_of(collection.bodies(lang)) for lang in collection.passages}
+        found = []
+        self.progress.start("answers", len(rankings), "settings")
+        for r in rankings:
+            answers = collection.answers[r.setting.query_lang]
+            tokens = cut[r.setting.passage_lang]
+            found.append(score_answers(r, answers, tokens, self.measures))
+            self.progress.advance(1)
+        self.progress.finish()
+        return found
 
     def _summary(
         self, scores: Sequence[Scores], clusters: Clusters

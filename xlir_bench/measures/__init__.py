@@ -1,7 +1,7 @@
 """What is computed from ranks: retrieval measures, language bias, intervals. No torch, no faiss."""
 
 from xlir_bench.measures.answers import DEPTH as ANSWER_DEPTH
-from xlir_bench.measures.answers import score_answers
+from xlir_bench.measures.answers import score_answers, tokens_of
 from xlir_bench.measures.bias import BiasView, LanguageShares, PoolRanking, language_bias
 from xlir_bench.measures.retrieval import check_fit, check_measures, score
 from xlir_bench.measures.statistics import (
@@ -23,4 +23,5 @@ __all__ = [
     "macro_intervals",
     "score",
     "score_answers",
+    "tokens_of",
 ]

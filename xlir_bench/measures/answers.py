@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 
 import numpy as np
 
 from xlir_bench.records import Ranking, Scores
 
-Tokenize = Callable[[str], list[str]]
+TokensOf = Callable[[int], Sequence[str]]
+KEPT = 16_384
+"""Passages of 100 words, as tokens: about 100 MB."""
 DEPTH = 1000
 """Passages that are looked at: enough for 5,000 tokens if each has five."""
 
@@ -29,36 +32,44 @@ def token_budget(measure: str) -> int | None:
 def score_answers(
     ranking: Ranking,
     answers: Sequence[tuple[str, ...]],
-    texts: Sequence[str],
+    tokens_of: TokensOf,
     measures: Sequence[str],
 ) -> Scores:
     """Whether each query's answers stand within each budget, from its best passages in this pool."""
     budgets = {measure: token_budget(measure) or 0 for measure in measures}
-    tokenize = word_tokenizer()
     top = ranking.top if ranking.top is not None else np.empty((len(ranking.scored), 0), np.int64)
     values = {measure: np.zeros(len(top)) for measure in measures}
     for place, (row, best) in enumerate(zip(ranking.scored, top, strict=True)):
-        ranked = (texts[position] for position in best if position >= 0)
-        tokens = first_tokens(ranked, tokenize, max(budgets.values()))
+        ranked = (tokens_of(position) for position in best.tolist() if position >= 0)
+        tokens = first_tokens(ranked, max(budgets.values()))
         for measure, budget in budgets.items():
             seen = " ".join(tokens[:budget])
             values[measure][place] = any(answer in seen for answer in answers[row])
     return Scores(ranking.setting, ranking.candidates, ranking.scored, values)
 
 
-def first_tokens(texts: Iterable[str], tokenize: Tokenize, count: int) -> list[str]:
-    """So many tokens of the texts put together."""
+def first_tokens(passages: Iterable[Sequence[str]], count: int) -> list[str]:
+    """So many tokens of the passages put together."""
     found: list[str] = []
-    for text in texts:
-        found += tokenize(text)
+    for tokens in passages:
+        found += tokens
         if len(found) >= count:
             break
     return found[:count]
 
 
-def word_tokenizer() -> Tokenize:
-    """NLTK's, which needs no model."""
+def tokens_of(texts: Sequence[str]) -> TokensOf:
+    """The tokens of a text by its place, by NLTK's tokenizer, which needs no model.
+
+    Passages that many queries find are cut once; so many of them are kept.
+    """
     from nltk.tokenize.destructive import NLTKWordTokenizer
 
-    tokenize: Tokenize = NLTKWordTokenizer().tokenize
-    return tokenize
+    tokenizer = NLTKWordTokenizer()
+
+    @lru_cache(maxsize=KEPT)
+    def found(position: int) -> Sequence[str]:
+        tokens: list[str] = tokenizer.tokenize(texts[position])
+        return tokens
+
+    return found
