@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import warnings
 from collections.abc import Iterator
@@ -92,6 +93,14 @@ def save(figure: Figure, path: Path, dpi: int = 200) -> None:
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise InputError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def svg(figure: Figure) -> str:
+    """The picture as SVG text. The same picture gives the same text."""
+    written = io.StringIO()
+    with style():
+        figure.savefig(written, format="svg", metadata={"Date": None})
+    return written.getvalue()
 
 
 @contextmanager

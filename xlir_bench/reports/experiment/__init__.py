@@ -1,0 +1,25 @@
+"""What an experiment shows: tables, tests, claims and plots from its stored results alone."""
+
+from xlir_bench.reports.experiment.pages import Made, experiment_texts, report_files
+from xlir_bench.reports.experiment.stored import (
+    CELL_FILE,
+    CellRecord,
+    Experiment,
+    cell_folder,
+    cell_record,
+    read_experiment,
+    write_cell,
+)
+
+__all__ = [
+    "CELL_FILE",
+    "CellRecord",
+    "Experiment",
+    "Made",
+    "cell_folder",
+    "cell_record",
+    "experiment_texts",
+    "read_experiment",
+    "report_files",
+    "write_cell",
+]
