@@ -10,6 +10,7 @@ import click
 
 from xlir_bench.cli.options import (
     FOLDER,
+    Names,
     canonical_command,
     data_option,
     tasks_dir_option,
@@ -41,6 +42,10 @@ if TYPE_CHECKING:
 @click.option(
     "--print", "print_recipe", is_flag=True, help="Print the recipe, to make your own of it."
 )
+@click.option(
+    "--skip-tasks", type=Names(), metavar="a,b",
+    help="Leave these tasks of the recipe out for now; without it, they are evaluated later.",
+)  # fmt: skip
 @click.option(
     "--discard-models", is_flag=True, help="Keep results alone: a model goes once it is evaluated."
 )
@@ -89,18 +94,25 @@ def experiment(name: str | None, **stated: Any) -> int:
 
 def _where(recipe: Recipe, folder: Path, stated: dict[str, Any]) -> Where:
     """The place of the run; tasks that the recipe names and nobody knows are refused."""
+    from xlir_bench.errors import InputError, UnknownNameError
     from xlir_bench.experiment.running import Where
     from xlir_bench.places import data_root
     from xlir_bench.tasks import catalogue
 
     wanted = [*recipe.tasks, *([recipe.look.task] if recipe.look else [])]
     tasks = catalogue(*stated["tasks_dirs"]).get(list(dict.fromkeys(wanted)))
+    skip = frozenset(stated["skip_tasks"] or ())
+    if unknown := sorted(skip - set(recipe.tasks)):
+        raise UnknownNameError("task of the recipe", unknown, recipe.tasks)
+    if skip.issuperset(recipe.tasks):
+        raise InputError("--skip-tasks leaves no task of the recipe to evaluate")
     return Where(
         folder=folder,
         tasks={task.name: task for task in tasks},
         data=data_root(stated["data"]),
         device=stated["device"],
         offline=stated["offline"],
+        skip=skip,
         discard_models=stated["discard_models"],
         command=canonical_command(),
     )
@@ -108,7 +120,14 @@ def _where(recipe: Recipe, folder: Path, stated: dict[str, Any]) -> Where:
 
 def _run(recipe: Recipe, text: str, where: Where, quiet: bool) -> int:
     from xlir_bench.experiment.running import run_cells
-    from xlir_bench.reports.experiment import experiment_texts, read_experiment, report_files
+    from xlir_bench.reports.experiment import (
+        experiment_texts,
+        read_experiment,
+        report_files,
+        require_ours,
+    )
+
+    require_ours(where.folder)
 
     def say(line: str) -> None:
         if not quiet:

@@ -10,6 +10,7 @@ import gc
 import shutil
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,8 @@ class Where:
     """The data root; None: the download cache."""
     device: str | None = None
     offline: bool = False
+    skip: frozenset[str] = frozenset()
+    """Tasks that are left out for now."""
     discard_models: bool = False
     """Keep results alone: a model goes once it is evaluated."""
     command: str = ""
@@ -82,13 +85,13 @@ def missing_data(recipe: Recipe, where: Where) -> list[str]:
                 if not Path(name).exists():
                     found.append(f"{name} is not there")
     wanted = [*recipe.tasks, *([recipe.look.task] if recipe.look else [])]
-    for task in dict.fromkeys(wanted):
+    for task in (t for t in dict.fromkeys(wanted) if t not in where.skip):
         state = data_state(where.tasks[task], where.data, data_cache())
         may_fetch = where.data is None and not where.offline
         if not state.complete and not may_fetch:
             lacking = ", ".join(state.missing)
             found.append(
-                f"task {task}: {lacking} not in {state.folder} (xlir-bench data fetch {task})"
+                f"task {task}: {lacking} not in {state.folder}; --skip-tasks {task} leaves it out for now"
             )
     return list(dict.fromkeys(found))
 
@@ -209,6 +212,8 @@ def _run_cell(recipe: Recipe, where: Where, cell: Cell, progress: Progress) -> N
     write_cell(where.folder, record, cell.name)
     if where.discard_models:
         shutil.rmtree(done.folder)
+        with suppress(OSError):  # others may be there
+            done.folder.parent.rmdir()
 
 
 def _place(cell: Cell) -> dict[str, Any]:
@@ -226,7 +231,8 @@ def _place(cell: Cell) -> dict[str, Any]:
 
 def _to_evaluate(recipe: Recipe, where: Where, cell: Cell) -> list[str]:
     """The tasks that a cell has no result of, or one of other measures."""
-    return [t for t in recipe.tasks if not _is_evaluated(recipe, where, cell, t)]
+    wanted = [task for task in recipe.tasks if task not in where.skip]
+    return [task for task in wanted if not _is_evaluated(recipe, where, cell, task)]
 
 
 def _is_evaluated(recipe: Recipe, where: Where, cell: Cell, task: str) -> bool:

@@ -1,6 +1,11 @@
 """What an experiment shows: tables, tests, claims and plots from its stored results alone."""
 
-from xlir_bench.reports.experiment.pages import Made, experiment_texts, report_files
+from xlir_bench.reports.experiment.pages import (
+    Made,
+    experiment_texts,
+    report_files,
+    require_ours,
+)
 from xlir_bench.reports.experiment.stored import (
     CELL_FILE,
     CellRecord,
@@ -21,5 +26,6 @@ __all__ = [
     "experiment_texts",
     "read_experiment",
     "report_files",
+    "require_ours",
     "write_cell",
 ]

@@ -233,7 +233,7 @@ def _dots(plot: Plot) -> Figure:
 
 
 def _lines(plot: Plot) -> Figure:
-    figure, frames = new_figure(1.2 + 2.5 * len(plot.panels), 4.0, 1, len(plot.panels))
+    figure, frames = new_figure(2.6 + 2.5 * len(plot.panels), 3.7, 1, len(plot.panels))
     names = list(dict.fromkeys(line.label for panel in plot.panels for line in panel.lines))
     for axes, panel in zip(frames, plot.panels, strict=True):
         for line in panel.lines:
@@ -250,8 +250,8 @@ def _lines(plot: Plot) -> Figure:
             axes.minorticks_off()
     handles, labels = frames[0].get_legend_handles_labels()
     figure.legend(
-        handles, [visible(x) for x in labels], loc="outside lower center",
-        ncols=min(4, len(labels)), frameon=False, fontsize=8.5,
+        handles, [visible(x) for x in labels], loc="outside right upper",
+        frameon=False, fontsize=8.5,
     )  # fmt: skip
     write_title(figure, plot.title, "mean over seeds; bands: standard deviation over seeds")
     return figure
@@ -286,4 +286,4 @@ def _few_ticks(axes: Axes, axis: str) -> None:
 def _format(column: Column) -> Callable[[float, float], str]:
     if column.measure == RANK_DISTANCE:
         return lambda value, _: big(value).removesuffix(".0")
-    return lambda value, _: number(value, 3) if value else "0"
+    return lambda value, _: number(value).rstrip("0") if value else "0"

@@ -84,8 +84,8 @@ class Judged:
     tested: Tested | None = None
 
 
-class Tester:
-    """Tests of an experiment; the values of each training are read once."""
+class Contrasts:
+    """Differences between the trainings of an experiment; the values of each are read once."""
 
     def __init__(self, experiment: Experiment) -> None:
         self.experiment = experiment
@@ -161,9 +161,9 @@ def columns(experiment: Experiment, task: str) -> list[Column]:
     return found
 
 
-def against_baselines(tester: Tester, task: str) -> list[Against]:
+def against_baselines(contrasts: Contrasts, task: str) -> list[Against]:
     """Every training that is no baseline beside the best one; Holm over all of them."""
-    experiment, recipe = tester.experiment, tester.experiment.recipe
+    experiment, recipe = contrasts.experiment, contrasts.experiment.recipe
     variants = recipe.variants()
     subjects = [v for v in variants if v.trained and not any(v.has(b) for b in recipe.baselines)]
     found: list[tuple[Variant, Column, Variant]] = []
@@ -174,10 +174,10 @@ def against_baselines(tester: Tester, task: str) -> list[Against]:
                 for v in variant.opponents(recipe.baselines, variants)
                 if _shared(experiment, variant, v, task)
             ]
-            best = tester.best(rivals, task, column)
+            best = contrasts.best(rivals, task, column)
             if best is not None:
                 found.append((variant, column, best))
-    tests = [tester.difference(b, v, task, c, family=len(found)) for v, c, b in found]
+    tests = [contrasts.difference(b, v, task, c, family=len(found)) for v, c, b in found]
     corrected = holm([t.test.p for t in tests])
     return [
         Against(variant, column, baseline, replace(tested, p_holm=float(p)))
@@ -185,16 +185,16 @@ def against_baselines(tester: Tester, task: str) -> list[Against]:
     ]
 
 
-def judge(tester: Tester) -> list[Judged]:
+def judge(contrasts: Contrasts) -> list[Judged]:
     """Every claim for every model that it is of; Holm over all that could be tested."""
-    recipe = tester.experiment.recipe
+    recipe = contrasts.experiment.recipe
     asked = [
         (claim, model)
         for claim in recipe.claims
         for model in recipe.models
         if claim.better.model in (None, model)
     ]
-    found = [_tested(tester, claim, model, len(asked)) for claim, model in asked]
+    found = [_tested(contrasts, claim, model, len(asked)) for claim, model in asked]
     corrected = iter(holm([j.tested.test.p for j in found if j.tested is not None]))
     return [
         j if j.tested is None else _decided(replace(j, tested=replace(j.tested, p_holm=float(p))))
@@ -203,8 +203,8 @@ def judge(tester: Tester) -> list[Judged]:
     ]
 
 
-def _tested(tester: Tester, claim: Claim, model: str, family: int) -> Judged:
-    experiment, recipe = tester.experiment, tester.experiment.recipe
+def _tested(contrasts: Contrasts, claim: Claim, model: str, family: int) -> Judged:
+    experiment, recipe = contrasts.experiment, contrasts.experiment.recipe
     column = Column(
         Kind.MULTILINGUAL if claim.measure == RANK_DISTANCE else claim.kind, claim.measure
     )
@@ -214,11 +214,11 @@ def _tested(tester: Tester, claim: Claim, model: str, family: int) -> Judged:
     why = _why_not(experiment, recipe, [better, *rivals], claim.task, column)
     if why:
         return Judged(claim, model, "not shown", why)
-    rival = tester.best(rivals, claim.task, column)
+    rival = contrasts.best(rivals, claim.task, column)
     if rival is None:
         return Judged(claim, model, "not shown", "nothing was measured to set it against")
     shift = -claim.margin if column.low_is_good else claim.margin
-    tested = tester.difference(rival, better, claim.task, column, shift, family)
+    tested = contrasts.difference(rival, better, claim.task, column, shift, family)
     return Judged(claim, model, "", "", rival, tested)
 
 
@@ -226,9 +226,9 @@ def _why_not(
     experiment: Experiment, recipe: Recipe, variants: Sequence[Variant], task: str, column: Column
 ) -> str:
     """Why a claim cannot be tested yet, or at all; empty if it can."""
-    lacking = [c.name for c in experiment.missing if c.variant in variants]
+    lacking = [c.name for c in experiment.lacking(task) if c.variant in variants]
     if lacking:
-        return f"{len(lacking)} of its trainings are not there yet"
+        return f"{len(lacking)} of its trainings are not there, or not evaluated on {task}"
     if len(recipe.seeds) < 2:
         return "one seed shows nothing: the next one may say the opposite"
     if any(column.of(r) is None for v in variants for r in experiment.of(v, task).values()):
@@ -244,7 +244,7 @@ def _decided(judged: Judged) -> Judged:
     seeds, agreeing = len(tested.by_seed), tested.agreeing(sign)
     faults = []
     if tested.test.difference * sign <= 0:
-        faults.append("the difference is the other way")
+        faults.append("it loses more" if claim.margin else "the difference is the other way")
     elif tested.p_holm >= LEVEL:
         faults.append("chance may explain the difference")
     if agreeing < seeds:

@@ -16,8 +16,8 @@ from xlir_bench.reports.experiment.figures import Plot, drawn, plots
 from xlir_bench.reports.experiment.judging import (
     Against,
     Column,
+    Contrasts,
     Judged,
-    Tester,
     against_baselines,
     columns,
     judge,
@@ -50,19 +50,24 @@ class Made:
 
 def experiment_texts(experiment: Experiment, recipe_text: str) -> Made:
     """Every generated file; the same results give the same bytes."""
-    tester = Tester(experiment)
-    judged = judge(tester)
+    contrasts = Contrasts(experiment)
+    judged = judge(contrasts)
     planned = plots(experiment)
     pictures = find_spec("matplotlib") is not None
     comment = f"<!-- {MARKER} -->"
     texts = {
-        PAGE: _page(experiment, tester, judged, planned),
+        PAGE: _page(experiment, contrasts, judged, planned),
         RECIPE: HEAD + recipe_text.removeprefix(HEAD),
     }
     if pictures:
         # After the XML declaration, which has to be first.
         texts |= {p.file: drawn(p).replace("?>\n", f"?>\n{comment}\n", 1) for p in planned}
     return Made(texts, judged, pictures)
+
+
+def require_ours(folder: Path) -> None:
+    """Refuse a folder whose page was not made here, before hours of work."""
+    differences(folder, {PAGE: "", RECIPE: ""}, MARKER, ())
 
 
 def report_files(folder: Path, made: Made, check: bool) -> Differences:
@@ -73,7 +78,7 @@ def report_files(folder: Path, made: Made, check: bool) -> Differences:
 
 
 def _page(
-    experiment: Experiment, tester: Tester, judged: Sequence[Judged], planned: Sequence[Plot]
+    experiment: Experiment, contrasts: Contrasts, judged: Sequence[Judged], planned: Sequence[Plot]
 ) -> str:
     recipe = experiment.recipe
     parts = [
@@ -85,7 +90,7 @@ def _page(
     ]
     for task in recipe.tasks:
         if experiment.any_result(task) is not None:
-            parts += _task_parts(experiment, tester, task, planned)
+            parts += _task_parts(experiment, contrasts, task, planned)
     steps = [p for p in planned if p.axis == "steps"]
     if steps and recipe.look is not None:
         told = (
@@ -107,6 +112,11 @@ def _made_by(experiment: Experiment) -> str:
     )
     if experiment.missing:
         told += " **It is not finished**: the same command goes on."
+    left_out = [
+        t for t in experiment.recipe.tasks if experiment.records and not experiment.any_result(t)
+    ]
+    if left_out:
+        told += f" Not evaluated yet: {', '.join(map(code, left_out))}."
     return told
 
 
@@ -164,7 +174,7 @@ def _evidence(experiment: Experiment, judged: Judged) -> list[str]:
 
 
 def _task_parts(
-    experiment: Experiment, tester: Tester, task: str, planned: Sequence[Plot]
+    experiment: Experiment, contrasts: Contrasts, task: str, planned: Sequence[Plot]
 ) -> list[str]:
     recipe, result = experiment.recipe, experiment.any_result(task)
     if result is None:
@@ -175,8 +185,8 @@ def _task_parts(
         mine = [v for v in recipe.variants() if v.model == model and experiment.of(v, task)]
         if mine:
             parts.append(f"**{escape(model)}**, {_steps(recipe)}")
-            parts.append(_table(experiment, tester, mine, task, shown))
-    parts.append(_against(experiment, against_baselines(tester, task)))
+            parts.append(_table(experiment, contrasts, mine, task, shown))
+    parts.append(_against(experiment, against_baselines(contrasts, task)))
     prefix = f"figures/{task}-"
     return parts + _pictures(
         [p for p in planned if p.file.startswith(prefix) and p.axis != "steps"]
@@ -202,14 +212,14 @@ def _columns(experiment: Experiment, task: str) -> list[Column]:
 
 def _table(
     experiment: Experiment,
-    tester: Tester,
+    contrasts: Contrasts,
     variants: Sequence[Variant],
     task: str,
     shown: Sequence[Column],
 ) -> str:
     recipe = experiment.recipe
     best = {
-        column: tester.best([v for v in variants if v.trained], task, column) for column in shown
+        column: contrasts.best([v for v in variants if v.trained], task, column) for column in shown
     }
     rows = []
     for variant in variants:
@@ -298,8 +308,8 @@ def _how_to_read(experiment: Experiment) -> str:
         "A figure is the mean over seeds ± the standard deviation over them; the best of those trained is in"
         " bold. `untrained` is the model that training starts from.",
         "Differences are averaged over seeds question by question and then tested, two-sided, by flipping the"
-        " signs of whole articles; Holm's correction is over all rows of a table. Intervals are over articles,"
-        " not over seeds: that is why each seed is shown.",
+        " signs of whole articles (documents or questions, where a task has no articles); Holm's correction is over all rows of a table. Intervals are over articles"
+        " too, not over seeds: that is why each seed is shown.",
         "A claim holds if its difference has the right direction, p (Holm over all claims) is below .05, and"
         " every seed agrees. Else it does not hold, or is not shown: trainings are missing, or there is one seed.",
         "Less rank distance is better.",

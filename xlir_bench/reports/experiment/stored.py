@@ -82,12 +82,16 @@ class Experiment:
     records: Mapping[Cell, CellRecord]
     """The finished cells."""
     results: Mapping[tuple[Cell, str], Result]
-    """By cell and task."""
+    """By cell and task; a task may have been left out for now."""
 
     @cached_property
     def missing(self) -> list[Cell]:
         """Cells that are not finished."""
         return [cell for cell in self.recipe.cells() if cell not in self.records]
+
+    def lacking(self, task: str) -> list[Cell]:
+        """Cells that were not evaluated on a task."""
+        return [cell for cell in self.recipe.cells() if (cell, task) not in self.results]
 
     def of(self, variant: Variant, task: str) -> dict[int, Result]:
         """The results of a variant on a task, by seed."""
@@ -126,11 +130,9 @@ def read_experiment(recipe: Recipe, folder: Path) -> Experiment:
         for task in recipe.tasks
         if (cell_folder(folder, cell) / task / RESULT_FILE).is_file()
     }
-    whole = {c: r for c, r in records.items() if all((c, task) in results for task in recipe.tasks)}
-    results = {key: result for key, result in results.items() if key[0] in whole}
     for task in recipe.tasks:
         _require_same([r for (_, name), r in results.items() if name == task], folder)
-    return Experiment(recipe, whole, results)
+    return Experiment(recipe, records, results)
 
 
 def _require_same(results: Sequence[Result], folder: Path) -> None:
