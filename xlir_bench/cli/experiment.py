@@ -148,12 +148,16 @@ def _run(recipe: Recipe, text: str, where: Where, quiet: bool) -> int:
 
 
 def _check(recipe: Recipe, text: str, folder: Path) -> int:
-    from xlir_bench.reports.experiment import experiment_texts, read_experiment, report_files
+    from xlir_bench.reports.experiment import (
+        comparable,
+        experiment_texts,
+        read_experiment,
+        report_files,
+    )
 
-    found = read_experiment(recipe, folder)
-    made = experiment_texts(found, text)
+    made = comparable(folder, experiment_texts(read_experiment(recipe, folder), text))
     if not made.pictures:
-        click.echo("plots are not compared: matplotlib is not installed", err=True)
+        click.echo("plots are not compared: no matplotlib here, or another release", err=True)
     differ = report_files(folder, made, check=True)
     _tell_check(differ, folder)
     return 1 if differ else 0

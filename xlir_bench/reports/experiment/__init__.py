@@ -2,6 +2,7 @@
 
 from xlir_bench.reports.experiment.pages import (
     Made,
+    comparable,
     experiment_texts,
     report_files,
     require_ours,
@@ -23,6 +24,7 @@ __all__ = [
     "Made",
     "cell_folder",
     "cell_record",
+    "comparable",
     "experiment_texts",
     "read_experiment",
     "report_files",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -100,7 +101,15 @@ def svg(figure: Figure) -> str:
     written = io.StringIO()
     with style():
         figure.savefig(written, format="svg", metadata={"Date": None})
-    return written.getvalue()
+    return settled(written.getvalue())
+
+
+def settled(text: str) -> str:
+    """SVG without what depends on the last bits of a layout: names of clips and marks, long fractions."""
+    names = dict.fromkeys(re.findall(r'id="([a-z][0-9a-f]{10})"', text))
+    number = {name: f"n{place}" for place, name in enumerate(names)}
+    text = re.sub(r"\b[a-z][0-9a-f]{10}\b", lambda found: number.get(found[0], found[0]), text)
+    return re.sub(r"\b[1-9]\d*\.\d{4,}\b", lambda found: f"{float(found[0]):.3f}", text)
 
 
 @contextmanager
