@@ -199,7 +199,7 @@ def _run_cell(recipe: Recipe, where: Where, cell: Cell, progress: Progress) -> N
             progress=progress,
             command=where.command,
         )
-        found.save(cell_folder(where.folder, cell) / task)
+        found.save(cell_folder(where.folder, cell) / task, compact=True)  # there are many
     whole = done.record.get("outcome", {}).get("resumed_from") is None
     record = CellRecord(
         cell={**_place(cell), "steps": recipe.steps if cell.variant.trained else 0},
