@@ -70,9 +70,10 @@ class Panel:
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """One plot: its file, its title, how it is drawn and what is in it."""
+    """One plot: its file, its task and title, how it is drawn and what is in it."""
 
     file: str
+    task: str
     title: str
     axis: str
     """``trainings`` or what runs along the foot."""
@@ -99,14 +100,14 @@ def plots(experiment: Experiment) -> list[Plot]:
                 if panels:
                     head = "Strategies" if axis == "trainings" else f"By {axis}"
                     plot = Plot(
-                        f"figures/{task}-{name}{suffix}.svg", f"{head}, {title}", axis, panels
+                        f"figures/{task}-{name}{suffix}.svg", task, f"{head}, {title}", axis, panels
                     )
                     found.append(plot)
         steps = _over_steps(experiment, model)
         if steps and experiment.recipe.look is not None:
             task = experiment.recipe.look.task
             found.append(
-                Plot(f"figures/{task}-steps{suffix}.svg", f"By steps, {task}", "steps", steps)
+                Plot(f"figures/{task}-steps{suffix}.svg", task, f"By steps, {task}", "steps", steps)
             )
     return found
 

@@ -202,10 +202,7 @@ def _task_parts(
             parts.append(f"**{escape(model)}**, {_steps(recipe)}")
             parts.append(_table(experiment, contrasts, mine, task, shown))
     parts.append(_against(experiment, against_baselines(contrasts, task)))
-    prefix = f"figures/{task}-"
-    return parts + _pictures(
-        [p for p in planned if p.file.startswith(prefix) and p.axis != "steps"]
-    )
+    return parts + _pictures([p for p in planned if p.task == task and p.axis != "steps"])
 
 
 def _steps(recipe: Recipe) -> str:
