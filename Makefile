@@ -28,10 +28,11 @@ lint: $(INSTALLED)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# The project gates itself, and its leaderboards are those of its stored results.
+# The project gates itself, and its leaderboards and experiments are those of their stored results.
 gate: $(INSTALLED)
 	$(BIN)/xlir-bench gate --baseline leaderboards/baselines/builtin-ngram/mini --candidate builtin:ngram
 	$(BIN)/xlir-bench leaderboard --results leaderboards/results --html --check
+	$(BIN)/xlir-bench experiment mini --output leaderboards/experiments/mini --check
 
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix .

@@ -20,6 +20,7 @@ COMMANDS = {
     "gate": "Pass or fail a candidate against a baseline, by a policy.",
     "export": "Write stored results for other tools: trec, mteb, hf, csv, parquet.",
     "train-hybrid": "Train an encoder on parallel rows, in batches of one language and across languages.",
+    "experiment": "Train and evaluate the grid of a recipe over seeds, and say which claims hold.",
     "augment": "Make more training rows: code-switched by a lexicon, translated by a model.",
     "tasks": "List the tasks, or every setting of one.",
     "data": "Download and check data; look training rows through.",

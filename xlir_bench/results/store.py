@@ -64,14 +64,14 @@ class Result:
         ]
         return pd.DataFrame(rows, columns=columns)
 
-    def to_json(self) -> str:
-        """result.json as text."""
+    def to_json(self, compact: bool = False) -> str:
+        """result.json as text; `compact`: on one line."""
         record = self.record.model_dump(mode="json", by_alias=True)
-        text = json.dumps(record, ensure_ascii=False, indent=1) + "\n"
+        text = json.dumps(record, ensure_ascii=False, indent=None if compact else 1) + "\n"
         # Half a surrogate pair (a file name that is no UTF-8) becomes the escape that JSON has for it.
         return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
-    def save(self, folder: str | Path) -> Result:
+    def save(self, folder: str | Path, compact: bool = False) -> Result:
         """Write into this folder, each file atomically, result.json last; the result as saved."""
         import pyarrow.parquet as pq
 
@@ -86,7 +86,7 @@ class Result:
                 else:
                     path.unlink(missing_ok=True)
             with replacing(folder / RESULT_FILE) as temporary:
-                temporary.write_text(self.to_json(), encoding="utf-8")
+                temporary.write_text(self.to_json(compact), encoding="utf-8")
         except OSError as error:
             reason = error.strerror or str(error)
             raise not_writable(folder, reason, error) from error

@@ -3,7 +3,7 @@
 from xlir_bench.train.batches import BatchOptions, Strategy
 from xlir_bench.train.options import Evaluate, TrainOptions
 from xlir_bench.train.reading import TrainingSource, parse_source
-from xlir_bench.train.trainer import Trained, train
+from xlir_bench.train.trainer import Trained, save_untrained, train
 
 __all__ = [
     "BatchOptions",
@@ -13,5 +13,6 @@ __all__ = [
     "Trained",
     "TrainingSource",
     "parse_source",
+    "save_untrained",
     "train",
 ]

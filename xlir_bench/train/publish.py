@@ -92,23 +92,7 @@ def _loaded(folder: Path) -> Any:
 
 def _record(run: Run, after: Mapping[str, float]) -> dict[str, Any]:
     options, outcome = run.options, run.outcome
-    return {
-        "schema": SCHEMA,
-        "base": {
-            "name": run.base.name,
-            "digest": run.base.digest,
-            "query_prompt": run.base.prompts.query,
-            "passage_prompt": run.base.prompts.passage,
-            "notes": list(run.base.notes),
-        },
-        "data": {
-            "sources": [
-                asdict(source) | {"name": _shown(source.name)} for source in run.store.sources
-            ],
-            "rows": run.store.rows,
-            "origins": dict(origin_counts(run.store)),
-            "texts_by_language": dict(language_counts(run.store)),
-        },
+    return base_record(run.base, run.store) | {
         "leakage": dict(run.leakage),
         "batches": {**run.plan.stated, "steps_per_epoch": run.epoch},
         "options": options.stated() | {"lr": run.rate, "sources": _sources(run)},
@@ -124,12 +108,32 @@ def _record(run: Run, after: Mapping[str, float]) -> dict[str, Any]:
         "evaluations": [
             {"step": step, "figures": figures} for step, figures in outcome.log.evaluations()
         ],
+        "command": run.command,
+    }
+
+
+def base_record(base: Base, store: RowStore) -> dict[str, Any]:
+    """What a record says of the model that training starts from, of the rows, and of the machine."""
+    return {
+        "schema": SCHEMA,
+        "base": {
+            "name": base.name,
+            "digest": base.digest,
+            "query_prompt": base.prompts.query,
+            "passage_prompt": base.prompts.passage,
+            "notes": list(base.notes),
+        },
+        "data": {
+            "sources": [asdict(source) | {"name": _shown(source.name)} for source in store.sources],
+            "rows": store.rows,
+            "origins": dict(origin_counts(store)),
+            "texts_by_language": dict(language_counts(store)),
+        },
         "environment": {
             "python": platform.python_version(),
             "platform": platform.platform(),
             "versions": _versions(),
         },
-        "command": run.command,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,6 +63,34 @@ def train(
         except XlirError:
             folder.forget_unbegun()
             raise
+
+
+def save_untrained(
+    options: TrainOptions,
+    *,
+    tasks: Sequence[Task] = (),
+    data: Path | None = None,
+    progress: Progress | None = None,
+) -> Trained:
+    """The model that a training would start from, with its prompts and pooling, as a folder of its own."""
+    options.check()
+    folder = RunFolder(options.output)
+    with folder.held():
+        if folder.finished:
+            record = json.loads((folder.path / RECORD).read_text(encoding="utf-8"))
+            return Trained(folder.path, record)
+        run = _Run(options, folder, None, tasks, data, progress or Silent(), "")
+        folder.checkpoints.mkdir(exist_ok=True)
+        store, leakage = run._rows()
+        base = load_base(options, store, folder.checkpoints / "base")
+        with quiet_transformers():
+            base.model.save(str(folder.path), create_model_card=False)
+        from xlir_bench.train.publish import base_record
+
+        record = base_record(base, store) | {"leakage": dict(leakage)}
+        write_json(folder.path / RECORD, record)
+        shutil.rmtree(folder.checkpoints)
+        return Trained(folder.path, record)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,8 +29,16 @@ class Differences:
         return bool(self.changed or self.missing or self.extra)
 
 
-def differences(folder: Path, texts: Mapping[str, str]) -> Differences:
-    """What `write` would change; a file in the way that is not ours is an error."""
+def differences(
+    folder: Path,
+    texts: Mapping[str, str],
+    marker: str = MARKER,
+    among: Sequence[Path] | None = None,
+) -> Differences:
+    """What `write` would change; a file in the way that is not ours is an error.
+
+    Ours are those that carry the marker, looked for `among` these: the pages of a leaderboard unless told.
+    """
     changed: list[str] = []
     missing: list[str] = []
     foreign: list[str] = []
@@ -39,21 +47,31 @@ def differences(folder: Path, texts: Mapping[str, str]) -> Differences:
         if there is None:
             missing.append(name)
         elif there != text.encode():
-            (changed if MARKER.encode() in there[:HEAD] else foreign).append(name)
+            (changed if marker.encode() in there[:HEAD] else foreign).append(name)
     if foreign:
         raise InputError(
             f"{', '.join(foreign)} in {folder} was not made by this command and is not overwritten;"
             " name another folder with --output, or move the file away"
         )
-    extra = [name for name in _ours(folder) if name not in texts]
+    found = sorted(
+        f.relative_to(folder).as_posix()
+        for f in (_pages(folder) if among is None else among)
+        if _is_ours(f, marker)
+    )
+    extra = [name for name in found if name not in texts]
     if PAGE not in texts:
         extra = [name for name in extra if name != PAGE]
     return Differences(tuple(changed), tuple(missing), tuple(extra))
 
 
-def write(folder: Path, texts: Mapping[str, str]) -> Differences:
+def write(
+    folder: Path,
+    texts: Mapping[str, str],
+    marker: str = MARKER,
+    among: Sequence[Path] | None = None,
+) -> Differences:
     """Make the folder hold these files and none of ours besides; what was changed."""
-    found = differences(folder, texts)
+    found = differences(folder, texts, marker, among)
     try:
         for name in (*found.changed, *found.missing):
             path = folder / name
@@ -83,18 +101,17 @@ def _read(path: Path) -> bytes | None:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
 
 
-def _ours(folder: Path) -> list[str]:
-    """Files of ours in the folder and in the folders of tasks; other people's folders are not entered."""
+def _pages(folder: Path) -> list[Path]:
+    """Pages in the folder and in the folders of tasks; other people's folders are not entered."""
     if not folder.is_dir():
         return []
     folders = [
         f for f in folder.iterdir() if f.is_dir() and not f.is_symlink() and f.name not in TAKEN
     ]
     files = [f for parent in (folder, *folders) for f in parent.glob("*.md") if f.is_file()]
-    files += [f for f in (folder / PAGE,) if f.is_file()]
-    return sorted(f.relative_to(folder).as_posix() for f in files if _is_ours(f))
+    return files + [f for f in (folder / PAGE,) if f.is_file()]
 
 
-def _is_ours(path: Path) -> bool:
+def _is_ours(path: Path, marker: str) -> bool:
     with path.open("rb") as file:
-        return MARKER.encode() in file.read(HEAD)
+        return marker.encode() in file.read(HEAD)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -98,6 +100,22 @@ def save(figure: Figure, path: Path, dpi: int = 200) -> None:
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise InputError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def svg(figure: Figure) -> str:
+    """The picture as SVG text. The same picture gives the same text."""
+    written = io.StringIO()
+    with style():
+        figure.savefig(written, format="svg", metadata={"Date": None})
+    return settled(written.getvalue())
+
+
+def settled(text: str) -> str:
+    """SVG without what depends on the last bits of a layout: names of clips and marks, long fractions."""
+    names = dict.fromkeys(re.findall(r'id="([a-z][0-9a-f]{10})"', text))
+    number = {name: f"n{place}" for place, name in enumerate(names)}
+    text = re.sub(r"\b[a-z][0-9a-f]{10}\b", lambda found: number.get(found[0], found[0]), text)
+    return re.sub(r"\b[1-9]\d*\.\d{4,}\b", lambda found: f"{float(found[0]):.3f}", text)
 
 
 @contextmanager

@@ -1,0 +1,99 @@
+"""The paper's recipes on small models of the architectures they name: a few steps, the whole way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from models import save_tiny_bert, wordpiece_tokenizer
+
+from xlir_bench.experiment.running import Where, missing_data, run_cells, train_options
+from xlir_bench.experiment.shipped import find_recipe
+from xlir_bench.recipe import Recipe
+from xlir_bench.reports.experiment import experiment_texts, read_experiment
+from xlir_bench.tasks import catalogue
+from xlir_bench.train.batches import Strategy
+
+
+def save_tiny_xlmr(folder: Path) -> Path:
+    """XLM-R's architecture with random weights, bare as it is published."""
+    import torch
+    from transformers import XLMRobertaConfig, XLMRobertaModel
+
+    tokenizer = wordpiece_tokenizer()
+    config = XLMRobertaConfig(
+        vocab_size=len(tokenizer), hidden_size=32, num_hidden_layers=2, num_attention_heads=2,
+        intermediate_size=64, max_position_embeddings=160, pad_token_id=tokenizer.pad_token_id,
+        type_vocab_size=1, initializer_range=0.5,
+    )  # fmt: skip
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        XLMRobertaModel(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def save_tiny_labse(folder: Path) -> Path:
+    """LaBSE's modules: BERT, the first token's vector, a dense layer, length 1."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import (
+        Dense,
+        Normalize,
+        Pooling,
+        Transformer,
+    )
+
+    bare = save_tiny_bert(folder.parent / "bare")
+    modules = [
+        Transformer(str(bare), max_seq_length=128), Pooling(32, pooling_mode="cls"), Dense(32, 32), Normalize(),
+    ]  # fmt: skip
+    SentenceTransformer(modules=modules, device="cpu").save(str(folder), create_model_card=False)
+    return folder
+
+
+def reduced(name: str, model: Path) -> Recipe:
+    """A shipped recipe with a small model, bundled rows and the bundled task; its settings are as shipped."""
+    stated = find_recipe(name)[0].model_dump(exclude_none=True)
+    training = stated["training"] | {"max_length": 24}
+    claims = [claim | {"task": "mini"} for claim in stated["claims"]]
+    changed = {
+        "models": [str(model)], "data": {"rows": ["mini-train"]}, "steps": 3, "seeds": [0, 1],
+        "batch_sizes": [16], "tasks": ["mini"], "measures": ["map"], "training": training, "claims": claims,
+        "strategies": ["monolingual", "cross-lingual", "hybrid"], "look": None,
+    }  # fmt: skip
+    return Recipe.model_validate(stated | changed)
+
+
+@pytest.mark.parametrize(
+    ("name", "save"), [("paper-xlmr", save_tiny_xlmr), ("paper-labse", save_tiny_labse)]
+)
+def test_the_papers_recipe_runs_on_a_small_model_of_its_architecture(
+    name: str, save, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XLIR_CACHE", str(tmp_path / "cache"))
+    recipe = reduced(name, save(tmp_path / "model"))
+    where = Where(tmp_path / "out", catalogue().tasks, device="cpu", discard_models=True)
+    assert run_cells(recipe, where, lambda _: None) == []
+    found = read_experiment(recipe, where.folder)
+    assert not found.missing
+    record = next(r for c, r in found.records.items() if c.variant.strategy == "hybrid")
+    assert record.training["base"]["query_prompt"] == "Query: "
+    assert record.training["batches"]["questions"].keys() <= set(recipe.training.langs or ())
+    result = next(iter(found.results.values())).record
+    assert result.encoder.passage_prompt == "Passage: "
+    page = experiment_texts(found, "").texts["README.md"]
+    assert "7 of 7 trainings and bases are here" in page
+
+
+def test_the_papers_recipe_says_its_settings_to_the_trainer(tmp_path: Path) -> None:
+    recipe, _ = find_recipe("paper-xlmr")
+    where = Where(tmp_path, catalogue().tasks, data=tmp_path)
+    cell = next(c for c in recipe.cells() if c.variant.strategy == "hybrid")
+    options = train_options(recipe, where, cell)
+    options.check()
+    assert (options.lr, options.weight_decay, options.batches.batch_size) == (3e-5, 0.01, 100)
+    assert (options.batches.strategy, options.batches.alpha) == (Strategy.HYBRID, 0.5)
+    assert options.select_by == "last"
+    assert len(options.batches.langs or ()) == 9
+    assert str(options.sources[0]) == str(tmp_path / "train/rows.jsonl.gz")
+    assert f"{tmp_path / 'train/rows.jsonl.gz'} is not there" in missing_data(recipe, where)

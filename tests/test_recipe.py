@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+from typing import get_args
+
+import pytest
+from recipes import REDUCED, with_lines
+
+from xlir_bench import recipe as recipes
+from xlir_bench.errors import InputError
+from xlir_bench.experiment.shipped import find_recipe, shipped_recipes
+from xlir_bench.recipe import Choice, Variant, parse_recipe
+from xlir_bench.tasks import catalogue
+from xlir_bench.train import Strategy
+from xlir_bench.train.options import LOSSES
+
+
+def test_a_grid_has_every_combination_a_seed_and_each_base_once() -> None:
+    text = with_lines("alphas = [0.2, 0.8]", "losses = ['infonce', 'symmetric']")
+    recipe = parse_recipe(text.partition("[[claims]]")[0], "it")
+    trained = [v for v in recipe.variants() if v.trained]
+    assert len(trained) == (1 + 2) * 2  # monolingual batches have no alpha
+    assert len(recipe.cells()) == 1 + 2 * len(trained)
+    assert len({cell.name for cell in recipe.cells()}) == len(recipe.cells())
+    assert recipe.label(trained[-1]) == "hybrid, alpha 0.8, symmetric"
+
+
+def test_a_cell_keeps_its_name_when_seeds_are_added_and_changes_it_with_what_trains_it() -> None:
+    before = {c.name for c in parse_recipe(REDUCED, "it").cells()}
+    assert before < {c.name for c in parse_recipe(with_lines("seeds = [0, 1, 2]"), "it").cells()}
+    longer = {c.name for c in parse_recipe(with_lines("steps = 20"), "it").cells()}
+    assert len(before & longer) == 1  # the untrained base
+    data = parse_recipe(REDUCED.replace('"mini-train"', '"other.jsonl"'), "it")
+    assert not before & {c.name for c in data.cells()}  # its vocabulary too is of those rows
+
+
+def test_every_fault_is_named_at_once() -> None:
+    text = with_lines("steps = 0", "strategy = 'hybrid'", "seeds = []", "losses = ['infonse']")
+    with pytest.raises(InputError) as caught:
+        parse_recipe(text, "mine.toml")
+    for word in ("mine.toml", "steps", "strategy", "seeds", "losses"):
+        assert word in str(caught.value)
+    text = with_lines("seeds = [0, 0]", 'tasks = ["xquad-r"]', "baselines = ['mixed']")
+    with pytest.raises(InputError) as caught:
+        parse_recipe(text, "mine.toml")
+    for word in ("seeds says something twice", "claim 1: its task mini", "claim 2", "mixed"):
+        assert word in str(caught.value)
+    with pytest.raises(InputError, match="not TOML"):
+        parse_recipe("name = ", "mine.toml")
+
+
+def test_a_claim_has_to_name_one_training() -> None:
+    with pytest.raises(InputError, match=r"claim 1: 2 trainings of .* have strategy hybrid"):
+        parse_recipe(with_lines("alphas = [0.2, 0.8]"), "it")
+
+
+def test_what_a_choice_leaves_open_is_as_in_what_it_is_set_against() -> None:
+    hybrid = Variant("m", "d", "hybrid", 0.5, 32, "infonce")
+    others = [
+        Variant("m", "d", "monolingual", None, 32, "infonce"),
+        Variant("m", "d", "monolingual", None, 64, "infonce"),
+        Variant("m", "d", "hybrid", 0.5, 64, "infonce"),
+        Variant("m", "d", "hybrid", 0.8, 32, "infonce"),
+        Variant("m", "d", "untrained"),
+        Variant("n", "d", "monolingual", None, 32, "infonce"),
+    ]
+
+    def against(**said: object) -> list[Variant]:
+        return hybrid.opponents([Choice.model_validate(said)], [hybrid, *others])
+
+    assert against(strategy="monolingual") == [others[0]]
+    assert against(batch_size=64) == [others[2]]
+    assert against(alpha=0.8) == [others[3]]
+    assert against(strategy="untrained") == [others[4]]
+
+
+def test_the_words_of_recipes_are_those_of_the_trainer() -> None:
+    assert set(get_args(recipes.Loss)) == set(LOSSES)
+    assert set(get_args(recipes.Strategy)) == {s.value for s in Strategy}
+
+
+def test_shipped_recipes_name_known_tasks_and_can_be_planned() -> None:
+    shipped = shipped_recipes()
+    assert {
+        "mini", "paper-xlmr", "paper-labse", "alpha-sweep", "batch-size", "loss-comparison",
+        "synthetic-data",
+    } == set(shipped)  # fmt: skip
+    for name, (recipe, text) in shipped.items():
+        assert recipe.name == name
+        assert find_recipe(name) == (recipe, text)
+        catalogue().get(list(recipe.tasks))
+        assert len(recipe.seeds) >= 3
+        assert recipe.claims
+        for cell in recipe.cells():
+            assert recipe.label(cell.variant)
+
+
+def test_an_unknown_recipe_gets_a_near_miss(tmp_path) -> None:
+    with pytest.raises(InputError, match="did you mean 'paper-xlmr'"):
+        find_recipe("paper-xlm")
+    with pytest.raises(InputError, match="cannot be read"):
+        find_recipe(str(tmp_path / "none.toml"))

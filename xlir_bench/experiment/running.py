@@ -1,0 +1,273 @@
+"""Train and evaluate what of a recipe is not there yet.
+
+Cells are trained one after the other in this process: a child of its own would load every library again,
+which takes longer than a small training; what a cell held is let go before the next one begins.
+"""
+
+from __future__ import annotations
+
+import gc
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from xlir_bench.encoders import EncoderOptions
+from xlir_bench.errors import InputError, OutOfReachError, XlirError
+from xlir_bench.evaluation import RunOptions, evaluate
+from xlir_bench.places import data_cache
+from xlir_bench.recipe import DATA, Cell, Recipe
+from xlir_bench.records import Progress, Silent
+from xlir_bench.reports.experiment import CellRecord, cell_folder, cell_record, write_cell
+from xlir_bench.reports.experiment.stored import TRAINING
+from xlir_bench.results import Result
+from xlir_bench.results.store import RESULT_FILE
+from xlir_bench.sources import data_state
+from xlir_bench.tasks import Task
+from xlir_bench.train import (
+    BatchOptions,
+    Strategy,
+    TrainOptions,
+    parse_source,
+    save_untrained,
+    train,
+)
+from xlir_bench.train.folder import take
+
+MODELS, LOCK = "models", ".experiment.lock"
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """Where an experiment takes place, and what of it is kept."""
+
+    folder: Path
+    tasks: Mapping[str, Task]
+    data: Path | None = None
+    """The data root; None: the download cache."""
+    device: str | None = None
+    offline: bool = False
+    skip: frozenset[str] = frozenset()
+    """Tasks that are left out for now."""
+    discard_models: bool = False
+    """Keep results alone: a model goes once it is evaluated."""
+    command: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A cell that could not be finished."""
+
+    cell: Cell
+    why: str
+
+
+def is_finished(recipe: Recipe, where: Where, cell: Cell) -> bool:
+    """Whether everything that is asked of a cell is there."""
+    return cell_record(where.folder, cell) is not None and not _to_evaluate(recipe, where, cell)
+
+
+def missing_data(recipe: Recipe, where: Where) -> list[str]:
+    """What the recipe names and is not here, a line each; tasks that can be downloaded are not among them."""
+    found = []
+    for sources in recipe.data.values():
+        for source in sources:
+            if not source.startswith(DATA):
+                continue
+            if where.data is None:
+                found.append(f"{source}: no data root; name one with --data, or XLIR_DATA")
+            else:
+                name = parse_source(_placed(source, where)).name
+                if not Path(name).exists():
+                    found.append(f"{name} is not there")
+    wanted = [*recipe.tasks, *([recipe.look.task] if recipe.look else [])]
+    for task in (t for t in dict.fromkeys(wanted) if t not in where.skip):
+        state = data_state(where.tasks[task], where.data, data_cache())
+        may_fetch = where.data is None and not where.offline
+        if not state.complete and not may_fetch:
+            lacking = ", ".join(state.missing)
+            found.append(
+                f"task {task}: {lacking} not in {state.folder}; --skip-tasks {task} leaves it out for now"
+            )
+    return list(dict.fromkeys(found))
+
+
+def run_cells(
+    recipe: Recipe, where: Where, say: Say, progress: Progress | None = None
+) -> list[Failed]:
+    """Train and evaluate every cell that is not finished; one that fails does not hold up the others."""
+    if missing := missing_data(recipe, where):
+        raise OutOfReachError(
+            f"recipe {recipe.name} wants what is not here:\n  " + "\n  ".join(missing)
+        )
+    try:
+        where.folder.mkdir(parents=True, exist_ok=True)
+        take(where.folder / LOCK, f"output folder {where.folder}", "experiment")
+    except OSError as error:
+        raise InputError(
+            f"cannot write to {where.folder}: {error.strerror}; name another folder with --output"
+        ) from error
+    failed = []
+    try:
+        todo = [cell for cell in recipe.cells() if not is_finished(recipe, where, cell)]
+        for n, cell in enumerate(todo, 1):
+            say(f"{n} of {len(todo)}: {cell.name}")
+            try:
+                _run_cell(recipe, where, cell, progress or Silent())
+            except XlirError as error:
+                say(f"  failed: {error}")
+                failed.append(Failed(cell, str(error)))
+            _let_go()
+    finally:
+        (where.folder / LOCK).unlink(missing_ok=True)
+    return failed
+
+
+def train_options(recipe: Recipe, where: Where, cell: Cell) -> TrainOptions:
+    """What the trainer is told of a cell."""
+    variant, its = cell.variant, recipe.training
+    batches = BatchOptions(
+        strategy=Strategy(variant.strategy if variant.trained else Strategy.HYBRID),
+        batch_size=variant.batch_size or max(recipe.batch_sizes),
+        alpha=0.5 if variant.alpha is None else variant.alpha,
+        language_sampling=its.language_sampling,
+        pairs_per_batch=its.pairs_per_batch,
+        langs=its.langs,
+        seed=cell.seed,
+        whole_answers=variant.loss == "one-to-k",
+    )
+    return TrainOptions(
+        model=variant.model,
+        sources=tuple(parse_source(_placed(s, where)) for s in recipe.data[variant.data]),
+        output=model_folder(where, cell),
+        batches=batches,
+        steps=recipe.steps,
+        lr=its.lr,
+        weight_decay=its.weight_decay,
+        warmup=its.warmup,
+        schedule=its.schedule,
+        temperature=its.temperature,
+        loss=variant.loss or "infonce",  # type: ignore[arg-type]
+        mini_batch=its.mini_batch_size,
+        max_length=its.max_length,
+        precision=its.precision,
+        pooling=its.pooling,
+        query_prompt=its.query_prompt,
+        passage_prompt=its.passage_prompt,
+        eval_steps=0 if recipe.look is None else recipe.look.every,
+        select_by="last",  # what chooses a step by the tasks would be told by them
+        device=where.device,
+        offline=where.offline,
+        resume=True,
+    )
+
+
+def model_folder(where: Where, cell: Cell) -> Path:
+    """Where the model of a cell lies, and what its training goes on from."""
+    return where.folder / MODELS / cell.name
+
+
+def _run_cell(recipe: Recipe, where: Where, cell: Cell, progress: Progress) -> None:
+    options, tasks = train_options(recipe, where, cell), [where.tasks[t] for t in recipe.tasks]
+    began = time.perf_counter()
+    if cell.variant.trained:
+        done = train(
+            options,
+            evaluate=_look(recipe, where),
+            tasks=tasks,
+            data=where.data,
+            progress=progress,
+            command=where.command,
+        )
+    else:
+        done = save_untrained(options, tasks=tasks, data=where.data, progress=progress)
+    seconds = time.perf_counter() - began
+    before = cell_record(where.folder, cell)
+    began = time.perf_counter()
+    for task in _to_evaluate(recipe, where, cell):
+        found = evaluate(
+            where.tasks[task],
+            str(done.folder),
+            RunOptions(
+                measures=recipe.measures, cache=None, data=where.data, offline=where.offline
+            ),
+            encoder_options=EncoderOptions(device=where.device, offline=True),
+            progress=progress,
+            command=where.command,
+        )
+        found.save(cell_folder(where.folder, cell) / task, compact=True)  # there are many
+    whole = done.record.get("outcome", {}).get("resumed_from") is None
+    record = CellRecord(
+        cell={**_place(cell), "steps": recipe.steps if cell.variant.trained else 0},
+        digest=cell.digest,
+        training={name: done.record[name] for name in TRAINING if name in done.record},
+        leaking=int(done.record.get("leakage", {}).get("leaking", 0)),
+        train_seconds=before.train_seconds if before else round(seconds, 1) if whole else None,
+        evaluate_seconds=round(time.perf_counter() - began, 1),
+    )
+    write_cell(where.folder, record, cell.name)
+    if where.discard_models:
+        shutil.rmtree(done.folder)
+        with suppress(OSError):  # others may be there
+            done.folder.parent.rmdir()
+
+
+def _place(cell: Cell) -> dict[str, Any]:
+    v = cell.variant
+    return {
+        "model": v.model,
+        "data": v.data,
+        "strategy": v.strategy,
+        "alpha": v.alpha,
+        "batch-size": v.batch_size,
+        "loss": v.loss,
+        "seed": cell.seed,
+    }
+
+
+def _to_evaluate(recipe: Recipe, where: Where, cell: Cell) -> list[str]:
+    """The tasks that a cell has no result of, or one of other measures."""
+    wanted = [task for task in recipe.tasks if task not in where.skip]
+    return [task for task in wanted if not _is_evaluated(recipe, where, cell, task)]
+
+
+def _is_evaluated(recipe: Recipe, where: Where, cell: Cell, task: str) -> bool:
+    folder = cell_folder(where.folder, cell) / task
+    if not (folder / RESULT_FILE).is_file():
+        return False
+    record = Result.load(folder).record
+    wanted = recipe.measures or where.tasks[task].measures
+    same = record.task.digest == where.tasks[task].digest
+    return same and set(record.options.measures) == set(wanted)
+
+
+def _look(recipe: Recipe, where: Where) -> Callable[[Any], Mapping[str, float]] | None:
+    """What is asked of a model on its way."""
+    if recipe.look is None:
+        return None
+    task = where.tasks[recipe.look.task]
+    brief = RunOptions(measures=("map",), cache=None, data=where.data, offline=True)
+
+    def look_at(model: Any) -> Mapping[str, float]:
+        from xlir_bench.adapters import look
+
+        return look([task], model, brief)
+
+    return look_at
+
+
+def _placed(source: str, where: Where) -> str:
+    return source if where.data is None else source.replace(DATA, str(where.data), 1)
+
+
+def _let_go() -> None:
+    """Free what the last cell held."""
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

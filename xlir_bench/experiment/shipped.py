@@ -1,0 +1,35 @@
+"""The recipes that come with the package, and those of a user."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+
+from xlir_bench.errors import InputError, UnknownNameError
+from xlir_bench.recipe import Recipe, parse_recipe
+
+
+def shipped_recipes() -> dict[str, tuple[Recipe, str]]:
+    """Every shipped recipe and its text, by name."""
+    folder = files("xlir_bench.experiment") / "recipes"
+    texts = {
+        entry.name.removesuffix(".toml"): entry.read_text(encoding="utf-8")
+        for entry in sorted(folder.iterdir(), key=lambda e: e.name)
+        if entry.name.endswith(".toml")
+    }
+    return {name: (parse_recipe(text, name), text) for name, text in texts.items()}
+
+
+def find_recipe(name: str) -> tuple[Recipe, str]:
+    """The recipe of a file, or a shipped one, with its text."""
+    path = Path(name)
+    if path.suffix == ".toml" or path.is_file():
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"recipe {name} cannot be read: {error}") from error
+        return parse_recipe(text, name), text
+    shipped = shipped_recipes()
+    if name not in shipped:
+        raise UnknownNameError("recipe", [name], shipped)
+    return shipped[name]

@@ -1,0 +1,311 @@
+"""Recipes: which trainings are to be compared, and what is claimed of them; read from inert TOML files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from itertools import product
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from xlir_bench.errors import InputError
+from xlir_bench.records import Kind
+
+DATA = "{data}"
+"""Stands in a recipe where the data root would."""
+HYBRID, UNTRAINED = "hybrid", "untrained"
+RANK_DISTANCE = "rank_distance"
+Strategy = Literal["monolingual", "mixed", "cross-lingual", "hybrid"]
+Loss = Literal["infonce", "symmetric", "cached", "one-to-k"]
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class _Row(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        allow_inf_nan=False,
+        alias_generator=lambda name: name.replace("_", "-"),
+        populate_by_name=True,
+    )
+
+
+class Training(_Row):
+    """What every training of a recipe is told, where it is not the default of ``train-hybrid``."""
+
+    lr: Positive | None = None
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    schedule: Literal["linear", "cosine", "constant"] = "linear"
+    temperature: Positive = 0.05
+    mini_batch_size: Count = 32
+    max_length: Count | None = None
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    pooling: Literal["mean", "cls"] = "mean"
+    query_prompt: str | None = None
+    passage_prompt: str | None = None
+    langs: tuple[str, ...] | None = None
+    language_sampling: Literal["uniform", "proportional"] = "uniform"
+    pairs_per_batch: Literal["one", "many"] = "many"
+
+
+class Look(_Row):
+    """A task that is looked at while a model trains, for the plot over steps; it chooses nothing."""
+
+    task: str
+    every: Count
+
+
+class Choice(_Row):
+    """Some of the trainings of a recipe: those that have what is said here."""
+
+    model: str | None = None
+    data: str | None = None
+    strategy: Strategy | Literal["untrained"] | None = None
+    alpha: Share | None = None
+    batch_size: Count | None = None
+    loss: Loss | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_strategy(cls, stated: Any) -> Any:
+        return {"strategy": stated} if isinstance(stated, str) else stated
+
+    @property
+    def said(self) -> dict[str, Any]:
+        """What it says."""
+        return self.model_dump(exclude_none=True)
+
+    def __str__(self) -> str:
+        return ", ".join(f"{name.replace('_', '-')} {value}" for name, value in self.said.items())
+
+
+class Claim(_Row):
+    """That some training is better than another in one kind of setting of a task."""
+
+    text: str
+    better: Choice
+    than: tuple[Choice, ...]
+    """One, or several of which the best is taken; whatever it leaves open is as in `better`."""
+    task: str
+    kind: Kind = Kind.MULTILINGUAL
+    measure: str = "map"
+    margin: Annotated[float, Field(ge=0)] = 0.0
+    """Not better, but worse by no more than this."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_or_several(cls, stated: Any) -> Any:
+        if isinstance(stated, dict) and not isinstance(stated.get("than", []), list | tuple):
+            return stated | {"than": [stated["than"]]}
+        return stated
+
+
+class Recipe(_Row):
+    """The grid of trainings, the tasks they are evaluated on, and what is claimed."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
+    title: str
+    description: str = ""
+    models: Annotated[tuple[str, ...], Field(min_length=1)]
+    data: Annotated[dict[str, tuple[str, ...]], Field(min_length=1)]
+    """Training rows by the name of their mixture, as ``train-hybrid --train`` takes them."""
+    strategies: Annotated[tuple[Strategy, ...], Field(min_length=1)]
+    alphas: Annotated[tuple[Share, ...], Field(min_length=1)] = (0.5,)
+    """Of hybrid batches alone."""
+    batch_sizes: Annotated[tuple[Annotated[int, Field(ge=2)], ...], Field(min_length=1)] = (100,)
+    losses: Annotated[tuple[Loss, ...], Field(min_length=1)] = ("infonce",)
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
+    steps: Count
+    tasks: Annotated[tuple[str, ...], Field(min_length=1)]
+    measures: tuple[str, ...] | None = None
+    """Those of each task, if they are not said."""
+    training: Training = Training()
+    look: Look | None = None
+    baselines: tuple[Choice, ...] = ()
+    """Every other training is set against the best of these that differs from it in nothing else."""
+    published: tuple[str, ...] | None = None
+    """Initial models whose published rows stand beside; all, if none are said."""
+    claims: tuple[Claim, ...] = ()
+
+    @model_validator(mode="after")
+    def _sound(self) -> Recipe:
+        faults = [
+            f"{name.replace('_', '-')} says something twice"
+            for name in (
+                "models",
+                "strategies",
+                "alphas",
+                "batch_sizes",
+                "losses",
+                "seeds",
+                "tasks",
+            )
+            if len(set(getattr(self, name))) < len(getattr(self, name))
+        ]
+        if any(not rows for rows in self.data.values()):
+            faults.append("data: a mixture wants a source or more")
+        faults += [f for n, c in enumerate(self.claims, 1) for f in self._claim_faults(n, c)]
+        for choice in self.baselines:
+            if not any(v.has(choice) for v in self.variants()):
+                faults.append(f"baselines: no training has {choice}")
+        if faults:
+            raise ValueError("; ".join(faults))
+        return self
+
+    def _claim_faults(self, number: int, claim: Claim) -> list[str]:
+        faults = []
+        if claim.task not in self.tasks:
+            faults.append(f"claim {number}: its task {claim.task} is not among the tasks")
+        for model in self.models:
+            mine = [v for v in self.variants() if v.model == model]
+            found = [v for v in mine if v.has(claim.better)]
+            if claim.better.model in (None, model) and len(found) != 1:
+                faults.append(
+                    f"claim {number}: {len(found)} trainings of {model} have {claim.better};"
+                    " say what is one of them"
+                )
+            for choice in claim.than if len(found) == 1 else ():
+                if not found[0].opponents([choice], mine):
+                    faults.append(f"claim {number}: nothing to set it against has {choice}")
+        return faults
+
+    def variants(self) -> tuple[Variant, ...]:
+        """What is compared: each is trained once a seed; the untrained bases come first."""
+        found = [
+            Variant(model, data, UNTRAINED)
+            for model in self.models
+            for data in self._bases_of(model)
+        ]
+        for model, data, strategy, size, loss in product(
+            self.models, self.data, self.strategies, self.batch_sizes, self.losses
+        ):
+            for alpha in self.alphas if strategy == HYBRID else (None,):
+                found.append(Variant(model, data, strategy, alpha, size, loss))
+        return tuple(found)
+
+    def cells(self) -> tuple[Cell, ...]:
+        """Everything that is to be trained and evaluated; an untrained base once."""
+        return tuple(
+            Cell(variant, seed, self._digest(variant, seed))
+            for variant in self.variants()
+            for seed in (self.seeds if variant.trained else self.seeds[:1])
+        )
+
+    def label(self, variant: Variant) -> str:
+        """What a variant is called in tables: what tells it from the others of its model."""
+        parts = [variant.strategy]
+        if variant.alpha is not None and len(self.alphas) > 1:
+            parts.append(f"alpha {variant.alpha:g}")
+        if variant.batch_size is not None and len(self.batch_sizes) > 1:
+            parts.append(f"batch {variant.batch_size}")
+        if variant.loss is not None and len(self.losses) > 1:
+            parts.append(variant.loss)
+        if len(self.data) > 1 and (variant.trained or len(self._bases_of(variant.model)) > 1):
+            parts.append(variant.data)
+        return ", ".join(parts)
+
+    def _bases_of(self, model: str) -> tuple[str, ...]:
+        """The mixtures that give an untrained model of their own: a static one learns its vocabulary."""
+        names = tuple(self.data)
+        return names if is_static(model) else names[:1]
+
+    def _digest(self, variant: Variant, seed: int) -> str:
+        """Of everything that decides about the weights, as far as the recipe says it."""
+        stated: dict[str, Any] = asdict(variant) | {"seed": seed}
+        if variant.trained or is_static(variant.model):
+            stated["data"] = self.data[variant.data]
+        else:
+            stated["data"] = ()
+        stated["training"] = self.training.model_dump()
+        stated["steps"] = self.steps if variant.trained else 0
+        text = json.dumps(stated, sort_keys=True)
+        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """A training but for its seed; or an untrained base."""
+
+    model: str
+    data: str
+    strategy: str
+    alpha: float | None = None
+    """Of hybrid batches alone, as the next two are of trained models alone."""
+    batch_size: int | None = None
+    loss: str | None = None
+
+    @property
+    def trained(self) -> bool:
+        """Whether it is no base."""
+        return self.strategy != UNTRAINED
+
+    def has(self, choice: Choice) -> bool:
+        """Whether it has everything that a choice says; bases only where they are asked for."""
+        if not self.trained and choice.strategy != UNTRAINED:
+            return False
+        return all(getattr(self, name) == value for name, value in choice.said.items())
+
+    def opponents(self, choices: Iterable[Choice], among: Iterable[Variant]) -> list[Variant]:
+        """Those that have a choice, and for the rest are like this one."""
+        among = [v for v in among if v.model == self.model and v != self]
+        return list(
+            dict.fromkeys(v for c in choices for v in among if v.has(c) and self._alike(v, c))
+        )
+
+    def _alike(self, other: Variant, choice: Choice) -> bool:
+        if not other.trained:
+            return not is_static(self.model) or other.data == self.data
+        open_to = {"data", "strategy", "batch_size", "loss"} - choice.said.keys()
+        if self.strategy == other.strategy == HYBRID and choice.alpha is None:
+            open_to.add("alpha")
+        return all(getattr(self, name) == getattr(other, name) for name in open_to)
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One training and its evaluations."""
+
+    variant: Variant
+    seed: int
+    digest: str
+
+    @property
+    def name(self) -> str:
+        """Readable, and of one cell alone; the model is in its digest."""
+        v = self.variant
+        parts = [v.strategy]
+        if v.alpha is not None:
+            parts.append(f"a{v.alpha:g}")
+        if v.batch_size is not None:
+            parts.append(f"b{v.batch_size}")
+        if v.loss is not None:
+            parts.append(v.loss)
+        return "-".join([*parts, f"s{self.seed}", self.digest[:8]])
+
+
+def is_static(model: str) -> bool:
+    """Whether a model is made from nothing, and its vocabulary from the training text."""
+    return model.startswith("builtin:static")
+
+
+def parse_recipe(text: str, where: str) -> Recipe:
+    """A recipe from TOML; every fault is named at once."""
+    try:
+        stated: Mapping[str, Any] = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"recipe {where} is not TOML: {error}") from error
+    try:
+        return Recipe.model_validate(stated)
+    except ValidationError as error:
+        faults = [
+            f"{'.'.join(map(str, e['loc'])) or 'it'}: {e['msg'].removeprefix('Value error, ')}"
+            for e in error.errors()
+        ]
+        raise InputError(f"recipe {where}: {'; '.join(faults)}") from error

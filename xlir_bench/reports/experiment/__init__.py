@@ -1,0 +1,33 @@
+"""What an experiment shows: tables, tests, claims and plots from its stored results alone."""
+
+from xlir_bench.reports.experiment.pages import (
+    Made,
+    comparable,
+    experiment_texts,
+    report_files,
+    require_ours,
+)
+from xlir_bench.reports.experiment.stored import (
+    CELL_FILE,
+    CellRecord,
+    Experiment,
+    cell_folder,
+    cell_record,
+    read_experiment,
+    write_cell,
+)
+
+__all__ = [
+    "CELL_FILE",
+    "CellRecord",
+    "Experiment",
+    "Made",
+    "cell_folder",
+    "cell_record",
+    "comparable",
+    "experiment_texts",
+    "read_experiment",
+    "report_files",
+    "require_ours",
+    "write_cell",
+]
