@@ -59,6 +59,7 @@ def test_every_measure_of_every_scored_query_has_a_row(
             "query_lang": s.setting.query_lang,
             "passage_lang": s.setting.passage_lang,
             "query_id": world.collection.queries[s.setting.query_lang].ids[query],
+            "cluster": world.collection.queries[s.setting.query_lang].clusters[query],
             "measure": measure,
             "value": value,
         }
@@ -117,7 +118,7 @@ def test_tables_of_nothing_have_their_columns(world: World) -> None:
 def test_names_are_stored_once_and_not_per_row(result: Result) -> None:
     for name, columns in {
         "ranks": ["kind", "query_lang", "query_id", "cluster", "passage_id", "passage_lang"],
-        "queries": ["kind", "query_lang", "passage_lang", "query_id", "measure"],
+        "queries": ["kind", "query_lang", "passage_lang", "query_id", "cluster", "measure"],
     }.items():
         for column in columns:
             assert pa.types.is_dictionary(result.tables[name].schema.field(column).type)

@@ -9,6 +9,7 @@ from evaluation.plain import Signs
 from sources.layouts import write_xor
 
 from xlir_bench import Kind, RunOptions, evaluate
+from xlir_bench.cli import exit_code
 from xlir_bench.errors import InputError
 from xlir_bench.records import Collection, Silent
 from xlir_bench.sources import DataRequest, load_collection
@@ -167,3 +168,28 @@ def test_measures_of_judged_passages_are_refused(tmp_path: Path) -> None:
 def test_measures_of_answers_are_refused_where_there_are_none() -> None:
     with pytest.raises(InputError, match="looks for answers in passages, and this task has none"):
         evaluate("mini", Signs(), RunOptions(langs=("en",), cache=None, measures=("recall@2kt",)))
+
+
+def test_two_encoders_are_compared_and_gated_by_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XLIR_CACHE", str(tmp_path / "cache"))
+    questions = [
+        {"id": str(n), "question": f"kuka on {n}", "answers": [f"answer {n}"], "lang": lang}
+        for lang in ("fi", "ja")
+        for n in range(40)
+    ]
+    passages = [(str(n), f"kuka on {n} " + "x " * 400 + f"answer {n}", "t") for n in range(40)]
+    write_xor(tmp_path, questions, passages)
+    args = ["--task", "xor-retrieve", "--langs", "fi,ja", "--data", str(tmp_path), "--quiet"]
+    models = ["--model", "builtin:ngram", "--model", "builtin:random"]
+    assert exit_code(["run", *models, *args, "--output", str(tmp_path / "results")]) == 0
+    (good,), (bad,) = (
+        list((tmp_path / "results" / name).iterdir())
+        for name in ("builtin-ngram", "builtin-random")
+    )
+    assert exit_code(["compare", str(good), str(bad)]) == 0
+    assert "XOR-Retrieve: recall@2kt" in capsys.readouterr().out
+    assert exit_code(["gate", "--baseline", str(good), "--candidate", str(good)]) == 0
+    assert exit_code(["gate", "--baseline", str(good), "--candidate", str(bad)]) == 1
+    assert "recall@2kt, cross-lingual" in capsys.readouterr().out

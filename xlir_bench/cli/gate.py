@@ -106,8 +106,9 @@ def gate(
         raise InputError("gate wants --baseline RESULT and --candidate RESULT, or a model")
     if update_baseline and not (reason or "").strip():
         raise InputError("--update-baseline wants a --reason: one line for its history")
-    policy = default_policy() if policy_file is None else read_policy(policy_file)
+    policy = None if policy_file is None else read_policy(policy_file)
     old = Result.load(baseline)
+    policy = policy or default_policy(old.record.main_measure)
     new = _candidate(candidate, old, stated)
     verdict = reports.gate(old, new, policy)
     notes = sunk(read_history(old.folder), new, policy)

@@ -166,7 +166,8 @@ def query_values(result: Result, measure: str) -> QueryValues:
     )
     setting = _setting_of(settings, langs, passages)[langs.codes[chosen], passages.codes[chosen]]
     value = rows["value"].to_numpy()[chosen]
-    clusters = _Clusters.of(ranks)
+    # Where answers decide, no passage has a rank.
+    clusters = _Clusters.of(ranks if ranks.num_rows else rows)
     found = QueryValues(
         measure=measure,
         settings=tuple(settings),

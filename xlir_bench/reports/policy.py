@@ -141,9 +141,11 @@ class Policy(_Part):
 RULES: dict[str, type[_Rule]] = {"drop": Drop, "rise": Rise, "floor": Floor}
 
 
-def default_policy() -> Policy:
-    """What a gate goes by if it is given no policy."""
-    return Policy.model_validate(tomllib.loads(DEFAULT_POLICY))
+def default_policy(measure: str = "map") -> Policy:
+    """What a gate goes by if it is given no policy; a task without map is held to its own measure."""
+    stated = Policy.model_validate(tomllib.loads(DEFAULT_POLICY))
+    drops = [rule.model_copy(update={"measure": measure}) for rule in stated.drop]
+    return stated.model_copy(update={"drop": drops})
 
 
 def read_policy(path: Path) -> Policy:

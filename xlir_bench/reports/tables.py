@@ -261,9 +261,7 @@ def cost_line(record: ResultRecord) -> str:
 
 def report(record: ResultRecord, markdown: bool = False) -> str:
     """Every table of a result, as `run` and `show` print them."""
-    measure = (
-        "map" if any("map" in s.measures for s in record.settings) else record.options.measures[0]
-    )
+    measure = record.main_measure
     parts = [heading(record), summary_table(record, markdown)]
     parts += [
         f"{measure} by query language (rows) and passage language (columns)\n\n{matrix_table(record, measure, markdown)}"
@@ -306,17 +304,18 @@ def _index_lines(record: ResultRecord, markdown: bool) -> str:
 
 
 def comparison_rows(records: Sequence[ResultRecord], markdown: bool = False) -> str:
-    """One row a result: map by kind and rank distance, in the order given."""
+    """One row a result: its main measure by kind and the rank distance, in the order given."""
     rows = []
+    measures = list(dict.fromkeys(record.main_measure for record in records))
     for record in records:
         distance = record.bias.get("rank_distance")
         row = [_told(record.encoder.name, markdown), _told(record.task.name, markdown)]
-        row += [
-            number(record.summary[kind]["map"].mean)
-            if "map" in record.summary.get(kind, {})
-            else "-"
-            for kind in Kind
-        ]
+        row += [record.main_measure] if len(measures) > 1 else []
+        parts = [record.summary.get(kind, {}).get(record.main_measure) for kind in Kind]
+        row += ["-" if part is None else number(part.mean) for part in parts]
         rows.append([*row, _figure("rank_distance", distance.mean if distance else None)])
-    headers = ["encoder", "task", *(f"{kind.value} map" for kind in Kind), "rank distance"]
+    # Tasks that are ranked by different measures say in each row which one it is.
+    several = len(measures) > 1
+    told = [kind.value if several else f"{kind.value} {measures[0]}" for kind in Kind]
+    headers = ["encoder", "task", *(["measure"] if several else []), *told, "rank distance"]
     return table(rows, headers, markdown)

@@ -297,6 +297,12 @@ class ResultRecord(_Part):
     command: str
     created: str
 
+    @property
+    def main_measure(self) -> str:
+        """What encoders are ranked and gated by: map, or the first measure of a task that has none."""
+        measures = self.options.measures
+        return "map" if "map" in measures or not measures else measures[0]
+
 
 def json_schema() -> dict[str, Any]:
     """The JSON Schema of result.json."""

@@ -168,13 +168,14 @@ def queries_table(scores: Sequence[Scores], collection: Collection) -> pa.Table:
         labels.setting(s.setting, len(s.query))
         | {
             "query_id": labels.query(s.setting.query_lang, s.query),
+            "cluster": labels.cluster(s.setting.query_lang, s.query),
             "measure": np.full(len(s.query), measures.index(measure)),
             "value": values,
         }
         for s in scores
         for measure, values in s.values.items()
     ]
-    order = ("kind", "query_lang", "passage_lang", "query_id", "measure", "value")
+    order = ("kind", "query_lang", "passage_lang", "query_id", "cluster", "measure", "value")
     return _table(parts, order, labels, {"measure": measures})
 
 

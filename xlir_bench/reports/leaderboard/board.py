@@ -37,7 +37,7 @@ class Row:
 
     def score(self, kind: Kind) -> IntervalPart | None:
         """The macro average of the main measure over the settings of a kind."""
-        return self.record.summary.get(kind, {}).get(main_measure(self.record))
+        return self.record.summary.get(kind, {}).get(self.record.main_measure)
 
     def measure(self, kind: Kind, measure: str) -> float | None:
         """The macro average of any measure over the settings of a kind."""
@@ -60,12 +60,6 @@ class Row:
         profile = self.record.profile
         seconds = profile.seconds.get("encode", 0.0)
         return profile.encoded_texts / seconds if profile.encoded_texts and seconds > 0 else None
-
-
-def main_measure(record: ResultRecord) -> str:
-    """What encoders are ranked by: map, or the first measure of a task that has none."""
-    measures = record.options.measures
-    return "map" if "map" in measures or not measures else measures[0]
 
 
 @dataclass(frozen=True)
@@ -113,7 +107,7 @@ class TaskBoard:
     @property
     def main(self) -> str:
         """The measure that is ranked by."""
-        return main_measure(self.first)
+        return self.first.main_measure
 
     def chance(self, kind: Kind) -> float | None:
         """What a random ranking would get, where that is known: of map alone."""
@@ -225,7 +219,7 @@ def _not_ranked(result: Result) -> str | None:
     if result.folder is not None and "~" in result.folder.name:
         measures = ", ".join(options.measures)
         return f"other options (candidate {options.candidate}, seed {options.seed}, {measures})"
-    main = main_measure(result.record)
+    main = result.record.main_measure
     if not any(main in by for by in result.record.summary.values()):
         return f"no {main}"
     return None
@@ -305,7 +299,7 @@ def _against_best(rows: Sequence[Row]) -> _Marks:
         challenger = loaded[row.file] if row.file in loaded else _with_values(row, unreadable)
         for kind, best in bests.items():
             if challenger is not None and challenger is not best and row.score(kind):
-                found = paired_difference(challenger, best, kind, main_measure(row.record))
+                found = paired_difference(challenger, best, kind, row.record.main_measure)
                 p_values[kind][row.file] = found.p
     as_good: dict[str, frozenset[Kind]] = {}
     for kind, by_file in p_values.items():
@@ -322,7 +316,7 @@ def _with_values(row: Row, unreadable: dict[str, str]) -> Result | None:
         return None
     result = Result.load(row.folder)
     try:
-        query_values(result, main_measure(row.record))
+        query_values(result, row.record.main_measure)
     except InputError as error:
         unreadable[row.file] = f"the per-query tables: {error}"
         return None

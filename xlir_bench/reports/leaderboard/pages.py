@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from xlir_bench.records import Kind
 from xlir_bench.reports import cost, tables
 from xlir_bench.reports.cost import millions
-from xlir_bench.reports.leaderboard.board import Board, LeftOut, Row, TaskBoard, main_measure
+from xlir_bench.reports.leaderboard.board import Board, LeftOut, Row, TaskBoard
 from xlir_bench.reports.markup import code, escape, grid
 from xlir_bench.reports.published import reported_tasks
 from xlir_bench.results.schema import IntervalPart, ResultRecord
@@ -327,7 +327,7 @@ def _digest(digest: str | None) -> str:
 
 
 def _language_table(row: Row, langs: Sequence[str]) -> str:
-    main = main_measure(row.record)
+    main = row.record.main_measure
     others = [measure for measure in row.record.options.measures if measure != main]
     columns = []
     for kind in Kind:
