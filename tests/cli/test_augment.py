@@ -189,3 +189,30 @@ def test_help_shows_examples_and_loads_nothing_heavy(command: str) -> None:
     )
     assert "Examples:" in said.stdout
     assert said.stdout.splitlines()[-1].strip() == "heavy:"
+
+
+def test_parallel_text_becomes_rows_that_train_hybrid_takes(xlir: Command, tmp_path: Path) -> None:
+    path = tmp_path / "text.jsonl"
+    stated = [
+        {"id": n, "doc": "story", "text": {"en": f"This is sentence {n}.", "de": f"Das ist Satz {n}."}}
+        for n in range(9)
+    ]  # fmt: skip
+    path.write_text("".join(json.dumps(x) + "\n" for x in stated))
+    said = xlir("augment", "parallel", path, "--output", "rows.jsonl")
+    assert (said.code, said.out) == (0, "")
+    assert "9 rows written to rows.jsonl" in said.err
+    made = ["--make", "passages", "--sizes", "2,3", "--langs", "de,en"]
+    said = xlir("augment", "parallel", path, *made, "--output", "joined.jsonl", "--json")
+    assert json.loads(said.out) == {"rows": 7, "output": "joined.jsonl"}
+    assert (
+        lines(Path("joined.jsonl"))[0]["answer"]["en"] == "This is sentence 0. This is sentence 1."
+    )
+    said = xlir(
+        "train-hybrid", "--train", "rows.jsonl:cross-lingual", "--train", "joined.jsonl", "--output",
+        "out", "--model", "builtin:static:8", "--vocabulary", "40", "--steps", "2", "--no-eval",
+        "--strategy", "cross-lingual", "--int8", "--quiet",
+    )  # fmt: skip
+    assert said.code == 0, said.err
+    assert len(json.loads(Path("out/tokenizer.json").read_text())["model"]["vocab"]) == 40
+    assert xlir("augment", "parallel", path, "--output", "x.jsonl", "--sizes", "two").code == 2
+    assert xlir("augment", "parallel", path, "--output", "x.txt").code == 2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +16,12 @@ if TYPE_CHECKING:
     from xlir_bench.augment.lexicon import Lexicon
     from xlir_bench.augment.switching import Switcher
     from xlir_bench.augment.translating import Report
+    from xlir_bench.train.rows import Row
 
 
 @click.group()
 def augment() -> None:
-    """Make more training rows of those there are: by a lexicon, or by a translation model.
+    """Make training rows: of parallel text, or of rows there are by a lexicon or a translation model.
 
     ROWS is whatever train-hybrid takes: JSON Lines (.gz too), parquet, CSV in the long form, a folder, a
     name of the `datasets` library, or mini-train. What is made is JSON Lines, and says in `origin` how.
@@ -42,6 +43,79 @@ _SIDE = click.option(
 _JSON = click.option("--json", "as_json", is_flag=True, help="JSON on stdout, and nothing else.")
 _QUIET = click.option("--quiet", is_flag=True, help="No progress and no tables.")
 _OFFLINE = click.option("--offline", is_flag=True, help="Download nothing.")
+
+
+@augment.command("parallel")
+@click.argument("names", nargs=-1, required=True, metavar="FILE...", type=FOLDER)
+@_OUTPUT
+@click.option(
+    "--make",
+    type=click.Choice(["translations", "passages", "next", "context"]),
+    default="translations",
+    show_default=True,
+    help="What a row is.",
+)
+@click.option(
+    "--sizes", type=Names(), default="2,3,5", show_default=True, metavar="N,N",
+    help="Sentences of a joined passage.",
+)  # fmt: skip
+@click.option("--langs", type=Names(), help="Only these languages.")
+@_JSON
+@_QUIET
+@verbose_option
+def parallel_command(names: tuple[Path, ...], **stated: Any) -> None:
+    """Make training rows of parallel text.
+
+    FILE is JSON Lines of {"id", "doc", "text": {lang: text}} (`doc` may be missing) or, named .tsv,
+    lines of language, language, text, text; both may be .gz. Pairs that share a sentence become one row.
+
+    \b
+    A row is
+      translations  a text and its translations
+      passages      neighbours of one doc joined, --sizes at a time, and their translations
+      next          a sentence and the next one of its doc
+      context       a sentence, and it with the sentences before and after it
+
+    \b
+    Examples:
+      xlir-bench augment parallel ntrex.jsonl --output ntrex-rows.jsonl
+      xlir-bench augment parallel ntrex.jsonl --make next --output ntrex-next.jsonl
+      xlir-bench augment parallel tatoeba.tsv.gz --langs de,en,th --output tatoeba.jsonl.gz
+      xlir-bench train-hybrid --train tatoeba.jsonl.gz:cross-lingual \\
+        --train ntrex-next.jsonl:monolingual --output out
+    """
+    from xlir_bench.augment.output import check_output, write_rows
+    from xlir_bench.augment.parallel import ParallelOptions, parallel_rows, read_parallel_lines
+    from xlir_bench.errors import InputError
+    from xlir_bench.train.reading import TrainingSource
+
+    if not all(size.isdecimal() for size in stated["sizes"]):
+        raise InputError(f"--sizes {','.join(stated['sizes'])}: numbers from 2")
+    options = ParallelOptions(
+        stated["make"], tuple(int(size) for size in stated["sizes"]), stated["langs"]
+    )
+    options.check()
+    check_output(stated["output"], [TrainingSource(str(name)) for name in names])
+    counts: dict[str, int] = {}
+    with Bars(stated["quiet"] or stated["as_json"]) as progress:
+        progress.start("make rows", 0, "rows")
+
+        def made() -> Iterator[Row]:
+            for name in names:
+                dataset = name.name.partition(".")[0]
+                for row in parallel_rows(
+                    read_parallel_lines(name, options.langs), dataset, options
+                ):
+                    counts[dataset] = counts.get(dataset, 0) + 1
+                    progress.advance(1)
+                    yield row
+
+        write_rows(stated["output"], made())
+    total = sum(counts.values())
+    if stated["as_json"]:
+        click.echo(json.dumps({"rows": total, "output": str(stated["output"])}))
+    elif not stated["quiet"]:
+        click.echo(f"{total:,} rows written to {stated['output']}", err=True)
 
 
 @augment.command("code-switch")

@@ -222,6 +222,12 @@ def _choice(*names: str) -> click.Choice[str]:
     help="A line in DIR/log.jsonl so often.",
 )
 @click.option("--keep-checkpoints", is_flag=True, help="Keep DIR/checkpoints when the run is over.")
+@click.option(
+    "--vocabulary",
+    type=int,
+    metavar="N",
+    help="Sub-words of builtin:static, learnt from the rows.  [default: 32000]",
+)
 @click.option("--int8", is_flag=True, help="Store a static model as int8.")
 @click.option(
     "--leakage",

@@ -58,7 +58,7 @@ def load_base(options: TrainOptions, store: RowStore, kept: Path) -> Base:
 def _static(options: TrainOptions, store: RowStore, kept: Path) -> Base:
     dimension = static_dimension(options.model)
     if not (kept / RATES).is_file():
-        model, rates = new_static(store, dimension, options.batches.seed)
+        model, rates = new_static(store, dimension, options.batches.seed, options.vocabulary)
         model.save(str(kept), create_model_card=False)
         temporary = kept / f".{RATES}"
         np.save(temporary, rates, allow_pickle=False)
@@ -68,10 +68,13 @@ def _static(options: TrainOptions, store: RowStore, kept: Path) -> Base:
     with quiet_transformers():
         model = SentenceTransformer(str(kept), device="cpu", local_files_only=True)
     prompts = Prompts(options.query_prompt or "", options.passage_prompt or "")
+    made_of = {"static": dimension, "sources": [s.digest for s in store.sources]}
+    if options.vocabulary is not None:
+        made_of["vocabulary"] = options.vocabulary
     return Base(
         model=model,
         name=options.model,
-        digest=fingerprint({"static": dimension, "sources": [s.digest for s in store.sources]}),
+        digest=fingerprint(made_of),
         prompts=prompts,
         notes=("made from nothing: vocabulary learnt from the training text, random vectors",),
         rates=np.load(kept / RATES, allow_pickle=False),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -15,6 +16,7 @@ from xlir_bench.train.store import RowStore
 
 PREFIX = "builtin:static"
 VOCABULARY = 32_000
+"""Sub-words, if nothing else is asked for."""
 SAMPLE = 200_000
 """Texts from which the vocabulary is learnt, at most."""
 SMOOTHING = 1e-3
@@ -34,12 +36,14 @@ def static_dimension(spec: str) -> int:
     return int(text)
 
 
-def new_static(store: RowStore, dimension: int, seed: int) -> tuple[Any, Floats]:
+def new_static(
+    store: RowStore, dimension: int, seed: int, vocabulary: int | None = None
+) -> tuple[Any, Floats]:
     """An untrained model of random vectors, and the weight of each token."""
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 
-    tokenizer = learn_tokenizer(store.sample(SAMPLE))
+    tokenizer = learn_tokenizer(store.sample(SAMPLE), vocabulary or VOCABULARY)
     weights = token_weights(tokenizer, store.sample(SAMPLE))
     rng = np.random.default_rng([seed, dimension])
     vectors = SPREAD * rng.standard_normal((len(weights), dimension), dtype=np.float32)
@@ -47,7 +51,7 @@ def new_static(store: RowStore, dimension: int, seed: int) -> tuple[Any, Floats]
     return SentenceTransformer(modules=[module], device="cpu"), weights
 
 
-def learn_tokenizer(texts: Iterable[str], size: int = VOCABULARY) -> Any:
+def learn_tokenizer(texts: Iterable[str], size: int) -> Any:
     """A byte-pair vocabulary of these texts; the same one from the same texts."""
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
@@ -86,7 +90,7 @@ def is_static(model: Any) -> bool:
 
 
 def quantise(folder: Path) -> None:
-    """Store the table of a saved model as int8 with a scale for each row; it loads as before."""
+    """Store a saved model as int8 with a scale for each row, its vocabulary packed; it loads as before."""
     from safetensors.numpy import load_file, save_file
 
     [path] = folder.rglob("model.safetensors")
@@ -94,6 +98,10 @@ def quantise(folder: Path) -> None:
     scale = np.maximum(np.abs(table).max(axis=1), 1e-12) / 127
     small = np.rint(table / scale[:, None]).astype(np.int8)
     save_file({"embeddings": small, "weights": scale.astype(np.float32)}, path)
+    [vocabulary] = folder.rglob("tokenizer.json")
+    stated = json.loads(vocabulary.read_text(encoding="utf-8"))
+    packed = json.dumps(stated, ensure_ascii=False, separators=(",", ":"))
+    vocabulary.write_text(packed, encoding="utf-8")
 
 
 def _lists(texts: Iterable[str]) -> Iterator[list[str]]:
