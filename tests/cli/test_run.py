@@ -216,7 +216,11 @@ def test_ctrl_c_keeps_what_was_encoded_and_says_how_to_go_on(tmp_path):
         "--batch-tokens",
         "200",
     ]
-    child = subprocess.Popen(command, cwd=tmp_path, env=env, stderr=subprocess.PIPE, text=True)
+    child = subprocess.Popen(
+        command, cwd=tmp_path, env=env, stderr=subprocess.PIPE, text=True,
+        # A shell's background job ignores Ctrl-C, and so would the tests' children in one.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )  # fmt: skip
     deadline = time.monotonic() + 60
     batches = tmp_path / "batches"
     while not (batches.exists() and batches.stat().st_size > 3) and time.monotonic() < deadline:
