@@ -110,7 +110,9 @@ def test_a_damaged_shard_is_found_and_encoded_again(tmp_path: Path) -> None:
     raw[-1] ^= 1
     path.write_bytes(raw)
     again = Letters()
-    assert (vectors(run(again, tmp_path)) == wanted).all()
+    found = run(again, tmp_path)
+    assert (vectors(found) == wanted).all()
+    assert (found.encoded, found.cached) == (10, 17)
     assert {text for role, text in again.seen if role == "passage"} == set(TEXTS[10:20])
 
 

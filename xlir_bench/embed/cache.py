@@ -91,7 +91,7 @@ class VectorStore:
     def _add(self, path: Path) -> None:
         try:
             # First of all: numpy's reader gives any error there is for a damaged header.
-            sound = path.stem == _digest(path)
+            sound = path.stem == file_digest(path)
             if sound:
                 self._blocks.append(np.load(path, mmap_mode="r", allow_pickle=False))
         except FileNotFoundError:  # pruned a moment ago
@@ -157,7 +157,8 @@ class VectorStore:
             write_atomically(self.folder / f"{name}.npy", buffer.getbuffer())
 
 
-def _digest(path: Path) -> str:
+def file_digest(path: Path) -> str:
+    """What the name of a sound file carries."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 

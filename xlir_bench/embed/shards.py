@@ -13,13 +13,13 @@ from __future__ import annotations
 import hashlib
 import io
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from xlir_bench.embed.cache import CachedRows, VectorStore, write_atomically
+from xlir_bench.embed.cache import CachedRows, VectorStore, file_digest, write_atomically
 from xlir_bench.records import Floats, Ints, Shards, Stored, TokenCounts
 
 SHARD_TEXTS = 65536
@@ -34,14 +34,14 @@ class ShardedVectors:
 
     shards: Shards
     counts: TokenCounts
-    encoded: int
-    """Texts whose shard was not there."""
     zero: Ints
     """Rows of texts whose vector says nothing."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Shard:
+class Shard:
+    """One whole shard on disk."""
+
     path: Path
     dimension: int
     counts: Ints
@@ -49,7 +49,7 @@ class _Shard:
     """Rows of texts whose vector says nothing."""
 
     @classmethod
-    def of(cls, path: Path, counts: Ints) -> _Shard | None:
+    def of(cls, path: Path, counts: Ints) -> Shard | None:
         """The shard in this file; None if it holds another number of vectors."""
         vectors = np.load(path, mmap_mode="r", allow_pickle=False)
         if len(vectors) != len(counts):
@@ -62,28 +62,23 @@ def shard_folder(encoder_folder: Path, texts: Stored) -> Path:
     return encoder_folder / "corpora" / texts.digest
 
 
-def missing_texts(folder: Path, count: int) -> int:
-    """How many texts of a corpus have no whole shard."""
-    return sum(
-        stop - start
-        for number, start, stop in _spans(count)
-        if not any(folder.glob(f"{number:06d}-*.counts.npy"))
-    )
+def whole_shards(folder: Path, count: int) -> dict[int, Shard]:
+    """Those of so many texts that are there and sound, by their number."""
+    found = {n: _read(folder, n, stop - start) for n, start, stop in _spans(count)}
+    return {number: shard for number, shard in found.items() if shard is not None}
 
 
-def sharded_vectors(folder: Path, texts: Sequence[str], fill: Fill) -> ShardedVectors:
-    """The vectors of a corpus; shards that are not there are encoded."""
-    found: list[_Shard] = []
-    encoded = 0
-    zero: list[Ints] = []
-    for number, start, stop in _spans(len(texts)):
-        shard = _read(folder, number, stop - start)
-        if shard is None:
-            shard = _encoded(folder, number, texts[start:stop], fill)
-            encoded += stop - start
-        zero.append(start + shard.zero)
-        found.append(shard)
+def sharded_vectors(
+    folder: Path, texts: Sequence[str], whole: Mapping[int, Shard], fill: Fill
+) -> ShardedVectors:
+    """The vectors of a corpus; shards that are not among the whole ones are encoded."""
+    spans = _spans(len(texts))
+    found = [
+        whole.get(number) or _encoded(folder, number, texts[start:stop], fill)
+        for number, start, stop in spans
+    ]
     counts = [shard.counts for shard in found]
+    zero = [start + shard.zero for (_, start, _), shard in zip(spans, found, strict=True)]
     return ShardedVectors(
         shards=Shards(
             parts=tuple(shard.path for shard in found),
@@ -93,7 +88,6 @@ def sharded_vectors(folder: Path, texts: Sequence[str], fill: Fill) -> ShardedVe
         counts=TokenCounts(
             *(np.concatenate([np.empty(0, np.int32), *(c[:, k] for c in counts)]) for k in (0, 1))
         ),
-        encoded=encoded,
         zero=np.concatenate([np.empty(0, np.int64), *zero]),
     )
 
@@ -105,14 +99,14 @@ def _spans(count: int) -> list[tuple[int, int, int]]:
     ]
 
 
-def _read(folder: Path, number: int, rows: int) -> _Shard | None:
+def _read(folder: Path, number: int, rows: int) -> Shard | None:
     """A whole shard; a damaged one is removed."""
     for path in sorted(folder.glob(f"{number:06d}-*.counts.npy")):
         vectors = path.with_name(path.name.replace(".counts", ""))
         try:
             counts = np.load(path, allow_pickle=False)
-            sound = len(counts) == rows and vectors.stem.partition("-")[2] == _digest(vectors)
-            if sound and (shard := _Shard.of(vectors, counts)) is not None:
+            sound = len(counts) == rows and vectors.stem.partition("-")[2] == file_digest(vectors)
+            if sound and (shard := Shard.of(vectors, counts)) is not None:
                 return shard
         except (OSError, ValueError, EOFError):
             pass
@@ -121,7 +115,7 @@ def _read(folder: Path, number: int, rows: int) -> _Shard | None:
     return None
 
 
-def _encoded(folder: Path, number: int, texts: Sequence[str], fill: Fill) -> _Shard:
+def _encoded(folder: Path, number: int, texts: Sequence[str], fill: Fill) -> Shard:
     part = f"{number:06d}"
     rows = fill(texts, VectorStore.open(folder / "growing", part))
     counts = np.stack([rows.tokens, rows.unknown], axis=1).astype(np.int32)
@@ -132,7 +126,7 @@ def _encoded(folder: Path, number: int, texts: Sequence[str], fill: Fill) -> _Sh
     write_atomically(vectors.with_suffix(".counts.npy"), buffer.getbuffer())
     shutil.rmtree(folder / "growing" / part, ignore_errors=True)
     zero = np.flatnonzero(~rows.vectors.any(axis=1))
-    return _Shard(vectors, rows.vectors.shape[1], counts, zero)
+    return Shard(vectors, rows.vectors.shape[1], counts, zero)
 
 
 def _save(folder: Path, number: int, vectors: Floats) -> Path:
@@ -142,8 +136,3 @@ def _save(folder: Path, number: int, vectors: Floats) -> Path:
     path = folder / f"{number:06d}-{digest}.npy"
     write_atomically(path, buffer.getbuffer())
     return path
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()

@@ -21,7 +21,7 @@ from xlir_bench.embed.cache import (
     text_digests,
 )
 from xlir_bench.embed.plan import guessed_lengths, plan_batches
-from xlir_bench.embed.shards import missing_texts, shard_folder, sharded_vectors
+from xlir_bench.embed.shards import shard_folder, sharded_vectors, whole_shards
 from xlir_bench.encoders import Encoder, Tokenizing, checked, describe
 from xlir_bench.records import (
     ROLES,
@@ -140,16 +140,19 @@ def embed(
     work = _Work(encoder, request, progress)
     folder, keep = work.corpora_folder() if corpora else (Path(), None)
     homes = {lang: shard_folder(folder, texts) for lang, texts in corpora.items()}
+    whole = {lang: whole_shards(homes[lang], len(texts)) for lang, texts in corpora.items()}
     stores = {role: VectorStore.open(work.folder, role) for role in ROLES}
     missing = {t.role: np.flatnonzero(~stores[t.role].has(t.digests)) for t in roles}
     total = sum(len(rows) for rows in missing.values())
-    total += sum(missing_texts(homes[lang], len(texts)) for lang, texts in corpora.items())
+    total += sum(len(texts) for texts in corpora.values())
+    total -= sum(len(shard.counts) for shards in whole.values() for shard in shards.values())
     if total:
         progress.start("encode", total, "texts")
         for texts in roles:
             work.encode(texts, missing[texts.role], stores[texts.role])
     sharded = {
-        lang: sharded_vectors(homes[lang], texts, work.fill) for lang, texts in corpora.items()
+        lang: sharded_vectors(homes[lang], texts, whole[lang], work.fill)
+        for lang, texts in corpora.items()
     }
     if total:
         progress.finish()
