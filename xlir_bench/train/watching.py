@@ -149,9 +149,3 @@ def figures_of(metrics: Mapping[str, Any]) -> dict[str, float]:
     names = [name for name in metrics if name.startswith(PREFIX)]
     found = {name.removeprefix(PREFIX): metrics[name] for name in names}
     return {name: float(x) for name, x in found.items() if "." in name or name == SELECTION}
-
-
-def best_of(evaluations: Sequence[tuple[int, Mapping[str, float]]]) -> int | None:
-    """The step with the highest selection; the earliest of equals."""
-    scored = [(step, x[SELECTION]) for step, x in evaluations if SELECTION in x]
-    return max(scored, key=lambda pair: (pair[1], -pair[0]))[0] if scored else None
