@@ -22,7 +22,7 @@ MEASURES = ("ndcg@10", "map", "mrr", "recall@100")
 @pytest.fixture(autouse=True)
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shards, "SHARD_TEXTS", 70)
-    monkeypatch.setattr(sharded, "BLOCK_ROWS", (32, 32))
+    monkeypatch.setattr(sharded, "BLOCK", 32)
 
 
 @pytest.fixture

@@ -37,15 +37,16 @@ def rankings(world: World, pair_depth: int = 0, pool_depth: int = 100) -> list[R
     passages=sizes,
     distinct=st.sampled_from([None, 1, 2, 5, 12]),
     block=st.integers(1, 6),
-    at_once=st.integers(1, 5),
+    tile=st.tuples(st.integers(1, 5), st.integers(1, 4)),
 )
 def test_ranks_are_those_of_a_full_stable_sort(
-    seed, queries, passages, distinct, block, at_once
+    seed, queries, passages, distinct, block, tile
 ) -> None:
     world = random_world(seed, queries, passages, distinct)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sharded, "BLOCK_ROWS", (block, block))
-        patch.setattr(sharded, "BLOCK_QUERIES", at_once)
+        patch.setattr(sharded, "BLOCK", block)
+        patch.setattr(sharded, "TILE", tile)
+        patch.setattr(sharded, "FEW_QUERIES", 1)
         found = rankings(world)
     for ranking in found:
         columns = (ranking.query, ranking.passage, ranking.grade, ranking.rank)
@@ -67,7 +68,8 @@ def test_the_best_passages_are_the_head_of_a_full_stable_sort(
 ) -> None:
     world = random_world(seed, {"de": 4, "en": 5}, {"de": 7, "en": 11}, distinct)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sharded, "BLOCK_ROWS", (block, block))
+        patch.setattr(sharded, "BLOCK", block)
+        patch.setattr(sharded, "TILE", (4, 3))
         found = rankings(world, pair_depth, pool_depth)
     for ranking in found:
         setting = ranking.setting
@@ -86,7 +88,8 @@ def test_a_vector_that_repeats_an_earlier_one_never_stands_before_it_in_whatever
     world = random_world(0, {"en": 20}, {"en": 1200}, dimension=384)
     world.vectors["passage", "en"][:] = np.tile(once, (4, 1))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sharded, "BLOCK_ROWS", (130, 130))
+        patch.setattr(sharded, "BLOCK", 130)
+        patch.setattr(sharded, "TILE", (9, 50))
         (found,) = rankings(world, pair_depth=1200)
     assert found.top is not None
     for row in found.top:

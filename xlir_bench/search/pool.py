@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from xlir_bench.records import Collection, Floats, Ints, Ranking, Setting, Shards, Vectors
+from xlir_bench.search.counting import unit_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,10 +142,9 @@ class RelevantRows:
 def normalised(vectors: Floats) -> Floats:
     """Rows of unit length in float32, C-contiguous; a zero row stays zero."""
     rows = np.ascontiguousarray(vectors, dtype=np.float32)
-    # Lengths are taken in float64: squares of large float16-born values overflow float32.
-    norms = np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64))
-    norms[norms == 0] = 1.0
-    return np.asarray((rows / norms[:, None]).astype(np.float32))
+    unit = np.empty(rows.shape, np.float32)
+    unit_rows(rows, unit)
+    return unit
 
 
 def relevant_rows(collection: Collection, query_lang: str, layout: Layout) -> RelevantRows:

@@ -8,10 +8,15 @@ the passages are cut into blocks, and memory does not grow with their number.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
+from threadpoolctl import ThreadpoolController
 
 from xlir_bench.records import Collection, Floats, Ints, Progress, Ranking, Setting
 from xlir_bench.search.counting import count_before, keep_best, true_products, unit_rows
@@ -27,11 +32,12 @@ from xlir_bench.search.pool import (
     relevant_rows,
 )
 
-BLOCK_SCORES = 8_000_000
-"""Scores held at a time (32 MB)."""
-BLOCK_ROWS = (1024, 16384)
-"""Passages in a block, at least and at most."""
-BLOCK_QUERIES = 4096
+BLOCK = 16_384
+"""Passages held at a time, normalised."""
+TILE = (512, 1024)
+"""Queries and passages whose scores a thread holds at a time: few enough to stay in its cache meanwhile."""
+FEW_QUERIES = 64
+"""Fewer are not worth a thread of their own."""
 UNIT = 2.0**-24
 """Half the distance from 1 to the next number in float32."""
 
@@ -43,30 +49,71 @@ def sharded_rankings(
     progress: Progress,
 ) -> list[list[Ranking]]:
     """The rankings of each request's settings, in their order."""
-    found: list[list[Ranking]] = []
     searches = [_Search.of(collection, pool, request) for request in requests]
     wanted = {lang: [s for s in searches if lang in s.langs] for lang in pool.layout.langs}
     progress.start("search", sum(len(pool.shards[x]) for x in wanted if wanted[x]), "passages")
-    for lang, mine in wanted.items():
-        if not mine:
-            continue
-        start = pool.layout.bounds[lang].start
-        for first, rows in pool.shards[lang].blocks(_block_rows(mine)):
-            passages = np.empty(rows.shape, np.float32)
-            unit_rows(np.asarray(rows), passages)
-            for search in mine:
-                search.see(lang, start + first, passages)
-            progress.advance(len(rows))
+    with _workers() as workers:
+        for lang, mine in wanted.items():
+            start = pool.layout.bounds[lang].start
+            tasks = [(search, rows) for search in mine for rows in workers.shares(search.queries)]
+            for first, rows in pool.shards[lang].blocks(BLOCK) if mine else ():
+                block = _Block(lang, start + first, workers.unit(rows))
+                workers.run(partial(search.see, queries, block) for search, queries in tasks)
+                progress.advance(len(rows))
     progress.finish()
-    for search in searches:
-        found.append(search.rankings())
-    return found
+    return [search.rankings() for search in searches]
 
 
-def _block_rows(searches: Sequence[_Search]) -> int:
-    queries = max(min(len(s.queries), BLOCK_QUERIES) for s in searches)
-    least, most = BLOCK_ROWS
-    return max(least, min(most, BLOCK_SCORES // max(1, queries)))
+@dataclass(frozen=True, slots=True)
+class _Workers:
+    """Threads that each take their share of a block of passages."""
+
+    count: int
+    threads: ThreadPoolExecutor
+
+    def run(self, tasks: Iterable[Callable[[], None]]) -> None:
+        """Do all of them; the first error is raised."""
+        for done in [self.threads.submit(task) for task in tasks]:
+            done.result()
+
+    def shares(self, queries: Floats) -> list[slice]:
+        """Which queries are looked at together."""
+        size = max(FEW_QUERIES, min(TILE[0], -(-len(queries) // self.count)))
+        return list(_pieces(len(queries), size))
+
+    def unit(self, rows: Floats) -> Floats:
+        """The rows at unit length."""
+        rows, unit = np.asarray(rows, np.float32), np.empty(rows.shape, np.float32)
+        self.run(partial(unit_rows, rows[x], unit[x]) for x in _pieces(len(rows), TILE[1]))
+        return unit
+
+
+@contextmanager
+def _workers() -> Iterator[_Workers]:
+    """As many threads as one matrix product would take; each has products of its own instead.
+
+    Otherwise a product's threads, which wait for the next one in a loop, hold the cores that counting wants.
+    """
+    blas = ThreadpoolController().select(user_api="blas")
+    count = max((library["num_threads"] for library in blas.info()), default=os.cpu_count() or 1)
+    with blas.limit(limits=1), ThreadPoolExecutor(count) as threads:
+        yield _Workers(count, threads)
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """Passages of one language that follow each other in the pool."""
+
+    lang: str
+    first: int
+    """Where in the pool the first stands."""
+    passages: Floats
+    """Of unit length, or zero."""
+
+    def tiles(self) -> Iterator[_Block]:
+        """The block in pieces whose scores fit a cache."""
+        for x in _pieces(len(self.passages), TILE[1]):
+            yield _Block(self.lang, self.first + x.start, self.passages[x])
 
 
 @dataclass(slots=True)
@@ -103,7 +150,7 @@ class _Search:
         relevant = relevant_rows(collection, request.query_lang, layout)
         queries = normalised(request.queries)
         own = np.empty(len(relevant.query))
-        for rows in _pieces(len(own)):
+        for rows in _pieces(len(own), BLOCK):
             passages = pool.take(relevant.position[rows])
             true_products(queries[relevant.query[rows]], passages, own[rows])
         kinds = {len(s.passage_langs) > 1 for s in request.settings}
@@ -128,29 +175,28 @@ class _Search:
         """Whose passages it wants to see."""
         return {lang for setting in self.settings for lang in setting.passage_langs}
 
-    def see(self, lang: str, first: int, passages: Floats) -> None:
-        """Take a block of passages into account, the first of which stands at this place of the pool."""
-        for start in range(0, len(self.queries), BLOCK_QUERIES):
-            queries = self.queries[start : start + BLOCK_QUERIES]
-            scores = queries @ passages.T
-            self._mask_own(scores, start, first)
-            self._count(lang, first, start, scores, passages)
+    def see(self, rows: slice, block: _Block) -> None:
+        """Take a block of passages into account, for these queries."""
+        for tile in block.tiles():
+            scores = self.queries[rows] @ tile.passages.T
+            self._mask_own(scores, rows, tile)
+            self._count(scores, rows, tile)
             for setting, best in self.best.items():
-                if lang in setting.passage_langs:
-                    self._keep(best, first, start, scores, passages)
+                if tile.lang in setting.passage_langs:
+                    self._keep(best, scores, rows, tile)
 
-    def _mask_own(self, scores: Floats, start: int, first: int) -> None:
+    def _mask_own(self, scores: Floats, rows: slice, tile: _Block) -> None:
         """A query that is a passage itself is none of its candidates."""
         if self.relevant.own is None:
             return
-        column = self.relevant.own[start : start + len(scores)] - first
+        column = self.relevant.own[rows] - tile.first
         row = np.flatnonzero((column >= 0) & (column < scores.shape[1]))
         scores[row, column[row]] = -np.inf
 
-    def _count(self, lang: str, first: int, start: int, scores: Floats, passages: Floats) -> None:
+    def _count(self, scores: Floats, rows: slice, tile: _Block) -> None:
         relevant = self.relevant
-        span = slice(*np.searchsorted(relevant.query, [start, start + len(scores)]))
-        number = self.layout.langs.index(lang)
+        span = slice(*np.searchsorted(relevant.query, [rows.start, rows.start + len(scores)]))
+        number = self.layout.langs.index(tile.lang)
         for pooled, before in self.before.items():
             # Among those of one language stand only its own relevant passages.
             mine = np.arange(span.start, span.stop)
@@ -159,10 +205,10 @@ class _Search:
             counts = before[mine]
             count_before(
                 scores,
-                self.queries[start : start + len(scores)],
-                passages,
-                first,
-                relevant.query[mine] - start,
+                self.queries[rows],
+                tile.passages,
+                tile.first,
+                relevant.query[mine] - rows.start,
                 self.own[mine],
                 relevant.position[mine],
                 self.error,
@@ -170,18 +216,17 @@ class _Search:
             )
             before[mine] = counts
 
-    def _keep(self, best: _Best, first: int, start: int, scores: Floats, passages: Floats) -> None:
-        rows = slice(start, start + len(scores))
+    def _keep(self, best: _Best, scores: Floats, rows: slice, tile: _Block) -> None:
         depth = best.scores.shape[1]
         floor = np.full(len(scores), -np.inf, np.float32)
         if scores.shape[1] > depth and np.isneginf(best.scores[rows, -1]).any():
-            # Nothing is kept yet that would hold the first block's passages off.
+            # Nothing is kept yet that would hold the first tile's passages off.
             floor = (bound(scores, depth) - 2 * self.error).astype(np.float32)
         keep_best(
             scores,
             self.queries[rows],
-            passages,
-            first,
+            tile.passages,
+            tile.first,
             floor,
             self.error,
             best.scores[rows],
@@ -209,5 +254,5 @@ class _Search:
         return np.where(best.positions < 0, -1, best.positions - start)
 
 
-def _pieces(count: int) -> Iterator[slice]:
-    return (slice(start, start + 8192) for start in range(0, count, 8192))
+def _pieces(count: int, size: int) -> Iterator[slice]:
+    return (slice(start, min(start + size, count)) for start in range(0, count, size))
