@@ -228,6 +228,12 @@ def _choice(*names: str) -> click.Choice[str]:
     metavar="N",
     help="Sub-words of builtin:static, learnt from the rows.  [default: 32000]",
 )
+@click.option(
+    "--smoothing",
+    type=float,
+    metavar="A",
+    help="A sub-word of frequency p weighs A / (A + p) in builtin:static; less of it: rare ones count for more.  [default: 0.001]",
+)
 @click.option("--int8", is_flag=True, help="Store a static model as int8.")
 @click.option(
     "--leakage",

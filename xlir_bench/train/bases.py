@@ -58,7 +58,9 @@ def load_base(options: TrainOptions, store: RowStore, kept: Path) -> Base:
 def _static(options: TrainOptions, store: RowStore, kept: Path) -> Base:
     dimension = static_dimension(options.model)
     if not (kept / RATES).is_file():
-        model, rates = new_static(store, dimension, options.batches.seed, options.vocabulary)
+        model, rates = new_static(
+            store, dimension, options.batches.seed, options.vocabulary, options.smoothing
+        )
         model.save(str(kept), create_model_card=False)
         temporary = kept / f".{RATES}"
         np.save(temporary, rates, allow_pickle=False)
@@ -71,6 +73,8 @@ def _static(options: TrainOptions, store: RowStore, kept: Path) -> Base:
     made_of = {"static": dimension, "sources": [s.digest for s in store.sources]}
     if options.vocabulary is not None:
         made_of["vocabulary"] = options.vocabulary
+    if options.smoothing is not None:
+        made_of["smoothing"] = options.smoothing
     return Base(
         model=model,
         name=options.model,

@@ -81,6 +81,8 @@ class TrainOptions:
     int8: bool = False
     vocabulary: int | None = None
     """Sub-words of a static model; 32,000 if it is not said, fewer where the rows have no more."""
+    smoothing: float | None = None
+    """A sub-word of frequency p weighs a / (a + p) in a static model; a is 0.001 if it is not said."""
     leakage: Literal["drop", "fail", "allow"] = "drop"
     device: str | None = None
     offline: bool = False
@@ -117,6 +119,8 @@ class TrainOptions:
             raise InputError(f"--int8 is for {PREFIX} models; {self.model} is none")
         if self.vocabulary is not None and not self.static:
             raise InputError(f"--vocabulary is for {PREFIX} models; {self.model} has its own")
+        if self.smoothing is not None and not self.static:
+            raise InputError(f"--smoothing is for {PREFIX} models; {self.model} is none")
         if self.static and self.loss == "cached":
             raise InputError(
                 "--loss cached is for transformers: a static model needs little memory as it is"
@@ -144,7 +148,7 @@ class TrainOptions:
             "steps": self.steps, "epochs": self.epochs, "lr": self.lr, "temperature": self.temperature,
             "mini-batch-size": self.mini_batch, "max-length": self.max_length, "patience": self.patience,
             "save-steps": self.save_steps, "log-steps": self.log_steps,
-            "vocabulary": self.vocabulary,
+            "vocabulary": self.vocabulary, "smoothing": self.smoothing,
         }  # fmt: skip
         for name, value in positive.items():
             if value is not None and not (value > 0 and math.isfinite(value)):

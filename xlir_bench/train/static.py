@@ -37,14 +37,18 @@ def static_dimension(spec: str) -> int:
 
 
 def new_static(
-    store: RowStore, dimension: int, seed: int, vocabulary: int | None = None
+    store: RowStore,
+    dimension: int,
+    seed: int,
+    vocabulary: int | None = None,
+    smoothing: float | None = None,
 ) -> tuple[Any, Floats]:
     """An untrained model of random vectors, and the weight of each token."""
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 
     tokenizer = learn_tokenizer(store.sample(SAMPLE), vocabulary or VOCABULARY)
-    weights = token_weights(tokenizer, store.sample(SAMPLE))
+    weights = token_weights(tokenizer, store.sample(SAMPLE), smoothing or SMOOTHING)
     rng = np.random.default_rng([seed, dimension])
     vectors = SPREAD * rng.standard_normal((len(weights), dimension), dtype=np.float32)
     module = StaticEmbedding(tokenizer, embedding_weights=vectors * weights[:, None])
@@ -71,14 +75,14 @@ def learn_tokenizer(texts: Iterable[str], size: int) -> Any:
     return tokenizer
 
 
-def token_weights(tokenizer: Any, texts: Iterable[str]) -> Floats:
+def token_weights(tokenizer: Any, texts: Iterable[str], smoothing: float = SMOOTHING) -> Floats:
     """The weight of each token, by its share of the tokens of these texts."""
     counts = np.zeros(tokenizer.get_vocab_size(), np.int64)
     for some in _lists(texts):
         ids = [x.ids for x in tokenizer.encode_batch_fast(some, add_special_tokens=False)]
         counts += np.bincount([i for of_text in ids for i in of_text], minlength=len(counts))
     share = counts / max(1, counts.sum())
-    weights: Floats = (SMOOTHING / (SMOOTHING + share)).astype(np.float32)
+    weights: Floats = (smoothing / (smoothing + share)).astype(np.float32)
     return weights
 
 
