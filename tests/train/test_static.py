@@ -29,3 +29,25 @@ def test_a_vocabulary_is_no_larger_than_asked_for_and_the_same_each_time() -> No
     assert first.get_vocab_size() <= 60
     assert first.get_vocab() == second.get_vocab()
     assert first.encode("the CAT").tokens == second.encode("The cat").tokens
+
+
+@pytest.mark.parametrize(
+    ("written", "latin"),
+    [
+        ("Владимир Путин", "vladimir putin"),
+        ("Зеленський", "zelenskii"),
+        ("Μπάιντεν", "baiden"),
+        ("Κούβα", "kuva"),
+        ("नरेंद्र मोदी", "narendra modi"),
+        ("भारत की", "bharata ki"),
+        ("क़लम", "kalama"),
+        ("Paris, 上海, القاهرة, ไทย", "paris, 上海, القاهرة, ไทย"),
+    ],
+)
+def test_romanised_names_are_written_as_they_sound(written: str, latin: str) -> None:
+    tokenizer = learn_tokenizer(TEXTS, 300, romanise=True)
+    assert tokenizer.normalizer.normalize_str(written) == latin
+
+
+def test_without_it_every_script_stays() -> None:
+    assert learn_tokenizer(TEXTS, 300).normalizer.normalize_str("Путин") == "путин"

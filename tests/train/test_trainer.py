@@ -412,6 +412,7 @@ def test_arguments_of_the_trainer_can_be_said_unless_they_have_an_option(asked: 
         ({"model": "no-such-folder", "vocabulary": 9}, "--vocabulary is for builtin:static"),
         ({"smoothing": 0.0}, "--smoothing 0.0 wants a number above 0"),
         ({"model": "no-such-folder", "smoothing": 1e-4}, "--smoothing is for builtin:static"),
+        ({"model": "no-such-folder", "romanise": True}, "--romanise is for builtin:static"),
         ({"model": "builtin:ngram"}, "cannot be trained"),
         ({"model": "builtin:static:x"}, "wants a dimension"),
         ({"model": "builtin:static:16", "precision": "fp16"}, "wants a GPU"),

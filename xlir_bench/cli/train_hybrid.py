@@ -234,6 +234,11 @@ def _choice(*names: str) -> click.Choice[str]:
     metavar="A",
     help="A sub-word of frequency p weighs A / (A + p) in builtin:static; less of it: rare ones count for more.  [default: 0.001]",
 )
+@click.option(
+    "--romanise",
+    is_flag=True,
+    help="builtin:static reads Greek, Cyrillic and Devanagari in Latin letters: names meet across scripts.",
+)
 @click.option("--int8", is_flag=True, help="Store a static model as int8.")
 @click.option(
     "--leakage",

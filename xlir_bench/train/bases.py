@@ -18,7 +18,14 @@ from xlir_bench.encoders.quiet import quiet_transformers
 from xlir_bench.encoders.transformer import TransformerEncoder
 from xlir_bench.errors import InputError
 from xlir_bench.train.options import TrainOptions
-from xlir_bench.train.static import RATES, new_static, static_dimension
+from xlir_bench.train.static import (
+    RATES,
+    SMOOTHING,
+    VOCABULARY,
+    StaticShape,
+    new_static,
+    static_dimension,
+)
 from xlir_bench.train.store import RowStore
 
 
@@ -59,7 +66,14 @@ def _static(options: TrainOptions, store: RowStore, kept: Path) -> Base:
     dimension = static_dimension(options.model)
     if not (kept / RATES).is_file():
         model, rates = new_static(
-            store, dimension, options.batches.seed, options.vocabulary, options.smoothing
+            store,
+            StaticShape(
+                dimension=dimension,
+                vocabulary=options.vocabulary or VOCABULARY,
+                smoothing=options.smoothing or SMOOTHING,
+                romanise=options.romanise,
+            ),
+            options.batches.seed,
         )
         model.save(str(kept), create_model_card=False)
         temporary = kept / f".{RATES}"
@@ -71,10 +85,10 @@ def _static(options: TrainOptions, store: RowStore, kept: Path) -> Base:
         model = SentenceTransformer(str(kept), device="cpu", local_files_only=True)
     prompts = Prompts(options.query_prompt or "", options.passage_prompt or "")
     made_of = {"static": dimension, "sources": [s.digest for s in store.sources]}
-    if options.vocabulary is not None:
-        made_of["vocabulary"] = options.vocabulary
-    if options.smoothing is not None:
-        made_of["smoothing"] = options.smoothing
+    # What is not said is left out: models that were made before it could be said keep their digests.
+    for name in ("vocabulary", "smoothing", "romanise"):
+        if stated := getattr(options, name):
+            made_of[name] = stated
     return Base(
         model=model,
         name=options.model,

@@ -83,6 +83,8 @@ class TrainOptions:
     """Sub-words of a static model; 32,000 if it is not said, fewer where the rows have no more."""
     smoothing: float | None = None
     """A sub-word of frequency p weighs a / (a + p) in a static model; a is 0.001 if it is not said."""
+    romanise: bool = False
+    """Whether a static model reads Greek, Cyrillic and Devanagari in Latin letters."""
     leakage: Literal["drop", "fail", "allow"] = "drop"
     device: str | None = None
     offline: bool = False
@@ -121,6 +123,10 @@ class TrainOptions:
             raise InputError(f"--vocabulary is for {PREFIX} models; {self.model} has its own")
         if self.smoothing is not None and not self.static:
             raise InputError(f"--smoothing is for {PREFIX} models; {self.model} is none")
+        if self.romanise and not self.static:
+            raise InputError(
+                f"--romanise is for {PREFIX} models; {self.model} has its own vocabulary"
+            )
         if self.static and self.loss == "cached":
             raise InputError(
                 "--loss cached is for transformers: a static model needs little memory as it is"

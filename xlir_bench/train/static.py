@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xlir_bench.errors import InputError
+from xlir_bench.train.romanise import rules
 from xlir_bench.train.store import RowStore
 
 PREFIX = "builtin:static"
@@ -36,31 +38,38 @@ def static_dimension(spec: str) -> int:
     return int(text)
 
 
-def new_static(
-    store: RowStore,
-    dimension: int,
-    seed: int,
-    vocabulary: int | None = None,
-    smoothing: float | None = None,
-) -> tuple[Any, Floats]:
+@dataclass(frozen=True, slots=True)
+class StaticShape:
+    """What a static model is made like."""
+
+    dimension: int
+    vocabulary: int = VOCABULARY
+    smoothing: float = SMOOTHING
+    romanise: bool = False
+
+
+def new_static(store: RowStore, shape: StaticShape, seed: int) -> tuple[Any, Floats]:
     """An untrained model of random vectors, and the weight of each token."""
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 
-    tokenizer = learn_tokenizer(store.sample(SAMPLE), vocabulary or VOCABULARY)
-    weights = token_weights(tokenizer, store.sample(SAMPLE), smoothing or SMOOTHING)
-    rng = np.random.default_rng([seed, dimension])
-    vectors = SPREAD * rng.standard_normal((len(weights), dimension), dtype=np.float32)
+    tokenizer = learn_tokenizer(store.sample(SAMPLE), shape.vocabulary, shape.romanise)
+    weights = token_weights(tokenizer, store.sample(SAMPLE), shape.smoothing)
+    rng = np.random.default_rng([seed, shape.dimension])
+    vectors = SPREAD * rng.standard_normal((len(weights), shape.dimension), dtype=np.float32)
     module = StaticEmbedding(tokenizer, embedding_weights=vectors * weights[:, None])
     return SentenceTransformer(modules=[module], device="cpu"), weights
 
 
-def learn_tokenizer(texts: Iterable[str], size: int) -> Any:
+def learn_tokenizer(texts: Iterable[str], size: int, romanise: bool = False) -> Any:
     """A byte-pair vocabulary of these texts; the same one from the same texts."""
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
     tokenizer = Tokenizer(models.BPE(unk_token=UNKNOWN))
-    tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
+    latin = [normalizers.Replace(old, new) for old, new in rules()] if romanise else []
+    tokenizer.normalizer = normalizers.Sequence(
+        [normalizers.NFKC(), normalizers.Lowercase(), *latin]
+    )
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Punctuation("isolated"), pre_tokenizers.Metaspace()]
     )
