@@ -69,8 +69,8 @@ def repository(tmp_path_factory) -> Path:
     """A repository with a baseline, as a user of the action has one."""
     folder = tmp_path_factory.mktemp("a repository")
     command = [
-        sys.executable, "-m", "xlir_bench", "run", "--langs", "de,en", "--quiet", "--output",
-        "base line",
+        sys.executable, "-m", "xlir_bench", "run", "--model", "builtin:ngram", "--langs", "de,en", "--quiet",
+        "--output", "base line",
     ]  # fmt: skip
     environment = {**os.environ, "XLIR_CACHE": str(folder / "cache")}
     subprocess.run(command, cwd=folder, env=environment, check=True)

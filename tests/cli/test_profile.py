@@ -9,7 +9,19 @@ import pytest
 
 from xlir_bench.results import Result
 
-QUICK = ("--langs", "de,en", "--queries", "5", "--batch", "4", "--repeats", "2", "--quiet")
+QUICK = (
+    "--model",
+    "builtin:ngram",
+    "--langs",
+    "de,en",
+    "--queries",
+    "5",
+    "--batch",
+    "4",
+    "--repeats",
+    "2",
+    "--quiet",
+)
 
 
 def stored(slug: str) -> Path:
@@ -51,7 +63,10 @@ def test_json_has_every_figure_and_nothing_else_is_printed(xlir):
 
 
 def test_a_stored_result_gets_the_figures_and_stays_as_it_is(xlir):
-    assert xlir("run", "--langs", "de,en", "--alignment", "--quiet").code == 0
+    assert (
+        xlir("run", "--model", "builtin:ngram", "--langs", "de,en", "--alignment", "--quiet").code
+        == 0
+    )
     before = Result.load(stored("builtin-ngram"))
     ranks = before.tables["ranks"]
     assert before.record.profile.cost is None
@@ -64,7 +79,7 @@ def test_a_stored_result_gets_the_figures_and_stays_as_it_is(xlir):
 
 
 def test_a_result_of_other_weights_is_made_anew(xlir):
-    assert xlir("run", "--langs", "de,en", "--quiet").code == 0
+    assert xlir("run", "--model", "builtin:ngram", "--langs", "de,en", "--quiet").code == 0
     file = stored("builtin-ngram") / "result.json"
     record = json.loads(file.read_text())
     record["encoder"]["fingerprint"] = "sha256:" + "0" * 64
@@ -122,11 +137,11 @@ def test_what_is_asked_wrongly_is_one_line(xlir, args, said):
 
 
 def test_options_may_stand_in_a_file(xlir):
-    Path("profile.toml").write_text('index = ["SQ8", "IVF8,Flat"]\ndims = [512]\nqueries = 3\n')
+    Path("profile.toml").write_text('index = ["SQ8", "IVF8,Flat"]\ndims = [128]\nqueries = 3\n')
     said = xlir(
         "profile", "--config", "profile.toml", "--langs", "de,en", "--repeats", "1", "--json"
     )
     found = json.loads(said.out)
     assert {(v["dimension"], v["index"]) for v in found["variants"]} == {
-        (d, i) for d in (1024, 512) for i in ("Flat", "SQ8", "IVF8,Flat")
+        (d, i) for d in (384, 128) for i in ("Flat", "SQ8", "IVF8,Flat")
     }

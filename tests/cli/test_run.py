@@ -24,10 +24,11 @@ def test_without_options_it_runs_the_built_in_encoder_on_mini_and_prints_every_t
     for words in ("monolingual", "cross-lingual", "multilingual", "chance map", "rank distance"):
         assert words in said.out
     assert "query \\ passage" in said.out
-    result = Result.load("results/builtin-ngram/mini")
+    result = Result.load("results/builtin-multilingual/mini")
+    assert result.record.encoder.name == "builtin:multilingual"
     assert len(result.record.settings) == 132
     assert result.record.command.startswith("xlir-bench")
-    assert {p.name for p in Path("results/builtin-ngram/mini").iterdir()} == {
+    assert {p.name for p in Path("results/builtin-multilingual/mini").iterdir()} == {
         "result.json", "ranks.parquet", "queries.parquet",
     }  # fmt: skip
 
@@ -64,7 +65,7 @@ def test_checkpoints_stand_in_the_order_of_their_numbers():
 def test_a_part_of_a_task_never_takes_the_place_of_a_full_run(xlir):
     assert xlir("run", *QUICK, "--quiet").code == 0
     assert xlir("run", "--kinds", "monolingual", "--quiet").code == 0
-    folders = sorted(p.name for p in Path("results/builtin-ngram").iterdir())
+    folders = sorted(p.name for p in Path("results/builtin-multilingual").iterdir())
     assert len(folders) == 2
     assert all(name.startswith("mini~") for name in folders)
 
@@ -94,7 +95,7 @@ def test_an_unknown_entry_of_the_file_is_named_with_its_near_miss(xlir, tmp_path
 def test_save_run_keeps_passages_and_trec_files(xlir):
     said = xlir("run", *QUICK, "--save-run", "5", "--trec", "--quiet")
     assert said.code == 0
-    folder = next(Path("results/builtin-ngram").iterdir())
+    folder = next(Path("results/builtin-multilingual").iterdir())
     run = (folder / "trec/cross-lingual/de-en.run").read_text().splitlines()
     assert len(run) == 8 * 5
     assert run[0].split()[3] == "1"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-FOLDER = Path("results/builtin-ngram/mini")
+FOLDER = Path("results/builtin-multilingual/mini")
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_an_unknown_question_gets_a_near_miss(stored):
 def test_several_results_are_one_table(stored):
     shutil.copytree(FOLDER, "results/other/mini")
     said = stored("show", FOLDER, "results/other/mini", "--markdown")
-    assert said.out.count("| builtin:ngram") == 2
+    assert said.out.count("| builtin:multilingual") == 2
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"schema": 2}', '{"schema": 1}'])

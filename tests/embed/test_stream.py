@@ -220,7 +220,7 @@ SMALL_DISK = """
 import resource, sys
 from xlir_bench.cli import exit_code
 resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
-sys.exit(exit_code(["run", "--quiet", "--langs", "de,en", "--output", sys.argv[1]]))
+sys.exit(exit_code(["run", "--model", "builtin:ngram", "--quiet", "--langs", "de,en", "--output", sys.argv[1]]))
 """
 
 

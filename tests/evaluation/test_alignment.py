@@ -109,7 +109,7 @@ def test_the_tables_show_it_and_only_when_it_was_asked_for(
     assert "question finds its translation" in report(found.record)
     assert "without the languages' centroids" in report(found.record)
     monkeypatch.setenv("XLIR_CACHE", str(tmp_path / "cache"))
-    asked = ["run", "--langs", "de,en", "--output", str(tmp_path)]
+    asked = ["run", "--model", "builtin:ngram", "--langs", "de,en", "--output", str(tmp_path)]
     assert exit_code(asked) == 0
     assert "how the languages lie" not in capsys.readouterr().out
     assert exit_code([*asked, "--alignment"]) == 0

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+DEFAULT_MODEL = "builtin:multilingual"
 FOLDER = click.Path(path_type=Path)
 Command = TypeVar("Command", bound="Callable[..., Any]")
 

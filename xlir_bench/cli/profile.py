@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from xlir_bench.cli.options import (
+    DEFAULT_MODEL,
     FOLDER,
     Names,
     batch_tokens,
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option(
-    "--model", default="builtin:ngram", show_default=True, metavar="SPEC",
+    "--model", default=DEFAULT_MODEL, show_default=True, metavar="SPEC",
     help="What to profile; see `xlir-bench run --help`.",
 )  # fmt: skip
 @click.option("--task", "task_name", default="mini", show_default=True, metavar="NAME",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from xlir_bench.cli.options import (
+    DEFAULT_MODEL,
     FOLDER,
     Names,
     batch_tokens,
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from xlir_bench.evaluation import RunOptions
     from xlir_bench.results import Result
     from xlir_bench.tasks import Task
-
-DEFAULT_MODEL = "builtin:ngram"
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +138,7 @@ def run(more_models: tuple[str, ...], models: tuple[str, ...], **stated: Any) ->
     \b
     SPEC is one of
       PATH or hub id        a sentence-transformers model
-      builtin:NAME          ngram (lexical baseline), random (the floor)
+      builtin:NAME          multilingual (trained, 11 languages), ngram (lexical baseline), random (the floor)
       py:FILE:NAME          a function encode(texts, role) or a class of yours
       npy:FOLDER            vectors that exist: query.<lang>.npy, passage.<lang>.npy
       http:URL#MODEL        an OpenAI-compatible embeddings server

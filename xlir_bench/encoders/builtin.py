@@ -1,15 +1,16 @@
-"""Encoders that need no download: a lexical baseline and a floor."""
+"""Encoders that need no download: a trained one, a lexical baseline and a floor."""
 
 from __future__ import annotations
 
 import hashlib
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xlir_bench.encoders.digest import fingerprint
+from xlir_bench.encoders.multilingual import MultilingualEncoder
 from xlir_bench.encoders.options import DEFAULT_OPTIONS, unused_notes
 from xlir_bench.encoders.protocol import Encoder, EncoderCard, EncoderOptions
 from xlir_bench.encoders.slugs import slug
@@ -103,7 +104,8 @@ class RandomEncoder:
         return generator.random_raw(self.dimension)
 
 
-BUILTINS: dict[str, type[NgramEncoder] | type[RandomEncoder]] = {
+BUILTINS: dict[str, Callable[[EncoderOptions], Encoder]] = {
+    "multilingual": MultilingualEncoder,
     "ngram": NgramEncoder,
     "random": RandomEncoder,
 }
