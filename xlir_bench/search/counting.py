@@ -1,4 +1,4 @@
-"""The rank of a passage by counting those that stand before it: the one loop that numpy is too slow for.
+"""The loops over scores and vectors that numpy is too slow for, compiled: counting, keeping the best, unit length.
 
 numpy compares into a table of truth values and counts that in a second pass, a call for each relevant
 passage; compiled, it is one pass, in vector registers, four times as fast. numba comes with ranx.
