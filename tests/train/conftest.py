@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from train.rowfiles import row, write_rows
 
-from xlir_bench.train import BatchOptions, TrainingSource, TrainOptions
+from xlir_bench.train import BatchOptions, StaticOptions, TrainingSource, TrainOptions
 
 
 @pytest.fixture(scope="session")
@@ -25,6 +25,7 @@ def asked(rows_file: Path, tmp_path: Path) -> Callable[..., TrainOptions]:
         batches = {"batch_size": 8, **stated.pop("batches", {})}
         defaults: dict[str, Any] = {"steps": 6, "output": tmp_path / "out", "device": "cpu"}
         defaults |= {"sources": (TrainingSource(str(rows_file)),)}
+        defaults |= {"static": StaticOptions(**stated.pop("static", {}))}
         return TrainOptions(str(model), batches=BatchOptions(**batches), **defaults | stated)
 
     return make

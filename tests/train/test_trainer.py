@@ -1,63 +1,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from models import save_static_embedding, save_tiny_transformer, wordpiece_tokenizer
+from models import save_tiny_transformer, wordpiece_tokenizer
 from train.rowfiles import row, write_rows
+from train.trained import PICKLES, Asked, falling, log_of, same, weights
 
 from xlir_bench.encoders import load_encoder
 from xlir_bench.errors import InputError, XlirError
 from xlir_bench.tasks import catalogue, tasks_folder
 from xlir_bench.train import Strategy, TrainingSource, TrainOptions, train
 from xlir_bench.train.leakage import LeakageFoundError
-
-Asked = Callable[..., TrainOptions]
-PICKLES = {".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt"}
-
-
-def weights(folder: Path) -> dict[str, np.ndarray]:
-    from safetensors.numpy import load_file
-
-    found: dict[str, np.ndarray] = {}
-    for path in sorted(folder.rglob("*.safetensors")):
-        found |= {f"{path.name}:{name}": value for name, value in load_file(path).items()}
-    return found
-
-
-def log_of(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
-
-
-def same(one: Mapping[str, np.ndarray], two: Mapping[str, np.ndarray]) -> bool:
-    return one.keys() == two.keys() and all(np.array_equal(one[k], two[k]) for k in one)
-
-
-def falling(model: Any) -> dict[str, float]:
-    """A real figure of the model: how near a question is to its answer."""
-    question = model.encode_query("question 1 in en", show_progress_bar=False)
-    answer = model.encode_document("answer 1 in en", show_progress_bar=False)
-    cosine = float(question @ answer / np.linalg.norm(question) / np.linalg.norm(answer))
-    return {"pair.monolingual.map": cosine, "pair.rank_distance": 1 - cosine}
-
-
-def test_a_static_model_is_made_trained_and_loaded_as_any_other(asked: Asked) -> None:
-    done = train(asked(steps=30, batches={"seed": 1}), evaluate=falling)
-    assert (
-        done.record["after"]["pair.monolingual.map"] > done.record["before"]["pair.monolingual.map"]
-    )
-    assert done.record["outcome"]["steps"] == 30
-    encoder = load_encoder(str(done.folder))
-    assert encoder.dimension == 16
-    files = {p.relative_to(done.folder).as_posix() for p in done.folder.rglob("*") if p.is_file()}
-    assert {"modules.json", "README.md", "log.jsonl", "training.json", "curves.png"} <= files
-    assert not any(Path(name).suffix in PICKLES for name in files)
-    assert not any(name.startswith("checkpoints") for name in files)
 
 
 def unlike(number: int) -> dict[str, Any]:
@@ -190,23 +149,6 @@ def test_models_of_the_architectures_of_the_paper_are_trained(
     bare = not (base / "modules.json").is_file()
     assert any("mean pooling added" in note for note in done.record["base"]["notes"]) == bare
     assert not any(p.suffix in PICKLES for p in done.folder.rglob("*"))
-
-
-def test_a_static_model_can_be_trained_on(asked: Asked, tmp_path: Path) -> None:
-    base = save_static_embedding(tmp_path / "base")
-    done = train(asked(base, lr=0.01))
-    assert not same(weights(base), weights(done.folder))
-
-
-def test_int8_loads_as_before_and_is_a_quarter_of_the_size(asked: Asked, tmp_path: Path) -> None:
-    whole = train(asked(output=tmp_path / "whole"))
-    small = train(asked(output=tmp_path / "small", int8=True))
-    sizes = [(x.folder / "model.safetensors").stat().st_size for x in (whole, small)]
-    assert sizes[1] < 0.4 * sizes[0]
-    texts = ["question 1 in en", "answer 2 in de"]
-    one, two = (load_encoder(str(x.folder)).encode(texts, "query") for x in (whole, small))
-    cosine = (one * two).sum(1) / np.linalg.norm(one, axis=1) / np.linalg.norm(two, axis=1)
-    assert (cosine > 0.999).all()
 
 
 def test_an_interrupted_run_resumes_to_the_same_weights(asked: Asked, tmp_path: Path) -> None:
@@ -408,13 +350,7 @@ def test_arguments_of_the_trainer_can_be_said_unless_they_have_an_option(asked: 
     [
         ({"steps": 5, "epochs": 1.0}, "exclude each other"),
         ({"temperature": 0.0}, "--temperature 0.0 wants a number above 0"),
-        ({"vocabulary": 0}, "--vocabulary 0 wants a number above 0"),
-        ({"model": "no-such-folder", "vocabulary": 9}, "--vocabulary is for builtin:static"),
-        ({"smoothing": 0.0}, "--smoothing 0.0 wants a number above 0"),
-        ({"model": "no-such-folder", "smoothing": 1e-4}, "--smoothing is for builtin:static"),
-        ({"model": "no-such-folder", "romanise": True}, "--romanise is for builtin:static"),
         ({"model": "builtin:ngram"}, "cannot be trained"),
-        ({"model": "builtin:static:x"}, "wants a dimension"),
         ({"model": "builtin:static:16", "precision": "fp16"}, "wants a GPU"),
         ({"loss": "tripplet"}, "unknown loss"),
         ({"warmup": 1.0}, "--warmup"),

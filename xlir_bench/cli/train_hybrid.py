@@ -20,6 +20,7 @@ from xlir_bench.cli.options import (
     verbose_option,
 )
 from xlir_bench.cli.progress import Bars
+from xlir_bench.cli.static_options import static_options
 
 if TYPE_CHECKING:
     from xlir_bench.tasks import Task
@@ -222,24 +223,7 @@ def _choice(*names: str) -> click.Choice[str]:
     help="A line in DIR/log.jsonl so often.",
 )
 @click.option("--keep-checkpoints", is_flag=True, help="Keep DIR/checkpoints when the run is over.")
-@click.option(
-    "--vocabulary",
-    type=int,
-    metavar="N",
-    help="Sub-words of builtin:static, learnt from the rows.  [default: 32000]",
-)
-@click.option(
-    "--smoothing",
-    type=float,
-    metavar="A",
-    help="A sub-word of frequency p weighs A / (A + p) in builtin:static; less of it: rare ones count for more.  [default: 0.001]",
-)
-@click.option(
-    "--romanise",
-    is_flag=True,
-    help="builtin:static reads Greek, Cyrillic and Devanagari in Latin letters: names meet across scripts.",
-)
-@click.option("--int8", is_flag=True, help="Store a static model as int8.")
+@static_options
 @click.option(
     "--leakage",
     type=_choice("drop", "fail", "allow"),
@@ -318,7 +302,7 @@ def train_hybrid(**stated: Any) -> None:
 
 def train_options(stated: Mapping[str, Any]) -> TrainOptions:
     """The options of the training, from the command line's."""
-    from xlir_bench.train import BatchOptions, Strategy, TrainOptions, parse_source
+    from xlir_bench.train import BatchOptions, StaticOptions, Strategy, TrainOptions, parse_source
 
     batches = {f.name: stated[f.name] for f in fields(BatchOptions) if f.name in stated}
     batches |= {
@@ -330,6 +314,7 @@ def train_options(stated: Mapping[str, Any]) -> TrainOptions:
         **named,
         sources=tuple(parse_source(spec) for spec in stated["train"]),
         batches=BatchOptions(**batches),
+        static=StaticOptions(**{f.name: stated[f.name] for f in fields(StaticOptions)}),
         arguments=_arguments(stated["training_args"]),
     )
 

@@ -3,11 +3,13 @@
 from xlir_bench.train.batches import BatchOptions, Strategy
 from xlir_bench.train.options import Evaluate, TrainOptions
 from xlir_bench.train.reading import TrainingSource, parse_source
+from xlir_bench.train.static.options import StaticOptions
 from xlir_bench.train.trainer import Trained, save_untrained, train
 
 __all__ = [
     "BatchOptions",
     "Evaluate",
+    "StaticOptions",
     "Strategy",
     "TrainOptions",
     "Trained",

@@ -19,14 +19,16 @@ from xlir_bench.encoders.transformer import TransformerEncoder
 from xlir_bench.errors import InputError
 from xlir_bench.train.options import TrainOptions
 from xlir_bench.train.static import (
-    RATES,
-    SMOOTHING,
-    VOCABULARY,
-    StaticShape,
+    Floats,
+    Identity,
     new_static,
     static_dimension,
+    weights_of,
 )
 from xlir_bench.train.store import RowStore
+
+SHARES = "shares.npy"
+"""Beside the model that was made: what its sub-words weigh follows from it."""
 
 
 @dataclass(frozen=True)
@@ -39,18 +41,24 @@ class Base:
     """Of its weights, or of what it was made from."""
     prompts: Prompts
     notes: tuple[str, ...]
-    rates: Any = None
-    """For a static model the weight of each token."""
+    rates: Floats | None = None
+    """For a static model that was made here the weight of each sub-word."""
+    identity: Identity | None = None
+    """What is put beside the trained numbers of such a model."""
 
     @property
     def column_prompts(self) -> Mapping[str, str]:
         """The prompts by column of a batch."""
         return {"question": self.prompts.query, "answer": self.prompts.passage}
 
+    def whole(self, model: Any) -> Any:
+        """The model as it is evaluated and saved, `model` being what is trained of it."""
+        return model if self.identity is None else self.identity.beside(model)
+
 
 def load_base(options: TrainOptions, store: RowStore, kept: Path) -> Base:
     """The model that `options` name; one that is made is kept in a folder, and taken from there again."""
-    base = _static(options, store, kept) if options.static else _stored(options)
+    base = _static(options, store, kept) if options.from_nothing else _stored(options)
     if base.prompts.query or base.prompts.passage:
         prompts = {"query": base.prompts.query, "document": base.prompts.passage}
         base.model.prompts = {**base.model.prompts, **prompts}
@@ -63,39 +71,29 @@ def load_base(options: TrainOptions, store: RowStore, kept: Path) -> Base:
 
 
 def _static(options: TrainOptions, store: RowStore, kept: Path) -> Base:
-    dimension = static_dimension(options.model)
-    if not (kept / RATES).is_file():
-        model, rates = new_static(
-            store,
-            StaticShape(
-                dimension=dimension,
-                vocabulary=options.vocabulary or VOCABULARY,
-                smoothing=options.smoothing or SMOOTHING,
-                romanise=options.romanise,
-            ),
-            options.batches.seed,
-        )
+    dimension, static, seed = static_dimension(options.model), options.static, options.batches.seed
+    if not (kept / SHARES).is_file():
+        model, shares = new_static(store, dimension, static, seed)
         model.save(str(kept), create_model_card=False)
-        temporary = kept / f".{RATES}"
-        np.save(temporary, rates, allow_pickle=False)
-        temporary.replace(kept / RATES)
+        temporary = kept / f".{SHARES}"
+        np.save(temporary, shares, allow_pickle=False)
+        temporary.replace(kept / SHARES)
     from sentence_transformers import SentenceTransformer
 
     with quiet_transformers():
         model = SentenceTransformer(str(kept), device="cpu", local_files_only=True)
-    prompts = Prompts(options.query_prompt or "", options.passage_prompt or "")
+    shares = np.load(kept / SHARES, allow_pickle=False)
     made_of = {"static": dimension, "sources": [s.digest for s in store.sources]}
-    # What is not said is left out: models that were made before it could be said keep their digests.
-    for name in ("vocabulary", "smoothing", "romanise"):
-        if stated := getattr(options, name):
-            made_of[name] = stated
     return Base(
         model=model,
         name=options.model,
-        digest=fingerprint(made_of),
-        prompts=prompts,
+        digest=fingerprint(made_of | dict(static.made_of())),
+        prompts=Prompts(options.query_prompt or "", options.passage_prompt or ""),
         notes=("made from nothing: vocabulary learnt from the training text, random vectors",),
-        rates=np.load(kept / RATES, allow_pickle=False),
+        rates=weights_of(shares, static.smoothing),
+        identity=Identity(static.identity, static.identity_weight, shares, seed)
+        if static.identity
+        else None,
     )
 
 

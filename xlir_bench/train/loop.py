@@ -20,8 +20,8 @@ from xlir_bench.train.folder import LOG, RunFolder, step_of
 from xlir_bench.train.losses import build_loss
 from xlir_bench.train.options import LAST, Evaluate, TrainOptions
 from xlir_bench.train.plan import STARTS, BatchTexts, Plan, PlannedBatches
-from xlir_bench.train.row_adam import RowAdam
 from xlir_bench.train.static import is_static
+from xlir_bench.train.static.touched import RowAdam, TouchedRows, gradient_norm
 from xlir_bench.train.watching import PREFIX, SELECTION, HarnessEvaluator, TrainingLog, Watcher
 
 
@@ -77,6 +77,8 @@ class Loop:
 
     def _trainer(self, base: Base, plan: Plan, texts: BatchTexts, steps: int, rate: float) -> Any:
         options, model = self._options, base.model
+        if is_static(model):
+            model[0].embedding = TouchedRows.of(model[0].embedding)
         callbacks: list[Any] = [self.watcher]
         if options.patience is not None:
             callbacks.append(EarlyStoppingCallback(early_stopping_patience=options.patience))
@@ -93,6 +95,8 @@ class Loop:
             optimizers=(_optimizer(base, rate), None),
         )
         trainer.remove_callback(PrinterCallback)
+        if is_static(model):
+            trainer.accelerator.clip_grad_norm_ = gradient_norm
         return trainer
 
     def _arguments(self, base: Base, plan: Plan, steps: int, rate: float) -> Any:

@@ -11,7 +11,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 from xlir_bench.errors import InputError, UnknownNameError
 from xlir_bench.train.batches import BatchOptions
 from xlir_bench.train.reading import TrainingSource
-from xlir_bench.train.static import PREFIX, static_dimension
+from xlir_bench.train.static.options import PREFIX, StaticOptions, is_static_spec
 
 Evaluate = Callable[[Any], Mapping[str, float]]
 """From a model in the middle of training to figures by name; handed in by whoever starts the training."""
@@ -78,13 +78,8 @@ class TrainOptions:
     """Checkpoints without evaluation; with it they are made when it is."""
     log_steps: int = 10
     keep_checkpoints: bool = False
-    int8: bool = False
-    vocabulary: int | None = None
-    """Sub-words of a static model; 32,000 if it is not said, fewer where the rows have no more."""
-    smoothing: float | None = None
-    """A sub-word of frequency p weighs a / (a + p) in a static model; a is 0.001 if it is not said."""
-    romanise: bool = False
-    """Whether a static model reads Greek, Cyrillic and Devanagari in Latin letters."""
+    static: StaticOptions = field(default_factory=StaticOptions)
+    """What a static model is made like."""
     leakage: Literal["drop", "fail", "allow"] = "drop"
     device: str | None = None
     offline: bool = False
@@ -94,9 +89,9 @@ class TrainOptions:
     """Anything else of the trainer's arguments."""
 
     @property
-    def static(self) -> bool:
-        """Whether a static model is made from nothing."""
-        return self.model == PREFIX or self.model.startswith(f"{PREFIX}:")
+    def from_nothing(self) -> bool:
+        """Whether a static model is made, and none loaded."""
+        return is_static_spec(self.model)
 
     @property
     def batches_a_step(self) -> int:
@@ -113,21 +108,10 @@ class TrainOptions:
         self.batches.check()
         if not self.sources:
             raise InputError("no training rows: name files with --train")
-        if self.static:
-            static_dimension(self.model)
-        elif self.model.startswith("builtin:"):
+        if self.model.startswith("builtin:") and not self.from_nothing:
             raise InputError(f"{self.model} cannot be trained; {PREFIX}:256 can")
-        if self.int8 and not self.static:
-            raise InputError(f"--int8 is for {PREFIX} models; {self.model} is none")
-        if self.vocabulary is not None and not self.static:
-            raise InputError(f"--vocabulary is for {PREFIX} models; {self.model} has its own")
-        if self.smoothing is not None and not self.static:
-            raise InputError(f"--smoothing is for {PREFIX} models; {self.model} is none")
-        if self.romanise and not self.static:
-            raise InputError(
-                f"--romanise is for {PREFIX} models; {self.model} has its own vocabulary"
-            )
-        if self.static and self.loss == "cached":
+        self.static.check(self.model)
+        if self.from_nothing and self.loss == "cached":
             raise InputError(
                 "--loss cached is for transformers: a static model needs little memory as it is"
             )
@@ -154,7 +138,6 @@ class TrainOptions:
             "steps": self.steps, "epochs": self.epochs, "lr": self.lr, "temperature": self.temperature,
             "mini-batch-size": self.mini_batch, "max-length": self.max_length, "patience": self.patience,
             "save-steps": self.save_steps, "log-steps": self.log_steps,
-            "vocabulary": self.vocabulary, "smoothing": self.smoothing,
         }  # fmt: skip
         for name, value in positive.items():
             if value is not None and not (value > 0 and math.isfinite(value)):
@@ -167,6 +150,7 @@ class TrainOptions:
     def stated(self) -> dict[str, Any]:
         """Everything that decides about the weights and the record, as plain data."""
         stated = asdict(self) | {"sources": [str(source) for source in self.sources]}
+        stated |= stated.pop("static")
         for name in ("output", "resume", "offline", "keep_checkpoints"):
             del stated[name]
         return stated | {"arguments": dict(self.arguments)}

@@ -67,8 +67,8 @@ def _save(run: Run) -> None:
     fresh = run.folder.path / ".model"
     shutil.rmtree(fresh, ignore_errors=True)
     with quiet_transformers():
-        run.base.model.save(str(fresh), create_model_card=False)
-    if run.options.int8:
+        run.base.whole(run.base.model).save(str(fresh), create_model_card=False)
+    if run.options.static.int8:
         quantise(fresh)
     pickles = [p for p in fresh.rglob("*") if p.suffix in PICKLES]
     if pickles:

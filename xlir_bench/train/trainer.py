@@ -84,7 +84,7 @@ def save_untrained(
         store, leakage = run._rows()
         base = load_base(options, store, folder.checkpoints / "base")
         with quiet_transformers():
-            base.model.save(str(folder.path), create_model_card=False)
+            base.whole(base.model).save(str(folder.path), create_model_card=False)
         from xlir_bench.train.publish import base_record
 
         record = base_record(base, store) | {"leakage": dict(leakage)}
@@ -111,7 +111,7 @@ class _Run:
         from xlir_bench.train.publish import Run, publish
         from xlir_bench.train.watching import selection
 
-        training_device(self.options, self.options.static)
+        training_device(self.options, self.options.from_nothing)
         intervals(self.options, self.evaluate, 1)  # refuses what would never be evaluated
         self.folder.remember(self.options.stated())
         store, leakage = self._rows()
@@ -120,11 +120,12 @@ class _Run:
         batches = steps * self.options.batches_a_step
         plan = write_plan(planner, batches, self.folder.data, self.progress)
         base = load_base(self.options, store, self.folder.checkpoints / "base")
-        rate = self.options.lr or (STATIC_RATE if self.options.static else RATE)
-        before = self._before(base)
+        rate = self.options.lr or (STATIC_RATE if self.options.from_nothing else RATE)
+        evaluate = _of_the_whole(base, self.evaluate)
+        before = self._before(base, evaluate)
         if before:  # a figure that is none is refused now, not when training meets it
             selection(before, self.options.select_by)
-        loop = Loop(self.options, self.folder, self.evaluate, self.progress)
+        loop = Loop(self.options, self.folder, evaluate, self.progress)
         texts = BatchTexts(store, planner.census.mask, self.options.batches.whole_answers)
 
         def where() -> tuple[int, str]:
@@ -175,12 +176,17 @@ class _Run:
         stated = [source_digest(source) for source in self.options.sources]
         return [source.digest for source in store.sources] == stated
 
-    def _before(self, base: Base) -> Mapping[str, float]:
+    def _before(self, base: Base, evaluate: Evaluate | None) -> Mapping[str, float]:
         """Figures of the model that training starts from."""
         path = self.folder.checkpoints / "before.json"
-        if self.evaluate is None:
+        if evaluate is None:
             return {}
         if not path.is_file():
-            write_json(path, dict(self.evaluate(base.model)))
+            write_json(path, dict(evaluate(base.model)))
         found: dict[str, float] = json.loads(path.read_text(encoding="utf-8"))
         return found
+
+
+def _of_the_whole(base: Base, evaluate: Evaluate | None) -> Evaluate | None:
+    """Evaluation of the model as it will be saved: what is trained may be a part of it."""
+    return None if evaluate is None else lambda model: evaluate(base.whole(model))

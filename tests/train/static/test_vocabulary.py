@@ -1,4 +1,4 @@
-"""A static model from nothing: its vocabulary and the weight of each sub-word."""
+"""The sub-words of a static model and what each weighs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from xlir_bench.train.static import learn_tokenizer, token_weights
+from xlir_bench.train.static.vocabulary import learn_tokenizer, token_shares, weights_of
 
 TEXTS = ["the cat sat on the mat", "the dog saw the cat", "η γάτα είδε τη γάτα", "แมวเห็นแมว"] * 3
 
@@ -17,7 +17,7 @@ def test_a_subword_weighs_less_the_more_often_it_stands(smoothing: float) -> Non
     tokenizer = learn_tokenizer(TEXTS, 300)
     ids = [i for text in TEXTS for i in tokenizer.encode(text, add_special_tokens=False).ids]
     share = {i: count / len(ids) for i, count in Counter(ids).items()}
-    weights = token_weights(tokenizer, iter(TEXTS), smoothing)
+    weights = weights_of(token_shares(tokenizer, iter(TEXTS)), smoothing)
     plain = [smoothing / (smoothing + share.get(i, 0)) for i in range(len(weights))]
     assert weights.dtype == np.float32
     assert weights == pytest.approx(plain, rel=1e-6)
@@ -29,25 +29,3 @@ def test_a_vocabulary_is_no_larger_than_asked_for_and_the_same_each_time() -> No
     assert first.get_vocab_size() <= 60
     assert first.get_vocab() == second.get_vocab()
     assert first.encode("the CAT").tokens == second.encode("The cat").tokens
-
-
-@pytest.mark.parametrize(
-    ("written", "latin"),
-    [
-        ("Владимир Путин", "vladimir putin"),
-        ("Зеленський", "zelenskii"),
-        ("Μπάιντεν", "baiden"),
-        ("Κούβα", "kuva"),
-        ("नरेंद्र मोदी", "narendra modi"),
-        ("भारत की", "bharata ki"),
-        ("क़लम", "kalama"),
-        ("Paris, 上海, القاهرة, ไทย", "paris, 上海, القاهرة, ไทย"),
-    ],
-)
-def test_romanised_names_are_written_as_they_sound(written: str, latin: str) -> None:
-    tokenizer = learn_tokenizer(TEXTS, 300, romanise=True)
-    assert tokenizer.normalizer.normalize_str(written) == latin
-
-
-def test_without_it_every_script_stays() -> None:
-    assert learn_tokenizer(TEXTS, 300).normalizer.normalize_str("Путин") == "путин"

@@ -1,0 +1,99 @@
+"""Gradients of the rows that a batch met, and Adam over them, against torch's own over the whole table."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from xlir_bench.train.static.touched import RowAdam, TouchedRows, gradient_norm
+
+SIZE, WIDTH = 30, 6
+
+
+def tables() -> tuple[nn.EmbeddingBag, TouchedRows]:
+    torch.manual_seed(0)
+    plain = nn.EmbeddingBag(SIZE, WIDTH, mode="mean")
+    return plain, TouchedRows.of(
+        nn.EmbeddingBag(SIZE, WIDTH, mode="mean", _weight=plain.weight.data.clone())
+    )
+
+
+def texts() -> tuple[torch.Tensor, torch.Tensor]:
+    """Five texts; sub-words repeat within and across them, and one text is empty."""
+    return torch.tensor([3, 3, 7, 21, 7, 2, 3, 29]), torch.tensor([0, 3, 3, 5, 7])
+
+
+def loss(table: nn.Module) -> torch.Tensor:
+    vectors = table(*texts())
+    found: torch.Tensor = (
+        vectors * torch.arange(vectors.numel()).reshape(vectors.shape)
+    ).sum() ** 2
+    return found
+
+
+def test_vectors_and_gradients_are_those_of_the_whole_table() -> None:
+    plain, touched = tables()
+    with torch.no_grad():
+        assert torch.equal(plain(*texts()), touched(*texts()))
+    assert torch.allclose(plain(*texts()), touched(*texts()))
+    loss(plain).backward()
+    loss(touched).backward()
+    assert touched.weight.grad is not None
+    assert touched.weight.grad.is_sparse
+    assert torch.allclose(plain.weight.grad, touched.weight.grad.to_dense())  # type: ignore[arg-type]
+    assert sorted(touched.weight.grad.coalesce().indices()[0].tolist()) == [2, 3, 7, 21, 29]
+
+
+def test_its_weights_are_those_it_was_made_of() -> None:
+    plain, _ = tables()
+    made = TouchedRows.of(plain)
+    assert made.weight.data_ptr() == plain.weight.data_ptr()
+    assert made.state_dict().keys() == plain.state_dict().keys()
+
+
+def test_rows_that_are_met_at_every_step_move_as_under_adam() -> None:
+    plain, touched = tables()
+    adam = torch.optim.Adam(plain.parameters(), lr=0.01)
+    lazy = RowAdam(touched.parameters(), torch.ones(SIZE), lr=0.01)
+    for _ in range(5):
+        for table, optimizer in ((plain, adam), (touched, lazy)):
+            optimizer.zero_grad()
+            loss(table).backward()
+            optimizer.step()
+    assert torch.allclose(plain.weight, touched.weight, atol=1e-6)
+
+
+def test_rows_that_are_not_met_stay_and_rates_scale_the_step() -> None:
+    _, touched = tables()
+    before = touched.weight.detach().clone()
+    rates = torch.ones(SIZE)
+    rates[7] = 0.25
+    lazy = RowAdam(touched.parameters(), rates, lr=0.01)
+    loss(touched).backward()
+    lazy.step()
+    moved = (touched.weight.detach() - before).abs()
+    assert set(moved.any(dim=1).nonzero().squeeze(1).tolist()) == {2, 3, 7, 21, 29}
+    assert moved[7].max() == pytest.approx(0.25 * float(moved[3].max()), rel=1e-3)
+
+
+def test_both_columns_of_a_batch_add_up() -> None:
+    plain, touched = tables()
+    (loss(plain) + 3 * plain(torch.tensor([7, 8]), torch.tensor([0])).sum()).backward()
+    (loss(touched) + 3 * touched(torch.tensor([7, 8]), torch.tensor([0])).sum()).backward()
+    assert touched.weight.grad is not None
+    assert torch.allclose(plain.weight.grad, touched.weight.grad.to_dense())  # type: ignore[arg-type]
+
+
+def test_the_norm_of_the_gradient_is_that_of_the_whole_table() -> None:
+    plain, touched = tables()
+    for table in (plain, touched):
+        (loss(table) + loss(table)).backward()
+    norm = nn.utils.clip_grad_norm_(plain.parameters(), float("inf"))
+    assert gradient_norm(touched.parameters(), float("inf")) == pytest.approx(float(norm), rel=1e-6)
+
+
+def test_a_closure_is_refused() -> None:
+    _, touched = tables()
+    with pytest.raises(TypeError, match="met once"):
+        RowAdam(touched.parameters(), torch.ones(SIZE), lr=0.01).step(lambda: 0.0)
