@@ -214,6 +214,13 @@ def test_only_so_many_of_the_best_count_in_map_whatever_the_index():
     assert (cost.searched, cost.depth) == (10, 10)
 
 
+def test_weights_that_stay_int8_in_memory_count_as_such() -> None:
+    [model] = costs("builtin:multilingual", dims=(8,)).models
+    assert model.parameters is not None
+    assert model.weights_bytes is not None
+    assert model.parameters < model.weights_bytes < 1.1 * model.parameters
+
+
 def test_every_dtype_is_a_model_of_its_own(tiny_transformer: Path):
     cost = costs(str(tiny_transformer), dtypes=("float32", "bfloat16", "float32"), dims=(8,))
     assert [m.dtype for m in cost.models] == ["float32", "bfloat16"]

@@ -168,6 +168,11 @@ def test_the_seed_moves_intervals_and_no_mean() -> None:
     assert (ours.low, ours.high) != (theirs.low, theirs.high)
 
 
+def test_folders_may_be_said_as_text(tmp_path: Path) -> None:
+    said = RunOptions(data="~/data", cache=str(tmp_path))  # type: ignore[arg-type]
+    assert (said.data, said.cache) == (Path.home() / "data", tmp_path)
+
+
 def test_only_a_run_of_everything_is_a_full_run() -> None:
     (task,) = catalogue().get(["mini"])
     full = RunOptions(cache=None, data=None)

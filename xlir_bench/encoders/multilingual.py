@@ -49,6 +49,7 @@ class MultilingualEncoder:
             fingerprint=fingerprint(parts),
             weights_digest=digest,
             parameters=count_parameters(folder / WEIGHTS),
+            weights_bytes=(folder / WEIGHTS).stat().st_size,
             notes=unused_notes(options, "builtin"),
         )
 

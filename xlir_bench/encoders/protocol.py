@@ -54,6 +54,8 @@ class EncoderCard:
     weights_digest: str | None = None
     parameters: int | None = None
     """Number of weights, where the files tell it."""
+    weights_bytes: int | None = None
+    """What they take in memory, where that is not their number times the width of the dtype."""
     notes: tuple[str, ...] = ()
     """Which prompts were used and why, and what else a reader should know."""
 

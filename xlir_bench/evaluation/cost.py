@@ -12,7 +12,14 @@ from typing import Any
 import numpy as np
 
 from xlir_bench.embed import EmbedRequest, embed
-from xlir_bench.encoders import Encoder, EncoderOptions, checked, describe, load_encoder
+from xlir_bench.encoders import (
+    Encoder,
+    EncoderCard,
+    EncoderOptions,
+    checked,
+    describe,
+    load_encoder,
+)
 from xlir_bench.encoders.vectors import StoredVectors
 from xlir_bench.errors import InputError
 from xlir_bench.evaluation.maps import map_of_vectors
@@ -84,12 +91,12 @@ class LoadedModel:
 
     def part(self, rates: Sequence[float]) -> ModelCostPart:
         """What is recorded of it, with its passages per second, round by round."""
-        parameters = describe(self.encoder).parameters
+        card = describe(self.encoder)
         return ModelCostPart(
             dtype=self.dtype,
             dimension=self.dimension,
-            parameters=parameters,
-            weights_bytes=None if parameters is None else parameters * DTYPE_BYTES[self.dtype],
+            parameters=card.parameters,
+            weights_bytes=_weights_bytes(card, self.dtype),
             load_seconds=round(self.load_seconds, 3),
             passages_per_second=float(np.median(rates)),
             slowest=min(rates),
@@ -242,6 +249,12 @@ def sample(collection: Collection, role: Role, count: int) -> list[str]:
     texts = [text for lang in collection.languages(role) for text in collection.texts(role, lang)]
     chosen = np.unique(np.linspace(0, len(texts) - 1, min(count, len(texts))).astype(np.int64))
     return [texts[i] for i in np.random.default_rng(0).permutation(chosen)]
+
+
+def _weights_bytes(card: EncoderCard, dtype: str) -> int | None:
+    if card.weights_bytes is not None or card.parameters is None:
+        return card.weights_bytes
+    return card.parameters * DTYPE_BYTES[dtype]
 
 
 def _check_variants(model: LoadedModel, options: CostOptions) -> None:

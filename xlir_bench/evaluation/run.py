@@ -93,6 +93,12 @@ class RunOptions:
     offline: bool = False
     allow_changed_data: bool = False
 
+    def __post_init__(self) -> None:
+        """Folders may be said as text."""
+        for name in ("data", "cache"):
+            if (stated := getattr(self, name)) is not None:
+                object.__setattr__(self, name, Path(stated).expanduser())
+
     def part(self, task: Task) -> dict[str, Any]:
         """What makes this less or other than a full default run of the task; empty for a full one."""
         langs = None if self.langs is None else sorted(set(self.langs))
