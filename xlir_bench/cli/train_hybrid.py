@@ -4,29 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from xlir_bench.cli.options import (
-    FOLDER,
-    Names,
-    canonical_command,
-    data_option,
-    read_config,
-    tasks_dir_option,
-    verbose_option,
-)
+from xlir_bench.cli.options import canonical_command
 from xlir_bench.cli.progress import Bars
-from xlir_bench.cli.static_options import static_options
+from xlir_bench.cli.training_options import training_options
 
 if TYPE_CHECKING:
     from xlir_bench.tasks import Task
     from xlir_bench.train import Trained, TrainOptions
-
-PAPER = "paper"
 
 
 @dataclass(slots=True)
@@ -39,212 +28,8 @@ class TrainingBars(Bars):
             self._bar.set_postfix_str(text, refresh=False)
 
 
-def _read_config(ctx: click.Context, param: click.Parameter, value: Path | None) -> None:
-    """As `--config` everywhere; ``paper`` is the file that comes with the package."""
-    if value == Path(PAPER) and not value.exists():
-        value = Path(str(files("xlir_bench.train") / "paper.toml"))
-    read_config(ctx, param, value)
-
-
-def _choice(*names: str) -> click.Choice[str]:
-    return click.Choice(names)
-
-
 @click.command("train-hybrid")
-@click.option(
-    "--model",
-    "model",
-    default="builtin:static:256",
-    show_default=True,
-    metavar="BASE",
-    help="What to train: a folder, a hub id, or builtin:static:DIM (from nothing, on a CPU).",
-)
-@click.option(
-    "--train",
-    "train",
-    multiple=True,
-    required=True,
-    metavar="ROWS",
-    help="Training rows: FILE[@WEIGHT][:monolingual|:cross-lingual]; may be given again. `mini-train`"
-    " comes with the package.",
-)
-@click.option("--output", type=FOLDER, required=True, metavar="DIR", help="Where the model goes.")
-@click.option(
-    "--config",
-    type=FOLDER,
-    is_eager=True,
-    expose_value=False,
-    callback=_read_config,
-    metavar="FILE",
-    help="A TOML file with any of these options, or `paper` for the settings of arXiv 2408.10536.",
-)
-@click.option(
-    "--strategy",
-    type=_choice("monolingual", "mixed", "cross-lingual", "hybrid"),
-    default="hybrid",
-    show_default=True,
-    help="How batches are made.",
-)
-@click.option(
-    "--alpha",
-    type=float,
-    default=0.5,
-    show_default=True,
-    metavar="SHARE",
-    help="Share of monolingual batches in a hybrid run.",
-)
-@click.option(
-    "--alpha-end", type=float, metavar="SHARE", help="Where that share ends; it moves linearly."
-)
-@click.option(
-    "--language-sampling",
-    type=_choice("uniform", "proportional"),
-    default="uniform",
-    show_default=True,
-    help="How often each language comes.",
-)
-@click.option(
-    "--pairs-per-batch",
-    type=_choice("one", "many"),
-    default="many",
-    show_default=True,
-    help="Language pairs in a cross-lingual batch.",
-)
-@click.option("--langs", type=Names(), help="Only these languages.")
-@click.option(
-    "--batch-size",
-    type=int,
-    default=100,
-    show_default=True,
-    metavar="ROWS",
-    help="Rows in a batch; fewer where no more fit without being false negatives.",
-)
-@click.option("--steps", type=int, metavar="N", help="How long.  [default: one epoch]")
-@click.option("--epochs", type=float, metavar="N", help="The same in epochs: rows by batch size.")
-@click.option("--lr", type=float, metavar="RATE", help="[default: 3e-5; 0.01 for builtin:static]")
-@click.option(
-    "--weight-decay", type=float, default=0.01, show_default=True, help="AdamW's, of transformers."
-)
-@click.option(
-    "--warmup", type=float, default=0.1, show_default=True, metavar="SHARE", help="Of the steps."
-)
-@click.option(
-    "--schedule",
-    type=_choice("linear", "cosine", "constant"),
-    default="linear",
-    show_default=True,
-    help="What the learning rate does after the warm-up.",
-)
-@click.option(
-    "--loss",
-    type=_choice("infonce", "symmetric", "cached", "one-to-k"),
-    default="infonce",
-    show_default=True,
-    help="cached: large batches in little memory.",
-)
-@click.option(
-    "--temperature", type=float, default=0.05, show_default=True, help="Divides the cosines."
-)
-@click.option(
-    "--mini-batch-size",
-    "mini_batch",
-    type=int,
-    default=32,
-    show_default=True,
-    metavar="TEXTS",
-    help="What the cached loss holds at a time.",
-)
-@click.option(
-    "--max-length", type=int, metavar="TOKENS", help="Cut texts here.  [default: the model's own]"
-)
-@click.option(
-    "--pooling",
-    type=_choice("mean", "cls"),
-    default="mean",
-    show_default=True,
-    help="What is added to a plain transformer.",
-)
-@click.option("--query-prompt", help="Put before every question.  [default: the model's own]")
-@click.option("--passage-prompt", help="Put before every answer.  [default: the model's own]")
-@click.option(
-    "--precision",
-    type=_choice("fp32", "bf16", "fp16"),
-    default="fp32",
-    show_default=True,
-    help="Of the arithmetic, where the device has it; weights stay float32.",
-)
-@click.option(
-    "--device", metavar="cpu|cuda|mps", help="[default: the best there is; cpu for builtin:static]"
-)
-@click.option(
-    "--seed", type=int, default=0, show_default=True, help="Of batches and of all chance."
-)
-@click.option(
-    "--training-args",
-    type=FOLDER,
-    metavar="FILE",
-    help="A TOML file with any other of sentence-transformers' training arguments.",
-)
-@click.option(
-    "--eval-task",
-    "eval_tasks",
-    multiple=True,
-    metavar="NAME",
-    help="A task to look at while training; may be given again.  [default: mini]",
-)
-@click.option(
-    "--eval-steps",
-    type=int,
-    metavar="N",
-    help="Look so often, 0 for before and after only.  [default: a tenth of the run]",
-)
-@click.option("--eval-langs", type=Names(), help="Only these languages of the tasks.")
-@click.option(
-    "--eval-limit", type=int, metavar="N", help="Only the first N queries of each language."
-)
-@click.option("--no-eval", is_flag=True, help="Do not evaluate at all.")
-@click.option(
-    "--select-by",
-    default="mean",
-    show_default=True,
-    metavar="FIGURE",
-    help="Keep the best step by this: mean (of the maps), TASK.KIND.map, TASK.rank_distance; or last.",
-)
-@click.option("--patience", type=int, metavar="N", help="Stop after N looks without a better one.")
-@click.option(
-    "--save-steps", type=int, metavar="N", help="Checkpoints so often.  [default: as --eval-steps]"
-)
-@click.option(
-    "--log-steps",
-    type=int,
-    default=10,
-    show_default=True,
-    metavar="N",
-    help="A line in DIR/log.jsonl so often.",
-)
-@click.option("--keep-checkpoints", is_flag=True, help="Keep DIR/checkpoints when the run is over.")
-@static_options
-@click.option(
-    "--leakage",
-    type=_choice("drop", "fail", "allow"),
-    default="drop",
-    show_default=True,
-    help="What to do with rows that hold evaluation text.",
-)
-@data_option
-@tasks_dir_option
-@click.option(
-    "--resume", is_flag=True, help="Go on with a run that was stopped, from its last checkpoint."
-)
-@click.option(
-    "--trust-remote-code", is_flag=True, help="Let a model run code from its own repository."
-)
-@click.option("--offline", is_flag=True, help="Download nothing.")
-@click.option(
-    "--json", "as_json", is_flag=True, help="The record on stdout as JSON, and nothing else."
-)
-@click.option("--quiet", is_flag=True, help="No progress and no tables.")
-@verbose_option
+@training_options
 def train_hybrid(**stated: Any) -> None:
     """Train an encoder for retrieval within and across languages (arXiv 2408.10536).
 
