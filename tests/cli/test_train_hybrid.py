@@ -51,6 +51,21 @@ def test_training_ends_with_a_model_that_run_takes(
     assert result["summary"]["cross-lingual"]["map"]["mean"] == pytest.approx(after, abs=1e-6)
 
 
+def test_a_static_model_is_made_as_a_config_file_says(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    stated = {"vocabulary": 300, "smoothing": 1e-4, "identity": 8, "identity-weight": 0.3}
+    config = tmp_path / "static.toml"
+    config.write_text(
+        "".join(f"{name} = {value}\n" for name, value in stated.items()) + "romanise = true\n"
+    )
+    said = command(tmp_path / "out", "--no-eval", "--json", "--config", str(config))
+    assert exit_code(said) == 0
+    options = json.loads(capsys.readouterr().out)["options"]
+    assert {name: options[name.replace("-", "_")] for name in stated} == stated
+    assert options["romanise"] is True
+
+
 def test_json_is_the_record_and_nothing_else(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     assert exit_code(command(tmp_path / "out", "--no-eval", "--json")) == 0
     record = json.loads(capsys.readouterr().out)

@@ -87,6 +87,7 @@ def test_half_precision_trains_weights_that_stay_float32(
     asked: Asked, tiny_transformer: Path
 ) -> None:
     done = train(asked(tiny_transformer, precision="bf16", lr=1e-3))
+    assert not {"vocabulary", "smoothing", "identity"} & set(done.record["options"])  # its own
     trained = weights(done.folder)
     assert {x.dtype for x in trained.values()} == {np.dtype("float32")}
     assert all(np.isfinite(x).all() for x in trained.values())
@@ -151,8 +152,11 @@ def test_models_of_the_architectures_of_the_paper_are_trained(
     assert not any(p.suffix in PICKLES for p in done.folder.rglob("*"))
 
 
-def test_an_interrupted_run_resumes_to_the_same_weights(asked: Asked, tmp_path: Path) -> None:
-    whole = asked(steps=20, eval_steps=5, output=tmp_path / "whole")
+@pytest.mark.parametrize("static", [{}, {"identity": 8}])
+def test_an_interrupted_run_resumes_to_the_same_weights(
+    asked: Asked, tmp_path: Path, static: dict[str, Any]
+) -> None:
+    whole = asked(steps=20, eval_steps=5, output=tmp_path / "whole", static=static)
     train(whole, evaluate=falling)
     looks = []
 

@@ -94,7 +94,7 @@ class RunOptions:
     allow_changed_data: bool = False
 
     def __post_init__(self) -> None:
-        """Folders may be said as text."""
+        """A folder that is said as text is taken, too."""
         for name in ("data", "cache"):
             if (stated := getattr(self, name)) is not None:
                 object.__setattr__(self, name, Path(stated).expanduser())

@@ -21,6 +21,7 @@ from xlir_bench.train.options import TrainOptions
 from xlir_bench.train.static import (
     Floats,
     Identity,
+    StaticOptions,
     new_static,
     static_dimension,
     weights_of,
@@ -89,11 +90,23 @@ def _static(options: TrainOptions, store: RowStore, kept: Path) -> Base:
         name=options.model,
         digest=fingerprint(made_of | dict(static.made_of())),
         prompts=Prompts(options.query_prompt or "", options.passage_prompt or ""),
-        notes=("made from nothing: vocabulary learnt from the training text, random vectors",),
+        notes=(
+            "made from nothing: vocabulary learnt from the training text, random vectors",
+            *_identity_notes(static),
+        ),
         rates=weights_of(shares, static.smoothing),
         identity=Identity(static.identity, static.identity_weight, shares, seed)
         if static.identity
         else None,
+    )
+
+
+def _identity_notes(static: StaticOptions) -> tuple[str, ...]:
+    if not static.identity:
+        return ()
+    return (
+        f"beside what is trained {static.identity} random dimensions, each sub-word's own, of weight"
+        f" {static.identity_weight:g}",
     )
 
 

@@ -1,9 +1,14 @@
-"""The training loop itself: `SentenceTransformerTrainer`, told everything through its own arguments."""
+"""The training loop itself: `SentenceTransformerTrainer`, told everything through its own arguments.
+
+But for one thing: what a static model's gradients are clipped by, since they are sparse.
+"""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +26,7 @@ from xlir_bench.train.losses import build_loss
 from xlir_bench.train.options import LAST, Evaluate, TrainOptions
 from xlir_bench.train.plan import STARTS, BatchTexts, Plan, PlannedBatches
 from xlir_bench.train.static import is_static
-from xlir_bench.train.static.touched import RowAdam, TouchedRows, gradient_norm
+from xlir_bench.train.static.touched import RowAdam, TouchedRows, clip_gradients
 from xlir_bench.train.watching import PREFIX, SELECTION, HarnessEvaluator, TrainingLog, Watcher
 
 
@@ -96,7 +101,7 @@ class Loop:
         )
         trainer.remove_callback(PrinterCallback)
         if is_static(model):
-            trainer.accelerator.clip_grad_norm_ = gradient_norm
+            trainer.accelerator.clip_grad_norm_ = partial(_clip, trainer.accelerator)
         return trainer
 
     def _arguments(self, base: Base, plan: Plan, steps: int, rate: float) -> Any:
@@ -186,6 +191,12 @@ def training_device(options: TrainOptions, static: bool) -> str:
 
 def _tokenize(model: Any) -> Tokenize:
     return RememberedTokens(model[0].tokenizer) if is_static(model) else model.preprocess
+
+
+def _clip(accelerator: Any, parameters: Iterable[Any], longest: float, _norm: float = 2) -> Any:
+    """In the place of the accelerator's own."""
+    accelerator.unscale_gradients()
+    return clip_gradients(parameters, longest)
 
 
 def _optimizer(base: Base, rate: float) -> Any:

@@ -150,7 +150,9 @@ class TrainOptions:
     def stated(self) -> dict[str, Any]:
         """Everything that decides about the weights and the record, as plain data."""
         stated = asdict(self) | {"sources": [str(source) for source in self.sources]}
-        stated |= stated.pop("static")
+        static = stated.pop("static")
+        if self.from_nothing:  # a stored model has a vocabulary of its own
+            stated |= static
         for name in ("output", "resume", "offline", "keep_checkpoints"):
             del stated[name]
         return stated | {"arguments": dict(self.arguments)}

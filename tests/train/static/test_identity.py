@@ -62,6 +62,14 @@ def test_frequent_sub_words_count_less() -> None:
     assert own.min() < 0.01 * own.max()
 
 
+def test_it_is_not_what_the_table_began_with_though_as_wide() -> None:
+    began = np.random.default_rng([3, 24]).standard_normal((WORDS, 24), dtype=np.float32)
+    found = beside(began)
+    own, trained = found[:, 24:], found[:, :24]
+    cosine = (own * trained).sum(1) / np.linalg.norm(own, axis=1) / np.linalg.norm(trained, axis=1)
+    assert abs(cosine.mean()) < 0.2
+
+
 def test_the_seed_decides() -> None:
     assert (beside(alike()) == beside(alike())).all()
     assert not (beside(alike()) == beside(alike(), seed=4)).all()

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from xlir_bench.train.static.touched import RowAdam, TouchedRows, gradient_norm
+from xlir_bench.train.static.touched import RowAdam, TouchedRows, clip_gradients
 
 SIZE, WIDTH = 30, 6
 
@@ -85,12 +85,15 @@ def test_both_columns_of_a_batch_add_up() -> None:
     assert torch.allclose(plain.weight.grad, touched.weight.grad.to_dense())  # type: ignore[arg-type]
 
 
-def test_the_norm_of_the_gradient_is_that_of_the_whole_table() -> None:
+@pytest.mark.parametrize("longest", [float("inf"), 1.0])
+def test_gradients_are_clipped_as_those_of_the_whole_table(longest: float) -> None:
     plain, touched = tables()
     for table in (plain, touched):
         (loss(table) + loss(table)).backward()
-    norm = nn.utils.clip_grad_norm_(plain.parameters(), float("inf"))
-    assert gradient_norm(touched.parameters(), float("inf")) == pytest.approx(float(norm), rel=1e-6)
+    norm = nn.utils.clip_grad_norm_(plain.parameters(), longest)
+    assert clip_gradients(touched.parameters(), longest) == pytest.approx(float(norm), rel=1e-6)
+    assert touched.weight.grad is not None
+    assert torch.allclose(plain.weight.grad, touched.weight.grad.to_dense(), rtol=1e-5)  # type: ignore[arg-type]
 
 
 def test_a_closure_is_refused() -> None:

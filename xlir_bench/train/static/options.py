@@ -36,9 +36,9 @@ class StaticOptions:
     romanise: bool = False
     """Whether Greek, Cyrillic and Devanagari are read in Latin letters."""
     identity: int = 0
-    """Dimensions beside the trained ones, in which every sub-word is itself alone."""
+    """Random dimensions beside the trained ones, each sub-word's own."""
     identity_weight: float = 0.4
-    """How long a vector is in these, beside what it is in the trained ones."""
+    """How long a vector is in these, beside what it is in the trained ones, over the training text."""
     int8: bool = False
     """Whether it is stored as int8."""
 
@@ -62,6 +62,8 @@ class StaticOptions:
                 raise InputError(f"--{name} {value} wants a number above 0")
         if self.identity < 0:
             raise InputError(f"--identity {self.identity} wants a number of dimensions")
+        if "identity_weight" in self.chosen() and not self.identity:
+            raise InputError("--identity-weight says how much the dimensions of --identity count")
         if is_static_spec(model):
             static_dimension(model)
             return
@@ -72,7 +74,8 @@ class StaticOptions:
     def made_of(self) -> Mapping[str, Any]:
         """What decides about the model that training starts from.
 
-        What is not said is left out: models that were made before it could be said keep their digests.
+        What is at its default is left out: models that were made before it could be said keep their
+        digests.
         """
         return {
             k: v for k, v in self.chosen().items() if k in ("vocabulary", "smoothing", "romanise")

@@ -35,10 +35,12 @@ def new_static(
 
 
 def is_static(model: Any) -> bool:
-    """Whether a model is a table of token vectors and nothing else."""
+    """Whether a model is a table of token vectors, and nothing that learns stands behind it."""
     from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 
-    return isinstance(model[0], StaticEmbedding)
+    first, *others = model
+    learning = any(True for module in others for _ in module.parameters())
+    return isinstance(first, StaticEmbedding) and not learning
 
 
 def quantise(folder: Path) -> None:

@@ -31,16 +31,17 @@ class TouchedRows(nn.EmbeddingBag):
         return nn.functional.embedding_bag(places, rows, offsets, mode=self.mode)
 
 
-def gradient_norm(parameters: Iterable[Tensor], *_: Any, **__: Any) -> Tensor:
-    """The length of all gradients; takes what `Accelerator.clip_grad_norm_` takes, and clips nothing.
-
-    In its place: torch's own knows no norm of a sparse gradient.
-    """
+def clip_gradients(parameters: Iterable[Tensor], longest: float) -> Tensor:
+    """What `torch.nn.utils.clip_grad_norm_` does, for sparse gradients, of which it knows no norm."""
     met = [p for p in parameters if p.grad is not None]
     for parameter in met:
         parameter.grad = parameter.grad.coalesce()  # type: ignore[union-attr]
     values = [p.grad.values() for p in met]  # type: ignore[union-attr]
-    return nn.utils.get_total_norm(values)
+    norm = nn.utils.get_total_norm(values)
+    if norm > longest:
+        for some in values:
+            some.mul_(longest / norm)
+    return norm
 
 
 class RowAdam(torch.optim.Optimizer):
