@@ -67,9 +67,9 @@ class StaticOptions:
         if is_static_spec(model):
             static_dimension(model)
             return
-        for name in self.chosen():
-            option = name.replace("_", "-")
-            raise InputError(f"--{option} is for {PREFIX} models; {model} is none")
+        if self.chosen():
+            said = ", ".join(f"--{name.replace('_', '-')}" for name in self.chosen())
+            raise InputError(f"{said} is for {PREFIX} models; {model} is none")
 
     def made_of(self) -> Mapping[str, Any]:
         """What decides about the model that training starts from.

@@ -1,7 +1,7 @@
 """Only the rows of a table that a batch met: their gradient, and Adam over them.
 
 A batch meets a few thousand of a vocabulary's sub-words. A gradient of the whole table, zeros for the most
-part, would have to be cleared, filled and searched at every step: most of the time of a step.
+part, would have to be cleared, filled and searched at every step.
 """
 
 from __future__ import annotations
