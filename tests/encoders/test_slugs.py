@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xlir_bench.encoders.slugs import safe_name, slug
+from xlir_bench.encoders.slugs import slug
+from xlir_bench.files import safe_name
 
 ADVERSARIAL = [
     "../../etc",

@@ -9,14 +9,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from xlir_bench.files import file_digest
+
 PACKAGES = ("sentence-transformers", "transformers", "tokenizers", "torch")
 """A new version of any of them may give other bits."""
-
-
-def file_digest(path: Path) -> str:
-    """BLAKE2b of a file, in hexadecimal: weights are large, and SHA-256 in software takes twice as long."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "blake2b").hexdigest()
 
 
 def fingerprint(parts: Mapping[str, Any]) -> str:
@@ -27,7 +23,7 @@ def fingerprint(parts: Mapping[str, Any]) -> str:
 
 def files_digest(folder: Path, names: Iterable[str]) -> str:
     """``sha256:…`` of some files of a folder: their names and their bytes."""
-    return fingerprint({name: file_digest(folder / name) for name in names})
+    return fingerprint({name: file_digest(folder / name, "blake2b") for name in names})
 
 
 def short(digest: str) -> str:

@@ -14,13 +14,14 @@ from types import ModuleType
 from typing import Any
 
 from xlir_bench.encoders.check import as_floats, checked
-from xlir_bench.encoders.digest import file_digest, fingerprint, short
+from xlir_bench.encoders.digest import fingerprint, short
 from xlir_bench.encoders.hub import near_misses
 from xlir_bench.encoders.options import DEFAULT_OPTIONS, unused_notes
 from xlir_bench.encoders.probes import PROBES, probe_digest
 from xlir_bench.encoders.protocol import EncoderCard, EncoderOptions
 from xlir_bench.encoders.slugs import slug
 from xlir_bench.errors import InputError, UnknownNameError, XlirError
+from xlir_bench.files import file_digest
 from xlir_bench.records import Floats, Role
 
 
@@ -122,7 +123,7 @@ def load_python(spec: str, options: EncoderOptions) -> PythonEncoder:
             )
             raise UnknownNameError(f"attribute of {where}", [part], names)
         target = getattr(target, part)
-    return PythonEncoder(f"{path.stem}.{attribute}", target, file_digest(path), options)
+    return PythonEncoder(f"{path.stem}.{attribute}", target, file_digest(path, "blake2b"), options)
 
 
 def from_callable(thing: Any, options: EncoderOptions) -> PythonEncoder:
@@ -136,7 +137,9 @@ def _file_module(path: Path) -> tuple[ModuleType, Path]:
     if not path.is_file():
         raise InputError(f"py: no file {str(path)!r}{near_misses(path)}")
     path = path.resolve()
-    spec = importlib.util.spec_from_file_location(f"xlir_py_{file_digest(path)[:12]}", path)
+    spec = importlib.util.spec_from_file_location(
+        f"xlir_py_{file_digest(path, 'blake2b')[:12]}", path
+    )
     if spec is None or spec.loader is None:
         raise InputError(f"py: {path} is no Python file")
     if str(path.parent) not in sys.path:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Sequence
+
+from xlir_bench.escaping import visible
 
 ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": "&#64;", "$": "&#36;"}
 """Characters that a backslash does not make harmless on every renderer."""
@@ -21,14 +22,6 @@ def escape(text: str) -> str:
     line = re.sub(r"([\\`*\[\]|~]|(?<!\w)_|_(?!\w))", r"\\\1", line)
     # A bare address would become a link.
     return re.sub(r"(?i)(https?|ftp|www)(:|\.)", lambda f: f"{f[1]}&#{ord(f[2])};", line)
-
-
-def visible(text: str) -> str:
-    """`text` with control characters, those that turn the direction of writing among them, spelt out."""
-    return "".join(
-        f"\\u{ord(c):04x}" if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Co") else c
-        for c in text
-    )
 
 
 def code(text: str) -> str:

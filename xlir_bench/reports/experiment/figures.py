@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from xlir_bench.escaping import visible
 from xlir_bench.recipe import HYBRID, RANK_DISTANCE, Variant
 from xlir_bench.records import Kind
 from xlir_bench.reports.experiment.judging import Column, columns
 from xlir_bench.reports.experiment.stored import Experiment
-from xlir_bench.reports.markup import visible
 from xlir_bench.reports.plots.canvas import (
     ACCENT,
     INK,

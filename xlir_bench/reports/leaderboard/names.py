@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Sequence
 
+from xlir_bench.files import safe_name
+
 LONGEST = 120
-RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
-"""What Windows takes for a device."""
 TAKEN = ("readme", "published", "index", "results", "baselines", "experiments", "figures")
 """What lies in a leaderboard's folder besides tasks."""
 
@@ -27,18 +26,9 @@ def file_names(names: Sequence[str], top: bool = False) -> list[str]:
 
 
 def _safe(name: str, top: bool) -> str:
-    escaped = re.sub(r"[^A-Za-z0-9._~-]", lambda found: _hexadecimal(found[0]), name)
-    escaped = re.sub(r"^[.~-]|\.$", lambda found: _hexadecimal(found[0]), escaped)
-    if RESERVED.fullmatch(escaped) or (top and escaped.casefold() in TAKEN):
-        escaped = "_" + escaped
-    if len(escaped) > LONGEST:
-        escaped = f"{escaped[: LONGEST - 9]}-{_digest(name)}"
-    return escaped or "_"
+    escaped = safe_name(name, LONGEST, also="~")
+    return "_" + escaped if top and escaped.casefold() in TAKEN else escaped
 
 
 def _digest(name: str) -> str:
     return hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
-
-
-def _hexadecimal(text: str) -> str:
-    return "".join(f"_{byte:02x}" for byte in text.encode("utf-8", "surrogatepass"))

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from xlir_bench.errors import InputError
+from xlir_bench.escaping import visible
 from xlir_bench.reports.aligned import translations
-from xlir_bench.reports.markup import visible
 from xlir_bench.reports.plots.canvas import INK, label_of, new_figure, write_title
 from xlir_bench.reports.plots.matrix import draw_cell, frame, only
 from xlir_bench.reports.tables import number

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xlir_bench.errors import InputError, XlirError
-from xlir_bench.reports.markup import visible
+from xlir_bench.escaping import visible
 from xlir_bench.results.schema import ResultRecord
 
 if TYPE_CHECKING:

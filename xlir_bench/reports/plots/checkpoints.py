@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from xlir_bench.escaping import visible
 from xlir_bench.records import Kind
-from xlir_bench.reports.markup import visible
 from xlir_bench.reports.plots.canvas import MUTED, grid_lines, label_of, new_figure, write_title
 from xlir_bench.reports.tables import number
 from xlir_bench.results.schema import ResultRecord

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from xlir_bench.escaping import visible
 from xlir_bench.reports.cost import milliseconds, size
-from xlir_bench.reports.markup import visible
 from xlir_bench.reports.plots.canvas import (
     ACCENT,
     MUTED,

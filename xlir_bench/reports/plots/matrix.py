@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from xlir_bench.errors import InputError
+from xlir_bench.escaping import visible
 from xlir_bench.records import POOL
-from xlir_bench.reports.markup import visible
 from xlir_bench.reports.plots.canvas import MUTED, label_of, luminance, new_figure, write_title
 from xlir_bench.reports.tables import number, passage
 from xlir_bench.results.schema import ResultRecord

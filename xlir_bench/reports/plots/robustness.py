@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from xlir_bench.errors import InputError
+from xlir_bench.escaping import visible
 from xlir_bench.records import Kind
-from xlir_bench.reports.markup import visible
 from xlir_bench.reports.plots.canvas import (
     ACCENT,
     INK,

@@ -1,0 +1,225 @@
+"""Files as they have to be written: whole or not at all, by one process at a time, under safe names.
+
+A file is written under a temporary name that its writer holds locked, then renamed. What a killed writer
+left is locked by nobody, and the next writer in that folder removes it. Locks are the system's own: they
+end with the process, however it ends, in whatever container and on whatever host it was.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import platform
+import re
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Literal
+
+from xlir_bench.errors import InputError, XlirError
+
+LONGEST = 100
+"""Characters of a safe name."""
+RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+"""What Windows takes for a device."""
+ABANDONED = 3600
+"""Seconds after which a temporary file belongs to nobody, where the system has no locks to ask."""
+_swept: set[Path] = set()
+
+
+class InUseError(InputError):
+    """Another process holds the lock."""
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary name to write under; it takes the place of `path` if all went well, else it is gone.
+
+    Its folder is made, and what killed writers left in it is removed once a process.
+    """
+    folder = path.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    if folder not in _swept:
+        sweep(folder)
+        _swept.add(folder)
+    temporary = folder / f".{path.name[:80]}.{secrets.token_hex(6)}.tmp"
+    handle = _locked(temporary, wait=True)
+    if os.name == "nt":  # where nothing that is open can be renamed; see ABANDONED
+        os.close(handle)
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        if os.name != "nt":
+            os.close(handle)
+
+
+def write(path: Path, content: str | bytes | memoryview) -> None:
+    """Write a file whole or not at all; text as UTF-8, with the line ends that it has."""
+    data = content.encode() if isinstance(content, str) else content
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def sweep(folder: Path) -> None:
+    """Remove the temporary files that killed writers left in this folder; those of living ones stay."""
+    for path in folder.glob(".*.tmp"):
+        with suppress(OSError):
+            if path.is_dir() or (os.name == "nt" and _is_young(path)):
+                continue
+            handle = _locked(path, wait=False, make=False)
+            try:
+                path.unlink(missing_ok=True)
+            finally:
+                os.close(handle)
+
+
+@contextmanager
+def held(path: Path, what: str, wait: bool = False) -> Iterator[None]:
+    """Hold the lock `path`, or say that another process has `what`; `wait`: until it is free.
+
+    The file names its holder for people; the lock itself is the system's.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        handle = _locked(path, wait)
+    except BlockingIOError:
+        raise InUseError(f"{what} is in use by another process ({_holder(path)})") from None
+    try:
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, f"process {os.getpid()} on {platform.node()}".encode(), 0)
+        yield
+    finally:
+        # While it is still locked: whoever waits finds that the file is gone, and makes a new one.
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+        os.close(handle)
+
+
+@contextmanager
+def explained(place: Path, remedy: str) -> Iterator[None]:
+    """Say what to do where the system refuses to write: 4 for a full disk, else 2."""
+    try:
+        yield
+    except OSError as error:
+        raise cannot_write(place, remedy, error) from error
+
+
+def cannot_write(place: Path, remedy: str, error: OSError) -> XlirError:
+    """The message for a place that does not take a file: the path is wrong, or the disk is full."""
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    reason = "the disk is full" if full else error.strerror or str(error)
+    return (XlirError if full else InputError)(f"cannot write {place}: {reason}; {remedy}")
+
+
+def require_writable(folder: Path, remedy: str) -> None:
+    """Fail before hours of work, not after: the folder can be made and written, its name is text."""
+    try:
+        str(folder).encode()
+    except UnicodeEncodeError:
+        raise InputError(f"the name {str(folder)!r} is no UTF-8; {remedy}") from None
+    probe = folder / ".probe"
+    with explained(folder, remedy):
+        write(probe, "")
+        probe.unlink(missing_ok=True)
+
+
+def file_digest(path: Path, algorithm: Literal["blake2b", "sha256"], size: int = 64) -> str:
+    """The digest of a file in hexadecimal; BLAKE2b may be shorter than 64 bytes.
+
+    BLAKE2b for what is large and ours: SHA-256 in software takes twice as long.
+    """
+    with path.open("rb") as file:
+        if algorithm == "sha256":
+            return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=size)).hexdigest()
+
+
+def safe_name(name: str, longest: int = LONGEST, also: str = "") -> str:
+    """`name` with everything outside ``A-Za-z0-9._-`` written as ``_`` and its bytes in hexadecimal.
+
+    `also`: other characters that may stay, but not at the beginning.
+
+    >>> safe_name("../my model")
+    '_2e._2fmy_20model'
+    """
+    also = re.escape(also)
+    escaped = re.sub(rf"[^A-Za-z0-9._{also}-]", _hexadecimal, name)
+    escaped = re.sub(rf"^[.{also}-]|\.$", _hexadecimal, escaped)
+    if RESERVED.fullmatch(escaped):
+        escaped = "_" + escaped
+    if len(escaped) > longest:
+        digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+        escaped = f"{escaped[: longest - 9]}-{digest}"
+    return escaped or "_"
+
+
+def _hexadecimal(found: re.Match[str]) -> str:
+    return "".join(f"_{byte:02x}" for byte in found[0].encode("utf-8", "surrogatepass"))
+
+
+def _locked(path: Path, wait: bool, make: bool = True) -> int:
+    """A handle of the file, locked; raises `BlockingIOError` where another process has it.
+
+    The file may have been removed or replaced between opening and locking: then it is another file that
+    this process would hold, and it tries again.
+    """
+    while True:
+        handle = os.open(path, os.O_RDWR | (os.O_CREAT if make else 0), 0o666)
+        try:
+            _lock(handle, path, wait)
+            here = path.stat()
+            if os.path.samestat(os.fstat(handle), here):
+                return handle
+        except FileNotFoundError:
+            if not make:
+                os.close(handle)
+                raise
+        except BaseException:
+            os.close(handle)
+            raise
+        os.close(handle)
+
+
+def _lock(handle: int, path: Path, wait: bool) -> None:
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        _lock_windows(handle, wait)
+        return
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        raise
+    except OSError:
+        # A file system without locks: only age tells what is abandoned.
+        if not wait and path.suffix == ".tmp" and _is_young(path):
+            raise BlockingIOError from None
+
+
+def _lock_windows(handle: int, wait: bool) -> None:
+    import msvcrt
+
+    while True:
+        try:
+            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+            return
+        except OSError:
+            if not wait:
+                raise BlockingIOError from None
+            time.sleep(0.2)
+
+
+def _is_young(path: Path) -> bool:
+    return time.time() - path.stat().st_mtime < ABANDONED
+
+
+def _holder(path: Path) -> str:
+    with suppress(OSError):
+        return path.read_text(encoding="utf-8", errors="replace")[:200] or "unknown"
+    return "unknown"
