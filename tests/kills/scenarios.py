@@ -1,0 +1,154 @@
+"""The commands that write something, each small enough to be killed a hundred times."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.kills.harness import Scenario
+
+RECIPE = """
+name = "small"
+title = "Small"
+description = "Two strategies, one seed, six steps."
+models = ["builtin:static:16"]
+strategies = ["monolingual", "hybrid"]
+batch-sizes = [16]
+seeds = [0]
+steps = 6
+tasks = ["mini"]
+measures = ["map"]
+baselines = ["monolingual"]
+[data]
+bundled = ["mini-train"]
+[training]
+lr = 0.05
+[[claims]]
+text = "Hybrid batches beat monolingual ones across languages"
+better = "hybrid"
+than = "monolingual"
+task = "mini"
+kind = "cross-lingual"
+"""
+RUN = ("run", "--task", "mini", "--langs", "de,en", "--quiet")
+
+
+def command(place: Path, *arguments: str) -> None:
+    """Run a command that makes what a scenario starts from."""
+    environment = {k: v for k, v in os.environ.items() if k != "XLIR_DATA"}
+    environment |= {"XLIR_CACHE": str(place / "cache"), "PYTHONPATH": str(Path.cwd())}
+    subprocess.run(
+        [sys.executable, "-m", "xlir_bench", *arguments],
+        cwd=place, env=environment, check=True, stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+
+
+def two_results(place: Path) -> None:
+    """A result that is going to be replaced, and one that is going to be its baseline's successor."""
+    command(place, *RUN, "--model", "builtin:random", "--output", "old")
+    command(place, *RUN, "--model", "builtin:ngram", "--output", "new")
+    next(place.glob("old/*/mini~*")).rename(place / "baseline")
+    next(place.glob("new/*/mini~*")).rename(place / "candidate")
+
+
+def an_old_result(place: Path) -> None:
+    """What `run` replaces: the same folder, of another encoder under the same name."""
+    command(place, *RUN, "--model", "builtin:random", "--output", "results")
+    (place / "results" / "builtin-random").rename(place / "results" / "builtin-ngram")
+
+
+def recipe(place: Path) -> None:
+    """A recipe of two trainings."""
+    (place / "small.toml").write_text(RECIPE)
+
+
+def rows(place: Path) -> None:
+    """Rows to translate, and a translation model of random weights."""
+    sys.path.insert(0, "tests")
+    from models import save_tiny_m2m100
+
+    save_tiny_m2m100(place / "nllb", "eng_Latn", "deu_Latn")
+    lines = [
+        {"id": f"{n}", "question": {"en": f"what is {n}"}, "answer": {"en": f"it is {n}"}}
+        for n in range(40)
+    ]
+    (place / "rows.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def every_result_is_whole(place: Path) -> None:
+    """Each result.json that is there is read, with its tables."""
+    from xlir_bench.results import Result
+
+    for file in place.rglob("result.json"):
+        result = Result.load(file)
+        for name in result.tables:
+            if result.tables[name].num_rows == 0:
+                raise ValueError(f"{file}: {name} is empty")
+
+
+def the_baseline_is_there(place: Path) -> None:
+    """There is a baseline at every moment, the old one or the new one."""
+    every_result_is_whole(place)
+    if not (place / "baseline" / "result.json").is_file():
+        raise ValueError("no baseline is left")
+
+
+def scenarios(url: str) -> list[Scenario]:
+    """All of them; `url` serves the file that `fetch` asks for."""
+
+    def remote(place: Path) -> None:
+        sys.path.insert(0, "tests")
+        from sources.serving import SMALL, write_task
+
+        write_task(place / "tasks", SMALL, url)
+
+    return [
+        Scenario(
+            "run", an_old_result, (*RUN, "--model", "builtin:ngram", "--output", "results"),
+            sound=every_result_is_whole,
+        ),
+        Scenario(
+            "train",
+            lambda place: None,
+            (
+                "train-hybrid", "--train", "mini-train", "--model", "builtin:static:16", "--steps",
+                "12", "--batch-size", "16", "--save-steps", "4", "--no-eval", "--quiet",
+                "--output", "model",
+            ),
+            again=("--resume",),
+            begun="model/checkpoints",
+        ),
+        Scenario(
+            "experiment", recipe,
+            ("experiment", "small.toml", "--output", "out", "--discard-models", "--quiet"),
+            sound=every_result_is_whole,
+        ),
+        Scenario(
+            "translate",
+            rows,
+            (
+                "augment", "translate", "rows.jsonl", "--model", "nllb", "--to", "de", "--output",
+                "more.jsonl", "--batch-tokens", "64", "--max-length", "12", "--quiet",
+            ),
+        ),
+        Scenario(
+            "fetch", remote, ("data", "fetch", "small", "--tasks-dir", "tasks"),
+            ignored=(),
+        ),
+        Scenario(
+            "leaderboard", two_results,
+            ("leaderboard", "--results", "candidate", "--output", "boards", "--html"),
+            sound=every_result_is_whole,
+        ),
+        Scenario(
+            "gate", two_results,
+            (
+                "gate", "--baseline", "baseline", "--candidate", "candidate",
+                "--update-baseline", "--reason", "better",
+            ),
+            sound=the_baseline_is_there,
+        ),
+    ]  # fmt: skip
