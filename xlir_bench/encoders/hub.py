@@ -1,4 +1,4 @@
-"""Where the files of a model lie: a folder here, or a snapshot of the Hugging Face hub."""
+"""Where the files of a model lie: a folder here, a package, or a snapshot of the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from xlir_bench.encoders.packaged import packaged_folder
 from xlir_bench.encoders.protocol import EncoderOptions
 from xlir_bench.encoders.quiet import quiet_hub
 from xlir_bench.errors import InputError, OutOfReachError, XlirError
@@ -42,8 +43,12 @@ class Place:
 
 
 def locate(spec: str, options: EncoderOptions) -> Place:
-    """The folder that a path or a hub id stands for; downloads what the hub has and this machine has not."""
+    """The folder that a path, a ``package:`` or a hub id stands for; downloads what the hub has and this machine has not."""
     path = Path(spec).expanduser()
+    if spec.startswith("package:") and not path.exists():
+        name = spec.removeprefix("package:")
+        folder, model = packaged_folder(name)
+        return Place(folder, name, name, True, (model.note,))
     if path.is_dir():
         return _folder(path, options)
     if path.exists():

@@ -25,6 +25,7 @@ PREFIXES: dict[str, Callable[[str, EncoderOptions], Encoder]] = {
     "builtin": load_builtin,
     "py": load_python,
     "npy": load_vectors,
+    "package": lambda rest, options: load_transformer(f"package:{rest}", options),
     "http": lambda rest, options: load_http(f"http:{rest}", options),
     "https": lambda rest, options: load_http(f"https:{rest}", options),
 }
@@ -32,7 +33,7 @@ PREFIXES: dict[str, Callable[[str, EncoderOptions], Encoder]] = {
 
 
 def load_encoder(spec: str, options: EncoderOptions = DEFAULT_OPTIONS) -> Encoder:
-    """The encoder that `spec` names: ``builtin:``, ``py:``, ``npy:``, ``http:``, a folder or a hub id."""
+    """The encoder that `spec` names: ``builtin:``, ``package:``, ``py:``, ``npy:``, ``http:``, a folder or a hub id."""
     if not spec.strip():
         raise InputError(
             "--model is empty: a folder, a hub id or a prefix like builtin:ngram is wanted"
