@@ -87,6 +87,8 @@ class JsonFile:
             return self.fault("$", _where(error, text))
         except RecursionError:
             return self.fault("$", "is nested too deeply")
+        except ValueError as error:  # a number of thousands of digits
+            return self.fault("$", f"is not JSON: {error}")
 
 
 def _where(error: json.JSONDecodeError, text: str) -> str:
