@@ -17,9 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     NamesType = click.ParamType[tuple[str, ...]]
+    SizeType = click.ParamType[int]
 else:
     # Older releases of click know no parameter of it.
-    NamesType = click.ParamType
+    NamesType = SizeType = click.ParamType
 
 
 class Names(NamesType):
@@ -36,9 +37,6 @@ class Names(NamesType):
         return tuple(name for item in value if (name := str(item).strip()))
 
 
-SizeType = click.ParamType[int] if TYPE_CHECKING else click.ParamType
-
-
 class Size(SizeType):
     """Bytes, as in 500MB or 20GB; a number alone is bytes."""
 
@@ -48,7 +46,7 @@ class Size(SizeType):
         """How many bytes."""
         found = re.fullmatch(r"(\d{1,15}(?:\.\d{1,3})?) ?([KMGT]?)B?", str(value).strip(), re.I)
         if found is None:
-            self.fail(f"{value!r} is no size like 500MB or 20GB", param, ctx)
+            raise click.BadParameter(f"{value!r} is no size like 500MB or 20GB", ctx, param)
         return int(float(found[1]) * 1000 ** " KMGT".index(found[2].upper() or " "))
 
 
