@@ -201,3 +201,20 @@ def test_a_parquet_file_of_twenty_million_equal_rows(tmp_path: Path) -> None:
         for _ in range(20):
             writer.write_batch(batch)
     held(check(path), 2, "it is no data")
+
+
+def test_an_id_of_megabytes_is_quoted_in_part(tmp_path: Path) -> None:
+    row = {"image/key": "a" * 4_000_000, "en": {"caption": ["x"]}}
+    lines(tmp_path / "xm3600" / "captions.jsonl", row, row)
+    found = run("--task", "xm3600", "--langs", "en", "--data", tmp_path)
+    held(found, 2, "aaa…")
+    assert len(found.said) < 2000
+
+
+def test_a_number_of_thousands_of_digits_is_a_fault(tmp_path: Path) -> None:
+    file = tmp_path / "root" / "lareqa" / "small" / "en.json"
+    file.parent.mkdir(parents=True)
+    file.write_text("1" * 5000)
+    write_task(tmp_path, {"en": SMALL["en"]}, pinned=False, sized=False)
+    stated = ("--task", "small", "--tasks-dir", tmp_path, "--data", tmp_path / "root")
+    held(run(*stated), 2, "is not JSON")

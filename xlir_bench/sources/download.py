@@ -114,7 +114,7 @@ def download(
     import httpx
 
     patience = patience or Patience()
-    progress.start(stage, sum(file.size or 0 for file in files), "B")
+    progress.start(stage, sum(0 if file.member else file.size or 0 for file in files), "B")
     try:
         with httpx.Client(
             follow_redirects=True,

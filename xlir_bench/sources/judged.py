@@ -51,10 +51,12 @@ def read_judged(task: Task, files: Mapping[str, Path], reading: Reading) -> Coll
     """The collection in these files; all their faults are reported at once."""
     faults = Faults(task.name)
     sweep(reading.corpora)
-    langs = sorted({file_language(name) for name in files})
+    own: dict[str, dict[str, Path]] = {}
+    for name in sorted(files):
+        own.setdefault(file_language(name), {})[name] = files[name]
     read = {
-        lang: _language(lang, _files(task, files, lang, reading.passages), reading, faults)
-        for lang in langs
+        lang: _language(lang, _files(task, own[lang], lang, reading.passages), reading, faults)
+        for lang in sorted(own)
     }
     faults.check()
     found = {lang: its for lang, its in read.items() if its is not None}
@@ -75,7 +77,7 @@ def read_judged(task: Task, files: Mapping[str, Path], reading: Reading) -> Coll
 
 
 def _files(task: Task, files: Mapping[str, Path], lang: str, passages: bool) -> _Files:
-    docs = tuple(files[name] for name in sorted(files) if name.startswith(f"{lang}.docs"))
+    docs = tuple(path for name, path in files.items() if name.startswith(f"{lang}.docs"))
     lacking = [part for part in ("topics", "qrels") if f"{lang}.{part}" not in files]
     lacking += [] if docs or not passages else ["docs"]
     if lacking:
