@@ -28,18 +28,25 @@ class InputError(XlirError):
     exit_code = 2
 
 
+SHOWN, LISTED = 10, 200
+"""Unknown names that a message tells of, and known ones that it lists."""
+
+
 class UnknownNameError(InputError):
     """One or more names are not known; says which names there are and which were probably meant."""
 
     def __init__(self, what: str, names: Sequence[str], known: Iterable[str]) -> None:
         known = sorted(known)
         lines = []
-        for name in names:
+        for name in names[:SHOWN]:
             near = difflib.get_close_matches(name.lower(), known, n=1)
             lines.append(
                 f"unknown {what} {name!r}" + (f": did you mean {near[0]!r}?" if near else "")
             )
-        super().__init__("; ".join(lines) + f" (there are: {', '.join(known)})")
+        if len(names) > SHOWN:
+            lines.append(f"{len(names) - SHOWN:,} more")
+        more = f" and {len(known) - LISTED:,} more" if len(known) > LISTED else ""
+        super().__init__("; ".join(lines) + f" (there are: {', '.join(known[:LISTED])}{more})")
 
 
 class OutOfReachError(XlirError):

@@ -1,5 +1,7 @@
 """Files as they have to be written: whole or not at all, by one process at a time, under safe names.
 
+And lines as they have to be read: none without a bound.
+
 A file is written under a temporary name that its writer holds locked, then renamed. What a killed writer
 left is locked by nobody, and the next writer in that folder removes it. Locks are the system's own: they
 end with the process, however it ends, in whatever container and on whatever host it was.
@@ -8,7 +10,9 @@ end with the process, however it ends, in whatever container and on whatever hos
 from __future__ import annotations
 
 import errno
+import gzip
 import hashlib
+import io
 import os
 import platform
 import re
@@ -25,6 +29,12 @@ LONGEST = 100
 """Characters of a safe name."""
 RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 """What Windows takes for a device."""
+LONGEST_LINE = 1 << 24
+"""Bytes of a line of data. JSON of that size takes 400 MB of memory where it is all empty lists."""
+MOST_UNPACKED = 100
+"""How many times its size a file may unpack to; text packs to a tenth, the most repetitive to a fiftieth."""
+ALWAYS_UNPACKED = 1 << 24
+"""Bytes that any file may unpack to."""
 ABANDONED = 3600
 """Seconds after which a temporary file belongs to nobody, where the system has no locks to ask."""
 _swept: set[Path] = set()
@@ -138,6 +148,31 @@ def file_digest(path: Path, algorithm: Literal["blake2b", "sha256"], size: int =
         if algorithm == "sha256":
             return hashlib.file_digest(file, "sha256").hexdigest()
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=size)).hexdigest()
+
+
+def raw_lines(path: Path) -> Iterator[bytes]:
+    """The lines of a file, unpacked where it is called ``.gz``; ValueError where it could fill the memory.
+
+    Only ``\\n`` ends a line: a text may hold other characters that do elsewhere.
+    """
+    with path.open("rb") as plain:
+        packed = path.suffix == ".gz"
+        most = most_unpacked(os.fstat(plain.fileno()).st_size) if packed else None
+        # Packed files have no lines that are read in C; a buffer around them does.
+        file = io.BufferedReader(gzip.GzipFile(fileobj=plain)) if packed else plain
+        read = 0
+        while line := file.readline(LONGEST_LINE + 1):
+            read += len(line)
+            if len(line) > LONGEST_LINE:
+                raise ValueError(f"a line has more than {LONGEST_LINE >> 20} MiB")
+            if most is not None and read > most:
+                raise ValueError(f"it unpacks to more than {MOST_UNPACKED} times its size")
+            yield line
+
+
+def most_unpacked(size: int) -> int:
+    """How many bytes may come out of a packed file of this size: a bomb has more."""
+    return ALWAYS_UNPACKED + MOST_UNPACKED * size
 
 
 def safe_name(name: str, longest: int = LONGEST, also: str = "") -> str:

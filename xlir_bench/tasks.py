@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 import tomllib
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,10 +17,17 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from xlir_bench.errors import InputError, UnknownNameError
+from xlir_bench.files import raw_lines
 from xlir_bench.records import Kind, Setting
 
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")]
+MOST_PARTS = 10_000
+"""Numbered files of a language."""
+MOST_FILES = 100_000
+"""Files that a task may name."""
+MOST_PAIRS = 100_000
+"""Languages of questions times languages of passages: each pair is searched and kept in memory."""
 
 
 class _Row(BaseModel):
@@ -47,7 +55,7 @@ class EveryFile(_Row):
     path: str
     url: str | None = None
     member: str | None = None
-    parts: dict[str, int] | None = None
+    parts: dict[str, Annotated[int, Field(ge=1, le=MOST_PARTS)]] | None = None
     """How many there are, by language, numbered from 0; absent where there is one."""
     queries: dict[str, int] = {}
     candidates: dict[str, int] = {}
@@ -120,6 +128,10 @@ class Task(_Row):
 
     @model_validator(mode="after")
     def _name_every_file(self) -> Self:
+        parts = [every.parts or {} for every in self.every.values()]
+        count = sum(its.get(lang, 1) for its in parts for lang in self.languages)
+        if count > MOST_FILES:
+            raise ValueError(f"{count:,} files are more than {MOST_FILES:,}")
         for name, every in self.every.items():
             for lang in self.languages:
                 self.files.update(every.of(lang, name))
@@ -129,19 +141,62 @@ class Task(_Row):
         self, langs: Sequence[str] | None = None, kinds: Sequence[Kind] | None = None
     ) -> list[Setting]:
         """Every setting, or those of some languages and kinds: kinds in order, then languages."""
-        langs = sorted(set(self.languages if langs is None else langs))
-        kinds = self.kinds if kinds is None else kinds
-        sought = sorted(self.passage_languages or langs)
-        pairs = [Setting(q, (p,)) for q in langs for p in sought]
-        pools = [Setting(q, tuple(sought)) for q in langs] if len(sought) > 1 else []
-        order = list(Kind)
-        wanted = [s for s in pairs + pools if s.kind in kinds and s.kind in self.kinds]
-        return sorted(wanted, key=lambda s: (order.index(s.kind), s))
+        self.require_size(langs, kinds)
+        asked, sought = self._sides(langs)
+        kinds = [k for k in Kind if k in self.kinds and (kinds is None or k in kinds)]
+        settings: list[Setting] = []
+        for kind in kinds:
+            if kind == Kind.MONOLINGUAL:
+                same = {*sought}
+                settings += [Setting(q, (q,)) for q in asked if q in same]
+            elif kind == Kind.CROSS_LINGUAL:
+                settings += [Setting(q, (p,)) for q in asked for p in sought if p != q]
+            elif len(sought) > 1:
+                settings += [Setting(q, sought) for q in asked]
+        return settings
+
+    def setting_counts(self) -> dict[Kind, int]:
+        """How many settings of each kind there are."""
+        asked, sought = self._sides(None)
+        same = len({*asked} & {*sought})
+        counts = {
+            Kind.MONOLINGUAL: same,
+            Kind.CROSS_LINGUAL: len(asked) * len(sought) - same,
+            Kind.MULTILINGUAL: len(asked) if len(sought) > 1 else 0,
+        }
+        return {kind: count if kind in self.kinds else 0 for kind, count in counts.items()}
+
+    def require_size(
+        self, langs: Sequence[str] | None = None, kinds: Sequence[Kind] | None = None
+    ) -> None:
+        """Refuse what grows with the square of so many languages that nothing could hold it."""
+        asked, sought = self._sides(langs)
+        kinds = [k for k in self.kinds if kinds is None or k in kinds]
+        pairs = len(asked) * (1 if kinds == [Kind.MONOLINGUAL] else len(sought))
+        if pairs > MOST_PAIRS:
+            raise InputError(
+                f"task {self.name!r} asks in {len(asked):,} languages for passages in"
+                f" {len(sought):,}: {pairs:,} pairs, where {MOST_PAIRS:,} are taken at once;"
+                " choose languages with --langs"
+            )
+
+    def _sides(self, langs: Sequence[str] | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The languages of the questions and those of the passages, sorted."""
+        asked = tuple(sorted(set(self.languages if langs is None else langs)))
+        return asked, tuple(sorted(set(self.passage_languages or asked)))
 
     def count(self, what: Literal["queries", "candidates"], lang: str) -> int | None:
         """How many queries or candidates a language has, where its files say so."""
-        stated = [getattr(f, what) for name, f in self.files.items() if file_language(name) == lang]
-        return sum(known) if (known := [n for n in stated if n is not None]) else None
+        return self.counts(what).get(lang)
+
+    def counts(self, what: Literal["queries", "candidates"]) -> dict[str, int]:
+        """The same of every language whose files say so."""
+        found: dict[str, int] = {}
+        for name, file in self.files.items():
+            if (stated := getattr(file, what)) is not None:
+                lang = file_language(name)
+                found[lang] = found.get(lang, 0) + stated
+        return found
 
     @property
     def digest(self) -> str:
@@ -277,16 +332,16 @@ def _own_task(stem: str, files: Mapping[str, TaskFile], **stated: Any) -> Task:
 def _objects(path: Path) -> Iterator[dict[str, Any]]:
     """The objects of JSON Lines; what is wrong with the others the reader says later, of every line."""
     try:
-        with path.open(encoding="utf-8-sig", errors="replace", newline="\n") as lines:
-            for line in lines:
-                try:
-                    stated = json.loads(line)
-                except (ValueError, RecursionError):
-                    continue
-                if isinstance(stated, dict):
-                    yield stated
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from error
+        for line in raw_lines(path):
+            try:
+                stated = json.loads(line.decode("utf-8-sig", "replace"))
+            except (ValueError, RecursionError):
+                continue
+            if isinstance(stated, dict):
+                yield stated
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{path} cannot be read: {reason}") from error
 
 
 OWN: dict[str, Callable[[Path, Sequence[str] | None], Task]] = {

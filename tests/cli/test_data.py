@@ -8,6 +8,7 @@ from click.testing import CliRunner, Result
 from sources.serving import SMALL, FileServer, packed, serving, write_task
 
 from xlir_bench.cli.data import data
+from xlir_bench.cli.options import Size
 from xlir_bench.errors import InputError, OutOfReachError, UnknownNameError
 from xlir_bench.places import cache_root, data_cache, data_root
 
@@ -110,3 +111,30 @@ def test_the_data_root_is_the_option_then_the_variable_then_none(
         data_root(None)
     monkeypatch.setenv("XLIR_DATA", "")
     assert data_root(None) is None
+
+
+def test_fetch_has_a_ceiling_for_files_whose_size_is_not_stated(
+    server: FileServer, tmp_path: Path
+) -> None:
+    write_task(tmp_path / "tasks", SMALL, server.url, pinned=False, sized=False)
+    config = tmp_path / "fetch.toml"
+    config.write_text('max-download = "0.1kB"\nlangs = ["en"]\n')
+    assert isinstance(fetch(tmp_path, "small", "--config", str(config)).exception, OutOfReachError)
+    assert files(tmp_path) == []
+    assert (
+        fetch(tmp_path, "small", "--config", str(config), "--max-download", "1 MB").exit_code == 0
+    )
+    assert files(tmp_path) == ["lareqa/small/en.json"]
+
+
+@pytest.mark.parametrize(
+    ("said", "size"),
+    [("20GB", 20 * 10**9), ("1.5 mb", 1_500_000), ("7", 7), ("2T", 2 * 10**12), ("100B", 100)],
+)
+def test_sizes_are_read_as_people_write_them(said: str, size: int) -> None:
+    assert Size().convert(said, None, None) == size
+
+
+@pytest.mark.parametrize("said", ["", "GB", "-1", "1e9", "1XB", "1" * 50])
+def test_what_is_no_size_is_refused(server: FileServer, tmp_path: Path, said: str) -> None:
+    assert fetch(tmp_path, "small", "--max-download", said).exit_code == 2

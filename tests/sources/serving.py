@@ -29,6 +29,12 @@ class FileServer(ThreadingHTTPServer):
         """For the next answers: after how many bytes the connection is cut."""
         self.statuses: list[int] = []
         """For the next answers: an error instead of the file."""
+        self.headers: dict[str, dict[str, str]] = {}
+        """By path: more headers, which win over the server's own."""
+        self.endless: set[str] = set()
+        """Paths whose answers never end."""
+        self.tokens: list[tuple[str, str | None]] = []
+        """What each request logged in with."""
 
     @property
     def url(self) -> str:
@@ -46,8 +52,12 @@ class _Handler(BaseHTTPRequestHandler):
         server = self.server
         wanted = self.headers.get("Range")
         server.asked.append((self.path, wanted))
+        server.tokens.append((self.path, self.headers.get("Authorization")))
         if server.statuses:
             return self._answer(server.statuses.pop(0), b"")
+        if "Location" in (more := server.headers.get(self.path, {})):
+            self.extra = more
+            return self._answer(302, b"")
         if self.path not in server.content:
             return self._answer(404, b"")
         body = server.content[self.path]
@@ -62,14 +72,16 @@ class _Handler(BaseHTTPRequestHandler):
         return self._answer(206, body[start:])
 
     def _answer(self, status: int, body: bytes) -> None:
-        headers = getattr(self, "extra", {})
+        headers = getattr(self, "extra", {}) | self.server.headers.get(self.path, {})
         self.extra = {}
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)
         if self.server.tag:
             self.send_header("ETag", self.server.tag)
-        if self.server.length:
+        if "Content-Length" in headers:
+            pass
+        elif self.server.length and self.path not in self.server.endless:
             self.send_header("Content-Length", str(len(body)))
         else:
             self.send_header("Connection", "close")
@@ -79,6 +91,8 @@ class _Handler(BaseHTTPRequestHandler):
             body = body[: self.server.cuts.pop(0)]
             self.close_connection = True
         self.wfile.write(body)
+        while self.path in self.server.endless:
+            self.wfile.write(body)
 
     def log_message(self, format: str, *args: Any) -> None:
         pass

@@ -203,9 +203,8 @@ def test_the_packed_file_is_fetched_and_unpacked(
         request = DataRequest(None, tmp_path / "cache" / "data", langs=("en",))
         found = load_collection(task, request, Silent())
         assert found.passages["en"].texts == ("a", "b")
-        assert sorted(p.name for p in (tmp_path / "cache/data/xm3600").iterdir()) == [
-            ".lock", "captions.jsonl",
-        ]  # fmt: skip
+        (here,) = (tmp_path / "cache/data/xm3600").iterdir()
+        assert here.name == "captions.jsonl"
         damaged = DataRequest(None, tmp_path / "other" / "data", langs=("en",))
         with pytest.raises(OutOfReachError, match=r"has no whole captions.jsonl in it"):
             load_collection(_packed_at(f"{server.url}/empty.zip"), damaged, Silent())

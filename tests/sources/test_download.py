@@ -1,11 +1,18 @@
 from __future__ import annotations
 
+import errno
 import hashlib
+import io
 import os
+import shutil
+import subprocess
+import sys
 import threading
+import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sources.serving import FileServer, serving
@@ -223,7 +230,7 @@ def test_a_folder_that_cannot_be_written_names_the_variable_to_set(
 def test_a_full_disk_is_a_failed_run(file: Download) -> None:
     file.target.parent.mkdir()
     file.part.symlink_to("/dev/full")
-    with pytest.raises(XlirError, match="No space left on device") as caught:
+    with pytest.raises(XlirError, match="the disk is full") as caught:
         bring(file)
     assert caught.value.exit_code == 4
 
@@ -247,3 +254,240 @@ def test_several_fetches_of_one_file_at_once_load_it_once(
     assert faults == []
     assert file.target.read_bytes() == BODY
     assert len(server.asked) == 1
+
+
+def unpinned(file: Download, **stated: Any) -> Download:
+    return replace(file, sha256=None, size=None, **stated)
+
+
+@pytest.mark.parametrize("pinned", [True, False])
+def test_a_server_that_never_stops_is_hung_up_on_at_the_ceiling(
+    server: FileServer, file: Download, pinned: bool
+) -> None:
+    server.endless = {"/file"}
+    most = 5_000_000
+    with pytest.raises(OutOfReachError, match="sends more"):
+        bring(file if pinned else unpinned(file, most=most))
+    assert left(file) == []
+    assert len(server.asked) == 1
+
+
+def test_a_digest_without_a_size_has_a_ceiling_too(server: FileServer, file: Download) -> None:
+    server.endless = {"/file"}
+    with pytest.raises(OutOfReachError, match="--max-download"):
+        bring(replace(file, size=None, most=1_000_000))
+    assert left(file) == []
+
+
+def test_what_is_stated_to_be_too_large_is_not_begun(server: FileServer, file: Download) -> None:
+    server.headers["/file"] = {"Content-Length": str(10**12)}
+    with pytest.raises(OutOfReachError, match=r"1,000,000,000,000 bytes.*--max-download"):
+        bring(unpinned(file))
+    assert left(file) == []
+
+
+def test_what_the_disk_has_no_room_for_is_not_begun(server: FileServer, file: Download) -> None:
+    server.headers["/file"] = {"Content-Length": str(1 << 60)}
+    with pytest.raises(XlirError, match="the disk has") as caught:
+        bring(unpinned(file, most=1 << 62))
+    assert caught.value.exit_code == 4
+    assert left(file) == []
+
+
+def test_a_stream_of_unknown_length_leaves_some_of_the_disk_to_others(
+    server: FileServer, file: Download, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil.disk_usage(file.target.parent.parent)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=4_000_000))
+    server.endless = {"/file"}
+    with pytest.raises(XlirError, match="the disk is nearly full") as caught:
+        bring(unpinned(file))
+    assert caught.value.exit_code == 4
+    assert left(file) == []
+
+
+def test_a_length_that_is_too_small_is_no_whole_file(server: FileServer, file: Download) -> None:
+    server.headers["/file"] = {"Content-Length": "1000"}
+    with pytest.raises(OutOfReachError, match=r"1,000 bytes, and 300,000 are expected"):
+        bring(replace(file, sha256=None))
+    assert left(file) == []
+
+
+def test_a_length_that_is_too_great_is_no_whole_file(server: FileServer, file: Download) -> None:
+    server.headers["/file"] = {"Content-Length": str(2 * len(BODY)), "Connection": "close"}
+    server.cuts = [len(BODY)] * QUICK.attempts
+    with pytest.raises(OutOfReachError, match="did not come whole"):
+        bring(unpinned(file))
+    assert left(file) == ["file.part"]
+
+
+@pytest.mark.parametrize("encoding", ["br", "zstd", "gzip, gzip"])
+def test_an_encoding_that_nobody_asked_for_is_refused(
+    server: FileServer, file: Download, encoding: str
+) -> None:
+    server.headers["/file"] = {"Content-Encoding": encoding}
+    with pytest.raises(OutOfReachError, match="unasked"):
+        bring(unpinned(file))
+    assert left(file) == []
+
+
+def test_a_start_of_thousands_of_digits_is_no_start(server: FileServer, file: Download) -> None:
+    begun(file, BODY[:1000])
+    server.headers["/file"] = {"Content-Range": f"bytes {'1' * 5000}-2/3"}
+    bring(file)
+    assert file.target.read_bytes() == BODY
+
+
+HUB = """
+import sys
+from pathlib import Path
+from xlir_bench.records import Silent
+from xlir_bench.sources.download import Download, download
+for number, url in enumerate(sys.argv[2:]):
+    download([Download("x", url, Path(sys.argv[1]) / str(number), None, None)], "", Silent())
+"""
+
+
+def test_the_hubs_token_goes_to_the_hub_and_to_no_other(server: FileServer, tmp_path: Path) -> None:
+    with serving({"/other": BODY, "/moved": BODY}) as other:
+        server.headers["/away"] = {"Location": f"{other.url}/moved"}
+        server.headers["/here"] = {"Location": "/file"}
+        urls = [
+            f"{server.url}/file",
+            f"{server.url}/away",
+            f"{server.url}/here",
+            f"{other.url}/other",
+        ]
+        env = os.environ | {
+            "HF_ENDPOINT": server.url,
+            "HF_TOKEN": "hf_secret",
+            "NO_PROXY": "127.0.0.1",
+        }
+        subprocess.run([sys.executable, "-c", HUB, str(tmp_path), *urls], env=env, check=True)
+        assert other.tokens == [("/moved", None), ("/other", None)]
+    bearer = "Bearer hf_secret"
+    assert server.tokens == [(path, bearer) for path in ("/file", "/away", "/here", "/file")]
+
+
+def test_a_gated_data_set_says_how_to_log_in_and_a_strange_token_is_not_shown(
+    server: FileServer, tmp_path: Path
+) -> None:
+    server.statuses = [401]
+    for token, said in (("hf_good", "hf auth login"), ("hf_\tsecret", "is no token")):
+        env = os.environ | {"HF_ENDPOINT": server.url, "HF_TOKEN": token, "NO_PROXY": "127.0.0.1"}
+        done = subprocess.run(
+            [sys.executable, "-c", HUB, str(tmp_path), f"{server.url}/file"],
+            env=env, check=False, capture_output=True, text=True,
+        )  # fmt: skip
+        assert said in done.stderr.splitlines()[-1]
+        assert "hf_" not in done.stderr.splitlines()[-1]
+
+
+def zipped(content: bytes, **stated: Any) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(
+        packed, "w", **({"compression": zipfile.ZIP_DEFLATED} | stated)
+    ) as archive:
+        archive.writestr("inside", content)
+    return packed.getvalue()
+
+
+@pytest.fixture
+def member(server: FileServer, file: Download) -> Download:
+    server.content["/file"] = zipped(BODY)
+    return replace(file, member="inside")
+
+
+def test_a_member_of_a_zip_file_comes_whole_and_is_held_to_its_digest(
+    server: FileServer, member: Download
+) -> None:
+    bring(member)
+    assert member.target.read_bytes() == BODY
+    assert left(member) == ["file"]
+    member.target.unlink()
+    server.content["/file"] = zipped(b"y" * len(BODY))
+    with pytest.raises(OutOfReachError, match="SHA-256 is not"):
+        bring(member)
+    assert left(member) == []
+
+
+@pytest.mark.parametrize("stated", [None, 1000])
+def test_a_zip_file_that_would_fill_the_disk_is_not_unpacked(
+    server: FileServer, member: Download, stated: int | None
+) -> None:
+    bomb = zipped(bytes(20_000_000))
+    assert len(bomb) < 30_000
+    server.content["/file"] = bomb
+    with pytest.raises(OutOfReachError, match=r"unpacks to 20,000,000 bytes"):
+        bring(replace(member, sha256=None, size=stated))
+    assert left(member) == []
+
+
+def test_a_zip_file_that_states_less_than_it_holds_is_damaged(
+    server: FileServer, member: Download
+) -> None:
+    bomb = zipped(bytes(20_000_000))
+    server.content["/file"] = bomb.replace((20_000_000).to_bytes(4, "little"), bytes([9, 0, 0, 0]))
+    with pytest.raises(OutOfReachError, match="no whole inside"):
+        bring(unpinned(member))
+    assert left(member) == []
+
+
+def encrypted() -> bytes:
+    """A zip file whose member says that it wants a password."""
+    packed = bytearray(zipped(BODY))
+    packed[6] |= 1
+    packed[packed.index(b"PK\x01\x02") + 8] |= 1
+    return bytes(packed)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [encrypted(), zipped(BODY)[:-40], b"no zip file", zipped(BODY, compression=zipfile.ZIP_LZMA)],
+    ids=["encrypted", "cut", "other", "lzma"],
+)
+def test_a_zip_file_that_cannot_be_read_is_one_message_and_nothing_is_left(
+    server: FileServer, member: Download, content: bytes
+) -> None:
+    server.content["/file"] = content
+    with pytest.raises(OutOfReachError, match="no whole inside"):
+        bring(unpinned(member))
+    assert left(member) == []
+
+
+def test_a_full_disk_while_unpacking_leaves_nothing_half_done(
+    member: Download, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(source: Any, target: Any) -> None:
+        target.write(source.read(1000))
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "copyfileobj", full)
+        with pytest.raises(XlirError, match="full") as caught:
+            bring(member)
+    assert caught.value.exit_code == 4
+    assert left(member) == ["file.zip"]  # whole: the next try unpacks it
+    bring(replace(member, url="http://127.0.0.1:9/file"))
+    assert left(member) == ["file"]
+
+
+def test_several_fetches_of_one_zip_file_at_once_unpack_it_once(
+    server: FileServer, member: Download
+) -> None:
+    faults: list[BaseException] = []
+
+    def fetch() -> None:
+        try:
+            bring(member)
+        except BaseException as error:
+            faults.append(error)
+
+    threads = [threading.Thread(target=fetch) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert faults == []
+    assert len(server.asked) == 1
+    assert left(member) == ["file"]

@@ -249,3 +249,25 @@ def test_a_users_folder_of_tasks_is_read_like_the_bundled_one(
     task: Task, rooted: DataRequest, tmp_path: Path
 ) -> None:
     assert load(catalogue(tmp_path / "tasks").get(["small"])[0], rooted) == {"de", "en"}
+
+
+def test_half_a_file_is_missed_by_its_size_where_no_digest_is_known(
+    server: FileServer, rooted: DataRequest, cached: DataRequest, tmp_path: Path
+) -> None:
+    task = read_task(write_task(tmp_path / "tasks", SMALL, server.url, pinned=False))
+    half = packed(SMALL["en"])[:100]
+    (rooted.root / EN).write_bytes(half)
+    with pytest.raises(InputError, match=rf"en\.json: {len(packed(SMALL['en'])):,} bytes expected"):
+        load(task, rooted)
+    write_data(cached.cache, {"en": half})
+    assert load(task, cached) == {"de", "en"}
+    assert len(server.asked) == 2
+
+
+def test_an_unpinned_file_has_the_ceiling_that_was_asked_for(
+    server: FileServer, cached: DataRequest, tmp_path: Path
+) -> None:
+    task = read_task(write_task(tmp_path / "tasks", SMALL, server.url, pinned=False, sized=False))
+    with pytest.raises(OutOfReachError, match="--max-download allows more"):
+        load(task, replace(cached, max_download=100))
+    assert load(task, replace(cached, max_download=10_000)) == {"de", "en"}

@@ -11,6 +11,9 @@ import pytest
 from sources.serving import serving
 from sources.test_judged import DOCS, in_hub_layout
 
+from xlir_bench.errors import InputError
+from xlir_bench.records import Silent
+from xlir_bench.sources import DataRequest, data_state, fetch, load_collection
 from xlir_bench.tasks import catalogue
 
 (TASK,) = catalogue().get(["miracl-hard-negatives"])
@@ -107,3 +110,41 @@ def test_a_hub_out_of_reach_is_one_message(tmp_path: Path) -> None:
     assert f"the hub's data set {TASK.source.hub}" in said.stderr
     assert "--data ROOT" in said.stderr
     assert "Traceback" not in said.stderr
+
+
+@pytest.mark.parametrize("pattern", ["../*", "../../**/*", "/etc/*", "a/../../*", "..\\*", "C:\\*"])
+def test_a_pattern_that_leaves_the_data_root_reads_and_writes_nothing_outside(
+    tmp_path: Path, pattern: str
+) -> None:
+    files = {name: f.model_copy(update={"path": pattern}) for name, f in TASK.files.items()}
+    task = TASK.model_copy(update={"files": files})
+    (tmp_path / "secret").write_text("a user's own")
+    request = DataRequest(root=None, cache=tmp_path / "cache" / "data")
+    for reach in (load_collection, fetch, lambda t, r, _: data_state(t, r.root, r.cache)):
+        with pytest.raises(InputError, match="has to be relative"):
+            reach(task, request, Silent())
+    assert [path.name for path in tmp_path.rglob("*")] == ["secret"]
+
+
+def other_revision(cache: Path) -> None:
+    """What was fetched is of another revision than the task's."""
+    (listing,) = cache.rglob(".listing.json")
+    listing.write_text(listing.read_text().replace(str(TASK.source.revision), "f" * 40))
+
+
+def test_files_of_another_revision_are_not_taken_for_the_tasks(
+    tmp_path: Path, folder: Path
+) -> None:
+    with serving(content_of(folder)) as server:
+        args = ("data", "fetch", TASK.name, "--langs", "sw")
+        assert xlir(tmp_path, server.url, *args).returncode == 0
+        other_revision(tmp_path / "cache")
+        said = xlir(
+            tmp_path, server.url, "run", "--model", "builtin:random", "--task", TASK.name,
+            "--langs", "sw", "--offline",
+        )  # fmt: skip
+        assert said.returncode == 3
+        assert "lists other files than those of" in said.stderr
+        assert not data_state(TASK, None, tmp_path / "cache" / "data").here
+        assert xlir(tmp_path, server.url, *args).returncode == 0
+    assert str(TASK.source.revision) in next(tmp_path.rglob(".listing.json")).read_text()

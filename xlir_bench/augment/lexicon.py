@@ -11,6 +11,8 @@ from xlir_bench.errors import InputError, UnknownNameError
 from xlir_bench.sources.faults import Faults
 from xlir_bench.sources.lines import read_lines
 
+LONGEST, MOST = 200, 1000
+"""Characters of an entry, and translations of a word into a language."""
 Entries = dict[str, tuple[str, ...]]
 """Translations by the lookup form of a word, in the order of the file."""
 
@@ -43,6 +45,8 @@ class Lexicon:
         entries = self.entries.setdefault(source, {}).setdefault(target, {})
         known = entries.get(key, ())
         if translation not in known:
+            if len(known) == MOST:
+                raise ValueError(f"{word!r} has over {MOST:,} translations")
             entries[key] = (*known, translation)
         longest = self.longest.setdefault(source, {})
         longest[forms[0]] = max(longest.get(forms[0], 0), len(forms))
@@ -122,7 +126,10 @@ def _read(
         for stem, backwards in readings:
             for word, translation in _words(files[stem], faults):
                 first, second = (translation, word) if backwards else (word, translation)
-                lexicon.unchanged += not lexicon.add(source, target, first, second)
+                try:
+                    lexicon.unchanged += not lexicon.add(source, target, first, second)
+                except ValueError as error:
+                    faults.add(files[stem], "$", str(error))
     faults.check()
     return lexicon
 
@@ -139,6 +146,8 @@ def _parse(line: str) -> tuple[str, str]:
             if len(cells) == 1
             else f"has {len(cells)} cells; a word, a tab and its translation are wanted"
         )
+    if max(map(len, cells)) > LONGEST:
+        raise ValueError(f"has an entry of over {LONGEST} characters")
     if not all(cells):
         raise ValueError("has no word" if not cells[0] else "has no translation")
     return cells[0], cells[1]

@@ -27,6 +27,8 @@ ORIGINS: Mapping[Make, str] = {
     "next": "next sentence",
     "context": "sentence and neighbours",
 }
+MOST_MADE = 100
+"""Texts that are made of one, where sentences have many translations into many languages."""
 Text = tuple[str, str]
 """A language and what is said in it."""
 
@@ -159,6 +161,10 @@ def _grouped(path: Path, faults: Faults) -> list[Line]:
     for text in head:
         lang, said = text
         groups.setdefault(_find(head, text), {}).setdefault(lang, []).append(said)
+    made = sum(max(map(len, by_lang.values())) * len(by_lang) for by_lang in groups.values())
+    if made > MOST_MADE * max(len(head), 10_000):
+        faults.add(path, "$", f"{len(head):,} sentences share translations: {made:,} would be made")
+        return []
     lines = []
     for number, by_lang in enumerate(groups.values()):
         for turn in range(max(map(len, by_lang.values()))):

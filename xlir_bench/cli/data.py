@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from xlir_bench.cli.options import data_option, tasks_dir_option, verbose_option
+from xlir_bench.cli.options import (
+    Names,
+    config_option,
+    data_option,
+    max_download_option,
+    tasks_dir_option,
+    verbose_option,
+)
 
 if TYPE_CHECKING:
     from xlir_bench.cli.progress import Bars
@@ -30,10 +37,16 @@ def data() -> None:
     metavar="DIR",
     help="A folder of task TOML files besides the bundled ones; may be repeated.",
 )
-@click.option("--langs", metavar="LANG,LANG", help="Only these languages, such as en,de.")
+@click.option("--langs", type=Names(), help="Only these languages, such as en,de.")
+@max_download_option
+@config_option
 @click.option("--quiet", is_flag=True, help="Show no progress and say nothing if all is well.")
 def fetch_command(
-    names: tuple[str, ...], folders: tuple[Path, ...], langs: str | None, quiet: bool
+    names: tuple[str, ...],
+    folders: tuple[Path, ...],
+    langs: tuple[str, ...] | None,
+    max_download: int,
+    quiet: bool,
 ) -> None:
     """Download the files of tasks (all tasks, if none is named) and check their digests.
 
@@ -53,7 +66,7 @@ def fetch_command(
 
     known = catalogue(*folders)
     chosen = known.get(names) if names else list(known.tasks.values())
-    request = DataRequest(root=None, cache=data_cache(), langs=_split(langs))
+    request = DataRequest(root=None, cache=data_cache(), langs=langs, max_download=max_download)
     for task in chosen:
         if not names and task.source.url is None and not task.source.bundled:
             click.echo(f"{task.name}: no download address, left out", err=True)
@@ -152,13 +165,6 @@ def leakage_command(
         found = find_leaks(sources, tasks, data_root(data), progress, offline)
     click.echo(json.dumps(found.as_json(), ensure_ascii=False) if as_json else leakage_text(found))
     ctx.exit(1 if found.leaking else 0)
-
-
-def _split(langs: str | None) -> tuple[str, ...] | None:
-    """The languages of a comma-separated list."""
-    if langs is None:
-        return None
-    return tuple(lang.strip() for lang in langs.split(",") if lang.strip())
 
 
 def _progress(quiet: bool) -> Bars:

@@ -14,6 +14,7 @@ from xlir_bench.cli.options import (
     FOLDER,
     canonical_command,
     data_option,
+    max_download_option,
     tasks_dir_option,
     verbose_option,
 )
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
     "--device", metavar="cpu|cuda|mps", help="Where a model runs.  [default: the best there is]"
 )
 @click.option("--offline", is_flag=True, help="Download nothing.")
+@max_download_option
 @data_option
 @tasks_dir_option
 @verbose_option
@@ -164,6 +166,7 @@ def _evaluated(spec: str, baseline: Result, stated: dict[str, Any]) -> Result:
         seed=asked.seed,
         data=data_root(stated["data"]),
         offline=stated["offline"],
+        max_download=stated["max_download"],
         allow_changed_data=bool(asked.changed_data),
     )
     encoder = load_encoder(spec, EncoderOptions(device=stated["device"], offline=stated["offline"]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -16,9 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     NamesType = click.ParamType[tuple[str, ...]]
+    SizeType = click.ParamType[int]
 else:
     # Older releases of click know no parameter of it.
-    NamesType = click.ParamType
+    NamesType = SizeType = click.ParamType
 
 
 class Names(NamesType):
@@ -33,6 +35,19 @@ class Names(NamesType):
         if isinstance(value, str):
             value = value.split(",")
         return tuple(name for item in value if (name := str(item).strip()))
+
+
+class Size(SizeType):
+    """Bytes, as in 500MB or 20GB; a number alone is bytes."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """How many bytes."""
+        found = re.fullmatch(r"(\d{1,15}(?:\.\d{1,3})?) ?([KMGT]?)B?", str(value).strip(), re.I)
+        if found is None:
+            raise click.BadParameter(f"{value!r} is no size like 500MB or 20GB", ctx, param)
+        return int(float(found[1]) * 1000 ** " KMGT".index(found[2].upper() or " "))
 
 
 def canonical_command() -> str:
@@ -80,6 +95,10 @@ tasks_dir_option = click.option(
 data_option = click.option(
     "--data", type=FOLDER, metavar="ROOT",
     help="A local data root instead of downloads (also: XLIR_DATA).",
+)  # fmt: skip
+max_download_option = click.option(
+    "--max-download", type=Size(), default="20GB", show_default=True, metavar="SIZE",
+    help="Refuse to download a larger file, where the task does not state its size.",
 )  # fmt: skip
 verbose_option = click.option(
     "-v", "--verbose", is_flag=True, expose_value=False, help="Show where an error came from."

@@ -17,6 +17,7 @@ from xlir_bench.cli.options import (
     canonical_command,
     config_option,
     data_option,
+    max_download_option,
     model_options,
     tasks_dir_option,
     verbose_option,
@@ -69,6 +70,7 @@ if TYPE_CHECKING:
               help="Only the first N queries of each language; candidates stay whole.")  # fmt: skip
 @model_options
 @click.option("--offline", is_flag=True, help="Download nothing.")
+@max_download_option
 @click.option("--allow-changed-data", is_flag=True,
               help="Go on with data that differs from its pinned digest.")  # fmt: skip
 @click.option("--markdown", is_flag=True, help="Markdown tables.")
@@ -192,6 +194,7 @@ def _run_options(stated: dict[str, Any]) -> RunOptions:
         batch_tokens=batch_tokens(stated["batch_tokens"]),
         data=data_root(stated["data"]),
         offline=stated["offline"],
+        max_download=stated["max_download"],
         allow_changed_data=stated["allow_changed_data"],
     )
 

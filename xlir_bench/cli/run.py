@@ -17,6 +17,7 @@ from xlir_bench.cli.options import (
     canonical_command,
     config_option,
     data_option,
+    max_download_option,
     model_options,
     tasks_dir_option,
     verbose_option,
@@ -122,6 +123,7 @@ class Output:
 @click.option("--trec", is_flag=True, help="With --save-run: TREC run and qrels files too.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the bootstrap intervals.")
 @click.option("--offline", is_flag=True, help="Download nothing.")
+@max_download_option
 @click.option(
     "--allow-changed-data",
     is_flag=True,
@@ -239,6 +241,7 @@ def run_options(stated: dict[str, Any]) -> RunOptions:
         batch_tokens=batch_tokens(stated["batch_tokens"]),
         data=data_root(stated["data"]),
         offline=stated["offline"],
+        max_download=stated["max_download"],
         allow_changed_data=stated["allow_changed_data"],
     )
 

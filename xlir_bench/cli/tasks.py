@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -78,7 +78,7 @@ def _tasks_table(chosen: Sequence[Task], states: Sequence[DataState]) -> str:
         (
             task.name,
             _languages(task),
-            _by_kind(task.settings()),
+            _by_kind(task),
             _number(_total(task, "queries")),
             _number(_total(task, "candidates")),
             task.licence,
@@ -97,11 +97,11 @@ def _settings_table(chosen: Sequence[Task]) -> str:
             setting.kind.value,
             setting.query_lang,
             " ".join(setting.passage_langs),
-            _number(_queries(task, setting)),
-            _number(_candidates(task, setting)),
+            _number(queries),
+            _number(candidates),
         )
         for task in chosen
-        for setting in task.settings()
+        for setting, queries, candidates in _sized(task)
     ]
     headers = ("task", "kind", "query", "passages", "queries", "candidates")
     return _table(rows, headers, right=(4, 5))
@@ -116,7 +116,7 @@ def _details(task: Task, state: DataState) -> str:
         ("languages", " ".join(sorted(task.languages))),
         ("domain", task.domain),
         ("shares", task.shares or "not stated"),
-        ("settings", f"{_by_kind(task.settings())} (monolingual/cross-lingual/multilingual)"),
+        ("settings", f"{_by_kind(task)} (monolingual/cross-lingual/multilingual)"),
         ("measures", ", ".join(task.measures)),
         ("candidate text", ", ".join([task.candidate, *_others(task)])),
         ("licence", task.licence),
@@ -172,7 +172,7 @@ def _record(task: Task, state: DataState, with_settings: bool) -> dict[str, Any]
     record["digest"] = task.digest
     record["queries"] = _total(task, "queries")
     record["passages"] = _total(task, "candidates")
-    record["setting_counts"] = _counts(task.settings())
+    record["setting_counts"] = {kind.value: n for kind, n in task.setting_counts().items()}
     record["data"] = {
         "here": state.complete,
         "bundled": state.bundled,
@@ -185,37 +185,30 @@ def _record(task: Task, state: DataState, with_settings: bool) -> dict[str, Any]
                 "kind": setting.kind.value,
                 "query_lang": setting.query_lang,
                 "passage_langs": list(setting.passage_langs),
-                "queries": _queries(task, setting),
-                "candidates": _candidates(task, setting),
+                "queries": queries,
+                "candidates": candidates,
             }
-            for setting in task.settings()
+            for setting, queries, candidates in _sized(task)
         ]
     return record
 
 
-def _counts(settings: Iterable[Setting]) -> dict[str, int]:
-    """How many settings of each kind there are, in the order of the tables."""
-    from xlir_bench.records import Kind
-
-    kinds = [setting.kind for setting in settings]
-    return {kind.value: kinds.count(kind) for kind in Kind}
+def _by_kind(task: Task) -> str:
+    return "/".join(str(count) for count in task.setting_counts().values())
 
 
-def _by_kind(settings: Iterable[Setting]) -> str:
-    return "/".join(str(count) for count in _counts(settings).values())
-
-
-def _queries(task: Task, setting: Setting) -> int | None:
-    return task.count("queries", setting.query_lang)
-
-
-def _candidates(task: Task, setting: Setting) -> int | None:
-    return _sum(task.count("candidates", lang) for lang in setting.passage_langs)
+def _sized(task: Task) -> Iterator[tuple[Setting, int | None, int | None]]:
+    """Every setting, with how many queries and candidates it has, where that is known."""
+    queries, candidates = task.counts("queries"), task.counts("candidates")
+    for setting in task.settings():
+        total = _sum(candidates.get(lang) for lang in setting.passage_langs)
+        yield setting, queries.get(setting.query_lang), total
 
 
 def _total(task: Task, what: Literal["queries", "candidates"]) -> int | None:
     langs = (task.passage_languages if what == "candidates" else None) or task.languages
-    return _sum(task.count(what, lang) for lang in langs)
+    counts = task.counts(what)
+    return _sum(counts.get(lang) for lang in langs)
 
 
 def _sum(counts: Iterable[int | None]) -> int | None:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from xlir_bench.train.leakage import LeakageReport
 
 SHOWN_TEXT = 70
+TABLED = 100
+"""Languages whose pairs still make a table that can be read."""
 
 
 def check_text(found: TrainingCheck) -> str:
@@ -33,7 +35,9 @@ def check_text(found: TrainingCheck) -> str:
 def _held(found: TrainingCheck) -> list[str]:
     """What stands in the rows that there are."""
     parts = [*_origins(found.origins, found.rows), "", _languages(found)]
-    if len(found.pairs) > 1:
+    if len(found.pairs) > TABLED:
+        parts += ["", f"rows by pairs of {len(found.pairs):,} languages: --json has them"]
+    elif len(found.pairs) > 1:
         pairs = "rows by question language (down) and answer language (across)"
         parts += ["", pairs, _pairs(found)]
     parts += [

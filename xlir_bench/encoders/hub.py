@@ -155,7 +155,7 @@ def _snapshot(hub_id: str, options: EncoderOptions) -> Path:
     except errors.LocalEntryNotFoundError as error:
         raise _unreachable(hub_id, options, error) from error
     except Exception as error:
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise XlirError(
                 f"disk full while downloading {at} to {constants.HF_HUB_CACHE}"
             ) from error

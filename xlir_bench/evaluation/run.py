@@ -62,7 +62,7 @@ from xlir_bench.results.schema import (
     ProfilePart,
 )
 from xlir_bench.results.tables import queries_table, ranks_table, run_table
-from xlir_bench.sources import DataRequest, load_collection
+from xlir_bench.sources import MOST_DOWNLOAD, DataRequest, load_collection
 from xlir_bench.tasks import Task, catalogue
 
 
@@ -92,6 +92,8 @@ class RunOptions:
     """Where vectors and downloads are kept; without one, vectors are kept nowhere."""
     offline: bool = False
     allow_changed_data: bool = False
+    max_download: int = MOST_DOWNLOAD
+    """How many bytes of a file are taken whose size the task does not state."""
 
     def __post_init__(self) -> None:
         """A folder that is said as text is taken, too."""
@@ -128,6 +130,7 @@ class RunOptions:
             corpus_limit=self.corpus_limit,
             offline=self.offline,
             allow_changed=self.allow_changed_data,
+            max_download=self.max_download,
         )
 
 

@@ -14,17 +14,18 @@ from xlir_bench.records import Collection, Progress
 from xlir_bench.sources.beir import read_beir
 from xlir_bench.sources.captions import read_captions
 from xlir_bench.sources.corpus import corpora_bytes, remove_corpora
-from xlir_bench.sources.files import DataState, Fetched, data_state, fetch, locate
+from xlir_bench.sources.files import DataState, Fetched, data_state, fetch, locate, wanted_languages
 from xlir_bench.sources.judged import read_judged
 from xlir_bench.sources.lareqa import read_lareqa
 from xlir_bench.sources.parallel import read_parallel
-from xlir_bench.sources.request import DataRequest, Reading
+from xlir_bench.sources.request import MOST_DOWNLOAD, DataRequest, Reading
 from xlir_bench.sources.squad import read_squad, read_tydiqa
 from xlir_bench.sources.xor import read_xor
 from xlir_bench.tasks import Task
 
 __all__ = [
     "FORMATS",
+    "MOST_DOWNLOAD",
     "ON_DISK",
     "DataRequest",
     "DataState",
@@ -56,6 +57,8 @@ ON_DISK = ("judged", "xor")
 def load_collection(task: Task, request: DataRequest, progress: Progress) -> Collection:
     """What the task asks, from verified files; what the cache lacks is downloaded unless offline."""
     reader, reading = _reader(task), _reading(task, request)
+    wanted_languages(task, request.langs)
+    task.require_size(request.langs)
     located = locate(task, request, progress)
     reading = replace(reading, digests=located.by_path)
     collection = reader(task, located.paths, reading)

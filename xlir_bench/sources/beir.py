@@ -16,7 +16,7 @@ import numpy as np
 from xlir_bench.errors import InputError
 from xlir_bench.records import Collection, Passages, Queries, Relevance
 from xlir_bench.sources.faults import Faults
-from xlir_bench.sources.lines import json_object, read_lines, text_of
+from xlir_bench.sources.lines import clean_text, json_object, read_lines, text_of
 from xlir_bench.sources.request import Reading
 from xlir_bench.tasks import Task
 
@@ -42,9 +42,12 @@ class _Items:
     langs: dict[str, str] = field(default_factory=dict)
     """By id, of all languages of the file."""
 
-    def of(self, lang: str) -> list[str]:
-        """Ids of a language, in the order of the file."""
-        return [name for name in self.texts if self.langs[name] == lang]
+    def by_lang(self, langs: list[str]) -> dict[str, list[str]]:
+        """Ids of each language, in the order of the file."""
+        found: dict[str, list[str]] = {lang: [] for lang in langs}
+        for name in self.texts:
+            found[self.langs[name]].append(name)
+        return found
 
 
 def read_beir(task: Task, files: Mapping[str, Path], reading: Reading) -> Collection:
@@ -58,17 +61,21 @@ def read_beir(task: Task, files: Mapping[str, Path], reading: Reading) -> Collec
         asked = _items(shared.queries, langs, faults)
         judged = _judgements(shared.qrels, asked, sought, faults)
         named = {name for name, _ in judged}
-        ids = {lang: [n for n in asked.of(lang) if n in named][: reading.limit] for lang in langs}
+        ids = {
+            lang: [name for name in names if name in named][: reading.limit]
+            for lang, names in asked.by_lang(langs).items()
+        }
+        places = sought.by_lang(langs)
         for lang in langs:
             if not faults.count and not ids[lang]:
                 faults.add(shared.qrels, "$", f"no query of {lang!r} has a relevant passage")
             texts = tuple(asked.texts[n] for n in ids[lang])
             queries[lang] = Queries(tuple(ids[lang]), texts, clusters=tuple(ids[lang]))
-            names = sought.of(lang)
+            names = places[lang]
             passages[lang] = Passages(
                 tuple(f"{lang}:{n}" for n in names), tuple(sought.texts[n] for n in names)
             )
-        relevance |= _relevance(ids, {lang: sought.of(lang) for lang in langs}, judged)
+        relevance |= _relevance(ids, places, judged)
     faults.check()
     return Collection(queries, passages, relevance, cluster="question", parallel=False, digests={})
 
@@ -91,6 +98,7 @@ def _shared(task: Task, files: Mapping[str, Path]) -> dict[_Files, list[str]]:
 def _items(path: Path, langs: list[str], faults: Faults) -> _Items:
     """The rows of a file; a lone language needs not be named."""
     items = _Items()
+    wanted = {*langs}
     alone = langs[0] if len(langs) == 1 else None
 
     def parse(line: str) -> None:
@@ -100,12 +108,12 @@ def _items(path: Path, langs: list[str], faults: Faults) -> _Items:
             raise ValueError(f"{name!r} is the '_id' of an earlier line")
         lang = stated.get("language", alone)
         if not isinstance(lang, str):
-            raise ValueError(f"'language' is missing in a file of {', '.join(langs)}")
+            raise ValueError(f"'language' is missing in a file of {len(langs)} languages")
         items.langs[name] = lang
-        text = f"{stated.get('title') or ''} {stated.get('text') or ''}".strip()
+        text = clean_text(f"{stated.get('title') or ''} {stated.get('text') or ''}")
         if not text:
             raise ValueError("'text' is missing or empty")
-        if lang in langs:
+        if lang in wanted:
             items.texts[name] = text
 
     for _ in read_lines(path, faults, parse):

@@ -16,11 +16,13 @@ import numpy as np
 from xlir_bench.arrays import equal_pairs
 from xlir_bench.records import Collection, Ints, Passages, Queries, Relevance
 from xlir_bench.sources.faults import Faults
-from xlir_bench.sources.lines import json_object, read_lines, text_of
+from xlir_bench.sources.lines import clean_text, json_object, read_lines, text_of
 from xlir_bench.sources.request import Reading
 from xlir_bench.tasks import Task, file_language
 
 IMAGE = "image/key"
+MOST_CAPTIONS = 100
+"""Of an image in a language: each is relevant to every other."""
 
 
 @dataclass(slots=True)
@@ -81,7 +83,7 @@ def _read(path: Path, langs: list[str], faults: Faults) -> dict[str, _Captions]:
         if image in seen:
             raise ValueError(f"{image!r} is the image of an earlier line")
         seen.add(image)
-        for lang in langs:
+        for lang in sorted(stated.keys() & found.keys()):
             for row, text in enumerate(_texts(stated, lang)):
                 found[lang].texts.append(text)
                 found[lang].images.append(image)
@@ -94,11 +96,15 @@ def _read(path: Path, langs: list[str], faults: Faults) -> dict[str, _Captions]:
 
 def _texts(stated: Mapping[str, Any], lang: str) -> list[str]:
     """The captions of a line in a language that are not blank; none where it lacks the language."""
-    entry = stated.get(lang, {})
+    entry = stated[lang]
     captions = entry.get("caption", []) if isinstance(entry, dict) else None
     if not isinstance(captions, list) or not all(isinstance(text, str) for text in captions):
         raise ValueError(f"{lang!r} is no object with a list of texts under 'caption'")
-    return [text.strip() for text in captions if text.strip()]
+    if len(captions) > MOST_CAPTIONS:
+        raise ValueError(
+            f"{lang!r} has {len(captions):,} captions of one image: at most {MOST_CAPTIONS} are taken"
+        )
+    return [trimmed for text in captions if (trimmed := clean_text(text))]
 
 
 def _relevance(asked: Ints, sought: Ints, same: bool) -> Relevance:

@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 from xlir_bench.errors import InputError
 
 SHOWN = 10
+LONGEST = 500
+"""Characters of a reason, which may quote what is wrong."""
 _KINDS = {str: "text", int: "a whole number", list: "a list", dict: "an object"}
 
 T = TypeVar("T", str, int, list[Any], dict[str, Any])
@@ -26,7 +28,8 @@ class Faults:
         """One more fault: in which file, at which JSON path, and why."""
         self.count += 1
         if len(self._lines) < SHOWN:
-            self._lines.append(f"{file}: {place}: {reason}")
+            cut = reason if len(reason) <= LONGEST else f"{reason[:LONGEST]}…"
+            self._lines.append(f"{file}: {place}: {cut}")
 
     def check(self) -> None:
         """Raise one error that names the first faults and counts them all."""
@@ -87,6 +90,8 @@ class JsonFile:
             return self.fault("$", _where(error, text))
         except RecursionError:
             return self.fault("$", "is nested too deeply")
+        except ValueError as error:  # a number of thousands of digits
+            return self.fault("$", f"is not JSON: {error}")
 
 
 def _where(error: json.JSONDecodeError, text: str) -> str:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
 
 from xlir_bench.errors import InputError, OutOfReachError, UnknownNameError
+from xlir_bench.files import file_digest
 from xlir_bench.records import Progress
-from xlir_bench.sources.download import Download, download, sha256_of, unpack
-from xlir_bench.sources.hub import listed_files
+from xlir_bench.sources.download import Download, download
+from xlir_bench.sources.hub import listed_files, require_inside
 from xlir_bench.sources.request import DataRequest
-from xlir_bench.tasks import Task, file_language
+from xlir_bench.tasks import Task, TaskFile, file_language
 
 SHOWN = 10
 CORPUS = "docs"
@@ -73,12 +74,12 @@ def locate(task: Task, request: DataRequest, progress: Progress) -> Located:
     paths = {name: _place(task, name, folder) for name in names}
     found = _digests(paths)
     if may_fetch:
-        stale = _stale(task, found, request.allow_changed)
+        stale = _stale(task, paths, found, request.allow_changed)
         if stale:
-            _download(task, stale, folder, progress, request.allow_changed)
+            _download(task, stale, folder, progress, request)
             found |= _digests({name: paths[name] for name in stale})
     _require_presence(task, paths, found, request)
-    changed = [name for name in names if task.files[name].sha256 not in (None, found[name])]
+    changed = [name for name in names if _differs(task.files[name], paths[name], found[name])]
     if changed and not request.allow_changed:
         raise InputError(_changed_message(task, changed, paths, found))
     return Located(
@@ -95,10 +96,10 @@ def fetch(task: Task, request: DataRequest, progress: Progress) -> Fetched:
     folder = data_folder(task, None, request.cache)
     task = listed_files(task, wanted_files(task, request.langs), folder, ask=True)
     names = wanted_files(task, request.langs)
-    found = _digests({name: _place(task, name, folder) for name in names})
-    stale = [] if task.source.bundled else _stale(task, found, allow_changed=False)
+    paths = {name: _place(task, name, folder) for name in names}
+    stale = [] if task.source.bundled else _stale(task, paths, _digests(paths), False)
     if stale:
-        _download(task, stale, folder, progress, allow_changed=False)
+        _download(task, stale, folder, progress, replace(request, allow_changed=False))
     present = [name for name in names if name not in stale]
     return Fetched(folder, new=_paths(task, stale), present=_paths(task, present))
 
@@ -106,10 +107,16 @@ def fetch(task: Task, request: DataRequest, progress: Progress) -> Fetched:
 def data_state(task: Task, root: Path | None, cache: Path, passages: bool = True) -> DataState:
     """Which files of a task are here, without reading them; or which of them but large corpora."""
     folder = data_folder(task, root, cache)
-    here = tuple(
-        lang for lang in sorted(task.languages) if _seems_here(task, lang, folder, passages)
-    )
-    missing = tuple(lang for lang in sorted(task.languages) if lang not in here)
+    langs = sorted(task.languages)
+    try:
+        task = listed_files(task, wanted_files(task, None, passages), folder, ask=False)
+    except OutOfReachError:  # what lies here is another revision
+        return DataState(folder, task.source.bundled, (), tuple(langs))
+    names = wanted_files(task, None, passages)
+    lacking = {file_language(name) for name in names if not _seems_here(task, name, folder)}
+    shared = lacking.intersection(task.passage_languages or ())
+    here = tuple(lang for lang in langs if not shared and lang not in lacking)
+    missing = tuple(lang for lang in langs if shared or lang in lacking)
     return DataState(folder, task.source.bundled, here, missing)
 
 
@@ -150,12 +157,7 @@ def _is_corpus(name: str) -> bool:
 def _place(task: Task, name: str, folder: Path) -> Path:
     """Where a file lies; a path that leaves the folder is refused."""
     path = task.files[name].path
-    parts = PureWindowsPath(path)  # knows both kinds of separator, and drives
-    if parts.anchor or ".." in parts.parts or not parts.name:
-        raise InputError(
-            f"task {task.name!r}: file path {path!r} has to be relative, without '..', "
-            "and stay under the data root"
-        )
+    require_inside(task, path)
     place = folder / path
     unpacked = place.with_suffix("")
     # A user may have unpacked a file that is published packed.
@@ -168,46 +170,48 @@ def _digests(paths: Mapping[str, Path]) -> dict[str, str | None]:
     """SHA-256 of each file, None where it is absent; a file that languages share is read once."""
     try:
         by_path = {
-            path: sha256_of(path) if path.is_file() else None for path in set(paths.values())
+            path: file_digest(path, "sha256") if path.is_file() else None
+            for path in set(paths.values())
         }
     except OSError as error:
         raise InputError(f"cannot read {error.filename}: {error.strerror}") from error
     return {name: by_path[path] for name, path in paths.items()}
 
 
-def _stale(task: Task, found: Mapping[str, str | None], allow_changed: bool) -> list[str]:
+def _stale(
+    task: Task, paths: Mapping[str, Path], found: Mapping[str, str | None], allow_changed: bool
+) -> list[str]:
     """Names of the files that are absent from the cache, or not the pinned ones."""
     return [
         name
         for name, digest in found.items()
-        if digest is None or (not allow_changed and task.files[name].sha256 not in (None, digest))
+        if digest is None or (not allow_changed and _differs(task.files[name], paths[name], digest))
     ]
 
 
+def _differs(file: TaskFile, path: Path, digest: str | None) -> bool:
+    """Whether a file is not the one that the task states: by its digest, else by its size."""
+    if file.sha256 is not None:
+        return digest != file.sha256
+    return file.bytes not in (None, path.stat().st_size)
+
+
 def _download(
-    task: Task, names: Sequence[str], folder: Path, progress: Progress, allow_changed: bool
+    task: Task, names: Sequence[str], folder: Path, progress: Progress, request: DataRequest
 ) -> None:
     wanted = {
         file.path: Download(
             name=file.path,
             url=_url(task, name),
             target=_place(task, name, folder),
-            sha256=None if allow_changed or file.member else file.sha256,
-            size=None if file.member else file.bytes,
+            sha256=None if request.allow_changed else file.sha256,
+            size=None if request.allow_changed else file.bytes,
+            most=request.max_download,
+            member=file.member,
         )
         for name, file in ((name, task.files[name]) for name in names)
     }
-    packed = {_place(task, n, folder): task.files[n].member for n in names if task.files[n].member}
-    files = [
-        replace(d, target=_zip_of(d.target)) if d.target in packed else d for d in wanted.values()
-    ]
-    download(files, f"fetch {task.name}", progress)
-    for target, member in packed.items():
-        unpack(_zip_of(target), str(member), target)
-
-
-def _zip_of(target: Path) -> Path:
-    return target.with_name(target.name + ".zip")
+    download(list(wanted.values()), f"fetch {task.name}", progress)
 
 
 def _url(task: Task, name: str) -> str:
@@ -247,6 +251,8 @@ def _changed_message(
 ) -> str:
     faults = [
         f"{paths[name]}: SHA-256 expected {task.files[name].sha256}, found {found[name]}"
+        if task.files[name].sha256
+        else f"{paths[name]}: {task.files[name].bytes:,} bytes expected"
         for name in names
     ]
     return (
@@ -269,11 +275,7 @@ def _languages(names: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(file_language(name) for name in names))
 
 
-def _seems_here(task: Task, lang: str, folder: Path, passages: bool) -> bool:
-    """Whether every file of a language is here, by name and size."""
-    task = listed_files(task, wanted_files(task, [lang], passages), folder, ask=False)
-    for name in wanted_files(task, [lang], passages):
-        path, size = _place(task, name, folder), task.files[name].bytes
-        if not path.is_file() or size not in (None, path.stat().st_size):
-            return False
-    return True
+def _seems_here(task: Task, name: str, folder: Path) -> bool:
+    """Whether a file is here, by its name and size."""
+    path, size = _place(task, name, folder), task.files[name].bytes
+    return path.is_file() and size in (None, path.stat().st_size)

@@ -7,14 +7,16 @@ is missed offline too.
 from __future__ import annotations
 
 import json
-import os
+import re
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
-from pathlib import Path, PurePosixPath
+from itertools import islice
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from xlir_bench.errors import InputError, OutOfReachError
-from xlir_bench.tasks import Source, Task, TaskFile
+from xlir_bench.files import write
+from xlir_bench.tasks import MOST_FILES, Source, Task, TaskFile
 
 LISTING = ".listing.json"
 
@@ -27,6 +29,8 @@ def listed_files(task: Task, names: list[str], folder: Path, ask: bool) -> Task:
     patterns = {name: task.files[name] for name in names if "*" in task.files[name].path}
     if not patterns:
         return task
+    for pattern in patterns.values():
+        require_inside(task, pattern.path)
     listed = _listing(task, patterns, folder, ask)
     files = {name: file for name, file in task.files.items() if name not in patterns}
     for name, pattern in patterns.items():
@@ -51,15 +55,38 @@ def _listing(
         return {}
     home = PurePosixPath(next(iter(patterns.values())).path).parts[0]
     kept = folder / home / LISTING
-    if ask and not kept.is_file():
-        _keep(kept, _asked(task.source, home))
-    if not kept.is_file():
+    listed = _kept(kept)
+    if (listed and _are_of(listed, task.source)) or not (listed or ask):
+        return listed
+    if not ask:
+        raise OutOfReachError(
+            f"{kept} lists other files than those of {task.source.hub} at {task.source.revision}; run"
+            f" `xlir-bench data fetch {task.name}` first, or give --data ROOT"
+        )
+    asked = _asked(task.source, home)
+    rows = [file.model_dump(mode="json", exclude_none=True) for file in asked]
+    write(kept, json.dumps(rows, indent=1))
+    return {file.path: file for file in asked}
+
+
+def _kept(path: Path) -> dict[str, TaskFile]:
+    """What the hub listed before."""
+    if not path.is_file():
         return {}
     try:
-        stated = json.loads(kept.read_text(encoding="utf-8"))
+        stated = json.loads(path.read_text(encoding="utf-8"))
         return {row["path"]: TaskFile.model_validate(row) for row in stated}
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise InputError(f"{kept} is damaged ({error}): remove it and fetch again") from error
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+        raise InputError(f"{path} is damaged ({error}): remove it and fetch again") from error
+
+
+def _are_of(listed: Mapping[str, TaskFile], source: Source) -> bool:
+    """Whether listed files are of this revision of this data set, whichever host has them."""
+    from huggingface_hub import hf_hub_url
+
+    at: dict[str, Any] = {"repo_type": "dataset", "revision": source.revision, "endpoint": ""}
+    folder = hf_hub_url(str(source.hub), "x", **at).removesuffix("x")
+    return all(folder in (file.url or "") for file in listed.values())
 
 
 def _asked(source: Source, home: str) -> list[TaskFile]:
@@ -73,11 +100,12 @@ def _asked(source: Source, home: str) -> list[TaskFile]:
         "revision": source.revision,
     }
     try:
-        entries = list(HfApi().list_repo_tree(recursive=True, **where))
+        entries = list(islice(HfApi().list_repo_tree(recursive=True, **where), MOST_FILES))
     except Exception as error:  # those of the HTTP library that the hub's library uses, too
         raise OutOfReachError(
             f"the hub's data set {source.hub} at {source.revision} cannot be listed"
-            f" ({str(error).splitlines()[0]}); give a folder that has the files with --data ROOT"
+            f" ({(str(error) or type(error).__name__).splitlines()[0]}); give a folder that has the"
+            " files with --data ROOT"
         ) from error
     return [
         TaskFile(
@@ -91,9 +119,43 @@ def _asked(source: Source, home: str) -> list[TaskFile]:
     ]
 
 
-def _keep(path: Path, files: list[TaskFile]) -> None:
-    rows = [file.model_dump(mode="json", exclude_none=True) for file in files]
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary.write_text(json.dumps(rows, indent=1), encoding="utf-8")
-    temporary.replace(path)
+def require_inside(task: Task, path: str) -> None:
+    """Refuse a path of a task that leaves the data root."""
+    parts = PureWindowsPath(path)  # knows both kinds of separator, and drives
+    if parts.anchor or ".." in parts.parts or not parts.name or "\0" in path:
+        raise InputError(
+            f"task {task.name!r}: file path {path!r} has to be relative, without '..', "
+            "and stay under the data root"
+        )
+
+
+def is_of_hub(url: str) -> bool:
+    """Whether an address is the hub's own: its scheme, host and port."""
+    from huggingface_hub import constants
+
+    return _origin(url) == _origin(constants.ENDPOINT)
+
+
+def hub_token(url: str) -> dict[str, str]:
+    """The header that logs in to the hub, where this is the hub and the environment has a token.
+
+    The HTTP library leaves it out where the hub redirects to another host.
+    """
+    from huggingface_hub import constants, get_token
+
+    if not is_of_hub(url) or constants.HF_HUB_DISABLE_IMPLICIT_TOKEN:
+        return {}
+    token = get_token()
+    if token and not re.fullmatch("[!-~]+", token):
+        raise InputError("the hub's token (HF_TOKEN, or that of `hf auth login`) is no token")
+    return {"Authorization": f"Bearer {token}"} if token else {}
+
+
+def _origin(address: str) -> tuple[str, str, int | None]:
+    import httpx
+
+    try:
+        url = httpx.URL(address)
+    except httpx.InvalidURL:
+        return "", address, None
+    return url.scheme, url.host, url.port

@@ -19,7 +19,7 @@ from xlir_bench.errors import InputError
 from xlir_bench.records import Collection, Queries, Relevance
 from xlir_bench.sources.corpus import Corpus, Passage, corpus_folder, stored_corpus, sweep
 from xlir_bench.sources.faults import Faults
-from xlir_bench.sources.lines import json_object, read_lines, read_parquet, text_of
+from xlir_bench.sources.lines import clean_text, json_object, read_lines, read_parquet, text_of
 from xlir_bench.sources.request import Reading
 from xlir_bench.tasks import Task, file_language
 
@@ -51,10 +51,12 @@ def read_judged(task: Task, files: Mapping[str, Path], reading: Reading) -> Coll
     """The collection in these files; all their faults are reported at once."""
     faults = Faults(task.name)
     sweep(reading.corpora)
-    langs = sorted({file_language(name) for name in files})
+    own: dict[str, dict[str, Path]] = {}
+    for name in sorted(files):
+        own.setdefault(file_language(name), {})[name] = files[name]
     read = {
-        lang: _language(lang, _files(task, files, lang, reading.passages), reading, faults)
-        for lang in langs
+        lang: _language(lang, _files(task, own[lang], lang, reading.passages), reading, faults)
+        for lang in sorted(own)
     }
     faults.check()
     found = {lang: its for lang, its in read.items() if its is not None}
@@ -75,7 +77,7 @@ def read_judged(task: Task, files: Mapping[str, Path], reading: Reading) -> Coll
 
 
 def _files(task: Task, files: Mapping[str, Path], lang: str, passages: bool) -> _Files:
-    docs = tuple(files[name] for name in sorted(files) if name.startswith(f"{lang}.docs"))
+    docs = tuple(path for name, path in files.items() if name.startswith(f"{lang}.docs"))
     lacking = [part for part in ("topics", "qrels") if f"{lang}.{part}" not in files]
     lacking += [] if docs or not passages else ["docs"]
     if lacking:
@@ -123,15 +125,15 @@ def _topics(path: Path, faults: Faults) -> dict[str, str]:
     def keep(name: str, text: str) -> None:
         if name in found:
             raise ValueError(f"{name!r} is the id of an earlier query")
-        if not text.strip():
+        found[name] = clean_text(text)
+        if not found[name]:
             raise ValueError("the query is empty")
-        found[name] = text.strip()
 
     def parse_line(line: str) -> None:
         name, tab, text = line.rstrip("\r\n").partition("\t")
         if not tab:
             raise ValueError("wants an id, a tab and a query")
-        keep(name.strip(), text)
+        keep(clean_text(name), text)
 
     def parse_row(row: Mapping[str, Any]) -> None:
         keep(text_of(dict(row), "_id"), str(row.get("text") or ""))
@@ -190,7 +192,7 @@ def _passages(docs: Sequence[Path], faults: Faults) -> Iterator[Passage]:
 
     def parse_row(row: Mapping[str, Any]) -> Passage:
         key = next((key for key in ID_KEYS if row.get(key) is not None), ID_KEYS[0])
-        title, text = (str(row.get(part) or "").strip() for part in ("title", "text"))
+        title, text = (clean_text(str(row.get(part) or "")) for part in ("title", "text"))
         if not title and not text:
             raise ValueError("'text' is missing or empty")
         return Passage(text_of(dict(row), key), title, text)

@@ -22,6 +22,8 @@ from xlir_bench.sources.request import Reading
 from xlir_bench.tasks import Task
 
 CONTEXT = "sentence+context"
+MOST_TEXT = 1 << 28
+"""Characters of the candidates of a language that each hold their paragraph."""
 
 RUNS_PAST = "answers that run past the end of their sentence"
 MOVED = "answers whose text is not at their answer_start"
@@ -68,7 +70,7 @@ def read_lareqa(task: Task, files: Mapping[str, Path], reading: Reading) -> Coll
     """The collection in these files (by language); all their faults are reported at once."""
     faults = Faults(task.name)
     read = {
-        lang: _FileReader(lang, JsonFile(path, faults)).read()
+        lang: _FileReader(lang, JsonFile(path, faults), reading.candidate).read()
         for lang, path in sorted(files.items())
     }
     faults.check()
@@ -88,8 +90,10 @@ def read_lareqa(task: Task, files: Mapping[str, Path], reading: Reading) -> Coll
 class _FileReader:
     """Reads one file from top to bottom; whatever is wrong is counted, and reading goes on."""
 
-    def __init__(self, lang: str, file: JsonFile) -> None:
+    def __init__(self, lang: str, file: JsonFile, candidate: str) -> None:
         self._lang = lang
+        self._candidate = candidate
+        self._size = 0
         self._file = file
         self._found = _Language()
         self._places: dict[str, str] = {}
@@ -132,6 +136,8 @@ class _FileReader:
         if entry is None:
             return
         context = self._file.take(entry, "context", str, place)
+        if self._is_too_much(context, entry.get("sentences"), place):
+            return
         sentences = self._sentences(entry, place)
         breaks = self._breaks(entry, context, place)
         questions = self._file.take(entry, "qas", list, place)
@@ -144,6 +150,19 @@ class _FileReader:
                 self._file.fault(f"{place}.sentence_breaks", counts)
         for row, question in enumerate(questions or []):
             self._question(question, paragraph, article, f"{place}.qas[{row}]")
+
+    def _is_too_much(self, context: str | None, sentences: Any, place: str) -> bool:
+        """Whether the candidates would fill the memory: each of a paragraph's holds all of it."""
+        if self._candidate != CONTEXT or context is None or not isinstance(sentences, list):
+            return False
+        before, self._size = self._size, self._size + len(sentences) * len(context)
+        if before <= MOST_TEXT < self._size:
+            self._file.fault(
+                place,
+                f"with {len(sentences):,} sentences, each joined by its paragraph, the candidates have over"
+                f" {MOST_TEXT:,} characters: --candidate sentence takes them alone",
+            )
+        return self._size > MOST_TEXT
 
     def _sentences(self, entry: dict[str, Any], place: str) -> list[str] | None:
         values = self._file.take(entry, "sentences", list, place)

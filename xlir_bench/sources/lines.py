@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+from xlir_bench.files import ALWAYS_UNPACKED, most_unpacked, raw_lines
 from xlir_bench.sources.faults import Faults
 
 Row = TypeVar("Row")
@@ -37,17 +37,29 @@ def read_parquet(
     number = 0
     try:
         with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches():
+            require_fair(file.metadata, path.stat().st_size)
+            for batch in file.iter_batches(batch_size=1024):
                 for stated in batch.to_pylist():
                     number += 1
                     try:
                         yield parse(stated)
                     except ValueError as error:
                         faults.add(path, f"row {number}", str(error))
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, ValueError, pa.ArrowException) as error:
         faults.add(path, "$", f"cannot be read ({error})")
     if not number and not faults.count:
         faults.add(path, "$", "there is no row in it")
+
+
+def require_fair(metadata: Any, size: int) -> None:
+    """Refuse a parquet file that unpacks to a multitude: each row has an id, which takes a byte at least."""
+    unpacked = sum(
+        metadata.row_group(number).total_byte_size for number in range(metadata.num_row_groups)
+    )
+    if unpacked > most_unpacked(size) or metadata.num_rows > ALWAYS_UNPACKED // 16 + size:
+        raise ValueError(
+            f"{metadata.num_rows:,} rows of {unpacked:,} bytes are in a file of {size:,}: it is no data"
+        )
 
 
 def json_object(line: str) -> dict[str, Any]:
@@ -66,22 +78,28 @@ def text_of(stated: dict[str, Any], key: str) -> str:
     value = stated.get(key)
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
-    if not isinstance(value, str) or not value.strip():
+    text = clean_text(value) if isinstance(value, str) else ""
+    if not text:
         raise ValueError(f"{key!r} is missing or no text")
-    return value.strip()
+    return text
+
+
+def clean_text(text: str) -> str:
+    """A text, id or language as it enters from lines and rows: the blanks around it are cut."""
+    return text.strip()
 
 
 def numbered_lines(path: Path, faults: Faults) -> Iterator[tuple[int, str]]:
     """Numbered lines that are not blank, until the file ends or breaks."""
     number = 0
     try:
-        # Only \n ends a line: a text may hold other characters that do elsewhere.
-        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
-            for number, raw in enumerate(file, 1):
-                line = raw.decode("utf-8-sig" if number == 1 else "utf-8")
-                if line.strip():
-                    yield number, line
+        for number, raw in enumerate(raw_lines(path), 1):
+            line = raw.decode("utf-8-sig" if number == 1 else "utf-8")
+            if line.strip():
+                yield number, line
     except UnicodeDecodeError as error:
         faults.add(path, f"line {number}", f"is not UTF-8 ({error.reason})")
     except (OSError, EOFError, zlib.error) as error:
         faults.add(path, "$", f"cannot be read ({error})")
+    except ValueError as error:
+        faults.add(path, f"line {number + 1}", str(error))

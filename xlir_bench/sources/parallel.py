@@ -17,7 +17,7 @@ import numpy as np
 from xlir_bench.errors import InputError
 from xlir_bench.records import Collection, Kind, Passages, Queries, Relevance
 from xlir_bench.sources.faults import Faults
-from xlir_bench.sources.lines import json_object, read_lines, text_of
+from xlir_bench.sources.lines import clean_text, json_object, read_lines, text_of
 from xlir_bench.sources.request import Reading
 from xlir_bench.tasks import Task
 
@@ -36,9 +36,12 @@ def read_parallel(task: Task, files: Mapping[str, Path], reading: Reading) -> Co
         raise InputError(f"task {task.name!r}: parallel text has cross-lingual settings alone")
     faults = Faults(task.name)
     lines = {path: _lines(path, faults) for path in dict.fromkeys(files.values())}
-    have = {
-        lang: [line for line in lines[path] if lang in line.texts] for lang, path in files.items()
-    }
+    have: dict[str, list[_Line]] = {lang: [] for lang in files}
+    for path, found in lines.items():
+        for line in found:
+            for lang in line.texts:
+                if files.get(lang) == path:
+                    have[lang].append(line)
     for lang, found in have.items():
         if not found and not faults.count:
             faults.add(files[lang], "$", f"no line has a text in {lang!r}")
@@ -99,7 +102,7 @@ def _line(stated: dict[str, Any]) -> _Line:
     texts, doc = stated.get("text"), stated.get("doc")
     if not isinstance(texts, dict) or not all(isinstance(text, str) for text in texts.values()):
         raise ValueError("'text' is missing, or no object of a text for each language")
-    trimmed = {lang: text.strip() for lang, text in texts.items()}
+    trimmed = {lang: clean_text(text) for lang, text in texts.items()}
     return _Line(
         name=text_of(stated, "id"),
         doc=None if doc is None else text_of(stated, "doc"),

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+MOST_DOWNLOAD = 20 * 10**9
+"""Bytes of one file whose size is not known."""
+
 
 @dataclass(frozen=True, slots=True)
 class DataRequest:
@@ -29,6 +32,8 @@ class DataRequest:
     """Nothing is downloaded."""
     allow_changed: bool = False
     """A file that differs from its pinned digest is read all the same, and recorded."""
+    max_download: int = MOST_DOWNLOAD
+    """How many bytes of a file are taken whose size the task does not state."""
 
     @property
     def corpora(self) -> Path:

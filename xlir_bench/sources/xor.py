@@ -17,7 +17,7 @@ from xlir_bench.records import Collection, Queries
 from xlir_bench.sources.corpus import Corpus, Passage, corpus_folder, stored_corpus, sweep
 from xlir_bench.sources.faults import Faults
 from xlir_bench.sources.judged import limit_notes
-from xlir_bench.sources.lines import json_object, numbered_lines, read_lines, text_of
+from xlir_bench.sources.lines import clean_text, json_object, numbered_lines, read_lines, text_of
 from xlir_bench.sources.request import Reading
 from xlir_bench.tasks import Task
 
@@ -117,9 +117,11 @@ def _passages(path: Path, faults: Faults) -> Iterator[Passage]:
         if len(row) != len(COLUMNS):
             reason = f"wants {', '.join(COLUMNS)} between tabs, has {len(row)} cells"
             faults.add(path, f"line {rows.line_num}", reason)
-        elif not row[0].strip() or not row[1].strip():
-            faults.add(path, f"line {rows.line_num}", "the id or the text is empty")
+            continue
+        name, text, title = map(clean_text, row)
+        if name and text:
+            yield Passage(name, title, text)
         else:
-            yield Passage(row[0].strip(), row[2].strip(), row[1].strip())
+            faults.add(path, f"line {rows.line_num}", "the id or the text is empty")
     if not count and not faults.count:
         faults.add(path, "$", "there is no passage in it")

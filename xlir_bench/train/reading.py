@@ -3,30 +3,31 @@
 from __future__ import annotations
 
 import csv
-import gzip
 import io
 import json
 import math
 import re
-import sys
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, cast
+from typing import Any, Literal, cast
 
 from xlir_bench.encoders.digest import files_digest
 from xlir_bench.errors import InputError, OutOfReachError
+from xlir_bench.files import LONGEST_LINE, file_digest, raw_lines
 from xlir_bench.records import Progress
-from xlir_bench.sources.download import sha256_of
+from xlir_bench.sources.lines import require_fair
 from xlir_bench.tasks import tasks_folder
 from xlir_bench.train.rows import (
     LONG_FORM,
+    MOST_LANGUAGES,
+    SIDES,
     Fault,
     FaultyRowError,
+    Growing,
     Row,
-    merge,
     parse_pair,
     parse_row,
 )
@@ -72,7 +73,7 @@ def parse_source(spec: str) -> TrainingSource:
 
 def read_rows(source: TrainingSource, offline: bool = False) -> Iterator[tuple[int, Row | Fault]]:
     """Every row with its line, in order; a line that is none gives its `Fault`. Nothing is held."""
-    return _parsed(source.name, _records(source.name, offline))
+    return _of_few_languages(_parsed(source.name, _records(source.name, offline)), source.name)
 
 
 def sound_rows(source: TrainingSource, progress: Progress, offline: bool = False) -> Iterator[Row]:
@@ -102,7 +103,7 @@ def source_digest(source: TrainingSource) -> str:
     if path.is_dir():
         files = sorted(p.relative_to(path).as_posix() for p in path.rglob("*") if p.is_file())
         return files_digest(path, files)
-    return f"sha256:{sha256_of(path)}" if path.is_file() else ""
+    return f"sha256:{file_digest(path, 'sha256')}" if path.is_file() else ""
 
 
 def _located(name: str) -> Path:
@@ -135,18 +136,13 @@ def _of_file(path: Path) -> Iterator[Numbered]:
             f"training file {path} has no known suffix: {', '.join(sorted(_READERS))}, .gz too"
         )
     try:
-        with path.open("rb") as plain:
-            if path.suffix == ".gz":
-                with gzip.open(plain) as unpacked:
-                    yield from _READERS[suffix](cast(BinaryIO, unpacked))
-            else:
-                yield from _READERS[suffix](plain)
+        yield from _READERS[suffix](path)
     except (OSError, EOFError, ValueError, zlib.error) as error:
         raise InputError(f"training file {path} cannot be read: {error}") from error
 
 
-def _of_jsonl(file: BinaryIO) -> Iterator[Numbered]:
-    for number, line in enumerate(file, start=1):
+def _of_jsonl(path: Path) -> Iterator[Numbered]:
+    for number, line in enumerate(raw_lines(path), start=1):
         if not line.strip():
             continue
         try:
@@ -157,18 +153,17 @@ def _of_jsonl(file: BinaryIO) -> Iterator[Numbered]:
             yield number, FaultyRowError(f"no JSON: {error}")
 
 
-def _of_csv(file: BinaryIO) -> Iterator[Numbered]:
-    return _of_table(file, ",")
+def _of_csv(path: Path) -> Iterator[Numbered]:
+    return _of_table(path, ",")
 
 
-def _of_tsv(file: BinaryIO) -> Iterator[Numbered]:
-    return _of_table(file, "\t")
+def _of_tsv(path: Path) -> Iterator[Numbered]:
+    return _of_table(path, "\t")
 
 
-def _of_table(file: BinaryIO, delimiter: str) -> Iterator[Numbered]:
-    csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
-    text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
-    lines = csv.DictReader(text, delimiter=delimiter, strict=True)
+def _of_table(path: Path, delimiter: str) -> Iterator[Numbered]:
+    csv.field_size_limit(LONGEST_LINE)
+    lines = csv.DictReader(_text_lines(path), delimiter=delimiter, strict=True)
     try:
         missing = [
             column for column in ("id", *LONG_FORM) if column not in (lines.fieldnames or ())
@@ -184,21 +179,29 @@ def _of_table(file: BinaryIO, delimiter: str) -> Iterator[Numbered]:
                 yield lines.line_num, stated
     except (csv.Error, UnicodeDecodeError) as error:
         yield lines.line_num, FaultyRowError(f"no CSV: {error}")
-    finally:
-        text.detach()
 
 
-def _of_parquet(file: BinaryIO) -> Iterator[Numbered]:
+def _text_lines(path: Path) -> Iterator[str]:
+    for number, line in enumerate(raw_lines(path)):
+        # Tables have other ends of lines, too.
+        yield from io.StringIO(line.decode("utf-8" if number else "utf-8-sig"), newline="")
+
+
+def _of_parquet(path: Path) -> Iterator[Numbered]:
     import pyarrow.parquet as pq
 
+    if path.suffix == ".gz":
+        raise ValueError("parquet is packed by itself: unpack it")
     number = 0
-    for batch in pq.ParquetFile(file).iter_batches(batch_size=1024):
-        for stated in batch.to_pylist():
-            number += 1
-            yield number, stated
+    with pq.ParquetFile(path) as file:
+        require_fair(file.metadata, path.stat().st_size)
+        for batch in file.iter_batches(batch_size=1024):
+            for stated in batch.to_pylist():
+                number += 1
+                yield number, stated
 
 
-_READERS: dict[str, Callable[[BinaryIO], Iterator[Numbered]]] = {
+_READERS: dict[str, Callable[[Path], Iterator[Numbered]]] = {
     ".jsonl": _of_jsonl,
     ".ndjson": _of_jsonl,
     ".parquet": _of_parquet,
@@ -261,27 +264,44 @@ def _hub_shut() -> Iterator[None]:
 
 def _parsed(name: str, records: Iterator[Numbered]) -> Iterator[tuple[int, Row | Fault]]:
     """Rows of the records; consecutive lines of the long form with one id are one row."""
-    waiting: list[Row] = []
+    waiting: Growing | None = None
     first = 0
     for number, stated in records:
         row = _parse(name, number, stated)
         long_form = _is_long(stated)
-        if long_form and isinstance(row, Row) and waiting and _same(row, waiting[0]):
-            joined = _joined(name, number, [*waiting, row])
-            if isinstance(joined, Row):
-                waiting = [joined]
-            else:
-                yield number, joined
+        if long_form and isinstance(row, Row) and waiting and _same(row, waiting.first):
+            try:
+                waiting.add(row)
+            except FaultyRowError as error:
+                yield number, Fault(name, number, str(error))
             continue
         if waiting:
-            yield first, waiting[0]
-            waiting = []
+            yield first, waiting.whole()
+            waiting = None
         if long_form and isinstance(row, Row):
-            waiting, first = [row], number
+            waiting, first = Growing(row), number
         else:
             yield number, row
     if waiting:
-        yield first, waiting[0]
+        yield first, waiting.whole()
+
+
+def _of_few_languages(
+    rows: Iterable[tuple[int, Row | Fault]], name: str
+) -> Iterator[tuple[int, Row | Fault]]:
+    """The rows; those that name more languages than can be counted by pair are faults."""
+    langs: set[str] = set()
+    for number, row in rows:
+        if isinstance(row, Row):
+            new = langs.union(*(row.side(side) for side in SIDES))
+            if len(new) > MOST_LANGUAGES:
+                yield (
+                    number,
+                    Fault(name, number, f"with it there are over {MOST_LANGUAGES:,} languages"),
+                )
+                continue
+            langs = new
+        yield number, row
 
 
 def _parse(name: str, number: int, stated: Any) -> Row | Fault:
@@ -295,13 +315,6 @@ def _parse(name: str, number: int, stated: Any) -> Row | Fault:
 
 def _same(row: Row, other: Row) -> bool:
     return (row.dataset, row.id) == (other.dataset, other.id)
-
-
-def _joined(name: str, number: int, rows: Sequence[Row]) -> Row | Fault:
-    try:
-        return merge(rows)
-    except FaultyRowError as error:
-        return Fault(name, number, str(error))
 
 
 def _is_long(stated: Any) -> bool:

@@ -13,6 +13,8 @@ CHUNK = 256
 SIDES = ("question", "answer", "negative")
 ORIGINAL = "original"
 LONGEST_ORIGIN, MOST_ORIGINS = 200, 50
+MOST_LANGUAGES = 1000
+"""Of a source's rows: what is counted by pair of languages grows with their square."""
 LONG_FORM = ("lang_question", "lang_answer", "question", "answer")
 """The columns of a table that has one question and one answer a line."""
 
@@ -83,18 +85,29 @@ def parse_pair(stated: Mapping[str, Any], number: int) -> Row:
     return parse_row(nested, number)
 
 
-def merge(rows: Sequence[Row]) -> Row:
+class Growing:
     """One row of the lines that share an id; the same language twice wants the same text."""
-    sides: dict[str, dict[str, str]] = {side: {} for side in SIDES}
-    for row in rows:
-        for side, texts in sides.items():
+
+    def __init__(self, first: Row) -> None:
+        self.first = first
+        self._sides = {side: dict(first.side(side)) for side in SIDES}
+        self._origin = first.origin
+
+    def add(self, row: Row) -> None:
+        """Take another line of the row, or raise and stay as it was."""
+        for side, texts in self._sides.items():
             for lang, text in row.side(side).items():
-                if texts.setdefault(lang, text) != text:
+                if texts.get(lang, text) != text:
                     raise FaultyRowError(
                         f"id {row.id!r} has two different texts as its {side} in {lang}"
                     )
-    origin = join_origins(row.origin for row in rows)
-    return Row(rows[0].id, rows[0].dataset, **sides, origin=origin)
+        for side, texts in self._sides.items():
+            texts.update(row.side(side))
+        self._origin = join_origins([self._origin, row.origin])
+
+    def whole(self) -> Row:
+        """The row of all its lines."""
+        return Row(self.first.id, self.first.dataset, **self._sides, origin=self._origin)
 
 
 def join_origins(origins: Iterable[str]) -> str:
@@ -147,6 +160,8 @@ def _texts(stated: Any, side: str) -> dict[str, str]:
         stated = dict(stated)
     if not isinstance(stated, Mapping):
         raise FaultyRowError(f"{side} wants texts by language, not {type(stated).__name__}")
+    if len(stated) > MOST_LANGUAGES:
+        raise FaultyRowError(f"{side} is in {len(stated):,} languages, over {MOST_LANGUAGES:,}")
     texts = {}
     for lang, text in stated.items():
         if text is None:
