@@ -17,7 +17,9 @@ import os
 import platform
 import re
 import secrets
+import shutil
 import time
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -109,6 +111,59 @@ def held(path: Path, what: str, wait: bool = False) -> Iterator[None]:
         with suppress(OSError):
             path.unlink(missing_ok=True)
         os.close(handle)
+
+
+class Lease:
+    """Keeps `remove_unused` off a folder until nobody holds this, or the process ends."""
+
+    def __init__(self, handle: int) -> None:
+        weakref.finalize(self, os.close, handle)
+
+
+def leased(folder: Path) -> Lease | None:
+    """A lease of this folder, which is made; None where the system has no locks. Many may hold one."""
+    try:
+        import fcntl
+    except ImportError:
+        return None
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        lease = Lease(handle := os.open(folder, os.O_RDONLY))
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH)
+            if os.path.samestat(os.fstat(handle), folder.stat()):
+                return lease
+        except FileNotFoundError:  # it was being removed: make it again
+            continue
+        except OSError:
+            return None
+
+
+def remove_unused(folder: Path) -> bool:
+    """Remove a folder with all that is in it; False, and nothing is done, where a process has a lease.
+
+    Where the system has no locks, one that was changed lately is taken for leased.
+    """
+    handle = None
+    try:
+        import fcntl
+
+        handle = os.open(folder, os.O_RDONLY)
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return True
+    except BlockingIOError:
+        os.close(handle or 0)
+        return False
+    except (ImportError, OSError):
+        if _is_young(folder):
+            return False
+    try:
+        shutil.rmtree(folder)
+    finally:
+        if handle is not None:
+            os.close(handle)
+    return True
 
 
 @contextmanager

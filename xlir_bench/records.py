@@ -11,6 +11,8 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from xlir_bench.shardfile import mapped
+
 Role = Literal["query", "passage"]
 Floats = NDArray[np.floating[Any]]
 Ints = NDArray[np.integer[Any]]
@@ -93,13 +95,13 @@ class Shards:
     """
 
     parts: tuple[Floats | Path, ...]
-    """Files of numpy's format, or arrays."""
+    """Files (see `shardfile`), or arrays."""
     sizes: tuple[int, ...]
     """How many vectors are in each."""
     dimension: int
     """Of a vector."""
     folder: object = None
-    """Kept alive as long as they are read, where they lie in a temporary one."""
+    """Kept alive as long as they are read: what keeps the files where they are."""
 
     @classmethod
     def of(cls, vectors: Floats) -> Shards:
@@ -130,7 +132,7 @@ class Shards:
 
 
 def _opened(part: Floats | Path) -> Floats:
-    return np.load(part, mmap_mode="r", allow_pickle=False) if isinstance(part, Path) else part
+    return mapped(part)["vectors"] if isinstance(part, Path) else part
 
 
 Vectors = Floats | Shards

@@ -6,6 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
+from places import read_only
+
+from xlir_bench import files
 
 QUICK = ("--langs", "de,en", "--limit", "8", "--quiet")
 
@@ -66,3 +69,28 @@ def test_what_is_asked_wrongly_is_told(filled, args, words):
     said = filled("cache", "prune", *args)
     assert said.code == 2
     assert words in said.err
+
+
+def test_what_cannot_be_removed_is_told(filled):
+    with read_only(Path("cache")):
+        said = filled("cache", "prune", "--max-size", "0")
+        assert said.code == 2
+        assert "nothing was removed" in said.err
+        assert filled("run", "--model", "builtin:ngram", *QUICK).code == 0, "what it holds is used"
+    assert len(encoders(filled)) == 2
+
+
+def test_what_a_run_is_reading_stays_and_that_is_said(filled):
+    lease = files.leased(next(Path("cache/vectors").glob("builtin-ngram*")))
+    said = filled("cache", "prune", "--max-size", "0")
+    assert said.code == 0
+    assert "builtin:ngram" in said.err
+    assert encoders(filled) == {"builtin:ngram"}
+    del lease
+
+
+def test_a_run_with_an_unwritable_cache_says_so_and_gives_the_same(filled):
+    with read_only(Path("cache")):
+        said = filled("run", "--model", "builtin:ngram", "--langs", "de,en", "--limit", "9")
+        assert said.code == 0
+        assert "not kept" in said.out

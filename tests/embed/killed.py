@@ -69,7 +69,7 @@ def wait(pid: int) -> int:
 
 
 def blocks(cache: Path) -> int:
-    return sum(1 for _ in cache.rglob("*.npy"))
+    return sum(1 for _ in cache.rglob("*.safetensors"))
 
 
 def killed(model: str, cache: Path, rng: random.Random) -> int:

@@ -1,64 +1,83 @@
 from __future__ import annotations
 
-import errno
 import os
+import resource
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from xlir_bench import files
 from xlir_bench.embed import VectorStore, cache_entries, prune, store_folder
-from xlir_bench.embed.cache import remember_encoder, text_digests, write_atomically
-from xlir_bench.errors import XlirError
+from xlir_bench.embed.cache import Rows, remember_encoder, text_keys
 
 TEXTS = [f"text {i}" for i in range(20)]
 
 
+def rows_of(texts: list[str], vectors: np.ndarray) -> Rows:
+    rows, count = Rows.of(text_keys(texts)), np.arange(len(texts))
+    rows.put(count, vectors, count, count // 2)
+    return rows
+
+
 def filled(folder: Path, texts: list[str] = TEXTS, seed: int = 0) -> np.ndarray:
-    """A block of these texts in the store of that folder; their vectors."""
+    """A shard of these texts in the store of that folder; their vectors."""
     vectors = np.random.default_rng(seed).standard_normal((len(texts), 5)).astype(np.float32)
-    count = np.arange(len(texts))
-    VectorStore.open(folder, "query").write(text_digests(texts), vectors, count, count // 2)
+    VectorStore(folder / "query").write(rows_of(texts, vectors))
     return vectors
 
 
 def blocks(folder: Path) -> list[Path]:
-    return sorted((folder / "query").glob("*.npy"))
+    return sorted((folder / "query").glob("*.safetensors"))
+
+
+def found_in(folder: Path, texts: list[str] = TEXTS) -> Rows:
+    return VectorStore(folder / "query").find(text_keys(texts))
+
+
+def opened(folder: Path) -> VectorStore:
+    """The store after it was asked for all texts."""
+    store = VectorStore(folder / "query")
+    store.find(text_keys(TEXTS))
+    return store
 
 
 def test_what_was_written_is_read_back_by_another_process(tmp_path: Path) -> None:
     vectors = filled(tmp_path)
-    asked = text_digests([TEXTS[7], "never seen", TEXTS[0], TEXTS[7]])
-    found = VectorStore.open(tmp_path, "query").read(asked)
-    assert found.found.tolist() == [True, False, True, True]
-    np.testing.assert_array_equal(
-        found.vectors, np.stack([vectors[7], vectors[0] * 0, vectors[0], vectors[7]])
-    )
-    assert found.tokens.tolist() == [7, 0, 0, 7]
-    assert found.unknown.tolist() == [3, 0, 0, 3]
+    found = found_in(tmp_path, [TEXTS[7], "never seen", TEXTS[0]])
+    assert found.known.tolist() == [True, False, True]
+    np.testing.assert_array_equal(found.vectors, np.stack([vectors[7], vectors[0] * 0, vectors[0]]))
+    assert found.tokens.tolist() == [7, 0, 0]
+    assert found.unknown.tolist() == [3, 0, 0]
 
 
 def test_roles_do_not_share_vectors(tmp_path: Path) -> None:
     filled(tmp_path)
-    assert not VectorStore.open(tmp_path, "passage").has(text_digests(TEXTS)).any()
+    assert not VectorStore(tmp_path / "passage").find(text_keys(TEXTS)).known.any()
 
 
 def test_texts_are_told_apart_to_the_last_character() -> None:
     texts = ["a", "a ", "A", "á", "a\u0301", "", "\ud800", "\ud801", "a\0"]
-    assert len(np.unique(text_digests(texts), axis=0)) == len(texts)
+    assert len(np.unique(text_keys(texts), axis=0)) == len(texts)
 
 
 def test_an_empty_store_has_nothing(tmp_path: Path) -> None:
-    store = VectorStore.open(tmp_path / "not there", "query")
-    assert not store.has(text_digests(TEXTS)).any()
-    assert store.read(text_digests(TEXTS)).vectors.shape == (20, 0)
-    assert store.read(text_digests([])).vectors.shape == (0, 0)
+    found = found_in(tmp_path / "not there")
+    assert not found.known.any()
+    assert found.vectors.shape == (20, 0)
+    filled(tmp_path)
+    assert found_in(tmp_path, []).vectors.shape == (0, 0)
 
 
-def test_a_store_without_a_folder_keeps_nothing_on_disk(tmp_path: Path) -> None:
-    store = VectorStore.open(None, "query")
-    store.write(text_digests(["a"]), np.ones((1, 3), np.float32), np.ones(1), np.zeros(1))
-    assert store.has(text_digests(["a", "b"])).tolist() == [True, False]
+def test_a_store_without_a_folder_keeps_nothing_on_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    store = VectorStore(None)
+    store.write(rows_of(["a"], np.ones((1, 3), np.float32)))
+    assert not store.find(text_keys(["a"])).known.any()
     assert not any(tmp_path.iterdir())
 
 
@@ -72,31 +91,29 @@ def test_of_two_vectors_of_one_text_always_the_same_is_read(tmp_path: Path) -> N
     filled(tmp_path, seed=1)
     filled(tmp_path, seed=2)
     assert len(blocks(tmp_path)) == 2
-    first, again = (VectorStore.open(tmp_path, "query").read(text_digests(TEXTS)) for _ in "ab")
+    first, again = (found_in(tmp_path) for _ in "ab")
     np.testing.assert_array_equal(first.vectors, again.vectors)
 
 
 @pytest.mark.parametrize("dimension", [1, 2, 384])
 def test_vectors_of_any_length_are_kept(tmp_path: Path, dimension: int) -> None:
     vectors = np.random.default_rng(0).standard_normal((3, dimension)).astype(np.float32)
-    store = VectorStore.open(tmp_path, "query")
-    store.write(text_digests("abc"), vectors, np.ones(3), np.zeros(3))
-    found = VectorStore.open(tmp_path, "query").read(text_digests("cab"))
-    np.testing.assert_array_equal(found.vectors, vectors[[2, 0, 1]])
+    VectorStore(tmp_path / "query").write(rows_of(list("abc"), vectors))
+    np.testing.assert_array_equal(found_in(tmp_path, list("cab")).vectors, vectors[[2, 0, 1]])
 
 
 def test_a_flipped_bit_anywhere_in_a_block_is_found(tmp_path: Path) -> None:
     filled(tmp_path)
     (path,) = blocks(tmp_path)
     whole = path.read_bytes()
-    for place in [*range(0, 260), *range(260, len(whole), 97), len(whole) - 1]:
+    for place in [*range(0, 400), *range(400, len(whole), 97), len(whole) - 1]:
         for bit in (1, 8, 128):
             damaged = bytearray(whole)
             damaged[place] ^= bit
             path.write_bytes(damaged)
-            store = VectorStore.open(tmp_path, "query")
-            assert store.damaged == [path.name]
-            assert not store.has(text_digests(TEXTS)).any()
+            store = VectorStore(tmp_path / "query")
+            assert not store.find(text_keys(TEXTS)).known.any()
+            assert store.damaged == 1
             assert not path.exists(), "it would be found damaged again and again"
 
 
@@ -105,20 +122,22 @@ def test_a_truncated_block_is_found(tmp_path: Path, length: int) -> None:
     filled(tmp_path)
     (path,) = blocks(tmp_path)
     path.write_bytes(path.read_bytes()[:length])
-    assert VectorStore.open(tmp_path, "query").damaged == [path.name]
+    assert opened(tmp_path).damaged == 1
 
 
 def test_a_block_that_grew_is_found(tmp_path: Path) -> None:
     filled(tmp_path)
     (path,) = blocks(tmp_path)
     path.write_bytes(path.read_bytes() + b"\0")
-    assert VectorStore.open(tmp_path, "query").damaged == [path.name]
+    assert opened(tmp_path).damaged == 1
 
 
-def test_a_pickle_under_the_name_of_a_block_is_not_opened(tmp_path: Path) -> None:
+def test_blocks_of_an_older_version_are_left_alone(tmp_path: Path) -> None:
     (tmp_path / "query").mkdir()
-    np.save(tmp_path / "query" / "0.npy", np.array([print], object), allow_pickle=True)
-    assert VectorStore.open(tmp_path, "query").damaged == ["0.npy"]
+    old = tmp_path / "query" / "0.npy"
+    np.save(old, np.array([print], object), allow_pickle=True)
+    assert opened(tmp_path).damaged == 0
+    assert old.exists()
 
 
 def test_sound_blocks_stay_when_another_is_damaged(tmp_path: Path) -> None:
@@ -127,57 +146,77 @@ def test_sound_blocks_stay_when_another_is_damaged(tmp_path: Path) -> None:
     filled(tmp_path, TEXTS[10:])
     (other,) = set(blocks(tmp_path)) - set(sound)
     other.write_bytes(b"")
-    found = VectorStore.open(tmp_path, "query").read(text_digests(TEXTS))
-    assert found.found.tolist() == [True] * 10 + [False] * 10
+    found = found_in(tmp_path)
+    assert found.known.tolist() == [True] * 10 + [False] * 10
     np.testing.assert_array_equal(found.vectors[:10], vectors)
 
 
-def test_a_half_written_file_is_no_block(tmp_path: Path) -> None:
+def test_texts_of_a_damaged_block_are_taken_from_another_that_has_them(tmp_path: Path) -> None:
     filled(tmp_path)
-    (tmp_path / "query" / ".0123.npy.77.tmp").write_bytes(b"half")
-    store = VectorStore.open(tmp_path, "query")
-    assert store.damaged == []
-    assert store.has(text_digests(TEXTS)).all()
+    (damaged,) = blocks(tmp_path)
+    vectors = filled(tmp_path, seed=1)
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    np.testing.assert_array_equal(found_in(tmp_path).vectors, vectors)
 
 
-def test_what_a_killed_run_left_half_written_is_removed_once_it_belongs_to_nobody(
-    tmp_path: Path,
-) -> None:
+def test_a_block_that_no_text_is_asked_of_is_not_read_whole(tmp_path: Path) -> None:
+    """A run that needs little of a large cache starts at once; what is damaged elsewhere waits."""
     filled(tmp_path)
-    young, old = (tmp_path / "query" / f".{name}.npy.1.tmp" for name in ("young", "old"))
-    young.write_bytes(b"x")
-    old.write_bytes(b"x")
-    os.utime(old, (0, 0))
-    VectorStore.open(tmp_path, "query")
-    assert (young.exists(), old.exists()) == (True, False)
+    (path,) = blocks(tmp_path)
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    store = VectorStore(tmp_path / "query")
+    assert not store.find(text_keys(["another"])).known.any()
+    assert (store.damaged, path.exists()) == (0, True)
+
+
+FEW_FILES = """
+import resource, sys
+from pathlib import Path
+from xlir_bench.embed import VectorStore
+from xlir_bench.embed.cache import text_keys
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+store = VectorStore(Path(sys.argv[1]))
+print(store.find(text_keys([f"{n}" for n in range(120)])).known.sum(), store.damaged, len(store.notes))
+"""
+
+
+def test_more_blocks_than_a_process_may_open_are_read_and_none_is_lost(tmp_path: Path) -> None:
+    for n in range(120):
+        filled(tmp_path, [str(n)], seed=n)
+    run = [sys.executable, "-c", FEW_FILES, str(tmp_path / "query")]
+    ended = subprocess.run(run, capture_output=True, text=True, check=True)
+    assert ended.stdout.split() == ["120", "0", "0"]
+    assert len(blocks(tmp_path)) == 120
+
+
+def test_an_error_of_the_system_is_no_damage(tmp_path: Path) -> None:
+    filled(tmp_path)
+    paths = blocks(tmp_path)
+    endless = tmp_path / "query" / "0.safetensors"
+    endless.symlink_to(endless)
+    store = opened(tmp_path)
+    assert (store.damaged, endless.is_symlink()) == (0, True)
+    assert "symbolic links" in next(iter(store.notes))
+    endless.unlink()
+
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, most[1]))
+    try:
+        store = opened(tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, most)
+    assert (store.damaged, blocks(tmp_path)) == (0, paths)
+    assert "Too many open files" in next(iter(store.notes))
+
+
+def test_what_a_killed_run_left_half_written_is_no_block_and_removed(tmp_path: Path) -> None:
+    left = tmp_path / "query" / ".0123.safetensors.77.tmp"
+    left.parent.mkdir()
+    left.write_bytes(b"half")
+    assert opened(tmp_path).damaged == 0
+    filled(tmp_path)
+    assert not left.exists()
     assert len(blocks(tmp_path)) == 1
-
-
-def test_a_full_disk_is_said_with_what_to_do_and_leaves_nothing_half_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(self: Path, data: bytes) -> int:
-        with self.open("wb") as file:
-            file.write(data[:3])
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(XlirError) as error:
-        write_atomically(tmp_path / "a" / "block", b"12345")
-    assert error.value.exit_code == 4
-    message = str(error.value)
-    assert "the disk is full" in message
-    assert str(tmp_path / "a" / "block") in message
-    assert "XLIR_CACHE" in message
-    assert list((tmp_path / "a").iterdir()) == []
-
-
-def test_a_cache_that_cannot_be_a_folder_is_said(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(
-        XlirError, match=r"cannot write .*encoder\.json: (File exists|Not a directory)"
-    ):
-        remember_encoder(tmp_path / "file", "name", "sha256:0")
 
 
 def test_an_encoder_has_a_folder_of_its_own_whatever_its_name(tmp_path: Path) -> None:
@@ -231,7 +270,7 @@ def test_files_that_vanish_while_they_are_counted_are_not_counted(
     honest = Path.stat
 
     def stat(self: Path, **how: bool) -> os.stat_result:
-        if self.suffix == ".npy":
+        if self.suffix == ".safetensors":
             raise FileNotFoundError(self)
         return honest(self, **how)
 
@@ -245,15 +284,28 @@ def test_pruning_takes_the_named_the_old_and_then_the_longest_unused(three: Path
     def left() -> list[str]:
         return [entry.encoder for entry in cache_entries(three)]
 
-    assert prune(three) == []
-    assert prune(three, max_bytes=10**9) == []
-    assert [e.encoder for e in prune(three, older_than=250)] == ["old"]
+    def pruned(**asked: object) -> list[str]:
+        return [entry.encoder for entry in prune(three, **asked).removed]  # type: ignore[arg-type]
+
+    assert pruned() == []
+    assert pruned(max_bytes=10**9) == []
+    assert pruned(older_than=250) == ["old"]
     assert left() == ["middle", "new"]
-    assert [e.encoder for e in prune(three, max_bytes=size + size // 2)] == ["middle"]
-    assert [e.encoder for e in prune(three, encoders=["new", "no such"])] == ["new"]
+    assert pruned(max_bytes=size + size // 2) == ["middle"]
+    assert pruned(encoders=["new", "no such"]) == ["new"]
     assert left() == []
 
 
 def test_pruning_to_nothing_leaves_nothing(three: Path) -> None:
-    assert len(prune(three, max_bytes=0)) == 3
+    assert len(prune(three, max_bytes=0).removed) == 3
     assert cache_entries(three) == []
+
+
+def test_what_a_run_is_reading_stays_and_room_is_made_elsewhere(three: Path) -> None:
+    old = cache_entries(three)[0]
+    lease = files.leased(old.folder)
+    pruned = prune(three, max_bytes=2 * old.bytes)
+    assert [e.encoder for e in pruned.in_use] == ["old"]
+    assert [e.encoder for e in pruned.removed] == ["middle"]
+    del lease
+    assert [e.encoder for e in prune(three, max_bytes=0).removed] == ["old", "new"]

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from embed.test_stream import Counting, Letters
+from places import read_only
 from worlds import text_collection
 
-from xlir_bench.embed import Embedded, EmbedRequest, embed, shards, stream
+from xlir_bench.embed import Embedded, EmbedRequest, embed, prune, shards, stream
 from xlir_bench.records import Collection, Passages, Shards, Silent
 
 
@@ -105,13 +106,14 @@ def test_a_run_that_is_killed_goes_on_inside_the_shard_where_it_stopped(tmp_path
 
 def test_a_damaged_shard_is_found_and_encoded_again(tmp_path: Path) -> None:
     wanted = vectors(run(Letters(), tmp_path))
-    (path,) = [p for p in tmp_path.glob("**/000001-*.npy") if ".counts" not in p.suffixes]
+    (path,) = tmp_path.glob("**/000001-*.safetensors")
     raw = bytearray(path.read_bytes())
     raw[-1] ^= 1
     path.write_bytes(raw)
     again = Letters()
     found = run(again, tmp_path)
     assert (vectors(found) == wanted).all()
+    assert any("damaged shard" in note for note in found.notes)
     assert (found.encoded, found.cached) == (10, 17)
     assert {text for role, text in again.seen if role == "passage"} == set(TEXTS[10:20])
 
@@ -120,7 +122,7 @@ def test_without_a_cache_the_shards_lie_in_a_folder_that_goes_away(tmp_path: Pat
     found = run(Letters(), None)
     its = found.vectors["passage", "en"]
     assert isinstance(its, Shards)
-    (folder,) = {Path(str(part)).parents[2] for part in its.parts}
+    (folder,) = {Path(str(part)).parents[1] for part in its.parts}
     assert (vectors(found) == Letters().encode(TEXTS, "passage")).all()
     assert folder.is_dir()
     del found, its
@@ -144,3 +146,36 @@ def test_zero_vectors_are_told_of_in_every_run(tmp_path: Path) -> None:
         assert (
             f"1 passage text(s) have a zero vector and rank by pool order: {TEXTS[17]!r}" in notes
         )
+
+
+def test_a_cache_that_takes_nothing_is_a_note_and_what_it_holds_is_used(tmp_path: Path) -> None:
+    wanted = vectors(run(Letters(), tmp_path))
+    (lost,) = tmp_path.glob("**/000001-*.safetensors")
+    lost.unlink()
+    with read_only(tmp_path):
+        found = run(Letters(), tmp_path)
+        assert (found.encoded, found.cached) == (10, 17)
+        (note,) = found.notes
+        assert "cannot write" in note
+        assert (vectors(found) == wanted).all()
+
+
+def test_vectors_that_are_being_read_are_not_pruned(tmp_path: Path) -> None:
+    found = run(Letters(), tmp_path)
+    wanted = vectors(found)
+    assert len(prune(tmp_path, max_bytes=0).in_use) == 1
+    assert (vectors(found) == wanted).all()
+    del found
+    assert len(prune(tmp_path, max_bytes=0).removed) == 1
+
+
+def test_an_error_of_the_system_leaves_shards_as_they_are(tmp_path: Path) -> None:
+    run(Letters(), tmp_path)
+    (shard,) = tmp_path.glob("**/000001-*.safetensors")
+    endless = shard.with_name("000001-0.safetensors")
+    endless.symlink_to(endless)
+    shard.rename(tmp_path / "elsewhere")
+    found = run(Letters(), tmp_path)
+    assert found.encoded == 10
+    assert any("symbolic links" in note for note in found.notes)
+    assert endless.is_symlink()

@@ -16,6 +16,14 @@ from models import Copy, save_static_embedding, save_tiny_bert, save_tiny_transf
 Respond = Callable[[BaseHTTPRequestHandler, bytes], None]
 
 
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache of its own for each test: vectors of probes are kept there."""
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("XLIR_CACHE", str(folder))
+    return folder
+
+
 @pytest.fixture
 def copy(tmp_path: Path) -> Copy:
     """A model to spoil."""

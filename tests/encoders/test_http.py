@@ -5,14 +5,18 @@ import socket
 import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from worlds import text_collection
 
+from xlir_bench.embed import EmbedRequest, embed
 from xlir_bench.encoders import EncoderOptions, describe, load_encoder
 from xlir_bench.encoders.http import HttpEncoder, Patience
 from xlir_bench.errors import BadVectorsError, InputError, OutOfReachError
+from xlir_bench.records import Silent
 
 SECRET = "sk-very-secret"
 
@@ -27,15 +31,24 @@ class Server:
         self.headers: list[dict[str, str]] = []
         self.paths: list[str] = []
         self.scale = 1.0
+        self.noise = 0.0
+        self.prefix = 0
+        """Tokens that it puts before each text, as far as it counts them."""
+        self.counts = False
+        self.random = np.random.default_rng(0)
         self.answer: Callable[[list[str]], Any] = self.rightly
         self.url = start(self.serve) + "/v1"
 
     def rightly(self, texts: list[str]) -> Any:
         rows = [{"index": i, "embedding": self.vector(text)} for i, text in enumerate(texts)]
-        return {"data": rows[::-1], "model": "m"}
+        tokens = sum(len(text.split()) + 2 + self.prefix for text in texts)
+        usage = {"usage": {"prompt_tokens": tokens, "total_tokens": tokens}} if self.counts else {}
+        return {"data": rows[::-1], "model": "m", **usage}
 
     def vector(self, text: str) -> list[float]:
-        return [self.scale * len(text), float(ord((text or "\0")[0])), 1.0]
+        exact = np.array([self.scale * len(text), float(ord((text or "\0")[0])), 1.0])
+        size = np.linalg.norm(exact) / np.sqrt(3)
+        return (exact + self.noise * size * self.random.uniform(-1, 1, 3)).tolist()
 
     def serve(self, handler: BaseHTTPRequestHandler, body: bytes) -> None:
         self.requests.append(json.loads(body))
@@ -285,6 +298,99 @@ def test_the_fingerprint_follows_the_vectors_of_the_server(
     assert load_encoder(f"{server.url}#m").fingerprint != card.fingerprint
     server.scale = 1.0
     assert load_encoder(f"{server.url}#other").fingerprint != card.fingerprint
+
+
+@pytest.mark.parametrize("noise", [1e-5, 1e-3])
+def test_a_server_whose_vectors_are_never_quite_the_same_is_one_encoder(
+    server: Server, noise: float, tmp_path: Path
+) -> None:
+    """Half precision, another batch: 100 sessions had 100 names, and nothing was ever found in the cache."""
+    server.noise = noise
+    cards = [describe(load_encoder(f"{server.url}#m")) for _ in range(20)]
+    assert len({card.fingerprint for card in cards}) == len({card.slug for card in cards}) == 1
+    texts = text_collection({"en": ["a"]}, {"en": ["b", "c"]})
+    runs = [
+        embed(texts, load_encoder(f"{server.url}#m"), EmbedRequest(tmp_path), Silent())
+        for _ in "ab"
+    ]
+    assert [found.cached for found in runs] == [0, 3]
+    server.noise, server.scale = 0.0, 1.05
+    assert describe(load_encoder(f"{server.url}#m")).fingerprint != cards[0].fingerprint
+
+
+def test_where_nothing_can_be_kept_a_server_is_known_by_the_vectors_of_today(
+    server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XLIR_CACHE", str(tmp_path / "file" / "cache"))
+    names = {describe(load_encoder(f"{server.url}#m")).fingerprint for _ in "ab"}
+    assert len(names) == 1
+
+
+def with_bodies(server: Server, *bodies: str, **options: Any) -> HttpEncoder:
+    return load_encoder(f"{server.url}#m", EncoderOptions(http_body=bodies, **options))  # type: ignore[return-value]
+
+
+def test_requests_say_more_by_role(server: Server) -> None:
+    encoder = with_bodies(server, 'query={"input_type": "query"}', 'passage={"n": [1]}')
+    encoder.encode(["a"], "query")
+    encoder.encode(["a"], "passage")
+    ours = {"model": "m", "input": ["a"], "encoding_format": "float"}
+    assert server.requests == [ours | {"input_type": "query"}, ours | {"n": [1]}]
+    card = describe(encoder)
+    assert any("input_type" in note for note in card.notes)
+    plain = describe(load_encoder(f"{server.url}#m"))
+    assert card.fingerprint != plain.fingerprint
+    assert card.slug != plain.slug
+
+
+def test_what_a_request_says_besides_is_not_shown(server: Server) -> None:
+    encoder = with_bodies(server, f'query={{"token": "{SECRET}"}}')
+    server.fail(400, f"token {SECRET} is over its limit")
+    with pytest.raises(InputError) as caught:
+        encoder.encode(["a"], "query")
+    assert SECRET not in f"{caught.value} {describe(encoder)!r} {encoder!r}"
+
+
+@pytest.mark.parametrize(
+    "bodies",
+    [
+        ["both={}"],
+        ["query"],
+        ["query={}", "query={}"],
+        [f'query={{"a": {SECRET}}}'],
+        ['query=["a"]'],
+        ['query={"input": "a"}'],
+        ['query={"a": NaN}'],
+        ['query={"a": "\\ud800"}'],
+        ["query=" + "[" * 100_000],
+    ],
+)
+def test_a_body_that_cannot_be_sent_is_an_error_that_shows_no_value(
+    server: Server, bodies: list[str]
+) -> None:
+    with pytest.raises(InputError, match="--http-body") as caught:
+        with_bodies(server, *bodies)
+    assert SECRET not in str(caught.value)
+    assert not server.requests
+
+
+@pytest.mark.parametrize(
+    ("counts", "prefix", "prompt", "told"),
+    [
+        (True, 2, "query: ", "TWO PREFIXES: the server puts some 2 tokens before each query"),
+        (True, 2, "", "the server puts some 2 tokens before each query itself"),
+        (True, 0, "query: ", None),
+        (False, 2, "query: ", None),
+    ],
+)
+def test_a_server_that_puts_a_prefix_before_texts_itself_is_told_of_where_it_counts_it(
+    server: Server, counts: bool, prefix: int, prompt: str, told: str | None
+) -> None:
+    server.counts, server.prefix = counts, prefix
+    notes = describe(with_bodies(server, query_prompt=prompt)).notes
+    found = [note for note in notes if "before each query" in note]
+    assert [note[: len(told or "")] for note in found] == ([told] if told else [])
 
 
 @pytest.mark.parametrize(

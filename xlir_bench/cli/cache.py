@@ -101,7 +101,7 @@ def prune(
     unknown = [name for name in encoders if name not in known]
     if unknown:
         raise UnknownNameError("encoder in the cache", unknown, known)
-    removed = prune_cache(
+    pruned = prune_cache(
         cache_root(),
         max_bytes=None
         if max_size is None
@@ -111,8 +111,10 @@ def prune(
         else quantity(older_than, AGES, "--older-than", "12h or 30d"),
         encoders=encoders,
     )
-    freed = _size(sum(entry.bytes for entry in removed))
-    click.echo(f"removed the vectors of {len(removed)} encoder(s), {freed}")
+    freed = _size(sum(entry.bytes for entry in pruned.removed))
+    click.echo(f"removed the vectors of {len(pruned.removed)} encoder(s), {freed}")
+    for entry in pruned.in_use:
+        click.echo(f"{entry.encoder} is being read by a run: its vectors stay", err=True)
 
 
 def quantity(text: str, units: dict[str, int], option: str, example: str) -> int:

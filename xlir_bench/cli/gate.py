@@ -14,6 +14,7 @@ from xlir_bench.cli.options import (
     FOLDER,
     canonical_command,
     data_option,
+    http_body_option,
     max_download_option,
     tasks_dir_option,
     verbose_option,
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
 @click.option(
     "--device", metavar="cpu|cuda|mps", help="Where a model runs.  [default: the best there is]"
 )
+@http_body_option
 @click.option("--offline", is_flag=True, help="Download nothing.")
 @max_download_option
 @data_option
@@ -169,7 +171,8 @@ def _evaluated(spec: str, baseline: Result, stated: dict[str, Any]) -> Result:
         max_download=stated["max_download"],
         allow_changed_data=bool(asked.changed_data),
     )
-    encoder = load_encoder(spec, EncoderOptions(device=stated["device"], offline=stated["offline"]))
+    given = {name: stated[name] for name in ("device", "offline", "http_body")}
+    encoder = load_encoder(spec, EncoderOptions(**given))
     part = options.part(task)
     folder = result_folder(stated["output"], describe(encoder).slug, task.name, part)
     require_writable(folder)

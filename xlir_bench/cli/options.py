@@ -103,6 +103,10 @@ max_download_option = click.option(
 verbose_option = click.option(
     "-v", "--verbose", is_flag=True, expose_value=False, help="Show where an error came from."
 )
+http_body_option = click.option(
+    "--http-body", multiple=True, metavar="query=JSON|passage=JSON",
+    help="More fields for the requests of an http: model, by role; may be given again.",
+)  # fmt: skip
 _MODEL_OPTIONS = (
     click.option(
         "--query-prompt", help="Put before every query; '' for none.  [default: the model's own]"
@@ -133,6 +137,7 @@ _MODEL_OPTIONS = (
         metavar="NAME",
         help="The environment variable with the key of an http: model.",
     ),
+    http_body_option,
     click.option(
         "--batch-tokens",
         default="auto",

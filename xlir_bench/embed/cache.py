@@ -1,43 +1,39 @@
-"""The vector cache: content-addressed blocks, so that nothing is half written and two runs never collide.
+"""The vector cache: shards of texts, so that nothing is half written and two runs never collide.
 
     <cache>/vectors/<encoder slug>-<fingerprint>/encoder.json
-                                                 query/<digest>.npy      a block: one record a text
-                                                 passage/<digest>.npy
+                                                 query/<digest>.safetensors      see `shardfile`
+                                                 passage/<digest>.safetensors
 
-A block's name is the digest of its bytes: a damaged one is found when it is read, and two runs that write
-the same block write the same file.
+A run reads the keys of all shards, and of those that hold a text it needs the rest, after a look at their
+digest: a damaged one is removed, and its texts are encoded again. Where the system does not let a shard be read
+or written, the run goes on without it and says so.
 """
 
 from __future__ import annotations
 
-import errno
 import hashlib
-import io
 import json
 import os
-import shutil
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
 
-from xlir_bench.errors import XlirError
+from xlir_bench import files
 from xlir_bench.records import Floats, Ints
+from xlir_bench.shardfile import SUFFIX, is_sound, mapped, write_shard
 
-ABANDONED = 3600
-"""Seconds after which a temporary file belongs to nobody."""
-Digests = NDArray[np.uint64]
+Keys = NDArray[np.uint64]
 """One row of two words a text: 128 bits of BLAKE2."""
 
 
-def text_digests(texts: Iterable[str]) -> Digests:
-    """The digest of each text."""
+def text_keys(texts: Iterable[str]) -> Keys:
+    """The key of each text."""
     raw = b"".join(
         hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
         for text in texts
@@ -48,18 +44,53 @@ def text_digests(texts: Iterable[str]) -> Digests:
 def store_folder(cache: Path, slug: str, fingerprint: str) -> Path:
     """Where an encoder's vectors lie."""
     key = fingerprint.removeprefix("sha256:")[:16]
-    return cache / "vectors" / f"{quote(slug, safe='')[:80]}-{quote(key, safe='')}"
+    return cache / "vectors" / f"{files.safe_name(slug, 80)}-{files.safe_name(key)}"
 
 
-@dataclass(frozen=True, slots=True)
-class CachedRows:
-    """What a store knows of some texts."""
+@dataclass(slots=True)
+class Rows:
+    """Some texts, and what is known of each so far."""
 
-    found: NDArray[np.bool_]
+    keys: Keys
+    known: NDArray[np.bool_]
     vectors: Floats
-    """A row for each text; rows not found are zero."""
+    """Zero where nothing is known; no number wide before anything is."""
     tokens: Ints
     unknown: Ints
+
+    @classmethod
+    def of(cls, keys: Keys) -> Rows:
+        """Texts of which nothing is known."""
+        count = len(keys)
+        none = np.zeros(count, np.int32)
+        return cls(keys, np.zeros(count, bool), np.zeros((count, 0), np.float32), none, none.copy())
+
+    @property
+    def missing(self) -> Ints:
+        """The rows of which nothing is known."""
+        return np.flatnonzero(~self.known)
+
+    def put(self, at: Ints, vectors: Floats, tokens: Ints, unknown: Ints) -> None:
+        """Say what is known of some rows."""
+        if not self.vectors.shape[1]:
+            self.vectors = np.zeros((len(self.keys), vectors.shape[1]), np.float32)
+        self.vectors[at], self.tokens[at], self.unknown[at] = vectors, tokens, unknown
+        self.known[at] = True
+
+    def take(self, at: Ints) -> Rows:
+        """A copy of some rows, in this order."""
+        return Rows(
+            self.keys[at], self.known[at], self.vectors[at], self.tokens[at], self.unknown[at]
+        )
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """As a shard holds them."""
+        return {
+            "keys": self.keys,
+            "vectors": self.vectors,
+            "tokens": self.tokens,
+            "unknown": self.unknown,
+        }
 
 
 @dataclass(slots=True)
@@ -67,117 +98,70 @@ class VectorStore:
     """The cached vectors of one encoder and role, or of a piece of a corpus."""
 
     folder: Path | None
-    """None keeps everything in memory and nothing on disk."""
-    damaged: list[str] = field(default_factory=list)
-    """Blocks whose checksum was wrong; they are gone, and their texts are encoded again."""
-    _blocks: list[NDArray[Any]] = field(default_factory=list)
+    """None keeps nothing."""
+    notes: set[str] = field(default_factory=set)
+    """What a reader of the result should know of the cache."""
+    damaged: int = 0
+    """Shards whose digest was wrong; they are gone."""
 
-    @classmethod
-    def open(cls, encoder_folder: Path | None, part: str) -> VectorStore:
-        """The store of this part (a role) with every block on disk, in the order of their names."""
-        store = cls(encoder_folder / part if encoder_folder else None)
-        store._sweep()
-        for path in sorted(store.folder.glob("*.npy") if store.folder else ()):
-            store._add(path)
-        return store
-
-    def _sweep(self) -> None:
-        """Remove what runs left that were killed while they wrote; a living one writes for moments."""
-        for path in self.folder.glob(".*.tmp") if self.folder else ():
-            with suppress(OSError):
-                if time.time() - path.stat().st_mtime > ABANDONED:
-                    path.unlink()
-
-    def _add(self, path: Path) -> None:
-        try:
-            # First of all: numpy's reader gives any error there is for a damaged header.
-            sound = path.stem == file_digest(path)
-            if sound:
-                self._blocks.append(np.load(path, mmap_mode="r", allow_pickle=False))
-        except FileNotFoundError:  # pruned a moment ago
-            return
-        except (ValueError, EOFError, OSError):
-            sound = False
-        if not sound:
-            path.unlink(missing_ok=True)
-            self.damaged.append(path.name)
-
-    def has(self, digests: Digests) -> NDArray[np.bool_]:
-        """Which of these texts have a vector."""
-        return self._locate(digests)[0] >= 0
-
-    def read(self, digests: Digests) -> CachedRows:
-        """The vectors and token counts of these texts, where there are any."""
-        block_of, row_of = self._locate(digests)
-        dimension = self._blocks[0]["vector"].shape[1] if self._blocks else 0
-        rows = CachedRows(
-            found=block_of >= 0,
-            vectors=np.zeros((len(digests), dimension), np.float32),
-            tokens=np.zeros(len(digests), np.int64),
-            unknown=np.zeros(len(digests), np.int64),
-        )
-        for number, block in enumerate(self._blocks):
-            mine = np.flatnonzero(block_of == number)
-            at = row_of[mine]
-            rows.vectors[mine] = block["vector"][at]
-            rows.tokens[mine] = block["tokens"][at]
-            rows.unknown[mine] = block["unknown"][at]
+    def find(self, keys: Keys) -> Rows:
+        """What is known of these texts, each of which is asked for once; the first shard by name wins."""
+        rows = Rows.of(keys)
+        order = np.argsort(keys[:, 0], kind="stable")
+        # All but the last: so what is searched for in them always has a place in `order`.
+        first = keys[order[:-1], 0]
+        for path in self._shards() if len(keys) else ():
+            try:
+                self._read(path, rows, order, first)
+            except FileNotFoundError:  # removed a moment ago
+                continue
+            except OSError as error:
+                self._unread(error)
         return rows
 
-    def _locate(self, digests: Digests) -> tuple[Ints, Ints]:
-        """Block and row of each text; -1 where it has none. The first block that holds a text wins."""
-        sizes = [len(block) for block in self._blocks]
-        place = np.full(len(digests), -1, np.int64)
-        if not sum(sizes):
-            return place, place
-        known = np.concatenate([block["digest"] for block in self._blocks])
-        order = np.argsort(known[:, 0], kind="stable")
-        at = order[np.minimum(np.searchsorted(known[order, 0], digests[:, 0]), len(order) - 1)]
-        hit = (known[at] == digests).all(axis=1)
-        starts = np.cumsum([0, *sizes])
-        block_of = np.searchsorted(starts, at, side="right") - 1
-        return np.where(hit, block_of, -1), np.where(hit, at - starts[block_of], -1)
+    def _read(self, path: Path, rows: Rows, order: Ints, first: Keys) -> None:
+        """Put in what this shard knows, once its digest was seen; remove it if that is wrong."""
+        try:
+            shard = mapped(path)
+            at = order[np.searchsorted(first, shard["keys"][:, 0])]
+            wanted = (rows.keys[at] == shard["keys"]).all(axis=1) & ~rows.known[at]
+            if not wanted.any():
+                return
+        except (ValueError, LookupError):
+            shard = {}
+        if is_sound(path):
+            if shard:
+                found = (shard[name][wanted] for name in ("vectors", "tokens", "unknown"))
+                rows.put(at[wanted], *found)
+            return
+        shard.clear()  # some systems remove no file that is open
+        path.unlink(missing_ok=True)
+        self.damaged += 1
 
-    def write(self, digests: Digests, vectors: Floats, tokens: Ints, unknown: Ints) -> None:
-        """Add a block; it is whole on disk under its name or not there at all."""
-        kind = [
-            ("digest", "u8", 2),
-            ("tokens", "i4"),
-            ("unknown", "i4"),
-            ("vector", "f4", vectors.shape[1]),
-        ]
-        block = np.empty(len(digests), dtype=np.dtype(kind))
-        block["digest"], block["vector"] = digests, vectors
-        block["tokens"], block["unknown"] = tokens, unknown
-        self._blocks.append(block)
+    def _shards(self) -> list[Path]:
+        try:
+            paths = list(self.folder.iterdir()) if self.folder else []
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        except OSError as error:
+            self._unread(error)
+            return []
+        return sorted(path for path in paths if _is_shard(path.name))
+
+    def _unread(self, error: OSError) -> None:
+        self.notes.add(
+            f"cached vectors in {self.folder} cannot be read ({error.strerror}): those texts were"
+            " encoded again"
+        )
+
+    def write(self, rows: Rows) -> None:
+        """Keep these rows; they are whole on disk or not there at all."""
         if self.folder:
-            buffer = io.BytesIO()
-            np.save(buffer, block, allow_pickle=False)
-            name = hashlib.blake2b(buffer.getbuffer(), digest_size=16).hexdigest()
-            write_atomically(self.folder / f"{name}.npy", buffer.getbuffer())
+            write_shard(self.folder, "", rows.arrays())
 
 
-def file_digest(path: Path) -> str:
-    """What the name of a sound file carries."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
-
-
-def write_atomically(path: Path, data: bytes | memoryview) -> None:
-    """Write under a temporary name, then rename; says what to do when the disk is full."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(data)
-        temporary.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        reason = "the disk is full" if error.errno == errno.ENOSPC else error.strerror or str(error)
-        raise XlirError(
-            f"cannot write {path}: {reason}. What was encoded before is kept:"
-            " make room, or set XLIR_CACHE to another disk, and run the same command again"
-        ) from error
+def _is_shard(name: str) -> bool:
+    return name.endswith(SUFFIX) and not name.startswith(".")
 
 
 def remember_encoder(folder: Path, name: str, fingerprint: str) -> None:
@@ -185,7 +169,7 @@ def remember_encoder(folder: Path, name: str, fingerprint: str) -> None:
     path = folder / "encoder.json"
     if not path.is_file():
         record = json.dumps({"name": name, "fingerprint": fingerprint}, ensure_ascii=False)
-        write_atomically(path, record.encode())
+        files.write(path, record)
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,18 +199,27 @@ def _entry(folder: Path) -> CacheEntry:
     return CacheEntry(
         encoder=name,
         folder=folder,
-        blocks=sum(1 for path in folder.rglob("*.npy") if ".counts" not in path.suffixes),
-        bytes=sum(s.st_size for s in stats),
-        used=max((s.st_mtime for s in stats), default=0.0),
+        blocks=sum(1 for name, _ in stats if _is_shard(name)),
+        bytes=sum(s.st_size for _, s in stats),
+        used=max((s.st_mtime for _, s in stats), default=0.0),
     )
 
 
-def _stats(folder: Path) -> Iterator[os.stat_result]:
-    """Of every file in it; another run may rename or remove some meanwhile."""
-    for path in folder.rglob("*"):
-        with suppress(FileNotFoundError):
-            if path.is_file():
-                yield path.stat()
+def _stats(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
+    """The name of every file in it, with what it takes; another run may remove some meanwhile."""
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                yield name, Path(place, name).stat()
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """What became of a request to make room."""
+
+    removed: tuple[CacheEntry, ...]
+    in_use: tuple[CacheEntry, ...]
+    """Those that a run is reading: they stay."""
 
 
 def prune(
@@ -234,23 +227,23 @@ def prune(
     max_bytes: int | None = None,
     older_than: float | None = None,
     encoders: Sequence[str] = (),
-) -> list[CacheEntry]:
+) -> Pruned:
     """Remove encoders by name, those unused for so many seconds, then the longest unused ones."""
-    entries = cache_entries(cache)
-    now = time.time()
-    doomed = [
+    entries, now = cache_entries(cache), time.time()
+    excess = 0 if max_bytes is None else sum(entry.bytes for entry in entries) - max_bytes
+    named = [
         entry
         for entry in entries
         if entry.encoder in encoders or (older_than is not None and now - entry.used > older_than)
     ]
-    if max_bytes is not None:
-        kept = [entry for entry in entries if entry not in doomed]
-        excess = sum(entry.bytes for entry in kept) - max_bytes
-        for entry in kept:
-            if excess <= 0:
-                break
-            doomed.append(entry)
-            excess -= entry.bytes
-    for entry in doomed:
-        shutil.rmtree(entry.folder, ignore_errors=True)
-    return doomed
+    removed, in_use = [], []
+    for entry in [*named, *(entry for entry in entries if entry not in named)]:
+        if entry not in named and excess <= 0:
+            break
+        with files.explained(entry.folder, "nothing was removed from there"):
+            if files.remove_unused(entry.folder):
+                removed.append(entry)
+                excess -= entry.bytes
+            else:
+                in_use.append(entry)
+    return Pruned(tuple(removed), tuple(in_use))

@@ -1,17 +1,14 @@
-"""Vectors of a corpus on disk: shard after shard, each whole in a file of its own, read through memory maps.
+"""Vectors of a corpus on disk: shard after shard (see `shardfile`), in the order of its texts.
 
-    <cache>/vectors/<encoder>/corpora/<digest>/000000-<digest of its bytes>.npy
-                                               000000-<digest of its bytes>.counts.npy
-                                               growing/          blocks of the shard that is being encoded
+    <cache>/vectors/<encoder>/corpora/<digest>/000000-<digest of its bytes>.safetensors
+                                               growing/          what is encoded of the next shard
 
-Memory holds one shard's texts. What a killed run had encoded of a shard lies in blocks, as it does for
+Memory holds one shard's texts. What a killed run had encoded of a shard lies in smaller ones, as it does for
 texts that fit into memory, and is taken from there by the next run.
 """
 
 from __future__ import annotations
 
-import hashlib
-import io
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,13 +16,16 @@ from pathlib import Path
 
 import numpy as np
 
-from xlir_bench.embed.cache import CachedRows, VectorStore, file_digest, write_atomically
-from xlir_bench.records import Floats, Ints, Shards, Stored, TokenCounts
+from xlir_bench.embed.cache import Rows, VectorStore
+from xlir_bench.records import Ints, Shards, Stored, TokenCounts
+from xlir_bench.shardfile import SUFFIX, is_sound, mapped
 
 SHARD_TEXTS = 65536
 """100 MB of vectors of 384 dimensions."""
-Fill = Callable[[Sequence[str], VectorStore], CachedRows]
+Fill = Callable[[Sequence[str], VectorStore], Rows]
 """Encode what a store lacks of these texts; what it then knows of each."""
+Save = Callable[[Path, str, Rows], Path]
+"""Write a shard of these rows: where it should lie, how its name begins, where it lies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,17 +44,19 @@ class Shard:
 
     path: Path
     dimension: int
-    counts: Ints
+    tokens: Ints
+    unknown: Ints
     zero: Ints
     """Rows of texts whose vector says nothing."""
 
     @classmethod
-    def of(cls, path: Path, counts: Ints) -> Shard | None:
-        """The shard in this file; None if it holds another number of vectors."""
-        vectors = np.load(path, mmap_mode="r", allow_pickle=False)
-        if len(vectors) != len(counts):
-            return None
-        return cls(path, vectors.shape[1], counts, np.flatnonzero(~vectors.any(axis=1)))
+    def of(cls, path: Path) -> Shard:
+        """The shard in this file, which is sound."""
+        its = mapped(path)
+        vectors = its["vectors"]
+        zero = np.flatnonzero(~vectors.any(axis=1))
+        tokens, unknown = np.array(its["tokens"]), np.array(its["unknown"])
+        return cls(path, vectors.shape[1], tokens, unknown, zero)
 
 
 def shard_folder(encoder_folder: Path, texts: Stored) -> Path:
@@ -62,31 +64,47 @@ def shard_folder(encoder_folder: Path, texts: Stored) -> Path:
     return encoder_folder / "corpora" / texts.digest
 
 
-def whole_shards(folder: Path, count: int) -> dict[int, Shard]:
-    """Those of so many texts that are there and sound, by their number."""
-    found = {n: _read(folder, n, stop - start) for n, start, stop in _spans(count)}
-    return {number: shard for number, shard in found.items() if shard is not None}
+def whole_shards(folder: Path, count: int, notes: set[str]) -> dict[int, Shard]:
+    """Those of so many texts that are there and sound, by their number; damaged ones are removed."""
+    found = {}
+    for number, start, stop in _spans(count):
+        for path in sorted(folder.glob(f"{number:06d}-*{SUFFIX}")):
+            try:
+                if not is_sound(path):
+                    path.unlink(missing_ok=True)
+                    notes.add(f"a damaged shard of corpus {folder.name[:8]} was encoded again")
+                elif len((shard := Shard.of(path)).tokens) == stop - start:
+                    found[number] = shard
+                    break
+            except FileNotFoundError:  # removed a moment ago
+                continue
+            except OSError as error:
+                notes.add(
+                    f"cached vectors in {folder} cannot be read ({error.strerror}): those texts"
+                    " were encoded again"
+                )
+    return found
 
 
 def sharded_vectors(
-    folder: Path, texts: Sequence[str], whole: Mapping[int, Shard], fill: Fill
+    folder: Path, texts: Sequence[str], whole: Mapping[int, Shard], fill: Fill, save: Save
 ) -> ShardedVectors:
     """The vectors of a corpus; shards that are not among the whole ones are encoded."""
     spans = _spans(len(texts))
     found = [
-        whole.get(number) or _encoded(folder, number, texts[start:stop], fill)
+        whole.get(number) or _encoded(folder, number, texts[start:stop], fill, save)
         for number, start, stop in spans
     ]
-    counts = [shard.counts for shard in found]
     zero = [start + shard.zero for (_, start, _), shard in zip(spans, found, strict=True)]
     return ShardedVectors(
         shards=Shards(
             parts=tuple(shard.path for shard in found),
-            sizes=tuple(len(shard.counts) for shard in found),
+            sizes=tuple(len(shard.tokens) for shard in found),
             dimension=found[0].dimension if found else 0,
         ),
         counts=TokenCounts(
-            *(np.concatenate([np.empty(0, np.int32), *(c[:, k] for c in counts)]) for k in (0, 1))
+            tokens=np.concatenate([np.empty(0, np.int32), *(s.tokens for s in found)]),
+            unknown=np.concatenate([np.empty(0, np.int32), *(s.unknown for s in found)]),
         ),
         zero=np.concatenate([np.empty(0, np.int64), *zero]),
     )
@@ -99,40 +117,9 @@ def _spans(count: int) -> list[tuple[int, int, int]]:
     ]
 
 
-def _read(folder: Path, number: int, rows: int) -> Shard | None:
-    """A whole shard; a damaged one is removed."""
-    for path in sorted(folder.glob(f"{number:06d}-*.counts.npy")):
-        vectors = path.with_name(path.name.replace(".counts", ""))
-        try:
-            counts = np.load(path, allow_pickle=False)
-            sound = len(counts) == rows and vectors.stem.partition("-")[2] == file_digest(vectors)
-            if sound and (shard := Shard.of(vectors, counts)) is not None:
-                return shard
-        except (OSError, ValueError, EOFError):
-            pass
-        for damaged in (path, vectors):
-            damaged.unlink(missing_ok=True)
-    return None
-
-
-def _encoded(folder: Path, number: int, texts: Sequence[str], fill: Fill) -> Shard:
-    part = f"{number:06d}"
-    rows = fill(texts, VectorStore.open(folder / "growing", part))
-    counts = np.stack([rows.tokens, rows.unknown], axis=1).astype(np.int32)
-    vectors = _save(folder, number, rows.vectors)
-    buffer = io.BytesIO()
-    np.save(buffer, counts, allow_pickle=False)
-    # Written last: a shard is whole where its counts are.
-    write_atomically(vectors.with_suffix(".counts.npy"), buffer.getbuffer())
-    shutil.rmtree(folder / "growing" / part, ignore_errors=True)
-    zero = np.flatnonzero(~rows.vectors.any(axis=1))
-    return Shard(vectors, rows.vectors.shape[1], counts, zero)
-
-
-def _save(folder: Path, number: int, vectors: Floats) -> Path:
-    buffer = io.BytesIO()
-    np.save(buffer, vectors, allow_pickle=False)
-    digest = hashlib.blake2b(buffer.getbuffer(), digest_size=16).hexdigest()
-    path = folder / f"{number:06d}-{digest}.npy"
-    write_atomically(path, buffer.getbuffer())
-    return path
+def _encoded(folder: Path, number: int, texts: Sequence[str], fill: Fill, save: Save) -> Shard:
+    growing = folder / "growing" / f"{number:06d}"
+    rows = fill(texts, VectorStore(growing))
+    path = save(folder, f"{number:06d}-", rows)
+    shutil.rmtree(growing, ignore_errors=True)
+    return Shard.of(path)

@@ -12,13 +12,14 @@ from pathlib import Path
 
 import numpy as np
 
+from xlir_bench import files
 from xlir_bench.embed.cache import (
-    CachedRows,
-    Digests,
+    Keys,
+    Rows,
     VectorStore,
     remember_encoder,
     store_folder,
-    text_digests,
+    text_keys,
 )
 from xlir_bench.embed.plan import guessed_lengths, plan_batches
 from xlir_bench.embed.shards import shard_folder, sharded_vectors, whole_shards
@@ -26,7 +27,6 @@ from xlir_bench.encoders import Encoder, Tokenizing, checked, describe
 from xlir_bench.records import (
     ROLES,
     Collection,
-    Floats,
     Ints,
     Progress,
     Role,
@@ -35,6 +35,7 @@ from xlir_bench.records import (
     TokenCounts,
     Vectors,
 )
+from xlir_bench.shardfile import write_shard
 
 BLOCK_TEXTS = 4096
 BLOCK_SECONDS = 15.0
@@ -80,7 +81,7 @@ class _Texts:
 
     role: Role
     texts: list[str]
-    digests: Digests
+    keys: Keys
     rows: dict[str, Ints]
 
     @classmethod
@@ -90,38 +91,7 @@ class _Texts:
         for lang, texts in by_lang.items():
             found = [place.setdefault(text, len(place)) for text in texts]
             rows[lang] = np.array(found, np.int64)
-        return cls(role, list(place), text_digests(place), rows)
-
-
-@dataclass(slots=True)
-class _Block:
-    """Batches that are encoded and not yet written."""
-
-    rows: list[Ints] = field(default_factory=list)
-    vectors: list[Floats] = field(default_factory=list)
-    began: float = field(default_factory=time.monotonic)
-
-    def add(self, rows: Ints, vectors: Floats) -> None:
-        """Take in a batch."""
-        self.rows.append(rows)
-        self.vectors.append(vectors)
-
-    def written(self, store: VectorStore, digests: Digests, counts: TokenCounts) -> _Block:
-        """Write what is here, if anything; the empty block that comes next."""
-        if self.rows:
-            rows = np.concatenate(self.rows)
-            store.write(
-                digests[rows],
-                np.concatenate(self.vectors),
-                counts.tokens[rows],
-                counts.unknown[rows],
-            )
-        return _Block()
-
-    @property
-    def full(self) -> bool:
-        texts = sum(len(rows) for rows in self.rows)
-        return texts >= BLOCK_TEXTS or time.monotonic() - self.began > BLOCK_SECONDS
+        return cls(role, list(place), text_keys(place), rows)
 
 
 def embed(
@@ -138,30 +108,34 @@ def embed(
     ]
     corpora = {x: t for x, t in by_role["passage"].items() if isinstance(t, Stored)}
     work = _Work(encoder, request, progress)
-    folder, keep = work.corpora_folder() if corpora else (Path(), None)
-    homes = {lang: shard_folder(folder, texts) for lang, texts in corpora.items()}
-    whole = {lang: whole_shards(homes[lang], len(texts)) for lang, texts in corpora.items()}
-    stores = {role: VectorStore.open(work.folder, role) for role in ROLES}
-    missing = {t.role: np.flatnonzero(~stores[t.role].has(t.digests)) for t in roles}
-    total = sum(len(rows) for rows in missing.values())
+    homes = {
+        lang: shard_folder(work.folder or work.temporary(), texts)
+        for lang, texts in corpora.items()
+    }
+    whole = {
+        lang: whole_shards(homes[lang], len(texts), work.notes) for lang, texts in corpora.items()
+    }
+    stores = {role: VectorStore(work.folder and work.folder / role, work.notes) for role in ROLES}
+    found = {t.role: stores[t.role].find(t.keys) for t in roles}
+    total = sum(len(rows.missing) for rows in found.values())
     total += sum(len(texts) for texts in corpora.values())
-    total -= sum(len(shard.counts) for shards in whole.values() for shard in shards.values())
+    total -= sum(len(shard.tokens) for shards in whole.values() for shard in shards.values())
     if total:
         progress.start("encode", total, "texts")
         for texts in roles:
-            work.encode(texts, missing[texts.role], stores[texts.role])
+            work.encode(texts, found[texts.role], stores[texts.role])
     sharded = {
-        lang: sharded_vectors(homes[lang], texts, whole[lang], work.fill)
+        lang: sharded_vectors(homes[lang], texts, whole[lang], work.fill, work.save)
         for lang, texts in corpora.items()
     }
     if total:
         progress.finish()
-    found = {t.role: stores[t.role].read(t.digests) for t in roles}
     notes = [
-        f"{len(s.damaged)} damaged cache block(s) of role {role} were found and encoded again"
+        f"{s.damaged} damaged cache block(s) of role {role} were found and encoded again"
         for role, s in stores.items()
         if s.damaged
     ]
+    notes += sorted(work.notes)
     vectors: dict[tuple[Role, str], Vectors] = {}
     counts: dict[tuple[Role, str], TokenCounts] = {}
     for texts in roles:
@@ -172,7 +146,7 @@ def embed(
             counts[texts.role, lang] = TokenCounts(cached.tokens[rows], cached.unknown[rows])
     for lang, its in sharded.items():
         notes += zero_vectors("passage", corpora[lang], its.zero)
-        vectors["passage", lang] = replace(its.shards, folder=keep)
+        vectors["passage", lang] = replace(its.shards, folder=work.held)
         counts["passage", lang] = its.counts
     known = isinstance(encoder, Tokenizing)
     distinct = sum(len(t.texts) for t in roles) + sum(len(texts) for texts in corpora.values())
@@ -194,54 +168,92 @@ class _Work:
     encoder: Encoder
     request: EmbedRequest
     progress: Progress
-    folder: Path | None = field(init=False)
+    folder: Path | None = None
+    """Of this encoder in the cache."""
+    notes: set[str] = field(default_factory=set)
+    """What a reader of the result should know of the cache."""
+    held: list[object] = field(default_factory=list)
+    """As long as it is, the files of vectors stay: a lease of the folder, a temporary folder."""
 
     def __post_init__(self) -> None:
-        self.folder = None
-        if self.request.cache is not None:
-            card = describe(self.encoder)
-            self.folder = store_folder(self.request.cache, card.slug, self.encoder.fingerprint)
+        if self.request.cache is None:
+            return
+        card = describe(self.encoder)
+        self.folder = store_folder(self.request.cache, card.slug, self.encoder.fingerprint)
+        try:
+            self.held.append(files.leased(self.folder))
             remember_encoder(self.folder, card.name, self.encoder.fingerprint)
+        except OSError as error:
+            self._not_kept(error)
 
-    def corpora_folder(self) -> tuple[Path, object]:
-        """Where vectors of corpora lie, and what keeps that folder while nothing is to be kept."""
-        if self.folder is not None:
-            return self.folder, None
-        temporary = _TemporaryFolder()
-        return temporary.path, temporary
+    def temporary(self) -> Path:
+        """A folder for vectors that are not kept."""
+        for its in self.held:
+            if isinstance(its, _TemporaryFolder):
+                return its.path
+        self.held.append(made := _TemporaryFolder())
+        return made.path
 
-    def fill(self, texts: Sequence[str], store: VectorStore) -> CachedRows:
-        """What the store knows of these texts after what it lacked was encoded."""
+    def fill(self, texts: Sequence[str], store: VectorStore) -> Rows:
+        """What is known of these texts after what the store lacked was encoded."""
         distinct = _Texts.of("passage", {"": texts})
-        missing = np.flatnonzero(~store.has(distinct.digests))
-        self.progress.advance(len(texts) - len(missing))
-        self.encode(distinct, missing, store)
-        return store.read(distinct.digests[distinct.rows[""]])
+        rows = store.find(distinct.keys)
+        self.progress.advance(len(texts) - len(rows.missing))
+        self.encode(distinct, rows, store)
+        return rows.take(distinct.rows[""])
 
-    def encode(self, texts: _Texts, missing: Ints, store: VectorStore) -> None:
-        """Encode the texts that have no vector, and write as it goes.
+    def save(self, folder: Path, prefix: str, rows: Rows) -> Path:
+        """A shard of a corpus: in its folder, or in a temporary one where the cache takes nothing."""
+        if self.folder is not None:
+            try:
+                return write_shard(folder, prefix, rows.arrays())
+            except OSError as error:
+                self._not_kept(error)
+        spare = self.temporary()
+        with files.explained(spare, "a large corpus needs room there; TMPDIR names another place"):
+            return write_shard(spare / folder.name, prefix, rows.arrays())
+
+    def encode(self, texts: _Texts, rows: Rows, store: VectorStore) -> None:
+        """Encode the texts of which nothing is known, and write as it goes.
 
         Batches run from the longest text to the shortest, and what is written is whole batches: those that
         a killed run has left undone are planned alike by the next one, so its vectors are the same to the
         bit.
         """
+        missing = rows.missing
         if not len(missing):
             return
-        wanted, digests = [texts.texts[i] for i in missing], texts.digests[missing]
-        counts = _token_counts(self.encoder, wanted, texts.role)
+        counts = _token_counts(self.encoder, [texts.texts[i] for i in missing], texts.role)
         budget = self.request.batch_tokens or _device_budget(self.encoder)
-        block = _Block()
+        done: list[Ints] = []
+        began = time.monotonic()
         try:
             for batch in plan_batches(_cut(counts.tokens, self.encoder), budget):
-                chosen = [wanted[i] for i in batch]
+                at = missing[batch]
+                chosen = [texts.texts[i] for i in at]
                 vectors = self.encoder.encode(chosen, texts.role)
-                block.add(batch, checked(vectors, chosen, self.encoder.dimension))
+                vectors = checked(vectors, chosen, self.encoder.dimension)
+                rows.put(at, vectors, counts.tokens[batch], counts.unknown[batch])
+                done.append(at)
                 self.progress.advance(len(batch))
-                if block.full:
-                    block = block.written(store, digests, counts)
+                if sum(map(len, done)) >= BLOCK_TEXTS or time.monotonic() - began > BLOCK_SECONDS:
+                    self._keep(store, rows, done)
+                    done, began = [], time.monotonic()
         finally:
             # Reached on Ctrl-C too: the batches that are done are whole, so they are kept.
-            block.written(store, digests, counts)
+            self._keep(store, rows, done)
+
+    def _keep(self, store: VectorStore, rows: Rows, done: Sequence[Ints]) -> None:
+        if done:
+            try:
+                store.write(rows.take(np.concatenate(done)))
+            except OSError as error:
+                self._not_kept(error)
+
+    def _not_kept(self, error: OSError) -> None:
+        if self.request.cache is not None:
+            remedy = "vectors that were encoded now are not kept (XLIR_CACHE names another place)"
+            self.notes.add(str(files.cannot_write(self.request.cache, remedy, error)))
 
 
 def _token_counts(encoder: Encoder, texts: Sequence[str], role: Role) -> TokenCounts:

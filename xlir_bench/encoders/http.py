@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import time
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from functools import cached_property
@@ -16,21 +17,27 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 import numpy as np
 
 from xlir_bench.encoders.check import checked, shortened
-from xlir_bench.encoders.digest import fingerprint, short
+from xlir_bench.encoders.digest import short
 from xlir_bench.encoders.options import DEFAULT_OPTIONS, check_truncate_dim, given, unused_notes
-from xlir_bench.encoders.probes import PROBES, probe_digest
+from xlir_bench.encoders.probes import PROBES, probed_fingerprint
 from xlir_bench.encoders.prompts import chosen
 from xlir_bench.encoders.protocol import EncoderCard, EncoderOptions
 from xlir_bench.encoders.slugs import slug
 from xlir_bench.errors import BadVectorsError, InputError, OutOfReachError
-from xlir_bench.records import Floats, Role
+from xlir_bench.records import ROLES, Floats, Role
 
 if TYPE_CHECKING:
     import httpx
 
 BATCH = 64
 """The most inputs a request."""
-USED_OPTIONS = ("query_prompt", "passage_prompt", "truncate_dim")
+USED_OPTIONS = ("query_prompt", "passage_prompt", "truncate_dim", "http_body")
+OURS = ("model", "input", "encoding_format")
+"""Fields of a request that `--http-body` leaves alone."""
+MAY_BE_SECRET = 12
+"""Values of `--http-body` of so many characters are not shown."""
+SPECIAL_TOKENS = 2
+"""As many may a tokenizer put around a text; what a server counts beyond them is a prefix."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +84,7 @@ class HttpEncoder:
         self._patience = patience
         self._endpoint = _endpoint(url)
         self._prompts = chosen(options, {}, None, [model])
+        self._bodies = _bodies(options.http_body)
         self._reached = False
 
     def __repr__(self) -> str:
@@ -89,17 +97,16 @@ class HttpEncoder:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Of URL, model, prompts and the rounded vectors of a few texts: a server may change its weights."""
-        return fingerprint(
-            {
-                "kind": self.kind,
-                "url": self.url,
-                "model": self.name,
-                "prompts": [self._prompts.query, self._prompts.passage],
-                "truncate_dim": self._options.truncate_dim,
-                "probes": probe_digest(self._probes),
-            }
-        )
+        """Of URL, model, prompts, request and the vectors of a few texts: a server may change its weights."""
+        parts: dict[str, Any] = {
+            "kind": self.kind,
+            "url": self.url,
+            "model": self.name,
+            "prompts": [self._prompts.query, self._prompts.passage],
+            "truncate_dim": self._options.truncate_dim,
+            "bodies": self._bodies,
+        }
+        return probed_fingerprint(parts, self._probes)
 
     @cached_property
     def card(self) -> EncoderCard:
@@ -118,6 +125,12 @@ class HttpEncoder:
             notes=(
                 *self._prompts.notes,
                 f"server: {self.url}",
+                *(
+                    f"each request for {role} texts says {', '.join(body)}, too"
+                    for role, body in self._bodies.items()
+                    if body
+                ),
+                *self._prefix_notes(),
                 *unused_notes(self._options, self.kind, USED_OPTIONS),
             ),
         )
@@ -129,11 +142,11 @@ class HttpEncoder:
 
     def encode(self, texts: Sequence[str], role: Role) -> Floats:
         """One float32 row a text, in requests of at most `BATCH` texts."""
-        prompt = self._prompts.query if role == "query" else self._prompts.passage
+        prompt = self._prompt(role)
         batches = [list(texts[i : i + BATCH]) for i in range(0, len(texts), BATCH)]
         if not batches:
             return np.zeros((0, self.dimension), np.float32)
-        rows = [self._batch(batch, [prompt + text for text in batch]) for batch in batches]
+        rows = [self._batch(batch, [prompt + text for text in batch], role) for batch in batches]
         widths = {block.shape[1] for block in rows}
         if len(widths) > 1:
             raise BadVectorsError(
@@ -150,9 +163,42 @@ class HttpEncoder:
     def _probes(self) -> Floats:
         return self.encode(PROBES, "passage")
 
-    def _batch(self, texts: Sequence[str], inputs: list[str]) -> Floats:
-        answer = self._post({"model": self.name, "input": inputs, "encoding_format": "float"})
-        data = answer.get("data") if isinstance(answer, dict) else None
+    def _prompt(self, role: Role) -> str:
+        return self._prompts.query if role == "query" else self._prompts.passage
+
+    def _prefix_notes(self) -> Iterator[str]:
+        """What the server puts before texts itself, as far as it counts tokens, and what comes on top."""
+        for role in ROLES:
+            tokens = self._own_tokens(role)
+            if tokens > 0 and (prompt := self._prompt(role)):
+                yield (
+                    f"TWO PREFIXES: the server puts some {tokens} tokens before each {role} itself,"
+                    f" and our prompt {prompt!r} comes on top; --{role}-prompt '' leaves ours out,"
+                    f" --http-body {role}=JSON tells the server the role"
+                )
+            elif tokens > 0:
+                yield f"the server puts some {tokens} tokens before each {role} itself"
+
+    def _own_tokens(self, role: Role) -> int:
+        """How many tokens the server adds to a text, special ones aside; 0 where it does not tell."""
+        one, nine = (self._counted("a" + " a" * more, role) for more in (0, 8))
+        if one is None or nine is None:
+            return 0
+        each, rest = divmod(nine - one, 8)
+        return 0 if rest or each < 1 else one - each - SPECIAL_TOKENS
+
+    def _counted(self, text: str, role: Role) -> int | None:
+        usage = self._asked([text], role).get("usage")
+        tokens = usage.get("prompt_tokens") if isinstance(usage, dict) else None
+        return tokens if isinstance(tokens, int) else None
+
+    def _asked(self, inputs: list[str], role: Role) -> dict[str, Any]:
+        body = {"model": self.name, "input": inputs, "encoding_format": "float"}
+        answer = self._post(self._bodies[role] | body)
+        return answer if isinstance(answer, dict) else {}
+
+    def _batch(self, texts: Sequence[str], inputs: list[str], role: Role) -> Floats:
+        data = self._asked(inputs, role).get("data")
         if not isinstance(data, list) or not all(
             isinstance(d, dict) and "embedding" in d for d in data
         ):
@@ -214,7 +260,10 @@ class HttpEncoder:
 
     def _scrubbed(self, text: str) -> str:
         """What a server or library said, on one short line and without the key or a password."""
-        for secret in (os.environ.get(self._options.api_key_env), *self._endpoint.secrets):
+        stated = (value for body in self._bodies.values() for value in body.values())
+        long = (value for value in stated if isinstance(value, str) and len(value) >= MAY_BE_SECRET)
+        key = os.environ.get(self._options.api_key_env)
+        for secret in (key, *self._endpoint.secrets, *long):
             if secret:
                 text = text.replace(secret, "[secret]")
         return " ".join(text.split())[:200] or "no reason given"
@@ -254,6 +303,30 @@ def load_http(spec: str, options: EncoderOptions) -> HttpEncoder:
             f"{shown}: http:<url>#<model> is wanted, like http:https://api.example.com/v1#text-embed"
         )
     return HttpEncoder(url, unquote(model), options)
+
+
+def _bodies(stated: Sequence[str]) -> dict[Role, dict[str, Any]]:
+    """What `--http-body` adds to the requests of each role; no message shows a value, it may be a secret."""
+    found: dict[Role, dict[str, Any]] = {}
+    for text in stated:
+        name, _, content = text.partition("=")
+        role = next((role for role in ROLES if role == name), None)
+        if role is None or role in found:
+            raise InputError("--http-body wants query=JSON and passage=JSON, each once at most")
+        try:
+            body = json.loads(content)
+            # NaN and half surrogate pairs are no JSON that a server would take.
+            json.dumps(body, allow_nan=False, ensure_ascii=False).encode()
+        except (ValueError, RecursionError) as error:
+            reason = getattr(error, "msg", "numbers and texts that JSON does not have")
+            raise InputError(f"--http-body {role}=… is no JSON: {reason}") from None
+        if not isinstance(body, dict) or set(body) & set(OURS):
+            raise InputError(
+                f"--http-body {role}=… wants an object without {', '.join(OURS)}, such as"
+                f""" {role}='{{"input_type": "{role}"}}'"""
+            )
+        found[role] = body
+    return {role: found.get(role, {}) for role in ROLES}
 
 
 def _endpoint(url: str) -> _Endpoint:

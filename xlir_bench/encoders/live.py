@@ -91,6 +91,11 @@ class LiveEncoder:
         )
 
     @property
+    def device(self) -> str:
+        """Where it runs now: batches are larger on a GPU."""
+        return str(self._model.device)
+
+    @property
     def dimension(self) -> int:
         """Length of its vectors."""
         return self._session.dimension

@@ -20,6 +20,7 @@ LOADING = (
     "max_length",
     "truncate_dim",
     "trust_remote_code",
+    "http_body",
 )
 """The options that say how a model is loaded and used."""
 

@@ -85,3 +85,5 @@ class EncoderOptions:
     offline: bool = False
     api_key_env: str = "OPENAI_API_KEY"
     """Name of the environment variable that holds the key of an ``http:`` encoder."""
+    http_body: tuple[str, ...] = ()
+    """``query=JSON`` and ``passage=JSON``: more fields for the requests of an ``http:`` encoder."""

@@ -13,16 +13,18 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+
 from xlir_bench.encoders.check import as_floats, checked
 from xlir_bench.encoders.digest import fingerprint, short
 from xlir_bench.encoders.hub import near_misses
 from xlir_bench.encoders.options import DEFAULT_OPTIONS, unused_notes
-from xlir_bench.encoders.probes import PROBES, probe_digest
+from xlir_bench.encoders.probes import PROBES, probed_fingerprint
 from xlir_bench.encoders.protocol import EncoderCard, EncoderOptions
 from xlir_bench.encoders.slugs import slug
 from xlir_bench.errors import InputError, UnknownNameError, XlirError
 from xlir_bench.files import file_digest
-from xlir_bench.records import Floats, Role
+from xlir_bench.records import ROLES, Floats, Role
 
 
 class PythonEncoder:
@@ -56,9 +58,8 @@ class PythonEncoder:
         if isinstance(stated, str):
             parts["stated"] = stated
         elif self._source is None:
-            parts["probes"] = [
-                probe_digest(self.encode(PROBES, role)) for role in ("query", "passage")
-            ]
+            vectors = [checked(self.encode(PROBES, role), PROBES) for role in ROLES]
+            return probed_fingerprint(parts, np.concatenate(vectors, axis=1))
         return fingerprint(parts)
 
     @cached_property

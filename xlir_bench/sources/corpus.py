@@ -17,7 +17,6 @@ import json
 import mmap
 import shutil
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -28,13 +27,14 @@ from typing import Any, BinaryIO, Literal, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from xlir_bench import files
+from xlir_bench.errors import XlirError
 from xlir_bench.records import Ints, Passages
 from xlir_bench.sources.faults import Faults
 
 LAYOUT = 1
 """Rises with what is on disk."""
-ABANDONED = 86400
-"""Seconds after which half a corpus belongs to nobody."""
+REMEDY = "make room there, or set XLIR_CACHE to another disk"
 SIDES: tuple[Literal["left", "right"], ...] = ("left", "right")
 Hashes = NDArray[np.uint64]
 
@@ -45,7 +45,7 @@ class StoredTexts(Sequence[str]):
 
     digest: str
     """Of the corpus that they are from."""
-    packed: mmap.mmap | bytes
+    packed: mmap.mmap | memoryview
     ends: Ints
     starts: Ints | None = None
     """Where each begins, if not where the one before ends."""
@@ -73,7 +73,7 @@ class StoredTexts(Sequence[str]):
             start = int(self.starts[row])
         else:
             start = int(self.ends[row - 1]) if row else 0
-        return self.prefix + self.packed[start : int(self.ends[row])].decode("utf-8")
+        return self.prefix + str(self.packed[start : int(self.ends[row])], "utf-8")
 
     def __iter__(self) -> Iterator[str]:
         return (self[row] for row in range(len(self)))
@@ -92,6 +92,7 @@ class Corpus:
     """Of all ids, ascending."""
     order: Ints
     """Whose they are."""
+    notes: tuple[str, ...] = ()
 
     @property
     def passages(self) -> Passages:
@@ -122,23 +123,43 @@ class Passage:
 def stored_corpus(
     folder: Path, lang: str, passages: Iterable[Passage], faults: Faults, where: Path
 ) -> Corpus | None:
-    """The corpus in a folder, written there first if need be; None where there were faults."""
+    """The corpus in a folder, written there first if need be; None where there were faults.
+
+    Where nothing can be written it is made in a temporary folder, and lives as long as it is read.
+    """
     found = open_corpus(folder, lang)
     if found is not None:
         return found
+    try:
+        writer = CorpusWriter(folder)
+    except OSError as error:
+        remedy = "the texts of a large corpus are read again by the next run"
+        note = str(files.cannot_write(folder.parent, remedy, error))
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as spare:
+            writer = CorpusWriter(Path(spare) / folder.name)
+            made = _written(writer, lang, passages, faults, where)
+        return made and replace(made, notes=(note,))
+    return _written(writer, lang, passages, faults, where)
+
+
+def _written(
+    writer: CorpusWriter, lang: str, passages: Iterable[Passage], faults: Faults, where: Path
+) -> Corpus | None:
     before = faults.count
-    writer = CorpusWriter(folder)
     try:
         for passage in passages:
-            writer.add(passage)
-        for name in writer.repeated():
-            faults.add(where, "$", f"{name!r} is the id of more than one passage")
-        if faults.count > before:
-            return None
-        writer.finish()
+            try:
+                writer.add(passage)
+            except OSError as error:  # of ours: a source's own are faults
+                raise files.cannot_write(writer.folder, REMEDY, error) from error
+        with files.explained(writer.folder, REMEDY):
+            for name in writer.repeated():
+                faults.add(where, "$", f"{name!r} is the id of more than one passage")
+            if faults.count > before:
+                return None
+            return writer.finish(lang)
     finally:
         writer.abandon()
-    return open_corpus(folder, lang)
 
 
 @dataclass(slots=True)
@@ -148,12 +169,14 @@ class CorpusWriter:
     folder: Path
     """Where it will stand when it is whole."""
     _growing: Path = field(init=False)
+    _lease: object = field(init=False)
     _columns: dict[str, _Column] = field(init=False)
     _hashes: BinaryIO = field(init=False)
 
     def __post_init__(self) -> None:
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         self._growing = Path(tempfile.mkdtemp(prefix=".growing-", dir=self.folder.parent))
+        self._lease = files.leased(self._growing)
         self._columns = {name: _Column.at(self._growing, name) for name in ("ids", "texts")}
         self._hashes = (self._growing / "hashes").open("wb")
 
@@ -186,13 +209,22 @@ class CorpusWriter:
         counts = Counter(ids[row] for row in np.sort(order[twin]).tolist())
         return [name for name, count in counts.items() if count > 1]
 
-    def finish(self) -> None:
-        """Put it in place; a run that did the same at the same time may have come before."""
+    def finish(self, lang: str) -> Corpus | None:
+        """Put it in place and open it; a run that did the same at the same time may have come before."""
         stated = {"layout": LAYOUT, "rows": self.rows}
         (self._growing / "corpus.json").write_text(json.dumps(stated), encoding="utf-8")
-        with suppress(OSError):
+        try:
             self._growing.rename(self.folder)
-        shutil.rmtree(self._growing, ignore_errors=True)
+        except OSError:
+            if (found := open_corpus(self.folder, lang)) is not None:
+                return found
+            # What stands there is half a corpus: out of the way with it.
+            with tempfile.TemporaryDirectory(
+                dir=self.folder.parent, prefix=".growing-", ignore_cleanup_errors=True
+            ) as aside:
+                self.folder.rename(Path(aside) / "half")
+                self._growing.rename(self.folder)
+        return open_corpus(self.folder, lang)
 
     def abandon(self) -> None:
         """Leave nothing behind."""
@@ -255,17 +287,19 @@ def open_corpus(folder: Path, lang: str) -> Corpus | None:
         rows = json.loads((folder / "corpus.json").read_text(encoding="utf-8"))["rows"]
         corpus = Corpus(
             ids=replace(_open(folder, "ids"), prefix=f"{lang}:"),
-            texts=(texts := _open(folder, "texts")),
+            texts=(texts := _texts(folder)),
             bodies=replace(texts, starts=_mapped(folder / "texts.starts", np.int64)),
             hashes=_mapped(folder / "ids.hashes", np.uint64),
             order=_mapped(folder / "ids.order", np.int64),
         )
-    except (OSError, ValueError, KeyError, TypeError):
-        corpus, rows = None, 0
-    if corpus is not None and _is_whole(corpus, rows):
-        return corpus
-    shutil.rmtree(folder, ignore_errors=True)
-    return None
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None
+    except OSError as error:
+        raise XlirError(
+            f"the texts of a large corpus in {folder} cannot be read: {error.strerror or error};"
+            " they are left as they are: try again, or set XLIR_CACHE to another place"
+        ) from error
+    return corpus if _is_whole(corpus, rows) else None
 
 
 def _is_whole(corpus: Corpus, rows: int) -> bool:
@@ -278,28 +312,52 @@ def _is_whole(corpus: Corpus, rows: int) -> bool:
 
 
 def _open(folder: Path, name: str) -> StoredTexts:
-    path = folder / f"{name}.bin"
-    packed: mmap.mmap | bytes = b""
-    if path.stat().st_size:
-        with path.open("rb") as file:
-            packed = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    packed = memoryview(_mapped(folder / f"{name}.bin", np.uint8))
     return StoredTexts(folder.name, packed, _mapped(folder / f"{name}.ends", np.int64))
 
 
+def _texts(folder: Path) -> StoredTexts:
+    """These are far more than all the rest: their pages have to be given back."""
+    texts = _open(folder, "texts")
+    if not len(texts.packed):
+        return texts
+    with (folder / "texts.bin").open("rb") as file:
+        return replace(texts, packed=mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+
+
 def _mapped(path: Path, kind: type[np.integer[Any]]) -> Any:
-    # A file of no bytes cannot be mapped.
-    return np.memmap(path, kind, mode="r") if path.stat().st_size else np.empty(0, kind)
+    """A file as it is on disk. It counts as no open file, and stays readable when it is removed."""
+    import pyarrow as pa
+
+    if not path.stat().st_size:  # cannot be mapped
+        return np.empty(0, kind)
+    with pa.memory_map(str(path)) as file:
+        return np.frombuffer(file.read_buffer(), kind)
 
 
 def corpora_bytes(root: Path) -> int:
     """What all corpora take on disk."""
-    return sum(path.stat().st_size for path in root.glob("*/*"))
+    return sum(_bytes(folder) for folder in root.glob("*"))
+
+
+def _bytes(folder: Path) -> int:
+    count = 0
+    for path in folder.glob("*"):
+        with suppress(OSError):  # another run may have removed it
+            count += path.stat().st_size
+    return count
 
 
 def remove_corpora(root: Path) -> int:
-    """Remove all of them; they are read from their files again when they are needed. The bytes freed."""
-    freed = corpora_bytes(root)
-    shutil.rmtree(root, ignore_errors=True)
+    """Remove all but those being written; they are read from their files again when they are needed.
+
+    The bytes freed.
+    """
+    freed = 0
+    for folder in root.glob("*"):
+        size = _bytes(folder)
+        with files.explained(folder, "nothing was removed from there"):
+            freed += size if files.remove_unused(folder) else 0
     return freed
 
 
@@ -307,5 +365,4 @@ def sweep(root: Path) -> None:
     """Remove what runs left that were killed while they wrote."""
     for folder in root.glob(".growing-*"):
         with suppress(OSError):
-            if time.time() - folder.stat().st_mtime > ABANDONED:
-                shutil.rmtree(folder, ignore_errors=True)
+            files.remove_unused(folder)

@@ -72,7 +72,10 @@ def read_judged(task: Task, files: Mapping[str, Path], reading: Reading) -> Coll
         cluster="question",
         parallel=False,
         digests={},
-        notes=limit_notes(reading.corpus_limit, [x for x, its in found.items() if not its.whole]),
+        notes=(
+            *limit_notes(reading.corpus_limit, [x for x, its in found.items() if not its.whole]),
+            *dict.fromkeys(note for corpus in corpora.values() for note in corpus.notes),
+        ),
     )
 
 

@@ -60,7 +60,10 @@ def read_xor(task: Task, files: Mapping[str, Path], reading: Reading) -> Collect
         parallel=False,
         digests={},
         answers={lang: questions.answers for lang, questions in read.items()},
-        notes=limit_notes(limit, [] if limit is None else [PASSAGES]),
+        notes=(
+            *limit_notes(limit, [] if limit is None else [PASSAGES]),
+            *(() if corpus is None else corpus.notes),
+        ),
     )
 
 

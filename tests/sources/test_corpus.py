@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+from places import read_only
+
+from xlir_bench import files
+from xlir_bench.errors import XlirError
+from xlir_bench.sources.corpus import (
+    Corpus,
+    CorpusWriter,
+    Passage,
+    open_corpus,
+    remove_corpora,
+    stored_corpus,
+    sweep,
+)
+from xlir_bench.sources.faults import Faults
+
+PASSAGES = [Passage(f"p{n}", "Title", f"text {n}") for n in range(30)]
+TEXTS = [f"Title text {n}" for n in range(30)]
+
+
+def made(folder: Path, passages: list[Passage] = PASSAGES) -> Corpus:
+    faults = Faults()
+    found = stored_corpus(folder, "en", passages, faults, Path("docs"))
+    faults.check()
+    assert found is not None
+    return found
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_an_error_of_the_system_leaves_a_corpus_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made(tmp_path / "c")
+    whole = names(tmp_path / "c")
+    honest = Path.stat
+
+    def stale(self: Path, **how: bool) -> os.stat_result:
+        if self.name == "texts.starts":
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+        return honest(self, **how)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "stat", stale)
+        with pytest.raises(XlirError, match=r"cannot be read: .*[Ss]tale"):
+            open_corpus(tmp_path / "c", "en")
+    assert names(tmp_path / "c") == whole
+    assert list(made(tmp_path / "c").texts) == TEXTS
+
+
+def test_half_a_corpus_is_replaced_and_whoever_reads_it_meanwhile_goes_on(tmp_path: Path) -> None:
+    reading = made(tmp_path / "c")
+    (tmp_path / "c" / "corpus.json").write_text("{")
+    assert list(made(tmp_path / "c").texts) == TEXTS
+    assert list(reading.texts) == TEXTS
+    assert list(reading.ids)[-1] == "en:p29"
+    assert names(tmp_path) == ["c"]
+
+
+def test_a_corpus_that_is_removed_stays_readable_for_those_who_read_it(tmp_path: Path) -> None:
+    reading = made(tmp_path / "c")
+    assert remove_corpora(tmp_path) > 0
+    assert names(tmp_path) == []
+    assert list(reading.texts) == TEXTS
+    assert list(reading.bodies)[3] == "text 3"
+    assert reading.rows(["p7", "none"]) == {"p7": 7}
+
+
+def test_a_corpus_takes_one_open_file(tmp_path: Path) -> None:
+    if not Path("/proc/self/fd").is_dir():
+        pytest.skip("asks /proc how many files are open")
+    before = len(names(Path("/proc/self/fd")))
+    kept = [made(tmp_path / f"c{n}") for n in range(20)]
+    assert len(names(Path("/proc/self/fd"))) - before <= len(kept)
+
+
+def test_what_is_being_written_is_neither_swept_nor_removed(tmp_path: Path) -> None:
+    writer = CorpusWriter(tmp_path / "c")
+    sweep(tmp_path)
+    remove_corpora(tmp_path)
+    writer.add(PASSAGES[0])
+    assert writer.repeated() == []
+    found = writer.finish("en")
+    assert found is not None
+    assert list(found.texts) == TEXTS[:1]
+
+
+def test_what_a_killed_writer_left_is_swept_at_once(tmp_path: Path) -> None:
+    (tmp_path / ".growing-killed").mkdir()
+    (tmp_path / ".growing-killed" / "ids.bin").write_text("half")
+    sweep(tmp_path)
+    assert names(tmp_path) == []
+
+
+def test_a_cache_that_takes_nothing_is_a_note(tmp_path: Path) -> None:
+    (tmp_path / "ro").mkdir()
+    with read_only(tmp_path / "ro"):
+        found = made(tmp_path / "ro" / "corpora" / "c")
+        (note,) = found.notes
+        assert "cannot write" in note
+        assert list(found.texts) == TEXTS
+        assert list(found.bodies) == [p.text for p in PASSAGES]
+
+
+def test_a_lease_is_held_by_many_and_ends_with_the_last(tmp_path: Path) -> None:
+    leases = [files.leased(tmp_path / "a") for _ in "ab"]
+    for _ in "ab":
+        assert not files.remove_unused(tmp_path / "a")
+        leases.pop()
+    assert files.remove_unused(tmp_path / "a")
+    assert files.remove_unused(tmp_path / "a"), "there is nothing to remove"

@@ -1,0 +1,63 @@
+"""A shard: the vectors of some texts in one safetensors file, named by the digest of its bytes.
+
+    keys      128 bits a text
+    vectors   float32
+    tokens    how long each text is for the encoder's tokenizer
+    unknown   how many of these are its unknown token
+
+It is written whole or not at all and never changed; it is opened when it is read and closed after. Two runs
+that write the same shard write the same file. Whatever is read of it may be damaged until `is_sound` has seen
+its digest; an error of the system says nothing about that.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xlir_bench import files
+
+SUFFIX = ".safetensors"
+DTYPES = {"U64": "<u8", "F32": "<f4", "I32": "<i4"}
+"""How safetensors and numpy call what a shard holds."""
+
+
+def write_shard(folder: Path, prefix: str, arrays: Mapping[str, NDArray[Any]]) -> Path:
+    """Write these arrays; the name is `prefix` and the digest."""
+    from safetensors.numpy import save
+
+    content = save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
+    digest = hashlib.blake2b(content, digest_size=16).hexdigest()
+    path = folder / f"{prefix}{digest}{SUFFIX}"
+    files.write(path, content)
+    return path
+
+
+def is_sound(path: Path) -> bool:
+    """Whether the bytes are those that the name tells of; reads all of them."""
+    return path.stem.rpartition("-")[2] == files.file_digest(path, "blake2b", 16)
+
+
+def mapped(path: Path) -> dict[str, NDArray[Any]]:
+    """The arrays of a shard, read when they are looked at; the file is closed once none of them is held.
+
+    Raises `ValueError` where there is no such thing in the file.
+    """
+    whole = np.memmap(path, np.uint8, mode="r")  # of an empty file: a ValueError, too
+    try:
+        start = 8 + int(whole[:8].view("<u8")[0])
+        header = json.loads(bytes(whole[8:start]))
+        found = {}
+        for name, its in header.items():
+            begin, end = its["data_offsets"]
+            part = whole[start + begin : start + end].view(DTYPES[its["dtype"]])
+            found[name] = part.reshape(its["shape"])
+        return found
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path} is no shard: {error}") from error
