@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from xlir_bench.errors import InputError, UnknownNameError
-from xlir_bench.files import beside, explained, file_digest, held, sweep, write
+from xlir_bench.files import beside, explained, file_digest, held, write
 from xlir_bench.records import Kind
 from xlir_bench.results.schema import RESULT_SCHEMA, CostPart, IntervalPart, ResultRecord
 
@@ -103,7 +103,6 @@ class Result:
             for path in folder.iterdir():
                 if TABLE_FILE.fullmatch(path.name) and path.name not in named.values():
                     path.unlink(missing_ok=True)
-            sweep(folder)
         return Result(record, {name: self.tables[name] for name in named}, folder)
 
     @property
