@@ -18,7 +18,7 @@ from typing import Any
 from xlir_bench.encoders import EncoderOptions
 from xlir_bench.errors import OutOfReachError, XlirError
 from xlir_bench.evaluation import RunOptions, evaluate
-from xlir_bench.files import held
+from xlir_bench.files import ELSEWHERE, held, require_writable
 from xlir_bench.places import data_cache
 from xlir_bench.recipe import DATA, Cell, Recipe
 from xlir_bench.records import Progress, Silent
@@ -105,6 +105,7 @@ def run_cells(
             f"recipe {recipe.name} wants what is not here:\n  " + "\n  ".join(missing)
         )
     failed = []
+    require_writable(where.folder, ELSEWHERE)
     with held(where.folder / LOCK, f"output folder {where.folder}"):
         todo = [cell for cell in recipe.cells() if not is_finished(recipe, where, cell)]
         for n, cell in enumerate(todo, 1):

@@ -270,3 +270,19 @@ def result_folder(output: Path, encoder_slug: str, task: str, part: Mapping[str,
         return output / encoder_slug / task
     text = json.dumps(part, sort_keys=True, separators=(",", ":"))
     return output / encoder_slug / f"{task}~{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def folder_of_data(folder: Path, record: ResultRecord) -> Path:
+    """`folder`, or one beside it where a result of other data or languages lies there, which stays."""
+    try:
+        there = _read_record(folder / RESULT_FILE).task
+    except InputError:
+        return folder
+    task = record.task
+    if (there.name, there.version) != (task.name, task.version):
+        return folder
+    same_data = None in (there.data_read, task.data_read) or there.data_read == task.data_read
+    if there.digest == task.digest and same_data:
+        return folder
+    piece = hashlib.sha256(f"{task.digest} {task.data_read}".encode()).hexdigest()[:8]
+    return folder.with_name(f"{folder.name}-{piece}")

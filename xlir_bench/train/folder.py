@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from xlir_bench.errors import InputError
-from xlir_bench.files import held, sweep, write
+from xlir_bench.files import ELSEWHERE, held, require_writable, sweep, write
 
 LOCK = ".training.lock"
 RECORD = "training.json"
@@ -43,6 +43,7 @@ class RunFolder:
     @contextmanager
     def held(self) -> Iterator[None]:
         """Keep other runs out while this one is at work."""
+        require_writable(self.path, ELSEWHERE)
         with held(self.path / LOCK, f"output folder {self.path}"):
             sweep(self.path)
             yield
