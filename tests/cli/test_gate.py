@@ -195,3 +195,10 @@ def test_a_revision_and_leave_to_run_code_are_no_other_models(gate):
     (found,) = Path("results/builtin-random").iterdir()
     options = json.loads((found / "result.json").read_text())["encoder"]["options"]
     assert (options["revision"], options["trust_remote_code"]) == (None, False)
+
+
+def test_a_baseline_of_ranks_alone_gives_the_same_verdict(gate):
+    whole = gate(candidate="builtin:random")
+    evaluated().save(BASE, tables=("ranks",))
+    assert not list(BASE.glob("queries*"))
+    assert gate(candidate="builtin:random").out == whole.out

@@ -49,8 +49,8 @@ class TaskPart(_Part):
 
     @property
     def data_read(self) -> str | None:
-        """`data`, or what the files of a result of before give; None where it names no file."""
-        return self.data or (data_digest(self.files) if self.files else None)
+        """What `files` give, in results of before too; None where neither they nor `data` is stated."""
+        return data_digest(self.files) if self.files else self.data
 
 
 class EncoderOptionsPart(_Part):
