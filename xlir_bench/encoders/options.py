@@ -30,11 +30,6 @@ def given(options: EncoderOptions, names: Iterable[str]) -> dict[str, Any]:
     return {n: getattr(options, n) for n in names if getattr(options, n) != defaults[n]}
 
 
-def recorded(options: EncoderOptions) -> dict[str, Any]:
-    """How an encoder is loaded and used, as a result keeps it: no secrets."""
-    return {name: getattr(options, name) for name in LOADING}
-
-
 def unused_notes(options: EncoderOptions, kind: str, used: Iterable[str] = ()) -> tuple[str, ...]:
     """A note for each option that was given and means nothing to this kind of encoder."""
     unused = [name for name in LOADING if name not in set(used)]

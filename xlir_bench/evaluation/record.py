@@ -16,7 +16,6 @@ import numpy as np
 
 from xlir_bench.embed import Embedded
 from xlir_bench.encoders import EncoderCard, EncoderOptions
-from xlir_bench.encoders.options import recorded
 from xlir_bench.evaluation.clusters import Clusters
 from xlir_bench.measures import BiasView, LanguageShares, score
 from xlir_bench.measures.chance import expected_map
@@ -64,6 +63,9 @@ def encoder_part(
     card: EncoderCard, embedded: Embedded, device: str | None, options: EncoderOptions | None
 ) -> EncoderPart:
     """Who was evaluated, where, and how it was asked to be loaded."""
+    # No field of it holds a secret.
+    names = EncoderOptionsPart.model_fields
+    asked = None if options is None else {name: getattr(options, name) for name in names}
     return EncoderPart(
         name=card.name,
         kind=card.kind,
@@ -77,7 +79,7 @@ def encoder_part(
         passage_prompt=card.passage_prompt,
         parameters=card.parameters,
         device=device,
-        options=None if options is None else EncoderOptionsPart(**recorded(options)),
+        options=None if asked is None else EncoderOptionsPart(**asked),
     )
 
 
