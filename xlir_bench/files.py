@@ -39,6 +39,7 @@ ALWAYS_UNPACKED = 1 << 24
 """Bytes that any file may unpack to."""
 ABANDONED = 3600
 """Seconds after which a temporary file belongs to nobody, where the system has no locks to ask."""
+ELSEWHERE = "name another place with --output"
 _swept: set[Path] = set()
 
 
@@ -52,6 +53,14 @@ def replacing(path: Path) -> Iterator[Path]:
 
     Its folder is made, and what killed writers left in it is removed once a process.
     """
+    with beside(path) as temporary:
+        yield temporary
+        temporary.replace(path)
+
+
+@contextmanager
+def beside(path: Path) -> Iterator[Path]:
+    """The same where the writer renames the file, since its name depends on what is in it."""
     folder = path.parent
     folder.mkdir(parents=True, exist_ok=True)
     if folder not in _swept:
@@ -63,7 +72,6 @@ def replacing(path: Path) -> Iterator[Path]:
         os.close(handle)
     try:
         yield temporary
-        temporary.replace(path)
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -97,11 +105,13 @@ def held(path: Path, what: str, wait: bool = False) -> Iterator[None]:
 
     The file names its holder for people; the lock itself is the system's.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         handle = _locked(path, wait)
     except BlockingIOError:
         raise InUseError(f"{what} is in use by another process ({_holder(path)})") from None
+    except OSError as error:
+        raise cannot_write(path.parent, ELSEWHERE, error) from error
     try:
         os.ftruncate(handle, 0)
         os.pwrite(handle, f"process {os.getpid()} on {platform.node()}".encode(), 0)

@@ -8,12 +8,14 @@ from pathlib import Path
 from urllib.parse import quote
 
 from xlir_bench.errors import InputError, UnknownNameError
+from xlir_bench.files import explained, replacing
+from xlir_bench.files import write as write_file
 from xlir_bench.reports.export.card import model_card
 from xlir_bench.reports.export.mteb import model_meta, model_name, mteb_record, revision, task_name
 from xlir_bench.reports.export.parts import named
 from xlir_bench.reports.export.tidy import tidy_frame
 from xlir_bench.results import Result
-from xlir_bench.results.store import not_writable, replacing
+from xlir_bench.results.store import REMEDY
 from xlir_bench.results.trec import write_trec
 
 
@@ -21,10 +23,8 @@ def write(form: str, results: Sequence[Result], output: Path) -> list[Path]:
     """Write results in one of `FORMATS`; the files."""
     if form not in FORMATS:
         raise UnknownNameError("export format", [form], FORMATS)
-    try:
+    with explained(output, REMEDY):
         return FORMATS[form](results, output)
-    except OSError as error:
-        raise not_writable(output, error.strerror or str(error), error) from error
 
 
 def _trec(results: Sequence[Result], output: Path) -> list[Path]:
@@ -64,7 +64,6 @@ def _csv(results: Sequence[Result], output: Path) -> list[Path]:
 
 
 def _parquet(results: Sequence[Result], output: Path) -> list[Path]:
-    output.parent.mkdir(parents=True, exist_ok=True)
     with replacing(output) as temporary:
         tidy_frame(results).to_parquet(temporary, index=False)
     return [output]
@@ -96,7 +95,5 @@ def _json(record: object) -> str:
 
 
 def _text(path: Path, text: str) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
+    write_file(path, text)
     return path

@@ -31,8 +31,8 @@ class Intervals:
 
 
 def has_tables(folder: Path) -> bool:
-    """Whether both per-query tables lie beside a result."""
-    return all((folder / f"{name}.parquet").is_file() for name in ("ranks", "queries"))
+    """Whether the values of single queries can be had of the result in this folder."""
+    return Result.load(folder).has_values
 
 
 def setting_intervals(folder: Path, measures: Sequence[str]) -> Intervals:
