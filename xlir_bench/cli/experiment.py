@@ -62,8 +62,8 @@ def experiment(name: str | None, **stated: Any) -> int:
     recipe names base models, data, strategies, alphas, batch sizes, losses, seeds, steps, tasks and claims.
 
     Every cell is kept when it is finished and never run again; after a kill the same command goes on. Then
-    DIR/README.md has the tables (mean and deviation over seeds), the tests against the best baseline, the
-    claims that hold and those that do not; DIR/figures the plots. More seeds in the recipe: the same command.
+    DIR/README.md has the tables (mean and deviation over seeds), the tests against the recipe's baselines, the
+    claims that hold, fail, or are not shown; DIR/figures the plots. More seeds in the recipe: the same command.
 
     \b
     Examples:
