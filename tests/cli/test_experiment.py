@@ -122,6 +122,18 @@ def test_a_check_needs_no_torch_and_finds_a_changed_byte(at, killed) -> None:
     assert exit_code(["experiment", str(copy), "--output", "out", "--check"]) == 0
 
 
+def test_an_index_is_written_and_checked(at, killed) -> None:
+    place, _ = killed
+    assert at("--quiet")[0] == 0
+    assert exit_code(["experiment", "--index", "."]) == 0
+    assert exit_code(["experiment", "--index", ".", "--check"]) == 0
+    index = place / "README.md"
+    assert "[out](out/README.md)" in index.read_text()
+    index.write_text(index.read_text().replace("Of ", "On ", 1))
+    assert exit_code(["experiment", "--index", ".", "--check"]) == 1
+    assert exit_code(["experiment", "mini", "--index", "."]) == 2
+
+
 def test_one_more_seed_trains_that_seed_alone(at, killed) -> None:
     place, _ = killed
     assert at("--quiet")[0] == 0

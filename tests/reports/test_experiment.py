@@ -23,6 +23,7 @@ from xlir_bench.reports.experiment import (
     cell_folder,
     comparable,
     experiment_texts,
+    index_text,
     read_experiment,
     report_files,
     write_cell,
@@ -336,6 +337,34 @@ def test_a_check_finds_a_changed_byte_and_a_plot_too_many(folder: Path, tmp_path
     assert found.changed == ("README.md",)
     assert found.extra == ("figures/mini-alpha.svg",)
     assert comparable(tmp_path, made) is made
+
+
+def test_an_index_tells_what_each_experiment_found_and_keeps_what_people_wrote(
+    folder: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(folder, tmp_path / "one")
+    made = experiment_texts(read_experiment(parse_recipe(REDUCED, "it"), folder), REDUCED)
+    report_files(tmp_path / "one", made, check=False)
+    text = index_text(tmp_path)
+    assert "[one](one/README.md): Reduced &lt;b&gt;form&lt;/b&gt;" in text
+    shown = [j.claim.text for j in made.judged if j.outcome == "holds"]
+    assert shown
+    found = text.partition("Shown: ")[2]
+    assert all(claim.replace("|", "\\|") in found for claim in shown)
+    comparisons = re.search(
+        r"Of (\d+) comparisons of hybrid batches with a baseline (\d+) show", text
+    )
+    assert comparisons is not None
+    page = made.texts["README.md"]
+    assert comparisons[1] == re.findall(r"names \(Holm over (\d+)\)", page)[0]
+    assert int(comparisons[2]) == page.count("**better**")
+    (tmp_path / "README.md").write_text("Mine.\n" + text + "Mine too.\n")
+    assert index_text(tmp_path) == (tmp_path / "README.md").read_text()
+    (tmp_path / "README.md").write_text("Mine alone.\n")
+    with pytest.raises(InputError, match="no place for what is found"):
+        index_text(tmp_path)
+    with pytest.raises(InputError, match="no folder in"):
+        index_text(tmp_path / "one" / "results")
 
 
 def test_plots_of_another_release_of_matplotlib_are_not_compared(
