@@ -4,7 +4,7 @@ Articles, seeds and their interaction are drawn anew for each table, with a mean
 deviation is given as a multiple of the standard error over articles; the worst cell of each row is held
 against its target. Beside it stands what the same tables give if seeds are averaged and articles alone tested.
 
-    python -m tests.benchmarks.claim_error_rates            20,000 tables a cell
+    python -m tests.benchmarks.claim_error_rates            4,000 tables a cell
     python -m tests.benchmarks.claim_error_rates 1000
 """
 
@@ -21,15 +21,21 @@ from tests.benchmarks.targets import Measured
 from xlir_bench.measures.seeds import seed_test
 from xlir_bench.records import Floats
 
-TABLES = 20_000
+TABLES = 4_000
 RATIOS = (0, 1, 2, 4)
 SEEDS, ARTICLES, INTERACTIONS = (2, 3, 5), (24, 48), (0.5, 1.5)
 SHAPES = ("normal", "skewed")
+SKEWNESS = 1.35
+"""The most that differences between the trainings of `mini` have over its articles. Any t errs more where a
+few articles are skewed more: with 24 and a skewness of 2, in up to 7 %."""
 
 
 def drawn(rng: np.random.Generator, shape: str, size: tuple[int, int]) -> Floats:
     """Values of mean 0 and variance 1."""
-    return rng.standard_normal(size) if shape == "normal" else rng.exponential(1.0, size) - 1
+    if shape == "normal":
+        return rng.standard_normal(size)
+    gamma = (2 / SKEWNESS) ** 2
+    return (rng.gamma(gamma, size=size) - gamma) / gamma**0.5
 
 
 def tables(
@@ -75,7 +81,7 @@ def main(count: int = TABLES) -> None:
             worst = [max(pair) for pair in zip(worst, rates, strict=True)]
             name = f"{articles} articles, {shape}, interaction {interaction}"
             print(f"  {name:<39}" + "".join(f"{rate:>8.3f}" for rate in rates), flush=True)
-        alone = [articles_alone(seeds, 24, 0.5, r, min(count, 4000)) for r in RATIOS]
+        alone = [articles_alone(seeds, 24, 0.5, r, count) for r in RATIOS]
         print(f"  {'articles alone tested':<39}" + "".join(f"{rate:>8.3f}" for rate in alone))
         error = (0.05 * 0.95 / count) ** 0.5
         detail = f"worst of all cells above; {count:,} tables a cell, +- {error:.4f}"
