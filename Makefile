@@ -32,7 +32,9 @@ lint: $(INSTALLED)
 gate: $(INSTALLED)
 	$(BIN)/xlir-bench gate --baseline leaderboards/baselines/builtin-ngram/mini --candidate builtin:ngram
 	$(BIN)/xlir-bench leaderboard --results leaderboards/results --html --check
-	$(BIN)/xlir-bench experiment mini --output leaderboards/experiments/mini --check
+	for found in leaderboards/experiments/*/; do \
+		$(BIN)/xlir-bench experiment $$found/recipe.toml --output $$found --check || exit 1; done
+	$(BIN)/xlir-bench experiment --index leaderboards/experiments --check
 
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix .

@@ -14,12 +14,12 @@ from xlir_bench.train import Strategy
 from xlir_bench.train.options import LOSSES
 
 
-def test_a_grid_has_every_combination_a_seed_and_each_base_once() -> None:
+def test_a_grid_has_every_combination_and_every_random_base_once_a_seed() -> None:
     text = with_lines("alphas = [0.2, 0.8]", "losses = ['infonce', 'symmetric']")
     recipe = parse_recipe(text.partition("[[claims]]")[0], "it")
     trained = [v for v in recipe.variants() if v.trained]
     assert len(trained) == (1 + 2) * 2  # monolingual batches have no alpha
-    assert len(recipe.cells()) == 1 + 2 * len(trained)
+    assert len(recipe.cells()) == 2 + 2 * len(trained)  # each seed has its own random base
     assert len({cell.name for cell in recipe.cells()}) == len(recipe.cells())
     assert recipe.label(trained[-1]) == "hybrid, alpha 0.8, symmetric"
 
@@ -28,9 +28,20 @@ def test_a_cell_keeps_its_name_when_seeds_are_added_and_changes_it_with_what_tra
     before = {c.name for c in parse_recipe(REDUCED, "it").cells()}
     assert before < {c.name for c in parse_recipe(with_lines("seeds = [0, 1, 2]"), "it").cells()}
     longer = {c.name for c in parse_recipe(with_lines("steps = 20"), "it").cells()}
-    assert len(before & longer) == 1  # the untrained base
+    assert len(before & longer) == 2  # the untrained bases
     data = parse_recipe(REDUCED.replace('"mini-train"', '"other.jsonl"'), "it")
     assert not before & {c.name for c in data.cells()}  # its vocabulary too is of those rows
+
+
+def test_a_base_that_no_seed_changes_is_measured_once() -> None:
+    recipe = parse_recipe(with_lines('models = ["xlm-roberta-base"]'), "it")
+    assert [c.seed for c in recipe.cells() if not c.variant.trained] == [0]
+
+
+def test_a_claim_that_cannot_fail_is_refused() -> None:
+    with pytest.raises(InputError, match="claim 2 cannot fail"):
+        parse_recipe(REDUCED + "margin = 1.0\n", "it")
+    parse_recipe(REDUCED + 'measure = "rank_distance"\nmargin = 1.0\n', "it")
 
 
 def test_every_fault_is_named_at_once() -> None:

@@ -92,7 +92,7 @@ class Claim(_Row):
     text: str
     better: Choice
     than: tuple[Choice, ...]
-    """One, or several of which the best is taken; whatever it leaves open is as in `better`."""
+    """One, or several, each of which it has to be better than; whatever it leaves open is as in `better`."""
     task: str
     kind: Kind = Kind.MULTILINGUAL
     measure: str = "map"
@@ -129,7 +129,7 @@ class Recipe(_Row):
     training: Training = Training()
     look: Look | None = None
     baselines: tuple[Choice, ...] = ()
-    """Every other training is set against the best of these that differs from it in nothing else."""
+    """Every other training is set against each of these that differs from it in nothing else."""
     published: tuple[str, ...] | None = None
     """Initial models whose published rows stand beside; all, if none are said."""
     claims: tuple[Claim, ...] = ()
@@ -161,6 +161,11 @@ class Recipe(_Row):
 
     def _claim_faults(self, number: int, claim: Claim) -> list[str]:
         faults = []
+        if claim.measure != RANK_DISTANCE and claim.margin >= 1:
+            faults.append(
+                f"claim {number} cannot fail: no {claim.measure} is worse than another by more than 1;"
+                " give a smaller margin"
+            )
         if claim.task not in self.tasks:
             faults.append(f"claim {number}: its task {claim.task} is not among the tasks")
         for model in self.models:
@@ -191,11 +196,11 @@ class Recipe(_Row):
         return tuple(found)
 
     def cells(self) -> tuple[Cell, ...]:
-        """Everything that is to be trained and evaluated; an untrained base once."""
+        """Everything that is to be trained and evaluated; an untrained base once, unless it is random."""
         return tuple(
             Cell(variant, seed, self._digest(variant, seed))
             for variant in self.variants()
-            for seed in (self.seeds if variant.trained else self.seeds[:1])
+            for seed in (self.seeds if variant.seeded else self.seeds[:1])
         )
 
     def label(self, variant: Variant) -> str:
@@ -245,6 +250,11 @@ class Variant:
     def trained(self) -> bool:
         """Whether it is no base."""
         return self.strategy != UNTRAINED
+
+    @property
+    def seeded(self) -> bool:
+        """Whether seeds differ in it: in every training, and in a base of random vectors."""
+        return self.trained or is_static(self.model)
 
     def has(self, choice: Choice) -> bool:
         """Whether it has everything that a choice says; bases only where they are asked for."""

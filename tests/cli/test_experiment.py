@@ -28,7 +28,7 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, in
     command = [sys.executable, "-m", "xlir_bench", "experiment", "mine.toml", "--output", "out"]
     process = subprocess.Popen([*command, "--quiet"], cwd=place, env=environment)
     deadline = time.monotonic() + 300
-    while len(finished(place / "out")) < 2:
+    while len(finished(place / "out")) < 3:  # both bases and a training
         assert process.poll() is None, "it ended before it could be killed"
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -61,8 +61,8 @@ def at(killed, monkeypatch, capsys):
 def test_a_dry_run_shows_what_is_done_and_how_long_the_rest_takes(at, killed) -> None:
     code, out, _ = at("--dry-run")
     assert code == 0
-    assert out.count("done") == len(killed[1]) >= 2
-    assert f"{5 - len(killed[1])} of 5 cells to run; time left: about" in out
+    assert out.count("done") == len(killed[1]) >= 3
+    assert f"{6 - len(killed[1])} of 6 cells to run; time left: about" in out
 
 
 def test_the_same_command_goes_on_and_runs_no_finished_cell_again(at, killed) -> None:
@@ -70,15 +70,17 @@ def test_the_same_command_goes_on_and_runs_no_finished_cell_again(at, killed) ->
     code, out, err = at()
     assert code == 0, err
     after = finished(place / "out")
-    assert len(after) == 5
+    assert len(after) == 6
     assert before.items() <= after.items()
-    assert "5 of 5 cells; written to out/README.md" in out
+    assert "6 of 6 cells; written to out/README.md" in out
     assert out.count("across languages (") == 1
     page = (place / "out/README.md").read_text()
-    assert "| untrained | measured | 1 |" in page
+    assert "| untrained | measured | 2 |" in page
     assert "| hybrid | measured | 2 |" in page
     assert "figures/mini-strategies.svg" in page
     assert (place / "out/figures/mini-strategies.svg").is_file()
+    kept = {p.name for p in (place / "out/results").rglob("*") if p.is_file()}
+    assert kept == {"cell.json", "result.json", "questions.parquet"}
     models = list((place / "out/models").glob("hybrid-*/model.safetensors"))
     assert len(models) == 2
     written = page
@@ -104,7 +106,7 @@ def test_a_check_needs_no_torch_and_finds_a_changed_byte(at, killed) -> None:
     probe = (
         "import sys\nfrom xlir_bench.cli import exit_code\n"
         "code = exit_code(['experiment', 'mine.toml', '--output', 'out', '--check'])\n"
-        "assert not {'torch', 'faiss', 'sentence_transformers'} & set(sys.modules)\nsys.exit(code)\n"
+        "assert not {'torch', 'faiss', 'sentence_transformers', 'datasets'} & set(sys.modules)\nsys.exit(code)\n"
     )
     assert subprocess.run([sys.executable, "-c", probe], cwd=place, check=False).returncode == 0
     page = place / "out/README.md"
@@ -120,6 +122,18 @@ def test_a_check_needs_no_torch_and_finds_a_changed_byte(at, killed) -> None:
     assert exit_code(["experiment", str(copy), "--output", "out", "--check"]) == 0
 
 
+def test_an_index_is_written_and_checked(at, killed) -> None:
+    place, _ = killed
+    assert at("--quiet")[0] == 0
+    assert exit_code(["experiment", "--index", "."]) == 0
+    assert exit_code(["experiment", "--index", ".", "--check"]) == 0
+    index = place / "README.md"
+    assert "[out](out/README.md)" in index.read_text()
+    index.write_text(index.read_text().replace("Of ", "On ", 1))
+    assert exit_code(["experiment", "--index", ".", "--check"]) == 1
+    assert exit_code(["experiment", "mini", "--index", "."]) == 2
+
+
 def test_one_more_seed_trains_that_seed_alone(at, killed) -> None:
     place, _ = killed
     assert at("--quiet")[0] == 0
@@ -131,7 +145,7 @@ def test_one_more_seed_trains_that_seed_alone(at, killed) -> None:
     finally:
         (place / "mine.toml").write_text(REDUCED)
     new = finished(place / "out").keys() - before.keys()
-    assert [name.split("-")[-2] for name in new] == ["s2"]
+    assert [name.split("-")[-2] for name in new] == ["s2", "s2"]
     assert not list((place / "out/models").glob("hybrid-*-s2-*"))
 
 

@@ -15,7 +15,8 @@ from recipes import REDUCED, with_lines
 
 import xlir_bench as xb
 from xlir_bench import Result
-from xlir_bench.errors import NotComparableError
+from xlir_bench.errors import InputError, NotComparableError
+from xlir_bench.measures.seeds import seeds_to_show
 from xlir_bench.recipe import Cell, Recipe, parse_recipe
 from xlir_bench.records import Kind
 from xlir_bench.reports.experiment import (
@@ -23,11 +24,13 @@ from xlir_bench.reports.experiment import (
     cell_folder,
     comparable,
     experiment_texts,
+    index_text,
     read_experiment,
     report_files,
     write_cell,
 )
 from xlir_bench.reports.experiment.judging import Column, Contrasts, against_baselines, judge
+from xlir_bench.reports.experiment.questions import FILE, Questions
 
 ACROSS = Column(Kind.CROSS_LINGUAL, "map")
 QUALITY = {"untrained": 0.0, "monolingual": 0.2, "hybrid": 2.0}
@@ -48,7 +51,9 @@ def store(recipe: Recipe, folder: Path, cell: Cell, signal: float, langs: Sequen
         return np.array(rows, np.float32)
 
     options = xb.RunOptions(langs=tuple(langs), measures=recipe.measures, cache=None)
-    xb.evaluate("mini", encode, options).save(cell_folder(folder, cell) / "mini")
+    found = xb.evaluate("mini", encode, options)
+    found.save(cell_folder(folder, cell) / "mini")  # its tables are for the tests alone
+    Questions.of(found).save(cell_folder(folder, cell) / "mini")
     figures = {f"mini.{kind.value}.map": signal for kind in Kind}
     record = CellRecord(
         cell={},
@@ -101,32 +106,78 @@ def test_means_deviations_and_differences_are_those_of_plain_arithmetic(folder: 
     by_seed = [macro(found["hybrid", s] - found["monolingual", s]) for s in (0, 1)]
     assert list(rows[0].tested.by_seed.values()) == pytest.approx(by_seed)
     assert rows[0].tested.test.difference == pytest.approx(np.mean(by_seed))
-    # One value a question, whatever the number of seeds: no seed makes the sample larger.
-    assert rows[0].tested.test.queries == len(found["hybrid", 0])
     page = experiment_texts(experiment, REDUCED).texts["README.md"]
     means = [macro(found["hybrid", s]) for s in (0, 1)]
     shown = f"{np.mean(means):.4f} ± {np.std(means, ddof=1):.4f}".replace("0.", ".")
     assert shown in page
 
 
-def test_p_is_of_differences_averaged_over_seeds_and_flipped_by_article(folder: Path) -> None:
+def test_the_test_is_of_seeds_and_articles_by_plain_arithmetic(folder: Path) -> None:
+    from scipy import stats
+
     recipe = parse_recipe(REDUCED, "it")
     cells = {(c.variant.strategy, c.seed): c for c in recipe.cells()}
-    change = sum(
-        values(folder, cells["hybrid", s], "cross-lingual", "map")
-        - values(folder, cells["monolingual", s], "cross-lingual", "map")
-        for s in (0, 1)
-    ) / 2  # fmt: skip
     ranks = Result.load(cell_folder(folder, cells["hybrid", 0]) / "mini").table("ranks").to_pandas()
     article = ranks.astype(str).drop_duplicates("query_id").set_index("query_id")["cluster"]
-    sizes = change.groupby(level=[0, 1]).transform("size")
-    parts = (change / sizes / 2).groupby(article[change.index.get_level_values(2)].to_numpy()).sum()
-    flips = np.random.default_rng(5).choice([-1, 1], (20_000, len(parts)))
-    p = np.mean(np.abs(flips @ parts.to_numpy()) >= abs(parts.sum()) - 1e-12)
+    rows = []
+    for seed in (0, 1):
+        one, two = (
+            values(folder, cells[name, seed], "cross-lingual", "map")
+            for name in ("monolingual", "hybrid")
+        )
+        change = two - one
+        by = article[change.index.get_level_values(2)].to_numpy()
+        # All articles of mini have as many questions in every setting.
+        rows.append(change.groupby(by).mean())
+    table = pd.concat(rows, axis=1).T.to_numpy()
+    s, a = table.shape
+    of_articles, of_seeds = table.mean(0).var(ddof=1), table.mean(1).var(ddof=1)
+    rest = table - table.mean(0) - table.mean(1)[:, None] + table.mean()
+    of_both = (rest**2).sum() / (s - 1) / (a - 1)
+    variance = max(of_articles / a, of_articles / a + of_seeds / s - of_both / a / s)
+    bound = of_seeds / s / stats.chi2.ppf(0.2, s - 1)
+    freedom = (of_articles / a + bound) ** 2 / (
+        (of_articles / a) ** 2 / (a - 1) + bound**2 / (s - 1)
+    )
+    p = 2 * stats.t.sf(abs(table.mean()) / variance**0.5, freedom)
     contrasts = Contrasts(read_experiment(recipe, folder))
     variants = {v.strategy: v for v in recipe.variants()}
     tested = contrasts.difference(variants["monolingual"], variants["hybrid"], "mini", ACROSS)
-    assert tested.test.p == pytest.approx(p, abs=0.01)
+    assert tested.test.p == pytest.approx(p, rel=1e-4)
+
+
+def test_what_is_kept_gives_every_mean_again_and_is_small(folder: Path) -> None:
+    for cell in parse_recipe(REDUCED, "it").cells():
+        place = cell_folder(folder, cell) / "mini"
+        result, found = xb.Result.load(place), Questions.load(place)
+        for (kind, measure), means in found.means.items():
+            wanted = (
+                result.record.bias[measure].mean
+                if measure == "rank_distance"
+                else result.score(kind, measure)
+            )
+            assert means.weight @ means.mean == pytest.approx(wanted, rel=1e-6)
+        assert {m for _, m in found.means} == {"map", "recall@10", "rank_distance"}
+        assert (place / FILE).stat().st_size < 8000
+
+
+def test_tables_of_before_are_read_and_where_nothing_is_left_it_says_what_to_do(
+    folder: Path, tmp_path: Path
+) -> None:
+    recipe = parse_recipe(REDUCED, "it")
+    shutil.copytree(folder, tmp_path / "x")
+    for path in (tmp_path / "x").rglob(FILE):
+        path.unlink()
+    before = _page(read_experiment(recipe, folder), REDUCED)
+    assert _page(read_experiment(recipe, tmp_path / "x"), REDUCED) == before
+    for path in (tmp_path / "x").rglob("*.parquet"):
+        path.unlink()
+    with pytest.raises(InputError, match="without --check makes it"):
+        experiment_texts(read_experiment(recipe, tmp_path / "x"), REDUCED)
+    damaged = next((tmp_path / "x").rglob("result.json")).with_name(FILE)
+    damaged.write_bytes(b"PAR1")
+    with pytest.raises(InputError, match=r"questions.parquet cannot be read"):
+        Questions.load(damaged.parent)
 
 
 def test_a_claim_holds_if_it_is_significant_and_every_seed_agrees(folder: Path) -> None:
@@ -134,14 +185,21 @@ def test_a_claim_holds_if_it_is_significant_and_every_seed_agrees(folder: Path) 
     helps = found[1]
     assert helps.outcome == "holds"
     assert helps.why == "all 2 seeds agree"
+    # Of the two that it was set against, the one that it was shown less surely to be better than.
+    contrasts = Contrasts(read_experiment(parse_recipe(REDUCED, "it"), folder))
+    column = Column(Kind.MONOLINGUAL, "map")
+    of = {v.strategy: v for v in contrasts.experiment.recipe.variants()}
+    p = {
+        name: contrasts.difference(of[name], of["hybrid"], "mini", column).test.greater
+        for name in ("untrained", "monolingual")
+    }
     assert helps.against is not None
-    assert helps.against.strategy == "monolingual"  # the better of the two it was set against
+    assert p[helps.against.strategy] == max(p.values())
     turned = with_lines().replace('better = "hybrid"\nthan = ["untrained", "monolingual"]',
                                   'better = "monolingual"\nthan = "hybrid"')  # fmt: skip
     judged = judge(Contrasts(read_experiment(parse_recipe(turned, "it"), folder)))[1]
-    assert judged.outcome == "does not hold"
-    assert "the other way" in judged.why
-    assert "0 of 2 seeds agree" in judged.why
+    assert judged.outcome == "fails"
+    assert "the opposite is shown" in judged.why
 
 
 def test_a_seed_that_disagrees_is_enough_for_a_claim_not_to_hold(
@@ -151,11 +209,10 @@ def test_a_seed_that_disagrees_is_enough_for_a_claim_not_to_hold(
     shutil.copytree(folder, tmp_path / "x")
     for cell in recipe.cells():
         if cell.seed == 2:
-            quality = {"hybrid": 0.0, "monolingual": 0.6}[cell.variant.strategy]
+            quality = {"untrained": 0.0, "hybrid": 0.0, "monolingual": 0.6}[cell.variant.strategy]
             store(recipe, tmp_path / "x", cell, quality, ["de", "en"])
     judged = judge(Contrasts(read_experiment(recipe, tmp_path / "x")))[1]
-    assert judged.outcome == "does not hold"
-    assert "2 of 3 seeds agree" in judged.why
+    assert judged.outcome == "not shown"
 
 
 def test_a_margin_lets_a_small_loss_pass_and_is_not_in_what_is_shown(folder: Path) -> None:
@@ -169,14 +226,63 @@ def test_a_margin_lets_a_small_loss_pass_and_is_not_in_what_is_shown(folder: Pat
     assert "| -." in row
 
 
+def test_what_is_not_shown_says_how_many_seeds_would_show_it(folder: Path, tmp_path: Path) -> None:
+    recipe = parse_recipe(REDUCED.replace('than = "monolingual"', 'than = "untrained"'), "it")
+    shutil.copytree(folder, tmp_path / "x")
+    for cell in recipe.cells():
+        if cell.variant.strategy == "hybrid":
+            store(recipe, tmp_path / "x", cell, 0.35, ["de", "en"])
+    judged = judge(Contrasts(read_experiment(recipe, tmp_path / "x")))[0]
+    assert judged.outcome == "not shown"
+    assert re.search(r"about \d+ seeds would show|no number of seeds would show", judged.why)
+    assert judged.tested is not None
+    wanted = seeds_to_show(judged.tested.test, 0.05 / 2)
+    assert wanted is None or str(wanted) in judged.why
+
+
+def test_a_claim_that_no_outcome_could_refute_is_marked(folder: Path, tmp_path: Path) -> None:
+    text = (
+        with_lines("alphas = [0.2, 0.5, 0.8]", "baselines = []").partition("[[claims]]")[0]
+        + """
+[[claims]]
+text = "Alpha matters little"
+better = { alpha = 0.2 }
+than = { alpha = 0.5 }
+task = "mini"
+kind = "monolingual"
+margin = 0.9
+"""
+    )
+    recipe = parse_recipe(text, "it")
+    for cell in recipe.cells():
+        store(recipe, tmp_path, cell, cell.variant.alpha or 0.0, ["de", "en"])
+    experiment = read_experiment(recipe, tmp_path)
+    assert judge(Contrasts(experiment))[0].outcome == "cannot fail"
+    assert "Of 1 claims 1 cannot fail." in _page(experiment, text)
+
+
+def test_each_seed_is_set_against_its_own_random_base(folder: Path) -> None:
+    recipe = parse_recipe(REDUCED, "it")
+    cells = {(c.variant.strategy, c.seed): c for c in recipe.cells()}
+    contrasts = Contrasts(read_experiment(recipe, folder))
+    of = {v.strategy: v for v in recipe.variants()}
+    tested = contrasts.difference(of["untrained"], of["hybrid"], "mini", ACROSS)
+    wanted = [
+        macro(values(folder, cells["hybrid", s], "cross-lingual", "map"))
+        - macro(values(folder, cells["untrained", s], "cross-lingual", "map"))
+        for s in (0, 1)
+    ]
+    assert list(tested.by_seed.values()) == pytest.approx(wanted, rel=1e-5)
+
+
 def test_what_is_missing_is_not_shown_and_the_page_says_so(folder: Path) -> None:
     recipe = parse_recipe(with_lines("seeds = [0, 1, 7]"), "it")
     experiment = read_experiment(recipe, folder)
-    assert [c.seed for c in experiment.missing] == [7, 7]
+    assert [c.seed for c in experiment.missing] == [7, 7, 7]
     found = judge(Contrasts(experiment))
     assert {j.outcome for j in found} == {"not shown"}
     page = _page(experiment, REDUCED)
-    assert "5 of 7 trainings and bases are here" in page
+    assert "6 of 9 trainings and bases are here" in page
     assert "It is not finished" in page
     one = parse_recipe(with_lines("seeds = [0]"), "it")
     assert judge(Contrasts(read_experiment(one, folder)))[0].why.startswith(
@@ -237,6 +343,34 @@ def test_a_check_finds_a_changed_byte_and_a_plot_too_many(folder: Path, tmp_path
     assert found.changed == ("README.md",)
     assert found.extra == ("figures/mini-alpha.svg",)
     assert comparable(tmp_path, made) is made
+
+
+def test_an_index_tells_what_each_experiment_found_and_keeps_what_people_wrote(
+    folder: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(folder, tmp_path / "one")
+    made = experiment_texts(read_experiment(parse_recipe(REDUCED, "it"), folder), REDUCED)
+    report_files(tmp_path / "one", made, check=False)
+    text = index_text(tmp_path)
+    assert "[one](one/README.md): Reduced &lt;b&gt;form&lt;/b&gt;" in text
+    shown = [j.claim.text for j in made.judged if j.outcome == "holds"]
+    assert shown
+    found = text.partition("Shown: ")[2]
+    assert all(claim.replace("|", "\\|") in found for claim in shown)
+    comparisons = re.search(
+        r"Of (\d+) comparisons of hybrid batches with a baseline (\d+) show", text
+    )
+    assert comparisons is not None
+    page = made.texts["README.md"]
+    assert comparisons[1] == re.findall(r"names \(Holm over (\d+)\)", page)[0]
+    assert int(comparisons[2]) == page.count("**better**")
+    (tmp_path / "README.md").write_text("Mine.\n" + text + "Mine too.\n")
+    assert index_text(tmp_path) == (tmp_path / "README.md").read_text()
+    (tmp_path / "README.md").write_text("Mine alone.\n")
+    with pytest.raises(InputError, match="no place for what is found"):
+        index_text(tmp_path)
+    with pytest.raises(InputError, match="no folder in"):
+        index_text(tmp_path / "one" / "results")
 
 
 def test_plots_of_another_release_of_matplotlib_are_not_compared(

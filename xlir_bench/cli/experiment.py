@@ -40,6 +40,10 @@ if TYPE_CHECKING:
     help="Train nothing: make the pages again from stored results; exit 1 if a byte differs.",
 )  # fmt: skip
 @click.option(
+    "--index", type=FOLDER, metavar="DIR",
+    help="Train nothing: tell in DIR/README.md what each experiment in DIR found, from stored results.",
+)  # fmt: skip
+@click.option(
     "--print", "print_recipe", is_flag=True, help="Print the recipe, to make your own of it."
 )
 @click.option(
@@ -62,8 +66,8 @@ def experiment(name: str | None, **stated: Any) -> int:
     recipe names base models, data, strategies, alphas, batch sizes, losses, seeds, steps, tasks and claims.
 
     Every cell is kept when it is finished and never run again; after a kill the same command goes on. Then
-    DIR/README.md has the tables (mean and deviation over seeds), the tests against the best baseline, the
-    claims that hold and those that do not; DIR/figures the plots. More seeds in the recipe: the same command.
+    DIR/README.md has the tables (mean and deviation over seeds), the tests against the recipe's baselines, the
+    claims that hold, fail, or are not shown; DIR/figures the plots. More seeds in the recipe: the same command.
 
     \b
     Examples:
@@ -72,9 +76,12 @@ def experiment(name: str | None, **stated: Any) -> int:
       xlir-bench experiment mini --output out                minutes, no download
       xlir-bench experiment mini --output out --check        the same pages, from stored results
       xlir-bench experiment paper-xlmr --print > mine.toml   edit it, then: experiment mine.toml
+      xlir-bench experiment --index experiments              what all experiments in a folder found
     """
     from xlir_bench.experiment.shipped import find_recipe
 
+    if stated["index"] is not None:
+        return _index(name, stated["index"], stated["check"])
     if name is None:
         _list_recipes()
         return 0
@@ -161,6 +168,26 @@ def _check(recipe: Recipe, text: str, folder: Path) -> int:
     differ = report_files(folder, made, check=True)
     _tell_check(differ, folder)
     return 1 if differ else 0
+
+
+def _index(name: str | None, folder: Path, check: bool) -> int:
+    from xlir_bench.errors import InputError
+    from xlir_bench.files import explained, write
+    from xlir_bench.reports.experiment import index_text
+
+    if name is not None:
+        raise InputError(f"--index is of all experiments in {folder}; leave {name} out")
+    path, text = folder / "README.md", index_text(folder)
+    if path.is_file() and path.read_bytes() == text.encode():
+        return 0
+    if check:
+        click.echo(f"differs: {path}")
+        click.echo("the same command without --check mends this", err=True)
+        return 1
+    with explained(path, "name another folder with --index"):
+        write(path, text)
+    click.echo(f"written to {path}", err=True)
+    return 0
 
 
 def _list_recipes() -> None:

@@ -11,7 +11,7 @@ import shutil
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from xlir_bench.places import data_cache
 from xlir_bench.recipe import DATA, Cell, Recipe
 from xlir_bench.records import Progress, Silent
 from xlir_bench.reports.experiment import CellRecord, cell_folder, cell_record, write_cell
+from xlir_bench.reports.experiment.questions import Questions, has_questions
 from xlir_bench.reports.experiment.stored import TRAINING
 from xlir_bench.results import Result
 from xlir_bench.results.store import RESULT_FILE
@@ -191,7 +192,9 @@ def _run_cell(recipe: Recipe, where: Where, cell: Cell, progress: Progress) -> N
             progress=progress,
             command=where.command,
         )
-        found.save(cell_folder(where.folder, cell) / task, compact=True)  # there are many
+        place = cell_folder(where.folder, cell) / task
+        Questions.of(found).save(place)
+        replace(found, tables={}).save(place, compact=True)  # there are many
     whole = done.record.get("outcome", {}).get("resumed_from") is None
     record = CellRecord(
         cell={**_place(cell), "steps": recipe.steps if cell.variant.trained else 0},
@@ -229,7 +232,7 @@ def _to_evaluate(recipe: Recipe, where: Where, cell: Cell) -> list[str]:
 
 def _is_evaluated(recipe: Recipe, where: Where, cell: Cell, task: str) -> bool:
     folder = cell_folder(where.folder, cell) / task
-    if not (folder / RESULT_FILE).is_file():
+    if not (folder / RESULT_FILE).is_file() or not has_questions(folder):
         return False
     record = Result.load(folder).record
     wanted = recipe.measures or where.tasks[task].measures

@@ -84,7 +84,7 @@ def _static(options: TrainOptions, store: RowStore, kept: Path) -> Base:
     with quiet_transformers():
         model = SentenceTransformer(str(kept), device="cpu", local_files_only=True)
     shares = np.load(kept / SHARES, allow_pickle=False)
-    made_of = {"static": dimension, "sources": [s.digest for s in store.sources]}
+    made_of = {"static": dimension, "seed": seed, "sources": [s.digest for s in store.sources]}
     return Base(
         model=model,
         name=options.model,

@@ -1,5 +1,6 @@
 """What an experiment shows: tables, tests, claims and plots from its stored results alone."""
 
+from xlir_bench.reports.experiment.index import index_text
 from xlir_bench.reports.experiment.pages import (
     Made,
     comparable,
@@ -26,6 +27,7 @@ __all__ = [
     "cell_record",
     "comparable",
     "experiment_texts",
+    "index_text",
     "read_experiment",
     "report_files",
     "require_ours",

@@ -1,4 +1,4 @@
-"""Differences between trainings: averaged over seeds question by question, then tested; and seed by seed."""
+"""Differences between trainings, paired by seed and article; and what they say of a recipe's claims."""
 
 from __future__ import annotations
 
@@ -8,22 +8,19 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from xlir_bench.errors import NotComparableError
+from xlir_bench.measures.seeds import SeedTest, by_article, seed_test, seeds_to_show
+from xlir_bench.measures.statistics import holm
 from xlir_bench.recipe import Claim, Recipe, Variant
-from xlir_bench.records import Kind
+from xlir_bench.records import Floats, Kind
+from xlir_bench.reports.experiment.questions import Questions
 from xlir_bench.reports.experiment.stored import Experiment
-from xlir_bench.reports.pairing import (
-    RANK_DISTANCE,
-    Difference,
-    Pairing,
-    QueryValues,
-    holm,
-    pair,
-    query_values,
-)
+from xlir_bench.reports.pairing import RANK_DISTANCE
+from xlir_bench.reports.tables import big, number
 from xlir_bench.results import Result
 
 LEVEL = 0.05
 """A corrected p below this is a difference that chance does not explain."""
+HOLDS, FAILS, NOT_SHOWN, CANNOT_FAIL = "holds", "fails", "not shown", "cannot fail"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +48,7 @@ class Column:
 class Tested:
     """One training minus another."""
 
-    test: Difference
-    """Of the per-question means over seeds."""
+    test: SeedTest
     by_seed: Mapping[int, float]
     p_holm: float = 1.0
 
@@ -60,15 +56,28 @@ class Tested:
         """How many seeds differ in this direction."""
         return sum(change * sign > 0 for change in self.by_seed.values())
 
+    def shown(self, sign: float) -> bool:
+        """Whether it differs in this direction: chance does not explain it, and every seed agrees."""
+        right = self.p_holm < LEVEL and self.test.difference * sign > 0
+        return right and self.agreeing(sign) == len(self.by_seed)
+
 
 @dataclass(frozen=True, slots=True)
 class Against:
-    """A training beside the best baseline, on one figure."""
+    """A training beside a baseline, on one figure."""
 
     variant: Variant
     column: Column
     baseline: Variant
     tested: Tested
+
+    @property
+    def verdict(self) -> str:
+        """``better``, ``worse`` or ``not shown``."""
+        sign = -1.0 if self.column.low_is_good else 1.0
+        if self.tested.shown(sign):
+            return "better"
+        return "worse" if self.tested.shown(-sign) else NOT_SHOWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +87,10 @@ class Judged:
     claim: Claim
     model: str
     outcome: str
-    """``holds``, ``does not hold`` or ``not shown``."""
+    """``holds``, ``fails``, ``not shown`` or ``cannot fail``."""
     why: str
     against: Variant | None = None
+    """Of several, the one that it was least better than."""
     tested: Tested | None = None
 
 
@@ -89,7 +99,7 @@ class Contrasts:
 
     def __init__(self, experiment: Experiment) -> None:
         self.experiment = experiment
-        self._values: dict[tuple[Variant, str, str], dict[int, QueryValues]] = {}
+        self._values: dict[tuple[Variant, str], dict[int, Questions]] = {}
 
     def mean(self, variant: Variant, task: str, column: Column) -> float | None:
         """Its mean over seeds."""
@@ -105,51 +115,28 @@ class Contrasts:
         return (min if column.low_is_good else max)(means, key=lambda v: means[v])
 
     def difference(
-        self,
-        first: Variant,
-        second: Variant,
-        task: str,
-        column: Column,
-        shift: float = 0.0,
-        family: int = 1,
+        self, first: Variant, second: Variant, task: str, column: Column, shift: float = 0.0
     ) -> Tested:
         """Second minus first, plus `shift`, over the seeds that both have."""
-        ours, theirs = (self._of(v, task, column.measure) for v in (second, first))
-        # An untrained base was measured once, and stands beside every seed.
+        ours, theirs = (self._of(v, task) for v in (second, first))
+        # A base that no seed changes was measured once, and stands beside every seed.
         seeds = sorted(
-            set(ours if second.trained else theirs) & set(theirs if first.trained else ours)
+            set(ours if second.seeded else theirs) & set(theirs if first.seeded else ours)
         )
         if not seeds:
             raise NotComparableError(f"{task}: two trainings share no seed")
-        pairings = [_pairing(_seeded(theirs, s), _seeded(ours, s), shift) for s in seeds]
-        by_seed = {
-            seed: _change(pairing, pairing.of_kind(column.kind))
-            for seed, pairing in zip(seeds, pairings, strict=True)
-        }
-        whole = _pairing(
-            averaged([_seeded(theirs, s) for s in seeds]),
-            averaged([_seeded(ours, s) for s in seeds]),
-            shift,
-        )
-        return Tested(whole.test([whole.of_kind(column.kind)], family=family)[0], by_seed)
+        if len({values.asked for values in (*ours.values(), *theirs.values())}) > 1:
+            raise NotComparableError(
+                f"{task}: trainings were not scored on the same questions; evaluate them again"
+            )
+        rows = [_row(_seeded(theirs, s), _seeded(ours, s), column, shift) for s in seeds]
+        by_seed = {seed: float(row.mean()) for seed, row in zip(seeds, rows, strict=True)}
+        return Tested(seed_test(np.stack(rows)), by_seed)
 
-    def _of(self, variant: Variant, task: str, measure: str) -> dict[int, QueryValues]:
-        key = (variant, task, measure)
-        if key not in self._values:
-            results = self.experiment.of(variant, task)
-            self._values[key] = {s: query_values(r, measure) for s, r in results.items()}
-        return self._values[key]
-
-
-def averaged(values: Sequence[QueryValues]) -> QueryValues:
-    """The mean over seeds of every question in every setting."""
-    first = values[0]
-    pairs = [pair(first, other) for other in values]
-    if any(len(p.second) != len(first.value) for p in pairs):
-        raise NotComparableError(
-            "the seeds of a training were not scored on the same questions; evaluate them again"
-        )
-    return replace(first, value=np.mean([p.second for p in pairs], axis=0))
+    def _of(self, variant: Variant, task: str) -> dict[int, Questions]:
+        if (variant, task) not in self._values:
+            self._values[variant, task] = self.experiment.questions(variant, task)
+        return self._values[variant, task]
 
 
 def columns(experiment: Experiment, task: str) -> list[Column]:
@@ -162,64 +149,122 @@ def columns(experiment: Experiment, task: str) -> list[Column]:
 
 
 def against_baselines(contrasts: Contrasts, task: str) -> list[Against]:
-    """Every training that is no baseline beside the best one; Holm over all of them."""
+    """Every training that is no baseline beside each that the recipe names; Holm over all of them."""
     experiment, recipe = contrasts.experiment, contrasts.experiment.recipe
     variants = recipe.variants()
     subjects = [v for v in variants if v.trained and not any(v.has(b) for b in recipe.baselines)]
-    found: list[tuple[Variant, Column, Variant]] = []
-    for variant in subjects:
-        for column in columns(experiment, task):
-            rivals = [
-                v
-                for v in variant.opponents(recipe.baselines, variants)
-                if _shared(experiment, variant, v, task)
-            ]
-            best = contrasts.best(rivals, task, column)
-            if best is not None:
-                found.append((variant, column, best))
-    tests = [contrasts.difference(b, v, task, c, family=len(found)) for v, c, b in found]
-    corrected = holm([t.test.p for t in tests])
+    found = [
+        Against(variant, column, rival, contrasts.difference(rival, variant, task, column))
+        for variant in subjects
+        for column in columns(experiment, task)
+        for rival in variant.opponents(recipe.baselines, variants)
+        if experiment.of(variant, task) and experiment.of(rival, task)
+    ]
+    corrected = holm([a.tested.test.p for a in found])
     return [
-        Against(variant, column, baseline, replace(tested, p_holm=float(p)))
-        for (variant, column, baseline), tested, p in zip(found, tests, corrected, strict=True)
+        replace(a, tested=replace(a.tested, p_holm=float(p)))
+        for a, p in zip(found, corrected, strict=True)
     ]
 
 
 def judge(contrasts: Contrasts) -> list[Judged]:
-    """Every claim for every model that it is of; Holm over all that could be tested."""
+    """Every claim for every model that it is of; Holm over all of them, tested or not."""
     recipe = contrasts.experiment.recipe
     asked = [
-        (claim, model)
+        _Asked(contrasts, claim, model)
         for claim in recipe.claims
         for model in recipe.models
         if claim.better.model in (None, model)
     ]
-    found = [_tested(contrasts, claim, model, len(asked)) for claim, model in asked]
-    corrected = iter(holm([j.tested.test.p for j in found if j.tested is not None]))
-    return [
-        j if j.tested is None else _decided(replace(j, tested=replace(j.tested, p_holm=float(p))))
-        for j in found
-        for p in ([0.0] if j.tested is None else [next(corrected)])
-    ]
+    corrected = holm([a.p for a in asked])
+    return [a.judged(float(p), len(asked)) for a, p in zip(asked, corrected, strict=True)]
 
 
-def _tested(contrasts: Contrasts, claim: Claim, model: str, family: int) -> Judged:
-    experiment, recipe = contrasts.experiment, contrasts.experiment.recipe
-    column = Column(
-        Kind.MULTILINGUAL if claim.measure == RANK_DISTANCE else claim.kind, claim.measure
-    )
-    mine = [v for v in recipe.variants() if v.model == model]
-    better = next(v for v in mine if v.has(claim.better))
-    rivals = better.opponents(claim.than, mine)
-    why = _why_not(experiment, recipe, [better, *rivals], claim.task, column)
-    if why:
-        return Judged(claim, model, "not shown", why)
-    rival = contrasts.best(rivals, claim.task, column)
-    if rival is None:
-        return Judged(claim, model, "not shown", "nothing was measured to set it against")
-    shift = -claim.margin if column.low_is_good else claim.margin
-    tested = contrasts.difference(rival, better, claim.task, column, shift, family)
-    return Judged(claim, model, "", "", rival, tested)
+class _Asked:
+    """A claim about one model, and the difference from each training that it is set against."""
+
+    def __init__(self, contrasts: Contrasts, claim: Claim, model: str) -> None:
+        self.claim, self.model = claim, model
+        recipe = contrasts.experiment.recipe
+        pooled = claim.measure == RANK_DISTANCE
+        column = Column(Kind.MULTILINGUAL if pooled else claim.kind, claim.measure)
+        mine = [v for v in recipe.variants() if v.model == model]
+        better = next(v for v in mine if v.has(claim.better))
+        rivals = better.opponents(claim.than, mine)
+        self.sign = -1.0 if column.low_is_good else 1.0
+        self.tests: dict[Variant, Tested] = {}
+        self.no_choice = ""
+        self.why_not = _why_not(contrasts.experiment, recipe, [better, *rivals], claim.task, column)
+        if not self.why_not:
+            shift = self.sign * claim.margin
+            self.tests = {
+                v: contrasts.difference(v, better, claim.task, column, shift) for v in rivals
+            }
+            others = [v for v in mine if v.trained and v not in (better, *rivals)]
+            if others and claim.margin:
+                self.no_choice = _no_choice(
+                    contrasts, claim, [v for v in mine if v.trained], column
+                )
+
+    def _one_sided(self, tested: Tested, sign: float) -> float:
+        return tested.test.greater if sign > 0 else tested.test.less
+
+    @property
+    def p_holds(self) -> float:
+        """It has to be better than each."""
+        return max((self._one_sided(t, self.sign) for t in self.tests.values()), default=1.0)
+
+    @property
+    def p_fails(self) -> float:
+        """To be worse than one of them is enough, with a correction for how many they are."""
+        found = [self._one_sided(t, -self.sign) for t in self.tests.values()]
+        return min(1.0, len(found) * min(found, default=1.0))
+
+    @property
+    def p(self) -> float:
+        """Two-sided."""
+        return min(1.0, 2 * min(self.p_holds, self.p_fails))
+
+    def judged(self, p_holm: float, family: int) -> Judged:
+        """What became of it."""
+        if not self.tests:
+            return Judged(self.claim, self.model, NOT_SHOWN, self.why_not)
+        rival = max(self.tests, key=lambda v: self._one_sided(self.tests[v], self.sign))
+        tests = {v: replace(t, p_holm=p_holm) for v, t in self.tests.items()}
+        outcome, why = self._decided(list(tests.values()), tests[rival], family)
+        return Judged(self.claim, self.model, outcome, why, rival, tests[rival])
+
+    def _decided(self, tests: Sequence[Tested], least: Tested, family: int) -> tuple[str, str]:
+        if self.no_choice:
+            return CANNOT_FAIL, self.no_choice
+        seeds = len(least.by_seed)
+        if all(t.shown(self.sign) for t in tests):
+            return HOLDS, f"all {seeds} seeds agree"
+        if least.shown(-self.sign):
+            return FAILS, f"the opposite is shown; all {seeds} seeds agree"
+        right = least.test.difference * self.sign > 0
+        decisive, sign = (tests, self.sign) if right else ([least], -self.sign)
+        if least.p_holm < LEVEL:
+            return NOT_SHOWN, f"{min(t.agreeing(sign) for t in decisive)} of {seeds} seeds agree"
+        wanted = [seeds_to_show(t.test, LEVEL / family) for t in decisive]
+        what = "it" if right else "the opposite"
+        if any(count is None for count in wanted):
+            told = f"no number of seeds would show {what}, more articles might"
+        else:
+            told = f"about {max(c for c in wanted if c is not None)} seeds would show {what}"
+        return NOT_SHOWN, f"chance may explain the difference; {told}"
+
+
+def _no_choice(
+    contrasts: Contrasts, claim: Claim, trained: Sequence[Variant], column: Column
+) -> str:
+    """Why a claim could not fail: all trainings of the recipe, the others too, lie within its margin."""
+    means = [m for v in trained if (m := contrasts.mean(v, claim.task, column)) is not None]
+    spread = max(means) - min(means)
+    if spread > claim.margin:
+        return ""
+    figure = big(spread) if column.low_is_good else number(spread)
+    return f"all trainings lie within {figure} of each other, and its margin is wider"
 
 
 def _why_not(
@@ -236,37 +281,13 @@ def _why_not(
     return ""
 
 
-def _decided(judged: Judged) -> Judged:
-    tested, claim = judged.tested, judged.claim
-    if tested is None:
-        return judged
-    sign = -1.0 if claim.measure == RANK_DISTANCE else 1.0
-    seeds, agreeing = len(tested.by_seed), tested.agreeing(sign)
-    faults = []
-    if tested.test.difference * sign <= 0:
-        faults.append("it loses more" if claim.margin else "the difference is the other way")
-    elif tested.p_holm >= LEVEL:
-        faults.append("chance may explain the difference")
-    if agreeing < seeds:
-        faults.append(f"{agreeing} of {seeds} seeds agree")
-    if faults:
-        return replace(judged, outcome="does not hold", why="; ".join(faults))
-    return replace(judged, outcome="holds", why=f"all {seeds} seeds agree")
-
-
-def _seeded(values: Mapping[int, QueryValues], seed: int) -> QueryValues:
+def _seeded(values: Mapping[int, Questions], seed: int) -> Questions:
     return values[seed] if seed in values else next(iter(values.values()))
 
 
-def _shared(experiment: Experiment, one: Variant, two: Variant, task: str) -> bool:
-    return bool(experiment.of(one, task)) and bool(experiment.of(two, task))
-
-
-def _pairing(first: QueryValues, second: QueryValues, shift: float) -> Pairing:
-    pairing = pair(first, second)
-    return replace(pairing, second=pairing.second + shift) if shift else pairing
-
-
-def _change(pairing: Pairing, group: Sequence[int]) -> float:
-    ((first, second),) = pairing.means([group])
-    return second - first
+def _row(first: Questions, second: Questions, column: Column, shift: float) -> Floats:
+    """The differences of one seed by article."""
+    one, two = (q.means[column.kind, column.measure] for q in (first, second))
+    return by_article(
+        two.mean - one.mean, two.expected - one.expected, one.weight, one.cluster, shift
+    )

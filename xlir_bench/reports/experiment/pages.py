@@ -15,6 +15,10 @@ from xlir_bench.records import Kind
 from xlir_bench.reports.compare_text import bounds, p_value, signed
 from xlir_bench.reports.experiment.figures import Plot, drawn, plots
 from xlir_bench.reports.experiment.judging import (
+    CANNOT_FAIL,
+    FAILS,
+    HOLDS,
+    NOT_SHOWN,
     Against,
     Column,
     Contrasts,
@@ -23,7 +27,8 @@ from xlir_bench.reports.experiment.judging import (
     columns,
     judge,
 )
-from xlir_bench.reports.experiment.stored import Experiment
+from xlir_bench.reports.experiment.questions import FILE
+from xlir_bench.reports.experiment.stored import CELL_FILE, Experiment
 from xlir_bench.reports.leaderboard.files import Differences, differences, write
 from xlir_bench.reports.leaderboard.pages import recall_measure
 from xlir_bench.reports.markup import code, escape, grid
@@ -35,7 +40,8 @@ RECIPE, PAGE = "recipe.toml", "README.md"
 HEAD = f"# {MARKER}: a copy of the recipe\n"
 PAPER = next(iter(SOURCES))
 """Whose rows stand beside ours: it is the method's."""
-OUTCOMES = {"holds": "**holds**", "does not hold": "does not hold", "not shown": "not shown"}
+OUTCOMES = {HOLDS: "**holds**", FAILS: "**fails**"}
+"""How the outcomes that say something are set; the others as they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +128,9 @@ def _made_by(experiment: Experiment) -> str:
     told = (
         f"{len(experiment.records)} of {cells} trainings and bases are here. Made by"
         f" `xlir-bench experiment {RECIPE} --output .` in this folder; with `--check` it is made again from"
-        f" `results/` and compared byte for byte, without any encoder. The recipe is"
-        f" [{RECIPE}]({RECIPE})."
+        f" `results/` and compared byte for byte, without any model or data. The recipe is"
+        f" [{RECIPE}]({RECIPE}). Kept of each training: how it was trained (`{CELL_FILE}`), its figures by task"
+        f" (`result.json`) and the mean of every question by kind of setting (`{FILE}`); not the ranks."
     )
     if experiment.missing:
         told += " **It is not finished**: the same command goes on."
@@ -145,7 +152,7 @@ def _claims(experiment: Experiment, judged: Sequence[Judged]) -> str:
         rows.append(
             [
                 escape(j.claim.text) + who,
-                OUTCOMES[j.outcome],
+                OUTCOMES.get(j.outcome, j.outcome),
                 escape(j.why),
                 *_evidence(experiment, j),
             ]
@@ -161,8 +168,22 @@ def _claims(experiment: Experiment, judged: Sequence[Judged]) -> str:
         "p (Holm)",
         "by seed",
     ]
-    held = sum(j.outcome == "holds" for j in judged)
-    return f"## Claims\n\n{held} of {len(judged)} hold.\n\n" + grid(rows, headers, text_columns=5)
+    return f"## Claims\n\n{counted(judged)}\n\n" + grid(rows, headers, text_columns=5)
+
+
+def counted(judged: Sequence[Judged]) -> str:
+    """How many claims hold, fail, are not shown."""
+    found = [
+        (sum(j.outcome == outcome for j in judged), word)
+        for outcome, word in (
+            (HOLDS, "hold"),
+            (FAILS, "fail"),
+            (NOT_SHOWN, "are not shown"),
+            (CANNOT_FAIL, "cannot fail"),
+        )
+    ]
+    told = ", ".join(f"{count} {word}" for count, word in found if count)
+    return f"Of {len(judged)} claims {told}."
 
 
 def _evidence(experiment: Experiment, judged: Judged) -> list[str]:
@@ -285,6 +306,7 @@ def _against(experiment: Experiment, rows: Sequence[Against]) -> str:
         distance, tested = row.column.low_is_good, row.tested
         seeds = len(tested.by_seed)
         agreeing = tested.agreeing(1.0 if tested.test.difference > 0 else -1.0)
+        verdict = row.verdict
         name = recipe.label(row.variant)
         cells.append(
             [
@@ -295,20 +317,21 @@ def _against(experiment: Experiment, rows: Sequence[Against]) -> str:
                 bounds(tested.test.low, tested.test.high, distance),
                 p_value(tested.p_holm),
                 f"{agreeing} of {seeds}",
+                verdict if verdict == NOT_SHOWN else f"**{verdict}**",
             ]
         )
     headers = [
         "batches",
         "",
-        "best baseline",
+        "baseline",
         "difference",
         "95 % interval",
         "p (Holm)",
         "seeds agree",
+        "",
     ]
-    return f"Against the best baseline (Holm over {len(rows)}):\n\n" + grid(
-        cells, headers, text_columns=3
-    )
+    told = f"Against each baseline that the recipe names (Holm over {len(rows)}):"
+    return told + "\n\n" + grid(cells, headers, text_columns=3)
 
 
 def _pictures(planned: Sequence[Plot]) -> list[str]:
@@ -318,14 +341,20 @@ def _pictures(planned: Sequence[Plot]) -> list[str]:
 def _how_to_read(experiment: Experiment) -> str:
     lines = [
         "A figure is the mean over seeds ± the standard deviation over them; the best of those trained is in"
-        " bold. `untrained` is the model that training starts from.",
-        "Differences are averaged over seeds question by question and then tested, two-sided, by flipping the"
-        " signs of whole articles (documents or questions, where a task has no articles); Holm's correction is over all rows of a table. Intervals are over articles"
-        " too, not over seeds: that is why each seed is shown.",
-        "A claim holds if its difference has the right direction, p (Holm over all claims) is below .05, and"
-        " every seed agrees. Else it does not hold, or is not shown: trainings are missing, or there is one seed.",
+        " bold. `untrained` is the model that training starts from, that of each seed.",
+        "Differences are paired by seed and article (document or question, where a task has no articles); p and"
+        " interval cover both: another set of articles, and other seeds, would have given another difference."
+        " Two-sided t, variance of two crossed random effects; Holm's correction is over all rows of a table.",
+        "A claim holds if its difference has the right direction, p is below .05, and every seed agrees; set"
+        " against several, it has to hold for each, and the one it was least better than is shown. It fails if"
+        " the opposite is shown in the same way. Else it is not shown, which is no sign of equality; the number"
+        " of seeds is what would show this difference if it and the spreads stayed as they are.",
         "Less rank distance is better.",
     ]
+    if any(c.margin for c in experiment.recipe.claims):
+        lines.append(
+            "A claim that allows a loss cannot fail if all trainings lie closer together than that loss."
+        )
     if any(v.strategy == "mixed" for v in experiment.recipe.variants()):
         lines.append("`mixed`: each pair in one language, pairs of many languages in a batch.")
     if any(

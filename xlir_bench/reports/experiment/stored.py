@@ -16,6 +16,7 @@ from xlir_bench.files import replacing
 from xlir_bench.recipe import Cell, Recipe, Variant
 from xlir_bench.records import Kind
 from xlir_bench.reports.comparable import require_comparable
+from xlir_bench.reports.experiment.questions import Questions, read_questions
 from xlir_bench.results import Result
 from xlir_bench.results.store import RESULT_FILE
 
@@ -84,6 +85,7 @@ class Experiment:
     """The finished cells."""
     results: Mapping[tuple[Cell, str], Result]
     """By cell and task; a task may have been left out for now."""
+    folder: Path
 
     @cached_property
     def missing(self) -> list[Cell]:
@@ -98,6 +100,16 @@ class Experiment:
         """The results of a variant on a task, by seed."""
         return {
             cell.seed: self.results[cell, task]
+            for cell in self.recipe.cells()
+            if cell.variant == variant and (cell, task) in self.results
+        }
+
+    def questions(self, variant: Variant, task: str) -> dict[int, Questions]:
+        """The means of every question of a variant on a task, by seed."""
+        return {
+            cell.seed: read_questions(
+                self.results[cell, task], cell_folder(self.folder, cell) / task
+            )
             for cell in self.recipe.cells()
             if cell.variant == variant and (cell, task) in self.results
         }
@@ -133,7 +145,7 @@ def read_experiment(recipe: Recipe, folder: Path) -> Experiment:
     }
     for task in recipe.tasks:
         _require_same([r for (_, name), r in results.items() if name == task], folder)
-    return Experiment(recipe, records, results)
+    return Experiment(recipe, records, results, folder)
 
 
 def _require_same(results: Sequence[Result], folder: Path) -> None:
