@@ -53,7 +53,7 @@ def test_leakage_exits_with_1_and_names_task_and_language(
     path = write_rows(tmp_path / "rows.jsonl", [row(1, answer={"de": context})])
     assert exit_code(["data", "leakage", str(path), "--task", "mini"]) == 1
     shown = capsys.readouterr().out
-    assert "1 row with evaluation text (exactly, or 80% of its 8-grams)" in shown
+    assert "1 row with evaluation text\n" in shown
     assert ["mini", "de", "0", "1"] in [line.split() for line in shown.splitlines()]
     assert exit_code(["data", "leakage", str(path), "--task", "mini", "--json"]) == 1
     assert json.loads(capsys.readouterr().out)["leaking"] == 1

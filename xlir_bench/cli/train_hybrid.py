@@ -49,8 +49,8 @@ def train_hybrid(**stated: Any) -> None:
         --train b.csv --output out --loss cached --batch-size 1024
       xlir-bench run --model out --task xquad-r
 
-    The rows are compared with every task whose data is on disk; what holds evaluation text, equal or
-    80 % of its 8-grams of letters, is left out (--leakage). `data leakage` shows it beforehand.
+    The rows are compared with every task whose data is on disk; what holds evaluation text, the same
+    letters or nearly, is left out (--leakage). `data leakage` shows it beforehand.
     """
     from xlir_bench.places import data_root
     from xlir_bench.tasks import catalogue

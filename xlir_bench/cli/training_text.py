@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from tabulate import tabulate
 
-from xlir_bench.train.ngrams import GRAM
-
 if TYPE_CHECKING:
     from xlir_bench.train.checking import TrainingCheck
     from xlir_bench.train.leakage import LeakageReport
@@ -84,11 +82,14 @@ def _pairs(found: TrainingCheck) -> str:
 
 def leakage_text(found: LeakageReport) -> str:
     """What was compared with what, and what was found by task and language."""
+    from xlir_bench.train.leakage import short_texts
+
     parts = [f"{found.rows:,} {_rows(found.rows)} compared with {_checked(found)}"]
     parts += [f"not checked: {task} ({why})" for task, why in found.unchecked.items()]
-    how = f"exactly, or {found.threshold:.0%} of its {GRAM}-grams"
+    stated = found.as_json()
+    parts += [*short_texts(stated["texts"]), stated["rule"]]
     if not found.leaking:
-        return "\n".join([*parts, f"no evaluation text found ({how})"])
+        return "\n".join([*parts, "no evaluation text found"])
     rows = [
         [task, lang, counts["exact"], counts["near"]]
         for task, langs in found.found.items()
@@ -96,7 +97,7 @@ def leakage_text(found: LeakageReport) -> str:
     ]
     parts += [
         "",
-        f"{found.leaking:,} {_rows(found.leaking)} with evaluation text ({how})",
+        f"{found.leaking:,} {_rows(found.leaking)} with evaluation text",
         _table(rows, ["task", "language", "exact", "near"]),
         "",
         "for example",
@@ -127,6 +128,8 @@ def _table(rows: Sequence[Sequence[Any]], headers: Sequence[str]) -> str:
 
 def trained_text(record: Mapping[str, Any]) -> str:
     """What a training run was and what came of it."""
+    from xlir_bench.train.leakage import short_texts
+
     data, outcome, leakage = record["data"], record["outcome"], record["leakage"]
     lines = [
         f"{data['rows']:,} {_rows(data['rows'])}, {len(data['texts_by_language'])} languages;"
@@ -141,6 +144,7 @@ def trained_text(record: Mapping[str, Any]) -> str:
     ]
     lines.append(_leaked(leakage))
     lines += [f"not checked for leakage: {task}" for task in leakage["unchecked"]]
+    lines += [f"leakage: {line}" for line in short_texts(leakage.get("texts", {}))]
     if record["after"]:
         rows = [
             [name, _figure(record["before"].get(name)), _figure(value)]

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from xlir_bench.train.leakage import short_texts
 from xlir_bench.train.rows import ORIGINAL
 
 
@@ -123,10 +124,10 @@ def _origins(data: Mapping[str, Any]) -> str:
 def _leakage(leakage: Mapping[str, Any]) -> str:
     checked = ", ".join(f"{t} ({' '.join(x)})" for t, x in leakage["checked"].items()) or "nothing"
     lines = [
-        f"Compared with {checked}; near duplicates share {leakage['threshold']:.0%} of an evaluation"
-        f" text's {leakage['ngram']}-grams. Rows with evaluation text: {leakage['leaking']:,}"
-        f" of {leakage['rows']:,} (`--leakage {leakage['action']}`)."
+        f"Compared with {checked}. Rows with evaluation text: {leakage['leaking']:,}"
+        f" of {leakage['rows']:,} (`--leakage {leakage['action']}`). What counts: {leakage['rule']}.\n"
     ]
+    lines += [f"- {line}" for line in short_texts(leakage["texts"])]
     lines += [f"- Not checked: {task}" for task in leakage["unchecked"]]
     rows = [
         (task, lang, n["exact"], n["near"])

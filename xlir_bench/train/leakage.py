@@ -1,14 +1,13 @@
 """Evaluation texts among training rows: found exactly and nearly, in one pass.
 
-Memory holds the evaluation texts and tables of their n-grams, never the training rows.
+Memory holds the evaluation texts and tables of their runs of letters, never the training rows.
 """
 
 from __future__ import annotations
 
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +16,21 @@ from xlir_bench.places import data_cache
 from xlir_bench.records import ROLES, Progress, Silent
 from xlir_bench.sources import ON_DISK, DataRequest, data_state, load_collection
 from xlir_bench.tasks import Task
-from xlir_bench.train.ngrams import GRAM, THRESHOLD, GramIndex
+from xlir_bench.train.ngrams import NEAR_FROM, RUN, SHARE, KnownTexts, Letters
 from xlir_bench.train.reading import TrainingSource, read_rows
 from xlir_bench.train.rows import SIDES, Row, chunked
 
-MIN_CHARACTERS = 20
+EXACT_FROM = 6
+"""Letters of an evaluation text that is compared at all: shorter ones are everyday words and numbers."""
 SHOWN = 10
 EXACT, NEAR = "exact", "near"
+RULE = (
+    f"exact: the same letters and digits from {EXACT_FROM} on, whatever their case, width, accents, spaces and"
+    f" punctuation; near: {SHARE[1][1]:.0%} of an evaluation text ({SHARE[1][0]:.0%} of one of {NEAR_FROM}"
+    f" letters) stands in the row in runs of {RUN} letters (3 of Han or Hangul, 4 of kana), more of a short one"
+    f" in a longer text"
+)
+"""What is found, for reports and cards."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +47,17 @@ class Leak:
     """The evaluation text."""
 
 
+@dataclass(slots=True)
+class TextCounts:
+    """How many texts a task has, each once, and how many of them are too short."""
+
+    texts: int = 0
+    exact_only: int = 0
+    """Too short to be looked for inside other texts."""
+    not_compared: int = 0
+    """Too short to be looked for at all."""
+
+
 @dataclass(frozen=True, slots=True)
 class LeakageReport:
     """What was found, of which tasks, and which could not be looked at."""
@@ -52,10 +70,11 @@ class LeakageReport:
     """By task, language of the evaluation text, then exact or near: training rows."""
     checked: Mapping[str, Sequence[str]]
     """Tasks whose data is on disk, and their languages that are."""
+    texts: Mapping[str, TextCounts]
+    """How many texts each of them has, and how many are short."""
     unchecked: Mapping[str, str]
     """Tasks that were not checked, and why."""
     examples: Sequence[Leak]
-    threshold: float = THRESHOLD
 
     def as_json(self) -> dict[str, Any]:
         """Everything, as plain data."""
@@ -64,15 +83,24 @@ class LeakageReport:
             "leaking": self.leaking,
             "found": {t: {x: dict(n) for x, n in langs.items()} for t, langs in self.found.items()},
             "checked": {task: list(langs) for task, langs in self.checked.items()},
+            "texts": {task: asdict(counts) for task, counts in self.texts.items()},
             "unchecked": dict(self.unchecked),
-            "threshold": self.threshold,
-            "ngram": GRAM,
-            "ignored_below_characters": MIN_CHARACTERS,
-            "examples": [
-                {"row": x.row, "task": x.task, "lang": x.lang, "match": x.match, "text": x.text}
-                for x in self.examples
-            ],
+            "rule": RULE,
+            "threshold": SHARE[1][1],
+            "ngram": RUN,
+            "ignored_below_characters": EXACT_FROM,
+            "examples": [asdict(leak) for leak in self.examples],
         }
+
+
+def short_texts(texts: Mapping[str, Mapping[str, int]]) -> list[str]:
+    """What was too short to be looked for, a line a task; from the report as plain data."""
+    return [
+        f"{task}: {counts['not_compared']:,} of {counts['texts']:,} texts were too short to be looked for,"
+        f" {counts['exact_only']:,} more were looked for as whole texts alone"
+        for task, counts in texts.items()
+        if counts["not_compared"] or counts["exact_only"]
+    ]
 
 
 class LeakageFoundError(XlirError):
@@ -92,23 +120,19 @@ class LeakageFoundError(XlirError):
         )
 
 
-def normalised(text: str) -> str:
-    """NFKC, case folded, white space as single spaces."""
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
-
-
 @dataclass(frozen=True)
 class EvaluationTexts:
     """The queries and passages of tasks, so indexed that a training text is looked up at once."""
 
     texts: Sequence[str]
-    """Normalised, each once."""
+    """As they stand, one of those that have the same letters."""
     owners: Sequence[frozenset[tuple[str, str]]]
     """The tasks and languages of each."""
-    exact: Mapping[str, int]
-    grams: GramIndex
-    checked: Mapping[str, Sequence[str]]
-    unchecked: Mapping[str, str]
+    known: KnownTexts
+    counts: Mapping[str, TextCounts]
+    """By task."""
+    checked: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    unchecked: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def load(cls, tasks: Iterable[Task], root: Path | None, progress: Progress) -> EvaluationTexts:
@@ -138,29 +162,51 @@ class EvaluationTexts:
             for role in ROLES:
                 for lang in collection.languages(role):
                     for text in collection.texts(role, lang):
-                        owners.setdefault(normalised(text), set()).add((task.name, lang))
-        wanted = {t: frozenset(o) for t, o in owners.items() if len(t) >= MIN_CHARACTERS}
-        texts = list(wanted)
+                        owners.setdefault(text, set()).add((task.name, lang))
+        return cls.of(owners, checked, unchecked)
+
+    @classmethod
+    def of(
+        cls,
+        owners: Mapping[str, Iterable[tuple[str, str]]],
+        checked: Mapping[str, Sequence[str]] | None = None,
+        unchecked: Mapping[str, str] | None = None,
+    ) -> EvaluationTexts:
+        """Of texts with the tasks and languages that have them."""
+        texts: dict[str, str] = {}
+        whose: dict[str, set[tuple[str, str]]] = {}
+        letters = Letters.of(list(owners))
+        for place, (text, its) in enumerate(owners.items()):
+            texts.setdefault(letters[place], text)
+            whose.setdefault(letters[place], set()).update(its)
+        letters = Letters.of(list(texts.values()))
+        counts = {task: TextCounts() for task in checked or {}}
+        for key, weight in zip(texts, letters.weight_of_texts().tolist(), strict=True):
+            for task in {task for task, _ in whose[key]}:
+                count = counts.setdefault(task, TextCounts())
+                count.texts += 1
+                count.not_compared += len(key) < EXACT_FROM
+                count.exact_only += len(key) >= EXACT_FROM and weight < NEAR_FROM
+        kept = [key for key in texts if len(key) >= EXACT_FROM]
         return cls(
-            texts=texts,
-            owners=[wanted[text] for text in texts],
-            exact={text: place for place, text in enumerate(texts)},
-            grams=GramIndex.of(texts),
-            checked=checked,
-            unchecked=unchecked,
+            texts=[texts[key] for key in kept],
+            owners=[frozenset(whose[key]) for key in kept],
+            known=KnownTexts.of(Letters.of([texts[key] for key in kept])),
+            counts=counts,
+            checked=checked or {},
+            unchecked=unchecked or {},
         )
 
     def matches(self, texts: Sequence[str]) -> list[dict[int, str]]:
         """For each text the evaluation texts that it is (exact) or holds nearly whole (near)."""
-        texts = [normalised(text) for text in texts]
         found: list[dict[int, str]] = [{} for _ in texts]
         if not self.texts:
             return found
-        for place, known in self.grams.near(texts):
+        letters = Letters.of(texts)
+        for place, known in self.known.near(letters):
             found[place][known] = NEAR
-        for matches, text in zip(found, texts, strict=True):
-            if text in self.exact:
-                matches[self.exact[text]] = EXACT
+        for place, known in self.known.equal(letters):
+            found[place][known] = EXACT
         return found
 
 
@@ -208,6 +254,7 @@ class LeakFinder:
             leaking=self.leaking,
             found=found,
             checked=self.texts.checked,
+            texts=self.texts.counts,
             unchecked=self.texts.unchecked,
             examples=tuple(self.examples),
         )
