@@ -14,9 +14,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,7 @@ from xlir_bench import files
 SUFFIX = ".safetensors"
 DTYPES = {"U64": "<u8", "F32": "<f4", "I32": "<i4"}
 """How safetensors and numpy call what a shard holds."""
+LONGEST_HEADER = 65536
 
 
 def write_shard(folder: Path, prefix: str, arrays: Mapping[str, NDArray[Any]]) -> Path:
@@ -44,20 +46,41 @@ def is_sound(path: Path) -> bool:
     return path.stem.rpartition("-")[2] == files.file_digest(path, "blake2b", 16)
 
 
+def read_keys(path: Path) -> NDArray[np.uint64]:
+    """The keys alone; raises `ValueError` where there is no such thing in the file."""
+    with path.open("rb") as file, _no_shard(path):
+        start, header = _header(file)
+        begin, end = header["keys"]["data_offsets"]
+        file.seek(start + begin)
+        keys = np.frombuffer(file.read(end - begin), DTYPES[header["keys"]["dtype"]])
+        return keys.reshape(header["keys"]["shape"])
+
+
 def mapped(path: Path) -> dict[str, NDArray[Any]]:
     """The arrays of a shard, read when they are looked at; the file is closed once none of them is held.
 
     Raises `ValueError` where there is no such thing in the file.
     """
-    whole = np.memmap(path, np.uint8, mode="r")  # of an empty file: a ValueError, too
-    try:
-        start = 8 + int(whole[:8].view("<u8")[0])
-        header = json.loads(bytes(whole[8:start]))
+    with path.open("rb") as file, _no_shard(path):
+        start, header = _header(file)
+        whole = np.memmap(file, np.uint8, mode="r")
         found = {}
         for name, its in header.items():
             begin, end = its["data_offsets"]
             part = whole[start + begin : start + end].view(DTYPES[its["dtype"]])
             found[name] = part.reshape(its["shape"])
         return found
+
+
+def _header(file: BinaryIO) -> tuple[int, dict[str, Any]]:
+    """Where the arrays begin, and what is said of each."""
+    size = int.from_bytes(file.read(8), "little")
+    return 8 + size, json.loads(file.read(min(size, LONGEST_HEADER)))
+
+
+@contextmanager
+def _no_shard(path: Path) -> Iterator[None]:
+    try:
+        yield
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} is no shard: {error}") from error

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from tests.benchmarks.targets import Measured
+from xlir_bench.shardfile import mapped, write_shard
 
 PASSAGES, QUERIES, DIMENSION, RELEVANT, DEPTH = 1_000_000, 1000, 384, 3, 100
 SHARD = 65_536
@@ -62,7 +63,7 @@ def write_vectors(folder: Path) -> None:
         count = min(SHARD, PASSAGES - start)
         rows = rng.standard_normal((count, DIMENSION), dtype=np.float32)
         rows /= np.linalg.norm(rows, axis=1)[:, None]
-        np.save(folder / f"{number:06d}.npy", rows)
+        write_shard(folder, f"{number:06d}-", {"vectors": rows})
     queries = rng.standard_normal((QUERIES, DIMENSION), dtype=np.float32)
     np.save(folder / "queries.npy", queries / np.linalg.norm(queries, axis=1)[:, None])
 
@@ -77,7 +78,7 @@ def child(folder: str, kind: str, passages: int) -> dict:
 
 def measure(folder: Path, kind: str, passages: int) -> dict:
     """Seconds of one search, and the most memory that this process held."""
-    files = sorted(folder.glob("0*.npy"))
+    files = sorted(folder.glob("0*.safetensors"))
     queries = np.load(folder / "queries.npy")
     measured = sharded(files, queries, passages) if kind == "sharded" else flat(files, queries)
     seconds, top = measured
@@ -105,17 +106,17 @@ def sharded(files: list[Path], queries: np.ndarray, passages: int) -> tuple[floa
         parallel=False,
         digests={},
     )
-    sizes = [len(np.load(path, mmap_mode="r")) for path in files]
+    sizes = [len(mapped(path)["vectors"]) for path in files]
     parts: list[np.ndarray | Path] = []
     kept: list[int] = []
     for path, size in zip(files, sizes, strict=True):
         wanted = min(size, passages - sum(kept))
         if wanted > 0:
-            parts.append(path if wanted == size else np.load(path)[:wanted])
+            parts.append(path if wanted == size else mapped(path)["vectors"][:wanted])
             kept.append(wanted)
     pool = ShardedPool.of({"en": Shards(tuple(parts), tuple(kept), DIMENSION)})
     request = SearchRequest("en", queries, [Setting("en", ("en",))], pair_depth=DEPTH)
-    small = ShardedPool.of({"en": Shards.of(np.load(files[0], mmap_mode="r")[:200])})
+    small = ShardedPool.of({"en": Shards.of(mapped(files[0])["vectors"][:200])})
     few = Relevance(rows[:3], np.arange(3), np.ones(3, np.int64))
     warm = Collection(collection.queries, {}, {("en", "en"): few}, "question", False, {})
     sharded_rankings(warm, small, [request], Silent())
@@ -134,7 +135,7 @@ def flat(files: list[Path], queries: np.ndarray) -> tuple[float, np.ndarray]:
 
     index = faiss.IndexFlatIP(DIMENSION)
     for path in files:
-        index.add(np.load(path))
+        index.add(mapped(path)["vectors"])
     began = time.perf_counter()
     _, top = index.search(queries, DEPTH)
     return time.perf_counter() - began, top

@@ -233,7 +233,7 @@ def test_ctrl_c_keeps_what_was_encoded_and_says_how_to_go_on(tmp_path):
     assert child.returncode == 130
     assert "the same command goes on from there" in err
     assert "Traceback" not in err
-    assert list((tmp_path / "cache").rglob("*.npy"))
+    assert list((tmp_path / "cache").rglob("*.safetensors"))
 
 
 def beir(folder, word):

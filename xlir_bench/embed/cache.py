@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from xlir_bench import files
 from xlir_bench.records import Floats, Ints
-from xlir_bench.shardfile import SUFFIX, is_sound, mapped, write_shard
+from xlir_bench.shardfile import SUFFIX, is_sound, mapped, read_keys, write_shard
 
 Keys = NDArray[np.uint64]
 """One row of two words a text: 128 bits of BLAKE2."""
@@ -122,21 +122,20 @@ class VectorStore:
     def _read(self, path: Path, rows: Rows, order: Ints, first: Keys) -> None:
         """Put in what this shard knows, once its digest was seen; remove it if that is wrong."""
         try:
-            shard = mapped(path)
-            at = order[np.searchsorted(first, shard["keys"][:, 0])]
-            wanted = (rows.keys[at] == shard["keys"]).all(axis=1) & ~rows.known[at]
-            if not wanted.any():
-                return
+            keys = read_keys(path)
+            at = order[np.searchsorted(first, keys[:, 0])]
+            wanted = (rows.keys[at] == keys).all(axis=1) & ~rows.known[at]
         except (ValueError, LookupError):
-            shard = {}
-        if is_sound(path):
-            if shard:
-                found = (shard[name][wanted] for name in ("vectors", "tokens", "unknown"))
-                rows.put(at[wanted], *found)
+            wanted = None
+        if wanted is not None and not wanted.any():
             return
-        shard.clear()  # some systems remove no file that is open
-        path.unlink(missing_ok=True)
-        self.damaged += 1
+        if not is_sound(path):
+            path.unlink(missing_ok=True)
+            self.damaged += 1
+        elif wanted is not None:
+            shard = mapped(path)
+            found = (shard[name][wanted] for name in ("vectors", "tokens", "unknown"))
+            rows.put(at[wanted], *found)
 
     def _shards(self) -> list[Path]:
         try:
