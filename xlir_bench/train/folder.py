@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from xlir_bench import files
 from xlir_bench.errors import InputError, XlirError
 
 LOCK = ".training.lock"
@@ -104,9 +105,7 @@ class RunFolder:
 
 def write_json(path: Path, value: Any) -> None:
     """Write a JSON file in one go."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    files.write(path, json.dumps(value, ensure_ascii=False, indent=1) + "\n")
 
 
 def step_of(checkpoint: Path) -> int:
