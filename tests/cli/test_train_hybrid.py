@@ -99,6 +99,28 @@ def test_a_killed_run_resumes_to_the_weights_of_one_that_was_not(
     assert all((one[name] == two[name]).all() for name in one)
 
 
+def test_a_run_that_is_stopped_by_hand_says_what_is_kept_in_one_line(tmp_path: Path) -> None:
+    sizes = ["--model", "builtin:static:16", "--train", MINI_TRAIN, "--steps", "600"]
+    stated = ["train-hybrid", *sizes, "--no-eval", "--quiet", "--batch-size", "16"]
+    output = tmp_path / "out"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "xlir_bench", *stated, "--save-steps", "5", "--output", str(output)],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 300
+    while not list(output.glob("checkpoints/checkpoint-*/trainer_state.json")):
+        assert process.poll() is None, "it ended before it could be stopped"
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate()
+    assert process.returncode == 130
+    assert len(said.strip().splitlines()) == 1
+    kept = max(int(p.name.split("-")[1]) for p in output.glob("checkpoints/checkpoint-*"))
+    assert f"the checkpoint of step {kept:,} is kept; --resume goes on" in said
+
+
 def test_leaking_rows_are_dropped_aloud_or_end_the_run_with_1(
     tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -216,6 +217,76 @@ def test_the_best_step_is_kept_and_training_stops_early(asked: Asked) -> None:
     assert done.record["outcome"] | {"seconds": 0, "device": ""} == {
         "steps": 16, "chosen_step": 8, "seconds": 0, "resumed_from": None, "device": "",
     }  # fmt: skip
+
+
+def checkpoints(folder: Path) -> list[int]:
+    return sorted(int(p.name.split("-")[1]) for p in folder.glob("checkpoints/checkpoint-*"))
+
+
+def test_a_short_run_writes_no_checkpoint_but_the_best_and_the_last(asked: Asked) -> None:
+    figures = iter([0.1, 0.2, 0.6, 0.5, 0.7, 0.3, 0.2, 0.1, 0.0])
+
+    def up_and_down(model: Any) -> dict[str, float]:
+        return {"t.monolingual.map": next(figures, 0.0)}
+
+    options = asked(steps=20, eval_steps=4, keep_checkpoints=True)
+    done = train(options, evaluate=up_and_down)
+    assert checkpoints(done.folder) == [4, 8, 16, 20]  # 12 is neither
+    assert done.record["outcome"]["chosen_step"] == 16
+    plain = train(replace(options, output=done.folder.parent / "plain", eval_steps=None))
+    assert checkpoints(plain.folder) == [20]
+    said: list[str] = []
+    often = replace(options, output=done.folder.parent / "often", eval_steps=None, save_steps=5)
+    assert checkpoints(train(often, say=said.append).folder) == [5, 10, 15, 20]
+    assert said == []
+
+
+def test_checkpoints_of_a_large_model_are_rarer_unless_asked_for_aloud(
+    asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from xlir_bench.train import loop
+
+    assert loop.intervals(asked(), falling, 20, size=1_400_000_000) == (14, 14)
+    assert loop.intervals(asked(), None, 20, size=9_000_000_000) == (0, 20)
+    assert loop.intervals(asked(), falling, 1000, size=1_400_000_000) == (100, 100)
+    assert loop.intervals(asked(save_steps=2), None, 20, size=1_400_000_000) == (0, 2)
+    monkeypatch.setattr(loop, "A_STEP", 1.0)
+    said: list[str] = []
+    train(asked(steps=4, save_steps=2), say=said.append)
+    assert len(said) == 1
+    assert said[0].startswith("--save-steps 2: up to 2 checkpoints of about 0.0 GB")
+
+
+def test_the_seconds_of_a_resumed_run_are_those_of_all_legs(asked: Asked) -> None:
+    looks = []
+
+    def interrupting(model: Any) -> dict[str, float]:
+        looks.append(1)
+        if len(looks) == 3:
+            time.sleep(1.5)
+            raise KeyboardInterrupt
+        return falling(model)
+
+    options = asked(steps=12, eval_steps=4)
+    with pytest.raises(KeyboardInterrupt):
+        train(options, evaluate=interrupting)
+    first = json.loads((options.output / "checkpoints" / "seconds.json").read_text())
+    assert first > 1.5
+    done = train(replace(options, resume=True), evaluate=falling)
+    assert done.record["outcome"]["seconds"] > first
+
+
+def test_a_loss_of_nothing_is_logged(tmp_path: Path) -> None:
+    from transformers import TrainerControl, TrainerState
+
+    from xlir_bench.records import Silent
+    from xlir_bench.train.watching import TrainingLog, Watcher
+
+    watcher = Watcher(Silent(), TrainingLog(tmp_path / "log.jsonl"), evaluates=False, spares=True)
+    logs = {"loss": 0.0, "learning_rate": 0.0, "grad_norm": 0.0}
+    watcher.on_log(None, TrainerState(global_step=3), TrainerControl(), logs)
+    (line,) = log_of(tmp_path)
+    assert line | {"steps_per_second": 0} == {"step": 3, "epoch": 0, "steps_per_second": 0} | logs
 
 
 def test_a_figure_where_less_is_better_can_choose_the_step(asked: Asked) -> None:

@@ -78,11 +78,27 @@ def train_hybrid(**stated: Any) -> None:
                 data=root,
                 progress=bars,
                 command=canonical_command(),
+                say=lambda line: click.echo(line, err=True),
             )
     except KeyboardInterrupt:
-        click.echo(f"\nstopped: --resume goes on in {options.output}", err=True)
-        raise
+        click.echo(f"\n{_interrupted(options.output)}", err=True)
+        raise click.exceptions.Exit(130) from None
     _show(done, stated["as_json"], quiet)
+
+
+def _interrupted(output: Path) -> str:
+    """What is kept of a run that was stopped by hand, and how to go on."""
+    from xlir_bench.train.folder import RECORD, RunFolder, step_of
+
+    folder = RunFolder(output)
+    if folder.finished:
+        return f"interrupted, but the model is finished and whole in {output} ({RECORD} says so)"
+    if not folder.checkpoints.is_dir():
+        return "interrupted before anything was written; the same command begins again"
+    last = folder.last_checkpoint()
+    if last is None:
+        return f"interrupted before the first checkpoint: --resume begins again in {output}"
+    return f"interrupted: the checkpoint of step {step_of(last):,} is kept; --resume goes on from there in {output}"
 
 
 def train_options(stated: Mapping[str, Any]) -> TrainOptions:

@@ -200,7 +200,8 @@ _EVALUATION = (
         "--eval-steps",
         type=int,
         metavar="N",
-        help="Look so often, 0 for before and after only.  [default: a tenth of the run]",
+        help="Look so often, 0 for before and after only.  [default: a tenth of the run, more rarely"
+        " where checkpoints would exceed 100 MB a step]",
     ),
     click.option("--eval-langs", type=Names(), help="Only these languages of the tasks."),
     click.option(
@@ -221,7 +222,8 @@ _EVALUATION = (
         "--save-steps",
         type=int,
         metavar="N",
-        help="Checkpoints so often.  [default: as --eval-steps]",
+        help="Checkpoints so often.  [default: as --eval-steps; the best step, and at most one in five"
+        " minutes else]",
     ),
     click.option(
         "--log-steps",

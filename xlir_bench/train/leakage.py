@@ -175,18 +175,19 @@ class EvaluationTexts:
         """Of texts with the tasks and languages that have them."""
         texts: dict[str, str] = {}
         whose: dict[str, set[tuple[str, str]]] = {}
-        letters = Letters.of(list(owners))
-        for place, (text, its) in enumerate(owners.items()):
-            texts.setdefault(letters[place], text)
-            whose.setdefault(letters[place], set()).update(its)
-        letters = Letters.of(list(texts.values()))
         counts = {task: TextCounts() for task in checked or {}}
-        for key, weight in zip(texts, letters.weight_of_texts().tolist(), strict=True):
-            for task in {task for task, _ in whose[key]}:
+        letters = Letters.of(list(owners))
+        weights = letters.weight_of_texts().tolist()
+        for place, (text, its) in enumerate(owners.items()):
+            key = letters[place]
+            texts.setdefault(key, text)
+            before = {task for task, _ in whose.setdefault(key, set())}
+            whose[key].update(its)
+            for task in {task for task, _ in its} - before:
                 count = counts.setdefault(task, TextCounts())
                 count.texts += 1
                 count.not_compared += len(key) < EXACT_FROM
-                count.exact_only += len(key) >= EXACT_FROM and weight < NEAR_FROM
+                count.exact_only += len(key) >= EXACT_FROM and weights[place] < NEAR_FROM
         kept = [key for key in texts if len(key) >= EXACT_FROM]
         return cls(
             texts=[texts[key] for key in kept],

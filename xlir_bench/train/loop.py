@@ -5,8 +5,8 @@ But for one thing: what a static model's gradients are clipped by, since they ar
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable
+import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -27,7 +27,14 @@ from xlir_bench.train.options import LAST, Evaluate, TrainOptions
 from xlir_bench.train.plan import STARTS, BatchTexts, Plan, PlannedBatches
 from xlir_bench.train.static import is_static
 from xlir_bench.train.static.touched import RowAdam, TouchedRows, clip_gradients
-from xlir_bench.train.watching import PREFIX, SELECTION, HarnessEvaluator, TrainingLog, Watcher
+from xlir_bench.train.watching import (
+    PREFIX,
+    SELECTION,
+    HarnessEvaluator,
+    TimeSpent,
+    TrainingLog,
+    Watcher,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +46,7 @@ class Outcome:
     chosen_step: int
     """The step whose weights the model now has."""
     seconds: float
+    """Of all legs."""
     resumed_from: int | None
     log: TrainingLog
     device: str
@@ -53,20 +61,26 @@ class Loop:
         folder: RunFolder,
         evaluate: Evaluate | None,
         progress: Progress,
+        say: Callable[[str], object],
     ) -> None:
         self._options = options
         self._folder = folder
         self._evaluate = evaluate if intervals(options, evaluate, 1)[0] else None
         self._log = TrainingLog(folder.path / LOG)
-        self.watcher = Watcher(progress, self._log, self._evaluate is not None)
+        self._say = say
+        spares = options.save_steps is None
+        self.watcher = Watcher(progress, self._log, self._evaluate is not None, spares)
 
     def run(self, base: Base, plan: Plan, texts: BatchTexts, steps: int, rate: float) -> Outcome:
         """Train the model of `base` in place; from the last checkpoint, if there is one."""
         checkpoint = self._folder.last_checkpoint()
         self._log.cut(0 if checkpoint is None else step_of(checkpoint))
         trainer = self._trainer(base, plan, texts, steps, rate)
-        began = time.perf_counter()
-        trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+        spent = self.watcher.spent = TimeSpent(self._folder.checkpoints / "seconds.json")
+        try:
+            trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+        finally:
+            seconds = spent.note()
         best = trainer.state.best_model_checkpoint
         chosen = trainer.state.global_step
         if trainer.args.load_best_model_at_end and best:
@@ -74,7 +88,7 @@ class Loop:
         return Outcome(
             steps=trainer.state.global_step,
             chosen_step=chosen,
-            seconds=time.perf_counter() - began,
+            seconds=seconds,
             resumed_from=None if checkpoint is None else step_of(checkpoint),
             log=self._log,
             device=str(trainer.args.device),
@@ -107,7 +121,9 @@ class Loop:
     def _arguments(self, base: Base, plan: Plan, steps: int, rate: float) -> Any:
         options, static = self._options, is_static(base.model)
         device = training_device(options, static)
-        evaluate_every, save_every = intervals(options, self._evaluate, steps)
+        size = checkpoint_bytes(base.model)
+        evaluate_every, save_every = intervals(options, self._evaluate, steps, size)
+        self._tell_cost(save_every, steps, size)
         selecting = bool(evaluate_every) and options.select_by != LAST
         stated: dict[str, Any] = {
             "output_dir": str(self._folder.checkpoints),
@@ -144,13 +160,35 @@ class Loop:
             reason = " ".join(str(error).split())[:300]
             raise InputError(f"the trainer refuses its arguments: {reason}") from error
 
+    def _tell_cost(self, every: int, steps: int, size: int) -> None:
+        """Say what was asked for, if it is much."""
+        asked = "--save-steps" if self._options.save_steps else "--eval-steps"
+        count = -(-steps // every)
+        if every < size / A_STEP and count > 1:
+            kept = count if self._options.keep_checkpoints else min(count, 3)
+            self._say(
+                f"{asked} {every}: up to {count:,} checkpoints of about {size / 1e9:.1f} GB,"
+                f" {count * size / 1e9:,.0f} GB written in all, {kept * size / 1e9:.1f} GB kept at a time"
+            )
+
 
 _SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
+A_STEP = 100e6
+"""Bytes of checkpoints that are written a step, on average, where nobody asks for more."""
 
 
-def intervals(options: TrainOptions, evaluate: Evaluate | None, steps: int) -> tuple[int, int]:
-    """Steps between evaluations (0 for never) and between checkpoints."""
-    often = max(1, steps // 10)
+def checkpoint_bytes(model: Any) -> int:
+    """About what a checkpoint takes: the weights, and two of Adam's numbers for each that is trained."""
+    return sum(
+        p.numel() * p.element_size() * (3 if p.requires_grad else 1) for p in model.parameters()
+    )
+
+
+def intervals(
+    options: TrainOptions, evaluate: Evaluate | None, steps: int, size: int = 0
+) -> tuple[int, int]:
+    """Steps between evaluations (0 for never) and between checkpoints, which have `size` bytes."""
+    often = max(1, steps // 10, math.ceil(size / A_STEP))
     every = 0 if evaluate is None else often if options.eval_steps is None else options.eval_steps
     every = min(every, steps)
     if not every and options.patience is not None:
@@ -159,7 +197,7 @@ def intervals(options: TrainOptions, evaluate: Evaluate | None, steps: int) -> t
             " --no-eval, and let --eval-steps be above 0"
         )
     if not every:
-        return 0, options.save_steps or often
+        return 0, options.save_steps or min(often, steps)
     save = options.save_steps or every
     if options.select_by != LAST and save % every:
         raise InputError(

@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from xlir_bench import files
 from xlir_bench.encoders.quiet import quiet_transformers
 from xlir_bench.train.bases import Base
 from xlir_bench.train.card import model_card
@@ -55,7 +56,7 @@ def publish(run: Run, evaluate: Evaluate | None) -> Mapping[str, Any]:
     record = _record(run, after)
     if draw_curves(run.outcome.log.lines, folder / CURVES):
         record["curves"] = CURVES
-    (folder / "README.md").write_text(model_card(record), encoding="utf-8")
+    files.write(folder / "README.md", model_card(record))
     write_json(folder / RECORD, record)
     if not run.options.keep_checkpoints:
         shutil.rmtree(run.folder.checkpoints)

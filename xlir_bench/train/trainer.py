@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,10 +44,11 @@ def train(
     data: Path | None = None,
     progress: Progress | None = None,
     command: str = "",
+    say: Callable[[str], object] = str,
 ) -> Trained:
     """Train a model as `options` say.
 
-    `evaluate` gives figures of a model in the middle of training; `tasks` are those whose texts must not be
+    `say` is told what is worth a line on the way. `evaluate` gives figures of a model in the middle of training; `tasks` are those whose texts must not be
     among the training rows, looked for under the root `data` or in the cache.
     """
     options.check()
@@ -57,7 +58,7 @@ def train(
         if folder.finished:
             record = json.loads((folder.path / RECORD).read_text(encoding="utf-8"))
             return Trained(folder.path, record)
-        run = _Run(options, folder, evaluate, tasks, data, progress or Silent(), command)
+        run = _Run(options, folder, evaluate, tasks, data, progress or Silent(), command, say)
         try:
             return Trained(folder.path, run.go())
         except XlirError:
@@ -79,7 +80,7 @@ def save_untrained(
         if folder.finished:
             record = json.loads((folder.path / RECORD).read_text(encoding="utf-8"))
             return Trained(folder.path, record)
-        run = _Run(options, folder, None, tasks, data, progress or Silent(), "")
+        run = _Run(options, folder, None, tasks, data, progress or Silent(), "", str)
         folder.checkpoints.mkdir(exist_ok=True)
         store, leakage = run._rows()
         base = load_base(options, store, folder.checkpoints / "base")
@@ -104,6 +105,7 @@ class _Run:
     data: Path | None
     progress: Progress
     command: str
+    say: Callable[[str], object]
 
     def go(self) -> Mapping[str, Any]:
         """Train; what was found is in the record."""
@@ -125,7 +127,7 @@ class _Run:
         before = self._before(base, evaluate)
         if before:  # a figure that is none is refused now, not when training meets it
             selection(before, self.options.select_by)
-        loop = Loop(self.options, self.folder, evaluate, self.progress)
+        loop = Loop(self.options, self.folder, evaluate, self.progress, self.say)
         texts = BatchTexts(store, planner.census.mask, self.options.batches.whole_answers)
 
         def where() -> tuple[int, str]:

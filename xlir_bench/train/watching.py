@@ -13,6 +13,7 @@ from typing import Any
 from sentence_transformers.base.evaluation import BaseEvaluator
 from transformers import TrainerCallback
 
+from xlir_bench import files
 from xlir_bench.errors import UnknownNameError
 from xlir_bench.records import Progress
 from xlir_bench.train.options import LAST, MEAN, Evaluate, Noting
@@ -20,6 +21,8 @@ from xlir_bench.train.options import LAST, MEAN, Evaluate, Noting
 SELECTION = "selection"
 PREFIX = "eval_"
 LOWER_IS_BETTER = ("rank_distance",)
+SOONEST = 300.0
+"""Seconds from one checkpoint to the next, where --save-steps does not ask for more."""
 
 
 class HarnessEvaluator(BaseEvaluator):  # type: ignore[misc]
@@ -74,7 +77,7 @@ class TrainingLog:
                 continue
             if stated["step"] <= step:
                 self.lines.append(stated)
-        self.path.write_text("".join(map(_line, self.lines)), encoding="utf-8")
+        files.write(self.path, "".join(map(_line, self.lines)))
 
     def add(self, line: dict[str, Any]) -> None:
         """Append a line."""
@@ -91,19 +94,46 @@ def _line(stated: Mapping[str, Any]) -> str:
     return json.dumps(stated, ensure_ascii=False) + "\n"
 
 
-class Watcher(TrainerCallback):  # type: ignore[misc]
-    """Moves the progress, writes the log; logs and evaluates at the very end."""
+@dataclass(slots=True)
+class TimeSpent:
+    """Seconds of training over all legs of a run; of one that was killed, up to its last line or checkpoint."""
 
-    def __init__(self, progress: Progress, log: TrainingLog, evaluates: bool) -> None:
+    path: Path
+    before: float = 0.0
+    began: float = field(default_factory=time.perf_counter)
+
+    def __post_init__(self) -> None:
+        if self.path.is_file():
+            self.before = float(json.loads(self.path.read_text(encoding="utf-8")))
+
+    def note(self) -> float:
+        """Write them down."""
+        spent = self.before + time.perf_counter() - self.began
+        files.write(self.path, json.dumps(spent))
+        return spent
+
+
+class Watcher(TrainerCallback):  # type: ignore[misc]
+    """Moves the progress, writes the log; logs and evaluates at the very end.
+
+    `spares`: a checkpoint that comes soon after the last is left out, unless it is the best so far.
+    """
+
+    def __init__(self, progress: Progress, log: TrainingLog, evaluates: bool, spares: bool) -> None:
         self._progress = progress
         self._log = log
         self._evaluates = evaluates
+        self._spares = spares
+        self._spared = False
+        self._saved = 0.0
         self._began = (0.0, 0)
         self.step = 0
+        self.spent: TimeSpent | None = None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Open the progress where the run begins."""
-        self._began = (time.perf_counter(), state.global_step)
+        self._saved = time.perf_counter()
+        self._began = (self._saved, state.global_step)
         self.step = state.global_step
         self._progress.start("train", state.max_steps, "steps")
         self._progress.advance(state.global_step)
@@ -115,6 +145,13 @@ class Watcher(TrainerCallback):  # type: ignore[misc]
         if state.global_step >= state.max_steps:
             control.should_log = True  # a run shorter than --log-steps has a log, too
             control.should_evaluate = control.should_evaluate or self._evaluates
+        elif self._spares and time.perf_counter() - self._saved < SOONEST:
+            self._spared, control.should_save = control.should_save, False
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """The next checkpoint may wait."""
+        self._saved = time.perf_counter()
+        self._note_time()
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
         """Loss and rate of learning since the last time."""
@@ -123,14 +160,19 @@ class Watcher(TrainerCallback):  # type: ignore[misc]
         began, first = self._began
         pace = (state.global_step - first) / max(1e-9, time.perf_counter() - began)
         line = {"step": state.global_step, "epoch": round(float(state.epoch or 0), 4)}
-        line |= {key: logs[key] for key in ("loss", "learning_rate", "grad_norm") if logs.get(key)}
+        line |= {key: logs[key] for key in ("loss", "learning_rate", "grad_norm") if key in logs}
         self._log.add(line | {"steps_per_second": round(pace, 3)})
+        self._note_time()
         self._note(f"loss {float(logs['loss']):.3f}")
 
     def on_evaluate(
         self, args: Any, state: Any, control: Any, metrics: Any = None, **_: Any
     ) -> None:
-        """Figures of the harness."""
+        """Figures of the harness; the best step so far has to have its checkpoint."""
+        best = -math.inf if state.best_metric is None else state.best_metric
+        if self._spared and (metrics or {}).get(PREFIX + SELECTION, math.nan) > best:
+            control.should_save = args.load_best_model_at_end
+        self._spared = False
         figures = figures_of(metrics or {})
         if figures:
             self._log.add({"step": state.global_step, "evaluation": figures})
@@ -138,6 +180,10 @@ class Watcher(TrainerCallback):  # type: ignore[misc]
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Close the progress."""
         self._progress.finish()
+
+    def _note_time(self) -> None:
+        if self.spent is not None:
+            self.spent.note()
 
     def _note(self, text: str) -> None:
         if isinstance(self._progress, Noting):
