@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,9 +12,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from xlir_bench.errors import InputError, UnknownNameError
+from xlir_bench.reading import parse_json, read_toml, validated
 from xlir_bench.records import Kind, Setting
 
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
@@ -280,8 +280,8 @@ def _objects(path: Path) -> Iterator[dict[str, Any]]:
         with path.open(encoding="utf-8-sig", errors="replace", newline="\n") as lines:
             for line in lines:
                 try:
-                    stated = json.loads(line)
-                except (ValueError, RecursionError):
+                    stated = parse_json(line)
+                except ValueError:
                     continue
                 if isinstance(stated, dict):
                     yield stated
@@ -316,14 +316,6 @@ def tasks_folder() -> Path:
 
 
 def read_task(path: Path) -> Task:
-    """The task of one TOML file; every fault in it is reported at once."""
-    try:
-        stated = tomllib.loads(path.read_text(encoding="utf-8"))
-        return Task.model_validate(stated | {"folder": path.parent})
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not TOML: {error}") from error
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from error
-    except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise InputError(f"{path} is not a task: {faults}") from error
+    """The task of one TOML file; its first faults are reported at once."""
+    stated = read_toml(path, "a task")
+    return validated(Task, stated | {"folder": path.parent}, path, "a task")

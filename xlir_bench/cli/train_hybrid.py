@@ -105,16 +105,9 @@ def train_options(stated: Mapping[str, Any]) -> TrainOptions:
 
 
 def _arguments(path: Path | None) -> dict[str, Any]:
-    import tomllib
+    from xlir_bench.reading import read_toml
 
-    from xlir_bench.errors import InputError
-
-    if path is None:
-        return {}
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, tomllib.TOMLDecodeError) as error:
-        raise InputError(f"--training-args {path} cannot be read as TOML: {error}") from error
+    return {} if path is None else read_toml(path, "a file for --training-args")
 
 
 def _evaluation(

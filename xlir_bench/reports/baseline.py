@@ -11,7 +11,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict
+
 from xlir_bench.errors import InputError
+from xlir_bench.reading import content_of, parse_json, validated
 from xlir_bench.records import Kind
 from xlir_bench.reports.gate import rules
 from xlir_bench.reports.policy import Drop, Policy
@@ -76,19 +79,35 @@ def read_history(folder: Path | None) -> list[Update]:
     path = None if folder is None else folder / HISTORY
     if path is None or not path.is_file():
         return []
+    remedy = "mend it or take it out"
     updates = []
-    for i, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for i, line in enumerate(content_of(path).splitlines(), 1):
+        where = f"{path} line {i}"
         try:
-            stated = json.loads(line)
-            old, new = stated["old"], stated["new"]
-            updates.append(
-                Update(stated["when"], stated["reason"], old["scores"], new["scores"], new["task"])
-            )
-        except (ValueError, TypeError, KeyError) as error:
-            raise InputError(
-                f"{path} line {i} is no line of a history ({error!r}); mend it or take it out"
-            ) from error
+            stated = parse_json(line, lone="replace")
+        except ValueError as error:
+            raise InputError(f"{where} {error}; {remedy}") from None
+        found = validated(_Line, stated, where, "a line of a history", remedy)
+        old, new = found.old.scores, found.new.scores
+        updates.append(Update(found.when, found.reason, old, new, found.new.task))
     return updates
+
+
+class _Side(BaseModel):
+    """A baseline that was, or became one."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
+    task: str = ""
+    scores: dict[str, dict[str, float]]
+
+
+class _Line(BaseModel):
+    """A line of a history."""
+
+    when: str
+    reason: str
+    old: _Side
+    new: _Side
 
 
 def sunk(history: Sequence[Update], candidate: Result, policy: Policy) -> list[str]:

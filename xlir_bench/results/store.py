@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-
 from xlir_bench.errors import InputError, XlirError
+from xlir_bench.reading import load_json, read_table, shortened, validated
 from xlir_bench.records import Kind
 from xlir_bench.results.schema import RESULT_SCHEMA, CostPart, IntervalPart, ResultRecord
+from xlir_bench.results.tables import COLUMNS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 RESULT_FILE = "result.json"
 TABLES = ("ranks", "queries", "run")
+AGAIN = "run the evaluation again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,15 +117,7 @@ class _LazyTable:
     path: Path
 
     def read(self) -> pa.Table:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        try:
-            return pq.read_table(self.path)
-        except (OSError, pa.ArrowException) as error:
-            raise InputError(
-                f"{self.path} cannot be read ({error}); run the evaluation again"
-            ) from error
+        return read_table(self.path, COLUMNS[self.path.stem.partition("-")[0]], AGAIN)
 
 
 class _Tables(Mapping[str, Any]):
@@ -147,30 +140,19 @@ class _Tables(Mapping[str, Any]):
 
 
 def _read_record(file: Path) -> ResultRecord:
-    try:
-        content = file.read_bytes()
-    except FileNotFoundError as error:
+    if not file.is_file():
         raise InputError(
             f"{file} is not there; name a result folder (results/<encoder>/<task>) or its result.json"
-        ) from error
-    except OSError as error:
-        raise InputError(f"{file} cannot be read: {error.strerror}") from error
-    try:
-        stated = json.loads(content.decode("utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{file} is not whole JSON ({error}); run the evaluation again") from error
+        )
+    # A command may hold the name of a file that is no UTF-8.
+    stated = load_json(file, AGAIN, lone="replace")
     schema = stated.get("schema") if isinstance(stated, dict) else None
     if schema != RESULT_SCHEMA:
         raise InputError(
-            f"{file} has schema {schema!r}, this version reads {RESULT_SCHEMA};"
+            f"{file} has schema {shortened(repr(schema))}, this version reads {RESULT_SCHEMA};"
             " evaluate again, or use the version that wrote it"
         )
-    try:
-        return ResultRecord.model_validate(stated)
-    except ValidationError as error:
-        faults = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
-        more = f" (and {len(faults) - 3} more)" if len(faults) > 3 else ""
-        raise InputError(f"{file} is not a result: {'; '.join(faults[:3])}{more}") from error
+    return validated(ResultRecord, stated, file, "a result", AGAIN)
 
 
 def load_results(paths: Iterable[str | Path]) -> list[Result]:

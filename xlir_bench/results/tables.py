@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from xlir_bench.reading import Columns, columns
 from xlir_bench.records import (
     Collection,
     Floats,
@@ -21,6 +22,18 @@ from xlir_bench.records import (
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+
+COLUMNS: Mapping[str, Columns] = {
+    "ranks": columns(
+        "kind query_lang query_id cluster passage_id passage_lang", whole="grade rank"
+    ),
+    "queries": columns("kind query_lang passage_lang query_id cluster measure", number="value"),
+    "run": columns(
+        "kind query_lang passage_lang query_id passage_id", whole="rank", number="score"
+    ),
+}
+"""What the tables of a result hold, by name, in the order in which they are written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,17 +160,7 @@ def ranks_table(rankings: Sequence[Ranking], collection: Collection) -> pa.Table
                 "rank": r.rank,
             }
         )
-    order = (
-        "kind",
-        "query_lang",
-        "query_id",
-        "cluster",
-        "passage_id",
-        "passage_lang",
-        "grade",
-        "rank",
-    )
-    return _table(parts, order, labels)
+    return _table(parts, COLUMNS["ranks"], labels)
 
 
 def queries_table(scores: Sequence[Scores], collection: Collection) -> pa.Table:
@@ -175,8 +178,7 @@ def queries_table(scores: Sequence[Scores], collection: Collection) -> pa.Table:
         for s in scores
         for measure, values in s.values.items()
     ]
-    order = ("kind", "query_lang", "passage_lang", "query_id", "cluster", "measure", "value")
-    return _table(parts, order, labels, {"measure": measures})
+    return _table(parts, COLUMNS["queries"], labels, {"measure": measures})
 
 
 def run_table(tops: Sequence[TopScores], collection: Collection) -> pa.Table:
@@ -198,13 +200,12 @@ def run_table(tops: Sequence[TopScores], collection: Collection) -> pa.Table:
                 "score": top.scores[query, place],
             }
         )
-    order = ("kind", "query_lang", "passage_lang", "query_id", "rank", "passage_id", "score")
-    return _table(parts, order, labels)
+    return _table(parts, COLUMNS["run"], labels)
 
 
 def _table(
     parts: Sequence[Mapping[str, Any]],
-    order: Sequence[str],
+    order: Iterable[str],
     labels: Labels,
     more_names: Mapping[str, Sequence[str]] | None = None,
 ) -> pa.Table:
@@ -216,7 +217,7 @@ def _table(
         if name in names:
             columns[name] = labels.column((part[name] for part in parts), names[name])
         else:
-            dtype = {"rank": np.int32, "grade": np.int16, "score": np.float32}.get(name, np.float64)
+            dtype = {"rank": np.int32, "grade": np.int32, "score": np.float32}.get(name, np.float64)
             values = [np.asarray(part[name]) for part in parts]
             joined = np.concatenate(values) if values else np.empty(0)
             columns[name] = pa.array(joined.astype(dtype))

@@ -13,7 +13,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from xlir_bench.errors import InputError, OutOfReachError
+from xlir_bench.errors import OutOfReachError
+from xlir_bench.reading import read_json
 from xlir_bench.tasks import Source, Task, TaskFile
 
 LISTING = ".listing.json"
@@ -55,11 +56,8 @@ def _listing(
         _keep(kept, _asked(task.source, home))
     if not kept.is_file():
         return {}
-    try:
-        stated = json.loads(kept.read_text(encoding="utf-8"))
-        return {row["path"]: TaskFile.model_validate(row) for row in stated}
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise InputError(f"{kept} is damaged ({error}): remove it and fetch again") from error
+    rows = read_json(kept, list[TaskFile], "a list of files", "remove it and fetch again")
+    return {row.path: row for row in rows}
 
 
 def _asked(source: Source, home: str) -> list[TaskFile]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import gzip
-import json
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+from xlir_bench.reading import parse_json
 from xlir_bench.sources.faults import Faults
 
 Row = TypeVar("Row")
@@ -52,10 +52,7 @@ def read_parquet(
 
 def json_object(line: str) -> dict[str, Any]:
     """The object of one line of JSON Lines."""
-    try:
-        stated = json.loads(line)
-    except ValueError as error:
-        raise ValueError(f"is not JSON: {error}") from error
+    stated = parse_json(line)
     if not isinstance(stated, dict):
         raise ValueError("is no JSON object")
     return stated

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from xlir_bench.errors import InputError, XlirError
+from xlir_bench.reading import parse_json, read_json
 
 LOCK = ".training.lock"
 RECORD = "training.json"
@@ -93,7 +94,7 @@ class RunFolder:
         if not path.is_file():
             write_json(path, plain)
             return
-        before = json.loads(path.read_text(encoding="utf-8"))
+        before = read_json(path, dict[str, Any], "what a run was told", "remove the folder")
         changed = sorted(k for k in {*before, *plain} if before.get(k) != plain.get(k))
         if changed:
             raise InputError(
@@ -155,7 +156,7 @@ def _alive(pid: int) -> bool:
 def _is_whole(checkpoint: Path) -> bool:
     """The trainer writes its state last."""
     try:
-        json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        parse_json((checkpoint / "trainer_state.json").read_bytes(), strict=False)
+    except (FileNotFoundError, ValueError):
         return False
     return True

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import gzip
 import io
-import json
 import math
 import re
 import sys
@@ -18,6 +17,7 @@ from typing import Any, BinaryIO, Literal, cast
 
 from xlir_bench.encoders.digest import files_digest
 from xlir_bench.errors import InputError, OutOfReachError
+from xlir_bench.reading import parse_json
 from xlir_bench.records import Progress
 from xlir_bench.sources.download import sha256_of
 from xlir_bench.tasks import tasks_folder
@@ -150,11 +150,9 @@ def _of_jsonl(file: BinaryIO) -> Iterator[Numbered]:
         if not line.strip():
             continue
         try:
-            yield number, json.loads(line)
-        except json.JSONDecodeError as error:
-            yield number, FaultyRowError(f"no JSON: {error.msg} at character {error.pos + 1}")
-        except (ValueError, RecursionError) as error:
-            yield number, FaultyRowError(f"no JSON: {error}")
+            yield number, parse_json(line)
+        except ValueError as error:
+            yield number, FaultyRowError(str(error))
 
 
 def _of_csv(file: BinaryIO) -> Iterator[Numbered]:
