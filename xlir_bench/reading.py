@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -191,9 +191,12 @@ def _reason(kind: str, message: str) -> str:
     return message.removeprefix("Value error, ").replace("\n", " ")[:1000]
 
 
-def read_table(path: Path, columns: Columns, remedy: str = "") -> pa.Table:
+def read_table(
+    path: Path, columns: Columns, remedy: str = "", optional: Container[str] = ()
+) -> pa.Table:
     """The columns of a parquet file, and no others: all there, of their types, without a hole.
 
+    `optional`: names of those that may be missing.
     A column of text comes as a dictionary: its distinct texts, and a code a row.
     """
     import pyarrow as pa
@@ -208,13 +211,15 @@ def read_table(path: Path, columns: Columns, remedy: str = "") -> pa.Table:
             rows, names = file.metadata.num_rows, file.schema_arrow.names
             if rows > ROWS_A_BYTE * size:
                 raise fail(f"it states {rows:,} rows in {size:,} bytes")
-            lacking = [name for name in columns if names.count(name) != 1]
+            wanted = [name for name in columns if name in names or name not in optional]
+            lacking = [name for name in wanted if names.count(name) != 1]
             if lacking:
                 raise fail(f"it wants the columns {', '.join(lacking)} once each")
-            table = file.read(columns=list(columns)).select(list(columns))
+            table = file.read(columns=wanted).select(wanted)
         table.validate(full=True)
         found = {}
-        for name, kind in columns.items():
+        for name in wanted:
+            kind = columns[name]
             if table[name].null_count:
                 raise fail(f"column {name} has rows without a value")
             found[name] = _column(table[name], kind)
@@ -224,6 +229,23 @@ def read_table(path: Path, columns: Columns, remedy: str = "") -> pa.Table:
         reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
         raise fail(reason) from error
     return pa.table(found)
+
+
+def table_rows(file: Path | BinaryIO) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The rows of a parquet file, numbered from 1, a thousand in memory; `ValueError` where it breaks."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    number = 0
+    try:
+        with pq.ParquetFile(file) as packed:
+            for batch in packed.iter_batches(batch_size=1024):
+                batch.validate(full=True)
+                for number, row in enumerate(batch.to_pylist(), number + 1):
+                    yield number, row
+    except (OSError, pa.ArrowException, *FAILURES) as error:
+        reason = shortened(str(error).partition("\n")[0])
+        raise ValueError(f"cannot be read after row {number:,} ({reason})") from error
 
 
 _HOLDS = {"text": "text", "whole": "a whole number", "number": "a finite number"}

@@ -397,7 +397,7 @@ def read_by_commands(folder: Path) -> None:
         ("robustness", one, two),
         ("leaderboard", "--results", folder, "--output", out, "--html"),
         *(
-            ("export", "--format", form, one, "--output", out / "x")
+            ("export", form, one, "--output", out / "x")
             for form in ("csv", "mteb", "hf", "trec", "parquet")
         ),
     ]
@@ -757,7 +757,7 @@ def _read_corpus(folder: Path) -> None:
 
 BORDERS = (
     Border("task (TOML)", _task_toml, read_tasks, "*.toml"),
-    Border("config (TOML)", _config, read_config, "*.toml", writes=True, share=3),
+    Border("config (TOML)", _config, read_config, "*.toml", writes=True, fails=True, share=3),
     Border(
         "recipe (TOML)",
         lambda f: (f / "recipe.toml").write_text(RECIPE, "utf-8") and None,

@@ -174,7 +174,7 @@ def command(*args: str | Path) -> None:
         reason = said.strip().splitlines()[-1:] or [""]
         raise FoundError(f"exit {code}: {reason[0]}")
     for sign in said:
-        if sign not in "\n\t" and (
+        if sign not in "\n\t\r" and (
             ord(sign) < 32 or 0x7F <= ord(sign) < 0xA0 or 0xD800 <= ord(sign) < 0xE000
         ):
             raise FoundError(f"{args[0]} prints the character {ord(sign):#x}")

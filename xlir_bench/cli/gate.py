@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from xlir_bench.cli.options import (
     tasks_dir_option,
     verbose_option,
 )
+from xlir_bench.cli.terminal import say, say_json
 
 if TYPE_CHECKING:
     from xlir_bench.reports.verdict import Verdict
@@ -100,7 +100,7 @@ def gate(
     from xlir_bench.results import Result
 
     if print_policy:
-        click.echo(DEFAULT_POLICY, nl=False)
+        say(DEFAULT_POLICY, nl=False)
         return 0
     if baseline is None or candidate is None:
         raise InputError("gate wants --baseline RESULT and --candidate RESULT, or a model")
@@ -182,9 +182,9 @@ def _tell(verdict: Verdict, junit: Path | None, as_json: bool) -> None:
     from xlir_bench.results.store import replacing
 
     if as_json:
-        click.echo(json.dumps(verdict.to_record(), ensure_ascii=False, indent=1))
+        say_json(verdict.to_record(), indent=1)
     else:
-        click.echo(verdict_text(verdict))
+        say(verdict_text(verdict))
     if junit is not None:
         try:
             junit.parent.mkdir(parents=True, exist_ok=True)
@@ -198,14 +198,14 @@ def _tell(verdict: Verdict, junit: Path | None, as_json: bool) -> None:
                 file.write(verdict_text(verdict, markdown=True) + "\n\n")
         except OSError as error:
             # The verdict stands whether or not the build server shows it.
-            click.echo(f"the job's summary cannot be written: {error.strerror}", err=True)
+            say(f"the job's summary cannot be written: {error.strerror}", err=True)
 
 
 def _update(old: Result, new: Result, verdict: Verdict, reason: str) -> None:
     from xlir_bench.reports.baseline import HISTORY, update_baseline
 
     if not verdict.passed:
-        click.echo("the baseline stays: only a candidate that passes takes its place", err=True)
+        say("the baseline stays: only a candidate that passes takes its place", err=True)
         return
     folder = update_baseline(old, new, verdict, reason)
-    click.echo(f"baseline {folder} replaced; {folder / HISTORY} says why", err=True)
+    say(f"baseline {folder} replaced; {folder / HISTORY} says why", err=True)

@@ -21,6 +21,8 @@ from xlir_bench.cli.options import (
     tasks_dir_option,
     verbose_option,
 )
+from xlir_bench.cli.terminal import say, say_json
+from xlir_bench.escaping import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -159,11 +161,11 @@ def run(more_models: tuple[str, ...], models: tuple[str, ...], **stated: Any) ->
     results = list(_results(specs, stated, output))
     if output.as_json:
         texts = [result.to_json() for result in results]
-        click.echo(texts[0] if len(texts) == 1 else "[" + ",".join(texts) + "]")
+        say_json(texts[0] if len(texts) == 1 else "[" + ",".join(texts) + "]")
     elif len(results) > 1 and not output.quiet:
         from xlir_bench.reports.tables import comparison_rows
 
-        click.echo("\n" + comparison_rows([result.record for result in results]))
+        say("\n" + comparison_rows([result.record for result in results]))
 
 
 def _results(specs: Sequence[str], stated: dict[str, Any], output: Output) -> Iterator[Result]:
@@ -185,7 +187,7 @@ def _results(specs: Sequence[str], stated: dict[str, Any], output: Output) -> It
                 card = describe(encoder)
                 folder = result_folder(output.folder, card.slug, task.name, options.part(task))
                 require_writable(folder)
-                _announce(f"{card.name} on {task.name}", output)
+                _announce(visible(f"{card.name} on {task.name}"), output)
                 command = canonical_command()
                 result = evaluate(task, encoder, options, progress=bars, command=command).save(
                     folder
@@ -267,7 +269,7 @@ def in_order(specs: Sequence[str]) -> list[str]:
 
 def _announce(text: str, output: Output) -> None:
     if not output.quiet:
-        click.echo(text, err=True)
+        say(text, err=True)
 
 
 def _show(result: Result, folder: Path, output: Output, alone: bool) -> None:
@@ -276,9 +278,9 @@ def _show(result: Result, folder: Path, output: Output, alone: bool) -> None:
     from xlir_bench.reports.tables import cost_line, heading, report, summary_table
 
     if alone:
-        click.echo(report(result.record))
+        say(report(result.record))
     else:
-        click.echo(
+        say(
             f"{heading(result.record)}\n\n{summary_table(result.record)}\n\n{cost_line(result.record)}"
         )
-    click.echo(f"\nwritten to {folder}\n")
+    say(f"\nwritten to {folder}\n")

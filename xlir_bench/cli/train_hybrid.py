@@ -11,6 +11,7 @@ import click
 
 from xlir_bench.cli.options import canonical_command
 from xlir_bench.cli.progress import Bars
+from xlir_bench.cli.terminal import say, say_json
 from xlir_bench.cli.training_options import training_options
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def train_hybrid(**stated: Any) -> None:
                 command=canonical_command(),
             )
     except KeyboardInterrupt:
-        click.echo(f"\nstopped: --resume goes on in {options.output}", err=True)
+        say(f"\nstopped: --resume goes on in {options.output}", err=True)
         raise
     _show(done, stated["as_json"], quiet)
 
@@ -151,14 +152,11 @@ def _evaluation(
 
 
 def _show(done: Trained, as_json: bool, quiet: bool) -> None:
-    import json
 
     if as_json:
-        click.echo(json.dumps(done.record, ensure_ascii=False))
+        say_json(done.record)
     elif not quiet:
         from xlir_bench.cli.training_text import trained_text
 
-        click.echo(trained_text(done.record))
-        click.echo(
-            f"\nwritten to {done.folder}; evaluate it with: xlir-bench run --model {done.folder}"
-        )
+        say(trained_text(done.record))
+        say(f"\nwritten to {done.folder}; evaluate it with: xlir-bench run --model {done.folder}")

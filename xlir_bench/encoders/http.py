@@ -23,6 +23,7 @@ from xlir_bench.encoders.prompts import chosen
 from xlir_bench.encoders.protocol import EncoderCard, EncoderOptions
 from xlir_bench.encoders.slugs import slug
 from xlir_bench.errors import BadVectorsError, InputError, OutOfReachError
+from xlir_bench.escaping import visible
 from xlir_bench.reading import parse_json
 from xlir_bench.records import Floats, Role
 
@@ -218,7 +219,7 @@ class HttpEncoder:
         for secret in (os.environ.get(self._options.api_key_env), *self._endpoint.secrets):
             if secret:
                 text = text.replace(secret, "[secret]")
-        return " ".join(text.split())[:200] or "no reason given"
+        return visible(" ".join(text.split())[:200]) or "no reason given"
 
     @cached_property
     def _client(self) -> httpx.Client:

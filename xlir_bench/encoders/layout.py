@@ -13,7 +13,8 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from xlir_bench.errors import InputError
-from xlir_bench.reading import load_json, parse_json, validated
+from xlir_bench.escaping import visible
+from xlir_bench.reading import load_json, parse_json, shortened, validated
 
 T = TypeVar("T")
 
@@ -268,7 +269,7 @@ class ModelLayout:
         kind = self.settings.model_type
         if kind != "SentenceTransformer":
             raise InputError(
-                f"{name} is a {kind}: a model that gives one dense vector a text is wanted"
+                f"{visible(name)} is a {shortened(kind)}: a model that gives one dense vector a text is wanted"
             )
         if self._any("adapter_config.json") and not self.weights_without_adapters():
             raise InputError(
@@ -282,7 +283,7 @@ class ModelLayout:
         ]
         if foreign and not trust_remote_code:
             raise InputError(
-                f"{name} brings code of its own ({foreign[0]}): read it, then allow it with "
+                f"{visible(name)} brings code of its own ({shortened(foreign[0])}): read it, then allow it with "
                 "--trust-remote-code"
             )
         for path in self._paths:

@@ -15,7 +15,7 @@ from xlir_bench.errors import InputError, XlirError
 from xlir_bench.reading import load_json, read_table, shortened, validated
 from xlir_bench.records import Kind
 from xlir_bench.results.schema import RESULT_SCHEMA, CostPart, IntervalPart, ResultRecord
-from xlir_bench.results.tables import COLUMNS
+from xlir_bench.results.tables import COLUMNS, OPTIONAL
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -117,7 +117,8 @@ class _LazyTable:
     path: Path
 
     def read(self) -> pa.Table:
-        return read_table(self.path, COLUMNS[self.path.stem.partition("-")[0]], AGAIN)
+        name = self.path.stem.partition("-")[0]
+        return read_table(self.path, COLUMNS[name], AGAIN, OPTIONAL.get(name, ()))
 
 
 class _Tables(Mapping[str, Any]):

@@ -34,6 +34,8 @@ COLUMNS: Mapping[str, Columns] = {
     ),
 }
 """What the tables of a result hold, by name, in the order in which they are written."""
+OPTIONAL = {"queries": ("cluster",)}
+"""What tables of before had not: clusters stand in the ranks too."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ class Faults:
         """One more fault: in which file, at which JSON path, and why."""
         self.count += 1
         if len(self._lines) < SHOWN:
-            self._lines.append(f"{file}: {place}: {visible(reason[:LONGEST])}")
+            self._lines.append(visible(f"{file}: {place}: {reason[:LONGEST]}"))
 
     def check(self) -> None:
         """Raise one error that names the first faults and counts them all."""

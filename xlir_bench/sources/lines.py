@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import gzip
+import re
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-from xlir_bench.reading import parse_json
+from xlir_bench.reading import parse_json, shortened, table_rows
 from xlir_bench.sources.faults import Faults
 
 Row = TypeVar("Row")
+HIGHEST_GRADE = 1_000_000
 
 
 def read_lines(path: Path, faults: Faults, parse: Callable[[str], Row]) -> Iterator[Row]:
@@ -31,21 +33,17 @@ def read_parquet(
     path: Path, faults: Faults, parse: Callable[[dict[str, Any]], Row]
 ) -> Iterator[Row]:
     """What `parse` makes of every row of a parquet file; where it raises ValueError is a fault."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     number = 0
     try:
-        with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches():
-                for stated in batch.to_pylist():
-                    number += 1
-                    try:
-                        yield parse(stated)
-                    except ValueError as error:
-                        faults.add(path, f"row {number}", str(error))
-    except (OSError, pa.ArrowException) as error:
-        faults.add(path, "$", f"cannot be read ({error})")
+        for number, stated in table_rows(path):
+            try:
+                found = parse(stated)
+            except ValueError as error:
+                faults.add(path, f"row {number}", str(error))
+            else:
+                yield found
+    except ValueError as error:
+        faults.add(path, "$", str(error))
     if not number and not faults.count:
         faults.add(path, "$", "there is no row in it")
 
@@ -66,6 +64,15 @@ def text_of(stated: dict[str, Any], key: str) -> str:
     if not isinstance(value, str) or not value.strip():
         raise ValueError(f"{key!r} is missing or no text")
     return value.strip()
+
+
+def grade_of(text: str) -> int:
+    """A grade of relevance: a whole number, of which ranks and measures can make use."""
+    if not re.fullmatch(r"-?[0-9]{1,9}", text) or abs(int(text)) > HIGHEST_GRADE:
+        raise ValueError(
+            f"grade {shortened(repr(text))} is no whole number from -{HIGHEST_GRADE:,} to {HIGHEST_GRADE:,}"
+        )
+    return int(text)
 
 
 def numbered_lines(path: Path, faults: Faults) -> Iterator[tuple[int, str]]:

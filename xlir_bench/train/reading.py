@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, Literal, cast
 
 from xlir_bench.encoders.digest import files_digest
 from xlir_bench.errors import InputError, OutOfReachError
-from xlir_bench.reading import parse_json
+from xlir_bench.reading import parse_json, table_rows
 from xlir_bench.records import Progress
 from xlir_bench.sources.download import sha256_of
 from xlir_bench.tasks import tasks_folder
@@ -186,6 +186,62 @@ def _of_table(file: BinaryIO, delimiter: str) -> Iterator[Numbered]:
         text.detach()
 
 
+_READERS:
+        raise InputError(
+            f"training file {path} has no known suffix: {', '.join(sorted(_READERS))}, .gz too"
+        )
+    try:
+        with path.open("rb") as plain:
+            if path.suffix == ".gz":
+                with gzip.open(plain) as unpacked:
+                    yield from _READERS[suffix](cast(BinaryIO, unpacked))
+            else:
+                yield from _READERS[suffix](plain)
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        raise InputError(f"training file {path} cannot be read: {error}") from error
+
+
+def _of_jsonl(file: BinaryIO) -> Iterator[Numbered]:
+    for number, line in enumerate(file, start=1):
+        if not line.strip():
+            continue
+        try:
+            yield number, parse_json(line)
+        except ValueError as error:
+            yield number, FaultyRowError(str(error))
+
+
+def _of_csv(file: BinaryIO) -> Iterator[Numbered]:
+    return _of_table(file, ",")
+
+
+def _of_tsv(file: BinaryIO) -> Iterator[Numbered]:
+    return _of_table(file, "\t")
+
+
+def _of_table(file: BinaryIO, delimiter: str) -> Iterator[Numbered]:
+    csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
+    text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
+    lines = csv.DictReader(text, delimiter=delimiter, strict=True)
+    try:
+        missing = [
+            column for column in ("id", *LONG_FORM) if column not in (lines.fieldnames or ())
+        ]
+        if missing:
+            raise ValueError(
+                f"it wants the columns id, {', '.join(LONG_FORM)}; missing: {', '.join(missing)}"
+            )
+        for stated in lines:
+            if None in stated:
+                yield lines.line_num, FaultyRowError("more cells than columns")
+            else:
+                yield lines.line_num, stated
+    except (csv.Error, UnicodeDecodeError) as error:
+        yield lines.line_num, FaultyRowError(f"no CSV: {error}")
+    finally:
+        text.detach()
+
+
 def _of_parquet(file: BinaryIO) -> Iterator[Numbered]:
     import pyarrow.parquet as pq
 
@@ -199,7 +255,7 @@ def _of_parquet(file: BinaryIO) -> Iterator[Numbered]:
 _READERS: dict[str, Callable[[BinaryIO], Iterator[Numbered]]] = {
     ".jsonl": _of_jsonl,
     ".ndjson": _of_jsonl,
-    ".parquet": _of_parquet,
+    ".parquet": table_rows,
     ".csv": _of_csv,
     ".tsv": _of_tsv,
 }
