@@ -241,7 +241,8 @@ def table_rows(file: Path | BinaryIO) -> Iterator[tuple[int, dict[str, Any]]]:
         with pq.ParquetFile(file) as packed:
             for batch in packed.iter_batches(batch_size=1024):
                 batch.validate(full=True)
-                for number, row in enumerate(batch.to_pylist(), number + 1):
+                for row in batch.to_pylist():
+                    number += 1
                     yield number, row
     except (OSError, pa.ArrowException, *FAILURES) as error:
         reason = shortened(str(error).partition("\n")[0])
