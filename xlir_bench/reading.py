@@ -258,6 +258,9 @@ def _column(column: pa.ChunkedArray, kind: str) -> pa.ChunkedArray | None:
     import pyarrow.compute as pc
 
     is_a = pa.types
+    if not len(column):  # a column without a row is of no type that says anything
+        types = {"text": pa.dictionary(pa.int32(), pa.string()), "whole": pa.int64()}
+        return pa.chunked_array([], types.get(kind, pa.float64()))
     if kind == "text":
         coded = is_a.is_dictionary(column.type)
         inner = column.type.value_type if coded else column.type

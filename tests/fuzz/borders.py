@@ -390,8 +390,8 @@ def read_by_commands(folder: Path) -> None:
         ("show", one, "--query", "honey-bees-1"),
         ("show", one, "--json"),
         ("compare", one, two),
-        ("compare", one, two, "--by", "query-language", "--json"),
-        ("compare", one, two, "--queries", "2"),
+        ("compare", one, two, "--json"),
+        ("compare", one, two, "--show-queries", "2"),
         ("gate", "--baseline", one, "--candidate", two),
         ("gate", "--baseline", two, "--candidate", one, "--json", "--junit", out / "junit.xml"),
         ("robustness", one, two),
@@ -757,7 +757,7 @@ def _read_corpus(folder: Path) -> None:
 
 BORDERS = (
     Border("task (TOML)", _task_toml, read_tasks, "*.toml"),
-    Border("config (TOML)", _config, read_config, "*.toml", writes=True, fails=True, share=3),
+    Border("config (TOML)", _config, read_config, "*.toml", writes=True, fails=True, share=1),
     Border(
         "recipe (TOML)",
         lambda f: (f / "recipe.toml").write_text(RECIPE, "utf-8") and None,

@@ -43,7 +43,7 @@ class Border:
     """Whether reading changes files: then each input has a folder of its own."""
     fails: bool = False
     """Whether the valid files are refused too, later than where they are read."""
-    share: int = 10
+    share: int = 40
     """Of the inputs of a run, in proportion to the others."""
 
 
@@ -80,9 +80,9 @@ def fuzz(border: Border, folder: Path, seed: int, inputs: int, seconds: float = 
     shutil.copytree(template, world)
     with contextlib.suppress(XlirError) if border.fails else contextlib.nullcontext():
         border.read(world)  # what is valid is read; and everything is imported
-    outcome, end = Outcome(), time.monotonic() + seconds
+    outcome, end = Outcome(), time.process_time() + seconds
     for number in range(inputs):
-        if time.monotonic() > end:
+        if time.process_time() > end:
             break
         random = Random(f"{border.name} {seed} {number}")
         if border.writes:
