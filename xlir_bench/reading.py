@@ -27,16 +27,8 @@ Columns = Mapping[str, Literal["text", "whole", "number"]]
 """What each column of a table has to hold."""
 
 
-def columns(text: str, whole: str = "", number: str = "") -> Columns:
-    """Names by what they hold, parted by blanks."""
-    return {
-        **dict.fromkeys(text.split(), "text"),
-        **dict.fromkeys(whole.split(), "whole"),
-        **dict.fromkeys(number.split(), "number"),
-    }
-
-
-SHOWN = 3
+SHOWN = 8
+"""Faults that one message names."""
 LONGEST = 120
 """Characters of a value, a key or a reason in a message."""
 ROWS_A_BYTE = 64
@@ -46,6 +38,15 @@ FAILURES = (ValueError, RecursionError, ArithmeticError, TypeError, KeyError, At
 _LONE = re.compile(r"\\u[dD][89a-fA-F]")
 Lone = Literal["refuse", "replace", "keep"]
 HALF = "holds half a character (a lone surrogate)"
+
+
+def columns(text: str, whole: str = "", number: str = "") -> Columns:
+    """Names by what they hold, parted by blanks."""
+    return {
+        **dict.fromkeys(text.split(), "text"),
+        **dict.fromkeys(whole.split(), "whole"),
+        **dict.fromkeys(number.split(), "number"),
+    }
 
 
 def shortened(text: str) -> str:
@@ -188,7 +189,7 @@ def _named(place: tuple[int | str, ...]) -> str:
 def _reason(kind: str, message: str) -> str:
     if kind == "extra_forbidden":
         return "no such key is known"
-    return message.removeprefix("Value error, ").replace("\n", " ")[:1000]
+    return message.removeprefix("Value error, ").replace("\n", " ")[:400]
 
 
 def read_table(

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 INPUTS, SECONDS = 25, 1.0
 """Of each border; slow ones stop when their time is over."""
-QUICK = [border for border in BORDERS if border.share >= 40 and not border.writes]
+QUICK = [border for border in BORDERS if border.share >= 8 and not border.writes]
 
 
 def told(outcome: Outcome) -> str:
