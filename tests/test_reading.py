@@ -88,7 +88,7 @@ def test_toml_that_is_none_is_one_message(content: bytes, reason: str, tmp_path:
     path = tmp_path / "task.toml"
     path.write_bytes(content)
     with pytest.raises(InputError, match=reason) as caught:
-        read_toml(path, "a task")
+        read_toml(path)
     assert str(path) in str(caught.value)
 
 
@@ -109,7 +109,7 @@ def test_a_table_comes_as_it_was_declared(tmp_path: Path) -> None:
     pq.write_table(pa.table(GOOD | {"more": [1, 2, 3]}), tmp_path / "t.parquet")
     found = read_table(tmp_path / "t.parquet", WANTED)
     assert found.column_names == ["name", "rank", "value"]
-    assert [str(t) for t in found.schema.types[1:]] == ["int64", "double"]
+    assert [str(t) for t in found.schema.types[1:]] == ["int32", "float"]
     assert found["name"].to_pylist() == ["a", "b", "a"]
 
 

@@ -128,12 +128,12 @@ def read_json(path: Path, model: type[T], what: str, remedy: str = "", lone: Lon
     return validated(model, load_json(path, remedy, lone), path, what, remedy)
 
 
-def read_toml(path: Path, what: str) -> dict[str, Any]:
+def read_toml(path: Path) -> dict[str, Any]:
     """The table that a TOML file holds."""
-    return parse_toml(content_of(path), path, what)
+    return parse_toml(content_of(path), path)
 
 
-def parse_toml(content: str | bytes, where: Path | str, what: str) -> dict[str, Any]:
+def parse_toml(content: str | bytes, where: Path | str) -> dict[str, Any]:
     """The table of a TOML text."""
     try:
         text = content.decode("utf-8-sig") if isinstance(content, bytes) else content
@@ -147,7 +147,7 @@ def parse_toml(content: str | bytes, where: Path | str, what: str) -> dict[str, 
         reason = "nested too deeply"
     except ValueError as error:
         reason = shortened(str(error))
-    raise InputError(f"{where} is not {what}, it is not TOML: {reason}")
+    raise InputError(f"{where} is not TOML: {reason}")
 
 
 def validated(model: type[T], stated: Any, where: Path | str, what: str, remedy: str = "") -> T:
@@ -260,7 +260,7 @@ def _column(column: pa.ChunkedArray, kind: str) -> pa.ChunkedArray | None:
 
     is_a = pa.types
     if not len(column):  # a column without a row is of no type that says anything
-        types = {"text": pa.dictionary(pa.int32(), pa.string()), "whole": pa.int64()}
+        types = {"text": pa.dictionary(pa.int32(), pa.string()), "whole": pa.int32()}
         return pa.chunked_array([], types.get(kind, pa.float64()))
     if kind == "text":
         coded = is_a.is_dictionary(column.type)
@@ -274,10 +274,11 @@ def _column(column: pa.ChunkedArray, kind: str) -> pa.ChunkedArray | None:
         )
         return column if coded else column.dictionary_encode()
     if kind == "whole":
-        return column.cast(pa.int64()) if is_a.is_integer(column.type) else None
-    if not (is_a.is_integer(column.type) or is_a.is_floating(column.type)):
+        return column.cast(pa.int32()) if is_a.is_integer(column.type) else None
+    if is_a.is_integer(column.type):
+        column = column.cast(pa.float64())
+    if not is_a.is_floating(column.type):
         return None
-    column = column.cast(pa.float64())
     return column if pc.all(pc.is_finite(column)).as_py() in (True, None) else None
 
 

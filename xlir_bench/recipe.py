@@ -296,5 +296,5 @@ def is_static(model: str) -> bool:
 
 def parse_recipe(text: str | bytes, where: str) -> Recipe:
     """A recipe from TOML; its first faults are named at once."""
-    stated = parse_toml(text, f"recipe {where}", "a recipe")
+    stated = parse_toml(text, f"recipe {where}")
     return validated(Recipe, stated, f"recipe {where}", "a recipe")

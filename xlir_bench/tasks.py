@@ -317,5 +317,5 @@ def tasks_folder() -> Path:
 
 def read_task(path: Path) -> Task:
     """The task of one TOML file; its first faults are reported at once."""
-    stated = read_toml(path, "a task")
+    stated = read_toml(path)
     return validated(Task, stated | {"folder": path.parent}, path, "a task")

@@ -48,7 +48,7 @@ def read_config(ctx: click.Context, _param: click.Parameter, value: Path | None)
     from xlir_bench.errors import InputError, UnknownNameError
     from xlir_bench.reading import read_toml
 
-    stated = read_toml(value, "a file for --config")
+    stated = read_toml(value)
     options = {
         flag.removeprefix("--"): option
         for option in ctx.command.params

@@ -151,7 +151,7 @@ def default_policy(measure: str = "map") -> Policy:
 
 def read_policy(path: Path) -> Policy:
     """The policy of a TOML file; its first faults are reported at once, unknown keys with near misses."""
-    stated = read_toml(path, "a policy")
+    stated = read_toml(path)
     for what, unknown, known in _unknown_keys(stated):
         raise UnknownNameError(f"key in {what} of {path}", unknown, known)
     return validated(Policy, stated, path, "a policy")

@@ -141,7 +141,7 @@ class _Tables(Mapping[str, Any]):
 
 
 def _read_record(file: Path) -> ResultRecord:
-    if not file.is_file():
+    if not file.exists():
         raise InputError(
             f"{file} is not there; name a result folder (results/<encoder>/<task>) or its result.json"
         )

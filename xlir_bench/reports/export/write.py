@@ -62,7 +62,7 @@ def _hf(results: Sequence[Result], output: Path) -> list[Path]:
 
 def _csv(results: Sequence[Result], output: Path) -> list[Path]:
     frame = tidy_frame(results)
-    for name in frame.select_dtypes("string"):
+    for name in list(frame.select_dtypes("string").columns):
         frame[name] = frame[name].map(cell, na_action="ignore")
     return [_text(output, frame.to_csv(index=False, lineterminator="\n"))]
 
