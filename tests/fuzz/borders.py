@@ -674,7 +674,7 @@ def _experiment(folder: Path) -> None:
             cell={}, digest=cell.digest, leaking=0, train_seconds=1.0, evaluate_seconds=1.0,
             training={
                 "evaluations": [{"step": 5, "figures": {"mini.cross-lingual.map": 0.5}}],
-                "data": [{"name": "mini-train", "digest": "sha256:0", "rows": 3}],
+                "data": {"sources": [{"name": "mini-train", "digest": "sha256:0", "rows": 3}]},
                 "environment": {"versions": {"torch": "1"}}, "created": "2026-01-01T00:00:00+00:00",
             },
         )  # fmt: skip
