@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: demo test lint gate format bench kills constraints multilingual clean
+.PHONY: demo test lint gate format bench kills fuzz constraints multilingual clean
 
 # An evaluation, then what a change of training does: two short trainings that differ in their batches
 # alone, compared, and the second gated against the first.
@@ -46,6 +46,12 @@ bench: $(INSTALLED)
 # Kills every command that writes, at 100 file operations and 50 moments, and runs it again.
 kills: $(INSTALLED)
 	$(BIN)/python -m tests.kills
+
+# Spoilt files over every border; a table of what came back. More or others: FUZZ="--inputs 5000 --border npy".
+FUZZ ?= --inputs 200000
+
+fuzz: $(INSTALLED)
+	cd tests && PYTHONPATH=. ../$(BIN)/python -m fuzz $(FUZZ)
 
 # Trains builtin:multilingual again, of the parallel text under DATA/parallel and by the recipe beside its
 # weights; the tasks whose data lies under DATA are those that no training row may hold text of.

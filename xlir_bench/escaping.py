@@ -23,6 +23,8 @@ BODY_FLAG = "--http-body"
 _USERINFO = re.compile(r"\b(https?:/*)(?!https?:)[^\s/?#'\"]+@", re.IGNORECASE)
 _QUERY = re.compile(r"(\bhttps?:[^\s?#'\"]*\?)([^\s#'\"]+)", re.IGNORECASE)
 _FOLDERS = re.compile(r"(^|[=:,#])(?:[A-Za-z]:)?[/\\](?:[^/\\]+[/\\])*(?=[^/\\])")
+JOINERS = "\u200c\u200d"
+"""Format characters that Persian, Hindi and emoji are written with; they turn nothing."""
 
 
 def visible(text: str) -> str:
@@ -31,15 +33,23 @@ def visible(text: str) -> str:
     >>> visible("a\x1b[2Jb\nc")
     'a\\u001b[2Jb\\u000ac'
     """
-    return "".join(
-        f"\\u{ord(c):04x}" if unicodedata.category(c) in UNSAFE or c in LINE_ENDS else c
-        for c in text
-    )
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(f"\\u{ord(c):04x}" if _acts(c) else c for c in text)
+
+
+def _acts(c: str) -> bool:
+    return (unicodedata.category(c) in UNSAFE and c not in JOINERS) or c in LINE_ENDS
 
 
 def printable(text: str) -> str:
     """Lines of ours that hold text from outside: line ends and tabs stay, all else is `visible`."""
     return "".join(c if c in "\n\t" else visible(c) for c in text)
+
+
+def json_safe(text: str) -> str:
+    """JSON text that means the same, with such characters as JSON spells them."""
+    return "".join(json.dumps(c)[1:-1] if c != "\n" and _acts(c) else c for c in text)
 
 
 def cell(text: str) -> str:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from itertools import product
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from xlir_bench.errors import InputError
+from xlir_bench.reading import parse_toml, validated
 from xlir_bench.records import Kind
 
 DATA = "{data}"
@@ -305,17 +304,7 @@ def is_static(model: str) -> bool:
     return model.startswith("builtin:static")
 
 
-def parse_recipe(text: str, where: str) -> Recipe:
-    """A recipe from TOML; every fault is named at once."""
-    try:
-        stated: Mapping[str, Any] = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"recipe {where} is not TOML: {error}") from error
-    try:
-        return Recipe.model_validate(stated)
-    except ValidationError as error:
-        faults = [
-            f"{'.'.join(map(str, e['loc'])) or 'it'}: {e['msg'].removeprefix('Value error, ')}"
-            for e in error.errors()
-        ]
-        raise InputError(f"recipe {where}: {'; '.join(faults)}") from error
+def parse_recipe(text: str | bytes, where: str) -> Recipe:
+    """A recipe from TOML; its first faults are named at once."""
+    stated = parse_toml(text, f"recipe {where}")
+    return validated(Recipe, stated, f"recipe {where}", "a recipe")

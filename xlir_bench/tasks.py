@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import tomllib
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,10 +13,11 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from xlir_bench.errors import InputError, UnknownNameError
 from xlir_bench.files import raw_lines
+from xlir_bench.reading import parse_json, read_toml, validated
 from xlir_bench.records import Kind, Setting
 
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
@@ -356,8 +356,8 @@ def _objects(path: Path) -> Iterator[dict[str, Any]]:
     try:
         for line in raw_lines(path):
             try:
-                stated = json.loads(line.decode("utf-8-sig", "replace"))
-            except (ValueError, RecursionError):
+                stated = parse_json(line.decode("utf-8-sig", "replace"))
+            except ValueError:
                 continue
             if isinstance(stated, dict):
                 yield stated
@@ -393,14 +393,6 @@ def tasks_folder() -> Path:
 
 
 def read_task(path: Path) -> Task:
-    """The task of one TOML file; every fault in it is reported at once."""
-    try:
-        stated = tomllib.loads(path.read_text(encoding="utf-8"))
-        return Task.model_validate(stated | {"folder": path.parent})
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not TOML: {error}") from error
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from error
-    except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise InputError(f"{path} is not a task: {faults}") from error
+    """The task of one TOML file; its first faults are reported at once."""
+    stated = read_toml(path)
+    return validated(Task, stated | {"folder": path.parent}, path, "a task")

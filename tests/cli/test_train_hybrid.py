@@ -204,7 +204,7 @@ def test_languages_that_no_batch_of_a_kind_can_have_are_said(
         (["--eval-task", "xquad-r"], 3, "xlir-bench data fetch xquad-r"),
         (["--eval-langs", "de,xx"], 2, "unknown language of mini 'xx'"),
         (["--langs", "de,fr"], 2, "unknown language of the training rows 'fr'"),
-        (["--training-args", "gone.toml"], 2, "cannot be read as TOML"),
+        (["--training-args", "gone.toml"], 2, "gone.toml cannot be read"),
         (["--select-by", "mini.mono.map"], 2, "did you mean"),
         (["--train", "gone.jsonl"], 2, "is not there"),
         (["--lr", "-1"], 2, "--lr -1.0 wants a number above 0"),

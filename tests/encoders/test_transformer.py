@@ -277,10 +277,10 @@ def test_a_pickle_in_any_module_is_refused(tiny_transformer: Path, copy: Copy) -
         (lambda f: (f / "model.safetensors").unlink(), "no weights in safetensors"),
         (
             lambda f: (f / "modules.json").write_text('[{"idx": 0'),
-            "modules.json cannot be read as JSON",
+            "modules.json is not JSON",
         ),
         (lambda f: (f / "modules.json").write_text('["x"]'), "does not list modules"),
-        (lambda f: (f / "config.json").write_text("[]"), "holds no JSON object"),
+        (lambda f: (f / "config.json").write_text("[]"), "is not what a model"),
         (
             lambda f: (f / "modules.json").write_text(
                 '[{"type": "sentence_transformers.X", "path": "../.."}]'

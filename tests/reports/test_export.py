@@ -15,6 +15,7 @@ from huggingface_hub.repocard_data import model_index_to_eval_results
 
 from xlir_bench.errors import InputError, UnknownNameError
 from xlir_bench.reports.export import FORMATS, mteb_record, tidy_frame, write
+from xlir_bench.results import Result
 
 NGRAM, RANDOM = "builtin:ngram", "builtin:random"
 
@@ -89,6 +90,18 @@ class TestMteb:
         for path in written:
             assert path.resolve().relative_to(folder.resolve()).parts[2:]
             assert len(path.relative_to(folder).parts) == 3
+
+
+def test_text_that_a_spreadsheet_would_run_is_made_harmless_in_csv_alone(tmp_path):
+    result = evaluated(NGRAM)
+    encoder = result.record.encoder.model_copy(update={"name": "=HYPERLINK(1)"})
+    hostile = Result(result.record.model_copy(update={"encoder": encoder}), result.tables)
+    made = pd.read_csv(write("csv", [hostile], tmp_path / "t.csv")[0])
+    assert set(made["encoder"]) == {"'=HYPERLINK(1)"}
+    assert made["value"].dtype == float
+    same = pd.read_parquet(write("parquet", [hostile], tmp_path / "t.parquet")[0])
+    assert set(same["encoder"]) == {"=HYPERLINK(1)"}
+    assert made["value"].to_numpy() == pytest.approx(same["value"].to_numpy())
 
 
 class TestModelCard:

@@ -136,16 +136,19 @@ def edited(path: Path, **changes: Any) -> None:
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
-        (lambda p: p.write_text(p.read_text("utf-8")[:300], "utf-8"), "is not whole JSON"),
-        (lambda p: p.write_bytes(b""), "is not whole JSON"),
-        (lambda p: p.write_bytes(b"\xff\xfe{}"), "is not whole JSON"),
-        (lambda p: p.write_text("[" * 100_000), "is not whole JSON"),
+        (
+            lambda p: p.write_text(p.read_text("utf-8")[:300], "utf-8"),
+            "is not JSON, it ends too early",
+        ),
+        (lambda p: p.write_bytes(b""), "is empty"),
+        (lambda p: p.write_bytes(b"\xff\xfe{}"), "is not UTF-8 at byte 0"),
+        (lambda p: p.write_text("[" * 100_000), "is nested too deeply"),
         (lambda p: p.write_text("[1]"), "has schema None, this version reads 1"),
         (lambda p: p.write_text("{}"), "has schema None, this version reads 1"),
         (lambda p: edited(p, schema=2), "has schema 2, this version reads 1"),
         (lambda p: edited(p, schema="1"), "has schema '1', this version reads 1"),
-        (lambda p: edited(p, task={}), r"is not a result: task\.name: Field required.*more"),
-        (lambda p: edited(p, speed=9), "is not a result: speed: Extra inputs"),
+        (lambda p: edited(p, task={}), r"is not a result: task\.name: Field required; task"),
+        (lambda p: edited(p, speed=9), "is not a result: speed: no such key"),
         (lambda p: p.unlink(), "is not there; name a result folder"),
         (lambda p: (p.unlink(), p.mkdir()), "cannot be read"),
     ],
@@ -336,7 +339,7 @@ def test_text_that_is_no_utf8_is_written_as_json_has_it(result: Result, tmp_path
     record = result.record.model_copy(update={"command": "xlir-bench run --output re\udcffs ☃"})
     without_run(Result(record, result.tables)).save(tmp_path)
     assert "☃" in (tmp_path / "result.json").read_text("utf-8")
-    assert Result.load(tmp_path).record.command == record.command
+    assert Result.load(tmp_path).record.command == "xlir-bench run --output re���s ☃"
 
 
 def test_a_full_run_has_the_folder_of_its_task_and_a_part_one_of_its_own(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 import pytrec_eval
 from evaluation.plain import Signs, settings_of
 
+import xlir_bench as xb
 from xlir_bench import RunOptions, evaluate
 from xlir_bench.cli import exit_code
 from xlir_bench.errors import InputError
@@ -145,7 +146,15 @@ source = {}
         ({"qrels": [("q1", "d9", 1)]}, "test.tsv: line 2: passage 'd9' is not in the corpus"),
         ({"qrels": [("q9", "d1", 1)]}, "line 2: query 'q9' is not among the queries"),
         ({"qrels": [("q1", "d1")]}, "line 2: wants query-id, corpus-id and score, has 2 cells"),
-        ({"qrels": [("q1", "d1", "good")]}, "line 2: score 'good' is no whole number"),
+        ({"qrels": [("q1", "d1", "good")]}, "line 2: grade 'good' is no whole number"),
+        ({"qrels": [("q1", "d1", 1_000_001)]}, "line 2: grade '1000001' is no whole number from"),
+        ({"qrels": [("q1", "d1", "9" * 30)]}, "line 2: grade '999"),
+        ({"corpus": [*CORPUS, {"_id": "\ud800", "text": "x"}]}, "line 4: holds half a character"),
+        ({"queries": [{"_id": "q", "text": "\udcff"}]}, "queries.jsonl: line 1: holds half a char"),
+        (
+            {"corpus": [*CORPUS, {"_id": "d", "text": "x", "language": "\ud800"}]},
+            "line 4: holds half",
+        ),
         ({"qrels": [("q1", "d1", 0)]}, "no query of 'und' has a relevant passage"),
     ],
 )
@@ -155,6 +164,13 @@ def test_a_bad_file_is_one_message_with_its_place(
     folder = folder_of(tmp_path, **changed)
     assert exit_code(["run", "--task", f"beir:{folder}", "--output", str(tmp_path / "out")]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_large_grade_is_kept_whole(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path, qrels=[("q1", "d1", 99_999), ("q2", "d2", 1)])
+    assert exit_code(["run", "--task", f"beir:{folder}", "--output", str(tmp_path / "out")]) == 0
+    (result,) = (tmp_path / "out").glob("*/*/result.json")
+    assert sorted(xb.Result.load(result).tables["ranks"]["grade"].to_pylist()) == [1, 99_999]
 
 
 def test_a_folder_that_is_not_whole_is_told_what_it_lacks(tmp_path: Path) -> None:

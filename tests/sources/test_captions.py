@@ -72,6 +72,7 @@ def test_a_limit_leaves_all_candidates(tmp_path: Path) -> None:
     ("line", "message"),
     [
         ("{", "line 4: is not JSON"),
+        ({"image/key": "d", "en": {"caption": ["\ud800"]}}, "line 4: holds half a character"),
         ({"en": {"caption": []}}, "line 4: 'image/key' is missing"),
         ({"image/key": "a"}, "line 4: 'a' is the image of an earlier line"),
         ({"image/key": "d", "en": {"caption": "A"}}, "line 4: 'en' is no object with a list"),

@@ -105,6 +105,8 @@ FAULTS = {
     "an empty query": ({"topics": [("7", " ")]}, "line 1: the query is empty"),
     "three cells": ({"qrels": [("7", "Q0", "1#1")]}, "wants query, Q0, passage and grade, has 3"),
     "no number": ({"qrels": [("7", "Q0", "1#1", "one")]}, "grade 'one' is no whole number"),
+    "a grade too high": ({"qrels": [("7", "Q0", "1#1", 2**31)]}, "line 1: grade '2147483648' is no"),
+    "half a character": ({"shards": [[*DOCS, '{"docid": "\\ud800", "text": "x"}']]}, "line 4: holds half"),
     "an unknown query": ({"qrels": [("8", "Q0", "1#1", 1)]}, "query '8' is not among the topics"),
     "a pair twice": ({"qrels": [QRELS[0], QRELS[0]]}, "line 2: query '7' and passage '1#1' were"),
     "nothing relevant": ({"qrels": [("7", "Q0", "1#1", 0)]}, "no query of 'sw' has a relevant"),

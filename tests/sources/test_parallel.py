@@ -82,6 +82,9 @@ def test_a_file_is_not_taken_for_a_task_that_there_is(tmp_path: Path) -> None:
     ("line", "message"),
     [
         ("{", "line 4: is not JSON"),
+        ({"id": "\ud800", "text": {"de": "x"}}, "line 4: holds half a character"),
+        ({"id": "9", "text": {"\udcff": "x"}}, "line 4: holds half a character"),
+        ({"id": "9", "text": {"de": "\udc00"}}, "line 4: holds half a character"),
         ("[1]", "line 4: is no JSON object"),
         ({"text": {"en": "a"}}, "line 4: 'id' is missing"),
         ({"id": "9"}, "line 4: 'text' is missing"),

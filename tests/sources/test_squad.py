@@ -72,8 +72,8 @@ def test_a_limit_leaves_all_paragraphs(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "$: the file is empty"),
-        ('{"data": [', "the file ends too early"),
+        ("", "$: is empty"),
+        ('{"data": [', "ends too early"),
         ({"data": {}}, "$.data: should be a list"),
         ({"data": []}, "there is no question of 'en' in the whole file"),
         ({"data": [paragraph(" ", q="?")]}, "$.data[0].paragraphs[0].context: is empty"),

@@ -56,6 +56,7 @@ def test_yes_and_no_are_no_answers_and_a_question_without_others_is_not_scored(
 
 FAULTS: dict[str, tuple[dict[str, Any], str]] = {
     "no JSON": ({"questions": ["{"]}, "line 1: is not JSON"),
+    "half": ({"questions": ['{"id": "\\ud800"}']}, "line 1: holds half a char"),
     "no answers": ({"questions": [{**QUESTIONS[0], "answers": "x"}]}, "'answers' is missing"),
     "no language": ({"questions": [{"id": "1", "question": "x"}]}, "'lang' is missing or no text"),
     "an id twice": ({"questions": [*QUESTIONS, QUESTIONS[0]]}, "'1' is the id of an earlier line"),

@@ -98,7 +98,9 @@ def test_the_long_form_refuses_two_texts_for_one_language(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("line", "what"),
     [
-        ("{", "no JSON: Expecting property name enclosed in double quotes at character 3"),
+        ('{"id": "\\ud800", "question": {"de": "y"}, "answer": {"de": "x"}}', "half a character"),
+        ('{"question": {"\\udcff": "y"}, "answer": {"de": "x"}}', "half a character"),
+        ("{", "is not JSON, it ends too early"),
         ("[1]", "an object is wanted, not list"),
         ('{"id": "a", "question": {"de": "x"}}', "no answer in any language"),
         ('{"question": {"de": 1}, "answer": {"de": "x"}}', "question.de is int, not text"),

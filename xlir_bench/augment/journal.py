@@ -11,13 +11,33 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field
 
 from xlir_bench.augment.output import write_lines
 from xlir_bench.errors import InputError
 from xlir_bench.files import ELSEWHERE, explained, held, write
+from xlir_bench.reading import sound_lines
 
 SCHEMA = 1
+
+
+class _Header(BaseModel):
+    """The first line of a journal."""
+
+    schema_: Literal[1] = Field(alias="schema")
+    stated: dict[str, Any]
+    window: Annotated[int, Field(ge=0)]
+    report: dict[str, Any]
+    size: Annotated[int, Field(ge=0)]
+
+
+class _Batch(BaseModel):
+    """Each of the others."""
+
+    batch: int
+    translations: list[Any]
 
 
 @dataclass(slots=True)
@@ -77,25 +97,27 @@ class Journal:
         self.rows.unlink()
 
     def _open(self) -> None:
-        lines = list(_whole_lines(self.path))
+        content = self.path.read_bytes().splitlines(keepends=True) if self.path.is_file() else []
+        headers = list(sound_lines(self.path, _Header.model_validate, content[:1]))
+        batches = list(sound_lines(self.path, _Batch.model_validate, content[1:]))
         with explained(self.output, ELSEWHERE):
-            if not lines or lines[0].get("schema") != SCHEMA:
+            if not headers:
                 self.rows.write_bytes(b"")
                 self._begin()
                 return
-            self._go_on_from(lines[0])
-            self.batches = {line["batch"]: line["translations"] for line in lines[1:]}
-            os.truncate(self.path, sum(len(_line(line)) for line in lines))
+            self._go_on_from(headers[0])
+            self.batches = {line.batch: line.translations for line in batches}
+            os.truncate(self.path, sum(map(len, content[: 1 + len(batches)])))
 
-    def _go_on_from(self, header: Mapping[str, Any]) -> None:
-        before, now = header["stated"], json.loads(json.dumps(self.stated))
+    def _go_on_from(self, header: _Header) -> None:
+        before, now = header.stated, json.loads(json.dumps(self.stated))
         changed = sorted(k for k in {*before, *now} if before.get(k) != now.get(k))
         if changed:
             raise InputError(
                 f"{self.output} was begun with something else ({', '.join(changed)} changed): say the same"
                 f" again, name another --output, or remove {self.path} to begin anew"
             )
-        self.window, self.report, self._size = (header[k] for k in ("window", "report", "size"))
+        self.window, self.report, self._size = header.window, header.report, header.size
         if not self.rows.is_file() or self.rows.stat().st_size < self._size:
             raise InputError(
                 f"{self.rows} was changed since the run stopped: remove {self.path} to begin anew"
@@ -117,18 +139,3 @@ class Journal:
 
 def _line(stated: Mapping[str, Any]) -> bytes:
     return json.dumps(stated, ensure_ascii=False).encode() + b"\n"
-
-
-def _whole_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The lines of a journal up to one that is torn."""
-    if not path.is_file():
-        return
-    with path.open("rb") as file:
-        for line in file:
-            try:
-                stated = json.loads(line)
-            except ValueError:
-                return
-            if not line.endswith(b"\n") or not isinstance(stated, dict):
-                return
-            yield stated

@@ -14,6 +14,7 @@ from xlir_bench.augment.output import line_of
 from xlir_bench.augment.switching import SIDES_OF, Side
 from xlir_bench.augment.translator import Translation, Translator
 from xlir_bench.encoders.digest import files_digest, package_versions
+from xlir_bench.reading import validated
 from xlir_bench.records import Progress, Silent
 from xlir_bench.train.reading import TrainingSource, sound_rows, source_digest
 from xlir_bench.train.rows import SIDES, Row, dataset_of, join_origins
@@ -53,9 +54,7 @@ class Report:
     @classmethod
     def of(cls, stated: Mapping[str, Any]) -> Report:
         """The report that `as_json` wrote."""
-        found = cls(**stated)
-        found.texts = Counter(found.texts)
-        return found
+        return validated(cls, dict(stated), "the journal", "that of a translation")
 
     def as_json(self) -> dict[str, Any]:
         """Everything, as plain data."""

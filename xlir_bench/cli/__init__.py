@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
 import click
+
+from xlir_bench.cli.terminal import say, say_error
 
 COMMANDS = {
     "run": "Evaluate encoders on tasks: every setting, language bias, intervals.",
@@ -69,7 +72,7 @@ def _print_version(ctx: click.Context, _param: click.Parameter, value: bool) -> 
     if value:
         from xlir_bench.version import __version__
 
-        click.echo(f"xlir-bench {__version__}")
+        say(f"xlir-bench {__version__}")
         ctx.exit()
 
 
@@ -109,10 +112,12 @@ def exit_code(args: list[str]) -> int:
     except click.exceptions.Exit as error:
         return error.exit_code
     except click.ClickException as error:
-        error.show()
+        shown = io.StringIO()
+        error.show(shown)
+        say(shown.getvalue(), err=True, nl=False)
         return 2
     except (click.Abort, KeyboardInterrupt):
-        click.echo(
+        say(
             "\ninterrupted: what was encoded is kept; the same command goes on from there", err=True
         )
         return 130
@@ -140,8 +145,8 @@ def _say(message: str, verbose: bool) -> None:
     if verbose:
         import traceback
 
-        click.echo(redacted(traceback.format_exc()), err=True)
-    click.echo(redacted(message), err=True)
+        say(redacted(traceback.format_exc()), err=True)
+    say_error(redacted(message))
 
 
 def _quiet_pipe() -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,8 @@ import click
 
 from xlir_bench.cli.options import FOLDER, Names, verbose_option
 from xlir_bench.cli.progress import Bars
+from xlir_bench.cli.terminal import say, say_json
+from xlir_bench.escaping import visible
 
 if TYPE_CHECKING:
     from xlir_bench.augment.lexicon import Lexicon
@@ -113,9 +114,9 @@ def parallel_command(names: tuple[Path, ...], **stated: Any) -> None:
         write_rows(stated["output"], made())
     total = sum(counts.values())
     if stated["as_json"]:
-        click.echo(json.dumps({"rows": total, "output": str(stated["output"])}))
+        say_json({"rows": total, "output": str(stated["output"])})
     elif not stated["quiet"]:
-        click.echo(f"{total:,} rows written to {stated['output']}", err=True)
+        say(f"{total:,} rows written to {stated['output']}", err=True)
 
 
 @augment.command("code-switch")
@@ -196,9 +197,9 @@ def code_switch_command(**stated: Any) -> None:
             ),
         )
     if stated["as_json"]:
-        click.echo(json.dumps(_switched_json(switcher, stated), ensure_ascii=False))
+        say_json(_switched_json(switcher, stated))
     elif not quiet:
-        click.echo(_switched_text(switcher, stated["output"]), err=True)
+        say(_switched_text(switcher, stated["output"]), err=True)
 
 
 @augment.command("translate")
@@ -272,11 +273,9 @@ def translate_command(**stated: Any) -> None:
     with Bars(quiet) as progress:
         report = translating.run(stated["output"], progress)
     if stated["as_json"]:
-        click.echo(
-            json.dumps(report.as_json() | {"output": str(stated["output"])}, ensure_ascii=False)
-        )
+        say_json(report.as_json() | {"output": str(stated["output"])})
     elif not quiet:
-        click.echo(_translated_text(report, stated["output"], options.max_length), err=True)
+        say(_translated_text(report, stated["output"], options.max_length), err=True)
 
 
 def _translated_text(report: Report, output: Path, longest: int) -> str:
@@ -330,7 +329,8 @@ def _switched_text(switcher: Switcher, output: Path) -> str:
     ]
     headers = ["", "texts", "words", "in the lexicon", "replaced", "of them ambiguous", "into"]
     align = ["left", *["right"] * 5, "left"]
-    table = tabulate(rows, headers, tablefmt="simple", colalign=align, disable_numparse=True)
+    shown = [[visible(str(cell)) for cell in row] for row in rows]
+    table = tabulate(shown, headers, tablefmt="simple", colalign=align, disable_numparse=True)
     lines = [table, ""] if rows else []
     if switcher.lexicon.unchanged:
         lines.append(

@@ -8,6 +8,8 @@ import time
 import click
 
 from xlir_bench.cli.options import verbose_option
+from xlir_bench.cli.terminal import say, say_json
+from xlir_bench.escaping import visible
 
 SIZES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 AGES = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
@@ -36,23 +38,21 @@ def cache(ctx: click.Context, as_json: bool) -> None:
 
     entries = cache_entries(cache_root())
     if as_json:
-        import json
-
         rows = [
             {"encoder": e.encoder, "folder": str(e.folder), "blocks": e.blocks, "bytes": e.bytes}
             for e in entries
         ]
-        click.echo(json.dumps(rows, indent=1))
+        say_json(rows, indent=1)
         return
     from xlir_bench.reports.tables import table
 
     listed = [
         [e.encoder, str(e.blocks), _size(e.bytes), _age(e.used), e.folder.name] for e in entries
     ]
-    click.echo(table(listed, ["encoder", "blocks", "size", "last written", "folder"]))
-    click.echo(f"\n{_size(sum(e.bytes for e in entries))} in {cache_root() / 'vectors'}")
+    say(table(listed, ["encoder", "blocks", "size", "last written", "folder"]))
+    say(f"\n{_size(sum(e.bytes for e in entries))} in {cache_root() / 'vectors'}")
     if kept := corpora_bytes(corpora()):
-        click.echo(f"{_size(kept)} in {corpora()}: texts of large corpora")
+        say(f"{_size(kept)} in {corpora()}: texts of large corpora")
 
 
 @cache.command()
@@ -90,7 +90,7 @@ def prune(
 
     if texts:
         freed = _size(remove_corpora(corpora()))
-        click.echo(f"removed the texts of large corpora, {freed}")
+        say(f"removed the texts of large corpora, {freed}")
     if max_size is None and older_than is None and not encoders:
         if texts:
             return
@@ -112,9 +112,9 @@ def prune(
         encoders=encoders,
     )
     freed = _size(sum(entry.bytes for entry in pruned.removed))
-    click.echo(f"removed the vectors of {len(pruned.removed)} encoder(s), {freed}")
+    say(f"removed the vectors of {len(pruned.removed)} encoder(s), {freed}")
     for entry in pruned.in_use:
-        click.echo(f"{entry.encoder} is being read by a run: its vectors stay", err=True)
+        say(f"{visible(entry.encoder)} is being read by a run: its vectors stay", err=True)
 
 
 def quantity(text: str, units: dict[str, int], option: str, example: str) -> int:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from xlir_bench.cli.options import FOLDER, data_option, tasks_dir_option, verbose_option
+from xlir_bench.cli.terminal import say, say_json
+from xlir_bench.escaping import visible
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -73,22 +74,18 @@ def compare(
         measure = reports.shared_measure(loaded, measure)
         pairs, notes = reports.compare_all(loaded, measure, force)
         if as_json:
-            click.echo(_json(texts.pairs_record(pairs, measure, notes)))
+            say_json(texts.pairs_record(pairs, measure, notes), indent=1)
         else:
-            click.echo(texts.pairs_text(pairs, measure, notes, markdown))
+            say(texts.pairs_text(pairs, measure, notes, markdown))
         return
     found = reports.compare(loaded[0], loaded[1], measure, force)
     queries = texts.most_moved(found, show_queries or NAMED)
     if as_json:
-        click.echo(_json(texts.comparison_record(found, queries)))
+        say_json(texts.comparison_record(found, queries), indent=1)
         return
-    click.echo(texts.comparison_text(found, queries, markdown))
+    say(texts.comparison_text(found, queries, markdown))
     if show_queries:
-        click.echo("\n" + _query_texts(loaded[0], queries, data, tasks_dirs))
-
-
-def _json(record: object) -> str:
-    return json.dumps(record, ensure_ascii=False, indent=1)
+        say("\n" + _query_texts(loaded[0], queries, data, tasks_dirs))
 
 
 def _query_texts(
@@ -102,10 +99,11 @@ def _query_texts(
     try:
         collection = stored_collection(result, data, tasks_dirs)
     except XlirError as error:
-        return f"(texts are not shown: {error})"
+        return f"(texts are not shown: {visible(str(error))})"
     lines = []
     for moved in queries:
         asked = collection.queries[moved.query_lang]
         text = asked.texts[asked.ids.index(moved.query_id)]
-        lines.append(f"{signed(moved.change)}  {moved.query_lang} {moved.query_id}: {text}")
+        told = visible(f"{moved.query_lang} {moved.query_id}: {text}")
+        lines.append(f"{signed(moved.change)}  {told}")
     return "\n".join(lines)

@@ -15,6 +15,7 @@ from xlir_bench.cli.options import (
     tasks_dir_option,
     verbose_option,
 )
+from xlir_bench.cli.terminal import say, say_json
 
 if TYPE_CHECKING:
     from xlir_bench.cli.progress import Bars
@@ -69,12 +70,12 @@ def fetch_command(
     request = DataRequest(root=None, cache=data_cache(), langs=langs, max_download=max_download)
     for task in chosen:
         if not names and task.source.url is None and not task.source.bundled:
-            click.echo(f"{task.name}: no download address, left out", err=True)
+            say(f"{task.name}: no download address, left out", err=True)
             continue
         with _progress(quiet) as progress:
             fetched = fetch(task, request, progress)
         if not quiet:
-            click.echo(_told(task, fetched))
+            say(_told(task, fetched))
 
 
 _FILES = click.argument("files", nargs=-1, required=True, metavar="FILE...")
@@ -102,7 +103,6 @@ def check_training_command(
       xlir-bench data check-training train.jsonl.gz
       xlir-bench data check-training a.parquet b.csv --json
     """
-    import json
 
     from xlir_bench.cli.training_text import check_text
     from xlir_bench.train.checking import check_training
@@ -111,7 +111,10 @@ def check_training_command(
     sources = [parse_source(file) for file in files]
     with _progress(as_json) as progress:
         found = check_training(sources, progress, offline)
-    click.echo(json.dumps(found.as_json(), ensure_ascii=False) if as_json else check_text(found))
+    if as_json:
+        say_json(found.as_json())
+    else:
+        say(check_text(found))
     ctx.exit(1 if found.fault_count or not found.rows else 0)
 
 
@@ -152,7 +155,6 @@ def leakage_command(
       xlir-bench data leakage train.jsonl --task xquad-r --data ~/data
       xlir-bench data leakage train.parquet --json
     """
-    import json
 
     from xlir_bench.cli.training_text import leakage_text
     from xlir_bench.places import data_root
@@ -165,7 +167,10 @@ def leakage_command(
     sources = [parse_source(file) for file in files]
     with _progress(as_json) as progress:
         found = find_leaks(sources, tasks, data_root(data), progress, offline)
-    click.echo(json.dumps(found.as_json(), ensure_ascii=False) if as_json else leakage_text(found))
+    if as_json:
+        say_json(found.as_json())
+    else:
+        say(leakage_text(found))
     ctx.exit(1 if found.leaking else 0)
 
 

@@ -17,6 +17,8 @@ from xlir_bench.cli.options import (
     verbose_option,
 )
 from xlir_bench.cli.progress import Bars
+from xlir_bench.cli.terminal import say
+from xlir_bench.escaping import visible
 
 if TYPE_CHECKING:
     from xlir_bench.experiment.planning import Planned
@@ -87,7 +89,7 @@ def experiment(name: str | None, **stated: Any) -> int:
         return 0
     recipe, text = find_recipe(name)
     if stated["print_recipe"]:
-        click.echo(text, nl=False)
+        say(text, nl=False)
         return 0
     folder = stated["output"] or Path("experiments") / recipe.name
     if stated["check"]:
@@ -136,21 +138,21 @@ def _run(recipe: Recipe, text: str, where: Where, quiet: bool) -> int:
 
     require_ours(where.folder)
 
-    def say(line: str) -> None:
+    def tell(line: str) -> None:
         if not quiet:
-            click.echo(line, err=True)
+            say(line, err=True)
 
     try:
         with Bars(quiet) as bars:
-            failed = run_cells(recipe, where, say, bars)
+            failed = run_cells(recipe, where, tell, bars)
     except KeyboardInterrupt:
-        click.echo("\nstopped: the same command goes on; finished cells are kept", err=True)
+        say("\nstopped: the same command goes on; finished cells are kept", err=True)
         raise
     found = read_experiment(recipe, where.folder)
     made = experiment_texts(found, text)
     report_files(where.folder, made, check=False)
     if not quiet:
-        click.echo(_told(found, made, where.folder))
+        say(_told(found, made, where.folder))
     return _tell_failed(failed)
 
 
@@ -164,7 +166,7 @@ def _check(recipe: Recipe, text: str, folder: Path) -> int:
 
     made = comparable(folder, experiment_texts(read_experiment(recipe, folder), text))
     if not made.pictures:
-        click.echo("plots are not compared: no matplotlib here, or another release", err=True)
+        say("plots are not compared: no matplotlib here, or another release", err=True)
     differ = report_files(folder, made, check=True)
     _tell_check(differ, folder)
     return 1 if differ else 0
@@ -181,12 +183,12 @@ def _index(name: str | None, folder: Path, check: bool) -> int:
     if path.is_file() and path.read_bytes() == text.encode():
         return 0
     if check:
-        click.echo(f"differs: {path}")
-        click.echo("the same command without --check mends this", err=True)
+        say(f"differs: {path}")
+        say("the same command without --check mends this", err=True)
         return 1
     with explained(path, "name another folder with --index"):
         write(path, text)
-    click.echo(f"written to {path}", err=True)
+    say(f"written to {path}", err=True)
     return 0
 
 
@@ -194,7 +196,7 @@ def _list_recipes() -> None:
     from xlir_bench.experiment.shipped import shipped_recipes
 
     for name, (recipe, _) in shipped_recipes().items():
-        click.echo(f"{name:<16} {len(recipe.cells()):>3} cells  {recipe.title}")
+        say(f"{name:<16} {len(recipe.cells()):>3} cells  {visible(recipe.title)}")
 
 
 def _show_plan(recipe: Recipe, where: Where) -> None:
@@ -213,13 +215,13 @@ def _show_plan(recipe: Recipe, where: Where) -> None:
         ]
         for p in planned
     ]
-    click.echo(f"{recipe.title}\n")
-    click.echo(f"base models: {', '.join(recipe.models)}")
-    click.echo(f"tasks: {', '.join(recipe.tasks)}; {recipe.steps:,} steps\n")
-    click.echo(table(rows, ["batches", "seed", "", "time"]))
-    click.echo(f"\n{_summed(planned, time_left(planned))}")
+    say(visible(recipe.title) + "\n")
+    say(visible(f"base models: {', '.join(recipe.models)}"))
+    say(f"tasks: {', '.join(recipe.tasks)}; {recipe.steps:,} steps\n")
+    say(table(rows, ["batches", "seed", "", "time"]))
+    say(f"\n{_summed(planned, time_left(planned))}")
     if missing := missing_data(recipe, where):
-        click.echo("\nnot here:\n" + "\n".join(f"  {line}" for line in missing))
+        say("\nnot here:\n" + "\n".join(f"  {line}" for line in missing))
 
 
 def _summed(planned: Sequence[Planned], left: float | None) -> str:
@@ -255,15 +257,15 @@ def _told(found: Experiment, made: Made, folder: Path) -> str:
 
 def _tell_failed(failed: Sequence[Failed]) -> int:
     for each in failed:
-        click.echo(f"failed: {each.cell.name}: {each.why}", err=True)
+        say(visible(f"failed: {each.cell.name}: {each.why}"), err=True)
     if failed:
-        click.echo("the same command tries them again", err=True)
+        say("the same command tries them again", err=True)
     return 4 if failed else 0
 
 
 def _tell_check(found: Differences, folder: Path) -> None:
     for what in ("changed", "missing", "extra"):
         for name in getattr(found, what):
-            click.echo(f"{'differs' if what == 'changed' else what}: {folder / name}")
+            say(f"{'differs' if what == 'changed' else what}: {folder / name}")
     if found:
-        click.echo("the same command without --check mends this", err=True)
+        say("the same command without --check mends this", err=True)

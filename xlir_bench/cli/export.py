@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from xlir_bench.cli.options import FOLDER, verbose_option
+from xlir_bench.cli.terminal import say
 
 
 @click.command()
@@ -27,8 +28,9 @@ def export(form: str, results: tuple[Path, ...], output: Path) -> None:
     trec     run and qrels files of every setting (needs results made with --save-run K)
     mteb     mteb's result files: <model>/<revision>/<task>.json
     hf       the model-index block of a model card, one file an encoder
-    csv      a row for each setting and measure; rows of a kind carry the 95 % interval
-    parquet  the same
+    csv      a row for each setting and measure; rows of a kind carry the 95 % interval. Text that a
+             spreadsheet would run as a formula (=, +, -, @) gets an apostrophe before it
+    parquet  the same, all text as it is
 
     \b
     Examples:
@@ -41,4 +43,4 @@ def export(form: str, results: tuple[Path, ...], output: Path) -> None:
 
     written = write(form, [Result.load(path) for path in results], output)
     what = "file" if len(written) == 1 else "files"
-    click.echo(f"{len(written)} {what} written to {output}")
+    say(f"{len(written)} {what} written to {output}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from xlir_bench.cli.options import (
     tasks_dir_option,
     verbose_option,
 )
+from xlir_bench.cli.terminal import say, say_json
 
 if TYPE_CHECKING:
     from xlir_bench.encoders import Encoder, EncoderOptions
@@ -123,7 +123,7 @@ def gate(
     from xlir_bench.reports.policy import DEFAULT_POLICY
 
     if print_policy:
-        click.echo(DEFAULT_POLICY, nl=False)
+        say(DEFAULT_POLICY, nl=False)
         return 0
     if plan:
         return _plan(baseline, like, policy_file, as_json)
@@ -166,11 +166,9 @@ def _plan(baseline: Path | None, like: Path | None, policy_file: Path | None, as
     old, policy = _held_to(baseline, policy_file)
     found = judged(old, Result.load(like), policy)
     if as_json:
-        click.echo(json.dumps(plan_record(found), ensure_ascii=False, indent=1))
+        say_json(plan_record(found), indent=1)
     else:
-        click.echo(
-            "\n\n".join([sights_text(found, plan=True), *map("note: {}".format, found.notes)])
-        )
+        say("\n\n".join([sights_text(found, plan=True), *map("note: {}".format, found.notes)]))
     return 0
 
 
@@ -227,7 +225,7 @@ def _evaluated(spec: str, baseline: Result, stated: dict[str, Any]) -> Result:
     how = _as_the_baseline(spec, record.encoder, stated)
     (encoder,) = resolved([spec], how)
     for line in _run_otherwise(record.encoder, encoder):
-        click.echo(line, err=True)
+        say(line, err=True)
     part = options.part(task)
     folder = result_folder(stated["output"], describe(encoder).slug, task.name, part)
     require_writable(folder, REMEDY)
@@ -294,9 +292,9 @@ def _tell(verdict: Verdict, junit: Path | None, as_json: bool) -> None:
     from xlir_bench.reports.verdict_text import junit_xml, verdict_text
 
     if as_json:
-        click.echo(json.dumps(verdict.to_record(), ensure_ascii=False, indent=1))
+        say_json(verdict.to_record(), indent=1)
     else:
-        click.echo(verdict_text(verdict))
+        say(verdict_text(verdict))
     if junit is not None:
         with explained(junit, "name another file with --junit"):
             write(junit, junit_xml(verdict))
@@ -306,14 +304,14 @@ def _tell(verdict: Verdict, junit: Path | None, as_json: bool) -> None:
                 file.write(verdict_text(verdict, markdown=True) + "\n\n")
         except OSError as error:
             # The verdict stands whether or not the build server shows it.
-            click.echo(f"the job's summary cannot be written: {error.strerror}", err=True)
+            say(f"the job's summary cannot be written: {error.strerror}", err=True)
 
 
 def _update(old: Result, new: Result, verdict: Verdict, reason: str) -> None:
     from xlir_bench.reports.baseline import HISTORY, update_baseline
 
     if not verdict.passed:
-        click.echo("the baseline stays: only a candidate that passes takes its place", err=True)
+        say("the baseline stays: only a candidate that passes takes its place", err=True)
         return
     folder = update_baseline(old, new, verdict, reason)
-    click.echo(f"baseline {folder} replaced; {folder / HISTORY} says why", err=True)
+    say(f"baseline {folder} replaced; {folder / HISTORY} says why", err=True)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from xlir_bench.cli.options import FOLDER, verbose_option
+from xlir_bench.cli.terminal import say
+from xlir_bench.escaping import visible
 
 if TYPE_CHECKING:
     from xlir_bench.reports.leaderboard import Board, Differences
@@ -71,7 +73,7 @@ def leaderboard(
 
     board = read_board(results or (Path("results"),), significance, strict)
     for line in board.unreadable:
-        click.echo(f"left out: {line}", err=True)
+        say(visible(f"left out: {line}"), err=True)
     texts = leaderboard_texts(board, html)
     if check:
         found = differences(output, texts)
@@ -79,7 +81,7 @@ def leaderboard(
         return 1 if found else 0
     found = write(output, texts)
     if not quiet:
-        click.echo(_told(board, found, len(texts), output))
+        say(_told(board, found, len(texts), output))
     return 0
 
 
@@ -90,9 +92,9 @@ def _tell_check(found: Differences, output: Path) -> None:
         ("extra", found.extra),
     ):
         for name in names:
-            click.echo(f"{what}: {output / name}")
+            say(f"{what}: {output / name}")
     if found:
-        click.echo("the same command without --check mends this", err=True)
+        say("the same command without --check mends this", err=True)
 
 
 def _told(board: Board, found: Differences, files: int, output: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shlex
 from pathlib import Path
@@ -62,14 +63,10 @@ def read_config(ctx: click.Context, _param: click.Parameter, value: Path | None)
     """Make a TOML file's entries the defaults of the command: the command line wins over them."""
     if value is None:
         return
-    import tomllib
-
     from xlir_bench.errors import InputError, UnknownNameError
+    from xlir_bench.reading import read_toml
 
-    try:
-        stated = tomllib.loads(value.read_text(encoding="utf-8"))
-    except (OSError, tomllib.TOMLDecodeError) as error:
-        raise InputError(f"--config {value} cannot be read as TOML: {error}") from error
+    stated = read_toml(value)
     options = {
         flag.removeprefix("--"): option
         for option in ctx.command.params
@@ -83,8 +80,27 @@ def read_config(ctx: click.Context, _param: click.Parameter, value: Path | None)
     defaults = dict(ctx.default_map or {})
     for key, its in stated.items():
         option = options[keys[key]]
+        if wanted := _unfit(option, its):
+            raise InputError(f"--config {value}: {keys[key]} wants {wanted}")
         defaults[str(option.name)] = [its] if option.multiple and isinstance(its, str) else its
     ctx.default_map = defaults
+
+
+def _unfit(option: click.Option, stated: Any) -> str:
+    """What an option wants where a value of TOML is not it: click would take some of them for others."""
+    several = option.multiple or isinstance(option.type, Names)
+    if isinstance(stated, list) and not several:
+        return "one value, not a list"
+    for value in stated if isinstance(stated, list) else [stated]:
+        if option.is_flag or isinstance(value, bool):
+            if not (option.is_flag and isinstance(value, bool)):
+                return "true or false" if option.is_flag else "a value, not true or false"
+        elif isinstance(value, float):
+            if not isinstance(option.type, click.types.FloatParamType) or not math.isfinite(value):
+                return "another number"
+        elif not isinstance(value, str) and not (isinstance(value, int) and abs(value) < 2**63):
+            return "text or a number"
+    return ""
 
 
 config_option = click.option(

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from xlir_bench.cli.options import FOLDER, verbose_option
+from xlir_bench.cli.terminal import say
 
 KINDS = ("matrix", "languages", "trade-off", "checkpoints", "alignment")
 
@@ -52,4 +53,4 @@ def plot(kind: str, results: tuple[Path, ...], output: Path, measure: str | None
 
     records = [result.record for path in results for result in load_results([path])]
     save(draw(kind, records, measure), output, dpi)
-    click.echo(f"written to {output}")
+    say(f"written to {output}")

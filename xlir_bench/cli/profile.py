@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +21,7 @@ from xlir_bench.cli.options import (
     tasks_dir_option,
     verbose_option,
 )
+from xlir_bench.cli.terminal import say, say_json
 
 if TYPE_CHECKING:
     from xlir_bench.encoders import EncoderCard, EncoderOptions
@@ -151,12 +151,12 @@ def _tell(result: Result, folder: Path, stated: dict[str, Any]) -> None:
 
         save(draw_cost(result.record, cost), stated["plot"], 200)
     if stated["as_json"]:
-        click.echo(json.dumps(cost_record(result.record, cost), ensure_ascii=False, indent=1))
+        say_json(cost_record(result.record, cost), indent=1)
         return
-    click.echo(f"{heading(result.record)}\n\n{cost_text(cost, stated['markdown'])}\n")
-    click.echo(f"written to {folder}")
+    say(f"{heading(result.record)}\n\n{cost_text(cost, stated['markdown'])}\n")
+    say(f"written to {folder}")
     if stated["plot"] is not None:
-        click.echo(f"written to {stated['plot']}")
+        say(f"written to {stated['plot']}")
 
 
 def _stored(folder: Path, card: EncoderCard, task: Task, options: RunOptions) -> Result | None:

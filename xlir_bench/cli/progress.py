@@ -6,6 +6,8 @@ import sys
 from dataclasses import dataclass, field
 from typing import Any
 
+from xlir_bench.escaping import visible
+
 
 @dataclass(slots=True)
 class Bars:
@@ -29,7 +31,7 @@ class Bars:
         in_bytes = unit == "B"
         self._bar = tqdm(
             total=total,
-            desc=stage,
+            desc=visible(stage),
             unit=unit if in_bytes else f" {unit}",
             unit_scale=in_bytes,
             disable=self.quiet,

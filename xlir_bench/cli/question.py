@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xlir_bench.errors import UnknownNameError, XlirError
+from xlir_bench.escaping import visible
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,7 +27,7 @@ def question_report(
         raise UnknownNameError("question", [query_id], ranks["query_id"].unique().tolist()[:2000])
     parts = [
         heading(result.record),
-        f"question {query_id}: ranks of its answers\n\n{_rank_table(mine)}",
+        f"question {visible(query_id)}: ranks of its answers\n\n{_rank_table(mine)}",
     ]
     texts = _texts(result, query_id, mine, data, tasks_dirs)
     return "\n\n".join([*parts, texts])
@@ -65,16 +66,16 @@ def _texts(
     try:
         collection = stored_collection(result, data, tasks_dirs)
     except XlirError as error:
-        return f"(texts are not shown: {error})"
+        return f"(texts are not shown: {visible(str(error))})"
     answers = set(ranks["passage_id"].astype(str))
     lines = []
     for lang in sorted({*collection.queries, *collection.passages}):
         queries, passages = collection.queries.get(lang), collection.passages.get(lang)
         if queries and query_id in queries.ids:
-            lines.append(f"{lang}  {queries.texts[queries.ids.index(query_id)]}")
+            lines.append(visible(f"{lang}  {queries.texts[queries.ids.index(query_id)]}"))
         for name, text in zip(passages.ids, passages.texts, strict=True) if passages else ():
             if name in answers:
-                lines.append(f"    {name}: {text}")
+                lines.append(visible(f"    {name}: {text}"))
     return "\n".join(lines)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from xlir_bench.cli.options import FOLDER, verbose_option
+from xlir_bench.cli.terminal import say
 
 
 @click.command()
@@ -69,12 +70,12 @@ def robustness(
 
         save(draw_robustness(shifts, beside, measure), plot, 200)
     if as_json:
-        click.echo(
+        say(
             json.dumps(
                 reports.robustness_record(shifts, beside, measure), ensure_ascii=False, indent=1
             )
         )
         return
-    click.echo(reports.robustness_text(shifts, beside, measure, markdown))
+    say(reports.robustness_text(shifts, beside, measure, markdown))
     if plot is not None:
-        click.echo(f"\nwritten to {plot}")
+        say(f"\nwritten to {plot}")

@@ -22,6 +22,8 @@ from xlir_bench.cli.options import (
     tasks_dir_option,
     verbose_option,
 )
+from xlir_bench.cli.terminal import say, say_error, say_json
+from xlir_bench.escaping import visible
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -164,11 +166,11 @@ def run(more_models: tuple[str, ...], models: tuple[str, ...], **stated: Any) ->
     results = done.results
     if output.as_json:
         texts = [result.to_json() for result in results]
-        click.echo(texts[0] if done.alone else "[" + ",".join(texts) + "]")
+        say_json(texts[0] if done.alone else "[" + ",".join(texts) + "]")
     elif len(results) > 1 and not output.quiet:
         from xlir_bench.reports.tables import comparison_rows
 
-        click.echo("\n" + comparison_rows([result.record for result in results]))
+        say("\n" + comparison_rows([result.record for result in results]))
     return done.exit_code
 
 
@@ -210,7 +212,7 @@ def _run_all(specs: Sequence[str], stated: dict[str, Any], output: Output) -> _D
                     code = error.exit_code if isinstance(error, XlirError) else 4
                     done.exit_code = done.exit_code or code
                     told = str(error) if isinstance(error, XlirError) else repr(error)
-                    click.echo(redacted(f"error: {encoder.name} on {task.name}: {told}"), err=True)
+                    say_error(redacted(f"error: {encoder.name} on {task.name}: {told}"))
                     continue
                 _show(found, output, done.alone)
                 done.results.append(found)
@@ -263,7 +265,7 @@ def _evaluated(
     from xlir_bench.evaluation import evaluate
     from xlir_bench.results.store import folder_of_data
 
-    _announce(f"{encoder.name} on {task.name}", output)
+    _announce(visible(f"{encoder.name} on {task.name}"), output)
     result = evaluate(
         task,
         encoder,
@@ -354,7 +356,7 @@ def in_order(specs: Sequence[str]) -> list[str]:
 
 def _announce(text: str, output: Output) -> None:
     if not output.quiet:
-        click.echo(text, err=True)
+        say(text, err=True)
 
 
 def _show(result: Result, output: Output, alone: bool) -> None:
@@ -363,9 +365,9 @@ def _show(result: Result, output: Output, alone: bool) -> None:
     from xlir_bench.reports.tables import cost_line, heading, report, summary_table
 
     if alone:
-        click.echo(report(result.record))
+        say(report(result.record))
     else:
-        click.echo(
+        say(
             f"{heading(result.record)}\n\n{summary_table(result.record)}\n\n{cost_line(result.record)}"
         )
-    click.echo(f"\nwritten to {result.folder}\n")
+    say(f"\nwritten to {result.folder}\n")

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from xlir_bench.cli.options import FOLDER, data_option, tasks_dir_option, verbose_option
+from xlir_bench.cli.terminal import say, say_json
 
 
 @click.command()
@@ -44,13 +45,13 @@ def show(
         from xlir_bench.cli.question import question_report
 
         for result in loaded:
-            click.echo(question_report(result, query_id, data, tasks_dirs))
+            say(question_report(result, query_id, data, tasks_dirs))
     elif as_json:
         texts = [result.to_json() for result in loaded]
-        click.echo(texts[0] if len(texts) == 1 else "[" + ",".join(texts) + "]")
+        say_json(texts[0] if len(texts) == 1 else "[" + ",".join(texts) + "]")
     elif len(loaded) == 1:
-        click.echo(report(loaded[0].record, markdown))
+        say(report(loaded[0].record, markdown))
         if (cost := loaded[0].record.profile.cost) is not None:
-            click.echo(f"\n{cost_text(cost, markdown)}")
+            say(f"\n{cost_text(cost, markdown)}")
     else:
-        click.echo(comparison_rows([result.record for result in loaded], markdown))
+        say(comparison_rows([result.record for result in loaded], markdown))

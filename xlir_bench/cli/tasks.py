@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
+
+from xlir_bench.cli.terminal import say, say_json
+from xlir_bench.escaping import visible
 
 if TYPE_CHECKING:
     from xlir_bench.records import Setting
@@ -64,13 +66,13 @@ def tasks(
     states = [data_state(task, place, cache) for task in chosen]
     if as_json:
         rows = [_record(t, s, settings) for t, s in zip(chosen, states, strict=True)]
-        click.echo(json.dumps(rows if name is None else rows[0], ensure_ascii=False, indent=2))
+        say_json(rows if name is None else rows[0], indent=2)
     elif settings:
-        click.echo(_settings_table(chosen))
+        say(_settings_table(chosen))
     elif name is None:
-        click.echo(_tasks_table(chosen, states))
+        say(_tasks_table(chosen, states))
     else:
-        click.echo(_details(chosen[0], states[0]))
+        say(_details(chosen[0], states[0]))
 
 
 def _tasks_table(chosen: Sequence[Task], states: Sequence[DataState]) -> str:
@@ -127,7 +129,7 @@ def _details(task: Task, state: DataState) -> str:
         ("data here", _here(state)),
     ]
     width = max(len(label) for label, _ in facts)
-    lines = [f"{label.ljust(width)}  {text}" for label, text in facts]
+    lines = [f"{label.ljust(width)}  {visible(text)}" for label, text in facts]
     rows = [
         (
             name,
@@ -237,4 +239,5 @@ def _table(rows: Sequence[Sequence[str]], headers: Sequence[str], right: Sequenc
     from tabulate import tabulate
 
     align = ["right" if column in right else "left" for column in range(len(headers))]
-    return tabulate(rows, headers, colalign=align, disable_numparse=True)
+    shown = [[visible(text) for text in row] for row in rows]
+    return tabulate(shown, headers, colalign=align, disable_numparse=True)

@@ -11,6 +11,7 @@ import click
 
 from xlir_bench.cli.options import canonical_command
 from xlir_bench.cli.progress import Bars
+from xlir_bench.cli.terminal import say, say_json
 from xlir_bench.cli.training_options import training_options
 
 if TYPE_CHECKING:
@@ -78,10 +79,10 @@ def train_hybrid(**stated: Any) -> None:
                 data=root,
                 progress=bars,
                 command=canonical_command(),
-                say=lambda line: click.echo(line, err=True),
+                say=lambda line: say(line, err=True),
             )
     except KeyboardInterrupt:
-        click.echo(f"\n{_interrupted(options.output)}", err=True)
+        say(f"\n{_interrupted(options.output)}", err=True)
         raise click.exceptions.Exit(130) from None
     _show(done, stated["as_json"], quiet)
 
@@ -121,16 +122,9 @@ def train_options(stated: Mapping[str, Any]) -> TrainOptions:
 
 
 def _arguments(path: Path | None) -> dict[str, Any]:
-    import tomllib
+    from xlir_bench.reading import read_toml
 
-    from xlir_bench.errors import InputError
-
-    if path is None:
-        return {}
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, tomllib.TOMLDecodeError) as error:
-        raise InputError(f"--training-args {path} cannot be read as TOML: {error}") from error
+    return {} if path is None else read_toml(path)
 
 
 def _evaluation(
@@ -174,14 +168,11 @@ def _evaluation(
 
 
 def _show(done: Trained, as_json: bool, quiet: bool) -> None:
-    import json
 
     if as_json:
-        click.echo(json.dumps(done.record, ensure_ascii=False))
+        say_json(done.record)
     elif not quiet:
         from xlir_bench.cli.training_text import trained_text
 
-        click.echo(trained_text(done.record))
-        click.echo(
-            f"\nwritten to {done.folder}; evaluate it with: xlir-bench run --model {done.folder}"
-        )
+        say(trained_text(done.record))
+        say(f"\nwritten to {done.folder}; evaluate it with: xlir-bench run --model {done.folder}")

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from tabulate import tabulate
 
+from xlir_bench.escaping import visible
+
 if TYPE_CHECKING:
     from xlir_bench.train.checking import TrainingCheck
     from xlir_bench.train.leakage import LeakageReport
@@ -18,13 +20,19 @@ TABLED = 100
 
 def check_text(found: TrainingCheck) -> str:
     """Rows, languages, pairs, lengths, repetitions and faults."""
-    sources = [f"{count:,} {_rows(count)} in {name}" for name, count in found.by_source.items()]
+    sources = [
+        f"{count:,} {_rows(count)} in {visible(name)}" for name, count in found.by_source.items()
+    ]
     parts = [*sources, *(_held(found) if found.rows else ())]
     if found.fault_count:
         shown = len(found.faults)
         more = f", the first {shown}:" if found.fault_count > shown else ":"
         faults = "fault" if found.fault_count == 1 else "faults"
-        parts += ["", f"{found.fault_count:,} {faults}{more}", *(f"  {f}" for f in found.faults)]
+        parts += [
+            "",
+            f"{found.fault_count:,} {faults}{more}",
+            *(f"  {visible(str(f))}" for f in found.faults),
+        ]
     elif found.rows:
         parts.append("no faults")
     return "\n".join(parts)
@@ -44,7 +52,7 @@ def _held(found: TrainingCheck) -> list[str]:
         " (rows of one id never share a batch)",
     ]
     if found.same_text:
-        counts = ", ".join(f"{lang} {count:,}" for lang, count in found.same_text.items())
+        counts = ", ".join(f"{visible(lang)} {count:,}" for lang, count in found.same_text.items())
         parts.append(f"question and answer are the same text (no monolingual batch): {counts}")
     return parts
 
@@ -55,7 +63,7 @@ def _origins(origins: Mapping[str, int], rows: int) -> list[str]:
 
     if set(origins) <= {ORIGINAL}:
         return []
-    shares = [f"{name} {count:,} ({count / rows:.1%})" for name, count in origins.items()]
+    shares = [f"{visible(name)} {count:,} ({count / rows:.1%})" for name, count in origins.items()]
     return ["origin of the rows: " + ", ".join(shares)]
 
 
@@ -85,7 +93,7 @@ def leakage_text(found: LeakageReport) -> str:
     from xlir_bench.train.leakage import short_texts
 
     parts = [f"{found.rows:,} {_rows(found.rows)} compared with {_checked(found)}"]
-    parts += [f"not checked: {task} ({why})" for task, why in found.unchecked.items()]
+    parts += [visible(f"not checked: {task} ({why})") for task, why in found.unchecked.items()]
     stated = found.as_json()
     parts += [*short_texts(stated["texts"]), stated["rule"]]
     if not found.leaking:
@@ -102,7 +110,9 @@ def leakage_text(found: LeakageReport) -> str:
         "",
         "for example",
         *(
-            f"  row {leak.row}: {leak.match}, {leak.task} {leak.lang}: {leak.text[:SHOWN_TEXT]}"
+            visible(
+                f"  row {leak.row}: {leak.match}, {leak.task} {leak.lang}: {leak.text[:SHOWN_TEXT]}"
+            )
             for leak in found.examples
         ),
     ]
@@ -121,8 +131,9 @@ def _rows(count: int) -> str:
 
 def _table(rows: Sequence[Sequence[Any]], headers: Sequence[str]) -> str:
     align = ["left"] + ["right"] * (len(headers) - 1)
+    shown = [[visible(str(cell)) for cell in row] for row in rows]
     return tabulate(
-        rows, headers, tablefmt="simple", colalign=align[: len(headers)], disable_numparse=True
+        shown, headers, tablefmt="simple", colalign=align[: len(headers)], disable_numparse=True
     )
 
 
@@ -143,7 +154,7 @@ def trained_text(record: Mapping[str, Any]) -> str:
         for kind, langs in record["batches"]["left_out"].items()
     ]
     lines.append(_leaked(leakage))
-    lines += [f"not checked for leakage: {task}" for task in leakage["unchecked"]]
+    lines += [visible(f"not checked for leakage: {task}") for task in leakage["unchecked"]]
     lines += [f"leakage: {line}" for line in short_texts(leakage.get("texts", {}))]
     if record["after"]:
         rows = [

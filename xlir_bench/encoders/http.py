@@ -24,6 +24,8 @@ from xlir_bench.encoders.prompts import chosen
 from xlir_bench.encoders.protocol import EncoderCard, EncoderOptions
 from xlir_bench.encoders.slugs import slug
 from xlir_bench.errors import BadVectorsError, InputError, OutOfReachError
+from xlir_bench.escaping import visible
+from xlir_bench.reading import parse_json
 from xlir_bench.records import ROLES, Floats, Role
 
 if TYPE_CHECKING:
@@ -266,7 +268,7 @@ class HttpEncoder:
         for secret in (key, *self._endpoint.secrets, *long):
             if secret:
                 text = text.replace(secret, "[secret]")
-        return " ".join(text.split())[:200] or "no reason given"
+        return visible(" ".join(text.split())[:200]) or "no reason given"
 
     @cached_property
     def _client(self) -> httpx.Client:
@@ -358,10 +360,10 @@ def _ordered(data: list[dict[str, Any]], url: str) -> list[dict[str, Any]]:
 
 def _json(response: httpx.Response, url: str) -> Any:
     try:
-        return response.json()
+        return parse_json(response.content, lone="keep", strict=False)
     except ValueError as error:
         raise InputError(
-            f"{url} answers, but not with JSON: is this the URL of an embeddings API?"
+            f"{url} answers, but not with JSON (it {error}): is this the URL of an embeddings API?"
         ) from error
 
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from functools import cached_property
 from math import prod
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from xlir_bench.errors import InputError
+from xlir_bench.escaping import visible
+from xlir_bench.reading import load_json, parse_json, shortened, validated
+
+T = TypeVar("T")
 
 CONFIGURATION = (
     "*config*.json",
@@ -73,6 +78,88 @@ UNLIMITED = 1_000_000
 """A longer maximum is how tokenizers write "none"."""
 
 
+class _File(BaseModel):
+    """What is read of a JSON file of a model; whatever else stands in it is none of our business."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, protected_namespaces=())
+
+
+class _Module(_File):
+    type: str
+    path: str | None = None
+
+
+class Settings(_File):
+    """`config_sentence_transformers.json`."""
+
+    model_type: str = "SentenceTransformer"
+    prompts: dict[str, Any] | None = None
+    default_prompt_name: str | None = None
+
+
+class _Positions(_File):
+    model_type: Any = None
+    max_position_embeddings: Any = None
+    pad_token_id: Any = None
+
+    @property
+    def tokens(self) -> int | None:
+        stated = self.max_position_embeddings
+        if not isinstance(stated, int) or not 0 < stated < UNLIMITED:
+            return None
+        if not isinstance(self.model_type, str) or self.model_type not in OFFSET_POSITIONS:
+            return stated
+        padding = self.pad_token_id if isinstance(self.pad_token_id, int) else 0
+        return stated - padding - 1
+
+
+class _Config(_Positions):
+    """`config.json` of a transformers model."""
+
+    text_config: _Positions | None = None
+    name_or_path: str | None = Field(default=None, alias="_name_or_path")
+
+
+Limit = Annotated[int, Field(ge=0)] | Annotated[float, Field(ge=0)] | None
+"""Tokens; tokenizers write "none" as 1e30."""
+
+
+class _Tokenizer(_File):
+    model_max_length: Limit = None
+
+
+class _Text(_File):
+    max_length: Limit = None
+
+
+class _Processing(_File):
+    text: _Text | None = None
+
+
+class _SentenceConfig(_File):
+    max_seq_length: Limit = None
+    processing_kwargs: _Processing | None = None
+    processor_kwargs: _Tokenizer | None = None
+    tokenizer_args: _Tokenizer | None = None
+
+
+class _Truncating(_File):
+    truncation: _Text | None = None
+
+
+class _Router(_File):
+    types: dict[str, str] | None = None
+
+
+class _Shards(_File):
+    weight_map: dict[str, str] | None = None
+
+
+class _Tensor(_File):
+    shape: list[Annotated[int, Field(ge=0)]]
+    data_offsets: tuple[int, int]
+
+
 @dataclass(frozen=True, slots=True)
 class ModuleFolder:
     """One module of the pipeline: its class and where its files lie, ``""`` for the model's own folder."""
@@ -95,15 +182,10 @@ class ModelLayout:
     @cached_property
     def modules(self) -> tuple[ModuleFolder, ...]:
         """What `modules.json` lists, routes included; a bare transformers model is one module."""
-        listed = self._json("modules.json", [])
+        listed = self._read("modules.json", list[_Module], [])
         if not listed:
             return (ModuleFolder("transformers.Transformer", ""),)
-        try:
-            modules = [ModuleFolder(str(m["type"]), str(m.get("path") or "")) for m in listed]
-        except (TypeError, KeyError, AttributeError) as error:
-            raise InputError(
-                f"{self.folder / 'modules.json'} does not list modules: {error!r}"
-            ) from error
+        modules = [ModuleFolder(m.type, m.path or "") for m in listed]
         for module in list(modules):
             if module.type.endswith("Router") or module.type.endswith("Asym"):
                 modules += self._routes(module)
@@ -121,44 +203,37 @@ class ModelLayout:
         return not (self.folder / "modules.json").is_file()
 
     @cached_property
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> Settings:
         """`config_sentence_transformers.json`."""
-        return self._object("config_sentence_transformers.json")
+        return self._read("config_sentence_transformers.json", Settings, Settings())
 
     @cached_property
-    def config(self) -> dict[str, Any]:
-        """`config.json` of the transformers model, ``{}`` where there is none."""
-        return self._object(self._at("config.json")) if self._transformer else {}
+    def _config(self) -> _Config:
+        absent = _Config()
+        return self._read(self._at("config.json"), _Config, absent) if self._transformer else absent
 
     @property
     def registered_prompts(self) -> dict[str, str]:
         """Prompts by name, as the model registers them."""
-        prompts = self.settings.get("prompts") or {}
-        return {str(name): text for name, text in prompts.items() if isinstance(text, str)}
+        prompts = self.settings.prompts or {}
+        return {name: text for name, text in prompts.items() if isinstance(text, str)}
 
     @property
     def default_prompt(self) -> str | None:
         """The name of the prompt that the model takes where none is asked for."""
-        return self.settings.get("default_prompt_name")
+        return self.settings.default_prompt_name
 
     @property
     def ancestors(self) -> list[str]:
         """What the model was made from, as its configuration and its card say."""
-        path = self.config.get("_name_or_path")
-        named = ["/".join(str(path).replace("\\", "/").rstrip("/").split("/")[-2:])] if path else []
+        path = self._config.name_or_path
+        named = ["/".join(path.replace("\\", "/").rstrip("/").split("/")[-2:])] if path else []
         return named + _base_models(self.folder / "README.md")
 
     @property
     def positions(self) -> int | None:
         """How many tokens its positions hold; None where its configuration sets no limit."""
-        config = self.config.get("text_config") or self.config
-        stated = config.get("max_position_embeddings")
-        if not isinstance(stated, int) or stated <= 0:
-            return None
-        if config.get("model_type") in OFFSET_POSITIONS:
-            padding = config.get("pad_token_id")
-            return stated - (1 if padding is None else int(padding)) - 1
-        return stated
+        return (self._config.text_config or self._config).tokens
 
     @cached_property
     def max_tokens(self) -> int | None:
@@ -166,7 +241,7 @@ class ModelLayout:
         if self._transformer is None:
             return self._static_limit()
         stated = self._stated_limit()
-        limits = [n for n in (stated, self.positions) if isinstance(n, int) and n < UNLIMITED]
+        limits = [n for n in (stated, self.positions) if n is not None and n < UNLIMITED]
         return min(limits, default=None)
 
     @cached_property
@@ -191,10 +266,10 @@ class ModelLayout:
 
     def refuse_unsafe(self, name: str, trust_remote_code: bool) -> None:
         """An error for whatever is no dense encoder in safetensors whose code the library itself has."""
-        kind = self.settings.get("model_type", "SentenceTransformer")
+        kind = self.settings.model_type
         if kind != "SentenceTransformer":
             raise InputError(
-                f"{name} is a {kind}: a model that gives one dense vector a text is wanted"
+                f"{visible(name)} is a {shortened(kind)}: a model that gives one dense vector a text is wanted"
             )
         if self._any("adapter_config.json") and not self.weights_without_adapters():
             raise InputError(
@@ -208,7 +283,7 @@ class ModelLayout:
         ]
         if foreign and not trust_remote_code:
             raise InputError(
-                f"{name} brings code of its own ({foreign[0]}): read it, then allow it with "
+                f"{visible(name)} brings code of its own ({shortened(foreign[0])}): read it, then allow it with "
                 "--trust-remote-code"
             )
         for path in self._paths:
@@ -259,75 +334,67 @@ class ModelLayout:
 
     def _weights_at(self, path: str) -> list[str]:
         found = [f.name for f in self._files_at(path) if f.suffix == ".safetensors"]
-        index = self._object(_joined(path, "model.safetensors.index.json")).get("weight_map")
+        name = _joined(path, "model.safetensors.index.json")
+        index = self._read(name, _Shards, _Shards()).weight_map
         if "model.safetensors" in found:
             found = ["model.safetensors"]
-        elif isinstance(index, dict):
-            found = sorted({str(shard) for shard in index.values()} & set(found))
+        elif index is not None:
+            found = sorted({*index.values()} & set(found))
         return [_joined(path, file) for file in found]
 
     def _routes(self, router: ModuleFolder) -> list[ModuleFolder]:
-        stated = self._object(_joined(router.path, "router_config.json"))
-        stated = stated or self._object(_joined(router.path, "config.json"))
-        types = stated.get("types") or {}
-        return [ModuleFolder(str(t), _joined(router.path, str(path))) for path, t in types.items()]
+        names = (_joined(router.path, name) for name in ("router_config.json", "config.json"))
+        stated = next((t for n in names if (t := self._read(n, _Router, _Router()).types)), {})
+        return [ModuleFolder(kind, _joined(router.path, path)) for path, kind in stated.items()]
 
     def _stated_limit(self) -> int | None:
         """As the library finds it: its own file first, then the tokenizer's."""
-        files = (self._object(self._at(name)) for name in SENTENCE_CONFIGS)
-        own = next((stated for stated in files if stated), {})
-        processing = ((own.get("processing_kwargs") or {}).get("text") or {}).get("max_length")
-        tokenizer = own.get("processor_kwargs") or own.get("tokenizer_args") or {}
-        stated = self._object(self._at("tokenizer_config.json")).get("model_max_length")
-        for limit in (
-            processing,
-            tokenizer.get("model_max_length"),
-            own.get("max_seq_length"),
-            stated,
-        ):
-            if limit is not None:
-                return int(limit)
-        return None
+        files = (self._read(self._at(name), _SentenceConfig, None) for name in SENTENCE_CONFIGS)
+        own = next((stated for stated in files if stated), _SentenceConfig())
+        text = own.processing_kwargs and own.processing_kwargs.text
+        tokenizer = own.processor_kwargs or own.tokenizer_args
+        stated = self._read(self._at("tokenizer_config.json"), _Tokenizer, _Tokenizer())
+        limits = (
+            text.max_length if text else None,
+            tokenizer.model_max_length if tokenizer else None,
+            own.max_seq_length,
+            stated.model_max_length,
+        )
+        return next((int(limit) for limit in limits if limit is not None), None)
 
     def _static_limit(self) -> int | None:
         """A static embedding cuts only where its tokenizer file says so."""
         path = self.modules[0].path if self.modules else ""
-        truncation = self._object(_joined(path, "tokenizer.json")).get("truncation") or {}
-        return truncation.get("max_length")
+        cut = self._read(_joined(path, "tokenizer.json"), _Truncating, _Truncating()).truncation
+        return None if cut is None or cut.max_length is None else int(cut.max_length)
 
-    def _object(self, name: str) -> dict[str, Any]:
-        found = self._json(name, {})
-        if not isinstance(found, dict):
-            raise InputError(f"{self.folder / name} holds no JSON object")
-        return found
-
-    def _json(self, name: str, absent: Any) -> Any:
+    def _read(self, name: str, model: type[T], absent: T) -> T:
         path = self.folder / name
-        try:
-            return json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
+        if not path.is_file():
             return absent
-        except (OSError, ValueError) as error:
-            raise InputError(f"{path} cannot be read as JSON: {error}") from error
+        stated = load_json(path, lone="replace", strict=False)
+        return validated(model, stated, path, "what a model's folder holds under that name")
 
 
 def count_parameters(path: Path) -> int:
     """How many numbers a safetensors file holds, from its header."""
+    remedy = "was the download cut, or git lfs pull left out?"
+    what = "a whole safetensors file"
     try:
         with path.open("rb") as file:
             size = int.from_bytes(file.read(8), "little")
             if not 0 < size < 100_000_000:
-                raise ValueError("no header")
-            header = json.loads(file.read(size))
-        tensors = [entry for name, entry in header.items() if name != "__metadata__"]
-        expected = 8 + size + max((entry["data_offsets"][1] for entry in tensors), default=0)
+                raise ValueError("it has no header")
+            header = parse_json(file.read(size), strict=False)
+        if isinstance(header, dict):
+            header.pop("__metadata__", None)
+        tensors = validated(dict[str, _Tensor], header, path, what, remedy).values()
+        expected = 8 + size + max((tensor.data_offsets[1] for tensor in tensors), default=0)
         if path.stat().st_size < expected:
             raise ValueError(f"{path.stat().st_size} bytes of {expected}")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(
-            f"{path} is not a whole safetensors file ({error}): was the download cut, or git lfs pull left out?"
-        ) from error
-    return sum(prod(entry["shape"]) for entry in tensors)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} is not {what} ({error}): {remedy}") from error
+    return sum(prod(tensor.shape) for tensor in tensors)
 
 
 def _base_models(card: Path) -> list[str]:

@@ -14,6 +14,7 @@ from xlir_bench.encoders.options import DEFAULT_OPTIONS, unused_notes
 from xlir_bench.encoders.protocol import EncoderCard, EncoderOptions
 from xlir_bench.encoders.slugs import slug
 from xlir_bench.errors import InputError
+from xlir_bench.reading import read_array
 from xlir_bench.records import Floats, Role
 
 DTYPES = ("float16", "float32", "float64")
@@ -88,10 +89,7 @@ class StoredVectors:
 
     def _open(self, name: str) -> Floats:
         path = self.folder / name
-        try:
-            array: Floats = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            raise InputError(f"npy: {path} is no array of numbers: {error}") from error
+        array: Floats = read_array(path, mapped=True)
         if array.dtype.name not in DTYPES or not array.dtype.isnative:
             raise InputError(f"npy: {path} is of {array.dtype.str}; {', '.join(DTYPES)} are wanted")
         if array.ndim != 2 or array.shape[1] == 0:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from importlib.resources import files
 from pathlib import Path
 
-from xlir_bench.errors import InputError, UnknownNameError
+from xlir_bench.errors import UnknownNameError
+from xlir_bench.reading import content_of
 from xlir_bench.recipe import Recipe, parse_recipe
 
 
@@ -24,11 +25,8 @@ def find_recipe(name: str) -> tuple[Recipe, str]:
     """The recipe of a file, or a shipped one, with its text."""
     path = Path(name)
     if path.suffix == ".toml" or path.is_file():
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"recipe {name} cannot be read: {error}") from error
-        return parse_recipe(text, name), text
+        content = content_of(path)
+        return parse_recipe(content, name), content.decode("utf-8-sig")
     shipped = shipped_recipes()
     if name not in shipped:
         raise UnknownNameError("recipe", [name], shipped)

@@ -9,8 +9,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict
+
 from xlir_bench.errors import InputError
 from xlir_bench.files import explained, held, write
+from xlir_bench.reading import content_of, parse_json, validated
 from xlir_bench.records import Kind
 from xlir_bench.reports.gate import rules
 from xlir_bench.reports.policy import Drop, Policy
@@ -70,22 +73,40 @@ def _history(folder: Path) -> list[tuple[str, Update]]:
         return []
     lines: list[tuple[str, Update]] = []
     old = new = None
-    for i, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    remedy = "mend it or take it out"
+    for i, line in enumerate(content_of(path).decode("utf-8", "replace").splitlines(), 1):
+        where = f"{path} line {i}"
         try:
-            stated = json.loads(line)
-            old, new = stated["old"], stated["new"]
-            update = Update(
-                stated["when"], stated["reason"], old["scores"], new["scores"], new["task"]
-            )
-            lines.append((line, update))
-        except (ValueError, TypeError, KeyError) as error:
-            raise InputError(
-                f"{path} line {i} is no line of a history ({error!r}); mend it or take it out"
-            ) from error
+            stated = parse_json(line, lone="replace")
+        except ValueError as error:
+            raise InputError(f"{where} {error}; {remedy}") from None
+        found = validated(_Line, stated, where, "a line of a history", remedy)
+        old, new = stated["old"], stated["new"]
+        update = Update(
+            found.when, found.reason, found.old.scores, found.new.scores, found.new.task
+        )
+        lines.append((line, update))
     if not lines or old == new:
         return lines
     here = json.loads(json.dumps(_side(Result.load(folder))))
     return lines[:-1] if here == old else lines
+
+
+class _Side(BaseModel):
+    """A baseline that was, or became one."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
+    task: str = ""
+    scores: dict[str, dict[str, float]]
+
+
+class _Line(BaseModel):
+    """A line of a history."""
+
+    when: str
+    reason: str
+    old: _Side
+    new: _Side
 
 
 def sunk(history: Sequence[Update], candidate: Result, policy: Policy) -> list[str]:

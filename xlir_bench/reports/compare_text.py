@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from xlir_bench.escaping import visible
 from xlir_bench.records import POOL
 from xlir_bench.reports.compare import Comparison, Moved, PairRow, Row, Share
 from xlir_bench.reports.markup import escape
@@ -18,11 +19,11 @@ HEADERS = ("A", "B", "B - A", "95 % interval", "p", "p (Holm)")
 
 def comparison_text(comparison: Comparison, queries: Sequence[Moved], markdown: bool) -> str:
     """Every table of a comparison; `queries` are those to name."""
-    c, name = comparison, escape if markdown else str
+    c, name = comparison, escape if markdown else visible
     parts = [
         f"{name(c.task)}: {c.measure}\n\nA = {name(c.first)}\n\nB = {name(c.second)}"
         if markdown
-        else f"{c.task}: {c.measure}\nA = {c.first}\nB = {c.second}",
+        else f"{name(c.task)}: {c.measure}\nA = {name(c.first)}\nB = {name(c.second)}",
         _headline(c, markdown),
         _titled(f"by query language (Holm over {len(c.langs)})", c.langs, markdown),
         _titled(
@@ -61,7 +62,7 @@ def _setting(row: Row) -> str:
 
 def pairs_text(rows: Sequence[PairRow], measure: str, notes: Sequence[str], markdown: bool) -> str:
     """All pairs of three or more results."""
-    name = escape if markdown else str
+    name = escape if markdown else visible
     cells = [
         [f"{name(p.first)} / {name(p.second)}", p.row.kind.value, *_cells(p.row)] for p in rows
     ]
@@ -124,7 +125,7 @@ def _cells(row: Row, distance: bool = False) -> list[str]:
 
 
 def _query_table(queries: Sequence[Moved], markdown: bool) -> str:
-    name = escape if markdown else str
+    name = escape if markdown else visible
     rows = [[f"{q.query_lang} {name(q.query_id)}", signed(q.change), q.settings] for q in queries]
     headers = ["query", "B - A", "settings"]
     return (
@@ -141,5 +142,5 @@ def _percent(share: float) -> str:
 
 
 def _notes(notes: Sequence[str], markdown: bool) -> list[str]:
-    name, mark = (escape, "- ") if markdown else (str, "  ")
+    name, mark = (escape, "- ") if markdown else (visible, "  ")
     return ["\n".join(["notes", "", *(f"{mark}{name(note)}" for note in notes)])] if notes else []

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from xlir_bench.escaping import visible
 from xlir_bench.records import Kind
-from xlir_bench.reports.markup import escape
+from xlir_bench.reports.markup import escape, named
 from xlir_bench.reports.tables import number, table
 from xlir_bench.results.schema import (
     CostPart,
@@ -114,7 +115,7 @@ def models_table(cost: CostPart, markdown: bool = False) -> str:
 
 def machine_line(machine: MachinePart, markdown: bool = False) -> str:
     """The machine in a line."""
-    told = escape if markdown else str
+    told = escape if markdown else visible
     facts = [
         f"{told(machine.processor)} ({machine.processors} processors, {machine.threads} in use)",
         f"{size(machine.memory_bytes)} of memory" if machine.memory_bytes else "",
@@ -168,7 +169,7 @@ def size(count: float) -> str:
 
 
 def _name(variant: VariantPart, markdown: bool) -> str:
-    index = escape(variant.index) if markdown else variant.index
+    index = named(variant.index, markdown)
     return f"{variant.dtype} {variant.dimension} {index}"
 
 

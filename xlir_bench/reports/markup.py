@@ -24,6 +24,11 @@ def escape(text: str) -> str:
     return re.sub(r"(?i)(https?|ftp|www)(:|\.)", lambda f: f"{f[1]}&#{ord(f[2])};", line)
 
 
+def named(text: str, markdown: bool) -> str:
+    """A name from outside in a line or cell of ours."""
+    return escape(text) if markdown else visible(text)
+
+
 def code(text: str) -> str:
     """`text` as code; as many backticks around it as it takes."""
     line = visible(" ".join(text.split()))

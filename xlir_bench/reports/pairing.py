@@ -175,7 +175,10 @@ def query_values(result: Result, measure: str) -> QueryValues:
     setting = _setting_of(settings, langs, passages)[langs.codes[chosen], passages.codes[chosen]]
     value = rows["value"].to_numpy()[chosen]
     # Where answers decide, no passage has a rank.
-    clusters = _Clusters.of(ranks if ranks.num_rows else rows)
+    clustered = ranks if ranks.num_rows else rows
+    if "cluster" not in clustered.column_names:
+        raise InputError(f"the tables of {result.where} name no clusters; run it again")
+    clusters = _Clusters.of(clustered)
     found = QueryValues(
         measure=measure,
         settings=tuple(settings),

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from xlir_bench.errors import InputError, UnknownNameError
+from xlir_bench.errors import UnknownNameError
+from xlir_bench.reading import read_toml, validated
 from xlir_bench.records import Kind
 from xlir_bench.reports.pairing import RANK_DISTANCE
 
@@ -171,20 +172,11 @@ def default_policy(measure: str = "map") -> Policy:
 
 
 def read_policy(path: Path) -> Policy:
-    """The policy of a TOML file; every fault in it is reported at once, unknown keys with near misses."""
-    try:
-        stated = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"policy {path} cannot be read: {error}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"policy {path} is not TOML: {error}") from error
+    """The policy of a TOML file; its first faults are reported at once, unknown keys with near misses."""
+    stated = read_toml(path)
     for what, unknown, known in _unknown_keys(stated):
         raise UnknownNameError(f"key in {what} of {path}", unknown, known)
-    try:
-        return Policy.model_validate(stated)
-    except ValidationError as error:
-        faults = "; ".join(_fault(e["loc"], e["msg"]) for e in error.errors())
-        raise InputError(f"{path} is not a policy: {faults}") from error
+    return validated(Policy, stated, path, "a policy")
 
 
 def _unknown_keys(stated: Mapping[str, Any]) -> Iterator[tuple[str, list[str], list[str]]]:
@@ -200,8 +192,3 @@ def _unknown_keys(stated: Mapping[str, Any]) -> Iterator[tuple[str, list[str], l
     for what, known, table in places:
         if unknown := [key for key in table if key not in known]:
             yield what, unknown, list(known)
-
-
-def _fault(place: tuple[int | str, ...], message: str) -> str:
-    where = "".join(f"[{part + 1}]" if isinstance(part, int) else f".{part}" for part in place)
-    return f"{where.lstrip('.')}: {message.removeprefix('Value error, ')}".removeprefix(": ")

@@ -152,10 +152,10 @@ def robustness_text(
     shifts: Sequence[Shift], beside: str, measure: str, markdown: bool = False
 ) -> str:
     """One table, encoders one after the other."""
-    from xlir_bench.reports.markup import escape
+    from xlir_bench.reports.markup import named
 
     def told(text: str) -> str:
-        return escape(text) if markdown else text
+        return named(text, markdown)
 
     aligned = any(shift.aligned is not None for shift in shifts)
     rows = []

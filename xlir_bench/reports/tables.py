@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from xlir_bench.escaping import visible
 from xlir_bench.records import POOL, Kind
 from xlir_bench.reports.aligned import translations
-from xlir_bench.reports.markup import escape
+from xlir_bench.reports.markup import named
 from xlir_bench.results.schema import BiasPart, IntervalPart, ResultRecord
 
 BIAS_NAMES = {
@@ -43,42 +44,33 @@ def table(rows: Sequence[Sequence[Any]], headers: Sequence[str], markdown: bool 
     from tabulate import tabulate
 
     return tabulate(
-        rows,
-        headers=headers,
+        [[visible(str(cell)) for cell in row] for row in rows],
+        headers=[visible(name) for name in headers],
         tablefmt="github" if markdown else "simple",
         disable_numparse=True,
         colalign=("left", *["right"] * (len(headers) - 1)),
     )
 
 
-def heading(record: ResultRecord) -> str:
+def heading(record: ResultRecord, markdown: bool = False) -> str:
     """Who was evaluated on what."""
-    task, encoder = record.task, record.encoder
+    task, encoder, options = record.task, record.encoder, record.options
     length = f", {encoder.max_tokens} tokens" if encoder.max_tokens else ""
-    lines = [f"{task.title}: {encoder.name} ({encoder.dimension}-d {encoder.dtype}{length})"]
-    prompts = [
-        (n, p)
-        for n, p in (("query", encoder.query_prompt), ("passage", encoder.passage_prompt))
-        if p
-    ]
-    lines += [f"{name} prompt {prompt!r}" for name, prompt in prompts]
-    options = record.options
+    told = f"{encoder.dimension}-d {encoder.dtype}{length}"
+    lines = [f"{task.title}: {encoder.name} ({told})"]
+    prompts = {"query": encoder.query_prompt, "passage": encoder.passage_prompt}
+    lines += [f"{name} prompt {prompt!r}" for name, prompt in prompts.items() if prompt]
     part = [f"languages {' '.join(options.langs)}"] if options.langs else []
     part += [f"kinds {' '.join(options.kinds)}"] if options.kinds else []
     part += [f"the first {options.limit} queries of each language"] if options.limit else []
-    part += (
-        [f"NOT THE WHOLE CORPUS: at most {options.corpus_limit} unjudged passages"]
-        if options.corpus_limit
-        else []
-    )
-    part += (
-        [f"candidate text {options.candidate}"]
-        if options.candidate not in ("sentence", "passage")
-        else []
-    )
+    if options.corpus_limit:
+        part += [f"NOT THE WHOLE CORPUS: at most {options.corpus_limit} unjudged passages"]
+    if options.candidate not in ("sentence", "passage"):
+        part += [f"candidate text {options.candidate}"]
     part += [f"index {options.index}"] if options.index != "Flat" else []
     part += ["CHANGED DATA: " + ", ".join(options.changed_data)] if options.changed_data else []
-    return "\n".join([*lines, *(["part: " + "; ".join(part)] if part else [])])
+    lines += ["part: " + "; ".join(part)] if part else []
+    return "\n".join(named(line, markdown) for line in lines)
 
 
 def summary_table(record: ResultRecord, markdown: bool = False) -> str:
@@ -95,7 +87,7 @@ def summary_table(record: ResultRecord, markdown: bool = False) -> str:
         if "map" in measures:
             row.append(number(sum(s.chance_map for s in mine) / len(mine)))
         rows.append(row)
-    told = [_told(measure, markdown) for measure in measures]
+    told = [named(measure, markdown) for measure in measures]
     headers = ["setting", "n", told[0], "95 % interval", *told[1:]]
     return table(rows, [*headers, *(["chance map"] if "map" in measures else [])], markdown)
 
@@ -115,15 +107,10 @@ def matrix_table(record: ResultRecord, measure: str, markdown: bool = False) -> 
         [POOL] if any(p == POOL for _, p in values) else []
     )
     rows = [
-        [_told(q, markdown), *(number(values.get((q, p)), 3) for p in columns)] for q in rows_langs
+        [named(q, markdown), *(number(values.get((q, p)), 3) for p in columns)] for q in rows_langs
     ]
-    names = ["all" if c == POOL else _told(c, markdown) for c in columns]
-    return table(rows, [_told("query \\ passage", markdown), *names], markdown)
-
-
-def _told(text: str, markdown: bool) -> str:
-    """A name from outside, as it may stand in a table."""
-    return escape(text) if markdown else text
+    names = ["all" if c == POOL else named(c, markdown) for c in columns]
+    return table(rows, [named("query \\ passage", markdown), *names], markdown)
 
 
 def passage(langs: Sequence[str]) -> str:
@@ -137,7 +124,7 @@ def bias_table(record: ResultRecord, markdown: bool = False) -> str:
     langs = sorted({lang for view in views.values() for lang in view.by_query_lang})
     rows = [
         [
-            _told(lang, markdown),
+            named(lang, markdown),
             *(_figure(name, view.by_query_lang.get(lang)) for name, view in views.items()),
         ]
         for lang in langs
@@ -160,13 +147,13 @@ def share_table(record: ResultRecord, markdown: bool = False) -> str:
         raise TypeError("top10_language_share is given by language")
     columns = sorted(view.chance)
     rows = [
-        [_told(lang, markdown), *(_percent(shares.get(c, 0.0)) for c in columns)]
+        [named(lang, markdown), *(_percent(shares.get(c, 0.0)) for c in columns)]
         for lang, shares in view.by_query_lang.items()
         if isinstance(shares, dict)
     ]
     rows.append(["mean", *(_percent(view.mean.get(c, 0.0)) for c in columns)])
     rows.append(["of the pool", *(_percent(view.chance[c]) for c in columns)])
-    headers = [_told(name, markdown) for name in ("query \\ top 10", *columns)]
+    headers = [named(name, markdown) for name in ("query \\ top 10", *columns)]
     return table(rows, headers, markdown)
 
 
@@ -178,7 +165,7 @@ def texts_table(record: ResultRecord, markdown: bool = False) -> str:
     """How each language looks to the tokenizer: it often explains a bias."""
     rows = [
         [
-            _told(lang, markdown),
+            named(lang, markdown),
             big(part.queries).removesuffix(".0"),
             big(part.passages).removesuffix(".0"),
             "-" if part.tokens_mean is None else f"{part.tokens_mean:.1f}",
@@ -198,7 +185,7 @@ def alignment_table(record: ResultRecord, markdown: bool = False) -> str:
     langs = sorted({lang for by_role in part.anisotropy.values() for lang in by_role})
     rows = []
     for lang in [*langs, None]:
-        row = ["mean" if lang is None else _told(lang, markdown)]
+        row = ["mean" if lang is None else named(lang, markdown)]
         for by_pair in shown.values():
             mine = [p for (asked, _), p in by_pair.items() if lang in (None, asked)]
             row += [_mean([p.recall["recall@1"] for p in mine]), _mean([p.margin for p in mine])]
@@ -216,7 +203,7 @@ def alignment_table(record: ResultRecord, markdown: bool = False) -> str:
 def _alignment_lines(record: ResultRecord) -> list[str]:
     part = record.alignment
     variance = " and ".join(
-        f"{_percent(share)} of the variance of {role} vectors"
+        f"{_percent(share)} of the variance of {visible(role)} vectors"
         for role, share in part.language_variance.items()
     )
     lines = [f"  language explains {variance}"]
@@ -240,7 +227,7 @@ def _mean(values: Sequence[float]) -> str:
 def relevance_table(record: ResultRecord, markdown: bool = False) -> str:
     """Mean cosine of queries with their relevant passages and with all others, by pair of languages."""
     rows = [
-        [_told(pair, markdown), number(p.relevant), number(p.others), number(p.relevant - p.others)]
+        [named(pair, markdown), number(p.relevant), number(p.others), number(p.relevant - p.others)]
         for pair, p in record.alignment.relevance.items()
     ]
     headers = ["query-passage", "cosine with relevant", "with others", "margin"]
@@ -250,7 +237,9 @@ def relevance_table(record: ResultRecord, markdown: bool = False) -> str:
 def cost_line(record: ResultRecord) -> str:
     """Where the time went, and how much memory it took."""
     profile = record.profile
-    stages = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in profile.seconds.items())
+    stages = ", ".join(
+        f"{visible(stage)} {seconds:.1f} s" for stage, seconds in profile.seconds.items()
+    )
     memory = (
         f"; peak memory {profile.peak_memory_bytes / 2**20:,.0f} MB"
         if profile.peak_memory_bytes
@@ -262,7 +251,7 @@ def cost_line(record: ResultRecord) -> str:
 def report(record: ResultRecord, markdown: bool = False) -> str:
     """Every table of a result, as `run` and `show` print them."""
     measure = record.main_measure
-    parts = [heading(record), summary_table(record, markdown)]
+    parts = [heading(record, markdown), summary_table(record, markdown)]
     parts += [
         f"{measure} by query language (rows) and passage language (columns)\n\n{matrix_table(record, measure, markdown)}"
     ]
@@ -285,7 +274,7 @@ def report(record: ResultRecord, markdown: bool = False) -> str:
     if record.profile.index is not None:
         parts.append(_index_lines(record, markdown))
     if record.notes:
-        parts.append("notes\n" + "\n".join(f"  {note}" for note in record.notes))
+        parts.append("notes\n" + "\n".join(f"  {named(note, markdown)}" for note in record.notes))
     parts.append(cost_line(record))
     return "\n\n".join(parts)
 
@@ -300,7 +289,7 @@ def _index_lines(record: ResultRecord, markdown: bool) -> str:
     ]
     headers = ["setting", "recall of the exact top 100", "map, index minus exact"]
     told = table(rows, headers, markdown)
-    return f"index {index.factory}, {index.depth} passages asked for\n\n{told}"
+    return f"index {named(index.factory, markdown)}, {index.depth} passages asked for\n\n{told}"
 
 
 def comparison_rows(records: Sequence[ResultRecord], markdown: bool = False) -> str:
@@ -309,7 +298,7 @@ def comparison_rows(records: Sequence[ResultRecord], markdown: bool = False) -> 
     measures = list(dict.fromkeys(record.main_measure for record in records))
     for record in records:
         distance = record.bias.get("rank_distance")
-        row = [_told(record.encoder.name, markdown), _told(record.task.name, markdown)]
+        row = [named(record.encoder.name, markdown), named(record.task.name, markdown)]
         row += [record.main_measure] if len(measures) > 1 else []
         parts = [record.summary.get(kind, {}).get(record.main_measure) for kind in Kind]
         row += ["-" if part is None else number(part.mean) for part in parts]

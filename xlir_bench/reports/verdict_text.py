@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
+from xlir_bench.escaping import visible
 from xlir_bench.reports.compare_text import bounds, p_value, signed
-from xlir_bench.reports.markup import escape
+from xlir_bench.reports.markup import escape, named
 from xlir_bench.reports.pairing import RANK_DISTANCE
 from xlir_bench.reports.tables import big, number, table
 from xlir_bench.reports.verdict import Finding, Outcome, Verdict
@@ -32,13 +33,13 @@ def verdict_text(verdict: Verdict, markdown: bool = False) -> str:
         parts.append(_listed("nearest to a limit", _nearest(verdict), markdown))
     parts.append(_foot(verdict))
     mark = "- " if markdown else "note: "
-    parts += ["\n".join(mark + (escape(n) if markdown else n) for n in verdict.notes)]
+    parts += ["\n".join(mark + named(n, markdown) for n in verdict.notes)]
     return "\n\n".join(part for part in parts if part)
 
 
 def headline(verdict: Verdict, markdown: bool = False) -> str:
     """The verdict in a line."""
-    name = escape if markdown else str
+    name = escape if markdown else visible
     who = f"{name(verdict.candidate)} against {name(verdict.baseline)} on {name(verdict.task)}"
     word = verdict.outcome.value.upper()
     if verdict.outcome == Outcome.UNDECIDED:
@@ -178,7 +179,7 @@ def _listed(title: str, findings: Sequence[Finding], markdown: bool) -> str:
 
 
 def _row(finding: Finding, markdown: bool) -> list[str]:
-    name = escape if markdown else str
+    name = escape if markdown else visible
     distance = finding.measure == RANK_DISTANCE
     figure = big if distance else number
     return [

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from xlir_bench.measures.answers import token_budget
 from xlir_bench.records import Kind
@@ -346,6 +347,19 @@ class ResultRecord(_Part):
     notes: list[str]
     command: str
     created: str
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        datetime.fromisoformat(self.created)
+        asked = [setting for setting in self.settings if setting.queries]
+        measures = set().union(*self.summary.values())
+        for kind, values in self.summary.items():
+            if values.keys() != measures or not any(s.kind == kind for s in asked):
+                raise ValueError(f"summary: {kind.value} lacks measures or settings")
+        for s in asked:
+            if s.kind in self.summary and not measures <= s.measures.keys():
+                raise ValueError(f"settings: {s.query_lang!r} lacks measures of the summary")
+        return self
 
     @property
     def by_ranks(self) -> bool:

@@ -15,12 +15,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-
 from xlir_bench.errors import InputError, UnknownNameError
 from xlir_bench.files import beside, explained, file_digest, held, write
+from xlir_bench.reading import load_json, read_table, shortened, validated
 from xlir_bench.records import Kind
 from xlir_bench.results.schema import RESULT_SCHEMA, CostPart, IntervalPart, ResultRecord
+from xlir_bench.results.tables import COLUMNS, OPTIONAL
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,6 +31,7 @@ TABLES = ("ranks", "queries", "run")
 TABLE_FILE = re.compile(rf"({'|'.join(TABLES)})(-[0-9a-f]{{12}})?\.parquet")
 LOCK = ".result.lock"
 REMEDY = "name another folder with --output"
+AGAIN = "run the evaluation again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,24 +182,18 @@ def _write_table(folder: Path, name: str, table: pa.Table) -> str:
 
 def _read_table(path: Path) -> pa.Table:
     """A table whose content is what its name says."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
+    name, _, stated = path.stem.partition("-")
     try:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()[:12]
-            if "-" in path.name and path.stem.rpartition("-")[2] != digest:
-                raise InputError(
-                    f"{path} is not what was written (its digest is {digest}); run the evaluation again"
-                )
-            file.seek(0)
-            return pq.read_table(file)
+        digest = file_digest(path, "sha256")[:12] if stated else ""
     except FileNotFoundError:
         raise InputError(
             f"{path} is gone: the result was replaced while it was read; run this command again"
         ) from None
-    except (OSError, pa.ArrowException) as error:
-        raise InputError(f"{path} cannot be read ({error}); run the evaluation again") from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
+    if digest != stated:
+        raise InputError(f"{path} is not what was written (its digest is {digest}); {AGAIN}")
+    return read_table(path, COLUMNS[name], AGAIN, OPTIONAL.get(name, ()))
 
 
 class _Tables(Mapping[str, Any]):
@@ -224,30 +219,19 @@ class _Tables(Mapping[str, Any]):
 
 
 def _read_record(file: Path) -> ResultRecord:
-    try:
-        content = file.read_bytes()
-    except FileNotFoundError as error:
+    if not file.exists():
         raise InputError(
             f"{file} is not there; name a result folder (results/<encoder>/<task>) or its result.json"
-        ) from error
-    except OSError as error:
-        raise InputError(f"{file} cannot be read: {error.strerror}") from error
-    try:
-        stated = json.loads(content.decode("utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{file} is not whole JSON ({error}); run the evaluation again") from error
+        )
+    # A command may hold the name of a file that is no UTF-8.
+    stated = load_json(file, AGAIN, lone="replace")
     schema = stated.get("schema") if isinstance(stated, dict) else None
     if schema != RESULT_SCHEMA:
         raise InputError(
-            f"{file} has schema {schema!r}, this version reads {RESULT_SCHEMA};"
+            f"{file} has schema {shortened(repr(schema))}, this version reads {RESULT_SCHEMA};"
             " evaluate again, or use the version that wrote it"
         )
-    try:
-        return ResultRecord.model_validate(stated)
-    except ValidationError as error:
-        faults = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
-        more = f" (and {len(faults) - 3} more)" if len(faults) > 3 else ""
-        raise InputError(f"{file} is not a result: {'; '.join(faults[:3])}{more}") from error
+    return validated(ResultRecord, stated, file, "a result", AGAIN)
 
 
 def load_results(paths: Iterable[str | Path]) -> list[Result]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xlir_bench.measures import score
+from xlir_bench.reading import Columns, columns
 from xlir_bench.records import (
     Collection,
     Floats,
@@ -26,9 +27,18 @@ if TYPE_CHECKING:
     from xlir_bench.results.schema import ResultRecord
 
 
-QUERY_COLUMNS = (
-    "kind", "query_lang", "passage_lang", "query_id", "cluster", "measure", "value",
-)  # fmt: skip
+COLUMNS: Mapping[str, Columns] = {
+    "ranks": columns(
+        "kind query_lang query_id cluster passage_id passage_lang", whole="grade rank"
+    ),
+    "queries": columns("kind query_lang passage_lang query_id cluster measure", number="value"),
+    "run": columns(
+        "kind query_lang passage_lang query_id passage_id", whole="rank", number="score"
+    ),
+}
+"""What the tables of a result hold, by name, in the order in which they are written."""
+OPTIONAL = {"queries": ("cluster",)}
+"""What tables of before had not: clusters stand in the ranks too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,17 +165,7 @@ def ranks_table(rankings: Sequence[Ranking], collection: Collection) -> pa.Table
                 "rank": r.rank,
             }
         )
-    order = (
-        "kind",
-        "query_lang",
-        "query_id",
-        "cluster",
-        "passage_id",
-        "passage_lang",
-        "grade",
-        "rank",
-    )
-    return _table(parts, order, labels)
+    return _table(parts, COLUMNS["ranks"], labels)
 
 
 def queries_table(scores: Sequence[Scores], collection: Collection) -> pa.Table:
@@ -183,7 +183,7 @@ def queries_table(scores: Sequence[Scores], collection: Collection) -> pa.Table:
         for s in scores
         for measure, values in s.values.items()
     ]
-    return _table(parts, QUERY_COLUMNS, labels, {"measure": measures})
+    return _table(parts, COLUMNS["queries"], labels, {"measure": measures})
 
 
 def values_of_ranks(ranks: pa.Table, record: ResultRecord, measure: str) -> pa.Table:
@@ -211,7 +211,7 @@ def values_of_ranks(ranks: pa.Table, record: ResultRecord, measure: str) -> pa.T
     found = found.assign(measure=measure, value=np.concatenate(values) if values else 0.0)
     return pa.table({
         name: pa.array(found[name]) if name == "value" else pa.array(found[name]).dictionary_encode()
-        for name in QUERY_COLUMNS
+        for name in COLUMNS["queries"]
     })  # fmt: skip
 
 
@@ -234,13 +234,12 @@ def run_table(tops: Sequence[TopScores], collection: Collection) -> pa.Table:
                 "score": top.scores[query, place],
             }
         )
-    order = ("kind", "query_lang", "passage_lang", "query_id", "rank", "passage_id", "score")
-    return _table(parts, order, labels)
+    return _table(parts, COLUMNS["run"], labels)
 
 
 def _table(
     parts: Sequence[Mapping[str, Any]],
-    order: Sequence[str],
+    order: Iterable[str],
     labels: Labels,
     more_names: Mapping[str, Sequence[str]] | None = None,
 ) -> pa.Table:

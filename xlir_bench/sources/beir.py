@@ -6,7 +6,6 @@ A task names them ``<lang>``, ``<lang>.queries`` and ``<lang>.qrels``.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +15,7 @@ import numpy as np
 from xlir_bench.errors import InputError
 from xlir_bench.records import Collection, Passages, Queries, Relevance
 from xlir_bench.sources.faults import Faults
-from xlir_bench.sources.lines import clean_text, json_object, read_lines, text_of
+from xlir_bench.sources.lines import clean_text, grade_of, json_object, read_lines, text_of
 from xlir_bench.sources.request import Reading
 from xlir_bench.tasks import Task
 
@@ -135,14 +134,13 @@ def _judgements(
         if len(cells) != 3:
             raise ValueError(f"wants query-id, corpus-id and score, has {len(cells)} cells")
         query, passage, score = cells
-        if not re.fullmatch(r"-?\d+", score):
-            raise ValueError(f"score {score!r} is no whole number")
+        grade = grade_of(score)
         if readable and query not in queries.langs:
             raise ValueError(f"query {query!r} is not among the queries")
         if readable and passage not in passages.langs:
             raise ValueError(f"passage {passage!r} is not in the corpus")
-        if int(score) > 0:
-            found[query, passage] = int(score)
+        if grade > 0:
+            found[query, passage] = grade
 
     for _ in read_lines(path, faults, parse):
         pass

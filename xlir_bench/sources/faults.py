@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from xlir_bench.errors import InputError
+from xlir_bench.escaping import visible
+from xlir_bench.reading import HALF, parse_json
 
 SHOWN = 10
-LONGEST = 500
-"""Characters of a reason, which may quote what is wrong."""
+LONGEST = 300
+"""Characters of one reason."""
 _KINDS = {str: "text", int: "a whole number", list: "a list", dict: "an object"}
 
 T = TypeVar("T", str, int, list[Any], dict[str, Any])
@@ -29,7 +31,7 @@ class Faults:
         self.count += 1
         if len(self._lines) < SHOWN:
             cut = reason if len(reason) <= LONGEST else f"{reason[:LONGEST]}…"
-            self._lines.append(f"{file}: {place}: {cut}")
+            self._lines.append(visible(f"{file}: {place}: {cut}"))
 
     def check(self) -> None:
         """Raise one error that names the first faults and counts them all."""
@@ -71,35 +73,17 @@ class JsonFile:
             self.fault(place, f"should be {_KINDS[kind]}, is {_described(value)}")
             return None
         if isinstance(value, str) and not _encodable(value):
-            self.fault(place, "is not valid Unicode (half of a surrogate pair)")
+            self.fault(place, HALF)
             return None
         return value
 
     def _load(self) -> Any:
         try:
-            text = self.path.read_bytes().decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            return self.fault("$", f"is not UTF-8 at byte {error.start} ({error.reason})")
+            return parse_json(self.path.read_bytes(), lone="keep")
+        except ValueError as error:
+            return self.fault("$", str(error))
         except OSError as error:
             return self.fault("$", f"cannot be read ({error.strerror})")
-        if not text.strip():
-            return self.fault("$", "the file is empty")
-        try:
-            return json.loads(text)
-        except json.JSONDecodeError as error:
-            return self.fault("$", _where(error, text))
-        except RecursionError:
-            return self.fault("$", "is nested too deeply")
-        except ValueError as error:  # a number of thousands of digits
-            return self.fault("$", f"is not JSON: {error}")
-
-
-def _where(error: json.JSONDecodeError, text: str) -> str:
-    ended = error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated string")
-    what = "the file ends too early" if ended else "is not JSON"
-    return (
-        f"{what}: {error.msg} at line {error.lineno}, column {error.colno} (character {error.pos})"
-    )
 
 
 def _encodable(text: str) -> bool:

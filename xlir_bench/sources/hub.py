@@ -16,6 +16,7 @@ from typing import Any
 
 from xlir_bench.errors import InputError, OutOfReachError
 from xlir_bench.files import write
+from xlir_bench.reading import read_json
 from xlir_bench.tasks import MOST_FILES, Source, Task, TaskFile
 
 LISTING = ".listing.json"
@@ -73,11 +74,8 @@ def _kept(path: Path) -> dict[str, TaskFile]:
     """What the hub listed before."""
     if not path.is_file():
         return {}
-    try:
-        stated = json.loads(path.read_text(encoding="utf-8"))
-        return {row["path"]: TaskFile.model_validate(row) for row in stated}
-    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
-        raise InputError(f"{path} is damaged ({error}): remove it and fetch again") from error
+    rows = read_json(path, list[TaskFile], "a list of files", "remove it and fetch again")
+    return {row.path: row for row in rows}
 
 
 def _are_of(listed: Mapping[str, TaskFile], source: Source) -> bool:

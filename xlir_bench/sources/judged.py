@@ -7,7 +7,6 @@ The corpus is read once, onto disk.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,14 @@ from xlir_bench.errors import InputError
 from xlir_bench.records import Collection, Queries, Relevance
 from xlir_bench.sources.corpus import Corpus, Passage, corpus_folder, stored_corpus, sweep
 from xlir_bench.sources.faults import Faults
-from xlir_bench.sources.lines import clean_text, json_object, read_lines, read_parquet, text_of
+from xlir_bench.sources.lines import (
+    clean_text,
+    grade_of,
+    json_object,
+    read_lines,
+    read_parquet,
+    text_of,
+)
 from xlir_bench.sources.request import Reading
 from xlir_bench.tasks import Task, file_language
 
@@ -149,15 +155,14 @@ def _judgements(path: Path, topics: Mapping[str, str], faults: Faults) -> Judgem
     found: Judgements = {}
 
     def keep(query: str, passage: str, grade: str) -> None:
-        if not re.fullmatch(r"-?\d+", grade):
-            raise ValueError(f"grade {grade!r} is no whole number")
+        value = grade_of(grade)
         if query not in topics:
             raise ValueError(f"query {query!r} is not among the topics")
         if (query, passage) in found:
             raise ValueError(
                 f"query {query!r} and passage {passage!r} were judged in an earlier line"
             )
-        found[query, passage] = int(grade)
+        found[query, passage] = value
 
     def parse_line(line: str) -> None:
         cells = line.split()

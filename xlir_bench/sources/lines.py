@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import json
+import re
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-from xlir_bench.files import ALWAYS_UNPACKED, most_unpacked, raw_lines
+from xlir_bench.files import raw_lines
+from xlir_bench.reading import parse_json, shortened, table_rows
 from xlir_bench.sources.faults import Faults
 
 Row = TypeVar("Row")
+HIGHEST_GRADE = 1_000_000
 
 
 def read_lines(path: Path, faults: Faults, parse: Callable[[str], Row]) -> Iterator[Row]:
@@ -31,43 +33,24 @@ def read_parquet(
     path: Path, faults: Faults, parse: Callable[[dict[str, Any]], Row]
 ) -> Iterator[Row]:
     """What `parse` makes of every row of a parquet file; where it raises ValueError is a fault."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     number = 0
     try:
-        with pq.ParquetFile(path) as file:
-            require_fair(file.metadata, path.stat().st_size)
-            for batch in file.iter_batches(batch_size=1024):
-                for stated in batch.to_pylist():
-                    number += 1
-                    try:
-                        yield parse(stated)
-                    except ValueError as error:
-                        faults.add(path, f"row {number}", str(error))
-    except (OSError, ValueError, pa.ArrowException) as error:
-        faults.add(path, "$", f"cannot be read ({error})")
+        for number, stated in table_rows(path):
+            try:
+                found = parse(stated)
+            except ValueError as error:
+                faults.add(path, f"row {number}", str(error))
+            else:
+                yield found
+    except ValueError as error:
+        faults.add(path, "$", str(error))
     if not number and not faults.count:
         faults.add(path, "$", "there is no row in it")
 
 
-def require_fair(metadata: Any, size: int) -> None:
-    """Refuse a parquet file that unpacks to a multitude: each row has an id, which takes a byte at least."""
-    unpacked = sum(
-        metadata.row_group(number).total_byte_size for number in range(metadata.num_row_groups)
-    )
-    if unpacked > most_unpacked(size) or metadata.num_rows > ALWAYS_UNPACKED // 16 + size:
-        raise ValueError(
-            f"{metadata.num_rows:,} rows of {unpacked:,} bytes are in a file of {size:,}: it is no data"
-        )
-
-
 def json_object(line: str) -> dict[str, Any]:
     """The object of one line of JSON Lines."""
-    try:
-        stated = json.loads(line)
-    except ValueError as error:
-        raise ValueError(f"is not JSON: {error}") from error
+    stated = parse_json(line)
     if not isinstance(stated, dict):
         raise ValueError("is no JSON object")
     return stated
@@ -87,6 +70,15 @@ def text_of(stated: dict[str, Any], key: str) -> str:
 def clean_text(text: str) -> str:
     """A text, id or language as it enters from lines and rows: the blanks around it are cut."""
     return text.strip()
+
+
+def grade_of(text: str) -> int:
+    """A grade of relevance: a whole number, of which ranks and measures can make use."""
+    if not re.fullmatch(r"-?[0-9]{1,9}", text) or abs(int(text)) > HIGHEST_GRADE:
+        raise ValueError(
+            f"grade {shortened(repr(text))} is no whole number from -{HIGHEST_GRADE:,} to {HIGHEST_GRADE:,}"
+        )
+    return int(text)
 
 
 def numbered_lines(path: Path, faults: Faults) -> Iterator[tuple[int, str]]:

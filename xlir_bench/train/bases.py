@@ -18,6 +18,7 @@ from xlir_bench.encoders.quiet import quiet_transformers
 from xlir_bench.encoders.transformer import TransformerEncoder
 from xlir_bench.errors import InputError
 from xlir_bench.files import replacing
+from xlir_bench.reading import read_array
 from xlir_bench.train.options import TrainOptions
 from xlir_bench.train.static import (
     Floats,
@@ -83,7 +84,7 @@ def _static(options: TrainOptions, store: RowStore, kept: Path) -> Base:
 
     with quiet_transformers():
         model = SentenceTransformer(str(kept), device="cpu", local_files_only=True)
-    shares = np.load(kept / SHARES, allow_pickle=False)
+    shares = read_array(kept / SHARES)
     made_of = {"static": dimension, "seed": seed, "sources": [s.digest for s in store.sources]}
     return Base(
         model=model,

@@ -12,6 +12,7 @@ from typing import Any
 
 from xlir_bench.errors import InputError
 from xlir_bench.files import ELSEWHERE, held, require_writable, sweep, write
+from xlir_bench.reading import parse_json, read_json
 
 LOCK = ".training.lock"
 RECORD = "training.json"
@@ -84,7 +85,7 @@ class RunFolder:
         if not path.is_file():
             write_json(path, plain)
             return
-        before = json.loads(path.read_text(encoding="utf-8"))
+        before = read_json(path, dict[str, Any], "what a run was told", "remove the folder")
         changed = sorted(k for k in {*before, *plain} if before.get(k) != plain.get(k))
         if changed:
             raise InputError(
@@ -107,7 +108,7 @@ def step_of(checkpoint: Path) -> int:
 def _is_whole(checkpoint: Path) -> bool:
     """The trainer writes its state last."""
     try:
-        json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        parse_json((checkpoint / "trainer_state.json").read_bytes(), strict=False)
+    except (FileNotFoundError, ValueError):
         return False
     return True

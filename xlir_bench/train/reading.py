@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 import re
 import zlib
@@ -17,8 +16,8 @@ from typing import Any, Literal, cast
 from xlir_bench.encoders.digest import files_digest
 from xlir_bench.errors import InputError, OutOfReachError
 from xlir_bench.files import LONGEST_LINE, file_digest, raw_lines
+from xlir_bench.reading import parse_json, table_rows
 from xlir_bench.records import Progress
-from xlir_bench.sources.lines import require_fair
 from xlir_bench.tasks import tasks_folder
 from xlir_bench.train.rows import (
     LONG_FORM,
@@ -131,7 +130,7 @@ def _records(name: str, offline: bool) -> Iterator[Numbered]:
 
 def _of_file(path: Path) -> Iterator[Numbered]:
     suffix = Path(path.name.removesuffix(".gz")).suffix.lower()
-    if suffix not in _READERS:
+    if suffix not in _READERS or (suffix == ".parquet" and path.suffix == ".gz"):
         raise InputError(
             f"training file {path} has no known suffix: {', '.join(sorted(_READERS))}, .gz too"
         )
@@ -146,11 +145,9 @@ def _of_jsonl(path: Path) -> Iterator[Numbered]:
         if not line.strip():
             continue
         try:
-            yield number, json.loads(line)
-        except json.JSONDecodeError as error:
-            yield number, FaultyRowError(f"no JSON: {error.msg} at character {error.pos + 1}")
-        except (ValueError, RecursionError) as error:
-            yield number, FaultyRowError(f"no JSON: {error}")
+            yield number, parse_json(line)
+        except ValueError as error:
+            yield number, FaultyRowError(str(error))
 
 
 def _of_csv(path: Path) -> Iterator[Numbered]:
@@ -187,24 +184,10 @@ def _text_lines(path: Path) -> Iterator[str]:
         yield from io.StringIO(line.decode("utf-8" if number else "utf-8-sig"), newline="")
 
 
-def _of_parquet(path: Path) -> Iterator[Numbered]:
-    import pyarrow.parquet as pq
-
-    if path.suffix == ".gz":
-        raise ValueError("parquet is packed by itself: unpack it")
-    number = 0
-    with pq.ParquetFile(path) as file:
-        require_fair(file.metadata, path.stat().st_size)
-        for batch in file.iter_batches(batch_size=1024):
-            for stated in batch.to_pylist():
-                number += 1
-                yield number, stated
-
-
 _READERS: dict[str, Callable[[Path], Iterator[Numbered]]] = {
     ".jsonl": _of_jsonl,
     ".ndjson": _of_jsonl,
-    ".parquet": _of_parquet,
+    ".parquet": table_rows,
     ".csv": _of_csv,
     ".tsv": _of_tsv,
 }

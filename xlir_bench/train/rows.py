@@ -157,7 +157,10 @@ def _texts(stated: Any, side: str) -> dict[str, str]:
     if stated is None:
         return {}
     if isinstance(stated, Sequence) and not isinstance(stated, str):  # how Arrow gives a map
-        stated = dict(stated)
+        try:
+            stated = dict(stated)
+        except (TypeError, ValueError):
+            raise FaultyRowError(f"{side} wants texts by language, not a list") from None
     if not isinstance(stated, Mapping):
         raise FaultyRowError(f"{side} wants texts by language, not {type(stated).__name__}")
     if len(stated) > MOST_LANGUAGES:

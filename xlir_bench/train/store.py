@@ -15,8 +15,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel
 
 from xlir_bench.errors import InputError
+from xlir_bench.reading import read_json
 from xlir_bench.records import Progress
 from xlir_bench.train.reading import TrainingSource, sound_rows, source_digest
 from xlir_bench.train.rows import SIDES, Row, chunked, count_origin, item_key, text_key
@@ -134,11 +136,22 @@ def store_rows(
 def open_rows(folder: Path) -> RowStore | None:
     """The rows that lie in a folder whole, None where they do not."""
     try:
-        stated = json.loads((folder / "rows.json").read_text())
-    except (FileNotFoundError, ValueError):
+        stated = read_json(folder / "rows.json", _Stated, "a store of rows")
+    except InputError:
         return None
-    sources = tuple(StoredSource(**source) for source in stated["sources"])
-    return RowStore(folder, sources, tuple(stated["languages"]))
+    store = RowStore(folder, tuple(stated.sources), tuple(stated.languages))
+    size = 8 * store.rows
+    sizes = {"ids": size, "starts": size, "keys": size * len(SIDES) * len(store.languages)}
+    files = {name: folder / f"{name}.bin" for name in sizes}
+    whole = all(f.is_file() and f.stat().st_size == sizes[name] for name, f in files.items())
+    return store if whole and store.rows else None
+
+
+class _Stated(BaseModel):
+    """rows.json."""
+
+    languages: list[str]
+    sources: list[StoredSource]
 
 
 class _Writer:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +11,9 @@ from typing import Any
 
 from xlir_bench.encoders.quiet import quiet_transformers
 from xlir_bench.errors import XlirError
+from xlir_bench.reading import load_json, read_json, validated
 from xlir_bench.records import Progress, Silent
+from xlir_bench.results.training import FinishedRecord, read_training
 from xlir_bench.tasks import Task
 from xlir_bench.train.bases import Base, load_base
 from xlir_bench.train.batches import Planner
@@ -56,8 +57,7 @@ def train(
     with folder.held():
         folder.require_fresh(options.resume)
         if folder.finished:
-            record = json.loads((folder.path / RECORD).read_text(encoding="utf-8"))
-            return Trained(folder.path, record)
+            return Trained(folder.path, read_training(folder.path / RECORD, FinishedRecord))
         run = _Run(options, folder, evaluate, tasks, data, progress or Silent(), command, say)
         try:
             return Trained(folder.path, run.go())
@@ -78,8 +78,7 @@ def save_untrained(
     folder = RunFolder(options.output)
     with folder.held():
         if folder.finished:
-            record = json.loads((folder.path / RECORD).read_text(encoding="utf-8"))
-            return Trained(folder.path, record)
+            return Trained(folder.path, read_training(folder.path / RECORD))
         run = _Run(options, folder, None, tasks, data, progress or Silent(), "", str)
         folder.checkpoints.mkdir(exist_ok=True)
         store, leakage = run._rows()
@@ -156,7 +155,7 @@ class _Run:
         report = self.folder.data / "leakage.json"
         store = open_rows(self.folder.data)
         if store is not None and report.is_file() and self._unchanged(store):
-            return store, json.loads(report.read_text(encoding="utf-8"))
+            return store, read_json(report, dict[str, Any], "what was found of evaluation data")
         texts = EvaluationTexts.load(self.tasks, self.data, Silent())
         finder = LeakFinder(texts)
         dropping = self.options.leakage == "drop"
@@ -185,8 +184,8 @@ class _Run:
             return {}
         if not path.is_file():
             write_json(path, dict(evaluate(base.model)))
-        found: dict[str, float] = json.loads(path.read_text(encoding="utf-8"))
-        return found
+        stated = load_json(path, strict=False)
+        return validated(dict[str, float], stated, path, "what was seen before training")
 
 
 def _of_the_whole(base: Base, evaluate: Evaluate | None) -> Evaluate | None:

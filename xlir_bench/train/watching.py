@@ -10,11 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict
 from sentence_transformers.base.evaluation import BaseEvaluator
 from transformers import TrainerCallback
 
 from xlir_bench import files
 from xlir_bench.errors import UnknownNameError
+from xlir_bench.reading import sound_lines
 from xlir_bench.records import Progress
 from xlir_bench.train.options import LAST, MEAN, Evaluate, Noting
 
@@ -58,6 +60,11 @@ def selection(figures: Mapping[str, float], select_by: str) -> float:
     return -figures[select_by] if lower else figures[select_by]
 
 
+class _Line(BaseModel):
+    model_config = ConfigDict(extra="allow")
+    step: int
+
+
 @dataclass(slots=True)
 class TrainingLog:
     """A line of JSON for every few steps and every evaluation."""
@@ -70,13 +77,9 @@ class TrainingLog:
         if not self.path.is_file():
             return
         self.lines = []
-        for line in self.path.read_text(encoding="utf-8").splitlines():
-            try:
-                stated = json.loads(line)
-            except ValueError:  # the line that was being written when the run was killed
-                continue
-            if stated["step"] <= step:
-                self.lines.append(stated)
+        for line in sound_lines(self.path, _Line.model_validate):
+            if line.step <= step:
+                self.lines.append(line.model_dump())
         files.write(self.path, "".join(map(_line, self.lines)))
 
     def add(self, line: dict[str, Any]) -> None:

@@ -9,16 +9,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from xlir_bench.errors import InputError
 from xlir_bench.files import replacing
+from xlir_bench.reading import read_json
 from xlir_bench.recipe import Cell, Recipe, Variant
 from xlir_bench.records import Kind
 from xlir_bench.reports.comparable import require_comparable
 from xlir_bench.reports.experiment.questions import Questions, read_questions
 from xlir_bench.results import Result
 from xlir_bench.results.store import RESULT_FILE
+from xlir_bench.results.training import TrainingRecord
 
 RESULTS, CELL_FILE = "results", "cell.json"
 TRAINING = (
@@ -44,6 +46,12 @@ class CellRecord(BaseModel):
     """None where the training was stopped on its way and gone on with."""
     evaluate_seconds: float
 
+    @field_validator("training")
+    @classmethod
+    def _as_training_writes_it(cls, stated: dict[str, Any]) -> dict[str, Any]:
+        TrainingRecord.model_validate(stated)
+        return stated
+
 
 def cell_folder(folder: Path, cell: Cell) -> Path:
     """Where the results of a cell lie, a folder a task."""
@@ -53,15 +61,10 @@ def cell_folder(folder: Path, cell: Cell) -> Path:
 def cell_record(folder: Path, cell: Cell) -> CellRecord | None:
     """The record of a cell that was finished, else None."""
     path = cell_folder(folder, cell) / CELL_FILE
-    try:
-        record = CellRecord.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
+    if not path.is_file():
         return None
-    except (OSError, ValidationError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(
-            f"{path} cannot be read ({reason}); remove {path.parent} and run the experiment again"
-        ) from error
+    remedy = f"remove {path.parent} and run the experiment again"
+    record = read_json(path, CellRecord, "the record of a cell", remedy, lone="replace")
     if record.digest != cell.digest:
         raise InputError(f"{path} is of another recipe; name another folder with --output")
     return record

@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from xlir_bench.errors import InputError, UnknownNameError
+from xlir_bench.escaping import cell
 from xlir_bench.files import explained, replacing
 from xlir_bench.files import write as write_file
 from xlir_bench.reports.export.card import model_card
@@ -60,7 +61,10 @@ def _hf(results: Sequence[Result], output: Path) -> list[Path]:
 
 
 def _csv(results: Sequence[Result], output: Path) -> list[Path]:
-    return [_text(output, tidy_frame(results).to_csv(index=False, lineterminator="\n"))]
+    frame = tidy_frame(results)
+    for name in list(frame.select_dtypes("string").columns):
+        frame[name] = frame[name].map(cell, na_action="ignore")
+    return [_text(output, frame.to_csv(index=False, lineterminator="\n"))]
 
 
 def _parquet(results: Sequence[Result], output: Path) -> list[Path]:
