@@ -67,6 +67,7 @@ def encoder_part(card: EncoderCard, embedded: Embedded) -> EncoderPart:
         query_prompt=card.query_prompt,
         passage_prompt=card.passage_prompt,
         parameters=card.parameters,
+        chosen_on=list(card.chosen_on),
     )
 
 

@@ -51,6 +51,8 @@ class EncoderPart(_Part):
     query_prompt: str
     passage_prompt: str
     parameters: int | None
+    chosen_on: list[str] = []
+    """Tasks that its settings were chosen on: a score on them says less than one on others."""
 
 
 class SettingPart(_Part):
@@ -296,6 +298,11 @@ class ResultRecord(_Part):
     notes: list[str]
     command: str
     created: str
+
+    @property
+    def chosen_on_it(self) -> bool:
+        """Whether the encoder's settings were chosen on this task."""
+        return self.task.name in self.encoder.chosen_on
 
     @property
     def main_measure(self) -> str:

@@ -92,6 +92,11 @@ class Result:
             raise not_writable(folder, reason, error) from error
         return Result(self.record, self.tables, folder)
 
+    @property
+    def has_values(self) -> bool:
+        """Whether values of single queries are there."""
+        return {"ranks", "queries"} <= set(self.tables)
+
     def with_cost(self, cost: CostPart | None) -> Result:
         """The same result, with what its encoder costs in use, or without."""
         profile = self.record.profile.model_copy(update={"cost": cost})
