@@ -40,6 +40,14 @@ def replacing(path: Path) -> Iterator[Path]:
 
     Its folder is made, and what killed writers left in it is removed once a process.
     """
+    with beside(path) as temporary:
+        yield temporary
+        temporary.replace(path)
+
+
+@contextmanager
+def beside(path: Path) -> Iterator[Path]:
+    """The same where the writer renames the file, since its name depends on what is in it."""
     folder = path.parent
     folder.mkdir(parents=True, exist_ok=True)
     if folder not in _swept:
@@ -51,7 +59,6 @@ def replacing(path: Path) -> Iterator[Path]:
         os.close(handle)
     try:
         yield temporary
-        temporary.replace(path)
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)

@@ -29,8 +29,9 @@ def test_without_options_it_runs_the_built_in_encoder_on_mini_and_prints_every_t
     assert len(result.record.settings) == 132
     assert result.record.command.startswith("xlir-bench")
     assert {p.name for p in Path("results/builtin-multilingual/mini").iterdir()} == {
-        "result.json", "ranks.parquet", "queries.parquet",
+        "result.json", *result.record.tables.values(),
     }  # fmt: skip
+    assert set(result.record.tables) == {"ranks", "queries"}
 
 
 def test_json_prints_the_result_and_nothing_else(xlir):

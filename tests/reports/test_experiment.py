@@ -14,6 +14,7 @@ import pytest
 from recipes import REDUCED, with_lines
 
 import xlir_bench as xb
+from xlir_bench import Result
 from xlir_bench.errors import NotComparableError
 from xlir_bench.recipe import Cell, Recipe, parse_recipe
 from xlir_bench.records import Kind
@@ -71,8 +72,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def values(folder: Path, cell: Cell, kind: str, measure: str) -> pd.Series:
     """A value a setting and query, from the table on disk."""
-    frame = pd.read_parquet(cell_folder(folder, cell) / "mini/queries.parquet").astype(
-        {"kind": str, "measure": str, "query_lang": str, "passage_lang": str, "query_id": str}
+    frame = (
+        Result.load(cell_folder(folder, cell) / "mini")
+        .table("queries")
+        .to_pandas()
+        .astype(
+            {"kind": str, "measure": str, "query_lang": str, "passage_lang": str, "query_id": str}
+        )
     )
     chosen = frame[(frame.kind == kind) & (frame.measure == measure)]
     return chosen.set_index(["query_lang", "passage_lang", "query_id"])["value"]
@@ -111,7 +117,7 @@ def test_p_is_of_differences_averaged_over_seeds_and_flipped_by_article(folder: 
         - values(folder, cells["monolingual", s], "cross-lingual", "map")
         for s in (0, 1)
     ) / 2  # fmt: skip
-    ranks = pd.read_parquet(cell_folder(folder, cells["hybrid", 0]) / "mini/ranks.parquet")
+    ranks = Result.load(cell_folder(folder, cells["hybrid", 0]) / "mini").table("ranks").to_pandas()
     article = ranks.astype(str).drop_duplicates("query_id").set_index("query_id")["cluster"]
     sizes = change.groupby(level=[0, 1]).transform("size")
     parts = (change / sizes / 2).groupby(article[change.index.get_level_values(2)].to_numpy()).sum()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 from changed import changed, evaluated, times
+from kills import kills
 
 from xlir_bench.errors import InputError
 from xlir_bench.reports.baseline import HISTORY, read_history, sunk, update_baseline
@@ -73,10 +75,44 @@ def test_a_fault_in_between_leaves_the_old_baseline(baseline, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Result, "save", full)
-    with pytest.raises(Exception, match="No space left"):
+    with pytest.raises(Exception, match="the disk is full"):
         update(baseline, changed(evaluated(), times(1.1)))
     assert Result.load(baseline.folder).record.encoder.name == NGRAM
     assert [p.name for p in baseline.folder.parent.iterdir()] == ["mini"]
+    assert read_history(baseline.folder) == []
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="wants fork")
+def test_whenever_an_update_is_killed_baseline_and_history_belong_together(baseline):
+    first, second = (
+        short(changed(evaluated(), times(f), name)) for f, name in ((1.1, "a"), (1.2, "b"))
+    )
+    verdict = gate(evaluated(), changed(evaluated(), times(1.1)), default_policy())
+    update_baseline(baseline, first, verdict, "first")
+    folder, seen = baseline.folder, set()
+    before = {p.name: p.read_bytes() for p in folder.iterdir()}
+    for _ in kills(lambda: update_baseline(Result.load(folder), second, verdict, "second")):
+        now = Result.load(folder)
+        name, reasons = now.record.encoder.name, [u.reason for u in read_history(folder)]
+        assert (name, reasons) in [("a", ["first"]), ("b", ["first", "second"])]
+        assert now.table("queries").num_rows == 9
+        seen.add(name)
+        # Another try in the state that the kill left is as good as one that was never killed.
+        update_baseline(now, second, verdict, "second")
+        assert [u.reason for u in read_history(folder)][:2] == ["first", "second"]
+        for path in folder.iterdir():
+            path.unlink()
+        for file, content in before.items():
+            (folder / file).write_bytes(content)
+    assert seen == {"a", "b"}
+    assert [u.reason for u in read_history(folder)] == ["first", "second"]
+    assert {p.name for p in folder.iterdir()} == {
+        "result.json", "README.txt", HISTORY, *Result.load(folder).record.tables.values(),
+    }  # fmt: skip
+
+
+def short(result):
+    return Result(result.record, {n: result.tables[n].slice(0, 9) for n in ("ranks", "queries")})
 
 
 def test_many_small_steps_down_are_told(baseline):

@@ -3,23 +3,47 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from kills import kills
 
 from xlir_bench import Result, load_results
-from xlir_bench.errors import InputError, XlirError
-from xlir_bench.results import result_folder
-from xlir_bench.results.store import require_writable
+from xlir_bench.errors import InputError, UnknownNameError, XlirError
+from xlir_bench.files import require_writable
+from xlir_bench.reports.pairing import RANK_DISTANCE, query_values
+from xlir_bench.results import ResultRecord, result_folder
+from xlir_bench.results.store import REMEDY
 
-FILES = ["queries.parquet", "ranks.parquet", "result.json", "run.parquet"]
+FILES = ["queries", "ranks", "result.json", "run"]
 
 
 def names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
+    """What lies in a folder, tables without their digests."""
+    return sorted(re.sub(r"-[0-9a-f]{12}\.parquet$", "", path.name) for path in folder.iterdir())
+
+
+def file_of(folder: Path, table: str) -> Path:
+    (path,) = folder.glob(f"{table}-*.parquet")
+    return path
+
+
+def of_before(folder: Path) -> None:
+    """Make a saved result one of the time when tables were called by what is in them."""
+    stated = json.loads((folder / "result.json").read_text("utf-8"))
+    for name, file in stated.pop("tables").items():
+        (folder / file).rename(folder / f"{name}.parquet")
+    (folder / "result.json").write_text(json.dumps(stated), "utf-8")
+
+
+def bare(result: Result) -> ResultRecord:
+    """The record but for where its tables lie."""
+    return result.record.model_copy(update={"tables": None})
 
 
 def without_run(result: Result) -> Result:
@@ -36,7 +60,7 @@ def test_what_was_saved_is_loaded(result: Result, saved: Path) -> None:
     assert names(saved) == FILES
     for path in (saved, str(saved), saved / "result.json"):
         loaded = Result.load(path)
-        assert loaded.record == result.record
+        assert bare(loaded) == result.record
         assert loaded.folder == saved
         assert set(loaded.tables) == {"ranks", "queries", "run"}
         for name, table in result.tables.items():
@@ -67,7 +91,7 @@ def test_saving_again_replaces_the_result_and_drops_a_table_that_it_has_no_more(
 ) -> None:
     other = result.record.model_copy(update={"notes": ["another run"]})
     without_run(replace(result, record=other)).save(saved)
-    assert names(saved) == ["queries.parquet", "ranks.parquet", "result.json"]
+    assert names(saved) == ["queries", "ranks", "result.json"]
     assert Result.load(saved).record.notes == ["another run"]
 
 
@@ -81,20 +105,28 @@ def test_a_loaded_result_can_be_saved_where_it_was_and_elsewhere(
 
 
 def test_the_record_can_be_read_where_tables_are_missing(saved: Path) -> None:
-    for name in ("ranks", "queries", "run"):
-        (saved / f"{name}.parquet").unlink()
+    for path in saved.glob("*.parquet"):
+        path.unlink()
     loaded = Result.load(saved)
     assert dict(loaded.tables) == {}
     assert loaded.score("monolingual") > 0
 
 
 def test_a_damaged_table_is_said_when_it_is_asked_for(saved: Path) -> None:
-    path = saved / "ranks.parquet"
+    path = file_of(saved, "ranks")
     path.write_bytes(path.read_bytes()[:200])
     loaded = Result.load(saved)
     assert len(loaded.tables["queries"])
-    with pytest.raises(InputError, match=r"ranks\.parquet cannot be read"):
+    with pytest.raises(InputError, match=r"ranks-.*\.parquet is not what was written"):
         loaded.tables["ranks"]
+
+
+def test_a_damaged_table_of_before_is_said_when_it_is_asked_for(saved: Path) -> None:
+    of_before(saved)
+    path = saved / "ranks.parquet"
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(InputError, match=r"ranks\.parquet cannot be read"):
+        Result.load(saved).table("ranks")
 
 
 def edited(path: Path, **changes: Any) -> None:
@@ -129,21 +161,21 @@ def test_a_file_that_is_no_result_is_one_message(saved: Path, spoil: Any, words:
 def test_a_folder_that_is_in_the_way_is_said(result: Result, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for folder in (tmp_path / "file", tmp_path / "file" / "mini"):
-        with pytest.raises(InputError, match=r"cannot write the result .*--output"):
+        with pytest.raises(InputError, match=r"cannot write .*--output"):
             result.save(folder)
-        with pytest.raises(InputError, match=r"cannot write the result .*--output"):
-            require_writable(folder)
+        with pytest.raises(InputError, match=r"cannot write .*--output"):
+            require_writable(folder, REMEDY)
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write anywhere")
 def test_a_folder_without_permission_is_said(result: Result, tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     with pytest.raises(InputError, match="Permission denied"):
-        require_writable(tmp_path / "mini")
+        require_writable(tmp_path / "mini", REMEDY)
 
 
 def test_asking_whether_a_folder_is_writable_leaves_nothing_in_it(tmp_path: Path) -> None:
-    require_writable(tmp_path / "a" / "b")
+    require_writable(tmp_path / "a" / "b", REMEDY)
     assert names(tmp_path / "a" / "b") == []
 
 
@@ -151,30 +183,152 @@ def test_asking_whether_a_folder_is_writable_leaves_nothing_in_it(tmp_path: Path
 def test_a_disk_that_fills_up_leaves_the_old_result_and_nothing_half_written(
     result: Result, saved: Path, monkeypatch: pytest.MonkeyPatch, file: str
 ) -> None:
-    before = (saved / "result.json").read_bytes()
+    before = {path: path.read_bytes() for path in saved.iterdir()}
 
     def full(path: Path) -> None:
         if file in str(path):
-            path.write_bytes(b"half")
+            path.write_text("half")
             raise OSError(errno.ENOSPC, "No space left on device")
 
-    write_table, write_text = pq.write_table, Path.write_text
+    write_table, write_bytes = pq.write_table, Path.write_bytes
 
     def table(content: Any, path: Path, **how: Any) -> None:
         full(path)
         write_table(content, path, **how)
 
-    def text(path: Path, content: str, **how: Any) -> int:
+    def data(path: Path, content: bytes) -> int:
         full(path)
-        return write_text(path, content, **how)
+        return write_bytes(path, content)
 
     monkeypatch.setattr(pq, "write_table", table)
-    monkeypatch.setattr(Path, "write_text", text)
-    with pytest.raises(XlirError, match="No space left on device") as error:
-        result.save(saved)
+    monkeypatch.setattr(Path, "write_bytes", data)
+    with pytest.raises(XlirError, match="the disk is full") as error:
+        other(result).save(saved)
     assert error.value.exit_code == 4
-    assert names(saved) == FILES
-    assert (saved / "result.json").read_bytes() == before
+    now = {path: path.read_bytes() for path in saved.iterdir()}
+    # A new table that was whole may stay until the next result is saved; what is read is the old result.
+    assert before.items() <= now.items()
+    assert not list(saved.glob(".*"))
+    assert same(Result.load(saved), result)
+
+
+def other(result: Result) -> Result:
+    """Another encoder's, with other tables."""
+    encoder = result.record.encoder.model_copy(update={"name": "other"})
+    record = result.record.model_copy(update={"encoder": encoder})
+    return Result(record, {name: result.tables[name].slice(3) for name in ("ranks", "queries")})
+
+
+def short(result: Result) -> Result:
+    """With a few rows of its tables."""
+    return Result(result.record, {n: result.tables[n].slice(0, 9) for n in ("ranks", "queries")})
+
+
+def same(loaded: Result, result: Result) -> bool:
+    """Whether it is all of this result: the record, and every table that belongs to it."""
+    return bare(loaded) == bare(result) and {
+        name: loaded.tables[name] for name in loaded.tables
+    } == dict(result.tables)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="wants fork")
+@pytest.mark.parametrize("before", [False, True])
+def test_whenever_a_writer_is_killed_a_reader_sees_the_old_result_or_the_new_one(
+    result: Result, tmp_path: Path, before: bool
+) -> None:
+    old, new, folder = short(result), short(other(result)), tmp_path / "mini"
+
+    def old_again() -> None:
+        old.save(folder)
+        if before:
+            of_before(folder)
+
+    old_again()
+    seen = []
+    for _ in kills(lambda: new.save(folder)):
+        loaded = Result.load(folder)
+        seen.append(loaded.record.encoder.name)
+        assert same(loaded, new) if seen[-1] == "other" else same(loaded, old)
+        old_again()
+    assert {old.record.encoder.name, "other"} == set(seen)
+    assert same(Result.load(folder), new)
+    # What killed writers left is gone with the next result.
+    assert len(list(folder.iterdir())) == 3
+
+
+def test_a_reader_that_misses_a_table_reads_the_result_once_more(
+    result: Result, saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from xlir_bench.results import store
+
+    read, times = store._read_record, []
+
+    def replaced_meanwhile(file: Path) -> ResultRecord:
+        record = read(file)
+        if not times:
+            other(result).save(saved)
+        times.append(file)
+        return record
+
+    monkeypatch.setattr(store, "_read_record", replaced_meanwhile)
+    assert same(Result.load(saved), other(result))
+    assert len(times) == 2
+
+
+def test_a_result_that_is_replaced_after_it_was_loaded_is_never_mixed(
+    result: Result, saved: Path
+) -> None:
+    loaded = Result.load(saved)
+    other(result).save(saved)
+    with pytest.raises(InputError, match="was replaced while it was read"):
+        loaded.table("ranks")
+
+
+def test_two_writers_at_once_leave_one_whole_result(result: Result, tmp_path: Path) -> None:
+    both = [without_run(result), other(result)]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda i: both[i % 2].save(tmp_path), range(12)))
+    assert any(same(Result.load(tmp_path), one) for one in both)
+    assert names(tmp_path) == ["queries", "ranks", "result.json"]
+
+
+def test_a_result_of_before_is_read_as_it_is(result: Result, saved: Path) -> None:
+    of_before(saved)
+    assert same(Result.load(saved), result)
+
+
+def test_a_table_name_that_leaves_the_folder_is_no_result(saved: Path) -> None:
+    edited(saved / "result.json", tables={"ranks": "../../ranks-0123456789ab.parquet"})
+    with pytest.raises(InputError, match=r"is not a result: tables\.ranks"):
+        Result.load(saved)
+
+
+def test_ranks_alone_give_the_values_of_every_query(result: Result, tmp_path: Path) -> None:
+    result.save(tmp_path, tables=("ranks",))
+    assert names(tmp_path) == ["ranks", "result.json"]
+    loaded = Result.load(tmp_path)
+    assert loaded.has_values
+    for measure in (*result.record.options.measures, RANK_DISTANCE):
+        found, wanted = (_values(r, measure) for r in (loaded, result))
+        assert found == wanted
+    with pytest.raises(UnknownNameError, match="map@7"):
+        query_values(loaded, "map@7")
+
+
+def _values(result: Result, measure: str) -> dict[tuple[object, ...], float]:
+    found = query_values(result, measure)
+    rows = zip(found.setting, found.query, found.cluster, found.value, strict=True)
+    return {
+        (found.settings[s], found.query_ids[q], found.clusters[c]): float(v) for s, q, c, v in rows
+    }
+
+
+def test_values_that_no_rank_gives_are_kept_with_the_ranks(result: Result, tmp_path: Path) -> None:
+    """Of tasks where answers decide."""
+    options = result.record.options.model_copy(update={"measures": ["recall@2kt"]})
+    record = result.record.model_copy(update={"options": options})
+    Result(record, result.tables).save(tmp_path, tables=("ranks",))
+    assert names(tmp_path) == ["queries", "ranks", "result.json"]
 
 
 def test_text_that_is_no_utf8_is_written_as_json_has_it(result: Result, tmp_path: Path) -> None:

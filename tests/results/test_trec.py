@@ -52,5 +52,5 @@ def test_a_run_without_passages_says_how_to_keep_them(result: Result, tmp_path: 
 
 def test_a_folder_that_cannot_be_written_is_one_message(result: Result, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="cannot write the result"):
+    with pytest.raises(InputError, match="cannot write"):
         write_trec(result, tmp_path / "file")

@@ -10,7 +10,7 @@ from xlir_bench.cli.options import FOLDER, verbose_option
 
 
 @click.command()
-@click.argument("form", metavar="trec|mteb|hf|csv|parquet")
+@click.argument("form", metavar="trec|mteb|hf|csv|parquet|result")
 @click.argument("results", nargs=-1, required=True, type=FOLDER, metavar="RESULT...")
 @click.option(
     "--output",
@@ -21,7 +21,7 @@ from xlir_bench.cli.options import FOLDER, verbose_option
 )
 @verbose_option
 def export(form: str, results: tuple[Path, ...], output: Path) -> None:
-    """Write stored results in the files of other tools.
+    """Write stored results in the files of other tools, or without what Git has no room for.
 
     \b
     trec     run and qrels files of every setting (needs results made with --save-run K)
@@ -29,12 +29,14 @@ def export(form: str, results: tuple[Path, ...], output: Path) -> None:
     hf       the model-index block of a model card, one file an encoder
     csv      a row for each setting and measure; rows of a kind carry the 95 % interval
     parquet  the same
+    result   result.json and its ranks, <encoder>/<task>: all that leaderboard, compare and gate need
 
     \b
     Examples:
       xlir-bench export csv results/*/xquad-r --output xquad-r.csv
       xlir-bench export hf results/mine/mini results/mine/xquad-r --output cards
       xlir-bench export trec results/mine/mini --output trec
+      xlir-bench export result results/*/xquad-r --output leaderboards/results
     """
     from xlir_bench.reports.export import write
     from xlir_bench.results import Result

@@ -141,9 +141,10 @@ def _evaluated(spec: str, baseline: Result, stated: dict[str, Any]) -> Result:
     from xlir_bench.encoders import EncoderOptions, describe, load_encoder
     from xlir_bench.errors import NotComparableError
     from xlir_bench.evaluation import RunOptions, evaluate
+    from xlir_bench.files import require_writable
     from xlir_bench.places import data_root
     from xlir_bench.results import result_folder
-    from xlir_bench.results.store import require_writable
+    from xlir_bench.results.store import REMEDY
     from xlir_bench.tasks import catalogue
 
     record, asked = baseline.record, baseline.record.options
@@ -169,7 +170,7 @@ def _evaluated(spec: str, baseline: Result, stated: dict[str, Any]) -> Result:
     encoder = load_encoder(spec, EncoderOptions(device=stated["device"], offline=stated["offline"]))
     part = options.part(task)
     folder = result_folder(stated["output"], describe(encoder).slug, task.name, part)
-    require_writable(folder)
+    require_writable(folder, REMEDY)
     with Bars() as bars:
         found = evaluate(task, encoder, options, progress=bars, command=canonical_command())
     return found.save(folder)
@@ -177,21 +178,16 @@ def _evaluated(spec: str, baseline: Result, stated: dict[str, Any]) -> Result:
 
 def _tell(verdict: Verdict, junit: Path | None, as_json: bool) -> None:
     """The verdict to whoever asked for it: the terminal, a program, a build server."""
-    from xlir_bench.errors import InputError
+    from xlir_bench.files import explained, write
     from xlir_bench.reports.verdict_text import junit_xml, verdict_text
-    from xlir_bench.results.store import replacing
 
     if as_json:
         click.echo(json.dumps(verdict.to_record(), ensure_ascii=False, indent=1))
     else:
         click.echo(verdict_text(verdict))
     if junit is not None:
-        try:
-            junit.parent.mkdir(parents=True, exist_ok=True)
-            with replacing(junit) as temporary:
-                temporary.write_text(junit_xml(verdict), encoding="utf-8")
-        except OSError as error:
-            raise InputError(f"--junit {junit} cannot be written: {error.strerror}") from error
+        with explained(junit, "name another file with --junit"):
+            write(junit, junit_xml(verdict))
     if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
         try:
             with Path(summary).open("a", encoding="utf-8") as file:

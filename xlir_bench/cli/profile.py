@@ -104,7 +104,8 @@ def profile(model: str, task_name: str, **stated: Any) -> None:
     from xlir_bench.cli.progress import Bars
     from xlir_bench.encoders import describe
     from xlir_bench.evaluation import load_models, measure_cost, settings_asked
-    from xlir_bench.results.store import require_writable, result_folder
+    from xlir_bench.files import require_writable
+    from xlir_bench.results.store import REMEDY, result_folder
     from xlir_bench.tasks import catalogue
 
     (task,) = catalogue(*stated["tasks_dirs"]).get([task_name], stated["langs"])
@@ -116,7 +117,7 @@ def profile(model: str, task_name: str, **stated: Any) -> None:
         card = describe(models[0].encoder)
         part = run_options.part(task)
         folder = result_folder(stated["output"], card.slug, task.name, part)
-        require_writable(folder)
+        require_writable(folder, REMEDY)
         result = _stored(folder, card, task)
         if result is None:
             from xlir_bench.evaluation import evaluate

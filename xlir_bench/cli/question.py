@@ -18,12 +18,9 @@ def question_report(
     result: Result, query_id: str, data: Path | None, tasks_dirs: tuple[Path, ...]
 ) -> str:
     """Ranks by query language and pool, then the texts of the question and its answers."""
-    from xlir_bench.errors import InputError
     from xlir_bench.reports.tables import heading
 
-    if "ranks" not in result.tables:
-        raise InputError(f"{result.folder} has no ranks.parquet; run the evaluation again")
-    ranks = result.tables["ranks"].to_pandas()
+    ranks = result.table("ranks").to_pandas()
     mine = ranks[ranks["query_id"] == query_id]
     if mine.empty:
         raise UnknownNameError("question", [query_id], ranks["query_id"].unique().tolist()[:2000])

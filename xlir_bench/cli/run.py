@@ -171,8 +171,9 @@ def _results(specs: Sequence[str], stated: dict[str, Any], output: Output) -> It
     from xlir_bench.cli.progress import Bars
     from xlir_bench.encoders import describe, load_encoder
     from xlir_bench.evaluation import evaluate
+    from xlir_bench.files import require_writable
     from xlir_bench.results import result_folder
-    from xlir_bench.results.store import require_writable
+    from xlir_bench.results.store import REMEDY
     from xlir_bench.tasks import catalogue
 
     tasks = catalogue(*stated["tasks_dirs"]).get(stated["tasks"] or ["mini"], stated["langs"])
@@ -184,7 +185,7 @@ def _results(specs: Sequence[str], stated: dict[str, Any], output: Output) -> It
             for task in tasks:
                 card = describe(encoder)
                 folder = result_folder(output.folder, card.slug, task.name, options.part(task))
-                require_writable(folder)
+                require_writable(folder, REMEDY)
                 _announce(f"{card.name} on {task.name}", output)
                 command = canonical_command()
                 result = evaluate(task, encoder, options, progress=bars, command=command).save(

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from xlir_bench.errors import InputError
+from xlir_bench.files import explained, held, write
 from xlir_bench.records import Kind
 from xlir_bench.reports.gate import rules
 from xlir_bench.reports.policy import Drop, Policy
 from xlir_bench.reports.tables import number
 from xlir_bench.reports.verdict import Verdict
 from xlir_bench.results import Result
-from xlir_bench.results.store import not_writable
 
-HISTORY = "history.jsonl"
+HISTORY, LOCK = "history.jsonl", ".history.lock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +37,8 @@ class Update:
 def update_baseline(baseline: Result, candidate: Result, verdict: Verdict, reason: str) -> Path:
     """Put the candidate in the baseline's place and write why into its history; the folder.
 
-    The new folder is made whole beside the old one and takes its name: there is never a folder that is
-    half old, half new.
+    The history is written first. Its last line counts once its result is there: if this is killed in
+    between, the old baseline stands, and the next update drops that line.
     """
     folder = baseline.folder
     if folder is None:
@@ -49,46 +47,45 @@ def update_baseline(baseline: Result, candidate: Result, verdict: Verdict, reaso
         raise InputError("a baseline is replaced only by a candidate that passed")
     if not reason.strip():
         raise InputError("--update-baseline wants a --reason: one line for its history")
-    folder = folder.resolve()
-    new, old = (folder.with_name(f".{folder.name}.{os.getpid()}.{what}") for what in ("new", "old"))
     line = json.dumps(_line(baseline, candidate, verdict, reason), ensure_ascii=False)
-    try:
-        shutil.copytree(folder, new)
-        candidate.save(new)
-        with (new / HISTORY).open("a", encoding="utf-8") as history:
-            history.write(line + "\n")
-        folder.rename(old)
-        try:
-            new.rename(folder)
-        except OSError:
-            old.rename(folder)
-            raise
-    except OSError as error:
-        raise not_writable(folder, error.strerror or str(error), error) from error
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
-    shutil.rmtree(old, ignore_errors=True)
-    return folder
+    with (
+        explained(folder, "a baseline lies in a folder that can be written"),
+        held(folder / LOCK, f"baseline {folder}", wait=True),
+    ):
+        lines = [text for text, _ in _history(folder)]
+        write(folder / HISTORY, "".join(f"{text}\n" for text in (*lines, line)))
+        candidate.save(folder)
+    return folder.resolve()
 
 
 def read_history(folder: Path | None) -> list[Update]:
     """Every update of the baseline in this folder, the oldest first."""
-    path = None if folder is None else folder / HISTORY
-    if path is None or not path.is_file():
+    return [] if folder is None else [update for _, update in _history(folder)]
+
+
+def _history(folder: Path) -> list[tuple[str, Update]]:
+    """The lines of the history whose results came to stand here, each as it is written and as it is read."""
+    path = folder / HISTORY
+    if not path.is_file():
         return []
-    updates = []
+    lines: list[tuple[str, Update]] = []
+    old = new = None
     for i, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         try:
             stated = json.loads(line)
             old, new = stated["old"], stated["new"]
-            updates.append(
-                Update(stated["when"], stated["reason"], old["scores"], new["scores"], new["task"])
+            update = Update(
+                stated["when"], stated["reason"], old["scores"], new["scores"], new["task"]
             )
+            lines.append((line, update))
         except (ValueError, TypeError, KeyError) as error:
             raise InputError(
                 f"{path} line {i} is no line of a history ({error!r}); mend it or take it out"
             ) from error
-    return updates
+    if not lines or old == new:
+        return lines
+    here = json.loads(json.dumps(_side(Result.load(folder))))
+    return lines[:-1] if here == old else lines
 
 
 def sunk(history: Sequence[Update], candidate: Result, policy: Policy) -> list[str]:

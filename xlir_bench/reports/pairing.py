@@ -153,13 +153,13 @@ def _places(names: Sequence[Any], known: Sequence[Any]) -> Ints:
 def query_values(result: Result, measure: str) -> QueryValues:
     """One measure of every query, from the tables beside result.json."""
     settings = [Setting(s.query_lang, tuple(s.passage_langs)) for s in result.record.settings]
-    ranks = _table(result, "ranks")
+    ranks = result.table("ranks")
     if measure == RANK_DISTANCE:
         return _rank_distances(result, ranks, settings)
-    rows = _table(result, "queries")
+    rows = result.query_table(measure)
     measures = _Column.of(rows, "measure")
     if measure not in measures.names:
-        raise UnknownNameError(f"measure of {_where(result)}", [measure], measures.names)
+        raise UnknownNameError(f"measure of {result.where}", [measure], measures.names)
     chosen = np.flatnonzero(measures.codes == measures.names.index(measure))
     queries, langs, passages = (
         _Column.of(rows, name) for name in ("query_id", "query_lang", "passage_lang")
@@ -219,7 +219,7 @@ def _sorted(found: QueryValues, result: Result) -> QueryValues:
     """In order of setting and query; rows that belong to no setting of the record are a damaged file."""
     if len(found.setting) and min(found.setting.min(), found.cluster.min()) < 0:
         raise InputError(
-            f"the tables of {_where(result)} do not belong to its result.json; run the evaluation again"
+            f"the tables of {result.where} do not belong to its result.json; run the evaluation again"
         )
     order = np.lexsort((found.query, found.setting))
     return QueryValues(
@@ -286,16 +286,3 @@ def _setting_of(settings: Sequence[Setting], langs: _Column, passages: _Column) 
     place = {(s.query_lang, s.passage_lang): i for i, s in enumerate(settings)}
     rows = [[place.get((q, p), -1) for p in passages.names] for q in langs.names]
     return np.array(rows, np.int64).reshape(len(langs.names), len(passages.names))
-
-
-def _table(result: Result, name: str) -> pa.Table:
-    if name not in result.tables:
-        raise InputError(
-            f"{_where(result)} has no {name}.parquet beside its result.json;"
-            " run the evaluation again, or name the folder that has it"
-        )
-    return result.tables[name]
-
-
-def _where(result: Result) -> str:
-    return str(result.folder or f"{result.record.encoder.slug}/{result.record.task.name}")

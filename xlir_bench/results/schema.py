@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from xlir_bench.measures.answers import token_budget
 from xlir_bench.records import Kind
 
 RESULT_SCHEMA: Literal[1] = 1
@@ -276,6 +277,10 @@ class AlignmentPart(_Part):
     """Skew of how often a passage of the pool is among the ten best of a query."""
 
 
+TableFile = Annotated[str, Field(pattern=r"^[a-z]+-[0-9a-f]{12}\.parquet$")]
+"""A table beside result.json: its name holds the first 12 digits of the SHA-256 of what is in it."""
+
+
 class ResultRecord(_Part):
     """Everything one run found, means and settings; per-query values lie beside it."""
 
@@ -295,6 +300,9 @@ class ResultRecord(_Part):
     alignment: AlignmentPart = AlignmentPart()
     profile: ProfilePart
     environment: EnvironmentPart
+    tables: dict[Literal["ranks", "queries", "run"], TableFile] | None = None
+    """The tables beside this file, by what is in them. Absent from results of before, whose tables are
+    called ``ranks.parquet`` and so on; null in one that was never saved."""
     notes: list[str]
     command: str
     created: str
@@ -303,6 +311,11 @@ class ResultRecord(_Part):
     def chosen_on_it(self) -> bool:
         """Whether the encoder's settings were chosen on this task."""
         return self.task.name in self.encoder.chosen_on
+
+    @property
+    def by_ranks(self) -> bool:
+        """Whether ranks decide about every measure, not the answers that stand in passages."""
+        return not any(token_budget(measure) for measure in self.options.measures)
 
     @property
     def main_measure(self) -> str:

@@ -1,19 +1,24 @@
-"""A result on disk: result.json with ranks.parquet and queries.parquet beside it."""
+"""A result on disk: result.json, and beside it the tables that it names.
+
+Tables carry a digest of their content in their names. They are written first, result.json is renamed last,
+and the tables of the result that was there before go after that: whoever reads sees the old result or the
+new one, whenever a writer is killed.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from xlir_bench.errors import InputError, XlirError
+from xlir_bench.errors import InputError, UnknownNameError
+from xlir_bench.files import beside, explained, file_digest, held, sweep, write
 from xlir_bench.records import Kind
 from xlir_bench.results.schema import RESULT_SCHEMA, CostPart, IntervalPart, ResultRecord
 
@@ -23,6 +28,9 @@ if TYPE_CHECKING:
 
 RESULT_FILE = "result.json"
 TABLES = ("ranks", "queries", "run")
+TABLE_FILE = re.compile(rf"({'|'.join(TABLES)})(-[0-9a-f]{{12}})?\.parquet")
+LOCK = ".result.lock"
+REMEDY = "name another folder with --output"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +42,8 @@ class Result:
     """``ranks`` and ``queries``, and ``run`` where one was asked for; none that was not stored."""
     folder: Path | None = None
     """Where it was read from or saved to."""
+    _made: dict[str, pa.Table] = field(default_factory=dict, repr=False, compare=False)
+    """Values that were made again from ranks, by measure."""
 
     @property
     def summary(self) -> Mapping[Kind, Mapping[str, IntervalPart]]:
@@ -71,31 +81,62 @@ class Result:
         # Half a surrogate pair (a file name that is no UTF-8) becomes the escape that JSON has for it.
         return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
-    def save(self, folder: str | Path, compact: bool = False) -> Result:
-        """Write into this folder, each file atomically, result.json last; the result as saved."""
-        import pyarrow.parquet as pq
+    def save(
+        self, folder: str | Path, compact: bool = False, tables: Iterable[str] = TABLES
+    ) -> Result:
+        """Write into this folder, in place of the result that is there; the result as saved.
 
-        folder = Path(folder)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            for name in TABLES:
-                path = folder / f"{name}.parquet"
-                if name in self.tables:
-                    with replacing(path) as temporary:
-                        pq.write_table(self.tables[name], temporary, compression="zstd")
-                else:
+        `tables`: which are kept. ``("ranks",)`` is enough for every comparison, since the values of single
+        queries can be made from ranks; where answers decide, there are no ranks, and the values are kept.
+        """
+        folder, wanted = Path(folder), set(tables)
+        if not self.record.by_ranks:
+            wanted.add("queries")
+        with explained(folder, REMEDY), held(folder / LOCK, f"result {folder}", wait=True):
+            named = {
+                name: _write_table(folder, name, self.tables[name])
+                for name in TABLES
+                if name in wanted and name in self.tables
+            }
+            record = self.record.model_copy(update={"tables": named})
+            write(folder / RESULT_FILE, Result(record, {}).to_json(compact))
+            for path in folder.iterdir():
+                if TABLE_FILE.fullmatch(path.name) and path.name not in named.values():
                     path.unlink(missing_ok=True)
-            with replacing(folder / RESULT_FILE) as temporary:
-                temporary.write_text(self.to_json(compact), encoding="utf-8")
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise not_writable(folder, reason, error) from error
-        return Result(self.record, self.tables, folder)
+            sweep(folder)
+        return Result(record, {name: self.tables[name] for name in named}, folder)
 
     @property
     def has_values(self) -> bool:
-        """Whether values of single queries are there."""
-        return {"ranks", "queries"} <= set(self.tables)
+        """Whether values of single queries are there, or can be made again."""
+        return "ranks" in self.tables and ("queries" in self.tables or self.record.by_ranks)
+
+    def query_table(self, measure: str) -> pa.Table:
+        """A table with the rows of ``queries`` of one measure: that which was stored, else made of ranks."""
+        if "queries" in self.tables or not self.record.by_ranks:
+            return self.table("queries")
+        if measure not in self.record.options.measures:
+            known = self.record.options.measures
+            raise UnknownNameError(f"measure of {self.where}", [measure], known)
+        if measure not in self._made:
+            from xlir_bench.results.tables import values_of_ranks
+
+            self._made[measure] = values_of_ranks(self.table("ranks"), self.record, measure)
+        return self._made[measure]
+
+    def table(self, name: str) -> pa.Table:
+        """A table that was stored, or what to do where it was not."""
+        if name not in self.tables:
+            raise InputError(
+                f"{self.where} has no table of {name} beside its result.json;"
+                " run the evaluation again, or name the folder that has it"
+            )
+        return self.tables[name]
+
+    @property
+    def where(self) -> str:
+        """How messages call it: its folder, else its encoder and task."""
+        return str(self.folder or f"{self.record.encoder.slug}/{self.record.task.name}")
 
     def with_cost(self, cost: CostPart | None) -> Result:
         """The same result, with what its encoder costs in use, or without."""
@@ -108,47 +149,79 @@ class Result:
         path = Path(path)
         file = path / RESULT_FILE if path.is_dir() else path
         record = _read_record(file)
-        tables = {
-            name: _LazyTable(file.parent / f"{name}.parquet")
-            for name in TABLES
-            if (file.parent / f"{name}.parquet").is_file()
-        }
-        return cls(record, _Tables(tables), file.parent)
+        while (tables := _table_files(record, file.parent)) != _those_there(tables):
+            # The result was replaced in the meantime, or its tables were not kept.
+            again = _read_record(file)
+            if again.tables == record.tables:
+                break
+            record = again
+        return cls(record, _Tables(_those_there(tables)), file.parent)
 
 
-@dataclass(frozen=True, slots=True)
-class _LazyTable:
-    path: Path
+def _table_files(record: ResultRecord, folder: Path) -> dict[str, Path]:
+    """Where the tables lie; a result of before names none, and has those that lie beside it."""
+    if record.tables is None:
+        return _those_there({name: folder / f"{name}.parquet" for name in TABLES})
+    return {name: folder / file for name, file in record.tables.items()}
 
-    def read(self) -> pa.Table:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
 
-        try:
-            return pq.read_table(self.path)
-        except (OSError, pa.ArrowException) as error:
-            raise InputError(
-                f"{self.path} cannot be read ({error}); run the evaluation again"
-            ) from error
+def _those_there(files: Mapping[str, Path]) -> dict[str, Path]:
+    return {name: path for name, path in files.items() if path.is_file()}
+
+
+def _write_table(folder: Path, name: str, table: pa.Table) -> str:
+    """Write a table under the name that its content gives it; the name."""
+    import pyarrow.parquet as pq
+
+    with beside(folder / f"{name}.parquet") as temporary:
+        pq.write_table(table, temporary, compression="zstd", compression_level=9)
+        file = f"{name}-{file_digest(temporary, 'sha256')[:12]}.parquet"
+        temporary.replace(folder / file)
+    return file
+
+
+def _read_table(path: Path) -> pa.Table:
+    """A table whose content is what its name says."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()[:12]
+            if "-" in path.name and path.stem.rpartition("-")[2] != digest:
+                raise InputError(
+                    f"{path} is not what was written (its digest is {digest}); run the evaluation again"
+                )
+            file.seek(0)
+            return pq.read_table(file)
+    except FileNotFoundError:
+        raise InputError(
+            f"{path} is gone: the result was replaced while it was read; run this command again"
+        ) from None
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(f"{path} cannot be read ({error}); run the evaluation again") from error
 
 
 class _Tables(Mapping[str, Any]):
     """Tables that are read when they are asked for."""
 
-    def __init__(self, tables: Mapping[str, _LazyTable]) -> None:
-        self._tables = dict(tables)
+    def __init__(self, files: Mapping[str, Path]) -> None:
+        self._files = dict(files)
         self._read: dict[str, pa.Table] = {}
 
     def __getitem__(self, name: str) -> pa.Table:
         if name not in self._read:
-            self._read[name] = self._tables[name].read()
+            self._read[name] = _read_table(self._files[name])
         return self._read[name]
 
-    def __iter__(self) -> Any:
-        return iter(self._tables)
+    def __contains__(self, name: object) -> bool:
+        return name in self._files
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._files)
 
     def __len__(self) -> int:
-        return len(self._tables)
+        return len(self._files)
 
 
 def _read_record(file: Path) -> ResultRecord:
@@ -198,36 +271,3 @@ def result_folder(output: Path, encoder_slug: str, task: str, part: Mapping[str,
         return output / encoder_slug / task
     text = json.dumps(part, sort_keys=True, separators=(",", ":"))
     return output / encoder_slug / f"{task}~{hashlib.sha256(text.encode()).hexdigest()[:8]}"
-
-
-def require_writable(folder: Path) -> None:
-    """Fail before hours of work, not after: the folder can be made and written."""
-    probe = _temporary(folder / RESULT_FILE)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise not_writable(folder, error.strerror or str(error), error) from error
-
-
-def not_writable(folder: Path, reason: str, error: OSError) -> XlirError:
-    """The message for a folder that does not take a result: the path is wrong, or the disk is full."""
-    text = f"cannot write the result to {folder}: {reason}; name another folder with --output"
-    return XlirError(text) if error.errno == 28 else InputError(text)
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary name to write under; it takes the place of `path` if all went well, else it is gone."""
-    temporary = _temporary(path)
-    try:
-        yield temporary
-        temporary.replace(path)
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-
-
-def _temporary(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{os.getpid()}.tmp")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from xlir_bench.measures import score
 from xlir_bench.records import (
     Collection,
     Floats,
@@ -21,6 +22,13 @@ from xlir_bench.records import (
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from xlir_bench.results.schema import ResultRecord
+
+
+QUERY_COLUMNS = (
+    "kind", "query_lang", "passage_lang", "query_id", "cluster", "measure", "value",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,8 +183,36 @@ def queries_table(scores: Sequence[Scores], collection: Collection) -> pa.Table:
         for s in scores
         for measure, values in s.values.items()
     ]
-    order = ("kind", "query_lang", "passage_lang", "query_id", "cluster", "measure", "value")
-    return _table(parts, order, labels, {"measure": measures})
+    return _table(parts, QUERY_COLUMNS, labels, {"measure": measures})
+
+
+def values_of_ranks(ranks: pa.Table, record: ResultRecord, measure: str) -> pa.Table:
+    """The rows of ``queries`` of one measure, made again from ``ranks``."""
+    import pandas as pd
+    import pyarrow as pa
+
+    frame = ranks.to_pandas()
+    for name in ("kind", "query_lang", "query_id", "cluster", "passage_id", "passage_lang"):
+        frame[name] = frame[name].astype("category")
+    of_setting = frame.groupby(["kind", "query_lang"], observed=True).indices
+    rankings, keys = [], []
+    for part in record.settings:
+        setting = Setting(part.query_lang, tuple(part.passage_langs))
+        mine = frame.iloc[of_setting.get((setting.kind.value, setting.query_lang), [])]
+        if setting.kind != Kind.MULTILINGUAL:
+            mine = mine[mine["passage_lang"] == setting.passage_lang]
+        query, passage = (mine[name].cat.codes.to_numpy() for name in ("query_id", "passage_id"))
+        grade, rank = (mine[name].to_numpy() for name in ("grade", "rank"))
+        rankings.append(Ranking(setting, part.candidates, query, passage, grade, rank))
+        rows = mine.iloc[np.unique(query, return_index=True)[1]]
+        keys.append(rows.assign(passage_lang=setting.passage_lang).astype({"passage_lang": object}))
+    values = [s.values[measure] for s in score(rankings, [measure])]
+    found = pd.concat(keys) if keys else frame.iloc[:0]
+    found = found.assign(measure=measure, value=np.concatenate(values) if values else 0.0)
+    return pa.table({
+        name: pa.array(found[name]) if name == "value" else pa.array(found[name]).dictionary_encode()
+        for name in QUERY_COLUMNS
+    })  # fmt: skip
 
 
 def run_table(tops: Sequence[TopScores], collection: Collection) -> pa.Table:
@@ -216,7 +252,7 @@ def _table(
         if name in names:
             columns[name] = labels.column((part[name] for part in parts), names[name])
         else:
-            dtype = {"rank": np.int32, "grade": np.int16, "score": np.float32}.get(name, np.float64)
+            dtype = {"rank": np.int32, "grade": np.int32, "score": np.float32}.get(name, np.float64)
             values = [np.asarray(part[name]) for part in parts]
             joined = np.concatenate(values) if values else np.empty(0)
             columns[name] = pa.array(joined.astype(dtype))

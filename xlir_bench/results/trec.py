@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from xlir_bench.errors import InputError
+from xlir_bench.files import explained, replacing
 from xlir_bench.records import POOL
-from xlir_bench.results.store import not_writable, replacing
+from xlir_bench.results.store import REMEDY
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,12 +47,8 @@ def write_trec(result: Result, folder: Path) -> list[Path]:
             langs = (query_lang, "all" if passage_lang == POOL else passage_lang)
             name = f"{'-'.join(quote(str(lang), safe='') for lang in langs)}.{suffix}"
             path = folder / str(kind) / name
-            try:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                with replacing(path) as temporary:
-                    rows.to_csv(temporary, sep=" ", header=False, index=False)
-            except OSError as error:
-                raise not_writable(folder, error.strerror or str(error), error) from error
+            with explained(folder, REMEDY), replacing(path) as temporary:
+                rows.to_csv(temporary, sep=" ", header=False, index=False)
             written.append(path)
     return written
 

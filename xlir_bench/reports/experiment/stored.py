@@ -12,11 +12,12 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from xlir_bench.errors import InputError
+from xlir_bench.files import replacing
 from xlir_bench.recipe import Cell, Recipe, Variant
 from xlir_bench.records import Kind
 from xlir_bench.reports.comparable import require_comparable
 from xlir_bench.results import Result
-from xlir_bench.results.store import RESULT_FILE, replacing
+from xlir_bench.results.store import RESULT_FILE
 
 RESULTS, CELL_FILE = "results", "cell.json"
 TRAINING = (

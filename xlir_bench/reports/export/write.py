@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
 
 from xlir_bench.errors import InputError, UnknownNameError
+from xlir_bench.files import explained, replacing
+from xlir_bench.files import write as write_file
 from xlir_bench.reports.export.card import model_card
 from xlir_bench.reports.export.mteb import model_meta, model_name, mteb_record, revision, task_name
 from xlir_bench.reports.export.parts import named
 from xlir_bench.reports.export.tidy import tidy_frame
 from xlir_bench.results import Result
-from xlir_bench.results.store import not_writable, replacing
+from xlir_bench.results.store import REMEDY, RESULT_FILE
 from xlir_bench.results.trec import write_trec
 
 
@@ -21,10 +24,8 @@ def write(form: str, results: Sequence[Result], output: Path) -> list[Path]:
     """Write results in one of `FORMATS`; the files."""
     if form not in FORMATS:
         raise UnknownNameError("export format", [form], FORMATS)
-    try:
+    with explained(output, REMEDY):
         return FORMATS[form](results, output)
-    except OSError as error:
-        raise not_writable(output, error.strerror or str(error), error) from error
 
 
 def _trec(results: Sequence[Result], output: Path) -> list[Path]:
@@ -64,10 +65,33 @@ def _csv(results: Sequence[Result], output: Path) -> list[Path]:
 
 
 def _parquet(results: Sequence[Result], output: Path) -> list[Path]:
-    output.parent.mkdir(parents=True, exist_ok=True)
     with replacing(output) as temporary:
         tidy_frame(results).to_parquet(temporary, index=False)
     return [output]
+
+
+def _result(results: Sequence[Result], output: Path) -> list[Path]:
+    """The results themselves with their ranks alone, which every comparison can be made from: they fit Git."""
+    saved = [
+        _with_speeds(result, folder).save(folder, tables=("ranks",))
+        for result, folder in zip(results, _folders(results, output), strict=True)
+    ]
+    return [
+        result.folder / file
+        for result in saved
+        if result.folder
+        for file in (RESULT_FILE, *(result.record.tables or {}).values())
+    ]
+
+
+def _with_speeds(result: Result, folder: Path) -> Result:
+    """With the cost and the speeds of the result that lies there, where this run measured none itself."""
+    if not (folder / RESULT_FILE).is_file():
+        return result
+    new, old = result.record.profile, Result.load(folder).record.profile
+    # A run that found vectors in its cache tells no speed of encoding.
+    profile = (old if new.cached_texts else new).model_copy(update={"cost": new.cost or old.cost})
+    return replace(result, record=result.record.model_copy(update={"profile": profile}))
 
 
 FORMATS: dict[str, Callable[[Sequence[Result], Path], list[Path]]] = {
@@ -76,6 +100,7 @@ FORMATS: dict[str, Callable[[Sequence[Result], Path], list[Path]]] = {
     "hf": _hf,
     "csv": _csv,
     "parquet": _parquet,
+    "result": _result,
 }
 """A new format is a function and a row here."""
 
@@ -96,7 +121,5 @@ def _json(record: object) -> str:
 
 
 def _text(path: Path, text: str) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
+    write_file(path, text)
     return path
