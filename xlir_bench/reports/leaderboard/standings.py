@@ -10,11 +10,13 @@ from string import ascii_letters
 import numpy as np
 from numpy.typing import NDArray
 
-from xlir_bench.measures.statistics import permutations, sign_flip_p
-from xlir_bench.records import Floats, Kind
-from xlir_bench.reports.pairing import RANK_DISTANCE, QueryValues, holm, pair
+from xlir_bench.measures.statistics import Difference, PairedDifferences, holm, paired_tests
+from xlir_bench.records import Kind
+from xlir_bench.reports.pairing import RANK_DISTANCE, Pairing, QueryValues, pair
 
 LEVEL = 0.05
+AT_ONCE = 100
+"""Pairs, to bound memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,37 +39,48 @@ def of_same_queries(first: QueryValues, second: QueryValues) -> bool:
 def standings(values: Sequence[QueryValues], kind: Kind) -> list[Standing]:
     """By the settings of a kind, one an encoder; all are values of the same queries.
 
-    Holm over all pairs, which are tested with the same sign flips of clusters.
+    Two-sided, by cluster, Holm over all pairs.
     """
-    if len(values) < 2:
-        return [Standing(1, 1, ("a",)) for _ in values]
-    gains = np.stack([_gains(values[0], other, kind) for other in values], axis=1)
-    pairs = list(combinations(range(len(values)), 2))
-    one, two = np.array(pairs).T
-    changes = gains[:, two] - gains[:, one]
-    corrected = holm(sign_flip_p(changes, throws=permutations(len(pairs))))
+    everybody = range(len(values))
+    pairs = list(combinations(everybody, 2))
+    tests = _tests(values, kind, pairs)
+    corrected = holm([test.p for test in tests])
     better = np.zeros((len(values), len(values)), bool)
     """Row: who is significantly better; column: than whom."""
-    for (i, j), change, p in zip(pairs, changes.sum(axis=0), corrected, strict=True):
-        better[(j, i) if change > 0 else (i, j)] = p < LEVEL
-    letters = _letters(better | better.T, np.argsort(-gains.sum(axis=0), kind="stable").tolist())
+    gains = np.zeros(len(values))
+    for (one, two), test, p in zip(pairs, tests, corrected, strict=True):
+        gain = -test.difference if values[0].measure == RANK_DISTANCE else test.difference
+        better[(two, one) if gain > 0 else (one, two)] = p < LEVEL
+        if one == 0:
+            gains[two] = gain
+    letters = _letters(better | better.T, np.argsort(-gains, kind="stable").tolist())
     above, below = better.sum(axis=0), better.sum(axis=1)
-    return [
-        Standing(1 + int(above[i]), len(values) - int(below[i]), letters[i])
-        for i in range(len(values))
-    ]
+    return [Standing(1 + int(above[i]), len(values) - int(below[i]), letters[i]) for i in everybody]
 
 
-def _gains(first: QueryValues, other: QueryValues, kind: Kind) -> Floats:
-    """What each cluster adds to the macro average of `other`; more is better."""
-    pairing = pair(first, other)
+def _tests(
+    values: Sequence[QueryValues], kind: Kind, pairs: Sequence[tuple[int, int]]
+) -> list[Difference]:
+    """The second of each pair less the first; all are tested with the same resamples of clusters."""
+    by_encoder = [_by_cluster(pair(values[0], other), kind) for other in values] if pairs else []
+    found = []
+    for start in range(0, len(pairs), AT_ONCE):
+        chosen = pairs[start : start + AT_ONCE]
+        sizes = by_encoder[0].sizes
+        changes = [by_encoder[two].sums - by_encoder[one].sums for one, two in chosen]
+        data = PairedDifferences(np.hstack(changes), np.tile(sizes, len(chosen)))
+        columns = np.arange(data.sums.shape[1]).reshape(len(chosen), sizes.shape[1])
+        found += paired_tests(data, columns.tolist(), family=len(pairs))
+    return found
+
+
+def _by_cluster(pairing: Pairing, kind: Kind) -> PairedDifferences:
+    """The second's values, summed by cluster and setting of a kind."""
+    data = PairedDifferences.of(
+        pairing.second, pairing.cluster, pairing.setting, (pairing.clusters, len(pairing.settings))
+    )
     wanted = list(pairing.of_kind(kind))
-    weights = np.zeros(len(pairing.settings))
-    weights[wanted] = 1 / pairing.sizes[wanted] / len(wanted)
-    gains = pairing.second * weights[pairing.setting]
-    if other.measure == RANK_DISTANCE:
-        gains = -gains
-    return np.bincount(pairing.cluster, gains, pairing.clusters).astype(float)
+    return PairedDifferences(data.sums[:, wanted], data.sizes[:, wanted])
 
 
 def _letters(different: NDArray[np.bool_], best_first: Sequence[int]) -> dict[int, tuple[str, ...]]:
