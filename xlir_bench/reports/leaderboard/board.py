@@ -291,7 +291,7 @@ def _with_standings(rows: Sequence[Row]) -> tuple[list[Row], list[str]]:
             found = _values(row, next(iter(values.values()), None))
         except InputError as error:
             damaged.append(f"the per-query tables: {error}")
-            found = "the tables beside its result cannot be used"
+            found = "the tables beside the result cannot be used"
         if isinstance(found, str):
             untested[row.file] = found
         else:
@@ -315,10 +315,10 @@ def _values(row: Row, others: Mapping[str, QueryValues] | None) -> dict[str, Que
     """What a row is tested by, by measure; or why it is not."""
     result = Result.load(row.folder)
     if not result.has_values:
-        return "no ranks are kept beside its result"
+        return "no ranks are kept beside the result"
     main = row.record.main_measure
     measures = [main, *([RANK_DISTANCE] if row.rank_distance else [])]
     found = {measure: query_values(result, measure) for measure in measures}
     if others is not None and not of_same_queries(others[main], found[main]):
-        return "its queries are not those of the encoders above it"
+        return "the queries are not those of the encoders above"
     return found

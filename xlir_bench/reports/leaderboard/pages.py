@@ -205,18 +205,20 @@ def _board_table(task: TaskBoard) -> str:
 def standings_told(task: TaskBoard) -> list[str]:
     """How ranks were found, and who has none, in plain sentences; nothing where nothing was asked."""
     tested = sum(bool(row.standings) for row in task.rows)
-    told = [f"{row.name} was not tested: {row.untested}." for row in task.rows if row.untested]
-    if tested < 2:
-        return told
     pairs = tested * (tested - 1) // 2
-    return [
-        "The ranks that an encoder may have go from one more than the encoders that are significantly better, to the"
-        f" number of encoders ({tested} were tested) less those that are significantly worse. Encoders that share a"
-        " letter cannot be told apart by these questions, which does not say that they are equal. Every pair is"
-        f" tested by flipping the signs of whole {task.first.task.cluster}s, with Holm's correction over the"
-        f" {pairs} {'pair' if pairs == 1 else 'pairs'} of a column, at 5 %.",
-        *told,
-    ]
+    told = []
+    if tested > 1:
+        told.append(
+            "The ranks that an encoder may have go from one more than the number of encoders that are significantly"
+            f" better, to the number tested ({tested}) less those that are significantly worse. Encoders that share a"
+            " letter cannot be told apart by these questions, which does not say that they are equal. Every pair is"
+            f" tested by {task.first.task.cluster}, with Holm's correction over the {pairs}"
+            f" {'pair' if pairs == 1 else 'pairs'} of a column, at 5\u00a0%."
+        )
+    for why in dict.fromkeys(row.untested for row in task.rows if row.untested):
+        names = ", ".join(row.name for row in task.rows if row.untested == why)
+        told.append(f"Not tested, since {why}: {names}.")
+    return told
 
 
 def _standings(task: TaskBoard) -> list[str]:
