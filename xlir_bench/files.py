@@ -27,6 +27,7 @@ RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 """What Windows takes for a device."""
 ABANDONED = 3600
 """Seconds after which a temporary file belongs to nobody, where the system has no locks to ask."""
+ELSEWHERE = "name another place with --output"
 _swept: set[Path] = set()
 
 
@@ -92,11 +93,13 @@ def held(path: Path, what: str, wait: bool = False) -> Iterator[None]:
 
     The file names its holder for people; the lock itself is the system's.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         handle = _locked(path, wait)
     except BlockingIOError:
         raise InUseError(f"{what} is in use by another process ({_holder(path)})") from None
+    except OSError as error:
+        raise cannot_write(path.parent, ELSEWHERE, error) from error
     try:
         os.ftruncate(handle, 0)
         os.pwrite(handle, f"process {os.getpid()} on {platform.node()}".encode(), 0)

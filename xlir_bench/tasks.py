@@ -22,6 +22,17 @@ Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")]
 
 
+TWO_LETTERS = (
+    "aa ab ae af ak am an ar as av ay az ba be bg bi bm bn bo br bs ca ce ch co cr cs cu cv cy da de dv dz ee"
+    " el en eo es et eu fa ff fi fj fo fr fy ga gd gl gn gu gv ha he hi ho hr ht hu hy hz ia id ie ig ii ik io"
+    " is it iu ja jv ka kg ki kj kk kl km kn ko kr ks ku kv kw ky la lb lg li ln lo lt lu lv mg mh mi mk ml mn"
+    " mr ms mt my na nb nd ne ng nl nn no nr nv ny oc oj om or os pa pi pl ps pt qu rm rn ro ru rw sa sc sd se"
+    " sg sh si sk sl sm sn so sq sr ss st su sv sw ta te tg th ti tk tl tn to tr ts tt tw ty ug uk ur uz ve vi"
+    " vo wa wo xh yi yo za zh zu"
+)
+"""The codes of ISO 639-1."""
+
+
 class _Row(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -241,6 +252,11 @@ def _beir_task(folder: Path, langs: Sequence[str] | None) -> Task:
         named = {str(row["language"]) for row in rows if "language" in row}
     else:
         named = set(langs or ["und"])
+        invented = sorted(lang for lang in named if not _is_code(lang))
+        if invented:
+            raise InputError(
+                f"--langs {','.join(invented)}: no code of a language; say one of ISO 639, like de or swh"
+            )
     if "language" not in first and len(named) > 1:
         raise InputError(
             f"--task beir:{folder} is in one language: its rows name none, and --langs says"
@@ -256,6 +272,12 @@ def _beir_task(folder: Path, langs: Sequence[str] | None) -> Task:
         files={lang + part: TaskFile(path=path) for lang in named for part, path in paths.items()},
         folder=folder,
     )
+
+
+def _is_code(lang: str) -> bool:
+    """Whether ISO 639 has a code of two letters, or may have one of three; a script or region may follow."""
+    code = re.fullmatch("([a-z]{2,3})([-_][A-Za-z0-9]{2,8})*", lang)
+    return code is not None and (len(code[1]) == 3 or code[1] in TWO_LETTERS)
 
 
 def _own_task(stem: str, files: Mapping[str, TaskFile], **stated: Any) -> Task:

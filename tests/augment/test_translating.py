@@ -3,16 +3,19 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from kills import kills
 from models import save_tiny_m2m100, save_tiny_marian
 from train.rowfiles import row, write_rows
 
 from xlir_bench.augment import translating
+from xlir_bench.augment.journal import Journal
 from xlir_bench.augment.translating import Report, Translating
 from xlir_bench.augment.translator import TranslateOptions, Translator, load_translator
 from xlir_bench.errors import InputError
@@ -194,10 +197,36 @@ def test_a_run_goes_on_with_the_same_rows_model_and_options_alone(
 
 def test_two_runs_do_not_write_one_output(translator: Translator, tmp_path: Path) -> None:
     read = write_rows(tmp_path / "rows.jsonl", ROWS)
-    lock = {"pid": os.getpid(), "host": __import__("socket").gethostname()}
-    (tmp_path / ".out.jsonl.lock").write_text(json.dumps(lock))
-    with pytest.raises(InputError, match=r"out\.jsonl is in use by another translation"):
-        run(translator, read, tmp_path / "out.jsonl")
+    output = tmp_path / "out.jsonl"
+    left = {"pid": os.getpid(), "host": socket.gethostname()}  # by a container that was restarted
+    (tmp_path / ".out.jsonl.lock").write_text(json.dumps(left))
+    with (
+        Journal(output, {}).held(),
+        pytest.raises(InputError, match=r"out\.jsonl is in use by another process"),
+    ):
+        run(translator, read, output)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="wants fork")
+def test_a_journal_goes_on_wherever_it_was_killed(tmp_path: Path) -> None:
+    output = tmp_path / "out.jsonl"
+
+    def work() -> None:
+        journal = Journal(output, {"it": 1})
+        with journal.held():
+            while journal.window < 3:
+                for batch in range(2):
+                    if batch not in journal.batches:
+                        journal.note(batch, [f"{journal.window}.{batch}"])
+                texts = [text for batch in range(2) for text in journal.batches[batch]]
+                journal.close_window([f"{text}\n" for text in texts], {})
+            journal.finish()
+
+    for _ in kills(work):
+        work()
+        assert output.read_text() == "0.0\n0.1\n1.0\n1.1\n2.0\n2.1\n"
+        assert [path.name for path in tmp_path.iterdir()] == ["out.jsonl"]
+        output.unlink()
 
 
 def test_faulty_rows_are_refused_before_anything_is_translated(

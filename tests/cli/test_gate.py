@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 from changed import changed, evaluated, stated, times
+from models import save_tiny_transformer
 
 BASE, MINE = Path("baselines/mini"), Path("results/mine/mini")
 
@@ -156,3 +157,48 @@ def test_the_project_passes_its_own_gate(xlir):
     said = xlir("gate", "--baseline", baseline, "--candidate", "builtin:ngram")
     assert said.code == 0, said.err + said.out
     assert said.out.startswith("PASS")
+
+
+def test_a_candidate_is_run_with_the_options_that_the_baseline_was_run_with(xlir, tmp_path):
+    model = save_tiny_transformer(tmp_path / "tiny")
+    options = ("--query-prompt", "q: ", "--max-length", "9", "--truncate-dim", "5")
+    part = ("--langs", "de", "--limit", "9", "--output", "base")
+    said = xlir("run", "--model", model, *options, *part, "--dtype", "bfloat16", "--device", "cpu")
+    assert said.code == 0, said.err
+    (base,) = Path("base").glob("*/*")
+    said = xlir("gate", "--baseline", base, "--candidate", model)
+    assert said.code == 0, said.err
+    assert "differ in" not in said.err
+    (found,) = Path("results").glob("*/*")
+    ours, theirs = (json.loads((f / "result.json").read_text())["encoder"] for f in (found, base))
+    assert ours == theirs
+    assert ours["options"]["truncate_dim"] == 5
+    assert (ours["dimension"], ours["max_tokens"], ours["query_prompt"]) == (5, 9, "q: ")
+
+
+def test_what_the_candidate_does_otherwise_than_the_baseline_is_told(gate):
+    record = json.loads((BASE / "result.json").read_text())
+    record["encoder"] |= {"query_prompt": "query: ", "dtype": "float16", "options": None}
+    (BASE / "result.json").write_text(json.dumps(record))
+    said = gate(candidate="builtin:ngram")
+    for told in ("query prompt: 'query: ' against ''", "dtype: 'float16'", "not recorded"):
+        assert told in said.err
+
+
+def test_a_revision_and_leave_to_run_code_are_no_other_models(gate):
+    record = json.loads((BASE / "result.json").read_text())
+    record["encoder"]["options"] = {"revision": "abc", "trust_remote_code": True}
+    (BASE / "result.json").write_text(json.dumps(record))
+    said = gate(candidate="builtin:random")
+    assert "'abc' is of the baseline's model" in said.err
+    assert "--trust-remote-code" in said.err
+    (found,) = Path("results/builtin-random").iterdir()
+    options = json.loads((found / "result.json").read_text())["encoder"]["options"]
+    assert (options["revision"], options["trust_remote_code"]) == (None, False)
+
+
+def test_a_baseline_of_ranks_alone_gives_the_same_verdict(gate):
+    whole = gate(candidate="builtin:random")
+    evaluated().save(BASE, tables=("ranks",))
+    assert not list(BASE.glob("queries*"))
+    assert gate(candidate="builtin:random").out == whole.out

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -233,3 +234,86 @@ def test_ctrl_c_keeps_what_was_encoded_and_says_how_to_go_on(tmp_path):
     assert "the same command goes on from there" in err
     assert "Traceback" not in err
     assert list((tmp_path / "cache").rglob("*.npy"))
+
+
+def beir(folder, word):
+    """One text that answers one question."""
+    (folder / "qrels").mkdir(parents=True)
+    row = json.dumps({"_id": "d1", "text": word})
+    (folder / "corpus.jsonl").write_text(row + "\n")
+    (folder / "queries.jsonl").write_text(row.replace("d1", "q1") + "\n")
+    (folder / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\nq1\td1\t1\n")
+    return f"beir:{folder}"
+
+
+def test_unlike_data_of_one_name_never_overwrites_nor_stands_in_one_table(xlir, tmp_path):
+    one, other = beir(tmp_path / "x" / "faq", "bees"), beir(tmp_path / "y" / "faq", "ants")
+    model = ("--model", "builtin:ngram", "--quiet")
+    for task, *more in ((one,), (other,), (one, "--langs", "de"), (one,)):
+        said = xlir("run", *model, "--task", task, *more)
+        assert said.code == 0, said.err
+    folders = sorted(Path("results/builtin-ngram").iterdir())
+    assert [folder.name for folder in folders[:1]] == ["faq"]
+    assert len(folders) == 3
+    records = [Result.load(folder).record for folder in folders]
+    assert len({(r.task.digest, r.task.data) for r in records}) == 3
+    assert len({r.task.data for r in records}) == 2
+    assert xlir("compare", *folders[:2]).code == 3
+    said = xlir("leaderboard", "--results", "results", "--output", "board")
+    assert said.code == 0, said.err
+    pages = [path.name for path in Path("board").rglob("faq*.md")]
+    assert len(set(pages)) == 3
+
+
+def test_a_language_that_there_is_not_is_refused(xlir, tmp_path):
+    task = beir(tmp_path / "faq", "bees")
+    for lang in ("qq", "klingon", "D E"):
+        said = xlir("run", "--model", "builtin:ngram", "--task", task, "--langs", lang)
+        assert said.code == 2
+        assert "no code of a language" in said.err
+
+
+def test_all_models_are_resolved_before_the_first_runs(xlir):
+    said = xlir(
+        "run", *QUICK, "--model", "builtin:ngram", "--model", "no/such/folder", "builtin:nrgam"
+    )
+    assert said.code == 2
+    assert "no/such/folder" in said.err
+    assert "nrgam" in said.err
+    assert not Path("results").exists()
+
+
+def test_one_that_fails_later_does_not_take_the_others_with_it(xlir):
+    Path("bad.py").write_text(
+        "import numpy as np\n"
+        "def encode(texts, role):\n"
+        "    return np.full((len(texts), 3), np.nan, np.float32)\n"
+    )
+    said = xlir("run", *QUICK, "--model", "builtin:random", "py:bad.py:encode", "builtin:ngram")
+    assert said.code == 4
+    assert re.search(r"error: \S*encode\S* on mini: ", said.err), said.err
+    table = said.out.splitlines()[-6:]
+    assert {"builtin:random", "builtin:ngram"} <= {
+        line.split()[0] for line in table if line.strip()
+    }
+    assert len(list(Path("results").rglob("result.json"))) == 2
+
+
+def test_an_output_whose_name_is_no_text_is_refused_before_any_work(xlir):
+    said = xlir("run", *QUICK, "--output", os.fsdecode(b"out\xff"))
+    assert said.code == 2
+    assert "is no UTF-8" in said.err
+    assert "on mini" not in said.err
+
+
+def test_a_result_says_how_its_encoder_was_loaded_and_by_which_commit(xlir):
+    assert xlir("run", *QUICK, "--query-prompt", "q: ", "--quiet").code == 0
+    (file,) = Path("results").rglob("result.json")
+    record = Result.load(file).record
+    assert record.encoder.options.query_prompt == "q: "
+    assert record.encoder.options.revision is None
+    commit = subprocess.run(
+        ["git", "-C", Path(__file__).parent, "rev-parse", "HEAD"], capture_output=True, text=True
+    ).stdout.strip()
+    if commit:
+        assert record.environment.git.commit == commit

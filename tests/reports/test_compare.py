@@ -136,6 +136,20 @@ def test_other_bytes_of_the_same_files_are_refused():
         compare(evaluated(), _other_task(files=files))
 
 
+def test_a_result_that_names_no_data_is_compared_and_the_doubt_is_told():
+    unknown = _other_task(files={}, data=None)
+    (note,) = compare(evaluated("builtin:random"), unknown).notes
+    assert note.startswith("which data was read is not checked: builtin:ngram")
+    of_before = _other_task(data=None)
+    assert not compare(evaluated("builtin:random"), of_before).notes
+
+
+def test_the_same_files_and_one_more_are_other_data():
+    files = {**evaluated().record.task.files, "more.json": "0" * 64}
+    with pytest.raises(NotComparableError, match="data files"):
+        compare(evaluated(), _other_task(files=files))
+
+
 def test_force_compares_what_both_have_and_says_so():
     fewer = stated(evaluated("builtin:random"), limit=50, measures=["map"])
     found = compare(evaluated(), fewer, force=True)

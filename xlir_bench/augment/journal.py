@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from xlir_bench.augment.output import explained, write_lines
+from xlir_bench.augment.output import write_lines
 from xlir_bench.errors import InputError
-from xlir_bench.train.folder import take
+from xlir_bench.files import ELSEWHERE, explained, held, write
 
 SCHEMA = 1
 
@@ -48,25 +48,19 @@ class Journal:
     @contextmanager
     def held(self) -> Iterator[None]:
         """Keep other runs out, and read what an earlier one left."""
-        lock = self.output.with_name(f".{self.output.name}.lock")
-        with explained(self.output):
-            self.output.parent.mkdir(parents=True, exist_ok=True)
-            take(lock, str(self.output), "translation")
-        try:
+        with held(self.output.with_name(f".{self.output.name}.lock"), str(self.output)):
             self._open()
             yield
-        finally:
-            lock.unlink(missing_ok=True)
 
     def note(self, batch: int, translations: Sequence[Any]) -> None:
         """Keep a batch."""
         self.batches[batch] = list(translations)
-        with explained(self.output), self.path.open("ab") as file:
+        with explained(self.output, ELSEWHERE), self.path.open("ab") as file:
             file.write(_line({"batch": batch, "translations": list(translations)}))
 
     def close_window(self, lines: Iterable[str], report: Mapping[str, Any]) -> None:
         """Keep the rows of a window; its batches are needed no more."""
-        with explained(self.output):
+        with explained(self.output, ELSEWHERE):
             with self.rows.open("ab") as file:
                 file.writelines(line.encode() for line in lines)
                 file.flush()
@@ -84,7 +78,7 @@ class Journal:
 
     def _open(self) -> None:
         lines = list(_whole_lines(self.path))
-        with explained(self.output):
+        with explained(self.output, ELSEWHERE):
             if not lines or lines[0].get("schema") != SCHEMA:
                 self.rows.write_bytes(b"")
                 self._begin()
@@ -117,9 +111,7 @@ class Journal:
             "size": self._size,
             "report": self.report,
         }
-        temporary = self.path.with_name(f"{self.path.name}.tmp")
-        temporary.write_bytes(_line(header))
-        temporary.replace(self.path)
+        write(self.path, _line(header))
         self.batches = {}
 
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import errno
 import gzip
 import json
-import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from xlir_bench.errors import InputError, XlirError
+from xlir_bench.errors import InputError
+from xlir_bench.files import ELSEWHERE, explained, replacing
 from xlir_bench.train.reading import TrainingSource
 from xlir_bench.train.rows import Row
 
@@ -50,29 +49,14 @@ def write_rows(path: Path, rows: Iterable[Row]) -> None:
 
 def write_lines(path: Path, lines: Iterable[bytes]) -> None:
     """The same of lines that are there."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with explained(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with temporary.open("wb") as plain, _packed(plain, path) as file:
-                # The rows are read in here too; what is wrong with them is no fault of this file.
-                file.writelines(lines)
-            temporary.replace(path)
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-
-
-@contextmanager
-def explained(path: Path) -> Iterator[None]:
-    """Say what to do when a file cannot be written."""
-    try:
-        yield
-    except OSError as error:
-        reason = "the disk is full" if error.errno == errno.ENOSPC else error.strerror or str(error)
-        raise XlirError(
-            f"cannot write {path}: {reason}; name another place with --output"
-        ) from error
+    with (
+        explained(path, ELSEWHERE),
+        replacing(path) as temporary,
+        temporary.open("wb") as plain,
+        _packed(plain, path) as file,
+    ):
+        # The rows are read in here too; what is wrong with them is no fault of this file.
+        file.writelines(lines)
 
 
 @contextmanager

@@ -135,11 +135,13 @@ def exit_code(args: list[str]) -> int:
 
 
 def _say(message: str, verbose: bool) -> None:
+    from xlir_bench.escaping import redacted
+
     if verbose:
         import traceback
 
-        click.echo(traceback.format_exc(), err=True)
-    click.echo(message, err=True)
+        click.echo(redacted(traceback.format_exc()), err=True)
+    click.echo(redacted(message), err=True)
 
 
 def _quiet_pipe() -> int:

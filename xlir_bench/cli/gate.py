@@ -19,8 +19,10 @@ from xlir_bench.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from xlir_bench.encoders import Encoder, EncoderOptions
     from xlir_bench.reports.verdict import Verdict
     from xlir_bench.results import Result
+    from xlir_bench.results.schema import EncoderPart
 
 
 @click.command()
@@ -94,6 +96,7 @@ def gate(
     In GitHub Actions the verdict is added to the job's summary.
     """
     from xlir_bench.errors import InputError
+    from xlir_bench.files import require_writable
     from xlir_bench.reports import gate as reports
     from xlir_bench.reports.baseline import read_history, sunk
     from xlir_bench.reports.policy import DEFAULT_POLICY, default_policy, read_policy
@@ -109,6 +112,8 @@ def gate(
     policy = None if policy_file is None else read_policy(policy_file)
     old = Result.load(baseline)
     policy = policy or default_policy(old.record.main_measure)
+    if junit is not None:
+        require_writable(junit.parent, "name another file with --junit")
     new = _candidate(candidate, old, stated)
     verdict = reports.gate(old, new, policy)
     notes = sunk(read_history(old.folder), new, policy)
@@ -138,13 +143,14 @@ def _candidate(spec: str, baseline: Result, stated: dict[str, Any]) -> Result:
 def _evaluated(spec: str, baseline: Result, stated: dict[str, Any]) -> Result:
     """The model of this spec on the task of the baseline, with its options."""
     from xlir_bench.cli.progress import Bars
-    from xlir_bench.encoders import EncoderOptions, describe, load_encoder
+    from xlir_bench.cli.run import resolved
+    from xlir_bench.encoders import describe
     from xlir_bench.errors import NotComparableError
     from xlir_bench.evaluation import RunOptions, evaluate
     from xlir_bench.files import require_writable
     from xlir_bench.places import data_root
     from xlir_bench.results import result_folder
-    from xlir_bench.results.store import REMEDY
+    from xlir_bench.results.store import REMEDY, folder_of_data
     from xlir_bench.tasks import catalogue
 
     record, asked = baseline.record, baseline.record.options
@@ -167,13 +173,67 @@ def _evaluated(spec: str, baseline: Result, stated: dict[str, Any]) -> Result:
         offline=stated["offline"],
         allow_changed_data=bool(asked.changed_data),
     )
-    encoder = load_encoder(spec, EncoderOptions(device=stated["device"], offline=stated["offline"]))
+    how = _as_the_baseline(spec, record.encoder, stated)
+    (encoder,) = resolved([spec], how)
+    for line in _run_otherwise(record.encoder, encoder):
+        click.echo(line, err=True)
     part = options.part(task)
     folder = result_folder(stated["output"], describe(encoder).slug, task.name, part)
     require_writable(folder, REMEDY)
     with Bars() as bars:
-        found = evaluate(task, encoder, options, progress=bars, command=canonical_command())
-    return found.save(folder)
+        found = evaluate(
+            task,
+            encoder,
+            options,
+            encoder_options=how,
+            progress=bars,
+            command=canonical_command(),
+        )
+    return found.save(folder_of_data(folder, found.record))
+
+
+def _as_the_baseline(spec: str, baseline: EncoderPart, stated: dict[str, Any]) -> EncoderOptions:
+    """The options that the baseline's encoder was loaded with, as far as they mean something to this one.
+
+    A revision is of one model alone, and no file decides that code of a model may run.
+    """
+    from xlir_bench.encoders import EncoderOptions
+
+    asked = baseline.options
+    if asked is None:
+        return EncoderOptions(device=stated["device"], offline=stated["offline"])
+    return EncoderOptions(
+        query_prompt=asked.query_prompt,
+        passage_prompt=asked.passage_prompt,
+        revision=asked.revision if spec == baseline.name else None,
+        dtype=asked.dtype,
+        device=stated["device"] or asked.device,
+        max_length=asked.max_length,
+        truncate_dim=asked.truncate_dim,
+        offline=stated["offline"],
+    )
+
+
+def _run_otherwise(baseline: EncoderPart, encoder: Encoder) -> list[str]:
+    """What makes the candidate run in another way than the baseline ran, a line each."""
+    from xlir_bench.encoders import describe
+
+    card, asked = describe(encoder), baseline.options
+    pairs = {
+        "query prompt": (baseline.query_prompt, card.query_prompt),
+        "passage prompt": (baseline.passage_prompt, card.passage_prompt),
+        "dtype": (baseline.dtype, card.dtype),
+        "length in tokens": (baseline.max_tokens, card.max_tokens),
+        "device": (baseline.device, getattr(encoder, "device", None)),
+    }
+    told = [f"{what}: {a!r} against {b!r}" for what, (a, b) in pairs.items() if a != b]
+    if asked is None:
+        told.append("options of the baseline's encoder: not recorded, its result is of before")
+    elif asked.revision is not None and encoder.name != baseline.name:
+        told.append(f"revision: {asked.revision!r} is of the baseline's model")
+    if asked is not None and asked.trust_remote_code:
+        told.append("--trust-remote-code: run the candidate with it first, and name its result")
+    return [f"baseline and candidate differ in {line}" for line in told]
 
 
 def _tell(verdict: Verdict, junit: Path | None, as_json: bool) -> None:

@@ -36,8 +36,11 @@ class Names(NamesType):
 
 
 def canonical_command() -> str:
-    """The command as it was typed, by the program's name."""
-    return shlex.join(["xlir-bench", *click.get_current_context().find_root().obj])
+    """The command as it was typed, by the program's name, without secrets and the user's folders."""
+    from xlir_bench.escaping import redacted_command
+
+    typed = click.get_current_context().find_root().obj
+    return shlex.join(["xlir-bench", *redacted_command(typed)])
 
 
 def read_config(ctx: click.Context, _param: click.Parameter, value: Path | None) -> None:

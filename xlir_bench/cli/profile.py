@@ -105,7 +105,7 @@ def profile(model: str, task_name: str, **stated: Any) -> None:
     from xlir_bench.encoders import describe
     from xlir_bench.evaluation import load_models, measure_cost, settings_asked
     from xlir_bench.files import require_writable
-    from xlir_bench.results.store import REMEDY, result_folder
+    from xlir_bench.results.store import REMEDY, folder_of_data, result_folder
     from xlir_bench.tasks import catalogue
 
     (task,) = catalogue(*stated["tasks_dirs"]).get([task_name], stated["langs"])
@@ -118,12 +118,20 @@ def profile(model: str, task_name: str, **stated: Any) -> None:
         part = run_options.part(task)
         folder = result_folder(stated["output"], card.slug, task.name, part)
         require_writable(folder, REMEDY)
-        result = _stored(folder, card, task)
+        result = _stored(folder, card, task, run_options)
         if result is None:
             from xlir_bench.evaluation import evaluate
 
             encoder, command = models[0].encoder, canonical_command()
-            result = evaluate(task, encoder, run_options, progress=bars, command=command)
+            result = evaluate(
+                task,
+                encoder,
+                run_options,
+                encoder_options=_encoder_options(stated),
+                progress=bars,
+                command=command,
+            )
+            folder = folder_of_data(folder, result.record)
         cost = measure_cost(task, models, options, run_options, bars, canonical_command())
     _tell(result.with_cost(cost).save(folder), folder, stated)
 
@@ -149,16 +157,21 @@ def _tell(result: Result, folder: Path, stated: dict[str, Any]) -> None:
         click.echo(f"written to {stated['plot']}")
 
 
-def _stored(folder: Path, card: EncoderCard, task: Task) -> Result | None:
-    """The result that is there, if it is of this encoder and this task as they are now."""
+def _stored(folder: Path, card: EncoderCard, task: Task, options: RunOptions) -> Result | None:
+    """The result that is there, if it is of this encoder, this task and its data as they are now."""
+    from xlir_bench.records import Silent
     from xlir_bench.results import Result
+    from xlir_bench.results.schema import data_digest
     from xlir_bench.results.store import RESULT_FILE
+    from xlir_bench.sources.files import locate
 
     if not (folder / RESULT_FILE).is_file():
         return None
     result = Result.load(folder)
-    same = (result.record.encoder.fingerprint, result.record.task.digest)
-    return result if same == (card.fingerprint, task.digest) else None
+    record = result.record
+    same = (record.encoder.fingerprint, record.task.digest, record.task.data_read)
+    now = data_digest(locate(task, options.data_request(), Silent()).digests)
+    return result if same == (card.fingerprint, task.digest, now) else None
 
 
 def _cost_options(stated: dict[str, Any]) -> CostOptions:
@@ -211,8 +224,10 @@ def _check_picture(path: Path | None) -> None:
     """Fail before minutes of work, not after."""
     if path is None:
         return
+    from xlir_bench.files import require_writable
     from xlir_bench.reports.plots.canvas import require_format, style
 
     require_format(path, "--plot")
+    require_writable(path.parent, "name another file with --plot")
     with style():
         pass

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,10 +23,11 @@ from xlir_bench.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
-    from xlir_bench.encoders import EncoderOptions
+    from xlir_bench.encoders import Encoder, EncoderOptions
     from xlir_bench.evaluation import RunOptions
+    from xlir_bench.records import Progress
     from xlir_bench.results import Result
     from xlir_bench.tasks import Task
 
@@ -132,7 +133,7 @@ class Output:
 )
 @click.option("--quiet", is_flag=True, help="No progress and no tables.")
 @verbose_option
-def run(more_models: tuple[str, ...], models: tuple[str, ...], **stated: Any) -> None:
+def run(more_models: tuple[str, ...], models: tuple[str, ...], **stated: Any) -> int:
     """Evaluate encoders on every setting of tasks.
 
     \b
@@ -153,50 +154,132 @@ def run(more_models: tuple[str, ...], models: tuple[str, ...], **stated: Any) ->
       xlir-bench run --model http:http://127.0.0.1:8000/v1#bge-m3
 
     Every text is encoded once and its vector is cached: a run that was stopped goes on where it was.
+    A model that fails does not hold up the others; the exit code is that of the first failure.
     """
     specs = in_order([*models, *more_models]) or [DEFAULT_MODEL]
     output = Output(stated["output"], stated["trec"], stated["as_json"], stated["quiet"])
-    results = list(_results(specs, stated, output))
+    done = _run_all(specs, stated, output)
+    results = done.results
     if output.as_json:
         texts = [result.to_json() for result in results]
-        click.echo(texts[0] if len(texts) == 1 else "[" + ",".join(texts) + "]")
+        click.echo(texts[0] if done.alone else "[" + ",".join(texts) + "]")
     elif len(results) > 1 and not output.quiet:
         from xlir_bench.reports.tables import comparison_rows
 
         click.echo("\n" + comparison_rows([result.record for result in results]))
+    return done.exit_code
 
 
-def _results(specs: Sequence[str], stated: dict[str, Any], output: Output) -> Iterator[Result]:
+@dataclass(slots=True)
+class _Done:
+    """What came of all that was asked for."""
+
+    alone: bool
+    """Whether one model on one task was asked for."""
+    results: list[Result] = field(default_factory=list)
+    exit_code: int = 0
+    """Of the first failure; the others ran all the same."""
+
+
+def _run_all(specs: Sequence[str], stated: dict[str, Any], output: Output) -> _Done:
     """Every result, saved and printed as it comes: what is done stays done."""
     from xlir_bench.cli.progress import Bars
-    from xlir_bench.encoders import describe, load_encoder
-    from xlir_bench.evaluation import evaluate
-    from xlir_bench.files import require_writable
-    from xlir_bench.results import result_folder
-    from xlir_bench.results.store import REMEDY
+    from xlir_bench.errors import XlirError
+    from xlir_bench.escaping import redacted
     from xlir_bench.tasks import catalogue
 
     tasks = catalogue(*stated["tasks_dirs"]).get(stated["tasks"] or ["mini"], stated["langs"])
-    options = run_options(stated)
+    options, how = run_options(stated), encoder_options(stated)
     check(tasks, options)
+    encoders = resolved(specs, how)
+    for encoder in encoders:
+        for task in tasks:
+            _folder(encoder, task, options, output)
+    done = _Done(alone=len(specs) * len(tasks) == 1)
     with Bars(quiet=output.quiet) as bars:
-        for spec in specs:
-            encoder = load_encoder(spec, encoder_options(stated))
+        while encoders:
+            encoder = encoders.pop(0)  # what it loads is let go before the next one
             for task in tasks:
-                card = describe(encoder)
-                folder = result_folder(output.folder, card.slug, task.name, options.part(task))
-                require_writable(folder, REMEDY)
-                _announce(f"{card.name} on {task.name}", output)
-                command = canonical_command()
-                result = evaluate(task, encoder, options, progress=bars, command=command).save(
-                    folder
-                )
-                if output.trec:
-                    from xlir_bench.results.trec import write_trec
+                try:
+                    found = _evaluated(encoder, how, task, options, output, bars)
+                except Exception as error:
+                    if done.alone:
+                        raise
+                    code = error.exit_code if isinstance(error, XlirError) else 4
+                    done.exit_code = done.exit_code or code
+                    told = str(error) if isinstance(error, XlirError) else repr(error)
+                    click.echo(redacted(f"error: {encoder.name} on {task.name}: {told}"), err=True)
+                    continue
+                _show(found, output, done.alone)
+                done.results.append(found)
+    return done
 
-                    write_trec(result, folder / "trec")
-                _show(result, folder, output, alone=len(specs) * len(tasks) == 1)
-                yield result
+
+def resolved(specs: Sequence[str], options: EncoderOptions) -> list[Encoder]:
+    """The encoders of all specs; every one that cannot be had is told, before any work."""
+    from xlir_bench.encoders import describe, load_encoder
+    from xlir_bench.errors import XlirError
+
+    found, faults = [], []
+    for spec in specs:
+        try:
+            encoder = load_encoder(spec, options)
+            describe(encoder)
+            found.append(encoder)
+        except XlirError as error:
+            faults.append(error)
+    if len(faults) > 1:
+        together = XlirError("; ".join(dict.fromkeys(map(str, faults))))
+        together.exit_code = faults[0].exit_code
+        raise together from faults[0]
+    if faults:
+        raise faults[0]
+    return found
+
+
+def _folder(encoder: Encoder, task: Task, options: RunOptions, output: Output) -> Path:
+    """Where a result goes; it can be written there."""
+    from xlir_bench.encoders import describe
+    from xlir_bench.files import require_writable
+    from xlir_bench.results import result_folder
+    from xlir_bench.results.store import REMEDY
+
+    folder = result_folder(output.folder, describe(encoder).slug, task.name, options.part(task))
+    require_writable(folder, REMEDY)
+    return folder
+
+
+def _evaluated(
+    encoder: Encoder,
+    how: EncoderOptions,
+    task: Task,
+    options: RunOptions,
+    output: Output,
+    progress: Progress,
+) -> Result:
+    """One encoder on one task, saved."""
+    from xlir_bench.evaluation import evaluate
+    from xlir_bench.results.store import folder_of_data
+
+    _announce(f"{encoder.name} on {task.name}", output)
+    result = evaluate(
+        task,
+        encoder,
+        options,
+        encoder_options=how,
+        progress=progress,
+        command=canonical_command(),
+    )
+    usual = _folder(encoder, task, options, output)
+    folder = folder_of_data(usual, result.record)
+    if folder != usual:
+        _announce(f"{usual} holds a result of other data, which stays", output)
+    saved = result.save(folder)
+    if output.trec:
+        from xlir_bench.results.trec import write_trec
+
+        write_trec(saved, folder / "trec")
+    return saved
 
 
 def check(tasks: Sequence[Task], options: RunOptions) -> None:
@@ -271,7 +354,7 @@ def _announce(text: str, output: Output) -> None:
         click.echo(text, err=True)
 
 
-def _show(result: Result, folder: Path, output: Output, alone: bool) -> None:
+def _show(result: Result, output: Output, alone: bool) -> None:
     if output.as_json or output.quiet:
         return
     from xlir_bench.reports.tables import cost_line, heading, report, summary_table
@@ -282,4 +365,4 @@ def _show(result: Result, folder: Path, output: Output, alone: bool) -> None:
         click.echo(
             f"{heading(result.record)}\n\n{summary_table(result.record)}\n\n{cost_line(result.record)}"
         )
-    click.echo(f"\nwritten to {folder}\n")
+    click.echo(f"\nwritten to {result.folder}\n")

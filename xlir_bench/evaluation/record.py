@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
+import subprocess
 import sys
 from collections.abc import Sequence
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -13,20 +15,23 @@ from typing import Any
 import numpy as np
 
 from xlir_bench.embed import Embedded
-from xlir_bench.encoders import EncoderCard
+from xlir_bench.encoders import EncoderCard, EncoderOptions
 from xlir_bench.evaluation.clusters import Clusters
 from xlir_bench.measures import BiasView, LanguageShares, score
 from xlir_bench.measures.chance import expected_map
 from xlir_bench.records import ROLES, Collection, Ranking, Scores
 from xlir_bench.results.schema import (
     BiasPart,
+    EncoderOptionsPart,
     EncoderPart,
     EnvironmentPart,
+    GitPart,
     IndexPart,
     MachinePart,
     SettingPart,
     TaskPart,
     TextsPart,
+    data_digest,
 )
 from xlir_bench.search import recall_of_exact
 from xlir_bench.search.approximate import DEPTH
@@ -50,11 +55,17 @@ def task_part(task: Task, collection: Collection, clusters: Clusters) -> TaskPar
         cluster=collection.cluster,
         clusters=len(clusters.names),
         files=dict(collection.digests),
+        data=data_digest(collection.digests) if collection.digests else None,
     )
 
 
-def encoder_part(card: EncoderCard, embedded: Embedded) -> EncoderPart:
-    """Who was evaluated."""
+def encoder_part(
+    card: EncoderCard, embedded: Embedded, device: str | None, options: EncoderOptions | None
+) -> EncoderPart:
+    """Who was evaluated, where, and how it was asked to be loaded."""
+    # No field of it holds a secret.
+    names = EncoderOptionsPart.model_fields
+    asked = None if options is None else {name: getattr(options, name) for name in names}
     return EncoderPart(
         name=card.name,
         kind=card.kind,
@@ -68,6 +79,8 @@ def encoder_part(card: EncoderCard, embedded: Embedded) -> EncoderPart:
         passage_prompt=card.passage_prompt,
         parameters=card.parameters,
         chosen_on=list(card.chosen_on),
+        device=device,
+        options=None if asked is None else EncoderOptionsPart(**asked),
     )
 
 
@@ -175,7 +188,31 @@ def environment() -> EnvironmentPart:
         platform=platform.platform(),
         processors=os.cpu_count() or 0,
         versions=versions,
+        git=_git(),
     )
+
+
+@cache
+def _git() -> GitPart | None:
+    """The state of the checkout that this runs from; None where it is installed, or git is not."""
+    checkout = Path(__file__).parents[2]
+    if not (checkout / ".git").exists():
+        return None
+    asked = ("rev-parse", "HEAD"), ("status", "--porcelain", "--untracked-files=no")
+    try:
+        commit, changed = (
+            subprocess.run(  # noqa: S603
+                ["git", "-C", str(checkout), *words],  # noqa: S607
+                capture_output=True,
+                check=True,
+                text=True,
+                timeout=10,
+            ).stdout.strip()
+            for words in asked
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return GitPart(commit=commit, changed=bool(changed))
 
 
 def machine(device: str) -> MachinePart:

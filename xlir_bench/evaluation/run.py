@@ -143,7 +143,7 @@ def evaluate(
     """Run one encoder on every setting of one task.
 
     `encoder` is a spec (see ``xlir-bench run --help``), a `SentenceTransformer`, an `Encoder`, or a
-    function ``encode(texts, role)``.
+    function ``encode(texts, role)``. `encoder_options` say how it is loaded, or how it was.
 
     >>> import xlir_bench as xb
     >>> options = xb.RunOptions(langs=("en", "de"), kinds=("monolingual",), cache=None)
@@ -152,10 +152,13 @@ def evaluate(
     [('de', 72), ('en', 72)]
     """
     options = options or RunOptions()
+    if encoder_options is None and isinstance(encoder, str):
+        encoder_options = EncoderOptions()
     task = catalogue().get([task], options.langs)[0] if isinstance(task, str) else task
     return _Run(
         task=task,
         encoder=as_encoder(encoder, encoder_options or EncoderOptions()),
+        encoder_options=encoder_options,
         options=options,
         settings=settings_asked(task, options),
         measures=check_measures(options.measures or task.measures),
@@ -195,6 +198,7 @@ class _Run:
 
     task: Task
     encoder: Any
+    encoder_options: EncoderOptions | None
     options: RunOptions
     settings: list[Setting]
     measures: tuple[str, ...]
@@ -231,7 +235,9 @@ class _Run:
         card = describe(self.encoder)
         record = ResultRecord(
             task=task_part(self.task, collection, clusters),
-            encoder=encoder_part(card, embedded),
+            encoder=encoder_part(
+                card, embedded, getattr(self.encoder, "device", None), self.encoder_options
+            ),
             settings=[setting_part(s, r) for s, r in zip(scores, rankings, strict=True)],
             summary=summary,
             bias={name: bias_part(view) for name, view in bias.items()},

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from xlir_bench.encoders import EncoderOptions
-from xlir_bench.errors import InputError, OutOfReachError, XlirError
+from xlir_bench.errors import OutOfReachError, XlirError
 from xlir_bench.evaluation import RunOptions, evaluate
+from xlir_bench.files import ELSEWHERE, held, require_writable
 from xlir_bench.places import data_cache
 from xlir_bench.recipe import DATA, Cell, Recipe
 from xlir_bench.records import Progress, Silent
@@ -35,7 +36,6 @@ from xlir_bench.train import (
     save_untrained,
     train,
 )
-from xlir_bench.train.folder import take
 
 MODELS, LOCK = "models", ".experiment.lock"
 Say = Callable[[str], None]
@@ -104,15 +104,9 @@ def run_cells(
         raise OutOfReachError(
             f"recipe {recipe.name} wants what is not here:\n  " + "\n  ".join(missing)
         )
-    try:
-        where.folder.mkdir(parents=True, exist_ok=True)
-        take(where.folder / LOCK, f"output folder {where.folder}", "experiment")
-    except OSError as error:
-        raise InputError(
-            f"cannot write to {where.folder}: {error.strerror}; name another folder with --output"
-        ) from error
     failed = []
-    try:
+    require_writable(where.folder, ELSEWHERE)
+    with held(where.folder / LOCK, f"output folder {where.folder}"):
         todo = [cell for cell in recipe.cells() if not is_finished(recipe, where, cell)]
         for n, cell in enumerate(todo, 1):
             say(f"{n} of {len(todo)}: {cell.name}")
@@ -122,8 +116,6 @@ def run_cells(
                 say(f"  failed: {error}")
                 failed.append(Failed(cell, str(error)))
             _let_go()
-    finally:
-        (where.folder / LOCK).unlink(missing_ok=True)
     return failed
 
 

@@ -14,15 +14,10 @@ def what_differs(first: ResultRecord, second: ResultRecord) -> list[str]:
     found = []
     if first.task.digest != second.task.digest:
         found.append(f"task ({_task(first)} against {_task(second)})")
-    elif changed := sorted(
-        path
-        for path in {*first.task.files, *second.task.files}
-        if first.task.files.get(path) != second.task.files.get(path)
-        # Files of a language that one run left out are named as languages.
-        and path in first.task.files
-        and path in second.task.files
-    ):
-        found.append(f"data files {', '.join(changed)}")
+    elif _unlike_data(first, second):
+        known = first.task.files.keys() & second.task.files.keys()
+        changed = sorted(p for p in known if first.task.files[p] != second.task.files[p])
+        found.append(f"data files {', '.join(changed)}" if changed else "data files")
     stated = {
         "languages": (sorted(a.langs) or "all", sorted(b.langs) or "all"),
         "kinds": (sorted(a.kinds) or "all", sorted(b.kinds) or "all"),
@@ -39,6 +34,16 @@ def what_differs(first: ResultRecord, second: ResultRecord) -> list[str]:
     return found
 
 
+def _unlike_data(first: ResultRecord, second: ResultRecord) -> bool:
+    """Whether other data was read; with other languages, other files are, which is said by itself."""
+    a, b = first.task, second.task
+    if a.files.keys() != b.files.keys() and sorted(first.options.langs) != sorted(
+        second.options.langs
+    ):
+        return any(a.files[path] != b.files[path] for path in a.files.keys() & b.files.keys())
+    return None not in (a.data_read, b.data_read) and a.data_read != b.data_read
+
+
 def require_comparable(results: Sequence[Result], force: bool, remedy: str) -> list[str]:
     """Refuse results that measure different things, or say what differs where that is forced."""
     first = results[0]
@@ -52,11 +57,18 @@ def require_comparable(results: Sequence[Result], force: bool, remedy: str) -> l
         raise NotComparableError(
             f"not the same thing as {labels(results)[0]} was measured by {told}\n{remedy}"
         )
-    return (
-        [f"not the same thing was measured: {told}; only what both have is compared"]
-        if found
-        else []
-    )
+    unknown = [
+        label
+        for label, result in zip(labels(results), results, strict=True)
+        if result.record.task.data_read is None
+    ]
+    return [
+        *(
+            [f"not the same thing was measured: {told}; only what both have is compared"]
+            * bool(found)
+        ),
+        *([f"which data was read is not checked: {', '.join(unknown)} names none"] * bool(unknown)),
+    ]
 
 
 def labels(results: Sequence[Result]) -> list[str]:

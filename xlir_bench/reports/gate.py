@@ -56,7 +56,7 @@ class Tested:
 
 def gate(baseline: Result, candidate: Result, policy: Policy) -> Verdict:
     """The verdict on a candidate; refused if it was not measured like the baseline."""
-    require_comparable([baseline, candidate], False, AGAIN)
+    unchecked = require_comparable([baseline, candidate], False, AGAIN)
     measures = sorted({rule.measure for _, rule in rules(policy)})
     _require_measures(measures, baseline)
     sides = [
@@ -78,7 +78,7 @@ def gate(baseline: Result, candidate: Result, policy: Policy) -> Verdict:
         cluster=task.cluster,
         clusters=task.clusters,
         drift=policy.drift,
-        notes=(*notes, *_powerless(tests, task.clusters, policy.alpha, task.cluster)),
+        notes=(*unchecked, *notes, *_powerless(tests, task.clusters, policy.alpha, task.cluster)),
     )
 
 

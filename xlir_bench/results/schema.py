@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,6 +20,12 @@ Digest = Annotated[str, Field(pattern="^sha256:[0-9a-f]{64}$")]
 class _Part(BaseModel):
     # "inf" and "nan" are no JSON; a measure that gives one is a bug that must not reach a file.
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+def data_digest(files: Mapping[str, str]) -> str:
+    """One digest of files by their paths and SHA-256."""
+    text = json.dumps(dict(sorted(files.items())), separators=(",", ":"))
+    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
 
 
 class TaskPart(_Part):
@@ -36,6 +44,26 @@ class TaskPart(_Part):
     """How many of them there are."""
     files: dict[str, str]
     """SHA-256 of every file as it was read, by path under the data root."""
+    data: Digest | None = None
+    """Of `files`: results are compared only where it agrees. Absent from results of before."""
+
+    @property
+    def data_read(self) -> str | None:
+        """What `files` give, in results of before too; None where neither they nor `data` is stated."""
+        return data_digest(self.files) if self.files else self.data
+
+
+class EncoderOptionsPart(_Part):
+    """How the encoder was asked to be loaded and used; null: as it says itself."""
+
+    query_prompt: str | None = None
+    passage_prompt: str | None = None
+    revision: str | None = None
+    dtype: str = "float32"
+    device: str | None = None
+    max_length: int | None = None
+    truncate_dim: int | None = None
+    trust_remote_code: bool = False
 
 
 class EncoderPart(_Part):
@@ -54,6 +82,10 @@ class EncoderPart(_Part):
     parameters: int | None
     chosen_on: list[str] = []
     """Tasks that its settings were chosen on: a score on them says less than one on others."""
+    device: str | None = None
+    """Where it ran; null where that makes no difference, and in results of before."""
+    options: EncoderOptionsPart | None = None
+    """What was asked for; null where an encoder was handed over that was loaded already."""
 
 
 class SettingPart(_Part):
@@ -229,6 +261,14 @@ class ProfilePart(_Part):
     """What the encoder costs in use, where ``xlir-bench profile`` measured it."""
 
 
+class GitPart(_Part):
+    """The state of a checkout."""
+
+    commit: str
+    changed: bool
+    """Whether files differ from that commit."""
+
+
 class EnvironmentPart(_Part):
     """Where the run took place."""
 
@@ -237,6 +277,8 @@ class EnvironmentPart(_Part):
     processors: int
     versions: dict[str, str]
     """Of the packages that decide about figures."""
+    git: GitPart | None = None
+    """Of xlir-bench, where it runs from a checkout."""
 
 
 class PairAlignmentPart(_Part):

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from xlir_bench.errors import InputError, UnknownNameError
-from xlir_bench.files import beside, explained, file_digest, held, sweep, write
+from xlir_bench.files import beside, explained, file_digest, held, write
 from xlir_bench.records import Kind
 from xlir_bench.results.schema import RESULT_SCHEMA, CostPart, IntervalPart, ResultRecord
 
@@ -103,7 +103,6 @@ class Result:
             for path in folder.iterdir():
                 if TABLE_FILE.fullmatch(path.name) and path.name not in named.values():
                     path.unlink(missing_ok=True)
-            sweep(folder)
         return Result(record, {name: self.tables[name] for name in named}, folder)
 
     @property
@@ -271,3 +270,19 @@ def result_folder(output: Path, encoder_slug: str, task: str, part: Mapping[str,
         return output / encoder_slug / task
     text = json.dumps(part, sort_keys=True, separators=(",", ":"))
     return output / encoder_slug / f"{task}~{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def folder_of_data(folder: Path, record: ResultRecord) -> Path:
+    """`folder`, or one beside it where a result of other data or languages lies there, which stays."""
+    try:
+        there = _read_record(folder / RESULT_FILE).task
+    except InputError:
+        return folder
+    task = record.task
+    if (there.name, there.version) != (task.name, task.version):
+        return folder
+    same_data = None in (there.data_read, task.data_read) or there.data_read == task.data_read
+    if there.digest == task.digest and same_data:
+        return folder
+    piece = hashlib.sha256(f"{task.digest} {task.data_read}".encode()).hexdigest()[:8]
+    return folder.with_name(f"{folder.name}-{piece}")

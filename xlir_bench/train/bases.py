@@ -17,6 +17,7 @@ from xlir_bench.encoders.prompts import Prompts, chosen
 from xlir_bench.encoders.quiet import quiet_transformers
 from xlir_bench.encoders.transformer import TransformerEncoder
 from xlir_bench.errors import InputError
+from xlir_bench.files import replacing
 from xlir_bench.train.options import TrainOptions
 from xlir_bench.train.static import (
     Floats,
@@ -76,9 +77,8 @@ def _static(options: TrainOptions, store: RowStore, kept: Path) -> Base:
     if not (kept / SHARES).is_file():
         model, shares = new_static(store, dimension, static, seed)
         model.save(str(kept), create_model_card=False)
-        temporary = kept / f".{SHARES}"
-        np.save(temporary, shares, allow_pickle=False)
-        temporary.replace(kept / SHARES)
+        with replacing(kept / SHARES) as temporary, temporary.open("wb") as file:
+            np.save(file, shares, allow_pickle=False)
     from sentence_transformers import SentenceTransformer
 
     with quiet_transformers():

@@ -7,6 +7,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from xlir_bench.files import replacing
+
 
 def draw_curves(lines: Sequence[Mapping[str, Any]], path: Path) -> bool:
     """Draw the lines of a training log; False where matplotlib (the extra ``plot``) is not installed."""
@@ -35,7 +37,6 @@ def draw_curves(lines: Sequence[Mapping[str, Any]], path: Path) -> bool:
             axis.legend(fontsize="small")
         axis.set_xlabel("step")
         axis.set_title(what)
-    temporary = path.with_name(f".{path.name}")
-    figure.savefig(temporary, format="png", dpi=110)
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=110)
     return True

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from xlir_bench.errors import InputError, XlirError
+from xlir_bench.errors import InputError
+from xlir_bench.files import ELSEWHERE, held, require_writable, sweep, write
 
 LOCK = ".training.lock"
 RECORD = "training.json"
@@ -44,18 +43,10 @@ class RunFolder:
     @contextmanager
     def held(self) -> Iterator[None]:
         """Keep other runs out while this one is at work."""
-        lock = self.path / LOCK
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            take(lock, f"output folder {self.path}", "training run")
-        except OSError as error:
-            raise InputError(
-                f"cannot write to {self.path}: {error.strerror}; name another folder with --output"
-            ) from error
-        try:
+        require_writable(self.path, ELSEWHERE)
+        with held(self.path / LOCK, f"output folder {self.path}"):
+            sweep(self.path)
             yield
-        finally:
-            lock.unlink(missing_ok=True)
 
     def require_fresh(self, resume: bool) -> None:
         """Refuse to write over something else; a stopped run may be gone on with."""
@@ -104,52 +95,13 @@ class RunFolder:
 
 def write_json(path: Path, value: Any) -> None:
     """Write a JSON file in one go."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    write(path, json.dumps(value, ensure_ascii=False, indent=1) + "\n")
 
 
 def step_of(checkpoint: Path) -> int:
     """The step that a checkpoint was made at."""
     number = checkpoint.name.rpartition("-")[2]
     return int(number) if number.isdecimal() else -1
-
-
-def take(lock: Path, what: str, by: str) -> None:
-    """Make a lock file, or say that another process has `what`."""
-    mine = {"pid": os.getpid(), "host": socket.gethostname()}
-    for _ in range(2):
-        try:
-            with lock.open("x", encoding="utf-8") as file:
-                json.dump(mine, file)
-            return
-        except FileExistsError:
-            holder = _holder(lock)
-            if holder is None or (holder["host"] == mine["host"] and not _alive(holder["pid"])):
-                lock.unlink(missing_ok=True)
-                continue
-            raise InputError(
-                f"{what} is in use by another {by} (process {holder['pid']} on {holder['host']}); name another with --output, or remove {lock}"
-            ) from None
-    raise XlirError(f"cannot take {lock}; another run is trying too")
-
-
-def _holder(lock: Path) -> dict[str, Any] | None:
-    try:
-        stated = json.loads(lock.read_text(encoding="utf-8"))
-        return {"pid": int(stated["pid"]), "host": str(stated["host"])}
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _is_whole(checkpoint: Path) -> bool:

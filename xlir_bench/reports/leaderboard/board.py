@@ -18,6 +18,8 @@ from xlir_bench.results.store import RESULT_FILE
 
 Column = tuple[Kind, str]
 """A kind of setting, and the main measure or the rank distance."""
+Key = tuple[str, str, str]
+"""A task's name, its digest, and that of the data that was read."""
 RANKED_BY = (Kind.MULTILINGUAL, Kind.CROSS_LINGUAL, Kind.MONOLINGUAL)
 """A board is in the order of its main measure, in the hardest kind of setting that the task has."""
 
@@ -150,15 +152,20 @@ def read_board(paths: Iterable[Path], significance: bool = True, strict: bool = 
     """
     found, unreadable = _read(paths)
     ranked, left_out = _sorted_out(found)
-    groups: dict[tuple[str, str], list[Result]] = {}
+    groups: dict[Key, list[Result]] = {}
     for result in ranked:
-        groups.setdefault((result.record.task.name, result.record.task.digest), []).append(result)
+        groups.setdefault(_key(result.record), []).append(result)
     names = _task_names(groups)
     boards = [_task_board(names[key], groups[key], significance) for key in names]
     unreadable += [line for _, lines in boards for line in lines]
     if strict and unreadable:
         raise InputError("; ".join(unreadable))
     return Board(tuple(task for task, _ in boards), tuple(sorted(left_out)), tuple(unreadable))
+
+
+def _key(record: ResultRecord) -> Key:
+    """What results of one board have in common."""
+    return record.task.name, record.task.digest, record.task.data_read or ""
 
 
 def _read(paths: Iterable[Path]) -> tuple[list[Result], list[str]]:
@@ -188,7 +195,7 @@ def _files(paths: Iterable[Path]) -> list[Path]:
 
 def _sorted_out(found: Sequence[Result]) -> tuple[list[Result], list[LeftOut]]:
     """What is ranked, the newest of each encoder and task, and what is not."""
-    ranked: dict[tuple[str, str, str], Result] = {}
+    ranked: dict[tuple[Key, str], Result] = {}
     left_out = []
     # By what the files say, not by where they lie: the same results anywhere give the same board.
     for result in sorted(found, key=lambda r: (r.record.created, r.record.model_dump_json())):
@@ -197,10 +204,12 @@ def _sorted_out(found: Sequence[Result]) -> tuple[list[Result], list[LeftOut]]:
         if reason:
             left_out.append(LeftOut(record.task.name, record.encoder.name, reason))
             continue
-        key = (record.task.name, record.task.digest, record.encoder.slug)
+        key = (_key(record), record.encoder.slug)
         older = ranked.get(key)
         if older is not None and older.record != record:
-            left_out.append(LeftOut(*key[:1], record.encoder.name, "an older run of a ranked one"))
+            left_out.append(
+                LeftOut(record.task.name, record.encoder.name, "an older run of a ranked one")
+            )
         ranked[key] = result
     return list(ranked.values()), left_out
 
@@ -232,19 +241,20 @@ def _not_ranked(result: Result) -> str | None:
     return None
 
 
-def _task_names(groups: Mapping[tuple[str, str], Sequence[Result]]) -> dict[tuple[str, str], str]:
-    """A file name for each task and digest: the digest shows where one task has several.
+def _task_names(groups: Mapping[Key, Sequence[Result]]) -> dict[Key, str]:
+    """A file name for each task, digest and data: a digest shows where one task has several.
 
     The plain name goes to the highest version, then to the digest with the most results.
     """
 
-    def weight(key: tuple[str, str]) -> tuple[int, int, str]:
-        return max(r.record.task.version for r in groups[key]), len(groups[key]), key[1]
+    def weight(key: Key) -> tuple[int, int, Key]:
+        return max(r.record.task.version for r in groups[key]), len(groups[key]), key
 
-    shown: dict[tuple[str, str], str] = {}
+    shown: dict[Key, str] = {}
     for key in sorted(groups, key=weight, reverse=True):
-        name, digest = key
-        shown[key] = name if name not in shown.values() else f"{name}~{digest[7:15]}"
+        name, digest, data = key
+        names = (name, f"{name}~{digest[7:15]}", f"{name}~{data[7:15]}")
+        shown[key] = next(n for n in names if n not in shown.values())
     files = file_names([shown[key] for key in sorted(groups)], top=True)
     return dict(zip(sorted(groups), files, strict=True))
 
