@@ -8,6 +8,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from xlir_bench.evaluation import RunOptions, evaluate
+from xlir_bench.results import Result
+
 
 @dataclass(frozen=True, slots=True)
 class Measured:
@@ -38,6 +41,12 @@ def data_root() -> Path:
     if not root:
         sys.exit("skipped: XLIR_DATA is not set")
     return Path(root).absolute()
+
+
+def two_results(task: str, *specs: str) -> list[Result]:
+    """These encoders on a task; the bundled one wants no data."""
+    options = RunOptions(data=None if task == "mini" else data_root())
+    return [evaluate(task, spec, options) for spec in specs]
 
 
 def minilm() -> Path:

@@ -61,11 +61,11 @@ def test_it_agrees_with_scipy(alternative):
 def test_many_clusters_are_sampled_and_come_near_the_normal_distribution():
     values = RNG.normal(0.15, 1, 200)
     z = values.sum() / np.sqrt((values**2).sum())
-    assert one(values, intervals=False).p == pytest.approx(2 * stats.norm.sf(abs(z)), abs=0.01)
+    assert one(values).p == pytest.approx(2 * stats.norm.sf(abs(z)), abs=0.01)
 
 
 def test_a_sampled_p_is_never_zero():
-    assert one(np.ones(200), intervals=False).p == 1 / (PERMUTATIONS + 1)
+    assert one(np.ones(200)).p == 1 / (PERMUTATIONS + 1)
 
 
 def test_no_difference_has_p_one_and_an_interval_of_nothing():
@@ -80,8 +80,8 @@ def test_rounding_makes_no_difference():
 
 def test_one_sided_tests_speak_for_their_side():
     down = RNG.normal(-1, 1, 40)
-    assert one(down, alternative="less", intervals=False).p < 0.001
-    assert one(down, alternative="greater", intervals=False).p > 0.99
+    assert one(down, alternative="less").p < 0.001
+    assert one(down, alternative="greater").p > 0.99
 
 
 def test_questions_of_one_cluster_are_not_counted_as_independent():
@@ -159,7 +159,7 @@ def test_false_alarms_are_as_rare_as_promised():
 def test_a_family_of_any_size_leaves_room_for_a_small_p(tests):
     assert least_p(48, tests) < 0.05 / 2
     assert least_p(3, tests) > 0.05
-    found = one(np.ones(200), intervals=False, family=tests)
+    found = one(np.ones(200), family=tests)
     assert found.p * tests <= least_p(200, tests) * (1 + 1e-12)
 
 

@@ -20,6 +20,7 @@ from xlir_bench.cli.options import (
 
 if TYPE_CHECKING:
     from xlir_bench.encoders import Encoder, EncoderOptions
+    from xlir_bench.reports.policy import Policy
     from xlir_bench.reports.verdict import Verdict
     from xlir_bench.results import Result
     from xlir_bench.results.schema import EncoderPart
@@ -43,6 +44,17 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--print-policy", is_flag=True, help="Print the default policy, with what it means, and end."
+)
+@click.option(
+    "--plan",
+    is_flag=True,
+    help="Say what a gate could see, from the spread of --baseline and --like.",
+)
+@click.option(
+    "--like",
+    type=FOLDER,
+    metavar="RESULT",
+    help="For --plan: a result that differs from the baseline as candidates will.",
 )
 @click.option("--junit", type=FOLDER, metavar="FILE", help="Write the verdict as JUnit XML too.")
 @click.option(
@@ -74,6 +86,8 @@ def gate(
     candidate: str | None,
     policy_file: Path | None,
     print_policy: bool,
+    plan: bool,
+    like: Path | None,
     junit: Path | None,
     as_json: bool,
     update_baseline: bool,
@@ -82,15 +96,18 @@ def gate(
 ) -> int:
     """Say whether a candidate is worse than the baseline, by the rules of a policy.
 
-    A rule fails if the change for the worse is larger than allowed and too large for chance (one-sided
-    sign-flip test over clusters, Holm over all tests of the policy). A change that is larger than allowed
-    but not that sure is drift. Exit: 0 pass, 1 regression, 2 bad input, 3 not comparable.
+    FAIL: a loss is larger than allowed and too large for chance (one-sided, by clusters, Holm over all
+    tests of the policy). PASS: what decides (by default the mean of each kind of setting, and the rank
+    distance) lost no more than allowed, with 95 % certainty. UNDECIDED: neither is shown; then it says
+    how large a loss would have been found. Exit: 0 pass, or undecided (1 if the policy says so), 1 fail,
+    2 bad input, 3 not comparable.
 
     \b
     Examples:
       xlir-bench gate --baseline baselines/mini --candidate results/mine/mini
       xlir-bench gate --baseline baselines/xquad-r --candidate out/checkpoint-2000 --policy gate.toml
       xlir-bench gate --print-policy > gate.toml
+      xlir-bench gate --plan --baseline results/a/mini --like results/b/mini
       xlir-bench gate --baseline B --candidate C --update-baseline --reason "new tokenizer"
 
     In GitHub Actions the verdict is added to the job's summary.
@@ -99,19 +116,18 @@ def gate(
     from xlir_bench.files import require_writable
     from xlir_bench.reports import gate as reports
     from xlir_bench.reports.baseline import read_history, sunk
-    from xlir_bench.reports.policy import DEFAULT_POLICY, default_policy, read_policy
-    from xlir_bench.results import Result
+    from xlir_bench.reports.policy import DEFAULT_POLICY
 
     if print_policy:
         click.echo(DEFAULT_POLICY, nl=False)
         return 0
+    if plan:
+        return _plan(baseline, like, policy_file, as_json)
     if baseline is None or candidate is None:
         raise InputError("gate wants --baseline RESULT and --candidate RESULT, or a model")
     if update_baseline and not (reason or "").strip():
         raise InputError("--update-baseline wants a --reason: one line for its history")
-    policy = None if policy_file is None else read_policy(policy_file)
-    old = Result.load(baseline)
-    policy = policy or default_policy(old.record.main_measure)
+    old, policy = _held_to(baseline, policy_file)
     if junit is not None:
         require_writable(junit.parent, "name another file with --junit")
     new = _candidate(candidate, old, stated)
@@ -122,6 +138,36 @@ def gate(
     if update_baseline:
         _update(old, new, verdict, reason or "")
     return verdict.exit_code
+
+
+def _held_to(baseline: Path, policy_file: Path | None) -> tuple[Result, Policy]:
+    """The baseline, and the policy of the file; faults of the file are told before a result is read."""
+    from xlir_bench.reports.policy import default_policy, read_policy
+    from xlir_bench.results import Result
+
+    policy = None if policy_file is None else read_policy(policy_file)
+    old = Result.load(baseline)
+    return old, policy or default_policy(old.record.main_measure)
+
+
+def _plan(baseline: Path | None, like: Path | None, policy_file: Path | None, as_json: bool) -> int:
+    """What each rule would see of candidates that differ from the baseline as this one does."""
+    from xlir_bench.errors import InputError
+    from xlir_bench.reports.gate import gate as judged
+    from xlir_bench.reports.verdict_text import plan_record, sights_text
+    from xlir_bench.results import Result
+
+    if baseline is None or like is None:
+        raise InputError("gate --plan wants --baseline RESULT and --like RESULT")
+    old, policy = _held_to(baseline, policy_file)
+    found = judged(old, Result.load(like), policy)
+    if as_json:
+        click.echo(json.dumps(plan_record(found), ensure_ascii=False, indent=1))
+    else:
+        click.echo(
+            "\n\n".join([sights_text(found, plan=True), *map("note: {}".format, found.notes)])
+        )
+    return 0
 
 
 def _candidate(spec: str, baseline: Result, stated: dict[str, Any]) -> Result:

@@ -31,6 +31,7 @@ from xlir_bench.evaluation.record import (
     texts_part,
 )
 from xlir_bench.measures import (
+    UNIT,
     ClusteredValues,
     PoolRanking,
     check_fit,
@@ -307,7 +308,7 @@ class _Run:
                 ]
                 for measure in self.measures
             ]
-            found = macro_intervals(values, len(clusters.names), self.options.seed)
+            found = macro_intervals(values, len(clusters.names), self.options.seed, bounds=UNIT)
             summary[kind] = {
                 measure: IntervalPart(mean=interval.mean, low=interval.low, high=interval.high)
                 for measure, interval in zip(self.measures, found, strict=True)

@@ -5,6 +5,7 @@ from xlir_bench.measures.answers import score_answers, tokens_of
 from xlir_bench.measures.bias import BiasView, LanguageShares, PoolRanking, language_bias
 from xlir_bench.measures.retrieval import check_fit, check_measures, score
 from xlir_bench.measures.statistics import (
+    UNIT,
     ClusteredValues,
     Interval,
     macro_intervals,
@@ -12,6 +13,7 @@ from xlir_bench.measures.statistics import (
 
 __all__ = [
     "ANSWER_DEPTH",
+    "UNIT",
     "BiasView",
     "ClusteredValues",
     "Interval",

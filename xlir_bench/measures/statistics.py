@@ -1,9 +1,17 @@
-"""Intervals and tests by clusters: questions of one article are not independent of each other."""
+"""Intervals and tests by clusters: questions of one article are not independent of each other.
+
+Every figure is a macro average: over the queries of a setting, then over settings. Its standard error is
+that of a ratio of sums over clusters (what each cluster adds to the mean, beyond its share of it, squared
+and added up). Its interval is a bootstrap-t: clusters are drawn with replacement, and each resample says
+how many of its own standard errors it lies off the figure. Percentiles of resampled means cover too little
+where clusters are few.
+"""
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -16,6 +24,18 @@ PERMUTATIONS = 20_000
 PERMUTATIONS_A_TEST = 100
 """At least so many for each test of a family: else no p is small enough to outlive the correction."""
 STEP = 1_000
+CELLS = 200_000
+"""Of a matrix of resamples and clusters that is worked on at once."""
+TINY = 1e-300
+UNIT = (0.0, 1.0)
+"""What every retrieval measure lies within."""
+NO_VARIANCE = 1e-10
+"""A variance below this share of the sample's is rounding."""
+LEVEL = 0.95
+"""Of intervals, of bounds, and of the cases in which a loss that counts as visible is found."""
+MOST_CLUSTERS = 2**30
+FEW = 1e-3
+"""If more of the resamples have no variance, too few clusters say anything: Student's t then."""
 
 Alternative = Literal["two-sided", "less", "greater"]
 """What a small p speaks for: a difference, a difference below zero, or one above it."""
@@ -38,105 +58,9 @@ class ClusteredValues:
     clusters: Ints
 
 
-def macro_intervals(
-    measures: Sequence[Sequence[ClusteredValues]],
-    clusters: int,
-    seed: int = 0,
-    resamples: int = RESAMPLES,
-) -> list[Interval]:
-    """For each measure the mean over queries in a setting, then over settings; percentile bootstrap.
-
-    All measures are of the same queries. A resample draws clusters with replacement, the same for every
-    setting and measure: translations of a question move together.
-    """
-    if not all(measures):
-        raise ValueError("no setting to average")
-    if not measures:
-        return []
-    sums: Floats = np.stack([_by_cluster(settings, clusters) for settings in measures])
-    sizes = np.stack([np.bincount(s.clusters, minlength=clusters) for s in measures[0]], axis=1)
-    means = (sums.sum(axis=1) / sizes.sum(axis=0)).mean(axis=1)
-    # A cluster without any query here (another kind has them) is no part of this sample.
-    seen = sizes.sum(axis=1) > 0
-    if np.count_nonzero(seen) < 2:
-        return [Interval(float(mean), None, None) for mean in means]
-    sums, sizes = sums[:, seen], sizes[seen]
-    resampled = _resamples(np.random.default_rng(seed), sums, sizes, resamples)
-    low, high = np.nanpercentile(resampled, [2.5, 97.5], axis=1)
-    return [
-        Interval(float(mean), float(least), float(most))
-        for mean, least, most in zip(means, low, high, strict=True)
-    ]
-
-
-def relative_change(
-    first: Sequence[ClusteredValues],
-    second: Sequence[ClusteredValues],
-    clusters: tuple[int, int],
-    paired: bool,
-    seed: int = 0,
-) -> Interval | None:
-    """How much higher the second macro mean is than the first, as a share of it; None where that is 0.
-
-    `paired`: both are values of the same queries, which are drawn together. A fall from .40 to .30 is -.25.
-    """
-    groups = [_seen(settings, n) for settings, n in zip((first, second), clusters, strict=True)]
-    before, after = (float(np.mean(s.sum(axis=0) / n.sum(axis=0))) for s, n in groups)
-    if before == 0:
-        return None
-    change = after / before - 1
-    if min(len(sums) for sums, _ in groups) < 2:
-        return Interval(change, None, None)
-    if paired:
-        (one, sizes), (two, _) = groups
-        rng = np.random.default_rng(seed)
-        drawn = _resamples(rng, np.stack([one, two]), sizes, RESAMPLES)
-    else:
-        drawn = np.concatenate(
-            [
-                _resamples(np.random.default_rng([seed, n]), sums[None], sizes, RESAMPLES)
-                for n, (sums, sizes) in enumerate(groups)
-            ]
-        )
-    with np.errstate(divide="ignore", invalid="ignore"):
-        changes = drawn[1] / drawn[0] - 1
-    low, high = np.nanpercentile(changes[np.isfinite(changes)], [2.5, 97.5])
-    return Interval(change, float(low), float(high))
-
-
-def _seen(settings: Sequence[ClusteredValues], clusters: int) -> tuple[Floats, Ints]:
-    """Sums and sizes by cluster (rows) and setting, of the clusters that have any query."""
-    sums = _by_cluster(settings, clusters)
-    sizes = np.stack([np.bincount(s.clusters, minlength=clusters) for s in settings], axis=1)
-    seen = sizes.sum(axis=1) > 0
-    return sums[seen], sizes[seen]
-
-
-def _resamples(rng: np.random.Generator, sums: Floats, sizes: Ints, count: int) -> Floats:
-    """Means of all resamples, a row a measure, step by step to bound memory."""
-    steps = [min(STEP, count - done) for done in range(0, count, STEP)]
-    return np.concatenate([_resampled(rng, sums, sizes, step) for step in steps], axis=1)
-
-
-def _by_cluster(settings: Sequence[ClusteredValues], clusters: int) -> Floats:
-    sums: Floats = np.stack([np.bincount(s.clusters, s.values, clusters) for s in settings], axis=1)
-    return sums
-
-
-def _resampled(rng: np.random.Generator, sums: Floats, sizes: Ints, count: int) -> Floats:
-    """Means of so many resamples, a row a measure."""
-    clusters = len(sizes)
-    draws = rng.multinomial(clusters, np.full(clusters, 1 / clusters), size=count).astype(float)
-    weight = draws @ sizes
-    # A setting of which no cluster was drawn says nothing in this resample.
-    weight[weight == 0] = np.nan
-    means: list[Floats] = [np.nanmean((draws @ of_measure) / weight, axis=1) for of_measure in sums]
-    return np.stack(means)
-
-
 @dataclass(frozen=True, slots=True)
 class PairedDifferences:
-    """Differences of per-query values, summed by cluster (rows) and setting (columns)."""
+    """Per-query values (differences, mostly), summed by cluster (rows) and setting (columns)."""
 
     sums: Floats
     sizes: Ints
@@ -162,10 +86,85 @@ class Difference:
     high: float | None
     """No interval without at least two clusters."""
     p: float
-    """By sign flips; not yet corrected for other tests."""
+    """The larger of sign flips' and the bootstrap's; not yet corrected for other tests."""
     queries: int
     """Pairs of values compared; a query counts in every setting."""
     clusters: int
+    error: float | None = None
+    """Standard error; none without an interval, as are the bounds."""
+    at_least: float | None = None
+    """One-sided: with 95 % certainty it is no less."""
+    at_most: float | None = None
+    """One-sided: with 95 % certainty it is no more."""
+
+
+def macro_intervals(
+    measures: Sequence[Sequence[ClusteredValues]],
+    clusters: int,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+    bounds: tuple[float, float] | None = None,
+) -> list[Interval]:
+    """For each measure the mean over queries in a setting, then over settings, and its interval.
+
+    All measures are of the same queries. A resample draws clusters with replacement, the same for every
+    setting and measure: translations of a question move together. `bounds`: what the truth lies within.
+    """
+    if not all(measures):
+        raise ValueError("no setting to average")
+    if not measures:
+        return []
+    figures = [_Figure.of_settings(settings, clusters) for settings in measures]
+    return [e.interval(bounds) for e in _estimates(figures, seed, resamples)]
+
+
+def intervals(
+    data: PairedDifferences,
+    groups: Sequence[Sequence[int]],
+    seed: int = 0,
+    bounds: tuple[float, float] | None = None,
+    resamples: int = RESAMPLES,
+) -> list[Interval]:
+    """The mean of each group of settings (over queries, then over settings), and its interval."""
+    return [e.interval(bounds) for e in _of_groups(data, groups, seed, resamples)]
+
+
+def relative_change(
+    first: Sequence[ClusteredValues],
+    second: Sequence[ClusteredValues],
+    clusters: tuple[int, int],
+    paired: bool,
+    seed: int = 0,
+) -> Interval | None:
+    """How much higher the second macro mean is than the first, as a share of it; None where that is 0.
+
+    `paired`: both are values of the same queries, which are drawn together. A fall from .40 to .30 is -.25.
+    """
+    sides = [_Figure.of_settings(*side) for side in zip((first, second), clusters, strict=True)]
+    before, after = (figure.where(figure.seen) for figure in sides)
+    counts = len(before.sizes), len(after.sizes)
+
+    def change(times: Floats, others: Floats) -> tuple[Floats, Floats]:
+        """The change in each resample and its variance: that of a ratio."""
+        (one, u), (two, v) = before.parts(times), after.parts(others)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratio = two / one
+            if paired:
+                variance = _squares(times, v - ratio[:, None] * u)
+            else:
+                variance = _squares(others, v) + ratio**2 * _squares(times, u)
+            return ratio - 1, variance / one**2
+
+    sample = change(*(np.ones((1, count)) for count in counts))
+    if not np.isfinite(sample[0][0]):
+        return None
+    streams = [np.random.default_rng([seed, n]) for n in range(2)]
+    found = [sample]
+    for step in _steps(RESAMPLES, max(counts)) if min(counts) > 1 else []:
+        times = _draws(streams[0], step, counts[0])
+        found.append(change(times, times if paired else _draws(streams[1], step, counts[1])))
+    means, variances = (np.concatenate(part) for part in zip(*found, strict=True))
+    return _Estimate.of(min(counts), means, variances).interval((-1.0, np.inf))
 
 
 def paired_tests(
@@ -173,34 +172,293 @@ def paired_tests(
     groups: Sequence[Sequence[int]],
     alternative: Alternative = "two-sided",
     seed: int = 0,
-    intervals: bool = True,
     family: int = 1,
+    bounds: tuple[float, float] | None = None,
 ) -> list[Difference]:
     """One difference a group of settings: mean over queries in a setting, then over its settings.
 
-    `family` is how many tests will be corrected together, where that is more than these. All groups are tested with the same sign flips and the same resamples of clusters: whatever belongs
-    to one article moves together, in every language and setting.
+    All groups are tested with the same sign flips and the same resamples of clusters: whatever belongs to
+    one article moves together, in every language and setting. p is the larger of two: sign flips are wrong
+    where differences are skewed, the bootstrap where they are few (measured: benchmark `gate_error_rates`).
+    `family` is how many tests will be corrected together, where that is more than these.
     """
     if not groups:
         return []
     weight = np.zeros((len(groups), data.sums.shape[1]))
     for row, group in zip(weight, groups, strict=True):
         row[list(group)] = 1 / len(group)
-    parts = (data.sums / data.sizes.sum(axis=0)) @ weight.T
-    present = [data.sizes[:, list(group)].sum(axis=1) > 0 for group in groups]
-    p_values = sign_flip_p(parts, alternative, seed, permutations(max(family, len(groups))))
-    bounds = _bounds(data, weight, seed) if intervals else np.full((2, len(groups)), np.nan)
-    return [
-        Difference(
-            difference=float(parts[:, i].sum()),
-            low=float(bounds[0, i]) if intervals and present[i].sum() > 1 else None,
-            high=float(bounds[1, i]) if intervals and present[i].sum() > 1 else None,
-            p=float(p_values[i]),
-            queries=int(data.sizes[:, list(group)].sum()),
-            clusters=int(present[i].sum()),
+    queries = np.maximum(data.sizes.sum(axis=0), 1)
+    parts, shares = ((side / queries) @ weight.T for side in (data.sums, data.sizes))
+    flips = sign_flip_p(
+        parts, alternative, seed, permutations(max(family, len(groups))), shares=shares
+    )
+    found = []
+    for i, estimate in enumerate(_of_groups(data, groups, seed)):
+        interval = estimate.interval(bounds)
+        at_least, at_most = estimate.one_sided(bounds)
+        found.append(
+            Difference(
+                difference=float(parts[:, i].sum()),
+                low=interval.low,
+                high=interval.high,
+                p=max(float(flips[i]), estimate.p(alternative)),
+                queries=int(data.sizes[:, list(groups[i])].sum()),
+                clusters=estimate.clusters,
+                error=None if at_least is None else estimate.error,
+                at_least=at_least,
+                at_most=at_most,
+            )
         )
-        for i, group in enumerate(groups)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Figure:
+    """A macro average, as few columns: settings with the same queries in every cluster are one, their mean."""
+
+    center: Floats
+    """The mean of each column."""
+    residual: Floats
+    """What each cluster (rows) has beyond its share, summed over its queries."""
+    sizes: Floats
+    """Queries, by cluster and column."""
+    weight: Floats
+    """The share of each column in the mean; all are 1."""
+    spread: Floats
+    """Of each column: what a standard error is to be multiplied by, as clusters are few."""
+
+    @classmethod
+    def of(cls, sums: Floats, sizes: Ints) -> _Figure:
+        """Of sums and sizes by cluster and setting."""
+        alike = bool((sizes == sizes[:, :1]).all())
+        distinct, place, count = (
+            # What is true of most data is found sooner than by sorting columns.
+            (sizes[:, :1], np.zeros(sizes.shape[1], int), np.array([sizes.shape[1]]))
+            if alike
+            else np.unique(sizes, axis=1, return_inverse=True, return_counts=True)
+        )
+        columns = sums @ ((place.ravel()[:, None] == np.arange(len(count))) / count)
+        center = columns.sum(axis=0) / distinct.sum(axis=0)
+        clusters = np.count_nonzero(distinct, axis=0)
+        return cls(
+            center=center,
+            residual=columns - center * distinct,
+            sizes=distinct.astype(float),
+            weight=count / count.sum(),
+            spread=np.sqrt(clusters / np.maximum(clusters - 1, 1)),
+        )
+
+    @classmethod
+    def of_settings(cls, settings: Sequence[ClusteredValues], clusters: int) -> _Figure:
+        """Of one value a query."""
+        sums = [np.bincount(s.clusters, s.values, clusters) for s in settings]
+        sizes = [np.bincount(s.clusters, minlength=clusters) for s in settings]
+        return cls.of(np.stack(sums, axis=1), np.stack(sizes, axis=1))
+
+    @property
+    def seen(self) -> Ints:
+        """The clusters that have any query."""
+        return np.flatnonzero(self.sizes.any(axis=1))
+
+    def where(self, clusters: Ints) -> _Figure:
+        """The same, if these clusters hold all its queries."""
+        return replace(self, residual=self.residual[clusters], sizes=self.sizes[clusters])
+
+    def resampled(self, times: Floats) -> tuple[Floats, Floats]:
+        """The figure and its variance in each resample (rows): clusters count so many times."""
+        means, parts = self.parts(times)
+        return means, _squares(times, parts)
+
+    def parts(self, times: Floats) -> tuple[Floats, Floats]:
+        """The figure in each resample, and what each cluster (columns) adds to it beyond its share."""
+        drawn = times @ self.sizes
+        # A column of which no cluster was drawn says nothing in this resample.
+        share = self.weight * (drawn > 0)
+        share /= np.maximum(share.sum(axis=1, keepdims=True), TINY)
+        drawn = np.maximum(drawn, 1)
+        off = times @ self.residual / drawn
+        each = self.spread * share / drawn
+        # Half the precision is enough for a standard error, and half the time.
+        added = np.hstack([each, -each * off]).astype(np.float32)
+        columns = np.hstack([self.residual, self.sizes]).astype(np.float32)
+        return (share * (self.center + off)).sum(axis=1), added @ columns.T
+
+
+class _OneColumn:
+    """Figures of one column each, the common case: all at once, without a matrix of parts for each."""
+
+    def __init__(self, figures: Sequence[_Figure]) -> None:
+        sizes = np.stack([f.sizes[:, 0] for f in figures])
+        residual = np.stack([f.residual[:, 0] for f in figures])
+        distinct, place = np.unique(sizes, axis=0, return_inverse=True)
+        self.place = place.ravel()
+        self.center, self.spread = (
+            np.array([getattr(f, name) for f in figures]) for name in ("center", "spread")
+        )
+        self.products = [residual, residual**2, residual * sizes, distinct, distinct**2]
+
+    def resampled(self, times: Floats) -> tuple[Floats, Floats]:
+        """Each figure (rows) and its variance; a column a resample."""
+        products = np.concatenate(self.products) @ times.T
+        ends = np.cumsum([len(part) for part in self.products])
+        off, squares, across, drawn, drawn_squares = np.split(products, ends[:-1])
+        # A resample without any of these queries has no variance, and is left out for that.
+        drawn = np.maximum(drawn, 1)[self.place]
+        off = off / drawn
+        squares = squares - 2 * off * across + off**2 * drawn_squares[self.place]
+        return self.center + off, squares * (self.spread / drawn) ** 2
+
+
+@dataclass(frozen=True, slots=True)
+class _Estimate:
+    """A figure, its standard error, and how many of its own each resample lies off it."""
+
+    mean: float
+    error: float
+    clusters: int
+    t: Floats
+    """Ascending; only of resamples that have a variance."""
+    student: bool
+    """Whether too few of them have one; then t is as Student's."""
+
+    @classmethod
+    def of(cls, clusters: int, means: Floats, variances: Floats) -> _Estimate:
+        """Of the sample (first) and its resamples."""
+        mean, variance = float(means[0]), float(variances[0])
+        # What differs less is the same: see `NO_VARIANCE`.
+        error = float(np.sqrt(variance)) if variance > NO_VARIANCE**2 * mean**2 else 0.0
+        varied = variances[1:] > NO_VARIANCE * variance
+        t = np.sort((means[1:][varied] - mean) / np.sqrt(variances[1:][varied]))
+        return cls(mean, error, clusters, t, len(t) < (1 - FEW) * len(varied))
+
+    def interval(self, bounds: tuple[float, float] | None) -> Interval:
+        """The 95 % interval: as many errors either way as 95 % of the resamples lie off at most.
+
+        Symmetric, since the tails of t are too uneven a guess where clusters are few (benchmark `coverage`).
+        """
+        far = self._within(LEVEL)
+        return Interval(self.mean, *self._limits(-far, far, bounds))
+
+    def one_sided(
+        self, bounds: tuple[float, float] | None
+    ) -> tuple[float, float] | tuple[None, None]:
+        """What the truth is not below, and what it is not above, each with 95 %: the wider of two guesses."""
+        far = self._within(2 * LEVEL - 1)
+        if self.student or not len(self.t):
+            return self._limits(-far, far, bounds)
+        least, most = np.quantile(self.t, [1 - LEVEL, LEVEL])
+        return self._limits(min(least, -far), max(most, far), bounds)
+
+    def _within(self, share: float) -> float:
+        """How many standard errors off this share of the resamples are at most."""
+        if self.clusters < 2:
+            return 0.0
+        if self.student:
+            return student_quantile((1 + share) / 2, self.clusters - 1)
+        return float(np.quantile(np.abs(self.t), share))
+
+    def _limits(
+        self, least: float, most: float, bounds: tuple[float, float] | None
+    ) -> tuple[float, float] | tuple[None, None]:
+        if self.clusters < 2:
+            return None, None
+        low, high = self.mean - most * self.error, self.mean - least * self.error
+        if bounds is not None:
+            low, high = max(low, bounds[0]), min(high, bounds[1])
+        return float(low), float(high)
+
+    def p(self, alternative: Alternative) -> float:
+        """How likely chance alone gives such a t; 0 if nothing can be said of it."""
+        if self.clusters < 2 or self.error == 0:
+            return 0.0
+        t = self.mean / self.error
+        if alternative == "two-sided":
+            return min(1.0, 2 * self._tail(-np.sort(np.abs(self.t))[::-1], -abs(t), 0.5))
+        return self._tail(self.t, t) if alternative == "less" else self._tail(-self.t[::-1], -t)
+
+    def _tail(self, ascending: Floats, t: float, share: float = 1.0) -> float:
+        """The share of resamples that are not above `t`, of a tail that holds `share` of them all."""
+        df = self.clusters - 1
+        if self.student:
+            return student_tail(t, df)
+        count = int(np.searchsorted(ascending, t, "right"))
+        p = share * (count + 1) / (len(ascending) + 1)
+        if count == 0:
+            # Beyond all resamples the tail goes on as Student's: a family of tests needs small p-values.
+            p *= student_tail(t, df) / student_tail(float(ascending[0]), df)
+        return min(1.0, p)
+
+
+def student_quantile(probability: float, df: float) -> float:
+    """The t below which Student's distribution has this probability."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(df, probability))
+
+
+def student_tail(t: float, df: float) -> float:
+    """The probability of a smaller t than this."""
+    from scipy.special import stdtr
+
+    return float(stdtr(df, t))
+
+
+def _estimates(
+    figures: Sequence[_Figure], seed: int, resamples: int = RESAMPLES
+) -> list[_Estimate]:
+    """One estimate a figure, all of the same resamples of the clusters that any of them has."""
+    if not figures:
+        return []
+    seen = np.unique(np.concatenate([figure.seen for figure in figures]))
+    single = [i for i, figure in enumerate(figures) if len(figure.weight) == 1]
+    kept = [figure.where(seen) for figure in figures]
+    one_column = _OneColumn([kept[i] for i in single]) if single else None
+
+    def resampled(times: Floats) -> tuple[Floats, Floats]:
+        found = np.empty((2, len(figures), len(times)))
+        if one_column is not None:
+            found[:, single] = one_column.resampled(times)
+        for i in set(range(len(figures))) - set(single):
+            found[:, i] = kept[i].resampled(times)
+        return found[0], found[1]
+
+    rng = np.random.default_rng(seed)
+    sample = resampled(np.ones((1, len(seen))))
+    steps = _steps(resamples, len(seen)) if len(seen) > 1 else []
+    drawn = [resampled(_draws(rng, step, len(seen))) for step in steps]
+    means, variances = (
+        np.concatenate([sample[side], *(part[side] for part in drawn)], axis=1) for side in (0, 1)
+    )
+    return [
+        _Estimate.of(len(figure.seen), means[i], variances[i]) for i, figure in enumerate(figures)
     ]
+
+
+def _of_groups(
+    data: PairedDifferences, groups: Sequence[Sequence[int]], seed: int, resamples: int = RESAMPLES
+) -> list[_Estimate]:
+    """The estimate of each group of settings."""
+    chosen = [_Figure.of(data.sums[:, list(g)], data.sizes[:, list(g)]) for g in groups]
+    return _estimates(chosen, seed, resamples)
+
+
+def _squares(times: Floats, parts: Floats) -> Floats:
+    """The sum of squares of each row, each as often as its cluster was drawn."""
+    return np.asarray(np.einsum("rc,rc->r", times.astype(parts.dtype), parts * parts), float)
+
+
+def _steps(count: int, clusters: int) -> list[int]:
+    """So many resamples in parts whose matrices fit a cache."""
+    step = min(max(CELLS // clusters, 20), count)
+    return [min(step, count - done) for done in range(0, count, step)]
+
+
+def _draws(rng: np.random.Generator, count: int, clusters: int) -> Floats:
+    """How often each cluster was drawn, as many draws as there are clusters; a row a resample."""
+    # Drawing and counting is four times faster than the generator's own multinomial.
+    drawn = rng.integers(0, clusters, (count, clusters)) + np.arange(count)[:, None] * clusters
+    counted = np.bincount(drawn.ravel(), minlength=count * clusters)
+    return counted.reshape(count, clusters).astype(float)
 
 
 def permutations(tests: int) -> int:
@@ -213,37 +471,86 @@ def least_p(clusters: int, tests: int) -> float:
     return min(1.0, tests * max(0.5**clusters, 1 / (permutations(tests) + 1)))
 
 
+def visible_loss(
+    error: float, clusters: int, tests: int, alpha: float, allowed: float = 0.0
+) -> float | None:
+    """The smallest loss found in 95 % of cases: larger than allowed, and significant among so many tests.
+
+    None where so few clusters can show nothing. By Student's t, as if the standard error were known.
+    """
+    if clusters < 2 or least_p(clusters, tests) >= alpha:
+        return None
+    df = clusters - 1
+    needed = max(allowed, student_quantile(1 - alpha / tests, df) * error)
+    return needed + student_quantile(LEVEL, df) * error
+
+
+def clusters_to_see(
+    loss: float, error: float, clusters: int, tests: int, alpha: float
+) -> int | None:
+    """How many clusters like these tell such a loss from none in 95 % of cases; None if no number does.
+
+    With as many, a candidate that lost nothing passes in as many cases.
+    """
+
+    def enough(count: int) -> bool:
+        seen = visible_loss(error * (clusters / count) ** 0.5, count, tests, alpha)
+        return seen is not None and seen <= loss
+
+    most = 2
+    while not enough(most):
+        most *= 2
+        if most > MOST_CLUSTERS:
+            return None
+    return bisect_left(range(most + 1), True, lo=2, key=enough)
+
+
 def sign_flip_p(
     parts: Floats,
     alternative: Alternative = "two-sided",
     seed: int = 0,
     throws: int = PERMUTATIONS,
+    shares: Floats | None = None,
 ) -> Floats:
-    """p of each column's sum when the sign of every row (a cluster) is a coin's throw.
+    """p of each column's t when the sign of every row (a cluster) is a coin's throw.
 
-    Exact where few clusters differ at all, else (b + 1) / (n + 1) of n throws.
+    `shares`: the part of the queries that each cluster holds, for its share of the mean; all alike, if not
+    stated. Exact where few clusters differ at all, else (b + 1) / (n + 1) of n throws.
 
     >>> sign_flip_p(np.ones((5, 1)), "greater").tolist()  # one of 2 ** 5 says as much
     [0.03125]
     """
-    observed = parts.sum(axis=0)
-    moving = parts[np.any(parts != 0, axis=1)]
+    if shares is None:
+        shares = np.full_like(parts, 1 / len(parts))
+    moving = np.any(parts != 0, axis=1)
+    both = np.hstack([parts, parts * shares])[moving]
+    squares, sizes = (parts**2).sum(axis=0), (shares**2).sum(axis=0)
+
+    total = both.sum(axis=0)
+
+    def studentised(turned: Floats) -> Floats:
+        sums, across = np.hsplit(total - 2 * (turned @ both), 2)
+        variance = squares - 2 * sums * across + sums**2 * sizes
+        return np.asarray(sums / np.sqrt(np.maximum(variance, NO_VARIANCE * squares + TINY)))
+
+    clusters = len(both)
+    observed = studentised(np.zeros((1, clusters)))
     # Sums in another order differ in their last bits; what is equal has to count as equal.
-    slack = 1e-12 * np.abs(parts).sum(axis=0)
-    exact = len(moving) < 63 and 2 ** len(moving) <= throws
-    count = 2 ** len(moving) if exact else throws
+    slack = 1e-9 * np.abs(observed) + TINY
+    exact = clusters < 63 and 2**clusters <= throws
+    count = 2**clusters if exact else throws
     rng = np.random.default_rng(seed)
     extreme = np.zeros(parts.shape[1], np.int64)
     for start in range(0, count, STEP):
         size = min(STEP, count - start)
-        flips = _every_sign(start, size, len(moving)) if exact else _signs(rng, size, len(moving))
-        sums = flips @ moving
+        turned = _every_turn(start, size, clusters) if exact else _turns(rng, size, clusters)
+        t = studentised(turned)
         if alternative == "two-sided":
-            as_much = np.abs(sums) >= np.abs(observed) - slack
+            as_much = np.abs(t) >= np.abs(observed) - slack
         elif alternative == "less":
-            as_much = sums <= observed + slack
+            as_much = t <= observed + slack
         else:
-            as_much = sums >= observed - slack
+            as_much = t >= observed - slack
         extreme += as_much.sum(axis=0)
     return extreme / count if exact else (extreme + 1) / (count + 1)
 
@@ -262,36 +569,12 @@ def holm(p_values: Sequence[float] | Floats) -> Floats:
     return adjusted
 
 
-def _every_sign(start: int, count: int, clusters: int) -> Floats:
-    """The patterns of this range: bit c of a pattern's number is the sign of cluster c."""
+def _every_turn(start: int, count: int, clusters: int) -> Floats:
+    """The patterns of this range: bit c of a pattern's number turns the sign of cluster c."""
     bits = np.arange(start, start + count)[:, None] >> np.arange(clusters) & 1
-    return 1.0 - 2.0 * bits
+    return bits.astype(float)
 
 
-def _signs(rng: np.random.Generator, count: int, clusters: int) -> Floats:
+def _turns(rng: np.random.Generator, count: int, clusters: int) -> Floats:
     drawn = np.frombuffer(rng.bytes(count * (clusters // 8 + 1)), np.uint8)
-    bits = np.unpackbits(drawn.reshape(count, -1), axis=1, count=clusters)
-    return np.asarray(1.0 - 2.0 * bits)
-
-
-def _draws(rng: np.random.Generator, count: int, clusters: int) -> Floats:
-    """How often each cluster was drawn, as many draws as there are clusters; a row a resample."""
-    # Drawing and counting is four times faster than the generator's own multinomial.
-    drawn = rng.integers(0, clusters, (count, clusters)) + np.arange(count)[:, None] * clusters
-    counted = np.bincount(drawn.ravel(), minlength=count * clusters)
-    return counted.reshape(count, clusters).astype(float)
-
-
-def _bounds(data: PairedDifferences, weight: Floats, seed: int) -> Floats:
-    """The 2.5 and 97.5 percentiles of each group over resampled clusters; rows low and high."""
-    clusters, rng = len(data.sums), np.random.default_rng(seed)
-    found = []
-    for start in range(0, RESAMPLES, STEP):
-        size = min(STEP, RESAMPLES - start)
-        draws = _draws(rng, size, clusters)
-        drawn = draws @ data.sizes
-        means = np.divide(draws @ data.sums, drawn, out=np.zeros_like(drawn), where=drawn > 0)
-        # A setting of which no cluster was drawn says nothing in this resample.
-        share = (drawn > 0).astype(float) @ weight.T
-        found.append(np.divide(means @ weight.T, share, out=np.zeros_like(share), where=share > 0))
-    return np.asarray(np.percentile(np.concatenate(found), [2.5, 97.5], axis=0))
+    return np.unpackbits(drawn.reshape(count, -1), axis=1, count=clusters).astype(float)

@@ -13,6 +13,7 @@ from xlir_bench.records import Kind, Setting
 from xlir_bench.reports.comparable import labels, require_comparable
 from xlir_bench.reports.pairing import (
     RANK_DISTANCE,
+    SAME,
     Difference,
     Pairing,
     QueryValues,
@@ -22,8 +23,6 @@ from xlir_bench.reports.pairing import (
 )
 from xlir_bench.results import Result
 
-SAME = 1e-9
-"""Values nearer than this are the same: the last bits of a value depend on the machine."""
 FORCE = "--force compares what they share"
 
 

@@ -1,8 +1,8 @@
 """The gate: is this candidate worse than the baseline, by the rules of a policy?
 
-Each rule becomes one test or more, all one-sided and corrected together. They are tests against a change
-of nothing, not against the allowed change: what is allowed says which changes matter, the test says
-whether there is one at all.
+Each rule becomes one test or more. A test fails if the loss is larger than allowed and chance alone would
+rarely give as much (all tests of a policy are corrected together); it passes if the loss is surely no
+larger than allowed; else it is undecided. No finding of "worse" is never told as "as good".
 """
 
 from __future__ import annotations
@@ -11,11 +11,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from xlir_bench.errors import InputError, NotComparableError, UnknownNameError
-from xlir_bench.measures.statistics import Alternative, least_p
+from xlir_bench.measures.statistics import (
+    Alternative,
+    clusters_to_see,
+    least_p,
+    visible_loss,
+)
 from xlir_bench.records import POOL, Kind, Setting
 from xlir_bench.reports.comparable import labels, require_comparable
 from xlir_bench.reports.pairing import (
     RANK_DISTANCE,
+    SAME,
     Difference,
     Pairing,
     QueryValues,
@@ -28,9 +34,6 @@ from xlir_bench.reports.verdict import Finding, Outcome, Verdict
 from xlir_bench.results import Result
 
 AGAIN = "make the baseline again with the options of the candidate, or the other way round"
-SLACK = 1e-9
-"""A change that is larger than allowed by less than this is not larger: last bits of two machines."""
-
 Rule = Drop | Rise | Floor
 
 
@@ -52,6 +55,22 @@ class Tested:
     baseline: float
     candidate: float
     difference: Difference
+    same: bool
+    """Whether no value differs at all."""
+
+    @property
+    def loss(self) -> float:
+        """By how much the candidate is worse."""
+        d = self.difference.difference
+        return d if isinstance(self.plan.rule, Rise) else -d
+
+    @property
+    def most(self) -> float | None:
+        """The largest loss that there may be, with 95 % certainty; a gain is below 0."""
+        d = self.difference
+        if isinstance(self.plan.rule, Rise):
+            return d.at_most
+        return None if d.at_least is None else -d.at_least
 
 
 def gate(baseline: Result, candidate: Result, policy: Policy) -> Verdict:
@@ -68,7 +87,7 @@ def gate(baseline: Result, candidate: Result, policy: Policy) -> Verdict:
     tests = sum(not f.floor for f in findings)
     task = baseline.record.task
     return Verdict(
-        outcome=max((f.outcome for f in findings), key=list(Outcome).index),
+        outcome=overall(findings),
         task=task.title,
         baseline=names[0],
         candidate=names[1],
@@ -77,16 +96,29 @@ def gate(baseline: Result, candidate: Result, policy: Policy) -> Verdict:
         tests=tests,
         cluster=task.cluster,
         clusters=task.clusters,
-        drift=policy.drift,
-        notes=(*unchecked, *notes, *_powerless(tests, task.clusters, policy.alpha, task.cluster)),
+        undecided=policy.undecided,
+        notes=(
+            *unchecked,
+            *notes,
+            *_powerless(tests, task.clusters, policy.alpha, task.cluster),
+            *_drift(policy),
+        ),
     )
+
+
+def overall(findings: Sequence[Finding]) -> Outcome:
+    """One that fails, fails the gate; it passes if all that decide pass."""
+    if any(f.outcome == Outcome.FAIL for f in findings):
+        return Outcome.FAIL
+    deciding = [f for f in findings if f.decides] or findings
+    passed = all(f.outcome == Outcome.PASS for f in deciding)
+    return Outcome.PASS if passed else Outcome.UNDECIDED
 
 
 def judge(
     baseline: Mapping[str, QueryValues],
     candidate: Mapping[str, QueryValues],
     policy: Policy,
-    intervals: bool = True,
 ) -> tuple[list[Finding], list[str]]:
     """Every finding, the worst first, and the rules that nothing was there for; values by measure."""
     pairings, plans = {}, []
@@ -106,9 +138,9 @@ def judge(
         t
         for measure, pairing in pairings.items()
         if (mine := [p for p in plans if p.rule.measure == measure])
-        for t in _tested(pairing, mine, intervals, len(plans))
+        for t in _tested(pairing, mine, len(plans))
     ]
-    return _findings(tested, policy.alpha), notes
+    return _findings(tested, policy), notes
 
 
 def _paired(baseline: QueryValues, candidate: QueryValues) -> Pairing:
@@ -155,29 +187,29 @@ def plan(name: str, rule: Rule, pairing: Pairing) -> Iterable[Planned]:
         yield Planned(name, rule, f"{kind.value}{over}{chosen}", tuple(settings))
 
 
-def _tested(
-    pairing: Pairing, plans: Sequence[Planned], intervals: bool, family: int
-) -> list[Tested]:
+def _tested(pairing: Pairing, plans: Sequence[Planned], family: int) -> list[Tested]:
     groups = [p.settings for p in plans]
     alternative: Alternative = "greater" if pairing.measure == RANK_DISTANCE else "less"
-    found = pairing.test(groups, alternative, intervals, family)
+    found = pairing.test(groups, alternative, family)
+    unlike = pairing.unlike
     return [
-        Tested(p, *means, difference)
+        Tested(p, *means, difference, unlike.isdisjoint(p.settings))
         for p, means, difference in zip(plans, pairing.means(groups), found, strict=True)
     ]
 
 
-def _findings(tested: Sequence[Tested], alpha: float) -> list[Finding]:
+def _findings(tested: Sequence[Tested], policy: Policy) -> list[Finding]:
     """Holm over all that are tests; floors are held against their value alone."""
-    corrected = iter(
-        holm([t.difference.p for t in tested if not isinstance(t.plan.rule, Floor)]).tolist()
-    )
-    found = [
-        _finding(t, None if isinstance(t.plan.rule, Floor) else next(corrected), alpha)
-        for t in tested
+    tests = [t for t in tested if not isinstance(t.plan.rule, Floor)]
+    corrected = holm([t.difference.p for t in tests]).tolist()
+    found = [_floor(t, t.plan.rule, policy) for t in tested if isinstance(t.plan.rule, Floor)]
+    found += [
+        _finding(t, t.plan.rule, p, len(tests), policy)
+        for t, p in zip(tests, corrected, strict=True)
+        if not isinstance(t.plan.rule, Floor)
     ]
     worst = list(Outcome)
-    return sorted(found, key=lambda f: (-worst.index(f.outcome), _badness(f)))
+    return sorted(found, key=lambda f: (-worst.index(f.outcome), not f.decides, _badness(f)))
 
 
 def _badness(finding: Finding) -> tuple[float, float]:
@@ -186,20 +218,42 @@ def _badness(finding: Finding) -> tuple[float, float]:
     return finding.p_holm or 0.0, -over
 
 
-def _finding(tested: Tested, p_holm: float | None, alpha: float) -> Finding:
-    rule, d = tested.plan.rule, tested.difference
-    if isinstance(rule, Floor):
-        allowed = rule.least
-        outcome = Outcome.FAIL if tested.candidate < rule.least - SLACK else Outcome.PASS
-    else:
-        allowed = rule.allowed(tested.baseline)
-        worse = d.difference if isinstance(rule, Rise) else -d.difference
-        sure = p_holm is not None and p_holm < alpha
-        outcome = (
-            Outcome.PASS if worse <= allowed + SLACK else Outcome.FAIL if sure else Outcome.DRIFT
-        )
+def _floor(tested: Tested, rule: Floor, policy: Policy) -> Finding:
+    d = tested.difference
     return Finding(
         rule=tested.plan.name,
+        decides=policy.decides(rule),
+        measure=rule.measure,
+        subject=tested.plan.subject,
+        baseline=tested.baseline,
+        candidate=tested.candidate,
+        change=d.difference,
+        allowed=rule.least,
+        low=d.low,
+        high=d.high,
+        most=None,
+        p=None,
+        p_holm=None,
+        visible=None,
+        needed=None,
+        outcome=Outcome.FAIL if tested.candidate < rule.least - SAME else Outcome.PASS,
+    )
+
+
+def _finding(
+    tested: Tested, rule: Drop | Rise, p_holm: float, tests: int, policy: Policy
+) -> Finding:
+    d, allowed = tested.difference, rule.allowed(tested.baseline)
+    sight = (d.error or 0.0, d.clusters, tests, policy.alpha)
+    if tested.loss > allowed + SAME and p_holm < policy.alpha:
+        outcome = Outcome.FAIL
+    elif tested.same or (tested.most is not None and tested.most < allowed):
+        outcome = Outcome.PASS
+    else:
+        outcome = Outcome.UNDECIDED
+    return Finding(
+        rule=tested.plan.name,
+        decides=policy.decides(rule),
         measure=rule.measure,
         subject=tested.plan.subject,
         baseline=tested.baseline,
@@ -208,8 +262,11 @@ def _finding(tested: Tested, p_holm: float | None, alpha: float) -> Finding:
         allowed=allowed,
         low=d.low,
         high=d.high,
-        p=None if isinstance(rule, Floor) else d.p,
+        most=tested.most,
+        p=d.p,
         p_holm=p_holm,
+        visible=visible_loss(*sight, allowed),
+        needed=clusters_to_see(allowed, *sight),
         outcome=outcome,
     )
 
@@ -246,5 +303,14 @@ def _powerless(tests: int, clusters: int, alpha: float, cluster: str) -> list[st
         return []
     return [
         f"this gate can hardly fail: with {clusters} {cluster}s and {tests} tests no corrected p is"
-        f' under {least:.2g}; use more data, fewer rules, or drift = "fail"'
+        f' under {least:.2g}; use more data, fewer rules, or undecided = "fail"'
+    ]
+
+
+def _drift(policy: Policy) -> list[str]:
+    if policy.drift is None:
+        return []
+    return [
+        f'the policy says drift = "{policy.drift}", which is no more; it is read as undecided ='
+        f' "{policy.undecided}": --print-policy says what that is'
     ]

@@ -33,6 +33,9 @@ __all__ = [
 RANK_DISTANCE = "rank_distance"
 """Stands where a measure's name would: highest minus lowest rank of a query's answers in the pool."""
 
+SAME = 1e-9
+"""Values nearer than this are the same: the last bits of a value depend on the machine."""
+
 
 @dataclass(frozen=True, slots=True)
 class QueryValues:
@@ -73,6 +76,11 @@ class Pairing:
         """How many values each setting has."""
         return np.bincount(self.setting, minlength=len(self.settings))
 
+    @property
+    def unlike(self) -> frozenset[int]:
+        """The settings in which any value differs."""
+        return frozenset(self.setting[np.abs(self.change) > SAME].tolist())
+
     def where(self, wanted: Callable[[Setting], bool]) -> tuple[int, ...]:
         """The settings that a condition holds for; only those that have values."""
         there = np.flatnonzero(self.sizes)
@@ -96,7 +104,6 @@ class Pairing:
         self,
         groups: Sequence[Sequence[int]],
         alternative: Alternative = "two-sided",
-        intervals: bool = True,
         family: int = 1,
     ) -> list[Difference]:
         """One tested difference a group of settings; `family`: how many are corrected together."""
@@ -106,7 +113,8 @@ class Pairing:
         data = PairedDifferences.of(self.change, self.cluster, self.setting, shape)
         data = PairedDifferences(data.sums[:, used], data.sizes[:, used])
         chosen = [[column[i] for i in group] for group in groups]
-        return paired_tests(data, chosen, alternative, intervals=intervals, family=family)
+        bounds = None if self.measure == RANK_DISTANCE else (-1.0, 1.0)
+        return paired_tests(data, chosen, alternative, family=family, bounds=bounds)
 
 
 def paired_difference(first: Result, second: Result, kind: Kind, measure: str) -> Difference:

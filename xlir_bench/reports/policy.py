@@ -16,21 +16,26 @@ from xlir_bench.reports.pairing import RANK_DISTANCE
 DEFAULT_POLICY = """\
 # The policy of `xlir-bench gate`: when is a candidate worse than the baseline?
 #
-# A rule is kept, or drifts, or fails. It fails if the change for the worse is larger than allowed AND
-# chance alone would give one as large too rarely: the one-sided p of a sign-flip test over clusters
-# (articles), corrected by Holm for every test of every rule below, is under alpha. A change larger
-# than allowed that chance explains is drift.
+# Each rule makes tests. Let d be the change (positive is better) and delta the loss that is allowed:
+#   fail       d < -delta, and chance alone would rarely give as much: the one-sided p of "no change", by
+#              clusters (articles), corrected by Holm for every test of every rule below, is under alpha
+#   pass       d is above -delta with 95 % certainty (a one-sided bound); or nothing differs at all
+#   undecided  neither is shown
+# The gate fails if one test fails. It passes if all tests of the rules that decide pass. Else it is
+# undecided, and says how large a loss each rule would have found.
 
-alpha = 0.05        # the chance that the gate fails a candidate that is no worse: all rules together
-drift = "warn"      # what drift does: "warn" (pass, and say so) or "fail"
+alpha = 0.05          # the chance that the gate fails a candidate that is no worse: all rules together
+undecided = "pass"    # what an undecided gate is: "pass" (exit 0, and it says so) or "fail" (exit 1)
 
 # The mean of each kind of setting (monolingual, cross-lingual, multilingual) may lose this much.
 [[drop]]
 measure = "map"     # any measure of the results: map, mrr, ndcg@10, recall@1 ...
 per = "kind"        # what a test is over: kind, query-language, passage-language or setting
-absolute = 0.005    # in points of the measure; or relative = 0.02 for 2 % of the baseline's value
+absolute = 0.005    # delta in points of the measure; or relative = 0.02 for 2 % of the baseline's value
+decides = true      # the gate passes only if this does; if no rule says so, every rule decides
 
-# A gain in the mean must not hide a loss in one language.
+# A gain in the mean must not hide a loss in one language. These rules can only fail the gate: one
+# language is seldom enough data to show that nothing was lost.
 [[drop]]
 measure = "map"
 per = "query-language"
@@ -46,6 +51,7 @@ absolute = 0.01
 [[rise]]
 measure = "rank_distance"
 relative = 0.05
+decides = true
 
 # Floors are lines that no candidate may be under, whatever the baseline was; nothing is tested.
 # [[floor]]
@@ -72,6 +78,8 @@ class _Rule(_Part):
     per: Per = "kind"
     langs: Annotated[list[str], Field(min_length=1)] | None = None
     """Only tests of these languages; a mean over a kind is then over their settings."""
+    decides: Annotated[bool, Field(strict=True)] = False
+    """Whether the gate passes only if this rule does."""
 
 
 class _Change(_Rule):
@@ -126,16 +134,30 @@ class Policy(_Part):
     """What a candidate is held to."""
 
     alpha: Annotated[float, Field(gt=0, lt=1, strict=True)] = 0.05
-    drift: Literal["warn", "fail"] = "warn"
+    undecided: Literal["pass", "fail"] = "pass"
+    drift: Literal["warn", "fail"] | None = None
+    """What policies of before said of a loss that was not shown; read as `undecided`."""
     drop: list[Drop] = []
     rise: list[Rise] = []
     floor: list[Floor] = []
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_drift(cls, stated: Any) -> Any:
+        if isinstance(stated, dict) and stated.get("drift") == "fail":
+            return {"undecided": "fail", **stated}
+        return stated
 
     @model_validator(mode="after")
     def _holds_rules(self) -> Policy:
         if not (self.drop or self.rise or self.floor):
             raise ValueError("holds no rule: write [[drop]], [[rise]] or [[floor]]")
         return self
+
+    def decides(self, rule: Drop | Rise | Floor) -> bool:
+        """Whether the gate passes only if this rule does: where none is marked, all do."""
+        marked = any(r.decides for rules in (self.drop, self.rise, self.floor) for r in rules)
+        return rule.decides or not marked
 
 
 RULES: dict[str, type[_Rule]] = {"drop": Drop, "rise": Rise, "floor": Floor}

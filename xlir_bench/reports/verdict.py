@@ -1,4 +1,4 @@
-"""What a gate says: a finding for each test of each rule, and the outcome of all of them."""
+"""What a gate says: a finding for each test of each rule, and the verdict of all of them."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any, Literal
 
 
 class Outcome(StrEnum):
-    """What became of a rule, or of all; the worst is last."""
+    """What became of a test, or of all; the worst is last."""
 
     PASS = "pass"  # noqa: S105
-    DRIFT = "drift"
+    UNDECIDED = "undecided"
     FAIL = "fail"
 
 
@@ -22,6 +22,8 @@ class Finding:
 
     rule: str
     """``drop``, ``rise`` or ``floor``, with its number in the policy: ``drop 2``."""
+    decides: bool
+    """Whether the gate passes only if this does; the others can fail it all the same."""
     measure: str
     subject: str
     """What it is over, such as ``cross-lingual, query language th``."""
@@ -34,10 +36,16 @@ class Finding:
     low: float | None
     high: float | None
     """The change's 95 % interval."""
+    most: float | None
+    """The largest loss that there may be, with 95 % certainty (one-sided); below 0 for a sure gain."""
     p: float | None
     """One-sided: how often chance alone makes it as much worse. None for a floor."""
     p_holm: float | None
     """Corrected for every test of the policy."""
+    visible: float | None
+    """The smallest loss that this test would have found in 95 % of cases; none if it can find no loss."""
+    needed: int | None
+    """How many clusters would show the loss that is allowed as often; none if no number would."""
     outcome: Outcome
 
     @property
@@ -48,7 +56,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Pass, drift or fail, and why."""
+    """Pass, undecided or fail, and why."""
 
     outcome: Outcome
     task: str
@@ -61,15 +69,15 @@ class Verdict:
     """How many were corrected for."""
     cluster: str
     clusters: int
-    drift: Literal["warn", "fail"]
-    """What the policy says of drift."""
+    undecided: Literal["pass", "fail"]
+    """What the policy makes of an undecided gate."""
     notes: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
-        """Whether the candidate may go on: no rule failed, and no drift where the policy forbids it."""
+        """Whether the candidate may go on: it passed, or is undecided and the policy lets that pass."""
         return self.outcome == Outcome.PASS or (
-            self.outcome == Outcome.DRIFT and self.drift == "warn"
+            self.outcome == Outcome.UNDECIDED and self.undecided == "pass"
         )
 
     @property
@@ -77,9 +85,9 @@ class Verdict:
         """0 for a pass, 1 for a regression."""
         return 0 if self.passed else 1
 
-    def of(self, outcome: Outcome) -> list[Finding]:
-        """The findings of one outcome, the worst first."""
-        return [f for f in self.findings if f.outcome == outcome]
+    def of(self, outcome: Outcome, decides: bool | None = None) -> list[Finding]:
+        """The findings of one outcome, the worst first: all, or those that decide or do not."""
+        return [f for f in self.findings if f.outcome == outcome and decides in (None, f.decides)]
 
     @property
     def counts(self) -> Counter[Outcome]:
@@ -87,5 +95,5 @@ class Verdict:
         return Counter(f.outcome for f in self.findings)
 
     def to_record(self) -> dict[str, Any]:
-        """The verdict for programs."""
-        return {"passed": self.passed, **asdict(self)}
+        """The verdict for programs; `outcome` says the same as `verdict`, for scripts of before."""
+        return {"verdict": self.outcome.value, "passed": self.passed, **asdict(self)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Any
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from xlir_bench.reports.compare_text import bounds, p_value, signed
@@ -14,24 +15,20 @@ from xlir_bench.reports.verdict import Finding, Outcome, Verdict
 
 SHOWN = 10
 """How many findings of an outcome are listed; JUnit and JSON have them all."""
-WORDS = {Outcome.PASS: "PASS", Outcome.DRIFT: "PASS with drift", Outcome.FAIL: "FAIL"}
 HEADERS = ("rule", "baseline", "candidate", "change", "95 % interval", "allowed", "p (Holm)")
 NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def verdict_text(verdict: Verdict, markdown: bool = False) -> str:
-    """The outcome, which rules were broken and by how much, and how sure that is."""
+    """The verdict, the tests that led to it, and what an undecided gate could have seen."""
     parts = [headline(verdict, markdown)]
-    titles = {
-        Outcome.FAIL: "worse than allowed",
-        Outcome.DRIFT: "drift: worse than allowed, but chance may explain it",
-    }
-    parts += [
-        _listed(title, found, markdown)
-        for outcome, title in titles.items()
-        if (found := verdict.of(outcome))
-    ]
-    if not verdict.of(Outcome.FAIL) and not verdict.of(Outcome.DRIFT):
+    if failed := verdict.of(Outcome.FAIL):
+        parts.append(_listed("worse than allowed, and more than chance", failed, markdown))
+    elif verdict.outcome == Outcome.UNDECIDED:
+        deciding = verdict.of(Outcome.UNDECIDED, decides=True)
+        parts.append(_listed("neither shown worse nor shown as good", deciding, markdown))
+        parts.append(sights_text(verdict, markdown))
+    else:
         parts.append(_listed("nearest to a limit", _nearest(verdict), markdown))
     parts.append(_foot(verdict))
     mark = "- " if markdown else "note: "
@@ -42,23 +39,105 @@ def verdict_text(verdict: Verdict, markdown: bool = False) -> str:
 def headline(verdict: Verdict, markdown: bool = False) -> str:
     """The verdict in a line."""
     name = escape if markdown else str
-    counts = verdict.counts
-    word = WORDS[verdict.outcome]
-    if verdict.outcome == Outcome.DRIFT and not verdict.passed:
-        word = "FAIL (drift)"
-    total = len(verdict.findings)
-    told = [f"{counts[Outcome.FAIL]} of {total} checks failed"] if counts[Outcome.FAIL] else []
-    told += [f"{counts[Outcome.DRIFT]} drifted"] if counts[Outcome.DRIFT] else []
-    told = told or [f"all {total} checks kept"]
     who = f"{name(verdict.candidate)} against {name(verdict.baseline)} on {name(verdict.task)}"
-    return f"{'### ' if markdown else ''}{word}: {who}: {', '.join(told)}"
+    word = verdict.outcome.value.upper()
+    if verdict.outcome == Outcome.UNDECIDED:
+        word += f" (a {verdict.undecided}, by the policy)"
+    return f"{'### ' if markdown else ''}{word}: {who}: {_counted(verdict)}"
+
+
+def _counted(verdict: Verdict) -> str:
+    """How many tests came to what; those that decide and the others apart."""
+    undecided = len(verdict.of(Outcome.UNDECIDED))
+    if failed := len(verdict.of(Outcome.FAIL)):
+        told = f"{failed} of {len(verdict.findings)} tests failed"
+        return f"{told}, {undecided} undecided" if undecided else told
+    deciding = [f for f in verdict.findings if f.decides]
+    open_ones = len(verdict.of(Outcome.UNDECIDED, decides=True))
+    told = f"{open_ones or 'all'} of {len(deciding)} tests that decide "
+    told += "are undecided" if open_ones else "passed"
+    if others := len(verdict.findings) - len(deciding):
+        told += f"; of {others} others, {undecided - open_ones} are undecided"
+    return told
+
+
+def sights_text(verdict: Verdict, markdown: bool = False, plan: bool = False) -> str:
+    """How large a loss each rule finds in 95 % of cases, and how many clusters would show what is allowed."""
+    title = "smallest loss found in 95 % of cases"
+    rows = [
+        [
+            f"{found[0].rule}: {_measure(found[0])}{_over(found)}",
+            _range([f.allowed for f in found], found[0]),
+            _range([f.visible for f in found], found[0]),
+            _range([f.needed for f in found], None),
+        ]
+        for found in _by_rule(verdict)
+    ]
+    headers = ["rule", "allowed", title, f"{verdict.cluster}s to see what is allowed"]
+    shown = table(rows, headers, markdown)
+    if not plan:
+        return shown
+    name = escape if markdown else str
+    return (
+        f"plan: candidates of {name(verdict.baseline)} that differ from it as {name(verdict.candidate)}"
+        f" does, on {name(verdict.task)} ({verdict.clusters} {verdict.cluster}s, {verdict.tests} tests)"
+        f"\n\n{shown}"
+    )
+
+
+def plan_record(verdict: Verdict) -> dict[str, Any]:
+    """What each test would see, for programs."""
+    keys = ("rule", "decides", "measure", "subject", "baseline", "allowed", "visible", "needed")
+    tests = [{key: getattr(f, key) for key in keys} for f in verdict.findings if not f.floor]
+    return {
+        "task": verdict.task,
+        "baseline": verdict.baseline,
+        "like": verdict.candidate,
+        "alpha": verdict.alpha,
+        "tests": tests,
+        "cluster": verdict.cluster,
+        "clusters": verdict.clusters,
+        "notes": list(verdict.notes),
+    }
+
+
+def _by_rule(verdict: Verdict) -> list[list[Finding]]:
+    """The tests of each rule, in the order of the policy; those over a whole kind one by one."""
+    groups: dict[tuple[str, str], list[Finding]] = {}
+    for f in sorted(verdict.findings, key=lambda f: f.rule):
+        if not f.floor:
+            groups.setdefault((f.rule, f.subject if "," not in f.subject else ""), []).append(f)
+    return list(groups.values())
+
+
+def _over(found: Sequence[Finding]) -> str:
+    return f", {found[0].subject}" if len(found) == 1 else f", {len(found)} tests"
+
+
+def _range(values: Sequence[float | None], of: Finding | None) -> str:
+    """The least and the most of some values, as people write them."""
+    known = [v for v in values if v is not None]
+    figure = (
+        (lambda v: f"{v:,.0f}") if of is None else big if of.measure == RANK_DISTANCE else number
+    )
+    ends = [figure(v) for v in ([min(known), max(known)] if known else [])]
+    if len(known) < len(values):
+        ends = [*ends[:1], "none"]
+    return " to ".join(dict.fromkeys(ends))
 
 
 def junit_xml(verdict: Verdict) -> str:
-    """A test case for each finding; a failure where the rule failed, or drifted and may not."""
+    """A test case for each finding: a failure where it failed, skipped where it is undecided."""
     failed = [f for f in verdict.findings if _fails(f, verdict)]
-    counts = {"tests": str(len(verdict.findings)), "failures": str(len(failed)), "errors": "0"}
-    root = Element("testsuites", counts)
+    skipped = [f for f in verdict.of(Outcome.UNDECIDED) if f not in failed]
+    counts = {
+        "tests": str(len(verdict.findings)),
+        "failures": str(len(failed)),
+        "errors": "0",
+        "skipped": str(len(skipped)),
+    }
+    # The schema of JUnit knows `skipped` of a suite alone.
+    root = Element("testsuites", {k: v for k, v in counts.items() if k != "skipped"})
     suite = SubElement(
         root, "testsuite", {"name": _xml(f"xlir-bench gate: {verdict.task}"), **counts}
     )
@@ -75,6 +154,8 @@ def junit_xml(verdict: Verdict) -> str:
             SubElement(
                 case, "failure", {"message": told, "type": finding.outcome.value}
             ).text = told
+        elif finding.outcome == Outcome.UNDECIDED:
+            SubElement(case, "skipped", {"message": f"undecided: {told}"})
         else:
             SubElement(case, "system-out").text = f"{finding.outcome.value}: {told}"
     indent(root)
@@ -82,9 +163,11 @@ def junit_xml(verdict: Verdict) -> str:
 
 
 def _fails(finding: Finding, verdict: Verdict) -> bool:
+    """Also one that leaves the gate undecided, if the policy fails that."""
     return finding.outcome == Outcome.FAIL or (
-        finding.outcome == Outcome.DRIFT and verdict.drift == "fail"
-    )
+        finding.outcome == Outcome.UNDECIDED and finding.decides and not verdict.passed
+        and verdict.outcome == Outcome.UNDECIDED
+    )  # fmt: skip
 
 
 def _listed(title: str, findings: Sequence[Finding], markdown: bool) -> str:
@@ -119,10 +202,16 @@ def _allowed(finding: Finding) -> str:
 def _sentence(finding: Finding) -> str:
     """A finding in words."""
     cells = dict(zip(HEADERS, _row(finding, markdown=False), strict=True))
-    return (
+    told = (
         f"{cells['rule']}: {cells['baseline']} to {cells['candidate']}, {cells['change']}"
         f" (95 % {cells['95 % interval']}), allowed {cells['allowed']}, p (Holm) {cells['p (Holm)']}"
     )
+    if finding.outcome != Outcome.UNDECIDED:
+        return told
+    seen = (
+        "no loss" if finding.visible is None else f"a loss of {_range([finding.visible], finding)}"
+    )
+    return f"{told}; in 95 % of cases this test finds {seen}"
 
 
 def _measure(finding: Finding) -> str:
@@ -143,14 +232,13 @@ def _nearest(verdict: Verdict) -> list[Finding]:
 
 
 def _foot(verdict: Verdict) -> str:
-    kept = verdict.counts[Outcome.PASS]
-    told = f"{kept} of {len(verdict.findings)} checks kept. "
-    if verdict.tests:
-        told += (
-            f"p: one-sided, signs flipped by {verdict.cluster} ({verdict.clusters}), Holm over"
-            f" {verdict.tests} tests; a rule fails under {number(verdict.alpha, 2)}."
-        )
-    return told
+    if not verdict.tests:
+        return ""
+    return (
+        f"A test fails if the loss is larger than allowed and p is under {number(verdict.alpha, 2)}"
+        f" (one-sided, by {verdict.cluster}: {verdict.clusters}; Holm over {verdict.tests} tests). It passes"
+        " if the loss is no larger than allowed with 95 % certainty. Else it is undecided."
+    )
 
 
 def _xml(text: str) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from xlir_bench.errors import InputError
-from xlir_bench.measures.statistics import PairedDifferences, paired_tests
+from xlir_bench.measures.statistics import UNIT, PairedDifferences, intervals
 from xlir_bench.reports.pairing import RANK_DISTANCE, QueryValues, query_values
 from xlir_bench.results import Result
 
@@ -30,7 +30,7 @@ class Intervals:
 
 
 def setting_intervals(folder: Path, measures: Sequence[str]) -> Intervals:
-    """Of every setting and measure, and of the rank distance, resampled by cluster."""
+    """Of every setting and measure, and of the rank distance, bootstrap-t over clusters."""
     result = Result.load(folder)
     if not result.has_values:
         return Intervals()
@@ -46,15 +46,17 @@ def setting_intervals(folder: Path, measures: Sequence[str]) -> Intervals:
 
 def _bounds(values: QueryValues) -> tuple[dict[Langs, Bounds], Bounds | None]:
     """Of each setting's mean, and of the mean over all settings."""
-    used, setting = np.unique(values.setting, return_inverse=True)
-    shape = (len(values.clusters), len(used))
-    data = PairedDifferences.of(values.value, values.cluster, setting, shape)
-    alone = [[i] for i in range(len(used))]
+    shape = (len(values.clusters), len(values.settings))
+    data = PairedDifferences.of(values.value, values.cluster, values.setting, shape)
+    used = np.unique(values.setting).tolist()
+    if not used:
+        return {}, None
+    within = None if values.measure == RANK_DISTANCE else UNIT
     found = [
-        None if test.low is None or test.high is None else (test.low, test.high)
-        for test in paired_tests(data, [*alone, range(len(used))])
+        None if interval.low is None or interval.high is None else (interval.low, interval.high)
+        for interval in intervals(data, [*([i] for i in used), used], bounds=within)
     ]
-    langs = [(s.query_lang, s.passage_lang) for s in (values.settings[i] for i in used.tolist())]
+    langs = [(s.query_lang, s.passage_lang) for s in (values.settings[i] for i in used)]
     return {
         pair: bounds for pair, bounds in zip(langs, found[:-1], strict=True) if bounds is not None
     }, found[-1]
