@@ -185,18 +185,19 @@ class TestResult:
         assert [f.name for f in first] == [f.name for f in second]
         assert [f.read_bytes() for f in first] == [f.read_bytes() for f in second]
 
-    def test_a_run_from_the_cache_keeps_the_speeds_and_costs_that_were_published(self, tmp_path):
+    def test_the_speeds_and_costs_that_were_published_of_an_encoder_stay(self, tmp_path):
         result = evaluated(NGRAM)
-        assert (result.record.profile.encoded_texts, result.record.profile.cached_texts) == (651, 0)
+        published = result.record.profile
+        assert (published.encoded_texts, published.cached_texts) == (651, 0)
         write("result", [result], tmp_path)
-        slow = result.record.profile.model_copy(update={"encoded_texts": 0, "cached_texts": 651})
+        slow = published.model_copy(update={"seconds": {"encode": 1000.0}})
         again = replace(result, record=result.record.model_copy(update={"profile": slow}))
         path = write("result", [again], tmp_path)[0]
-        assert Result.load(path.parent).record.profile == result.record.profile
-        fresh = result.record.profile.model_copy(update={"seconds": {"encode": 1.0}})
-        anew = replace(result, record=result.record.model_copy(update={"profile": fresh}))
-        path = write("result", [anew], tmp_path)[0]
-        assert Result.load(path.parent).record.profile == fresh
+        assert Result.load(path.parent).record.profile == published
+        encoder = result.record.encoder.model_copy(update={"fingerprint": "sha256:" + "1" * 64})
+        other = replace(again, record=again.record.model_copy(update={"encoder": encoder}))
+        path = write("result", [other], tmp_path)[0]
+        assert Result.load(path.parent).record.profile == slow
 
     def test_tables_of_before_go(self, tmp_path):
         folder = write("result", [evaluated(NGRAM)], tmp_path)[0].parent

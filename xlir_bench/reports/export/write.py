@@ -85,13 +85,18 @@ def _result(results: Sequence[Result], output: Path) -> list[Path]:
 
 
 def _with_speeds(result: Result, folder: Path) -> Result:
-    """With the cost and the speeds of the result that lies there, where this run measured none itself."""
+    """With the speeds of the same encoder's result that lies there, and its cost unless it was measured anew.
+
+    Results are made again on whatever machine, busy or not, and often from a cache: speeds are not.
+    """
     if not (folder / RESULT_FILE).is_file():
         return result
-    new, old = result.record.profile, Result.load(folder).record.profile
-    # A run that found vectors in its cache tells no speed of encoding.
-    profile = (old if new.cached_texts else new).model_copy(update={"cost": new.cost or old.cost})
-    return replace(result, record=result.record.model_copy(update={"profile": profile}))
+    new, old = result.record, Result.load(folder).record
+    if new.encoder.fingerprint != old.encoder.fingerprint or not old.profile.encoded_texts:
+        return result
+    cost = new.profile.cost or old.profile.cost
+    profile = old.profile.model_copy(update={"cost": cost})
+    return replace(result, record=new.model_copy(update={"profile": profile}))
 
 
 FORMATS: dict[str, Callable[[Sequence[Result], Path], list[Path]]] = {
