@@ -10,7 +10,8 @@ import pytest
 from xlir_bench.cli import exit_code
 from xlir_bench.tasks import catalogue
 
-TEXT = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parent.parent
+TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture(autouse=True)
@@ -25,6 +26,17 @@ def test_the_tables_are_those_of_make_demo(capsys):
     assert shown is not None
     assert exit_code(["run", "--task", "mini", "--output", "results"]) == 0
     assert shown[1] in capsys.readouterr().out
+
+
+def test_what_it_says_of_training_is_what_three_seeds_say():
+    shown = re.search(r"<!-- training -->\n(.*?)\n<!-- /training -->", TEXT, re.DOTALL)
+    assert shown is not None
+    page = (ROOT / "leaderboards/experiments/mini/README.md").read_text(encoding="utf-8")
+    assert "`xlir-bench experiment" in page
+    assert "3 seeds" in page
+    claims = page.partition("## Claims\n\n")[2].partition("\n\n## ")[0]
+    # To mend it, copy this part of the page.
+    assert shown[1] == claims
 
 
 TIMES = ("query ms", "span of rounds", "unbeaten by")
@@ -65,9 +77,8 @@ def test_the_tasks_have_the_sizes_that_it_names():
 
 
 def test_its_pictures_and_pages_are_there():
-    root = Path(__file__).parent.parent
     for target in re.findall(r"\]\(([^)#:]+)\)", TEXT):
-        assert (root / target).exists(), target
+        assert (ROOT / target).exists(), target
 
 
 def test_its_python_runs(tmp_path):

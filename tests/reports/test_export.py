@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pandas as pd
@@ -14,7 +15,9 @@ from huggingface_hub import ModelCard
 from huggingface_hub.repocard_data import model_index_to_eval_results
 
 from xlir_bench.errors import InputError, UnknownNameError
+from xlir_bench.records import Kind
 from xlir_bench.reports.export import FORMATS, mteb_record, tidy_frame, write
+from xlir_bench.reports.pairing import RANK_DISTANCE, paired_difference
 from xlir_bench.results import Result
 
 NGRAM, RANDOM = "builtin:ngram", "builtin:random"
@@ -172,12 +175,56 @@ class TestTables:
         assert set(tidy_frame([evaluated(NGRAM)])["part"]) == {"languages de en th"}
 
 
+class TestResult:
+    """What a repository keeps: the record, and of the tables the ranks alone."""
+
+    def test_its_ranks_are_enough_for_every_comparison(self, tmp_path):
+        results = [evaluated(NGRAM), evaluated(RANDOM)]
+        write("result", results, tmp_path)
+        kept = [
+            Result.load(next(tmp_path.glob(f"builtin-{n}/mini~*"))) for n in ("ngram", "random")
+        ]
+        assert {f.name.partition("-")[0] for f in tmp_path.rglob("*.*")} == {"result.json", "ranks"}
+        for measure in ("map", "recall@1", RANK_DISTANCE):
+            found, expected = (
+                paired_difference(*pair, Kind.MULTILINGUAL, measure) for pair in (kept, results)
+            )
+            assert found.difference == pytest.approx(expected.difference)
+            assert found.p == pytest.approx(expected.p)
+
+    def test_the_same_result_is_the_same_bytes(self, tmp_path):
+        first, second = (write("result", [evaluated(NGRAM)], tmp_path / name) for name in "ab")
+        assert [f.name for f in first] == [f.name for f in second]
+        assert [f.read_bytes() for f in first] == [f.read_bytes() for f in second]
+
+    def test_the_speeds_and_costs_that_were_published_of_an_encoder_stay(self, tmp_path):
+        result = evaluated(NGRAM)
+        published = result.record.profile
+        assert (published.encoded_texts, published.cached_texts) == (651, 0)
+        write("result", [result], tmp_path)
+        slow = published.model_copy(update={"seconds": {"encode": 1000.0}})
+        again = replace(result, record=result.record.model_copy(update={"profile": slow}))
+        path = write("result", [again], tmp_path)[0]
+        assert Result.load(path.parent).record.profile == published
+        encoder = result.record.encoder.model_copy(update={"fingerprint": "sha256:" + "1" * 64})
+        other = replace(again, record=again.record.model_copy(update={"encoder": encoder}))
+        path = write("result", [other], tmp_path)[0]
+        assert Result.load(path.parent).record.profile == slow
+
+    def test_tables_of_before_go(self, tmp_path):
+        folder = write("result", [evaluated(NGRAM)], tmp_path)[0].parent
+        for name in ("ranks", "queries"):
+            (folder / f"{name}.parquet").write_bytes(b"old")
+        write("result", [evaluated(NGRAM)], tmp_path)
+        assert [f.suffix for f in sorted(folder.iterdir())] == [".parquet", ".json"]
+
+
 def test_an_unknown_format_gets_a_near_miss(tmp_path):
     with pytest.raises(UnknownNameError, match="did you mean 'parquet'"):
         write("parket", [evaluated(NGRAM)], tmp_path)
 
 
-@pytest.mark.parametrize("form", ["trec", "mteb"])
+@pytest.mark.parametrize("form", ["trec", "mteb", "result"])
 def test_two_results_never_take_one_place(tmp_path, form):
     result = evaluated(NGRAM, save_run=10_000)
     with pytest.raises(InputError, match="two results would both"):

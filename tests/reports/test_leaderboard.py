@@ -7,6 +7,7 @@ import re
 import shutil
 from pathlib import Path
 
+import pyarrow.compute as pc
 import pytest
 from sources.layouts import write_xor
 from stored import another, change, copy_results
@@ -24,6 +25,7 @@ from xlir_bench.reports.leaderboard import (
 )
 from xlir_bench.reports.leaderboard.names import file_names
 from xlir_bench.reports.leaderboard.pages import by_language, without_paths
+from xlir_bench.reports.tables import CHOSEN_ON_IT
 from xlir_bench.results import Result
 from xlir_bench.results.schema import CostPart
 from xlir_bench.tasks import catalogue
@@ -65,24 +67,97 @@ def test_the_best_of_a_column_is_bold_and_has_its_interval(results):
     assert f"({part.low:.3f} to {part.high:.3f})".replace("0.", ".") in line
 
 
-def test_an_encoder_with_the_figures_of_the_best_is_marked_as_not_different_from_it(results):
+def test_each_encoder_has_the_ranks_it_may_have_and_twins_cannot_be_told_apart(results):
     another(results, "twin", "twin")
     (task,) = read_board([results]).tasks
-    marks = {row.name: row.as_good for row in task.rows}
-    first, second = task.rows[:2]
-    assert {first.name, second.name} == {"twin", "builtin:ngram"}
-    assert marks[first.name] | marks[second.name] == set(Kind)
-    assert marks["builtin:random"] == frozenset()
-    assert dict(task.tested) == dict.fromkeys(Kind, 2)
+    twins = {"twin", "builtin:ngram"}
+    assert {row.name for row in task.rows[:2]} == twins
+    for row in task.rows:
+        for column in task.columns[:3]:
+            standing = row.standings[column]
+            assert (standing.first, standing.last) == ((1, 2) if row.name in twins else (3, 3))
+            assert standing.letters == (("a",) if row.name in twins else ("b",))
+    text = pages(results)["mini.md"]
+    table = text.partition("## Who can be told apart")[2]
+    assert "| [twin](mini/twin.md) | 1 to 2 · a | 1 to 2 · a | 1 to 2 · a |" in table
+    assert "the number tested (3)" in table
+    assert "does not say that they are equal" in table
+    assert "over the 3 pairs" in table
 
 
-def test_without_the_per_query_tables_nothing_is_marked_and_the_page_says_so(results):
+def test_of_rank_distance_the_lower_is_the_better(results):
+    rows = {row.name: row for row in read_board([results]).tasks[0].rows}
+    column = (Kind.MULTILINGUAL, "rank_distance")
+    means = {name: row.rank_distance.mean for name, row in rows.items()}
+    assert means["builtin:random"] < means["builtin:ngram"]
+    assert rows["builtin:random"].standings[column].first == 1
+    assert rows["builtin:ngram"].standings[column].last == 2
+
+
+def test_a_result_without_ranks_stands_in_the_table_its_ranks_blank_and_the_page_says_why(results):
+    folder = another(results, "twin", "twin")
+    for file in folder.rglob("*.parquet"):
+        file.unlink()
+    text = pages(results)["mini.md"]
+    assert len(re.findall(r"^\| \d \| \[twin\]", text, re.MULTILINE)) == 1
+    table = text.partition("## Who can be told apart")[2]
+    assert "| [twin](mini/twin.md) |  |  |  |  |" in table
+    assert "Not tested, since no ranks are kept beside the result: twin." in table
+    assert "the number tested (2)" in table
+    assert "over the 1 pair of" in table
+
+
+def test_without_any_ranks_nobody_is_tested_and_the_page_says_so(results):
     for file in results.rglob("*.parquet"):
         file.unlink()
-    another(results, "twin", "twin")
     (task,) = read_board([results]).tasks
-    assert not any(row.as_good for row in task.rows)
-    assert "No significance" in pages(results)["mini.md"]
+    assert not any(row.standings for row in task.rows)
+    table = pages(results)["mini.md"].partition("## Who can be told apart")[2]
+    assert "since no ranks are kept beside the result: builtin:ngram, builtin:random." in table
+    assert "may have" not in table
+
+
+def test_without_significance_nothing_is_said_of_it(results):
+    assert "told apart" not in pages(results, significance=False)["mini.md"]
+
+
+def test_ranks_of_other_queries_are_not_tested_against_these(results):
+    folder = another(results, "fewer", "fewer", source="builtin-random")
+    result = Result.load(folder)
+    tables = {
+        name: table.filter(pc.not_equal(table["query_id"], "honey-bees-1"))
+        for name, table in result.tables.items()
+    }
+    Result(result.record, tables).save(folder)
+    (task,) = read_board([results]).tasks
+    (row,) = [row for row in task.rows if row.untested]
+    assert row.name == "fewer"
+    assert "the queries are not those" in row.untested
+
+
+def test_an_encoder_whose_settings_were_chosen_on_the_task_is_marked_on_every_page(results):
+    change(results / "builtin-ngram" / "mini", encoder={"chosen_on": ["mini"]})
+    change(results / "builtin-random" / "mini", encoder={"chosen_on": ["xquad-r"]})
+    texts = leaderboard_texts(read_board([results]), html=True)
+    for page in ("README.md", "mini.md"):
+        assert "[builtin:ngram](mini/builtin-ngram.md) † |" in texts[page]
+        assert "random.md) †" not in texts[page]
+        assert f"†: {CHOSEN_ON_IT}." in texts[page]
+    assert CHOSEN_ON_IT in texts["mini/builtin-ngram.md"]
+    assert CHOSEN_ON_IT not in texts["mini/builtin-random.md"]
+    assert re.findall('"note":"([^"]*)"', texts["index.html"]) == [CHOSEN_ON_IT, ""]
+
+
+def test_the_leaderboards_of_this_repository_have_every_encoder_tested_and_fit_git():
+    published = Path(__file__).parents[2] / "leaderboards"
+    for file in published.glob("results/*/*/result.json"):
+        assert Result.load(file).has_values, file
+        assert sum(f.stat().st_size for f in file.parent.iterdir()) < 3_000_000
+    for task in ("mini", "xquad-r", "mlqa-r"):
+        page = (published / f"{task}.md").read_text(encoding="utf-8")
+        assert "## Who can be told apart" in page
+        assert "Not tested" not in page
+    assert "builtin-multilingual.md) † |" in (published / "mini.md").read_text(encoding="utf-8")
 
 
 def test_a_part_is_left_out_and_said(results):
@@ -183,8 +258,10 @@ def test_names_from_outside_stay_text_in_markdown(results):
     for text in texts.values():
         assert "<script>" not in text
         assert "](http://evil" not in text
-    rows = [x for x in texts["mini.md"].splitlines() if x.startswith("|")]
-    assert len({x.replace("\\|", "").count("|") for x in rows}) == 1
+    tables = re.findall(r"(?:^\|.*\n)+", texts["mini.md"], re.MULTILINE)
+    assert len(tables) == 2
+    for table in tables:
+        assert len({x.replace("\\|", "").count("|") for x in table.splitlines()}) == 1
 
 
 def test_file_names_are_safe_and_never_meet():

@@ -155,10 +155,23 @@ def test_it_opens_with_the_ranking_and_asks_for_nothing_else(browser, page):
     assert {r.split("#")[0] for r in browser.requests} <= {page.as_uri(), "about:blank", "data:,"}
 
 
+def test_a_figure_says_which_ranks_it_may_have_and_who_is_not_told_apart(browser):
+    cell = "[data-encoder=twin] [data-column=multilingual]"
+    assert texts(browser, f"{cell} .ranks") == ["1–2 a"]
+    browser.hover(cell)
+    told = dict(zip(texts(browser, "#tip dt"), texts(browser, "#tip dd"), strict=True))
+    assert told["ranks it may have"] == "1–2"
+    assert told["not told apart from"] == "builtin:ngram"
+    assert any("not say that they are equal" in note for note in texts(browser, "#ranking .note"))
+    choose(browser, "#measure", "recall@1")
+    assert texts(browser, f"{cell} .ranks") == []
+    assert texts(browser, "[data-encoder=twin] [data-column=distance] .ranks") != []
+
+
 def test_a_column_sorts_down_then_up(browser):
     def column() -> list[float]:
         cells = texts(browser, ".ranking [data-column=multilingual] b")
-        return [float(cell.replace("≈", "")) for cell in cells]
+        return [float(cell) for cell in cells]
 
     click(browser, "#sort-multilingual")
     assert column() == sorted(column(), reverse=True)

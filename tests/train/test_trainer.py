@@ -15,7 +15,8 @@ from models import save_tiny_transformer, wordpiece_tokenizer
 from train.rowfiles import row, write_rows
 from train.trained import PICKLES, Asked, falling, log_of, same, weights
 
-from xlir_bench.encoders import load_encoder
+from xlir_bench.encoders import describe, load_encoder
+from xlir_bench.encoders.transformer import chosen_on
 from xlir_bench.errors import InputError, XlirError
 from xlir_bench.tasks import catalogue, tasks_folder
 from xlir_bench.train import Strategy, TrainingSource, TrainOptions, train
@@ -329,6 +330,23 @@ def test_the_record_and_the_card_say_what_was_done(asked: Asked) -> None:
     for said in ("rows.jsonl", "hybrid", "| temperature | 0.05 |", "pair.rank_distance", "torch"):
         assert said in card
     assert str(done.folder.parent) not in card
+
+
+@pytest.mark.parametrize(("select_by", "tasks"), [("t.rank_distance", ("t",)), ("last", ())])
+def test_a_model_whose_step_a_task_chose_says_so(
+    asked: Asked, select_by: str, tasks: tuple[str, ...]
+) -> None:
+    def look(model: Any) -> dict[str, float]:
+        return {"t.monolingual.map": 0.5, "t.rank_distance": 1.0}
+
+    done = train(asked(steps=4, eval_steps=2, select_by=select_by), evaluate=look)
+    assert describe(load_encoder(str(done.folder))).chosen_on == tasks
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"options": 3}', "[" * 100_000, "\0"])
+def test_a_record_of_another_program_beside_a_model_says_nothing(tmp_path: Path, text: str) -> None:
+    (tmp_path / "training.json").write_text(text)
+    assert chosen_on(tmp_path / "training.json") == ()
 
 
 def test_names_from_outside_cannot_break_out_of_the_card(asked: Asked, tmp_path: Path) -> None:

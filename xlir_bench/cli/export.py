@@ -11,7 +11,7 @@ from xlir_bench.cli.terminal import say
 
 
 @click.command()
-@click.argument("form", metavar="trec|mteb|hf|csv|parquet")
+@click.argument("form", metavar="trec|mteb|hf|csv|parquet|result")
 @click.argument("results", nargs=-1, required=True, type=FOLDER, metavar="RESULT...")
 @click.option(
     "--output",
@@ -22,7 +22,7 @@ from xlir_bench.cli.terminal import say
 )
 @verbose_option
 def export(form: str, results: tuple[Path, ...], output: Path) -> None:
-    """Write stored results in the files of other tools.
+    """Write stored results in the files of other tools, or without what Git has no room for.
 
     \b
     trec     run and qrels files of every setting (needs results made with --save-run K)
@@ -31,12 +31,14 @@ def export(form: str, results: tuple[Path, ...], output: Path) -> None:
     csv      a row for each setting and measure; rows of a kind carry the 95 % interval. Text that a
              spreadsheet would run as a formula (=, +, -, @) gets an apostrophe before it
     parquet  the same, all text as it is
+    result   result.json and its ranks, <encoder>/<task>: all that leaderboard, compare and gate need
 
     \b
     Examples:
       xlir-bench export csv results/*/xquad-r --output xquad-r.csv
       xlir-bench export hf results/mine/mini results/mine/xquad-r --output cards
       xlir-bench export trec results/mine/mini --output trec
+      xlir-bench export result results/*/xquad-r --output leaderboards/results
     """
     from xlir_bench.reports.export import write
     from xlir_bench.results import Result

@@ -20,6 +20,8 @@ from xlir_bench.encoders.slugs import slug
 from xlir_bench.records import Floats, Role, TokenCounts
 
 WEIGHTS, VOCABULARY = "model.safetensors", "tokenizer.json"
+CHOSEN_ON = ("mini",)
+"""How, the card beside the weights says."""
 
 
 def bundled_folder() -> Path:
@@ -50,6 +52,7 @@ class MultilingualEncoder:
             weights_digest=digest,
             parameters=count_parameters(folder / WEIGHTS),
             weights_bytes=(folder / WEIGHTS).stat().st_size,
+            chosen_on=CHOSEN_ON,
             notes=unused_notes(options, "builtin"),
         )
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xlir_bench.encoders.devices import default_device
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 DTYPES = ("float32", "float16", "bfloat16")
 NAMED_OPTIONS = ("query_prompt", "passage_prompt", "dtype", "max_length", "truncate_dim")
 """The options that give a model another slug."""
+TRAINING = "training.json"
 
 
 class TransformerEncoder:
@@ -109,6 +112,7 @@ class TransformerEncoder:
             passage_prompt=self._prompts.passage,
             weights_digest=self.weights_digest,
             parameters=self._layout.parameters,
+            chosen_on=chosen_on(self._layout.folder / TRAINING),
             notes=self._notes(),
         )
 
@@ -208,6 +212,19 @@ class TransformerEncoder:
 def load_transformer(spec: str, options: EncoderOptions) -> TransformerEncoder:
     """The encoder of a folder or a hub id."""
     return TransformerEncoder(locate(spec, options), options)
+
+
+def chosen_on(record: Path) -> tuple[str, ...]:
+    """The tasks that `train-hybrid` chose the best step by, as its record beside the model says."""
+    try:
+        stated = json.loads(record.read_bytes())
+        if stated["options"]["select_by"] == "last":
+            return ()
+        figures = {str(name) for look in stated["evaluations"] for name in look["figures"]}
+        tasks = {f.removesuffix(".rank_distance").rsplit(".", 2)[0] for f in figures if "." in f}
+    except (OSError, ValueError, RecursionError, LookupError, TypeError):
+        return ()  # none, or the file of another program
+    return tuple(sorted(tasks))
 
 
 def _pin_dtype(module: Any, dtype: Any) -> None:

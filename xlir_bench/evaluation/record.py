@@ -78,6 +78,7 @@ def encoder_part(
         query_prompt=card.query_prompt,
         passage_prompt=card.passage_prompt,
         parameters=card.parameters,
+        chosen_on=list(card.chosen_on),
         device=device,
         options=None if asked is None else EncoderOptionsPart(**asked),
     )

@@ -25,6 +25,11 @@ BIAS_NAMES = {
 }
 """Title and reading of each bias figure that is one number."""
 
+CHOSEN_ON_IT = (
+    "its settings were chosen on this task, so that figures of other tasks say more of it"
+)
+"""Told of an encoder wherever its figures on such a task stand."""
+
 
 def number(value: float | None, digits: int = 4) -> str:
     """A score as people write it: ``.3197``; ``1.0000`` keeps its one."""
@@ -273,10 +278,15 @@ def report(record: ResultRecord, markdown: bool = False) -> str:
         parts.append(f"texts as the tokenizer sees them\n\n{texts_table(record, markdown)}")
     if record.profile.index is not None:
         parts.append(_index_lines(record, markdown))
-    if record.notes:
-        parts.append("notes\n" + "\n".join(f"  {named(note, markdown)}" for note in record.notes))
+    if told := notes(record):
+        parts.append("notes\n" + "\n".join(f"  {named(note, markdown)}" for note in told))
     parts.append(cost_line(record))
     return "\n\n".join(parts)
+
+
+def notes(record: ResultRecord) -> list[str]:
+    """What a reader of the figures has to know besides."""
+    return [*([CHOSEN_ON_IT] if record.chosen_on_it else []), *record.notes]
 
 
 def _index_lines(record: ResultRecord, markdown: bool) -> str:

@@ -81,6 +81,8 @@ class EncoderPart(_Part):
     query_prompt: str
     passage_prompt: str
     parameters: int | None
+    chosen_on: list[str] = []
+    """Tasks that its settings were chosen on: a score on them says less than one on others."""
     device: str | None = None
     """Where it ran; null where that makes no difference, and in results of before."""
     options: EncoderOptionsPart | None = None
@@ -360,6 +362,11 @@ class ResultRecord(_Part):
             if s.kind in self.summary and not measures <= s.measures.keys():
                 raise ValueError(f"settings: {s.query_lang!r} lacks measures of the summary")
         return self
+
+    @property
+    def chosen_on_it(self) -> bool:
+        """Whether the encoder's settings were chosen on this task."""
+        return self.task.name in self.encoder.chosen_on
 
     @property
     def by_ranks(self) -> bool:

@@ -58,14 +58,13 @@ function drawRankingSection(task) {
   if (!old) input.addEventListener("input", () => { state.filter = input.value; draw(); });
   const hadFocus = document.activeElement === input;
   const facts = `${task.langs.length} languages · ${task.counts.map(([kind, n]) => `${n} ${kind}`).join(", ")} settings · ${task.licence}`;
-  const sign = task.tested.length ? `≈ is not significantly different from the best: sign-flip test by ${task.cluster}, Holm over those tested (${task.tested.map(([kind, n]) => `${kind} ${n}`).join(", ")}).` : task.rows.length > 1 ? "No test against the best: the per-query tables are not beside these results." : "";
   place("ranking").replaceChildren(
     h("h2", { id: "ranking-title" }, task.title),
     h("p", { class: "note" }, facts),
     h("div", { class: "bar" }, h("label", { for: "filter" }, "filter", input), number),
     table,
-    h("p", { class: "note" }, `Best first by ${task.rankedBy} map. Choose A, and B to set beside it. Hover, focus or tap a number for its interval and n.`),
-    sign && h("p", { class: "note" }, sign));
+    h("p", { class: "note" }, `Best first by ${task.rankedBy} ${task.main}. Choose A, and B to set beside it. Hover, focus or tap a number for its interval and n.`),
+    ...task.told.map((text) => h("p", { class: "note" }, text)));
   if (hadFocus) input.focus();
 }
 

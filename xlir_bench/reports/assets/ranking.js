@@ -56,7 +56,7 @@ function rankingLine(task, row, all, state, change) {
     onclick: () => change({ [letter]: state[letter] === row.id && letter === "b" ? "" : row.id, focus: `pick-${letter}-${row.rank}` }),
   }, letter.toUpperCase());
   const picked = state.a === row.id ? " picked a" : state.b === row.id ? " picked b" : "";
-  const name = h("td", { class: "name" }, h("bdi", null, row.name), h("small", null, row.kind));
+  const name = h("td", { class: "name" }, h("bdi", null, row.name), h("small", null, row.kind), row.note && h("small", null, row.note));
   return h("tr", { class: picked.trim() || null, "data-line": true, "data-encoder": row.id },
     h("td", { class: "rank" }, String(row.rank)),
     h("td", null, h("span", { class: "slots" }, slot("a"), slot("b"))),
@@ -81,7 +81,7 @@ function isBest(task, column, value) {
 function scoreCell(task, row, column, measure) {
   const [value, low, high] = row.summary[column.kind][measure];
   const cells = row.cells.filter((cell) => cell.kind === column.kind);
-  const asGood = measure === "map" && row.asGood.includes(column.kind);
+  const standing = measure === task.main ? row.standings[column.kind] : undefined;
   const best = isBest(task, column, value);
   const top = Math.max(...task.rows.map((r) => r.summary[column.kind] && r.summary[column.kind][measure]).filter(Boolean).map(([mean, , upper]) => upper ?? mean), 1e-9);
   const tip = {
@@ -92,22 +92,33 @@ function scoreCell(task, row, column, measure) {
       ["settings", count(cells.length)],
       ["queries", count(cells.reduce((sum, cell) => sum + cell.n, 0))],
       ["chance", measure === "map" ? score(task.chance[column.kind]) : null],
+      ...standingRows(task, row, column.kind, standing),
     ],
-    note: asGood ? "≈ not significantly different from the best" : best ? "the best of this column" : `interval over ${count(task.clusters)} clusters (${task.cluster})`,
+    note: best ? "the best of this column" : `interval over ${count(task.clusters)} clusters (${task.cluster})`,
   };
   const vars = { "--v": share(value, top), "--lo": share(low ?? value, top), "--hi": share(high ?? value, top) };
   const track = h("span", { class: "track", vars, "aria-hidden": "true" }, h("span", { class: "range" }), h("span", { class: "dot" }));
-  return h("td", { tip, "data-column": column.key }, h("span", { class: best ? "score best" : "score" }, h("b", null, asGood ? h("span", { class: "sign" }, "≈") : null, score(value)), track));
+  return h("td", { tip, "data-column": column.key }, h("span", { class: best ? "score best" : "score" }, h("b", null, score(value)), track, ranks(standing)));
+}
+
+// The ranks that an encoder may have, and the letters of the groups that cannot be told apart.
+const rankRange = ([first, last]) => (first === last ? `${first}` : `${first}–${last}`);
+const ranks = (standing) => (standing ? h("small", { class: "ranks" }, `${rankRange(standing)} ${standing[2].join("")}`) : null);
+
+function standingRows(task, row, key, standing) {
+  if (!standing) return [];
+  const alike = task.rows.filter((other) => other !== row && other.standings[key] && other.standings[key][2].some((letter) => standing[2].includes(letter)));
+  return [["ranks it may have", rankRange(standing)], ["not told apart from", alike.map((other) => other.name).join(", ") || "nobody"]];
 }
 
 function distanceCell(task, row, column) {
   const view = row.bias.rank_distance;
   const tip = {
     title: row.name,
-    rows: [["rank distance", distance(view.mean)], ["95 % interval", interval(view.low, view.high, distance) || "none stored"], ["queries", count(view.n)], ["chance", distance(view.chance)]],
+    rows: [["rank distance", distance(view.mean)], ["95 % interval", interval(view.low, view.high, distance) || "none stored"], ["queries", count(view.n)], ["chance", distance(view.chance)], ...standingRows(task, row, "rank_distance", row.standings.rank_distance)],
     note: "lower is better",
   };
-  return h("td", { tip, "data-column": "distance", class: isBest(task, column, view.mean) ? "best" : "plain" }, h("b", null, distance(view.mean)));
+  return h("td", { tip, "data-column": "distance", class: isBest(task, column, view.mean) ? "best" : "plain" }, h("b", null, distance(view.mean)), ranks(row.standings.rank_distance));
 }
 
 function chanceLine(task, all, measure) {

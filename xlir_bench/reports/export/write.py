@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
 
@@ -16,7 +17,7 @@ from xlir_bench.reports.export.mteb import model_meta, model_name, mteb_record, 
 from xlir_bench.reports.export.parts import named
 from xlir_bench.reports.export.tidy import tidy_frame
 from xlir_bench.results import Result
-from xlir_bench.results.store import REMEDY
+from xlir_bench.results.store import REMEDY, RESULT_FILE
 from xlir_bench.results.trec import write_trec
 
 
@@ -73,12 +74,42 @@ def _parquet(results: Sequence[Result], output: Path) -> list[Path]:
     return [output]
 
 
+def _result(results: Sequence[Result], output: Path) -> list[Path]:
+    """The results themselves with their ranks alone, which every comparison can be made from: they fit Git."""
+    saved = [
+        _with_speeds(result, folder).save(folder, tables=("ranks",))
+        for result, folder in zip(results, _folders(results, output), strict=True)
+    ]
+    return [
+        result.folder / file
+        for result in saved
+        if result.folder
+        for file in (RESULT_FILE, *(result.record.tables or {}).values())
+    ]
+
+
+def _with_speeds(result: Result, folder: Path) -> Result:
+    """With the speeds of the same encoder's result that lies there, and its cost unless it was measured anew.
+
+    Results are made again on whatever machine, busy or not, and often from a cache: speeds are not.
+    """
+    if not (folder / RESULT_FILE).is_file():
+        return result
+    new, old = result.record, Result.load(folder).record
+    if new.encoder.fingerprint != old.encoder.fingerprint or not old.profile.encoded_texts:
+        return result
+    cost = new.profile.cost or old.profile.cost
+    profile = old.profile.model_copy(update={"cost": cost})
+    return replace(result, record=new.model_copy(update={"profile": profile}))
+
+
 FORMATS: dict[str, Callable[[Sequence[Result], Path], list[Path]]] = {
     "trec": _trec,
     "mteb": _mteb,
     "hf": _hf,
     "csv": _csv,
     "parquet": _parquet,
+    "result": _result,
 }
 """A new format is a function and a row here."""
 

@@ -9,16 +9,17 @@ from pathlib import Path
 
 from xlir_bench.errors import InputError
 from xlir_bench.records import Kind
-from xlir_bench.reports.leaderboard.intervals import has_tables
 from xlir_bench.reports.leaderboard.names import file_names
-from xlir_bench.reports.pairing import holm, paired_difference, query_values
+from xlir_bench.reports.leaderboard.standings import Standing, of_same_queries, standings
+from xlir_bench.reports.pairing import RANK_DISTANCE, QueryValues, query_values
 from xlir_bench.results import Result
 from xlir_bench.results.schema import BiasPart, CostPart, IntervalPart, ResultRecord
 from xlir_bench.results.store import RESULT_FILE
 
+Column = tuple[Kind, str]
+"""A kind of setting, and the main measure or the rank distance."""
 Key = tuple[str, str, str]
 """A task's name, its digest, and that of the data that was read."""
-LEVEL = 0.05
 RANKED_BY = (Kind.MULTILINGUAL, Kind.CROSS_LINGUAL, Kind.MONOLINGUAL)
 """A board is in the order of its main measure, in the hardest kind of setting that the task has."""
 
@@ -34,8 +35,10 @@ class Row:
     """Of its own page, without ending."""
     name: str
     """As it is shown: with a piece of its slug where two encoders have one name."""
-    as_good: frozenset[Kind] = frozenset()
-    """Kinds in which its main measure does not differ significantly from the best."""
+    standings: Mapping[Column, Standing] = field(default_factory=dict)
+    """Which ranks it may have; empty where nothing was tested."""
+    untested: str | None = None
+    """Why it has none, where others have."""
 
     def score(self, kind: Kind) -> IntervalPart | None:
         """The macro average of the main measure over the settings of a kind."""
@@ -72,8 +75,6 @@ class TaskBoard:
     """Of its page, without ending; also the folder of its encoders' pages."""
     rows: tuple[Row, ...]
     """Best first."""
-    tested: Mapping[Kind, int]
-    """How many encoders were tested against the best of a kind."""
 
     @property
     def first(self) -> ResultRecord:
@@ -110,6 +111,12 @@ class TaskBoard:
     def main(self) -> str:
         """The measure that is ranked by."""
         return self.first.main_measure
+
+    @property
+    def columns(self) -> list[Column]:
+        """What encoders are compared by: the main measure in every kind, and the rank distance."""
+        distance = (Kind.MULTILINGUAL, RANK_DISTANCE)
+        return [*((kind, self.main) for kind in self.kinds), distance]
 
     def chance(self, kind: Kind) -> float | None:
         """What a random ranking would get, where that is known: of map alone."""
@@ -254,7 +261,7 @@ def _task_names(groups: Mapping[Key, Sequence[Result]]) -> dict[Key, str]:
 
 def _task_board(
     file: str, results: Sequence[Result], significance: bool
-) -> tuple[TaskBoard, tuple[str, ...]]:
+) -> tuple[TaskBoard, list[str]]:
     slugs = sorted(r.record.encoder.slug for r in results)
     files = dict(zip(slugs, file_names(slugs), strict=True))
     names = [r.record.encoder.name for r in results]
@@ -268,9 +275,10 @@ def _task_board(
         for result in results
     ]
     rows.sort(key=_order)
-    marks = _against_best(rows) if significance else _Marks()
-    marked = [replace(row, as_good=marks.as_good.get(row.file, frozenset())) for row in rows]
-    return TaskBoard(file, tuple(marked), marks.tested), marks.unreadable
+    damaged: list[str] = []
+    if significance:
+        rows, damaged = _with_standings(rows)
+    return TaskBoard(file, tuple(rows)), damaged
 
 
 def _shown(record: ResultRecord, names: Sequence[str]) -> str:
@@ -283,51 +291,44 @@ def _order(row: Row) -> tuple[object, ...]:
     return *(-part.mean if part else 1.0 for part in maps), row.name, row.file
 
 
-def _best(rows: Sequence[Row], kind: Kind) -> Row | None:
-    have = [(part.mean, row) for row in rows if (part := row.score(kind))]
-    return max(have, key=lambda pair: pair[0])[1] if have else None
+def _with_standings(rows: Sequence[Row]) -> tuple[list[Row], list[str]]:
+    """The rows, every pair of them tested; a line for each whose tables are damaged."""
+    values: dict[str, dict[str, QueryValues]] = {}
+    untested: dict[str, str] = {}
+    damaged = []
+    for row in rows:
+        try:
+            found = _values(row, next(iter(values.values()), None))
+        except InputError as error:
+            damaged.append(f"the per-query tables: {error}")
+            found = "the tables beside the result cannot be used"
+        if isinstance(found, str):
+            untested[row.file] = found
+        else:
+            values[row.file] = found
+    tested: dict[str, dict[Column, Standing]] = {row.file: {} for row in rows}
+    main = rows[0].record.main_measure
+    for kind, measure in (*((kind, main) for kind in Kind), (Kind.MULTILINGUAL, RANK_DISTANCE)):
+        mine = {
+            row.file: values[row.file][measure]
+            for row in rows
+            if row.score(kind) and measure in values.get(row.file, ())
+        }
+        for file, standing in zip(mine, standings(list(mine.values()), kind), strict=True):
+            tested[file][kind, measure] = standing
+    return [
+        replace(row, standings=tested[row.file], untested=untested.get(row.file)) for row in rows
+    ], damaged
 
 
-@dataclass(frozen=True, slots=True)
-class _Marks:
-    """Who does not differ significantly from the best of a kind, each against the best only."""
-
-    as_good: Mapping[str, frozenset[Kind]] = field(default_factory=dict)
-    """By the file of a row."""
-    tested: Mapping[Kind, int] = field(default_factory=dict)
-    unreadable: tuple[str, ...] = ()
-
-
-def _against_best(rows: Sequence[Row]) -> _Marks:
-    """Holm over all that were tested in a kind. One challenger's tables are held at a time."""
-    unreadable: dict[str, str] = {}
-    best_rows = {kind: row for kind in Kind if (row := _best(rows, kind)) is not None}
-    loaded = {row.file: _with_values(row, unreadable) for row in best_rows.values()}
-    bests = {kind: best for kind, row in best_rows.items() if (best := loaded[row.file])}
-    p_values: dict[Kind, dict[str, float]] = {kind: {} for kind in bests}
-    for row in rows if bests else ():
-        challenger = loaded[row.file] if row.file in loaded else _with_values(row, unreadable)
-        for kind, best in bests.items():
-            if challenger is not None and challenger is not best and row.score(kind):
-                found = paired_difference(challenger, best, kind, row.record.main_measure)
-                p_values[kind][row.file] = found.p
-    as_good: dict[str, frozenset[Kind]] = {}
-    for kind, by_file in p_values.items():
-        for file, p in zip(by_file, holm(list(by_file.values())), strict=True):
-            if p >= LEVEL:
-                as_good[file] = as_good.get(file, frozenset()) | {kind}
-    tested = {kind: len(by_file) for kind, by_file in p_values.items() if by_file}
-    return _Marks(as_good, tested, tuple(unreadable.values()))
-
-
-def _with_values(row: Row, unreadable: dict[str, str]) -> Result | None:
-    """The result with its tables, if they are there and belong to it."""
-    if not has_tables(row.folder):
-        return None
+def _values(row: Row, others: Mapping[str, QueryValues] | None) -> dict[str, QueryValues] | str:
+    """What a row is tested by, by measure; or why it is not."""
     result = Result.load(row.folder)
-    try:
-        query_values(result, row.record.main_measure)
-    except InputError as error:
-        unreadable[row.file] = f"the per-query tables: {error}"
-        return None
-    return result
+    if not result.has_values:
+        return "no ranks are kept beside the result"
+    main = row.record.main_measure
+    measures = [main, *([RANK_DISTANCE] if row.rank_distance else [])]
+    found = {measure: query_values(result, measure) for measure in measures}
+    if others is not None and not of_same_queries(others[main], found[main]):
+        return "the queries are not those of the encoders above"
+    return found

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from xlir_bench.errors import InputError
+from xlir_bench.files import explained
+from xlir_bench.files import write as write_file
 from xlir_bench.reports.leaderboard.names import TAKEN
 from xlir_bench.reports.leaderboard.pages import MARKER
 
@@ -72,23 +73,14 @@ def write(
 ) -> Differences:
     """Make the folder hold these files and none of ours besides; what was changed."""
     found = differences(folder, texts, marker, among)
-    try:
+    with explained(folder, "name another folder with --output"):
         for name in (*found.changed, *found.missing):
-            path = folder / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-            temporary.write_bytes(texts[name].encode())
-            temporary.replace(path)
+            write_file(folder / name, texts[name])
         for name in found.extra:
             (folder / name).unlink()
             parent = (folder / name).parent
             if parent != folder and not any(parent.iterdir()):
                 parent.rmdir()
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise InputError(
-            f"cannot write {folder}: {reason}; name another folder with --output"
-        ) from error
     return found
 
 

@@ -1,4 +1,4 @@
-"""95 % intervals of single settings, from the per-query tables that may lie beside a result."""
+"""95 % intervals of single settings, from the ranks that are kept with a result."""
 
 from __future__ import annotations
 
@@ -10,62 +10,53 @@ import numpy as np
 
 from xlir_bench.errors import InputError
 from xlir_bench.measures.statistics import UNIT, PairedDifferences, intervals
-from xlir_bench.records import Kind
 from xlir_bench.reports.pairing import RANK_DISTANCE, QueryValues, query_values
 from xlir_bench.results import Result
 
 Bounds = tuple[float, float]
-Cell = tuple[str, str, str]
-"""Query language, passage language (``*``: the pool), measure."""
-OVERALL = ("", "")
+Langs = tuple[str, str]
+"""Query language, passage language (``*``: the pool)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Intervals:
-    """What the tables give; empty where there are none, or they do not belong to the result."""
+    """What the values of single queries give; empty where there are none, or they are of another result."""
 
-    cells: Mapping[Cell, Bounds] = field(default_factory=dict)
+    cells: Mapping[str, Mapping[Langs, Bounds]] = field(default_factory=dict)
+    """By measure."""
     distance: Bounds | None = None
     """Of the rank distance, mean over query languages."""
     distance_by_lang: Mapping[str, Bounds] = field(default_factory=dict)
 
 
-def has_tables(folder: Path) -> bool:
-    """Whether the values of single queries can be had of the result in this folder."""
-    return Result.load(folder).has_values
-
-
 def setting_intervals(folder: Path, measures: Sequence[str]) -> Intervals:
-    """Of every setting and measure, and of the rank distance; bootstrap-t over clusters."""
-    if not has_tables(folder):
-        return Intervals()
+    """Of every setting and measure, and of the rank distance, bootstrap-t over clusters."""
     result = Result.load(folder)
+    if not result.has_values:
+        return Intervals()
     try:
-        cells = {
-            (query_lang, passage_lang, measure): bounds
-            for measure in measures
-            for (query_lang, passage_lang), bounds in _bounds(query_values(result, measure)).items()
-            if query_lang
-        }
-        if not any(s.kind == Kind.MULTILINGUAL for s in result.record.settings):
+        cells = {measure: _bounds(query_values(result, measure))[0] for measure in measures}
+        if "rank_distance" not in result.record.bias:
             return Intervals(cells)
-        distances = _bounds(query_values(result, RANK_DISTANCE))
+        by_setting, overall = _bounds(query_values(result, RANK_DISTANCE))
     except InputError:
         return Intervals()
-    overall = distances.pop(OVERALL, None)
-    return Intervals(cells, overall, {lang: bounds for (lang, _), bounds in distances.items()})
+    return Intervals(cells, overall, {lang: bounds for (lang, _), bounds in by_setting.items()})
 
 
-def _bounds(values: QueryValues) -> dict[tuple[str, str], Bounds]:
-    """Of each setting's mean, by query and passage language, and of the mean over all."""
+def _bounds(values: QueryValues) -> tuple[dict[Langs, Bounds], Bounds | None]:
+    """Of each setting's mean, and of the mean over all settings."""
     shape = (len(values.clusters), len(values.settings))
     data = PairedDifferences.of(values.value, values.cluster, values.setting, shape)
     used = np.unique(values.setting).tolist()
-    names = [(values.settings[i].query_lang, values.settings[i].passage_lang) for i in used]
-    bounds = None if values.measure == RANK_DISTANCE else UNIT
-    found = intervals(data, [*([i] for i in used), used] if used else [], bounds=bounds)
+    if not used:
+        return {}, None
+    within = None if values.measure == RANK_DISTANCE else UNIT
+    found = [
+        None if interval.low is None or interval.high is None else (interval.low, interval.high)
+        for interval in intervals(data, [*([i] for i in used), used], bounds=within)
+    ]
+    langs = [(s.query_lang, s.passage_lang) for s in (values.settings[i] for i in used)]
     return {
-        name: (interval.low, interval.high)
-        for name, interval in zip([*names, OVERALL], found, strict=False)
-        if interval.low is not None and interval.high is not None
-    }
+        pair: bounds for pair, bounds in zip(langs, found[:-1], strict=True) if bounds is not None
+    }, found[-1]

@@ -10,10 +10,12 @@ from importlib.resources import files
 from typing import Any
 
 from xlir_bench.records import POOL
+from xlir_bench.reports import tables
 from xlir_bench.reports.leaderboard.alignment import alignment_data
 from xlir_bench.reports.leaderboard.board import RANKED_BY, Board, Row, TaskBoard
 from xlir_bench.reports.leaderboard.intervals import Intervals, setting_intervals
-from xlir_bench.reports.leaderboard.pages import MARKER, VERSION
+from xlir_bench.reports.leaderboard.pages import MARKER, VERSION, standings_told
+from xlir_bench.reports.pairing import RANK_DISTANCE
 from xlir_bench.reports.published import SOURCES, ReportedTask, reported_tasks
 from xlir_bench.results.schema import BiasPart, SettingPart
 
@@ -78,7 +80,8 @@ def _task(board: TaskBoard, reported: ReportedTask | None) -> dict[str, Any]:
         "measures": first.options.measures,
         "rankedBy": ranked_by.value,
         "chance": {kind.value: _figure(board.chance(kind)) for kind in board.kinds},
-        "tested": [[kind.value, count] for kind, count in board.tested.items()],
+        "main": board.main,
+        "told": standings_told(board),
         "rows": [_row(row, i) for i, row in enumerate(board.rows, 1)],
         "reportedColumns": [[kind.value, measure] for kind, measure in columns],
         "reported": _reported(reported) if reported else [],
@@ -94,12 +97,16 @@ def _row(row: Row, rank: int) -> dict[str, Any]:
         "rank": rank,
         "name": row.name,
         "kind": encoder.kind,
+        "note": tables.CHOSEN_ON_IT if record.chosen_on_it else "",
         "dimension": encoder.dimension,
         "parameters": encoder.parameters,
         "speed": _figure(row.texts_per_second),
         "latency": None if cost is None else _figure(cost.variants[0].query.p50),
         "bytesPerVector": None if cost is None else _figure(cost.variants[0].bytes_per_vector),
-        "asGood": sorted(kind.value for kind in row.as_good),
+        "standings": {
+            RANK_DISTANCE if measure == RANK_DISTANCE else kind.value: [s.first, s.last, s.letters]
+            for (kind, measure), s in row.standings.items()
+        },
         "summary": {
             kind.value: {
                 m: [_figure(v) for v in (part.mean, part.low, part.high)] for m, part in by.items()
@@ -114,6 +121,7 @@ def _row(row: Row, rank: int) -> dict[str, Any]:
 
 def _cell(setting: SettingPart, found: Intervals) -> dict[str, Any]:
     passage = setting.passage_langs[0] if len(setting.passage_langs) == 1 else POOL
+    langs = (setting.query_lang, passage)
     cell: dict[str, Any] = {
         "kind": setting.kind.value,
         "q": setting.query_lang,
@@ -124,9 +132,9 @@ def _cell(setting: SettingPart, found: Intervals) -> dict[str, Any]:
         "values": {m: _figure(v) for m, v in setting.measures.items()},
     }
     bounds = {
-        m: [_figure(v) for v in found.cells[key]]
+        m: [_figure(v) for v in found.cells[m][langs]]
         for m in setting.measures
-        if (key := (setting.query_lang, passage, m)) in found.cells
+        if langs in found.cells.get(m, ())
     }
     return cell | ({"intervals": bounds} if bounds else {})
 
@@ -144,7 +152,7 @@ def _bias(name: str, part: BiasPart, found: Intervals) -> dict[str, Any]:
         "n": part.queries,
         "nBy": {},
     }
-    if name == "rank_distance" and found.distance:
+    if name == RANK_DISTANCE and found.distance:
         view["low"], view["high"] = map(_figure, found.distance)
         view["intervals"] = {
             lang: [_figure(v) for v in bounds] for lang, bounds in found.distance_by_lang.items()
