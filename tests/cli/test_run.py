@@ -232,3 +232,11 @@ def test_ctrl_c_keeps_what_was_encoded_and_says_how_to_go_on(tmp_path):
     assert "the same command goes on from there" in err
     assert "Traceback" not in err
     assert list((tmp_path / "cache").rglob("*.safetensors"))
+
+
+def test_a_body_is_read_from_the_command_line(xlir):
+    asked = ("run", "--langs", "de,en", "--limit", "2", "--http-body")
+    said = xlir(*asked, 'query={"a": 1}', "--model", "builtin:random")
+    assert said.code == 0
+    assert "--http-body means nothing" in said.out
+    assert xlir(*asked, "query=", "--model", "http:http://127.0.0.1:1/v1#m").code == 2
