@@ -317,3 +317,11 @@ def test_a_result_says_how_its_encoder_was_loaded_and_by_which_commit(xlir):
     ).stdout.strip()
     if commit:
         assert record.environment.git.commit == commit
+
+
+def test_a_body_is_read_from_the_command_line(xlir):
+    asked = ("run", "--langs", "de,en", "--limit", "2", "--http-body")
+    said = xlir(*asked, 'query={"a": 1}', "--model", "builtin:random")
+    assert said.code == 0
+    assert "--http-body means nothing" in said.out
+    assert xlir(*asked, "query=", "--model", "http:http://127.0.0.1:1/v1#m").code == 2

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from xlir_bench.encoders import describe, load_encoder
+from xlir_bench.encoders import as_encoder, describe, load_encoder
 from xlir_bench.errors import InputError, UnknownNameError, XlirError
 
 SOURCE = """
@@ -129,3 +129,16 @@ def test_errors_of_the_users_code_name_the_line(file: Path) -> None:
 def test_a_spec_that_leads_nowhere_is_an_error(spec: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         load_encoder(spec)
+
+
+def test_a_function_in_memory_that_is_never_quite_the_same_is_one_encoder() -> None:
+    random = np.random.default_rng(0)
+
+    def encode(texts: list[str], role: str, far: float = 0.0) -> np.ndarray:
+        exact = np.array([[len(text) + far, 5.0, 7.0] for text in texts])
+        return exact + 1e-4 * random.uniform(-1, 1, exact.shape)
+
+    names = {as_encoder(encode).fingerprint for _ in range(20)}
+    assert len(names) == 1
+    encode.__defaults__ = (1.0,)
+    assert as_encoder(encode).fingerprint not in names
