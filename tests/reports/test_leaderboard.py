@@ -148,7 +148,7 @@ def test_an_encoder_whose_settings_were_chosen_on_the_task_is_marked_on_every_pa
     assert re.findall('"note":"([^"]*)"', texts["index.html"]) == [CHOSEN_ON_IT, ""]
 
 
-def test_the_leaderboards_of_this_repository_have_every_encoder_tested_and_fit_git():
+def test_the_leaderboards_of_this_repository_test_their_encoders_and_fit_git():
     published = Path(__file__).parents[2] / "leaderboards"
     for file in published.glob("results/*/*/result.json"):
         assert Result.load(file).has_values, file
