@@ -111,8 +111,9 @@ def test_a_plan_says_what_each_rule_sees_and_judges_nobody(xlir, gate):
     tests = json.loads(xlir(*plan, "--json").out)["tests"]
     assert len(tests) == 16
     for test in tests:
-        assert test["visible"] > test["allowed"]
-        assert test["needed"] > 24
+        if test["measure"] == "map":
+            assert test["visible"] > test["allowed"]
+            assert test["needed"] > 24
     assert xlir("gate", "--plan", "--baseline", BASE).code == 2
 
 
