@@ -7,7 +7,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from changed import changed, evaluated, stated, times
+from changed import a_little_worse, changed, evaluated, stated, times
 from models import save_tiny_transformer
 
 BASE, MINE = Path("baselines/mini"), Path("results/mine/mini")
@@ -90,8 +90,32 @@ def test_the_printed_policy_is_a_policy(gate, xlir):
 
 def test_json_is_all_there_is_on_stdout(gate):
     record = json.loads(gate("--json").out)
-    assert record["outcome"] == "fail"
+    assert (record["verdict"], record["outcome"], record["passed"]) == ("fail", "fail", False)
     assert record["candidate"] == "half"
+
+
+def test_undecided_exits_as_the_policy_says(gate):
+    changed(evaluated(), a_little_worse, "close").save(MINE)
+    assert gate("--json").code == 0
+    record = json.loads(gate("--json").out)
+    assert (record["verdict"], record["passed"]) == ("undecided", True)
+    printed = gate("--print-policy").out
+    Path("strict.toml").write_text(printed.replace('undecided = "pass"', 'undecided = "fail"'))
+    assert gate("--policy", "strict.toml").code == 1
+
+
+def test_a_plan_says_what_each_rule_sees_and_judges_nobody(xlir, gate):
+    plan = ("gate", "--plan", "--baseline", BASE, "--like", MINE)
+    said = xlir(*plan)
+    assert said.code == 0, said.err
+    assert "drop 1: map, cross-lingual" in said.out
+    tests = json.loads(xlir(*plan, "--json").out)["tests"]
+    assert len(tests) == 16
+    for test in tests:
+        if test["measure"] == "map":
+            assert test["visible"] > test["allowed"]
+            assert test["needed"] > 24
+    assert xlir("gate", "--plan", "--baseline", BASE).code == 2
 
 
 def test_junit_is_written(gate):

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from xlir_bench.measures import ClusteredValues, Interval, macro_intervals
+from xlir_bench.measures import UNIT, ClusteredValues, Interval, macro_intervals
 from xlir_bench.measures.statistics import relative_change
 
 
@@ -42,20 +43,69 @@ def test_an_interval_is_the_same_whenever_it_is_computed() -> None:
     assert first.low < first.mean < first.high
 
 
-def test_an_interval_is_that_of_a_plain_bootstrap_over_clusters() -> None:
+def test_an_interval_is_that_of_a_plain_bootstrap_t_over_clusters() -> None:
+    """Half-way between the t of plain resamples, each with the standard error of a ratio, and Student's."""
     settings = random_settings(1)
     rng = np.random.default_rng(99)
-    means = []
-    for _ in range(4000):
-        drawn = rng.integers(0, 12, 12)
-        of_settings = []
+
+    def estimate(drawn: np.ndarray) -> tuple[float, float]:
+        means, parts = [], np.zeros(len(drawn))
         for setting in settings:
-            values = [v for c in drawn for v in setting.values[setting.clusters == c]]
-            of_settings.append(np.mean(values))
-        means.append(np.mean(of_settings))
-    low, high = np.percentile(means, [2.5, 97.5])
+            mine = [setting.values[setting.clusters == c] for c in drawn]
+            queries = sum(len(values) for values in mine)
+            means.append(sum(values.sum() for values in mine) / queries)
+            parts += [(values.sum() - means[-1] * len(values)) / queries for values in mine]
+        return float(np.mean(means)), float(np.sqrt(12 / 11 * np.sum((parts / len(settings)) ** 2)))
+
+    mean, error = estimate(np.arange(12))
+    resampled = [estimate(rng.integers(0, 12, 12)) for _ in range(4000)]
+    far = np.quantile([abs(m - mean) / e for m, e in resampled], 0.95)
+    far = (far + stats.t.ppf(0.975, 11)) / 2
     found = macro_interval(settings, 12)
-    assert (found.low, found.high) == pytest.approx((low, high), abs=0.05 * (high - low))
+    assert (found.mean, found.low, found.high) == pytest.approx(
+        (mean, mean - far * error, mean + far * error), abs=0.05 * far * error
+    )
+
+
+def test_values_that_sit_in_few_clusters_are_no_less_sure_for_the_others() -> None:
+    """A setting whose questions are of 2 of 40 articles, all won: most resamples that miss both say nothing."""
+    won = ClusteredValues(np.ones(6), np.repeat([3, 17], 3))
+    apart = ClusteredValues(np.tile([0.0, 1.0], 40), np.repeat(np.arange(40), 2))
+    found = macro_interval([won], 40)
+    assert (found.mean, found.low, found.high) == (1, 1, 1)
+    both = macro_interval([won, apart], 40)
+    assert (both.mean, both.low, both.high) == pytest.approx((0.75, 0.75, 0.75))
+
+
+def test_where_few_clusters_say_anything_the_interval_is_students() -> None:
+    values = np.zeros(40)
+    values[:2] = 1
+    found = macro_interval([ClusteredValues(values, np.arange(40))], 40)
+    error = values.std(ddof=1) / 40**0.5
+    far = stats.t.ppf(0.975, 39) * error
+    assert (found.low, found.high) == pytest.approx((0.05 - far, 0.05 + far))
+
+
+def test_an_interval_stays_within_what_can_be() -> None:
+    values = np.r_[np.ones(11), 0.4]
+    settings = [[ClusteredValues(values, np.arange(12))]]
+    free, within = (macro_intervals(settings, 12, bounds=b)[0] for b in (None, UNIT))
+    assert free.high is not None
+    assert free.high > 1
+    assert (within.low, within.high) == (free.low, 1)
+
+
+def test_intervals_hold_the_truth_in_about_95_of_100_samples_of_few_skewed_clusters() -> None:
+    """24 clusters, as mini has, of a skewed measure: percentiles hold it in 90 of 100."""
+    rng = np.random.default_rng(5)
+    held = 0
+    for seed in range(300):
+        settings = [ClusteredValues(rng.exponential(0.2, 24), np.arange(24))]
+        (found,) = macro_intervals([settings], 24, seed, resamples=400)
+        assert found.low is not None
+        assert found.high is not None
+        held += found.low < 0.2 < found.high
+    assert 0.92 <= held / 300 <= 0.98
 
 
 def test_questions_that_move_together_widen_the_interval() -> None:
@@ -98,7 +148,7 @@ def test_a_setting_of_which_a_resample_has_nothing_is_left_out_of_it() -> None:
         ClusteredValues(np.ones(1), np.array([0])),
     ]
     found = macro_interval(settings, 6)
-    assert (found.mean, found.low, found.high) == (0.5, 0.0, 0.5)
+    assert (found.mean, found.low, found.high) == (0.5, 0.5, 0.5)
 
 
 def test_values_that_are_all_the_same_have_an_interval_of_no_width() -> None:
@@ -115,7 +165,10 @@ def test_several_measures_share_their_resamples() -> None:
     rng = np.random.default_rng(0)
     clusters = rng.integers(0, 9, 40)
     measures = [[ClusteredValues(rng.random(40), clusters)] for _ in range(3)]
-    assert macro_intervals(measures, 9) == [macro_interval(settings, 9) for settings in measures]
+    together = macro_intervals(measures, 9)
+    for found, settings in zip(together, measures, strict=True):
+        alone = macro_interval(settings, 9)
+        assert (found.low, found.high) == pytest.approx((alone.low, alone.high))
 
 
 def test_a_relative_change_of_paired_values_does_not_see_how_they_vary() -> None:

@@ -52,18 +52,61 @@ class TestTheVerdict:
         assert verdict.outcome == Outcome.PASS
         assert verdict.findings[0].p < 0.001
 
-    def test_a_drop_that_chance_explains_is_drift(self):
+    def test_a_loss_that_is_not_shown_is_undecided(self):
         candidate = changed(evaluated(), a_little_worse)
         verdict = gate(evaluated(), candidate, drop(kinds=["monolingual"]))
-        assert verdict.outcome == Outcome.DRIFT
-        assert verdict.findings[0].p_holm > 0.05
-        assert verdict.exit_code == 0
+        assert verdict.outcome == Outcome.UNDECIDED
+        found = verdict.findings[0]
+        assert found.p_holm > 0.05
+        assert found.visible > -found.change > 0
+        assert (verdict.passed, verdict.exit_code) == (True, 0)
 
-    def test_drift_fails_where_the_policy_says_so(self):
-        rules = drop(kinds=["monolingual"]).model_copy(update={"drift": "fail"})
+    def test_an_undecided_gate_fails_where_the_policy_says_so(self):
+        rules = drop(kinds=["monolingual"]).model_copy(update={"undecided": "fail"})
         verdict = gate(evaluated(), changed(evaluated(), a_little_worse), rules)
-        assert verdict.outcome == Outcome.DRIFT
-        assert verdict.exit_code == 1
+        assert verdict.outcome == Outcome.UNDECIDED
+        assert (verdict.passed, verdict.exit_code) == (False, 1)
+
+    def test_a_gain_that_is_not_sure_is_no_pass(self):
+        """ "Not shown to be worse" is not "as good": the bound decides, not the mean."""
+        candidate = changed(evaluated(), lambda f: 2 * f["value"] - a_little_worse(f) - 0.01)
+        (found,) = gate(evaluated(), candidate, drop(kinds=["monolingual"])).findings
+        assert found.change > 0
+        assert (found.outcome, found.most > 0) == (Outcome.UNDECIDED, True)
+        wider = drop(kinds=["monolingual"], absolute=found.most + 0.001)
+        assert gate(evaluated(), candidate, wider).outcome == Outcome.PASS
+
+    def test_rules_that_do_not_decide_can_fail_the_gate_and_not_hold_it_up(self):
+        rules = policy(
+            drop=[
+                {"absolute": 0.005, "kinds": ["cross-lingual"], "decides": True},
+                {"absolute": 0.0, "kinds": ["monolingual"]},
+            ]
+        )
+
+        def only_monolingual(frame):
+            mine = frame["kind"] == "monolingual"
+            return frame["value"].where(~mine, a_little_worse(frame))
+
+        verdict = gate(evaluated(), changed(evaluated(), only_monolingual), rules)
+        assert verdict.outcome == Outcome.PASS
+        assert [f.rule for f in verdict.of(Outcome.UNDECIDED)] == ["drop 2"]
+        worse = changed(evaluated(), times(0.3, kind="monolingual"))
+        assert gate(evaluated(), worse, rules).outcome == Outcome.FAIL
+
+    def test_where_no_rule_is_marked_all_decide(self):
+        rules = policy(drop=[{"absolute": 0.0}, {"absolute": 0.0, "per": "setting"}])
+        verdict = gate(evaluated(), evaluated(), rules)
+        assert all(f.decides for f in verdict.findings)
+        by_default = gate(evaluated(), evaluated(), default_policy()).findings
+        assert {f.rule for f in by_default if f.decides} == {"drop 1", "rise 1"}
+
+    def test_a_visible_loss_grows_with_the_spread_and_shrinks_with_articles(self):
+        close = gate(evaluated(), changed(evaluated(), times(0.99)), drop(absolute=0.01))
+        far = gate(evaluated(), changed(evaluated(), times(0.5)), drop(absolute=0.01))
+        for near, wide in zip(close.findings, far.findings, strict=True):
+            assert near.visible < wide.visible
+            assert near.needed < wide.needed
 
     def test_a_gain_in_the_mean_does_not_hide_a_loss_in_one_language(self):
         def traded(frame):
@@ -85,7 +128,7 @@ class TestTheVerdict:
 
     def test_a_relative_drop_is_of_the_baselines_value(self):
         candidate = changed(evaluated(), times(0.9))
-        assert gate(evaluated(), candidate, _relative(0.11)).outcome == Outcome.PASS
+        assert gate(evaluated(), candidate, _relative(0.2)).outcome == Outcome.PASS
         assert gate(evaluated(), candidate, _relative(0.09)).outcome == Outcome.FAIL
 
     def test_a_rise_of_the_rank_distance_fails(self):

@@ -47,6 +47,8 @@ def test_an_unknown_key_gets_a_near_miss(tmp_path, text, near):
         ("[[rise]]\nmeasure = 'map'\nabsolute = 1", "rank_distance"),
         ("alpha = 1.5\n[[drop]]\nabsolute = 1", "less than 1"),
         ("drift = 'ignore'\n[[drop]]\nabsolute = 1", "'warn' or 'fail'"),
+        ("undecided = 'warn'\n[[drop]]\nabsolute = 1", "'pass' or 'fail'"),
+        ("[[drop]]\nabsolute = 1\ndecides = 'yes'", "valid boolean"),
         ("drop = 3", "list"),
         ("[[drop]", "not TOML"),
     ],
@@ -60,3 +62,9 @@ def test_what_makes_no_sense_is_told(tmp_path, text, told):
 def test_a_file_that_is_not_there_is_told(tmp_path):
     with pytest.raises(InputError, match="cannot be read"):
         read_policy(tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize(("drift", "undecided"), [("warn", "pass"), ("fail", "fail")])
+def test_a_policy_of_before_is_read(tmp_path, drift, undecided):
+    rules = read(tmp_path, f"drift = '{drift}'\n[[drop]]\nabsolute = 1")
+    assert rules.undecided == undecided

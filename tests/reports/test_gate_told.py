@@ -9,7 +9,8 @@ import pytest
 from changed import a_little_worse, changed, drop, evaluated, times
 
 from xlir_bench.reports.gate import gate
-from xlir_bench.reports.policy import default_policy
+from xlir_bench.reports.policy import Policy, default_policy
+from xlir_bench.reports.tables import number
 from xlir_bench.reports.verdict import Outcome
 from xlir_bench.reports.verdict_text import headline, junit_xml, verdict_text
 
@@ -22,7 +23,7 @@ def failed():
 def test_the_first_line_is_the_verdict(failed):
     line = verdict_text(failed).splitlines()[0]
     assert line.startswith("FAIL: changed against builtin:ngram on mini: ")
-    assert "checks failed" in line
+    assert "tests failed" in line
 
 
 def test_no_more_than_ten_findings_are_listed(failed):
@@ -39,17 +40,49 @@ def test_a_pass_shows_what_came_nearest_to_a_limit():
     assert "-.0040" in text
 
 
-def test_drift_is_a_pass_with_a_warning_or_a_failure():
-    candidate = changed(evaluated(), a_little_worse)
-    rules = drop(kinds=["monolingual"])
-    assert headline(gate(evaluated(), candidate, rules)).startswith("PASS with drift")
-    strict = rules.model_copy(update={"drift": "fail"})
-    assert headline(gate(evaluated(), candidate, strict)).startswith("FAIL (drift)")
+def undecided(**update):
+    rules = drop(kinds=["monolingual"]).model_copy(update=update)
+    return gate(evaluated(), changed(evaluated(), a_little_worse), rules)
+
+
+def test_undecided_says_what_it_counts_as_and_what_it_would_have_found():
+    verdict = undecided()
+    assert headline(verdict).startswith("UNDECIDED (a pass, by the policy)")
+    assert headline(undecided(undecided="fail")).startswith("UNDECIDED (a fail, by the policy)")
+    for markdown in (False, True):
+        text = verdict_text(verdict, markdown)
+        assert "found in 95 % of cases" in text
+        assert number(verdict.findings[0].visible) in text
+
+
+def test_the_first_line_counts_the_undecided_of_the_other_rules():
+    candidate = changed(evaluated(), lambda f: f["value"] * 1.3 - 0.01 * (f["query_lang"] == "th"))
+    verdict = gate(evaluated(), candidate, default_policy())
+    open_ones = len(verdict.of(Outcome.UNDECIDED, decides=False))
+    assert f"{open_ones} are undecided" in headline(verdict)
+
+
+def test_a_policy_of_before_is_read_and_told():
+    rules = Policy.model_validate({"drift": "fail", "drop": [{"absolute": 0.0}]})
+    verdict = gate(evaluated(), changed(evaluated(), a_little_worse), rules)
+    assert verdict.exit_code == 1
+    assert any('drift = "fail"' in note for note in verdict.notes)
+
+
+@pytest.mark.parametrize(("by_policy", "broken"), [("pass", 0), ("fail", 1)])
+def test_junit_skips_what_is_undecided_with_its_reason(by_policy, broken):
+    root = ElementTree.fromstring(junit_xml(undecided(undecided=by_policy)))
+    (case,) = root.findall("testsuite/testcase")
+    assert int(root.get("failures")) == broken
+    assert (case.find("failure") is not None) == bool(broken)
+    if not broken:
+        assert int(root.find("testsuite").get("skipped")) == 1
+        assert "in 95 % of cases" in case.find("skipped").get("message")
 
 
 def test_json_has_every_finding(failed):
     record = json.loads(json.dumps(failed.to_record()))
-    assert record["outcome"] == "fail"
+    assert record["verdict"] == record["outcome"] == "fail"
     assert record["passed"] is False
     assert len(record["findings"]) == len(failed.findings)
 

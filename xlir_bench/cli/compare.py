@@ -55,8 +55,8 @@ def compare(
     """Say by how much B is better or worse than A, and how sure that is.
 
     By kind, by query language and by setting: both values, the difference (B - A), its 95 % interval
-    over clusters (articles, where the data has them), p of a sign-flip test, and Holm's p over all rows
-    tested in a table, shown or not. Three or more results: all pairs, by kind. Nothing is encoded.
+    over clusters (articles, where the data has them), p (the larger of sign flips' and a bootstrap's),
+    and Holm's p over all rows tested in a table, shown or not. Three or more results: all pairs, by kind. Nothing is encoded.
 
     \b
     Examples:

@@ -332,7 +332,7 @@ class _Estimate:
         return cls(mean, error, clusters, t, len(t) < (1 - FEW) * len(varied))
 
     def interval(self, bounds: tuple[float, float] | None) -> Interval:
-        """The 95 % interval: as many errors either way as 95 % of the resamples lie off at most.
+        """The 95 % interval: as many errors either way as 95 % of samples lie off at most.
 
         Symmetric, since the tails of t are too uneven a guess where clusters are few (benchmark `coverage`).
         """
@@ -350,12 +350,16 @@ class _Estimate:
         return self._limits(min(least, -far), max(most, far), bounds)
 
     def _within(self, share: float) -> float:
-        """How many standard errors off this share of the resamples are at most."""
+        """How many standard errors off this share of samples is at most.
+
+        Half-way between the resamples' answer, which few clusters make uncertain, and Student's.
+        """
         if self.clusters < 2:
             return 0.0
-        if self.student:
-            return student_quantile((1 + share) / 2, self.clusters - 1)
-        return float(np.quantile(np.abs(self.t), share))
+        student = student_quantile((1 + share) / 2, self.clusters - 1)
+        return (
+            student if self.student else (float(np.quantile(np.abs(self.t), share)) + student) / 2
+        )
 
     def _limits(
         self, least: float, most: float, bounds: tuple[float, float] | None

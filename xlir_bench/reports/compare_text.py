@@ -32,7 +32,7 @@ def comparison_text(comparison: Comparison, queries: Sequence[Moved], markdown: 
             markdown,
         ),
         *([_query_table(queries, markdown)] if queries else []),
-        f"p: two-sided, signs flipped by {c.cluster} ({c.clusters}); won, lost: share of queries"
+        f"p: two-sided, by {c.cluster} ({c.clusters}); won, lost: share of queries"
         " in all settings where B is better, worse",
     ]
     return "\n\n".join([*parts, *_notes(c.notes, markdown)])

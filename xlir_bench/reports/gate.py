@@ -78,12 +78,13 @@ def gate(baseline: Result, candidate: Result, policy: Policy) -> Verdict:
     unchecked = require_comparable([baseline, candidate], False, AGAIN)
     measures = sorted({rule.measure for _, rule in rules(policy)})
     _require_measures(measures, baseline)
-    sides = [
-        {m: query_values(result, m) for m in measures if m != RANK_DISTANCE or _has_pool(result)}
-        for result in (baseline, candidate)
-    ]
+    pairings = {
+        m: _paired(query_values(baseline, m), query_values(candidate, m))
+        for m in measures
+        if m != RANK_DISTANCE or _has_pool(baseline)
+    }
     names = labels([baseline, candidate])
-    findings, notes = judge(sides[0], sides[1], policy)
+    findings, notes = judge(pairings, policy)
     tests = sum(not f.floor for f in findings)
     task = baseline.record.task
     return Verdict(
@@ -115,21 +116,13 @@ def overall(findings: Sequence[Finding]) -> Outcome:
     return Outcome.PASS if passed else Outcome.UNDECIDED
 
 
-def judge(
-    baseline: Mapping[str, QueryValues],
-    candidate: Mapping[str, QueryValues],
-    policy: Policy,
-) -> tuple[list[Finding], list[str]]:
-    """Every finding, the worst first, and the rules that nothing was there for; values by measure."""
-    pairings, plans = {}, []
+def judge(pairings: Mapping[str, Pairing], policy: Policy) -> tuple[list[Finding], list[str]]:
+    """Every finding, the worst first, and the rules that nothing was there for; pairings by measure."""
+    plans = []
     notes: list[str] = []
     for name, rule in rules(policy):
-        measure = rule.measure
-        planned = []
-        if measure in baseline:
-            if measure not in pairings:
-                pairings[measure] = _paired(baseline[measure], candidate[measure])
-            planned = list(plan(name, rule, pairings[measure]))
+        there = pairings.get(rule.measure)
+        planned = [] if there is None else list(plan(name, rule, there))
         plans += planned
         notes += [] if planned else [_not_applied(name, rule)]
     if not plans:
