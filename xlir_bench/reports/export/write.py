@@ -62,7 +62,8 @@ def _hf(results: Sequence[Result], output: Path) -> list[Path]:
 
 def _csv(results: Sequence[Result], output: Path) -> list[Path]:
     frame = tidy_frame(results)
-    for name in list(frame.select_dtypes("string").columns):
+    texts: list[str] = list(frame.select_dtypes("string").columns)
+    for name in texts:
         frame[name] = frame[name].map(cell, na_action="ignore")
     return [_text(output, frame.to_csv(index=False, lineterminator="\n"))]
 
