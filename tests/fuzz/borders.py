@@ -669,7 +669,7 @@ def _experiment(folder: Path) -> None:
     options = xb.RunOptions(langs=LANGS, limit=3, measures=recipe.measures, cache=None)
     for number, cell in enumerate(recipe.cells()):
         spec = ("builtin:ngram", "builtin:random")[number % 2]
-        xb.evaluate("mini", spec, options).save(cell_folder(folder, cell) / "mini")
+        xb.evaluate("mini", spec, options).save(cell_folder(folder / "out", cell) / "mini")
         record = CellRecord(
             cell={}, digest=cell.digest, leaking=0, train_seconds=1.0, evaluate_seconds=1.0,
             training={
@@ -678,7 +678,7 @@ def _experiment(folder: Path) -> None:
                 "environment": {"versions": {"torch": "1"}}, "created": "2026-01-01T00:00:00+00:00",
             },
         )  # fmt: skip
-        write_cell(folder, record, cell.name)
+        write_cell(folder / "out", record, cell.name)
     (folder / "recipe.toml").write_text(_SMALL_RECIPE, "utf-8")
 
 
@@ -701,8 +701,8 @@ bundled = ["mini-train"]
 
 def read_cells(folder: Path) -> None:
     """The pages of an experiment from its records."""
-    command("experiment", folder / "recipe.toml", "--output", folder, "--check")
-    command("experiment", folder / "recipe.toml", "--output", folder, "--dry-run")
+    command("experiment", folder / "recipe.toml", "--output", folder / "out", "--check")
+    command("experiment", folder / "recipe.toml", "--output", folder / "out", "--dry-run")
 
 
 def _history(folder: Path) -> None:

@@ -15,7 +15,7 @@ from fuzz.running import Border, Outcome, fuzz, one
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-INPUTS, SECONDS = 25, 1.0
+INPUTS, SECONDS = 20, 0.5
 """Of each border; slow ones stop when their time is over."""
 QUICK = [border for border in BORDERS if border.share >= 8 and not border.writes]
 
