@@ -232,9 +232,12 @@ def _to_evaluate(recipe: Recipe, where: Where, cell: Cell) -> list[str]:
 
 def _is_evaluated(recipe: Recipe, where: Where, cell: Cell, task: str) -> bool:
     folder = cell_folder(where.folder, cell) / task
-    if not (folder / RESULT_FILE).is_file() or not has_questions(folder):
+    if not (folder / RESULT_FILE).is_file():
         return False
-    record = Result.load(folder).record
+    found = Result.load(folder)
+    if not has_questions(found):
+        return False
+    record = found.record
     wanted = recipe.measures or where.tasks[task].measures
     same = record.task.digest == where.tasks[task].digest
     return same and set(record.options.measures) == set(wanted)

@@ -125,17 +125,17 @@ class Questions:
         return cls(asked, means)
 
 
-def has_questions(folder: Path) -> bool:
-    """Whether the folder of a result has the values of its questions, as they are kept now or were before."""
-    old = all((folder / f"{name}.parquet").is_file() for name in ("ranks", "queries"))
-    return old or (folder / FILE).is_file()
+def has_questions(result: Result) -> bool:
+    """Whether a stored result has the values of its questions, as they are kept now or were before."""
+    folder = result.folder
+    return result.has_values or (folder is not None and (folder / FILE).is_file())
 
 
 def read_questions(result: Result, folder: Path) -> Questions:
     """The means of a result's questions; from the tables of every setting, where those were kept."""
     if (folder / FILE).is_file():
         return Questions.load(folder)
-    if not has_questions(folder):
+    if not result.has_values:
         raise InputError(
             f"{folder} has no {FILE} beside its result.json; the same command without --check makes it"
         )
