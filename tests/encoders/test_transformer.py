@@ -279,7 +279,7 @@ def test_a_pickle_in_any_module_is_refused(tiny_transformer: Path, copy: Copy) -
             lambda f: (f / "modules.json").write_text('[{"idx": 0'),
             "modules.json is not JSON",
         ),
-        (lambda f: (f / "modules.json").write_text('["x"]'), "does not list modules"),
+        (lambda f: (f / "modules.json").write_text('["x"]'), "is not what a model"),
         (lambda f: (f / "config.json").write_text("[]"), "is not what a model"),
         (
             lambda f: (f / "modules.json").write_text(
