@@ -18,7 +18,7 @@ from typing import Any
 from xlir_bench.encoders import EncoderOptions
 from xlir_bench.errors import OutOfReachError, XlirError
 from xlir_bench.evaluation import RunOptions, evaluate
-from xlir_bench.files import ELSEWHERE, held, require_writable
+from xlir_bench.files import ELSEWHERE, held, require_writable, safe_name
 from xlir_bench.places import data_cache
 from xlir_bench.recipe import DATA, Cell, Recipe
 from xlir_bench.records import Progress, Silent
@@ -33,12 +33,14 @@ from xlir_bench.train import (
     BatchOptions,
     Strategy,
     TrainOptions,
+    checked_rows,
     parse_source,
     save_untrained,
     train,
 )
+from xlir_bench.train.folder import RunFolder
 
-MODELS, LOCK = "models", ".experiment.lock"
+MODELS, ROWS, LOCK = "models", ".rows", ".experiment.lock"
 Say = Callable[[str], None]
 
 
@@ -112,12 +114,28 @@ def run_cells(
         for n, cell in enumerate(todo, 1):
             say(f"{n} of {len(todo)}: {cell.name}")
             try:
+                _bring_rows(recipe, where, cell, progress or Silent())
                 _run_cell(recipe, where, cell, progress or Silent())
             except XlirError as error:
                 say(f"  failed: {error}")
                 failed.append(Failed(cell, str(error)))
             _let_go()
+        shutil.rmtree(where.folder / ROWS, ignore_errors=True)
     return failed
+
+
+def _bring_rows(recipe: Recipe, where: Where, cell: Cell, progress: Progress) -> None:
+    """Give a cell the rows that cells before it read and looked through: that takes longer than a small training."""
+    options = train_options(recipe, where, cell)
+    place = RunFolder(options.output)
+    if place.path.exists():  # begun before
+        return
+    kept = where.folder / ROWS / safe_name(cell.variant.data)
+    tasks = [where.tasks[task] for task in recipe.tasks]
+    rows = checked_rows(options, tasks, where.data, kept, progress)
+    half = place.data.with_name("half")
+    shutil.copytree(rows, half)
+    half.rename(place.data)
 
 
 def train_options(recipe: Recipe, where: Where, cell: Cell) -> TrainOptions:

@@ -4,7 +4,7 @@ from xlir_bench.train.batches import BatchOptions, Strategy
 from xlir_bench.train.options import Evaluate, TrainOptions
 from xlir_bench.train.reading import TrainingSource, parse_source
 from xlir_bench.train.static.options import StaticOptions
-from xlir_bench.train.trainer import Trained, save_untrained, train
+from xlir_bench.train.trainer import Trained, checked_rows, save_untrained, train
 
 __all__ = [
     "BatchOptions",
@@ -14,6 +14,7 @@ __all__ = [
     "TrainOptions",
     "Trained",
     "TrainingSource",
+    "checked_rows",
     "parse_source",
     "save_untrained",
     "train",

@@ -93,6 +93,22 @@ def save_untrained(
         return Trained(folder.path, record)
 
 
+def checked_rows(
+    options: TrainOptions,
+    tasks: Sequence[Task],
+    data: Path | None,
+    folder: Path,
+    progress: Progress,
+) -> Path:
+    """Read the rows and look for evaluation texts once, for several trainings; where they lie.
+
+    A training that finds a copy of them as `RunFolder.data` begins from there.
+    """
+    run = _Run(options, RunFolder(folder), None, tasks, data, progress, "", str)
+    run._rows()
+    return run.folder.data
+
+
 @dataclass(frozen=True)
 class _Run:
     """One run and its stages."""
