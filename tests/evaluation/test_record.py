@@ -36,7 +36,9 @@ def apart(tmp_path: Path) -> Task:
                 for question in paragraph["qas"]:
                     question["id"] += f"-{lang}" if article is not stated["data"][-1] else ""
         (folder / f"{lang}.json").write_text(json.dumps(stated), "utf-8")
-        files[lang] = task.files[lang].model_copy(update={"path": f"{lang}.json", "sha256": None})
+        files[lang] = task.files[lang].model_copy(
+            update={"path": f"{lang}.json", "sha256": None, "bytes": None}
+        )
     return task.model_copy(
         update={"name": "apart", "languages": ["de", "en"], "files": files, "folder": folder}
     )
