@@ -20,6 +20,12 @@ INPUTS, SECONDS = 20, 0.5
 QUICK = [border for border in BORDERS if border.share >= 8 and not border.writes]
 
 
+@pytest.fixture(autouse=True)
+def no_data_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a machine has of evaluation data would be read for every spoilt config of a training."""
+    monkeypatch.delenv("XLIR_DATA", raising=False)
+
+
 def told(outcome: Outcome) -> str:
     return "\n".join(f"{where}\n{first}" for where, first in outcome.others.items())
 
