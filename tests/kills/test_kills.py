@@ -1,0 +1,14 @@
+"""A short run of the kill tests; `make kills` runs the long one over every command."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+
+def test_what_is_killed_while_it_writes_leaves_the_old_or_the_new_and_ends_the_same() -> None:
+    command = [sys.executable, "-m", "tests.kills", "--random", "2", "--injected", "12"]
+    done = subprocess.run(
+        [*command, "gate", "leaderboard"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
