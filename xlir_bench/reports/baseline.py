@@ -50,6 +50,8 @@ def update_baseline(baseline: Result, candidate: Result, verdict: Verdict, reaso
         raise InputError("a baseline is replaced only by a candidate that passed")
     if not reason.strip():
         raise InputError("--update-baseline wants a --reason: one line for its history")
+    if _side(baseline) == _side(candidate):  # an update that was killed once it was done
+        return folder.resolve()
     line = json.dumps(_line(baseline, candidate, verdict, reason), ensure_ascii=False)
     with (
         explained(folder, "a baseline lies in a folder that can be written"),
