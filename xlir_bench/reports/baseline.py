@@ -50,14 +50,16 @@ def update_baseline(baseline: Result, candidate: Result, verdict: Verdict, reaso
         raise InputError("a baseline is replaced only by a candidate that passed")
     if not reason.strip():
         raise InputError("--update-baseline wants a --reason: one line for its history")
-    if _side(baseline) == _side(candidate):  # an update that was killed once it was done
-        return folder.resolve()
     line = json.dumps(_line(baseline, candidate, verdict, reason), ensure_ascii=False)
     with (
         explained(folder, "a baseline lies in a folder that can be written"),
         held(folder / LOCK, f"baseline {folder}", wait=True),
     ):
-        lines = [text for text, _ in _history(folder)]
+        history = _history(folder)
+        said = " ".join(reason.split())
+        if history and _side(baseline) == _side(candidate) and history[-1][1].reason == said:
+            return folder.resolve()  # the same update again, which was killed once it was done
+        lines = [text for text, _ in history]
         write(folder / HISTORY, "".join(f"{text}\n" for text in (*lines, line)))
         candidate.save(folder)
     return folder.resolve()
