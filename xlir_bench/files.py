@@ -100,7 +100,7 @@ def sweep(folder: Path) -> None:
 
 
 @contextmanager
-def held(path: Path, what: str, wait: bool = False) -> Iterator[None]:
+def held(path: Path, what: str, wait: bool = False, remedy: str = ELSEWHERE) -> Iterator[None]:
     """Hold the lock `path`, or say that another process has `what`; `wait`: until it is free.
 
     The file names its holder for people; the lock itself is the system's.
@@ -111,7 +111,7 @@ def held(path: Path, what: str, wait: bool = False) -> Iterator[None]:
     except BlockingIOError:
         raise InUseError(f"{what} is in use by another process ({_holder(path)})") from None
     except OSError as error:
-        raise cannot_write(path.parent, ELSEWHERE, error) from error
+        raise cannot_write(path.parent, remedy, error) from error
     try:
         os.ftruncate(handle, 0)
         os.pwrite(handle, f"process {os.getpid()} on {platform.node()}".encode(), 0)

@@ -65,7 +65,9 @@ def parse_json(content: str | bytes, lone: Lone = "refuse", strict: bool = True)
     try:
         text = content.decode("utf-8-sig") if isinstance(content, bytes) else content
         hook, constant = (_once, _no_number) if strict else (None, None)
-        value = json.loads(text, object_pairs_hook=hook, parse_constant=constant)
+        value = json.loads(
+            text, object_pairs_hook=hook, parse_constant=constant, parse_int=_whole_number
+        )
     except UnicodeDecodeError as error:
         raise ValueError(f"is not UTF-8 at byte {error.start} ({error.reason})") from None
     except json.JSONDecodeError as error:
@@ -98,6 +100,12 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"has the key {shortened(repr(twice))} twice")
     return found
+
+
+def _whole_number(digits: str) -> int:
+    if len(digits) > 4000:  # Python itself refuses some more, in words of its own
+        raise ValueError(f"is not JSON: a number of {len(digits):,} digits")
+    return int(digits)
 
 
 def _no_number(name: str) -> None:

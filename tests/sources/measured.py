@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import json
 import os
-import resource
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -25,29 +25,34 @@ class Cost:
     said: str
 
 
+LAUNCHER = """
+import json, os, resource, subprocess, sys
+
+seconds, memory, *command = sys.argv[1:]
+
+
+def limit():
+    resource.setrlimit(resource.RLIMIT_CPU, (int(seconds), int(seconds)))
+    resource.setrlimit(resource.RLIMIT_AS, (int(memory), int(memory)))
+
+
+process = subprocess.Popen([sys.executable, *command], preexec_fn=limit)
+_, status, used = os.wait4(process.pid, 0)
+code = os.waitstatus_to_exitcode(status)
+print(json.dumps([code, used.ru_utime + used.ru_stime, used.ru_maxrss]), file=sys.stderr)
+"""
+"""The system counts what a parent held as its child's: a small parent measures, not the one that tests."""
+
+
 def cost(*command: str, seconds: int = 20, memory: int = 6 * GB) -> Cost:
     """What a command of Python takes, such as ``-m xlir_bench tasks``."""
-
-    def limit() -> None:
-        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
-        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
-
     env = {k: v for k, v in os.environ.items() if not k.startswith("XLIR_")}
     env |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    with subprocess.Popen(
-        [sys.executable, *command],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        env=env,
-        preexec_fn=limit,
-    ) as process:
-        said = process.stdout.read().decode() if process.stdout else ""
-        _, status, used = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
+    launched = subprocess.run(
+        [sys.executable, "-c", LAUNCHER, str(seconds), str(memory), *command],
+        capture_output=True, env=env, check=True,
+    )  # fmt: skip
+    said, _, figures = launched.stderr.decode().rstrip("\n").rpartition("\n")
+    code, took, peak = json.loads(figures)
     unit = 1 if sys.platform == "darwin" else 1024
-    return Cost(
-        process.returncode,
-        used.ru_utime + used.ru_stime,
-        used.ru_maxrss * unit // (1 << 20),
-        said,
-    )
+    return Cost(code, took, peak * unit // (1 << 20), launched.stdout.decode() + said)

@@ -172,7 +172,7 @@ def _bring_or_explain(
 ) -> None:
     with (
         explained(file.target, ELSEWHERE),
-        held(file.target.parent / ".lock", str(file.target.parent), wait=True),
+        held(file.target.parent / ".lock", str(file.target.parent), True, ELSEWHERE),
     ):
         if file.member is None:
             _bring(client, file, meter, patience)
