@@ -22,8 +22,9 @@ demo: $(INSTALLED)
 		|| test $$? -eq 1
 	@echo; echo "One seed each: an example, no finding. Three seeds: leaderboards/experiments/mini/README.md"
 
+# One thread a test and as many tests at once as there are processors.
 test: $(INSTALLED)
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -213,13 +213,14 @@ def _run_cell(recipe: Recipe, where: Where, cell: Cell, progress: Progress) -> N
         place = cell_folder(where.folder, cell) / task
         Questions.of(found).save(place)
         replace(found, tables={}).save(place, compact=True)  # there are many
-    whole = done.record.get("outcome", {}).get("resumed_from") is None
+    # Of all its legs, where a training was killed and gone on with.
+    trained = done.record.get("outcome", {}).get("seconds", seconds)
     record = CellRecord(
         cell={**_place(cell), "steps": recipe.steps if cell.variant.trained else 0},
         digest=cell.digest,
         training={name: done.record[name] for name in TRAINING if name in done.record},
         leaking=int(done.record.get("leakage", {}).get("leaking", 0)),
-        train_seconds=before.train_seconds if before else round(seconds, 1) if whole else None,
+        train_seconds=before.train_seconds if before else round(trained, 1),
         evaluate_seconds=round(time.perf_counter() - began, 1),
     )
     write_cell(where.folder, record, cell.name)

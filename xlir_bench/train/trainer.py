@@ -57,6 +57,8 @@ def train(
     with folder.held():
         folder.require_fresh(options.resume)
         if folder.finished:
+            if not options.keep_checkpoints:  # a run that was killed while it tidied up
+                shutil.rmtree(folder.checkpoints, ignore_errors=True)
             return Trained(folder.path, read_training(folder.path / RECORD, FinishedRecord))
         run = _Run(options, folder, evaluate, tasks, data, progress or Silent(), command, say)
         try:
@@ -78,6 +80,7 @@ def save_untrained(
     folder = RunFolder(options.output)
     with folder.held():
         if folder.finished:
+            shutil.rmtree(folder.checkpoints, ignore_errors=True)
             return Trained(folder.path, read_training(folder.path / RECORD))
         run = _Run(options, folder, None, tasks, data, progress or Silent(), "", str)
         folder.checkpoints.mkdir(exist_ok=True)

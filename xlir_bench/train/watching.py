@@ -150,6 +150,8 @@ class Watcher(TrainerCallback):  # type: ignore[misc]
             control.should_evaluate = control.should_evaluate or self._evaluates
         elif self._spares and time.perf_counter() - self._saved < SOONEST:
             self._spared, control.should_save = control.should_save, False
+        # A line is a mean since the line before; whoever goes on from here begins a new one.
+        control.should_log = control.should_log or control.should_save
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """The next checkpoint may wait."""

@@ -391,9 +391,8 @@ def _made_from(experiment: Experiment) -> str:
     if leaking:
         lines.append(f"left out because they hold text of a task: {leaking:,} rows at most")
     for variant in [v for v in recipe.variants() if v.trained]:
-        seconds = [
-            r.train_seconds for r in experiment.training(variant) if r.train_seconds is not None
-        ]
+        outcomes = [r.training.get("outcome") or {} for r in experiment.training(variant)]
+        seconds = [outcome["seconds"] for outcome in outcomes if "seconds" in outcome]
         if seconds:
             lines.append(
                 f"{escape(recipe.label(variant))}: {big(float(np.mean(seconds)))} seconds of training a seed"
