@@ -121,7 +121,17 @@ def run_cells(
                 failed.append(Failed(cell, str(error)))
             _let_go()
         shutil.rmtree(where.folder / ROWS, ignore_errors=True)
+        for cell in recipe.cells() if where.discard_models else ():
+            if is_finished(recipe, where, cell):  # and killed before its model went
+                _discard(where, cell)
     return failed
+
+
+def _discard(where: Where, cell: Cell) -> None:
+    folder = model_folder(where, cell)
+    shutil.rmtree(folder, ignore_errors=True)
+    with suppress(OSError):  # others may be there
+        folder.parent.rmdir()
 
 
 def _bring_rows(recipe: Recipe, where: Where, cell: Cell, progress: Progress) -> None:
@@ -225,9 +235,7 @@ def _run_cell(recipe: Recipe, where: Where, cell: Cell, progress: Progress) -> N
     )
     write_cell(where.folder, record, cell.name)
     if where.discard_models:
-        shutil.rmtree(done.folder)
-        with suppress(OSError):  # others may be there
-            done.folder.parent.rmdir()
+        _discard(where, cell)
 
 
 def _place(cell: Cell) -> dict[str, Any]:

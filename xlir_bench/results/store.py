@@ -20,7 +20,7 @@ from xlir_bench.files import beside, explained, file_digest, held, write
 from xlir_bench.reading import load_json, read_table, shortened, validated
 from xlir_bench.records import Kind
 from xlir_bench.results.schema import RESULT_SCHEMA, CostPart, IntervalPart, ResultRecord
-from xlir_bench.results.tables import COLUMNS, OPTIONAL
+from xlir_bench.results.tables import COLUMNS, OPTIONAL, RankedQueries
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,6 +45,8 @@ class Result:
     """Where it was read from or saved to."""
     _made: dict[str, pa.Table] = field(default_factory=dict, repr=False, compare=False)
     """Values that were made again from ranks, by measure."""
+    _ranked: list[RankedQueries] = field(default_factory=list, repr=False, compare=False)
+    """What they are made from, once it was asked for."""
 
     @property
     def summary(self) -> Mapping[Kind, Mapping[str, IntervalPart]]:
@@ -119,9 +121,9 @@ class Result:
             known = self.record.options.measures
             raise UnknownNameError(f"measure of {self.where}", [measure], known)
         if measure not in self._made:
-            from xlir_bench.results.tables import values_of_ranks
-
-            self._made[measure] = values_of_ranks(self.table("ranks"), self.record, measure)
+            if not self._ranked:
+                self._ranked.append(RankedQueries.of(self.table("ranks"), self.record))
+            self._made[measure] = self._ranked[0].table(measure)
         return self._made[measure]
 
     def table(self, name: str) -> pa.Table:
