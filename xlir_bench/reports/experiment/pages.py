@@ -174,15 +174,15 @@ def _claims(experiment: Experiment, judged: Sequence[Judged]) -> str:
 def counted(judged: Sequence[Judged]) -> str:
     """How many claims hold, fail, are not shown."""
     found = [
-        (sum(j.outcome == outcome for j in judged), word)
-        for outcome, word in (
-            (HOLDS, "hold"),
-            (FAILS, "fail"),
-            (NOT_SHOWN, "are not shown"),
-            (CANNOT_FAIL, "cannot fail"),
+        (sum(j.outcome == outcome for j in judged), words)
+        for outcome, words in (
+            (HOLDS, ("holds", "hold")),
+            (FAILS, ("fails", "fail")),
+            (NOT_SHOWN, ("is not shown", "are not shown")),
+            (CANNOT_FAIL, ("cannot fail", "cannot fail")),
         )
     ]
-    told = ", ".join(f"{count} {word}" for count, word in found if count)
+    told = ", ".join(f"{count} {words[count > 1]}" for count, words in found if count)
     return f"Of {len(judged)} claims {told}."
 
 
