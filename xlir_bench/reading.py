@@ -241,6 +241,19 @@ def read_table(
     return pa.table(found)
 
 
+def table_notes(path: Path, remedy: str = "") -> dict[str, str]:
+    """What a parquet file says of itself, by name."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        stated = pq.read_schema(path).metadata or {}
+        return {key.decode(): value.decode() for key, value in stated.items()}
+    except (OSError, pa.ArrowException, *FAILURES) as error:
+        reason = shortened(str(error).partition("\n")[0])
+        raise InputError(f"{path} cannot be read as a table: {reason}{_then(remedy)}") from error
+
+
 def table_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """The rows of a parquet file, numbered from 1, a thousand in memory; `ValueError` where it breaks."""
     import pyarrow as pa

@@ -682,6 +682,21 @@ def _experiment(folder: Path) -> None:
     (folder / "recipe.toml").write_text(_SMALL_RECIPE, "utf-8")
 
 
+def _questions(folder: Path) -> None:
+    from xlir_bench.reports.experiment.questions import Questions
+
+    options = xb.RunOptions(langs=LANGS, limit=3, measures=("map",), cache=None)
+    Questions.of(xb.evaluate("mini", "builtin:ngram", options)).save(folder)
+
+
+def read_questions(folder: Path) -> None:
+    """The means of questions that an experiment keeps."""
+    from xlir_bench.reports.experiment.questions import Questions
+
+    for means in Questions.load(folder).means.values():
+        _ = np.bincount(means.cluster, means.weight * means.mean), np.bincount(means.question)
+
+
 _SMALL_RECIPE = """
 name = "reduced"
 title = "Reduced"
@@ -802,6 +817,7 @@ BORDERS = (
     Border("training (own state)", _training, read_training, "*.json*", writes=True, share=2),
     Border("translation (own state)", _journal, read_journal, ".*.journal", writes=True),
     Border("experiment (own state)", _experiment, read_cells, "cell.json", share=1),
+    Border("question means (parquet)", _questions, read_questions, "questions.parquet", share=10),
     Border("vector cache (own state)", _cache, read_cache, writes=True, share=2),
     Border("corpus (own state)", _corpus, _read_corpus, "cache/corpora/*/*", writes=True, share=2),
     Border("config (TOML)", _config, read_config, "*.toml", writes=True, fails=True, share=1),

@@ -15,12 +15,14 @@ import numpy as np
 
 from xlir_bench.errors import InputError
 from xlir_bench.files import replacing
+from xlir_bench.reading import columns, read_table, table_notes
 from xlir_bench.records import Floats, Ints, Kind
 from xlir_bench.reports.pairing import RANK_DISTANCE, QueryValues, query_values
 from xlir_bench.results import Result
 
 FILE = "questions.parquet"
-SCHEMA = b"1"
+SCHEMA = "1"
+COLUMNS = columns("kind measure", whole="question cluster", number="weight mean expected")
 NUMBERS = ("question", "cluster", "weight", "mean", "expected")
 
 
@@ -96,33 +98,26 @@ class Questions:
     @classmethod
     def load(cls, folder: Path) -> Questions:
         """Read the file back."""
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
         path = folder / FILE
-        try:
-            table = pq.read_table(path)
-            stated = table.schema.metadata or {}
-            if stated.get(b"schema") != SCHEMA:
-                raise ValueError("it has another schema")
-            kinds, measures = (
-                np.array(table[n].cast(pa.string()).to_pylist()) for n in ("kind", "measure")
+        remedy = f"remove {folder} and run the experiment again"
+        table = read_table(path, COLUMNS, remedy)
+        stated = table_notes(path, remedy)
+        if stated.get("schema") != SCHEMA:
+            raise InputError(f"{path} cannot be read: it has another schema; {remedy}")
+        kinds, measures = (np.array(table[n].to_pylist(), object) for n in ("kind", "measure"))
+        found = {name: table[name].to_numpy() for name in NUMBERS}
+        numbers = np.concatenate([found["question"], found["cluster"]])
+        strange = set(kinds.tolist()) - {kind.value for kind in Kind}
+        # Every question that is numbered has a row.
+        if strange or (len(numbers) and not 0 <= numbers.min() <= numbers.max() < len(table)):
+            raise InputError(f"{path} cannot be read: its numbers are of no questions; {remedy}")
+        means = {
+            (Kind(kind), measure): Means(
+                *(found[name][(kinds == kind) & (measures == measure)] for name in NUMBERS)
             )
-            columns = {name: table[name].to_numpy() for name in NUMBERS}
-            asked = stated[b"asked"].decode()
-            keys = sorted(set(zip(kinds.tolist(), measures.tolist(), strict=True)))
-            means = {
-                (Kind(kind), measure): Means(
-                    *(columns[name][(kinds == kind) & (measures == measure)] for name in NUMBERS)
-                )
-                for kind, measure in keys
-            }
-        except (OSError, pa.ArrowException, ValueError, KeyError) as error:
-            reason = str(error).partition("\n")[0]
-            raise InputError(
-                f"{path} cannot be read ({reason}); remove {path.parent} and run the experiment again"
-            ) from error
-        return cls(asked, means)
+            for kind, measure in sorted(set(zip(kinds.tolist(), measures.tolist(), strict=True)))
+        }
+        return cls(stated.get("asked", ""), means)
 
 
 def has_questions(result: Result) -> bool:
