@@ -107,6 +107,8 @@ def test_a_run_that_is_stopped_by_hand_says_what_is_kept_in_one_line(tmp_path: P
         [sys.executable, "-m", "xlir_bench", *stated, "--save-steps", "5", "--output", str(output)],
         stderr=subprocess.PIPE,
         text=True,
+        # A shell's background job ignores Ctrl-C, and so would the tests' children in one.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     deadline = time.monotonic() + 300
     while not list(output.glob("checkpoints/checkpoint-*/trainer_state.json")):
