@@ -406,7 +406,9 @@ def _made_from(experiment: Experiment) -> str:
 def _sources(training: Mapping[str, object]) -> tuple[tuple[str, str, int], ...]:
     data = training.get("data")
     sources = data.get("sources", []) if isinstance(data, dict) else []
-    return tuple((s["name"], s["digest"].removeprefix("sha256:"), int(s["rows"])) for s in sources)
+    return tuple(
+        (s["name"], s.get("digest", "").removeprefix("sha256:"), int(s["rows"])) for s in sources
+    )
 
 
 def _versions(experiment: Experiment) -> list[tuple[str, str]]:
