@@ -82,7 +82,9 @@ def read_config(ctx: click.Context, _param: click.Parameter, value: Path | None)
         option = options[keys[key]]
         if wanted := _unfit(option, its):
             raise InputError(f"--config {value}: {keys[key]} wants {wanted}")
-        defaults[str(option.name)] = [its] if option.multiple and isinstance(its, str) else its
+        if not isinstance(its, list):
+            its = [its] if option.multiple else str(its) if isinstance(option.type, Names) else its
+        defaults[str(option.name)] = its
     ctx.default_map = defaults
 
 

@@ -106,6 +106,11 @@ class Corpus:
         for name, code in zip(names, _hashes(names), strict=True):
             first, last = (int(np.searchsorted(self.hashes, code, side)) for side in SIDES)
             for row in self.order[first:last].tolist():
+                if not 0 <= row < len(self.ids):
+                    raise XlirError(
+                        "the corpus in the cache is damaged (its index names a passage that it has not):"
+                        " `xlir-bench cache prune`, or another XLIR_CACHE, has it read again"
+                    )
                 if self.ids[row] == self.ids.prefix + name:
                     found[name] = row
         return found
