@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import json
 import socket
 import time
@@ -252,7 +253,7 @@ def test_the_key_goes_to_the_server_and_nowhere_else(
     told = [repr(encoder), repr(describe(encoder)), repr(vars(encoder))]
     assert server.headers[0]["authorization"] == f"Bearer {SECRET}"
     server.fail(401, f"Incorrect API key provided: {SECRET}")
-    with pytest.raises(InputError, match=r"\[secret\].*is set") as caught:
+    with pytest.raises(InputError, match=r"\*\*\*.*is set") as caught:
         encoder.encode(["abc"], "query")
     assert not any(
         SECRET in text for text in [*told, str(caught.value), repr(caught.value.__cause__)]
@@ -267,6 +268,17 @@ def test_the_key_is_read_from_the_variable_that_is_named(
     load_encoder(f"{server.url}#m", EncoderOptions(api_key_env="MY_KEY")).encode(["a"], "query")
     load_encoder(f"{server.url}#m").encode(["a"], "query")
     assert [h.get("authorization") for h in server.headers] == [f"Bearer {SECRET}", None]
+
+
+def test_a_login_that_a_server_sends_back_in_base64_is_not_shown(
+    server: Server, patience: Patience
+) -> None:
+    encoder = HttpEncoder(server.url.replace("://", f"://user:{SECRET}@"), "m", patience=patience)
+    echoed = base64.b64encode(f"user:{SECRET}".encode()).decode()
+    server.fail(401, f"denied: Basic {echoed}")
+    with pytest.raises(InputError, match="denied: Basic") as caught:
+        encoder.encode(["abc"], "query")
+    assert not any(echoed[n : n + 8] in str(caught.value) for n in range(len(echoed) - 8))
 
 
 def test_a_login_and_a_query_in_the_url_are_used_and_never_shown(

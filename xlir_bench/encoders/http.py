@@ -24,7 +24,7 @@ from xlir_bench.encoders.prompts import chosen
 from xlir_bench.encoders.protocol import EncoderCard, EncoderOptions
 from xlir_bench.encoders.slugs import slug
 from xlir_bench.errors import BadVectorsError, InputError, OutOfReachError
-from xlir_bench.escaping import visible
+from xlir_bench.escaping import redacted, visible
 from xlir_bench.reading import parse_json
 from xlir_bench.records import ROLES, Floats, Role
 
@@ -264,11 +264,9 @@ class HttpEncoder:
         """What a server or library said, on one short line and without the key or a password."""
         stated = (value for body in self._bodies.values() for value in body.values())
         long = (value for value in stated if isinstance(value, str) and len(value) >= MAY_BE_SECRET)
-        key = os.environ.get(self._options.api_key_env)
-        for secret in (key, *self._endpoint.secrets, *long):
-            if secret:
-                text = text.replace(secret, "[secret]")
-        return visible(" ".join(text.split())[:200]) or "no reason given"
+        key = os.environ.get(self._options.api_key_env) or ""
+        said = redacted(text, (key, *self._endpoint.secrets, *long))
+        return visible(" ".join(said.split())[:200]) or "no reason given"
 
     @cached_property
     def _client(self) -> httpx.Client:
@@ -291,7 +289,8 @@ class _Endpoint:
     @property
     def secrets(self) -> tuple[str, ...]:
         """What must stand in no message."""
-        return (*(self.login or ()), urlsplit(self.url).query)
+        login = self.login or ()
+        return (":".join(login), *login, urlsplit(self.url).query)
 
 
 def load_http(spec: str, options: EncoderOptions) -> HttpEncoder:
