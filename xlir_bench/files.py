@@ -192,12 +192,15 @@ def cannot_write(place: Path, remedy: str, error: OSError) -> XlirError:
     return (XlirError if full else InputError)(f"cannot write {place}: {reason}; {remedy}")
 
 
-def require_writable(folder: Path, remedy: str) -> None:
-    """Fail before hours of work, not after: the folder can be made and written, its name is text."""
+def require_writable(folder: Path, remedy: str, file: str = "") -> None:
+    """Fail before hours of work, not after: the folder can be made and written; its name, and that of a
+    `file` in it, is text.
+    """
+    name = str(folder / file)
     try:
-        str(folder).encode()
+        name.encode()
     except UnicodeEncodeError:
-        raise InputError(f"the name {str(folder)!r} is no UTF-8; {remedy}") from None
+        raise InputError(f"the name {name!r} is no UTF-8; {remedy}") from None
     probe = folder / ".probe"
     with explained(folder, remedy):
         write(probe, "")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -57,3 +58,7 @@ def test_outputs_that_make_no_sense_are_refused(tmp_path: Path) -> None:
     read.write_text("")
     with pytest.raises(InputError, match="is what is read"):
         check_output(tmp_path / "." / "rows.jsonl", [TrainingSource(str(read))])
+    with pytest.raises(InputError, match=r"is no UTF-8"):
+        check_output(tmp_path / os.fsdecode(b"a\xff.jsonl"), [])
+    with pytest.raises(InputError, match="cannot write"):
+        check_output(read / "below" / "a.jsonl", [])

@@ -193,3 +193,22 @@ def test_another_folder_is_not_written_over(xlir, tmp_path: Path) -> None:
     assert said.code == 2
     assert "README.md" in said.err
     assert not (tmp_path / "out/results").exists()
+
+
+def test_a_run_that_is_stopped_by_hand_says_so_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(with_lines("steps = 5000"))
+    command = [sys.executable, "-m", "xlir_bench", "experiment", "mine.toml", "--output", "out"]
+    child = subprocess.Popen(
+        [*command, "--quiet"], cwd=tmp_path, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "XLIR_CACHE": str(tmp_path / "cache"), "XLIR_DATA": ""},
+        # A shell's background job ignores Ctrl-C, and so would the tests' children in one.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob("out/models/*/log.jsonl")) and time.monotonic() < deadline:
+        assert child.poll() is None, "it ended before it could be stopped"
+        time.sleep(0.05)
+    child.send_signal(signal.SIGINT)
+    _, said = child.communicate()
+    assert child.returncode == 130
+    assert said.strip() == "stopped: the same command goes on; finished cells are kept"

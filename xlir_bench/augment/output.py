@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from xlir_bench.errors import InputError
-from xlir_bench.files import ELSEWHERE, explained, replacing
+from xlir_bench.files import ELSEWHERE, explained, replacing, require_writable
 from xlir_bench.train.reading import TrainingSource
 from xlir_bench.train.rows import Row
 
@@ -26,6 +26,7 @@ def check_output(path: Path, sources: Sequence[TrainingSource]) -> None:
     for source in sources:
         if Path(source.name).is_file() and path.exists() and path.samefile(source.name):
             raise InputError(f"--output {path} is what is read; name another file")
+    require_writable(path.parent, ELSEWHERE, path.name)
 
 
 def line_of(row: Row) -> str:

@@ -147,7 +147,7 @@ def _run(recipe: Recipe, text: str, where: Where, quiet: bool) -> int:
             failed = run_cells(recipe, where, tell, bars)
     except KeyboardInterrupt:
         say("\nstopped: the same command goes on; finished cells are kept", err=True)
-        raise
+        return 130
     found = read_experiment(recipe, where.folder)
     made = experiment_texts(found, text)
     report_files(where.folder, made, check=False)
