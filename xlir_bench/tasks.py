@@ -26,6 +26,8 @@ MOST_PARTS = 10_000
 """Numbered files of a language."""
 MOST_FILES = 100_000
 """Files that a task may name."""
+MOST_LANGUAGES = 2_000
+"""Of a run, where each asks within itself alone: what counts articles by language grows with the square."""
 MOST_PAIRS = 100_000
 """Languages of questions times languages of passages: each pair is searched and kept in memory."""
 
@@ -184,11 +186,11 @@ class Task(_Row):
         asked, sought = self._sides(langs)
         kinds = [k for k in self.kinds if kinds is None or k in kinds]
         pairs = len(asked) * (1 if kinds == [Kind.MONOLINGUAL] else len(sought))
-        if pairs > MOST_PAIRS:
+        if pairs > MOST_PAIRS or max(len(asked), len(sought)) > MOST_LANGUAGES:
             raise InputError(
                 f"task {self.name!r} asks in {len(asked):,} languages for passages in"
-                f" {len(sought):,}: {pairs:,} pairs, where {MOST_PAIRS:,} are taken at once;"
-                " choose languages with --langs"
+                f" {len(sought):,}: {pairs:,} pairs, where {MOST_PAIRS:,} of {MOST_LANGUAGES:,}"
+                " languages are taken at once; choose languages with --langs"
             )
 
     def _sides(self, langs: Sequence[str] | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
