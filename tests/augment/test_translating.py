@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from killing import kills
+from kills.operations import kills
 from models import save_tiny_m2m100, save_tiny_marian
 from train.rowfiles import row, write_rows
 

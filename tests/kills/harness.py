@@ -14,7 +14,6 @@ import re
 import shutil
 import signal
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -22,7 +21,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-OPERATIONS = ("os.rename", "os.remove", "os.truncate", "os.mkdir", "os.rmdir", "os.link")
+from tests.kills.operations import die_before
+
 VOLATILE = {
     "created", "seconds", "command", "profile", "environment", "resumed_from", "when", "time",
     "peak_memory_bytes", "train_seconds", "evaluate_seconds", "encoded_texts", "cached_texts", "steps_per_second",
@@ -113,7 +113,7 @@ def _become(scenario: Scenario, arguments: list[str], place: Path, kill: Kill) -
         said = os.open("said", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(said, 1)
         os.dup2(said, 2)
-        counted = _count_operations(str(place), kill.operation)
+        counted = die_before(kill.operation, str(place), ("/said", "/operations"))
         from xlir_bench.cli import exit_code
 
         code = exit_code(arguments)
@@ -122,39 +122,6 @@ def _become(scenario: Scenario, arguments: list[str], place: Path, kill: Kill) -
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
-
-
-def _count_operations(below: str, fatal: int) -> Callable[[], int]:
-    """Count the file operations below a folder from now on, and die before the `fatal`-th."""
-    count = 0
-    # Only one thread may count at a time, or two could both pass the number without dying.
-    lock = threading.RLock()
-
-    def hook(event: str, args: tuple[Any, ...]) -> None:
-        nonlocal count
-        if event == "open":
-            path, mode, flags = args
-            writes = any(c in (mode or "") for c in "wax+") or (flags or 0) & (
-                os.O_WRONLY | os.O_RDWR | os.O_CREAT
-            )
-            if not writes:
-                return
-        elif event in OPERATIONS:
-            path = args[0]
-        else:
-            return
-        if not isinstance(path, str | bytes | os.PathLike):
-            return
-        full = str(Path(os.fsdecode(path)).absolute())
-        if not full.startswith(below) or full.endswith(("/said", "/operations")):
-            return
-        with lock:
-            count += 1
-            if count == fatal:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-    sys.addaudithook(hook)
-    return lambda: count
 
 
 def snapshot(place: Path, ignored: tuple[str, ...]) -> dict[str, str]:

@@ -7,7 +7,7 @@ import os
 
 import pytest
 from changed import changed, evaluated, times
-from killing import kills
+from kills.operations import kills
 
 from xlir_bench.errors import InputError
 from xlir_bench.reports.baseline import HISTORY, read_history, sunk, update_baseline

@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from killing import kills
+from kills.operations import kills
 
 from xlir_bench import Result, load_results
 from xlir_bench.errors import InputError, UnknownNameError, XlirError
