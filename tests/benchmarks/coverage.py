@@ -17,7 +17,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tests.benchmarks.targets import two_results
-from xlir_bench.measures.statistics import PairedDifferences, intervals
+from xlir_bench.measures.bootstrap import PairedDifferences, intervals
 from xlir_bench.records import Kind
 from xlir_bench.reports.pairing import pair, query_values
 from xlir_bench.results import Result

@@ -10,16 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from xlir_bench.measures.statistics import (
-    PERMUTATIONS,
-    ClusteredValues,
-    PairedDifferences,
-    holm,
-    least_p,
-    macro_intervals,
-    paired_tests,
-    sign_flip_p,
-)
+from xlir_bench.measures.bootstrap import ClusteredValues, PairedDifferences, macro_intervals
+from xlir_bench.measures.significance import PERMUTATIONS, holm, least_p, paired_tests, sign_flip_p
 
 RNG = np.random.default_rng(0)
 SIX = RNG.normal(0.3, 1, 6)

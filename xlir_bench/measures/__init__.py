@@ -3,13 +3,8 @@
 from xlir_bench.measures.answers import DEPTH as ANSWER_DEPTH
 from xlir_bench.measures.answers import score_answers, tokens_of
 from xlir_bench.measures.bias import BiasView, LanguageShares, PoolRanking, language_bias
+from xlir_bench.measures.bootstrap import UNIT, ClusteredValues, Interval, macro_intervals
 from xlir_bench.measures.retrieval import check_fit, check_measures, score
-from xlir_bench.measures.statistics import (
-    UNIT,
-    ClusteredValues,
-    Interval,
-    macro_intervals,
-)
 
 __all__ = [
     "ANSWER_DEPTH",

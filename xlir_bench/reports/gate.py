@@ -11,12 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from xlir_bench.errors import InputError, NotComparableError, UnknownNameError
-from xlir_bench.measures.statistics import (
-    Alternative,
-    clusters_to_see,
-    least_p,
-    visible_loss,
-)
+from xlir_bench.measures.bootstrap import Alternative
+from xlir_bench.measures.significance import clusters_to_see, least_p, visible_loss
 from xlir_bench.records import POOL, Kind, Setting
 from xlir_bench.reports.comparable import labels, require_comparable
 from xlir_bench.reports.pairing import (

@@ -12,13 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xlir_bench.errors import InputError, NotComparableError, UnknownNameError
-from xlir_bench.measures.statistics import (
-    Alternative,
-    Difference,
-    PairedDifferences,
-    holm,
-    paired_tests,
-)
+from xlir_bench.measures.bootstrap import Alternative, PairedDifferences
+from xlir_bench.measures.significance import Difference, holm, paired_tests
 from xlir_bench.records import Floats, Ints, Kind, Setting
 from xlir_bench.results import Result
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from xlir_bench.errors import InputError, UnknownNameError
 from xlir_bench.measures import ClusteredValues
-from xlir_bench.measures.statistics import Interval, relative_change
+from xlir_bench.measures.bootstrap import Interval, relative_change
 from xlir_bench.records import Floats, Ints, Kind
 from xlir_bench.reports.comparable import require_comparable
 from xlir_bench.reports.pairing import QueryValues, pair, query_values

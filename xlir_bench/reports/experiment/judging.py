@@ -9,7 +9,7 @@ import numpy as np
 
 from xlir_bench.errors import NotComparableError
 from xlir_bench.measures.seeds import SeedTest, by_article, seed_test, seeds_to_show
-from xlir_bench.measures.statistics import holm
+from xlir_bench.measures.significance import holm
 from xlir_bench.recipe import Claim, Recipe, Variant
 from xlir_bench.records import Floats, Kind
 from xlir_bench.reports.experiment.questions import Questions

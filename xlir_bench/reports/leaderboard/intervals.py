@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from xlir_bench.errors import InputError
-from xlir_bench.measures.statistics import UNIT, PairedDifferences, intervals
+from xlir_bench.measures.bootstrap import UNIT, PairedDifferences, intervals
 from xlir_bench.reports.pairing import RANK_DISTANCE, QueryValues, query_values
 from xlir_bench.results import Result
 

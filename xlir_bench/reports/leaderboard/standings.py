@@ -10,7 +10,8 @@ from string import ascii_letters
 import numpy as np
 from numpy.typing import NDArray
 
-from xlir_bench.measures.statistics import Difference, PairedDifferences, holm, paired_tests
+from xlir_bench.measures.bootstrap import PairedDifferences
+from xlir_bench.measures.significance import Difference, holm, paired_tests
 from xlir_bench.records import Kind
 from xlir_bench.reports.pairing import RANK_DISTANCE, Pairing, QueryValues, pair
 

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from xlir_bench.measures import UNIT, ClusteredValues, Interval, macro_intervals
-from xlir_bench.measures.statistics import relative_change
+from xlir_bench.measures.bootstrap import relative_change
 
 
 def macro_interval(settings: list[ClusteredValues], clusters: int, seed: int = 0) -> Interval:

@@ -1,4 +1,4 @@
-"""Intervals and tests by clusters: questions of one article are not independent of each other.
+"""Intervals by clusters: questions of one article are not independent of each other.
 
 Every figure is a macro average: over the queries of a setting, then over settings. Its standard error is
 that of a ratio of sums over clusters (what each cluster adds to the mean, beyond its share of it, squared
@@ -9,7 +9,6 @@ where clusters are few.
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -19,23 +18,30 @@ import numpy as np
 from xlir_bench.records import Floats, Ints
 
 RESAMPLES = 10_000
-PERMUTATIONS = 20_000
-"""Sign flips drawn; all there are where that is no more (up to 14 clusters)."""
-PERMUTATIONS_A_TEST = 100
-"""At least so many for each test of a family: else no p is small enough to outlive the correction."""
-STEP = 1_000
+
+
 CELLS = 200_000
 """Of a matrix of resamples and clusters that is worked on at once."""
+
+
 TINY = 1e-300
+
+
 UNIT = (0.0, 1.0)
 """What every retrieval measure lies within."""
+
+
 NO_VARIANCE = 1e-10
 """A variance below this share of the sample's is rounding."""
+
+
 LEVEL = 0.95
 """Of intervals, of bounds, and of the cases in which a loss that counts as visible is found."""
-MOST_CLUSTERS = 2**30
+
+
 FEW = 1e-3
 """If more of the resamples have no variance, too few clusters say anything: Student's t then."""
+
 
 Alternative = Literal["two-sided", "less", "greater"]
 """What a small p speaks for: a difference, a difference below zero, or one above it."""
@@ -77,27 +83,6 @@ class PairedDifferences:
         return cls(sums.astype(float).reshape(shape), sizes.reshape(shape))
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """A macro average of differences, its 95 % interval, and how likely chance alone gives as much."""
-
-    difference: float
-    low: float | None
-    high: float | None
-    """No interval without at least two clusters."""
-    p: float
-    """The larger of sign flips' and the bootstrap's; not yet corrected for other tests."""
-    queries: int
-    """Pairs of values compared; a query counts in every setting."""
-    clusters: int
-    error: float | None = None
-    """Standard error; none without an interval, as are the bounds."""
-    at_least: float | None = None
-    """One-sided: with 95 % certainty it is no less."""
-    at_most: float | None = None
-    """One-sided: with 95 % certainty it is no more."""
-
-
 def macro_intervals(
     measures: Sequence[Sequence[ClusteredValues]],
     clusters: int,
@@ -126,7 +111,7 @@ def intervals(
     resamples: int = RESAMPLES,
 ) -> list[Interval]:
     """The mean of each group of settings (over queries, then over settings), and its interval."""
-    return [e.interval(bounds) for e in _of_groups(data, groups, seed, resamples)]
+    return [e.interval(bounds) for e in estimates_of_groups(data, groups, seed, resamples)]
 
 
 def relative_change(
@@ -164,52 +149,7 @@ def relative_change(
         times = _draws(streams[0], step, counts[0])
         found.append(change(times, times if paired else _draws(streams[1], step, counts[1])))
     means, variances = (np.concatenate(part) for part in zip(*found, strict=True))
-    return _Estimate.of(min(counts), means, variances).interval((-1.0, np.inf))
-
-
-def paired_tests(
-    data: PairedDifferences,
-    groups: Sequence[Sequence[int]],
-    alternative: Alternative = "two-sided",
-    seed: int = 0,
-    family: int = 1,
-    bounds: tuple[float, float] | None = None,
-) -> list[Difference]:
-    """One difference a group of settings: mean over queries in a setting, then over its settings.
-
-    All groups are tested with the same sign flips and the same resamples of clusters: whatever belongs to
-    one article moves together, in every language and setting. p is the larger of two: sign flips are wrong
-    where differences are skewed, the bootstrap where they are few (measured: benchmark `gate_error_rates`).
-    `family` is how many tests will be corrected together, where that is more than these.
-    """
-    if not groups:
-        return []
-    weight = np.zeros((len(groups), data.sums.shape[1]))
-    for row, group in zip(weight, groups, strict=True):
-        row[list(group)] = 1 / len(group)
-    queries = np.maximum(data.sizes.sum(axis=0), 1)
-    parts, shares = ((side / queries) @ weight.T for side in (data.sums, data.sizes))
-    flips = sign_flip_p(
-        parts, alternative, seed, permutations(max(family, len(groups))), shares=shares
-    )
-    found = []
-    for i, estimate in enumerate(_of_groups(data, groups, seed)):
-        interval = estimate.interval(bounds)
-        at_least, at_most = estimate.one_sided(bounds)
-        found.append(
-            Difference(
-                difference=float(parts[:, i].sum()),
-                low=interval.low,
-                high=interval.high,
-                p=max(float(flips[i]), estimate.p(alternative)),
-                queries=int(data.sizes[:, list(groups[i])].sum()),
-                clusters=estimate.clusters,
-                error=None if at_least is None else estimate.error,
-                at_least=at_least,
-                at_most=at_most,
-            )
-        )
-    return found
+    return Estimate.of(min(counts), means, variances).interval((-1.0, np.inf))
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,7 +250,7 @@ class _OneColumn:
 
 
 @dataclass(frozen=True, slots=True)
-class _Estimate:
+class Estimate:
     """A figure, its standard error, and how many of its own each resample lies off it."""
 
     mean: float
@@ -322,7 +262,7 @@ class _Estimate:
     """Whether too few of them have one; then t is as Student's."""
 
     @classmethod
-    def of(cls, clusters: int, means: Floats, variances: Floats) -> _Estimate:
+    def of(cls, clusters: int, means: Floats, variances: Floats) -> Estimate:
         """Of the sample (first) and its resamples."""
         mean, variance = float(means[0]), float(variances[0])
         # What differs less is the same: see `NO_VARIANCE`.
@@ -407,9 +347,7 @@ def student_tail(t: float, df: float) -> float:
     return float(stdtr(df, t))
 
 
-def _estimates(
-    figures: Sequence[_Figure], seed: int, resamples: int = RESAMPLES
-) -> list[_Estimate]:
+def _estimates(figures: Sequence[_Figure], seed: int, resamples: int = RESAMPLES) -> list[Estimate]:
     """One estimate a figure, all of the same resamples of the clusters that any of them has."""
     if not figures:
         return []
@@ -434,13 +372,13 @@ def _estimates(
         np.concatenate([sample[side], *(part[side] for part in drawn)], axis=1) for side in (0, 1)
     )
     return [
-        _Estimate.of(len(figure.seen), means[i], variances[i]) for i, figure in enumerate(figures)
+        Estimate.of(len(figure.seen), means[i], variances[i]) for i, figure in enumerate(figures)
     ]
 
 
-def _of_groups(
+def estimates_of_groups(
     data: PairedDifferences, groups: Sequence[Sequence[int]], seed: int, resamples: int = RESAMPLES
-) -> list[_Estimate]:
+) -> list[Estimate]:
     """The estimate of each group of settings."""
     chosen = [_Figure.of(data.sums[:, list(g)], data.sizes[:, list(g)]) for g in groups]
     return _estimates(chosen, seed, resamples)
@@ -463,122 +401,3 @@ def _draws(rng: np.random.Generator, count: int, clusters: int) -> Floats:
     drawn = rng.integers(0, clusters, (count, clusters)) + np.arange(count)[:, None] * clusters
     counted = np.bincount(drawn.ravel(), minlength=count * clusters)
     return counted.reshape(count, clusters).astype(float)
-
-
-def permutations(tests: int) -> int:
-    """How many sign flips so many tests ask for."""
-    return max(PERMUTATIONS, PERMUTATIONS_A_TEST * tests)
-
-
-def least_p(clusters: int, tests: int) -> float:
-    """The smallest p that so many clusters allow, corrected for so many tests."""
-    return min(1.0, tests * max(0.5**clusters, 1 / (permutations(tests) + 1)))
-
-
-def visible_loss(
-    error: float, clusters: int, tests: int, alpha: float, allowed: float = 0.0
-) -> float | None:
-    """The smallest loss found in 95 % of cases: larger than allowed, and significant among so many tests.
-
-    None where so few clusters can show nothing. By Student's t, as if the standard error were known.
-    """
-    if clusters < 2 or least_p(clusters, tests) >= alpha:
-        return None
-    df = clusters - 1
-    needed = max(allowed, student_quantile(1 - alpha / tests, df) * error)
-    return needed + student_quantile(LEVEL, df) * error
-
-
-def clusters_to_see(
-    loss: float, error: float, clusters: int, tests: int, alpha: float
-) -> int | None:
-    """How many clusters like these tell such a loss from none in 95 % of cases; None if no number does.
-
-    With as many, a candidate that lost nothing passes in as many cases.
-    """
-
-    def enough(count: int) -> bool:
-        seen = visible_loss(error * (clusters / count) ** 0.5, count, tests, alpha)
-        return seen is not None and seen <= loss
-
-    most = 2
-    while not enough(most):
-        most *= 2
-        if most > MOST_CLUSTERS:
-            return None
-    return bisect_left(range(most + 1), True, lo=2, key=enough)
-
-
-def sign_flip_p(
-    parts: Floats,
-    alternative: Alternative = "two-sided",
-    seed: int = 0,
-    throws: int = PERMUTATIONS,
-    shares: Floats | None = None,
-) -> Floats:
-    """p of each column's t when the sign of every row (a cluster) is a coin's throw.
-
-    `shares`: the part of the queries that each cluster holds, for its share of the mean; all alike, if not
-    stated. Exact where few clusters differ at all, else (b + 1) / (n + 1) of n throws.
-
-    >>> sign_flip_p(np.ones((5, 1)), "greater").tolist()  # one of 2 ** 5 says as much
-    [0.03125]
-    """
-    if shares is None:
-        shares = np.full_like(parts, 1 / len(parts))
-    moving = np.any(parts != 0, axis=1)
-    both = np.hstack([parts, parts * shares])[moving]
-    squares, sizes = (parts**2).sum(axis=0), (shares**2).sum(axis=0)
-
-    total = both.sum(axis=0)
-
-    def studentised(turned: Floats) -> Floats:
-        sums, across = np.hsplit(total - 2 * (turned @ both), 2)
-        variance = squares - 2 * sums * across + sums**2 * sizes
-        return np.asarray(sums / np.sqrt(np.maximum(variance, NO_VARIANCE * squares + TINY)))
-
-    clusters = len(both)
-    observed = studentised(np.zeros((1, clusters)))
-    # Sums in another order differ in their last bits; what is equal has to count as equal.
-    slack = 1e-9 * np.abs(observed) + TINY
-    exact = clusters < 63 and 2**clusters <= throws
-    count = 2**clusters if exact else throws
-    rng = np.random.default_rng(seed)
-    extreme = np.zeros(parts.shape[1], np.int64)
-    for start in range(0, count, STEP):
-        size = min(STEP, count - start)
-        turned = _every_turn(start, size, clusters) if exact else _turns(rng, size, clusters)
-        t = studentised(turned)
-        if alternative == "two-sided":
-            as_much = np.abs(t) >= np.abs(observed) - slack
-        elif alternative == "less":
-            as_much = t <= observed + slack
-        else:
-            as_much = t >= observed - slack
-        extreme += as_much.sum(axis=0)
-    return extreme / count if exact else (extreme + 1) / (count + 1)
-
-
-def holm(p_values: Sequence[float] | Floats) -> Floats:
-    """Holm's adjusted p-values: none of them under alpha by chance, with probability 1 - alpha.
-
-    >>> holm([0.01, 0.04, 0.03]).round(2).tolist()
-    [0.03, 0.06, 0.06]
-    """
-    p = np.asarray(p_values, float)
-    order = np.argsort(p, kind="stable")
-    stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
-    adjusted = np.empty(len(p))
-    adjusted[order] = np.minimum(1.0, stepped)
-    return adjusted
-
-
-def _every_turn(start: int, count: int, clusters: int) -> Floats:
-    """The patterns of this range: bit c of a pattern's number turns the sign of cluster c."""
-    bits = np.arange(start, start + count)[:, None] >> np.arange(clusters) & 1
-    return bits.astype(float)
-
-
-def _turns(rng: np.random.Generator, count: int, clusters: int) -> Floats:
-    drawn = np.frombuffer(rng.bytes(count * (clusters // 8 + 1)), np.uint8)
-    return np.unpackbits(drawn.reshape(count, -1), axis=1, count=clusters).astype(float)
