@@ -56,8 +56,10 @@ def test_what_a_killed_writer_left_is_swept_and_what_a_living_one_writes_is_not(
     os.kill(writer.pid, signal.SIGKILL)
     writer.join()
     (tmp_path / ".b.json.4711.tmp").write_text("left by an older version")
-    files.sweep(tmp_path)
-    assert names(tmp_path) == []
+    (tmp_path / ".result.lock").write_text("its holder was killed")
+    with files.held(tmp_path / ".lock", "the folder"):
+        files.sweep(tmp_path)
+        assert names(tmp_path) == [".lock"]
 
 
 def _hold(path, ready):

@@ -87,8 +87,8 @@ def write(path: Path, content: str | bytes | memoryview) -> None:
 
 
 def sweep(folder: Path) -> None:
-    """Remove the temporary files that killed writers left in this folder; those of living ones stay."""
-    for path in folder.glob(".*.tmp"):
+    """Remove the temporary files and locks that killed writers left in this folder; those of living ones stay."""
+    for path in (*folder.glob(".*.tmp"), *folder.glob(".*lock")):
         with suppress(OSError):
             if path.is_dir() or (os.name == "nt" and _is_young(path)):
                 continue

@@ -100,6 +100,9 @@ def test_whenever_an_update_is_killed_baseline_and_history_belong_together(basel
         # Another try in the state that the kill left is as good as one that was never killed.
         update_baseline(now, second, verdict, "second")
         assert [u.reason for u in read_history(folder)][:2] == ["first", "second"]
+        assert not {p.name for p in folder.iterdir()} - {
+            "result.json", "README.txt", HISTORY, *Result.load(folder).record.tables.values(),
+        }  # fmt: skip
         for path in folder.iterdir():
             path.unlink()
         for file, content in before.items():

@@ -216,7 +216,9 @@ def test_fetch_says_what_was_new_and_ignores_a_data_root(
 ) -> None:
     first = fetch(task, rooted, Silent())
     assert (first.folder, first.new, first.present) == (rooted.cache, (DE, EN), ())
+    (rooted.cache / DE).with_name(".lock").write_text("killed once all was there")
     assert fetch(task, rooted, Silent()).present == (DE, EN)
+    assert not (rooted.cache / DE).with_name(".lock").exists()
     (rooted.cache / EN).write_bytes(CHANGED)
     assert fetch(task, rooted, Silent()).new == (EN,)
     assert len(server.asked) == 3

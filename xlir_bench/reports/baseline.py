@@ -57,10 +57,10 @@ def update_baseline(baseline: Result, candidate: Result, verdict: Verdict, reaso
     ):
         history = _history(folder)
         said = " ".join(reason.split())
-        if history and _side(baseline) == _side(candidate) and history[-1][1].reason == said:
-            return folder.resolve()  # the same update again, which was killed once it was done
         lines = [text for text, _ in history]
-        write(folder / HISTORY, "".join(f"{text}\n" for text in (*lines, line)))
+        again = history and _side(baseline) == _side(candidate) and history[-1][1].reason == said
+        if not again:  # else it was killed once it was done: what it had still to tidy up is
+            write(folder / HISTORY, "".join(f"{text}\n" for text in (*lines, line)))
         candidate.save(folder)
     return folder.resolve()
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from xlir_bench.errors import InputError, OutOfReachError, UnknownNameError
-from xlir_bench.files import file_digest
+from xlir_bench.files import file_digest, sweep
 from xlir_bench.records import Progress
 from xlir_bench.sources.download import Download, download
 from xlir_bench.sources.hub import listed_files, require_inside
@@ -100,6 +100,9 @@ def fetch(task: Task, request: DataRequest, progress: Progress) -> Fetched:
     stale = [] if task.source.bundled else _stale(task, paths, _digests(paths), False)
     if stale:
         _download(task, stale, folder, progress, replace(request, allow_changed=False))
+    elif not task.source.bundled:
+        for place in {path.parent for path in paths.values()}:
+            sweep(place)  # a download that was killed when it had just ended
     present = [name for name in names if name not in stale]
     return Fetched(folder, new=_paths(task, stale), present=_paths(task, present))
 
