@@ -110,3 +110,38 @@ def test_an_unknown_recipe_gets_a_near_miss(tmp_path) -> None:
         find_recipe("paper-xlm")
     with pytest.raises(InputError, match="cannot be read"):
         find_recipe(str(tmp_path / "none.toml"))
+
+
+def test_each_strategy_may_have_its_own_rate_which_is_all_that_its_cells_depend_on() -> None:
+    def cells(rates: str) -> dict[str, str]:
+        found = parse_recipe(REDUCED.replace("lr = 0.05", f"lr = {rates}"), "it")
+        return {c.variant.strategy: c.digest for c in found.cells()}
+
+    one = cells("{ monolingual = 0.01, hybrid = 0.02 }")
+    other = cells("{ monolingual = 0.01, hybrid = 0.05 }")
+    assert one["monolingual"] == other["monolingual"] != cells("0.02")["monolingual"]
+    assert one["hybrid"] == cells("0.02")["hybrid"] != other["hybrid"]
+    with pytest.raises(InputError, match="names no rate of hybrid"):
+        cells("{ monolingual = 0.01 }")
+
+
+def test_some_trainings_may_be_evaluated_on_a_part_of_a_task() -> None:
+    text = with_lines('tasks = ["mini", "belebele"]')
+    part = """
+[parts.belebele]
+langs = ["eng_Latn", "deu_Latn"]
+of = ["untrained", "hybrid"]
+seeds = [1]
+"""
+    recipe = parse_recipe(text + part, "it")
+    asked = {(c.variant.strategy, c.seed): recipe.tasks_of(c) for c in recipe.cells()}
+    assert asked["hybrid", 1] == ["mini", "belebele"]
+    assert asked["hybrid", 0] == asked["monolingual", 1] == ["mini"]
+    for spoilt, told in (
+        (part.replace("hybrid", "mixed"), "no training has strategy mixed"),
+        (part.replace("[1]", "[7]"), "7 is no seed"),
+        (part.replace("belebele", "xquad-r"), "it is not among the tasks"),
+        (part.replace("belebele", "mini"), "a claim wants all trainings"),
+    ):
+        with pytest.raises(InputError, match=told):
+            parse_recipe(text + spoilt, "it")

@@ -38,7 +38,8 @@ class _Row(BaseModel):
 class Training(_Row):
     """What every training of a recipe is told, where it is not the default of ``train-hybrid``."""
 
-    lr: Positive | None = None
+    lr: Positive | dict[Strategy, Positive] | None = None
+    """Of all trainings, or by strategy."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     warmup: Annotated[float, Field(ge=0, lt=1)] = 0.1
     schedule: Literal["linear", "cosine", "constant"] = "linear"
@@ -47,11 +48,23 @@ class Training(_Row):
     max_length: Count | None = None
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     pooling: Literal["mean", "cls"] = "mean"
+    freeze: str | None = None
     query_prompt: str | None = None
     passage_prompt: str | None = None
     langs: tuple[str, ...] | None = None
     language_sampling: Literal["uniform", "proportional"] = "uniform"
     pairs_per_batch: Literal["one", "many"] = "many"
+
+    def rate(self, strategy: str) -> float | None:
+        """The learning rate of a strategy."""
+        return self.lr.get(strategy) if isinstance(self.lr, dict) else self.lr  # type: ignore[call-overload]
+
+    def decisive(self, strategy: str) -> dict[str, Any]:
+        """What decides about the weights that a strategy gives."""
+        stated = self.model_dump() | {"lr": self.rate(strategy)}
+        if self.freeze is None:  # digests of before this was an option
+            del stated["freeze"]
+        return stated
 
 
 class Look(_Row):
@@ -106,6 +119,21 @@ class Claim(_Row):
         return stated
 
 
+class Part(_Row):
+    """What of a task is evaluated, where it is not all of it for every training."""
+
+    langs: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    of: Annotated[tuple[Choice, ...], Field(min_length=1)] | None = None
+    """The trainings that are evaluated on it; the others are not."""
+    seeds: Annotated[tuple[int, ...], Field(min_length=1)] | None = None
+
+    def has(self, cell: Cell) -> bool:
+        """Whether a training is evaluated on it."""
+        chosen = self.of is None or any(cell.variant.has(choice) for choice in self.of)
+        seeded = self.seeds is None or not cell.variant.seeded or cell.seed in self.seeds
+        return chosen and seeded
+
+
 class Recipe(_Row):
     """The grid of trainings, the tasks they are evaluated on, and what is claimed."""
 
@@ -123,6 +151,8 @@ class Recipe(_Row):
     seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
     steps: Count
     tasks: Annotated[tuple[str, ...], Field(min_length=1)]
+    parts: dict[str, Part] = {}
+    """By task, where it is not evaluated whole."""
     measures: tuple[str, ...] | None = None
     """Those of each task, if they are not said."""
     training: Training = Training()
@@ -151,12 +181,30 @@ class Recipe(_Row):
         if any(not rows for rows in self.data.values()):
             faults.append("data: a mixture wants a source or more")
         faults += [f for n, c in enumerate(self.claims, 1) for f in self._claim_faults(n, c)]
+        faults += self._part_faults()
+        if isinstance(self.training.lr, dict):
+            unknown = sorted({*self.strategies} - self.training.lr.keys())
+            faults += [f"training.lr names no rate of {', '.join(unknown)}"] * bool(unknown)
         for choice in self.baselines:
             if not any(v.has(choice) for v in self.variants()):
                 faults.append(f"baselines: no training has {choice}")
         if faults:
             raise ValueError("; ".join(faults))
         return self
+
+    def _part_faults(self) -> list[str]:
+        faults = []
+        for task, part in self.parts.items():
+            if task not in self.tasks:
+                faults.append(f"parts.{task}: it is not among the tasks")
+            for choice in part.of or ():
+                if not any(v.has(choice) for v in self.variants()):
+                    faults.append(f"parts.{task}: no training has {choice}")
+            if part.seeds and (unknown := sorted({*part.seeds} - {*self.seeds})):
+                faults.append(f"parts.{task}: {', '.join(map(str, unknown))} is no seed")
+            if (part.of or part.seeds) and any(c.task == task for c in self.claims):
+                faults.append(f"parts.{task}: a claim wants all trainings and seeds of its task")
+        return faults
 
     def _claim_faults(self, number: int, claim: Claim) -> list[str]:
         faults = []
@@ -202,6 +250,10 @@ class Recipe(_Row):
             for seed in (self.seeds if variant.seeded else self.seeds[:1])
         )
 
+    def tasks_of(self, cell: Cell) -> list[str]:
+        """The tasks that a training is evaluated on."""
+        return [t for t in self.tasks if t not in self.parts or self.parts[t].has(cell)]
+
     def label(self, variant: Variant) -> str:
         """What a variant is called in tables: what tells it from the others of its model."""
         parts = [variant.strategy]
@@ -227,7 +279,7 @@ class Recipe(_Row):
             stated["data"] = self.data[variant.data]
         else:
             stated["data"] = ()
-        stated["training"] = self.training.model_dump()
+        stated["training"] = self.training.decisive(variant.strategy)
         stated["steps"] = self.steps if variant.trained else 0
         text = json.dumps(stated, sort_keys=True)
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

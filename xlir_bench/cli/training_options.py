@@ -164,6 +164,12 @@ _OPTIMISATION = (
         show_default=True,
         help="What is added to a plain transformer.",
     ),
+    click.option(
+        "--freeze",
+        metavar="WHAT",
+        help="Do not train `embeddings` (the vectors of the vocabulary) or `layers:N` (them and the first N"
+        " layers): less memory, less time a step.  [default: all is trained]",
+    ),
     click.option("--query-prompt", help="Put before every question.  [default: the model's own]"),
     click.option("--passage-prompt", help="Put before every answer.  [default: the model's own]"),
     click.option(

@@ -87,14 +87,16 @@ def missing_data(recipe: Recipe, where: Where) -> list[str]:
                 name = parse_source(_placed(source, where)).name
                 if not Path(name).exists():
                     found.append(f"{name} is not there")
-    wanted = [*recipe.tasks, *([recipe.look.task] if recipe.look else [])]
-    for task in (t for t in dict.fromkeys(wanted) if t not in where.skip):
+    named = [*recipe.tasks, *([recipe.look.task] if recipe.look else [])]
+    for task in (t for t in dict.fromkeys(named) if t not in where.skip):
         state = data_state(where.tasks[task], where.data, data_cache())
+        wanted = _langs(recipe, task) or where.tasks[task].languages
+        lacking = [lang for lang in state.missing if lang in wanted]
         may_fetch = where.data is None and not where.offline
-        if not state.complete and not may_fetch:
-            lacking = ", ".join(state.missing)
+        if lacking and not may_fetch:
             found.append(
-                f"task {task}: {lacking} not in {state.folder}; --skip-tasks {task} leaves it out for now"
+                f"task {task}: {', '.join(lacking)} not in {state.folder};"
+                f" --skip-tasks {task} leaves it out for now"
             )
     return list(dict.fromkeys(found))
 
@@ -167,7 +169,7 @@ def train_options(recipe: Recipe, where: Where, cell: Cell) -> TrainOptions:
         output=model_folder(where, cell),
         batches=batches,
         steps=recipe.steps,
-        lr=its.lr,
+        lr=its.rate(variant.strategy),
         weight_decay=its.weight_decay,
         warmup=its.warmup,
         schedule=its.schedule,
@@ -177,6 +179,7 @@ def train_options(recipe: Recipe, where: Where, cell: Cell) -> TrainOptions:
         max_length=its.max_length,
         precision=its.precision,
         pooling=its.pooling,
+        freeze=its.freeze,
         query_prompt=its.query_prompt,
         passage_prompt=its.passage_prompt,
         eval_steps=0 if recipe.look is None else recipe.look.every,
@@ -214,7 +217,11 @@ def _run_cell(recipe: Recipe, where: Where, cell: Cell, progress: Progress) -> N
             where.tasks[task],
             str(done.folder),
             RunOptions(
-                measures=recipe.measures, cache=None, data=where.data, offline=where.offline
+                langs=_langs(recipe, task),
+                measures=recipe.measures,
+                cache=None,
+                data=where.data,
+                offline=where.offline,
             ),
             encoder_options=EncoderOptions(device=where.device, offline=True),
             progress=progress,
@@ -253,7 +260,7 @@ def _place(cell: Cell) -> dict[str, Any]:
 
 def _to_evaluate(recipe: Recipe, where: Where, cell: Cell) -> list[str]:
     """The tasks that a cell has no result of, or one of other measures."""
-    wanted = [task for task in recipe.tasks if task not in where.skip]
+    wanted = [task for task in recipe.tasks_of(cell) if task not in where.skip]
     return [task for task in wanted if not _is_evaluated(recipe, where, cell, task)]
 
 
@@ -266,8 +273,15 @@ def _is_evaluated(recipe: Recipe, where: Where, cell: Cell, task: str) -> bool:
         return False
     record = found.record
     wanted = recipe.measures or where.tasks[task].measures
-    same = record.task.digest == where.tasks[task].digest
+    part = RunOptions(langs=_langs(recipe, task)).part(where.tasks[task])
+    same = record.task.digest == where.tasks[task].digest and (
+        record.options.langs == part.get("langs", [])
+    )
     return same and set(record.options.measures) == set(wanted)
+
+
+def _langs(recipe: Recipe, task: str) -> tuple[str, ...] | None:
+    return recipe.parts[task].langs if task in recipe.parts else None
 
 
 def _look(recipe: Recipe, where: Where) -> Callable[[Any], Mapping[str, float]] | None:

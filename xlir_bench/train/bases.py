@@ -19,6 +19,7 @@ from xlir_bench.encoders.transformer import TransformerEncoder
 from xlir_bench.errors import InputError
 from xlir_bench.files import replacing
 from xlir_bench.reading import read_array
+from xlir_bench.train.freezing import freeze
 from xlir_bench.train.options import TrainOptions
 from xlir_bench.train.static import (
     Floats,
@@ -153,6 +154,8 @@ def _stored(options: TrainOptions) -> Base:
         [place.name, *layout.ancestors],
     )
     notes += prompts.notes
+    if options.freeze is not None:
+        notes += (freeze(model, options.freeze),)
     return Base(model, place.name, encoder.weights_digest, prompts, notes)
 
 

@@ -10,6 +10,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 from xlir_bench.errors import InputError, UnknownNameError
 from xlir_bench.train.batches import BatchOptions
+from xlir_bench.train.freezing import frozen_layers
 from xlir_bench.train.reading import TrainingSource
 from xlir_bench.train.static.options import PREFIX, StaticOptions, is_static_spec
 
@@ -68,6 +69,8 @@ class TrainOptions:
     query_prompt: str | None = None
     passage_prompt: str | None = None
     """None: what the model registers, else what its family is known to need."""
+    freeze: str | None = None
+    """``embeddings`` or ``layers:N``: what of a transformer is not trained."""
     eval_steps: int | None = None
     """Evaluate so often; 0 for never. A tenth of the run, if it is not said."""
     select_by: str = MEAN
@@ -115,6 +118,12 @@ class TrainOptions:
             raise InputError(
                 "--loss cached is for transformers: a static model needs little memory as it is"
             )
+        if self.freeze is not None:
+            frozen_layers(self.freeze)
+            if self.from_nothing:
+                raise InputError(
+                    "--freeze is for transformers: a static model has nothing else to train"
+                )
         if self.steps is not None and self.epochs is not None:
             raise InputError("--steps and --epochs exclude each other")
         self._check_numbers()

@@ -97,7 +97,8 @@ class Experiment:
 
     def lacking(self, task: str) -> list[Cell]:
         """Cells that were not evaluated on a task."""
-        return [cell for cell in self.recipe.cells() if (cell, task) not in self.results]
+        wanted = [cell for cell in self.recipe.cells() if task in self.recipe.tasks_of(cell)]
+        return [cell for cell in wanted if (cell, task) not in self.results]
 
     def of(self, variant: Variant, task: str) -> dict[int, Result]:
         """The results of a variant on a task, by seed."""

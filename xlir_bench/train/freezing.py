@@ -1,0 +1,61 @@
+"""Weights of a transformer that a training leaves as they are: less memory, and less time a step."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from xlir_bench.errors import InputError
+
+EMBEDDINGS = "embeddings"
+_LAYERS = re.compile(r"layers:([1-9][0-9]*)")
+
+
+def frozen_layers(stated: str) -> int:
+    """How many layers ``layers:N`` names; 0 for ``embeddings``."""
+    if stated == EMBEDDINGS:
+        return 0
+    found = _LAYERS.fullmatch(stated)
+    if found is None:
+        raise InputError(
+            f"--freeze {stated}: `embeddings` (the vectors of the vocabulary), or `layers:N` (all that comes"
+            " before the layers, and the first N of them)"
+        )
+    return int(found[1])
+
+
+def freeze(model: Any, stated: str) -> str:
+    """Freeze what is stated, in place; what to say of it."""
+    count, transformer = frozen_layers(stated), model[0].auto_model
+    words = transformer.get_input_embeddings()
+    if not count:
+        parts, told = [words], "the vectors of its vocabulary"
+    else:
+        layers = _layers(transformer)
+        if count >= len(layers):
+            raise InputError(
+                f"--freeze {stated}: the model has {len(layers)} layers, and one or more have to be trained"
+            )
+        # Whatever holds the word vectors holds the positions too, and what else comes before the layers.
+        first = next(part for part in transformer.children() if words in part.modules())
+        parts = [first, *layers[:count]]
+        told = f"all that comes before its layers, and the first {count} of {len(layers)}"
+    for part in parts:
+        part.requires_grad_(False)
+    weights = list(model.parameters())
+    still = sum(p.numel() for p in weights if not p.requires_grad)
+    every = sum(p.numel() for p in weights)
+    return f"not trained: {told} ({still / 1e6:,.1f} of {every / 1e6:,.1f} M weights)"
+
+
+def _layers(transformer: Any) -> Any:
+    """The list of its layers."""
+    from torch.nn import ModuleList
+
+    count = getattr(transformer.config, "num_hidden_layers", None)
+    for part in transformer.modules():
+        if isinstance(part, ModuleList) and len(part) == count:
+            return part
+    raise InputError(
+        f"--freeze layers:N: {type(transformer).__name__} does not say which its layers are; `embeddings` goes"
+    )
