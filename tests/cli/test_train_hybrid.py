@@ -47,6 +47,7 @@ def test_training_ends_with_a_model_that_run_takes(
     assert exit_code([*run, "--output", str(tmp_path / "results"), "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
     record = json.loads((tmp_path / "out" / "training.json").read_text())
+    assert record["options"]["eval_texts"] == 2 * (5 + 145)
     after = record["after"]["mini.cross-lingual.map"]
     assert result["summary"]["cross-lingual"]["map"]["mean"] == pytest.approx(after, abs=1e-6)
 

@@ -254,9 +254,10 @@ def test_no_cache_has_no_entries(tmp_path: Path) -> None:
     assert cache_entries(tmp_path / "not there") == []
 
 
-def test_a_folder_that_lost_its_name_is_listed_all_the_same(three: Path) -> None:
+@pytest.mark.parametrize("spoilt", ["[]", "", "[" * 100_000])
+def test_a_folder_that_lost_its_name_is_listed_all_the_same(three: Path, spoilt: str) -> None:
     entry = cache_entries(three)[0]
-    (entry.folder / "encoder.json").write_text("[]")
+    (entry.folder / "encoder.json").write_text(spoilt)
     (three / "vectors" / "empty").mkdir()
     (three / "vectors" / "a file").write_text("")
     assert {entry.folder.name, "empty", "middle", "new"} == {

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+from pydantic import ValidationError
+
 from xlir_bench.reports.aligned import relevance, translations
 from xlir_bench.reports.leaderboard.alignment import alignment_data
 from xlir_bench.results.schema import AlignmentPart, PairAlignmentPart, RelevancePart
@@ -44,3 +47,8 @@ def test_where_nothing_is_a_translation_the_margin_is_that_of_relevant_passages(
 
 def test_the_page_is_told_nothing_of_a_result_without_alignment():
     assert alignment_data(AlignmentPart()) is None
+
+
+def test_a_pair_of_languages_without_its_first_recall_is_refused():
+    with pytest.raises(ValidationError, match="recall@1 is missing"):
+        PairAlignmentPart.model_validate(PAIR.model_dump() | {"recall": {"recall@5": 0.5}})

@@ -56,6 +56,15 @@ def test_an_error_of_the_system_leaves_a_corpus_as_it_is(
     assert list(made(tmp_path / "c").texts) == TEXTS
 
 
+def test_a_text_that_was_spoilt_on_disk_is_told_and_not_read_as_another(tmp_path: Path) -> None:
+    made(tmp_path / "c")
+    packed = bytearray((tmp_path / "c" / "texts.bin").read_bytes())
+    packed[4] = 0xD8
+    (tmp_path / "c" / "texts.bin").write_bytes(packed)
+    with pytest.raises(XlirError, match="the corpus in the cache is damaged"):
+        list(made(tmp_path / "c").texts)
+
+
 def test_half_a_corpus_is_replaced_and_whoever_reads_it_meanwhile_goes_on(tmp_path: Path) -> None:
     reading = made(tmp_path / "c")
     (tmp_path / "c" / "corpus.json").write_text("{")

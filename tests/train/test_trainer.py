@@ -258,6 +258,19 @@ def test_checkpoints_of_a_large_model_are_rarer_unless_asked_for_aloud(
     assert said[0].startswith("--save-steps 2: up to 2 checkpoints of about 0.0 GB")
 
 
+def test_evaluations_that_cost_more_than_a_tenth_of_the_run_are_rarer_unless_asked_for(
+    asked: Asked,
+) -> None:
+    from xlir_bench.train import loop
+
+    # A step of 8 questions and answers costs about what 48 texts cost to be represented.
+    many = asked(eval_texts=4_800)
+    assert loop.intervals(asked(eval_texts=48), falling, 200) == (20, 20)
+    assert loop.intervals(many, falling, 2_000) == (1_000, 1_000)
+    assert loop.intervals(many, falling, 200) == (200, 200)
+    assert loop.intervals(replace(many, eval_steps=5), falling, 200) == (5, 5)
+
+
 def test_the_seconds_of_a_resumed_run_are_those_of_all_legs(asked: Asked) -> None:
     looks = []
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,6 +70,7 @@ def train_hybrid(**stated: Any) -> None:
         chosen = known.get(stated["eval_tasks"] or ["mini"])
         tasks |= {task.name: task for task in chosen}
         evaluate = _evaluation(chosen, root, stated)
+        options = replace(options, eval_texts=_texts(chosen, stated))
     quiet = stated["quiet"] or stated["as_json"]
     try:
         with TrainingBars(quiet) as bars:
@@ -131,8 +133,6 @@ def _evaluation(
     tasks: Sequence[Task], root: Path | None, stated: Mapping[str, Any]
 ) -> Callable[[Any], Mapping[str, float]]:
     """What the trainer asks of a model in the middle of training; refuses what it could not answer."""
-    from dataclasses import replace
-
     from xlir_bench.errors import OutOfReachError, UnknownNameError
     from xlir_bench.evaluation import RunOptions
     from xlir_bench.places import data_cache
@@ -165,6 +165,18 @@ def _evaluation(
         return look(tasks, model, replace(brief))
 
     return evaluate
+
+
+def _texts(tasks: Sequence[Task], stated: Mapping[str, Any]) -> int:
+    """How many texts a look represents, of tasks that say how many they have."""
+    langs, limit = stated["eval_langs"], stated["eval_limit"] or math.inf
+    return sum(
+        int(min(count, limit)) if what == "queries" else count
+        for task in tasks
+        for what in ("queries", "candidates")
+        for lang, count in task.counts(what).items()
+        if langs is None or lang in langs
+    )
 
 
 def _show(done: Trained, as_json: bool, quiet: bool) -> None:

@@ -206,8 +206,8 @@ _EVALUATION = (
         "--eval-steps",
         type=int,
         metavar="N",
-        help="Look so often, 0 for before and after only.  [default: a tenth of the run, more rarely"
-        " where checkpoints would exceed 100 MB a step]",
+        help="Look so often, 0 for before and after only.  [default: each tenth of the run, more rarely"
+        " where looking would cost more than a tenth of it, or checkpoints exceed 100 MB a step]",
     ),
     click.option("--eval-langs", type=Names(), help="Only these languages of the tasks."),
     click.option(

@@ -25,6 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xlir_bench import files
+from xlir_bench.errors import XlirError
+from xlir_bench.reading import load_json
 from xlir_bench.records import Floats, Ints
 from xlir_bench.shardfile import SUFFIX, is_sound, mapped, read_keys, write_shard
 
@@ -191,8 +193,8 @@ def cache_entries(cache: Path) -> list[CacheEntry]:
 
 def _entry(folder: Path) -> CacheEntry:
     try:
-        name = str(json.loads((folder / "encoder.json").read_text(encoding="utf-8"))["name"])
-    except (OSError, ValueError, KeyError, TypeError):
+        name = str(load_json(folder / "encoder.json")["name"])
+    except (XlirError, KeyError, TypeError):
         name = folder.name
     stats = list(_stats(folder))
     return CacheEntry(

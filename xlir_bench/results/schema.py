@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from xlir_bench.measures.answers import token_budget
 from xlir_bench.records import Kind
@@ -293,6 +293,13 @@ class PairAlignmentPart(_Part):
     margin: float
     recall: dict[str, float]
     """How often the translation is among the 1, 5, 10 nearest."""
+
+    @field_validator("recall")
+    @classmethod
+    def _has_the_first(cls, stated: dict[str, float]) -> dict[str, float]:
+        if "recall@1" not in stated:
+            raise ValueError("recall@1 is missing")
+        return stated
 
 
 class RelevancePart(_Part):

@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 
 from xlir_bench import files
 from xlir_bench.errors import XlirError
+from xlir_bench.reading import parse_json
 from xlir_bench.records import Ints, Passages
 from xlir_bench.sources.faults import Faults
 
@@ -37,6 +38,13 @@ LAYOUT = 1
 REMEDY = "make room there, or set XLIR_CACHE to another disk"
 SIDES: tuple[Literal["left", "right"], ...] = ("left", "right")
 Hashes = NDArray[np.uint64]
+
+
+def _damaged(how: str) -> XlirError:
+    return XlirError(
+        f"the corpus in the cache is damaged ({how}): `xlir-bench cache prune`, or another XLIR_CACHE, has it"
+        " read again"
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,7 +81,10 @@ class StoredTexts(Sequence[str]):
             start = int(self.starts[row])
         else:
             start = int(self.ends[row - 1]) if row else 0
-        return self.prefix + str(self.packed[start : int(self.ends[row])], "utf-8")
+        try:
+            return self.prefix + str(self.packed[start : int(self.ends[row])], "utf-8")
+        except UnicodeDecodeError:
+            raise _damaged("a text is no UTF-8") from None
 
     def __iter__(self) -> Iterator[str]:
         return (self[row] for row in range(len(self)))
@@ -107,10 +118,7 @@ class Corpus:
             first, last = (int(np.searchsorted(self.hashes, code, side)) for side in SIDES)
             for row in self.order[first:last].tolist():
                 if not 0 <= row < len(self.ids):
-                    raise XlirError(
-                        "the corpus in the cache is damaged (its index names a passage that it has not):"
-                        " `xlir-bench cache prune`, or another XLIR_CACHE, has it read again"
-                    )
+                    raise _damaged("its index names a passage that it has not")
                 if self.ids[row] == self.ids.prefix + name:
                     found[name] = row
         return found
@@ -289,7 +297,7 @@ def corpus_folder(root: Path, digests: Sequence[str], **stated: Any) -> Path:
 def open_corpus(folder: Path, lang: str) -> Corpus | None:
     """The corpus in a folder, its ids led by the language; None where there is none, or half of one."""
     try:
-        rows = json.loads((folder / "corpus.json").read_text(encoding="utf-8"))["rows"]
+        rows = parse_json((folder / "corpus.json").read_bytes())["rows"]
         corpus = Corpus(
             ids=replace(_open(folder, "ids"), prefix=f"{lang}:"),
             texts=(texts := _texts(folder)),

@@ -173,6 +173,8 @@ class Loop:
 
 
 _SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
+A_TENTH = 0.1
+"""Of the cost of a run: what evaluations on its way may cost where nobody asks for more."""
 A_STEP = 100e6
 """Bytes of checkpoints that are written a step, on average, where nobody asks for more."""
 
@@ -189,6 +191,10 @@ def intervals(
 ) -> tuple[int, int]:
     """Steps between evaluations (0 for never) and between checkpoints, which have `size` bytes."""
     often = max(1, steps // 10, math.ceil(size / A_STEP))
+    if evaluate is not None:
+        # A text that is trained on costs about three that are represented: forward, and twice that backward.
+        a_step = 3 * 2 * options.batches.batch_size * options.batches_a_step
+        often = max(often, math.ceil(options.eval_texts / (A_TENTH * a_step)))
     every = 0 if evaluate is None else often if options.eval_steps is None else options.eval_steps
     every = min(every, steps)
     if not every and options.patience is not None:

@@ -72,7 +72,9 @@ class TrainOptions:
     freeze: str | None = None
     """``embeddings`` or ``layers:N``: what of a transformer is not trained."""
     eval_steps: int | None = None
-    """Evaluate so often; 0 for never. A tenth of the run, if it is not said."""
+    """Evaluate so often; 0 for never. If it is not said: each tenth of the run, or what costs a tenth of it."""
+    eval_texts: int = 0
+    """How many texts an evaluation represents; 0 if that is not known."""
     select_by: str = MEAN
     """A figure of the evaluation, ``mean`` of its maps, or ``last`` for the last step."""
     patience: int | None = None
