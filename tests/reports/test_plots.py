@@ -141,3 +141,28 @@ def test_matplotlib_is_not_imported_before_a_picture_is_drawn():
 
 def test_a_result_from_disk_is_what_is_drawn():
     assert draw("matrix", [Result.load(mini_results() / "builtin-ngram" / "mini").record])
+
+
+def test_bias_has_a_mark_a_result_in_both_panels_at_the_stored_figures():
+    before, after = record(), record("builtin-random")
+    figure = draw("bias", [before, after])
+    own, pooled = figure.axes
+    rows = [label.get_text() for label in own.get_yticklabels()]
+    assert rows == [*sorted({s.query_lang for s in before.settings}), "mean"]
+    for marks, result in zip(own.collections, (before, after), strict=True):
+        part = result.bias["same_language_preference"]
+        shown = [x for x, _ in marks.get_offsets()]
+        assert shown == pytest.approx([*(part.by_query_lang[x] for x in rows[:-1]), part.mean])
+    for marks, result in zip(pooled.collections, (before, after), strict=True):
+        assert marks.get_offsets()[-1][0] == pytest.approx(
+            result.summary["multilingual"]["map"].mean
+        )
+    assert {"builtin:ngram", "builtin:random"} <= {*words(figure)}
+
+
+def test_bias_of_more_results_than_colours_or_of_one_language_is_refused():
+    with pytest.raises(InputError, match="too many for one picture"):
+        draw("bias", [record()] * 7)
+    alone = record().model_copy(update={"bias": {}})
+    with pytest.raises(InputError, match="no multilingual setting"):
+        draw("bias", [alone])

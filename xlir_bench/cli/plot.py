@@ -9,7 +9,7 @@ import click
 from xlir_bench.cli.options import FOLDER, verbose_option
 from xlir_bench.cli.terminal import say
 
-KINDS = ("matrix", "languages", "trade-off", "checkpoints", "alignment")
+KINDS = ("matrix", "languages", "bias", "trade-off", "checkpoints", "alignment")
 
 
 @click.command()
@@ -37,6 +37,7 @@ def plot(kind: str, results: tuple[Path, ...], output: Path, measure: str | None
     KIND is one of
       matrix        every pair of languages of one result, numbers in the cells
       languages     languages of the ten best passages, beside their share of the pool
+      bias          own language first and multilingual map by language: before and after
       trade-off     multilingual map against rank distance, a point an encoder
       checkpoints   map by kind over results, by the number in their names
       alignment     every pair of languages: how near translations lie (run --alignment)
@@ -44,6 +45,7 @@ def plot(kind: str, results: tuple[Path, ...], output: Path, measure: str | None
     \b
     Examples:
       xlir-bench plot matrix results/builtin-ngram/mini --output matrix.png
+      xlir-bench plot bias before/xquad-r after/xquad-r --output bias.svg
       xlir-bench plot trade-off results/*/xquad-r --output trade-off.svg
       xlir-bench plot checkpoints results/checkpoint-*/xquad-r --output curve.png
       xlir-bench plot alignment results/builtin-ngram/mini --measure recall@1 --output pairs.svg

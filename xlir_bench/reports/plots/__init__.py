@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from xlir_bench.errors import InputError, NotComparableError, UnknownNameError
 from xlir_bench.reports.plots.alignment import MARGIN, alignment_figures, draw_alignment
+from xlir_bench.reports.plots.bias import draw_bias
 from xlir_bench.reports.plots.canvas import FORMATS, save, style
 from xlir_bench.reports.plots.checkpoints import draw_checkpoints
 from xlir_bench.reports.plots.languages import draw_languages
@@ -22,6 +23,7 @@ __all__ = ["FORMATS", "PICTURES", "draw", "save"]
 PICTURES: Mapping[str, Callable[[Sequence[ResultRecord], str], Figure]] = {
     "matrix": draw_matrix,
     "languages": draw_languages,
+    "bias": draw_bias,
     "trade-off": draw_trade_off,
     "checkpoints": draw_checkpoints,
     "alignment": draw_alignment,
