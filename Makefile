@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: demo test lint gate leaderboards format bench kills fuzz constraints multilingual clean
+.PHONY: demo real test lint gate leaderboards format bench kills fuzz constraints multilingual clean
 
 # An evaluation, then how a change of training is judged: two short trainings that differ in their batches
 # alone, compared, and the second gated against the first. With one seed each it is an example of the commands:
@@ -21,6 +21,21 @@ demo: $(INSTALLED)
 	$(BIN)/xlir-bench gate --baseline $(DEMO)/results/monolingual-*/mini --candidate $(DEMO)/results/hybrid-*/mini \
 		|| test $$? -eq 1
 	@echo; echo "One seed each: an example, no finding. Three seeds: leaderboards/experiments/mini/README.md"
+
+# The same with a real multilingual transformer, before and after thirty steps of hybrid batches: what it
+# retrieves, what changed, whether a gate lets it pass, and the picture.
+REAL := results/real
+E5 := package:multilingual-e5-small
+
+real: $(INSTALLED)
+	$(BIN)/xlir-bench run --model $(E5) --task mini --output $(REAL)/before
+	rm -rf $(REAL)/model $(REAL)/after
+	$(BIN)/xlir-bench train-hybrid --model $(E5) --train mini-train --steps 30 --batch-size 32 --max-length 64 \
+		--freeze embeddings --no-eval --output $(REAL)/model
+	$(BIN)/xlir-bench run --model $(REAL)/model --task mini --output $(REAL)/after
+	$(BIN)/xlir-bench compare $(REAL)/before/*/mini $(REAL)/after/*/mini
+	$(BIN)/xlir-bench gate --baseline $(REAL)/before/*/mini --candidate $(REAL)/after/*/mini || test $$? -eq 1
+	$(BIN)/xlir-bench plot bias $(REAL)/before/*/mini $(REAL)/after/*/mini --output $(REAL)/bias.png
 
 # One thread a test and as many tests at once as there are processors.
 test: $(INSTALLED)
