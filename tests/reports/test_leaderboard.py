@@ -17,8 +17,8 @@ from xlir_bench.encoders import EncoderOptions
 from xlir_bench.errors import InputError
 from xlir_bench.evaluation import CostOptions, RunOptions, evaluate, load_models, measure_cost
 from xlir_bench.records import Kind
-from xlir_bench.reports.export import write as export
 from xlir_bench.reports.cost import milliseconds, rate, size
+from xlir_bench.reports.export import write as export
 from xlir_bench.reports.leaderboard import (
     differences,
     leaderboard_texts,
