@@ -250,10 +250,9 @@ def _not_ranked(result: Result) -> str | None:
         part.append(f"approximate index {options.index}")
     if options.changed_data:
         part.append("data that differs from its pinned digest")
-    if part and options.langs:
-        part.insert(0, f"languages {' '.join(options.langs)}")
     if part:
-        return "; ".join(part)
+        langs = [f"languages {' '.join(options.langs)}"] if options.langs else []
+        return "; ".join([*langs, *part])
     if result.folder is not None and _says_more(result.folder.name, result.record):
         measures = ", ".join(options.measures)
         return f"other options (candidate {options.candidate}, seed {options.seed}, {measures})"
