@@ -10,7 +10,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from sources.layouts import belebele_row, write_belebele
+
 import xlir_bench as xb
+from xlir_bench.tasks import catalogue
 
 
 @cache
@@ -28,6 +31,21 @@ def mini_results() -> Path:
 def aligned_result() -> xb.Result:
     """`builtin:ngram` on mini with its alignment."""
     return xb.evaluate("mini", "builtin:ngram", xb.RunOptions(cache=None, alignment=True))
+
+
+@cache
+def long_codes() -> xb.Result:
+    """`builtin:ngram` on two passages in 24 languages of Belebele, with codes such as ``zho_Hans``."""
+    task = catalogue().tasks["belebele"]
+    langs = ("amh_Ethi", "zho_Hans", *task.languages[30:52])
+    with tempfile.TemporaryDirectory(prefix="xlir-stored-") as folder:
+        rows = {
+            lang: [belebele_row(lang, f"link {n}", 1, f"text {n} {lang}", f"{n}?") for n in (1, 2)]
+            for lang in langs
+        }
+        root = write_belebele(Path(folder), rows)
+        options = xb.RunOptions(langs=langs, data=root, cache=None, alignment=True)
+        return xb.evaluate(task, "builtin:ngram", options)
 
 
 def copy_results(folder: Path) -> Path:

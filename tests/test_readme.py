@@ -72,7 +72,7 @@ def test_the_tasks_have_the_sizes_that_it_names():
             [task.count("candidates", lang) for lang in sought],
         ]
         totals = ["" if None in c else f"{sum(c):,}" for c in counts]
-        sizes = f"{len(task.languages)} | {len(task.settings())} | {totals[0]} | {totals[1]}"
+        sizes = f"{len(task.languages)} | {len(task.settings()):,} | {totals[0]} | {totals[1]}"
         assert row[1].startswith(sizes)
 
 

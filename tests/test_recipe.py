@@ -93,7 +93,7 @@ def test_shipped_recipes_name_known_tasks_and_can_be_planned() -> None:
     shipped = shipped_recipes()
     assert {
         "mini", "paper-xlmr", "paper-labse", "alpha-sweep", "batch-size", "loss-comparison",
-        "synthetic-data",
+        "synthetic-data", "hybrid-pretrained",
     } == set(shipped)  # fmt: skip
     for name, (recipe, text) in shipped.items():
         assert recipe.name == name

@@ -17,7 +17,12 @@ def small(tmp_path: Path) -> Task:
 
 @pytest.mark.parametrize(
     ("name", "counts"),
-    [("xquad-r", (11, 110, 11)), ("mlqa-r", (7, 42, 7)), ("mini", (11, 110, 11))],
+    [
+        ("xquad-r", (11, 110, 11)),
+        ("mlqa-r", (7, 42, 7)),
+        ("mini", (11, 110, 11)),
+        ("belebele", (122, 14_762, 122)),
+    ],
 )
 def test_settings_are_every_pair_and_every_pool(name: str, counts: tuple[int, ...]) -> None:
     settings = catalogue().get([name])[0].settings()
@@ -49,7 +54,7 @@ def test_the_digest_changes_with_the_data_and_not_with_the_prose(small: Task) ->
     assert small.digest != small.model_copy(update={"languages": ["en"]}).digest
 
 
-UNPINNED = {"tydiqa-goldp", "xm3600", "miracl", "miracl-hard-negatives", "xor-retrieve"}
+UNPINNED = {"belebele", "tydiqa-goldp", "xm3600", "miracl", "miracl-hard-negatives", "xor-retrieve"}
 """Tasks of whose files not all official digests and sizes are known."""
 
 
@@ -78,7 +83,7 @@ queries = {de = 3}
 path = "x/{lang}/docs-{part}.jsonl.gz"
 url = "https://example.org/{lang}-{part}.gz"
 parts = {en = 2}
-candidates = {en = 900, de = 5}
+candidates = 7
 """
     )
     task = read_task(file)
@@ -91,7 +96,7 @@ candidates = {en = 900, de = 5}
     }
     assert task.files["en.docs.0001"].url == "https://example.org/en-1.gz"
     assert (task.count("queries", "de"), task.count("queries", "en")) == (3, None)
-    assert task.count("candidates", "en") == 900
+    assert (task.count("candidates", "de"), task.count("candidates", "en")) == (7, 7)
 
 
 def test_questions_of_many_languages_may_be_asked_of_the_passages_of_one(small: Task) -> None:

@@ -70,12 +70,16 @@ class EveryFile(_Row):
     member: str | None = None
     parts: dict[str, Annotated[int, Field(ge=1, le=MOST_PARTS)]] | None = None
     """How many there are, by language, numbered from 0; absent where there is one."""
-    queries: dict[str, int] = {}
-    candidates: dict[str, int] = {}
+    queries: dict[str, int] | int = {}
+    """By language, or the same of each."""
+    candidates: dict[str, int] | int = {}
 
     def of(self, lang: str, name: str) -> Iterator[tuple[str, TaskFile]]:
         """The files of one language, named ``<lang>.<name>``, or ``<lang>.<name>.<part>``."""
-        counts = {"queries": self.queries.get(lang), "candidates": self.candidates.get(lang)}
+        counts = {
+            what: stated if isinstance(stated, int) else stated.get(lang)
+            for what, stated in (("queries", self.queries), ("candidates", self.candidates))
+        }
         for part in [None] if self.parts is None else range(self.parts.get(lang, 1)):
             path, url = (
                 stated and stated.replace("{lang}", lang).replace("{part}", str(part))

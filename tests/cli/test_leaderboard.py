@@ -49,6 +49,20 @@ def test_check_is_silent_when_all_is_well_and_tells_what_is_not(boards):
     assert not Path("leaderboards/mini.md").exists()
 
 
+def test_check_holds_for_runs_of_some_languages(boards):
+    run = ("run", "--model", "builtin:ngram", "--task", "mini", "--langs", "en,de")
+    assert boards(*run).code == 0
+    assert boards("leaderboard", "--html").code == 0
+    assert "# mini: de en" in Path("leaderboards/mini~de-en.md").read_text()
+    assert boards("leaderboard", "--html", "--check").code == 0
+    (part,) = Path("results/builtin-ngram").glob("mini~*")
+    part.rename(Path("results/gone"))
+    Path("results/gone/result.json").unlink()
+    said = boards("leaderboard", "--html", "--check")
+    assert said.code == 1
+    assert "extra: leaderboards/mini~de-en.md" in said.out
+
+
 def test_several_folders_are_one_board(boards, tmp_path):
     (tmp_path / "results" / "builtin-random").rename(tmp_path / "more")
     said = boards("leaderboard", "--results", "results", "--results", "more", "--output", "out")

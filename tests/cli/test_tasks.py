@@ -80,6 +80,21 @@ def test_every_setting_is_printed_with_its_queries_and_candidates() -> None:
     assert row(table, "xquad-r", "multilingual", "en").split()[-1] == "13,014"
 
 
+def test_a_hundred_languages_are_counted_where_they_would_fill_the_line(tmp_path: Path) -> None:
+    (tmp_path / "belebele").mkdir()
+    (tmp_path / "belebele" / "eng_Latn.jsonl").touch()
+    line = row(output("--data", str(tmp_path)), "belebele")
+    for fact in ("122/14762/122", "109,800", "59,536", "in part (121 languages missing)"):
+        assert fact in line
+    table = output("belebele", "--settings")
+    assert sum(line.startswith("belebele") for line in table.splitlines()) == 15_006
+    assert row(table, "belebele", "cross-lingual", "zho_Hans", "zho_Hant").split()[-2:] == [
+        "900",
+        "488",
+    ]
+    assert max(map(len, table.splitlines())) < 80
+
+
 def test_json_of_one_task_has_every_setting_if_asked() -> None:
     record: dict[str, Any] = json.loads(output("xquad-r", "--settings", "--json"))
     assert len(record["settings"]) == 132

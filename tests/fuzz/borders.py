@@ -185,6 +185,21 @@ def _captions(folder: Path) -> Mapping[str, str]:
     return dict.fromkeys(LANGS, "captions.jsonl")
 
 
+def _belebele(folder: Path) -> Mapping[str, str]:
+    for lang in LANGS:
+        rows = [
+            {
+                "link": f"l{n // 2}",
+                "question_number": n % 2,
+                "flores_passage": f"{lang} {n // 2}",
+                "question": f"ask {n}",
+            }
+            for n in range(6)
+        ]
+        (folder / f"{lang}.jsonl").write_text(lines(rows), "utf-8")
+    return {lang: f"{lang}.jsonl" for lang in LANGS}
+
+
 def lay_beir(folder: Path) -> None:
     """A folder in BEIR's layout."""
     (folder / "qrels").mkdir(parents=True)
@@ -800,6 +815,7 @@ BORDERS = (
         "*.jsonl",
     ),
     Border("captions (JSON Lines)", task_folder("captions", _captions), read_collection, "*.jsonl"),
+    Border("Belebele (JSON Lines)", task_folder("belebele", _belebele), read_collection, "*.jsonl"),
     Border("BEIR (JSON Lines, TSV)", lay_beir, read_beir),
     Border(
         "judged (JSON Lines, TSV, parquet)",

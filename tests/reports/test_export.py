@@ -13,6 +13,7 @@ import pytrec_eval
 from changed import changed, evaluated, stated, times
 from huggingface_hub import ModelCard
 from huggingface_hub.repocard_data import model_index_to_eval_results
+from stored import long_codes
 
 from xlir_bench.errors import InputError, UnknownNameError
 from xlir_bench.records import Kind
@@ -71,6 +72,10 @@ class TestMteb:
         assert subsets["de-th"]["languages"] == ["deu-Latn", "tha-Thai"]
         assert subsets["th-th"]["languages"] == ["tha-Thai"]
         assert subsets["en-all"]["languages"] == ["eng-Latn", "deu-Latn", "tha-Thai"]
+
+    def test_a_code_of_language_and_script_is_spelt_as_mteb_spells_it(self):
+        subsets = {s["hf_subset"]: s for s in mteb_record(long_codes())["scores"]["test"]}
+        assert subsets["zho_Hans-amh_Ethi"]["languages"] == ["zho-Hans", "amh-Ethi"]
 
     def test_measures_are_spelt_as_mteb_spells_them(self):
         first = evaluated(NGRAM).record.settings[0].measures

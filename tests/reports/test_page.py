@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from browser import Browser, find_chromium
-from stored import aligned_result, another, change, copy_results
+from stored import aligned_result, another, change, copy_results, long_codes
 
 from xlir_bench.reports.leaderboard import leaderboard_texts, read_board
 from xlir_bench.reports.leaderboard.single_page import inert_json
@@ -346,6 +346,24 @@ def test_without_translations_questions_and_their_passages_are_shown(chromium, t
     assert texts(chromium, "#alignment td.less") == ["-.100", "-.100"]
     assert texts(chromium, "#alignment .matrix td") == [".200", "-.100", "-.100", ".200"]
     assert texts(chromium, "#alignment select") == []
+    assert chromium.complaints == []
+
+
+def test_many_languages_with_long_codes_have_room_and_scroll(chromium, tmp_path):
+    long_codes().save(tmp_path / "results" / "builtin-ngram" / "belebele")
+    file = tmp_path / "index.html"
+    texts = leaderboard_texts(read_board([tmp_path / "results"]), html=True)
+    file.write_text(texts["index.html"], encoding="utf-8")
+    chromium.open(file.as_uri())
+    heads = chromium.run(
+        "[...document.querySelectorAll('.matrix th')].map((th) => {"
+        " const text = document.createRange(); text.selectNodeContents(th);"
+        " return [th.textContent, text.getClientRects().length,"
+        " th.getBoundingClientRect().width - text.getBoundingClientRect().width]; })"
+    )
+    assert "zho_Hans" in [code for code, _, _ in heads]
+    assert not [head for head in heads if head[1] > 1 or head[2] < 0]
+    assert chromium.run("document.documentElement.scrollWidth") <= 1280
     assert chromium.complaints == []
 
 

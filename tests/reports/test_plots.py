@@ -6,10 +6,11 @@ import json
 import re
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from stored import aligned_result, mini_results
+from stored import aligned_result, long_codes, mini_results
 
 from xlir_bench.errors import InputError, NotComparableError, UnknownNameError
 from xlir_bench.reports.plots import PICTURES, draw, save
@@ -69,6 +70,18 @@ def test_alignment_has_every_pair_of_questions_and_of_answers_as_a_number(measur
             for pair, part in pairs.items()
         }
         assert numbers == pytest.approx(stated, abs=5.1e-4)
+
+
+@pytest.mark.parametrize("kind", ["matrix", "alignment"])
+def test_long_codes_of_languages_do_not_run_into_each_other(kind, tmp_path):
+    figure = draw(kind, [long_codes().record])
+    save(figure, tmp_path / "picture.png", dpi=int(figure.dpi))  # what is measured below
+    for axes in figure.axes:
+        for ticks in (axes.get_xticklabels(), axes.get_yticklabels()):
+            boxes = [tick.get_window_extent() for tick in ticks]
+            assert len(boxes) >= 24
+            assert not any(a.overlaps(b) for a, b in pairwise(boxes))
+    assert "zho_Hans" in words(figure)
 
 
 def test_alignment_that_was_not_measured_cannot_be_drawn():

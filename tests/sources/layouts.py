@@ -72,3 +72,28 @@ def write_xor(
             [("id", "text", "title"), *passages]
         )
     return root
+
+
+def belebele_row(
+    lang: str, link: str, number: int, passage: str, question: str
+) -> dict[str, str | int]:
+    """A row of Belebele as it is published."""
+    return {
+        "link": link,
+        "question_number": number,
+        "flores_passage": passage,
+        "question": question,
+        **{f"mc_answer{n}": f"answer {n}" for n in range(1, 5)},
+        "correct_answer_num": "1",
+        "dialect": lang,
+        "ds": "2023-05-03",
+    }
+
+
+def write_belebele(root: Path, rows: Mapping[str, Sequence[Any]]) -> Path:
+    """Belebele's files of these languages, under a data root."""
+    (root / "belebele").mkdir(parents=True, exist_ok=True)
+    for lang, its in rows.items():
+        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in its)
+        (root / "belebele" / f"{lang}.jsonl").write_text(text, "utf-8")
+    return root

@@ -55,6 +55,8 @@ def leaderboard(
 ) -> int:
     """Write leaderboards from stored results: an index, a page a task, a page an encoder.
 
+    Runs of the same languages of a task (run --langs) are ranked on a page of their own.
+
     The same results give the same files, to the byte. Only files that this command made are
     overwritten or removed. What papers report stands in published.md, beside what was measured.
 
@@ -106,5 +108,5 @@ def _told(board: Board, found: Differences, files: int, output: Path) -> str:
         f" {len(found.extra)} removed)"
     ]
     if board.left_out:
-        lines.append(f"{len(board.left_out)} not ranked (no full run): see {output / 'README.md'}")
+        lines.append(f"{len(board.left_out)} not ranked: see {output / 'README.md'}")
     return "\n".join(lines)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from xlir_bench.tasks import Task, TaskFile
 
 LISTED = 11
-"""Languages named in a row of the list; `xlir-bench tasks TASK` names them all."""
+"""Languages named in a row of a table; `xlir-bench tasks TASK` names them all."""
 
 
 @click.command()
@@ -79,7 +79,7 @@ def _tasks_table(chosen: Sequence[Task], states: Sequence[DataState]) -> str:
     rows = [
         (
             task.name,
-            _languages(task),
+            _listed(sorted(task.languages)),
             _by_kind(task),
             _number(_total(task, "queries")),
             _number(_total(task, "candidates")),
@@ -98,7 +98,7 @@ def _settings_table(chosen: Sequence[Task]) -> str:
             task.name,
             setting.kind.value,
             setting.query_lang,
-            " ".join(setting.passage_langs),
+            _listed(setting.passage_langs),
             _number(queries),
             _number(candidates),
         )
@@ -155,9 +155,8 @@ def _files(task: Task) -> list[tuple[str, TaskFile, int]]:
     return list(found.values())
 
 
-def _languages(task: Task) -> str:
-    """Their codes, or how many there are where those would fill the line."""
-    langs = sorted(task.languages)
+def _listed(langs: Sequence[str]) -> str:
+    """Codes of languages, or how many there are where those would fill the line."""
     return " ".join(langs) if len(langs) <= LISTED else f"{len(langs)} languages"
 
 
@@ -228,7 +227,7 @@ def _here(state: DataState) -> str:
         return f"{'bundled' if state.bundled else 'yes'}: {state.folder}"
     if not state.here:
         return "no"
-    return f"in part ({' '.join(state.missing)} missing): {state.folder}"
+    return f"in part ({_listed(state.missing)} missing): {state.folder}"
 
 
 def _number(value: int | None) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from xlir_bench.errors import InputError, UnknownNameError
 from xlir_bench.records import Collection, Progress
 from xlir_bench.sources.beir import read_beir
+from xlir_bench.sources.belebele import read_belebele
 from xlir_bench.sources.captions import read_captions
 from xlir_bench.sources.corpus import corpora_bytes, remove_corpora
 from xlir_bench.sources.files import DataState, Fetched, data_state, fetch, locate, wanted_languages
@@ -42,6 +43,7 @@ Reader = Callable[[Task, Mapping[str, Path], Reading], Collection]
 
 FORMATS: dict[str, Reader] = {
     "beir": read_beir,
+    "belebele": read_belebele,
     "captions": read_captions,
     "judged": read_judged,
     "lareqa": read_lareqa,

@@ -33,7 +33,8 @@ function matrixTable(langs, columns, corner, name, cellOf) {
   const title = (p) => h("th", { scope: "col", class: p === POOL ? "pool" : null }, p === POOL ? "all" : p);
   const head = h("tr", null, h("th", { scope: "col" }, corner), columns.map(title));
   const lines = langs.map((q) => h("tr", { "data-line": true }, h("th", { scope: "row" }, q), columns.map((p) => cellOf(q, p))));
-  return oneStop(h("div", { class: "scroll" }, h("table", { class: name }, h("thead", null, head), h("tbody", null, lines))));
+  const vars = { "--columns": columns.length, "--code": langs.reduce((most, lang) => Math.max(most, lang.length), 0) };
+  return oneStop(h("div", { class: "scroll" }, h("table", { class: name, vars }, h("thead", null, head), h("tbody", null, lines))));
 }
 
 // The end of a scale that starts at 0: the next tenth above all values.

@@ -25,7 +25,7 @@ SCRIPTS = {
     "te": "tel-Telu", "th": "tha-Thai", "tr": "tur-Latn", "uk": "ukr-Cyrl", "vi": "vie-Latn",
     "yo": "yor-Latn", "zh": "zho-Hans",
 }  # fmt: skip
-"""mteb names a language by ISO 639-3 and a script; a code that is not here stays as it is."""
+"""mteb names a language by ISO 639-3 and a script; other codes, such as FLORES's ``zho_Hans``, are joined as it joins them."""
 
 
 def mteb_record(result: Result) -> dict[str, Any]:
@@ -94,5 +94,5 @@ def _subset(setting: SettingPart, record: ResultRecord) -> dict[str, Any]:
         **scores,
         "main_score": setting.measures[main],
         "hf_subset": f"{setting.query_lang}-{'all' if target == POOL else target}",
-        "languages": [SCRIPTS.get(lang, lang) for lang in langs],
+        "languages": [SCRIPTS.get(lang, lang.replace("_", "-")) for lang in langs],
     }

@@ -1,4 +1,4 @@
-"""Which stored results are ranked, and how: one board a task, one row an encoder."""
+"""Which stored results are ranked, and how: one board a task or languages of it, one row an encoder."""
 
 from __future__ import annotations
 
@@ -9,19 +9,22 @@ from pathlib import Path
 
 from xlir_bench.errors import InputError
 from xlir_bench.records import Kind
-from xlir_bench.reports.leaderboard.names import file_names
+from xlir_bench.reports.export.parts import named, part_of
+from xlir_bench.reports.leaderboard.names import file_names, piece
 from xlir_bench.reports.leaderboard.standings import Standing, of_same_queries, standings
 from xlir_bench.reports.pairing import RANK_DISTANCE, QueryValues, query_values
-from xlir_bench.results import Result
+from xlir_bench.results import Result, result_folder
 from xlir_bench.results.schema import BiasPart, CostPart, IntervalPart, ResultRecord
 from xlir_bench.results.store import RESULT_FILE
 
 Column = tuple[Kind, str]
 """A kind of setting, and the main measure or the rank distance."""
-Key = tuple[str, str, str]
-"""A task's name, its digest, and that of the data that was read."""
+Key = tuple[str, tuple[str, ...], str, str]
+"""A task's name, its languages unless it was run in all, its digest, and that of the data that was read."""
 RANKED_BY = (Kind.MULTILINGUAL, Kind.CROSS_LINGUAL, Kind.MONOLINGUAL)
 """A board is in the order of its main measure, in the hardest kind of setting that the task has."""
+NAMED = 11
+"""Languages of a part that its title names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +72,7 @@ class Row:
 
 @dataclass(frozen=True)
 class TaskBoard:
-    """The ranked encoders of one task (of one digest: other data is another board)."""
+    """The ranked encoders of one task, or of some of its languages (other data is another board)."""
 
     file: str
     """Of its page, without ending; also the folder of its encoders' pages."""
@@ -80,6 +83,20 @@ class TaskBoard:
     def first(self) -> ResultRecord:
         """Any record: what it says about the task holds for all."""
         return self.rows[0].record
+
+    @property
+    def is_part(self) -> bool:
+        """Whether only some of the task's languages were run: its figures are not those of the task."""
+        return bool(self.first.options.langs)
+
+    @property
+    def title(self) -> str:
+        """Of the task; a part of it says in which languages."""
+        task, langs = self.first.task, self.first.options.langs
+        if not langs:
+            return task.title
+        told = " ".join(langs) if len(langs) <= NAMED else f"{len(langs)} languages"
+        return f"{task.title}: {told}"
 
     @cached_property
     def kinds(self) -> list[Kind]:
@@ -165,7 +182,12 @@ def read_board(paths: Iterable[Path], significance: bool = True, strict: bool = 
 
 def _key(record: ResultRecord) -> Key:
     """What results of one board have in common."""
-    return record.task.name, record.task.digest, record.task.data_read or ""
+    task = record.task
+    return task.name, _langs(record), task.digest, task.data_read or ""
+
+
+def _langs(record: ResultRecord) -> tuple[str, ...]:
+    return tuple(sorted(set(record.options.langs)))
 
 
 def _read(paths: Iterable[Path]) -> tuple[list[Result], list[str]]:
@@ -215,11 +237,9 @@ def _sorted_out(found: Sequence[Result]) -> tuple[list[Result], list[LeftOut]]:
 
 
 def _not_ranked(result: Result) -> str | None:
-    """Why a result is not a full run of its task."""
+    """Why a result is not a full run of its task, or of some languages of it."""
     options = result.record.options
     part = []
-    if options.langs:
-        part.append(f"languages {' '.join(options.langs)}")
     if options.kinds:
         part.append(f"kinds {' '.join(options.kinds)}")
     if options.limit is not None:
@@ -231,8 +251,9 @@ def _not_ranked(result: Result) -> str | None:
     if options.changed_data:
         part.append("data that differs from its pinned digest")
     if part:
-        return "; ".join(part)
-    if result.folder is not None and "~" in result.folder.name:
+        langs = [f"languages {' '.join(options.langs)}"] if options.langs else []
+        return "; ".join([*langs, *part])
+    if result.folder is not None and _says_more(result.folder.name, result.record):
         measures = ", ".join(options.measures)
         return f"other options (candidate {options.candidate}, seed {options.seed}, {measures})"
     main = result.record.main_measure
@@ -241,19 +262,31 @@ def _not_ranked(result: Result) -> str | None:
     return None
 
 
-def _task_names(groups: Mapping[Key, Sequence[Result]]) -> dict[Key, str]:
-    """A file name for each task, digest and data: a digest shows where one task has several.
+def _says_more(folder: str, record: ResultRecord) -> bool:
+    """Whether a folder's name is that of a part of the task in more than its languages."""
+    name, langs = record.task.name, list(_langs(record))
+    # As `run` and as `export result` name the folder of a part in languages alone.
+    told = [result_folder(Path(), "", name, {"langs": langs}).name]
+    told += [named(record)] if part_of(record) == f"languages {' '.join(langs)}" else []
+    digests = tuple(x.rpartition("~")[2] for x in told)
+    return "~" in folder and not (langs and folder.rpartition("~")[2].startswith(digests))
 
-    The plain name goes to the highest version, then to the digest with the most results.
+
+def _task_names(groups: Mapping[Key, Sequence[Result]]) -> dict[Key, str]:
+    """A file name for each task, languages, digest and data: a digest shows where one has several.
+
+    The plain name goes to the highest version, then to the digest with the most results; no part takes it.
     """
 
-    def weight(key: Key) -> tuple[int, int, Key]:
-        return max(r.record.task.version for r in groups[key]), len(groups[key]), key
+    def weight(key: Key) -> tuple[bool, int, int, Key]:
+        whole = not key[1]
+        return whole, max(r.record.task.version for r in groups[key]), len(groups[key]), key
 
     shown: dict[Key, str] = {}
     for key in sorted(groups, key=weight, reverse=True):
-        name, digest, data = key
-        names = (name, f"{name}~{digest[7:15]}", f"{name}~{data[7:15]}")
+        name, langs, digest, data = key
+        name += f"~{'-'.join(langs)}" if langs else ""
+        names = (name, *(f"{name}~{x}" for x in (digest[7:15], data[7:15], piece(repr(key)))))
         shown[key] = next(n for n in names if n not in shown.values())
     files = file_names([shown[key] for key in sorted(groups)], top=True)
     return dict(zip(sorted(groups), files, strict=True))

@@ -20,7 +20,7 @@ def file_names(names: Sequence[str], top: bool = False) -> list[str]:
     safe = [_safe(name, top) for name in names]
     folded = [name.casefold() for name in safe]
     return [
-        f"{name[: LONGEST - 9]}-{_digest(asked)}" if folded.count(name.casefold()) > 1 else name
+        f"{name[: LONGEST - 9]}-{piece(asked)}" if folded.count(name.casefold()) > 1 else name
         for asked, name in zip(names, safe, strict=True)
     ]
 
@@ -30,5 +30,6 @@ def _safe(name: str, top: bool) -> str:
     return "_" + escaped if top and escaped.casefold() in TAKEN else escaped
 
 
-def _digest(name: str) -> str:
+def piece(name: str) -> str:
+    """A piece of a name's digest."""
     return hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]

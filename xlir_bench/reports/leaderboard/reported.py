@@ -16,7 +16,7 @@ DISTANCE = "rank_distance"
 
 def published_page(board: Board) -> str:
     """Every reported figure; the measured ones of the same task stand above them."""
-    boards = {task.first.task.name: task for task in reversed(board.tasks)}
+    boards = {task.first.task.name: task for task in reversed(board.tasks) if not task.is_part}
     parts = [
         "[All tasks](README.md)",
         "Rows marked *reported* are copied from papers: nothing of them was run here, and they take no"

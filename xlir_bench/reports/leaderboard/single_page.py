@@ -59,7 +59,10 @@ def _board(board: Board) -> dict[str, Any]:
     reported = {task.name: task for task in reported_tasks()}
     return {
         "version": VERSION,
-        "tasks": [_task(task, reported.get(task.first.task.name)) for task in board.tasks],
+        "tasks": [
+            _task(task, None if task.is_part else reported.get(task.first.task.name))
+            for task in board.tasks
+        ],
     }
 
 
@@ -70,7 +73,7 @@ def _task(board: TaskBoard, reported: ReportedTask | None) -> dict[str, Any]:
     columns = reported.columns if reported else []
     return {
         "id": board.file,
-        "title": first.task.title,
+        "title": board.title,
         "licence": first.task.licence,
         "cluster": first.task.cluster,
         "clusters": first.task.clusters,

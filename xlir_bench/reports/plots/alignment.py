@@ -9,7 +9,7 @@ from xlir_bench.errors import InputError
 from xlir_bench.escaping import visible
 from xlir_bench.reports.aligned import translations
 from xlir_bench.reports.plots.canvas import INK, label_of, new_figure, write_title
-from xlir_bench.reports.plots.matrix import draw_cell, frame, only
+from xlir_bench.reports.plots.matrix import draw_cell, frame, only, room
 from xlir_bench.reports.tables import number
 from xlir_bench.results.schema import PairAlignmentPart, ResultRecord
 
@@ -39,8 +39,9 @@ def draw_alignment(records: Sequence[ResultRecord], figure_name: str) -> Figure:
         for kind, pairs in kinds.items()
     }
     langs = sorted({lang for pairs in values.values() for pair in pairs for lang in pair})
-    size = len(langs)
-    picture, panels = new_figure((1.1 + 0.52 * size) * len(kinds), 2.0 + 0.44 * size, 1, len(kinds))
+    size, more = len(langs), room(langs)
+    shape = (1.1 + more + 0.52 * size) * len(kinds), 2.0 + more + 0.44 * size
+    picture, panels = new_figure(*shape, 1, len(kinds))
     top = max(v for pairs in values.values() for v in pairs.values())
     for axes, (kind, pairs) in zip(panels, values.items(), strict=True):
         for y, asked in enumerate(langs):

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 RAMP = ("#f2f6fa", "#b9cde0", "#7f9fc1", "#44719f", "#062b55")
 """One hue, light to dark: read the same with any colour vision, and in grey."""
+SHORT = 5
+"""Characters of a language's code that stand over a column; longer ones are turned."""
 
 
 def draw_matrix(records: Sequence[ResultRecord], measure: str) -> Figure:
@@ -31,7 +33,8 @@ def draw_matrix(records: Sequence[ResultRecord], measure: str) -> Figure:
     pool = any(p == POOL for _, p in values)
     shown = [*columns, *([POOL] if pool else [])]
     places = [*range(len(columns)), *([len(columns) + 0.35] if pool else [])]
-    figure, (axes,) = new_figure(1.9 + 0.52 * len(shown), 1.75 + 0.44 * len(langs))
+    more = room(shown)
+    figure, (axes,) = new_figure(1.9 + more + 0.52 * len(shown), 1.75 + more + 0.44 * len(langs))
     top = max((v for v in values.values() if v is not None), default=1.0) or 1.0
     for y, query in enumerate(langs):
         for x, lang in zip(places, shown, strict=True):
@@ -69,7 +72,15 @@ def frame(axes: Axes, langs: Sequence[str], columns: Mapping[float, str]) -> Non
     axes.set_yticks(range(len(langs)), langs)
     axes.xaxis.tick_top()
     axes.tick_params(length=0, labelsize=9.5, labelcolor=MUTED)
+    if room(langs):
+        axes.tick_params(axis="x", labelrotation=90)
     axes.spines[:].set_visible(False)
+
+
+def room(langs: Sequence[str]) -> float:
+    """How many inches more the codes of these languages want than short ones do, beside and above."""
+    longest = max(map(len, langs), default=0)
+    return 0.08 * longest if longest > SHORT else 0.0
 
 
 def only(records: Sequence[ResultRecord], kind: str) -> ResultRecord:
