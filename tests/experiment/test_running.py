@@ -97,3 +97,43 @@ def test_the_papers_recipe_says_its_settings_to_the_trainer(tmp_path: Path) -> N
     assert len(options.batches.langs or ()) == 9
     assert str(options.sources[0]) == str(tmp_path / "train/rows.jsonl.gz")
     assert f"{tmp_path / 'train/rows.jsonl.gz'} is not there" in missing_data(recipe, where)
+
+
+def test_the_recipe_of_a_pretrained_model_runs_in_short_form(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XLIR_CACHE", str(tmp_path / "cache"))
+    stated = find_recipe("hybrid-pretrained")[0].model_dump(exclude_none=True)
+    model = save_tiny_bert(tmp_path / "model")
+    parts = {
+        "mini": {"langs": ["de", "en", "zh"], "of": ["untrained", {"alpha": 0.75}], "seeds": [1]}
+    }
+    rates = {"monolingual": 1e-4, "mixed": 2e-4, "cross-lingual": 3e-4, "hybrid": 4e-4}
+    changed = {
+        "models": [str(model)], "data": {"rows": ["mini-train"]}, "steps": 2, "seeds": [0, 1],
+        "batch_sizes": [8], "tasks": ["mini"], "measures": ["map"], "claims": [], "parts": parts,
+        "training": stated["training"] | {"max_length": 24, "lr": rates},
+    }  # fmt: skip
+    recipe = Recipe.model_validate(stated | changed)
+    where = Where(tmp_path / "out", catalogue().tasks, device="cpu", discard_models=True)
+    said: list[str] = []
+    assert run_cells(recipe, where, said.append) == []
+    cells = [c for c in recipe.cells() if c.variant.trained]
+    assert said[0] == f"1 of 13: {recipe.cells()[0].name}"
+    assert [line.count("-s1-") for line in said[1:]] == [0] * 6 + [1] * 6  # the first seed first
+    found = read_experiment(recipe, where.folder)
+    assert not found.missing
+    assert not found.lacking("mini")
+    evaluated = {cell.name for cell, _ in found.results}
+    wanted = [c for c in cells if c.variant.alpha == 0.75 and c.seed == 1]
+    assert evaluated == {recipe.cells()[0].name, *(c.name for c in wanted)}
+    assert {tuple(r.record.options.langs) for r in found.results.values()} == {("de", "en", "zh")}
+    for cell in cells:
+        options = train_options(recipe, where, cell)
+        assert options.lr == rates[cell.variant.strategy]
+        assert options.freeze == "embeddings"
+    record = found.records[wanted[0]].training
+    assert any(note.startswith("not trained: ") for note in record["base"]["notes"])
+    page = experiment_texts(found, "").texts["README.md"]
+    assert "13 of 13 trainings and bases are here" in page
+    assert "hybrid, alpha 0.75" in page

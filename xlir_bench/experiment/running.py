@@ -113,6 +113,8 @@ def run_cells(
     require_writable(where.folder, ELSEWHERE)
     with held(where.folder / LOCK, f"output folder {where.folder}"):
         todo = [cell for cell in recipe.cells() if not is_finished(recipe, where, cell)]
+        # A first seed of everything says more than all seeds of a few.
+        todo.sort(key=lambda cell: recipe.seeds.index(cell.seed))
         for n, cell in enumerate(todo, 1):
             say(f"{n} of {len(todo)}: {cell.name}")
             try:
