@@ -1,17 +1,12 @@
 from __future__ import annotations
 
-from typing import get_args
-
 import pytest
 from recipes import REDUCED, with_lines
 
-from xlir_bench import recipe as recipes
 from xlir_bench.errors import InputError
 from xlir_bench.experiment.shipped import find_recipe, shipped_recipes
 from xlir_bench.recipe import Choice, Variant, parse_recipe
 from xlir_bench.tasks import catalogue
-from xlir_bench.train import Strategy
-from xlir_bench.train.options import LOSSES
 
 
 def test_a_grid_has_every_combination_and_every_random_base_once_a_seed() -> None:
@@ -82,11 +77,6 @@ def test_what_a_choice_leaves_open_is_as_in_what_it_is_set_against() -> None:
     assert against(batch_size=64) == [others[2]]
     assert against(alpha=0.8) == [others[3]]
     assert against(strategy="untrained") == [others[4]]
-
-
-def test_the_words_of_recipes_are_those_of_the_trainer() -> None:
-    assert set(get_args(recipes.Loss)) == set(LOSSES)
-    assert set(get_args(recipes.Strategy)) == {s.value for s in Strategy}
 
 
 def test_shipped_recipes_name_known_tasks_and_can_be_planned() -> None:

@@ -7,10 +7,13 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from itertools import product
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
 
+from xlir_bench.options.static import is_static_spec
+from xlir_bench.options.stating import options_of, out_of_bounds
+from xlir_bench.options.training import Loss, Strategy, TrainOptions
 from xlir_bench.reading import parse_toml, validated
 from xlir_bench.records import Kind
 
@@ -18,10 +21,7 @@ DATA = "{data}"
 """Stands in a recipe where the data root would."""
 HYBRID, UNTRAINED = "hybrid", "untrained"
 RANK_DISTANCE = "rank_distance"
-Strategy = Literal["monolingual", "mixed", "cross-lingual", "hybrid"]
-Loss = Literal["infonce", "symmetric", "cached", "one-to-k"]
 Share = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 
 
@@ -35,36 +35,65 @@ class _Row(BaseModel):
     )
 
 
-class Training(_Row):
+_OF_TRAINING = {
+    option.flag.replace("-", "_"): option
+    for option in options_of(TrainOptions)
+    if option.about.in_recipes
+}
+_ADDED = ("freeze",)
+"""Left out of digests where they are not said: cells of before they were options keep theirs."""
+
+
+class _Training(_Row):
     """What every training of a recipe is told, where it is not the default of ``train-hybrid``."""
 
-    lr: Positive | dict[Strategy, Positive] | None = None
-    """Of all trainings, or by strategy."""
-    weight_decay: Annotated[float, Field(ge=0)] = 0.01
-    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    schedule: Literal["linear", "cosine", "constant"] = "linear"
-    temperature: Positive = 0.05
-    mini_batch_size: Count = 32
-    max_length: Count | None = None
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    pooling: Literal["mean", "cls"] = "mean"
-    freeze: str | None = None
-    query_prompt: str | None = None
-    passage_prompt: str | None = None
-    langs: tuple[str, ...] | None = None
-    language_sampling: Literal["uniform", "proportional"] = "uniform"
-    pairs_per_batch: Literal["one", "many"] = "many"
+    @model_validator(mode="after")
+    def _within_bounds(self) -> _Training:
+        stated = {name: getattr(self, name) for name in _OF_TRAINING}
+        rates = stated.pop("lr")
+        stated |= (
+            {f"lr.{s}": r for s, r in rates.items()} if isinstance(rates, dict) else {"lr": rates}
+        )
+        found = {n: out_of_bounds(_OF_TRAINING[n.split(".")[0]], v) for n, v in stated.items()}
+        if faults := [f"{name.replace('_', '-')} {why}" for name, why in found.items() if why]:
+            raise ValueError("; ".join(faults))
+        return self
 
     def rate(self, strategy: str) -> float | None:
         """The learning rate of a strategy."""
-        return self.lr.get(strategy) if isinstance(self.lr, dict) else self.lr  # type: ignore[call-overload]
+        stated: Any = getattr(self, "lr", None)
+        return stated.get(strategy) if isinstance(stated, dict) else stated
+
+    def lacks_rate(self, strategy: str) -> bool:
+        """Whether rates are said by strategy, and none of this one."""
+        stated: Any = getattr(self, "lr", None)
+        return isinstance(stated, dict) and strategy not in stated
 
     def decisive(self, strategy: str) -> dict[str, Any]:
         """What decides about the weights that a strategy gives."""
         stated = self.model_dump() | {"lr": self.rate(strategy)}
-        if self.freeze is None:  # digests of before this was an option
-            del stated["freeze"]
-        return stated
+        return {k: v for k, v in stated.items() if not (k in _ADDED and v is None)}
+
+    def options(self, strategy: str) -> dict[str, Any]:
+        """The same by the fields of `TrainOptions`."""
+        stated = self.model_dump() | {"lr": self.rate(strategy)}
+        return {option.name: stated[name] for name, option in _OF_TRAINING.items()}
+
+
+if TYPE_CHECKING:
+    Training = _Training
+else:
+    Training = create_model(
+        "Training",
+        __base__=_Training,
+        **{
+            name: (
+                option.type | dict[Strategy, float] if name == "lr" else option.type,
+                option.default,
+            )
+            for name, option in _OF_TRAINING.items()
+        },
+    )
 
 
 class Look(_Row):
@@ -182,9 +211,8 @@ class Recipe(_Row):
             faults.append("data: a mixture wants a source or more")
         faults += [f for n, c in enumerate(self.claims, 1) for f in self._claim_faults(n, c)]
         faults += self._part_faults()
-        if isinstance(self.training.lr, dict):
-            unknown = sorted({*self.strategies} - self.training.lr.keys())
-            faults += [f"training.lr names no rate of {', '.join(unknown)}"] * bool(unknown)
+        if unrated := [s for s in self.strategies if self.training.lacks_rate(s)]:
+            faults.append(f"training.lr names no rate of {', '.join(unrated)}")
         for choice in self.baselines:
             if not any(v.has(choice) for v in self.variants()):
                 faults.append(f"baselines: no training has {choice}")
@@ -270,12 +298,12 @@ class Recipe(_Row):
     def _bases_of(self, model: str) -> tuple[str, ...]:
         """The mixtures that give an untrained model of their own: a static one learns its vocabulary."""
         names = tuple(self.data)
-        return names if is_static(model) else names[:1]
+        return names if is_static_spec(model) else names[:1]
 
     def _digest(self, variant: Variant, seed: int) -> str:
         """Of everything that decides about the weights, as far as the recipe says it."""
         stated: dict[str, Any] = asdict(variant) | {"seed": seed}
-        if variant.trained or is_static(variant.model):
+        if variant.trained or is_static_spec(variant.model):
             stated["data"] = self.data[variant.data]
         else:
             stated["data"] = ()
@@ -305,7 +333,7 @@ class Variant:
     @property
     def seeded(self) -> bool:
         """Whether seeds differ in it: in every training, and in a base of random vectors."""
-        return self.trained or is_static(self.model)
+        return self.trained or is_static_spec(self.model)
 
     def has(self, choice: Choice) -> bool:
         """Whether it has everything that a choice says; bases only where they are asked for."""
@@ -322,7 +350,7 @@ class Variant:
 
     def _alike(self, other: Variant, choice: Choice) -> bool:
         if not other.trained:
-            return not is_static(self.model) or other.data == self.data
+            return not is_static_spec(self.model) or other.data == self.data
         open_to = {"data", "strategy", "batch_size", "loss"} - choice.said.keys()
         if self.strategy == other.strategy == HYBRID and choice.alpha is None:
             open_to.add("alpha")
@@ -349,11 +377,6 @@ class Cell:
         if v.loss is not None:
             parts.append(v.loss)
         return "-".join([*parts, f"s{self.seed}", self.digest[:8]])
-
-
-def is_static(model: str) -> bool:
-    """Whether a model is made from nothing, and its vocabulary from the training text."""
-    return model.startswith("builtin:static")
 
 
 def parse_recipe(text: str | bytes, where: str) -> Recipe:

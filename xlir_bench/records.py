@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -248,6 +248,18 @@ class Progress(Protocol):
 
     def finish(self) -> None:
         """The stage is over."""
+
+
+@runtime_checkable
+class Noting(Protocol):
+    """A `Progress` that can show a remark beside it, such as the loss."""
+
+    def note(self, text: str) -> None:
+        """Show this until the next one."""
+
+
+Evaluate = Callable[[Any], Mapping[str, float]]
+"""From a model in the middle of training to figures by name; handed in by whoever starts the training."""
 
 
 class Silent:

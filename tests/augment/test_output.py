@@ -9,7 +9,8 @@ import pytest
 
 from xlir_bench.augment.output import check_output, line_of, write_rows
 from xlir_bench.errors import InputError, XlirError
-from xlir_bench.train.reading import TrainingSource, read_rows
+from xlir_bench.options.training import TrainingSource
+from xlir_bench.train.reading import read_rows
 from xlir_bench.train.rows import Row
 
 ROW = Row("1", "d", {"th": "แมว"}, {"en": 'a "cat"'}, {"en": "dog"}, "code-switched")

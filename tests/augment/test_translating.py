@@ -19,8 +19,9 @@ from xlir_bench.augment.journal import Journal
 from xlir_bench.augment.translating import Report, Translating
 from xlir_bench.augment.translator import TranslateOptions, Translator, load_translator
 from xlir_bench.errors import InputError
+from xlir_bench.options.training import TrainingSource
 from xlir_bench.records import Silent
-from xlir_bench.train.reading import TrainingSource, read_rows
+from xlir_bench.train.reading import read_rows
 from xlir_bench.train.rows import Row
 
 ROWS = [

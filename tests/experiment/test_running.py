@@ -9,10 +9,10 @@ from models import save_tiny_bert, wordpiece_tokenizer
 
 from xlir_bench.experiment.running import Where, missing_data, run_cells, train_options
 from xlir_bench.experiment.shipped import find_recipe
+from xlir_bench.options.training import Strategy
 from xlir_bench.recipe import Recipe
 from xlir_bench.reports.experiment import experiment_texts, read_experiment
 from xlir_bench.tasks import catalogue
-from xlir_bench.train.batches import Strategy
 
 
 def save_tiny_xlmr(folder: Path) -> Path:

@@ -21,6 +21,7 @@ from fuzz.running import Border, command
 
 import xlir_bench as xb
 from xlir_bench.encoders import EncoderOptions, StoredVectors, load_encoder
+from xlir_bench.options.training import parse_source
 from xlir_bench.recipe import parse_recipe
 from xlir_bench.records import Kind, Silent
 from xlir_bench.reports.pairing import RANK_DISTANCE, query_values
@@ -29,7 +30,6 @@ from xlir_bench.reports.tables import report
 from xlir_bench.sources import DataRequest, load_collection
 from xlir_bench.tasks import own_task, read_task
 from xlir_bench.train.checking import check_training
-from xlir_bench.train.reading import parse_source
 
 LANGS = ("de", "en")
 TASK = """

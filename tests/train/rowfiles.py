@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from xlir_bench.options.training import TrainingSource
 from xlir_bench.records import Silent
-from xlir_bench.train.reading import TrainingSource
 from xlir_bench.train.store import RowStore, store_rows
 
 

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from train.rowfiles import row, stored
 
 from xlir_bench.errors import InputError, UnknownNameError
-from xlir_bench.train.batches import Batch, BatchOptions, Planner, Strategy, kinds_of
+from xlir_bench.options.stating import check_bounds
+from xlir_bench.options.training import BatchOptions, Strategy
+from xlir_bench.train.batches import Batch, Planner, kinds_of
 from xlir_bench.train.store import ANSWER, QUESTION, RowStore
 
 LANGS = ("aa", "bb", "cc")
@@ -211,7 +213,7 @@ def test_what_the_rows_do_not_carry_is_refused_by_name() -> None:
 )
 def test_options_that_make_no_batch_are_refused(options: BatchOptions) -> None:
     with pytest.raises(InputError):
-        options.check()
+        check_bounds(options)
 
 
 @given(OPTIONS)

@@ -4,9 +4,9 @@ from pathlib import Path
 
 from train.rowfiles import row, write_rows
 
+from xlir_bench.options.training import TrainingSource
 from xlir_bench.records import Silent
 from xlir_bench.train.checking import TrainingCheck, check_training
-from xlir_bench.train.reading import TrainingSource
 
 
 def checked(*paths: Path) -> TrainingCheck:

@@ -8,12 +8,12 @@ import pytest
 from train.changes import CHANGES, WHOLE, shares_found
 from train.rowfiles import row, write_rows
 
+from xlir_bench.options.training import TrainingSource
 from xlir_bench.records import ROLES, Silent
 from xlir_bench.sources import DataRequest, load_collection
 from xlir_bench.tasks import catalogue, tasks_folder
 from xlir_bench.train.leakage import EvaluationTexts, LeakageReport, find_leaks
 from xlir_bench.train.ngrams import KnownTexts, Letters
-from xlir_bench.train.reading import TrainingSource
 
 PARAGRAPH = "It is said that the ship left the harbour at dawn, and nobody on the quay saw it go."
 

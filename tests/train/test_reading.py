@@ -10,8 +10,9 @@ import pytest
 from train.rowfiles import row, write_rows
 
 from xlir_bench.errors import InputError, OutOfReachError
+from xlir_bench.options.training import TrainingSource, parse_source
 from xlir_bench.tasks import tasks_folder
-from xlir_bench.train.reading import TrainingSource, parse_source, read_rows, source_digest
+from xlir_bench.train.reading import read_rows, source_digest
 from xlir_bench.train.rows import Fault, Row
 
 ROWS = [row(1), row(2, "de"), row(3, negative={"en": "wrong"})]

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from train.rowfiles import row, stored, write_rows
 
 from xlir_bench.errors import InputError
+from xlir_bench.options.training import TrainingSource
 from xlir_bench.records import Silent
-from xlir_bench.train.reading import TrainingSource
 from xlir_bench.train.rows import SIDES
 from xlir_bench.train.store import language_counts, open_rows, origin_counts, store_rows
 

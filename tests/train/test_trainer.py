@@ -469,7 +469,7 @@ def test_arguments_of_the_trainer_can_be_said_unless_they_have_an_option(asked: 
         ({"temperature": 0.0}, "--temperature 0.0 wants a number above 0"),
         ({"model": "builtin:ngram"}, "cannot be trained"),
         ({"model": "builtin:static:16", "precision": "fp16"}, "wants a GPU"),
-        ({"loss": "tripplet"}, "unknown loss"),
+        ({"loss": "tripplet"}, "unknown --loss"),
         ({"warmup": 1.0}, "--warmup"),
         ({"loss": "cached"}, "--loss cached is for transformers"),
         ({"eval_steps": 4, "save_steps": 6}, "multiple of --eval-steps"),

@@ -11,7 +11,7 @@ from typing import BinaryIO, cast
 
 from xlir_bench.errors import InputError
 from xlir_bench.files import ELSEWHERE, explained, replacing, require_writable
-from xlir_bench.train.reading import TrainingSource
+from xlir_bench.options.training import TrainingSource
 from xlir_bench.train.rows import Row
 
 SUFFIXES = (".jsonl", ".ndjson", ".jsonl.gz", ".ndjson.gz")

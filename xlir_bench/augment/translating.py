@@ -14,9 +14,10 @@ from xlir_bench.augment.output import line_of
 from xlir_bench.augment.switching import SIDES_OF, Side
 from xlir_bench.augment.translator import Translation, Translator
 from xlir_bench.encoders.digest import files_digest, package_versions
+from xlir_bench.options.training import TrainingSource
 from xlir_bench.reading import validated
 from xlir_bench.records import Progress, Silent
-from xlir_bench.train.reading import TrainingSource, sound_rows, source_digest
+from xlir_bench.train.reading import sound_rows, source_digest
 from xlir_bench.train.rows import SIDES, Row, dataset_of, join_origins
 
 WINDOW = 512

@@ -88,7 +88,7 @@ def parallel_command(names: tuple[Path, ...], **stated: Any) -> None:
     from xlir_bench.augment.output import check_output, write_rows
     from xlir_bench.augment.parallel import ParallelOptions, parallel_rows, read_parallel_lines
     from xlir_bench.errors import InputError
-    from xlir_bench.train.reading import TrainingSource
+    from xlir_bench.options.training import TrainingSource
 
     if not all(size.isdecimal() for size in stated["sizes"]):
         raise InputError(f"--sizes {','.join(stated['sizes'])}: numbers from 2")
@@ -173,7 +173,8 @@ def code_switch_command(**stated: Any) -> None:
     from xlir_bench.augment.lexicon import read_lexicon
     from xlir_bench.augment.output import check_output, write_rows
     from xlir_bench.augment.switching import Switcher, SwitchOptions
-    from xlir_bench.train.reading import TrainingSource, sound_rows
+    from xlir_bench.options.training import TrainingSource
+    from xlir_bench.train.reading import sound_rows
 
     options = SwitchOptions(stated["p"], stated["into"], stated["side"], stated["seed"])
     options.check()
@@ -254,7 +255,7 @@ def translate_command(**stated: Any) -> None:
     from xlir_bench.augment.output import check_output
     from xlir_bench.augment.translating import Translating
     from xlir_bench.augment.translator import TranslateOptions, load_translator
-    from xlir_bench.train.reading import TrainingSource
+    from xlir_bench.options.training import TrainingSource
 
     rows = [TrainingSource(name) for name in stated["names"]]
     check_output(stated["output"], rows)

@@ -105,8 +105,8 @@ def check_training_command(
     """
 
     from xlir_bench.cli.training_text import check_text
+    from xlir_bench.options.training import parse_source
     from xlir_bench.train.checking import check_training
-    from xlir_bench.train.reading import parse_source
 
     sources = [parse_source(file) for file in files]
     with _progress(as_json) as progress:
@@ -157,10 +157,10 @@ def leakage_command(
     """
 
     from xlir_bench.cli.training_text import leakage_text
+    from xlir_bench.options.training import parse_source
     from xlir_bench.places import data_root
     from xlir_bench.tasks import catalogue
     from xlir_bench.train.leakage import find_leaks
-    from xlir_bench.train.reading import parse_source
 
     known = catalogue(*tasks_dirs)
     tasks = known.get(names) if names else list(known.tasks.values())

@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 import re
 import shlex
+from dataclasses import MISSING
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+from xlir_bench.options.stating import Option, options_of
 
 DEFAULT_MODEL = "builtin:multilingual"
 FOLDER = click.Path(path_type=Path)
@@ -49,6 +52,68 @@ class Size(SizeType):
         if found is None:
             raise click.BadParameter(f"{value!r} is no size like 500MB or 20GB", ctx, param)
         return int(float(found[1]) * 1000 ** " KMGT".index(found[2].upper() or " "))
+
+
+class GroupedOption(click.Option):
+    """An option under a heading of ``--help``."""
+
+    def __init__(self, *names: Any, group: str, **stated: Any) -> None:
+        super().__init__(*names, **stated)
+        self.group = group
+
+
+class GroupedCommand(click.Command):
+    """A command whose ``--help`` has its options under headings; those of none come last."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The options, heading by heading, in the order in which the first of each was stated."""
+        by_group: dict[str, list[tuple[str, str]]] = {}
+        for param in self.get_params(ctx):
+            if (shown := param.get_help_record(ctx)) is not None:
+                by_group.setdefault(getattr(param, "group", "Rest"), []).append(shown)
+        rest = by_group.pop("Rest", [])
+        for group, records in (by_group | {"Rest": rest}).items():
+            with formatter.section(group):
+                formatter.write_dl(records)
+
+
+def flags_of(record: type[Any]) -> Callable[[Command], Command]:
+    """The flags of a record's options, in their order."""
+
+    def add(command: Command) -> Command:
+        for option in reversed(list(options_of(record))):
+            command = click.option(*_names(option), cls=GroupedOption, **_flag(option))(command)
+        return command
+
+    return add
+
+
+def _names(option: Option) -> tuple[str, str]:
+    return f"--{option.flag}", option.name
+
+
+def _flag(option: Option) -> dict[str, Any]:
+    """What click is told of an option."""
+    about, many = option.about, option.about.parse is not None
+    stated: dict[str, Any] = {"group": about.group, "help": about.help, "metavar": about.metavar}
+    if option.base is bool:
+        return {"group": about.group, "help": about.help, "is_flag": True}
+    if option.choices is not None:
+        stated["type"] = click.Choice([str(word) for word in option.choices])
+    elif many:
+        stated["multiple"] = True
+    elif option.base is Path:
+        stated["type"] = FOLDER
+    elif option.base in (int, float, str):
+        stated["type"] = option.base
+    else:
+        stated["type"] = Names()
+    if option.default is MISSING:
+        return stated | {"required": True}
+    if option.default is None or many:
+        return stated
+    default = option.default if option.choices is None else str(option.default)
+    return stated | {"default": default, "show_default": True}
 
 
 def canonical_command() -> str:

@@ -4,20 +4,33 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
+from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from xlir_bench.cli.options import canonical_command
+from xlir_bench.cli.options import (
+    FOLDER,
+    GroupedCommand,
+    GroupedOption,
+    Names,
+    canonical_command,
+    data_option,
+    flags_of,
+    read_config,
+    tasks_dir_option,
+    verbose_option,
+)
 from xlir_bench.cli.progress import Bars
 from xlir_bench.cli.terminal import say, say_json
-from xlir_bench.cli.training_options import training_options
+from xlir_bench.options.stating import build
+from xlir_bench.options.training import LOOKING, REST, ROWS, TrainOptions
 
 if TYPE_CHECKING:
     from xlir_bench.tasks import Task
-    from xlir_bench.train import Trained, TrainOptions
+    from xlir_bench.train import Trained
 
 
 @dataclass(slots=True)
@@ -30,8 +43,47 @@ class TrainingBars(Bars):
             self._bar.set_postfix_str(text, refresh=False)
 
 
-@click.command("train-hybrid")
-@training_options
+def _read_config(ctx: click.Context, param: click.Parameter, value: Path | None) -> None:
+    """As `--config` everywhere; ``paper`` is the file that comes with the package."""
+    if value == Path("paper") and not value.exists():
+        value = Path(str(files("xlir_bench.train") / "paper.toml"))
+    read_config(ctx, param, value)
+
+
+def _option(*names: str, group: str, **stated: Any) -> Callable[..., Any]:
+    return click.option(*names, cls=GroupedOption, group=group, **stated)
+
+
+@click.command("train-hybrid", cls=GroupedCommand)
+@_option(
+    "--config", group=ROWS, type=FOLDER, is_eager=True, expose_value=False, callback=_read_config, metavar="FILE",
+    help="A TOML file with any of these options, or `paper` for the settings of arXiv 2408.10536.",
+)  # fmt: skip
+@flags_of(TrainOptions)
+@_option(
+    "--eval-task", "eval_tasks", group=LOOKING, multiple=True, metavar="NAME",
+    help="A task to look at while training; may be given again.  [default: mini]",
+)  # fmt: skip
+@_option("--eval-langs", group=LOOKING, type=Names(), help="Only these languages of the tasks.")
+@_option(
+    "--eval-limit",
+    group=LOOKING,
+    type=int,
+    metavar="N",
+    help="Only the first N queries of each language.",
+)
+@_option("--no-eval", group=LOOKING, is_flag=True, help="Do not evaluate at all.")
+@_option(
+    "--training-args", group=REST, type=FOLDER, metavar="FILE",
+    help="A TOML file with any other of sentence-transformers' training arguments.",
+)  # fmt: skip
+@data_option
+@tasks_dir_option
+@click.option(
+    "--json", "as_json", is_flag=True, help="The record on stdout as JSON, and nothing else."
+)
+@click.option("--quiet", is_flag=True, help="No progress and no tables.")
+@verbose_option
 def train_hybrid(**stated: Any) -> None:
     """Train an encoder for retrieval within and across languages (arXiv 2408.10536).
 
@@ -106,21 +158,11 @@ def _interrupted(output: Path) -> str:
 
 def train_options(stated: Mapping[str, Any]) -> TrainOptions:
     """The options of the training, from the command line's."""
-    from xlir_bench.train import BatchOptions, StaticOptions, Strategy, TrainOptions, parse_source
-
-    batches = {f.name: stated[f.name] for f in fields(BatchOptions) if f.name in stated}
-    batches |= {
-        "strategy": Strategy(stated["strategy"]),
+    more = {
         "whole_answers": stated["loss"] == "one-to-k",
+        "arguments": _arguments(stated["training_args"]),
     }
-    named = {f.name: stated[f.name] for f in fields(TrainOptions) if f.name in stated}
-    return TrainOptions(
-        **named,
-        sources=tuple(parse_source(spec) for spec in stated["train"]),
-        batches=BatchOptions(**batches),
-        static=StaticOptions(**{f.name: stated[f.name] for f in fields(StaticOptions)}),
-        arguments=_arguments(stated["training_args"]),
-    )
+    return build(TrainOptions, {**stated, **more})
 
 
 def _arguments(path: Path | None) -> dict[str, Any]:

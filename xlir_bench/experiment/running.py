@@ -19,6 +19,8 @@ from xlir_bench.encoders import EncoderOptions
 from xlir_bench.errors import OutOfReachError, XlirError
 from xlir_bench.evaluation import RunOptions, evaluate
 from xlir_bench.files import ELSEWHERE, held, require_writable, safe_name
+from xlir_bench.options.stating import build
+from xlir_bench.options.training import Strategy, TrainOptions, parse_source
 from xlir_bench.places import data_cache
 from xlir_bench.recipe import DATA, Cell, Recipe
 from xlir_bench.records import Progress, Silent
@@ -29,15 +31,7 @@ from xlir_bench.results import Result
 from xlir_bench.results.store import RESULT_FILE
 from xlir_bench.sources import data_state
 from xlir_bench.tasks import Task
-from xlir_bench.train import (
-    BatchOptions,
-    Strategy,
-    TrainOptions,
-    checked_rows,
-    parse_source,
-    save_untrained,
-    train,
-)
+from xlir_bench.train import checked_rows, save_untrained, train
 from xlir_bench.train.folder import RunFolder
 
 MODELS, ROWS, LOCK = "models", ".rows", ".experiment.lock"
@@ -154,41 +148,27 @@ def _bring_rows(recipe: Recipe, where: Where, cell: Cell, progress: Progress) ->
 
 def train_options(recipe: Recipe, where: Where, cell: Cell) -> TrainOptions:
     """What the trainer is told of a cell."""
-    variant, its = cell.variant, recipe.training
-    batches = BatchOptions(
-        strategy=Strategy(variant.strategy if variant.trained else Strategy.HYBRID),
-        batch_size=variant.batch_size or max(recipe.batch_sizes),
-        alpha=0.5 if variant.alpha is None else variant.alpha,
-        language_sampling=its.language_sampling,
-        pairs_per_batch=its.pairs_per_batch,
-        langs=its.langs,
-        seed=cell.seed,
-        whole_answers=variant.loss == "one-to-k",
-    )
-    return TrainOptions(
-        model=variant.model,
-        sources=tuple(parse_source(_placed(s, where)) for s in recipe.data[variant.data]),
-        output=model_folder(where, cell),
-        batches=batches,
-        steps=recipe.steps,
-        lr=its.rate(variant.strategy),
-        weight_decay=its.weight_decay,
-        warmup=its.warmup,
-        schedule=its.schedule,
-        temperature=its.temperature,
-        loss=variant.loss or "infonce",  # type: ignore[arg-type]
-        mini_batch=its.mini_batch_size,
-        max_length=its.max_length,
-        precision=its.precision,
-        pooling=its.pooling,
-        freeze=its.freeze,
-        query_prompt=its.query_prompt,
-        passage_prompt=its.passage_prompt,
-        eval_steps=0 if recipe.look is None else recipe.look.every,
-        select_by="last",  # what chooses a step by the tasks would be told by them
-        device=where.device,
-        offline=where.offline,
-        resume=True,
+    variant = cell.variant
+    return build(
+        TrainOptions,
+        recipe.training.options(variant.strategy)
+        | {
+            "model": variant.model,
+            "sources": [_placed(source, where) for source in recipe.data[variant.data]],
+            "output": model_folder(where, cell),
+            "strategy": variant.strategy if variant.trained else Strategy.HYBRID,
+            "batch_size": variant.batch_size or max(recipe.batch_sizes),
+            "alpha": 0.5 if variant.alpha is None else variant.alpha,
+            "seed": cell.seed,
+            "steps": recipe.steps,
+            "loss": variant.loss or "infonce",
+            "whole_answers": variant.loss == "one-to-k",
+            "eval_steps": 0 if recipe.look is None else recipe.look.every,
+            "select_by": "last",  # what chooses a step by the tasks would be told by them
+            "device": where.device,
+            "offline": where.offline,
+            "resume": True,
+        },
     )
 
 

@@ -1,9 +1,14 @@
 """Train: parallel rows, batches of one language or across languages, and the trainer."""
 
-from xlir_bench.train.batches import BatchOptions, Strategy
-from xlir_bench.train.options import Evaluate, TrainOptions
-from xlir_bench.train.reading import TrainingSource, parse_source
-from xlir_bench.train.static.options import StaticOptions
+from xlir_bench.options.static import StaticOptions
+from xlir_bench.options.training import (
+    BatchOptions,
+    Strategy,
+    TrainingSource,
+    TrainOptions,
+    parse_source,
+)
+from xlir_bench.records import Evaluate
 from xlir_bench.train.trainer import Trained, checked_rows, save_untrained, train
 
 __all__ = [

@@ -18,17 +18,11 @@ from xlir_bench.encoders.quiet import quiet_transformers
 from xlir_bench.encoders.transformer import TransformerEncoder
 from xlir_bench.errors import InputError
 from xlir_bench.files import replacing
+from xlir_bench.options.static import StaticOptions, static_dimension
+from xlir_bench.options.training import TrainOptions
 from xlir_bench.reading import read_array
 from xlir_bench.train.freezing import freeze
-from xlir_bench.train.options import TrainOptions
-from xlir_bench.train.static import (
-    Floats,
-    Identity,
-    StaticOptions,
-    new_static,
-    static_dimension,
-    weights_of,
-)
+from xlir_bench.train.static import Floats, Identity, new_static, weights_of
 from xlir_bench.train.store import RowStore
 
 SHARES = "shares.npy"
@@ -154,8 +148,8 @@ def _stored(options: TrainOptions) -> Base:
         [place.name, *layout.ancestors],
     )
     notes += prompts.notes
-    if options.freeze is not None:
-        notes += (freeze(model, options.freeze),)
+    if options.frozen_layers is not None:
+        notes += (freeze(model, options.frozen_layers),)
     return Base(model, place.name, encoder.weights_digest, prompts, notes)
 
 

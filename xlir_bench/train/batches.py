@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from enum import StrEnum
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xlir_bench.errors import InputError
+from xlir_bench.options.stating import check_bounds
+from xlir_bench.options.training import BatchOptions, Strategy
 from xlir_bench.train.census import CROSS_LINGUAL, MONOLINGUAL, Census
 from xlir_bench.train.cycles import Lane, Rows
 from xlir_bench.train.store import ANSWER, QUESTION, Flags, RowStore
@@ -22,44 +23,6 @@ MIXED = "mixed"
 TRIES = 64
 """So many candidates a place are looked at before a batch stays short."""
 SALTS = {MONOLINGUAL: 1, CROSS_LINGUAL: 2}
-
-
-class Strategy(StrEnum):
-    """How batches are made."""
-
-    MONOLINGUAL = "monolingual"
-    MIXED = "mixed"
-    CROSS_LINGUAL = "cross-lingual"
-    HYBRID = "hybrid"
-
-
-@dataclass(frozen=True, slots=True)
-class BatchOptions:
-    """What batches are to be like."""
-
-    strategy: Strategy = Strategy.HYBRID
-    batch_size: int = 100
-    alpha: float = 0.5
-    """Share of monolingual batches in a hybrid run."""
-    alpha_end: float | None = None
-    """Where that share ends; it moves linearly."""
-    language_sampling: Literal["uniform", "proportional"] = "uniform"
-    pairs_per_batch: Literal["one", "many"] = "many"
-    """Of cross-lingual batches: language pairs in each."""
-    langs: tuple[str, ...] | None = None
-    seed: int = 0
-    whole_answers: bool = False
-    """Every answer of a row is in the batch with it (one-to-k), not that of one language alone."""
-
-    def check(self) -> None:
-        """Refuse what makes no batch."""
-        if self.batch_size < 2:
-            raise InputError(f"--batch-size {self.batch_size}: a batch wants 2 rows or more")
-        for name, value in (("alpha", self.alpha), ("alpha-end", self.alpha_end)):
-            if value is not None and not 0 <= value <= 1:
-                raise InputError(f"--{name} {value}: a share is between 0 and 1")
-        if self.seed < 0:
-            raise InputError(f"--seed {self.seed} wants 0 or more")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +51,7 @@ class Planner:
     """Plans the batches of a run: the same ones from the same rows and options."""
 
     def __init__(self, store: RowStore, options: BatchOptions) -> None:
-        options.check()
+        check_bounds(options)
         self.store = store
         self.options = options
         self.census = Census.of(store, options.langs)

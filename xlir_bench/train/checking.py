@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from xlir_bench.options.training import TrainingSource
 from xlir_bench.records import Progress
-from xlir_bench.train.reading import TrainingSource, read_rows
+from xlir_bench.train.reading import read_rows
 from xlir_bench.train.rows import SIDES, Fault, Row, count_origin, item_key, text_key
 
 SHOWN_FAULTS = 10

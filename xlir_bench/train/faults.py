@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from xlir_bench.errors import XlirError
+from xlir_bench.options.training import TrainOptions
 from xlir_bench.train.folder import RunFolder, step_of
-from xlir_bench.train.options import TrainOptions
 
 _FULL = ("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory")
 

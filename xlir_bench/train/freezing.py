@@ -2,31 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from xlir_bench.errors import InputError
 
-EMBEDDINGS = "embeddings"
-_LAYERS = re.compile(r"layers:([1-9][0-9]*)")
 
-
-def frozen_layers(stated: str) -> int:
-    """How many layers ``layers:N`` names; 0 for ``embeddings``."""
-    if stated == EMBEDDINGS:
-        return 0
-    found = _LAYERS.fullmatch(stated)
-    if found is None:
-        raise InputError(
-            f"--freeze {stated}: `embeddings` (the vectors of the vocabulary), or `layers:N` (all that comes"
-            " before the layers, and the first N of them)"
-        )
-    return int(found[1])
-
-
-def freeze(model: Any, stated: str) -> str:
-    """Freeze what is stated, in place; what to say of it."""
-    count, transformer = frozen_layers(stated), model[0].auto_model
+def freeze(model: Any, count: int) -> str:
+    """Freeze all up to so many layers, or for 0 the vectors of the vocabulary alone; what to say of it."""
+    transformer = model[0].auto_model
     words = transformer.get_input_embeddings()
     if not count:
         parts, told = [words], "the vectors of its vocabulary"
@@ -34,7 +17,7 @@ def freeze(model: Any, stated: str) -> str:
         layers = _layers(transformer)
         if count >= len(layers):
             raise InputError(
-                f"--freeze {stated}: the model has {len(layers)} layers, and one or more have to be trained"
+                f"--freeze layers:{count}: the model has {len(layers)} layers, and one or more have to be trained"
             )
         # Whatever holds the word vectors holds the positions too, and what else comes before the layers.
         first = next(part for part in transformer.children() if words in part.modules())

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from xlir_bench.errors import XlirError
+from xlir_bench.options.training import TrainingSource
 from xlir_bench.places import data_cache
 from xlir_bench.records import ROLES, Progress, Silent
 from xlir_bench.sources import ON_DISK, DataRequest, data_state, load_collection
 from xlir_bench.tasks import Task
 from xlir_bench.train.ngrams import NEAR_FROM, RUN, SHARE, KnownTexts, Letters
-from xlir_bench.train.reading import TrainingSource, read_rows
+from xlir_bench.train.reading import read_rows
 from xlir_bench.train.rows import SIDES, Row, chunked
 
 EXACT_FROM = 6

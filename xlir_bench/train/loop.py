@@ -18,12 +18,12 @@ from transformers.trainer_callback import PrinterCallback
 
 from xlir_bench.encoders.devices import default_device
 from xlir_bench.errors import InputError
-from xlir_bench.records import Progress
+from xlir_bench.options.training import LAST, TrainOptions
+from xlir_bench.records import Evaluate, Progress
 from xlir_bench.train.bases import Base
 from xlir_bench.train.feeding import BatchCollator, RememberedTokens, Tokenize
 from xlir_bench.train.folder import LOG, RunFolder, step_of
 from xlir_bench.train.losses import build_loss
-from xlir_bench.train.options import LAST, Evaluate, TrainOptions
 from xlir_bench.train.plan import STARTS, BatchTexts, Plan, PlannedBatches
 from xlir_bench.train.static import is_static
 from xlir_bench.train.static.touched import RowAdam, TouchedRows, clip_gradients

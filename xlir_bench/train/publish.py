@@ -13,12 +13,13 @@ from typing import Any
 
 from xlir_bench import files
 from xlir_bench.encoders.quiet import quiet_transformers
+from xlir_bench.options.training import TrainOptions
+from xlir_bench.records import Evaluate
 from xlir_bench.train.bases import Base
 from xlir_bench.train.card import model_card
 from xlir_bench.train.curves import draw_curves
 from xlir_bench.train.folder import CURVES, RECORD, RunFolder, write_json
 from xlir_bench.train.loop import Outcome
-from xlir_bench.train.options import Evaluate, TrainOptions
 from xlir_bench.train.plan import Plan
 from xlir_bench.train.static import quantise
 from xlir_bench.train.store import RowStore, language_counts, origin_counts

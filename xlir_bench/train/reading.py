@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 from xlir_bench.encoders.digest import files_digest
 from xlir_bench.errors import InputError, OutOfReachError
 from xlir_bench.files import LONGEST_LINE, file_digest, raw_lines
+from xlir_bench.options.training import TrainingSource
 from xlir_bench.reading import parse_json, table_rows
 from xlir_bench.records import Progress
 from xlir_bench.tasks import tasks_folder
@@ -31,43 +30,10 @@ from xlir_bench.train.rows import (
     parse_row,
 )
 
-Use = Literal["all", "monolingual", "cross-lingual"]
 Numbered = tuple[int, Any]
 SUFFIXES = (".jsonl", ".ndjson", ".parquet", ".csv", ".tsv")
 SHOWN_FAULTS = 3
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(:[\w.%\[\]]+)?")
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingSource:
-    """One file, folder or data set, how much it weighs and which batches it is for."""
-
-    name: str
-    weight: float = 1.0
-    """How often it is met, 1 being once an epoch: its natural size."""
-    use: Use = "all"
-    """``monolingual`` or ``cross-lingual``: its rows go into batches of that kind alone."""
-
-    def __str__(self) -> str:
-        weight = "" if self.weight == 1 else f"@{self.weight:g}"
-        return self.name + weight + ("" if self.use == "all" else f":{self.use}")
-
-
-def parse_source(spec: str) -> TrainingSource:
-    """The source of ``NAME[@WEIGHT][:monolingual|:cross-lingual]``."""
-    if spec and Path(spec).exists():
-        return TrainingSource(spec)
-    found = re.fullmatch(r"(.+?)(?:@([\d.]+))?(?::(monolingual|cross-lingual))?", spec, re.DOTALL)
-    if found is None:
-        raise InputError("--train is empty: a file, a folder or a name of `datasets` is wanted")
-    name, weight, use = found.groups()
-    try:
-        number = float(weight or 1)
-    except ValueError as error:
-        raise InputError(f"--train {spec}: {weight!r} is no weight") from error
-    if not (math.isfinite(number) and number > 0):
-        raise InputError(f"--train {spec}: a weight is above 0 (1 is the natural size)")
-    return TrainingSource(name, number, cast(Use, use or "all"))
 
 
 def read_rows(source: TrainingSource, offline: bool = False) -> Iterator[tuple[int, Row | Fault]]:

@@ -11,8 +11,9 @@ from typing import Any
 
 from xlir_bench.encoders.quiet import quiet_transformers
 from xlir_bench.errors import XlirError
+from xlir_bench.options.training import TrainOptions
 from xlir_bench.reading import load_json, read_json, validated
-from xlir_bench.records import Progress, Silent
+from xlir_bench.records import Evaluate, Progress, Silent
 from xlir_bench.results.training import FinishedRecord, read_training
 from xlir_bench.tasks import Task
 from xlir_bench.train.bases import Base, load_base
@@ -20,7 +21,6 @@ from xlir_bench.train.batches import Planner
 from xlir_bench.train.faults import explained
 from xlir_bench.train.folder import RECORD, RunFolder, write_json
 from xlir_bench.train.leakage import EvaluationTexts, LeakageFoundError, LeakFinder
-from xlir_bench.train.options import Evaluate, TrainOptions
 from xlir_bench.train.plan import BatchTexts, write_plan
 from xlir_bench.train.reading import source_digest
 from xlir_bench.train.store import RowStore, open_rows, store_rows

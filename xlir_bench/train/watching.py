@@ -16,9 +16,9 @@ from transformers import TrainerCallback
 
 from xlir_bench import files
 from xlir_bench.errors import UnknownNameError
+from xlir_bench.options.training import LAST, MEAN
 from xlir_bench.reading import sound_lines
-from xlir_bench.records import Progress
-from xlir_bench.train.options import LAST, MEAN, Evaluate, Noting
+from xlir_bench.records import Evaluate, Noting, Progress
 
 SELECTION = "selection"
 PREFIX = "eval_"

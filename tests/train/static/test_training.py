@@ -122,7 +122,7 @@ def test_an_untrained_model_is_saved_as_it_would_be_used(asked: Asked, tmp_path:
     [
         ({"vocabulary": 0}, "--vocabulary 0 wants a number above 0"),
         ({"smoothing": 0.0}, "--smoothing 0.0 wants a number above 0"),
-        ({"identity": -1}, "--identity -1 wants a number of dimensions"),
+        ({"identity": -1}, "--identity -1 wants 0 or more"),
         ({"identity_weight": 0.0}, "--identity-weight 0.0 wants a number above 0"),
         ({"identity_weight": 0.7}, "the dimensions of --identity"),
     ],

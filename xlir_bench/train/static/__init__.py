@@ -1,19 +1,14 @@
 """`builtin:static:<dim>`: a table of sub-word vectors, made from nothing and trained on a CPU."""
 
 from xlir_bench.train.static.identity import Identity
-from xlir_bench.train.static.options import PREFIX, StaticOptions, is_static_spec, static_dimension
 from xlir_bench.train.static.table import is_static, new_static, quantise
 from xlir_bench.train.static.vocabulary import Floats, weights_of
 
 __all__ = [
-    "PREFIX",
     "Floats",
     "Identity",
-    "StaticOptions",
     "is_static",
-    "is_static_spec",
     "new_static",
     "quantise",
-    "static_dimension",
     "weights_of",
 ]

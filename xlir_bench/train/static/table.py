@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from xlir_bench.train.static.options import StaticOptions
+from xlir_bench.options.static import StaticOptions
 from xlir_bench.train.static.vocabulary import Floats, learn_tokenizer, token_shares, weights_of
 from xlir_bench.train.store import RowStore
 

@@ -1,15 +1,16 @@
-"""What a static model is made like."""
+"""What a static model (`builtin:static:DIM`) is made like."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
 from xlir_bench.errors import InputError
+from xlir_bench.options.stating import check_bounds, option
 
 PREFIX = "builtin:static"
+GROUP = "Static models"
 
 
 def is_static_spec(spec: str) -> bool:
@@ -29,18 +30,28 @@ def static_dimension(spec: str) -> int:
 class StaticOptions:
     """What a static model is made like, but for its dimension, which its name says."""
 
-    vocabulary: int = 32_000
-    """Sub-words; fewer where the training text has no more."""
-    smoothing: float = 1e-3
-    """A sub-word of frequency p weighs a / (a + p)."""
-    romanise: bool = False
-    """Whether Greek, Cyrillic and Devanagari are read in Latin letters."""
-    identity: int = 0
-    """Random dimensions beside the trained ones, each sub-word's own."""
-    identity_weight: float = 0.4
-    """How long a vector is in these, beside what it is in the trained ones, over the training text."""
-    int8: bool = False
-    """Whether it is stored as int8."""
+    vocabulary: int = option(
+        "Sub-words of builtin:static, learnt from the rows; fewer where those have no more.",
+        32_000, group=GROUP, metavar="N", above=0,
+    )  # fmt: skip
+    smoothing: float = option(
+        "A sub-word of frequency p weighs A / (A + p) in builtin:static; less of it: rare ones count for more.",
+        1e-3, group=GROUP, metavar="A", above=0,
+    )  # fmt: skip
+    romanise: bool = option(
+        "builtin:static reads Greek, Cyrillic and Devanagari in Latin letters: names meet across scripts.",
+        False, group=GROUP,
+    )  # fmt: skip
+    identity: int = option(
+        "Give builtin:static N random dimensions, each sub-word's own, beside its trained ones: finds more"
+        " within a language, a little less across languages.",
+        0, group=GROUP, metavar="N", least=0,
+    )  # fmt: skip
+    identity_weight: float = option(
+        "How much the dimensions of --identity count beside the trained ones.",
+        0.4, group=GROUP, metavar="W", above=0,
+    )  # fmt: skip
+    int8: bool = option("Store a static model as int8.", False, group=GROUP)
 
     def chosen(self) -> Mapping[str, Any]:
         """What is not left at its default."""
@@ -52,16 +63,7 @@ class StaticOptions:
 
     def check(self, model: str) -> None:
         """Refuse numbers that make no model, and a model that is not made here."""
-        positive = {
-            "vocabulary": self.vocabulary,
-            "smoothing": self.smoothing,
-            "identity-weight": self.identity_weight,
-        }
-        for name, value in positive.items():
-            if not (value > 0 and math.isfinite(value)):
-                raise InputError(f"--{name} {value} wants a number above 0")
-        if self.identity < 0:
-            raise InputError(f"--identity {self.identity} wants a number of dimensions")
+        check_bounds(self)
         if "identity_weight" in self.chosen() and not self.identity:
             raise InputError("--identity-weight says how much the dimensions of --identity count")
         if is_static_spec(model):

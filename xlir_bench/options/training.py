@@ -1,0 +1,278 @@
+"""What a training run is told: its rows, its batches, how it learns, and what is kept of it."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from xlir_bench.errors import InputError
+from xlir_bench.options.static import PREFIX, StaticOptions, is_static_spec
+from xlir_bench.options.stating import check_bounds, option
+
+MEAN, LAST = "mean", "last"
+OWNED = {
+    "output_dir", "per_device_train_batch_size", "max_steps", "num_train_epochs", "batch_sampler",
+    "multi_dataset_batch_sampler", "seed", "data_seed", "prompts", "resume_from_checkpoint", "bf16", "fp16",
+    "learning_rate", "weight_decay", "warmup_steps", "warmup_ratio", "lr_scheduler_type", "eval_strategy",
+    "eval_steps", "save_strategy", "save_steps", "save_total_limit", "logging_steps", "logging_strategy",
+    "load_best_model_at_end", "metric_for_best_model", "greater_is_better", "use_cpu",
+    "dataloader_drop_last", "push_to_hub", "hub_token", "do_train", "do_eval", "router_mapping",
+}  # fmt: skip
+"""Training arguments that have an option of their own, or that the batches depend on."""
+ROWS, BATCHES, LEARNING, LOOKING, REST = (
+    "Model and rows", "Batches", "Learning", "Looking while it trains", "Rest",
+)  # fmt: skip
+Loss = Literal["infonce", "symmetric", "cached", "one-to-k"]
+Use = Literal["all", "monolingual", "cross-lingual"]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingSource:
+    """One file, folder or data set, how much it weighs and which batches it is for."""
+
+    name: str
+    weight: float = 1.0
+    """How often it is met, 1 being once an epoch: its natural size."""
+    use: Use = "all"
+    """``monolingual`` or ``cross-lingual``: its rows go into batches of that kind alone."""
+
+    def __str__(self) -> str:
+        weight = "" if self.weight == 1 else f"@{self.weight:g}"
+        return self.name + weight + ("" if self.use == "all" else f":{self.use}")
+
+
+def parse_source(spec: str) -> TrainingSource:
+    """The source of ``NAME[@WEIGHT][:monolingual|:cross-lingual]``."""
+    if spec and Path(spec).exists():
+        return TrainingSource(spec)
+    found = re.fullmatch(r"(.+?)(?:@([\d.]+))?(?::(monolingual|cross-lingual))?", spec, re.DOTALL)
+    if found is None:
+        raise InputError("--train is empty: a file, a folder or a name of `datasets` is wanted")
+    name, weight, use = found.groups()
+    try:
+        number = float(weight or 1)
+    except ValueError as error:
+        raise InputError(f"--train {spec}: {weight!r} is no weight") from error
+    if not (math.isfinite(number) and number > 0):
+        raise InputError(f"--train {spec}: a weight is above 0 (1 is the natural size)")
+    return TrainingSource(name, number, cast(Use, use or "all"))
+
+
+class Strategy(StrEnum):
+    """How batches are made."""
+
+    MONOLINGUAL = "monolingual"
+    MIXED = "mixed"
+    CROSS_LINGUAL = "cross-lingual"
+    HYBRID = "hybrid"
+
+
+@dataclass(frozen=True, slots=True)
+class BatchOptions:
+    """What batches are to be like."""
+
+    strategy: Strategy = option("How batches are made.", Strategy.HYBRID, group=BATCHES)
+    alpha: float = option(
+        "Share of monolingual batches in a hybrid run.",
+        0.5, group=BATCHES, metavar="SHARE", least=0, most=1,
+    )  # fmt: skip
+    alpha_end: float | None = option(
+        "Where that share ends; it moves linearly.",
+        None, group=BATCHES, metavar="SHARE", least=0, most=1,
+    )  # fmt: skip
+    language_sampling: Literal["uniform", "proportional"] = option(
+        "How often each language comes.", "uniform", group=BATCHES, in_recipes=True
+    )
+    pairs_per_batch: Literal["one", "many"] = option(
+        "Language pairs in a cross-lingual batch.", "many", group=BATCHES, in_recipes=True
+    )
+    langs: tuple[str, ...] | None = option(
+        "Only these languages.", None, group=BATCHES, in_recipes=True
+    )
+    batch_size: int = option(
+        "Rows in a batch; fewer where no more fit without being false negatives.",
+        100, group=BATCHES, metavar="ROWS", least=2,
+    )  # fmt: skip
+    seed: int = option("Of batches and of all chance.", 0, group=BATCHES, least=0)
+    whole_answers: bool = False
+    """Every answer of a row is in the batch with it (one-to-k), not that of one language alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainOptions:
+    """One training run."""
+
+    model: str = option(
+        "What to train: a folder, a hub id, package:multilingual-e5-small, or builtin:static:DIM (from nothing,"
+        " on a CPU).",
+        "builtin:static:256", group=ROWS, metavar="BASE",
+    )  # fmt: skip
+    sources: tuple[TrainingSource, ...] = option(
+        "Training rows: FILE[@WEIGHT][:monolingual|:cross-lingual]; may be given again. `mini-train` comes with"
+        " the package.",
+        group=ROWS, flag="train", metavar="ROWS", parse=parse_source,
+    )  # fmt: skip
+    output: Path = option("Where the model goes.", group=ROWS, metavar="DIR")
+    batches: BatchOptions = field(default_factory=BatchOptions)
+    steps: int | None = option(
+        "How long.  [default: one epoch]", None, group=LEARNING, metavar="N", above=0
+    )
+    epochs: float | None = option(
+        "The same in epochs: rows by batch size.", None, group=LEARNING, metavar="N", above=0
+    )
+    lr: float | None = option(
+        "[default: 3e-5; 0.01 for builtin:static]",
+        None, group=LEARNING, metavar="RATE", above=0, in_recipes=True,
+    )  # fmt: skip
+    weight_decay: float = option(
+        "AdamW's, of transformers.", 0.01, group=LEARNING, least=0, in_recipes=True
+    )
+    warmup: float = option(
+        "Of the steps.",
+        0.1, group=LEARNING, metavar="SHARE", least=0, below=1, in_recipes=True,
+    )  # fmt: skip
+    schedule: Literal["linear", "cosine", "constant"] = option(
+        "What the learning rate does after the warm-up.", "linear", group=LEARNING, in_recipes=True
+    )
+    loss: Loss = option("cached: large batches in little memory.", "infonce", group=LEARNING)
+    temperature: float = option(
+        "Divides the cosines.", 0.05, group=LEARNING, above=0, in_recipes=True
+    )
+    mini_batch: int = option(
+        "What the cached loss holds at a time.",
+        32, group=LEARNING, flag="mini-batch-size", metavar="TEXTS", above=0, in_recipes=True,
+    )  # fmt: skip
+    max_length: int | None = option(
+        "Cut texts here.  [default: the model's own]",
+        None, group=LEARNING, metavar="TOKENS", above=0, in_recipes=True,
+    )  # fmt: skip
+    freeze: str | None = option(
+        "Do not train `embeddings` (the vectors of the vocabulary) or `layers:N` (them and the first N layers):"
+        " less memory, less time a step.  [default: all is trained]",
+        None, group=LEARNING, metavar="WHAT", in_recipes=True,
+    )  # fmt: skip
+    pooling: Literal["mean", "cls"] = option(
+        "What is added to a plain transformer.", "mean", group=LEARNING, in_recipes=True
+    )
+    query_prompt: str | None = option(
+        "Put before every question.  [default: the model's own]",
+        None, group=LEARNING, in_recipes=True,
+    )  # fmt: skip
+    passage_prompt: str | None = option(
+        "Put before every answer.  [default: the model's own]",
+        None, group=LEARNING, in_recipes=True,
+    )  # fmt: skip
+    precision: Literal["fp32", "bf16", "fp16"] = option(
+        "Of the arithmetic, where the device has it; weights stay float32.",
+        "fp32", group=LEARNING, in_recipes=True,
+    )  # fmt: skip
+    device: str | None = option(
+        "[default: the best there is; cpu for builtin:static]",
+        None, group=LEARNING, metavar="cpu|cuda|mps",
+    )  # fmt: skip
+    eval_steps: int | None = option(
+        "Look so often, 0 for before and after only.  [default: each tenth of the run, more rarely where looking"
+        " would cost more than a tenth of it, or checkpoints exceed 100 MB a step]",
+        None, group=LOOKING, metavar="N", least=0,
+    )  # fmt: skip
+    eval_texts: int = 0
+    """How many texts an evaluation represents; 0 if that is not known."""
+    select_by: str = option(
+        "Keep the best step by this: mean (of the maps), TASK.KIND.map, TASK.rank_distance; or last.",
+        MEAN, group=LOOKING, metavar="FIGURE",
+    )  # fmt: skip
+    patience: int | None = option(
+        "Stop after N looks without a better one.", None, group=LOOKING, metavar="N", above=0
+    )
+    save_steps: int | None = option(
+        "Checkpoints so often.  [default: as --eval-steps; the best step, and at most one in five minutes else]",
+        None, group=LOOKING, metavar="N", above=0,
+    )  # fmt: skip
+    log_steps: int = option(
+        "A line in DIR/log.jsonl so often.", 10, group=LOOKING, metavar="N", above=0
+    )
+    keep_checkpoints: bool = option(
+        "Keep DIR/checkpoints when the run is over.", False, group=LOOKING
+    )
+    static: StaticOptions = field(default_factory=StaticOptions)
+    leakage: Literal["drop", "fail", "allow"] = option(
+        "What to do with rows that hold evaluation text.", "drop", group=ROWS
+    )
+    resume: bool = option(
+        "Go on with a run that was stopped, from its last checkpoint.", False, group=REST
+    )
+    trust_remote_code: bool = option(
+        "Let a model run code from its own repository.", False, group=REST
+    )
+    offline: bool = option("Download nothing.", False, group=REST)
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    """Anything else of the trainer's arguments."""
+
+    @property
+    def from_nothing(self) -> bool:
+        """Whether a static model is made, and none loaded."""
+        return is_static_spec(self.model)
+
+    @property
+    def batches_a_step(self) -> int:
+        """Batches whose gradients are added up before the weights move."""
+        stated = self.arguments.get("gradient_accumulation_steps", 1)
+        if type(stated) is not int or stated < 1:
+            raise InputError(
+                f"--training-args: gradient_accumulation_steps = {stated!r} wants a whole number above 0"
+            )
+        return stated
+
+    @property
+    def frozen_layers(self) -> int | None:
+        """How many layers are not trained, 0 for the vectors of the vocabulary alone; None: all is trained."""
+        if self.freeze in (None, "embeddings"):
+            return None if self.freeze is None else 0
+        found = re.fullmatch(r"layers:([1-9][0-9]*)", self.freeze or "")
+        if found is None:
+            raise InputError(
+                f"--freeze {self.freeze}: `embeddings` (the vectors of the vocabulary), or `layers:N` (all that"
+                " comes before the layers, and the first N of them)"
+            )
+        return int(found[1])
+
+    def check(self) -> None:
+        """Refuse what cannot run before anything is read."""
+        check_bounds(self.batches)
+        check_bounds(self)
+        if not self.sources:
+            raise InputError("no training rows: name files with --train")
+        if self.model.startswith("builtin:") and not self.from_nothing:
+            raise InputError(f"{self.model} cannot be trained; {PREFIX}:256 can")
+        self.static.check(self.model)
+        if self.from_nothing and self.loss == "cached":
+            raise InputError(
+                "--loss cached is for transformers: a static model needs little memory as it is"
+            )
+        if self.frozen_layers is not None and self.from_nothing:
+            raise InputError(
+                "--freeze is for transformers: a static model has nothing else to train"
+            )
+        if self.steps is not None and self.epochs is not None:
+            raise InputError("--steps and --epochs exclude each other")
+        _ = self.batches_a_step
+        owned = sorted(OWNED & set(self.arguments))
+        if owned:
+            raise InputError(
+                f"--training-args sets {', '.join(owned)}: the options of this command decide that"
+            )
+
+    def stated(self) -> dict[str, Any]:
+        """Everything that decides about the weights and the record, as plain data."""
+        stated = asdict(self) | {"sources": [str(source) for source in self.sources]}
+        static = stated.pop("static")
+        if self.from_nothing:  # a stored model has a vocabulary of its own
+            stated |= static
+        for name in ("output", "resume", "offline", "keep_checkpoints"):
+            del stated[name]
+        return stated | {"arguments": dict(self.arguments)}
