@@ -286,6 +286,16 @@ _STATIC_MODELS = (
     ),
     click.option("--int8", is_flag=True, help="Store a static model as int8."),
 )
+_PRUNING = (
+    click.option(
+        "--prune-vocabulary",
+        type=Names(),
+        metavar="rows[,TASK|FILE,...]",
+        help="Keep only the pieces of a transformer's tokenizer that the rows use, and tasks on disk or files"
+        " (a text a line) if named: their vectors stay, the model is smaller; the card says what other text"
+        " loses.",
+    ),
+)
 _REST = (
     click.option(
         "--leakage",
@@ -315,7 +325,15 @@ _REST = (
 
 def training_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add all of them to a command, in this order."""
-    options = (*_MODEL_AND_ROWS, *_BATCHES, *_OPTIMISATION, *_EVALUATION, *_STATIC_MODELS, *_REST)
+    options = (
+        *_MODEL_AND_ROWS,
+        *_BATCHES,
+        *_OPTIMISATION,
+        *_EVALUATION,
+        *_STATIC_MODELS,
+        *_PRUNING,
+        *_REST,
+    )
     for option in reversed(options):
         command = option(command)
     return command

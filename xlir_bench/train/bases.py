@@ -49,6 +49,8 @@ class Base:
     """For a static model that was made here the weight of each sub-word."""
     identity: Identity | None = None
     """What is put beside the trained numbers of such a model."""
+    pruning: Mapping[str, Any] | None = None
+    """What is recorded of a vocabulary that was cut."""
 
     @property
     def column_prompts(self) -> Mapping[str, str]:

@@ -85,6 +85,8 @@ class TrainOptions:
     keep_checkpoints: bool = False
     static: StaticOptions = field(default_factory=StaticOptions)
     """What a static model is made like."""
+    prune_vocabulary: tuple[str, ...] | None = None
+    """Keep the pieces of the tokenizer that the rows and these texts use: tasks and files."""
     leakage: Literal["drop", "fail", "allow"] = "drop"
     device: str | None = None
     offline: bool = False
@@ -116,6 +118,11 @@ class TrainOptions:
         if self.model.startswith("builtin:") and not self.from_nothing:
             raise InputError(f"{self.model} cannot be trained; {PREFIX}:256 can")
         self.static.check(self.model)
+        if self.from_nothing and self.prune_vocabulary is not None:
+            raise InputError(
+                f"--prune-vocabulary is for transformers: {self.model} learns its sub-words from the rows,"
+                " and --vocabulary says how many"
+            )
         if self.from_nothing and self.loss == "cached":
             raise InputError(
                 "--loss cached is for transformers: a static model needs little memory as it is"
