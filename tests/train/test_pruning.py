@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from importlib.util import find_spec
@@ -13,6 +14,7 @@ from models import save_tiny_bert, save_tiny_transformer
 from train.rowfiles import row, write_rows
 from train.trained import Asked, falling, same, weights
 
+from xlir_bench.cli import exit_code
 from xlir_bench.encoders import load_encoder
 from xlir_bench.errors import InputError, OutOfReachError, UnknownNameError
 from xlir_bench.tasks import catalogue
@@ -33,22 +35,7 @@ TEXTS = {
 }
 """Hand-written, one a language."""
 AWAY = "Quietly zigzagging jellyfish vexed 3 wizards."
-PIECES = [
-    "ab",
-    "##c",
-    "##d",
-    "abc",
-    "q",
-    "##x",
-    "##xy",
-    "##yz",
-    "qx",
-    "qxy",
-    "##z",
-    "tie",
-    "##d",
-    "tied",
-]
+PIECES = ["unmet", "unseen", "1", "4", "12", "##23", "ab", "##c", "##d", "abc"]
 
 
 def rows_of(folder: Path, texts: dict[str, str]) -> tuple[TrainingSource, ...]:
@@ -116,12 +103,13 @@ def trained_tokenizer(kind: str) -> Any:
     )  # fmt: skip
 
 
-def wordpieces() -> Any:
+def wordpieces(place: int = 0) -> Any:
+    """Characters and some pieces, so many of them before the special tokens."""
     from models import SPECIAL, wordpiece_tokenizer
 
     letters = sorted({c for text in TEXTS.values() for c in text.lower()} | set("abcdefghijklmnop"))
-    words = [*SPECIAL, *PIECES, *letters, *("##" + c for c in letters)]
-    return wordpiece_tokenizer(list(dict.fromkeys(words)))
+    words = list(dict.fromkeys([*PIECES, *letters, *("##" + c for c in letters)]))
+    return wordpiece_tokenizer([*words[:place], *SPECIAL, *words[place:]])
 
 
 MODELS: dict[str, Callable[[Path], Path]] = {
@@ -133,14 +121,18 @@ MODELS: dict[str, Callable[[Path], Path]] = {
         folder, trained_tokenizer("BPE"), kind="roberta"
     ),
     "wordpiece bert": lambda folder: as_bert(folder, wordpieces()),
+    "special tokens further on": lambda folder: as_bert(folder, wordpieces(100)),
+    "padding behind a piece that goes": lambda folder: as_bert(
+        folder, wordpieces(2), kind="xlm-roberta"
+    ),
 }
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_texts_keep_their_pieces_and_vectors(name: str, asked: Asked, tmp_path: Path) -> None:
     base = MODELS[name](tmp_path / "base")
-    # WordPiece: "qxyz" is unknown, since "qxy" goes first; without that piece it would not be.
-    texts = TEXTS | {"en": TEXTS["en"] + " abcd tied qxyz <mask> <late> ☃"}
+    # WordPiece: "123" is unknown, since "12" goes first; without that piece it would be "1", "##23".
+    texts = TEXTS | {"en": TEXTS["en"] + " abcd 423 123 <mask> <late> ☃"}
     options = asked(base, sources=rows_of(tmp_path, texts), prune_vocabulary=("rows",))
     record = save_untrained(options).record
     whole, small = loaded(tmp_path / "base"), loaded(options.output)
@@ -303,3 +295,20 @@ def test_what_cannot_be_pruned_is_one_line(asked: Asked, tmp_path: Path) -> None
     packed.write_bytes(b"no gzip")
     with pytest.raises(InputError, match="no file of texts"):
         train(asked(base, prune_vocabulary=(str(packed),)))
+
+
+def test_from_the_command_line_to_a_result(
+    tiny_transformer: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    out = str(tmp_path / "out")
+    stated = ["--model", str(tiny_transformer), "--train", "mini-train", "--output", out]
+    brief = ["--steps", "2", "--eval-langs", "de,en", "--eval-limit", "5", "--device", "cpu"]
+    assert exit_code(["train-hybrid", *stated, *brief, "--prune-vocabulary", "rows"]) == 0
+    assert "the model card says what other text loses" in capsys.readouterr().out
+    run = ["run", "--model", out, "--langs", "de,en", "--limit", "5", "--json", "--device", "cpu"]
+    assert exit_code([*run, "--output", str(tmp_path / "results")]) == 0
+    result = json.loads(capsys.readouterr().out)
+    record = json.loads((tmp_path / "out" / "training.json").read_text())
+    assert record["options"]["prune_vocabulary"] == ["rows"]
+    after = record["after"]["mini.cross-lingual.map"]
+    assert result["summary"]["cross-lingual"]["map"]["mean"] == pytest.approx(after, abs=1e-6)
