@@ -85,6 +85,7 @@ def save_untrained(
             shutil.rmtree(folder.checkpoints, ignore_errors=True)
             return Trained(folder.path, read_training(folder.path / RECORD))
         run = _Run(options, folder, None, tasks, data, progress or Silent(), "", str)
+        run._shaping().check()
         folder.checkpoints.mkdir(exist_ok=True)
         store, leakage = run._rows()
         base = run._base(store)
