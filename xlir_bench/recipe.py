@@ -40,7 +40,7 @@ _OF_TRAINING = {
     for option in options_of(TrainOptions)
     if option.about.in_recipes
 }
-_ADDED = ("freeze",)
+_ADDED = ("freeze", "prune_vocabulary")
 """Left out of digests where they are not said: cells of before they were options keep theirs."""
 
 

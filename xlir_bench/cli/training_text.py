@@ -147,6 +147,12 @@ def trained_text(record: Mapping[str, Any]) -> str:
         f" {outcome['steps']:,} steps in {outcome['seconds']:,.0f} s on {outcome['device']}"
     ]
     lines += _origins(data.get("origins", {}), data["rows"])
+    if pruning := record.get("pruning"):
+        (whole, left), (large, small) = pruning["pieces"], pruning["megabytes"]
+        lines.append(
+            f"vocabulary: {left:,} of {whole:,} pieces, {small:,.0f} of {large:,.0f} MB; the model card says"
+            " what other text loses"
+        )
     if outcome["chosen_step"] != outcome["steps"]:
         lines.append(f"kept: step {outcome['chosen_step']:,}, the best")
     lines += [

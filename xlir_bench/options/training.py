@@ -156,6 +156,11 @@ class TrainOptions:
         " less memory, less time a step.  [default: all is trained]",
         None, group=LEARNING, metavar="WHAT", in_recipes=True,
     )  # fmt: skip
+    prune_vocabulary: tuple[str, ...] | None = option(
+        "Keep only the pieces of a transformer's tokenizer that the rows use, and tasks on disk or files (a text a"
+        " line) if named: their vectors stay, the model is smaller; the card says what other text loses.",
+        None, group=LEARNING, metavar="rows[,TASK|FILE,...]", in_recipes=True,
+    )  # fmt: skip
     pooling: Literal["mean", "cls"] = option(
         "What is added to a plain transformer.", "mean", group=LEARNING, in_recipes=True
     )
@@ -250,6 +255,11 @@ class TrainOptions:
         if self.model.startswith("builtin:") and not self.from_nothing:
             raise InputError(f"{self.model} cannot be trained; {PREFIX}:256 can")
         self.static.check(self.model)
+        if self.from_nothing and self.prune_vocabulary is not None:
+            raise InputError(
+                f"--prune-vocabulary is for transformers: {self.model} learns its sub-words from the rows,"
+                " and --vocabulary says how many"
+            )
         if self.from_nothing and self.loss == "cached":
             raise InputError(
                 "--loss cached is for transformers: a static model needs little memory as it is"

@@ -21,7 +21,6 @@ from xlir_bench.files import replacing
 from xlir_bench.options.static import StaticOptions, static_dimension
 from xlir_bench.options.training import TrainOptions
 from xlir_bench.reading import read_array
-from xlir_bench.train.freezing import freeze
 from xlir_bench.train.static import Floats, Identity, new_static, weights_of
 from xlir_bench.train.store import RowStore
 
@@ -43,6 +42,8 @@ class Base:
     """For a static model that was made here the weight of each sub-word."""
     identity: Identity | None = None
     """What is put beside the trained numbers of such a model."""
+    pruning: Mapping[str, Any] | None = None
+    """What is recorded of a vocabulary that was cut."""
 
     @property
     def column_prompts(self) -> Mapping[str, str]:
@@ -148,8 +149,6 @@ def _stored(options: TrainOptions) -> Base:
         [place.name, *layout.ancestors],
     )
     notes += prompts.notes
-    if options.frozen_layers is not None:
-        notes += (freeze(model, options.frozen_layers),)
     return Base(model, place.name, encoder.weights_digest, prompts, notes)
 
 

@@ -22,12 +22,13 @@ def model_card(record: Mapping[str, Any]) -> str:
         _use(record["base"]),
         "## Scores\n\n" + _scores(record),
         "## Training data\n\n" + _data(record["data"]),
+        _pruning(record.get("pruning")),
         "## Evaluation data among it\n\n" + _leakage(record["leakage"]),
         "## Batches\n\n" + _batches(record),
         "## Hyper-parameters\n\n" + _options(record["options"]),
         "## Environment\n\n" + _environment(record["environment"]),
     ]
-    return "\n\n".join(part.strip() for part in parts) + "\n"
+    return "\n\n".join(part.strip() for part in parts if part) + "\n"
 
 
 def _front_matter(record: Mapping[str, Any]) -> str:
@@ -119,6 +120,35 @@ def _origins(data: Mapping[str, Any]) -> str:
         for name, n in data["origins"].items()
     ]
     return "\n\n" + _table(("origin", "rows", "share"), rows)
+
+
+def _pruning(pruning: Mapping[str, Any] | None) -> str:
+    """Whose pieces a vocabulary was cut to, and what other text loses, if it was."""
+    if pruning is None:
+        return ""
+    (whole, left), (large, small) = pruning["pieces"], pruning["megabytes"]
+    texts = [
+        (_told(x["name"]), f"{x['texts']:,}", f"`{x['digest'][7:19]}`") for x in pruning["texts"]
+    ]
+    text = (
+        f"## Vocabulary\n\nCut from {whole:,} pieces to {left:,} before training, {large:,.1f} MB of weights and"
+        f" tokenizer to {small:,.1f}. These texts keep their pieces and had the same vectors:\n\n"
+        + _table(("texts", "number", "SHA-256"), texts)
+    )
+    losses = pruning["elsewhere"]["languages"]
+    if not losses:
+        return text + "\n\nWhat other text loses was not measured: no other task is on disk."
+    tasks = _told(", ".join(pruning["elsewhere"]["tasks"]))
+    rows = [
+        (lang, n["texts"], f"{n['lost']:.1%}", f"{n['unknown']:.1%}", f"{n['growth']:+.1%}",
+         f"{n['cosine']:.4f}", f"{n['lowest']:.4f}")
+        for lang, n in losses.items()
+    ]  # fmt: skip
+    return (
+        f"{text}\n\nOther text ({tasks}) before training, beside the whole vocabulary: pieces that it has no"
+        " more, unknown ones, tokens a text, and the cosine to the vector of before:\n\n"
+        + _table(("language", "texts", "lost", "unknown", "tokens", "cosine", "lowest"), rows)
+    )
 
 
 def _leakage(leakage: Mapping[str, Any]) -> str:

@@ -97,7 +97,7 @@ def _record(run: Run, after: Mapping[str, float]) -> dict[str, Any]:
     return base_record(run.base, run.store) | {
         "leakage": dict(run.leakage),
         "batches": {**run.plan.stated, "steps_per_epoch": run.epoch},
-        "options": options.stated() | {"lr": run.rate, "sources": _sources(run)},
+        "options": options.stated() | {"lr": run.rate} | _names(options),
         "outcome": {
             "steps": outcome.steps,
             "chosen_step": outcome.chosen_step,
@@ -116,7 +116,8 @@ def _record(run: Run, after: Mapping[str, float]) -> dict[str, Any]:
 
 def base_record(base: Base, store: RowStore) -> dict[str, Any]:
     """What a record says of the model that training starts from, of the rows, and of the machine."""
-    return {
+    pruning = {} if base.pruning is None else {"pruning": dict(base.pruning)}
+    return pruning | {
         "schema": SCHEMA,
         "base": {
             "name": base.name,
@@ -140,10 +141,12 @@ def base_record(base: Base, store: RowStore) -> dict[str, Any]:
     }
 
 
-def _sources(run: Run) -> list[str]:
-    return [
-        str(source).replace(source.name, _shown(source.name), 1) for source in run.options.sources
-    ]
+def _names(options: TrainOptions) -> dict[str, list[str] | None]:
+    shapers = options.prune_vocabulary
+    return {
+        "sources": [str(x).replace(x.name, _shown(x.name), 1) for x in options.sources],
+        "prune_vocabulary": None if shapers is None else [_shown(name) for name in shapers],
+    }
 
 
 def _shown(name: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,12 @@ from xlir_bench.train.bases import Base, load_base
 from xlir_bench.train.batches import Planner
 from xlir_bench.train.faults import explained
 from xlir_bench.train.folder import RECORD, RunFolder, write_json
+from xlir_bench.train.freezing import freeze
 from xlir_bench.train.leakage import EvaluationTexts, LeakageFoundError, LeakFinder
 from xlir_bench.train.plan import BatchTexts, write_plan
+from xlir_bench.train.pruning import Pruning
 from xlir_bench.train.reading import source_digest
+from xlir_bench.train.shaping import ShapingTexts
 from xlir_bench.train.store import RowStore, open_rows, store_rows
 
 STATIC_RATE, RATE = 0.01, 3e-5
@@ -83,9 +86,10 @@ def save_untrained(
             shutil.rmtree(folder.checkpoints, ignore_errors=True)
             return Trained(folder.path, read_training(folder.path / RECORD))
         run = _Run(options, folder, None, tasks, data, progress or Silent(), "", str)
+        run._shaping().check()
         folder.checkpoints.mkdir(exist_ok=True)
         store, leakage = run._rows()
-        base = load_base(options, store, folder.checkpoints / "base")
+        base = run._base(store)
         with quiet_transformers():
             base.whole(base.model).save(str(folder.path), create_model_card=False)
         from xlir_bench.train.publish import base_record
@@ -133,13 +137,14 @@ class _Run:
 
         training_device(self.options, self.options.from_nothing)
         intervals(self.options, self.evaluate, 1)  # refuses what would never be evaluated
+        self._shaping().check()
         self.folder.remember(self.options.stated())
         store, leakage = self._rows()
         planner = Planner(store, self.options.batches)
         steps = self.options.steps or math.ceil((self.options.epochs or 1) * planner.epoch)
         batches = steps * self.options.batches_a_step
         plan = write_plan(planner, batches, self.folder.data, self.progress)
-        base = load_base(self.options, store, self.folder.checkpoints / "base")
+        base = self._base(store)
         rate = self.options.lr or (STATIC_RATE if self.options.from_nothing else RATE)
         evaluate = _of_the_whole(base, self.evaluate)
         before = self._before(base, evaluate)
@@ -190,6 +195,21 @@ class _Run:
             raise LeakageFoundError(finder.report())
         write_json(report, found)
         return store, found
+
+    def _base(self, store: RowStore) -> Base:
+        """The model that training starts from."""
+        kept = self.folder.checkpoints / "base"
+        base = load_base(self.options, store, kept)
+        if self.options.prune_vocabulary is not None:
+            base = Pruning(base, self.progress).of(self._shaping(), store, kept)
+        if self.options.frozen_layers is not None:
+            note = freeze(base.model, self.options.frozen_layers)
+            base = replace(base, notes=(*base.notes, note))
+        return base
+
+    def _shaping(self) -> ShapingTexts:
+        tasks = {task.name: task for task in self.tasks}
+        return ShapingTexts(self.options.prune_vocabulary or (), tasks, self.data)
 
     def _unchanged(self, store: RowStore) -> bool:
         """Whether the sources are what they were when the rows were stored."""
