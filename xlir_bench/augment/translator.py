@@ -13,9 +13,9 @@ from typing import Any
 from xlir_bench.augment.languages import FLORES, TOKENS, Layout
 from xlir_bench.encoders.devices import default_device
 from xlir_bench.encoders.hub import locate
-from xlir_bench.encoders.protocol import EncoderOptions
 from xlir_bench.encoders.quiet import quiet_transformers
 from xlir_bench.errors import InputError, UnknownNameError, XlirError
+from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.train.faults import is_full
 
 MODEL_TYPES = ("marian", "m2m_100", "nllb-moe")

@@ -11,11 +11,12 @@ from xlir_bench.cli.options import (
     Names,
     config_option,
     data_option,
-    max_download_option,
+    flags_of,
     tasks_dir_option,
     verbose_option,
 )
 from xlir_bench.cli.terminal import say, say_json
+from xlir_bench.options.running import RunOptions
 
 if TYPE_CHECKING:
     from xlir_bench.cli.progress import Bars
@@ -39,7 +40,7 @@ def data() -> None:
     help="A folder of task TOML files besides the bundled ones; may be repeated.",
 )
 @click.option("--langs", type=Names(), help="Only these languages, such as en,de.")
-@max_download_option
+@flags_of(RunOptions, only=("max_download",))
 @config_option
 @click.option("--quiet", is_flag=True, help="Show no progress and say nothing if all is well.")
 def fetch_command(

@@ -13,15 +13,17 @@ from xlir_bench.cli.options import (
     FOLDER,
     canonical_command,
     data_option,
-    http_body_option,
-    max_download_option,
+    flags_of,
     tasks_dir_option,
     verbose_option,
 )
 from xlir_bench.cli.terminal import say, say_json
+from xlir_bench.options.encoding import EncoderOptions
+from xlir_bench.options.running import RunOptions
+from xlir_bench.options.stating import build, options_of
 
 if TYPE_CHECKING:
-    from xlir_bench.encoders import Encoder, EncoderOptions
+    from xlir_bench.encoders import Encoder
     from xlir_bench.reports.policy import Policy
     from xlir_bench.reports.verdict import Verdict
     from xlir_bench.results import Result
@@ -76,12 +78,8 @@ if TYPE_CHECKING:
     metavar="DIR",
     help="Where the result of a model goes.",
 )
-@click.option(
-    "--device", metavar="cpu|cuda|mps", help="Where a model runs.  [default: the best there is]"
-)
-@http_body_option
-@click.option("--offline", is_flag=True, help="Download nothing.")
-@max_download_option
+@flags_of(EncoderOptions, only=("device", "http_body"))
+@flags_of(RunOptions, only=("offline", "max_download"))
 @data_option
 @tasks_dir_option
 @verbose_option
@@ -194,7 +192,7 @@ def _evaluated(spec: str, baseline: Result, stated: dict[str, Any]) -> Result:
     from xlir_bench.cli.run import resolved
     from xlir_bench.encoders import describe
     from xlir_bench.errors import NotComparableError
-    from xlir_bench.evaluation import RunOptions, evaluate
+    from xlir_bench.evaluation import evaluate
     from xlir_bench.files import require_writable
     from xlir_bench.places import data_root
     from xlir_bench.results import result_folder
@@ -208,20 +206,11 @@ def _evaluated(spec: str, baseline: Result, stated: dict[str, Any]) -> Result:
             f"the baseline is of another version of {task.name} than this xlir-bench has;"
             f" make it again: xlir-bench run --task {task.name}"
         )
-    options = RunOptions(
-        langs=tuple(asked.langs) or None,
-        kinds=tuple(asked.kinds) or None,
-        limit=asked.limit,
-        corpus_limit=asked.corpus_limit,
-        candidate=asked.candidate,
-        measures=tuple(asked.measures),
-        index=asked.index,
-        seed=asked.seed,
-        data=data_root(stated["data"]),
-        offline=stated["offline"],
-        max_download=stated["max_download"],
-        allow_changed_data=bool(asked.changed_data),
-    )
+    said = {o.name: getattr(asked, o.name) for o in options_of(RunOptions) if o.about.partial}
+    said = {k: tuple(v) or None if isinstance(v, list) else v for k, v in said.items()}
+    given = {name: stated[name] for name in ("offline", "max_download")}
+    given |= {"data": data_root(stated["data"]), "allow_changed_data": bool(asked.changed_data)}
+    options = build(RunOptions, said | given)
     how = _as_the_baseline(spec, record.encoder, stated)
     (encoder,) = resolved([spec], how)
     for line in _run_otherwise(record.encoder, encoder):
@@ -246,22 +235,12 @@ def _as_the_baseline(spec: str, baseline: EncoderPart, stated: dict[str, Any]) -
 
     A revision is of one model alone, and no file decides that code of a model may run.
     """
-    from xlir_bench.encoders import EncoderOptions
-
     asked = baseline.options
+    said = {} if asked is None else asked.model_dump(exclude={"trust_remote_code"})
+    if spec != baseline.name:
+        said.pop("revision", None)
     given = {name: stated[name] for name in ("offline", "http_body")}
-    if asked is None:
-        return EncoderOptions(device=stated["device"], **given)
-    return EncoderOptions(
-        query_prompt=asked.query_prompt,
-        passage_prompt=asked.passage_prompt,
-        revision=asked.revision if spec == baseline.name else None,
-        dtype=asked.dtype,
-        device=stated["device"] or asked.device,
-        max_length=asked.max_length,
-        truncate_dim=asked.truncate_dim,
-        **given,
-    )
+    return build(EncoderOptions, said | given | {"device": stated["device"] or said.get("device")})
 
 
 def _run_otherwise(baseline: EncoderPart, encoder: Encoder) -> list[str]:

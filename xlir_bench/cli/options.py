@@ -18,13 +18,14 @@ FOLDER = click.Path(path_type=Path)
 Command = TypeVar("Command", bound="Callable[..., Any]")
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Container
 
     NamesType = click.ParamType[tuple[str, ...]]
     SizeType = click.ParamType[int]
+    BudgetType = click.ParamType[int | None]
 else:
     # Older releases of click know no parameter of it.
-    NamesType = SizeType = click.ParamType
+    NamesType = SizeType = BudgetType = click.ParamType
 
 
 class Names(NamesType):
@@ -54,12 +55,35 @@ class Size(SizeType):
         return int(float(found[1]) * 1000 ** " KMGT".index(found[2].upper() or " "))
 
 
+class NumberOrAuto(BudgetType):
+    """A number above 0, or auto for what the device is good for."""
+
+    name = "text"
+
+    def convert(
+        self, value: Any, _param: click.Parameter | None, _ctx: click.Context | None
+    ) -> int | None:
+        """The number; None for auto."""
+        from xlir_bench.errors import InputError
+
+        if str(value) == "auto":
+            return None
+        if not (str(value).isdecimal() and int(value) > 0):
+            raise InputError(f"--batch-tokens {str(value)!r} wants a number above 0, or auto")
+        return int(value)
+
+
 class GroupedOption(click.Option):
     """An option under a heading of ``--help``."""
 
     def __init__(self, *names: Any, group: str, **stated: Any) -> None:
         super().__init__(*names, **stated)
         self.group = group
+
+
+def grouped(group: str, *names: str, **stated: Any) -> Callable[[Command], Command]:
+    """An option that no record has, under a heading."""
+    return click.option(*names, cls=GroupedOption, group=group, **stated)
 
 
 class GroupedCommand(click.Command):
@@ -69,7 +93,8 @@ class GroupedCommand(click.Command):
         """The options, heading by heading, in the order in which the first of each was stated."""
         by_group: dict[str, list[tuple[str, str]]] = {}
         for param in self.get_params(ctx):
-            if (shown := param.get_help_record(ctx)) is not None:
+            shown = param.get_help_record(ctx) if isinstance(param, click.Option) else None
+            if shown is not None:
                 by_group.setdefault(getattr(param, "group", "Rest"), []).append(shown)
         rest = by_group.pop("Rest", [])
         for group, records in (by_group | {"Rest": rest}).items():
@@ -77,43 +102,46 @@ class GroupedCommand(click.Command):
                 formatter.write_dl(records)
 
 
-def flags_of(record: type[Any]) -> Callable[[Command], Command]:
-    """The flags of a record's options, in their order."""
+def flags_of(
+    record: type[Any], only: Container[str] | None = None, without: Container[str] = ()
+) -> Callable[[Command], Command]:
+    """The flags of a record's options, in their order; of those named alone, or of all but some."""
 
     def add(command: Command) -> Command:
         for option in reversed(list(options_of(record))):
-            command = click.option(*_names(option), cls=GroupedOption, **_flag(option))(command)
+            if option.name not in without and (only is None or option.name in only):
+                names = f"--{option.flag}", option.name
+                command = click.option(*names, cls=GroupedOption, **_flag(option))(command)
         return command
 
     return add
 
 
-def _names(option: Option) -> tuple[str, str]:
-    return f"--{option.flag}", option.name
-
-
 def _flag(option: Option) -> dict[str, Any]:
     """What click is told of an option."""
-    about, many = option.about, option.about.parse is not None
-    stated: dict[str, Any] = {"group": about.group, "help": about.help, "metavar": about.metavar}
+    about = option.about
     if option.base is bool:
         return {"group": about.group, "help": about.help, "is_flag": True}
-    if option.choices is not None:
-        stated["type"] = click.Choice([str(word) for word in option.choices])
-    elif many:
-        stated["multiple"] = True
-    elif option.base is Path:
-        stated["type"] = FOLDER
-    elif option.base in (int, float, str):
-        stated["type"] = option.base
-    else:
-        stated["type"] = Names()
-    if option.default is MISSING:
+    stated: dict[str, Any] = {"group": about.group, "help": about.help, "metavar": about.metavar}
+    stated |= {"type": _type(option), "multiple": about.many}
+    default = about.said or option.default
+    if default is MISSING:
         return stated | {"required": True}
-    if option.default is None or many:
+    if default is None or about.many:
         return stated
-    default = option.default if option.choices is None else str(option.default)
-    return stated | {"default": default, "show_default": True}
+    shown = str(default) if option.choices is not None else default
+    return stated | {"default": shown, "show_default": True}
+
+
+def _type(option: Option) -> Any:
+    if option.choices is not None:
+        return click.Choice([str(word) for word in option.choices])
+    if option.about.form:
+        return Size() if option.about.form == "size" else NumberOrAuto()
+    if option.about.many:
+        return str
+    plain = {Path: FOLDER, int: int, float: float, str: str}
+    return plain.get(option.base, Names())
 
 
 def canonical_command() -> str:
@@ -174,80 +202,14 @@ config_option = click.option(
     "--config", type=FOLDER, is_eager=True, expose_value=False, callback=read_config, metavar="FILE",
     help="A TOML file with any of these options (model = [...], langs = [...]); the command line wins.",
 )  # fmt: skip
-tasks_dir_option = click.option(
-    "--tasks-dir", "tasks_dirs", type=FOLDER, multiple=True, metavar="DIR",
+tasks_dir_option = grouped(
+    "Data", "--tasks-dir", "tasks_dirs", type=FOLDER, multiple=True, metavar="DIR",
     help="A folder of your own task files (TOML); may be given again.",
 )  # fmt: skip
-data_option = click.option(
-    "--data", type=FOLDER, metavar="ROOT",
+data_option = grouped(
+    "Data", "--data", type=FOLDER, metavar="ROOT",
     help="A local data root instead of downloads (also: XLIR_DATA).",
-)  # fmt: skip
-max_download_option = click.option(
-    "--max-download", type=Size(), default="20GB", show_default=True, metavar="SIZE",
-    help="Refuse to download a larger file, where the task does not state its size.",
 )  # fmt: skip
 verbose_option = click.option(
     "-v", "--verbose", is_flag=True, expose_value=False, help="Show where an error came from."
 )
-http_body_option = click.option(
-    "--http-body", multiple=True, metavar="query=JSON|passage=JSON",
-    help="More fields for the requests of an http: model, by role; may be given again.",
-)  # fmt: skip
-_MODEL_OPTIONS = (
-    click.option(
-        "--query-prompt", help="Put before every query; '' for none.  [default: the model's own]"
-    ),
-    click.option(
-        "--passage-prompt",
-        help="Put before every passage; '' for none.  [default: the model's own]",
-    ),
-    click.option("--revision", help="Of a hub model: branch, tag or commit."),
-    click.option(
-        "--device",
-        metavar="cpu|cuda|mps",
-        help="Where the model runs.  [default: the best there is]",
-    ),
-    click.option(
-        "--max-length",
-        type=int,
-        metavar="TOKENS",
-        help="Cut texts here.  [default: the model's own]",
-    ),
-    click.option(
-        "--trust-remote-code", is_flag=True, help="Let a model run code from its own repository."
-    ),
-    click.option(
-        "--api-key-env",
-        default="OPENAI_API_KEY",
-        show_default=True,
-        metavar="NAME",
-        help="The environment variable with the key of an http: model.",
-    ),
-    http_body_option,
-    click.option(
-        "--batch-tokens",
-        default="auto",
-        show_default=True,
-        metavar="N",
-        help="Padded tokens in a batch.",
-    ),
-)
-
-
-def model_options(command: Command) -> Command:
-    """How a model is loaded, but for what commands differ in: the dtype and the cut of its vectors."""
-    for option in reversed(_MODEL_OPTIONS):
-        command = option(command)
-    return command
-
-
-def batch_tokens(stated: str | int) -> int | None:
-    """The budget of a batch; None for the device's own."""
-    from xlir_bench.errors import InputError
-
-    budget = str(stated)
-    if budget == "auto":
-        return None
-    if not (budget.isdecimal() and int(budget) > 0):
-        raise InputError(f"--batch-tokens {budget!r} wants a number above 0, or auto")
-    return int(budget)

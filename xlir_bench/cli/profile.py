@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,26 +10,28 @@ import click
 from xlir_bench.cli.options import (
     DEFAULT_MODEL,
     FOLDER,
+    GroupedCommand,
     Names,
-    batch_tokens,
     canonical_command,
     config_option,
     data_option,
-    max_download_option,
-    model_options,
+    flags_of,
     tasks_dir_option,
     verbose_option,
 )
 from xlir_bench.cli.terminal import say, say_json
+from xlir_bench.options.encoding import EncoderOptions
+from xlir_bench.options.running import RunOptions
+from xlir_bench.options.stating import build
 
 if TYPE_CHECKING:
-    from xlir_bench.encoders import EncoderCard, EncoderOptions
-    from xlir_bench.evaluation import CostOptions, RunOptions
+    from xlir_bench.encoders import EncoderCard
+    from xlir_bench.evaluation import CostOptions
     from xlir_bench.results import Result
     from xlir_bench.tasks import Task
 
 
-@click.command()
+@click.command(cls=GroupedCommand)
 @click.option(
     "--model", default=DEFAULT_MODEL, show_default=True, metavar="SPEC",
     help="What to profile; see `xlir-bench run --help`.",
@@ -65,14 +66,11 @@ if TYPE_CHECKING:
 @data_option
 @tasks_dir_option
 @config_option
-@click.option("--langs", type=Names(), help="Only these languages, both sides.")
-@click.option("--limit", type=int, metavar="N",
-              help="Only the first N queries of each language; candidates stay whole.")  # fmt: skip
-@model_options
-@click.option("--offline", is_flag=True, help="Download nothing.")
-@max_download_option
-@click.option("--allow-changed-data", is_flag=True,
-              help="Go on with data that differs from its pinned digest.")  # fmt: skip
+@flags_of(
+    RunOptions,
+    only=("langs", "limit", "batch_tokens", "offline", "max_download", "allow_changed_data"),
+)
+@flags_of(EncoderOptions, without=("dtype", "truncate_dim", "offline"))
 @click.option("--markdown", is_flag=True, help="Markdown tables.")
 @click.option("--json", "as_json", is_flag=True, help="The figures on stdout as JSON.")
 @click.option("--plot", type=FOLDER, metavar="FILE",
@@ -107,15 +105,17 @@ def profile(model: str, task_name: str, **stated: Any) -> None:
     from xlir_bench.encoders import describe
     from xlir_bench.evaluation import load_models, measure_cost, settings_asked
     from xlir_bench.files import require_writable
+    from xlir_bench.places import data_root
     from xlir_bench.results.store import REMEDY, folder_of_data, result_folder
     from xlir_bench.tasks import catalogue
 
     (task,) = catalogue(*stated["tasks_dirs"]).get([task_name], stated["langs"])
-    options, run_options = _cost_options(stated), _run_options(stated)
+    options, how = _cost_options(stated), build(EncoderOptions, stated)
+    run_options = build(RunOptions, stated | {"data": data_root(stated["data"])})
     settings_asked(task, run_options)
     _check_picture(stated["plot"])
     with Bars(quiet=stated["quiet"]) as bars:
-        models = load_models(task, model, options, run_options, _encoder_options(stated), bars)
+        models = load_models(task, model, options, run_options, how, bars)
         card = describe(models[0].encoder)
         part = run_options.part(task)
         folder = result_folder(stated["output"], card.slug, task.name, part)
@@ -129,7 +129,7 @@ def profile(model: str, task_name: str, **stated: Any) -> None:
                 task,
                 encoder,
                 run_options,
-                encoder_options=_encoder_options(stated),
+                encoder_options=how,
                 progress=bars,
                 command=command,
             )
@@ -161,6 +161,7 @@ def _tell(result: Result, folder: Path, stated: dict[str, Any]) -> None:
 
 def _stored(folder: Path, card: EncoderCard, task: Task, options: RunOptions) -> Result | None:
     """The result that is there, if it is of this encoder, this task and its data as they are now."""
+    from xlir_bench.evaluation import data_request
     from xlir_bench.records import Silent
     from xlir_bench.results import Result
     from xlir_bench.results.schema import data_digest
@@ -172,7 +173,7 @@ def _stored(folder: Path, card: EncoderCard, task: Task, options: RunOptions) ->
     result = Result.load(folder)
     record = result.record
     same = (record.encoder.fingerprint, record.task.digest, record.task.data_read)
-    now = data_digest(locate(task, options.data_request(), Silent()).digests)
+    now = data_digest(locate(task, data_request(options), Silent()).digests)
     return result if same == (card.fingerprint, task.digest, now) else None
 
 
@@ -196,31 +197,6 @@ def _cost_options(stated: dict[str, Any]) -> CostOptions:
         repeats=stated["repeats"],
         depth=stated["depth"],
     )
-
-
-def _run_options(stated: dict[str, Any]) -> RunOptions:
-    from xlir_bench.evaluation import RunOptions
-    from xlir_bench.places import data_root
-
-    return RunOptions(
-        langs=stated["langs"],
-        limit=stated["limit"],
-        batch_tokens=batch_tokens(stated["batch_tokens"]),
-        data=data_root(stated["data"]),
-        offline=stated["offline"],
-        max_download=stated["max_download"],
-        allow_changed_data=stated["allow_changed_data"],
-    )
-
-
-def _encoder_options(stated: dict[str, Any]) -> EncoderOptions:
-    """Those of the command line; the dtype is each variant's own."""
-    from dataclasses import fields
-
-    from xlir_bench.encoders import EncoderOptions
-
-    names = [f.name for f in fields(EncoderOptions) if f.name in stated]
-    return replace(EncoderOptions(), **{name: stated[name] for name in names})
 
 
 def _check_picture(path: Path | None) -> None:

@@ -12,27 +12,31 @@ import click
 from xlir_bench.cli.options import (
     DEFAULT_MODEL,
     FOLDER,
-    Names,
-    batch_tokens,
+    GroupedCommand,
     canonical_command,
     config_option,
     data_option,
-    max_download_option,
-    model_options,
+    flags_of,
+    grouped,
     tasks_dir_option,
     verbose_option,
 )
 from xlir_bench.cli.terminal import say, say_error, say_json
 from xlir_bench.escaping import visible
+from xlir_bench.options.encoding import EncoderOptions
+from xlir_bench.options.running import OUTPUT, RunOptions
+from xlir_bench.options.stating import build
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from xlir_bench.encoders import Encoder, EncoderOptions
-    from xlir_bench.evaluation import RunOptions
+    from xlir_bench.encoders import Encoder
     from xlir_bench.records import Progress
     from xlir_bench.results import Result
     from xlir_bench.tasks import Task
+
+
+WHAT = "Models and tasks"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,23 +49,26 @@ class Output:
     quiet: bool
 
 
-@click.command()
+@click.command(cls=GroupedCommand)
 @click.argument("more_models", nargs=-1, metavar="[MODEL]...")
-@click.option(
+@grouped(
+    WHAT,
     "--model",
     "models",
     multiple=True,
     metavar="SPEC",
     help=f"What to evaluate; may be given again.  [default: {DEFAULT_MODEL}]",
 )
-@click.option(
+@grouped(
+    WHAT,
     "--task",
     "tasks",
     multiple=True,
     metavar="NAME",
     help="A task, or data of your own: beir:FOLDER, parallel:FILE; may be given again.  [default: mini]",
 )
-@click.option(
+@grouped(
+    OUTPUT,
     "--output",
     type=FOLDER,
     default=Path("results"),
@@ -72,70 +79,17 @@ class Output:
 @data_option
 @tasks_dir_option
 @config_option
-@click.option("--langs", type=Names(), help="Only these languages, both sides.")
-@click.option(
-    "--kinds", type=Names(), help="Only these kinds: monolingual, cross-lingual, multilingual."
-)
-@click.option(
-    "--limit",
-    type=int,
-    metavar="N",
-    help="Only the first N queries of each language; candidates stay whole.",
-)
-@click.option(
-    "--corpus-limit",
-    type=int,
-    metavar="N",
-    help="Of a large corpus only the judged passages and N others: for a trial, never for a score.",
-)
-@click.option(
-    "--candidate", metavar="TEXT", help="What stands for a passage: sentence or sentence+context."
-)
-@click.option("--measures", type=Names(), help="ranx's names: map, mrr, ndcg@10, recall@100 …")
-@click.option(
-    "--index",
-    default="Flat",
-    show_default=True,
-    metavar="FACTORY",
-    help="A FAISS factory string; anything but Flat is approximate, and the result says by how much.",
-)
-@model_options
-@click.option(
-    "--dtype",
-    type=click.Choice(["float32", "float16", "bfloat16"]),
-    default="float32",
-    show_default=True,
-    help="What the model computes in.",
-)
-@click.option(
-    "--truncate-dim", type=int, metavar="N", help="Keep the first N dimensions (Matryoshka models)."
-)
-@click.option(
-    "--save-run",
-    type=int,
-    default=0,
-    metavar="K",
-    help="Keep the top K passages of every query (run.parquet).",
-)
-@click.option(
-    "--alignment",
+@flags_of(RunOptions, without=("data",))
+@flags_of(EncoderOptions, without=("offline",))
+@grouped(OUTPUT, "--trec", is_flag=True, help="With --save-run: TREC run and qrels files too.")
+@grouped(
+    OUTPUT,
+    "--json",
+    "as_json",
     is_flag=True,
-    help="See how the languages lie to each other too: do translations find each other, what sets"
-    " languages apart.",
+    help="The result on stdout as JSON, and nothing else.",
 )
-@click.option("--trec", is_flag=True, help="With --save-run: TREC run and qrels files too.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the bootstrap intervals.")
-@click.option("--offline", is_flag=True, help="Download nothing.")
-@max_download_option
-@click.option(
-    "--allow-changed-data",
-    is_flag=True,
-    help="Go on with data that differs from its pinned digest; the result says so.",
-)
-@click.option(
-    "--json", "as_json", is_flag=True, help="The result on stdout as JSON, and nothing else."
-)
-@click.option("--quiet", is_flag=True, help="No progress and no tables.")
+@grouped(OUTPUT, "--quiet", is_flag=True, help="No progress and no tables.")
 @verbose_option
 def run(more_models: tuple[str, ...], models: tuple[str, ...], **stated: Any) -> int:
     """Evaluate encoders on every setting of tasks.
@@ -193,7 +147,7 @@ def _run_all(specs: Sequence[str], stated: dict[str, Any], output: Output) -> _D
     from xlir_bench.tasks import catalogue
 
     tasks = catalogue(*stated["tasks_dirs"]).get(stated["tasks"] or ["mini"], stated["langs"])
-    options, how = run_options(stated), encoder_options(stated)
+    options, how = run_options(stated), build(EncoderOptions, stated)
     check(tasks, options)
     encoders = resolved(specs, how)
     for encoder in encoders:
@@ -288,14 +242,11 @@ def _evaluated(
 
 def check(tasks: Sequence[Task], options: RunOptions) -> None:
     """Refuse what cannot run before anything is loaded."""
-    from xlir_bench.errors import InputError
     from xlir_bench.evaluation import settings_asked
     from xlir_bench.measures.retrieval import check_measures
 
     if options.measures is not None:
         check_measures(options.measures)
-    if options.save_run < 0:
-        raise InputError(f"--save-run {options.save_run} wants 0 or more")
     for task in tasks:
         settings_asked(task, options)
 
@@ -303,7 +254,6 @@ def check(tasks: Sequence[Task], options: RunOptions) -> None:
 def run_options(stated: dict[str, Any]) -> RunOptions:
     """The options of the evaluation, from the command line's."""
     from xlir_bench.errors import InputError, UnknownNameError
-    from xlir_bench.evaluation import RunOptions
     from xlir_bench.places import data_root
     from xlir_bench.records import Kind
 
@@ -313,32 +263,7 @@ def run_options(stated: dict[str, Any]) -> RunOptions:
         raise UnknownNameError("kind", unknown, [k.value for k in Kind])
     if stated["trec"] and not stated["save_run"]:
         raise InputError("--trec writes what --save-run K keeps; add, say, --save-run 1000")
-    return RunOptions(
-        langs=stated["langs"],
-        kinds=None if kinds is None else tuple(Kind(k) for k in kinds),
-        limit=stated["limit"],
-        corpus_limit=stated["corpus_limit"],
-        candidate=stated["candidate"],
-        measures=stated["measures"],
-        index=stated["index"],
-        seed=stated["seed"],
-        save_run=stated["save_run"],
-        alignment=stated["alignment"],
-        batch_tokens=batch_tokens(stated["batch_tokens"]),
-        data=data_root(stated["data"]),
-        offline=stated["offline"],
-        max_download=stated["max_download"],
-        allow_changed_data=stated["allow_changed_data"],
-    )
-
-
-def encoder_options(stated: dict[str, Any]) -> EncoderOptions:
-    """How encoders are loaded, from the command line's options."""
-    from dataclasses import fields
-
-    from xlir_bench.encoders import EncoderOptions
-
-    return EncoderOptions(**{f.name: stated[f.name] for f in fields(EncoderOptions)})
+    return build(RunOptions, stated | {"data": data_root(stated["data"])})
 
 
 def in_order(specs: Sequence[str]) -> list[str]:

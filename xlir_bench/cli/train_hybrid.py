@@ -14,11 +14,11 @@ import click
 from xlir_bench.cli.options import (
     FOLDER,
     GroupedCommand,
-    GroupedOption,
     Names,
     canonical_command,
     data_option,
     flags_of,
+    grouped,
     read_config,
     tasks_dir_option,
     verbose_option,
@@ -26,7 +26,7 @@ from xlir_bench.cli.options import (
 from xlir_bench.cli.progress import Bars
 from xlir_bench.cli.terminal import say, say_json
 from xlir_bench.options.stating import build
-from xlir_bench.options.training import LOOKING, REST, ROWS, TrainOptions
+from xlir_bench.options.training import LOOKING, OUTPUT, REST, ROWS, TrainOptions
 
 if TYPE_CHECKING:
     from xlir_bench.tasks import Task
@@ -50,39 +50,36 @@ def _read_config(ctx: click.Context, param: click.Parameter, value: Path | None)
     read_config(ctx, param, value)
 
 
-def _option(*names: str, group: str, **stated: Any) -> Callable[..., Any]:
-    return click.option(*names, cls=GroupedOption, group=group, **stated)
-
-
 @click.command("train-hybrid", cls=GroupedCommand)
-@_option(
-    "--config", group=ROWS, type=FOLDER, is_eager=True, expose_value=False, callback=_read_config, metavar="FILE",
+@grouped(ROWS, "--config", type=FOLDER, is_eager=True, expose_value=False, callback=_read_config, metavar="FILE",
     help="A TOML file with any of these options, or `paper` for the settings of arXiv 2408.10536.",
 )  # fmt: skip
 @flags_of(TrainOptions)
-@_option(
-    "--eval-task", "eval_tasks", group=LOOKING, multiple=True, metavar="NAME",
+@grouped(LOOKING, "--eval-task", "eval_tasks", multiple=True, metavar="NAME",
     help="A task to look at while training; may be given again.  [default: mini]",
 )  # fmt: skip
-@_option("--eval-langs", group=LOOKING, type=Names(), help="Only these languages of the tasks.")
-@_option(
+@grouped(LOOKING, "--eval-langs", type=Names(), help="Only these languages of the tasks.")
+@grouped(
+    LOOKING,
     "--eval-limit",
-    group=LOOKING,
     type=int,
     metavar="N",
     help="Only the first N queries of each language.",
 )
-@_option("--no-eval", group=LOOKING, is_flag=True, help="Do not evaluate at all.")
-@_option(
-    "--training-args", group=REST, type=FOLDER, metavar="FILE",
+@grouped(LOOKING, "--no-eval", is_flag=True, help="Do not evaluate at all.")
+@grouped(REST, "--training-args", type=FOLDER, metavar="FILE",
     help="A TOML file with any other of sentence-transformers' training arguments.",
 )  # fmt: skip
 @data_option
 @tasks_dir_option
-@click.option(
-    "--json", "as_json", is_flag=True, help="The record on stdout as JSON, and nothing else."
+@grouped(
+    OUTPUT,
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="The record on stdout as JSON, and nothing else.",
 )
-@click.option("--quiet", is_flag=True, help="No progress and no tables.")
+@grouped(OUTPUT, "--quiet", is_flag=True, help="No progress and no tables.")
 @verbose_option
 def train_hybrid(**stated: Any) -> None:
     """Train an encoder for retrieval within and across languages (arXiv 2408.10536).

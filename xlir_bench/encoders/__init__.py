@@ -6,10 +6,10 @@ from xlir_bench.encoders.protocol import (
     Described,
     Encoder,
     EncoderCard,
-    EncoderOptions,
     Tokenizing,
 )
 from xlir_bench.encoders.vectors import StoredVectors
+from xlir_bench.options.encoding import EncoderOptions
 
 __all__ = [
     "Described",

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from xlir_bench.encoders.digest import fingerprint
 from xlir_bench.encoders.multilingual import MultilingualEncoder
 from xlir_bench.encoders.options import DEFAULT_OPTIONS, unused_notes
-from xlir_bench.encoders.protocol import Encoder, EncoderCard, EncoderOptions
+from xlir_bench.encoders.protocol import Encoder, EncoderCard
 from xlir_bench.encoders.slugs import slug
 from xlir_bench.errors import UnknownNameError
+from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.records import Floats, Role
 
 Words = NDArray[np.uint64]

@@ -18,13 +18,15 @@ import numpy as np
 
 from xlir_bench.encoders.check import checked, shortened
 from xlir_bench.encoders.digest import short
-from xlir_bench.encoders.options import DEFAULT_OPTIONS, check_truncate_dim, given, unused_notes
+from xlir_bench.encoders.options import DEFAULT_OPTIONS, given, unused_notes
 from xlir_bench.encoders.probes import PROBES, probed_fingerprint
 from xlir_bench.encoders.prompts import chosen
-from xlir_bench.encoders.protocol import EncoderCard, EncoderOptions
+from xlir_bench.encoders.protocol import EncoderCard
 from xlir_bench.encoders.slugs import slug
 from xlir_bench.errors import BadVectorsError, InputError, OutOfReachError
 from xlir_bench.escaping import redacted, visible
+from xlir_bench.options.encoding import EncoderOptions
+from xlir_bench.options.stating import check_bounds
 from xlir_bench.reading import parse_json
 from xlir_bench.records import ROLES, Floats, Role
 
@@ -80,7 +82,7 @@ class HttpEncoder:
         options: EncoderOptions = DEFAULT_OPTIONS,
         patience: Patience = PATIENCE,
     ) -> None:
-        check_truncate_dim(options)
+        check_bounds(options)
         self.name = model
         self._options = options
         self._patience = patience

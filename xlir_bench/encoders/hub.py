@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from xlir_bench.encoders.packaged import packaged_folder
-from xlir_bench.encoders.protocol import EncoderOptions
 from xlir_bench.encoders.quiet import quiet_hub
 from xlir_bench.errors import InputError, OutOfReachError, XlirError
+from xlir_bench.options.encoding import EncoderOptions
 
 NOT_WANTED = (
     *("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.pickle", "*.joblib"),

@@ -9,11 +9,13 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from xlir_bench.encoders.digest import fingerprint, package_versions, short
-from xlir_bench.encoders.options import DEFAULT_OPTIONS, check_truncate_dim, given, unused_notes
+from xlir_bench.encoders.options import DEFAULT_OPTIONS, given, unused_notes
 from xlir_bench.encoders.prompts import chosen
-from xlir_bench.encoders.protocol import EncoderCard, EncoderOptions
+from xlir_bench.encoders.protocol import EncoderCard
 from xlir_bench.encoders.session import Session
 from xlir_bench.encoders.slugs import slug
+from xlir_bench.options.encoding import EncoderOptions
+from xlir_bench.options.stating import check_bounds
 from xlir_bench.records import Floats, Role, TokenCounts
 
 if TYPE_CHECKING:
@@ -31,7 +33,7 @@ class LiveEncoder:
     def __init__(
         self, model: SentenceTransformer, options: EncoderOptions = DEFAULT_OPTIONS
     ) -> None:
-        check_truncate_dim(options)
+        check_bounds(options)
         data = getattr(model, "model_card_data", None)
         config = getattr(getattr(model, "transformers_model", None), "config", None)
         ancestors = [getattr(data, "base_model", None), getattr(config, "_name_or_path", None)]

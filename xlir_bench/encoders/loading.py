@@ -14,12 +14,13 @@ from xlir_bench.encoders.builtin import load_builtin
 from xlir_bench.encoders.digest import short
 from xlir_bench.encoders.http import load_http
 from xlir_bench.encoders.options import DEFAULT_OPTIONS
-from xlir_bench.encoders.protocol import Described, Encoder, EncoderCard, EncoderOptions
+from xlir_bench.encoders.protocol import Described, Encoder, EncoderCard
 from xlir_bench.encoders.python import from_callable, load_python
 from xlir_bench.encoders.slugs import slug
 from xlir_bench.encoders.transformer import load_transformer
 from xlir_bench.encoders.vectors import load_vectors
 from xlir_bench.errors import InputError, UnknownNameError
+from xlir_bench.options.encoding import EncoderOptions
 
 PREFIXES: dict[str, Callable[[str, EncoderOptions], Encoder]] = {
     "builtin": load_builtin,

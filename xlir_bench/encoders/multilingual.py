@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from xlir_bench.encoders.digest import files_digest, fingerprint
 from xlir_bench.encoders.layout import count_parameters
 from xlir_bench.encoders.options import DEFAULT_OPTIONS, unused_notes
-from xlir_bench.encoders.protocol import EncoderCard, EncoderOptions
+from xlir_bench.encoders.protocol import EncoderCard
 from xlir_bench.encoders.slugs import slug
+from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.records import Floats, Role, TokenCounts
 
 WEIGHTS, VOCABULARY = "model.safetensors", "tokenizer.json"

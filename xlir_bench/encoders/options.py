@@ -6,22 +6,12 @@ from collections.abc import Iterable
 from dataclasses import fields
 from typing import Any
 
-from xlir_bench.encoders.protocol import EncoderOptions
-from xlir_bench.errors import InputError
+from xlir_bench.options.encoding import MODEL, EncoderOptions
+from xlir_bench.options.stating import options_of
 
 DEFAULT_OPTIONS = EncoderOptions()
 
-LOADING = (
-    "query_prompt",
-    "passage_prompt",
-    "revision",
-    "dtype",
-    "device",
-    "max_length",
-    "truncate_dim",
-    "trust_remote_code",
-    "http_body",
-)
+LOADING = tuple(o.name for o in options_of(EncoderOptions) if o.about.group == MODEL)
 """The options that say how a model is loaded and used."""
 
 
@@ -38,9 +28,3 @@ def unused_notes(options: EncoderOptions, kind: str, used: Iterable[str] = ()) -
         f"--{name.replace('_', '-')} means nothing to a {kind} encoder and was left out"
         for name in given(options, unused)
     )
-
-
-def check_truncate_dim(options: EncoderOptions) -> None:
-    """A dimension to cut to is at least 1."""
-    if options.truncate_dim is not None and options.truncate_dim < 1:
-        raise InputError(f"--truncate-dim {options.truncate_dim}: a vector has at least 1 number")

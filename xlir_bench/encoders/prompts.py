@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from xlir_bench.encoders.protocol import EncoderOptions
+from xlir_bench.options.encoding import EncoderOptions
 
 WEB_SEARCH = "Given a web search query, retrieve relevant passages that answer the query"
 SENTENCE = "Represent this sentence for searching relevant passages: "

@@ -69,23 +69,3 @@ class Described(Protocol):
     @property
     def card(self) -> EncoderCard:
         """What a result records of it; found without loading any weights."""
-
-
-@dataclass(frozen=True, slots=True)
-class EncoderOptions:
-    """How an encoder is loaded; built once from the command line."""
-
-    query_prompt: str | None = None
-    """None: what the model registered, else what its family is known to need."""
-    passage_prompt: str | None = None
-    revision: str | None = None
-    dtype: str = "float32"
-    device: str | None = None
-    max_length: int | None = None
-    truncate_dim: int | None = None
-    trust_remote_code: bool = False
-    offline: bool = False
-    api_key_env: str = "OPENAI_API_KEY"
-    """Name of the environment variable that holds the key of an ``http:`` encoder."""
-    http_body: tuple[str, ...] = ()
-    """``query=JSON`` and ``passage=JSON``: more fields for the requests of an ``http:`` encoder."""

@@ -20,10 +20,11 @@ from xlir_bench.encoders.digest import fingerprint, short
 from xlir_bench.encoders.hub import near_misses
 from xlir_bench.encoders.options import DEFAULT_OPTIONS, unused_notes
 from xlir_bench.encoders.probes import PROBES, probed_fingerprint
-from xlir_bench.encoders.protocol import EncoderCard, EncoderOptions
+from xlir_bench.encoders.protocol import EncoderCard
 from xlir_bench.encoders.slugs import slug
 from xlir_bench.errors import InputError, UnknownNameError, XlirError
 from xlir_bench.files import file_digest
+from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.records import ROLES, Floats, Role
 
 

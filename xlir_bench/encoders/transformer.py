@@ -17,13 +17,15 @@ from xlir_bench.encoders.digest import (
 )
 from xlir_bench.encoders.hub import Place, locate
 from xlir_bench.encoders.layout import ModelLayout
-from xlir_bench.encoders.options import DEFAULT_OPTIONS, check_truncate_dim, given
+from xlir_bench.encoders.options import DEFAULT_OPTIONS, given
 from xlir_bench.encoders.prompts import chosen
-from xlir_bench.encoders.protocol import EncoderCard, EncoderOptions
+from xlir_bench.encoders.protocol import EncoderCard
 from xlir_bench.encoders.quiet import quiet_transformers
 from xlir_bench.encoders.session import Session
 from xlir_bench.encoders.slugs import slug
 from xlir_bench.errors import InputError, UnknownNameError
+from xlir_bench.options.encoding import EncoderOptions
+from xlir_bench.options.stating import check_bounds
 from xlir_bench.records import Floats, Role, TokenCounts
 
 if TYPE_CHECKING:
@@ -43,7 +45,7 @@ class TransformerEncoder:
     def __init__(self, place: Place, options: EncoderOptions = DEFAULT_OPTIONS) -> None:
         if options.dtype not in DTYPES:
             raise UnknownNameError("dtype", [options.dtype], DTYPES)
-        check_truncate_dim(options)
+        check_bounds(options)
         self.name = place.name
         self._place = place
         self._options = options

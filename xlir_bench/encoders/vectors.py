@@ -11,9 +11,10 @@ import numpy as np
 from xlir_bench.encoders.digest import files_digest, short
 from xlir_bench.encoders.hub import near_misses
 from xlir_bench.encoders.options import DEFAULT_OPTIONS, unused_notes
-from xlir_bench.encoders.protocol import EncoderCard, EncoderOptions
+from xlir_bench.encoders.protocol import EncoderCard
 from xlir_bench.encoders.slugs import slug
 from xlir_bench.errors import InputError
+from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.reading import read_array
 from xlir_bench.records import Floats, Role
 

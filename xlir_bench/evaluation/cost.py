@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -15,7 +15,6 @@ from xlir_bench.embed import EmbedRequest, embed
 from xlir_bench.encoders import (
     Encoder,
     EncoderCard,
-    EncoderOptions,
     checked,
     describe,
     load_encoder,
@@ -23,11 +22,13 @@ from xlir_bench.encoders import (
 from xlir_bench.encoders.vectors import StoredVectors
 from xlir_bench.errors import InputError
 from xlir_bench.evaluation.maps import map_of_vectors
-from xlir_bench.evaluation.ranked import EXACT, AllVectors, Searching, in_memory
+from xlir_bench.evaluation.ranked import AllVectors, Searching, in_memory
 from xlir_bench.evaluation.record import machine, peak_memory
-from xlir_bench.evaluation.run import RunOptions, settings_asked
+from xlir_bench.evaluation.run import data_request, settings_asked
 from xlir_bench.evaluation.stopwatch import in_turns, latency
 from xlir_bench.measures.front import Offer, unbeaten
+from xlir_bench.options.encoding import EncoderOptions
+from xlir_bench.options.running import EXACT, RunOptions
 from xlir_bench.records import Collection, Floats, Kind, Progress, Role, Setting, Silent, Stored
 from xlir_bench.results.schema import CostPart, ModelCostPart, VariantPart
 from xlir_bench.search import normalised
@@ -159,7 +160,7 @@ def load_models(
 
     What cannot be measured is refused here, before all texts of the task are encoded.
     """
-    collection = load_collection(task, run_options.data_request(), progress or Silent())
+    collection = load_collection(task, data_request(run_options), progress or Silent())
     if any(isinstance(its.texts, Stored) for its in collection.passages.values()):
         raise InputError(
             f"the corpus of {task.name} lies on disk, and profile holds every variant's vectors in"
@@ -168,7 +169,7 @@ def load_models(
     texts = sample(collection, "passage", options.batch)
     models = []
     for dtype in dict.fromkeys(options.dtypes):
-        encoder = load_encoder(spec, replace(encoder_options, dtype=dtype))
+        encoder = load_encoder(spec, replace(encoder_options, dtype=cast(Any, dtype)))
         models.append(warmed_up(encoder, dtype, texts))
         _check_variants(models[-1], options)
     return models
@@ -217,7 +218,7 @@ def measure_cost(
     """Every variant of these models on one task; texts are encoded once a dtype, if not in the cache."""
     options, run_options = options or CostOptions(), run_options or RunOptions()
     progress = progress or Silent()
-    collection = load_collection(task, run_options.data_request(), progress)
+    collection = load_collection(task, data_request(run_options), progress)
     settings = settings_asked(task, run_options)
     request = EmbedRequest(run_options.cache, run_options.batch_tokens)
     described = machine(models[0].device)

@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from xlir_bench.evaluation.ranked import EXACT, AllVectors, Searching
+from xlir_bench.evaluation.ranked import AllVectors, Searching
 from xlir_bench.measures import score
+from xlir_bench.options.running import EXACT
 from xlir_bench.records import Kind, Ranking, Scores
 
 

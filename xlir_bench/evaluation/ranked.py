@@ -32,7 +32,6 @@ from xlir_bench.search import (
     sharded_rankings,
 )
 
-EXACT = "Flat"
 POOL_DEPTH = 100
 """How many of the best passages of the pool are kept: what the bias views look at."""
 AllVectors = Mapping[tuple[Role, str], Vectors]

@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 
 from xlir_bench.embed import Embedded
-from xlir_bench.encoders import EncoderCard, EncoderOptions
+from xlir_bench.encoders import EncoderCard
 from xlir_bench.evaluation.clusters import Clusters
 from xlir_bench.measures import BiasView, LanguageShares, score
 from xlir_bench.measures.chance import expected_map
+from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.records import ROLES, Collection, Ranking, Scores
 from xlir_bench.results.schema import (
     BiasPart,

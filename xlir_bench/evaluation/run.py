@@ -7,19 +7,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from xlir_bench.embed import Embedded, EmbedRequest, embed, zero_vectors
-from xlir_bench.encoders import EncoderOptions, as_encoder, checked, describe
+from xlir_bench.encoders import as_encoder, checked, describe
 from xlir_bench.encoders.vectors import StoredVectors
 from xlir_bench.errors import InputError, UnknownNameError
 from xlir_bench.evaluation.alignment import alignment_part, in_sample
 from xlir_bench.evaluation.clusters import Clusters
 from xlir_bench.evaluation.maps import map_of_vectors
-from xlir_bench.evaluation.ranked import EXACT, Searching
+from xlir_bench.evaluation.ranked import Searching
 from xlir_bench.evaluation.record import (
     bias_part,
     encoder_part,
@@ -42,7 +41,10 @@ from xlir_bench.measures import (
     score_answers,
     tokens_of,
 )
-from xlir_bench.places import cache_root, data_root
+from xlir_bench.options.encoding import EncoderOptions
+from xlir_bench.options.running import EXACT, RunOptions
+from xlir_bench.options.stating import check_bounds
+from xlir_bench.places import cache_root
 from xlir_bench.records import (
     ROLES,
     Collection,
@@ -63,76 +65,23 @@ from xlir_bench.results.schema import (
     ProfilePart,
 )
 from xlir_bench.results.tables import queries_table, ranks_table, run_table
-from xlir_bench.sources import MOST_DOWNLOAD, DataRequest, load_collection
+from xlir_bench.sources import DataRequest, load_collection
 from xlir_bench.tasks import Task, catalogue
 
 
-@dataclass(frozen=True, slots=True)
-class RunOptions:
-    """What is asked of a run; the defaults are a full one."""
-
-    langs: tuple[str, ...] | None = None
-    kinds: tuple[Kind, ...] | None = None
-    limit: int | None = None
-    """Only the first so many queries of each language; candidates stay whole."""
-    corpus_limit: int | None = None
-    """Of a corpus that lies on disk only the judged passages and so many others: never a full run."""
-    candidate: str | None = None
-    measures: tuple[str, ...] | None = None
-    index: str = EXACT
-    seed: int = 0
-    """Of the bootstrap."""
-    save_run: int = 0
-    """How many of the best passages of every query to keep in the result."""
-    alignment: bool = False
-    """Whether to see how the languages lie to each other; it searches once more."""
-    batch_tokens: int | None = None
-    data: Path | None = field(default_factory=lambda: data_root(None))
-    """A local data root; None: the download cache."""
-    cache: Path | None = field(default_factory=cache_root)
-    """Where vectors and downloads are kept; without one, vectors are kept nowhere."""
-    offline: bool = False
-    allow_changed_data: bool = False
-    max_download: int = MOST_DOWNLOAD
-    """How many bytes of a file are taken whose size the task does not state."""
-
-    def __post_init__(self) -> None:
-        """A folder that is said as text is taken, too."""
-        for name in ("data", "cache"):
-            if (stated := getattr(self, name)) is not None:
-                object.__setattr__(self, name, Path(stated).expanduser())
-
-    def part(self, task: Task) -> dict[str, Any]:
-        """What makes this less or other than a full default run of the task; empty for a full one."""
-        langs = None if self.langs is None else sorted(set(self.langs))
-        kinds = None if self.kinds is None else [k.value for k in Kind if k in self.kinds]
-        stated = {
-            "langs": None if langs == sorted(task.languages) else langs,
-            "kinds": None if kinds == [k.value for k in task.kinds] else kinds,
-            "limit": self.limit,
-            "corpus_limit": self.corpus_limit,
-            "candidate": None if self.candidate == task.candidate else self.candidate,
-            "measures": None
-            if self.measures is None or set(self.measures) == set(task.measures)
-            else sorted(self.measures),
-            "index": None if self.index == EXACT else self.index,
-            "seed": self.seed or None,
-        }
-        return {name: value for name, value in stated.items() if value is not None}
-
-    def data_request(self) -> DataRequest:
-        """How the data is read."""
-        return DataRequest(
-            root=self.data,
-            cache=(self.cache or cache_root()) / "data",
-            langs=None if self.langs is None else tuple(sorted(set(self.langs))),
-            candidate=self.candidate,
-            limit=self.limit,
-            corpus_limit=self.corpus_limit,
-            offline=self.offline,
-            allow_changed=self.allow_changed_data,
-            max_download=self.max_download,
-        )
+def data_request(options: RunOptions) -> DataRequest:
+    """How the data of a run is read."""
+    return DataRequest(
+        root=options.data,
+        cache=(options.cache or cache_root()) / "data",
+        langs=None if options.langs is None else tuple(sorted(set(options.langs))),
+        candidate=options.candidate,
+        limit=options.limit,
+        corpus_limit=options.corpus_limit,
+        offline=options.offline,
+        allow_changed=options.allow_changed_data,
+        max_download=options.max_download,
+    )
 
 
 def evaluate(
@@ -180,14 +129,12 @@ def settings_asked(task: Task, options: RunOptions) -> list[Setting]:
         raise UnknownNameError(
             f"candidate text of {task.name}", [options.candidate], task.candidates
         )
-    if options.limit is not None and options.limit < 1:
-        raise InputError(f"--limit {options.limit} leaves no query; it wants 1 or more")
-    if options.corpus_limit is not None and options.corpus_limit < 1:
-        raise InputError(f"--corpus-limit {options.corpus_limit} wants 1 or more")
+    check_bounds(options)
     strange = [str(kind) for kind in options.kinds or () if kind not in list(Kind)]
     if strange:
         raise UnknownNameError("kind", strange, [kind.value for kind in Kind])
-    settings = task.settings(options.langs, options.kinds)
+    kinds = None if options.kinds is None else [Kind(kind) for kind in options.kinds]
+    settings = task.settings(options.langs, kinds)
     if not settings:
         raise InputError(
             f"{task.name} has no setting of the kinds and languages asked for"
@@ -212,7 +159,7 @@ class _Run:
 
     def result(self) -> Result:
         with self._stage("read"):
-            collection = load_collection(self.task, self.options.data_request(), self.progress)
+            collection = load_collection(self.task, data_request(self.options), self.progress)
             check_fit(self.measures, by_answers=bool(collection.answers))
         with self._stage("encode"):
             embedded = self._embed(collection)

@@ -15,10 +15,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from xlir_bench.encoders import EncoderOptions
 from xlir_bench.errors import OutOfReachError, XlirError
 from xlir_bench.evaluation import RunOptions, evaluate
 from xlir_bench.files import ELSEWHERE, held, require_writable, safe_name
+from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.options.stating import build
 from xlir_bench.options.training import Strategy, TrainOptions, parse_source
 from xlir_bench.places import data_cache

@@ -34,14 +34,31 @@ class About:
     most: float | None = None
     in_recipes: bool = False
     """Whether a recipe may say it under ``[training]``."""
+    partial: bool = False
+    """Whether a run with another value than the default is less or other than a full one."""
+    many: bool = False
+    """Whether it may be given again."""
+    form: Literal["", "size", "number or auto"] = ""
+    """How it is written where its type does not tell."""
+    said: str = ""
+    """The default, as it is written in that form."""
     parse: Callable[[str], Any] | None = None
-    """Of an option that may be given again: from its text to what the record holds."""
+    """Of one that may be given again: from its text to what the record holds."""
 
 
-def option(help: str, default: Any = MISSING, *, group: str, **more: Any) -> Any:
-    """A field that is an option; without a default it has to be said."""
-    about = About(help, group, **more)
-    return field(default=default, kw_only=default is MISSING, metadata={ABOUT: about})
+def option(
+    help: str,
+    default: Any = MISSING,
+    *,
+    group: str,
+    factory: Callable[[], Any] | None = None,
+    **more: Any,
+) -> Any:
+    """A field that is an option; without a default, or what makes one, it has to be said."""
+    about = {ABOUT: About(help, group, **more)}
+    if factory is not None:
+        return field(default_factory=factory, metadata=about)
+    return field(default=default, kw_only=default is MISSING, metadata=about)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +99,9 @@ def options_of(record: type[Any]) -> Iterator[Option]:
         if is_dataclass(hints[part.name]):
             yield from options_of(hints[part.name])
         elif ABOUT in part.metadata:
-            yield Option(part.name, hints[part.name], part.default, part.metadata[ABOUT])
+            made = part.default_factory is not MISSING
+            default = None if made else part.default
+            yield Option(part.name, hints[part.name], default, part.metadata[ABOUT])
 
 
 def build(record: type[Record], stated: Mapping[str, Any]) -> Record:

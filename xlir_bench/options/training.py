@@ -24,9 +24,13 @@ OWNED = {
     "dataloader_drop_last", "push_to_hub", "hub_token", "do_train", "do_eval", "router_mapping",
 }  # fmt: skip
 """Training arguments that have an option of their own, or that the batches depend on."""
-ROWS, BATCHES, LEARNING, LOOKING, REST = (
-    "Model and rows", "Batches", "Learning", "Looking while it trains", "Rest",
-)  # fmt: skip
+ROWS, BATCHES, LEARNING, LOOKING = (
+    "Model and rows",
+    "Batches",
+    "Learning",
+    "Looking while it trains",
+)
+OUTPUT, REST = "Output", "Rest"
 Loss = Literal["infonce", "symmetric", "cached", "one-to-k"]
 Use = Literal["all", "monolingual", "cross-lingual"]
 
@@ -115,7 +119,7 @@ class TrainOptions:
     sources: tuple[TrainingSource, ...] = option(
         "Training rows: FILE[@WEIGHT][:monolingual|:cross-lingual]; may be given again. `mini-train` comes with"
         " the package.",
-        group=ROWS, flag="train", metavar="ROWS", parse=parse_source,
+        group=ROWS, flag="train", metavar="ROWS", many=True, parse=parse_source,
     )  # fmt: skip
     output: Path = option("Where the model goes.", group=ROWS, metavar="DIR")
     batches: BatchOptions = field(default_factory=BatchOptions)

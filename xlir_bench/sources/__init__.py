@@ -19,14 +19,13 @@ from xlir_bench.sources.files import DataState, Fetched, data_state, fetch, loca
 from xlir_bench.sources.judged import read_judged
 from xlir_bench.sources.lareqa import read_lareqa
 from xlir_bench.sources.parallel import read_parallel
-from xlir_bench.sources.request import MOST_DOWNLOAD, DataRequest, Reading
+from xlir_bench.sources.request import DataRequest, Reading
 from xlir_bench.sources.squad import read_squad, read_tydiqa
 from xlir_bench.sources.xor import read_xor
 from xlir_bench.tasks import Task
 
 __all__ = [
     "FORMATS",
-    "MOST_DOWNLOAD",
     "ON_DISK",
     "DataRequest",
     "DataState",

@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, NoReturn
 
 from xlir_bench.errors import OutOfReachError, XlirError
 from xlir_bench.files import explained, file_digest, held, most_unpacked, replacing
+from xlir_bench.options.running import MOST_DOWNLOAD
 from xlir_bench.records import Progress
 from xlir_bench.sources.hub import hub_token, is_of_hub
-from xlir_bench.sources.request import MOST_DOWNLOAD
 
 if TYPE_CHECKING:
     import httpx

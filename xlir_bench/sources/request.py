@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-MOST_DOWNLOAD = 20 * 10**9
-"""Bytes of one file whose size is not known."""
+from xlir_bench.options.running import MOST_DOWNLOAD
 
 
 @dataclass(frozen=True, slots=True)

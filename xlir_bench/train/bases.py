@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from xlir_bench.encoders import EncoderOptions
 from xlir_bench.encoders.digest import fingerprint
 from xlir_bench.encoders.hub import locate
 from xlir_bench.encoders.layout import ModelLayout
@@ -18,6 +17,7 @@ from xlir_bench.encoders.quiet import quiet_transformers
 from xlir_bench.encoders.transformer import TransformerEncoder
 from xlir_bench.errors import InputError
 from xlir_bench.files import replacing
+from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.options.static import StaticOptions, static_dimension
 from xlir_bench.options.training import TrainOptions
 from xlir_bench.reading import read_array

@@ -1,0 +1,48 @@
+"""How an encoder is loaded and used."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from xlir_bench.options.stating import option
+
+MODEL, REST = "Model", "Rest"
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderOptions:
+    """How an encoder is loaded; built once from the command line."""
+
+    query_prompt: str | None = option(
+        "Put before every query; '' for none.  [default: the model's own]", None, group=MODEL
+    )
+    passage_prompt: str | None = option(
+        "Put before every passage; '' for none.  [default: the model's own]", None, group=MODEL
+    )
+    revision: str | None = option("Of a hub model: branch, tag or commit.", None, group=MODEL)
+    dtype: Literal["float32", "float16", "bfloat16"] = option(
+        "What the model computes in.", "float32", group=MODEL
+    )
+    device: str | None = option(
+        "Where the model runs.  [default: the best there is]",
+        None, group=MODEL, metavar="cpu|cuda|mps",
+    )  # fmt: skip
+    max_length: int | None = option(
+        "Cut texts here.  [default: the model's own]", None, group=MODEL, metavar="TOKENS"
+    )
+    truncate_dim: int | None = option(
+        "Keep the first N dimensions (Matryoshka models).", None, group=MODEL, metavar="N", least=1
+    )
+    trust_remote_code: bool = option(
+        "Let a model run code from its own repository.", False, group=MODEL
+    )
+    offline: bool = option("Download nothing.", False, group=REST)
+    api_key_env: str = option(
+        "The environment variable with the key of an http: model.",
+        "OPENAI_API_KEY", group=REST, metavar="NAME",
+    )  # fmt: skip
+    http_body: tuple[str, ...] = option(
+        "More fields for the requests of an http: model, by role; may be given again.",
+        (), group=MODEL, metavar="query=JSON|passage=JSON", many=True,
+    )  # fmt: skip

@@ -1,0 +1,115 @@
+"""What is asked of an evaluation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from xlir_bench.options.encoding import REST
+from xlir_bench.options.stating import option, options_of
+from xlir_bench.places import cache_root, data_root
+
+if TYPE_CHECKING:
+    from xlir_bench.tasks import Task
+
+DATA, MEASURED, SEARCH, OUTPUT = "Data", "What is measured", "Search", "Output"
+EXACT = "Flat"
+MOST_DOWNLOAD = 20 * 10**9
+"""Bytes of one file whose size is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """What is asked of a run; the defaults are a full one."""
+
+    langs: tuple[str, ...] | None = option(
+        "Only these languages, both sides.", None, group=MEASURED, partial=True
+    )
+    kinds: tuple[str, ...] | None = option(
+        "Only these kinds: monolingual, cross-lingual, multilingual.",
+        None, group=MEASURED, partial=True,
+    )  # fmt: skip
+    limit: int | None = option(
+        "Only the first N queries of each language; candidates stay whole.",
+        None, group=MEASURED, metavar="N", least=1, partial=True,
+    )  # fmt: skip
+    corpus_limit: int | None = option(
+        "Of a large corpus only the judged passages and N others: for a trial, never for a score.",
+        None, group=MEASURED, metavar="N", least=1, partial=True,
+    )  # fmt: skip
+    candidate: str | None = option(
+        "What stands for a passage: sentence or sentence+context.",
+        None, group=MEASURED, metavar="TEXT", partial=True,
+    )  # fmt: skip
+    measures: tuple[str, ...] | None = option(
+        "ranx's names: map, mrr, ndcg@10, recall@100 …", None, group=MEASURED, partial=True
+    )
+    alignment: bool = option(
+        "See how the languages lie to each other too: do translations find each other, what sets languages"
+        " apart. It searches once more.",
+        False, group=MEASURED,
+    )  # fmt: skip
+    seed: int = option("Of the bootstrap intervals.", 0, group=MEASURED, partial=True)
+    index: str = option(
+        "A FAISS factory string; anything but Flat is approximate, and the result says by how much.",
+        EXACT, group=SEARCH, metavar="FACTORY", partial=True,
+    )  # fmt: skip
+    save_run: int = option(
+        "Keep the top K passages of every query (run.parquet).",
+        0, group=OUTPUT, metavar="K", least=0,
+    )  # fmt: skip
+    batch_tokens: int | None = option(
+        "Padded tokens in a batch.",
+        None,
+        group="Model",
+        metavar="N",
+        form="number or auto",
+        said="auto",
+    )
+    data: Path | None = option(
+        "A local data root instead of downloads (also: XLIR_DATA).",
+        group=DATA, metavar="ROOT", factory=lambda: data_root(None),
+    )  # fmt: skip
+    cache: Path | None = field(default_factory=cache_root)
+    """Where vectors and downloads are kept; without one, vectors are kept nowhere."""
+    offline: bool = option("Download nothing.", False, group=REST)
+    allow_changed_data: bool = option(
+        "Go on with data that differs from its pinned digest; the result says so.",
+        False, group=DATA,
+    )  # fmt: skip
+    max_download: int = option(
+        "Refuse to download a larger file, where the task does not state its size.",
+        MOST_DOWNLOAD, group=DATA, metavar="SIZE", form="size", said="20GB",
+    )  # fmt: skip
+
+    def __post_init__(self) -> None:
+        """A folder that is said as text is taken, too."""
+        for name in ("data", "cache"):
+            if (stated := getattr(self, name)) is not None:
+                object.__setattr__(self, name, Path(stated).expanduser())
+
+    def part(self, task: Task) -> dict[str, Any]:
+        """What makes this less or other than a full default run of the task; empty for a full one."""
+        usual: dict[str, Any] = {
+            "langs": sorted(task.languages),
+            "kinds": [kind.value for kind in task.kinds],
+            "candidate": task.candidate,
+            "measures": sorted(set(task.measures)),
+        }
+        return {
+            o.name: value
+            for o in options_of(RunOptions)
+            if o.about.partial
+            and (value := _plain(getattr(self, o.name))) not in (None, usual.get(o.name, o.default))
+        }
+
+
+def _plain(value: Any) -> Any:
+    """As it is written down: names once each, sorted; kinds in the order that tables have."""
+    from xlir_bench.records import Kind
+
+    if not isinstance(value, tuple):
+        return value
+    kinds = [kind.value for kind in Kind if kind in value]
+    return kinds if kinds and len(kinds) == len({*value}) else sorted({*value})
