@@ -65,16 +65,8 @@ def heading(record: ResultRecord, markdown: bool = False) -> str:
     lines = [f"{task.title}: {encoder.name} ({told})"]
     prompts = {"query": encoder.query_prompt, "passage": encoder.passage_prompt}
     lines += [f"{name} prompt {prompt!r}" for name, prompt in prompts.items() if prompt]
-    part = [f"languages {' '.join(options.langs)}"] if options.langs else []
-    part += [f"kinds {' '.join(options.kinds)}"] if options.kinds else []
-    part += [f"the first {options.limit} queries of each language"] if options.limit else []
-    if options.corpus_limit:
-        part += [f"NOT THE WHOLE CORPUS: at most {options.corpus_limit} unjudged passages"]
-    if options.candidate not in ("sentence", "passage"):
-        part += [f"candidate text {options.candidate}"]
-    part += [f"index {options.index}"] if options.index != "Flat" else []
-    part += ["CHANGED DATA: " + ", ".join(options.changed_data)] if options.changed_data else []
-    lines += ["part: " + "; ".join(part)] if part else []
+    if part := options.part:
+        lines.append("part: " + "; ".join(part.values()))
     return "\n".join(named(line, markdown) for line in lines)
 
 

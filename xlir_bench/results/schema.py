@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from xlir_bench.measures.answers import token_budget
+from xlir_bench.options.running import EXACT
 from xlir_bench.records import Kind
 
 RESULT_SCHEMA: Literal[1] = 1
@@ -134,6 +135,25 @@ class OptionsPart(_Part):
     seed: int
     changed_data: list[str]
     measures: list[str]
+
+    @property
+    def part(self) -> dict[str, str]:
+        """What makes it less or other than a full run, in words, by option; empty for a full one."""
+        usual = self.candidate in ("sentence", "passage")  # the texts that tasks rank by default
+        told = {
+            "langs": f"languages {' '.join(sorted(self.langs))}" if self.langs else "",
+            "kinds": f"kinds {' '.join(self.kinds)}" if self.kinds else "",
+            "limit": f"the first {self.limit} queries of each language" if self.limit else "",
+            "corpus_limit": f"NOT THE WHOLE CORPUS: at most {self.corpus_limit} unjudged passages"
+            if self.corpus_limit
+            else "",
+            "candidate": "" if usual else f"candidate text {self.candidate}",
+            "index": f"index {self.index}" if self.index != EXACT else "",
+            "changed_data": f"CHANGED DATA: {', '.join(sorted(self.changed_data))}"
+            if self.changed_data
+            else "",
+        }
+        return {name: words for name, words in told.items() if words}
 
 
 class TextsPart(_Part):

@@ -239,20 +239,9 @@ def _sorted_out(found: Sequence[Result]) -> tuple[list[Result], list[LeftOut]]:
 def _not_ranked(result: Result) -> str | None:
     """Why a result is not a full run of its task, or of some languages of it."""
     options = result.record.options
-    part = []
-    if options.kinds:
-        part.append(f"kinds {' '.join(options.kinds)}")
-    if options.limit is not None:
-        part.append(f"the first {options.limit} queries of each language")
-    if options.corpus_limit is not None:
-        part.append(f"NOT THE WHOLE CORPUS: at most {options.corpus_limit} unjudged passages")
-    if options.index != "Flat":
-        part.append(f"approximate index {options.index}")
-    if options.changed_data:
-        part.append("data that differs from its pinned digest")
-    if part:
-        langs = [f"languages {' '.join(options.langs)}"] if options.langs else []
-        return "; ".join([*langs, *part])
+    told = {name: words for name, words in options.part.items() if name != "candidate"}
+    if told.keys() - {"langs"}:
+        return "; ".join(told.values())
     if result.folder is not None and _says_more(result.folder.name, result.record):
         measures = ", ".join(options.measures)
         return f"other options (candidate {options.candidate}, seed {options.seed}, {measures})"
