@@ -110,14 +110,28 @@ def test_nothing_in_an_input_is_run(repository):
 
 
 @pytest.mark.parametrize(
-    ("version", "installed"), [("", "the action's own"), ("1.2.3", "xlir-bench==1.2.3")]
+    ("candidate", "version", "installed"),
+    [
+        ("builtin:ngram", "", "the action's own"),
+        ("stored", "1.2.3", "xlir-bench==1.2.3"),
+        ("stored/result.json", "", "the action's own"),
+        ("out/final", "1.2.3", "xlir-bench[models]==1.2.3"),
+        ("owner/name", "", "the action's own[models]"),
+    ],
 )
-def test_it_installs_the_version_asked_for_or_its_own(tmp_path, version, installed):
+def test_it_installs_the_version_asked_for_or_its_own_with_what_the_candidate_wants(
+    tmp_path, candidate, version, installed
+):
     """pip itself is not run: a `python` of the test says what it was asked to install."""
+    (tmp_path / "stored").mkdir()
+    (tmp_path / "stored" / "result.json").write_text("{}")
     (tmp_path / "bin").mkdir()
     python = tmp_path / "bin" / "python"
     python.write_text('#!/bin/sh\nfor word in "$@"; do echo "$word"; done > asked\n')
     python.chmod(0o755)
-    done = run("Install xlir-bench", tmp_path, XLIR_VERSION=version, XLIR_SOURCE="the action's own")
+    done = run(
+        "Install xlir-bench", tmp_path, XLIR_CANDIDATE=candidate, XLIR_VERSION=version,
+        XLIR_SOURCE="the action's own",
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "asked").read_text().splitlines() == ["-m", "pip", "install", installed]

@@ -12,6 +12,7 @@ from xlir_bench.cli.options import FOLDER, Names, verbose_option
 from xlir_bench.cli.progress import Bars
 from xlir_bench.cli.terminal import say, say_json
 from xlir_bench.escaping import visible
+from xlir_bench.extras import require
 
 if TYPE_CHECKING:
     from xlir_bench.augment.lexicon import Lexicon
@@ -252,6 +253,7 @@ def translate_command(**stated: Any) -> None:
       xlir-bench augment translate mini-train --model nllb-200-distilled-600M --to sw,th,yo \
         --side question --device cuda --output more.jsonl.gz
     """
+    require("models", "augment translate")
     from xlir_bench.augment.output import check_output
     from xlir_bench.augment.translating import Translating
     from xlir_bench.augment.translator import TranslateOptions, load_translator

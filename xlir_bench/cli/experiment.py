@@ -19,6 +19,7 @@ from xlir_bench.cli.options import (
 from xlir_bench.cli.progress import Bars
 from xlir_bench.cli.terminal import say
 from xlir_bench.escaping import visible
+from xlir_bench.extras import require
 
 if TYPE_CHECKING:
     from xlir_bench.experiment.planning import Planned
@@ -103,6 +104,7 @@ def experiment(name: str | None, **stated: Any) -> int:
 
 def _where(recipe: Recipe, folder: Path, stated: dict[str, Any]) -> Where:
     """The place of the run; tasks that the recipe names and nobody knows are refused."""
+    require("train", "experiment")
     from xlir_bench.errors import InputError, UnknownNameError
     from xlir_bench.experiment.running import Where
     from xlir_bench.places import data_root

@@ -25,6 +25,7 @@ from xlir_bench.cli.options import (
 )
 from xlir_bench.cli.progress import Bars
 from xlir_bench.cli.terminal import say, say_json
+from xlir_bench.extras import require
 from xlir_bench.options.stating import build
 from xlir_bench.options.training import LOOKING, OUTPUT, REST, ROWS, TrainOptions
 
@@ -103,6 +104,7 @@ def train_hybrid(**stated: Any) -> None:
     The rows are compared with every task whose data is on disk; what holds evaluation text, the same
     letters or nearly, is left out (--leakage). `data leakage` shows it beforehand.
     """
+    require("train", "train-hybrid")
     from xlir_bench.places import data_root
     from xlir_bench.tasks import catalogue
     from xlir_bench.train import train

@@ -24,6 +24,7 @@ from xlir_bench.encoders.quiet import quiet_transformers
 from xlir_bench.encoders.session import Session
 from xlir_bench.encoders.slugs import slug
 from xlir_bench.errors import InputError, UnknownNameError
+from xlir_bench.extras import require
 from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.options.stating import check_bounds
 from xlir_bench.records import Floats, Role, TokenCounts
@@ -213,6 +214,7 @@ class TransformerEncoder:
 
 def load_transformer(spec: str, options: EncoderOptions) -> TransformerEncoder:
     """The encoder of a folder or a hub id."""
+    require("models", f"--model {spec}")
     return TransformerEncoder(locate(spec, options), options)
 
 

@@ -7,6 +7,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -218,15 +219,20 @@ def _git() -> GitPart | None:
 
 def machine(device: str) -> MachinePart:
     """What latencies depend on besides the encoder."""
-    import torch
+    processors = os.cpu_count() or 0
+    threads, name = processors, device
+    with suppress(ImportError):
+        import torch
 
+        threads = torch.get_num_threads()
+        name = torch.cuda.get_device_name(device) if device.startswith("cuda") else device
     return MachinePart(
         processor=_processor(),
-        processors=os.cpu_count() or 0,
-        threads=torch.get_num_threads(),
+        processors=processors,
+        threads=threads,
         memory_bytes=_memory(),
         load=round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
-        device=torch.cuda.get_device_name(device) if device.startswith("cuda") else device,
+        device=name,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -77,7 +78,8 @@ def build_index(pool: Pool | ShardedPool, setting: Setting, factory: str) -> Any
 
 def empty_index(dimension: int, factory: str) -> Any:
     """A FAISS index without vectors; a factory string that FAISS does not take is refused."""
-    import torch  # noqa: F401  # before faiss: the other order can crash on two OpenMP runtimes
+    with suppress(ImportError):
+        import torch  # noqa: F401  # before faiss: the other order can crash on two OpenMP runtimes
 
     import faiss  # isort: skip
 
