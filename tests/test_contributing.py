@@ -10,8 +10,9 @@ import pytest
 
 from xlir_bench.measures import bias
 from xlir_bench.measures.bias import PerQuery, PoolRanking
+from xlir_bench.options.running import RunOptions
 from xlir_bench.records import Collection, Passages, Queries, Relevance, Silent
-from xlir_bench.sources import FORMATS, DataRequest, load_collection
+from xlir_bench.sources import FORMATS, load_collection
 from xlir_bench.tasks import read_task
 
 TEXT = (Path(__file__).parent.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
@@ -53,7 +54,7 @@ def test_the_format_is_one_function(tmp_path, restored):
         (tmp_path / f"handbook/{lang}.json").write_text(
             f"q1 {lang}\ta1 {lang}\nq2 {lang}\ta2 {lang}\n"
         )
-    request = DataRequest(root=tmp_path, cache=tmp_path)
+    request = RunOptions(data=tmp_path, cache=tmp_path)
     collection = load_collection(read_task(tmp_path / "handbook.toml"), request, Silent())
     assert collection.passages["de"].texts == ["a1 de", "a2 de"]
     assert collection.relevance["de", "en"].passage.tolist() == [0, 1]
@@ -67,7 +68,7 @@ def test_a_task_of_two_beir_folders_is_a_task_file(tmp_path):
         (folder / "corpus.jsonl").write_text('{"_id": "d1", "title": "T", "text": "t"}\n')
         (folder / "queries.jsonl").write_text('{"_id": "q1", "text": "?"}\n')
         (folder / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\nq1\td1\t1\n")
-    request = DataRequest(root=tmp_path, cache=tmp_path)
+    request = RunOptions(data=tmp_path, cache=tmp_path)
     collection = load_collection(read_task(tmp_path / "support.toml"), request, Silent())
     assert collection.passages["de"].ids == ("de:d1",)
     assert set(collection.relevance) == {("de", "de"), ("en", "en")}

@@ -70,12 +70,13 @@ def encoding() -> list[Measured]:
 
     from xlir_bench.embed import EmbedRequest, embed
     from xlir_bench.encoders import load_encoder
+    from xlir_bench.options.running import RunOptions
     from xlir_bench.records import ROLES, Silent
-    from xlir_bench.sources import DataRequest, load_collection
+    from xlir_bench.sources import load_collection
     from xlir_bench.tasks import catalogue
 
     task = catalogue().get(["xquad-r"])[0]
-    request = DataRequest(root=data_root(), cache=Path("unused"), langs=tuple(FEW.split(",")))
+    request = RunOptions(data=data_root(), cache=Path("unused"), langs=tuple(FEW.split(",")))
     collection = load_collection(task, request, Silent())
     encoder = load_encoder(str(minilm()))
     encoder.encode(["warm up"], "query")

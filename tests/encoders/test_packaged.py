@@ -10,7 +10,7 @@ import pytest
 
 from xlir_bench.encoders import EncoderOptions, load_encoder, packaged
 from xlir_bench.errors import InputError, UnknownNameError
-from xlir_bench.evaluation import RunOptions, data_request
+from xlir_bench.evaluation import RunOptions
 from xlir_bench.records import Silent
 from xlir_bench.sources import load_collection
 from xlir_bench.tasks import catalogue
@@ -31,7 +31,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory):
 
 @pytest.fixture(scope="module")
 def texts():
-    task, request = catalogue().get(["mini"])[0], data_request(RunOptions(data=None, cache=None))
+    task, request = catalogue().get(["mini"])[0], RunOptions(data=None, cache=None)
     collection = load_collection(task, request, Silent())
     return {
         (role, lang): list(collection.texts(role, lang))[:8]

@@ -13,7 +13,7 @@ from evaluation.plain import Plain, mini_files, plain_measures, small
 
 from xlir_bench.encoders import EncoderCard, EncoderOptions, load_encoder
 from xlir_bench.errors import InputError, UnknownNameError
-from xlir_bench.evaluation import CostOptions, data_request, evaluate, load_models, measure_cost
+from xlir_bench.evaluation import CostOptions, evaluate, load_models, measure_cost
 from xlir_bench.evaluation.cost import sample, warmed_up
 from xlir_bench.records import Kind, Setting
 from xlir_bench.results.schema import CostPart, VariantPart
@@ -116,7 +116,7 @@ def test_index_bytes_are_those_of_the_file_that_faiss_writes(tmp_path):
 
 
 def test_the_pool_is_of_all_languages():
-    collection = load_collection(MINI, data_request(small()), _quiet())
+    collection = load_collection(MINI, small(), _quiet())
     assert ngram().passages == sum(len(p.ids) for p in collection.passages.values())
     assert ngram().searched == ngram().passages < 1000
 
@@ -165,7 +165,7 @@ def test_texts_are_encoded_once_and_then_queries_in_turns():
     cost = measure_cost(MINI, [model], options, small())
     assert (len(cost.variants), cost.queries, cost.repeats) == (4, 6, 3)
     calls = Counter(encoder.calls)
-    collection = load_collection(MINI, data_request(small()), _quiet())
+    collection = load_collection(MINI, small(), _quiet())
     # Warm-up: five queries and one batch for each variant.
     assert calls["query", 1] == 4 * (5 + 3 * 6)
     assert calls["query", 4] == 4 * (1 + 3 * 1)
@@ -185,7 +185,7 @@ def test_a_task_with_few_queries_has_them_several_times_in_a_batch():
 
 
 def test_the_sample_is_spread_over_languages_and_the_same_every_time():
-    collection = load_collection(MINI, data_request(small()), _quiet())
+    collection = load_collection(MINI, small(), _quiet())
     texts = sample(collection, "query", 10)
     assert texts == sample(collection, "query", 10)
     assert len(set(texts)) == 10

@@ -21,13 +21,14 @@ from fuzz.running import Border, command
 
 import xlir_bench as xb
 from xlir_bench.encoders import EncoderOptions, StoredVectors, load_encoder
+from xlir_bench.options.running import RunOptions
 from xlir_bench.options.training import parse_source
 from xlir_bench.recipe import parse_recipe
 from xlir_bench.records import Kind, Silent
 from xlir_bench.reports.pairing import RANK_DISTANCE, query_values
 from xlir_bench.reports.policy import DEFAULT_POLICY, read_policy
 from xlir_bench.reports.tables import report
-from xlir_bench.sources import DataRequest, load_collection
+from xlir_bench.sources import load_collection
 from xlir_bench.tasks import own_task, read_task
 from xlir_bench.train.checking import check_training
 
@@ -130,7 +131,7 @@ def read_collection(folder: Path) -> None:
     task = read_task(folder / "small.toml")
     corpora = folder / "cache"
     shutil.rmtree(corpora, ignore_errors=True)
-    load_collection(task, DataRequest(root=None, cache=corpora / "data", offline=True), Silent())
+    load_collection(task, RunOptions(data=None, cache=corpora, offline=True), Silent())
     shutil.rmtree(corpora, ignore_errors=True)
 
 
@@ -218,7 +219,7 @@ def read_beir(folder: Path) -> None:
     """The collection of ``beir:FOLDER``."""
     task = own_task(f"beir:{folder}")
     assert task is not None
-    load_collection(task, DataRequest(root=None, cache=folder / "none", offline=True), Silent())
+    load_collection(task, RunOptions(data=None, cache=folder / "none", offline=True), Silent())
 
 
 def _judged(folder: Path) -> Mapping[str, str]:
@@ -790,7 +791,7 @@ def _corpus(folder: Path) -> None:
 
 def _read_corpus(folder: Path) -> None:
     task = read_task(folder / "small.toml")
-    request = DataRequest(root=None, cache=folder / "cache" / "data", offline=True)
+    request = RunOptions(data=None, cache=folder / "cache", offline=True)
     found = load_collection(task, request, Silent())
     for lang in found.passages:
         assert len(list(found.passages[lang].texts)) == len(found.passages[lang].ids)

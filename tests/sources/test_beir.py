@@ -15,7 +15,7 @@ from xlir_bench import RunOptions, evaluate
 from xlir_bench.cli import exit_code
 from xlir_bench.errors import InputError
 from xlir_bench.records import Collection, Kind, Silent
-from xlir_bench.sources import DataRequest, load_collection
+from xlir_bench.sources import load_collection
 from xlir_bench.tasks import catalogue
 
 CORPUS = [
@@ -50,7 +50,7 @@ def folder_of(
 
 def read(folder: Path, langs: tuple[str, ...] | None = None, **request: Any) -> Collection:
     (task,) = catalogue().get([f"beir:{folder}"], langs)
-    found = DataRequest(None, folder / "none", **{"langs": langs} | request)
+    found = RunOptions(data=None, cache=folder / "none", **{"langs": langs} | request)
     return load_collection(task, found, Silent())
 
 
@@ -108,7 +108,7 @@ def test_a_task_file_may_name_a_folder_for_each_language(tmp_path: Path) -> None
     (tmp_path / "tasks" / "docs.toml").write_text(TOML + files, "utf-8")
     known = catalogue(tmp_path / "tasks")
     (task,) = known.get(["docs"])
-    request = DataRequest(tmp_path / "data", tmp_path / "none")
+    request = RunOptions(data=tmp_path / "data", cache=tmp_path / "none")
     found = load_collection(task, request, Silent())
     assert set(found.relevance) == {("de", "de"), ("en", "en")}
     assert found.passages["de"].ids[0] == "de:d1"
@@ -229,8 +229,8 @@ def test_a_packed_corpus_is_read_as_it_is(tmp_path: Path) -> None:
         for n, f in task.files.items()
     }
     packed = task.model_copy(update={"files": files})
-    found = load_collection(packed, DataRequest(None, tmp_path), Silent())
+    found = load_collection(packed, RunOptions(data=None, cache=tmp_path), Silent())
     assert found.passages == read(folder).passages
     (folder / "corpus.jsonl.gz").write_bytes(gzip.compress(plain.read_bytes())[:30])
     with pytest.raises(InputError, match="cannot be read"):
-        load_collection(packed, DataRequest(None, tmp_path), Silent())
+        load_collection(packed, RunOptions(data=None, cache=tmp_path), Silent())

@@ -14,7 +14,7 @@ from xlir_bench import RunOptions, evaluate
 from xlir_bench.encoders import EncoderOptions, load_encoder
 from xlir_bench.errors import InputError, UnknownNameError
 from xlir_bench.records import Collection, Kind, Silent
-from xlir_bench.sources import DataRequest, load_collection
+from xlir_bench.sources import load_collection
 from xlir_bench.tasks import catalogue
 
 BEES, SALT = "https://en.wikinews.org/wiki/Bees", "https://en.wikivoyage.org/wiki/Salt"
@@ -34,7 +34,9 @@ ROWS: dict[str, list[Any]] = {
 
 def read(root: Path, langs: tuple[str, ...] = ("eng_Latn", "zho_Hans"), **more: Any) -> Collection:
     (task,) = catalogue().get(["belebele"])
-    return load_collection(task, DataRequest(root, root / "none", langs=langs, **more), Silent())
+    return load_collection(
+        task, RunOptions(data=root, cache=root / "none", langs=langs, **more), Silent()
+    )
 
 
 def test_the_task_has_all_settings_of_122_languages_and_states_their_sizes() -> None:

@@ -15,7 +15,7 @@ from sources.serving import serving
 from xlir_bench import RunOptions, evaluate
 from xlir_bench.errors import InputError, OutOfReachError
 from xlir_bench.records import Collection, Kind, Silent
-from xlir_bench.sources import DataRequest, load_collection
+from xlir_bench.sources import load_collection
 from xlir_bench.tasks import Task, catalogue
 
 LINES: list[Any] = [
@@ -34,7 +34,7 @@ def written(root: Path, lines: list[Any]) -> Path:
 
 def read(root: Path, langs: tuple[str, ...] = ("de", "en"), **request: Any) -> Collection:
     (task,) = catalogue().get(["xm3600"])
-    found = DataRequest(root, root / "none", langs=langs, **request)
+    found = RunOptions(data=root, cache=root / "none", langs=langs, **request)
     return load_collection(task, found, Silent())
 
 
@@ -128,7 +128,7 @@ def test_all_pairs_of_xtd10_equal_a_plain_computation(xtd10: Task, tmp_path: Pat
     found = settings_of(result)
     assert len(xtd10.languages) == 11
     assert len(found) == 11 + 110 + 11
-    collection = load_collection(xtd10, DataRequest(tmp_path, tmp_path), Silent())
+    collection = load_collection(xtd10, RunOptions(data=tmp_path, cache=tmp_path), Silent())
     vectors = {x: Signs().encode(collection.passages[x].texts, "query") for x in xtd10.languages}
     images = {x: np.array(collection.queries[x].clusters) for x in xtd10.languages}
     for (asked, sought), setting in found.items():
@@ -201,12 +201,12 @@ def test_the_packed_file_is_fetched_and_unpacked(
         archive.writestr("captions.jsonl", '{"image/key": "1", "en": {"caption": ["a", "b"]}}\n')
     with serving({"/captions.zip": body.getvalue(), "/empty.zip": b"not a zip"}) as server:
         task = _packed_at(f"{server.url}/captions.zip")
-        request = DataRequest(None, tmp_path / "cache" / "data", langs=("en",))
+        request = RunOptions(data=None, cache=tmp_path / "cache", langs=("en",))
         found = load_collection(task, request, Silent())
         assert found.passages["en"].texts == ("a", "b")
         (here,) = (tmp_path / "cache/data/xm3600").iterdir()
         assert here.name == "captions.jsonl"
-        damaged = DataRequest(None, tmp_path / "other" / "data", langs=("en",))
+        damaged = RunOptions(data=None, cache=tmp_path / "other", langs=("en",))
         with pytest.raises(OutOfReachError, match=r"has no whole captions.jsonl in it"):
             load_collection(_packed_at(f"{server.url}/empty.zip"), damaged, Silent())
 

@@ -12,8 +12,9 @@ from sources.serving import serving
 from sources.test_judged import DOCS, in_hub_layout
 
 from xlir_bench.errors import InputError
+from xlir_bench.options.running import RunOptions
 from xlir_bench.records import Silent
-from xlir_bench.sources import DataRequest, data_state, fetch, load_collection
+from xlir_bench.sources import data_state, fetch, load_collection
 from xlir_bench.tasks import catalogue
 
 (TASK,) = catalogue().get(["miracl-hard-negatives"])
@@ -119,8 +120,8 @@ def test_a_pattern_that_leaves_the_data_root_reads_and_writes_nothing_outside(
     files = {name: f.model_copy(update={"path": pattern}) for name, f in TASK.files.items()}
     task = TASK.model_copy(update={"files": files})
     (tmp_path / "secret").write_text("a user's own")
-    request = DataRequest(root=None, cache=tmp_path / "cache" / "data")
-    for reach in (load_collection, fetch, lambda t, r, _: data_state(t, r.root, r.cache)):
+    request = RunOptions(data=None, cache=tmp_path / "cache")
+    for reach in (load_collection, fetch, lambda t, r, _: data_state(t, r.data, r.data_cache)):
         with pytest.raises(InputError, match="has to be relative"):
             reach(task, request, Silent())
     assert [path.name for path in tmp_path.rglob("*")] == ["secret"]

@@ -16,7 +16,7 @@ from xlir_bench import RunOptions, evaluate
 from xlir_bench.embed import shards
 from xlir_bench.errors import InputError
 from xlir_bench.records import Collection, Silent
-from xlir_bench.sources import DataRequest, load_collection
+from xlir_bench.sources import load_collection
 from xlir_bench.tasks import catalogue
 
 DOCS = [
@@ -28,10 +28,12 @@ TOPICS = [("7", "Jua ni nini?"), ("9", "Nani huogelea?"), ("3", "Nobody judged t
 QRELS = [("7", "Q0", "1#1", 1), ("7", "Q0", "2#0", 0), ("9", "Q0", "2#0", 2), ("9", "Q0", "1#1", 1)]
 
 
-def read(root: Path, lang: str = "sw", name: str = "miracl", **request: Any) -> Collection:
+def read(
+    root: Path, lang: str = "sw", name: str = "miracl", passages: bool = True, **asked: Any
+) -> Collection:
     (task,) = catalogue().get([name])
-    wanted = DataRequest(root, root / "cache" / "data", **{"langs": (lang,)} | request)
-    return load_collection(task, wanted, Silent())
+    wanted = RunOptions(data=root, cache=root / "cache", **{"langs": (lang,)} | asked)
+    return load_collection(task, wanted, Silent(), passages)
 
 
 def test_judged_queries_are_asked_of_the_whole_corpus_title_and_text_joined(tmp_path: Path) -> None:

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from sources.serving import SMALL, article, lareqa, packed, paragraph, write_data, write_task
 
 from xlir_bench.errors import InputError
+from xlir_bench.options.running import RunOptions
 from xlir_bench.records import Collection, Silent
-from xlir_bench.sources import DataRequest, Reading, load_collection
+from xlir_bench.sources import Reading, load_collection
 from xlir_bench.sources.lareqa import read_lareqa
 from xlir_bench.tasks import Task, read_task, tasks_folder
 
@@ -303,7 +304,9 @@ def test_a_file_cut_anywhere_is_a_fault(tmp_path: Path, cut: int) -> None:
 
 def real(name: str, root: Path, **request: Any) -> tuple[Task, Collection]:
     task = read_task(tasks_folder() / f"{name}.toml")
-    return task, load_collection(task, DataRequest(root, root / "none", **request), Silent())
+    return task, load_collection(
+        task, RunOptions(data=root, cache=root / "none", **request), Silent()
+    )
 
 
 @pytest.mark.parametrize("name", ["xquad-r", "mlqa-r"])

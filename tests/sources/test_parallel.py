@@ -12,7 +12,7 @@ from xlir_bench import RunOptions, evaluate
 from xlir_bench.cli import exit_code
 from xlir_bench.errors import InputError, UnknownNameError
 from xlir_bench.records import Collection, Kind, Silent
-from xlir_bench.sources import DataRequest, load_collection
+from xlir_bench.sources import load_collection
 from xlir_bench.tasks import catalogue
 
 LINES: list[Any] = [
@@ -31,7 +31,9 @@ def written(folder: Path, lines: list[Any], name: str = "ours.jsonl") -> Path:
 
 def read(path: Path, **request: Any) -> Collection:
     (task,) = catalogue().get([f"parallel:{path}"])
-    return load_collection(task, DataRequest(None, path.parent / "none", **request), Silent())
+    return load_collection(
+        task, RunOptions(data=None, cache=path.parent / "none", **request), Silent()
+    )
 
 
 def test_a_text_finds_the_text_of_its_line_in_every_other_language(tmp_path: Path) -> None:

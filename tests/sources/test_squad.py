@@ -11,7 +11,7 @@ from evaluation.plain import Signs, plain_measures
 from xlir_bench import RunOptions, evaluate
 from xlir_bench.errors import InputError
 from xlir_bench.records import Collection, Kind, Silent
-from xlir_bench.sources import DataRequest, Reading, load_collection
+from xlir_bench.sources import Reading, load_collection
 from xlir_bench.sources.squad import read_squad, read_tydiqa
 from xlir_bench.tasks import catalogue
 
@@ -100,7 +100,7 @@ def test_the_real_files_have_as_many_questions_and_paragraphs_as_the_task_says(
 ) -> None:
     (task,) = catalogue().get(["tydiqa-goldp"])
     assert sum(file.queries or 0 for file in task.files.values()) == 5_077
-    request = DataRequest(xlir_data, xlir_data / "none", langs=LANGS)
+    request = RunOptions(data=xlir_data, cache=xlir_data / "none", langs=LANGS)
     found = load_collection(task, request, Silent())
     for lang in LANGS:
         assert len(found.queries[lang].ids) == task.files[lang].queries

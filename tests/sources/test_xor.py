@@ -12,7 +12,7 @@ from xlir_bench import Kind, RunOptions, evaluate
 from xlir_bench.cli import exit_code
 from xlir_bench.errors import InputError
 from xlir_bench.records import Collection, Silent
-from xlir_bench.sources import DataRequest, load_collection
+from xlir_bench.sources import load_collection
 from xlir_bench.tasks import catalogue
 
 QUESTIONS = [
@@ -29,7 +29,7 @@ PASSAGES = [
 
 def read(root: Path, langs: tuple[str, ...] = ("fi", "ja"), **request: Any) -> Collection:
     (task,) = catalogue().get(["xor-retrieve"])
-    wanted = DataRequest(root, root / "cache" / "data", langs=langs, **request)
+    wanted = RunOptions(data=root, cache=root / "cache", langs=langs, **request)
     return load_collection(task, wanted, Silent())
 
 

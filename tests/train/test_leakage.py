@@ -8,9 +8,10 @@ import pytest
 from train.changes import CHANGES, WHOLE, shares_found
 from train.rowfiles import row, write_rows
 
+from xlir_bench.options.running import RunOptions
 from xlir_bench.options.training import TrainingSource
 from xlir_bench.records import ROLES, Silent
-from xlir_bench.sources import DataRequest, load_collection
+from xlir_bench.sources import load_collection
 from xlir_bench.tasks import catalogue, tasks_folder
 from xlir_bench.train.leakage import EvaluationTexts, LeakageReport, find_leaks
 from xlir_bench.train.ngrams import KnownTexts, Letters
@@ -111,7 +112,7 @@ def test_a_stock_phrase_or_words_of_a_short_text_in_a_longer_one_are_no_duplicat
 
 def texts_of(name: str, root: Path | None) -> dict[str, list[str]]:
     (task,) = catalogue().get([name])
-    request = DataRequest(root, Path(), task.languages, offline=True)
+    request = RunOptions(data=root, langs=tuple(task.languages), offline=True)
     collection = load_collection(task, request, Silent())
     return {
         lang: list(dict.fromkeys(x for role in ROLES for x in collection.texts(role, lang)))

@@ -62,19 +62,18 @@ def fetch_command(
       xlir-bench data fetch xquad-r --langs en,de
       XLIR_CACHE=/big/disk xlir-bench data fetch mlqa-r
     """
-    from xlir_bench.places import data_cache
-    from xlir_bench.sources import DataRequest, fetch
+    from xlir_bench.sources import fetch
     from xlir_bench.tasks import catalogue
 
     known = catalogue(*folders)
     chosen = known.get(names) if names else list(known.tasks.values())
-    request = DataRequest(root=None, cache=data_cache(), langs=langs, max_download=max_download)
+    options = RunOptions(data=None, langs=langs, max_download=max_download)
     for task in chosen:
         if not names and task.source.url is None and not task.source.bundled:
             say(f"{task.name}: no download address, left out", err=True)
             continue
         with _progress(quiet) as progress:
-            fetched = fetch(task, request, progress)
+            fetched = fetch(task, options, progress)
         if not quiet:
             say(_told(task, fetched))
 

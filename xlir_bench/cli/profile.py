@@ -161,7 +161,6 @@ def _tell(result: Result, folder: Path, stated: dict[str, Any]) -> None:
 
 def _stored(folder: Path, card: EncoderCard, task: Task, options: RunOptions) -> Result | None:
     """The result that is there, if it is of this encoder, this task and its data as they are now."""
-    from xlir_bench.evaluation import data_request
     from xlir_bench.records import Silent
     from xlir_bench.results import Result
     from xlir_bench.results.schema import data_digest
@@ -173,7 +172,7 @@ def _stored(folder: Path, card: EncoderCard, task: Task, options: RunOptions) ->
     result = Result.load(folder)
     record = result.record
     same = (record.encoder.fingerprint, record.task.digest, record.task.data_read)
-    now = data_digest(locate(task, data_request(options), Silent()).digests)
+    now = data_digest(locate(task, options, Silent()).digests)
     return result if same == (card.fingerprint, task.digest, now) else None
 
 

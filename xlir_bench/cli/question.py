@@ -83,19 +83,19 @@ def stored_collection(
     result: Result, data: Path | None, tasks_dirs: tuple[Path, ...]
 ) -> Collection:
     """The data the result was made from, as far as it is on disk; nothing is downloaded."""
-    from xlir_bench.places import cache_root, data_root
+    from xlir_bench.options.running import RunOptions
+    from xlir_bench.places import data_root
     from xlir_bench.records import Silent
-    from xlir_bench.sources import DataRequest, load_collection
+    from xlir_bench.sources import load_collection
     from xlir_bench.tasks import catalogue
 
     task = catalogue(*tasks_dirs).get([result.record.task.name])[0]
     langs = result.record.options.langs
-    request = DataRequest(
-        root=data_root(data),
-        cache=cache_root() / "data",
+    options = RunOptions(
+        data=data_root(data),
         langs=tuple(langs) if langs else None,
         candidate=result.record.options.candidate,
         offline=True,
-        allow_changed=True,
+        allow_changed_data=True,
     )
-    return load_collection(task, request, Silent())
+    return load_collection(task, options, Silent())

@@ -1,13 +1,12 @@
 """Evaluation: the one floor where task, data, encoder, search, measures and results meet."""
 
 from xlir_bench.evaluation.cost import CostOptions, load_models, measure_cost
-from xlir_bench.evaluation.run import data_request, evaluate, settings_asked
+from xlir_bench.evaluation.run import evaluate, settings_asked
 from xlir_bench.options.running import RunOptions
 
 __all__ = [
     "CostOptions",
     "RunOptions",
-    "data_request",
     "evaluate",
     "load_models",
     "measure_cost",

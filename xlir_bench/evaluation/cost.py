@@ -24,7 +24,7 @@ from xlir_bench.errors import InputError
 from xlir_bench.evaluation.maps import map_of_vectors
 from xlir_bench.evaluation.ranked import AllVectors, Searching, in_memory
 from xlir_bench.evaluation.record import machine, peak_memory
-from xlir_bench.evaluation.run import data_request, settings_asked
+from xlir_bench.evaluation.run import settings_asked
 from xlir_bench.evaluation.stopwatch import in_turns, latency
 from xlir_bench.measures.front import Offer, unbeaten
 from xlir_bench.options.encoding import EncoderOptions
@@ -160,7 +160,7 @@ def load_models(
 
     What cannot be measured is refused here, before all texts of the task are encoded.
     """
-    collection = load_collection(task, data_request(run_options), progress or Silent())
+    collection = load_collection(task, run_options, progress or Silent())
     if any(isinstance(its.texts, Stored) for its in collection.passages.values()):
         raise InputError(
             f"the corpus of {task.name} lies on disk, and profile holds every variant's vectors in"
@@ -218,7 +218,7 @@ def measure_cost(
     """Every variant of these models on one task; texts are encoded once a dtype, if not in the cache."""
     options, run_options = options or CostOptions(), run_options or RunOptions()
     progress = progress or Silent()
-    collection = load_collection(task, data_request(run_options), progress)
+    collection = load_collection(task, run_options, progress)
     settings = settings_asked(task, run_options)
     request = EmbedRequest(run_options.cache, run_options.batch_tokens)
     described = machine(models[0].device)

@@ -44,7 +44,6 @@ from xlir_bench.measures import (
 from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.options.running import EXACT, RunOptions
 from xlir_bench.options.stating import check_bounds
-from xlir_bench.places import cache_root
 from xlir_bench.records import (
     ROLES,
     Collection,
@@ -65,23 +64,8 @@ from xlir_bench.results.schema import (
     ProfilePart,
 )
 from xlir_bench.results.tables import queries_table, ranks_table, run_table
-from xlir_bench.sources import DataRequest, load_collection
+from xlir_bench.sources import load_collection
 from xlir_bench.tasks import Task, catalogue
-
-
-def data_request(options: RunOptions) -> DataRequest:
-    """How the data of a run is read."""
-    return DataRequest(
-        root=options.data,
-        cache=(options.cache or cache_root()) / "data",
-        langs=None if options.langs is None else tuple(sorted(set(options.langs))),
-        candidate=options.candidate,
-        limit=options.limit,
-        corpus_limit=options.corpus_limit,
-        offline=options.offline,
-        allow_changed=options.allow_changed_data,
-        max_download=options.max_download,
-    )
 
 
 def evaluate(
@@ -159,7 +143,7 @@ class _Run:
 
     def result(self) -> Result:
         with self._stage("read"):
-            collection = load_collection(self.task, data_request(self.options), self.progress)
+            collection = load_collection(self.task, self.options, self.progress)
             check_fit(self.measures, by_answers=bool(collection.answers))
         with self._stage("encode"):
             embedded = self._embed(collection)

@@ -89,6 +89,16 @@ class RunOptions:
             if (stated := getattr(self, name)) is not None:
                 object.__setattr__(self, name, Path(stated).expanduser())
 
+    @property
+    def data_cache(self) -> Path:
+        """Where downloaded data is kept, laid out like a data root."""
+        return (self.cache or cache_root()) / "data"
+
+    @property
+    def corpora(self) -> Path:
+        """Where corpora are kept that are too large for memory, in the order that search reads them."""
+        return (self.cache or cache_root()) / "corpora"
+
     def part(self, task: Task) -> dict[str, Any]:
         """What makes this less or other than a full default run of the task; empty for a full one."""
         usual: dict[str, Any] = {

@@ -10,6 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from xlir_bench.errors import InputError, UnknownNameError
+from xlir_bench.options.running import RunOptions
+from xlir_bench.options.stating import check_bounds
 from xlir_bench.records import Collection, Progress
 from xlir_bench.sources.beir import read_beir
 from xlir_bench.sources.belebele import read_belebele
@@ -19,7 +21,7 @@ from xlir_bench.sources.files import DataState, Fetched, data_state, fetch, loca
 from xlir_bench.sources.judged import read_judged
 from xlir_bench.sources.lareqa import read_lareqa
 from xlir_bench.sources.parallel import read_parallel
-from xlir_bench.sources.request import DataRequest, Reading
+from xlir_bench.sources.reading import Reading
 from xlir_bench.sources.squad import read_squad, read_tydiqa
 from xlir_bench.sources.xor import read_xor
 from xlir_bench.tasks import Task
@@ -27,7 +29,6 @@ from xlir_bench.tasks import Task
 __all__ = [
     "FORMATS",
     "ON_DISK",
-    "DataRequest",
     "DataState",
     "Fetched",
     "Reading",
@@ -55,12 +56,17 @@ ON_DISK = ("judged", "xor")
 """Formats whose corpora may be too large for memory: their files are called ``<lang>.docs``."""
 
 
-def load_collection(task: Task, request: DataRequest, progress: Progress) -> Collection:
-    """What the task asks, from verified files; what the cache lacks is downloaded unless offline."""
-    reader, reading = _reader(task), _reading(task, request)
-    wanted_languages(task, request.langs)
-    task.require_size(request.langs)
-    located = locate(task, request, progress)
+def load_collection(
+    task: Task, options: RunOptions, progress: Progress, passages: bool = True
+) -> Collection:
+    """What the task asks, from verified files; what the cache lacks is downloaded unless offline.
+
+    Without `passages`, a task whose corpus lies on disk gives its queries alone.
+    """
+    reader, reading = _reader(task), _reading(task, options, passages)
+    wanted_languages(task, options.langs)
+    task.require_size(options.langs)
+    located = locate(task, options, progress, passages)
     reading = replace(reading, digests=located.by_path)
     collection = reader(task, located.paths, reading)
     notes = collection.notes
@@ -77,18 +83,15 @@ def _reader(task: Task) -> Reader:
     return FORMATS[task.format]
 
 
-def _reading(task: Task, request: DataRequest) -> Reading:
-    candidate = task.candidate if request.candidate is None else request.candidate
+def _reading(task: Task, options: RunOptions, passages: bool) -> Reading:
+    candidate = task.candidate if options.candidate is None else options.candidate
     if candidate not in task.candidates:
         raise UnknownNameError(
             f"candidate text of task {task.name!r}:", [candidate], task.candidates
         )
-    if request.limit is not None and request.limit < 1:
-        raise InputError(f"a limit of {request.limit} queries leaves none: give 1 or more")
-    if request.corpus_limit is not None and task.format not in ON_DISK:
+    check_bounds(options)
+    if options.corpus_limit is not None and task.format not in ON_DISK:
         raise InputError(
             f"--corpus-limit is for tasks whose corpus lies on disk; that of {task.name!r} is read whole"
         )
-    return Reading(
-        candidate, request.limit, request.corpus_limit, request.passages, request.corpora
-    )
+    return Reading(candidate, options.limit, options.corpus_limit, passages, options.corpora)

@@ -15,7 +15,7 @@ import numpy as np
 from xlir_bench.records import Collection, Ints, Passages, Queries, Relevance
 from xlir_bench.sources.faults import Faults
 from xlir_bench.sources.lines import json_object, read_lines, text_of
-from xlir_bench.sources.request import Reading
+from xlir_bench.sources.reading import Reading
 from xlir_bench.tasks import Task, file_language
 
 

@@ -17,7 +17,7 @@ from xlir_bench.arrays import equal_pairs
 from xlir_bench.records import Collection, Ints, Passages, Queries, Relevance
 from xlir_bench.sources.faults import Faults
 from xlir_bench.sources.lines import clean_text, json_object, read_lines, text_of
-from xlir_bench.sources.request import Reading
+from xlir_bench.sources.reading import Reading
 from xlir_bench.tasks import Task, file_language
 
 IMAGE = "image/key"

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from xlir_bench.errors import InputError, OutOfReachError, UnknownNameError
 from xlir_bench.files import file_digest, sweep
+from xlir_bench.options.running import RunOptions
 from xlir_bench.records import Progress
 from xlir_bench.sources.download import Download, download
 from xlir_bench.sources.hub import listed_files, require_inside
-from xlir_bench.sources.request import DataRequest
 from xlir_bench.tasks import Task, TaskFile, file_language
 
 SHOWN = 10
@@ -64,23 +64,23 @@ class DataState:
         return not self.missing
 
 
-def locate(task: Task, request: DataRequest, progress: Progress) -> Located:
+def locate(task: Task, options: RunOptions, progress: Progress, passages: bool = True) -> Located:
     """Find the files of the wanted languages, fetch what may be fetched, check every digest."""
-    folder = data_folder(task, request.root, request.cache)
-    may_fetch = not (request.offline or request.root or task.source.bundled)
-    wanted = wanted_files(task, request.langs, request.passages)
+    folder = data_folder(task, options.data, options.data_cache)
+    may_fetch = not (options.offline or options.data or task.source.bundled)
+    wanted = wanted_files(task, options.langs, passages)
     task = listed_files(task, wanted, folder, ask=may_fetch)
-    names = wanted_files(task, request.langs, request.passages)
+    names = wanted_files(task, options.langs, passages)
     paths = {name: _place(task, name, folder) for name in names}
     found = _digests(paths)
     if may_fetch:
-        stale = _stale(task, paths, found, request.allow_changed)
+        stale = _stale(task, paths, found, options.allow_changed_data)
         if stale:
-            _download(task, stale, folder, progress, request)
+            _download(task, stale, folder, progress, options)
             found |= _digests({name: paths[name] for name in stale})
-    _require_presence(task, paths, found, request)
+    _require_presence(task, paths, found, options)
     changed = [name for name in names if _differs(task.files[name], paths[name], found[name])]
-    if changed and not request.allow_changed:
+    if changed and not options.allow_changed_data:
         raise InputError(_changed_message(task, changed, paths, found))
     return Located(
         paths=paths,
@@ -91,15 +91,15 @@ def locate(task: Task, request: DataRequest, progress: Progress) -> Located:
     )
 
 
-def fetch(task: Task, request: DataRequest, progress: Progress) -> Fetched:
+def fetch(task: Task, options: RunOptions, progress: Progress) -> Fetched:
     """Bring the files of the wanted languages into the download cache, whatever the data root."""
-    folder = data_folder(task, None, request.cache)
-    task = listed_files(task, wanted_files(task, request.langs), folder, ask=True)
-    names = wanted_files(task, request.langs)
+    folder = data_folder(task, None, options.data_cache)
+    task = listed_files(task, wanted_files(task, options.langs), folder, ask=True)
+    names = wanted_files(task, options.langs)
     paths = {name: _place(task, name, folder) for name in names}
     stale = [] if task.source.bundled else _stale(task, paths, _digests(paths), False)
     if stale:
-        _download(task, stale, folder, progress, replace(request, allow_changed=False))
+        _download(task, stale, folder, progress, replace(options, allow_changed_data=False))
     elif not task.source.bundled:
         for place in {path.parent for path in paths.values()}:
             sweep(place)  # a download that was killed when it had just ended
@@ -200,16 +200,16 @@ def _differs(file: TaskFile, path: Path, digest: str | None) -> bool:
 
 
 def _download(
-    task: Task, names: Sequence[str], folder: Path, progress: Progress, request: DataRequest
+    task: Task, names: Sequence[str], folder: Path, progress: Progress, options: RunOptions
 ) -> None:
     wanted = {
         file.path: Download(
             name=file.path,
             url=_url(task, name),
             target=_place(task, name, folder),
-            sha256=None if request.allow_changed else file.sha256,
-            size=None if request.allow_changed else file.bytes,
-            most=request.max_download,
+            sha256=None if options.allow_changed_data else file.sha256,
+            size=None if options.allow_changed_data else file.bytes,
+            most=options.max_download,
             member=file.member,
         )
         for name, file in ((name, task.files[name]) for name in names)
@@ -230,7 +230,7 @@ def _url(task: Task, name: str) -> str:
 
 
 def _require_presence(
-    task: Task, paths: Mapping[str, Path], found: Mapping[str, str | None], request: DataRequest
+    task: Task, paths: Mapping[str, Path], found: Mapping[str, str | None], options: RunOptions
 ) -> None:
     absent = [name for name, digest in found.items() if digest is None]
     if not absent:
@@ -238,7 +238,7 @@ def _require_presence(
     looked = _listed([str(paths[name]) for name in absent])
     if task.source.bundled:
         raise InputError(f"task {task.name!r} wants {looked}: not there; its folder is not whole")
-    if request.root is not None:
+    if options.data is not None:
         raise InputError(
             f"task {task.name!r} wants {looked}: not there; "
             f"leave {','.join(_languages(absent))} out with --langs, or give another --data ROOT"

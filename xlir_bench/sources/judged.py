@@ -26,7 +26,7 @@ from xlir_bench.sources.lines import (
     read_parquet,
     text_of,
 )
-from xlir_bench.sources.request import Reading
+from xlir_bench.sources.reading import Reading
 from xlir_bench.tasks import Task, file_language
 
 ID_KEYS = ("docid", "_id", "id")

@@ -18,7 +18,7 @@ import numpy as np
 from xlir_bench.records import Collection, Passages, Queries, Relevance
 from xlir_bench.sources.clusters import joined_labels
 from xlir_bench.sources.faults import Faults, JsonFile
-from xlir_bench.sources.request import Reading
+from xlir_bench.sources.reading import Reading
 from xlir_bench.tasks import Task
 
 CONTEXT = "sentence+context"

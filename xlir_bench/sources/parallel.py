@@ -18,7 +18,7 @@ from xlir_bench.errors import InputError
 from xlir_bench.records import Collection, Kind, Passages, Queries, Relevance
 from xlir_bench.sources.faults import Faults
 from xlir_bench.sources.lines import clean_text, json_object, read_lines, text_of
-from xlir_bench.sources.request import Reading
+from xlir_bench.sources.reading import Reading
 from xlir_bench.tasks import Task
 
 

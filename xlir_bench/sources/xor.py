@@ -18,7 +18,7 @@ from xlir_bench.sources.corpus import Corpus, Passage, corpus_folder, stored_cor
 from xlir_bench.sources.faults import Faults
 from xlir_bench.sources.judged import limit_notes
 from xlir_bench.sources.lines import clean_text, json_object, numbered_lines, read_lines, text_of
-from xlir_bench.sources.request import Reading
+from xlir_bench.sources.reading import Reading
 from xlir_bench.tasks import Task
 
 COLUMNS = ["id", "text", "title"]

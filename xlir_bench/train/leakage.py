@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from xlir_bench.errors import XlirError
+from xlir_bench.options.running import RunOptions
 from xlir_bench.options.training import TrainingSource
 from xlir_bench.places import data_cache
 from xlir_bench.records import ROLES, Progress, Silent
-from xlir_bench.sources import ON_DISK, DataRequest, data_state, load_collection
+from xlir_bench.sources import ON_DISK, data_state, load_collection
 from xlir_bench.tasks import Task
 from xlir_bench.train.ngrams import NEAR_FROM, RUN, SHARE, KnownTexts, Letters
 from xlir_bench.train.reading import read_rows
@@ -151,11 +152,9 @@ class EvaluationTexts:
                 unchecked[task.name] = "; ".join(reasons)
             if not state.here:
                 continue
-            request = DataRequest(
-                root, data_cache(), state.here, passages=in_memory, offline=True, allow_changed=True
-            )
+            options = RunOptions(data=root, langs=state.here, offline=True, allow_changed_data=True)
             try:
-                collection = load_collection(task, request, progress)
+                collection = load_collection(task, options, progress, in_memory)
             except XlirError as error:
                 unchecked[task.name] = str(error)
                 continue

@@ -13,9 +13,10 @@ import numpy as np
 from xlir_bench.encoders.digest import fingerprint
 from xlir_bench.errors import InputError, OutOfReachError, UnknownNameError
 from xlir_bench.files import file_digest, raw_lines
+from xlir_bench.options.running import RunOptions
 from xlir_bench.places import data_cache
 from xlir_bench.records import ROLES, Collection, Role, Silent
-from xlir_bench.sources import ON_DISK, DataRequest, DataState, data_state, load_collection
+from xlir_bench.sources import ON_DISK, DataState, data_state, load_collection
 from xlir_bench.tasks import Task
 from xlir_bench.train.store import RowStore
 
@@ -101,8 +102,8 @@ class ShapingTexts:
 
     def _load(self, name: str) -> Collection:
         langs = self._state(name).here
-        request = DataRequest(self.root, data_cache(), langs, offline=True, allow_changed=True)
-        return load_collection(self.tasks[name], request, Silent())
+        options = RunOptions(data=self.root, langs=langs, offline=True, allow_changed_data=True)
+        return load_collection(self.tasks[name], options, Silent())
 
 
 def _places(count: int) -> Iterator[slice]:
