@@ -8,7 +8,7 @@ from xlir_bench.results import ResultRecord
 
 
 def part_of(record: ResultRecord) -> str:
-    """In words, such as ``languages de en; first 50 queries``; empty for a full run of the defaults."""
+    """In words, such as ``languages de en; the first 50 queries of each language``; empty for a full run."""
     return "; ".join(record.options.part.values())
 
 
