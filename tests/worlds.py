@@ -7,8 +7,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xlir_bench.records import Collection, Passages, Queries, Relevance, Role, Setting
-from xlir_bench.search import Pool, SearchRequest
+from xlir_bench.records import (
+    Collection,
+    Passages,
+    Queries,
+    Ranking,
+    Relevance,
+    Role,
+    Setting,
+    Silent,
+)
+from xlir_bench.retrieval import VectorIndex, Vectors, Want
 
 
 @dataclass(frozen=True)
@@ -22,21 +31,35 @@ class World:
     def langs(self) -> list[str]:
         return self.collection.languages("passage")
 
-    @property
-    def pool(self) -> Pool:
-        return Pool.of({lang: self.vectors["passage", lang] for lang in self.langs})
+    def index(self, part: int = 1000) -> VectorIndex:
+        """Exact search of these vectors, the passages in parts of so many rows."""
+        queries = {x: Vectors.of(self.vectors["query", x]) for x in self.collection.queries}
+        passages = {x: in_parts(self.vectors["passage", x], part) for x in self.langs}
+        return VectorIndex.of(queries, passages)
 
     def settings(self, query_lang: str) -> list[Setting]:
         pairs = [Setting(query_lang, (lang,)) for lang in self.langs]
         return [*pairs, Setting(query_lang, tuple(self.langs))] if len(self.langs) > 1 else pairs
 
-    def requests(self, pair_depth: int = 0, pool_depth: int = 100) -> list[SearchRequest]:
+    def wants(self, pair_depth: int = 0, pool_depth: int = 100) -> list[Want]:
+        pool = self.index().pool
         return [
-            SearchRequest(
-                lang, self.vectors["query", lang], self.settings(lang), pair_depth, pool_depth
-            )
+            Want.of(self.collection, pool, self.settings(lang), pair_depth, pool_depth)
             for lang in self.collection.languages("query")
         ]
+
+    def rankings(
+        self, pair_depth: int = 0, pool_depth: int = 100, part: int = 1000
+    ) -> list[Ranking]:
+        """Of every setting, by exact search."""
+        found = self.index(part).search(self.wants(pair_depth, pool_depth), Silent())
+        return [ranking for of_language in found for ranking in of_language.rankings()]
+
+
+def in_parts(rows: np.ndarray, size: int) -> Vectors:
+    """The rows in parts of at most so many."""
+    parts = tuple(rows[i : i + size] for i in range(0, len(rows), size)) or (rows,)
+    return Vectors(parts, tuple(map(len, parts)), rows.shape[1])
 
 
 def random_world(

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
-
-from xlir_bench.shardfile import mapped
 
 Role = Literal["query", "passage"]
 Floats = NDArray[np.floating[Any]]
@@ -88,57 +85,6 @@ class Stored(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Shards:
-    """The vectors of a corpus, laid end to end in several files that are opened when they are read.
-
-    A file that stayed mapped would count as memory once it was read through.
-    """
-
-    parts: tuple[Floats | Path, ...]
-    """Files (see `shardfile`), or arrays."""
-    sizes: tuple[int, ...]
-    """How many vectors are in each."""
-    dimension: int
-    """Of a vector."""
-    folder: object = None
-    """Kept alive as long as they are read: what keeps the files where they are."""
-
-    @classmethod
-    def of(cls, vectors: Floats) -> Shards:
-        """Vectors that are in memory."""
-        return cls((vectors,), (len(vectors),), int(vectors.shape[1]))
-
-    def __len__(self) -> int:
-        return sum(self.sizes)
-
-    def rows(self, rows: Ints) -> Floats:
-        """Copies of these rows, in this order."""
-        starts = np.cumsum([0, *self.sizes])
-        part_of = np.searchsorted(starts, rows, side="right") - 1
-        found = np.empty((len(rows), self.dimension), np.float32)
-        for number in np.unique(part_of):
-            mine = part_of == number
-            found[mine] = _opened(self.parts[number])[rows[mine] - starts[number]]
-        return found
-
-    def blocks(self, size: int) -> Iterator[tuple[int, Floats]]:
-        """The rows in order, at most so many at a time, each with the row that it begins at."""
-        first = 0
-        for part, count in zip(self.parts, self.sizes, strict=True):
-            vectors = _opened(part)
-            for start in range(0, count, size):
-                yield first + start, vectors[start : start + size]
-            first += count
-
-
-def _opened(part: Floats | Path) -> Floats:
-    return mapped(part)["vectors"] if isinstance(part, Path) else part
-
-
-Vectors = Floats | Shards
-
-
-@dataclass(frozen=True, slots=True)
 class Relevance:
     """Which passages of one language answer the queries of one language, as parallel arrays.
 
@@ -206,6 +152,8 @@ class Ranking:
     """From 1; 0 where an approximate index did not retrieve it."""
     top: Ints | None = None
     """Pool positions of the best passages, a row for each of `scored`, best first; -1 pads."""
+    top_scores: Floats | None = None
+    """Their scores."""
     answered: Ints | None = None
     """Where answers decide and no relevance is known: the rows of the queries that have any."""
 

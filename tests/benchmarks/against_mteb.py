@@ -37,8 +37,8 @@ def drawn() -> tuple[dict, dict, np.ndarray]:
 def ours() -> float:
     """Seconds for all 132 settings: normalise, rank, measure, bias."""
     from xlir_bench.measures import PoolRanking, language_bias, score
-    from xlir_bench.records import Collection, Relevance, Setting
-    from xlir_bench.search import Pool, SearchRequest, exact_rankings
+    from xlir_bench.records import Collection, Relevance, Setting, Silent
+    from xlir_bench.retrieval import VectorIndex, Vectors, Want
 
     queries, passages, relevant = drawn()
     rows = np.arange(QUERIES)
@@ -47,15 +47,17 @@ def ours() -> float:
     measures = ["map", "mrr", "ndcg@10", "recall@1", "recall@10", "recall@100"]
 
     def all_settings() -> None:
-        asked = [
-            SearchRequest(
-                q, queries[q], [Setting(q, (p,)) for p in LANGS] + [Setting(q, tuple(LANGS))]
+        rows = ({x: Vectors.of(of[x]) for x in LANGS} for of in (queries, passages))
+        index = VectorIndex.of(*rows)
+        wants = [
+            Want.of(
+                collection,
+                index.pool,
+                [Setting(q, (p,)) for p in LANGS] + [Setting(q, tuple(LANGS))],
             )
             for q in LANGS
         ]
-        rankings = [
-            r for found in exact_rankings(collection, Pool.of(passages), asked) for r in found
-        ]
+        rankings = [r for found in index.search(wants, Silent()) for r in found.rankings()]
         score(rankings, measures)
         pools = [
             PoolRanking(r, tuple(map(str, rows)), dict.fromkeys(LANGS, PASSAGES))

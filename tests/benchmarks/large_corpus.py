@@ -92,8 +92,8 @@ def measure(folder: Path, kind: str, passages: int) -> dict:
 
 def sharded(files: list[Path], queries: np.ndarray, passages: int) -> tuple[float, np.ndarray]:
     """Our search over the first so many vectors on disk."""
-    from xlir_bench.records import Collection, Passages, Queries, Relevance, Setting, Shards, Silent
-    from xlir_bench.search import SearchRequest, ShardedPool, sharded_rankings
+    from xlir_bench.records import Collection, Passages, Queries, Relevance, Setting, Silent
+    from xlir_bench.retrieval import VectorIndex, Vectors, Want
 
     rng = np.random.default_rng(1)
     answers = np.sort(rng.integers(0, passages, (QUERIES, RELEVANT)), axis=1)
@@ -114,14 +114,16 @@ def sharded(files: list[Path], queries: np.ndarray, passages: int) -> tuple[floa
         if wanted > 0:
             parts.append(path if wanted == size else mapped(path)["vectors"][:wanted])
             kept.append(wanted)
-    pool = ShardedPool.of({"en": Shards(tuple(parts), tuple(kept), DIMENSION)})
-    request = SearchRequest("en", queries, [Setting("en", ("en",))], pair_depth=DEPTH)
-    small = ShardedPool.of({"en": Shards.of(mapped(files[0])["vectors"][:200])})
+    asked = {"en": Vectors.of(queries)}
+    index = VectorIndex.of(asked, {"en": Vectors(tuple(parts), tuple(kept), DIMENSION)})
+    small = VectorIndex.of(asked, {"en": Vectors.of(mapped(files[0])["vectors"][:200])})
     few = Relevance(rows[:3], np.arange(3), np.ones(3, np.int64))
     warm = Collection(collection.queries, {}, {("en", "en"): few}, "question", False, {})
-    sharded_rankings(warm, small, [request], Silent())
+    english = [Setting("en", ("en",))]
+    small.search([Want.of(warm, small.pool, english, pair_depth=DEPTH)], Silent())
     began = time.perf_counter()
-    ((ranking,),) = sharded_rankings(collection, pool, [request], Silent())
+    (found,) = index.search([Want.of(collection, index.pool, english, pair_depth=DEPTH)], Silent())
+    (ranking,) = found.rankings()
     seconds = time.perf_counter() - began
     assert ranking.top is not None
     return seconds, ranking.top

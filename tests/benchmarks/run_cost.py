@@ -91,7 +91,7 @@ def encoding() -> list[Measured]:
         key: model.encode(list(collection.texts(*key)), show_progress_bar=False) for key in keys
     }
     their_seconds = time.perf_counter() - began
-    least = min(float(np.einsum("ij,ij->i", ours[k], theirs[k]).min()) for k in keys)
+    least = min(float(np.einsum("ij,ij->i", np.asarray(ours[k]), theirs[k]).min()) for k in keys)
     texts = sum(len(collection.texts(*key)) for key in keys)
     per_setting = their_seconds * texts_per_setting(task) / texts
     once = sum(f.queries + f.candidates for f in task.files.values())
@@ -120,7 +120,8 @@ MEMORY = """
 import resource, numpy as np
 from xlir_bench.measures import score, language_bias, PoolRanking
 from xlir_bench.records import Collection, Relevance, Setting
-from xlir_bench.search import Pool, SearchRequest, exact_rankings
+from xlir_bench.records import Silent
+from xlir_bench.retrieval import VectorIndex, Vectors, Want
 rng = np.random.default_rng(0)
 langs = "ar de el en es hi ru th tr vi zh".split()
 passages = {x: rng.standard_normal((1183, 384)).astype("f4") for x in langs}
@@ -129,9 +130,9 @@ rows = np.arange(1190)
 relevance = Relevance(rows, np.sort(rng.integers(0, 1183, 1190)), np.ones(1190, int))
 collection = Collection({}, {}, {(a, b): relevance for a in langs for b in langs}, "", True, {})
 def rank_and_measure(langs):
-    pool = Pool.of(passages)
-    asked = [SearchRequest(q, queries[q], [Setting(q, (p,)) for p in passages] + [Setting(q, tuple(passages))]) for q in langs]
-    rankings = [r for found in exact_rankings(collection, pool, asked) for r in found]
+    index = VectorIndex.of({q: Vectors.of(queries[q]) for q in langs}, {p: Vectors.of(v) for p, v in passages.items()})
+    asked = [Want.of(collection, index.pool, [Setting(q, (p,)) for p in passages] + [Setting(q, tuple(passages))]) for q in langs]
+    rankings = [r for found in index.search(asked, Silent()) for r in found.rankings()]
     scores = score(rankings, ["map", "mrr", "ndcg@10", "recall@1", "recall@10", "recall@100"])
     pools = [PoolRanking(r, tuple(map(str, rows)), dict.fromkeys(passages, 1183)) for r in rankings if len(r.setting.passage_langs) > 1]
     return len(scores), language_bias(pools, True)

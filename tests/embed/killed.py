@@ -46,7 +46,9 @@ COLLECTION = text_collection(
 
 def embed_into(model: str, cache: Path, output: Path, batch_tokens: int = 300) -> None:
     found = embed(COLLECTION, load_encoder(model), EmbedRequest(cache, batch_tokens), Silent())
-    arrays = {f"{role}.{lang}": vectors for (role, lang), vectors in found.vectors.items()}
+    arrays = {
+        f"{role}.{lang}": np.asarray(vectors) for (role, lang), vectors in found.vectors.items()
+    }
     counts = np.array([found.encoded, found.cached, len(found.notes)])
     np.savez(output, counts=counts, **arrays)
 

@@ -11,7 +11,7 @@ from places import read_only
 from worlds import text_collection
 
 from xlir_bench.embed import Embedded, EmbedRequest, embed, prune, shards, stream
-from xlir_bench.records import Collection, Passages, Shards, Silent
+from xlir_bench.records import Collection, Passages, Silent
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def run(encoder: Letters, cache: Path | None) -> Embedded:
 
 def vectors(found: Embedded) -> np.ndarray:
     its = found.vectors["passage", "en"]
-    assert isinstance(its, Shards)
+    assert its.on_disk
     return its.rows(np.arange(len(its)))
 
 
@@ -58,7 +58,7 @@ def test_a_corpus_on_disk_is_encoded_shard_by_shard_in_its_order(tmp_path: Path)
     encoder = Letters()
     found = run(encoder, tmp_path)
     its = found.vectors["passage", "en"]
-    assert isinstance(its, Shards)
+    assert its.on_disk
     assert its.sizes == (10, 10, 5)
     assert (vectors(found) == Letters().encode(TEXTS, "passage")).all()
     assert all(isinstance(part, Path) for part in its.parts)
@@ -121,7 +121,7 @@ def test_a_damaged_shard_is_found_and_encoded_again(tmp_path: Path) -> None:
 def test_without_a_cache_the_shards_lie_in_a_folder_that_goes_away(tmp_path: Path) -> None:
     found = run(Letters(), None)
     its = found.vectors["passage", "en"]
-    assert isinstance(its, Shards)
+    assert its.on_disk
     (folder,) = {Path(str(part)).parents[1] for part in its.parts}
     assert (vectors(found) == Letters().encode(TEXTS, "passage")).all()
     assert folder.is_dir()

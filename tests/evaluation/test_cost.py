@@ -17,8 +17,8 @@ from xlir_bench.evaluation import CostOptions, evaluate, load_models, measure_co
 from xlir_bench.evaluation.cost import sample, warmed_up
 from xlir_bench.records import Kind, Setting
 from xlir_bench.results.schema import CostPart, VariantPart
-from xlir_bench.search import Pool
-from xlir_bench.search.approximate import build_index
+from xlir_bench.retrieval import VectorIndex, Vectors
+from xlir_bench.retrieval.approximate import build_index
 from xlir_bench.sources import load_collection
 from xlir_bench.tasks import catalogue
 
@@ -105,11 +105,12 @@ def test_an_index_takes_the_bytes_of_its_codes_and_little_more(dimension):
 def test_index_bytes_are_those_of_the_file_that_faiss_writes(tmp_path):
     import faiss
 
-    from xlir_bench.search.approximate import index_bytes
+    from xlir_bench.retrieval.approximate import index_bytes
 
     rng = np.random.default_rng(0)
     for factory in ("Flat", "SQ8", "HNSW8", "IVF4,Flat", "PQ4x4"):
-        pool = Pool.of({"en": rng.standard_normal((300, 16)).astype(np.float32)})
+        rows = {"en": Vectors.of(rng.standard_normal((300, 16)).astype(np.float32))}
+        pool = VectorIndex.of({}, rows)
         index = build_index(pool, Setting("en", ("en",)), factory)
         faiss.write_index(index, str(tmp_path / "index"))
         assert index_bytes(index) == (tmp_path / "index").stat().st_size

@@ -13,7 +13,7 @@ from sources.layouts import text_of, write_miracl
 from xlir_bench import Result, RunOptions, evaluate
 from xlir_bench.cli import exit_code
 from xlir_bench.embed import shards
-from xlir_bench.search import sharded
+from xlir_bench.retrieval import exact
 
 COUNT, ASKED = 400, 30
 MEASURES = ("ndcg@10", "map", "mrr", "recall@100")
@@ -22,7 +22,7 @@ MEASURES = ("ndcg@10", "map", "mrr", "recall@100")
 @pytest.fixture(autouse=True)
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shards, "SHARD_TEXTS", 70)
-    monkeypatch.setattr(sharded, "BLOCK", 32)
+    monkeypatch.setattr(exact, "BLOCK", 32)
 
 
 @pytest.fixture

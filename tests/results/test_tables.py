@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -10,8 +11,7 @@ from worlds import World, plain_order, random_world
 from xlir_bench import Result
 from xlir_bench.measures import score
 from xlir_bench.records import Ranking
-from xlir_bench.results.tables import TopScores, queries_table, ranks_table, run_table
-from xlir_bench.search import exact_rankings, normalised
+from xlir_bench.results.tables import queries_table, ranks_table, run_table
 
 
 @pytest.fixture(scope="module")
@@ -21,8 +21,7 @@ def world() -> World:
 
 @pytest.fixture(scope="module")
 def rankings(world: World) -> list[Ranking]:
-    lists = exact_rankings(world.collection, world.pool, world.requests(4, 4))
-    return [ranking for of_language in lists for ranking in of_language]
+    return world.rankings(4, 4)
 
 
 def test_every_relevant_passage_of_every_setting_has_a_row(
@@ -73,13 +72,7 @@ def test_every_measure_of_every_scored_query_has_a_row(
 def test_the_best_passages_stand_in_order_with_their_scores(
     world: World, rankings: list[Ranking]
 ) -> None:
-    tops = []
-    for r in rankings:
-        assert r.top is not None
-        queries = normalised(world.vectors["query", r.setting.query_lang])[r.scored]
-        vectors = world.pool.vectors[world.pool.layout.rows(r.setting)]
-        tops.append(TopScores(r, np.einsum("qd,qkd->qk", queries, vectors[r.top])))
-    rows = run_table(tops, world.collection).to_pylist()
+    rows = run_table(rankings, world.collection, 3).to_pylist()
     groups: dict[tuple[str, ...], list[dict]] = {}
     for row in rows:
         groups.setdefault(
@@ -93,9 +86,9 @@ def test_the_best_passages_stand_in_order_with_their_scores(
             vector = world.vectors["query", r.setting.query_lang][query]
             key = (r.setting.kind.value, r.setting.query_lang, r.setting.passage_lang, f"q{query}")
             found = groups[key]
-            assert [row["rank"] for row in found] == [1, 2, 3, 4]
+            assert [row["rank"] for row in found] == [1, 2, 3]
             assert [row["passage_id"] for row in found] == [
-                ids[p] for p in plain_order(vector, passages)[:4]
+                ids[p] for p in plain_order(vector, passages)[:3]
             ]
             assert all(a["score"] >= b["score"] - 1e-6 for a, b in pairwise(found))
 
@@ -104,15 +97,15 @@ def test_padding_of_an_index_is_no_row(world: World, rankings: list[Ranking]) ->
     (r,) = [r for r in rankings if str(r.setting) == "en-*"]
     top = np.full((len(r.scored), 3), -1)
     top[:, 0] = 5
-    padded = Ranking(r.setting, r.candidates, r.query, r.passage, r.grade, r.rank, top)
-    table = run_table([TopScores(padded, np.zeros(top.shape))], world.collection)
+    padded = replace(r, top=top, top_scores=np.zeros(top.shape))
+    table = run_table([padded], world.collection, 3)
     assert table.column("rank").to_pylist() == [1] * len(r.scored)
 
 
 def test_tables_of_nothing_have_their_columns(world: World) -> None:
     assert ranks_table([], world.collection).column_names[-1] == "rank"
     assert queries_table([], world.collection).num_rows == 0
-    assert run_table([], world.collection).num_rows == 0
+    assert run_table([], world.collection, 3).num_rows == 0
 
 
 def test_names_are_stored_once_and_not_per_row(result: Result) -> None:

@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from xlir_bench.embed.cache import Rows, VectorStore
-from xlir_bench.records import Ints, Shards, Stored, TokenCounts
+from xlir_bench.records import Ints, Stored, TokenCounts
+from xlir_bench.retrieval import Vectors
 from xlir_bench.shardfile import SUFFIX, is_sound, mapped
 
 SHARD_TEXTS = 65536
@@ -32,7 +33,7 @@ Save = Callable[[Path, str, Rows], Path]
 class ShardedVectors:
     """The vectors of one corpus."""
 
-    shards: Shards
+    vectors: Vectors
     counts: TokenCounts
     zero: Ints
     """Rows of texts whose vector says nothing."""
@@ -97,7 +98,7 @@ def sharded_vectors(
     ]
     zero = [start + shard.zero for (_, start, _), shard in zip(spans, found, strict=True)]
     return ShardedVectors(
-        shards=Shards(
+        vectors=Vectors(
             parts=tuple(shard.path for shard in found),
             sizes=tuple(len(shard.tokens) for shard in found),
             dimension=found[0].dimension if found else 0,

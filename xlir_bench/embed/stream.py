@@ -30,11 +30,10 @@ from xlir_bench.records import (
     Ints,
     Progress,
     Role,
-    Shards,
     Stored,
     TokenCounts,
-    Vectors,
 )
+from xlir_bench.retrieval import Vectors
 from xlir_bench.shardfile import write_shard
 
 BLOCK_TEXTS = 4096
@@ -71,8 +70,7 @@ class Embedded:
     @property
     def dimension(self) -> int:
         """Of a vector."""
-        its = next(iter(self.vectors.values()))
-        return its.dimension if isinstance(its, Shards) else int(its.shape[1])
+        return next(iter(self.vectors.values())).dimension
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,11 +140,11 @@ def embed(
         cached = found[texts.role]
         notes += zero_vectors(texts.role, texts.texts, np.flatnonzero(~cached.vectors.any(axis=1)))
         for lang, rows in texts.rows.items():
-            vectors[texts.role, lang] = cached.vectors[rows]
+            vectors[texts.role, lang] = Vectors.of(cached.vectors[rows])
             counts[texts.role, lang] = TokenCounts(cached.tokens[rows], cached.unknown[rows])
     for lang, its in sharded.items():
         notes += zero_vectors("passage", corpora[lang], its.zero)
-        vectors["passage", lang] = replace(its.shards, folder=work.held)
+        vectors["passage", lang] = replace(its.vectors, folder=work.held)
         counts["passage", lang] = its.counts
     known = isinstance(encoder, Tokenizing)
     distinct = sum(len(t.texts) for t in roles) + sum(len(texts) for texts in corpora.values())

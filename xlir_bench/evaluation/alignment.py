@@ -16,10 +16,10 @@ from xlir_bench.measures.alignment import (
     pair_alignment,
     relevance_cosines,
 )
-from xlir_bench.records import ROLES, Collection, Floats, Kind, Passages, Ranking, Role, Shards
-from xlir_bench.records import Vectors as AnyVectors
+from xlir_bench.records import ROLES, Collection, Floats, Kind, Passages, Ranking, Role
 from xlir_bench.results.schema import AlignmentPart, PairAlignmentPart, RelevancePart
-from xlir_bench.search import normalised
+from xlir_bench.retrieval import Vectors as AnyVectors
+from xlir_bench.retrieval import normalised
 
 Vectors = Mapping[tuple[Role, str], Floats]
 MapByKind = Callable[[Vectors], dict[Kind, float]]
@@ -45,8 +45,8 @@ def in_sample(collection: Collection, vectors: Mapping[tuple[Role, str], AnyVect
     found: dict[tuple[Role, str], Floats] = {}
     whole = True
     for (role, lang), its in vectors.items():
-        if not isinstance(its, Shards):
-            found[role, lang] = its
+        if not its.on_disk or role == "query":
+            found[role, lang] = np.asarray(its)
             continue
         whole = False
         mine = {pair: rows for pair, rows in relevance.items() if pair[1] == lang}

@@ -22,7 +22,7 @@ from xlir_bench.encoders import (
 from xlir_bench.encoders.vectors import StoredVectors
 from xlir_bench.errors import InputError
 from xlir_bench.evaluation.maps import map_of_vectors
-from xlir_bench.evaluation.ranked import AllVectors, Searching, in_memory
+from xlir_bench.evaluation.ranked import AllVectors, Searching
 from xlir_bench.evaluation.record import machine, peak_memory
 from xlir_bench.evaluation.run import settings_asked
 from xlir_bench.evaluation.stopwatch import in_turns, latency
@@ -31,8 +31,8 @@ from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.options.running import EXACT, RunOptions
 from xlir_bench.records import Collection, Floats, Kind, Progress, Role, Setting, Silent, Stored
 from xlir_bench.results.schema import CostPart, ModelCostPart, VariantPart
-from xlir_bench.search import normalised
-from xlir_bench.search.approximate import DEPTH, build_index, empty_index, index_bytes
+from xlir_bench.retrieval import Vectors, normalised
+from xlir_bench.retrieval.approximate import DEPTH, build_index, empty_index, index_bytes
 from xlir_bench.sources import load_collection
 from xlir_bench.tasks import Task
 
@@ -293,9 +293,9 @@ def _variants(
     searching = Searching(collection, settings, keep=0, progress=Silent())
     everything = Setting(settings[0].query_lang, tuple(collection.languages("passage")))
     for dimension, factory in shapes:
-        cut = {key: in_memory(rows)[:, :dimension] for key, rows in vectors.items()}
+        cut = {k: Vectors.of(np.asarray(rows)[:, :dimension]) for k, rows in vectors.items()}
         by_kind = map_of_vectors(searching, cut, factory, options.depth)
-        index = build_index(searching.pool(cut), everything, factory)
+        index = build_index(searching.index(cut), everything, factory)
         depth = min(options.depth or DEPTH, index.ntotal)
         found.append(_Variant(model, dimension, factory, by_kind, index, depth))
         progress.advance(1)

@@ -31,9 +31,9 @@ def map_of_vectors(
     ranks all of them and an index is asked for as many as in `run --index`.
     """
     if factory == EXACT:
-        found = searching.exact(vectors).rankings
+        found = searching.exact(vectors)
     else:
-        found = searching.found_by_index(vectors, factory, depth)
+        found = searching.by_index(vectors, factory, depth)
     return macro_map(score([_cut(ranking, depth) for ranking in found], ["map"]))
 
 

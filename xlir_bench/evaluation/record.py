@@ -35,8 +35,8 @@ from xlir_bench.results.schema import (
     TextsPart,
     data_digest,
 )
-from xlir_bench.search import recall_of_exact
-from xlir_bench.search.approximate import DEPTH
+from xlir_bench.retrieval import recall_of_exact
+from xlir_bench.retrieval.approximate import DEPTH
 from xlir_bench.tasks import Task
 
 PACKAGES = (

@@ -18,11 +18,12 @@ from xlir_bench.errors import InputError, UnknownNameError
 from xlir_bench.evaluation.alignment import alignment_part, in_sample
 from xlir_bench.evaluation.clusters import Clusters
 from xlir_bench.evaluation.maps import map_of_vectors
-from xlir_bench.evaluation.ranked import Searching
+from xlir_bench.evaluation.ranked import POOL_DEPTH, Searching
 from xlir_bench.evaluation.record import (
     bias_part,
     encoder_part,
     environment,
+    index_part,
     left_out,
     peak_memory,
     setting_part,
@@ -64,6 +65,7 @@ from xlir_bench.results.schema import (
     ProfilePart,
 )
 from xlir_bench.results.tables import queries_table, ranks_table, run_table
+from xlir_bench.retrieval import Vectors
 from xlir_bench.sources import load_collection
 from xlir_bench.tasks import Task, catalogue
 
@@ -149,11 +151,12 @@ class _Run:
             embedded = self._embed(collection)
         searching = Searching(collection, self.settings, self.options.save_run, self.progress)
         with self._stage("search"):
-            if self.options.index == EXACT:
-                searched = searching.exact(embedded.vectors)
-            else:
-                searched = searching.by_index(embedded.vectors, self.options.index)
-            rankings = searched.rankings
+            index, factory = None, self.options.index
+            rankings = searching.exact(embedded.vectors, 0 if factory == EXACT else POOL_DEPTH)
+            if factory != EXACT:
+                found = searching.by_index(embedded.vectors, factory)
+                index = index_part(factory, rankings, found, POOL_DEPTH)
+                rankings = found
         with self._stage("measure"):
             scores = self._scores(rankings, collection)
             clusters = Clusters.of(collection)
@@ -164,8 +167,7 @@ class _Run:
                 "queries": queries_table(scores, collection),
             }
             if self.options.save_run:
-                tops = searching.top_scores(searched, embedded.vectors)
-                tables["run"] = run_table(tops, collection)
+                tables["run"] = run_table(rankings, collection, self.options.save_run)
         aligned = self._alignment(searching, embedded, rankings)
         card = describe(self.encoder)
         record = ResultRecord(
@@ -184,7 +186,7 @@ class _Run:
                 encoded_texts=embedded.encoded,
                 cached_texts=embedded.cached,
                 peak_memory_bytes=peak_memory(),
-                index=searched.index,
+                index=index,
             ),
             environment=environment(),
             notes=[
@@ -256,7 +258,7 @@ class _Run:
             return AlignmentPart()
 
         def map_of(vectors: Mapping[tuple[Role, str], Floats]) -> dict[Kind, float]:
-            return map_of_vectors(searching, vectors)
+            return map_of_vectors(searching, {k: Vectors.of(rows) for k, rows in vectors.items()})
 
         with self._stage("align"):
             sample = in_sample(searching.collection, embedded.vectors)
@@ -287,7 +289,7 @@ def stored(collection: Collection, encoder: StoredVectors, limited: bool) -> Emb
             texts = collection.texts(role, lang)
             # A NaN is never lower than anything: unseen, it would stand at rank 1.
             rows = encoder.vectors(role, lang, len(texts), limited and role == "query")
-            vectors[role, lang] = checked(rows, texts)
+            vectors[role, lang] = Vectors.of(checked(rows, texts))
             notes += zero_vectors(role, texts, np.flatnonzero(~rows.any(axis=1)))
     return Embedded(vectors, tokens=None, notes=tuple(notes))
 

@@ -13,7 +13,6 @@ from xlir_bench.reading import Columns, columns
 from xlir_bench.records import (
     POOL,
     Collection,
-    Floats,
     Ints,
     Kind,
     Ranking,
@@ -40,15 +39,6 @@ COLUMNS: Mapping[str, Columns] = {
 """What the tables of a result hold, by name, in the order in which they are written."""
 OPTIONAL = {"queries": ("cluster",)}
 """What tables of before had not: clusters stand in the ranks too."""
-
-
-@dataclass(frozen=True, slots=True)
-class TopScores:
-    """The best passages of each scored query of one setting, with their scores."""
-
-    ranking: Ranking
-    scores: Floats
-    """A row for each scored query, as `Ranking.top`."""
 
 
 class Labels:
@@ -265,23 +255,21 @@ class RankedQueries:
         return pa.table({name: columns[name] for name in COLUMNS["queries"]})
 
 
-def run_table(tops: Sequence[TopScores], collection: Collection) -> pa.Table:
+def run_table(rankings: Sequence[Ranking], collection: Collection, depth: int) -> pa.Table:
     """The best passages of every scored query in every setting, best first."""
     labels = Labels(collection)
     parts = []
-    for top in tops:
-        found = top.ranking.top
-        if found is None:
+    for r in rankings:
+        if r.top is None or r.top_scores is None:
             continue
-        query, place = np.nonzero(found >= 0)
-        positions = found[query, place]
+        query, place = np.nonzero(r.top[:, :depth] >= 0)
         parts.append(
-            labels.setting(top.ranking.setting, len(query))
+            labels.setting(r.setting, len(query))
             | {
-                "query_id": labels.query(top.ranking.setting.query_lang, top.ranking.scored[query]),
+                "query_id": labels.query(r.setting.query_lang, r.scored[query]),
                 "rank": place + 1,
-                "passage_id": labels.passage(top.ranking.setting, positions)[0],
-                "score": top.scores[query, place],
+                "passage_id": labels.passage(r.setting, r.top[query, place])[0],
+                "score": r.top_scores[query, place],
             }
         )
     return _table(parts, COLUMNS["run"], labels)

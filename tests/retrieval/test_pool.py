@@ -2,11 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from worlds import random_world
+from worlds import in_parts, random_world
 
 from xlir_bench.records import Setting
-from xlir_bench.search import Pool, normalised
-from xlir_bench.search.pool import relevant_rows
+from xlir_bench.retrieval import Pool, Want, normalised
 
 
 def test_rows_become_unit_length_in_float32() -> None:
@@ -45,36 +44,31 @@ def test_equal_rows_are_equal_afterwards_wherever_they_stand(dimension: int) -> 
 
 
 def test_a_pool_lays_languages_end_to_end_by_code() -> None:
-    rng = np.random.default_rng(0)
-    passages = {
-        lang: rng.standard_normal((n, 3)) for lang, n in {"zh": 2, "ar": 4, "de": 1}.items()
-    }
-    pool = Pool.of(passages)
-    assert pool.layout.langs == ("ar", "de", "zh")
-    assert pool.layout.bounds == {"ar": slice(0, 4), "de": slice(4, 5), "zh": slice(5, 7)}
-    for lang, rows in pool.layout.bounds.items():
-        np.testing.assert_array_equal(pool.vectors[rows], normalised(passages[lang]))
+    pool = Pool.of({"zh": 2, "ar": 4, "de": 1})
+    assert pool.langs == ("ar", "de", "zh")
+    assert pool.bounds == {"ar": slice(0, 4), "de": slice(4, 5), "zh": slice(5, 7)}
 
 
 def test_a_language_without_passages_takes_no_rows() -> None:
-    pool = Pool.of({"ar": np.ones((2, 3)), "de": np.empty((0, 3)), "en": np.ones((1, 3))})
-    assert pool.layout.rows(Setting("en", ("de",))) == slice(2, 2)
-    assert pool.layout.rows(Setting("en", ("ar", "de", "en"))) == slice(0, 3)
+    pool = Pool.of({"ar": 2, "de": 0, "en": 1})
+    assert pool.rows(Setting("en", ("de",))) == slice(2, 2)
+    assert pool.rows(Setting("en", ("ar", "de", "en"))) == slice(0, 3)
 
 
 def test_a_setting_is_one_language_or_the_whole_pool() -> None:
-    pool = Pool.of({lang: np.ones((2, 3)) for lang in ("ar", "de", "en")})
-    assert pool.layout.rows(Setting("en", ("de",))) == slice(2, 4)
-    assert pool.layout.rows(Setting("en", ("ar", "de", "en"))) == slice(0, 6)
+    pool = Pool.of({"ar": 2, "de": 2, "en": 2})
+    assert pool.rows(Setting("en", ("de",))) == slice(2, 4)
+    assert pool.rows(Setting("en", ("ar", "de", "en"))) == slice(0, 6)
     with pytest.raises(ValueError, match="wants a pool of"):
-        pool.layout.rows(Setting("en", ("ar", "de")))
+        pool.rows(Setting("en", ("ar", "de")))
 
 
 def test_relevant_passages_are_positions_in_the_pool_sorted_by_query() -> None:
     world = random_world(3, {"en": 9}, {"en": 5, "de": 7, "ar": 4})
-    found = relevant_rows(world.collection, "en", world.pool.layout)
+    pool = world.index().pool
+    found = Want.of(world.collection, pool, world.settings("en")).relevant
     wanted = sorted(
-        (int(q), world.pool.layout.bounds[lang].start + int(p), int(g), world.langs.index(lang))
+        (int(q), pool.bounds[lang].start + int(p), int(g), world.langs.index(lang))
         for lang in world.langs
         if ("en", lang) in world.collection.relevance
         for r in [world.collection.relevance["en", lang]]
@@ -86,4 +80,17 @@ def test_relevant_passages_are_positions_in_the_pool_sorted_by_query() -> None:
 
 def test_a_language_whose_questions_have_no_answer_anywhere_has_no_rows() -> None:
     world = random_world(3, {"en": 2}, {"en": 5})
-    assert len(relevant_rows(world.collection, "xx", world.pool.layout).query) == 0
+    want = Want.of(world.collection, world.index().pool, [Setting("xx", ("en",))])
+    assert len(want.relevant.query) == 0
+
+
+def test_rows_in_parts_come_in_the_order_asked_for() -> None:
+    rows = np.arange(22, dtype=np.float32).reshape(11, 2)
+    vectors = in_parts(rows, 4)
+    wanted = np.array([10, 0, 4, 4, 3])
+    assert len(vectors) == 11
+    assert (vectors.rows(wanted) == rows[wanted]).all()
+    assert (np.asarray(vectors) == rows).all()
+    blocks = list(vectors.blocks(3))
+    assert [first for first, _ in blocks] == [0, 3, 4, 7, 8]
+    assert (np.concatenate([of for _, of in blocks]) == rows).all()

@@ -1,0 +1,151 @@
+"""Search by any FAISS index: what it does not retrieve has no rank."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from xlir_bench.errors import InputError
+from xlir_bench.records import Floats, Ints, Progress, Ranking, Setting
+from xlir_bench.retrieval.exact import VectorIndex
+from xlir_bench.retrieval.partial import Partial
+from xlir_bench.retrieval.pool import Pool, Want
+
+DEPTH = 1000
+"""How many passages an index is asked for; a relevant passage beyond them counts as not retrieved."""
+
+TRAINED_ON = 262_144
+"""Of how many vectors an index learns its clusters; of a smaller pool it sees every one."""
+
+
+@dataclass(frozen=True, slots=True)
+class FaissIndex:
+    """FAISS indexes of the same vectors, one a set of candidates."""
+
+    vectors: VectorIndex
+    factory: str
+    depth: int = DEPTH
+
+    @property
+    def pool(self) -> Pool:
+        """Whose passages they are."""
+        return self.vectors.pool
+
+    def search(self, wants: Sequence[Want], progress: Progress) -> Iterator[Partial]:
+        """What each of these wants to know, one after another."""
+        indexes: dict[tuple[str, ...], Any] = {}
+        progress.start("search", len(wants), "languages")
+        for want in wants:
+            rows = np.asarray(self.vectors.queries[want.query_lang])
+            queries = self.vectors.similarity.prepared(rows)
+            found = Partial.of(want, len(queries))
+            for setting in want.settings:
+                if setting.passage_langs not in indexes:
+                    indexes[setting.passage_langs] = build_index(
+                        self.vectors, setting, self.factory
+                    )
+                index = indexes[setting.passage_langs]
+                scores, top = retrieve(index, queries, min(self.depth, index.ntotal))
+                self._put(found, setting, scores, top)
+            yield found
+            progress.advance(1)
+        progress.finish()
+
+    def _put(self, found: Partial, setting: Setting, scores: Floats, top: Ints) -> None:
+        want, rows = found.want, self.pool.rows(setting)
+        top = np.where(top < 0, -1, top + rows.start)
+        if want.own is not None and want.query_lang in setting.passage_langs:
+            scores, top = _without(scores, top, want.own)
+        relevant = want.relevant
+        inside = (relevant.position >= rows.start) & (relevant.position < rows.stop)
+        hit = top[relevant.query[inside]] == relevant.position[inside][:, None]
+        before = found.before[len(setting.passage_langs) > 1]
+        before[inside] = np.where(hit.any(axis=1), hit.argmax(axis=1), -1)
+        if setting in found.best:
+            best = found.best[setting]
+            width = min(best.scores.shape[1], top.shape[1])
+            best.scores[:, :width] = scores[:, :width]
+            best.positions[:, :width] = top[:, :width]
+
+
+def build_index(vectors: VectorIndex, setting: Setting, factory: str) -> Any:
+    """A trained FAISS index of a setting's candidates, by inner product."""
+    rows = vectors.pool.rows(setting)
+    # Spread over the whole pool: its first rows may be of one language.
+    sample = np.linspace(rows.start, rows.stop - 1, min(rows.stop - rows.start, TRAINED_ON))
+    learned = vectors.take(sample.astype(np.int64))
+    index = empty_index(learned.shape[1], factory)
+    try:
+        index.train(learned)
+        for block in vectors.blocks(setting, TRAINED_ON):
+            index.add(block)
+    except RuntimeError as error:
+        raise InputError(
+            f"--index {factory!r} cannot be built from the {rows.stop - rows.start} candidates of"
+            f" {setting} ({_reason(error)}); use fewer clusters, or 'Flat'"
+        ) from error
+    return index
+
+
+def empty_index(dimension: int, factory: str) -> Any:
+    """A FAISS index without vectors; a factory string that FAISS does not take is refused."""
+    with suppress(ImportError):
+        import torch  # noqa: F401  # before faiss: the other order can crash on two OpenMP runtimes
+
+    import faiss  # isort: skip
+
+    try:
+        return faiss.index_factory(dimension, factory, faiss.METRIC_INNER_PRODUCT)
+    except RuntimeError as error:
+        raise InputError(
+            f"--index {factory!r} is not a FAISS factory string for {dimension} dimensions"
+            f" ({_reason(error)}); try 'Flat', 'HNSW32' or 'IVF64,Flat'"
+        ) from error
+
+
+def index_bytes(index: Any) -> int:
+    """What an index takes when it is stored: codes, graph, centroids and all."""
+    import faiss
+
+    return len(faiss.serialize_index(index))
+
+
+def retrieve(index: Any, queries: Floats, depth: int) -> tuple[Floats, Ints]:
+    """Scores and positions found for each query, score descending, then position; -inf and -1 pad."""
+    scores, found = index.search(queries, depth)
+    scores = np.where(found < 0, -np.inf, scores)
+    # -1 has no place in the pool, so it stands last whatever its score.
+    position = np.where(found < 0, np.iinfo(np.int64).max, found)
+    order = np.lexsort((position, -scores), axis=1)
+    return np.take_along_axis(scores, order, axis=1), np.take_along_axis(found, order, axis=1)
+
+
+def _without(scores: Floats, top: Ints, own: Ints) -> tuple[Floats, Ints]:
+    """What was retrieved, the query itself taken out; the others move up."""
+    order = np.argsort(top == own[:, None], axis=1, kind="stable")
+    left = np.where(top == own[:, None], -1, top)
+    return (
+        np.take_along_axis(np.where(left < 0, -np.inf, scores), order, axis=1)[:, :-1],
+        np.take_along_axis(left, order, axis=1)[:, :-1],
+    )
+
+
+def _reason(error: RuntimeError) -> str:
+    """FAISS's own words, without the C++ place they come from."""
+    words = re.sub(r"^Error in .*?(?:failed: |:\d+: )", "", str(error).strip(), flags=re.DOTALL)
+    return words.splitlines()[0].removeprefix("Error: ").strip()
+
+
+def recall_of_exact(exact: Ranking, found: Ranking, depth: int = 100) -> float:
+    """Which share of the exact best passages an index has among its best, mean over queries."""
+    if exact.top is None or found.top is None:
+        raise ValueError("both rankings must keep their best passages")
+    depth = min(depth, exact.candidates)
+    best = exact.top[:, :depth]
+    shares = [np.isin(a, b[:depth]).mean() for a, b in zip(best, found.top, strict=True)]
+    return float(np.mean(shares)) if shares else 0.0

@@ -1,0 +1,286 @@
+"""Exact ranks by counting: one pass over the pool for all queries, a block of passages at a time.
+
+The rank of a relevant passage is one more than the number of passages that score higher, or the same and stand
+before it in the pool. A fast score only tells apart what lies further from each other than it can be off;
+whatever is nearer is settled by the true score, which depends on nothing but the two texts. So ranks and
+ties are exact however the pool is cut, and memory does not grow with the number of passages.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from threadpoolctl import ThreadpoolController
+
+from xlir_bench.records import Floats, Ints, Progress, Setting
+from xlir_bench.retrieval.kernels import count_above, list_best
+from xlir_bench.retrieval.partial import Partial
+from xlir_bench.retrieval.pool import Pool, Want
+from xlir_bench.retrieval.similarity import COSINE, Similarity
+from xlir_bench.retrieval.vectors import Vectors
+
+BLOCK = 16_384
+"""Passages held at a time, prepared."""
+SHARE = 256
+"""Queries that a thread compares with a block at a time: the scores are 16 MB."""
+FEW_QUERIES = 64
+"""Fewer are not worth a thread of their own."""
+LISTED = 1 << 18
+"""Pairs that are settled together; more than a block has passages."""
+
+
+@dataclass(frozen=True, slots=True)
+class VectorIndex:
+    """Vectors of queries and passages, searched without any approximation."""
+
+    pool: Pool
+    queries: Mapping[str, Vectors]
+    passages: Mapping[str, Vectors]
+    similarity: Similarity = COSINE
+
+    @classmethod
+    def of(
+        cls,
+        queries: Mapping[str, Vectors],
+        passages: Mapping[str, Vectors],
+        similarity: Similarity = COSINE,
+    ) -> VectorIndex:
+        """The index of these vectors, by language."""
+        pool = Pool.of({lang: len(rows) for lang, rows in passages.items()})
+        return cls(pool, queries, passages, similarity)
+
+    def search(self, wants: Sequence[Want], progress: Progress) -> list[Partial]:
+        """What each of these wants to know, in one pass over the pool."""
+        searches = [_Search.of(self, want) for want in wants]
+        langs = {lang for want in wants for lang in want.langs}
+        progress.start("search", sum(len(self.passages[lang]) for lang in langs), "passages")
+        with _workers() as workers:
+            tasks = [
+                (search, rows) for search in searches for rows in workers.shares(search.queries)
+            ]
+            for block in self._blocks(langs, workers):
+                workers.run(partial(search.see, queries, block) for search, queries in tasks)
+                progress.advance(len(block.passages))
+        progress.finish()
+        return [search.found for search in searches]
+
+    def take(self, positions: Ints) -> Floats:
+        """The passages at these positions, prepared."""
+        dimension = max(rows.dimension for rows in self.passages.values())
+        found = np.empty((len(positions), dimension), np.float32)
+        for lang, rows in self.pool.bounds.items():
+            mine = (positions >= rows.start) & (positions < rows.stop)
+            if mine.any():
+                found[mine] = self.passages[lang].rows(positions[mine] - rows.start)
+        return self.similarity.prepared(found)
+
+    def scores(self, lang: str, query: Ints, positions: Ints) -> Floats:
+        """The true score of each pair of a query and a passage."""
+        found = np.empty(len(query))
+        for rows in _pieces(len(query), BLOCK):
+            distinct, place = np.unique(positions[rows], return_inverse=True)
+            asked, number = np.unique(query[rows], return_inverse=True)
+            queries = self.similarity.prepared(self.queries[lang].rows(asked))
+            found[rows] = self.similarity.exact(queries, number, self.take(distinct), place)
+        return found
+
+    def blocks(self, setting: Setting, size: int) -> Iterator[Floats]:
+        """A setting's candidates, prepared, at most so many at a time."""
+        for lang in setting.passage_langs:
+            for _, rows in self.passages[lang].blocks(size):
+                yield self.similarity.prepared(rows)
+
+    def _blocks(self, langs: set[str], workers: _Workers) -> Iterator[_Block]:
+        """The passages of these languages in pool order; a block ends where the next position is not wanted."""
+        first, held, count = 0, list[Floats](), 0
+        for lang in self.pool.langs:
+            start = self.pool.bounds[lang].start
+            if lang not in langs:
+                continue
+            if held and first + count != start:
+                yield self._block(first, held, workers)
+                held, count = [], 0
+            for at, rows in self.passages[lang].blocks(BLOCK):
+                while len(rows):
+                    first = first if held else start + at
+                    piece = rows[: BLOCK - count]
+                    held.append(piece)
+                    count += len(piece)
+                    rows, at = rows[len(piece) :], at + len(piece)
+                    if count == BLOCK:
+                        yield self._block(first, held, workers)
+                        held, count = [], 0
+        if held:
+            yield self._block(first, held, workers)
+
+    def _block(self, first: int, held: Sequence[Floats], workers: _Workers) -> _Block:
+        parts = workers.map(self.similarity.prepared, [p for h in held for p in workers.pieces(h)])
+        return _Block(first, parts[0] if len(parts) == 1 else np.concatenate(parts))
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """Passages that follow each other in the pool."""
+
+    first: int
+    """Where the first stands."""
+    passages: Floats
+    """Prepared for the similarity."""
+
+    def overlap(self, rows: slice) -> slice:
+        """Which of its passages are among these of the pool."""
+        start, stop = (
+            min(max(end - self.first, 0), len(self.passages)) for end in (rows.start, rows.stop)
+        )
+        return slice(start, stop)
+
+
+@dataclass(frozen=True, slots=True)
+class _Workers:
+    """Threads that each take their share of a block of passages."""
+
+    count: int
+    threads: ThreadPoolExecutor
+
+    def run(self, tasks: Iterable[Callable[[], None]]) -> None:
+        """Do all of them; the first error is raised."""
+        for done in [self.threads.submit(task) for task in tasks]:
+            done.result()
+
+    def map(self, make: Callable[[Floats], Floats], parts: Sequence[Floats]) -> list[Floats]:
+        """What is made of each, in order."""
+        return list(self.threads.map(make, parts))
+
+    def pieces(self, rows: Floats) -> list[Floats]:
+        """The rows, a share a thread."""
+        size = max(FEW_QUERIES, -(-len(rows) // self.count))
+        return [rows[x] for x in _pieces(len(rows), size)]
+
+    def shares(self, queries: Floats) -> list[slice]:
+        """Which queries are looked at together."""
+        size = max(FEW_QUERIES, min(SHARE, -(-len(queries) // self.count)))
+        return list(_pieces(len(queries), size))
+
+
+@contextmanager
+def _workers() -> Iterator[_Workers]:
+    """As many threads as one matrix product would take; each has products of its own instead.
+
+    Otherwise a product's threads, which wait for the next one in a loop, hold the cores that counting wants.
+    """
+    blas = ThreadpoolController().select(user_api="blas")
+    count = max((library["num_threads"] for library in blas.info()), default=os.cpu_count() or 1)
+    with blas.limit(limits=1), ThreadPoolExecutor(count) as threads:
+        yield _Workers(count, threads)
+
+
+@dataclass(frozen=True, slots=True)
+class _Search:
+    """The queries of one language, and what is known of their settings so far."""
+
+    index: VectorIndex
+    found: Partial
+    queries: Floats
+    """Prepared for the similarity."""
+    own: Floats
+    """The true score of each relevant passage."""
+
+    @classmethod
+    def of(cls, index: VectorIndex, want: Want) -> _Search:
+        queries = index.similarity.prepared(np.asarray(index.queries[want.query_lang]))
+        own = index.scores(want.query_lang, want.relevant.query, want.relevant.position)
+        return cls(index, Partial.of(want, len(queries)), queries, own)
+
+    def see(self, rows: slice, block: _Block) -> None:
+        """Take a block of passages into account, for these queries."""
+        want = self.found.want
+        wanted = [want.pool.bounds[lang] for lang in want.pool.langs if lang in want.langs]
+        for span in _joined(block.overlap(rows) for rows in wanted):
+            passages = block.passages[span]
+            tile = _Block(block.first + span.start, passages)
+            scores, error = self.index.similarity.scores(self.queries[rows], passages)
+            if want.own is not None:
+                column = want.own[rows] - tile.first
+                row = np.flatnonzero((column >= 0) & (column < scores.shape[1]))
+                scores[row, column[row]] = -np.inf
+            for pooled in want.scopes:
+                self._count(pooled, scores, error, rows, tile)
+            for setting in self.found.best:
+                self._keep(setting, scores, error, rows, tile)
+
+    def _count(
+        self, pooled: bool, scores: Floats, error: Floats, rows: slice, tile: _Block
+    ) -> None:
+        """Add to the counts of these queries' relevant passages those of the tile that stand before them."""
+        relevant, pool = self.found.want.relevant, self.found.want.pool
+        first, last = np.searchsorted(relevant.query, [rows.start, rows.start + len(scores)])
+        # Of one language only its own relevant passages are among those compared.
+        spans = [
+            tile.overlap(slice(0, pool.size) if pooled else pool.bounds[lang])
+            for lang in pool.langs
+        ]
+        start, stop = (np.array([getattr(s, end) for s in spans]) for end in ("start", "stop"))
+        lang = relevant.lang[first:last]
+        items = first + np.flatnonzero(stop[lang] > start[lang])
+        row, lang = relevant.query[items] - rows.start, relevant.lang[items]
+        own, position = self.own[items], relevant.position[items]
+        low, high = (own - error[row]).astype(np.float32), (own + error[row]).astype(np.float32)
+        counts = np.zeros(len(items), np.int64)
+        item, column = np.empty(LISTED, np.int64), np.empty(LISTED, np.int64)
+        done = 0
+        while done < len(items):
+            done, near = count_above(
+                scores, row, low, high, start[lang], stop[lang], done, counts, item, column
+            )
+            i, c = item[:near], column[:near]
+            true = self.index.similarity.exact(self.queries[rows], row[i], tile.passages, c)
+            before = (true > own[i]) | ((true == own[i]) & (tile.first + c < position[i]))
+            counts += np.bincount(i[before], minlength=len(items))
+        self.found.before[pooled][items] += counts
+
+    def _keep(
+        self, setting: Setting, scores: Floats, error: Floats, rows: slice, tile: _Block
+    ) -> None:
+        """Put the tile's best passages among the best of these queries."""
+        best = self.found.best[setting]
+        span = tile.overlap(self.found.want.pool.rows(setting))
+        if span.stop == span.start:
+            return
+        # Positions ascend, so an equal score that is kept already stands before those of this tile.
+        bars = (best.scores[rows, -1] - error).astype(np.float32)
+        slack, depth = error.astype(np.float32), best.scores.shape[1]
+        row, column = np.empty(LISTED, np.int64), np.empty(LISTED, np.int64)
+        done = 0
+        while done < len(scores):
+            done, count = list_best(
+                scores, span.start, span.stop, bars, slack, depth, done, row, column
+            )
+            r, c = row[:count], column[:count]
+            true = self.index.similarity.exact(self.queries[rows], r, tile.passages, c)
+            best.add(r + rows.start, true, tile.first + c)
+
+
+def _joined(spans: Iterable[slice]) -> Iterator[slice]:
+    """Spans that follow each other as one; empty ones left out."""
+    held: slice | None = None
+    for span in spans:
+        if span.stop == span.start:
+            continue
+        if held is not None and held.stop == span.start:
+            held = slice(held.start, span.stop)
+            continue
+        if held is not None:
+            yield held
+        held = span
+    if held is not None:
+        yield held
+
+
+def _pieces(count: int, size: int) -> Iterator[slice]:
+    return (slice(start, min(start + size, count)) for start in range(0, count, size))

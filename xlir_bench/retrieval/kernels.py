@@ -1,0 +1,189 @@
+"""The loops over scores and vectors that numpy is too slow for, compiled by numba (which comes with ranx).
+
+How they are written, so that they can be changed safely:
+
+- A tile of scores is float32, a row a query, and lies row by row in memory. A loop that only compares and counts
+  is compiled for vector registers; one that also calls a function, or writes where a condition holds, is not, and
+  takes three times as long. So columns are first counted in pieces of `STRIDE`, and a piece is looked at column by
+  column only where the count says that something is in it. Most pieces hold nothing.
+- Counts inside a piece are 32 bits, as wide as a score: then one register compares and counts as many columns.
+- `lists[count] = column; count += condition` writes every column and keeps those that hold: no branch to guess
+  wrongly. The lists need room for one column more than they can keep.
+- A list that may not hold the next row ends the call; the caller takes what is there and goes on from that row.
+- No `fastmath`: it would let the compiler add in any order, and then a product would depend on the machine.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from xlir_bench.records import Floats, Ints
+
+STRIDE = 128
+"""Columns that are counted together."""
+SURPLUS = 4
+"""How many times as many candidates as wanted are listed before the bar is raised: each time costs a sort."""
+
+
+@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+def count_above(
+    scores: Floats,
+    row: Ints,
+    low: Floats,
+    high: Floats,
+    start: Ints,
+    stop: Ints,
+    begin: int,
+    above: Ints,
+    near_item: Ints,
+    near_column: Ints,
+) -> tuple[int, int]:
+    """For items from `begin` on, count the columns [start, stop) of their row that are above `high`.
+
+    Those from `low` to `high` are listed instead. Returns the item to go on with, and the length of the list.
+    """
+    count = 0
+    for item in range(begin, len(row)):
+        if count + stop[item] - start[item] >= len(near_item):
+            return item, count
+        line = scores[row[item], start[item] : stop[item]]
+        first, floor, ceiling = count, low[item], high[item]
+        total = np.int64(0)
+        for at in range(0, len(line), STRIDE):
+            piece = line[at : at + STRIDE]
+            higher, reaching = np.uint32(0), np.uint32(0)
+            for column in range(len(piece)):
+                higher = np.uint32(higher + np.uint32(piece[column] > ceiling))
+                reaching = np.uint32(reaching + np.uint32(piece[column] >= floor))
+            total += np.int64(higher)
+            if reaching > higher:
+                for column in range(len(piece)):
+                    near_column[count] = start[item] + at + column
+                    count += floor <= piece[column] <= ceiling
+        near_item[first:count] = item
+        above[item] += total
+    return len(row), count
+
+
+@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+def list_best(
+    scores: Floats,
+    start: int,
+    stop: int,
+    bars: Floats,
+    error: Floats,
+    depth: int,
+    begin: int,
+    rows: Ints,
+    columns: Ints,
+) -> tuple[int, int]:
+    """List the columns [start, stop) that may be among the `depth` truly best of their row.
+
+    A score is at most `error` of its row from the true one, and only those from the row's bar on count. With
+    `depth` columns at some score or above it, whatever is more than two errors below that is out.
+    Returns the row to go on with, and the length of the list.
+    """
+    count = 0
+    for row in range(begin, len(scores)):
+        if count + stop - start >= len(rows):
+            return row, count
+        line = scores[row, start:stop]
+        first, bar, surplus = count, bars[row], SURPLUS * depth
+        for at in range(0, len(line), STRIDE):
+            piece = line[at : at + STRIDE]
+            reaching = np.uint32(0)
+            for column in range(len(piece)):
+                reaching = np.uint32(reaching + np.uint32(piece[column] >= bar))
+            if reaching == 0:
+                continue
+            for column in range(len(piece)):
+                columns[count] = at + column
+                # A column that is none of the row's candidates has -inf.
+                count += piece[column] >= bar and piece[column] != -np.inf
+            if count - first >= surplus:
+                bar, count = _raised(line, columns, first, count, depth, bar, error[row])
+                # Where most are equal the bar stays: do not try again at every piece.
+                surplus = max(surplus, 2 * (count - first))
+        if count - first > depth:
+            bar, count = _raised(line, columns, first, count, depth, bar, error[row])
+        for place in range(first, count):
+            rows[place] = row
+            columns[place] += start
+    return len(scores), count
+
+
+@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+def _raised(
+    line: Floats, columns: Ints, first: int, count: int, depth: int, bar: float, error: float
+) -> tuple[float, int]:
+    """The bar that the listed columns justify, and the end of the list without those below it."""
+    listed = line[columns[first:count]]
+    place = len(listed) - depth
+    raised = float(np.float32(np.partition(listed, place)[place] - 2 * error))
+    if raised < bar:
+        raised = bar
+    kept = first
+    for i in range(len(listed)):
+        columns[kept] = columns[first + i]
+        kept += listed[i] >= raised
+    return raised, kept
+
+
+@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+def merge_best(rows: Ints, scores: Floats, positions: Ints, best: Floats, places: Ints) -> None:
+    """Put what is listed among the best of its row: score descending, then position ascending."""
+    last = best.shape[1] - 1
+    for i in range(len(rows)):
+        kept, where, score, position = best[rows[i]], places[rows[i]], scores[i], positions[i]
+        if score < kept[last] or (score == kept[last] and position > where[last]):
+            continue
+        place = last
+        while place > 0 and (
+            kept[place - 1] < score or (kept[place - 1] == score and where[place - 1] > position)
+        ):
+            kept[place], where[place] = kept[place - 1], where[place - 1]
+            place -= 1
+        kept[place], where[place] = score, position
+
+
+@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+def true_product(a: Floats, b: Floats, products: Floats) -> float:
+    """The inner product of two vectors in float64: the same wherever they stand, on every machine.
+
+    The upper half of the products is added to the lower until one is left: an order that vector registers
+    of any width keep. `products` is room for as many as a vector has components.
+    """
+    count = len(a)
+    for i in range(count):
+        products[i] = np.float64(a[i]) * np.float64(b[i])
+    while count > 1:
+        half = (count + 1) // 2
+        for i in range(count - half):
+            products[i] += products[i + half]
+        count = half
+    return float(products[0])
+
+
+@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+def true_products(
+    queries: Floats, query: Ints, passages: Floats, passage: Ints, found: Floats
+) -> None:
+    """Write the true product of each pair of rows."""
+    products = np.empty(queries.shape[1])
+    for i in range(len(query)):
+        found[i] = true_product(queries[query[i]], passages[passage[i]], products)
+
+
+@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+def unit_rows(rows: Floats, unit: Floats) -> None:
+    """Write each row at unit length; a zero row stays zero.
+
+    Lengths are taken in float64: squares of large float16-born values overflow float32.
+    """
+    products = np.empty(rows.shape[1])
+    for i in range(len(rows)):
+        length = np.sqrt(true_product(rows[i], rows[i], products))
+        scale = 1.0 / length if length > 0 else 0.0
+        for j in range(rows.shape[1]):
+            unit[i, j] = np.float32(rows[i, j] * scale)

@@ -1,0 +1,83 @@
+"""What a search of a pool, or of a part of it, has found: plain data that add up to the whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from xlir_bench.records import Floats, Ints, Ranking, Setting
+from xlir_bench.retrieval.kernels import merge_best
+from xlir_bench.retrieval.pool import Want
+
+
+@dataclass(frozen=True, slots=True)
+class Best:
+    """The best passages of each query: score descending, then position; -inf and -1 where there are fewer."""
+
+    scores: Floats
+    positions: Ints
+    """In the pool."""
+
+    @classmethod
+    def of(cls, queries: int, depth: int) -> Best:
+        """Nothing yet."""
+        return cls(np.full((queries, depth), -np.inf), np.full((queries, depth), -1, np.int64))
+
+    def add(self, query: Ints, scores: Floats, positions: Ints) -> None:
+        """Put these passages among the best of their queries."""
+        merge_best(query, scores, positions, self.scores, self.positions)
+
+
+@dataclass(frozen=True, slots=True)
+class Partial:
+    """For the queries of one language: counts before each relevant passage, and the best passages."""
+
+    want: Want
+    best: Mapping[Setting, Best]
+    before: Mapping[bool, Ints]
+    """How many stand before each relevant passage, in the whole pool (True) and in its language (False); -1 where
+    an approximate search did not retrieve it."""
+
+    @classmethod
+    def of(cls, want: Want, queries: int) -> Partial:
+        """Nothing found yet."""
+        best = {s: Best.of(queries, depth) for s in want.settings if (depth := want.depth(s)) > 0}
+        none = {pooled: np.zeros(len(want.relevant.query), np.int64) for pooled in want.scopes}
+        return cls(want, best, none)
+
+    def merge(self, other: Partial) -> None:
+        """Add what was found in another part of the pool."""
+        for pooled, counts in other.before.items():
+            self.before[pooled][:] += counts
+        for setting, best in other.best.items():
+            query, place = np.nonzero(best.positions >= 0)
+            self.best[setting].add(query, best.scores[query, place], best.positions[query, place])
+
+    def rankings(self) -> list[Ranking]:
+        """Of all settings, once every part of the pool is in."""
+        return [self._ranking(setting) for setting in self.want.settings]
+
+    def _ranking(self, setting: Setting) -> Ranking:
+        want, relevant = self.want, self.want.relevant
+        rows = want.pool.rows(setting)
+        inside = (relevant.position >= rows.start) & (relevant.position < rows.stop)
+        query, position = relevant.query[inside], relevant.position[inside]
+        scored = np.unique(query) if want.answered is None else want.answered
+        best = self.best.get(setting)
+        return Ranking(
+            setting=setting,
+            candidates=want.candidates(setting),
+            query=query,
+            passage=position - rows.start,
+            grade=relevant.grade[inside],
+            rank=self.before[len(setting.passage_langs) > 1][inside] + 1,
+            top=None if best is None else _counted_from(best.positions[scored], rows.start),
+            top_scores=None if best is None else best.scores[scored],
+            answered=want.answered,
+        )
+
+
+def _counted_from(positions: Ints, start: int) -> Ints:
+    return np.where(positions < 0, -1, positions - start)

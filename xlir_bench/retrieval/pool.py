@@ -1,0 +1,133 @@
+"""The passages of all languages laid end to end, and what is asked of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from xlir_bench.records import Collection, Ints, Setting
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """Which positions are whose: languages by code, then row."""
+
+    langs: tuple[str, ...]
+    bounds: Mapping[str, slice]
+
+    @classmethod
+    def of(cls, sizes: Mapping[str, int]) -> Pool:
+        """The pool of so many passages of each language."""
+        langs = tuple(sorted(sizes))
+        ends = np.cumsum([0] + [sizes[lang] for lang in langs]).tolist()
+        return cls(langs, {lang: slice(ends[i], ends[i + 1]) for i, lang in enumerate(langs)})
+
+    @property
+    def size(self) -> int:
+        """How many passages there are."""
+        return int(self.bounds[self.langs[-1]].stop) if self.langs else 0
+
+    def rows(self, setting: Setting) -> slice:
+        """The positions of a setting's candidates: one language, or all."""
+        if len(setting.passage_langs) == 1:
+            return self.bounds[setting.passage_langs[0]]
+        if setting.passage_langs != self.langs:
+            raise ValueError(f"setting {setting} wants a pool of {setting.passage_langs}")
+        return slice(0, self.size)
+
+
+@dataclass(frozen=True, slots=True)
+class Relevant:
+    """Every (query, relevant passage) of one query language, sorted by both."""
+
+    query: Ints
+    position: Ints
+    """Of the passage, in the pool."""
+    grade: Ints
+    lang: Ints
+    """Index of the passage's language in `Pool.langs`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """What is asked for the queries of one language: one search serves all of their settings."""
+
+    pool: Pool
+    query_lang: str
+    settings: tuple[Setting, ...]
+    relevant: Relevant
+    pair_depth: int = 0
+    """How many of the best passages to keep in settings of one passage language."""
+    pool_depth: int = 100
+    """The same for the pool of all languages."""
+    own: Ints | None = None
+    """Where the queries are passages themselves: the position of each, which is none of its candidates."""
+    answered: Ints | None = None
+    """Where answers decide and nothing is judged: the queries that have any."""
+
+    @classmethod
+    def of(
+        cls,
+        collection: Collection,
+        pool: Pool,
+        settings: Sequence[Setting],
+        pair_depth: int = 0,
+        pool_depth: int = 100,
+    ) -> Want:
+        """What these settings, all of one query language, ask of a collection."""
+        (query_lang,) = {s.query_lang for s in settings}
+        own = collection.own.get(query_lang) if query_lang in pool.bounds else None
+        answers = collection.answers.get(query_lang)
+        return cls(
+            pool=pool,
+            query_lang=query_lang,
+            settings=tuple(settings),
+            relevant=_relevant(collection, query_lang, pool),
+            pair_depth=pair_depth,
+            pool_depth=pool_depth,
+            own=None if own is None else own + pool.bounds[query_lang].start,
+            answered=None
+            if answers is None
+            else np.flatnonzero([len(of_query) > 0 for of_query in answers]),
+        )
+
+    @property
+    def langs(self) -> set[str]:
+        """Whose passages are looked at."""
+        return {lang for setting in self.settings for lang in setting.passage_langs}
+
+    @property
+    def scopes(self) -> set[bool]:
+        """Whether ranks are wanted in the whole pool (True), in one language (False)."""
+        return {len(s.passage_langs) > 1 for s in self.settings}
+
+    def candidates(self, setting: Setting) -> int:
+        """How many passages each query is asked of."""
+        rows = self.pool.rows(setting)
+        own = self.own is not None and self.query_lang in setting.passage_langs
+        return int(rows.stop - rows.start) - own
+
+    def depth(self, setting: Setting) -> int:
+        """How many of the best passages to keep in this setting."""
+        wanted = self.pair_depth if len(setting.passage_langs) == 1 else self.pool_depth
+        return max(0, min(wanted, self.candidates(setting)))
+
+
+def _relevant(collection: Collection, query_lang: str, pool: Pool) -> Relevant:
+    """The relevant passages of a language's queries, of all languages that are in the pool."""
+    parts = [
+        (relevance.query, relevance.passage + pool.bounds[lang].start, relevance.grade, index)
+        for index, lang in enumerate(pool.langs)
+        if (relevance := collection.relevance.get((query_lang, lang))) is not None
+    ]
+    if not parts:
+        none = np.empty(0, np.int64)
+        return Relevant(none, none, none, none)
+    query, position, grade = (
+        np.concatenate([part[column] for part in parts]).astype(np.int64) for column in range(3)
+    )
+    lang = np.repeat([part[3] for part in parts], [len(part[0]) for part in parts])
+    order = np.lexsort((position, query))
+    return Relevant(query[order], position[order], grade[order], lang[order])

@@ -1,0 +1,68 @@
+"""How alike two vectors are: fast scores that may be off by a known error, and true ones for what lies near."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from xlir_bench.records import Floats, Ints
+from xlir_bench.retrieval.kernels import true_products, unit_rows
+
+UNIT = 2.0**-24
+"""Half the distance from 1 to the next number in float32."""
+
+
+class Similarity(Protocol):
+    """What an exact search asks of a measure of likeness."""
+
+    def prepared(self, rows: Floats) -> Floats:
+        """The representations in the form that is compared."""
+
+    def scores(self, queries: Floats, passages: Floats) -> tuple[Floats, Floats]:
+        """A float32 score a query and passage, and for each query how far its scores may be from the true ones."""
+
+    def exact(self, queries: Floats, query: Ints, passages: Floats, passage: Ints) -> Floats:
+        """The true score of each pair of rows in float64: the same in whatever company, on every machine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dense:
+    """Cosine, or the inner product of vectors as they are."""
+
+    cosine: bool = True
+
+    def prepared(self, rows: Floats) -> Floats:
+        """Of unit length for cosine; float32 and row by row in memory."""
+        return normalised(rows) if self.cosine else np.ascontiguousarray(rows, np.float32)
+
+    def scores(self, queries: Floats, passages: Floats) -> tuple[Floats, Floats]:
+        """One matrix product."""
+        # The bound of any order of summation; the rest is for the products' own rounding.
+        error = (queries.shape[1] + 16) * UNIT * 1.01
+        if self.cosine:
+            return queries @ passages.T, np.full(len(queries), error)
+        longest = _lengths(passages).max(initial=0.0)
+        return queries @ passages.T, _lengths(queries) * (longest * error)
+
+    def exact(self, queries: Floats, query: Ints, passages: Floats, passage: Ints) -> Floats:
+        """Inner products, summed in an order that every machine keeps."""
+        found = np.empty(len(query))
+        true_products(queries, query, passages, passage, found)
+        return found
+
+
+COSINE = Dense()
+
+
+def normalised(vectors: Floats) -> Floats:
+    """Rows of unit length in float32, C-contiguous; a zero row stays zero."""
+    rows = np.ascontiguousarray(vectors, dtype=np.float32)
+    unit = np.empty(rows.shape, np.float32)
+    unit_rows(rows, unit)
+    return unit
+
+
+def _lengths(rows: Floats) -> Floats:
+    return np.asarray(np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64)))
