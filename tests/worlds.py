@@ -58,8 +58,7 @@ class World:
 
 def in_parts(rows: np.ndarray, size: int) -> Vectors:
     """The rows in parts of at most so many."""
-    parts = tuple(rows[i : i + size] for i in range(0, len(rows), size)) or (rows,)
-    return Vectors(parts, tuple(map(len, parts)), rows.shape[1])
+    return Vectors.of(*(rows[i : i + size] for i in range(0, max(1, len(rows)), size)))
 
 
 def random_world(

@@ -68,10 +68,10 @@ def encoding() -> list[Measured]:
     import numpy as np
     from sentence_transformers import SentenceTransformer
 
-    from xlir_bench.embed import EmbedRequest, embed
     from xlir_bench.encoders import load_encoder
     from xlir_bench.options.running import RunOptions
     from xlir_bench.records import ROLES, Silent
+    from xlir_bench.retrieval import EmbedRequest, embed
     from xlir_bench.sources import load_collection
     from xlir_bench.tasks import catalogue
 

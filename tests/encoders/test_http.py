@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from worlds import text_collection
 
-from xlir_bench.embed import EmbedRequest, embed
 from xlir_bench.encoders import EncoderOptions, describe, load_encoder
 from xlir_bench.encoders.http import HttpEncoder, Patience
 from xlir_bench.errors import BadVectorsError, InputError, OutOfReachError
 from xlir_bench.records import Silent
+from xlir_bench.retrieval import EmbedRequest, embed
 
 SECRET = "sk-very-secret"
 

@@ -12,8 +12,7 @@ from sources.layouts import text_of, write_miracl
 
 from xlir_bench import Result, RunOptions, evaluate
 from xlir_bench.cli import exit_code
-from xlir_bench.embed import shards
-from xlir_bench.retrieval import exact
+from xlir_bench.retrieval import embedding, exact
 
 COUNT, ASKED = 400, 30
 MEASURES = ("ndcg@10", "map", "mrr", "recall@100")
@@ -21,7 +20,7 @@ MEASURES = ("ndcg@10", "map", "mrr", "recall@100")
 
 @pytest.fixture(autouse=True)
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shards, "SHARD_TEXTS", 70)
+    monkeypatch.setattr(embedding, "WINDOW", 70)
     monkeypatch.setattr(exact, "BLOCK", 32)
 
 
@@ -54,7 +53,9 @@ def on_disk(root: Path, **options: object) -> Result:
     asked = RunOptions(
         langs=("sw",), data=root, cache=root / "cache", measures=MEASURES, **options  # type: ignore[arg-type]
     )  # fmt: skip
-    return evaluate("miracl", Signs(), asked)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(embedding, "IN_MEMORY", 70)
+        return evaluate("miracl", Signs(), asked)
 
 
 def in_memory(root: Path, **options: object) -> Result:

@@ -13,9 +13,9 @@ from evaluation.plain import Signs
 from sources.layouts import text_of, write_miracl
 
 from xlir_bench import RunOptions, evaluate
-from xlir_bench.embed import shards
 from xlir_bench.errors import InputError
 from xlir_bench.records import Collection, Silent
+from xlir_bench.retrieval import embedding
 from xlir_bench.sources import load_collection
 from xlir_bench.tasks import catalogue
 
@@ -204,7 +204,7 @@ def test_real_judgements_over_a_made_corpus_score_as_trec_eval_scores_them(
     docs = [{"docid": name, "title": "", "text": text_of(n)} for n, name in enumerate(judged)]
     docs += [{"docid": f"other{n}", "text": text_of(n + 100_000)} for n in range(3000)]
     root = write_miracl(tmp_path, lang, topics, qrels, [docs])
-    monkeypatch.setattr(shards, "SHARD_TEXTS", 700)
+    monkeypatch.setattr(embedding, "WINDOW", 700)
     options = RunOptions(langs=(lang,), data=root, cache=tmp_path / "cache", save_run=100)
     result = evaluate("miracl", Signs(), options)
     (setting,) = result.record.settings

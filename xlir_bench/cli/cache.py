@@ -32,8 +32,8 @@ def cache(ctx: click.Context, as_json: bool) -> None:
     """
     if ctx.invoked_subcommand is not None:
         return
-    from xlir_bench.embed import cache_entries
     from xlir_bench.places import cache_root, corpora
+    from xlir_bench.retrieval import cache_entries
     from xlir_bench.sources import corpora_bytes
 
     entries = cache_entries(cache_root())
@@ -82,10 +82,10 @@ def prune(
     max_size: str | None, older_than: str | None, encoders: tuple[str, ...], texts: bool
 ) -> None:
     """Remove vectors; whatever is removed is encoded, or read, again when it is needed."""
-    from xlir_bench.embed import cache_entries
-    from xlir_bench.embed import prune as prune_cache
     from xlir_bench.errors import InputError, UnknownNameError
     from xlir_bench.places import cache_root, corpora
+    from xlir_bench.retrieval import cache_entries
+    from xlir_bench.retrieval import prune as prune_cache
     from xlir_bench.sources import remove_corpora
 
     if texts:

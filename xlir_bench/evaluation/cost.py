@@ -11,7 +11,6 @@ from typing import Any, cast
 
 import numpy as np
 
-from xlir_bench.embed import EmbedRequest, embed
 from xlir_bench.encoders import (
     Encoder,
     EncoderCard,
@@ -31,7 +30,7 @@ from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.options.running import EXACT, RunOptions
 from xlir_bench.records import Collection, Floats, Kind, Progress, Role, Setting, Silent, Stored
 from xlir_bench.results.schema import CostPart, ModelCostPart, VariantPart
-from xlir_bench.retrieval import Vectors, normalised
+from xlir_bench.retrieval import EmbedRequest, Vectors, embed, normalised
 from xlir_bench.retrieval.approximate import DEPTH, build_index, empty_index, index_bytes
 from xlir_bench.sources import load_collection
 from xlir_bench.tasks import Task

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 
-from xlir_bench.embed import Embedded
 from xlir_bench.encoders import EncoderCard
 from xlir_bench.evaluation.clusters import Clusters
 from xlir_bench.measures import BiasView, LanguageShares, score
@@ -35,7 +34,7 @@ from xlir_bench.results.schema import (
     TextsPart,
     data_digest,
 )
-from xlir_bench.retrieval import recall_of_exact
+from xlir_bench.retrieval import Embedded, recall_of_exact
 from xlir_bench.retrieval.approximate import DEPTH
 from xlir_bench.tasks import Task
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from xlir_bench.embed import Embedded, EmbedRequest, embed, zero_vectors
 from xlir_bench.encoders import as_encoder, checked, describe
 from xlir_bench.encoders.vectors import StoredVectors
 from xlir_bench.errors import InputError, UnknownNameError
@@ -65,7 +64,7 @@ from xlir_bench.results.schema import (
     ProfilePart,
 )
 from xlir_bench.results.tables import queries_table, ranks_table, run_table
-from xlir_bench.retrieval import Vectors
+from xlir_bench.retrieval import Embedded, EmbedRequest, Vectors, embed, zero_vectors
 from xlir_bench.sources import load_collection
 from xlir_bench.tasks import Task, catalogue
 
@@ -290,7 +289,7 @@ def stored(collection: Collection, encoder: StoredVectors, limited: bool) -> Emb
             # A NaN is never lower than anything: unseen, it would stand at rank 1.
             rows = encoder.vectors(role, lang, len(texts), limited and role == "query")
             vectors[role, lang] = Vectors.of(checked(rows, texts))
-            notes += zero_vectors(role, texts, np.flatnonzero(~rows.any(axis=1)))
+            notes += zero_vectors(role, texts.__getitem__, np.flatnonzero(~rows.any(axis=1)))
     return Embedded(vectors, tokens=None, notes=tuple(notes))
 
 

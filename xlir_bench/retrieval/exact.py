@@ -93,7 +93,7 @@ class VectorIndex:
     def blocks(self, setting: Setting, size: int) -> Iterator[Floats]:
         """A setting's candidates, prepared, at most so many at a time."""
         for lang in setting.passage_langs:
-            for _, rows in self.passages[lang].blocks(size):
+            for rows in self.passages[lang].blocks(size):
                 yield self.similarity.prepared(rows)
 
     def _blocks(self, langs: set[str], workers: _Workers) -> Iterator[_Block]:
@@ -106,16 +106,14 @@ class VectorIndex:
             if held and first + count != start:
                 yield self._block(first, held, workers)
                 held, count = [], 0
-            for at, rows in self.passages[lang].blocks(BLOCK):
-                while len(rows):
-                    first = first if held else start + at
-                    piece = rows[: BLOCK - count]
-                    held.append(piece)
-                    count += len(piece)
-                    rows, at = rows[len(piece) :], at + len(piece)
-                    if count == BLOCK:
-                        yield self._block(first, held, workers)
-                        held, count = [], 0
+            vectors, at = self.passages[lang], 0
+            while at < len(vectors):
+                first = first if held else start + at
+                held.append(vectors.rows(slice(at, min(at + BLOCK - count, len(vectors)))))
+                count, at = count + len(held[-1]), at + len(held[-1])
+                if count == BLOCK:
+                    yield self._block(first, held, workers)
+                    held, count = [], 0
         if held:
             yield self._block(first, held, workers)
 

@@ -15,57 +15,56 @@ from xlir_bench.shardfile import mapped
 
 @dataclass(frozen=True, slots=True)
 class Vectors:
-    """Rows laid end to end in several parts; a file is opened when it is read and closed after.
+    """One row a text; several parts hold them, of which a file is opened when it is read and closed after.
 
     A file that stayed mapped would count as memory once it was read through.
     """
 
     parts: tuple[Floats | Path, ...]
-    """Files (see `shardfile`), or arrays."""
-    sizes: tuple[int, ...]
-    """How many rows are in each."""
+    """Arrays, or files (see `shardfile`)."""
+    part: Ints
+    """Which part holds each row."""
+    row: Ints
+    """Where in it."""
     dimension: int
     """Of a vector."""
-    folder: object = None
+    held: object = None
     """Kept alive as long as they are read: what keeps the files where they are."""
 
     @classmethod
-    def of(cls, rows: Floats) -> Vectors:
-        """Rows that are in memory."""
-        return cls((rows,), (len(rows),), int(rows.shape[1]))
+    def of(cls, *parts: Floats | Path) -> Vectors:
+        """The rows of these parts, one part after another."""
+        sizes = [len(_opened(part)) for part in parts]
+        part = np.repeat(np.arange(len(parts), dtype=np.int32), sizes)
+        row = np.concatenate([np.arange(size, dtype=np.int32) for size in sizes])
+        return cls(parts, part, row, int(_opened(parts[0]).shape[1]))
 
     def __len__(self) -> int:
-        return sum(self.sizes)
+        return len(self.row)
 
     @property
     def on_disk(self) -> bool:
-        """Whether there may be too many for memory."""
+        """Whether there are too many for memory."""
         return any(isinstance(part, Path) for part in self.parts)
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> Floats:
         """All rows, in memory: `np.asarray` of it."""
-        if len(self.parts) == 1 and not self.on_disk and not copy:
-            return np.asarray(self.parts[0], dtype)
-        return np.asarray(self.rows(np.arange(len(self))), dtype)
+        return np.asarray(self.rows(slice(0, len(self))), dtype)
 
-    def rows(self, rows: Ints) -> Floats:
-        """Copies of these rows, in this order."""
-        starts = np.cumsum([0, *self.sizes])
-        part_of = np.searchsorted(starts, rows, side="right") - 1
-        found = np.empty((len(rows), self.dimension), np.float32)
-        for number in np.unique(part_of):
-            mine = part_of == number
-            found[mine] = _opened(self.parts[number])[rows[mine] - starts[number]]
+    def rows(self, rows: Ints | slice) -> Floats:
+        """These rows, in this order; a copy, unless they follow each other in one part."""
+        part, row = self.part[rows], self.row[rows]
+        if len(row) and (part == part[0]).all() and (np.diff(row) == 1).all():
+            return _opened(self.parts[part[0]])[row[0] : row[0] + len(row)]
+        found = np.empty((len(row), self.dimension), np.float32)
+        for number in np.unique(part):
+            mine = part == number
+            found[mine] = _opened(self.parts[number])[row[mine]]
         return found
 
-    def blocks(self, size: int) -> Iterator[tuple[int, Floats]]:
-        """The rows in order, at most so many at a time, each with the row that it begins at."""
-        first = 0
-        for part, count in zip(self.parts, self.sizes, strict=True):
-            rows = _opened(part)
-            for start in range(0, count, size):
-                yield first + start, rows[start : start + size]
-            first += count
+    def blocks(self, size: int) -> Iterator[Floats]:
+        """The rows in order, so many at a time."""
+        return (self.rows(slice(start, start + size)) for start in range(0, len(self), size))
 
 
 def _opened(part: Floats | Path) -> Floats:

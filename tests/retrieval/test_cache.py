@@ -10,22 +10,30 @@ import numpy as np
 import pytest
 
 from xlir_bench import files
-from xlir_bench.embed import VectorStore, cache_entries, prune, store_folder
-from xlir_bench.embed.cache import Rows, remember_encoder, text_keys
+from xlir_bench.retrieval import cache_entries, prune
+from xlir_bench.retrieval.cache import remember_encoder, store_folder
+from xlir_bench.retrieval.store import Block, Known, Store, text_keys, write_block
 
 TEXTS = [f"text {i}" for i in range(20)]
 
 
-def rows_of(texts: list[str], vectors: np.ndarray) -> Rows:
-    rows, count = Rows.of(text_keys(texts)), np.arange(len(texts))
-    rows.put(count, vectors, count, count // 2)
-    return rows
+def block_of(texts: list[str], vectors: np.ndarray) -> Block:
+    count = np.arange(len(texts), dtype=np.int32)
+    return Block(text_keys(texts), vectors, count, count // 2)
+
+
+def vectors_of(known: Known) -> np.ndarray:
+    return np.asarray(known.vectors(np.arange(len(known.keys)), None))
+
+
+def seen(known: Known) -> list[bool]:
+    return (known.part >= 0).tolist()
 
 
 def filled(folder: Path, texts: list[str] = TEXTS, seed: int = 0) -> np.ndarray:
     """A shard of these texts in the store of that folder; their vectors."""
     vectors = np.random.default_rng(seed).standard_normal((len(texts), 5)).astype(np.float32)
-    VectorStore(folder / "query").write(rows_of(texts, vectors))
+    write_block(folder / "query", block_of(texts, vectors))
     return vectors
 
 
@@ -33,13 +41,13 @@ def blocks(folder: Path) -> list[Path]:
     return sorted((folder / "query").glob("*.safetensors"))
 
 
-def found_in(folder: Path, texts: list[str] = TEXTS) -> Rows:
-    return VectorStore(folder / "query").find(text_keys(texts))
+def found_in(folder: Path, texts: list[str] = TEXTS) -> Known:
+    return Store(folder / "query").find(text_keys(texts))
 
 
-def opened(folder: Path) -> VectorStore:
+def opened(folder: Path) -> Store:
     """The store after it was asked for all texts."""
-    store = VectorStore(folder / "query")
+    store = Store(folder / "query")
     store.find(text_keys(TEXTS))
     return store
 
@@ -47,15 +55,16 @@ def opened(folder: Path) -> VectorStore:
 def test_what_was_written_is_read_back_by_another_process(tmp_path: Path) -> None:
     vectors = filled(tmp_path)
     found = found_in(tmp_path, [TEXTS[7], "never seen", TEXTS[0]])
-    assert found.known.tolist() == [True, False, True]
-    np.testing.assert_array_equal(found.vectors, np.stack([vectors[7], vectors[0] * 0, vectors[0]]))
+    assert seen(found) == [True, False, True]
+    two = np.asarray(found.vectors(np.array([2, 0]), None))
+    np.testing.assert_array_equal(two, vectors[[0, 7]])
     assert found.tokens.tolist() == [7, 0, 0]
     assert found.unknown.tolist() == [3, 0, 0]
 
 
 def test_roles_do_not_share_vectors(tmp_path: Path) -> None:
     filled(tmp_path)
-    assert not VectorStore(tmp_path / "passage").find(text_keys(TEXTS)).known.any()
+    assert not any(seen(Store(tmp_path / "passage").find(text_keys(TEXTS))))
 
 
 def test_texts_are_told_apart_to_the_last_character() -> None:
@@ -65,20 +74,24 @@ def test_texts_are_told_apart_to_the_last_character() -> None:
 
 def test_an_empty_store_has_nothing(tmp_path: Path) -> None:
     found = found_in(tmp_path / "not there")
-    assert not found.known.any()
-    assert found.vectors.shape == (20, 0)
+    assert not any(seen(found))
+    assert (len(found.parts), found.dimension) == (0, 0)
     filled(tmp_path)
-    assert found_in(tmp_path, []).vectors.shape == (0, 0)
+    assert seen(found_in(tmp_path, [])) == []
 
 
-def test_a_store_without_a_folder_keeps_nothing_on_disk(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    store = VectorStore(None)
-    store.write(rows_of(["a"], np.ones((1, 3), np.float32)))
-    assert not store.find(text_keys(["a"])).known.any()
-    assert not any(tmp_path.iterdir())
+def test_a_store_without_a_folder_knows_nothing() -> None:
+    assert not any(seen(Store(None).find(text_keys(["a"]))))
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_parts_are_arrays_or_files(tmp_path: Path, in_memory: bool) -> None:
+    vectors = filled(tmp_path)
+    found = Store(tmp_path / "query").find(text_keys([*TEXTS[3:], "never seen"]), in_memory)
+    assert [isinstance(part, Path) for part in found.parts] == [not in_memory]
+    rows = found.vectors(np.array([5, 0, 1, 16]), None)
+    assert rows.on_disk != in_memory
+    np.testing.assert_array_equal(np.asarray(rows), vectors[[8, 3, 4, 19]])
 
 
 def test_the_same_block_written_twice_is_one_file(tmp_path: Path) -> None:
@@ -92,14 +105,14 @@ def test_of_two_vectors_of_one_text_always_the_same_is_read(tmp_path: Path) -> N
     filled(tmp_path, seed=2)
     assert len(blocks(tmp_path)) == 2
     first, again = (found_in(tmp_path) for _ in "ab")
-    np.testing.assert_array_equal(first.vectors, again.vectors)
+    np.testing.assert_array_equal(vectors_of(first), vectors_of(again))
 
 
 @pytest.mark.parametrize("dimension", [1, 2, 384])
 def test_vectors_of_any_length_are_kept(tmp_path: Path, dimension: int) -> None:
     vectors = np.random.default_rng(0).standard_normal((3, dimension)).astype(np.float32)
-    VectorStore(tmp_path / "query").write(rows_of(list("abc"), vectors))
-    np.testing.assert_array_equal(found_in(tmp_path, list("cab")).vectors, vectors[[2, 0, 1]])
+    write_block(tmp_path / "query", block_of(list("abc"), vectors))
+    np.testing.assert_array_equal(vectors_of(found_in(tmp_path, list("cab"))), vectors[[2, 0, 1]])
 
 
 def test_a_flipped_bit_anywhere_in_a_block_is_found(tmp_path: Path) -> None:
@@ -111,8 +124,8 @@ def test_a_flipped_bit_anywhere_in_a_block_is_found(tmp_path: Path) -> None:
             damaged = bytearray(whole)
             damaged[place] ^= bit
             path.write_bytes(damaged)
-            store = VectorStore(tmp_path / "query")
-            assert not store.find(text_keys(TEXTS)).known.any()
+            store = Store(tmp_path / "query")
+            assert not any(seen(store.find(text_keys(TEXTS))))
             assert store.damaged == 1
             assert not path.exists(), "it would be found damaged again and again"
 
@@ -147,8 +160,8 @@ def test_sound_blocks_stay_when_another_is_damaged(tmp_path: Path) -> None:
     (other,) = set(blocks(tmp_path)) - set(sound)
     other.write_bytes(b"")
     found = found_in(tmp_path)
-    assert found.known.tolist() == [True] * 10 + [False] * 10
-    np.testing.assert_array_equal(found.vectors[:10], vectors)
+    assert seen(found) == [True] * 10 + [False] * 10
+    np.testing.assert_array_equal(np.asarray(found.vectors(np.arange(10), None)), vectors)
 
 
 def test_texts_of_a_damaged_block_are_taken_from_another_that_has_them(tmp_path: Path) -> None:
@@ -156,7 +169,7 @@ def test_texts_of_a_damaged_block_are_taken_from_another_that_has_them(tmp_path:
     (damaged,) = blocks(tmp_path)
     vectors = filled(tmp_path, seed=1)
     damaged.write_bytes(damaged.read_bytes()[:-1])
-    np.testing.assert_array_equal(found_in(tmp_path).vectors, vectors)
+    np.testing.assert_array_equal(vectors_of(found_in(tmp_path)), vectors)
 
 
 def test_a_block_that_no_text_is_asked_of_is_not_read_whole(tmp_path: Path) -> None:
@@ -164,19 +177,18 @@ def test_a_block_that_no_text_is_asked_of_is_not_read_whole(tmp_path: Path) -> N
     filled(tmp_path)
     (path,) = blocks(tmp_path)
     path.write_bytes(path.read_bytes()[:-1] + b"?")
-    store = VectorStore(tmp_path / "query")
-    assert not store.find(text_keys(["another"])).known.any()
+    store = Store(tmp_path / "query")
+    assert not any(seen(store.find(text_keys(["another"]))))
     assert (store.damaged, path.exists()) == (0, True)
 
 
 FEW_FILES = """
 import resource, sys
 from pathlib import Path
-from xlir_bench.embed import VectorStore
-from xlir_bench.embed.cache import text_keys
+from xlir_bench.retrieval.store import Store, text_keys
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
-store = VectorStore(Path(sys.argv[1]))
-print(store.find(text_keys([f"{n}" for n in range(120)])).known.sum(), store.damaged, len(store.notes))
+store = Store(Path(sys.argv[1]))
+print((store.find(text_keys([f"{n}" for n in range(120)])).part >= 0).sum(), store.damaged, len(store.notes))
 """
 
 

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from embed.test_stream import Counting, Letters
 from places import read_only
+from retrieval.test_embedding import Counting, Letters
 from worlds import text_collection
 
-from xlir_bench.embed import Embedded, EmbedRequest, embed, prune, shards, stream
 from xlir_bench.records import Collection, Passages, Silent
+from xlir_bench.retrieval import Embedded, EmbedRequest, embed, embedding, prune
+from xlir_bench.shardfile import mapped
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,9 @@ TEXTS = tuple(f"passage {n}" + "x" * (n % 7) for n in range(25))
 
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shards, "SHARD_TEXTS", 10)
-    monkeypatch.setattr(stream, "BLOCK_TEXTS", 3)
+    monkeypatch.setattr(embedding, "WINDOW", 10)
+    monkeypatch.setattr(embedding, "IN_MEMORY", 10)
+    monkeypatch.setattr(embedding, "BLOCK_TEXTS", 3)
 
 
 def collection() -> Collection:
@@ -54,12 +56,20 @@ def vectors(found: Embedded) -> np.ndarray:
     return its.rows(np.arange(len(its)))
 
 
-def test_a_corpus_on_disk_is_encoded_shard_by_shard_in_its_order(tmp_path: Path) -> None:
+def some_shard(cache: Path) -> tuple[Path, int]:
+    """One of those that hold passages, and how many."""
+    path = min(cache.rglob("passage/*.safetensors"))
+    return path, len(mapped(path)["vectors"])
+
+
+def test_a_corpus_on_disk_is_encoded_a_window_at_a_time_and_read_in_its_order(
+    tmp_path: Path,
+) -> None:
     encoder = Letters()
     found = run(encoder, tmp_path)
     its = found.vectors["passage", "en"]
     assert its.on_disk
-    assert its.sizes == (10, 10, 5)
+    assert len(its) == 25
     assert (vectors(found) == Letters().encode(TEXTS, "passage")).all()
     assert all(isinstance(part, Path) for part in its.parts)
     assert found.encoded == 2 + 25
@@ -81,7 +91,7 @@ def test_another_encoder_or_another_corpus_has_shards_of_its_own(tmp_path: Path)
     assert sum(other.seen.values()) == 27
 
 
-def test_a_run_that_is_killed_goes_on_inside_the_shard_where_it_stopped(tmp_path: Path) -> None:
+def test_a_run_that_is_killed_goes_on_inside_the_window_where_it_stopped(tmp_path: Path) -> None:
     class Stopped(KeyboardInterrupt):
         pass
 
@@ -99,23 +109,22 @@ def test_a_run_that_is_killed_goes_on_inside_the_shard_where_it_stopped(tmp_path
     asked = {text for role, text in again.seen if role == "passage"}
     assert len(asked) < len(TEXTS) - 9
     assert set(TEXTS) - done <= asked
-    assert not asked & set(TEXTS[:10])
+    assert not asked & set(TEXTS[:10]), "the first window was whole"
     assert (vectors(found) == Letters().encode(TEXTS, "passage")).all()
-    assert not list(tmp_path.glob("**/growing/*"))
 
 
 def test_a_damaged_shard_is_found_and_encoded_again(tmp_path: Path) -> None:
     wanted = vectors(run(Letters(), tmp_path))
-    (path,) = tmp_path.glob("**/000001-*.safetensors")
+    path, lost = some_shard(tmp_path)
     raw = bytearray(path.read_bytes())
     raw[-1] ^= 1
     path.write_bytes(raw)
     again = Letters()
     found = run(again, tmp_path)
     assert (vectors(found) == wanted).all()
-    assert any("damaged shard" in note for note in found.notes)
-    assert (found.encoded, found.cached) == (10, 17)
-    assert {text for role, text in again.seen if role == "passage"} == set(TEXTS[10:20])
+    assert any("1 damaged cache block" in note for note in found.notes)
+    assert (found.encoded, found.cached) == (lost, 27 - lost)
+    assert sum(again.seen.values()) == lost
 
 
 def test_without_a_cache_the_shards_lie_in_a_folder_that_goes_away(tmp_path: Path) -> None:
@@ -150,11 +159,11 @@ def test_zero_vectors_are_told_of_in_every_run(tmp_path: Path) -> None:
 
 def test_a_cache_that_takes_nothing_is_a_note_and_what_it_holds_is_used(tmp_path: Path) -> None:
     wanted = vectors(run(Letters(), tmp_path))
-    (lost,) = tmp_path.glob("**/000001-*.safetensors")
-    lost.unlink()
+    path, lost = some_shard(tmp_path)
+    path.unlink()
     with read_only(tmp_path):
         found = run(Letters(), tmp_path)
-        assert (found.encoded, found.cached) == (10, 17)
+        assert (found.encoded, found.cached) == (lost, 27 - lost)
         (note,) = found.notes
         assert "cannot write" in note
         assert (vectors(found) == wanted).all()
@@ -171,11 +180,11 @@ def test_vectors_that_are_being_read_are_not_pruned(tmp_path: Path) -> None:
 
 def test_an_error_of_the_system_leaves_shards_as_they_are(tmp_path: Path) -> None:
     run(Letters(), tmp_path)
-    (shard,) = tmp_path.glob("**/000001-*.safetensors")
-    endless = shard.with_name("000001-0.safetensors")
+    shard, lost = some_shard(tmp_path)
+    endless = shard.with_name("0.safetensors")
     endless.symlink_to(endless)
     shard.rename(tmp_path / "elsewhere")
     found = run(Letters(), tmp_path)
-    assert found.encoded == 10
+    assert found.encoded == lost
     assert any("symbolic links" in note for note in found.notes)
     assert endless.is_symlink()

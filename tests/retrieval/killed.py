@@ -24,12 +24,12 @@ import transformers.models.bert.modeling_bert  # noqa: F401
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from worlds import text_collection
 
-from xlir_bench.embed import EmbedRequest, embed, stream
 from xlir_bench.encoders import load_encoder
 from xlir_bench.records import Silent
+from xlir_bench.retrieval import EmbedRequest, embed, embedding
 
 # What is kept at a time is small enough for a kill to find some of it done and some not.
-stream.BLOCK_TEXTS = 10
+embedding.BLOCK_TEXTS = 10
 torch.set_num_threads(1)  # two run at once, and others may be busy here
 
 

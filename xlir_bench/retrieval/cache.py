@@ -1,0 +1,111 @@
+"""What the cache holds of each encoder, and room made in it.
+
+<cache>/vectors/<encoder slug>-<fingerprint>/encoder.json     whose vectors these are
+                                             query/, passage/  see `store`
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from xlir_bench import files
+from xlir_bench.errors import XlirError
+from xlir_bench.reading import load_json
+from xlir_bench.retrieval.store import is_shard
+
+
+def store_folder(cache: Path, slug: str, fingerprint: str) -> Path:
+    """Where an encoder's vectors lie."""
+    key = fingerprint.removeprefix("sha256:")[:16]
+    return cache / "vectors" / f"{files.safe_name(slug, 80)}-{files.safe_name(key)}"
+
+
+def remember_encoder(folder: Path, name: str, fingerprint: str) -> None:
+    """Note whose vectors a folder holds, for people who look into the cache."""
+    path = folder / "encoder.json"
+    if not path.is_file():
+        record = json.dumps({"name": name, "fingerprint": fingerprint}, ensure_ascii=False)
+        files.write(path, record)
+
+
+@dataclass(frozen=True, slots=True)
+class CacheEntry:
+    """What the cache holds of one encoder."""
+
+    encoder: str
+    folder: Path
+    blocks: int
+    bytes: int
+    used: float
+    """Time of the last write, seconds since the epoch."""
+
+
+def cache_entries(cache: Path) -> list[CacheEntry]:
+    """One entry an encoder, the longest unused first."""
+    entries = [_entry(folder) for folder in (cache / "vectors").glob("*") if folder.is_dir()]
+    return sorted(entries, key=lambda entry: (entry.used, entry.folder.name))
+
+
+def _entry(folder: Path) -> CacheEntry:
+    try:
+        name = str(load_json(folder / "encoder.json")["name"])
+    except (XlirError, KeyError, TypeError):
+        name = folder.name
+    stats = list(_stats(folder))
+    return CacheEntry(
+        encoder=name,
+        folder=folder,
+        blocks=sum(1 for name, _ in stats if is_shard(name)),
+        bytes=sum(s.st_size for _, s in stats),
+        used=max((s.st_mtime for _, s in stats), default=0.0),
+    )
+
+
+def _stats(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
+    """The name of every file in it, with what it takes; another run may remove some meanwhile."""
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                yield name, Path(place, name).stat()
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """What became of a request to make room."""
+
+    removed: tuple[CacheEntry, ...]
+    in_use: tuple[CacheEntry, ...]
+    """Those that a run is reading: they stay."""
+
+
+def prune(
+    cache: Path,
+    max_bytes: int | None = None,
+    older_than: float | None = None,
+    encoders: Sequence[str] = (),
+) -> Pruned:
+    """Remove encoders by name, those unused for so many seconds, then the longest unused ones."""
+    entries, now = cache_entries(cache), time.time()
+    excess = 0 if max_bytes is None else sum(entry.bytes for entry in entries) - max_bytes
+    named = [
+        entry
+        for entry in entries
+        if entry.encoder in encoders or (older_than is not None and now - entry.used > older_than)
+    ]
+    removed, in_use = [], []
+    for entry in [*named, *(entry for entry in entries if entry not in named)]:
+        if entry not in named and excess <= 0:
+            break
+        with files.explained(entry.folder, "nothing was removed from there"):
+            if files.remove_unused(entry.folder):
+                removed.append(entry)
+                excess -= entry.bytes
+            else:
+                in_use.append(entry)
+    return Pruned(tuple(removed), tuple(in_use))

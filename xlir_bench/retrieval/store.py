@@ -1,0 +1,161 @@
+"""The vectors of one encoder and role, by text: shards that are only ever added.
+
+    <cache>/vectors/<encoder slug>-<fingerprint>/query/<digest>.safetensors      see `shardfile`
+                                                 passage/<digest>.safetensors
+
+A run reads the keys of all shards, and the digest of those that hold a text it needs: a damaged one is removed,
+and its texts are encoded again. Where the system does not let a shard be read or written, the run goes on without
+it and says so.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xlir_bench.records import Floats, Ints, TokenCounts
+from xlir_bench.retrieval.vectors import Vectors
+from xlir_bench.shardfile import SUFFIX, is_sound, mapped, read_keys, write_shard
+
+Keys = NDArray[np.uint64]
+"""One row of two words a text: 128 bits of BLAKE2."""
+
+
+def text_keys(texts: Iterable[str]) -> Keys:
+    """The key of each text."""
+    raw = b"".join(
+        hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+        for text in texts
+    )
+    return np.frombuffer(raw, np.uint64).reshape(-1, 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Some texts that were encoded together."""
+
+    keys: Keys
+    vectors: Floats
+    tokens: Ints
+    unknown: Ints
+
+
+@dataclass(slots=True)
+class Known:
+    """Some distinct texts, and where the vector of each is: the part that holds it, and its row there."""
+
+    keys: Keys
+    part: Ints
+    """-1 where nothing is known."""
+    row: Ints
+    tokens: Ints
+    unknown: Ints
+    zero: NDArray[np.bool_]
+    """Whose vector says nothing."""
+    parts: list[Floats | Path] = field(default_factory=list)
+    """Arrays, or files where there are too many texts for memory."""
+    dimension: int = 0
+
+    @classmethod
+    def of(cls, keys: Keys) -> Known:
+        """Nothing is known yet."""
+        count = len(keys)
+        tokens, unknown, row = (np.zeros(count, np.int32) for _ in range(3))
+        return cls(keys, row - 1, row, tokens, unknown, np.zeros(count, bool))
+
+    def put(self, at: Ints, part: Floats | Path, block: Block, rows: Ints | slice) -> None:
+        """These texts have the vectors in these rows of a part, which is the block or holds it."""
+        self.part[at], self.row[at] = len(self.parts), np.arange(len(block.keys))[rows]
+        self.tokens[at], self.unknown[at] = block.tokens[rows], block.unknown[rows]
+        self.zero[at] = ~block.vectors[rows].any(axis=1)
+        self.parts.append(part)
+        self.dimension = int(block.vectors.shape[1])
+
+    def vectors(self, numbers: Ints, held: object) -> Vectors:
+        """Those of these texts, in this order."""
+        return Vectors(
+            tuple(self.parts), self.part[numbers], self.row[numbers], self.dimension, held
+        )
+
+    def counts(self, numbers: Ints) -> TokenCounts:
+        """How the tokenizer saw these texts."""
+        return TokenCounts(self.tokens[numbers], self.unknown[numbers])
+
+
+@dataclass(slots=True)
+class Store:
+    """The cached vectors of one encoder and role."""
+
+    folder: Path | None
+    """None keeps nothing."""
+    notes: set[str] = field(default_factory=set)
+    """What a reader of the result should know of the cache."""
+    damaged: int = 0
+    """Shards whose digest was wrong; they are gone."""
+
+    def find(self, keys: Keys, in_memory: bool = True) -> Known:
+        """What is known of these distinct texts; the first shard by name wins."""
+        known = Known.of(keys)
+        order = np.argsort(keys[:, 0], kind="stable")
+        # All but the last: so what is searched for in them always has a place in `order`.
+        first = keys[order[:-1], 0]
+        for path in self._shards() if len(keys) else ():
+            try:
+                self._read(path, known, order, first, in_memory)
+            except FileNotFoundError:  # removed a moment ago
+                continue
+            except OSError as error:
+                self._unread(error)
+        return known
+
+    def _read(self, path: Path, known: Known, order: Ints, first: Keys, in_memory: bool) -> None:
+        """Take what this shard knows, once its digest was seen; remove it if that is wrong."""
+        try:
+            keys = read_keys(path)
+            at = order[np.searchsorted(first, keys[:, 0])]
+            wanted = (known.keys[at] == keys).all(axis=1) & (known.part[at] < 0)
+        except (ValueError, LookupError):
+            wanted = None
+        if wanted is not None and not wanted.any():
+            return
+        if not is_sound(path):
+            path.unlink(missing_ok=True)
+            self.damaged += 1
+        elif wanted is not None:
+            shard = Block(**mapped(path))
+            rows = np.flatnonzero(wanted)
+            if in_memory:
+                copied = (getattr(shard, name)[rows] for name in Block.__slots__)
+                shard, part, rows = (block := Block(*copied)), block.vectors, np.arange(len(rows))
+            known.put(at[wanted], part if in_memory else path, shard, rows)
+
+    def _shards(self) -> list[Path]:
+        try:
+            paths = list(self.folder.iterdir()) if self.folder else []
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        except OSError as error:
+            self._unread(error)
+            return []
+        return sorted(path for path in paths if is_shard(path.name))
+
+    def _unread(self, error: OSError) -> None:
+        self.notes.add(
+            f"cached vectors in {self.folder} cannot be read ({error.strerror}): those texts were"
+            " encoded again"
+        )
+
+
+def write_block(folder: Path, block: Block) -> Path:
+    """A shard of these texts; it is whole on disk or not there at all."""
+    return write_shard(folder, "", {name: getattr(block, name) for name in Block.__slots__})
+
+
+def is_shard(name: str) -> bool:
+    """Whether a file of this name is one."""
+    return name.endswith(SUFFIX) and not name.startswith(".")
