@@ -33,9 +33,7 @@ class World:
 
     def index(self, part: int = 1000) -> VectorIndex:
         """Exact search of these vectors, the passages in parts of so many rows."""
-        queries = {x: Vectors.of(self.vectors["query", x]) for x in self.collection.queries}
-        passages = {x: in_parts(self.vectors["passage", x], part) for x in self.langs}
-        return VectorIndex.of(queries, passages)
+        return VectorIndex.of({key: in_parts(rows, part) for key, rows in self.vectors.items()})
 
     def settings(self, query_lang: str) -> list[Setting]:
         pairs = [Setting(query_lang, (lang,)) for lang in self.langs]

@@ -47,8 +47,10 @@ def ours() -> float:
     measures = ["map", "mrr", "ndcg@10", "recall@1", "recall@10", "recall@100"]
 
     def all_settings() -> None:
-        rows = ({x: Vectors.of(of[x]) for x in LANGS} for of in (queries, passages))
-        index = VectorIndex.of(*rows)
+        index = VectorIndex.of(
+            {("query", x): Vectors.of(queries[x]) for x in LANGS}
+            | {("passage", x): Vectors.of(passages[x]) for x in LANGS}
+        )
         wants = [
             Want.of(
                 collection,

@@ -108,15 +108,15 @@ def sharded(files: list[Path], queries: np.ndarray, passages: int) -> tuple[floa
     )
     sizes = [len(mapped(path)["vectors"]) for path in files]
     parts: list[np.ndarray | Path] = []
-    kept: list[int] = []
+    left = passages
     for path, size in zip(files, sizes, strict=True):
-        wanted = min(size, passages - sum(kept))
-        if wanted > 0:
-            parts.append(path if wanted == size else mapped(path)["vectors"][:wanted])
-            kept.append(wanted)
-    asked = {"en": Vectors.of(queries)}
-    index = VectorIndex.of(asked, {"en": Vectors(tuple(parts), tuple(kept), DIMENSION)})
-    small = VectorIndex.of(asked, {"en": Vectors.of(mapped(files[0])["vectors"][:200])})
+        if left > 0:
+            parts.append(path if left >= size else mapped(path)["vectors"][:left])
+            left -= size
+    asked = {("query", "en"): Vectors.of(queries)}
+    index = VectorIndex.of({**asked, ("passage", "en"): Vectors.of(*parts)})
+    few_vectors = mapped(files[0])["vectors"][:200]
+    small = VectorIndex.of({**asked, ("passage", "en"): Vectors.of(few_vectors)})
     few = Relevance(rows[:3], np.arange(3), np.ones(3, np.int64))
     warm = Collection(collection.queries, {}, {("en", "en"): few}, "question", False, {})
     english = [Setting("en", ("en",))]

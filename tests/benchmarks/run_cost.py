@@ -84,7 +84,7 @@ def encoding() -> list[Measured]:
     keys = [(role, lang) for role in ROLES for lang in collection.languages(role)]
 
     began = time.perf_counter()
-    ours = embed(collection, encoder, EmbedRequest(None), Silent()).vectors
+    ours = embed(collection, encoder, EmbedRequest(None), Silent()).vectors or {}
     our_seconds = time.perf_counter() - began
     began = time.perf_counter()
     theirs = {
@@ -130,7 +130,7 @@ rows = np.arange(1190)
 relevance = Relevance(rows, np.sort(rng.integers(0, 1183, 1190)), np.ones(1190, int))
 collection = Collection({}, {}, {(a, b): relevance for a in langs for b in langs}, "", True, {})
 def rank_and_measure(langs):
-    index = VectorIndex.of({q: Vectors.of(queries[q]) for q in langs}, {p: Vectors.of(v) for p, v in passages.items()})
+    index = VectorIndex.of({("query", q): Vectors.of(queries[q]) for q in langs} | {("passage", p): Vectors.of(v) for p, v in passages.items()})
     asked = [Want.of(collection, index.pool, [Setting(q, (p,)) for p in passages] + [Setting(q, tuple(passages))]) for q in langs]
     rankings = [r for found in index.search(asked, Silent()) for r in found.rankings()]
     scores = score(rankings, ["map", "mrr", "ndcg@10", "recall@1", "recall@10", "recall@100"])

@@ -109,8 +109,8 @@ def test_index_bytes_are_those_of_the_file_that_faiss_writes(tmp_path):
 
     rng = np.random.default_rng(0)
     for factory in ("Flat", "SQ8", "HNSW8", "IVF4,Flat", "PQ4x4"):
-        rows = {"en": Vectors.of(rng.standard_normal((300, 16)).astype(np.float32))}
-        pool = VectorIndex.of({}, rows)
+        rows = {("passage", "en"): Vectors.of(rng.standard_normal((300, 16)).astype(np.float32))}
+        pool = VectorIndex.of(rows)
         index = build_index(pool, Setting("en", ("en",)), factory)
         faiss.write_index(index, str(tmp_path / "index"))
         assert index_bytes(index) == (tmp_path / "index").stat().st_size

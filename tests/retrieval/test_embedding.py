@@ -18,7 +18,7 @@ from worlds import text_collection
 
 from xlir_bench.errors import BadVectorsError, XlirError
 from xlir_bench.records import Collection, Role, Silent, TokenCounts
-from xlir_bench.retrieval import Embedded, EmbedRequest, embed, embedding, prune
+from xlir_bench.retrieval import EmbedRequest, Represented, embed, embedding, prune
 
 
 @dataclass
@@ -64,7 +64,7 @@ def run(
     cache: Path | None = None,
     collection: Collection = COLLECTION,
     batch_tokens: int | None = None,
-) -> Embedded:
+) -> Represented:
     return embed(collection, encoder, EmbedRequest(cache, batch_tokens), Silent())
 
 

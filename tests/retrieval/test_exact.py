@@ -33,7 +33,9 @@ def one_language(
         parallel=False,
         digests={},
     )
-    index = VectorIndex.of({"en": Vectors.of(queries)}, {"en": Vectors.of(passages)})
+    index = VectorIndex.of(
+        {("query", "en"): Vectors.of(queries), ("passage", "en"): Vectors.of(passages)}
+    )
     want = Want.of(collection, index.pool, [Setting("en", ("en",))], pair_depth=10)
     ((found,),) = (its.rankings() for its in index.search([want], Silent()))
     return found
@@ -128,8 +130,11 @@ def test_scores_by_inner_product_weigh_length() -> None:
     rng = np.random.default_rng(0)
     queries, passages = rng.standard_normal((4, 8)) * 50, rng.standard_normal((300, 8)) * 1e4
     passages[::7] = passages[0]
-    rows = {"en": Vectors.of(queries.astype("f4"))}, {"en": in_parts(passages.astype("f4"), 100)}
-    index = VectorIndex.of(*rows, Dense(cosine=False))
+    vectors = {
+        ("query", "en"): Vectors.of(queries.astype("f4")),
+        ("passage", "en"): in_parts(passages.astype("f4"), 100),
+    }
+    index = VectorIndex.of(vectors, Dense(cosine=False))
     asked = np.repeat(np.arange(4), 3), np.tile([0, 7, 150], 4)
     judged = Relevance(asked[0], asked[1], np.ones(12, np.int64))
     collection = random_world(0, {"en": 4}, {"en": 300}).collection

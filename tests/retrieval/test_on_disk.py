@@ -11,7 +11,7 @@ from retrieval.test_embedding import Counting, Letters
 from worlds import text_collection
 
 from xlir_bench.records import Collection, Passages, Silent
-from xlir_bench.retrieval import Embedded, EmbedRequest, embed, embedding, prune
+from xlir_bench.retrieval import EmbedRequest, Represented, embed, embedding, prune
 from xlir_bench.shardfile import mapped
 
 
@@ -46,11 +46,11 @@ def collection() -> Collection:
     return plain.__class__(plain.queries, {"en": Passages(ids, texts)}, {}, "article", False, {})
 
 
-def run(encoder: Letters, cache: Path | None) -> Embedded:
+def run(encoder: Letters, cache: Path | None) -> Represented:
     return embed(collection(), encoder, EmbedRequest(cache, batch_tokens=20), Silent())
 
 
-def vectors(found: Embedded) -> np.ndarray:
+def vectors(found: Represented) -> np.ndarray:
     its = found.vectors["passage", "en"]
     assert its.on_disk
     return its.rows(np.arange(len(its)))

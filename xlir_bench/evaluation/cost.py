@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -20,8 +20,8 @@ from xlir_bench.encoders import (
 )
 from xlir_bench.encoders.vectors import StoredVectors
 from xlir_bench.errors import InputError
-from xlir_bench.evaluation.maps import map_of_vectors
-from xlir_bench.evaluation.ranked import AllVectors, Searching
+from xlir_bench.evaluation.maps import map_by_kind
+from xlir_bench.evaluation.ranked import Searching
 from xlir_bench.evaluation.record import machine, peak_memory
 from xlir_bench.evaluation.run import settings_asked
 from xlir_bench.evaluation.stopwatch import in_turns, latency
@@ -30,7 +30,7 @@ from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.options.running import EXACT, RunOptions
 from xlir_bench.records import Collection, Floats, Kind, Progress, Role, Setting, Silent, Stored
 from xlir_bench.results.schema import CostPart, ModelCostPart, VariantPart
-from xlir_bench.retrieval import EmbedRequest, Vectors, embed, normalised
+from xlir_bench.retrieval import EmbedRequest, FaissIndex, VectorIndex, Vectors, embed, normalised
 from xlir_bench.retrieval.approximate import DEPTH, build_index, empty_index, index_bytes
 from xlir_bench.sources import load_collection
 from xlir_bench.tasks import Task
@@ -223,7 +223,7 @@ def measure_cost(
     described = machine(models[0].device)
     variants: list[_Variant] = []
     for model in models:
-        vectors = embed(collection, model.encoder, request, progress).vectors
+        vectors = embed(collection, model.encoder, request, progress).vectors or {}
         variants += _variants(collection, settings, model, vectors, options, progress)
     rates = _passage_rates(collection, models, options, progress)
     queries = sample(collection, "query", options.queries)
@@ -282,7 +282,7 @@ def _variants(
     collection: Collection,
     settings: Sequence[Setting],
     model: LoadedModel,
-    vectors: AllVectors,
+    vectors: Mapping[tuple[Role, str], Vectors],
     options: CostOptions,
     progress: Progress,
 ) -> list[_Variant]:
@@ -293,9 +293,12 @@ def _variants(
     everything = Setting(settings[0].query_lang, tuple(collection.languages("passage")))
     for dimension, factory in shapes:
         cut = {k: Vectors.of(np.asarray(rows)[:, :dimension]) for k, rows in vectors.items()}
-        by_kind = map_of_vectors(searching, cut, factory, options.depth)
-        index = build_index(searching.index(cut), everything, factory)
-        depth = min(options.depth or DEPTH, index.ntotal)
+        exact = VectorIndex.of(cut)
+        depth = options.depth or DEPTH
+        searched = exact if factory == EXACT else FaissIndex(exact, factory, depth)
+        by_kind = map_by_kind(searching, searched, options.depth)
+        index = build_index(exact, everything, factory)
+        depth = min(depth, index.ntotal)
         found.append(_Variant(model, dimension, factory, by_kind, index, depth))
         progress.advance(1)
     progress.finish()

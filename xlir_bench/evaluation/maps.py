@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from xlir_bench.evaluation.ranked import AllVectors, Searching
+from xlir_bench.evaluation.ranked import Searching
 from xlir_bench.measures import score
-from xlir_bench.options.running import EXACT
 from xlir_bench.records import Kind, Ranking, Scores
+from xlir_bench.retrieval import Index
 
 
 def macro_map(scores: Sequence[Scores]) -> dict[Kind, float]:
@@ -22,18 +22,9 @@ def macro_map(scores: Sequence[Scores]) -> dict[Kind, float]:
     return {kind: float(np.mean(means[kind])) for kind in Kind if kind in means}
 
 
-def map_of_vectors(
-    searching: Searching, vectors: AllVectors, factory: str = EXACT, depth: int | None = None
-) -> dict[Kind, float]:
-    """Map by kind of these vectors by this index.
-
-    With `depth` only so many of the best passages count, whatever the index; without one, exact search
-    ranks all of them and an index is asked for as many as in `run --index`.
-    """
-    if factory == EXACT:
-        found = searching.exact(vectors)
-    else:
-        found = searching.by_index(vectors, factory, depth)
+def map_by_kind(searching: Searching, index: Index, depth: int | None = None) -> dict[Kind, float]:
+    """Map by kind of what an index finds; with `depth` only so many of the best passages count."""
+    found = searching.rankings(index)
     return macro_map(score([_cut(ranking, depth) for ranking in found], ["map"]))
 
 

@@ -34,7 +34,7 @@ from xlir_bench.results.schema import (
     TextsPart,
     data_digest,
 )
-from xlir_bench.retrieval import Embedded, recall_of_exact
+from xlir_bench.retrieval import Represented, recall_of_exact
 from xlir_bench.retrieval.approximate import DEPTH
 from xlir_bench.tasks import Task
 
@@ -61,7 +61,7 @@ def task_part(task: Task, collection: Collection, clusters: Clusters) -> TaskPar
 
 
 def encoder_part(
-    card: EncoderCard, embedded: Embedded, device: str | None, options: EncoderOptions | None
+    card: EncoderCard, represented: Represented, device: str | None, options: EncoderOptions | None
 ) -> EncoderPart:
     """Who was evaluated, where, and how it was asked to be loaded."""
     # No field of it holds a secret.
@@ -73,7 +73,7 @@ def encoder_part(
         slug=card.slug,
         fingerprint=card.fingerprint,
         weights_digest=card.weights_digest,
-        dimension=embedded.dimension,
+        dimension=represented.dimension,
         dtype=card.dtype,
         max_tokens=card.max_tokens,
         query_prompt=card.query_prompt,
@@ -121,14 +121,14 @@ def bias_part(view: BiasView | LanguageShares) -> BiasPart:
 
 
 def texts_part(
-    collection: Collection, embedded: Embedded, max_tokens: int | None
+    collection: Collection, represented: Represented, max_tokens: int | None
 ) -> dict[str, TextsPart]:
     """How each language's texts look to the tokenizer."""
     parts = {}
     for lang in sorted({*collection.queries, *collection.passages}):
         queries = len(collection.queries[lang].ids) if lang in collection.queries else 0
         passages = len(collection.passages[lang].ids) if lang in collection.passages else 0
-        counts = embedded.tokens or {}
+        counts = represented.tokens or {}
         mine = {role: counts[role, lang] for role in ROLES if (role, lang) in counts}
         tokens = np.concatenate([c.tokens for c in mine.values()]) if mine else np.empty(0)
         unknown = sum(int(c.unknown.sum()) for c in mine.values())

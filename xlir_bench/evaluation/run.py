@@ -7,16 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
 
-import numpy as np
-
-from xlir_bench.encoders import as_encoder, checked, describe
+from xlir_bench.encoders import as_encoder
 from xlir_bench.encoders.vectors import StoredVectors
 from xlir_bench.errors import InputError, UnknownNameError
 from xlir_bench.evaluation.alignment import alignment_part, in_sample
 from xlir_bench.evaluation.clusters import Clusters
-from xlir_bench.evaluation.maps import map_of_vectors
+from xlir_bench.evaluation.maps import map_by_kind
 from xlir_bench.evaluation.ranked import POOL_DEPTH, Searching
 from xlir_bench.evaluation.record import (
     bias_part,
@@ -45,7 +42,6 @@ from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.options.running import EXACT, RunOptions
 from xlir_bench.options.stating import check_bounds
 from xlir_bench.records import (
-    ROLES,
     Collection,
     Floats,
     Kind,
@@ -64,7 +60,16 @@ from xlir_bench.results.schema import (
     ProfilePart,
 )
 from xlir_bench.results.tables import queries_table, ranks_table, run_table
-from xlir_bench.retrieval import Embedded, EmbedRequest, Vectors, embed, zero_vectors
+from xlir_bench.retrieval import (
+    EmbedRequest,
+    FaissIndex,
+    Represented,
+    Retriever,
+    StoredRetriever,
+    VectorIndex,
+    VectorRetriever,
+    Vectors,
+)
 from xlir_bench.sources import load_collection
 from xlir_bench.tasks import Task, catalogue
 
@@ -95,7 +100,7 @@ def evaluate(
     task = catalogue().get([task], options.langs)[0] if isinstance(task, str) else task
     return _Run(
         task=task,
-        encoder=as_encoder(encoder, encoder_options or EncoderOptions()),
+        retriever=as_retriever(encoder, encoder_options or EncoderOptions(), options),
         encoder_options=encoder_options,
         options=options,
         settings=settings_asked(task, options),
@@ -103,6 +108,16 @@ def evaluate(
         progress=progress or Silent(),
         command=command,
     ).result()
+
+
+def as_retriever(
+    encoder: object, encoder_options: EncoderOptions, options: RunOptions
+) -> Retriever:
+    """Whatever a user gives as one."""
+    found = as_encoder(encoder, encoder_options)
+    if isinstance(found, StoredVectors):
+        return StoredRetriever(found, limited=options.limit is not None)
+    return VectorRetriever(found, EmbedRequest(options.cache, options.batch_tokens))
 
 
 def settings_asked(task: Task, options: RunOptions) -> list[Setting]:
@@ -133,7 +148,7 @@ class _Run:
     """One task, one encoder, and the stages that lead to a result."""
 
     task: Task
-    encoder: Any
+    retriever: Retriever
     encoder_options: EncoderOptions | None
     options: RunOptions
     settings: list[Setting]
@@ -147,13 +162,13 @@ class _Run:
             collection = load_collection(self.task, self.options, self.progress)
             check_fit(self.measures, by_answers=bool(collection.answers))
         with self._stage("encode"):
-            embedded = self._embed(collection)
+            represented = self.retriever.represent(collection, self.progress)
         searching = Searching(collection, self.settings, self.options.save_run, self.progress)
         with self._stage("search"):
             index, factory = None, self.options.index
-            rankings = searching.exact(embedded.vectors, 0 if factory == EXACT else POOL_DEPTH)
+            rankings = searching.rankings(represented.index, 0 if factory == EXACT else POOL_DEPTH)
             if factory != EXACT:
-                found = searching.by_index(embedded.vectors, factory)
+                found = searching.rankings(self._approximate(represented), POOL_DEPTH)
                 index = index_part(factory, rankings, found, POOL_DEPTH)
                 rankings = found
         with self._stage("measure"):
@@ -167,30 +182,28 @@ class _Run:
             }
             if self.options.save_run:
                 tables["run"] = run_table(rankings, collection, self.options.save_run)
-        aligned = self._alignment(searching, embedded, rankings)
-        card = describe(self.encoder)
+        aligned = self._alignment(searching, represented, rankings)
+        card = self.retriever.card
         record = ResultRecord(
             task=task_part(self.task, collection, clusters),
-            encoder=encoder_part(
-                card, embedded, getattr(self.encoder, "device", None), self.encoder_options
-            ),
+            encoder=encoder_part(card, represented, self.retriever.device, self.encoder_options),
             settings=[setting_part(s, r) for s, r in zip(scores, rankings, strict=True)],
             summary=summary,
             bias={name: bias_part(view) for name, view in bias.items()},
             options=self._options_part(collection),
-            texts=texts_part(collection, embedded, card.max_tokens),
+            texts=texts_part(collection, represented, card.max_tokens),
             alignment=aligned,
             profile=ProfilePart(
                 seconds={stage: round(s, 3) for stage, s in self.seconds.items()},
-                encoded_texts=embedded.encoded,
-                cached_texts=embedded.cached,
+                encoded_texts=represented.encoded,
+                cached_texts=represented.cached,
                 peak_memory_bytes=peak_memory(),
                 index=index,
             ),
             environment=environment(),
             notes=[
                 *card.notes,
-                *embedded.notes,
+                *represented.notes,
                 *collection.notes,
                 *left_out(rankings, collection),
             ],
@@ -205,11 +218,13 @@ class _Run:
         yield
         self.seconds[name] = time.perf_counter() - began
 
-    def _embed(self, collection: Collection) -> Embedded:
-        if isinstance(self.encoder, StoredVectors):
-            return stored(collection, self.encoder, self.options.limit is not None)
-        request = EmbedRequest(self.options.cache, self.options.batch_tokens)
-        return embed(collection, self.encoder, request, self.progress)
+    def _approximate(self, represented: Represented) -> FaissIndex:
+        if not isinstance(represented.index, VectorIndex):
+            raise InputError(
+                f"--index {self.options.index!r} wants vectors, and {self.retriever.card.name} has none:"
+                f" only --index {EXACT} ranks by it"
+            )
+        return FaissIndex(represented.index, self.options.index)
 
     def _scores(self, rankings: Sequence[Ranking], collection: Collection) -> list[Scores]:
         """By what was judged, or by the answers that passages hold."""
@@ -251,16 +266,17 @@ class _Run:
         return summary
 
     def _alignment(
-        self, searching: Searching, embedded: Embedded, rankings: Sequence[Ranking]
+        self, searching: Searching, represented: Represented, rankings: Sequence[Ranking]
     ) -> AlignmentPart:
-        if not self.options.alignment:
+        if not self.options.alignment or represented.vectors is None:
             return AlignmentPart()
 
         def map_of(vectors: Mapping[tuple[Role, str], Floats]) -> dict[Kind, float]:
-            return map_of_vectors(searching, {k: Vectors.of(rows) for k, rows in vectors.items()})
+            changed = VectorIndex.of({key: Vectors.of(rows) for key, rows in vectors.items()})
+            return map_by_kind(searching, changed)
 
         with self._stage("align"):
-            sample = in_sample(searching.collection, embedded.vectors)
+            sample = in_sample(searching.collection, represented.vectors)
             return alignment_part(
                 sample.collection, sample.vectors, rankings, map_of if sample.whole else None
             )
@@ -278,19 +294,6 @@ class _Run:
             changed_data=list(collection.changed),
             measures=list(self.measures),
         )
-
-
-def stored(collection: Collection, encoder: StoredVectors, limited: bool) -> Embedded:
-    """Vectors that a user has already; of a limited run, those of the first queries."""
-    vectors, notes = {}, []
-    for role in ROLES:
-        for lang in collection.languages(role):
-            texts = collection.texts(role, lang)
-            # A NaN is never lower than anything: unseen, it would stand at rank 1.
-            rows = encoder.vectors(role, lang, len(texts), limited and role == "query")
-            vectors[role, lang] = Vectors.of(checked(rows, texts))
-            notes += zero_vectors(role, texts.__getitem__, np.flatnonzero(~rows.any(axis=1)))
-    return Embedded(vectors, tokens=None, notes=tuple(notes))
 
 
 def _pool_rankings(rankings: Sequence[Ranking], collection: Collection) -> list[PoolRanking]:

@@ -2,10 +2,11 @@
 
 from xlir_bench.retrieval.approximate import FaissIndex, recall_of_exact
 from xlir_bench.retrieval.cache import CacheEntry, Pruned, cache_entries, prune
-from xlir_bench.retrieval.embedding import Embedded, EmbedRequest, embed, zero_vectors
+from xlir_bench.retrieval.embedding import EmbedRequest, StoredRetriever, VectorRetriever, embed
 from xlir_bench.retrieval.exact import VectorIndex
 from xlir_bench.retrieval.partial import Partial
 from xlir_bench.retrieval.pool import Pool, Want
+from xlir_bench.retrieval.retriever import Index, Represented, Retriever
 from xlir_bench.retrieval.similarity import Dense, Similarity, normalised
 from xlir_bench.retrieval.vectors import Vectors
 
@@ -13,13 +14,17 @@ __all__ = [
     "CacheEntry",
     "Dense",
     "EmbedRequest",
-    "Embedded",
     "FaissIndex",
+    "Index",
     "Partial",
     "Pool",
     "Pruned",
+    "Represented",
+    "Retriever",
     "Similarity",
+    "StoredRetriever",
     "VectorIndex",
+    "VectorRetriever",
     "Vectors",
     "Want",
     "cache_entries",
@@ -27,5 +32,4 @@ __all__ = [
     "normalised",
     "prune",
     "recall_of_exact",
-    "zero_vectors",
 ]

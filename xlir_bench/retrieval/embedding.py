@@ -13,10 +13,12 @@ from pathlib import Path
 import numpy as np
 
 from xlir_bench import files
-from xlir_bench.encoders import Encoder, Tokenizing, checked, describe
+from xlir_bench.encoders import Encoder, EncoderCard, StoredVectors, Tokenizing, checked, describe
 from xlir_bench.records import ROLES, Collection, Floats, Ints, Progress, Role, TokenCounts
 from xlir_bench.retrieval.cache import remember_encoder, store_folder
+from xlir_bench.retrieval.exact import VectorIndex
 from xlir_bench.retrieval.plan import guessed_lengths, plan_batches
+from xlir_bench.retrieval.retriever import Represented
 from xlir_bench.retrieval.store import Block, Keys, Known, Store, text_keys, write_block
 from xlir_bench.retrieval.vectors import Vectors
 
@@ -42,22 +44,53 @@ class EmbedRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Embedded:
-    """The vectors of a collection, by role and language, in the order of its texts."""
+class VectorRetriever:
+    """An encoder whose vectors are compared with each other."""
 
-    vectors: Mapping[tuple[Role, str], Vectors]
-    tokens: Mapping[tuple[Role, str], TokenCounts] | None
-    """None where the encoder has no tokenizer."""
-    encoded: int = 0
-    """Texts that were encoded now."""
-    cached: int = 0
-    """Texts that came from the cache."""
-    notes: tuple[str, ...] = ()
+    encoder: Encoder
+    request: EmbedRequest
 
     @property
-    def dimension(self) -> int:
-        """Of a vector."""
-        return next(iter(self.vectors.values())).dimension
+    def card(self) -> EncoderCard:
+        """What a result records of the encoder."""
+        return describe(self.encoder)
+
+    @property
+    def device(self) -> str | None:
+        """Where the encoder runs, where that is known."""
+        return getattr(self.encoder, "device", None)
+
+    def represent(self, collection: Collection, progress: Progress) -> Represented:
+        """Every distinct text is encoded once, or found in the cache."""
+        return embed(collection, self.encoder, self.request, progress)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRetriever:
+    """Vectors that a user has already."""
+
+    stored: StoredVectors
+    limited: bool
+    """Only the first queries are wanted (`--limit`): there may be vectors of more."""
+    device: str | None = None
+
+    @property
+    def card(self) -> EncoderCard:
+        """What a result records of them."""
+        return self.stored.card
+
+    def represent(self, collection: Collection, progress: Progress) -> Represented:
+        """The vectors as they are."""
+        vectors, notes = {}, []
+        for role in ROLES:
+            for lang in collection.languages(role):
+                texts = collection.texts(role, lang)
+                # A NaN is never lower than anything: unseen, it would stand at rank 1.
+                rows = self.stored.vectors(role, lang, len(texts), self.limited and role == "query")
+                vectors[role, lang] = Vectors.of(checked(rows, texts))
+                notes += zero_vectors(role, texts.__getitem__, np.flatnonzero(~rows.any(axis=1)))
+        index = VectorIndex.of(vectors)
+        return Represented(index, self.stored.dimension, vectors, notes=tuple(notes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +154,7 @@ def _slices(texts: Sequence[str]) -> Iterator[Sequence[str]]:
 
 def embed(
     collection: Collection, encoder: Encoder, request: EmbedRequest, progress: Progress
-) -> Embedded:
+) -> Represented:
     """Every distinct (role, text) once; a run that was killed goes on where it stopped."""
     roles = [
         _Distinct.of(role, {x: collection.texts(role, x) for x in collection.languages(role)})
@@ -152,7 +185,15 @@ def embed(
             counts[texts.role, lang] = known.counts(numbers)
     distinct = sum(len(texts.keys) for texts in roles)
     tokens = counts if isinstance(encoder, Tokenizing) else None
-    return Embedded(vectors, tokens, total, distinct - total, tuple(notes))
+    return Represented(
+        index=VectorIndex.of(vectors),
+        dimension=next(iter(vectors.values())).dimension,
+        vectors=vectors,
+        tokens=tokens,
+        encoded=total,
+        cached=distinct - total,
+        notes=tuple(notes),
+    )
 
 
 def _in_memory(texts: _Distinct) -> bool:

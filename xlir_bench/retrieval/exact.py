@@ -18,7 +18,7 @@ from functools import partial
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
-from xlir_bench.records import Floats, Ints, Progress, Setting
+from xlir_bench.records import ROLES, Floats, Ints, Progress, Role, Setting
 from xlir_bench.retrieval.kernels import count_above, list_best
 from xlir_bench.retrieval.partial import Partial
 from xlir_bench.retrieval.pool import Pool, Want
@@ -47,11 +47,13 @@ class VectorIndex:
     @classmethod
     def of(
         cls,
-        queries: Mapping[str, Vectors],
-        passages: Mapping[str, Vectors],
+        vectors: Mapping[tuple[Role, str], Vectors],
         similarity: Similarity = COSINE,
     ) -> VectorIndex:
-        """The index of these vectors, by language."""
+        """The index of these vectors, by role and language."""
+        queries, passages = (
+            {lang: rows for (its, lang), rows in vectors.items() if its == role} for role in ROLES
+        )
         pool = Pool.of({lang: len(rows) for lang, rows in passages.items()})
         return cls(pool, queries, passages, similarity)
 

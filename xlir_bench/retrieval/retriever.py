@@ -1,0 +1,64 @@
+"""The seam between the harness and whatever retrieves: it represents texts once and gives an index of them.
+
+A retriever of another kind (an inverted index, one that compares token by token) is a class with a `card` and
+`represent`; whoever asks it knows no more of it than that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from xlir_bench.encoders import EncoderCard
+from xlir_bench.records import Collection, Floats, Ints, Progress, Role, TokenCounts
+from xlir_bench.retrieval.partial import Partial
+from xlir_bench.retrieval.pool import Pool, Want
+from xlir_bench.retrieval.vectors import Vectors
+
+
+class Index(Protocol):
+    """The texts of a collection, ready to be searched."""
+
+    @property
+    def pool(self) -> Pool:
+        """Whose passages they are."""
+
+    def search(self, wants: Sequence[Want], progress: Progress) -> Iterable[Partial]:
+        """What each of these wants to know, in their order."""
+
+    def scores(self, lang: str, query: Ints, positions: Ints) -> Floats:
+        """The score of each pair of a query of a language and a passage."""
+
+
+@dataclass(frozen=True, slots=True)
+class Represented:
+    """The texts of a collection as a retriever sees them."""
+
+    index: Index
+    dimension: int
+    """How many numbers a text has."""
+    vectors: Mapping[tuple[Role, str], Vectors] | None = None
+    """One a text, in the order of its texts; None where a text has no single vector."""
+    tokens: Mapping[tuple[Role, str], TokenCounts] | None = None
+    """None where there is no tokenizer."""
+    encoded: int = 0
+    """Texts that were encoded now."""
+    cached: int = 0
+    """Texts that came from the cache."""
+    notes: tuple[str, ...] = ()
+
+
+class Retriever(Protocol):
+    """What can be evaluated."""
+
+    @property
+    def card(self) -> EncoderCard:
+        """What a result records of it; found without loading any weights."""
+
+    @property
+    def device(self) -> str | None:
+        """Where it runs, where that is known."""
+
+    def represent(self, collection: Collection, progress: Progress) -> Represented:
+        """Every text once."""
