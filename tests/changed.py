@@ -76,7 +76,7 @@ def with_tables(result: Result, **tables: pa.Table) -> Result:
 
 def queries(result: Result) -> pd.DataFrame:
     """queries.parquet as a frame of plain strings and numbers."""
-    return _plain(result.tables["queries"])
+    return _plain(result.table("queries"))
 
 
 def ranks(result: Result) -> pd.DataFrame:

@@ -152,10 +152,10 @@ class Ranking:
     """From 1; 0 where an approximate index did not retrieve it."""
     top: Ints | None = None
     """Pool positions of the best passages, a row for each of `scored`, best first; -1 pads."""
-    top_scores: Floats | None = None
-    """Their scores."""
     answered: Ints | None = None
     """Where answers decide and no relevance is known: the rows of the queries that have any."""
+    top_scores: Floats | None = None
+    """Of the best passages."""
 
     @property
     def scored(self) -> Ints:

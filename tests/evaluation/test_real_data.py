@@ -32,7 +32,7 @@ def test_xquad_r_equals_a_plain_computation_in_all_132_settings(xlir_data: Path)
 def assert_equals_pytrec_eval(result: Result, queries: int) -> None:
     """Its values for some queries of some settings, fed with the ranks that were found."""
     ranks = result.tables["ranks"].to_pandas()
-    values = result.tables["queries"].to_pandas()
+    values = result.table("queries").to_pandas()
     names = {
         "map": "map",
         "mrr": "recip_rank",

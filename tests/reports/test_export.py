@@ -224,12 +224,23 @@ class TestResult:
         assert [f.suffix for f in sorted(folder.iterdir())] == [".parquet", ".json"]
 
 
+def test_the_values_of_queries_are_those_of_the_means(tmp_path):
+    result = evaluated(NGRAM)
+    (path,) = write("queries", [result], tmp_path)
+    frame = pd.read_parquet(path)
+    means = frame.groupby(["query_lang", "passage_lang", "measure"], observed=True)["value"].mean()
+    for s in result.record.settings:
+        there = "*" if len(s.passage_langs) > 1 else s.passage_langs[0]
+        for measure, value in s.measures.items():
+            assert means[s.query_lang, there, measure] == pytest.approx(value)
+
+
 def test_an_unknown_format_gets_a_near_miss(tmp_path):
     with pytest.raises(UnknownNameError, match="did you mean 'parquet'"):
         write("parket", [evaluated(NGRAM)], tmp_path)
 
 
-@pytest.mark.parametrize("form", ["trec", "mteb", "result"])
+@pytest.mark.parametrize("form", ["trec", "mteb", "queries", "result"])
 def test_two_results_never_take_one_place(tmp_path, form):
     result = evaluated(NGRAM, save_run=10_000)
     with pytest.raises(InputError, match="two results would both"):

@@ -23,6 +23,13 @@ from xlir_bench.results.store import REMEDY
 FILES = ["queries", "ranks", "result.json", "run"]
 
 
+@pytest.fixture
+def result(result: Result) -> Result:
+    """One with every table that there can be: runs of before kept the values of queries."""
+    values = result.table("queries").combine_chunks()
+    return replace(result, tables={**result.tables, "queries": values})
+
+
 def names(folder: Path) -> list[str]:
     """What lies in a folder, tables without their digests."""
     return sorted(re.sub(r"-[0-9a-f]{12}\.parquet$", "", path.name) for path in folder.iterdir())

@@ -108,19 +108,24 @@ def test_tables_of_nothing_have_their_columns(world: World) -> None:
     assert run_table([], world.collection, 3).num_rows == 0
 
 
+def test_a_run_keeps_no_values_that_its_ranks_give(result: Result) -> None:
+    assert set(result.tables) == {"ranks", "run"}
+    assert result.table("queries").num_rows == 6 * sum(s.queries for s in result.record.settings)
+
+
 def test_names_are_stored_once_and_not_per_row(result: Result) -> None:
     for name, columns in {
         "ranks": ["kind", "query_lang", "query_id", "cluster", "passage_id", "passage_lang"],
         "queries": ["kind", "query_lang", "passage_lang", "query_id", "cluster", "measure"],
     }.items():
         for column in columns:
-            assert pa.types.is_dictionary(result.tables[name].schema.field(column).type)
+            assert pa.types.is_dictionary(result.table(name).schema.field(column).type)
 
 
 def test_every_figure_can_be_made_again_from_the_tables(result: Result) -> None:
     """Without the encoder: that is what they are kept for."""
     ranks = result.tables["ranks"].to_pandas().astype({"kind": str, "query_lang": str})
-    values = result.tables["queries"].to_pandas().astype({"kind": str, "query_lang": str})
+    values = result.table("queries").to_pandas().astype({"kind": str, "query_lang": str})
     pool = ranks[ranks.kind == "multilingual"].groupby(["query_lang", "query_id"], observed=True)
     spread = (pool["rank"].max() - pool["rank"].min()).groupby("query_lang").mean()
     distance = result.record.bias["rank_distance"]

@@ -159,7 +159,7 @@ def test_ndcg_of_captions_equals_that_of_pytrec_eval(tmp_path: Path) -> None:
     options = RunOptions(langs=("de", "en"), cache=None, data=tmp_path, save_run=10)
     result = evaluate(task, Signs(), options)
     run, judged = result.tables["run"].to_pandas(), result.tables["ranks"].to_pandas()
-    values = result.tables["queries"].to_pandas()
+    values = result.table("queries").to_pandas()
     pool = run[(run.kind == "multilingual") & (run.query_lang == "de")]
     assert not (pool.query_id == pool.passage_id).any()
     mine = judged[(judged.kind == "multilingual") & (judged.query_lang == "de")]

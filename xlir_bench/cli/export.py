@@ -11,7 +11,7 @@ from xlir_bench.cli.terminal import say
 
 
 @click.command()
-@click.argument("form", metavar="trec|mteb|hf|csv|parquet|result")
+@click.argument("form", metavar="trec|mteb|hf|csv|parquet|queries|result")
 @click.argument("results", nargs=-1, required=True, type=FOLDER, metavar="RESULT...")
 @click.option(
     "--output",
@@ -31,6 +31,7 @@ def export(form: str, results: tuple[Path, ...], output: Path) -> None:
     csv      a row for each setting and measure; rows of a kind carry the 95 % interval. Text that a
              spreadsheet would run as a formula (=, +, -, @) gets an apostrophe before it
     parquet  the same, all text as it is
+    queries  queries.parquet, <encoder>/<task>: the value of every query, setting and measure
     result   result.json and its ranks, <encoder>/<task>: all that leaderboard, compare and gate need
 
     \b

@@ -176,10 +176,9 @@ class _Run:
             clusters = Clusters.of(collection)
             summary = self._summary(scores, clusters)
             bias = language_bias(_pool_rankings(rankings, collection), collection.parallel)
-            tables = {
-                "ranks": ranks_table(rankings, collection),
-                "queries": queries_table(scores, collection),
-            }
+            tables = {"ranks": ranks_table(rankings, collection)}
+            if collection.answers:
+                tables["queries"] = queries_table(scores, collection)
             if self.options.save_run:
                 tables["run"] = run_table(rankings, collection, self.options.save_run)
         aligned = self._alignment(searching, represented, rankings)

@@ -40,7 +40,7 @@ class Result:
 
     record: ResultRecord
     tables: Mapping[str, pa.Table]
-    """``ranks`` and ``queries``, and ``run`` where one was asked for; none that was not stored."""
+    """``ranks``, ``run`` where one was asked for, ``queries`` where answers decide; none that was not stored."""
     folder: Path | None = None
     """Where it was read from or saved to."""
     _made: dict[str, pa.Table] = field(default_factory=dict, repr=False, compare=False)
@@ -90,7 +90,7 @@ class Result:
         """Write into this folder, in place of the result that is there; the result as saved.
 
         `tables`: which are kept. ``("ranks",)`` is enough for every comparison, since the values of single
-        queries can be made from ranks; where answers decide, there are no ranks, and the values are kept.
+        queries are made from ranks; where answers decide no rank gives them, and they are always kept.
         """
         folder, wanted = Path(folder), set(tables)
         if not self.record.by_ranks:
@@ -114,7 +114,7 @@ class Result:
         return "ranks" in self.tables and ("queries" in self.tables or self.record.by_ranks)
 
     def query_table(self, measure: str) -> pa.Table:
-        """A table with the rows of ``queries`` of one measure: that which was stored, else made of ranks."""
+        """A table with the rows of ``queries`` of one measure: made of ranks, unless they were stored."""
         if "queries" in self.tables or not self.record.by_ranks:
             return self.table("queries")
         if measure not in self.record.options.measures:
@@ -127,7 +127,12 @@ class Result:
         return self._made[measure]
 
     def table(self, name: str) -> pa.Table:
-        """A table that was stored, or what to do where it was not."""
+        """A table that was stored, values of all queries made of ranks, or what to do where neither is there."""
+        if name == "queries" and name not in self.tables and self.has_values:
+            import pyarrow as pa
+
+            made = [self.query_table(measure) for measure in self.record.options.measures]
+            return pa.concat_tables(made).unify_dictionaries()
         if name not in self.tables:
             raise InputError(
                 f"{self.where} has no table of {name} beside its result.json;"

@@ -75,6 +75,18 @@ def _parquet(results: Sequence[Result], output: Path) -> list[Path]:
     return [output]
 
 
+def _queries(results: Sequence[Result], output: Path) -> list[Path]:
+    """``<encoder>/<task>/queries.parquet``: the value of every query, setting and measure."""
+    import pyarrow.parquet as pq
+
+    paths = [folder / "queries.parquet" for folder in _folders(results, output)]
+    for result, path in zip(results, paths, strict=True):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as temporary:
+            pq.write_table(result.table("queries"), temporary, compression="zstd")
+    return paths
+
+
 def _result(results: Sequence[Result], output: Path) -> list[Path]:
     """The results themselves with their ranks alone, which every comparison can be made from: they fit Git."""
     saved = [
@@ -110,6 +122,7 @@ FORMATS: dict[str, Callable[[Sequence[Result], Path], list[Path]]] = {
     "hf": _hf,
     "csv": _csv,
     "parquet": _parquet,
+    "queries": _queries,
     "result": _result,
 }
 """A new format is a function and a row here."""
