@@ -19,7 +19,7 @@ import numpy as np
 from tests.benchmarks.targets import two_results
 from xlir_bench.measures.bootstrap import PairedDifferences, intervals
 from xlir_bench.records import Kind
-from xlir_bench.reports.pairing import pair, query_values
+from xlir_bench.reports.pairing import pair
 from xlir_bench.results import Result
 
 SIMULATIONS = 4_000
@@ -35,7 +35,7 @@ def figures(
     """Sums of every setting for each encoder and their difference, and the columns of each figure."""
     parts, groups, start = [], {}, 0
     for measure in measures:
-        pairing = pair(query_values(first, measure), query_values(second, measure))
+        pairing = pair(first.values(measure), second.values(measure))
         shape = (pairing.clusters, len(pairing.settings))
         values = {"A": pairing.first, "B": pairing.second, "B - A": pairing.change}
         for side, value in values.items():

@@ -34,10 +34,11 @@ from tests.benchmarks.targets import Measured, two_results
 from xlir_bench.evaluation import RunOptions, evaluate
 from xlir_bench.records import Kind
 from xlir_bench.reports.gate import gate, judge, overall
-from xlir_bench.reports.pairing import RANK_DISTANCE, Pairing, pair, query_values
+from xlir_bench.reports.pairing import Pairing, pair
 from xlir_bench.reports.policy import default_policy
 from xlir_bench.reports.verdict import Finding, Outcome
 from xlir_bench.results import Result
+from xlir_bench.results.values import RANK_DISTANCE
 
 REPEATS = 1_000
 DAMAGED = 100
@@ -60,7 +61,7 @@ Rng = np.random.Generator
 def of_results(first: Result, second: Result) -> Pair:
     """All that the default policy asks for."""
     measures = ("map", RANK_DISTANCE)
-    return {m: pair(query_values(first, m), query_values(second, m)) for m in measures}
+    return {m: pair(first.values(m), second.values(m)) for m in measures}
 
 
 def exchangeable(both: Pair, rng: Rng) -> Pair:

@@ -25,9 +25,9 @@ from xlir_bench.options.running import RunOptions
 from xlir_bench.options.training import parse_source
 from xlir_bench.recipe import parse_recipe
 from xlir_bench.records import Kind, Silent
-from xlir_bench.reports.pairing import RANK_DISTANCE, query_values
 from xlir_bench.reports.policy import DEFAULT_POLICY, read_policy
 from xlir_bench.reports.tables import report
+from xlir_bench.results.values import RANK_DISTANCE
 from xlir_bench.sources import load_collection
 from xlir_bench.tasks import own_task, read_task
 from xlir_bench.train.checking import check_training
@@ -401,7 +401,7 @@ def read_tables(folder: Path) -> None:
     """The tables beside a stored result."""
     one = xb.Result.load(folder / "one")
     for measure in ("map", "recall@10", RANK_DISTANCE):
-        query_values(one, measure)
+        one.values(measure)
     for name in one.tables:
         _ = one.tables[name]
 

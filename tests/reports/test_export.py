@@ -18,8 +18,9 @@ from stored import long_codes
 from xlir_bench.errors import InputError, UnknownNameError
 from xlir_bench.records import Kind
 from xlir_bench.reports.export import FORMATS, mteb_record, tidy_frame, write
-from xlir_bench.reports.pairing import RANK_DISTANCE, paired_difference
+from xlir_bench.reports.pairing import paired_difference
 from xlir_bench.results import Result
+from xlir_bench.results.values import RANK_DISTANCE
 
 NGRAM, RANDOM = "builtin:ngram", "builtin:random"
 

@@ -137,7 +137,9 @@ class TestTheVerdict:
         further = np.minimum(frame["rank"] * 3, 400).astype("int32")
         frame["rank"] = np.where(pooled, further, frame["rank"]).astype("int32")
         candidate = with_tables(
-            evaluated(), ranks=pa.Table.from_pandas(frame, preserve_index=False)
+            evaluated(),
+            ranks=pa.Table.from_pandas(frame, preserve_index=False),
+            queries=evaluated().table("queries"),
         )
         verdict = gate(evaluated(), candidate, default_policy())
         assert [f.measure for f in verdict.of(Outcome.FAIL)] == ["rank_distance"]
@@ -221,8 +223,7 @@ class TestWhatItRefuses:
 
 
 def _monolingual_tables():
-    tables = evaluated().tables
-    frames = {name: tables[name].to_pandas() for name in ("ranks", "queries")}
+    frames = {name: evaluated().table(name).to_pandas() for name in ("ranks", "queries")}
     return {
         name: pa.Table.from_pandas(f[f["kind"] == "monolingual"], preserve_index=False)
         for name, f in frames.items()

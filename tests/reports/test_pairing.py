@@ -9,7 +9,8 @@ from changed import changed, evaluated, queries, ranks, times, with_tables
 
 from xlir_bench.errors import InputError, NotComparableError, UnknownNameError
 from xlir_bench.records import Kind
-from xlir_bench.reports.pairing import RANK_DISTANCE, pair, paired_difference, query_values
+from xlir_bench.reports.pairing import pair, paired_difference
+from xlir_bench.results.values import RANK_DISTANCE
 
 
 @pytest.mark.parametrize("kind", list(Kind))
@@ -26,7 +27,7 @@ def test_a_difference_is_that_of_the_macro_averages(kind, measure):
 
 def test_rank_distance_made_from_ranks_is_that_of_the_result():
     first, second = evaluated("builtin:ngram"), evaluated("builtin:random")
-    pairing = pair(query_values(first, RANK_DISTANCE), query_values(second, RANK_DISTANCE))
+    pairing = pair(first.values(RANK_DISTANCE), second.values(RANK_DISTANCE))
     means = pairing.means([pairing.of_kind(Kind.MULTILINGUAL)])[0]
     assert means == pytest.approx([r.record.bias["rank_distance"].mean for r in (first, second)])
 
@@ -41,10 +42,8 @@ def test_an_answer_that_an_index_missed_counts_as_the_last_in_its_rank_distance(
         & (frame["query_lang"] == "de")
     )
     frame.loc[mine, "rank"] = np.array([1, 2, 0], np.int32)
-    values = query_values(
-        with_tables(evaluated(), ranks=pa.Table.from_pandas(frame, preserve_index=False)),
-        RANK_DISTANCE,
-    )
+    missed = with_tables(evaluated(), ranks=pa.Table.from_pandas(frame, preserve_index=False))
+    values = missed.values(RANK_DISTANCE)
     de = next(i for i, s in enumerate(values.settings) if str(s) == "de-*")
     row = (values.setting == de) & (values.query == values.query_ids.index(one))
     assert values.value[row] == [evaluated().record.settings[de].candidates - 1]
@@ -69,21 +68,21 @@ def test_queries_that_one_result_lacks_are_left_out():
 
 
 def test_values_are_sorted_by_setting_and_query():
-    values = query_values(evaluated(), "map")
+    values = evaluated().values("map")
     keys = values.setting * len(values.query_ids) + values.query
     assert np.all(np.diff(keys) > 0)
 
 
 def test_a_measure_that_is_not_there_gets_a_near_miss():
     with pytest.raises(UnknownNameError, match="did you mean 'recall@10'"):
-        query_values(evaluated(), "recal@10")
+        evaluated().values("recal@10")
 
 
 def test_without_its_tables_a_result_cannot_be_compared():
     bare = evaluated()
     bare = type(bare)(bare.record, {})
     with pytest.raises(InputError, match="no table of ranks"):
-        query_values(bare, "map")
+        bare.values("map")
 
 
 def test_tables_of_another_result_are_refused():
@@ -91,7 +90,7 @@ def test_tables_of_another_result_are_refused():
     frame["query_id"] = frame["query_id"] + "x"
     foreign = with_tables(evaluated(), queries=pa.Table.from_pandas(frame, preserve_index=False))
     with pytest.raises(InputError, match=r"do not belong to its result\.json"):
-        query_values(foreign, "map")
+        foreign.values("map")
 
 
 def test_a_kind_that_neither_has_is_told():

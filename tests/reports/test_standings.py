@@ -7,9 +7,11 @@ from itertools import combinations
 import numpy as np
 import pytest
 
+from xlir_bench.measures.significance import holm
 from xlir_bench.records import Kind, Setting
 from xlir_bench.reports.leaderboard.standings import of_same_queries, standings
-from xlir_bench.reports.pairing import QueryValues, holm, pair
+from xlir_bench.reports.pairing import pair
+from xlir_bench.results.values import QueryValues
 
 SETTINGS = (Setting("de", ("de",)), Setting("en", ("en",)), Setting("de", ("en",)))
 CLUSTERS, EACH = 24, 5

@@ -16,9 +16,9 @@ from kills.operations import kills
 from xlir_bench import Result, load_results
 from xlir_bench.errors import InputError, UnknownNameError, XlirError
 from xlir_bench.files import require_writable
-from xlir_bench.reports.pairing import RANK_DISTANCE, query_values
 from xlir_bench.results import ResultRecord, result_folder
 from xlir_bench.results.store import REMEDY
+from xlir_bench.results.values import RANK_DISTANCE
 
 FILES = ["queries", "ranks", "result.json", "run"]
 
@@ -322,11 +322,11 @@ def test_ranks_alone_give_the_values_of_every_query(result: Result, tmp_path: Pa
         found, wanted = (_values(r, measure) for r in (loaded, result))
         assert found == wanted
     with pytest.raises(UnknownNameError, match="map@7"):
-        query_values(loaded, "map@7")
+        loaded.values("map@7")
 
 
 def _values(result: Result, measure: str) -> dict[tuple[object, ...], float]:
-    found = query_values(result, measure)
+    found = result.values(measure)
     rows = zip(found.setting, found.query, found.cluster, found.value, strict=True)
     return {
         (found.settings[s], found.query_ids[q], found.clusters[c]): float(v) for s, q, c, v in rows

@@ -11,7 +11,8 @@ from worlds import World, plain_order, random_world
 from xlir_bench import Result
 from xlir_bench.measures import score
 from xlir_bench.records import Ranking
-from xlir_bench.results.tables import queries_table, ranks_table, run_table
+from xlir_bench.results.tables import ranks_table, run_table
+from xlir_bench.results.values import values_of_scores, values_table
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +52,8 @@ def test_every_relevant_passage_of_every_setting_has_a_row(
 def test_every_measure_of_every_scored_query_has_a_row(
     world: World, rankings: list[Ranking]
 ) -> None:
-    scores = score(rankings, ["map", "recall@1"])
+    measures = ["map", "recall@1"]
+    scores = score(rankings, measures)
     wanted = [
         {
             "kind": s.setting.kind.value,
@@ -62,11 +64,12 @@ def test_every_measure_of_every_scored_query_has_a_row(
             "measure": measure,
             "value": value,
         }
+        for measure in measures
         for s in scores
-        for measure, values in s.values.items()
-        for query, value in zip(s.query, values, strict=True)
+        for query, value in zip(s.query, s.values[measure], strict=True)
     ]
-    assert queries_table(scores, world.collection).to_pylist() == wanted
+    found = [values_of_scores(scores, m, world.collection.queries) for m in measures]
+    assert values_table(found).to_pylist() == wanted
 
 
 def test_the_best_passages_stand_in_order_with_their_scores(
@@ -104,7 +107,7 @@ def test_padding_of_an_index_is_no_row(world: World, rankings: list[Ranking]) ->
 
 def test_tables_of_nothing_have_their_columns(world: World) -> None:
     assert ranks_table([], world.collection).column_names[-1] == "rank"
-    assert queries_table([], world.collection).num_rows == 0
+    assert values_table([]).num_rows == 0
     assert run_table([], world.collection, 3).num_rows == 0
 
 

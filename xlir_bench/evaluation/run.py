@@ -59,7 +59,8 @@ from xlir_bench.results.schema import (
     OptionsPart,
     ProfilePart,
 )
-from xlir_bench.results.tables import queries_table, ranks_table, run_table
+from xlir_bench.results.tables import ranks_table, run_table
+from xlir_bench.results.values import values_of_scores, values_table
 from xlir_bench.retrieval import (
     EmbedRequest,
     FaissIndex,
@@ -168,9 +169,9 @@ class _Run:
             index, factory = None, self.options.index
             rankings = searching.rankings(represented.index, 0 if factory == EXACT else POOL_DEPTH)
             if factory != EXACT:
-                found = searching.rankings(self._approximate(represented), POOL_DEPTH)
-                index = index_part(factory, rankings, found, POOL_DEPTH)
-                rankings = found
+                exact = rankings
+                rankings = searching.rankings(self._approximate(represented), POOL_DEPTH)
+                index = index_part(factory, exact, rankings, POOL_DEPTH)
         with self._stage("measure"):
             scores = self._scores(rankings, collection)
             clusters = Clusters.of(collection)
@@ -178,7 +179,8 @@ class _Run:
             bias = language_bias(_pool_rankings(rankings, collection), collection.parallel)
             tables = {"ranks": ranks_table(rankings, collection)}
             if collection.answers:
-                tables["queries"] = queries_table(scores, collection)
+                found = [values_of_scores(scores, m, collection.queries) for m in self.measures]
+                tables["queries"] = values_table(found)
             if self.options.save_run:
                 tables["run"] = run_table(rankings, collection, self.options.save_run)
         aligned = self._alignment(searching, represented, rankings)

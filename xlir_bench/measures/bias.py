@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xlir_bench.measures.chance import expected_map, expected_range
-from xlir_bench.records import Floats, Ints, Ranking
+from xlir_bench.records import Floats, Ints, Kind, Ranking
 
 TOP = 10
 AGREEMENT_TOP = 100
@@ -57,8 +57,8 @@ class PoolRanking:
 
     @property
     def ranks(self) -> Ints:
-        """Ranks of the relevant passages; one that an index did not retrieve counts as the last."""
-        return np.where(self.ranking.rank > 0, self.ranking.rank, self.ranking.candidates)
+        """Ranks of the relevant passages."""
+        return _placed(self.ranking)
 
     def languages_of(self, positions: Ints) -> Ints:
         """Index into `passage_counts` of the language of each pool position."""
@@ -117,16 +117,24 @@ def rank_distance(pool: PoolRanking) -> PerQuery:
     An encoder without bias puts all translations of the answer at the top: K of them span K - 1 ranks.
     Answers at ranks 1, 4 and 9 are 8 apart. Chance: (N + 1)(K - 1)/(K + 1).
     """
-    query, ranks = pool.ranking.query, pool.ranks
-    starts = (
-        np.flatnonzero(np.r_[True, query[1:] != query[:-1]]) if len(query) else np.empty(0, int)
-    )
-    if not len(starts):
-        return PerQuery(np.empty(0), np.empty(0))
-    size = np.diff(np.r_[starts, len(query)])
-    spread = np.maximum.reduceat(ranks, starts) - np.minimum.reduceat(ranks, starts)
-    many = size >= 2
-    return PerQuery(spread[many].astype(float), expected_range(pool.ranking.candidates, size[many]))
+    query, spread = rank_distances(pool.ranking)
+    size = np.bincount(pool.ranking.query)[query] if len(query) else query
+    return PerQuery(spread, expected_range(pool.ranking.candidates, size))
+
+
+def rank_distances(ranking: Ranking) -> tuple[Ints, Floats]:
+    """The queries of a pool that have two relevant passages or more, and how far apart these stand."""
+    if ranking.setting.kind != Kind.MULTILINGUAL or not len(ranking.query):
+        return np.empty(0, np.int64), np.empty(0)
+    query, start, size = np.unique(ranking.query, return_index=True, return_counts=True)
+    ranks = _placed(ranking)
+    spread = np.maximum.reduceat(ranks, start) - np.minimum.reduceat(ranks, start)
+    return query[size >= 2], spread[size >= 2].astype(float)
+
+
+def _placed(ranking: Ranking) -> Ints:
+    """Ranks of the relevant passages; one that an index did not retrieve counts as the last."""
+    return np.where(ranking.rank > 0, ranking.rank, ranking.candidates)
 
 
 def top10_language_share(pools: Sequence[PoolRanking]) -> LanguageShares | None:

@@ -9,19 +9,12 @@ from itertools import combinations
 import numpy as np
 
 from xlir_bench.errors import InputError, NotComparableError, UnknownNameError
+from xlir_bench.measures.significance import Difference, holm
 from xlir_bench.records import Kind, Setting
 from xlir_bench.reports.comparable import labels, require_comparable
-from xlir_bench.reports.pairing import (
-    RANK_DISTANCE,
-    SAME,
-    Difference,
-    Pairing,
-    QueryValues,
-    holm,
-    pair,
-    query_values,
-)
+from xlir_bench.reports.pairing import SAME, Pairing, pair
 from xlir_bench.results import Result
+from xlir_bench.results.values import RANK_DISTANCE, QueryValues
 
 FORCE = "--force compares what they share"
 
@@ -100,7 +93,7 @@ def compare(
     if first.record.encoder.fingerprint == second.record.encoder.fingerprint:
         notes.append("both results are of the same encoder (equal fingerprints)")
     measure = shared_measure([first, second], measure)
-    pairing = _pairing(query_values(first, measure), query_values(second, measure))
+    pairing = _pairing(first.values(measure), second.values(measure))
     names = labels([first, second])
     kinds, distance = _headline(_rows(pairing, lambda s: (s.kind, None, None)), first, second)
     return Comparison(
@@ -131,7 +124,7 @@ def compare_all(
     """Every pair of three or more results by kind, and what there is to note."""
     notes = require_comparable(results, force, FORCE)
     measure = shared_measure(results, measure)
-    values = [query_values(result, measure) for result in results]
+    values = [result.values(measure) for result in results]
     names = labels(results)
     pairs = list(combinations(range(len(results)), 2))
     found = []
@@ -209,7 +202,7 @@ def _rank_distance(first: Result, second: Result) -> Row | None:
     """Both language biases and their difference, where both results have one."""
     if any("rank_distance" not in r.record.bias for r in (first, second)):
         return None
-    pairing = pair(query_values(first, RANK_DISTANCE), query_values(second, RANK_DISTANCE))
+    pairing = pair(first.values(RANK_DISTANCE), second.values(RANK_DISTANCE))
     rows = _rows(pairing, lambda s: (s.kind, None, None)) if len(pairing.setting) else []
     return rows[0] if rows else None
 

@@ -12,22 +12,20 @@ from dataclasses import dataclass
 
 from xlir_bench.errors import InputError, NotComparableError, UnknownNameError
 from xlir_bench.measures.bootstrap import Alternative
-from xlir_bench.measures.significance import clusters_to_see, least_p, visible_loss
+from xlir_bench.measures.significance import (
+    Difference,
+    clusters_to_see,
+    holm,
+    least_p,
+    visible_loss,
+)
 from xlir_bench.records import POOL, Kind, Setting
 from xlir_bench.reports.comparable import labels, require_comparable
-from xlir_bench.reports.pairing import (
-    RANK_DISTANCE,
-    SAME,
-    Difference,
-    Pairing,
-    QueryValues,
-    holm,
-    pair,
-    query_values,
-)
+from xlir_bench.reports.pairing import SAME, Pairing, pair
 from xlir_bench.reports.policy import Drop, Floor, Policy, Rise
 from xlir_bench.reports.verdict import Finding, Outcome, Verdict
 from xlir_bench.results import Result
+from xlir_bench.results.values import RANK_DISTANCE, QueryValues
 
 AGAIN = "make the baseline again with the options of the candidate, or the other way round"
 Rule = Drop | Rise | Floor
@@ -75,7 +73,7 @@ def gate(baseline: Result, candidate: Result, policy: Policy) -> Verdict:
     measures = sorted({rule.measure for _, rule in rules(policy)})
     _require_measures(measures, baseline)
     pairings = {
-        m: _paired(query_values(baseline, m), query_values(candidate, m))
+        m: _paired(baseline.values(m), candidate.values(m))
         for m in measures
         if m != RANK_DISTANCE or _has_pool(baseline)
     }

@@ -13,9 +13,10 @@ from xlir_bench.measures import ClusteredValues
 from xlir_bench.measures.bootstrap import Interval, relative_change
 from xlir_bench.records import Floats, Ints, Kind
 from xlir_bench.reports.comparable import require_comparable
-from xlir_bench.reports.pairing import QueryValues, pair, query_values
+from xlir_bench.reports.pairing import pair
 from xlir_bench.reports.tables import number, table
 from xlir_bench.results import Result
+from xlir_bench.results.values import QueryValues
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ def from_reference(results: Sequence[Result], reference: str, measure: str = "ma
         if result.record.task.name == reference:
             continue
         near = home[result.record.encoder.slug]
-        first, second = (query_values(r, measure) for r in (near, result))
+        first, second = (r.values(measure) for r in (near, result))
         for kind in _shared_kinds(near, result, measure):
             groups = [_clustered(values, values.value, kind) for values in (first, second)]
             sizes = (len(first.clusters), len(second.clusters))
@@ -87,7 +88,7 @@ def from_baseline(results: Sequence[Result], baseline: str, measure: str = "map"
         if result is near:
             continue
         require_comparable([near, result], False, "leave one of them out, or run it again")
-        pairing = pair(query_values(near, measure), query_values(result, measure))
+        pairing = pair(near.values(measure), result.values(measure))
         for kind in _shared_kinds(near, result, measure):
             chosen = pairing.of_kind(kind)
             first, second = (

@@ -10,9 +10,9 @@ from xml.etree.ElementTree import Element, SubElement, indent, tostring
 from xlir_bench.escaping import visible
 from xlir_bench.reports.compare_text import bounds, p_value, signed
 from xlir_bench.reports.markup import escape, named
-from xlir_bench.reports.pairing import RANK_DISTANCE
 from xlir_bench.reports.tables import big, number, table
 from xlir_bench.reports.verdict import Finding, Outcome, Verdict
+from xlir_bench.results.values import RANK_DISTANCE
 
 SHOWN = 10
 """How many findings of an outcome are listed; JUnit and JSON have them all."""

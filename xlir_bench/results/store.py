@@ -20,7 +20,14 @@ from xlir_bench.files import beside, explained, file_digest, held, write
 from xlir_bench.reading import load_json, read_table, shortened, validated
 from xlir_bench.records import Kind
 from xlir_bench.results.schema import RESULT_SCHEMA, CostPart, IntervalPart, ResultRecord
-from xlir_bench.results.tables import COLUMNS, OPTIONAL, RankedQueries
+from xlir_bench.results.tables import COLUMNS, OPTIONAL
+from xlir_bench.results.values import (
+    RANK_DISTANCE,
+    QueryValues,
+    RankedQueries,
+    values_of_table,
+    values_table,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,8 +50,8 @@ class Result:
     """``ranks``, ``run`` where one was asked for, ``queries`` where answers decide; none that was not stored."""
     folder: Path | None = None
     """Where it was read from or saved to."""
-    _made: dict[str, pa.Table] = field(default_factory=dict, repr=False, compare=False)
-    """Values that were made again from ranks, by measure."""
+    _made: dict[str, QueryValues] = field(default_factory=dict, repr=False, compare=False)
+    """Values of queries, once they were asked for, by measure."""
     _ranked: list[RankedQueries] = field(default_factory=list, repr=False, compare=False)
     """What they are made from, once it was asked for."""
 
@@ -113,26 +120,34 @@ class Result:
         """Whether values of single queries are there, or can be made again."""
         return "ranks" in self.tables and ("queries" in self.tables or self.record.by_ranks)
 
-    def query_table(self, measure: str) -> pa.Table:
-        """A table with the rows of ``queries`` of one measure: made of ranks, unless they were stored."""
-        if "queries" in self.tables or not self.record.by_ranks:
-            return self.table("queries")
-        if measure not in self.record.options.measures:
-            known = self.record.options.measures
-            raise UnknownNameError(f"measure of {self.where}", [measure], known)
+    def values(self, measure: str) -> QueryValues:
+        """One measure of every query: made of ranks, unless values were stored."""
         if measure not in self._made:
-            if not self._ranked:
-                self._ranked.append(RankedQueries.of(self.table("ranks"), self.record))
-            self._made[measure] = self._ranked[0].table(measure)
+            self._made[measure] = self._values(measure)
         return self._made[measure]
+
+    def _values(self, measure: str) -> QueryValues:
+        known = self.record.options.measures
+        if measure not in (*known, RANK_DISTANCE):
+            raise UnknownNameError(f"measure of {self.where}", [measure], known)
+        ranks = self.table("ranks")
+        try:
+            if measure == RANK_DISTANCE or "queries" not in self.tables:
+                if not self._ranked:
+                    self._ranked.append(RankedQueries.of(ranks, self.record))
+                return self._ranked[0].values(measure)
+            # Where answers decide, no passage has a rank.
+            with_clusters = ranks if ranks.num_rows else None
+            return values_of_table(self.table("queries"), measure, self.record, with_clusters)
+        except (ValueError, KeyError) as error:
+            raise InputError(
+                f"the tables of {self.where} do not belong to its result.json ({error}); {AGAIN}"
+            ) from error
 
     def table(self, name: str) -> pa.Table:
         """A table that was stored, values of all queries made of ranks, or what to do where neither is there."""
         if name == "queries" and name not in self.tables and self.has_values:
-            import pyarrow as pa
-
-            made = [self.query_table(measure) for measure in self.record.options.measures]
-            return pa.concat_tables(made).unify_dictionaries()
+            return values_table([self.values(m) for m in self.record.options.measures])
         if name not in self.tables:
             raise InputError(
                 f"{self.where} has no table of {name} beside its result.json;"

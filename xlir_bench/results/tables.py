@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xlir_bench.measures import score
 from xlir_bench.reading import Columns, columns
 from xlir_bench.records import (
-    POOL,
     Collection,
     Ints,
     Kind,
     Ranking,
-    Scores,
     Setting,
     Stored,
 )
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-    from xlir_bench.results.schema import ResultRecord
 
 
 COLUMNS: Mapping[str, Columns] = {
@@ -157,102 +151,6 @@ def ranks_table(rankings: Sequence[Ranking], collection: Collection) -> pa.Table
             }
         )
     return _table(parts, COLUMNS["ranks"], labels)
-
-
-def queries_table(scores: Sequence[Scores], collection: Collection) -> pa.Table:
-    """Every measure of every scored query in every setting."""
-    labels = Labels(collection)
-    measures = list(dict.fromkeys(m for s in scores for m in s.values))
-    parts = [
-        labels.setting(s.setting, len(s.query))
-        | {
-            "query_id": labels.query(s.setting.query_lang, s.query),
-            "cluster": labels.cluster(s.setting.query_lang, s.query),
-            "measure": np.full(len(s.query), measures.index(measure)),
-            "value": values,
-        }
-        for s in scores
-        for measure, values in s.values.items()
-    ]
-    return _table(parts, COLUMNS["queries"], labels, {"measure": measures})
-
-
-@dataclass(frozen=True, slots=True)
-class RankedQueries:
-    """The rankings that a table of ranks holds, from which the values of every measure can be made again."""
-
-    rankings: Sequence[Ranking]
-    keys: Mapping[str, tuple[Ints, Sequence[str]]]
-    """By column of ``queries``: codes of every scored query of every setting, and their names."""
-
-    @classmethod
-    def of(cls, ranks: pa.Table, record: ResultRecord) -> RankedQueries:
-        """Rows are grouped by setting once, as numbers: there may be millions."""
-        codes, names = {}, {}
-        for name in ("kind", "query_lang", "query_id", "cluster", "passage_id", "passage_lang"):
-            column = ranks[name].unify_dictionaries().combine_chunks()
-            codes[name] = column.indices.to_numpy().astype(np.int64)
-            names[name] = column.dictionary.to_pylist()
-        grade, rank = (ranks[name].to_numpy() for name in ("grade", "rank"))
-        place = {name: {text: n for n, text in enumerate(names[name])} for name in names}
-        wide = len(names["query_lang"]), len(names["passage_lang"]) + 1
-        pool = np.array([name == Kind.MULTILINGUAL for name in names["kind"]], bool)
-        # In a pool passages of all languages belong to one setting.
-        passage_lang = np.where(pool[codes["kind"]], wide[1] - 1, codes["passage_lang"])
-        group = (codes["kind"] * wide[0] + codes["query_lang"]) * wide[1] + passage_lang
-        order = np.lexsort((codes["query_id"], group))
-        group = group[order]
-        langs = sorted({lang for part in record.settings for lang in part.passage_langs})
-        of_pool = len(langs)
-        rankings, firsts, shown = [], [], []
-        for part in record.settings:
-            setting = Setting(part.query_lang, tuple(part.passage_langs))
-            is_pool = setting.kind == Kind.MULTILINGUAL
-            key = (
-                place["kind"].get(setting.kind.value, -1),
-                place["query_lang"].get(setting.query_lang, -1),
-                wide[1] - 1 if is_pool else place["passage_lang"].get(setting.passage_lang, -1),
-            )
-            wanted = -1 if min(key) < 0 else (key[0] * wide[0] + key[1]) * wide[1] + key[2]
-            rows = order[slice(*np.searchsorted(group, [wanted, wanted + 1]))]
-            query = codes["query_id"][rows]
-            rankings.append(
-                Ranking(
-                    setting,
-                    part.candidates,
-                    query,
-                    codes["passage_id"][rows],
-                    grade[rows],
-                    rank[rows],
-                )
-            )
-            first = rows[np.unique(query, return_index=True)[1]]
-            firsts.append(first)
-            shown.append(
-                np.full(len(first), of_pool if is_pool else langs.index(setting.passage_lang))
-            )
-        first = np.concatenate([np.empty(0, np.int64), *firsts])
-        keys = {
-            name: (codes[name][first], names[name])
-            for name in ("kind", "query_lang", "query_id", "cluster")
-        }
-        keys["passage_lang"] = (np.concatenate([np.empty(0, np.int64), *shown]), [*langs, POOL])
-        return cls(rankings, keys)
-
-    def table(self, measure: str) -> pa.Table:
-        """The rows of ``queries`` of one measure."""
-        import pyarrow as pa
-
-        values = [s.values[measure] for s in score(self.rankings, [measure])]
-        value = np.concatenate([np.empty(0), *values])
-        columns = {
-            name: pa.DictionaryArray.from_arrays(pa.array(codes.astype(np.int32)), pa.array(names))
-            for name, (codes, names) in self.keys.items()
-        }
-        only = pa.array(np.zeros(len(value), np.int32))
-        columns["measure"] = pa.DictionaryArray.from_arrays(only, pa.array([measure]))
-        columns["value"] = pa.array(value)
-        return pa.table({name: columns[name] for name in COLUMNS["queries"]})
 
 
 def run_table(rankings: Sequence[Ranking], collection: Collection, depth: int) -> pa.Table:

@@ -14,9 +14,9 @@ from xlir_bench.recipe import Claim, Recipe, Variant
 from xlir_bench.records import Floats, Kind
 from xlir_bench.reports.experiment.questions import Questions
 from xlir_bench.reports.experiment.stored import Experiment
-from xlir_bench.reports.pairing import RANK_DISTANCE
 from xlir_bench.reports.tables import big, number
 from xlir_bench.results import Result
+from xlir_bench.results.values import RANK_DISTANCE
 
 LEVEL = 0.05
 """A corrected p below this is a difference that chance does not explain."""

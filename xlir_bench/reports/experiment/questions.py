@@ -17,8 +17,8 @@ from xlir_bench.errors import InputError
 from xlir_bench.files import replacing
 from xlir_bench.reading import columns, read_table, table_notes
 from xlir_bench.records import Floats, Ints, Kind
-from xlir_bench.reports.pairing import RANK_DISTANCE, QueryValues, query_values
 from xlir_bench.results import Result
+from xlir_bench.results.values import RANK_DISTANCE, QueryValues
 
 FILE = "questions.parquet"
 SCHEMA = "1"
@@ -56,7 +56,7 @@ class Questions:
         found: dict[tuple[Kind, str], _Named] = {}
         measures = list(result.record.options.measures)
         for measure in measures + [RANK_DISTANCE] * (RANK_DISTANCE in result.record.bias):
-            values = query_values(result, measure)
+            values = result.values(measure)
             for kind in Kind:
                 named = _of_kind(values, kind)
                 if named is not None:

@@ -12,10 +12,10 @@ from xlir_bench.records import Kind
 from xlir_bench.reports.export.parts import named, part_of
 from xlir_bench.reports.leaderboard.names import file_names, piece
 from xlir_bench.reports.leaderboard.standings import Standing, of_same_queries, standings
-from xlir_bench.reports.pairing import RANK_DISTANCE, QueryValues, query_values
 from xlir_bench.results import Result, result_folder
 from xlir_bench.results.schema import BiasPart, CostPart, IntervalPart, ResultRecord
 from xlir_bench.results.store import RESULT_FILE
+from xlir_bench.results.values import RANK_DISTANCE, QueryValues
 
 Column = tuple[Kind, str]
 """A kind of setting, and the main measure or the rank distance."""
@@ -350,7 +350,7 @@ def _values(row: Row, others: Mapping[str, QueryValues] | None) -> dict[str, Que
         return "no ranks are kept beside the result"
     main = row.record.main_measure
     measures = [main, *([RANK_DISTANCE] if row.rank_distance else [])]
-    found = {measure: query_values(result, measure) for measure in measures}
+    found = {measure: result.values(measure) for measure in measures}
     if others is not None and not of_same_queries(others[main], found[main]):
         return "the queries are not those of the encoders above"
     return found

@@ -10,8 +10,8 @@ import numpy as np
 
 from xlir_bench.errors import InputError
 from xlir_bench.measures.bootstrap import UNIT, PairedDifferences, intervals
-from xlir_bench.reports.pairing import RANK_DISTANCE, QueryValues, query_values
 from xlir_bench.results import Result
+from xlir_bench.results.values import RANK_DISTANCE, QueryValues
 
 Bounds = tuple[float, float]
 Langs = tuple[str, str]
@@ -35,10 +35,10 @@ def setting_intervals(folder: Path, measures: Sequence[str]) -> Intervals:
     if not result.has_values:
         return Intervals()
     try:
-        cells = {measure: _bounds(query_values(result, measure))[0] for measure in measures}
+        cells = {measure: _bounds(result.values(measure))[0] for measure in measures}
         if "rank_distance" not in result.record.bias:
             return Intervals(cells)
-        by_setting, overall = _bounds(query_values(result, RANK_DISTANCE))
+        by_setting, overall = _bounds(result.values(RANK_DISTANCE))
     except InputError:
         return Intervals()
     return Intervals(cells, overall, {lang: bounds for (lang, _), bounds in by_setting.items()})

@@ -15,9 +15,9 @@ from xlir_bench.reports.leaderboard.alignment import alignment_data
 from xlir_bench.reports.leaderboard.board import RANKED_BY, Board, Row, TaskBoard
 from xlir_bench.reports.leaderboard.intervals import Intervals, setting_intervals
 from xlir_bench.reports.leaderboard.pages import MARKER, VERSION, standings_told
-from xlir_bench.reports.pairing import RANK_DISTANCE
 from xlir_bench.reports.published import SOURCES, ReportedTask, reported_tasks
 from xlir_bench.results.schema import BiasPart, SettingPart
+from xlir_bench.results.values import RANK_DISTANCE
 
 SCRIPTS = ("dom.js", "ranking.js", "detail.js", "alignment.js", "main.js")
 

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from xlir_bench.measures.bootstrap import PairedDifferences
 from xlir_bench.measures.significance import Difference, holm, paired_tests
 from xlir_bench.records import Kind
-from xlir_bench.reports.pairing import RANK_DISTANCE, Pairing, QueryValues, pair
+from xlir_bench.reports.pairing import Pairing, pair
+from xlir_bench.results.values import RANK_DISTANCE, QueryValues
 
 LEVEL = 0.05
 AT_ONCE = 100
