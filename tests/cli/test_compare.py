@@ -88,7 +88,7 @@ LIGHT = """
 import sys
 from xlir_bench.cli import exit_code
 code = exit_code(sys.argv[1:])
-heavy = {"torch", "faiss", "ranx", "numba", "sentence_transformers", "transformers", "datasets"}
+heavy = {"torch", "faiss", "sentence_transformers", "transformers", "datasets"}
 print(code, sorted(heavy & set(sys.modules)))
 """
 

@@ -15,6 +15,7 @@ import pytest
 from xlir_bench.encoders import EncoderOptions, describe, load_encoder
 from xlir_bench.encoders.multilingual import VOCABULARY, WEIGHTS, bundled_folder
 from xlir_bench.evaluation import RunOptions, evaluate
+from xlir_bench.reports.document import render
 from xlir_bench.reports.tables import CHOSEN_ON_IT, report
 from xlir_bench.tasks import tasks_folder
 
@@ -106,9 +107,9 @@ def test_a_result_says_that_its_settings_were_chosen_on_mini_as_its_card_does() 
     assert "**How the settings were chosen: on `mini`**" in CARD
     found = evaluate("mini", ENCODER, RunOptions(measures=("map",), cache=None)).record
     assert found.encoder.chosen_on == ["mini"]
-    assert CHOSEN_ON_IT in report(found)
+    assert CHOSEN_ON_IT in render(report(found))
     other = evaluate("mini", "builtin:ngram", RunOptions(measures=("map",), cache=None)).record
-    assert CHOSEN_ON_IT not in report(other)
+    assert CHOSEN_ON_IT not in render(report(other))
 
 
 def test_its_card_names_every_source_with_its_licence() -> None:

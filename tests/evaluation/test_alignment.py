@@ -9,6 +9,7 @@ from evaluation.plain import Plain, Signs, mini_files, small
 
 from xlir_bench import Kind, Result, evaluate
 from xlir_bench.cli import exit_code
+from xlir_bench.reports.document import render
 from xlir_bench.reports.tables import report
 from xlir_bench.results.schema import AlignmentPart
 from xlir_bench.tasks import catalogue
@@ -106,8 +107,8 @@ def test_map_without_centroids_equals_a_plain_computation(found: Result) -> None
 def test_the_tables_show_it_and_only_when_it_was_asked_for(
     found: Result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    assert "question finds its translation" in report(found.record)
-    assert "without the languages' centroids" in report(found.record)
+    assert "question finds its translation" in render(report(found.record))
+    assert "without the languages' centroids" in render(report(found.record))
     monkeypatch.setenv("XLIR_CACHE", str(tmp_path / "cache"))
     asked = ["run", "--model", "builtin:ngram", "--langs", "de,en", "--output", str(tmp_path)]
     assert exit_code(asked) == 0
@@ -116,7 +117,7 @@ def test_the_tables_show_it_and_only_when_it_was_asked_for(
     assert "how the languages lie" in capsys.readouterr().out
     again = Result.load(next(tmp_path.glob("builtin-ngram/mini~*")))
     assert again.record.alignment.questions["de-en"].items == 72
-    assert "how the languages lie" in report(again.record, markdown=True)
+    assert "how the languages lie" in render(report(again.record), "markdown")
 
 
 def test_without_it_a_result_has_an_empty_part() -> None:
@@ -131,7 +132,7 @@ def test_a_task_without_translations_gives_cosines_of_queries_with_passages(
     assert record.alignment.questions == record.alignment.answers == {}
     assert set(record.alignment.relevance) == {"en-en", "ko-ko"}
     assert record.alignment.relevance["en-en"].relevant > record.alignment.relevance["en-en"].others
-    assert "cosine with relevant" in report(record)
+    assert "cosine with relevant" in render(report(record))
 
 
 def test_parallel_text_is_aligned_without_answers(tmp_path: Path) -> None:

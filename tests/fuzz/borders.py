@@ -372,14 +372,15 @@ def lay_results(folder: Path) -> None:
 
 def read_result(folder: Path) -> None:
     """A stored result, and what is made of its record."""
-    from xlir_bench.reports.cost import cost_text
+    from xlir_bench.reports.cost import cost_blocks
+    from xlir_bench.reports.document import render
     from xlir_bench.reports.export import model_card, mteb_record, tidy_frame
 
     one = xb.Result.load(folder / "one")
-    for markdown in (False, True):
-        report(one.record, markdown)
+    for form in ("terminal", "markdown", "latex"):
+        render(report(one.record), form, 40)
         if one.record.profile.cost is not None:
-            cost_text(one.record.profile.cost, markdown)
+            render(cost_blocks(one.record.profile.cost), form, 40)
     one.to_frame()
     one.to_json().encode()
     tidy_frame([one])

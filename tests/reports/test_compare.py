@@ -12,11 +12,12 @@ from xlir_bench.errors import InputError, NotComparableError, UnknownNameError
 from xlir_bench.records import Kind
 from xlir_bench.reports.compare import compare, compare_all, require_several
 from xlir_bench.reports.compare_text import (
+    comparison_blocks,
     comparison_record,
-    comparison_text,
     most_moved,
-    pairs_text,
+    pairs_blocks,
 )
+from xlir_bench.reports.document import render
 
 
 @pytest.fixture(scope="module")
@@ -181,7 +182,7 @@ def test_three_results_are_compared_in_pairs_and_corrected_together():
     smallest = min(rows, key=lambda p: p.row.test.p)
     assert smallest.row.p_holm == pytest.approx(9 * smallest.row.test.p)
     assert notes == []
-    assert "Holm over 9" in pairs_text(rows, "map", notes, markdown=False)
+    assert "Holm over 9" in render(pairs_blocks(rows, "map", notes))
 
 
 def test_one_result_is_no_comparison():
@@ -190,7 +191,7 @@ def test_one_result_is_no_comparison():
 
 
 def test_text_is_short_and_names_both(found):
-    text = comparison_text(found, most_moved(found, 3), markdown=False)
+    text = render(comparison_blocks(found, most_moved(found, 3)))
     assert text.startswith("mini: map\nA = builtin:ngram\nB = builtin:random")
     assert "settings that moved most, of 12" in text
     assert "Holm over 4" in text
@@ -198,7 +199,7 @@ def test_text_is_short_and_names_both(found):
 
 def test_markdown_is_escaped():
     evil = changed(evaluated(), times(0.5), "<script>alert(1)</script> | **x**")
-    text = comparison_text(compare(evaluated(), evil), [], markdown=True)
+    text = render(comparison_blocks(compare(evaluated(), evil), []), "markdown")
     assert "<script>" not in text
     assert "\\|" in text
 

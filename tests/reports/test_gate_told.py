@@ -8,11 +8,12 @@ from xml.etree import ElementTree
 import pytest
 from changed import a_little_worse, changed, drop, evaluated, times
 
+from xlir_bench.reports.document import render
 from xlir_bench.reports.gate import gate
 from xlir_bench.reports.policy import Policy, default_policy
 from xlir_bench.reports.tables import number
 from xlir_bench.reports.verdict import Outcome
-from xlir_bench.reports.verdict_text import headline, junit_xml, verdict_text
+from xlir_bench.reports.verdict_text import headline, junit_xml, verdict_blocks
 
 
 @pytest.fixture(scope="module")
@@ -21,20 +22,20 @@ def failed():
 
 
 def test_the_first_line_is_the_verdict(failed):
-    line = verdict_text(failed).splitlines()[0]
+    line = render(verdict_blocks(failed)).splitlines()[0]
     assert line.startswith("FAIL: changed against builtin:ngram on mini: ")
     assert "tests failed" in line
 
 
 def test_no_more_than_ten_findings_are_listed(failed):
-    text = verdict_text(failed)
+    text = render(verdict_blocks(failed))
     assert text.count("map, ") <= 20
     assert len(text.splitlines()) < 45
 
 
 def test_a_pass_shows_what_came_nearest_to_a_limit():
     candidate = changed(evaluated(), lambda frame: frame["value"] - 0.004)
-    text = verdict_text(gate(evaluated(), candidate, default_policy()))
+    text = render(verdict_blocks(gate(evaluated(), candidate, default_policy())))
     assert text.startswith("PASS: ")
     assert "nearest to a limit" in text
     assert "-.0040" in text
@@ -49,8 +50,8 @@ def test_undecided_says_what_it_counts_as_and_what_it_would_have_found():
     verdict = undecided()
     assert headline(verdict).startswith("UNDECIDED (a pass, by the policy)")
     assert headline(undecided(undecided="fail")).startswith("UNDECIDED (a fail, by the policy)")
-    for markdown in (False, True):
-        text = verdict_text(verdict, markdown)
+    for form in ("terminal", "markdown"):
+        text = render(verdict_blocks(verdict), form)
         assert "found in 95 % of cases" in text
         assert number(verdict.findings[0].visible) in text
 
@@ -101,6 +102,6 @@ def test_names_from_outside_break_no_format():
     root = ElementTree.fromstring(junit_xml(verdict))
     candidate = root.find("testsuite/properties/property[@name='candidate']")
     assert "<failure/>" in candidate.get("value")
-    markdown = verdict_text(verdict, markdown=True)
+    markdown = render(verdict_blocks(verdict), "markdown")
     assert "<failure" not in markdown
     assert len(markdown.splitlines()[0]) > len("### FAIL: ")

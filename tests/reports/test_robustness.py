@@ -8,11 +8,12 @@ from changed import changed, evaluated, times
 
 from xlir_bench import Kind, Result
 from xlir_bench.errors import InputError, NotComparableError, UnknownNameError
+from xlir_bench.reports.document import render
 from xlir_bench.reports.robustness import (
     from_baseline,
     from_reference,
+    robustness_blocks,
     robustness_record,
-    robustness_text,
 )
 
 
@@ -76,11 +77,11 @@ def test_the_table_and_the_record_say_the_same(ngram) -> None:
     shifts = from_reference(
         [ngram, on(changed(ngram, times(0.5), "builtin-ngram"), "news|s")], "mini"
     )
-    text = robustness_text(shifts, "mini", "map")
+    text = render(robustness_blocks(shifts, "mini", "map"))
     assert "map beside mini" in text
     assert "-50.0%" in text
     assert "lower" in text
-    assert "news\\|s" in robustness_text(shifts, "mini", "map", markdown=True)
+    assert "news\\|s" in render(robustness_blocks(shifts, "mini", "map"), "markdown")
     record = robustness_record(shifts, "mini", "map")
     assert record["beside"] == "mini"
     assert [s["verdict"] for s in record["shifts"]] == ["lower"] * 3

@@ -10,8 +10,7 @@ import click
 
 from xlir_bench.cli.options import FOLDER, Names, verbose_option
 from xlir_bench.cli.progress import Bars
-from xlir_bench.cli.terminal import say, say_json
-from xlir_bench.escaping import visible
+from xlir_bench.cli.terminal import as_text, say, say_json
 from xlir_bench.extras import require
 
 if TYPE_CHECKING:
@@ -316,7 +315,7 @@ def _words(lexicon: Lexicon) -> dict[str, dict[str, int]]:
 
 
 def _switched_text(switcher: Switcher, output: Path) -> str:
-    from tabulate import tabulate
+    from xlir_bench.reports.document import Table
 
     rows = [
         [
@@ -331,10 +330,8 @@ def _switched_text(switcher: Switcher, output: Path) -> str:
         for lang, c in sorted(switcher.coverage.items())
     ]
     headers = ["", "texts", "words", "in the lexicon", "replaced", "of them ambiguous", "into"]
-    align = ["left", *["right"] * 5, "left"]
-    shown = [[visible(str(cell)) for cell in row] for row in rows]
-    table = tabulate(shown, headers, tablefmt="simple", colalign=align, disable_numparse=True)
-    lines = [table, ""] if rows else []
+    shown = as_text(Table(headers, rows, words=("into",)))
+    lines = [shown, ""] if rows else []
     if switcher.lexicon.unchanged:
         lines.append(
             f"{switcher.lexicon.unchanged:,} lines of the lexicon translate a word by itself: passed over"

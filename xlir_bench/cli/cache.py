@@ -8,7 +8,7 @@ import time
 import click
 
 from xlir_bench.cli.options import verbose_option
-from xlir_bench.cli.terminal import say, say_json
+from xlir_bench.cli.terminal import say, say_blocks, say_json
 from xlir_bench.escaping import visible
 
 SIZES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
@@ -44,12 +44,14 @@ def cache(ctx: click.Context, as_json: bool) -> None:
         ]
         say_json(rows, indent=1)
         return
-    from xlir_bench.reports.tables import table
+    from xlir_bench.reports.document import Table
 
     listed = [
         [e.encoder, str(e.blocks), _size(e.bytes), _age(e.used), e.folder.name] for e in entries
     ]
-    say(table(listed, ["encoder", "blocks", "size", "last written", "folder"]))
+    say_blocks(
+        [Table(["encoder", "blocks", "size", "last written", "folder"], listed, words=("folder",))]
+    )
     say(f"\n{_size(sum(e.bytes for e in entries))} in {cache_root() / 'vectors'}")
     if kept := corpora_bytes(corpora()):
         say(f"{_size(kept)} in {corpora()}: texts of large corpora")

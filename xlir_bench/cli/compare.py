@@ -7,14 +7,20 @@ from typing import TYPE_CHECKING
 
 import click
 
-from xlir_bench.cli.options import FOLDER, data_option, tasks_dir_option, verbose_option
-from xlir_bench.cli.terminal import say, say_json
-from xlir_bench.escaping import visible
+from xlir_bench.cli.options import (
+    FOLDER,
+    data_option,
+    form_options,
+    tasks_dir_option,
+    verbose_option,
+)
+from xlir_bench.cli.terminal import say_blocks, say_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from xlir_bench.reports.compare import Moved
+    from xlir_bench.reports.document import Form, Text
     from xlir_bench.results import Result
 
 NAMED = 5
@@ -35,7 +41,7 @@ NAMED = 5
     is_flag=True,
     help="Compare what two results share though they do not measure the same thing.",
 )
-@click.option("--markdown", is_flag=True, help="Markdown tables.")
+@form_options
 @click.option(
     "--json", "as_json", is_flag=True, help="The comparison as JSON, every setting in it."
 )
@@ -47,7 +53,7 @@ def compare(
     measure: str | None,
     show_queries: int | None,
     force: bool,
-    markdown: bool,
+    form: Form | None,
     as_json: bool,
     data: Path | None,
     tasks_dirs: tuple[Path, ...],
@@ -76,34 +82,35 @@ def compare(
         if as_json:
             say_json(texts.pairs_record(pairs, measure, notes), indent=1)
         else:
-            say(texts.pairs_text(pairs, measure, notes, markdown))
+            say_blocks(texts.pairs_blocks(pairs, measure, notes), form)
         return
     found = reports.compare(loaded[0], loaded[1], measure, force)
     queries = texts.most_moved(found, show_queries or NAMED)
     if as_json:
         say_json(texts.comparison_record(found, queries), indent=1)
         return
-    say(texts.comparison_text(found, queries, markdown))
+    blocks = texts.comparison_blocks(found, queries)
     if show_queries:
-        say("\n" + _query_texts(loaded[0], queries, data, tasks_dirs))
+        blocks.append(_query_texts(loaded[0], queries, data, tasks_dirs))
+    say_blocks(blocks, form)
 
 
 def _query_texts(
     result: Result, queries: Sequence[Moved], data: Path | None, tasks_dirs: tuple[Path, ...]
-) -> str:
+) -> Text:
     """The texts of these queries, or why they cannot be shown."""
     from xlir_bench.cli.question import stored_collection
     from xlir_bench.errors import XlirError
     from xlir_bench.reports.compare_text import signed
+    from xlir_bench.reports.document import Text
 
     try:
         collection = stored_collection(result, data, tasks_dirs)
     except XlirError as error:
-        return f"(texts are not shown: {visible(str(error))})"
+        return Text.of(f"(texts are not shown: {error})")
     lines = []
     for moved in queries:
         asked = collection.queries[moved.query_lang]
         text = asked.texts[asked.ids.index(moved.query_id)]
-        told = visible(f"{moved.query_lang} {moved.query_id}: {text}")
-        lines.append(f"{signed(moved.change)}  {told}")
-    return "\n".join(lines)
+        lines.append(f"{signed(moved.change)}  {moved.query_lang} {moved.query_id}: {text}")
+    return Text(tuple(lines))

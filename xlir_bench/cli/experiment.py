@@ -17,7 +17,7 @@ from xlir_bench.cli.options import (
     verbose_option,
 )
 from xlir_bench.cli.progress import Bars
-from xlir_bench.cli.terminal import say
+from xlir_bench.cli.terminal import say, say_blocks
 from xlir_bench.escaping import visible
 from xlir_bench.extras import require
 
@@ -204,7 +204,7 @@ def _list_recipes() -> None:
 def _show_plan(recipe: Recipe, where: Where) -> None:
     from xlir_bench.experiment.planning import plan_cells, time_left
     from xlir_bench.experiment.running import missing_data
-    from xlir_bench.reports.tables import table
+    from xlir_bench.reports.document import Table
 
     planned = plan_cells(recipe, where)
     several = len(recipe.models) > 1
@@ -220,7 +220,7 @@ def _show_plan(recipe: Recipe, where: Where) -> None:
     say(visible(recipe.title) + "\n")
     say(visible(f"base models: {', '.join(recipe.models)}"))
     say(f"tasks: {', '.join(recipe.tasks)}; {recipe.steps:,} steps\n")
-    say(table(rows, ["batches", "seed", "", "time"]))
+    say_blocks([Table(["batches", "seed", "", "time"], rows)])
     say(f"\n{_summed(planned, time_left(planned))}")
     if missing := missing_data(recipe, where):
         say("\nnot here:\n" + "\n".join(f"  {line}" for line in missing))

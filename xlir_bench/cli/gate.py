@@ -17,7 +17,7 @@ from xlir_bench.cli.options import (
     tasks_dir_option,
     verbose_option,
 )
-from xlir_bench.cli.terminal import say, say_json
+from xlir_bench.cli.terminal import say, say_blocks, say_json
 from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.options.running import RunOptions
 from xlir_bench.options.stating import build, options_of
@@ -156,7 +156,7 @@ def _plan(baseline: Path | None, like: Path | None, policy_file: Path | None, as
     """What each rule would see of candidates that differ from the baseline as this one does."""
     from xlir_bench.errors import InputError
     from xlir_bench.reports.gate import gate as judged
-    from xlir_bench.reports.verdict_text import plan_record, sights_text
+    from xlir_bench.reports.verdict_text import plan_blocks, plan_record
     from xlir_bench.results import Result
 
     if baseline is None or like is None:
@@ -166,7 +166,7 @@ def _plan(baseline: Path | None, like: Path | None, policy_file: Path | None, as
     if as_json:
         say_json(plan_record(found), indent=1)
     else:
-        say("\n\n".join([sights_text(found, plan=True), *map("note: {}".format, found.notes)]))
+        say_blocks(plan_blocks(found))
     return 0
 
 
@@ -268,19 +268,20 @@ def _run_otherwise(baseline: EncoderPart, encoder: Encoder) -> list[str]:
 def _tell(verdict: Verdict, junit: Path | None, as_json: bool) -> None:
     """The verdict to whoever asked for it: the terminal, a program, a build server."""
     from xlir_bench.files import explained, write
-    from xlir_bench.reports.verdict_text import junit_xml, verdict_text
+    from xlir_bench.reports.document import render
+    from xlir_bench.reports.verdict_text import junit_xml, verdict_blocks
 
     if as_json:
         say_json(verdict.to_record(), indent=1)
     else:
-        say(verdict_text(verdict))
+        say_blocks(verdict_blocks(verdict))
     if junit is not None:
         with explained(junit, "name another file with --junit"):
             write(junit, junit_xml(verdict))
     if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
         try:
             with Path(summary).open("a", encoding="utf-8") as file:
-                file.write(verdict_text(verdict, markdown=True) + "\n\n")
+                file.write(render(verdict_blocks(verdict), "markdown") + "\n\n")
         except OSError as error:
             # The verdict stands whether or not the build server shows it.
             say(f"the job's summary cannot be written: {error.strerror}", err=True)

@@ -210,6 +210,15 @@ data_option = grouped(
     "Data", "--data", type=FOLDER, metavar="ROOT",
     help="A local data root instead of downloads (also: XLIR_DATA).",
 )  # fmt: skip
+
+
+def form_options(command: Command) -> Command:
+    """How a report is printed: `form` is None for a terminal."""
+    for flag, told in (("latex", "LaTeX tables (booktabs)."), ("markdown", "Markdown tables.")):
+        command = click.option(f"--{flag}", "form", flag_value=flag, help=told)(command)
+    return command
+
+
 verbose_option = click.option(
     "-v", "--verbose", is_flag=True, expose_value=False, help="Show where an error came from."
 )

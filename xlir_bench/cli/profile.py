@@ -16,10 +16,11 @@ from xlir_bench.cli.options import (
     config_option,
     data_option,
     flags_of,
+    form_options,
     tasks_dir_option,
     verbose_option,
 )
-from xlir_bench.cli.terminal import say, say_json
+from xlir_bench.cli.terminal import say, say_blocks, say_json
 from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.options.running import RunOptions
 from xlir_bench.options.stating import build
@@ -71,7 +72,7 @@ if TYPE_CHECKING:
     only=("langs", "limit", "batch_tokens", "offline", "max_download", "allow_changed_data"),
 )
 @flags_of(EncoderOptions, without=("dtype", "truncate_dim", "offline"))
-@click.option("--markdown", is_flag=True, help="Markdown tables.")
+@form_options
 @click.option("--json", "as_json", is_flag=True, help="The figures on stdout as JSON.")
 @click.option("--plot", type=FOLDER, metavar="FILE",
               help="Map against latency too; .png, .svg or .pdf.")  # fmt: skip
@@ -139,7 +140,7 @@ def profile(model: str, task_name: str, **stated: Any) -> None:
 
 
 def _tell(result: Result, folder: Path, stated: dict[str, Any]) -> None:
-    from xlir_bench.reports.cost import cost_record, cost_text
+    from xlir_bench.reports.cost import cost_blocks, cost_record
     from xlir_bench.reports.tables import heading
 
     cost = result.record.profile.cost
@@ -153,7 +154,8 @@ def _tell(result: Result, folder: Path, stated: dict[str, Any]) -> None:
     if stated["as_json"]:
         say_json(cost_record(result.record, cost), indent=1)
         return
-    say(f"{heading(result.record)}\n\n{cost_text(cost, stated['markdown'])}\n")
+    say_blocks([heading(result.record), *cost_blocks(cost)], stated["form"])
+    say()
     say(f"written to {folder}")
     if stated["plot"] is not None:
         say(f"written to {stated['plot']}")

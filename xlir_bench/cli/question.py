@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xlir_bench.errors import UnknownNameError, XlirError
-from xlir_bench.escaping import visible
+from xlir_bench.reports.document import Block, Table, Text, Title
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def question_report(
     result: Result, query_id: str, data: Path | None, tasks_dirs: tuple[Path, ...]
-) -> str:
+) -> list[Block]:
     """Ranks by query language and pool, then the texts of the question and its answers."""
     from xlir_bench.reports.tables import heading
 
@@ -25,18 +25,16 @@ def question_report(
     mine = ranks[ranks["query_id"] == query_id]
     if mine.empty:
         raise UnknownNameError("question", [query_id], ranks["query_id"].unique().tolist()[:2000])
-    parts = [
+    return [
         heading(result.record),
-        f"question {visible(query_id)}: ranks of its answers\n\n{_rank_table(mine)}",
+        Title(f"question {query_id}: ranks of its answers"),
+        _rank_table(mine),
+        _texts(result, query_id, mine, data, tasks_dirs),
     ]
-    texts = _texts(result, query_id, mine, data, tasks_dirs)
-    return "\n\n".join([*parts, texts])
 
 
-def _rank_table(ranks: pd.DataFrame) -> str:
+def _rank_table(ranks: pd.DataFrame) -> Table:
     """Rows are query languages; columns the rank among one language's passages, then among all."""
-    from xlir_bench.reports.tables import table
-
     pooled = ranks["kind"] == "multilingual"
     langs = sorted(ranks["passage_lang"].astype(str).unique())
     rows = []
@@ -48,7 +46,7 @@ def _rank_table(ranks: pd.DataFrame) -> str:
             found = {lang: " ".join(_rank(r) for r in sorted(group)) for lang, group in by_lang}
             row += [found.get(lang, "-") for lang in langs]
         rows.append(row)
-    return table(rows, ["query \\ alone", *langs, *(f"all:{lang}" for lang in langs)])
+    return Table(["query \\ alone", *langs, *(f"all:{lang}" for lang in langs)], rows)
 
 
 def _rank(rank: int) -> str:
@@ -61,22 +59,22 @@ def _texts(
     ranks: pd.DataFrame,
     data: Path | None,
     tasks_dirs: tuple[Path, ...],
-) -> str:
+) -> Text:
     """The question and its answers in every language, or why they cannot be shown."""
     try:
         collection = stored_collection(result, data, tasks_dirs)
     except XlirError as error:
-        return f"(texts are not shown: {visible(str(error))})"
+        return Text.of(f"(texts are not shown: {error})")
     answers = set(ranks["passage_id"].astype(str))
     lines = []
     for lang in sorted({*collection.queries, *collection.passages}):
         queries, passages = collection.queries.get(lang), collection.passages.get(lang)
         if queries and query_id in queries.ids:
-            lines.append(visible(f"{lang}  {queries.texts[queries.ids.index(query_id)]}"))
+            lines.append(f"{lang}  {queries.texts[queries.ids.index(query_id)]}")
         for name, text in zip(passages.ids, passages.texts, strict=True) if passages else ():
             if name in answers:
-                lines.append(visible(f"    {name}: {text}"))
-    return "\n".join(lines)
+                lines.append(f"    {name}: {text}")
+    return Text(tuple(lines))
 
 
 def stored_collection(

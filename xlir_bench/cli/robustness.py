@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from xlir_bench.cli.options import FOLDER, verbose_option
-from xlir_bench.cli.terminal import say
+if TYPE_CHECKING:
+    from xlir_bench.reports.document import Form
+
+from xlir_bench.cli.options import FOLDER, form_options, verbose_option
+from xlir_bench.cli.terminal import say, say_blocks
 
 
 @click.command()
@@ -24,7 +28,7 @@ from xlir_bench.cli.terminal import say
     help="Instead: set each encoder beside this one (its folder's name), task by task.",
 )
 @click.option("--measure", default="map", show_default=True, help="Any measure the results have.")
-@click.option("--markdown", is_flag=True, help="A Markdown table.")
+@form_options
 @click.option("--json", "as_json", is_flag=True, help="The same as JSON.")
 @click.option("--plot", type=FOLDER, metavar="FILE", help="A picture too; .png, .svg or .pdf.")
 @verbose_option
@@ -33,7 +37,7 @@ def robustness(
     reference: str | None,
     baseline: str | None,
     measure: str,
-    markdown: bool,
+    form: Form | None,
     as_json: bool,
     plot: Path | None,
 ) -> None:
@@ -76,6 +80,6 @@ def robustness(
             )
         )
         return
-    say(reports.robustness_text(shifts, beside, measure, markdown))
+    say_blocks(reports.robustness_blocks(shifts, beside, measure), form)
     if plot is not None:
         say(f"\nwritten to {plot}")

@@ -21,7 +21,7 @@ from xlir_bench.cli.options import (
     tasks_dir_option,
     verbose_option,
 )
-from xlir_bench.cli.terminal import say, say_error, say_json
+from xlir_bench.cli.terminal import say, say_blocks, say_error, say_json
 from xlir_bench.escaping import visible
 from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.options.running import OUTPUT, RunOptions
@@ -124,7 +124,8 @@ def run(more_models: tuple[str, ...], models: tuple[str, ...], **stated: Any) ->
     elif len(results) > 1 and not output.quiet:
         from xlir_bench.reports.tables import comparison_rows
 
-        say("\n" + comparison_rows([result.record for result in results]))
+        say()
+        say_blocks([comparison_rows([result.record for result in results])])
     return done.exit_code
 
 
@@ -290,9 +291,7 @@ def _show(result: Result, output: Output, alone: bool) -> None:
     from xlir_bench.reports.tables import cost_line, heading, report, summary_table
 
     if alone:
-        say(report(result.record))
+        say_blocks(report(result.record))
     else:
-        say(
-            f"{heading(result.record)}\n\n{summary_table(result.record)}\n\n{cost_line(result.record)}"
-        )
+        say_blocks([heading(result.record), summary_table(result.record), cost_line(result.record)])
     say(f"\nwritten to {result.folder}\n")

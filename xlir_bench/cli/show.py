@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from xlir_bench.cli.options import FOLDER, data_option, tasks_dir_option, verbose_option
-from xlir_bench.cli.terminal import say, say_json
+if TYPE_CHECKING:
+    from xlir_bench.reports.document import Form
+
+from xlir_bench.cli.options import (
+    FOLDER,
+    data_option,
+    form_options,
+    tasks_dir_option,
+    verbose_option,
+)
+from xlir_bench.cli.terminal import say_blocks, say_json
 
 
 @click.command()
@@ -15,7 +25,7 @@ from xlir_bench.cli.terminal import say, say_json
 @click.option(
     "--query", "query_id", metavar="ID", help="What each language's pool gave for this question."
 )
-@click.option("--markdown", is_flag=True, help="Markdown tables.")
+@form_options
 @click.option("--json", "as_json", is_flag=True, help="The result as JSON.")
 @data_option
 @tasks_dir_option
@@ -23,7 +33,7 @@ from xlir_bench.cli.terminal import say, say_json
 def show(
     results: tuple[Path, ...],
     query_id: str | None,
-    markdown: bool,
+    form: Form | None,
     as_json: bool,
     data: Path | None,
     tasks_dirs: tuple[Path, ...],
@@ -36,7 +46,7 @@ def show(
       xlir-bench show results/*/xquad-r                 one row an encoder
       xlir-bench show results/builtin-ngram/mini --query honey-bees-1
     """
-    from xlir_bench.reports.cost import cost_text
+    from xlir_bench.reports.cost import cost_blocks
     from xlir_bench.reports.tables import comparison_rows, report
     from xlir_bench.results import Result
 
@@ -45,13 +55,12 @@ def show(
         from xlir_bench.cli.question import question_report
 
         for result in loaded:
-            say(question_report(result, query_id, data, tasks_dirs))
+            say_blocks(question_report(result, query_id, data, tasks_dirs), form)
     elif as_json:
         texts = [result.to_json() for result in loaded]
         say_json(texts[0] if len(texts) == 1 else "[" + ",".join(texts) + "]")
     elif len(loaded) == 1:
-        say(report(loaded[0].record, markdown))
-        if (cost := loaded[0].record.profile.cost) is not None:
-            say(f"\n{cost_text(cost, markdown)}")
+        cost = loaded[0].record.profile.cost
+        say_blocks([*report(loaded[0].record), *(cost_blocks(cost) if cost else ())], form)
     else:
-        say(comparison_rows([result.record for result in loaded], markdown))
+        say_blocks([comparison_rows([result.record for result in loaded])], form)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from xlir_bench.cli.terminal import say, say_json
+from xlir_bench.cli.terminal import as_text, say, say_blocks, say_json
 from xlir_bench.escaping import visible
+from xlir_bench.reports.document import Table
 
 if TYPE_CHECKING:
     from xlir_bench.records import Setting
@@ -68,14 +69,14 @@ def tasks(
         rows = [_record(t, s, settings) for t, s in zip(chosen, states, strict=True)]
         say_json(rows if name is None else rows[0], indent=2)
     elif settings:
-        say(_settings_table(chosen))
+        say_blocks([_settings_table(chosen)])
     elif name is None:
-        say(_tasks_table(chosen, states))
+        say_blocks([_tasks_table(chosen, states)])
     else:
         say(_details(chosen[0], states[0]))
 
 
-def _tasks_table(chosen: Sequence[Task], states: Sequence[DataState]) -> str:
+def _tasks_table(chosen: Sequence[Task], states: Sequence[DataState]) -> Table:
     rows = [
         (
             task.name,
@@ -89,10 +90,12 @@ def _tasks_table(chosen: Sequence[Task], states: Sequence[DataState]) -> str:
         for task, state in zip(chosen, states, strict=True)
     ]
     headers = ("task", "languages", "settings", "queries", "candidates", "licence", "data here")
-    return _table(rows, headers, right=(3, 4))
+    return Table(
+        headers, rows, text=3, words=("licence", "data here"), spare=("licence", "candidates")
+    )
 
 
-def _settings_table(chosen: Sequence[Task]) -> str:
+def _settings_table(chosen: Sequence[Task]) -> Table:
     rows = [
         (
             task.name,
@@ -106,7 +109,7 @@ def _settings_table(chosen: Sequence[Task]) -> str:
         for setting, queries, candidates in _sized(task)
     ]
     headers = ("task", "kind", "query", "passages", "queries", "candidates")
-    return _table(rows, headers, right=(4, 5))
+    return Table(headers, rows, text=4)
 
 
 def _details(task: Task, state: DataState) -> str:
@@ -142,7 +145,7 @@ def _details(task: Task, state: DataState) -> str:
         for name, file, parts in _files(task)
     ]
     headers = ("language", "file", "bytes", "queries", "candidates", "here")
-    return "\n".join([*lines, "", _table(rows, headers, right=(2, 3, 4))])
+    return "\n".join([*lines, "", as_text(Table(headers, rows, text=2, words=("here",)))])
 
 
 def _files(task: Task) -> list[tuple[str, TaskFile, int]]:
@@ -232,11 +235,3 @@ def _here(state: DataState) -> str:
 
 def _number(value: int | None) -> str:
     return "?" if value is None else f"{value:,}"
-
-
-def _table(rows: Sequence[Sequence[str]], headers: Sequence[str], right: Sequence[int]) -> str:
-    from tabulate import tabulate
-
-    align = ["right" if column in right else "left" for column in range(len(headers))]
-    shown = [[visible(text) for text in row] for row in rows]
-    return tabulate(shown, headers, colalign=align, disable_numparse=True)

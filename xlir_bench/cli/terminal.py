@@ -7,17 +7,36 @@ them by `escaping.visible`; what slips through can still move no cursor, and giv
 from __future__ import annotations
 
 import re
-from typing import Any
+import shutil
+import sys
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from xlir_bench.escaping import json_safe, printable
+
+if TYPE_CHECKING:
+    from xlir_bench.reports.document import Block, Form
 
 
 def say(text: str = "", err: bool = False, nl: bool = True) -> None:
     """Print lines of ours."""
     # GitHub Actions takes a line that begins with `::` or `##[` for an order to itself.
     click.echo(re.sub(r"(?m)^(\s*)(::|##\[)", r"\1 \\\2", printable(text)), err=err, nl=nl)
+
+
+def say_blocks(blocks: Iterable[Block], form: Form | None = None) -> None:
+    """Print a report."""
+    say(as_text(*blocks, form=form))
+
+
+def as_text(*blocks: Block, form: Form | None = None) -> str:
+    """A report as it is printed; its tables are no wider than the terminal, where there is one."""
+    from xlir_bench.reports.document import render
+
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    return render(blocks, form or "terminal", width)
 
 
 def say_json(value: Any, indent: int | None = None) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from tabulate import tabulate
-
+from xlir_bench.cli.terminal import as_text
 from xlir_bench.escaping import visible
+from xlir_bench.reports.document import Table
 
 if TYPE_CHECKING:
     from xlir_bench.train.checking import TrainingCheck
@@ -79,13 +79,13 @@ def _languages(found: TrainingCheck) -> str:
     if not any(sides["negative"] for sides in found.languages.values()):
         rows, headers = [cells[:5] for cells in rows], headers[:5]
     note = "characters at the percentiles 5 / 50 / 95 / 100"
-    return f"{_table(rows, headers)}\n{note}"
+    return f"{as_text(Table(headers, rows))}\n{note}"
 
 
 def _pairs(found: TrainingCheck) -> str:
     langs = list(found.pairs)
     rows = [[q, *(f"{found.pairs[q][a]:,}" for a in langs)] for q in langs]
-    return _table(rows, ["", *langs])
+    return as_text(Table(["", *langs], rows))
 
 
 def leakage_text(found: LeakageReport) -> str:
@@ -106,7 +106,7 @@ def leakage_text(found: LeakageReport) -> str:
     parts += [
         "",
         f"{found.leaking:,} {_rows(found.leaking)} with evaluation text",
-        _table(rows, ["task", "language", "exact", "near"]),
+        as_text(Table(["task", "language", "exact", "near"], rows, text=2)),
         "",
         "for example",
         *(
@@ -127,14 +127,6 @@ def _checked(found: LeakageReport) -> str:
 
 def _rows(count: int) -> str:
     return "row" if count == 1 else "rows"
-
-
-def _table(rows: Sequence[Sequence[Any]], headers: Sequence[str]) -> str:
-    align = ["left"] + ["right"] * (len(headers) - 1)
-    shown = [[visible(str(cell)) for cell in row] for row in rows]
-    return tabulate(
-        shown, headers, tablefmt="simple", colalign=align[: len(headers)], disable_numparse=True
-    )
 
 
 def trained_text(record: Mapping[str, Any]) -> str:
@@ -167,7 +159,7 @@ def trained_text(record: Mapping[str, Any]) -> str:
             [name, _figure(record["before"].get(name)), _figure(value)]
             for name, value in record["after"].items()
         ]
-        lines += ["", _table(rows, ["", "before", "after"])]
+        lines += ["", as_text(Table(["", "before", "after"], rows))]
     return "\n".join(lines)
 
 

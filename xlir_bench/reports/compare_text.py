@@ -1,4 +1,4 @@
-"""A comparison as people and programs read it: tables, Markdown, JSON."""
+"""A comparison as people and programs read it."""
 
 from __future__ import annotations
 
@@ -6,52 +6,54 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from xlir_bench.escaping import visible
 from xlir_bench.records import POOL
 from xlir_bench.reports.compare import Comparison, Moved, PairRow, Row, Share
-from xlir_bench.reports.markup import escape
-from xlir_bench.reports.tables import big, number, table
+from xlir_bench.reports.document import Block, Items, Table, Text, Title
+from xlir_bench.reports.tables import big, number
 
 MOST = 8
 """How many of the settings that moved are shown."""
 HEADERS = ("A", "B", "B - A", "95 % interval", "p", "p (Holm)")
 
 
-def comparison_text(comparison: Comparison, queries: Sequence[Moved], markdown: bool) -> str:
+def comparison_blocks(comparison: Comparison, queries: Sequence[Moved]) -> list[Block]:
     """Every table of a comparison; `queries` are those to name."""
-    c, name = comparison, escape if markdown else visible
-    parts = [
-        f"{name(c.task)}: {c.measure}\n\nA = {name(c.first)}\n\nB = {name(c.second)}"
-        if markdown
-        else f"{name(c.task)}: {c.measure}\nA = {name(c.first)}\nB = {name(c.second)}",
-        _headline(c, markdown),
-        _titled(f"by query language (Holm over {len(c.langs)})", c.langs, markdown),
-        _titled(
-            f"settings that moved most, of {len(c.settings)} (Holm over all of them)",
-            c.settings[:MOST],
-            markdown,
-        ),
-        *([_query_table(queries, markdown)] if queries else []),
-        f"p: two-sided, by {c.cluster} ({c.clusters}); won, lost: share of queries"
-        " in all settings where B is better, worse",
+    c = comparison
+    blocks: list[Block] = [
+        Text.of(f"{c.task}: {c.measure}", f"A = {c.first}", f"B = {c.second}"),
+        _headline(c),
+        Title(f"by query language (Holm over {len(c.langs)})"),
+        _settings(c.langs),
+        Title(f"settings that moved most, of {len(c.settings)} (Holm over all of them)"),
+        _settings(c.settings[:MOST]),
     ]
-    return "\n\n".join([*parts, *_notes(c.notes, markdown)])
+    if queries:
+        rows = [[f"{q.query_lang} {q.query_id}", signed(q.change), q.settings] for q in queries]
+        blocks.append(Title("queries that changed most (mean over their settings)"))
+        blocks.append(Table(["query", "B - A", "settings"], rows))
+    reading = (
+        f"p: two-sided, by {c.cluster} ({c.clusters}); won, lost: share of queries"
+        " in all settings where B is better, worse; of rank distance less is better"
+    )
+    return [*blocks, Text.of(reading), *_notes(c.notes)]
 
 
-def _headline(c: Comparison, markdown: bool) -> str:
+def _headline(c: Comparison) -> Table:
     rows = [
         [row.kind.value, *_cells(row), *(_percent(x) for x in _share(c.shares[row.kind]))]
         for row in c.kinds
     ]
     if c.rank_distance is not None:
         cells = _cells(c.rank_distance, distance=True)
-        rows.append(["rank distance (less is better)", *cells, "", "", ""])
-    return table(rows, [f"Holm over {len(rows)}", *HEADERS, "won", "lost", "tied"], markdown)
+        rows.append(["rank distance", *cells, "", "", ""])
+    headers = [f"Holm over {len(rows)}", *HEADERS, "won", "lost", "tied"]
+    return Table(headers, rows, spare=("tied", "lost", "won", "p"))
 
 
-def _titled(title: str, rows: Sequence[Row], markdown: bool) -> str:
-    cells = [[_setting(row), *_cells(row)] for row in rows]
-    return f"{title}\n\n{table(cells, ['setting', *HEADERS], markdown)}"
+def _settings(rows: Sequence[Row]) -> Table:
+    return Table(
+        ["setting", *HEADERS], [[_setting(row), *_cells(row)] for row in rows], spare=("p",)
+    )
 
 
 def _setting(row: Row) -> str:
@@ -60,20 +62,14 @@ def _setting(row: Row) -> str:
     return f"{row.kind.value} {row.query_lang}{passage}"
 
 
-def pairs_text(rows: Sequence[PairRow], measure: str, notes: Sequence[str], markdown: bool) -> str:
+def pairs_blocks(rows: Sequence[PairRow], measure: str, notes: Sequence[str]) -> list[Block]:
     """All pairs of three or more results."""
-    name = escape if markdown else visible
-    cells = [
-        [f"{name(p.first)} / {name(p.second)}", p.row.kind.value, *_cells(p.row)] for p in rows
+    cells = [[f"{p.first} / {p.second}", p.row.kind.value, *_cells(p.row)] for p in rows]
+    return [
+        Title(f"{measure}, all pairs (Holm over {len(rows)})"),
+        Table(["A / B", "kind", *HEADERS], cells, text=2, spare=("p",)),
+        *_notes(notes),
     ]
-    headers = ["A / B", "kind", *HEADERS]
-    return "\n\n".join(
-        [
-            f"{measure}, all pairs (Holm over {len(rows)})",
-            table(cells, headers, markdown),
-            *_notes(notes, markdown),
-        ]
-    )
 
 
 def comparison_record(comparison: Comparison, queries: Sequence[Moved]) -> dict[str, Any]:
@@ -124,15 +120,6 @@ def _cells(row: Row, distance: bool = False) -> list[str]:
     ]
 
 
-def _query_table(queries: Sequence[Moved], markdown: bool) -> str:
-    name = escape if markdown else visible
-    rows = [[f"{q.query_lang} {name(q.query_id)}", signed(q.change), q.settings] for q in queries]
-    headers = ["query", "B - A", "settings"]
-    return (
-        f"queries that changed most (mean over their settings)\n\n{table(rows, headers, markdown)}"
-    )
-
-
 def _share(share: Share) -> tuple[float, float, float]:
     return share.won, share.lost, share.tied
 
@@ -141,6 +128,5 @@ def _percent(share: float) -> str:
     return f"{100 * share:.1f}%"
 
 
-def _notes(notes: Sequence[str], markdown: bool) -> list[str]:
-    name, mark = (escape, "- ") if markdown else (visible, "  ")
-    return ["\n".join(["notes", "", *(f"{mark}{name(note)}" for note in notes)])] if notes else []
+def _notes(notes: Sequence[str]) -> list[Block]:
+    return [Items("notes", tuple(notes))] if notes else []

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from xlir_bench.escaping import visible
 from xlir_bench.records import Kind
-from xlir_bench.reports.markup import escape, named
-from xlir_bench.reports.tables import number, table
+from xlir_bench.reports.document import Block, Table, Text, Title
+from xlir_bench.reports.tables import number
 from xlir_bench.results.schema import (
     CostPart,
     LatencyPart,
@@ -23,28 +22,29 @@ READING = (
 )
 
 
-def cost_text(cost: CostPart, markdown: bool = False) -> str:
+def cost_blocks(cost: CostPart) -> list[Block]:
     """Which variant to ship, where its time goes, what the model takes, and how it was measured."""
-    parts = [
-        f"what it costs: one query of {cost.queries:,} among {cost.passages:,} passages",
-        variants_table(cost, markdown),
-        READING,
-        "milliseconds of a query, and of a batch of "
-        f"{cost.batch} queries\n\n{latency_table(cost, markdown)}",
-        f"the model\n\n{models_table(cost, markdown)}",
-        machine_line(cost.machine, markdown),
-        method_line(cost),
+    return [
+        Title(f"what it costs: one query of {cost.queries:,} among {cost.passages:,} passages"),
+        variants_table(cost),
+        Text.of(READING),
+        Title(f"milliseconds of a query, and of a batch of {cost.batch} queries"),
+        latency_table(cost),
+        Title("the model"),
+        models_table(cost),
+        *memory_line(cost),
+        Text.of(machine_line(cost.machine)),
+        Text.of(method_line(cost)),
     ]
-    return "\n\n".join(parts)
 
 
-def variants_table(cost: CostPart, markdown: bool = False) -> str:
+def variants_table(cost: CostPart) -> Table:
     """A row a variant: quality, latency, size, and which are unbeaten."""
     kinds = [kind for kind in Kind if kind in cost.variants[0].map]
     first = cost.variants[0].mean_map
     rows = [
         [
-            _name(variant, markdown),
+            _name(variant),
             *(number(variant.map.get(kind)) for kind in kinds),
             number(variant.mean_map),
             "" if i == 0 else f"{variant.mean_map - first:+.4f}",
@@ -58,14 +58,14 @@ def variants_table(cost: CostPart, markdown: bool = False) -> str:
     ]
     headers = ["variant", *(kind.value for kind in kinds), "mean map", "change"]
     headers += ["query ms", "span of rounds", "bytes a vector", "index size", "unbeaten by"]
-    return table(rows, headers, markdown)
+    return Table(headers, rows)
 
 
-def latency_table(cost: CostPart, markdown: bool = False) -> str:
+def latency_table(cost: CostPart) -> Table:
     """Percentiles of a query and of a batch, and how much of a query is encoding and how much search."""
     rows = [
         [
-            _name(variant, markdown),
+            _name(variant),
             *_percentiles(variant.query),
             milliseconds(variant.encode_ms),
             milliseconds(variant.search_ms),
@@ -76,10 +76,10 @@ def latency_table(cost: CostPart, markdown: bool = False) -> str:
     ]
     headers = ["variant", "p50", "p95", "p99", "encode", "search"]
     headers += ["batch p50", "batch p95", "batch p99", "queries/s"]
-    return table(rows, headers, markdown)
+    return Table(headers, rows)
 
 
-def models_table(cost: CostPart, markdown: bool = False) -> str:
+def models_table(cost: CostPart) -> Table:
     """A row a dtype: what does not depend on dimensions and index."""
     gpu = any(model.gpu_memory_bytes is not None for model in cost.models)
     rows = [
@@ -104,22 +104,23 @@ def models_table(cost: CostPart, markdown: bool = False) -> str:
         "passages/s",
         "span of rounds",
     ]
-    told = table(rows, [*headers, *(["GPU memory"] if gpu else [])], markdown)
+    return Table([*headers, *(["GPU memory"] if gpu else [])], rows)
+
+
+def memory_line(cost: CostPart) -> list[Text]:
+    """The most memory that it took, where that is known."""
     if not cost.peak_memory_bytes:
-        return told
-    return (
-        f"{told}\n\npeak memory of the process with the first of them:"
-        f" {size(cost.peak_memory_bytes)}, libraries and texts included"
-    )
+        return []
+    told = "peak memory of the process with the first of them"
+    return [Text.of(f"{told}: {size(cost.peak_memory_bytes)}, libraries and texts included")]
 
 
-def machine_line(machine: MachinePart, markdown: bool = False) -> str:
+def machine_line(machine: MachinePart) -> str:
     """The machine in a line."""
-    told = escape if markdown else visible
     facts = [
-        f"{told(machine.processor)} ({machine.processors} processors, {machine.threads} in use)",
+        f"{machine.processor} ({machine.processors} processors, {machine.threads} in use)",
         f"{size(machine.memory_bytes)} of memory" if machine.memory_bytes else "",
-        f"model on {told(machine.device)}",
+        f"model on {machine.device}",
         "" if machine.load is None else f"load {machine.load:.1f} before",
     ]
     return "; ".join(fact for fact in facts if fact)
@@ -168,9 +169,8 @@ def size(count: float) -> str:
     return f"{count:,.0f} B"
 
 
-def _name(variant: VariantPart, markdown: bool) -> str:
-    index = named(variant.index, markdown)
-    return f"{variant.dtype} {variant.dimension} {index}"
+def _name(variant: VariantPart) -> str:
+    return f"{variant.dtype} {variant.dimension} {variant.index}"
 
 
 def _span(latency: LatencyPart) -> str:

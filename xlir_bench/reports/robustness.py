@@ -13,8 +13,9 @@ from xlir_bench.measures import ClusteredValues
 from xlir_bench.measures.bootstrap import Interval, relative_change
 from xlir_bench.records import Floats, Ints, Kind
 from xlir_bench.reports.comparable import require_comparable
+from xlir_bench.reports.document import Block, Table, Title
 from xlir_bench.reports.pairing import pair
-from xlir_bench.reports.tables import number, table
+from xlir_bench.reports.tables import number
 from xlir_bench.results import Result
 from xlir_bench.results.values import QueryValues
 
@@ -149,19 +150,12 @@ def _shift(
     )
 
 
-def robustness_text(
-    shifts: Sequence[Shift], beside: str, measure: str, markdown: bool = False
-) -> str:
+def robustness_blocks(shifts: Sequence[Shift], beside: str, measure: str) -> list[Block]:
     """One table, encoders one after the other."""
-    from xlir_bench.reports.markup import named
-
-    def told(text: str) -> str:
-        return named(text, markdown)
-
     aligned = any(shift.aligned is not None for shift in shifts)
     rows = []
     for s in shifts:
-        row = [told(s.encoder), told(s.task), told(s.domain), s.kind.value]
+        row = [s.encoder, s.task, s.domain, s.kind.value]
         row += [number(s.reference), number(s.value), _percent(s.change)]
         row += ["-" if s.low is None else f"{_percent(s.low)} to {_percent(s.high)}", s.verdict]
         rows.append(row + ([number(s.aligned)] if aligned else []))
@@ -177,7 +171,10 @@ def robustness_text(
         "",
     ]
     headers += ["question finds its translation"] if aligned else []
-    return f"{measure} beside {told(beside)}\n\n{table(rows, headers, markdown)}"
+    return [
+        Title(f"{measure} beside {beside}"),
+        Table(headers, rows, spare=("domain", "question finds its translation", "reference")),
+    ]
 
 
 def robustness_record(shifts: Sequence[Shift], beside: str, measure: str) -> dict[str, Any]:

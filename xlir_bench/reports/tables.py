@@ -1,15 +1,14 @@
-"""Tables of one result for the terminal."""
+"""What is told of one result."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from xlir_bench.escaping import visible
 from xlir_bench.records import POOL, Kind
 from xlir_bench.reports.aligned import translations
-from xlir_bench.reports.markup import named
-from xlir_bench.results.schema import BiasPart, IntervalPart, ResultRecord
+from xlir_bench.reports.document import Block, Items, Table, Text, Title
+from xlir_bench.results.schema import BiasPart, IndexPart, IntervalPart, ResultRecord
 
 BIAS_NAMES = {
     "rank_distance": (
@@ -44,20 +43,7 @@ def big(value: float) -> str:
     return f"{value:,.1f}" if value < 100 else f"{value:,.0f}"
 
 
-def table(rows: Sequence[Sequence[Any]], headers: Sequence[str], markdown: bool = False) -> str:
-    """Rows as an aligned table; the first column is text, the others are numbers."""
-    from tabulate import tabulate
-
-    return tabulate(
-        [[visible(str(cell)) for cell in row] for row in rows],
-        headers=[visible(name) for name in headers],
-        tablefmt="github" if markdown else "simple",
-        disable_numparse=True,
-        colalign=("left", *["right"] * (len(headers) - 1)),
-    )
-
-
-def heading(record: ResultRecord, markdown: bool = False) -> str:
+def heading(record: ResultRecord) -> Text:
     """Who was evaluated on what."""
     task, encoder, options = record.task, record.encoder, record.options
     length = f", {encoder.max_tokens} tokens" if encoder.max_tokens else ""
@@ -67,10 +53,10 @@ def heading(record: ResultRecord, markdown: bool = False) -> str:
     lines += [f"{name} prompt {prompt!r}" for name, prompt in prompts.items() if prompt]
     if part := options.part:
         lines.append("part: " + "; ".join(part.values()))
-    return "\n".join(named(line, markdown) for line in lines)
+    return Text(tuple(lines))
 
 
-def summary_table(record: ResultRecord, markdown: bool = False) -> str:
+def summary_table(record: ResultRecord) -> Table:
     """One row a kind: every measure's macro average, map with its interval and its chance level."""
     measures = list(dict.fromkeys(m for by in record.summary.values() for m in by))
     rows = []
@@ -84,9 +70,10 @@ def summary_table(record: ResultRecord, markdown: bool = False) -> str:
         if "map" in measures:
             row.append(number(sum(s.chance_map for s in mine) / len(mine)))
         rows.append(row)
-    told = [named(measure, markdown) for measure in measures]
-    headers = ["setting", "n", told[0], "95 % interval", *told[1:]]
-    return table(rows, [*headers, *(["chance map"] if "map" in measures else [])], markdown)
+    headers = ["setting", "n", measures[0], "95 % interval", *measures[1:]]
+    headers += ["chance map"] if "map" in measures else []
+    # A terminal that has no room for all of them shows the first, and how sure it is.
+    return Table(headers, rows, spare=("chance map", *reversed(measures[1:])))
 
 
 def interval(part: IntervalPart) -> str:
@@ -94,7 +81,7 @@ def interval(part: IntervalPart) -> str:
     return f"{number(part.low)} to {number(part.high)}" if part.low is not None else "-"
 
 
-def matrix_table(record: ResultRecord, measure: str, markdown: bool = False) -> str:
+def matrix_table(record: ResultRecord, measure: str) -> Table:
     """Query languages down, passage languages across, the pool of all last."""
     values = {
         (s.query_lang, passage(s.passage_langs)): s.measures.get(measure) for s in record.settings
@@ -103,11 +90,9 @@ def matrix_table(record: ResultRecord, measure: str, markdown: bool = False) -> 
     columns = sorted({p for _, p in values} - {POOL}) + (
         [POOL] if any(p == POOL for _, p in values) else []
     )
-    rows = [
-        [named(q, markdown), *(number(values.get((q, p)), 3) for p in columns)] for q in rows_langs
-    ]
-    names = ["all" if c == POOL else named(c, markdown) for c in columns]
-    return table(rows, [named("query \\ passage", markdown), *names], markdown)
+    rows = [[q, *(number(values.get((q, p)), 3) for p in columns)] for q in rows_langs]
+    names = ["all" if c == POOL else c for c in columns]
+    return Table(["query \\ passage", *names], rows)
 
 
 def passage(langs: Sequence[str]) -> str:
@@ -115,20 +100,20 @@ def passage(langs: Sequence[str]) -> str:
     return langs[0] if len(langs) == 1 else POOL
 
 
-def bias_table(record: ResultRecord, markdown: bool = False) -> str:
+def bias_table(record: ResultRecord) -> Table:
     """The bias figures by query language, their mean, and what chance gives."""
     views = {name: record.bias[name] for name in BIAS_NAMES if name in record.bias}
     langs = sorted({lang for view in views.values() for lang in view.by_query_lang})
     rows = [
         [
-            named(lang, markdown),
+            lang,
             *(_figure(name, view.by_query_lang.get(lang)) for name, view in views.items()),
         ]
         for lang in langs
     ]
     rows.append(["mean", *(_figure(name, view.mean) for name, view in views.items())])
     rows.append(["chance", *(_figure(name, view.chance) for name, view in views.items())])
-    return table(rows, ["query", *(BIAS_NAMES[name][0] for name in views)], markdown)
+    return Table(["query", *(BIAS_NAMES[name][0] for name in views)], rows)
 
 
 def _figure(name: str, value: Any) -> str:
@@ -137,32 +122,32 @@ def _figure(name: str, value: Any) -> str:
     return big(value) if name == "rank_distance" else number(value)
 
 
-def share_table(record: ResultRecord, markdown: bool = False) -> str:
+def share_table(record: ResultRecord) -> Table:
     """Which share of the top ten is in each language (columns), by query language, as percentages."""
     view: BiasPart = record.bias["top10_language_share"]
     if not isinstance(view.chance, dict) or not isinstance(view.mean, dict):
         raise TypeError("top10_language_share is given by language")
     columns = sorted(view.chance)
     rows = [
-        [named(lang, markdown), *(_percent(shares.get(c, 0.0)) for c in columns)]
+        [lang, *(_percent(shares.get(c, 0.0)) for c in columns)]
         for lang, shares in view.by_query_lang.items()
         if isinstance(shares, dict)
     ]
     rows.append(["mean", *(_percent(view.mean.get(c, 0.0)) for c in columns)])
     rows.append(["of the pool", *(_percent(view.chance[c]) for c in columns)])
-    headers = [named(name, markdown) for name in ("query \\ top 10", *columns)]
-    return table(rows, headers, markdown)
+    headers = ["query \\ top 10", *columns]
+    return Table(headers, rows)
 
 
 def _percent(share: float) -> str:
     return f"{100 * share:.0f}%"
 
 
-def texts_table(record: ResultRecord, markdown: bool = False) -> str:
+def texts_table(record: ResultRecord) -> Table:
     """How each language looks to the tokenizer: it often explains a bias."""
     rows = [
         [
-            named(lang, markdown),
+            lang,
             big(part.queries).removesuffix(".0"),
             big(part.passages).removesuffix(".0"),
             "-" if part.tokens_mean is None else f"{part.tokens_mean:.1f}",
@@ -172,17 +157,17 @@ def texts_table(record: ResultRecord, markdown: bool = False) -> str:
         for lang, part in record.texts.items()
     ]
     headers = ["language", "queries", "passages", "tokens a text", "texts cut", "unknown tokens"]
-    return table(rows, headers, markdown)
+    return Table(headers, rows)
 
 
-def alignment_table(record: ResultRecord, markdown: bool = False) -> str:
-    """By language, the means over the other languages; below it, what is one figure for all."""
+def alignment_table(record: ResultRecord) -> Table:
+    """By language, the means over the other languages."""
     part = record.alignment
     shown = translations(part)
     langs = sorted({lang for by_role in part.anisotropy.values() for lang in by_role})
     rows = []
     for lang in [*langs, None]:
-        row = ["mean" if lang is None else named(lang, markdown)]
+        row = ["mean" if lang is None else lang]
         for by_pair in shown.values():
             mine = [p for (asked, _), p in by_pair.items() if lang in (None, asked)]
             row += [_mean([p.recall["recall@1"] for p in mine]), _mean([p.margin for p in mine])]
@@ -194,86 +179,83 @@ def alignment_table(record: ResultRecord, markdown: bool = False) -> str:
         one = name.removesuffix("s")
         headers += [f"{one} finds its translation", f"{one} margin"]
     headers += ["cosine of two queries", "cosine of two passages"]
-    return "\n".join([table(rows, headers, markdown), "", *_alignment_lines(record)])
+    return Table(headers, rows)
 
 
-def _alignment_lines(record: ResultRecord) -> list[str]:
+def alignment_lines(record: ResultRecord) -> Text:
+    """What is one figure for all languages."""
     part = record.alignment
     variance = " and ".join(
-        f"{_percent(share)} of the variance of {visible(role)} vectors"
+        f"{_percent(share)} of the variance of {role} vectors"
         for role, share in part.language_variance.items()
     )
-    lines = [f"  language explains {variance}"]
+    lines = [f"language explains {variance}"]
     for kind, value in part.map_without_centroids.items():
         before = record.summary.get(kind, {}).get("map")
         change = "" if before is None else f" ({value - before.mean:+.4f})"
-        lines.append(
-            f"  {kind.value} map without the languages' centroids: {number(value)}{change}"
-        )
+        lines.append(f"{kind.value} map without the languages' centroids: {number(value)}{change}")
     if part.hubness is not None:
         lines.append(
-            f"  hubness: {part.hubness:.2f} (0: every passage is found as often as any other)"
+            f"hubness: {part.hubness:.2f} (0: every passage is found as often as any other)"
         )
-    return lines
+    return Text(tuple(lines))
 
 
 def _mean(values: Sequence[float]) -> str:
     return number(sum(values) / len(values)) if values else "-"
 
 
-def relevance_table(record: ResultRecord, markdown: bool = False) -> str:
+def relevance_table(record: ResultRecord) -> Table:
     """Mean cosine of queries with their relevant passages and with all others, by pair of languages."""
     rows = [
-        [named(pair, markdown), number(p.relevant), number(p.others), number(p.relevant - p.others)]
+        [pair, number(p.relevant), number(p.others), number(p.relevant - p.others)]
         for pair, p in record.alignment.relevance.items()
     ]
     headers = ["query-passage", "cosine with relevant", "with others", "margin"]
-    return table(rows, headers, markdown)
+    return Table(headers, rows)
 
 
-def cost_line(record: ResultRecord) -> str:
+def cost_line(record: ResultRecord) -> Text:
     """Where the time went, and how much memory it took."""
     profile = record.profile
-    stages = ", ".join(
-        f"{visible(stage)} {seconds:.1f} s" for stage, seconds in profile.seconds.items()
-    )
+    stages = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in profile.seconds.items())
     memory = (
         f"; peak memory {profile.peak_memory_bytes / 2**20:,.0f} MB"
         if profile.peak_memory_bytes
         else ""
     )
-    return f"{stages} ({profile.encoded_texts:,} texts encoded, {profile.cached_texts:,} from the cache){memory}"
+    return Text.of(
+        f"{stages} ({profile.encoded_texts:,} texts encoded, {profile.cached_texts:,} from the cache){memory}"
+    )
 
 
-def report(record: ResultRecord, markdown: bool = False) -> str:
-    """Every table of a result, as `run` and `show` print them."""
+def report(record: ResultRecord) -> list[Block]:
+    """All that is told of a result, as `run` and `show` print it."""
     measure = record.main_measure
-    parts = [heading(record, markdown), summary_table(record, markdown)]
-    parts += [
-        f"{measure} by query language (rows) and passage language (columns)\n\n{matrix_table(record, measure, markdown)}"
+    parts: list[Block] = [
+        heading(record),
+        summary_table(record),
+        Title(f"{measure} by query language (rows) and passage language (columns)"),
+        matrix_table(record, measure),
     ]
-    if any(name in record.bias for name in BIAS_NAMES):
-        readings = [
-            f"  {BIAS_NAMES[n][0]}: {BIAS_NAMES[n][1]}" for n in BIAS_NAMES if n in record.bias
-        ]
-        parts.append(
-            f"language bias in the pool of all languages\n\n{bias_table(record, markdown)}\n\n"
-            + "\n".join(readings)
-        )
+    if shown := [name for name in BIAS_NAMES if name in record.bias]:
+        parts += [Title("language bias in the pool of all languages"), bias_table(record)]
+        parts.append(Text(tuple(f"  {BIAS_NAMES[n][0]}: {BIAS_NAMES[n][1]}" for n in shown)))
     if "top10_language_share" in record.bias:
-        parts.append(f"languages of the ten best passages\n\n{share_table(record, markdown)}")
+        parts += [Title("languages of the ten best passages"), share_table(record)]
     if record.alignment.anisotropy:
-        parts.append(f"how the languages lie to each other\n\n{alignment_table(record, markdown)}")
+        parts += [Title("how the languages lie to each other"), alignment_table(record)]
+        parts.append(alignment_lines(record))
     if record.alignment.relevance:
-        parts.append(f"queries and their passages\n\n{relevance_table(record, markdown)}")
+        parts += [Title("queries and their passages"), relevance_table(record)]
     if any(part.tokens_mean is not None for part in record.texts.values()):
-        parts.append(f"texts as the tokenizer sees them\n\n{texts_table(record, markdown)}")
-    if record.profile.index is not None:
-        parts.append(_index_lines(record, markdown))
+        parts += [Title("texts as the tokenizer sees them"), texts_table(record)]
+    if (index := record.profile.index) is not None:
+        parts.append(Title(f"index {index.factory}, {index.depth} passages asked for"))
+        parts.append(index_table(index))
     if told := notes(record):
-        parts.append("notes\n" + "\n".join(f"  {named(note, markdown)}" for note in told))
-    parts.append(cost_line(record))
-    return "\n\n".join(parts)
+        parts.append(Items("notes", tuple(told)))
+    return [*parts, cost_line(record)]
 
 
 def notes(record: ResultRecord) -> list[str]:
@@ -281,26 +263,22 @@ def notes(record: ResultRecord) -> list[str]:
     return [*([CHOSEN_ON_IT] if record.chosen_on_it else []), *record.notes]
 
 
-def _index_lines(record: ResultRecord, markdown: bool) -> str:
-    index = record.profile.index
-    if index is None:
-        return ""
+def index_table(index: IndexPart) -> Table:
+    """How far an approximate index is from exact search."""
     rows = [
         [kind, number(recall), f"{index.map_difference[kind]:+.4f}"]
         for kind, recall in index.recall_of_exact_top100.items()
     ]
-    headers = ["setting", "recall of the exact top 100", "map, index minus exact"]
-    told = table(rows, headers, markdown)
-    return f"index {named(index.factory, markdown)}, {index.depth} passages asked for\n\n{told}"
+    return Table(["setting", "recall of the exact top 100", "map, index minus exact"], rows)
 
 
-def comparison_rows(records: Sequence[ResultRecord], markdown: bool = False) -> str:
+def comparison_rows(records: Sequence[ResultRecord]) -> Table:
     """One row a result: its main measure by kind and the rank distance, in the order given."""
     rows = []
     measures = list(dict.fromkeys(record.main_measure for record in records))
     for record in records:
         distance = record.bias.get("rank_distance")
-        row = [named(record.encoder.name, markdown), named(record.task.name, markdown)]
+        row = [record.encoder.name, record.task.name]
         row += [record.main_measure] if len(measures) > 1 else []
         parts = [record.summary.get(kind, {}).get(record.main_measure) for kind in Kind]
         row += ["-" if part is None else number(part.mean) for part in parts]
@@ -309,4 +287,4 @@ def comparison_rows(records: Sequence[ResultRecord], markdown: bool = False) -> 
     several = len(measures) > 1
     told = [kind.value if several else f"{kind.value} {measures[0]}" for kind in Kind]
     headers = ["encoder", "task", *(["measure"] if several else []), *told, "rank distance"]
-    return table(rows, headers, markdown)
+    return Table(headers, rows, text=2)

@@ -1,4 +1,4 @@
-"""A verdict as people and build servers read it: terminal, Markdown, JUnit XML."""
+"""A verdict as people and build servers read it: blocks of a report, JUnit XML."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
-from xlir_bench.escaping import visible
 from xlir_bench.reports.compare_text import bounds, p_value, signed
-from xlir_bench.reports.markup import escape, named
-from xlir_bench.reports.tables import big, number, table
+from xlir_bench.reports.document import Block, Table, Text, Title
+from xlir_bench.reports.tables import big, number
 from xlir_bench.reports.verdict import Finding, Outcome, Verdict
 from xlir_bench.results.values import RANK_DISTANCE
 
@@ -20,31 +19,33 @@ HEADERS = ("rule", "baseline", "candidate", "change", "95 % interval", "allowed"
 NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def verdict_text(verdict: Verdict, markdown: bool = False) -> str:
+def verdict_blocks(verdict: Verdict) -> list[Block]:
     """The verdict, the tests that led to it, and what an undecided gate could have seen."""
-    parts = [headline(verdict, markdown)]
+    blocks: list[Block] = [Title(headline(verdict), main=True)]
     if failed := verdict.of(Outcome.FAIL):
-        parts.append(_listed("worse than allowed, and more than chance", failed, markdown))
+        blocks += _listed("worse than allowed, and more than chance", failed)
     elif verdict.outcome == Outcome.UNDECIDED:
         deciding = verdict.of(Outcome.UNDECIDED, decides=True)
-        parts.append(_listed("neither shown worse nor shown as good", deciding, markdown))
-        parts.append(sights_text(verdict, markdown))
+        blocks += [*_listed("neither shown worse nor shown as good", deciding), sights(verdict)]
     else:
-        parts.append(_listed("nearest to a limit", _nearest(verdict), markdown))
-    parts.append(_foot(verdict))
-    mark = "- " if markdown else "note: "
-    parts += ["\n".join(mark + named(n, markdown) for n in verdict.notes)]
-    return "\n\n".join(part for part in parts if part)
+        blocks += _listed("nearest to a limit", _nearest(verdict))
+    if foot := _foot(verdict):
+        blocks.append(Text.of(foot))
+    return [*blocks, *notes(verdict)]
 
 
-def headline(verdict: Verdict, markdown: bool = False) -> str:
+def notes(verdict: Verdict) -> list[Block]:
+    """What is to note besides."""
+    return [Text(tuple(f"note: {note}" for note in verdict.notes))] if verdict.notes else []
+
+
+def headline(verdict: Verdict) -> str:
     """The verdict in a line."""
-    name = escape if markdown else visible
-    who = f"{name(verdict.candidate)} against {name(verdict.baseline)} on {name(verdict.task)}"
+    who = f"{verdict.candidate} against {verdict.baseline} on {verdict.task}"
     word = verdict.outcome.value.upper()
     if verdict.outcome == Outcome.UNDECIDED:
         word += f" (a {verdict.undecided}, by the policy)"
-    return f"{'### ' if markdown else ''}{word}: {who}: {_counted(verdict)}"
+    return f"{word}: {who}: {_counted(verdict)}"
 
 
 def _counted(verdict: Verdict) -> str:
@@ -62,9 +63,8 @@ def _counted(verdict: Verdict) -> str:
     return told
 
 
-def sights_text(verdict: Verdict, markdown: bool = False, plan: bool = False) -> str:
+def sights(verdict: Verdict) -> Table:
     """How large a loss each rule finds in 95 % of cases, and how many clusters would show what is allowed."""
-    title = "smallest loss found in 95 % of cases"
     rows = [
         [
             f"{found[0].rule}: {_measure(found[0])}{_over(found)}",
@@ -74,16 +74,17 @@ def sights_text(verdict: Verdict, markdown: bool = False, plan: bool = False) ->
         ]
         for found in _by_rule(verdict)
     ]
-    headers = ["rule", "allowed", title, f"{verdict.cluster}s to see what is allowed"]
-    shown = table(rows, headers, markdown)
-    if not plan:
-        return shown
-    name = escape if markdown else str
-    return (
-        f"plan: candidates of {name(verdict.baseline)} that differ from it as {name(verdict.candidate)}"
-        f" does, on {name(verdict.task)} ({verdict.clusters} {verdict.cluster}s, {verdict.tests} tests)"
-        f"\n\n{shown}"
+    title = "smallest loss found in 95 % of cases"
+    return Table(["rule", "allowed", title, f"{verdict.cluster}s to see what is allowed"], rows)
+
+
+def plan_blocks(verdict: Verdict) -> list[Block]:
+    """What a gate would see of candidates that differ as this one does."""
+    told = (
+        f"plan: candidates of {verdict.baseline} that differ from it as {verdict.candidate}"
+        f" does, on {verdict.task} ({verdict.clusters} {verdict.cluster}s, {verdict.tests} tests)"
     )
+    return [Text.of(told), sights(verdict), *notes(verdict)]
 
 
 def plan_record(verdict: Verdict) -> dict[str, Any]:
@@ -171,19 +172,19 @@ def _fails(finding: Finding, verdict: Verdict) -> bool:
     )  # fmt: skip
 
 
-def _listed(title: str, findings: Sequence[Finding], markdown: bool) -> str:
-    rows = [_row(f, markdown) for f in findings[:SHOWN]]
-    more = len(findings) - len(rows)
-    rest = f"\n\n(and {more} more: --json and --junit have them all)" if more else ""
-    return f"{title}\n\n{table(rows, HEADERS, markdown)}{rest}"
+def _listed(title: str, findings: Sequence[Finding]) -> list[Block]:
+    rows = [_row(f) for f in findings[:SHOWN]]
+    blocks: list[Block] = [Title(title), Table(HEADERS, rows, spare=("p (Holm)", "candidate"))]
+    if more := len(findings) - len(rows):
+        blocks.append(Text.of(f"(and {more} more: --json and --junit have them all)"))
+    return blocks
 
 
-def _row(finding: Finding, markdown: bool) -> list[str]:
-    name = escape if markdown else visible
+def _row(finding: Finding) -> list[str]:
     distance = finding.measure == RANK_DISTANCE
     figure = big if distance else number
     return [
-        name(f"{_measure(finding)}, {finding.subject}"),
+        f"{_measure(finding)}, {finding.subject}",
         figure(finding.baseline),
         figure(finding.candidate),
         signed(finding.change, distance),
@@ -202,7 +203,7 @@ def _allowed(finding: Finding) -> str:
 
 def _sentence(finding: Finding) -> str:
     """A finding in words."""
-    cells = dict(zip(HEADERS, _row(finding, markdown=False), strict=True))
+    cells = dict(zip(HEADERS, _row(finding), strict=True))
     told = (
         f"{cells['rule']}: {cells['baseline']} to {cells['candidate']}, {cells['change']}"
         f" (95 % {cells['95 % interval']}), allowed {cells['allowed']}, p (Holm) {cells['p (Holm)']}"

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from xlir_bench.records import Kind
 from xlir_bench.reports import cost, tables
 from xlir_bench.reports.cost import millions
+from xlir_bench.reports.document import Block, render
 from xlir_bench.reports.leaderboard.board import Board, LeftOut, Row, TaskBoard
 from xlir_bench.reports.leaderboard.standings import Standing
 from xlir_bench.reports.markup import code, escape, grid
@@ -73,13 +74,13 @@ def encoder_page(task: TaskBoard, row: Row) -> str:
         f"[{escape(task.title)}](../{task.file}.md) · [all tasks](../README.md)",
         _facts(row),
         "## By kind of setting",
-        tables.summary_table(record, markdown=True),
+        _markdown(tables.summary_table(record)),
         "## By query language",
         _language_table(row, task.langs),
         "The cross-lingual columns are means over the other passage languages.",
         f"## Every pair of languages: {measure}",
         "Query languages down, passage languages across; `all` is the pool of all languages.",
-        tables.matrix_table(record, measure, markdown=True),
+        _markdown(tables.matrix_table(record, measure)),
     ]
     if any(name in record.bias for name in tables.BIAS_NAMES):
         readings = [
@@ -89,23 +90,27 @@ def encoder_page(task: TaskBoard, row: Row) -> str:
         ]
         parts += [
             "## Language bias in the pool of all languages",
-            tables.bias_table(record, markdown=True),
+            _markdown(tables.bias_table(record)),
             "\n".join(readings),
         ]
     if "top10_language_share" in record.bias:
         parts += [
             "## Languages of the ten best passages",
-            tables.share_table(record, markdown=True),
+            _markdown(tables.share_table(record)),
         ]
     if any(part.tokens_mean is not None for part in record.texts.values()):
-        parts += ["## Texts as the tokenizer sees them", tables.texts_table(record, markdown=True)]
+        parts += ["## Texts as the tokenizer sees them", _markdown(tables.texts_table(record))]
     if row.cost is not None:
-        parts += ["## What it costs", cost.cost_text(row.cost, markdown=True)]
+        parts += ["## What it costs", _markdown(*cost.cost_blocks(row.cost))]
         parts += [code(without_paths(row.cost.command))]
     if told := tables.notes(record):
         parts += ["## Notes", "\n".join(f"- {escape(note)}" for note in told)]
     parts += ["## Command", code(without_paths(record.command)) if record.command else "Not known."]
     return page(title, *parts)
+
+
+def _markdown(*blocks: Block) -> str:
+    return render(blocks, "markdown")
 
 
 def rate(row: Row) -> str:

@@ -1,0 +1,94 @@
+"""One renderer: what is plain text in a report is plain text in every form."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+
+import pytest
+from changed import evaluated
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from xlir_bench.reports.document import Items, Table, Text, Title, render
+from xlir_bench.reports.tables import report
+
+LANGS = [f"l{n}" for n in range(12)]
+MATRIX = Table(["query", *LANGS], [[x, *(".123" for _ in LANGS)] for x in LANGS])
+WIDE = Table(["setting", "map", "p", "tied"], [["a b", ".5", ".01", "3"]], spare=("tied", "p"))
+
+
+def longest(text: str) -> int:
+    return max(map(len, text.splitlines()))
+
+
+@pytest.mark.parametrize("width", [14, 24, 40, 79, 80])
+def test_no_table_is_wider_than_the_terminal_and_no_column_is_lost(width: int) -> None:
+    text = render([MATRIX], width=width)
+    assert longest(text) <= width
+    heads = [line for line in text.splitlines() if line.startswith("query")]
+    assert [x for line in heads for x in line.split()[1:]] == LANGS
+    assert text.count(".123") == 144
+
+
+def test_without_a_terminal_every_column_stands_in_one_table() -> None:
+    assert render([MATRIX]).count("query") == 1
+
+
+def test_spare_columns_go_first_and_are_named() -> None:
+    whole = longest(render([WIDE]))
+    assert render([WIDE], width=whole) == render([WIDE])
+    one, both = (render([WIDE], width=width) for width in (whole - 1, 16))
+    assert one.splitlines()[0].split() == ["setting", "map", "p"]
+    assert "(tied: a wider terminal, or --json)" in one
+    assert both.splitlines()[0].split() == ["setting", "map"]
+    assert "(tied, p: " in both
+
+
+def test_a_report_of_a_result_fits_eighty_columns() -> None:
+    text = render(report(evaluated().record), width=80)
+    tables = [line for line in text.splitlines() if line.startswith("---")]
+    assert tables
+    assert longest("\n".join(tables)) <= 80
+
+
+EVIL = "a|b\n<script>\x1b[2J_x_ *y* \\input{z} $1 & 100% #1 ~^"
+
+
+def test_names_from_outside_break_out_of_no_form() -> None:
+    blocks = [Title(EVIL), Text.of(EVIL), Items(EVIL, (EVIL,)), Table([EVIL], [[EVIL]])]
+    for form in ("terminal", "markdown", "latex"):
+        assert "\x1b" not in render(blocks, form)
+    markdown = render(blocks, "markdown")
+    assert "<script" not in markdown
+    assert all(line.count("|") - line.count("\\|") in (0, 2) for line in markdown.splitlines())
+    latex = [line for line in render(blocks, "latex").splitlines() if not line.startswith("%")]
+    assert r"\input" not in "\n".join(latex)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(st.text(max_size=30), st.integers(8, 60))
+def test_whatever_a_cell_holds_a_table_is_made(text: str, width: int) -> None:
+    table = Table(["name", "one", "two"], [[text, text, "1"]], spare=("two",))
+    for form in ("terminal", "markdown", "latex"):
+        assert render([table], form, width)
+
+
+def test_latex_is_a_table_of_booktabs_with_words_as_comments() -> None:
+    lines = render([Title("50 % & more"), Table(["a", "b"], [["x_y", "1"]])], "latex").splitlines()
+    assert lines == [
+        "% 50 % & more", "", r"\begin{tabular}{lr}", r"\toprule", r"a & b \\", r"\midrule",
+        r"x\_y & 1 \\", r"\bottomrule", r"\end{tabular}",
+    ]  # fmt: skip
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
+def test_latex_takes_it(tmp_path) -> None:
+    body = render(report(evaluated().record), "latex")
+    source = (
+        r"\documentclass{article}\usepackage{booktabs}\usepackage[utf8]{inputenc}"
+        rf"\begin{{document}}{body}\end{{document}}"
+    )
+    (tmp_path / "t.tex").write_text(source)
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"]
+    assert subprocess.run(command, cwd=tmp_path, capture_output=True, check=False).returncode == 0
