@@ -68,7 +68,7 @@ def test_scores_and_ranks_are_the_same(root: Path) -> None:
     assert disk.record.settings == memory.record.settings
     for name in ("ranks", "queries", "run"):
         one, other = (
-            [{**row, "cluster": None} for row in its.tables[name].to_pylist()]
+            [{**row, "cluster": None} for row in its.table(name).to_pylist()]
             for its in (disk, memory)
         )
         assert one == other

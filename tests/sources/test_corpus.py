@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import suppress
 from pathlib import Path
+from typing import IO, Any
 
 import pytest
 from places import read_only
@@ -41,15 +43,15 @@ def test_an_error_of_the_system_leaves_a_corpus_as_it_is(
 ) -> None:
     made(tmp_path / "c")
     whole = names(tmp_path / "c")
-    honest = Path.stat
+    honest = Path.open
 
-    def stale(self: Path, **how: bool) -> os.stat_result:
-        if self.name == "texts.starts":
+    def stale(self: Path, *how: Any, **more: Any) -> IO[Any]:
+        if self.name == "passages.arrow":
             raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
-        return honest(self, **how)
+        return honest(self, *how, **more)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "stat", stale)
+        patch.setattr(Path, "open", stale)
         with pytest.raises(XlirError, match=r"cannot be read: .*[Ss]tale"):
             open_corpus(tmp_path / "c", "en")
     assert names(tmp_path / "c") == whole
@@ -58,11 +60,28 @@ def test_an_error_of_the_system_leaves_a_corpus_as_it_is(
 
 def test_a_text_that_was_spoilt_on_disk_is_told_and_not_read_as_another(tmp_path: Path) -> None:
     made(tmp_path / "c")
-    packed = bytearray((tmp_path / "c" / "texts.bin").read_bytes())
-    packed[4] = 0xD8
-    (tmp_path / "c" / "texts.bin").write_bytes(packed)
+    file = tmp_path / "c" / "passages.arrow"
+    packed = bytearray(file.read_bytes())
+    packed[packed.index(b"Title text 3")] = 0xD8
+    file.write_bytes(packed)
     with pytest.raises(XlirError, match="the corpus in the cache is damaged"):
         list(made(tmp_path / "c").texts)
+
+
+def test_no_spoilt_byte_ends_the_process(tmp_path: Path) -> None:
+    """Arrow follows what a file says of where texts lie, unless that is checked first."""
+    made(tmp_path / "c")
+    file = tmp_path / "c" / "passages.arrow"
+    whole = file.read_bytes()
+    for place in range(0, len(whole), 3):
+        for spoilt in (0xFF, 0x7F, 0):
+            file.write_bytes(whole[:place] + bytes([spoilt]) + whole[place + 1 :])
+            with suppress(XlirError):
+                corpus = open_corpus(tmp_path / "c", "en")
+                if corpus is not None:
+                    texts = [list(corpus.texts), list(corpus.bodies), list(corpus.ids)]
+                    assert {len(its) for its in texts} == {30}
+                    corpus.rows(["p3", "p29"])
 
 
 def test_half_a_corpus_is_replaced_and_whoever_reads_it_meanwhile_goes_on(tmp_path: Path) -> None:
@@ -104,7 +123,7 @@ def test_what_is_being_written_is_neither_swept_nor_removed(tmp_path: Path) -> N
 
 def test_what_a_killed_writer_left_is_swept_at_once(tmp_path: Path) -> None:
     (tmp_path / ".growing-killed").mkdir()
-    (tmp_path / ".growing-killed" / "ids.bin").write_text("half")
+    (tmp_path / ".growing-killed" / "passages.arrow").write_text("half")
     sweep(tmp_path)
     assert names(tmp_path) == []
 

@@ -63,13 +63,13 @@ def test_the_second_reading_takes_the_corpus_that_lies_on_disk(tmp_path: Path) -
     root = write_miracl(tmp_path, "sw", TOPICS, QRELS, [DOCS])
     first = read(root)
     (folder,) = (root / "cache" / "corpora").iterdir()
-    before = (folder / "texts.bin").stat().st_mtime_ns
+    before = (folder / "passages.arrow").stat().st_mtime_ns
     again = read(root)
-    assert (folder / "texts.bin").stat().st_mtime_ns == before
+    assert (folder / "passages.arrow").stat().st_mtime_ns == before
     assert list(again.passages["sw"].texts) == list(first.passages["sw"].texts)
 
 
-@pytest.mark.parametrize("spoil", ["corpus.json", "texts.bin", "ids.order", "texts.starts"])
+@pytest.mark.parametrize("spoil", ["corpus.json", "passages.arrow"])
 def test_half_a_corpus_on_disk_is_made_again(tmp_path: Path, spoil: str) -> None:
     root = write_miracl(tmp_path, "sw", TOPICS, QRELS, [DOCS])
     wanted = list(read(root).passages["sw"].texts)

@@ -1,13 +1,10 @@
-"""Corpora too large for memory: their texts laid end to end on disk, once, and read from there by row.
+"""Corpora too large for memory: their texts are written to disk once, as Arrow, and read from there by row.
 
-    <cache>/corpora/<digest>/texts.bin, texts.ends          where each text ends
-                             texts.starts                   where it begins behind its title
-                             ids.bin, ids.ends
-                             ids.hashes, ids.order          sorted hashes, and the row of each
-                             corpus.json                    written last: without it there is no corpus
+    <cache>/corpora/<digest>/passages.arrow     id, text (title and text), and where the text begins behind its title
+                             corpus.json        written last: without it there is no corpus
 
 The digest is that of the files which a corpus was read from. Reading takes no memory to speak of: it is of
-pages of files, which the system takes back when it needs them. Sorting the hashes takes 24 bytes a passage, once.
+pages of a file, which the system takes back when it needs them. Writing takes 8 bytes a passage, to find repeated ids.
 """
 
 from __future__ import annotations
@@ -22,7 +19,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, overload
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,13 +27,14 @@ from numpy.typing import NDArray
 from xlir_bench import files
 from xlir_bench.errors import XlirError
 from xlir_bench.reading import parse_json
-from xlir_bench.records import Ints, Passages
+from xlir_bench.records import Passages
 from xlir_bench.sources.faults import Faults
 
-LAYOUT = 1
+LAYOUT = 2
 """Rises with what is on disk."""
+ROWS = 4096
+"""Passages that are read and checked together."""
 REMEDY = "make room there, or set XLIR_CACHE to another disk"
-SIDES: tuple[Literal["left", "right"], ...] = ("left", "right")
 Hashes = NDArray[np.uint64]
 
 
@@ -47,21 +45,63 @@ def _damaged(how: str) -> XlirError:
     )
 
 
+@dataclass(slots=True, eq=False)
+class _Batches:
+    """The rows of a corpus on disk, read when they are asked for."""
+
+    mapped: mmap.mmap
+    reader: Any
+    checked: set[int] = field(default_factory=set)
+
+    @classmethod
+    def of(cls, path: Path) -> _Batches:
+        import pyarrow as pa
+
+        with path.open("rb") as file:
+            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        try:
+            return cls(mapped, pa.ipc.open_file(pa.BufferReader(pa.py_buffer(mapped))))
+        except (pa.ArrowException, OSError) as error:
+            raise ValueError(f"{path} is no Arrow file: {error}") from error
+
+    def __len__(self) -> int:
+        return int(self.reader.num_record_batches)
+
+    def column(self, name: str, number: int) -> Any:
+        """A column of one batch, as Arrow has it."""
+        import pyarrow as pa
+
+        try:
+            batch = self.reader.get_batch(number)
+            if number not in self.checked:
+                # What a damaged file says of where texts lie must not be followed.
+                batch.validate(full=True)
+                self.checked.add(number)
+            return batch[name]
+        except (pa.ArrowException, KeyError, OSError) as error:
+            raise _damaged(str(error).splitlines()[0]) from None
+
+    def give_back(self) -> None:
+        """Pages that were read count as this process's memory until it gives them back."""
+        if hasattr(mmap, "MADV_DONTNEED"):
+            self.mapped.madvise(mmap.MADV_DONTNEED)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class StoredTexts(Sequence[str]):
-    """Texts on disk, read when they are asked for."""
+    """A column of a corpus on disk."""
 
     digest: str
     """Of the corpus that they are from."""
-    packed: mmap.mmap | memoryview
-    ends: Ints
-    starts: Ints | None = None
-    """Where each begins, if not where the one before ends."""
+    batches: _Batches
+    rows: int
+    column: str
     prefix: str = ""
     """Stands before each."""
+    without_title: bool = False
 
     def __len__(self) -> int:
-        return len(self.ends)
+        return self.rows
 
     @overload
     def __getitem__(self, row: int) -> str: ...
@@ -69,25 +109,29 @@ class StoredTexts(Sequence[str]):
     def __getitem__(self, row: slice) -> list[str]: ...
     def __getitem__(self, row: int | slice) -> str | list[str]:
         if isinstance(row, slice):
-            found = [self[i] for i in range(*row.indices(len(self)))]
-            if isinstance(self.packed, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
-                # Pages that were read count as this process's memory until it gives them back.
-                self.packed.madvise(mmap.MADV_DONTNEED)
+            wanted = range(*row.indices(self.rows))
+            if wanted.step != 1:
+                return [self[i] for i in wanted]
+            found = [text for piece in self._pieces(wanted) for text in piece]
+            self.batches.give_back()
             return found
-        if not -len(self) <= row < len(self):
+        if not -self.rows <= row < self.rows:
             raise IndexError(row)
-        row %= len(self)
-        if self.starts is not None:
-            start = int(self.starts[row])
-        else:
-            start = int(self.ends[row - 1]) if row else 0
-        try:
-            return self.prefix + str(self.packed[start : int(self.ends[row])], "utf-8")
-        except UnicodeDecodeError:
-            raise _damaged("a text is no UTF-8") from None
+        row %= self.rows
+        return next(self._pieces(range(row, row + 1)))[0]
 
     def __iter__(self) -> Iterator[str]:
-        return (self[row] for row in range(len(self)))
+        return (text for piece in self._pieces(range(self.rows)) for text in piece)
+
+    def _pieces(self, wanted: range) -> Iterator[list[str]]:
+        for number in range(wanted.start // ROWS, -(-wanted.stop // ROWS)) if wanted else ():
+            first = number * ROWS
+            rows = slice(max(wanted.start - first, 0), min(wanted.stop - first, ROWS))
+            texts = self.batches.column(self.column, number)[rows].to_pylist()
+            if self.without_title:
+                starts = self.batches.column("start", number)[rows].to_pylist()
+                texts = [text[start:] for text, start in zip(texts, starts, strict=True)]
+            yield [self.prefix + text for text in texts]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +143,6 @@ class Corpus:
     """Title and text."""
     bodies: StoredTexts
     """The text alone."""
-    hashes: Hashes
-    """Of all ids, ascending."""
-    order: Ints
-    """Whose they are."""
     notes: tuple[str, ...] = ()
 
     @property
@@ -112,16 +152,21 @@ class Corpus:
 
     def rows(self, wanted: Iterable[str]) -> dict[str, int]:
         """Where the passages of these ids (without their language) stand; unknown ones are left out."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
         found: dict[str, int] = {}
         names = list(dict.fromkeys(wanted))
-        for name, code in zip(names, _hashes(names), strict=True):
-            first, last = (int(np.searchsorted(self.hashes, code, side)) for side in SIDES)
-            for row in self.order[first:last].tolist():
-                if not 0 <= row < len(self.ids):
-                    raise _damaged("its index names a passage that it has not")
-                if self.ids[row] == self.ids.prefix + name:
-                    found[name] = row
-        return found
+        batches = self.ids.batches
+        for number in range(len(batches)):
+            place = pc.index_in(
+                batches.column("id", number), value_set=pa.array(names, pa.string())
+            )
+            rows = np.flatnonzero(place.is_valid().to_numpy(zero_copy_only=False))
+            for row, name in zip(rows.tolist(), place.drop_null().to_pylist(), strict=True):
+                found[names[name]] = number * ROWS + row
+        batches.give_back()
+        return {name: found[name] for name in names if name in found}
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,45 +226,53 @@ class CorpusWriter:
 
     folder: Path
     """Where it will stand when it is whole."""
+    rows: int = 0
+    """How many there are so far."""
     _growing: Path = field(init=False)
     _lease: object = field(init=False)
-    _columns: dict[str, _Column] = field(init=False)
-    _hashes: BinaryIO = field(init=False)
+    _file: Any = field(init=False)
+    _batch: list[dict[str, Any]] = field(default_factory=list)
+    _hashes: list[Hashes] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        import pyarrow as pa
+
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         self._growing = Path(tempfile.mkdtemp(prefix=".growing-", dir=self.folder.parent))
         self._lease = files.leased(self._growing)
-        self._columns = {name: _Column.at(self._growing, name) for name in ("ids", "texts")}
-        self._hashes = (self._growing / "hashes").open("wb")
+        self._file = pa.ipc.new_file(str(self._growing / "passages.arrow"), _schema())
 
     def add(self, passage: Passage) -> None:
         """One more passage."""
-        self._columns["ids"].add(passage.name)
         title = f"{passage.title} " if passage.title and passage.text else passage.title
-        self._columns["texts"].add(title + passage.text, skip=len(title.encode()))
-        self._hashes.write(_hash(passage.name))
+        name, title, text = (
+            x.encode("utf-8", "replace").decode() for x in (passage.name, title, passage.text)
+        )
+        self._batch.append({"id": name, "text": title + text, "start": len(title)})
+        self.rows += 1
+        if len(self._batch) == ROWS:
+            self._write()
 
-    @property
-    def rows(self) -> int:
-        """How many there are so far."""
-        return self._columns["ids"].rows
+    def _write(self) -> None:
+        import pyarrow as pa
+
+        if self._batch:
+            self._hashes.append(_hashes([row["id"] for row in self._batch]))
+            self._file.write_batch(pa.RecordBatch.from_pylist(self._batch, _schema()))
+            self._batch = []
 
     def repeated(self) -> list[str]:
         """Ids that more than one passage has; nothing can be added afterwards."""
-        self._close()
-        hashes = np.fromfile(self._growing / "hashes", np.uint64)
-        order = np.argsort(hashes, kind="stable")
-        hashes = hashes[order]
-        hashes.tofile(self._growing / "ids.hashes")
-        order.astype(np.int64).tofile(self._growing / "ids.order")
-        (self._growing / "hashes").unlink()
+        self._write()
+        self._file.close()
+        hashes = np.concatenate([np.empty(0, np.uint64), *self._hashes])
+        _, inverse, count = np.unique(hashes, return_inverse=True, return_counts=True)
         # Different ids may share a hash: only those that do are looked at themselves.
-        twin = np.zeros(len(hashes), bool)
-        twin[1:] = hashes[1:] == hashes[:-1]
-        twin[:-1] |= twin[1:]
-        ids = _open(self._growing, "ids")
-        counts = Counter(ids[row] for row in np.sort(order[twin]).tolist())
+        twin = count[inverse] > 1
+        if not twin.any():
+            return []
+        ids = StoredTexts("", _Batches.of(self._growing / "passages.arrow"), self.rows, "id")
+        counts = Counter(ids[row] for row in np.flatnonzero(twin).tolist())
         return [name for name, count in counts.items() if count > 1]
 
     def finish(self, lang: str) -> Corpus | None:
@@ -241,50 +294,20 @@ class CorpusWriter:
 
     def abandon(self) -> None:
         """Leave nothing behind."""
-        self._close()
+        with suppress(OSError):
+            self._file.close()
         shutil.rmtree(self._growing, ignore_errors=True)
 
-    def _close(self) -> None:
-        self._hashes.close()
-        for column in self._columns.values():
-            column.close()
 
+def _schema() -> Any:
+    import pyarrow as pa
 
-@dataclass(slots=True)
-class _Column:
-    """One text a row, growing."""
-
-    packed: BinaryIO
-    ends: BinaryIO
-    starts: BinaryIO
-    size: int = 0
-    rows: int = 0
-
-    @classmethod
-    def at(cls, folder: Path, name: str) -> _Column:
-        return cls(
-            packed=(folder / f"{name}.bin").open("wb"),
-            ends=(folder / f"{name}.ends").open("wb"),
-            starts=(folder / f"{name}.starts").open("wb"),
-        )
-
-    def add(self, text: str, skip: int = 0) -> None:
-        self.starts.write((self.size + skip).to_bytes(8, "little"))
-        self.size += self.packed.write(text.encode("utf-8", "replace"))
-        self.ends.write(self.size.to_bytes(8, "little"))
-        self.rows += 1
-
-    def close(self) -> None:
-        for file in (self.packed, self.ends, self.starts):
-            file.close()
-
-
-def _hash(name: str) -> bytes:
-    return hashlib.blake2b(name.encode("utf-8", "replace"), digest_size=8).digest()
+    return pa.schema([("id", pa.string()), ("text", pa.string()), ("start", pa.int32())])
 
 
 def _hashes(names: Iterable[str]) -> Hashes:
-    return np.frombuffer(b"".join(map(_hash, names)), np.uint64)
+    digests = (hashlib.blake2b(x.encode("utf-8", "replace"), digest_size=8).digest() for x in names)
+    return np.frombuffer(b"".join(digests), np.uint64)
 
 
 def corpus_folder(root: Path, digests: Sequence[str], **stated: Any) -> Path:
@@ -298,12 +321,12 @@ def open_corpus(folder: Path, lang: str) -> Corpus | None:
     """The corpus in a folder, its ids led by the language; None where there is none, or half of one."""
     try:
         rows = parse_json((folder / "corpus.json").read_bytes())["rows"]
+        batches = _Batches.of(folder / "passages.arrow")
+        texts = StoredTexts(folder.name, batches, rows, "text")
         corpus = Corpus(
-            ids=replace(_open(folder, "ids"), prefix=f"{lang}:"),
-            texts=(texts := _texts(folder)),
-            bodies=replace(texts, starts=_mapped(folder / "texts.starts", np.int64)),
-            hashes=_mapped(folder / "ids.hashes", np.uint64),
-            order=_mapped(folder / "ids.order", np.int64),
+            ids=replace(texts, column="id", prefix=f"{lang}:"),
+            texts=texts,
+            bodies=replace(texts, without_title=True),
         )
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
@@ -312,40 +335,8 @@ def open_corpus(folder: Path, lang: str) -> Corpus | None:
             f"the texts of a large corpus in {folder} cannot be read: {error.strerror or error};"
             " they are left as they are: try again, or set XLIR_CACHE to another place"
         ) from error
-    return corpus if _is_whole(corpus, rows) else None
-
-
-def _is_whole(corpus: Corpus, rows: int) -> bool:
-    columns = (corpus.ids, corpus.texts)
-    counts = [len(its) for its in (*columns, corpus.hashes, corpus.order)]
-    starts = corpus.bodies.starts
-    return {*counts, rows if starts is None else len(starts)} == {rows} and all(
-        len(column.packed) == (int(column.ends[-1]) if rows else 0) for column in columns
-    )
-
-
-def _open(folder: Path, name: str) -> StoredTexts:
-    packed = memoryview(_mapped(folder / f"{name}.bin", np.uint8))
-    return StoredTexts(folder.name, packed, _mapped(folder / f"{name}.ends", np.int64))
-
-
-def _texts(folder: Path) -> StoredTexts:
-    """These are far more than all the rest: their pages have to be given back."""
-    texts = _open(folder, "texts")
-    if not len(texts.packed):
-        return texts
-    with (folder / "texts.bin").open("rb") as file:
-        return replace(texts, packed=mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-
-
-def _mapped(path: Path, kind: type[np.integer[Any]]) -> Any:
-    """A file as it is on disk. It counts as no open file, and stays readable when it is removed."""
-    import pyarrow as pa
-
-    if not path.stat().st_size:  # cannot be mapped
-        return np.empty(0, kind)
-    with pa.memory_map(str(path)) as file:
-        return np.frombuffer(file.read_buffer(), kind)
+    whole = len(batches) == -(-rows // ROWS) and batches.reader.schema == _schema()
+    return corpus if whole else None
 
 
 def corpora_bytes(root: Path) -> int:
