@@ -1,7 +1,7 @@
 """A shard: the vectors of some texts in one safetensors file, named by the digest of its bytes.
 
     keys      128 bits a text
-    vectors   float32
+    vectors   float32, float16 or int8
     tokens    how long each text is for the encoder's tokenizer
     unknown   how many of these are its unknown token
 
@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from xlir_bench import files
 
 SUFFIX = ".safetensors"
-DTYPES = {"U64": "<u8", "F32": "<f4", "I32": "<i4"}
+DTYPES = {"U64": "<u8", "F32": "<f4", "F16": "<f2", "I8": "<i1", "I32": "<i4"}
 """How safetensors and numpy call what a shard holds."""
 LONGEST_HEADER = 65536
 

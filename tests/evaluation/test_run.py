@@ -23,7 +23,14 @@ from evaluation.plain import (
 
 import xlir_bench as xb
 from xlir_bench import Kind, Result, RunOptions, evaluate
-from xlir_bench.errors import BadVectorsError, InputError, UnknownNameError, XlirError
+from xlir_bench.errors import (
+    BadVectorsError,
+    InputError,
+    NotComparableError,
+    UnknownNameError,
+    XlirError,
+)
+from xlir_bench.reports.compare import compare
 from xlir_bench.tasks import catalogue
 
 
@@ -76,7 +83,7 @@ def test_a_result_says_what_was_evaluated_and_how(mini: Result) -> None:
     assert record.profile.index is None
     assert record.environment.versions["numpy"] == np.__version__
     assert all(0 < s.chance_map < 0.1 for s in record.settings)
-    assert set(mini.tables) == {"ranks", "queries"}
+    assert set(mini.tables) == {"ranks"}
 
 
 def test_an_encoder_that_knows_nothing_is_at_the_chance_level() -> None:
@@ -335,3 +342,19 @@ def test_a_run_whose_vectors_are_cached_loads_no_model(tiny_transformer: Path) -
     stated = json.loads(cold.to_json())
     for part in ("task", "encoder", "settings", "summary", "bias", "texts", "notes"):
         assert warm[part] == stated[part]
+
+
+@pytest.mark.parametrize("dtype", ["float16", "int8"])
+def test_ranks_are_exact_for_vectors_kept_in_fewer_bits_and_the_result_says_so(dtype: Any) -> None:
+    options = RunOptions(langs=("de", "en"), cache=None)
+    whole, few = (
+        evaluate("mini", "builtin:ngram", replace(options, vectors=x)) for x in ("float32", dtype)
+    )
+    assert few.record.options.part["vectors"] == f"vectors kept as {dtype}"
+    assert options.part(catalogue().get(["mini"])[0]) != replace(options, vectors=dtype).part(
+        catalogue().get(["mini"])[0]
+    )
+    for kind in whole.summary:
+        assert few.score(kind) == pytest.approx(whole.score(kind), abs=0.01)
+    with pytest.raises(NotComparableError, match="vectors"):
+        compare(whole, few)

@@ -18,7 +18,8 @@ from worlds import text_collection
 
 from xlir_bench.errors import BadVectorsError, XlirError
 from xlir_bench.records import Collection, Role, Silent, TokenCounts
-from xlir_bench.retrieval import EmbedRequest, Represented, embed, embedding, prune
+from xlir_bench.retrieval import EmbedRequest, Represented, embed, embedding, normalised, prune
+from xlir_bench.retrieval.similarity import rounded
 
 
 @dataclass
@@ -400,3 +401,30 @@ def test_two_runs_at_once_on_one_cache_give_the_same_bits(killed: dict[str, Any]
     assert (encoded, notes) == (0, 0)
     assert cached > 0
     assert not list((killed["folder"] / "both").rglob("*.plan"))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "int8"])
+@pytest.mark.parametrize("held", [1, 1000])
+def test_vectors_kept_in_fewer_bits_are_near_and_the_same_in_every_run(
+    tmp_path: Path, dtype: Any, held: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedding, "IN_MEMORY", held)
+    found = [
+        embed(COLLECTION, Letters(), EmbedRequest(tmp_path, vectors=dtype), Silent())
+        for _ in range(2)
+    ]
+    assert (found[0].encoded, found[1].cached) == (10, 10)
+    for key, vectors in (found[0].vectors or {}).items():
+        assert vectors.on_disk == (held == 1)
+        again = np.asarray((found[1].vectors or {})[key])
+        np.testing.assert_array_equal(np.asarray(vectors), again)
+        exact = expected(key[0], COLLECTION.texts(*key))
+        cosine = (normalised(again) * normalised(exact)).sum(axis=1)
+        assert cosine.min() > (0.9999 if dtype == "int8" else 0.999999)
+    whole = embed(COLLECTION, Letters(), EmbedRequest(tmp_path), Silent())
+    assert whole.encoded == 10, "float32 vectors are never taken from those"
+
+
+def test_rounding_to_eight_bits_keeps_zero_and_the_largest() -> None:
+    rows = rounded(np.array([[0, 0, 0], [3e-20, -9e-20, 0], [5, 2.5, 5e9]], np.float32), "int8")
+    assert rows.tolist() == [[0, 0, 0], [42, -127, 0], [0, 0, 127]]

@@ -117,8 +117,13 @@ def as_retriever(
     """Whatever a user gives as one."""
     found = as_encoder(encoder, encoder_options)
     if isinstance(found, StoredVectors):
+        if options.vectors != "float32":
+            raise InputError(
+                f"--vectors {options.vectors}: npy: vectors are compared as they are; convert the files"
+            )
         return StoredRetriever(found, limited=options.limit is not None)
-    return VectorRetriever(found, EmbedRequest(options.cache, options.batch_tokens))
+    request = EmbedRequest(options.cache, options.batch_tokens, options.vectors)
+    return VectorRetriever(found, request)
 
 
 def settings_asked(task: Task, options: RunOptions) -> list[Setting]:
@@ -291,6 +296,7 @@ class _Run:
             corpus_limit=self.options.corpus_limit,
             candidate=self.options.candidate or self.task.candidate,
             index=self.options.index,
+            vectors=self.options.vectors,
             seed=self.options.seed,
             changed_data=list(collection.changed),
             measures=list(self.measures),

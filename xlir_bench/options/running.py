@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from xlir_bench.options.encoding import REST
 from xlir_bench.options.stating import option, options_of
@@ -54,6 +54,11 @@ class RunOptions:
     index: str = option(
         "A FAISS factory string; anything but Flat is approximate, and the result says by how much.",
         EXACT, group=SEARCH, metavar="FACTORY", partial=True,
+    )  # fmt: skip
+    vectors: Literal["float32", "float16", "int8"] = option(
+        "How vectors are kept and compared: float16 takes half the disk and int8 a quarter. Ranks are exact for"
+        " the vectors as they are kept.",
+        "float32", group=SEARCH, metavar="DTYPE", partial=True,
     )  # fmt: skip
     save_run: int = option(
         "Keep the top K passages of every query (run.parquet).",

@@ -26,6 +26,7 @@ def what_differs(first: ResultRecord, second: ResultRecord) -> list[str]:
         "candidate text": (a.candidate, b.candidate),
         "measures": (sorted(set(a.measures)), sorted(set(b.measures))),
         "index": (a.index, b.index),
+        "vectors": (a.vectors, b.vectors),
         "changed data": (sorted(a.changed_data) or "none", sorted(b.changed_data) or "none"),
     }
     found += [

@@ -132,6 +132,8 @@ class OptionsPart(_Part):
     """Set where not all passages of the task were searched, but the judged ones and so many others."""
     candidate: str
     index: str
+    vectors: str = "float32"
+    """How they were kept and compared."""
     seed: int
     changed_data: list[str]
     measures: list[str]
@@ -149,6 +151,7 @@ class OptionsPart(_Part):
             else "",
             "candidate": "" if usual else f"candidate text {self.candidate}",
             "index": f"index {self.index}" if self.index != EXACT else "",
+            "vectors": f"vectors kept as {self.vectors}" if self.vectors != "float32" else "",
             "changed_data": f"CHANGED DATA: {', '.join(sorted(self.changed_data))}"
             if self.changed_data
             else "",

@@ -9,6 +9,7 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from xlir_bench.retrieval.cache import remember_encoder, store_folder
 from xlir_bench.retrieval.exact import VectorIndex
 from xlir_bench.retrieval.plan import guessed_lengths, plan_batches
 from xlir_bench.retrieval.retriever import Represented
+from xlir_bench.retrieval.similarity import rounded
 from xlir_bench.retrieval.store import Block, Keys, Known, Store, text_keys, write_block
 from xlir_bench.retrieval.vectors import Vectors
 
@@ -41,6 +43,8 @@ class EmbedRequest:
     """The cache's root; None keeps nothing."""
     batch_tokens: int | None = None
     """Padded tokens in a batch; None chooses by device."""
+    vectors: Literal["float32", "float16", "int8"] = "float32"
+    """How they are kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +224,9 @@ class _Work:
         if self.request.cache is None:
             return
         card = describe(self.encoder)
-        self.folder = store_folder(self.request.cache, card.slug, self.encoder.fingerprint)
+        kept_as = "" if self.request.vectors == "float32" else f"-{self.request.vectors}"
+        folder = store_folder(self.request.cache, card.slug, self.encoder.fingerprint)
+        self.folder = folder.with_name(folder.name + kept_as)
         try:
             self.held.append(files.leased(self.folder))
             remember_encoder(self.folder, card.name, self.encoder.fingerprint)
@@ -269,7 +275,7 @@ class _Work:
         rows = np.concatenate(growing.batches)
         block = Block(
             texts.keys[missing[rows]],
-            np.concatenate(growing.vectors),
+            rounded(np.concatenate(growing.vectors), self.request.vectors),
             counts.tokens[rows].astype(np.int32),
             counts.unknown[rows].astype(np.int32),
         )

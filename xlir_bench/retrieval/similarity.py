@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from xlir_bench.records import Floats, Ints
 from xlir_bench.retrieval.kernels import true_products, unit_rows
@@ -62,6 +63,18 @@ def normalised(vectors: Floats) -> Floats:
     unit = np.empty(rows.shape, np.float32)
     unit_rows(rows, unit)
     return unit
+
+
+def rounded(vectors: Floats, dtype: str) -> NDArray[Any]:
+    """Vectors as they are kept in fewer bits. Their directions count, so each row has the scale that loses least."""
+    if dtype == "float32":
+        return vectors
+    unit = normalised(vectors)
+    if dtype == "float16":
+        return unit.astype(np.float16)
+    largest = np.abs(unit).max(axis=1, keepdims=True, initial=0)
+    scaled = unit * (127 / np.where(largest > 0, largest, 1))
+    return np.rint(scaled).astype(np.int8)
 
 
 def _lengths(rows: Floats) -> Floats:

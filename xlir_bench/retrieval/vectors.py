@@ -52,10 +52,11 @@ class Vectors:
         return np.asarray(self.rows(slice(0, len(self))), dtype)
 
     def rows(self, rows: Ints | slice) -> Floats:
-        """These rows, in this order; a copy, unless they follow each other in one part."""
+        """These rows in float32, in this order; a copy, unless they follow each other in one part."""
         part, row = self.part[rows], self.row[rows]
         if len(row) and (part == part[0]).all() and (np.diff(row) == 1).all():
-            return _opened(self.parts[part[0]])[row[0] : row[0] + len(row)]
+            there = _opened(self.parts[part[0]])
+            return np.asarray(there[row[0] : row[0] + len(row)], np.float32)
         found = np.empty((len(row), self.dimension), np.float32)
         for number in np.unique(part):
             mine = part == number
