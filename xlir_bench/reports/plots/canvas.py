@@ -86,16 +86,15 @@ def require_format(path: Path, option: str = "--output") -> str:
 def save(figure: Figure, path: Path, dpi: int = 200) -> None:
     """Write the picture; its format is that of the name. The same picture gives the same bytes."""
     suffix = require_format(path)
-    metadata: dict[str, Any] = {
-        "png": {"Software": None},
-        "svg": {"Date": None},
-        "pdf": {"CreationDate": None},
-    }[suffix]
+    metadata: dict[str, Any] = {"png": {"Software": None}, "pdf": {"CreationDate": None}}
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with style():
-            figure.savefig(temporary, format=suffix, dpi=dpi, metadata=metadata)
+        if suffix == "svg":
+            temporary.write_text(svg(figure), encoding="utf-8")
+        else:
+            with style():
+                figure.savefig(temporary, format=suffix, dpi=dpi, metadata=metadata[suffix])
         temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
