@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from xlir_bench.encoders import as_encoder
+from xlir_bench.encoders.bm25 import BM25
 from xlir_bench.encoders.vectors import StoredVectors
 from xlir_bench.errors import InputError, UnknownNameError
 from xlir_bench.evaluation.alignment import alignment_part, in_sample
@@ -62,6 +63,7 @@ from xlir_bench.results.schema import (
 from xlir_bench.results.tables import ranks_table, run_table
 from xlir_bench.results.values import values_of_scores, values_table
 from xlir_bench.retrieval import (
+    BM25Retriever,
     EmbedRequest,
     FaissIndex,
     Represented,
@@ -116,11 +118,13 @@ def as_retriever(
 ) -> Retriever:
     """Whatever a user gives as one."""
     found = as_encoder(encoder, encoder_options)
+    if isinstance(found, BM25 | StoredVectors) and options.vectors != "float32":
+        raise InputError(
+            f"--vectors {options.vectors} is for texts that are encoded; {found.name} has nothing to round"
+        )
+    if isinstance(found, BM25):
+        return BM25Retriever(found)
     if isinstance(found, StoredVectors):
-        if options.vectors != "float32":
-            raise InputError(
-                f"--vectors {options.vectors}: npy: vectors are compared as they are; convert the files"
-            )
         return StoredRetriever(found, limited=options.limit is not None)
     request = EmbedRequest(options.cache, options.batch_tokens, options.vectors)
     return VectorRetriever(found, request)
