@@ -137,6 +137,14 @@ def test_a_limit_beyond_the_positions_is_cut_back_to_them(
     checked(encoder.encode([LONG], "query"), [LONG], 32)
 
 
+@pytest.mark.parametrize("file", ["tokenizer_config.json", "sentence_bert_config.json"])
+def test_an_infinite_limit_is_none(tiny_transformer: Path, copy: Copy, file: str) -> None:
+    folder = copy(tiny_transformer)
+    edit_json(folder / "tokenizer_config.json", model_max_length=None)
+    edit_json(folder / file, model_max_length=float("inf"), max_seq_length=float("inf"))
+    assert describe(load_encoder(str(folder))).max_tokens == 128
+
+
 def test_tokens_are_counted_uncut_with_prompt_special_and_unknown_ones(
     tiny_transformer: Path,
 ) -> None:
@@ -279,8 +287,8 @@ def test_a_pickle_in_any_module_is_refused(tiny_transformer: Path, copy: Copy) -
             lambda f: (f / "modules.json").write_text('[{"idx": 0'),
             "modules.json is not JSON",
         ),
-        (lambda f: (f / "modules.json").write_text('["x"]'), "is not what a model"),
-        (lambda f: (f / "config.json").write_text("[]"), "is not what a model"),
+        (lambda f: (f / "modules.json").write_text('["x"]'), "is not a valid file of a model"),
+        (lambda f: (f / "config.json").write_text("[]"), "is not a valid file of a model"),
         (
             lambda f: (f / "modules.json").write_text(
                 '[{"type": "sentence_transformers.X", "path": "../.."}]'
