@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from xlir_bench.encoders.packaged import packaged_folder
+from xlir_bench.encoders.packaged import NOTE, packaged_folder
 from xlir_bench.encoders.quiet import quiet_hub
 from xlir_bench.errors import InputError, OutOfReachError, XlirError
 from xlir_bench.options.encoding import EncoderOptions
@@ -47,8 +47,7 @@ def locate(spec: str, options: EncoderOptions) -> Place:
     path = Path(spec).expanduser()
     if spec.startswith("package:") and not path.exists():
         name = spec.removeprefix("package:")
-        folder, model = packaged_folder(name)
-        return Place(folder, name, name, True, (model.note,))
+        return Place(packaged_folder(name), name, name, True, (NOTE,))
     if path.is_dir():
         return _folder(path, options)
     if path.exists():
