@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xlir_bench.encoders.slugs import slug
+from xlir_bench.encoders.digest import slug
 from xlir_bench.files import safe_name
 
 ADVERSARIAL = [
