@@ -89,8 +89,7 @@ class ModelLayout:
     @property
     def registered_prompts(self) -> dict[str, str]:
         """Prompts by name, as the model registers them."""
-        prompts = self._value("config_sentence_transformers.json", dict, "prompts") or {}
-        return {name: text for name, text in prompts.items() if isinstance(text, str)}
+        return self._texts("config_sentence_transformers.json", "prompts")
 
     @property
     def default_prompt(self) -> str | None:
@@ -226,20 +225,16 @@ class ModelLayout:
         return [Module(kind, _joined(router, path)) for path, kind in types.items()]
 
     def _texts(self, file: str, *keys: str) -> dict[str, str]:
-        """An object whose values are texts; empty where there is none."""
+        """The texts of an object, by name; empty where there is none."""
         stated = self._value(file, dict, *keys) or {}
-        if not all(isinstance(text, str) for text in stated.values()):
-            raise self._wrong(file, keys, "an object of texts")
-        return stated
+        return {name: text for name, text in stated.items() if isinstance(text, str)}
 
     def _limit(self, file: str, keys: tuple[str, ...]) -> float | None:
         """A number of tokens, perhaps infinite."""
         value = self._value(file, object, *keys)
-        if value is None:
-            return None
-        if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
-            raise self._wrong(file, keys, "a number, 0 or more")
-        return value
+        if value is None or (isinstance(value, int | float) and not isinstance(value, bool) and value >= 0):
+            return value
+        raise self._wrong(file, keys, "a number, 0 or more")
 
     def _value(self, file: str, kind: type[T], *keys: str) -> T | None:
         """What stands under these keys of a JSON file; None where the file or a key is absent."""
@@ -254,8 +249,8 @@ class ModelLayout:
         return value
 
     def _wrong(self, file: str, keys: Iterable[str], wanted: str) -> InputError:
-        place = ".".join(keys)
-        return InputError(f"{self.folder / file} is not a valid file of a model: {place or 'it'} should be {wanted}")
+        place = ".".join(keys) or "it"
+        return InputError(f"{self.folder / file} is not a valid file of a model: {place} should be {wanted}")
 
 
 def count_parameters(path: Path) -> int:

@@ -129,12 +129,12 @@ class _Block:
     """Passages that follow each other in the pool."""
 
     first: int
-    """Where the first stands."""
+    """The first one's position in the pool."""
     passages: Floats
     """Prepared for the similarity."""
 
     def overlap(self, rows: slice) -> slice:
-        """Which of its passages are among these of the pool."""
+        """Which of its passages are in this slice of the pool."""
         start, stop = (
             min(max(end - self.first, 0), len(self.passages)) for end in (rows.start, rows.stop)
         )
@@ -149,21 +149,21 @@ class _Workers:
     threads: ThreadPoolExecutor
 
     def run(self, tasks: Iterable[Callable[[], None]]) -> None:
-        """Do all of them; the first error is raised."""
+        """Run all tasks; the first error is raised."""
         for done in [self.threads.submit(task) for task in tasks]:
             done.result()
 
     def map(self, make: Callable[[Floats], Floats], parts: Sequence[Floats]) -> list[Floats]:
-        """What is made of each, in order."""
+        """What `make` gives for each part, in order."""
         return list(self.threads.map(make, parts))
 
     def pieces(self, rows: Floats) -> list[Floats]:
-        """The rows, a share a thread."""
+        """The rows, cut into one piece per thread."""
         size = max(FEW_QUERIES, -(-len(rows) // self.count))
         return [rows[x] for x in _pieces(len(rows), size)]
 
     def shares(self, queries: Floats) -> list[slice]:
-        """Which queries are looked at together."""
+        """Slices of the queries that are compared together."""
         size = max(FEW_QUERIES, min(SHARE, -(-len(queries) // self.count)))
         return list(_pieces(len(queries), size))
 

@@ -1,4 +1,4 @@
-"""How alike two vectors are: fast scores that may be off by a known error, and true ones for what lies near."""
+"""How alike two vectors are: fast scores with a known error, and true ones to settle what is too close to call."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ class Similarity(Protocol):
     """What an exact search asks of a measure of likeness."""
 
     def prepared(self, rows: Floats) -> Floats:
-        """The representations in the form that is compared."""
+        """The vectors in the form that is compared."""
 
     def scores(self, queries: Floats, passages: Floats) -> tuple[Floats, Floats]:
         """A float32 score a query and passage, and for each query how far its scores may be from the true ones."""
 
     def exact(self, queries: Floats, query: Ints, passages: Floats, passage: Ints) -> Floats:
-        """The true score of each pair of rows in float64: the same in whatever company, on every machine."""
+        """The true score of each pair of rows in float64: the same bits whatever else is computed, on every machine."""
 
 
 @dataclass(frozen=True, slots=True)
