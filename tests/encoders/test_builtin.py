@@ -91,9 +91,7 @@ def test_ngram_finds_the_text_that_shares_words_in_any_script() -> None:
 
 
 def test_ngram_encodes_thousands_of_texts_a_second() -> None:
-    texts = [
-        f"{i} " + "A sentence of about one hundred and twenty characters. " * 2 for i in range(4000)
-    ]
+    texts = [f"{i} " + "A sentence of about one hundred and twenty characters. " * 2 for i in range(4000)]
     start = time.perf_counter()
     NGRAM.encode(texts, "passage")
     assert len(texts) / (time.perf_counter() - start) > 2000
@@ -114,9 +112,7 @@ def test_an_unknown_builtin_is_an_error_with_a_near_miss() -> None:
 
 
 def test_the_card_says_which_options_mean_nothing_here() -> None:
-    card = describe(
-        load_encoder("builtin:ngram", EncoderOptions(query_prompt="q: ", dtype="float16"))
-    )
+    card = describe(load_encoder("builtin:ngram", EncoderOptions(query_prompt="q: ", dtype="float16")))
     assert (card.kind, card.slug, card.query_prompt) == ("builtin", "builtin-ngram", "")
     assert [note.split()[0] for note in card.notes] == ["--query-prompt", "--dtype"]
     assert card.fingerprint == NGRAM.fingerprint != RANDOM.fingerprint

@@ -22,9 +22,7 @@ def test_nested_lists_and_tensors_are_vectors_too() -> None:
     assert checked(torch.ones(3, 2, dtype=torch.bfloat16, requires_grad=True), TEXTS).sum() == 6
 
 
-@pytest.mark.parametrize(
-    ("bad", "word"), [(np.nan, "NaN"), (np.inf, "infinite"), (1e300, "infinite")]
-)
+@pytest.mark.parametrize(("bad", "word"), [(np.nan, "NaN"), (np.inf, "infinite"), (1e300, "infinite")])
 def test_the_first_text_with_a_bad_number_is_named_in_60_characters(bad: float, word: str) -> None:
     vectors = np.ones((3, 4))
     vectors[1:, 2] = bad

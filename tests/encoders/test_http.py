@@ -87,17 +87,13 @@ def encoder(server: Server, patience: Patience) -> HttpEncoder:
 
 @pytest.mark.parametrize("prefix", ["http:", ""])
 @pytest.mark.parametrize("path", ["", "/", "/embeddings"])
-def test_texts_are_posted_as_openai_does_and_rows_put_in_order(
-    server: Server, prefix: str, path: str
-) -> None:
+def test_texts_are_posted_as_openai_does_and_rows_put_in_order(server: Server, prefix: str, path: str) -> None:
     encoder = load_encoder(f"{prefix}{server.url}{path}#text-embed")
     vectors = encoder.encode(["abc", "é"], "query")
     assert vectors.dtype == np.float32
     assert vectors.tolist() == [[3, 97, 1], [1, 233, 1]]
     assert server.paths == ["/v1/embeddings"]
-    assert server.requests == [
-        {"model": "text-embed", "input": ["abc", "é"], "encoding_format": "float"}
-    ]
+    assert server.requests == [{"model": "text-embed", "input": ["abc", "é"], "encoding_format": "float"}]
 
 
 def test_at_most_64_texts_go_in_a_request(server: Server, encoder: HttpEncoder) -> None:
@@ -177,15 +173,11 @@ def test_a_connection_cut_in_the_middle_is_tried_again(
     assert waits == [0.5]
 
 
-def test_a_refused_connection_is_out_of_reach_after_few_tries(
-    patience: Patience, waits: list[float]
-) -> None:
+def test_a_refused_connection_is_out_of_reach_after_few_tries(patience: Patience, waits: list[float]) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
-    with pytest.raises(
-        OutOfReachError, match=r"3 tries \(ConnectError.*is the server up"
-    ) as caught:
+    with pytest.raises(OutOfReachError, match=r"3 tries \(ConnectError.*is the server up") as caught:
         HttpEncoder(url, "m", patience=patience).encode(["abc"], "query")
     assert caught.value.exit_code == 3
     assert len(waits) == 2
@@ -216,9 +208,7 @@ def test_other_refusals_are_errors_at_once(
     assert waits == []
 
 
-def test_a_wrong_count_of_vectors_names_both_numbers_and_the_first_text(
-    server: Server, encoder: HttpEncoder
-) -> None:
+def test_a_wrong_count_of_vectors_names_both_numbers_and_the_first_text(server: Server, encoder: HttpEncoder) -> None:
     server.answer = lambda texts: {"data": server.rightly(texts)["data"][1:]}
     with pytest.raises(BadVectorsError, match="1 vectors for 2 texts, the first of them 'abc'"):
         encoder.encode(["abc", "d"], "query")
@@ -255,14 +245,10 @@ def test_the_key_goes_to_the_server_and_nowhere_else(
     server.fail(401, f"Incorrect API key provided: {SECRET}")
     with pytest.raises(InputError, match=r"\*\*\*.*is set") as caught:
         encoder.encode(["abc"], "query")
-    assert not any(
-        SECRET in text for text in [*told, str(caught.value), repr(caught.value.__cause__)]
-    )
+    assert not any(SECRET in text for text in [*told, str(caught.value), repr(caught.value.__cause__)])
 
 
-def test_the_key_is_read_from_the_variable_that_is_named(
-    server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_key_is_read_from_the_variable_that_is_named(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MY_KEY", SECRET)
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     load_encoder(f"{server.url}#m", EncoderOptions(api_key_env="MY_KEY")).encode(["a"], "query")
@@ -270,9 +256,7 @@ def test_the_key_is_read_from_the_variable_that_is_named(
     assert [h.get("authorization") for h in server.headers] == [f"Bearer {SECRET}", None]
 
 
-def test_a_login_that_a_server_sends_back_in_base64_is_not_shown(
-    server: Server, patience: Patience
-) -> None:
+def test_a_login_that_a_server_sends_back_in_base64_is_not_shown(server: Server, patience: Patience) -> None:
     encoder = HttpEncoder(server.url.replace("://", f"://user:{SECRET}@"), "m", patience=patience)
     echoed = base64.b64encode(f"user:{SECRET}".encode()).decode()
     server.fail(401, f"denied: Basic {echoed}")
@@ -281,9 +265,7 @@ def test_a_login_that_a_server_sends_back_in_base64_is_not_shown(
     assert not any(echoed[n : n + 8] in str(caught.value) for n in range(len(echoed) - 8))
 
 
-def test_a_login_and_a_query_in_the_url_are_used_and_never_shown(
-    server: Server, patience: Patience
-) -> None:
+def test_a_login_and_a_query_in_the_url_are_used_and_never_shown(server: Server, patience: Patience) -> None:
     url = server.url.replace("://", f"://user:{SECRET}@") + "?code=hidden"
     encoder = HttpEncoder(url, "m", patience=patience)
     card = describe(encoder)
@@ -298,9 +280,7 @@ def test_a_login_and_a_query_in_the_url_are_used_and_never_shown(
     assert card.fingerprint == describe(HttpEncoder(server.url, "m", patience=patience)).fingerprint
 
 
-def test_the_fingerprint_follows_the_vectors_of_the_server(
-    server: Server, encoder: HttpEncoder
-) -> None:
+def test_the_fingerprint_follows_the_vectors_of_the_server(server: Server, encoder: HttpEncoder) -> None:
     card = describe(encoder)
     assert card.kind == "http"
     assert card.slug.startswith("http-127.0.0.1_3a")
@@ -321,10 +301,7 @@ def test_a_server_whose_vectors_are_never_quite_the_same_is_one_encoder(
     cards = [describe(load_encoder(f"{server.url}#m")) for _ in range(20)]
     assert len({card.fingerprint for card in cards}) == len({card.slug for card in cards}) == 1
     texts = text_collection({"en": ["a"]}, {"en": ["b", "c"]})
-    runs = [
-        embed(texts, load_encoder(f"{server.url}#m"), EmbedRequest(tmp_path), Silent())
-        for _ in "ab"
-    ]
+    runs = [embed(texts, load_encoder(f"{server.url}#m"), EmbedRequest(tmp_path), Silent()) for _ in "ab"]
     assert [found.cached for found in runs] == [0, 3]
     server.noise, server.scale = 0.0, 1.05
     assert describe(load_encoder(f"{server.url}#m")).fingerprint != cards[0].fingerprint
@@ -378,9 +355,7 @@ def test_what_a_request_says_besides_is_not_shown(server: Server) -> None:
         ["query=" + "[" * 100_000],
     ],
 )
-def test_a_body_that_cannot_be_sent_is_an_error_that_shows_no_value(
-    server: Server, bodies: list[str]
-) -> None:
+def test_a_body_that_cannot_be_sent_is_an_error_that_shows_no_value(server: Server, bodies: list[str]) -> None:
     with pytest.raises(InputError, match="--http-body") as caught:
         with_bodies(server, *bodies)
     assert SECRET not in str(caught.value)
@@ -405,9 +380,7 @@ def test_a_server_that_puts_a_prefix_before_texts_itself_is_told_of_where_it_cou
     assert [note[: len(told or "")] for note in found] == ([told] if told else [])
 
 
-@pytest.mark.parametrize(
-    "spec", ["http:", "http://host/v1", "http:host#m", "https:///v1#m", "http://u:p@h/v1"]
-)
+@pytest.mark.parametrize("spec", ["http:", "http://host/v1", "http:host#m", "https:///v1#m", "http://u:p@h/v1"])
 def test_a_spec_without_url_or_model_is_an_error_that_shows_no_password(spec: str) -> None:
     with pytest.raises(InputError, match="http:<url>#<model>") as caught:
         load_encoder(spec)

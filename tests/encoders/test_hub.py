@@ -40,9 +40,7 @@ Ask = Callable[..., dict[str, Any]]
 def ask(tmp_path: Path) -> Ask:
     """Loads an encoder in a fresh process with its own hub cache, since the hub reads its settings on import."""
 
-    def asked(
-        spec: str, endpoint: str = "http://127.0.0.1:9", encode: bool = False, **options: Any
-    ) -> Any:
+    def asked(spec: str, endpoint: str = "http://127.0.0.1:9", encode: bool = False, **options: Any) -> Any:
         env = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "HUGGINGFACE"))}
         env |= {"HF_HOME": str(tmp_path / "hf"), "HF_ENDPOINT": endpoint, "HF_HUB_DISABLE_XET": "1"}
         done = subprocess.run(
@@ -71,13 +69,9 @@ def cache(home: Path, hub_id: str, folder: Path) -> Path:
     return snapshot
 
 
-def hub(
-    folder: Path, extra: dict[str, bytes], asked: list[str], respond: Callable[..., None]
-) -> Any:
+def hub(folder: Path, extra: dict[str, bytes], asked: list[str], respond: Callable[..., None]) -> Any:
     """What the hub answers for one model: its commit, its tree, its files."""
-    files = {
-        str(f.relative_to(folder)): f.read_bytes() for f in folder.rglob("*") if f.is_file()
-    } | extra
+    files = {str(f.relative_to(folder)): f.read_bytes() for f in folder.rglob("*") if f.is_file()} | extra
 
     def serve(handler: BaseHTTPRequestHandler, body: bytes) -> None:
         path = handler.path.partition("?")[0]
@@ -90,10 +84,7 @@ def hub(
             siblings = [{"rfilename": name} for name in files]
             respond(handler, 200, {"id": "someone/tiny", "sha": COMMIT, "siblings": siblings})
         elif path.startswith(f"{api}/tree/"):
-            tree = [
-                {"type": "file", "path": n, "size": len(b), "oid": "0" * 40}
-                for n, b in files.items()
-            ]
+            tree = [{"type": "file", "path": n, "size": len(b), "oid": "0" * 40} for n, b in files.items()]
             respond(handler, 200, tree)
         elif path.startswith(f"/someone/tiny/resolve/{COMMIT}/"):
             name = path.removeprefix(f"/someone/tiny/resolve/{COMMIT}/")
@@ -106,9 +97,7 @@ def hub(
     return serve
 
 
-def test_a_cached_model_is_found_and_runs_without_network(
-    ask: Ask, tiny_transformer: Path, tmp_path: Path
-) -> None:
+def test_a_cached_model_is_found_and_runs_without_network(ask: Ask, tiny_transformer: Path, tmp_path: Path) -> None:
     snapshot = cache(tmp_path / "hf", "someone/tiny", tiny_transformer)
     for options in ({"offline": True}, {}):
         found = ask("someone/tiny", **options)
@@ -201,9 +190,7 @@ def test_a_file_is_no_model_folder(tmp_path: Path) -> None:
         load_encoder(str(tmp_path / "model.safetensors"))
 
 
-def test_a_snapshot_named_by_its_path_is_called_by_its_hub_id(
-    tmp_path: Path, tiny_transformer: Path
-) -> None:
+def test_a_snapshot_named_by_its_path_is_called_by_its_hub_id(tmp_path: Path, tiny_transformer: Path) -> None:
     snapshot = cache(tmp_path, "intfloat/multilingual-e5-small", tiny_transformer)
     encoder = load_encoder(str(snapshot))
     assert encoder.name == "intfloat/multilingual-e5-small"

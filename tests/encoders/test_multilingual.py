@@ -97,9 +97,7 @@ def test_its_card_names_its_weights_and_tokens_are_counted() -> None:
 def test_its_card_states_what_it_scores_on_mini(kind: str) -> None:
     row = re.search(r"^\| `mini` \| (.*) \|$", CARD, re.MULTILINE)
     assert row is not None
-    stated = dict(
-        zip(("monolingual", "cross-lingual", "multilingual"), row[1].split(" | "), strict=False)
-    )
+    stated = dict(zip(("monolingual", "cross-lingual", "multilingual"), row[1].split(" | "), strict=False))
     found = evaluate("mini", ENCODER, RunOptions(measures=("map",), cache=None))
     assert f"{found.score(kind):.4f}".lstrip("0") == stated[kind]
 

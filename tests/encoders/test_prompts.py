@@ -93,9 +93,7 @@ def test_what_is_asked_for_wins_even_if_it_is_empty() -> None:
     assert not any("E5" in note for note in both.notes)
 
 
-def test_a_model_made_from_a_known_one_is_recognised_by_its_card(
-    tiny_transformer: Path, tmp_path: Path
-) -> None:
+def test_a_model_made_from_a_known_one_is_recognised_by_its_card(tiny_transformer: Path, tmp_path: Path) -> None:
     import shutil
 
     folder = Path(shutil.copytree(tiny_transformer, tmp_path / "mine"))

@@ -105,9 +105,7 @@ def test_an_attribute_that_is_no_encoder_is_an_error_at_once(
 
 
 def test_errors_of_the_users_code_name_the_line(file: Path) -> None:
-    with pytest.raises(
-        XlirError, match=r"KeyError: 'no such row' \(line \d+ of mine.py\)"
-    ) as caught:
+    with pytest.raises(XlirError, match=r"KeyError: 'no such row' \(line \d+ of mine.py\)") as caught:
         load_encoder(f"py:{file}:broken").encode(["a"], "query")
     assert caught.value.exit_code == 4
     with pytest.raises(InputError, match="cannot be made without arguments"):

@@ -60,17 +60,13 @@ def test_the_card_says_what_the_files_say(tiny_transformer: Path) -> None:
     assert card.parameters == sum(p.numel() for p in model.parameters())
 
 
-def test_nothing_is_printed_while_a_model_is_loaded(
-    tiny_transformer: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_nothing_is_printed_while_a_model_is_loaded(tiny_transformer: Path, capfd: pytest.CaptureFixture[str]) -> None:
     load_encoder(str(tiny_transformer)).encode(TEXTS, "query")
     assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-def test_half_precision_works_on_a_cpu_and_gives_float32_rows(
-    tiny_transformer: Path, dtype: str
-) -> None:
+def test_half_precision_works_on_a_cpu_and_gives_float32_rows(tiny_transformer: Path, dtype: str) -> None:
     whole = load_encoder(str(tiny_transformer))
     half = load_encoder(str(tiny_transformer), EncoderOptions(dtype=dtype, device="cpu"))
     vectors = checked(half.encode(TEXTS, "query"), TEXTS, 32)
@@ -81,15 +77,11 @@ def test_half_precision_works_on_a_cpu_and_gives_float32_rows(
     assert describe(half).slug.startswith(describe(whole).slug + "~")
 
 
-def test_a_checkpoint_in_half_precision_is_computed_in_float32(
-    tiny_transformer: Path, tmp_path: Path
-) -> None:
+def test_a_checkpoint_in_half_precision_is_computed_in_float32(tiny_transformer: Path, tmp_path: Path) -> None:
     import torch
     from sentence_transformers import SentenceTransformer
 
-    SentenceTransformer(str(tiny_transformer), device="cpu").to(torch.bfloat16).save(
-        str(tmp_path / "bf16")
-    )
+    SentenceTransformer(str(tiny_transformer), device="cpu").to(torch.bfloat16).save(str(tmp_path / "bf16"))
     encoder = load_encoder(str(tmp_path / "bf16"))
     vectors = encoder.encode(TEXTS, "query")
     assert describe(encoder).dtype == "float32"
@@ -126,9 +118,7 @@ def test_a_max_length_beyond_the_positions_is_an_error(tiny_transformer: Path) -
         load_encoder(str(tiny_transformer), EncoderOptions(max_length=129))
 
 
-def test_a_limit_beyond_the_positions_is_cut_back_to_them(
-    tiny_transformer: Path, copy: Copy
-) -> None:
+def test_a_limit_beyond_the_positions_is_cut_back_to_them(tiny_transformer: Path, copy: Copy) -> None:
     folder = copy(tiny_transformer)
     edit_json(folder / "tokenizer_config.json", model_max_length=10**30)
     edit_json(folder / "sentence_bert_config.json", max_seq_length=4096)
@@ -161,9 +151,7 @@ def test_tokens_are_counted_uncut_with_prompt_special_and_unknown_ones(
     assert plain.count_tokens([], "query").tokens.tolist() == []
 
 
-def test_counting_does_not_warn_of_long_texts(
-    tiny_transformer: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_counting_does_not_warn_of_long_texts(tiny_transformer: Path, capfd: pytest.CaptureFixture[str]) -> None:
     encoder = load_encoder(str(tiny_transformer))
     assert isinstance(encoder, Tokenizing)
     encoder.count_tokens([LONG], "query")
@@ -194,9 +182,7 @@ def test_a_static_embedding_can_be_cut_and_computed_in_half_precision(
     assert half.encode(TEXTS, "query").dtype == np.float32
 
 
-def test_the_limit_of_a_static_embedding_is_that_of_its_tokenizer_file(
-    static_embedding: Path, copy: Copy
-) -> None:
+def test_the_limit_of_a_static_embedding_is_that_of_its_tokenizer_file(static_embedding: Path, copy: Copy) -> None:
     folder = copy(static_embedding)
     truncation = {"direction": "Right", "max_length": 3, "strategy": "LongestFirst", "stride": 0}
     edit_json(folder / "tokenizer.json", truncation=truncation)
@@ -206,9 +192,7 @@ def test_the_limit_of_a_static_embedding_is_that_of_its_tokenizer_file(
     assert encoder.count_tokens(["abcdef"], "query").tokens.tolist() == [6]
 
 
-def test_a_tokenizer_without_an_unknown_token_counts_none(
-    tiny_transformer: Path, copy: Copy
-) -> None:
+def test_a_tokenizer_without_an_unknown_token_counts_none(tiny_transformer: Path, copy: Copy) -> None:
     folder = copy(tiny_transformer)
     stated = json.loads((folder / "tokenizer_config.json").read_text())
     stated.pop("unk_token")
@@ -232,9 +216,7 @@ def test_a_registered_passage_prompt_is_used_though_the_library_overlooks_it(
             bare.encode([f"{role}: {t}" for t in TEXTS], role),
             atol=1e-5,
         )
-    assert not np.allclose(
-        encoder.encode(TEXTS, "query"), encoder.encode(TEXTS, "passage"), atol=1e-2
-    )
+    assert not np.allclose(encoder.encode(TEXTS, "query"), encoder.encode(TEXTS, "passage"), atol=1e-2)
     assert bare.fingerprint != encoder.fingerprint
 
 
@@ -244,9 +226,7 @@ def test_a_bare_transformers_checkpoint_is_pooled_and_noted(bare_bert: Path) -> 
     checked(encoder.encode(TEXTS, "query"), TEXTS, 32)
 
 
-def test_two_checkpoints_of_one_name_have_different_slugs(
-    tiny_transformer: Path, tmp_path: Path
-) -> None:
+def test_two_checkpoints_of_one_name_have_different_slugs(tiny_transformer: Path, tmp_path: Path) -> None:
     from models import save_tiny_transformer
 
     one = Path(shutil.copytree(tiny_transformer, tmp_path / "a" / "checkpoint-1000"))
@@ -258,9 +238,7 @@ def test_two_checkpoints_of_one_name_have_different_slugs(
     assert all(card.slug.startswith("checkpoint-1000-") for card in cards)
 
 
-def test_a_model_with_only_a_pickle_is_refused_and_told_how_to_convert(
-    tiny_transformer: Path, copy: Copy
-) -> None:
+def test_a_model_with_only_a_pickle_is_refused_and_told_how_to_convert(tiny_transformer: Path, copy: Copy) -> None:
     folder = copy(tiny_transformer)
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
     with pytest.raises(InputError, match=r"pytorch_model\.bin.*\.save\('converted'\)"):
@@ -290,9 +268,7 @@ def test_a_pickle_in_any_module_is_refused(tiny_transformer: Path, copy: Copy) -
         (lambda f: (f / "modules.json").write_text('["x"]'), "is not a valid file of a model"),
         (lambda f: (f / "config.json").write_text("[]"), "is not a valid file of a model"),
         (
-            lambda f: (f / "modules.json").write_text(
-                '[{"type": "sentence_transformers.X", "path": "../.."}]'
-            ),
+            lambda f: (f / "modules.json").write_text('[{"type": "sentence_transformers.X", "path": "../.."}]'),
             "outside its folder",
         ),
         (
@@ -314,9 +290,7 @@ def test_a_folder_that_is_no_such_model_is_an_error_at_once(
         load_encoder(str(folder))
 
 
-def test_cut_weights_are_an_error_of_the_card_and_the_model(
-    tiny_transformer: Path, copy: Copy
-) -> None:
+def test_cut_weights_are_an_error_of_the_card_and_the_model(tiny_transformer: Path, copy: Copy) -> None:
     folder = copy(tiny_transformer)
     whole = (folder / "model.safetensors").read_bytes()
     (folder / "model.safetensors").write_bytes(whole[:-1000])
@@ -327,9 +301,7 @@ def test_cut_weights_are_an_error_of_the_card_and_the_model(
         describe(load_encoder(str(folder)))
 
 
-def test_a_model_that_the_library_cannot_load_is_one_clear_error(
-    tiny_transformer: Path, copy: Copy
-) -> None:
+def test_a_model_that_the_library_cannot_load_is_one_clear_error(tiny_transformer: Path, copy: Copy) -> None:
     folder = copy(tiny_transformer)
     (folder / "tokenizer.json").write_text("{}")
     with pytest.raises(XlirError, match="cannot be loaded"):

@@ -54,9 +54,7 @@ def test_another_number_of_rows_names_both_numbers(folder: Path, count: int) -> 
 
 
 def test_an_absent_language_says_what_there_is(folder: Path) -> None:
-    with pytest.raises(
-        InputError, match=r"passage\.de\.npy is not there \(there are: .*passage\.en\.npy"
-    ):
+    with pytest.raises(InputError, match=r"passage\.de\.npy is not there \(there are: .*passage\.en\.npy"):
         load(folder).vectors("passage", "de", 5)
 
 
@@ -70,9 +68,7 @@ def test_an_absent_language_says_what_there_is(folder: Path) -> None:
         (np.array([[object()]]), "is no array"),
     ],
 )
-def test_a_file_of_another_kind_is_an_error_at_once(
-    folder: Path, array: np.ndarray, message: str
-) -> None:
+def test_a_file_of_another_kind_is_an_error_at_once(folder: Path, array: np.ndarray, message: str) -> None:
     np.save(folder / "query.xx.npy", array, allow_pickle=True)
     with pytest.raises(InputError, match=message):
         load(folder)
