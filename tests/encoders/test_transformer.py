@@ -60,6 +60,11 @@ def test_the_card_says_what_the_files_say(tiny_transformer: Path) -> None:
     assert card.parameters == sum(p.numel() for p in model.parameters())
 
 
+def test_an_option_for_other_encoders_is_noted(tiny_transformer: Path) -> None:
+    notes = describe(load_encoder(str(tiny_transformer), EncoderOptions(http_body=('query={"a": 1}',)))).notes
+    assert [note.split()[0] for note in notes] == ["prompts:", "--http-body"]
+
+
 def test_nothing_is_printed_while_a_model_is_loaded(tiny_transformer: Path, capfd: pytest.CaptureFixture[str]) -> None:
     load_encoder(str(tiny_transformer)).encode(TEXTS, "query")
     assert capfd.readouterr() == ("", "")
@@ -125,6 +130,23 @@ def test_a_limit_beyond_the_positions_is_cut_back_to_them(tiny_transformer: Path
     encoder = load_encoder(str(folder))
     assert describe(encoder).max_tokens == 128
     checked(encoder.encode([LONG], "query"), [LONG], 32)
+
+
+@pytest.mark.parametrize(
+    ("stated", "limit"),
+    [
+        ({"processing_kwargs": {"text": {"max_length": 33}}, "max_seq_length": 77}, 33),
+        ({"tokenizer_args": {"model_max_length": 31}, "max_seq_length": 77}, 31),
+        ({"tokenizer_args": {"model_max_length": 31}, "processor_kwargs": {"model_max_length": 29}}, 31),
+        ({"max_seq_length": 77}, 77),
+    ],
+)
+def test_the_limit_is_found_where_the_library_finds_it(
+    tiny_transformer: Path, copy: Copy, stated: dict[str, object], limit: int
+) -> None:
+    folder = copy(tiny_transformer)
+    edit_json(folder / "sentence_bert_config.json", **stated)
+    assert describe(load_encoder(str(folder))).max_tokens == limit
 
 
 @pytest.mark.parametrize("file", ["tokenizer_config.json", "sentence_bert_config.json"])

@@ -171,17 +171,17 @@ class ModelLayout:
         conversion = (
             f"python -c \"from sentence_transformers import SentenceTransformer as S; S({name!r}).save('converted')\""
         )
-        for path in self._paths:
-            pickles = [
-                _joined(path, file)
-                for file in self._files_at(path)
-                if _matches(file, PICKLES) and not _matches(file, TRAINING_PICKLES)
-            ]
-            if pickles and not self._weights_at(path):
-                raise InputError(
-                    f"{name} has weights only as a pickle ({', '.join(pickles[:3])}), which can run code when it is"
-                    f" opened; if you trust it, convert it once: {conversion}"
-                )
+        pickles = [
+            _joined(path, file)
+            for path in self._paths
+            for file in self._files_at(path)
+            if _matches(file, PICKLES) and not _matches(file, TRAINING_PICKLES) and not self._weights_at(path)
+        ]
+        if pickles:
+            raise InputError(
+                f"{name} has weights only as a pickle ({', '.join(pickles[:3])}), which can run code when it is opened;"
+                f" if you trust it, convert it once: {conversion}"
+            )
         if not self.weights:
             raise InputError(
                 f"{name} has no weights in safetensors ({self.folder} holds no model.safetensors); if there are"

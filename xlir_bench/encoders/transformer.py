@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -46,8 +45,10 @@ class SentenceTransformerEncoder:
 
     _model: SentenceTransformer
 
-    def __init__(self, name: str, prompts: Prompts, options: EncoderOptions) -> None:
+    def __init__(self, name: str, prompts: Prompts, options: EncoderOptions, max_tokens: int | None) -> None:
         self.name = name
+        self.max_tokens = max_tokens
+        """Where a text is cut."""
         self._prompts = prompts
         self._options = options
 
@@ -87,6 +88,7 @@ class SentenceTransformerEncoder:
         return fingerprint(
             {
                 "kind": KIND,
+                "max_tokens": self.max_tokens,
                 "truncate_dim": self._options.truncate_dim,
                 "prompts": [self._prompts.query, self._prompts.passage],
                 "versions": package_versions(),
@@ -99,6 +101,7 @@ class SentenceTransformerEncoder:
         return EncoderCard(
             name=self.name,
             kind=KIND,
+            max_tokens=self.max_tokens,
             slug=slug(stem, changed_options(self._options, options)),
             query_prompt=self._prompts.query,
             passage_prompt=self._prompts.passage,
@@ -174,17 +177,14 @@ class TransformerEncoder(SentenceTransformerEncoder):
             raise InputError(f"--max-length {length}: the positions of {place.name} end at {positions} tokens")
         names = [place.name, *layout.ancestors]
         prompts = chosen(options, layout.registered_prompts, layout.default_prompt, names)
-        super().__init__(place.name, prompts, options)
+        super().__init__(place.name, prompts, options, length or layout.max_tokens)
+        self.folder = str(place.folder)
+        self.device = options.device or default_device()
         self._place = place
         self._layout = layout
 
     def __repr__(self) -> str:
         return f"TransformerEncoder({self.name!r})"
-
-    @property
-    def folder(self) -> str:
-        """Where its files are."""
-        return str(self._place.folder)
 
     @cached_property
     def weights_digest(self) -> str:
@@ -199,20 +199,9 @@ class TransformerEncoder(SentenceTransformerEncoder):
             files=files_digest(self._place.folder, self._layout.configuration),
             revision=None if self._place.local else self._options.revision,
             dtype=self._options.dtype,
-            max_tokens=self.max_tokens,
             remote_code=self._options.trust_remote_code,
             device=self.device.partition(":")[0],
         )
-
-    @property
-    def max_tokens(self) -> int | None:
-        """Where a text is cut: as asked, else as the model's files say."""
-        return self._options.max_length or self._layout.max_tokens
-
-    @cached_property
-    def device(self) -> str:
-        """Where it runs: batches are larger on a GPU."""
-        return self._options.device or default_device()
 
     @cached_property
     def card(self) -> EncoderCard:
@@ -224,9 +213,8 @@ class TransformerEncoder(SentenceTransformerEncoder):
             OPTIONS_IN_SLUG,
             (*self._place.notes, *([bare] if self._layout.bare else []), *unused_notes(self._options, KIND, used)),
             fingerprint=self.fingerprint,
-            dtype=self._options.dtype,
-            max_tokens=self.max_tokens,
             weights_digest=self.weights_digest,
+            dtype=self._options.dtype,
             parameters=self._layout.parameters,
             chosen_on=chosen_on(self._place.folder / TRAINING),
         )
@@ -290,7 +278,10 @@ class InMemoryEncoder(SentenceTransformerEncoder):
         ]
         known = [str(name) for name in names if name]
         prompts = chosen(options, model.prompts, model.default_prompt_name, known)
-        super().__init__(known[0] if known else "model in memory", prompts, options)
+        length = model.max_seq_length  # infinite for a static embedding
+        limited = length is not None and length <= UNLIMITED
+        name = known[0] if known else "model in memory"
+        super().__init__(name, prompts, options, int(length) if limited else None)
         self._model = model
 
     @cached_property
@@ -313,15 +304,8 @@ class InMemoryEncoder(SentenceTransformerEncoder):
             weights=self.weights_digest,
             modules=str(self._model),
             tokenizer=backend.to_str() if hasattr(backend, "to_str") else repr(backend),
-            max_tokens=self.max_tokens,
             device=self._model.device.type,
         )
-
-    @property
-    def max_tokens(self) -> int | None:
-        """Where a text is cut; a static embedding says that it takes infinitely many tokens."""
-        length = self._model.max_seq_length
-        return None if length is None or math.isinf(length) or length > UNLIMITED else int(length)
 
     @property
     def device(self) -> str:
@@ -336,9 +320,8 @@ class InMemoryEncoder(SentenceTransformerEncoder):
             OPTIONS_IN_MEMORY,
             unused_notes(self._options, "loaded", OPTIONS_IN_MEMORY),
             fingerprint=self.fingerprint,
-            dtype=str(self._model.dtype).removeprefix("torch."),
-            max_tokens=self.max_tokens,
             weights_digest=self.weights_digest,
+            dtype=str(self._model.dtype).removeprefix("torch."),
             parameters=sum(p.numel() for p in self._model.parameters()),
         )
 
