@@ -47,7 +47,7 @@ def ask(tmp_path: Path) -> Ask:
         env |= {"HF_HOME": str(tmp_path / "hf"), "HF_ENDPOINT": endpoint, "HF_HUB_DISABLE_XET": "1"}
         done = subprocess.run(
             [sys.executable, "-c", PROGRAM, json.dumps([spec, options, encode])],
-            capture_output=True, text=True, env=env, check=True, timeout=60,
+            capture_output=True, text=True, env=env, check=True, timeout=300,
         )  # fmt: skip
         assert done.stderr == ""
         return json.loads(done.stdout)

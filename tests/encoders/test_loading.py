@@ -28,7 +28,6 @@ class Lazy:
 
 def test_the_public_names_are_these() -> None:
     assert sorted(encoders.__all__) == [
-        "Described",
         "Encoder",
         "EncoderCard",
         "EncoderOptions",

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from xlir_bench.encoders import EncoderOptions, describe, load_encoder
-from xlir_bench.encoders.multilingual import VOCABULARY, WEIGHTS, bundled_folder
+from xlir_bench.encoders.builtin import VOCABULARY, WEIGHTS
 from xlir_bench.evaluation import RunOptions, evaluate
 from xlir_bench.reports.document import render
 from xlir_bench.reports.tables import CHOSEN_ON_IT, report
@@ -21,7 +21,8 @@ from xlir_bench.tasks import tasks_folder
 
 ENCODER = load_encoder("builtin:multilingual")
 LANGS = ["ar", "de", "el", "en", "es", "hi", "ru", "th", "tr", "vi", "zh"]
-CARD = (bundled_folder() / "README.md").read_text(encoding="utf-8")
+FOLDER = ENCODER.folder  # type: ignore[attr-defined]
+CARD = (FOLDER / "README.md").read_text(encoding="utf-8")
 
 PROBE = """
 import sys, time
@@ -56,7 +57,7 @@ def test_it_loads_offline_in_seconds_and_without_torch(tmp_path: Path) -> None:
 
 
 def test_its_files_are_at_most_16_megabytes_and_no_pickle() -> None:
-    found = [path for path in bundled_folder().rglob("*") if path.is_file()]
+    found = [path for path in FOLDER.rglob("*") if path.is_file()]
     assert {path.suffix for path in found} <= {".safetensors", ".json", ".toml", ".md"}
     assert sum(path.stat().st_size for path in found) <= 16_000_000
 
@@ -65,7 +66,7 @@ def test_its_vectors_are_those_of_the_model_that_training_wrote(tmp_path: Path) 
     from sentence_transformers import SentenceTransformer
 
     for name in (WEIGHTS, VOCABULARY):
-        shutil.copy(bundled_folder() / name, tmp_path)
+        shutil.copy(FOLDER / name, tmp_path)
     kind = "sentence_transformers.sentence_transformer.modules.StaticEmbedding"
     stated = [{"idx": 0, "name": "0", "path": "", "type": kind}]
     (tmp_path / "modules.json").write_text(json.dumps(stated))

@@ -60,6 +60,13 @@ def test_the_card_says_what_the_files_say(tiny_transformer: Path) -> None:
     assert card.parameters == sum(p.numel() for p in model.parameters())
 
 
+def test_an_option_for_other_encoders_is_noted(tiny_transformer: Path) -> None:
+    notes = describe(
+        load_encoder(str(tiny_transformer), EncoderOptions(http_body=('query={"a": 1}',)))
+    ).notes
+    assert [note.split()[0] for note in notes] == ["prompts:", "--http-body"]
+
+
 def test_nothing_is_printed_while_a_model_is_loaded(
     tiny_transformer: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -135,6 +142,37 @@ def test_a_limit_beyond_the_positions_is_cut_back_to_them(
     encoder = load_encoder(str(folder))
     assert describe(encoder).max_tokens == 128
     checked(encoder.encode([LONG], "query"), [LONG], 32)
+
+
+@pytest.mark.parametrize(
+    ("stated", "limit"),
+    [
+        ({"processing_kwargs": {"text": {"max_length": 33}}, "max_seq_length": 77}, 33),
+        ({"tokenizer_args": {"model_max_length": 31}, "max_seq_length": 77}, 31),
+        (
+            {
+                "tokenizer_args": {"model_max_length": 31},
+                "processor_kwargs": {"model_max_length": 29},
+            },
+            31,
+        ),
+        ({"max_seq_length": 77}, 77),
+    ],
+)
+def test_the_limit_is_found_where_the_library_finds_it(
+    tiny_transformer: Path, copy: Copy, stated: dict[str, object], limit: int
+) -> None:
+    folder = copy(tiny_transformer)
+    edit_json(folder / "sentence_bert_config.json", **stated)
+    assert describe(load_encoder(str(folder))).max_tokens == limit
+
+
+@pytest.mark.parametrize("file", ["tokenizer_config.json", "sentence_bert_config.json"])
+def test_an_infinite_limit_is_none(tiny_transformer: Path, copy: Copy, file: str) -> None:
+    folder = copy(tiny_transformer)
+    edit_json(folder / "tokenizer_config.json", model_max_length=None)
+    edit_json(folder / file, model_max_length=float("inf"), max_seq_length=float("inf"))
+    assert describe(load_encoder(str(folder))).max_tokens == 128
 
 
 def test_tokens_are_counted_uncut_with_prompt_special_and_unknown_ones(
@@ -279,8 +317,8 @@ def test_a_pickle_in_any_module_is_refused(tiny_transformer: Path, copy: Copy) -
             lambda f: (f / "modules.json").write_text('[{"idx": 0'),
             "modules.json is not JSON",
         ),
-        (lambda f: (f / "modules.json").write_text('["x"]'), "is not what a model"),
-        (lambda f: (f / "config.json").write_text("[]"), "is not what a model"),
+        (lambda f: (f / "modules.json").write_text('["x"]'), "is not a valid file of a model"),
+        (lambda f: (f / "config.json").write_text("[]"), "is not a valid file of a model"),
         (
             lambda f: (f / "modules.json").write_text(
                 '[{"type": "sentence_transformers.X", "path": "../.."}]'

@@ -536,7 +536,7 @@ server = cache(_Server)
 
 
 def _answers(folder: Path) -> None:
-    from xlir_bench.encoders.probes import PROBES
+    from xlir_bench.encoders.digest import PROBES
 
     rows = [{"index": n, "embedding": [float(n), 1.0, 0.5]} for n in range(len(PROBES))]
     good = json.dumps({"data": rows, "model": "m", "usage": {"total_tokens": 3}})

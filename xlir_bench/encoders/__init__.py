@@ -1,18 +1,12 @@
-"""Encoders: whatever turns texts into vectors, behind one Protocol; none of them knows a task."""
+"""Encoders: whatever turns texts into vectors, behind one Protocol; no encoder knows a task."""
 
 from xlir_bench.encoders.check import checked
 from xlir_bench.encoders.loading import as_encoder, describe, load_encoder
-from xlir_bench.encoders.protocol import (
-    Described,
-    Encoder,
-    EncoderCard,
-    Tokenizing,
-)
+from xlir_bench.encoders.protocol import Encoder, EncoderCard, Tokenizing
 from xlir_bench.encoders.vectors import StoredVectors
 from xlir_bench.options.encoding import EncoderOptions
 
 __all__ = [
-    "Described",
     "Encoder",
     "EncoderCard",
     "EncoderOptions",

@@ -6,10 +6,8 @@ import unicodedata
 from collections.abc import Sequence
 from itertools import pairwise
 
-from xlir_bench.encoders.digest import fingerprint
-from xlir_bench.encoders.options import DEFAULT_OPTIONS, unused_notes
-from xlir_bench.encoders.protocol import EncoderCard
-from xlir_bench.encoders.slugs import slug
+from xlir_bench.encoders.digest import fingerprint, slug
+from xlir_bench.encoders.protocol import DEFAULT_OPTIONS, EncoderCard, unused_notes
 from xlir_bench.errors import InputError
 from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.records import Floats, Role

@@ -4,25 +4,93 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from importlib.metadata import version
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xlir_bench.encoders.bm25 import BM25
-from xlir_bench.encoders.digest import fingerprint
-from xlir_bench.encoders.multilingual import MultilingualEncoder
-from xlir_bench.encoders.options import DEFAULT_OPTIONS, unused_notes
-from xlir_bench.encoders.protocol import Encoder, EncoderCard
-from xlir_bench.encoders.slugs import slug
+from xlir_bench.encoders.digest import files_digest, fingerprint, slug
+from xlir_bench.encoders.layout import count_parameters
+from xlir_bench.encoders.protocol import DEFAULT_OPTIONS, Encoder, EncoderCard, unused_notes
 from xlir_bench.errors import UnknownNameError
 from xlir_bench.options.encoding import EncoderOptions
-from xlir_bench.records import Floats, Role
+from xlir_bench.records import Floats, Role, TokenCounts
 
 Words = NDArray[np.uint64]
 
 START, END = "\x02", "\x03"
 """Stand before and after a text, so that its first and last letters make n-grams of their own."""
+WEIGHTS, VOCABULARY = "model.safetensors", "tokenizer.json"
+
+
+class MultilingualEncoder:
+    """The mean of the vectors of a text's sub-words; each is a row of int8 numbers times a scale.
+
+    Trained by `make multilingual` on openly licensed text; the README beside the weights says on which. The
+    vectors are those that sentence-transformers gives for the same files. A text without a token has the zero vector.
+    """
+
+    name = "builtin:multilingual"
+
+    def __init__(self, options: EncoderOptions = DEFAULT_OPTIONS) -> None:
+        self.folder = Path(str(files("xlir_bench.encoders") / "multilingual_model"))
+        digest = files_digest(self.folder, [VOCABULARY, WEIGHTS])
+        self.card = _card(
+            self.name,
+            {"files": digest, "tokenizers": version("tokenizers")},
+            options,
+            weights_digest=digest,
+            parameters=count_parameters(self.folder / WEIGHTS),
+            weights_bytes=(self.folder / WEIGHTS).stat().st_size,
+            chosen_on=("mini",),  # as the README beside the weights says
+        )
+        self.fingerprint = self.card.fingerprint
+
+    @property
+    def dimension(self) -> int:
+        """Loads the weights."""
+        return int(self._tensors["embeddings"].shape[1])
+
+    def encode(self, texts: Sequence[str], role: Role) -> Floats:
+        """One row per text; the role makes no difference."""
+        rows, scales = self._tensors["embeddings"], self._tensors["weights"]
+        vectors = np.zeros((len(texts), self.dimension), np.float32)
+        for place, ids in enumerate(self._ids(texts)):
+            if ids:
+                vectors[place] = (rows[ids] * scales[ids, None]).sum(axis=0) / np.float32(len(ids))
+        return vectors
+
+    def count_tokens(self, texts: Sequence[str], role: Role) -> TokenCounts:
+        """Tokens and unknown tokens of each text."""
+        unknown, ids = self._tokenizer.token_to_id("[UNK]"), self._ids(texts)
+        return TokenCounts(
+            np.array([len(row) for row in ids], np.int64),
+            np.array([row.count(unknown) for row in ids], np.int64),
+        )
+
+    def _ids(self, texts: Sequence[str]) -> list[list[int]]:
+        encodings = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+        return [encoding.ids for encoding in encodings]
+
+    @cached_property
+    def _tokenizer(self) -> Any:
+        from tokenizers import Tokenizer
+
+        return Tokenizer.from_file(str(self.folder / VOCABULARY))
+
+    @cached_property
+    def _tensors(self) -> dict[str, NDArray[Any]]:
+        """`embeddings`: a row of int8 numbers per token; `weights`: its scale."""
+        from safetensors.numpy import load_file
+
+        tensors: dict[str, NDArray[Any]] = load_file(self.folder / WEIGHTS)
+        return tensors
 
 
 class NgramEncoder:
@@ -39,23 +107,20 @@ class NgramEncoder:
     name = "builtin:ngram"
     dimension = 1024
     sizes = (2, 3, 4)
-    version = 1
 
     def __init__(self, options: EncoderOptions = DEFAULT_OPTIONS) -> None:
-        self.card = _card(self.name, self.version, options)
-
-    @property
-    def fingerprint(self) -> str:
-        """Changes with the formula and with Python's Unicode tables."""
-        return self.card.fingerprint
+        self.card = _card(
+            self.name, {"version": 1, "unicode": unicodedata.unidata_version}, options
+        )
+        self.fingerprint = self.card.fingerprint
 
     def encode(self, texts: Sequence[str], role: Role) -> Floats:
-        """One row a text; the role makes no difference."""
+        """One row per text; the role makes no difference."""
         blocks = [self._block(texts[i : i + 2048]) for i in range(0, len(texts), 2048)]
         return np.concatenate(blocks) if blocks else np.zeros((0, self.dimension), np.float32)
 
     def _block(self, texts: Sequence[str]) -> Floats:
-        """All texts lie in one array of code points; an n-gram counts if it ends in the text it began in."""
+        """All texts are in one array of code points; an n-gram counts if it ends in the text it began in."""
         folded = [_folded(text) for text in texts]
         points = np.frombuffer("".join(folded).encode("utf-32-le", "surrogatepass"), np.uint32)
         lengths = np.array([len(text) for text in folded])
@@ -65,18 +130,16 @@ class NgramEncoder:
         hashes = np.zeros(len(points), np.uint64)
         for size in range(1, max(self.sizes) + 1):
             count = max(len(points) - size + 1, 0)
-            hashes = _mixed(hashes[:count], points[size - 1 :].astype(np.uint64), size)
+            hashes = _longer(hashes[:count], points[size - 1 :].astype(np.uint64), size)
             if size in self.sizes:
                 whole = np.arange(size, size + count) <= end[:count]
-                sums += self._sums(row[:count][whole], hashes[whole], len(sums))
+                bucket = (hashes[whole] % np.uint64(self.dimension)).astype(np.int64)
+                sign = np.where(hashes[whole] >> np.uint64(40) & np.uint64(1), 1.0, -1.0)
+                sums += np.bincount(
+                    row[:count][whole] * self.dimension + bucket, weights=sign, minlength=len(sums)
+                )
         roots = np.sign(sums) * np.sqrt(np.abs(sums))
         return roots.reshape(len(folded), self.dimension).astype(np.float32)
-
-    def _sums(self, row: NDArray[np.int64], hashes: Words, length: int) -> NDArray[np.float64]:
-        bucket = (hashes % np.uint64(self.dimension)).astype(np.int64)
-        sign = np.where(hashes >> np.uint64(40) & np.uint64(1), 1.0, -1.0)
-        sums = np.bincount(row * self.dimension + bucket, weights=sign, minlength=length)
-        return sums.astype(np.float64)
 
 
 class RandomEncoder:
@@ -84,26 +147,29 @@ class RandomEncoder:
 
     name = "builtin:random"
     dimension = 256
-    version = 1
 
     def __init__(self, options: EncoderOptions = DEFAULT_OPTIONS) -> None:
-        self.card = _card(self.name, self.version, options)
-
-    @property
-    def fingerprint(self) -> str:
-        """The same everywhere: the formula never changes."""
-        return self.card.fingerprint
+        self.card = _card(
+            self.name, {"version": 1, "unicode": unicodedata.unidata_version}, options
+        )
+        self.fingerprint = self.card.fingerprint
 
     def encode(self, texts: Sequence[str], role: Role) -> Floats:
-        """One row a text; equal texts have equal rows whatever their role."""
+        """One row per text; equal texts have equal rows whatever their role."""
         if not texts:
             return np.zeros((0, self.dimension), np.float32)
-        return np.stack([_gaussian(self._draws(text)) for text in texts])
+        return np.stack([self._gaussian(text) for text in texts])
 
-    def _draws(self, text: str) -> Words:
+    def _gaussian(self, text: str) -> Floats:
+        """Standard normal numbers by Box and Muller: a formula, where a library's stream may change."""
         digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
-        generator = np.random.Philox(key=np.frombuffer(digest[:16], np.uint64))
-        return generator.random_raw(self.dimension)
+        draws = np.random.Philox(key=np.frombuffer(digest[:16], np.uint64)).random_raw(
+            self.dimension
+        )
+        unit = ((draws >> np.uint64(11)).astype(np.float64) + 0.5) / 2.0**53
+        half = len(unit) // 2
+        radius, angle = np.sqrt(-2.0 * np.log(unit[:half])), 2.0 * np.pi * unit[half:]
+        return np.concatenate([radius * np.cos(angle), radius * np.sin(angle)]).astype(np.float32)
 
 
 BUILTINS: dict[str, Callable[[EncoderOptions], Encoder]] = {
@@ -121,33 +187,26 @@ def load_builtin(name: str, options: EncoderOptions) -> Encoder:
     return BUILTINS[name](options)
 
 
+def _card(name: str, parts: Mapping[str, Any], options: EncoderOptions, **more: Any) -> EncoderCard:
+    """A card; `parts` are what changes the vectors."""
+    return EncoderCard(
+        name=name,
+        kind="builtin",
+        slug=slug(name.replace(":", "-")),
+        fingerprint=fingerprint({"encoder": name, **parts}),
+        notes=unused_notes(options, "builtin"),
+        **more,
+    )
+
+
 def _folded(text: str) -> str:
     words = unicodedata.normalize("NFKC", text).casefold().split()
     return START + " ".join(words) + END if words else ""
 
 
-def _mixed(hashes: Words, points: Words, size: int) -> Words:
+def _longer(hashes: Words, points: Words, size: int) -> Words:
     """The hashes of n-grams one longer: SplitMix64's finish over the last hash and the next character."""
     x = (hashes * np.uint64(31) + points) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(size)
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return x ^ (x >> np.uint64(31))
-
-
-def _gaussian(draws: Words) -> Floats:
-    """Standard normal numbers of one text by Box and Muller: a formula, where a library's stream may change."""
-    unit = ((draws >> np.uint64(11)).astype(np.float64) + 0.5) / 2.0**53
-    half = len(unit) // 2
-    radius, angle = np.sqrt(-2.0 * np.log(unit[:half])), 2.0 * np.pi * unit[half:]
-    return np.concatenate([radius * np.cos(angle), radius * np.sin(angle)]).astype(np.float32)
-
-
-def _card(name: str, version: int, options: EncoderOptions) -> EncoderCard:
-    parts = {"encoder": name, "version": version, "unicode": unicodedata.unidata_version}
-    return EncoderCard(
-        name=name,
-        kind="builtin",
-        slug=slug(name.replace(":", "-")),
-        fingerprint=fingerprint(parts),
-        notes=unused_notes(options, "builtin"),
-    )

@@ -1,4 +1,4 @@
-"""Vectors are looked at before anyone ranks with them."""
+"""Vectors are checked before anything is ranked by them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SHOWN = 60
 """How much of a text an error shows."""
 
 
-def shortened(text: str) -> str:
+def quoted(text: str) -> str:
     """A text on one line, cut to `SHOWN` characters, in quotes."""
     line = " ".join(text.split())
     return repr(line if len(line) <= SHOWN else line[: SHOWN - 1] + "…")
@@ -34,32 +34,29 @@ def as_floats(vectors: Any) -> Floats:
 
 
 def checked(vectors: Any, texts: Sequence[str], dimension: int | None = None) -> Floats:
-    """The vectors of `texts` as float32, one finite row a text; the first text that went wrong is named."""
+    """The vectors of `texts` as float32, one finite row per text; an error names the first text that went wrong."""
     floats = as_floats(vectors)
     if not texts and floats.size == 0:
         return floats.reshape(0, dimension or 0)
+    first = quoted(texts[0]) if texts else "(none)"
     if floats.ndim != 2 or len(floats) != len(texts):
         raise BadVectorsError(
-            f"the encoder gave an array of shape {floats.shape} for {len(texts)} texts, "
-            f"the first of them {_first(texts)}: one row a text is wanted"
+            f"the encoder gave an array of shape {floats.shape} for {len(texts)} texts, the first of them {first}:"
+            " it should give one row per text"
         )
     width = floats.shape[1]
     if width == 0 or (dimension is not None and width != dimension):
         wanted = "at least one number" if dimension is None else f"{dimension} numbers"
         raise BadVectorsError(
-            f"the encoder gave vectors of {width} numbers for the text {_first(texts)} "
-            f"and those after it: {wanted} a text are wanted"
+            f"the encoder gave vectors of {width} numbers for the text {first} and those after it: it should give"
+            f" {wanted} per text"
         )
     finite = np.isfinite(floats).all(axis=1)
     if not finite.all():
         row = int(np.argmin(finite))
         kind = "NaN" if np.isnan(floats[row]).any() else "infinite numbers"
         raise BadVectorsError(
-            f"the encoder gave {kind} for the text {shortened(texts[row])} "
-            f"({int((~finite).sum())} of {len(texts)} texts): nothing can be ranked by that"
+            f"the encoder gave {kind} for the text {quoted(texts[row])} ({int((~finite).sum())} of {len(texts)}"
+            " texts): nothing can be ranked by that"
         )
     return floats
-
-
-def _first(texts: Sequence[str]) -> str:
-    return shortened(texts[0]) if texts else "(none)"

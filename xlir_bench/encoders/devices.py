@@ -1,4 +1,4 @@
-"""Which kind of device torch will choose, found without importing it."""
+"""Which device is used where none is asked for, found without importing torch."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ def default_device() -> str:
     """``cuda``, ``mps`` or ``cpu``: the best that this machine and the torch installed here share."""
     if sys.platform == "darwin":
         return "mps" if platform.machine() == "arm64" else "cpu"
-    return "cuda" if _torch_has_cuda() and _visible_gpus() > 0 else "cpu"
-
-
-def _torch_has_cuda() -> bool:
     spec = find_spec("torch")
-    folders = list(spec.submodule_search_locations or []) if spec else []
-    names = ("libtorch_cuda.so", "torch_cuda.dll")
-    return any((Path(folder) / "lib" / name).is_file() for folder in folders for name in names)
+    homes = (spec.submodule_search_locations or ()) if spec else ()
+    libraries = (
+        Path(home) / "lib" / name
+        for home in homes
+        for name in ("libtorch_cuda.so", "torch_cuda.dll")
+    )
+    return "cuda" if any(library.is_file() for library in libraries) and _visible_gpus() else "cpu"
 
 
 def _visible_gpus() -> int:

@@ -1,4 +1,4 @@
-"""Where the files of a model lie: a folder here, a package, or a snapshot of the Hugging Face hub."""
+"""Where the files of a model are: a folder, an installed package, or a snapshot of the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import difflib
 import errno
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
-from xlir_bench.encoders.packaged import packaged_folder
+from xlir_bench.encoders.packaged import NOTE, packaged_folder
 from xlir_bench.encoders.quiet import quiet_hub
 from xlir_bench.errors import InputError, OutOfReachError, XlirError
 from xlir_bench.options.encoding import EncoderOptions
@@ -21,16 +21,16 @@ NOT_WANTED = (
 )
 """Weights of other libraries, pickles and pictures are not downloaded."""
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
+SNAPSHOT = re.compile(r"models--([^/\\]+)[/\\]snapshots[/\\][0-9a-f]{40}$")
 GENERIC = re.compile(
     r"model|final|best|last|output|latest|epoch\W?\d*|checkpoint\W?\d*|step\W?\d+", re.I
 )
 """Folder names that say nothing without the folder above."""
 ORGANISATION = "sentence-transformers"
-"""Who is meant by a hub id without an owner."""
+"""The owner of a hub id without one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """A model's folder and what to call it."""
 
     folder: Path
@@ -43,19 +43,23 @@ class Place:
 
 
 def locate(spec: str, options: EncoderOptions) -> Place:
-    """The folder that a path, a ``package:`` or a hub id stands for; downloads what the hub has and this machine has not."""
+    """The folder of a path, a ``package:`` or a hub id; downloads what the hub has and this machine does not."""
     path = Path(spec).expanduser()
     if spec.startswith("package:") and not path.exists():
         name = spec.removeprefix("package:")
-        folder, model = packaged_folder(name)
-        return Place(folder, name, name, True, (model.note,))
+        return Place(packaged_folder(name), name, name, True, (NOTE,))
     if path.is_dir():
-        return _folder(path, options)
+        return _local(path, options)
     if path.exists():
         raise InputError(
-            f"{spec} is a file; --model wants the folder of a model, a hub id or a prefix like builtin:"
+            f"{spec} is a file; --model takes the folder of a model, a hub id or a prefix like builtin:"
         )
-    if _looks_like_path(spec) or not HUB_ID.fullmatch(spec):
+    is_path = (
+        spec.startswith((".", "~", os.sep))
+        or spec.count("/") > 1
+        or (os.sep != "/" and os.sep in spec)
+    )
+    if is_path or not HUB_ID.fullmatch(spec):
         raise InputError(
             f"no model folder {spec!r} here{near_misses(path)}; give a folder or a hub id (owner/name)"
         )
@@ -63,49 +67,36 @@ def locate(spec: str, options: EncoderOptions) -> Place:
 
 
 def near_misses(path: Path) -> str:
-    """Names in the nearest folder there is that look like what was asked for."""
+    """What to add to the message that `path` is not there: similar names in its nearest folder that is."""
     absolute = path.absolute()
     parent = next(p for p in absolute.parents if p.is_dir())
     wanted = absolute.relative_to(parent).parts[0]
     try:
-        there = sorted(p.name for p in parent.iterdir())
+        names = sorted(p.name for p in parent.iterdir())
     except OSError:
         return ""
-    near = difflib.get_close_matches(wanted, there, n=3, cutoff=0.5)
+    near = difflib.get_close_matches(wanted, names, n=3, cutoff=0.5)
     if near:
-        return f" (did you mean {' or '.join(str(parent / n) for n in near)}?)"
+        return f" (did you mean {' or '.join(str(parent / name) for name in near)}?)"
     return "" if parent == absolute.parent else f" (there is not even {parent / wanted})"
 
 
-def _looks_like_path(spec: str) -> bool:
-    return (
-        spec.startswith((".", "~", os.sep))
-        or spec.count("/") > 1
-        or (os.sep != "/" and os.sep in spec)
-    )
-
-
-def _folder(path: Path, options: EncoderOptions) -> Place:
+def _local(path: Path, options: EncoderOptions) -> Place:
     resolved = Path(os.path.normpath(path.absolute()))
     notes = (
         ("--revision means nothing to a local folder and was left out",) if options.revision else ()
     )
-    cached = re.search(r"models--([^/\\]+)[/\\]snapshots[/\\][0-9a-f]{40}$", str(resolved))
-    if cached:
+    if cached := SNAPSHOT.search(str(resolved)):
         return Place(path, cached[1].replace("--", "/"), cached[1], True, notes)
-    stem = resolved.name or "root"
-    name = (
-        f"{resolved.parent.name}/{stem}"
-        if GENERIC.fullmatch(stem) and resolved.parent.name
-        else stem
-    )
+    name = stem = resolved.name or "root"
+    if GENERIC.fullmatch(stem) and resolved.parent.name:
+        name = f"{resolved.parent.name}/{stem}"
     return Place(path, name, stem, True, notes)
 
 
 def _from_hub(spec: str, options: EncoderOptions) -> Place:
-    candidates = [spec] if "/" in spec else [f"{ORGANISATION}/{spec}", spec]
     failures: list[OutOfReachError] = []
-    for hub_id in candidates:
+    for hub_id in [spec] if "/" in spec else [f"{ORGANISATION}/{spec}", spec]:
         try:
             folder = _snapshot(hub_id, options)
         except OutOfReachError as error:
@@ -139,8 +130,8 @@ def _snapshot(hub_id: str, options: EncoderOptions) -> Path:
         ) from error
     except errors.RepositoryNotFoundError as error:
         raise OutOfReachError(
-            f"there is no {at} (or it is private), and no folder {hub_id!r} here: check the name, or log in "
-            "with `hf auth login`"
+            f"there is no {at} (or it is private), and no folder {hub_id!r} here: check the name, or log in with"
+            " `hf auth login`"
         ) from error
     except errors.RevisionNotFoundError as error:
         raise OutOfReachError(
@@ -151,38 +142,27 @@ def _snapshot(hub_id: str, options: EncoderOptions) -> Path:
             f"{hub_id!r} is neither a folder here nor a hub id (owner/name)"
         ) from error
     except getattr(errors, "IncompleteSnapshotError", ()) as error:
-        return _enough(Path(error.snapshot_path), hub_id)
-    except errors.LocalEntryNotFoundError as error:
-        raise _unreachable(hub_id, options, error) from error
+        # A snapshot that another program fetched in part will do if weights and configuration are there.
+        folder = Path(error.snapshot_path)
+        if any(folder.rglob("*.safetensors")) and any(folder.rglob("*config.json")):
+            return folder
+        raise OutOfReachError(
+            f"model {hub_id!r} is only partly in the hub's cache ({folder}) and the hub cannot be reached: connect"
+            " once, or give a folder"
+        ) from error
     except Exception as error:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise XlirError(
                 f"disk full while downloading {at} to {constants.HF_HUB_CACHE}"
             ) from error
-        raise _unreachable(hub_id, options, error) from error
-
-
-def _unreachable(hub_id: str, options: EncoderOptions, error: BaseException) -> OutOfReachError:
-    from huggingface_hub import constants
-
-    if options.offline or constants.HF_HUB_OFFLINE:
-        return OutOfReachError(
-            f"model {hub_id!r} is no folder here and not in the hub's cache ({constants.HF_HUB_CACHE}), and "
-            "this run is offline: run once without --offline (HF_HUB_OFFLINE), or give a folder"
-        )
-    cause = error.__cause__ or error
-    reason = " ".join(str(cause).split("\n")[0].split()) or type(cause).__name__
-    return OutOfReachError(
-        f"model {hub_id!r} is no folder here and the hub ({constants.ENDPOINT}) cannot be reached: {reason}; "
-        "check the network, or give a folder"
-    )
-
-
-def _enough(folder: Path, hub_id: str) -> Path:
-    """A snapshot that other programs fetched in part serves if weights and configuration are there."""
-    if any(folder.rglob("*.safetensors")) and any(folder.rglob("*config.json")):
-        return folder
-    raise OutOfReachError(
-        f"model {hub_id!r} is only partly in the hub's cache ({folder}) and the hub cannot be reached: "
-        "connect once, or give a folder"
-    )
+        if options.offline or constants.HF_HUB_OFFLINE:
+            raise OutOfReachError(
+                f"model {hub_id!r} is no folder here and not in the hub's cache ({constants.HF_HUB_CACHE}), and this"
+                " run is offline: run once without --offline (HF_HUB_OFFLINE), or give a folder"
+            ) from error
+        cause = error.__cause__ or error
+        reason = " ".join(str(cause).split("\n")[0].split()) or type(cause).__name__
+        raise OutOfReachError(
+            f"model {hub_id!r} is no folder here and the hub ({constants.ENDPOINT}) cannot be reached: {reason};"
+            " check the network, or give a folder"
+        ) from error

@@ -1,39 +1,28 @@
-"""What the files of a sentence-transformers model say of it, read without torch or the library."""
+"""What the files of a sentence-transformers model say about it, read without torch or the library."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Iterable
 from fnmatch import fnmatch
 from functools import cached_property
 from math import prod
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, TypeVar
-
-from pydantic import BaseModel, ConfigDict, Field
+from typing import Any, NamedTuple, TypeVar
 
 from xlir_bench.errors import InputError
 from xlir_bench.escaping import visible
-from xlir_bench.reading import load_json, parse_json, shortened, validated
+from xlir_bench.reading import load_json, shortened
 
 T = TypeVar("T")
+JSON_NAMES: dict[type, str] = {dict: "an object", list: "a list", str: "a text"}
 
 CONFIGURATION = (
-    "*config*.json",
-    "modules.json",
-    "tokenizer*.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab*",
-    "merges*.txt",
-    "*.model",
-    "*.bpe",
-    "*.tiktoken",
-    "chat_template*",
-    "stop*words*",
-    "*.py",
+    *("*config*.json", "modules.json", "*.py", "chat_template*", "stop*words*"),
+    *("tokenizer*.json", "special_tokens_map.json", "added_tokens.json"),
+    *("vocab*", "merges*.txt", "*.model", "*.bpe", "*.tiktoken"),
 )
-"""Files beside the weights that change what a model computes."""
+"""Files beside the weights that change the vectors."""
 UNRELATED = (
     "data_config.json",
     "generation_config.json",
@@ -41,7 +30,7 @@ UNRELATED = (
     "*eval*",
     "*quant*config*.json",
 )
-"""Files that `CONFIGURATION` matches and that do not."""
+"""Files that match `CONFIGURATION` but do not change the vectors."""
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.pickle")
 TRAINING_PICKLES = (
     "optimizer*",
@@ -51,151 +40,44 @@ TRAINING_PICKLES = (
     "training_args*",
     "*_states.pt",
 )
-"""What a trainer leaves in a checkpoint beside the weights."""
+"""What a trainer writes into a checkpoint beside the weights."""
 SENTENCE_CONFIGS = (
     "sentence_bert_config.json",
     *(
         f"sentence_{kind}_config.json"
-        for kind in ("roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
+        for kind in ("roberta", "distilbert", "camembert", "albert", "xlm-roberta")
     ),
+    "sentence_xlnet_config.json",
 )
-OFFSET_POSITIONS = {
-    "camembert",
-    "data2vec-text",
-    "ibert",
-    "lilt",
-    "longformer",
-    "luke",
-    "mpnet",
-    "roberta",
-    "roberta-prelayernorm",
-    "xlm-roberta",
-    "xlm-roberta-xl",
-    "xmod",
-}
-"""Model types whose positions begin behind the padding index: 514 of them hold 512 tokens."""
+LIMITS = (
+    ("processing_kwargs", "text", "max_length"),
+    ("tokenizer_args", "model_max_length"),
+    ("processor_kwargs", "model_max_length"),
+    ("max_seq_length",),
+)
+"""Where such a file states the longest text: the first that is there counts, as in the library."""
 UNLIMITED = 1_000_000
-"""A longer maximum is how tokenizers write "none"."""
+"""Tokenizers write "no limit" as a larger number."""
+OFFSET_POSITIONS = (
+    *("camembert", "data2vec-text", "ibert", "lilt", "longformer", "luke", "mpnet", "roberta"),
+    *("roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod"),
+)
+"""Model types whose positions begin after the padding index: 514 of them hold 512 tokens."""
 
 
-class _File(BaseModel):
-    """What is read of a JSON file of a model; whatever else stands in it is none of our business."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True, protected_namespaces=())
-
-
-class _Module(_File):
-    type: str
-    path: str | None = None
-
-
-class Settings(_File):
-    """`config_sentence_transformers.json`."""
-
-    model_type: str = "SentenceTransformer"
-    prompts: dict[str, Any] | None = None
-    default_prompt_name: str | None = None
-
-
-class _Positions(_File):
-    model_type: Any = None
-    max_position_embeddings: Any = None
-    pad_token_id: Any = None
-
-    @property
-    def tokens(self) -> int | None:
-        stated = self.max_position_embeddings
-        if not isinstance(stated, int) or not 0 < stated < UNLIMITED:
-            return None
-        if not isinstance(self.model_type, str) or self.model_type not in OFFSET_POSITIONS:
-            return stated
-        padding = self.pad_token_id if isinstance(self.pad_token_id, int) else 0
-        return stated - padding - 1
-
-
-class _Config(_Positions):
-    """`config.json` of a transformers model."""
-
-    text_config: _Positions | None = None
-    name_or_path: str | None = Field(default=None, alias="_name_or_path")
-
-
-Limit = Annotated[int, Field(ge=0)] | Annotated[float, Field(ge=0)] | None
-"""Tokens; tokenizers write "none" as 1e30."""
-
-
-class _Tokenizer(_File):
-    model_max_length: Limit = None
-
-
-class _Text(_File):
-    max_length: Limit = None
-
-
-class _Processing(_File):
-    text: _Text | None = None
-
-
-class _SentenceConfig(_File):
-    max_seq_length: Limit = None
-    processing_kwargs: _Processing | None = None
-    processor_kwargs: _Tokenizer | None = None
-    tokenizer_args: _Tokenizer | None = None
-
-
-class _Truncating(_File):
-    truncation: _Text | None = None
-
-
-class _Router(_File):
-    types: dict[str, str] | None = None
-
-
-class _Shards(_File):
-    weight_map: dict[str, str] | None = None
-
-
-class _Tensor(_File):
-    shape: list[Annotated[int, Field(ge=0)]]
-    data_offsets: tuple[int, int]
-
-
-@dataclass(frozen=True, slots=True)
-class ModuleFolder:
-    """One module of the pipeline: its class and where its files lie, ``""`` for the model's own folder."""
+class Module(NamedTuple):
+    """One module of the pipeline."""
 
     type: str
     path: str
-
-    @property
-    def is_transformer(self) -> bool:
-        """Whether a transformers model and its tokenizer lie there."""
-        return self.type.endswith("Transformer")
+    """Where its files are; ``""`` is the model's own folder."""
 
 
-@dataclass(frozen=True)
 class ModelLayout:
-    """A folder that holds a model."""
+    """A model's folder. A file that is not what it should be is an `InputError` that names it."""
 
-    folder: Path
-
-    @cached_property
-    def modules(self) -> tuple[ModuleFolder, ...]:
-        """What `modules.json` lists, routes included; a bare transformers model is one module."""
-        listed = self._read("modules.json", list[_Module], [])
-        if not listed:
-            return (ModuleFolder("transformers.Transformer", ""),)
-        modules = [ModuleFolder(m.type, m.path or "") for m in listed]
-        for module in list(modules):
-            if module.type.endswith("Router") or module.type.endswith("Asym"):
-                modules += self._routes(module)
-        for module in modules:
-            path = PurePosixPath(module.path)
-            if path.is_absolute() or ".." in path.parts or "\\" in module.path:
-                raise InputError(
-                    f"{self.folder / 'modules.json'} names {module.path!r}, outside its folder"
-                )
-        return tuple(modules)
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
 
     @property
     def bare(self) -> bool:
@@ -203,46 +85,80 @@ class ModelLayout:
         return not (self.folder / "modules.json").is_file()
 
     @cached_property
-    def settings(self) -> Settings:
-        """`config_sentence_transformers.json`."""
-        return self._read("config_sentence_transformers.json", Settings, Settings())
-
-    @cached_property
-    def _config(self) -> _Config:
-        absent = _Config()
-        return self._read(self._at("config.json"), _Config, absent) if self._transformer else absent
+    def modules(self) -> tuple[Module, ...]:
+        """What `modules.json` lists, and the routes of a router; a bare transformers model is one module."""
+        stated: list[Any] = self._value("modules.json", list) or []
+        modules = []
+        for module in stated:
+            kind, path = (
+                (module.get("type"), module.get("path") or "")
+                if isinstance(module, dict)
+                else (None, "")
+            )
+            if not isinstance(kind, str) or not isinstance(path, str):
+                raise self._wrong(
+                    "modules.json", (), 'a list of modules, each with "type" and "path"'
+                )
+            modules.append(Module(kind, path))
+        routers = [path for kind, path in modules if kind.endswith(("Router", "Asym"))]
+        modules += [route for path in routers for route in self._routes(path)]
+        for _, path in modules:
+            parts = PurePosixPath(path)
+            if parts.is_absolute() or ".." in parts.parts or "\\" in path:
+                raise InputError(
+                    f"{self.folder / 'modules.json'} names {shortened(repr(path))}, outside its folder"
+                )
+        return tuple(modules) or (Module("transformers.Transformer", ""),)
 
     @property
     def registered_prompts(self) -> dict[str, str]:
         """Prompts by name, as the model registers them."""
-        prompts = self.settings.prompts or {}
-        return {name: text for name, text in prompts.items() if isinstance(text, str)}
+        return self._texts("config_sentence_transformers.json", "prompts")
 
     @property
     def default_prompt(self) -> str | None:
-        """The name of the prompt that the model takes where none is asked for."""
-        return self.settings.default_prompt_name
+        """The name of the prompt that the model uses where none is asked for."""
+        return self._value("config_sentence_transformers.json", str, "default_prompt_name")
 
     @property
     def ancestors(self) -> list[str]:
-        """What the model was made from, as its configuration and its card say."""
-        path = self._config.name_or_path
-        named = ["/".join(path.replace("\\", "/").rstrip("/").split("/")[-2:])] if path else []
-        return named + _base_models(self.folder / "README.md")
+        """The models that this one was made from, as its configuration and its README say."""
+        path = self._config.get("_name_or_path")
+        named = (
+            ["/".join(path.replace("\\", "/").rstrip("/").split("/")[-2:])]
+            if isinstance(path, str)
+            else []
+        )
+        return [name for name in named if name] + _base_models(self.folder / "README.md")
 
-    @property
+    @cached_property
     def positions(self) -> int | None:
-        """How many tokens its positions hold; None where its configuration sets no limit."""
-        return (self._config.text_config or self._config).tokens
+        """How many tokens the model has positions for; None where its configuration sets no limit."""
+        text_config = self._config.get("text_config")
+        config = text_config if isinstance(text_config, dict) else self._config
+        limit, padding = config.get("max_position_embeddings"), config.get("pad_token_id")
+        if not isinstance(limit, int) or not 0 < limit < UNLIMITED:
+            return None
+        if config.get("model_type") not in OFFSET_POSITIONS:
+            return limit
+        return limit - (padding if isinstance(padding, int) else 0) - 1
 
     @cached_property
     def max_tokens(self) -> int | None:
-        """Where the model cuts a text by itself; None where it does not."""
-        if self._transformer is None:
-            return self._static_limit()
-        stated = self._stated_limit()
+        """Where the model itself cuts a text; None where it does not."""
+        rows: list[tuple[str, tuple[str, ...]]]
+        if (
+            self._transformer is None
+        ):  # a static embedding cuts only where its tokenizer file says so
+            rows = [(_joined(self.modules[0].path, "tokenizer.json"), ("truncation", "max_length"))]
+        else:
+            files = [self._transformer_file(name) for name in SENTENCE_CONFIGS]
+            own = next((file for file in files if (self.folder / file).is_file()), files[0])
+            tokenizer = self._transformer_file("tokenizer_config.json")
+            rows = [*((own, keys) for keys in LIMITS), (tokenizer, ("model_max_length",))]
+        stated = next((limit for row in rows if (limit := self._limit(*row)) is not None), None)
         limits = [n for n in (stated, self.positions) if n is not None and n < UNLIMITED]
-        return min(limits, default=None)
+        return int(min(limits)) if limits else None
 
     @cached_property
     def weights(self) -> tuple[str, ...]:
@@ -251,173 +167,171 @@ class ModelLayout:
 
     @cached_property
     def configuration(self) -> tuple[str, ...]:
-        """The other files that change what it computes: tokenizer, modules, code."""
+        """The other files that change the vectors: tokenizer, modules, code."""
         return tuple(
-            _joined(path, file.name)
+            _joined(path, name)
             for path in self._paths
-            for file in self._files_at(path)
-            if _matches(file.name, CONFIGURATION) and not _matches(file.name.lower(), UNRELATED)
+            for name in self._files_at(path)
+            if _matches(name, CONFIGURATION) and not _matches(name.lower(), UNRELATED)
         )
 
     @cached_property
     def parameters(self) -> int:
-        """The number of its weights, from the headers of its files."""
+        """The number of weights, from the headers of the files."""
         return sum(count_parameters(self.folder / name) for name in self.weights)
 
     def refuse_unsafe(self, name: str, trust_remote_code: bool) -> None:
-        """An error for whatever is no dense encoder in safetensors whose code the library itself has."""
-        kind = self.settings.model_type
+        """An error for everything but a dense encoder in safetensors whose code is the library's own."""
+        name = visible(name)
+        kind = (
+            self._value("config_sentence_transformers.json", str, "model_type")
+            or "SentenceTransformer"
+        )
         if kind != "SentenceTransformer":
             raise InputError(
-                f"{visible(name)} is a {shortened(kind)}: a model that gives one dense vector a text is wanted"
+                f"{name} is a {shortened(kind)}, not a model that gives one dense vector per text"
             )
-        if self._any("adapter_config.json") and not self.weights_without_adapters():
+        adapted = any(
+            (self.folder / path / "adapter_config.json").is_file() for path in self._paths
+        )
+        if adapted and all(
+            weights.endswith("adapter_model.safetensors") for weights in self.weights
+        ):
             raise InputError(
-                f"{name} holds an adapter, not a whole model: load it with peft, call merge_and_unload() "
-                "and save that"
+                f"{name} holds an adapter, not a whole model: load it with peft, call merge_and_unload() and save that"
             )
-        foreign = [
-            m.type
-            for m in self.modules
-            if not m.type.startswith(("sentence_transformers.", "transformers."))
-        ]
+        known = ("sentence_transformers.", "transformers.")
+        foreign = [module.type for module in self.modules if not module.type.startswith(known)]
         if foreign and not trust_remote_code:
             raise InputError(
-                f"{visible(name)} brings code of its own ({shortened(foreign[0])}): read it, then allow it with "
-                "--trust-remote-code"
+                f"{name} brings code of its own ({shortened(foreign[0])}): read it, then allow it with"
+                " --trust-remote-code"
             )
-        for path in self._paths:
-            self._refuse_pickles(name, path)
-        if not self.weights:
-            raise InputError(
-                f"{name} has no weights in safetensors ({self.folder} holds no model.safetensors); "
-                "if there are only pickles (pytorch_model.bin), convert them where you trust them: "
-                f"{_conversion(name)}"
-            )
-
-    def weights_without_adapters(self) -> bool:
-        """Whether there are weights besides those of adapters."""
-        return any(not name.endswith("adapter_model.safetensors") for name in self.weights)
-
-    def _refuse_pickles(self, name: str, path: str) -> None:
-        if self._weights_at(path):
-            return
+        conversion = f"python -c \"from sentence_transformers import SentenceTransformer as S; S({name!r}).save('converted')\""
         pickles = [
-            _joined(path, f.name)
-            for f in self._files_at(path)
-            if _matches(f.name, PICKLES) and not _matches(f.name, TRAINING_PICKLES)
+            _joined(path, file)
+            for path in self._paths
+            for file in self._files_at(path)
+            if _matches(file, PICKLES)
+            and not _matches(file, TRAINING_PICKLES)
+            and not self._weights_at(path)
         ]
         if pickles:
             raise InputError(
-                f"{name} has weights only as a pickle ({', '.join(pickles[:3])}), which can run code when it "
-                f"is opened; where you trust it, convert it once: {_conversion(name)}"
+                f"{name} has weights only as a pickle ({', '.join(pickles[:3])}), which can run code when it is opened;"
+                f" if you trust it, convert it once: {conversion}"
+            )
+        if not self.weights:
+            raise InputError(
+                f"{name} has no weights in safetensors ({self.folder} holds no model.safetensors); if there are"
+                f" only pickles (pytorch_model.bin) and you trust them, convert them: {conversion}"
             )
 
     @cached_property
     def _paths(self) -> tuple[str, ...]:
-        """The folders of the modules, the model's own among them, each once."""
-        return tuple(dict.fromkeys(["", *(m.path for m in self.modules)]))
+        """The folders of the modules, the model's own first, each once."""
+        return tuple(dict.fromkeys(["", *(module.path for module in self.modules)]))
 
     @cached_property
-    def _transformer(self) -> ModuleFolder | None:
-        return next((m for m in self.modules if m.is_transformer), None)
+    def _transformer(self) -> Module | None:
+        return next(
+            (module for module in self.modules if module.type.endswith("Transformer")), None
+        )
 
-    def _at(self, file: str) -> str:
-        return _joined(self._transformer.path if self._transformer else "", file)
+    @cached_property
+    def _config(self) -> dict[str, Any]:
+        """`config.json` of the transformer; empty where there is none."""
+        return (
+            self._value(self._transformer_file("config.json"), dict) or {}
+            if self._transformer
+            else {}
+        )
 
-    def _any(self, file: str) -> bool:
-        return any((self.folder / path / file).is_file() for path in self._paths)
+    def _transformer_file(self, name: str) -> str:
+        return _joined(self._transformer.path if self._transformer else "", name)
 
-    def _files_at(self, path: str) -> list[Path]:
+    def _files_at(self, path: str) -> list[str]:
         folder = self.folder / path
-        return sorted(f for f in folder.iterdir() if f.is_file()) if folder.is_dir() else []
+        return (
+            sorted(file.name for file in folder.iterdir() if file.is_file())
+            if folder.is_dir()
+            else []
+        )
 
     def _weights_at(self, path: str) -> list[str]:
-        found = [f.name for f in self._files_at(path) if f.suffix == ".safetensors"]
-        name = _joined(path, "model.safetensors.index.json")
-        index = self._read(name, _Shards, _Shards()).weight_map
-        if "model.safetensors" in found:
-            found = ["model.safetensors"]
-        elif index is not None:
-            found = sorted({*index.values()} & set(found))
-        return [_joined(path, file) for file in found]
+        """The safetensors files of a module: one, those that an index lists, or all there are."""
+        files = [name for name in self._files_at(path) if name.endswith(".safetensors")]
+        index = _joined(path, "model.safetensors.index.json")
+        if "model.safetensors" in files:
+            files = ["model.safetensors"]
+        elif listed := self._texts(index, "weight_map"):
+            files = sorted({*listed.values()} & {*files})
+        return [_joined(path, name) for name in files]
 
-    def _routes(self, router: ModuleFolder) -> list[ModuleFolder]:
-        names = (_joined(router.path, name) for name in ("router_config.json", "config.json"))
-        stated = next((t for n in names if (t := self._read(n, _Router, _Router()).types)), {})
-        return [ModuleFolder(kind, _joined(router.path, path)) for path, kind in stated.items()]
+    def _routes(self, router: str) -> list[Module]:
+        files = (_joined(router, name) for name in ("router_config.json", "config.json"))
+        types = next((types for file in files if (types := self._texts(file, "types"))), {})
+        return [Module(kind, _joined(router, path)) for path, kind in types.items()]
 
-    def _stated_limit(self) -> int | None:
-        """As the library finds it: its own file first, then the tokenizer's."""
-        files = (self._read(self._at(name), _SentenceConfig, None) for name in SENTENCE_CONFIGS)
-        own = next((stated for stated in files if stated), _SentenceConfig())
-        text = own.processing_kwargs and own.processing_kwargs.text
-        tokenizer = own.processor_kwargs or own.tokenizer_args
-        stated = self._read(self._at("tokenizer_config.json"), _Tokenizer, _Tokenizer())
-        limits = (
-            text.max_length if text else None,
-            tokenizer.model_max_length if tokenizer else None,
-            own.max_seq_length,
-            stated.model_max_length,
+    def _texts(self, file: str, *keys: str) -> dict[str, str]:
+        """The texts of an object, by name; empty where there is none."""
+        stated = self._value(file, dict, *keys) or {}
+        return {name: text for name, text in stated.items() if isinstance(text, str)}
+
+    def _limit(self, file: str, keys: tuple[str, ...]) -> float | None:
+        """A number of tokens, perhaps infinite."""
+        value = self._value(file, object, *keys)
+        if value is None or (
+            isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
+        ):
+            return value
+        raise self._wrong(file, keys, "a number, 0 or more")
+
+    def _value(self, file: str, kind: type[T], *keys: str) -> T | None:
+        """What stands under these keys of a JSON file; None where the file or a key is absent."""
+        path = self.folder / file
+        value = load_json(path, lone="replace", strict=False) if path.is_file() else None
+        for number, key in enumerate(keys):
+            if value is not None and not isinstance(value, dict):
+                raise self._wrong(file, keys[:number], "an object")
+            value = value.get(key) if value else None
+        if value is not None and not isinstance(value, kind):
+            raise self._wrong(file, keys, JSON_NAMES[kind])
+        return value
+
+    def _wrong(self, file: str, keys: Iterable[str], wanted: str) -> InputError:
+        place = ".".join(keys) or "it"
+        return InputError(
+            f"{self.folder / file} is not a valid file of a model: {place} should be {wanted}"
         )
-        return next((int(limit) for limit in limits if limit is not None), None)
-
-    def _static_limit(self) -> int | None:
-        """A static embedding cuts only where its tokenizer file says so."""
-        path = self.modules[0].path if self.modules else ""
-        cut = self._read(_joined(path, "tokenizer.json"), _Truncating, _Truncating()).truncation
-        return None if cut is None or cut.max_length is None else int(cut.max_length)
-
-    def _read(self, name: str, model: type[T], absent: T) -> T:
-        path = self.folder / name
-        if not path.is_file():
-            return absent
-        stated = load_json(path, lone="replace", strict=False)
-        return validated(model, stated, path, "what a model's folder holds under that name")
 
 
 def count_parameters(path: Path) -> int:
     """How many numbers a safetensors file holds, from its header."""
-    remedy = "was the download cut, or git lfs pull left out?"
-    what = "a whole safetensors file"
+    from safetensors import SafetensorError, safe_open
+
     try:
-        with path.open("rb") as file:
-            size = int.from_bytes(file.read(8), "little")
-            if not 0 < size < 100_000_000:
-                raise ValueError("it has no header")
-            header = parse_json(file.read(size), strict=False)
-        if isinstance(header, dict):
-            header.pop("__metadata__", None)
-        tensors = validated(dict[str, _Tensor], header, path, what, remedy).values()
-        expected = 8 + size + max((tensor.data_offsets[1] for tensor in tensors), default=0)
-        if path.stat().st_size < expected:
-            raise ValueError(f"{path.stat().st_size} bytes of {expected}")
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} is not {what} ({error}): {remedy}") from error
-    return sum(prod(tensor.shape) for tensor in tensors)
+        with safe_open(path, framework="numpy") as file:
+            return sum(prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118 - no dict
+    except (OSError, SafetensorError) as error:
+        raise InputError(
+            f"{path} is not a whole safetensors file ({shortened(str(error))}): was the download cut, or git lfs pull left out?"
+        ) from error
 
 
 def _base_models(card: Path) -> list[str]:
-    """What the front matter of a model card names as `base_model`."""
+    """What the front matter of a model's README names as `base_model`."""
     try:
         text = card.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return []
     front = re.match(r"---\s*\n(.*?)\n---", text, re.DOTALL)
-    found = re.search(r"^base_model:(.*(?:\n\s*- .*)*)", front[1], re.MULTILINE) if front else None
-    lines = found[1].splitlines() if found else []
-    names = [line.strip().removeprefix("- ").strip(" '\"") for line in lines]
-    return [name for name in names if name]
+    stated = re.search(r"^base_model:(.*(?:\n\s*- .*)*)", front[1], re.MULTILINE) if front else None
+    lines = stated[1].splitlines() if stated else []
+    return [name for line in lines if (name := line.strip().removeprefix("- ").strip(" '\""))]
 
 
-def _conversion(name: str) -> str:
-    return (
-        'python -c "from sentence_transformers import SentenceTransformer as S; '
-        f"S({name!r}).save('converted')\""
-    )
-
-
-def _matches(name: str, patterns: tuple[str, ...]) -> bool:
+def _matches(name: str, patterns: Iterable[str]) -> bool:
     return any(fnmatch(name, pattern) for pattern in patterns)
 
 

@@ -8,25 +8,23 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from xlir_bench.encoders.builtin import load_builtin
-from xlir_bench.encoders.digest import short
+from xlir_bench.encoders.digest import short, slug
 from xlir_bench.encoders.http import load_http
-from xlir_bench.encoders.options import DEFAULT_OPTIONS
-from xlir_bench.encoders.protocol import Described, Encoder, EncoderCard
-from xlir_bench.encoders.python import from_callable, load_python
-from xlir_bench.encoders.slugs import slug
-from xlir_bench.encoders.transformer import load_transformer
-from xlir_bench.encoders.vectors import load_vectors
+from xlir_bench.encoders.protocol import DEFAULT_OPTIONS, Encoder, EncoderCard
+from xlir_bench.encoders.python import PythonEncoder, load_python
+from xlir_bench.encoders.transformer import InMemoryEncoder, load_transformer
+from xlir_bench.encoders.vectors import StoredVectors
 from xlir_bench.errors import InputError, UnknownNameError
 from xlir_bench.options.encoding import EncoderOptions
 
 PREFIXES: dict[str, Callable[[str, EncoderOptions], Encoder]] = {
     "builtin": load_builtin,
     "py": load_python,
-    "npy": load_vectors,
-    "package": lambda rest, options: load_transformer(f"package:{rest}", options),
+    "npy": lambda folder, options: StoredVectors(Path(folder).expanduser(), options),
+    "package": lambda name, options: load_transformer(f"package:{name}", options),
     "http": lambda rest, options: load_http(f"http:{rest}", options),
     "https": lambda rest, options: load_http(f"https:{rest}", options),
 }
@@ -36,9 +34,7 @@ PREFIXES: dict[str, Callable[[str, EncoderOptions], Encoder]] = {
 def load_encoder(spec: str, options: EncoderOptions = DEFAULT_OPTIONS) -> Encoder:
     """The encoder that `spec` names: ``builtin:``, ``package:``, ``py:``, ``npy:``, ``http:``, a folder or a hub id."""
     if not spec.strip():
-        raise InputError(
-            "--model is empty: a folder, a hub id or a prefix like builtin:ngram is wanted"
-        )
+        raise InputError("--model is empty: give a folder, a hub id or a prefix like builtin:ngram")
     prefix, colon, rest = spec.partition(":")
     if colon and prefix in PREFIXES:
         return PREFIXES[prefix](rest, options)
@@ -55,22 +51,24 @@ def as_encoder(thing: object, options: EncoderOptions = DEFAULT_OPTIONS) -> Enco
         return load_transformer(os.fspath(thing), options)
     if _has(thing, "name", "fingerprint", "dimension", "encode"):
         return cast(Encoder, thing)
-    if _is_sentence_transformer(thing):
-        from xlir_bench.encoders.live import LiveEncoder
-
-        return LiveEncoder(thing, options)
+    library = sys.modules.get("sentence_transformers")  # whoever has such a model has imported it
+    if library is not None and isinstance(thing, library.SentenceTransformer):
+        return InMemoryEncoder(thing, options)
     if callable(thing) or callable(getattr(thing, "encode", None)):
-        return from_callable(thing, options)
+        name = getattr(thing, "name", None)
+        if not isinstance(name, str):
+            name = getattr(thing, "__qualname__", None) or type(thing).__qualname__
+        return PythonEncoder(name, thing, None, options)
     raise InputError(
-        f"{type(thing).__name__} is no encoder: a spec, a path, an Encoder, a SentenceTransformer or a "
-        "function encode(texts, role) is wanted"
+        f"{type(thing).__name__} is no encoder: give a spec, a path, an Encoder, a SentenceTransformer or a function"
+        " encode(texts, role)"
     )
 
 
 def describe(encoder: Encoder) -> EncoderCard:
     """What a result records of an encoder: its own card if it has one."""
     if _has(encoder, "card"):
-        card = cast(Described, encoder).card
+        card = cast(Any, encoder).card
         if isinstance(card, EncoderCard):
             return card
     name, digest = encoder.name, encoder.fingerprint
@@ -80,16 +78,10 @@ def describe(encoder: Encoder) -> EncoderCard:
 
 
 def _has(thing: object, *names: str) -> bool:
-    """Like isinstance with a Protocol, which reads the properties: reading `dimension` loads a model."""
+    """Like isinstance with a Protocol, which would read the properties: reading `dimension` loads a model."""
     for name in names:
         try:
             inspect.getattr_static(thing, name)
         except AttributeError:
             return False
     return True
-
-
-def _is_sentence_transformer(thing: object) -> bool:
-    """Asked without importing the library: whoever holds such an object has imported it."""
-    library = sys.modules.get("sentence_transformers")
-    return library is not None and isinstance(thing, library.SentenceTransformer)

@@ -1,12 +1,14 @@
-"""What is written before a text: what was asked for, what the model registers, what its family needs."""
+"""What is put before a text: what was asked for, what the model registers, what its family needs."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from xlir_bench.options.encoding import EncoderOptions
+from xlir_bench.records import Role
 
 WEB_SEARCH = "Given a web search query, retrieve relevant passages that answer the query"
 SENTENCE = "Represent this sentence for searching relevant passages: "
@@ -27,11 +29,10 @@ PASSAGE_NAMES = (
     "search_document",
     "retrieval-document",
 )
-"""Under which names models register their prompts, the usual first."""
+"""The names under which models register their prompts, the usual ones first."""
 
 
-@dataclass(frozen=True, slots=True)
-class Family:
+class Family(NamedTuple):
     """Models that were trained with the same prompts."""
 
     name: str
@@ -43,11 +44,15 @@ class Family:
 
 @dataclass(frozen=True, slots=True)
 class Prompts:
-    """What goes before queries and passages, and why."""
+    """What is put before queries and passages, and why."""
 
     query: str
     passage: str
     notes: tuple[str, ...] = ()
+
+    def of(self, role: Role) -> str:
+        """The prompt of one role."""
+        return self.query if role == "query" else self.passage
 
 
 FAMILIES = (
@@ -78,7 +83,7 @@ FAMILIES = (
         "EmbeddingGemma", r"embeddinggemma", "task: search result | query: ", "title: none | text: "
     ),
 )
-"""The first row whose pattern is found counts, so the narrower stands before the wider."""
+"""The first row whose pattern is found counts, so narrow patterns stand before wide ones."""
 
 
 def chosen(
@@ -89,33 +94,36 @@ def chosen(
 ) -> Prompts:
     """The prompts of a model: those asked for, else those it registers, else those of its family.
 
-    `registered` is what its files say, `default` the name of its default prompt, `names` what it and the
-    model it was made from are called.
+    `registered` are the prompts in its files by name, `default` is the name of its default prompt, `names` are its
+    own name and those of the models that it was made from.
     """
-    found = _registered(registered, default) or _of_family(registered, names)
-    query, passage, notes = found.query, found.passage, found.notes
-    if options.query_prompt is not None and options.passage_prompt is not None:
-        notes = ()
-    if options.query_prompt is not None:
-        query = options.query_prompt
+    prompts = _registered(registered, default) or _of_family(registered, names)
+    query, passage = options.query_prompt, options.passage_prompt
+    notes = () if query is not None and passage is not None else prompts.notes
+    if query is not None:
         notes += (f"prompts: {query!r} for queries, as --query-prompt asks",)
-    if options.passage_prompt is not None:
-        passage = options.passage_prompt
+    if passage is not None:
         notes += (f"prompts: {passage!r} for passages, as --passage-prompt asks",)
-    return Prompts(query, passage, notes)
+    return Prompts(
+        prompts.query if query is None else query,
+        prompts.passage if passage is None else passage,
+        notes,
+    )
 
 
 def family_of(names: Iterable[str]) -> tuple[Family, str] | None:
     """The first family that one of the names belongs to, and that name."""
-    for name in names:
-        for family in FAMILIES:
-            if re.search(family.pattern, name.lower()):
-                return family, name
-    return None
+    matches = (
+        (family, name)
+        for name in names
+        for family in FAMILIES
+        if re.search(family.pattern, name.lower())
+    )
+    return next(matches, None)
 
 
 def _registered(registered: Mapping[str, str], default: str | None) -> Prompts | None:
-    """None where the model registers nothing: an empty prompt is what a library writes for "none"."""
+    """None where the model registers nothing: libraries write an empty prompt for "none"."""
     by_name = {name.lower(): text for name, text in registered.items() if text}
     query = next((by_name[n] for n in QUERY_NAMES if n in by_name), "")
     passage = next((by_name[n] for n in PASSAGE_NAMES if n in by_name), "")
@@ -139,13 +147,12 @@ def _of_family(registered: Mapping[str, str], names: Iterable[str]) -> Prompts:
     if match is None:
         return Prompts("", "", (f"prompts: none: the model {none} and its family is not known",))
     family, name = match
-    if not family.query and not family.passage:
-        return Prompts(
-            "", "", (f"prompts: none, as {family.name} models want ({name!r} was recognised)",)
+    if family.query or family.passage:
+        why = (
+            f"prompts: {family.query!r} for queries and {family.passage!r} for passages: the model {none}, but"
+            f" {family.name} models need them ({name!r} was recognised); --query-prompt and --passage-prompt say"
+            " otherwise"
         )
-    why = (
-        f"prompts: {family.query!r} for queries and {family.passage!r} for passages: the model {none}, but "
-        f"{family.name} models need them ({name!r} was recognised); --query-prompt and --passage-prompt "
-        "say otherwise"
-    )
+    else:
+        why = f"prompts: none, as {family.name} models want ({name!r} was recognised)"
     return Prompts(family.query, family.passage, (why,))

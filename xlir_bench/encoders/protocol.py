@@ -1,17 +1,25 @@
-"""The seam between the harness and any encoder: four names, and two powers an encoder may have besides."""
+"""The seam between the harness and any encoder: its four names, and what a result records of it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
+from xlir_bench.options.encoding import MODEL, EncoderOptions
+from xlir_bench.options.stating import options_of
 from xlir_bench.records import Floats, Role, TokenCounts
+
+DEFAULT_OPTIONS = EncoderOptions()
+MODEL_OPTIONS = tuple(
+    option.name for option in options_of(EncoderOptions) if option.about.group == MODEL
+)
+"""The options that say how a model is loaded and used."""
 
 
 @runtime_checkable
 class Encoder(Protocol):
-    """Turns texts into vectors; knows nothing of tasks."""
+    """Turns texts into vectors; knows nothing of tasks. It may also have a `card` (`EncoderCard`) and a `device`."""
 
     @property
     def name(self) -> str:
@@ -26,7 +34,7 @@ class Encoder(Protocol):
         """Length of its vectors; may load the model."""
 
     def encode(self, texts: Sequence[str], role: Role) -> Floats:
-        """One float32 row a text, not normalised. Called with one planned batch at a time."""
+        """One float32 row per text, not normalised. Called with one planned batch at a time."""
 
 
 @runtime_checkable
@@ -39,7 +47,7 @@ class Tokenizing(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class EncoderCard:
-    """What a result records of an encoder."""
+    """What a result records of an encoder; found without loading any weights."""
 
     name: str
     kind: str
@@ -62,10 +70,17 @@ class EncoderCard:
     """Which prompts were used and why, and what else a reader should know."""
 
 
-@runtime_checkable
-class Described(Protocol):
-    """An encoder that says more of itself than its name."""
+def changed_options(options: EncoderOptions, names: Iterable[str]) -> dict[str, Any]:
+    """Those of the named options that are not at their default."""
+    return {
+        n: getattr(options, n) for n in names if getattr(options, n) != getattr(DEFAULT_OPTIONS, n)
+    }
 
-    @property
-    def card(self) -> EncoderCard:
-        """What a result records of it; found without loading any weights."""
+
+def unused_notes(options: EncoderOptions, kind: str, used: Iterable[str] = ()) -> tuple[str, ...]:
+    """A note for each option that was given and means nothing to this kind of encoder."""
+    unused = [name for name in MODEL_OPTIONS if name not in set(used)]
+    return tuple(
+        f"--{name.replace('_', '-')} means nothing to a {kind} encoder and was left out"
+        for name in changed_options(options, unused)
+    )

@@ -1,4 +1,4 @@
-"""Other libraries' progress bars and warnings are not for the terminal of whoever uses this one."""
+"""Keeps other libraries' progress bars and warnings off the terminal."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ def quiet_transformers() -> Iterator[None]:
     library.set_verbosity_error()
     library.disable_progress_bar()
     try:
-        with _silenced("sentence_transformers"), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with _silenced("sentence_transformers"):
             yield
     finally:
         library.set_verbosity(level)
@@ -28,22 +27,21 @@ def quiet_transformers() -> Iterator[None]:
 
 @contextmanager
 def quiet_hub() -> Iterator[None]:
-    """The same while files are looked up at the hub."""
+    """The same while files are looked up at the hub; transformers is not imported."""
     from huggingface_hub.utils.tqdm import (
         are_progress_bars_disabled,
         disable_progress_bars,
         enable_progress_bars,
     )
 
-    with _silenced("huggingface_hub"), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        disabled = are_progress_bars_disabled()
-        disable_progress_bars()
-        try:
+    bars = not are_progress_bars_disabled()
+    disable_progress_bars()
+    try:
+        with _silenced("huggingface_hub"):
             yield
-        finally:
-            if not disabled:
-                enable_progress_bars()
+    finally:
+        if bars:
+            enable_progress_bars()
 
 
 @contextmanager
@@ -52,6 +50,8 @@ def _silenced(name: str) -> Iterator[None]:
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     finally:
         logger.setLevel(level)

@@ -1,29 +1,25 @@
-"""A sentence-transformers model of a folder or the hub; torch and the library wait until a vector is asked for."""
+"""Sentence-transformers models, of a folder or in memory; torch and the library wait until a vector is asked for."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from xlir_bench.encoders.check import as_floats
 from xlir_bench.encoders.devices import default_device
-from xlir_bench.encoders.digest import (
-    files_digest,
-    fingerprint,
-    package_versions,
-    short,
-)
+from xlir_bench.encoders.digest import files_digest, fingerprint, package_versions, short, slug
 from xlir_bench.encoders.hub import Place, locate
-from xlir_bench.encoders.layout import ModelLayout
-from xlir_bench.encoders.options import DEFAULT_OPTIONS, given
-from xlir_bench.encoders.prompts import chosen
-from xlir_bench.encoders.protocol import EncoderCard
+from xlir_bench.encoders.layout import UNLIMITED, ModelLayout
+from xlir_bench.encoders.prompts import Prompts, chosen
+from xlir_bench.encoders.protocol import DEFAULT_OPTIONS, EncoderCard, changed_options, unused_notes
 from xlir_bench.encoders.quiet import quiet_transformers
-from xlir_bench.encoders.session import Session
-from xlir_bench.encoders.slugs import slug
-from xlir_bench.errors import InputError, UnknownNameError
+from xlir_bench.errors import InputError
 from xlir_bench.extras import require
 from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.options.stating import check_bounds
@@ -32,165 +28,251 @@ from xlir_bench.records import Floats, Role, TokenCounts
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-DTYPES = ("float32", "float16", "bfloat16")
-NAMED_OPTIONS = ("query_prompt", "passage_prompt", "dtype", "max_length", "truncate_dim")
-"""The options that give a model another slug."""
+KIND = "sentence-transformers"
+OPTIONS_IN_MEMORY = ("query_prompt", "passage_prompt", "truncate_dim")
+"""The options that a model in memory takes. They are in its slug."""
+OPTIONS_IN_SLUG = (*OPTIONS_IN_MEMORY, "dtype", "max_length")
+"""Of a model that is loaded here."""
+COUNTED_AT_ONCE = 2048
+NO_TOKEN = -1
+"""The id of the unknown token where a tokenizer has none."""
 TRAINING = "training.json"
+"""What `train-hybrid` records beside a model."""
 
 
-class TransformerEncoder:
-    """Name, card and fingerprint come from the files; `dimension`, `encode`, `count_tokens` load the model."""
+class SentenceTransformerEncoder:
+    """Encodes and counts with one model, and leaves the model as it was."""
 
-    kind = "sentence-transformers"
+    _model: SentenceTransformer
+
+    def __init__(
+        self, name: str, prompts: Prompts, options: EncoderOptions, max_tokens: int | None
+    ) -> None:
+        self.name = name
+        self.max_tokens = max_tokens
+        """Where a text is cut."""
+        self._prompts = prompts
+        self._options = options
+
+    @cached_property
+    def dimension(self) -> int:
+        """Length of its vectors, cut or not; loads the model."""
+        model, asked = self._model, self._options.truncate_dim
+        own, model.truncate_dim = model.truncate_dim, None
+        try:
+            ask = (
+                getattr(model, "get_embedding_dimension", None)
+                or model.get_sentence_embedding_dimension
+            )
+            whole = int(ask() or self._encode(["dimension"], "query", None).shape[1])
+        finally:
+            model.truncate_dim = own
+        if asked is not None and asked > whole:
+            raise InputError(
+                f"--truncate-dim {asked}: the vectors of {self.name} have only {whole} numbers"
+            )
+        cut = own if asked is None else asked
+        return whole if cut is None else min(whole, cut)
+
+    def encode(self, texts: Sequence[str], role: Role) -> Floats:
+        """One float32 row per text, as one batch; loads the model."""
+        dimension = self.dimension
+        if not texts:
+            return np.zeros((0, dimension), np.float32)
+        return as_floats(self._encode(texts, role, self._options.truncate_dim))
+
+    def count_tokens(self, texts: Sequence[str], role: Role) -> TokenCounts:
+        """Tokens as the model's own tokenizer counts them, prompt and special tokens included, uncut."""
+        prompt = self._prompts.of(role)
+        tokens, unknown = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+        for start in range(0, len(texts), COUNTED_AT_ONCE):
+            rows = self._token_ids(
+                [prompt + text for text in texts[start : start + COUNTED_AT_ONCE]]
+            )
+            tokens.append(np.array([len(row) for row in rows]))
+            unknown.append(np.array([row.count(self._unknown_id) for row in rows]))
+        return TokenCounts(np.concatenate(tokens), np.concatenate(unknown))
+
+    def _fingerprint(self, **parts: Any) -> str:
+        return fingerprint(
+            {
+                "kind": KIND,
+                "max_tokens": self.max_tokens,
+                "truncate_dim": self._options.truncate_dim,
+                "prompts": [self._prompts.query, self._prompts.passage],
+                "versions": package_versions(),
+                **parts,
+            }
+        )
+
+    def _card(
+        self, stem: str, options: Sequence[str], notes: Sequence[str], **more: Any
+    ) -> EncoderCard:
+        """A card whose slug begins with `stem` and tells models with other `options` apart."""
+        return EncoderCard(
+            name=self.name,
+            kind=KIND,
+            max_tokens=self.max_tokens,
+            slug=slug(stem, changed_options(self._options, options)),
+            query_prompt=self._prompts.query,
+            passage_prompt=self._prompts.passage,
+            notes=(*self._prompts.notes, *notes),
+            **more,
+        )
+
+    def _encode(self, texts: Sequence[str], role: Role, truncate_dim: int | None) -> Any:
+        encode = self._model.encode_query if role == "query" else self._model.encode_document
+        training = self._model.training
+        try:
+            return encode(
+                list(texts),
+                prompt=self._prompts.of(role),
+                batch_size=len(texts),
+                show_progress_bar=False,
+                convert_to_numpy=True,
+                normalize_embeddings=False,
+                truncate_dim=truncate_dim,
+            )
+        finally:
+            self._model.train(training)
+
+    @cached_property
+    def _tokenizer(self) -> Any:
+        """The tokenizer of the first module; one of `tokenizers` is copied, since its cut is part of its state."""
+        tokenizer = getattr(self._model[0], "tokenizer", None)
+        if tokenizer is None:
+            raise InputError(
+                f"{type(self._model[0]).__name__} has no tokenizer that could count tokens"
+            )
+        if _is_bare(tokenizer):
+            tokenizer = type(tokenizer).from_str(tokenizer.to_str())
+            tokenizer.no_truncation()
+            tokenizer.no_padding()
+        return tokenizer
+
+    @cached_property
+    def _unknown_id(self) -> int:
+        if _is_bare(self._tokenizer):
+            token = getattr(self._tokenizer.model, "unk_token", None)
+            number = None if token is None else self._tokenizer.token_to_id(token)
+        else:
+            number = getattr(self._tokenizer, "unk_token_id", None)
+        return NO_TOKEN if number is None else int(number)
+
+    def _token_ids(self, texts: list[str]) -> list[list[int]]:
+        if _is_bare(self._tokenizer):
+            return [e.ids for e in self._tokenizer.encode_batch(texts, add_special_tokens=False)]
+        if not callable(self._tokenizer):
+            return [list(self._tokenizer.tokenize(text)) for text in texts]
+        rows: list[list[int]] = self._tokenizer(
+            texts,
+            add_special_tokens=True,
+            truncation=False,
+            padding=False,
+            return_attention_mask=False,
+            return_token_type_ids=False,
+            verbose=False,
+        )["input_ids"]
+        return rows
+
+
+class TransformerEncoder(SentenceTransformerEncoder):
+    """A model of a folder: name, card and fingerprint come from its files, the rest loads it."""
 
     def __init__(self, place: Place, options: EncoderOptions = DEFAULT_OPTIONS) -> None:
-        if options.dtype not in DTYPES:
-            raise UnknownNameError("dtype", [options.dtype], DTYPES)
         check_bounds(options)
-        self.name = place.name
-        self._place = place
-        self._options = options
-        self._layout = ModelLayout(place.folder)
-        self._layout.refuse_unsafe(
+        layout = ModelLayout(place.folder)
+        layout.refuse_unsafe(
             str(place.folder if place.local else place.name), options.trust_remote_code
         )
-        self._check_max_length()
-        self._prompts = chosen(
-            options,
-            self._layout.registered_prompts,
-            self._layout.default_prompt,
-            [place.name, *self._layout.ancestors],
-        )
+        length, positions = options.max_length, layout.positions
+        if length is not None and length < 1:
+            raise InputError(f"--max-length {length}: a text has at least 1 token")
+        if length is not None and positions is not None and length > positions:
+            raise InputError(
+                f"--max-length {length}: the positions of {place.name} end at {positions} tokens"
+            )
+        names = [place.name, *layout.ancestors]
+        prompts = chosen(options, layout.registered_prompts, layout.default_prompt, names)
+        super().__init__(place.name, prompts, options, length or layout.max_tokens)
+        self.folder = str(place.folder)
+        self.device = options.device or default_device()
+        self._place = place
+        self._layout = layout
 
     def __repr__(self) -> str:
         return f"TransformerEncoder({self.name!r})"
 
-    @property
-    def folder(self) -> str:
-        """Where its files lie."""
-        return str(self._place.folder)
-
     @cached_property
     def weights_digest(self) -> str:
-        """Of the files of its weights: names a checkpoint."""
+        """Of the files of its weights: identifies a checkpoint."""
         return files_digest(self._place.folder, self._layout.weights)
 
     @cached_property
     def fingerprint(self) -> str:
-        """Of everything that changes its vectors; a card, a picture or an evaluation beside them does not."""
-        options = self._options
-        return fingerprint(
-            {
-                "kind": self.kind,
-                "weights": self.weights_digest,
-                "files": files_digest(self._place.folder, self._layout.configuration),
-                "revision": None if self._place.local else options.revision,
-                "dtype": options.dtype,
-                "max_tokens": self.max_tokens,
-                "truncate_dim": options.truncate_dim,
-                "prompts": [self._prompts.query, self._prompts.passage],
-                "remote_code": options.trust_remote_code,
-                "device": self.device.partition(":")[0],
-                "versions": package_versions(),
-            }
+        """Of everything that changes its vectors; a README, a picture or an evaluation beside them does not."""
+        return self._fingerprint(
+            weights=self.weights_digest,
+            files=files_digest(self._place.folder, self._layout.configuration),
+            revision=None if self._place.local else self._options.revision,
+            dtype=self._options.dtype,
+            remote_code=self._options.trust_remote_code,
+            device=self.device.partition(":")[0],
         )
-
-    @property
-    def max_tokens(self) -> int | None:
-        """Where a text is cut: as asked, else as the model's files say."""
-        return self._options.max_length or self._layout.max_tokens
 
     @cached_property
     def card(self) -> EncoderCard:
         """What a result records of it."""
-        piece = f"-{short(self.weights_digest)}" if self._place.local else ""
-        return EncoderCard(
-            name=self.name,
-            kind=self.kind,
-            slug=slug(self._place.stem + piece, given(self._options, NAMED_OPTIONS)),
+        bare = "no modules.json: a bare transformers model, pooled as sentence-transformers does by default"
+        used = (*OPTIONS_IN_SLUG, "revision", "device", "trust_remote_code")
+        return self._card(
+            self._place.stem + (f"-{short(self.weights_digest)}" if self._place.local else ""),
+            OPTIONS_IN_SLUG,
+            (
+                *self._place.notes,
+                *([bare] if self._layout.bare else []),
+                *unused_notes(self._options, KIND, used),
+            ),
             fingerprint=self.fingerprint,
-            dtype=self._options.dtype,
-            max_tokens=self.max_tokens,
-            query_prompt=self._prompts.query,
-            passage_prompt=self._prompts.passage,
             weights_digest=self.weights_digest,
+            dtype=self._options.dtype,
             parameters=self._layout.parameters,
-            chosen_on=chosen_on(self._layout.folder / TRAINING),
-            notes=self._notes(),
+            chosen_on=chosen_on(self._place.folder / TRAINING),
         )
 
-    @property
-    def dimension(self) -> int:
-        """Length of its vectors; loads the model."""
-        return self._session.dimension
-
-    def encode(self, texts: Sequence[str], role: Role) -> Floats:
-        """One float32 row a text, as one batch; loads the model."""
-        return self._session.encode(texts, role)
-
-    def count_tokens(self, texts: Sequence[str], role: Role) -> TokenCounts:
-        """Tokens and unknown tokens of each text; loads the model."""
-        return self._session.count_tokens(texts, role)
-
     @cached_property
-    def device(self) -> str:
-        """Where it runs: batches are larger on a GPU."""
-        return self._options.device or default_device()
-
-    @cached_property
-    def _session(self) -> Session:
-        model = self._load()
-        return Session(model, self._prompts, self._options.truncate_dim)
-
-    def _check_max_length(self) -> None:
-        length, positions = self._options.max_length, self._layout.positions
-        if length is None:
-            return
-        if length < 1:
-            raise InputError(f"--max-length {length}: a text has at least 1 token")
-        if positions is not None and length > positions:
-            raise InputError(
-                f"--max-length {length}: the positions of {self.name} end at {positions} tokens"
-            )
-
-    def _notes(self) -> tuple[str, ...]:
-        notes = self._prompts.notes + self._place.notes
-        if self._layout.bare:
-            notes += (
-                "no modules.json: a bare transformers model, pooled as sentence-transformers does by default",
-            )
-        return notes
-
-    def _load(self) -> SentenceTransformer:
+    def _model(self) -> SentenceTransformer:
         import torch
         from sentence_transformers import SentenceTransformer
 
         self._check_device(torch)
+        dtype = getattr(torch, self._options.dtype)
         try:
             with quiet_transformers():
                 model = SentenceTransformer(
-                    str(self._place.folder),
+                    self.folder,
                     device=self.device,
                     trust_remote_code=self._options.trust_remote_code,
                     local_files_only=self._options.offline or not self._options.trust_remote_code,
-                    model_kwargs={
-                        "dtype": getattr(torch, self._options.dtype),
-                        "use_safetensors": True,
-                    },
+                    model_kwargs={"dtype": dtype, "use_safetensors": True},
                 )
         except (OSError, ValueError, KeyError, ImportError, AttributeError, TypeError) as error:
-            raise InputError(self._reason(error)) from error
-        self._pin(model, getattr(torch, self._options.dtype))
-        return model.eval()
-
-    def _pin(self, model: SentenceTransformer, dtype: Any) -> None:
-        """What the constructor leaves open: the dtype of modules without a transformer, and the cut."""
+            text = " ".join(str(error).split())
+            reason = f"cannot be loaded from {self.folder}: {type(error).__name__}: {text[:300]}"
+            if "trust_remote_code" in text:
+                reason = "brings code of its own: read it, then allow it with --trust-remote-code"
+            raise InputError(f"{self.name} {reason}") from error
+        # What the constructor leaves open: the dtype of modules without a transformer, and the cut.
         for module in model.children():
             _pin_dtype(module, dtype)
             if self._options.max_length is not None:
                 getattr(module, "processing_kwargs", {}).get("text", {}).pop("max_length", None)
-        if self.max_tokens is not None:
-            _cut_at(model[0], self.max_tokens)
+        tokenizer: Any = getattr(model[0], "tokenizer", None)
+        if self.max_tokens is not None and _is_bare(tokenizer):
+            tokenizer.enable_truncation(self.max_tokens)
+        elif self.max_tokens is not None and tokenizer is not None:
+            model[0].max_seq_length = self.max_tokens
+        return model.eval()
 
     def _check_device(self, torch: Any) -> None:
         """The fingerprint was made for this device; another one would give other bits."""
@@ -205,15 +287,72 @@ class TransformerEncoder:
         if kind == "mps" and not torch.backends.mps.is_available():
             raise InputError("this torch cannot use Metal here: say --device cpu")
 
-    def _reason(self, error: Exception) -> str:
-        text = " ".join(str(error).split())
-        if "trust_remote_code" in text:
-            return f"{self.name} brings code of its own: read it, then allow it with --trust-remote-code"
-        return f"{self.name} cannot be loaded from {self._place.folder}: {type(error).__name__}: {text[:300]}"
+
+class InMemoryEncoder(SentenceTransformerEncoder):
+    """A `SentenceTransformer` that someone has loaded, perhaps in the middle of its training."""
+
+    def __init__(
+        self, model: SentenceTransformer, options: EncoderOptions = DEFAULT_OPTIONS
+    ) -> None:
+        check_bounds(options)
+        data = getattr(model, "model_card_data", None)
+        config = getattr(getattr(model, "transformers_model", None), "config", None)
+        names = [
+            *(getattr(data, key, None) for key in ("model_id", "base_model")),
+            getattr(config, "_name_or_path", None),
+        ]
+        known = [str(name) for name in names if name]
+        prompts = chosen(options, model.prompts, model.default_prompt_name, known)
+        length = model.max_seq_length  # infinite for a static embedding
+        limited = length is not None and length <= UNLIMITED
+        name = known[0] if known else "model in memory"
+        super().__init__(name, prompts, options, int(length) if limited else None)
+        self._model = model
+
+    @cached_property
+    def weights_digest(self) -> str:
+        """Of the weights as they were when it was first asked for."""
+        import torch
+
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self._model.state_dict().items()):
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+            digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+        return "sha256:" + digest.hexdigest()
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of weights, tokenizer, modules, prompts and versions."""
+        tokenizer: Any = getattr(self._model[0], "tokenizer", None)
+        backend: Any = getattr(tokenizer, "backend_tokenizer", tokenizer)
+        return self._fingerprint(
+            weights=self.weights_digest,
+            modules=str(self._model),
+            tokenizer=backend.to_str() if hasattr(backend, "to_str") else repr(backend),
+            device=self._model.device.type,
+        )
+
+    @property
+    def device(self) -> str:
+        """Where it runs now: batches are larger on a GPU."""
+        return str(self._model.device)
+
+    @cached_property
+    def card(self) -> EncoderCard:
+        """What a result records of it."""
+        return self._card(
+            f"{self.name.rstrip('/').split('/')[-1]}-{short(self.weights_digest)}",
+            OPTIONS_IN_MEMORY,
+            unused_notes(self._options, "loaded", OPTIONS_IN_MEMORY),
+            fingerprint=self.fingerprint,
+            weights_digest=self.weights_digest,
+            dtype=str(self._model.dtype).removeprefix("torch."),
+            parameters=sum(p.numel() for p in self._model.parameters()),
+        )
 
 
 def load_transformer(spec: str, options: EncoderOptions) -> TransformerEncoder:
-    """The encoder of a folder or a hub id."""
+    """The encoder of a folder, a package or a hub id."""
     require("models", f"--model {spec}")
     return TransformerEncoder(locate(spec, options), options)
 
@@ -231,6 +370,11 @@ def chosen_on(record: Path) -> tuple[str, ...]:
     return tuple(sorted(tasks))
 
 
+def _is_bare(tokenizer: Any) -> bool:
+    """Whether it is one of the library `tokenizers` itself."""
+    return hasattr(tokenizer, "no_truncation")
+
+
 def _pin_dtype(module: Any, dtype: Any) -> None:
     """Transformers were loaded in it, and keep a few tables in float32 that have to stay so."""
     if hasattr(module, "auto_model"):
@@ -240,11 +384,3 @@ def _pin_dtype(module: Any, dtype: Any) -> None:
             _pin_dtype(child, dtype)
     else:
         module.to(dtype)
-
-
-def _cut_at(module: Any, tokens: int) -> None:
-    tokenizer: Any = getattr(module, "tokenizer", None)
-    if hasattr(tokenizer, "enable_truncation"):
-        tokenizer.enable_truncation(tokens)
-    elif tokenizer is not None:
-        module.max_seq_length = tokens

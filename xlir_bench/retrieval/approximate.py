@@ -33,7 +33,7 @@ class FaissIndex:
 
     @property
     def pool(self) -> Pool:
-        """Whose passages they are."""
+        """The pool that it searches."""
         return self.vectors.pool
 
     def search(self, wants: Sequence[Want], progress: Progress) -> Iterator[Partial]:
@@ -113,7 +113,7 @@ def empty_index(dimension: int, factory: str) -> Any:
 
 
 def index_bytes(index: Any) -> int:
-    """What an index takes when it is stored: codes, graph, centroids and all."""
+    """The size of an index when it is stored: codes, graph, centroids and all."""
     import faiss
 
     return len(faiss.serialize_index(index))
@@ -130,7 +130,7 @@ def retrieve(index: Any, queries: Floats, depth: int) -> tuple[Floats, Ints]:
 
 
 def _without(scores: Floats, top: Ints, own: Ints) -> tuple[Floats, Ints]:
-    """What was retrieved, the query itself taken out; the others move up."""
+    """What was retrieved, without the query itself; the others move up."""
     order = np.argsort(top == own[:, None], axis=1, kind="stable")
     left = np.where(top == own[:, None], -1, top)
     return (

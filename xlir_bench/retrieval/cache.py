@@ -68,7 +68,7 @@ def _entry(folder: Path) -> CacheEntry:
 
 
 def _stats(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
-    """The name of every file in it, with what it takes; another run may remove some meanwhile."""
+    """Every file in the folder with its size; another run may remove some meanwhile."""
     for place, _, names in os.walk(folder):
         for name in names:
             with suppress(OSError):
@@ -77,11 +77,11 @@ def _stats(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """What became of a request to make room."""
+    """The outcome of a request to make room."""
 
     removed: tuple[CacheEntry, ...]
     in_use: tuple[CacheEntry, ...]
-    """Those that a run is reading: they stay."""
+    """Encoders that stay, since a run is reading them."""
 
 
 def prune(

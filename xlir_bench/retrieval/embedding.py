@@ -1,4 +1,4 @@
-"""Every distinct text is encoded once, whatever the number of settings; nothing is lost when that is killed."""
+"""Every distinct text is encoded once, whatever the number of settings; a killed run loses one block at most."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class EmbedRequest:
     batch_tokens: int | None = None
     """Padded tokens in a batch; None chooses by device."""
     vectors: Literal["float32", "float16", "int8"] = "float32"
-    """How they are kept."""
+    """The type in which vectors are kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,16 +105,16 @@ class _Distinct:
     keys: Keys
     sources: tuple[Sequence[str], ...]
     source: Ints
-    """Which of these each text is from."""
+    """Which of `sources` each text is from."""
     row: Ints
-    """Where it stands there."""
+    """Its row in that source."""
     numbers: Mapping[str, Ints]
     """By language, which of the distinct texts each of its texts is."""
 
     @classmethod
     def of(cls, role: Role, by_lang: Mapping[str, Sequence[str]]) -> _Distinct:
         sizes = [len(texts) for texts in by_lang.values()]
-        # A slice at a time: texts that lie on disk give their memory back with it.
+        # A slice at a time: the memory of texts on disk is freed with each.
         keys = np.concatenate(
             [
                 np.empty((0, 2), np.uint64),
@@ -139,11 +139,11 @@ class _Distinct:
         )
 
     def text(self, number: int) -> str:
-        """One of them."""
+        """The text of this number."""
         return str(self.sources[self.source[number]][self.row[number]])
 
     def texts(self, numbers: Ints) -> list[str]:
-        """These texts; the numbers ascend."""
+        """The texts of these numbers, which must ascend."""
         found: list[str] = []
         for source in np.unique(self.source[numbers]):
             rows = self.row[numbers[self.source[numbers] == source]]
@@ -212,13 +212,13 @@ class _Work:
     request: EmbedRequest
     progress: Progress
     folder: Path | None = None
-    """Of this encoder in the cache."""
+    """This encoder's folder in the cache."""
     spare: Path | None = None
-    """A temporary folder for what is too much for memory and cannot be kept."""
+    """A temporary folder for vectors that neither fit in memory nor can be kept."""
     notes: set[str] = field(default_factory=set)
     """What a reader of the result should know of the cache."""
     held: list[object] = field(default_factory=list)
-    """As long as it is, the files of vectors stay: a lease of the folder, a temporary folder."""
+    """Keeps the files of vectors from being removed: a lease of the folder, a temporary folder."""
 
     def __post_init__(self) -> None:
         if self.request.cache is None:
@@ -290,7 +290,7 @@ class _Work:
         known.put(missing[rows], part, block, slice(None))
 
     def _spared(self, role: Role, block: Block) -> Path:
-        """The block in a temporary folder: it is not kept."""
+        """Write the block to a temporary folder, where the cache cannot keep it."""
         if self.spare is None:
             self.spare = Path(tempfile.mkdtemp(prefix="xlir-bench-"))
             self.held.append(_Removed(self.spare))
@@ -306,7 +306,7 @@ class _Work:
 
 
 class _Removed:
-    """As long as anybody holds this, the folder stays."""
+    """Removes the folder once nobody holds this."""
 
     def __init__(self, folder: Path) -> None:
         weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
@@ -350,7 +350,7 @@ def _device_budget(encoder: Encoder) -> int:
 
 
 def zero_vectors(role: Role, text: Callable[[int], str], zero: Ints) -> list[str]:
-    """A note where texts (of these numbers) have a vector that says nothing, and so rank by their place."""
+    """A note where texts (of these numbers) have a zero vector, and so rank by pool order."""
     if not len(zero):
         return []
     first = text(int(zero[0]))[:60]

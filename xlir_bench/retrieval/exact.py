@@ -154,12 +154,12 @@ class _Block:
     """Passages that follow each other in the pool."""
 
     first: int
-    """Where the first stands."""
+    """The first one's position in the pool."""
     passages: Rows
     """Prepared for the similarity."""
 
     def overlap(self, rows: slice) -> slice:
-        """Which of its passages are among these of the pool."""
+        """Which of its passages are in this slice of the pool."""
         start, stop = (
             min(max(end - self.first, 0), self.passages.shape[0]) for end in (rows.start, rows.stop)
         )
@@ -174,21 +174,21 @@ class _Workers:
     threads: ThreadPoolExecutor
 
     def run(self, tasks: Iterable[Callable[[], None]]) -> None:
-        """Do all of them; the first error is raised."""
+        """Run all tasks; the first error is raised."""
         for done in [self.threads.submit(task) for task in tasks]:
             done.result()
 
     def map(self, make: Callable[[Rows], Rows], parts: Sequence[Rows]) -> list[Rows]:
-        """What is made of each, in order."""
+        """What `make` gives for each part, in order."""
         return list(self.threads.map(make, parts))
 
     def pieces(self, rows: Rows) -> list[Rows]:
-        """The rows, a share a thread."""
+        """The rows, cut into one piece per thread."""
         size = max(FEW_QUERIES, -(-rows.shape[0] // self.count))
         return [rows[x] for x in _pieces(rows.shape[0], size)]
 
     def shares(self, queries: int) -> list[slice]:
-        """Which of so many queries are looked at together."""
+        """Slices of so many queries, each compared at once."""
         size = max(FEW_QUERIES, min(SHARE, -(-queries // self.count)))
         return list(_pieces(queries, size))
 

@@ -18,11 +18,11 @@ class Best:
 
     scores: Floats
     positions: Ints
-    """In the pool."""
+    """Positions in the pool."""
 
     @classmethod
     def of(cls, queries: int, depth: int) -> Best:
-        """Nothing yet."""
+        """No passage yet."""
         return cls(np.full((queries, depth), -np.inf), np.full((queries, depth), -1, np.int64))
 
     def add(self, query: Ints, scores: Floats, positions: Ints) -> None:
@@ -56,7 +56,7 @@ class Partial:
             self.best[setting].add(query, best.scores[query, place], best.positions[query, place])
 
     def rankings(self) -> list[Ranking]:
-        """Of all settings, once every part of the pool is in."""
+        """The rankings of all settings, once every part of the pool was added."""
         return [self._ranking(setting) for setting in self.want.settings]
 
     def _ranking(self, setting: Setting) -> Ranking:

@@ -12,7 +12,7 @@ from xlir_bench.records import Collection, Ints, Setting
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """Which positions are whose: languages by code, then row."""
+    """Which positions belong to which language: languages by code, then row."""
 
     langs: tuple[str, ...]
     bounds: Mapping[str, slice]
@@ -44,7 +44,7 @@ class Relevant:
 
     query: Ints
     position: Ints
-    """Of the passage, in the pool."""
+    """The passage's position in the pool."""
     grade: Ints
     lang: Ints
     """Index of the passage's language in `Pool.langs`."""
@@ -95,7 +95,7 @@ class Want:
 
     @property
     def langs(self) -> set[str]:
-        """Whose passages are looked at."""
+        """The languages whose passages are searched."""
         return {lang for setting in self.settings for lang in setting.passage_langs}
 
     @property
@@ -104,7 +104,7 @@ class Want:
         return {len(s.passage_langs) > 1 for s in self.settings}
 
     def candidates(self, setting: Setting) -> int:
-        """How many passages each query is asked of."""
+        """How many candidates each query has in this setting."""
         rows = self.pool.rows(setting)
         own = self.own is not None and self.query_lang in setting.passage_langs
         return int(rows.stop - rows.start) - own

@@ -22,7 +22,7 @@ class Index(Protocol):
 
     @property
     def pool(self) -> Pool:
-        """Whose passages they are."""
+        """The pool that it searches."""
 
     def search(self, wants: Sequence[Want], progress: Progress) -> Iterable[Partial]:
         """What each of these wants to know, in their order."""
@@ -37,9 +37,9 @@ class Represented:
 
     index: Index
     dimension: int
-    """How many numbers a text has."""
+    """Length of a text's vector."""
     vectors: Mapping[tuple[Role, str], Vectors] | None = None
-    """One a text, in the order of its texts; None where a text has no single vector."""
+    """One per text, in the order of the collection; None where a text has no single vector."""
     tokens: Mapping[tuple[Role, str], TokenCounts] | None = None
     """None where there is no tokenizer."""
     encoded: int = 0
@@ -61,4 +61,4 @@ class Retriever(Protocol):
         """Where it runs, where that is known."""
 
     def represent(self, collection: Collection, progress: Progress) -> Represented:
-        """Every text once."""
+        """Represent every text once, and index them."""

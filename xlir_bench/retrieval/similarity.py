@@ -1,4 +1,4 @@
-"""How alike two vectors are: fast scores that may be off by a known error, and true ones for what lies near."""
+"""How alike two vectors are: fast scores with a known error, and true ones to settle what is too close to call."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Similarity(Protocol):
         """
 
     def exact(self, queries: Rows, query: Ints, passages: Rows, passage: Ints) -> Floats:
-        """The true score of each pair of rows in float64: the same in whatever company, on every machine."""
+        """The true score of each pair of rows in float64: the same bits whatever else is computed, on every machine."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,14 +56,14 @@ class Known:
     tokens: Ints
     unknown: Ints
     zero: NDArray[np.bool_]
-    """Whose vector says nothing."""
+    """Whether the vector is zero."""
     parts: list[Floats | Path] = field(default_factory=list)
     """Arrays, or files where there are too many texts for memory."""
     dimension: int = 0
 
     @classmethod
     def of(cls, keys: Keys) -> Known:
-        """Nothing is known yet."""
+        """Nothing is known of these texts yet."""
         count = len(keys)
         tokens, unknown, row = (np.zeros(count, np.int32) for _ in range(3))
         return cls(keys, row - 1, row, tokens, unknown, np.zeros(count, bool))
@@ -77,13 +77,13 @@ class Known:
         self.dimension = int(block.vectors.shape[1])
 
     def vectors(self, numbers: Ints, held: object) -> Vectors:
-        """Those of these texts, in this order."""
+        """The vectors of these texts, in this order."""
         return Vectors(
             tuple(self.parts), self.part[numbers], self.row[numbers], self.dimension, held
         )
 
     def counts(self, numbers: Ints) -> TokenCounts:
-        """How the tokenizer saw these texts."""
+        """The token counts of these texts."""
         return TokenCounts(self.tokens[numbers], self.unknown[numbers])
 
 
@@ -92,11 +92,11 @@ class Store:
     """The cached vectors of one encoder and role."""
 
     folder: Path | None
-    """None keeps nothing."""
+    """Where they are kept; None: nowhere."""
     notes: set[str] = field(default_factory=set)
     """What a reader of the result should know of the cache."""
     damaged: int = 0
-    """Shards whose digest was wrong; they are gone."""
+    """How many shards had a wrong digest and were removed."""
 
     def find(self, keys: Keys, in_memory: bool = True) -> Known:
         """What is known of these distinct texts; the first shard by name wins."""
@@ -157,5 +157,5 @@ def write_block(folder: Path, block: Block) -> Path:
 
 
 def is_shard(name: str) -> bool:
-    """Whether a file of this name is one."""
+    """Whether a file of this name is a shard."""
     return name.endswith(SUFFIX) and not name.startswith(".")

@@ -25,11 +25,11 @@ class Vectors:
     part: Ints
     """Which part holds each row."""
     row: Ints
-    """Where in it."""
+    """Its row in that part."""
     dimension: int
-    """Of a vector."""
+    """Length of a vector."""
     held: object = None
-    """Kept alive as long as they are read: what keeps the files where they are."""
+    """What keeps the files from being removed as long as they may be read."""
 
     @classmethod
     def of(cls, *parts: Floats | Path) -> Vectors:
@@ -44,7 +44,7 @@ class Vectors:
 
     @property
     def on_disk(self) -> bool:
-        """Whether there are too many for memory."""
+        """Whether any of them are in files."""
         return any(isinstance(part, Path) for part in self.parts)
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> Floats:
@@ -64,7 +64,7 @@ class Vectors:
         return found
 
     def blocks(self, size: int) -> Iterator[Floats]:
-        """The rows in order, so many at a time."""
+        """The rows in order, at most `size` at a time."""
         return (self.rows(slice(start, start + size)) for start in range(0, len(self), size))
 
 
