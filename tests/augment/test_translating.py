@@ -5,7 +5,7 @@ import json
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,15 @@ from models import save_tiny_m2m100, save_tiny_marian
 from train.rowfiles import row, write_rows
 
 from xlir_bench.augment import translating
-from xlir_bench.augment.journal import Journal
-from xlir_bench.augment.translating import Report, Translating
-from xlir_bench.augment.translator import TranslateOptions, Translator, load_translator
+from xlir_bench.augment.translating import Report, Text, Translating, opened_journal
+from xlir_bench.augment.translator import (
+    TranslateOptions,
+    Translation,
+    Translator,
+    load_translator,
+)
 from xlir_bench.errors import InputError
+from xlir_bench.files import write
 from xlir_bench.options.training import TrainingSource
 from xlir_bench.records import Silent
 from xlir_bench.train.reading import read_rows
@@ -169,9 +174,7 @@ def test_a_stopped_run_goes_on_to_the_same_bytes_and_does_nothing_twice(
         assert not output.exists()
     journal = tmp_path / ".stopped.jsonl.gz.journal"
     with journal.open("ab") as file:
-        file.write(b'{"batch": 1, "transl')  # the line that was being written
-    with (tmp_path / ".stopped.jsonl.gz.part").open("ab") as file:
-        file.write(b'{"id": "half')
+        file.write(b'{"texts": 1, "transl')  # the line that was being written
     assert run(translator, read, output) == whole
     assert output.read_bytes() == (tmp_path / "whole.jsonl.gz").read_bytes()
     assert gzip.decompress(output.read_bytes()).count(b"\n") == len(ROWS)
@@ -202,30 +205,61 @@ def test_two_runs_do_not_write_one_output(translator: Translator, tmp_path: Path
     left = {"pid": os.getpid(), "host": socket.gethostname()}  # by a container that was restarted
     (tmp_path / ".out.jsonl.lock").write_text(json.dumps(left))
     with (
-        Journal(output, {}).held(),
+        opened_journal(output, {}),
         pytest.raises(InputError, match=r"out\.jsonl is in use by another process"),
     ):
         run(translator, read, output)
 
 
+def test_translations_are_used_for_the_texts_they_were_made_of_alone(tmp_path: Path) -> None:
+    output = tmp_path / "out.jsonl"
+    batches = [[Text("en", "de", f"{n} {m}") for m in range(2)] for n in range(3)]
+    made = [Translation("ja", False, False), Translation("nein", True, True)]
+    with suppress(KeyboardInterrupt), opened_journal(output, {"it": [1]}) as journal:
+        for batch in batches:
+            assert journal.next_batch(batch) is None
+            journal.note(batch, made)
+        raise KeyboardInterrupt
+    with suppress(KeyboardInterrupt), opened_journal(output, {"it": [1]}) as journal:
+        assert journal.next_batch(batches[0]) == made
+        assert journal.next_batch(batches[2]) is None
+        assert journal.next_batch(batches[1]) is None, "what follows another batch is gone"
+        journal.note(batches[1], made)
+        raise KeyboardInterrupt
+    with opened_journal(output, {"it": [1]}) as journal:
+        assert journal.next_batch(batches[0]) == journal.next_batch(batches[1]) == made
+        assert journal.next_batch(batches[2]) is None
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_journal_of_an_earlier_version_is_refused_and_kept(tmp_path: Path) -> None:
+    journal = tmp_path / ".out.jsonl.journal"
+    journal.write_text('{"schema": 1, "stated": {"it": 1}, "window": 0, "size": 0, "report": {}}\n')
+    before = journal.read_bytes()
+    with (
+        pytest.raises(InputError, match=r"\(schema changed\)"),
+        opened_journal(tmp_path / "out.jsonl", {"it": 1}),
+    ):
+        pass
+    assert journal.read_bytes() == before
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="wants fork")
-def test_a_journal_goes_on_wherever_it_was_killed(tmp_path: Path) -> None:
+def test_an_output_is_finished_wherever_the_run_before_was_killed(tmp_path: Path) -> None:
     output = tmp_path / "out.jsonl"
 
     def work() -> None:
-        journal = Journal(output, {"it": 1})
-        with journal.held():
-            while journal.window < 3:
-                for batch in range(2):
-                    if batch not in journal.batches:
-                        journal.note(batch, [f"{journal.window}.{batch}"])
-                texts = [text for batch in range(2) for text in journal.batches[batch]]
-                journal.close_window([f"{text}\n" for text in texts], {})
-            journal.finish()
+        with opened_journal(output, {"it": 1}) as journal:
+            for number in range(3):
+                texts = [Text("en", "de", str(number))]
+                made = journal.next_batch(texts)
+                if made is None:
+                    journal.note(texts, [Translation(f"{number}", False, False)])
+            write(output, "whole")
 
     for _ in kills(work):
         work()
-        assert output.read_text() == "0.0\n0.1\n1.0\n1.1\n2.0\n2.1\n"
+        assert output.read_text() == "whole"
         assert [path.name for path in tmp_path.iterdir()] == ["out.jsonl"]
         output.unlink()
 
@@ -237,7 +271,7 @@ def test_faulty_rows_are_refused_before_anything_is_translated(
     read = write_rows(tmp_path / "rows.jsonl", [*ROWS, {}])
     with pytest.raises(InputError, match=r"line 13: no question in any language"):
         run(translator, read, tmp_path / "out.jsonl")
-    assert not (tmp_path / "out.jsonl").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["rows.jsonl"], "rows can be mended"
 
 
 def test_long_texts_and_translations_without_an_end_are_counted(

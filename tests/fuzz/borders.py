@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import gzip
 import io
@@ -668,25 +669,27 @@ def read_training(folder: Path) -> None:
     command("train-hybrid", *args, "--output", folder / "out", "--resume", "--no-eval")
 
 
-def _journal(folder: Path) -> None:
-    from xlir_bench.augment.journal import Journal
+STATED = {"model": "x", "to": ["de"]}
 
-    journal = Journal(folder / "out.jsonl", {"model": "x", "to": ["de"]})
-    with journal.held():
-        journal.close_window(['{"id": "1"}\n'], {"rows": 1, "texts": {"de": 1}})
-        journal.note(0, [{"text": "a"}, None])
+
+def _journal(folder: Path) -> None:
+    from xlir_bench.augment.translating import Text, Translation, opened_journal
+
+    with contextlib.suppress(KeyError), opened_journal(folder / "out.jsonl", STATED) as journal:
+        for number in range(3):
+            journal.note([Text("en", "de", str(number))], [Translation("a", False, False)])
+        raise KeyError  # as a run that is stopped: the journal stays
 
 
 def read_journal(folder: Path) -> None:
     """The journal of a stopped translation."""
-    from xlir_bench.augment.journal import Journal
-    from xlir_bench.augment.translating import Report
+    from xlir_bench.augment.translating import Text, opened_journal
 
-    journal = Journal(folder / "out.jsonl", {"model": "x", "to": ["de"]})
-    with journal.held():
-        report = Report.of(journal.report) if journal.report else Report()
-        _ = report.rows + 1, report.texts.total(), journal.batches.get(0, [])
-        journal.note(1, ["b"])
+    with contextlib.suppress(KeyError), opened_journal(folder / "out.jsonl", STATED) as journal:
+        for number in range(3):
+            for made in journal.next_batch([Text("en", "de", str(number))]) or ():
+                made.text.encode()
+        raise KeyError
 
 
 def _experiment(folder: Path) -> None:
