@@ -78,7 +78,7 @@ bench: $(INSTALLED)
 
 # Kills every command that writes, at 100 file operations and 50 moments, and runs it again.
 kills: $(INSTALLED)
-	$(BIN)/python -m tests.kills
+	cd tests && PYTHONPATH=. ../$(BIN)/python -m kills
 
 # Spoilt files over every border; a table of what came back. More or others: FUZZ="--inputs 5000 --border npy".
 FUZZ ?= --inputs 200000
