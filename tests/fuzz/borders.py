@@ -10,11 +10,9 @@ import json
 import os
 import shutil
 import tempfile
-import threading
 import zlib
 from collections.abc import Callable, Mapping
-from functools import cache
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -444,45 +442,6 @@ def read_model(folder: Path) -> None:
     _ = encoder.card, repr(encoder)
 
 
-class _Server:
-    """Answers every request with what lies in a file: a line of status and headers as JSON, then the body."""
-
-    def __init__(self) -> None:
-        self.path = Path()
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                self.rfile.read(int(self.headers["content-length"]))
-                head, _, body = outer.path.read_bytes().partition(b"\n")
-                try:
-                    stated = json.loads(head)
-                    status, headers = int(stated["status"]), dict(stated["headers"])
-                except Exception:
-                    status, headers, body = 200, {}, head
-                if not 200 <= status < 600:
-                    status = 500
-                self.send_response(status)
-                for name, value in headers.items():
-                    clean = "".join(c for c in f"{value}"[:200] if c.isprintable() and ord(c) < 256)
-                    self.send_header(
-                        "X" if not name.isidentifier() else name.replace("_", "-"), clean
-                    )
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{server.server_port}/v1"
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-
-
-server = cache(_Server)
-
-
 def lay_answers(folder: Path) -> None:
     """What a server answers with, and refuses with."""
     from xlir_bench.encoders.probes import PROBES
@@ -497,16 +456,33 @@ def lay_answers(folder: Path) -> None:
 
 
 def read_http(folder: Path) -> None:
-    """What a server answers."""
+    """What a server answers: a line of status and headers as JSON, then the body."""
+    import httpx
+
     from xlir_bench.encoders.http import HttpEncoder, Patience
 
+    def answer(_: httpx.Request) -> httpx.Response:
+        head, _, body = path.read_bytes().partition(b"\n")
+        try:
+            stated = json.loads(head)
+            status = int(stated["status"])
+            headers = [
+                (name.replace("_", "-").encode("ascii"), f"{value}"[:200].encode())
+                for name, value in stated["headers"].items()
+            ]
+            return httpx.Response(
+                status if 200 <= status < 600 else 500, headers=headers, content=body
+            )
+        except Exception:  # no server can say that: the first line is the body
+            return httpx.Response(200, content=head)
+
     patience = Patience(tries=2, first_tries=2, sleep=lambda _seconds: None)
+    client = partial(httpx.Client, transport=httpx.MockTransport(answer))
     for path in sorted(folder.iterdir()):
         if path.read_bytes() != valid(lay_answers, path.name):
-            server().path = path
-            encoder = HttpEncoder(server().url, "m", EncoderOptions(), patience)
-            _ = encoder.card, encoder.dimension
-            encoder._client.close()
+            with mock.patch("httpx.Client", client):
+                encoder = HttpEncoder("http://127.0.0.1/v1", "m", EncoderOptions(), patience)
+                _ = encoder.card, encoder.dimension
 
 
 def lay_rows(folder: Path) -> None:
