@@ -103,9 +103,9 @@ def test_one_side_alone(translator: Translator, tmp_path: Path) -> None:
     assert [len(answer.side(s)) for s in ("question", "answer", "negative")] == [1, 3, 3]
 
 
-def test_batches_hold_texts_of_like_length_in_one_pair_and_stay_in_their_room(
-    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def batches(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, list[int]]]:
+    """The target language and the lengths of every batch that is translated."""
     met: list[tuple[str, list[int]]] = []
     translate = Translator.translate
 
@@ -114,39 +114,35 @@ def test_batches_hold_texts_of_like_length_in_one_pair_and_stay_in_their_room(
         return translate(self, texts, source, target)
 
     monkeypatch.setattr(Translator, "translate", noting)
+    return met
+
+
+def test_batches_hold_texts_of_like_length_in_one_pair_and_stay_in_their_room(
+    model: Path, tmp_path: Path, batches: list[tuple[str, list[int]]]
+) -> None:
     rows = [row(n, "en", question={"en": "x" * (n % 13 + 1) + f" {n}"}) for n in range(40)]
     read = write_rows(tmp_path / "rows.jsonl", rows)
     run(loaded(model, batch_tokens=48), read, tmp_path / "out.jsonl", "question")
-    assert {target for target, _ in met} == {"de", "fr"}
-    assert sum(len(lengths) for _, lengths in met) == 80
-    for _, lengths in met:
+    assert {target for target, _ in batches} == {"de", "fr"}
+    assert sum(len(lengths) for _, lengths in batches) == 80
+    for _, lengths in batches:
         assert lengths == sorted(lengths, reverse=True)
         assert len(lengths) * min(lengths[0] + 2, 16) <= 48
-    assert len(met) < 2 * 20
+    assert len(batches) < 2 * 20
 
 
 def test_texts_that_recur_are_translated_once(
-    translator: Translator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    translator: Translator, tmp_path: Path, batches: list[tuple[str, list[int]]]
 ) -> None:
     rows = [row(n, "en", answer={"en": "the same"}) for n in range(20)]
-    translate = Translator.translate
-    count = 0
-
-    def counting(self: Translator, texts: Any, source: str, target: str) -> Any:
-        nonlocal count
-        count += len(texts)
-        return translate(self, texts, source, target)
-
-    monkeypatch.setattr(Translator, "translate", counting)
     run(translator, write_rows(tmp_path / "r.jsonl", rows), tmp_path / "out.jsonl", "answer")
-    assert count == 2
+    assert sum(len(lengths) for _, lengths in batches) == 2
 
 
 @contextmanager
-def stopped_after(batches: int) -> Iterator[None]:
-    """The run ends as if it were killed in the middle of a batch."""
+def stopped_after(left: int) -> Iterator[None]:
+    """The run ends as if it were killed in the middle of a batch, after so many."""
     translate = Translator.translate
-    left = batches
 
     def failing(self: Translator, *stated: Any) -> Any:
         nonlocal left
@@ -162,20 +158,25 @@ def stopped_after(batches: int) -> Iterator[None]:
 
 
 def test_a_stopped_run_goes_on_to_the_same_bytes_and_does_nothing_twice(
-    translator: Translator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    translator: Translator,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    batches: list[tuple[str, list[int]]],
 ) -> None:
     monkeypatch.setattr(translating, "WINDOW", 4)
     read = write_rows(tmp_path / "rows.jsonl", ROWS)
     whole = run(translator, read, tmp_path / "whole.jsonl.gz")
     output = tmp_path / "stopped.jsonl.gz"
-    for batches in (3, 1, 5):
-        with stopped_after(batches):
+    in_all = len(batches)
+    for more in (3, 1, 5):
+        with stopped_after(more):
             run(translator, read, output)
         assert not output.exists()
     journal = tmp_path / ".stopped.jsonl.gz.journal"
     with journal.open("ab") as file:
         file.write(b'{"texts": 1, "transl')  # the line that was being written
     assert run(translator, read, output) == whole
+    assert len(batches) == 2 * in_all
     assert output.read_bytes() == (tmp_path / "whole.jsonl.gz").read_bytes()
     assert gzip.decompress(output.read_bytes()).count(b"\n") == len(ROWS)
     names = {"rows.jsonl", "whole.jsonl.gz", "stopped.jsonl.gz"}

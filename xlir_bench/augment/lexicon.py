@@ -28,11 +28,6 @@ class Lexicon:
     unchanged: int = 0
     """Lines that were ignored because they translate a word by itself."""
 
-    @property
-    def sources(self) -> tuple[str, ...]:
-        """Languages whose words can be replaced."""
-        return tuple(sorted(self.entries))
-
     def targets(self, source: str) -> tuple[str, ...]:
         """Languages that words of `source` can be replaced by."""
         return tuple(sorted(self.entries.get(source, ())))
