@@ -78,7 +78,7 @@ bench: $(INSTALLED)
 
 # Kills every command that writes, at 100 file operations and 50 moments, and runs it again.
 kills: $(INSTALLED)
-	$(BIN)/python -m tests.kills
+	cd tests && PYTHONPATH=. ../$(BIN)/python -m kills
 
 # Would the tests notice? 200 small faults over search, measures and results; half an hour.
 mutants: $(INSTALLED)

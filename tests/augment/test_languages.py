@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import re
 
-from xlir_bench.augment.languages import FLORES, M2M100, MACRO, TOKENS
+from xlir_bench.augment.languages import FLORES, M2M100, MACRO, language_tokens
 from xlir_bench.tasks import catalogue
 
 
@@ -20,11 +20,11 @@ def test_the_codes_of_nllb_are_those_of_its_tokenizer() -> None:
 
 
 def test_a_language_is_called_what_each_layout_calls_it() -> None:
-    assert TOKENS["nllb"]("de")[0] == "deu_Latn"
-    assert TOKENS["nllb"]("zh-TW")[0] == "zho_Hant"
-    assert TOKENS["nllb"]("yue_Hant")[0] == "yue_Hant"
-    assert TOKENS["m2m100"]("de")[0] == "__de__"
-    assert "__no__" in TOKENS["m2m100"]("nb")
-    assert TOKENS["marian"]("de") == [">>de<<", ">>deu<<", ">>deu_Latn<<"]
-    assert ">>cmn_Hans<<" in TOKENS["marian"]("zh")
-    assert ">>ara<<" in TOKENS["marian"]("ar")
+    assert language_tokens("nllb", "de")[0] == "deu_Latn"
+    assert language_tokens("nllb", "zh-TW")[0] == "zho_Hant"
+    assert language_tokens("nllb", "yue_Hant")[0] == "yue_Hant"
+    assert language_tokens("m2m100", "de")[0] == "__de__"
+    assert "__no__" in language_tokens("m2m100", "nb")
+    assert language_tokens("marian", "de") == [">>de<<", ">>deu<<", ">>deu_Latn<<"]
+    assert ">>cmn_Hans<<" in language_tokens("marian", "zh")
+    assert ">>ara<<" in language_tokens("marian", "ar")

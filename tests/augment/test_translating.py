@@ -5,7 +5,7 @@ import json
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,15 @@ from models import save_tiny_m2m100, save_tiny_marian
 from train.rowfiles import row, write_rows
 
 from xlir_bench.augment import translating
-from xlir_bench.augment.journal import Journal
-from xlir_bench.augment.translating import Report, Translating
-from xlir_bench.augment.translator import TranslateOptions, Translator, load_translator
+from xlir_bench.augment.translating import Report, Text, Translating, opened_journal
+from xlir_bench.augment.translator import (
+    TranslateOptions,
+    Translation,
+    Translator,
+    load_translator,
+)
 from xlir_bench.errors import InputError
+from xlir_bench.files import write
 from xlir_bench.options.training import TrainingSource
 from xlir_bench.records import Silent
 from xlir_bench.train.reading import read_rows
@@ -98,9 +103,9 @@ def test_one_side_alone(translator: Translator, tmp_path: Path) -> None:
     assert [len(answer.side(s)) for s in ("question", "answer", "negative")] == [1, 3, 3]
 
 
-def test_batches_hold_texts_of_like_length_in_one_pair_and_stay_in_their_room(
-    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def batches(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, list[int]]]:
+    """The target language and the lengths of every batch that is translated."""
     met: list[tuple[str, list[int]]] = []
     translate = Translator.translate
 
@@ -109,39 +114,35 @@ def test_batches_hold_texts_of_like_length_in_one_pair_and_stay_in_their_room(
         return translate(self, texts, source, target)
 
     monkeypatch.setattr(Translator, "translate", noting)
+    return met
+
+
+def test_batches_hold_texts_of_like_length_in_one_pair_and_stay_in_their_room(
+    model: Path, tmp_path: Path, batches: list[tuple[str, list[int]]]
+) -> None:
     rows = [row(n, "en", question={"en": "x" * (n % 13 + 1) + f" {n}"}) for n in range(40)]
     read = write_rows(tmp_path / "rows.jsonl", rows)
     run(loaded(model, batch_tokens=48), read, tmp_path / "out.jsonl", "question")
-    assert {target for target, _ in met} == {"de", "fr"}
-    assert sum(len(lengths) for _, lengths in met) == 80
-    for _, lengths in met:
+    assert {target for target, _ in batches} == {"de", "fr"}
+    assert sum(len(lengths) for _, lengths in batches) == 80
+    for _, lengths in batches:
         assert lengths == sorted(lengths, reverse=True)
         assert len(lengths) * min(lengths[0] + 2, 16) <= 48
-    assert len(met) < 2 * 20
+    assert len(batches) < 2 * 20
 
 
 def test_texts_that_recur_are_translated_once(
-    translator: Translator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    translator: Translator, tmp_path: Path, batches: list[tuple[str, list[int]]]
 ) -> None:
     rows = [row(n, "en", answer={"en": "the same"}) for n in range(20)]
-    translate = Translator.translate
-    count = 0
-
-    def counting(self: Translator, texts: Any, source: str, target: str) -> Any:
-        nonlocal count
-        count += len(texts)
-        return translate(self, texts, source, target)
-
-    monkeypatch.setattr(Translator, "translate", counting)
     run(translator, write_rows(tmp_path / "r.jsonl", rows), tmp_path / "out.jsonl", "answer")
-    assert count == 2
+    assert sum(len(lengths) for _, lengths in batches) == 2
 
 
 @contextmanager
-def stopped_after(batches: int) -> Iterator[None]:
-    """The run ends as if it were killed in the middle of a batch."""
+def stopped_after(left: int) -> Iterator[None]:
+    """The run ends as if it were killed in the middle of a batch, after so many."""
     translate = Translator.translate
-    left = batches
 
     def failing(self: Translator, *stated: Any) -> Any:
         nonlocal left
@@ -157,22 +158,25 @@ def stopped_after(batches: int) -> Iterator[None]:
 
 
 def test_a_stopped_run_goes_on_to_the_same_bytes_and_does_nothing_twice(
-    translator: Translator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    translator: Translator,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    batches: list[tuple[str, list[int]]],
 ) -> None:
     monkeypatch.setattr(translating, "WINDOW", 4)
     read = write_rows(tmp_path / "rows.jsonl", ROWS)
     whole = run(translator, read, tmp_path / "whole.jsonl.gz")
     output = tmp_path / "stopped.jsonl.gz"
-    for batches in (3, 1, 5):
-        with stopped_after(batches):
+    in_all = len(batches)
+    for more in (3, 1, 5):
+        with stopped_after(more):
             run(translator, read, output)
         assert not output.exists()
     journal = tmp_path / ".stopped.jsonl.gz.journal"
     with journal.open("ab") as file:
-        file.write(b'{"batch": 1, "transl')  # the line that was being written
-    with (tmp_path / ".stopped.jsonl.gz.part").open("ab") as file:
-        file.write(b'{"id": "half')
+        file.write(b'{"texts": 1, "transl')  # the line that was being written
     assert run(translator, read, output) == whole
+    assert len(batches) == 2 * in_all
     assert output.read_bytes() == (tmp_path / "whole.jsonl.gz").read_bytes()
     assert gzip.decompress(output.read_bytes()).count(b"\n") == len(ROWS)
     names = {"rows.jsonl", "whole.jsonl.gz", "stopped.jsonl.gz"}
@@ -202,30 +206,61 @@ def test_two_runs_do_not_write_one_output(translator: Translator, tmp_path: Path
     left = {"pid": os.getpid(), "host": socket.gethostname()}  # by a container that was restarted
     (tmp_path / ".out.jsonl.lock").write_text(json.dumps(left))
     with (
-        Journal(output, {}).held(),
+        opened_journal(output, {}),
         pytest.raises(InputError, match=r"out\.jsonl is in use by another process"),
     ):
         run(translator, read, output)
 
 
+def test_translations_are_used_for_the_texts_they_were_made_of_alone(tmp_path: Path) -> None:
+    output = tmp_path / "out.jsonl"
+    batches = [[Text("en", "de", f"{n} {m}") for m in range(2)] for n in range(3)]
+    made = [Translation("ja", False, False), Translation("nein", True, True)]
+    with suppress(KeyboardInterrupt), opened_journal(output, {"it": [1]}) as journal:
+        for batch in batches:
+            assert journal.next_batch(batch) is None
+            journal.note(batch, made)
+        raise KeyboardInterrupt
+    with suppress(KeyboardInterrupt), opened_journal(output, {"it": [1]}) as journal:
+        assert journal.next_batch(batches[0]) == made
+        assert journal.next_batch(batches[2]) is None
+        assert journal.next_batch(batches[1]) is None, "what follows another batch is gone"
+        journal.note(batches[1], made)
+        raise KeyboardInterrupt
+    with opened_journal(output, {"it": [1]}) as journal:
+        assert journal.next_batch(batches[0]) == journal.next_batch(batches[1]) == made
+        assert journal.next_batch(batches[2]) is None
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_journal_of_an_earlier_version_is_refused_and_kept(tmp_path: Path) -> None:
+    journal = tmp_path / ".out.jsonl.journal"
+    journal.write_text('{"schema": 1, "stated": {"it": 1}, "window": 0, "size": 0, "report": {}}\n')
+    before = journal.read_bytes()
+    with (
+        pytest.raises(InputError, match=r"\(schema changed\)"),
+        opened_journal(tmp_path / "out.jsonl", {"it": 1}),
+    ):
+        pass
+    assert journal.read_bytes() == before
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="wants fork")
-def test_a_journal_goes_on_wherever_it_was_killed(tmp_path: Path) -> None:
+def test_an_output_is_finished_wherever_the_run_before_was_killed(tmp_path: Path) -> None:
     output = tmp_path / "out.jsonl"
 
     def work() -> None:
-        journal = Journal(output, {"it": 1})
-        with journal.held():
-            while journal.window < 3:
-                for batch in range(2):
-                    if batch not in journal.batches:
-                        journal.note(batch, [f"{journal.window}.{batch}"])
-                texts = [text for batch in range(2) for text in journal.batches[batch]]
-                journal.close_window([f"{text}\n" for text in texts], {})
-            journal.finish()
+        with opened_journal(output, {"it": 1}) as journal:
+            for number in range(3):
+                texts = [Text("en", "de", str(number))]
+                made = journal.next_batch(texts)
+                if made is None:
+                    journal.note(texts, [Translation(f"{number}", False, False)])
+            write(output, "whole")
 
     for _ in kills(work):
         work()
-        assert output.read_text() == "0.0\n0.1\n1.0\n1.1\n2.0\n2.1\n"
+        assert output.read_text() == "whole"
         assert [path.name for path in tmp_path.iterdir()] == ["out.jsonl"]
         output.unlink()
 
@@ -237,7 +272,7 @@ def test_faulty_rows_are_refused_before_anything_is_translated(
     read = write_rows(tmp_path / "rows.jsonl", [*ROWS, {}])
     with pytest.raises(InputError, match=r"line 13: no question in any language"):
         run(translator, read, tmp_path / "out.jsonl")
-    assert not (tmp_path / "out.jsonl").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["rows.jsonl"], "rows can be mended"
 
 
 def test_long_texts_and_translations_without_an_end_are_counted(

@@ -34,22 +34,35 @@ def loaded(folder: Path, *to: str, **stated: Any) -> Translator:
     return load_translator(replace(options, **stated))
 
 
-def by_the_library(found: Translator, text: str, first: list[int], **stated: Any) -> str:
-    """One text alone, framed by hand, through generate and decode."""
+def generated(found: Translator, **inputs: Any) -> str:
+    """One text alone, through the library's generate and decode."""
+    ids = found.model.generate(**inputs, num_beams=2, max_new_tokens=24, do_sample=False)
+    text: str = found.tokenizer.decode(ids[0], skip_special_tokens=True)
+    return text.strip()
+
+
+def framed_by_hand(found: Translator, text: str, first: list[int], **stated: Any) -> str:
+    """One text between these tokens and the end."""
     import torch
 
     ids = found.tokenizer(text, add_special_tokens=False)["input_ids"][:22]
     row = torch.tensor([[*first, *ids, found.tokenizer.eos_token_id]])
-    said = found.model.generate(
-        input_ids=row,
-        attention_mask=torch.ones_like(row),
-        num_beams=2,
-        max_new_tokens=24,
-        do_sample=False,
-        **stated,
-    )
-    decoded: str = found.tokenizer.decode(said[0], skip_special_tokens=True)
-    return decoded.strip()
+    return generated(found, input_ids=row, attention_mask=torch.ones_like(row), **stated)
+
+
+def assert_framed_by_the_library(
+    found: Translator, codes: dict[str, str], source: str | None = None
+) -> None:
+    """The tokenizer's own way: with `source` it adds the languages itself, else the code is in the text."""
+    for lang, code in codes.items():
+        batch = found.translate(found.tokens(TEXTS[:2]), "en", lang)
+        for text, translation in zip(TEXTS[:2], batch, strict=True):
+            forced = {}
+            if source:
+                found.tokenizer.src_lang = source
+                forced["forced_bos_token_id"] = found.tokenizer.convert_tokens_to_ids(code)
+            inputs = found.tokenizer(text if source else f"{code} {text}", return_tensors="pt")
+            assert translation.text == generated(found, **inputs, **forced)
 
 
 def frame(found: Translator, lang: str) -> tuple[list[int], dict[str, int]]:
@@ -77,7 +90,7 @@ def test_a_batch_is_translated_as_each_text_alone_and_by_the_right_tokens(
         batch = found.translate(found.tokens(TEXTS), "en", lang)
         said[lang] = [t.text for t in batch]
         first, forced = frame(found, lang)
-        assert said[lang] == [by_the_library(found, t, first, **forced) for t in TEXTS]
+        assert said[lang] == [framed_by_hand(found, t, first, **forced) for t in TEXTS]
         assert [t.shortened for t in batch] == [False, False, True]
     assert said["de"] != said["zh"]
 
@@ -86,7 +99,7 @@ def test_a_model_of_one_pair_is_told_nothing(folders: dict[str, Path]) -> None:
     found = loaded(folders["pair"])
     assert not found.says_target
     said = [t.text for t in found.translate(found.tokens(TEXTS[:2]), "en", "de")]
-    assert said == [by_the_library(found, text, []) for text in TEXTS[:2]]
+    assert said == [framed_by_hand(found, text, []) for text in TEXTS[:2]]
     with pytest.raises(InputError, match="pair translates into one language and is not told which"):
         loaded(folders["pair"], "de", "fr")
 
@@ -158,21 +171,7 @@ def test_the_library_frames_nllb_texts_in_the_same_way(tmp_path: Path) -> None:
     tokenizer = NllbTokenizer(vocab=letters, merges=[])
     found = loaded(save_tiny_m2m100(tmp_path / "nllb", tokenizer=tokenizer), "de", "th")
     assert type(found.tokenizer).__name__ == "NllbTokenizer"
-    assert_framed_by_the_library(found, "eng_Latn", {"de": "deu_Latn", "th": "tha_Thai"})
-
-
-def assert_framed_by_the_library(found: Translator, source: str, targets: dict[str, str]) -> None:
-    """The tokenizer's own way, which adds the tokens of the languages by itself."""
-    found.tokenizer.src_lang = source
-    for lang, code in targets.items():
-        said = [t.text for t in found.translate(found.tokens(TEXTS[:2]), "en", lang)]
-        for text, mine in zip(TEXTS[:2], said, strict=True):
-            inputs = found.tokenizer(text, return_tensors="pt")
-            forced = {"forced_bos_token_id": found.tokenizer.convert_tokens_to_ids(code)}
-            ids = found.model.generate(
-                **inputs, num_beams=2, max_new_tokens=24, do_sample=False, **forced
-            )
-            assert mine == found.tokenizer.decode(ids[0], skip_special_tokens=True).strip()
+    assert_framed_by_the_library(found, {"de": "deu_Latn", "th": "tha_Thai"}, "eng_Latn")
 
 
 @pytest.fixture(scope="module")
@@ -201,12 +200,7 @@ def test_the_library_frames_marian_texts_in_the_same_way(pieces: Path, tmp_path:
     tokenizer = MarianTokenizer(model, model, str(pieces / "vocab.json"), bos_token="<s>")
     found = loaded(save_tiny_marian(tmp_path / "opus", tokenizer=tokenizer), "de", "fr")
     assert type(found.tokenizer).__name__ == "MarianTokenizer"
-    for lang, name in (("de", ">>deu<<"), ("fr", ">>fra<<")):
-        said = [t.text for t in found.translate(found.tokens(TEXTS[:2]), "en", lang)]
-        for text, mine in zip(TEXTS[:2], said, strict=True):
-            inputs = found.tokenizer(f"{name} {text}", return_tensors="pt")
-            ids = found.model.generate(**inputs, num_beams=2, max_new_tokens=24, do_sample=False)
-            assert mine == found.tokenizer.decode(ids[0], skip_special_tokens=True).strip()
+    assert_framed_by_the_library(found, {"de": ">>deu<<", "fr": ">>fra<<"})
 
 
 def test_the_library_frames_m2m100_texts_in_the_same_way(pieces: Path, tmp_path: Path) -> None:
@@ -215,4 +209,4 @@ def test_the_library_frames_m2m100_texts_in_the_same_way(pieces: Path, tmp_path:
     tokenizer = M2M100Tokenizer(str(pieces / "vocab.json"), str(pieces / "m.model"))
     found = loaded(save_tiny_m2m100(tmp_path / "m2m", tokenizer=tokenizer), "de", "th")
     assert type(found.tokenizer).__name__ == "M2M100Tokenizer"
-    assert_framed_by_the_library(found, "en", {"de": "__de__", "th": "__th__"})
+    assert_framed_by_the_library(found, {"de": "__de__", "th": "__th__"}, "en")

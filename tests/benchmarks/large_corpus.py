@@ -8,15 +8,15 @@ from __future__ import annotations
 import json
 import resource
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from tests.benchmarks.targets import Measured
+from tests.benchmarks.targets import Measured, in_fresh_process
 from xlir_bench.shardfile import mapped, write_shard
 
 PASSAGES, QUERIES, DIMENSION, RELEVANT, DEPTH = 1_000_000, 1000, 384, 3, 100
@@ -30,11 +30,12 @@ def main() -> None:
         write_vectors(Path(folder))
         ours: dict[int, list[dict]] = {}
         theirs = []
-        child(folder, "sharded", PASSAGES // 16)  # compiled once a machine, not once a search
+        child = partial(in_fresh_process, "large_corpus", folder)
+        child("sharded", PASSAGES // 16)  # compiled once a machine, not once a search
         for _ in range(ROUNDS):
-            theirs.append(child(folder, "faiss", PASSAGES))
+            theirs.append(child("faiss", PASSAGES))
             for part in (4, 2, 1):
-                ours.setdefault(part, []).append(child(folder, "sharded", PASSAGES // part))
+                ours.setdefault(part, []).append(child("sharded", PASSAGES // part))
     seconds = {part: statistics.median(f["seconds"] for f in found) for part, found in ours.items()}
     exact = statistics.median(found["seconds"] for found in theirs)
     memory = max(found["memory"] for found in ours[1]) / 1e9
@@ -66,14 +67,6 @@ def write_vectors(folder: Path) -> None:
         write_shard(folder, f"{number:06d}-", {"vectors": rows})
     queries = rng.standard_normal((QUERIES, DIMENSION), dtype=np.float32)
     np.save(folder / "queries.npy", queries / np.linalg.norm(queries, axis=1)[:, None])
-
-
-def child(folder: str, kind: str, passages: int) -> dict:
-    """What a fresh process measures."""
-    command = [sys.executable, "-m", "tests.benchmarks.large_corpus", folder, kind, str(passages)]
-    found = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
-    assert isinstance(found, dict)
-    return found
 
 
 def measure(folder: Path, kind: str, passages: int) -> dict:

@@ -1,23 +1,14 @@
-"""Whether mteb reads what `export mteb` writes: mteb, in a virtual environment of its own, does so.
-
-mteb is too heavy for the tests: it is installed once, beside the caches (XLIR_CACHE).
-
-    python -m tests.benchmarks.mteb_reads_export            makes the environment if it is not there
-    python -m tests.benchmarks.mteb_reads_export PYTHON     a Python that has mteb
-"""
+"""Whether mteb reads what `export mteb` writes: mteb, in a virtual environment of its own, does so."""
 
 from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import tempfile
-import venv
-from importlib.metadata import version
 from pathlib import Path
 
+from tests.benchmarks.targets import python_with_mteb
 from xlir_bench.evaluation import RunOptions, evaluate
-from xlir_bench.places import cache_root
 from xlir_bench.reports.export import write
 from xlir_bench.results import Result
 
@@ -40,24 +31,6 @@ print(json.dumps(found))
 """
 
 
-def python_with_mteb(named: list[str]) -> str | None:
-    """A Python that has mteb; None if it cannot be installed here."""
-    if named:
-        return named[0]
-    folder = cache_root() / "benchmarks" / "mteb"
-    python = folder / "bin" / "python"
-    if (folder / "ready").is_file():
-        return str(python)
-    venv.create(folder, with_pip=True, clear=True)
-    torch = version("torch").split("+")[0]
-    install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    for what in (f"torch=={torch}", "mteb>=2,<3"):
-        if subprocess.run([*install, what], check=False, stderr=subprocess.DEVNULL).returncode:
-            return None
-    (folder / "ready").touch()
-    return str(python)
-
-
 def faults(result: Result, read: dict) -> list[str]:
     """What mteb sees that the result does not say."""
     record = result.record
@@ -73,9 +46,9 @@ def faults(result: Result, read: dict) -> list[str]:
     return found
 
 
-def main(named: list[str] | None = None) -> None:
+def main() -> None:
     """Export two results, have mteb load them, and compare every value."""
-    python = python_with_mteb(named or [])
+    python = python_with_mteb()
     if python is None:
         print("skipped: mteb cannot be installed here")
         return
@@ -84,11 +57,8 @@ def main(named: list[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         write("mteb", results, Path(folder) / "results")
         done = subprocess.run(
-            [python, "-c", READ, folder],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            check=True,
-        )
+            [python, "-c", READ, folder], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True
+        )  # fmt: skip
     read = json.loads(done.stdout.splitlines()[-1])
     by_model = {row["model"]: row for row in read["results"]}
     for result in results:
@@ -102,4 +72,4 @@ def main(named: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -16,7 +17,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.benchmarks.targets import Measured, data_root, minilm
+import numpy as np
+import psutil
+
+from tests.benchmarks.targets import Measured, data_root, in_fresh_process, minilm
 
 FEW = "en,de"
 ROUNDS, WARM_A_ROUND = 2, 3
@@ -65,7 +69,6 @@ def cold_and_warm() -> list[Measured]:
 
 def encoding() -> list[Measured]:
     """The same texts through our batches and through the library's, a language at a time."""
-    import numpy as np
     from sentence_transformers import SentenceTransformer
 
     from xlir_bench.encoders import load_encoder
@@ -116,44 +119,25 @@ def texts_per_setting(task) -> int:
     )
 
 
-MEMORY = """
-import resource, numpy as np
-from xlir_bench.measures import score, language_bias, PoolRanking
-from xlir_bench.records import Collection, Relevance, Setting
-from xlir_bench.records import Silent
-from xlir_bench.retrieval import VectorIndex, Vectors, Want
-rng = np.random.default_rng(0)
-langs = "ar de el en es hi ru th tr vi zh".split()
-passages = {x: rng.standard_normal((1183, 384)).astype("f4") for x in langs}
-queries = {x: rng.standard_normal((1190, 384)).astype("f4") for x in langs}
-rows = np.arange(1190)
-relevance = Relevance(rows, np.sort(rng.integers(0, 1183, 1190)), np.ones(1190, int))
-collection = Collection({}, {}, {(a, b): relevance for a in langs for b in langs}, "", True, {})
-def rank_and_measure(langs):
-    index = VectorIndex.of({("query", q): Vectors.of(queries[q]) for q in langs} | {("passage", p): Vectors.of(v) for p, v in passages.items()})
-    asked = [Want.of(collection, index.pool, [Setting(q, (p,)) for p in passages] + [Setting(q, tuple(passages))]) for q in langs]
-    rankings = [r for found in index.search(asked, Silent()) for r in found.rankings()]
-    scores = score(rankings, ["map", "mrr", "ndcg@10", "recall@1", "recall@10", "recall@100"])
-    pools = [PoolRanking(r, tuple(map(str, rows)), dict.fromkeys(passages, 1183)) for r in rankings if len(r.setting.passage_langs) > 1]
-    return len(scores), language_bias(pools, True)
-def held():
-    return int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize()
-score([], ["map"])
-from xlir_bench.records import Ranking
-one = np.ones(1, int)
-score([Ranking(Setting("en", ("en",)), 5, one, one, one, one)], ["map", "mrr", "ndcg@10", "recall@1"])
-before = held()
-rank_and_measure(langs)
-print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before) / 2**20)
-"""
-
-
 def memory() -> Measured:
     """Peak resident memory over all 132 settings of random vectors, the worst case for measuring."""
-    done = subprocess.run(
-        [sys.executable, "-c", MEMORY], capture_output=True, text=True, check=True
-    )
-    return Measured("(e) MB that ranking and measuring add", float(done.stdout), "<= 400")
+    added = in_fresh_process("run_cost", "memory")
+    return Measured("(e) MB that ranking and measuring add", added, "<= 400")
+
+
+def memory_added() -> float:
+    """Of this process, in MB."""
+    from tests.benchmarks.against_mteb import drawn, rank_and_measure
+    from xlir_bench.measures import score
+    from xlir_bench.records import Ranking, Setting
+
+    one = np.ones(1, int)
+    ranking = Ranking(Setting("en", ("en",)), 5, one, one, one, one)
+    score([ranking], ["map", "mrr", "ndcg@10", "recall@1"])  # ranx compiles
+    vectors = drawn()
+    before = psutil.Process().memory_info().rss
+    rank_and_measure(*vectors)
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before) / 2**20
 
 
 def help_text() -> Measured:
@@ -185,4 +169,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    print(memory_added()) if sys.argv[1:] == ["memory"] else main()

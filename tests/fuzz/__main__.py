@@ -16,7 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from fuzz.borders import BORDERS
-from fuzz.running import fuzz
+from fuzz.running import Outcome, fuzz
 
 MEMORY = 16 << 30
 """Of addresses: what asks for more is refused, and is a MemoryError."""
@@ -40,46 +40,31 @@ def main() -> int:
             found = fuzz(chosen[0], Path(folder), args.seed, args.inputs)
         print(json.dumps(asdict(found)))
         return 0
+    print("border | inputs | errors of ours | others | slowest input, s | memory of one input, MB")
+    print("---|---:|---:|---:|---:|---:")
     total = others = 0
-    print(
-        "border | inputs | errors of ours | others | slowest input, s | memory of one input, MB\n---|---:|---:|---:|---:|---:"
-    )
     for border in chosen:
         count = -(-args.inputs * border.share // shares)
-        stated = [
-            "--here",
-            "--border",
-            border.name,
-            "--inputs",
-            str(count),
-            "--seed",
-            str(args.seed),
-        ]
         ended = subprocess.run(
-            [sys.executable, "-m", "fuzz", *stated], capture_output=True, text=True, cwd=Path(__file__).parents[1]
+            [sys.executable, "-m", "fuzz", "--here", "--border", border.name, "--inputs", f"{count}",
+             "--seed", f"{args.seed}"],
+            capture_output=True, text=True, cwd=Path(__file__).parents[1],
         )  # fmt: skip
         try:
-            found = json.loads(ended.stdout.splitlines()[-1])
+            found = Outcome(**json.loads(ended.stdout.splitlines()[-1]))
         except (IndexError, ValueError):
-            print(
-                f"{border.name} | died with {ended.returncode}: {ended.stderr[-2000:]}", flush=True
-            )
+            died = f"died with {ended.returncode}: {ended.stderr[-2000:]}"
+            print(f"{border.name} | {died}", flush=True)
             others += 1
             continue
-        row = [
-            found["inputs"],
-            found["ours"],
-            found["other_count"],
-            f"{found['slowest']:.2f}",
-            found["peak"] >> 20,
-        ]
         print(
-            " | ".join([border.name, *(f"{x:,}" if isinstance(x, int) else x for x in row)]),
+            f"{border.name} | {found.inputs:,} | {found.ours:,} | {found.other_count:,}"
+            f" | {found.slowest:.2f} | {found.peak >> 20:,}",
             flush=True,
         )
-        for where, first in found["others"].items():
+        for where, first in found.others.items():
             print(f"    {where}\n        first: {first[:3000]}", file=sys.stderr, flush=True)
-        total, others = total + found["inputs"], others + found["other_count"]
+        total, others = total + found.inputs, others + found.other_count
     print(f"all | {total:,} | | {others:,} | |")
     return 1 if others else 0
 

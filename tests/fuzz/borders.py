@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import gzip
 import io
 import json
 import os
 import shutil
-import threading
+import tempfile
 import zlib
 from collections.abc import Callable, Mapping
-from functools import cache
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 from fuzz.running import Border, command
+from recipes import with_lines
+from train.rowfiles import row
 
 import xlir_bench as xb
 from xlir_bench.encoders import EncoderOptions, StoredVectors, load_encoder
@@ -33,6 +36,7 @@ from xlir_bench.tasks import own_task, read_task
 from xlir_bench.train.checking import check_training
 
 LANGS = ("de", "en")
+ROOT = Path(__file__).parents[2]
 TASK = """
 name = "small"
 version = 1
@@ -53,77 +57,74 @@ bundled = true
 
 {files}
 """
-RECIPE = """
-name = "reduced"
-title = "Reduced form"
-description = "Two strategies, two seeds, ten steps."
-models = ["builtin:static:16"]
-strategies = ["monolingual", "hybrid"]
-alphas = [0.3, 0.5]
-batch-sizes = [16]
-losses = ["infonce"]
-seeds = [0, 1]
-steps = 10
-tasks = ["mini"]
-measures = ["map", "recall@10"]
-baselines = ["monolingual"]
-
-[data]
-bundled = ["mini-train"]
-
-[training]
-lr = 0.05
-max-length = 16
-
+LOOK_AND_CLAIM = """
 [look]
 task = "mini"
 every = 5
 
 [[claims]]
-text = "Hybrid batches beat monolingual ones"
+text = "Half of the batches cross languages"
 better = {strategy = "hybrid", alpha = 0.5}
-than = "monolingual"
-task = "mini"
-kind = "cross-lingual"
-
-[[claims]]
-text = "Training helps"
-better = {strategy = "hybrid", alpha = 0.3}
-than = ["untrained", "monolingual"]
+than = {strategy = "hybrid", alpha = 0.3}
 task = "mini"
 margin = 0.1
 """
-
-
-def task_text(form: str, files: Mapping[str, str], kinds: str = "all", more: str = "") -> str:
-    """The TOML of a task."""
-    names = [k.value for k in Kind] if kinds == "all" else [kinds]
-    return TASK.format(
-        format=form,
-        languages=", ".join(f'"{lang}"' for lang in LANGS),
-        kinds=", ".join(f'"{name}"' for name in names),
-        more=more,
-        files="\n".join(f'[files."{n}"]\npath = "{path}"\n' for n, path in files.items()),
+RECIPE = (
+    with_lines("alphas = [0.3, 0.5]", 'losses = ["infonce"]').replace(
+        'better = "hybrid"', 'better = {strategy = "hybrid", alpha = 0.3}'
     )
+    + LOOK_AND_CLAIM
+)
 
 
-def lines(rows: list[Any]) -> str:
-    """JSON Lines."""
-    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+def put(folder: Path, files: Mapping[str, Any]) -> None:
+    """Write files by name: bytes and text as they are, a list as JSON Lines or parquet, else JSON; .gz is packed."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix == ".parquet":
+            pq.write_table(pa.Table.from_pylist(content), path)
+            continue
+        if isinstance(content, list):
+            content = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in content)
+        elif isinstance(content, dict):
+            content = json.dumps(content)
+        data = content.encode() if isinstance(content, str) else content
+        path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
+
+
+@cache
+def valid(lay: Callable[[Path], None], name: str) -> bytes:
+    """What a file is before it is spoilt, so that a reader of several knows which one to read."""
+    with tempfile.TemporaryDirectory() as folder:
+        lay(Path(folder))
+        return (Path(folder) / name).read_bytes() if (Path(folder) / name).is_file() else b""
 
 
 def task_folder(
-    form: str, content: Callable[[Path], Mapping[str, str]], **stated: str
+    form: str,
+    files: Mapping[str, Any],
+    names: Mapping[str, str] | None = None,
+    kinds: tuple[str, ...] = tuple(kind.value for kind in Kind),
+    more: str = "",
 ) -> Callable[[Path], None]:
-    """Lays a task of this format with its data."""
-
-    def prepare(folder: Path) -> None:
-        (folder / "small").mkdir()
-        files = content(folder / "small")
-        named = {name: f"small/{path}" for name, path in files.items()}
-        (folder / "small.toml").write_text(task_text(form, named, **stated), "utf-8")
-
-    return prepare
+    """Lays a task of this format with its data; `names`: the task's names of its files, else a file a language."""
+    names = names or {
+        lang: name for lang in LANGS for name in files if name[:3] in (f"{lang}.", "all")
+    }
+    text = TASK.format(
+        format=form,
+        languages=json.dumps(LANGS)[1:-1],
+        kinds=json.dumps(kinds)[1:-1],
+        more=more,
+        files="\n".join(f'[files."{n}"]\npath = "small/{path}"\n' for n, path in names.items()),
+    )
+    return lambda folder: put(
+        folder, {"small.toml": text} | {f"small/{name}": content for name, content in files.items()}
+    )
 
 
 def read_collection(folder: Path) -> None:
@@ -135,7 +136,7 @@ def read_collection(folder: Path) -> None:
     shutil.rmtree(corpora, ignore_errors=True)
 
 
-def squad_like(lang: str, sentences: bool) -> Any:
+def squad_like(lang: str, sentences: bool) -> dict[str, Any]:
     """Three articles with two questions each."""
     data = []
     for number in range(3):
@@ -159,60 +160,62 @@ def squad_like(lang: str, sentences: bool) -> Any:
     return {"data": data}
 
 
-def _squad(sentences: bool) -> Callable[[Path], Mapping[str, str]]:
-    def content(folder: Path) -> Mapping[str, str]:
-        for lang in LANGS:
-            (folder / f"{lang}.json").write_text(json.dumps(squad_like(lang, sentences)), "utf-8")
-        return {lang: f"{lang}.json" for lang in LANGS}
+def xor_passages() -> str:
+    """Passages as tab-separated values."""
+    sink = io.StringIO()
+    rows = [("id", "text", "title"), *((str(n), f'text "w{n}"', "t") for n in range(4))]
+    csv.writer(sink, delimiter="\t", lineterminator="\n").writerows(rows)
+    return sink.getvalue()
 
-    return content
 
-
-def _parallel(folder: Path) -> Mapping[str, str]:
-    rows = [
-        {"id": str(n), "doc": f"d{n // 2}", "text": {x: f"{x} {n}" for x in LANGS}}
+LAREQA, SQUAD = (
+    {f"{lang}.json": squad_like(lang, sentences) for lang in LANGS} for sentences in (True, False)
+)
+PARALLEL = [
+    {"id": str(n), "doc": f"d{n // 2}", "text": {x: f"{x} {n}." for x in LANGS}} for n in range(6)
+]
+CAPTIONS = [
+    {"image/key": f"i{n}", **{x: {"caption": [f"{x} {n}", f"{x} again {n}"]} for x in LANGS}}
+    for n in range(4)
+]
+BELEBELE = {
+    f"{lang}.jsonl": [
+        {
+            "link": f"l{n // 2}", "question_number": n % 2, "flores_passage": f"{lang} {n // 2}",
+            "question": f"ask {n}",
+        }
         for n in range(6)
     ]
-    (folder / "lines.jsonl").write_text(lines(rows), "utf-8")
-    return dict.fromkeys(LANGS, "lines.jsonl")
-
-
-def _captions(folder: Path) -> Mapping[str, str]:
-    rows = [
-        {"image/key": f"i{n}", **{x: {"caption": [f"{x} {n}", f"{x} again {n}"]} for x in LANGS}}
-        for n in range(4)
-    ]
-    (folder / "captions.jsonl").write_text(lines(rows), "utf-8")
-    return dict.fromkeys(LANGS, "captions.jsonl")
-
-
-def _belebele(folder: Path) -> Mapping[str, str]:
-    for lang in LANGS:
-        rows = [
-            {
-                "link": f"l{n // 2}",
-                "question_number": n % 2,
-                "flores_passage": f"{lang} {n // 2}",
-                "question": f"ask {n}",
-            }
-            for n in range(6)
-        ]
-        (folder / f"{lang}.jsonl").write_text(lines(rows), "utf-8")
-    return {lang: f"{lang}.jsonl" for lang in LANGS}
-
-
-def lay_beir(folder: Path) -> None:
-    """A folder in BEIR's layout."""
-    (folder / "qrels").mkdir(parents=True)
-    docs = [
+    for lang in LANGS
+}  # fmt: skip
+BEIR = {
+    "corpus.jsonl": [
         {"_id": f"d{n}", "title": "t", "text": f"text {n}", "language": LANGS[n % 2]}
         for n in range(6)
-    ]
-    asked = [{"_id": f"q{n}", "text": f"query {n}", "language": LANGS[n % 2]} for n in range(4)]
-    (folder / "corpus.jsonl").write_text(lines(docs), "utf-8")
-    (folder / "queries.jsonl").write_text(lines(asked), "utf-8")
-    judged = "".join(f"q{n}\td{n}\t{n % 3}\n" for n in range(4))
-    (folder / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\n" + judged, "utf-8")
+    ],
+    "queries.jsonl": [
+        {"_id": f"q{n}", "text": f"query {n}", "language": LANGS[n % 2]} for n in range(4)
+    ],
+    "qrels/test.tsv": "query-id\tcorpus-id\tscore\n"
+    + "".join(f"q{n}\td{n}\t{n % 3}\n" for n in range(4)),
+}
+JUDGED = {
+    "de.topics.tsv": "q1\tfirst\nq2\tsecond\n",
+    "de.qrels.tsv": "q1 Q0 d1 1\nq2 Q0 d2 3\nq2 Q0 d3 0\n",
+    "de.docs.jsonl.gz": [{"docid": f"d{n}", "title": "t", "text": f"text {n}"} for n in range(6)],
+    "en.topics.parquet": [{"_id": "q1", "text": "first"}, {"_id": "q2", "text": "second"}],
+    "en.qrels.parquet": [{"query-id": f"q{n}", "corpus-id": f"d{n}", "score": n} for n in (1, 2)],
+    "en.docs.parquet": [{"_id": f"d{n}", "title": "t", "text": f"text {n}"} for n in range(4)],
+}
+JUDGED_NAMES = {".".join(name.split(".")[:2]): name for name in JUDGED}
+XOR = {
+    "questions.jsonl": [
+        {"id": f"q{n}", "question": f"ask {n}", "answers": [f"w{n}", "yes"], "lang": LANGS[n % 2]}
+        for n in range(4)
+    ],
+    "passages.tsv": xor_passages(),
+}
+XOR_NAMES = {f"{lang}.questions": "questions.jsonl" for lang in LANGS} | {"en.docs": "passages.tsv"}
 
 
 def read_beir(folder: Path) -> None:
@@ -222,46 +225,10 @@ def read_beir(folder: Path) -> None:
     load_collection(task, RunOptions(data=None, cache=folder / "none", offline=True), Silent())
 
 
-def _judged(folder: Path) -> Mapping[str, str]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    docs = [{"docid": f"d{n}", "title": "t", "text": f"text {n}"} for n in range(6)]
-    (folder / "de.docs.jsonl.gz").write_bytes(gzip.compress(lines(docs).encode()))
-    (folder / "de.topics.tsv").write_text("q1\tfirst\nq2\tsecond\n", "utf-8")
-    (folder / "de.qrels.tsv").write_text("q1 Q0 d1 1\nq2 Q0 d2 3\nq2 Q0 d3 0\n", "utf-8")
-    tables = {
-        "topics": {"_id": ["q1", "q2"], "text": ["first", "second"]},
-        "qrels": {"query-id": ["q1", "q2"], "corpus-id": ["d1", "d2"], "score": [1, 2]},
-        "docs": {
-            "_id": [f"d{n}" for n in range(4)],
-            "title": ["t"] * 4,
-            "text": [f"text {n}" for n in range(4)],
-        },
-    }
-    for name, columns in tables.items():
-        pq.write_table(pa.table(columns), folder / f"en.{name}.parquet")
-    files = {f"de.{name}": f"de.{name}.tsv" for name in ("topics", "qrels")}
-    files |= {f"en.{name}": f"en.{name}.parquet" for name in tables}
-    return files | {"de.docs": "de.docs.jsonl.gz"}
-
-
-def _xor(folder: Path) -> Mapping[str, str]:
-    asked = [
-        {"id": f"q{n}", "question": f"ask {n}", "answers": [f"w{n}", "yes"], "lang": LANGS[n % 2]}
-        for n in range(4)
-    ]
-    (folder / "questions.jsonl").write_text(lines(asked), "utf-8")
-    sink = io.StringIO()
-    rows = [("id", "text", "title"), *((str(n), f'text "w{n}"', "t") for n in range(4))]
-    csv.writer(sink, delimiter="\t", lineterminator="\n").writerows(rows)
-    (folder / "passages.tsv").write_text(sink.getvalue(), "utf-8")
-    return {**{f"{lang}.questions": "questions.jsonl" for lang in LANGS}, "en.docs": "passages.tsv"}
-
-
-def _task_toml(folder: Path) -> None:
-    task_folder("lareqa", _squad(True))(folder)
-    large = (Path(__file__).parents[2] / "tasks" / "miracl.toml").read_text("utf-8")
+def lay_tasks(folder: Path) -> None:
+    """A small task, and one of many languages."""
+    task_folder("lareqa", LAREQA)(folder)
+    large = (ROOT / "tasks" / "miracl.toml").read_text("utf-8")
     (folder / "large.toml").write_text(large.replace('name = "miracl"', 'name = "large"'), "utf-8")
 
 
@@ -275,7 +242,8 @@ def read_tasks(folder: Path) -> None:
         command("tasks", "small", "--tasks-dir", folder)
 
 
-def _policy(folder: Path) -> None:
+def lay_policy(folder: Path) -> None:
+    """A policy and two results to judge by it."""
     floor = (
         '\n[[floor]]\nmeasure = "map"\nkinds = ["cross-lingual"]\nlangs = ["de"]\nleast = 0.01\n'
     )
@@ -284,14 +252,15 @@ def _policy(folder: Path) -> None:
     shutil.copytree(results() / "two", folder / "candidate")
 
 
-def gate_by(folder: Path) -> None:
+def gate_by_policy(folder: Path) -> None:
     """A gate by a policy."""
     read_policy(folder / "policy.toml")
     args = ("--baseline", folder / "baseline", "--candidate", folder / "candidate")
     command("gate", *args, "--policy", folder / "policy.toml")
 
 
-def _config(folder: Path) -> None:
+def lay_config(folder: Path) -> None:
+    """A `--config` of each command that takes one."""
     (folder / "run.toml").write_text(
         'model = ["builtin:random"]\ntask = ["mini"]\nlangs = ["de", "en"]\nkinds = ["monolingual"]\nlimit = 2\n'
         'measures = ["map"]\nindex = "Flat"\nquery-prompt = "q "\nmax-length = 16\noffline = true\nquiet = true\n'
@@ -306,54 +275,31 @@ def _config(folder: Path) -> None:
 
 
 def read_config(folder: Path) -> None:
-    """Both commands that take a `--config`; nothing is evaluated but two questions of mini."""
-    names = [p.name for p in folder.iterdir() if p.read_bytes() != _valid_config(p.name)]
-    if "run.toml" in names or not names:
-        _in(
-            folder,
-            "run",
-            "--config",
-            folder / "run.toml",
-            "--output",
-            folder / "out",
-            "--data",
-            folder,
-        )
-    if "train.toml" in names or not names:
-        _in(folder, "train-hybrid", "--config", folder / "train.toml", "--output", folder / "out")
-
-
-@cache
-def _valid_config(name: str) -> bytes:
-    import tempfile
-
-    with tempfile.TemporaryDirectory() as folder:
-        _config(Path(folder))
-        return (Path(folder) / name).read_bytes() if (Path(folder) / name).is_file() else b""
-
-
-def _in(folder: Path, *args: Any) -> None:
-    before = Path.cwd()
-    os.chdir(folder)
-    try:
-        command(*args)
-    finally:
-        os.chdir(before)
-        shutil.rmtree(folder / "out", ignore_errors=True)
+    """The command of each config that was spoilt; nothing is evaluated but two questions of mini."""
+    spoilt = [p.name for p in folder.iterdir() if p.read_bytes() != valid(lay_config, p.name)]
+    with contextlib.chdir(folder):
+        for name, *args in (
+            ("run.toml", "run", "--data", folder),
+            ("train.toml", "train-hybrid"),
+        ):
+            if name in spoilt or not spoilt:
+                try:
+                    command(*args, "--config", folder / name, "--output", folder / "out")
+                finally:
+                    shutil.rmtree(folder / "out", ignore_errors=True)
 
 
 @cache
 def results() -> Path:
     """Two small stored results, with tables."""
     import atexit
-    import tempfile
 
     folder = Path(tempfile.mkdtemp(prefix="xlir-fuzz-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     options = xb.RunOptions(langs=LANGS, limit=4, cache=None, save_run=5, alignment=True)
     for name, spec in (("one", "builtin:ngram"), ("two", "builtin:random")):
         xb.evaluate("mini", spec, options).save(folder / name)
-    stored = Path(__file__).parents[2] / "leaderboards" / "results"
+    stored = ROOT / "leaderboards" / "results"
     records = (
         json.loads(path.read_text("utf-8")) for path in sorted(stored.glob("*/mini/result.json"))
     )
@@ -435,7 +381,8 @@ def read_by_commands(folder: Path) -> None:
         shutil.rmtree(out, ignore_errors=True)
 
 
-def _vectors(folder: Path) -> None:
+def lay_vectors(folder: Path) -> None:
+    """Vectors of queries and passages."""
     rng = np.random.default_rng(0)
     for role in ("query", "passage"):
         for lang in LANGS:
@@ -457,14 +404,14 @@ def lay_model(folder: Path) -> None:
     """What a saved model has, but for a tokenizer that works."""
     from safetensors.numpy import save_file
 
-    (folder / "1_Pooling").mkdir()
-    (folder / "router").mkdir()
+    modules = [
+        {"idx": n, "name": f"{n}", "path": path, "type": f"sentence_transformers.models.{kind}"}
+        for n, (path, kind) in enumerate(
+            (("", "Transformer"), ("1_Pooling", "Pooling"), ("router", "Router"))
+        )
+    ]
     files: dict[str, Any] = {
-        "modules.json": [
-            {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
-            {"idx": 1, "name": "1", "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
-            {"idx": 2, "name": "2", "path": "router", "type": "sentence_transformers.models.Router"},
-        ],
+        "modules.json": json.dumps(modules),
         "config_sentence_transformers.json": {
             "model_type": "SentenceTransformer",
             "prompts": {"query": "query: ", "document": "passage: "},
@@ -484,8 +431,7 @@ def lay_model(folder: Path) -> None:
         "1_Pooling/config.json": {"pooling_mode_mean_tokens": True},
         "model.safetensors.index.json": {"weight_map": {"a": "model.safetensors"}},
     }  # fmt: skip
-    for name, stated in files.items():
-        (folder / name).write_text(json.dumps(stated), "utf-8")
+    put(folder, files)
     save_file({"a": np.zeros((3, 4), np.float32)}, folder / "model.safetensors")
     (folder / "README.md").write_text("---\nbase_model:\n- a/b\n- c\n---\n# card\n", "utf-8")
 
@@ -496,46 +442,8 @@ def read_model(folder: Path) -> None:
     _ = encoder.card, repr(encoder)
 
 
-class _Server:
-    """Answers every request with what lies in a file: a line of status and headers as JSON, then the body."""
-
-    def __init__(self) -> None:
-        self.path = Path()
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                self.rfile.read(int(self.headers["content-length"]))
-                head, _, body = outer.path.read_bytes().partition(b"\n")
-                try:
-                    stated = json.loads(head)
-                    status, headers = int(stated["status"]), dict(stated["headers"])
-                except Exception:
-                    status, headers, body = 200, {}, head
-                if not 200 <= status < 600:
-                    status = 500
-                self.send_response(status)
-                for name, value in headers.items():
-                    clean = "".join(c for c in f"{value}"[:200] if c.isprintable() and ord(c) < 256)
-                    self.send_header(
-                        "X" if not name.isidentifier() else name.replace("_", "-"), clean
-                    )
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{server.server_port}/v1"
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-
-
-server = cache(_Server)
-
-
-def _answers(folder: Path) -> None:
+def lay_answers(folder: Path) -> None:
+    """What a server answers with, and refuses with."""
     from xlir_bench.encoders.digest import PROBES
 
     rows = [{"index": n, "embedding": [float(n), 1.0, 0.5]} for n in range(len(PROBES))]
@@ -548,47 +456,43 @@ def _answers(folder: Path) -> None:
 
 
 def read_http(folder: Path) -> None:
-    """What a server answers."""
+    """What a server answers: a line of status and headers as JSON, then the body."""
+    import httpx
+
     from xlir_bench.encoders.http import HttpEncoder, Patience
 
+    def answer(_: httpx.Request) -> httpx.Response:
+        head, _, body = path.read_bytes().partition(b"\n")
+        try:
+            stated = json.loads(head)
+            status = int(stated["status"])
+            headers = [
+                (name.replace("_", "-").encode("ascii"), f"{value}"[:200].encode())
+                for name, value in stated["headers"].items()
+            ]
+            return httpx.Response(
+                status if 200 <= status < 600 else 500, headers=headers, content=body
+            )
+        except Exception:  # no server can say that: the first line is the body
+            return httpx.Response(200, content=head)
+
     patience = Patience(tries=2, first_tries=2, sleep=lambda _seconds: None)
+    client = partial(httpx.Client, transport=httpx.MockTransport(answer))
     for path in sorted(folder.iterdir()):
-        if path.read_bytes() != _valid_answer(path.name):
-            server().path = path
-            encoder = HttpEncoder(server().url, "m", EncoderOptions(), patience)
-            _ = encoder.card, encoder.dimension
-            encoder._client.close()
-
-
-@cache
-def _valid_answer(name: str) -> bytes:
-    import tempfile
-
-    with tempfile.TemporaryDirectory() as folder:
-        _answers(Path(folder))
-        return (Path(folder) / name).read_bytes()
+        if path.read_bytes() != valid(lay_answers, path.name):
+            with mock.patch("httpx.Client", client):
+                encoder = HttpEncoder("http://127.0.0.1/v1", "m", EncoderOptions(), patience)
+                _ = encoder.card, encoder.dimension
 
 
 def lay_rows(folder: Path) -> None:
     """Training rows in every format."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    rows = [
-        {
-            "id": f"r{n}", "dataset": "d", "origin": "made", "question": {x: f"q {n} {x}" for x in LANGS},
-            "answer": {x: f"a {n} {x}" for x in LANGS}, "negative": {"en": f"wrong {n}"},
-        }
-        for n in range(4)
-    ]  # fmt: skip
-    (folder / "rows.jsonl").write_text(lines(rows), "utf-8")
-    (folder / "packed.jsonl.gz").write_bytes(gzip.compress(lines(rows).encode()))
-    pq.write_table(pa.Table.from_pylist(rows), folder / "rows.parquet")
-    long = [(f"r{n}", "de", "en", f"q {n}", f"a {n}") for n in range(4)]
+    rows = [row(n, "de en", origin="made", negative={"en": f"wrong {n}"}) for n in range(4)]
+    put(folder, {"rows.jsonl": rows, "packed.jsonl.gz": rows, "rows.parquet": rows})
     header = ("id", "lang_question", "lang_answer", "question", "answer")
+    long = [header, *((f"r{n}", "de", "en", f"q {n}", f"a {n}") for n in range(4))]
     for name, mark in (("rows.csv", ","), ("rows.tsv", "\t")):
-        text = "\n".join(mark.join(row) for row in [header, *long])
-        (folder / name).write_text(text + "\n", "utf-8")
+        (folder / name).write_text("".join(mark.join(cells) + "\n" for cells in long), "utf-8")
 
 
 def read_rows(folder: Path) -> None:
@@ -602,12 +506,11 @@ def read_rows(folder: Path) -> None:
     shutil.rmtree(folder / "store")
 
 
-def _augment(folder: Path) -> None:
-    (folder / "lexicon").mkdir()
-    (folder / "lexicon" / "en-de.tsv").write_text("house\tHaus\ngo up\tsteigen\n", "utf-8")
-    (folder / "pairs.tsv").write_text("en\tde\thouse\tHaus\nen\tes\thouse\tcasa\n", "utf-8")
-    rows = [{"id": str(n), "doc": "d", "text": {x: f"{x} {n}." for x in LANGS}} for n in range(4)]
-    (folder / "lines.jsonl").write_text(lines(rows), "utf-8")
+AUGMENT = {
+    "lexicon/en-de.tsv": "house\tHaus\ngo up\tsteigen\n",
+    "pairs.tsv": "en\tde\thouse\tHaus\nen\tes\thouse\tcasa\n",
+    "lines.jsonl": PARALLEL,
+}
 
 
 def read_augment(folder: Path) -> None:
@@ -618,21 +521,18 @@ def read_augment(folder: Path) -> None:
     read_lexicon(folder / "lexicon", both_ways=True)
     for name in ("pairs.tsv", "lines.jsonl"):
         for make in ("translations", "passages", "next", "context"):
-            rows = parallel_rows(read_parallel_lines(folder / name), "d", ParallelOptions(make))
-            for row in rows:
-                json.dumps(row.question, ensure_ascii=False).encode()
+            lines = read_parallel_lines(folder / name)
+            for made in parallel_rows(lines, "d", ParallelOptions(make)):
+                json.dumps(made.question, ensure_ascii=False).encode()
 
 
-def _training(folder: Path) -> None:
+def lay_training(folder: Path) -> None:
+    """A training that has ended, and one that was stopped."""
     from xlir_bench.train import BatchOptions, TrainingSource, TrainOptions, train
     from xlir_bench.train.folder import RunFolder, write_json
     from xlir_bench.train.store import store_rows
 
-    rows = [
-        {"id": str(n), "question": {"en": f"q {n}", "de": f"f {n}"}, "answer": {"en": f"a {n}"}}
-        for n in range(20)
-    ]
-    (folder / "rows.jsonl").write_text(lines(rows), "utf-8")
+    put(folder, {"rows.jsonl": [row(n, "de en") for n in range(20)]})
     source = TrainingSource(str(folder / "rows.jsonl"))
     train(
         TrainOptions(
@@ -646,9 +546,7 @@ def _training(folder: Path) -> None:
     store_rows([source], begun.data, Silent())
     (begun.checkpoints / "checkpoint-1").mkdir()
     write_json(begun.checkpoints / "checkpoint-1" / "trainer_state.json", {"global_step": 1})
-    (begun.path / "log.jsonl").write_text(
-        '{"step": 1, "loss": 0.5}\n{"step": 2, "loss": 0.1}\n', "utf-8"
-    )
+    put(begun.path, {"log.jsonl": [{"step": 1, "loss": 0.5}, {"step": 2, "loss": 0.1}]})
 
 
 def read_training(folder: Path) -> None:
@@ -668,31 +566,38 @@ def read_training(folder: Path) -> None:
     command("train-hybrid", *args, "--output", folder / "out", "--resume", "--no-eval")
 
 
-def _journal(folder: Path) -> None:
-    from xlir_bench.augment.journal import Journal
+STATED = {"model": "x", "to": ["de"]}
 
-    journal = Journal(folder / "out.jsonl", {"model": "x", "to": ["de"]})
-    with journal.held():
-        journal.close_window(['{"id": "1"}\n'], {"rows": 1, "texts": {"de": 1}})
-        journal.note(0, [{"text": "a"}, None])
+
+def lay_journal(folder: Path) -> None:
+    """The journal of a translation that was stopped."""
+    from xlir_bench.augment.translating import Text, Translation, opened_journal
+
+    with contextlib.suppress(KeyError), opened_journal(folder / "out.jsonl", STATED) as journal:
+        for number in range(3):
+            journal.note([Text("en", "de", str(number))], [Translation("a", False, False)])
+        raise KeyError  # so that the journal stays
 
 
 def read_journal(folder: Path) -> None:
     """The journal of a stopped translation."""
-    from xlir_bench.augment.journal import Journal
-    from xlir_bench.augment.translating import Report
+    from xlir_bench.augment.translating import Text, opened_journal
 
-    journal = Journal(folder / "out.jsonl", {"model": "x", "to": ["de"]})
-    with journal.held():
-        report = Report.of(journal.report) if journal.report else Report()
-        _ = report.rows + 1, report.texts.total(), journal.batches.get(0, [])
-        journal.note(1, ["b"])
+    with contextlib.suppress(KeyError), opened_journal(folder / "out.jsonl", STATED) as journal:
+        for number in range(3):
+            for made in journal.next_batch([Text("en", "de", str(number))]) or ():
+                made.text.encode()
+        raise KeyError
 
 
-def _experiment(folder: Path) -> None:
+SMALL_RECIPE = with_lines("seeds = [0]", 'measures = ["map"]').partition("[[claims]]")[0]
+
+
+def lay_experiment(folder: Path) -> None:
+    """A recipe and the records of its cells."""
     from xlir_bench.reports.experiment import CellRecord, cell_folder, write_cell
 
-    recipe = parse_recipe(_SMALL_RECIPE, "recipe.toml")
+    recipe = parse_recipe(SMALL_RECIPE, "recipe.toml")
     options = xb.RunOptions(langs=LANGS, limit=3, measures=recipe.measures, cache=None)
     for number, cell in enumerate(recipe.cells()):
         spec = ("builtin:ngram", "builtin:random")[number % 2]
@@ -706,10 +611,11 @@ def _experiment(folder: Path) -> None:
             },
         )  # fmt: skip
         write_cell(folder / "out", record, cell.name)
-    (folder / "recipe.toml").write_text(_SMALL_RECIPE, "utf-8")
+    (folder / "recipe.toml").write_text(SMALL_RECIPE, "utf-8")
 
 
-def _questions(folder: Path) -> None:
+def lay_questions(folder: Path) -> None:
+    """The means of questions that an experiment keeps."""
     from xlir_bench.reports.experiment.questions import Questions
 
     options = xb.RunOptions(langs=LANGS, limit=3, measures=("map",), cache=None)
@@ -717,28 +623,11 @@ def _questions(folder: Path) -> None:
 
 
 def read_questions(folder: Path) -> None:
-    """The means of questions that an experiment keeps."""
+    """Those means."""
     from xlir_bench.reports.experiment.questions import Questions
 
     for means in Questions.load(folder).means.values():
         _ = np.bincount(means.cluster, means.weight * means.mean), np.bincount(means.question)
-
-
-_SMALL_RECIPE = """
-name = "reduced"
-title = "Reduced"
-description = "d"
-models = ["builtin:static:16"]
-strategies = ["monolingual", "hybrid"]
-batch-sizes = [16]
-seeds = [0]
-steps = 10
-tasks = ["mini"]
-measures = ["map"]
-baselines = ["monolingual"]
-[data]
-bundled = ["mini-train"]
-"""
 
 
 def read_cells(folder: Path) -> None:
@@ -747,7 +636,8 @@ def read_cells(folder: Path) -> None:
     command("experiment", folder / "recipe.toml", "--output", folder / "out", "--dry-run")
 
 
-def _history(folder: Path) -> None:
+def lay_history(folder: Path) -> None:
+    """Both results, one a baseline that was replaced twice."""
     lay_results(folder)
     side = {
         "encoder": "x", "fingerprint": "sha256:0", "created": "2026", "rank_distance": 1.0,
@@ -755,7 +645,7 @@ def _history(folder: Path) -> None:
         "scores": {"monolingual": {"map": 0.5}, "cross-lingual": {"map": 0.9}},
     }  # fmt: skip
     line = {"when": "2026", "reason": "because", "verdict": "pass", "old": side, "new": side}
-    (folder / "one" / "history.jsonl").write_text(lines([line, line]), "utf-8")
+    put(folder, {"one/history.jsonl": [line, line]})
 
 
 def gate_by_history(folder: Path) -> None:
@@ -763,11 +653,8 @@ def gate_by_history(folder: Path) -> None:
     command("gate", "--baseline", folder / "one", "--candidate", folder / "two")
 
 
-def _cache(folder: Path) -> None:
-    _evaluate_cached(folder)
-
-
-def _evaluate_cached(folder: Path) -> None:
+def evaluate_cached(folder: Path) -> None:
+    """An evaluation that fills the cache, or reads it."""
     options = xb.RunOptions(
         langs=LANGS, limit=3, kinds=(Kind.MONOLINGUAL,), measures=("map",), cache=folder / "cache"
     )
@@ -776,21 +663,19 @@ def _evaluate_cached(folder: Path) -> None:
 
 def read_cache(folder: Path) -> None:
     """Vectors of the cache: what is damaged is encoded again."""
-    _evaluate_cached(folder)
-    before = os.environ.get("XLIR_CACHE")
-    os.environ["XLIR_CACHE"] = str(folder / "cache")
-    try:
+    evaluate_cached(folder)
+    with mock.patch.dict(os.environ, XLIR_CACHE=str(folder / "cache")):
         command("cache")
-    finally:
-        os.environ.pop("XLIR_CACHE") if before is None else os.environ.update(XLIR_CACHE=before)
 
 
-def _corpus(folder: Path) -> None:
-    task_folder("judged", _judged)(folder)
-    _read_corpus(folder)
+def lay_corpus(folder: Path) -> None:
+    """A task whose corpus is in the cache."""
+    task_folder("judged", JUDGED, JUDGED_NAMES)(folder)
+    read_corpus(folder)
 
 
-def _read_corpus(folder: Path) -> None:
+def read_corpus(folder: Path) -> None:
+    """Texts of the cache: what is damaged is read from the data again."""
     task = read_task(folder / "small.toml")
     request = RunOptions(data=None, cache=folder / "cache", offline=True)
     found = load_collection(task, request, Silent())
@@ -799,55 +684,64 @@ def _read_corpus(folder: Path) -> None:
 
 
 BORDERS = (
-    Border("task (TOML)", _task_toml, read_tasks, "*.toml"),
+    Border("task (TOML)", lay_tasks, read_tasks, "*.toml"),
     Border(
         "recipe (TOML)",
-        lambda f: (f / "recipe.toml").write_text(RECIPE, "utf-8") and None,
-        lambda f: parse_recipe(
-            (f / "recipe.toml").read_bytes().decode("utf-8", "surrogateescape"), "recipe.toml"
+        lambda folder: put(folder, {"recipe.toml": RECIPE}),
+        lambda folder: parse_recipe(
+            (folder / "recipe.toml").read_bytes().decode("utf-8", "surrogateescape"), "recipe.toml"
         ).cells(),
     ),
-    Border("policy (TOML)", _policy, gate_by, "*.toml", share=2),
-    Border("LAReQA (JSON)", task_folder("lareqa", _squad(True)), read_collection, "*.json"),
-    Border("SQuAD (JSON)", task_folder("squad", _squad(False)), read_collection, "*.json"),
+    Border("policy (TOML)", lay_policy, gate_by_policy, "*.toml", share=2),
+    Border("LAReQA (JSON)", task_folder("lareqa", LAREQA), read_collection, "*.json"),
+    Border("SQuAD (JSON)", task_folder("squad", SQUAD), read_collection, "*.json"),
     Border(
         "parallel text (JSON Lines)",
-        task_folder("parallel", _parallel, kinds="cross-lingual"),
+        task_folder("parallel", {"all.jsonl": PARALLEL}, kinds=("cross-lingual",)),
         read_collection,
         "*.jsonl",
     ),
-    Border("captions (JSON Lines)", task_folder("captions", _captions), read_collection, "*.jsonl"),
-    Border("Belebele (JSON Lines)", task_folder("belebele", _belebele), read_collection, "*.jsonl"),
-    Border("BEIR (JSON Lines, TSV)", lay_beir, read_beir),
+    Border(
+        "captions (JSON Lines)",
+        task_folder("captions", {"all.jsonl": CAPTIONS}),
+        read_collection,
+        "*.jsonl",
+    ),
+    Border("Belebele (JSON Lines)", task_folder("belebele", BELEBELE), read_collection, "*.jsonl"),
+    Border("BEIR (JSON Lines, TSV)", lambda folder: put(folder, BEIR), read_beir),
     Border(
         "judged (JSON Lines, TSV, parquet)",
-        task_folder("judged", _judged, kinds="monolingual"),
+        task_folder("judged", JUDGED, JUDGED_NAMES, kinds=("monolingual",)),
         read_collection,
-        "*.*[vlzt]",
+        "small/*",
         share=10,
     ),
     Border(
         "XOR (JSON Lines, TSV)",
-        task_folder("xor", _xor, more='passage_languages = ["en"]'),
+        task_folder("xor", XOR, XOR_NAMES, more='passage_languages = ["en"]'),
         read_collection,
-        "*.*v",
+        "small/*",
         share=20,
     ),
     Border("training rows (all formats)", lay_rows, read_rows, writes=True, share=10),
-    Border("word lists, parallel text", _augment, read_augment),
-    Border("vectors (npy)", _vectors, read_vectors),
+    Border("word lists, parallel text", lambda folder: put(folder, AUGMENT), read_augment),
+    Border("vectors (npy)", lay_vectors, read_vectors),
     Border("model folder (JSON, safetensors)", lay_model, read_model, share=20),
-    Border("server (HTTP)", _answers, read_http, share=3),
+    Border("server (HTTP)", lay_answers, read_http, share=3),
     Border("result.json", lay_results, read_result, "one/result.json", share=8),
     Border("tables (parquet)", lay_results_of_before, read_tables, "one/*.parquet", share=10),
     # Which command it is follows from the files; one wants more results than there are.
     Border("results by commands", lay_results, read_by_commands, "one/*", share=2, fails=True),
-    Border("history of a baseline", _history, gate_by_history, "history.jsonl", share=1),
-    Border("training (own state)", _training, read_training, "*.json*", writes=True, share=2),
-    Border("translation (own state)", _journal, read_journal, ".*.journal", writes=True),
-    Border("experiment (own state)", _experiment, read_cells, "cell.json", share=1),
-    Border("question means (parquet)", _questions, read_questions, "questions.parquet", share=10),
-    Border("vector cache (own state)", _cache, read_cache, writes=True, share=2),
-    Border("corpus (own state)", _corpus, _read_corpus, "cache/corpora/*/*", writes=True, share=2),
-    Border("config (TOML)", _config, read_config, "*.toml", writes=True, fails=True, share=1),
+    Border("history of a baseline", lay_history, gate_by_history, "history.jsonl", share=1),
+    Border("training (own state)", lay_training, read_training, "*.json*", writes=True, share=2),
+    Border("translation (own state)", lay_journal, read_journal, ".*.journal", writes=True),
+    Border("experiment (own state)", lay_experiment, read_cells, "cell.json", share=1),
+    Border(
+        "question means (parquet)", lay_questions, read_questions, "questions.parquet", share=10
+    ),
+    Border("vector cache (own state)", evaluate_cached, read_cache, writes=True, share=2),
+    Border(
+        "corpus (own state)", lay_corpus, read_corpus, "cache/corpora/*/*", writes=True, share=2
+    ),
+    Border("config (TOML)", lay_config, read_config, "*.toml", writes=True, fails=True, share=1),
 )

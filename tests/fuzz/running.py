@@ -107,8 +107,9 @@ def one(border: Border, world: Path, outcome: Outcome, label: str) -> None:
             border.read(world)
     except XlirError as error:
         outcome.ours += 1
-        if reason := _fault_of(str(error)):
-            _note(outcome, label, f"message {reason}: {str(error)[:300]!r}")
+        message = str(error)
+        if not message.strip() or len(message) > LONGEST or message.count("\n") > LINES:
+            _note(outcome, label, f"empty or too long: {message[:300]!r}")
     except KeyboardInterrupt:
         raise
     except BaseException as error:
@@ -117,16 +118,6 @@ def one(border: Border, world: Path, outcome: Outcome, label: str) -> None:
     outcome.slowest, outcome.peak = max(outcome.slowest, took), max(outcome.peak, grew)
     if took > SECONDS or grew > BYTES:
         _note(outcome, label, f"cost: {took:.1f} s, {grew >> 20} MiB")
-
-
-def _fault_of(message: str) -> str:
-    if not message.strip():
-        return "is empty"
-    if len(message) > LONGEST:
-        return f"has {len(message)} characters"
-    if message.count("\n") > LINES:
-        return f"has {message.count(chr(10))} lines"
-    return ""
 
 
 def _note(outcome: Outcome, label: str, where: str, detail: str = "") -> None:

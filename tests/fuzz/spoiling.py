@@ -13,19 +13,8 @@ from typing import Any
 import numpy as np
 
 BYTES = (
-    b"\x00",
-    b"\xff",
-    b"\xef\xbb\xbf",
-    b"\n",
-    b"\r",
-    b"\t",
-    b'"',
-    b"\\",
-    b"{",
-    b"]",
-    b",",
-    b"=",
-)
+    b"\x00", b"\xff", b"\xef\xbb\xbf", b"\n", b"\r", b"\t", b'"', b"\\", b"{", b"]", b",", b"=",
+)  # fmt: skip
 RAW = "\u2063raw\u2063"
 """A string that begins so is written into JSON as it stands."""
 VALUES: tuple[Any, ...] = (
@@ -64,37 +53,28 @@ def _spoiler(name: str) -> Callable[[bytes, Random], bytes]:
         inner = _spoiler(name.removesuffix(".gz"))
         return lambda data, random: gzip.compress(inner(gzip.decompress(data), random))
     kinds = {
-        ".json": spoil_json,
-        ".jsonl": spoil_lines,
-        ".journal": spoil_lines,
-        ".toml": spoil_toml,
-        ".tsv": spoil_cells,
-        ".csv": spoil_cells,
-        ".parquet": spoil_parquet,
-        ".npy": spoil_npy,
-        ".safetensors": spoil_safetensors,
-        ".arrow": spoil_bytes,
-    }
-    return next((kind for end, kind in kinds.items() if name.endswith(end)), spoil_bytes)
+        "json": spoil_json, "jsonl": spoil_lines, "journal": spoil_lines, "toml": spoil_toml,
+        "tsv": spoil_cells, "csv": spoil_cells, "parquet": spoil_parquet, "npy": spoil_npy,
+        "safetensors": spoil_safetensors,
+    }  # fmt: skip
+    return kinds.get(name.rpartition(".")[2], spoil_bytes)
 
 
 def spoil_bytes(data: bytes, random: Random) -> bytes:
     """Any file."""
     start = random.randrange(len(data) + 1)
     end = min(len(data), start + random.choice((1, 1, 2, 4, 16, 64)))
-    piece = (
-        random.choice(BYTES) if random.random() < 0.5 else random.randbytes(random.randint(1, 8))
+    noise = random.randbytes(random.randint(1, 8))
+    piece = random.choice((*BYTES, *[noise] * len(BYTES)))
+    first, middle, last = data[:start], data[start:end], data[end:]
+    cut, lost, replaced, added = (
+        first,
+        first + last,
+        first + piece + last,
+        first + piece + middle + last,
     )
-    return random.choice(
-        (
-            data[:start],
-            data[:start] + data[end:],
-            data[:start] + piece + data[end:],
-            data[:start] + piece + data[start:],
-            data[:end] + data[start:],
-            data[start:],
-        )
-    )
+    doubled, beheaded = first + middle + middle + last, middle + last
+    return random.choice((cut, lost, replaced, added, doubled, beheaded))
 
 
 def spoil_json(data: bytes, random: Random) -> bytes:
@@ -175,9 +155,8 @@ def spoil_toml(data: bytes, random: Random) -> bytes:
     elif how < 0.8:
         lines.insert(random.randrange(len(lines)), lines[row])
     elif how < 0.9:
-        lines[row] = (
-            f"{random.choice(('x', '', 'a.b', key.strip() + '.x'))} = {random.choice(TOML_VALUES)}"
-        )
+        name = random.choice(("x", "", "a.b", f"{key.strip()}.x"))
+        lines[row] = f"{name} = {random.choice(TOML_VALUES)}"
     else:
         head = random.choice((f"[{key.strip()}]", f"[[{key.strip()}]]", "[x]", "[[x]]", "]"))
         lines.insert(random.randrange(len(lines)), head)
@@ -223,26 +202,20 @@ def spoil_parquet(data: bytes, random: Random) -> bytes:
     elif how < 0.55:
         table = pa.concat_tables([table, table])
     else:
-        other: Any = random.choice(
+        values = column.to_pylist()
+
+        def any_of(*choices: Any) -> Any:
+            return pa.array([random.choice(choices) for _ in range(rows)])
+
+        other = random.choice(
             (
-                pa.nulls(rows),
-                pa.array(
-                    [None if random.random() < 0.1 else x for x in column.to_pylist()], column.type
-                ),
-                pa.array([random.choice((-1, 0, 2**31, 2**63 - 1, 7)) for _ in range(rows)]),
-                pa.array(
-                    [random.choice((0.5, float("nan"), float("inf"), -1e300)) for _ in range(rows)]
-                ),
-                pa.array([random.choice(("", "a", "*", "x\ny", "map")) for _ in range(rows)]),
-                pa.array([random.choice((b"\xff", b"en")) for _ in range(rows)]),
-                pa.array([[1]] * rows),
-                pa.array([{"a": 1}] * rows),
-                pa.array([True] * rows),
-                pa.array(list(map(str, column.to_pylist()))).dictionary_encode(),
-                pa.array(random.sample(column.to_pylist(), rows), column.type),
-                _bad_text(rows),
+                pa.nulls(rows), pa.array([None if random.random() < 0.1 else x for x in values], column.type),
+                any_of(-1, 0, 2**31, 2**63 - 1, 7), any_of(0.5, float("nan"), float("inf"), -1e300),
+                any_of("", "a", "*", "x\ny", "map"), any_of(b"\xff", b"en"), any_of([1]), any_of({"a": 1}),
+                any_of(True), pa.array(list(map(str, values))).dictionary_encode(),
+                pa.array(random.sample(values, rows), column.type), _bad_text(rows),
             )
-        )
+        )  # fmt: skip
         table = table.set_column(at, name, other)
     sink = io.BytesIO()
     pq.write_table(table, sink)
@@ -262,26 +235,16 @@ def spoil_npy(data: bytes, random: Random) -> bytes:
     if random.random() < 0.4:
         start, end = data.index(b"{"), data.index(b"\n")
         header = data[start:end]
+        size = random.choice((b"-1", b"0", b"9" * 19, b"1000000000"))
+        shape = random.choice((b"()", b"(3,)", b"(2,2,2)", b"None", b"('a',1)"))
+        kind = random.choice((b"'|O'", b"'<f2'", b"'>f4'", b"'<U3'", b"'<i8'", b"'x'"))
         wrong = random.choice(
             (
-                re.sub(
-                    rb"\(\d+", b"(" + random.choice((b"-1", b"0", b"9" * 19, b"1000000000")), header
-                ),
-                re.sub(
-                    rb"\(.*?\)",
-                    random.choice((b"()", b"(3,)", b"(2,2,2)", b"None", b"('a',1)")),
-                    header,
-                ),
-                re.sub(
-                    rb"'<f\d'",
-                    random.choice((b"'|O'", b"'<f2'", b"'>f4'", b"'<U3'", b"'<i8'", b"'x'")),
-                    header,
-                ),
+                re.sub(rb"\(\d+", b"(" + size, header), re.sub(rb"\(.*?\)", shape, header),
+                re.sub(rb"'<f\d'", kind, header), header.replace(b"descr", b"descx"), b"(" * 500 + header,
                 header.replace(b"False", random.choice((b"True", b"None", b"1"))),
-                header.replace(b"descr", b"descx"),
-                b"(" * 500 + header,
             )
-        )
+        )  # fmt: skip
         return data[:start] + wrong.ljust(end - start) + data[end:]
     array = np.load(io.BytesIO(data), allow_pickle=False)
     flat = array.copy()
@@ -303,7 +266,6 @@ def spoil_safetensors(data: bytes, random: Random) -> bytes:
     """The header of a file of weights."""
     size = int.from_bytes(data[:8], "little")
     header = spoil_json(data[8 : 8 + size], random)
-    stated = random.choice(
-        (len(header), len(header), len(header), 0, 2**63, len(header) - 1, 99_999_999)
-    )
+    right = len(header)
+    stated = random.choice((right, right, right, right - 1, 0, 2**63, 99_999_999))
     return stated.to_bytes(8, "little") + header + data[8 + size :]

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,7 +21,7 @@ WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 def die_before(fatal: int, below: str = "", but: tuple[str, ...] = ()) -> Callable[[], int]:
     """Count the file operations of this process below a folder from now on, and die before the `fatal`-th.
 
-    `but`: how names end that do not count. What is returned tells the count.
+    `but`: ends of names that do not count. Returns a function that tells the count.
     """
     count = 0
     # Two threads must not both pass the number without dying.
@@ -50,33 +51,50 @@ def die_before(fatal: int, below: str = "", but: tuple[str, ...] = ()) -> Callab
     return lambda: count
 
 
+def exit_code_of(work: Callable[[], int], seconds: float = 0.0) -> int:
+    """The exit code that `work` returns in a fork of this process, negative for a signal.
+
+    `seconds`: after which it is killed, if it has not ended.
+    """
+    with warnings.catch_warnings():
+        # Threads of libraries, all of them idle.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
+    if not child:
+        code = 70
+        try:
+            code = work()
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+    if seconds:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            ended, status = os.waitpid(child, os.WNOHANG)
+            if ended:
+                return os.waitstatus_to_exitcode(status)
+            time.sleep(0.002)
+        os.kill(child, signal.SIGKILL)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
 def kills(work: Callable[[], object], at_most: int = 200) -> Iterator[int]:
     """Do the work in a child that is killed before its first file operation, its second, … .
 
     Yields after each death; ends when a child came to its end.
     """
+
+    def dying() -> int:
+        die_before(number)
+        work()
+        return 0
+
     for number in range(1, at_most):
-        if not _killed(work, number):
+        code = exit_code_of(dying)
+        assert code in (0, -signal.SIGKILL)
+        if code == 0:
             return
         files._swept.clear()  # whoever goes on is another process
         yield number
     raise AssertionError(f"still not done after {at_most} file operations")
-
-
-def _killed(work: Callable[[], object], number: int) -> bool:
-    """Whether a child died before its n-th file operation; it has to do well if it did not."""
-    with warnings.catch_warnings():
-        # Threads of libraries, all of them idle.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            die_before(number)
-            work()
-            code = 0
-        finally:
-            os._exit(code)
-    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    assert code in (0, -signal.SIGKILL)
-    return code != 0

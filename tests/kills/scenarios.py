@@ -2,44 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
-from tests.kills.harness import Scenario
+from kills.harness import Scenario
+from models import save_tiny_m2m100
+from recipes import with_lines
+from sources.serving import SMALL, write_task
+from train.rowfiles import row, write_rows
 
-RECIPE = """
-name = "small"
-title = "Small"
-description = "Two strategies, one seed, six steps."
-models = ["builtin:static:16"]
-strategies = ["monolingual", "hybrid"]
-batch-sizes = [16]
-seeds = [0]
-steps = 6
-tasks = ["mini"]
-measures = ["map"]
-baselines = ["monolingual"]
-[data]
-bundled = ["mini-train"]
-[training]
-lr = 0.05
-[[claims]]
-text = "Hybrid batches beat monolingual ones across languages"
-better = "hybrid"
-than = "monolingual"
-task = "mini"
-kind = "cross-lingual"
-"""
 RUN = ("run", "--task", "mini", "--langs", "de,en", "--quiet")
 
 
 def command(place: Path, *arguments: str) -> None:
     """Run a command that makes what a scenario starts from."""
     environment = {k: v for k, v in os.environ.items() if k != "XLIR_DATA"}
-    environment |= {"XLIR_CACHE": str(place / "cache"), "PYTHONPATH": str(Path.cwd())}
+    root = str(Path(__file__).parents[2])
+    environment |= {"XLIR_CACHE": str(place / "cache"), "PYTHONPATH": root}
     subprocess.run(
         [sys.executable, "-m", "xlir_bench", *arguments],
         cwd=place, env=environment, check=True, stdout=subprocess.DEVNULL,
@@ -62,20 +43,14 @@ def an_old_result(place: Path) -> None:
 
 def recipe(place: Path) -> None:
     """A recipe of two trainings."""
-    (place / "small.toml").write_text(RECIPE)
+    small = with_lines("seeds = [0]", "steps = 6", 'measures = ["map"]')
+    (place / "small.toml").write_text(small)
 
 
 def rows(place: Path) -> None:
     """Rows to translate, and a translation model of random weights."""
-    sys.path.insert(0, "tests")
-    from models import save_tiny_m2m100
-
     save_tiny_m2m100(place / "nllb", "eng_Latn", "deu_Latn")
-    lines = [
-        {"id": f"{n}", "question": {"en": f"what is {n}"}, "answer": {"en": f"it is {n}"}}
-        for n in range(40)
-    ]
-    (place / "rows.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    write_rows(place / "rows.jsonl", [row(n, "en") for n in range(40)])
 
 
 def every_result_is_whole(place: Path) -> None:
@@ -100,9 +75,6 @@ def scenarios(url: str) -> list[Scenario]:
     """All of them; `url` serves the file that `fetch` asks for."""
 
     def remote(place: Path) -> None:
-        sys.path.insert(0, "tests")
-        from sources.serving import SMALL, write_task
-
         write_task(place / "tasks", SMALL, url)
 
     return [

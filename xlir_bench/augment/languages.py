@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Literal
 
 Layout = Literal["marian", "m2m100", "nllb"]
@@ -56,23 +56,12 @@ MACRO: Mapping[str, tuple[str, ...]] = {
 """Where Marian's models name a language by another code of three letters than FLORES."""
 
 
-def _marian(lang: str) -> list[str]:
+def language_tokens(layout: Layout, lang: str) -> list[str]:
+    """The tokens that a model of this layout may have for one of the data's own codes, the likeliest first."""
     flores = FLORES.get(lang, lang)
+    if layout == "nllb":
+        return [flores, lang]
+    if layout == "m2m100":
+        return [f"__{code}__" for code in (lang, M2M100.get(lang, lang))]
     codes = [lang, *MACRO.get(lang, ()), flores.partition("_")[0], flores]
     return [f">>{code}<<" for code in dict.fromkeys(codes)]
-
-
-def _m2m100(lang: str) -> list[str]:
-    return [f"__{code}__" for code in (lang, M2M100.get(lang, lang))]
-
-
-def _nllb(lang: str) -> list[str]:
-    return [FLORES.get(lang, lang), lang]
-
-
-TOKENS: Mapping[Layout, Callable[[str], list[str]]] = {
-    "marian": _marian,
-    "m2m100": _m2m100,
-    "nllb": _nllb,
-}
-"""From one of the data's own codes to the tokens that a layout may have for it, the likeliest first."""

@@ -2,16 +2,18 @@
 
 Parallel text comes as JSON Lines of ``{"id", "doc", "text": {lang: …}}`` (NTREX, TICO-19; `doc` may be missing) or
 as lines of ``lang<TAB>lang<TAB>text<TAB>text`` (Tatoeba). Pairs that share a sentence become one row of many
-languages: a sentence of English alone joins Thai to Hindi.
+languages: an English sentence joins its Thai translation to its Hindi one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Literal
+
+import numpy as np
 
 from xlir_bench.errors import InputError
 from xlir_bench.sources.faults import Faults
@@ -19,23 +21,22 @@ from xlir_bench.sources.lines import json_object, read_lines, text_of
 from xlir_bench.train.rows import Row
 
 Make = Literal["translations", "passages", "next", "context"]
-UNSPACED = {"zh", "ja"}
-"""Sentences of these are joined without a space."""
 ORIGINS: Mapping[Make, str] = {
     "translations": "",
     "passages": "neighbours joined",
     "next": "next sentence",
     "context": "sentence and neighbours",
 }
+JOINED_WITHOUT_SPACE = {"zh", "ja"}
 MOST_MADE = 100
-"""Texts that are made of one, where sentences have many translations into many languages."""
-Text = tuple[str, str]
-"""A language and what is said in it."""
+"""Texts made of one, where sentences have many translations into many languages."""
+Sentence = tuple[str, str]
+"""A language and a text."""
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """What one line says, in every language that it has."""
+    """One text in every language that it has."""
 
     id: str
     texts: Mapping[str, str]
@@ -52,135 +53,118 @@ class ParallelOptions:
     langs: tuple[str, ...] | None = None
 
     def check(self) -> None:
-        """Refuse what makes no passage."""
+        """Refuse sizes that join nothing."""
         if not self.sizes or min(self.sizes) < 2:
-            raise InputError(f"--sizes {','.join(map(str, self.sizes))}: numbers from 2")
+            raise InputError(f"--sizes {','.join(map(str, self.sizes))}: give numbers from 2")
 
 
 def read_parallel_lines(path: Path, langs: Sequence[str] | None = None) -> list[Line]:
     """The lines of a file, in order, white space made single; all faults are reported at once."""
     faults = Faults(path.name)
-    pairs = path.name.removesuffix(".gz").endswith(".tsv")
-    lines = _grouped(path, faults) if pairs else list(read_lines(path, faults, _line))
+    if path.name.removesuffix(".gz").endswith(".tsv"):
+        lines = _joined_pairs(path, faults)
+    else:
+        lines = list(read_lines(path, faults, _parse_line))
     faults.check()
-    found = [Line(x.id, _chosen(x.texts, langs), x.doc) for x in lines]
-    return [line for line in found if line.texts]
+    chosen = (
+        replace(
+            line, texts={x: t for x, t in line.texts.items() if t and (langs is None or x in langs)}
+        )
+        for line in lines
+    )
+    return [line for line in chosen if line.texts]
 
 
 def parallel_rows(lines: Iterable[Line], dataset: str, options: ParallelOptions) -> Iterator[Row]:
     """The rows that `options` ask for; those that begin with one sentence share its id."""
-    origin = ORIGINS[options.make]
-    for name, question, answer in _MAKERS[options.make](lines, options.sizes):
+    for first, question, answer in _sides(lines, options):
         if question and answer:
-            yield Row(name, dataset, question, answer, {}, origin)
+            yield Row(first.id, dataset, question, answer, {}, ORIGINS[options.make])
 
 
-Sides = Iterator[tuple[str, Mapping[str, str], Mapping[str, str]]]
-
-
-def _translations(lines: Iterable[Line], _sizes: Sequence[int]) -> Sides:
-    for line in lines:
-        if len(line.texts) > 1:
-            yield line.id, line.texts, line.texts
-
-
-def _passages(lines: Iterable[Line], sizes: Sequence[int]) -> Sides:
-    for document in _documents(lines):
-        for size in sizes:
-            for first in range(0, len(document) - size + 1, size):
-                texts = _joined(document[first : first + size])
-                yield document[first].id, texts, texts
-
-
-def _next(lines: Iterable[Line], _sizes: Sequence[int]) -> Sides:
-    for document in _documents(lines):
-        for line, follower in pairwise(document):
-            yield line.id, line.texts, follower.texts
-
-
-def _context(lines: Iterable[Line], _sizes: Sequence[int]) -> Sides:
-    for document in _documents(lines):
-        for place, line in enumerate(document[:-1]):
-            yield line.id, line.texts, _joined(document[max(0, place - 1) : place + 2])
-
-
-_MAKERS = {
-    "translations": _translations,
-    "passages": _passages,
-    "next": _next,
-    "context": _context,
-}
-
-
-def _documents(lines: Iterable[Line]) -> Iterator[list[Line]]:
-    """Neighbours that name one document; a line that names none has no neighbours."""
-    for doc, found in groupby(lines, key=lambda line: line.doc):
-        if doc is not None:
-            yield list(found)
+def _sides(
+    lines: Iterable[Line], options: ParallelOptions
+) -> Iterator[tuple[Line, Mapping[str, str], Mapping[str, str]]]:
+    """The line that a row begins with, its question and its answer."""
+    if options.make == "translations":
+        yield from ((line, line.texts, line.texts) for line in lines if len(line.texts) > 1)
+        return
+    for doc, group in groupby(lines, key=lambda line: line.doc):
+        if doc is None:  # a line of no document has no neighbours
+            continue
+        document = list(group)
+        if options.make == "next":
+            for line, follower in pairwise(document):
+                yield line, line.texts, follower.texts
+        elif options.make == "context":
+            for place, line in enumerate(document[:-1]):
+                yield line, line.texts, _joined(document[max(0, place - 1) : place + 2])
+        else:
+            for size in options.sizes:
+                for start in range(0, len(document) - size + 1, size):
+                    texts = _joined(document[start : start + size])
+                    yield document[start], texts, texts
 
 
 def _joined(lines: Sequence[Line]) -> dict[str, str]:
-    """What the lines say one after another, in the languages that all of them have."""
+    """The texts one after another, in the languages that all lines have."""
     return {
-        lang: ("" if lang in UNSPACED else " ").join(line.texts[lang] for line in lines)
+        lang: ("" if lang in JOINED_WITHOUT_SPACE else " ").join(line.texts[lang] for line in lines)
         for lang in lines[0].texts
         if all(lang in line.texts for line in lines)
     }
 
 
-def _line(raw: str) -> Line:
+def _parse_line(raw: str) -> Line:
     stated = json_object(raw)
     texts, doc = stated.get("text"), stated.get("doc")
     if not isinstance(texts, dict) or not all(isinstance(text, str) for text in texts.values()):
-        raise ValueError("'text' is missing, or no object of a text for each language")
-    return Line(text_of(stated, "id"), texts, None if doc is None else text_of(stated, "doc"))
+        raise ValueError("'text' is missing, or is not an object of a text for each language")
+    single_spaced = {lang: " ".join(text.split()) for lang, text in texts.items()}
+    return Line(
+        text_of(stated, "id"), single_spaced, None if doc is None else text_of(stated, "doc")
+    )
 
 
-def _pair(raw: str) -> tuple[Text, Text]:
-    cells = raw.rstrip("\r\n").split("\t")
+def _parse_pair(raw: str) -> tuple[Sentence, Sentence]:
+    cells = [" ".join(cell.split()) for cell in raw.rstrip("\r\n").split("\t")]
     if len(cells) != 4:
-        raise ValueError(f"has {len(cells)} cells; language, language, text, text are wanted")
-    first, second, one, other = (" ".join(cell.split()) for cell in cells)
-    if not (first and second and one and other):
+        raise ValueError(f"has {len(cells)} cells, not four: language, language, text, text")
+    if not all(cells):
         raise ValueError("has an empty cell")
-    return (first, one), (second, other)
+    return (cells[0], cells[2]), (cells[1], cells[3])
 
 
-def _grouped(path: Path, faults: Faults) -> list[Line]:
-    """Pairs that share a sentence as lines of many languages.
+def _joined_pairs(path: Path, faults: Faults) -> list[Line]:
+    """Pairs that share a sentence, directly or through others, as lines of many languages.
 
-    A sentence may have several translations into one language: there are as many lines as it takes
-    for each to come, all under one id.
+    A sentence may have several translations into one language: there are as many lines as it takes for
+    each to be used, all under one id.
     """
-    head: dict[Text, Text] = {}
-    for one, other in read_lines(path, faults, _pair):
-        for text in (one, other):
-            head.setdefault(text, text)
-        head[_find(head, other)] = _find(head, one)
-    groups: dict[Text, dict[str, list[str]]] = {}
-    for text in head:
-        lang, said = text
-        groups.setdefault(_find(head, text), {}).setdefault(lang, []).append(said)
-    made = sum(max(map(len, by_lang.values())) * len(by_lang) for by_lang in groups.values())
-    if made > MOST_MADE * max(len(head), 10_000):
-        faults.add(path, "$", f"{len(head):,} sentences share translations: {made:,} would be made")
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    numbers: dict[Sentence, int] = {}
+    pairs = [
+        [numbers.setdefault(sentence, len(numbers)) for sentence in pair]
+        for pair in read_lines(path, faults, _parse_pair)
+    ]
+    if not pairs:
         return []
-    lines = []
-    for number, by_lang in enumerate(groups.values()):
-        for turn in range(max(map(len, by_lang.values()))):
-            texts = {lang: said[turn % len(said)] for lang, said in by_lang.items()}
-            lines.append(Line(str(number), texts))
-    return lines
-
-
-def _find(head: dict[Text, Text], text: Text) -> Text:
-    """Whom a sentence's group is named by."""
-    while head[text] != text:
-        head[text] = head[head[text]]
-        text = head[text]
-    return text
-
-
-def _chosen(texts: Mapping[str, str], langs: Sequence[str] | None) -> dict[str, str]:
-    found = {x: " ".join(text.split()) for x, text in texts.items() if langs is None or x in langs}
-    return {lang: text for lang, text in found.items() if text}
+    ends = np.array(pairs).T
+    graph = coo_array((np.ones(len(pairs)), tuple(ends)), shape=(len(numbers), len(numbers)))
+    _, components = connected_components(graph, directed=False)
+    groups: dict[int, dict[str, list[str]]] = {}
+    for (lang, text), component in zip(numbers, components.tolist(), strict=True):
+        groups.setdefault(component, {}).setdefault(lang, []).append(text)
+    made = sum(max(map(len, by_lang.values())) * len(by_lang) for by_lang in groups.values())
+    if made > MOST_MADE * max(len(numbers), 10_000):
+        faults.add(
+            path, "$", f"{len(numbers):,} sentences share translations: {made:,} would be made"
+        )
+        return []
+    return [
+        Line(str(number), {lang: texts[turn % len(texts)] for lang, texts in by_lang.items()})
+        for number, by_lang in enumerate(groups.values())
+        for turn in range(max(map(len, by_lang.values())))
+    ]

@@ -8,19 +8,12 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from hashlib import shake_128
 from typing import Any, Literal
 
 from xlir_bench.augment.lexicon import Lexicon
-from xlir_bench.augment.words import (
-    Atom,
-    atoms,
-    has_letter,
-    in_case_of,
-    lookup_form,
-    needs_space,
-)
+from xlir_bench.augment.words import atoms, has_letter, in_case_of, lookup_form, needs_space
 from xlir_bench.errors import InputError
 from xlir_bench.train.rows import SIDES, Row, dataset_of, join_origins
 
@@ -28,9 +21,15 @@ ORIGIN = "code-switched"
 Side = Literal["question", "answer", "both"]
 SIDES_OF: Mapping[Side, tuple[str, ...]] = {
     "question": ("question",),
-    "answer": ("answer", "negative"),  # in another language than the answer it were no hard one
+    "answer": (
+        "answer",
+        "negative",
+    ),  # a negative in another language than the answer is an easy one
     "both": ("question", "answer", "negative"),
 }
+
+Choices = dict[str, tuple[str, ...]]
+"""Translations of a word by language."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,181 +37,147 @@ class SwitchOptions:
     """How texts are switched."""
 
     p: float = 0.5
-    """How likely a word that the lexicon has is replaced."""
+    """The probability that a word is replaced that the lexicon has."""
     into: Literal["one", "many"] = "many"
-    """Languages that one text gets words of."""
+    """How many languages one text gets words of."""
     side: Side = "both"
     seed: int = 0
 
     def check(self) -> None:
-        """Refuse what is no probability."""
+        """Refuse a `p` that is no probability."""
         if not (math.isfinite(self.p) and 0 < self.p <= 1):
             raise InputError(f"--p {self.p}: a probability above 0, up to 1")
 
 
 @dataclass(slots=True)
 class Coverage:
-    """What the lexicon had for the texts of one language."""
+    """How much of the texts of one language the lexicon has."""
 
     texts: int = 0
     tokens: int = 0
-    """Words; in a script without spaces what the lexicon has counts as one, and so does what is between."""
+    """Words. Without spaces between words: entries of the lexicon, and runs of signs that are in none."""
     known: int = 0
-    """Those that the lexicon has in a language that might be drawn."""
+    """Words that the lexicon has in a language that could be drawn."""
     replaced: int = 0
     ambiguous: int = 0
-    """Replaced ones that had several translations in the language drawn."""
+    """Replaced words that had several translations into the language drawn."""
     into: Counter[str] = field(default_factory=Counter)
-    """Replaced ones by the language of the new word."""
+    """Replaced words by the language of the new word."""
 
     def as_json(self) -> dict[str, Any]:
         """Everything, as plain data."""
-        counts = ("texts", "tokens", "known", "replaced", "ambiguous")
-        return {name: getattr(self, name) for name in counts} | {
-            "into": dict(sorted(self.into.items()))
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class _Word:
-    """A run of atoms that the lexicon has, and what for."""
-
-    first: int
-    stop: int
-    choices: Mapping[str, Sequence[str]]
-    """Translations by language."""
+        return asdict(self) | {"into": dict(sorted(self.into.items()))}
 
 
 @dataclass(slots=True)
 class Switcher:
-    """Switches rows and keeps count of what the lexicon had."""
+    """Switches rows and counts what the lexicon has of them."""
 
     lexicon: Lexicon
     options: SwitchOptions
     coverage: dict[str, Coverage] = field(default_factory=dict)
+    """By language of the text."""
     rows: int = 0
     """Rows that were switched."""
     unchanged: int = 0
-    """Rows in which no word was replaced; there is no copy of them."""
+    """Rows without a copy, because no word was replaced."""
 
     def switched(self, rows: Iterable[Row], source: str) -> Iterator[Row]:
-        """A code-switched copy of each row in which a word was replaced; `source` names a data set that
-        a row does not name, so that copy and original stay the same item.
+        """A code-switched copy of each row in which a word was replaced.
+
+        `source` is the data set of rows that name none: copy and original are one item to the trainer.
         """
         for row in rows:
-            copy = self._copy(row, source)
-            if copy is None:
-                self.unchanged += 1
-            else:
+            sides = {side: row.side(side) for side in SIDES}
+            for side in SIDES_OF[self.options.side]:
+                texts = row.side(side)
+                # An answer and its negative are switched into the same language of `--into one`.
+                drawn_by = texts if side == "question" else {**texts, **row.answer}
+                sides[side] = {
+                    lang: self.text(text, lang, drawn_by[lang])
+                    for lang, text in texts.items()
+                    if self.lexicon.targets(lang)
+                }
+            changed = any(
+                text != row.side(side)[lang]
+                for side, texts in sides.items()
+                for lang, text in texts.items()
+            )
+            if changed and sides["question"] and sides["answer"]:
                 self.rows += 1
-                yield copy
+                origin = join_origins([row.origin, ORIGIN])
+                yield Row(row.id, dataset_of(row, source), **sides, origin=origin)
+            else:
+                self.unchanged += 1
 
-    def _copy(self, row: Row, source: str) -> Row | None:
-        changed = False
-        sides = {side: row.side(side) for side in SIDES}
-        for side in SIDES_OF[self.options.side]:
-            switched = {}
-            for lang, text in row.side(side).items():
-                if self.lexicon.targets(lang):
-                    together = text if side == "question" else row.answer.get(lang, text)
-                    switched[lang] = self.text(text, lang, together)
-                    changed = changed or switched[lang] != text
-            sides[side] = switched
-        if not (changed and sides["question"] and sides["answer"]):
-            return None
-        origin = join_origins([row.origin, ORIGIN])
-        return Row(row.id, dataset_of(row, source), **sides, origin=origin)
-
-    def text(self, text: str, lang: str, together: str | None = None) -> str:
-        """A text with words replaced; texts that stay `together` get the same language of ``--into one``."""
-        found = atoms(text)
+    def text(self, text: str, lang: str, drawn_by: str = "") -> str:
+        """A text with words replaced; `drawn_by`: the text that decides on the language of ``--into one``."""
         targets = self.lexicon.targets(lang)
         if self.options.into == "one":
-            (draw,) = self._draws("language", lang, together or text, 1)
+            draw = next(self._draws("language", lang, drawn_by or text, 1))
             targets = (targets[int(draw * len(targets))],)
-        words = self._words(found, lang, targets)
-        self._count(found, words, lang)
-        return self._written(text, found, words, lang)
-
-    def _words(self, found: Sequence[Atom], lang: str, targets: Sequence[str]) -> list[_Word]:
-        """What the lexicon has of a text: from the left, always the longest."""
-        forms = [lookup_form(a.text, lang) for a in found]
-        words: list[_Word] = []
+        coverage = self.coverage.setdefault(lang, Coverage())
+        coverage.texts += 1
+        pieces = atoms(text)
+        forms = [lookup_form(atom.text, lang) for atom in pieces]
+        draws = self._draws("words", lang, text, 3 * len(pieces))
+        written: list[str] = []
+        after_new_word = in_unknown_signs = False
         place = 0
-        while place < len(found):
-            word = self._word_at(place, found, forms, lang, targets)
-            if word is not None:
-                words.append(word)
-            place = place + 1 if word is None else word.stop
-        return words
+        while place < len(pieces):
+            part, kind = pieces[place]
+            length = 1
+            choices: Choices = {}
+            if kind in ("word", "sign") and has_letter(part):
+                length, choices = self._longest_entry(forms, place, lang, targets)
+            if choices:
+                part = "".join(atom.text for atom in pieces[place : place + length])
+                coverage.tokens += 1
+            elif kind == "word":
+                coverage.tokens += has_letter(part)
+            elif kind == "sign":
+                coverage.tokens += not in_unknown_signs
+            in_unknown_signs = kind == "sign" and not choices
+            new_word = self._drawn(part, choices, draws, coverage) if choices else None
+            part = new_word or part
+            # The new word's script may have spaces where the old one's has none.
+            if (new_word or after_new_word) and written and needs_space(written[-1][-1], part[0]):
+                written.append(" ")
+            written.append(part)
+            after_new_word = new_word is not None
+            place += length
+        return "".join(written)
 
-    def _word_at(
-        self,
-        place: int,
-        found: Sequence[Atom],
-        forms: Sequence[str],
-        lang: str,
-        targets: Sequence[str],
-    ) -> _Word | None:
-        if found[place].kind not in ("word", "sign") or not has_letter(found[place].text):
-            return None
+    def _longest_entry(
+        self, forms: Sequence[str], place: int, lang: str, targets: Sequence[str]
+    ) -> tuple[int, Choices]:
+        """How many atoms the longest entry covers that begins at `place`, and its translations."""
         entries = self.lexicon.entries[lang]
         longest = self.lexicon.longest[lang].get(forms[place], 0)
-        for stop in range(min(place + longest, len(found)), place, -1):
-            key = "".join(forms[place:stop])
-            choices = {x: entries[x][key] for x in targets if key in entries[x]}
-            if choices:
-                return _Word(place, stop, choices)
-        return None
+        for length in range(min(longest, len(forms) - place), 0, -1):
+            key = "".join(forms[place : place + length])
+            if choices := {x: entries[x][key] for x in targets if key in entries[x]}:
+                return length, choices
+        return 1, {}
 
-    def _count(self, found: Sequence[Atom], words: Sequence[_Word], lang: str) -> None:
-        coverage = self.coverage.setdefault(lang, Coverage())
-        known = {place for word in words for place in range(word.first, word.stop)}
-        unknown = 0
-        after_sign = False
-        for place, atom in enumerate(found):
-            sign = atom.kind == "sign" and place not in known
-            counts = sign or (atom.kind == "word" and place not in known and has_letter(atom.text))
-            unknown += counts and not (sign and after_sign)
-            after_sign = sign
-        coverage.texts += 1
-        coverage.known += len(words)
-        coverage.tokens += len(words) + unknown
+    def _drawn(
+        self, word: str, choices: Choices, draws: Iterator[float], coverage: Coverage
+    ) -> str | None:
+        """One of the translations, None where the word is kept."""
+        coverage.known += 1
+        # All three are drawn in any case, so that the other words of the text stay the same at another `p`.
+        replaces, language, translation = next(draws), next(draws), next(draws)
+        if replaces >= self.options.p:
+            return None
+        target = sorted(choices)[int(language * len(choices))]
+        words = choices[target]
+        coverage.replaced += 1
+        coverage.ambiguous += len(words) > 1
+        coverage.into[target] += 1
+        return in_case_of(word, words[int(translation * len(words))], target)
 
-    def _written(self, text: str, found: Sequence[Atom], words: Sequence[_Word], lang: str) -> str:
-        draws = iter(self._draws("words", lang, text, 3 * len(words)))
-        coverage = self.coverage[lang]
-        parts: list[str] = []
-        place = 0
-        fresh = False
-        for word in words:
-            replaces, which, what = next(draws), next(draws), next(draws)
-            if replaces >= self.options.p:
-                continue
-            kept = "".join(a.text for a in found[place : word.first])
-            old = "".join(a.text for a in found[word.first : word.stop])
-            target = sorted(word.choices)[int(which * len(word.choices))]
-            choices = word.choices[target]
-            coverage.replaced += 1
-            coverage.ambiguous += len(choices) > 1
-            coverage.into[target] += 1
-            _append(parts, kept, fresh)
-            _append(parts, in_case_of(old, choices[int(what * len(choices))], target), True)
-            place, fresh = word.stop, True
-        _append(parts, "".join(a.text for a in found[place:]), fresh)
-        return "".join(parts)
-
-    def _draws(self, what: str, lang: str, text: str, count: int) -> list[float]:
-        """Numbers from 0 to below 1 that these words, and nothing else, decide."""
-        key = f"{self.options.seed}\0{what}\0{lang}\0{text}".encode()
+    def _draws(self, purpose: str, lang: str, text: str, count: int) -> Iterator[float]:
+        """Numbers from 0 to below 1 that are decided by the seed and these words alone."""
+        key = f"{self.options.seed}\0{purpose}\0{lang}\0{text}".encode()
         drawn = shake_128(key).digest(6 * count)
-        return [int.from_bytes(drawn[i : i + 6], "little") / 2**48 for i in range(0, 6 * count, 6)]
-
-
-def _append(parts: list[str], part: str, at_seam: bool) -> None:
-    """Add a part; a new word gets a space where the old script had none."""
-    if not part:
-        return
-    if at_seam and parts and needs_space(parts[-1][-1], part[0]):
-        parts.append(" ")
-    parts.append(part)
+        return (int.from_bytes(drawn[i : i + 6], "little") / 2**48 for i in range(0, 6 * count, 6))

@@ -1,36 +1,44 @@
-"""Rows and the translations that they lack, window after window; a stopped run goes on where it was."""
+"""Rows with the translations that they lack; a run that was stopped goes on where it was.
+
+Every translated batch is noted in a journal beside the output. The same command plans the same batches: those that
+the journal has are taken from it, the others are translated.
+"""
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
 from itertools import groupby, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, NamedTuple, TypeVar
 
-from xlir_bench.augment.journal import Journal
-from xlir_bench.augment.output import line_of
+from pydantic import BaseModel, Field
+
+from xlir_bench.augment.output import write_rows
 from xlir_bench.augment.switching import SIDES_OF, Side
 from xlir_bench.augment.translator import Translation, Translator
 from xlir_bench.encoders.digest import files_digest, package_versions
+from xlir_bench.errors import InputError
+from xlir_bench.files import ELSEWHERE, explained, held
 from xlir_bench.options.training import TrainingSource
-from xlir_bench.reading import validated
+from xlir_bench.reading import sound_lines
 from xlir_bench.records import Progress, Silent
 from xlir_bench.train.reading import sound_rows, source_digest
-from xlir_bench.train.rows import SIDES, Row, dataset_of, join_origins
+from xlir_bench.train.rows import SIDES, Row, dataset_of, join_origins, text_key
 
+T = TypeVar("T")
 WINDOW = 512
-"""Rows whose texts are batched together, and held."""
+"""Rows whose texts are batched together."""
+SCHEMA = 2
+"""Of the journal."""
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One text to be translated."""
+class Text(NamedTuple):
+    """A text and the languages it is translated from and into."""
 
-    row: int
-    """Its place in the window."""
-    side: str
     source: str
     target: str
     text: str
@@ -46,16 +54,11 @@ class Report:
     texts: Counter[str] = field(default_factory=Counter)
     """Translations by language."""
     shortened: int = 0
-    """Texts that were longer than the model was to read."""
+    """Texts whose end the model did not read."""
     unfinished: int = 0
-    """Translations that were longer than they were to be."""
+    """Translations that were cut."""
     blank: int = 0
     """Translations without any text; they were left out."""
-
-    @classmethod
-    def of(cls, stated: Mapping[str, Any]) -> Report:
-        """The report that `as_json` wrote."""
-        return validated(cls, dict(stated), "the journal", "that of a translation")
 
     def as_json(self) -> dict[str, Any]:
         """Everything, as plain data."""
@@ -72,152 +75,198 @@ class Translating:
     offline: bool = False
 
     def run(self, output: Path, progress: Progress) -> Report:
-        """Write every row with the translations that it lacked; those that it has stay."""
-        journal = Journal(output, self._stated())
-        with journal.held():
-            total = self._count(progress)
-            report = Report.of(journal.report) if journal.report else Report()
-            progress.start("translate", total, "texts")
-            windows = enumerate(_windows(self._rows(Silent())))
-            for number, rows in windows:
-                if number < journal.window:
-                    progress.advance(len(self._jobs(rows)))
-                    continue
-                lines = [line_of(row) for row in self._translated(rows, journal, report, progress)]
-                journal.close_window(lines, report.as_json())
+        """Write every row with the translations that it lacked; texts that are there stay as they are."""
+        report = Report()
+        with opened_journal(output, self._stated()) as journal:
+            # Faulty rows are refused here, before the work.
+            progress.start("look rows through", 0, "rows")
+            total = sum(len(self._lacking(row)) for row in self._rows(progress))
             progress.finish()
-            journal.finish()
+            progress.start("translate", total, "texts")
+            write_rows(output, self._translated(journal, report, progress))
+            progress.finish()
         return report
-
-    def _count(self, progress: Progress) -> int:
-        """How many texts there are to translate; faulty rows are refused here, before the work."""
-        progress.start("look rows through", 0, "rows")
-        total = sum(len(self._jobs([row])) for row in self._rows(progress))
-        progress.finish()
-        return total
-
-    def _rows(self, progress: Progress) -> Iterator[Row]:
-        for source in self.sources:
-            for row in sound_rows(source, progress, self.offline):
-                sides = {side: row.side(side) for side in SIDES}
-                dataset = dataset_of(row, source.name)
-                yield Row(row.id, dataset, **sides, origin=row.origin)
-
-    def _jobs(self, rows: Sequence[Row]) -> list[Job]:
-        """The translations that rows lack."""
-        jobs = []
-        for place, row in enumerate(rows):
-            for side in SIDES_OF[self.side]:
-                texts = row.side(side)
-                source = self._source(texts)
-                if source is None:
-                    continue
-                jobs += [
-                    Job(place, side, source, target, texts[source])
-                    for target in self.translator.options.to
-                    if target not in texts
-                ]
-        return jobs
-
-    def _source(self, texts: Mapping[str, str]) -> str | None:
-        """The language to translate from: what is asked for, else English, else any that can be read."""
-        wanted = self.translator.options.sources or ("en", *sorted(texts))
-        return next((x for x in wanted if x in texts and self.translator.reads(x)), None)
-
-    def _translated(
-        self, rows: Sequence[Row], journal: Journal, report: Report, progress: Progress
-    ) -> Iterator[Row]:
-        jobs = self._jobs(rows)
-        done: dict[tuple[str, str, str], Translation] = {}
-        often = Counter((job.source, job.target, job.text) for job in jobs)
-        for number, batch in enumerate(self._batches(jobs)):
-            if number not in journal.batches:
-                found = self._translate(batch)
-                journal.note(number, [[t.text, t.shortened, t.unfinished] for t in found])
-            found = [Translation(*stated) for stated in journal.batches[number]]
-            keys = [(b.source, b.target, b.text) for b in batch]
-            done |= dict(zip(keys, found, strict=True))
-            progress.advance(sum(often[key] for key in keys))
-        mine = {place: list(its) for place, its in groupby(jobs, key=lambda job: job.row)}
-        for place, row in enumerate(rows):
-            yield self._with(row, mine.get(place, []), done, report)
-
-    def _translate(self, batch: Sequence[_Text]) -> list[Translation]:
-        first = batch[0]
-        return self.translator.translate([b.tokens for b in batch], first.source, first.target)
-
-    def _batches(self, jobs: Sequence[Job]) -> Iterator[list[_Text]]:
-        """Each text once, those of one pair of languages together, the longest first."""
-        distinct = list(dict.fromkeys(job.text for job in jobs))
-        tokens = dict(zip(distinct, self.translator.tokens(distinct), strict=True))
-        texts = {_Text(j.source, j.target, j.text, tuple(tokens[j.text])) for j in jobs}
-        room = self.translator.options.batch_tokens
-        batch: list[_Text] = []
-        for text in sorted(texts, key=lambda t: (t.source, t.target, -len(t.tokens), t.text)):
-            other = batch and (batch[0].source, batch[0].target) != (text.source, text.target)
-            if batch and (other or (len(batch) + 1) * self._width(batch[0]) > room):
-                yield batch
-                batch = []
-            batch.append(text)
-        if batch:
-            yield batch
-
-    def _width(self, text: _Text) -> int:
-        return min(len(text.tokens) + 2, self.translator.options.max_length)
-
-    def _with(
-        self,
-        row: Row,
-        jobs: Sequence[Job],
-        done: Mapping[tuple[str, str, str], Translation],
-        report: Report,
-    ) -> Row:
-        sides = {side: dict(row.side(side)) for side in SIDES}
-        gained = False
-        for job in jobs:
-            found = done[job.source, job.target, job.text]
-            report.shortened += found.shortened
-            report.unfinished += found.unfinished
-            if not found.text:
-                report.blank += 1
-                continue
-            sides[job.side][job.target] = found.text
-            report.texts[job.target] += 1
-            gained = True
-        report.rows += 1
-        report.gained += gained
-        origin = f"translated by {self.translator.name}"
-        return Row(
-            row.id,
-            row.dataset,
-            **sides,
-            origin=join_origins([row.origin, origin]) if gained else row.origin,
-        )
 
     def _stated(self) -> dict[str, Any]:
         """What decides about the output."""
         options = self.translator.options
         files = sorted(p.name for p in options.model.iterdir() if p.is_file())
-        told = asdict(options) | {"model": files_digest(options.model, files)}
-        return told | {
+        return asdict(options) | {
+            "model": files_digest(options.model, files),
             "rows": [[source.name, source_digest(source)] for source in self.sources],
             "side": self.side,
             "device": self.translator.device.partition(":")[0],
             "versions": package_versions(),
         }
 
+    def _rows(self, progress: Progress) -> Iterator[Row]:
+        for source in self.sources:
+            for row in sound_rows(source, progress, self.offline):
+                yield replace(row, dataset=dataset_of(row, source.name))
 
-@dataclass(frozen=True, slots=True)
-class _Text:
-    """A text of a batch, in tokens."""
+    def _lacking(self, row: Row) -> list[tuple[str, Text]]:
+        """The sides of a row that lack a translation, and of which text."""
+        lacking = []
+        for side in SIDES_OF[self.side]:
+            texts = row.side(side)
+            preferred = self.translator.options.sources or ("en", *sorted(texts))
+            source = next((x for x in preferred if x in texts and self.translator.reads(x)), None)
+            if source is not None:
+                targets = (x for x in self.translator.options.to if x not in texts)
+                lacking += [(side, Text(source, target, texts[source])) for target in targets]
+        return lacking
 
-    source: str
-    target: str
-    text: str
-    tokens: tuple[int, ...]
+    def _translated(self, journal: Journal, report: Report, progress: Progress) -> Iterator[Row]:
+        rows = self._rows(Silent())
+        while window := list(islice(rows, WINDOW)):
+            lacking = [self._lacking(row) for row in window]
+            uses = Counter(text for of_row in lacking for _, text in of_row)
+            distinct = list(dict.fromkeys(text.text for text in uses))
+            tokens = dict(zip(distinct, self.translator.tokens(distinct), strict=True))
+            translations: dict[Text, Translation] = {}
+            for batch in self._batches(uses, tokens):
+                made = journal.next_batch(batch)
+                if made is None:
+                    source, target, _ = batch[0]
+                    ids = [tokens[text.text] for text in batch]
+                    made = self.translator.translate(ids, source, target)
+                    journal.note(batch, made)
+                translations.update(zip(batch, made, strict=True))
+                progress.advance(sum(uses[text] for text in batch))
+            for row, of_row in zip(window, lacking, strict=True):
+                yield self._with_translations(row, of_row, translations, report)
+
+    def _batches(
+        self, texts: Mapping[Text, int], tokens: Mapping[str, Sequence[int]]
+    ) -> Iterator[list[Text]]:
+        """Texts of one pair of languages together, the longest first."""
+        options = self.translator.options
+
+        def pair(text: Text) -> tuple[str, str]:
+            return text.source, text.target
+
+        ordered = sorted(texts, key=lambda t: (*pair(t), -len(tokens[t.text]), t.text))
+        for _, group in groupby(ordered, pair):
+            left = list(group)
+            while left:
+                width = min(len(tokens[left[0].text]) + 2, options.max_length)
+                count = max(1, options.batch_tokens // width)
+                yield left[:count]
+                left = left[count:]
+
+    def _with_translations(
+        self,
+        row: Row,
+        lacking: Sequence[tuple[str, Text]],
+        translations: Mapping[Text, Translation],
+        report: Report,
+    ) -> Row:
+        sides = {side: dict(row.side(side)) for side in SIDES}
+        gained = False
+        for side, text in lacking:
+            translation = translations[text]
+            report.shortened += translation.shortened
+            report.unfinished += translation.unfinished
+            if not translation.text:
+                report.blank += 1
+                continue
+            sides[side][text.target] = translation.text
+            report.texts[text.target] += 1
+            gained = True
+        report.rows += 1
+        report.gained += gained
+        if not gained:
+            return row
+        origin = join_origins([row.origin, f"translated by {self.translator.name}"])
+        return Row(row.id, row.dataset, **sides, origin=origin)
 
 
-def _windows(rows: Iterable[Row]) -> Iterator[list[Row]]:
-    rows = iter(rows)
-    while window := list(islice(rows, WINDOW)):
-        yield window
+class _Header(BaseModel):
+    """The first line of a journal."""
+
+    schema_: int = Field(alias="schema")
+    stated: dict[str, Any]
+    """What decides about the output."""
+
+
+class _Batch(BaseModel):
+    """Each of the other lines, in the order of the batches."""
+
+    texts: int
+    """A key of the texts: their translations are used for no others."""
+    translations: list[Translation]
+
+
+@dataclass(slots=True)
+class Journal:
+    """Translated batches on disk."""
+
+    path: Path
+    file: BinaryIO
+    """Read from the start; what is written is appended."""
+    header: dict[str, Any]
+
+    def next_batch(self, texts: Sequence[Text]) -> list[Translation] | None:
+        """The translations of a batch, None if the journal does not go on with it."""
+
+        def parse(stated: Any) -> list[Translation]:
+            batch = _Batch.model_validate(stated)
+            if batch.texts != _key(texts) or len(batch.translations) != len(texts):
+                raise ValueError
+            return batch.translations
+
+        return self.next_line(parse)
+
+    def next_line(self, parse: Callable[[Any], T]) -> T | None:
+        """What `parse` makes of the next line; where that fails, it and all that follows are removed."""
+        start = self.file.tell()
+        for parsed in sound_lines(self.path, parse, [self.file.readline()]):
+            return parsed
+        self.file.truncate(start)
+        self.file.seek(start)
+        return None
+
+    def note(self, texts: Sequence[Text], translations: Sequence[Translation]) -> None:
+        """Keep a batch."""
+        lines: list[Any] = [{"texts": _key(texts), "translations": translations}]
+        if not self.file.tell():
+            lines.insert(0, self.header)
+        for line in lines:
+            self.file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
+        self.file.flush()
+
+
+def _key(texts: Sequence[Text]) -> int:
+    return text_key(*(part for text in texts for part in text))
+
+
+@contextmanager
+def opened_journal(output: Path, stated: Mapping[str, Any]) -> Iterator[Journal]:
+    """The journal of an output, for one process at a time; it is removed when all went well.
+
+    `stated`: what decides about the output. A run that states something else is refused.
+    """
+    path = output.with_name(f".{output.name}.journal")
+    header = {"schema": SCHEMA, "stated": json.loads(json.dumps(stated))}
+    with held(output.with_name(f".{output.name}.lock"), str(output)):
+        with explained(output, ELSEWHERE):
+            file = path.open("a+b")
+        finished = False
+        try:
+            with file:
+                file.seek(0)
+                journal = Journal(path, file, header)
+                begun = journal.next_line(_Header.model_validate)
+                if begun is not None:
+                    before = {"schema": begun.schema_, **begun.stated}
+                    now = {"schema": SCHEMA, **header["stated"]}
+                    if changed := sorted(k for k in {*before, *now} if before.get(k) != now.get(k)):
+                        raise InputError(
+                            f"{output} was begun with something else ({', '.join(changed)} changed): run the"
+                            f" same command, name another --output, or remove {path} to begin anew"
+                        )
+                yield journal
+            finished = True
+        finally:
+            if finished or not path.stat().st_size:
+                path.unlink()

@@ -1,16 +1,14 @@
-"""A translation model from a folder: Marian, M2M100 and NLLB differ in how they are told the languages."""
+"""A translation model from a folder. Marian, M2M100 and NLLB differ in how they are told the languages."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from xlir_bench.augment.languages import FLORES, TOKENS, Layout
+from xlir_bench.augment.languages import FLORES, Layout, language_tokens
 from xlir_bench.encoders.devices import default_device
 from xlir_bench.encoders.hub import locate
 from xlir_bench.encoders.quiet import quiet_transformers
@@ -28,49 +26,36 @@ class TranslateOptions:
     model: Path
     to: tuple[str, ...]
     sources: tuple[str, ...] | None = None
-    """Languages to translate from, the best first; None: English, else any that the model knows."""
+    """Languages to translate from, the best first; None: English, else any that the model reads."""
     batch_tokens: int = 4096
-    """Tokens of a batch, the padding too."""
+    """Tokens of a batch, padding included."""
     max_length: int = 256
-    """Tokens of a text and of its translation; what is longer is cut."""
+    """Tokens of a text and of its translation; longer ones are cut."""
     num_beams: int = 4
     device: str | None = None
     dtype: str = "float32"
 
     def check(self) -> None:
-        """Refuse what cannot run before anything is read."""
+        """Refuse what cannot run, before anything is read."""
         if not self.to:
             raise InputError("--to is empty: name languages, as in --to de,th")
-        numbers = {
-            "batch-tokens": self.batch_tokens,
-            "max-length": self.max_length,
-            "num-beams": self.num_beams,
-        }
-        for name, value in numbers.items():
-            if not (value > 0 and math.isfinite(value)):
-                raise InputError(f"--{name} {value} wants a number above 0")
+        for name in ("batch_tokens", "max_length", "num_beams"):
+            if (value := getattr(self, name)) < 1:
+                raise InputError(f"--{name.replace('_', '-')} {value}: give a number above 0")
         if not self.model.is_dir():
             raise InputError(
-                f"--model {self.model} is no folder; one with a Marian, M2M100 or NLLB model is wanted"
-            )
-
-    def check_room(self, name: str, positions: int) -> None:
-        """Refuse texts that are longer than the model's."""
-        if self.max_length > positions:
-            raise InputError(
-                f"--max-length {self.max_length}: {name} reads and writes up to {positions} tokens"
+                f"--model {self.model} is no folder; give one with a Marian, M2M100 or NLLB model"
             )
 
 
-@dataclass(frozen=True, slots=True)
-class Translation:
-    """What became of a text."""
+class Translation(NamedTuple):
+    """A text as the model translated it."""
 
     text: str
     shortened: bool
-    """The text was longer than the model was to read."""
+    """The end of the text was not read: it is longer than --max-length."""
     unfinished: bool
-    """The translation was longer than it was to be."""
+    """The translation was cut: it is longer than --max-length."""
 
 
 @dataclass(frozen=True)
@@ -92,108 +77,95 @@ class Translator:
         )
 
     def reads(self, lang: str) -> bool:
-        """Whether it translates from a language; Marian does not say, so it is what is asked for."""
+        """Whether it translates from a language. Marian does not say: it reads what --from names."""
         if self.layout == "marian":
             return lang in (self.options.sources or ("en",))
         return self.code(lang) is not None
 
     def code(self, lang: str) -> int | None:
-        """The number of the token that names a language, None where there is none."""
-        unknown = self.tokenizer.unk_token_id
-        for token in TOKENS[self.layout](lang):
+        """The id of the token that names a language, None where there is none."""
+        for token in language_tokens(self.layout, lang):
             number = self.tokenizer.convert_tokens_to_ids(token)
-            if number is not None and number != unknown:
+            if number is not None and number != self.tokenizer.unk_token_id:
                 return int(number)
         return None
 
     def check(self) -> None:
         """Refuse languages that the model does not have."""
-        if not self.says_target:
-            self._check_pair()
+        targets, sources = self.options.to, self.options.sources
+        if self.says_target:
+            asked = targets if self.layout == "marian" else (*targets, *(sources or ()))
+            if unknown := [lang for lang in asked if self.code(lang) is None]:
+                known = [lang for lang in FLORES if self.code(lang) is not None]
+                raise UnknownNameError(f"language of {self.name}", unknown, known)
             return
-        asked = [
-            *self.options.to,
-            *((self.options.sources or ()) if self.layout != "marian" else ()),
-        ]
-        unknown = [lang for lang in asked if self.code(lang) is None]
-        if unknown:
-            known = [lang for lang in FLORES if self.code(lang) is not None]
-            raise UnknownNameError(f"language of {self.name}", unknown, known)
-
-    def _check_pair(self) -> None:
-        if len(self.options.to) > 1:
+        if len(targets) > 1:
             raise InputError(
                 f"{self.name} translates into one language and is not told which; --to names"
-                f" {len(self.options.to)}: {', '.join(self.options.to)}"
+                f" {len(targets)}: {', '.join(targets)}"
             )
         stated = self.tokenizer.init_kwargs
-        source, target = stated.get("source_lang"), stated.get("target_lang")
-        asked = self.options.sources or ("en",)
-        if source in FLORES and source not in asked:
-            raise InputError(
-                f"{self.name} translates from {source}, not {', '.join(asked)}: --from"
-            )
-        if target in FLORES and target not in self.options.to:
-            raise InputError(
-                f"{self.name} translates into {target}, not {self.options.to[0]}: --to"
-            )
+        for option, word, lang, asked in (
+            ("--from", "from", stated.get("source_lang"), sources or ("en",)),
+            ("--to", "into", stated.get("target_lang"), targets),
+        ):
+            if lang in FLORES and lang not in asked:
+                raise InputError(
+                    f"{self.name} translates {word} {lang}, not {', '.join(asked)}: {option}"
+                )
 
     def tokens(self, texts: Sequence[str]) -> list[list[int]]:
-        """Texts as the model reads them, without what says the languages."""
+        """Texts as token ids, without those that name languages."""
         if not texts:
             return []
         with quiet_transformers():
-            read = self.tokenizer(list(texts), add_special_tokens=False)
-        found: list[list[int]] = read["input_ids"]
-        return found
+            ids: list[list[int]] = self.tokenizer(list(texts), add_special_tokens=False)[
+                "input_ids"
+            ]
+        return ids
 
     def translate(
         self, texts: Sequence[Sequence[int]], source: str, target: str
     ) -> list[Translation]:
-        """Translations of texts that are tokens already, in one batch."""
+        """Translations of texts in `tokens`, as one batch."""
         import torch
 
-        room = self.options.max_length - 2
-        rows = [self._framed(tokens[:room], source, target) for tokens in texts]
-        longest = max(map(len, rows))
+        marian, eos = self.layout == "marian", self.tokenizer.eos_token_id
+        named = self.code(target if marian else source) if self.says_target else None
+        longest_read, longest_written = self.options.max_length - 2, self.options.max_length
+        rows = [
+            [*([] if named is None else [named]), *tokens[:longest_read], eos] for tokens in texts
+        ]
+        width = max(map(len, rows))
         pad = self.tokenizer.pad_token_id
-        ids = torch.tensor([row + [pad] * (longest - len(row)) for row in rows])
-        mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in rows])
-        with (
-            torch.inference_mode(),
-            quiet_transformers(),
-            _explained(self.options.batch_tokens, len(rows), longest),
-        ):
-            found = self.model.generate(
-                input_ids=ids.to(self.device),
-                attention_mask=mask.to(self.device),
-                num_beams=self.options.num_beams,
-                do_sample=False,
-                max_new_tokens=self.options.max_length,
-                **self._forced(target),
-            )
+        ids = torch.tensor([row + [pad] * (width - len(row)) for row in rows])
+        mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows])
+        try:
+            with torch.inference_mode(), quiet_transformers():
+                written = self.model.generate(
+                    input_ids=ids.to(self.device),
+                    attention_mask=mask.to(self.device),
+                    num_beams=self.options.num_beams,
+                    do_sample=False,
+                    max_new_tokens=longest_written,
+                    **({} if marian else {"forced_bos_token_id": self.code(target)}),
+                )
+        except (MemoryError, RuntimeError) as error:
+            if not is_full(error):
+                raise
+            raise XlirError(
+                f"out of memory at {len(rows)} texts of up to {width} tokens; try a smaller --batch-tokens"
+                f" (such as {self.options.batch_tokens // 2}) or --num-beams: finished batches are kept"
+            ) from error
         return [
             Translation(
                 self.tokenizer.decode(row, skip_special_tokens=True).strip(),
-                len(tokens) > room,
-                self._is_unfinished(row),
+                shortened=len(tokens) > longest_read,
+                # Some models put an end after the last token that they may write.
+                unfinished=len(row) > longest_written and eos not in row[1:longest_written],
             )
-            for row, tokens in zip(found.tolist(), texts, strict=True)
+            for row, tokens in zip(written.tolist(), texts, strict=True)
         ]
-
-    def _is_unfinished(self, row: Sequence[int]) -> bool:
-        """Whether it came to no end, or only because some models are made to end at the last token."""
-        said = row[1 : self.options.max_length]
-        return self.tokenizer.eos_token_id not in said and len(row) > self.options.max_length
-
-    def _framed(self, tokens: Sequence[int], source: str, target: str) -> list[int]:
-        """A text between what each layout puts before and behind it."""
-        says = self.code(target) if self.layout == "marian" else self.code(source)
-        first = [says] if says is not None and self.says_target else []
-        return [*first, *tokens, self.tokenizer.eos_token_id]
-
-    def _forced(self, target: str) -> dict[str, Any]:
-        return {} if self.layout == "marian" else {"forced_bos_token_id": self.code(target)}
 
 
 def load_translator(options: TranslateOptions) -> Translator:
@@ -209,54 +181,39 @@ def load_translator(options: TranslateOptions) -> Translator:
             f"{name} has no weights in safetensors; if there are only pickles (pytorch_model.bin), convert"
             " them where you trust them"
         )
-    stated: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
-    with quiet_transformers():
-        try:
-            config = AutoConfig.from_pretrained(folder, **stated)
+    safely: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+    try:
+        with quiet_transformers():
+            config = AutoConfig.from_pretrained(folder, **safely)
             if config.model_type not in MODEL_TYPES:
                 raise InputError(
                     f"{name} is a {config.model_type} model; Marian, M2M100 and NLLB can be used"
                 )
-            tokenizer = AutoTokenizer.from_pretrained(folder, **stated)
-            options.check_room(name, config.max_position_embeddings)
+            tokenizer = AutoTokenizer.from_pretrained(folder, **safely)
+            if options.max_length > config.max_position_embeddings:
+                raise InputError(
+                    f"--max-length {options.max_length}: {name} reads and writes up to"
+                    f" {config.max_position_embeddings} tokens"
+                )
             model = AutoModelForSeq2SeqLM.from_pretrained(
-                folder, use_safetensors=True, dtype=getattr(torch, options.dtype), **stated
+                folder, use_safetensors=True, dtype=getattr(torch, options.dtype), **safely
             )
-        except ImportError as error:
-            raise InputError(
-                f"the tokenizer of {name} wants sentencepiece: pip install 'xlir-bench[translate]'"
-            ) from error
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise InputError(f"{name} cannot be loaded: {reason}") from error
+    except ImportError as error:
+        raise InputError(
+            f"the tokenizer of {name} wants sentencepiece: pip install 'xlir-bench[translate]'"
+        ) from error
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"{name} cannot be loaded: {reason}") from error
     device = options.device or default_device()
     try:
         model = model.to(device).eval()
     except RuntimeError as error:
         raise InputError(f"--device {device}: {' '.join(str(error).split())[:150]}") from error
-    found = Translator(name, _layout(config, tokenizer), model, tokenizer, options, device)
-    found.check()
-    return found
-
-
-def _layout(config: Any, tokenizer: Any) -> Layout:
-    """NLLB is M2M100 with other names of languages."""
-    if config.model_type == "marian":
-        return "marian"
+    layout: Layout = "marian" if config.model_type == "marian" else "m2m100"
     english = tokenizer.convert_tokens_to_ids("eng_Latn")
-    nllb = english is not None and english != tokenizer.unk_token_id
-    return "nllb" if nllb else "m2m100"
-
-
-@contextmanager
-def _explained(batch_tokens: int, texts: int, longest: int) -> Iterator[None]:
-    """Turn a full memory into what to do about it."""
-    try:
-        yield
-    except (MemoryError, RuntimeError) as error:
-        if not is_full(error):
-            raise
-        raise XlirError(
-            f"out of memory at {texts} texts of up to {longest} tokens; try a smaller --batch-tokens"
-            f" (such as {batch_tokens // 2}) or --num-beams: what was translated is kept"
-        ) from error
+    if layout == "m2m100" and english not in (None, tokenizer.unk_token_id):
+        layout = "nllb"  # NLLB is M2M100 with other names of languages
+    translator = Translator(name, layout, model, tokenizer, options, device)
+    translator.check()
+    return translator
