@@ -69,6 +69,12 @@ def test_a_file_that_is_not_there_or_no_file_is_a_message(tmp_path: Path) -> Non
             load_json(path)
 
 
+def test_a_key_repeated_among_hundreds_of_thousands_is_found_in_a_moment() -> None:
+    pairs = ",".join(f'"{number}":0' for number in [*range(300_000), 299_999])
+    with pytest.raises(ValueError, match="the key '299999' twice"):
+        parse_json(f"{{{pairs}}}")
+
+
 def test_half_a_character_may_be_replaced_where_a_name_of_a_file_is_no_text() -> None:
     assert parse_json(rb'["\udcff \ud83d\ude00"]', lone="replace") == ["��� 😀"]
     assert parse_json(rb'["\ud800"]', lone="keep") == ["\ud800"]
