@@ -89,7 +89,7 @@ def _judgements(
         return dict(zip(QREL_COLUMNS, cells, strict=False))
 
     for place, row in rows(path, faults, parse):
-        query, passage = row["query-id"], row.get("corpus-id")
+        query, passage = row["query-id"], row.get("corpus-id", "")
         if query == "query-id":
             continue
         with faults.at(path, place):

@@ -10,22 +10,18 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from xlir_bench.records import Collection
-from xlir_bench.sources.collecting import LanguageTexts, ReadOptions, collection
+from xlir_bench.sources.collecting import LanguageTexts, ReadOptions, collection, read_languages
 from xlir_bench.sources.rows import Faults, rows, text_of
-from xlir_bench.tasks import Task, file_language
+from xlir_bench.tasks import Task
 
 
 def read_belebele(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Collection:
     """The collection in these files, one a language; all their faults are reported at once."""
-    faults = Faults(task.name)
-    languages = {
-        file_language(name): _language(path, faults) for name, path in sorted(files.items())
-    }
-    faults.check()
+    languages = read_languages(task, files, _read)
     return collection(languages, options.limit, cluster="document", parallel=True)
 
 
-def _language(path: Path, faults: Faults) -> LanguageTexts:
+def _read(path: Path, langs: list[str], faults: Faults) -> dict[str, LanguageTexts]:
     texts = LanguageTexts()
     for place, row in rows(path, faults):
         with faults.at(path, place):
@@ -37,4 +33,4 @@ def _language(path: Path, faults: Faults) -> LanguageTexts:
             if link not in texts.passages:
                 texts.relevant.append((link, len(texts.passages), 1))
                 texts.passages[link] = passage
-    return texts
+    return dict.fromkeys(langs, texts)

@@ -15,7 +15,7 @@ from xlir_bench.sources.collecting import (
     LanguageTexts,
     ReadOptions,
     collection,
-    languages_by_file,
+    read_languages,
 )
 from xlir_bench.sources.rows import Faults, rows, text_of
 from xlir_bench.tasks import Task
@@ -27,15 +27,11 @@ MOST_CAPTIONS = 100
 
 def read_captions(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Collection:
     """The collection in these files (languages share one); all faults are reported at once."""
-    faults = Faults(task.name)
-    languages: dict[str, LanguageTexts] = {}
-    for path, langs in languages_by_file(files).items():
-        languages |= _languages(path, langs, faults)
-    faults.check()
+    languages = read_languages(task, files, _read)
     return collection(languages, options.limit, cluster="document", queries_are_passages=True)
 
 
-def _languages(path: Path, langs: list[str], faults: Faults) -> dict[str, LanguageTexts]:
+def _read(path: Path, langs: list[str], faults: Faults) -> dict[str, LanguageTexts]:
     languages = {lang: LanguageTexts() for lang in langs}
     images: set[str] = set()
     for place, row in rows(path, faults):
@@ -44,7 +40,7 @@ def _languages(path: Path, langs: list[str], faults: Faults) -> dict[str, Langua
             if image in images:
                 raise ValueError(f"{image!r} is the image of an earlier line")
             images.add(image)
-            for lang in row.keys() & languages.keys():
+            for lang in sorted(row.keys() & languages.keys()):
                 texts = languages[lang]
                 for number, caption in enumerate(_captions(row, lang)):
                     name = f"{image}:{number}"

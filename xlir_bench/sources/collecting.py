@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import numpy as np
 from xlir_bench.arrays import equal_pairs
 from xlir_bench.errors import InputError
 from xlir_bench.records import Collection, Passages, Queries, Relevance
+from xlir_bench.sources.rows import Faults
 from xlir_bench.tasks import Task, file_language
 
 
@@ -49,6 +50,10 @@ class LanguageTexts:
     """Text by id; the collection puts the language before the id."""
     relevant: list[tuple[str, int, int]] = field(default_factory=list)
     """Key, row of a passage and grade."""
+    answers: list[tuple[str, ...]] = field(default_factory=list)
+    """Of each question, where no passage is judged: a passage that contains one of these counts."""
+    oddities: dict[str, int] = field(default_factory=dict)
+    """What is unusual in the data without being a fault, and how often; it is noted."""
 
     def ask(self, name: str, text: str, key: str, what: str = "an earlier line") -> None:
         """Add a question; its id must be new."""
@@ -77,6 +82,20 @@ def languages_by_file(files: Mapping[str, Path]) -> dict[Path, list[str]]:
     return shared
 
 
+def read_languages(
+    task: Task,
+    files: Mapping[str, Path],
+    read: Callable[[Path, list[str], Faults], Mapping[str, LanguageTexts]],
+) -> dict[str, LanguageTexts]:
+    """What `read` finds in each file for the languages that share it; all faults are reported at once."""
+    faults = Faults(task.name)
+    languages: dict[str, LanguageTexts] = {}
+    for path, langs in languages_by_file(files).items():
+        languages |= read(path, langs, faults)
+    faults.check()
+    return languages
+
+
 def collection(
     languages: Mapping[str, LanguageTexts],
     limit: int | None,
@@ -91,33 +110,19 @@ def collection(
     `queries_are_passages`: query n of a language is its passage n, which is not relevant to itself.
     """
     languages = dict(sorted(languages.items()))
-    names = list(languages)
-    codes: dict[str, int] = {}
-    asked = {
-        lang: np.array([codes.setdefault(key, len(codes)) for key in texts.keys[:limit]], int)
+    notes = []
+    for what in dict.fromkeys(what for texts in languages.values() for what in texts.oddities):
+        counts = {x: count for x, texts in languages.items() if (count := texts.oddities.get(what))}
+        if counts:
+            by_lang = ", ".join(f"{lang} {count}" for lang, count in counts.items())
+            notes.append(f"{what}: {sum(counts.values())} ({by_lang})")
+    passages = {
+        lang: Passages(
+            tuple(f"{lang}:{name}" for name in texts.passages), tuple(texts.passages.values())
+        )
         for lang, texts in languages.items()
     }
-    answers = sorted(
-        (codes[key], number, row, grade)
-        for number, texts in enumerate(languages.values())
-        for key, row, grade in texts.relevant
-        if key in codes
-    )
-    code, passage_lang, passage, grade = np.array(answers, np.int32).reshape(-1, 4).T.copy()
-    relevance = {}
-    for own_number, query_lang in enumerate(languages):
-        query, answer = equal_pairs(asked[query_lang], code)
-        if queries_are_passages:
-            other = (passage_lang[answer] != own_number) | (passage[answer] != query)
-            query, answer = query[other], answer[other]
-        order = np.argsort(passage_lang[answer], kind="stable")
-        query, answer = query[order].astype(np.int32), answer[order]
-        numbers, starts = np.unique(passage_lang[answer], return_index=True)
-        pieces = (np.split(rows, starts[1:]) for rows in (query, answer))
-        for number, of_query, of_answer in zip(numbers.tolist(), *pieces, strict=False):
-            relevance[query_lang, names[number]] = Relevance(
-                of_query, passage[of_answer], grade[of_answer]
-            )
+    own = {lang: np.arange(len(texts.keys[:limit])) for lang, texts in languages.items()}
     return Collection(
         queries={
             lang: Queries(
@@ -127,19 +132,45 @@ def collection(
             )
             for lang, texts in languages.items()
         },
-        passages={
-            lang: Passages(
-                tuple(f"{lang}:{name}" for name in texts.passages), tuple(texts.passages.values())
-            )
-            for lang, texts in languages.items()
-        }
-        if stored is None
-        else stored,
-        relevance=relevance,
+        passages=passages if stored is None else stored,
+        relevance=_relevance(languages, limit, queries_are_passages),
         cluster=cluster,
         parallel=parallel,
         digests={},
-        own={lang: np.arange(len(rows)) for lang, rows in asked.items()}
-        if queries_are_passages
-        else {},
+        notes=tuple(notes),
+        answers={lang: texts.answers for lang, texts in languages.items() if texts.answers},
+        own=own if queries_are_passages else {},
     )
+
+
+def _relevance(
+    languages: Mapping[str, LanguageTexts], limit: int | None, queries_are_passages: bool
+) -> dict[tuple[str, str], Relevance]:
+    """For every pair of languages that has any: the passages that are listed under the keys of the questions."""
+    names = list(languages)
+    codes: dict[str, int] = {}
+    asked = {
+        lang: np.array([codes.setdefault(key, len(codes)) for key in texts.keys[:limit]], int)
+        for lang, texts in languages.items()
+    }
+    relevant = sorted(
+        (codes[key], number, row, grade)
+        for number, texts in enumerate(languages.values())
+        for key, row, grade in texts.relevant
+        if key in codes
+    )
+    code, lang, passage, grade = np.array(relevant, np.int32).reshape(-1, 4).T.copy()
+    relevance = {}
+    for query_number, query_lang in enumerate(names):
+        query, place = equal_pairs(asked[query_lang], code)
+        if queries_are_passages:
+            other = (lang[place] != query_number) | (passage[place] != query)
+            query, place = query[other], place[other]
+        order = np.argsort(lang[place], kind="stable")
+        query, place = query[order].astype(np.int32), place[order]
+        numbers, starts = np.unique(lang[place], return_index=True)
+        pieces = zip(np.split(query, starts[1:]), np.split(place, starts[1:]), strict=True)
+        for number, (queries, places) in zip(numbers.tolist(), pieces, strict=False):
+            pair = (query_lang, names[number])
+            relevance[pair] = Relevance(queries, passage[places], grade[places])
+    return relevance

@@ -108,8 +108,9 @@ def fetch(task: Task, options: RunOptions, progress: Progress) -> Fetched:
     if not stale and not task.source.bundled:
         for place in {file.path.parent for file in files}:
             sweep(place)  # a download that was killed when it had just ended
-    new = _paths(stale)
-    return Fetched(folder, new, tuple(path for path in _paths(files) if path not in new))
+    new = {file.name for file in stale}
+    present = [file for file in files if file.name not in new]
+    return Fetched(folder, new=_paths(stale), present=_paths(present))
 
 
 def data_state(task: Task, root: Path | None, cache: Path, passages: bool = True) -> DataState:

@@ -16,7 +16,7 @@ from xlir_bench.sources.collecting import (
     LanguageTexts,
     ReadOptions,
     collection,
-    languages_by_file,
+    read_languages,
 )
 from xlir_bench.sources.rows import Faults, rows, text_of
 from xlir_bench.tasks import Task
@@ -26,11 +26,7 @@ def read_parallel(task: Task, files: Mapping[str, Path], options: ReadOptions) -
     """The collection in these files (languages may share one); all faults are reported at once."""
     if task.kinds != [Kind.CROSS_LINGUAL]:
         raise InputError(f"task {task.name!r}: parallel text has cross-lingual settings alone")
-    faults = Faults(task.name)
-    languages: dict[str, LanguageTexts] = {}
-    for path, langs in languages_by_file(files).items():
-        languages |= _languages(path, langs, faults)
-    faults.check()
+    languages = read_languages(task, files, _read)
     grouped = all(all(texts.clusters) for texts in languages.values())
     if not grouped:
         for texts in languages.values():
@@ -42,7 +38,7 @@ def read_parallel(task: Task, files: Mapping[str, Path], options: ReadOptions) -
     return replace(every_pair, relevance=across)
 
 
-def _languages(path: Path, langs: list[str], faults: Faults) -> dict[str, LanguageTexts]:
+def _read(path: Path, langs: list[str], faults: Faults) -> dict[str, LanguageTexts]:
     """The texts of a file in these languages, with their documents (or nothing) as clusters."""
     languages = {lang: LanguageTexts() for lang in langs}
     names: set[str] = set()

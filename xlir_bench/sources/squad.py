@@ -10,9 +10,7 @@ Offsets count code points.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -22,7 +20,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from xlir_bench.reading import HALF, parse_json
 from xlir_bench.records import Collection
-from xlir_bench.sources.collecting import LanguageTexts, ReadOptions, collection
+from xlir_bench.sources.collecting import LanguageTexts, ReadOptions, collection, read_languages
 from xlir_bench.sources.rows import Faults
 from xlir_bench.tasks import Task
 
@@ -49,8 +47,6 @@ MOVED = "answers whose text is not at their answer_start"
 DIFFERS = "sentences that differ from the text between their breaks (the sentence is used)"
 BLANK = "sentences without any text"
 REPEATED = "sentences that repeat another of their language (kept, not de-duplicated)"
-ODDITIES = (SHARED, RUNS_PAST, MOVED, DIFFERS, BLANK, REPEATED)
-"""What is noted of the data, in this order."""
 
 # One wrong item is enough to refuse a list: a fault for each would fill the memory.
 List = Annotated[list[T], Field(fail_fast=True)]
@@ -111,34 +107,37 @@ P = TypeVar("P", _Paragraph, _SentenceParagraph)
 
 def read_squad(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Collection:
     """The collection in these files, one a language; all their faults are reported at once."""
-    return _read_paragraphs(task, files, options, dict.fromkeys(files, ""))
+
+    def read(path: Path, langs: list[str], faults: Faults) -> dict[str, LanguageTexts]:
+        return {lang: _paragraph_texts(lang, path, "", faults) for lang in langs}
+
+    return collection(read_languages(task, files, read), options.limit, cluster="document")
 
 
 def read_tydiqa(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Collection:
     """The same; of each file only the questions of its language, whose ids begin with its name."""
-    prefixes = {lang: f"{TYDIQA.get(lang, lang)}-" for lang in files}
-    return _read_paragraphs(task, files, options, prefixes)
+
+    def read(path: Path, langs: list[str], faults: Faults) -> dict[str, LanguageTexts]:
+        prefixes = {lang: f"{TYDIQA.get(lang, lang)}-" for lang in langs}
+        return {lang: _paragraph_texts(lang, path, prefixes[lang], faults) for lang in langs}
+
+    return collection(read_languages(task, files, read), options.limit, cluster="document")
 
 
-def _read_paragraphs(
-    task: Task, files: Mapping[str, Path], options: ReadOptions, prefixes: Mapping[str, str]
-) -> Collection:
-    faults = Faults(task.name)
-    oddities: dict[str, Counter[str]] = {lang: Counter() for lang in sorted(files)}
-    languages = {
-        lang: _paragraph_texts(lang, files[lang], prefixes[lang], oddities[lang], faults)
-        for lang in sorted(files)
-    }
-    faults.check()
-    read = collection(languages, options.limit, cluster="document")
-    return replace(read, notes=_notes(oddities))
+def read_lareqa(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Collection:
+    """The collection in these files (by language); all their faults are reported at once."""
+
+    def read(path: Path, langs: list[str], faults: Faults) -> dict[str, LanguageTexts]:
+        return {lang: _sentence_texts(lang, path, options.candidate, faults) for lang in langs}
+
+    languages = read_languages(task, files, read)
+    _join_articles(dict(sorted(languages.items())))
+    return collection(languages, options.limit, cluster="article", parallel=True)
 
 
-def _paragraph_texts(
-    lang: str, path: Path, prefix: str, oddities: Counter[str], faults: Faults
-) -> LanguageTexts:
+def _paragraph_texts(lang: str, path: Path, prefix: str, faults: Faults) -> LanguageTexts:
     """The questions of a file whose ids begin with `prefix`, and their paragraphs."""
-    texts, before = LanguageTexts(), faults.count
+    texts, before = LanguageTexts(oddities={SHARED: 0}), faults.count
     rows: dict[str, int] = {}
     for place, paragraph, _ in _paragraphs(lang, path, _Paragraph, faults):
         context = paragraph.context
@@ -150,7 +149,7 @@ def _paragraph_texts(
                 faults.add(path, f"{at}.question", "is empty")
             if not question.id.startswith(prefix):
                 continue
-            oddities[SHARED] += context in rows
+            texts.oddities[SHARED] += context in rows
             row = rows.setdefault(context, len(rows))
             with faults.at(path, f"{at}.id"):
                 # Questions about one paragraph move together.
@@ -161,25 +160,10 @@ def _paragraph_texts(
     return texts
 
 
-def read_lareqa(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Collection:
-    """The collection in these files (by language); all their faults are reported at once."""
-    faults = Faults(task.name)
-    oddities: dict[str, Counter[str]] = {lang: Counter() for lang in sorted(files)}
-    languages = {
-        lang: _sentence_texts(lang, files[lang], options.candidate, oddities[lang], faults)
-        for lang in sorted(files)
-    }
-    faults.check()
-    _join_articles(languages)
-    read = collection(languages, options.limit, cluster="article", parallel=True)
-    return replace(read, notes=_notes(oddities))
-
-
-def _sentence_texts(
-    lang: str, path: Path, candidate: str, oddities: Counter[str], faults: Faults
-) -> LanguageTexts:
+def _sentence_texts(lang: str, path: Path, candidate: str, faults: Faults) -> LanguageTexts:
     """The questions of a file, with their articles as clusters, and every sentence as a candidate."""
-    texts, before = LanguageTexts(), faults.count
+    oddities = dict.fromkeys((RUNS_PAST, MOVED, DIFFERS, BLANK, REPEATED), 0)
+    texts, before = LanguageTexts(oddities=oddities), faults.count
     places: dict[str, str] = {}
     sentences: set[str] = set()
     size = 0
@@ -278,17 +262,6 @@ def _require_questions(
 ) -> None:
     if not texts.questions and faults.count == before:
         faults.add(path, "$.data", f"there is no question of {lang!r} in the whole file")
-
-
-def _notes(oddities: Mapping[str, Mapping[str, int]]) -> tuple[str, ...]:
-    """One line a kind of oddity, with its count in each language that has any."""
-    notes = []
-    for what in ODDITIES:
-        counts = {lang: counts[what] for lang, counts in oddities.items() if counts[what]}
-        if counts:
-            by_lang = ", ".join(f"{lang} {count}" for lang, count in counts.items())
-            notes.append(f"{what}: {sum(counts.values())} ({by_lang})")
-    return tuple(notes)
 
 
 def _join_articles(languages: Mapping[str, LanguageTexts]) -> None:

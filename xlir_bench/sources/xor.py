@@ -30,7 +30,6 @@ COLUMNS = ["id", "text", "title"]
 UNASKED = ("yes", "no")
 """Answers that stand in any passage: the official evaluation leaves them out, and questions that have no other."""
 PASSAGES = "en"
-Answers = list[tuple[str, ...]]
 
 
 def read_xor(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Collection:
@@ -39,10 +38,8 @@ def read_xor(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Col
     sweep(options.corpora)
     named = {x: files[f"{x}.questions"] for x in task.languages if f"{x}.questions" in files}
     languages: dict[str, LanguageTexts] = {}
-    answers: dict[str, Answers] = {}
     for path, langs in languages_by_file(named).items():
-        for lang, (texts, accepted) in _questions(path, langs, options.limit, faults).items():
-            languages[lang], answers[lang] = texts, accepted
+        languages |= _questions(path, langs, options.limit, faults)
     corpora: dict[str, Passages] = {}
     if options.passages:
         (docs,) = named_files(task, files, [f"{PASSAGES}.docs"])
@@ -55,30 +52,29 @@ def read_xor(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Col
     faults.check()
     read = collection(languages, options.limit, cluster="question", stored=corpora)
     limited = limit_notes(options.corpus_limit, [PASSAGES])
-    return replace(read, answers=answers, notes=(*limited, *notes))
+    return replace(read, notes=(*limited, *notes))
 
 
 def _questions(
     path: Path, langs: Sequence[str], limit: int | None, faults: Faults
-) -> dict[str, tuple[LanguageTexts, Answers]]:
-    """The first questions of each language, and the answers that count for each question."""
-    found: dict[str, tuple[LanguageTexts, Answers]] = {x: (LanguageTexts(), []) for x in langs}
+) -> dict[str, LanguageTexts]:
+    """The first questions of each language, with the answers that count."""
+    languages = {lang: LanguageTexts() for lang in langs}
     for place, row in rows(path, faults):
         with faults.at(path, place):
             name, text, lang = (text_of(row, key) for key in ("id", "question", "lang"))
-            stated = row.get("answers")
-            if not isinstance(stated, list) or not all(isinstance(a, str) for a in stated):
+            answers = row.get("answers")
+            if not isinstance(answers, list) or not all(isinstance(a, str) for a in answers):
                 raise ValueError("'answers' is missing, or no list of texts")
-            if lang not in found:
-                continue
-            texts, answers = found[lang]
-            if len(texts.questions) != limit:
+            texts = languages.get(lang)
+            if texts and len(texts.questions) != limit:
                 texts.ask(name, text, key=name)
-                answers.append(tuple(dict.fromkeys(a for a in stated if a and a not in UNASKED)))
-    for lang, (_, answers) in found.items():
-        if not any(answers) and not faults.count:
+                accepted = dict.fromkeys(a for a in answers if a and a not in UNASKED)
+                texts.answers.append(tuple(accepted))
+    for lang, texts in languages.items():
+        if not any(texts.answers) and not faults.count:
             faults.add(path, "$", f"no question of {lang!r} has an answer other than yes or no")
-    return found
+    return languages
 
 
 def _passages(path: Path, faults: Faults) -> Iterator[Passage]:
