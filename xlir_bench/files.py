@@ -158,24 +158,23 @@ def remove_unused(folder: Path) -> bool:
     """
     handle = None
     try:
-        import fcntl
+        try:
+            import fcntl
 
-        handle = os.open(folder, os.O_RDONLY)
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return True
-    except BlockingIOError:
-        os.close(handle or 0)
-        return False
-    except (ImportError, OSError):
-        if _is_young(folder):
+            handle = os.open(folder, os.O_RDONLY)
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return True
+        except BlockingIOError:
             return False
-    try:
+        except (ImportError, OSError):
+            if _is_young(folder):
+                return False
         shutil.rmtree(folder)
+        return True
     finally:
         if handle is not None:
             os.close(handle)
-    return True
 
 
 @contextmanager

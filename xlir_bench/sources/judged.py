@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from xlir_bench.records import Collection, Passages
 from xlir_bench.sources.collecting import LanguageTexts, ReadOptions, collection, named_files
@@ -19,6 +19,8 @@ from xlir_bench.sources.rows import Faults, grade_of, rows, text_of
 from xlir_bench.tasks import Task, file_language
 
 ID_KEYS = ("docid", "_id", "id")
+Judgements = dict[tuple[str, str], int]
+"""Grade by query and passage, those of 0 too."""
 
 
 def read_judged(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Collection:
@@ -29,48 +31,59 @@ def read_judged(task: Task, files: Mapping[str, Path], options: ReadOptions) -> 
     corpora: dict[str, Passages] = {}
     for lang in sorted({file_language(name) for name in files}):
         docs = [files[name] for name in sorted(files) if name.startswith(f"{lang}.docs")]
-        present = {**files, **({f"{lang}.docs": docs[0]} if docs else {})}
-        parts = ("topics", "qrels", "docs") if options.passages else ("topics", "qrels")
-        topics, qrels, *_ = named_files(task, present, [f"{lang}.{part}" for part in parts])
+        lacking = ["docs"] if options.passages and not docs else []
+        names = [f"{lang}.{part}" for part in ("topics", "qrels", *lacking)]
+        topics, qrels = named_files(task, files, names)
         before = faults.count
         queries = _queries(topics, faults)
         judgements = _judgements(qrels, queries, faults)
-        answered = {query for (query, _), grade in judgements.items() if grade > 0}
-        if faults.count == before and not answered:
+        if faults.count == before and not any(grade > 0 for grade in judgements.values()):
             faults.add(qrels, "$", f"no query of {lang!r} has a relevant passage")
         if faults.count > before:
             continue
-        texts = languages[lang] = LanguageTexts()
-        for name, text in queries.items():
-            if name in answered:
-                # Queries of different languages may share an id and be about different things.
-                texts.ask(name, text, key=f"{lang}:{name}")
+        languages[lang] = _asked(lang, queries, judgements)
         if not options.passages:
             continue
         judged = sorted({passage for _, passage in judgements})
         corpus = _corpus(lang, docs, judged, options, faults, notes)
-        if corpus is None:
-            continue
-        corpora[lang] = corpus
-        place = corpus.ids.positions(judged) if isinstance(corpus.ids, StoredTexts) else {}
-        lacking = [name for name in judged if name not in place]
-        if lacking:
-            more = f" and {len(lacking) - 3:,} more" if len(lacking) > 3 else ""
-            faults.add(
-                qrels, "$",
-                f"the corpus of {lang!r} lacks {len(lacking):,} of the {len(judged):,} passages that are judged"
-                f" ({', '.join(lacking[:3])}{more}): without them scores would be too high",
-            )  # fmt: skip
-            continue
-        texts.relevant = [
-            (f"{lang}:{query}", place[passage], grade)
-            for (query, passage), grade in judgements.items()
-            if grade > 0
-        ]
+        if corpus is not None:
+            corpora[lang] = corpus
+            place = _places(lang, corpus, judged, qrels, faults)
+            languages[lang].relevant = [
+                (f"{lang}:{query}", place[passage], grade)
+                for (query, passage), grade in judgements.items()
+                if grade > 0 and passage in place
+            ]
     faults.check()
     notes = [*limit_notes(options.corpus_limit, sorted(corpora)), *dict.fromkeys(notes)]
     read = collection(languages, options.limit, cluster="question", stored=corpora)
     return replace(read, notes=tuple(notes))
+
+
+def _asked(lang: str, queries: Mapping[str, str], judgements: Judgements) -> LanguageTexts:
+    """The queries that have a relevant passage, in the order of their file."""
+    answered = {query for (query, _), grade in judgements.items() if grade > 0}
+    texts = LanguageTexts()
+    for name, text in queries.items():
+        if name in answered:
+            # Queries of different languages may share an id and be about different things.
+            texts.ask(name, text, key=f"{lang}:{name}")
+    return texts
+
+
+def _places(
+    lang: str, corpus: Passages, judged: Sequence[str], qrels: Path, faults: Faults
+) -> dict[str, int]:
+    """The rows of the judged passages; that one is not in the corpus is a fault."""
+    place = cast(StoredTexts, corpus.ids).positions(judged)
+    if lacking := [name for name in judged if name not in place]:
+        more = f" and {len(lacking) - 3:,} more" if len(lacking) > 3 else ""
+        faults.add(
+            qrels, "$",
+            f"the corpus of {lang!r} lacks {len(lacking):,} of the {len(judged):,} passages that are judged"
+            f" ({', '.join(lacking[:3])}{more}): without them scores would be too high",
+        )  # fmt: skip
+    return place
 
 
 def _queries(path: Path, faults: Faults) -> dict[str, str]:
@@ -94,11 +107,8 @@ def _queries(path: Path, faults: Faults) -> dict[str, str]:
     return queries
 
 
-def _judgements(
-    path: Path, queries: Mapping[str, str], faults: Faults
-) -> dict[tuple[str, str], int]:
-    """Grade by query and passage, those of 0 too."""
-    judgements: dict[tuple[str, str], int] = {}
+def _judgements(path: Path, queries: Mapping[str, str], faults: Faults) -> Judgements:
+    judgements: Judgements = {}
 
     def parse(line: str) -> dict[str, Any]:
         cells = line.split()
