@@ -17,8 +17,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from xlir_bench.errors import InputError, UnknownNameError
 from xlir_bench.files import raw_lines
-from xlir_bench.reading import parse_json, read_toml, validated
 from xlir_bench.records import Kind, Setting
+from xlir_bench.untrusted import parse_json, read_toml, validated
 
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")]

@@ -18,7 +18,7 @@ from pydantic import BaseModel, Field
 from xlir_bench.augment.output import write_lines
 from xlir_bench.errors import InputError
 from xlir_bench.files import ELSEWHERE, explained, held, write
-from xlir_bench.reading import sound_lines
+from xlir_bench.untrusted import sound_lines
 
 SCHEMA = 1
 

@@ -15,10 +15,10 @@ from xlir_bench.augment.switching import SIDES_OF, Side
 from xlir_bench.augment.translator import Translation, Translator
 from xlir_bench.encoders.digest import files_digest, package_versions
 from xlir_bench.options.training import TrainingSource
-from xlir_bench.reading import validated
 from xlir_bench.records import Progress, Silent
 from xlir_bench.train.reading import sound_rows, source_digest
 from xlir_bench.train.rows import SIDES, Row, dataset_of, join_origins
+from xlir_bench.untrusted import validated
 
 WINDOW = 512
 """Rows whose texts are batched together, and held."""

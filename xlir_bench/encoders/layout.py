@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from xlir_bench.errors import InputError
 from xlir_bench.escaping import visible
-from xlir_bench.reading import load_json, parse_json, shortened, validated
+from xlir_bench.untrusted import load_json, parse_json, shortened, validated
 
 T = TypeVar("T")
 

@@ -15,8 +15,8 @@ from xlir_bench.encoders.protocol import EncoderCard
 from xlir_bench.encoders.slugs import slug
 from xlir_bench.errors import InputError
 from xlir_bench.options.encoding import EncoderOptions
-from xlir_bench.reading import read_array
 from xlir_bench.records import Floats, Role
+from xlir_bench.untrusted import read_array
 
 DTYPES = ("float16", "float32", "float64")
 

@@ -17,10 +17,10 @@ from typing import Any
 from xlir_bench.errors import InputError, OutOfReachError, UnknownNameError
 from xlir_bench.files import file_digest, sweep, write
 from xlir_bench.options.running import RunOptions
-from xlir_bench.reading import read_json
 from xlir_bench.records import Progress
 from xlir_bench.sources.download import Download, download
 from xlir_bench.tasks import MOST_FILES, Source, Task, TaskFile, file_language
+from xlir_bench.untrusted import read_json
 
 SHOWN = 10
 LISTING = ".listing.json"

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 from xlir_bench.errors import InputError
 from xlir_bench.escaping import visible
 from xlir_bench.files import raw_lines
-from xlir_bench.reading import parse_json, shortened, table_rows
+from xlir_bench.untrusted import parse_json, shortened, table_rows
 
 Row = TypeVar("Row")
 Model = TypeVar("Model", bound=BaseModel)

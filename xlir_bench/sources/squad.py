@@ -18,11 +18,11 @@ from typing import Annotated, Any, TypeVar
 import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from xlir_bench.reading import HALF, parse_json
 from xlir_bench.records import Collection
 from xlir_bench.sources.collecting import LanguageTexts, ReadOptions, collection, read_languages
 from xlir_bench.sources.rows import Faults
 from xlir_bench.tasks import Task
+from xlir_bench.untrusted import HALF, parse_json
 
 T = TypeVar("T")
 Node = TypeVar("Node", bound=Hashable)

@@ -11,7 +11,7 @@ import pytest
 from pydantic import BaseModel, Field
 
 from xlir_bench.errors import InputError
-from xlir_bench.reading import (
+from xlir_bench.untrusted import (
     columns,
     load_json,
     parse_json,
