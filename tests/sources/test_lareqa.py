@@ -202,7 +202,7 @@ P = "$.data[0].paragraphs[0]"
         ([], "$", "should be an object, is a list"),
         ({}, "$", "'data' is missing"),
         ({"data": None}, "$.data", "should be a list, is null"),
-        ({"data": []}, "$.data", "there is no question of 'en' in the whole file"),
+        ({"data": []}, "$", "there is no question of 'en' in the whole file"),
         ({"data": [7]}, "$.data[0]", "should be an object, is a whole number"),
         (lareqa({"title": "T"}), "$.data[0]", "'paragraphs' is missing"),
         (lareqa({"title": 1, "paragraphs": []}), "$.data[0].title", "should be text"),

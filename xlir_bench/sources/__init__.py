@@ -14,8 +14,6 @@ from xlir_bench.options.running import RunOptions
 from xlir_bench.options.stating import check_bounds
 from xlir_bench.records import Collection, Progress
 from xlir_bench.sources.beir import read_beir
-from xlir_bench.sources.belebele import read_belebele
-from xlir_bench.sources.captions import read_captions
 from xlir_bench.sources.collecting import LanguageTexts, ReadOptions, collection
 from xlir_bench.sources.corpus import corpora_bytes, remove_corpora
 from xlir_bench.sources.judged import read_judged
@@ -27,7 +25,7 @@ from xlir_bench.sources.locating import (
     locate,
     wanted_languages,
 )
-from xlir_bench.sources.parallel import read_parallel
+from xlir_bench.sources.parallel import read_belebele, read_captions, read_parallel
 from xlir_bench.sources.squad import read_lareqa, read_squad, read_tydiqa
 from xlir_bench.sources.xor import read_xor
 from xlir_bench.tasks import Task

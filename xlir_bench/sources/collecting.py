@@ -62,6 +62,11 @@ class LanguageTexts:
         self.questions[name] = text
         self.keys.append(key)
 
+    def answer(self, name: str, text: str, key: str) -> None:
+        """Add a passage that is relevant to the questions of this key."""
+        self.relevant.append((key, len(self.passages), 1))
+        self.passages[name] = text
+
 
 def named_files(task: Task, files: Mapping[str, Path], names: Sequence[str]) -> tuple[Path, ...]:
     """The files of these names, or an error that says which the task lacks."""
@@ -91,7 +96,11 @@ def read_languages(
     faults = Faults(task.name)
     languages: dict[str, LanguageTexts] = {}
     for path, langs in languages_by_file(files).items():
+        before = faults.count
         languages |= read(path, langs, faults)
+        for lang in langs:
+            if faults.count == before and not languages[lang].questions:
+                faults.add(path, "$", f"there is no question of {lang!r} in the whole file")
     faults.check()
     return languages
 

@@ -1,44 +1,43 @@
-"""Reads parallel text, JSON Lines of ``{"id", "text": {lang: …}}``: a text finds its translation.
-
-Every text is a query and a candidate. There are only settings across languages: among candidates of its own
-language a query would find itself. If every row has a ``doc``, the rows of one move together.
-"""
+"""Reads JSON Lines whose texts correspond across languages: parallel text, Belebele and Crossmodal-3600."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from xlir_bench.errors import InputError
 from xlir_bench.records import Collection, Kind
-from xlir_bench.sources.collecting import (
-    LanguageTexts,
-    ReadOptions,
-    collection,
-    read_languages,
-)
+from xlir_bench.sources.collecting import LanguageTexts, ReadOptions, collection, read_languages
 from xlir_bench.sources.rows import Faults, rows, text_of
 from xlir_bench.tasks import Task
 
+IMAGE = "image/key"
+MOST_CAPTIONS = 100
+"""Of an image in a language: each is relevant to every other."""
+
 
 def read_parallel(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Collection:
-    """The collection in these files (languages may share one); all faults are reported at once."""
+    """Parallel text, ``{"id", "text": {lang: …}}``: a text finds its translation.
+
+    Every text is a query and a candidate. There are only settings across languages: among candidates of its own
+    language a query would find itself. If every row has a ``doc``, the rows of one move together.
+    """
     if task.kinds != [Kind.CROSS_LINGUAL]:
         raise InputError(f"task {task.name!r}: parallel text has cross-lingual settings alone")
-    languages = read_languages(task, files, _read)
+    languages = read_languages(task, files, _translations)
     grouped = all(all(texts.clusters) for texts in languages.values())
     if not grouped:
         for texts in languages.values():
             texts.clusters = []
-    every_pair = collection(
-        languages, options.limit, "document" if grouped else "question", parallel=True
-    )
+    cluster = "document" if grouped else "question"
+    every_pair = collection(languages, options.limit, cluster, parallel=True)
     across = {pair: rows for pair, rows in every_pair.relevance.items() if pair[0] != pair[1]}
     return replace(every_pair, relevance=across)
 
 
-def _read(path: Path, langs: list[str], faults: Faults) -> dict[str, LanguageTexts]:
+def _translations(path: Path, langs: list[str], faults: Faults) -> dict[str, LanguageTexts]:
     """The texts of a file in these languages, with their documents (or nothing) as clusters."""
     languages = {lang: LanguageTexts() for lang in langs}
     names: set[str] = set()
@@ -54,12 +53,71 @@ def _read(path: Path, langs: list[str], faults: Faults) -> dict[str, LanguageTex
             names.add(name)
             for lang in langs:
                 if text := texts.get(lang, "").strip():
-                    language = languages[lang]
-                    language.ask(name, text, name)
-                    language.clusters.append(document)
-                    language.relevant.append((name, len(language.passages), 1))
-                    language.passages[name] = text
-    for lang, language in languages.items():
-        if not language.questions and not faults.count:
-            faults.add(path, "$", f"no line has a text in {lang!r}")
+                    languages[lang].ask(name, text, name)
+                    languages[lang].clusters.append(document)
+                    languages[lang].answer(name, text, name)
     return languages
+
+
+def read_captions(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Collection:
+    """Crossmodal-3600, ``{"image/key": …, "<lang>": {"caption": […]}}``: a caption finds others of its image.
+
+    Every caption is a query and a candidate; a query's own caption leaves the pool. Captions of an image were
+    written independently: they are no translations.
+    """
+    languages = read_languages(task, files, _captions)
+    return collection(languages, options.limit, cluster="document", queries_are_passages=True)
+
+
+def _captions(path: Path, langs: list[str], faults: Faults) -> dict[str, LanguageTexts]:
+    languages = {lang: LanguageTexts() for lang in langs}
+    images: set[str] = set()
+    for place, row in rows(path, faults):
+        with faults.at(path, place):
+            image = text_of(row, IMAGE)
+            if image in images:
+                raise ValueError(f"{image!r} is the image of an earlier line")
+            images.add(image)
+            for lang in sorted(row.keys() & languages.keys()):
+                for number, caption in enumerate(_captions_in(row, lang)):
+                    name = f"{image}:{number}"
+                    languages[lang].ask(f"{lang}:{name}", caption, image)
+                    languages[lang].answer(name, caption, image)
+    return languages
+
+
+def _captions_in(row: Mapping[str, Any], lang: str) -> list[str]:
+    """The captions of a line in a language that are not blank."""
+    entry = row[lang]
+    captions = entry.get("caption", []) if isinstance(entry, dict) else None
+    if not isinstance(captions, list) or not all(isinstance(text, str) for text in captions):
+        raise ValueError(f"{lang!r} is no object with a list of texts under 'caption'")
+    if len(captions) > MOST_CAPTIONS:
+        raise ValueError(
+            f"{lang!r} has {len(captions):,} captions of one image: at most {MOST_CAPTIONS} are taken"
+        )
+    return [text for caption in captions if (text := caption.strip())]
+
+
+def read_belebele(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Collection:
+    """Belebele, a file a language: a question finds the passage that it was asked of.
+
+    A passage is told by its `link` in every language, a question by its `link` and `question_number`. The answers
+    to choose from are not used.
+    """
+    languages = read_languages(task, files, _questions)
+    return collection(languages, options.limit, cluster="document", parallel=True)
+
+
+def _questions(path: Path, langs: list[str], faults: Faults) -> dict[str, LanguageTexts]:
+    texts = LanguageTexts()
+    for place, row in rows(path, faults):
+        with faults.at(path, place):
+            link, passage = text_of(row, "link"), text_of(row, "flores_passage")
+            name = f"{link}#{text_of(row, 'question_number')}"
+            if texts.passages.get(link, passage) != passage:
+                raise ValueError(f"{link!r} has another passage in an earlier line")
+            texts.ask(name, text_of(row, "question"), link, "an earlier question")
+            if link not in texts.passages:
+                texts.answer(link, passage, link)
+    return dict.fromkeys(langs, texts)

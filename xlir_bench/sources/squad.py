@@ -137,7 +137,7 @@ def read_lareqa(task: Task, files: Mapping[str, Path], options: ReadOptions) -> 
 
 def _paragraph_texts(lang: str, path: Path, prefix: str, faults: Faults) -> LanguageTexts:
     """The questions of a file whose ids begin with `prefix`, and their paragraphs."""
-    texts, before = LanguageTexts(oddities={SHARED: 0}), faults.count
+    texts = LanguageTexts(oddities={SHARED: 0})
     rows: dict[str, int] = {}
     for place, paragraph, _ in _paragraphs(lang, path, _Paragraph, faults):
         context = paragraph.context
@@ -156,14 +156,13 @@ def _paragraph_texts(lang: str, path: Path, prefix: str, faults: Faults) -> Lang
                 texts.ask(question.id, question.question, f"{lang}:{row}", "another question")
     texts.passages = {str(row): context for context, row in rows.items()}
     texts.relevant = [(f"{lang}:{row}", row, 1) for row in rows.values()]
-    _require_questions(lang, path, texts, faults, before)
     return texts
 
 
 def _sentence_texts(lang: str, path: Path, candidate: str, faults: Faults) -> LanguageTexts:
     """The questions of a file, with their articles as clusters, and every sentence as a candidate."""
     oddities = dict.fromkeys((RUNS_PAST, MOVED, DIFFERS, BLANK, REPEATED), 0)
-    texts, before = LanguageTexts(oddities=oddities), faults.count
+    texts = LanguageTexts(oddities=oddities)
     places: dict[str, str] = {}
     sentences: set[str] = set()
     size = 0
@@ -214,7 +213,6 @@ def _sentence_texts(lang: str, path: Path, candidate: str, faults: Faults) -> La
                 places[name] = f"{at}.id"
                 texts.clusters.append(article)
                 texts.relevant += [(name, row, 1) for row in relevant]
-    _require_questions(lang, path, texts, faults, before)
     return texts
 
 
@@ -255,13 +253,6 @@ def _paragraphs(
             paragraph = faults.validated(path, at, model, raw_paragraph)
             if article and paragraph:
                 yield at, paragraph, article.title or f"article {number} of {lang}"
-
-
-def _require_questions(
-    lang: str, path: Path, texts: LanguageTexts, faults: Faults, before: int
-) -> None:
-    if not texts.questions and faults.count == before:
-        faults.add(path, "$.data", f"there is no question of {lang!r} in the whole file")
 
 
 def _join_articles(languages: Mapping[str, LanguageTexts]) -> None:
