@@ -11,8 +11,8 @@ import pytest
 from xlir_bench.measures import bias
 from xlir_bench.measures.bias import PerQuery, PoolRanking
 from xlir_bench.options.running import RunOptions
-from xlir_bench.records import Collection, Passages, Queries, Relevance, Silent
-from xlir_bench.sources import FORMATS, load_collection
+from xlir_bench.records import Silent
+from xlir_bench.sources import FORMATS, LanguageTexts, collection, load_collection
 from xlir_bench.tasks import read_task
 
 TEXT = (Path(__file__).parent.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
@@ -42,8 +42,7 @@ def test_the_task_has_its_settings(tmp_path):
 
 def test_the_format_is_one_function(tmp_path, restored):
     names = {
-        "Collection": Collection, "FORMATS": restored, "Passages": Passages, "Queries": Queries,
-        "Relevance": Relevance, "np": np,
+        "FORMATS": restored, "LanguageTexts": LanguageTexts, "collection": collection,
     }  # fmt: skip
     exec("from __future__ import annotations\n" + example("def read_pairs"), names)
     text = example('name = "handbook"').replace('"lareqa"', '"pairs"')
@@ -55,9 +54,9 @@ def test_the_format_is_one_function(tmp_path, restored):
             f"q1 {lang}\ta1 {lang}\nq2 {lang}\ta2 {lang}\n"
         )
     request = RunOptions(data=tmp_path, cache=tmp_path)
-    collection = load_collection(read_task(tmp_path / "handbook.toml"), request, Silent())
-    assert collection.passages["de"].texts == ["a1 de", "a2 de"]
-    assert collection.relevance["de", "en"].passage.tolist() == [0, 1]
+    found = load_collection(read_task(tmp_path / "handbook.toml"), request, Silent())
+    assert found.passages["de"].texts == ("a1 de", "a2 de")
+    assert found.relevance["de", "en"].passage.tolist() == [0, 1]
 
 
 def test_a_task_of_two_beir_folders_is_a_task_file(tmp_path):

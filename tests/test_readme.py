@@ -68,8 +68,8 @@ def test_the_tasks_have_the_sizes_that_it_names():
         assert row is not None, task.name
         sought = task.passage_languages or task.languages
         counts = [
-            [task.count("queries", lang) for lang in task.languages],
-            [task.count("candidates", lang) for lang in sought],
+            [task.counts("queries").get(lang) for lang in task.languages],
+            [task.counts("candidates").get(lang) for lang in sought],
         ]
         totals = ["" if None in c else f"{sum(c):,}" for c in counts]
         sizes = f"{len(task.languages)} | {len(task.settings()):,} | {totals[0]} | {totals[1]}"

@@ -95,8 +95,8 @@ candidates = 7
         "en.docs.0001": "x/en/docs-1.jsonl.gz",
     }
     assert task.files["en.docs.0001"].url == "https://example.org/en-1.gz"
-    assert (task.count("queries", "de"), task.count("queries", "en")) == (3, None)
-    assert (task.count("candidates", "de"), task.count("candidates", "en")) == (7, 7)
+    assert (task.counts("queries").get("de"), task.counts("queries").get("en")) == (3, None)
+    assert (task.counts("candidates").get("de"), task.counts("candidates").get("en")) == (7, 7)
 
 
 def test_questions_of_many_languages_may_be_asked_of_the_passages_of_one(small: Task) -> None:
@@ -109,11 +109,11 @@ def test_questions_of_many_languages_may_be_asked_of_the_passages_of_one(small: 
 
 def test_miracl_counts_what_its_paper_counts() -> None:
     (task,) = catalogue().get(["miracl"])
-    assert sum(task.count("queries", lang) or 0 for lang in task.languages) == 13_495
-    assert sum(task.count("candidates", lang) or 0 for lang in task.languages) == 106_332_152
+    assert sum(task.counts("queries").get(lang) or 0 for lang in task.languages) == 13_495
+    assert sum(task.counts("candidates").get(lang) or 0 for lang in task.languages) == 106_332_152
     for lang in task.languages:
         parts = [name for name in task.files if name.startswith(f"{lang}.docs.")]
-        assert len(parts) == -(-(task.count("candidates", lang) or 0) // 500_000)
+        assert len(parts) == -(-(task.counts("candidates").get(lang) or 0) // 500_000)
 
 
 def test_unknown_tasks_are_reported_together_with_near_misses() -> None:

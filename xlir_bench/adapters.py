@@ -1,4 +1,4 @@
-"""The harness inside other people's training loops."""
+"""Tasks as evaluators inside any sentence-transformers training loop."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from typing import Any
 from sentence_transformers.base.evaluation import BaseEvaluator
 
 from xlir_bench.evaluation import RunOptions, evaluate
-from xlir_bench.results import Result
 from xlir_bench.tasks import Task, catalogue
 
 BRIEF = RunOptions(measures=("map",), cache=None)
-"""What a look at a model in the middle of training needs: no vectors are kept, since its weights pass."""
+"""For a model in training: map alone, and no vectors kept, since its weights change."""
 
 
 class SentenceTransformerEvaluator(BaseEvaluator):  # type: ignore[misc]
@@ -53,21 +52,17 @@ class SentenceTransformerEvaluator(BaseEvaluator):  # type: ignore[misc]
 
 
 def look(tasks: Sequence[Task], model: Any, options: RunOptions = BRIEF) -> dict[str, float]:
-    """The figures of a model that someone has in memory: ``<task>.<kind>.map`` and ``<task>.rank_distance``."""
-    found: dict[str, float] = {}
+    """The figures of a model in memory, ``<task>.<kind>.map`` and ``<task>.rank_distance``."""
+    figures: dict[str, float] = {}
     for task in tasks:
-        mine = options
+        wanted = options
         if options.langs is not None:
-            mine = replace(options, langs=tuple(x for x in options.langs if x in task.languages))
-        found |= figures_of(evaluate(task, model, mine))
-    return found
-
-
-def figures_of(result: Result) -> dict[str, float]:
-    """Map by kind of setting and the rank distance."""
-    task = result.record.task.name
-    found = {f"{task}.{kind.value}.map": its["map"].mean for kind, its in result.summary.items()}
-    distance = result.record.bias.get("rank_distance")
-    if distance is not None and not isinstance(distance.mean, dict):
-        found[f"{task}.rank_distance"] = distance.mean
-    return found
+            wanted = replace(options, langs=tuple(x for x in options.langs if x in task.languages))
+        result = evaluate(task, model, wanted)
+        name = result.record.task.name
+        for kind, measures in result.summary.items():
+            figures[f"{name}.{kind.value}.map"] = measures["map"].mean
+        distance = result.record.bias.get("rank_distance")
+        if distance is not None and not isinstance(distance.mean, dict):
+            figures[f"{name}.rank_distance"] = distance.mean
+    return figures

@@ -1,4 +1,4 @@
-"""What several floors do with arrays of whole numbers."""
+"""Joins arrays of whole numbers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Ints = NDArray[np.integer[Any]]
 
 
 def equal_pairs(first: Ints, second: Ints) -> tuple[Ints, Ints]:
-    """Every pair of places, one in each array, that hold the same number; by the first, then the second.
+    """Every pair of positions, one in each array, that hold the same number; sorted.
 
     >>> first, second = equal_pairs(np.array([5, 7]), np.array([7, 5, 5]))
     >>> list(zip(first.tolist(), second.tolist()))
@@ -20,6 +20,6 @@ def equal_pairs(first: Ints, second: Ints) -> tuple[Ints, Ints]:
     order = np.argsort(second, kind="stable")
     begin = np.searchsorted(second[order], first, side="left")
     count = np.searchsorted(second[order], first, side="right") - begin
-    mine = np.repeat(np.arange(len(first)), count)
-    nth = np.arange(len(mine)) - np.repeat(np.cumsum(count) - count, count)
-    return mine, order[np.repeat(begin, count) + nth]
+    left = np.repeat(np.arange(len(first)), count)
+    nth = np.arange(len(left)) - np.repeat(np.cumsum(count) - count, count)
+    return left, order[np.repeat(begin, count) + nth]

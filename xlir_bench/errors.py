@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 
 
 class XlirError(Exception):
-    """Any failure that the program foresaw; its text is meant for the person who typed the command."""
+    """Any failure that the program foresaw; its text is for the person who typed the command."""
 
     exit_code = 4
 
@@ -29,11 +29,11 @@ class InputError(XlirError):
 
 
 SHOWN, LISTED = 10, 200
-"""Unknown names that a message tells of, and known ones that it lists."""
+"""How many unknown names a message reports, and how many known ones it lists."""
 
 
 class UnknownNameError(InputError):
-    """One or more names are not known; says which names there are and which were probably meant."""
+    """One or more names are unknown; says which names there are and which were probably meant."""
 
     def __init__(self, what: str, names: Sequence[str], known: Iterable[str]) -> None:
         known = sorted(known)

@@ -1,8 +1,7 @@
-"""Text from outside (a model folder, a server, a data file, a stored result) on its way to people.
+"""Escapes text from outside (a model folder, a server, a data file, a stored result) before people see it.
 
-Whatever shows such text passes it through here: nothing in it moves the cursor, ends a line, turns the
-direction of writing, or is run by a spreadsheet. Markdown has its own rules in `reports.markup`, names of
-files in `files.safe_name`.
+Nothing in it may move the cursor, end a line, turn the direction of writing, or be run by a spreadsheet.
+Markdown has its own rules in `reports.markup`, file names in `files.safe_name`.
 """
 
 from __future__ import annotations
@@ -15,20 +14,20 @@ from collections.abc import Iterable, Sequence
 from urllib.parse import quote
 
 UNSAFE = ("Cc", "Cf", "Cs", "Co")
-"""Control characters, those that turn the direction of writing, half surrogate pairs, private use."""
+"""Unicode categories: control, format (these turn the direction of writing), half surrogates, private use."""
 LINE_ENDS = "\u2028\u2029"
 HIDDEN = "***"
 BODY_FLAG = "--http-body"
-"""Its values go to a server as they are, keys among them."""
+"""Its values may hold keys."""
 _USERINFO = re.compile(r"\b(https?:/*)(?!https?:)[^\s/?#'\"]+@", re.IGNORECASE)
 _QUERY = re.compile(r"(\bhttps?:[^\s?#'\"]*\?)([^\s#'\"]+)", re.IGNORECASE)
 _FOLDERS = re.compile(r"(^|[=:,#])(?:[A-Za-z]:)?[/\\](?:[^/\\]+[/\\])*(?=[^/\\])")
 JOINERS = "\u200c\u200d"
-"""Format characters that Persian, Hindi and emoji are written with; they turn nothing."""
+"""Format characters that Persian, Hindi and emoji need; they turn no direction."""
 
 
 def visible(text: str) -> str:
-    r"""`text` on one line, with every character that does something instead of being seen spelt out.
+    r"""`text` on one line; characters that do something instead of being seen are spelt out.
 
     >>> visible("a\x1b[2Jb\nc")
     'a\\u001b[2Jb\\u000ac'
@@ -39,6 +38,7 @@ def visible(text: str) -> str:
 
 
 def _acts(c: str) -> bool:
+    """Whether a character does something instead of being seen."""
     return (unicodedata.category(c) in UNSAFE and c not in JOINERS) or c in LINE_ENDS
 
 
@@ -48,19 +48,19 @@ def printable(text: str) -> str:
 
 
 def json_safe(text: str) -> str:
-    """JSON text that means the same, with such characters as JSON spells them."""
+    """JSON text that means the same, with such characters escaped as JSON does."""
     return "".join(json.dumps(c)[1:-1] if c != "\n" and _acts(c) else c for c in text)
 
 
 def cell(text: str) -> str:
-    """A cell of CSV that no spreadsheet takes for a formula: such text gets an apostrophe before it."""
+    """A cell of CSV: an apostrophe before what a spreadsheet would take for a formula."""
     return "'" + text if re.match(r"[=+\-@\t\r]", text) else text
 
 
 def redacted(text: str, secrets: Iterable[str] = ()) -> str:
-    """`text` without what lets others in: names and passwords in URLs, values of their queries, `secrets`.
+    """`text` without credentials: users and passwords in URLs, values of their queries, `secrets`.
 
-    A secret is hidden as it is and as JSON, a URL or base64 write it, also inside of something longer.
+    A secret is hidden plain and as JSON, a URL or base64 write it, also as part of a longer text.
 
     >>> redacted("http:alice:pw@host, https://bob:pw@host/v1?key=k1#m")
     'http:***@host, https://***@host/v1?key=***#m'
@@ -73,7 +73,7 @@ def redacted(text: str, secrets: Iterable[str] = ()) -> str:
 
 
 def redacted_command(arguments: Sequence[str]) -> list[str]:
-    """Arguments as they may be shown to others: `redacted`, and absolute paths by their last names.
+    """Arguments that may be shown to others: `redacted`, and absolute paths cut to their last names.
 
     >>> redacted_command(["run", "--data", "/home/alice/data", "--task=beir:/home/alice/faq"])
     ['run', '--data', 'data', '--task=beir:faq']
@@ -97,6 +97,7 @@ def _body(value: str) -> str:
 
 
 def _without_values(query: str) -> str:
+    """The query of a URL with its values hidden."""
     pairs = (pair.partition("=") for pair in re.split("[&;]", query))
     return "&".join(f"{name}={HIDDEN}" if equals else HIDDEN for name, equals, _ in pairs)
 

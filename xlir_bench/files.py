@@ -1,10 +1,8 @@
-"""Files as they have to be written: whole or not at all, by one process at a time, under safe names.
+"""Writes files whole or not at all, by one process at a time, under safe names; reads lines of bounded length.
 
-And lines as they have to be read: none without a bound.
-
-A file is written under a temporary name that its writer holds locked, then renamed. What a killed writer
-left is locked by nobody, and the next writer in that folder removes it. Locks are the system's own: they
-end with the process, however it ends, in whatever container and on whatever host it was.
+A file is written under a temporary name that its writer holds locked, then renamed. What a killed writer left is
+locked by nobody, and the next writer in that folder removes it. Locks are the system's own: they end with the
+process, however it ends, in any container and on any host.
 """
 
 from __future__ import annotations
@@ -49,9 +47,9 @@ class InUseError(InputError):
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary name to write under; it takes the place of `path` if all went well, else it is gone.
+    """A temporary file to write; it replaces `path` if the block ends well, else it is removed.
 
-    Its folder is made, and what killed writers left in it is removed once a process.
+    Its folder is made, and once a process what killed writers left in it is removed.
     """
     with beside(path) as temporary:
         yield temporary
@@ -60,7 +58,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def beside(path: Path) -> Iterator[Path]:
-    """The same where the writer renames the file, since its name depends on what is in it."""
+    """The same, but the writer renames the file: its name depends on its content."""
     folder = path.parent
     folder.mkdir(parents=True, exist_ok=True)
     if folder not in _swept:
@@ -80,14 +78,14 @@ def beside(path: Path) -> Iterator[Path]:
 
 
 def write(path: Path, content: str | bytes | memoryview) -> None:
-    """Write a file whole or not at all; text as UTF-8, with the line ends that it has."""
+    """Write a file whole or not at all; text as UTF-8, line ends as they are."""
     data = content.encode() if isinstance(content, str) else content
     with replacing(path) as temporary:
         temporary.write_bytes(data)
 
 
 def sweep(folder: Path) -> None:
-    """Remove the temporary files and locks that killed writers left in this folder; those of living ones stay."""
+    """Remove the temporary files and locks that killed writers left in this folder."""
     for path in (*folder.glob(".*.tmp"), *folder.glob(".*lock")):
         with suppress(OSError):
             if path.is_dir() or (os.name == "nt" and _is_young(path)):
@@ -101,15 +99,19 @@ def sweep(folder: Path) -> None:
 
 @contextmanager
 def held(path: Path, what: str, wait: bool = False, remedy: str = ELSEWHERE) -> Iterator[None]:
-    """Hold the lock `path`, or say that another process has `what`; `wait`: until it is free.
+    """Hold the lock `path` of `what`; where another process has it, wait for it or say so.
 
-    The file names its holder for people; the lock itself is the system's.
+    The lock is the system's; the file names its holder for people.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = _locked(path, wait)
     except BlockingIOError:
-        raise InUseError(f"{what} is in use by another process ({_holder(path)})") from None
+        holder = ""
+        with suppress(OSError):
+            holder = path.read_text(encoding="utf-8", errors="replace")[:200]
+        message = f"{what} is in use by another process ({holder or 'unknown'})"
+        raise InUseError(message) from None
     except OSError as error:
         raise cannot_write(path.parent, remedy, error) from error
     try:
@@ -117,7 +119,7 @@ def held(path: Path, what: str, wait: bool = False, remedy: str = ELSEWHERE) -> 
         os.pwrite(handle, f"process {os.getpid()} on {platform.node()}".encode(), 0)
         yield
     finally:
-        # While it is still locked: whoever waits finds that the file is gone, and makes a new one.
+        # While it is still locked: a process that waits finds the file gone, and makes a new one.
         with suppress(OSError):
             path.unlink(missing_ok=True)
         os.close(handle)
@@ -131,7 +133,7 @@ class Lease:
 
 
 def leased(folder: Path) -> Lease | None:
-    """A lease of this folder, which is made; None where the system has no locks. Many may hold one."""
+    """A lease of this folder, which is made if need be; many may hold one. None where the system has no locks."""
     try:
         import fcntl
     except ImportError:
@@ -150,35 +152,34 @@ def leased(folder: Path) -> Lease | None:
 
 
 def remove_unused(folder: Path) -> bool:
-    """Remove a folder with all that is in it; False, and nothing is done, where a process has a lease.
+    """Remove a folder and all in it; False, with nothing done, where a process has a lease.
 
-    Where the system has no locks, one that was changed lately is taken for leased.
+    Where the system has no locks, a folder that was changed lately counts as leased.
     """
     handle = None
     try:
-        import fcntl
+        try:
+            import fcntl
 
-        handle = os.open(folder, os.O_RDONLY)
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return True
-    except BlockingIOError:
-        os.close(handle or 0)
-        return False
-    except (ImportError, OSError):
-        if _is_young(folder):
+            handle = os.open(folder, os.O_RDONLY)
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return True
+        except BlockingIOError:
             return False
-    try:
+        except (ImportError, OSError):
+            if _is_young(folder):
+                return False
         shutil.rmtree(folder)
+        return True
     finally:
         if handle is not None:
             os.close(handle)
-    return True
 
 
 @contextmanager
 def explained(place: Path, remedy: str) -> Iterator[None]:
-    """Say what to do where the system refuses to write: 4 for a full disk, else 2."""
+    """Turn a system's refusal to write into a message with a remedy; exit code 4 for a full disk, else 2."""
     try:
         yield
     except OSError as error:
@@ -186,16 +187,14 @@ def explained(place: Path, remedy: str) -> Iterator[None]:
 
 
 def cannot_write(place: Path, remedy: str, error: OSError) -> XlirError:
-    """The message for a place that does not take a file: the path is wrong, or the disk is full."""
+    """The error for a place that does not take a file: the path is wrong, or the disk is full."""
     full = error.errno in (errno.ENOSPC, errno.EDQUOT)
     reason = "the disk is full" if full else error.strerror or str(error)
     return (XlirError if full else InputError)(f"cannot write {place}: {reason}; {remedy}")
 
 
 def require_writable(folder: Path, remedy: str, file: str = "") -> None:
-    """Fail before hours of work, not after: the folder can be made and written; its name, and that of a
-    `file` in it, is text.
-    """
+    """Fail before hours of work, not after, where the folder (or the name of a `file` in it) cannot be written."""
     name = str(folder / file)
     try:
         name.encode()
@@ -219,14 +218,14 @@ def file_digest(path: Path, algorithm: Literal["blake2b", "sha256"], size: int =
 
 
 def raw_lines(path: Path) -> Iterator[bytes]:
-    """The lines of a file, unpacked where it is called ``.gz``; ValueError where it could fill the memory.
+    """The lines of a file, unpacked if it ends in ``.gz``; ValueError where it could fill the memory.
 
-    Only ``\\n`` ends a line: a text may hold other characters that do elsewhere.
+    Only ``\\n`` ends a line: texts may hold other characters that end one elsewhere.
     """
     with path.open("rb") as plain:
         packed = path.suffix == ".gz"
         most = most_unpacked(os.fstat(plain.fileno()).st_size) if packed else None
-        # Packed files have no lines that are read in C; a buffer around them does.
+        # gzip reads lines in Python; a buffer around it reads them in C.
         file = io.BufferedReader(gzip.GzipFile(fileobj=plain)) if packed else plain
         read = 0
         while line := file.readline(LONGEST_LINE + 1):
@@ -269,15 +268,13 @@ def _hexadecimal(found: re.Match[str]) -> str:
 def _locked(path: Path, wait: bool, make: bool = True) -> int:
     """A handle of the file, locked; raises `BlockingIOError` where another process has it.
 
-    The file may have been removed or replaced between opening and locking: then it is another file that
-    this process would hold, and it tries again.
+    Between opening and locking another process may have removed or replaced the file: then try again.
     """
     while True:
         handle = os.open(path, os.O_RDWR | (os.O_CREAT if make else 0), 0o666)
         try:
             _lock(handle, path, wait)
-            here = path.stat()
-            if os.path.samestat(os.fstat(handle), here):
+            if os.path.samestat(os.fstat(handle), path.stat()):
                 return handle
         except FileNotFoundError:
             if not make:
@@ -293,8 +290,16 @@ def _lock(handle: int, path: Path, wait: bool) -> None:
     try:
         import fcntl
     except ImportError:  # Windows
-        _lock_windows(handle, wait)
-        return
+        import msvcrt
+
+        while True:
+            try:
+                msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+                return
+            except OSError:
+                if not wait:
+                    raise BlockingIOError from None
+                time.sleep(0.2)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except BlockingIOError:
@@ -305,24 +310,5 @@ def _lock(handle: int, path: Path, wait: bool) -> None:
             raise BlockingIOError from None
 
 
-def _lock_windows(handle: int, wait: bool) -> None:
-    import msvcrt
-
-    while True:
-        try:
-            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
-            return
-        except OSError:
-            if not wait:
-                raise BlockingIOError from None
-            time.sleep(0.2)
-
-
 def _is_young(path: Path) -> bool:
     return time.time() - path.stat().st_mtime < ABANDONED
-
-
-def _holder(path: Path) -> str:
-    with suppress(OSError):
-        return path.read_text(encoding="utf-8", errors="replace")[:200] or "unknown"
-    return "unknown"

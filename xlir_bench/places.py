@@ -1,4 +1,4 @@
-"""Where data is looked for and where caches lie: two environment variables, read here alone."""
+"""Where data is looked for and where caches lie. Only this module reads environment variables for that."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from xlir_bench.errors import InputError
 
 
 def cache_root() -> Path:
-    """The folder of everything that can be made again: ``XLIR_CACHE``, else the platform's own."""
+    """The folder of everything that can be made again: ``XLIR_CACHE``, else that of the platform."""
     if stated := os.environ.get("XLIR_CACHE"):
         return Path(stated).expanduser().absolute()
     from platformdirs import user_cache_path
@@ -23,7 +23,7 @@ def data_cache() -> Path:
 
 
 def corpora() -> Path:
-    """The folder of corpora too large for memory, in the order that search reads them."""
+    """The folder of corpora too large for memory."""
     return cache_root() / "corpora"
 
 

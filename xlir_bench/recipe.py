@@ -14,8 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
 from xlir_bench.options.static import is_static_spec
 from xlir_bench.options.stating import options_of, out_of_bounds
 from xlir_bench.options.training import Loss, Strategy, TrainOptions
-from xlir_bench.reading import parse_toml, validated
 from xlir_bench.records import Kind
+from xlir_bench.untrusted import parse_toml, validated
 
 DATA = "{data}"
 """Stands in a recipe where the data root would."""

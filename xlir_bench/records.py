@@ -1,4 +1,4 @@
-"""The nouns that every floor shares: settings, collections, rankings, scores. Types alone."""
+"""The types that all packages share: settings, collections, rankings, scores."""
 
 from __future__ import annotations
 
@@ -57,10 +57,10 @@ class Queries:
     """The queries of one language, in the order of their file."""
 
     ids: tuple[str, ...]
-    """Unique within the language; a translation has the same id."""
+    """Unique within the language; a translation has the same one."""
     texts: Sequence[str]
     clusters: tuple[str, ...]
-    """What resampling moves together (article, document or question); the same for translations."""
+    """Queries of one cluster (article, document or question) move together in resampling; so do translations."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,18 +70,18 @@ class Passages:
     ids: Sequence[str]
     """Unique in the whole collection, ``lang:paragraph:sentence``."""
     texts: Sequence[str]
-    """Those of a corpus that lies on disk are `Stored`."""
+    """`Stored`, where the corpus lies on disk."""
     bodies: Sequence[str] | None = None
-    """Without their titles, where answers are looked for in them."""
+    """The texts without titles, where answers are looked for in them."""
 
 
 @runtime_checkable
 class Stored(Protocol):
-    """Texts that lie on disk because there may be too many for memory; read row by row."""
+    """Texts on disk, because there may be too many for memory; read row by row."""
 
     @property
     def digest(self) -> str:
-        """Names the corpus: the same texts in the same order have the same."""
+        """Of the corpus: equal for the same texts in the same order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,14 +99,14 @@ class Relevance:
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """What a task asks: queries, candidates and relevance of every language, read once and checked."""
+    """What a task asks: the queries, candidates and relevance of every language, checked."""
 
     queries: Mapping[str, Queries]
     passages: Mapping[str, Passages]
     relevance: Mapping[tuple[str, str], Relevance]
     """By (query language, passage language); a pair without any relevant passage may be absent."""
     cluster: str
-    """What a cluster is: ``article``, ``document`` or ``question``."""
+    """What the clusters of queries are: ``article``, ``document`` or ``question``."""
     parallel: bool
     """Whether queries of one id in several languages are translations of each other."""
     digests: Mapping[str, str]
@@ -116,29 +116,29 @@ class Collection:
     notes: tuple[str, ...] = ()
     """Oddities of the data that are no faults."""
     answers: Mapping[str, Sequence[tuple[str, ...]]] = field(default_factory=dict)
-    """Where a passage counts by the answer that stands in it, by language: the answers to each query. A
-    query with none is not scored; no relevance is known."""
+    """By language, the answers to each query, where a passage counts if it contains one: no relevance is known
+    then, and a query without answers is not scored."""
     own: Mapping[str, Ints] = field(default_factory=dict)
-    """Where queries are candidates themselves, by language: the row of each among the passages of its
-    language. It leaves the pools that it is asked of."""
+    """By language, where queries are candidates themselves: the row of each among the passages. It is left out of
+    the pool for its own query."""
 
     def texts(self, role: Role, lang: str) -> Sequence[str]:
         """The texts of one role and language."""
         return self.queries[lang].texts if role == "query" else self.passages[lang].texts
 
     def bodies(self, lang: str) -> Sequence[str]:
-        """The passages of a language as answers are looked for in them."""
+        """The passages of a language without titles, to look for answers in."""
         passages = self.passages[lang]
         return passages.texts if passages.bodies is None else passages.bodies
 
     def languages(self, role: Role) -> list[str]:
-        """The languages of a role, sorted by code: pool order."""
+        """The languages of a role, sorted by code, which is pool order."""
         return sorted(self.queries if role == "query" else self.passages)
 
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """What search found for one setting: one row per relevant passage of every query that has any."""
+    """The ranks of one setting: a row for each relevant passage of each query that has any."""
 
     setting: Setting
     candidates: int
@@ -151,15 +151,15 @@ class Ranking:
     rank: Ints
     """From 1; 0 where an approximate index did not retrieve it."""
     top: Ints | None = None
-    """Pool positions of the best passages, a row for each of `scored`, best first; -1 pads."""
+    """Pool positions of the best passages, best first, a row for each of `scored`; padded with -1."""
     answered: Ints | None = None
-    """Where answers decide and no relevance is known: the rows of the queries that have any."""
+    """Where answers decide: the rows of the queries that have any."""
     top_scores: Floats | None = None
-    """Of the best passages."""
+    """Scores of `top`."""
 
     @property
     def scored(self) -> Ints:
-        """The rows of the queries that count: those with a relevant passage in this pool, or an answer."""
+        """The rows of the queries that are scored: those with a relevant passage in this pool, or an answer."""
         return np.unique(self.query) if self.answered is None else self.answered
 
 
@@ -177,7 +177,7 @@ class Scores:
 
 @dataclass(frozen=True, slots=True)
 class TokenCounts:
-    """How an encoder's tokenizer saw some texts; one entry a text."""
+    """What an encoder's tokenizer made of some texts; one entry a text."""
 
     tokens: Ints
     """Length before any cut, special tokens and prompt included."""
@@ -186,13 +186,13 @@ class TokenCounts:
 
 
 class Progress(Protocol):
-    """Whoever wants to show progress is told of it here; nothing below the command line prints."""
+    """Is told of progress, to show it; nothing below the command line prints."""
 
     def start(self, stage: str, total: int, unit: str) -> None:
-        """A stage begins: so many units are to be done."""
+        """A stage of `total` units begins."""
 
     def advance(self, count: int) -> None:
-        """So many more units are done."""
+        """More units are done."""
 
     def finish(self) -> None:
         """The stage is over."""
@@ -200,14 +200,14 @@ class Progress(Protocol):
 
 @runtime_checkable
 class Noting(Protocol):
-    """A `Progress` that can show a remark beside it, such as the loss."""
+    """A `Progress` that can also show a remark, such as the loss."""
 
     def note(self, text: str) -> None:
         """Show this until the next one."""
 
 
 Evaluate = Callable[[Any], Mapping[str, float]]
-"""From a model in the middle of training to figures by name; handed in by whoever starts the training."""
+"""From a model in training to figures by name; whoever starts the training passes it."""
 
 
 class Silent:

@@ -6,8 +6,8 @@
     unknown   how many of these are its unknown token
 
 It is written whole or not at all and never changed; it is opened when it is read and closed after. Two runs
-that write the same shard write the same file. Whatever is read of it may be damaged until `is_sound` has seen
-its digest; an error of the system says nothing about that.
+that write the same shard write the same file. Its content may be damaged unless `is_sound` has checked its
+digest; an error of the system says nothing about that.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from xlir_bench import files
 
 SUFFIX = ".safetensors"
 DTYPES = {"U64": "<u8", "F32": "<f4", "F16": "<f2", "I8": "<i1", "I32": "<i4"}
-"""How safetensors and numpy call what a shard holds."""
+"""numpy's names of the types that safetensors names."""
 LONGEST_HEADER = 65536
 
 
 def write_shard(folder: Path, prefix: str, arrays: Mapping[str, NDArray[Any]]) -> Path:
-    """Write these arrays; the name is `prefix` and the digest."""
+    """Write these arrays to a file named by `prefix` and their digest."""
     from safetensors.numpy import save
 
     content = save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
@@ -42,12 +42,12 @@ def write_shard(folder: Path, prefix: str, arrays: Mapping[str, NDArray[Any]]) -
 
 
 def is_sound(path: Path) -> bool:
-    """Whether the bytes are those that the name tells of; reads all of them."""
+    """Whether the digest of the file is that of its name; reads all of it."""
     return path.stem.rpartition("-")[2] == files.file_digest(path, "blake2b", 16)
 
 
 def read_keys(path: Path) -> NDArray[np.uint64]:
-    """The keys alone; raises `ValueError` where there is no such thing in the file."""
+    """The keys alone; raises `ValueError` where the file is no shard."""
     with path.open("rb") as file, _no_shard(path):
         start, header = _header(file)
         begin, end = header["keys"]["data_offsets"]
@@ -57,23 +57,23 @@ def read_keys(path: Path) -> NDArray[np.uint64]:
 
 
 def mapped(path: Path) -> dict[str, NDArray[Any]]:
-    """The arrays of a shard, read when they are looked at; the file is closed once none of them is held.
+    """The arrays of a shard, mapped: read when used, and open until none of them is held.
 
-    Raises `ValueError` where there is no such thing in the file.
+    Raises `ValueError` where the file is no shard.
     """
     with path.open("rb") as file, _no_shard(path):
         start, header = _header(file)
         whole = np.memmap(file, np.uint8, mode="r")
-        found = {}
-        for name, its in header.items():
-            begin, end = its["data_offsets"]
-            part = whole[start + begin : start + end].view(DTYPES[its["dtype"]])
-            found[name] = part.reshape(its["shape"])
-        return found
+        arrays = {}
+        for name, stated in header.items():
+            begin, end = stated["data_offsets"]
+            part = whole[start + begin : start + end].view(DTYPES[stated["dtype"]])
+            arrays[name] = part.reshape(stated["shape"])
+        return arrays
 
 
 def _header(file: BinaryIO) -> tuple[int, dict[str, Any]]:
-    """Where the arrays begin, and what is said of each."""
+    """Where the arrays begin, and the header: type, shape and place of each."""
     size = int.from_bytes(file.read(8), "little")
     return 8 + size, json.loads(file.read(min(size, LONGEST_HEADER)))
 

@@ -1,4 +1,4 @@
-"""Tasks: what is asked, read from inert TOML files or named by a user's own data; one loop makes settings."""
+"""Tasks: what is asked, read from TOML files or named by a user's own data."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from xlir_bench.errors import InputError, UnknownNameError
 from xlir_bench.files import raw_lines
-from xlir_bench.reading import parse_json, read_toml, validated
 from xlir_bench.records import Kind, Setting
+from xlir_bench.untrusted import parse_json, read_toml, validated
 
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")]
@@ -27,11 +27,9 @@ MOST_PARTS = 10_000
 MOST_FILES = 100_000
 """Files that a task may name."""
 MOST_LANGUAGES = 2_000
-"""Of a run, where each asks within itself alone: what counts articles by language grows with the square."""
+"""Languages of a run with monolingual settings only: counting articles by language takes their square."""
 MOST_PAIRS = 100_000
-"""Languages of questions times languages of passages: each pair is searched and kept in memory."""
-
-
+"""Query languages times passage languages: each pair is searched and kept in memory."""
 TWO_LETTERS = (
     "aa ab ae af ak am an ar as av ay az ba be bg bi bm bn bo br bs ca ce ch co cr cs cu cv cy da de dv dz ee"
     " el en eo es et eu fa ff fi fj fo fr fy ga gd gl gn gu gv ha he hi ho hr ht hu hy hz ia id ie ig ii ik io"
@@ -43,11 +41,11 @@ TWO_LETTERS = (
 """The codes of ISO 639-1."""
 
 
-class _Row(BaseModel):
+class _Stated(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class TaskFile(_Row):
+class TaskFile(_Stated):
     """One file of a task: where it lies under the data root and what it must be."""
 
     path: str
@@ -57,13 +55,13 @@ class TaskFile(_Row):
     queries: int | None = None
     candidates: int | None = None
     url: str | None = None
-    """Where it comes from, if not from the source's address."""
+    """Its address, if not that of the source."""
     member: str | None = None
-    """What of a zip file at that address it is."""
+    """Its name in the zip file at that address."""
 
 
-class EveryFile(_Row):
-    """A file that each language has, or several numbered ones: ``{lang}`` and ``{part}`` stand in names."""
+class EveryFile(_Stated):
+    """A file (or several numbered ones) that each language has; names hold ``{lang}`` and ``{part}``."""
 
     path: str
     url: str | None = None
@@ -71,7 +69,7 @@ class EveryFile(_Row):
     parts: dict[str, Annotated[int, Field(ge=1, le=MOST_PARTS)]] | None = None
     """How many there are, by language, numbered from 0; absent where there is one."""
     queries: dict[str, int] | int = {}
-    """By language, or the same of each."""
+    """By language, or one number for all."""
     candidates: dict[str, int] | int = {}
 
     def of(self, lang: str, name: str) -> Iterator[tuple[str, TaskFile]]:
@@ -80,44 +78,42 @@ class EveryFile(_Row):
             what: stated if isinstance(stated, int) else stated.get(lang)
             for what, stated in (("queries", self.queries), ("candidates", self.candidates))
         }
-        for part in [None] if self.parts is None else range(self.parts.get(lang, 1)):
+        for part in range(1 if self.parts is None else self.parts.get(lang, 1)):
             path, url = (
-                stated and stated.replace("{lang}", lang).replace("{part}", str(part))
-                for stated in (self.path, self.url)
+                text and text.replace("{lang}", lang).replace("{part}", str(part))
+                for text in (self.path, self.url)
             )
-            number = "" if part is None else f".{part:04d}"
-            yield (
-                f"{lang}.{name}{number}",
-                TaskFile(path=str(path), url=url, member=self.member, **counts),
-            )
+            number = "" if self.parts is None else f".{part:04d}"
+            file = TaskFile(path=str(path), url=url, member=self.member, **counts)
+            yield f"{lang}.{name}{number}", file
             counts = {}
 
 
 def file_language(name: str) -> str:
-    """The language of a file by its name in a task: ``sw.qrels`` is of ``sw``."""
+    """The language of a file, by its name in a task: ``sw`` for ``sw.qrels``."""
     return name.partition(".")[0]
 
 
-class Source(_Row):
+class Source(_Stated):
     """Where the files come from."""
 
     url: str | None = None
-    """Of one file, with ``{lang}``; absent where the files are bundled with the package."""
+    """Address of a file, with ``{lang}``; absent where the files are bundled with the package."""
     bundled: bool = False
     hub: str | None = None
-    """A data set of the model hub; its files lie there as they do under the first folder of their paths."""
+    """A data set of the model hub, with the files below the first folder of their paths."""
     revision: str | None = None
-    """Which commit of it."""
+    """Its commit."""
 
 
-class Task(_Row):
+class Task(_Stated):
     """One benchmark task, as its TOML file states it."""
 
     name: Name
     version: int
     title: str
     format: str
-    """Which function of `sources` reads it."""
+    """Key of the function in `sources.FORMATS` that reads it."""
     description: str
     domain: str
     shares: str = ""
@@ -125,7 +121,7 @@ class Task(_Row):
     languages: list[str]
     """Of the questions, and of the passages unless those have their own."""
     passage_languages: list[str] | None = None
-    """Where all questions are asked of the same passages; these are wanted whatever languages are."""
+    """Where all questions are asked of the same passages: always read, whatever languages are wanted."""
     kinds: list[Kind]
     measures: list[str]
     candidate: str = "passage"
@@ -137,16 +133,16 @@ class Task(_Row):
     citation: str
     source: Source
     files: dict[str, TaskFile] = {}
-    """By language; where a format has several files a language, more of them by ``language.part``."""
+    """By language, or by ``language.part`` where a format has several files a language."""
     every: dict[str, EveryFile] = Field(default={}, exclude=True)
-    """Files that each language has, by part; each of them is in `files` too."""
+    """Files that each language has, by part; validation adds them to `files`."""
     folder: Path | None = Field(default=None, exclude=True)
-    """Where its TOML lies; bundled files are named from there."""
+    """The folder of its TOML file; paths of bundled files begin there."""
 
     @model_validator(mode="after")
     def _name_every_file(self) -> Self:
         parts = [every.parts or {} for every in self.every.values()]
-        count = sum(its.get(lang, 1) for its in parts for lang in self.languages)
+        count = sum(by_lang.get(lang, 1) for by_lang in parts for lang in self.languages)
         if count > MOST_FILES:
             raise ValueError(f"{count:,} files are more than {MOST_FILES:,}")
         for name, every in self.every.items():
@@ -159,65 +155,62 @@ class Task(_Row):
     ) -> list[Setting]:
         """Every setting, or those of some languages and kinds: kinds in order, then languages."""
         self.require_size(langs, kinds)
-        asked, sought = self._sides(langs)
-        kinds = [k for k in Kind if k in self.kinds and (kinds is None or k in kinds)]
+        query_langs, passage_langs = self._sides(langs)
         settings: list[Setting] = []
-        for kind in kinds:
+        for kind in Kind:
+            if kind not in self.kinds or (kinds is not None and kind not in kinds):
+                continue
             if kind == Kind.MONOLINGUAL:
-                same = {*sought}
-                settings += [Setting(q, (q,)) for q in asked if q in same]
+                both = {*query_langs}.intersection(passage_langs)
+                settings += [Setting(q, (q,)) for q in sorted(both)]
             elif kind == Kind.CROSS_LINGUAL:
-                settings += [Setting(q, (p,)) for q in asked for p in sought if p != q]
-            elif len(sought) > 1:
-                settings += [Setting(q, sought) for q in asked]
+                settings += [Setting(q, (p,)) for q in query_langs for p in passage_langs if p != q]
+            elif len(passage_langs) > 1:
+                settings += [Setting(q, passage_langs) for q in query_langs]
         return settings
 
     def setting_counts(self) -> dict[Kind, int]:
         """How many settings of each kind there are."""
-        asked, sought = self._sides(None)
-        same = len({*asked} & {*sought})
+        query_langs, passage_langs = self._sides(None)
+        both = len({*query_langs}.intersection(passage_langs))
         counts = {
-            Kind.MONOLINGUAL: same,
-            Kind.CROSS_LINGUAL: len(asked) * len(sought) - same,
-            Kind.MULTILINGUAL: len(asked) if len(sought) > 1 else 0,
+            Kind.MONOLINGUAL: both,
+            Kind.CROSS_LINGUAL: len(query_langs) * len(passage_langs) - both,
+            Kind.MULTILINGUAL: len(query_langs) if len(passage_langs) > 1 else 0,
         }
         return {kind: count if kind in self.kinds else 0 for kind, count in counts.items()}
 
     def require_size(
         self, langs: Sequence[str] | None = None, kinds: Sequence[Kind] | None = None
     ) -> None:
-        """Refuse what grows with the square of so many languages that nothing could hold it."""
-        asked, sought = self._sides(langs)
+        """Refuse so many languages that what grows with their square would not fit into memory."""
+        query_langs, passage_langs = self._sides(langs)
         kinds = [k for k in self.kinds if kinds is None or k in kinds]
-        pairs = len(asked) * (1 if kinds == [Kind.MONOLINGUAL] else len(sought))
-        if pairs > MOST_PAIRS or max(len(asked), len(sought)) > MOST_LANGUAGES:
+        pairs = len(query_langs) * (1 if kinds == [Kind.MONOLINGUAL] else len(passage_langs))
+        if pairs > MOST_PAIRS or max(len(query_langs), len(passage_langs)) > MOST_LANGUAGES:
             raise InputError(
-                f"task {self.name!r} asks in {len(asked):,} languages for passages in"
-                f" {len(sought):,}: {pairs:,} pairs, where {MOST_PAIRS:,} of {MOST_LANGUAGES:,}"
+                f"task {self.name!r} asks in {len(query_langs):,} languages for passages in"
+                f" {len(passage_langs):,}: {pairs:,} pairs, where {MOST_PAIRS:,} of {MOST_LANGUAGES:,}"
                 " languages are taken at once; choose languages with --langs"
             )
 
     def _sides(self, langs: Sequence[str] | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """The languages of the questions and those of the passages, sorted."""
-        asked = tuple(sorted(set(self.languages if langs is None else langs)))
-        return asked, tuple(sorted(set(self.passage_languages or asked)))
-
-    def count(self, what: Literal["queries", "candidates"], lang: str) -> int | None:
-        """How many queries or candidates a language has, where its files say so."""
-        return self.counts(what).get(lang)
+        """The query languages and the passage languages, sorted."""
+        query_langs = tuple(sorted(set(self.languages if langs is None else langs)))
+        return query_langs, tuple(sorted(set(self.passage_languages or query_langs)))
 
     def counts(self, what: Literal["queries", "candidates"]) -> dict[str, int]:
-        """The same of every language whose files say so."""
-        found: dict[str, int] = {}
+        """How many queries or candidates each language has, where its files say so."""
+        counts: dict[str, int] = {}
         for name, file in self.files.items():
             if (stated := getattr(file, what)) is not None:
                 lang = file_language(name)
-                found[lang] = found.get(lang, 0) + stated
-        return found
+                counts[lang] = counts.get(lang, 0) + stated
+        return counts
 
     @property
     def digest(self) -> str:
-        """Names what is evaluated: changes with the data, the languages or the version, not the prose."""
+        """Names what is evaluated: changes with the data, the languages or the version, not with the prose."""
         parts = {
             "name": self.name,
             "version": self.version,
@@ -238,33 +231,33 @@ class TaskCatalogue:
     @cached_property
     def tasks(self) -> dict[str, Task]:
         """By name; a name that two files claim is an error."""
-        found: dict[str, tuple[Task, Path]] = {}
-        for folder in self.folders:
-            for path in sorted(folder.glob("*.toml")):
-                task = read_task(path)
-                if task.name in found:
-                    raise InputError(
-                        f"task {task.name!r} is defined twice: {found[task.name][1]} and {path}"
-                    )
-                found[task.name] = (task, path)
-        return {name: found[name][0] for name in sorted(found)}
+        paths: dict[str, Path] = {}
+        tasks: dict[str, Task] = {}
+        for path in (path for folder in self.folders for path in sorted(folder.glob("*.toml"))):
+            task = read_task(path)
+            if task.name in tasks:
+                raise InputError(
+                    f"task {task.name!r} is defined twice: {paths[task.name]} and {path}"
+                )
+            tasks[task.name], paths[task.name] = task, path
+        return dict(sorted(tasks.items()))
 
     def get(self, names: Iterable[str], langs: Sequence[str] | None = None) -> list[Task]:
         """The tasks of these names, or of data like ``parallel:FILE``; all unknown ones are reported.
 
-        `langs` says which language data is in that does not say so itself.
+        `langs`: the language of data that does not name its own.
         """
         names = list(dict.fromkeys(names))
-        own = {n: task for n in names if (task := own_task(n, langs)) is not None}
+        own = {name: task for name in names if (task := own_task(name, langs)) is not None}
         for spec, task in own.items():
             if task.name in self.tasks:
                 raise InputError(
                     f"--task {spec}: there is a task {task.name!r} already; rename the file"
                 )
-        unknown = [n for n in names if n not in self.tasks and n not in own]
-        if unknown:
-            raise UnknownNameError("task", unknown, [*self.tasks, *(f"{p}:" for p in OWN)])
-        return [own[n] if n in own else self.tasks[n] for n in names]
+        known = self.tasks | own
+        if unknown := [name for name in names if name not in known]:
+            raise UnknownNameError("task", unknown, [*self.tasks, *(f"{kind}:" for kind in OWN)])
+        return [known[name] for name in names]
 
 
 def own_task(spec: str, langs: Sequence[str] | None = None) -> Task | None:
@@ -275,98 +268,95 @@ def own_task(spec: str, langs: Sequence[str] | None = None) -> Task | None:
 
 def _parallel_task(path: Path, _langs: Sequence[str] | None) -> Task:
     """Bitext retrieval over one file of parallel text, in the languages that it has."""
-    found = {
+    languages = {
         lang
-        for stated in _objects(path)
-        if isinstance(texts := stated.get("text"), dict)
+        for row in _objects(path)
+        if isinstance(texts := row.get("text"), dict)
         for lang, text in texts.items()
         if str(text).strip()
     }
-    if len(found) < 2:
+    if len(languages) < 2:
         raise InputError(
             f'--task parallel:{path} wants lines like {{"id": "1", "text": {{"de": "…", "en": "…"}}}}'
             " in two languages or more"
         )
-    return _own_task(
+    return _task_of_ones_own(
         path.name.split(".")[0],
         title=path.name,
         format="parallel",
         description="Each text finds its translation among the texts of another language.",
         kinds=[Kind.CROSS_LINGUAL],
         measures=["map", "recall@1", "recall@5", "recall@10"],
-        files={lang: TaskFile(path=path.name) for lang in found},
+        files={lang: TaskFile(path=path.name) for lang in languages},
         folder=path.parent,
     )
 
 
 def _beir_task(folder: Path, langs: Sequence[str] | None) -> Task:
-    """A folder in BEIR's layout, in the languages that its rows name, else in the one that is said."""
+    """A folder in BEIR's layout, in the languages that its rows name, else in the one of `langs`."""
     paths = {"": "corpus.jsonl", ".queries": "queries.jsonl", ".qrels": "qrels/test.tsv"}
-    lacking = [path for path in paths.values() if not (folder / path).is_file()]
-    if lacking:
+    if lacking := [path for path in paths.values() if not (folder / path).is_file()]:
         raise InputError(
             f"--task beir:{folder} wants {', '.join(lacking)} in that folder: not there"
         )
-    first = next(iter(_objects(folder / paths[""])), {})
-    if "language" in first:
-        rows = (row for path in ("", ".queries") for row in _objects(folder / paths[path]))
-        named = {str(row["language"]) for row in rows if "language" in row}
+    if "language" in next(iter(_objects(folder / paths[""])), {}):
+        rows = (row for part in ("", ".queries") for row in _objects(folder / paths[part]))
+        languages = {str(row["language"]) for row in rows if "language" in row}
     else:
-        named = set(langs or ["und"])
-        invented = sorted(lang for lang in named if not _is_code(lang))
-        if invented:
+        languages = set(langs or ["und"])
+        if unknown := sorted(lang for lang in languages if not _is_code(lang)):
             raise InputError(
-                f"--langs {','.join(invented)}: no code of a language; say one of ISO 639, like de or swh"
+                f"--langs {','.join(unknown)}: no code of a language; say one of ISO 639, like de or swh"
             )
-    if "language" not in first and len(named) > 1:
-        raise InputError(
-            f"--task beir:{folder} is in one language: its rows name none, and --langs says"
-            f" {', '.join(sorted(named))}"
-        )
-    return _own_task(
-        folder.resolve().name,
-        title=folder.resolve().name,
+        if len(languages) > 1:
+            raise InputError(
+                f"--task beir:{folder} is in one language: its rows name none, and --langs says"
+                f" {', '.join(sorted(languages))}"
+            )
+    name = folder.resolve().name
+    return _task_of_ones_own(
+        name,
+        title=name,
         format="beir",
         description="Judged queries over a corpus.",
-        kinds=list(Kind) if len(named) > 1 else [Kind.MONOLINGUAL],
+        kinds=list(Kind) if len(languages) > 1 else [Kind.MONOLINGUAL],
         measures=["ndcg@10", "map", "mrr", "recall@10", "recall@100"],
-        files={lang + part: TaskFile(path=path) for lang in named for part, path in paths.items()},
+        files={
+            f"{x}{part}": TaskFile(path=path) for x in languages for part, path in paths.items()
+        },
         folder=folder,
     )
 
 
 def _is_code(lang: str) -> bool:
-    """Whether ISO 639 has a code of two letters, or may have one of three; a script or region may follow."""
+    """Whether this is a code of ISO 639: two known letters or any three; a script or region may follow."""
     code = re.fullmatch("([a-z]{2,3})([-_][A-Za-z0-9]{2,8})*", lang)
     return code is not None and (len(code[1]) == 3 or code[1] in TWO_LETTERS)
 
 
-def _own_task(stem: str, files: Mapping[str, TaskFile], **stated: Any) -> Task:
-    yours = "your own"
+def _task_of_ones_own(stem: str, files: Mapping[str, TaskFile], **stated: Any) -> Task:
+    facts = dict.fromkeys(("domain", "licence", "homepage", "citation"), "your own")
     return Task(
         name=re.sub(r"[^a-z0-9.-]+", "-", stem.lower()).strip("-.") or "own",
         version=1,
-        domain=yours,
-        licence=yours,
-        homepage=yours,
-        citation=yours,
         languages=sorted({file_language(name) for name in files}),
         source=Source(bundled=True),
         files=dict(sorted(files.items())),
+        **facts,
         **stated,
     )
 
 
 def _objects(path: Path) -> Iterator[dict[str, Any]]:
-    """The objects of JSON Lines; what is wrong with the others the reader says later, of every line."""
+    """The objects of JSON Lines; other lines are left out here: the reader says later what is wrong."""
     try:
         for line in raw_lines(path):
             try:
-                stated = parse_json(line.decode("utf-8-sig", "replace"))
+                row = parse_json(line.decode("utf-8-sig", "replace"))
             except ValueError:
                 continue
-            if isinstance(stated, dict):
-                yield stated
+            if isinstance(row, dict):
+                yield row
     except (OSError, EOFError, ValueError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"{path} cannot be read: {reason}") from error
@@ -400,5 +390,4 @@ def tasks_folder() -> Path:
 
 def read_task(path: Path) -> Task:
     """The task of one TOML file; its first faults are reported at once."""
-    stated = read_toml(path)
-    return validated(Task, stated | {"folder": path.parent}, path, "a task")
+    return validated(Task, read_toml(path) | {"folder": path.parent}, path, "a task")

@@ -237,7 +237,7 @@ def read_tasks(folder: Path) -> None:
     for path in sorted(folder.glob("*.toml")):
         task = read_task(path)
         task.settings()
-        _ = task.digest, [task.count("queries", lang) for lang in task.languages]
+        _ = task.digest, [task.counts("queries").get(lang) for lang in task.languages]
     if zlib.crc32((folder / "small.toml").read_bytes()) % 20 == 0:
         command("tasks", "small", "--tasks-dir", folder)
 

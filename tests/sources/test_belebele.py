@@ -96,7 +96,7 @@ def test_a_limit_leaves_all_passages(tmp_path: Path) -> None:
         ({"flores_passage": " "}, "line 4: 'flores_passage' is missing or no text"),
         ({"question": "\n"}, "line 4: 'question' is missing or no text"),
         ({"question": ["?"]}, "line 4: 'question' is missing or no text"),
-        ({"question_number": 2}, f"line 4: '{BEES}#2' is the link and number of an earlier"),
+        ({"question_number": 2}, f"line 4: '{BEES}#2' is the id of an earlier question"),
         ({"flores_passage": "Bees sing."}, f"line 4: '{BEES}' has another passage in an earlier"),
     ],
 )

@@ -85,7 +85,7 @@ def test_a_bad_line_is_one_message_with_its_place(tmp_path: Path, line: Any, mes
 
 
 def test_a_language_without_captions_is_a_fault(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no image has a caption in 'fr'"):
+    with pytest.raises(InputError, match="there is no question of 'fr'"):
         read(written(tmp_path, LINES), ("de", "fr"))
 
 

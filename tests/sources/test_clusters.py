@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xlir_bench.sources.clusters import joined_labels
+from xlir_bench.sources.squad import joined_labels
 
 NODES = st.integers(0, 12)
 

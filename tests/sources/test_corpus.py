@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
@@ -11,24 +12,21 @@ from places import read_only
 
 from xlir_bench import files
 from xlir_bench.errors import XlirError
-from xlir_bench.sources.corpus import (
-    Corpus,
-    CorpusWriter,
-    Passage,
-    open_corpus,
-    remove_corpora,
-    stored_corpus,
-    sweep,
-)
-from xlir_bench.sources.faults import Faults
+from xlir_bench.records import Passages
+from xlir_bench.sources.corpus import Passage, open_corpus, remove_corpora, stored_corpus, sweep
+from xlir_bench.sources.rows import Faults
 
 PASSAGES = [Passage(f"p{n}", "Title", f"text {n}") for n in range(30)]
 TEXTS = [f"Title text {n}" for n in range(30)]
 
 
-def made(folder: Path, passages: list[Passage] = PASSAGES) -> Corpus:
+def made(
+    folder: Path, passages: Iterable[Passage] = PASSAGES, notes: list[str] | None = None
+) -> Passages:
     faults = Faults()
-    found = stored_corpus(folder, "en", passages, faults, Path("docs"))
+    found = stored_corpus(
+        folder, "en", passages, faults, Path("docs"), [] if notes is None else notes
+    )
     faults.check()
     assert found is not None
     return found
@@ -81,7 +79,7 @@ def test_no_spoilt_byte_ends_the_process(tmp_path: Path) -> None:
                 if corpus is not None:
                     texts = [list(corpus.texts), list(corpus.bodies), list(corpus.ids)]
                     assert {len(its) for its in texts} == {30}
-                    corpus.rows(["p3", "p29"])
+                    corpus.ids.positions(["p3", "p29"])
 
 
 def test_half_a_corpus_is_replaced_and_whoever_reads_it_meanwhile_goes_on(tmp_path: Path) -> None:
@@ -99,7 +97,7 @@ def test_a_corpus_that_is_removed_stays_readable_for_those_who_read_it(tmp_path:
     assert names(tmp_path) == []
     assert list(reading.texts) == TEXTS
     assert list(reading.bodies)[3] == "text 3"
-    assert reading.rows(["p7", "none"]) == {"p7": 7}
+    assert reading.ids.positions(["p7", "none"]) == {"p7": 7}
 
 
 def test_a_corpus_takes_one_open_file(tmp_path: Path) -> None:
@@ -111,14 +109,30 @@ def test_a_corpus_takes_one_open_file(tmp_path: Path) -> None:
 
 
 def test_what_is_being_written_is_neither_swept_nor_removed(tmp_path: Path) -> None:
-    writer = CorpusWriter(tmp_path / "c")
-    sweep(tmp_path)
-    remove_corpora(tmp_path)
-    writer.add(PASSAGES[0])
-    assert writer.repeated() == []
-    found = writer.finish("en")
-    assert found is not None
-    assert list(found.texts) == TEXTS[:1]
+    def passages() -> Iterator[Passage]:
+        yield PASSAGES[0]
+        sweep(tmp_path)
+        remove_corpora(tmp_path)
+        assert any(name.startswith(".growing-") for name in names(tmp_path))
+
+    assert list(made(tmp_path / "c", passages()).texts) == TEXTS[:1]
+    assert names(tmp_path) == ["c"]
+
+
+def test_a_corpus_with_fewer_rows_than_it_states_is_made_again(tmp_path: Path) -> None:
+    made(tmp_path / "c")
+    (tmp_path / "c" / "corpus.json").write_text('{"layout": 2, "rows": 31}')
+    assert len(list(made(tmp_path / "c").texts)) == len(made(tmp_path / "c").ids) == 30
+
+
+def test_a_disk_that_fills_up_while_a_corpus_is_written_leaves_nothing(tmp_path: Path) -> None:
+    def passages() -> Iterator[Passage]:
+        yield PASSAGES[0]
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(XlirError, match="the disk is full"):
+        made(tmp_path / "c", passages())
+    assert names(tmp_path) == []
 
 
 def test_what_a_killed_writer_left_is_swept_at_once(tmp_path: Path) -> None:
@@ -131,8 +145,9 @@ def test_what_a_killed_writer_left_is_swept_at_once(tmp_path: Path) -> None:
 def test_a_cache_that_takes_nothing_is_a_note(tmp_path: Path) -> None:
     (tmp_path / "ro").mkdir()
     with read_only(tmp_path / "ro"):
-        found = made(tmp_path / "ro" / "corpora" / "c")
-        (note,) = found.notes
+        notes: list[str] = []
+        found = made(tmp_path / "ro" / "corpora" / "c", notes=notes)
+        (note,) = notes
         assert "cannot write" in note
         assert list(found.texts) == TEXTS
         assert list(found.bodies) == [p.text for p in PASSAGES]

@@ -19,10 +19,17 @@ from sources.serving import FileServer, serving
 
 from xlir_bench.errors import InputError, OutOfReachError, XlirError
 from xlir_bench.records import Silent
-from xlir_bench.sources.download import Download, Patience, download
+from xlir_bench.sources import download as downloading
+from xlir_bench.sources.download import Download, download
 
 BODY = os.urandom(300_000)
-QUICK = Patience(attempts=3, pause=0.0)
+ATTEMPTS = 3
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(downloading, "ATTEMPTS", ATTEMPTS)
+    monkeypatch.setattr(downloading, "PAUSE", 0.0)
 
 
 class Counted:
@@ -53,11 +60,11 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServer]:
 @pytest.fixture
 def file(server: FileServer, tmp_path: Path) -> Download:
     digest = hashlib.sha256(BODY).hexdigest()
-    return Download("a/file", f"{server.url}/file", tmp_path / "a" / "file", digest, len(BODY))
+    return Download(f"{server.url}/file", tmp_path / "a" / "file", digest, len(BODY))
 
 
 def bring(file: Download) -> None:
-    download([file], "fetch", Silent(), QUICK)
+    download([file], "fetch", Silent())
 
 
 def left(file: Download) -> list[str]:
@@ -73,7 +80,7 @@ def begun(file: Download, content: bytes, tag: str | None = None) -> None:
 
 def test_a_file_comes_whole_with_its_bytes_counted_and_nothing_else_is_left(file: Download) -> None:
     progress = Counted()
-    download([file], "fetch", progress, QUICK)
+    download([file], "fetch", progress)
     assert file.target.read_bytes() == BODY
     assert left(file) == ["file"]
     assert (progress.total, progress.done, progress.unit) == (len(BODY), len(BODY), "B")
@@ -98,7 +105,7 @@ def test_a_connection_cut_in_the_middle_is_taken_up_again(
 ) -> None:
     server.cuts = [100_000, 50_000]
     progress = Counted()
-    download([file], "fetch", progress, QUICK)
+    download([file], "fetch", progress)
     assert server.asked == [("/file", None), ("/file", "bytes=100000-"), ("/file", "bytes=150000-")]
     assert file.target.read_bytes() == BODY
     assert progress.done == len(BODY)
@@ -129,7 +136,7 @@ def test_a_server_without_ranges_starts_anew(server: FileServer, file: Download)
     server.ranges = False
     server.cuts = [100_000]
     progress = Counted()
-    download([file], "fetch", progress, QUICK)
+    download([file], "fetch", progress)
     assert file.target.read_bytes() == BODY
     assert progress.done == len(BODY)
 
@@ -315,7 +322,7 @@ def test_a_length_that_is_too_small_is_no_whole_file(server: FileServer, file: D
 
 def test_a_length_that_is_too_great_is_no_whole_file(server: FileServer, file: Download) -> None:
     server.headers["/file"] = {"Content-Length": str(2 * len(BODY)), "Connection": "close"}
-    server.cuts = [len(BODY)] * QUICK.attempts
+    server.cuts = [len(BODY)] * ATTEMPTS
     with pytest.raises(OutOfReachError, match="did not come whole"):
         bring(unpinned(file))
     assert left(file) == ["file.part"]
@@ -344,7 +351,7 @@ from pathlib import Path
 from xlir_bench.records import Silent
 from xlir_bench.sources.download import Download, download
 for number, url in enumerate(sys.argv[2:]):
-    download([Download("x", url, Path(sys.argv[1]) / str(number), None, None)], "", Silent())
+    download([Download(url, Path(sys.argv[1]) / str(number), None, None)], "", Silent())
 """
 
 

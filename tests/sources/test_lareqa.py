@@ -18,8 +18,8 @@ from sources.serving import SMALL, article, lareqa, packed, paragraph, write_dat
 from xlir_bench.errors import InputError
 from xlir_bench.options.running import RunOptions
 from xlir_bench.records import Collection, Silent
-from xlir_bench.sources import Reading, load_collection
-from xlir_bench.sources.lareqa import read_lareqa
+from xlir_bench.sources import ReadOptions, load_collection
+from xlir_bench.sources.squad import read_lareqa
 from xlir_bench.tasks import Task, read_task, tasks_folder
 
 
@@ -27,7 +27,7 @@ def read(folder: Path, contents: dict[str, Any], **reading: Any) -> Collection:
     task = read_task(write_task(folder, contents))
     root = write_data(folder, contents)
     files = {lang: root / "lareqa" / "small" / f"{lang}.json" for lang in contents}
-    return read_lareqa(task, files, Reading(**({"candidate": "sentence"} | reading)))
+    return read_lareqa(task, files, ReadOptions(**({"candidate": "sentence"} | reading)))
 
 
 def relevant(collection: Collection, query_lang: str, passage_lang: str) -> dict[str, list[str]]:
@@ -202,7 +202,7 @@ P = "$.data[0].paragraphs[0]"
         ([], "$", "should be an object, is a list"),
         ({}, "$", "'data' is missing"),
         ({"data": None}, "$.data", "should be a list, is null"),
-        ({"data": []}, "$.data", "there is no question in the whole file"),
+        ({"data": []}, "$", "there is no question of 'en' in the whole file"),
         ({"data": [7]}, "$.data[0]", "should be an object, is a whole number"),
         (lareqa({"title": "T"}), "$.data[0]", "'paragraphs' is missing"),
         (lareqa({"title": 1, "paragraphs": []}), "$.data[0].title", "should be text"),
@@ -213,13 +213,13 @@ P = "$.data[0].paragraphs[0]"
         (broken(put("sentence_breaks", 0, [-1, 9])), f"{P}.sentence_breaks[0]", "outside the text"),
         (broken(put("sentence_breaks", 1, [20, 20])), f"{P}.sentence_breaks[1]", "does not end after"),
         (broken(put("sentence_breaks", 1, [5, 28])), f"{P}.sentence_breaks[1]", "[5, 28] begins before"),
-        (broken(put("sentence_breaks", 0, [0])), f"{P}.sentence_breaks[0]", "has 1 numbers"),
+        (broken(put("sentence_breaks", 0, [0])), f"{P}.sentence_breaks[0]", "at least 2 items"),
         (broken(put("sentence_breaks", 0, [True, 9])), f"{P}.sentence_breaks[0][0]", "is true"),
         (broken(put("qas", {})), f"{P}.qas", "should be a list, is an object"),
         (broken(put("qas", 0, "id", 5)), f"{P}.qas[0].id", "should be text, is a whole number"),
         (broken(put("qas", 0, "question", " ")), f"{P}.qas[0].question", "is empty"),
         (broken(put("qas", 0, "question", "\ud800")), f"{P}.qas[0].question", "lone surrogate"),
-        (broken(put("qas", 0, "answers", [])), f"{P}.qas[0].answers", "is empty"),
+        (broken(put("qas", 0, "answers", [])), f"{P}.qas[0].answers", "at least 1 item"),
         (broken(put("qas", 0, "answers", 0, {"text": "x"})), f"{P}.qas[0].answers[0]", "'answer_start' is"),
         (broken(put("qas", 0, "answers", 0, "answer_start", 11)), f"{P}.qas[0].answers[0].answer_start",
          "11 is in no sentence break (the text has 28 characters)"),

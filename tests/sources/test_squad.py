@@ -11,7 +11,7 @@ from evaluation.plain import Signs, plain_measures
 from xlir_bench import RunOptions, evaluate
 from xlir_bench.errors import InputError
 from xlir_bench.records import Collection, Kind, Silent
-from xlir_bench.sources import Reading, load_collection
+from xlir_bench.sources import ReadOptions, load_collection
 from xlir_bench.sources.squad import read_squad, read_tydiqa
 from xlir_bench.tasks import catalogue
 
@@ -37,7 +37,7 @@ def read(folder: Path, content: Any, reader: Any = read_squad, **reading: Any) -
     path = folder / "en.json"
     path.write_text(content if isinstance(content, str) else json.dumps(content), "utf-8")
     (task,) = catalogue().get(["tydiqa-goldp"])
-    return reader(task, {"en": path}, Reading(**({"candidate": "passage"} | reading)))
+    return reader(task, {"en": path}, ReadOptions(**({"candidate": "passage"} | reading)))
 
 
 def test_a_question_finds_its_paragraph_among_the_distinct_ones(tmp_path: Path) -> None:

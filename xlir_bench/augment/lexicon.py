@@ -8,8 +8,7 @@ from pathlib import Path
 
 from xlir_bench.augment.words import entry_form
 from xlir_bench.errors import InputError, UnknownNameError
-from xlir_bench.sources.faults import Faults
-from xlir_bench.sources.lines import read_lines
+from xlir_bench.sources.rows import Faults, read_lines
 
 LONGEST_ENTRY = 200
 """Characters."""

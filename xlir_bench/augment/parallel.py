@@ -16,8 +16,7 @@ from typing import Literal
 import numpy as np
 
 from xlir_bench.errors import InputError
-from xlir_bench.sources.faults import Faults
-from xlir_bench.sources.lines import json_object, read_lines, text_of
+from xlir_bench.sources.rows import Faults, json_object, read_lines, text_of
 from xlir_bench.train.rows import Row
 
 Make = Literal["translations", "passages", "next", "context"]

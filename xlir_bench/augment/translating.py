@@ -24,10 +24,10 @@ from xlir_bench.encoders.digest import files_digest, package_versions
 from xlir_bench.errors import InputError
 from xlir_bench.files import ELSEWHERE, explained, held
 from xlir_bench.options.training import TrainingSource
-from xlir_bench.reading import sound_lines
 from xlir_bench.records import Progress, Silent
 from xlir_bench.train.reading import sound_rows, source_digest
 from xlir_bench.train.rows import SIDES, Row, dataset_of, join_origins, text_key
+from xlir_bench.untrusted import sound_lines
 
 T = TypeVar("T")
 WINDOW = 512

@@ -157,7 +157,7 @@ def read_config(ctx: click.Context, _param: click.Parameter, value: Path | None)
     if value is None:
         return
     from xlir_bench.errors import InputError, UnknownNameError
-    from xlir_bench.reading import read_toml
+    from xlir_bench.untrusted import read_toml
 
     stated = read_toml(value)
     options = {

@@ -167,14 +167,15 @@ def _stored(folder: Path, card: EncoderCard, task: Task, options: RunOptions) ->
     from xlir_bench.results import Result
     from xlir_bench.results.schema import data_digest
     from xlir_bench.results.store import RESULT_FILE
-    from xlir_bench.sources.files import locate
+    from xlir_bench.sources import locate
 
     if not (folder / RESULT_FILE).is_file():
         return None
     result = Result.load(folder)
     record = result.record
     same = (record.encoder.fingerprint, record.task.digest, record.task.data_read)
-    now = data_digest(locate(task, options, Silent()).digests)
+    files = locate(task, options, Silent())
+    now = data_digest({file.stated.path: str(file.sha256) for file in files})
     return result if same == (card.fingerprint, task.digest, now) else None
 
 

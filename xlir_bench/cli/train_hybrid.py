@@ -165,7 +165,7 @@ def train_options(stated: Mapping[str, Any]) -> TrainOptions:
 
 
 def _arguments(path: Path | None) -> dict[str, Any]:
-    from xlir_bench.reading import read_toml
+    from xlir_bench.untrusted import read_toml
 
     return {} if path is None else read_toml(path)
 

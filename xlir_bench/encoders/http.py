@@ -24,8 +24,8 @@ from xlir_bench.errors import BadVectorsError, InputError, OutOfReachError
 from xlir_bench.escaping import redacted, visible
 from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.options.stating import check_bounds
-from xlir_bench.reading import parse_json
 from xlir_bench.records import ROLES, Floats, Role
+from xlir_bench.untrusted import parse_json
 
 if TYPE_CHECKING:
     import httpx

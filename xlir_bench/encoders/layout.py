@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from xlir_bench.errors import InputError
 from xlir_bench.escaping import visible
-from xlir_bench.reading import load_json, shortened
+from xlir_bench.untrusted import load_json, shortened
 
 T = TypeVar("T")
 JSON_NAMES: dict[type, str] = {dict: "an object", list: "a list", str: "a text"}

@@ -13,8 +13,8 @@ from xlir_bench.encoders.hub import near_misses
 from xlir_bench.encoders.protocol import DEFAULT_OPTIONS, EncoderCard, unused_notes
 from xlir_bench.errors import InputError
 from xlir_bench.options.encoding import EncoderOptions
-from xlir_bench.reading import read_array
 from xlir_bench.records import ROLES, Floats, Role
+from xlir_bench.untrusted import read_array
 
 DTYPES = ("float16", "float32", "float64")
 

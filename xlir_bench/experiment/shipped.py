@@ -6,8 +6,8 @@ from importlib.resources import files
 from pathlib import Path
 
 from xlir_bench.errors import UnknownNameError
-from xlir_bench.reading import content_of
 from xlir_bench.recipe import Recipe, parse_recipe
+from xlir_bench.untrusted import content_of
 
 
 def shipped_recipes() -> dict[str, tuple[Recipe, str]]:

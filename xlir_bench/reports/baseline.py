@@ -13,13 +13,13 @@ from pydantic import BaseModel, ConfigDict
 
 from xlir_bench.errors import InputError
 from xlir_bench.files import explained, held, write
-from xlir_bench.reading import content_of, parse_json, validated
 from xlir_bench.records import Kind
 from xlir_bench.reports.gate import rules
 from xlir_bench.reports.policy import Drop, Policy
 from xlir_bench.reports.tables import number
 from xlir_bench.reports.verdict import Verdict
 from xlir_bench.results import Result
+from xlir_bench.untrusted import content_of, parse_json, validated
 
 HISTORY, LOCK = "history.jsonl", ".history.lock"
 

@@ -10,9 +10,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from xlir_bench.errors import UnknownNameError
-from xlir_bench.reading import read_toml, validated
 from xlir_bench.records import Kind
 from xlir_bench.results.values import RANK_DISTANCE
+from xlir_bench.untrusted import read_toml, validated
 
 DEFAULT_POLICY = """\
 # The policy of `xlir-bench gate`: when is a candidate worse than the baseline?

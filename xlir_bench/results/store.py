@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 from xlir_bench.errors import InputError, UnknownNameError
 from xlir_bench.files import beside, explained, file_digest, held, write
-from xlir_bench.reading import load_json, read_table, shortened, validated
 from xlir_bench.records import Kind
 from xlir_bench.results.schema import RESULT_SCHEMA, CostPart, IntervalPart, ResultRecord
 from xlir_bench.results.tables import COLUMNS, OPTIONAL
@@ -28,6 +27,7 @@ from xlir_bench.results.values import (
     values_of_table,
     values_table,
 )
+from xlir_bench.untrusted import load_json, read_table, shortened, validated
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xlir_bench.reading import Columns, columns
 from xlir_bench.records import (
     Collection,
     Ints,
@@ -16,6 +15,7 @@ from xlir_bench.records import (
     Setting,
     Stored,
 )
+from xlir_bench.untrusted import Columns, columns
 
 if TYPE_CHECKING:
     import pyarrow as pa

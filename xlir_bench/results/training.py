@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from xlir_bench.reading import load_json, validated
+from xlir_bench.untrusted import load_json, validated
 
 Count = Annotated[int, Field(ge=0, le=2**53)]
 Counts = dict[str, Count]

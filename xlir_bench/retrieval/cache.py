@@ -16,8 +16,8 @@ from pathlib import Path
 
 from xlir_bench import files
 from xlir_bench.errors import XlirError
-from xlir_bench.reading import load_json
 from xlir_bench.retrieval.store import is_shard
+from xlir_bench.untrusted import load_json
 
 
 def store_folder(cache: Path, slug: str, fingerprint: str) -> Path:

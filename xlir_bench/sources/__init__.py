@@ -14,15 +14,19 @@ from xlir_bench.options.running import RunOptions
 from xlir_bench.options.stating import check_bounds
 from xlir_bench.records import Collection, Progress
 from xlir_bench.sources.beir import read_beir
-from xlir_bench.sources.belebele import read_belebele
-from xlir_bench.sources.captions import read_captions
+from xlir_bench.sources.collecting import LanguageTexts, ReadOptions, collection
 from xlir_bench.sources.corpus import corpora_bytes, remove_corpora
-from xlir_bench.sources.files import DataState, Fetched, data_state, fetch, locate, wanted_languages
 from xlir_bench.sources.judged import read_judged
-from xlir_bench.sources.lareqa import read_lareqa
-from xlir_bench.sources.parallel import read_parallel
-from xlir_bench.sources.reading import Reading
-from xlir_bench.sources.squad import read_squad, read_tydiqa
+from xlir_bench.sources.locating import (
+    DataState,
+    Fetched,
+    data_state,
+    fetch,
+    locate,
+    wanted_languages,
+)
+from xlir_bench.sources.parallel import read_belebele, read_captions, read_parallel
+from xlir_bench.sources.squad import read_lareqa, read_squad, read_tydiqa
 from xlir_bench.sources.xor import read_xor
 from xlir_bench.tasks import Task
 
@@ -31,15 +35,18 @@ __all__ = [
     "ON_DISK",
     "DataState",
     "Fetched",
-    "Reading",
+    "LanguageTexts",
+    "ReadOptions",
+    "collection",
     "corpora_bytes",
     "data_state",
     "fetch",
     "load_collection",
+    "locate",
     "remove_corpora",
 ]
 
-Reader = Callable[[Task, Mapping[str, Path], Reading], Collection]
+Reader = Callable[[Task, Mapping[str, Path], ReadOptions], Collection]
 
 FORMATS: dict[str, Reader] = {
     "beir": read_beir,
@@ -63,35 +70,39 @@ def load_collection(
 
     Without `passages`, a task whose corpus lies on disk gives its queries alone.
     """
-    reader, reading = _reader(task), _reading(task, options, passages)
-    wanted_languages(task, options.langs)
-    task.require_size(options.langs)
-    located = locate(task, options, progress, passages)
-    reading = replace(reading, digests=located.by_path)
-    collection = reader(task, located.paths, reading)
-    notes = collection.notes
-    if located.unpinned:
-        notes += (f"digest not checked (no official one is known): {', '.join(located.unpinned)}",)
-    if located.changed:
-        notes += (f"data differs from what was pinned: {', '.join(located.changed)}",)
-    return replace(collection, digests=located.digests, changed=located.changed, notes=notes)
-
-
-def _reader(task: Task) -> Reader:
     if task.format not in FORMATS:
         raise UnknownNameError(f"format of task {task.name!r}:", [task.format], FORMATS)
-    return FORMATS[task.format]
-
-
-def _reading(task: Task, options: RunOptions, passages: bool) -> Reading:
     candidate = task.candidate if options.candidate is None else options.candidate
     if candidate not in task.candidates:
-        raise UnknownNameError(
-            f"candidate text of task {task.name!r}:", [candidate], task.candidates
-        )
+        what = f"candidate text of task {task.name!r}:"
+        raise UnknownNameError(what, [candidate], task.candidates)
     check_bounds(options)
     if options.corpus_limit is not None and task.format not in ON_DISK:
         raise InputError(
             f"--corpus-limit is for tasks whose corpus lies on disk; that of {task.name!r} is read whole"
         )
-    return Reading(candidate, options.limit, options.corpus_limit, passages, options.corpora)
+    wanted_languages(task, options.langs)
+    task.require_size(options.langs)
+    files = locate(task, options, progress, passages)
+    read = FORMATS[task.format](
+        task,
+        {file.name: file.path for file in files},
+        ReadOptions(
+            candidate,
+            options.limit,
+            options.corpus_limit,
+            passages,
+            options.corpora,
+            digests={file.path: str(file.sha256) for file in files},
+        ),
+    )
+    paths = {file.stated.path: file for file in files}
+    changed = tuple(path for path, file in paths.items() if file.changed)
+    unchecked = [path for path, file in paths.items() if file.stated.sha256 is None]
+    notes = read.notes
+    if unchecked:
+        notes += (f"digest not checked (no official one is known): {', '.join(unchecked)}",)
+    if changed:
+        notes += (f"data differs from what was pinned: {', '.join(changed)}",)
+    digests = {path: str(file.sha256) for path, file in paths.items()}
+    return replace(read, digests=digests, changed=changed, notes=notes)

@@ -1,110 +1,123 @@
-"""Reads parallel text, JSON Lines of ``{"id", "text": {lang: …}}``: a text finds its translation.
-
-Every text is a query and a candidate. Only settings across languages make sense: among candidates of its
-own language a query would find itself. Rows of one ``doc``, where all have one, move together.
-"""
+"""Reads JSON Lines whose texts correspond across languages: parallel text, Belebele and Crossmodal-3600."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from itertools import permutations
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from xlir_bench.errors import InputError
-from xlir_bench.records import Collection, Kind, Passages, Queries, Relevance
-from xlir_bench.sources.faults import Faults
-from xlir_bench.sources.lines import clean_text, json_object, read_lines, text_of
-from xlir_bench.sources.reading import Reading
+from xlir_bench.records import Collection, Kind
+from xlir_bench.sources.collecting import LanguageTexts, ReadOptions, collection, read_languages
+from xlir_bench.sources.rows import Faults, rows, text_of
 from xlir_bench.tasks import Task
 
-
-@dataclass(frozen=True, slots=True)
-class _Line:
-    name: str
-    doc: str | None
-    texts: Mapping[str, str]
-    """By language; blank ones are left out."""
+IMAGE = "image/key"
+MOST_CAPTIONS = 100
+"""Of an image in a language: each is relevant to every other."""
 
 
-def read_parallel(task: Task, files: Mapping[str, Path], reading: Reading) -> Collection:
-    """The collection in these files (languages may share one); all faults are reported at once."""
+def read_parallel(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Collection:
+    """Parallel text, ``{"id", "text": {lang: …}}``: a text finds its translation.
+
+    Every text is a query and a candidate. There are only settings across languages: among candidates of its own
+    language a query would find itself. If every row has a ``doc``, the rows of one move together.
+    """
     if task.kinds != [Kind.CROSS_LINGUAL]:
         raise InputError(f"task {task.name!r}: parallel text has cross-lingual settings alone")
-    faults = Faults(task.name)
-    lines = {path: _lines(path, faults) for path in dict.fromkeys(files.values())}
-    have: dict[str, list[_Line]] = {lang: [] for lang in files}
-    for path, found in lines.items():
-        for line in found:
-            for lang in line.texts:
-                if files.get(lang) == path:
-                    have[lang].append(line)
-    for lang, found in have.items():
-        if not found and not faults.count:
-            faults.add(files[lang], "$", f"no line has a text in {lang!r}")
-    faults.check()
-    grouped = all(line.doc is not None for found in have.values() for line in found)
-    return Collection(
-        queries={
-            lang: _queries(lang, found[: reading.limit], grouped) for lang, found in have.items()
-        },
-        passages={
-            lang: Passages(
-                tuple(f"{lang}:{line.name}" for line in found),
-                tuple(line.texts[lang] for line in found),
-            )
-            for lang, found in have.items()
-        },
-        relevance={
-            (asked, sought): _relevance(have[asked][: reading.limit], have[sought])
-            for asked, sought in permutations(sorted(have), 2)
-        },
-        cluster="document" if grouped else "question",
-        parallel=True,
-        digests={},
-    )
+    languages = read_languages(task, files, _translations)
+    grouped = all(all(texts.clusters) for texts in languages.values())
+    if not grouped:
+        for texts in languages.values():
+            texts.clusters = []
+    cluster = "document" if grouped else "question"
+    every_pair = collection(languages, options.limit, cluster, parallel=True)
+    across = {pair: rows for pair, rows in every_pair.relevance.items() if pair[0] != pair[1]}
+    return replace(every_pair, relevance=across)
 
 
-def _queries(lang: str, lines: Sequence[_Line], grouped: bool) -> Queries:
-    return Queries(
-        ids=tuple(line.name for line in lines),
-        texts=tuple(line.texts[lang] for line in lines),
-        clusters=tuple(str(line.doc) if grouped else line.name for line in lines),
-    )
+def _translations(path: Path, langs: list[str], faults: Faults) -> dict[str, LanguageTexts]:
+    """The texts of a file in these languages, with their documents (or nothing) as clusters."""
+    languages = {lang: LanguageTexts() for lang in langs}
+    names: set[str] = set()
+    for place, row in rows(path, faults):
+        with faults.at(path, place):
+            texts = row.get("text")
+            if not isinstance(texts, dict) or not all(isinstance(x, str) for x in texts.values()):
+                raise ValueError("'text' is missing, or no object of a text for each language")
+            name = text_of(row, "id")
+            document = "" if row.get("doc") is None else text_of(row, "doc")
+            if name in names:
+                raise ValueError(f"{name!r} is the id of an earlier line")
+            names.add(name)
+            for lang in langs:
+                if text := texts.get(lang, "").strip():
+                    languages[lang].ask(name, text, name)
+                    languages[lang].clusters.append(document)
+                    languages[lang].answer(name, text, name)
+    return languages
 
 
-def _relevance(asked: Sequence[_Line], sought: Sequence[_Line]) -> Relevance:
-    place = {line.name: row for row, line in enumerate(sought)}
-    pairs = [(row, place[line.name]) for row, line in enumerate(asked) if line.name in place]
-    query, passage = np.array(pairs, np.int32).reshape(-1, 2).T.copy()
-    return Relevance(query, passage, np.ones(len(pairs), np.int32))
+def read_captions(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Collection:
+    """Crossmodal-3600, ``{"image/key": …, "<lang>": {"caption": […]}}``: a caption finds others of its image.
+
+    Every caption is a query and a candidate; a query's own caption leaves the pool. Captions of an image were
+    written independently: they are no translations.
+    """
+    languages = read_languages(task, files, _captions)
+    return collection(languages, options.limit, cluster="document", queries_are_passages=True)
 
 
-def _lines(path: Path, faults: Faults) -> list[_Line]:
-    """Every good line of a file; the others are faults."""
-    found: dict[str, _Line] = {}
+def _captions(path: Path, langs: list[str], faults: Faults) -> dict[str, LanguageTexts]:
+    languages = {lang: LanguageTexts() for lang in langs}
+    images: set[str] = set()
+    for place, row in rows(path, faults):
+        with faults.at(path, place):
+            image = text_of(row, IMAGE)
+            if image in images:
+                raise ValueError(f"{image!r} is the image of an earlier line")
+            images.add(image)
+            for lang in sorted(row.keys() & languages.keys()):
+                for number, caption in enumerate(_captions_in(row, lang)):
+                    name = f"{image}:{number}"
+                    languages[lang].ask(f"{lang}:{name}", caption, image)
+                    languages[lang].answer(name, caption, image)
+    return languages
 
-    def parse(text: str) -> None:
-        line = _line(json_object(text))
-        if line.name in found:
-            raise ValueError(f"{line.name!r} is the id of an earlier line")
-        found[line.name] = line
 
-    for _ in read_lines(path, faults, parse):
-        pass
-    return list(found.values())
+def _captions_in(row: Mapping[str, Any], lang: str) -> list[str]:
+    """The captions of a line in a language that are not blank."""
+    entry = row[lang]
+    captions = entry.get("caption", []) if isinstance(entry, dict) else None
+    if not isinstance(captions, list) or not all(isinstance(text, str) for text in captions):
+        raise ValueError(f"{lang!r} is no object with a list of texts under 'caption'")
+    if len(captions) > MOST_CAPTIONS:
+        raise ValueError(
+            f"{lang!r} has {len(captions):,} captions of one image: at most {MOST_CAPTIONS} are taken"
+        )
+    return [text for caption in captions if (text := caption.strip())]
 
 
-def _line(stated: dict[str, Any]) -> _Line:
-    texts, doc = stated.get("text"), stated.get("doc")
-    if not isinstance(texts, dict) or not all(isinstance(text, str) for text in texts.values()):
-        raise ValueError("'text' is missing, or no object of a text for each language")
-    trimmed = {lang: clean_text(text) for lang, text in texts.items()}
-    return _Line(
-        name=text_of(stated, "id"),
-        doc=None if doc is None else text_of(stated, "doc"),
-        texts={lang: text for lang, text in trimmed.items() if text},
-    )
+def read_belebele(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Collection:
+    """Belebele, a file a language: a question finds the passage that it was asked of.
+
+    A passage is told by its `link` in every language, a question by its `link` and `question_number`. The answers
+    to choose from are not used.
+    """
+    languages = read_languages(task, files, _questions)
+    return collection(languages, options.limit, cluster="document", parallel=True)
+
+
+def _questions(path: Path, langs: list[str], faults: Faults) -> dict[str, LanguageTexts]:
+    texts = LanguageTexts()
+    for place, row in rows(path, faults):
+        with faults.at(path, place):
+            link, passage = text_of(row, "link"), text_of(row, "flores_passage")
+            name = f"{link}#{text_of(row, 'question_number')}"
+            if texts.passages.get(link, passage) != passage:
+                raise ValueError(f"{link!r} has another passage in an earlier line")
+            texts.ask(name, text_of(row, "question"), link, "an earlier question")
+            if link not in texts.passages:
+                texts.answer(link, passage, link)
+    return dict.fromkeys(langs, texts)

@@ -1,24 +1,34 @@
-"""Reads SQuAD's layout: a question finds its paragraph among the distinct paragraphs of each language.
+"""Reads SQuAD's layout and two that are built on it: LAReQA and TyDiQA GoldP.
 
-Answers inside the paragraph are not looked at. TyDiQA GoldP has this layout, one file for all languages.
+SQuAD: a question finds its paragraph among the distinct paragraphs of its language; answers inside are not used.
+TyDiQA GoldP: the same, where one file has the questions of all languages.
+LAReQA: paragraphs carry their sentences and sentence breaks. Every sentence of every paragraph is a candidate, not
+de-duplicated; the relevant one is the sentence whose break interval ``[start, end)`` contains ``answer_start``.
+Offsets count code points.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from bisect import bisect_right
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
 import numpy as np
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from xlir_bench.records import Collection, Passages, Queries, Relevance
-from xlir_bench.sources.faults import Faults, JsonFile
-from xlir_bench.sources.reading import Reading
+from xlir_bench.records import Collection
+from xlir_bench.sources.collecting import LanguageTexts, ReadOptions, collection, read_languages
+from xlir_bench.sources.rows import Faults
 from xlir_bench.tasks import Task
+from xlir_bench.untrusted import HALF, parse_json
 
-Belongs = Callable[[str, str], bool]
-"""Whether the question of this id is in this language."""
+T = TypeVar("T")
+Node = TypeVar("Node", bound=Hashable)
+CONTEXT = "sentence+context"
+MOST_TEXT = 1 << 28
+"""Characters of the candidates of a language that each hold their paragraph."""
 TYDIQA = {
     "ar": "arabic",
     "bn": "bengali",
@@ -31,143 +41,257 @@ TYDIQA = {
     "te": "telugu",
 }
 """How the ids of TyDiQA's questions begin."""
+SHARED = "questions about a paragraph that another question has too"
+RUNS_PAST = "answers that run past the end of their sentence"
+MOVED = "answers whose text is not at their answer_start"
+DIFFERS = "sentences that differ from the text between their breaks (the sentence is used)"
+BLANK = "sentences without any text"
+REPEATED = "sentences that repeat another of their language (kept, not de-duplicated)"
+
+# One wrong item is enough to refuse a list: a fault for each would fill the memory.
+List = Annotated[list[T], Field(fail_fast=True)]
 
 
-@dataclass(slots=True)
-class _Language:
-    """What was read of one file."""
-
-    paragraphs: dict[str, int] = field(default_factory=dict)
-    """Row of each distinct paragraph, by its text."""
-    questions: dict[str, str] = field(default_factory=dict)
-    """Text by id, in the order of the file."""
-    answers: dict[str, int] = field(default_factory=dict)
-    """Row of the relevant paragraph, by question id."""
-    repeated: int = 0
+def _whole(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError(HALF) from None
+    return text
 
 
-def read_squad(task: Task, files: Mapping[str, Path], reading: Reading) -> Collection:
+Text = Annotated[str, AfterValidator(_whole)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+
+class _Answer(_Part):
+    answer_start: int
+    text: Text
+
+
+class _Question(_Part):
+    id: Text
+    question: Text
+
+
+class _AnsweredQuestion(_Question):
+    answers: Annotated[List[_Answer], Field(min_length=1)]
+
+
+class _Paragraph(_Part):
+    context: Text
+    qas: List[_Question]
+
+
+class _SentenceParagraph(_Part):
+    context: Text
+    sentences: List[Text]
+    sentence_breaks: List[Annotated[List[int], Field(min_length=2, max_length=2)]]
+    qas: List[_AnsweredQuestion]
+
+
+class _Article(_Part):
+    title: Text = ""
+    paragraphs: list[Any]
+
+
+class _File(_Part):
+    data: list[Any]
+
+
+P = TypeVar("P", _Paragraph, _SentenceParagraph)
+
+
+def read_squad(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Collection:
     """The collection in these files, one a language; all their faults are reported at once."""
-    return _collection(task, files, reading, lambda _lang, _id: True)
+
+    def read(path: Path, langs: list[str], faults: Faults) -> dict[str, LanguageTexts]:
+        return {lang: _paragraph_texts(lang, path, "", faults) for lang in langs}
+
+    return collection(read_languages(task, files, read), options.limit, cluster="document")
 
 
-def read_tydiqa(task: Task, files: Mapping[str, Path], reading: Reading) -> Collection:
-    """The same; of each file only the questions of its language, which begin with its name."""
-    return _collection(
-        task, files, reading, lambda lang, name: name.startswith(f"{TYDIQA.get(lang, lang)}-")
-    )
+def read_tydiqa(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Collection:
+    """The same; of each file only the questions of its language, whose ids begin with its name."""
+
+    def read(path: Path, langs: list[str], faults: Faults) -> dict[str, LanguageTexts]:
+        prefixes = {lang: f"{TYDIQA.get(lang, lang)}-" for lang in langs}
+        return {lang: _paragraph_texts(lang, path, prefixes[lang], faults) for lang in langs}
+
+    return collection(read_languages(task, files, read), options.limit, cluster="document")
 
 
-def _collection(
-    task: Task, files: Mapping[str, Path], reading: Reading, belongs: Belongs
-) -> Collection:
-    faults = Faults(task.name)
-    read = {
-        lang: _FileReader(lang, JsonFile(path, faults), belongs).read()
-        for lang, path in sorted(files.items())
-    }
-    faults.check()
-    queries = {lang: _queries(lang, found, reading.limit) for lang, found in read.items()}
-    return Collection(
-        queries=queries,
-        passages={
-            lang: Passages(_ids(lang, found), tuple(found.paragraphs))
-            for lang, found in read.items()
-        },
-        relevance={
-            (lang, lang): _relevance(found, queries[lang])
-            for lang, found in read.items()
-            if queries[lang].ids
-        },
-        cluster="document",
-        parallel=False,
-        digests={},
-        notes=tuple(_notes(read)),
-    )
+def read_lareqa(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Collection:
+    """The collection in these files (by language); all their faults are reported at once."""
+
+    def read(path: Path, langs: list[str], faults: Faults) -> dict[str, LanguageTexts]:
+        return {lang: _sentence_texts(lang, path, options.candidate, faults) for lang in langs}
+
+    languages = read_languages(task, files, read)
+    _join_articles(dict(sorted(languages.items())))
+    return collection(languages, options.limit, cluster="article", parallel=True)
 
 
-class _FileReader:
-    """Reads one file from top to bottom; whatever is wrong is counted, and reading goes on."""
-
-    def __init__(self, lang: str, file: JsonFile, belongs: Belongs) -> None:
-        self._lang = lang
-        self._file = file
-        self._belongs = belongs
-        self._found = _Language()
-
-    def read(self) -> _Language:
-        if not self._file.loaded:
-            return self._found
-        top = self._file.expect(self._file.content, dict, "$")
-        articles = None if top is None else self._file.take(top, "data", list, "$")
-        before = self._file.faults
-        for number, article in enumerate(articles or []):
-            self._article(article, f"$.data[{number}]")
-        if articles is not None and not self._found.questions and self._file.faults == before:
-            self._file.fault("$.data", f"there is no question of {self._lang!r} in the whole file")
-        return self._found
-
-    def _article(self, value: Any, place: str) -> None:
-        article = self._file.expect(value, dict, place)
-        paragraphs = (
-            None if article is None else self._file.take(article, "paragraphs", list, place)
-        )
-        for row, paragraph in enumerate(paragraphs or []):
-            self._paragraph(paragraph, f"{place}.paragraphs[{row}]")
-
-    def _paragraph(self, value: Any, place: str) -> None:
-        entry = self._file.expect(value, dict, place)
-        if entry is None:
-            return
-        context = self._file.take(entry, "context", str, place)
-        questions = self._file.take(entry, "qas", list, place)
-        if context is not None and not context.strip():
-            self._file.fault(f"{place}.context", "is empty")
-        for row, question in enumerate(questions or []):
-            self._question(question, context, f"{place}.qas[{row}]")
-
-    def _question(self, value: Any, context: str | None, place: str) -> None:
-        entry = self._file.expect(value, dict, place)
-        if entry is None:
-            return
-        name = self._file.take(entry, "id", str, place)
-        text = self._file.take(entry, "question", str, place)
-        if text is not None and not text.strip():
-            self._file.fault(f"{place}.question", "is empty")
-        if name is None or text is None or context is None or not self._belongs(self._lang, name):
-            return
-        found = self._found
-        if name in found.questions:
-            self._file.fault(f"{place}.id", f"{name!r} is the id of another question")
-            return
-        found.repeated += context in found.paragraphs
-        found.questions[name] = text
-        found.answers[name] = found.paragraphs.setdefault(context, len(found.paragraphs))
+def _paragraph_texts(lang: str, path: Path, prefix: str, faults: Faults) -> LanguageTexts:
+    """The questions of a file whose ids begin with `prefix`, and their paragraphs."""
+    texts = LanguageTexts(oddities={SHARED: 0})
+    rows: dict[str, int] = {}
+    for place, paragraph, _ in _paragraphs(lang, path, _Paragraph, faults):
+        context = paragraph.context
+        if not context.strip():
+            faults.add(path, f"{place}.context", "is empty")
+        for number, question in enumerate(paragraph.qas):
+            at = f"{place}.qas[{number}]"
+            if not question.question.strip():
+                faults.add(path, f"{at}.question", "is empty")
+            if not question.id.startswith(prefix):
+                continue
+            texts.oddities[SHARED] += context in rows
+            row = rows.setdefault(context, len(rows))
+            with faults.at(path, f"{at}.id"):
+                # Questions about one paragraph move together.
+                texts.ask(question.id, question.question, f"{lang}:{row}", "another question")
+    texts.passages = {str(row): context for context, row in rows.items()}
+    texts.relevant = [(f"{lang}:{row}", row, 1) for row in rows.values()]
+    return texts
 
 
-def _ids(lang: str, found: _Language) -> tuple[str, ...]:
-    return tuple(f"{lang}:{row}" for row in range(len(found.paragraphs)))
+def _sentence_texts(lang: str, path: Path, candidate: str, faults: Faults) -> LanguageTexts:
+    """The questions of a file, with their articles as clusters, and every sentence as a candidate."""
+    oddities = dict.fromkeys((RUNS_PAST, MOVED, DIFFERS, BLANK, REPEATED), 0)
+    texts = LanguageTexts(oddities=oddities)
+    places: dict[str, str] = {}
+    sentences: set[str] = set()
+    size = 0
+    paragraphs = enumerate(_paragraphs(lang, path, _SentenceParagraph, faults))
+    for number, (place, paragraph, article) in paragraphs:
+        context = paragraph.context
+        if candidate == CONTEXT:
+            size += len(paragraph.sentences) * len(context)
+            if size > MOST_TEXT:
+                faults.add(
+                    path, place,
+                    f"with {len(paragraph.sentences):,} sentences, each joined by its paragraph, the candidates"
+                    f" have over {MOST_TEXT:,} characters: --candidate sentence takes them alone",
+                )  # fmt: skip
+                break
+        sound = _check_breaks(path, place, paragraph, faults)
+        first = len(texts.passages)
+        breaks = paragraph.sentence_breaks if sound else []
+        for row, (start, end) in enumerate(breaks):
+            sentence = paragraph.sentences[row]
+            text = f"{sentence} {context}" if candidate == CONTEXT else sentence
+            texts.passages[f"{number}:{row}"] = text
+            oddities[DIFFERS] += context[start:end] != sentence
+            oddities[BLANK] += not sentence.strip()
+            oddities[REPEATED] += sentence in sentences
+            sentences.add(sentence)
+        starts = [start for start, _ in breaks]
+        for question_number, question in enumerate(paragraph.qas):
+            at = f"{place}.qas[{question_number}]"
+            if not question.question.strip():
+                faults.add(path, f"{at}.question", "is empty")
+            relevant: set[int] = set()
+            for answer_number, answer in enumerate(question.answers if sound else ()):
+                offset = answer.answer_start
+                row = bisect_right(starts, offset) - 1
+                if row < 0 or offset >= breaks[row][1]:
+                    faults.add(
+                        path, f"{at}.answers[{answer_number}].answer_start",
+                        f"{offset} is in no sentence break (the text has {len(context)} characters)",
+                    )  # fmt: skip
+                    continue
+                relevant.add(first + row)
+                oddities[RUNS_PAST] += offset + len(answer.text) > breaks[row][1]
+                oddities[MOVED] += not context.startswith(answer.text, offset)
+            name = question.id
+            with faults.at(path, f"{at}.id"):
+                texts.ask(name, question.question, name, f"another question: {places.get(name)}")
+                places[name] = f"{at}.id"
+                texts.clusters.append(article)
+                texts.relevant += [(name, row, 1) for row in relevant]
+    return texts
 
 
-def _queries(lang: str, found: _Language, limit: int | None) -> Queries:
-    ids = tuple(found.questions)[:limit]
-    return Queries(
-        ids=ids,
-        texts=tuple(found.questions[name] for name in ids),
-        # Questions about one paragraph move together.
-        clusters=tuple(f"{lang}:{found.answers[name]}" for name in ids),
-    )
+def _check_breaks(path: Path, place: str, paragraph: _SentenceParagraph, faults: Faults) -> bool:
+    """Whether there is a break for each sentence, inside the text, in order, without overlap."""
+    before, last_end, length = faults.count, 0, len(paragraph.context)
+    for row, (start, end) in enumerate(paragraph.sentence_breaks):
+        with faults.at(path, f"{place}.sentence_breaks[{row}]"):
+            if start < 0 or end > length:
+                raise ValueError(f"[{start}, {end}] is outside the text (0 to {length})")
+            if start >= end:
+                raise ValueError(f"[{start}, {end}] does not end after its start")
+            if start < last_end:
+                raise ValueError(f"[{start}, {end}] begins before the last one ends ({last_end})")
+            last_end = end
+    breaks, sentences = len(paragraph.sentence_breaks), len(paragraph.sentences)
+    if breaks != sentences:
+        reason = f"{breaks} breaks for {sentences} sentences"
+        faults.add(path, f"{place}.sentence_breaks", reason)
+    return faults.count == before
 
 
-def _relevance(found: _Language, queries: Queries) -> Relevance:
-    passage = np.array([found.answers[name] for name in queries.ids], np.int32)
-    rows = np.arange(len(passage), dtype=np.int32)
-    return Relevance(rows, passage, np.ones(len(passage), np.int32))
+def _paragraphs(
+    lang: str, path: Path, model: type[P], faults: Faults
+) -> Iterator[tuple[str, P, str]]:
+    """Each paragraph of a file with its place and its article (title or number); what is wrong is a fault."""
+    stated = None
+    with faults.at(path, "$"):
+        try:
+            stated = faults.validated(path, "$", _File, parse_json(path.read_bytes(), lone="keep"))
+        except OSError as error:
+            raise ValueError(f"cannot be read ({error.strerror})") from None
+    for number, raw_article in enumerate(stated.data if stated else ()):
+        place = f"$.data[{number}]"
+        article = faults.validated(path, place, _Article, raw_article)
+        for row, raw_paragraph in enumerate(article.paragraphs if article else ()):
+            at = f"{place}.paragraphs[{row}]"
+            paragraph = faults.validated(path, at, model, raw_paragraph)
+            if article and paragraph:
+                yield at, paragraph, article.title or f"article {number} of {lang}"
 
 
-def _notes(read: Mapping[str, _Language]) -> Iterator[str]:
-    """How many questions share a paragraph with an earlier one."""
-    counts = {lang: found.repeated for lang, found in read.items() if found.repeated}
-    if counts:
-        by_lang = ", ".join(f"{lang} {count}" for lang, count in counts.items())
-        yield f"questions about a paragraph that another question has too: {sum(counts.values())} ({by_lang})"
+def _join_articles(languages: Mapping[str, LanguageTexts]) -> None:
+    """Give articles that share a question, in whatever languages, one label as their cluster."""
+    titles: dict[tuple[str, str], str] = {}
+    asked_in: dict[str, list[tuple[str, str]]] = {}
+    for lang, texts in languages.items():
+        for name, title in zip(texts.questions, texts.clusters, strict=True):
+            titles[lang, title] = title
+            asked_in.setdefault(name, []).append((lang, title))
+    labels = joined_labels(titles, list(asked_in.values()))
+    for lang, texts in languages.items():
+        texts.clusters = [labels[lang, title] for title in texts.clusters]
+
+
+def joined_labels(titles: Mapping[Node, str], groups: Sequence[Sequence[Node]]) -> dict[Node, str]:
+    """A label for each node, the same for all that the groups join and for no other.
+
+    The label is the first title of the joined nodes in code-point order; where two sets of nodes would have the
+    same, the later one is numbered.
+
+    >>> joined_labels({1: "Plant cell", 2: "Pflanzenzelle", 3: "Oni"}, [[1, 2]])
+    {1: 'Pflanzenzelle', 2: 'Pflanzenzelle', 3: 'Oni'}
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    number = {node: n for n, node in enumerate(titles)}
+    links = [(number[group[0]], number[node]) for group in groups for node in group]
+    ends = np.array(links, int).reshape(-1, 2).T
+    graph = coo_array((np.ones(len(links)), tuple(ends)), shape=(len(number), len(number)))
+    _, component = connected_components(graph, directed=False)
+    first: dict[int, str] = {}
+    for part, title in zip(component.tolist(), titles.values(), strict=True):
+        first[part] = min(title, first.get(part, title))
+    labels: dict[int, str] = {}
+    taken: set[str] = set()
+    for part, title in first.items():
+        numbered = (f"{title} ({n})" for n in count(2))
+        labels[part] = title if title not in taken else next(x for x in numbered if x not in taken)
+        taken.add(labels[part])
+    return {node: labels[part] for node, part in zip(titles, component.tolist(), strict=True)}

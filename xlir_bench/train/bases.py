@@ -20,9 +20,9 @@ from xlir_bench.files import replacing
 from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.options.static import StaticOptions, static_dimension
 from xlir_bench.options.training import TrainOptions
-from xlir_bench.reading import read_array
 from xlir_bench.train.static import Floats, Identity, new_static, weights_of
 from xlir_bench.train.store import RowStore
+from xlir_bench.untrusted import read_array
 
 SHARES = "shares.npy"
 """Beside the model that was made: what its sub-words weigh follows from it."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from xlir_bench.errors import InputError
 from xlir_bench.files import ELSEWHERE, held, require_writable, sweep, write
-from xlir_bench.reading import parse_json, read_json
+from xlir_bench.untrusted import parse_json, read_json
 
 LOCK = ".training.lock"
 RECORD = "training.json"

@@ -18,13 +18,13 @@ import numpy as np
 from xlir_bench.encoders.layout import OFFSET_POSITIONS
 from xlir_bench.errors import InputError, XlirError
 from xlir_bench.files import replacing
-from xlir_bench.reading import read_array, read_json
 from xlir_bench.records import ROLES, Floats, Progress
 from xlir_bench.train.bases import Base
 from xlir_bench.train.folder import write_json
 from xlir_bench.train.pieces import Flags, Ids, every, kept_ids, parts_of, pruned
 from xlir_bench.train.shaping import Asked, ShapingTexts
 from xlir_bench.train.store import RowStore
+from xlir_bench.untrusted import read_array, read_json
 
 IDS, RECORD = "pieces.npy", "pruning.json"
 PAGE = 64

@@ -15,7 +15,6 @@ from xlir_bench.encoders.digest import files_digest
 from xlir_bench.errors import InputError, OutOfReachError
 from xlir_bench.files import LONGEST_LINE, file_digest, raw_lines
 from xlir_bench.options.training import TrainingSource
-from xlir_bench.reading import parse_json, table_rows
 from xlir_bench.records import Progress
 from xlir_bench.tasks import tasks_folder
 from xlir_bench.train.rows import (
@@ -29,6 +28,7 @@ from xlir_bench.train.rows import (
     parse_pair,
     parse_row,
 )
+from xlir_bench.untrusted import parse_json, table_rows
 
 Numbered = tuple[int, Any]
 SUFFIXES = (".jsonl", ".ndjson", ".parquet", ".csv", ".tsv")

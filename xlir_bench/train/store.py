@@ -19,10 +19,10 @@ from pydantic import BaseModel
 
 from xlir_bench.errors import InputError
 from xlir_bench.options.training import TrainingSource
-from xlir_bench.reading import read_json
 from xlir_bench.records import Progress
 from xlir_bench.train.reading import sound_rows, source_digest
 from xlir_bench.train.rows import SIDES, Row, chunked, count_origin, item_key, text_key
+from xlir_bench.untrusted import read_json
 
 Keys = NDArray[np.uint64]
 Flags = NDArray[np.bool_]

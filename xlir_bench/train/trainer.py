@@ -12,7 +12,6 @@ from typing import Any
 from xlir_bench.encoders.quiet import quiet_transformers
 from xlir_bench.errors import XlirError
 from xlir_bench.options.training import TrainOptions
-from xlir_bench.reading import load_json, read_json, validated
 from xlir_bench.records import Evaluate, Progress, Silent
 from xlir_bench.results.training import FinishedRecord, read_training
 from xlir_bench.tasks import Task
@@ -27,6 +26,7 @@ from xlir_bench.train.pruning import Pruning
 from xlir_bench.train.reading import source_digest
 from xlir_bench.train.shaping import ShapingTexts
 from xlir_bench.train.store import RowStore, open_rows, store_rows
+from xlir_bench.untrusted import load_json, read_json, validated
 
 STATIC_RATE, RATE = 0.01, 3e-5
 

@@ -17,8 +17,8 @@ from transformers import TrainerCallback
 from xlir_bench import files
 from xlir_bench.errors import UnknownNameError
 from xlir_bench.options.training import LAST, MEAN
-from xlir_bench.reading import sound_lines
 from xlir_bench.records import Evaluate, Noting, Progress
+from xlir_bench.untrusted import sound_lines
 
 SELECTION = "selection"
 PREFIX = "eval_"

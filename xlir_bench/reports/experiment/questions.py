@@ -15,10 +15,10 @@ import numpy as np
 
 from xlir_bench.errors import InputError
 from xlir_bench.files import replacing
-from xlir_bench.reading import columns, read_table, table_notes
 from xlir_bench.records import Floats, Ints, Kind
 from xlir_bench.results import Result
 from xlir_bench.results.values import RANK_DISTANCE, QueryValues
+from xlir_bench.untrusted import columns, read_table, table_notes
 
 FILE = "questions.parquet"
 SCHEMA = "1"

@@ -13,7 +13,6 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from xlir_bench.errors import InputError
 from xlir_bench.files import replacing
-from xlir_bench.reading import read_json
 from xlir_bench.recipe import Cell, Recipe, Variant
 from xlir_bench.records import Kind
 from xlir_bench.reports.comparable import require_comparable
@@ -21,6 +20,7 @@ from xlir_bench.reports.experiment.questions import Questions, read_questions
 from xlir_bench.results import Result
 from xlir_bench.results.store import RESULT_FILE
 from xlir_bench.results.training import TrainingRecord
+from xlir_bench.untrusted import read_json
 
 RESULTS, CELL_FILE = "results", "cell.json"
 TRAINING = (

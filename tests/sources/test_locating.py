@@ -272,3 +272,18 @@ def test_an_unpinned_file_has_the_ceiling_that_was_asked_for(
     with pytest.raises(OutOfReachError, match="--max-download allows more"):
         load(task, replace(cached, max_download=100))
     assert load(task, replace(cached, max_download=10_000)) == {"de", "en"}
+
+
+def test_a_file_unpacked_by_hand_is_not_overwritten_by_the_packed_one(
+    server: FileServer, cached: RunOptions, tmp_path: Path
+) -> None:
+    path = "lareqa/small/en.json.gz"
+    contents = {"en": SMALL["en"]}
+    task = read_task(write_task(tmp_path / "tasks", contents, server.url, paths={"en": path}))
+    unpacked = (cached.data_cache / path).with_suffix("")
+    unpacked.parent.mkdir(parents=True)
+    unpacked.write_text("changed by hand")
+    assert fetch(task, cached, Silent()).new == (path,)
+    assert unpacked.read_text() == "changed by hand"
+    assert (cached.data_cache / path).read_bytes() == packed(SMALL["en"])
+    assert fetch(task, cached, Silent()).present == (path,)

@@ -11,7 +11,7 @@ import pytest
 from pydantic import BaseModel, Field
 
 from xlir_bench.errors import InputError
-from xlir_bench.reading import (
+from xlir_bench.untrusted import (
     columns,
     load_json,
     parse_json,
@@ -67,6 +67,12 @@ def test_a_file_that_is_not_there_or_no_file_is_a_message(tmp_path: Path) -> Non
     for path in (tmp_path / "absent.json", tmp_path, Path("a\0b")):
         with pytest.raises(InputError, match="cannot be read"):
             load_json(path)
+
+
+def test_a_key_repeated_among_hundreds_of_thousands_is_found_in_a_moment() -> None:
+    pairs = ",".join(f'"{number}":0' for number in [*range(300_000), 299_999])
+    with pytest.raises(ValueError, match="the key '299999' twice"):
+        parse_json(f"{{{pairs}}}")
 
 
 def test_half_a_character_may_be_replaced_where_a_name_of_a_file_is_no_text() -> None:

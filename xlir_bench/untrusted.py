@@ -1,7 +1,7 @@
-"""Whatever comes from outside is read here: JSON, TOML, tables and arrays, against a declared shape.
+"""Reads untrusted data, JSON, TOML, tables and arrays, against a declared shape.
 
 A file may be damaged, foreign or hostile. Whatever is wrong with it becomes one `InputError` of a line or
-two that names the file. What collects the faults of many lines takes the reason from `parse_json`.
+two that names the file. `parse_json` raises the reason alone, for those who collect the faults of many lines.
 """
 
 from __future__ import annotations
@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 import re
 import tomllib
+from collections import Counter
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -24,9 +26,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 T = TypeVar("T")
-Columns = Mapping[str, Literal["text", "whole", "number"]]
+Holds = Literal["text", "a whole number", "a finite number"]
+Columns = Mapping[str, Holds]
 """What each column of a table has to hold."""
-
+Lone = Literal["refuse", "replace", "keep"]
+"""What becomes of half a surrogate pair."""
 
 SHOWN = 8
 """Faults that one message names."""
@@ -35,18 +39,17 @@ LONGEST = 120
 ROWS_A_BYTE = 64
 """A table that states more of them is no table, but a way to fill the memory."""
 FAILURES = (ValueError, RecursionError, ArithmeticError, TypeError, KeyError, AttributeError)
-"""What parsers raise at text that is none: `ValueError` is bad JSON, TOML, UTF-8 and Arrow."""
-_LONE = re.compile(r"\\u[dD][89a-fA-F]")
-Lone = Literal["refuse", "replace", "keep"]
+"""What parsers raise at malformed input: `ValueError` is bad JSON, TOML, UTF-8 and Arrow."""
 HALF = "holds half a character (a lone surrogate)"
+SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 def columns(text: str, whole: str = "", number: str = "") -> Columns:
-    """Names by what they hold, parted by blanks."""
+    """Columns of text, whole numbers and numbers; names are separated by blanks."""
     return {
         **dict.fromkeys(text.split(), "text"),
-        **dict.fromkeys(whole.split(), "whole"),
-        **dict.fromkeys(number.split(), "number"),
+        **dict.fromkeys(whole.split(), "a whole number"),
+        **dict.fromkeys(number.split(), "a finite number"),
     }
 
 
@@ -59,47 +62,41 @@ def shortened(text: str) -> str:
 def parse_json(content: str | bytes, lone: Lone = "refuse", strict: bool = True) -> Any:
     """The value of a JSON text; raises `ValueError`, whose text says on one line what is wrong.
 
-    `lone`: what becomes of half a surrogate pair. Not `strict`: a key that comes twice and numbers that are
-    none are taken, as other programs take them.
+    Not `strict`: as other programs take it, with repeated keys and NaN.
     """
     try:
         text = content.decode("utf-8-sig") if isinstance(content, bytes) else content
-        hook, constant = (_once, _no_number) if strict else (None, None)
+        hook, constant = (_unique, _not_a_number) if strict else (None, None)
         value = json.loads(
             text, object_pairs_hook=hook, parse_constant=constant, parse_int=_whole_number
         )
+        if lone != "keep" and SURROGATE.search(text):
+            plain = json.dumps(value, ensure_ascii=False)
+            if lone == "replace":
+                whole = plain.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
+                return json.loads(whole)
+            plain.encode()
+        return value
+    except UnicodeEncodeError:
+        raise ValueError(HALF) from None
     except UnicodeDecodeError as error:
         raise ValueError(f"is not UTF-8 at byte {error.start} ({error.reason})") from None
     except json.JSONDecodeError as error:
-        raise ValueError(_place(error, text)) from None
+        if not text.strip():
+            raise ValueError("is empty") from None
+        cut = error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated string")
+        where = f"{error.msg} at line {error.lineno}, column {error.colno}"
+        raise ValueError(f"is not JSON{', it ends too early' if cut else ''}: {where}") from None
     except RecursionError:
         raise ValueError("is nested too deeply") from None
-    if lone != "keep" and _LONE.search(text):
-        try:
-            json.dumps(value, ensure_ascii=False).encode()
-        except UnicodeEncodeError:
-            if lone == "refuse":
-                raise ValueError(HALF) from None
-            whole = json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass")
-            value = json.loads(whole.decode("utf-8", "replace"))
-    return value
 
 
-def _place(error: json.JSONDecodeError, text: str) -> str:
-    if not text.strip():
-        return "is empty"
-    ended = error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated string")
-    what = ", it ends too early" if ended else ""
-    return f"is not JSON{what}: {error.msg} at line {error.lineno}, column {error.colno}"
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        twice, _ = Counter(name for name, _ in pairs).most_common(1)[0]
         raise ValueError(f"has the key {shortened(repr(twice))} twice")
-    return found
+    return value
 
 
 def _whole_number(digits: str) -> int:
@@ -108,7 +105,7 @@ def _whole_number(digits: str) -> int:
     return int(digits)
 
 
-def _no_number(name: str) -> None:
+def _not_a_number(name: str) -> None:
     raise ValueError(f"{name} is no number in JSON")
 
 
@@ -164,41 +161,41 @@ def validated(model: type[T], stated: Any, where: Path | str, what: str, remedy:
     try:
         return TypeAdapter(model).validate_python(stated)
     except ValidationError as error:
-        raise _refused(where, what, faults_of(error), remedy) from error
+        found = error.errors(include_url=False, include_input=False, include_context=False)
+        faults = [_fault(fault["loc"], fault["type"], fault["msg"]) for fault in found[:SHOWN]]
+        more = f" (and {len(found) - SHOWN} more)" if len(found) > SHOWN else ""
+        reason = "; ".join(dict.fromkeys(faults)) + more
     except FAILURES as error:  # of a model's own validators
         reason = shortened(f"{type(error).__name__}: {error}")
-        raise _refused(where, what, reason, remedy) from error
+    raise InputError(f"{where} is not {what}: {reason}{_then(remedy)}")
 
 
-def _refused(where: Path | str, what: str, reason: str, remedy: str) -> InputError:
-    return InputError(f"{where} is not {what}: {reason}{_then(remedy)}")
+def _fault(place: tuple[int | str, ...], kind: str, message: str) -> str:
+    """``drop[2].absolute: reason``; lists are counted from 1, as people do."""
+    parts = (f"[{part + 1}]" if isinstance(part, int) else f".{part}" for part in place)
+    name = shortened("".join(parts).removeprefix("."))
+    reason = message.removeprefix("Value error, ").replace("\n", " ")[:400]
+    if kind == "extra_forbidden":
+        reason = "no such key is known"
+    return f"{name}: {reason}" if name else reason
 
 
 def _then(remedy: str) -> str:
     return f"; {remedy}" if remedy else ""
 
 
-def faults_of(error: ValidationError, shown: int = SHOWN) -> str:
-    """The first faults that a model found, on one line."""
-    faults = [
-        f"{_named(fault['loc'])}{_reason(fault['type'], fault['msg'])}"
-        for fault in error.errors(include_url=False, include_input=False, include_context=False)
-    ]
-    more = f" (and {len(faults) - shown} more)" if len(faults) > shown else ""
-    return "; ".join(dict.fromkeys(faults[:shown])) + more
+@contextmanager
+def _explained_table(path: Path, remedy: str) -> Iterator[None]:
+    """What goes wrong while a parquet file is read, as one `InputError`."""
+    import pyarrow as pa
 
-
-def _named(place: tuple[int | str, ...]) -> str:
-    """``drop[2].absolute: ``: lists are counted from 1, as people do."""
-    parts = (f"[{part + 1}]" if isinstance(part, int) else f".{part}" for part in place)
-    name = "".join(parts).removeprefix(".")
-    return f"{shortened(name)}: " if name else ""
-
-
-def _reason(kind: str, message: str) -> str:
-    if kind == "extra_forbidden":
-        return "no such key is known"
-    return message.removeprefix("Value error, ").replace("\n", " ")[:400]
+    try:
+        yield
+    except (OSError, pa.ArrowException, *FAILURES) as error:
+        reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
+        raise InputError(
+            f"{path} cannot be read as a table: {shortened(reason)}{_then(remedy)}"
+        ) from error
 
 
 def read_table(
@@ -212,46 +209,53 @@ def read_table(
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    def fail(reason: str) -> InputError:
-        return InputError(f"{path} cannot be read as a table: {shortened(reason)}{_then(remedy)}")
-
-    try:
+    with _explained_table(path, remedy):
         size = path.stat().st_size
         with pq.ParquetFile(path) as file:
             rows, names = file.metadata.num_rows, file.schema_arrow.names
             if rows > ROWS_A_BYTE * size:
-                raise fail(f"it states {rows:,} rows in {size:,} bytes")
+                raise ValueError(f"it states {rows:,} rows in {size:,} bytes")
             wanted = [name for name in columns if name in names or name not in optional]
             lacking = [name for name in wanted if names.count(name) != 1]
             if lacking:
-                raise fail(f"it wants the columns {', '.join(lacking)} once each")
+                raise ValueError(f"it wants the columns {', '.join(lacking)} once each")
             table = file.read(columns=wanted).select(wanted)
         table.validate(full=True)
-        found = {}
-        for name in wanted:
-            kind = columns[name]
-            if table[name].null_count:
-                raise fail(f"column {name} has rows without a value")
-            found[name] = _column(table[name], kind)
-            if found[name] is None:
-                raise fail(f"column {name} holds {table[name].type}, {_HOLDS[kind]} is wanted")
-    except (OSError, pa.ArrowException, *FAILURES) as error:
-        reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
-        raise fail(reason) from error
-    return pa.table(found)
+        return pa.table({name: _column(name, table[name], columns[name]) for name in wanted})
+
+
+def _column(name: str, column: pa.ChunkedArray, holds: Holds) -> pa.ChunkedArray:
+    """The column in the type that is wanted."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    is_a, dictionary = pa.types, pa.dictionary(pa.int32(), pa.string())
+    if column.null_count:
+        raise ValueError(f"column {name} has rows without a value")
+    if not len(column):  # a column without a row is of no type that says anything
+        types = {"text": dictionary, "a whole number": pa.int32(), "a finite number": pa.float64()}
+        return pa.chunked_array([], types[holds])
+    if holds == "text":
+        coded = is_a.is_dictionary(column.type)
+        texts = column.type.value_type if coded else column.type
+        if is_a.is_string(texts) or is_a.is_large_string(texts):
+            return (column if coded else column.dictionary_encode()).cast(dictionary)
+    elif is_a.is_integer(column.type):
+        return column.cast(pa.int32() if holds == "a whole number" else pa.float64())
+    elif holds == "a finite number" and is_a.is_floating(column.type):
+        if not pc.all(pc.is_finite(column)).as_py():
+            raise ValueError(f"column {name} has infinite or missing numbers, {holds} is wanted")
+        return column
+    raise ValueError(f"column {name} holds {column.type}, {holds} is wanted")
 
 
 def table_notes(path: Path, remedy: str = "") -> dict[str, str]:
     """What a parquet file says of itself, by name."""
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    try:
+    with _explained_table(path, remedy):
         stated = pq.read_schema(path).metadata or {}
         return {key.decode(): value.decode() for key, value in stated.items()}
-    except (OSError, pa.ArrowException, *FAILURES) as error:
-        reason = shortened(str(error).partition("\n")[0])
-        raise InputError(f"{path} cannot be read as a table: {reason}{_then(remedy)}") from error
 
 
 def table_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -262,7 +266,14 @@ def table_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     number = 0
     try:
         with pq.ParquetFile(path) as packed:
-            _require_fair(packed.metadata, path.stat().st_size)
+            # Each row has an id, which takes a byte at least.
+            size, rows = path.stat().st_size, packed.metadata.num_rows
+            groups = range(packed.metadata.num_row_groups)
+            unpacked = sum(packed.metadata.row_group(group).total_byte_size for group in groups)
+            if unpacked > most_unpacked(size) or rows > ALWAYS_UNPACKED // 16 + size:
+                raise ValueError(
+                    f"{rows:,} rows of {unpacked:,} bytes are in a file of {size:,}: it is no data"
+                )
             for batch in packed.iter_batches(batch_size=1024):
                 batch.validate(full=True)
                 for row in batch.to_pylist():
@@ -271,49 +282,6 @@ def table_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     except (OSError, pa.ArrowException, *FAILURES) as error:
         reason = shortened(str(error).partition("\n")[0])
         raise ValueError(f"cannot be read after row {number:,} ({reason})") from error
-
-
-def _require_fair(metadata: Any, size: int) -> None:
-    """Refuse a parquet file that unpacks to a multitude: each row has an id, which takes a byte at least."""
-    unpacked = sum(
-        metadata.row_group(number).total_byte_size for number in range(metadata.num_row_groups)
-    )
-    if unpacked > most_unpacked(size) or metadata.num_rows > ALWAYS_UNPACKED // 16 + size:
-        raise ValueError(
-            f"{metadata.num_rows:,} rows of {unpacked:,} bytes are in a file of {size:,}: it is no data"
-        )
-
-
-_HOLDS = {"text": "text", "whole": "a whole number", "number": "a finite number"}
-
-
-def _column(column: pa.ChunkedArray, kind: str) -> pa.ChunkedArray | None:
-    """The column as it is wanted, None if it is another."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    is_a = pa.types
-    if not len(column):  # a column without a row is of no type that says anything
-        types = {"text": pa.dictionary(pa.int32(), pa.string()), "whole": pa.int32()}
-        return pa.chunked_array([], types.get(kind, pa.float64()))
-    if kind == "text":
-        coded = is_a.is_dictionary(column.type)
-        inner = column.type.value_type if coded else column.type
-        if not (is_a.is_string(inner) or is_a.is_large_string(inner)):
-            return None
-        column = (
-            column.cast(pa.string())
-            if not coded
-            else column.cast(pa.dictionary(pa.int32(), pa.string()))
-        )
-        return column if coded else column.dictionary_encode()
-    if kind == "whole":
-        return column.cast(pa.int32()) if is_a.is_integer(column.type) else None
-    if is_a.is_integer(column.type):
-        column = column.cast(pa.float64())
-    if not is_a.is_floating(column.type):
-        return None
-    return column if pc.all(pc.is_finite(column)).as_py() in (True, None) else None
 
 
 def read_array(path: Path, mapped: bool = False) -> NDArray[Any]:
@@ -335,9 +303,9 @@ def read_array(path: Path, mapped: bool = False) -> NDArray[Any]:
 def sound_lines(
     path: Path, parse: Callable[[Any], T], lines: Sequence[bytes] | None = None
 ) -> Iterator[T]:
-    """What `parse` makes of the lines of a file of ours (or of some of them), up to the first damaged one.
+    """What `parse` makes of the lines of a file of ours (or of these `lines`), up to the first damaged one.
 
-    A line that was being written when its writer was killed is the last one there is.
+    Where a writer was killed, its last line is incomplete.
     """
     for line in path.read_bytes().splitlines(keepends=True) if lines is None else lines:
         try:

@@ -1,0 +1,185 @@
+"""From the texts of each language to a `Collection`: what all formats share once their files are read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from xlir_bench.arrays import equal_pairs
+from xlir_bench.errors import InputError
+from xlir_bench.records import Collection, Passages, Queries, Relevance
+from xlir_bench.sources.rows import Faults
+from xlir_bench.tasks import Task, file_language
+
+
+@dataclass(frozen=True, slots=True)
+class ReadOptions:
+    """How a reader is to read the files of a task."""
+
+    candidate: str
+    """Which text stands for a passage."""
+    limit: int | None = None
+    """Only the first so many queries of each language; the candidates stay whole."""
+    corpus_limit: int | None = None
+    """Of a corpus on disk, only the judged passages and so many others."""
+    passages: bool = True
+    """Whether a corpus on disk is wanted too; without it, such a task gives its queries alone."""
+    corpora: Path = Path()
+    """Where corpora too large for memory are kept."""
+    digests: Mapping[Path, str] = field(default_factory=dict)
+    """SHA-256 of the files."""
+
+
+@dataclass(slots=True)
+class LanguageTexts:
+    """The questions and passages of one language, in the order of their files.
+
+    A passage is relevant to the questions of all languages whose key it is listed under.
+    """
+
+    questions: dict[str, str] = field(default_factory=dict)
+    """Text by id."""
+    keys: list[str] = field(default_factory=list)
+    """Of each question."""
+    clusters: list[str] = field(default_factory=list)
+    """Of each question: what resampling moves together. The keys, where this is left empty."""
+    passages: dict[str, str] = field(default_factory=dict)
+    """Text by id; the collection puts the language before the id."""
+    relevant: list[tuple[str, int, int]] = field(default_factory=list)
+    """Key, row of a passage and grade."""
+    answers: list[tuple[str, ...]] = field(default_factory=list)
+    """Of each question, where no passage is judged: a passage that contains one of these counts."""
+    oddities: dict[str, int] = field(default_factory=dict)
+    """What is unusual in the data without being a fault, and how often; it is noted."""
+
+    def ask(self, name: str, text: str, key: str, what: str = "an earlier line") -> None:
+        """Add a question; its id must be new."""
+        if name in self.questions:
+            raise ValueError(f"{name!r} is the id of {what}")
+        self.questions[name] = text
+        self.keys.append(key)
+
+    def answer(self, name: str, text: str, key: str) -> None:
+        """Add a passage that is relevant to the questions of this key."""
+        self.relevant.append((key, len(self.passages), 1))
+        self.passages[name] = text
+
+
+def named_files(task: Task, files: Mapping[str, Path], names: Sequence[str]) -> tuple[Path, ...]:
+    """The files of these names, or an error that says which the task lacks."""
+    lacking = [name for name in names if name not in files]
+    if lacking:
+        raise InputError(
+            f"task {task.name!r} names no file {', '.join(lacking)}; the format {task.format} wants"
+            f" {', '.join(names)}"
+        )
+    return tuple(files[name] for name in names)
+
+
+def languages_by_file(files: Mapping[str, Path]) -> dict[Path, list[str]]:
+    """The languages that share each file, sorted; files are named ``<lang>`` or ``<lang>.<part>``."""
+    shared: dict[Path, list[str]] = {}
+    for name in sorted(files):
+        shared.setdefault(files[name], []).append(file_language(name))
+    return shared
+
+
+def read_languages(
+    task: Task,
+    files: Mapping[str, Path],
+    read: Callable[[Path, list[str], Faults], Mapping[str, LanguageTexts]],
+) -> dict[str, LanguageTexts]:
+    """What `read` finds in each file for the languages that share it; all faults are reported at once."""
+    faults = Faults(task.name)
+    languages: dict[str, LanguageTexts] = {}
+    for path, langs in languages_by_file(files).items():
+        before = faults.count
+        languages |= read(path, langs, faults)
+        for lang in langs:
+            if faults.count == before and not languages[lang].questions:
+                faults.add(path, "$", f"there is no question of {lang!r} in the whole file")
+    faults.check()
+    return languages
+
+
+def collection(
+    languages: Mapping[str, LanguageTexts],
+    limit: int | None,
+    cluster: str,
+    parallel: bool = False,
+    stored: Mapping[str, Passages] | None = None,
+    queries_are_passages: bool = False,
+) -> Collection:
+    """The collection of these texts, with the first `limit` queries of each language.
+
+    `stored`: passages that lie on disk, instead of those in `languages`.
+    `queries_are_passages`: query n of a language is its passage n, which is not relevant to itself.
+    """
+    languages = dict(sorted(languages.items()))
+    notes = []
+    for what in dict.fromkeys(what for texts in languages.values() for what in texts.oddities):
+        counts = {x: count for x, texts in languages.items() if (count := texts.oddities.get(what))}
+        if counts:
+            by_lang = ", ".join(f"{lang} {count}" for lang, count in counts.items())
+            notes.append(f"{what}: {sum(counts.values())} ({by_lang})")
+    passages = {
+        lang: Passages(
+            tuple(f"{lang}:{name}" for name in texts.passages), tuple(texts.passages.values())
+        )
+        for lang, texts in languages.items()
+    }
+    own = {lang: np.arange(len(texts.keys[:limit])) for lang, texts in languages.items()}
+    return Collection(
+        queries={
+            lang: Queries(
+                tuple(texts.questions)[:limit],
+                tuple(texts.questions.values())[:limit],
+                clusters=tuple((texts.clusters or texts.keys)[:limit]),
+            )
+            for lang, texts in languages.items()
+        },
+        passages=passages if stored is None else stored,
+        relevance=_relevance(languages, limit, queries_are_passages),
+        cluster=cluster,
+        parallel=parallel,
+        digests={},
+        notes=tuple(notes),
+        answers={lang: texts.answers for lang, texts in languages.items() if texts.answers},
+        own=own if queries_are_passages else {},
+    )
+
+
+def _relevance(
+    languages: Mapping[str, LanguageTexts], limit: int | None, queries_are_passages: bool
+) -> dict[tuple[str, str], Relevance]:
+    """For every pair of languages that has any: the passages that are listed under the keys of the questions."""
+    names = list(languages)
+    codes: dict[str, int] = {}
+    asked = {
+        lang: np.array([codes.setdefault(key, len(codes)) for key in texts.keys[:limit]], int)
+        for lang, texts in languages.items()
+    }
+    relevant = sorted(
+        (codes[key], number, row, grade)
+        for number, texts in enumerate(languages.values())
+        for key, row, grade in texts.relevant
+        if key in codes
+    )
+    code, lang, passage, grade = np.array(relevant, np.int32).reshape(-1, 4).T.copy()
+    relevance = {}
+    for query_number, query_lang in enumerate(names):
+        query, place = equal_pairs(asked[query_lang], code)
+        if queries_are_passages:
+            other = (lang[place] != query_number) | (passage[place] != query)
+            query, place = query[other], place[other]
+        order = np.argsort(lang[place], kind="stable")
+        query, place = query[order].astype(np.int32), place[order]
+        numbers, starts = np.unique(lang[place], return_index=True)
+        pieces = zip(np.split(query, starts[1:]), np.split(place, starts[1:]), strict=True)
+        for number, (queries, places) in zip(numbers.tolist(), pieces, strict=False):
+            pair = (query_lang, names[number])
+            relevance[pair] = Relevance(queries, passage[places], grade[places])
+    return relevance

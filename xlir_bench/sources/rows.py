@@ -1,0 +1,162 @@
+"""Rows of data files, packed or not, read as a stream; what is wrong with them is collected and told at once."""
+
+from __future__ import annotations
+
+import json
+import re
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from xlir_bench.errors import InputError
+from xlir_bench.escaping import visible
+from xlir_bench.files import raw_lines
+from xlir_bench.untrusted import parse_json, shortened, table_rows
+
+Row = TypeVar("Row")
+Model = TypeVar("Model", bound=BaseModel)
+SHOWN = 10
+LONGEST_REASON = 300
+HIGHEST_GRADE = 1_000_000
+WANTED = {
+    "string_type": "text",
+    "int_type": "a whole number",
+    "list_type": "a list",
+    "model_type": "an object",
+}
+"""What a field should be, by pydantic's type of error."""
+KINDS = {str: "text", int: "a whole number", list: "a list", dict: "an object"}
+
+
+class Faults:
+    """Collects what is wrong in the files of one task (or in `where`), to report it in one message."""
+
+    def __init__(self, task: str = "", where: str = "") -> None:
+        self._where = where or f"the data of task {task!r}"
+        self._lines: list[str] = []
+        self.count = 0
+
+    def add(self, file: Path, place: str, reason: str) -> None:
+        """One more fault: in which file, at which line or JSON path, and why."""
+        self.count += 1
+        if len(self._lines) < SHOWN:
+            cut = reason if len(reason) <= LONGEST_REASON else f"{reason[:LONGEST_REASON]}…"
+            self._lines.append(visible(f"{file}: {place}: {cut}"))
+
+    @contextmanager
+    def at(self, file: Path, place: str) -> Iterator[None]:
+        """A `ValueError` in this block is a fault at this place."""
+        try:
+            yield
+        except RecursionError:
+            self.add(file, place, "is nested too deeply")
+        except ValueError as error:
+            self.add(file, place, str(error))
+
+    def validated(self, file: Path, place: str, model: type[Model], value: Any) -> Model | None:
+        """A JSON value as `model` declares it, or None after adding what is wrong."""
+        try:
+            return model.model_validate(value)
+        except ValidationError as error:
+            for fault in error.errors(include_url=False, include_context=False):
+                keys, kind = list(fault["loc"]), fault["type"]
+                if kind == "missing":
+                    reason = f"{keys.pop()!r} is missing"
+                elif kind in WANTED:
+                    reason = f"should be {WANTED[kind]}, is {_described(fault['input'])}"
+                else:
+                    reason = fault["msg"].removeprefix("Value error, ")
+                path = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys)
+                self.add(file, place + path, reason)
+        return None
+
+    def check(self) -> None:
+        """Raise one error that names the first faults and counts them all."""
+        if not self.count:
+            return
+        noun = "fault" if self.count == 1 else "faults"
+        lines = [f"{self.count} {noun} in {self._where}:", *self._lines]
+        if self.count > len(self._lines):
+            lines.append(f"(the first {len(self._lines)} of {self.count})")
+        raise InputError("\n  ".join(lines))
+
+
+def _described(value: Any) -> str:
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
+    return f"the number {value}" if isinstance(value, float) else KINDS[type(value)]
+
+
+def json_object(line: str) -> dict[str, Any]:
+    """The object of one line of JSON Lines."""
+    value = parse_json(line)
+    if not isinstance(value, dict):
+        raise ValueError("is no JSON object")
+    return value
+
+
+def text_lines(path: Path, faults: Faults) -> Iterator[tuple[str, str]]:
+    """Each line that is not blank, and its place (``line 7``), until the file ends or breaks."""
+    number = count = 0
+    try:
+        for number, raw in enumerate(raw_lines(path), 1):
+            line = raw.decode("utf-8-sig" if number == 1 else "utf-8")
+            if line.strip():
+                count += 1
+                yield f"line {number}", line
+    except UnicodeDecodeError as error:
+        faults.add(path, f"line {number}", f"is not UTF-8 ({error.reason})")
+    except (OSError, EOFError, zlib.error) as error:
+        faults.add(path, "$", f"cannot be read ({error})")
+    except ValueError as error:
+        faults.add(path, f"line {number + 1}", str(error))
+    if not count and not faults.count:
+        faults.add(path, "$", "there is no line in it")
+
+
+def read_lines(path: Path, faults: Faults, parse: Callable[[str], Row]) -> Iterator[Row]:
+    """What `parse` makes of every line that is not blank; where it raises ValueError is a fault."""
+    for place, line in text_lines(path, faults):
+        with faults.at(path, place):
+            yield parse(line)
+
+
+def rows(
+    path: Path, faults: Faults, parse: Callable[[str], dict[str, Any]] = json_object
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The rows of a parquet file, or the lines of another as `parse` reads them, each with its place."""
+    if path.suffix != ".parquet":
+        for place, line in text_lines(path, faults):
+            with faults.at(path, place):
+                yield place, parse(line)
+        return
+    number = 0
+    with faults.at(path, "$"):
+        for number, row in table_rows(path):
+            yield f"row {number}", row
+    if not number and not faults.count:
+        faults.add(path, "$", "there is no row in it")
+
+
+def text_of(row: dict[str, Any], key: str) -> str:
+    """A text of a row, blanks around it cut; a number is taken for its digits."""
+    value = row.get(key)
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    text = value.strip() if isinstance(value, str) else ""
+    if not text:
+        raise ValueError(f"{key!r} is missing or no text")
+    return text
+
+
+def grade_of(text: str) -> int:
+    """A grade of relevance: a whole number that ranks and measures can hold."""
+    if not re.fullmatch(r"-?[0-9]{1,9}", text) or abs(int(text)) > HIGHEST_GRADE:
+        raise ValueError(
+            f"grade {shortened(repr(text))} is no whole number from -{HIGHEST_GRADE:,} to {HIGHEST_GRADE:,}"
+        )
+    return int(text)
