@@ -48,9 +48,7 @@ def figures(
     return ClusterSums(sums, sizes), groups
 
 
-def covered(
-    data: ClusterSums, groups: Sequence[Sequence[int]], simulations: int
-) -> np.ndarray:
+def covered(data: ClusterSums, groups: Sequence[Sequence[int]], simulations: int) -> np.ndarray:
     """For each group: how often its interval lay over the truth, held it, and lay under it."""
     rng = np.random.default_rng(0)
     seen = np.flatnonzero(data.sizes.any(axis=1))

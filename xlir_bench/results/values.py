@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +36,21 @@ class QueryValues:
     query: Ints
     cluster: Ints
     value: Floats
+
+    @classmethod
+    def of(
+        cls,
+        measure: str,
+        settings: Iterable[Setting],
+        query_ids: Iterable[str],
+        clusters: Iterable[str],
+        by_setting: Sequence[tuple[Ints, Ints, Floats]],
+    ) -> QueryValues:
+        """From the query codes, cluster codes and values of each setting."""
+        query, cluster, value = (_joined([part[i] for part in by_setting]) for i in range(3))
+        setting = np.repeat(np.arange(len(by_setting)), [len(part[0]) for part in by_setting])
+        names = tuple(settings), tuple(query_ids), tuple(clusters)
+        return cls(measure, *names, setting, query, cluster, value.astype(float))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,23 +86,15 @@ class StoredRankings:
     def values(self, measure: str) -> QueryValues:
         """One measure of every query."""
         if measure == RANK_DISTANCE:
-            by_setting = [rank_distances(r) for r in self.rankings]
+            scored = [rank_distances(r) for r in self.rankings]
         else:
-            by_setting = [(s.query, s.values[measure]) for s in score(self.rankings, [measure])]
-        clusters = [
-            cluster[np.searchsorted(r.query, query)]
-            for (query, _), r, cluster in zip(by_setting, self.rankings, self.cluster, strict=True)
+            scored = [(s.query, s.values[measure]) for s in score(self.rankings, [measure])]
+        by_setting = [
+            (query, cluster[np.searchsorted(r.query, query)], value)
+            for (query, value), r, cluster in zip(scored, self.rankings, self.cluster, strict=True)
         ]
-        return QueryValues(
-            measure=measure,
-            settings=tuple(r.setting for r in self.rankings),
-            query_ids=self.query_ids,
-            clusters=self.clusters,
-            setting=np.repeat(np.arange(len(by_setting)), [len(query) for query, _ in by_setting]),
-            query=_joined([query for query, _ in by_setting]),
-            cluster=_joined(clusters),
-            value=_joined([value for _, value in by_setting]).astype(float),
-        )
+        settings = [r.setting for r in self.rankings]
+        return QueryValues.of(measure, settings, self.query_ids, self.clusters, by_setting)
 
 
 def values_of_scores(
@@ -98,15 +105,12 @@ def values_of_scores(
         Codes({lang: getattr(of_lang, column) for lang, of_lang in queries.items()})
         for column in ("ids", "clusters")
     )
-    return QueryValues(
-        measure=measure,
-        settings=tuple(s.setting for s in scores),
-        query_ids=tuple(ids.names),
-        clusters=tuple(clusters.names),
-        setting=np.repeat(np.arange(len(scores)), [len(s.query) for s in scores]),
-        query=_joined([ids.of(s.setting.query_lang, s.query) for s in scores]),
-        cluster=_joined([clusters.of(s.setting.query_lang, s.query) for s in scores]),
-        value=_joined([s.values[measure] for s in scores]).astype(float),
+    by_setting = []
+    for s in scores:
+        lang, rows = s.setting.query_lang, s.query
+        by_setting.append((ids.of(lang, rows), clusters.of(lang, rows), s.values[measure]))
+    return QueryValues.of(
+        measure, [s.setting for s in scores], ids.names, clusters.names, by_setting
     )
 
 
@@ -212,5 +216,5 @@ def _queries(table: pa.Table) -> Iterator[tuple[str, str]]:
     return zip(langs, ids, strict=True)
 
 
-def _joined(parts: Sequence[Ints] | Sequence[Floats]) -> Ints:
+def _joined(parts: Sequence[Any]) -> Any:
     return np.concatenate([np.empty(0, np.int64), *parts])
