@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: demo real test lint gate leaderboards format bench kills fuzz constraints multilingual clean
+.PHONY: demo real test lint gate leaderboards format bench kills mutants fuzz constraints multilingual clean
 
 # An evaluation, then how a change of training is judged: two short trainings that differ in their batches
 # alone, compared, and the second gated against the first. With one seed each it is an example of the commands:
@@ -79,6 +79,10 @@ bench: $(INSTALLED)
 # Kills every command that writes, at 100 file operations and 50 moments, and runs it again.
 kills: $(INSTALLED)
 	$(BIN)/python -m tests.kills
+
+# Would the tests notice? 200 small faults over search, measures and results; half an hour.
+mutants: $(INSTALLED)
+	$(BIN)/python -m tests.mutants
 
 # Spoilt files over every border; a table of what came back. More or others: FUZZ="--inputs 5000 --border npy".
 FUZZ ?= --inputs 200000

@@ -358,3 +358,18 @@ def test_ranks_are_exact_for_vectors_kept_in_fewer_bits_and_the_result_says_so(d
         assert few.score(kind) == pytest.approx(whole.score(kind), abs=0.01)
     with pytest.raises(NotComparableError, match="vectors"):
         compare(whole, few)
+
+
+def test_bm25_is_a_retriever_without_vectors() -> None:
+    found = evaluate("mini", "builtin:bm25", small(langs=("en", "zh"), alignment=True))
+    assert len(found.record.settings) == 6
+    assert found.record.summary[Kind.MONOLINGUAL]["map"].mean > 0.4
+    assert found.record.bias
+    assert found.record.texts["en"].tokens_mean > 1
+    assert any("a word weighs" in note for note in found.record.notes)
+    with pytest.raises(InputError, match="--index 'HNSW32' wants vectors"):
+        evaluate("mini", "builtin:bm25", small(langs=("en",), index="HNSW32"))
+    with pytest.raises(InputError, match="--vectors int8"):
+        evaluate("mini", "builtin:bm25", small(langs=("en",), vectors="int8"))
+    with pytest.raises(InputError, match="has no vectors"):
+        xb.load_encoder("builtin:bm25").encode(["text"], "query")

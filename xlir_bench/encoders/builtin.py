@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from xlir_bench.encoders.bm25 import BM25
 from xlir_bench.encoders.digest import fingerprint
 from xlir_bench.encoders.multilingual import MultilingualEncoder
 from xlir_bench.encoders.options import DEFAULT_OPTIONS, unused_notes
@@ -106,6 +107,7 @@ class RandomEncoder:
 
 
 BUILTINS: dict[str, Callable[[EncoderOptions], Encoder]] = {
+    "bm25": BM25,
     "multilingual": MultilingualEncoder,
     "ngram": NgramEncoder,
     "random": RandomEncoder,

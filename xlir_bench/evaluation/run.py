@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 import numpy as np
 
 from xlir_bench.encoders import as_encoder
+from xlir_bench.encoders.bm25 import BM25
 from xlir_bench.encoders.vectors import StoredVectors
 from xlir_bench.errors import InputError, UnknownNameError
 from xlir_bench.evaluation.alignment import alignment_part
@@ -43,6 +44,7 @@ from xlir_bench.results.schema import (
 from xlir_bench.results.tables import ranks_table, run_table
 from xlir_bench.results.values import values_of_scores, values_table
 from xlir_bench.retrieval import (
+    BM25Retriever,
     EmbedRequest,
     FaissIndex,
     Retriever,
@@ -169,15 +171,16 @@ def as_retriever(
 ) -> Retriever:
     """A retriever made of whatever a user names as encoder."""
     loaded = as_encoder(encoder, encoder_options)
+    if isinstance(loaded, BM25 | StoredVectors) and options.vectors != "float32":
+        raise InputError(
+            f"--vectors {options.vectors} is for texts that are encoded; {loaded.name} has nothing to round"
+        )
+    if isinstance(loaded, BM25):
+        return BM25Retriever(loaded)
     if isinstance(loaded, StoredVectors):
-        if options.vectors != "float32":
-            raise InputError(
-                f"--vectors {options.vectors}: npy: vectors are compared as they are; convert the files"
-            )
         return StoredRetriever(loaded, limited=options.limit is not None)
-    return VectorRetriever(
-        loaded, EmbedRequest(options.cache, options.batch_tokens, options.vectors)
-    )
+    request = EmbedRequest(options.cache, options.batch_tokens, options.vectors)
+    return VectorRetriever(loaded, request)
 
 
 def settings_asked(task: Task, options: RunOptions) -> list[Setting]:

@@ -14,16 +14,16 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol
 
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
 from xlir_bench.records import ROLES, Floats, Ints, Progress, Role, Setting
-from xlir_bench.retrieval.kernels import count_above, list_best
+from xlir_bench.retrieval.kernels import count_above, count_before, list_best
 from xlir_bench.retrieval.partial import Partial
 from xlir_bench.retrieval.pool import Pool, Want
-from xlir_bench.retrieval.similarity import COSINE, Similarity
-from xlir_bench.retrieval.vectors import Vectors
+from xlir_bench.retrieval.similarity import COSINE, Rows, Similarity
 
 BLOCK = 16_384
 """Passages held at a time, prepared."""
@@ -35,19 +35,35 @@ LISTED = 1 << 18
 """Pairs that are settled together; more than a block has passages."""
 
 
+class Stored(Protocol):
+    """The representations of one role and language, a row a text: `Vectors`, or `SparseRows`."""
+
+    @property
+    def dimension(self) -> int:
+        """Of a row."""
+
+    def __len__(self) -> int: ...
+
+    def rows(self, rows: Ints | slice) -> Rows:
+        """These rows, in this order."""
+
+    def blocks(self, size: int) -> Iterator[Rows]:
+        """The rows in order, so many at a time."""
+
+
 @dataclass(frozen=True, slots=True)
 class VectorIndex:
     """Vectors of queries and passages, searched without any approximation."""
 
     pool: Pool
-    queries: Mapping[str, Vectors]
-    passages: Mapping[str, Vectors]
+    queries: Mapping[str, Stored]
+    passages: Mapping[str, Stored]
     similarity: Similarity = COSINE
 
     @classmethod
     def of(
         cls,
-        vectors: Mapping[tuple[Role, str], Vectors],
+        vectors: Mapping[tuple[Role, str], Stored],
         similarity: Similarity = COSINE,
     ) -> VectorIndex:
         """The index of these vectors, by role and language."""
@@ -64,23 +80,28 @@ class VectorIndex:
         progress.start("search", sum(len(self.passages[lang]) for lang in langs), "passages")
         with _workers() as workers:
             tasks = [
-                (search, rows) for search in searches for rows in workers.shares(search.queries)
+                (search, rows)
+                for search in searches
+                for rows in workers.shares(search.queries.shape[0])
             ]
             for block in self._blocks(langs, workers):
                 workers.run(partial(search.see, queries, block) for search, queries in tasks)
-                progress.advance(len(block.passages))
+                progress.advance(block.passages.shape[0])
         progress.finish()
         return [search.found for search in searches]
 
-    def take(self, positions: Ints) -> Floats:
+    def take(self, positions: Ints) -> Rows:
         """The passages at these positions, prepared."""
-        dimension = max(rows.dimension for rows in self.passages.values())
-        found = np.empty((len(positions), dimension), np.float32)
+        places, parts = [np.empty(0, np.int64)], []
         for lang, rows in self.pool.bounds.items():
-            mine = (positions >= rows.start) & (positions < rows.stop)
-            if mine.any():
-                found[mine] = self.passages[lang].rows(positions[mine] - rows.start)
-        return self.similarity.prepared(found)
+            place = np.flatnonzero((positions >= rows.start) & (positions < rows.stop))
+            if len(place):
+                places.append(place)
+                parts.append(self.passages[lang].rows(positions[place] - rows.start))
+        taken = self.similarity.stacked(
+            parts or [self.passages[self.pool.langs[0]].rows(positions)]
+        )
+        return self.similarity.prepared(taken[np.argsort(np.concatenate(places))])
 
     def scores(self, lang: str, query: Ints, positions: Ints) -> Floats:
         """The true score of each pair of a query and a passage."""
@@ -92,7 +113,7 @@ class VectorIndex:
             found[rows] = self.similarity.exact(queries, number, self.take(distinct), place)
         return found
 
-    def blocks(self, setting: Setting, size: int) -> Iterator[Floats]:
+    def blocks(self, setting: Setting, size: int) -> Iterator[Rows]:
         """A setting's candidates, prepared, at most so many at a time."""
         for lang in setting.passage_langs:
             for rows in self.passages[lang].blocks(size):
@@ -100,7 +121,7 @@ class VectorIndex:
 
     def _blocks(self, langs: set[str], workers: _Workers) -> Iterator[_Block]:
         """The passages of these languages in pool order; a block ends where the next position is not wanted."""
-        first, held, count = 0, list[Floats](), 0
+        first, held, count = 0, list[Rows](), 0
         for lang in self.pool.langs:
             start = self.pool.bounds[lang].start
             if lang not in langs:
@@ -112,16 +133,16 @@ class VectorIndex:
             while at < len(vectors):
                 first = first if held else start + at
                 held.append(vectors.rows(slice(at, min(at + BLOCK - count, len(vectors)))))
-                count, at = count + len(held[-1]), at + len(held[-1])
+                count, at = count + held[-1].shape[0], at + held[-1].shape[0]
                 if count == BLOCK:
                     yield self._block(first, held, workers)
                     held, count = [], 0
         if held:
             yield self._block(first, held, workers)
 
-    def _block(self, first: int, held: Sequence[Floats], workers: _Workers) -> _Block:
+    def _block(self, first: int, held: Sequence[Rows], workers: _Workers) -> _Block:
         parts = workers.map(self.similarity.prepared, [p for h in held for p in workers.pieces(h)])
-        return _Block(first, parts[0] if len(parts) == 1 else np.concatenate(parts))
+        return _Block(first, parts[0] if len(parts) == 1 else self.similarity.stacked(parts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,13 +151,13 @@ class _Block:
 
     first: int
     """Where the first stands."""
-    passages: Floats
+    passages: Rows
     """Prepared for the similarity."""
 
     def overlap(self, rows: slice) -> slice:
         """Which of its passages are among these of the pool."""
         start, stop = (
-            min(max(end - self.first, 0), len(self.passages)) for end in (rows.start, rows.stop)
+            min(max(end - self.first, 0), self.passages.shape[0]) for end in (rows.start, rows.stop)
         )
         return slice(start, stop)
 
@@ -153,19 +174,19 @@ class _Workers:
         for done in [self.threads.submit(task) for task in tasks]:
             done.result()
 
-    def map(self, make: Callable[[Floats], Floats], parts: Sequence[Floats]) -> list[Floats]:
+    def map(self, make: Callable[[Rows], Rows], parts: Sequence[Rows]) -> list[Rows]:
         """What is made of each, in order."""
         return list(self.threads.map(make, parts))
 
-    def pieces(self, rows: Floats) -> list[Floats]:
+    def pieces(self, rows: Rows) -> list[Rows]:
         """The rows, a share a thread."""
-        size = max(FEW_QUERIES, -(-len(rows) // self.count))
-        return [rows[x] for x in _pieces(len(rows), size)]
+        size = max(FEW_QUERIES, -(-rows.shape[0] // self.count))
+        return [rows[x] for x in _pieces(rows.shape[0], size)]
 
-    def shares(self, queries: Floats) -> list[slice]:
-        """Which queries are looked at together."""
-        size = max(FEW_QUERIES, min(SHARE, -(-len(queries) // self.count)))
-        return list(_pieces(len(queries), size))
+    def shares(self, queries: int) -> list[slice]:
+        """Which of so many queries are looked at together."""
+        size = max(FEW_QUERIES, min(SHARE, -(-queries // self.count)))
+        return list(_pieces(queries, size))
 
 
 @contextmanager
@@ -186,16 +207,17 @@ class _Search:
 
     index: VectorIndex
     found: Partial
-    queries: Floats
+    queries: Rows
     """Prepared for the similarity."""
     own: Floats
     """The true score of each relevant passage."""
 
     @classmethod
     def of(cls, index: VectorIndex, want: Want) -> _Search:
-        queries = index.similarity.prepared(np.asarray(index.queries[want.query_lang]))
+        stored = index.queries[want.query_lang]
+        queries = index.similarity.prepared(stored.rows(slice(0, len(stored))))
         own = index.scores(want.query_lang, want.relevant.query, want.relevant.position)
-        return cls(index, Partial.of(want, len(queries)), queries, own)
+        return cls(index, Partial.of(want, len(stored)), queries, own)
 
     def see(self, rows: slice, block: _Block) -> None:
         """Take a block of passages into account, for these queries."""
@@ -215,7 +237,7 @@ class _Search:
                 self._keep(setting, scores, error, rows, tile)
 
     def _count(
-        self, pooled: bool, scores: Floats, error: Floats, rows: slice, tile: _Block
+        self, pooled: bool, scores: Floats, error: Floats | None, rows: slice, tile: _Block
     ) -> None:
         """Add to the counts of these queries' relevant passages those of the tile that stand before them."""
         relevant, pool = self.found.want.relevant, self.found.want.pool
@@ -230,6 +252,11 @@ class _Search:
         items = first + np.flatnonzero(stop[lang] > start[lang])
         row, lang = relevant.query[items] - rows.start, relevant.lang[items]
         own, position = self.own[items], relevant.position[items]
+        before = self.found.before[pooled]
+        if error is None:
+            column = position - tile.first
+            before[items] += count_before(scores, row, own, column, start[lang], stop[lang])
+            return
         low, high = (own - error[row]).astype(np.float32), (own + error[row]).astype(np.float32)
         counts = np.zeros(len(items), np.int64)
         item, column = np.empty(LISTED, np.int64), np.empty(LISTED, np.int64)
@@ -240,12 +267,12 @@ class _Search:
             )
             i, c = item[:near], column[:near]
             true = self.index.similarity.exact(self.queries[rows], row[i], tile.passages, c)
-            before = (true > own[i]) | ((true == own[i]) & (tile.first + c < position[i]))
-            counts += np.bincount(i[before], minlength=len(items))
-        self.found.before[pooled][items] += counts
+            is_before = (true > own[i]) | ((true == own[i]) & (tile.first + c < position[i]))
+            counts += np.bincount(i[is_before], minlength=len(items))
+        before[items] += counts
 
     def _keep(
-        self, setting: Setting, scores: Floats, error: Floats, rows: slice, tile: _Block
+        self, setting: Setting, scores: Floats, error: Floats | None, rows: slice, tile: _Block
     ) -> None:
         """Put the tile's best passages among the best of these queries."""
         best = self.found.best[setting]
@@ -253,8 +280,9 @@ class _Search:
         if span.stop == span.start:
             return
         # Positions ascend, so an equal score that is kept already stands before those of this tile.
-        bars = (best.scores[rows, -1] - error).astype(np.float32)
-        slack, depth = error.astype(np.float32), best.scores.shape[1]
+        margin = np.zeros(len(scores)) if error is None else error
+        bars = (best.scores[rows, -1] - margin).astype(np.float32)
+        slack, depth = margin.astype(np.float32), best.scores.shape[1]
         row, column = np.empty(LISTED, np.int64), np.empty(LISTED, np.int64)
         done = 0
         while done < len(scores):
@@ -262,7 +290,11 @@ class _Search:
                 scores, span.start, span.stop, bars, slack, depth, done, row, column
             )
             r, c = row[:count], column[:count]
-            true = self.index.similarity.exact(self.queries[rows], r, tile.passages, c)
+            true = (
+                scores[r, c].astype(np.float64)
+                if error is None
+                else self.index.similarity.exact(self.queries[rows], r, tile.passages, c)
+            )
             best.add(r + rows.start, true, tile.first + c)
 
 

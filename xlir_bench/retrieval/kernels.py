@@ -67,6 +67,31 @@ def count_above(
 
 
 @njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+def count_before(
+    scores: Floats, row: Ints, own: Floats, column: Ints, start: Ints, stop: Ints
+) -> Ints:
+    """For each item, how many columns [start, stop) of its row stand before it, where the scores are true.
+
+    They score more than its `own`, or the same and stand before its `column`, which may be outside the tile.
+    """
+    before = np.zeros(len(row), np.int64)
+    for item in range(len(row)):
+        line, bar = scores[row[item]], np.float32(own[item])
+        middle = min(max(column[item], start[item]), stop[item])
+        for piece in range(start[item], middle, STRIDE):
+            reaching = np.uint32(0)
+            for at in range(piece, min(piece + STRIDE, middle)):
+                reaching = np.uint32(reaching + np.uint32(line[at] >= bar))
+            before[item] += np.int64(reaching)
+        for piece in range(middle, stop[item], STRIDE):
+            higher = np.uint32(0)
+            for at in range(piece, min(piece + STRIDE, stop[item])):
+                higher = np.uint32(higher + np.uint32(line[at] > bar))
+            before[item] += np.int64(higher)
+    return before
+
+
+@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
 def list_best(
     scores: Floats,
     start: int,
@@ -187,3 +212,60 @@ def unit_rows(rows: Floats, unit: Floats) -> None:
         scale = 1.0 / length if length > 0 else 0.0
         for j in range(rows.shape[1]):
             unit[i, j] = np.float32(rows[i, j] * scale)
+
+
+@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+def sparse_scores(
+    ends: Ints,
+    columns: Ints,
+    weights: Floats,
+    passage_ends: Ints,
+    passages: Ints,
+    values: Floats,
+    count: int,
+) -> Floats:
+    """The inner product of every query and each of `count` passages, both with few columns that are not zero.
+
+    Queries lie by row and passages by column (CSR and CSC): a query's columns are gone through in ascending order,
+    and each adds to the passages that have it. In float64, then rounded once: equal for equal texts, on every machine.
+    """
+    scores = np.zeros((len(ends) - 1, count), np.float32)
+    line = np.empty(count)
+    for query in range(len(ends) - 1):
+        line[:] = 0
+        for i in range(ends[query], ends[query + 1]):
+            column = columns[i]
+            for j in range(passage_ends[column], passage_ends[column + 1]):
+                line[passages[j]] += np.float64(weights[i]) * np.float64(values[j])
+        for passage in range(count):
+            scores[query, passage] = np.float32(line[passage])
+    return scores
+
+
+@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+def sparse_products(
+    query: Ints,
+    ends: Ints,
+    columns: Ints,
+    weights: Floats,
+    passage: Ints,
+    passage_ends: Ints,
+    passage_columns: Ints,
+    values: Floats,
+) -> Floats:
+    """The same of some pairs, both by row: to the bit what `sparse_scores` says of them."""
+    found = np.empty(len(query))
+    for pair in range(len(query)):
+        i, end = ends[query[pair]], ends[query[pair] + 1]
+        j, passage_end = passage_ends[passage[pair]], passage_ends[passage[pair] + 1]
+        total = 0.0
+        while i < end and j < passage_end:
+            if columns[i] < passage_columns[j]:
+                i += 1
+            elif columns[i] > passage_columns[j]:
+                j += 1
+            else:
+                total += np.float64(weights[i]) * np.float64(values[j])
+                i, j = i + 1, j + 1
+        found[pair] = np.float32(total)
+    return found

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,16 +16,27 @@ UNIT = 2.0**-24
 """Half the distance from 1 to the next number in float32."""
 
 
+Rows: TypeAlias = Any
+"""The representations of some texts, a row each: an array, or what else a similarity compares. It has a shape and can
+be indexed as an array is."""
+
+
 class Similarity(Protocol):
     """What an exact search asks of a measure of likeness."""
 
-    def prepared(self, rows: Floats) -> Floats:
+    def prepared(self, rows: Rows) -> Rows:
         """The representations in the form that is compared."""
 
-    def scores(self, queries: Floats, passages: Floats) -> tuple[Floats, Floats]:
-        """A float32 score a query and passage, and for each query how far its scores may be from the true ones."""
+    def stacked(self, parts: Sequence[Rows]) -> Rows:
+        """The rows of all parts."""
 
-    def exact(self, queries: Floats, query: Ints, passages: Floats, passage: Ints) -> Floats:
+    def scores(self, queries: Rows, passages: Rows) -> tuple[Floats, Floats | None]:
+        """A float32 score a query and passage, and for each query how far its scores may be from the true ones.
+
+        None: they are the true ones.
+        """
+
+    def exact(self, queries: Rows, query: Ints, passages: Rows, passage: Ints) -> Floats:
         """The true score of each pair of rows in float64: the same in whatever company, on every machine."""
 
 
@@ -37,6 +49,10 @@ class Dense:
     def prepared(self, rows: Floats) -> Floats:
         """Of unit length for cosine; float32 and row by row in memory."""
         return normalised(rows) if self.cosine else np.ascontiguousarray(rows, np.float32)
+
+    def stacked(self, parts: Sequence[Floats]) -> Floats:
+        """The rows of all parts."""
+        return np.concatenate(parts)
 
     def scores(self, queries: Floats, passages: Floats) -> tuple[Floats, Floats]:
         """One matrix product."""

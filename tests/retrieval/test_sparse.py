@@ -1,0 +1,153 @@
+"""Sparse rows and BM25 against plain computations."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections import Counter, defaultdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from retrieval.test_exact import cut, cuts, rows, sizes
+from scipy.sparse import csr_array
+from worlds import plain_rows, random_world, text_collection
+
+from xlir_bench.encoders.bm25 import BM25, terms
+from xlir_bench.records import Setting, Silent
+from xlir_bench.retrieval import VectorIndex, Want
+from xlir_bench.retrieval.lexical import BM25Retriever
+from xlir_bench.retrieval.sparse import Sparse, SparseRows
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(
+    seed=st.integers(0, 10_000),
+    queries=sizes,
+    passages=sizes,
+    filled=st.sampled_from([0.0, 0.1, 0.5]),
+    pieces=cuts,
+)
+def test_ranks_of_sparse_rows_are_those_of_a_full_stable_sort(
+    seed, queries, passages, filled, pieces
+) -> None:
+    world = random_world(seed, queries, passages)
+    rng = np.random.default_rng(seed)
+    for vectors in world.vectors.values():
+        # Eighths: sums of their products are exact in any order, and many are equal.
+        vectors[:] = np.round(vectors * 2) / 8 * (rng.random(vectors.shape) < filled)
+    index = VectorIndex.of(
+        {k: SparseRows(csr_array(v)) for k, v in world.vectors.items()}, Sparse()
+    )
+    with cut(*pieces[:4]):
+        partials = index.search(world.wants(pair_depth=3), Silent())
+    for found in (r for p in partials for r in p.rankings()):
+        lang, there = found.setting.query_lang, found.setting.passage_langs
+        pool = np.concatenate([world.vectors["passage", x] for x in there])
+        scores = world.vectors["query", lang] @ pool.T
+        order = np.argsort(-scores, axis=1, kind="stable")
+        assert rows(found) == sorted(
+            (q, p, g, int(np.flatnonzero(order[q] == p)[0]) + 1)
+            for q, p, g, _ in plain_rows(world, found.setting)
+        )
+        if found.top is not None:
+            scored = np.unique(found.query)
+            assert (found.top == order[scored, : found.top.shape[1]]).all()
+
+
+def test_terms_are_words_and_in_scripts_without_spaces_pairs_of_characters() -> None:
+    assert terms("Don't PANIC, it's 42!") == ["don", "t", "panic", "it", "s", "42"]
+    assert terms("Straße ﬁve") == ["strasse", "five"]
+    assert terms("हिन्दी में") == ["हिन्दी", "में"]
+    assert terms("北京大学 iPhone手机 a") == ["北京", "京大", "大学", "iphone", "手机", "a"]
+    assert terms("ไทย กข ก") == ["ไท", "ทย", "กข", "ก"]
+    assert terms("カタカナとひらがな")[:2] == ["カタ", "タカ"]
+    assert terms("") == terms("!? …") == []
+
+
+def test_bm25_ranks_as_bm25s_does() -> None:
+    bm25s = pytest.importorskip("bm25s")
+    rng = np.random.default_rng(5)
+    words = [f"w{n}" for n in range(60)]
+    texts = {
+        lang: [" ".join(rng.choice(words, rng.integers(1, 12))) for _ in range(40)] for lang in "ab"
+    }
+    asked = {"a": [" ".join(rng.choice([*words, "new"], 4)) for _ in range(15)]}
+    collection = text_collection(asked, texts)
+    index = BM25Retriever(BM25()).represent(collection, Silent()).index
+    for langs in (("a",), ("b",), ("a", "b")):
+        passages = [terms(text) for lang in langs for text in texts[lang]]
+        theirs = bm25s.BM25(k1=1.5, b=0.75, method="lucene")
+        theirs.index(passages, show_progress=False)
+        want = Want.of(collection, index.pool, [Setting("a", langs)], pair_depth=80, pool_depth=80)
+        ((found,),) = (p.rankings() for p in index.search([want], Silent()))
+        for row, query in enumerate(np.unique(found.query)):
+            known = [word for word in terms(asked["a"][query]) if word != "new"]
+            scores = theirs.get_scores(known) if known else np.zeros(len(passages))
+            assert scores[found.top[row]] == pytest.approx(found.top_scores[row], abs=1e-5)
+            assert (np.diff(scores[found.top[row]]) < 1e-5).all()
+
+
+def test_a_question_that_shares_no_word_ranks_passages_in_pool_order() -> None:
+    collection = text_collection({"a": ["nothing", ""]}, {"a": ["one", "", "two"]})
+    represented = BM25Retriever(BM25()).represent(collection, Silent())
+    want = Want.of(collection, represented.index.pool, [Setting("a", ("a",))], pair_depth=3)
+    ((found,),) = (p.rankings() for p in represented.index.search([want], Silent()))
+    assert (found.top == [0, 1, 2]).all()
+    assert represented.tokens["query", "a"].unknown.tolist() == [1, 0]
+
+
+@pytest.mark.skipif("XLIR_DATA" not in os.environ, reason="XLIR_DATA names no data")
+def test_bm25_on_xquad_r_against_sums_of_dictionaries() -> None:
+    """Every setting, 25 questions of each language."""
+    from xlir_bench.options.running import RunOptions
+    from xlir_bench.sources import load_collection
+    from xlir_bench.tasks import catalogue
+
+    task = catalogue().get(["xquad-r"])[0]
+    options = RunOptions(data=Path(os.environ["XLIR_DATA"]), limit=25)
+    collection = load_collection(task, options, Silent())
+    index = BM25Retriever(BM25()).represent(collection, Silent()).index
+    settings = task.settings(None, None)
+    assert len(settings) == 132
+    langs = collection.languages("query")
+    asked = {x: tuple(s for s in settings if s.query_lang == x) for x in langs}
+    wants = [Want.of(collection, index.pool, asked[x]) for x in langs]
+    found = {r.setting: r for p in index.search(wants, Silent()) for r in p.rankings()}
+    for there in sorted({s.passage_langs for s in settings}):
+        scores_of = PlainBM25([t for x in there for t in collection.texts("passage", x)])
+        for lang in langs:
+            ranking = found[Setting(lang, there)]
+            scores = np.array([scores_of(t) for t in collection.texts("query", lang)])[
+                ranking.query
+            ]
+            true = scores[np.arange(len(scores)), ranking.passage][:, None]
+            # Scores that differ by less than rounding may stand either way round.
+            assert (ranking.rank > (scores > true + 1e-6).sum(axis=1)).all()
+            assert (ranking.rank <= (scores > true - 1e-6).sum(axis=1)).all()
+
+
+class PlainBM25:
+    """The formula, word by word."""
+
+    def __init__(self, passages: list[str]) -> None:
+        words = [Counter(terms(text)) for text in passages]
+        mean = sum(row.total() for row in words) / len(words)
+        having = Counter(word for row in words for word in row)
+        self.count = len(words)
+        self.weights = defaultdict(list)
+        for number, row in enumerate(words):
+            share = 1 - 0.75 + 0.75 * row.total() / mean
+            for word, tf in row.items():
+                df = having[word]
+                idf = math.log(1 + (self.count - df + 0.5) / (df + 0.5))
+                self.weights[word].append((number, idf * tf / (tf + 1.5 * share)))
+
+    def __call__(self, question: str) -> np.ndarray:
+        scores = np.zeros(self.count)
+        for word in terms(question):
+            for number, weight in self.weights.get(word, ()):
+                scores[number] += weight
+        return scores

@@ -1,0 +1,109 @@
+"""BM25's view of a text: its words, whatever the language."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from itertools import pairwise
+
+from xlir_bench.encoders.digest import fingerprint
+from xlir_bench.encoders.options import DEFAULT_OPTIONS, unused_notes
+from xlir_bench.encoders.protocol import EncoderCard
+from xlir_bench.encoders.slugs import slug
+from xlir_bench.errors import InputError
+from xlir_bench.options.encoding import EncoderOptions
+from xlir_bench.records import Floats, Role
+
+K1, B = 1.5, 0.75
+"""How soon a repeated word stops to count, and how much a passage's length counts."""
+VERSION = 1
+"""Changes with the words that a text is cut into, and with the formula."""
+UNSEGMENTED = ("CJK", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR")
+"""Scripts that set no space between words (how their characters' names in Unicode begin)."""
+LOWEST_UNSEGMENTED = "\u0e00"
+"""No character before this one is of such a script."""
+
+
+class BM25:
+    """A passage is found by the words that it shares with the question: no vectors, no model.
+
+    It scores, for every word of the question, ``idf * tf / (tf + k1 * (1 - b + b * length / mean length))`` with
+    ``idf = ln(1 + (n - df + .5) / (df + .5))``, as in Lucene. n, df and the mean length are those of the passages
+    that a setting searches: of one language, or of all. A word is what stands between characters that are neither
+    letter, mark nor number; where a script sets no space between words, each two neighbouring characters are one.
+    """
+
+    name = "builtin:bm25"
+
+    def __init__(self, options: EncoderOptions = DEFAULT_OPTIONS) -> None:
+        parts = {
+            "encoder": self.name,
+            "version": VERSION,
+            "k1": K1,
+            "b": B,
+            "unicode": unicodedata.unidata_version,
+        }
+        self.card = EncoderCard(
+            name=self.name,
+            kind="builtin",
+            slug=slug(self.name.replace(":", "-")),
+            fingerprint=fingerprint(parts),
+            notes=(
+                "a word weighs what it says about the passages that a setting searches: of one language, or of all",
+                *unused_notes(options, "builtin"),
+            ),
+        )
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes with the formula and with Python's Unicode tables."""
+        return self.card.fingerprint
+
+    dimension = 0
+
+    def encode(self, texts: Sequence[str], role: Role) -> Floats:
+        """Always an error: a word's weight depends on the passages that are searched."""
+        raise InputError(
+            f"{self.name} has no vectors: run and gate take it, and what is trained or timed is a model"
+        )
+
+
+def terms(text: str) -> list[str]:
+    """The words of a text: what stands between characters that are neither letter, mark nor number.
+
+    Where a script sets no space between words, all pairs of neighbouring characters instead.
+    """
+    words = unicodedata.normalize("NFKC", text).casefold().translate(_SPACED).split()
+    if max(text, default="") < LOWEST_UNSEGMENTED:
+        return words
+    return [term for word in words for term in _pairs(word)]
+
+
+def _pairs(word: str) -> list[str]:
+    found: list[str] = []
+    run = ""
+    for character in [*word, ""]:
+        if run and (not character or _SPACELESS[character] != _SPACELESS[run[-1]]):
+            found += map("".join, pairwise(run)) if _SPACELESS[run[-1]] and len(run) > 1 else [run]
+            run = ""
+        run += character
+    return found
+
+
+class _Spaced(dict[int, int]):
+    """For `str.translate`: what belongs to no word becomes a space."""
+
+    def __missing__(self, code: int) -> int:
+        self[code] = code if unicodedata.category(chr(code))[0] in "LMN" else ord(" ")
+        return self[code]
+
+
+class _Spaceless(dict[str, bool]):
+    """Whether a character is of a script without spaces."""
+
+    def __missing__(self, character: str) -> bool:
+        self[character] = unicodedata.name(character, "").split(" ")[0] in UNSEGMENTED
+        return self[character]
+
+
+_SPACED, _SPACELESS = _Spaced(), _Spaceless()

@@ -1,0 +1,64 @@
+"""Texts as rows in which nearly all numbers are zero: words and their weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.sparse import csr_array, vstack
+
+from xlir_bench.records import Floats, Ints
+from xlir_bench.retrieval.kernels import sparse_products, sparse_scores
+
+
+@dataclass(frozen=True, slots=True)
+class SparseRows:
+    """The rows of one role and language."""
+
+    matrix: csr_array
+
+    def __len__(self) -> int:
+        return int(self.matrix.shape[0])
+
+    @property
+    def dimension(self) -> int:
+        """How many columns there are, of which a row uses a few."""
+        return int(self.matrix.shape[1])
+
+    def rows(self, rows: Ints | slice) -> csr_array:
+        """These rows, in this order."""
+        return self.matrix[rows]
+
+    def blocks(self, size: int) -> Iterator[csr_array]:
+        """The rows in order, so many at a time."""
+        return (self.matrix[start : start + size] for start in range(0, len(self), size))
+
+
+@dataclass(frozen=True, slots=True)
+class Sparse:
+    """The inner product of such rows. What is fast to compute is exact already, so nothing has to be settled."""
+
+    def prepared(self, rows: csr_array) -> csr_array:
+        """Columns in ascending order: it decides in which order products are added."""
+        rows.sort_indices()
+        return rows
+
+    def stacked(self, parts: Sequence[csr_array]) -> csr_array:
+        """The rows of all parts."""
+        return vstack(parts, format="csr")
+
+    def scores(self, queries: csr_array, passages: csr_array) -> tuple[Floats, None]:
+        """The true scores, in float32."""
+        of, count = passages.tocsc(), passages.shape[0]
+        return sparse_scores(*_arrays(queries), *_arrays(of), count), None
+
+    def exact(self, queries: csr_array, query: Ints, passages: csr_array, passage: Ints) -> Floats:
+        """The same of these pairs."""
+        return np.asarray(
+            sparse_products(query, *_arrays(queries), passage, *_arrays(passages)), np.float64
+        )
+
+
+def _arrays(matrix: csr_array) -> tuple[Ints, Ints, Floats]:
+    return matrix.indptr, matrix.indices, matrix.data
