@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -76,6 +76,12 @@ class LoadedModel:
     gpu_memory_bytes: int | None
     peak_memory_bytes: int
     """Of the process so far."""
+
+    def seconds(self, passages: Sequence[str]) -> float:
+        """How long it takes to encode these."""
+        began = time.perf_counter()
+        self.encoder.encode(passages, "passage")
+        return time.perf_counter() - began
 
     def part(self, rates: Sequence[float]) -> ModelCostPart:
         """What is recorded of it, with its passages per second, round by round."""
@@ -308,18 +314,10 @@ def _passage_rates(
     passages = sample(collection, "passage", PASSAGE_BATCHES * options.batch)
     passages.sort(key=len, reverse=True)
 
-    def timer(model: LoadedModel) -> Callable[[Sequence[str]], float]:
-        def seconds(texts: Sequence[str]) -> float:
-            began = time.perf_counter()
-            model.encoder.encode(texts, "passage")
-            return time.perf_counter() - began
-
-        return seconds
-
     progress.start("passages", options.repeats, "rounds")
     batches = _batches(passages, options.batch)
     times = in_turns(
-        [timer(model) for model in models], batches, options.repeats, lambda: progress.advance(1)
+        [model.seconds for model in models], batches, options.repeats, lambda: progress.advance(1)
     )
     progress.finish()
     return [[len(passages) / sum(of_round) for of_round in of_model] for of_model in times]
@@ -362,7 +360,7 @@ def unbeaten(quality: Sequence[float], costs: Sequence[Sequence[float]]) -> list
     """
 
     def cheaper(one: int, other: int) -> bool:
-        return all(mine < theirs for mine, theirs in zip(costs[one], costs[other], strict=True))
+        return all(a < b for a, b in zip(costs[one], costs[other], strict=True))
 
     def beats(one: int, other: int) -> bool:
         if quality[one] < quality[other] or cheaper(other, one):

@@ -29,15 +29,15 @@ def encoder_part(
     card: EncoderCard, dimension: int, device: str | None, options: EncoderOptions | None
 ) -> EncoderPart:
     """What was evaluated, where it ran, and how it was asked to be loaded."""
-    asked = None
+    loaded_with = None
     if options is not None:  # none of these fields holds a secret
-        asked = EncoderOptionsPart(
+        loaded_with = EncoderOptionsPart(
             **{name: getattr(options, name) for name in EncoderOptionsPart.model_fields}
         )
     stated = {
         name: value for name, value in asdict(card).items() if name in EncoderPart.model_fields
     }
-    return EncoderPart(**stated, dimension=dimension, device=device, options=asked)
+    return EncoderPart(**stated, dimension=dimension, device=device, options=loaded_with)
 
 
 def setting_part(scores: Scores, ranking: Ranking) -> SettingPart:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from xlir_bench.arrays import equal_pairs
 from xlir_bench.measures.chance import expected_map, expected_range
 from xlir_bench.records import Floats, Ints, Kind, Ranking
 
@@ -177,10 +178,8 @@ def map_without_same_language(pool: PoolRanking) -> PerQuery:
     at 5: (1/2 + 2/5)/2 = .45. Shows what an encoder finds in other languages.
     """
     query, ranks, same = pool.ranking.query, pool.ranks, pool.same_language
-    above = np.zeros(len(query), np.int64)
-    for q, r in zip(query[same], ranks[same], strict=True):
-        mine = slice(*np.searchsorted(query, [q, q + 1]))
-        above[mine] += ranks[mine] > r
+    left, right = equal_pairs(query, query[same])
+    above = np.bincount(left[ranks[left] > ranks[same][right]], minlength=len(query))
     removed = np.bincount(query[same], minlength=int(query.max()) + 1 if len(query) else 1)
     rest = ~same & (removed[query] > 0)
     kept = query[rest]
@@ -222,20 +221,20 @@ def parallel_query_agreement(pools: Sequence[PoolRanking]) -> dict[str, PerQuery
             continue
         for row, top in zip(pool.ranking.scored, pool.ranking.top[:, :AGREEMENT_TOP], strict=True):
             tops.setdefault(pool.query_ids[row], []).append((pool.lang, top[top >= 0]))
-    found: dict[str, list[float]] = {pool.lang: [] for pool in pools}
+    shares: dict[str, list[float]] = {pool.lang: [] for pool in pools}
     for question in tops.values():
         if len(question) < 2:
             continue
         for (lang, _), shared in zip(
             question, _overlaps([top for _, top in question]), strict=True
         ):
-            found[lang].append(shared)
+            shares[lang].append(shared)
     candidates = {p.lang: p.ranking.candidates for p in pools}
     return {
         lang: PerQuery(
             np.array(values), np.full(len(values), min(1.0, AGREEMENT_TOP / candidates[lang]))
         )
-        for lang, values in found.items()
+        for lang, values in shares.items()
     }
 
 

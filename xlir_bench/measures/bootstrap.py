@@ -162,14 +162,10 @@ class _Average:
     @classmethod
     def of(cls, data: ClusterSums) -> _Average:
         sizes = data.sizes
-        if (
-            sizes == sizes[:, :1]
-        ).all():  # true of most data, and sooner found than by sorting columns
-            distinct, place, count = (
-                sizes[:, :1],
-                np.zeros(sizes.shape[1], int),
-                np.array([sizes.shape[1]]),
-            )
+        # True of most data, and sooner found than by sorting columns.
+        if bool((sizes == sizes[:, :1]).all()):
+            distinct, count = sizes[:, :1], np.array([sizes.shape[1]])
+            place = np.zeros(sizes.shape[1], int)
         else:
             distinct, place, count = np.unique(
                 sizes, axis=1, return_inverse=True, return_counts=True
@@ -247,16 +243,13 @@ def _resample(
 
     `figure` takes how often each cluster was drawn, an array for each independent sample of `clusters`.
     """
-    found = [figure(*(np.ones((1, count)) for count in clusters))]
+    results = [figure(*(np.ones((1, count)) for count in clusters))]
     step = max(CELLS // max(clusters), 20)
     for start in range(0, resamples if min(clusters) > 1 else 0, step):
         rows = min(step, resamples - start)
-        found.append(
-            figure(
-                *(_draws(rng, rows, count) for rng, count in zip(generators, clusters, strict=True))
-            )
-        )
-    means, variances = zip(*found, strict=True)
+        drawn = [_draws(rng, rows, count) for rng, count in zip(generators, clusters, strict=True)]
+        results.append(figure(*drawn))
+    means, variances = zip(*results, strict=True)
     return np.concatenate(means, axis=-1), np.concatenate(variances, axis=-1)
 
 
@@ -264,9 +257,8 @@ def _draws(rng: np.random.Generator, rows: int, clusters: int) -> Floats:
     """How often each cluster was drawn, in as many draws as there are clusters; a row a resample."""
     # Drawing and counting is four times faster than the generator's own multinomial.
     drawn = rng.integers(0, clusters, (rows, clusters)) + np.arange(rows)[:, None] * clusters
-    return (
-        np.bincount(drawn.ravel(), minlength=rows * clusters).reshape(rows, clusters).astype(float)
-    )
+    counted = np.bincount(drawn.ravel(), minlength=rows * clusters)
+    return counted.reshape(rows, clusters).astype(float)
 
 
 def _squares(times: Floats, parts: Floats) -> Floats:

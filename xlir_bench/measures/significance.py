@@ -74,11 +74,11 @@ def paired_tests(
     flips = sign_flip_p(
         parts, alternative, seed, permutations(max(family, len(groups))), shares=shares
     )
-    found = []
+    differences = []
     for i, estimate in enumerate(estimates([data.of_settings(group) for group in groups], seed)):
         interval = estimate.interval(bounds)
         at_least, at_most = estimate.one_sided(bounds)
-        found.append(
+        differences.append(
             Difference(
                 difference=float(parts[:, i].sum()),
                 low=interval.low,
@@ -91,7 +91,7 @@ def paired_tests(
                 at_most=at_most,
             )
         )
-    return found
+    return differences
 
 
 def permutations(tests: int) -> int:

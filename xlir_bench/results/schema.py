@@ -382,12 +382,12 @@ class ResultRecord(_Part):
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         datetime.fromisoformat(self.created)
-        asked = [setting for setting in self.settings if setting.queries]
+        scored = [setting for setting in self.settings if setting.queries]
         measures = set().union(*self.summary.values())
         for kind, values in self.summary.items():
-            if values.keys() != measures or not any(s.kind == kind for s in asked):
+            if values.keys() != measures or not any(s.kind == kind for s in scored):
                 raise ValueError(f"summary: {kind.value} lacks measures or settings")
-        for s in asked:
+        for s in scored:
             if s.kind in self.summary and not measures <= s.measures.keys():
                 raise ValueError(f"settings: {s.query_lang!r} lacks measures of the summary")
         return self

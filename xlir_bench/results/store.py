@@ -176,13 +176,13 @@ class Result:
         path = Path(path)
         file = path / RESULT_FILE if path.is_dir() else path
         record = _read_record(file)
-        while (named := _named_tables(record, file.parent)) != (there := _existing(named)):
+        while (files := _named_tables(record, file.parent)) != (existing := _existing(files)):
             # The result was replaced in the meantime, or its tables were not kept.
             again = _read_record(file)
             if again.tables == record.tables:
                 break
             record = again
-        return cls(record, _StoredTables(there), file.parent)
+        return cls(record, _StoredTables(existing), file.parent)
 
 
 def _named_tables(record: ResultRecord, folder: Path) -> dict[str, Path]:
@@ -254,10 +254,10 @@ def load_results(paths: Iterable[str | Path]) -> list[Result]:
     for path in map(Path, paths):
         if not path.exists():
             raise InputError(f"{path} is not there; name a results folder")
-        found = sorted(path.rglob(RESULT_FILE)) if path.is_dir() else [path]
-        if not found:
+        below = sorted(path.rglob(RESULT_FILE)) if path.is_dir() else [path]
+        if not below:
             raise InputError(f"{path} holds no {RESULT_FILE}; name a results folder")
-        files |= dict.fromkeys(f.resolve() for f in found)
+        files |= dict.fromkeys(f.resolve() for f in below)
     results = [Result.load(file) for file in files]
     return sorted(results, key=lambda r: (r.record.task.name, r.record.encoder.slug))
 
@@ -273,14 +273,14 @@ def result_folder(output: Path, encoder_slug: str, task: str, part: Mapping[str,
 def folder_of_data(folder: Path, record: ResultRecord) -> Path:
     """`folder`, or one beside it if that holds a result of other data or languages, which is kept."""
     try:
-        there = _read_record(folder / RESULT_FILE).task
+        stored = _read_record(folder / RESULT_FILE).task
     except InputError:
         return folder
     task = record.task
-    if (there.name, there.version) != (task.name, task.version):
+    if (stored.name, stored.version) != (task.name, task.version):
         return folder
-    same_data = None in (there.data_read, task.data_read) or there.data_read == task.data_read
-    if there.digest == task.digest and same_data:
+    same_data = None in (stored.data_read, task.data_read) or stored.data_read == task.data_read
+    if stored.digest == task.digest and same_data:
         return folder
     piece = hashlib.sha256(f"{task.digest} {task.data_read}".encode()).hexdigest()[:8]
     return folder.with_name(f"{folder.name}-{piece}")

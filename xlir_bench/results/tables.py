@@ -95,13 +95,13 @@ class _Coder:
             "cluster": self._clusters.names,
             "passage_id": self._passages.names,
         }
-        found = {}
+        arrays = {}
         for column in columns:
             dtype = np.float32 if column == "score" else np.int32
             joined = np.concatenate([np.empty(0, dtype), *(part[column] for part in parts)])
             values: Any = joined.astype(dtype)
-            found[column] = coded(names[column], values) if column in names else pa.array(values)
-        return pa.table(found)
+            arrays[column] = coded(names[column], values) if column in names else pa.array(values)
+        return pa.table(arrays)
 
 
 class Codes:
