@@ -353,12 +353,8 @@ TableFile = Annotated[str, Field(pattern=r"^[a-z]+-[0-9a-f]{12}\.parquet$")]
 """A table beside result.json: its name has the first 12 digits of the SHA-256 of its content."""
 
 
-class ResultRecord(_Part):
+class ResultRecord(_Part, title="xlir-bench result, schema 1"):
     """Everything about one run; its ranks and per-query values are in tables beside it."""
-
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, allow_inf_nan=False, title="xlir-bench result, schema 1"
-    )
 
     schema_: Literal[1] = Field(default=RESULT_SCHEMA, alias="schema")
     task: TaskPart

@@ -105,24 +105,24 @@ class _Coder:
 
 
 class Codes:
-    """A number for each distinct name, the same in every language."""
+    """A number for each distinct name, the same in every list of names (of a language, mostly)."""
 
-    def __init__(self, by_lang: Mapping[str, Sequence[str]]) -> None:
-        self._by_lang = by_lang
+    def __init__(self, names: Mapping[Any, Sequence[str]]) -> None:
+        self._names = names
         self._code: dict[str, int] = {}
         # Names that lie on disk are read when they are asked for: there may be millions.
         self._codes = {
-            lang: self._coded(names)
-            for lang, names in by_lang.items()
-            if not isinstance(names, Stored)
+            key: self._coded(of_key)
+            for key, of_key in names.items()
+            if not isinstance(of_key, Stored)
         }
 
-    def of(self, lang: str, rows: Ints) -> Ints:
-        """The codes of the names in these rows of a language."""
-        if lang in self._codes:
-            return self._codes[lang][rows]
+    def of(self, key: Any, rows: Ints) -> Ints:
+        """The codes of the names in these rows of a list."""
+        if key in self._codes:
+            return self._codes[key][rows]
         distinct, inverse = np.unique(rows, return_inverse=True)
-        names = self._by_lang[lang]
+        names = self._names[key]
         return self._coded([names[row] for row in distinct.tolist()])[inverse]
 
     def _coded(self, names: Iterable[str]) -> Ints:

@@ -149,13 +149,9 @@ def values_table(values: Sequence[QueryValues]) -> pa.Table:
     """As rows of text and numbers: kind, query_lang, passage_lang, query_id, cluster, measure, value."""
     import pyarrow as pa
 
-    def column(names: Sequence[Sequence[str]], codes: Sequence[Ints]) -> pa.Array:
-        code: dict[str, int] = {}
-        parts = []
-        for of_part, rows in zip(names, codes, strict=True):
-            number = np.array([code.setdefault(name, len(code)) for name in of_part], np.int64)
-            parts.append(number[rows] if len(rows) else rows)
-        return coded(list(code), _joined(parts))
+    def column(names: Sequence[Sequence[str]], rows: Sequence[Ints]) -> pa.Array:
+        codes = Codes(dict(enumerate(names)))
+        return coded(codes.names, _joined([codes.of(i, of_part) for i, of_part in enumerate(rows)]))
 
     setting = [v.setting for v in values]
     return pa.table({
