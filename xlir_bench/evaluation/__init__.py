@@ -4,4 +4,11 @@ from xlir_bench.evaluation.cost import CostOptions, load_models, measure_cost
 from xlir_bench.evaluation.run import evaluate, settings_asked
 from xlir_bench.options.running import RunOptions
 
-__all__ = ["CostOptions", "RunOptions", "evaluate", "load_models", "measure_cost", "settings_asked"]
+__all__ = [
+    "CostOptions",
+    "RunOptions",
+    "evaluate",
+    "load_models",
+    "measure_cost",
+    "settings_asked",
+]

@@ -35,7 +35,7 @@ DTYPE_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 
 @dataclass(frozen=True, slots=True)
 class CostOptions:
-    """Which variants are compared, and how long they are timed."""
+    """Which variants are set side by side, and how long they are looked at."""
 
     dtypes: tuple[str, ...] = ("float32",)
     """The first is the one that the others are compared with."""
@@ -57,11 +57,6 @@ class CostOptions:
         for dim in self.dims:
             if dim < 1:
                 raise InputError(f"--dims {dim}: a vector has at least 1 number")
-
-    def shapes(self, dimension: int) -> list[tuple[int, str]]:
-        """Dimensions and index of each variant of a model; whole vectors and the exact index first."""
-        dims = sorted({dimension, *self.dims}, reverse=True)
-        return [(dim, factory) for dim in dims for factory in dict.fromkeys((EXACT, *self.indexes))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,12 +213,18 @@ def _check_variants(model: LoadedModel, options: CostOptions) -> None:
             raise InputError(
                 f"--dims {dim}: the vectors of {model.encoder.name} have only {model.dimension} numbers"
             )
-    for dim, factory in options.shapes(model.dimension):
+    for dim, factory in _shapes(model, options):
         try:
             empty_index(dim, factory)
         except InputError as error:
             several = "; several indexes are several --index" if "," in factory else ""
             raise InputError(f"{error}{several}") from error
+
+
+def _shapes(model: LoadedModel, options: CostOptions) -> list[tuple[int, str]]:
+    """Dimensions and index of each variant, whole vectors and the exact index first."""
+    dims = sorted({model.dimension, *options.dims}, reverse=True)
+    return [(dim, factory) for dim in dims for factory in dict.fromkeys((EXACT, *options.indexes))]
 
 
 def measure_cost(
@@ -284,7 +285,7 @@ def _variants(
     options: CostOptions,
     progress: Progress,
 ) -> list[_Variant]:
-    shapes = options.shapes(model.dimension)
+    shapes = _shapes(model, options)
     progress.start(f"map, {model.dtype}", len(shapes), "variants")
     variants = []
     pool = Setting(

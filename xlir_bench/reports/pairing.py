@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xlir_bench.errors import NotComparableError
-from xlir_bench.measures.bootstrap import Alternative, ClusterSums
+from xlir_bench.measures.bootstrap import Alternative, PairedDifferences
 from xlir_bench.measures.significance import Difference, paired_tests
 from xlir_bench.records import Floats, Ints, Kind, Setting
 from xlir_bench.results import Result
@@ -83,8 +83,8 @@ class Pairing:
         shape = (self.clusters, len(self.settings))
         used = sorted({i for group in groups for i in group})
         column = {setting: i for i, setting in enumerate(used)}
-        data = ClusterSums.of(self.change, self.cluster, self.setting, shape)
-        data = data.of_settings(used)
+        data = PairedDifferences.of(self.change, self.cluster, self.setting, shape)
+        data = PairedDifferences(data.sums[:, used], data.sizes[:, used])
         chosen = [[column[i] for i in group] for group in groups]
         bounds = None if self.measure == RANK_DISTANCE else (-1.0, 1.0)
         return paired_tests(data, chosen, alternative, family=family, bounds=bounds)
