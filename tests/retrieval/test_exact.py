@@ -148,7 +148,9 @@ def test_scores_by_inner_product_weigh_length() -> None:
     assert ranking.top.tolist() == order[:, :20].tolist()
     place = np.argsort(order, axis=1)
     assert ranking.rank.tolist() == (place[asked[0], asked[1]] + 1).tolist()
-    np.testing.assert_allclose(index.scores("en", *asked), true[asked[0], asked[1]])
+    np.testing.assert_allclose(
+        index.scores(Setting("en", ("en",)), *asked), true[asked[0], asked[1]]
+    )
 
 
 def test_what_is_found_in_parts_of_a_pool_adds_up_to_the_whole() -> None:
@@ -171,14 +173,14 @@ def seen_in(world: World, want: Want, positions: np.ndarray) -> Partial:
     index = world.index()
     found = Partial.of(want, len(world.collection.queries[want.query_lang].ids))
     for query in range(len(world.collection.queries[want.query_lang].ids)):
-        score = index.scores(want.query_lang, np.full(len(positions), query), positions)
+        score = index.true_scores(want.query_lang, np.full(len(positions), query), positions)
         for setting, best in found.best.items():
             rows = want.pool.rows(setting)
             inside = (positions >= rows.start) & (positions < rows.stop)
             best.add(np.full(inside.sum(), query), score[inside], positions[inside])
         for item in np.flatnonzero(want.relevant.query == query):
             at = want.relevant.position[item : item + 1]
-            own = index.scores(want.query_lang, np.array([query]), at)[0]
+            own = index.true_scores(want.query_lang, np.array([query]), at)[0]
             earlier = (score > own) | ((score == own) & (positions < at[0]))
             lang = want.pool.bounds[want.pool.langs[want.relevant.lang[item]]]
             found.before[True][item] = earlier.sum()

@@ -56,9 +56,9 @@ class FaissIndex:
             progress.advance(1)
         progress.finish()
 
-    def scores(self, lang: str, query: Ints, positions: Ints) -> Floats:
+    def scores(self, setting: Setting, query: Ints, positions: Ints) -> Floats:
         """The true score of each pair of a query and a passage."""
-        return self.vectors.scores(lang, query, positions)
+        return self.vectors.scores(setting, query, positions)
 
     def _put(self, found: Partial, setting: Setting, scores: Floats, top: Ints) -> None:
         want, rows = found.want, self.pool.rows(setting)

@@ -103,8 +103,12 @@ class VectorIndex:
         )
         return self.similarity.prepared(taken[np.argsort(np.concatenate(places))])
 
-    def scores(self, lang: str, query: Ints, positions: Ints) -> Floats:
+    def scores(self, setting: Setting, query: Ints, positions: Ints) -> Floats:
         """The true score of each pair of a query and a passage."""
+        return self.true_scores(setting.query_lang, query, positions)
+
+    def true_scores(self, lang: str, query: Ints, positions: Ints) -> Floats:
+        """The same of queries of a language and any passages."""
         found = np.empty(len(query))
         for rows in _pieces(len(query), BLOCK):
             distinct, place = np.unique(positions[rows], return_inverse=True)
@@ -216,7 +220,7 @@ class _Search:
     def of(cls, index: VectorIndex, want: Want) -> _Search:
         stored = index.queries[want.query_lang]
         queries = index.similarity.prepared(stored.rows(slice(0, len(stored))))
-        own = index.scores(want.query_lang, want.relevant.query, want.relevant.position)
+        own = index.true_scores(want.query_lang, want.relevant.query, want.relevant.position)
         return cls(index, Partial.of(want, len(stored)), queries, own)
 
     def see(self, rows: slice, block: _Block) -> None:

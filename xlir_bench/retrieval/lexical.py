@@ -11,7 +11,7 @@ from scipy.sparse import csr_array, vstack
 
 from xlir_bench.encoders import EncoderCard
 from xlir_bench.encoders.bm25 import BM25, K1, B, terms
-from xlir_bench.records import ROLES, Collection, Floats, Ints, Progress, Role, TokenCounts
+from xlir_bench.records import ROLES, Collection, Floats, Ints, Progress, Role, Setting, TokenCounts
 from xlir_bench.retrieval.exact import VectorIndex
 from xlir_bench.retrieval.partial import Partial
 from xlir_bench.retrieval.pool import Pool, Want
@@ -103,9 +103,10 @@ class BM25Index:
                 want, {**alone.best, **together.best}, {**alone.before, **together.before}
             )
 
-    def scores(self, lang: str, query: Ints, positions: Ints) -> Floats:
-        """The score of each pair of a query and a passage, with the weights of the whole pool."""
-        return self.together.scores(lang, query, positions)
+    def scores(self, setting: Setting, query: Ints, positions: Ints) -> Floats:
+        """The score of each pair of a query and a passage, with the weights that words have in this setting."""
+        index = self.together if len(setting.passage_langs) > 1 else self.alone
+        return index.scores(setting, query, positions)
 
 
 def _matrix(rows: Sequence[Counter[str]], columns: dict[str, int]) -> csr_array:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from xlir_bench.encoders import EncoderCard
-from xlir_bench.records import Collection, Floats, Ints, Progress, Role, TokenCounts
+from xlir_bench.records import Collection, Floats, Ints, Progress, Role, Setting, TokenCounts
 from xlir_bench.retrieval.partial import Partial
 from xlir_bench.retrieval.pool import Pool, Want
 from xlir_bench.retrieval.vectors import Vectors
@@ -27,8 +27,8 @@ class Index(Protocol):
     def search(self, wants: Sequence[Want], progress: Progress) -> Iterable[Partial]:
         """What each of these wants to know, in their order."""
 
-    def scores(self, lang: str, query: Ints, positions: Ints) -> Floats:
-        """The score of each pair of a query of a language and a passage."""
+    def scores(self, setting: Setting, query: Ints, positions: Ints) -> Floats:
+        """The true score of each pair of a query and a passage of a setting."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,154 @@
+"""Several retrievers as one: what any of them puts first is ordered anew by all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from xlir_bench.records import Floats, Ints, Progress, Setting, Silent
+from xlir_bench.retrieval.partial import Best, Partial
+from xlir_bench.retrieval.pool import Pool, Want
+from xlir_bench.retrieval.retriever import Index
+
+RRF = 60
+"""The constant of reciprocal rank fusion (Cormack, Clarke and Büttcher, 2009)."""
+QUERIES = 256
+"""How many are looked at together: some 10 MB a retriever at depth 1,000."""
+
+
+@dataclass(frozen=True, slots=True)
+class FusedIndex:
+    """The best passages of every retriever are put together and ordered anew; the others follow as the first has them.
+
+    So each passage has a rank, and it is an exact count. Without weights a passage scores the sum of
+    1 / (60 + rank), its rank being one more than the number of passages among those put together that score
+    higher. With weights it is the weighted sum of scores, each retriever's put between 0 and 1 for every query. Equal
+    sums stand as the first retriever has them.
+    """
+
+    indexes: tuple[Index, ...]
+    depth: int
+    """How many of the best passages of each."""
+    weights: tuple[float, ...] | None = None
+
+    @property
+    def pool(self) -> Pool:
+        """Whose passages they are."""
+        return self.indexes[0].pool
+
+    def search(self, wants: Sequence[Want], progress: Progress) -> Iterator[Partial]:
+        """What each of these wants to know, one language after another: the lists of all would fill the memory."""
+        progress.start("fuse", len(wants), "languages")
+        for want in wants:
+            deep = replace(want, pair_depth=self.depth, pool_depth=self.depth)
+            lists = [next(iter(index.search([deep], Silent()))) for index in self.indexes]
+            count = len(next(iter(lists[0].best.values())).positions)
+            fused = Partial.of(want, count)
+            for setting in want.settings:
+                for start in range(0, count, QUERIES):
+                    self._fuse(setting, slice(start, min(start + QUERIES, count)), lists, fused)
+            yield fused
+            progress.advance(1)
+        progress.finish()
+
+    def scores(self, setting: Setting, query: Ints, positions: Ints) -> Floats:
+        """Refused: what a passage scores depends on the others."""
+        raise NotImplementedError("fused scores cannot be fused again")
+
+    def _fuse(
+        self, setting: Setting, rows: slice, lists: Sequence[Partial], fused: Partial
+    ) -> None:
+        want = fused.want
+        candidates = want.candidates(setting)
+        together = _together([found.best[setting] for found in lists], rows, candidates)
+        there = together >= 0
+        query = np.nonzero(there)[0]
+        scores = []
+        for index in self.indexes:
+            scores.append(np.full(together.shape, -np.inf))
+            scores[-1][there] = index.scores(setting, query + rows.start, together[there])
+        sums = self._sums(scores, there)
+        order = np.lexsort((together, -scores[0], -sums), axis=1)
+        place = np.argsort(order, axis=1)
+        if setting in fused.best:
+            best = fused.best[setting]
+            kept = order[:, : best.positions.shape[1]]
+            best.positions[rows, : kept.shape[1]] = np.take_along_axis(together, kept, axis=1)
+            best.scores[rows, : kept.shape[1]] = np.take_along_axis(sums, kept, axis=1)
+        self._count(setting, rows, lists[0], fused, together, place, scores[0])
+
+    def _sums(self, scores: Sequence[Floats], there: np.ndarray) -> Floats:
+        """What every passage scores with all retrievers; -inf where there is none."""
+        parts: list[Floats] = [np.asarray(1 / (RRF + _ranks(of_one))) for of_one in scores]
+        if self.weights is not None:
+            parts = [w * _between(s, there) for w, s in zip(self.weights, scores, strict=True)]
+        return np.where(there, np.sum(parts, axis=0), -np.inf)
+
+    def _count(
+        self,
+        setting: Setting,
+        rows: slice,
+        first: Partial,
+        fused: Partial,
+        together: Ints,
+        place: Ints,
+        scores: Floats,
+    ) -> None:
+        """How many passages stand before each relevant one."""
+        relevant, bounds = fused.want.relevant, fused.want.pool.rows(setting)
+        pooled = len(setting.passage_langs) > 1
+        item = np.flatnonzero(
+            (relevant.query >= rows.start)
+            & (relevant.query < rows.stop)
+            & (relevant.position >= bounds.start)
+            & (relevant.position < bounds.stop)
+        )
+        row, position = relevant.query[item] - rows.start, relevant.position[item]
+        own = self.indexes[0].scores(setting, relevant.query[item], position)[:, None]
+        same = together[row] == position[:, None]
+        ahead = (scores[row] > own) | ((scores[row] == own) & (together[row] < position[:, None]))
+        ahead &= together[row] >= 0
+        outside = (together[row] >= 0).sum(axis=1) + first.before[pooled][item] - ahead.sum(axis=1)
+        inside = place[row, same.argmax(axis=1)]
+        fused.before[pooled][item] = np.where(same.any(axis=1), inside, outside)
+
+
+def _together(lists: Sequence[Best], rows: slice, candidates: int) -> Ints:
+    """By query, the positions that are in any list; -1 fills up.
+
+    Where a list ends in the middle of passages that score alike, none of these is taken: which of them it has only
+    says where they stand in the pool.
+    """
+    taken = []
+    for best in lists:
+        positions, scores = best.positions[rows], best.scores[rows]
+        if positions.shape[1] < candidates:
+            positions = np.where(scores == scores[:, -1:], -1, positions)
+        taken.append(positions)
+    together = np.sort(np.concatenate(taken, axis=1), axis=1)
+    together[:, 1:][together[:, 1:] == together[:, :-1]] = -1
+    return np.asarray(-np.sort(-together, axis=1))
+
+
+def _ranks(scores: Floats) -> Ints:
+    """By row, one more than the number of scores that are higher."""
+    order = np.argsort(-scores, axis=1, kind="stable")
+    ordered = np.take_along_axis(scores, order, axis=1)
+    number = np.arange(scores.shape[1])
+    first = np.concatenate(
+        [np.zeros((len(scores), 1), bool), ordered[:, 1:] == ordered[:, :-1]], axis=1
+    )
+    start = np.maximum.accumulate(np.where(first, 0, number), axis=1)
+    ranks = np.empty_like(order)
+    np.put_along_axis(ranks, order, start + 1, axis=1)
+    return ranks
+
+
+def _between(scores: Floats, there: np.ndarray) -> Floats:
+    """By row, the scores that there are from 0 to 1; 0 where all are alike."""
+    low = np.where(there, scores, np.inf).min(axis=1, keepdims=True)
+    high = np.where(there, scores, -np.inf).max(axis=1, keepdims=True)
+    wide = np.where(high > low, high - low, 1)
+    return np.asarray(np.where(there, (scores - low) / wide, 0))
