@@ -31,7 +31,7 @@ def test_an_embedding_that_gives_translations_one_vector_aligns_fully() -> None:
     vectors = random(30, 0)
     found = pair_alignment(items(vectors), items(vectors))
     assert found is not None
-    assert found.recall == {1: 1, 5: 1, 10: 1}
+    assert found.recall == {"recall@1": 1, "recall@5": 1, "recall@10": 1}
     assert found.translations == pytest.approx(1)
     assert found.others == pytest.approx(anisotropy(vectors))
     assert found.margin == pytest.approx(1 - found.others)
@@ -52,7 +52,9 @@ def test_the_figures_of_a_pair_equal_a_plain_computation() -> None:
     assert found.items == len(ranks)
     assert found.translations == pytest.approx(cosines[same].mean())
     assert found.others == pytest.approx(cosines[~same].mean())
-    assert found.recall == {k: pytest.approx(np.mean(np.array(ranks) <= k)) for k in (1, 5, 10)}
+    assert found.recall == {
+        f"recall@{k}": pytest.approx(np.mean(np.array(ranks) <= k)) for k in (1, 5, 10)
+    }
 
 
 def test_an_item_of_two_keys_is_one_item() -> None:
@@ -72,12 +74,12 @@ def test_one_vector_for_everything_does_not_look_aligned() -> None:
     same = np.tile(unit([1, 2, 3, 4, 5, 6, 7, 8]), (40, 1))
     found = pair_alignment(items(same), items(same))
     assert found is not None
-    assert found.recall[1] == 1 / 40
-    assert found.recall[10] == 10 / 40
+    assert found.recall["recall@1"] == 1 / 40
+    assert found.recall["recall@10"] == 10 / 40
     assert found.margin == pytest.approx(0, abs=1e-6)
     zero = pair_alignment(items(np.zeros((40, 8), np.float32)), items(same))
     assert zero is not None
-    assert (zero.translations, zero.recall[1]) == (0, 1 / 40)
+    assert (zero.translations, zero.recall["recall@1"]) == (0, 1 / 40)
 
 
 def test_languages_without_translations_of_each_other_have_no_figures() -> None:
@@ -87,7 +89,7 @@ def test_languages_without_translations_of_each_other_have_no_figures() -> None:
 def test_a_lone_pair_has_no_others() -> None:
     found = pair_alignment(items(random(1, 0)), items(random(1, 1)))
     assert found is not None
-    assert (found.others, found.recall[1]) == (0, 1)
+    assert (found.others, found.recall["recall@1"]) == (0, 1)
 
 
 def test_anisotropy_is_the_mean_cosine_of_different_texts() -> None:

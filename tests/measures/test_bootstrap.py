@@ -4,30 +4,48 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from xlir_bench.measures import UNIT, ClusteredValues, Interval, macro_intervals
-from xlir_bench.measures.bootstrap import relative_change
+from xlir_bench.measures.bootstrap import (
+    UNIT,
+    ClusterSums,
+    Interval,
+    estimates,
+    relative_change,
+)
+
+Setting = tuple[np.ndarray, np.ndarray]
+"""Values, and the cluster of each."""
 
 
-def macro_interval(settings: list[ClusteredValues], clusters: int, seed: int = 0) -> Interval:
+def sums(settings: list[Setting], clusters: int) -> ClusterSums:
+    if not settings:
+        return ClusterSums(np.zeros((clusters, 0)), np.zeros((clusters, 0), int))
+    values, codes = (np.concatenate(part) for part in zip(*settings, strict=True))
+    setting = np.repeat(np.arange(len(settings)), [len(v) for v, _ in settings])
+    return ClusterSums.of(values, codes, setting, (clusters, len(settings)))
+
+
+def macro_interval(
+    settings: list[Setting], clusters: int, seed: int = 0, bounds: tuple[float, float] | None = None
+) -> Interval:
     """Of one measure."""
-    return macro_intervals([settings], clusters, seed)[0]
+    return estimates([sums(settings, clusters)], seed)[0].interval(bounds)
 
 
-def random_settings(seed: int, clusters: int = 12) -> list[ClusteredValues]:
+def random_settings(seed: int, clusters: int = 12) -> list[Setting]:
     """Three settings of different size; clusters of different size and difficulty."""
     rng = np.random.default_rng(seed)
     level = rng.random(clusters)
     found = []
     for count in (90, 40, 65):
         codes = rng.integers(0, clusters, count)
-        found.append(ClusteredValues(0.6 * level[codes] + 0.4 * rng.random(count), codes))
+        found.append((0.6 * level[codes] + 0.4 * rng.random(count), codes))
     return found
 
 
 def test_the_mean_is_over_queries_and_then_over_settings() -> None:
     settings = [
-        ClusteredValues(np.array([1.0, 0.0, 0.0, 0.0]), np.array([0, 1, 2, 3])),
-        ClusteredValues(np.array([1.0]), np.array([2])),
+        (np.array([1.0, 0.0, 0.0, 0.0]), np.array([0, 1, 2, 3])),
+        (np.array([1.0]), np.array([2])),
     ]
     assert macro_interval(settings, 4).mean == (0.25 + 1) / 2
 
@@ -50,8 +68,8 @@ def test_an_interval_is_that_of_a_plain_bootstrap_t_over_clusters() -> None:
 
     def estimate(drawn: np.ndarray) -> tuple[float, float]:
         means, parts = [], np.zeros(len(drawn))
-        for setting in settings:
-            mine = [setting.values[setting.clusters == c] for c in drawn]
+        for values, codes in settings:
+            mine = [values[codes == c] for c in drawn]
             queries = sum(len(values) for values in mine)
             means.append(sum(values.sum() for values in mine) / queries)
             parts += [(values.sum() - means[-1] * len(values)) / queries for values in mine]
@@ -69,8 +87,8 @@ def test_an_interval_is_that_of_a_plain_bootstrap_t_over_clusters() -> None:
 
 def test_values_that_sit_in_few_clusters_are_no_less_sure_for_the_others() -> None:
     """A setting whose questions are of 2 of 40 articles, all won: most resamples that miss both say nothing."""
-    won = ClusteredValues(np.ones(6), np.repeat([3, 17], 3))
-    apart = ClusteredValues(np.tile([0.0, 1.0], 40), np.repeat(np.arange(40), 2))
+    won = (np.ones(6), np.repeat([3, 17], 3))
+    apart = (np.tile([0.0, 1.0], 40), np.repeat(np.arange(40), 2))
     found = macro_interval([won], 40)
     assert (found.mean, found.low, found.high) == (1, 1, 1)
     both = macro_interval([won, apart], 40)
@@ -80,7 +98,7 @@ def test_values_that_sit_in_few_clusters_are_no_less_sure_for_the_others() -> No
 def test_where_few_clusters_say_anything_the_interval_is_students() -> None:
     values = np.zeros(40)
     values[:2] = 1
-    found = macro_interval([ClusteredValues(values, np.arange(40))], 40)
+    found = macro_interval([(values, np.arange(40))], 40)
     error = values.std(ddof=1) / 40**0.5
     far = stats.t.ppf(0.975, 39) * error
     assert (found.low, found.high) == pytest.approx((0.05 - far, 0.05 + far))
@@ -88,8 +106,8 @@ def test_where_few_clusters_say_anything_the_interval_is_students() -> None:
 
 def test_an_interval_stays_within_what_can_be() -> None:
     values = np.r_[np.ones(11), 0.4]
-    settings = [[ClusteredValues(values, np.arange(12))]]
-    free, within = (macro_intervals(settings, 12, bounds=b)[0] for b in (None, UNIT))
+    settings = [(values, np.arange(12))]
+    free, within = (macro_interval(settings, 12, bounds=b) for b in (None, UNIT))
     assert free.high is not None
     assert free.high > 1
     assert (within.low, within.high) == (free.low, 1)
@@ -100,8 +118,9 @@ def test_intervals_hold_the_truth_in_about_95_of_100_samples_of_few_skewed_clust
     rng = np.random.default_rng(5)
     held = 0
     for seed in range(300):
-        settings = [ClusteredValues(rng.exponential(0.2, 24), np.arange(24))]
-        (found,) = macro_intervals([settings], 24, seed, resamples=400)
+        settings = [(rng.exponential(0.2, 24), np.arange(24))]
+        (estimate,) = estimates([sums(settings, 24)], seed, resamples=400)
+        found = estimate.interval(None)
         assert found.low is not None
         assert found.high is not None
         held += found.low < 0.2 < found.high
@@ -115,7 +134,7 @@ def test_questions_that_move_together_widen_the_interval() -> None:
     values, article = np.repeat(fate, 10), np.repeat(np.arange(30), 10)
 
     def width(clusters: np.ndarray) -> float:
-        found = macro_interval([ClusteredValues(values, clusters)], clusters.max() + 1)
+        found = macro_interval([(values, clusters)], clusters.max() + 1)
         assert found.low is not None
         assert found.high is not None
         return found.high - found.low
@@ -131,28 +150,28 @@ def test_translations_do_not_narrow_the_interval() -> None:
 
 
 def test_without_two_clusters_there_is_no_interval() -> None:
-    setting = ClusteredValues(np.array([0.5, 1.0]), np.array([3, 3]))
+    setting = (np.array([0.5, 1.0]), np.array([3, 3]))
     found = macro_interval([setting], 8)
     assert (found.mean, found.low, found.high) == (0.75, None, None)
 
 
 def test_clusters_that_have_no_question_here_are_no_part_of_the_sample() -> None:
     settings = random_settings(3)
-    apart = [ClusteredValues(s.values, s.clusters * 5 + 2) for s in settings]
+    apart = [(values, codes * 5 + 2) for values, codes in settings]
     assert macro_interval(apart, 200) == macro_interval(settings, 12)
 
 
 def test_a_setting_of_which_a_resample_has_nothing_is_left_out_of_it() -> None:
     settings = [
-        ClusteredValues(np.zeros(6), np.arange(6)),
-        ClusteredValues(np.ones(1), np.array([0])),
+        (np.zeros(6), np.arange(6)),
+        (np.ones(1), np.array([0])),
     ]
     found = macro_interval(settings, 6)
     assert (found.mean, found.low, found.high) == (0.5, 0.5, 0.5)
 
 
 def test_values_that_are_all_the_same_have_an_interval_of_no_width() -> None:
-    found = macro_interval([ClusteredValues(np.full(9, 0.25), np.arange(9))], 9)
+    found = macro_interval([(np.full(9, 0.25), np.arange(9))], 9)
     assert (found.mean, found.low, found.high) == (0.25, 0.25, 0.25)
 
 
@@ -164,9 +183,10 @@ def test_no_setting_at_all_is_a_mistake_of_the_caller() -> None:
 def test_several_measures_share_their_resamples() -> None:
     rng = np.random.default_rng(0)
     clusters = rng.integers(0, 9, 40)
-    measures = [[ClusteredValues(rng.random(40), clusters)] for _ in range(3)]
-    together = macro_intervals(measures, 9)
-    for found, settings in zip(together, measures, strict=True):
+    measures = [[(rng.random(40), clusters)] for _ in range(3)]
+    together = estimates([sums(settings, 9) for settings in measures])
+    for estimate, settings in zip(together, measures, strict=True):
+        found = estimate.interval(None)
         alone = macro_interval(settings, 9)
         assert (found.low, found.high) == pytest.approx((alone.low, alone.high))
 
@@ -175,12 +195,12 @@ def test_a_relative_change_of_paired_values_does_not_see_how_they_vary() -> None
     rng = np.random.default_rng(1)
     clusters = rng.integers(0, 20, 200)
     values = rng.random(200)
-    first = [ClusteredValues(values, clusters)]
-    second = [ClusteredValues(values * 0.75, clusters)]
-    found = relative_change(first, second, (20, 20), paired=True)
+    first = [(values, clusters)]
+    second = [(values * 0.75, clusters)]
+    found = relative_change(sums(first, 20), sums(second, 20), paired=True)
     assert found is not None
     assert (found.mean, found.low, found.high) == pytest.approx((-0.25, -0.25, -0.25))
-    apart = relative_change(first, second, (20, 20), paired=False)
+    apart = relative_change(sums(first, 20), sums(second, 20), paired=False)
     assert apart is not None
     assert apart.mean == pytest.approx(-0.25)
     assert apart.low < -0.3 < -0.2 < apart.high
@@ -194,19 +214,17 @@ def test_a_relative_change_covers_the_truth_in_about_95_of_100_samples() -> None
         for mean in (0.5, 0.4):
             of_cluster = rng.normal(mean, 0.1, 40)
             clusters = np.repeat(np.arange(40), 5)
-            samples.append(
-                [ClusteredValues(of_cluster[clusters] + rng.normal(0, 0.05, 200), clusters)]
-            )
-        found = relative_change(samples[0], samples[1], (40, 40), paired=False)
+            samples.append([(of_cluster[clusters] + rng.normal(0, 0.05, 200), clusters)])
+        found = relative_change(*(sums(s, 40) for s in samples), paired=False)
         assert found is not None
         covered += found.low < -0.2 < found.high
     assert 88 <= covered <= 100
 
 
 def test_nothing_is_a_change_of_nothing() -> None:
-    zeros, ones = ([ClusteredValues(np.full(4, value), np.arange(4))] for value in (0.0, 1.0))
-    assert relative_change(zeros, ones, (4, 4), paired=False) is None
-    alone = [ClusteredValues(np.ones(3), np.zeros(3, int))]
-    found = relative_change(alone, ones, (1, 4), paired=False)
+    zeros, ones = ([(np.full(4, value), np.arange(4))] for value in (0.0, 1.0))
+    assert relative_change(sums(zeros, 4), sums(ones, 4), paired=False) is None
+    alone = [(np.ones(3), np.zeros(3, int))]
+    found = relative_change(sums(alone, 1), sums(ones, 4), paired=False)
     assert found is not None
     assert (found.mean, found.low) == (0, None)

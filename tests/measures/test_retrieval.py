@@ -217,8 +217,7 @@ def test_measures_that_want_a_cut_off_say_so() -> None:
     with pytest.raises(InputError) as error:
         check_measures(["recall", "f1"])
     assert str(error.value) == (
-        "measure 'recall' wants a cut-off, such as 'recall@10'; "
-        "measure 'f1' wants a cut-off, such as 'f1@10'"
+        "measure 'recall' wants a cut-off, such as 'recall@10'; measure 'f1' wants a cut-off, such as 'f1@10'"
     )
 
 
@@ -228,10 +227,7 @@ def test_no_measure_at_all_is_an_error() -> None:
 
 
 def test_ranx_is_imported_only_when_something_is_scored() -> None:
-    program = (
-        "import sys, xlir_bench.measures\n"
-        "assert not {'ranx', 'numba', 'pandas', 'torch', 'faiss'} & set(sys.modules)"
-    )
+    program = "import sys, xlir_bench.measures\nassert not {'ranx', 'numba', 'pandas', 'torch', 'faiss'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", program], check=True)
 
 

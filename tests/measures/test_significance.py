@@ -10,18 +10,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from xlir_bench.measures.bootstrap import ClusteredValues, PairedDifferences, macro_intervals
+from xlir_bench.measures.bootstrap import ClusterSums, intervals
 from xlir_bench.measures.significance import PERMUTATIONS, holm, least_p, paired_tests, sign_flip_p
 
 RNG = np.random.default_rng(0)
 SIX = RNG.normal(0.3, 1, 6)
 
 
-def differences(values, clusters, settings=None) -> PairedDifferences:
+def differences(values, clusters, settings=None) -> ClusterSums:
     clusters = np.asarray(clusters)
     settings = np.zeros(len(clusters), int) if settings is None else np.asarray(settings)
     shape = (int(clusters.max()) + 1, int(settings.max()) + 1)
-    return PairedDifferences.of(np.asarray(values, float), clusters, settings, shape)
+    return ClusterSums.of(np.asarray(values, float), clusters, settings, shape)
 
 
 def one(values, clusters=None, **options):
@@ -105,7 +105,7 @@ def test_every_setting_weighs_the_same_whatever_its_size():
 
 def test_the_interval_of_a_difference_is_that_of_a_mean():
     values, clusters = RNG.normal(0, 1, 400), RNG.integers(0, 40, 400)
-    (mean,) = macro_intervals([[ClusteredValues(values, clusters)]], 40)
+    (mean,) = intervals(differences(values, clusters), [[0]])
     found = one(values, clusters)
     assert found.difference == pytest.approx(mean.mean)
     assert found.low == pytest.approx(mean.low, abs=0.01)

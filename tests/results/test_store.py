@@ -375,3 +375,9 @@ def test_folders_without_results_are_said(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is not there"):
         load_results([tmp_path / "no such"])
     assert load_results([]) == []
+
+
+def test_a_result_with_other_tables_has_other_values(result: Result) -> None:
+    assert len(result.values("map").value) > 0
+    bare = replace(result, tables={"ranks": result.tables["ranks"].slice(0, 0)})
+    assert len(bare.values("map").value) == 0

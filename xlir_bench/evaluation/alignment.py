@@ -1,13 +1,14 @@
-"""How the languages of an encoder lie to each other, over the texts of one collection."""
+"""How the languages of an encoder relate to each other, over the texts of one collection."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from itertools import permutations
 
 import numpy as np
 
+from xlir_bench.evaluation.searching import Searching
 from xlir_bench.measures.alignment import (
     Items,
     anisotropy,
@@ -18,63 +19,31 @@ from xlir_bench.measures.alignment import (
 )
 from xlir_bench.records import ROLES, Collection, Floats, Kind, Passages, Ranking, Role
 from xlir_bench.results.schema import AlignmentPart, PairAlignmentPart, RelevancePart
-from xlir_bench.retrieval import Vectors as AnyVectors
-from xlir_bench.retrieval import normalised
+from xlir_bench.results.tables import Codes
+from xlir_bench.retrieval import VectorIndex, Vectors, normalised
 
-Vectors = Mapping[tuple[Role, str], Floats]
-MapByKind = Callable[[Vectors], dict[Kind, float]]
-"""The map of other vectors of the same texts."""
 HUB_DEPTH = 10
 SAMPLE = 10_000
 """Of a corpus that lies on disk, so many passages are looked at besides the relevant ones."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """A collection and its vectors, small enough for memory."""
-
-    collection: Collection
-    vectors: Vectors
-    whole: bool
-    """Whether nothing was left out."""
-
-
-def in_sample(collection: Collection, vectors: Mapping[tuple[Role, str], AnyVectors]) -> Sample:
-    """The collection itself, or where passages lie on disk the relevant ones and some of the others."""
-    passages, relevance = dict(collection.passages), dict(collection.relevance)
-    found: dict[tuple[Role, str], Floats] = {}
-    whole = True
-    for (role, lang), its in vectors.items():
-        if not its.on_disk or role == "query":
-            found[role, lang] = np.asarray(its)
-            continue
-        whole = False
-        mine = {pair: rows for pair, rows in relevance.items() if pair[1] == lang}
-        spread = np.linspace(0, len(its) - 1, min(len(its), SAMPLE)).astype(np.int64)
-        rows = np.unique(np.concatenate([spread, *(r.passage for r in mine.values())]))
-        found[role, lang] = its.rows(rows)
-        stored = passages[lang]
-        passages[lang] = Passages(
-            tuple(stored.ids[row] for row in rows), tuple(stored.texts[row] for row in rows)
-        )
-        relevance |= {
-            pair: replace(r, passage=np.searchsorted(rows, r.passage)) for pair, r in mine.items()
-        }
-    return Sample(replace(collection, passages=passages, relevance=relevance), found, whole)
-
-
 def alignment_part(
-    collection: Collection,
-    vectors: Vectors,
-    rankings: Sequence[Ranking],
-    map_of: MapByKind | None,
+    searching: Searching, vectors: Mapping[tuple[Role, str], Vectors], rankings: Sequence[Ranking]
 ) -> AlignmentPart:
-    """Everything that is known of it; what a collection without translations does not allow is left empty."""
-    unit = {key: normalised(rows) for key, rows in vectors.items()}
+    """Everything that can be told; what a collection without translations does not allow is left empty."""
+    collection, loaded = _in_memory(searching.collection, vectors)
+    unit = {key: normalised(rows) for key, rows in loaded.items()}
     by_role = {
         role: {lang: unit[role, lang] for lang in collection.languages(role)} for role in ROLES
     }
     parallel = collection.parallel
+    without_centroids = {}
+    if collection is searching.collection:  # a sample of the passages would have another map
+        centres = {key: rows.mean(axis=0, dtype=np.float64) for key, rows in unit.items()}
+        centred = {
+            key: Vectors.of(rows - centres[key].astype(np.float32)) for key, rows in unit.items()
+        }
+        without_centroids = searching.map_by_kind(VectorIndex.of(centred))
     return AlignmentPart(
         questions=_pairs(_questions(collection, by_role["query"])) if parallel else {},
         answers=_pairs(_answers(collection, by_role["passage"])) if parallel else {},
@@ -83,86 +52,89 @@ def alignment_part(
             role: {lang: anisotropy(rows) for lang, rows in of_role.items()}
             for role, of_role in by_role.items()
         },
-        language_variance={role: language_variance(rows) for role, rows in by_role.items()},
-        map_without_centroids={}
-        if map_of is None
-        else map_of({key: _centred(rows) for key, rows in unit.items()}),
+        language_variance={role: language_variance(of_role) for role, of_role in by_role.items()},
+        map_without_centroids=without_centroids,
         hubness=_hubness(rankings),
     )
 
 
+def _in_memory(
+    collection: Collection, vectors: Mapping[tuple[Role, str], Vectors]
+) -> tuple[Collection, dict[tuple[Role, str], Floats]]:
+    """The collection itself and its vectors; of passages on disk the relevant ones and a sample of the others."""
+    loaded: dict[tuple[Role, str], Floats] = {}
+    for (role, lang), stored in vectors.items():
+        if role == "query" or not stored.on_disk:
+            loaded[role, lang] = np.asarray(stored)
+            continue
+        of_lang = {pair: judged for pair, judged in collection.relevance.items() if pair[1] == lang}
+        spread = np.linspace(0, len(stored) - 1, min(len(stored), SAMPLE)).astype(np.int64)
+        rows = np.unique(np.concatenate([spread, *(judged.passage for judged in of_lang.values())]))
+        loaded[role, lang] = stored.rows(rows)
+        passages = collection.passages[lang]
+        ids, texts = (tuple(names[row] for row in rows) for names in (passages.ids, passages.texts))
+        for pair, judged in of_lang.items():
+            of_lang[pair] = replace(judged, passage=np.searchsorted(rows, judged.passage))
+        collection = replace(
+            collection,
+            passages={**collection.passages, lang: Passages(ids, texts)},
+            relevance={**collection.relevance, **of_lang},
+        )
+    return collection, loaded
+
+
 def _questions(collection: Collection, vectors: Mapping[str, Floats]) -> dict[str, Items]:
     """Questions of one id are translations."""
-    code = _codes(collection)
-    found = {}
-    for lang, rows in vectors.items():
-        key = np.array([code[name] for name in collection.queries[lang].ids], np.int64)
-        found[lang] = Items(rows, np.arange(len(key)), key)
-    return found
+    ids = Codes({lang: queries.ids for lang, queries in collection.queries.items()})
+    rows = {lang: np.arange(len(of_lang)) for lang, of_lang in vectors.items()}
+    return {lang: Items(vectors[lang], rows[lang], ids.of(lang, rows[lang])) for lang in vectors}
 
 
 def _answers(collection: Collection, vectors: Mapping[str, Floats]) -> dict[str, Items]:
     """Passages that answer questions of one id are translations; equal texts of a language are one item."""
-    code = _codes(collection)
-    found = {}
+    ids = Codes({lang: queries.ids for lang, queries in collection.queries.items()})
+    items = {}
     for lang, rows in vectors.items():
         relevance = collection.relevance.get((lang, lang))
         if relevance is None:
             continue
         texts = collection.passages[lang].texts
-        place = {texts[row]: int(row) for row in reversed(relevance.passage)}
-        number = {text: n for n, text in enumerate(place)}
-        ids = collection.queries[lang].ids
-        found[lang] = Items(
-            rows[list(place.values())],
-            np.array([number[texts[row]] for row in relevance.passage]),
-            np.array([code[ids[row]] for row in relevance.query]),
+        first_row = {texts[row]: int(row) for row in reversed(relevance.passage)}
+        item = {text: n for n, text in enumerate(first_row)}
+        items[lang] = Items(
+            rows[list(first_row.values())],
+            np.array([item[texts[row]] for row in relevance.passage]),
+            ids.of(lang, relevance.query),
         )
-    return found
-
-
-def _codes(collection: Collection) -> dict[str, int]:
-    names = (name for queries in collection.queries.values() for name in queries.ids)
-    return {name: n for n, name in enumerate(dict.fromkeys(names))}
+    return items
 
 
 def _pairs(items: Mapping[str, Items]) -> dict[str, PairAlignmentPart]:
-    found = {
-        f"{a}-{b}": pair_alignment(items[a], items[b]) for a, b in permutations(sorted(items), 2)
-    }
-    return {
-        pair: PairAlignmentPart(
-            items=part.items,
-            translations=part.translations,
-            others=part.others,
-            margin=part.margin,
-            recall={f"recall@{cut}": value for cut, value in part.recall.items()},
-        )
-        for pair, part in found.items()
-        if part is not None
-    }
+    parts = {}
+    for first, second in permutations(sorted(items), 2):
+        pair = pair_alignment(items[first], items[second])
+        if pair is not None:
+            parts[f"{first}-{second}"] = PairAlignmentPart(**asdict(pair))
+    return parts
 
 
-def _relevance(collection: Collection, unit: Vectors) -> dict[str, RelevancePart]:
+def _relevance(
+    collection: Collection, unit: Mapping[tuple[Role, str], Floats]
+) -> dict[str, RelevancePart]:
     """By query and passage language, where nothing is a translation of anything."""
-    found = {}
-    for (asked, sought), rows in sorted(collection.relevance.items()):
-        if len(rows.query):
-            queries, passages = unit["query", asked], unit["passage", sought]
-            near, far = relevance_cosines(queries, passages, rows.query, rows.passage)
-            found[f"{asked}-{sought}"] = RelevancePart(relevant=near, others=far)
-    return found
-
-
-def _centred(unit: Floats) -> Floats:
-    centre = unit.mean(axis=0, dtype=np.float64).astype(np.float32)
-    return np.asarray(unit - centre)
+    parts = {}
+    for (query_lang, passage_lang), judged in sorted(collection.relevance.items()):
+        if len(judged.query):
+            queries, passages = unit["query", query_lang], unit["passage", passage_lang]
+            relevant, others = relevance_cosines(queries, passages, judged.query, judged.passage)
+            parts[f"{query_lang}-{passage_lang}"] = RelevancePart(relevant=relevant, others=others)
+    return parts
 
 
 def _hubness(rankings: Sequence[Ranking]) -> float | None:
     """Over the queries of all languages, in the pool of all languages."""
-    pooled = [r for r in rankings if r.setting.kind == Kind.MULTILINGUAL and r.top is not None]
-    if not pooled:
+    pools = [r for r in rankings if r.setting.kind == Kind.MULTILINGUAL and r.top is not None]
+    if not pools:
         return None
-    top = np.concatenate([r.top[:, :HUB_DEPTH].ravel() for r in pooled if r.top is not None])
-    return hubness(top, max(r.candidates for r in pooled))
+    top = np.concatenate([r.top[:, :HUB_DEPTH].ravel() for r in pools if r.top is not None])
+    return hubness(top, max(r.candidates for r in pools))

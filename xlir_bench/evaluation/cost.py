@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, cast
 
 import numpy as np
 
-from xlir_bench.encoders import (
-    Encoder,
-    EncoderCard,
-    checked,
-    describe,
-    load_encoder,
-)
+from xlir_bench.encoders import Encoder, checked, describe, load_encoder
 from xlir_bench.encoders.vectors import StoredVectors
 from xlir_bench.errors import InputError
-from xlir_bench.evaluation.maps import map_by_kind
-from xlir_bench.evaluation.ranked import Searching
-from xlir_bench.evaluation.record import machine, peak_memory
+from xlir_bench.evaluation.machine import machine, peak_memory
 from xlir_bench.evaluation.run import settings_asked
+from xlir_bench.evaluation.searching import Searching
 from xlir_bench.evaluation.stopwatch import in_turns, latency
-from xlir_bench.measures.front import Offer, unbeaten
 from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.options.running import EXACT, RunOptions
 from xlir_bench.records import Collection, Floats, Kind, Progress, Role, Setting, Silent, Stored
@@ -36,7 +27,7 @@ from xlir_bench.sources import load_collection
 from xlir_bench.tasks import Task
 
 PASSAGE_BATCHES = 8
-"""So many batches of passages are encoded in each round."""
+"""Batches of passages that are encoded in each round."""
 WARM_UP = 5
 """Queries that each variant answers before the clock counts."""
 DTYPE_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
@@ -75,28 +66,29 @@ class LoadedModel:
     encoder: Encoder
     dtype: str
     dimension: int
+    device: str
     load_seconds: float
     gpu_memory_bytes: int | None
     peak_memory_bytes: int
-    """Of the process up to now."""
+    """Of the process so far."""
 
-    @property
-    def device(self) -> str:
-        """Where it runs."""
-        return str(getattr(self.encoder, "device", "cpu"))
-
-    def encode(self, texts: Sequence[str], role: Role, dimension: int) -> Floats:
-        """Vectors as an index takes them: cut, then of unit length."""
-        return normalised(checked(self.encoder.encode(texts, role), texts)[:, :dimension])
+    def seconds(self, passages: Sequence[str]) -> float:
+        """How long it takes to encode these."""
+        began = time.perf_counter()
+        self.encoder.encode(passages, "passage")
+        return time.perf_counter() - began
 
     def part(self, rates: Sequence[float]) -> ModelCostPart:
         """What is recorded of it, with its passages per second, round by round."""
         card = describe(self.encoder)
+        weights_bytes = card.weights_bytes
+        if weights_bytes is None and card.parameters is not None:
+            weights_bytes = card.parameters * DTYPE_BYTES[self.dtype]
         return ModelCostPart(
             dtype=self.dtype,
             dimension=self.dimension,
             parameters=card.parameters,
-            weights_bytes=_weights_bytes(card, self.dtype),
+            weights_bytes=weights_bytes,
             load_seconds=round(self.load_seconds, 3),
             passages_per_second=float(np.median(rates)),
             slowest=min(rates),
@@ -119,15 +111,16 @@ class _Variant:
     def answer(self, texts: Sequence[str]) -> tuple[float, float]:
         """Seconds of encoding and of searching."""
         began = time.perf_counter()
-        vectors = self.model.encode(texts, "query", self.dimension)
+        vectors = checked(self.model.encoder.encode(texts, "query"), texts)
+        queries = normalised(vectors[:, : self.dimension])
         encoded = time.perf_counter()
-        self.index.search(vectors, self.depth)
+        self.index.search(queries, self.depth)
         return encoded - began, time.perf_counter() - encoded
 
     def part(self, alone: Floats, together: Floats) -> VariantPart:
         """What is recorded of it, from the seconds of queries and of batches (round, text, step).
 
-        Whether another one beats it is not known here.
+        Whether another variant beats it is filled in later.
         """
         size = index_bytes(self.index)
         encode, search = np.median(alone, axis=(0, 1))
@@ -160,7 +153,7 @@ def load_models(
     What cannot be measured is refused here, before all texts of the task are encoded.
     """
     collection = load_collection(task, run_options, progress or Silent())
-    if any(isinstance(its.texts, Stored) for its in collection.passages.values()):
+    if any(isinstance(passages.texts, Stored) for passages in collection.passages.values()):
         raise InputError(
             f"the corpus of {task.name} lies on disk, and profile holds every variant's vectors in"
             " memory: try another task, such as --task xquad-r"
@@ -188,22 +181,50 @@ def warmed_up(encoder: Encoder, dtype: str, texts: Sequence[str]) -> LoadedModel
     if card.kind == "sentence-transformers":
         import sentence_transformers  # noqa: F401  # before the clock: a server loads it once
     device = str(getattr(encoder, "device", "cpu"))
-    with _gpu_memory(device) as memory:
-        began = time.perf_counter()
-        try:
-            dimension = encoder.dimension
-            encoder.encode(texts[:1], "query")
-            seconds = time.perf_counter() - began
-            checked(encoder.encode(texts, "passage"), texts)
-        except (RuntimeError, TypeError) as error:
-            if dtype == "float32":
-                raise  # every device has it: something else is wrong
-            reason = " ".join(str(error).split())[:200]
+    cuda: Any = None
+    if device.startswith("cuda"):
+        import torch
+
+        if torch.cuda.is_available():
+            cuda = torch.cuda
+            cuda.reset_peak_memory_stats(device)
+            held_before = cuda.memory_allocated(device)
+    began = time.perf_counter()
+    try:
+        dimension = encoder.dimension
+        encoder.encode(texts[:1], "query")
+        seconds = time.perf_counter() - began
+        checked(encoder.encode(texts, "passage"), texts)
+    except (RuntimeError, TypeError) as error:
+        if dtype == "float32":
+            raise  # every device has it: something else is wrong
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"--dtype {dtype}: {card.name} cannot compute in it on {device} ({reason});"
+            " leave it out, or name another --device"
+        ) from error
+    gpu_memory = None if cuda is None else cuda.max_memory_allocated(device) - held_before
+    return LoadedModel(encoder, dtype, dimension, device, seconds, gpu_memory, peak_memory())
+
+
+def _check_variants(model: LoadedModel, options: CostOptions) -> None:
+    for dim in options.dims:
+        if dim > model.dimension:
             raise InputError(
-                f"--dtype {dtype}: {card.name} cannot compute in it on {device} ({reason});"
-                " leave it out, or name another --device"
-            ) from error
-    return LoadedModel(encoder, dtype, dimension, seconds, next(iter(memory), None), peak_memory())
+                f"--dims {dim}: the vectors of {model.encoder.name} have only {model.dimension} numbers"
+            )
+    for dim, factory in _shapes(model, options):
+        try:
+            empty_index(dim, factory)
+        except InputError as error:
+            several = "; several indexes are several --index" if "," in factory else ""
+            raise InputError(f"{error}{several}") from error
+
+
+def _shapes(model: LoadedModel, options: CostOptions) -> list[tuple[int, str]]:
+    """Dimensions and index of each variant, whole vectors and the exact index first."""
+    dims = sorted({model.dimension, *options.dims}, reverse=True)
+    return [(dim, factory) for dim in dims for factory in dict.fromkeys((EXACT, *options.indexes))]
 
 
 def measure_cost(
@@ -218,16 +239,19 @@ def measure_cost(
     options, run_options = options or CostOptions(), run_options or RunOptions()
     progress = progress or Silent()
     collection = load_collection(task, run_options, progress)
-    settings = settings_asked(task, run_options)
+    searching = Searching(collection, settings_asked(task, run_options), keep=0, progress=Silent())
     request = EmbedRequest(run_options.cache, run_options.batch_tokens)
     described = machine(models[0].device)
     variants: list[_Variant] = []
     for model in models:
         vectors = embed(collection, model.encoder, request, progress).vectors or {}
-        variants += _variants(collection, settings, model, vectors, options, progress)
+        variants += _variants(searching, model, vectors, options, progress)
     rates = _passage_rates(collection, models, options, progress)
     queries = sample(collection, "query", options.queries)
     parts = _timed(variants, queries, options, progress)
+    maps = [part.mean_map for part in parts]
+    fast = unbeaten(maps, [part.query.rounds for part in parts])
+    small = unbeaten(maps, [[part.index_bytes] for part in parts])
     return CostPart(
         machine=described,
         queries=len(queries),
@@ -237,8 +261,11 @@ def measure_cost(
         searched=variants[0].depth,
         depth=options.depth,
         peak_memory_bytes=models[0].peak_memory_bytes,
-        models=[model.part(found) for model, found in zip(models, rates, strict=True)],
-        variants=_marked(parts),
+        models=[model.part(of_model) for model, of_model in zip(models, rates, strict=True)],
+        variants=[
+            part.model_copy(update={"unbeaten": ["latency"] * fast[i] + ["size"] * small[i]})
+            for i, part in enumerate(parts)
+        ],
         command=command,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
@@ -251,36 +278,8 @@ def sample(collection: Collection, role: Role, count: int) -> list[str]:
     return [texts[i] for i in np.random.default_rng(0).permutation(chosen)]
 
 
-def _weights_bytes(card: EncoderCard, dtype: str) -> int | None:
-    if card.weights_bytes is not None or card.parameters is None:
-        return card.weights_bytes
-    return card.parameters * DTYPE_BYTES[dtype]
-
-
-def _check_variants(model: LoadedModel, options: CostOptions) -> None:
-    for dim in options.dims:
-        if dim > model.dimension:
-            raise InputError(
-                f"--dims {dim}: the vectors of {model.encoder.name} have only"
-                f" {model.dimension} numbers"
-            )
-    for dim, factory in _shapes(model, options):
-        try:
-            empty_index(dim, factory)
-        except InputError as error:
-            several = "; several indexes are several --index" if "," in factory else ""
-            raise InputError(f"{error}{several}") from error
-
-
-def _shapes(model: LoadedModel, options: CostOptions) -> list[tuple[int, str]]:
-    """Dimensions and indexes of the variants, the most and the exact one first."""
-    dims = sorted({model.dimension, *options.dims}, reverse=True)
-    return [(d, f) for d in dims for f in dict.fromkeys((EXACT, *options.indexes))]
-
-
 def _variants(
-    collection: Collection,
-    settings: Sequence[Setting],
+    searching: Searching,
     model: LoadedModel,
     vectors: Mapping[tuple[Role, str], Vectors],
     options: CostOptions,
@@ -288,48 +287,41 @@ def _variants(
 ) -> list[_Variant]:
     shapes = _shapes(model, options)
     progress.start(f"map, {model.dtype}", len(shapes), "variants")
-    found = []
-    searching = Searching(collection, settings, keep=0, progress=Silent())
-    everything = Setting(settings[0].query_lang, tuple(collection.languages("passage")))
+    variants = []
+    pool = Setting(
+        searching.settings[0].query_lang, tuple(searching.collection.languages("passage"))
+    )
     for dimension, factory in shapes:
-        cut = {k: Vectors.of(np.asarray(rows)[:, :dimension]) for k, rows in vectors.items()}
-        exact = VectorIndex.of(cut)
+        exact = VectorIndex.of(
+            {key: Vectors.of(np.asarray(rows)[:, :dimension]) for key, rows in vectors.items()}
+        )
         depth = options.depth or DEPTH
         searched = exact if factory == EXACT else FaissIndex(exact, factory, depth)
-        by_kind = map_by_kind(searching, searched, options.depth)
-        index = build_index(exact, everything, factory)
-        depth = min(depth, index.ntotal)
-        found.append(_Variant(model, dimension, factory, by_kind, index, depth))
+        by_kind = searching.map_by_kind(searched, options.depth)
+        index = build_index(exact, pool, factory)
+        variants.append(
+            _Variant(model, dimension, factory, by_kind, index, min(depth, index.ntotal))
+        )
         progress.advance(1)
     progress.finish()
-    return found
+    return variants
 
 
 def _passage_rates(
-    collection: Collection,
-    models: Sequence[LoadedModel],
-    options: CostOptions,
-    progress: Progress,
+    collection: Collection, models: Sequence[LoadedModel], options: CostOptions, progress: Progress
 ) -> list[list[float]]:
     """Passages a second, round by round, for each model."""
     # Texts of like length share a batch, as when a corpus is encoded.
     passages = sample(collection, "passage", PASSAGE_BATCHES * options.batch)
     passages.sort(key=len, reverse=True)
-    batches = _batches(passages, options.batch)
-
-    def timer(model: LoadedModel) -> Callable[[Sequence[str]], float]:
-        def seconds(texts: Sequence[str]) -> float:
-            began = time.perf_counter()
-            model.encoder.encode(texts, "passage")
-            return time.perf_counter() - began
-
-        return seconds
 
     progress.start("passages", options.repeats, "rounds")
-    runs = [timer(model) for model in models]
-    found = in_turns(runs, batches, options.repeats, lambda: progress.advance(1))
+    batches = _batches(passages, options.batch)
+    times = in_turns(
+        [model.seconds for model in models], batches, options.repeats, lambda: progress.advance(1)
+    )
     progress.finish()
-    return [[len(passages) / sum(seconds) for seconds in of_model] for of_model in found]
+    return [[len(passages) / sum(of_round) for of_round in of_model] for of_model in times]
 
 
 def _timed(
@@ -343,8 +335,8 @@ def _timed(
     in_turns(runs, [*alone[:WARM_UP], batches[0]], 1)
     progress.start("queries", 2 * options.repeats, "rounds")
     of_queries, of_batches = (
-        in_turns(runs, items, options.repeats, lambda: progress.advance(1))
-        for items in (alone, batches)
+        in_turns(runs, texts, options.repeats, lambda: progress.advance(1))
+        for texts in (alone, batches)
     )
     progress.finish()
     return [
@@ -357,28 +349,28 @@ def _batches(texts: Sequence[str], size: int) -> list[Sequence[str]]:
     return [texts[i : i + size] for i in range(0, len(texts), size)]
 
 
-def _marked(parts: Sequence[VariantPart]) -> list[VariantPart]:
-    latencies = unbeaten([Offer(p.mean_map, tuple(p.query.rounds)) for p in parts])
-    sizes = unbeaten([Offer(p.mean_map, (p.index_bytes,)) for p in parts])
-    return [
-        part.model_copy(update={"unbeaten": ["latency"] * latency + ["size"] * size})
-        for part, latency, size in zip(parts, latencies, sizes, strict=True)
-    ]
+def unbeaten(quality: Sequence[float], costs: Sequence[Sequence[float]]) -> list[bool]:
+    """For each variant, whether no unbeaten one beats it: as good in quality and in cost, and better in one of them.
 
+    `costs`: of each variant, round by round. One is cheaper if it is so in every round: what is so in some may be
+    noise. A variant that only beaten ones beat is unbeaten: a chain of costs that are hard to tell apart would
+    otherwise hide one that is clearly cheaper than the best.
 
-@contextmanager
-def _gpu_memory(device: str) -> Iterator[list[int]]:
-    """In the list, once the block is over: the most it took on a CUDA device; empty on others."""
-    found: list[int] = []
-    if not device.startswith("cuda"):
-        yield found
-        return
-    import torch
+    >>> unbeaten([0.5, 0.4, 0.4], [(1.0, 1.2), (0.7, 1.1), (0.7, 1.3)])
+    [True, True, False]
+    """
 
-    if not torch.cuda.is_available():
-        yield found
-        return
-    torch.cuda.reset_peak_memory_stats(device)
-    before = torch.cuda.memory_allocated(device)
-    yield found
-    found.append(torch.cuda.max_memory_allocated(device) - before)
+    def cheaper(one: int, other: int) -> bool:
+        return all(a < b for a, b in zip(costs[one], costs[other], strict=True))
+
+    def beats(one: int, other: int) -> bool:
+        if quality[one] < quality[other] or cheaper(other, one):
+            return False
+        return quality[one] > quality[other] or cheaper(one, other)
+
+    kept: list[int] = []
+    # In this order whoever beats a variant comes before it.
+    for variant in sorted(range(len(quality)), key=lambda i: (-quality[i], sum(costs[i]))):
+        if not any(beats(other, variant) for other in kept):
+            kept.append(variant)
+    return [variant in kept for variant in range(len(quality))]

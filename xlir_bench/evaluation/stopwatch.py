@@ -1,4 +1,4 @@
-"""Times that can be compared: turns are taken text by text, round by round."""
+"""Times that can be compared: what is timed takes turns, text by text and round by round."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from xlir_bench.records import Floats
 from xlir_bench.results.schema import LatencyPart
 
 Item = TypeVar("Item")
-Found = TypeVar("Found")
+Given = TypeVar("Given")
 
 
 def in_turns(
-    runs: Sequence[Callable[[Item], Found]],
+    runs: Sequence[Callable[[Item], Given]],
     items: Sequence[Item],
     rounds: int,
     done: Callable[[], None] = lambda: None,
-) -> list[list[list[Found]]]:
-    """What each run gave for each item, by run and round; `done` is called after a round.
+) -> list[list[list[Given]]]:
+    """What each run gives for each item, by run and round; `done` is called after a round.
 
-    With every item each run has its turn, another one first: while the machine is slower it is so for
-    all of them.
+    Every run takes each item before the next item comes, and another run goes first each time: a machine that is slower
+    for a while is slower for all of them.
     """
-    found: list[list[list[Found]]] = [[[] for _ in range(rounds)] for _ in runs]
+    given: list[list[list[Given]]] = [[[] for _ in range(rounds)] for _ in runs]
     for number in range(rounds):
         for place, item in enumerate(items):
             for step in range(len(runs)):
                 turn = (number + place + step) % len(runs)
-                found[turn][number].append(runs[turn](item))
+                given[turn][number].append(runs[turn](item))
         done()
-    return found
+    return given
 
 
 def latency(rounds: Sequence[Floats]) -> LatencyPart:

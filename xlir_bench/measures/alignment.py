@@ -1,5 +1,6 @@
-"""How languages lie to each other in an embedding: whether translations find each other, and what sets
-languages apart. Vectors are of unit length (or zero), so an inner product is a cosine.
+"""How the languages of an embedding relate: whether translations find each other, and what sets languages apart.
+
+Vectors are of unit length (or zero), so an inner product is a cosine.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ CUTS = (1, 5, 10)
 
 @dataclass(frozen=True, slots=True)
 class Items:
-    """Texts of one language, and what each says: items of two languages that share a key are translations."""
+    """Texts of one language and their keys: items of two languages that share a key are translations."""
 
     vectors: Floats
     item: Ints
@@ -27,21 +28,18 @@ class Items:
 
 @dataclass(frozen=True, slots=True)
 class PairAlignment:
-    """How items of one language lie to those of another."""
+    """How near items of one language are to their translations in another, as result.json states it."""
 
     items: int
-    """How many of the first have a translation in the second."""
+    """How many of the first language have a translation in the second."""
     translations: float
     """Mean cosine of translations."""
     others: float
     """Mean cosine of all other pairs."""
-    recall: Mapping[int, float]
-    """By cut-off: how often a translation is among so many nearest items of the second language."""
-
-    @property
-    def margin(self) -> float:
-        """How much nearer translations are than other pairs."""
-        return self.translations - self.others
+    margin: float
+    """How much nearer translations are than other pairs."""
+    recall: Mapping[str, float]
+    """How often a translation is among the 1, 5, 10 nearest items of the second language."""
 
 
 def pair_alignment(first: Items, second: Items) -> PairAlignment | None:
@@ -56,27 +54,33 @@ def pair_alignment(first: Items, second: Items) -> PairAlignment | None:
         return None
     row, column = pairs
     scores = first.vectors @ second.vectors.T
-    linked = scores[row, column].astype(np.float64)
-    total = float(first.vectors.sum(axis=0, dtype=np.float64) @ second.vectors.sum(axis=0, dtype=np.float64))  # fmt: skip
-    others = scores.size - len(row)
+    cosines = scores[row, column].astype(np.float64)
+    translations, others = _means(cosines, first.vectors, second.vectors)
     ranks = _best_ranks(scores, row, column)
     return PairAlignment(
         items=len(ranks),
-        translations=float(linked.mean()),
-        others=(total - float(linked.sum())) / others if others else 0.0,
-        recall={cut: float((ranks <= cut).mean()) for cut in CUTS},
+        translations=translations,
+        others=others,
+        margin=translations - others,
+        recall={f"recall@{cut}": float((ranks <= cut).mean()) for cut in CUTS},
     )
 
 
+def _means(linked: Floats, first: Floats, second: Floats) -> tuple[float, float]:
+    """The mean of the cosines of some pairs, and that of all other pairs of these vectors."""
+    total = float(first.sum(axis=0, dtype=np.float64) @ second.sum(axis=0, dtype=np.float64))
+    others = len(first) * len(second) - len(linked)
+    return float(linked.mean()), (total - float(linked.sum())) / others if others else 0.0
+
+
 def _best_ranks(scores: Floats, row: Ints, column: Ints) -> Ints:
-    """For each row that has a translation, the rank of the nearest one; equals rank by their place."""
+    """The rank of the nearest translation of each row that has one; equal scores rank by their position."""
     order = np.lexsort((column, -scores[row, column], row))
-    found, first = np.unique(row[order], return_index=True)
-    place = column[order][first]
-    own = scores[found, place][:, None]
-    before = np.arange(scores.shape[1]) < place[:, None]
-    lines = scores[found]
-    return np.asarray(1 + ((lines > own) | ((lines == own) & before)).sum(axis=1))
+    rows, first = np.unique(row[order], return_index=True)
+    nearest = column[order][first]
+    own = scores[rows, nearest][:, None]
+    before = np.arange(scores.shape[1]) < nearest[:, None]
+    return np.asarray(1 + ((scores[rows] > own) | ((scores[rows] == own) & before)).sum(axis=1))
 
 
 def anisotropy(vectors: Floats) -> float:
@@ -90,7 +94,7 @@ def anisotropy(vectors: Floats) -> float:
 
 
 def language_variance(vectors: Mapping[str, Floats]) -> float:
-    """Which share of the variance lies between the centroids of languages: 1, language is all there is."""
+    """The share of the variance that lies between the centroids of languages: 1 if vectors tell nothing else."""
     everything = np.concatenate(list(vectors.values())).astype(np.float64)
     centre = everything.mean(axis=0)
     whole = float(((everything - centre) ** 2).sum())
@@ -99,7 +103,7 @@ def language_variance(vectors: Mapping[str, Floats]) -> float:
 
 
 def hubness(top: Ints, candidates: int) -> float:
-    """Skew of how often each candidate is among the best of a query; far above 0, a few are everywhere.
+    """Skew of how often each candidate is among the best of a query; far above 0, a few are among them everywhere.
 
     `top` holds positions of candidates, a row a query; -1 pads.
     """
@@ -111,9 +115,6 @@ def hubness(top: Ints, candidates: int) -> float:
 def relevance_cosines(
     queries: Floats, passages: Floats, query: Ints, passage: Ints
 ) -> tuple[float, float]:
-    """Mean cosine of queries with their relevant passages, and with all others of these."""
-    linked = np.einsum("ij,ij->i", queries[query], passages[passage], dtype=np.float64)
-    asked = queries[np.unique(query)]
-    total = float(asked.sum(axis=0, dtype=np.float64) @ passages.sum(axis=0, dtype=np.float64))
-    others = len(asked) * len(passages) - len(linked)
-    return float(linked.mean()), (total - float(linked.sum())) / others if others else 0.0
+    """Mean cosine of queries with their relevant passages, and with all other passages."""
+    relevant = np.einsum("ij,ij->i", queries[query], passages[passage], dtype=np.float64)
+    return _means(relevant, queries[np.unique(query)], passages)

@@ -1,9 +1,9 @@
-"""Whether an answer stands in what was ranked first: a measure for tasks that judge no passage.
+"""Whether an answer is in the text that was ranked first: a measure for tasks that judge no passage.
 
-``recall@2kt`` of XOR-Retrieve: the ranked passages are cut into tokens, the first 2,000 of them joined by
-spaces, and a question counts if any of its answers is part of that text. The official evaluation cuts
-passages into sentences first, by a model that has to be downloaded; here the words are cut at once. The two
-differ where a full stop ends a sentence inside a passage.
+``recall@2kt`` of XOR-Retrieve: the ranked passages are cut into tokens, the first 2,000 of them joined by spaces, and a
+question counts if any of its answers is part of that text. The official evaluation first cuts passages into sentences,
+by a model that has to be downloaded; here they are cut into words at once. The two differ where a full stop ends a
+sentence inside a passage.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from xlir_bench.records import Ranking, Scores
 
 TokensOf = Callable[[int], Sequence[str]]
 KEPT = 16_384
-"""Passages of 100 words, as tokens: about 100 MB."""
+"""Passages whose tokens are kept: about 100 MB, of 100 words each."""
 DEPTH = 1000
 """Passages that are looked at: enough for 5,000 tokens if each has five."""
 
 
 def token_budget(measure: str) -> int | None:
     """How many tokens a measure looks at; None for any other measure."""
-    found = re.fullmatch(r"recall@([1-9]\d{0,3})kt", measure)
-    return int(found[1]) * 1000 if found else None
+    matched = re.fullmatch(r"recall@([1-9]\d{0,3})kt", measure)
+    return int(matched[1]) * 1000 if matched else None
 
 
 def score_answers(
@@ -35,13 +35,13 @@ def score_answers(
     tokens_of: TokensOf,
     measures: Sequence[str],
 ) -> Scores:
-    """Whether each query's answers stand within each budget, from its best passages in this pool."""
+    """Whether one of each query's answers is within each budget of tokens, from its best passages."""
     budgets = {measure: token_budget(measure) or 0 for measure in measures}
     top = ranking.top if ranking.top is not None else np.empty((len(ranking.scored), 0), np.int64)
     values = {measure: np.zeros(len(top)) for measure in measures}
     for place, (row, best) in enumerate(zip(ranking.scored, top, strict=True)):
-        ranked = (tokens_of(position) for position in best.tolist() if position >= 0)
-        tokens = first_tokens(ranked, max(budgets.values()))
+        passages = (tokens_of(position) for position in best.tolist() if position >= 0)
+        tokens = first_tokens(passages, max(budgets.values()))
         for measure, budget in budgets.items():
             seen = " ".join(tokens[:budget])
             values[measure][place] = any(answer in seen for answer in answers[row])
@@ -49,27 +49,24 @@ def score_answers(
 
 
 def first_tokens(passages: Iterable[Sequence[str]], count: int) -> list[str]:
-    """So many tokens of the passages put together."""
-    found: list[str] = []
+    """The first `count` tokens of the passages, one after another."""
+    first: list[str] = []
     for tokens in passages:
-        found += tokens
-        if len(found) >= count:
+        first += tokens
+        if len(first) >= count:
             break
-    return found[:count]
+    return first[:count]
 
 
 def tokens_of(texts: Sequence[str]) -> TokensOf:
-    """The tokens of a text by its place, by NLTK's tokenizer, which needs no model.
-
-    Passages that many queries find are cut once; so many of them are kept.
-    """
+    """The tokens of a text by its position, from NLTK's tokenizer, which needs no model; the latest are kept."""
     from nltk.tokenize.destructive import NLTKWordTokenizer
 
     tokenizer = NLTKWordTokenizer()
 
     @lru_cache(maxsize=KEPT)
-    def found(position: int) -> Sequence[str]:
+    def cut(position: int) -> Sequence[str]:
         tokens: list[str] = tokenizer.tokenize(texts[position])
         return tokens
 
-    return found
+    return cut

@@ -6,43 +6,37 @@ Every view is taken per query, averaged over the queries of a language, then ove
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from xlir_bench.arrays import equal_pairs
 from xlir_bench.measures.chance import expected_map, expected_range
 from xlir_bench.records import Floats, Ints, Kind, Ranking
 
 TOP = 10
 AGREEMENT_TOP = 100
+Value = float | Mapping[str, float]
+"""A figure, or the share of each passage language."""
 
 
 @dataclass(frozen=True, slots=True)
-class BiasView:
-    """One figure, per query language and as a mean, beside its chance level."""
+class BiasFigure:
+    """One view, as a mean and by query language, beside its chance level."""
 
-    mean: float
-    chance: float
-    by_query_lang: Mapping[str, float]
-    chance_by_query_lang: Mapping[str, float]
+    mean: Value
+    chance: Value
+    by_query_lang: Mapping[str, Value]
     queries: int
     """How many queries counted."""
-
-
-@dataclass(frozen=True, slots=True)
-class LanguageShares:
-    """Shares of each passage language, per query language and as a mean, beside its share of the pool."""
-
-    mean: Mapping[str, float]
-    chance: Mapping[str, float]
-    by_query_lang: Mapping[str, Mapping[str, float]]
-    queries: int
+    chance_by_query_lang: Mapping[str, float] = field(default_factory=dict)
+    """Empty where it is the same for all of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class PoolRanking:
-    """The ranking of one query language over the pool, with what bias asks besides."""
+    """The ranking of one query language over the pool, with what bias needs besides."""
 
     ranking: Ranking
     query_ids: tuple[str, ...]
@@ -57,8 +51,8 @@ class PoolRanking:
 
     @property
     def ranks(self) -> Ints:
-        """Ranks of the relevant passages."""
-        return _placed(self.ranking)
+        """Ranks of the relevant passages; one that an index did not retrieve counts as the last."""
+        return _ranks(self.ranking)
 
     def languages_of(self, positions: Ints) -> Ints:
         """Index into `passage_counts` of the language of each pool position."""
@@ -76,38 +70,37 @@ class PoolRanking:
 
 @dataclass(frozen=True, slots=True)
 class PerQuery:
-    """A figure of each query that counts, and its chance level."""
+    """A value of each query that counts, and its chance level."""
 
     value: Floats
     chance: Floats
 
 
-def language_bias(
-    pools: Sequence[PoolRanking], parallel: bool
-) -> dict[str, BiasView | LanguageShares]:
+def language_bias(pools: Sequence[PoolRanking], parallel: bool) -> dict[str, BiasFigure]:
     """Every view that these rankings allow, by name; none without a pool of several languages."""
-    views: dict[str, BiasView | LanguageShares | None] = {
-        name: _view({pool.lang: measure(pool) for pool in pools}) for name, measure in VIEWS.items()
+    views = {
+        name: _averaged({pool.lang: measure(pool) for pool in pools})
+        for name, measure in VIEWS.items()
     }
     views["top10_language_share"] = top10_language_share(pools)
     if parallel:
-        views["parallel_query_agreement"] = _view(parallel_query_agreement(pools))
+        views["parallel_query_agreement"] = _averaged(parallel_query_agreement(pools))
     return {name: view for name, view in views.items() if view is not None}
 
 
-def _view(found: Mapping[str, PerQuery]) -> BiasView | None:
+def _averaged(by_lang: Mapping[str, PerQuery]) -> BiasFigure | None:
     """Means over queries, then over the languages that have any."""
-    counted = {lang: f for lang, f in sorted(found.items()) if len(f.value)}
+    counted = {lang: queries for lang, queries in sorted(by_lang.items()) if len(queries.value)}
     if not counted:
         return None
-    values = {lang: float(f.value.mean()) for lang, f in counted.items()}
-    chances = {lang: float(f.chance.mean()) for lang, f in counted.items()}
-    return BiasView(
+    values = {lang: float(queries.value.mean()) for lang, queries in counted.items()}
+    chances = {lang: float(queries.chance.mean()) for lang, queries in counted.items()}
+    return BiasFigure(
         mean=float(np.mean(list(values.values()))),
         chance=float(np.mean(list(chances.values()))),
         by_query_lang=values,
+        queries=sum(len(queries.value) for queries in counted.values()),
         chance_by_query_lang=chances,
-        queries=sum(len(f.value) for f in counted.values()),
     )
 
 
@@ -123,41 +116,44 @@ def rank_distance(pool: PoolRanking) -> PerQuery:
 
 
 def rank_distances(ranking: Ranking) -> tuple[Ints, Floats]:
-    """The queries of a pool that have two relevant passages or more, and how far apart these stand."""
+    """The queries of a pool that have two relevant passages or more, and their highest minus lowest rank."""
     if ranking.setting.kind != Kind.MULTILINGUAL or not len(ranking.query):
         return np.empty(0, np.int64), np.empty(0)
     query, start, size = np.unique(ranking.query, return_index=True, return_counts=True)
-    ranks = _placed(ranking)
+    ranks = _ranks(ranking)
     spread = np.maximum.reduceat(ranks, start) - np.minimum.reduceat(ranks, start)
     return query[size >= 2], spread[size >= 2].astype(float)
 
 
-def _placed(ranking: Ranking) -> Ints:
-    """Ranks of the relevant passages; one that an index did not retrieve counts as the last."""
+def _ranks(ranking: Ranking) -> Ints:
     return np.where(ranking.rank > 0, ranking.rank, ranking.candidates)
 
 
-def top10_language_share(pools: Sequence[PoolRanking]) -> LanguageShares | None:
-    """Which share of the ten best passages is in each language; chance is its share of the pool.
+def top10_language_share(pools: Sequence[PoolRanking]) -> BiasFigure | None:
+    """The share of each language among the ten best passages; chance is its share of the pool.
 
     Seven German and three English passages in a German question's top ten give de .7 and en .3: where
     German is a tenth of the pool, it is favoured sevenfold.
     """
-    by_lang, chance = {}, {}
+    shares: dict[str, dict[str, float]] = {}
+    chance: dict[str, float] = {}
     for pool in pools:
-        top = np.empty((0, 0), int) if pool.ranking.top is None else pool.ranking.top[:, :TOP]
-        if not (top >= 0).any():
+        top = pool.ranking.top
+        best = np.empty(0, int) if top is None else top[:, :TOP][top[:, :TOP] >= 0]
+        if not len(best):
             continue
-        langs = list(pool.passage_counts)
-        found = np.bincount(pool.languages_of(top[top >= 0]), minlength=len(langs))
-        by_lang[pool.lang] = dict(zip(langs, (found / found.sum()).tolist(), strict=True))
-        counts = np.array(list(pool.passage_counts.values()))
-        chance = dict(zip(langs, (counts / counts.sum()).tolist(), strict=True))
-    if not by_lang:
+        langs, sizes = list(pool.passage_counts), np.array(list(pool.passage_counts.values()))
+        counts = np.bincount(pool.languages_of(best), minlength=len(langs))
+        shares[pool.lang] = dict(zip(langs, (counts / counts.sum()).tolist(), strict=True))
+        chance = dict(zip(langs, (sizes / sizes.sum()).tolist(), strict=True))
+    if not shares:
         return None
-    mean = {lang: float(np.mean([s[lang] for s in by_lang.values()])) for lang in chance}
-    queries = sum(len(p.ranking.scored) for p in pools)
-    return LanguageShares(mean, chance, dict(sorted(by_lang.items())), queries)
+    mean = {
+        lang: float(np.mean([of_query_lang[lang] for of_query_lang in shares.values()]))
+        for lang in chance
+    }
+    queries = sum(len(pool.ranking.scored) for pool in pools)
+    return BiasFigure(mean, chance, dict(sorted(shares.items())), queries)
 
 
 def same_language_preference(pool: PoolRanking) -> PerQuery:
@@ -179,13 +175,11 @@ def map_without_same_language(pool: PoolRanking) -> PerQuery:
     """Average precision once the answers in the query's own language leave the pool and the relevance.
 
     A German question whose answers stand at ranks 1 (de), 3 (en) and 6 (fr) is scored on en at 2 and fr
-    at 5: (1/2 + 2/5)/2 = .45. Shows what an encoder finds in other languages, own answers aside.
+    at 5: (1/2 + 2/5)/2 = .45. Shows what an encoder finds in other languages.
     """
     query, ranks, same = pool.ranking.query, pool.ranks, pool.same_language
-    above = np.zeros(len(query), np.int64)
-    for q, r in zip(query[same], ranks[same], strict=True):
-        mine = slice(*np.searchsorted(query, [q, q + 1]))
-        above[mine] += ranks[mine] > r
+    left, right = equal_pairs(query, query[same])
+    above = np.bincount(left[ranks[left] > ranks[same][right]], minlength=len(query))
     removed = np.bincount(query[same], minlength=int(query.max()) + 1 if len(query) else 1)
     rest = ~same & (removed[query] > 0)
     kept = query[rest]
@@ -227,20 +221,20 @@ def parallel_query_agreement(pools: Sequence[PoolRanking]) -> dict[str, PerQuery
             continue
         for row, top in zip(pool.ranking.scored, pool.ranking.top[:, :AGREEMENT_TOP], strict=True):
             tops.setdefault(pool.query_ids[row], []).append((pool.lang, top[top >= 0]))
-    found: dict[str, list[float]] = {pool.lang: [] for pool in pools}
+    shares: dict[str, list[float]] = {pool.lang: [] for pool in pools}
     for question in tops.values():
         if len(question) < 2:
             continue
         for (lang, _), shared in zip(
             question, _overlaps([top for _, top in question]), strict=True
         ):
-            found[lang].append(shared)
+            shares[lang].append(shared)
     candidates = {p.lang: p.ranking.candidates for p in pools}
     return {
         lang: PerQuery(
             np.array(values), np.full(len(values), min(1.0, AGREEMENT_TOP / candidates[lang]))
         )
-        for lang, values in found.items()
+        for lang, values in shares.items()
     }
 
 

@@ -1,15 +1,14 @@
-"""Intervals by clusters: questions of one article are not independent of each other.
+"""Bootstrap intervals over clusters: questions about one article are not independent of each other.
 
-Every figure is a macro average: over the queries of a setting, then over settings. Its standard error is
-that of a ratio of sums over clusters (what each cluster adds to the mean, beyond its share of it, squared
-and added up). Its interval is a bootstrap-t: clusters are drawn with replacement, and each resample says
-how many of its own standard errors it lies off the figure. Percentiles of resampled means cover too little
-where clusters are few.
+Every figure is a macro average: over the queries of a setting, then over settings. Its standard error is that of a
+ratio of sums over clusters. Its interval is a bootstrap-t: clusters are drawn with replacement, and each resample
+tells how many of its own standard errors it lies off the figure. (Percentiles of resampled means cover too little
+where clusters are few.)
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -18,38 +17,26 @@ import numpy as np
 from xlir_bench.records import Floats, Ints
 
 RESAMPLES = 10_000
-
-
 CELLS = 200_000
-"""Of a matrix of resamples and clusters that is worked on at once."""
-
-
+"""Size of the matrix of resamples and clusters that is worked on at a time: it fits a cache."""
 TINY = 1e-300
-
-
-UNIT = (0.0, 1.0)
-"""What every retrieval measure lies within."""
-
-
 NO_VARIANCE = 1e-10
 """A variance below this share of the sample's is rounding."""
-
-
 LEVEL = 0.95
-"""Of intervals, of bounds, and of the cases in which a loss that counts as visible is found."""
-
-
+"""Confidence of intervals and bounds, and how often a loss that counts as visible is found."""
 FEW = 1e-3
-"""If more of the resamples have no variance, too few clusters say anything: Student's t then."""
-
-
+"""If a larger share of the resamples has no variance, Student's t is used: too few clusters tell anything."""
+UNIT = (0.0, 1.0)
+"""Every retrieval measure lies between these."""
+Bounds = tuple[float, float]
+"""The least and the largest value that a figure can have."""
 Alternative = Literal["two-sided", "less", "greater"]
-"""What a small p speaks for: a difference, a difference below zero, or one above it."""
+"""What a small p supports: a difference, a difference below zero, or one above it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A macro average and its 95 % interval; without at least two clusters there is no interval."""
+    """A macro average and its 95 % interval; there is none with fewer than two clusters."""
 
     mean: float
     low: float | None
@@ -57,16 +44,8 @@ class Interval:
 
 
 @dataclass(frozen=True, slots=True)
-class ClusteredValues:
-    """The per-query values of one setting, each with the number of its cluster."""
-
-    values: Floats
-    clusters: Ints
-
-
-@dataclass(frozen=True, slots=True)
-class PairedDifferences:
-    """Per-query values (differences, mostly), summed by cluster (rows) and setting (columns)."""
+class ClusterSums:
+    """Values of queries (or their differences), summed by cluster (rows) and setting (columns)."""
 
     sums: Floats
     sizes: Ints
@@ -75,109 +54,127 @@ class PairedDifferences:
     @classmethod
     def of(
         cls, values: Floats, clusters: Ints, settings: Ints, shape: tuple[int, int]
-    ) -> PairedDifferences:
+    ) -> ClusterSums:
         """From one value a query and setting; `shape` is (clusters, settings)."""
         cell = clusters * shape[1] + settings
         sums = np.bincount(cell, values, shape[0] * shape[1])
         sizes = np.bincount(cell, minlength=shape[0] * shape[1])
         return cls(sums.astype(float).reshape(shape), sizes.reshape(shape))
 
+    def of_settings(self, settings: Sequence[int]) -> ClusterSums:
+        """The columns of some settings."""
+        # Not `take`: in another memory layout the same sums differ in their last bits, and so do intervals.
+        return ClusterSums(self.sums[:, list(settings)], self.sizes[:, list(settings)])
 
-def macro_intervals(
-    measures: Sequence[Sequence[ClusteredValues]],
-    clusters: int,
-    seed: int = 0,
-    resamples: int = RESAMPLES,
-    bounds: tuple[float, float] | None = None,
-) -> list[Interval]:
-    """For each measure the mean over queries in a setting, then over settings, and its interval.
 
-    All measures are of the same queries. A resample draws clusters with replacement, the same for every
-    setting and measure: translations of a question move together. `bounds`: what the truth lies within.
-    """
-    if not all(measures):
-        raise ValueError("no setting to average")
-    if not measures:
-        return []
-    figures = [_Figure.of_settings(settings, clusters) for settings in measures]
-    return [e.interval(bounds) for e in _estimates(figures, seed, resamples)]
+PairedDifferences = ClusterSums
+"""Its name in reports."""
 
 
 def intervals(
-    data: PairedDifferences,
+    data: ClusterSums,
     groups: Sequence[Sequence[int]],
     seed: int = 0,
-    bounds: tuple[float, float] | None = None,
+    bounds: Bounds | None = None,
     resamples: int = RESAMPLES,
 ) -> list[Interval]:
-    """The mean of each group of settings (over queries, then over settings), and its interval."""
-    return [e.interval(bounds) for e in estimates_of_groups(data, groups, seed, resamples)]
+    """The macro average of each group of settings, with its interval."""
+    found = estimates([data.of_settings(group) for group in groups], seed, resamples)
+    return [estimate.interval(bounds) for estimate in found]
+
+
+def estimates(
+    figures: Sequence[ClusterSums], seed: int = 0, resamples: int = RESAMPLES
+) -> list[Estimate]:
+    """The macro average of each figure, over queries in a setting, then over its settings.
+
+    All figures use the same resamples of clusters: translations of a question move together, in every setting.
+    """
+    if not figures:
+        return []
+    if not all(figure.sums.shape[1] for figure in figures):
+        raise ValueError("no setting to average")
+    averages = [_Average.of(figure) for figure in figures]
+    seen = np.unique(np.concatenate([average.seen for average in averages]))
+    kept = [average.of_clusters(seen) for average in averages]
+    single = [i for i, average in enumerate(kept) if len(average.weight) == 1]
+    several = [i for i, average in enumerate(kept) if len(average.weight) > 1]
+    resample_single = _resampler([kept[i] for i in single]) if single else None
+
+    def resampled(times: Floats) -> tuple[Floats, Floats]:
+        found = np.empty((2, len(kept), len(times)))
+        if resample_single is not None:
+            found[:, single] = resample_single(times)
+        for i in several:
+            means, parts = kept[i].parts(times)
+            found[:, i] = means, _squares(times, parts)
+        return found[0], found[1]
+
+    means, variances = _resample(resampled, [len(seen)], [np.random.default_rng(seed)], resamples)
+    return [
+        Estimate.of(len(average.seen), *of_figure)
+        for average, *of_figure in zip(averages, means, variances, strict=True)
+    ]
 
 
 def relative_change(
-    first: Sequence[ClusteredValues],
-    second: Sequence[ClusteredValues],
-    clusters: tuple[int, int],
-    paired: bool,
-    seed: int = 0,
+    first: ClusterSums, second: ClusterSums, paired: bool, seed: int = 0
 ) -> Interval | None:
-    """How much higher the second macro mean is than the first, as a share of it; None where that is 0.
+    """How much higher the second macro average is, as a share of the first; None where that is 0.
 
-    `paired`: both are values of the same queries, which are drawn together. A fall from .40 to .30 is -.25.
+    `paired`: both are values of the same queries, whose clusters are drawn together. A fall from .40 to .30 is -.25.
     """
-    sides = [_Figure.of_settings(*side) for side in zip((first, second), clusters, strict=True)]
-    before, after = (figure.where(figure.seen) for figure in sides)
-    counts = len(before.sizes), len(after.sizes)
+    before, after = (
+        average.of_clusters(average.seen) for average in map(_Average.of, (first, second))
+    )
 
-    def change(times: Floats, others: Floats) -> tuple[Floats, Floats]:
+    def change(times: Floats, others: Floats | None = None) -> tuple[Floats, Floats]:
         """The change in each resample and its variance: that of a ratio."""
-        (one, u), (two, v) = before.parts(times), after.parts(others)
+        times_after = times if others is None else others
+        (one, u), (two, v) = before.parts(times), after.parts(times_after)
         with np.errstate(divide="ignore", invalid="ignore"):
             ratio = two / one
             if paired:
                 variance = _squares(times, v - ratio[:, None] * u)
             else:
-                variance = _squares(others, v) + ratio**2 * _squares(times, u)
+                variance = _squares(times_after, v) + ratio**2 * _squares(times, u)
             return ratio - 1, variance / one**2
 
-    sample = change(*(np.ones((1, count)) for count in counts))
-    if not np.isfinite(sample[0][0]):
+    clusters = [len(average.sizes) for average in (before, after)]
+    generators = [np.random.default_rng([seed, n]) for n in range(1 if paired else 2)]
+    means, variances = _resample(change, clusters[: len(generators)], generators, RESAMPLES)
+    if not np.isfinite(means[0]):
         return None
-    streams = [np.random.default_rng([seed, n]) for n in range(2)]
-    found = [sample]
-    for step in _steps(RESAMPLES, max(counts)) if min(counts) > 1 else []:
-        times = _draws(streams[0], step, counts[0])
-        found.append(change(times, times if paired else _draws(streams[1], step, counts[1])))
-    means, variances = (np.concatenate(part) for part in zip(*found, strict=True))
-    return Estimate.of(min(counts), means, variances).interval((-1.0, np.inf))
+    return Estimate.of(min(clusters), means, variances).interval((-1.0, np.inf))
 
 
 @dataclass(frozen=True, slots=True)
-class _Figure:
-    """A macro average, as few columns: settings with the same queries in every cluster are one, their mean."""
+class _Average:
+    """A macro average by columns: settings with the same queries in every cluster are one column, their mean."""
 
     center: Floats
     """The mean of each column."""
     residual: Floats
-    """What each cluster (rows) has beyond its share, summed over its queries."""
+    """What each cluster (row) adds to a column beyond its share, summed over its queries."""
     sizes: Floats
-    """Queries, by cluster and column."""
+    """Queries by cluster and column."""
     weight: Floats
-    """The share of each column in the mean; all are 1."""
+    """The share of each column in the average; they add up to 1."""
     spread: Floats
-    """Of each column: what a standard error is to be multiplied by, as clusters are few."""
+    """By column: the factor that corrects a standard error for few clusters."""
 
     @classmethod
-    def of(cls, sums: Floats, sizes: Ints) -> _Figure:
-        """Of sums and sizes by cluster and setting."""
-        alike = bool((sizes == sizes[:, :1]).all())
-        distinct, place, count = (
-            # What is true of most data is found sooner than by sorting columns.
-            (sizes[:, :1], np.zeros(sizes.shape[1], int), np.array([sizes.shape[1]]))
-            if alike
-            else np.unique(sizes, axis=1, return_inverse=True, return_counts=True)
-        )
-        columns = sums @ ((place.ravel()[:, None] == np.arange(len(count))) / count)
+    def of(cls, data: ClusterSums) -> _Average:
+        sizes = data.sizes
+        # True of most data, and sooner found than by sorting columns.
+        if bool((sizes == sizes[:, :1]).all()):
+            distinct, count = sizes[:, :1], np.array([sizes.shape[1]])
+            place = np.zeros(sizes.shape[1], int)
+        else:
+            distinct, place, count = np.unique(
+                sizes, axis=1, return_inverse=True, return_counts=True
+            )
+        columns = data.sums @ ((place.ravel()[:, None] == np.arange(len(count))) / count)
         center = columns.sum(axis=0) / distinct.sum(axis=0)
         clusters = np.count_nonzero(distinct, axis=0)
         return cls(
@@ -188,29 +185,20 @@ class _Figure:
             spread=np.sqrt(clusters / np.maximum(clusters - 1, 1)),
         )
 
-    @classmethod
-    def of_settings(cls, settings: Sequence[ClusteredValues], clusters: int) -> _Figure:
-        """Of one value a query."""
-        sums = [np.bincount(s.clusters, s.values, clusters) for s in settings]
-        sizes = [np.bincount(s.clusters, minlength=clusters) for s in settings]
-        return cls.of(np.stack(sums, axis=1), np.stack(sizes, axis=1))
-
     @property
     def seen(self) -> Ints:
         """The clusters that have any query."""
         return np.flatnonzero(self.sizes.any(axis=1))
 
-    def where(self, clusters: Ints) -> _Figure:
-        """The same, if these clusters hold all its queries."""
+    def of_clusters(self, clusters: Ints) -> _Average:
+        """The same average, of clusters that hold all its queries."""
         return replace(self, residual=self.residual[clusters], sizes=self.sizes[clusters])
 
-    def resampled(self, times: Floats) -> tuple[Floats, Floats]:
-        """The figure and its variance in each resample (rows): clusters count so many times."""
-        means, parts = self.parts(times)
-        return means, _squares(times, parts)
-
     def parts(self, times: Floats) -> tuple[Floats, Floats]:
-        """The figure in each resample, and what each cluster (columns) adds to it beyond its share."""
+        """By resample (row): the average, and what each cluster (column) adds to it beyond its share.
+
+        `times`: how often each cluster was drawn.
+        """
         drawn = times @ self.sizes
         # A column of which no cluster was drawn says nothing in this resample.
         share = self.weight * (drawn > 0)
@@ -224,75 +212,106 @@ class _Figure:
         return (share * (self.center + off)).sum(axis=1), added @ columns.T
 
 
-class _OneColumn:
-    """Figures of one column each, the common case: all at once, without a matrix of parts for each."""
+def _resampler(averages: Sequence[_Average]) -> Callable[[Floats], tuple[Floats, Floats]]:
+    """Means and variances (figure, resample) of averages of one column each, the common case: all at once."""
+    sizes = np.stack([average.sizes[:, 0] for average in averages])
+    residual = np.stack([average.residual[:, 0] for average in averages])
+    distinct, inverse = np.unique(sizes, axis=0, return_inverse=True)
+    place = inverse.ravel()
+    center, spread = (
+        np.array([getattr(average, name) for average in averages]) for name in ("center", "spread")
+    )
+    products = [residual, residual**2, residual * sizes, distinct, distinct**2]
+    ends = np.cumsum([len(rows) for rows in products])[:-1]
 
-    def __init__(self, figures: Sequence[_Figure]) -> None:
-        sizes = np.stack([f.sizes[:, 0] for f in figures])
-        residual = np.stack([f.residual[:, 0] for f in figures])
-        distinct, place = np.unique(sizes, axis=0, return_inverse=True)
-        self.place = place.ravel()
-        self.center, self.spread = (
-            np.array([getattr(f, name) for f in figures]) for name in ("center", "spread")
+    def resampled(times: Floats) -> tuple[Floats, Floats]:
+        off, squares, across, drawn, drawn_squares = np.split(
+            np.concatenate(products) @ times.T, ends
         )
-        self.products = [residual, residual**2, residual * sizes, distinct, distinct**2]
-
-    def resampled(self, times: Floats) -> tuple[Floats, Floats]:
-        """Each figure (rows) and its variance; a column a resample."""
-        products = np.concatenate(self.products) @ times.T
-        ends = np.cumsum([len(part) for part in self.products])
-        off, squares, across, drawn, drawn_squares = np.split(products, ends[:-1])
         # A resample without any of these queries has no variance, and is left out for that.
-        drawn = np.maximum(drawn, 1)[self.place]
+        drawn = np.maximum(drawn, 1)[place]
         off = off / drawn
-        squares = squares - 2 * off * across + off**2 * drawn_squares[self.place]
-        return self.center + off, squares * (self.spread / drawn) ** 2
+        squares = squares - 2 * off * across + off**2 * drawn_squares[place]
+        return center + off, squares * (spread / drawn) ** 2
+
+    return resampled
+
+
+def _resample(
+    figure: Callable[..., tuple[Floats, Floats]],
+    clusters: Sequence[int],
+    generators: Sequence[np.random.Generator],
+    resamples: int,
+) -> tuple[Floats, Floats]:
+    """Means and variances of the sample itself (first) and of its resamples.
+
+    `figure` takes how often each cluster was drawn, an array for each independent sample of `clusters`.
+    """
+    results = [figure(*(np.ones((1, count)) for count in clusters))]
+    step = max(CELLS // max(clusters), 20)
+    for start in range(0, resamples if min(clusters) > 1 else 0, step):
+        rows = min(step, resamples - start)
+        drawn = [_draws(rng, rows, count) for rng, count in zip(generators, clusters, strict=True)]
+        results.append(figure(*drawn))
+    means, variances = zip(*results, strict=True)
+    return np.concatenate(means, axis=-1), np.concatenate(variances, axis=-1)
+
+
+def _draws(rng: np.random.Generator, rows: int, clusters: int) -> Floats:
+    """How often each cluster was drawn, in as many draws as there are clusters; a row a resample."""
+    # Drawing and counting is four times faster than the generator's own multinomial.
+    drawn = rng.integers(0, clusters, (rows, clusters)) + np.arange(rows)[:, None] * clusters
+    counted = np.bincount(drawn.ravel(), minlength=rows * clusters)
+    return counted.reshape(rows, clusters).astype(float)
+
+
+def _squares(times: Floats, parts: Floats) -> Floats:
+    """The sum of squares of each row, each as often as its cluster was drawn."""
+    return np.asarray(np.einsum("rc,rc->r", times.astype(parts.dtype), parts * parts), float)
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A figure, its standard error, and how many of its own each resample lies off it."""
+    """A figure, its standard error, and how many of its own standard errors each resample lies off it."""
 
     mean: float
     error: float
     clusters: int
     t: Floats
-    """Ascending; only of resamples that have a variance."""
+    """Ascending; of the resamples that have a variance."""
     student: bool
-    """Whether too few of them have one; then t is as Student's."""
+    """Whether too few of them have one: then t is taken to be Student's."""
 
     @classmethod
     def of(cls, clusters: int, means: Floats, variances: Floats) -> Estimate:
-        """Of the sample (first) and its resamples."""
+        """From the sample (first) and its resamples."""
         mean, variance = float(means[0]), float(variances[0])
-        # What differs less is the same: see `NO_VARIANCE`.
+        # A difference that small is rounding: see `NO_VARIANCE`.
         error = float(np.sqrt(variance)) if variance > NO_VARIANCE**2 * mean**2 else 0.0
         varied = variances[1:] > NO_VARIANCE * variance
         t = np.sort((means[1:][varied] - mean) / np.sqrt(variances[1:][varied]))
         return cls(mean, error, clusters, t, len(t) < (1 - FEW) * len(varied))
 
-    def interval(self, bounds: tuple[float, float] | None) -> Interval:
-        """The 95 % interval: as many errors either way as 95 % of samples lie off at most.
+    def interval(self, bounds: Bounds | None) -> Interval:
+        """The 95 % interval.
 
-        Symmetric, since the tails of t are too uneven a guess where clusters are few (benchmark `coverage`).
+        Symmetric, since the tails of t are too uncertain where clusters are few (benchmark `coverage`).
         """
-        far = self._within(LEVEL)
+        far = self._reach(LEVEL)
         return Interval(self.mean, *self._limits(-far, far, bounds))
 
-    def one_sided(
-        self, bounds: tuple[float, float] | None
-    ) -> tuple[float, float] | tuple[None, None]:
-        """What the truth is not below, and what it is not above, each with 95 %: the wider of two guesses."""
-        far = self._within(2 * LEVEL - 1)
+    def one_sided(self, bounds: Bounds | None) -> Bounds | tuple[None, None]:
+        """A lower and an upper bound of the truth, each with 95 %: the wider of two estimates."""
+        far = self._reach(2 * LEVEL - 1)
         if self.student or not len(self.t):
             return self._limits(-far, far, bounds)
         least, most = np.quantile(self.t, [1 - LEVEL, LEVEL])
         return self._limits(min(least, -far), max(most, far), bounds)
 
-    def _within(self, share: float) -> float:
-        """How many standard errors off this share of samples is at most.
+    def _reach(self, share: float) -> float:
+        """How many standard errors off the truth this share of samples is at most.
 
-        Half-way between the resamples' answer, which few clusters make uncertain, and Student's.
+        Half-way between the resamples' answer, which is uncertain where clusters are few, and Student's.
         """
         if self.clusters < 2:
             return 0.0
@@ -302,8 +321,8 @@ class Estimate:
         )
 
     def _limits(
-        self, least: float, most: float, bounds: tuple[float, float] | None
-    ) -> tuple[float, float] | tuple[None, None]:
+        self, least: float, most: float, bounds: Bounds | None
+    ) -> Bounds | tuple[None, None]:
         if self.clusters < 2:
             return None, None
         low, high = self.mean - most * self.error, self.mean - least * self.error
@@ -312,7 +331,7 @@ class Estimate:
         return float(low), float(high)
 
     def p(self, alternative: Alternative) -> float:
-        """How likely chance alone gives such a t; 0 if nothing can be said of it."""
+        """The probability of such a t by chance alone; 0 where the resamples cannot tell."""
         if self.clusters < 2 or self.error == 0:
             return 0.0
         t = self.mean / self.error
@@ -321,7 +340,7 @@ class Estimate:
         return self._tail(self.t, t) if alternative == "less" else self._tail(-self.t[::-1], -t)
 
     def _tail(self, ascending: Floats, t: float, share: float = 1.0) -> float:
-        """The share of resamples that are not above `t`, of a tail that holds `share` of them all."""
+        """The share of resamples that are not above `t`, in a tail that holds `share` of them all."""
         df = self.clusters - 1
         if self.student:
             return student_tail(t, df)
@@ -341,63 +360,7 @@ def student_quantile(probability: float, df: float) -> float:
 
 
 def student_tail(t: float, df: float) -> float:
-    """The probability of a smaller t than this."""
+    """The probability of a smaller t."""
     from scipy.special import stdtr
 
     return float(stdtr(df, t))
-
-
-def _estimates(figures: Sequence[_Figure], seed: int, resamples: int = RESAMPLES) -> list[Estimate]:
-    """One estimate a figure, all of the same resamples of the clusters that any of them has."""
-    if not figures:
-        return []
-    seen = np.unique(np.concatenate([figure.seen for figure in figures]))
-    single = [i for i, figure in enumerate(figures) if len(figure.weight) == 1]
-    kept = [figure.where(seen) for figure in figures]
-    one_column = _OneColumn([kept[i] for i in single]) if single else None
-
-    def resampled(times: Floats) -> tuple[Floats, Floats]:
-        found = np.empty((2, len(figures), len(times)))
-        if one_column is not None:
-            found[:, single] = one_column.resampled(times)
-        for i in set(range(len(figures))) - set(single):
-            found[:, i] = kept[i].resampled(times)
-        return found[0], found[1]
-
-    rng = np.random.default_rng(seed)
-    sample = resampled(np.ones((1, len(seen))))
-    steps = _steps(resamples, len(seen)) if len(seen) > 1 else []
-    drawn = [resampled(_draws(rng, step, len(seen))) for step in steps]
-    means, variances = (
-        np.concatenate([sample[side], *(part[side] for part in drawn)], axis=1) for side in (0, 1)
-    )
-    return [
-        Estimate.of(len(figure.seen), means[i], variances[i]) for i, figure in enumerate(figures)
-    ]
-
-
-def estimates_of_groups(
-    data: PairedDifferences, groups: Sequence[Sequence[int]], seed: int, resamples: int = RESAMPLES
-) -> list[Estimate]:
-    """The estimate of each group of settings."""
-    chosen = [_Figure.of(data.sums[:, list(g)], data.sizes[:, list(g)]) for g in groups]
-    return _estimates(chosen, seed, resamples)
-
-
-def _squares(times: Floats, parts: Floats) -> Floats:
-    """The sum of squares of each row, each as often as its cluster was drawn."""
-    return np.asarray(np.einsum("rc,rc->r", times.astype(parts.dtype), parts * parts), float)
-
-
-def _steps(count: int, clusters: int) -> list[int]:
-    """So many resamples in parts whose matrices fit a cache."""
-    step = min(max(CELLS // clusters, 20), count)
-    return [min(step, count - done) for done in range(0, count, step)]
-
-
-def _draws(rng: np.random.Generator, count: int, clusters: int) -> Floats:
-    """How often each cluster was drawn, as many draws as there are clusters; a row a resample."""
-    # Drawing and counting is four times faster than the generator's own multinomial.
-    drawn = rng.integers(0, clusters, (count, clusters)) + np.arange(count)[:, None] * clusters
-    counted = np.bincount(drawn.ravel(), minlength=count * clusters)
-    return counted.reshape(count, clusters).astype(float)

@@ -1,13 +1,13 @@
 """A difference between two trainings, tested over articles and seeds at once.
 
-Both are samples: another set of articles, or other seeds, would have given another difference. The table has
-a row a seed and a column an article (whatever the task's clusters are); its rows' means are the differences
-of the seeds. Two random effects and their interaction make up its variance,
+Both are samples: other articles, or other seeds, would have given another difference. The table has a row a seed and a
+column an article (whatever the task's clusters are); the mean of a row is the difference of that seed. The variance of
+the whole mean has two random effects and their interaction,
 
     s2_A / A + s2_S / S - s2_AS / (A S),
 
-where s2_A and s2_S are the variances of the columns' and of the rows' means, and s2_AS is the residual mean
-square. It is never taken to be below its first part, that of the articles alone.
+where s2_A and s2_S are the variances of the columns' and of the rows' means, and s2_AS is the residual mean square. It
+is never taken to be less than its first part, that of the articles alone.
 """
 
 from __future__ import annotations
@@ -16,18 +16,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from xlir_bench.measures.bootstrap import student_quantile, student_tail
 from xlir_bench.records import Floats, Ints
 
 BOUND = 0.8
 """Degrees of freedom are counted with this upper bound of the seeds' mean square. Two or three seeds often
 spread far less than they should; counted as they are, an effect of 0 is called one in 7 to 12 % of cases."""
 MOST_SEEDS = 1000
-"""More than these are not asked for."""
+"""The most seeds that are tried in a search for how many would be enough."""
 
 
 @dataclass(frozen=True, slots=True)
 class SeedTest:
-    """A mean over articles and seeds, its 95 % interval and how likely chance alone gives as much."""
+    """A mean over articles and seeds, its 95 % interval and its p-values."""
 
     difference: float
     low: float | None
@@ -36,7 +37,7 @@ class SeedTest:
     greater: float
     """One-sided p: small where the difference is above 0."""
     less: float
-    """The same for below 0."""
+    """One-sided p: small where the difference is below 0."""
     spread: Spread | None
 
     @property
@@ -103,11 +104,11 @@ class Spread:
 def by_article(
     difference: Floats, expected: Floats, weight: Floats, cluster: Ints, shift: float = 0.0
 ) -> Floats:
-    """The row of one seed: its mean is the macro average of the differences, plus `shift`.
+    """The row of one seed, from one value a question: its mean is the macro average of the differences, plus `shift`.
 
-    All are one value a question. `weight` is its part of the macro average; `expected` the difference that
-    it would have if all questions of a setting were alike. What an article adds to the average or takes from
-    it is the sum of its questions' weighted distances from that: the average linearised.
+    `weight` is a question's part of the macro average; `expected` the difference it would have if all questions of a
+    setting were alike. An article's value is the macro average plus what its questions add to it or take from it: the
+    sum of their weighted distances from `expected` (the average linearised).
     """
     _, place = np.unique(cluster, return_inverse=True)
     parts = np.bincount(place, weight * (difference - expected))
@@ -122,8 +123,6 @@ def seed_test(table: Floats) -> SeedTest:
     >>> found.difference, round(found.p, 2)
     (2.5, 0.15)
     """
-    from scipy.special import stdtr, stdtrit
-
     mean = float(table.mean())
     if min(table.shape) < 2:
         return SeedTest(mean, None, None, 1.0, 1.0, None)
@@ -132,21 +131,25 @@ def seed_test(table: Floats) -> SeedTest:
     # Sums in another order differ in their last bits: that is no variance.
     if error <= 1e-12 * max(abs(mean), float(np.abs(table).max())):
         return SeedTest(mean, mean, mean, float(mean <= 0), float(mean >= 0), spread)
-    reach = float(stdtrit(freedom, 0.975)) * error
+    reach = student_quantile(0.975, freedom) * error
     t = mean / error
-    greater, less = float(stdtr(freedom, -t)), float(stdtr(freedom, t))
-    return SeedTest(mean, mean - reach, mean + reach, greater, less, spread)
+    return SeedTest(
+        mean,
+        mean - reach,
+        mean + reach,
+        student_tail(-t, freedom),
+        student_tail(t, freedom),
+        spread,
+    )
 
 
 def seeds_to_show(test: SeedTest, level: float) -> int | None:
-    """How many seeds would show a difference of this size, if all stays as it is; None: no number would."""
-    from scipy.special import stdtr
-
+    """How many seeds would show a difference of this size, if they spread as these do; None: no number would."""
     if test.spread is None:
         return None
     for count in range(test.spread.shape[0] + 1, MOST_SEEDS + 1):
         spread = test.spread.with_seeds(count)
         error = spread.error
-        if not error or 2 * stdtr(spread.freedom, -abs(test.difference) / error) < level:
+        if not error or 2 * student_tail(-abs(test.difference) / error, spread.freedom) < level:
             return count
     return None

@@ -1,4 +1,4 @@
-"""Tests by clusters: whether a difference is more than chance gives, and which one would be seen."""
+"""Tests by clusters: whether a difference is more than chance gives, and how small a difference would be seen."""
 
 from __future__ import annotations
 
@@ -13,61 +13,56 @@ from xlir_bench.measures.bootstrap import (
     NO_VARIANCE,
     TINY,
     Alternative,
-    PairedDifferences,
-    estimates_of_groups,
+    Bounds,
+    ClusterSums,
+    estimates,
     student_quantile,
 )
 from xlir_bench.records import Floats
 
 PERMUTATIONS = 20_000
-"""Sign flips drawn; all there are where that is no more (up to 14 clusters)."""
-
-
+"""Sign flips drawn; all of them where there are no more (up to 14 clusters)."""
 PERMUTATIONS_A_TEST = 100
-"""At least so many for each test of a family: else no p is small enough to outlive the correction."""
-
-
+"""At least so many for each test of a family: else no p is small enough to survive the correction."""
 STEP = 1_000
-
-
 MOST_CLUSTERS = 2**30
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A macro average of differences, its 95 % interval, and how likely chance alone gives as much."""
+    """A macro average of differences, its 95 % interval and its p."""
 
     difference: float
     low: float | None
     high: float | None
-    """No interval without at least two clusters."""
+    """No interval with fewer than two clusters."""
     p: float
     """The larger of sign flips' and the bootstrap's; not yet corrected for other tests."""
     queries: int
     """Pairs of values compared; a query counts in every setting."""
     clusters: int
     error: float | None = None
-    """Standard error; none without an interval, as are the bounds."""
+    """Standard error; None without an interval, as are the two bounds."""
     at_least: float | None = None
-    """One-sided: with 95 % certainty it is no less."""
+    """One-sided 95 % lower bound."""
     at_most: float | None = None
-    """One-sided: with 95 % certainty it is no more."""
+    """One-sided 95 % upper bound."""
 
 
 def paired_tests(
-    data: PairedDifferences,
+    data: ClusterSums,
     groups: Sequence[Sequence[int]],
     alternative: Alternative = "two-sided",
     seed: int = 0,
     family: int = 1,
-    bounds: tuple[float, float] | None = None,
+    bounds: Bounds | None = None,
 ) -> list[Difference]:
     """One difference a group of settings: mean over queries in a setting, then over its settings.
 
-    All groups are tested with the same sign flips and the same resamples of clusters: whatever belongs to
-    one article moves together, in every language and setting. p is the larger of two: sign flips are wrong
-    where differences are skewed, the bootstrap where they are few (measured: benchmark `gate_error_rates`).
-    `family` is how many tests will be corrected together, where that is more than these.
+    All groups are tested with the same sign flips and the same resamples of clusters: whatever belongs to one article
+    moves together, in every language and setting. p is the larger of two: sign flips are wrong where differences are
+    skewed, the bootstrap where they are few (measured: benchmark `gate_error_rates`). `family`: how many tests are
+    corrected together, where that is more than these.
     """
     if not groups:
         return []
@@ -79,11 +74,11 @@ def paired_tests(
     flips = sign_flip_p(
         parts, alternative, seed, permutations(max(family, len(groups))), shares=shares
     )
-    found = []
-    for i, estimate in enumerate(estimates_of_groups(data, groups, seed)):
+    differences = []
+    for i, estimate in enumerate(estimates([data.of_settings(group) for group in groups], seed)):
         interval = estimate.interval(bounds)
         at_least, at_most = estimate.one_sided(bounds)
-        found.append(
+        differences.append(
             Difference(
                 difference=float(parts[:, i].sum()),
                 low=interval.low,
@@ -96,11 +91,11 @@ def paired_tests(
                 at_most=at_most,
             )
         )
-    return found
+    return differences
 
 
 def permutations(tests: int) -> int:
-    """How many sign flips so many tests ask for."""
+    """How many sign flips are drawn for so many tests."""
     return max(PERMUTATIONS, PERMUTATIONS_A_TEST * tests)
 
 
@@ -114,7 +109,7 @@ def visible_loss(
 ) -> float | None:
     """The smallest loss found in 95 % of cases: larger than allowed, and significant among so many tests.
 
-    None where so few clusters can show nothing. By Student's t, as if the standard error were known.
+    None where so few clusters cannot show any. By Student's t, as if the standard error were known.
     """
     if clusters < 2 or least_p(clusters, tests) >= alpha:
         return None
@@ -126,9 +121,9 @@ def visible_loss(
 def clusters_to_see(
     loss: float, error: float, clusters: int, tests: int, alpha: float
 ) -> int | None:
-    """How many clusters like these tell such a loss from none in 95 % of cases; None if no number does.
+    """How many clusters like these find such a loss in 95 % of cases; None if no number does.
 
-    With as many, a candidate that lost nothing passes in as many cases.
+    With as many, a candidate that lost nothing passes in 95 % of cases.
     """
 
     def enough(count: int) -> bool:
@@ -147,15 +142,15 @@ def sign_flip_p(
     parts: Floats,
     alternative: Alternative = "two-sided",
     seed: int = 0,
-    throws: int = PERMUTATIONS,
+    draws: int = PERMUTATIONS,
     shares: Floats | None = None,
 ) -> Floats:
-    """p of each column's t when the sign of every row (a cluster) is a coin's throw.
+    """p of each column's t where every row (a cluster) keeps or changes its sign with equal probability.
 
-    `shares`: the part of the queries that each cluster holds, for its share of the mean; all alike, if not
-    stated. Exact where few clusters differ at all, else (b + 1) / (n + 1) of n throws.
+    `shares`: each cluster's part of the queries, all alike if not given. Exact where few clusters differ from 0, else
+    (b + 1) / (n + 1) from n draws.
 
-    >>> sign_flip_p(np.ones((5, 1)), "greater").tolist()  # one of 2 ** 5 says as much
+    >>> sign_flip_p(np.ones((5, 1)), "greater").tolist()  # only one of 2 ** 5 patterns is as large
     [0.03125]
     """
     if shares is None:
@@ -163,7 +158,6 @@ def sign_flip_p(
     moving = np.any(parts != 0, axis=1)
     both = np.hstack([parts, parts * shares])[moving]
     squares, sizes = (parts**2).sum(axis=0), (shares**2).sum(axis=0)
-
     total = both.sum(axis=0)
 
     def studentised(turned: Floats) -> Floats:
@@ -173,15 +167,21 @@ def sign_flip_p(
 
     clusters = len(both)
     observed = studentised(np.zeros((1, clusters)))
-    # Sums in another order differ in their last bits; what is equal has to count as equal.
+    # Sums in another order differ in their last bits: equal ones must count as equal.
     slack = 1e-9 * np.abs(observed) + TINY
-    exact = clusters < 63 and 2**clusters <= throws
-    count = 2**clusters if exact else throws
+    exact = clusters < 63 and 2**clusters <= draws
+    count = 2**clusters if exact else draws
     rng = np.random.default_rng(seed)
     extreme = np.zeros(parts.shape[1], np.int64)
     for start in range(0, count, STEP):
         size = min(STEP, count - start)
-        turned = _every_turn(start, size, clusters) if exact else _turns(rng, size, clusters)
+        if exact:  # bit c of a pattern's number turns the sign of cluster c
+            turned = (np.arange(start, start + size)[:, None] >> np.arange(clusters) & 1).astype(
+                float
+            )
+        else:
+            drawn = np.frombuffer(rng.bytes(size * (clusters // 8 + 1)), np.uint8).reshape(size, -1)
+            turned = np.unpackbits(drawn, axis=1, count=clusters).astype(float)
         t = studentised(turned)
         if alternative == "two-sided":
             as_much = np.abs(t) >= np.abs(observed) - slack
@@ -194,7 +194,7 @@ def sign_flip_p(
 
 
 def holm(p_values: Sequence[float] | Floats) -> Floats:
-    """Holm's adjusted p-values: none of them under alpha by chance, with probability 1 - alpha.
+    """Holm's adjusted p-values: with probability 1 - alpha, chance alone puts none of them below alpha.
 
     >>> holm([0.01, 0.04, 0.03]).round(2).tolist()
     [0.03, 0.06, 0.06]
@@ -205,14 +205,3 @@ def holm(p_values: Sequence[float] | Floats) -> Floats:
     adjusted = np.empty(len(p))
     adjusted[order] = np.minimum(1.0, stepped)
     return adjusted
-
-
-def _every_turn(start: int, count: int, clusters: int) -> Floats:
-    """The patterns of this range: bit c of a pattern's number turns the sign of cluster c."""
-    bits = np.arange(start, start + count)[:, None] >> np.arange(clusters) & 1
-    return bits.astype(float)
-
-
-def _turns(rng: np.random.Generator, count: int, clusters: int) -> Floats:
-    drawn = np.frombuffer(rng.bytes(count * (clusters // 8 + 1)), np.uint8)
-    return np.unpackbits(drawn.reshape(count, -1), axis=1, count=clusters).astype(float)

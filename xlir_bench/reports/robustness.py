@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from xlir_bench.errors import InputError, UnknownNameError
-from xlir_bench.measures import ClusteredValues
-from xlir_bench.measures.bootstrap import Interval, relative_change
+from xlir_bench.measures.bootstrap import ClusterSums, Interval, relative_change
 from xlir_bench.records import Floats, Ints, Kind
 from xlir_bench.reports.comparable import require_comparable
 from xlir_bench.reports.document import Block, Table, Title
@@ -65,9 +64,11 @@ def from_reference(results: Sequence[Result], reference: str, measure: str = "ma
         near = home[result.record.encoder.slug]
         first, second = (r.values(measure) for r in (near, result))
         for kind in _shared_kinds(near, result, measure):
-            groups = [_clustered(values, values.value, kind) for values in (first, second)]
-            sizes = (len(first.clusters), len(second.clusters))
-            change = relative_change(groups[0], groups[1], sizes, paired=False)
+            one, other = (
+                _sums(v.value, v.setting, v.cluster, len(v.clusters), _of_kind(v, kind))
+                for v in (first, second)
+            )
+            change = relative_change(one, other, paired=False)
             shifts.append(_shift(result, near, kind, measure, change))
     return shifts
 
@@ -92,12 +93,11 @@ def from_baseline(results: Sequence[Result], baseline: str, measure: str = "map"
         pairing = pair(near.values(measure), result.values(measure))
         for kind in _shared_kinds(near, result, measure):
             chosen = pairing.of_kind(kind)
-            first, second = (
-                _groups(values, pairing.setting, pairing.cluster, chosen)
+            one, other = (
+                _sums(values, pairing.setting, pairing.cluster, pairing.clusters, chosen)
                 for values in (pairing.first, pairing.second)
             )
-            sizes = (pairing.clusters, pairing.clusters)
-            change = relative_change(first, second, sizes, paired=True)
+            change = relative_change(one, other, paired=True)
             shifts.append(_shift(result, near, kind, measure, change))
     return shifts
 
@@ -118,16 +118,16 @@ def _shared_kinds(first: Result, second: Result, measure: str) -> list[Kind]:
     return [kind for kind in Kind if all(measure in s.get(kind, {}) for s in summaries)]
 
 
-def _clustered(values: QueryValues, value: Floats, kind: Kind) -> list[ClusteredValues]:
-    there = np.unique(values.setting)
-    chosen = [int(i) for i in there if values.settings[i].kind == kind]
-    return _groups(value, values.setting, values.cluster, chosen)
+def _of_kind(values: QueryValues, kind: Kind) -> list[int]:
+    return [i for i in np.unique(values.setting).tolist() if values.settings[i].kind == kind]
 
 
-def _groups(
-    value: Floats, setting: Ints, cluster: Ints, chosen: Sequence[int]
-) -> list[ClusteredValues]:
-    return [ClusteredValues(value[mine], cluster[mine]) for i in chosen for mine in [setting == i]]
+def _sums(
+    value: Floats, setting: Ints, cluster: Ints, clusters: int, chosen: Sequence[int]
+) -> ClusterSums:
+    mine = np.isin(setting, chosen)
+    columns = np.searchsorted(chosen, setting[mine])
+    return ClusterSums.of(value[mine], cluster[mine], columns, (clusters, len(chosen)))
 
 
 def _shift(

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -20,18 +20,18 @@ Digest = Annotated[str, Field(pattern="^sha256:[0-9a-f]{64}$")]
 
 
 class _Part(BaseModel):
-    # "inf" and "nan" are no JSON; a measure that gives one is a bug that must not reach a file.
+    # "inf" and "nan" are not JSON; a measure that gives one is a bug that must not reach a file.
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 def data_digest(files: Mapping[str, str]) -> str:
-    """One digest of files by their paths and SHA-256."""
+    """One digest of files, from their paths and SHA-256."""
     text = json.dumps(dict(sorted(files.items())), separators=(",", ":"))
     return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
 
 
 class TaskPart(_Part):
-    """What was evaluated."""
+    """The task that was evaluated."""
 
     name: str
     title: str
@@ -43,20 +43,20 @@ class TaskPart(_Part):
     cluster: str
     """What intervals resample: ``article``, ``document`` or ``question``."""
     clusters: int
-    """How many of them there are."""
+    """The number of clusters."""
     files: dict[str, str]
     """SHA-256 of every file as it was read, by path under the data root."""
     data: Digest | None = None
-    """Of `files`: results are compared only where it agrees. Absent from results of before."""
+    """Of `files`: results are compared only where it agrees. Older results lack it."""
 
     @property
     def data_read(self) -> str | None:
-        """What `files` give, in results of before too; None where neither they nor `data` is stated."""
+        """The digest of `files`, in older results too; None where neither they nor `data` is stated."""
         return data_digest(self.files) if self.files else self.data
 
 
 class EncoderOptionsPart(_Part):
-    """How the encoder was asked to be loaded and used; null: as it says itself."""
+    """The options with which the encoder was loaded; null: its own default."""
 
     query_prompt: str | None = None
     passage_prompt: str | None = None
@@ -69,7 +69,7 @@ class EncoderOptionsPart(_Part):
 
 
 class EncoderPart(_Part):
-    """Who was evaluated."""
+    """The encoder that was evaluated."""
 
     name: str
     kind: str
@@ -85,9 +85,9 @@ class EncoderPart(_Part):
     chosen_on: list[str] = []
     """Tasks that its settings were chosen on: a score on them says less than one on others."""
     device: str | None = None
-    """Where it ran; null where that makes no difference, and in results of before."""
+    """Where it ran; null where that makes no difference, and in older results."""
     options: EncoderOptionsPart | None = None
-    """What was asked for; null where an encoder was handed over that was loaded already."""
+    """Null for an encoder that was handed over already loaded."""
 
 
 class SettingPart(_Part):
@@ -97,7 +97,7 @@ class SettingPart(_Part):
     query_lang: str
     passage_langs: list[str]
     queries: int
-    """How many were scored: those with a relevant passage in the pool."""
+    """The number of scored queries: those with a relevant passage in the pool."""
     candidates: int
     measures: dict[str, float]
     chance_map: float
@@ -123,44 +123,43 @@ class BiasPart(_Part):
 
 
 class OptionsPart(_Part):
-    """What was asked for, where it differs from everything."""
+    """The options of the run; empty `langs` and `kinds` mean all of them."""
 
     langs: list[str]
     kinds: list[Kind]
     limit: int | None
     corpus_limit: int | None = None
-    """Set where not all passages of the task were searched, but the judged ones and so many others."""
+    """Set where only the judged passages and so many others were searched."""
     candidate: str
     index: str
     vectors: str = "float32"
-    """How they were kept and compared."""
+    """The dtype in which vectors were kept and compared."""
     seed: int
     changed_data: list[str]
     measures: list[str]
 
     @property
     def part(self) -> dict[str, str]:
-        """What makes it less or other than a full run, in words, by option; empty for a full one."""
-        usual = self.candidate in ("sentence", "passage")  # the texts that tasks rank by default
-        told = {
+        """What makes it other than a full run, in words, by option; empty for a full one."""
+        default_text = self.candidate in ("sentence", "passage")
+        changed, corpus_limit = ", ".join(sorted(self.changed_data)), self.corpus_limit
+        words = {
             "langs": f"languages {' '.join(sorted(self.langs))}" if self.langs else "",
             "kinds": f"kinds {' '.join(self.kinds)}" if self.kinds else "",
             "limit": f"the first {self.limit} queries of each language" if self.limit else "",
-            "corpus_limit": f"NOT THE WHOLE CORPUS: at most {self.corpus_limit} unjudged passages"
-            if self.corpus_limit
+            "corpus_limit": f"NOT THE WHOLE CORPUS: at most {corpus_limit} unjudged passages"
+            if corpus_limit
             else "",
-            "candidate": "" if usual else f"candidate text {self.candidate}",
+            "candidate": "" if default_text else f"candidate text {self.candidate}",
             "index": f"index {self.index}" if self.index != EXACT else "",
             "vectors": f"vectors kept as {self.vectors}" if self.vectors != "float32" else "",
-            "changed_data": f"CHANGED DATA: {', '.join(sorted(self.changed_data))}"
-            if self.changed_data
-            else "",
+            "changed_data": f"CHANGED DATA: {changed}" if changed else "",
         }
-        return {name: words for name, words in told.items() if words}
+        return {option: text for option, text in words.items() if text}
 
 
 class TextsPart(_Part):
-    """How the texts of one language look to the encoder; null where it has no tokenizer."""
+    """How the tokenizer sees the texts of one language; null where the encoder has none."""
 
     queries: int
     passages: int
@@ -184,7 +183,7 @@ class IndexPart(_Part):
 
 
 class LatencyPart(_Part):
-    """Milliseconds that a step took: percentiles over all rounds."""
+    """Milliseconds of a step: percentiles over all rounds."""
 
     p50: float
     p95: float
@@ -194,20 +193,20 @@ class LatencyPart(_Part):
 
 
 class ModelCostPart(_Part):
-    """What a model costs in one dtype, whatever is done with its vectors."""
+    """What a model costs in one dtype, however its vectors are used."""
 
     dtype: str
     dimension: int
     parameters: int | None
     weights_bytes: int | None
     load_seconds: float
-    """Until the first text is encoded, files and libraries being in memory already."""
+    """Until the first text is encoded; files and libraries are in memory already."""
     passages_per_second: float
     """Of the median round."""
     slowest: float
     fastest: float
     gpu_memory_bytes: int | None
-    """The most that torch held on the GPU for it; null where it runs elsewhere."""
+    """The peak that torch held for it on the GPU; null where it runs elsewhere."""
 
 
 class VariantPart(_Part):
@@ -218,20 +217,20 @@ class VariantPart(_Part):
     index: str
     map: dict[Kind, float]
     mean_map: float
-    """Of the kinds."""
+    """Over the kinds."""
     index_bytes: int
     """Of the passages of all languages, as the index is stored."""
     bytes_per_vector: float
     query: LatencyPart
-    """One query: encoded, and searched for in the pool of all languages."""
+    """One query: encoding it, and searching the pool of all languages."""
     batch: LatencyPart
     """The same for a batch of queries."""
     encode_ms: float
-    """Encoding's part of one query, the median."""
+    """Of one query, the median."""
     search_ms: float
     unbeaten: list[Literal["latency", "size"]]
-    """The costs (p50 of a query, index bytes) by which no other unbeaten variant is as good in this cost and
-    in mean map, and better in one of them; a latency is better if it is so in every round."""
+    """The costs (p50 of a query, index bytes) for which no other unbeaten variant is as good in both the cost and mean
+    map, and better in one of them; a latency is better if it is so in every round."""
 
 
 class MachinePart(_Part):
@@ -240,34 +239,34 @@ class MachinePart(_Part):
     processor: str
     processors: int
     threads: int
-    """That torch uses."""
+    """Threads of torch."""
     memory_bytes: int
     load: float | None
-    """What the machine had to do besides, just before: the load average of a minute."""
+    """Other work of the machine just before: the load average of a minute."""
     device: str
-    """Where the model ran; the index is always searched on the processor."""
+    """Where the model ran; the index is always searched on the CPU."""
 
 
 class CostPart(_Part):
-    """What the encoder costs in use, and what each variant does to map."""
+    """What the encoder costs in use, and how each variant changes map."""
 
     machine: MachinePart
     queries: int
-    """Different queries that were timed."""
+    """Distinct queries that were timed."""
     repeats: int
     """Rounds: in each, every variant answers every query, in turns."""
     batch: int
     passages: int
     """In the index that is searched."""
     searched: int
-    """How many of the best of them are asked for."""
+    """How many of the best are asked for."""
     depth: int | None
     """How many of the best count in map; null: all, or as many as an index is asked for."""
     peak_memory_bytes: int
-    """Of the process when the first model had encoded some batches; 0 where the platform does not say."""
+    """Of the process once the first model had encoded some batches; 0 where the platform does not say."""
     models: list[ModelCostPart]
     variants: list[VariantPart]
-    """The first is of whole vectors and exact search, in the dtype of the result."""
+    """The first has whole vectors and exact search, in the dtype of the result."""
     command: str
     created: str
 
@@ -276,13 +275,13 @@ class ProfilePart(_Part):
     """What the run cost."""
 
     seconds: dict[str, float] = {}
-    """By stage: read, encode, search, measure."""
+    """By stage: read, encode, search, measure, align."""
     encoded_texts: int = 0
     cached_texts: int = 0
     peak_memory_bytes: int = 0
     index: IndexPart | None = None
     cost: CostPart | None = None
-    """What the encoder costs in use, where ``xlir-bench profile`` measured it."""
+    """Where ``xlir-bench profile`` measured it."""
 
 
 class GitPart(_Part):
@@ -290,23 +289,23 @@ class GitPart(_Part):
 
     commit: str
     changed: bool
-    """Whether files differ from that commit."""
+    """Whether tracked files differ from that commit."""
 
 
 class EnvironmentPart(_Part):
-    """Where the run took place."""
+    """The machine and versions of a run."""
 
     python: str
     platform: str
     processors: int
     versions: dict[str, str]
-    """Of the packages that decide about figures."""
+    """Of the packages that can change figures."""
     git: GitPart | None = None
     """Of xlir-bench, where it runs from a checkout."""
 
 
 class PairAlignmentPart(_Part):
-    """How texts of one language lie to their translations in another."""
+    """How near texts of one language are to their translations in another."""
 
     items: int
     translations: float
@@ -326,14 +325,14 @@ class PairAlignmentPart(_Part):
 
 
 class RelevancePart(_Part):
-    """How queries lie to their relevant passages, by mean cosine, and to the others."""
+    """Mean cosine of queries with their relevant passages, and with the others."""
 
     relevant: float
     others: float
 
 
 class AlignmentPart(_Part):
-    """How languages lie to each other; empty unless it was asked for. Pairs are named ``de-en``."""
+    """How the languages relate in the embedding; empty unless asked for. Pairs are named ``de-en``."""
 
     questions: dict[str, PairAlignmentPart] = {}
     answers: dict[str, PairAlignmentPart] = {}
@@ -343,23 +342,19 @@ class AlignmentPart(_Part):
     anisotropy: dict[str, dict[str, float]] = {}
     """By role and language: the mean cosine of different texts."""
     language_variance: dict[str, float] = {}
-    """By role: which share of the variance lies between languages."""
+    """By role: the share of the variance that lies between languages."""
     map_without_centroids: dict[Kind, float] = {}
-    """What map becomes when each language's centroid is taken out of its vectors."""
+    """Map once each language's centroid is subtracted from its vectors."""
     hubness: float | None = None
     """Skew of how often a passage of the pool is among the ten best of a query."""
 
 
 TableFile = Annotated[str, Field(pattern=r"^[a-z]+-[0-9a-f]{12}\.parquet$")]
-"""A table beside result.json: its name holds the first 12 digits of the SHA-256 of what is in it."""
+"""A table beside result.json: its name has the first 12 digits of the SHA-256 of its content."""
 
 
-class ResultRecord(_Part):
-    """Everything one run found, means and settings; per-query values lie beside it."""
-
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, allow_inf_nan=False, title="xlir-bench result, schema 1"
-    )
+class ResultRecord(_Part, title="xlir-bench result, schema 1"):
+    """Everything about one run; its ranks and per-query values are in tables beside it."""
 
     schema_: Literal[1] = Field(default=RESULT_SCHEMA, alias="schema")
     task: TaskPart
@@ -374,8 +369,8 @@ class ResultRecord(_Part):
     profile: ProfilePart
     environment: EnvironmentPart
     tables: dict[Literal["ranks", "queries", "run"], TableFile] | None = None
-    """The tables beside this file, by what is in them. Absent from results of before, whose tables are
-    called ``ranks.parquet`` and so on; null in one that was never saved."""
+    """The tables beside this file, by content. Older results lack it: their tables are called ``ranks.parquet`` and so
+    on. Null in one that was never saved."""
     notes: list[str]
     command: str
     created: str
@@ -383,12 +378,12 @@ class ResultRecord(_Part):
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         datetime.fromisoformat(self.created)
-        asked = [setting for setting in self.settings if setting.queries]
+        scored = [setting for setting in self.settings if setting.queries]
         measures = set().union(*self.summary.values())
         for kind, values in self.summary.items():
-            if values.keys() != measures or not any(s.kind == kind for s in asked):
+            if values.keys() != measures or not any(s.kind == kind for s in scored):
                 raise ValueError(f"summary: {kind.value} lacks measures or settings")
-        for s in asked:
+        for s in scored:
             if s.kind in self.summary and not measures <= s.measures.keys():
                 raise ValueError(f"settings: {s.query_lang!r} lacks measures of the summary")
         return self
@@ -400,19 +395,14 @@ class ResultRecord(_Part):
 
     @property
     def by_ranks(self) -> bool:
-        """Whether ranks decide about every measure, not the answers that stand in passages."""
+        """Whether every measure follows from ranks, none from answers found in passages."""
         return not any(token_budget(measure) for measure in self.options.measures)
 
     @property
     def main_measure(self) -> str:
-        """What encoders are ranked and gated by: map, or the first measure of a task that has none."""
+        """The measure that encoders are ranked and gated by: map, or the first one of a task without map."""
         measures = self.options.measures
         return "map" if "map" in measures or not measures else measures[0]
-
-
-def json_schema() -> dict[str, Any]:
-    """The JSON Schema of result.json."""
-    return ResultRecord.model_json_schema(by_alias=True, mode="serialization")
 
 
 SCHEMA_FILE = Path(__file__).with_name("result.schema.json")
@@ -420,5 +410,6 @@ SCHEMA_FILE = Path(__file__).with_name("result.schema.json")
 
 
 def schema_text() -> str:
-    """What `SCHEMA_FILE` holds."""
-    return json.dumps(json_schema(), ensure_ascii=False, indent=1) + "\n"
+    """The JSON Schema of result.json, as `SCHEMA_FILE` holds it."""
+    schema = ResultRecord.model_json_schema(by_alias=True, mode="serialization")
+    return json.dumps(schema, ensure_ascii=False, indent=1) + "\n"

@@ -1,8 +1,8 @@
 """A result on disk: result.json, and beside it the tables that it names.
 
-Tables carry a digest of their content in their names. They are written first, result.json is renamed last,
-and the tables of the result that was there before go after that: whoever reads sees the old result or the
-new one, whenever a writer is killed.
+Tables carry a digest of their content in their names. They are written first, result.json is renamed last, and the
+tables of the result that was there before are removed after that: a reader sees the old result or the new one, whenever
+a writer is killed.
 """
 
 from __future__ import annotations
@@ -10,8 +10,10 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections import UserDict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +25,7 @@ from xlir_bench.results.tables import COLUMNS, OPTIONAL
 from xlir_bench.results.values import (
     RANK_DISTANCE,
     QueryValues,
-    RankedQueries,
+    StoredRankings,
     values_of_table,
     values_table,
 )
@@ -41,19 +43,15 @@ REMEDY = "name another folder with --output"
 AGAIN = "run the evaluation again"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Result:
     """Everything one run found. `save` writes it, `load` reads it back."""
 
     record: ResultRecord
     tables: Mapping[str, pa.Table]
-    """``ranks``, ``run`` where one was asked for, ``queries`` where answers decide; none that was not stored."""
+    """``ranks``; ``run`` where one was asked for; ``queries`` where answers decide. Only those that were stored."""
     folder: Path | None = None
     """Where it was read from or saved to."""
-    _made: dict[str, QueryValues] = field(default_factory=dict, repr=False, compare=False)
-    """Values of queries, once they were asked for, by measure."""
-    _ranked: list[RankedQueries] = field(default_factory=list, repr=False, compare=False)
-    """What they are made from, once it was asked for."""
 
     @property
     def summary(self) -> Mapping[Kind, Mapping[str, IntervalPart]]:
@@ -65,14 +63,9 @@ class Result:
         return self.record.summary[Kind(kind)][measure].mean
 
     def to_frame(self) -> pd.DataFrame:
-        """One row a setting and measure: kind, query_lang, passage_langs, queries, measure, value."""
+        """One row a setting and measure: kind, query_lang, passage_langs, queries, candidates, measure, value."""
         import pandas as pd
 
-        rows = [
-            (s.kind.value, s.query_lang, " ".join(s.passage_langs), s.queries, s.candidates, m, v)
-            for s in self.record.settings
-            for m, v in s.measures.items()
-        ]
         columns = [
             "kind",
             "query_lang",
@@ -81,6 +74,11 @@ class Result:
             "candidates",
             "measure",
             "value",
+        ]
+        rows = [
+            (s.kind.value, s.query_lang, " ".join(s.passage_langs), s.queries, s.candidates, m, v)
+            for s in self.record.settings
+            for m, v in s.measures.items()
         ]
         return pd.DataFrame(rows, columns=columns)
 
@@ -96,72 +94,79 @@ class Result:
     ) -> Result:
         """Write into this folder, in place of the result that is there; the result as saved.
 
-        `tables`: which are kept. ``("ranks",)`` is enough for every comparison, since the values of single
-        queries are made from ranks; where answers decide no rank gives them, and they are always kept.
+        `tables`: which are kept. ``("ranks",)`` is enough for every comparison: the values of single queries are made
+        from ranks. Where answers decide they cannot be, and are always kept.
         """
         folder, wanted = Path(folder), set(tables)
         if not self.record.by_ranks:
             wanted.add("queries")
         with explained(folder, REMEDY), held(folder / LOCK, f"result {folder}", wait=True):
-            named = {
+            files = {
                 name: _write_table(folder, name, self.tables[name])
                 for name in TABLES
                 if name in wanted and name in self.tables
             }
-            record = self.record.model_copy(update={"tables": named})
+            record = self.record.model_copy(update={"tables": files})
             write(folder / RESULT_FILE, Result(record, {}).to_json(compact))
             for path in folder.iterdir():
-                if TABLE_FILE.fullmatch(path.name) and path.name not in named.values():
+                if TABLE_FILE.fullmatch(path.name) and path.name not in files.values():
                     path.unlink(missing_ok=True)
-        return Result(record, {name: self.tables[name] for name in named}, folder)
+        return Result(record, {name: self.tables[name] for name in files}, folder)
 
     @property
     def has_values(self) -> bool:
-        """Whether values of single queries are there, or can be made again."""
+        """Whether values of single queries are stored, or can be made again."""
         return "ranks" in self.tables and ("queries" in self.tables or self.record.by_ranks)
 
     def values(self, measure: str) -> QueryValues:
-        """One measure of every query: made of ranks, unless values were stored."""
-        if measure not in self._made:
-            self._made[measure] = self._values(measure)
-        return self._made[measure]
+        """One measure of every query: made from ranks, unless values were stored."""
+        if measure not in self._values:
+            self._values[measure] = self._computed(measure)
+        return self._values[measure]
 
-    def _values(self, measure: str) -> QueryValues:
+    @cached_property
+    def _values(self) -> dict[str, QueryValues]:
+        """By measure, those that were asked for."""
+        return {}
+
+    @cached_property
+    def _rankings(self) -> StoredRankings:
+        return StoredRankings.of(self.table("ranks"), self.record)
+
+    def _computed(self, measure: str) -> QueryValues:
         known = self.record.options.measures
         if measure not in (*known, RANK_DISTANCE):
-            raise UnknownNameError(f"measure of {self.where}", [measure], known)
+            raise UnknownNameError(f"measure of {self._name}", [measure], known)
         ranks = self.table("ranks")
         try:
             if measure == RANK_DISTANCE or "queries" not in self.tables:
-                if not self._ranked:
-                    self._ranked.append(RankedQueries.of(ranks, self.record))
-                return self._ranked[0].values(measure)
+                return self._rankings.values(measure)
             # Where answers decide, no passage has a rank.
             with_clusters = ranks if ranks.num_rows else None
             return values_of_table(self.table("queries"), measure, self.record, with_clusters)
         except (ValueError, KeyError) as error:
             raise InputError(
-                f"the tables of {self.where} do not belong to its result.json ({error}); {AGAIN}"
+                f"the tables of {self._name} do not belong to its result.json ({error}); {AGAIN}"
             ) from error
 
     def table(self, name: str) -> pa.Table:
-        """A table that was stored, values of all queries made of ranks, or what to do where neither is there."""
-        if name == "queries" and name not in self.tables and self.has_values:
+        """A stored table, or the values of all queries made from ranks; an error if there is neither."""
+        if name in self.tables:
+            return self.tables[name]
+        if name == "queries" and self.has_values:
             return values_table([self.values(m) for m in self.record.options.measures])
-        if name not in self.tables:
-            raise InputError(
-                f"{self.where} has no table of {name} beside its result.json;"
-                " run the evaluation again, or name the folder that has it"
-            )
-        return self.tables[name]
+        raise InputError(
+            f"{self._name} has no table of {name} beside its result.json;"
+            " run the evaluation again, or name the folder that has it"
+        )
 
     @property
-    def where(self) -> str:
-        """How messages call it: its folder, else its encoder and task."""
+    def _name(self) -> str:
+        """For messages: its folder, else its encoder and task."""
         return str(self.folder or f"{self.record.encoder.slug}/{self.record.task.name}")
 
     def with_cost(self, cost: CostPart | None) -> Result:
-        """The same result, with what its encoder costs in use, or without."""
+        """The same result with what its encoder costs in use, or without."""
         profile = self.record.profile.model_copy(update={"cost": cost})
         return Result(self.record.model_copy(update={"profile": profile}), self.tables)
 
@@ -171,28 +176,37 @@ class Result:
         path = Path(path)
         file = path / RESULT_FILE if path.is_dir() else path
         record = _read_record(file)
-        while (tables := _table_files(record, file.parent)) != _those_there(tables):
+        while (files := _named_tables(record, file.parent)) != (existing := _existing(files)):
             # The result was replaced in the meantime, or its tables were not kept.
             again = _read_record(file)
             if again.tables == record.tables:
                 break
             record = again
-        return cls(record, _Tables(_those_there(tables)), file.parent)
+        return cls(record, _StoredTables(existing), file.parent)
 
 
-def _table_files(record: ResultRecord, folder: Path) -> dict[str, Path]:
-    """Where the tables lie; a result of before names none, and has those that lie beside it."""
+def _named_tables(record: ResultRecord, folder: Path) -> dict[str, Path]:
+    """The files of a result's tables; older results name none, and have those that lie beside them."""
     if record.tables is None:
-        return _those_there({name: folder / f"{name}.parquet" for name in TABLES})
+        return _existing({name: folder / f"{name}.parquet" for name in TABLES})
     return {name: folder / file for name, file in record.tables.items()}
 
 
-def _those_there(files: Mapping[str, Path]) -> dict[str, Path]:
+def _existing(files: Mapping[str, Path]) -> dict[str, Path]:
     return {name: path for name, path in files.items() if path.is_file()}
 
 
+class _StoredTables(UserDict[str, Any]):
+    """Tables by name; the file of one is read when it is first asked for."""
+
+    def __getitem__(self, name: str) -> pa.Table:
+        if isinstance(self.data[name], Path):
+            self.data[name] = _read_table(self.data[name])
+        return self.data[name]
+
+
 def _write_table(folder: Path, name: str, table: pa.Table) -> str:
-    """Write a table under the name that its content gives it; the name."""
+    """Write a table under a name with a digest of its content; the name."""
     import pyarrow.parquet as pq
 
     with beside(folder / f"{name}.parquet") as temporary:
@@ -203,7 +217,7 @@ def _write_table(folder: Path, name: str, table: pa.Table) -> str:
 
 
 def _read_table(path: Path) -> pa.Table:
-    """A table whose content is what its name says."""
+    """A table whose content has the digest that its name states."""
     name, _, stated = path.stem.partition("-")
     try:
         digest = file_digest(path, "sha256")[:12] if stated else ""
@@ -216,28 +230,6 @@ def _read_table(path: Path) -> pa.Table:
     if digest != stated:
         raise InputError(f"{path} is not what was written (its digest is {digest}); {AGAIN}")
     return read_table(path, COLUMNS[name], AGAIN, OPTIONAL.get(name, ()))
-
-
-class _Tables(Mapping[str, Any]):
-    """Tables that are read when they are asked for."""
-
-    def __init__(self, files: Mapping[str, Path]) -> None:
-        self._files = dict(files)
-        self._read: dict[str, pa.Table] = {}
-
-    def __getitem__(self, name: str) -> pa.Table:
-        if name not in self._read:
-            self._read[name] = _read_table(self._files[name])
-        return self._read[name]
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._files
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._files)
-
-    def __len__(self) -> int:
-        return len(self._files)
 
 
 def _read_record(file: Path) -> ResultRecord:
@@ -262,16 +254,16 @@ def load_results(paths: Iterable[str | Path]) -> list[Result]:
     for path in map(Path, paths):
         if not path.exists():
             raise InputError(f"{path} is not there; name a results folder")
-        found = sorted(path.rglob(RESULT_FILE)) if path.is_dir() else [path]
-        if not found:
+        below = sorted(path.rglob(RESULT_FILE)) if path.is_dir() else [path]
+        if not below:
             raise InputError(f"{path} holds no {RESULT_FILE}; name a results folder")
-        files |= dict.fromkeys(f.resolve() for f in found)
+        files |= dict.fromkeys(f.resolve() for f in below)
     results = [Result.load(file) for file in files]
     return sorted(results, key=lambda r: (r.record.task.name, r.record.encoder.slug))
 
 
 def result_folder(output: Path, encoder_slug: str, task: str, part: Mapping[str, Any]) -> Path:
-    """Where a result goes; `part` is what makes it less or other than a full default run."""
+    """Where a result is written; `part`: the options that make it other than a full default run."""
     if not part:
         return output / encoder_slug / task
     text = json.dumps(part, sort_keys=True, separators=(",", ":"))
@@ -279,16 +271,16 @@ def result_folder(output: Path, encoder_slug: str, task: str, part: Mapping[str,
 
 
 def folder_of_data(folder: Path, record: ResultRecord) -> Path:
-    """`folder`, or one beside it where a result of other data or languages lies there, which stays."""
+    """`folder`, or one beside it if that holds a result of other data or languages, which is kept."""
     try:
-        there = _read_record(folder / RESULT_FILE).task
+        stored = _read_record(folder / RESULT_FILE).task
     except InputError:
         return folder
     task = record.task
-    if (there.name, there.version) != (task.name, task.version):
+    if (stored.name, stored.version) != (task.name, task.version):
         return folder
-    same_data = None in (there.data_read, task.data_read) or there.data_read == task.data_read
-    if there.digest == task.digest and same_data:
+    same_data = None in (stored.data_read, task.data_read) or stored.data_read == task.data_read
+    if stored.digest == task.digest and same_data:
         return folder
     piece = hashlib.sha256(f"{task.digest} {task.data_read}".encode()).hexdigest()[:8]
     return folder.with_name(f"{folder.name}-{piece}")

@@ -1,4 +1,4 @@
-"""Per-query values as Arrow tables: what statistics, comparisons and other tools are made from."""
+"""Ranks and the best passages as Arrow tables: statistics, comparisons and other tools start from them."""
 
 from __future__ import annotations
 
@@ -7,19 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xlir_bench.records import (
-    Collection,
-    Ints,
-    Kind,
-    Ranking,
-    Setting,
-    Stored,
-)
+from xlir_bench.records import POOL, Collection, Ints, Kind, Ranking, Stored
 from xlir_bench.untrusted import Columns, columns
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
 
 COLUMNS: Mapping[str, Columns] = {
     "ranks": columns(
@@ -32,163 +24,120 @@ COLUMNS: Mapping[str, Columns] = {
 }
 """What the tables of a result hold, by name, in the order in which they are written."""
 OPTIONAL = {"queries": ("cluster",)}
-"""What tables of before had not: clusters stand in the ranks too."""
-
-
-class Labels:
-    """Names of a collection's rows as dictionary columns: a string is stored once, not per row."""
-
-    def __init__(self, collection: Collection) -> None:
-        self.langs = sorted({*collection.queries, *collection.passages})
-        self.kinds = [kind.value for kind in Kind]
-        self._queries = _Ids({lang: collection.queries[lang].ids for lang in collection.queries})
-        self._clusters = _Ids(
-            {lang: collection.queries[lang].clusters for lang in collection.queries}
-        )
-        self._passages = _Ids({lang: collection.passages[lang].ids for lang in collection.passages})
-        self._sizes = {lang: len(p.ids) for lang, p in collection.passages.items()}
-
-    def query(self, lang: str, rows: Ints) -> Ints:
-        """Codes of query ids."""
-        return self._queries.of(lang, rows)
-
-    def cluster(self, lang: str, rows: Ints) -> Ints:
-        """Codes of clusters."""
-        return self._clusters.of(lang, rows)
-
-    def passage(self, setting: Setting, positions: Ints) -> tuple[Ints, Ints]:
-        """Codes of passage ids and of their languages, for positions in the pool of a setting."""
-        langs = sorted(setting.passage_langs)
-        ends = np.cumsum([self._sizes[lang] for lang in langs])
-        place = np.searchsorted(ends, positions, side="right")
-        codes = np.empty(len(positions), np.int64)
-        for number, lang in enumerate(langs):
-            mine = place == number
-            first = ends[number] - self._sizes[lang]
-            codes[mine] = self._passages.of(lang, positions[mine] - first)
-        return codes, np.array([self.langs.index(lang) for lang in langs])[place]
-
-    def column(self, codes: Iterable[Ints], names: Sequence[str]) -> pa.Array:
-        """A dictionary column of these codes, laid end to end."""
-        import pyarrow as pa
-
-        parts = list(codes)
-        joined = np.concatenate(parts) if parts else np.empty(0, np.int64)
-        return pa.DictionaryArray.from_arrays(pa.array(joined.astype(np.int32)), pa.array(names))
-
-    @property
-    def names(self) -> Mapping[str, Sequence[str]]:
-        """The names behind the codes, by column."""
-        return {
-            "kind": self.kinds,
-            "query_lang": self.langs,
-            "passage_lang": [*self.langs, "*"],
-            "query_id": self._queries.names,
-            "cluster": self._clusters.names,
-            "passage_id": self._passages.names,
-        }
-
-    def setting(self, setting: Setting, count: int) -> dict[str, Ints]:
-        """The columns that name a setting, `count` rows of them."""
-        passage = (
-            len(self.langs)
-            if len(setting.passage_langs) > 1
-            else self.langs.index(setting.passage_lang)
-        )
-        return {
-            "kind": np.full(count, self.kinds.index(setting.kind.value)),
-            "query_lang": np.full(count, self.langs.index(setting.query_lang)),
-            "passage_lang": np.full(count, passage),
-        }
-
-
-class _Ids:
-    """The distinct names of all languages, and their codes."""
-
-    def __init__(self, by_lang: Mapping[str, Sequence[str]]) -> None:
-        self._by_lang = by_lang
-        self._place: dict[str, int] = {}
-        # Names that lie on disk are read when they are asked for: there may be millions.
-        self._codes = {
-            lang: self._coded(names)
-            for lang, names in by_lang.items()
-            if not isinstance(names, Stored)
-        }
-
-    def of(self, lang: str, rows: Ints) -> Ints:
-        """The codes of these rows of a language."""
-        if lang in self._codes:
-            return self._codes[lang][rows]
-        distinct, inverse = np.unique(rows, return_inverse=True)
-        names = self._by_lang[lang]
-        return self._coded([names[row] for row in distinct.tolist()])[inverse]
-
-    def _coded(self, names: Iterable[str]) -> Ints:
-        place = self._place
-        return np.array([place.setdefault(name, len(place)) for name in names], np.int64)
-
-    @property
-    def names(self) -> list[str]:
-        """In the order of their codes, as far as they were asked for."""
-        return list(self._place)
+"""Columns that older tables lack: clusters are in the ranks too."""
 
 
 def ranks_table(rankings: Sequence[Ranking], collection: Collection) -> pa.Table:
     """The exact rank of every relevant passage in every setting; 0 where an index missed it."""
-    labels = Labels(collection)
-    parts = []
-    for r in rankings:
-        passage, lang = labels.passage(r.setting, r.passage)
-        parts.append(
-            labels.setting(r.setting, len(r.query))
-            | {
-                "query_id": labels.query(r.setting.query_lang, r.query),
-                "cluster": labels.cluster(r.setting.query_lang, r.query),
-                "passage_id": passage,
-                "passage_lang": lang,
-                "grade": r.grade,
-                "rank": r.rank,
-            }
-        )
-    return _table(parts, COLUMNS["ranks"], labels)
+    coder = _Coder(collection)
+    parts = [
+        coder.codes(r, r.query, r.passage) | {"grade": r.grade, "rank": r.rank} for r in rankings
+    ]
+    return coder.table(COLUMNS["ranks"], parts)
 
 
 def run_table(rankings: Sequence[Ranking], collection: Collection, depth: int) -> pa.Table:
     """The best passages of every scored query in every setting, best first."""
-    labels = Labels(collection)
+    coder = _Coder(collection)
+    langs = [*coder.langs, POOL]
     parts = []
     for r in rankings:
         if r.top is None or r.top_scores is None:
             continue
-        query, place = np.nonzero(r.top[:, :depth] >= 0)
-        parts.append(
-            labels.setting(r.setting, len(query))
-            | {
-                "query_id": labels.query(r.setting.query_lang, r.scored[query]),
-                "rank": place + 1,
-                "passage_id": labels.passage(r.setting, r.top[query, place])[0],
-                "score": r.top_scores[query, place],
-            }
-        )
-    return _table(parts, COLUMNS["run"], labels)
+        row, place = np.nonzero(r.top[:, :depth] >= 0)
+        codes = coder.codes(r, r.scored[row], r.top[row, place])
+        # Here the passage language is that of the setting, not of the passage.
+        codes["passage_lang"] = np.full(len(row), langs.index(r.setting.passage_lang))
+        parts.append(codes | {"rank": place + 1, "score": r.top_scores[row, place]})
+    return coder.table(COLUMNS["run"], parts)
 
 
-def _table(
-    parts: Sequence[Mapping[str, Any]],
-    order: Iterable[str],
-    labels: Labels,
-    more_names: Mapping[str, Sequence[str]] | None = None,
-) -> pa.Table:
+class _Coder:
+    """Numbers for the names of a collection: a table stores a name once and not in every row."""
+
+    def __init__(self, collection: Collection) -> None:
+        queries, passages = collection.queries, collection.passages
+        self.kinds = [kind.value for kind in Kind]
+        self.langs = sorted({*queries, *passages})
+        self._queries = Codes({lang: of_lang.ids for lang, of_lang in queries.items()})
+        self._clusters = Codes({lang: of_lang.clusters for lang, of_lang in queries.items()})
+        self._passages = Codes({lang: of_lang.ids for lang, of_lang in passages.items()})
+        self._sizes = {lang: len(of_lang.ids) for lang, of_lang in passages.items()}
+
+    def codes(self, ranking: Ranking, query: Ints, position: Ints) -> dict[str, Any]:
+        """By column, for pairs of a query and a position in the pool of the ranking's setting."""
+        lang, langs = ranking.setting.query_lang, sorted(ranking.setting.passage_langs)
+        ends = np.cumsum([self._sizes[passage_lang] for passage_lang in langs])
+        place = np.searchsorted(ends, position, side="right")
+        passage = np.empty(len(position), np.int64)
+        for number, passage_lang in enumerate(langs):
+            inside = place == number
+            start = ends[number] - self._sizes[passage_lang]
+            passage[inside] = self._passages.of(passage_lang, position[inside] - start)
+        return {
+            "kind": np.full(len(query), self.kinds.index(ranking.setting.kind.value)),
+            "query_lang": np.full(len(query), self.langs.index(lang)),
+            "query_id": self._queries.of(lang, query),
+            "cluster": self._clusters.of(lang, query),
+            "passage_id": passage,
+            "passage_lang": np.searchsorted(self.langs, langs)[place],
+        }
+
+    def table(self, columns: Iterable[str], parts: Sequence[Mapping[str, Any]]) -> pa.Table:
+        """These columns of all parts, one part after another."""
+        import pyarrow as pa
+
+        names = {
+            "kind": self.kinds,
+            "query_lang": self.langs,
+            "passage_lang": [*self.langs, POOL],
+            "query_id": self._queries.names,
+            "cluster": self._clusters.names,
+            "passage_id": self._passages.names,
+        }
+        arrays = {}
+        for column in columns:
+            dtype = np.float32 if column == "score" else np.int32
+            joined = np.concatenate([np.empty(0, dtype), *(part[column] for part in parts)])
+            values: Any = joined.astype(dtype)
+            arrays[column] = coded(names[column], values) if column in names else pa.array(values)
+        return pa.table(arrays)
+
+
+class Codes:
+    """A number for each distinct name, the same in every list of names (of a language, mostly)."""
+
+    def __init__(self, names: Mapping[Any, Sequence[str]]) -> None:
+        self._names = names
+        self._code: dict[str, int] = {}
+        # Names that lie on disk are read when they are asked for: there may be millions.
+        self._codes = {
+            key: self._coded(of_key)
+            for key, of_key in names.items()
+            if not isinstance(of_key, Stored)
+        }
+
+    def of(self, key: Any, rows: Ints) -> Ints:
+        """The codes of the names in these rows of a list."""
+        if key in self._codes:
+            return self._codes[key][rows]
+        distinct, inverse = np.unique(rows, return_inverse=True)
+        names = self._names[key]
+        return self._coded([names[row] for row in distinct.tolist()])[inverse]
+
+    def _coded(self, names: Iterable[str]) -> Ints:
+        return np.array([self._code.setdefault(name, len(self._code)) for name in names], np.int64)
+
+    @property
+    def names(self) -> list[str]:
+        """In the order of their codes."""
+        return list(self._code)
+
+
+def coded(names: Sequence[str], codes: Ints) -> pa.DictionaryArray:
+    """A column of text that stores each of these names once."""
     import pyarrow as pa
 
-    names = {**labels.names, **(more_names or {})}
-    columns = {}
-    for name in order:
-        if name in names:
-            columns[name] = labels.column((part[name] for part in parts), names[name])
-        else:
-            dtype = {"rank": np.int32, "grade": np.int32, "score": np.float32}.get(name, np.float64)
-            values = [np.asarray(part[name]) for part in parts]
-            joined = np.concatenate(values) if values else np.empty(0)
-            columns[name] = pa.array(joined.astype(dtype))
-    return pa.table(columns)
+    return pa.DictionaryArray.from_arrays(
+        pa.array(codes.astype(np.int32)), pa.array(names, pa.string())
+    )

@@ -1,4 +1,4 @@
-"""training.json, as far as it is read again: by a training that is there already, and by an experiment."""
+"""The parts of training.json that are read again: by a training that is there already, and by an experiment."""
 
 from __future__ import annotations
 
@@ -15,37 +15,37 @@ Counts = dict[str, Count]
 Figures = dict[str, float]
 
 
-class _Open(BaseModel):
-    """More may stand in it."""
+class _Part(BaseModel):
+    """Only what is read again is declared: a record holds more."""
 
     model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
 
 
-class _Source(_Open):
+class _Source(_Part):
     name: str
     digest: str = ""
     rows: Count
 
 
-class _Data(_Open):
+class _Data(_Part):
     sources: list[_Source] = []
     rows: Count = 0
     origins: Counts = {}
     texts_by_language: Counts = {}
 
 
-class _Batches(_Open):
+class _Batches(_Part):
     left_out: dict[str, list[str]] = {}
 
 
-class _Outcome(_Open):
+class _Outcome(_Part):
     steps: Count
     chosen_step: Count
     seconds: float
     device: str
 
 
-class _Leakage(_Open):
+class _Leakage(_Part):
     leaking: Count = 0
     found: dict[str, dict[str, Counts]] = {}
     checked: dict[str, list[str]] = {}
@@ -53,17 +53,17 @@ class _Leakage(_Open):
     action: str = ""
 
 
-class _Look(_Open):
+class _Evaluation(_Part):
     step: Count
     figures: Figures
 
 
-class _Environment(_Open):
+class _Environment(_Part):
     versions: dict[str, str] = {}
 
 
-class TrainingRecord(_Open):
-    """What a record of a training may hold; that of an untrained base holds less."""
+class TrainingRecord(_Part):
+    """The record of a training; that of an untrained base lacks parts."""
 
     data: _Data | None = None
     batches: _Batches | None = None
@@ -71,12 +71,12 @@ class TrainingRecord(_Open):
     leakage: _Leakage | None = None
     before: Figures = {}
     after: Figures = {}
-    evaluations: list[_Look] = []
+    evaluations: list[_Evaluation] = []
     environment: _Environment | None = None
 
 
 class FinishedRecord(TrainingRecord):
-    """What that of a finished training has to hold."""
+    """The record of a finished training."""
 
     data: _Data
     batches: _Batches
@@ -85,7 +85,7 @@ class FinishedRecord(TrainingRecord):
 
 
 def read_training(path: Path, model: type[TrainingRecord] = TrainingRecord) -> Mapping[str, Any]:
-    """The record in a file, as it stands there."""
+    """The record in a file, checked against `model` and returned as it is stored."""
     remedy = "remove its folder and train again"
     stated: Mapping[str, Any] = load_json(path, remedy, lone="replace")
     validated(model, stated, path, "the record of a training", remedy)

@@ -8,12 +8,10 @@ from urllib.parse import quote
 
 from xlir_bench.errors import InputError
 from xlir_bench.files import explained, replacing
-from xlir_bench.records import POOL
+from xlir_bench.records import POOL, Kind
 from xlir_bench.results.store import REMEDY
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from xlir_bench.results.store import Result
 
 KEYS = ["kind", "query_lang", "passage_lang"]
@@ -27,45 +25,28 @@ def write_trec(result: Result, folder: Path) -> list[Path]:
     """
     if "run" not in result.tables:
         raise InputError(f"{result.folder} keeps no passages; run again with --save-run 1000")
-    tag = quote(result.record.encoder.slug, safe="")
     run = result.tables["run"].to_pandas()
     ranks = result.tables["ranks"].to_pandas()
     ranks["passage_lang"] = ranks["passage_lang"].astype(str)
-    ranks.loc[ranks["kind"] == "multilingual", "passage_lang"] = POOL
-    depth = int(run["rank"].max()) if len(run) else 0
-    run["score"] = depth + 1 - run["rank"]
-    files = {
-        "run": _columns(run, ["Q0"], ["rank", "score"], [tag]),
-        "qrels": _columns(ranks, ["0"], ["grade"], []),
+    ranks.loc[ranks["kind"] == Kind.MULTILINGUAL.value, "passage_lang"] = POOL
+    run["score"] = (run["rank"].max() if len(run) else 0) + 1 - run["rank"]
+    run["Q0"], run["tag"] = "Q0", quote(result.record.encoder.slug, safe="")
+    ranks["iteration"] = "0"
+    columns = {
+        "run": ["query_id", "Q0", "passage_id", "rank", "score", "tag"],
+        "qrels": ["query_id", "iteration", "passage_id", "grade"],
     }
     written = []
-    for suffix, frame in files.items():
-        settings = (run if suffix == "run" else ranks)[KEYS].astype(str)
+    for suffix, frame in {"run": run, "qrels": ranks}.items():
+        for column in ("query_id", "passage_id"):  # blanks separate columns, so names are escaped
+            frame[column] = frame[column].map(lambda name: quote(name, safe=":/.-_~@!$&'()*+,;="))
         for (kind, query_lang, passage_lang), rows in frame.groupby(
-            [settings[key] for key in KEYS], sort=True
+            [frame[key].astype(str) for key in KEYS], sort=True
         ):
             langs = (query_lang, "all" if passage_lang == POOL else passage_lang)
             name = f"{'-'.join(quote(str(lang), safe='') for lang in langs)}.{suffix}"
             path = folder / str(kind) / name
             with explained(folder, REMEDY), replacing(path) as temporary:
-                rows.to_csv(temporary, sep=" ", header=False, index=False)
+                rows[columns[suffix]].to_csv(temporary, sep=" ", header=False, index=False)
             written.append(path)
     return written
-
-
-def _columns(
-    rows: pd.DataFrame, second: list[str], numbers: list[str], last: list[str]
-) -> pd.DataFrame:
-    """The columns of a TREC file; names are escaped, since blanks separate columns."""
-    import pandas as pd
-
-    columns: dict[str, object] = {"query": rows["query_id"].map(_escaped)}
-    columns |= {f"constant {value}": value for value in second}
-    columns["passage"] = rows["passage_id"].map(_escaped)
-    columns |= {name: rows[name] for name in numbers}
-    columns |= {f"tag {value}": value for value in last}
-    return pd.DataFrame(columns)
-
-
-def _escaped(name: str) -> str:
-    return quote(name, safe=":/.-_~@!$&'()*+,;=")

@@ -1,18 +1,18 @@
-"""The values of single queries, made of a result's ranks: what every comparison and test begins with."""
+"""The values of single queries, made from a result's ranks: every comparison and test starts from them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from xlir_bench.errors import InputError
 from xlir_bench.measures import score
 from xlir_bench.measures.bias import rank_distances
-from xlir_bench.records import Floats, Ints, Kind, Queries, Ranking, Scores, Setting
+from xlir_bench.records import POOL, Floats, Ints, Kind, Queries, Ranking, Scores, Setting
+from xlir_bench.results.tables import Codes, coded
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from xlir_bench.results.schema import ResultRecord
 
 RANK_DISTANCE = "rank_distance"
-"""Stands where a measure's name would: highest minus lowest rank of a query's answers in the pool."""
+"""Taken as a measure's name: highest minus lowest rank of a query's relevant passages in the pool."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +37,25 @@ class QueryValues:
     cluster: Ints
     value: Floats
 
+    @classmethod
+    def of(
+        cls,
+        measure: str,
+        settings: Iterable[Setting],
+        query_ids: Iterable[str],
+        clusters: Iterable[str],
+        by_setting: Sequence[tuple[Ints, Ints, Floats]],
+    ) -> QueryValues:
+        """From the query codes, cluster codes and values of each setting."""
+        query, cluster, value = (_joined([part[i] for part in by_setting]) for i in range(3))
+        setting = np.repeat(np.arange(len(by_setting)), [len(part[0]) for part in by_setting])
+        names = tuple(settings), tuple(query_ids), tuple(clusters)
+        return cls(measure, *names, setting, query, cluster, value.astype(float))
+
 
 @dataclass(frozen=True, slots=True)
-class RankedQueries:
-    """The ranks of a result as numbers, a ranking a setting."""
+class StoredRankings:
+    """The stored ranks of a result as numbers, a ranking a setting."""
 
     query_ids: tuple[str, ...]
     clusters: tuple[str, ...]
@@ -49,153 +64,116 @@ class RankedQueries:
     """By setting, of each relevant passage's query."""
 
     @classmethod
-    def of(cls, ranks: pa.Table, record: ResultRecord) -> RankedQueries:
+    def of(cls, ranks: pa.Table, record: ResultRecord) -> StoredRankings:
         """From the table beside a result."""
-        kinds, langs, passages = (
-            Names.of(ranks, name) for name in ("kind", "query_lang", "passage_lang")
+        kind, query, cluster, passage = (
+            _Column.of(ranks, name) for name in ("kind", "query_id", "cluster", "passage_id")
         )
-        queries, clusters, texts = (
-            Names.of(ranks, name) for name in ("query_id", "cluster", "passage_id")
-        )
-        settings = settings_of(record)
-        place = {(s.query_lang, s.passage_lang): i for i, s in enumerate(settings)}
+        settings = _settings(record)
         # In a pool passages of all languages belong to one setting.
-        codes = np.array(
-            [
-                [place.get((lang, passage), -1) for passage in (*passages.names, "*")]
-                for lang in langs.names
-            ],
-            np.int64,
-        ).reshape(len(langs.names), len(passages.names) + 1)
-        pooled = np.array([name == Kind.MULTILINGUAL for name in kinds.names], bool)[kinds.codes]
-        setting = codes[langs.codes, np.where(pooled, len(passages.names), passages.codes)]
-        if len(setting) and setting.min() < 0:
-            raise ValueError("a row is of no setting")
-        order = np.lexsort((texts.codes, queries.codes, setting))
-        bounds = np.searchsorted(setting[order], np.arange(len(settings) + 1))
+        pooled = np.array([name == Kind.MULTILINGUAL for name in kind.names], bool)[kind.codes]
+        setting = _setting_codes(ranks, settings, pooled)
+        order = np.lexsort((passage.codes, query.codes, setting))
+        bounds = np.searchsorted(setting[order], np.arange(len(settings) + 1)).tolist()
         grade, rank = (ranks[name].to_numpy().astype(np.int64) for name in ("grade", "rank"))
-        rows = [order[a:b] for a, b in pairwise(bounds.tolist())]
+        rows = [order[bounds[i] : bounds[i + 1]] for i in range(len(settings))]
         rankings = tuple(
-            Ranking(s, part.candidates, queries.codes[at], texts.codes[at], grade[at], rank[at])
+            Ranking(s, part.candidates, query.codes[at], passage.codes[at], grade[at], rank[at])
             for s, part, at in zip(settings, record.settings, rows, strict=True)
         )
-        return cls(
-            queries.names, clusters.names, rankings, tuple(clusters.codes[at] for at in rows)
-        )
+        return cls(query.names, cluster.names, rankings, tuple(cluster.codes[at] for at in rows))
 
     def values(self, measure: str) -> QueryValues:
         """One measure of every query."""
         if measure == RANK_DISTANCE:
-            found = [rank_distances(r) for r in self.rankings]
+            scored = [rank_distances(r) for r in self.rankings]
         else:
-            found = [(s.query, s.values[measure]) for s in score(self.rankings, [measure])]
-        cluster = [
-            its[np.searchsorted(r.query, query)]
-            for (query, _), r, its in zip(found, self.rankings, self.cluster, strict=True)
+            scored = [(s.query, s.values[measure]) for s in score(self.rankings, [measure])]
+        by_setting = [
+            (query, cluster[np.searchsorted(r.query, query)], value)
+            for (query, value), r, cluster in zip(scored, self.rankings, self.cluster, strict=True)
         ]
-        return QueryValues(
-            measure=measure,
-            settings=tuple(r.setting for r in self.rankings),
-            query_ids=self.query_ids,
-            clusters=self.clusters,
-            setting=np.repeat(np.arange(len(found)), [len(query) for query, _ in found]),
-            query=_joined([query for query, _ in found]),
-            cluster=_joined(cluster),
-            value=_joined([value for _, value in found]).astype(float),
-        )
+        settings = [r.setting for r in self.rankings]
+        return QueryValues.of(measure, settings, self.query_ids, self.clusters, by_setting)
 
 
 def values_of_scores(
-    scores: Sequence[Scores], measure: str, asked: Mapping[str, Queries]
+    scores: Sequence[Scores], measure: str, queries: Mapping[str, Queries]
 ) -> QueryValues:
-    """The values of a run whose measures no rank gives; `asked`: all queries, by language."""
-    names, clusters = (
-        list(dict.fromkeys(x for queries in asked.values() for x in getattr(queries, column)))
+    """The values of a run whose measures do not follow from ranks; `queries`: all of them, by language."""
+    ids, clusters = (
+        Codes({lang: getattr(of_lang, column) for lang, of_lang in queries.items()})
         for column in ("ids", "clusters")
     )
-    place, number = ({name: n for n, name in enumerate(its)} for its in (names, clusters))
-    rows = [(asked[s.setting.query_lang], row) for s in scores for row in s.query.tolist()]
-    return QueryValues(
-        measure=measure,
-        settings=tuple(s.setting for s in scores),
-        query_ids=tuple(names),
-        clusters=tuple(clusters),
-        setting=np.repeat(np.arange(len(scores)), [len(s.query) for s in scores]),
-        query=np.array([place[queries.ids[row]] for queries, row in rows], np.int64),
-        cluster=np.array([number[queries.clusters[row]] for queries, row in rows], np.int64),
-        value=_joined([s.values[measure] for s in scores]).astype(float),
+    by_setting = []
+    for s in scores:
+        lang, rows = s.setting.query_lang, s.query
+        by_setting.append((ids.of(lang, rows), clusters.of(lang, rows), s.values[measure]))
+    return QueryValues.of(
+        measure, [s.setting for s in scores], ids.names, clusters.names, by_setting
     )
 
 
 def values_of_table(
-    rows: pa.Table, measure: str, record: ResultRecord, ranks: pa.Table | None
+    table: pa.Table, measure: str, record: ResultRecord, ranks: pa.Table | None
 ) -> QueryValues:
-    """One measure of a stored table of values; clusters stand in the ranks of before."""
-    measures = Names.of(rows, "measure")
+    """One measure of a stored table of values; in older results clusters are in the ranks."""
+    measures = _Column.of(table, "measure")
     wanted = measures.names.index(measure) if measure in measures.names else -1
-    chosen = rows.filter(measures.codes == wanted)
-    langs, passages, queries = (
-        Names.of(chosen, name) for name in ("query_lang", "passage_lang", "query_id")
-    )
-    settings = settings_of(record)
-    place = {(s.query_lang, s.passage_lang): i for i, s in enumerate(settings)}
-    pairs = [[place.get((a, b), -1) for b in passages.names] for a in langs.names]
-    codes = np.array(pairs, np.int64).reshape(len(langs.names), len(passages.names))
-    clusters, cluster = _clusters(chosen if ranks is None else ranks, langs, queries)
-    setting = codes[langs.codes, passages.codes]
-    if len(setting) and min(setting.min(), cluster.min()) < 0:
-        raise ValueError("a row is of no setting, or of no query with a cluster")
-    order = np.lexsort((queries.codes, setting))
+    rows = table.filter(measures.codes == wanted)
+    settings = _settings(record)
+    setting = _setting_codes(rows, settings)
+    query = _Column.of(rows, "query_id")
+    with_clusters = rows if ranks is None else ranks
+    if "cluster" not in with_clusters.column_names:
+        raise InputError("the tables name no clusters; run the evaluation again")
+    clusters = _Column.of(with_clusters, "cluster")
+    known = dict(zip(_queries(with_clusters), clusters.codes.tolist(), strict=True))
+    cluster = np.array([known.get(pair, -1) for pair in _queries(rows)], np.int64)
+    if len(cluster) and cluster.min() < 0:
+        raise ValueError("a row is of no query with a cluster")
+    order = np.lexsort((query.codes, setting))
     return QueryValues(
-        measure, settings, queries.names, clusters, setting[order], queries.codes[order],
-        cluster[order], chosen["value"].to_numpy()[order],
-    )  # fmt: skip
+        measure=measure,
+        settings=settings,
+        query_ids=query.names,
+        clusters=clusters.names,
+        setting=setting[order],
+        query=query.codes[order],
+        cluster=cluster[order],
+        value=rows["value"].to_numpy()[order],
+    )
 
 
-def values_table(found: Sequence[QueryValues]) -> pa.Table:
+def values_table(values: Sequence[QueryValues]) -> pa.Table:
     """As rows of text and numbers: kind, query_lang, passage_lang, query_id, cluster, measure, value."""
     import pyarrow as pa
 
-    def column(names: Sequence[Sequence[str]], codes: Sequence[Ints]) -> pa.Array:
-        distinct = list(dict.fromkeys(name for its in names for name in its))
-        place = {name: n for n, name in enumerate(distinct)}
-        coded = [
-            np.array([place[name] for name in its], np.int32)[of]
-            if len(of)
-            else of.astype(np.int32)
-            for its, of in zip(names, codes, strict=True)
-        ]
-        return pa.DictionaryArray.from_arrays(
-            pa.array(_joined(coded).astype(np.int32)), pa.array(distinct, pa.string())
-        )
+    def column(names: Sequence[Sequence[str]], rows: Sequence[Ints]) -> pa.Array:
+        codes = Codes(dict(enumerate(names)))
+        return coded(codes.names, _joined([codes.of(i, of_part) for i, of_part in enumerate(rows)]))
 
-    setting = [v.setting for v in found]
+    setting = [v.setting for v in values]
     return pa.table({
-        "kind": column([[s.kind.value for s in v.settings] for v in found], setting),
-        "query_lang": column([[s.query_lang for s in v.settings] for v in found], setting),
-        "passage_lang": column([[s.passage_lang for s in v.settings] for v in found], setting),
-        "query_id": column([v.query_ids for v in found], [v.query for v in found]),
-        "cluster": column([v.clusters for v in found], [v.cluster for v in found]),
-        "measure": column([[v.measure] for v in found], [np.zeros(len(v.value), np.int64) for v in found]),
-        "value": pa.array(_joined([v.value for v in found]).astype(float)),
+        "kind": column([[s.kind.value for s in v.settings] for v in values], setting),
+        "query_lang": column([[s.query_lang for s in v.settings] for v in values], setting),
+        "passage_lang": column([[s.passage_lang for s in v.settings] for v in values], setting),
+        "query_id": column([v.query_ids for v in values], [v.query for v in values]),
+        "cluster": column([v.clusters for v in values], [v.cluster for v in values]),
+        "measure": column([[v.measure] for v in values], [np.zeros(len(v.value), np.int64) for v in values]),
+        "value": pa.array(_joined([v.value for v in values]).astype(float)),
     })  # fmt: skip
 
 
-def settings_of(record: ResultRecord) -> tuple[Setting, ...]:
-    """The settings of a result, in its order."""
-    return tuple(Setting(s.query_lang, tuple(s.passage_langs)) for s in record.settings)
-
-
 @dataclass(frozen=True, slots=True)
-class Names:
+class _Column:
     """A column of text: its distinct names, and a code a row."""
 
     names: tuple[str, ...]
     codes: Ints
 
     @classmethod
-    def of(cls, table: pa.Table, name: str) -> Names:
-        """The column of this name."""
+    def of(cls, table: pa.Table, name: str) -> _Column:
         import pyarrow as pa
 
         column = table[name]
@@ -208,26 +186,31 @@ class Names:
         return cls(tuple(map(str, joined.dictionary.to_pylist())), codes)
 
 
-def _clusters(table: pa.Table, langs: Names, queries: Names) -> tuple[tuple[str, ...], Ints]:
-    """The names of clusters, and the cluster of each row's query; -1 for one that has none."""
-    if "cluster" not in table.column_names:
-        raise InputError("the tables name no clusters; run the evaluation again")
-    theirs, ids, clusters = (
-        Names.of(table, name) for name in ("query_lang", "query_id", "cluster")
+def _settings(record: ResultRecord) -> tuple[Setting, ...]:
+    return tuple(Setting(s.query_lang, tuple(s.passage_langs)) for s in record.settings)
+
+
+def _setting_codes(table: pa.Table, settings: Sequence[Setting], pooled: Any = False) -> Ints:
+    """The number of each row's setting; `pooled`: the rows that are of a pool, whatever their passage's language."""
+    query_lang, passage_lang = (_Column.of(table, name) for name in ("query_lang", "passage_lang"))
+    number = {(s.query_lang, s.passage_lang): i for i, s in enumerate(settings)}
+    langs = (*passage_lang.names, POOL)
+    numbers = np.array(
+        [[number.get((a, b), -1) for b in langs] for a in query_lang.names], np.int64
     )
-    width = max(1, len(ids.names))
-    keys, first = np.unique(theirs.codes * width + ids.codes, return_index=True)
-    place = {
-        (theirs.names[key // width], ids.names[key % width]): int(clusters.codes[row])
-        for key, row in zip(keys.tolist(), first.tolist(), strict=True)
-    }
-    width = max(1, len(queries.names))
-    asked, inverse = np.unique(langs.codes * width + queries.codes, return_inverse=True)
-    found = [
-        place.get((langs.names[k // width], queries.names[k % width]), -1) for k in asked.tolist()
-    ]
-    return clusters.names, np.array(found, np.int64)[inverse]
+    columns = np.where(pooled, len(langs) - 1, passage_lang.codes)
+    setting = numbers.reshape(-1, len(langs))[query_lang.codes, columns]
+    if len(setting) and setting.min() < 0:
+        raise ValueError("a row is of no setting")
+    return np.asarray(setting)
 
 
-def _joined(parts: Sequence[Ints] | Sequence[Floats]) -> Ints:
+def _queries(table: pa.Table) -> Iterator[tuple[str, str]]:
+    """The language and id of each row's query."""
+    columns = (_Column.of(table, name) for name in ("query_lang", "query_id"))
+    langs, ids = (np.array(column.names, object)[column.codes] for column in columns)
+    return zip(langs, ids, strict=True)
+
+
+def _joined(parts: Sequence[Any]) -> Any:
     return np.concatenate([np.empty(0, np.int64), *parts])
