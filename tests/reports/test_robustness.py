@@ -89,7 +89,7 @@ def test_the_table_and_the_record_say_the_same(ngram) -> None:
 
 def test_a_picture_has_a_line_for_each_encoder_and_task(ngram) -> None:
     pytest.importorskip("matplotlib")
-    from xlir_bench.reports.plots.robustness import draw_robustness
+    from xlir_bench.reports.plots import draw_robustness
 
     shifts = from_reference(
         [ngram, on(changed(ngram, times(0.5), "builtin-ngram"), "news")], "mini"

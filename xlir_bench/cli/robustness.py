@@ -69,8 +69,7 @@ def robustness(
             f"nothing stands beside {beside}: name more results, of other tasks or encoders"
         )
     if plot is not None:
-        from xlir_bench.reports.plots import save
-        from xlir_bench.reports.plots.robustness import draw_robustness
+        from xlir_bench.reports.plots import draw_robustness, save
 
         save(draw_robustness(shifts, beside, measure), plot, 200)
     if as_json:

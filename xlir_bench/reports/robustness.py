@@ -1,17 +1,18 @@
-"""Whether an encoder, or what a training gave it, holds away from home: tasks beside a reference."""
+"""Whether the quality of an encoder, or a gain in it, holds on other tasks than the reference."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from xlir_bench.errors import InputError, UnknownNameError
 from xlir_bench.measures import ClusteredValues
-from xlir_bench.measures.bootstrap import Interval, relative_change
-from xlir_bench.records import Floats, Ints, Kind
+from xlir_bench.measures.bootstrap import relative_change
+from xlir_bench.records import Kind
 from xlir_bench.reports.comparable import require_comparable
 from xlir_bench.reports.document import Block, Table, Title
 from xlir_bench.reports.pairing import pair
@@ -22,7 +23,7 @@ from xlir_bench.results.values import QueryValues
 
 @dataclass(frozen=True, slots=True)
 class Shift:
-    """One encoder on one task in one kind of setting, beside what it is measured by."""
+    """One encoder on one task in one kind of setting, compared with its reference."""
 
     encoder: str
     task: str
@@ -31,7 +32,7 @@ class Shift:
     reference: float
     value: float
     change: float | None
-    """(value - reference) / reference; none where the reference is 0."""
+    """(value - reference) / reference; None where the reference is 0."""
     low: float | None
     high: float | None
     aligned: float | None
@@ -39,7 +40,7 @@ class Shift:
 
     @property
     def verdict(self) -> str:
-        """Whether the interval leaves out that nothing changed."""
+        """``higher`` or ``lower`` where the 95 % interval excludes no change."""
         if self.low is None or self.high is None:
             return "-"
         return "higher" if self.low > 0 else "lower" if self.high < 0 else "unclear"
@@ -47,144 +48,115 @@ class Shift:
 
 def from_reference(results: Sequence[Result], reference: str, measure: str = "map") -> list[Shift]:
     """Each encoder's tasks beside its own result on the reference task."""
-    home = {r.record.encoder.slug: r for r in results if r.record.task.name == reference}
-    if not home:
-        raise UnknownNameError(
-            "task among these results", [reference], sorted({r.record.task.name for r in results})
-        )
+    references = {r.record.encoder.slug: r for r in results if r.record.task.name == reference}
+    if not references:
+        tasks = sorted({r.record.task.name for r in results})
+        raise UnknownNameError("task among these results", [reference], tasks)
     _require_distinct(results)
-    lacking = sorted({r.record.encoder.slug for r in results} - set(home))
-    if lacking:
+    if lacking := sorted({r.record.encoder.slug for r in results} - set(references)):
         raise InputError(
             f"no result on {reference} of {', '.join(lacking)}: run it, or leave it out"
         )
-    shifts = []
-    for result in results:
-        if result.record.task.name == reference:
-            continue
-        near = home[result.record.encoder.slug]
-        first, second = (r.values(measure) for r in (near, result))
-        for kind in _shared_kinds(near, result, measure):
-            groups = [_clustered(values, values.value, kind) for values in (first, second)]
-            sizes = (len(first.clusters), len(second.clusters))
-            change = relative_change(groups[0], groups[1], sizes, paired=False)
-            shifts.append(_shift(result, near, kind, measure, change))
-    return shifts
+    return [
+        shift
+        for result in results
+        if result.record.task.name != reference
+        for shift in _shifts(result, references[result.record.encoder.slug], measure, paired=False)
+    ]
 
 
 def from_baseline(results: Sequence[Result], baseline: str, measure: str = "map") -> list[Shift]:
     """Each encoder beside the baseline encoder on the same task, query by query."""
-    names = sorted({r.record.encoder.slug for r in results})
-    if baseline not in names:
-        raise UnknownNameError("encoder among these results", [baseline], names)
+    references = {r.record.task.name: r for r in results if r.record.encoder.slug == baseline}
+    if not references:
+        encoders = sorted({r.record.encoder.slug for r in results})
+        raise UnknownNameError("encoder among these results", [baseline], encoders)
     _require_distinct(results)
-    home = {r.record.task.name: r for r in results if r.record.encoder.slug == baseline}
+    if lacking := sorted({r.record.task.name for r in results} - set(references)):
+        raise InputError(
+            f"no result of {baseline} on {', '.join(lacking)}: run it, or leave it out"
+        )
     shifts = []
     for result in results:
-        near = home.get(result.record.task.name)
-        if near is None:
-            raise InputError(
-                f"no result of {baseline} on {result.record.task.name}: run it, or leave it out"
-            )
-        if result is near:
-            continue
-        require_comparable([near, result], False, "leave one of them out, or run it again")
-        pairing = pair(near.values(measure), result.values(measure))
-        for kind in _shared_kinds(near, result, measure):
-            chosen = pairing.of_kind(kind)
-            first, second = (
-                _groups(values, pairing.setting, pairing.cluster, chosen)
-                for values in (pairing.first, pairing.second)
-            )
-            sizes = (pairing.clusters, pairing.clusters)
-            change = relative_change(first, second, sizes, paired=True)
-            shifts.append(_shift(result, near, kind, measure, change))
+        reference = references[result.record.task.name]
+        if result is not reference:
+            remedy = "leave one of them out, or run it again"
+            require_comparable([reference, result], False, remedy)
+            shifts += _shifts(result, reference, measure, paired=True)
     return shifts
 
 
 def _require_distinct(results: Sequence[Result]) -> None:
-    seen: dict[tuple[str, str], Any] = {}
+    seen: dict[tuple[str, str], Path | None] = {}
     for result in results:
-        key = (result.record.encoder.slug, result.record.task.name)
+        encoder, task = key = (result.record.encoder.slug, result.record.task.name)
         if key in seen:
-            raise InputError(
-                f"two results of {key[0]} on {key[1]}: {seen[key]} and {result.folder}; name one of them"
-            )
+            both = f"{seen[key]} and {result.folder}"
+            raise InputError(f"two results of {encoder} on {task}: {both}; name one of them")
         seen[key] = result.folder
 
 
-def _shared_kinds(first: Result, second: Result, measure: str) -> list[Kind]:
-    summaries = first.record.summary, second.record.summary
-    return [kind for kind in Kind if all(measure in s.get(kind, {}) for s in summaries)]
+def _shifts(result: Result, reference: Result, measure: str, paired: bool) -> list[Shift]:
+    """By kind; `paired`: both results are of the same queries, which are drawn together."""
+    first, second = reference.values(measure), result.values(measure)
+    if paired:
+        both = pair(first, second)
+        setting, query, cluster = both.setting, both.query, both.cluster
+        first = replace(first, setting=setting, query=query, cluster=cluster, value=both.first)
+        second = replace(first, value=both.second)
+    record, recalls = result.record, [p.recall for p in result.record.alignment.questions.values()]
+    scores, references = record.summary, reference.record.summary
+    sizes = (len(first.clusters), len(second.clusters))
+    shifts = []
+    for kind in Kind:
+        if measure not in scores.get(kind, {}) or measure not in references.get(kind, {}):
+            continue
+        before, after = _clustered(first, kind), _clustered(second, kind)
+        change = relative_change(before, after, sizes, paired)
+        shift = Shift(
+            encoder=record.encoder.slug,
+            task=record.task.name,
+            domain=record.task.domain,
+            kind=kind,
+            reference=references[kind][measure].mean,
+            value=scores[kind][measure].mean,
+            change=None if change is None else change.mean,
+            low=None if change is None else change.low,
+            high=None if change is None else change.high,
+            aligned=sum(r["recall@1"] for r in recalls) / len(recalls) if recalls else None,
+        )
+        shifts.append(shift)
+    return shifts
 
 
-def _clustered(values: QueryValues, value: Floats, kind: Kind) -> list[ClusteredValues]:
-    there = np.unique(values.setting)
-    chosen = [int(i) for i in there if values.settings[i].kind == kind]
-    return _groups(value, values.setting, values.cluster, chosen)
-
-
-def _groups(
-    value: Floats, setting: Ints, cluster: Ints, chosen: Sequence[int]
-) -> list[ClusteredValues]:
-    return [ClusteredValues(value[mine], cluster[mine]) for i in chosen for mine in [setting == i]]
-
-
-def _shift(
-    result: Result, near: Result, kind: Kind, measure: str, change: Interval | None
-) -> Shift:
-    record = result.record
-    pairs = record.alignment.questions.values()
-    found = [p.recall["recall@1"] for p in pairs]
-    return Shift(
-        encoder=record.encoder.slug,
-        task=record.task.name,
-        domain=record.task.domain,
-        kind=kind,
-        reference=near.record.summary[kind][measure].mean,
-        value=record.summary[kind][measure].mean,
-        change=None if change is None else change.mean,
-        low=None if change is None else change.low,
-        high=None if change is None else change.high,
-        aligned=sum(found) / len(found) if found else None,
-    )
+def _clustered(values: QueryValues, kind: Kind) -> list[ClusteredValues]:
+    chosen = [i for i in np.unique(values.setting).tolist() if values.settings[i].kind == kind]
+    return [
+        ClusteredValues(values.value[rows], values.cluster[rows])
+        for rows in (values.setting == i for i in chosen)
+    ]
 
 
 def robustness_blocks(shifts: Sequence[Shift], beside: str, measure: str) -> list[Block]:
-    """One table, encoders one after the other."""
+    """One table, a row for each encoder, task and kind."""
     aligned = any(shift.aligned is not None for shift in shifts)
     rows = []
     for s in shifts:
-        row = [s.encoder, s.task, s.domain, s.kind.value]
-        row += [number(s.reference), number(s.value), _percent(s.change)]
-        row += ["-" if s.low is None else f"{_percent(s.low)} to {_percent(s.high)}", s.verdict]
+        row = [s.encoder, s.task, s.domain, s.kind.value, number(s.reference), number(s.value)]
+        interval = "-" if s.low is None else f"{_percent(s.low)} to {_percent(s.high)}"
+        row += [_percent(s.change), interval, s.verdict]
         rows.append(row + ([number(s.aligned)] if aligned else []))
-    headers = [
-        "encoder",
-        "task",
-        "domain",
-        "kind",
-        "reference",
-        measure,
-        "change",
-        "95 % interval",
-        "",
-    ]
-    headers += ["question finds its translation"] if aligned else []
-    return [
-        Title(f"{measure} beside {beside}"),
-        Table(headers, rows, spare=("domain", "question finds its translation", "reference")),
-    ]
-
-
-def robustness_record(shifts: Sequence[Shift], beside: str, measure: str) -> dict[str, Any]:
-    """The same for programs."""
-    return {
-        "beside": beside,
-        "measure": measure,
-        "shifts": [asdict(shift) | {"verdict": shift.verdict} for shift in shifts],
-    }
+    headers = ["encoder", "task", "domain", "kind", "reference", measure, "change"]
+    headers += ["95 % interval", "", *(["question finds its translation"] if aligned else [])]
+    spare = ("domain", "question finds its translation", "reference")
+    return [Title(f"{measure} beside {beside}"), Table(headers, rows, spare=spare)]
 
 
 def _percent(share: float | None) -> str:
     return "-" if share is None else f"{100 * share:+.1f}%"
+
+
+def robustness_record(shifts: Sequence[Shift], beside: str, measure: str) -> dict[str, Any]:
+    """The same for programs."""
+    rows = [asdict(shift) | {"verdict": shift.verdict} for shift in shifts]
+    return {"beside": beside, "measure": measure, "shifts": rows}
