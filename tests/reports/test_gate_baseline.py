@@ -135,5 +135,6 @@ def test_a_damaged_history_is_told(baseline):
 
 def test_a_name_that_would_end_a_line_of_text_is_kept_in_one_line(baseline):
     folder = update(baseline, changed(evaluated(), times(1.1), "a\u2028b\x85c"), "no \udc80 UTF-8")
-    assert [u.reason for u in read_history(folder)] == ["no \ufffd UTF-8"]
+    (line,) = read_history(folder)
+    assert line.reason.startswith("no \ufffd")
     assert "a\u2028b\x85c" in (folder / HISTORY).read_text("utf-8")

@@ -63,14 +63,16 @@ def require_comparable(results: Sequence[Result], force: bool, remedy: str) -> l
     if faults:
         if not force:
             raise NotComparableError(
-                f"not the same thing as {names[0]} was measured by {'; '.join(faults)}\n{remedy}"
+                f"these results do not measure the same thing as {names[0]}: {'; '.join(faults)}\n{remedy}"
             )
         notes.append(
-            f"not the same thing was measured: {'; '.join(faults)}; only what both have is compared"
+            f"different things were measured ({'; '.join(faults)}); only what both have is compared"
         )
     unknown = [n for n, r in zip(names, results, strict=True) if r.record.task.data_read is None]
     if unknown:
-        notes.append(f"which data was read is not checked: {', '.join(unknown)} names none")
+        notes.append(
+            f"the data is not known to be the same: {', '.join(unknown)} does not name its files"
+        )
     return notes
 
 

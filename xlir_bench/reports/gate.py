@@ -145,8 +145,8 @@ def gate(baseline: Result, candidate: Result, policy: Policy) -> Verdict:
         )
     if policy.drift is not None:
         notes.append(
-            f'the policy says drift = "{policy.drift}", which is no more; it is read as undecided ='
-            f' "{policy.undecided}": --print-policy says what that is'
+            f'drift = "{policy.drift}" in the policy is an old setting: it is read as undecided ='
+            f' "{policy.undecided}", which --print-policy explains'
         )
     names = labels([baseline, candidate])
     return Verdict(
@@ -165,13 +165,13 @@ def gate(baseline: Result, candidate: Result, policy: Policy) -> Verdict:
 
 
 def _paired(baseline: Result, candidate: Result, measure: str) -> Pairing:
-    """Both sides; a candidate that lost some of the queries would be judged by the others."""
+    """Both results; refused if one lost queries, since it would be judged by the others."""
     first, second = baseline.values(measure), candidate.values(measure)
     pairing = pair(first, second)
     lacking = max(len(first.value), len(second.value)) - len(pairing.setting)
     if lacking:
         raise NotComparableError(
-            f"{lacking} values of {measure} are in the tables of one result alone;"
+            f"{lacking} values of {measure} are in the tables of only one of the results;"
             " run the evaluation again"
         )
     return pairing

@@ -131,16 +131,9 @@ def plan_record(verdict: Verdict) -> dict[str, Any]:
     """What each test would find, for programs."""
     keys = ("rule", "decides", "measure", "subject", "baseline", "allowed", "visible", "needed")
     tests = [{key: getattr(f, key) for key in keys} for f in verdict.findings if not f.floor]
-    return {
-        "task": verdict.task,
-        "baseline": verdict.baseline,
-        "like": verdict.candidate,
-        "alpha": verdict.alpha,
-        "tests": tests,
-        "cluster": verdict.cluster,
-        "clusters": verdict.clusters,
-        "notes": list(verdict.notes),
-    }
+    names = ("task", "baseline", "alpha", "cluster", "clusters", "notes")
+    about = {name: getattr(verdict, name) for name in names}
+    return about | {"like": verdict.candidate, "tests": tests}
 
 
 def _range(values: Sequence[float | None], figure: Callable[[float], str]) -> str:

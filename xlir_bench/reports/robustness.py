@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -46,54 +45,44 @@ class Shift:
         return "higher" if self.low > 0 else "lower" if self.high < 0 else "unclear"
 
 
-def from_reference(results: Sequence[Result], reference: str, measure: str = "map") -> list[Shift]:
-    """Each encoder's tasks beside its own result on the reference task."""
-    references = {r.record.encoder.slug: r for r in results if r.record.task.name == reference}
-    if not references:
-        tasks = sorted({r.record.task.name for r in results})
-        raise UnknownNameError("task among these results", [reference], tasks)
-    _require_distinct(results)
-    if lacking := sorted({r.record.encoder.slug for r in results} - set(references)):
-        raise InputError(
-            f"no result on {reference} of {', '.join(lacking)}: run it, or leave it out"
-        )
-    return [
-        shift
-        for result in results
-        if result.record.task.name != reference
-        for shift in _shifts(result, references[result.record.encoder.slug], measure, paired=False)
-    ]
-
-
-def from_baseline(results: Sequence[Result], baseline: str, measure: str = "map") -> list[Shift]:
-    """Each encoder beside the baseline encoder on the same task, query by query."""
-    references = {r.record.task.name: r for r in results if r.record.encoder.slug == baseline}
-    if not references:
-        encoders = sorted({r.record.encoder.slug for r in results})
-        raise UnknownNameError("encoder among these results", [baseline], encoders)
-    _require_distinct(results)
-    if lacking := sorted({r.record.task.name for r in results} - set(references)):
-        raise InputError(
-            f"no result of {baseline} on {', '.join(lacking)}: run it, or leave it out"
-        )
-    shifts = []
+def shifts(
+    results: Sequence[Result],
+    measure: str = "map",
+    reference: str | None = None,
+    baseline: str | None = None,
+) -> list[Shift]:
+    """Every result beside that of its encoder on the `reference` task, or of the `baseline` encoder on its task."""
+    same, other, beside = (
+        ("encoder", "task", reference) if baseline is None else ("task", "encoder", baseline)
+    )
+    places: dict[tuple[str, str], Result] = {}
     for result in results:
-        reference = references[result.record.task.name]
-        if result is not reference:
-            remedy = "leave one of them out, or run it again"
-            require_comparable([reference, result], False, remedy)
-            shifts += _shifts(result, reference, measure, paired=True)
-    return shifts
-
-
-def _require_distinct(results: Sequence[Result]) -> None:
-    seen: dict[tuple[str, str], Path | None] = {}
-    for result in results:
-        encoder, task = key = (result.record.encoder.slug, result.record.task.name)
-        if key in seen:
-            both = f"{seen[key]} and {result.folder}"
-            raise InputError(f"two results of {encoder} on {task}: {both}; name one of them")
-        seen[key] = result.folder
+        encoder, task = place = (result.record.encoder.slug, result.record.task.name)
+        if place in places:
+            folders = f"{places[place].folder} and {result.folder}"
+            raise InputError(f"two results of {encoder} on {task}: {folders}; name one of them")
+        places[place] = result
+    names = [{"encoder": encoder, "task": task} for encoder, task in places]
+    references = {
+        name[same]: result
+        for name, result in zip(names, results, strict=True)
+        if name[other] == beside
+    }
+    if not references:
+        known = {name[other] for name in names}
+        raise UnknownNameError(f"{other} among these results", [str(beside)], known)
+    if lacking := ", ".join(sorted({name[same] for name in names} - references.keys())):
+        pair_of = f"of {lacking} on {beside}" if same == "encoder" else f"of {beside} on {lacking}"
+        raise InputError(f"no result {pair_of}: run it, or leave it out")
+    found = []
+    for name, result in zip(names, results, strict=True):
+        near = references[name[same]]
+        if result is near:
+            continue
+        if same == "task":
+            require_comparable([near, result], False, "leave one of them out, or run it again")
+        found += _shifts(result, near, measure, paired=same == "task")
+    return found
 
 
 def _shifts(result: Result, reference: Result, measure: str, paired: bool) -> list[Shift]:

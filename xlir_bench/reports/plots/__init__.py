@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 from xlir_bench.errors import InputError, NotComparableError, UnknownNameError
 from xlir_bench.reports.plots.bias import draw_bias, draw_languages
 from xlir_bench.reports.plots.canvas import FORMATS, save, style
+from xlir_bench.reports.plots.charts import (
+    draw_checkpoints,
+    draw_cost,
+    draw_robustness,
+    draw_trade_off,
+)
 from xlir_bench.reports.plots.heatmaps import (
     MARGIN,
     alignment_figures,
     draw_alignment,
     draw_matrix,
-)
-from xlir_bench.reports.plots.lines import (
-    draw_checkpoints,
-    draw_cost,
-    draw_robustness,
-    draw_trade_off,
 )
 from xlir_bench.results.schema import ResultRecord
 
