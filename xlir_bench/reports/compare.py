@@ -247,7 +247,7 @@ def comparison_blocks(comparison: Comparison, queries: Sequence[Moved]) -> list[
         f"p: two-sided, by {c.cluster} ({c.clusters}); won, lost: share of queries"
         " in all settings where B is better, worse; of rank distance less is better"
     )
-    return [*blocks, Text.of(reading), *_notes(c.notes)]
+    return [*blocks, Text.of(reading), Items("notes", c.notes)]
 
 
 def _settings_table(rows: Sequence[Row]) -> Table:
@@ -264,7 +264,7 @@ def pairs_blocks(rows: Sequence[PairRow], measure: str, notes: Sequence[str]) ->
     return [
         Title(f"{measure}, all pairs (Holm over {len(rows)})"),
         Table(["A / B", "kind", *HEADERS], cells, text=2, spare=("p",)),
-        *_notes(notes),
+        Items("notes", tuple(notes)),
     ]
 
 
@@ -272,10 +272,6 @@ def _cells(row: Row, distance: bool = False) -> list[str]:
     figure, test = big if distance else number, row.test
     values = [figure(row.first), figure(row.second), signed(test.difference, distance)]
     return [*values, bounds(test.low, test.high, distance), p_value(test.p), p_value(row.p_holm)]
-
-
-def _notes(notes: Sequence[str]) -> list[Block]:
-    return [Items("notes", tuple(notes))] if notes else []
 
 
 def comparison_record(comparison: Comparison, queries: Sequence[Moved]) -> dict[str, Any]:

@@ -15,8 +15,8 @@ def cost_blocks(cost: CostPart) -> list[Block]:
         Title(f"what it costs: one query of {cost.queries:,} among {cost.passages:,} passages"),
         _variants(cost),
         Text.of(
-            "by latency, by size (of the index): no other unbeaten variant has as high a mean map at as low a cost,"
-            " and one of them better; faster is what is so in every round"
+            "unbeaten by latency, or by size of the index: no other unbeaten variant is at least as good in both mean"
+            " map and this cost, and better in one; a variant is faster only if it is faster in every round"
         ),
         Title(f"milliseconds of a query, and of a batch of {cost.batch} queries"),
         _latencies(cost),

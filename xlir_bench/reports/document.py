@@ -40,7 +40,7 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Items:
-    """A list under a name."""
+    """A list under a name; nothing at all where it has no items."""
 
     title: str
     items: tuple[str, ...]
@@ -77,6 +77,8 @@ def _block(block: Block, form: Form, width: int | None) -> str:
     shown = escape if form == "markdown" else visible
     if isinstance(block, Table):
         return _grid(block, form) if form != "terminal" else _fitted(block, width)
+    if isinstance(block, Items) and not block.items:
+        return ""
     if isinstance(block, Title):
         lines = [("### " if block.main and form == "markdown" else "") + shown(block.text)]
     elif isinstance(block, Text):

@@ -34,11 +34,11 @@ def verdict_blocks(verdict: Verdict) -> list[Block]:
             f" (one-sided, by {verdict.cluster}: {verdict.clusters}; Holm over {verdict.tests} tests). It passes"
             " if the loss is no larger than allowed with 95 % certainty. Else it is undecided."
         ))  # fmt: skip
-    return [Title(headline(verdict), main=True), *blocks, *_notes(verdict)]
+    return [Title(headline(verdict), main=True), *blocks, _notes(verdict)]
 
 
-def _notes(verdict: Verdict) -> list[Block]:
-    return [Text(tuple(f"note: {note}" for note in verdict.notes))] if verdict.notes else []
+def _notes(verdict: Verdict) -> Text:
+    return Text(tuple(f"note: {note}" for note in verdict.notes))
 
 
 def headline(verdict: Verdict) -> str:
@@ -124,7 +124,7 @@ def plan_blocks(verdict: Verdict) -> list[Block]:
         f"plan: candidates of {verdict.baseline} that differ from it as {verdict.candidate}"
         f" does, on {verdict.task} ({verdict.clusters} {verdict.cluster}s, {verdict.tests} tests)"
     )
-    return [Text.of(about), _sights(verdict), *_notes(verdict)]
+    return [Text.of(about), _sights(verdict), _notes(verdict)]
 
 
 def plan_record(verdict: Verdict) -> dict[str, Any]:

@@ -23,9 +23,7 @@ BIAS_NAMES = {
 }
 """The name of each bias figure that is one number, and how to read it."""
 
-CHOSEN_ON_IT = (
-    "its settings were chosen on this task, so that figures of other tasks say more of it"
-)
+CHOSEN_ON_IT = "its settings were chosen on this task: scores on other tasks are better evidence"
 """Shown with an encoder wherever its scores on such a task are."""
 
 
@@ -258,9 +256,7 @@ def report(record: ResultRecord) -> list[Block]:
         ]
         blocks.append(Title(f"index {index.factory}, {index.depth} passages asked for"))
         blocks.append(Table(headers, rows))
-    if remarks := notes(record):
-        blocks.append(Items("notes", tuple(remarks)))
-    return [*blocks, cost_line(record)]
+    return [*blocks, Items("notes", tuple(notes(record))), cost_line(record)]
 
 
 def comparison_rows(records: Sequence[ResultRecord]) -> Table:

@@ -95,15 +95,14 @@ def _marks(axes: Axes, rows: Sequence[str], results: Sequence[Mapping[str, float
 
 def draw_languages(records: Sequence[ResultRecord], _measure: str) -> Figure:
     """The languages of the ten best passages by query language, above their share of the pool."""
-    views = {i: r.bias.get("top10_language_share") for i, r in enumerate(records)}
-    if missing := [label_of(records[i]) for i, view in views.items() if view is None]:
+    name = "top10_language_share"
+    if missing := [label_of(record) for record in records if name not in record.bias]:
         raise InputError(
             f"{', '.join(missing)}: no multilingual setting was run, so there is no top 10"
         )
     bars = [
         {**dict(sorted(view.by_query_lang.items())), "mean": view.mean, "pool": view.chance}
-        for view in views.values()
-        if view is not None
+        for view in (record.bias[name] for record in records)
     ]
     langs = sorted({lang for by_query in bars for lang in _shares(by_query["pool"])})
     width, height = 1.0 + 5.0 * len(records), 2.1 + 0.34 * max(map(len, bars))

@@ -135,43 +135,44 @@ def _name_lines(axes: Axes, ends: Sequence[tuple[float, float, Kind]]) -> None:
         )  # fmt: skip
 
 
+@style()
 def draw_cost(record: ResultRecord, cost: CostPart) -> Figure:
     """Mean map against milliseconds of a query, and against bytes of the index."""
-    with style():
-        figure, (left, right) = new_figure(11.0, 5.2, 1, 2, sharey=True)
-        names: dict[str, list[tuple[float, float, str]]] = {"latency": [], "size": []}
-        for v in cost.variants:
-            costs = {"latency": v.query.p50, "size": v.index_bytes}
-            for axes, (by, x) in zip((left, right), costs.items(), strict=True):
-                unbeaten = by in v.unbeaten
-                colour, fill = (ACCENT, ACCENT) if unbeaten else (MUTED, "white")
-                axes.plot(x, v.mean_map, "o", color=colour, markerfacecolor=fill, markersize=7, zorder=3)  # fmt: skip
-                # Names of all would hide the points.
-                names[by].append((x, v.mean_map, visible(variant_name(v)) if unbeaten else ""))
-            span = [min(v.query.rounds), max(v.query.rounds)]
-            left.plot(span, [v.mean_map] * 2, color=MUTED, alpha=0.45)
-        left.set_xlabel("milliseconds of one query, p50", color=MUTED)
-        left.set_ylabel("map, mean of the kinds of setting", color=MUTED)
-        left.xaxis.set_major_formatter(lambda value, _: milliseconds(value))
-        left.yaxis.set_major_formatter(lambda value, _: number(value, 3) if value else "0")
-        right.set_xlabel("size of the index", color=MUTED)
-        right.xaxis.set_major_formatter(lambda value, _: size(value) if value else "0")
-        for axes in (left, right):
-            axes.margins(x=0.3, y=0.14)
-            grid_lines(axes)
-        right.set_xlim(left=0)
-        write_title(
-            figure,
-            f"Quality and cost, {label_of(record)} on {visible(record.task.title)}",
-            "up and to the left is better; filled: unbeaten in map and this cost; lines span the rounds",
-        )
-        # Where points lie on the page, and so where names would overlap, is known once it is laid out.
-        figure.draw_without_rendering()
-        label_points(left, names["latency"])
-        label_points(right, names["size"])
+    figure, (left, right) = new_figure(11.0, 5.2, 1, 2, sharey=True)
+    names: dict[str, list[tuple[float, float, str]]] = {"latency": [], "size": []}
+    for v in cost.variants:
+        costs = {"latency": v.query.p50, "size": v.index_bytes}
+        for axes, (by, x) in zip((left, right), costs.items(), strict=True):
+            unbeaten = by in v.unbeaten
+            colour, fill = (ACCENT, ACCENT) if unbeaten else (MUTED, "white")
+            axes.plot(x, v.mean_map, "o", color=colour, markerfacecolor=fill, markersize=7, zorder=3)  # fmt: skip
+            # Names of all would hide the points.
+            names[by].append((x, v.mean_map, visible(variant_name(v)) if unbeaten else ""))
+        span = [min(v.query.rounds), max(v.query.rounds)]
+        left.plot(span, [v.mean_map] * 2, color=MUTED, alpha=0.45)
+    left.set_xlabel("milliseconds of one query, p50", color=MUTED)
+    left.set_ylabel("map, mean of the kinds of setting", color=MUTED)
+    left.xaxis.set_major_formatter(lambda value, _: milliseconds(value))
+    left.yaxis.set_major_formatter(lambda value, _: number(value, 3) if value else "0")
+    right.set_xlabel("size of the index", color=MUTED)
+    right.xaxis.set_major_formatter(lambda value, _: size(value) if value else "0")
+    for axes in (left, right):
+        axes.margins(x=0.3, y=0.14)
+        grid_lines(axes)
+    right.set_xlim(left=0)
+    write_title(
+        figure,
+        f"Quality and cost, {label_of(record)} on {visible(record.task.title)}",
+        "up and to the left is better; filled: unbeaten in map and this cost; lines span the rounds",
+    )
+    # Where points lie on the page, and so where names would overlap, is known once it is laid out.
+    figure.draw_without_rendering()
+    label_points(left, names["latency"])
+    label_points(right, names["size"])
     return figure
 
 
+@style()
 def draw_robustness(shifts: Sequence[Shift], beside: str, measure: str) -> Figure:
     """A line for each encoder and task, a mark for each kind of setting, bars for the intervals."""
     shown = [shift for shift in shifts if shift.change is not None]
@@ -179,19 +180,18 @@ def draw_robustness(shifts: Sequence[Shift], beside: str, measure: str) -> Figur
         raise InputError("nothing to draw: no task stands beside its reference")
     lines = list(dict.fromkeys((s.encoder, s.task) for s in shown))
     place = {line: len(lines) - n for n, line in enumerate(lines)}
-    with style():
-        figure, (axes,) = new_figure(7.0, 1.6 + 0.5 * len(lines))
-        for s in shown:
-            y = place[s.encoder, s.task] + 0.2 * (1 - list(Kind).index(s.kind))
-            if s.low is not None and s.high is not None:
-                axes.plot([100 * s.low, 100 * s.high], [y, y], color=ACCENT, alpha=0.45)
-            axes.plot(100 * (s.change or 0.0), y, MARKS[s.kind], color=ACCENT, markersize=5)
-        axes.axvline(0, color=INK, linewidth=0.8)
-        axes.set_yticks(list(place.values()), [visible(f"{e}, {t}") for e, t in place])
-        axes.set_xlabel(f"change of {measure} in percent", color=MUTED)
-        for kind, mark in MARKS.items():
-            axes.plot([], [], mark, color=ACCENT, label=kind.value)
-        axes.legend(loc="best", fontsize=8, frameon=False)
-        grid_lines(axes)
-        write_title(figure, f"Beside {visible(beside)}", "bars are 95 % intervals")
+    figure, (axes,) = new_figure(7.0, 1.6 + 0.5 * len(lines))
+    for s in shown:
+        y = place[s.encoder, s.task] + 0.2 * (1 - list(Kind).index(s.kind))
+        if s.low is not None and s.high is not None:
+            axes.plot([100 * s.low, 100 * s.high], [y, y], color=ACCENT, alpha=0.45)
+        axes.plot(100 * (s.change or 0.0), y, MARKS[s.kind], color=ACCENT, markersize=5)
+    axes.axvline(0, color=INK, linewidth=0.8)
+    axes.set_yticks(list(place.values()), [visible(f"{e}, {t}") for e, t in place])
+    axes.set_xlabel(f"change of {measure} in percent", color=MUTED)
+    for kind, mark in MARKS.items():
+        axes.plot([], [], mark, color=ACCENT, label=kind.value)
+    axes.legend(loc="best", fontsize=8, frameon=False)
+    grid_lines(axes)
+    write_title(figure, f"Beside {visible(beside)}", "bars are 95 % intervals")
     return figure
