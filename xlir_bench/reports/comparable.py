@@ -63,7 +63,7 @@ def require_comparable(results: Sequence[Result], force: bool, remedy: str) -> l
     if faults:
         if not force:
             raise NotComparableError(
-                f"these results do not measure the same thing as {names[0]}: {'; '.join(faults)}\n{remedy}"
+                f"these results do not measure the same thing as {names[0]}: {'; '.join(faults)}\n  {remedy}"
             )
         notes.append(
             f"different things were measured ({'; '.join(faults)}); only what both have is compared"
