@@ -13,9 +13,9 @@ from xlir_bench.reports.published import MEAN, SOURCES, reported_tasks
 
 
 def test_every_row_is_read_and_names_a_known_source():
-    rows = [row for task in reported_tasks() for row in task.rows]
+    rows = [key for task in reported_tasks() for key in task.values]
     assert len(rows) == 1040
-    assert {row.system[0] for row in rows} == set(SOURCES)
+    assert {system[0] for system, *_ in rows} == set(SOURCES)
 
 
 def test_the_means_of_the_paper_are_those_of_its_abstract():

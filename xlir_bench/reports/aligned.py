@@ -15,7 +15,7 @@ Pair = tuple[str, str]
 def translations(part: AlignmentPart) -> dict[str, dict[Pair, PairAlignmentPart]]:
     """Of ``questions``, and of the passages that are their ``answers``; a kind without translations is left out."""
     kinds = {"questions": part.questions, "answers": part.answers}
-    return {kind: _by_pair(pairs, part) for kind, pairs in kinds.items() if pairs}
+    return {kind: by_pair for kind in kinds if (by_pair := _by_pair(kinds[kind], part))}
 
 
 def relevance(part: AlignmentPart) -> dict[Pair, RelevancePart]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache
 from importlib.resources import files
 
 from xlir_bench.records import Kind
@@ -37,65 +37,49 @@ SOURCES = {
 """By the name in the file's first column."""
 
 
+System = tuple[str, str, str]
+"""The source, the encoder that training began with, and how the batches of training were put together."""
+
+
 @dataclass(frozen=True, slots=True)
-class Reported:
-    """One score of a paper."""
-
-    system: tuple[str, str, str]
-    """The source, the encoder that training began with, and how the batches of training were put together."""
-    kind: Kind
-    query_lang: str
-    """A language, or ``mean``."""
-    measure: str
-    value: float
-
-
-@dataclass(frozen=True)
 class ReportedTask:
     """The reported scores of one task, in the file's order."""
 
     name: str
-    rows: tuple[Reported, ...]
-
-    @cached_property
-    def _values(self) -> dict[tuple[tuple[str, ...], Kind, str, str], float]:
-        return {(r.system, r.kind, r.measure, r.query_lang): r.value for r in self.rows}
+    values: Mapping[tuple[System, Kind, str, str], float]
+    """By system, kind of setting, measure and query language (or ``mean``)."""
 
     @property
-    def systems(self) -> list[tuple[str, str, str]]:
+    def systems(self) -> list[System]:
         """Every system, in the file's order."""
-        return list(dict.fromkeys(row.system for row in self.rows))
+        return list(dict.fromkeys(system for system, *_ in self.values))
 
     @property
     def langs(self) -> list[str]:
         """The query languages, by code."""
-        return sorted({row.query_lang for row in self.rows} - {MEAN})
+        return sorted({lang for *_, lang in self.values} - {MEAN})
 
     @property
     def columns(self) -> list[tuple[Kind, str]]:
         """Every kind and measure that is reported, kinds in order."""
-        columns = dict.fromkeys((row.kind, row.measure) for row in self.rows)
+        columns = dict.fromkeys((kind, measure) for _, kind, measure, _ in self.values)
         return sorted(columns, key=lambda column: list(Kind).index(column[0]))
 
     def value(
         self, system: Sequence[str], kind: Kind, measure: str, lang: str = MEAN
     ) -> float | None:
         """One score, or None where the paper has none."""
-        return self._values.get((tuple(system), kind, measure, lang))
+        source, encoder, training = system
+        return self.values.get(((source, encoder, training), kind, measure, lang))
 
 
 @cache
 def reported_tasks() -> tuple[ReportedTask, ...]:
     """The reported scores by task, in the file's order of tasks."""
     text = (files("xlir_bench.reports") / "published.csv").read_text(encoding="utf-8")
-    tasks: dict[str, list[Reported]] = {}
+    tasks: dict[str, dict[tuple[System, Kind, str, str], float]] = {}
     for row in csv.DictReader(text.splitlines()):
-        reported = Reported(
-            system=(row["source"], row["encoder"], row["training"]),
-            kind=Kind(row["setting_kind"]),
-            query_lang=row["query_lang"],
-            measure=row["measure"],
-            value=float(row["value"]),
-        )
-        tasks.setdefault(row["task"], []).append(reported)
-    return tuple(ReportedTask(name, tuple(rows)) for name, rows in tasks.items())
+        system = (row["source"], row["encoder"], row["training"])
+        key = (system, Kind(row["setting_kind"]), row["measure"], row["query_lang"])
+        tasks.setdefault(row["task"], {})[key] = float(row["value"])
+    return tuple(ReportedTask(name, values) for name, values in tasks.items())

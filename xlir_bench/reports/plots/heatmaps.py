@@ -53,12 +53,13 @@ def draw_matrix(records: Sequence[ResultRecord], measure: str) -> Figure:
 
 def alignment_figures(record: ResultRecord) -> list[str]:
     """What a result has for every pair: the margin, and recall at each cut-off."""
-    for pairs in translations(record.alignment).values():
-        return [MARGIN, *next(iter(pairs.values())).recall]
-    raise InputError(
-        f"{label_of(record)} says nothing of translations; xlir-bench run --alignment measures"
-        " them, where the task has any"
-    )
+    kinds = list(translations(record.alignment).values())
+    if not kinds:
+        raise InputError(
+            f"{label_of(record)} says nothing of translations; xlir-bench run --alignment measures"
+            " them, where the task has any"
+        )
+    return [MARGIN, *next(iter(kinds[0].values())).recall]
 
 
 def draw_alignment(records: Sequence[ResultRecord], figure_name: str) -> Figure:
