@@ -10,6 +10,9 @@ import pandas as pd
 import pyarrow as pa
 
 from xlir_bench.evaluation import RunOptions, evaluate
+from xlir_bench.measures.significance import Difference
+from xlir_bench.records import Kind
+from xlir_bench.reports.pairing import pair
 from xlir_bench.reports.policy import Policy
 from xlir_bench.results import Result
 from xlir_bench.results.schema import IntervalPart
@@ -98,6 +101,12 @@ def a_little_worse(frame: pd.DataFrame) -> pd.Series:
     names = frame["query_id"].unique()
     noise = np.random.default_rng(0).normal(-0.02, 0.1, len(names))
     return frame["value"] + frame["query_id"].map(dict(zip(names, noise, strict=True)))
+
+
+def paired_difference(first: Result, second: Result, kind: str, measure: str) -> Difference:
+    """Second minus first over the settings of a kind that both have, tested on both sides."""
+    pairing = pair(first.values(measure), second.values(measure))
+    return pairing.test([pairing.of_kind(Kind(kind))])[0]
 
 
 def policy(**rules: object) -> Policy:

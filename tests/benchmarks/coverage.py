@@ -17,7 +17,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tests.benchmarks.targets import two_results
-from xlir_bench.measures.bootstrap import PairedDifferences, intervals
+from xlir_bench.measures.bootstrap import ClusterSums, intervals
 from xlir_bench.records import Kind
 from xlir_bench.reports.pairing import pair
 from xlir_bench.results import Result
@@ -31,7 +31,7 @@ TARGETS = {"mini": (0.935, 0.965), "xquad-r": (0.94, 0.96), "mlqa-r": (0.94, 0.9
 
 def figures(
     first: Result, second: Result, measures: Sequence[str]
-) -> tuple[PairedDifferences, dict[tuple[str, str, str], list[int]]]:
+) -> tuple[ClusterSums, dict[tuple[str, str, str], list[int]]]:
     """Sums of every setting for each encoder and their difference, and the columns of each figure."""
     parts, groups, start = [], {}, 0
     for measure in measures:
@@ -39,18 +39,16 @@ def figures(
         shape = (pairing.clusters, len(pairing.settings))
         values = {"A": pairing.first, "B": pairing.second, "B - A": pairing.change}
         for side, value in values.items():
-            parts.append(PairedDifferences.of(value, pairing.cluster, pairing.setting, shape))
+            parts.append(ClusterSums.of(value, pairing.cluster, pairing.setting, shape))
             for kind in Kind:
                 if group := pairing.of_kind(kind):
                     groups[measure, kind.value, side] = [start + i for i in group]
             start += shape[1]
     sums, sizes = (np.hstack([getattr(part, name) for part in parts]) for name in ("sums", "sizes"))
-    return PairedDifferences(sums, sizes), groups
+    return ClusterSums(sums, sizes), groups
 
 
-def covered(
-    data: PairedDifferences, groups: Sequence[Sequence[int]], simulations: int
-) -> np.ndarray:
+def covered(data: ClusterSums, groups: Sequence[Sequence[int]], simulations: int) -> np.ndarray:
     """For each group: how often its interval lay over the truth, held it, and lay under it."""
     rng = np.random.default_rng(0)
     seen = np.flatnonzero(data.sizes.any(axis=1))
@@ -59,7 +57,7 @@ def covered(
     found = np.zeros((3, len(groups)))
     for seed in range(simulations):
         drawn = rng.choice(seen, len(seen))
-        sample = PairedDifferences(data.sums[drawn], data.sizes[drawn])
+        sample = ClusterSums(data.sums[drawn], data.sizes[drawn])
         got = intervals(sample, groups, seed, resamples=RESAMPLES)
         low, high = (np.array([getattr(i, end) for i in got]) for end in ("low", "high"))
         found += [low > truth, (low <= truth) & (truth <= high), high < truth]

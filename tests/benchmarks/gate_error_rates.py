@@ -33,10 +33,9 @@ import numpy as np
 from tests.benchmarks.targets import Measured, two_results
 from xlir_bench.evaluation import RunOptions, evaluate
 from xlir_bench.records import Kind
-from xlir_bench.reports.gate import gate, judge, overall
+from xlir_bench.reports.gate import Finding, Outcome, gate, judge, overall
 from xlir_bench.reports.pairing import Pairing, pair
 from xlir_bench.reports.policy import default_policy
-from xlir_bench.reports.verdict import Finding, Outcome
 from xlir_bench.results import Result
 from xlir_bench.results.values import RANK_DISTANCE
 
@@ -192,7 +191,7 @@ def seeds(count: int = 4) -> None:
     for a, b in permutations(range(count), 2):
         found = gate(results[a], results[b], POLICY)
         cross = next(f for f in found.findings if f.subject == Kind.CROSS_LINGUAL)
-        counts = ", ".join(f"{n} {outcome.value}" for outcome, n in found.counts.items())
+        counts = ", ".join(f"{len(found.of(o))} {o.value}" for o in Outcome if found.of(o))
         print(f"  {b} against {a}: {found.outcome.value:<10} ({counts}); {cross.visible:.4f}")
 
 

@@ -65,6 +65,7 @@ def test_what_cannot_be_compared_is_refused_and_may_be_forced(two):
     said = two("compare", A, B)
     assert said.code == 3
     assert "limit (none against 5)" in said.err
+    assert said.err.endswith("\n  --force compares what they share\n")
     forced = two("compare", A, B, "--force")
     assert forced.code == 0
     assert "only what both have is compared" in forced.out

@@ -52,6 +52,12 @@ def test_a_report_of_a_result_fits_eighty_columns() -> None:
     assert longest("\n".join(tables)) <= 80
 
 
+def test_a_result_in_which_nothing_was_scored_is_shown_too() -> None:
+    assert "mini: builtin:ngram" in render(
+        report(evaluated().record.model_copy(update={"summary": {}}))
+    )
+
+
 EVIL = "a|b\n<script>\x1b[2J_x_ *y* \\input{z} $1 & 100% #1 ~^"
 
 
@@ -75,8 +81,8 @@ def test_whatever_a_cell_holds_a_table_is_made(text: str, width: int) -> None:
 
 
 def test_latex_is_a_table_of_booktabs_with_words_as_comments() -> None:
-    lines = render([Title("50 % & more"), Table(["a", "b"], [["x_y", "1"]])], "latex").splitlines()
-    assert lines == [
+    text = render([Title("50 % & more"), Table(["a", "b"], [["x_y", "1"]])], "latex")
+    assert [" ".join(line.split()) for line in text.splitlines()] == [
         "% 50 % & more", "", r"\begin{tabular}{lr}", r"\toprule", r"a & b \\", r"\midrule",
         r"x\_y & 1 \\", r"\bottomrule", r"\end{tabular}",
     ]  # fmt: skip

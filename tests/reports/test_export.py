@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import pandas as pd
 import pytest
 import pytrec_eval
-from changed import changed, evaluated, stated, times
+from changed import changed, evaluated, paired_difference, stated, times
 from huggingface_hub import ModelCard
 from huggingface_hub.repocard_data import model_index_to_eval_results
 from stored import long_codes
@@ -18,7 +18,6 @@ from stored import long_codes
 from xlir_bench.errors import InputError, UnknownNameError
 from xlir_bench.records import Kind
 from xlir_bench.reports.export import FORMATS, mteb_record, tidy_frame, write
-from xlir_bench.reports.pairing import paired_difference
 from xlir_bench.results import Result
 from xlir_bench.results.values import RANK_DISTANCE
 

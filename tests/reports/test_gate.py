@@ -20,9 +20,8 @@ from changed import (
 
 from xlir_bench.errors import InputError, NotComparableError, UnknownNameError
 from xlir_bench.records import Kind
-from xlir_bench.reports.gate import gate
+from xlir_bench.reports.gate import Outcome, gate
 from xlir_bench.reports.policy import Policy, default_policy
-from xlir_bench.reports.verdict import Outcome
 from xlir_bench.results import Result
 
 

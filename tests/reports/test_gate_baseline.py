@@ -11,9 +11,8 @@ from kills.operations import kills
 
 from xlir_bench.errors import InputError
 from xlir_bench.reports.baseline import HISTORY, read_history, sunk, update_baseline
-from xlir_bench.reports.gate import gate
+from xlir_bench.reports.gate import Outcome, gate
 from xlir_bench.reports.policy import default_policy
-from xlir_bench.reports.verdict import Outcome
 from xlir_bench.results import Result
 
 NGRAM = "builtin:ngram"
@@ -132,3 +131,10 @@ def test_a_damaged_history_is_told(baseline):
     (baseline.folder / HISTORY).write_text('{"when": 1}\n')
     with pytest.raises(InputError, match=r"history\.jsonl line 1"):
         read_history(baseline.folder)
+
+
+def test_a_name_that_would_end_a_line_of_text_is_kept_in_one_line(baseline):
+    folder = update(baseline, changed(evaluated(), times(1.1), "a\u2028b\x85c"), "no \udc80 UTF-8")
+    (line,) = read_history(folder)
+    assert line.reason.startswith("no \ufffd")
+    assert "a\u2028b\x85c" in (folder / HISTORY).read_text("utf-8")

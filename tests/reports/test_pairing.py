@@ -5,11 +5,19 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 import pytest
-from changed import changed, evaluated, queries, ranks, times, with_tables
+from changed import (
+    changed,
+    evaluated,
+    paired_difference,
+    queries,
+    ranks,
+    times,
+    with_tables,
+)
 
-from xlir_bench.errors import InputError, NotComparableError, UnknownNameError
+from xlir_bench.errors import InputError, UnknownNameError
 from xlir_bench.records import Kind
-from xlir_bench.reports.pairing import pair, paired_difference
+from xlir_bench.reports.pairing import pair
 from xlir_bench.results.values import RANK_DISTANCE
 
 
@@ -91,12 +99,3 @@ def test_tables_of_another_result_are_refused():
     foreign = with_tables(evaluated(), queries=pa.Table.from_pandas(frame, preserve_index=False))
     with pytest.raises(InputError, match=r"do not belong to its result\.json"):
         foreign.values("map")
-
-
-def test_a_kind_that_neither_has_is_told():
-    values = evaluated()
-    frame = queries(values)
-    frame = frame[frame["kind"] != "monolingual"]
-    without = with_tables(values, queries=pa.Table.from_pandas(frame, preserve_index=False))
-    with pytest.raises(NotComparableError, match="share no monolingual setting"):
-        paired_difference(values, without, Kind.MONOLINGUAL, "map")

@@ -9,12 +9,7 @@ from changed import changed, evaluated, times
 from xlir_bench import Kind, Result
 from xlir_bench.errors import InputError, NotComparableError, UnknownNameError
 from xlir_bench.reports.document import render
-from xlir_bench.reports.robustness import (
-    from_baseline,
-    from_reference,
-    robustness_blocks,
-    robustness_record,
-)
+from xlir_bench.reports.robustness import robustness_blocks, robustness_record, shifts
 
 
 def on(result: Result, task: str) -> Result:
@@ -31,9 +26,9 @@ def ngram() -> Result:
 
 def test_a_task_stands_beside_the_reference_of_its_own_encoder(ngram) -> None:
     half = on(changed(ngram, times(0.5), "builtin-ngram"), "news")
-    shifts = from_reference([ngram, half], "mini")
-    assert [s.kind for s in shifts] == list(Kind)
-    for shift in shifts:
+    moved = shifts([ngram, half], reference="mini")
+    assert [s.kind for s in moved] == list(Kind)
+    for shift in moved:
         assert (shift.task, shift.domain) == ("news", "newss")
         assert shift.change == pytest.approx(-0.5, abs=1e-6)
         assert shift.low < -0.5 < shift.high < 0
@@ -43,58 +38,58 @@ def test_a_task_stands_beside_the_reference_of_its_own_encoder(ngram) -> None:
 def test_beside_a_baseline_the_same_queries_are_drawn_together(ngram) -> None:
     """All values a tenth higher: whatever is drawn, the gain is a tenth."""
     better = changed(ngram, times(1.1))
-    for shift in from_baseline([ngram, better], "builtin-ngram"):
+    for shift in shifts([ngram, better], baseline="builtin-ngram"):
         assert shift.change == pytest.approx(0.1, abs=1e-6)
         assert shift.low == pytest.approx(0.1, abs=1e-6)
         assert shift.verdict == "higher"
 
 
 def test_a_change_that_chance_may_explain_is_unclear(ngram) -> None:
-    shifts = from_reference([ngram, on(ngram, "news")], "mini")
-    assert {s.verdict for s in shifts} == {"unclear"}
-    assert {s.change for s in shifts} == {0}
+    moved = shifts([ngram, on(ngram, "news")], reference="mini")
+    assert {s.verdict for s in moved} == {"unclear"}
+    assert {s.change for s in moved} == {0}
 
 
 def test_what_cannot_be_set_side_by_side_is_said(ngram) -> None:
     news, random = on(ngram, "news"), evaluated("builtin:random")
     with pytest.raises(UnknownNameError, match="newz"):
-        from_reference([ngram, news], "newz")
+        shifts([ngram, news], reference="newz")
     with pytest.raises(UnknownNameError, match="builtin-ngrams"):
-        from_baseline([ngram, random], "builtin-ngrams")
-    with pytest.raises(InputError, match="no result on mini of builtin-random"):
-        from_reference([ngram, on(random, "news")], "mini")
+        shifts([ngram, random], baseline="builtin-ngrams")
+    with pytest.raises(InputError, match="no result of builtin-random on mini"):
+        shifts([ngram, on(random, "news")], reference="mini")
     with pytest.raises(InputError, match="no result of builtin-ngram on news"):
-        from_baseline([ngram, on(random, "news")], "builtin-ngram")
+        shifts([ngram, on(random, "news")], baseline="builtin-ngram")
     with pytest.raises(InputError, match="two results of builtin-ngram on mini"):
-        from_reference([ngram, ngram, news], "mini")
+        shifts([ngram, ngram, news], reference="mini")
     other = random.record.task.model_copy(update={"digest": "sha256:" + "0" * 64})
     moved = Result(random.record.model_copy(update={"task": other}), random.tables)
     with pytest.raises(NotComparableError):
-        from_baseline([ngram, moved], "builtin-ngram")
+        shifts([ngram, moved], baseline="builtin-ngram")
 
 
 def test_the_table_and_the_record_say_the_same(ngram) -> None:
-    shifts = from_reference(
-        [ngram, on(changed(ngram, times(0.5), "builtin-ngram"), "news|s")], "mini"
+    moved = shifts(
+        [ngram, on(changed(ngram, times(0.5), "builtin-ngram"), "news|s")], reference="mini"
     )
-    text = render(robustness_blocks(shifts, "mini", "map"))
+    text = render(robustness_blocks(moved, "mini", "map"))
     assert "map beside mini" in text
     assert "-50.0%" in text
     assert "lower" in text
-    assert "news\\|s" in render(robustness_blocks(shifts, "mini", "map"), "markdown")
-    record = robustness_record(shifts, "mini", "map")
+    assert "news\\|s" in render(robustness_blocks(moved, "mini", "map"), "markdown")
+    record = robustness_record(moved, "mini", "map")
     assert record["beside"] == "mini"
     assert [s["verdict"] for s in record["shifts"]] == ["lower"] * 3
 
 
 def test_a_picture_has_a_line_for_each_encoder_and_task(ngram) -> None:
     pytest.importorskip("matplotlib")
-    from xlir_bench.reports.plots.robustness import draw_robustness
+    from xlir_bench.reports.plots import draw_robustness
 
-    shifts = from_reference(
-        [ngram, on(changed(ngram, times(0.5), "builtin-ngram"), "news")], "mini"
+    moved = shifts(
+        [ngram, on(changed(ngram, times(0.5), "builtin-ngram"), "news")], reference="mini"
     )
-    figure = draw_robustness(shifts, "mini", "map")
+    figure = draw_robustness(moved, "mini", "map")
     labels = [tick.get_text() for tick in figure.axes[0].get_yticklabels()]
     assert labels == ["builtin-ngram, news"]
     marks = [x for line in figure.axes[0].lines for x in np.atleast_1d(line.get_xdata())]

@@ -70,26 +70,27 @@ def compare(
       xlir-bench compare results/a/xquad-r results/b/xquad-r --show-queries 10
       xlir-bench compare results/*/xquad-r --measure recall@10 --markdown
     """
+    from xlir_bench.errors import InputError
     from xlir_bench.reports import compare as reports
-    from xlir_bench.reports import compare_text as texts
     from xlir_bench.results import Result
 
     loaded = [Result.load(path) for path in results]
-    reports.require_several(loaded)
+    if len(loaded) < 2:
+        raise InputError("compare wants two results or more: xlir-bench compare A B [C...]")
     if len(loaded) > 2:
         measure = reports.shared_measure(loaded, measure)
         pairs, notes = reports.compare_all(loaded, measure, force)
         if as_json:
-            say_json(texts.pairs_record(pairs, measure, notes), indent=1)
+            say_json(reports.pairs_record(pairs, measure, notes), indent=1)
         else:
-            say_blocks(texts.pairs_blocks(pairs, measure, notes), form)
+            say_blocks(reports.pairs_blocks(pairs, measure, notes), form)
         return
     found = reports.compare(loaded[0], loaded[1], measure, force)
-    queries = texts.most_moved(found, show_queries or NAMED)
+    queries = reports.most_moved(found, show_queries or NAMED)
     if as_json:
-        say_json(texts.comparison_record(found, queries), indent=1)
+        say_json(reports.comparison_record(found, queries), indent=1)
         return
-    blocks = texts.comparison_blocks(found, queries)
+    blocks = reports.comparison_blocks(found, queries)
     if show_queries:
         blocks.append(_query_texts(loaded[0], queries, data, tasks_dirs))
     say_blocks(blocks, form)
@@ -101,8 +102,8 @@ def _query_texts(
     """The texts of these queries, or why they cannot be shown."""
     from xlir_bench.cli.question import stored_collection
     from xlir_bench.errors import XlirError
-    from xlir_bench.reports.compare_text import signed
     from xlir_bench.reports.document import Text
+    from xlir_bench.reports.tables import signed
 
     try:
         collection = stored_collection(result, data, tasks_dirs)

@@ -24,8 +24,8 @@ from xlir_bench.options.stating import build, options_of
 
 if TYPE_CHECKING:
     from xlir_bench.encoders import Encoder
+    from xlir_bench.reports.gate import Verdict
     from xlir_bench.reports.policy import Policy
-    from xlir_bench.reports.verdict import Verdict
     from xlir_bench.results import Result
     from xlir_bench.results.schema import EncoderPart
 
@@ -156,7 +156,7 @@ def _plan(baseline: Path | None, like: Path | None, policy_file: Path | None, as
     """What each rule would see of candidates that differ from the baseline as this one does."""
     from xlir_bench.errors import InputError
     from xlir_bench.reports.gate import gate as judged
-    from xlir_bench.reports.verdict_text import plan_blocks, plan_record
+    from xlir_bench.reports.gate_text import plan_blocks, plan_record
     from xlir_bench.results import Result
 
     if baseline is None or like is None:
@@ -269,7 +269,7 @@ def _tell(verdict: Verdict, junit: Path | None, as_json: bool) -> None:
     """The verdict to whoever asked for it: the terminal, a program, a build server."""
     from xlir_bench.files import explained, write
     from xlir_bench.reports.document import render
-    from xlir_bench.reports.verdict_text import junit_xml, verdict_blocks
+    from xlir_bench.reports.gate_text import junit_xml, verdict_blocks
 
     if as_json:
         say_json(verdict.to_record(), indent=1)

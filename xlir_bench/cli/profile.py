@@ -140,19 +140,19 @@ def profile(model: str, task_name: str, **stated: Any) -> None:
 
 
 def _tell(result: Result, folder: Path, stated: dict[str, Any]) -> None:
-    from xlir_bench.reports.cost import cost_blocks, cost_record
+    from xlir_bench.reports.cost import cost_blocks
     from xlir_bench.reports.tables import heading
 
-    cost = result.record.profile.cost
+    task, encoder, cost = result.record.task, result.record.encoder, result.record.profile.cost
     if cost is None:
         return
     if stated["plot"] is not None:
-        from xlir_bench.reports.plots import save
-        from xlir_bench.reports.plots.cost import draw_cost
+        from xlir_bench.reports.plots import draw_cost, save
 
         save(draw_cost(result.record, cost), stated["plot"], 200)
     if stated["as_json"]:
-        say_json(cost_record(result.record, cost), indent=1)
+        names = {"task": task.name, "encoder": encoder.name, "slug": encoder.slug}
+        say_json(names | cost.model_dump(mode="json"), indent=1)
         return
     say_blocks([heading(result.record), *cost_blocks(cost)], stated["form"])
     say()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,7 @@ if TYPE_CHECKING:
     from xlir_bench.reports.document import Form
 
 from xlir_bench.cli.options import FOLDER, form_options, verbose_option
-from xlir_bench.cli.terminal import say, say_blocks
+from xlir_bench.cli.terminal import say, say_blocks, say_json
 
 
 @click.command()
@@ -62,23 +61,17 @@ def robustness(
         )
     loaded = load_results(results)
     beside = baseline or reference or loaded[0].record.task.name
-    set_beside = reports.from_reference if baseline is None else reports.from_baseline
-    shifts = set_beside(loaded, beside, measure)
+    shifts = reports.shifts(loaded, measure, None if baseline else beside, baseline)
     if not shifts:
         raise InputError(
             f"nothing stands beside {beside}: name more results, of other tasks or encoders"
         )
     if plot is not None:
-        from xlir_bench.reports.plots import save
-        from xlir_bench.reports.plots.robustness import draw_robustness
+        from xlir_bench.reports.plots import draw_robustness, save
 
         save(draw_robustness(shifts, beside, measure), plot, 200)
     if as_json:
-        say(
-            json.dumps(
-                reports.robustness_record(shifts, beside, measure), ensure_ascii=False, indent=1
-            )
-        )
+        say_json(reports.robustness_record(shifts, beside, measure), indent=1)
         return
     say_blocks(reports.robustness_blocks(shifts, beside, measure), form)
     if plot is not None:

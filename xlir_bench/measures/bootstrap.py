@@ -67,10 +67,6 @@ class ClusterSums:
         return ClusterSums(self.sums[:, list(settings)], self.sizes[:, list(settings)])
 
 
-PairedDifferences = ClusterSums
-"""Its name in reports."""
-
-
 def intervals(
     data: ClusterSums,
     groups: Sequence[Sequence[int]],

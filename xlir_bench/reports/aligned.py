@@ -1,4 +1,4 @@
-"""Alignment as it is shown: by kind of text, then by pair of languages."""
+"""The alignment of a result by kind of text, then by pair of languages."""
 
 from __future__ import annotations
 
@@ -13,20 +13,17 @@ Pair = tuple[str, str]
 
 
 def translations(part: AlignmentPart) -> dict[str, dict[Pair, PairAlignmentPart]]:
-    """Of questions and of the passages that answer them; a kind without translations is left out."""
-    found = {
-        "questions": _split(part.questions, part),
-        "answers": _split(part.answers, part),
-    }
-    return {name: pairs for name, pairs in found.items() if pairs}
+    """Of ``questions``, and of the passages that are their ``answers``; a kind without translations is left out."""
+    kinds = {"questions": part.questions, "answers": part.answers}
+    return {kind: by_pair for kind in kinds if (by_pair := _by_pair(kinds[kind], part))}
 
 
 def relevance(part: AlignmentPart) -> dict[Pair, RelevancePart]:
-    """Of questions and their passages, where nothing is a translation of anything."""
-    return _split(part.relevance, part)
+    """Of questions and their passages, where the task has no translations."""
+    return _by_pair(part.relevance, part)
 
 
-def _split(pairs: Mapping[str, Part], part: AlignmentPart) -> dict[Pair, Part]:
+def _by_pair(pairs: Mapping[str, Part], part: AlignmentPart) -> dict[Pair, Part]:
     # Codes of languages have hyphens too: a name is compared with every pair, never cut at one.
     langs = sorted({lang for by_lang in part.anisotropy.values() for lang in by_lang})
     return {(a, b): pairs[f"{a}-{b}"] for a, b in product(langs, repeat=2) if f"{a}-{b}" in pairs}

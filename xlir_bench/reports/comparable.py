@@ -14,11 +14,9 @@ def what_differs(first: ResultRecord, second: ResultRecord) -> list[str]:
     found = []
     if first.task.digest != second.task.digest:
         found.append(f"task ({_task(first)} against {_task(second)})")
-    elif _unlike_data(first, second):
-        known = first.task.files.keys() & second.task.files.keys()
-        changed = sorted(p for p in known if first.task.files[p] != second.task.files[p])
-        found.append(f"data files {', '.join(changed)}" if changed else "data files")
-    stated = {
+    elif (files := _other_files(first, second)) is not None:
+        found.append(f"data files {', '.join(files) or '(not named)'}")
+    options = {
         "languages": (sorted(a.langs) or "all", sorted(b.langs) or "all"),
         "kinds": (sorted(a.kinds) or "all", sorted(b.kinds) or "all"),
         "limit": (a.limit or "none", b.limit or "none"),
@@ -29,59 +27,11 @@ def what_differs(first: ResultRecord, second: ResultRecord) -> list[str]:
         "vectors": (a.vectors, b.vectors),
         "changed data": (sorted(a.changed_data) or "none", sorted(b.changed_data) or "none"),
     }
-    found += [
-        f"{what} ({_told(x)} against {_told(y)})" for what, (x, y) in stated.items() if x != y
-    ]
+    for option, (x, y) in options.items():
+        if x != y:
+            one, other = (" ".join(v) if isinstance(v, list) else v for v in (x, y))
+            found.append(f"{option} ({one} against {other})")
     return found
-
-
-def _unlike_data(first: ResultRecord, second: ResultRecord) -> bool:
-    """Whether other data was read; with other languages, other files are, which is said by itself."""
-    a, b = first.task, second.task
-    if a.files.keys() != b.files.keys() and sorted(first.options.langs) != sorted(
-        second.options.langs
-    ):
-        return any(a.files[path] != b.files[path] for path in a.files.keys() & b.files.keys())
-    return None not in (a.data_read, b.data_read) and a.data_read != b.data_read
-
-
-def require_comparable(results: Sequence[Result], force: bool, remedy: str) -> list[str]:
-    """Refuse results that measure different things, or say what differs where that is forced."""
-    first = results[0]
-    found = {
-        label: faults
-        for label, other in zip(labels(results)[1:], results[1:], strict=True)
-        if (faults := what_differs(first.record, other.record))
-    }
-    told = "; ".join(f"{label}: {', '.join(faults)}" for label, faults in found.items())
-    if found and not force:
-        raise NotComparableError(
-            f"not the same thing as {labels(results)[0]} was measured by {told}\n{remedy}"
-        )
-    unknown = [
-        label
-        for label, result in zip(labels(results), results, strict=True)
-        if result.record.task.data_read is None
-    ]
-    return [
-        *(
-            [f"not the same thing was measured: {told}; only what both have is compared"]
-            * bool(found)
-        ),
-        *([f"which data was read is not checked: {', '.join(unknown)} names none"] * bool(unknown)),
-    ]
-
-
-def labels(results: Sequence[Result]) -> list[str]:
-    """What to call each result: its encoder's name, and more where two have the same."""
-    names = [r.record.encoder.name for r in results]
-    if len(set(names)) < len(names):
-        names = [r.record.encoder.slug for r in results]
-    if len(set(names)) < len(names):
-        names = [str(r.folder or f"{r.record.encoder.slug} of {r.record.created}") for r in results]
-    if len(set(names)) < len(names):
-        names = [f"{name} ({i})" for i, name in enumerate(names, 1)]
-    return names
 
 
 def _task(record: ResultRecord) -> str:
@@ -89,5 +39,49 @@ def _task(record: ResultRecord) -> str:
     return f"{record.task.name} version {record.task.version}, digest {digest}"
 
 
-def _told(value: object) -> str:
-    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
+def _other_files(first: ResultRecord, second: ResultRecord) -> list[str] | None:
+    """The files that differ, as far as they are named; None where the same data was read, or nobody knows."""
+    a, b = first.task, second.task
+    changed = sorted(p for p in a.files.keys() & b.files.keys() if a.files[p] != b.files[p])
+    if a.files.keys() != b.files.keys() and set(first.options.langs) != set(second.options.langs):
+        return changed or None  # other languages have other files, which is reported as such
+    if None in (a.data_read, b.data_read) or a.data_read == b.data_read:
+        return None
+    return changed or sorted(a.files.keys() ^ b.files.keys())
+
+
+def require_comparable(results: Sequence[Result], force: bool, remedy: str) -> list[str]:
+    """Notes on results that are to be compared; an error if they measure different things, unless forced."""
+    names = labels(results)
+    first, *others = (result.record for result in results)
+    faults = [
+        f"{name}: {', '.join(differences)}"
+        for name, other in zip(names[1:], others, strict=True)
+        if (differences := what_differs(first, other))
+    ]
+    notes = []
+    if faults:
+        if not force:
+            raise NotComparableError(
+                f"these results do not measure the same thing as {names[0]}: {'; '.join(faults)}\n  {remedy}"
+            )
+        notes.append(
+            f"different things were measured ({'; '.join(faults)}); only what both have is compared"
+        )
+    unknown = [n for n, r in zip(names, results, strict=True) if r.record.task.data_read is None]
+    if unknown:
+        notes.append(
+            f"the data is not known to be the same: {', '.join(unknown)} does not name its files"
+        )
+    return notes
+
+
+def labels(results: Sequence[Result]) -> list[str]:
+    """What to call each result: its encoder's name, or more where two encoders share a name."""
+    encoders = [result.record.encoder for result in results]
+    slugs = [encoder.slug for encoder in encoders]
+    folders = [str(r.folder or f"{r.record.encoder.slug} of {r.record.created}") for r in results]
+    for names in ([encoder.name for encoder in encoders], slugs, folders):
+        if len(set(names)) == len(names):
+            return names
+    return [f"{name} ({i})" for i, name in enumerate(folders, 1)]

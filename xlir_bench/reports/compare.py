@@ -1,22 +1,28 @@
-"""Two or more results against each other: differences, intervals, tests, and who moved."""
+"""Two or more results against each other: differences, intervals, tests, and which queries changed."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 
-from xlir_bench.errors import InputError, NotComparableError, UnknownNameError
+from xlir_bench.errors import NotComparableError, UnknownNameError
 from xlir_bench.measures.significance import Difference, holm
-from xlir_bench.records import Kind, Setting
+from xlir_bench.records import POOL, Kind, Setting
 from xlir_bench.reports.comparable import labels, require_comparable
+from xlir_bench.reports.document import Block, Items, Table, Text, Title
 from xlir_bench.reports.pairing import SAME, Pairing, pair
+from xlir_bench.reports.tables import big, bounds, number, p_value, signed
 from xlir_bench.results import Result
 from xlir_bench.results.values import RANK_DISTANCE, QueryValues
 
 FORCE = "--force compares what they share"
+MOST = 8
+"""How many of the settings that changed most are shown."""
+HEADERS = ("A", "B", "B - A", "95 % interval", "p", "p (Holm)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +42,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """Of the values of a kind (one a query and setting): where the second is better, worse, the same."""
+    """The shares of a kind's values (one a query and setting) where the second is better, worse, the same."""
 
     won: float
     lost: float
@@ -45,7 +51,7 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """How far one query of one language moved, as a mean over its settings."""
+    """How much one query of one language changed: a mean over its settings."""
 
     query_lang: str
     query_id: str
@@ -55,7 +61,7 @@ class Moved:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Everything that two results say of each other; differences are second minus first."""
+    """Everything about the difference of two results; differences are second minus first."""
 
     task: str
     first: str
@@ -67,7 +73,7 @@ class Comparison:
     langs: tuple[Row, ...]
     """By kind and query language."""
     settings: tuple[Row, ...]
-    """Every setting, the one that moved most first."""
+    """Every setting, the one that changed most first."""
     rank_distance: Row | None
     """Corrected together with `kinds`."""
     shares: Mapping[Kind, Share]
@@ -95,7 +101,13 @@ def compare(
     measure = shared_measure([first, second], measure)
     pairing = _pairing(first.values(measure), second.values(measure))
     names = labels([first, second])
-    kinds, distance = _headline(_rows(pairing, lambda s: (s.kind, None, None)), first, second)
+    headline = _rows(pairing, lambda s: (s.kind, None, None))
+    kinds = len(headline)
+    if all("rank_distance" in result.record.bias for result in (first, second)):
+        distances = pair(first.values(RANK_DISTANCE), second.values(RANK_DISTANCE))
+        headline += _rows(distances, lambda s: (s.kind, None, None)) if len(distances.query) else []
+    headline = _corrected(headline)
+    settings = _rows(pairing, lambda s: (s.kind, s.query_lang, s.passage_lang))
     return Comparison(
         task=first.record.task.title,
         first=names[0],
@@ -103,15 +115,10 @@ def compare(
         measure=measure,
         cluster=first.record.task.cluster,
         clusters=pairing.clusters,
-        kinds=kinds,
+        kinds=tuple(headline[:kinds]),
         langs=tuple(_rows(pairing, lambda s: (s.kind, s.query_lang, None))),
-        settings=tuple(
-            sorted(
-                _rows(pairing, lambda s: (s.kind, s.query_lang, s.passage_lang)),
-                key=lambda row: -abs(row.test.difference),
-            )
-        ),
-        rank_distance=distance,
+        settings=tuple(sorted(settings, key=lambda row: -abs(row.test.difference))),
+        rank_distance=headline[kinds] if len(headline) > kinds else None,
         shares=_shares(pairing),
         queries=tuple(_moved(pairing)),
         notes=tuple(notes),
@@ -121,33 +128,27 @@ def compare(
 def compare_all(
     results: Sequence[Result], measure: str | None = None, force: bool = False
 ) -> tuple[list[PairRow], list[str]]:
-    """Every pair of three or more results by kind, and what there is to note."""
+    """Every pair of three or more results by kind, and notes."""
     notes = require_comparable(results, force, FORCE)
     measure = shared_measure(results, measure)
     values = [result.values(measure) for result in results]
     names = labels(results)
     pairs = list(combinations(range(len(results)), 2))
-    found = []
-    for i, j in pairs:
-        pairing = _pairing(values[i], values[j])
-        found += [
-            PairRow(names[i], names[j], row)
-            for row in _rows(pairing, lambda s: (s.kind, None, None), len(Kind) * len(pairs))
-        ]
-    corrected = holm([pair_row.row.test.p for pair_row in found])
-    return [
-        replace(p, row=replace(p.row, p_holm=float(adjusted)))
-        for p, adjusted in zip(found, corrected, strict=True)
-    ], notes
+    found = [
+        (names[i], names[j], row)
+        for i, j in pairs
+        for row in _rows(
+            _pairing(values[i], values[j]), lambda s: (s.kind, None, None), len(Kind) * len(pairs)
+        )
+    ]
+    corrected = _corrected([row for _, _, row in found])
+    return [PairRow(a, b, row) for (a, b, _), row in zip(found, corrected, strict=True)], notes
 
 
 def shared_measure(results: Sequence[Result], asked: str | None) -> str:
-    """The measure asked for, else map, else the first that all results have."""
-    shared = [
-        m
-        for m in results[0].record.options.measures
-        if all(m in r.record.options.measures for r in results)
-    ]
+    """The measure asked for; by default map, or the first that all results have."""
+    first, *others = (result.record.options.measures for result in results)
+    shared = [m for m in first if all(m in measures for measures in others)]
     if not shared:
         raise NotComparableError("the results share no measure")
     if asked is None:
@@ -168,51 +169,32 @@ Name = tuple[Kind, str | None, str | None]
 
 
 def _rows(pairing: Pairing, name: Callable[[Setting], Name], family: int = 1) -> list[Row]:
-    """A tested row for each group of settings that have one name; Holm over all of them."""
+    """A tested row for each group of settings with one name, corrected for all of them."""
     groups: dict[Name, list[int]] = {}
     for i in pairing.where(lambda _: True):
         groups.setdefault(name(pairing.settings[i]), []).append(i)
-    tests, means = (
-        pairing.test(list(groups.values()), family=family),
-        pairing.means(list(groups.values())),
-    )
-    corrected = holm([test.p for test in tests])
-    order = {kind: i for i, kind in enumerate(Kind)}
+    members = list(groups.values())
+    values = zip(pairing.means(members), pairing.test(members, family=family), strict=True)
     rows = [
-        Row(*key, len(group), *values, test, float(adjusted))
-        for (key, group), values, test, adjusted in zip(
-            groups.items(), means, tests, corrected, strict=True
-        )
+        Row(*key, len(group), *means, test, p_holm=test.p)
+        for (key, group), (means, test) in zip(groups.items(), values, strict=True)
     ]
-    return sorted(rows, key=lambda r: (order[r.kind], r.query_lang or "", r.passage_lang or ""))
+    order = list(Kind)
+    rows.sort(key=lambda r: (order.index(r.kind), r.query_lang or "", r.passage_lang or ""))
+    return _corrected(rows)
 
 
-def _headline(
-    kinds: Sequence[Row], first: Result, second: Result
-) -> tuple[tuple[Row, ...], Row | None]:
-    """The kinds and the rank distance: one table, corrected together."""
-    distance = _rank_distance(first, second)
-    rows = [*kinds, *([distance] if distance else [])]
-    corrected = holm([row.test.p for row in rows])
-    found = [replace(row, p_holm=float(p)) for row, p in zip(rows, corrected, strict=True)]
-    return tuple(found[: len(kinds)]), found[-1] if distance else None
-
-
-def _rank_distance(first: Result, second: Result) -> Row | None:
-    """Both language biases and their difference, where both results have one."""
-    if any("rank_distance" not in r.record.bias for r in (first, second)):
-        return None
-    pairing = pair(first.values(RANK_DISTANCE), second.values(RANK_DISTANCE))
-    rows = _rows(pairing, lambda s: (s.kind, None, None)) if len(pairing.setting) else []
-    return rows[0] if rows else None
+def _corrected(rows: Sequence[Row]) -> list[Row]:
+    adjusted = holm([row.test.p for row in rows])
+    return [replace(row, p_holm=float(p)) for row, p in zip(rows, adjusted, strict=True)]
 
 
 def _shares(pairing: Pairing) -> dict[Kind, Share]:
     shares = {}
     for kind in Kind:
-        mine = pairing.change[np.isin(pairing.setting, pairing.of_kind(kind))]
-        if len(mine):
-            won, lost = float(np.mean(mine > SAME)), float(np.mean(mine < -SAME))
+        change = pairing.change[np.isin(pairing.setting, pairing.of_kind(kind))]
+        if len(change):
+            won, lost = float(np.mean(change > SAME)), float(np.mean(change < -SAME))
             shares[kind] = Share(won, lost, max(0.0, 1 - won - lost))
     return shares
 
@@ -223,19 +205,80 @@ def _moved(pairing: Pairing) -> list[Moved]:
     key = lang * len(pairing.query_ids) + pairing.query
     distinct, place, count = np.unique(key, return_inverse=True, return_counts=True)
     change = np.bincount(place, pairing.change) / count
-    order = np.argsort(change, kind="stable")
+    moved = []
+    for i in np.argsort(change, kind="stable"):
+        lang_number, query = divmod(int(distinct[i]), len(pairing.query_ids))
+        query_id = pairing.query_ids[query]
+        moved.append(Moved(langs[lang_number], query_id, float(change[i]), int(count[i])))
+    return moved
+
+
+def most_moved(comparison: Comparison, count: int) -> list[Moved]:
+    """The queries that lost most, then those that gained most; none that did not change."""
+    lost = [m for m in comparison.queries[:count] if m.change < 0]
+    won = [m for m in reversed(comparison.queries[-count:]) if m.change > 0] if count else []
+    return lost + won
+
+
+def comparison_blocks(comparison: Comparison, queries: Sequence[Moved]) -> list[Block]:
+    """Every table of a comparison; `queries` are those to name."""
+    c = comparison
+    headline: list[list[str]] = []
+    for row in c.kinds:
+        share = c.shares[row.kind]
+        shares = [f"{100 * part:.1f}%" for part in (share.won, share.lost, share.tied)]
+        headline.append([row.kind.value, *_cells(row), *shares])
+    if c.rank_distance is not None:
+        headline.append(["rank distance", *_cells(c.rank_distance, distance=True), "", "", ""])
+    headers = [f"Holm over {len(headline)}", *HEADERS, "won", "lost", "tied"]
+    blocks: list[Block] = [
+        Text.of(f"{c.task}: {c.measure}", f"A = {c.first}", f"B = {c.second}"),
+        Table(headers, headline, spare=("tied", "lost", "won", "p")),
+        Title(f"by query language (Holm over {len(c.langs)})"),
+        _settings_table(c.langs),
+        Title(f"settings that moved most, of {len(c.settings)} (Holm over all of them)"),
+        _settings_table(c.settings[:MOST]),
+    ]
+    if queries:
+        rows = [[f"{q.query_lang} {q.query_id}", signed(q.change), q.settings] for q in queries]
+        blocks.append(Title("queries that changed most (mean over their settings)"))
+        blocks.append(Table(["query", "B - A", "settings"], rows))
+    reading = (
+        f"p: two-sided, by {c.cluster} ({c.clusters}); won, lost: share of queries"
+        " in all settings where B is better, worse; of rank distance less is better"
+    )
+    return [*blocks, Text.of(reading), Items("notes", c.notes)]
+
+
+def _settings_table(rows: Sequence[Row]) -> Table:
+    """Named such as ``cross-lingual de-fr``, or ``cross-lingual de`` for all of its passage languages."""
+    passage = {None: "", POOL: "-all"}
+    names = [f"{r.query_lang}{passage.get(r.passage_lang, f'-{r.passage_lang}')}" for r in rows]
+    cells = [[f"{r.kind.value} {n}", *_cells(r)] for n, r in zip(names, rows, strict=True)]
+    return Table(["setting", *HEADERS], cells, spare=("p",))
+
+
+def pairs_blocks(rows: Sequence[PairRow], measure: str, notes: Sequence[str]) -> list[Block]:
+    """All pairs of three or more results."""
+    cells = [[f"{p.first} / {p.second}", p.row.kind.value, *_cells(p.row)] for p in rows]
     return [
-        Moved(
-            langs[distinct[i] // len(pairing.query_ids)],
-            pairing.query_ids[distinct[i] % len(pairing.query_ids)],
-            float(change[i]),
-            int(count[i]),
-        )
-        for i in order
+        Title(f"{measure}, all pairs (Holm over {len(rows)})"),
+        Table(["A / B", "kind", *HEADERS], cells, text=2, spare=("p",)),
+        Items("notes", tuple(notes)),
     ]
 
 
-def require_several(results: Sequence[Result]) -> None:
-    """A comparison wants two results."""
-    if len(results) < 2:
-        raise InputError("compare wants two results or more: xlir-bench compare A B [C...]")
+def _cells(row: Row, distance: bool = False) -> list[str]:
+    figure, test = big if distance else number, row.test
+    values = [figure(row.first), figure(row.second), signed(test.difference, distance)]
+    return [*values, bounds(test.low, test.high, distance), p_value(test.p), p_value(row.p_holm)]
+
+
+def comparison_record(comparison: Comparison, queries: Sequence[Moved]) -> dict[str, Any]:
+    """A comparison for programs: every setting, and the queries to name."""
+    return asdict(comparison) | {"queries": [asdict(moved) for moved in queries]}
+
+
+def pairs_record(rows: Sequence[PairRow], measure: str, notes: Sequence[str]) -> dict[str, Any]:
+    """All pairs for programs."""
+    return {"measure": measure, "pairs": [asdict(row) for row in rows], "notes": list(notes)}

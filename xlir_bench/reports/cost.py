@@ -2,158 +2,119 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from xlir_bench.records import Kind
 from xlir_bench.reports.document import Block, Table, Text, Title
 from xlir_bench.reports.tables import number
-from xlir_bench.results.schema import (
-    CostPart,
-    LatencyPart,
-    MachinePart,
-    ModelCostPart,
-    ResultRecord,
-    VariantPart,
-)
-
-READING = (
-    "by latency, by size (of the index): no other unbeaten variant has as high a mean map at as low a cost,"
-    " and one of them better; faster is what is so in every round"
-)
+from xlir_bench.results.schema import CostPart, LatencyPart, VariantPart
 
 
 def cost_blocks(cost: CostPart) -> list[Block]:
     """Which variant to ship, where its time goes, what the model takes, and how it was measured."""
-    return [
+    machine = cost.machine
+    blocks: list[Block] = [
         Title(f"what it costs: one query of {cost.queries:,} among {cost.passages:,} passages"),
-        variants_table(cost),
-        Text.of(READING),
+        _variants(cost),
+        Text.of(
+            "unbeaten by latency, or by size of the index: no other unbeaten variant is at least as good in both mean"
+            " map and this cost, and better in one; a variant is faster only if it is faster in every round"
+        ),
         Title(f"milliseconds of a query, and of a batch of {cost.batch} queries"),
-        latency_table(cost),
+        _latencies(cost),
         Title("the model"),
-        models_table(cost),
-        *memory_line(cost),
-        Text.of(machine_line(cost.machine)),
-        Text.of(method_line(cost)),
+        _models(cost),
     ]
-
-
-def variants_table(cost: CostPart) -> Table:
-    """A row a variant: quality, latency, size, and which are unbeaten."""
-    kinds = [kind for kind in Kind if kind in cost.variants[0].map]
-    first = cost.variants[0].mean_map
-    rows = [
-        [
-            _name(variant),
-            *(number(variant.map.get(kind)) for kind in kinds),
-            number(variant.mean_map),
-            "" if i == 0 else f"{variant.mean_map - first:+.4f}",
-            milliseconds(variant.query.p50),
-            _span(variant.query),
-            f"{variant.bytes_per_vector:,.0f}",
-            size(variant.index_bytes),
-            ", ".join(variant.unbeaten),
-        ]
-        for i, variant in enumerate(cost.variants)
-    ]
-    headers = ["variant", *(kind.value for kind in kinds), "mean map", "change"]
-    headers += ["query ms", "span of rounds", "bytes a vector", "index size", "unbeaten by"]
-    return Table(headers, rows)
-
-
-def latency_table(cost: CostPart) -> Table:
-    """Percentiles of a query and of a batch, and how much of a query is encoding and how much search."""
-    rows = [
-        [
-            _name(variant),
-            *_percentiles(variant.query),
-            milliseconds(variant.encode_ms),
-            milliseconds(variant.search_ms),
-            *_percentiles(variant.batch),
-            rate(1000 * cost.batch / variant.batch.p50),
-        ]
-        for variant in cost.variants
-    ]
-    headers = ["variant", "p50", "p95", "p99", "encode", "search"]
-    headers += ["batch p50", "batch p95", "batch p99", "queries/s"]
-    return Table(headers, rows)
-
-
-def models_table(cost: CostPart) -> Table:
-    """A row a dtype: what does not depend on dimensions and index."""
-    gpu = any(model.gpu_memory_bytes is not None for model in cost.models)
-    rows = [
-        [
-            model.dtype,
-            f"{model.dimension:,}",
-            millions(model.parameters),
-            "-" if model.weights_bytes is None else size(model.weights_bytes),
-            f"{model.load_seconds:.2f} s",
-            rate(model.passages_per_second),
-            f"{rate(model.slowest)} to {rate(model.fastest)}",
-            *([_gpu(model)] if gpu else []),
-        ]
-        for model in cost.models
-    ]
-    headers = [
-        "dtype",
-        "dimension",
-        "parameters",
-        "weights",
-        "load",
-        "passages/s",
-        "span of rounds",
-    ]
-    return Table([*headers, *(["GPU memory"] if gpu else [])], rows)
-
-
-def memory_line(cost: CostPart) -> list[Text]:
-    """The most memory that it took, where that is known."""
-    if not cost.peak_memory_bytes:
-        return []
-    told = "peak memory of the process with the first of them"
-    return [Text.of(f"{told}: {size(cost.peak_memory_bytes)}, libraries and texts included")]
-
-
-def machine_line(machine: MachinePart) -> str:
-    """The machine in a line."""
+    if cost.peak_memory_bytes:
+        peak = f"peak memory of the process with the first of them: {size(cost.peak_memory_bytes)}"
+        blocks.append(Text.of(f"{peak}, libraries and texts included"))
     facts = [
         f"{machine.processor} ({machine.processors} processors, {machine.threads} in use)",
         f"{size(machine.memory_bytes)} of memory" if machine.memory_bytes else "",
         f"model on {machine.device}",
         "" if machine.load is None else f"load {machine.load:.1f} before",
     ]
-    return "; ".join(fact for fact in facts if fact)
-
-
-def method_line(cost: CostPart) -> str:
-    """How it was measured."""
-    counted = f"only the {cost.depth:,} best passages count in map; " if cost.depth else ""
-    return (
-        f"{counted}a search asks for {cost.searched:,} passages; {cost.repeats} rounds after a warm-up, in which"
+    depth = f"only the {cost.depth:,} best passages count in map; " if cost.depth else ""
+    method = (
+        f"{depth}a search asks for {cost.searched:,} passages; {cost.repeats} rounds after a warm-up, in which"
         " variants take turns query by query; percentiles are over all rounds, spans go from the fastest"
         " round's median to the slowest's"
     )
+    return [*blocks, Text.of("; ".join(filter(None, facts))), Text.of(method)]
 
 
-def cost_record(record: ResultRecord, cost: CostPart) -> dict[str, Any]:
-    """The same for programs."""
-    names = {"task": record.task.name, "encoder": record.encoder.name, "slug": record.encoder.slug}
-    return names | cost.model_dump(mode="json")
+def _variants(cost: CostPart) -> Table:
+    """A row for each variant: quality, latency, size, and by which costs it is unbeaten."""
+    kinds = [kind for kind in Kind if kind in cost.variants[0].map]
+    rows = []
+    for i, variant in enumerate(cost.variants):
+        change = f"{variant.mean_map - cost.variants[0].mean_map:+.4f}" if i else ""
+        rounds = variant.query.rounds
+        rows.append([
+            variant_name(variant),
+            *(number(variant.map.get(kind)) for kind in kinds),
+            number(variant.mean_map),
+            change,
+            milliseconds(variant.query.p50),
+            f"{milliseconds(min(rounds))} to {milliseconds(max(rounds))}",
+            f"{variant.bytes_per_vector:,.0f}",
+            size(variant.index_bytes),
+            ", ".join(variant.unbeaten),
+        ])  # fmt: skip
+    headers = ["variant", *(kind.value for kind in kinds), "mean map", "change", "query ms"]
+    headers += ["span of rounds", "bytes a vector", "index size", "unbeaten by"]
+    return Table(headers, rows)
+
+
+def _latencies(cost: CostPart) -> Table:
+    """Percentiles of a query and of a batch, and how much of a query is encoding and how much search."""
+
+    def percentiles(latency: LatencyPart) -> list[str]:
+        return [milliseconds(value) for value in (latency.p50, latency.p95, latency.p99)]
+
+    rows = [
+        [
+            variant_name(variant),
+            *percentiles(variant.query),
+            milliseconds(variant.encode_ms),
+            milliseconds(variant.search_ms),
+            *percentiles(variant.batch),
+            rate(1000 * cost.batch / variant.batch.p50),
+        ]
+        for variant in cost.variants
+    ]
+    headers = ["variant", "p50", "p95", "p99", "encode", "search"]
+    return Table([*headers, "batch p50", "batch p95", "batch p99", "queries/s"], rows)
+
+
+def _models(cost: CostPart) -> Table:
+    """A row for each dtype: what does not depend on dimensions and index."""
+    gpu = any(model.gpu_memory_bytes is not None for model in cost.models)
+    rows = []
+    for model in cost.models:
+        row = [model.dtype, f"{model.dimension:,}", millions(model.parameters)]
+        row += [size(model.weights_bytes), f"{model.load_seconds:.2f} s"]
+        row += [rate(model.passages_per_second), f"{rate(model.slowest)} to {rate(model.fastest)}"]
+        rows.append(row + ([size(model.gpu_memory_bytes)] if gpu else []))
+    headers = ["dtype", "dimension", "parameters", "weights", "load", "passages/s"]
+    return Table([*headers, "span of rounds", *(["GPU memory"] if gpu else [])], rows)
+
+
+def variant_name(variant: VariantPart) -> str:
+    """What a variant is called: dtype, dimensions, index."""
+    return f"{variant.dtype} {variant.dimension} {variant.index}"
 
 
 def milliseconds(value: float) -> str:
-    """Three figures or so."""
+    """About three significant figures."""
     return f"{value:.2f}" if value < 10 else f"{value:,.1f}" if value < 100 else f"{value:,.0f}"
 
 
 def rate(value: float) -> str:
-    """So many a second."""
+    """A number per second."""
     return f"{value:,.0f}" if value >= 10 else f"{value:.1f}"
 
 
 def millions(parameters: int | None) -> str:
-    """A number of parameters as people say it."""
+    """A number of parameters: ``118.3 M``."""
     if parameters is None:
         return "-"
     if parameters >= 10**9:
@@ -161,25 +122,11 @@ def millions(parameters: int | None) -> str:
     return f"{parameters / 10**6:.1f} M" if parameters >= 10**5 else f"{parameters:,}"
 
 
-def size(count: float) -> str:
-    """A number of bytes as people say it."""
+def size(count: float | None) -> str:
+    """A number of bytes: ``1.5 GB``."""
+    if count is None:
+        return "-"
     for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if count >= 10 * factor or (count >= factor and unit != "kB"):
             return f"{count / factor:,.1f} {unit}"
     return f"{count:,.0f} B"
-
-
-def _name(variant: VariantPart) -> str:
-    return f"{variant.dtype} {variant.dimension} {variant.index}"
-
-
-def _span(latency: LatencyPart) -> str:
-    return f"{milliseconds(min(latency.rounds))} to {milliseconds(max(latency.rounds))}"
-
-
-def _percentiles(latency: LatencyPart) -> list[str]:
-    return [milliseconds(v) for v in (latency.p50, latency.p95, latency.p99)]
-
-
-def _gpu(model: ModelCostPart) -> str:
-    return "-" if model.gpu_memory_bytes is None else size(model.gpu_memory_bytes)

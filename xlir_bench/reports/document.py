@@ -1,14 +1,13 @@
-"""What reports are made of, and the one place where it becomes text: for a terminal, Markdown or LaTeX.
+"""What reports are made of, and the one place that turns it into text: for a terminal, Markdown or LaTeX.
 
-A report is a list of blocks of plain text. None of them is escaped by whoever makes it: the renderer does that,
+A report is a list of blocks of plain text. Whoever makes a block escapes nothing: the renderer does that,
 for names from outside and for our own words alike.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 from unicodedata import east_asian_width
 
@@ -16,19 +15,15 @@ from xlir_bench.escaping import visible
 from xlir_bench.reports.markup import escape
 
 Form = Literal["terminal", "markdown", "latex"]
-LATEX = {c: rf"\{c}" for c in "&%$#_{}"} | {
-    "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
-    "<": r"\textless{}", ">": r"\textgreater{}",
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Title:
-    """Names what follows."""
+    """The name of what follows."""
 
     text: str
     main: bool = False
-    """Whether it is a heading of its own in Markdown."""
+    """Whether Markdown makes it a heading."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +40,7 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Items:
-    """A list under a name."""
+    """A list under a name; nothing at all where it has no items."""
 
     title: str
     items: tuple[str, ...]
@@ -58,15 +53,16 @@ class Table:
     headers: Sequence[str]
     rows: Sequence[Sequence[object]]
     text: int = 1
-    """So many columns on the left hold text; the others hold numbers."""
+    """How many columns on the left hold text, and stay when a table is split; the others hold numbers."""
     words: tuple[str, ...] = ()
     """Columns further right that hold text too."""
     spare: tuple[str, ...] = ()
     """Columns that a narrow terminal does without, the first of these first."""
 
-    def is_text(self, column: int) -> bool:
-        """Whether a column stands on the left."""
-        return column < self.text or self.headers[column] in self.words
+    def columns(self, places: Sequence[int]) -> Table:
+        """The table of these columns."""
+        rows = [[row[i] for i in places] for row in self.rows]
+        return replace(self, headers=[self.headers[i] for i in places], rows=rows)
 
 
 Block = Title | Text | Items | Table
@@ -74,41 +70,38 @@ Block = Title | Text | Items | Table
 
 def render(blocks: Iterable[Block], form: Form = "terminal", width: int | None = None) -> str:
     """The blocks as text; no line of a terminal's table is wider than `width`, if that is stated."""
-    return "\n\n".join(filter(None, (_rendered(block, form, width) for block in blocks)))
+    return "\n\n".join(filter(None, (_block(block, form, width) for block in blocks)))
 
 
-def _rendered(block: Block, form: Form, width: int | None) -> str:
-    if form == "latex":
-        return _latex(block)
-    told = escape if form == "markdown" else visible
+def _block(block: Block, form: Form, width: int | None) -> str:
+    shown = escape if form == "markdown" else visible
     if isinstance(block, Table):
-        return _markdown(block) if form == "markdown" else _fitted(block, width)
+        return _grid(block, form) if form != "terminal" else _fitted(block, width)
+    if isinstance(block, Items) and not block.items:
+        return ""
     if isinstance(block, Title):
-        return f"{'### ' if block.main and form == 'markdown' else ''}{told(block.text)}"
-    if isinstance(block, Items):
-        mark, gap = ("- ", "\n\n") if form == "markdown" else ("  ", "\n")
-        return f"{told(block.title)}{gap}" + "\n".join(mark + told(x) for x in block.items)
-    return "\n".join(told(line) for line in block.lines)
+        lines = [("### " if block.main and form == "markdown" else "") + shown(block.text)]
+    elif isinstance(block, Text):
+        lines = [shown(line) for line in block.lines]
+    else:
+        mark, gap = ("- ", [""]) if form == "markdown" else ("  ", [])
+        lines = [shown(block.title), *gap, *(mark + shown(item) for item in block.items)]
+    # In LaTeX words stand beside the tables as comments.
+    return "\n".join("% " + line for line in lines) if form == "latex" else "\n".join(lines)
 
 
-def _aligned(table: Table, form: str, cells: Sequence[Sequence[str]]) -> str:
+def _grid(table: Table, form: Form) -> str:
+    """The table whole; tabulate escapes what LaTeX would take for its own."""
     from tabulate import tabulate
 
-    return tabulate(
-        cells[1:],
-        headers=cells[0],
-        tablefmt=form,
-        disable_numparse=True,
-        colalign=["left" if table.is_text(i) else "right" for i in range(len(table.headers))],
-    )
-
-
-def _cells(table: Table) -> list[list[str]]:
-    return [[str(cell) for cell in row] for row in (table.headers, *table.rows)]
-
-
-def _markdown(table: Table) -> str:
-    return _aligned(table, "github", [[escape(cell) for cell in row] for row in _cells(table)])
+    shown = escape if form == "markdown" else visible
+    headers, *rows = ([shown(str(cell)) for cell in row] for row in (table.headers, *table.rows))
+    sides = [
+        "left" if i < table.text or header in table.words else "right"
+        for i, header in enumerate(table.headers)
+    ]
+    layout = {"terminal": "simple", "markdown": "github", "latex": "latex_booktabs"}[form]
+    return tabulate(rows, headers, layout, disable_numparse=True, colalign=sides)
 
 
 def _fitted(table: Table, width: int | None) -> str:
@@ -118,60 +111,29 @@ def _fitted(table: Table, width: int | None) -> str:
         if width is None or _width(table) <= width:
             break
         if name in table.headers:
-            table = _of_columns(table, [i for i, x in enumerate(table.headers) if x != name])
+            table = table.columns([i for i, x in enumerate(table.headers) if x != name])
             dropped.append(name)
-    parts = [_aligned(part, "simple", _seen(part)) for part in _pieces(table, width)]
+    parts = [_grid(piece, "terminal") for piece in _pieces(table, width)]
     if dropped:
         parts.append(f"({', '.join(map(visible, dropped))}: a wider terminal, or --json)")
     return "\n\n".join(parts)
 
 
 def _pieces(table: Table, width: int | None) -> list[Table]:
-    """Below each other where not all columns have room, alike in size; each begins with the columns of text."""
-    kept = list(range(table.text))
-    others = list(range(table.text, len(table.headers)))
+    """Tables below each other, alike in size, where not all columns have room in one."""
+    kept = range(table.text)
+    others = range(table.text, len(table.headers))
+    pieces = [table]
     for count in range(1, len(others) + 1):
         size = -(-len(others) // count)
-        pieces = [
-            _of_columns(table, [*kept, *others[start : start + size]])
-            for start in range(0, len(others), size)
-        ]
+        starts = range(0, len(others), size)
+        pieces = [table.columns([*kept, *others[start : start + size]]) for start in starts]
         if width is None or max(map(_width, pieces)) <= width:
-            return pieces
-    # No terminal is so narrow but for long names.
-    return pieces if others else [table]
-
-
-def _of_columns(table: Table, columns: Sequence[int]) -> Table:
-    rows = [[row[i] for i in columns] for row in table.rows]
-    return Table([table.headers[i] for i in columns], rows, table.text, table.words, table.spare)
-
-
-def _seen(table: Table) -> list[list[str]]:
-    return [[visible(cell) for cell in row] for row in _cells(table)]
+            break
+    return pieces  # with long names, one column each may still be too wide
 
 
 def _width(table: Table) -> int:
     """How many places of a terminal's line it takes: an ideograph has two."""
-    lines = _aligned(table, "simple", _seen(table)).splitlines()
+    lines = _grid(table, "terminal").splitlines()
     return max(sum(2 if east_asian_width(c) in "WF" else 1 for c in line) for line in lines)
-
-
-def _latex(block: Block) -> str:
-    """Tables alone, by the package booktabs; words stand beside them as comments."""
-    if isinstance(block, Table):
-        columns = "".join("l" if block.is_text(i) else "r" for i in range(len(block.headers)))
-        head, *rows = (" & ".join(_tex(cell) for cell in row) + r" \\" for row in _cells(block))
-        lines = [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", head, r"\midrule", *rows]
-        return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"])
-    if isinstance(block, Title):
-        lines = [block.text]
-    elif isinstance(block, Items):
-        lines = [block.title, *block.items]
-    else:
-        lines = list(block.lines)
-    return "\n".join("% " + visible(line) for line in lines)
-
-
-def _tex(text: str) -> str:
-    return re.sub(r"[&%$#_{}\\~^<>]", lambda found: LATEX[found[0]], visible(text))

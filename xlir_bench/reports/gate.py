@@ -1,17 +1,18 @@
 """The gate: is this candidate worse than the baseline, by the rules of a policy?
 
-Each rule becomes one test or more. A test fails if the loss is larger than allowed and chance alone would
-rarely give as much (all tests of a policy are corrected together); it passes if the loss is surely no
-larger than allowed; else it is undecided. No finding of "worse" is never told as "as good".
+Each rule asks for one test or more. A test fails if the loss is larger than allowed and chance alone would
+rarely give as much (p is corrected for all tests of the policy). It passes if the loss is no larger than
+allowed, with 95 % certainty. Otherwise it is undecided: not shown to be worse is never reported as as good.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any, Literal
 
 from xlir_bench.errors import InputError, NotComparableError, UnknownNameError
-from xlir_bench.measures.bootstrap import Alternative
 from xlir_bench.measures.significance import (
     Difference,
     clusters_to_see,
@@ -19,68 +20,135 @@ from xlir_bench.measures.significance import (
     least_p,
     visible_loss,
 )
-from xlir_bench.records import POOL, Kind, Setting
+from xlir_bench.records import POOL, Kind
 from xlir_bench.reports.comparable import labels, require_comparable
 from xlir_bench.reports.pairing import SAME, Pairing, pair
 from xlir_bench.reports.policy import Drop, Floor, Policy, Rise
-from xlir_bench.reports.verdict import Finding, Outcome, Verdict
 from xlir_bench.results import Result
-from xlir_bench.results.values import RANK_DISTANCE, QueryValues
+from xlir_bench.results.values import RANK_DISTANCE
 
 AGAIN = "make the baseline again with the options of the candidate, or the other way round"
-Rule = Drop | Rise | Floor
+
+
+class Outcome(StrEnum):
+    """The outcome of a test, or of the whole gate; the worst is last."""
+
+    PASS = "pass"  # noqa: S105
+    UNDECIDED = "undecided"
+    FAIL = "fail"
 
 
 @dataclass(frozen=True, slots=True)
-class Planned:
-    """One test that a rule asks for."""
+class Finding:
+    """One test of one rule, or one floor."""
 
-    name: str
-    rule: Rule
+    rule: str
+    """``drop``, ``rise`` or ``floor``, with its number in the policy: ``drop 2``."""
+    decides: bool
+    """Whether the gate passes only if this does; the others can still fail it."""
+    measure: str
     subject: str
-    settings: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Tested:
-    """A planned test and what it found; a floor has a difference too, but no p that counts."""
-
-    plan: Planned
+    """What the mean is over, such as ``cross-lingual, query language th``."""
     baseline: float
     candidate: float
-    difference: Difference
-    same: bool
-    """Whether no value differs at all."""
+    change: float
+    """Candidate minus baseline."""
+    allowed: float
+    """The largest change for the worse; of a floor, the smallest value."""
+    low: float | None
+    high: float | None
+    """The 95 % interval of the change."""
+    most: float | None
+    """With 95 % certainty the loss is no larger (one-sided); below 0 for a certain gain."""
+    p: float | None
+    """One-sided: how often chance alone gives as large a loss. None for a floor."""
+    p_holm: float | None
+    """Corrected for every test of the policy."""
+    visible: float | None
+    """The smallest loss that this test finds in 95 % of cases; None if it can find none."""
+    needed: int | None
+    """How many clusters would show the allowed loss as often; None if no number would."""
+    outcome: Outcome
 
     @property
-    def loss(self) -> float:
-        """By how much the candidate is worse."""
-        d = self.difference.difference
-        return d if isinstance(self.plan.rule, Rise) else -d
+    def floor(self) -> bool:
+        """Whether this is a floor, and not a test."""
+        return self.p is None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Pass, undecided or fail, and why."""
+
+    outcome: Outcome
+    task: str
+    baseline: str
+    candidate: str
+    findings: tuple[Finding, ...]
+    """The worst first."""
+    alpha: float
+    tests: int
+    """How many p-values were corrected for."""
+    cluster: str
+    clusters: int
+    undecided: Literal["pass", "fail"]
+    """What an undecided gate counts as, by the policy."""
+    notes: tuple[str, ...] = ()
 
     @property
-    def most(self) -> float | None:
-        """The largest loss that there may be, with 95 % certainty; a gain is below 0."""
-        d = self.difference
-        if isinstance(self.plan.rule, Rise):
-            return d.at_most
-        return None if d.at_least is None else -d.at_least
+    def passed(self) -> bool:
+        """Whether the candidate may go on: a pass, or undecided where the policy lets that pass."""
+        undecided_passes = self.undecided == "pass" and self.outcome == Outcome.UNDECIDED
+        return self.outcome == Outcome.PASS or undecided_passes
+
+    @property
+    def exit_code(self) -> int:
+        """0 for a pass, 1 for a regression."""
+        return 0 if self.passed else 1
+
+    def of(self, outcome: Outcome, decides: bool | None = None) -> list[Finding]:
+        """The findings of one outcome, the worst first; only those that decide, or do not, if stated."""
+        return [f for f in self.findings if f.outcome == outcome and decides in (None, f.decides)]
+
+    def to_record(self) -> dict[str, Any]:
+        """The verdict for programs; `verdict` says the same as `outcome`, for older scripts."""
+        return {"verdict": self.outcome.value, "passed": self.passed, **asdict(self)}
+
+
+@dataclass(frozen=True, slots=True)
+class _Test:
+    """A test, or a floor, that a rule asks for: a mean over settings."""
+
+    name: str
+    rule: Drop | Rise | Floor
+    subject: str
+    settings: list[int]
 
 
 def gate(baseline: Result, candidate: Result, policy: Policy) -> Verdict:
-    """The verdict on a candidate; refused if it was not measured like the baseline."""
-    unchecked = require_comparable([baseline, candidate], False, AGAIN)
-    measures = sorted({rule.measure for _, rule in rules(policy)})
-    _require_measures(measures, baseline)
-    pairings = {
-        m: _paired(baseline.values(m), candidate.values(m))
-        for m in measures
-        if m != RANK_DISTANCE or _has_pool(baseline)
-    }
+    """The verdict on a candidate; refused if it was not measured as the baseline was."""
+    notes = require_comparable([baseline, candidate], False, AGAIN)
+    record, task = baseline.record, baseline.record.task
+    measures = sorted({rule.measure for rule in policy.rules.values()})
+    known = [*record.options.measures, RANK_DISTANCE]
+    if unknown := [measure for measure in measures if measure not in known]:
+        raise UnknownNameError("measure in the policy", unknown, known)
+    if not any(s.kind == Kind.MULTILINGUAL and s.queries for s in record.settings):
+        measures = [measure for measure in measures if measure != RANK_DISTANCE]
+    findings, untested = judge({m: _paired(baseline, candidate, m) for m in measures}, policy)
+    notes += untested
+    tests = sum(not finding.floor for finding in findings)
+    if tests and (least := least_p(task.clusters, tests)) >= policy.alpha:
+        notes.append(
+            f"this gate can hardly fail: with {task.clusters} {task.cluster}s and {tests} tests no corrected p is"
+            f' under {least:.2g}; use more data, fewer rules, or undecided = "fail"'
+        )
+    if policy.drift is not None:
+        notes.append(
+            f'drift = "{policy.drift}" in the policy is an old setting: it is read as undecided ='
+            f' "{policy.undecided}", which --print-policy explains'
+        )
     names = labels([baseline, candidate])
-    findings, notes = judge(pairings, policy)
-    tests = sum(not f.floor for f in findings)
-    task = baseline.record.task
     return Verdict(
         outcome=overall(findings),
         task=task.title,
@@ -92,17 +160,25 @@ def gate(baseline: Result, candidate: Result, policy: Policy) -> Verdict:
         cluster=task.cluster,
         clusters=task.clusters,
         undecided=policy.undecided,
-        notes=(
-            *unchecked,
-            *notes,
-            *_powerless(tests, task.clusters, policy.alpha, task.cluster),
-            *_drift(policy),
-        ),
+        notes=tuple(notes),
     )
 
 
+def _paired(baseline: Result, candidate: Result, measure: str) -> Pairing:
+    """Both results; refused if one lost queries, since it would be judged by the others."""
+    first, second = baseline.values(measure), candidate.values(measure)
+    pairing = pair(first, second)
+    lacking = max(len(first.value), len(second.value)) - len(pairing.setting)
+    if lacking:
+        raise NotComparableError(
+            f"{lacking} values of {measure} are in the tables of only one of the results;"
+            " run the evaluation again"
+        )
+    return pairing
+
+
 def overall(findings: Sequence[Finding]) -> Outcome:
-    """One that fails, fails the gate; it passes if all that decide pass."""
+    """One finding that fails, fails the gate; it passes if all findings that decide pass."""
     if any(f.outcome == Outcome.FAIL for f in findings):
         return Outcome.FAIL
     deciding = [f for f in findings if f.decides] or findings
@@ -111,193 +187,115 @@ def overall(findings: Sequence[Finding]) -> Outcome:
 
 
 def judge(pairings: Mapping[str, Pairing], policy: Policy) -> tuple[list[Finding], list[str]]:
-    """Every finding, the worst first, and the rules that nothing was there for; pairings by measure."""
-    plans = []
-    notes: list[str] = []
-    for name, rule in rules(policy):
-        there = pairings.get(rule.measure)
-        planned = [] if there is None else list(plan(name, rule, there))
-        plans += planned
-        notes += [] if planned else [_not_applied(name, rule)]
-    if not plans:
+    """All findings, the worst first, and a note on each rule with nothing to test; pairings by measure."""
+    asked: list[_Test] = []
+    notes = []
+    for name, rule in policy.rules.items():
+        pairing = pairings.get(rule.measure)
+        tests = [] if pairing is None else list(_tests(name, rule, pairing))
+        asked += tests
+        if not tests:
+            kinds = [Kind.MULTILINGUAL] if isinstance(rule, Rise) else rule.kinds or list(Kind)
+            lacking = f"these results have no {' or '.join(kinds)} setting"
+            notes.append(f"{name} ({rule.measure}) tests nothing: {lacking}")
+    if not asked:
         raise InputError("no rule of the policy has anything to test in these results")
-    tested = [
-        t
+    measured = [
+        values
         for measure, pairing in pairings.items()
-        if (mine := [p for p in plans if p.rule.measure == measure])
-        for t in _tested(pairing, mine, len(plans))
-    ]
-    return _findings(tested, policy), notes
+        for values in _measured(pairing, [t for t in asked if t.rule.measure == measure], len(asked))
+    ]  # fmt: skip
+    p_values = [d.p for test, _, d, _ in measured if not isinstance(test.rule, Floor)]
+    corrected = iter(holm(p_values).tolist())
+    findings = []
+    for values in measured:
+        p_holm = None if isinstance(values[0].rule, Floor) else next(corrected)
+        findings.append(_finding(*values, p_holm, len(p_values), policy))
+
+    def urgency(finding: Finding) -> tuple[float, ...]:
+        """Small for what a reader wants to see first: the surest, then the largest for its allowance."""
+        over = abs(finding.change) / (finding.allowed or 1.0)
+        worst_first = -list(Outcome).index(finding.outcome)
+        return worst_first, not finding.decides, finding.p_holm or 0.0, -over
+
+    return sorted(findings, key=urgency), notes
 
 
-def _paired(baseline: QueryValues, candidate: QueryValues) -> Pairing:
-    """Both sides; a candidate that lost some of the queries would be judged by the others."""
-    pairing = pair(baseline, candidate)
-    lacking = max(len(baseline.value), len(candidate.value)) - len(pairing.setting)
-    if lacking:
-        raise NotComparableError(
-            f"{lacking} values of {baseline.measure} are in the tables of one result alone;"
-            " run the evaluation again"
-        )
-    return pairing
-
-
-def rules(policy: Policy) -> list[tuple[str, Rule]]:
-    """Every rule with its name: its table and its number in the file."""
-    tables: dict[str, Sequence[Rule]] = {
-        "drop": policy.drop, "rise": policy.rise, "floor": policy.floor,
-    }  # fmt: skip
-    return [
-        (f"{name} {i}", rule) for name, rows in tables.items() for i, rule in enumerate(rows, 1)
-    ]
-
-
-def plan(name: str, rule: Rule, pairing: Pairing) -> Iterable[Planned]:
-    """The tests of a rule: the settings it speaks of, in the groups it asks for."""
-    groups: dict[tuple[Kind, str], list[int]] = {}
-    there = pairing.where(lambda s: rule.kinds is None or s.kind in rule.kinds)
-    _require_langs(rule, [pairing.settings[i] for i in there])
-    for i in there:
-        setting = pairing.settings[i]
+def _tests(name: str, rule: Drop | Rise | Floor, pairing: Pairing) -> Iterator[_Test]:
+    """The settings that a rule is about, in the groups that it asks for."""
+    chosen = pairing.where(lambda s: rule.kinds is None or s.kind in rule.kinds)
+    settings = [pairing.settings[i] for i in chosen]
+    known = {lang for s in settings for lang in (s.query_lang, *s.passage_langs)}
+    if known and (unknown := [lang for lang in rule.langs or [] if lang not in known]):
+        raise UnknownNameError("language in the policy", unknown, known)
+    groups: dict[str, list[int]] = {}
+    for i, setting in zip(chosen, settings, strict=True):
         lang = setting.passage_lang if rule.per == "passage-language" else setting.query_lang
         if lang == POOL or (rule.langs is not None and lang not in rule.langs):
             continue
         over = {
-            "kind": "",
+            "kind": f", {' '.join(rule.langs)}" if rule.langs else "",
             "query-language": f", query language {lang}",
             "passage-language": f", passage language {lang}",
             "setting": f" {setting.query_lang}-{setting.passage_lang.replace(POOL, 'all')}",
         }[rule.per]
-        groups.setdefault((setting.kind, over), []).append(i)
-    chosen = f", {' '.join(rule.langs)}" if rule.langs and rule.per == "kind" else ""
-    for (kind, over), settings in groups.items():
-        yield Planned(name, rule, f"{kind.value}{over}{chosen}", tuple(settings))
+        groups.setdefault(f"{setting.kind.value}{over}", []).append(i)
+    for subject, members in groups.items():
+        yield _Test(name, rule, subject, members)
 
 
-def _tested(pairing: Pairing, plans: Sequence[Planned], family: int) -> list[Tested]:
-    groups = [p.settings for p in plans]
-    alternative: Alternative = "greater" if pairing.measure == RANK_DISTANCE else "less"
-    found = pairing.test(groups, alternative, family)
-    unlike = pairing.unlike
-    return [
-        Tested(p, *means, difference, unlike.isdisjoint(p.settings))
-        for p, means, difference in zip(plans, pairing.means(groups), found, strict=True)
-    ]
-
-
-def _findings(tested: Sequence[Tested], policy: Policy) -> list[Finding]:
-    """Holm over all that are tests; floors are held against their value alone."""
-    tests = [t for t in tested if not isinstance(t.plan.rule, Floor)]
-    corrected = holm([t.difference.p for t in tests]).tolist()
-    found = [_floor(t, t.plan.rule, policy) for t in tested if isinstance(t.plan.rule, Floor)]
-    found += [
-        _finding(t, t.plan.rule, p, len(tests), policy)
-        for t, p in zip(tests, corrected, strict=True)
-        if not isinstance(t.plan.rule, Floor)
-    ]
-    worst = list(Outcome)
-    return sorted(found, key=lambda f: (-worst.index(f.outcome), not f.decides, _badness(f)))
-
-
-def _badness(finding: Finding) -> tuple[float, float]:
-    """Small for what a reader wants to see first: the surest, then the largest against its allowance."""
-    over = abs(finding.change) / (finding.allowed or 1.0)
-    return finding.p_holm or 0.0, -over
-
-
-def _floor(tested: Tested, rule: Floor, policy: Policy) -> Finding:
-    d = tested.difference
-    return Finding(
-        rule=tested.plan.name,
-        decides=policy.decides(rule),
-        measure=rule.measure,
-        subject=tested.plan.subject,
-        baseline=tested.baseline,
-        candidate=tested.candidate,
-        change=d.difference,
-        allowed=rule.least,
-        low=d.low,
-        high=d.high,
-        most=None,
-        p=None,
-        p_holm=None,
-        visible=None,
-        needed=None,
-        outcome=Outcome.FAIL if tested.candidate < rule.least - SAME else Outcome.PASS,
-    )
+def _measured(
+    pairing: Pairing, tests: Sequence[_Test], family: int
+) -> Iterator[tuple[_Test, tuple[float, float], Difference, bool]]:
+    """Each test with both means, the tested difference, and whether no value differs at all."""
+    groups, unlike = [test.settings for test in tests], pairing.unlike
+    rising = pairing.measure == RANK_DISTANCE
+    differences = pairing.test(groups, "greater" if rising else "less", family)
+    for test, means, d in zip(tests, pairing.means(groups), differences, strict=True):
+        yield test, means, d, unlike.isdisjoint(test.settings)
 
 
 def _finding(
-    tested: Tested, rule: Drop | Rise, p_holm: float, tests: int, policy: Policy
+    test: _Test,
+    means: tuple[float, float],
+    d: Difference,
+    same: bool,
+    p_holm: float | None,
+    tests: int,
+    policy: Policy,
 ) -> Finding:
-    d, allowed = tested.difference, rule.allowed(tested.baseline)
-    sight = (d.error or 0.0, d.clusters, tests, policy.alpha)
-    if tested.loss > allowed + SAME and p_holm < policy.alpha:
-        outcome = Outcome.FAIL
-    elif tested.same or (tested.most is not None and tested.most < allowed):
-        outcome = Outcome.PASS
+    """What became of a test; a floor (without a p) is held against the candidate's value alone."""
+    rule, (baseline, candidate) = test.rule, means
+    most = visible = needed = None
+    outcome = Outcome.UNDECIDED
+    if isinstance(rule, Floor):
+        allowed = rule.least
+        outcome = Outcome.FAIL if candidate < allowed - SAME else Outcome.PASS
     else:
-        outcome = Outcome.UNDECIDED
+        allowed = rule.allowed(baseline)
+        gain = None if d.at_least is None else -d.at_least
+        loss, most = (d.difference, d.at_most) if isinstance(rule, Rise) else (-d.difference, gain)
+        spread = (d.error or 0.0, d.clusters, tests, policy.alpha)
+        visible, needed = visible_loss(*spread, allowed), clusters_to_see(allowed, *spread)
+        if loss > allowed + SAME and p_holm is not None and p_holm < policy.alpha:
+            outcome = Outcome.FAIL
+        elif same or (most is not None and most < allowed):
+            outcome = Outcome.PASS
     return Finding(
-        rule=tested.plan.name,
+        rule=test.name,
         decides=policy.decides(rule),
         measure=rule.measure,
-        subject=tested.plan.subject,
-        baseline=tested.baseline,
-        candidate=tested.candidate,
+        subject=test.subject,
+        baseline=baseline,
+        candidate=candidate,
         change=d.difference,
         allowed=allowed,
         low=d.low,
         high=d.high,
-        most=tested.most,
-        p=d.p,
+        most=most,
+        p=None if p_holm is None else d.p,
         p_holm=p_holm,
-        visible=visible_loss(*sight, allowed),
-        needed=clusters_to_see(allowed, *sight),
+        visible=visible,
+        needed=needed,
         outcome=outcome,
     )
-
-
-def _require_measures(measures: Sequence[str], result: Result) -> None:
-    known = [*result.record.options.measures, RANK_DISTANCE]
-    unknown = [m for m in measures if m not in known]
-    if unknown:
-        raise UnknownNameError("measure in the policy", unknown, known)
-
-
-def _require_langs(rule: Rule, settings: Sequence[Setting]) -> None:
-    known = {s.query_lang for s in settings} | {lang for s in settings for lang in s.passage_langs}
-    unknown = [lang for lang in rule.langs or [] if lang not in known]
-    if known and unknown:
-        raise UnknownNameError("language in the policy", unknown, known)
-
-
-def _has_pool(result: Result) -> bool:
-    return any(s.kind == Kind.MULTILINGUAL and s.queries for s in result.record.settings)
-
-
-def _not_applied(name: str, rule: Rule) -> str:
-    kinds = [Kind.MULTILINGUAL] if isinstance(rule, Rise) else rule.kinds or list(Kind)
-    return (
-        f"{name} ({rule.measure}) tests nothing: these results have no {' or '.join(kinds)} setting"
-    )
-
-
-def _powerless(tests: int, clusters: int, alpha: float, cluster: str) -> list[str]:
-    """A gate that cannot fail has to say so."""
-    least = least_p(clusters, tests)
-    if not tests or least < alpha:
-        return []
-    return [
-        f"this gate can hardly fail: with {clusters} {cluster}s and {tests} tests no corrected p is"
-        f' under {least:.2g}; use more data, fewer rules, or undecided = "fail"'
-    ]
-
-
-def _drift(policy: Policy) -> list[str]:
-    if policy.drift is None:
-        return []
-    return [
-        f'the policy says drift = "{policy.drift}", which is no more; it is read as undecided ='
-        f' "{policy.undecided}": --print-policy says what that is'
-    ]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from xlir_bench.escaping import visible
 
 ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": "&#64;", "$": "&#36;"}
-"""Characters that a backslash does not make harmless on every renderer."""
+"""Characters that a backslash does not make harmless in every renderer."""
 
 
 def escape(text: str) -> str:
@@ -18,19 +18,14 @@ def escape(text: str) -> str:
     'a\\|b &lt;c&gt; d'
     """
     line = visible(" ".join(text.split()))
-    line = re.sub(r"[&<>@$]", lambda found: ENTITIES[found[0]], line)
+    line = re.sub(r"[&<>@$]", lambda match: ENTITIES[match[0]], line)
     line = re.sub(r"([\\`*\[\]|~]|(?<!\w)_|_(?!\w))", r"\\\1", line)
     # A bare address would become a link.
-    return re.sub(r"(?i)(https?|ftp|www)(:|\.)", lambda f: f"{f[1]}&#{ord(f[2])};", line)
-
-
-def named(text: str, markdown: bool) -> str:
-    """A name from outside in a line or cell of ours."""
-    return escape(text) if markdown else visible(text)
+    return re.sub(r"(?i)(https?|ftp|www)(:|\.)", lambda m: f"{m[1]}&#{ord(m[2])};", line)
 
 
 def code(text: str) -> str:
-    """`text` as code; as many backticks around it as it takes."""
+    """`text` as code, in as many backticks as it takes."""
     line = visible(" ".join(text.split()))
     longest = max((len(run) for run in re.findall(r"`+", line)), default=0)
     fence = "`" * (longest + 1)
@@ -39,6 +34,6 @@ def code(text: str) -> str:
 
 
 def grid(rows: Sequence[Sequence[str]], headers: Sequence[str], text_columns: int = 1) -> str:
-    """A Markdown table of cells that are Markdown already; numbers are set to the right."""
+    """A Markdown table of cells that are Markdown already; numbers are aligned to the right."""
     marks = [":---" if i < text_columns else "---:" for i in range(len(headers))]
     return "\n".join("| " + " | ".join(row) + " |" for row in [headers, marks, *rows])

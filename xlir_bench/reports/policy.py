@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from xlir_bench.errors import UnknownNameError
 from xlir_bench.records import Kind
 from xlir_bench.results.values import RANK_DISTANCE
-from xlir_bench.untrusted import read_toml, validated
+from xlir_bench.untrusted import parse_toml, read_toml, validated
 
 DEFAULT_POLICY = """\
 # The policy of `xlir-bench gate`: when is a candidate worse than the baseline?
@@ -64,29 +63,37 @@ decides = true
 """
 """The default, as `--print-policy` prints it: what people copy is what runs."""
 
-Per = Literal["kind", "query-language", "passage-language", "setting"]
 Amount = Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]
+Flag = Annotated[bool, Field(strict=True)]
 
 
-class _Part(BaseModel):
+class _Table(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class _Rule(_Part):
+class Rule(_Table):
+    """What the tables of a policy have in common."""
+
     measure: str = "map"
     kinds: Annotated[list[Kind], Field(min_length=1)] | None = None
-    """All that there are, if not stated."""
-    per: Per = "kind"
+    """Kinds of setting; all of them, if not stated."""
+    per: Literal["kind", "query-language", "passage-language", "setting"] = "kind"
     langs: Annotated[list[str], Field(min_length=1)] | None = None
-    """Only tests of these languages; a mean over a kind is then over their settings."""
-    decides: Annotated[bool, Field(strict=True)] = False
+    """Only these languages are tested; a mean over a kind is then over their settings."""
+    decides: Flag = False
     """Whether the gate passes only if this rule does."""
 
+    @model_validator(mode="after")
+    def _more_is_better(self) -> Rule:
+        if self.measure == RANK_DISTANCE and not isinstance(self, Rise):
+            raise ValueError("rank_distance is worse when it rises: write [[rise]]")
+        return self
 
-class _Change(_Rule):
+
+class _Change(Rule):
     absolute: Amount | None = None
     relative: Amount | None = None
-    """Of the baseline's value."""
+    """As a share of the baseline's value."""
 
     @model_validator(mode="after")
     def _one_amount(self) -> _Change:
@@ -95,49 +102,35 @@ class _Change(_Rule):
         return self
 
     def allowed(self, baseline: float) -> float:
-        """The largest change for the worse from this value."""
-        if self.absolute is not None:
-            return self.absolute
-        return (self.relative or 0.0) * abs(baseline)
+        """The largest loss allowed when the baseline has this value."""
+        return (self.relative or 0.0) * abs(baseline) if self.absolute is None else self.absolute
 
 
 class Drop(_Change):
-    """A measure of which more is better may fall by so much."""
-
-    @model_validator(mode="after")
-    def _more_is_better(self) -> Drop:
-        if self.measure == RANK_DISTANCE:
-            raise ValueError("rank_distance is worse when it rises: write [[rise]]")
-        return self
+    """A measure may fall by this much."""
 
 
 class Rise(_Change):
-    """The rank distance may rise by so much."""
+    """The rank distance may rise by this much."""
 
     measure: Literal["rank_distance"] = "rank_distance"
     kinds: None = None
     per: Literal["kind", "query-language"] = "kind"
 
 
-class Floor(_Rule):
-    """A measure may not be under this."""
+class Floor(Rule):
+    """A measure may not be below this."""
 
     least: Annotated[float, Field(allow_inf_nan=False, strict=True)]
 
-    @model_validator(mode="after")
-    def _more_is_better(self) -> Floor:
-        if self.measure == RANK_DISTANCE:
-            raise ValueError("a floor is for measures of which more is better")
-        return self
 
-
-class Policy(_Part):
+class Policy(_Table):
     """What a candidate is held to."""
 
     alpha: Annotated[float, Field(gt=0, lt=1, strict=True)] = 0.05
     undecided: Literal["pass", "fail"] = "pass"
     drift: Literal["warn", "fail"] | None = None
-    """What policies of before said of a loss that was not shown; read as `undecided`."""
+    """The old name of `undecided`; a policy that says ``fail`` is still read as one."""
     drop: list[Drop] = []
     rise: list[Rise] = []
     floor: list[Floor] = []
@@ -150,45 +143,44 @@ class Policy(_Part):
         return stated
 
     @model_validator(mode="after")
-    def _holds_rules(self) -> Policy:
-        if not (self.drop or self.rise or self.floor):
+    def _has_rules(self) -> Policy:
+        if not self.rules:
             raise ValueError("holds no rule: write [[drop]], [[rise]] or [[floor]]")
         return self
 
-    def decides(self, rule: Drop | Rise | Floor) -> bool:
+    @property
+    def rules(self) -> dict[str, Drop | Rise | Floor]:
+        """Every rule by its name: its table and its number in the file, such as ``drop 2``."""
+        tables: dict[str, Sequence[Drop | Rise | Floor]] = {
+            "drop": self.drop, "rise": self.rise, "floor": self.floor,
+        }  # fmt: skip
+        return {f"{name} {i}": r for name, rows in tables.items() for i, r in enumerate(rows, 1)}
+
+    def decides(self, rule: Rule) -> bool:
         """Whether the gate passes only if this rule does: where none is marked, all do."""
-        marked = any(r.decides for rules in (self.drop, self.rise, self.floor) for r in rules)
-        return rule.decides or not marked
-
-
-RULES: dict[str, type[_Rule]] = {"drop": Drop, "rise": Rise, "floor": Floor}
+        return rule.decides or not any(other.decides for other in self.rules.values())
 
 
 def default_policy(measure: str = "map") -> Policy:
-    """What a gate goes by if it is given no policy; a task without map is held to its own measure."""
-    stated = Policy.model_validate(tomllib.loads(DEFAULT_POLICY))
+    """The policy of a gate that is given none; a task without map is held to its own measure."""
+    stated = Policy.model_validate(parse_toml(DEFAULT_POLICY, "the default policy"))
     drops = [rule.model_copy(update={"measure": measure}) for rule in stated.drop]
     return stated.model_copy(update={"drop": drops})
 
 
 def read_policy(path: Path) -> Policy:
-    """The policy of a TOML file; its first faults are reported at once, unknown keys with near misses."""
+    """The policy of a TOML file; an unknown key is an error with its near miss."""
     stated = read_toml(path)
-    for what, unknown, known in _unknown_keys(stated):
-        raise UnknownNameError(f"key in {what} of {path}", unknown, known)
-    return validated(Policy, stated, path, "a policy")
-
-
-def _unknown_keys(stated: Mapping[str, Any]) -> Iterator[tuple[str, list[str], list[str]]]:
-    """Where a key that means nothing stands, which it is, and which there are."""
-    places = [("the policy", Policy.model_fields, stated)]
-    for name, rule in RULES.items():
-        rows = stated.get(name, [])
-        places += [
-            (f"[[{name}]]", rule.model_fields, row)
+    tables: list[tuple[str, type[BaseModel], dict[str, Any]]] = [("the policy", Policy, stated)]
+    rules: dict[str, type[BaseModel]] = {"drop": Drop, "rise": Rise, "floor": Floor}
+    for name, rule in rules.items():
+        rows = stated.get(name)
+        tables += [
+            (f"[[{name}]]", rule, row)
             for row in (rows if isinstance(rows, list) else [])
             if isinstance(row, dict)
         ]
-    for what, known, table in places:
-        if unknown := [key for key in table if key not in known]:
-            yield what, unknown, list(known)
+    for where, model, table in tables:
+        if unknown := [key for key in table if key not in model.model_fields]:
+            raise UnknownNameError(f"key in {where} of {path}", unknown, model.model_fields)
+    return validated(Policy, stated, path, "a policy")

@@ -1,22 +1,22 @@
-"""What papers report, as package data: set beside measured figures, never ranked with them."""
+"""What papers report, as package data: shown beside measured scores, never ranked with them."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache
 from importlib.resources import files
 
 from xlir_bench.records import Kind
 
 MEAN = "mean"
-"""Stands for the mean over query languages where a language would stand."""
+"""In place of a query language: the mean over all of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where reported figures come from."""
+    """Where reported scores come from."""
 
     title: str
     url: str
@@ -37,85 +37,49 @@ SOURCES = {
 """By the name in the file's first column."""
 
 
+System = tuple[str, str, str]
+"""The source, the encoder that training began with, and how the batches of training were put together."""
+
+
 @dataclass(frozen=True, slots=True)
-class Reported:
-    """One figure of a paper."""
-
-    source: str
-    encoder: str
-    """The model that training began with."""
-    training: str
-    """How its batches were put together."""
-    task: str
-    kind: Kind
-    query_lang: str
-    """A language, or ``mean`` over them."""
-    measure: str
-    value: float
-
-    @property
-    def system(self) -> tuple[str, str, str]:
-        """What was trained how, and who says so."""
-        return self.source, self.encoder, self.training
-
-
-@cache
-def read_published() -> tuple[Reported, ...]:
-    """Every reported figure, in the file's order."""
-    text = (files("xlir_bench.reports") / "published.csv").read_text(encoding="utf-8")
-    return tuple(
-        Reported(
-            source=row["source"],
-            encoder=row["encoder"],
-            training=row["training"],
-            task=row["task"],
-            kind=Kind(row["setting_kind"]),
-            query_lang=row["query_lang"],
-            measure=row["measure"],
-            value=float(row["value"]),
-        )
-        for row in csv.DictReader(text.splitlines())
-    )
-
-
-@dataclass(frozen=True)
 class ReportedTask:
-    """The reported figures of one task."""
+    """The reported scores of one task, in the file's order."""
 
     name: str
-    rows: tuple[Reported, ...]
-
-    @cached_property
-    def values(self) -> dict[tuple[tuple[str, ...], Kind, str, str], float]:
-        """By system, kind, measure and query language."""
-        return {(r.system, r.kind, r.measure, r.query_lang): r.value for r in self.rows}
+    values: Mapping[tuple[System, Kind, str, str], float]
+    """By system, kind of setting, measure and query language (or ``mean``)."""
 
     @property
-    def systems(self) -> list[tuple[str, str, str]]:
-        """Source, encoder and training of every system, in the file's order."""
-        return list(dict.fromkeys(row.system for row in self.rows))
+    def systems(self) -> list[System]:
+        """Every system, in the file's order."""
+        return list(dict.fromkeys(system for system, *_ in self.values))
 
     @property
     def langs(self) -> list[str]:
         """The query languages, by code."""
-        return sorted({row.query_lang for row in self.rows} - {MEAN})
+        return sorted({lang for *_, lang in self.values} - {MEAN})
 
     @property
     def columns(self) -> list[tuple[Kind, str]]:
-        """Every kind and measure there is, kinds in order."""
-        order = list(Kind)
-        seen = dict.fromkeys((row.kind, row.measure) for row in self.rows)
-        return sorted(seen, key=lambda column: order.index(column[0]))
+        """Every kind and measure that is reported, kinds in order."""
+        columns = dict.fromkeys((kind, measure) for _, kind, measure, _ in self.values)
+        return sorted(columns, key=lambda column: list(Kind).index(column[0]))
 
     def value(
         self, system: Sequence[str], kind: Kind, measure: str, lang: str = MEAN
     ) -> float | None:
-        """One figure, or None where the paper has none."""
-        return self.values.get((tuple(system), kind, measure, lang))
+        """One score, or None where the paper has none."""
+        source, encoder, training = system
+        return self.values.get(((source, encoder, training), kind, measure, lang))
 
 
-def reported_tasks() -> list[ReportedTask]:
-    """The reported figures by task, in the file's order of tasks."""
-    rows = read_published()
-    names = dict.fromkeys(row.task for row in rows)
-    return [ReportedTask(name, tuple(r for r in rows if r.task == name)) for name in names]
+@cache
+def reported_tasks() -> tuple[ReportedTask, ...]:
+    """The reported scores by task, in the file's order of tasks."""
+    text = (files("xlir_bench.reports") / "published.csv").read_text(encoding="utf-8")
+    tasks: dict[str, dict[tuple[System, Kind, str, str], float]] = {}
+    for row in csv.DictReader(text.splitlines()):
+        system = (row["source"], row["encoder"], row["training"])
+        key = (system, Kind(row["setting_kind"]), row["measure"], row["query_lang"])
+        tasks.setdefault(row["task"], {})[key] = float(row["value"])
+    return tuple(ReportedTask(name, values) for name, values in tasks.items())

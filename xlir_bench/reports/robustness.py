@@ -1,16 +1,16 @@
-"""Whether an encoder, or what a training gave it, holds away from home: tasks beside a reference."""
+"""Whether the quality of an encoder, or a gain in it, holds on other tasks than the reference."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from xlir_bench.errors import InputError, UnknownNameError
-from xlir_bench.measures.bootstrap import ClusterSums, Interval, relative_change
-from xlir_bench.records import Floats, Ints, Kind
+from xlir_bench.measures.bootstrap import ClusterSums, relative_change
+from xlir_bench.records import Kind
 from xlir_bench.reports.comparable import require_comparable
 from xlir_bench.reports.document import Block, Table, Title
 from xlir_bench.reports.pairing import pair
@@ -21,7 +21,7 @@ from xlir_bench.results.values import QueryValues
 
 @dataclass(frozen=True, slots=True)
 class Shift:
-    """One encoder on one task in one kind of setting, beside what it is measured by."""
+    """One encoder on one task in one kind of setting, compared with its reference."""
 
     encoder: str
     task: str
@@ -30,7 +30,7 @@ class Shift:
     reference: float
     value: float
     change: float | None
-    """(value - reference) / reference; none where the reference is 0."""
+    """(value - reference) / reference; None where the reference is 0."""
     low: float | None
     high: float | None
     aligned: float | None
@@ -38,153 +38,116 @@ class Shift:
 
     @property
     def verdict(self) -> str:
-        """Whether the interval leaves out that nothing changed."""
+        """``higher`` or ``lower`` where the 95 % interval excludes no change."""
         if self.low is None or self.high is None:
             return "-"
         return "higher" if self.low > 0 else "lower" if self.high < 0 else "unclear"
 
 
-def from_reference(results: Sequence[Result], reference: str, measure: str = "map") -> list[Shift]:
-    """Each encoder's tasks beside its own result on the reference task."""
-    home = {r.record.encoder.slug: r for r in results if r.record.task.name == reference}
-    if not home:
-        raise UnknownNameError(
-            "task among these results", [reference], sorted({r.record.task.name for r in results})
-        )
-    _require_distinct(results)
-    lacking = sorted({r.record.encoder.slug for r in results} - set(home))
-    if lacking:
-        raise InputError(
-            f"no result on {reference} of {', '.join(lacking)}: run it, or leave it out"
-        )
-    shifts = []
+def shifts(
+    results: Sequence[Result],
+    measure: str = "map",
+    reference: str | None = None,
+    baseline: str | None = None,
+) -> list[Shift]:
+    """Every result beside that of its encoder on the `reference` task, or of the `baseline` encoder on its task."""
+    same, other, beside = (
+        ("encoder", "task", reference) if baseline is None else ("task", "encoder", baseline)
+    )
+    places: dict[tuple[str, str], Result] = {}
     for result in results:
-        if result.record.task.name == reference:
-            continue
-        near = home[result.record.encoder.slug]
-        first, second = (r.values(measure) for r in (near, result))
-        for kind in _shared_kinds(near, result, measure):
-            one, other = (
-                _sums(v.value, v.setting, v.cluster, len(v.clusters), _of_kind(v, kind))
-                for v in (first, second)
-            )
-            change = relative_change(one, other, paired=False)
-            shifts.append(_shift(result, near, kind, measure, change))
-    return shifts
-
-
-def from_baseline(results: Sequence[Result], baseline: str, measure: str = "map") -> list[Shift]:
-    """Each encoder beside the baseline encoder on the same task, query by query."""
-    names = sorted({r.record.encoder.slug for r in results})
-    if baseline not in names:
-        raise UnknownNameError("encoder among these results", [baseline], names)
-    _require_distinct(results)
-    home = {r.record.task.name: r for r in results if r.record.encoder.slug == baseline}
-    shifts = []
-    for result in results:
-        near = home.get(result.record.task.name)
-        if near is None:
-            raise InputError(
-                f"no result of {baseline} on {result.record.task.name}: run it, or leave it out"
-            )
+        encoder, task = place = (result.record.encoder.slug, result.record.task.name)
+        if place in places:
+            folders = f"{places[place].folder} and {result.folder}"
+            raise InputError(f"two results of {encoder} on {task}: {folders}; name one of them")
+        places[place] = result
+    names = [{"encoder": encoder, "task": task} for encoder, task in places]
+    references = {
+        name[same]: result
+        for name, result in zip(names, results, strict=True)
+        if name[other] == beside
+    }
+    if not references:
+        known = {name[other] for name in names}
+        raise UnknownNameError(f"{other} among these results", [str(beside)], known)
+    if lacking := ", ".join(sorted({name[same] for name in names} - references.keys())):
+        pair_of = f"of {lacking} on {beside}" if same == "encoder" else f"of {beside} on {lacking}"
+        raise InputError(f"no result {pair_of}: run it, or leave it out")
+    found = []
+    for name, result in zip(names, results, strict=True):
+        near = references[name[same]]
         if result is near:
             continue
-        require_comparable([near, result], False, "leave one of them out, or run it again")
-        pairing = pair(near.values(measure), result.values(measure))
-        for kind in _shared_kinds(near, result, measure):
-            chosen = pairing.of_kind(kind)
-            one, other = (
-                _sums(values, pairing.setting, pairing.cluster, pairing.clusters, chosen)
-                for values in (pairing.first, pairing.second)
-            )
-            change = relative_change(one, other, paired=True)
-            shifts.append(_shift(result, near, kind, measure, change))
+        if same == "task":
+            require_comparable([near, result], False, "leave one of them out, or run it again")
+        found += _shifts(result, near, measure, paired=same == "task")
+    return found
+
+
+def _shifts(result: Result, reference: Result, measure: str, paired: bool) -> list[Shift]:
+    """By kind; `paired`: both results are of the same queries, which are drawn together."""
+    first, second = reference.values(measure), result.values(measure)
+    sizes = (len(first.clusters), len(second.clusters))
+    if paired:
+        both = pair(first, second)
+        setting, query, cluster = both.setting, both.query, both.cluster
+        first = replace(first, setting=setting, query=query, cluster=cluster, value=both.first)
+        second = replace(first, value=both.second)
+        sizes = (both.clusters, both.clusters)
+    record, recalls = result.record, [p.recall for p in result.record.alignment.questions.values()]
+    scores, references = record.summary, reference.record.summary
+    shifts = []
+    for kind in Kind:
+        if measure not in scores.get(kind, {}) or measure not in references.get(kind, {}):
+            continue
+        before, after = (
+            _sums(values, kind, size) for values, size in zip((first, second), sizes, strict=True)
+        )
+        change = relative_change(before, after, paired)
+        shift = Shift(
+            encoder=record.encoder.slug,
+            task=record.task.name,
+            domain=record.task.domain,
+            kind=kind,
+            reference=references[kind][measure].mean,
+            value=scores[kind][measure].mean,
+            change=None if change is None else change.mean,
+            low=None if change is None else change.low,
+            high=None if change is None else change.high,
+            aligned=sum(r["recall@1"] for r in recalls) / len(recalls) if recalls else None,
+        )
+        shifts.append(shift)
     return shifts
 
 
-def _require_distinct(results: Sequence[Result]) -> None:
-    seen: dict[tuple[str, str], Any] = {}
-    for result in results:
-        key = (result.record.encoder.slug, result.record.task.name)
-        if key in seen:
-            raise InputError(
-                f"two results of {key[0]} on {key[1]}: {seen[key]} and {result.folder}; name one of them"
-            )
-        seen[key] = result.folder
-
-
-def _shared_kinds(first: Result, second: Result, measure: str) -> list[Kind]:
-    summaries = first.record.summary, second.record.summary
-    return [kind for kind in Kind if all(measure in s.get(kind, {}) for s in summaries)]
-
-
-def _of_kind(values: QueryValues, kind: Kind) -> list[int]:
-    return [i for i in np.unique(values.setting).tolist() if values.settings[i].kind == kind]
-
-
-def _sums(
-    value: Floats, setting: Ints, cluster: Ints, clusters: int, chosen: Sequence[int]
-) -> ClusterSums:
-    mine = np.isin(setting, chosen)
-    columns = np.searchsorted(chosen, setting[mine])
-    return ClusterSums.of(value[mine], cluster[mine], columns, (clusters, len(chosen)))
-
-
-def _shift(
-    result: Result, near: Result, kind: Kind, measure: str, change: Interval | None
-) -> Shift:
-    record = result.record
-    pairs = record.alignment.questions.values()
-    found = [p.recall["recall@1"] for p in pairs]
-    return Shift(
-        encoder=record.encoder.slug,
-        task=record.task.name,
-        domain=record.task.domain,
-        kind=kind,
-        reference=near.record.summary[kind][measure].mean,
-        value=record.summary[kind][measure].mean,
-        change=None if change is None else change.mean,
-        low=None if change is None else change.low,
-        high=None if change is None else change.high,
-        aligned=sum(found) / len(found) if found else None,
-    )
+def _sums(values: QueryValues, kind: Kind, clusters: int) -> ClusterSums:
+    chosen = [i for i in np.unique(values.setting).tolist() if values.settings[i].kind == kind]
+    rows = np.isin(values.setting, chosen)
+    columns = np.searchsorted(chosen, values.setting[rows])
+    shape = (clusters, len(chosen))
+    return ClusterSums.of(values.value[rows], values.cluster[rows], columns, shape)
 
 
 def robustness_blocks(shifts: Sequence[Shift], beside: str, measure: str) -> list[Block]:
-    """One table, encoders one after the other."""
+    """One table, a row for each encoder, task and kind."""
     aligned = any(shift.aligned is not None for shift in shifts)
     rows = []
     for s in shifts:
-        row = [s.encoder, s.task, s.domain, s.kind.value]
-        row += [number(s.reference), number(s.value), _percent(s.change)]
-        row += ["-" if s.low is None else f"{_percent(s.low)} to {_percent(s.high)}", s.verdict]
+        row = [s.encoder, s.task, s.domain, s.kind.value, number(s.reference), number(s.value)]
+        interval = "-" if s.low is None else f"{_percent(s.low)} to {_percent(s.high)}"
+        row += [_percent(s.change), interval, s.verdict]
         rows.append(row + ([number(s.aligned)] if aligned else []))
-    headers = [
-        "encoder",
-        "task",
-        "domain",
-        "kind",
-        "reference",
-        measure,
-        "change",
-        "95 % interval",
-        "",
-    ]
-    headers += ["question finds its translation"] if aligned else []
-    return [
-        Title(f"{measure} beside {beside}"),
-        Table(headers, rows, spare=("domain", "question finds its translation", "reference")),
-    ]
-
-
-def robustness_record(shifts: Sequence[Shift], beside: str, measure: str) -> dict[str, Any]:
-    """The same for programs."""
-    return {
-        "beside": beside,
-        "measure": measure,
-        "shifts": [asdict(shift) | {"verdict": shift.verdict} for shift in shifts],
-    }
+    headers = ["encoder", "task", "domain", "kind", "reference", measure, "change"]
+    headers += ["95 % interval", "", *(["question finds its translation"] if aligned else [])]
+    spare = ("domain", "question finds its translation", "reference")
+    return [Title(f"{measure} beside {beside}"), Table(headers, rows, spare=spare)]
 
 
 def _percent(share: float | None) -> str:
     return "-" if share is None else f"{100 * share:+.1f}%"
+
+
+def robustness_record(shifts: Sequence[Shift], beside: str, measure: str) -> dict[str, Any]:
+    """The same for programs."""
+    rows = [asdict(shift) | {"verdict": shift.verdict} for shift in shifts]
+    return {"beside": beside, "measure": measure, "shifts": rows}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from xlir_bench.errors import InputError
 from xlir_bench.records import Kind
-from xlir_bench.reports.export.parts import named, part_of
+from xlir_bench.reports.export import named, part_of
 from xlir_bench.reports.leaderboard.names import file_names, piece
 from xlir_bench.reports.leaderboard.standings import Standing, of_same_queries, standings
 from xlir_bench.results import Result, result_folder

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from xlir_bench.errors import InputError
-from xlir_bench.measures.bootstrap import UNIT, PairedDifferences, intervals
+from xlir_bench.measures.bootstrap import UNIT, ClusterSums, intervals
 from xlir_bench.results import Result
 from xlir_bench.results.values import RANK_DISTANCE, QueryValues
 
@@ -47,7 +47,7 @@ def setting_intervals(folder: Path, measures: Sequence[str]) -> Intervals:
 def _bounds(values: QueryValues) -> tuple[dict[Langs, Bounds], Bounds | None]:
     """Of each setting's mean, and of the mean over all settings."""
     shape = (len(values.clusters), len(values.settings))
-    data = PairedDifferences.of(values.value, values.cluster, values.setting, shape)
+    data = ClusterSums.of(values.value, values.cluster, values.setting, shape)
     used = np.unique(values.setting).tolist()
     if not used:
         return {}, None

@@ -43,7 +43,7 @@ def _task_parts(task: ReportedTask, board: TaskBoard | None) -> list[str]:
         ),
     ]
     for kind, measure in task.columns:
-        if any(r.query_lang != MEAN for r in task.rows if (r.kind, r.measure) == (kind, measure)):
+        if any(lang != MEAN and (k, m) == (kind, measure) for _, k, m, lang in task.values):
             parts += [f"### By query language: {_column(kind, measure)}"]
             parts += [_language_table(task, rows, kind, measure)]
     return parts

@@ -10,7 +10,7 @@ from string import ascii_letters
 import numpy as np
 from numpy.typing import NDArray
 
-from xlir_bench.measures.bootstrap import PairedDifferences
+from xlir_bench.measures.bootstrap import ClusterSums
 from xlir_bench.measures.significance import Difference, holm, paired_tests
 from xlir_bench.records import Kind
 from xlir_bench.reports.pairing import Pairing, pair
@@ -70,19 +70,19 @@ def _tests(
         chosen = pairs[start : start + AT_ONCE]
         sizes = by_encoder[0].sizes
         changes = [by_encoder[two].sums - by_encoder[one].sums for one, two in chosen]
-        data = PairedDifferences(np.hstack(changes), np.tile(sizes, len(chosen)))
+        data = ClusterSums(np.hstack(changes), np.tile(sizes, len(chosen)))
         columns = np.arange(data.sums.shape[1]).reshape(len(chosen), sizes.shape[1])
         found += paired_tests(data, columns.tolist(), family=len(pairs))
     return found
 
 
-def _by_cluster(pairing: Pairing, kind: Kind) -> PairedDifferences:
+def _by_cluster(pairing: Pairing, kind: Kind) -> ClusterSums:
     """The second's values, summed by cluster and setting of a kind."""
-    data = PairedDifferences.of(
+    data = ClusterSums.of(
         pairing.second, pairing.cluster, pairing.setting, (pairing.clusters, len(pairing.settings))
     )
     wanted = list(pairing.of_kind(kind))
-    return PairedDifferences(data.sums[:, wanted], data.sizes[:, wanted])
+    return ClusterSums(data.sums[:, wanted], data.sizes[:, wanted])
 
 
 def _letters(different: NDArray[np.bool_], best_first: Sequence[int]) -> dict[int, tuple[str, ...]]:

@@ -1,4 +1,4 @@
-"""Pictures of stored results for papers and READMEs: safe for colour-blind eyes, numbers in the cells."""
+"""Plots of stored results for papers and READMEs: safe for colour-blind eyes, numbers in the cells."""
 
 from __future__ import annotations
 
@@ -6,19 +6,26 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from xlir_bench.errors import InputError, NotComparableError, UnknownNameError
-from xlir_bench.reports.plots.alignment import MARGIN, alignment_figures, draw_alignment
-from xlir_bench.reports.plots.bias import draw_bias
+from xlir_bench.reports.plots.bias import draw_bias, draw_languages
 from xlir_bench.reports.plots.canvas import FORMATS, save, style
-from xlir_bench.reports.plots.checkpoints import draw_checkpoints
-from xlir_bench.reports.plots.languages import draw_languages
-from xlir_bench.reports.plots.matrix import draw_matrix
-from xlir_bench.reports.plots.trade_off import draw_trade_off
+from xlir_bench.reports.plots.charts import (
+    draw_checkpoints,
+    draw_cost,
+    draw_robustness,
+    draw_trade_off,
+)
+from xlir_bench.reports.plots.heatmaps import (
+    MARGIN,
+    alignment_figures,
+    draw_alignment,
+    draw_matrix,
+)
 from xlir_bench.results.schema import ResultRecord
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["FORMATS", "PICTURES", "draw", "save"]
+__all__ = ["FORMATS", "PICTURES", "draw", "draw_cost", "draw_robustness", "save"]
 
 PICTURES: Mapping[str, Callable[[Sequence[ResultRecord], str], Figure]] = {
     "matrix": draw_matrix,
@@ -31,34 +38,23 @@ PICTURES: Mapping[str, Callable[[Sequence[ResultRecord], str], Figure]] = {
 
 
 def draw(kind: str, records: Sequence[ResultRecord], measure: str | None = None) -> Figure:
-    """The picture of one kind, a name of `PICTURES`; of map (``alignment``: of the margin) unless told."""
+    """A picture of one of the `PICTURES`; by default of map, and ``alignment`` of the margin."""
     if kind not in PICTURES:
         raise UnknownNameError("kind of plot", [kind], PICTURES)
     if not records:
         raise InputError("no result to draw; name a result folder (results/<encoder>/<task>)")
-    aligned = kind == "alignment"
-    drawn = measure or (MARGIN if aligned else "map")
-    _check_task(records)
-    _check_measure(
-        drawn, [m for r in records for m in (alignment_figures if aligned else _measures)(r)]
-    )
-    with style():
-        return PICTURES[kind](records, drawn)
-
-
-def _check_task(records: Sequence[ResultRecord]) -> None:
-    tasks = {(r.task.name, r.task.digest) for r in records}
-    if len(tasks) > 1:
-        names = ", ".join(sorted(name for name, _ in tasks))
+    if len({(r.task.name, r.task.digest) for r in records}) > 1:
+        names = ", ".join(sorted({record.task.name for record in records}))
         raise NotComparableError(
             f"these results are of several tasks ({names}), or of several versions of one; draw one at a time"
         )
-
-
-def _check_measure(measure: str, known: Sequence[str]) -> None:
+    if kind == "alignment":
+        measure = measure or MARGIN
+        known = [name for record in records for name in alignment_figures(record)]
+    else:
+        measure = measure or "map"
+        known = [name for r in records for by_measure in r.summary.values() for name in by_measure]
     if measure not in known:
-        raise UnknownNameError("measure of these results", [measure], list(dict.fromkeys(known)))
-
-
-def _measures(record: ResultRecord) -> list[str]:
-    return [m for by_measure in record.summary.values() for m in by_measure]
+        raise UnknownNameError("measure of these results", [measure], set(known))
+    with style():
+        return PICTURES[kind](records, measure)

@@ -1,4 +1,4 @@
-"""Before and after, by query language: how often the own language comes first, and the score in the pool."""
+"""Language bias in the pool of all languages: own language first, and the languages of the ten best passages."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from xlir_bench.reports.plots.canvas import (
     INK,
     LINE,
     MUTED,
+    PANEL,
     grid_lines,
+    ink_on,
     label_of,
     new_figure,
     write_title,
@@ -25,27 +27,40 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLOURS = ("#b3bac4", ACCENT, "#e69f00", "#009e73", "#cc79a7", "#56b4e9")
-"""One a result: the first is where the others come from; the rest are Okabe and Ito's, but for ours."""
+"""One for each result: grey for the one that the others started from; the rest are Okabe and Ito's, except ours."""
 MARKS = "osD^vP"
+LANGUAGE_COLOURS = (
+    "#332288", "#88ccee", "#44aa99", "#117733", "#999933", "#ddcc77", "#cc6677", "#882255", "#aa4499",
+    "#666666", "#cccccc",
+)  # fmt: skip
+"""Paul Tol's muted scheme; every segment carries its language's code too."""
 OWN_FIRST = "same_language_preference"
-Figures = Mapping[str, float]
 
 
 def draw_bias(records: Sequence[ResultRecord], measure: str) -> Figure:
-    """Two panels with a row a query language; each result a mark, from the first a line to the last."""
+    """Two panels with a row for each query language, and in it a mark for each result, joined by a line."""
     if len(records) > len(COLOURS):
         raise InputError(
             f"{len(records)} results are too many for one picture: {len(COLOURS)} at most"
         )
-    first = [_own_first(record) for record in records]
-    pooled = [_pooled(record, measure) for record in records]
-    langs = [lang for lang in sorted(first[0]) if lang != "mean"]
-    rows = [*langs, "mean"]
+    own_first, in_pool = [], []
+    for record in records:
+        part = record.bias.get(OWN_FIRST)
+        if part is None or not isinstance(part.mean, float):
+            raise InputError(
+                f"{label_of(record)}: no multilingual setting was run, so there is no bias"
+            )
+        by_lang = {x: v for x, v in part.by_query_lang.items() if isinstance(v, float)}
+        own_first.append(by_lang | {"mean": part.mean})
+        settings = [s for s in record.settings if s.kind == Kind.MULTILINGUAL]
+        by_lang = {s.query_lang: s.measures[measure] for s in settings if measure in s.measures}
+        in_pool.append(by_lang | {"mean": record.summary[Kind.MULTILINGUAL][measure].mean})
+    rows = [*(lang for lang in sorted(own_first[0]) if lang != "mean"), "mean"]
     figure, panels = new_figure(9.5, 2.3 + 0.3 * len(rows), 1, 2, sharey=True)
     titles = ("own language first (bar: by chance)", f"multilingual {visible(measure)}")
-    for axes, values, title in zip(panels, (first, pooled), titles, strict=True):
-        _rows(axes, rows, values)
-        axes.set_title(title, fontsize=10.5, color=INK, loc="left", pad=8)
+    for axes, values, title in zip(panels, (own_first, in_pool), titles, strict=True):
+        _marks(axes, rows, values)
+        axes.set_title(title, **PANEL)
     part = records[0].bias[OWN_FIRST]
     for y, lang in enumerate(rows):
         chance = part.chance_by_query_lang.get(lang, part.chance)
@@ -60,20 +75,17 @@ def draw_bias(records: Sequence[ResultRecord], measure: str) -> Figure:
         handles, [label_of(r) for r in records], loc="outside lower right", ncols=len(records),
         frameon=False, labelcolor=INK,
     )  # fmt: skip
-    write_title(
-        figure,
-        f"Whose passages come first, {visible(records[0].task.title)}",
-        "in a pool of all languages, by query language; left: nearer to chance is better",
-    )
+    reading = "in a pool of all languages, by query language; left: nearer to chance is better"
+    write_title(figure, f"Whose passages come first, {visible(records[0].task.title)}", reading)
     return figure
 
 
-def _rows(axes: Axes, rows: Sequence[str], values: Sequence[Figures]) -> None:
+def _marks(axes: Axes, rows: Sequence[str], results: Sequence[Mapping[str, float]]) -> None:
     grid_lines(axes)
     for y, lang in enumerate(rows):
-        found = [by_lang[lang] for by_lang in values if lang in by_lang]
-        axes.plot(found, [y] * len(found), color=LINE, linewidth=3, zorder=1)
-    for i, by_lang in enumerate(values):
+        values = [by_lang[lang] for by_lang in results if lang in by_lang]
+        axes.plot(values, [y] * len(values), color=LINE, linewidth=3, zorder=1)
+    for i, by_lang in enumerate(results):
         places = [y for y, lang in enumerate(rows) if lang in by_lang]
         axes.scatter(
             [by_lang[rows[y]] for y in places], places, s=44, color=COLOURS[i], marker=MARKS[i],
@@ -81,18 +93,63 @@ def _rows(axes: Axes, rows: Sequence[str], values: Sequence[Figures]) -> None:
         )  # fmt: skip
 
 
-def _own_first(record: ResultRecord) -> dict[str, float]:
-    part = record.bias.get(OWN_FIRST)
-    if part is None or not isinstance(part.mean, float):
+def draw_languages(records: Sequence[ResultRecord], _measure: str) -> Figure:
+    """The languages of the ten best passages by query language, above their share of the pool."""
+    name = "top10_language_share"
+    if missing := [label_of(record) for record in records if name not in record.bias]:
         raise InputError(
-            f"{label_of(record)}: no multilingual setting was run, so there is no bias"
+            f"{', '.join(missing)}: no multilingual setting was run, so there is no top 10"
         )
-    return {x: v for x, v in part.by_query_lang.items() if isinstance(v, float)} | {
-        "mean": part.mean
-    }
+    bars = [
+        {**dict(sorted(view.by_query_lang.items())), "mean": view.mean, "pool": view.chance}
+        for view in (record.bias[name] for record in records)
+    ]
+    langs = sorted({lang for by_query in bars for lang in _shares(by_query["pool"])})
+    width, height = 1.0 + 5.0 * len(records), 2.1 + 0.34 * max(map(len, bars))
+    figure, panels = new_figure(width, height, 1, len(records), sharey=True)
+    for axes, record, by_query in zip(panels, records, bars, strict=True):
+        places = [*range(len(by_query) - 2), len(by_query) - 1.6, len(by_query) - 0.6]
+        for y, (query, shares) in zip(places, by_query.items(), strict=True):
+            _stack(axes, y, query, _shares(shares), langs)
+        axes.set_yticks(places, list(by_query))
+        axes.set_ylim(places[-1] + 0.6, -0.6)
+        axes.set_xlim(0, 1)
+        axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "25 %", "50 %", "75 %", "100 %"])
+        axes.tick_params(length=0, labelcolor=MUTED)
+        axes.spines[:].set_visible(False)
+        axes.set_title(label_of(record), **PANEL)
+    panels[0].set_ylabel("query", color=MUTED)
+    write_title(
+        figure,
+        f"Languages of the ten best passages, {visible(records[0].task.title)}",
+        "without favourites every bar looks like the last; the query's own language is framed",
+    )
+    return figure
 
 
-def _pooled(record: ResultRecord, measure: str) -> dict[str, float]:
-    mine = [s for s in record.settings if s.kind == Kind.MULTILINGUAL and measure in s.measures]
-    mean = record.summary[Kind.MULTILINGUAL][measure].mean
-    return {s.query_lang: s.measures[measure] for s in mine} | {"mean": mean}
+def _stack(
+    axes: Axes, y: float, query: str, shares: Mapping[str, float], langs: Sequence[str]
+) -> None:
+    from matplotlib.colors import to_rgb
+
+    left = 0.0
+    for i, lang in enumerate(langs):
+        share = shares.get(lang, 0.0)
+        if not share:
+            continue
+        colour = LANGUAGE_COLOURS[i % len(LANGUAGE_COLOURS)]
+        own = lang == query
+        axes.barh(
+            y, share, left=left, height=0.78, color=colour,
+            edgecolor=INK if own else "white", linewidth=1.3 if own else 0.6, zorder=3 if own else 2,
+        )  # fmt: skip
+        if share >= 0.045:
+            axes.text(
+                left + share / 2, y, lang, ha="center", va="center", fontsize=7.5, zorder=4,
+                color=ink_on(to_rgb(colour)), fontweight="bold" if own else "normal",
+            )  # fmt: skip
+        left += share
+
+
+def _shares(value: object) -> dict[str, float]:
+    return dict(value) if isinstance(value, Mapping) else {}

@@ -1,18 +1,18 @@
-"""What the pictures share: their look, their frame, and how they are written."""
+"""What the plots share: their look, their frame, names beside points, and how they are written."""
 
 from __future__ import annotations
 
 import io
-import os
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xlir_bench.errors import InputError, XlirError
 from xlir_bench.escaping import visible
+from xlir_bench.files import explained, replacing
 from xlir_bench.results.schema import ResultRecord
 
 if TYPE_CHECKING:
@@ -22,12 +22,14 @@ if TYPE_CHECKING:
 FORMATS = ("png", "svg", "pdf")
 INK, MUTED, LINE, ACCENT = "#1a1f26", "#586270", "#dfe2e6", "#0b5aa8"
 MARGIN, HEAD, FOOT = 0.1, 0.5, 0.34
-"""In inches: round the picture, for the title, for the line under it."""
+"""In inches: around the picture, for the title, for the line at the foot."""
 SCRIPT_FONTS = (
     "Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans SC", "Noto Sans Devanagari", "Noto Sans Thai",
     "Noto Sans Arabic", "PingFang SC", "Hiragino Sans", "Microsoft YaHei", "Arial Unicode MS",
 )  # fmt: skip
-"""Looked for in this order where an encoder's name is in another script."""
+"""For names of encoders in other scripts; the first that is installed is used."""
+PANEL: dict[str, Any] = {"fontsize": 10.5, "color": INK, "loc": "left", "pad": 8}
+"""How the title of one of several panels is set."""
 
 
 def new_figure(
@@ -69,14 +71,44 @@ def label_of(record: ResultRecord) -> str:
     return visible(record.encoder.name)
 
 
-def luminance(colour: Any) -> float:
-    """How light a colour is, from 0 to 1; white is read on one under .18, black on others."""
+def ink_on(colour: Any) -> str:
+    """The colour of text that is easy to read on this one (red, green, blue from 0 to 1)."""
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colour[:3]]
-    return float(0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2])
+    luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    return "white" if luminance < 0.2 else "black"
+
+
+def label_points(axes: Axes, marks: Sequence[tuple[float, float, str]]) -> None:
+    """Names beside points; a name that would cover another moves up or down."""
+    to_pixels = axes.transData.transform
+    boxes: list[tuple[float, float, float, float]] = []
+    points = [to_pixels((x, y)) for x, y, _ in marks]
+    for (x, y, name), (px, py) in zip(marks, points, strict=True):
+        width, height = 6.0 * len(name) + 4, 13.0
+        right_edge = axes.transAxes.transform((1, 1))[0]
+        left = px + 9 + width > right_edge
+        for step in (0, 1, -1, 2, -2, 3, -3, 4, -4, 5, -5, 6, -6):
+            start = px - 9 - width if left else px + 9
+            box = (start, py + step * height - 6, start + width, py + step * height + 7)
+            if not any(_overlap(box, other) for other in boxes) and not any(
+                _overlap(box, (a - 5, b - 5, a + 5, b + 5)) for a, b in points if (a, b) != (px, py)
+            ):
+                break
+        boxes.append(box)
+        offset = 72 / axes.figure.dpi
+        axes.annotate(
+            name, (x, y), ((-9 if left else 9) * offset, step * height * offset), textcoords="offset points",
+            ha="right" if left else "left", va="center", fontsize=9,
+            color=MUTED if name == "chance" else INK, fontstyle="italic" if name == "chance" else "normal",
+        )  # fmt: skip
+
+
+def _overlap(one: Sequence[float], two: Sequence[float]) -> bool:
+    return one[0] < two[2] and two[0] < one[2] and one[1] < two[3] and two[1] < one[3]
 
 
 def require_format(path: Path, option: str = "--output") -> str:
-    """The format that the name asks for."""
+    """The format that the name of a picture asks for."""
     suffix = path.suffix.lower().removeprefix(".")
     if suffix not in FORMATS:
         raise InputError(f"{option} {path} wants a name that ends in .{', .'.join(FORMATS)}")
@@ -84,37 +116,30 @@ def require_format(path: Path, option: str = "--output") -> str:
 
 
 def save(figure: Figure, path: Path, dpi: int = 200) -> None:
-    """Write the picture; its format is that of the name. The same picture gives the same bytes."""
+    """Write the picture in the format of its name. The same picture gives the same bytes."""
     suffix = require_format(path)
     metadata: dict[str, Any] = {"png": {"Software": None}, "pdf": {"CreationDate": None}}
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with explained(path, "name another file"), replacing(path) as temporary:
         if suffix == "svg":
             temporary.write_text(svg(figure), encoding="utf-8")
         else:
             with style():
                 figure.savefig(temporary, format=suffix, dpi=dpi, metadata=metadata[suffix])
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise InputError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def svg(figure: Figure) -> str:
-    """The picture as SVG text. The same picture gives the same text."""
+    """The picture as SVG text. The same picture gives the same text.
+
+    What depends on the last bits of a layout is taken out: names of clips and marks, long fractions.
+    """
     written = io.StringIO()
     with style():
         figure.savefig(written, format="svg", metadata={"Date": None})
-    return settled(written.getvalue())
-
-
-def settled(text: str) -> str:
-    """SVG without what depends on the last bits of a layout: names of clips and marks, long fractions."""
+    text = written.getvalue()
     names = dict.fromkeys(re.findall(r'id="([a-z][0-9a-f]{10})"', text))
     number = {name: f"n{place}" for place, name in enumerate(names)}
-    text = re.sub(r"\b[a-z][0-9a-f]{10}\b", lambda found: number.get(found[0], found[0]), text)
-    return re.sub(r"\b[1-9]\d*\.\d{4,}\b", lambda found: f"{float(found[0]):.3f}", text)
+    text = re.sub(r"\b[a-z][0-9a-f]{10}\b", lambda match: number.get(match[0], match[0]), text)
+    return re.sub(r"\b[1-9]\d*\.\d{4,}\b", lambda match: f"{float(match[0]):.3f}", text)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""How a verdict is told: terminal, Markdown, JUnit XML, JSON."""
+"""A verdict as text: terminal, Markdown, JUnit XML, JSON."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ import pytest
 from changed import a_little_worse, changed, drop, evaluated, times
 
 from xlir_bench.reports.document import render
-from xlir_bench.reports.gate import gate
+from xlir_bench.reports.gate import Outcome, gate
+from xlir_bench.reports.gate_text import headline, junit_xml, verdict_blocks
 from xlir_bench.reports.policy import Policy, default_policy
 from xlir_bench.reports.tables import number
-from xlir_bench.reports.verdict import Outcome
-from xlir_bench.reports.verdict_text import headline, junit_xml, verdict_blocks
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +92,7 @@ def test_junit_has_a_case_for_each_finding(failed):
     cases = root.findall("testsuite/testcase")
     assert len(cases) == len(failed.findings) == int(root.get("tests"))
     broken = [case for case in cases if case.find("failure") is not None]
-    assert len(broken) == failed.counts[Outcome.FAIL] == int(root.get("failures"))
+    assert len(broken) == len(failed.of(Outcome.FAIL)) == int(root.get("failures"))
 
 
 def test_names_from_outside_break_no_format():

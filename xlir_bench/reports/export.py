@@ -1,0 +1,298 @@
+"""Stored results in the files of other tools: a file of all results, or a folder with files for each."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from xlir_bench.errors import InputError, UnknownNameError
+from xlir_bench.escaping import cell
+from xlir_bench.files import explained, replacing
+from xlir_bench.files import write as write_file
+from xlir_bench.records import POOL
+from xlir_bench.reports.tables import passage
+from xlir_bench.results import Result, ResultRecord
+from xlir_bench.results.schema import SettingPart
+from xlir_bench.results.store import REMEDY, RESULT_FILE
+from xlir_bench.results.trec import write_trec
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MTEB_VERSION = "2.0.0"
+"""The version of mteb whose layout its files have and state: its loaders ask for one."""
+MTEB_META = (
+    "name", "revision", "release_date", "languages", "loader", "n_parameters", "memory_usage_mb",
+    "max_tokens", "embed_dim", "license", "open_weights", "public_training_code", "public_training_data",
+    "framework", "similarity_fn_name", "use_instructions", "training_datasets",
+)  # fmt: skip
+"""The fields of its model_meta.json."""
+MTEB_LANGUAGES = {
+    "ar": "ara-Arab", "bn": "ben-Beng", "cs": "ces-Latn", "da": "dan-Latn", "de": "deu-Latn",
+    "el": "ell-Grek", "en": "eng-Latn", "es": "spa-Latn", "fa": "fas-Arab", "fi": "fin-Latn",
+    "fil": "fil-Latn", "fr": "fra-Latn", "he": "heb-Hebr", "hi": "hin-Deva", "hr": "hrv-Latn",
+    "hu": "hun-Latn", "id": "ind-Latn", "it": "ita-Latn", "ja": "jpn-Jpan", "ko": "kor-Kore",
+    "mi": "mri-Latn", "nl": "nld-Latn", "no": "nor-Latn", "pl": "pol-Latn", "pt": "por-Latn",
+    "quz": "quz-Latn", "ro": "ron-Latn", "ru": "rus-Cyrl", "sv": "swe-Latn", "sw": "swa-Latn",
+    "te": "tel-Telu", "th": "tha-Thai", "tr": "tur-Latn", "uk": "ukr-Cyrl", "vi": "vie-Latn",
+    "yo": "yor-Latn", "zh": "zho-Hans",
+}  # fmt: skip
+"""mteb names a language by ISO 639-3 and a script; of other codes, such as ``zho_Hans``, it joins the parts by ``-``."""
+COLUMNS = {
+    "task": "string", "task_version": "int64", "part": "string", "encoder": "string", "slug": "string",
+    "fingerprint": "string", "level": "string", "kind": "string", "query_lang": "string",
+    "passage_lang": "string", "settings": "int64", "queries": "Int64", "candidates": "Int64",
+    "measure": "string", "value": "float64", "low": "float64", "high": "float64",
+}  # fmt: skip
+"""Of CSV and parquet. `part` says what makes a run less than a full one; `level` is ``setting`` or ``kind``.
+
+A setting has no interval and a kind no language: these are empty. `passage_lang` is ``*`` for the pool."""
+
+
+def part_of(record: ResultRecord) -> str:
+    """In words, such as ``languages de en; the first 50 queries of each language``; empty for a full run."""
+    return "; ".join(record.options.part.values())
+
+
+def named(record: ResultRecord) -> str:
+    """The task's name; for a part of a task a ``~`` follows, and a digest of what the part is."""
+    part = part_of(record)
+    digest = f"~{hashlib.sha256(part.encode()).hexdigest()[:8]}" if part else ""
+    return record.task.name + digest
+
+
+def write(form: str, results: Sequence[Result], output: Path) -> list[Path]:
+    """Write results in one of `FORMATS`; the files."""
+    if form not in FORMATS:
+        raise UnknownNameError("export format", [form], FORMATS)
+    with explained(output, REMEDY):
+        return FORMATS[form](results, output)
+
+
+def tidy_frame(results: Sequence[Result]) -> pd.DataFrame:
+    """The results below each other: a row for each setting and measure, and for each kind with its interval."""
+    import pandas as pd
+
+    rows = [row for result in results for row in _rows(result.record)]
+    return pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
+
+
+def _rows(record: ResultRecord) -> Iterator[dict[str, Any]]:
+    common = {
+        "task": record.task.name, "task_version": record.task.version, "part": part_of(record),
+        "encoder": record.encoder.name, "slug": record.encoder.slug,
+        "fingerprint": record.encoder.fingerprint,
+    }  # fmt: skip
+    for kind, by_measure in record.summary.items():
+        settings = sum(s.kind == kind and s.queries > 0 for s in record.settings)
+        for measure, part in by_measure.items():
+            yield {
+                **common, "level": "kind", "kind": kind.value, "settings": settings,
+                "measure": measure, "value": part.mean, "low": part.low, "high": part.high,
+            }  # fmt: skip
+    for setting in record.settings:
+        for measure, value in setting.measures.items():
+            yield {
+                **common, "level": "setting", "kind": setting.kind.value, "settings": 1,
+                "query_lang": setting.query_lang, "passage_lang": passage(setting.passage_langs),
+                "queries": setting.queries, "candidates": setting.candidates,
+                "measure": measure, "value": value,
+            }  # fmt: skip
+
+
+def _csv(results: Sequence[Result], output: Path) -> list[Path]:
+    frame = tidy_frame(results)
+    texts: list[str] = list(frame.select_dtypes("string").columns)
+    for name in texts:
+        frame[name] = frame[name].map(cell, na_action="ignore")
+    write_file(output, frame.to_csv(index=False, lineterminator="\n"))
+    return [output]
+
+
+def _parquet(results: Sequence[Result], output: Path) -> list[Path]:
+    with replacing(output) as temporary:
+        tidy_frame(results).to_parquet(temporary, index=False)
+    return [output]
+
+
+def _mteb(results: Sequence[Result], output: Path) -> list[Path]:
+    """``<model>/<revision>/<task>.json`` with ``model_meta.json`` beside it, as in mteb's cache."""
+    written: dict[Path, dict[str, Any]] = {}
+    for result in results:
+        encoder = result.record.encoder
+        cleaned = re.sub(r"[^A-Za-z0-9._/-]", "-", encoder.name).strip("/.")
+        parts = [part for part in cleaned.split("/") if part.strip(".")]
+        name = "/".join(parts) if len(parts) == 2 else f"xlir-bench/{'-'.join(parts) or 'encoder'}"
+        # Other weights, prompts or lengths get another folder.
+        revision = encoder.fingerprint.removeprefix("sha256:")[:16]
+        folder = output / name.replace("/", "__") / revision
+        about = mteb_record(result)
+        path = folder / f"{about['task_name']}.json"
+        if path in written:
+            raise InputError(f"two results would both be {path}; export them to two folders")
+        written[path] = about
+        known: dict[str, Any] = {
+            "name": name, "revision": revision, "n_parameters": encoder.parameters,
+            "max_tokens": encoder.max_tokens, "embed_dim": encoder.dimension, "framework": [],
+            "similarity_fn_name": "cosine",
+            "use_instructions": bool(encoder.query_prompt or encoder.passage_prompt),
+        }  # fmt: skip
+        written[folder / "model_meta.json"] = dict.fromkeys(MTEB_META) | known
+    for path, content in written.items():
+        write_file(path, json.dumps(content, ensure_ascii=False, indent=2) + "\n")
+    return list(written)
+
+
+def mteb_record(result: Result) -> dict[str, Any]:
+    """A result file of mteb: every setting is a subset, such as ``en-de``, or ``en-all`` for the pool."""
+    record = result.record
+    return {
+        "dataset_revision": record.task.digest,
+        # None of mteb's own names: its pools and candidates differ, so scores must not be mixed.
+        "task_name": "xlir-bench_" + re.sub(r"[^A-Za-z0-9.~-]", "-", named(record)),
+        "mteb_version": MTEB_VERSION,
+        "scores": {"test": [_subset(s, record) for s in record.settings if s.queries]},
+        "evaluation_time": sum(record.profile.seconds.values()),
+        "kg_co2_emissions": None,
+        "date": datetime.fromisoformat(record.created).timestamp(),
+        "evaluated_by": f"xlir-bench {_version(record)}",
+        "part": part_of(record),
+    }
+
+
+def _subset(setting: SettingPart, record: ResultRecord) -> dict[str, Any]:
+    target = passage(setting.passage_langs)
+    langs = dict.fromkeys([setting.query_lang, *setting.passage_langs])
+    main = "ndcg@10" if "ndcg@10" in setting.measures else next(iter(record.options.measures))
+    return {
+        **{name.replace("@", "_at_"): value for name, value in setting.measures.items()},
+        "main_score": setting.measures[main],
+        "hf_subset": f"{setting.query_lang}-{'all' if target == POOL else target}",
+        "languages": [MTEB_LANGUAGES.get(lang, lang.replace("_", "-")) for lang in langs],
+    }
+
+
+def _version(record: ResultRecord) -> str:
+    return record.environment.versions.get("xlir-bench", "of unknown version")
+
+
+def _hf(results: Sequence[Result], output: Path) -> list[Path]:
+    """``<encoder>.md`` for each encoder."""
+    by_encoder: dict[Path, list[Result]] = {}
+    for result in results:
+        path = output / f"{quote(result.record.encoder.slug, safe='')}.md"
+        by_encoder.setdefault(path, []).append(result)
+    for path, of_encoder in by_encoder.items():
+        write_file(path, model_card(of_encoder))
+    return list(by_encoder)
+
+
+def model_card(results: Sequence[Result]) -> str:
+    """A model card with the `model-index` of one encoder's results, to be merged into its README.md.
+
+    An entry for each kind and measure: the macro average over the settings of the kind.
+    """
+    from huggingface_hub import EvalResult, ModelCardData
+
+    scores = []
+    for record in (result.record for result in results):
+        part = f"; {part_of(record)}" if part_of(record) else ""
+        for row in (row for row in _rows(record) if row["level"] == "kind"):
+            made = f"xlir-bench {_version(record)}"
+            if row["low"] is not None:
+                made += f", 95 % interval {row['low']:.4f} to {row['high']:.4f}"
+            scores.append(EvalResult(
+                task_type="text-retrieval",
+                task_name="Retrieval",
+                dataset_type=named(record),
+                dataset_name=f"{record.task.title} ({row['kind']}{part})",
+                dataset_config=row["kind"],
+                dataset_split="test",
+                dataset_revision=record.task.digest,
+                metric_type=row["measure"],
+                metric_name=f"{row['measure']} ({made})",
+                metric_value=row["value"],
+                verified=None,
+            ))  # fmt: skip
+    data = ModelCardData(model_name=results[0].record.encoder.name, eval_results=scores)
+    return f"---\n{data.to_yaml()}\n---\n"
+
+
+def _trec(results: Sequence[Result], output: Path) -> list[Path]:
+    return [
+        path
+        for result, folder in _by_folder(results, output)
+        for path in write_trec(result, folder)
+    ]
+
+
+def _queries(results: Sequence[Result], output: Path) -> list[Path]:
+    """``<encoder>/<task>/queries.parquet``: the value of every query, setting and measure."""
+    import pyarrow.parquet as pq
+
+    written = []
+    for result, folder in _by_folder(results, output):
+        with replacing(folder / "queries.parquet") as temporary:
+            pq.write_table(result.table("queries"), temporary, compression="zstd")
+        written.append(folder / "queries.parquet")
+    return written
+
+
+def _result(results: Sequence[Result], output: Path) -> list[Path]:
+    """The results with their ranks only: enough for every comparison, and small enough for Git."""
+    written = []
+    for result, folder in _by_folder(results, output):
+        saved = _with_speeds(result, folder).save(folder, tables=("ranks",))
+        written += [
+            folder / RESULT_FILE,
+            *(folder / f for f in (saved.record.tables or {}).values()),
+        ]
+    return written
+
+
+def _with_speeds(result: Result, folder: Path) -> Result:
+    """With the speeds of the result that lies there, if it is of the same encoder; a cost measured anew is kept.
+
+    Results are made again on any machine, busy or not, and often from a cache: their speeds mean little.
+    """
+    if not (folder / RESULT_FILE).is_file():
+        return result
+    new, old = result.record, Result.load(folder).record
+    if new.encoder.fingerprint != old.encoder.fingerprint or not old.profile.encoded_texts:
+        return result
+    cost = new.profile.cost or old.profile.cost
+    profile = old.profile.model_copy(update={"cost": cost})
+    return replace(result, record=new.model_copy(update={"profile": profile}))
+
+
+def _by_folder(results: Sequence[Result], output: Path) -> list[tuple[Result, Path]]:
+    """A folder for each result, by encoder and task; a part of a task is never taken for the whole."""
+    folders: dict[Path, Result] = {}
+    for result in results:
+        slug, task = (
+            quote(result.record.encoder.slug, safe=""),
+            quote(named(result.record), safe="~"),
+        )
+        if (folder := output / slug / task) in folders:
+            raise InputError(f"two results would both go to {folder}; export them to two folders")
+        folders[folder] = result
+    return [(result, folder) for folder, result in folders.items()]
+
+
+FORMATS: dict[str, Callable[[Sequence[Result], Path], list[Path]]] = {
+    "trec": _trec,
+    "mteb": _mteb,
+    "hf": _hf,
+    "csv": _csv,
+    "parquet": _parquet,
+    "queries": _queries,
+    "result": _result,
+}
+"""A new format is a function and a row here."""

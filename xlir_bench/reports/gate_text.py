@@ -1,0 +1,201 @@
+"""A verdict as people and build servers read it: blocks of a report, JUnit XML."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+from xml.etree.ElementTree import Element, SubElement, indent, tostring
+
+from xlir_bench.reports.document import Block, Table, Text, Title
+from xlir_bench.reports.gate import Finding, Outcome, Verdict
+from xlir_bench.reports.tables import big, bounds, number, p_value, signed
+from xlir_bench.results.values import RANK_DISTANCE
+
+SHOWN = 10
+"""How many findings of an outcome are listed; JUnit and JSON have them all."""
+HEADERS = ("rule", "baseline", "candidate", "change", "95 % interval", "allowed", "p (Holm)")
+NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def verdict_blocks(verdict: Verdict) -> list[Block]:
+    """The verdict, the tests that led to it, and what an undecided gate could have found."""
+    if failed := verdict.of(Outcome.FAIL):
+        blocks = _listed("worse than allowed, and more than chance", failed)
+    elif verdict.outcome == Outcome.UNDECIDED:
+        undecided = verdict.of(Outcome.UNDECIDED, decides=True)
+        blocks = [*_listed("neither shown worse nor shown as good", undecided), _sights(verdict)]
+    else:
+        blocks = _listed("nearest to a limit", sorted(verdict.findings, key=_room)[:3])
+    if verdict.tests:
+        blocks.append(Text.of(
+            f"A test fails if the loss is larger than allowed and p is under {number(verdict.alpha, 2)}"
+            f" (one-sided, by {verdict.cluster}: {verdict.clusters}; Holm over {verdict.tests} tests). It passes"
+            " if the loss is no larger than allowed with 95 % certainty. Else it is undecided."
+        ))  # fmt: skip
+    return [Title(headline(verdict), main=True), *blocks, _notes(verdict)]
+
+
+def _notes(verdict: Verdict) -> Text:
+    return Text(tuple(f"note: {note}" for note in verdict.notes))
+
+
+def headline(verdict: Verdict) -> str:
+    """The verdict in a line, with the number of tests of each outcome."""
+    who = f"{verdict.candidate} against {verdict.baseline} on {verdict.task}"
+    word = verdict.outcome.value.upper()
+    if verdict.outcome == Outcome.UNDECIDED:
+        word += f" (a {verdict.undecided}, by the policy)"
+    total, undecided = len(verdict.findings), len(verdict.of(Outcome.UNDECIDED))
+    if failed := len(verdict.of(Outcome.FAIL)):
+        counts = f"{failed} of {total} tests failed"
+        return f"{word}: {who}: {counts}" + (f", {undecided} undecided" if undecided else "")
+    deciding = sum(finding.decides for finding in verdict.findings)
+    still_open = len(verdict.of(Outcome.UNDECIDED, decides=True))
+    counts = f"{still_open or 'all'} of {deciding} tests that decide "
+    counts += "are undecided" if still_open else "passed"
+    if total > deciding:
+        counts += f"; of {total - deciding} others, {undecided - still_open} are undecided"
+    return f"{word}: {who}: {counts}"
+
+
+def _room(finding: Finding) -> float:
+    """How much worse the candidate could be before this finding fails; of rank distance, as a share of it."""
+    if finding.floor:
+        return finding.candidate - finding.allowed
+    if finding.measure == RANK_DISTANCE:
+        return (finding.allowed - finding.change) / (abs(finding.baseline) or 1.0)
+    return finding.allowed + finding.change
+
+
+def _listed(title: str, findings: Sequence[Finding]) -> list[Block]:
+    rows = [_cells(finding) for finding in findings[:SHOWN]]
+    blocks: list[Block] = [Title(title), Table(HEADERS, rows, spare=("p (Holm)", "candidate"))]
+    if more := len(findings) - len(rows):
+        blocks.append(Text.of(f"(and {more} more: --json and --junit have them all)"))
+    return blocks
+
+
+def _cells(finding: Finding) -> list[str]:
+    """What stands under `HEADERS`."""
+    distance = finding.measure == RANK_DISTANCE
+    allowed = signed(finding.allowed if distance else -finding.allowed, distance)
+    return [
+        f"{'rank distance' if distance else finding.measure}, {finding.subject}",
+        _figure(finding)(finding.baseline),
+        _figure(finding)(finding.candidate),
+        signed(finding.change, distance),
+        bounds(finding.low, finding.high, distance),
+        f"floor {number(finding.allowed)}" if finding.floor else allowed,
+        "-" if finding.p_holm is None else p_value(finding.p_holm),
+    ]
+
+
+def _figure(finding: Finding) -> Callable[[float], str]:
+    return big if finding.measure == RANK_DISTANCE else number
+
+
+def _sights(verdict: Verdict) -> Table:
+    """How large a loss each rule finds in 95 % of cases, and how many clusters would show what is allowed."""
+    groups: dict[tuple[str, str], list[Finding]] = {}
+    for finding in sorted(verdict.findings, key=lambda finding: finding.rule):
+        if not finding.floor:  # tests over a whole kind stand alone, the others of a rule together
+            subject = "" if "," in finding.subject else finding.subject
+            groups.setdefault((finding.rule, subject), []).append(finding)
+    rows = []
+    for first, *others in groups.values():
+        tests = [first, *others]
+        name = "rank distance" if first.measure == RANK_DISTANCE else first.measure
+        over = f"{len(tests)} tests" if others else first.subject
+        rows.append([
+            f"{first.rule}: {name}, {over}",
+            _range([test.allowed for test in tests], _figure(first)),
+            _range([test.visible for test in tests], _figure(first)),
+            _range([test.needed for test in tests], "{:,.0f}".format),
+        ])  # fmt: skip
+    title = "smallest loss found in 95 % of cases"
+    return Table(["rule", "allowed", title, f"{verdict.cluster}s to see what is allowed"], rows)
+
+
+def plan_blocks(verdict: Verdict) -> list[Block]:
+    """What a gate would find in candidates that differ from the baseline as this one does."""
+    about = (
+        f"plan: candidates of {verdict.baseline} that differ from it as {verdict.candidate}"
+        f" does, on {verdict.task} ({verdict.clusters} {verdict.cluster}s, {verdict.tests} tests)"
+    )
+    return [Text.of(about), _sights(verdict), _notes(verdict)]
+
+
+def plan_record(verdict: Verdict) -> dict[str, Any]:
+    """What each test would find, for programs."""
+    keys = ("rule", "decides", "measure", "subject", "baseline", "allowed", "visible", "needed")
+    tests = [{key: getattr(f, key) for key in keys} for f in verdict.findings if not f.floor]
+    names = ("task", "baseline", "alpha", "cluster", "clusters", "notes")
+    about = {name: getattr(verdict, name) for name in names}
+    return about | {"like": verdict.candidate, "tests": tests}
+
+
+def _range(values: Sequence[float | None], figure: Callable[[float], str]) -> str:
+    """The least and the most of some values; ``none`` where one is unbounded."""
+    known = [value for value in values if value is not None]
+    ends = [figure(min(known)), figure(max(known))] if known else []
+    if len(known) < len(values):
+        ends = [*ends[:1], "none"]
+    return " to ".join(dict.fromkeys(ends))
+
+
+def junit_xml(verdict: Verdict) -> str:
+    """A test case for each finding: a failure where it failed, skipped where it is undecided.
+
+    A finding that leaves the gate undecided is a failure too, if the policy fails an undecided gate.
+    """
+    strict = verdict.outcome == Outcome.UNDECIDED and not verdict.passed
+
+    def state(finding: Finding) -> str:
+        if finding.outcome == Outcome.UNDECIDED:
+            return "failure" if strict and finding.decides else "skipped"
+        return "failure" if finding.outcome == Outcome.FAIL else "system-out"
+
+    states = {finding: state(finding) for finding in verdict.findings}
+    counts = Counter(states.values())
+    totals = {"tests": str(len(states)), "failures": str(counts["failure"]), "errors": "0"}
+    root = Element("testsuites", totals)
+    # The schema of JUnit knows `skipped` only in a suite.
+    name = {"name": _xml(f"xlir-bench gate: {verdict.task}")}
+    suite = SubElement(root, "testsuite", name | totals | {"skipped": str(counts["skipped"])})
+    properties = SubElement(suite, "properties")
+    for key, value in {"baseline": verdict.baseline, "candidate": verdict.candidate}.items():
+        SubElement(properties, "property", {"name": key, "value": _xml(value)})
+    for finding, result in states.items():
+        name = {
+            "classname": _xml(f"gate.{verdict.task}"),
+            "name": _xml(f"{finding.rule}: {finding.measure}, {finding.subject}"),
+        }
+        sentence = _xml(_sentence(finding))
+        detail = SubElement(SubElement(suite, "testcase", name), result)
+        if result == "failure":
+            detail.attrib |= {"message": sentence, "type": finding.outcome.value}
+            detail.text = sentence
+        elif result == "skipped":
+            detail.set("message", f"undecided: {sentence}")
+        else:
+            detail.text = f"{finding.outcome.value}: {sentence}"
+    indent(root)
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + tostring(root, "unicode") + "\n"
+
+
+def _sentence(finding: Finding) -> str:
+    rule, baseline, candidate, change, interval, allowed, p = _cells(finding)
+    sentence = f"{rule}: {baseline} to {candidate}, {change} (95 % {interval}), allowed {allowed}, p (Holm) {p}"
+    if finding.outcome != Outcome.UNDECIDED:
+        return sentence
+    loss = (
+        "no loss" if finding.visible is None else f"a loss of {_figure(finding)(finding.visible)}"
+    )
+    return f"{sentence}; in 95 % of cases this test finds {loss}"
+
+
+def _xml(text: str) -> str:
+    """Without the characters that no XML file may hold; the writer escapes the others."""
+    return NOT_XML.sub("\N{REPLACEMENT CHARACTER}", text)

@@ -1,0 +1,132 @@
+"""Heat maps of every pair of languages of one result: a measure, or its alignment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from xlir_bench.errors import InputError
+from xlir_bench.escaping import visible
+from xlir_bench.records import POOL
+from xlir_bench.reports.aligned import translations
+from xlir_bench.reports.plots.canvas import MUTED, PANEL, ink_on, label_of, new_figure, write_title
+from xlir_bench.reports.tables import number, passage
+from xlir_bench.results.schema import ResultRecord
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+MARGIN = "margin"
+RAMP = ("#f2f6fa", "#b9cde0", "#7f9fc1", "#44719f", "#062b55")
+"""One hue, light to dark: the same to any colour vision, and in grey."""
+SHORT = 5
+"""Codes of languages with more characters are turned, so that columns do not run into each other."""
+
+
+def draw_matrix(records: Sequence[ResultRecord], measure: str) -> Figure:
+    """Query languages down, passage languages across, the pool of all languages apart."""
+    record = _only(records, "matrix")
+    values = {
+        (s.query_lang, passage(s.passage_langs)): s.measures.get(measure) for s in record.settings
+    }
+    langs = sorted({query for query, _ in values})
+    columns = sorted({p for _, p in values}, key=lambda lang: (lang == POOL, lang))
+    places = {lang: x + 0.35 * (lang == POOL) for x, lang in enumerate(columns)}
+    more = _room(columns)
+    figure, (axes,) = new_figure(1.9 + more + 0.52 * len(columns), 1.75 + more + 0.44 * len(langs))
+    top = max((v for v in values.values() if v is not None), default=1.0) or 1.0
+    for y, query in enumerate(langs):
+        for lang, x in places.items():
+            _cell(axes, x, y, values.get((query, lang)), top)
+    _frame(axes, langs, {x: "all" if lang == POOL else lang for lang, x in places.items()})
+    axes.text(-0.62, -0.78, "query ↓", ha="right", va="center", color=MUTED, fontsize=8)
+    means = ", ".join(
+        f"{kind.value} {number(by_measure[measure].mean)}"
+        for kind, by_measure in record.summary.items()
+        if measure in by_measure
+    )
+    title = f"{label_of(record)} on {visible(record.task.title)}"
+    write_title(figure, title, f"{measure}: {means}")
+    return figure
+
+
+def alignment_figures(record: ResultRecord) -> list[str]:
+    """What a result has for every pair: the margin, and recall at each cut-off."""
+    kinds = list(translations(record.alignment).values())
+    if not kinds:
+        raise InputError(
+            f"{label_of(record)} says nothing of translations; xlir-bench run --alignment measures"
+            " them, where the task has any"
+        )
+    return [MARGIN, *next(iter(kinds[0].values())).recall]
+
+
+def draw_alignment(records: Sequence[ResultRecord], figure_name: str) -> Figure:
+    """Questions, and the passages that answer them: `margin`, or recall at a cut-off, of every pair."""
+    record = _only(records, "alignment")
+    kinds = {
+        kind: {
+            pair: part.margin if figure_name == MARGIN else part.recall[figure_name]
+            for pair, part in pairs.items()
+        }
+        for kind, pairs in translations(record.alignment).items()
+    }
+    langs = sorted({lang for values in kinds.values() for pair in values for lang in pair})
+    size, more = len(langs), _room(langs)
+    shape = (1.1 + more + 0.52 * size) * len(kinds), 2.0 + more + 0.44 * size
+    figure, panels = new_figure(*shape, 1, len(kinds))
+    top = max(1e-9, *(value for values in kinds.values() for value in values.values()))
+    for axes, (kind, values) in zip(panels, kinds.items(), strict=True):
+        for y, first in enumerate(langs):
+            for x, second in enumerate(langs):
+                _cell(axes, x, y, values.get((first, second)), top)
+        _frame(axes, langs, dict(enumerate(langs)))
+        mean = sum(values.values()) / len(values)
+        axes.set_title(f"{kind}, mean {number(mean)}", **PANEL)
+    cut = figure_name.rpartition("@")[2]
+    reading = (
+        "how much nearer (cosine) a text of the row is to its translation than to other texts of the column"
+        if figure_name == MARGIN
+        else f"how often a translation is among the {cut} nearest texts of the column to a text of the row"
+    )
+    title = f"{figure_name} of {label_of(record)} on {visible(record.task.title)}"
+    write_title(figure, title, reading)
+    return figure
+
+
+def _only(records: Sequence[ResultRecord], kind: str) -> ResultRecord:
+    if len(records) != 1:
+        raise InputError(f"plot {kind} draws one result, {len(records)} were given")
+    return records[0]
+
+
+def _cell(axes: Axes, x: float, y: float, value: float | None, top: float) -> None:
+    """A value on a scale from 0 to `top`, its number in it."""
+    from matplotlib.colors import LinearSegmentedColormap
+    from matplotlib.patches import Rectangle
+
+    colours = LinearSegmentedColormap.from_list("xlir", RAMP)
+    face: Any = "none" if value is None else colours(max(0.0, value / top))
+    axes.add_patch(Rectangle((x - 0.475, y - 0.465), 0.95, 0.93, facecolor=face, edgecolor="none"))
+    ink = "black" if value is None else ink_on(face)
+    axes.text(x, y, number(value, 3), ha="center", va="center", color=ink, fontsize=8.5)
+
+
+def _frame(axes: Axes, langs: Sequence[str], columns: Mapping[float, str]) -> None:
+    """Languages on the left and at the top."""
+    axes.set_xlim(-0.55, max(columns) + 0.55)
+    axes.set_ylim(len(langs) - 0.45, -0.55)
+    axes.set_xticks(list(columns), list(columns.values()))
+    axes.set_yticks(range(len(langs)), langs)
+    axes.xaxis.tick_top()
+    axes.tick_params(length=0, labelsize=9.5, labelcolor=MUTED)
+    if _room(langs):
+        axes.tick_params(axis="x", labelrotation=90)
+    axes.spines[:].set_visible(False)
+
+
+def _room(langs: Sequence[str]) -> float:
+    """How many more inches long codes of languages need than short ones, beside and above."""
+    longest = max(map(len, langs), default=0)
+    return 0.08 * longest if longest > SHORT else 0.0
