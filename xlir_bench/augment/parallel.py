@@ -11,14 +11,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 from pathlib import Path
-from typing import Literal
 
-from xlir_bench.errors import InputError
+from xlir_bench.options.augmenting import Make, ParallelOptions
 from xlir_bench.sources.faults import Faults
 from xlir_bench.sources.lines import json_object, read_lines, text_of
 from xlir_bench.train.rows import Row
 
-Make = Literal["translations", "passages", "next", "context"]
 UNSPACED = {"zh", "ja"}
 """Sentences of these are joined without a space."""
 ORIGINS: Mapping[Make, str] = {
@@ -40,21 +38,6 @@ class Line:
     id: str
     texts: Mapping[str, str]
     doc: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ParallelOptions:
-    """What is made of the lines."""
-
-    make: Make = "translations"
-    sizes: tuple[int, ...] = (2, 3, 5)
-    """Sentences of a joined passage."""
-    langs: tuple[str, ...] | None = None
-
-    def check(self) -> None:
-        """Refuse what makes no passage."""
-        if not self.sizes or min(self.sizes) < 2:
-            raise InputError(f"--sizes {','.join(map(str, self.sizes))}: numbers from 2")
 
 
 def read_parallel_lines(path: Path, langs: Sequence[str] | None = None) -> list[Line]:

@@ -5,12 +5,11 @@ What is drawn depends on the text and the seed alone: other rows may come and go
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import shake_128
-from typing import Any, Literal
+from typing import Any
 
 from xlir_bench.augment.lexicon import Lexicon
 from xlir_bench.augment.words import (
@@ -21,33 +20,15 @@ from xlir_bench.augment.words import (
     lookup_form,
     needs_space,
 )
-from xlir_bench.errors import InputError
+from xlir_bench.options.augmenting import Side, SwitchOptions
 from xlir_bench.train.rows import SIDES, Row, dataset_of, join_origins
 
 ORIGIN = "code-switched"
-Side = Literal["question", "answer", "both"]
 SIDES_OF: Mapping[Side, tuple[str, ...]] = {
     "question": ("question",),
     "answer": ("answer", "negative"),  # in another language than the answer it were no hard one
     "both": ("question", "answer", "negative"),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class SwitchOptions:
-    """How texts are switched."""
-
-    p: float = 0.5
-    """How likely a word that the lexicon has is replaced."""
-    into: Literal["one", "many"] = "many"
-    """Languages that one text gets words of."""
-    side: Side = "both"
-    seed: int = 0
-
-    def check(self) -> None:
-        """Refuse what is no probability."""
-        if not (math.isfinite(self.p) and 0 < self.p <= 1):
-            raise InputError(f"--p {self.p}: a probability above 0, up to 1")
 
 
 @dataclass(slots=True)

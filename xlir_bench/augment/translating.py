@@ -11,9 +11,10 @@ from typing import Any
 
 from xlir_bench.augment.journal import Journal
 from xlir_bench.augment.output import line_of
-from xlir_bench.augment.switching import SIDES_OF, Side
+from xlir_bench.augment.switching import SIDES_OF
 from xlir_bench.augment.translator import Translation, Translator
 from xlir_bench.encoders.digest import files_digest, package_versions
+from xlir_bench.options.augmenting import Side
 from xlir_bench.options.training import TrainingSource
 from xlir_bench.reading import validated
 from xlir_bench.records import Progress, Silent

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from xlir_bench.augment.languages import FLORES, TOKENS, Layout
@@ -15,51 +13,11 @@ from xlir_bench.encoders.devices import default_device
 from xlir_bench.encoders.hub import locate
 from xlir_bench.encoders.quiet import quiet_transformers
 from xlir_bench.errors import InputError, UnknownNameError, XlirError
+from xlir_bench.options.augmenting import TranslateOptions
 from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.train.faults import is_full
 
 MODEL_TYPES = ("marian", "m2m_100", "nllb-moe")
-
-
-@dataclass(frozen=True, slots=True)
-class TranslateOptions:
-    """How texts are translated."""
-
-    model: Path
-    to: tuple[str, ...]
-    sources: tuple[str, ...] | None = None
-    """Languages to translate from, the best first; None: English, else any that the model knows."""
-    batch_tokens: int = 4096
-    """Tokens of a batch, the padding too."""
-    max_length: int = 256
-    """Tokens of a text and of its translation; what is longer is cut."""
-    num_beams: int = 4
-    device: str | None = None
-    dtype: str = "float32"
-
-    def check(self) -> None:
-        """Refuse what cannot run before anything is read."""
-        if not self.to:
-            raise InputError("--to is empty: name languages, as in --to de,th")
-        numbers = {
-            "batch-tokens": self.batch_tokens,
-            "max-length": self.max_length,
-            "num-beams": self.num_beams,
-        }
-        for name, value in numbers.items():
-            if not (value > 0 and math.isfinite(value)):
-                raise InputError(f"--{name} {value} wants a number above 0")
-        if not self.model.is_dir():
-            raise InputError(
-                f"--model {self.model} is no folder; one with a Marian, M2M100 or NLLB model is wanted"
-            )
-
-    def check_room(self, name: str, positions: int) -> None:
-        """Refuse texts that are longer than the model's."""
-        if self.max_length > positions:
-            raise InputError(
-                f"--max-length {self.max_length}: {name} reads and writes up to {positions} tokens"
-            )
 
 
 @dataclass(frozen=True, slots=True)

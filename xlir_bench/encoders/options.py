@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from dataclasses import fields
 from typing import Any
 
-from xlir_bench.options.encoding import MODEL, EncoderOptions
-from xlir_bench.options.stating import options_of
+from xlir_bench.options.encoding import EncoderOptions
+from xlir_bench.options.stating import MODEL, options_of
 
 DEFAULT_OPTIONS = EncoderOptions()
 
-LOADING = tuple(o.name for o in options_of(EncoderOptions) if o.about.group == MODEL)
+LOADING = tuple(o.name for o in options_of(EncoderOptions) if o.group == MODEL)
 """The options that say how a model is loaded and used."""
 
 
