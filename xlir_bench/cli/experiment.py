@@ -34,8 +34,7 @@ def experiment(
     name: str | None = argument("[RECIPE]", None),
     dry_run: bool = option("Print the grid, what is done, and the time left.", False, group=DONE),
     check: bool = option(
-        "Train nothing: make the pages again from stored results; exit 1 if a byte differs.",
-        False, group=DONE,
+        "Train nothing: make the pages again from stored results; exit 1 if a byte differs.", False, group=DONE
     ),
     index: Path | None = option(
         "Train nothing: tell in DIR/README.md what each experiment in DIR found, from stored results.",

@@ -52,6 +52,7 @@ def tasks(
     root, cache = data_root(data), data_cache()
     states = [data_state(task, root, cache) for task in chosen]
     records = [_record(t, s, settings) for t, s in zip(chosen, states, strict=True)]
+    rows: list[tuple[object, ...]]
     if as_json:
         say_json(records if name is None else records[0], indent=2)
     elif settings:

@@ -20,8 +20,7 @@ class ParallelOptions:
 
     make: Make = option("What a row is.", "translations", group=MADE)
     sizes: tuple[int, ...] = option(
-        "Sentences of a joined passage.",
-        (2, 3, 5), group=MADE, metavar="N,N", parse=whole_number, least=2,
+        "Sentences of a joined passage.", (2, 3, 5), group=MADE, metavar="N,N", parse=whole_number, least=2
     )  # fmt: skip
     langs: tuple[str, ...] | None = option("Only these languages.", None, group=LANGUAGES)
 
@@ -31,8 +30,7 @@ class SwitchOptions:
     """How words are replaced by translations."""
 
     p: float = option(
-        "How likely a word that the lexicon has is replaced.",
-        0.5, group=WORDS, metavar="P", above=0, most=1,
+        "How likely a word that the lexicon has is replaced.", 0.5, group=WORDS, metavar="P", above=0, most=1
     )  # fmt: skip
     into: Literal["one", "many"] = option(
         "Words of one language a text, drawn by text, or of many, drawn by word.", "many", group=WORDS

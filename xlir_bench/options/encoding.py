@@ -23,8 +23,7 @@ class EncoderOptions:
     revision: str | None = option("Branch, tag or commit of a hub model.", None, group=MODEL)
     dtype: Dtype = option("What the model computes in.", "float32", group=MODEL)
     device: str | None = option(
-        "Where the model runs.  [default: the best there is]",
-        None, group=MODEL, metavar="cpu|cuda|mps",
+        "Where the model runs.  [default: the best there is]", None, group=MODEL, metavar="cpu|cuda|mps"
     )  # fmt: skip
     max_length: int | None = option(
         "Cut texts here.  [default: the model's own]", None, group=MODEL, metavar="TOKENS"
@@ -37,8 +36,7 @@ class EncoderOptions:
     )
     offline: bool = option("Download nothing.", False)
     api_key_env: str = option(
-        "The environment variable with the key of an http: model.",
-        "OPENAI_API_KEY", metavar="NAME",
+        "The environment variable with the key of an http: model.",  "OPENAI_API_KEY", metavar="NAME"
     )  # fmt: skip
     http_body: tuple[str, ...] = option(
         "More fields for the requests of an http: model, by role; may be given again.",

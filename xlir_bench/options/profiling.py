@@ -20,8 +20,7 @@ class CostOptions:
         ("float32",), group=VARIANTS, flag="dtype", metavar="NAME,NAME",
     )  # fmt: skip
     dims: tuple[int, ...] = option(
-        "Keep the first N dimensions too.",
-        (), group=VARIANTS, metavar="N,N", parse=whole_number, least=1,
+        "Keep the first N dimensions too.", (), group=VARIANTS, metavar="N,N", parse=whole_number, least=1
     )  # fmt: skip
     indexes: tuple[str, ...] = option(
         "A FAISS factory string besides Flat: SQ8, HNSW32, 'IVF64,Flat'; may be given again.",
@@ -35,8 +34,7 @@ class CostOptions:
         "How many different queries are timed.", 100, group=TIMING, metavar="N", least=1
     )
     repeats: int = option(
-        "Rounds; in each, every variant answers all these queries.",
-        5, group=TIMING, metavar="R", least=1,
+        "Rounds; in each, every variant answers all these queries.", 5, group=TIMING, metavar="R", least=1
     )  # fmt: skip
     depth: int | None = option(
         "Search for the K best passages and let only them count in map.  [default: search for 1,000; exact map"

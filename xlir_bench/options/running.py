@@ -25,8 +25,7 @@ class RunOptions:
         "Only these languages, both sides.", None, group=MEASURED, partial=True
     )
     kinds: tuple[str, ...] | None = option(
-        "Only these kinds: monolingual, cross-lingual, multilingual.",
-        None, group=MEASURED, partial=True,
+        "Only these kinds: monolingual, cross-lingual, multilingual.", None, group=MEASURED, partial=True
     )  # fmt: skip
     limit: int | None = option(
         "Only the first N queries of each language; candidates stay whole.",

@@ -83,8 +83,7 @@ class BatchOptions:
 
     strategy: Strategy = option("How batches are made.", Strategy.HYBRID, group=BATCHES)
     alpha: float = option(
-        "Share of monolingual batches in a hybrid run.",
-        0.5, group=BATCHES, metavar="SHARE", least=0, most=1,
+        "Share of monolingual batches in a hybrid run.", 0.5, group=BATCHES, metavar="SHARE", least=0, most=1
     )  # fmt: skip
     alpha_end: float | None = option(
         "Share of monolingual batches at the end; it moves there linearly.",
@@ -176,16 +175,13 @@ class TrainOptions:
         "Pooling that a plain transformer gets.", "mean", group=LEARNING, in_recipes=True
     )
     query_prompt: str | None = option(
-        "Put before every question.  [default: the model's own]",
-        None, group=LEARNING, in_recipes=True,
+        "Put before every question.  [default: the model's own]", None, group=LEARNING, in_recipes=True
     )  # fmt: skip
     passage_prompt: str | None = option(
-        "Put before every answer.  [default: the model's own]",
-        None, group=LEARNING, in_recipes=True,
+        "Put before every answer.  [default: the model's own]", None, group=LEARNING, in_recipes=True
     )  # fmt: skip
     precision: Literal["fp32", "bf16", "fp16"] = option(
-        "Arithmetic, where the device has it; weights stay float32.",
-        "fp32", group=LEARNING, in_recipes=True,
+        "Arithmetic, where the device has it; weights stay float32.", "fp32", group=LEARNING, in_recipes=True
     )  # fmt: skip
     device: str | None = option(
         "Where to train.  [default: the best there is; cpu for builtin:static]",
