@@ -9,10 +9,10 @@ from dataclasses import asdict, dataclass
 from itertools import product
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, create_model, model_validator
 
 from xlir_bench.options.static import is_static_spec
-from xlir_bench.options.stating import options_of, out_of_bounds
+from xlir_bench.options.stating import Option, options_of
 from xlir_bench.options.training import Loss, Strategy, TrainOptions
 from xlir_bench.records import Kind
 from xlir_bench.untrusted import parse_toml, validated
@@ -35,65 +35,43 @@ class _Row(BaseModel):
     )
 
 
-_OF_TRAINING = {
-    option.flag.replace("-", "_"): option
-    for option in options_of(TrainOptions)
-    if option.about.in_recipes
-}
+_OF_TRAINING = {o.flag.replace("-", "_"): o for o in options_of(TrainOptions) if o.in_recipes}
 _ADDED = ("freeze", "prune_vocabulary")
-"""Left out of digests where they are not said: cells of before they were options keep theirs."""
+"""Left out of digests where they are not given: cells of before they were options keep theirs."""
 
 
 class _Training(_Row):
     """What every training of a recipe is told, where it is not the default of ``train-hybrid``."""
 
-    @model_validator(mode="after")
-    def _within_bounds(self) -> _Training:
-        stated = {name: getattr(self, name) for name in _OF_TRAINING}
-        rates = stated.pop("lr")
-        stated |= (
-            {f"lr.{s}": r for s, r in rates.items()} if isinstance(rates, dict) else {"lr": rates}
-        )
-        found = {n: out_of_bounds(_OF_TRAINING[n.split(".")[0]], v) for n, v in stated.items()}
-        if faults := [f"{name.replace('_', '-')} {why}" for name, why in found.items() if why]:
-            raise ValueError("; ".join(faults))
-        return self
-
-    def rate(self, strategy: str) -> float | None:
-        """The learning rate of a strategy."""
-        stated: Any = getattr(self, "lr", None)
-        return stated.get(strategy) if isinstance(stated, dict) else stated
-
-    def lacks_rate(self, strategy: str) -> bool:
-        """Whether rates are said by strategy, and none of this one."""
-        stated: Any = getattr(self, "lr", None)
-        return isinstance(stated, dict) and strategy not in stated
-
-    def decisive(self, strategy: str) -> dict[str, Any]:
-        """What decides about the weights that a strategy gives."""
-        stated = self.model_dump() | {"lr": self.rate(strategy)}
-        return {k: v for k, v in stated.items() if not (k in _ADDED and v is None)}
+    def of(self, strategy: str) -> dict[str, Any]:
+        """The options of a strategy, by their names in a recipe; a learning rate may be its own."""
+        given = self.model_dump()
+        if isinstance(given["lr"], dict):
+            given["lr"] = given["lr"].get(strategy)
+        return given
 
     def options(self, strategy: str) -> dict[str, Any]:
         """The same by the fields of `TrainOptions`."""
-        stated = self.model_dump() | {"lr": self.rate(strategy)}
-        return {option.name: stated[name] for name, option in _OF_TRAINING.items()}
+        given = self.of(strategy)
+        return {option.name: given[name] for name, option in _OF_TRAINING.items()}
+
+
+def _field(option: Option) -> tuple[Any, Any]:
+    """An option as a field of a recipe: its type, with its bounds, and its default."""
+    bounds = Field(gt=option.above, ge=option.least, lt=option.below, le=option.most)
+    kind: Any = Annotated[option.base, bounds]
+    if option.name == "lr":
+        one, several = Annotated[kind, Tag("one")], Annotated[dict[Strategy, kind], Tag("several")]
+        told_by = Discriminator(lambda rate: "several" if isinstance(rate, dict) else "one")
+        kind = Annotated[one | several, told_by]
+    return (kind | None if option.default is None else kind), option.default
 
 
 if TYPE_CHECKING:
     Training = _Training
 else:
-    Training = create_model(
-        "Training",
-        __base__=_Training,
-        **{
-            name: (
-                option.type | dict[Strategy, float] if name == "lr" else option.type,
-                option.default,
-            )
-            for name, option in _OF_TRAINING.items()
-        },
-    )
+    fields = {name: _field(option) for name, option in _OF_TRAINING.items()}
+    Training = create_model("Training", __base__=_Training, **fields)
 
 
 class Look(_Row):
@@ -194,24 +172,18 @@ class Recipe(_Row):
 
     @model_validator(mode="after")
     def _sound(self) -> Recipe:
+        lists = ("models", "strategies", "alphas", "batch_sizes", "losses", "seeds", "tasks")
         faults = [
             f"{name.replace('_', '-')} says something twice"
-            for name in (
-                "models",
-                "strategies",
-                "alphas",
-                "batch_sizes",
-                "losses",
-                "seeds",
-                "tasks",
-            )
+            for name in lists
             if len(set(getattr(self, name))) < len(getattr(self, name))
         ]
         if any(not rows for rows in self.data.values()):
             faults.append("data: a mixture wants a source or more")
         faults += [f for n, c in enumerate(self.claims, 1) for f in self._claim_faults(n, c)]
         faults += self._part_faults()
-        if unrated := [s for s in self.strategies if self.training.lacks_rate(s)]:
+        rates = self.training.model_dump()["lr"]
+        if isinstance(rates, dict) and (unrated := [s for s in self.strategies if s not in rates]):
             faults.append(f"training.lr names no rate of {', '.join(unrated)}")
         for choice in self.baselines:
             if not any(v.has(choice) for v in self.variants()):
@@ -244,31 +216,28 @@ class Recipe(_Row):
         if claim.task not in self.tasks:
             faults.append(f"claim {number}: its task {claim.task} is not among the tasks")
         for model in self.models:
-            mine = [v for v in self.variants() if v.model == model]
-            found = [v for v in mine if v.has(claim.better)]
-            if claim.better.model in (None, model) and len(found) != 1:
+            variants = [v for v in self.variants() if v.model == model]
+            better = [v for v in variants if v.has(claim.better)]
+            if claim.better.model in (None, model) and len(better) != 1:
                 faults.append(
-                    f"claim {number}: {len(found)} trainings of {model} have {claim.better};"
+                    f"claim {number}: {len(better)} trainings of {model} have {claim.better};"
                     " say what is one of them"
                 )
-            for choice in claim.than if len(found) == 1 else ():
-                if not found[0].opponents([choice], mine):
+            for choice in claim.than if len(better) == 1 else ():
+                if not better[0].opponents([choice], variants):
                     faults.append(f"claim {number}: nothing to set it against has {choice}")
         return faults
 
     def variants(self) -> tuple[Variant, ...]:
         """What is compared: each is trained once a seed; the untrained bases come first."""
-        found = [
-            Variant(model, data, UNTRAINED)
-            for model in self.models
-            for data in self._bases_of(model)
+        bases = [Variant(m, data, UNTRAINED) for m in self.models for data in self._bases_of(m)]
+        grid = product(self.models, self.data, self.strategies, self.batch_sizes, self.losses)
+        trained = [
+            Variant(model, data, strategy, alpha, size, loss)
+            for model, data, strategy, size, loss in grid
+            for alpha in (self.alphas if strategy == HYBRID else (None,))
         ]
-        for model, data, strategy, size, loss in product(
-            self.models, self.data, self.strategies, self.batch_sizes, self.losses
-        ):
-            for alpha in self.alphas if strategy == HYBRID else (None,):
-                found.append(Variant(model, data, strategy, alpha, size, loss))
-        return tuple(found)
+        return (*bases, *trained)
 
     def cells(self) -> tuple[Cell, ...]:
         """Everything that is to be trained and evaluated; an untrained base once, unless it is random."""
@@ -303,11 +272,10 @@ class Recipe(_Row):
     def _digest(self, variant: Variant, seed: int) -> str:
         """Of everything that decides about the weights, as far as the recipe says it."""
         stated: dict[str, Any] = asdict(variant) | {"seed": seed}
-        if variant.trained or is_static_spec(variant.model):
-            stated["data"] = self.data[variant.data]
-        else:
-            stated["data"] = ()
-        stated["training"] = self.training.decisive(variant.strategy)
+        depends_on_rows = variant.trained or is_static_spec(variant.model)
+        stated["data"] = self.data[variant.data] if depends_on_rows else ()
+        training = self.training.of(variant.strategy)
+        stated["training"] = {k: v for k, v in training.items() if v is not None or k not in _ADDED}
         stated["steps"] = self.steps if variant.trained else 0
         text = json.dumps(stated, sort_keys=True)
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
@@ -344,9 +312,8 @@ class Variant:
     def opponents(self, choices: Iterable[Choice], among: Iterable[Variant]) -> list[Variant]:
         """Those that have a choice, and for the rest are like this one."""
         among = [v for v in among if v.model == self.model and v != self]
-        return list(
-            dict.fromkeys(v for c in choices for v in among if v.has(c) and self._alike(v, c))
-        )
+        found = [v for c in choices for v in among if v.has(c) and self._alike(v, c)]
+        return list(dict.fromkeys(found))
 
     def _alike(self, other: Variant, choice: Choice) -> bool:
         if not other.trained:
@@ -369,14 +336,10 @@ class Cell:
     def name(self) -> str:
         """Readable, and of one cell alone; the model is in its digest."""
         v = self.variant
-        parts = [v.strategy]
-        if v.alpha is not None:
-            parts.append(f"a{v.alpha:g}")
-        if v.batch_size is not None:
-            parts.append(f"b{v.batch_size}")
-        if v.loss is not None:
-            parts.append(v.loss)
-        return "-".join([*parts, f"s{self.seed}", self.digest[:8]])
+        alpha = "" if v.alpha is None else f"a{v.alpha:g}"
+        size = "" if v.batch_size is None else f"b{v.batch_size}"
+        parts = [v.strategy, alpha, size, v.loss, f"s{self.seed}", self.digest[:8]]
+        return "-".join(part for part in parts if part)
 
 
 def parse_recipe(text: str | bytes, where: str) -> Recipe:

@@ -16,6 +16,7 @@ from xlir_bench.augment.parallel import (
     read_parallel_lines,
 )
 from xlir_bench.errors import InputError
+from xlir_bench.options.stating import check_bounds
 from xlir_bench.train.rows import Row
 
 STORY = [
@@ -84,5 +85,5 @@ def test_lines_that_are_none_are_named(tmp_path: Path) -> None:
     path.write_text("de\ten\tHallo.\nde\ten\tHallo.\t \n")
     with pytest.raises(InputError, match="has 3 cells"):
         read_parallel_lines(path)
-    with pytest.raises(InputError, match="from 2"):
-        ParallelOptions("passages", (1,)).check()
+    with pytest.raises(InputError, match="--sizes 1 wants 2 or more"):
+        check_bounds(ParallelOptions("passages", (1,)))

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from xlir_bench.augment.lexicon import Lexicon, read_lexicon
 from xlir_bench.augment.switching import Switcher, SwitchOptions
 from xlir_bench.errors import InputError
+from xlir_bench.options.stating import check_bounds
 from xlir_bench.train.rows import Row
 
 LISTS = {
@@ -190,8 +191,8 @@ def test_rows_do_not_depend_on_each_other(lexicon: Lexicon) -> None:
 
 @pytest.mark.parametrize("p", [0, -1, 1.1, float("nan")])
 def test_what_is_no_probability_is_refused(p: float) -> None:
-    with pytest.raises(InputError, match=r"--p .*a probability above 0, up to 1"):
-        SwitchOptions(p=p).check()
+    with pytest.raises(InputError, match=r"--p .* a number above 0, up to 1"):
+        check_bounds(SwitchOptions(p=p))
 
 
 def test_real_word_lists_cover_real_texts(xlir_data: Path) -> None:

@@ -30,7 +30,9 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def loaded(folder: Path, *to: str, **stated: Any) -> Translator:
-    options = TranslateOptions(folder, to or ("de",), max_length=24, num_beams=2, device="cpu")
+    options = TranslateOptions(
+        model=folder, to=to or ("de",), max_length=24, num_beams=2, device="cpu"
+    )
     return load_translator(replace(options, **stated))
 
 

@@ -79,7 +79,7 @@ def test_the_same_command_gives_the_same_bytes_and_another_seed_others(
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--p", "2"], "--p 2.0: a probability"),
+        (["--p", "2"], "--p 2.0 wants a number above 0, up to 1"),
         (["--to", "zz"], "unknown language for --to"),
         (["--output", "rows.txt"], "name it .jsonl"),
         (["--lexicon", "nowhere"], "--lexicon nowhere is no folder"),

@@ -7,8 +7,8 @@ import pytest
 from click.testing import CliRunner, Result
 from sources.serving import SMALL, FileServer, packed, serving, write_task
 
+from xlir_bench.cli.command import WRITTEN
 from xlir_bench.cli.data import data
-from xlir_bench.cli.options import Size
 from xlir_bench.errors import InputError, OutOfReachError, UnknownNameError
 from xlir_bench.places import cache_root, data_cache, data_root
 
@@ -132,7 +132,7 @@ def test_fetch_has_a_ceiling_for_files_whose_size_is_not_stated(
     [("20GB", 20 * 10**9), ("1.5 mb", 1_500_000), ("7", 7), ("2T", 2 * 10**12), ("100B", 100)],
 )
 def test_sizes_are_read_as_people_write_them(said: str, size: int) -> None:
-    assert Size().convert(said, None, None) == size
+    assert WRITTEN["size"].convert(said, None, None) == size
 
 
 @pytest.mark.parametrize("said", ["", "GB", "-1", "1e9", "1XB", "1" * 50])

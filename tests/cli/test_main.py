@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 
+import click
 import pytest
 
-from xlir_bench.cli import COMMANDS
+from xlir_bench.cli import COMMANDS, group
 
 LIGHT = {"click", "xlir_bench"}
 HEAVY = {
@@ -24,12 +27,12 @@ def test_help_lists_every_command_with_its_line(xlir):
         assert line.split(":")[0].split(",")[0][:30] in said.out
 
 
-@pytest.mark.parametrize("args", [["--help"], ["run", "--help"], ["--version"]])
-def test_help_imports_nothing_heavier_than_click(args):
+@pytest.mark.parametrize("asked", [[["--help"], ["--version"]], [[x, "--help"] for x in COMMANDS]])
+def test_help_imports_nothing_heavier_than_click(asked):
     probe = (
         "import sys\n"
         "from xlir_bench.cli import exit_code\n"
-        f"assert exit_code({args!r}) == 0\n"
+        f"assert not any(map(exit_code, {asked!r}))\n"
         "print(*sorted({m.split('.')[0] for m in sys.modules}), file=sys.stderr)\n"
     )
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
@@ -43,6 +46,56 @@ def test_every_command_has_help_with_examples(xlir, name):
     said = xlir(name, "--help")
     assert said.code == 0
     assert f"xlir-bench {name}" in said.out
+
+
+def commands(inside: click.Group = group, name: str = "") -> Iterator[tuple[str, click.Command]]:
+    ctx = click.Context(inside)
+    for each in inside.list_commands(ctx):
+        found = inside.get_command(ctx, each)
+        assert found is not None
+        yield f"{name} {each}".strip(), found
+        if isinstance(found, click.Group):
+            yield from commands(found, f"{name} {each}".strip())
+
+
+@pytest.mark.parametrize("name", [name for name, _ in commands()])
+def test_options_stand_under_headings_with_help_and_without_a_heap(xlir, name):
+    found = dict(commands())[name]
+    said = xlir(*name.split(), "--help")
+    options = [p for p in found.params if isinstance(p, click.Option)]
+    assert [p.name for p in options if not p.help] == []
+    headings = [line for line in said.out.splitlines() if re.fullmatch(r"\w[\w ]*:", line)]
+    assert "Options:" not in headings
+    rest = said.out[said.out.index("\nOther options:") :].partition("\n\n")[0]
+    assert rest.count("\n  -") <= 8
+    assert len(headings) > 1 or len(options) == 0
+
+
+@pytest.mark.parametrize(
+    ("args", "told"),
+    [
+        (["run", "--dtype", "float46"], "'float46'"),
+        (["run", "--max-download", "much"], "500MB"),
+        (["run", "--limit", "x"], "'x'"),
+        (["plot"], "KIND"),
+        (["plot", "matrix", "r", "--output", "m.png", "--dpi", "7"], "from 30 to 1200"),
+        (["compare", "a", "b", "--show-queries", "0"], "1 or more"),
+        (["train-hybrid", "--output", "out"], "--train"),
+        (["cache", "prune", "--older-than", "5y"], "30d"),
+    ],
+)
+def test_whatever_is_wrong_with_a_command_line_is_one_line(xlir, args, told):
+    said = xlir(*args)
+    assert (said.code, said.out) == (2, "")
+    assert said.err.startswith("error: ")
+    assert told in said.err
+    assert len(said.err.splitlines()) == 1
+
+
+def test_without_a_command_the_help_is_shown(xlir):
+    said = xlir()
+    assert said.code == 2
+    assert "train-hybrid" in said.err
 
 
 def test_an_unknown_command_gets_a_near_miss(xlir):

@@ -120,9 +120,10 @@ def test_a_name_that_is_no_picture_is_refused_before_anything_is_measured(xlir):
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        (("--dims", "x"), "--dims x: whole numbers are wanted, like 256,128"),
+        (("--dims", "x"), "--dims x: whole numbers are wanted"),
         (("--dims", "4096"), "the vectors of builtin:ngram have only 1024 numbers"),
-        (("--dtype", "float64"), "unknown dtype 'float64'"),
+        (("--dtype", "float64"), "--dtype 'float64': did you mean 'float16'"),
+        (("--dtype", ","), "--dtype is empty"),
         (("--dtype", "float32,float16"), "builtin:ngram has no dtype to choose"),
         (("--index", "HSNW"), "is not a FAISS factory string"),
         (("--batch", "0"), "--batch 0 wants 1 or more"),

@@ -8,13 +8,14 @@ import sys
 import time
 from pathlib import Path
 
-import click
 import pytest
 from safetensors.numpy import load_file
 from train.rowfiles import row, write_rows
 
 from xlir_bench.cli import exit_code
-from xlir_bench.cli.train_hybrid import train_hybrid, train_options
+from xlir_bench.cli.train_hybrid import train_hybrid
+from xlir_bench.options.stating import build
+from xlir_bench.options.training import TrainOptions
 from xlir_bench.tasks import tasks_folder
 
 MINI_TRAIN = str(tasks_folder() / "mini-train.jsonl")
@@ -151,23 +152,18 @@ def test_the_settings_of_the_paper_come_as_a_file_that_the_command_line_override
         "train-hybrid",
         ["--config", "paper", "--train", MINI_TRAIN, "--output", "out", "--alpha", "0.4"],
     )
-    options = train_options(context.params)
+    options = build(TrainOptions, context.params)
     assert options.query_prompt == "Query: "
     assert (options.lr, options.weight_decay, options.batches.batch_size) == (3e-5, 0.01, 100)
     assert options.batches.alpha == 0.4
     assert options.batches.langs == ("ar", "de", "en", "es", "hi", "ru", "th", "tr", "zh")
 
 
-def test_every_flag_says_what_it_is() -> None:
-    options = [p for p in train_hybrid.params if isinstance(p, click.Option)]
-    assert [p.name for p in options if not p.help] == []
-
-
 def test_a_file_of_options_names_them_as_the_command_line_does(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text('train = "mini-train"\nmini-batch-size = 8\neval-task = "mini"\nsteps = 3\n')
     context = train_hybrid.make_context("train-hybrid", ["--config", str(path), "--output", "out"])
-    options = train_options(context.params)
+    options = build(TrainOptions, context.params)
     assert (options.mini_batch, options.steps) == (8, 3)
     assert [str(source) for source in options.sources] == ["mini-train"]
     assert context.params["eval_tasks"] == ("mini",)

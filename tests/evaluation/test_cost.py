@@ -256,7 +256,7 @@ def test_the_machine_is_described():
     [
         ("builtin:ngram", {"dims": (2048,)},
          "--dims 2048: the vectors of builtin:ngram have only 1024 numbers"),
-        ("builtin:ngram", {"dims": (0,)}, "--dims 0: a vector has at least 1 number"),
+        ("builtin:ngram", {"dims": (0,)}, "--dims 0 wants 1 or more"),
         ("builtin:ngram", {"repeats": 0}, "--repeats 0 wants 1 or more"),
         ("builtin:ngram", {"depth": 0}, "--depth 0 wants 1 or more"),
         ("builtin:ngram", {"dtypes": ("float16",)},

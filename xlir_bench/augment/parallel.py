@@ -11,15 +11,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby, pairwise
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
-from xlir_bench.errors import InputError
+from xlir_bench.options.augmenting import Make, ParallelOptions
 from xlir_bench.sources.rows import Faults, json_object, read_lines, text_of
 from xlir_bench.train.rows import Row
 
-Make = Literal["translations", "passages", "next", "context"]
 ORIGINS: Mapping[Make, str] = {
     "translations": "",
     "passages": "neighbours joined",
@@ -40,21 +38,6 @@ class Line:
     id: str
     texts: Mapping[str, str]
     doc: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ParallelOptions:
-    """What is made of the lines."""
-
-    make: Make = "translations"
-    sizes: tuple[int, ...] = (2, 3, 5)
-    """Sentences of a joined passage."""
-    langs: tuple[str, ...] | None = None
-
-    def check(self) -> None:
-        """Refuse sizes that join nothing."""
-        if not self.sizes or min(self.sizes) < 2:
-            raise InputError(f"--sizes {','.join(map(str, self.sizes))}: give numbers from 2")
 
 
 def read_parallel_lines(path: Path, langs: Sequence[str] | None = None) -> list[Line]:

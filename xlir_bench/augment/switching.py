@@ -5,20 +5,18 @@ What is drawn depends on the text and the seed alone: other rows may come and go
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from hashlib import shake_128
-from typing import Any, Literal
+from typing import Any
 
 from xlir_bench.augment.lexicon import Lexicon
 from xlir_bench.augment.words import atoms, has_letter, in_case_of, lookup_form, needs_space
-from xlir_bench.errors import InputError
+from xlir_bench.options.augmenting import Side, SwitchOptions
 from xlir_bench.train.rows import SIDES, Row, dataset_of, join_origins
 
 ORIGIN = "code-switched"
-Side = Literal["question", "answer", "both"]
 SIDES_OF: Mapping[Side, tuple[str, ...]] = {
     "question": ("question",),
     "answer": (
@@ -30,23 +28,6 @@ SIDES_OF: Mapping[Side, tuple[str, ...]] = {
 
 Choices = dict[str, tuple[str, ...]]
 """Translations of a word by language."""
-
-
-@dataclass(frozen=True, slots=True)
-class SwitchOptions:
-    """How texts are switched."""
-
-    p: float = 0.5
-    """The probability that a word is replaced that the lexicon has."""
-    into: Literal["one", "many"] = "many"
-    """How many languages one text gets words of."""
-    side: Side = "both"
-    seed: int = 0
-
-    def check(self) -> None:
-        """Refuse a `p` that is no probability."""
-        if not (math.isfinite(self.p) and 0 < self.p <= 1):
-            raise InputError(f"--p {self.p}: a probability above 0, up to 1")
 
 
 @dataclass(slots=True)

@@ -18,11 +18,12 @@ from typing import Any, BinaryIO, NamedTuple, TypeVar
 from pydantic import BaseModel, Field
 
 from xlir_bench.augment.output import write_rows
-from xlir_bench.augment.switching import SIDES_OF, Side
+from xlir_bench.augment.switching import SIDES_OF
 from xlir_bench.augment.translator import Translation, Translator
 from xlir_bench.encoders.digest import files_digest, package_versions
 from xlir_bench.errors import InputError
 from xlir_bench.files import ELSEWHERE, explained, held
+from xlir_bench.options.augmenting import Side
 from xlir_bench.options.training import TrainingSource
 from xlir_bench.records import Progress, Silent
 from xlir_bench.train.reading import sound_rows, source_digest

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from xlir_bench.augment.languages import FLORES, Layout, language_tokens
@@ -13,39 +12,11 @@ from xlir_bench.encoders.devices import default_device
 from xlir_bench.encoders.hub import locate
 from xlir_bench.encoders.quiet import quiet_transformers
 from xlir_bench.errors import InputError, UnknownNameError, XlirError
+from xlir_bench.options.augmenting import TranslateOptions
 from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.train.faults import is_full
 
 MODEL_TYPES = ("marian", "m2m_100", "nllb-moe")
-
-
-@dataclass(frozen=True, slots=True)
-class TranslateOptions:
-    """How texts are translated."""
-
-    model: Path
-    to: tuple[str, ...]
-    sources: tuple[str, ...] | None = None
-    """Languages to translate from, the best first; None: English, else any that the model reads."""
-    batch_tokens: int = 4096
-    """Tokens of a batch, padding included."""
-    max_length: int = 256
-    """Tokens of a text and of its translation; longer ones are cut."""
-    num_beams: int = 4
-    device: str | None = None
-    dtype: str = "float32"
-
-    def check(self) -> None:
-        """Refuse what cannot run, before anything is read."""
-        if not self.to:
-            raise InputError("--to is empty: name languages, as in --to de,th")
-        for name in ("batch_tokens", "max_length", "num_beams"):
-            if (value := getattr(self, name)) < 1:
-                raise InputError(f"--{name.replace('_', '-')} {value}: give a number above 0")
-        if not self.model.is_dir():
-            raise InputError(
-                f"--model {self.model} is no folder; give one with a Marian, M2M100 or NLLB model"
-            )
 
 
 class Translation(NamedTuple):

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import io
+import os
 import sys
+import traceback
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
 import click
 
+from xlir_bench.cli.command import CommandGroup
 from xlir_bench.cli.terminal import say, say_error
 
 COMMANDS = {
@@ -32,7 +34,7 @@ COMMANDS = {
 """Each lives in the module of its name; the line here is its help, so that none has to be imported."""
 
 
-class LazyGroup(click.Group):
+class LazyGroup(CommandGroup):
     """A group that imports a command when it is called for, not to list it."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -45,9 +47,11 @@ class LazyGroup(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command of this name, imported now."""
+        """The command of this name, imported now; an unknown one gets a near miss."""
         if cmd_name not in COMMANDS:
-            return None
+            from xlir_bench.errors import UnknownNameError
+
+            raise UnknownNameError("command", [cmd_name], COMMANDS)
         name = cmd_name.replace("-", "_")
         command: click.Command = getattr(import_module(f"{__name__}.{name}"), name)
         return command
@@ -56,16 +60,6 @@ class LazyGroup(click.Group):
         """The list of commands, from the lines above."""
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click does; an unknown command gets a near miss."""
-        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            from xlir_bench.errors import UnknownNameError
-
-            raise UnknownNameError("command", [args[0]], COMMANDS)
-        return super().resolve_command(ctx, args)
 
 
 def _print_version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
@@ -76,11 +70,7 @@ def _print_version(ctx: click.Context, _param: click.Parameter, value: bool) -> 
         ctx.exit()
 
 
-@click.group(
-    cls=LazyGroup,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    invoke_without_command=False,
-)
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "--version", is_flag=True, expose_value=False, is_eager=True, callback=_print_version,
     help="Print the version.",
@@ -105,16 +95,19 @@ def exit_code(args: list[str]) -> int:
     """What the command line says of these arguments, as an exit code."""
     from xlir_bench.errors import XlirError
 
-    verbose = "-v" in args or "--verbose" in args
     try:
         result: Any = group.main(args, prog_name="xlir-bench", standalone_mode=False)
         return result if isinstance(result, int) else 0
     except click.exceptions.Exit as error:
         return error.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        say(error.format_message(), err=True)
+        return error.exit_code
     except click.ClickException as error:
-        shown = io.StringIO()
-        error.show(shown)
-        say(shown.getvalue(), err=True, nl=False)
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context is not None else "xlir-bench"
+        told = " ".join(error.format_message().split()).rstrip(".")
+        say_error(f"error: {told} ({command} --help says what there is)")
         return 2
     except (click.Abort, KeyboardInterrupt):
         say(
@@ -122,36 +115,25 @@ def exit_code(args: list[str]) -> int:
         )
         return 130
     except BrokenPipeError:
-        return _quiet_pipe()
-    except XlirError as error:
-        _say(f"error: {error}", verbose)
-        return error.exit_code
-    except MemoryError:
-        _say("error: out of memory; try a smaller --batch-tokens or --limit", verbose)
-        return 4
+        # The reader of our output went away (`| head`): no more output, no traceback at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except Exception as error:
-        reason = str(error).strip().splitlines()[:1]
-        _say(
-            f"error: {type(error).__name__}: {reason[0] if reason else 'no reason given'}"
-            " (a fault of the program or of a library; -v shows where)",
-            verbose,
-        )
-        return 4
+        from xlir_bench.escaping import redacted
+
+        if "-v" in args or "--verbose" in args:
+            say(redacted(traceback.format_exc()), err=True)
+        say_error(redacted(f"error: {_told(error)}"))
+        return error.exit_code if isinstance(error, XlirError) else 4
 
 
-def _say(message: str, verbose: bool) -> None:
-    from xlir_bench.escaping import redacted
+def _told(error: Exception) -> str:
+    from xlir_bench.errors import XlirError
 
-    if verbose:
-        import traceback
-
-        say(redacted(traceback.format_exc()), err=True)
-    say_error(redacted(message))
-
-
-def _quiet_pipe() -> int:
-    """The reader of our output went away (`| head`): no more output, no traceback at exit."""
-    import os
-
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 0
+    if isinstance(error, XlirError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return "out of memory; try a smaller --batch-tokens or --limit"
+    reason = next(iter(str(error).strip().splitlines()), "no reason given")
+    where = "a fault of the program or of a library; -v shows where"
+    return f"{type(error).__name__}: {reason} ({where})"

@@ -1,70 +1,52 @@
-"""`xlir-bench augment`: more training rows made of those there are."""
+"""`xlir-bench augment`: more training rows made of those there are, or of parallel text."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
-
-from xlir_bench.cli.options import FOLDER, Names, verbose_option
-from xlir_bench.cli.progress import Bars
-from xlir_bench.cli.terminal import as_text, say, say_json
+from xlir_bench.cli.command import JSON, OFFLINE, QUIET, CommandGroup, argument, command
+from xlir_bench.cli.terminal import Bars, say, say_blocks, say_json
 from xlir_bench.extras import require
+from xlir_bench.options.augmenting import (
+    LANGUAGES,
+    WORDS,
+    ParallelOptions,
+    Side,
+    SwitchOptions,
+    TranslateOptions,
+)
+from xlir_bench.options.stating import OUTPUT, option, same_option
 
 if TYPE_CHECKING:
-    from xlir_bench.augment.lexicon import Lexicon
     from xlir_bench.augment.switching import Switcher
     from xlir_bench.augment.translating import Report
+    from xlir_bench.reports.document import Block
     from xlir_bench.train.rows import Row
 
-
-@click.group()
-def augment() -> None:
-    """Make training rows: of parallel text, or of rows there are by a lexicon or a translation model.
+augment = CommandGroup(
+    "augment",
+    help="""Make training rows: of parallel text, or of rows there are by a lexicon or a translation model.
 
     ROWS is whatever train-hybrid takes: JSON Lines (.gz too), parquet, CSV in the long form, a folder, a
     name of the `datasets` library, or mini-train. What is made is JSON Lines, and says in `origin` how.
-    """
-
-
-_ROWS = click.argument("names", nargs=-1, required=True, metavar="ROWS...")
-_OUTPUT = click.option(
-    "--output", type=FOLDER, required=True, metavar="FILE",
-    help="Where the rows go: .jsonl, packed if it ends in .gz.",
-)  # fmt: skip
-_SIDE = click.option(
-    "--side",
-    type=click.Choice(["question", "answer", "both"]),
-    default="both",
-    show_default=True,
-    help="Which texts; hard negatives go with the answers.",
+    """,
 )
-_JSON = click.option("--json", "as_json", is_flag=True, help="JSON on stdout, and nothing else.")
-_QUIET = click.option("--quiet", is_flag=True, help="No progress and no tables.")
-_OFFLINE = click.option("--offline", is_flag=True, help="Download nothing.")
-
-
-@augment.command("parallel")
-@click.argument("names", nargs=-1, required=True, metavar="FILE...", type=FOLDER)
-@_OUTPUT
-@click.option(
-    "--make",
-    type=click.Choice(["translations", "passages", "next", "context"]),
-    default="translations",
-    show_default=True,
-    help="What a row is.",
+ROWS_FILE = option(
+    "Where the rows go: .jsonl, packed if it ends in .gz.", group=OUTPUT, metavar="FILE"
 )
-@click.option(
-    "--sizes", type=Names(), default="2,3,5", show_default=True, metavar="N,N",
-    help="Sentences of a joined passage.",
-)  # fmt: skip
-@click.option("--langs", type=Names(), help="Only these languages.")
-@_JSON
-@_QUIET
-@verbose_option
-def parallel_command(names: tuple[Path, ...], **stated: Any) -> None:
+
+
+@command(inside=augment)
+def parallel(
+    *,
+    files: tuple[Path, ...] = argument("FILE..."),
+    options: ParallelOptions,
+    output: Path = ROWS_FILE,
+    as_json: bool = JSON,
+    quiet: bool = QUIET,
+) -> None:
     """Make training rows of parallel text.
 
     FILE is JSON Lines of {"id", "doc", "text": {lang: text}} (`doc` may be missing) or, named .tsv,
@@ -86,71 +68,50 @@ def parallel_command(names: tuple[Path, ...], **stated: Any) -> None:
         --train ntrex-next.jsonl:monolingual --output out
     """
     from xlir_bench.augment.output import check_output, write_rows
-    from xlir_bench.augment.parallel import ParallelOptions, parallel_rows, read_parallel_lines
-    from xlir_bench.errors import InputError
+    from xlir_bench.augment.parallel import parallel_rows, read_parallel_lines
     from xlir_bench.options.training import TrainingSource
 
-    if not all(size.isdecimal() for size in stated["sizes"]):
-        raise InputError(f"--sizes {','.join(stated['sizes'])}: numbers from 2")
-    options = ParallelOptions(
-        stated["make"], tuple(int(size) for size in stated["sizes"]), stated["langs"]
-    )
-    options.check()
-    check_output(stated["output"], [TrainingSource(str(name)) for name in names])
-    counts: dict[str, int] = {}
-    with Bars(stated["quiet"] or stated["as_json"]) as progress:
-        progress.start("make rows", 0, "rows")
+    check_output(output, [TrainingSource(str(file)) for file in files])
+    count = 0
+    with Bars(quiet or as_json) as bars:
+        bars.start("make rows", 0, "rows")
 
-        def made() -> Iterator[Row]:
-            for name in names:
-                dataset = name.name.partition(".")[0]
-                for row in parallel_rows(
-                    read_parallel_lines(name, options.langs), dataset, options
-                ):
-                    counts[dataset] = counts.get(dataset, 0) + 1
-                    progress.advance(1)
+        def rows() -> Iterator[Row]:
+            nonlocal count
+            for file in files:
+                lines = read_parallel_lines(file, options.langs)
+                for row in parallel_rows(lines, file.name.partition(".")[0], options):
+                    count += 1
+                    bars.advance(1)
                     yield row
 
-        write_rows(stated["output"], made())
-    total = sum(counts.values())
-    if stated["as_json"]:
-        say_json({"rows": total, "output": str(stated["output"])})
-    elif not stated["quiet"]:
-        say(f"{total:,} rows written to {stated['output']}", err=True)
+        write_rows(output, rows())
+    if as_json:
+        say_json({"rows": count, "output": str(output)})
+    elif not quiet:
+        say(f"{count:,} rows written to {output}", err=True)
 
 
-@augment.command("code-switch")
-@_ROWS
-@click.option(
-    "--lexicon", type=FOLDER, required=True, metavar="DIR",
-    help="A folder of en-de.tsv, …: each line a word, a tab, its translation.",
-)  # fmt: skip
-@_OUTPUT
-@click.option(
-    "--p", type=float, default=0.5, show_default=True, metavar="P",
-    help="How likely a word that the lexicon has is replaced.",
-)  # fmt: skip
-@click.option(
-    "--into",
-    type=click.Choice(["one", "many"]),
-    default="many",
-    show_default=True,
-    help="Words of one language a text, drawn by text, or of many, drawn by word.",
-)
-@_SIDE
-@click.option(
-    "--from", "sources", type=Names(), help="Switch texts of these.  [default: all that are listed]"
-)
-@click.option(
-    "--to", "targets", type=Names(), help="Take words of these.  [default: all that are listed]"
-)
-@click.option("--both-ways", is_flag=True, help="Read en-de.tsv as a list from de to en as well.")
-@click.option("--seed", type=int, default=0, show_default=True)
-@_JSON
-@_QUIET
-@_OFFLINE
-@verbose_option
-def code_switch_command(**stated: Any) -> None:
+@command(inside=augment)
+def code_switch(
+    *,
+    names: tuple[str, ...] = argument("ROWS..."),
+    lexicon: Path = option(
+        "A folder of en-de.tsv, …: each line a word, a tab, its translation.", group=WORDS, metavar="DIR"
+    ),
+    options: SwitchOptions,
+    sources: tuple[str, ...] | None = option(
+        "Switch texts of these.  [default: all that are listed]", None, group=LANGUAGES, flag="from"
+    ),
+    targets: tuple[str, ...] | None = option(
+        "Take words of these.  [default: all that are listed]", None, group=LANGUAGES, flag="to"
+    ),
+    both_ways: bool = option("Read en-de.tsv as a list from de to en as well.", False, group=LANGUAGES),
+    output: Path = ROWS_FILE,
+    as_json: bool = JSON,
+    quiet: bool = QUIET,
+    offline: bool = OFFLINE,
+) -> None:  # fmt: skip
     """Replace words by dictionary translations, each with probability --p (arXiv 2305.05295).
 
     For each row in which a word was replaced a copy is written, with the id and the data set of the row:
@@ -172,71 +133,38 @@ def code_switch_command(**stated: Any) -> None:
     """
     from xlir_bench.augment.lexicon import read_lexicon
     from xlir_bench.augment.output import check_output, write_rows
-    from xlir_bench.augment.switching import Switcher, SwitchOptions
+    from xlir_bench.augment.switching import Switcher
     from xlir_bench.options.training import TrainingSource
     from xlir_bench.train.reading import sound_rows
 
-    options = SwitchOptions(stated["p"], stated["into"], stated["side"], stated["seed"])
-    options.check()
-    rows = [TrainingSource(name) for name in stated["names"]]
-    check_output(stated["output"], rows)
-    lexicon = read_lexicon(
-        stated["lexicon"], stated["sources"], stated["targets"], stated["both_ways"]
-    )
-    switcher = Switcher(lexicon, options)
-    quiet = stated["quiet"] or stated["as_json"]
-    with Bars(quiet) as progress:
-        progress.start("code-switch", 0, "rows")
-        write_rows(
-            stated["output"],
-            (
-                copy
-                for source in rows
-                for copy in switcher.switched(
-                    sound_rows(source, progress, stated["offline"]), source.name
-                )
-            ),
+    rows = [TrainingSource(name) for name in names]
+    check_output(output, rows)
+    switcher = Switcher(read_lexicon(lexicon, sources, targets, both_ways), options)
+    with Bars(quiet or as_json) as bars:
+        bars.start("code-switch", 0, "rows")
+        copies = (
+            copy
+            for source in rows
+            for copy in switcher.switched(sound_rows(source, bars, offline), source.name)
         )
-    if stated["as_json"]:
-        say_json(_switched_json(switcher, stated))
+        write_rows(output, copies)
+    if as_json:
+        say_json(_switched_record(switcher) | {"output": str(output)})
     elif not quiet:
-        say(_switched_text(switcher, stated["output"]), err=True)
+        say_blocks(_switched_blocks(switcher, output), err=True)
 
 
-@augment.command("translate")
-@_ROWS
-@click.option(
-    "--model", type=FOLDER, required=True, metavar="PATH",
-    help="The folder of a Marian, M2M100 or NLLB model (safetensors).",
-)  # fmt: skip
-@click.option("--to", "targets", type=Names(), required=True, help="Translate into these.")
-@click.option(
-    "--from", "sources", type=Names(),
-    help="Translate from these, the first that a row has.  [default: en, else any the model knows]",
-)  # fmt: skip
-@_OUTPUT
-@_SIDE
-@click.option(
-    "--batch-tokens", type=int, default=4096, show_default=True, metavar="N",
-    help="Tokens of a batch; texts of like length go together.",
-)  # fmt: skip
-@click.option(
-    "--max-length", type=int, default=256, show_default=True, metavar="TOKENS",
-    help="Of a text and of its translation; what is longer is cut, and counted.",
-)  # fmt: skip
-@click.option("--num-beams", type=int, default=4, show_default=True, metavar="N")
-@click.option("--device", metavar="cpu|cuda|mps", help="[default: the best there is]")
-@click.option(
-    "--dtype",
-    type=click.Choice(["float32", "bfloat16", "float16"]),
-    default="float32",
-    show_default=True,
-)
-@_JSON
-@_QUIET
-@_OFFLINE
-@verbose_option
-def translate_command(**stated: Any) -> None:
+@command(inside=augment)
+def translate(
+    *,
+    names: tuple[str, ...] = argument("ROWS..."),
+    options: TranslateOptions,
+    side: Side = same_option(SwitchOptions, "side"),
+    output: Path = ROWS_FILE,
+    as_json: bool = JSON,
+    quiet: bool = QUIET,
+    offline: bool = OFFLINE,
+) -> None:
     """Add translations to rows that lack them, by a translation model on this machine.
 
     Every row is written, with the languages of --to added to each side that lacks them; texts that are
@@ -249,38 +177,29 @@ def translate_command(**stated: Any) -> None:
     \b
     Examples:
       xlir-bench augment translate rows.jsonl --model opus-mt-en-de --to de --output rows-de.jsonl
-      xlir-bench augment translate mini-train --model nllb-200-distilled-600M --to sw,th,yo \
+      xlir-bench augment translate mini-train --model nllb-200-distilled-600M --to sw,th,yo \\
         --side question --device cuda --output more.jsonl.gz
     """
     require("models", "augment translate")
     from xlir_bench.augment.output import check_output
     from xlir_bench.augment.translating import Translating
-    from xlir_bench.augment.translator import TranslateOptions, load_translator
+    from xlir_bench.augment.translator import load_translator
     from xlir_bench.options.training import TrainingSource
 
-    rows = [TrainingSource(name) for name in stated["names"]]
-    check_output(stated["output"], rows)
-    options = TranslateOptions(
-        model=stated["model"],
-        to=stated["targets"],
-        sources=stated["sources"],
-        batch_tokens=stated["batch_tokens"],
-        max_length=stated["max_length"],
-        num_beams=stated["num_beams"],
-        device=stated["device"],
-        dtype=stated["dtype"],
-    )
-    translating = Translating(load_translator(options), rows, stated["side"], stated["offline"])
-    quiet = stated["quiet"] or stated["as_json"]
-    with Bars(quiet) as progress:
-        report = translating.run(stated["output"], progress)
-    if stated["as_json"]:
-        say_json(report.as_json() | {"output": str(stated["output"])})
+    rows = [TrainingSource(name) for name in names]
+    check_output(output, rows)
+    translating = Translating(load_translator(options), rows, side, offline)
+    with Bars(quiet or as_json) as bars:
+        report = translating.run(output, bars)
+    if as_json:
+        say_json(report.as_json() | {"output": str(output)})
     elif not quiet:
-        say(_translated_text(report, stated["output"], options.max_length), err=True)
+        say_blocks([_translated(report, output, options.max_length)], err=True)
 
 
-def _translated_text(report: Report, output: Path, longest: int) -> str:
+def _translated(report: Report, output: Path, longest: int) -> Block:
+    from xlir_bench.reports.document import Text
+
     counts = ", ".join(f"{lang} {count:,}" for lang, count in sorted(report.texts.items()))
     lines = [f"translations: {counts or 'none, no row lacked one'}"]
     for count, what in (
@@ -290,57 +209,47 @@ def _translated_text(report: Report, output: Path, longest: int) -> str:
     ):
         if count:
             lines.append(f"{count:,} {what}")
-    lines.append(
-        f"{report.rows:,} rows written to {output}, {report.gained:,} with translations added"
-    )
-    return "\n".join(lines)
+    gained = f"{report.gained:,} with translations added"
+    return Text.of(*lines, f"{report.rows:,} rows written to {output}, {gained}")
 
 
-def _switched_json(switcher: Switcher, stated: Mapping[str, Any]) -> dict[str, Any]:
+def _switched_record(switcher: Switcher) -> dict[str, Any]:
+    """What was replaced, and how many words the lexicon has by pair of languages."""
+    words = {
+        source: {target: len(entries) for target, entries in sorted(pairs.items())}
+        for source, pairs in sorted(switcher.lexicon.entries.items())
+    }
     return {
         "rows": switcher.rows,
         "unchanged": switcher.unchanged,
         "coverage": {lang: c.as_json() for lang, c in sorted(switcher.coverage.items())},
-        "lexicon": {"unchanged": switcher.lexicon.unchanged, "words": _words(switcher.lexicon)},
-        "output": str(stated["output"]),
+        "lexicon": {"unchanged": switcher.lexicon.unchanged, "words": words},
     }
 
 
-def _words(lexicon: Lexicon) -> dict[str, dict[str, int]]:
-    """Entries by pair of languages."""
-    return {
-        source: {target: len(entries) for target, entries in sorted(pairs.items())}
-        for source, pairs in sorted(lexicon.entries.items())
-    }
+def _switched_blocks(switcher: Switcher, output: Path) -> list[Block]:
+    from xlir_bench.reports.document import Table, Text
 
-
-def _switched_text(switcher: Switcher, output: Path) -> str:
-    from xlir_bench.reports.document import Table
+    def share(part: int, whole: int) -> str:
+        return f"{part / whole:.1%}" if whole else ""
 
     rows = [
-        [
+        (
             lang,
             f"{c.texts:,}",
             f"{c.tokens:,}",
-            _share(c.known, c.tokens),
-            _share(c.replaced, c.tokens),
-            _share(c.ambiguous, c.replaced),
+            share(c.known, c.tokens),
+            share(c.replaced, c.tokens),
+            share(c.ambiguous, c.replaced),
             ", ".join(f"{x} {count:,}" for x, count in sorted(c.into.items())),
-        ]
+        )
         for lang, c in sorted(switcher.coverage.items())
     ]
     headers = ["", "texts", "words", "in the lexicon", "replaced", "of them ambiguous", "into"]
-    shown = as_text(Table(headers, rows, words=("into",)))
-    lines = [shown, ""] if rows else []
-    if switcher.lexicon.unchanged:
-        lines.append(
-            f"{switcher.lexicon.unchanged:,} lines of the lexicon translate a word by itself: passed over"
-        )
+    lines = []
+    if same := switcher.lexicon.unchanged:
+        lines.append(f"{same:,} lines of the lexicon translate a word by itself: passed over")
     if switcher.unchanged:
         lines.append(f"{switcher.unchanged:,} rows without a word that was replaced: no copy")
-    lines.append(f"{switcher.rows:,} rows written to {output}")
-    return "\n".join(lines)
-
-
-def _share(part: int, whole: int) -> str:
-    return f"{part / whole:.1%}" if whole else ""
+    told = Text.of(*lines, f"{switcher.rows:,} rows written to {output}")
+    return [Table(headers, rows, words=("into",)), told] if rows else [told]

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import re
 import time
 
 import click
 
-from xlir_bench.cli.options import verbose_option
+from xlir_bench.cli.command import JSON, CommandGroup, command
 from xlir_bench.cli.terminal import say, say_blocks, say_json
 from xlir_bench.escaping import visible
+from xlir_bench.options.stating import option
 
-SIZES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
-AGES = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+REMOVED = "What is removed"
 
 
-@click.group(invoke_without_command=True)
-@click.option("--json", "as_json", is_flag=True, help="As JSON.")
-@verbose_option
-@click.pass_context
-def cache(ctx: click.Context, as_json: bool) -> None:
+@command(cls=CommandGroup, invoke_without_command=True)
+def cache(*, as_json: bool = JSON) -> None:
     """Show the cache of vectors by encoder.
 
     \b
@@ -30,9 +26,10 @@ def cache(ctx: click.Context, as_json: bool) -> None:
       xlir-bench cache prune --encoder builtin:random
       xlir-bench cache prune --corpora
     """
-    if ctx.invoked_subcommand is not None:
+    if click.get_current_context().invoked_subcommand is not None:
         return
     from xlir_bench.places import cache_root, corpora
+    from xlir_bench.reports.document import Table, Text
     from xlir_bench.retrieval import cache_entries
     from xlir_bench.sources import corpora_bytes
 
@@ -44,45 +41,31 @@ def cache(ctx: click.Context, as_json: bool) -> None:
         ]
         say_json(rows, indent=1)
         return
-    from xlir_bench.reports.document import Table
-
-    listed = [
-        [e.encoder, str(e.blocks), _size(e.bytes), _age(e.used), e.folder.name] for e in entries
-    ]
-    say_blocks(
-        [Table(["encoder", "blocks", "size", "last written", "folder"], listed, words=("folder",))]
-    )
-    say(f"\n{_size(sum(e.bytes for e in entries))} in {cache_root() / 'vectors'}")
+    listed = [(e.encoder, e.blocks, _size(e.bytes), _age(e.used), e.folder.name) for e in entries]
+    headers = ["encoder", "blocks", "size", "last written", "folder"]
+    totals = [f"{_size(sum(e.bytes for e in entries))} in {cache_root() / 'vectors'}"]
     if kept := corpora_bytes(corpora()):
-        say(f"{_size(kept)} in {corpora()}: texts of large corpora")
+        totals.append(f"{_size(kept)} in {corpora()}: texts of large corpora")
+    say_blocks([Table(headers, listed, words=("folder",)), Text(tuple(totals))])
 
 
-@cache.command()
-@click.option(
-    "--max-size",
-    metavar="SIZE",
-    help="Keep at most so much (500M, 5G): the longest unused go first.",
-)
-@click.option(
-    "--older-than", metavar="AGE", help="Remove what was not written for so long (12h, 30d, 8w)."
-)
-@click.option(
-    "--encoder",
-    "encoders",
-    multiple=True,
-    metavar="NAME",
-    help="Remove this encoder's vectors; may be given again.",
-)
-@click.option(
-    "--corpora",
-    "texts",
-    is_flag=True,
-    help="Remove the texts of large corpora, not their downloads.",
-)
-@verbose_option
+@command(inside=cache)
 def prune(
-    max_size: str | None, older_than: str | None, encoders: tuple[str, ...], texts: bool
-) -> None:
+    *,
+    max_size: int | None = option(
+        "Keep at most so much (500M, 5G): the longest unused go first.", None, group=REMOVED, form="size"
+    ),
+    older_than: int | None = option(
+        "Remove what was not written for so long (12h, 30d, 8w).", None, group=REMOVED, form="age"
+    ),
+    encoders: tuple[str, ...] = option(
+        "Remove this encoder's vectors; may be given again.",
+        (), group=REMOVED, flag="encoder", metavar="NAME", many=True,
+    ),
+    texts: bool = option(
+        "Remove the texts of large corpora, not their downloads.", False, group=REMOVED, flag="corpora"
+    ),
+) -> None:  # fmt: skip
     """Remove vectors; whatever is removed is encoded, or read, again when it is needed."""
     from xlir_bench.errors import InputError, UnknownNameError
     from xlir_bench.places import cache_root, corpora
@@ -91,8 +74,7 @@ def prune(
     from xlir_bench.sources import remove_corpora
 
     if texts:
-        freed = _size(remove_corpora(corpora()))
-        say(f"removed the texts of large corpora, {freed}")
+        say(f"removed the texts of large corpora, {_size(remove_corpora(corpora()))}")
     if max_size is None and older_than is None and not encoders:
         if texts:
             return
@@ -100,33 +82,13 @@ def prune(
             "say what to remove: --max-size 5G, --older-than 30d, --encoder NAME or --corpora"
         )
     known = {entry.encoder for entry in cache_entries(cache_root())}
-    unknown = [name for name in encoders if name not in known]
-    if unknown:
+    if unknown := [name for name in encoders if name not in known]:
         raise UnknownNameError("encoder in the cache", unknown, known)
-    pruned = prune_cache(
-        cache_root(),
-        max_bytes=None
-        if max_size is None
-        else quantity(max_size, SIZES, "--max-size", "500M or 5G"),
-        older_than=None
-        if older_than is None
-        else quantity(older_than, AGES, "--older-than", "12h or 30d"),
-        encoders=encoders,
-    )
+    pruned = prune_cache(cache_root(), max_bytes=max_size, older_than=older_than, encoders=encoders)
     freed = _size(sum(entry.bytes for entry in pruned.removed))
     say(f"removed the vectors of {len(pruned.removed)} encoder(s), {freed}")
     for entry in pruned.in_use:
         say(f"{visible(entry.encoder)} is being read by a run: its vectors stay", err=True)
-
-
-def quantity(text: str, units: dict[str, int], option: str, example: str) -> int:
-    """A number with a unit, as a plain number."""
-    from xlir_bench.errors import InputError
-
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)([a-z]?)b?", text.strip().lower())
-    if not found or found[2] not in units:
-        raise InputError(f"{option} {text!r} is not understood; write it like {example}")
-    return int(float(found[1]) * units[found[2]])
 
 
 def _size(count: float) -> str:

@@ -5,59 +5,47 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
-
-from xlir_bench.cli.options import (
-    FOLDER,
-    data_option,
-    form_options,
-    tasks_dir_option,
-    verbose_option,
+from xlir_bench.cli.command import (
+    DATA_ROOT,
+    FORM,
+    JSON,
+    TASKS_DIRS,
+    ReportForm,
+    argument,
+    command,
 )
 from xlir_bench.cli.terminal import say_blocks, say_json
+from xlir_bench.options.stating import option
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from xlir_bench.reports.compare import Moved
-    from xlir_bench.reports.document import Form, Text
+    from xlir_bench.reports.document import Text
     from xlir_bench.results import Result
 
+COMPARED = "What is compared"
 NAMED = 5
 """How many of the queries that lost most, and gained most, are named without --show-queries."""
 
 
-@click.command()
-@click.argument("results", nargs=-1, required=True, type=FOLDER, metavar="A B [C]...")
-@click.option("--measure", metavar="NAME", help="What to compare.  [default: map]")
-@click.option(
-    "--show-queries",
-    type=click.IntRange(1),
-    metavar="N",
-    help="The N queries that lost most and the N that gained most, with their texts if the data is here.",
-)
-@click.option(
-    "--force",
-    is_flag=True,
-    help="Compare what two results share though they do not measure the same thing.",
-)
-@form_options
-@click.option(
-    "--json", "as_json", is_flag=True, help="The comparison as JSON, every setting in it."
-)
-@data_option
-@tasks_dir_option
-@verbose_option
+@command()
 def compare(
-    results: tuple[Path, ...],
-    measure: str | None,
-    show_queries: int | None,
-    force: bool,
-    form: Form | None,
-    as_json: bool,
-    data: Path | None,
-    tasks_dirs: tuple[Path, ...],
-) -> None:
+    *,
+    results: tuple[Path, ...] = argument("A B [C]..."),
+    measure: str | None = option("What to compare.  [default: map]", None, group=COMPARED, metavar="NAME"),
+    show_queries: int | None = option(
+        "The N queries that lost most and the N that gained most, with their texts if the data is here.",
+        None, group=COMPARED, metavar="N", least=1,
+    ),
+    force: bool = option(
+        "Compare what two results share though they do not measure the same thing.", False, group=COMPARED
+    ),
+    form: ReportForm | None = FORM,
+    as_json: bool = JSON,
+    data: Path | None = DATA_ROOT,
+    tasks_dirs: tuple[Path, ...] = TASKS_DIRS,
+) -> None:  # fmt: skip
     """Say by how much B is better or worse than A, and how sure that is.
 
     By kind, by query language and by setting: both values, the difference (B - A), its 95 % interval
@@ -100,7 +88,7 @@ def _query_texts(
     result: Result, queries: Sequence[Moved], data: Path | None, tasks_dirs: tuple[Path, ...]
 ) -> Text:
     """The texts of these queries, or why they cannot be shown."""
-    from xlir_bench.cli.question import stored_collection
+    from xlir_bench.cli.show import stored_collection
     from xlir_bench.errors import XlirError
     from xlir_bench.reports.document import Text
     from xlir_bench.reports.tables import signed

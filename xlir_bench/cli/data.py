@@ -3,52 +3,33 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import click
-
-from xlir_bench.cli.options import (
-    Names,
-    config_option,
-    data_option,
-    flags_of,
-    tasks_dir_option,
-    verbose_option,
+from xlir_bench.cli.command import (
+    DATA_ROOT,
+    JSON,
+    OFFLINE,
+    TASKS_DIRS,
+    CommandGroup,
+    argument,
+    command,
 )
-from xlir_bench.cli.terminal import say, say_json
+from xlir_bench.cli.terminal import Bars, say, say_blocks, say_json
 from xlir_bench.options.running import RunOptions
+from xlir_bench.options.stating import DATA, OUTPUT, option, same_option
 
-if TYPE_CHECKING:
-    from xlir_bench.cli.progress import Bars
-    from xlir_bench.sources import Fetched
-    from xlir_bench.tasks import Task
+data = CommandGroup("data", help="Bring the data of tasks here, and look training rows through.")
 
 
-@click.group()
-def data() -> None:
-    """Bring the data of tasks here, and look training rows through."""
-
-
-@data.command("fetch")
-@click.argument("names", nargs=-1, metavar="[TASK]...")
-@click.option(
-    "--tasks-dir",
-    "folders",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="A folder of task TOML files besides the bundled ones; may be repeated.",
-)
-@click.option("--langs", type=Names(), help="Only these languages, such as en,de.")
-@flags_of(RunOptions, only=("max_download",))
-@config_option
-@click.option("--quiet", is_flag=True, help="Show no progress and say nothing if all is well.")
-def fetch_command(
-    names: tuple[str, ...],
-    folders: tuple[Path, ...],
-    langs: tuple[str, ...] | None,
-    max_download: int,
-    quiet: bool,
+@command(inside=data, config=Path)
+def fetch(
+    *,
+    names: tuple[str, ...] = argument("[TASK]...", ()),
+    tasks_dirs: tuple[Path, ...] = TASKS_DIRS,
+    langs: tuple[str, ...] | None = option(
+        "Only these languages, such as en,de.", None, group=DATA
+    ),
+    max_download: int = same_option(RunOptions, "max_download"),
+    quiet: bool = option("No progress, and nothing said if all is well.", False, group=OUTPUT),
 ) -> None:
     """Download the files of tasks (all tasks, if none is named) and check their digests.
 
@@ -62,36 +43,31 @@ def fetch_command(
       xlir-bench data fetch xquad-r --langs en,de
       XLIR_CACHE=/big/disk xlir-bench data fetch mlqa-r
     """
-    from xlir_bench.sources import fetch
+    from xlir_bench.sources import fetch as fetch_files
     from xlir_bench.tasks import catalogue
 
-    known = catalogue(*folders)
-    chosen = known.get(names) if names else list(known.tasks.values())
+    known = catalogue(*tasks_dirs)
     options = RunOptions(data=None, langs=langs, max_download=max_download)
-    for task in chosen:
+    for task in known.get(names) if names else known.tasks.values():
         if not names and task.source.url is None and not task.source.bundled:
             say(f"{task.name}: no download address, left out", err=True)
             continue
-        with _progress(quiet) as progress:
-            fetched = fetch(task, options, progress)
+        with Bars(quiet) as bars:
+            fetched = fetch_files(task, options, bars)
+        total = len(fetched.new) + len(fetched.present)
+        what = f"{len(fetched.new)} of {total} {'file' if total == 1 else 'files'} downloaded, all"
         if not quiet:
-            say(_told(task, fetched))
+            told = "comes with its TOML file," if task.source.bundled else what
+            say(f"{task.name}: {told} in {fetched.folder}")
 
 
-_FILES = click.argument("files", nargs=-1, required=True, metavar="FILE...")
-_JSON = click.option("--json", "as_json", is_flag=True, help="JSON on stdout, and nothing else.")
-_OFFLINE = click.option("--offline", is_flag=True, help="Download nothing.")
-
-
-@data.command("check-training")
-@_FILES
-@_JSON
-@_OFFLINE
-@verbose_option
-@click.pass_context
-def check_training_command(
-    ctx: click.Context, files: tuple[str, ...], as_json: bool, offline: bool
-) -> None:
+@command(inside=data)
+def check_training(
+    *,
+    files: tuple[str, ...] = argument("FILE..."),
+    as_json: bool = JSON,
+    offline: bool = OFFLINE,
+) -> int:
     """Count what training rows hold, and list what is wrong with them (exit 1 if anything is, or
     if there are none).
 
@@ -103,45 +79,32 @@ def check_training_command(
       xlir-bench data check-training train.jsonl.gz
       xlir-bench data check-training a.parquet b.csv --json
     """
-
-    from xlir_bench.cli.training_text import check_text
+    from xlir_bench.cli.training_report import check_blocks
     from xlir_bench.options.training import parse_source
-    from xlir_bench.train.checking import check_training
+    from xlir_bench.train.checking import check_training as check
 
-    sources = [parse_source(file) for file in files]
-    with _progress(as_json) as progress:
-        found = check_training(sources, progress, offline)
+    with Bars(as_json) as bars:
+        found = check([parse_source(file) for file in files], bars, offline)
     if as_json:
         say_json(found.as_json())
     else:
-        say(check_text(found))
-    ctx.exit(1 if found.fault_count or not found.rows else 0)
+        say_blocks(check_blocks(found))
+    return 1 if found.fault_count or not found.rows else 0
 
 
-@data.command("leakage")
-@_FILES
-@click.option(
-    "--task",
-    "names",
-    multiple=True,
-    metavar="NAME",
-    help="Only this task; may be given again.  [default: all whose data is on disk]",
-)
-@data_option
-@tasks_dir_option
-@_JSON
-@_OFFLINE
-@verbose_option
-@click.pass_context
-def leakage_command(
-    ctx: click.Context,
-    files: tuple[str, ...],
-    names: tuple[str, ...],
-    data: Path | None,
-    tasks_dirs: tuple[Path, ...],
-    as_json: bool,
-    offline: bool,
-) -> None:
+@command(inside=data)
+def leakage(
+    *,
+    files: tuple[str, ...] = argument("FILE..."),
+    names: tuple[str, ...] = option(
+        "Only this task; may be given again.  [default: all whose data is on disk]",
+        (), group=DATA, flag="task", metavar="NAME", many=True,
+    ),
+    data: Path | None = DATA_ROOT,
+    tasks_dirs: tuple[Path, ...] = TASKS_DIRS,
+    as_json: bool = JSON,
+    offline: bool = OFFLINE,
+) -> int:  # fmt: skip
     """Look for evaluation texts among training rows (exit 1 if there are any).
 
     Queries and passages of tasks are compared with every text of every row by their letters and digits
@@ -155,8 +118,7 @@ def leakage_command(
       xlir-bench data leakage train.jsonl --task xquad-r --data ~/data
       xlir-bench data leakage train.parquet --json
     """
-
-    from xlir_bench.cli.training_text import leakage_text
+    from xlir_bench.cli.training_report import leakage_blocks
     from xlir_bench.options.training import parse_source
     from xlir_bench.places import data_root
     from xlir_bench.tasks import catalogue
@@ -165,24 +127,10 @@ def leakage_command(
     known = catalogue(*tasks_dirs)
     tasks = known.get(names) if names else list(known.tasks.values())
     sources = [parse_source(file) for file in files]
-    with _progress(as_json) as progress:
-        found = find_leaks(sources, tasks, data_root(data), progress, offline)
+    with Bars(as_json) as bars:
+        found = find_leaks(sources, tasks, data_root(data), bars, offline)
     if as_json:
         say_json(found.as_json())
     else:
-        say(leakage_text(found))
-    ctx.exit(1 if found.leaking else 0)
-
-
-def _progress(quiet: bool) -> Bars:
-    from xlir_bench.cli.progress import Bars
-
-    return Bars(quiet)
-
-
-def _told(task: Task, fetched: Fetched) -> str:
-    if task.source.bundled:
-        return f"{task.name}: comes with its TOML file, in {fetched.folder}"
-    total = len(fetched.new) + len(fetched.present)
-    files = "file" if total == 1 else "files"
-    return f"{task.name}: {len(fetched.new)} of {total} {files} downloaded, all in {fetched.folder}"
+        say_blocks(leakage_blocks(found))
+    return 1 if found.leaking else 0

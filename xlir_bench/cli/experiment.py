@@ -2,67 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import click
-
-from xlir_bench.cli.options import (
-    FOLDER,
-    Names,
+from xlir_bench.cli.command import (
+    DATA_ROOT,
+    OFFLINE,
+    QUIET,
+    TASKS_DIRS,
+    argument,
     canonical_command,
-    data_option,
-    tasks_dir_option,
-    verbose_option,
+    command,
 )
-from xlir_bench.cli.progress import Bars
-from xlir_bench.cli.terminal import say, say_blocks
+from xlir_bench.cli.terminal import Bars, say, say_blocks, say_differences, teller
+from xlir_bench.errors import InputError, UnknownNameError
 from xlir_bench.escaping import visible
 from xlir_bench.extras import require
+from xlir_bench.options.stating import MODEL, OUTPUT, option
 
 if TYPE_CHECKING:
-    from xlir_bench.experiment.planning import Planned
-    from xlir_bench.experiment.running import Failed, Where
+    from xlir_bench.experiment.running import Where
     from xlir_bench.recipe import Recipe
-    from xlir_bench.reports.experiment import Experiment, Made
-    from xlir_bench.reports.leaderboard.files import Differences
+    from xlir_bench.reports.document import Block
+
+DONE = "What is done"
 
 
-@click.command()
-@click.argument("name", required=False, metavar="[RECIPE]")
-@click.option(
-    "--output",
-    type=FOLDER,
-    metavar="DIR",
-    help="Where everything goes.  [default: experiments/<recipe>]",
-)
-@click.option("--dry-run", is_flag=True, help="Print the grid, what is done, and the time left.")
-@click.option(
-    "--check", is_flag=True,
-    help="Train nothing: make the pages again from stored results; exit 1 if a byte differs.",
-)  # fmt: skip
-@click.option(
-    "--index", type=FOLDER, metavar="DIR",
-    help="Train nothing: tell in DIR/README.md what each experiment in DIR found, from stored results.",
-)  # fmt: skip
-@click.option(
-    "--print", "print_recipe", is_flag=True, help="Print the recipe, to make your own of it."
-)
-@click.option(
-    "--skip-tasks", type=Names(), metavar="a,b",
-    help="Leave these tasks of the recipe out for now; without it, they are evaluated later.",
-)  # fmt: skip
-@click.option(
-    "--discard-models", is_flag=True, help="Keep results alone: a model goes once it is evaluated."
-)
-@data_option
-@tasks_dir_option
-@click.option("--device", metavar="cpu|cuda|mps", help="[default: the best there is]")
-@click.option("--offline", is_flag=True, help="Download nothing.")
-@click.option("--quiet", is_flag=True, help="No progress and no tables.")
-@verbose_option
-def experiment(name: str | None, **stated: Any) -> int:
+@command()
+def experiment(
+    *,
+    name: str | None = argument("[RECIPE]", None),
+    dry_run: bool = option("Print the grid, what is done, and the time left.", False, group=DONE),
+    check: bool = option(
+        "Train nothing: make the pages again from stored results; exit 1 if a byte differs.", False, group=DONE
+    ),
+    index: Path | None = option(
+        "Train nothing: tell in DIR/README.md what each experiment in DIR found, from stored results.",
+        None, group=DONE, metavar="DIR",
+    ),
+    print_recipe: bool = option(
+        "Print the recipe, to make your own of it.", False, group=DONE, flag="print"
+    ),
+    skip_tasks: tuple[str, ...] = option(
+        "Leave these tasks of the recipe out for now; without it, they are evaluated later.",
+        (), group=DONE, metavar="a,b",
+    ),
+    output: Path | None = option(
+        "Where everything goes.  [default: experiments/<recipe>]", None, group=OUTPUT, metavar="DIR"
+    ),
+    discard_models: bool = option(
+        "Keep results alone: a model goes once it is evaluated.", False, group=OUTPUT
+    ),
+    quiet: bool = QUIET,
+    data: Path | None = DATA_ROOT,
+    tasks_dirs: tuple[Path, ...] = TASKS_DIRS,
+    device: str | None = option(
+        "Where models run.  [default: the best there is]", None, group=MODEL, metavar="cpu|cuda|mps"
+    ),
+    offline: bool = OFFLINE,
+) -> int:  # fmt: skip
     """Train and evaluate the grid of a recipe over seeds, and say which of its claims hold.
 
     RECIPE is a file (TOML), or the name of one that comes with the package; without it they are listed. A
@@ -81,52 +79,49 @@ def experiment(name: str | None, **stated: Any) -> int:
       xlir-bench experiment paper-xlmr --print > mine.toml   edit it, then: experiment mine.toml
       xlir-bench experiment --index experiments              what all experiments in a folder found
     """
-    from xlir_bench.experiment.shipped import find_recipe
+    from xlir_bench.experiment.shipped import find_recipe, shipped_recipes
 
-    if stated["index"] is not None:
-        return _index(name, stated["index"], stated["check"])
+    if index is not None and name is not None:
+        raise InputError(f"--index is of all experiments in {index}; leave {name} out")
+    if index is not None:
+        return _index(index, check)
     if name is None:
-        _list_recipes()
+        for known, (recipe, _) in shipped_recipes().items():
+            say(f"{known:<16} {len(recipe.cells()):>3} cells  {visible(recipe.title)}")
         return 0
     recipe, text = find_recipe(name)
-    if stated["print_recipe"]:
+    if print_recipe:
         say(text, nl=False)
         return 0
-    folder = stated["output"] or Path("experiments") / recipe.name
-    if stated["check"]:
+    folder = output or Path("experiments") / recipe.name
+    if check:
         return _check(recipe, text, folder)
-    where = _where(recipe, folder, stated)
-    if stated["dry_run"]:
-        _show_plan(recipe, where)
-        return 0
-    return _run(recipe, text, where, stated["quiet"])
 
-
-def _where(recipe: Recipe, folder: Path, stated: dict[str, Any]) -> Where:
-    """The place of the run; tasks that the recipe names and nobody knows are refused."""
     require("train", "experiment")
-    from xlir_bench.errors import InputError, UnknownNameError
     from xlir_bench.experiment.running import Where
     from xlir_bench.places import data_root
     from xlir_bench.tasks import catalogue
 
     wanted = [*recipe.tasks, *([recipe.look.task] if recipe.look else [])]
-    tasks = catalogue(*stated["tasks_dirs"]).get(list(dict.fromkeys(wanted)))
-    skip = frozenset(stated["skip_tasks"] or ())
-    if unknown := sorted(skip - set(recipe.tasks)):
+    tasks = catalogue(*tasks_dirs).get(list(dict.fromkeys(wanted)))
+    if unknown := sorted({*skip_tasks} - {*recipe.tasks}):
         raise UnknownNameError("task of the recipe", unknown, recipe.tasks)
-    if skip.issuperset(recipe.tasks):
+    if {*skip_tasks} >= {*recipe.tasks}:
         raise InputError("--skip-tasks leaves no task of the recipe to evaluate")
-    return Where(
+    where = Where(
         folder=folder,
         tasks={task.name: task for task in tasks},
-        data=data_root(stated["data"]),
-        device=stated["device"],
-        offline=stated["offline"],
-        skip=skip,
-        discard_models=stated["discard_models"],
+        data=data_root(data),
+        device=device,
+        offline=offline,
+        skip=frozenset(skip_tasks),
+        discard_models=discard_models,
         command=canonical_command(),
     )
+    if dry_run:
+        say_blocks(_plan(recipe, where))
+        return 0
+    return _run(recipe, text, where, quiet)
 
 
 def _run(recipe: Recipe, text: str, where: Where, quiet: bool) -> int:
@@ -140,13 +135,9 @@ def _run(recipe: Recipe, text: str, where: Where, quiet: bool) -> int:
 
     require_ours(where.folder)
 
-    def tell(line: str) -> None:
-        if not quiet:
-            say(line, err=True)
-
     try:
         with Bars(quiet) as bars:
-            failed = run_cells(recipe, where, tell, bars)
+            failed = run_cells(recipe, where, teller(quiet), bars)
     except KeyboardInterrupt:
         say("\nstopped: the same command goes on; finished cells are kept", err=True)
         return 130
@@ -154,8 +145,17 @@ def _run(recipe: Recipe, text: str, where: Where, quiet: bool) -> int:
     made = experiment_texts(found, text)
     report_files(where.folder, made, check=False)
     if not quiet:
-        say(_told(found, made, where.folder))
-    return _tell_failed(failed)
+        for judged in made.judged:
+            say(f"{judged.outcome}: {judged.claim.text} ({judged.why})")
+        if not made.pictures:
+            say("no plots: they need matplotlib (pip install 'xlir-bench[plot]')")
+        done = f"{len(found.records)} of {len(recipe.cells())} cells"
+        say(f"{done}; written to {where.folder / 'README.md'}")
+    for each in failed:
+        say(visible(f"failed: {each.cell.name}: {each.why}"), err=True)
+    if failed:
+        say("the same command tries them again", err=True)
+    return 4 if failed else 0
 
 
 def _check(recipe: Recipe, text: str, folder: Path) -> int:
@@ -169,69 +169,54 @@ def _check(recipe: Recipe, text: str, folder: Path) -> int:
     made = comparable(folder, experiment_texts(read_experiment(recipe, folder), text))
     if not made.pictures:
         say("plots are not compared: no matplotlib here, or another release", err=True)
-    differ = report_files(folder, made, check=True)
-    _tell_check(differ, folder)
-    return 1 if differ else 0
+    return say_differences(report_files(folder, made, check=True), folder)
 
 
-def _index(name: str | None, folder: Path, check: bool) -> int:
-    from xlir_bench.errors import InputError
+def _index(folder: Path, check: bool) -> int:
     from xlir_bench.files import explained, write
     from xlir_bench.reports.experiment import index_text
+    from xlir_bench.reports.leaderboard import Differences
 
-    if name is not None:
-        raise InputError(f"--index is of all experiments in {folder}; leave {name} out")
     path, text = folder / "README.md", index_text(folder)
-    if path.is_file() and path.read_bytes() == text.encode():
-        return 0
+    same = path.is_file() and path.read_bytes() == text.encode()
     if check:
-        say(f"differs: {path}")
-        say("the same command without --check mends this", err=True)
-        return 1
-    with explained(path, "name another folder with --index"):
-        write(path, text)
-    say(f"written to {path}", err=True)
+        return say_differences(Differences(() if same else (path.name,), (), ()), folder)
+    if not same:
+        with explained(path, "name another folder with --index"):
+            write(path, text)
+        say(f"written to {path}", err=True)
     return 0
 
 
-def _list_recipes() -> None:
-    from xlir_bench.experiment.shipped import shipped_recipes
-
-    for name, (recipe, _) in shipped_recipes().items():
-        say(f"{name:<16} {len(recipe.cells()):>3} cells  {visible(recipe.title)}")
-
-
-def _show_plan(recipe: Recipe, where: Where) -> None:
+def _plan(recipe: Recipe, where: Where) -> list[Block]:
+    """The grid, what is done of it, the time left, and the data that is missing."""
     from xlir_bench.experiment.planning import plan_cells, time_left
     from xlir_bench.experiment.running import missing_data
-    from xlir_bench.reports.document import Table
+    from xlir_bench.reports.document import Items, Table, Text, Title
 
     planned = plan_cells(recipe, where)
     several = len(recipe.models) > 1
-    rows = [
-        [
-            recipe.label(p.cell.variant) + (f" ({p.cell.variant.model})" if several else ""),
-            str(p.cell.seed),
-            p.state,
-            _clock(p.seconds),
-        ]
-        for p in planned
-    ]
-    say(visible(recipe.title) + "\n")
-    say(visible(f"base models: {', '.join(recipe.models)}"))
-    say(f"tasks: {', '.join(recipe.tasks)}; {recipe.steps:,} steps\n")
-    say_blocks([Table(["batches", "seed", "", "time"], rows)])
-    say(f"\n{_summed(planned, time_left(planned))}")
-    if missing := missing_data(recipe, where):
-        say("\nnot here:\n" + "\n".join(f"  {line}" for line in missing))
-
-
-def _summed(planned: Sequence[Planned], left: float | None) -> str:
-    todo = sum(p.state != "done" for p in planned)
-    if not todo:
-        return f"all {len(planned)} cells are done"
+    rows = []
+    for each in planned:
+        variant = each.cell.variant
+        label = recipe.label(variant) + (f" ({variant.model})" if several else "")
+        rows.append((label, each.cell.seed, each.state, _clock(each.seconds)))
+    todo = sum(each.state != "done" for each in planned)
+    left = time_left(planned)
     time = "unknown until the first ones are done" if left is None else f"about {_clock(left)}"
-    return f"{todo} of {len(planned)} cells to run; time left: {time}"
+    told = f"{todo} of {len(planned)} cells to run; time left: {time}"
+    blocks: list[Block] = [
+        Title(recipe.title),
+        Text.of(
+            f"base models: {', '.join(recipe.models)}",
+            f"tasks: {', '.join(recipe.tasks)}; {recipe.steps:,} steps",
+        ),
+        Table(["batches", "seed", "", "time"], rows),
+        Text.of(told if todo else f"all {len(planned)} cells are done"),
+    ]
+    if missing := missing_data(recipe, where):
+        blocks.append(Items("not here:", tuple(missing)))
+    return blocks
 
 
 def _clock(seconds: float | None) -> str:
@@ -239,35 +224,6 @@ def _clock(seconds: float | None) -> str:
         return "?"
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    return (
-        f"{hours} h {minutes} min"
-        if hours
-        else f"{minutes} min {rest} s"
-        if minutes
-        else f"{rest} s"
-    )
-
-
-def _told(found: Experiment, made: Made, folder: Path) -> str:
-    lines = [f"{j.outcome}: {j.claim.text} ({j.why})" for j in made.judged]
-    if not made.pictures:
-        lines.append("no plots: they need matplotlib (pip install 'xlir-bench[plot]')")
-    cells = len(found.recipe.cells())
-    lines.append(f"{len(found.records)} of {cells} cells; written to {folder / 'README.md'}")
-    return "\n".join(lines)
-
-
-def _tell_failed(failed: Sequence[Failed]) -> int:
-    for each in failed:
-        say(visible(f"failed: {each.cell.name}: {each.why}"), err=True)
-    if failed:
-        say("the same command tries them again", err=True)
-    return 4 if failed else 0
-
-
-def _tell_check(found: Differences, folder: Path) -> None:
-    for what in ("changed", "missing", "extra"):
-        for name in getattr(found, what):
-            say(f"{'differs' if what == 'changed' else what}: {folder / name}")
-    if found:
-        say("the same command without --check mends this", err=True)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

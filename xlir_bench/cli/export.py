@@ -4,24 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import click
-
-from xlir_bench.cli.options import FOLDER, verbose_option
+from xlir_bench.cli.command import argument, command
 from xlir_bench.cli.terminal import say
+from xlir_bench.options.stating import OUTPUT, option
 
 
-@click.command()
-@click.argument("form", metavar="trec|mteb|hf|csv|parquet|queries|result")
-@click.argument("results", nargs=-1, required=True, type=FOLDER, metavar="RESULT...")
-@click.option(
-    "--output",
-    type=FOLDER,
-    required=True,
-    metavar="PATH",
-    help="A file for csv and parquet, a folder for the others.",
-)
-@verbose_option
-def export(form: str, results: tuple[Path, ...], output: Path) -> None:
+@command()
+def export(
+    *,
+    form: str = argument("trec|mteb|hf|csv|parquet|queries|result"),
+    results: tuple[Path, ...] = argument("RESULT..."),
+    output: Path = option(
+        "A file for csv and parquet, a folder for the others.", group=OUTPUT, metavar="PATH"
+    ),
+) -> None:
     """Write stored results in the files of other tools, or without what Git has no room for.
 
     \b

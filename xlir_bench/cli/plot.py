@@ -3,34 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
-import click
-
-from xlir_bench.cli.options import FOLDER, verbose_option
+from xlir_bench.cli.command import argument, command
 from xlir_bench.cli.terminal import say
+from xlir_bench.options.stating import option
 
-KINDS = ("matrix", "languages", "bias", "trade-off", "checkpoints", "alignment")
+PICTURE = "Picture"
+Kind = Literal["matrix", "languages", "bias", "trade-off", "checkpoints", "alignment"]
 
 
-@click.command()
-@click.argument("kind", type=click.Choice(KINDS), metavar="KIND")
-@click.argument("results", nargs=-1, required=True, type=FOLDER, metavar="RESULT...")
-@click.option(
-    "--output",
-    type=FOLDER,
-    required=True,
-    metavar="FILE",
-    help="Where the picture goes; .png, .svg or .pdf.",
-)
-@click.option(
-    "--measure",
-    help="Any measure the results have (default: map); alignment: margin (default) or recall@1, 5, 10.",
-)
-@click.option(
-    "--dpi", type=click.IntRange(30, 1200), default=200, show_default=True, help="Of a PNG."
-)
-@verbose_option
-def plot(kind: str, results: tuple[Path, ...], output: Path, measure: str | None, dpi: int) -> None:
+@command()
+def plot(
+    *,
+    kind: Kind = argument("KIND"),
+    results: tuple[Path, ...] = argument("RESULT..."),
+    output: Path = option("Where the picture goes; .png, .svg or .pdf.", group=PICTURE, metavar="FILE"),
+    measure: str | None = option(
+        "Any measure the results have (default: map); alignment: margin (default) or recall@1, 5, 10.",
+        None, group=PICTURE,
+    ),
+    dpi: int = option("Dots an inch of a PNG.", 200, group=PICTURE, least=30, most=1200),
+) -> None:  # fmt: skip
     """Draw stored results (needs: pip install 'xlir-bench[plot]').
 
     \b

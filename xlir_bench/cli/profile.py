@@ -3,82 +3,60 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated
 
-import click
-
-from xlir_bench.cli.options import (
+from xlir_bench.cli.command import (
     DEFAULT_MODEL,
-    FOLDER,
-    GroupedCommand,
-    Names,
+    FORM,
+    JSON,
+    QUIET,
+    TASKS_DIRS,
+    ReportForm,
     canonical_command,
-    config_option,
-    data_option,
-    flags_of,
-    form_options,
-    tasks_dir_option,
-    verbose_option,
+    command,
 )
-from xlir_bench.cli.terminal import say, say_blocks, say_json
+from xlir_bench.cli.terminal import Bars, say, say_blocks, say_json, teller
 from xlir_bench.options.encoding import EncoderOptions
+from xlir_bench.options.profiling import CostOptions
 from xlir_bench.options.running import RunOptions
-from xlir_bench.options.stating import build
+from xlir_bench.options.stating import OUTPUT, WHAT, option
 
 if TYPE_CHECKING:
-    from xlir_bench.encoders import EncoderCard
-    from xlir_bench.evaluation import CostOptions
+    from xlir_bench.encoders import Encoder
     from xlir_bench.results import Result
     from xlir_bench.tasks import Task
 
+RUN = ("data", "langs", "limit", "batch_tokens", "offline", "max_download", "allow_changed_data")
+ENCODER = (
+    "query_prompt", "passage_prompt", "revision", "device", "max_length", "trust_remote_code",
+    "api_key_env", "http_body",
+)  # fmt: skip
+"""The options of a run and of an encoder that are no variant."""
 
-@click.command(cls=GroupedCommand)
-@click.option(
-    "--model", default=DEFAULT_MODEL, show_default=True, metavar="SPEC",
-    help="What to profile; see `xlir-bench run --help`.",
-)  # fmt: skip
-@click.option("--task", "task_name", default="mini", show_default=True, metavar="NAME",
-              help="Whose texts are encoded and searched, and whose map is told.")  # fmt: skip
-@click.option("--dims", type=Names(), metavar="N,N", help="Keep the first N dimensions too.")
-@click.option(
-    "--dtype", "dtypes", type=Names(), default="float32", show_default=True, metavar="NAME,NAME",
-    help="What the model computes in: float32, float16, bfloat16; each is loaded anew."
-    " Others are compared with the first.",
-)  # fmt: skip
-@click.option(
-    "--index", "indexes", multiple=True, metavar="FACTORY",
-    help="A FAISS factory string besides Flat: SQ8, HNSW32, 'IVF64,Flat'; may be given again.",
-)  # fmt: skip
-@click.option("--batch", type=int, default=32, show_default=True, metavar="B",
-              help="Time batches of so many queries, too; passages come in such batches.")  # fmt: skip
-@click.option("--queries", type=int, default=100, show_default=True, metavar="N",
-              help="How many different queries are timed.")  # fmt: skip
-@click.option("--repeats", type=int, default=5, show_default=True, metavar="R",
-              help="Rounds; in each, every variant answers all these queries.")  # fmt: skip
-@click.option(
-    "--depth", type=int, metavar="K",
-    help="Search for the K best passages and let only them count in map."
-    "  [default: search for 1,000; exact map counts all]",
-)  # fmt: skip
-@click.option(
-    "--output", type=FOLDER, default=Path("results"), show_default=True, metavar="DIR",
-    help="The result in DIR/<encoder>/<task> gets the figures.",
-)  # fmt: skip
-@data_option
-@tasks_dir_option
-@config_option
-@flags_of(
-    RunOptions,
-    only=("langs", "limit", "batch_tokens", "offline", "max_download", "allow_changed_data"),
-)
-@flags_of(EncoderOptions, without=("dtype", "truncate_dim", "offline"))
-@form_options
-@click.option("--json", "as_json", is_flag=True, help="The figures on stdout as JSON.")
-@click.option("--plot", type=FOLDER, metavar="FILE",
-              help="Map against latency too; .png, .svg or .pdf.")  # fmt: skip
-@click.option("--quiet", is_flag=True, help="No progress.")
-@verbose_option
-def profile(model: str, task_name: str, **stated: Any) -> None:
+
+@command(config=Path)
+def profile(
+    *,
+    model: str = option(
+        "What to profile; see `xlir-bench run --help`.", DEFAULT_MODEL, group=WHAT, metavar="SPEC"
+    ),
+    task: str = option(
+        "Whose texts are encoded and searched, and whose map is told.", "mini", group=WHAT, metavar="NAME"
+    ),
+    cost_options: CostOptions,
+    output: Path = option(
+        "The result in DIR/<encoder>/<task> gets the figures.", Path("results"), group=OUTPUT, metavar="DIR"
+    ),
+    form: ReportForm | None = FORM,
+    as_json: bool = JSON,
+    plot: Path | None = option(
+        "Map against latency too; .png, .svg or .pdf.", None, group=OUTPUT, metavar="FILE"
+    ),
+    quiet: bool = QUIET,
+    tasks_dirs: tuple[Path, ...] = TASKS_DIRS,
+    options: Annotated[RunOptions, RUN],
+    encoder_options: Annotated[EncoderOptions, ENCODER],
+) -> None:  # fmt: skip
     """Measure what an encoder costs in use, and which variant of it to ship.
 
     One query is a query encoded and searched for among the passages of all languages, in a real FAISS
@@ -102,67 +80,51 @@ def profile(model: str, task_name: str, **stated: Any) -> None:
       xlir-bench profile --model out/final --dtype float32,bfloat16 --device cuda --json
       xlir-bench profile --model out/final --dims 256,128,64 --depth 10 --plot cost.png
     """
-    from xlir_bench.cli.progress import Bars
-    from xlir_bench.encoders import describe
+    from xlir_bench.cli.run import evaluated, usual_folder
     from xlir_bench.evaluation import load_models, measure_cost, settings_asked
-    from xlir_bench.files import require_writable
-    from xlir_bench.places import data_root
-    from xlir_bench.results.store import REMEDY, folder_of_data, result_folder
     from xlir_bench.tasks import catalogue
 
-    (task,) = catalogue(*stated["tasks_dirs"]).get([task_name], stated["langs"])
-    options, how = _cost_options(stated), build(EncoderOptions, stated)
-    run_options = build(RunOptions, stated | {"data": data_root(stated["data"])})
-    settings_asked(task, run_options)
-    _check_picture(stated["plot"])
-    with Bars(quiet=stated["quiet"]) as bars:
-        models = load_models(task, model, options, run_options, how, bars)
-        card = describe(models[0].encoder)
-        part = run_options.part(task)
-        folder = result_folder(stated["output"], card.slug, task.name, part)
-        require_writable(folder, REMEDY)
-        result = _stored(folder, card, task, run_options)
+    (chosen,) = catalogue(*tasks_dirs).get([task], options.langs)
+    settings_asked(chosen, options)
+    if plot is not None:
+        _check_picture(plot)
+    with Bars(quiet) as bars:
+        models = load_models(chosen, model, cost_options, options, encoder_options, bars)
+        encoder = models[0].encoder
+        result = _stored(usual_folder(encoder, chosen, options, output), encoder, chosen, options)
         if result is None:
-            from xlir_bench.evaluation import evaluate
-
-            encoder, command = models[0].encoder, canonical_command()
-            result = evaluate(
-                task,
-                encoder,
-                run_options,
-                encoder_options=how,
-                progress=bars,
-                command=command,
-            )
-            folder = folder_of_data(folder, result.record)
-        cost = measure_cost(task, models, options, run_options, bars, canonical_command())
-    _tell(result.with_cost(cost).save(folder), folder, stated)
+            tell = teller(quiet)
+            result = evaluated(encoder, chosen, options, encoder_options, output, bars, tell)
+        cost = measure_cost(chosen, models, cost_options, options, bars, canonical_command())
+    result = result.with_cost(cost).save(result.folder or output)
+    _tell(result, plot, as_json, form)
 
 
-def _tell(result: Result, folder: Path, stated: dict[str, Any]) -> None:
+def _tell(result: Result, plot: Path | None, as_json: bool, form: ReportForm | None) -> None:
     from xlir_bench.reports.cost import cost_blocks
     from xlir_bench.reports.tables import heading
 
-    task, encoder, cost = result.record.task, result.record.encoder, result.record.profile.cost
+    cost = result.record.profile.cost
     if cost is None:
         return
-    if stated["plot"] is not None:
+    if plot is not None:
         from xlir_bench.reports.plots import draw_cost, save
 
-        save(draw_cost(result.record, cost), stated["plot"], 200)
-    if stated["as_json"]:
-        names = {"task": task.name, "encoder": encoder.name, "slug": encoder.slug}
+        save(draw_cost(result.record, cost), plot, 200)
+    if as_json:
+        names = {"task": result.record.task.name, "encoder": result.record.encoder.name}
+        names["slug"] = result.record.encoder.slug
         say_json(names | cost.model_dump(mode="json"), indent=1)
         return
-    say_blocks([heading(result.record), *cost_blocks(cost)], stated["form"])
-    say()
-    say(f"written to {folder}")
-    if stated["plot"] is not None:
-        say(f"written to {stated['plot']}")
+    say_blocks([heading(result.record), *cost_blocks(cost)], form)
+    say(f"\nwritten to {result.folder}")
+    if plot is not None:
+        say(f"written to {plot}")
 
 
-def _stored(folder: Path, card: EncoderCard, task: Task, options: RunOptions) -> Result | None:
+def _stored(folder: Path, encoder: Encoder, task: Task, options: RunOptions) -> Result | None:
     """The result that is there, if it is of this encoder, this task and its data as they are now."""
+    from xlir_bench.encoders import describe
     from xlir_bench.records import Silent
     from xlir_bench.results import Result
     from xlir_bench.results.schema import data_digest
@@ -176,35 +138,11 @@ def _stored(folder: Path, card: EncoderCard, task: Task, options: RunOptions) ->
     same = (record.encoder.fingerprint, record.task.digest, record.task.data_read)
     files = locate(task, options, Silent())
     now = data_digest({file.stated.path: str(file.sha256) for file in files})
-    return result if same == (card.fingerprint, task.digest, now) else None
+    return result if same == (describe(encoder).fingerprint, task.digest, now) else None
 
 
-def _cost_options(stated: dict[str, Any]) -> CostOptions:
-    from xlir_bench.errors import InputError, UnknownNameError
-    from xlir_bench.evaluation import CostOptions
-
-    dtypes = stated["dtypes"]
-    known = ("float32", "float16", "bfloat16")
-    if unknown := [name for name in dtypes if name not in known]:
-        raise UnknownNameError("dtype", unknown, known)
-    dims = [str(dim) for dim in stated["dims"] or ()]
-    if strange := [dim for dim in dims if not dim.isdecimal()]:
-        raise InputError(f"--dims {','.join(strange)}: whole numbers are wanted, like 256,128")
-    return CostOptions(
-        dtypes=dtypes or known[:1],
-        dims=tuple(int(dim) for dim in dims),
-        indexes=stated["indexes"],
-        batch=stated["batch"],
-        queries=stated["queries"],
-        repeats=stated["repeats"],
-        depth=stated["depth"],
-    )
-
-
-def _check_picture(path: Path | None) -> None:
+def _check_picture(path: Path) -> None:
     """Fail before minutes of work, not after."""
-    if path is None:
-        return
     from xlir_bench.files import require_writable
     from xlir_bench.reports.plots.canvas import require_format, style
 

@@ -1,45 +1,34 @@
-"""`xlir-bench robustness`: whether a quality holds away from home."""
+"""`xlir-bench robustness`: whether what holds on one task holds on others."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import click
-
-if TYPE_CHECKING:
-    from xlir_bench.reports.document import Form
-
-from xlir_bench.cli.options import FOLDER, form_options, verbose_option
+from xlir_bench.cli.command import FORM, JSON, ReportForm, argument, command
 from xlir_bench.cli.terminal import say, say_blocks, say_json
+from xlir_bench.errors import InputError
+from xlir_bench.options.stating import OUTPUT, option
+
+COMPARED = "What is compared"
 
 
-@click.command()
-@click.argument("results", nargs=-1, required=True, type=FOLDER, metavar="RESULTS...")
-@click.option(
-    "--reference",
-    metavar="TASK",
-    help="Set each encoder's tasks beside its own result on this one.  [default: the first task]",
-)
-@click.option(
-    "--baseline",
-    metavar="ENCODER",
-    help="Instead: set each encoder beside this one (its folder's name), task by task.",
-)
-@click.option("--measure", default="map", show_default=True, help="Any measure the results have.")
-@form_options
-@click.option("--json", "as_json", is_flag=True, help="The same as JSON.")
-@click.option("--plot", type=FOLDER, metavar="FILE", help="A picture too; .png, .svg or .pdf.")
-@verbose_option
+@command()
 def robustness(
-    results: tuple[Path, ...],
-    reference: str | None,
-    baseline: str | None,
-    measure: str,
-    form: Form | None,
-    as_json: bool,
-    plot: Path | None,
-) -> None:
+    *,
+    results: tuple[Path, ...] = argument("RESULTS..."),
+    reference: str | None = option(
+        "Set each encoder's tasks beside its own result on this one.  [default: the first task]",
+        None, group=COMPARED, metavar="TASK",
+    ),
+    baseline: str | None = option(
+        "Instead: set each encoder beside this one (its folder's name), task by task.",
+        None, group=COMPARED, metavar="ENCODER",
+    ),
+    measure: str = option("Any measure the results have.", "map", group=COMPARED),
+    form: ReportForm | None = FORM,
+    as_json: bool = JSON,
+    plot: Path | None = option("A picture too; .png, .svg or .pdf.", None, group=OUTPUT, metavar="FILE"),
+) -> None:  # fmt: skip
     """Say whether what holds on one task holds on others, as relative change with its 95 % interval.
 
     Beside a reference task: by how much an encoder falls where texts are of another domain (two samples
@@ -51,7 +40,6 @@ def robustness(
       xlir-bench robustness results --reference xquad-r
       xlir-bench robustness results --baseline builtin-ngram --plot gains.png
     """
-    from xlir_bench.errors import InputError
     from xlir_bench.reports import robustness as reports
     from xlir_bench.results import load_results
 

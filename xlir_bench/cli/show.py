@@ -1,42 +1,34 @@
-"""`xlir-bench show`: a stored result again."""
+"""`xlir-bench show`: a stored result again, or what became of one of its questions."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
+from xlir_bench.cli.command import DATA_ROOT, FORM, JSON, TASKS_DIRS, ReportForm, argument, command
+from xlir_bench.cli.terminal import say_blocks, say_results
+from xlir_bench.errors import UnknownNameError, XlirError
+from xlir_bench.options.stating import option
 
 if TYPE_CHECKING:
-    from xlir_bench.reports.document import Form
+    import pandas as pd
 
-from xlir_bench.cli.options import (
-    FOLDER,
-    data_option,
-    form_options,
-    tasks_dir_option,
-    verbose_option,
-)
-from xlir_bench.cli.terminal import say_blocks, say_json
+    from xlir_bench.records import Collection
+    from xlir_bench.reports.document import Block, Table
+    from xlir_bench.results import Result
 
 
-@click.command()
-@click.argument("results", nargs=-1, required=True, type=FOLDER, metavar="RESULT...")
-@click.option(
-    "--query", "query_id", metavar="ID", help="What each language's pool gave for this question."
-)
-@form_options
-@click.option("--json", "as_json", is_flag=True, help="The result as JSON.")
-@data_option
-@tasks_dir_option
-@verbose_option
+@command()
 def show(
-    results: tuple[Path, ...],
-    query_id: str | None,
-    form: Form | None,
-    as_json: bool,
-    data: Path | None,
-    tasks_dirs: tuple[Path, ...],
+    *,
+    results: tuple[Path, ...] = argument("RESULT..."),
+    query: str | None = option(
+        "What each language's pool gave for this question.", None, group="Question", metavar="ID"
+    ),
+    form: ReportForm | None = FORM,
+    as_json: bool = JSON,
+    data: Path | None = DATA_ROOT,
+    tasks_dirs: tuple[Path, ...] = TASKS_DIRS,
 ) -> None:
     """Print the tables of stored results again.
 
@@ -51,16 +43,85 @@ def show(
     from xlir_bench.results import Result
 
     loaded = [Result.load(path) for path in results]
-    if query_id is not None:
-        from xlir_bench.cli.question import question_report
-
+    if query is not None:
         for result in loaded:
-            say_blocks(question_report(result, query_id, data, tasks_dirs), form)
+            say_blocks(_question_blocks(result, query, data, tasks_dirs), form)
     elif as_json:
-        texts = [result.to_json() for result in loaded]
-        say_json(texts[0] if len(texts) == 1 else "[" + ",".join(texts) + "]")
+        say_results(loaded, alone=len(loaded) == 1)
     elif len(loaded) == 1:
         cost = loaded[0].record.profile.cost
         say_blocks([*report(loaded[0].record), *(cost_blocks(cost) if cost else ())], form)
     else:
         say_blocks([comparison_rows([result.record for result in loaded])], form)
+
+
+def _question_blocks(
+    result: Result, query_id: str, data: Path | None, tasks_dirs: tuple[Path, ...]
+) -> list[Block]:
+    """The ranks of a question's answers in every pool, and the texts of both where the data is on disk."""
+    from xlir_bench.reports.document import Text, Title
+    from xlir_bench.reports.tables import heading
+
+    ranks = result.table("ranks").to_pandas()
+    of_query = ranks[ranks["query_id"] == query_id]
+    if of_query.empty:
+        raise UnknownNameError("question", [query_id], ranks["query_id"].unique().tolist()[:2000])
+    lines = []
+    try:
+        collection = stored_collection(result, data, tasks_dirs)
+    except XlirError as error:
+        lines.append(f"(texts are not shown: {error})")
+    else:
+        answers = set(of_query["passage_id"].astype(str))
+        for lang in sorted({*collection.queries, *collection.passages}):
+            queries, passages = collection.queries.get(lang), collection.passages.get(lang)
+            if queries and query_id in queries.ids:
+                lines.append(f"{lang}  {queries.texts[queries.ids.index(query_id)]}")
+            for name, text in zip(passages.ids, passages.texts, strict=True) if passages else ():
+                if name in answers:
+                    lines.append(f"    {name}: {text}")
+    title = Title(f"question {query_id}: ranks of its answers")
+    return [heading(result.record), title, _rank_table(of_query), Text(tuple(lines))]
+
+
+def _rank_table(ranks: pd.DataFrame) -> Table:
+    """Rows are query languages; columns the rank among one language's passages, then among all."""
+    from xlir_bench.reports.document import Table
+
+    ranks = ranks.astype({"query_lang": str, "passage_lang": str})
+    pooled = ranks["kind"] == "multilingual"
+    langs = sorted(ranks["passage_lang"].unique())
+    rows = []
+    for query_lang in sorted(ranks["query_lang"].unique()):
+        row = [query_lang]
+        for in_pool in (~pooled, pooled):
+            chosen = ranks[in_pool & (ranks["query_lang"] == query_lang)]
+            by_lang = {
+                lang: " ".join(str(rank) if rank > 0 else "not found" for rank in sorted(group))
+                for lang, group in chosen.groupby("passage_lang")["rank"]
+            }
+            row += [by_lang.get(lang, "-") for lang in langs]
+        rows.append(row)
+    return Table(["query \\ alone", *langs, *(f"all:{lang}" for lang in langs)], rows)
+
+
+def stored_collection(
+    result: Result, data: Path | None, tasks_dirs: tuple[Path, ...]
+) -> Collection:
+    """The data that a result was made from, as far as it is on disk; nothing is downloaded."""
+    from xlir_bench.options.running import RunOptions
+    from xlir_bench.places import data_root
+    from xlir_bench.records import Silent
+    from xlir_bench.sources import load_collection
+    from xlir_bench.tasks import catalogue
+
+    asked = result.record.options
+    options = RunOptions(
+        data=data_root(data),
+        langs=tuple(asked.langs) if asked.langs else None,
+        candidate=asked.candidate,
+        offline=True,
+        allow_changed_data=True,
+    )
+    task = catalogue(*tasks_dirs).get([result.record.task.name])[0]
+    return load_collection(task, options, Silent())

@@ -6,18 +6,23 @@ them by `escaping.visible`; what slips through can still move no cursor, and giv
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from xlir_bench.escaping import json_safe, printable
+from xlir_bench.escaping import json_safe, printable, visible
 
 if TYPE_CHECKING:
     from xlir_bench.reports.document import Block, Form
+    from xlir_bench.reports.leaderboard import Differences
+    from xlir_bench.results import Result
 
 
 def say(text: str = "", err: bool = False, nl: bool = True) -> None:
@@ -26,27 +31,95 @@ def say(text: str = "", err: bool = False, nl: bool = True) -> None:
     click.echo(re.sub(r"(?m)^(\s*)(::|##\[)", r"\1 \\\2", printable(text)), err=err, nl=nl)
 
 
-def say_blocks(blocks: Iterable[Block], form: Form | None = None) -> None:
-    """Print a report."""
-    say(as_text(*blocks, form=form))
+def teller(quiet: bool = False) -> Callable[[str], None]:
+    """What prints lines about the work to stderr, unless it is to be quiet."""
+    return (lambda _line: None) if quiet else (lambda line: say(line, err=True))
 
 
-def as_text(*blocks: Block, form: Form | None = None) -> str:
-    """A report as it is printed; its tables are no wider than the terminal, where there is one."""
+def say_blocks(blocks: Iterable[Block], form: Form | None = None, err: bool = False) -> None:
+    """Print a report; its tables are no wider than the terminal, where there is one."""
     from xlir_bench.reports.document import render
 
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    return render(blocks, form or "terminal", width)
+    stream = sys.stderr if err else sys.stdout
+    width = shutil.get_terminal_size().columns if stream.isatty() else None
+    say(render(blocks, form or "terminal", width), err=err)
 
 
 def say_json(value: Any, indent: int | None = None) -> None:
     """Print JSON, a value or its text: what does something on a terminal is escaped as JSON has it."""
-    import json
-
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=indent)
     click.echo(json_safe(text))
+
+
+def say_results(results: Sequence[Result], alone: bool) -> None:
+    """Print results as JSON: one, or a list."""
+    texts = [result.to_json() for result in results]
+    say_json(texts[0] if alone else "[" + ",".join(texts) + "]")
 
 
 def say_error(message: str) -> None:
     """Print a message of ours to stderr; only lines that we indent ourselves are lines of their own."""
     say(re.sub(r"\r?\n(?!  )", r"\\u000a", message.strip("\n")), err=True)
+
+
+def say_differences(found: Differences, folder: Path) -> int:
+    """Print what ``--check`` found, if anything; the exit code."""
+    for what, names in (
+        ("differs", found.changed),
+        ("missing", found.missing),
+        ("extra", found.extra),
+    ):
+        for name in names:
+            say(f"{what}: {folder / name}")
+    if found:
+        say("the same command without --check mends this", err=True)
+    return 1 if found else 0
+
+
+@dataclass(slots=True)
+class Bars:
+    """A `Progress` of tqdm bars; off a terminal a stage says a line when it begins and every half minute."""
+
+    quiet: bool = False
+    _bar: Any = field(default=None, init=False)
+
+    def __enter__(self) -> Bars:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # A bar that is still open when something fails would be drawn over the message.
+        self.finish()
+
+    def start(self, stage: str, total: int, unit: str) -> None:
+        """Open a bar."""
+        from tqdm import tqdm
+
+        terminal = sys.stderr.isatty()
+        in_bytes = unit == "B"
+        self._bar = tqdm(
+            total=total,
+            desc=visible(stage),
+            unit=unit if in_bytes else f" {unit}",
+            unit_scale=in_bytes,
+            disable=self.quiet,
+            leave=not terminal,
+            file=sys.stderr,
+            mininterval=0.2 if terminal else 30.0,
+            dynamic_ncols=True,
+        )
+
+    def advance(self, count: int) -> None:
+        """Move the bar."""
+        if self._bar is not None:
+            self._bar.update(count)
+
+    def note(self, text: str) -> None:
+        """Show this behind the bar, such as the loss."""
+        if self._bar is not None:
+            self._bar.set_postfix_str(text, refresh=False)
+
+    def finish(self) -> None:
+        """Close the bar."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None

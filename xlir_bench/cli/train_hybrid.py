@@ -4,85 +4,50 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from xlir_bench.cli.options import (
-    FOLDER,
-    GroupedCommand,
-    Names,
-    canonical_command,
-    data_option,
-    flags_of,
-    grouped,
-    read_config,
-    tasks_dir_option,
-    verbose_option,
-)
-from xlir_bench.cli.progress import Bars
-from xlir_bench.cli.terminal import say, say_json
+from xlir_bench.cli.command import DATA_ROOT, JSON, QUIET, TASKS_DIRS, canonical_command, command
+from xlir_bench.cli.terminal import Bars, say, say_blocks, say_json, teller
 from xlir_bench.extras import require
-from xlir_bench.options.stating import build
-from xlir_bench.options.training import LOOKING, OUTPUT, REST, ROWS, TrainOptions
+from xlir_bench.options.stating import option
+from xlir_bench.options.training import EVALUATION, TrainOptions
 
 if TYPE_CHECKING:
+    from xlir_bench.options.running import RunOptions
     from xlir_bench.tasks import Task
-    from xlir_bench.train import Trained
 
 
-@dataclass(slots=True)
-class TrainingBars(Bars):
-    """Progress bars that show the loss beside the pace."""
-
-    def note(self, text: str) -> None:
-        """Show this behind the bar."""
-        if self._bar is not None:
-            self._bar.set_postfix_str(text, refresh=False)
+def _config_file(path: Path) -> Path:
+    """The file that is named; ``paper`` is one that comes with the package."""
+    shipped = path == Path("paper") and not path.exists()
+    return Path(str(files("xlir_bench.train") / "paper.toml")) if shipped else path
 
 
-def _read_config(ctx: click.Context, param: click.Parameter, value: Path | None) -> None:
-    """As `--config` everywhere; ``paper`` is the file that comes with the package."""
-    if value == Path("paper") and not value.exists():
-        value = Path(str(files("xlir_bench.train") / "paper.toml"))
-    read_config(ctx, param, value)
-
-
-@click.command("train-hybrid", cls=GroupedCommand)
-@grouped(ROWS, "--config", type=FOLDER, is_eager=True, expose_value=False, callback=_read_config, metavar="FILE",
-    help="A TOML file with any of these options, or `paper` for the settings of arXiv 2408.10536.",
-)  # fmt: skip
-@flags_of(TrainOptions)
-@grouped(LOOKING, "--eval-task", "eval_tasks", multiple=True, metavar="NAME",
-    help="A task to look at while training; may be given again.  [default: mini]",
-)  # fmt: skip
-@grouped(LOOKING, "--eval-langs", type=Names(), help="Only these languages of the tasks.")
-@grouped(
-    LOOKING,
-    "--eval-limit",
-    type=int,
-    metavar="N",
-    help="Only the first N queries of each language.",
-)
-@grouped(LOOKING, "--no-eval", is_flag=True, help="Do not evaluate at all.")
-@grouped(REST, "--training-args", type=FOLDER, metavar="FILE",
-    help="A TOML file with any other of sentence-transformers' training arguments.",
-)  # fmt: skip
-@data_option
-@tasks_dir_option
-@grouped(
-    OUTPUT,
-    "--json",
-    "as_json",
-    is_flag=True,
-    help="The record on stdout as JSON, and nothing else.",
-)
-@grouped(OUTPUT, "--quiet", is_flag=True, help="No progress and no tables.")
-@verbose_option
-def train_hybrid(**stated: Any) -> None:
+@command(config=_config_file)
+def train_hybrid(
+    *,
+    options: TrainOptions,
+    eval_tasks: tuple[str, ...] = option(
+        "A task to evaluate on while training; may be given again.  [default: mini]",
+        (), group=EVALUATION, flag="eval-task", metavar="NAME", many=True,
+    ),
+    eval_langs: tuple[str, ...] | None = option(
+        "Evaluate these languages of the tasks only.", None, group=EVALUATION
+    ),
+    eval_limit: int | None = option(
+        "Evaluate the first N queries of each language only.", None, group=EVALUATION, metavar="N", least=1
+    ),
+    no_eval: bool = option("Do not evaluate at all.", False, group=EVALUATION),
+    data: Path | None = DATA_ROOT,
+    tasks_dirs: tuple[Path, ...] = TASKS_DIRS,
+    as_json: bool = JSON,
+    quiet: bool = QUIET,
+) -> None:  # fmt: skip
     """Train an encoder for retrieval within and across languages (arXiv 2408.10536).
 
     \b
@@ -103,41 +68,48 @@ def train_hybrid(**stated: Any) -> None:
 
     The rows are compared with every task whose data is on disk; what holds evaluation text, the same
     letters or nearly, is left out (--leakage). `data leakage` shows it beforehand.
+
+    `--config paper` has the settings of the paper; the command line wins over it.
     """
     require("train", "train-hybrid")
+    from xlir_bench.options.running import RunOptions
     from xlir_bench.places import data_root
     from xlir_bench.tasks import catalogue
     from xlir_bench.train import train
 
-    known = catalogue(*stated["tasks_dirs"])
-    root = data_root(stated["data"])
-    options = train_options(stated)
+    known = catalogue(*tasks_dirs)
+    root = data_root(data)
     options.check()
-    tasks = {
-        **known.tasks
-    }  # that no row may hold text of; data of the user's own is in no catalogue
-    evaluate = None
-    if not stated["no_eval"]:
-        chosen = known.get(stated["eval_tasks"] or ["mini"])
-        tasks |= {task.name: task for task in chosen}
-        evaluate = _evaluation(chosen, root, stated)
-        options = replace(options, eval_texts=_texts(chosen, stated))
-    quiet = stated["quiet"] or stated["as_json"]
+    guarded, evaluate = dict(known.tasks), None
+    if not no_eval:
+        tasks = known.get(eval_tasks or ["mini"])
+        guarded |= {task.name: task for task in tasks}  # one's own data is in no catalogue
+        asked = RunOptions(
+            measures=("map",), cache=None, data=root, offline=True, langs=eval_langs, limit=eval_limit
+        )  # fmt: skip
+        evaluate = _evaluation(tasks, asked)
+        options = replace(options, eval_texts=_texts(tasks, asked))
     try:
-        with TrainingBars(quiet) as bars:
+        with Bars(quiet or as_json) as bars:
             done = train(
                 options,
                 evaluate=evaluate,
-                tasks=list(tasks.values()),
+                tasks=list(guarded.values()),
                 data=root,
                 progress=bars,
                 command=canonical_command(),
-                say=lambda line: say(line, err=True),
+                say=teller(),
             )
     except KeyboardInterrupt:
         say(f"\n{_interrupted(options.output)}", err=True)
         raise click.exceptions.Exit(130) from None
-    _show(done, stated["as_json"], quiet)
+    if as_json:
+        say_json(done.record)
+    elif not quiet:
+        from xlir_bench.cli.training_report import trained_blocks
+
+        say_blocks(trained_blocks(done.record))
+        say(f"\nwritten to {done.folder}; evaluate it with: xlir-bench run --model {done.folder}")
 
 
 def _interrupted(output: Path) -> str:
@@ -155,77 +127,37 @@ def _interrupted(output: Path) -> str:
     return f"interrupted: the checkpoint of step {step_of(last):,} is kept; --resume goes on from there in {output}"
 
 
-def train_options(stated: Mapping[str, Any]) -> TrainOptions:
-    """The options of the training, from the command line's."""
-    more = {
-        "whole_answers": stated["loss"] == "one-to-k",
-        "arguments": _arguments(stated["training_args"]),
-    }
-    return build(TrainOptions, {**stated, **more})
-
-
-def _arguments(path: Path | None) -> dict[str, Any]:
-    from xlir_bench.untrusted import read_toml
-
-    return {} if path is None else read_toml(path)
-
-
-def _evaluation(
-    tasks: Sequence[Task], root: Path | None, stated: Mapping[str, Any]
-) -> Callable[[Any], Mapping[str, float]]:
+def _evaluation(tasks: Sequence[Task], asked: RunOptions) -> Callable[[Any], Mapping[str, float]]:
     """What the trainer asks of a model in the middle of training; refuses what it could not answer."""
     from xlir_bench.errors import OutOfReachError, UnknownNameError
-    from xlir_bench.evaluation import RunOptions
     from xlir_bench.places import data_cache
     from xlir_bench.sources import data_state
 
-    langs = stated["eval_langs"]
     for task in tasks:
-        unknown = sorted(set(langs or ()) - set(task.languages))
-        if unknown:
+        if unknown := sorted(set(asked.langs or ()) - set(task.languages)):
             raise UnknownNameError(f"language of {task.name}", unknown, task.languages)
-        state = data_state(task, root, data_cache())
-        lacking = [x for x in state.missing if langs is None or x in langs]
+        state = data_state(task, asked.data, data_cache())
+        lacking = [x for x in state.missing if asked.langs is None or x in asked.langs]
         if lacking:
             raise OutOfReachError(
                 f"--eval-task {task.name}: {', '.join(lacking)} not in {state.folder}; training downloads no"
                 f" evaluation data: `xlir-bench data fetch {task.name}` does, or name a root with --data"
             )
-    brief = RunOptions(
-        measures=("map",),
-        cache=None,
-        data=root,
-        offline=True,
-        langs=langs,
-        limit=stated["eval_limit"],
-    )
 
     def evaluate(model: Any) -> Mapping[str, float]:
         from xlir_bench.adapters import look
 
-        return look(tasks, model, replace(brief))
+        return look(tasks, model, replace(asked))
 
     return evaluate
 
 
-def _texts(tasks: Sequence[Task], stated: Mapping[str, Any]) -> int:
+def _texts(tasks: Sequence[Task], asked: RunOptions) -> int:
     """How many texts a look represents, of tasks that say how many they have."""
-    langs, limit = stated["eval_langs"], stated["eval_limit"] or math.inf
     return sum(
-        int(min(count, limit)) if what == "queries" else count
+        int(min(count, asked.limit or math.inf)) if what == "queries" else count
         for task in tasks
         for what in ("queries", "candidates")
         for lang, count in task.counts(what).items()
-        if langs is None or lang in langs
+        if asked.langs is None or lang in asked.langs
     )
-
-
-def _show(done: Trained, as_json: bool, quiet: bool) -> None:
-
-    if as_json:
-        say_json(done.record)
-    elif not quiet:
-        from xlir_bench.cli.training_text import trained_text
-
-        say(trained_text(done.record))
-        say(f"\nwritten to {done.folder}; evaluate it with: xlir-bench run --model {done.folder}")

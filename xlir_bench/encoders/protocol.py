@@ -6,14 +6,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
-from xlir_bench.options.encoding import MODEL, EncoderOptions
-from xlir_bench.options.stating import options_of
+from xlir_bench.options.encoding import EncoderOptions
+from xlir_bench.options.stating import MODEL, options_of
 from xlir_bench.records import Floats, Role, TokenCounts
 
 DEFAULT_OPTIONS = EncoderOptions()
-MODEL_OPTIONS = tuple(
-    option.name for option in options_of(EncoderOptions) if option.about.group == MODEL
-)
+MODEL_OPTIONS = tuple(option.name for option in options_of(EncoderOptions) if option.group == MODEL)
 """The options that say how a model is loaded and used."""
 
 

@@ -18,6 +18,7 @@ from xlir_bench.evaluation.run import settings_asked
 from xlir_bench.evaluation.searching import Searching
 from xlir_bench.evaluation.stopwatch import in_turns, latency
 from xlir_bench.options.encoding import EncoderOptions
+from xlir_bench.options.profiling import CostOptions
 from xlir_bench.options.running import EXACT, RunOptions
 from xlir_bench.records import Collection, Floats, Kind, Progress, Role, Setting, Silent, Stored
 from xlir_bench.results.schema import CostPart, ModelCostPart, VariantPart
@@ -31,32 +32,6 @@ PASSAGE_BATCHES = 8
 WARM_UP = 5
 """Queries that each variant answers before the clock counts."""
 DTYPE_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
-
-
-@dataclass(frozen=True, slots=True)
-class CostOptions:
-    """Which variants are set side by side, and how long they are looked at."""
-
-    dtypes: tuple[str, ...] = ("float32",)
-    """The first is the one that the others are compared with."""
-    dims: tuple[int, ...] = ()
-    """Numbers of dimensions to keep; whole vectors are always among the variants."""
-    indexes: tuple[str, ...] = ()
-    """FAISS factory strings; exact search is always among the variants."""
-    batch: int = 32
-    queries: int = 100
-    repeats: int = 5
-    depth: int | None = None
-    """Let only so many of the best passages count, in map and in what is timed."""
-
-    def __post_init__(self) -> None:
-        for name in ("batch", "queries", "repeats", "depth"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise InputError(f"--{name} {value} wants 1 or more")
-        for dim in self.dims:
-            if dim < 1:
-                raise InputError(f"--dims {dim}: a vector has at least 1 number")
 
 
 @dataclass(frozen=True, slots=True)

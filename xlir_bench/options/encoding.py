@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from xlir_bench.options.stating import option
+from xlir_bench.options.stating import MODEL, option
 
-MODEL, REST = "Model", "Rest"
+Dtype = Literal["float32", "float16", "bfloat16"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,13 +20,10 @@ class EncoderOptions:
     passage_prompt: str | None = option(
         "Put before every passage; '' for none.  [default: the model's own]", None, group=MODEL
     )
-    revision: str | None = option("Of a hub model: branch, tag or commit.", None, group=MODEL)
-    dtype: Literal["float32", "float16", "bfloat16"] = option(
-        "What the model computes in.", "float32", group=MODEL
-    )
+    revision: str | None = option("Branch, tag or commit of a hub model.", None, group=MODEL)
+    dtype: Dtype = option("What the model computes in.", "float32", group=MODEL)
     device: str | None = option(
-        "Where the model runs.  [default: the best there is]",
-        None, group=MODEL, metavar="cpu|cuda|mps",
+        "Where the model runs.  [default: the best there is]", None, group=MODEL, metavar="cpu|cuda|mps"
     )  # fmt: skip
     max_length: int | None = option(
         "Cut texts here.  [default: the model's own]", None, group=MODEL, metavar="TOKENS"
@@ -37,10 +34,9 @@ class EncoderOptions:
     trust_remote_code: bool = option(
         "Let a model run code from its own repository.", False, group=MODEL
     )
-    offline: bool = option("Download nothing.", False, group=REST)
+    offline: bool = option("Download nothing.", False)
     api_key_env: str = option(
-        "The environment variable with the key of an http: model.",
-        "OPENAI_API_KEY", group=REST, metavar="NAME",
+        "The environment variable with the key of an http: model.",  "OPENAI_API_KEY", metavar="NAME"
     )  # fmt: skip
     http_body: tuple[str, ...] = option(
         "More fields for the requests of an http: model, by role; may be given again.",

@@ -6,14 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from xlir_bench.options.encoding import REST
-from xlir_bench.options.stating import option, options_of
+from xlir_bench.options.stating import DATA, MEASURED, MODEL, OUTPUT, SEARCH, option, options_of
 from xlir_bench.places import cache_root, data_root
 
 if TYPE_CHECKING:
     from xlir_bench.tasks import Task
 
-DATA, MEASURED, SEARCH, OUTPUT = "Data", "What is measured", "Search", "Output"
 EXACT = "Flat"
 MOST_DOWNLOAD = 20 * 10**9
 """Bytes of one file whose size is not known."""
@@ -27,8 +25,7 @@ class RunOptions:
         "Only these languages, both sides.", None, group=MEASURED, partial=True
     )
     kinds: tuple[str, ...] | None = option(
-        "Only these kinds: monolingual, cross-lingual, multilingual.",
-        None, group=MEASURED, partial=True,
+        "Only these kinds: monolingual, cross-lingual, multilingual.", None, group=MEASURED, partial=True
     )  # fmt: skip
     limit: int | None = option(
         "Only the first N queries of each language; candidates stay whole.",
@@ -46,11 +43,11 @@ class RunOptions:
         "ranx's names: map, mrr, ndcg@10, recall@100 …", None, group=MEASURED, partial=True
     )
     alignment: bool = option(
-        "See how the languages lie to each other too: do translations find each other, what sets languages"
-        " apart. It searches once more.",
+        "Also measure alignment: whether translations find each other, and what sets languages apart. It searches"
+        " once more.",
         False, group=MEASURED,
     )  # fmt: skip
-    seed: int = option("Of the bootstrap intervals.", 0, group=MEASURED, partial=True)
+    seed: int = option("Random seed of the bootstrap intervals.", 0, group=MEASURED, partial=True)
     index: str = option(
         "A FAISS factory string; anything but Flat is approximate, and the result says by how much.",
         EXACT, group=SEARCH, metavar="FACTORY", partial=True,
@@ -61,27 +58,26 @@ class RunOptions:
         "float32", group=SEARCH, metavar="DTYPE", partial=True,
     )  # fmt: skip
     save_run: int = option(
-        "Keep the top K passages of every query (run.parquet).",
-        0, group=OUTPUT, metavar="K", least=0,
+        "Keep the top K passages of every query (run.parquet).", 0, group=OUTPUT, metavar="K", least=0
     )  # fmt: skip
     batch_tokens: int | None = option(
-        "Padded tokens in a batch.",
+        "Tokens in a batch, padding too.",
         None,
-        group="Model",
+        group=MODEL,
         metavar="N",
-        form="number or auto",
+        above=0,
+        form="auto",
         said="auto",
     )
     data: Path | None = option(
         "A local data root instead of downloads (also: XLIR_DATA).",
-        group=DATA, metavar="ROOT", factory=lambda: data_root(None),
+        group=DATA, metavar="ROOT", parse=data_root, factory=lambda: data_root(None),
     )  # fmt: skip
     cache: Path | None = field(default_factory=cache_root)
     """Where vectors and downloads are kept; without one, vectors are kept nowhere."""
-    offline: bool = option("Download nothing.", False, group=REST)
+    offline: bool = option("Download nothing.", False)
     allow_changed_data: bool = option(
-        "Go on with data that differs from its pinned digest; the result says so.",
-        False, group=DATA,
+        "Go on with data that differs from its pinned digest; the result says so.", False, group=DATA
     )  # fmt: skip
     max_download: int = option(
         "Refuse to download a larger file, where the task does not state its size.",
@@ -89,10 +85,10 @@ class RunOptions:
     )  # fmt: skip
 
     def __post_init__(self) -> None:
-        """A folder that is said as text is taken, too."""
+        """A folder that is given as text is taken, too."""
         for name in ("data", "cache"):
-            if (stated := getattr(self, name)) is not None:
-                object.__setattr__(self, name, Path(stated).expanduser())
+            if (given := getattr(self, name)) is not None:
+                object.__setattr__(self, name, Path(given).expanduser())
 
     @property
     def data_cache(self) -> Path:
@@ -115,7 +111,7 @@ class RunOptions:
         return {
             o.name: value
             for o in options_of(RunOptions)
-            if o.about.partial
+            if o.partial
             and (value := _plain(getattr(self, o.name))) not in (None, usual.get(o.name, o.default))
         }
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from xlir_bench.errors import InputError
-from xlir_bench.options.stating import check_bounds, option
+from xlir_bench.options.stating import option
 
 PREFIX = "builtin:static"
 GROUP = "Static models"
@@ -62,8 +62,7 @@ class StaticOptions:
         }
 
     def check(self, model: str) -> None:
-        """Refuse numbers that make no model, and a model that is not made here."""
-        check_bounds(self)
+        """Refuse what makes no model, and a model that is not made here."""
         if "identity_weight" in self.chosen() and not self.identity:
             raise InputError("--identity-weight says how much the dimensions of --identity count")
         if is_static_spec(model):
@@ -74,11 +73,6 @@ class StaticOptions:
             raise InputError(f"{said} is for {PREFIX} models; {model} is none")
 
     def made_of(self) -> Mapping[str, Any]:
-        """What decides about the model that training starts from.
-
-        What is at its default is left out: models that were made before it could be said keep their
-        digests.
-        """
-        return {
-            k: v for k, v in self.chosen().items() if k in ("vocabulary", "smoothing", "romanise")
-        }
+        """What decides about the model that training starts from; defaults are left out, so that digests last."""
+        decisive = ("vocabulary", "smoothing", "romanise")
+        return {name: value for name, value in self.chosen().items() if name in decisive}

@@ -1,81 +1,59 @@
-"""What is stated of an option: a field of a frozen record, with help, bounds and where it may be said.
+"""How an option is stated: once, as a field of a frozen record or as a parameter of a command.
 
-From these fields come the flags of the command line, its `--config` files, the fields of recipes, and the
-refusal of values out of bounds. A new option is one field.
+From that statement come the flag, its place in `--help`, the entry of `--config` files, the field of recipes,
+and the refusal of values out of bounds.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from enum import EnumType
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from xlir_bench.errors import InputError, UnknownNameError
 
-ABOUT = "about"
+WHAT, DATA, MODEL, MEASURED = "Models and tasks", "Data", "Model", "What is measured"
+SEARCH, OUTPUT, REST = "Search", "Output", "Other options"
+"""Headings of ``--help`` that several commands have."""
+OPTION = "option"
+"""The key of an option in the metadata of its field."""
 Record = TypeVar("Record")
 
 
 @dataclass(frozen=True, slots=True)
-class About:
-    """What a field says of itself."""
+class Option:
+    """Everything that is stated of an option."""
 
     help: str
-    group: str
+    group: str = REST
     """The heading that it stands under in ``--help``."""
+    name: str = ""
+    """Of the field or parameter that states it, as its type and default are."""
+    type: Any = None
+    default: Any = None
+    """`MISSING` if it has to be given."""
     flag: str = ""
-    """Where it is not the name of the field."""
+    """Without the hyphens before it; the name, unless stated."""
     metavar: str | None = None
     above: float | None = None
     least: float | None = None
     below: float | None = None
     most: float | None = None
     in_recipes: bool = False
-    """Whether a recipe may say it under ``[training]``."""
+    """Whether a recipe may state it under ``[training]``."""
     partial: bool = False
     """Whether a run with another value than the default is less or other than a full one."""
     many: bool = False
     """Whether it may be given again."""
-    form: Literal["", "size", "number or auto"] = ""
-    """How it is written where its type does not tell."""
+    positional: bool = False
+    form: str = ""
+    """How it is written on the command line, where its type does not tell: size, age, auto, path, flags."""
     said: str = ""
     """The default, as it is written in that form."""
-    parse: Callable[[str], Any] | None = None
-    """Of one that may be given again: from its text to what the record holds."""
-
-
-def option(
-    help: str,
-    default: Any = MISSING,
-    *,
-    group: str,
-    factory: Callable[[], Any] | None = None,
-    **more: Any,
-) -> Any:
-    """A field that is an option; without a default, or what makes one, it has to be said."""
-    about = {ABOUT: About(help, group, **more)}
-    if factory is not None:
-        return field(default_factory=factory, metadata=about)
-    return field(default=default, kw_only=default is MISSING, metadata=about)
-
-
-@dataclass(frozen=True, slots=True)
-class Option:
-    """An option of a record."""
-
-    name: str
-    """Of its field."""
-    type: Any
-    default: Any
-    """`MISSING` if it has to be said."""
-    about: About
-
-    @property
-    def flag(self) -> str:
-        """Without the hyphens that lead it."""
-        return self.about.flag or self.name.replace("_", "-")
+    parse: Callable[[Any], Any] | None = None
+    """From what the command line gives (of several, each) to what a record holds."""
 
     @property
     def base(self) -> Any:
@@ -85,11 +63,45 @@ class Option:
         return parts[0] if is_union and parts else self.type
 
     @property
+    def is_list(self) -> bool:
+        """Whether it holds several values."""
+        return get_origin(self.base) is tuple
+
+    @property
     def choices(self) -> tuple[str, ...] | None:
-        """Of one that is one of some words."""
-        if get_origin(self.base) is Literal:
-            return get_args(self.base)
-        return tuple(self.base) if isinstance(self.base, EnumType) else None
+        """The words of which it is one, or holds some."""
+        one = get_args(self.base)[0] if self.is_list else self.base
+        if get_origin(one) is Literal:
+            return get_args(one)
+        return tuple(one) if isinstance(one, EnumType) else None
+
+
+def option(
+    help: str,
+    default: Any = MISSING,
+    *,
+    factory: Callable[[], Any] | None = None,
+    **stated: Any,
+) -> Any:
+    """A field or parameter that is an option; without a default, or what makes one, it has to be given."""
+    metadata = {OPTION: Option(help, **stated)}
+    if factory is not None:
+        return field(default_factory=factory, metadata=metadata)
+    return field(default=default, kw_only=default is MISSING, metadata=metadata)
+
+
+def same_option(record: type[Any], name: str) -> Any:
+    """The option of a record, for a command that takes no other of it."""
+    return next(part for part in fields(record) if part.name == name)
+
+
+def option_of(stated: Any, name: str, type: Any) -> Option:
+    """What `option` stated of a field or parameter of this name and type."""
+    found: Option = stated.metadata[OPTION]
+    default = stated.default if stated.default_factory is MISSING else None
+    return replace(
+        found, name=name, type=type, default=default, flag=found.flag or name.replace("_", "-")
+    )
 
 
 def options_of(record: type[Any]) -> Iterator[Option]:
@@ -98,64 +110,84 @@ def options_of(record: type[Any]) -> Iterator[Option]:
     for part in fields(record):
         if is_dataclass(hints[part.name]):
             yield from options_of(hints[part.name])
-        elif ABOUT in part.metadata:
-            made = part.default_factory is not MISSING
-            default = None if made else part.default
-            yield Option(part.name, hints[part.name], default, part.metadata[ABOUT])
+        elif OPTION in part.metadata:
+            yield option_of(part, part.name, hints[part.name])
 
 
-def build(record: type[Record], stated: Mapping[str, Any]) -> Record:
-    """A record, and those in it, of values by the name of their fields; others than theirs are left alone."""
-    hints, values = get_type_hints(record), {}
+def build(record: type[Record], given: Mapping[str, Any]) -> Record:
+    """A record, and those in it, of the values that have the name of a field; None leaves the default."""
+    hints, options = get_type_hints(record), {option.name: option for option in options_of(record)}
+    values: dict[str, Any] = {}
     for part in fields(record):  # type: ignore[arg-type]
         kind = hints[part.name]
         if is_dataclass(kind):
-            values[part.name] = build(kind, stated)  # type: ignore[arg-type]
-        elif part.name in stated:
-            value, about = stated[part.name], part.metadata.get(ABOUT)
-            if about is not None and about.parse is not None:
-                value = tuple(about.parse(x) if isinstance(x, str) else x for x in value)
-            values[part.name] = kind(value) if isinstance(kind, EnumType) else value
+            values[part.name] = build(kind, given)  # type: ignore[arg-type]
+        elif given.get(part.name) is not None:
+            option, value = options.get(part.name), given[part.name]
+            values[part.name] = value if option is None else parsed(option, value)
     return record(**values)
 
 
+def parsed(option: Option, value: Any) -> Any:
+    """What a record holds, from what was given for an option."""
+    read = option.base if isinstance(option.base, EnumType) else option.parse
+    if read is None:
+        return value
+    try:
+        if isinstance(value, tuple | list):
+            return tuple(read(x) if isinstance(x, str) else x for x in value)
+        return read(value)
+    except ValueError as error:
+        given = ",".join(map(str, value)) if isinstance(value, tuple | list) else value
+        raise InputError(f"--{option.flag} {given}: {error}") from error
+
+
+def whole_number(text: str) -> int:
+    """The number in a list of them, such as 256,128."""
+    if not text.isdecimal():
+        raise ValueError("whole numbers are wanted, such as 256,128")
+    return int(text)
+
+
 def check_bounds(record: Any) -> None:
-    """Refuse a value that is out of the bounds of its option, or none of its words."""
-    hints = get_type_hints(type(record))
+    """Refuse a value of a record, or of those in it, that is out of the bounds of its option."""
     for part in fields(record):
-        if ABOUT in part.metadata and (value := getattr(record, part.name)) is not None:
-            _check(Option(part.name, hints[part.name], part.default, part.metadata[ABOUT]), value)
+        if is_dataclass(value := getattr(record, part.name)):
+            check_bounds(value)
+    for option in options_of(type(record)):
+        check(option, getattr(record, option.name, None))
 
 
-def _check(option: Option, value: Any) -> None:
-    if option.choices is not None and value not in option.choices:
-        raise UnknownNameError(f"--{option.flag}", [value], option.choices)
-    if why := out_of_bounds(option, value):
-        raise InputError(f"--{option.flag} {why}")
+def check(option: Option, value: Any) -> None:
+    """Refuse a value that is out of the bounds of an option, or none of its words; or none where one is wanted."""
+    if value == () and option.default not in (None, ()):
+        raise InputError(f"--{option.flag} is empty: it wants one value or more")
+    for each in value if isinstance(value, tuple) else [value]:
+        if each is not None and option.choices is not None and each not in option.choices:
+            raise UnknownNameError(f"--{option.flag}", [each], option.choices)
+        if why := out_of_bounds(option, each):
+            raise InputError(f"--{option.flag} {why}")
 
 
 def out_of_bounds(option: Option, value: Any) -> str:
     """What is wrong with a number; empty if nothing is."""
-    about = option.about
     if isinstance(value, bool) or not isinstance(value, int | float):
         return ""
-    low, high = (about.above, about.least), (about.below, about.most)
     fits = (
         math.isfinite(value)
-        and (low[0] is None or value > low[0])
-        and (low[1] is None or value >= low[1])
-        and (high[0] is None or value < high[0])
-        and (high[1] is None or value <= high[1])
+        and (option.above is None or value > option.above)
+        and (option.least is None or value >= option.least)
+        and (option.below is None or value < option.below)
+        and (option.most is None or value <= option.most)
     )
-    return "" if fits else f"{value} wants {_wanted(about)}"
-
-
-def _wanted(about: About) -> str:
-    first = f"a number above {about.above:g}" if about.above is not None else ""
-    if about.least is not None:
-        first = f"{about.least:g} or more"
-    if about.below is not None:
-        return f"{first}, below {about.below:g}"
-    if about.most is not None:
-        return f"a number from {about.least:g} to {about.most:g}"
-    return first
+    if fits:
+        return ""
+    if option.least is not None and option.most is not None:
+        return f"{value} wants a number from {option.least:g} to {option.most:g}"
+    first = (
+        f"{option.least:g} or more" if option.above is None else f"a number above {option.above:g}"
+    )
+    last = "" if option.below is None else f", below {option.below:g}"
+    return f"{value} wants {first}{last}" + (
+        "" if option.most is None else f", up to {option.most:g}"
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -24,13 +24,8 @@ OWNED = {
     "dataloader_drop_last", "push_to_hub", "hub_token", "do_train", "do_eval", "router_mapping",
 }  # fmt: skip
 """Training arguments that have an option of their own, or that the batches depend on."""
-ROWS, BATCHES, LEARNING, LOOKING = (
-    "Model and rows",
-    "Batches",
-    "Learning",
-    "Looking while it trains",
-)
-OUTPUT, REST = "Output", "Rest"
+ROWS, BATCHES, LEARNING = "Model and rows", "Batches", "Training"
+EVALUATION = "Evaluation while training"
 Loss = Literal["infonce", "symmetric", "cached", "one-to-k"]
 Use = Literal["all", "monolingual", "cross-lingual"]
 
@@ -67,6 +62,12 @@ def parse_source(spec: str) -> TrainingSource:
     return TrainingSource(name, number, cast(Use, use or "all"))
 
 
+def _training_arguments(path: Path | None) -> dict[str, Any]:
+    from xlir_bench.untrusted import read_toml
+
+    return {} if path is None else read_toml(path)
+
+
 class Strategy(StrEnum):
     """How batches are made."""
 
@@ -78,31 +79,30 @@ class Strategy(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class BatchOptions:
-    """What batches are to be like."""
+    """How training batches are made."""
 
     strategy: Strategy = option("How batches are made.", Strategy.HYBRID, group=BATCHES)
     alpha: float = option(
-        "Share of monolingual batches in a hybrid run.",
-        0.5, group=BATCHES, metavar="SHARE", least=0, most=1,
+        "Share of monolingual batches in a hybrid run.", 0.5, group=BATCHES, metavar="SHARE", least=0, most=1
     )  # fmt: skip
     alpha_end: float | None = option(
-        "Where that share ends; it moves linearly.",
+        "Share of monolingual batches at the end; it moves there linearly.",
         None, group=BATCHES, metavar="SHARE", least=0, most=1,
     )  # fmt: skip
     language_sampling: Literal["uniform", "proportional"] = option(
-        "How often each language comes.", "uniform", group=BATCHES, in_recipes=True
+        "How often each language is drawn.", "uniform", group=BATCHES, in_recipes=True
     )
     pairs_per_batch: Literal["one", "many"] = option(
-        "Language pairs in a cross-lingual batch.", "many", group=BATCHES, in_recipes=True
+        "How many language pairs a cross-lingual batch has.", "many", group=BATCHES, in_recipes=True
     )
     langs: tuple[str, ...] | None = option(
-        "Only these languages.", None, group=BATCHES, in_recipes=True
+        "Train on these languages only.", None, group=BATCHES, in_recipes=True
     )
     batch_size: int = option(
         "Rows in a batch; fewer where no more fit without being false negatives.",
         100, group=BATCHES, metavar="ROWS", least=2,
     )  # fmt: skip
-    seed: int = option("Of batches and of all chance.", 0, group=BATCHES, least=0)
+    seed: int = option("Random seed.", 0, group=BATCHES, least=0)
     whole_answers: bool = False
     """Every answer of a row is in the batch with it (one-to-k), not that of one language alone."""
 
@@ -124,31 +124,37 @@ class TrainOptions:
     output: Path = option("Where the model goes.", group=ROWS, metavar="DIR")
     batches: BatchOptions = field(default_factory=BatchOptions)
     steps: int | None = option(
-        "How long.  [default: one epoch]", None, group=LEARNING, metavar="N", above=0
+        "Training steps.  [default: one epoch]", None, group=LEARNING, metavar="N", above=0
     )
     epochs: float | None = option(
-        "The same in epochs: rows by batch size.", None, group=LEARNING, metavar="N", above=0
+        "Instead of --steps: times that all rows are seen.",
+        None,
+        group=LEARNING,
+        metavar="N",
+        above=0,
     )
     lr: float | None = option(
-        "[default: 3e-5; 0.01 for builtin:static]",
+        "Learning rate.  [default: 3e-5; 0.01 for builtin:static]",
         None, group=LEARNING, metavar="RATE", above=0, in_recipes=True,
     )  # fmt: skip
     weight_decay: float = option(
-        "AdamW's, of transformers.", 0.01, group=LEARNING, least=0, in_recipes=True
+        "Weight decay of AdamW, for transformers.", 0.01, group=LEARNING, least=0, in_recipes=True
     )
     warmup: float = option(
-        "Of the steps.",
+        "Share of the steps in which the learning rate rises.",
         0.1, group=LEARNING, metavar="SHARE", least=0, below=1, in_recipes=True,
     )  # fmt: skip
     schedule: Literal["linear", "cosine", "constant"] = option(
         "What the learning rate does after the warm-up.", "linear", group=LEARNING, in_recipes=True
     )
-    loss: Loss = option("cached: large batches in little memory.", "infonce", group=LEARNING)
+    loss: Loss = option(
+        "Training loss; cached: large batches in little memory.", "infonce", group=LEARNING
+    )
     temperature: float = option(
-        "Divides the cosines.", 0.05, group=LEARNING, above=0, in_recipes=True
+        "The loss divides cosines by this.", 0.05, group=LEARNING, above=0, in_recipes=True
     )
     mini_batch: int = option(
-        "What the cached loss holds at a time.",
+        "Texts that the cached loss holds at a time.",
         32, group=LEARNING, flag="mini-batch-size", metavar="TEXTS", above=0, in_recipes=True,
     )  # fmt: skip
     max_length: int | None = option(
@@ -166,61 +172,66 @@ class TrainOptions:
         None, group=LEARNING, metavar="rows[,TASK|FILE,...]", in_recipes=True,
     )  # fmt: skip
     pooling: Literal["mean", "cls"] = option(
-        "What is added to a plain transformer.", "mean", group=LEARNING, in_recipes=True
+        "Pooling that a plain transformer gets.", "mean", group=LEARNING, in_recipes=True
     )
     query_prompt: str | None = option(
-        "Put before every question.  [default: the model's own]",
-        None, group=LEARNING, in_recipes=True,
+        "Put before every question.  [default: the model's own]", None, group=LEARNING, in_recipes=True
     )  # fmt: skip
     passage_prompt: str | None = option(
-        "Put before every answer.  [default: the model's own]",
-        None, group=LEARNING, in_recipes=True,
+        "Put before every answer.  [default: the model's own]", None, group=LEARNING, in_recipes=True
     )  # fmt: skip
     precision: Literal["fp32", "bf16", "fp16"] = option(
-        "Of the arithmetic, where the device has it; weights stay float32.",
-        "fp32", group=LEARNING, in_recipes=True,
+        "Arithmetic, where the device has it; weights stay float32.", "fp32", group=LEARNING, in_recipes=True
     )  # fmt: skip
     device: str | None = option(
-        "[default: the best there is; cpu for builtin:static]",
+        "Where to train.  [default: the best there is; cpu for builtin:static]",
         None, group=LEARNING, metavar="cpu|cuda|mps",
     )  # fmt: skip
     eval_steps: int | None = option(
-        "Look so often, 0 for before and after only.  [default: each tenth of the run, more rarely where looking"
+        "Evaluate every N steps; 0: before and after only.  [default: each tenth of the run, more rarely where that"
         " would cost more than a tenth of it, or checkpoints exceed 100 MB a step]",
-        None, group=LOOKING, metavar="N", least=0,
+        None, group=EVALUATION, metavar="N", least=0,
     )  # fmt: skip
     eval_texts: int = 0
     """How many texts an evaluation represents; 0 if that is not known."""
     select_by: str = option(
         "Keep the best step by this: mean (of the maps), TASK.KIND.map, TASK.rank_distance; or last.",
-        MEAN, group=LOOKING, metavar="FIGURE",
+        MEAN, group=EVALUATION, metavar="FIGURE",
     )  # fmt: skip
     patience: int | None = option(
-        "Stop after N looks without a better one.", None, group=LOOKING, metavar="N", above=0
+        "Stop after N evaluations without a better one.",
+        None,
+        group=EVALUATION,
+        metavar="N",
+        above=0,
     )
     save_steps: int | None = option(
-        "Checkpoints so often.  [default: as --eval-steps; the best step, and at most one in five minutes else]",
-        None, group=LOOKING, metavar="N", above=0,
+        "A checkpoint every N steps.  [default: as --eval-steps; the best step, and at most one in five minutes else]",
+        None, group=EVALUATION, metavar="N", above=0,
     )  # fmt: skip
     log_steps: int = option(
-        "A line in DIR/log.jsonl so often.", 10, group=LOOKING, metavar="N", above=0
+        "A line in DIR/log.jsonl every N steps.", 10, group=EVALUATION, metavar="N", above=0
     )
     keep_checkpoints: bool = option(
-        "Keep DIR/checkpoints when the run is over.", False, group=LOOKING
+        "Keep DIR/checkpoints when the run is over.", False, group=EVALUATION
     )
     static: StaticOptions = field(default_factory=StaticOptions)
     leakage: Literal["drop", "fail", "allow"] = option(
         "What to do with rows that hold evaluation text.", "drop", group=ROWS
     )
-    resume: bool = option(
-        "Go on with a run that was stopped, from its last checkpoint.", False, group=REST
-    )
-    trust_remote_code: bool = option(
-        "Let a model run code from its own repository.", False, group=REST
-    )
-    offline: bool = option("Download nothing.", False, group=REST)
-    arguments: Mapping[str, Any] = field(default_factory=dict)
-    """Anything else of the trainer's arguments."""
+    resume: bool = option("Go on with a run that was stopped, from its last checkpoint.", False)
+    trust_remote_code: bool = option("Let a model run code from its own repository.", False)
+    offline: bool = option("Download nothing.", False)
+    arguments: Mapping[str, Any] = option(
+        "A TOML file with any other of sentence-transformers' training arguments.",
+        flag="training-args", metavar="FILE", form="path", factory=dict,
+        parse=_training_arguments,
+    )  # fmt: skip
+
+    def __post_init__(self) -> None:
+        """The loss decides whether a batch holds every answer of a row."""
+        if self.loss == "one-to-k":
+            object.__setattr__(self, "batches", replace(self.batches, whole_answers=True))
 
     @property
     def from_nothing(self) -> bool:
@@ -252,10 +263,7 @@ class TrainOptions:
 
     def check(self) -> None:
         """Refuse what cannot run before anything is read."""
-        check_bounds(self.batches)
         check_bounds(self)
-        if not self.sources:
-            raise InputError("no training rows: name files with --train")
         if self.model.startswith("builtin:") and not self.from_nothing:
             raise InputError(f"{self.model} cannot be trained; {PREFIX}:256 can")
         self.static.check(self.model)

@@ -1,0 +1,304 @@
+"""From a function to a command: its parameters are options, or records of options, and so become its flags."""
+
+from __future__ import annotations
+
+import math
+import re
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import MISSING, is_dataclass
+from inspect import signature
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+import click
+
+from xlir_bench.options.running import RunOptions
+from xlir_bench.options.stating import (
+    DATA,
+    OUTPUT,
+    REST,
+    Option,
+    build,
+    check,
+    check_bounds,
+    option,
+    option_of,
+    options_of,
+    parsed,
+    same_option,
+)
+
+if TYPE_CHECKING:
+    ParamType = click.ParamType[Any]
+else:
+    ParamType = click.ParamType  # older releases of click know no parameter of it
+
+DEFAULT_MODEL = "builtin:multilingual"
+FORMS = {"latex": "LaTeX tables (booktabs).", "markdown": "Markdown tables."}
+ReportForm = Literal["latex", "markdown"]
+
+DATA_ROOT = same_option(RunOptions, "data")
+TASKS_DIRS = option(
+    "A folder of your own task files (TOML); may be given again.",
+    (), group=DATA, flag="tasks-dir", metavar="DIR", many=True,
+)  # fmt: skip
+OUTPUT_DIR = option(
+    "Where results go: DIR/<encoder>/<task>.", Path("results"), group=OUTPUT, metavar="DIR"
+)
+FORM = option("", None, group=OUTPUT, form="flags")
+JSON = option("JSON on stdout, and nothing else.", False, group=OUTPUT, flag="json")
+QUIET = option("No progress and no tables.", False, group=OUTPUT)
+OFFLINE = option("Download nothing.", False)
+
+
+def argument(metavar: str, default: Any = MISSING) -> Any:
+    """A parameter without a flag."""
+    return option("", default, metavar=metavar, positional=True)
+
+
+class WrittenAs(ParamType):
+    """Values in a form of their own."""
+
+    def __init__(self, name: str, read: Callable[[str], Any]) -> None:
+        self.name, self.read = name, read
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """What was written, read; a default is what it is."""
+        try:
+            return value if isinstance(value, tuple) else self.read(str(value))
+        except ValueError as error:
+            raise click.BadParameter(f"{value!r} {error}", ctx, param) from error
+
+
+def _amount(example: str, **units: float) -> Callable[[str], int]:
+    """Reads a number with one of these units after it."""
+
+    def read(text: str) -> int:
+        found = re.fullmatch(r"(\d{1,15}(?:\.\d{1,3})?) ?([a-z]*)", text.strip().lower())
+        if found is None or found[2] not in units:
+            raise ValueError(f"is not understood; write it like {example}")
+        return int(float(found[1]) * units[found[2]])
+
+    return read
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name for item in text.split(",") if (name := item.strip()))
+
+
+def _number_or_auto(text: str) -> int | None:
+    if text == "auto":
+        return None
+    if not (text.isdecimal() and int(text) > 0):
+        raise ValueError("wants a number above 0, or auto")
+    return int(text)
+
+
+BYTES = {f"{unit}{b}": 1000**n for n, unit in enumerate(["", *"kmgt"]) for b in ("", "b")}
+NAMES = WrittenAs("a,b,c", _names)
+WRITTEN = {
+    "size": WrittenAs("size", _amount("500MB or 20GB", **BYTES)),
+    "age": WrittenAs("age", _amount("12h or 30d", m=60, h=3600, d=86400, w=7 * 86400)),
+    "auto": WrittenAs("text", _number_or_auto),
+    "path": click.Path(path_type=Path),
+}
+
+
+class GroupedOption(click.Option):
+    """An option under a heading of ``--help``."""
+
+    group: str
+
+
+class GroupedCommand(click.Command):
+    """A command whose ``--help`` has its options under headings; those of none come last."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The options, heading by heading, in the order in which the first of each was stated."""
+        by_group: dict[str, list[tuple[str, str]]] = {}
+        for param in self.get_params(ctx):
+            shown = param.get_help_record(ctx) if isinstance(param, click.Option) else None
+            if shown is not None:
+                by_group.setdefault(getattr(param, "group", REST), []).append(shown)
+        rest = by_group.pop(REST, [])
+        for group, records in (by_group | {REST: rest}).items():
+            with formatter.section(group):
+                formatter.write_dl(records)
+        if isinstance(self, click.Group):
+            self.format_commands(ctx, formatter)
+
+
+class CommandGroup(GroupedCommand, click.Group):
+    """Commands under one name."""
+
+
+def command(
+    *,
+    inside: click.Group | None = None,
+    config: Callable[[Path], Path] | None = None,
+    cls: type[click.Command] = GroupedCommand,
+    **attributes: Any,
+) -> Callable[[Callable[..., Any]], Any]:
+    """Make a function a command; its docstring is the help, and a number that it returns the exit code.
+
+    Each parameter is an option, stated as its default, or a record of options, of which it may take some alone:
+    ``Annotated[RunOptions, ("langs", "limit")]``. With `config`, which finds the file that is named, options may
+    also stand in a TOML file.
+    """
+
+    def made(function: Callable[..., Any]) -> click.Command:
+        records: dict[str, type[Any]] = {}
+        own: dict[str, Option] = {}
+        flags: dict[str, Option] = {}
+        hints = get_type_hints(function, include_extras=True)
+        for name, parameter in signature(function).parameters.items():
+            hint = hints[name]
+            kind, *only = get_args(hint) if get_origin(hint) is Annotated else [hint]
+            if is_dataclass(kind):
+                records[name] = kind  # type: ignore[assignment]
+                stated = [o for o in options_of(kind) if not only or o.name in only[0]]  # type: ignore[arg-type]
+            else:
+                own[name] = option_of(parameter.default, name, kind)
+                stated = [own[name]]
+            for each in stated:
+                flags.setdefault(each.flag, each)
+
+        def call(**given: Any) -> Any:
+            values: dict[str, Any] = {}
+            for name, each in own.items():
+                is_given = given[name] is not None
+                values[name] = parsed(each, given[name]) if is_given else each.default
+                check(each, values[name])
+            for name, record in records.items():
+                values[name] = build(record, given)
+                check_bounds(values[name])
+            return function(**values)
+
+        params = [param for each in flags.values() for param in _params(each)]
+        params += [_config_option(config)] if config is not None else []
+        params.append(_verbose_option())
+        name = function.__name__.replace("_", "-")
+        found = cls(name, callback=call, params=params, help=function.__doc__, **attributes)
+        if inside is not None:
+            inside.add_command(found)
+        return found
+
+    return made
+
+
+def _option(group: str, names: Sequence[str], **attributes: Any) -> click.Option:
+    found = GroupedOption(names, **attributes)
+    found.group = group
+    return found
+
+
+def _params(option: Option) -> list[click.Parameter]:
+    """What click is told of an option."""
+    attributes: dict[str, Any]
+    required = option.default is MISSING
+    if option.positional:
+        attributes = {"nargs": -1 if option.is_list else 1, "required": required}
+        attributes |= {"type": _type(option), "metavar": option.metavar}
+        return [click.Argument([option.name], **attributes)]
+    if option.form == "flags":
+        return [
+            _option(option.group, [f"--{word}", option.name], flag_value=word, help=text)
+            for word, text in FORMS.items()
+        ]
+    flag = f"--{option.flag}"
+    attributes = {"help": option.help}
+    default = option.said or option.default
+    if option.base is bool:
+        flag += f"/--no-{option.flag}" if default else ""
+        attributes |= {"is_flag": True, "default": default, "show_default": default}
+    else:
+        attributes |= {"type": _type(option), "metavar": option.metavar, "multiple": option.many}
+        attributes |= {"required": required}
+        if isinstance(default, tuple):
+            default = ",".join(map(str, default))
+        if not required and not option.many and default not in (None, ""):
+            shown = default if option.choices is None else str(default)
+            attributes |= {"default": shown, "show_default": True}
+    return [_option(option.group, [flag, option.name], **attributes)]
+
+
+def _type(option: Option) -> Any:
+    if option.form:
+        return WRITTEN[option.form]
+    if option.is_list and not (option.many or option.positional):
+        return NAMES
+    if option.choices is not None:
+        return click.Choice([str(word) for word in option.choices])
+    one = get_args(option.base)[0] if option.is_list else option.base
+    return {Path: WRITTEN["path"], int: int, float: float}.get(one, str)
+
+
+def canonical_command() -> str:
+    """The command as it was typed, by the program's name, without secrets and the user's folders."""
+    from xlir_bench.escaping import redacted_command
+
+    typed = click.get_current_context().find_root().obj
+    return shlex.join(["xlir-bench", *redacted_command(typed)])
+
+
+def _verbose_option() -> click.Option:
+    told = "Show where an error came from."
+    return _option(REST, ["-v", "--verbose"], is_flag=True, expose_value=False, help=told)
+
+
+def _config_option(find: Callable[[Path], Path]) -> click.Option:
+    """``--config``: entries of a TOML file become the defaults of the command; the command line wins over them."""
+
+    def read(ctx: click.Context, _param: click.Parameter, value: Path | None) -> None:
+        if value is not None:
+            ctx.default_map = {**(ctx.default_map or {}), **_defaults_in(find(value), ctx.command)}
+
+    return _option(
+        REST, ["--config"], type=WRITTEN["path"], is_eager=True, expose_value=False, callback=read,
+        metavar="FILE", help="A TOML file with any of these options (langs = [...]); the command line wins.",
+    )  # fmt: skip
+
+
+def _defaults_in(file: Path, command: click.Command) -> dict[str, Any]:
+    """The entries of a file by the names of parameters."""
+    from xlir_bench.errors import InputError, UnknownNameError
+    from xlir_bench.untrusted import read_toml
+
+    options = {
+        flag.removeprefix("--"): param
+        for param in command.params
+        for flag in param.opts
+        if flag.startswith("--") and isinstance(param, click.Option) and param.name != "config"
+    }
+    entries = {key.replace("_", "-"): value for key, value in read_toml(file).items()}
+    if unknown := [key for key in entries if key not in options]:
+        raise UnknownNameError(f"option in {file}", unknown, options)
+    defaults = {}
+    for key, value in entries.items():
+        option = options[key]
+        if wanted := _unfit(option, value):
+            raise InputError(f"--config {file}: {key} wants {wanted}")
+        values = value if isinstance(value, list) else [value]
+        if option.type is NAMES:
+            value = ",".join(map(str, values))
+        elif isinstance(option.flag_value, str):
+            value = option.flag_value if value else None
+        defaults[str(option.name)] = values if option.multiple else value
+    return defaults
+
+
+def _unfit(option: click.Option, given: Any) -> str:
+    """What an option wants where a value of TOML is not it: click would take some of them for others."""
+    if isinstance(given, list) and not (option.multiple or option.type is NAMES):
+        return "one value, not a list"
+    for value in given if isinstance(given, list) else [given]:
+        if option.is_flag or isinstance(value, bool):
+            if not (option.is_flag and isinstance(value, bool)):
+                return "true or false" if option.is_flag else "a value, not true or false"
+        elif isinstance(value, float):
+            if not isinstance(option.type, click.types.FloatParamType) or not math.isfinite(value):
+                return "another number"
+        elif not isinstance(value, str) and not (isinstance(value, int) and abs(value) < 2**63):
+            return "text or a number"
+    return ""

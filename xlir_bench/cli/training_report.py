@@ -1,0 +1,160 @@
+"""What is reported of training rows, and of a training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from xlir_bench.reports.document import Block, Items, Table, Text, Title
+from xlir_bench.train.leakage import short_texts
+from xlir_bench.train.rows import ORIGINAL, SIDES
+
+if TYPE_CHECKING:
+    from xlir_bench.train.checking import TrainingCheck
+    from xlir_bench.train.leakage import LeakageReport
+
+SHOWN_TEXT = 70
+TABLED = 100
+"""Languages whose pairs still make a table that can be read."""
+
+
+def check_blocks(found: TrainingCheck) -> list[Block]:
+    """Rows, languages, pairs, lengths, repetitions and faults."""
+    lines = [f"{_rows(count)} in {name}" for name, count in found.by_source.items()]
+    blocks: list[Block] = []
+    if found.rows:
+        lines += _origins(found.origins, found.rows)
+        blocks += [_languages(found), Text.of("characters at the percentiles 5 / 50 / 95 / 100")]
+        langs = list(found.pairs)
+        if len(langs) > TABLED:
+            told = f"rows by pairs of {len(langs):,} languages: --json has them"
+            blocks.append(Text.of(told))
+        elif len(langs) > 1:
+            rows = [[q, *(f"{found.pairs[q][a]:,}" for a in langs)] for q in langs]
+            blocks.append(Title("rows by question language (down) and answer language (across)"))
+            blocks.append(Table(["", *langs], rows))
+        repeated = (
+            f"{found.duplicates:,} repeat an earlier row, {found.repeated_ids:,} have an earlier row's id"
+            " (rows of one id never share a batch)"
+        )
+        blocks.append(Text.of(repeated))
+    if found.same_text:
+        counts = ", ".join(f"{lang} {count:,}" for lang, count in found.same_text.items())
+        told = f"question and answer are the same text (no monolingual batch): {counts}"
+        blocks.append(Text.of(told))
+    if found.fault_count:
+        shown = len(found.faults)
+        more = f", the first {shown}:" if found.fault_count > shown else ":"
+        faults = "fault" if found.fault_count == 1 else "faults"
+        title = f"{found.fault_count:,} {faults}{more}"
+        blocks.append(Items(title, tuple(str(fault) for fault in found.faults)))
+    elif found.rows:
+        blocks.append(Text.of("no faults"))
+    return [Text(tuple(lines)), *blocks]
+
+
+def leakage_blocks(found: LeakageReport) -> list[Block]:
+    """What was compared with what, and what was found by task and language."""
+    counted = [f"{task} ({len(langs)} languages)" for task, langs in found.checked.items()]
+    nothing = "nothing: no task's data is on disk (name a root with --data, or set XLIR_DATA)"
+    record = found.as_json()
+    lines = [
+        f"{_rows(found.rows)} compared with {', '.join(counted) or nothing}",
+        *(f"not checked: {task} ({why})" for task, why in found.unchecked.items()),
+        *short_texts(record["texts"]),
+        record["rule"],
+    ]
+    if not found.leaking:
+        return [Text.of(*lines, "no evaluation text found")]
+    rows = [
+        (task, lang, counts["exact"], counts["near"])
+        for task, langs in found.found.items()
+        for lang, counts in langs.items()
+    ]
+    examples = tuple(
+        f"row {leak.row}: {leak.match}, {leak.task} {leak.lang}: {leak.text[:SHOWN_TEXT]}"
+        for leak in found.examples
+    )
+    return [
+        Text(tuple(lines)),
+        Title(f"{_rows(found.leaking)} with evaluation text"),
+        Table(["task", "language", "exact", "near"], rows, text=2),
+        Items("for example", examples),
+    ]
+
+
+def trained_blocks(record: Mapping[str, Any]) -> list[Block]:
+    """What a training run was and what came of it."""
+    data, outcome, leakage = record["data"], record["outcome"], record["leakage"]
+    lines = [
+        f"{_rows(data['rows'])}, {len(data['texts_by_language'])} languages;"
+        f" {outcome['steps']:,} steps in {outcome['seconds']:,.0f} s on {outcome['device']}"
+    ]
+    lines += _origins(data.get("origins", {}), data["rows"])
+    if pruning := record.get("pruning"):
+        (whole, left), (large, small) = pruning["pieces"], pruning["megabytes"]
+        lines.append(
+            f"vocabulary: {left:,} of {whole:,} pieces, {small:,.0f} of {large:,.0f} MB; the model card says"
+            " what other text loses"
+        )
+    if outcome["chosen_step"] != outcome["steps"]:
+        lines.append(f"kept: step {outcome['chosen_step']:,}, the best")
+    lines += [
+        f"no {kind} batch has {', '.join(langs)}: fewer than two rows could stand in one"
+        for kind, langs in record["batches"]["left_out"].items()
+    ]
+    lines.append(_leaked(leakage))
+    lines += [f"not checked for leakage: {task}" for task in leakage["unchecked"]]
+    lines += [f"leakage: {line}" for line in short_texts(leakage.get("texts", {}))]
+    figures = [
+        (name, _figure(record["before"].get(name)), _figure(value))
+        for name, value in record["after"].items()
+    ]
+    told = Text(tuple(lines))
+    return [told, Table(["", "before", "after"], figures)] if figures else [told]
+
+
+def _rows(count: int) -> str:
+    return f"{count:,} {'row' if count == 1 else 'rows'}"
+
+
+def _origins(origins: Mapping[str, int], rows: int) -> list[str]:
+    """A line that says how many rows a machine made, if any."""
+    if set(origins) <= {ORIGINAL}:
+        return []
+    shares = [f"{name} {count:,} ({count / rows:.1%})" for name, count in origins.items()]
+    return ["origin of the rows: " + ", ".join(shares)]
+
+
+def _languages(found: TrainingCheck) -> Table:
+    """Texts by side, each with the percentiles of their lengths; negatives only where there are any."""
+    negatives = any(sides["negative"] for sides in found.languages.values())
+    sides = SIDES if negatives else SIDES[:2]
+    headers = [x for side in sides for x in (f"{side}s", "characters")]
+    rows = []
+    for lang, counts in found.languages.items():
+        cells = [lang]
+        for side in sides:
+            lengths = " / ".join(map(str, found.lengths[side].get(lang, ())))
+            cells += [f"{counts[side]:,}", lengths]
+        rows.append(cells)
+    return Table(["", *headers], rows)
+
+
+def _leaked(leakage: Mapping[str, Any]) -> str:
+    checked = ", ".join(leakage["checked"]) or "nothing: no task's data is on disk"
+    if not leakage["leaking"]:
+        return f"no evaluation text among the rows (checked: {checked})"
+    where = ", ".join(
+        f"{task} {lang} {sum(counts.values())}"
+        for task, langs in leakage["found"].items()
+        for lang, counts in langs.items()
+    )
+    done = "dropped" if leakage["action"] == "drop" else "kept"
+    return f"{leakage['leaking']:,} rows with evaluation text {done}: {where} (checked: {checked})"
+
+
+def _figure(value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:.4f}" if abs(value) < 10 else f"{value:,.0f}"
