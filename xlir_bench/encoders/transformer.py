@@ -297,11 +297,8 @@ class InMemoryEncoder(SentenceTransformerEncoder):
         check_bounds(options)
         data = getattr(model, "model_card_data", None)
         config = getattr(getattr(model, "transformers_model", None), "config", None)
-        names = [
-            *(getattr(data, key, None) for key in ("model_id", "base_model")),
-            getattr(config, "_name_or_path", None),
-        ]
-        known = [str(name) for name in names if name]
+        ancestors = [getattr(data, "base_model", None), getattr(config, "_name_or_path", None)]
+        known = [str(name) for name in (getattr(data, "model_id", None), *ancestors) if name]
         prompts = chosen(options, model.prompts, model.default_prompt_name, known)
         length = model.max_seq_length  # infinite for a static embedding
         limited = length is not None and length <= UNLIMITED
