@@ -11,9 +11,13 @@ How it works, in numpy over many texts at once:
 3. `KnownTexts` keeps the runs of the known texts sorted by key, with all places where each stands. A text
    holds a known text nearly whole if the runs that they share cover enough of the known one.
 
-Everything is integer arithmetic, so that the same texts give the same answer on every machine. Keys are hashes:
-two different runs may share one (by chance once in 2**64 pairs; a text can also be made for it, since the
-multiplier is no secret). That can only report a leak that is none, and a near one takes many runs at once.
+Keys and weights are integers and never rounded, so that the same texts give the same answer on every machine;
+only the shares that are asked for are fractions. Keys are hashes: two different runs may share one (by chance
+once in 2**64 pairs; a text can also be made for it, since the multiplier is no secret). That can only report a
+leak that is none, and a near one takes many runs at once.
+
+What is compared, and how much of it counts, decides which rows a training leaves out: `RULE` in leakage.py
+tells it to readers, and tests/train/test_leakage.py holds which changes of a text it has to see through.
 """
 
 from __future__ import annotations
