@@ -19,6 +19,7 @@ from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.options.static import static_dimension
 from xlir_bench.options.training import TrainOptions
 from xlir_bench.reading import read_array
+from xlir_bench.records import Evaluate
 from xlir_bench.train.folder import write_array
 from xlir_bench.train.static import Floats, add_identity, new_static, weights_of
 from xlir_bench.train.store import RowStore
@@ -43,6 +44,10 @@ class Base:
     """From the model that is trained to the model that is evaluated and saved."""
     pruning: Mapping[str, Any] | None = None
     """What the record says of a vocabulary that was cut."""
+
+    def evaluated_by(self, evaluate: Evaluate) -> Evaluate:
+        """The figures of the whole model, from the model that is trained."""
+        return lambda model: evaluate(self.whole(model))
 
 
 def load_base(options: TrainOptions, store: RowStore, kept: Path) -> Base:

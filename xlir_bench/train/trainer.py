@@ -163,8 +163,7 @@ class _Run:
         evaluate_whole: Evaluate | None = None
         before: Mapping[str, float] = {}
         if evaluate is not None:
-            # What is trained may be a part of the model.
-            evaluate_whole = lambda model: evaluate(base.whole(model))  # noqa: E731
+            evaluate_whole = base.evaluated_by(evaluate)
             before = self._before(base, evaluate_whole)
             selection(before, options.select_by)  # raises now where there is no such figure
         on_the_way = None if options.eval_steps == 0 else evaluate_whole
