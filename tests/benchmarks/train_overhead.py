@@ -65,7 +65,7 @@ class Bench:
         batches = BatchOptions(batch_size=stated.pop("batch_size", BATCH))
         self.folder, self.steps = folder, steps
         self.options = TrainOptions(
-            str(base), (source,), folder / "out", batches, steps=steps, device="cpu",
+            str(base), sources=(source,), output=folder / "out", batches=batches, steps=steps, device="cpu",
             arguments={"save_strategy": "no"}, **{"max_length": TOKENS} | stated,
         )  # fmt: skip
         self.store = store_rows([source], folder / "data", Silent())
