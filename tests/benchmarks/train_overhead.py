@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ class Bench:
         from xlir_bench.records import Silent
         from xlir_bench.train import BatchOptions, TrainingSource, TrainOptions
         from xlir_bench.train.batches import Planner
-        from xlir_bench.train.plan import BatchTexts, write_plan
+        from xlir_bench.train.plan import write_plan
         from xlir_bench.train.store import store_rows
 
         base = save_tiny_transformer(folder / "base", dimension=128)
@@ -60,13 +61,12 @@ class Bench:
         batches = BatchOptions(batch_size=stated.pop("batch_size", BATCH))
         self.folder, self.steps = folder, steps
         self.options = TrainOptions(
-            str(base), (source,), folder / "out", batches, steps=steps, device="cpu",
+            str(base), sources=(source,), output=folder / "out", batches=batches, steps=steps, device="cpu",
             arguments={"save_strategy": "no"}, **{"max_length": TOKENS} | stated,
         )  # fmt: skip
         self.store = store_rows([source], folder / "data", Silent())
         self.planner = Planner(self.store, batches)
         self.plan = write_plan(self.planner, steps, folder / "data", Silent())
-        self.texts = BatchTexts(self.store, self.planner.census.mask)
 
     def ours(self) -> float:
         """Seconds of a run of the trainer as `train-hybrid` sets it up, planning included."""
@@ -83,8 +83,11 @@ class Bench:
         planner = Planner(self.store, self.options.batches)
         plan = write_plan(planner, self.steps, self.folder / "data", Silent())
         planned = time.perf_counter() - began
-        loop = Loop(self.options, RunFolder(output), None, Silent())
-        return planned + loop.run(base, plan, self.texts, self.steps, 3e-5).seconds
+        loop = Loop(
+            self.options, RunFolder(output), base, plan, self.steps, 3e-5, None, Silent(), str
+        )
+        outcome, _ = loop.run()
+        return planned + float(outcome["seconds"])
 
     def plain(self) -> float:
         """Seconds of a plain trainer on the same texts, held in memory, in the same order."""
@@ -97,17 +100,17 @@ class Bench:
         from transformers.trainer_callback import PrinterCallback
 
         from xlir_bench.train.bases import load_base
-        from xlir_bench.train.plan import STARTS, PlannedBatches
+        from xlir_bench.train.feeding import PlanSampler
 
         model = load_base(self.options, self.store, self.folder / "kept").model
-        texts = self.plan.dataset(self.texts)[: int(self.plan.starts[-1])]
+        texts = self.plan.dataset()[: int(self.plan.starts[-1])]
         trainer = SentenceTransformerTrainer(
             model=model,
             args=SentenceTransformerTrainingArguments(
                 output_dir=tempfile.mkdtemp(dir=self.folder), max_steps=self.steps, use_cpu=True,
                 per_device_train_batch_size=BATCH, report_to="none", disable_tqdm=True,
                 save_strategy="no", dataloader_pin_memory=False, logging_strategy="no",
-                batch_sampler=PlannedBatches(self.plan.folder / STARTS),
+                batch_sampler=partial(PlanSampler, self.plan.starts_file),
             ),
             train_dataset=Dataset.from_dict(texts),
             loss=MultipleNegativesRankingLoss(model),
@@ -125,7 +128,7 @@ class Bench:
         began = time.perf_counter()
         planned = sum(1 for _ in Planner(self.store, self.options.batches).batches(batches))
         planning = (time.perf_counter() - began) / planned
-        dataset = self.plan.dataset(self.texts)
+        dataset = self.plan.dataset()
         places = [range(int(a), int(a) + BATCH) for a in self.plan.starts[:-1]]
         began = time.perf_counter()
         for some in places:

@@ -13,7 +13,7 @@ from train.rowfiles import row, stored
 from xlir_bench.errors import InputError, UnknownNameError
 from xlir_bench.options.stating import check_bounds
 from xlir_bench.options.training import BatchOptions, Strategy
-from xlir_bench.train.batches import Batch, Planner, kinds_of
+from xlir_bench.train.batches import Batch, Lane, Planner, Share, kinds_of, shuffled
 from xlir_bench.train.store import ANSWER, QUESTION, RowStore
 
 LANGS = ("aa", "bb", "cc")
@@ -194,7 +194,7 @@ def test_what_the_rows_do_not_carry_is_refused_by_name() -> None:
     one = stored([row(n, "aa") for n in range(9)])
     with pytest.raises(InputError, match=r"two different languages.*fewer among aa"):
         Planner(one, BatchOptions())
-    assert Planner(one, BatchOptions(alpha=1.0)).languages == ["aa"]
+    assert {batch.kind for batch in plan(one, BatchOptions(alpha=1.0))} == {"monolingual"}
     same = stored([row(n, "aa", answer={"aa": f"question {n} in aa"}) for n in range(9)])
     with pytest.raises(InputError, match="different answer in one language"):
         Planner(same, BatchOptions(strategy=Strategy.MONOLINGUAL))
@@ -230,3 +230,45 @@ def test_a_row_and_its_augmented_copies_never_meet(options: BatchOptions) -> Non
     )
     for batch in plan(store, options):
         assert len({r % 12 for r in batch.rows.tolist()}) == len(batch.rows)
+
+
+@given(st.integers(1, 5000), st.integers(0, 2**31))
+@settings(deadline=None)
+def test_a_shuffle_is_a_permutation_and_its_seed_names_it(size: int, seed: int) -> None:
+    places = shuffled(np.arange(size), size, seed)
+    assert sorted(places.tolist()) == list(range(size))
+    some = np.arange(0, size, 3)
+    assert shuffled(some, size, seed).tolist() == places[some].tolist()
+
+
+def test_shuffles_of_different_seeds_differ_and_leave_no_order() -> None:
+    one, two = (shuffled(np.arange(10_000), 10_000, seed) for seed in (1, 2))
+    assert np.mean(one == two) < 0.001
+    assert abs(np.corrcoef(one, np.arange(10_000))[0, 1]) < 0.05
+    assert abs(np.corrcoef(one[1:], one[:-1])[0, 1]) < 0.05
+
+
+def test_ten_million_rows_are_shuffled_without_a_table() -> None:
+    places = shuffled(np.arange(9_999_000, 10_000_000), 10_000_000, 0)
+    assert len(set(places.tolist())) == 1000
+    assert places.max() < 10_000_000
+
+
+@given(st.integers(2, 300), st.integers(0, 99), st.integers(1, 4))
+@settings(deadline=None)
+def test_a_lane_gives_each_eligible_row_once_a_round(size: int, seed: int, step: int) -> None:
+    eligible = range(0, size, step)
+    lane = Lane((0, 0), [Share(0, size, size)], lambda rows: rows % step == 0, len(eligible), seed)
+    rounds = [lane.take(len(eligible)) for _ in range(3)]
+    assert all(sorted(found) == list(eligible) for found in rounds)
+
+
+def test_weights_say_how_often_the_rows_of_a_source_come_in_a_round() -> None:
+    shares = [Share(0, 10, 25), Share(10, 100, 50)]
+    lane = Lane((0, 0), shares, lambda rows: rows >= 0, 110, seed=3)
+    first = Counter(lane.take(75))
+    second = Counter(lane.take(75))
+    assert sum(count for row, count in first.items() if row < 10) == 25
+    assert {count for row, count in first.items() if row < 10} == {2, 3}
+    assert {count for row, count in first.items() if row >= 10} == {1}
+    assert all((first + second)[row] for row in range(110)), "every row is met in the end"

@@ -273,6 +273,19 @@ def test_an_interrupted_run_goes_on_with_the_same_pieces(asked: Asked, tmp_path:
     assert done.record["pruning"]["pieces"][1] == len(loaded(part.output)[0].tokenizer)
 
 
+def test_another_model_is_not_cut_as_the_one_before(asked: Asked, tmp_path: Path) -> None:
+    def interrupting(model: Any) -> dict[str, float]:
+        raise KeyboardInterrupt
+
+    base = save_tiny_transformer(tmp_path / "base")
+    options = asked(base, prune_vocabulary=("rows",))
+    with pytest.raises(KeyboardInterrupt):
+        train(options, evaluate=interrupting)
+    save_tiny_transformer(base, seed=1)
+    with pytest.raises(InputError, match="is not the model that was pruned"):
+        train(replace(options, resume=True), evaluate=interrupting)
+
+
 def test_what_cannot_be_pruned_is_one_line(asked: Asked, tmp_path: Path) -> None:
     from tokenizers import Tokenizer, models
     from transformers import PreTrainedTokenizerFast

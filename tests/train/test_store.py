@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from xlir_bench.errors import InputError
 from xlir_bench.options.training import TrainingSource
 from xlir_bench.records import Silent
 from xlir_bench.train.rows import SIDES
-from xlir_bench.train.store import language_counts, open_rows, origin_counts, store_rows
+from xlir_bench.train.store import open_rows, store_rows
 
 LANGS = ("aa", "bb", "cc")
 TEXTS = st.dictionaries(st.sampled_from(LANGS), st.text("xyz", min_size=1, max_size=3), min_size=1)
@@ -44,8 +45,16 @@ def test_rows_are_found_again_in_their_folder(tmp_path: Path) -> None:
     assert again == store
     assert again is not None
     assert again.fetch([599, 0], [0, 1], [0, 2]) == ["question 599 in de", "answer 0 in es"]
-    assert language_counts(store) == {"de": 1200, "en": 1200, "es": 1200}
+    assert store.language_counts() == {"de": 1200, "en": 1200, "es": 1200}
     assert open_rows(tmp_path / "nowhere") is None
+
+
+def test_a_pickled_store_names_its_folder_and_holds_no_keys(tmp_path: Path) -> None:
+    store = stored([row(n) for n in range(600)], tmp_path)
+    assert store.keys.nbytes > 40_000  # they are mapped now
+    pickled = pickle.dumps(store)
+    assert len(pickled) < 2_000
+    assert (pickle.loads(pickled).keys == store.keys).all()
 
 
 def test_a_sample_is_whole_rows_spread_over_the_file(tmp_path: Path) -> None:
@@ -97,5 +106,5 @@ def test_a_copy_in_another_file_shares_the_id_of_its_original(tmp_path: Path) ->
         {"original": 2},
         {"code-switched": 1, "original": 1},
     ]
-    assert origin_counts(store) == {"original": 3, "code-switched": 1}
+    assert store.origin_counts() == {"original": 3, "code-switched": 1}
     assert open_rows(store.folder) == store

@@ -296,7 +296,8 @@ def test_a_loss_of_nothing_is_logged(tmp_path: Path) -> None:
     from xlir_bench.records import Silent
     from xlir_bench.train.watching import TrainingLog, Watcher
 
-    watcher = Watcher(Silent(), TrainingLog(tmp_path / "log.jsonl"), evaluates=False, spares=True)
+    log = TrainingLog(tmp_path / "log.jsonl")
+    watcher = Watcher(Silent(), log, tmp_path / "seconds.json", evaluates=False, spares=True)
     logs = {"loss": 0.0, "learning_rate": 0.0, "grad_norm": 0.0}
     watcher.on_log(None, TrainerState(global_step=3), TrainerControl(), logs)
     (line,) = log_of(tmp_path)

@@ -1,13 +1,12 @@
-"""The model that training starts from: loaded, or made; with its prompts."""
+"""The model that training starts from: loaded or made, with its prompts, and layers frozen if asked for."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from xlir_bench.encoders.digest import fingerprint
 from xlir_bench.encoders.hub import locate
@@ -16,16 +15,17 @@ from xlir_bench.encoders.prompts import Prompts, chosen
 from xlir_bench.encoders.quiet import quiet_transformers
 from xlir_bench.encoders.transformer import TransformerEncoder
 from xlir_bench.errors import InputError
-from xlir_bench.files import replacing
 from xlir_bench.options.encoding import EncoderOptions
-from xlir_bench.options.static import StaticOptions, static_dimension
+from xlir_bench.options.static import static_dimension
 from xlir_bench.options.training import TrainOptions
-from xlir_bench.train.static import Floats, Identity, new_static, weights_of
+from xlir_bench.records import Evaluate
+from xlir_bench.train.folder import write_array
+from xlir_bench.train.static import Floats, add_identity, new_static, weights_of
 from xlir_bench.train.store import RowStore
 from xlir_bench.untrusted import read_array
 
 SHARES = "shares.npy"
-"""Beside the model that was made: what its sub-words weigh follows from it."""
+"""Beside a static model that was made: the share of each sub-word in the training text."""
 
 
 @dataclass(frozen=True)
@@ -38,79 +38,74 @@ class Base:
     """Of its weights, or of what it was made from."""
     prompts: Prompts
     notes: tuple[str, ...]
-    rates: Floats | None = None
-    """For a static model that was made here the weight of each sub-word."""
-    identity: Identity | None = None
-    """What is put beside the trained numbers of such a model."""
+    token_weights: Floats | None = None
+    """Of a static model that was made here: the weight, and so the learning rate, of each sub-word."""
+    whole: Callable[[Any], Any] = lambda model: model
+    """From the model that is trained to the model that is evaluated and saved."""
     pruning: Mapping[str, Any] | None = None
-    """What is recorded of a vocabulary that was cut."""
+    """What the record says of a vocabulary that was cut."""
 
-    @property
-    def column_prompts(self) -> Mapping[str, str]:
-        """The prompts by column of a batch."""
-        return {"question": self.prompts.query, "answer": self.prompts.passage}
-
-    def whole(self, model: Any) -> Any:
-        """The model as it is evaluated and saved, `model` being what is trained of it."""
-        return model if self.identity is None else self.identity.beside(model)
+    def evaluated_by(self, evaluate: Evaluate) -> Evaluate:
+        """The figures of the whole model, from the model that is trained."""
+        return lambda model: evaluate(self.whole(model))
 
 
 def load_base(options: TrainOptions, store: RowStore, kept: Path) -> Base:
-    """The model that `options` name; one that is made is kept in a folder, and taken from there again."""
-    base = _static(options, store, kept) if options.from_nothing else _stored(options)
+    """The model that `options` name; one that is made is kept in a folder, for a resumed run."""
+    base = _made(options, store, kept) if options.from_nothing else _loaded(options)
     if base.prompts.query or base.prompts.passage:
         prompts = {"query": base.prompts.query, "document": base.prompts.passage}
         base.model.prompts = {**base.model.prompts, **prompts}
     if options.max_length is not None:
-        _cut(base.model, options.max_length)
-    data = base.model.model_card_data
-    data.local_files_only = True  # its own card would look the base up at the hub
-    data.widget = [{"text": ""}]  # else it samples a thousand texts for a page that we do not write
+        _truncate(base.model, options.max_length)
+    card = base.model.model_card_data
+    card.local_files_only = True  # the library's own card would look the base up at the hub
+    card.widget = [{"text": ""}]  # or it samples a thousand texts for a page that we do not write
     return base
 
 
-def _static(options: TrainOptions, store: RowStore, kept: Path) -> Base:
+def _made(options: TrainOptions, store: RowStore, kept: Path) -> Base:
+    """A static model of random vectors; the same one when a run is resumed."""
+    from sentence_transformers import SentenceTransformer
+
     dimension, static, seed = static_dimension(options.model), options.static, options.batches.seed
     if not (kept / SHARES).is_file():
         model, shares = new_static(store, dimension, static, seed)
         model.save(str(kept), create_model_card=False)
-        with replacing(kept / SHARES) as temporary, temporary.open("wb") as file:
-            np.save(file, shares, allow_pickle=False)
-    from sentence_transformers import SentenceTransformer
-
+        write_array(kept / SHARES, shares)
     with quiet_transformers():
         model = SentenceTransformer(str(kept), device="cpu", local_files_only=True)
     shares = read_array(kept / SHARES)
     made_of = {"static": dimension, "seed": seed, "sources": [s.digest for s in store.sources]}
-    return Base(
+    base = Base(
         model=model,
         name=options.model,
         digest=fingerprint(made_of | dict(static.made_of())),
         prompts=Prompts(options.query_prompt or "", options.passage_prompt or ""),
-        notes=(
-            "made from nothing: vocabulary learnt from the training text, random vectors",
-            *_identity_notes(static),
-        ),
-        rates=weights_of(shares, static.smoothing),
-        identity=Identity(static.identity, static.identity_weight, shares, seed)
-        if static.identity
-        else None,
+        notes=("made from nothing: vocabulary learnt from the training text, random vectors",),
+        token_weights=weights_of(shares, static.smoothing),
     )
-
-
-def _identity_notes(static: StaticOptions) -> tuple[str, ...]:
     if not static.identity:
-        return ()
-    return (
+        return base
+    note = (
         f"beside what is trained {static.identity} random dimensions, each sub-word's own, of weight"
-        f" {static.identity_weight:g}",
+        f" {static.identity_weight:g}"
     )
+    whole = partial(
+        add_identity,
+        dimensions=static.identity,
+        weight=static.identity_weight,
+        shares=shares,
+        seed=seed,
+    )
+    return replace(base, notes=(*base.notes, note), whole=whole)
 
 
-def _stored(options: TrainOptions) -> Base:
+def _loaded(options: TrainOptions) -> Base:
     """A model of a folder or the hub; pooling is added to a plain transformer."""
     import torch
     from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
 
     wanted = EncoderOptions(
         query_prompt=options.query_prompt,
@@ -120,51 +115,38 @@ def _stored(options: TrainOptions) -> Base:
         trust_remote_code=options.trust_remote_code,
     )
     place = locate(options.model, wanted)
-    layout = ModelLayout(place.folder)
-    encoder = TransformerEncoder(place, wanted)  # refuses what is no safe dense encoder
-    arguments: dict[str, Any] = {
-        "device": options.device or "cpu",
-        "trust_remote_code": options.trust_remote_code,
-        "local_files_only": options.offline or not options.trust_remote_code,
-        "model_kwargs": {"dtype": torch.float32, "use_safetensors": True},
-    }
-    notes = place.notes
+    folder, layout, notes = str(place.folder), ModelLayout(place.folder), place.notes
+    encoder = TransformerEncoder(place, wanted)  # refuses what is not a safe dense encoder
+    weights = {"dtype": torch.float32, "use_safetensors": True}
     try:
         with quiet_transformers():
             if layout.bare:
-                model = SentenceTransformer(modules=_pooled(place.folder, options), device="cpu")
+                transformer = Transformer(folder, model_kwargs=weights)
+                size = transformer.get_embedding_dimension()
+                modules = [transformer, Pooling(size, pooling_mode=options.pooling)]
+                model = SentenceTransformer(modules=modules, device="cpu")
                 notes += (f"a plain transformer: {options.pooling} pooling added",)
             else:
-                model = SentenceTransformer(str(place.folder), **arguments)
+                model = SentenceTransformer(
+                    folder,
+                    device=options.device or "cpu",
+                    trust_remote_code=options.trust_remote_code,
+                    local_files_only=options.offline or not options.trust_remote_code,
+                    model_kwargs=weights,
+                )
     except (OSError, ValueError, KeyError, ImportError, AttributeError, TypeError) as error:
         reason = " ".join(str(error).split())[:300]
         raise InputError(
-            f"{place.name} cannot be loaded from {place.folder}: {type(error).__name__}: {reason}"
+            f"{place.name} cannot be loaded from {folder}: {type(error).__name__}: {reason}"
         ) from error
     model.float()
-    prompts = chosen(
-        replace(wanted, device=None),
-        layout.registered_prompts,
-        layout.default_prompt,
-        [place.name, *layout.ancestors],
-    )
-    notes += prompts.notes
-    return Base(model, place.name, encoder.weights_digest, prompts, notes)
+    names = [place.name, *layout.ancestors]
+    prompts = chosen(wanted, layout.registered_prompts, layout.default_prompt, names)
+    return Base(model, place.name, encoder.weights_digest, prompts, notes + prompts.notes)
 
 
-def _pooled(folder: Path, options: TrainOptions) -> list[Any]:
-    import torch
-    from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
-
-    transformer = Transformer(
-        str(folder),
-        model_kwargs={"dtype": torch.float32, "use_safetensors": True},
-    )
-    size = transformer.get_embedding_dimension()
-    return [transformer, Pooling(size, pooling_mode=options.pooling)]
-
-
-def _cut(model: Any, tokens: int) -> None:
+def _truncate(model: Any, tokens: int) -> None:
+    """Cut texts after so many tokens."""
     tokenizer: Any = getattr(model[0], "tokenizer", None)
     if hasattr(tokenizer, "enable_truncation"):
         tokenizer.enable_truncation(tokens)
@@ -173,3 +155,38 @@ def _cut(model: Any, tokens: int) -> None:
     if limit is not None and tokens > limit:
         raise InputError(f"--max-length {tokens}: the positions of the model end at {limit} tokens")
     model.max_seq_length = tokens
+
+
+def freeze(model: Any, count: int) -> str:
+    """Leave all up to so many layers untrained, for 0 the vectors of the vocabulary alone; a note of it."""
+    transformer = model[0].auto_model
+    words = transformer.get_input_embeddings()
+    parts, frozen = [words], "the vectors of its vocabulary"
+    if count:
+        layers = _layers(transformer)
+        if count >= len(layers):
+            raise InputError(
+                f"--freeze layers:{count}: the model has {len(layers)} layers, and one or more have to be trained"
+            )
+        # The module with the word vectors has the positions, too, and what else comes before the layers.
+        first = next(part for part in transformer.children() if words in part.modules())
+        parts = [first, *layers[:count]]
+        frozen = f"all that comes before its layers, and the first {count} of {len(layers)}"
+    for part in parts:
+        part.requires_grad_(False)
+    sizes = [(p.numel(), p.requires_grad) for p in model.parameters()]
+    untrained = sum(size for size, trained in sizes if not trained)
+    total = sum(size for size, _ in sizes)
+    return f"not trained: {frozen} ({untrained / 1e6:,.1f} of {total / 1e6:,.1f} M weights)"
+
+
+def _layers(transformer: Any) -> Any:
+    from torch.nn import ModuleList
+
+    count = getattr(transformer.config, "num_hidden_layers", None)
+    for part in transformer.modules():
+        if isinstance(part, ModuleList) and len(part) == count:
+            return part
+    raise InputError(
+        f"--freeze layers:N: {type(transformer).__name__} does not say which its layers are; `embeddings` goes"
+    )

@@ -1,33 +1,161 @@
-"""Which row stands where: batches of one language, of several side by side, or across languages."""
+"""Which rows meet in which batch: one language, several side by side, or questions and answers across languages.
+
+A *slot* is where a row may stand: a question language and an answer language. Every slot of a run has a
+*lane*, an endless random order of the rows that fit it. A batch draws slots, then takes rows of their lanes.
+The same rows, options and seed plan the same batches: a resumed run plans its batches anew and relies on it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Any
+from functools import cached_property, partial
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from xlir_bench.errors import InputError
+from xlir_bench.errors import InputError, UnknownNameError
 from xlir_bench.options.stating import check_bounds
 from xlir_bench.options.training import BatchOptions, Strategy
-from xlir_bench.train.census import CROSS_LINGUAL, MONOLINGUAL, Census
-from xlir_bench.train.cycles import Lane, Rows
-from xlir_bench.train.store import ANSWER, QUESTION, Flags, RowStore
+from xlir_bench.train.store import ANSWER, PAGE, QUESTION, Flags, RowStore
 
-Placing = Callable[[Rows], tuple[Rows, Rows]]
+Rows = NDArray[np.int64]
+Floats = NDArray[np.float64]
+Slot = tuple[int, int]
+"""Question and answer language, as numbers of the store; `ANY_OTHER` answer language is drawn row by row."""
+ANY_OTHER = -1
+LanguagesOf = Callable[[Rows], tuple[Rows, Rows]]
 """From rows to the languages of their questions and answers."""
-MIXED = "mixed"
-TRIES = 64
-"""So many candidates a place are looked at before a batch stays short."""
+MONOLINGUAL, MIXED, CROSS_LINGUAL = "monolingual", "mixed", "cross-lingual"
 SALTS = {MONOLINGUAL: 1, CROSS_LINGUAL: 2}
+"""Part of the seed of a lane, so that lanes of both kinds have orders of their own."""
+WINDOW = 4096
+"""Positions of a round that are shuffled at a time."""
+TRIES = 64
+"""Candidates that are tried for each place of a batch before the batch stays short."""
+FEISTEL_ROUNDS = 5
+_MIX = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
+"""The multipliers of splitmix64: each bit of what is multiplied changes about half of the bits."""
+
+
+def shuffled(positions: Rows, size: int, seed: int) -> Rows:
+    """Where the shuffle of ``range(size)`` that `seed` names puts some positions, without a table of `size`.
+
+    A Feistel network permutes the numbers below a power of four: it splits each into two halves of `bits`
+    bits and repeatedly turns (left, right) into (right, left ^ mix(right)). That can be undone whatever `mix`
+    is, so no two numbers meet. What lands at `size` or beyond goes through again until it is below: still a
+    permutation, and on average less than four times the work.
+    """
+    bits = max(1, ((size - 1).bit_length() + 1) // 2)
+    keys = np.random.default_rng([seed, size]).integers(2**63, size=FEISTEL_ROUNDS, dtype=np.uint64)
+    shift, mask = np.uint64(bits), np.uint64((1 << bits) - 1)
+    values = positions.astype(np.uint64)
+    beyond = np.arange(len(values))
+    while len(beyond):
+        left, right = values[beyond] >> shift, values[beyond] & mask
+        for key in keys:
+            mixed = (right + key) * _MIX[0]  # modulo 2**64
+            mixed = (mixed ^ (mixed >> np.uint64(29))) * _MIX[1]
+            left, right = right, left ^ ((mixed >> np.uint64(32)) & mask)
+        values[beyond] = left << shift | right
+        beyond = beyond[values[beyond] >= size]
+    return values.astype(np.int64)
+
+
+class Share(NamedTuple):
+    """A source in a round: its rows, and how many a round takes of them (its weight, as a number of rows)."""
+
+    first: int
+    rows: int
+    taken: int
+
+
+@dataclass(slots=True)
+class Lane:
+    """The rows that fit a slot, in random order: each once a round, or as often as its source weighs."""
+
+    slot: Slot
+    shares: Sequence[Share]
+    fits: Callable[[Rows], Flags]
+    count: int
+    """How many rows fit."""
+    seed: int
+    weight: float = 1.0
+    """How often the slot is drawn, as a share of all slots of a batch."""
+    _round: int = 0
+    _position: int = 0
+    _next: list[int] = field(default_factory=list)
+    _rejected: dict[int, None] = field(default_factory=dict)
+    """Rows that did not fit their batch, in order; a set that keeps its order."""
+
+    def take(self, count: int) -> list[int]:
+        """The next rows of the order."""
+        while len(self._next) < count:
+            self._shuffle_more()
+        taken, self._next = self._next[:count], self._next[count:]
+        return taken
+
+    def reject(self, row: int) -> None:
+        """Keep a row that did not fit its batch: the next batch tries it first."""
+        self._rejected.setdefault(row)
+
+    def take_rejected(self) -> list[int]:
+        """All rejected rows, which are forgotten here."""
+        rows = list(self._rejected)
+        self._rejected.clear()
+        return rows
+
+    def _shuffle_more(self) -> None:
+        first, rows, taken = np.array(self.shares, np.int64).T
+        ends = np.cumsum(taken)
+        size = int(ends[-1])
+        stop = min(self._position + WINDOW, size)
+        seed = self.seed * 1_000_003 + self._round
+        places = shuffled(np.arange(self._position, stop), size, seed)
+        source = np.searchsorted(ends, places, "right")
+        # A source that a round takes only a part of goes on in the next round where it stopped.
+        nth = self._round * taken[source] + places - (ends - taken)[source]
+        candidates = first[source] + nth % rows[source]
+        self._next.extend(candidates[self.fits(candidates)].tolist())
+        self._position = stop
+        if stop == size:
+            self._round, self._position = self._round + 1, 0
+
+
+def count_rows(store: RowStore, languages: Flags, weighted: bool) -> Floats:
+    """How many rows fit each slot, as an array that a slot indexes; or each row as often as its source weighs.
+
+    ``[question, answer]``: rows with both texts, on the diagonal with two different ones; in the last column,
+    which is that of `ANY_OTHER`: rows with an answer in another language than the question.
+    """
+    size = len(store.languages)
+    counts = np.zeros((size, size + 1))
+    diagonal = np.arange(size)
+    first = 0
+    for source in store.sources:
+        weight = source.weight if weighted else 1.0
+        end = first + source.rows
+        for start in range(first, end, PAGE):
+            keys = store.keys[start : min(start + PAGE, end)] * languages
+            question, answer = keys[:, QUESTION], keys[:, ANSWER]
+            asked, answered = question != 0, answer != 0
+            if source.use in ("all", MONOLINGUAL):
+                both = asked & answered & (question != answer)
+                counts[diagonal, diagonal] += weight * np.count_nonzero(both, axis=0)
+            if source.use in ("all", CROSS_LINGUAL):
+                pairs = asked.T.astype(np.float64) @ answered.astype(np.float64)
+                np.fill_diagonal(pairs, 0.0)
+                counts[:, :size] += weight * pairs
+                elsewhere = np.count_nonzero(answered, axis=1)[:, None] > answered
+                counts[:, ANY_OTHER] += weight * np.count_nonzero(asked & elsewhere, axis=0)
+        first = end
+    return counts
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Rows that meet; languages are numbers of the store."""
+    """Rows that meet, and the language (a number of the store) of each one's question and answer."""
 
     kind: str
     """``monolingual``, ``mixed`` or ``cross-lingual``."""
@@ -41,44 +169,57 @@ def kinds_of(options: BatchOptions, steps: int) -> list[str]:
     if options.strategy is not Strategy.HYBRID:
         return [options.strategy.value] * steps
     end = options.alpha if options.alpha_end is None else options.alpha_end
-    passed = np.cumsum(np.linspace(options.alpha, end, steps))
-    marks = np.floor(np.round(passed, 6) + 0.5)
-    flags = np.diff(marks, prepend=0.0) > 0
-    return [MONOLINGUAL if flag else CROSS_LINGUAL for flag in flags]
+    wanted_so_far = np.cumsum(np.linspace(options.alpha, end, steps))
+    # Rounded first, so that sums such as 0.1 + 0.2 do not decide which batch it is.
+    whole = np.floor(np.round(wanted_so_far, 6) + 0.5)
+    return [MONOLINGUAL if more else CROSS_LINGUAL for more in np.diff(whole, prepend=0.0) > 0]
 
 
 class Planner:
-    """Plans the batches of a run: the same ones from the same rows and options."""
+    """Plans the batches of a run."""
 
     def __init__(self, store: RowStore, options: BatchOptions) -> None:
         check_bounds(options)
         self.store = store
         self.options = options
-        self.census = Census.of(store, options.langs)
-        self._lanes: dict[str, _Lanes] = {}
+        unknown = sorted(set(options.langs or ()) - set(store.languages))
+        if unknown:
+            raise UnknownNameError("language of the training rows", unknown, store.languages)
+        langs = store.languages if options.langs is None else sorted(set(options.langs))
+        if not langs:
+            raise InputError("no language is left to train on")
+        self.langs = [store.languages.index(lang) for lang in langs]
+        self.mask: Flags = np.isin(np.arange(len(store.languages)), self.langs)
+        """Which languages of the store count."""
         self.left_out: dict[str, list[str]] = {}
         """By kind of batch the languages that fewer than two rows could stand in."""
-        for kind in self._kinds():
-            self._lanes[kind] = self._open(kind)
+        self._counts = count_rows(store, self.mask, weighted=False)
+        self._lanes = {kind: self._open(kind) for kind in self._kinds()}
+
+    @cached_property
+    def _weighted(self) -> Floats:
+        return count_rows(self.store, self.mask, weighted=True)
 
     @property
     def epoch(self) -> int:
-        """Batches in which as many rows are met as there are: rows by batch size, rounded up."""
-        use = next(iter(self._lanes)) if len(self._lanes) == 1 else None
-        return -(-self.census.rounds(use).size // self.options.batch_size)
-
-    @property
-    def languages(self) -> list[str]:
-        """The languages of the questions."""
-        places = {x for lanes in self._lanes.values() for x in lanes.question_languages}
-        return [self.store.languages[x] for x in sorted(places)]
+        """Number of batches in an epoch: the rows, those of each source as often as it weighs, by batch size."""
+        kinds = list(self._lanes)
+        shares = self._shares(kinds[0] if len(kinds) == 1 else None)
+        return -(-sum(share.taken for share in shares) // self.options.batch_size)
 
     def batches(self, steps: int) -> Iterator[Batch]:
         """The batches of a run of so many steps; to be asked for once."""
         for step, kind in enumerate(kinds_of(self.options, steps)):
             rng = np.random.default_rng([self.options.seed, step])
-            draft = _Draft(self.store, self.options.whole_answers, self.census.mask)
-            self._draw(kind, draft, rng)
+            draft = _Draft(self.store, self.options.whole_answers, self.mask)
+            lanes = self._lanes[MONOLINGUAL if kind == MIXED else kind]
+            size = self.options.batch_size
+            one_slot = kind != MIXED and lanes[0].slot[1] != ANY_OTHER
+            counts = rng.multinomial(1 if one_slot else size, [lane.weight for lane in lanes])
+            for place in rng.permutation(np.flatnonzero(counts)):
+                lane = lanes[place]
+                count = size if one_slot else int(counts[place])
+                draft.fill(lane, count, partial(self._languages_of, lane.slot, rng))
             if len(draft.rows) < 2:
                 raise InputError(
                     f"a {kind} batch finds no second row that is no translation or repetition of the"
@@ -87,77 +228,61 @@ class Planner:
             yield Batch(kind, *(np.array(x) for x in (draft.rows, draft.question, draft.answer)))
 
     def _kinds(self) -> list[str]:
-        """The kinds of lane that the run needs."""
+        """The kinds of batch that lanes are needed for; a mixed batch draws on monolingual lanes."""
         options = self.options
         if options.strategy is not Strategy.HYBRID:
             mixed = options.strategy is Strategy.MIXED
             return [MONOLINGUAL if mixed else options.strategy.value]
-        shares = {options.alpha, options.alpha if options.alpha_end is None else options.alpha_end}
-        needed = {MONOLINGUAL: shares != {0.0}, CROSS_LINGUAL: shares != {1.0}}
-        return [kind for kind, wanted in needed.items() if wanted]
+        alphas = {options.alpha, options.alpha if options.alpha_end is None else options.alpha_end}
+        needed = {MONOLINGUAL: alphas != {0.0}, CROSS_LINGUAL: alphas != {1.0}}
+        return [kind for kind, is_needed in needed.items() if is_needed]
 
-    def _draw(self, kind: str, draft: _Draft, rng: np.random.Generator) -> None:
-        lanes, size = self._lanes[MONOLINGUAL if kind == MIXED else kind], self.options.batch_size
-        one_each = kind == MONOLINGUAL or (kind == CROSS_LINGUAL and lanes.are_pairs)
-        counts = rng.multinomial(1 if one_each else size, lanes.weights)
-        for place in rng.permutation(np.flatnonzero(counts)):
-            count = size if one_each else int(counts[place])
-            draft.fill(lanes.lanes[place], count, self._placing(lanes.places[place], rng))
-
-    def _placing(self, place: tuple[int, int | None], rng: np.random.Generator) -> Placing:
-        question, answer = place
-        if answer is None:
-            return partial(self._across, question, rng)
-        return lambda rows: (np.full(len(rows), question), np.full(len(rows), answer))
-
-    def _across(self, lang: int, rng: np.random.Generator, rows: Rows) -> tuple[Rows, Rows]:
-        """For questions of a language an answer in another one, drawn among those of the row."""
-        there = self.census.answers(rows, lang)
-        drawn = rng.random(there.shape)
-        if self.options.language_sampling == "proportional":
-            drawn = drawn ** (1 / np.maximum(self.census.weighted.pairs[lang], 1e-9))
-        return np.full(len(rows), lang), np.where(there, drawn, -1.0).argmax(axis=1)
-
-    def _open(self, kind: str) -> _Lanes:
-        census, one = self.census, self.options.pairs_per_batch == "one"
+    def _open(self, kind: str) -> list[Lane]:
+        """The lanes of a kind of batch: one for each slot that two rows or more fit."""
+        slots: list[Slot]
         if kind == MONOLINGUAL:
-            name = "monolingual"
-            places: list[tuple[int, int | None]] = [(x, x) for x in census.langs]
-        elif one:
-            name = "pairs"
-            places = [(q, a) for q in census.langs for a in census.langs if q != a]
+            slots = [(lang, lang) for lang in self.langs]
+        elif self.options.pairs_per_batch == "one":
+            slots = [(q, a) for q in self.langs for a in self.langs if q != a]
         else:
-            name, places = "crossing", [(x, None) for x in census.langs]
-        index = [p if name == "pairs" else p[0] for p in places]
-        counts, weights = getattr(census.counts, name), getattr(census.weighted, name)
-        kept = [i for i, at in enumerate(index) if counts[at] >= 2]
-        self._check(kind, places, kept)
-        rounds = census.rounds(kind)
-        lanes = [
-            Lane(rounds, self._eligible(*places[i]), int(counts[index[i]]), self._seed(kind, i))
-            for i in kept
+            slots = [(lang, ANY_OTHER) for lang in self.langs]
+        usable = [n for n, slot in enumerate(slots) if self._counts[slot] >= 2]
+        self._check(kind, [slots[n] for n in usable])
+        weights = np.ones(len(usable))
+        if self.options.language_sampling == "proportional":
+            weights = np.array([self._weighted[slots[n]] for n in usable])
+        weights /= weights.sum()
+        return [
+            Lane(
+                slot=slots[n],
+                shares=self._shares(kind),
+                fits=partial(self._fits, kind, slots[n]),
+                count=int(self._counts[slots[n]]),
+                seed=(self.options.seed * 8 + SALTS[kind]) * 100_003 + n,
+                weight=float(weight),
+            )
+            for n, weight in zip(usable, weights, strict=True)
         ]
-        sizes = np.array([weights[index[i]] for i in kept])
-        if self.options.language_sampling == "uniform":
-            sizes = np.ones(len(kept))
-        return _Lanes([places[i] for i in kept], lanes, sizes / sizes.sum())
 
-    def _check(self, kind: str, places: list[Any], kept: list[int]) -> None:
-        """Refuse a strategy that the rows do not carry, and languages asked for that they lack."""
-        asked = self.options.langs
-        if not kept:
+    def _check(self, kind: str, slots: Sequence[Slot]) -> None:
+        """Refuse a strategy that the rows cannot fill, and languages asked for that they lack."""
+        names = self.store.languages
+        if not slots:
             what = "a question and a different answer in one language"
             if kind == CROSS_LINGUAL:
                 what = "a question and an answer in two different languages"
             raise InputError(
                 f"strategy {self.options.strategy} wants two rows or more with {what}; there are fewer"
-                f" among {', '.join(self.store.languages[x] for x in self.census.langs)}"
+                f" among {', '.join(names[lang] for lang in self.langs)}"
             )
-        have = {lang for i in kept for lang in places[i] if lang is not None}
+        usable = {lang for slot in slots for lang in slot}
         if kind == CROSS_LINGUAL:
-            have |= set(np.flatnonzero(self.census.counts.pairs.any(axis=0)).tolist())
-        missing = [self.store.languages[x] for x in self.census.langs if x not in have]
-        if asked is not None and missing:
+            # A language of answers alone is in use if any row has one.
+            pairs = self._counts[:, :ANY_OTHER].copy()
+            np.fill_diagonal(pairs, 0.0)
+            usable |= set(np.flatnonzero(pairs.any(axis=0)).tolist())
+        missing = [names[lang] for lang in self.langs if lang not in usable]
+        if missing and self.options.langs is not None:
             raise InputError(
                 f"strategy {self.options.strategy}: fewer than two rows can stand in a {kind} batch in"
                 f" {', '.join(missing)}; leave it out of --langs, or add rows"
@@ -165,38 +290,55 @@ class Planner:
         if missing:
             self.left_out[kind] = missing
 
-    def _eligible(self, question: int, answer: int | None) -> Callable[[Rows], Flags]:
-        if answer is None:
-            return partial(self.census.crossing, question=question)
-        if answer == question:
-            return partial(self.census.monolingual, lang=question)
-        return partial(self.census.pair, question=question, answer=answer)
+    def _shares(self, kind: str | None) -> list[Share]:
+        """What a round of a kind of batch, or of all kinds, takes of each source."""
+        shares, first = [], 0
+        for source in self.store.sources:
+            if source.rows and (kind is None or source.use in ("all", kind)):
+                taken = max(1, round(source.weight * source.rows))
+                shares.append(Share(first, source.rows, taken))
+            first += source.rows
+        return shares
 
-    def _seed(self, kind: str, place: int) -> int:
-        return (self.options.seed * 8 + SALTS[kind]) * 100_003 + place
+    def _fits(self, kind: str, slot: Slot, rows: Rows) -> Flags:
+        """Which rows have the texts of a slot, and a source that is for this kind of batch."""
+        question, answer = slot
+        ends = np.cumsum([source.rows for source in self.store.sources])
+        of_kind = np.array([source.use in ("all", kind) for source in self.store.sources])
+        asked = self.store.keys[rows, QUESTION, question]
+        if answer == ANY_OTHER:
+            answered = self._other_answers(rows, question).any(axis=1)
+        else:
+            answers = self.store.keys[rows, ANSWER, answer]
+            # In one language, a question that repeats its answer teaches nothing.
+            answered = (answers != 0) & ((answer != question) | (answers != asked))
+        fits: Flags = (asked != 0) & answered & of_kind[np.searchsorted(ends, rows, "right")]
+        return fits
 
+    def _other_answers(self, rows: Rows, question: int) -> Flags:
+        """By row and language: whether there is an answer in another language than the question's."""
+        others = self.mask.copy()
+        others[question] = False
+        there: Flags = (self.store.keys[rows, ANSWER] != 0) & others
+        return there
 
-@dataclass(frozen=True, slots=True)
-class _Lanes:
-    """The lanes of one kind and how likely each is."""
-
-    places: list[tuple[int, int | None]]
-    """Question and answer language; None: any other, drawn row by row."""
-    lanes: list[Lane]
-    weights: NDArray[np.float64]
-
-    @property
-    def are_pairs(self) -> bool:
-        return self.places[0][1] is not None
-
-    @property
-    def question_languages(self) -> list[int]:
-        return [question for question, _ in self.places]
+    def _languages_of(self, slot: Slot, rng: np.random.Generator, rows: Rows) -> tuple[Rows, Rows]:
+        """The languages of the questions and answers of rows in a slot; an open one is drawn for each row."""
+        question, answer = slot
+        asked = np.full(len(rows), question)
+        if answer != ANY_OTHER:
+            return asked, np.full(len(rows), answer)
+        there = self._other_answers(rows, question)
+        drawn = rng.random(there.shape)
+        if self.options.language_sampling == "proportional":
+            # The largest of u ** (1 / weight) is each language's with a probability in proportion to its weight.
+            drawn = drawn ** (1 / np.maximum(self._weighted[question, :ANY_OTHER], 1e-9))
+        return asked, np.where(there, drawn, -1.0).argmax(axis=1)
 
 
 @dataclass(slots=True)
 class _Draft:
-    """A batch that grows; whatever would be a false negative in it is put back into its lane."""
+    """A batch that grows; a row that would be a false negative in it goes back to its lane."""
 
     store: RowStore
     whole_answers: bool
@@ -205,48 +347,46 @@ class _Draft:
     question: list[int] = field(default_factory=list)
     answer: list[int] = field(default_factory=list)
     _seen: set[int] = field(default_factory=set)
-    """Keys of the texts and ids of the rows; both are 64 random-looking bits."""
+    """Ids of the rows and keys of their texts; both are hashes of 64 bits, so one set does for both."""
 
-    def fill(self, lane: Lane, count: int, placing: Placing) -> None:
-        """Take so many rows of a lane, fewer where a round of it has no more that fit."""
-        waiting = lane.waiting()
-        late = 4 * count
+    def fill(self, lane: Lane, count: int, languages_of: LanguagesOf) -> None:
+        """Take so many rows of a lane, rejected ones first; fewer where no more fit among those tried."""
         wanted = len(self.rows) + count
-        self._offer(lane, waiting[:late], wanted, placing)
-        for row in waiting[late:]:
-            lane.put_back(row)
+        rejected = lane.take_rejected()
+        tried = 4 * count  # not all of them at each batch: there may be many
+        self._add_fitting(lane, rejected[:tried], wanted, languages_of)
+        for row in rejected[tried:]:
+            lane.reject(row)
         tries = min(lane.count, TRIES * count)
         while len(self.rows) < wanted and tries > 0:
             number = min(wanted - len(self.rows), tries)
             tries -= number
-            self._offer(lane, lane.take(number), wanted, placing)
+            self._add_fitting(lane, lane.take(number), wanted, languages_of)
 
-    def _offer(self, lane: Lane, offered: list[int], wanted: int, placing: Placing) -> None:
+    def _add_fitting(
+        self, lane: Lane, offered: list[int], wanted: int, languages_of: LanguagesOf
+    ) -> None:
         if not offered:
             return
         rows = np.array(offered)
-        question, answer = placing(rows)
-        keys = self._keys(rows, question, answer)
-        seen, room = self._seen, wanted - len(self.rows)
-        fits: list[int] = []
-        for place, mine in enumerate(keys):
-            if len(fits) < room and seen.isdisjoint(mine):
-                seen.update(mine)
-                fits.append(place)
+        question, answer = languages_of(rows)
+        room = wanted - len(self.rows)
+        fitting: list[int] = []
+        for place, keys in enumerate(self._keys(rows, question, answer)):
+            if len(fitting) < room and self._seen.isdisjoint(keys):
+                self._seen.update(keys)
+                fitting.append(place)
             else:
-                lane.put_back(offered[place])
-        self.rows.extend(rows[fits].tolist())
-        self.question.extend(question[fits].tolist())
-        self.answer.extend(answer[fits].tolist())
+                lane.reject(offered[place])
+        self.rows.extend(rows[fitting].tolist())
+        self.question.extend(question[fitting].tolist())
+        self.answer.extend(answer[fitting].tolist())
 
     def _keys(self, rows: Rows, question: Rows, answer: Rows) -> list[list[int]]:
-        """What may come once in a batch: the row (whatever its language), its question, its answer."""
-        ids = self.store.ids[rows]
+        """What may come once in a batch: the id of the row, its question, its answer or answers."""
+        answers = self.store.keys[rows, ANSWER, answer][:, None]
+        if self.whole_answers:
+            answers = self.store.keys[rows, ANSWER][:, self.langs]
         asked = self.store.keys[rows, QUESTION, question]
-        if not self.whole_answers:
-            answered = self.store.keys[rows, ANSWER, answer]
-            found: list[list[int]] = np.stack([ids, asked, answered], axis=1).tolist()
-            return found
-        answers = self.store.keys[rows, ANSWER][:, self.langs]
-        table = np.column_stack([ids, asked, answers]).tolist()
-        return [[key for key in keys if key] for keys in table]
+        table: list[list[int]] = np.column_stack([self.store.ids[rows], asked, answers]).tolist()
+        return [[key for key in keys if key] for keys in table] if self.whole_answers else table

@@ -1,4 +1,4 @@
-"""The model card: what a model was trained on and how, from the record of its run."""
+"""What people see of a finished run, made from its record: the model card and the curves."""
 
 from __future__ import annotations
 
@@ -6,29 +6,41 @@ import html
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from xlir_bench.files import replacing
 from xlir_bench.train.leakage import short_texts
 from xlir_bench.train.rows import ORIGINAL
+
+USE = """
+```python
+from sentence_transformers import SentenceTransformer
+
+model = SentenceTransformer("path/to/this/folder")
+scores = model.similarity(model.encode_query(["…"]), model.encode_document(["…", "…"]))
+```"""
 
 
 def model_card(record: Mapping[str, Any]) -> str:
     """README.md of a trained model."""
-    parts = [
+    environment = record["environment"]
+    versions = ", ".join(f"{name} {number}" for name, number in environment["versions"].items())
+    sections = [
         _front_matter(record),
         "# A retrieval model trained by xlir-bench",
         _summary(record),
-        _use(record["base"]),
+        _prompts(record["base"]) + USE,
         "## Scores\n\n" + _scores(record),
         "## Training data\n\n" + _data(record["data"]),
-        _pruning(record.get("pruning")),
+        _pruning(record["pruning"]) if "pruning" in record else "",
         "## Evaluation data among it\n\n" + _leakage(record["leakage"]),
-        "## Batches\n\n" + _batches(record),
+        "## Batches\n\n" + _batches(record["batches"]),
         "## Hyper-parameters\n\n" + _options(record["options"]),
-        "## Environment\n\n" + _environment(record["environment"]),
+        f"## Environment\n\nPython {environment['python']}, {versions}.",
     ]
-    return "\n\n".join(part.strip() for part in parts if part) + "\n"
+    return "\n\n".join(section.strip() for section in sections if section) + "\n"
 
 
 def _front_matter(record: Mapping[str, Any]) -> str:
@@ -38,43 +50,30 @@ def _front_matter(record: Mapping[str, Any]) -> str:
         lines.append(f"base_model: {json.dumps(base)}")
     lines.append("language:")
     lines += [f"- {json.dumps(lang)}" for lang in record["data"]["texts_by_language"]]
-    lines += [
-        "tags:",
-        "- sentence-transformers",
-        "- multilingual",
-        "- cross-lingual",
-        "- xlir-bench",
-    ]
-    return "\n".join([*lines, "---"])
+    tags = ("sentence-transformers", "multilingual", "cross-lingual", "xlir-bench")
+    return "\n".join([*lines, "tags:", *(f"- {tag}" for tag in tags), "---"])
 
 
 def _summary(record: Mapping[str, Any]) -> str:
-    options, outcome = record["options"], record["outcome"]
+    base, options, outcome = record["base"], record["options"], record["outcome"]
+    batches = options["batches"]
     stopped = ""
     if outcome["chosen_step"] != outcome["steps"]:
         stopped = f"; these are the weights of step {outcome['chosen_step']:,}, the best"
-    notes = "".join(f"\n- {_told(note)}" for note in record["base"]["notes"])
-    strategy = options["batches"]["strategy"]
+    notes = "".join(f"\n- {_escaped(note)}" for note in base["notes"])
     return (
-        f"{_told(record['base']['name'])} ({record['base']['digest'][:19]}…), trained with the strategy"
-        f" **{strategy}** and the loss **{options['loss']}** for {outcome['steps']:,} steps of"
-        f" {options['batches']['batch_size']}{stopped}. Seed {options['batches']['seed']}.\n{notes}"
+        f"{_escaped(base['name'])} ({base['digest'][:19]}…), trained with the strategy"
+        f" **{batches['strategy']}** and the loss **{options['loss']}** for {outcome['steps']:,} steps of"
+        f" {batches['batch_size']}{stopped}. Seed {batches['seed']}.\n{notes}"
     )
 
 
-def _use(base: Mapping[str, Any]) -> str:
-    query, passage = (_told(repr(base[f"{role}_prompt"])) for role in ("query", "passage"))
-    prompts = f"Prompts: {query} before queries, {passage} before passages"
-    if not base["query_prompt"] and not base["passage_prompt"]:
-        prompts = "No prompts"
-    return f"""{prompts} (registered: `encode_query` and `encode_document` put them).
-
-```python
-from sentence_transformers import SentenceTransformer
-
-model = SentenceTransformer("path/to/this/folder")
-scores = model.similarity(model.encode_query(["…"]), model.encode_document(["…", "…"]))
-```"""
+def _prompts(base: Mapping[str, Any]) -> str:
+    prompts = "No prompts"
+    if base["query_prompt"] or base["passage_prompt"]:
+        query, passage = (_escaped(repr(base[f"{role}_prompt"])) for role in ("query", "passage"))
+        prompts = f"Prompts: {query} before queries, {passage} before passages"
+    return f"{prompts} (registered: `encode_query` and `encode_document` put them).\n"
 
 
 def _scores(record: Mapping[str, Any]) -> str:
@@ -84,61 +83,42 @@ def _scores(record: Mapping[str, Any]) -> str:
     rows = [
         (name, _number(before.get(name)), _number(value)) for name, value in sorted(after.items())
     ]
-    text = _table(("", "before", "after"), rows)
-    if record.get("curves"):
-        text += f"\n\n![curves]({record['curves']})"
-    return text
+    curves = f"\n\n![curves]({record['curves']})" if record.get("curves") else ""
+    return _table(("", "before", "after"), rows) + curves
 
 
 def _data(data: Mapping[str, Any]) -> str:
     sources = [
-        (
-            _told(s["name"]),
-            f"{s['rows']:,}",
-            f"{s['weight']:g}",
-            s["use"],
-            s["dropped"],
-            f"`{s['digest'][7:19]}`",
-        )
+        (_escaped(s["name"]), f"{s['rows']:,}", f"{s['weight']:g}", s["use"], s["dropped"],
+         f"`{s['digest'][7:19]}`")
         for s in data["sources"]
-    ]
-    texts = [(_told(lang), f"{count:,}") for lang, count in data["texts_by_language"].items()]
-    return (
-        _table(("source", "rows", "weight", "batches", "dropped", "SHA-256"), sources)
-        + _origins(data)
-        + "\n\n"
-        + _table(("language", "texts"), texts)
-    )
+    ]  # fmt: skip
+    tables = [_table(("source", "rows", "weight", "batches", "dropped", "SHA-256"), sources)]
+    if not set(data["origins"]) <= {ORIGINAL}:  # a machine made some
+        origins = [
+            (f"`{name.replace('`', '')}`", f"{n:,}", f"{n / data['rows']:.1%}")
+            for name, n in data["origins"].items()
+        ]
+        tables.append(_table(("origin", "rows", "share"), origins))
+    texts = [(_escaped(lang), f"{count:,}") for lang, count in data["texts_by_language"].items()]
+    return "\n\n".join([*tables, _table(("language", "texts"), texts)])
 
 
-def _origins(data: Mapping[str, Any]) -> str:
-    """How many rows a machine made, if any."""
-    if set(data["origins"]) <= {ORIGINAL}:
-        return ""
-    rows = [
-        (f"`{name.replace('`', '')}`", f"{n:,}", f"{n / data['rows']:.1%}")
-        for name, n in data["origins"].items()
-    ]
-    return "\n\n" + _table(("origin", "rows", "share"), rows)
-
-
-def _pruning(pruning: Mapping[str, Any] | None) -> str:
-    """Whose pieces a vocabulary was cut to, and what other text loses, if it was."""
-    if pruning is None:
-        return ""
+def _pruning(pruning: Mapping[str, Any]) -> str:
+    """Whose pieces a vocabulary was cut to, and what other text loses."""
     (whole, left), (large, small) = pruning["pieces"], pruning["megabytes"]
-    texts = [
-        (_told(x["name"]), f"{x['texts']:,}", f"`{x['digest'][7:19]}`") for x in pruning["texts"]
+    kept = [
+        (_escaped(x["name"]), f"{x['texts']:,}", f"`{x['digest'][7:19]}`") for x in pruning["texts"]
     ]
     text = (
         f"## Vocabulary\n\nCut from {whole:,} pieces to {left:,} before training, {large:,.1f} MB of weights and"
         f" tokenizer to {small:,.1f}. These texts keep their pieces and had the same vectors:\n\n"
-        + _table(("texts", "number", "SHA-256"), texts)
+        + _table(("texts", "number", "SHA-256"), kept)
     )
     losses = pruning["elsewhere"]["languages"]
     if not losses:
         return text + "\n\nWhat other text loses was not measured: no other task is on disk."
-    tasks = _told(", ".join(pruning["elsewhere"]["tasks"]))
+    tasks = _escaped(", ".join(pruning["elsewhere"]["tasks"]))
     rows = [
         (lang, n["texts"], f"{n['lost']:.1%}", f"{n['unknown']:.1%}", f"{n['growth']:+.1%}",
          f"{n['cosine']:.4f}", f"{n['lowest']:.4f}")
@@ -164,36 +144,30 @@ def _leakage(leakage: Mapping[str, Any]) -> str:
         for task, langs in leakage["found"].items()
         for lang, n in langs.items()
     ]
-    return "\n".join(lines) + (
-        "\n\n" + _table(("task", "language", "exact", "near"), rows) if rows else ""
-    )
+    table = "\n\n" + _table(("task", "language", "exact", "near"), rows) if rows else ""
+    return "\n".join(lines) + table
 
 
-def _batches(record: Mapping[str, Any]) -> str:
-    batches = record["batches"]
+def _batches(batches: Mapping[str, Any]) -> str:
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in batches["batches"].items())
     total = sum(batches["questions"].values())
-    rows = [(_told(x), f"{n:,}", f"{n / total:.1%}") for x, n in batches["questions"].items()]
-    left = "".join(
-        f" No {kind} batch has {_told(', '.join(langs))}: too few rows."
+    rows = [(_escaped(x), f"{n:,}", f"{n / total:.1%}") for x, n in batches["questions"].items()]
+    left_out = "".join(
+        f" No {kind} batch has {_escaped(', '.join(langs))}: too few rows."
         for kind, langs in batches["left_out"].items()
     )
-    return f"{kinds}; an epoch is {batches['steps_per_epoch']:,}.{left}\n\n" + _table(
-        ("questions in", "rows", "share"), rows
-    )
+    table = _table(("questions in", "rows", "share"), rows)
+    return f"{kinds}; an epoch is {batches['steps_per_epoch']:,}.{left_out}\n\n{table}"
 
 
 def _options(options: Mapping[str, Any]) -> str:
-    flat = {
-        k: v for k, v in options.items() if k not in ("batches", "arguments", "model", "sources")
-    }
-    flat |= {**options["batches"], **options["arguments"]}
-    return _table(("", ""), [(name, _told(_value(value))) for name, value in sorted(flat.items())])
-
-
-def _environment(environment: Mapping[str, Any]) -> str:
-    versions = ", ".join(f"{name} {number}" for name, number in environment["versions"].items())
-    return f"Python {environment['python']}, {versions}."
+    flat = {**options, **options["batches"], **options["arguments"]}
+    rows = [
+        (name, _escaped(_value(value)))
+        for name, value in sorted(flat.items())
+        if name not in ("batches", "arguments", "model", "sources")
+    ]
+    return _table(("", ""), rows)
 
 
 def _value(value: Any) -> str:
@@ -202,8 +176,8 @@ def _value(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
-def _told(text: str) -> str:
-    """A name or prompt from outside, as one line that Markdown renders as just that."""
+def _escaped(text: str) -> str:
+    """A name or prompt from outside, as one line that Markdown shows as it is."""
     line = html.escape(" ".join(text.split()), quote=False)
     return re.sub(r"([\\`*_\[\]|~])", r"\\\1", line)
 
@@ -217,3 +191,37 @@ def _number(value: float | None) -> str:
 def _table(headers: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     lines = [headers, ["---"] * len(headers), *rows]
     return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+
+
+def draw_curves(log: Sequence[Mapping[str, Any]], path: Path) -> bool:
+    """Draw loss, maps and rank distances over the steps; False without matplotlib (the extra ``plot``)."""
+    if find_spec("matplotlib") is None:
+        return False
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    panels: dict[str, dict[str, list[tuple[int, float]]]]
+    panels = {"loss": {"loss": []}, "map": {}, "rank distance": {}}
+    for line in log:
+        if "loss" in line:
+            panels["loss"]["loss"].append((line["step"], line["loss"]))
+        for name, value in line.get("evaluation", {}).items():
+            if name.endswith((".map", "rank_distance")):
+                panel = panels["map" if name.endswith(".map") else "rank distance"]
+                panel.setdefault(name.removesuffix(".map"), []).append((line["step"], value))
+    shown = {title: curves for title, curves in panels.items() if curves}
+    figure = Figure(figsize=(5 * len(shown), 3.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(1, len(shown), squeeze=False)[0]
+    for axis, (title, curves) in zip(axes, shown.items(), strict=True):
+        marker = None if title == "loss" else "o"
+        for name, points in sorted(curves.items()):
+            if points:
+                axis.plot(*zip(*points, strict=True), marker=marker, label=name)
+        if title != "loss":
+            axis.legend(fontsize="small")
+        axis.set_xlabel("step")
+        axis.set_title(title)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=110)
+    return True

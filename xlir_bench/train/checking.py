@@ -1,11 +1,11 @@
-"""What a set of training rows holds, and what is wrong with it; one pass, nothing held but counts."""
+"""What a set of training rows holds, and what is wrong with it: one pass that keeps counts alone."""
 
 from __future__ import annotations
 
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ import numpy as np
 from xlir_bench.options.training import TrainingSource
 from xlir_bench.records import Progress
 from xlir_bench.train.reading import read_rows
-from xlir_bench.train.rows import SIDES, Fault, Row, count_origin, item_key, text_key
+from xlir_bench.train.rows import SIDES, Fault, count_origin, item_key, text_key
 
 SHOWN_FAULTS = 10
 PERCENTILES = (5, 50, 95, 100)
@@ -26,122 +26,88 @@ class TrainingCheck:
     rows: int
     by_source: Mapping[str, int]
     origins: Mapping[str, int]
-    """Rows by where they came from."""
+    """Number of rows by origin."""
     languages: Mapping[str, Mapping[str, int]]
     """Number of texts by language, then side."""
     pairs: Mapping[str, Mapping[str, int]]
     """Number of rows by question language, then answer language."""
+    length_percentiles: Sequence[int]
+    """Which percentiles `lengths` has."""
     lengths: Mapping[str, Mapping[str, Sequence[int]]]
-    """Characters at the percentiles 5, 50, 95 and 100, by side, then language."""
+    """Characters at the percentiles, by side, then language."""
     duplicates: int
     """Rows whose questions and answers all repeat those of an earlier row."""
     repeated_ids: int
     """Rows whose data set and id an earlier row has."""
     same_text: Mapping[str, int]
     """Rows whose question and answer are the same text, by language: no monolingual batch has them."""
+    fault_count: int
     faults: Sequence[Fault]
     """The first of them."""
-    fault_count: int
 
     def as_json(self) -> dict[str, Any]:
         """Everything, as plain data."""
-        return {
-            "rows": self.rows,
-            "by_source": dict(self.by_source),
-            "origins": dict(self.origins),
-            "languages": {lang: dict(sides) for lang, sides in self.languages.items()},
-            "pairs": {q: dict(row) for q, row in self.pairs.items()},
-            "length_percentiles": list(PERCENTILES),
-            "lengths": {
-                side: {lang: list(values) for lang, values in langs.items()}
-                for side, langs in self.lengths.items()
-            },
-            "duplicates": self.duplicates,
-            "repeated_ids": self.repeated_ids,
-            "same_text": dict(self.same_text),
-            "fault_count": self.fault_count,
-            "faults": [{"source": f.source, "line": f.line, "what": f.what} for f in self.faults],
-        }
+        return asdict(self)
 
 
 def check_training(
     sources: Iterable[TrainingSource], progress: Progress, offline: bool = False
 ) -> TrainingCheck:
     """Read every row of every source and count."""
-    tally = _Tally()
+    by_source: Counter[str] = Counter()
+    origins: dict[str, int] = {}
+    texts: Counter[tuple[str, str]] = Counter()
+    pairs: Counter[tuple[str, str]] = Counter()
+    lengths: dict[tuple[str, str], Counter[int]] = {}
+    same_text: Counter[str] = Counter()
+    contents, ids = array("Q"), array("Q")  # 8 bytes a row, not an object
+    faults: list[Fault] = []
+    fault_count = 0
     for source in sources:
         progress.start(f"check {source.name}", 0, "rows")
-        tally.by_source[source.name] += 0
+        by_source[source.name] += 0
         for _, row in read_rows(source, offline):
-            tally.add(source.name, row)
             progress.advance(1)
+            if isinstance(row, Fault):
+                fault_count += 1
+                if len(faults) < SHOWN_FAULTS:
+                    faults.append(row)
+                continue
+            by_source[source.name] += 1
+            count_origin(origins, row)
+            for side in SIDES:
+                for lang, text in row.side(side).items():
+                    texts[lang, side] += 1
+                    lengths.setdefault((side, lang), Counter())[len(text)] += 1
+            pairs.update((q, a) for q in row.question for a in row.answer)
+            for lang, text in row.question.items():
+                same_text[lang] += text.strip() == row.answer.get(lang, "").strip()
+            both = (*sorted(row.question.items()), *sorted(row.answer.items()))
+            contents.append(text_key(*(part for item in both for part in item)))
+            ids.append(item_key(row, source.name))
         progress.finish()
-    return tally.result()
-
-
-@dataclass(slots=True)
-class _Tally:
-    by_source: Counter[str] = field(default_factory=Counter)
-    origins: dict[str, int] = field(default_factory=dict)
-    texts: Counter[tuple[str, str]] = field(default_factory=Counter)
-    pairs: Counter[tuple[str, str]] = field(default_factory=Counter)
-    lengths: dict[tuple[str, str], Counter[int]] = field(default_factory=dict)
-    same: Counter[str] = field(default_factory=Counter)
-    contents: array[int] = field(default_factory=lambda: array("Q"))
-    ids: array[int] = field(default_factory=lambda: array("Q"))
-    faults: list[Fault] = field(default_factory=list)
-    fault_count: int = 0
-
-    def add(self, source: str, row: Row | Fault) -> None:
-        if isinstance(row, Fault):
-            self.fault_count += 1
-            if len(self.faults) < SHOWN_FAULTS:
-                self.faults.append(row)
-            return
-        self.by_source[source] += 1
-        count_origin(self.origins, row)
-        for side in SIDES:
-            for lang, text in row.side(side).items():
-                self.texts[lang, side] += 1
-                self.lengths.setdefault((side, lang), Counter())[len(text)] += 1
-        self.pairs.update((q, a) for q in row.question for a in row.answer)
-        for lang, text in row.question.items():
-            self.same[lang] += text.strip() == row.answer.get(lang, "").strip()
-        stated = [x for side in SIDES[:2] for item in sorted(row.side(side).items()) for x in item]
-        self.contents.append(text_key(*stated))
-        self.ids.append(item_key(row, source))
-
-    def result(self) -> TrainingCheck:
-        langs = sorted({lang for lang, _ in self.texts})
-        rows = sum(self.by_source.values())
-        return TrainingCheck(
-            rows=rows,
-            by_source=dict(self.by_source),
-            origins=dict(self.origins),
-            languages={x: {side: self.texts[x, side] for side in SIDES} for x in langs},
-            pairs={q: {a: self.pairs[q, a] for a in langs} for q in langs},
-            lengths={
-                side: {
-                    lang: _percentiles(counts)
-                    for (its, lang), counts in sorted(self.lengths.items())
-                    if its == side
-                }
-                for side in SIDES
-            },
-            duplicates=rows - _distinct(self.contents),
-            repeated_ids=rows - _distinct(self.ids),
-            same_text={lang: count for lang, count in sorted(self.same.items()) if count},
-            faults=tuple(self.faults),
-            fault_count=self.fault_count,
-        )
-
-
-def _distinct(keys: array[int]) -> int:
-    return len(np.unique(np.frombuffer(keys, np.uint64))) if keys else 0
+    langs = sorted({lang for lang, _ in texts})
+    return TrainingCheck(
+        rows=len(ids),
+        by_source=dict(by_source),
+        origins=origins,
+        languages={lang: {side: texts[lang, side] for side in SIDES} for lang in langs},
+        pairs={q: {a: pairs[q, a] for a in langs} for q in langs},
+        length_percentiles=PERCENTILES,
+        lengths={
+            side: {x: _percentiles(lengths[side, x]) for x in langs if (side, x) in lengths}
+            for side in SIDES
+        },
+        duplicates=len(contents) - len(np.unique(contents)),
+        repeated_ids=len(ids) - len(np.unique(ids)),
+        same_text={lang: count for lang, count in sorted(same_text.items()) if count},
+        fault_count=fault_count,
+        faults=tuple(faults),
+    )
 
 
 def _percentiles(counts: Counter[int]) -> list[int]:
-    """The smallest length that so many per cent of the texts do not exceed."""
+    """For each percentile the smallest length that so many per cent of the texts do not exceed."""
     lengths = np.array(sorted(counts))
     reached = np.cumsum([counts[int(n)] for n in lengths])
     places = np.searchsorted(reached, np.array(PERCENTILES) / 100 * reached[-1])

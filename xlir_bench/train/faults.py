@@ -1,32 +1,28 @@
-"""What a training run says when it breaks off."""
+"""What a training run says when memory is full or the loss is not a number."""
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from xlir_bench.errors import XlirError
 from xlir_bench.options.training import TrainOptions
-from xlir_bench.train.folder import RunFolder, step_of
+from xlir_bench.train.folder import RunFolder
 
 _FULL = ("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory")
 
 
-Where = Callable[[], tuple[int, str]]
-"""The step that is being done, and its batch in words."""
-
-
 @contextmanager
-def explained(options: TrainOptions, folder: RunFolder, where: Where) -> Iterator[None]:
-    """Turn a full memory and a loss that is no number into what to do about it."""
+def explained(
+    options: TrainOptions, folder: RunFolder, where: Callable[[], tuple[int, str]]
+) -> Iterator[None]:
+    """Turn these two errors into advice; `where` gives the step and its batch in words."""
     from xlir_bench.train.losses import LossNotFiniteError
 
     try:
         yield
     except LossNotFiniteError as error:
-        kept = good_checkpoint(folder)
+        kept = folder.last_finite_checkpoint()
         step, batch = where()
         raise XlirError(
             f"the loss is {error} at step {step} ({batch}); "
@@ -47,27 +43,6 @@ def explained(options: TrainOptions, folder: RunFolder, where: Where) -> Iterato
 
 
 def is_full(error: BaseException) -> bool:
-    """Whether the memory did not suffice."""
+    """Whether an error says that memory did not suffice."""
     text = str(error).lower()
     return isinstance(error, MemoryError) or any(phrase in text for phrase in _FULL)
-
-
-def good_checkpoint(folder: RunFolder) -> Path | None:
-    """The newest checkpoint with finite weights; later ones are of no use and are removed."""
-    for checkpoint in sorted(folder.checkpoints.glob("checkpoint-*"), key=step_of, reverse=True):
-        if all(_is_finite(path) for path in checkpoint.rglob("*.safetensors")):
-            return checkpoint
-        shutil.rmtree(checkpoint)
-    return None
-
-
-def _is_finite(path: Path) -> bool:
-    import torch
-    from safetensors import safe_open
-
-    with safe_open(path, "pt") as tensors:
-        return all(
-            bool(torch.isfinite(tensor).all())
-            for tensor in (tensors.get_tensor(name) for name in tensors.keys())  # noqa: SIM118
-            if tensor.is_floating_point()
-        )

@@ -1,9 +1,10 @@
-"""How the plan reaches the model: a sampler that reads it in order, and a collator that tokenizes."""
+"""How the plan reaches the model: a sampler that gives its batches in order, and a collator that tokenizes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,18 +12,16 @@ import torch
 from numpy.typing import NDArray
 from sentence_transformers.base.sampler import DefaultBatchSampler
 
-Tokenize = Callable[..., Mapping[str, Any]]
-"""From texts and a prompt to what a model's first module wants."""
 REMEMBERED = 1_000_000
-"""Texts whose tokens a static model's collator keeps: about 100 MB of a million sentences."""
+"""Texts whose tokens `RememberedTokens` keeps: about 100 MB if they are sentences."""
 
 
 class PlanSampler(DefaultBatchSampler):  # type: ignore[misc]
-    """Gives the places of the plan's entries, a batch at a time."""
+    """The places of the plan's entries, a batch at a time; the trainer's wish to shuffle is ignored."""
 
-    def __init__(self, dataset: Any, starts: NDArray[np.int64], batch_size: int) -> None:
+    def __init__(self, starts_file: Path, dataset: Any, batch_size: int, **_: Any) -> None:
         super().__init__(dataset, batch_size=batch_size, drop_last=False)
-        self._starts = starts
+        self._starts = np.load(starts_file, allow_pickle=False)
 
     def __iter__(self) -> Iterator[list[int]]:
         for first, last in zip(self._starts[:-1], self._starts[1:], strict=True):
@@ -33,27 +32,27 @@ class PlanSampler(DefaultBatchSampler):  # type: ignore[misc]
 
 
 class RememberedTokens:
-    """Tokenizes for a static model, each text once: there it is most of the work of a step."""
+    """Tokenizes for a static model, each text once: tokenizing is most of the work of its steps."""
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
-        self._known: dict[str, NDArray[np.int32]] = {}
+        self._ids: dict[str, NDArray[np.int32]] = {}
 
     def __call__(self, texts: Sequence[str], prompt: str | None = None) -> dict[str, torch.Tensor]:
-        """Token ids of all texts in a row, and where each begins."""
+        """Token ids of all texts in a row, and where each text begins."""
         if prompt:
             texts = [prompt + text for text in texts]
-        new = [text for text in dict.fromkeys(texts) if text not in self._known]
-        if len(self._known) + len(new) > REMEMBERED:
-            self._known.clear()
+        new = [text for text in dict.fromkeys(texts) if text not in self._ids]
+        if len(self._ids) + len(new) > REMEMBERED:
+            self._ids.clear()
             new = list(dict.fromkeys(texts))
-        found = self._tokenizer.encode_batch_fast(new, add_special_tokens=False)
-        for text, encoding in zip(new, found, strict=True):
-            self._known[text] = np.array(encoding.ids, np.int32)
-        rows = [self._known[text] for text in texts]
-        offsets = np.cumsum([0, *(len(row) for row in rows[:-1])])
+        encodings = self._tokenizer.encode_batch_fast(new, add_special_tokens=False)
+        for text, encoding in zip(new, encodings, strict=True):
+            self._ids[text] = np.array(encoding.ids, np.int32)
+        ids = [self._ids[text] for text in texts]
+        offsets = np.cumsum([0, *(len(of_text) for of_text in ids[:-1])])
         return {
-            "input_ids": torch.from_numpy(np.concatenate(rows).astype(np.int64)),
+            "input_ids": torch.from_numpy(np.concatenate(ids).astype(np.int64)),
             "offsets": torch.from_numpy(offsets),
         }
 
@@ -62,34 +61,31 @@ class RememberedTokens:
 class BatchCollator:
     """Tokenizes the columns of a batch, each with its prompt.
 
-    Rows without a hard negative have none; a negative that is someone's question or answer is left out.
+    A hard negative that is a question or an answer of the batch is left out.
     """
 
-    tokenize: Tokenize
-    prompts: Mapping[str, str]
+    tokenize: Callable[..., Mapping[str, Any]]
+    """From texts and a prompt to the inputs of the model's first module."""
+    query_prompt: str
+    passage_prompt: str
     valid_label_columns: list[str] = field(default_factory=lambda: ["label"])
 
     def __call__(self, entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        """What the trainer wants: tensors by column, and with several answers a row, whose each is."""
-        batch: dict[str, Any] = {}
-        answers = [_listed(entry["answer"]) for entry in entries]
+        """The trainer's batch: tensors by column, and, with several answers a row, each answer's row."""
         questions = [entry["question"] for entry in entries]
-        flat = [text for its in answers for text in its]
-        self._add(batch, "question", questions)
-        self._add(batch, "answer", flat)
-        taken = {*questions, *flat}
+        answers = [entry["answer"] for entry in entries]
+        labels = None
+        if isinstance(answers[0], list):
+            labels = torch.tensor([n for n, of_row in enumerate(answers) for _ in of_row])
+            answers = [text for of_row in answers for text in of_row]
+        taken = {*questions, *answers}
         negatives = [n for entry in entries if (n := entry.get("negative")) and n not in taken]
+        batch = self._tokenized("question", questions, self.query_prompt)
+        batch |= self._tokenized("answer", answers, self.passage_prompt)
         if negatives:
-            self._add(batch, "negative", negatives)
-        if entries and isinstance(entries[0]["answer"], list):
-            batch["label"] = torch.tensor([i for i, its in enumerate(answers) for _ in its])
-        return batch
+            batch |= self._tokenized("negative", negatives, self.passage_prompt)
+        return batch if labels is None else batch | {"label": labels}
 
-    def _add(self, batch: dict[str, Any], column: str, texts: list[str]) -> None:
-        role = "question" if column == "question" else "answer"
-        features = self.tokenize(texts, prompt=self.prompts[role] or None)
-        batch.update({f"{column}_{name}": value for name, value in features.items()})
-
-
-def _listed(answer: Any) -> list[str]:
-    return answer if isinstance(answer, list) else [answer]
+    def _tokenized(self, column: str, texts: list[str], prompt: str) -> dict[str, Any]:
+        features = self.tokenize(texts, prompt=prompt or None)
+        return {f"{column}_{name}": value for name, value in features.items()}

@@ -1,4 +1,4 @@
-"""The output folder of a run: who may use it, what lies where, and which checkpoint to go on from."""
+"""The output folder of a run: who may use it, what is where, and which checkpoint to go on from."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from xlir_bench.errors import InputError
-from xlir_bench.files import ELSEWHERE, held, require_writable, sweep, write
+from xlir_bench.files import ELSEWHERE, held, replacing, require_writable, sweep, write
 from xlir_bench.untrusted import parse_json, read_json
 
 LOCK = ".training.lock"
@@ -28,29 +31,29 @@ class RunFolder:
 
     @property
     def checkpoints(self) -> Path:
-        """What a stopped run goes on from; the only place where a trainer's pickles lie."""
+        """What a stopped run goes on from; the only place with pickles (the trainer's)."""
         return self.path / "checkpoints"
 
     @property
     def data(self) -> Path:
-        """Rows and plan of the run, made again from the sources if they are lost."""
+        """Rows and plan of the run; made again from the sources if they are lost."""
         return self.checkpoints / "data"
 
     @property
     def finished(self) -> bool:
-        """Whether a run came to its end here."""
+        """Whether a run has ended here."""
         return (self.path / RECORD).is_file()
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Keep other runs out while this one is at work."""
+        """Keep other runs out while this one works."""
         require_writable(self.path, ELSEWHERE)
         with held(self.path / LOCK, f"output folder {self.path}"):
             sweep(self.path)
             yield
 
     def require_fresh(self, resume: bool) -> None:
-        """Refuse to write over something else; a stopped run may be gone on with."""
+        """Refuse to write over other files; with `resume`, over all but a training run."""
         others = [p.name for p in self.path.iterdir() if p.name != LOCK]
         if not others:
             return
@@ -63,29 +66,42 @@ class RunFolder:
             raise InputError(f"--resume: {self.path} holds no checkpoints of a training run")
 
     def last_checkpoint(self) -> Path | None:
-        """The newest whole checkpoint; one that was being written when the run ended is removed."""
-        found = sorted(self.checkpoints.glob("checkpoint-*"), key=step_of)
-        while found:
-            if _is_whole(found[-1]):
-                return found[-1]
-            shutil.rmtree(found.pop())
+        """The newest whole checkpoint; later ones, which a killed run was still writing, are removed."""
+        for checkpoint in self._newest_first():
+            try:  # the trainer writes its state last
+                parse_json((checkpoint / "trainer_state.json").read_bytes(), strict=False)
+            except (FileNotFoundError, ValueError):
+                shutil.rmtree(checkpoint)
+            else:
+                return checkpoint
         return None
 
+    def last_finite_checkpoint(self) -> Path | None:
+        """The newest checkpoint with finite weights; later ones are of no use and are removed."""
+        for checkpoint in self._newest_first():
+            if all(_is_finite(path) for path in checkpoint.rglob("*.safetensors")):
+                return checkpoint
+            shutil.rmtree(checkpoint)
+        return None
+
+    def _newest_first(self) -> list[Path]:
+        return sorted(self.checkpoints.glob("checkpoint-*"), key=step_of, reverse=True)
+
     def forget_unbegun(self) -> None:
-        """Leave nothing behind of a run that failed before its first checkpoint."""
+        """Leave nothing of a run that failed before its first checkpoint."""
         if not any(self.checkpoints.glob("checkpoint-*")):
             shutil.rmtree(self.checkpoints, ignore_errors=True)
             (self.path / LOG).unlink(missing_ok=True)
 
     def remember(self, stated: Mapping[str, Any]) -> None:
-        """Note what the run was told, or refuse to go on with something else."""
+        """Note the options of the run, or refuse to go on with others."""
         path = self.checkpoints / "options.json"
         self.checkpoints.mkdir(exist_ok=True)
         plain = json.loads(json.dumps(stated, default=str))
         if not path.is_file():
             write_json(path, plain)
             return
-        before = read_json(path, dict[str, Any], "what a run was told", "remove the folder")
+        before = read_json(path, dict[str, Any], "the options of a run", "remove the folder")
         changed = sorted(k for k in {*before, *plain} if before.get(k) != plain.get(k))
         if changed:
             raise InputError(
@@ -95,8 +111,14 @@ class RunFolder:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file in one go."""
+    """Write a JSON file whole or not at all."""
     write(path, json.dumps(value, ensure_ascii=False, indent=1) + "\n")
+
+
+def write_array(path: Path, array: NDArray[Any]) -> None:
+    """Write an ``.npy`` file whole or not at all."""
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.save(file, array, allow_pickle=False)
 
 
 def step_of(checkpoint: Path) -> int:
@@ -105,10 +127,13 @@ def step_of(checkpoint: Path) -> int:
     return int(number) if number.isdecimal() else -1
 
 
-def _is_whole(checkpoint: Path) -> bool:
-    """The trainer writes its state last."""
-    try:
-        parse_json((checkpoint / "trainer_state.json").read_bytes(), strict=False)
-    except (FileNotFoundError, ValueError):
-        return False
-    return True
+def _is_finite(weights: Path) -> bool:
+    import torch
+    from safetensors import safe_open
+
+    with safe_open(weights, "pt") as tensors:
+        return all(
+            bool(torch.isfinite(tensor).all())
+            for tensor in (tensors.get_tensor(name) for name in tensors.keys())  # noqa: SIM118
+            if tensor.is_floating_point()
+        )

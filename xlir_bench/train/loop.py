@@ -1,6 +1,6 @@
-"""The training loop itself: `SentenceTransformerTrainer`, told everything through its own arguments.
+"""The training loop: `SentenceTransformerTrainer`, told everything through its own arguments.
 
-But for one thing: what a static model's gradients are clipped by, since they are sparse.
+With one exception: gradients of static models are sparse, and clipped by a function of our own.
 """
 
 from __future__ import annotations
@@ -21,124 +21,140 @@ from xlir_bench.errors import InputError
 from xlir_bench.options.training import LAST, TrainOptions
 from xlir_bench.records import Evaluate, Progress
 from xlir_bench.train.bases import Base
-from xlir_bench.train.feeding import BatchCollator, RememberedTokens, Tokenize
+from xlir_bench.train.faults import explained
+from xlir_bench.train.feeding import BatchCollator, PlanSampler, RememberedTokens
 from xlir_bench.train.folder import LOG, RunFolder, step_of
 from xlir_bench.train.losses import build_loss
-from xlir_bench.train.plan import STARTS, BatchTexts, Plan, PlannedBatches
+from xlir_bench.train.plan import Plan
+from xlir_bench.train.sparse import RowAdam, SparseTable, clip_gradients
 from xlir_bench.train.static import is_static
-from xlir_bench.train.static.touched import RowAdam, TouchedRows, clip_gradients
-from xlir_bench.train.watching import (
-    PREFIX,
-    SELECTION,
-    HarnessEvaluator,
-    TimeSpent,
-    TrainingLog,
-    Watcher,
-)
+from xlir_bench.train.watching import PREFIX, SELECTION, HarnessEvaluator, TrainingLog, Watcher
+
+_SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
+A_TENTH = 0.1
+"""The share of a run's cost that evaluations may have by default."""
+A_STEP = 100e6
+"""The bytes of checkpoints that are written a step, on average, by default."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How the loop ended."""
-
-    steps: int
-    """Steps that were done."""
-    chosen_step: int
-    """The step whose weights the model now has."""
-    seconds: float
-    """Of all legs."""
-    resumed_from: int | None
-    log: TrainingLog
-    device: str
-
-
+@dataclass(frozen=True)
 class Loop:
     """One run of the trainer."""
 
-    def __init__(
-        self,
-        options: TrainOptions,
-        folder: RunFolder,
-        evaluate: Evaluate | None,
-        progress: Progress,
-        say: Callable[[str], object],
-    ) -> None:
-        self._options = options
-        self._folder = folder
-        self._evaluate = evaluate if intervals(options, evaluate, 1)[0] else None
-        self._log = TrainingLog(folder.path / LOG)
-        self._say = say
-        spares = options.save_steps is None
-        self.watcher = Watcher(progress, self._log, self._evaluate is not None, spares)
+    options: TrainOptions
+    folder: RunFolder
+    base: Base
+    plan: Plan
+    steps: int
+    rate: float
+    evaluate: Evaluate | None
+    """None: nothing is evaluated on the way."""
+    progress: Progress
+    say: Callable[[str], object]
 
-    def run(self, base: Base, plan: Plan, texts: BatchTexts, steps: int, rate: float) -> Outcome:
-        """Train the model of `base` in place; from the last checkpoint, if there is one."""
-        checkpoint = self._folder.last_checkpoint()
-        self._log.cut(0 if checkpoint is None else step_of(checkpoint))
-        trainer = self._trainer(base, plan, texts, steps, rate)
-        spent = self.watcher.spent = TimeSpent(self._folder.checkpoints / "seconds.json")
-        try:
-            trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-        finally:
-            seconds = spent.note()
+    def run(self) -> tuple[dict[str, Any], TrainingLog]:
+        """Train the model of the base in place, from the last checkpoint if there is one.
+
+        How it went, as the record of the run has it under `outcome`, and the log.
+        """
+        checkpoint = self.folder.last_checkpoint()
+        resumed_from = None if checkpoint is None else step_of(checkpoint)
+        log = TrainingLog(self.folder.path / LOG)
+        log.cut(resumed_from or 0)
+        watcher = Watcher(
+            self.progress,
+            log,
+            self.folder.checkpoints / "seconds.json",
+            evaluates=self.evaluate is not None,
+            spares=self.options.save_steps is None,
+        )
+
+        def where() -> tuple[int, str]:
+            step = min(watcher.step, self.steps - 1)
+            batches = len(self.plan.starts) - 1
+            return step + 1, self.plan.describe(step * batches // self.steps)
+
+        with explained(self.options, self.folder, where):
+            trainer = self._trainer(watcher)
+            try:
+                trainer.train(resume_from_checkpoint=checkpoint and str(checkpoint))
+            finally:
+                seconds = watcher.note_seconds()
         best = trainer.state.best_model_checkpoint
         chosen = trainer.state.global_step
         if trainer.args.load_best_model_at_end and best:
             chosen = step_of(Path(best))
-        return Outcome(
-            steps=trainer.state.global_step,
-            chosen_step=chosen,
-            seconds=seconds,
-            resumed_from=None if checkpoint is None else step_of(checkpoint),
-            log=self._log,
-            device=str(trainer.args.device),
-        )
+        outcome = {
+            "steps": trainer.state.global_step,
+            "chosen_step": chosen,
+            "seconds": seconds,
+            "resumed_from": resumed_from,
+            "device": str(trainer.args.device),
+        }
+        return outcome, log
 
-    def _trainer(self, base: Base, plan: Plan, texts: BatchTexts, steps: int, rate: float) -> Any:
-        options, model = self._options, base.model
-        if is_static(model):
-            model[0].embedding = TouchedRows.of(model[0].embedding)
-        callbacks: list[Any] = [self.watcher]
+    def _trainer(self, watcher: Watcher) -> Any:
+        options, model = self.options, self.base.model
+        static = is_static(model)
+        evaluator = None
+        if self.evaluate is not None:
+            evaluator = HarnessEvaluator(self.evaluate, options.select_by)
+        callbacks: list[Any] = [watcher]
         if options.patience is not None:
             callbacks.append(EarlyStoppingCallback(early_stopping_patience=options.patience))
+        if static:
+            model[0].embedding = SparseTable.of(model[0].embedding)
         trainer = SentenceTransformerTrainer(
             model=model,
-            args=self._arguments(base, plan, steps, rate),
-            train_dataset=plan.dataset(texts),
+            args=self._arguments(),
+            train_dataset=self.plan.dataset(),
             loss=build_loss(options.loss, model, options.temperature, options.mini_batch),
-            evaluator=None
-            if self._evaluate is None
-            else HarnessEvaluator(self._evaluate, options.select_by),
-            data_collator=BatchCollator(_tokenize(model), base.column_prompts),
+            evaluator=evaluator,
+            data_collator=BatchCollator(
+                RememberedTokens(model[0].tokenizer) if static else model.preprocess,
+                self.base.prompts.query,
+                self.base.prompts.passage,
+            ),
             callbacks=callbacks,
-            optimizers=(_optimizer(base, rate), None),
+            optimizers=(self._row_adam() if static else None, None),  # None: the trainer's AdamW
         )
         trainer.remove_callback(PrinterCallback)
-        if is_static(model):
+        if static:
             trainer.accelerator.clip_grad_norm_ = partial(_clip, trainer.accelerator)
         return trainer
 
-    def _arguments(self, base: Base, plan: Plan, steps: int, rate: float) -> Any:
-        options, static = self._options, is_static(base.model)
+    def _row_adam(self) -> Any:
+        import torch
+
+        table, weights = self.base.model[0].embedding, self.base.token_weights
+        rates = torch.ones(table.num_embeddings) if weights is None else torch.from_numpy(weights)
+        return RowAdam(table.parameters(), rates, lr=self.rate)
+
+    def _arguments(self) -> Any:
+        options, static = self.options, is_static(self.base.model)
         device = training_device(options, static)
-        size = checkpoint_bytes(base.model)
-        evaluate_every, save_every = intervals(options, self._evaluate, steps, size)
-        self._tell_cost(save_every, steps, size)
+        # A checkpoint has the weights, and two of Adam's numbers for each that is trained.
+        size = sum(
+            p.numel() * p.element_size() * (3 if p.requires_grad else 1)
+            for p in self.base.model.parameters()
+        )
+        evaluate_every, save_every = intervals(options, self.evaluate, self.steps, size)
+        self._tell_cost(save_every, size)
         selecting = bool(evaluate_every) and options.select_by != LAST
         stated: dict[str, Any] = {
-            "output_dir": str(self._folder.checkpoints),
+            "output_dir": str(self.folder.checkpoints),
             "per_device_train_batch_size": options.batches.batch_size,
-            "max_steps": steps,
-            "learning_rate": rate,
+            "max_steps": self.steps,
+            "learning_rate": self.rate,
             "weight_decay": options.weight_decay,
-            "warmup_steps": round(options.warmup * steps),
+            "warmup_steps": round(options.warmup * self.steps),
             "lr_scheduler_type": _SCHEDULES[options.schedule],
             "max_grad_norm": 0.0 if static else 1.0,  # Adam does not see the scale of a gradient
             "seed": options.batches.seed,
             "bf16": options.precision == "bf16",
             "fp16": options.precision == "fp16",
             "use_cpu": device == "cpu",
-            "batch_sampler": PlannedBatches(plan.folder / STARTS),
+            "batch_sampler": partial(PlanSampler, self.plan.starts_file),
             "eval_strategy": "steps" if evaluate_every else "no",
             "eval_steps": evaluate_every or None,
             "save_strategy": "steps",
@@ -160,39 +176,25 @@ class Loop:
             reason = " ".join(str(error).split())[:300]
             raise InputError(f"the trainer refuses its arguments: {reason}") from error
 
-    def _tell_cost(self, every: int, steps: int, size: int) -> None:
-        """Say what was asked for, if it is much."""
-        asked = "--save-steps" if self._options.save_steps else "--eval-steps"
-        count = -(-steps // every)
+    def _tell_cost(self, every: int, size: int) -> None:
+        """Say so if the checkpoints that were asked for take much room."""
+        count = -(-self.steps // every)
         if every < size / A_STEP and count > 1:
-            kept = count if self._options.keep_checkpoints else min(count, 3)
-            self._say(
+            asked = "--save-steps" if self.options.save_steps else "--eval-steps"
+            kept = count if self.options.keep_checkpoints else min(count, 3)
+            self.say(
                 f"{asked} {every}: up to {count:,} checkpoints of about {size / 1e9:.1f} GB,"
                 f" {count * size / 1e9:,.0f} GB written in all, {kept * size / 1e9:.1f} GB kept at a time"
             )
 
 
-_SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
-A_TENTH = 0.1
-"""Of the cost of a run: what evaluations on its way may cost where nobody asks for more."""
-A_STEP = 100e6
-"""Bytes of checkpoints that are written a step, on average, where nobody asks for more."""
-
-
-def checkpoint_bytes(model: Any) -> int:
-    """About what a checkpoint takes: the weights, and two of Adam's numbers for each that is trained."""
-    return sum(
-        p.numel() * p.element_size() * (3 if p.requires_grad else 1) for p in model.parameters()
-    )
-
-
 def intervals(
     options: TrainOptions, evaluate: Evaluate | None, steps: int, size: int = 0
 ) -> tuple[int, int]:
-    """Steps between evaluations (0 for never) and between checkpoints, which have `size` bytes."""
+    """Steps between evaluations (0 for never) and between checkpoints of `size` bytes."""
     often = max(1, steps // 10, math.ceil(size / A_STEP))
     if evaluate is not None:
-        # A text that is trained on costs about three that are represented: forward, and twice that backward.
+        # To train on a text costs about as much as to encode three: forward, and backward twice as much.
         a_step = 3 * 2 * options.batches.batch_size * options.batches_a_step
         often = max(often, math.ceil(options.eval_texts / (A_TENTH * a_step)))
     every = 0 if evaluate is None else often if options.eval_steps is None else options.eval_steps
@@ -233,23 +235,7 @@ def training_device(options: TrainOptions, static: bool) -> str:
     return device
 
 
-def _tokenize(model: Any) -> Tokenize:
-    return RememberedTokens(model[0].tokenizer) if is_static(model) else model.preprocess
-
-
 def _clip(accelerator: Any, parameters: Iterable[Any], longest: float, _norm: float = 2) -> Any:
-    """In the place of the accelerator's own."""
+    """In the place of `Accelerator.clip_grad_norm_`."""
     accelerator.unscale_gradients()
     return clip_gradients(parameters, longest)
-
-
-def _optimizer(base: Base, rate: float) -> Any:
-    """None where the trainer's own AdamW is right."""
-    import torch
-
-    if not is_static(base.model):
-        return None
-    table = base.model[0].embedding
-    size = table.num_embeddings
-    rates = torch.ones(size) if base.rates is None else torch.from_numpy(base.rates)
-    return RowAdam(table.parameters(), rates, lr=rate)

@@ -1,8 +1,8 @@
-"""What is minimised: InfoNCE over the batch, in four forms; a temperature divides the cosines."""
+"""The losses: InfoNCE over the batch, in four forms; a temperature divides the cosines."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -18,7 +18,7 @@ Features = Sequence[dict[str, Tensor]]
 class OneToKLoss(nn.Module):
     """All answers of a row are its positives: the mean of their log-softmax terms over all answers.
 
-    After arXiv 2406.18254. The labels say whose each answer is; hard negatives only push away.
+    After arXiv 2406.18254. The labels say which row each answer belongs to; hard negatives only push away.
     """
 
     def __init__(self, model: Any, scale: float) -> None:
@@ -40,11 +40,11 @@ class OneToKLoss(nn.Module):
 
 
 class LossNotFiniteError(Exception):
-    """The loss of a batch is infinite or no number."""
+    """The loss of a batch is infinite or not a number."""
 
 
-class WatchedLoss(nn.Module):
-    """Any loss, stopped at the first batch where it is no finite number."""
+class FiniteLoss(nn.Module):
+    """Any loss, stopped at the first batch where it is not finite."""
 
     def __init__(self, model: Any, loss: nn.Module) -> None:
         super().__init__()
@@ -59,38 +59,19 @@ class WatchedLoss(nn.Module):
         return value
 
 
-def _infonce(model: Any, scale: float, _size: int) -> nn.Module:
-    loss: nn.Module = MultipleNegativesRankingLoss(model, scale=scale)
-    return loss
-
-
-def _symmetric(model: Any, scale: float, _size: int) -> nn.Module:
-    loss: nn.Module = MultipleNegativesRankingLoss(
-        model,
-        scale=scale,
-        directions=("query_to_doc", "doc_to_query"),
-        partition_mode="per_direction",
-    )
-    return loss
-
-
-def _cached(model: Any, scale: float, size: int) -> nn.Module:
-    loss: nn.Module = CachedMultipleNegativesRankingLoss(model, scale=scale, mini_batch_size=size)
-    return loss
-
-
-def _one_to_k(model: Any, scale: float, _size: int) -> nn.Module:
-    return OneToKLoss(model, scale)
-
-
-_LOSSES: dict[str, Callable[[Any, float, int], nn.Module]] = {
-    "infonce": _infonce,
-    "symmetric": _symmetric,
-    "cached": _cached,
-    "one-to-k": _one_to_k,
-}
-
-
-def build_loss(name: str, model: Any, temperature: float, mini_batch: int) -> WatchedLoss:
-    """The loss of this name; `mini_batch` is how many texts the cached one holds at a time."""
-    return WatchedLoss(model, _LOSSES[name](model, 1 / temperature, mini_batch))
+def build_loss(name: str, model: Any, temperature: float, mini_batch: int) -> FiniteLoss:
+    """The loss of this name; the cached one holds `mini_batch` texts at a time."""
+    scale = 1 / temperature
+    loss: nn.Module
+    if name == "one-to-k":
+        loss = OneToKLoss(model, scale)
+    elif name == "cached":
+        loss = CachedMultipleNegativesRankingLoss(model, scale=scale, mini_batch_size=mini_batch)
+    elif name == "symmetric":
+        both = ("query_to_doc", "doc_to_query")
+        loss = MultipleNegativesRankingLoss(
+            model, scale=scale, directions=both, partition_mode="per_direction"
+        )
+    else:
+        loss = MultipleNegativesRankingLoss(model, scale=scale)
+    return FiniteLoss(model, loss)

@@ -1,7 +1,23 @@
-"""Which of some known texts a text is or holds nearly whole, by the runs of letters that they share.
+"""Which of some known texts a text is, or holds nearly whole, by the runs of letters that they share.
 
-Only letters count (with digits, and marks such as vowel signs): NFKC, case folded, the Turkish dotless i as i,
-without accents where an alphabet has them beside its letters (Latin, Greek, Cyrillic).
+How it works, in numpy over many texts at once:
+
+1. `Letters` turns texts into what is compared, one array of code points for all texts: letters, digits and
+   marks such as vowel signs; NFKC, case folded, the Turkish dotless i as i, without accents where an alphabet
+   has them beside its letters (Latin, Greek, Cyrillic). Each letter has a weight: one of Han says as much as
+   three of an alphabet.
+2. A *run* is the shortest stretch of letters from a place on that weighs `RUN` or more. Each run of each text
+   gets a key of 64 bits, and two runs with the same letters have the same key (`Letters.keys`).
+3. `KnownTexts` keeps the runs of the known texts sorted by key, with all places where each stands. A text
+   holds a known text nearly whole if the runs that they share cover enough of the known one.
+
+Keys and weights are integers and never rounded, so that the same texts give the same answer on every machine;
+only the shares that are asked for are fractions. Keys are hashes: two different runs may share one (by chance
+once in 2**64 pairs; a text can also be made for it, since the multiplier is no secret). That can only report a
+leak that is none, and a near one takes many runs at once.
+
+What is compared, and how much of it counts, decides which rows a training leaves out: `RULE` in leakage.py
+tells it to readers, and tests/train/test_leakage.py holds which changes of a text it has to see through.
 """
 
 from __future__ import annotations
@@ -10,7 +26,7 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,13 +34,13 @@ from numpy.typing import NDArray
 RUN = 8
 """What a run weighs at least: 8 letters of an alphabet, 4 kana, 3 characters of Han or Hangul."""
 NEAR_FROM = 20
-"""What a known text weighs at least to be looked for inside others: stock phrases would be found everywhere."""
+"""The least weight of a known text that is looked for inside others: stock phrases would be found everywhere."""
 SHARE = ((NEAR_FROM, 45), (0.9, 0.7))
 """Weights of a known text, and the share of it that another has to hold in runs; a straight line between."""
 LONGER = 1.5
-"""Another text so many times its length may hold a short one's words here and there, or a stock phrase of it."""
+"""A text so many times longer than a known one may hold its words here and there, or a stock phrase of it."""
 RUNS_INSIDE = ((NEAR_FROM, 100), (1.0, 0.7))
-"""So there it is the share of its runs that counts."""
+"""So of a longer text it is asked which share of the known text's runs it holds; else as `SHARE`."""
 _DENSE = (
     (0x1200, 0x137F, 2),  # Ethiopic
     (0x3005, 0x3007, 3),
@@ -36,28 +52,50 @@ _DENSE = (
     (0xF900, 0xFAFF, 3),
     (0x20000, 0x323AF, 3),
 )
-"""First and last code point, and how many letters of an alphabet one of them is worth; all others: 1."""
+"""First and last code point, and the weight of each; all others weigh 1."""
 _CODES = 0x32400
 """No letter has a higher code point."""
 _ACCENTS = range(0x300, 0x370)
 """Marks that stand on Latin, Greek and Cyrillic letters alone."""
 _ALPHABETS = ("LATIN ", "GREEK ", "CYRILLIC ")
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
+"""The base of the hash: odd, so that it has an inverse modulo 2**64, and with bits of no pattern (2**64 over
+the golden ratio)."""
 _TABLE_BITS = 27
+"""The table of `KnownTexts.likely` has 2**27 bits: 16 MiB, sparse even with millions of runs."""
 
-Grams = NDArray[np.uint64]
+Keys = NDArray[np.uint64]
 Numbers = NDArray[np.int64]
+Flags = NDArray[np.bool_]
+
+
+class Runs(NamedTuple):
+    """Runs of texts, a row of these columns each: text by text, in each from left to right."""
+
+    owners: Numbers
+    """The text of each."""
+    keys: Keys
+    starts: Numbers
+    """Position of its first letter among the letters of all texts."""
+    ends: Numbers
+    """Position behind its last letter."""
+
+    def only(self, chosen: Flags) -> Runs:
+        """Some of them."""
+        owners, keys, starts, ends = self
+        return Runs(owners[chosen], keys[chosen], starts[chosen], ends[chosen])
 
 
 @dataclass(frozen=True)
 class Letters:
-    """The letters of texts, one text after another."""
+    """What is compared of texts, one text after another."""
 
     codes: NDArray[np.uint32]
+    """The code point of each letter."""
     bounds: Numbers
     """Where each text begins, and where the last one ends."""
     weights: Numbers
-    """What the letters before each weigh together, and all."""
+    """By letter what all letters before it weigh; the last entry is what all weigh together."""
 
     @classmethod
     def of(cls, texts: Sequence[str]) -> Letters:
@@ -69,194 +107,227 @@ class Letters:
         compared, weight = _tables()
         codes = compared[np.minimum(codes, _CODES)]
         kept = codes != 0
-        before = np.concatenate([[0], np.cumsum(kept)])
+        kept_before = np.concatenate([[0], np.cumsum(kept)])
         codes = codes[kept]
         ends = np.cumsum([0, *map(len, folded)])
-        return cls(codes, before[ends], np.concatenate([[0], np.cumsum(weight[codes])]))
+        return cls(codes, kept_before[ends], np.concatenate([[0], np.cumsum(weight[codes])]))
 
-    def __getitem__(self, place: int) -> str:
+    def __getitem__(self, text: int) -> str:
         """The letters of one text."""
-        codes = self.codes[self.bounds[place] : self.bounds[place + 1]]
+        codes = self.codes[self.bounds[text] : self.bounds[text + 1]]
         return codes.tobytes().decode("utf-32-le")
 
-    @property
-    def owners(self) -> Numbers:
-        """The text of each letter."""
-        return np.repeat(np.arange(len(self.bounds) - 1), np.diff(self.bounds))
-
-    def weight_of_texts(self) -> Numbers:
+    def text_weights(self) -> Numbers:
         """What each text weighs."""
         return np.diff(self.weights[self.bounds])
 
-    def keys(self, starts: Numbers, ends: Numbers) -> Grams:
-        """64 bits for the letters from each start to its end."""
-        _, inverses = _powers(len(self.codes))
+    def text_keys(self) -> Keys:
+        """The key of all letters of each text."""
+        return self.keys(self.bounds[:-1], self.bounds[1:])
+
+    def keys(self, starts: Numbers, ends: Numbers) -> Keys:
+        """64 bits for the letters from each start to its end; equal for equal letters, wherever they stand.
+
+        The hash of a run is the sum of ``code[i] * M ** (i - start)`` modulo 2**64, which numpy's uint64 does
+        by itself when it overflows. For all runs at once, without a loop over their letters: `_sums` has the
+        sums of ``code[i] * M ** i`` up to each place. The difference of two of them is the sum over a run,
+        times ``M ** start``; multiplying by the inverse of that power takes the place of the run out again.
+        The inverse exists because M is odd. There is no rounding: a float would not do.
+
+        The lowest bits of such a sum depend on the lowest bits of the letters alone. So the high half is
+        folded into the low one, and multiplying by M spreads that upwards. Both steps can be undone, so they
+        make no two keys equal; the highest bits, which `_slot` takes, are the best mixed.
+        """
+        _, inverses = self._powers
         keys = (self._sums[ends] - self._sums[starts]) * inverses[starts]
         keys ^= keys >> np.uint64(32)
         return keys * _MULTIPLIER
 
+    @property
+    def _powers(self) -> tuple[Keys, Keys]:
+        return _powers_of_multiplier(max(1 << 16, 1 << len(self.codes).bit_length()))
+
     @cached_property
-    def _sums(self) -> Grams:
+    def _sums(self) -> Keys:
         sums = np.zeros(len(self.codes) + 1, np.uint64)
-        powers, _ = _powers(len(self.codes))
+        powers, _ = self._powers
+        # uint32 times uint64 is uint64: the letters need not be converted.
         np.cumsum(self.codes * powers[: len(self.codes)], out=sums[1:])
         return sums
 
-    def runs(self) -> tuple[Numbers, Grams, Numbers, Numbers]:
-        """Every run within a text: its text, its key, where it starts and ends."""
+    def runs(self) -> Runs:
+        """Every run that lies within one text."""
         starts = np.arange(len(self.codes))
-        if self.weights[-1] == len(self.codes):
+        if self.weights[-1] == len(self.codes):  # all weigh 1
             ends = starts + RUN
         else:
             ends = np.searchsorted(self.weights, self.weights[:-1] + RUN)
-        count = int(np.searchsorted(ends, len(self.codes), "right"))
-        owners, starts, ends = self.owners, starts[:count], ends[:count]
-        whole = owners[:count] == owners[ends - 1]
-        starts, ends = starts[whole], ends[whole]
-        return owners[starts], self.keys(starts, ends), starts, ends
+        count = int(
+            np.searchsorted(ends, len(self.codes), "right")
+        )  # others end behind the last text
+        owners = np.repeat(np.arange(len(self.bounds) - 1), np.diff(self.bounds))
+        starts, ends = starts[:count], ends[:count]
+        within = owners[:count] == owners[ends - 1]
+        starts, ends = starts[within], ends[within]
+        return Runs(owners[starts], self.keys(starts, ends), starts, ends)
 
 
 @dataclass(frozen=True)
 class KnownTexts:
-    """Known texts as keys of their letters and runs; its size is theirs, whatever is looked up in it."""
+    """Known texts, indexed by the keys of their letters and runs.
 
-    wholes: Grams
-    """The key of each text, sorted."""
+    It has an entry for each letter of the known texts, of which there may be a hundred million: so entries
+    have 32 bits where that is enough (fewer than 2**31 texts and letters of a text), and 8 where they are small.
+    """
+
+    wholes: Keys
+    """The key of each whole text, sorted."""
     order: Numbers
     """Which text each of them is."""
-    runs: Grams
-    """Sorted, each once."""
+    runs: Keys
+    """The keys of all runs, sorted, each once."""
     bounds: Numbers
-    """Where the places of each begin, and where the last ones end."""
+    """Where the places of each run begin in the columns below, and where the last ones end."""
     texts: NDArray[np.int32]
-    """By place: which text it is in."""
+    """By place: the text."""
     starts: NDArray[np.int32]
-    """By place: what stands before it in its text, as weight."""
+    """By place: the weight of what stands before it in its text."""
     sizes: NDArray[np.uint8]
-    """By place: what the run weighs."""
+    """By place: the weight of the run, `RUN` or little more."""
     weights: Numbers
     """By text."""
     needed: NDArray[np.float64]
-    """By text: the weight that another has to hold in runs to be a near duplicate."""
+    """By text: the weight that the shared runs have to cover in another text of about its length."""
     needed_runs: NDArray[np.float64]
-    """By text: how many of its runs a longer one has to hold."""
+    """By text: how many of its runs a longer text has to hold."""
     likely: NDArray[np.uint8]
-    """Bits: a run whose bit is not set is not among them."""
+    """A bit for each value of a key's highest bits: not set, no known run has such a key."""
 
     @classmethod
     def of(cls, letters: Letters) -> KnownTexts:
-        """Of these texts, of which no two are equal."""
-        wholes = letters.keys(letters.bounds[:-1], letters.bounds[1:])
+        """Of these texts, of which no two have the same letters."""
+        wholes = letters.text_keys()
         order = np.argsort(wholes)
-        weights = letters.weight_of_texts()
-        owner, runs, starts, ends = letters.runs()
-        kept = weights[owner] >= NEAR_FROM
-        owner, runs, starts, ends = owner[kept], runs[kept], starts[kept], ends[kept]
-        sizes = letters.weights[ends] - letters.weights[starts]
-        starts = letters.weights[starts] - letters.weights[letters.bounds[owner]]
+        weights = letters.text_weights()
+        runs = letters.runs()
+        runs = runs.only(weights[runs.owners] >= NEAR_FROM)
+        starts = letters.weights[runs.starts]
+        sizes = letters.weights[runs.ends] - starts
+        starts = starts - letters.weights[letters.bounds[runs.owners]]
         likely = np.zeros(1 << (_TABLE_BITS - 3), np.uint8)
-        slot = _slot(runs)
+        slot = _slot(runs.keys)
+        # `likely[...] |= ...` would keep one bit alone of those that fall into the same byte.
         np.bitwise_or.at(likely, slot >> 3, (1 << (slot & 7)).astype(np.uint8))
-        by_key = np.argsort(runs)
-        runs = runs[by_key]
-        first = np.flatnonzero(np.append(True, runs[1:] != runs[:-1])[: len(runs)])
+        by_key = np.argsort(runs.keys)
+        keys = runs.keys[by_key]
+        first = np.flatnonzero(np.append(True, keys[1:] != keys[:-1])[: len(keys)])
         return cls(
             wholes=wholes[order],
             order=order,
-            runs=runs[first],
-            bounds=np.append(first, len(runs)),
-            texts=owner[by_key].astype(np.int32),
+            runs=keys[first],
+            bounds=np.append(first, len(keys)),
+            texts=runs.owners[by_key].astype(np.int32),
             starts=starts[by_key].astype(np.int32),
             sizes=sizes[by_key].astype(np.uint8),
             weights=weights,
             needed=weights * np.interp(weights, *SHARE),
-            needed_runs=np.bincount(owner, minlength=len(weights))
+            needed_runs=np.bincount(runs.owners, minlength=len(weights))
             * np.interp(weights, *RUNS_INSIDE),
             likely=likely,
         )
 
     def equal(self, letters: Letters) -> list[tuple[int, int]]:
-        """Pairs of a text's place and the known text that has the same letters."""
-        keys = letters.keys(letters.bounds[:-1], letters.bounds[1:])
+        """Pairs of a text and the known text that has the same letters."""
+        keys = letters.text_keys()
         place = np.minimum(np.searchsorted(self.wholes, keys), len(self.wholes) - 1)
         found = np.flatnonzero((self.wholes[place] == keys) & (np.diff(letters.bounds) > 0))
         return list(zip(found.tolist(), self.order[place[found]].tolist(), strict=True))
 
     def near(self, letters: Letters) -> list[tuple[int, int]]:
-        """Pairs of a text's place and a known text that it holds nearly whole."""
+        """Pairs of a text and a known text that it holds nearly whole."""
         if not len(self.runs):
             return []
-        owner, runs, starts, ends = letters.runs()
-        slot = _slot(runs)
-        maybe = (self.likely[slot >> 3] >> (slot & 7).astype(np.uint8)) & 1 == 1
-        owner, runs = owner[maybe], runs[maybe]
-        starts, ends = letters.weights[starts[maybe]], letters.weights[ends[maybe]]
-        held = _covered(owner, starts, ends, len(letters.bounds))
-        enough = held[owner] >= np.interp(NEAR_FROM, *SHARE) * NEAR_FROM
-        owner, runs = _distinct(owner[enough], runs[enough])
-        place = np.searchsorted(self.runs, runs)
-        place = np.minimum(place, len(self.runs) - 1)
-        there = self.runs[place] == runs
-        owner, place = owner[there], place[there]
-        first, count = self.bounds[place], self.bounds[place + 1] - self.bounds[place]
-        met = np.repeat(first - np.cumsum(count) + count, count) + np.arange(count.sum())
-        owner = np.repeat(owner, count)
-        could = self.needed[self.texts[met]] <= held[owner]
-        met = met[could]
-        pairs = owner[could] * len(self.needed) + self.texts[met]
-        order = np.lexsort((self.starts[met], pairs))
-        pairs, met = pairs[order], met[order]
-        starts = self.starts[met].astype(np.int64)
+        owner, place = self._shared_runs(letters)
+        # One number names a pair of texts; sorted, the places of a pair stand together, from left to right.
+        pairs = owner * len(self.needed) + self.texts[place]
+        order = np.lexsort((self.starts[place], pairs))
+        pairs, place = pairs[order], place[order]
         distinct, pair = np.unique(pairs, return_inverse=True)
-        places, known = np.divmod(distinct, len(self.needed))
-        longer = letters.weight_of_texts()[places] > LONGER * self.weights[known]
-        held = _covered(pair, starts, starts + self.sizes[met], len(distinct))
+        texts, known = np.divmod(distinct, len(self.needed))
+        starts = self.starts[place].astype(np.int64)
+        covered = _covered(pair, starts, starts + self.sizes[place], len(distinct))
+        longer = letters.text_weights()[texts] > LONGER * self.weights[known]
         near = np.where(
-            longer, np.bincount(pair) >= self.needed_runs[known], held >= self.needed[known]
+            longer, np.bincount(pair) >= self.needed_runs[known], covered >= self.needed[known]
         )
-        return list(zip(places[near].tolist(), known[near].tolist(), strict=True))
+        return list(zip(texts[near].tolist(), known[near].tolist(), strict=True))
+
+    def _shared_runs(self, letters: Letters) -> tuple[Numbers, Numbers]:
+        """The runs that texts share with known ones: pairs of a text and a place (of `texts` and `starts`).
+
+        Nearly every text shares next to nothing with any, so it is dropped as early as can be.
+        """
+        runs = letters.runs()
+        # One look into a table of bits rules out most runs; a binary search takes some twenty.
+        slot = _slot(runs.keys)
+        runs = runs.only((self.likely[slot >> 3] >> (slot & 7).astype(np.uint8)) & 1 == 1)
+        starts, ends = letters.weights[runs.starts], letters.weights[runs.ends]
+        covered = _covered(runs.owners, starts, ends, len(letters.bounds))
+        least = np.interp(NEAR_FROM, *SHARE) * NEAR_FROM  # that any known text needs
+        runs = runs.only(covered[runs.owners] >= least)
+        owner, keys = _distinct(runs.owners, runs.keys)
+        place = np.minimum(np.searchsorted(self.runs, keys), len(self.runs) - 1)
+        there = self.runs[place] == keys
+        owner, place = owner[there], place[there]
+        # From each run to all of its places: the numbers from first to first + count, one range after another.
+        first, count = self.bounds[place], self.bounds[place + 1] - self.bounds[place]
+        places = np.repeat(first - np.cumsum(count) + count, count) + np.arange(count.sum())
+        owner = np.repeat(owner, count)
+        enough = self.needed[self.texts[places]] <= covered[owner]
+        return owner[enough], places[enough]
 
 
 def _covered(owner: Numbers, starts: Numbers, ends: Numbers, count: int) -> NDArray[Any]:
-    """By owner: what its spans cover together; sorted by owner, then start, and ends rise with starts."""
-    again = np.zeros(len(owner), np.int64)
-    np.maximum(ends[:-1] - starts[1:], 0, out=again[1:], where=owner[1:] == owner[:-1])
-    return np.bincount(owner, ends - starts - again, minlength=count)
+    """By owner what its spans cover together.
 
-
-def _powers(count: int) -> tuple[Grams, Grams]:
-    """Powers of an odd number modulo 2**64 and their inverses: a run is a difference of prefix sums."""
-    return _many_powers(max(1 << 16, 1 << count.bit_length()))
+    They are sorted by owner, then start, and a later start has no earlier end: so only a span and the one
+    before it can overlap anew. The sums are float64, which is exact for whole numbers up to 2**53.
+    """
+    overlap = np.zeros(len(owner), np.int64)
+    np.maximum(ends[:-1] - starts[1:], 0, out=overlap[1:], where=owner[1:] == owner[:-1])
+    return np.bincount(owner, ends - starts - overlap, minlength=count)
 
 
 @lru_cache(maxsize=2)
-def _many_powers(count: int) -> tuple[Grams, Grams]:
-    inverse = pow(int(_MULTIPLIER), -1, 2**64)
-    first = np.ones(1, np.uint64)
-    return tuple(  # type: ignore[return-value]
-        np.cumprod(np.concatenate([first, np.full(count - 1, base, np.uint64)]))
-        for base in (int(_MULTIPLIER), inverse)
-    )
+def _powers_of_multiplier(count: int) -> tuple[Keys, Keys]:
+    """The first powers of the multiplier and of its inverse, modulo 2**64.
+
+    Asked for by powers of two only, so that two are enough to keep: for known texts, and for chunks of rows.
+    """
+    powers = np.ones((2, count), np.uint64)
+    powers[:, 1:] = [[_MULTIPLIER], [np.uint64(pow(int(_MULTIPLIER), -1, 2**64))]]
+    np.cumprod(powers, axis=1, out=powers)
+    return powers[0], powers[1]
 
 
-def _distinct(owner: Numbers, runs: Grams) -> tuple[Numbers, Grams]:
-    """Each pair of a text and a run once, sorted by run; owners have to come in order."""
-    order = np.argsort(runs, kind="stable")
-    owner, runs = owner[order], runs[order]
-    new = np.ones(len(runs), bool)
-    new[1:] = (runs[1:] != runs[:-1]) | (owner[1:] != owner[:-1])
-    return owner[new], runs[new]
+def _distinct(owner: Numbers, keys: Keys) -> tuple[Numbers, Keys]:
+    """Each pair of a text and a run once, sorted by key; `owner` has to be sorted, and the sort stable."""
+    order = np.argsort(keys, kind="stable")
+    owner, keys = owner[order], keys[order]
+    new = np.ones(len(keys), bool)
+    new[1:] = (keys[1:] != keys[:-1]) | (owner[1:] != owner[:-1])
+    return owner[new], keys[new]
 
 
 @cache
 def _tables() -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
-    """By code point: what it is compared as, 0 for what does not count; and what it weighs."""
+    """By code point: what it is compared as, 0 for what does not count; and its weight."""
     compared = np.zeros(_CODES + 1, np.uint32)
     weight = np.ones(_CODES + 1, np.int64)
     for code in range(_CODES):
         if unicodedata.category(chr(code))[0] in "LNM" and code not in _ACCENTS:
             compared[code] = code
-    for code in range(0xC0, 0x2000):
+    for code in range(0xC0, 0x2000):  # with an accent in one character
         letter = unicodedata.normalize("NFD", chr(code))[0]
         if unicodedata.name(letter, "").startswith(_ALPHABETS):
             compared[code] = ord(letter)
@@ -266,5 +337,5 @@ def _tables() -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
     return compared, weight
 
 
-def _slot(runs: Grams) -> Numbers:
-    return (runs >> np.uint64(64 - _TABLE_BITS)).astype(np.int64)
+def _slot(keys: Keys) -> Numbers:
+    return (keys >> np.uint64(64 - _TABLE_BITS)).astype(np.int64)

@@ -6,10 +6,11 @@ import csv
 import io
 import re
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from xlir_bench.encoders.digest import files_digest
 from xlir_bench.errors import InputError, OutOfReachError
@@ -23,26 +24,35 @@ from xlir_bench.train.rows import (
     SIDES,
     Fault,
     FaultyRowError,
-    Growing,
     Row,
-    parse_pair,
+    is_long_form,
+    join_line,
     parse_row,
 )
 from xlir_bench.untrusted import parse_json, table_rows
 
-Numbered = tuple[int, Any]
-SUFFIXES = (".jsonl", ".ndjson", ".parquet", ".csv", ".tsv")
+Records = Iterator[tuple[int, Any]]
+"""The records of a source, each with its line; a line that holds none comes as its `FaultyRowError`."""
 SHOWN_FAULTS = 3
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(:[\w.%\[\]]+)?")
 
 
 def read_rows(source: TrainingSource, offline: bool = False) -> Iterator[tuple[int, Row | Fault]]:
-    """Every row with its line, in order; a line that is none gives its `Fault`. Nothing is held."""
-    return _of_few_languages(_parsed(source.name, _records(source.name, offline)), source.name)
+    """Every row with its line, in order; a faulty line gives its `Fault`. No row stays in memory."""
+    langs: set[str] = set()
+    for number, row in _parsed(source.name, _records(source.name, offline)):
+        if isinstance(row, Row):
+            langs_with_row = langs.union(*(row.side(side) for side in SIDES))
+            if len(langs_with_row) > MOST_LANGUAGES:
+                what = f"with it there are over {MOST_LANGUAGES:,} languages"
+                yield number, Fault(source.name, number, what)
+                continue
+            langs = langs_with_row
+        yield number, row
 
 
 def sound_rows(source: TrainingSource, progress: Progress, offline: bool = False) -> Iterator[Row]:
-    """The rows; an error at the end that names the first faults, if there is any."""
+    """The rows up to the first fault; then an error that names the first faults of the whole source."""
     faults: list[Fault] = []
     count = 0
     for _, row in read_rows(source, offline):
@@ -63,7 +73,7 @@ def sound_rows(source: TrainingSource, progress: Progress, offline: bool = False
 
 
 def source_digest(source: TrainingSource) -> str:
-    """``sha256:…`` of a file, or of what a folder holds; empty for a name, whose bytes are elsewhere."""
+    """``sha256:…`` of a file or of a folder's files; empty for a name of `datasets`."""
     path = _located(source.name)
     if path.is_dir():
         files = sorted(p.relative_to(path).as_posix() for p in path.rglob("*") if p.is_file())
@@ -72,20 +82,20 @@ def source_digest(source: TrainingSource) -> str:
 
 
 def _located(name: str) -> Path:
-    """Where a file or folder lies: as it is named, or among the rows that come with the package."""
+    """The path that a name stands for: its own, or that of rows that come with the package."""
     bundled = tasks_folder() / f"{name}.jsonl"
     if re.fullmatch(r"[\w-]+", name) and not Path(name).exists() and bundled.is_file():
         return bundled
     return Path(name)
 
 
-def _records(name: str, offline: bool) -> Iterator[Numbered]:
+def _records(name: str, offline: bool) -> Records:
     path = _located(name)
     if path.is_dir():
         return _of_datasets(name, offline)
     if path.is_file():
         return _of_file(path)
-    if any(name.removesuffix(".gz").endswith(suffix) for suffix in SUFFIXES):
+    if any(name.removesuffix(".gz").endswith(suffix) for suffix in _READERS):
         raise InputError(f"training file {name} is not there")
     if HUB_NAME.fullmatch(name):
         return _of_datasets(name, offline)
@@ -94,7 +104,7 @@ def _records(name: str, offline: bool) -> Iterator[Numbered]:
     )
 
 
-def _of_file(path: Path) -> Iterator[Numbered]:
+def _of_file(path: Path) -> Records:
     suffix = Path(path.name.removesuffix(".gz")).suffix.lower()
     if suffix not in _READERS or (suffix == ".parquet" and path.suffix == ".gz"):
         raise InputError(
@@ -106,7 +116,7 @@ def _of_file(path: Path) -> Iterator[Numbered]:
         raise InputError(f"training file {path} cannot be read: {error}") from error
 
 
-def _of_jsonl(path: Path) -> Iterator[Numbered]:
+def _of_jsonl(path: Path) -> Records:
     for number, line in enumerate(raw_lines(path), start=1):
         if not line.strip():
             continue
@@ -116,90 +126,79 @@ def _of_jsonl(path: Path) -> Iterator[Numbered]:
             yield number, FaultyRowError(str(error))
 
 
-def _of_csv(path: Path) -> Iterator[Numbered]:
-    return _of_table(path, ",")
-
-
-def _of_tsv(path: Path) -> Iterator[Numbered]:
-    return _of_table(path, "\t")
-
-
-def _of_table(path: Path, delimiter: str) -> Iterator[Numbered]:
+def _of_csv(path: Path, delimiter: str) -> Records:
     csv.field_size_limit(LONGEST_LINE)
-    lines = csv.DictReader(_text_lines(path), delimiter=delimiter, strict=True)
+    decoded = (
+        line.decode("utf-8" if number else "utf-8-sig")
+        for number, line in enumerate(raw_lines(path))
+    )
+    # Only \n ends a raw line; in a table \r does, too, and StringIO splits there.
+    split = (part for line in decoded for part in io.StringIO(line, newline=""))
+    table = csv.DictReader(split, delimiter=delimiter, strict=True)
     try:
-        missing = [
-            column for column in ("id", *LONG_FORM) if column not in (lines.fieldnames or ())
-        ]
+        columns = table.fieldnames or ()
+        missing = [column for column in ("id", *LONG_FORM) if column not in columns]
         if missing:
             raise ValueError(
                 f"it wants the columns id, {', '.join(LONG_FORM)}; missing: {', '.join(missing)}"
             )
-        for stated in lines:
-            if None in stated:
-                yield lines.line_num, FaultyRowError("more cells than columns")
-            else:
-                yield lines.line_num, stated
+        for record in table:
+            too_many = None in record  # under which csv keeps the cells that have no column
+            yield table.line_num, FaultyRowError("more cells than columns") if too_many else record
     except (csv.Error, UnicodeDecodeError) as error:
-        yield lines.line_num, FaultyRowError(f"no CSV: {error}")
+        yield table.line_num, FaultyRowError(f"no CSV: {error}")
 
 
-def _text_lines(path: Path) -> Iterator[str]:
-    for number, line in enumerate(raw_lines(path)):
-        # Tables have other ends of lines, too.
-        yield from io.StringIO(line.decode("utf-8" if number else "utf-8-sig"), newline="")
-
-
-_READERS: dict[str, Callable[[Path], Iterator[Numbered]]] = {
+_READERS: dict[str, Callable[[Path], Records]] = {
     ".jsonl": _of_jsonl,
     ".ndjson": _of_jsonl,
     ".parquet": table_rows,
-    ".csv": _of_csv,
-    ".tsv": _of_tsv,
+    ".csv": partial(_of_csv, delimiter=","),
+    ".tsv": partial(_of_csv, delimiter="\t"),
 }
 
 
-def _of_datasets(name: str, offline: bool) -> Iterator[Numbered]:
+def _of_datasets(name: str, offline: bool) -> Records:
     """A folder that `datasets` saved or understands, or a data set of the hub."""
     import datasets
 
-    quiet = datasets.are_progress_bars_disabled()
+    bars_were_off = datasets.are_progress_bars_disabled()
     datasets.disable_progress_bars()
     try:
-        found = _load(name, offline)
+        loaded = _load_dataset(name, offline)
     except (FileNotFoundError, ConnectionError, OSError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
         kind = InputError if Path(name).is_dir() else OutOfReachError
         raise kind(f"training data {name!r} cannot be loaded through datasets: {reason}") from error
     finally:
-        if not quiet:
+        if not bars_were_off:
             datasets.enable_progress_bars()
-    yield from enumerate(found, start=1)
+    yield from enumerate(loaded, start=1)
 
 
-def _load(name: str, offline: bool) -> Iterable[Any]:
+def _load_dataset(name: str, offline: bool) -> Any:
     import datasets
 
     folder = Path(name)
     if folder.is_dir():
         saved = (folder / "state.json").is_file() or (folder / "dataset_dict.json").is_file()
-        found = datasets.load_from_disk(name) if saved else datasets.load_dataset(name)
+        loaded = datasets.load_from_disk(name) if saved else datasets.load_dataset(name)
     else:
         name, _, split = name.partition(":")
-        with _hub_shut() if offline else nullcontext():
-            found = datasets.load_dataset(name)
+        with _hub_offline() if offline else nullcontext():
+            loaded = datasets.load_dataset(name)
         if split:
-            found = found[split]
-    if isinstance(found, Mapping):
-        if "train" not in found and len(found) != 1:
-            raise ValueError(f"it has the splits {', '.join(found)}: name one, as in {name}:train")
-        found = found["train"] if "train" in found else next(iter(found.values()))
-    return cast(Iterable[Any], found)
+            loaded = loaded[split]
+    if not isinstance(loaded, Mapping):
+        return loaded
+    if "train" not in loaded and len(loaded) != 1:
+        raise ValueError(f"it has the splits {', '.join(loaded)}: name one, as in {name}:train")
+    return loaded["train"] if "train" in loaded else next(iter(loaded.values()))
 
 
 @contextmanager
-def _hub_shut() -> Iterator[None]:
-    """Ask the hub nothing, not even whether a data set that is cached has a newer version."""
+def _hub_offline() -> Iterator[None]:
+    """Keep `datasets` from asking the hub even whether a cached data set has a newer version."""
     import datasets
     from huggingface_hub import constants
 
@@ -211,60 +210,31 @@ def _hub_shut() -> Iterator[None]:
         constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE = before
 
 
-def _parsed(name: str, records: Iterator[Numbered]) -> Iterator[tuple[int, Row | Fault]]:
-    """Rows of the records; consecutive lines of the long form with one id are one row."""
-    waiting: Growing | None = None
-    first = 0
-    for number, stated in records:
-        row = _parse(name, number, stated)
-        long_form = _is_long(stated)
-        if long_form and isinstance(row, Row) and waiting and _same(row, waiting.first):
+def _parsed(name: str, records: Records) -> Iterator[tuple[int, Row | Fault]]:
+    """Rows of the records; consecutive lines of the long form with one data set and id are one row."""
+    waiting: tuple[int, Row] | None = None
+    for number, record in records:
+        row = _row_or_fault(name, number, record)
+        line = row if isinstance(row, Row) and is_long_form(record) else None
+        if waiting and line and (line.dataset, line.id) == (waiting[1].dataset, waiting[1].id):
             try:
-                waiting.add(row)
+                waiting = waiting[0], join_line(waiting[1], line)
             except FaultyRowError as error:
                 yield number, Fault(name, number, str(error))
             continue
         if waiting:
-            yield first, waiting.whole()
-            waiting = None
-        if long_form and isinstance(row, Row):
-            waiting, first = Growing(row), number
-        else:
+            yield waiting
+        waiting = (number, line) if line else None
+        if not line:
             yield number, row
     if waiting:
-        yield first, waiting.whole()
+        yield waiting
 
 
-def _of_few_languages(
-    rows: Iterable[tuple[int, Row | Fault]], name: str
-) -> Iterator[tuple[int, Row | Fault]]:
-    """The rows; those that name more languages than can be counted by pair are faults."""
-    langs: set[str] = set()
-    for number, row in rows:
-        if isinstance(row, Row):
-            new = langs.union(*(row.side(side) for side in SIDES))
-            if len(new) > MOST_LANGUAGES:
-                yield (
-                    number,
-                    Fault(name, number, f"with it there are over {MOST_LANGUAGES:,} languages"),
-                )
-                continue
-            langs = new
-        yield number, row
-
-
-def _parse(name: str, number: int, stated: Any) -> Row | Fault:
+def _row_or_fault(name: str, number: int, record: Any) -> Row | Fault:
     try:
-        if isinstance(stated, FaultyRowError):
-            raise stated
-        return parse_pair(stated, number) if _is_long(stated) else parse_row(stated, number)
+        if isinstance(record, FaultyRowError):
+            raise record
+        return parse_row(record, number)
     except FaultyRowError as error:
         return Fault(name, number, str(error))
-
-
-def _same(row: Row, other: Row) -> bool:
-    return (row.dataset, row.id) == (other.dataset, other.id)
-
-
-def _is_long(stated: Any) -> bool:
-    return isinstance(stated, Mapping) and "lang_question" in stated and "lang_answer" in stated

@@ -1,36 +1,37 @@
-"""Training rows: parallel questions, answers and hard negatives, and what can be wrong with one."""
+"""A training row: a question, its answer and hard negatives in several languages; what makes one valid."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
+from itertools import islice
 from pathlib import PurePath
-from typing import Any
+from typing import Any, cast
 
 CHUNK = 256
-"""Rows that are looked through and written together."""
+"""Rows that are checked for leaks and written together."""
 SIDES = ("question", "answer", "negative")
 ORIGINAL = "original"
 LONGEST_ORIGIN, MOST_ORIGINS = 200, 50
 MOST_LANGUAGES = 1000
-"""Of a source's rows: what is counted by pair of languages grows with their square."""
+"""In one source: counts by pair of languages grow with the square of it."""
 LONG_FORM = ("lang_question", "lang_answer", "question", "answer")
 """The columns of a table that has one question and one answer a line."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One question and its answer, each in any subset of the languages; translations of each other."""
+    """One question and its answer; the texts of one side are translations of each other."""
 
     id: str
     dataset: str
     question: Mapping[str, str]
     answer: Mapping[str, str]
     negative: Mapping[str, str]
-    """Texts that do not answer the question, though they look as if; often empty."""
+    """Texts that look like an answer and are none; often empty."""
     origin: str = ""
-    """How it was made of another row, such as ``code-switched``; empty for one that people wrote."""
+    """How a machine made it from another row, such as ``code-switched``; empty for an original."""
 
     def side(self, name: str) -> Mapping[str, str]:
         """The texts of one side by language."""
@@ -51,109 +52,103 @@ class Fault:
 
 
 class FaultyRowError(ValueError):
-    """A line that is no training row; its text says why."""
+    """A line is not a training row; the message says why."""
 
 
-def parse_row(stated: Any, number: int) -> Row:
-    """The row that an object of the format states; `number` names one without an id."""
-    if not isinstance(stated, Mapping):
-        raise FaultyRowError(f"an object is wanted, not {type(stated).__name__}")
-    question, answer, negative = (_texts(stated.get(side), side) for side in SIDES)
+def is_long_form(record: Any) -> bool:
+    """Whether a record is a line of the long form: one question and one answer, each with its language."""
+    return isinstance(record, Mapping) and "lang_question" in record and "lang_answer" in record
+
+
+def parse_row(record: Any, number: int) -> Row:
+    """The row of a record, in the nested or the long form; one without an id is named by its line number."""
+    if not isinstance(record, Mapping):
+        raise FaultyRowError(f"an object is wanted, not {type(record).__name__}")
+    if is_long_form(record):
+        record = _nested(record)
+    question, answer, negative = (_texts(record.get(side), side) for side in SIDES)
     for side, texts in (("question", question), ("answer", answer)):
         if not texts:
             raise FaultyRowError(f"no {side} in any language")
     return Row(
-        _name(stated, "id") or str(number),
-        _name(stated, "dataset"),
+        _name(record, "id") or str(number),
+        _name(record, "dataset"),
         question,
         answer,
         negative,
-        " ".join(_name(stated, "origin").split())[:LONGEST_ORIGIN],
+        " ".join(_name(record, "origin").split())[:LONGEST_ORIGIN],
     )
 
 
-def parse_pair(stated: Mapping[str, Any], number: int) -> Row:
-    """The row of one line of the long form: one question, one answer, their languages."""
-    nested: dict[str, Any] = {name: stated.get(name) for name in ("id", "dataset", "origin")}
+def _nested(line: Mapping[str, Any]) -> dict[str, Any]:
+    """A line of the long form as the nested form has it."""
+    nested: dict[str, Any] = {name: line.get(name) for name in ("id", "dataset", "origin")}
     for side in ("question", "answer"):
-        lang = stated.get(f"lang_{side}")
+        lang = line.get(f"lang_{side}")
         if not isinstance(lang, str) or not lang.strip():
             raise FaultyRowError(f"lang_{side} is empty")
-        nested[side] = {lang.strip(): stated.get(side)}
-    if stated.get("negative"):
-        nested["negative"] = {next(iter(nested["answer"])): stated["negative"]}
-    return parse_row(nested, number)
+        nested[side] = {lang.strip(): line.get(side)}
+    if line.get("negative"):
+        nested["negative"] = {next(iter(nested["answer"])): line["negative"]}
+    return nested
 
 
-class Growing:
-    """One row of the lines that share an id; the same language twice wants the same text."""
+def join_line(row: Row, line: Row) -> Row:
+    """A row with the texts of another of its lines; raises, and adds nothing, where the two disagree.
 
-    def __init__(self, first: Row) -> None:
-        self.first = first
-        self._sides = {side: dict(first.side(side)) for side in SIDES}
-        self._origin = first.origin
-
-    def add(self, row: Row) -> None:
-        """Take another line of the row, or raise and stay as it was."""
-        for side, texts in self._sides.items():
-            for lang, text in row.side(side).items():
-                if texts.get(lang, text) != text:
-                    raise FaultyRowError(
-                        f"id {row.id!r} has two different texts as its {side} in {lang}"
-                    )
-        for side, texts in self._sides.items():
-            texts.update(row.side(side))
-        self._origin = join_origins([self._origin, row.origin])
-
-    def whole(self) -> Row:
-        """The row of all its lines."""
-        return Row(self.first.id, self.first.dataset, **self._sides, origin=self._origin)
+    The texts are added to the dictionaries of `row`, which `parse_row` made for it alone: copies would make
+    a row of many lines cost the square of their number.
+    """
+    for side in SIDES:
+        for lang, text in line.side(side).items():
+            if row.side(side).get(lang, text) != text:
+                raise FaultyRowError(
+                    f"id {row.id!r} has two different texts as its {side} in {lang}"
+                )
+    for side in SIDES:
+        cast(dict[str, str], row.side(side)).update(line.side(side))
+    return replace(row, origin=join_origins([row.origin, line.origin]))
 
 
 def join_origins(origins: Iterable[str]) -> str:
     """Everything that was done to a row, each once, in order."""
-    stated = (name for origin in origins for name in origin.split(", ") if name)
-    return ", ".join(dict.fromkeys(stated))[:LONGEST_ORIGIN]
-
-
-def dataset_of(row: Row, source: str) -> str:
-    """The data set of a row; the name of its file, if it names none."""
-    return row.dataset or PurePath(source).name or source
-
-
-def item_key(row: Row, source: str) -> int:
-    """64 bits that rows made of one item share, whatever file they stand in."""
-    return text_key(dataset_of(row, source), row.id)
+    names = (name for origin in origins for name in origin.split(", ") if name)
+    return ", ".join(dict.fromkeys(names))[:LONGEST_ORIGIN]
 
 
 def count_origin(counts: MutableMapping[str, int], row: Row) -> None:
-    """Count a row where it came from; beyond so many origins they are counted as one."""
+    """Count a row under its origin; origins beyond the first `MOST_ORIGINS` are counted together."""
     name = row.origin or ORIGINAL
     if name not in counts and len(counts) >= MOST_ORIGINS:
         name = "other"
     counts[name] = counts.get(name, 0) + 1
 
 
+def dataset_of(row: Row, source: str) -> str:
+    """The data set that a row names, else the name of its file."""
+    return row.dataset or PurePath(source).name or source
+
+
+def item_key(row: Row, source: str) -> int:
+    """64 bits of a row's data set and id: translations and copies of one row share them."""
+    return text_key(dataset_of(row, source), row.id)
+
+
 def text_key(*texts: str) -> int:
-    """64 bits that name texts: equal for equal ones, white space at the ends aside; never 0."""
+    """64 bits that are equal for equal texts, white space at the ends aside; never 0."""
     digest = blake2b("\0".join(t.strip() for t in texts).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little") or 1
 
 
 def chunked(rows: Iterable[Row]) -> Iterator[list[Row]]:
     """The rows in lists of at most `CHUNK`."""
-    chunk: list[Row] = []
-    for row in rows:
-        chunk.append(row)
-        if len(chunk) == CHUNK:
-            yield chunk
-            chunk = []
-    if chunk:
+    source = iter(rows)
+    while chunk := list(islice(source, CHUNK)):
         yield chunk
 
 
 def _texts(stated: Any, side: str) -> dict[str, str]:
-    """The texts of a side by language; null is absence, as tables write it."""
+    """The texts of a side by language; null means absent, as tables write it."""
     if stated is None:
         return {}
     if isinstance(stated, Sequence) and not isinstance(stated, str):  # how Arrow gives a map
@@ -165,10 +160,8 @@ def _texts(stated: Any, side: str) -> dict[str, str]:
         raise FaultyRowError(f"{side} wants texts by language, not {type(stated).__name__}")
     if len(stated) > MOST_LANGUAGES:
         raise FaultyRowError(f"{side} is in {len(stated):,} languages, over {MOST_LANGUAGES:,}")
-    texts = {}
-    for lang, text in stated.items():
-        if text is None:
-            continue
+    texts = {lang: text for lang, text in stated.items() if text is not None}
+    for lang, text in texts.items():
         if not isinstance(lang, str) or not lang.strip():
             raise FaultyRowError(f"{side} has an empty language code")
         if not isinstance(text, str):
@@ -177,16 +170,15 @@ def _texts(stated: Any, side: str) -> dict[str, str]:
             raise FaultyRowError(f"{side}.{lang} is blank")
         try:
             text.encode()
-        except UnicodeEncodeError as error:
+        except UnicodeEncodeError:
             raise FaultyRowError(
                 f"{side}.{lang} holds half a character (a lone surrogate)"
-            ) from error
-        texts[lang] = text
+            ) from None
     return texts
 
 
-def _name(stated: Mapping[str, Any], key: str) -> str:
-    value = stated.get(key)
+def _name(record: Mapping[str, Any], key: str) -> str:
+    value = record.get(key)
     if value is None:
         return ""
     if isinstance(value, bool) or not isinstance(value, str | int):

@@ -1,34 +1,44 @@
-"""One training run, from rows to a model with its card."""
+"""One training run, from rows to a model with its record, card and curves."""
 
 from __future__ import annotations
 
 import math
+import platform
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from xlir_bench import files
 from xlir_bench.encoders.quiet import quiet_transformers
 from xlir_bench.errors import XlirError
 from xlir_bench.options.training import TrainOptions
 from xlir_bench.records import Evaluate, Progress, Silent
 from xlir_bench.results.training import FinishedRecord, read_training
 from xlir_bench.tasks import Task
-from xlir_bench.train.bases import Base, load_base
+from xlir_bench.train.bases import Base, freeze, load_base
 from xlir_bench.train.batches import Planner
-from xlir_bench.train.faults import explained
-from xlir_bench.train.folder import RECORD, RunFolder, write_json
-from xlir_bench.train.freezing import freeze
-from xlir_bench.train.leakage import EvaluationTexts, LeakageFoundError, LeakFinder
-from xlir_bench.train.plan import BatchTexts, write_plan
+from xlir_bench.train.card import draw_curves, model_card
+from xlir_bench.train.folder import CURVES, RECORD, RunFolder, write_json
+from xlir_bench.train.leakage import EvaluationTexts, LeakageFoundError, LeakageReport
+from xlir_bench.train.plan import write_plan
 from xlir_bench.train.pruning import Pruning
 from xlir_bench.train.reading import source_digest
-from xlir_bench.train.shaping import ShapingTexts
+from xlir_bench.train.rows import Row
+from xlir_bench.train.static import quantise
 from xlir_bench.train.store import RowStore, open_rows, store_rows
 from xlir_bench.untrusted import load_json, read_json, validated
 
 STATIC_RATE, RATE = 0.01, 3e-5
+SCHEMA = 1
+PACKAGES = (
+    "xlir-bench", "torch", "transformers", "sentence-transformers", "tokenizers", "datasets", "accelerate",
+    "numpy",
+)  # fmt: skip
+PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,20 +62,20 @@ def train(
 ) -> Trained:
     """Train a model as `options` say.
 
-    `say` is told what is worth a line on the way. `evaluate` gives figures of a model in the middle of training; `tasks` are those whose texts must not be
-    among the training rows, looked for under the root `data` or in the cache.
+    `evaluate` gives figures of a model in the middle of training. The texts of `tasks`, looked for under the
+    root `data` or in the cache, must not be among the training rows. `say` is told what is worth a line.
     """
     options.check()
     folder = RunFolder(options.output)
     with folder.held():
         folder.require_fresh(options.resume)
         if folder.finished:
-            if not options.keep_checkpoints:  # a run that was killed while it tidied up
+            if not options.keep_checkpoints:  # of a run that was killed while it tidied up
                 shutil.rmtree(folder.checkpoints, ignore_errors=True)
             return Trained(folder.path, read_training(folder.path / RECORD, FinishedRecord))
-        run = _Run(options, folder, evaluate, tasks, data, progress or Silent(), command, say)
+        run = _Run(options, folder, tasks, data, progress or Silent())
         try:
-            return Trained(folder.path, run.go())
+            return Trained(folder.path, run.train(evaluate, command, say))
         except XlirError:
             folder.forget_unbegun()
             raise
@@ -78,23 +88,21 @@ def save_untrained(
     data: Path | None = None,
     progress: Progress | None = None,
 ) -> Trained:
-    """The model that a training would start from, with its prompts and pooling, as a folder of its own."""
+    """The model that a training would start from, with its prompts and pooling, in a folder of its own."""
     options.check()
     folder = RunFolder(options.output)
     with folder.held():
         if folder.finished:
             shutil.rmtree(folder.checkpoints, ignore_errors=True)
             return Trained(folder.path, read_training(folder.path / RECORD))
-        run = _Run(options, folder, None, tasks, data, progress or Silent(), "", str)
-        run._shaping().check()
+        run = _Run(options, folder, tasks, data, progress or Silent())
+        run.pruning.check()
         folder.checkpoints.mkdir(exist_ok=True)
-        store, leakage = run._rows()
-        base = run._base(store)
+        store, leakage = run.rows()
+        base = run.base(store)
         with quiet_transformers():
             base.whole(base.model).save(str(folder.path), create_model_card=False)
-        from xlir_bench.train.publish import base_record
-
-        record = base_record(base, store) | {"leakage": dict(leakage)}
+        record = _base_record(base, store) | {"leakage": dict(leakage)}
         write_json(folder.path / RECORD, record)
         shutil.rmtree(folder.checkpoints)
         return Trained(folder.path, record)
@@ -107,126 +115,199 @@ def checked_rows(
     folder: Path,
     progress: Progress,
 ) -> Path:
-    """Read the rows and look for evaluation texts once, for several trainings; where they lie.
+    """Read the rows and look for evaluation texts once, for several trainings; the folder of the rows.
 
-    A training that finds a copy of them as `RunFolder.data` begins from there.
+    A training that finds a copy of it as `RunFolder.data` begins from there.
     """
-    run = _Run(options, RunFolder(folder), None, tasks, data, progress, "", str)
-    run._rows()
+    run = _Run(options, RunFolder(folder), tasks, data, progress)
+    run.rows()
     return run.folder.data
 
 
 @dataclass(frozen=True)
 class _Run:
-    """One run and its stages."""
+    """One run and its stages; what a stage has done is in the folder, and a resumed run takes it from there."""
 
     options: TrainOptions
     folder: RunFolder
-    evaluate: Evaluate | None
     tasks: Sequence[Task]
     data: Path | None
     progress: Progress
-    command: str
-    say: Callable[[str], object]
 
-    def go(self) -> Mapping[str, Any]:
-        """Train; what was found is in the record."""
+    @property
+    def pruning(self) -> Pruning:
+        """The texts of `--prune-vocabulary`; without it, none are named and none are read."""
+        tasks = {task.name: task for task in self.tasks}
+        return Pruning(self.options.prune_vocabulary or (), tasks, self.data, self.progress)
+
+    def train(
+        self, evaluate: Evaluate | None, command: str, say: Callable[[str], object]
+    ) -> Mapping[str, Any]:
+        """All stages; the record of the run, which is written last: it says that the run is finished."""
         from xlir_bench.train.loop import Loop, intervals, training_device
-        from xlir_bench.train.publish import Run, publish
         from xlir_bench.train.watching import selection
 
-        training_device(self.options, self.options.from_nothing)
-        intervals(self.options, self.evaluate, 1)  # refuses what would never be evaluated
-        self._shaping().check()
-        self.folder.remember(self.options.stated())
-        store, leakage = self._rows()
-        planner = Planner(store, self.options.batches)
-        steps = self.options.steps or math.ceil((self.options.epochs or 1) * planner.epoch)
-        batches = steps * self.options.batches_a_step
+        options, folder = self.options, self.folder.path
+        # What cannot run is refused before anything is read.
+        training_device(options, options.from_nothing)
+        intervals(options, evaluate, 1)
+        self.pruning.check()
+        self.folder.remember(options.stated())
+        store, leakage = self.rows()
+        planner = Planner(store, options.batches)
+        steps = options.steps or math.ceil((options.epochs or 1) * planner.epoch)
+        batches = steps * options.batches_a_step
         plan = write_plan(planner, batches, self.folder.data, self.progress)
-        base = self._base(store)
-        rate = self.options.lr or (STATIC_RATE if self.options.from_nothing else RATE)
-        evaluate = _of_the_whole(base, self.evaluate)
-        before = self._before(base, evaluate)
-        if before:  # a figure that is none is refused now, not when training meets it
-            selection(before, self.options.select_by)
-        loop = Loop(self.options, self.folder, evaluate, self.progress, self.say)
-        texts = BatchTexts(store, planner.census.mask, self.options.batches.whole_answers)
+        base = self.base(store)
+        rate = options.lr or (STATIC_RATE if options.from_nothing else RATE)
+        evaluate_whole: Evaluate | None = None
+        before: Mapping[str, float] = {}
+        if evaluate is not None:
+            evaluate_whole = base.evaluated_by(evaluate)
+            before = self._before(base, evaluate_whole)
+            selection(before, options.select_by)  # raises now where there is no such figure
+        on_the_way = None if options.eval_steps == 0 else evaluate_whole
+        loop = Loop(options, self.folder, base, plan, steps, rate, on_the_way, self.progress, say)
+        with quiet_transformers():
+            outcome, log = loop.run()
+        self._save(base)
+        after = {} if evaluate is None else dict(evaluate(_loaded(folder)))
+        record = _base_record(base, store) | {
+            "leakage": dict(leakage),
+            "batches": {**plan.counts, "steps_per_epoch": planner.epoch},
+            "options": options.stated() | {"lr": rate} | _names(options),
+            "outcome": outcome | {"seconds": round(outcome["seconds"], 1)},
+            "before": dict(before),
+            "after": after,
+            "evaluations": log.evaluations(),
+            "command": command,
+        }
+        if draw_curves(log.lines, folder / CURVES):
+            record["curves"] = CURVES
+        files.write(folder / "README.md", model_card(record))
+        write_json(folder / RECORD, record)
+        if not options.keep_checkpoints:
+            shutil.rmtree(self.folder.checkpoints)
+        return record
 
-        def where() -> tuple[int, str]:
-            step = min(loop.watcher.step, steps - 1)
-            return step + 1, plan.describe(step * batches // steps, store)
-
-        with quiet_transformers(), explained(self.options, self.folder, where):
-            outcome = loop.run(base, plan, texts, steps, rate)
-        run = Run(
-            options=self.options,
-            folder=self.folder,
-            base=base,
-            store=store,
-            plan=plan,
-            outcome=outcome,
-            leakage=leakage,
-            before=before,
-            rate=rate,
-            epoch=planner.epoch,
-            command=self.command,
-        )
-        return publish(run, self.evaluate)
-
-    def _rows(self) -> tuple[RowStore, Mapping[str, Any]]:
-        """The rows, and what was found of evaluation data among them; as they lie, if they do."""
-        report = self.folder.data / "leakage.json"
+    def rows(self) -> tuple[RowStore, Mapping[str, Any]]:
+        """The rows, and the report on evaluation texts among them; those of before if the sources are the same."""
+        report_file = self.folder.data / "leakage.json"
         store = open_rows(self.folder.data)
-        if store is not None and report.is_file() and self._unchanged(store):
-            return store, read_json(report, dict[str, Any], "what was found of evaluation data")
-        texts = EvaluationTexts.load(self.tasks, self.data, Silent())
-        finder = LeakFinder(texts)
+        if store is not None and report_file.is_file():
+            digests = [source_digest(source) for source in self.options.sources]
+            if digests == [source.digest for source in store.sources]:
+                what = "what was found of evaluation data"
+                return store, read_json(report_file, dict[str, Any], what)
+        report = LeakageReport(EvaluationTexts.load(self.tasks, self.data, Silent()))
         dropping = self.options.leakage == "drop"
 
-        def keep(rows: Sequence[Any]) -> list[bool]:
-            return [not (leak and dropping) for leak in finder.leaks(rows)]
+        def keep(rows: Sequence[Row]) -> list[bool]:
+            return [not (leaks and dropping) for leaks in report.add(rows)]
 
         store = store_rows(
             self.options.sources, self.folder.data, self.progress, keep, self.options.offline
         )
-        found = finder.report().as_json() | {"action": self.options.leakage}
-        if self.options.leakage == "fail" and found["leaking"]:
-            raise LeakageFoundError(finder.report())
-        write_json(report, found)
-        return store, found
+        if self.options.leakage == "fail" and report.leaking:
+            raise LeakageFoundError(report)
+        leakage = report.as_json() | {"action": self.options.leakage}
+        write_json(report_file, leakage)
+        return store, leakage
 
-    def _base(self, store: RowStore) -> Base:
+    def base(self, store: RowStore) -> Base:
         """The model that training starts from."""
         kept = self.folder.checkpoints / "base"
         base = load_base(self.options, store, kept)
         if self.options.prune_vocabulary is not None:
-            base = Pruning(base, self.progress).of(self._shaping(), store, kept)
+            base = self.pruning.prune(base, store, kept)
         if self.options.frozen_layers is not None:
             note = freeze(base.model, self.options.frozen_layers)
             base = replace(base, notes=(*base.notes, note))
         return base
 
-    def _shaping(self) -> ShapingTexts:
-        tasks = {task.name: task for task in self.tasks}
-        return ShapingTexts(self.options.prune_vocabulary or (), tasks, self.data)
-
-    def _unchanged(self, store: RowStore) -> bool:
-        """Whether the sources are what they were when the rows were stored."""
-        stated = [source_digest(source) for source in self.options.sources]
-        return [source.digest for source in store.sources] == stated
-
-    def _before(self, base: Base, evaluate: Evaluate | None) -> Mapping[str, float]:
+    def _before(self, base: Base, evaluate: Evaluate) -> Mapping[str, float]:
         """Figures of the model that training starts from."""
         path = self.folder.checkpoints / "before.json"
-        if evaluate is None:
-            return {}
         if not path.is_file():
             write_json(path, dict(evaluate(base.model)))
         stated = load_json(path, strict=False)
-        return validated(dict[str, float], stated, path, "what was seen before training")
+        return validated(dict[str, float], stated, path, "the figures from before training")
+
+    def _save(self, base: Base) -> None:
+        """Save the model in a folder beside its place first: half a model is never taken for one."""
+        fresh = self.folder.path / ".model"
+        shutil.rmtree(fresh, ignore_errors=True)
+        with quiet_transformers():
+            base.whole(base.model).save(str(fresh), create_model_card=False)
+        if self.options.static.int8:
+            quantise(fresh)
+        pickles = [p for p in fresh.rglob("*") if p.suffix in PICKLES]
+        if pickles:
+            raise AssertionError(f"the model was saved with pickles: {pickles}")
+        for path in fresh.rglob("*.safetensors"):
+            path.chmod(0o644)  # the library writes it for its owner alone
+        # modules.json comes last: without it there is no model.
+        for item in sorted(fresh.iterdir(), key=lambda p: p.name == "modules.json"):
+            target = self.folder.path / item.name
+            if target.is_dir():
+                shutil.rmtree(target)
+            item.replace(target)
+        fresh.rmdir()
 
 
-def _of_the_whole(base: Base, evaluate: Evaluate | None) -> Evaluate | None:
-    """Evaluation of the model as it will be saved: what is trained may be a part of it."""
-    return None if evaluate is None else lambda model: evaluate(base.whole(model))
+def _loaded(folder: Path) -> Any:
+    from sentence_transformers import SentenceTransformer
+
+    with quiet_transformers():
+        return SentenceTransformer(str(folder), local_files_only=True)
+
+
+def _base_record(base: Base, store: RowStore) -> dict[str, Any]:
+    """What a record says of the model that training starts from, of the rows, and of the machine."""
+    pruning = {} if base.pruning is None else {"pruning": dict(base.pruning)}
+    return pruning | {
+        "schema": SCHEMA,
+        "base": {
+            "name": base.name,
+            "digest": base.digest,
+            "query_prompt": base.prompts.query,
+            "passage_prompt": base.prompts.passage,
+            "notes": list(base.notes),
+        },
+        "data": {
+            "sources": [asdict(source) | {"name": _shown(source.name)} for source in store.sources],
+            "rows": store.rows,
+            "origins": dict(store.origin_counts()),
+            "texts_by_language": dict(store.language_counts()),
+        },
+        "environment": {
+            "python": platform.python_version(),
+            "platform": platform.platform(),
+            "versions": _versions(),
+        },
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _names(options: TrainOptions) -> dict[str, list[str] | None]:
+    """The options that name files, without their folders."""
+    shapers = options.prune_vocabulary
+    return {
+        "sources": [str(x).replace(x.name, _shown(x.name), 1) for x in options.sources],
+        "prune_vocabulary": None if shapers is None else [_shown(name) for name in shapers],
+    }
+
+
+def _shown(name: str) -> str:
+    """A file by its own name: where it is on this machine is nobody's business."""
+    return Path(name).name if Path(name).exists() else name
+
+
+def _versions() -> dict[str, str]:
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return versions

@@ -1,7 +1,8 @@
-"""`builtin:static`, from its options to a model that loads as any other."""
+"""`builtin:static`: its vocabulary and weights, its identity dimensions, and training it from options to a model."""
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,121 @@ import numpy as np
 import pytest
 from models import save_static_embedding
 from safetensors.numpy import load_file
+from tokenizers import Tokenizer, models
 from train.trained import PICKLES, Asked, falling, same, weights
 
 from xlir_bench.encoders import load_encoder
 from xlir_bench.errors import InputError
 from xlir_bench.train import save_untrained, train
+from xlir_bench.train.static import add_identity, learn_tokenizer, token_shares, weights_of
+
+TEXTS = ["the cat sat on the mat", "the dog saw the cat", "η γάτα είδε τη γάτα", "แมวเห็นแมว"] * 3
+WORDS = 40
+
+
+@pytest.mark.parametrize("smoothing", [1e-3, 1e-4, 0.5])
+def test_a_subword_weighs_less_the_more_often_it_stands(smoothing: float) -> None:
+    tokenizer = learn_tokenizer(TEXTS, 300)
+    ids = [i for text in TEXTS for i in tokenizer.encode(text, add_special_tokens=False).ids]
+    share = {i: count / len(ids) for i, count in Counter(ids).items()}
+    weights = weights_of(token_shares(tokenizer, iter(TEXTS)), smoothing)
+    plain = [smoothing / (smoothing + share.get(i, 0)) for i in range(len(weights))]
+    assert weights.dtype == np.float32
+    assert weights == pytest.approx(plain, rel=1e-6)
+    assert weights[0] == 1  # the unknown sub-word stands nowhere
+
+
+def test_a_vocabulary_is_no_larger_than_asked_for_and_the_same_each_time() -> None:
+    first, second = (learn_tokenizer(iter(TEXTS), 60) for _ in range(2))
+    assert first.get_vocab_size() <= 60
+    assert first.get_vocab() == second.get_vocab()
+    assert first.encode("the CAT").tokens == second.encode("The cat").tokens
+
+
+@pytest.mark.parametrize(
+    ("written", "latin"),
+    [
+        ("Владимир Путин", "vladimir putin"),
+        ("Зеленський", "zelenskii"),
+        ("Μπάιντεν", "baiden"),
+        ("Κούβα", "kuva"),
+        ("नरेंद्र मोदी", "narendra modi"),
+        ("भारत की", "bharata ki"),
+        ("क़लम", "kalama"),
+        ("Paris, 上海, القاهرة, ไทย", "paris, 上海, القاهرة, ไทย"),
+    ],
+)
+def test_romanised_names_are_written_as_they_sound(written: str, latin: str) -> None:
+    tokenizer = learn_tokenizer(TEXTS, 300, romanise=True)
+    assert tokenizer.normalizer.normalize_str(written) == latin
+
+
+def test_without_it_every_script_stays() -> None:
+    assert learn_tokenizer(TEXTS, 300).normalizer.normalize_str("Путин") == "путин"
+
+
+def model_of(table: np.ndarray) -> object:
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+
+    tokenizer = Tokenizer(models.WordLevel({f"w{n}": n for n in range(len(table))}, "w0"))
+    module = StaticEmbedding(tokenizer, embedding_weights=table)
+    return SentenceTransformer(modules=[module], device="cpu", prompts={"query": "q: "})
+
+
+def beside(table: np.ndarray, weight: float = 0.5, seed: int = 3) -> np.ndarray:
+    made = add_identity(model_of(table), 24, weight, shares(), seed)
+    assert made.prompts["query"] == "q: "
+    found: np.ndarray = made[0].embedding.weight.detach().numpy()
+    return found
+
+
+def shares() -> np.ndarray:
+    drawn = np.random.default_rng(0).exponential(size=WORDS).astype(np.float32) ** 4
+    drawn[7] = 0  # a sub-word that no sampled text has
+    return drawn / drawn.sum()
+
+
+def alike() -> np.ndarray:
+    """A table whose vectors all point the same way: the worst that training can do."""
+    lengths = np.random.default_rng(1).uniform(0.1, 1, (WORDS, 1)).astype(np.float32)
+    return lengths * np.ones((1, 8), np.float32)
+
+
+def test_the_trained_numbers_stay_and_vectors_that_were_alike_are_told_apart() -> None:
+    found = beside(alike())
+    assert (found.shape, found.dtype) == ((WORDS, 32), np.float32)
+    assert (found[:, :8] == alike()).all()
+    unit = found / np.linalg.norm(found, axis=1, keepdims=True)
+    assert (unit @ unit.T)[~np.eye(WORDS, dtype=bool)].max() < 0.999
+
+
+@pytest.mark.parametrize("weight", [0.2, 1.0])
+def test_the_weight_is_a_ratio_of_lengths_over_the_running_text(weight: float) -> None:
+    found = beside(alike(), weight)
+    text = np.random.default_rng(2).choice(WORDS, 200_000, p=shares() / shares().sum())
+    trained, own = (np.square(part).sum(axis=1) for part in (found[:, :8], found[:, 8:]))
+    assert np.sqrt(own[text].mean() / trained[text].mean()) == pytest.approx(weight, rel=0.02)
+
+
+def test_frequent_sub_words_count_less() -> None:
+    own = np.linalg.norm(beside(alike())[:, 8:], axis=1)
+    assert (np.diff(own[np.argsort(shares(), kind="stable")]) < 1e-5).all()
+    assert own[7] == pytest.approx(own.max())
+    assert own.min() < 0.01 * own.max()
+
+
+def test_it_is_not_what_the_table_began_with_though_as_wide() -> None:
+    began = np.random.default_rng([3, 24]).standard_normal((WORDS, 24), dtype=np.float32)
+    found = beside(began)
+    own, trained = found[:, 24:], found[:, :24]
+    cosine = (own * trained).sum(1) / np.linalg.norm(own, axis=1) / np.linalg.norm(trained, axis=1)
+    assert abs(cosine.mean()) < 0.2
+
+
+def test_the_seed_decides() -> None:
+    assert (beside(alike()) == beside(alike())).all()
+    assert not (beside(alike()) == beside(alike(), seed=4)).all()
 
 
 def test_a_static_model_is_made_trained_and_loaded_as_any_other(asked: Asked) -> None:

@@ -1,7 +1,7 @@
-"""Only the rows of a table that a batch met: their gradient, and Adam over them.
+"""Training a table of token vectors by the rows that a batch met: their gradient, and Adam over them.
 
-A batch meets a few thousand of a vocabulary's sub-words. A gradient of the whole table, zeros for the most
-part, would have to be cleared, filled and searched at every step.
+A batch meets a few thousand of a vocabulary's sub-words. A gradient of the whole table would be mostly
+zeros, and would have to be cleared, filled and searched at every step.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, nn
 
 
-class TouchedRows(nn.EmbeddingBag):
+class SparseTable(nn.EmbeddingBag):
     """A table of token vectors whose gradient has only the rows that were met."""
 
     @classmethod
-    def of(cls, table: nn.EmbeddingBag) -> TouchedRows:
+    def of(cls, table: nn.EmbeddingBag) -> SparseTable:
         """The same weights, not a copy."""
         size, dimension = table.weight.shape
         return cls(size, dimension, mode=table.mode, _weight=table.weight.data)
@@ -26,29 +26,30 @@ class TouchedRows(nn.EmbeddingBag):
         """The mean of the vectors of each text."""
         if not torch.is_grad_enabled():
             return super().forward(input, offsets)
+        # EmbeddingBag(sparse=True) would list a row once a token; here each row has one entry.
         met, places = torch.unique(input, return_inverse=True)
         rows = nn.functional.embedding(met, self.weight, sparse=True)
         return nn.functional.embedding_bag(places, rows, offsets, mode=self.mode)
 
 
 def clip_gradients(parameters: Iterable[Tensor], longest: float) -> Tensor:
-    """What `torch.nn.utils.clip_grad_norm_` does, for sparse gradients, of which it knows no norm."""
+    """As `torch.nn.utils.clip_grad_norm_`, which knows no norm of sparse gradients."""
     met = [p for p in parameters if p.grad is not None]
     for parameter in met:
         parameter.grad = parameter.grad.coalesce()  # type: ignore[union-attr]
     values = [p.grad.values() for p in met]  # type: ignore[union-attr]
     norm = nn.utils.get_total_norm(values)
     if norm > longest:
-        for some in values:
-            some.mul_(longest / norm)
+        for gradient in values:
+            gradient.mul_(longest / norm)
     return norm
 
 
 class RowAdam(torch.optim.Optimizer):
     """Lazy Adam: rows without a gradient, and their moments, stay as they are.
 
-    Adam does not see the scale of a gradient, so a rate for each row is what a fixed factor in front of
-    each row would be: tokens that are everywhere move little and weigh little.
+    Adam divides a gradient by its own size, so a fixed factor in front of a row would not slow it down: a rate
+    for each row does. Tokens that are everywhere move little and weigh little.
     """
 
     def __init__(

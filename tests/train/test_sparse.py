@@ -6,15 +6,15 @@ import pytest
 import torch
 from torch import nn
 
-from xlir_bench.train.static.touched import RowAdam, TouchedRows, clip_gradients
+from xlir_bench.train.sparse import RowAdam, SparseTable, clip_gradients
 
 SIZE, WIDTH = 30, 6
 
 
-def tables() -> tuple[nn.EmbeddingBag, TouchedRows]:
+def tables() -> tuple[nn.EmbeddingBag, SparseTable]:
     torch.manual_seed(0)
     plain = nn.EmbeddingBag(SIZE, WIDTH, mode="mean")
-    return plain, TouchedRows.of(
+    return plain, SparseTable.of(
         nn.EmbeddingBag(SIZE, WIDTH, mode="mean", _weight=plain.weight.data.clone())
     )
 
@@ -33,70 +33,70 @@ def loss(table: nn.Module) -> torch.Tensor:
 
 
 def test_vectors_and_gradients_are_those_of_the_whole_table() -> None:
-    plain, touched = tables()
+    plain, sparse = tables()
     with torch.no_grad():
-        assert torch.equal(plain(*texts()), touched(*texts()))
-    assert torch.allclose(plain(*texts()), touched(*texts()))
+        assert torch.equal(plain(*texts()), sparse(*texts()))
+    assert torch.allclose(plain(*texts()), sparse(*texts()))
     loss(plain).backward()
-    loss(touched).backward()
-    assert touched.weight.grad is not None
-    assert touched.weight.grad.is_sparse
-    assert torch.allclose(plain.weight.grad, touched.weight.grad.to_dense())  # type: ignore[arg-type]
-    assert sorted(touched.weight.grad.coalesce().indices()[0].tolist()) == [2, 3, 7, 21, 29]
+    loss(sparse).backward()
+    assert sparse.weight.grad is not None
+    assert sparse.weight.grad.is_sparse
+    assert torch.allclose(plain.weight.grad, sparse.weight.grad.to_dense())  # type: ignore[arg-type]
+    assert sorted(sparse.weight.grad.coalesce().indices()[0].tolist()) == [2, 3, 7, 21, 29]
 
 
 def test_its_weights_are_those_it_was_made_of() -> None:
     plain, _ = tables()
-    made = TouchedRows.of(plain)
+    made = SparseTable.of(plain)
     assert made.weight.data_ptr() == plain.weight.data_ptr()
     assert made.state_dict().keys() == plain.state_dict().keys()
 
 
 def test_rows_that_are_met_at_every_step_move_as_under_adam() -> None:
-    plain, touched = tables()
+    plain, sparse = tables()
     adam = torch.optim.Adam(plain.parameters(), lr=0.01)
-    lazy = RowAdam(touched.parameters(), torch.ones(SIZE), lr=0.01)
+    lazy = RowAdam(sparse.parameters(), torch.ones(SIZE), lr=0.01)
     for _ in range(5):
-        for table, optimizer in ((plain, adam), (touched, lazy)):
+        for table, optimizer in ((plain, adam), (sparse, lazy)):
             optimizer.zero_grad()
             loss(table).backward()
             optimizer.step()
-    assert torch.allclose(plain.weight, touched.weight, atol=1e-6)
+    assert torch.allclose(plain.weight, sparse.weight, atol=1e-6)
 
 
 def test_rows_that_are_not_met_stay_and_rates_scale_the_step() -> None:
-    _, touched = tables()
-    before = touched.weight.detach().clone()
+    _, sparse = tables()
+    before = sparse.weight.detach().clone()
     rates = torch.ones(SIZE)
     rates[7] = 0.25
-    lazy = RowAdam(touched.parameters(), rates, lr=0.01)
-    loss(touched).backward()
+    lazy = RowAdam(sparse.parameters(), rates, lr=0.01)
+    loss(sparse).backward()
     lazy.step()
-    moved = (touched.weight.detach() - before).abs()
+    moved = (sparse.weight.detach() - before).abs()
     assert set(moved.any(dim=1).nonzero().squeeze(1).tolist()) == {2, 3, 7, 21, 29}
     assert moved[7].max() == pytest.approx(0.25 * float(moved[3].max()), rel=1e-3)
 
 
 def test_both_columns_of_a_batch_add_up() -> None:
-    plain, touched = tables()
+    plain, sparse = tables()
     (loss(plain) + 3 * plain(torch.tensor([7, 8]), torch.tensor([0])).sum()).backward()
-    (loss(touched) + 3 * touched(torch.tensor([7, 8]), torch.tensor([0])).sum()).backward()
-    assert touched.weight.grad is not None
-    assert torch.allclose(plain.weight.grad, touched.weight.grad.to_dense())  # type: ignore[arg-type]
+    (loss(sparse) + 3 * sparse(torch.tensor([7, 8]), torch.tensor([0])).sum()).backward()
+    assert sparse.weight.grad is not None
+    assert torch.allclose(plain.weight.grad, sparse.weight.grad.to_dense())  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("longest", [float("inf"), 1.0])
 def test_gradients_are_clipped_as_those_of_the_whole_table(longest: float) -> None:
-    plain, touched = tables()
-    for table in (plain, touched):
+    plain, sparse = tables()
+    for table in (plain, sparse):
         (loss(table) + loss(table)).backward()
     norm = nn.utils.clip_grad_norm_(plain.parameters(), longest)
-    assert clip_gradients(touched.parameters(), longest) == pytest.approx(float(norm), rel=1e-6)
-    assert touched.weight.grad is not None
-    assert torch.allclose(plain.weight.grad, touched.weight.grad.to_dense(), rtol=1e-5)  # type: ignore[arg-type]
+    assert clip_gradients(sparse.parameters(), longest) == pytest.approx(float(norm), rel=1e-6)
+    assert sparse.weight.grad is not None
+    assert torch.allclose(plain.weight.grad, sparse.weight.grad.to_dense(), rtol=1e-5)  # type: ignore[arg-type]
 
 
 def test_a_closure_is_refused() -> None:
-    _, touched = tables()
+    _, sparse = tables()
     with pytest.raises(TypeError, match="met once"):
-        RowAdam(touched.parameters(), torch.ones(SIZE), lr=0.01).step(lambda: 0.0)
+        RowAdam(sparse.parameters(), torch.ones(SIZE), lr=0.01).step(lambda: 0.0)
