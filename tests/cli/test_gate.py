@@ -226,3 +226,23 @@ def test_a_baseline_of_ranks_alone_gives_the_same_verdict(gate):
     evaluated().save(BASE, tables=("ranks",))
     assert not list(BASE.glob("queries*"))
     assert gate(candidate="builtin:random").out == whole.out
+
+
+def test_a_candidate_is_fused_as_its_baseline_was(xlir):
+    asked = (
+        "--task",
+        "mini",
+        "--langs",
+        "en,de",
+        "--fuse",
+        "builtin:bm25",
+        "--fuse-weights",
+        "1,2",
+    )
+    assert xlir("run", "--model", "builtin:ngram", *asked, "--output", "base", "--quiet").code == 0
+    (base,) = Path("base").glob("*/mini*")
+    said = xlir("gate", "--baseline", base, "--candidate", "builtin:ngram", "--json")
+    assert said.code == 0, said.err
+    assert "differ in" not in said.err
+    (new,) = Path("results").glob("*/mini*/result.json")
+    assert json.loads(new.read_text())["encoder"]["name"] == "1 builtin:ngram + 2 builtin:bm25"

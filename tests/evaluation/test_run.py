@@ -22,7 +22,7 @@ from evaluation.plain import (
 )
 
 import xlir_bench as xb
-from xlir_bench import Kind, Result, RunOptions, evaluate
+from xlir_bench import EncoderOptions, Kind, Result, RunOptions, evaluate
 from xlir_bench.errors import (
     BadVectorsError,
     InputError,
@@ -373,3 +373,27 @@ def test_bm25_is_a_retriever_without_vectors() -> None:
         evaluate("mini", "builtin:bm25", small(langs=("en",), vectors="int8"))
     with pytest.raises(InputError, match="has no vectors"):
         xb.load_encoder("builtin:bm25").encode(["text"], "query")
+
+
+def test_fused_retrievers_are_one_with_both_names_and_their_options() -> None:
+    how = EncoderOptions(fuse=("builtin:bm25",), fuse_weights=(1, 0.3), fuse_depth=50)
+    options = small(langs=("en", "de"))
+    alone = evaluate("mini", "builtin:ngram", options)
+    fused = evaluate("mini", "builtin:ngram", options, encoder_options=how)
+    encoder = fused.record.encoder
+    assert encoder.name == "1 builtin:ngram + 0.3 builtin:bm25"
+    assert encoder.kind == "fused"
+    assert encoder.options is not None
+    assert (encoder.options.fuse, encoder.options.fuse_depth) == (["builtin:bm25"], 50)
+    assert encoder.slug != alone.record.encoder.slug
+    assert [s.queries for s in fused.record.settings] == [s.queries for s in alone.record.settings]
+    assert any("best 50 of each" in note for note in fused.record.notes)
+    ranks = fused.tables["ranks"].to_pandas()
+    assert not ranks.duplicated(["kind", "query_lang", "query_id", "passage_id"]).any()
+    assert (
+        not ranks[ranks.kind == "multilingual"].duplicated(["query_lang", "query_id", "rank"]).any()
+    )
+    with pytest.raises(InputError, match=r"1 given.*builtin:ngram, builtin:bm25"):
+        evaluate("mini", "builtin:ngram", encoder_options=replace(how, fuse_weights=(1,)))
+    with pytest.raises(InputError, match="--fuse-weights"):
+        evaluate("mini", "builtin:ngram", encoder_options=EncoderOptions(fuse_weights=(1,)))

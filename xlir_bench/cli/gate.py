@@ -15,11 +15,11 @@ from xlir_bench.options.running import RunOptions
 from xlir_bench.options.stating import OUTPUT, build, option, options_of, same_option
 
 if TYPE_CHECKING:
-    from xlir_bench.encoders import Encoder
     from xlir_bench.reports.gate import Verdict
     from xlir_bench.reports.policy import Policy
     from xlir_bench.results import Result
     from xlir_bench.results.schema import EncoderPart
+    from xlir_bench.retrieval import Retriever
 
 COMPARED, RULES = "Baseline and candidate", "Rules"
 
@@ -187,11 +187,11 @@ def _evaluated(
     same = {k: tuple(v) or None if isinstance(v, list) else v for k, v in same.items()}
     options = RunOptions(**same, **given, allow_changed_data=bool(asked.changed_data))
     encoder_options = _as_the_baseline(spec, record.encoder, how)
-    (encoder,) = resolved([spec], encoder_options)
-    for line in _differences(record.encoder, encoder):
+    (retriever,) = resolved([spec], encoder_options, options)
+    for line in _differences(record.encoder, retriever):
         say(f"baseline and candidate differ in {line}", err=True)
     with Bars() as bars:
-        return evaluated(encoder, task, options, encoder_options, output, bars, teller())
+        return evaluated(retriever, task, options, encoder_options, output, bars, teller())
 
 
 def _as_the_baseline(spec: str, baseline: EncoderPart, how: dict[str, Any]) -> EncoderOptions:
@@ -201,27 +201,26 @@ def _as_the_baseline(spec: str, baseline: EncoderPart, how: dict[str, Any]) -> E
     """
     asked = baseline.options
     same = {} if asked is None else asked.model_dump(exclude={"trust_remote_code"})
+    same = {k: tuple(v) if isinstance(v, list) else v for k, v in same.items()}
     if spec != baseline.name:
         same.pop("revision", None)
     return build(EncoderOptions, same | how | {"device": how["device"] or same.get("device")})
 
 
-def _differences(baseline: EncoderPart, encoder: Encoder) -> list[str]:
+def _differences(baseline: EncoderPart, candidate: Retriever) -> list[str]:
     """What makes the candidate run in another way than the baseline ran."""
-    from xlir_bench.encoders import describe
-
-    card, asked = describe(encoder), baseline.options
+    card, asked = candidate.card, baseline.options
     pairs = {
         "query prompt": (baseline.query_prompt, card.query_prompt),
         "passage prompt": (baseline.passage_prompt, card.passage_prompt),
         "dtype": (baseline.dtype, card.dtype),
         "length in tokens": (baseline.max_tokens, card.max_tokens),
-        "device": (baseline.device, getattr(encoder, "device", None)),
+        "device": (baseline.device, candidate.device),
     }
     told = [f"{what}: {a!r} against {b!r}" for what, (a, b) in pairs.items() if a != b]
     if asked is None:
         told.append("options of the baseline's encoder: not recorded, its result is of before")
-    elif asked.revision is not None and encoder.name != baseline.name:
+    elif asked.revision is not None and card.name != baseline.name:
         told.append(f"revision: {asked.revision!r} is of the baseline's model")
     if asked is not None and asked.trust_remote_code:
         told.append("--trust-remote-code: run the candidate with it first, and name its result")

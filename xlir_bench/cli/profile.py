@@ -81,6 +81,7 @@ def profile(
       xlir-bench profile --model out/final --dims 256,128,64 --depth 10 --plot cost.png
     """
     from xlir_bench.cli.run import evaluated, usual_folder
+    from xlir_bench.encoders import describe
     from xlir_bench.evaluation import load_models, measure_cost, settings_asked
     from xlir_bench.tasks import catalogue
 
@@ -91,7 +92,9 @@ def profile(
     with Bars(quiet) as bars:
         models = load_models(chosen, model, cost_options, options, encoder_options, bars)
         encoder = models[0].encoder
-        result = _stored(usual_folder(encoder, chosen, options, output), encoder, chosen, options)
+        result = _stored(
+            usual_folder(describe(encoder).slug, chosen, options, output), encoder, chosen, options
+        )
         if result is None:
             tell = teller(quiet)
             result = evaluated(encoder, chosen, options, encoder_options, output, bars, tell)

@@ -25,9 +25,9 @@ from xlir_bench.options.running import RunOptions
 from xlir_bench.options.stating import OUTPUT, WHAT, option
 
 if TYPE_CHECKING:
-    from xlir_bench.encoders import Encoder
     from xlir_bench.records import Progress
     from xlir_bench.results import Result
+    from xlir_bench.retrieval import Retriever
     from xlir_bench.tasks import Task
 
 
@@ -56,7 +56,7 @@ def run(
     \b
     SPEC is one of
       PATH or hub id        a sentence-transformers model
-      builtin:NAME          multilingual (trained, 11 languages), ngram (lexical baseline), random (the floor)
+      builtin:NAME          multilingual (trained, 11 languages), bm25 and ngram (by words), random (the floor)
       py:FILE:NAME          a function encode(texts, role) or a class of yours
       npy:FOLDER            vectors that exist: query.<lang>.npy, passage.<lang>.npy
       http:URL#MODEL        an OpenAI-compatible embeddings server
@@ -68,6 +68,7 @@ def run(
       xlir-bench run --model out/checkpoint-* --task mlqa-r     one table, in order
       xlir-bench run --task xquad-r --langs en,de,ar --limit 200
       xlir-bench run --task xquad-r --index IVF64,Flat
+      xlir-bench run --model out/final --fuse builtin:bm25      both, by reciprocal rank fusion
       xlir-bench run --model http:http://127.0.0.1:8000/v1#bge-m3
 
     Every text is encoded once and its vector is cached: a run that was stopped goes on where it was.
@@ -87,20 +88,23 @@ def run(
         check_measures(options.measures)
     for task in chosen:
         settings_asked(task, options)
-    encoders = resolved(specs, encoder_options)
-    for encoder in encoders:
+    retrievers = resolved(specs, encoder_options, options)
+    for retriever in retrievers:
         for task in chosen:
-            usual_folder(encoder, task, options, output)
+            usual_folder(retriever.card.slug, task, options, output)
 
     alone, results, code = len(specs) * len(chosen) == 1, [], 0
     tell = teller(quiet)
     with Bars(quiet) as bars:
-        while encoders:
-            encoder = encoders.pop(0)  # what it loads is let go before the next one
+        while retrievers:
+            retriever = retrievers.pop(0)  # what it loads is let go before the next one
+            name = retriever.card.name
             for task in chosen:
-                tell(visible(f"{encoder.name} on {task.name}"))
+                tell(visible(f"{name} on {task.name}"))
                 try:
-                    result = evaluated(encoder, task, options, encoder_options, output, bars, tell)
+                    result = evaluated(
+                        retriever, task, options, encoder_options, output, bars, tell
+                    )
                     if trec and result.folder is not None:
                         write_trec(result, result.folder / "trec")
                 except Exception as error:
@@ -108,7 +112,7 @@ def run(
                         raise
                     code = code or (error.exit_code if isinstance(error, XlirError) else 4)
                     told = str(error) if isinstance(error, XlirError) else repr(error)
-                    say_error(redacted(f"error: {encoder.name} on {task.name}: {told}"))
+                    say_error(redacted(f"error: {name} on {task.name}: {told}"))
                     continue
                 results.append(result)
                 if not (quiet or as_json):
@@ -123,15 +127,18 @@ def run(
     return code
 
 
-def resolved(specs: Sequence[str], options: EncoderOptions) -> list[Encoder]:
-    """The encoders of all specs; every one that cannot be had is told, before any work."""
-    from xlir_bench.encoders import describe, load_encoder
+def resolved(
+    specs: Sequence[str], encoder_options: EncoderOptions, options: RunOptions
+) -> list[Retriever]:
+    """The retrievers of all specs; every one that cannot be had is told, before any work."""
+    from xlir_bench.evaluation import as_retriever
 
-    encoders, faults = [], []
+    retrievers: list[Retriever] = []
+    faults = []
     for spec in specs:
         try:
-            encoders.append(load_encoder(spec, options))
-            describe(encoders[-1])
+            retrievers.append(as_retriever(spec, encoder_options, options))
+            _ = retrievers[-1].card
         except XlirError as error:
             faults.append(error)
     if len(faults) > 1:
@@ -140,23 +147,22 @@ def resolved(specs: Sequence[str], options: EncoderOptions) -> list[Encoder]:
         raise together from faults[0]
     if faults:
         raise faults[0]
-    return encoders
+    return retrievers
 
 
-def usual_folder(encoder: Encoder, task: Task, options: RunOptions, output: Path) -> Path:
+def usual_folder(slug: str, task: Task, options: RunOptions, output: Path) -> Path:
     """Where a result goes, unless one of other data is there; it can be written there."""
-    from xlir_bench.encoders import describe
     from xlir_bench.files import require_writable
     from xlir_bench.results import result_folder
     from xlir_bench.results.store import REMEDY
 
-    folder = result_folder(output, describe(encoder).slug, task.name, options.part(task))
+    folder = result_folder(output, slug, task.name, options.part(task))
     require_writable(folder, REMEDY)
     return folder
 
 
 def evaluated(
-    encoder: Encoder,
+    encoder: object,
     task: Task,
     options: RunOptions,
     encoder_options: EncoderOptions,
@@ -164,13 +170,14 @@ def evaluated(
     progress: Progress,
     tell: Callable[[str], None],
 ) -> Result:
-    """One encoder on one task, saved."""
-    from xlir_bench.evaluation import evaluate
+    """One encoder or retriever on one task, saved."""
+    from xlir_bench.evaluation import as_retriever, evaluate
     from xlir_bench.results.store import folder_of_data
 
-    usual = usual_folder(encoder, task, options, output)
+    retriever = as_retriever(encoder, encoder_options, options)
+    usual = usual_folder(retriever.card.slug, task, options, output)
     result = evaluate(
-        task, encoder, options,
+        task, retriever, options,
         encoder_options=encoder_options, progress=progress, command=canonical_command(),
     )  # fmt: skip
     folder = folder_of_data(usual, result.record)

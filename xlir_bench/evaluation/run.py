@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from typing import cast
 
 import numpy as np
 
@@ -47,6 +48,7 @@ from xlir_bench.retrieval import (
     BM25Retriever,
     EmbedRequest,
     FaissIndex,
+    FusedRetriever,
     Retriever,
     StoredRetriever,
     VectorIndex,
@@ -170,6 +172,18 @@ def as_retriever(
     encoder: object, encoder_options: EncoderOptions, options: RunOptions
 ) -> Retriever:
     """A retriever made of whatever a user names as encoder."""
+    if hasattr(encoder, "represent"):
+        return cast(Retriever, encoder)
+    if encoder_options.fuse:
+        alone = replace(encoder_options, fuse=(), fuse_weights=None)
+        parts = [as_retriever(each, alone, options) for each in (encoder, *encoder_options.fuse)]
+        return FusedRetriever(
+            tuple(parts), encoder_options.fuse_depth, encoder_options.fuse_weights
+        )
+    if encoder_options.fuse_weights is not None:
+        raise InputError(
+            "--fuse-weights is of the retrievers that --fuse names, and there are none"
+        )
     loaded = as_encoder(encoder, encoder_options)
     if isinstance(loaded, BM25 | StoredVectors) and options.vectors != "float32":
         raise InputError(

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from xlir_bench.options.stating import MODEL, option
+from xlir_bench.options.stating import MODEL, number, option
 
+FUSED = "Several retrievers as one"
 Dtype = Literal["float32", "float16", "bfloat16"]
 
 
@@ -42,3 +43,14 @@ class EncoderOptions:
         "More fields for the requests of an http: model, by role; may be given again.",
         (), group=MODEL, metavar="query=JSON|passage=JSON", many=True,
     )  # fmt: skip
+    fuse: tuple[str, ...] = option(
+        "Search with this one too: what either puts first is ordered anew by both; may be given again.",
+        (), group=FUSED, metavar="SPEC", many=True,
+    )  # fmt: skip
+    fuse_weights: tuple[float, ...] | None = option(
+        "Add up scores with these weights, the model's first.  [default: reciprocal ranks are added up]",
+        None, group=FUSED, metavar="W,W", parse=number, least=0,
+    )  # fmt: skip
+    fuse_depth: int = option(
+        "How many passages each puts first.", 1000, group=FUSED, metavar="N", least=1
+    )

@@ -149,6 +149,14 @@ def whole_number(text: str) -> int:
     return int(text)
 
 
+def number(text: str) -> float:
+    """The number in a list of them, such as 1,0.5."""
+    try:
+        return float(text)
+    except ValueError as error:
+        raise ValueError("numbers are wanted, such as 1,0.5") from error
+
+
 def check_bounds(record: Any) -> None:
     """Refuse a value of a record, or of those in it, that is out of the bounds of its option."""
     for part in fields(record):

@@ -66,6 +66,9 @@ class EncoderOptionsPart(_Part):
     max_length: int | None = None
     truncate_dim: int | None = None
     trust_remote_code: bool = False
+    fuse: list[str] = []
+    fuse_weights: list[float] | None = None
+    fuse_depth: int = 1000
 
 
 class EncoderPart(_Part):

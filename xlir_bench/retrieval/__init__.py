@@ -4,6 +4,7 @@ from xlir_bench.retrieval.approximate import FaissIndex, recall_of_exact
 from xlir_bench.retrieval.cache import CacheEntry, Pruned, cache_entries, prune
 from xlir_bench.retrieval.embedding import EmbedRequest, StoredRetriever, VectorRetriever, embed
 from xlir_bench.retrieval.exact import VectorIndex
+from xlir_bench.retrieval.fusion import FusedRetriever
 from xlir_bench.retrieval.lexical import BM25Retriever
 from xlir_bench.retrieval.partial import Partial
 from xlir_bench.retrieval.pool import Pool, Want
@@ -17,6 +18,7 @@ __all__ = [
     "Dense",
     "EmbedRequest",
     "FaissIndex",
+    "FusedRetriever",
     "Index",
     "Partial",
     "Pool",

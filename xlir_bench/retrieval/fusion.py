@@ -7,15 +7,78 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from xlir_bench.records import Floats, Ints, Progress, Setting, Silent
+from xlir_bench.encoders import EncoderCard
+from xlir_bench.encoders.digest import fingerprint, slug
+from xlir_bench.errors import InputError
+from xlir_bench.records import Collection, Floats, Ints, Progress, Setting, Silent
 from xlir_bench.retrieval.partial import Best, Partial
 from xlir_bench.retrieval.pool import Pool, Want
-from xlir_bench.retrieval.retriever import Index
+from xlir_bench.retrieval.retriever import Index, Represented, Retriever
 
+VERSION = 1
+"""Changes with what is computed."""
 RRF = 60
 """The constant of reciprocal rank fusion (Cormack, Clarke and Büttcher, 2009)."""
 QUERIES = 256
 """How many are looked at together: some 10 MB a retriever at depth 1,000."""
+
+
+@dataclass(frozen=True, slots=True)
+class FusedRetriever:
+    """Several retrievers of the same texts."""
+
+    parts: tuple[Retriever, ...]
+    depth: int
+    weights: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.weights is not None and len(self.weights) != len(self.parts):
+            names = ", ".join(part.card.name for part in self.parts)
+            raise InputError(
+                f"--fuse-weights: {len(self.weights)} given; one a retriever is wanted, in this order: {names}"
+            )
+
+    @property
+    def card(self) -> EncoderCard:
+        """What a result records of them."""
+        cards = [part.card for part in self.parts]
+        how = {"depth": self.depth, "weights": self.weights, "version": VERSION}
+        names = [card.name for card in cards]
+        if self.weights is not None:
+            names = [f"{w:g} {name}" for w, name in zip(self.weights, names, strict=True)]
+        told = "reciprocal ranks" if self.weights is None else "weighted scores"
+        return EncoderCard(
+            name=" + ".join(names),
+            kind="fused",
+            slug=slug("--".join(card.slug for card in cards), how),
+            fingerprint=fingerprint({"fused": [card.fingerprint for card in cards], **how}),
+            dtype=cards[0].dtype,
+            max_tokens=cards[0].max_tokens,
+            query_prompt=cards[0].query_prompt,
+            passage_prompt=cards[0].passage_prompt,
+            chosen_on=tuple(dict.fromkeys(task for card in cards for task in card.chosen_on)),
+            notes=(
+                f"the best {self.depth:,} of each retriever are ordered by the sum of {told}",
+                *(note for card in cards for note in card.notes),
+            ),
+        )
+
+    @property
+    def device(self) -> str | None:
+        """Where the first of them runs."""
+        return self.parts[0].device
+
+    def represent(self, collection: Collection, progress: Progress) -> Represented:
+        """Every text once for each; lengths and unknown words are told as the first sees them."""
+        found = [part.represent(collection, progress) for part in self.parts]
+        return Represented(
+            index=FusedIndex(tuple(each.index for each in found), self.depth, self.weights),
+            dimension=found[0].dimension,
+            tokens=found[0].tokens,
+            encoded=sum(each.encoded for each in found),
+            cached=sum(each.cached for each in found),
+            notes=tuple(note for each in found for note in each.notes),
+        )
 
 
 @dataclass(frozen=True, slots=True)
