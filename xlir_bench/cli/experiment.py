@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,9 +22,8 @@ from xlir_bench.escaping import visible
 from xlir_bench.extras import require
 
 if TYPE_CHECKING:
-    from xlir_bench.experiment.planning import Planned
-    from xlir_bench.experiment.running import Failed, Where
-    from xlir_bench.recipe import Recipe
+    from xlir_bench.experiment.running import Planned, Where
+    from xlir_bench.recipe import Cell, Recipe
     from xlir_bench.reports.experiment import Experiment, Made
     from xlir_bench.reports.leaderboard.files import Differences
 
@@ -81,7 +80,7 @@ def experiment(name: str | None, **stated: Any) -> int:
       xlir-bench experiment paper-xlmr --print > mine.toml   edit it, then: experiment mine.toml
       xlir-bench experiment --index experiments              what all experiments in a folder found
     """
-    from xlir_bench.experiment.shipped import find_recipe
+    from xlir_bench.experiment import find_recipe
 
     if stated["index"] is not None:
         return _index(name, stated["index"], stated["check"])
@@ -195,15 +194,14 @@ def _index(name: str | None, folder: Path, check: bool) -> int:
 
 
 def _list_recipes() -> None:
-    from xlir_bench.experiment.shipped import shipped_recipes
+    from xlir_bench.experiment import shipped_recipes
 
     for name, (recipe, _) in shipped_recipes().items():
         say(f"{name:<16} {len(recipe.cells()):>3} cells  {visible(recipe.title)}")
 
 
 def _show_plan(recipe: Recipe, where: Where) -> None:
-    from xlir_bench.experiment.planning import plan_cells, time_left
-    from xlir_bench.experiment.running import missing_data
+    from xlir_bench.experiment.running import missing_data, plan_cells, time_left
     from xlir_bench.reports.document import Table
 
     planned = plan_cells(recipe, where)
@@ -257,9 +255,9 @@ def _told(found: Experiment, made: Made, folder: Path) -> str:
     return "\n".join(lines)
 
 
-def _tell_failed(failed: Sequence[Failed]) -> int:
-    for each in failed:
-        say(visible(f"failed: {each.cell.name}: {each.why}"), err=True)
+def _tell_failed(failed: Mapping[Cell, str]) -> int:
+    for cell, why in failed.items():
+        say(visible(f"failed: {cell.name}: {why}"), err=True)
     if failed:
         say("the same command tries them again", err=True)
     return 4 if failed else 0

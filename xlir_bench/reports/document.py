@@ -13,7 +13,7 @@ from typing import Literal
 from unicodedata import east_asian_width
 
 from xlir_bench.escaping import visible
-from xlir_bench.reports.markup import escape
+from xlir_bench.reports.markup import Markdown, escape
 
 Form = Literal["terminal", "markdown", "latex"]
 LATEX = {c: rf"\{c}" for c in "&%$#_{}"} | {
@@ -53,7 +53,7 @@ class Items:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows under headers."""
+    """Rows under headers; a cell is plain text, or `Markdown` where nothing but Markdown is made of it."""
 
     headers: Sequence[str]
     rows: Sequence[Sequence[object]]
@@ -108,7 +108,13 @@ def _cells(table: Table) -> list[list[str]]:
 
 
 def _markdown(table: Table) -> str:
-    return _aligned(table, "github", [[escape(cell) for cell in row] for row in _cells(table)])
+    """Without padding, so that one changed cell changes one line; numbers are set to the right."""
+    marks = [":---" if table.is_text(i) else "---:" for i in range(len(table.headers))]
+    head, *rows = (
+        [cell if isinstance(cell, Markdown) else escape(str(cell)) for cell in row]
+        for row in (table.headers, *table.rows)
+    )
+    return "\n".join("| " + " | ".join(row) + " |" for row in (head, marks, *rows))
 
 
 def _fitted(table: Table, width: int | None) -> str:
