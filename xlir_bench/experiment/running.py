@@ -11,7 +11,7 @@ import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -254,18 +254,10 @@ def _run_cell(recipe: Recipe, where: Where, cell: Cell, progress: Progress) -> N
         replace(result, tables={}).save(folder, compact=True)  # there are many
     # The record has the time of all parts of a training that was interrupted and resumed.
     trained = done.record.get("outcome", {}).get("seconds", seconds)
-    place = {
-        "model": variant.model,
-        "data": variant.data,
-        "strategy": variant.strategy,
-        "alpha": variant.alpha,
-        "batch-size": variant.batch_size,
-        "loss": variant.loss,
-        "seed": cell.seed,
-        "steps": recipe.steps if variant.trained else 0,
-    }
+    place = {name.replace("_", "-"): value for name, value in asdict(variant).items()}
+    steps = recipe.steps if variant.trained else 0
     record = CellRecord(
-        cell=place,
+        cell=place | {"seed": cell.seed, "steps": steps},
         digest=cell.digest,
         training={name: done.record[name] for name in TRAINING if name in done.record},
         leaking=int(done.record.get("leakage", {}).get("leaking", 0)),

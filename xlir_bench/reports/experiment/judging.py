@@ -22,7 +22,7 @@ Outcome = Literal["holds", "fails", "not shown", "cannot fail"]
 
 @dataclass(frozen=True, slots=True)
 class Tested:
-    """One training minus another."""
+    """The difference between two trainings: the second minus the first."""
 
     test: SeedTest
     by_seed: Mapping[int, float]
@@ -69,7 +69,7 @@ class Judged:
     outcome: Outcome
     why: str
     against: Variant | None = None
-    """Of several, the one that it was least better than."""
+    """Of several rivals, the one that the evidence is weakest against."""
     tested: Tested | None = None
 
 
@@ -104,7 +104,7 @@ def difference(
 
 
 def against_baselines(experiment: Experiment, task: str) -> list[VersusBaseline]:
-    """Every training that is no baseline beside each that the recipe names; Holm over all of them."""
+    """Every training beside each baseline that the recipe names; Holm's correction over all of them."""
     recipe, variants = experiment.recipe, experiment.recipe.variants()
     subjects = [v for v in variants if v.trained and not any(v.has(b) for b in recipe.baselines)]
     found = [
@@ -124,10 +124,10 @@ def against_baselines(experiment: Experiment, task: str) -> list[VersusBaseline]
 
 
 def judge(experiment: Experiment) -> list[Judged]:
-    """Every claim for every model that it is of; Holm over all of them, tested or not."""
+    """Every claim, for each model that it is about; Holm's correction counts all of them, testable or not."""
     recipe = experiment.recipe
     asked = [
-        _Asked(experiment, claim, model)
+        _ClaimTest(experiment, claim, model)
         for claim in recipe.claims
         for model in recipe.models
         if claim.better.model in (None, model)
@@ -136,8 +136,8 @@ def judge(experiment: Experiment) -> list[Judged]:
     return [each.judged(float(p), len(asked)) for each, p in zip(asked, corrected, strict=True)]
 
 
-class _Asked:
-    """A claim about one model, and the differences that decide about it."""
+class _ClaimTest:
+    """A claim about one model, and the differences that decide it."""
 
     def __init__(self, experiment: Experiment, claim: Claim, model: str) -> None:
         self.claim, self.model = claim, model
@@ -181,7 +181,7 @@ class _Asked:
     def _outcome(
         self, tests: Collection[Tested], least: Tested, family: int
     ) -> tuple[Outcome, str]:
-        """The outcome, and why; `least`: the test against the rival that it was least better than."""
+        """The outcome, and why; `least`: the test against the rival that the evidence is weakest against."""
         if self.cannot_fail:
             return "cannot fail", self.cannot_fail
         seeds = len(least.by_seed)

@@ -132,13 +132,13 @@ def has_questions(result: Result) -> bool:
     return result.has_values or (folder is not None and (folder / FILE).is_file())
 
 
-def read_questions(result: Result, folder: Path) -> Questions:
-    """The means of a result's questions; made of the tables of every setting, where those were kept."""
-    if (folder / FILE).is_file():
-        return Questions.load(folder)
+def read_questions(result: Result) -> Questions:
+    """The means of a stored result's questions; made of the tables of every setting, where those were kept."""
+    if result.folder is not None and (result.folder / FILE).is_file():
+        return Questions.load(result.folder)
     if not result.has_values:
         raise InputError(
-            f"{folder} has no {FILE} beside its result.json; the same command without --check makes it"
+            f"{result.where} has no {FILE} beside its result.json; the same command without --check makes it"
         )
     return Questions.of(result)
 

@@ -39,7 +39,7 @@ class CellRecord(BaseModel):
     cell: dict[str, Any]
     """Its place in the grid."""
     digest: str
-    """Of everything in the recipe that decides about the weights."""
+    """Of everything in the recipe that the weights depend on."""
     training: dict[str, Any]
     leaking: int
     """Training rows that were left out because they hold text of the tasks."""
@@ -96,7 +96,6 @@ class Experiment:
     """The finished cells."""
     results: Mapping[tuple[Cell, str], Result]
     """By cell and task; a task may have been left out for now."""
-    folder: Path
     _questions: dict[tuple[Variant, str], dict[int, Questions]] = field(default_factory=dict)
     """What `questions` has read."""
 
@@ -127,13 +126,8 @@ class Experiment:
     def questions(self, variant: Variant, task: str) -> dict[int, Questions]:
         """The means of every question of a variant on a task, by seed; each file is read once."""
         if (variant, task) not in self._questions:
-            self._questions[variant, task] = {
-                cell.seed: read_questions(
-                    self.results[cell, task], cell_folder(self.folder, cell) / task
-                )
-                for cell in self.recipe.cells()
-                if cell.variant == variant and (cell, task) in self.results
-            }
+            results = self.evaluated(variant, task).items()
+            self._questions[variant, task] = {seed: read_questions(r) for seed, r in results}
         return self._questions[variant, task]
 
     def training(self, variant: Variant) -> list[CellRecord]:
@@ -141,7 +135,7 @@ class Experiment:
         return [record for cell, record in self.records.items() if cell.variant == variant]
 
     def any_result(self, task: str) -> Result | None:
-        """One of the task's, for its names and sizes."""
+        """A result on a task, for what all of them have in common."""
         return next((r for (_, name), r in self.results.items() if name == task), None)
 
     def columns(self, task: str) -> list[Column]:
@@ -167,4 +161,4 @@ def read_experiment(recipe: Recipe, folder: Path) -> Experiment:
     for task in recipe.tasks:
         if same_task := [result for (_, name), result in results.items() if name == task]:
             require_comparable(same_task, False, remedy)
-    return Experiment(recipe, records, results, folder)
+    return Experiment(recipe, records, results)
