@@ -143,9 +143,9 @@ def _published_page(board: Board) -> str:
         means = _published_table(task, measured, names, [(column, MEAN) for column in columns])
         parts += [f"## {task.name}", "### Means", means]
         for column in columns:
-            reported = [r.query_lang for r in task.rows if (r.kind, r.measure) == column]
-            if any(lang != MEAN for lang in reported):
-                places = [(column, lang) for lang in task.langs]
+            places = [(column, lang) for lang in task.langs]
+            values = (task.value(s, *column, lang) for s in task.systems for lang in task.langs)
+            if any(value is not None for value in values):
                 parts.append(f"### By query language: {column.name}")
                 parts.append(_published_table(task, measured, task.langs, places))
     sources = (f"{i}. {escape(s.title)}. <{s.url}>" for i, s in enumerate(SOURCES.values(), 1))
