@@ -4,7 +4,7 @@ import pytest
 from recipes import REDUCED, with_lines
 
 from xlir_bench.errors import InputError
-from xlir_bench.experiment.shipped import find_recipe, shipped_recipes
+from xlir_bench.experiment import find_recipe, shipped_recipes
 from xlir_bench.recipe import Choice, Variant, parse_recipe
 from xlir_bench.tasks import catalogue
 

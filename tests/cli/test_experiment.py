@@ -14,7 +14,7 @@ import pytest
 from recipes import REDUCED, with_lines
 
 from xlir_bench.cli import exit_code
-from xlir_bench.experiment.shipped import find_recipe
+from xlir_bench.experiment import find_recipe
 from xlir_bench.tasks import tasks_folder
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from models import save_tiny_bert, wordpiece_tokenizer
 
+from xlir_bench.experiment import find_recipe
 from xlir_bench.experiment.running import Where, missing_data, run_cells, train_options
-from xlir_bench.experiment.shipped import find_recipe
 from xlir_bench.options.training import Strategy
 from xlir_bench.recipe import Recipe
 from xlir_bench.reports.experiment import experiment_texts, read_experiment
@@ -73,7 +73,7 @@ def test_the_papers_recipe_runs_on_a_small_model_of_its_architecture(
     monkeypatch.setenv("XLIR_CACHE", str(tmp_path / "cache"))
     recipe = reduced(name, save(tmp_path / "model"))
     where = Where(tmp_path / "out", catalogue().tasks, device="cpu", discard_models=True)
-    assert run_cells(recipe, where, lambda _: None) == []
+    assert run_cells(recipe, where, lambda _: None) == {}
     found = read_experiment(recipe, where.folder)
     assert not found.missing
     record = next(r for c, r in found.records.items() if c.variant.strategy == "hybrid")
@@ -117,7 +117,7 @@ def test_the_recipe_of_a_pretrained_model_runs_in_short_form(
     recipe = Recipe.model_validate(stated | changed)
     where = Where(tmp_path / "out", catalogue().tasks, device="cpu", discard_models=True)
     said: list[str] = []
-    assert run_cells(recipe, where, said.append) == []
+    assert run_cells(recipe, where, said.append) == {}
     cells = [c for c in recipe.cells() if c.variant.trained]
     assert said[0] == f"1 of 13: {recipe.cells()[0].name}"
     assert [line.count("-s1-") for line in said[1:]] == [0] * 6 + [1] * 6  # the first seed first

@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from xlir_bench.reports.aligned import relevance, translations
-from xlir_bench.reports.leaderboard.alignment import alignment_data
+from xlir_bench.reports.leaderboard.single_page import alignment_data
 from xlir_bench.results.schema import AlignmentPart, PairAlignmentPart, RelevancePart
 
 PAIR = PairAlignmentPart(

@@ -29,8 +29,9 @@ from xlir_bench.reports.experiment import (
     report_files,
     write_cell,
 )
-from xlir_bench.reports.experiment.judging import Column, Contrasts, against_baselines, judge
+from xlir_bench.reports.experiment.judging import against_baselines, difference, judge
 from xlir_bench.reports.experiment.questions import FILE, Questions
+from xlir_bench.reports.leaderboard.columns import Column
 
 ACROSS = Column(Kind.CROSS_LINGUAL, "map")
 QUALITY = {"untrained": 0.0, "monolingual": 0.2, "hybrid": 2.0}
@@ -101,7 +102,7 @@ def test_means_deviations_and_differences_are_those_of_plain_arithmetic(folder: 
         (name, seed): values(folder, cell, "cross-lingual", "map")
         for (name, seed), cell in cells.items()
     }
-    rows = [r for r in against_baselines(Contrasts(experiment), "mini") if r.column == ACROSS]
+    rows = [r for r in against_baselines(experiment, "mini") if r.column == ACROSS]
     assert [r.baseline.strategy for r in rows] == ["monolingual"]
     by_seed = [macro(found["hybrid", s] - found["monolingual", s]) for s in (0, 1)]
     assert list(rows[0].tested.by_seed.values()) == pytest.approx(by_seed)
@@ -140,9 +141,9 @@ def test_the_test_is_of_seeds_and_articles_by_plain_arithmetic(folder: Path) -> 
         (of_articles / a) ** 2 / (a - 1) + bound**2 / (s - 1)
     )
     p = 2 * stats.t.sf(abs(table.mean()) / variance**0.5, freedom)
-    contrasts = Contrasts(read_experiment(recipe, folder))
+    experiment = read_experiment(recipe, folder)
     variants = {v.strategy: v for v in recipe.variants()}
-    tested = contrasts.difference(variants["monolingual"], variants["hybrid"], "mini", ACROSS)
+    tested = difference(experiment, variants["monolingual"], variants["hybrid"], "mini", ACROSS)
     assert tested.test.p == pytest.approx(p, rel=1e-4)
 
 
@@ -181,23 +182,23 @@ def test_tables_of_before_are_read_and_where_nothing_is_left_it_says_what_to_do(
 
 
 def test_a_claim_holds_if_it_is_significant_and_every_seed_agrees(folder: Path) -> None:
-    found = judge(Contrasts(read_experiment(parse_recipe(REDUCED, "it"), folder)))
+    found = judge(read_experiment(parse_recipe(REDUCED, "it"), folder))
     helps = found[1]
     assert helps.outcome == "holds"
     assert helps.why == "all 2 seeds agree"
     # Of the two that it was set against, the one that it was shown less surely to be better than.
-    contrasts = Contrasts(read_experiment(parse_recipe(REDUCED, "it"), folder))
+    experiment = read_experiment(parse_recipe(REDUCED, "it"), folder)
     column = Column(Kind.MONOLINGUAL, "map")
-    of = {v.strategy: v for v in contrasts.experiment.recipe.variants()}
+    of = {v.strategy: v for v in experiment.recipe.variants()}
     p = {
-        name: contrasts.difference(of[name], of["hybrid"], "mini", column).test.greater
+        name: difference(experiment, of[name], of["hybrid"], "mini", column).test.greater
         for name in ("untrained", "monolingual")
     }
     assert helps.against is not None
     assert p[helps.against.strategy] == max(p.values())
     turned = with_lines().replace('better = "hybrid"\nthan = ["untrained", "monolingual"]',
                                   'better = "monolingual"\nthan = "hybrid"')  # fmt: skip
-    judged = judge(Contrasts(read_experiment(parse_recipe(turned, "it"), folder)))[1]
+    judged = judge(read_experiment(parse_recipe(turned, "it"), folder))[1]
     assert judged.outcome == "fails"
     assert "the opposite is shown" in judged.why
 
@@ -211,7 +212,7 @@ def test_a_seed_that_disagrees_is_enough_for_a_claim_not_to_hold(
         if cell.seed == 2:
             quality = {"untrained": 0.0, "hybrid": 0.0, "monolingual": 0.6}[cell.variant.strategy]
             store(recipe, tmp_path / "x", cell, quality, ["de", "en"])
-    judged = judge(Contrasts(read_experiment(recipe, tmp_path / "x")))[1]
+    judged = judge(read_experiment(recipe, tmp_path / "x"))[1]
     assert judged.outcome == "not shown"
 
 
@@ -219,7 +220,7 @@ def test_a_margin_lets_a_small_loss_pass_and_is_not_in_what_is_shown(folder: Pat
     text = REDUCED.replace('better = "hybrid"\nthan = ["untrained", "monolingual"]',
                            'better = "monolingual"\nthan = "hybrid"\nmargin = 0.5')  # fmt: skip
     experiment = read_experiment(parse_recipe(text, "it"), folder)
-    judged = judge(Contrasts(experiment))[1]
+    judged = judge(experiment)[1]
     assert judged.outcome == "holds"
     row = next(x for x in _page(experiment, text).splitlines() if x.startswith("| Training helps"))
     assert "a loss of .500 allowed" in row
@@ -232,7 +233,7 @@ def test_what_is_not_shown_says_how_many_seeds_would_show_it(folder: Path, tmp_p
     for cell in recipe.cells():
         if cell.variant.strategy == "hybrid":
             store(recipe, tmp_path / "x", cell, 0.35, ["de", "en"])
-    judged = judge(Contrasts(read_experiment(recipe, tmp_path / "x")))[0]
+    judged = judge(read_experiment(recipe, tmp_path / "x"))[0]
     assert judged.outcome == "not shown"
     assert re.search(r"about \d+ seeds would show|no number of seeds would show", judged.why)
     assert judged.tested is not None
@@ -257,16 +258,16 @@ margin = 0.9
     for cell in recipe.cells():
         store(recipe, tmp_path, cell, cell.variant.alpha or 0.0, ["de", "en"])
     experiment = read_experiment(recipe, tmp_path)
-    assert judge(Contrasts(experiment))[0].outcome == "cannot fail"
+    assert judge(experiment)[0].outcome == "cannot fail"
     assert "Of 1 claims 1 cannot fail." in _page(experiment, text)
 
 
 def test_each_seed_is_set_against_its_own_random_base(folder: Path) -> None:
     recipe = parse_recipe(REDUCED, "it")
     cells = {(c.variant.strategy, c.seed): c for c in recipe.cells()}
-    contrasts = Contrasts(read_experiment(recipe, folder))
+    experiment = read_experiment(recipe, folder)
     of = {v.strategy: v for v in recipe.variants()}
-    tested = contrasts.difference(of["untrained"], of["hybrid"], "mini", ACROSS)
+    tested = difference(experiment, of["untrained"], of["hybrid"], "mini", ACROSS)
     wanted = [
         macro(values(folder, cells["hybrid", s], "cross-lingual", "map"))
         - macro(values(folder, cells["untrained", s], "cross-lingual", "map"))
@@ -279,23 +280,43 @@ def test_what_is_missing_is_not_shown_and_the_page_says_so(folder: Path) -> None
     recipe = parse_recipe(with_lines("seeds = [0, 1, 7]"), "it")
     experiment = read_experiment(recipe, folder)
     assert [c.seed for c in experiment.missing] == [7, 7, 7]
-    found = judge(Contrasts(experiment))
+    found = judge(experiment)
     assert {j.outcome for j in found} == {"not shown"}
     page = _page(experiment, REDUCED)
     assert "6 of 9 trainings and bases are here" in page
     assert "It is not finished" in page
     one = parse_recipe(with_lines("seeds = [0]"), "it")
-    assert judge(Contrasts(read_experiment(one, folder)))[0].why.startswith(
-        "one seed shows nothing"
-    )
+    assert judge(read_experiment(one, folder))[0].why.startswith("one seed shows nothing")
 
 
 def test_claims_are_corrected_together(folder: Path) -> None:
-    contrasts = Contrasts(read_experiment(parse_recipe(REDUCED, "it"), folder))
-    tested = [j.tested for j in judge(contrasts)]
+    experiment = read_experiment(parse_recipe(REDUCED, "it"), folder)
+    tested = [j.tested for j in judge(experiment)]
     plain = sorted(t.test.p for t in tested if t)
     assert sorted(t.p_holm for t in tested if t) == pytest.approx(
         [min(1, 2 * plain[0]), max(min(1, 2 * plain[0]), plain[1])]
+    )
+
+
+def test_a_claim_that_cannot_be_tested_weakens_no_correction(folder: Path) -> None:
+    text = (
+        REDUCED
+        + """
+[[claims]]
+text = "Of a measure that nobody asked for"
+better = "hybrid"
+than = "monolingual"
+task = "mini"
+measure = "mrr"
+"""
+    )
+    *known, unknown = judge(read_experiment(parse_recipe(text, "it"), folder))
+    assert unknown.outcome == "not shown"
+    assert unknown.why == "no multilingual mrr was measured"
+    tested = [each.tested for each in known]
+    plain = sorted(t.test.p for t in tested if t)
+    assert sorted(t.p_holm for t in tested if t) == pytest.approx(
+        [min(1, 3 * plain[0]), max(min(1, 3 * plain[0]), min(1, 2 * plain[1]))]
     )
 
 

@@ -23,8 +23,9 @@ from xlir_bench.reports.leaderboard import (
     read_board,
     write,
 )
-from xlir_bench.reports.leaderboard.names import file_names
-from xlir_bench.reports.leaderboard.pages import by_language, without_paths
+from xlir_bench.reports.leaderboard.columns import DISTANCE, Column
+from xlir_bench.reports.leaderboard.files import file_names
+from xlir_bench.reports.leaderboard.pages import without_paths
 from xlir_bench.reports.tables import CHOSEN_ON_IT
 from xlir_bench.results import Result
 from xlir_bench.results.schema import CostPart
@@ -87,11 +88,10 @@ def test_each_encoder_has_the_ranks_it_may_have_and_twins_cannot_be_told_apart(r
 
 def test_of_rank_distance_the_lower_is_the_better(results):
     rows = {row.name: row for row in read_board([results]).tasks[0].rows}
-    column = (Kind.MULTILINGUAL, "rank_distance")
-    means = {name: row.rank_distance.mean for name, row in rows.items()}
+    means = {name: DISTANCE.value(row.record) for name, row in rows.items()}
     assert means["builtin:random"] < means["builtin:ngram"]
-    assert rows["builtin:random"].standings[column].first == 1
-    assert rows["builtin:ngram"].standings[column].last == 2
+    assert rows["builtin:random"].standings[DISTANCE].first == 1
+    assert rows["builtin:ngram"].standings[DISTANCE].last == 2
 
 
 def test_a_result_without_ranks_stands_in_the_table_its_ranks_blank_and_the_page_says_why(results):
@@ -264,9 +264,22 @@ def test_names_from_outside_stay_text_in_markdown(results):
         assert len({x.replace("\\|", "").count("|") for x in table.splitlines()}) == 1
 
 
+def test_a_measure_with_a_hostile_name_stays_text_in_markdown(results):
+    """Names of measures come from result.json too."""
+    for folder in results.glob("*/mini"):
+        file = folder / "result.json"
+        text = file.read_text().replace('"map"', json.dumps(HOSTILE))
+        file.write_text(text)
+    texts = pages(results)
+    assert "evil" in texts["mini.md"]
+    for text in texts.values():
+        assert "<script>" not in text
+        assert "](http://evil" not in text
+
+
 def test_file_names_are_safe_and_never_meet():
     names = ["a/b", "A", "a", "con", "..", "", "x" * 300, "模型", "README"]
-    files = file_names(names, top=True)
+    files = file_names(names, beside_index=True)
     assert len({name.casefold() for name in files}) == len(names)
     assert all(name and not name.startswith(".") and "/" not in name for name in files)
     assert max(map(len, files)) <= 120
@@ -280,7 +293,7 @@ def test_the_language_table_holds_means_over_passage_languages(results):
         for s in record.settings
         if s.kind == Kind.CROSS_LINGUAL and s.query_lang == "de"
     ]
-    found = by_language(record, Kind.CROSS_LINGUAL, "map")["de"]
+    found = Column(Kind.CROSS_LINGUAL, "map").by_query_language(record)["de"]
     assert found == pytest.approx(sum(mine) / 10)
 
 

@@ -79,7 +79,7 @@ def experiment(
       xlir-bench experiment paper-xlmr --print > mine.toml   edit it, then: experiment mine.toml
       xlir-bench experiment --index experiments              what all experiments in a folder found
     """
-    from xlir_bench.experiment.shipped import find_recipe, shipped_recipes
+    from xlir_bench.experiment import find_recipe, shipped_recipes
 
     if index is not None and name is not None:
         raise InputError(f"--index is of all experiments in {index}; leave {name} out")
@@ -151,8 +151,8 @@ def _run(recipe: Recipe, text: str, where: Where, quiet: bool) -> int:
             say("no plots: they need matplotlib (pip install 'xlir-bench[plot]')")
         done = f"{len(found.records)} of {len(recipe.cells())} cells"
         say(f"{done}; written to {where.folder / 'README.md'}")
-    for each in failed:
-        say(visible(f"failed: {each.cell.name}: {each.why}"), err=True)
+    for cell, why in failed.items():
+        say(visible(f"failed: {cell.name}: {why}"), err=True)
     if failed:
         say("the same command tries them again", err=True)
     return 4 if failed else 0
@@ -190,8 +190,7 @@ def _index(folder: Path, check: bool) -> int:
 
 def _plan(recipe: Recipe, where: Where) -> list[Block]:
     """The grid, what is done of it, the time left, and the data that is missing."""
-    from xlir_bench.experiment.planning import plan_cells, time_left
-    from xlir_bench.experiment.running import missing_data
+    from xlir_bench.experiment.running import missing_data, plan_cells, time_left
     from xlir_bench.reports.document import Items, Table, Text, Title
 
     planned = plan_cells(recipe, where)

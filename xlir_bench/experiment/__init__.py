@@ -1,1 +1,36 @@
-"""Experiments: the trainings of a recipe, each evaluated and kept, whatever happens in between."""
+"""Experiments: the trainings of a recipe, each evaluated and kept, whatever happens in between.
+
+Here: the recipes that come with the package, and those of a user; nothing that is trained is loaded for them.
+"""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+
+from xlir_bench.errors import UnknownNameError
+from xlir_bench.recipe import Recipe, parse_recipe
+from xlir_bench.untrusted import content_of
+
+
+def shipped_recipes() -> dict[str, tuple[Recipe, str]]:
+    """Every recipe of the package and its text, by name."""
+    recipes = {}
+    folder = files("xlir_bench.experiment") / "recipes"
+    for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
+        if entry.name.endswith(".toml"):
+            name, text = entry.name.removesuffix(".toml"), entry.read_text(encoding="utf-8")
+            recipes[name] = (parse_recipe(text, name), text)
+    return recipes
+
+
+def find_recipe(name: str) -> tuple[Recipe, str]:
+    """The recipe of a file, or one of the package, with its text."""
+    path = Path(name)
+    if path.suffix == ".toml" or path.is_file():
+        content = content_of(path)
+        return parse_recipe(content, name), content.decode("utf-8-sig")
+    shipped = shipped_recipes()
+    if name not in shipped:
+        raise UnknownNameError("recipe", [name], shipped)
+    return shipped[name]

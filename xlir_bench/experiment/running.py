@@ -1,7 +1,7 @@
-"""Train and evaluate what of a recipe is not there yet.
+"""Train and evaluate the cells of a recipe that are not finished; and say what is left to do.
 
 Cells are trained one after the other in this process: a child of its own would load every library again,
-which takes longer than a small training; what a cell held is let go before the next one begins.
+which takes longer than a small training. What a cell held is freed before the next one begins.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 import gc
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.options.stating import build
 from xlir_bench.options.training import Strategy, TrainOptions, parse_source
 from xlir_bench.places import data_cache
-from xlir_bench.recipe import DATA, Cell, Recipe
+from xlir_bench.recipe import DATA, Cell, Recipe, Variant
 from xlir_bench.records import Progress, Silent
 from xlir_bench.reports.experiment import CellRecord, cell_folder, cell_record, write_cell
 from xlir_bench.reports.experiment.questions import Questions, has_questions
@@ -35,7 +35,6 @@ from xlir_bench.train import checked_rows, save_untrained, train
 from xlir_bench.train.folder import RunFolder
 
 MODELS, ROWS, LOCK = "models", ".rows", ".experiment.lock"
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,136 +50,177 @@ class Where:
     skip: frozenset[str] = frozenset()
     """Tasks that are left out for now."""
     discard_models: bool = False
-    """Keep results alone: a model goes once it is evaluated."""
+    """Keep results alone: a model is removed once it is evaluated."""
     command: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Failed:
-    """A cell that could not be finished."""
+class Planned:
+    """A cell, and how far it is."""
 
     cell: Cell
-    why: str
+    state: str
+    """``done``, ``begun`` or ``to do``."""
+    seconds: float | None
+    """What it took, or what it should take; None if nothing tells."""
 
 
-def is_finished(recipe: Recipe, where: Where, cell: Cell) -> bool:
-    """Whether everything that is asked of a cell is there."""
-    return cell_record(where.folder, cell) is not None and not _to_evaluate(recipe, where, cell)
+def plan_cells(recipe: Recipe, where: Where) -> list[Planned]:
+    """Every cell in the recipe's order; expected times are means of the finished cells most like it."""
+    records = {c: r for c in recipe.cells() if (r := cell_record(where.folder, c)) is not None}
+    planned = []
+    for cell in recipe.cells():
+        if _is_finished(recipe, where, cell):
+            planned.append(Planned(cell, "done", records[cell].seconds))
+        else:
+            state = "begun" if model_folder(where, cell).is_dir() else "to do"
+            planned.append(Planned(cell, state, _expected_seconds(cell.variant, records)))
+    return planned
+
+
+def _expected_seconds(variant: Variant, records: Mapping[Cell, CellRecord]) -> float | None:
+    """By cells of the same model, batch size and loss, else of the same model."""
+    alike = [
+        (cell.variant, record.seconds)
+        for cell, record in records.items()
+        if (cell.variant.model, cell.variant.trained) == (variant.model, variant.trained)
+        and record.train_seconds is not None
+    ]
+    setting = (variant.batch_size, variant.loss)
+    closer = [seconds for v, seconds in alike if (v.batch_size, v.loss) == setting]
+    times = closer or [seconds for _, seconds in alike]
+    return sum(times) / len(times) if times else None
+
+
+def time_left(planned: Sequence[Planned]) -> float | None:
+    """Seconds of all that is not done; None if of any nothing is known."""
+    left = [each.seconds for each in planned if each.state != "done"]
+    return None if None in left else sum(filter(None, left))
 
 
 def missing_data(recipe: Recipe, where: Where) -> list[str]:
     """What the recipe names and is not here, a line each; tasks that can be downloaded are not among them."""
-    found = []
-    for sources in recipe.data.values():
-        for source in sources:
-            if not source.startswith(DATA):
-                continue
-            if where.data is None:
-                found.append(f"{source}: no data root; name one with --data, or XLIR_DATA")
-            else:
-                name = parse_source(_placed(source, where)).name
-                if not Path(name).exists():
-                    found.append(f"{name} is not there")
-    named = [*recipe.tasks, *([recipe.look.task] if recipe.look else [])]
-    for task in (t for t in dict.fromkeys(named) if t not in where.skip):
+    missing = []
+    for source in (source for sources in recipe.data.values() for source in sources):
+        if source.startswith(DATA) and where.data is None:
+            missing.append(f"{source}: no data root; name one with --data, or XLIR_DATA")
+        elif source.startswith(DATA):
+            name = parse_source(_in_data_root(source, where)).name
+            if not Path(name).exists():
+                missing.append(f"{name} is not there")
+    may_download = where.data is None and not where.offline
+    for task in [*recipe.tasks, *([recipe.look.task] if recipe.look else [])]:
+        if task in where.skip or may_download:
+            continue
         state = data_state(where.tasks[task], where.data, data_cache())
         wanted = _langs(recipe, task) or where.tasks[task].languages
-        lacking = [lang for lang in state.missing if lang in wanted]
-        may_fetch = where.data is None and not where.offline
-        if lacking and not may_fetch:
-            found.append(
-                f"task {task}: {', '.join(lacking)} not in {state.folder};"
-                f" --skip-tasks {task} leaves it out for now"
-            )
-    return list(dict.fromkeys(found))
+        if lacking := [lang for lang in state.missing if lang in wanted]:
+            hint = f"--skip-tasks {task} leaves it out for now"
+            missing.append(f"task {task}: {', '.join(lacking)} not in {state.folder}; {hint}")
+    return list(dict.fromkeys(missing))
 
 
 def run_cells(
-    recipe: Recipe, where: Where, say: Say, progress: Progress | None = None
-) -> list[Failed]:
-    """Train and evaluate every cell that is not finished; one that fails does not hold up the others."""
+    recipe: Recipe, where: Where, say: Callable[[str], None], progress: Progress | None = None
+) -> dict[Cell, str]:
+    """Train and evaluate every cell that is not finished; those that failed, and why."""
     if missing := missing_data(recipe, where):
         raise OutOfReachError(
             f"recipe {recipe.name} wants what is not here:\n  " + "\n  ".join(missing)
         )
-    failed = []
+    failed = {}
     require_writable(where.folder, ELSEWHERE)
     with held(where.folder / LOCK, f"output folder {where.folder}"):
-        todo = [cell for cell in recipe.cells() if not is_finished(recipe, where, cell)]
+        todo = [cell for cell in recipe.cells() if not _is_finished(recipe, where, cell)]
         # A first seed of everything says more than all seeds of a few.
         todo.sort(key=lambda cell: recipe.seeds.index(cell.seed))
         for n, cell in enumerate(todo, 1):
             say(f"{n} of {len(todo)}: {cell.name}")
             try:
-                _bring_rows(recipe, where, cell, progress or Silent())
                 _run_cell(recipe, where, cell, progress or Silent())
             except XlirError as error:
                 say(f"  failed: {error}")
-                failed.append(Failed(cell, str(error)))
-            _let_go()
+                failed[cell] = str(error)
+            _free_memory()
         shutil.rmtree(where.folder / ROWS, ignore_errors=True)
-        for cell in recipe.cells() if where.discard_models else ():
-            if is_finished(recipe, where, cell):  # and killed before its model went
-                _discard(where, cell)
+        if where.discard_models:  # also of cells that were killed between their result and this
+            for cell in recipe.cells():
+                if _is_finished(recipe, where, cell):
+                    _discard_model(where, cell)
     return failed
 
 
-def _discard(where: Where, cell: Cell) -> None:
-    folder = model_folder(where, cell)
-    shutil.rmtree(folder, ignore_errors=True)
-    with suppress(OSError):  # others may be there
-        folder.parent.rmdir()
+def _is_finished(recipe: Recipe, where: Where, cell: Cell) -> bool:
+    """Whether everything that is asked of a cell is there."""
+    return cell_record(where.folder, cell) is not None and not _to_evaluate(recipe, where, cell)
 
 
-def _bring_rows(recipe: Recipe, where: Where, cell: Cell, progress: Progress) -> None:
-    """Give a cell the rows that cells before it read and looked through: that takes longer than a small training."""
-    options = train_options(recipe, where, cell)
-    place = RunFolder(options.output)
-    if place.path.exists():  # begun before
-        return
-    kept = where.folder / ROWS / safe_name(cell.variant.data)
-    tasks = [where.tasks[task] for task in recipe.tasks]
-    rows = checked_rows(options, tasks, where.data, kept, progress)
-    half = place.data.with_name("half")
-    shutil.copytree(rows, half)
-    half.rename(place.data)
+def _to_evaluate(recipe: Recipe, where: Where, cell: Cell) -> list[str]:
+    """The tasks that a cell has no result of, or one of other languages or measures."""
+    return [
+        task
+        for task in recipe.tasks_of(cell)
+        if task not in where.skip and not _is_evaluated(recipe, where, cell, task)
+    ]
 
 
-def train_options(recipe: Recipe, where: Where, cell: Cell) -> TrainOptions:
-    """What the trainer is told of a cell."""
-    variant = cell.variant
-    return build(
-        TrainOptions,
-        recipe.training.options(variant.strategy)
-        | {
-            "model": variant.model,
-            "sources": [_placed(source, where) for source in recipe.data[variant.data]],
-            "output": model_folder(where, cell),
-            "strategy": variant.strategy if variant.trained else Strategy.HYBRID,
-            "batch_size": variant.batch_size or max(recipe.batch_sizes),
-            "alpha": 0.5 if variant.alpha is None else variant.alpha,
-            "seed": cell.seed,
-            "steps": recipe.steps,
-            "loss": variant.loss or "infonce",
-            "whole_answers": variant.loss == "one-to-k",
-            "eval_steps": 0 if recipe.look is None else recipe.look.every,
-            "select_by": "last",  # what chooses a step by the tasks would be told by them
-            "device": where.device,
-            "offline": where.offline,
-            "resume": True,
-        },
+def _is_evaluated(recipe: Recipe, where: Where, cell: Cell, name: str) -> bool:
+    folder, task = cell_folder(where.folder, cell) / name, where.tasks[name]
+    if not (folder / RESULT_FILE).is_file():
+        return False
+    result = Result.load(folder)
+    options = result.record.options
+    part = RunOptions(langs=_langs(recipe, name)).part(task)
+    return (
+        has_questions(result)
+        and result.record.task.digest == task.digest
+        and options.langs == part.get("langs", [])
+        and set(options.measures) == set(recipe.measures or task.measures)
     )
 
 
+def train_options(recipe: Recipe, where: Where, cell: Cell) -> TrainOptions:
+    """The options of a cell's training."""
+    variant = cell.variant
+    options = recipe.training.options(variant.strategy) | {
+        "model": variant.model,
+        "sources": [_in_data_root(source, where) for source in recipe.data[variant.data]],
+        "output": model_folder(where, cell),
+        "strategy": variant.strategy if variant.trained else Strategy.HYBRID,
+        "batch_size": variant.batch_size or max(recipe.batch_sizes),
+        "alpha": 0.5 if variant.alpha is None else variant.alpha,
+        "seed": cell.seed,
+        "steps": recipe.steps,
+        "loss": variant.loss or "infonce",
+        "whole_answers": variant.loss == "one-to-k",
+        "eval_steps": 0 if recipe.look is None else recipe.look.every,
+        "select_by": "last",  # to choose a step by the tasks would be to train on them
+        "device": where.device,
+        "offline": where.offline,
+        "resume": True,
+    }
+    return build(TrainOptions, options)
+
+
 def model_folder(where: Where, cell: Cell) -> Path:
-    """Where the model of a cell lies, and what its training goes on from."""
+    """Where the model of a cell lies, and what its training is resumed from."""
     return where.folder / MODELS / cell.name
 
 
 def _run_cell(recipe: Recipe, where: Where, cell: Cell, progress: Progress) -> None:
-    options, tasks = train_options(recipe, where, cell), [where.tasks[t] for t in recipe.tasks]
+    """Train a cell unless that is done, evaluate it, and write its record."""
+    variant, tasks = cell.variant, [where.tasks[task] for task in recipe.tasks]
+    options = train_options(recipe, where, cell)
+    run_folder = RunFolder(options.output)
+    if not run_folder.path.exists():
+        # Cells of the same data share its rows: to read and check them takes longer than a small training.
+        shared = where.folder / ROWS / safe_name(variant.data)
+        rows = checked_rows(options, tasks, where.data, shared, progress)
+        half = run_folder.data.with_name("half")
+        shutil.copytree(rows, half)
+        half.rename(run_folder.data)
     began = time.perf_counter()
-    if cell.variant.trained:
+    if variant.trained:
         done = train(
             options,
             evaluate=_look(recipe, where),
@@ -195,7 +235,7 @@ def _run_cell(recipe: Recipe, where: Where, cell: Cell, progress: Progress) -> N
     before = cell_record(where.folder, cell)
     began = time.perf_counter()
     for task in _to_evaluate(recipe, where, cell):
-        found = evaluate(
+        result = evaluate(
             where.tasks[task],
             str(done.folder),
             RunOptions(
@@ -209,13 +249,15 @@ def _run_cell(recipe: Recipe, where: Where, cell: Cell, progress: Progress) -> N
             progress=progress,
             command=where.command,
         )
-        place = cell_folder(where.folder, cell) / task
-        Questions.of(found).save(place)
-        replace(found, tables={}).save(place, compact=True)  # there are many
-    # Of all its legs, where a training was killed and gone on with.
+        folder = cell_folder(where.folder, cell) / task
+        Questions.of(result).save(folder)
+        replace(result, tables={}).save(folder, compact=True)  # there are many
+    # The record has the time of all parts of a training that was interrupted and resumed.
     trained = done.record.get("outcome", {}).get("seconds", seconds)
+    place = {name.replace("_", "-"): value for name, value in asdict(variant).items()}
+    steps = recipe.steps if variant.trained else 0
     record = CellRecord(
-        cell={**_place(cell), "steps": recipe.steps if cell.variant.trained else 0},
+        cell=place | {"seed": cell.seed, "steps": steps},
         digest=cell.digest,
         training={name: done.record[name] for name in TRAINING if name in done.record},
         leaking=int(done.record.get("leakage", {}).get("leaking", 0)),
@@ -224,69 +266,40 @@ def _run_cell(recipe: Recipe, where: Where, cell: Cell, progress: Progress) -> N
     )
     write_cell(where.folder, record, cell.name)
     if where.discard_models:
-        _discard(where, cell)
+        _discard_model(where, cell)
 
 
-def _place(cell: Cell) -> dict[str, Any]:
-    v = cell.variant
-    return {
-        "model": v.model,
-        "data": v.data,
-        "strategy": v.strategy,
-        "alpha": v.alpha,
-        "batch-size": v.batch_size,
-        "loss": v.loss,
-        "seed": cell.seed,
-    }
+def _look(recipe: Recipe, where: Where) -> Callable[[Any], Mapping[str, float]] | None:
+    """Evaluates a model while it is trained; None where the recipe asks for none of it."""
+    if recipe.look is None:
+        return None
+    task = where.tasks[recipe.look.task]
+    options = RunOptions(measures=("map",), cache=None, data=where.data, offline=True)
 
+    def look_at(model: Any) -> Mapping[str, float]:
+        from xlir_bench.adapters import look
 
-def _to_evaluate(recipe: Recipe, where: Where, cell: Cell) -> list[str]:
-    """The tasks that a cell has no result of, or one of other measures."""
-    wanted = [task for task in recipe.tasks_of(cell) if task not in where.skip]
-    return [task for task in wanted if not _is_evaluated(recipe, where, cell, task)]
+        return look([task], model, options)
 
-
-def _is_evaluated(recipe: Recipe, where: Where, cell: Cell, task: str) -> bool:
-    folder = cell_folder(where.folder, cell) / task
-    if not (folder / RESULT_FILE).is_file():
-        return False
-    found = Result.load(folder)
-    if not has_questions(found):
-        return False
-    record = found.record
-    wanted = recipe.measures or where.tasks[task].measures
-    part = RunOptions(langs=_langs(recipe, task)).part(where.tasks[task])
-    same = record.task.digest == where.tasks[task].digest and (
-        record.options.langs == part.get("langs", [])
-    )
-    return same and set(record.options.measures) == set(wanted)
+    return look_at
 
 
 def _langs(recipe: Recipe, task: str) -> tuple[str, ...] | None:
     return recipe.parts[task].langs if task in recipe.parts else None
 
 
-def _look(recipe: Recipe, where: Where) -> Callable[[Any], Mapping[str, float]] | None:
-    """What is asked of a model on its way."""
-    if recipe.look is None:
-        return None
-    task = where.tasks[recipe.look.task]
-    brief = RunOptions(measures=("map",), cache=None, data=where.data, offline=True)
-
-    def look_at(model: Any) -> Mapping[str, float]:
-        from xlir_bench.adapters import look
-
-        return look([task], model, brief)
-
-    return look_at
-
-
-def _placed(source: str, where: Where) -> str:
+def _in_data_root(source: str, where: Where) -> str:
     return source if where.data is None else source.replace(DATA, str(where.data), 1)
 
 
-def _let_go() -> None:
-    """Free what the last cell held."""
+def _discard_model(where: Where, cell: Cell) -> None:
+    folder = model_folder(where, cell)
+    shutil.rmtree(folder, ignore_errors=True)
+    with suppress(OSError):  # others may be there
+        folder.parent.rmdir()
+
+
+def _free_memory() -> None:
     import torch
 
     gc.collect()

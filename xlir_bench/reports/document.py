@@ -12,7 +12,7 @@ from typing import Literal
 from unicodedata import east_asian_width
 
 from xlir_bench.escaping import visible
-from xlir_bench.reports.markup import escape
+from xlir_bench.reports.markup import Markdown, escape
 
 Form = Literal["terminal", "markdown", "latex"]
 
@@ -48,7 +48,7 @@ class Items:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows under headers."""
+    """Rows under headers; a cell is plain text, or `Markdown` where nothing but Markdown is made of it."""
 
     headers: Sequence[str]
     rows: Sequence[Sequence[object]]
@@ -91,17 +91,23 @@ def _block(block: Block, form: Form, width: int | None) -> str:
 
 
 def _grid(table: Table, form: Form) -> str:
-    """The table whole; tabulate escapes what LaTeX would take for its own."""
+    """The table whole."""
+    is_text = [i < table.text or header in table.words for i, header in enumerate(table.headers)]
+    if form == "markdown":
+        # Without padding, so that one changed cell changes one line.
+        marks = [":---" if left else "---:" for left in is_text]
+        head, *rows = (
+            [cell if isinstance(cell, Markdown) else escape(str(cell)) for cell in row]
+            for row in (table.headers, *table.rows)
+        )
+        return "\n".join("| " + " | ".join(row) + " |" for row in (head, marks, *rows))
     from tabulate import tabulate
 
-    shown = escape if form == "markdown" else visible
-    headers, *rows = ([shown(str(cell)) for cell in row] for row in (table.headers, *table.rows))
-    sides = [
-        "left" if i < table.text or header in table.words else "right"
-        for i, header in enumerate(table.headers)
-    ]
-    layout = {"terminal": "simple", "markdown": "github", "latex": "latex_booktabs"}[form]
-    return tabulate(rows, headers, layout, disable_numparse=True, colalign=sides)
+    headers, *cells = ([visible(str(cell)) for cell in row] for row in (table.headers, *table.rows))
+    sides = ["left" if left else "right" for left in is_text]
+    # For LaTeX tabulate escapes what it would take for its own.
+    layout = {"terminal": "simple", "latex": "latex_booktabs"}[form]
+    return tabulate(cells, headers, layout, disable_numparse=True, colalign=sides)
 
 
 def _fitted(table: Table, width: int | None) -> str:

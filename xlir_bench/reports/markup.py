@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 
 from xlir_bench.escaping import visible
+
+
+class Markdown(str):
+    """Text that is Markdown already, and is not escaped again: a link, a number in bold."""
+
+    __slots__ = ()
+
 
 ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": "&#64;", "$": "&#36;"}
 """Characters that a backslash does not make harmless in every renderer."""
@@ -18,22 +24,17 @@ def escape(text: str) -> str:
     'a\\|b &lt;c&gt; d'
     """
     line = visible(" ".join(text.split()))
-    line = re.sub(r"[&<>@$]", lambda match: ENTITIES[match[0]], line)
+    # `recall@10` stays as it is: an @ within a word makes no mention, and without a dot behind no address.
+    line = re.sub(r"[&<>$]|(?<!\w)@|@(?!\d\w*(?![\w.-]))", lambda found: ENTITIES[found[0]], line)
     line = re.sub(r"([\\`*\[\]|~]|(?<!\w)_|_(?!\w))", r"\\\1", line)
     # A bare address would become a link.
     return re.sub(r"(?i)(https?|ftp|www)(:|\.)", lambda m: f"{m[1]}&#{ord(m[2])};", line)
 
 
-def code(text: str) -> str:
-    """`text` as code, in as many backticks as it takes."""
+def code(text: str) -> Markdown:
+    """`text` as code; as many backticks around it as it takes."""
     line = visible(" ".join(text.split()))
     longest = max((len(run) for run in re.findall(r"`+", line)), default=0)
     fence = "`" * (longest + 1)
     pad = " " if longest or not line else ""
-    return f"{fence}{pad}{line}{pad}{fence}"
-
-
-def grid(rows: Sequence[Sequence[str]], headers: Sequence[str], text_columns: int = 1) -> str:
-    """A Markdown table of cells that are Markdown already; numbers are aligned to the right."""
-    marks = [":---" if i < text_columns else "---:" for i in range(len(headers))]
-    return "\n".join("| " + " | ".join(row) + " |" for row in [headers, marks, *rows])
+    return Markdown(f"{fence}{pad}{line}{pad}{fence}")

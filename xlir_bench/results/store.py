@@ -136,7 +136,7 @@ class Result:
     def _computed(self, measure: str) -> QueryValues:
         known = self.record.options.measures
         if measure not in (*known, RANK_DISTANCE):
-            raise UnknownNameError(f"measure of {self._name}", [measure], known)
+            raise UnknownNameError(f"measure of {self.where}", [measure], known)
         ranks = self.table("ranks")
         try:
             if measure == RANK_DISTANCE or "queries" not in self.tables:
@@ -146,7 +146,7 @@ class Result:
             return values_of_table(self.table("queries"), measure, self.record, with_clusters)
         except (ValueError, KeyError) as error:
             raise InputError(
-                f"the tables of {self._name} do not belong to its result.json ({error}); {AGAIN}"
+                f"the tables of {self.where} do not belong to its result.json ({error}); {AGAIN}"
             ) from error
 
     def table(self, name: str) -> pa.Table:
@@ -156,12 +156,12 @@ class Result:
         if name == "queries" and self.has_values:
             return values_table([self.values(m) for m in self.record.options.measures])
         raise InputError(
-            f"{self._name} has no table of {name} beside its result.json;"
+            f"{self.where} has no table of {name} beside its result.json;"
             " run the evaluation again, or name the folder that has it"
         )
 
     @property
-    def _name(self) -> str:
+    def where(self) -> str:
         """For messages: its folder, else its encoder and task."""
         return str(self.folder or f"{self.record.encoder.slug}/{self.record.task.name}")
 

@@ -9,7 +9,6 @@ from xlir_bench.reports.experiment.pages import (
     require_ours,
 )
 from xlir_bench.reports.experiment.stored import (
-    CELL_FILE,
     CellRecord,
     Experiment,
     cell_folder,
@@ -19,7 +18,6 @@ from xlir_bench.reports.experiment.stored import (
 )
 
 __all__ = [
-    "CELL_FILE",
     "CellRecord",
     "Experiment",
     "Made",

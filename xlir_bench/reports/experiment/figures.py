@@ -4,26 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from xlir_bench.escaping import visible
-from xlir_bench.recipe import HYBRID, RANK_DISTANCE, Variant
+from xlir_bench.recipe import HYBRID, Variant
 from xlir_bench.records import Kind
-from xlir_bench.reports.experiment.judging import Column, columns
 from xlir_bench.reports.experiment.stored import Experiment
+from xlir_bench.reports.leaderboard.columns import DISTANCE, Column
 from xlir_bench.reports.plots.canvas import (
     ACCENT,
     INK,
-    LINE,
     MUTED,
     grid_lines,
     new_figure,
     svg,
     write_title,
 )
-from xlir_bench.reports.tables import big, number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,41 +29,10 @@ if TYPE_CHECKING:
 
 COLOURS = ("#0b5aa8", "#c45a00", "#2f7d5b", "#a83279", "#6b4fa0", "#8a6d00", "#4a8fb5", "#5b5b5b")
 MARKS = "osD^vP*X"
-UNDER = "mean and standard deviation over seeds; faint: each seed"
-
-
-@dataclass(frozen=True, slots=True)
-class Point:
-    """The values of all seeds at one place."""
-
-    x: float
-    values: tuple[float, ...]
-
-    @property
-    def mean(self) -> float:
-        """Over seeds."""
-        return float(np.mean(self.values))
-
-    @property
-    def deviation(self) -> float:
-        """Over seeds; 0 of a single one."""
-        return float(np.std(self.values, ddof=1)) if len(self.values) > 1 else 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One line in one panel; of a single point, a level."""
-
-    label: str
-    points: tuple[Point, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Panel:
-    """What stands in one frame."""
-
-    column: Column
-    lines: tuple[Line, ...]
+Line = dict[float | None, list[float]]
+"""The values of all seeds by place on the x axis; under None, those of a training that has no place on it."""
+Panel = dict[str, Line]
+"""Lines by label; a panel is what stands in one frame."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,39 +43,33 @@ class Plot:
     task: str
     title: str
     axis: str
-    """``trainings`` or what runs along the foot."""
-    panels: tuple[Panel, ...]
+    """``trainings``, or what runs along the foot."""
+    panels: Mapping[Column, Panel]
 
 
 def plots(experiment: Experiment) -> list[Plot]:
-    """The plots that the recipe gives rise to, and for which something is there."""
+    """The plots that the recipe asks for and that there are values for."""
     found: list[Plot] = []
-    models = experiment.recipe.models
-    for n, model in enumerate(models, 1):
-        suffix = f"-model-{n}" if len(models) > 1 else ""
-        for task in experiment.recipe.tasks:
+    recipe, look = experiment.recipe, experiment.recipe.look
+    for n, model in enumerate(recipe.models, 1):
+        suffix = f"-model-{n}.svg" if len(recipe.models) > 1 else ".svg"
+        for task in recipe.tasks:
             result = experiment.any_result(task)
             if result is None:
                 continue
             title = visible(result.record.task.title)
-            for axis, panels in (
-                ("trainings", _side_by_side(experiment, model, task)),
-                ("alpha", _over(experiment, model, task, "alpha")),
-                ("batch size", _over(experiment, model, task, "batch_size")),
-            ):
-                name = "strategies" if axis == "trainings" else axis.replace(" ", "-")
+            for name, axis, head, panels in (
+                ("strategies", "trainings", "Strategies", _side_by_side(experiment, model, task)),
+                ("alpha", "alpha", "By alpha", _over(experiment, model, task, "alpha")),
+                ("batch-size", "batch size", "By batch size", _over(experiment, model, task, "batch_size")),
+            ):  # fmt: skip
                 if panels:
-                    head = "Strategies" if axis == "trainings" else f"By {axis}"
-                    plot = Plot(
-                        f"figures/{task}-{name}{suffix}.svg", task, f"{head}, {title}", axis, panels
-                    )
-                    found.append(plot)
-        steps = _over_steps(experiment, model)
-        if steps and experiment.recipe.look is not None:
-            task = experiment.recipe.look.task
-            found.append(
-                Plot(f"figures/{task}-steps{suffix}.svg", task, f"By steps, {task}", "steps", steps)
-            )
+                    file = f"figures/{task}-{name}{suffix}"
+                    found.append(Plot(file, task, f"{head}, {title}", axis, panels))
+        panels = _over_steps(experiment, model)
+        if panels and look is not None:
+            file = f"figures/{look.task}-steps{suffix}"
+            found.append(Plot(file, look.task, f"By steps, {look.task}", "steps", panels))
     return found
 
 
@@ -120,132 +81,100 @@ def drawn(plot: Plot) -> str:
         return svg(_dots(plot) if plot.axis == "trainings" else _lines(plot))
 
 
-def _values(
-    experiment: Experiment, variant: Variant, task: str, column: Column
-) -> tuple[float, ...]:
-    found = (column.of(r) for _, r in sorted(experiment.of(variant, task).items()))
-    return tuple(value for value in found if value is not None)
-
-
-def _side_by_side(experiment: Experiment, model: str, task: str) -> tuple[Panel, ...]:
+def _side_by_side(experiment: Experiment, model: str, task: str) -> dict[Column, Panel]:
     recipe = experiment.recipe
-    mine = [v for v in recipe.variants() if v.model == model and experiment.of(v, task)]
-    return tuple(
-        Panel(
-            column,
-            tuple(
-                Line(recipe.label(v), (Point(0, values),))
-                for v in mine
-                if (values := _values(experiment, v, task, column))
-            ),
-        )
-        for column in columns(experiment, task)
-    )
+    variants = [v for v in recipe.variants() if v.model == model and experiment.evaluated(v, task)]
+    return {
+        column: {
+            recipe.label(v): {None: values}
+            for v in variants
+            if (values := experiment.values(v, task, column))
+        }
+        for column in experiment.columns(task)
+    }
 
 
-def _over(experiment: Experiment, model: str, task: str, factor: str) -> tuple[Panel, ...]:
-    """A line for the trainings that differ in one factor alone; the others are levels."""
+def _over(experiment: Experiment, model: str, task: str, factor: str) -> dict[Column, Panel]:
+    """A line for the trainings that differ in this factor alone; those without it have no place on the axis."""
     recipe = experiment.recipe
-    stated = {"alpha": recipe.alphas, "batch_size": recipe.batch_sizes}[factor]
-    if len(stated) < 2 or (factor == "alpha" and HYBRID not in recipe.strategies):
-        return ()
-    mine = [v for v in recipe.variants() if v.model == model and v.trained]
-    panels = []
-    for column in columns(experiment, task):
-        lines: dict[Variant, list[Point]] = {}
-        for variant in mine:
-            values = _values(experiment, variant, task, column)
-            if values:
-                x = getattr(variant, factor)
-                key = replace(
-                    variant,
-                    alpha=None if factor == "alpha" else variant.alpha,
-                    batch_size=None if factor == "batch_size" else variant.batch_size,
-                )
-                lines.setdefault(key, []).append(Point(-1.0 if x is None else float(x), values))
-        labels = {v: ", ".join(_without(recipe.label(v), factor)) for v in lines}
-        panels.append(
-            Panel(column, tuple(Line(labels[v], tuple(points)) for v, points in lines.items()))
-        )
-    return tuple(panels)
+    places = {"alpha": recipe.alphas, "batch_size": recipe.batch_sizes}[factor]
+    if len(places) < 2 or (factor == "alpha" and HYBRID not in recipe.strategies):
+        return {}
+    word = factor.removesuffix("_size") + " "
+    without: dict[str, Any] = {factor: None}
+    panels = {}
+    for column in experiment.columns(task):
+        lines: dict[Variant, Line] = {}
+        labels = {}
+        for variant in recipe.variants():
+            values = experiment.values(variant, task, column)
+            if variant.model == model and variant.trained and values:
+                alike = replace(variant, **without)
+                lines.setdefault(alike, {})[getattr(variant, factor)] = values
+                parts = recipe.label(variant).split(", ")
+                labels[alike] = ", ".join(part for part in parts if not part.startswith(word))
+        panels[column] = {labels[alike]: line for alike, line in lines.items()}
+    return panels
 
 
-def _without(label: str, factor: str) -> list[str]:
-    word = "batch " if factor == "batch_size" else "alpha "
-    return [part for part in label.split(", ") if not part.startswith(word)]
-
-
-def _over_steps(experiment: Experiment, model: str) -> tuple[Panel, ...]:
-    """What was seen on the way, from the records of the trainings."""
+def _over_steps(experiment: Experiment, model: str) -> dict[Column, Panel]:
+    """What the task of the recipe's look said while models were trained."""
     recipe, look = experiment.recipe, experiment.recipe.look
     if look is None:
-        return ()
+        return {}
     names = {Column(kind, "map"): f"{look.task}.{kind.value}.map" for kind in Kind}
-    names[Column(Kind.MULTILINGUAL, RANK_DISTANCE)] = f"{look.task}.{RANK_DISTANCE}"
-    panels = []
+    names[DISTANCE] = f"{look.task}.{DISTANCE.measure}"
+    panels: dict[Column, Panel] = {}
     for column, name in names.items():
-        lines = []
         for variant in (v for v in recipe.variants() if v.model == model and v.trained):
-            seen: dict[int, list[float]] = {}
+            line: Line = {}
             for record in experiment.training(variant):
-                for step, figures in _looks(record.training):
+                looks = ((look.step, look.figures) for look in record.trained.evaluations)
+                for step, figures in [(0, record.trained.before), *looks]:
                     if name in figures:
-                        seen.setdefault(step, []).append(figures[name])
-            if seen:
-                points = tuple(Point(step, tuple(v)) for step, v in sorted(seen.items()))
-                lines.append(Line(recipe.label(variant), points))
-        if lines:
-            panels.append(Panel(column, tuple(lines)))
-    return tuple(panels)
+                        line.setdefault(step, []).append(figures[name])
+            if line:
+                by_step = sorted(line.items(), key=lambda each: each[0] or 0)
+                panels.setdefault(column, {})[recipe.label(variant)] = dict(by_step)
+    return panels
 
 
-def _looks(training: Mapping[str, object]) -> list[tuple[int, Mapping[str, float]]]:
-    """Steps and what was seen at them, the beginning among them."""
-    before, seen = training.get("before"), training.get("evaluations")
-    first = [(0, before)] if isinstance(before, dict) and before else []
-    rest = seen if isinstance(seen, list) else []
-    return first + [(int(look["step"]), look["figures"]) for look in rest]
+def _deviation(values: list[float]) -> float:
+    """Over seeds; 0 of a single one."""
+    return float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
 
 
 def _dots(plot: Plot) -> Figure:
-    names = list(dict.fromkeys(line.label for panel in plot.panels for line in panel.lines))
-    height = 1.5 + 0.34 * len(names)
-    figure, frames = new_figure(
-        2.4 + 2.1 * len(plot.panels), height, 1, len(plot.panels), sharey=True
-    )
-    for axes, panel in zip(frames, plot.panels, strict=True):
-        for line in panel.lines:
-            at, point = names.index(line.label), line.points[0]
-            axes.plot(
-                point.values, [at] * len(point.values), "o", color=ACCENT, alpha=0.3, markersize=4
-            )
+    names = list(dict.fromkeys(label for panel in plot.panels.values() for label in panel))
+    count = len(plot.panels)
+    figure, frames = new_figure(2.4 + 2.1 * count, 1.5 + 0.34 * len(names), 1, count, sharey=True)
+    for axes, (column, panel) in zip(frames, plot.panels.items(), strict=True):
+        for label, line in panel.items():
+            at, values = names.index(label), line[None]
+            axes.plot(values, [at] * len(values), "o", color=ACCENT, alpha=0.3, markersize=4)
             axes.errorbar(
-                point.mean, at, xerr=point.deviation or None, fmt="|", color=INK, markersize=11,
-                markeredgewidth=2, elinewidth=1.4,
+                float(np.mean(values)), at, xerr=_deviation(values) or None, fmt="|", color=INK,
+                markersize=11, markeredgewidth=2, elinewidth=1.4,
             )  # fmt: skip
         axes.set_yticks(range(len(names)), [visible(name) for name in names])
         axes.set_ylim(len(names) - 0.5, -0.5)
         axes.margins(x=0.14)
-        _head(axes, panel.column)
-        axes.xaxis.set_major_formatter(_format(panel.column))
-        _few_ticks(axes, "x")
-    write_title(figure, plot.title, UNDER)
+        _frame(axes, column, "x")
+    write_title(figure, plot.title, "mean and standard deviation over seeds; faint: each seed")
     return figure
 
 
 def _lines(plot: Plot) -> Figure:
     figure, frames = new_figure(2.6 + 2.5 * len(plot.panels), 3.7, 1, len(plot.panels))
-    names = list(dict.fromkeys(line.label for panel in plot.panels for line in panel.lines))
-    for axes, panel in zip(frames, plot.panels, strict=True):
-        for line in panel.lines:
-            n = names.index(line.label)
-            _line(axes, line, COLOURS[n % len(COLOURS)], MARKS[n % len(MARKS)])
-        _head(axes, panel.column)
+    names = list(dict.fromkeys(label for panel in plot.panels.values() for label in panel))
+    for axes, (column, panel) in zip(frames, plot.panels.items(), strict=True):
+        for label, line in panel.items():
+            n = names.index(label)
+            _line(axes, label, line, COLOURS[n % len(COLOURS)], MARKS[n % len(MARKS)])
         axes.set_xlabel(plot.axis, color=MUTED)
-        axes.yaxis.set_major_formatter(_format(panel.column))
-        _few_ticks(axes, "y")
+        _frame(axes, column, "y")
         if plot.axis == "batch size":
-            places = sorted({p.x for line in panel.lines for p in line.points})
+            places = sorted({x for line in panel.values() for x in line if x is not None})
             axes.set_xscale("log")
             axes.set_xticks(places, [f"{place:.0f}" for place in places])
             axes.minorticks_off()
@@ -258,33 +187,30 @@ def _lines(plot: Plot) -> Figure:
     return figure
 
 
-def _line(axes: Axes, line: Line, colour: str, mark: str) -> None:
-    if len(line.points) == 1 and line.points[0].x < 0:  # one level, whatever the factor
-        axes.axhline(
-            line.points[0].mean, color=colour, linewidth=1.3, linestyle="--", label=line.label
-        )
+def _line(axes: Axes, label: str, line: Line, colour: str, mark: str) -> None:
+    means = np.array([np.mean(values) for values in line.values()])
+    x = [place for place in line if place is not None]
+    if not x:  # the same wherever the factor stands
+        axes.axhline(float(means[0]), color=colour, linewidth=1.3, linestyle="--", label=label)
         return
-    x = [p.x for p in line.points]
-    means, spread = (np.array([getattr(p, a) for p in line.points]) for a in ("mean", "deviation"))
+    spread = np.array([_deviation(values) for values in line.values()])
     axes.fill_between(x, means - spread, means + spread, color=colour, alpha=0.13, linewidth=0)
-    axes.plot(x, means, f"{mark}-", color=colour, linewidth=1.6, markersize=4, label=line.label)
+    axes.plot(x, means, f"{mark}-", color=colour, linewidth=1.6, markersize=4, label=label)
 
 
-def _head(axes: Axes, column: Column) -> None:
-    distance = column.measure == RANK_DISTANCE
-    name = "rank distance (less is better)" if distance else f"{column.kind.value} {column.measure}"
-    axes.set_title(name, fontsize=9.5, color=MUTED)
-    grid_lines(axes)
-    axes.grid(color=LINE, linewidth=0.7)
-
-
-def _few_ticks(axes: Axes, axis: str) -> None:
+def _frame(axes: Axes, column: Column, values: str) -> None:
+    """The heading of a panel, its lines, and a few ticks on the axis (``x`` or ``y``) of its values."""
     from matplotlib.ticker import MaxNLocator
 
-    getattr(axes, f"{axis}axis").set_major_locator(MaxNLocator(4))
+    less = " (less is better)" if column.lower_is_better else ""
+    axes.set_title(column.name + less, fontsize=9.5, color=MUTED)
+    grid_lines(axes)
+    axis = axes.xaxis if values == "x" else axes.yaxis
+    axis.set_major_formatter(_tick(column))
+    axis.set_major_locator(MaxNLocator(4))
 
 
-def _format(column: Column) -> Callable[[float, float], str]:
-    if column.measure == RANK_DISTANCE:
-        return lambda value, _: big(value).removesuffix(".0")
-    return lambda value, _: number(value).rstrip("0") if value else "0"
+def _tick(column: Column) -> Callable[[float, float], str]:
+    if column.lower_is_better:
+        return lambda value, _: column.text(value).removesuffix(".0")
+    return lambda value, _: column.text(value).rstrip("0") if value else "0"

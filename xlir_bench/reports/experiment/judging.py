@@ -2,55 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
 from xlir_bench.errors import NotComparableError
 from xlir_bench.measures.seeds import SeedTest, by_article, seed_test, seeds_to_show
 from xlir_bench.measures.significance import holm
-from xlir_bench.recipe import Claim, Recipe, Variant
-from xlir_bench.records import Floats, Kind
-from xlir_bench.reports.experiment.questions import Questions
+from xlir_bench.recipe import Claim, Variant
 from xlir_bench.reports.experiment.stored import Experiment
-from xlir_bench.reports.tables import big, number
-from xlir_bench.results import Result
-from xlir_bench.results.values import RANK_DISTANCE
+from xlir_bench.reports.leaderboard.columns import DISTANCE, Column
 
 LEVEL = 0.05
 """A corrected p below this is a difference that chance does not explain."""
-HOLDS, FAILS, NOT_SHOWN, CANNOT_FAIL = "holds", "fails", "not shown", "cannot fail"
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """One figure of a task."""
-
-    kind: Kind
-    measure: str
-
-    @property
-    def low_is_good(self) -> bool:
-        """Whether less of it is better."""
-        return self.measure == RANK_DISTANCE
-
-    def of(self, result: Result) -> float | None:
-        """Its mean in a result."""
-        if self.measure == RANK_DISTANCE:
-            part = result.record.bias.get(RANK_DISTANCE)
-            return part.mean if part is not None and isinstance(part.mean, float) else None
-        interval = result.summary.get(self.kind, {}).get(self.measure)
-        return None if interval is None else interval.mean
+Outcome = Literal["holds", "fails", "not shown", "cannot fail"]
 
 
 @dataclass(frozen=True, slots=True)
 class Tested:
-    """One training minus another."""
+    """The difference between two trainings: the second minus the first."""
 
     test: SeedTest
     by_seed: Mapping[int, float]
     p_holm: float = 1.0
+
+    def one_sided(self, sign: float) -> float:
+        """p of a difference in this direction, not corrected."""
+        return self.test.greater if sign > 0 else self.test.less
 
     def agreeing(self, sign: float) -> int:
         """How many seeds differ in this direction."""
@@ -63,7 +43,7 @@ class Tested:
 
 
 @dataclass(frozen=True, slots=True)
-class Against:
+class VersusBaseline:
     """A training beside a baseline, on one figure."""
 
     variant: Variant
@@ -74,10 +54,10 @@ class Against:
     @property
     def verdict(self) -> str:
         """``better``, ``worse`` or ``not shown``."""
-        sign = -1.0 if self.column.low_is_good else 1.0
+        sign = -1.0 if self.column.lower_is_better else 1.0
         if self.tested.shown(sign):
             return "better"
-        return "worse" if self.tested.shown(-sign) else NOT_SHOWN
+        return "worse" if self.tested.shown(-sign) else "not shown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,208 +66,163 @@ class Judged:
 
     claim: Claim
     model: str
-    outcome: str
-    """``holds``, ``fails``, ``not shown`` or ``cannot fail``."""
+    outcome: Outcome
     why: str
     against: Variant | None = None
-    """Of several, the one that it was least better than."""
+    """Of several rivals, the one that the evidence is weakest against."""
     tested: Tested | None = None
 
 
-class Contrasts:
-    """Differences between the trainings of an experiment; the values of each are read once."""
-
-    def __init__(self, experiment: Experiment) -> None:
-        self.experiment = experiment
-        self._values: dict[tuple[Variant, str], dict[int, Questions]] = {}
-
-    def mean(self, variant: Variant, task: str, column: Column) -> float | None:
-        """Its mean over seeds."""
-        found = [column.of(r) for r in self.experiment.of(variant, task).values()]
-        known = [value for value in found if value is not None]
-        return float(np.mean(known)) if known else None
-
-    def best(self, variants: Sequence[Variant], task: str, column: Column) -> Variant | None:
-        """The one with the best mean over seeds."""
-        means = {v: m for v in variants if (m := self.mean(v, task, column)) is not None}
-        if not means:
-            return None
-        return (min if column.low_is_good else max)(means, key=lambda v: means[v])
-
-    def difference(
-        self, first: Variant, second: Variant, task: str, column: Column, shift: float = 0.0
-    ) -> Tested:
-        """Second minus first, plus `shift`, over the seeds that both have."""
-        ours, theirs = (self._of(v, task) for v in (second, first))
-        # A base that no seed changes was measured once, and stands beside every seed.
-        seeds = sorted(
-            set(ours if second.seeded else theirs) & set(theirs if first.seeded else ours)
+def difference(
+    experiment: Experiment,
+    first: Variant,
+    second: Variant,
+    task: str,
+    column: Column,
+    shift: float = 0.0,
+) -> Tested:
+    """Second minus first, plus `shift`, over the seeds that both have."""
+    before, after = (experiment.questions(variant, task) for variant in (first, second))
+    # A base that no seed changes was measured once, and stands beside every seed.
+    seeds = sorted(set(after if second.seeded else before) & set(before if first.seeded else after))
+    if not seeds:
+        raise NotComparableError(f"{task}: two trainings share no seed")
+    if len({questions.asked for questions in (*before.values(), *after.values())}) > 1:
+        raise NotComparableError(
+            f"{task}: trainings were not scored on the same questions; evaluate them again"
         )
-        if not seeds:
-            raise NotComparableError(f"{task}: two trainings share no seed")
-        if len({values.asked for values in (*ours.values(), *theirs.values())}) > 1:
-            raise NotComparableError(
-                f"{task}: trainings were not scored on the same questions; evaluate them again"
-            )
-        rows = [_row(_seeded(theirs, s), _seeded(ours, s), column, shift) for s in seeds]
-        by_seed = {seed: float(row.mean()) for seed, row in zip(seeds, rows, strict=True)}
-        return Tested(seed_test(np.stack(rows)), by_seed)
-
-    def _of(self, variant: Variant, task: str) -> dict[int, Questions]:
-        if (variant, task) not in self._values:
-            self._values[variant, task] = self.experiment.questions(variant, task)
-        return self._values[variant, task]
+    rows = {}
+    for seed in seeds:
+        one, two = (
+            by_seed.get(seed, next(iter(by_seed.values()))).means[column]
+            for by_seed in (before, after)
+        )
+        change, expected = two.mean - one.mean, two.expected - one.expected
+        rows[seed] = by_article(change, expected, one.weight, one.cluster, shift)
+    means = {seed: float(row.mean()) for seed, row in rows.items()}
+    return Tested(seed_test(np.stack(list(rows.values()))), means)
 
 
-def columns(experiment: Experiment, task: str) -> list[Column]:
-    """The figures that differences are tested on: the measure in each kind, and rank distance."""
-    found = [Column(kind, experiment.measure(task)) for kind in experiment.kinds(task)]
-    result = experiment.any_result(task)
-    if result is not None and RANK_DISTANCE in result.record.bias:
-        found.append(Column(Kind.MULTILINGUAL, RANK_DISTANCE))
-    return found
-
-
-def against_baselines(contrasts: Contrasts, task: str) -> list[Against]:
-    """Every training that is no baseline beside each that the recipe names; Holm over all of them."""
-    experiment, recipe = contrasts.experiment, contrasts.experiment.recipe
-    variants = recipe.variants()
+def against_baselines(experiment: Experiment, task: str) -> list[VersusBaseline]:
+    """Every training beside each baseline that the recipe names; Holm's correction over all of them."""
+    recipe, variants = experiment.recipe, experiment.recipe.variants()
     subjects = [v for v in variants if v.trained and not any(v.has(b) for b in recipe.baselines)]
     found = [
-        Against(variant, column, rival, contrasts.difference(rival, variant, task, column))
+        VersusBaseline(
+            variant, column, baseline, difference(experiment, baseline, variant, task, column)
+        )
         for variant in subjects
-        for column in columns(experiment, task)
-        for rival in variant.opponents(recipe.baselines, variants)
-        if experiment.of(variant, task) and experiment.of(rival, task)
+        for column in experiment.columns(task)
+        for baseline in variant.opponents(recipe.baselines, variants)
+        if experiment.evaluated(variant, task) and experiment.evaluated(baseline, task)
     ]
-    corrected = holm([a.tested.test.p for a in found])
+    corrected = holm([each.tested.test.p for each in found])
     return [
-        replace(a, tested=replace(a.tested, p_holm=float(p)))
-        for a, p in zip(found, corrected, strict=True)
+        replace(each, tested=replace(each.tested, p_holm=float(p)))
+        for each, p in zip(found, corrected, strict=True)
     ]
 
 
-def judge(contrasts: Contrasts) -> list[Judged]:
-    """Every claim for every model that it is of; Holm over all of them, tested or not."""
-    recipe = contrasts.experiment.recipe
+def judge(experiment: Experiment) -> list[Judged]:
+    """Every claim, for each model that it is about; Holm's correction counts all of them, testable or not."""
+    recipe = experiment.recipe
     asked = [
-        _Asked(contrasts, claim, model)
+        _ClaimTest(experiment, claim, model)
         for claim in recipe.claims
         for model in recipe.models
         if claim.better.model in (None, model)
     ]
-    corrected = holm([a.p for a in asked])
-    return [a.judged(float(p), len(asked)) for a, p in zip(asked, corrected, strict=True)]
+    corrected = holm([each.p for each in asked])
+    return [each.judged(float(p), len(asked)) for each, p in zip(asked, corrected, strict=True)]
 
 
-class _Asked:
-    """A claim about one model, and the difference from each training that it is set against."""
+class _ClaimTest:
+    """A claim about one model, and the differences that decide it."""
 
-    def __init__(self, contrasts: Contrasts, claim: Claim, model: str) -> None:
+    def __init__(self, experiment: Experiment, claim: Claim, model: str) -> None:
         self.claim, self.model = claim, model
-        recipe = contrasts.experiment.recipe
-        pooled = claim.measure == RANK_DISTANCE
-        column = Column(Kind.MULTILINGUAL if pooled else claim.kind, claim.measure)
-        mine = [v for v in recipe.variants() if v.model == model]
-        better = next(v for v in mine if v.has(claim.better))
-        rivals = better.opponents(claim.than, mine)
-        self.sign = -1.0 if column.low_is_good else 1.0
+        variants = [v for v in experiment.recipe.variants() if v.model == model]
+        better = next(v for v in variants if v.has(claim.better))
+        rivals = better.opponents(claim.than, variants)
+        is_distance = claim.measure == DISTANCE.measure
+        column = DISTANCE if is_distance else Column(claim.kind, claim.measure)
+        self.sign = -1.0 if is_distance else 1.0
         self.tests: dict[Variant, Tested] = {}
-        self.no_choice = ""
-        self.why_not = _why_not(contrasts.experiment, recipe, [better, *rivals], claim.task, column)
-        if not self.why_not:
-            shift = self.sign * claim.margin
-            self.tests = {
-                v: contrasts.difference(v, better, claim.task, column, shift) for v in rivals
-            }
-            others = [v for v in mine if v.trained and v not in (better, *rivals)]
-            if others and claim.margin:
-                self.no_choice = _no_choice(
-                    contrasts, claim, [v for v in mine if v.trained], column
-                )
-
-    def _one_sided(self, tested: Tested, sign: float) -> float:
-        return tested.test.greater if sign > 0 else tested.test.less
-
-    @property
-    def p_holds(self) -> float:
-        """It has to be better than each."""
-        return max((self._one_sided(t, self.sign) for t in self.tests.values()), default=1.0)
-
-    @property
-    def p_fails(self) -> float:
-        """To be worse than one of them is enough, with a correction for how many they are."""
-        found = [self._one_sided(t, -self.sign) for t in self.tests.values()]
-        return min(1.0, len(found) * min(found, default=1.0))
+        """Better minus rival; empty where the claim cannot be tested."""
+        self.cannot_fail = ""
+        self.why_not = _why_not_testable(experiment, [better, *rivals], claim.task, column)
+        if self.why_not:
+            return
+        shift = self.sign * claim.margin
+        for rival in rivals:
+            self.tests[rival] = difference(experiment, rival, better, claim.task, column, shift)
+        trained = [v for v in variants if v.trained]
+        if claim.margin and set(trained) - {better, *rivals}:
+            self.cannot_fail = _why_it_cannot_fail(experiment, claim, trained, column)
 
     @property
     def p(self) -> float:
         """Two-sided."""
-        return min(1.0, 2 * min(self.p_holds, self.p_fails))
+        tests = self.tests.values()
+        # It has to be better than each; worse than one is enough, corrected for how many they are.
+        holds = max((test.one_sided(self.sign) for test in tests), default=1.0)
+        fails = len(tests) * min((test.one_sided(-self.sign) for test in tests), default=1.0)
+        return min(1.0, 2 * min(holds, fails)) if tests else 1.0
 
     def judged(self, p_holm: float, family: int) -> Judged:
-        """What became of it."""
+        """What became of it; `family`: how many claims were corrected together."""
         if not self.tests:
-            return Judged(self.claim, self.model, NOT_SHOWN, self.why_not)
-        rival = max(self.tests, key=lambda v: self._one_sided(self.tests[v], self.sign))
-        tests = {v: replace(t, p_holm=p_holm) for v, t in self.tests.items()}
-        outcome, why = self._decided(list(tests.values()), tests[rival], family)
+            return Judged(self.claim, self.model, "not shown", self.why_not)
+        rival = max(self.tests, key=lambda v: self.tests[v].one_sided(self.sign))
+        tests = {v: replace(test, p_holm=p_holm) for v, test in self.tests.items()}
+        outcome, why = self._outcome(tests.values(), tests[rival], family)
         return Judged(self.claim, self.model, outcome, why, rival, tests[rival])
 
-    def _decided(self, tests: Sequence[Tested], least: Tested, family: int) -> tuple[str, str]:
-        if self.no_choice:
-            return CANNOT_FAIL, self.no_choice
+    def _outcome(
+        self, tests: Collection[Tested], least: Tested, family: int
+    ) -> tuple[Outcome, str]:
+        """The outcome, and why; `least`: the test against the rival that the evidence is weakest against."""
+        if self.cannot_fail:
+            return "cannot fail", self.cannot_fail
         seeds = len(least.by_seed)
-        if all(t.shown(self.sign) for t in tests):
-            return HOLDS, f"all {seeds} seeds agree"
+        if all(test.shown(self.sign) for test in tests):
+            return "holds", f"all {seeds} seeds agree"
         if least.shown(-self.sign):
-            return FAILS, f"the opposite is shown; all {seeds} seeds agree"
+            return "fails", f"the opposite is shown; all {seeds} seeds agree"
         right = least.test.difference * self.sign > 0
         decisive, sign = (tests, self.sign) if right else ([least], -self.sign)
         if least.p_holm < LEVEL:
-            return NOT_SHOWN, f"{min(t.agreeing(sign) for t in decisive)} of {seeds} seeds agree"
-        wanted = [seeds_to_show(t.test, LEVEL / family) for t in decisive]
+            return "not shown", f"{min(t.agreeing(sign) for t in decisive)} of {seeds} seeds agree"
+        wanted = [seeds_to_show(test.test, LEVEL / family) for test in decisive]
         what = "it" if right else "the opposite"
-        if any(count is None for count in wanted):
-            told = f"no number of seeds would show {what}, more articles might"
-        else:
-            told = f"about {max(c for c in wanted if c is not None)} seeds would show {what}"
-        return NOT_SHOWN, f"chance may explain the difference; {told}"
+        more = f"no number of seeds would show {what}, more articles might"
+        if None not in wanted:
+            more = f"about {max(filter(None, wanted))} seeds would show {what}"
+        return "not shown", f"chance may explain the difference; {more}"
 
 
-def _no_choice(
-    contrasts: Contrasts, claim: Claim, trained: Sequence[Variant], column: Column
+def _why_it_cannot_fail(
+    experiment: Experiment, claim: Claim, trained: Sequence[Variant], column: Column
 ) -> str:
-    """Why a claim could not fail: all trainings of the recipe, the others too, lie within its margin."""
-    means = [m for v in trained if (m := contrasts.mean(v, claim.task, column)) is not None]
+    """Why a claim could not fail: all trainings of its model lie within its margin; empty if they do not."""
+    values = [experiment.values(variant, claim.task, column) for variant in trained]
+    means = [float(np.mean(by_seed)) for by_seed in values if by_seed]
     spread = max(means) - min(means)
     if spread > claim.margin:
         return ""
-    figure = big(spread) if column.low_is_good else number(spread)
-    return f"all trainings lie within {figure} of each other, and its margin is wider"
+    return f"all trainings lie within {column.text(spread)} of each other, and its margin is wider"
 
 
-def _why_not(
-    experiment: Experiment, recipe: Recipe, variants: Sequence[Variant], task: str, column: Column
+def _why_not_testable(
+    experiment: Experiment, variants: Sequence[Variant], task: str, column: Column
 ) -> str:
     """Why a claim cannot be tested yet, or at all; empty if it can."""
-    lacking = [c.name for c in experiment.lacking(task) if c.variant in variants]
+    lacking = [cell for cell in experiment.lacking(task) if cell.variant in variants]
     if lacking:
         return f"{len(lacking)} of its trainings are not there, or not evaluated on {task}"
-    if len(recipe.seeds) < 2:
+    if len(experiment.recipe.seeds) < 2:
         return "one seed shows nothing: the next one may say the opposite"
-    if any(column.of(r) is None for v in variants for r in experiment.of(v, task).values()):
-        return f"no {column.kind.value} {column.measure} was measured"
+    results = [result for v in variants for result in experiment.evaluated(v, task).values()]
+    if any(column.value(result.record) is None for result in results):
+        return f"no {column.name} was measured"
     return ""
-
-
-def _seeded(values: Mapping[int, Questions], seed: int) -> Questions:
-    return values[seed] if seed in values else next(iter(values.values()))
-
-
-def _row(first: Questions, second: Questions, column: Column, shift: float) -> Floats:
-    """The differences of one seed by article."""
-    one, two = (q.means[column.kind, column.measure] for q in (first, second))
-    return by_article(
-        two.mean - one.mean, two.expected - one.expected, one.weight, one.cluster, shift
-    )

@@ -1,4 +1,4 @@
-"""What is kept of a training beside result.json: the mean of every question by kind, in a small file.
+"""questions.parquet: what is kept of a training beside result.json, the mean of every question by kind of setting.
 
 The tables of every setting would be a hundred times as large, and no page of an experiment needs them.
 """
@@ -23,7 +23,14 @@ from xlir_bench.untrusted import columns, read_table, table_notes
 FILE = "questions.parquet"
 SCHEMA = "1"
 COLUMNS = columns("kind measure", whole="question cluster", number="weight mean expected")
-NUMBERS = ("question", "cluster", "weight", "mean", "expected")
+NUMBERS = {
+    "question": np.int32,
+    "cluster": np.int32,
+    "weight": np.float64,
+    "mean": np.float32,
+    "expected": np.float32,
+}
+"""The columns of numbers, which are the fields of `Means`, as they are written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +42,7 @@ class Means:
     cluster: Ints
     """The number of its article among all, sorted by name."""
     weight: Floats
-    """Its part of the macro average: the sum of weight times mean."""
+    """Its part of the macro average, which is the sum of weight times mean."""
     mean: Floats
     """Over the settings that it was asked in, each weighted as in the macro average."""
     expected: Floats
@@ -53,38 +60,39 @@ class Questions:
     @classmethod
     def of(cls, result: Result) -> Questions:
         """From the tables beside a result."""
-        found: dict[tuple[Kind, str], _Named] = {}
-        measures = list(result.record.options.measures)
-        for measure in measures + [RANK_DISTANCE] * (RANK_DISTANCE in result.record.bias):
-            values = result.values(measure)
-            for kind in Kind:
-                named = _of_kind(values, kind)
-                if named is not None:
-                    found[kind, measure] = named
-        pairs = sorted({pair for named in found.values() for pair in named.pairs})
-        clusters = sorted({cluster for _, cluster in pairs})
-        number = {pair: n for n, pair in enumerate(pairs)}
-        of_cluster = {name: n for n, name in enumerate(clusters)}
-        text = json.dumps(pairs, ensure_ascii=False)
-        return cls(
-            hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest(),
-            {key: named.numbered(number, of_cluster) for key, named in found.items()},
+        distance = [RANK_DISTANCE] if RANK_DISTANCE in result.record.bias else []
+        values = [result.values(m) for m in (*result.record.options.measures, *distance)]
+        pairs = sorted(
+            {
+                (v.query_ids[query], v.clusters[cluster])
+                for v in values
+                for query, cluster in np.unique([v.query, v.cluster], axis=1).T.tolist()
+            }
         )
+        number = {pair: n for n, pair in enumerate(pairs)}
+        clusters = sorted({cluster for _, cluster in pairs})
+        cluster_number = {cluster: n for n, cluster in enumerate(clusters)}
+        means = {}
+        for each in values:
+            for kind in Kind:
+                found = _means(each, kind, number, cluster_number)
+                if found is not None:
+                    means[kind, each.measure] = found
+        text = json.dumps(pairs, ensure_ascii=False)
+        return cls(hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest(), means)
 
     def save(self, folder: Path) -> None:
         """Write the file, whole or not at all."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        sizes = [len(m.question) for m in self.means.values()]
-        names = {
-            "kind": np.repeat([kind.value for kind, _ in self.means], sizes),
-            "measure": np.repeat([measure for _, measure in self.means], sizes),
-        }
-        types = (np.int32, np.int32, np.float64, np.float32, np.float32)
+        means = self.means.values()
+        sizes = [len(m.question) for m in means]
+        kinds, measures = [kind.value for kind, _ in self.means], [m for _, m in self.means]
+        names = {"kind": np.repeat(kinds, sizes), "measure": np.repeat(measures, sizes)}
         numbers = {
-            name: np.concatenate([getattr(m, name) for m in self.means.values()]).astype(kind)
-            for name, kind in zip(NUMBERS, types, strict=True)
+            name: np.concatenate([getattr(m, name) for m in means]).astype(dtype)
+            for name, dtype in NUMBERS.items()
         }
         table = pa.table({k: pa.array(v).dictionary_encode() for k, v in names.items()} | numbers)
         table = table.replace_schema_metadata({"schema": SCHEMA, "asked": self.asked})
@@ -101,80 +109,64 @@ class Questions:
         path = folder / FILE
         remedy = f"remove {folder} and run the experiment again"
         table = read_table(path, COLUMNS, remedy)
-        stated = table_notes(path, remedy)
-        if stated.get("schema") != SCHEMA:
+        notes = table_notes(path, remedy)
+        if notes.get("schema") != SCHEMA:
             raise InputError(f"{path} cannot be read: it has another schema; {remedy}")
         kinds, measures = (np.array(table[n].to_pylist(), object) for n in ("kind", "measure"))
-        found = {name: table[name].to_numpy() for name in NUMBERS}
-        numbers = np.concatenate([found["question"], found["cluster"]])
-        strange = set(kinds.tolist()) - {kind.value for kind in Kind}
+        numbers = {name: table[name].to_numpy() for name in NUMBERS}
+        positions = np.concatenate([numbers["question"], numbers["cluster"]])
         # Every question that is numbered has a row.
-        if strange or (len(numbers) and not 0 <= numbers.min() <= numbers.max() < len(table)):
+        numbered = not len(positions) or 0 <= positions.min() <= positions.max() < len(table)
+        if not numbered or set(kinds.tolist()) - {kind.value for kind in Kind}:
             raise InputError(f"{path} cannot be read: its numbers are of no questions; {remedy}")
-        means = {
-            (Kind(kind), measure): Means(
-                *(found[name][(kinds == kind) & (measures == measure)] for name in NUMBERS)
-            )
-            for kind, measure in sorted(set(zip(kinds.tolist(), measures.tolist(), strict=True)))
-        }
-        return cls(stated.get("asked", ""), means)
+        means = {}
+        for kind, measure in sorted(set(zip(kinds.tolist(), measures.tolist(), strict=True))):
+            rows = (kinds == kind) & (measures == measure)
+            means[Kind(kind), measure] = Means(*(numbers[name][rows] for name in NUMBERS))
+        return cls(notes.get("asked", ""), means)
 
 
 def has_questions(result: Result) -> bool:
-    """Whether a stored result has the values of its questions, as they are kept now or were before."""
+    """Whether a stored result has the means of its questions, or tables that they can be made of."""
     folder = result.folder
     return result.has_values or (folder is not None and (folder / FILE).is_file())
 
 
-def read_questions(result: Result, folder: Path) -> Questions:
-    """The means of a result's questions; from the tables of every setting, where those were kept."""
-    if (folder / FILE).is_file():
-        return Questions.load(folder)
+def read_questions(result: Result) -> Questions:
+    """The means of a stored result's questions; made of the tables of every setting, where those were kept."""
+    if result.folder is not None and (result.folder / FILE).is_file():
+        return Questions.load(result.folder)
     if not result.has_values:
         raise InputError(
-            f"{folder} has no {FILE} beside its result.json; the same command without --check makes it"
+            f"{result.where} has no {FILE} beside its result.json; the same command without --check makes it"
         )
     return Questions.of(result)
 
 
-@dataclass(frozen=True, slots=True)
-class _Named:
-    """Means by id and article instead of numbers."""
-
-    pairs: list[tuple[str, str]]
-    weight: Floats
-    mean: Floats
-    expected: Floats
-
-    def numbered(
-        self, number: Mapping[tuple[str, str], int], of_cluster: Mapping[str, int]
-    ) -> Means:
-        question = np.array([number[pair] for pair in self.pairs], np.int64)
-        order = np.argsort(question)
-        cluster = np.array([of_cluster[cluster] for _, cluster in self.pairs], np.int64)
-        return Means(
-            question[order],
-            cluster[order],
-            self.weight[order],
-            self.mean[order],
-            self.expected[order],
-        )
-
-
-def _of_kind(values: QueryValues, kind: Kind) -> _Named | None:
-    mine = np.array([s.kind == kind for s in values.settings], bool)[values.setting]
-    if not mine.any():
+def _means(
+    values: QueryValues,
+    kind: Kind,
+    number: Mapping[tuple[str, str], int],
+    cluster_number: Mapping[str, int],
+) -> Means | None:
+    """The means of one measure in the settings of a kind; None where it has no values in them."""
+    chosen = np.array([s.kind == kind for s in values.settings], bool)[values.setting]
+    if not chosen.any():
         return None
-    setting, value = values.setting[mine], values.value[mine]
+    setting, value = values.setting[chosen], values.value[chosen]
     sizes = np.bincount(setting, minlength=len(values.settings))
     average = np.bincount(setting, value, len(sizes)) / np.maximum(sizes, 1)
     weight = 1 / (np.count_nonzero(sizes) * sizes[setting])
     width = len(values.clusters)
-    keys, place = np.unique(values.query[mine] * width + values.cluster[mine], return_inverse=True)
-    total: Floats = np.bincount(place, weight).astype(float)
-    return _Named(
-        [(values.query_ids[k // width], values.clusters[k % width]) for k in keys.tolist()],
-        total,
-        np.bincount(place, weight * value) / total,
-        np.bincount(place, weight * average[setting]) / total,
+    keys, place = np.unique(
+        values.query[chosen] * width + values.cluster[chosen], return_inverse=True
     )
+    names = [(values.query_ids[k // width], values.clusters[k % width]) for k in keys.tolist()]
+    question = np.array([number[name] for name in names], np.int64)
+    cluster = np.array([cluster_number[name] for _, name in names], np.int64)
+    total: Floats = np.bincount(place, weight).astype(float)
+    mean, expected = (
+        np.bincount(place, weight * each) / total for each in (value, average[setting])
+    )
+    order = np.argsort(question)
+    return Means(question[order], cluster[order], total[order], mean[order], expected[order])

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from xlir_bench.errors import InputError
-from xlir_bench.files import replacing
 from xlir_bench.recipe import Cell, Recipe, Variant
 from xlir_bench.records import Kind
 from xlir_bench.reports.comparable import require_comparable
 from xlir_bench.reports.experiment.questions import Questions, read_questions
+from xlir_bench.reports.leaderboard.columns import DISTANCE, Column
 from xlir_bench.results import Result
 from xlir_bench.results.store import RESULT_FILE
 from xlir_bench.results.training import TrainingRecord
@@ -38,19 +38,28 @@ class CellRecord(BaseModel):
     cell: dict[str, Any]
     """Its place in the grid."""
     digest: str
-    """Of everything that decides about the weights, as the recipe says it."""
+    """Of everything in the recipe that the weights depend on."""
     training: dict[str, Any]
     leaking: int
     """Training rows that were left out because they hold text of the tasks."""
     train_seconds: float | None
-    """None where the training was stopped on its way and gone on with."""
+    """None where the training was interrupted and resumed."""
     evaluate_seconds: float
 
-    @field_validator("training")
-    @classmethod
-    def _as_training_writes_it(cls, stated: dict[str, Any]) -> dict[str, Any]:
-        TrainingRecord.model_validate(stated)
-        return stated
+    @property
+    def seconds(self) -> float:
+        """What the cell took."""
+        return (self.train_seconds or 0.0) + self.evaluate_seconds
+
+    @cached_property
+    def trained(self) -> TrainingRecord:
+        """What `training` says, by field."""
+        return TrainingRecord.model_validate(self.training)
+
+    @model_validator(mode="after")
+    def _as_training_writes_it(self) -> Self:
+        _ = self.trained
+        return self
 
 
 def cell_folder(folder: Path, cell: Cell) -> Path:
@@ -59,7 +68,7 @@ def cell_folder(folder: Path, cell: Cell) -> Path:
 
 
 def cell_record(folder: Path, cell: Cell) -> CellRecord | None:
-    """The record of a cell that was finished, else None."""
+    """The record of a finished cell; None if it is not finished."""
     path = cell_folder(folder, cell) / CELL_FILE
     if not path.is_file():
         return None
@@ -72,11 +81,9 @@ def cell_record(folder: Path, cell: Cell) -> CellRecord | None:
 
 def write_cell(folder: Path, record: CellRecord, name: str) -> None:
     """Mark a cell as finished."""
-    with replacing(folder / RESULTS / name / CELL_FILE) as temporary:
-        text = json.dumps(
-            record.model_dump(mode="json", by_alias=True), ensure_ascii=False, indent=1
-        )
-        temporary.write_text(text + "\n", encoding="utf-8")
+    stated = record.model_dump(mode="json", by_alias=True)
+    text = json.dumps(stated, ensure_ascii=False, indent=1) + "\n"
+    write(folder / RESULTS / name / CELL_FILE, text)
 
 
 @dataclass(frozen=True)
@@ -88,7 +95,8 @@ class Experiment:
     """The finished cells."""
     results: Mapping[tuple[Cell, str], Result]
     """By cell and task; a task may have been left out for now."""
-    folder: Path
+    _questions: dict[tuple[Variant, str], dict[int, Questions]] = field(default_factory=dict)
+    """What `questions` has read."""
 
     @cached_property
     def missing(self) -> list[Cell]:
@@ -100,7 +108,7 @@ class Experiment:
         wanted = [cell for cell in self.recipe.cells() if task in self.recipe.tasks_of(cell)]
         return [cell for cell in wanted if (cell, task) not in self.results]
 
-    def of(self, variant: Variant, task: str) -> dict[int, Result]:
+    def evaluated(self, variant: Variant, task: str) -> dict[int, Result]:
         """The results of a variant on a task, by seed."""
         return {
             cell.seed: self.results[cell, task]
@@ -108,34 +116,35 @@ class Experiment:
             if cell.variant == variant and (cell, task) in self.results
         }
 
+    def values(self, variant: Variant, task: str, column: Column) -> list[float]:
+        """One figure of a variant, a value a seed."""
+        results = sorted(self.evaluated(variant, task).items())
+        found = (column.value(result.record) for _, result in results)
+        return [value for value in found if value is not None]
+
     def questions(self, variant: Variant, task: str) -> dict[int, Questions]:
-        """The means of every question of a variant on a task, by seed."""
-        return {
-            cell.seed: read_questions(
-                self.results[cell, task], cell_folder(self.folder, cell) / task
-            )
-            for cell in self.recipe.cells()
-            if cell.variant == variant and (cell, task) in self.results
-        }
+        """The means of every question of a variant on a task, by seed; each file is read once."""
+        if (variant, task) not in self._questions:
+            results = self.evaluated(variant, task).items()
+            self._questions[variant, task] = {seed: read_questions(r) for seed, r in results}
+        return self._questions[variant, task]
 
     def training(self, variant: Variant) -> list[CellRecord]:
         """The records of a variant, in order of seeds."""
         return [record for cell, record in self.records.items() if cell.variant == variant]
 
     def any_result(self, task: str) -> Result | None:
-        """One of the task's, for its names and sizes."""
+        """A result on a task, for what all of them have in common."""
         return next((r for (_, name), r in self.results.items() if name == task), None)
 
-    def kinds(self, task: str) -> list[Kind]:
-        """The kinds of setting that were measured."""
+    def columns(self, task: str) -> list[Column]:
+        """The figures that differences are tested on: map, or the first measure, of each kind; rank distance."""
         result = self.any_result(task)
-        return [] if result is None else [k for k in Kind if k in result.summary]
-
-    def measure(self, task: str) -> str:
-        """What a task is judged by: map, or the first of its measures."""
-        result = self.any_result(task)
-        measures = result.record.options.measures if result is not None else ["map"]
-        return "map" if "map" in measures else measures[0]
+        if result is None:
+            return []
+        measure = result.record.main_measure
+        columns = [Column(kind, measure) for kind in Kind if kind in result.summary]
+        return columns + [DISTANCE] * (DISTANCE.measure in result.record.bias)
 
 
 def read_experiment(recipe: Recipe, folder: Path) -> Experiment:
@@ -147,12 +156,8 @@ def read_experiment(recipe: Recipe, folder: Path) -> Experiment:
         for task in recipe.tasks
         if (cell_folder(folder, cell) / task / RESULT_FILE).is_file()
     }
+    remedy = f"remove what is older from {folder / RESULTS} and run the experiment again"
     for task in recipe.tasks:
-        _require_same([r for (_, name), r in results.items() if name == task], folder)
-    return Experiment(recipe, records, results, folder)
-
-
-def _require_same(results: Sequence[Result], folder: Path) -> None:
-    if results:
-        remedy = f"remove what is older from {folder / RESULTS} and run the experiment again"
-        require_comparable(results, False, remedy)
+        if same_task := [result for (_, name), result in results.items() if name == task]:
+            require_comparable(same_task, False, remedy)
+    return Experiment(recipe, records, results)

@@ -6,41 +6,57 @@ import base64
 import hashlib
 import json
 import re
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
-from xlir_bench.records import POOL
+import numpy as np
+
+from xlir_bench.errors import InputError
+from xlir_bench.measures.bootstrap import UNIT, ClusterSums, intervals
 from xlir_bench.reports import tables
-from xlir_bench.reports.leaderboard.alignment import alignment_data
+from xlir_bench.reports.aligned import Pair, relevance, translations
 from xlir_bench.reports.leaderboard.board import RANKED_BY, Board, Row, TaskBoard
-from xlir_bench.reports.leaderboard.intervals import Intervals, setting_intervals
-from xlir_bench.reports.leaderboard.pages import MARKER, VERSION, standings_told
+from xlir_bench.reports.leaderboard.columns import Column
+from xlir_bench.reports.leaderboard.files import MARKER
+from xlir_bench.reports.leaderboard.pages import standings_explained
 from xlir_bench.reports.published import SOURCES, ReportedTask, reported_tasks
-from xlir_bench.results.schema import BiasPart, SettingPart
-from xlir_bench.results.values import RANK_DISTANCE
+from xlir_bench.results import Result
+from xlir_bench.results.schema import AlignmentPart, BiasPart, SettingPart
+from xlir_bench.results.values import RANK_DISTANCE, QueryValues
+from xlir_bench.version import __version__
 
 SCRIPTS = ("dom.js", "ranking.js", "detail.js", "alignment.js", "main.js")
+ALIGNMENT_DIGITS = 5
+"""One more than the page shows: matrices of many languages are most of its size."""
+Bounds = tuple[float, float]
+Intervals = Mapping[tuple[str, str] | None, Bounds]
+"""Of settings by query and passage language (``*``: the pool), and of their mean under None."""
 
 
 def html_page(board: Board) -> str:
     """The page; its policy allows its own script and style, by their digests, and no address at all."""
     style = "\n" + _asset("page.css")
     script = '\n"use strict";\n(() => {\n' + "\n".join(map(_asset, SCRIPTS)) + "})();\n"
-    policy = "; ".join(
-        [
-            "default-src 'none'",
-            f"script-src '{_digest(script)}'",
-            f"style-src '{_digest(style)}'",
-            "img-src data:",
-            "base-uri 'none'",
-            "form-action 'none'",
-        ]
-    )
+    policy = [
+        "default-src 'none'",
+        f"script-src '{_digest(script)}'",
+        f"style-src '{_digest(style)}'",
+        "img-src data:",
+        "base-uri 'none'",
+        "form-action 'none'",
+    ]
+    reported = {task.name: task for task in reported_tasks()}
+    tasks = [
+        _task(task, None if task.is_part else reported.get(task.first.task.name))
+        for task in board.tasks
+    ]
     parts = {
         "@MARKER@": f"{MARKER} --html: changes here are overwritten",
-        "@POLICY@": policy,
+        "@POLICY@": "; ".join(policy),
         "@STYLE@": style,
-        "@DATA@": inert_json(_board(board)),
+        "@DATA@": inert_json(_rounded({"version": __version__, "tasks": tasks})),
         "@SCRIPT@": script,
     }
     # One pass: what stands in one part is never taken for the place of another.
@@ -55,22 +71,18 @@ def inert_json(value: Any) -> str:
     return text
 
 
-def _board(board: Board) -> dict[str, Any]:
-    reported = {task.name: task for task in reported_tasks()}
-    return {
-        "version": VERSION,
-        "tasks": [
-            _task(task, None if task.is_part else reported.get(task.first.task.name))
-            for task in board.tasks
-        ],
-    }
+def _rounded(value: Any, digits: int = 7) -> Any:
+    """All numbers with so many digits after the point: the last bits of a sum differ between machines."""
+    if isinstance(value, float):
+        return round(value, digits if abs(value) < 100 else 2)
+    if isinstance(value, Mapping):
+        return {key: _rounded(each, digits) for key, each in value.items()}
+    return [_rounded(each, digits) for each in value] if isinstance(value, list | tuple) else value
 
 
 def _task(board: TaskBoard, reported: ReportedTask | None) -> dict[str, Any]:
     first = board.first
     settings = {(s.kind, s.query_lang, *s.passage_langs) for s in first.settings}
-    ranked_by = next(kind for kind in RANKED_BY if kind in board.kinds)
-    columns = reported.columns if reported else []
     return {
         "id": board.file,
         "title": board.title,
@@ -78,24 +90,24 @@ def _task(board: TaskBoard, reported: ReportedTask | None) -> dict[str, Any]:
         "cluster": first.task.cluster,
         "clusters": first.task.clusters,
         "langs": board.langs,
-        "kinds": [kind.value for kind in board.kinds],
-        "counts": [[k.value, sum(s[0] == k for s in settings)] for k in board.kinds],
+        "kinds": board.kinds,
+        "counts": [[kind, sum(s[0] == kind for s in settings)] for kind in board.kinds],
         "measures": first.options.measures,
-        "rankedBy": ranked_by.value,
-        "chance": {kind.value: _figure(board.chance(kind)) for kind in board.kinds},
+        "rankedBy": next(kind for kind in RANKED_BY if kind in board.kinds),
+        "chance": {kind: Column(kind, board.main).chance(first) for kind in board.kinds},
         "main": board.main,
-        "told": standings_told(board),
+        "told": standings_explained(board),
         "rows": [_row(row, i) for i, row in enumerate(board.rows, 1)],
-        "reportedColumns": [[kind.value, measure] for kind, measure in columns],
+        "reportedColumns": reported.columns if reported else [],
         "reported": _reported(reported) if reported else [],
     }
 
 
 def _row(row: Row, rank: int) -> dict[str, Any]:
-    record, encoder, cost = row.record, row.record.encoder, row.cost
-    found = setting_intervals(row.folder, record.options.measures)
-    aligned = alignment_data(record.alignment)
-    told: dict[str, Any] = {
+    record, encoder = row.record, row.record.encoder
+    variant = None if record.profile.cost is None else record.profile.cost.variants[0]
+    bounds = _setting_intervals(row.folder, record.options.measures)
+    data: dict[str, Any] = {
         "id": row.file,
         "rank": rank,
         "name": row.name,
@@ -103,85 +115,142 @@ def _row(row: Row, rank: int) -> dict[str, Any]:
         "note": tables.CHOSEN_ON_IT if record.chosen_on_it else "",
         "dimension": encoder.dimension,
         "parameters": encoder.parameters,
-        "speed": _figure(row.texts_per_second),
-        "latency": None if cost is None else _figure(cost.variants[0].query.p50),
-        "bytesPerVector": None if cost is None else _figure(cost.variants[0].bytes_per_vector),
+        "speed": row.texts_per_second,
+        "latency": None if variant is None else variant.query.p50,
+        "bytesPerVector": None if variant is None else variant.bytes_per_vector,
         "standings": {
-            RANK_DISTANCE if measure == RANK_DISTANCE else kind.value: [s.first, s.last, s.letters]
-            for (kind, measure), s in row.standings.items()
+            RANK_DISTANCE if column.lower_is_better else column.kind: [s.first, s.last, s.letters]
+            for column, s in row.standings.items()
         },
         "summary": {
-            kind.value: {
-                m: [_figure(v) for v in (part.mean, part.low, part.high)] for m, part in by.items()
-            }
-            for kind, by in record.summary.items()
+            kind: {m: [part.mean, part.low, part.high] for m, part in by_measure.items()}
+            for kind, by_measure in record.summary.items()
         },
-        "cells": [_cell(setting, found) for setting in record.settings],
-        "bias": {name: _bias(name, part, found) for name, part in record.bias.items()},
+        "cells": [_cell(setting, bounds) for setting in record.settings],
+        "bias": {name: _bias(part, bounds.get(name, {})) for name, part in record.bias.items()},
     }
-    return told | ({"alignment": aligned} if aligned else {})
+    alignment = alignment_data(record.alignment)
+    return data | ({"alignment": alignment} if alignment else {})
 
 
-def _cell(setting: SettingPart, found: Intervals) -> dict[str, Any]:
-    passage = setting.passage_langs[0] if len(setting.passage_langs) == 1 else POOL
-    langs = (setting.query_lang, passage)
+def _setting_intervals(folder: Path, measures: Sequence[str]) -> dict[str, Intervals]:
+    """95 % intervals by measure, the rank distance among them; empty where the ranks are not at hand."""
+    result = Result.load(folder)
+    if not result.has_values:
+        return {}
+    try:
+        bounds = {measure: _bounds(result.values(measure)) for measure in measures}
+        if RANK_DISTANCE in result.record.bias:
+            bounds[RANK_DISTANCE] = _bounds(result.values(RANK_DISTANCE))
+    except InputError:  # a board says so already
+        return {}
+    return bounds
+
+
+def _bounds(values: QueryValues) -> Intervals:
+    shape = (len(values.clusters), len(values.settings))
+    data = ClusterSums.of(values.value, values.cluster, values.setting, shape)
+    used = np.unique(values.setting).tolist()
+    if not used:
+        return {}
+    limits = None if values.measure == RANK_DISTANCE else UNIT
+    found = intervals(data, [*([i] for i in used), used], bounds=limits)
+    settings = [values.settings[i] for i in used]
+    names = [*((s.query_lang, s.passage_lang) for s in settings), None]
+    return {
+        name: (interval.low, interval.high)
+        for name, interval in zip(names, found, strict=True)
+        if interval.low is not None and interval.high is not None
+    }
+
+
+def _cell(setting: SettingPart, bounds: Mapping[str, Intervals]) -> dict[str, Any]:
+    langs = (setting.query_lang, tables.passage(setting.passage_langs))
     cell: dict[str, Any] = {
-        "kind": setting.kind.value,
-        "q": setting.query_lang,
-        "p": passage,
+        "kind": setting.kind,
+        "q": langs[0],
+        "p": langs[1],
         "n": setting.queries,
         "candidates": setting.candidates,
-        "chance": _figure(setting.chance_map),
-        "values": {m: _figure(v) for m, v in setting.measures.items()},
+        "chance": setting.chance_map,
+        "values": setting.measures,
     }
-    bounds = {
-        m: [_figure(v) for v in found.cells[m][langs]]
-        for m in setting.measures
-        if langs in found.cells.get(m, ())
-    }
-    return cell | ({"intervals": bounds} if bounds else {})
+    known = {m: bounds[m][langs] for m in setting.measures if langs in bounds.get(m, {})}
+    return cell | ({"intervals": known} if known else {})
 
 
-def _bias(name: str, part: BiasPart, found: Intervals) -> dict[str, Any]:
-    """One view; that of languages in the top ten is told by passage language."""
+def _bias(part: BiasPart, bounds: Intervals) -> dict[str, Any]:
+    """One figure by query language; shares of languages in the top ten by passage language."""
     shares = isinstance(part.mean, dict)
-    by = part.mean if isinstance(part.mean, dict) else part.by_query_lang
-    chance_by = part.chance if isinstance(part.chance, dict) else part.chance_by_query_lang
     view: dict[str, Any] = {
-        "mean": None if shares else _figure(part.mean),
-        "chance": None if shares else _figure(part.chance),
-        "by": {lang: _figure(value) for lang, value in by.items()},
-        "chanceBy": {lang: _figure(value) for lang, value in chance_by.items()},
+        "mean": None if shares else part.mean,
+        "chance": None if shares else part.chance,
+        "by": part.mean if shares else part.by_query_lang,
+        "chanceBy": part.chance if isinstance(part.chance, dict) else part.chance_by_query_lang,
         "n": part.queries,
         "nBy": {},
     }
-    if name == RANK_DISTANCE and found.distance:
-        view["low"], view["high"] = map(_figure, found.distance)
-        view["intervals"] = {
-            lang: [_figure(v) for v in bounds] for lang, bounds in found.distance_by_lang.items()
-        }
+    if None in bounds:
+        by_lang = {langs[0]: each for langs, each in bounds.items() if langs is not None}
+        view |= {"low": bounds[None][0], "high": bounds[None][1], "intervals": by_lang}
     return view
 
 
 def _reported(task: ReportedTask) -> list[dict[str, Any]]:
-    return [
-        {
-            "encoder": system[1],
-            "training": system[2],
-            "short": system[0].split(" (")[0],
-            "url": SOURCES[system[0]].url,
-            "values": [task.value(system, kind, measure) for kind, measure in task.columns],
-        }
-        for system in task.systems
-        if any(task.value(system, *column) is not None for column in task.columns)
-    ]
+    rows = []
+    for source, encoder, training in task.systems:
+        values = [task.value((source, encoder, training), *column) for column in task.columns]
+        if any(value is not None for value in values):
+            row = {"encoder": encoder, "training": training, "values": values}
+            rows.append(row | {"short": source.split(" (")[0], "url": SOURCES[source].url})
+    return rows
 
 
-def _figure(value: Any) -> float | None:
-    """Seven figures after the point: the last bits of a sum differ from machine to machine."""
-    if not isinstance(value, float | int):
+def alignment_data(part: AlignmentPart) -> dict[str, Any] | None:
+    """A matrix a figure, in the order of its languages; None where a result has no alignment."""
+    if not part.anisotropy:
         return None
-    return round(float(value), 7) if abs(value) < 100 else round(float(value), 2)
+    matrices = []
+    for name, pairs in translations(part).items():
+        figures = {
+            langs: {"margin": p.margin, "near": p.translations, **p.recall}
+            for langs, p in pairs.items()
+        }
+        matrices.append(_matrices(name, figures, {langs: p.items for langs, p in pairs.items()}))
+    if related := relevance(part):
+        figures = {
+            langs: {"margin": p.relevant - p.others, "near": p.relevant}
+            for langs, p in related.items()
+        }
+        matrices.append(_matrices("relevance", figures, {}))
+    langs = sorted({lang for by_lang in part.anisotropy.values() for lang in by_lang})
+    data = {
+        "texts": matrices,
+        "cosines": [
+            [lang, *(by_lang.get(lang) for by_lang in part.anisotropy.values())] for lang in langs
+        ],
+        "variance": list(part.language_variance.items()),
+        "centred": list(part.map_without_centroids.items()),
+        "hubness": part.hubness,
+    }
+    rounded: dict[str, Any] = _rounded(data, ALIGNMENT_DIGITS)
+    return rounded
+
+
+def _matrices(
+    name: str, pairs: Mapping[Pair, Mapping[str, float]], items: Mapping[Pair, int]
+) -> dict[str, Any]:
+    langs = sorted({lang for pair in pairs for lang in pair})
+    figures = dict.fromkeys(figure for by_figure in pairs.values() for figure in by_figure)
+    return {
+        "name": name,
+        "langs": langs,
+        "n": [[items.get((a, b)) for b in langs] for a in langs] if items else None,
+        "values": {
+            figure: [[pairs.get((a, b), {}).get(figure) for b in langs] for a in langs]
+            for figure in figures
+        },
+    }
 
 
 def _asset(name: str) -> str:

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from xlir_bench.measures.bootstrap import ClusterSums
 from xlir_bench.measures.significance import Difference, holm, paired_tests
 from xlir_bench.records import Kind
-from xlir_bench.reports.pairing import Pairing, pair
+from xlir_bench.reports.pairing import pair
 from xlir_bench.results.values import RANK_DISTANCE, QueryValues
 
 LEVEL = 0.05
-AT_ONCE = 100
-"""Pairs, to bound memory."""
+PAIRS_AT_ONCE = 100
+"""Bounds the memory of the tests."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,73 +26,72 @@ class Standing:
     """Where an encoder stands by one measure among those that were tested."""
 
     first: int
-    """The best rank it may have: one more than the encoders that are significantly better."""
+    """The best rank it may have: one more than the number of significantly better encoders."""
     last: int
-    """The worst: the encoders that were tested, less those that are significantly worse."""
+    """The worst: the number of tested encoders, less the significantly worse ones."""
     letters: tuple[str, ...]
     """Encoders that share a letter cannot be told apart; ``a`` is the group of the best."""
 
 
 def of_same_queries(first: QueryValues, second: QueryValues) -> bool:
-    """Whether both are values of the same queries in the same settings, so that every pair can be tested."""
+    """Whether both are values of the same queries in the same settings, as a test of a pair needs."""
     return len(pair(first, second).first) == len(first.value) == len(second.value)
 
 
 def standings(values: Sequence[QueryValues], kind: Kind) -> list[Standing]:
-    """By the settings of a kind, one an encoder; all are values of the same queries.
+    """The standing of each encoder in the settings of a kind; all are values of the same queries.
 
-    Two-sided, by cluster, Holm over all pairs.
+    Two-sided tests by cluster, with Holm's correction over all pairs.
     """
-    everybody = range(len(values))
-    pairs = list(combinations(everybody, 2))
+    encoders = range(len(values))
+    pairs = list(combinations(encoders, 2))
     tests = _tests(values, kind, pairs)
-    corrected = holm([test.p for test in tests])
-    better = np.zeros((len(values), len(values)), bool)
-    """Row: who is significantly better; column: than whom."""
-    gains = np.zeros(len(values))
-    for (one, two), test, p in zip(pairs, tests, corrected, strict=True):
+    p_values = holm([test.p for test in tests])
+    is_better = np.zeros((len(values), len(values)), bool)  # row significantly better than column
+    gain_on_first = np.zeros(len(values))
+    for (one, two), test, p in zip(pairs, tests, p_values, strict=True):
         gain = -test.difference if values[0].measure == RANK_DISTANCE else test.difference
-        better[(two, one) if gain > 0 else (one, two)] = p < LEVEL
+        is_better[(two, one) if gain > 0 else (one, two)] = p < LEVEL
         if one == 0:
-            gains[two] = gain
-    letters = _letters(better | better.T, np.argsort(-gains, kind="stable").tolist())
-    above, below = better.sum(axis=0), better.sum(axis=1)
-    return [Standing(1 + int(above[i]), len(values) - int(below[i]), letters[i]) for i in everybody]
+            gain_on_first[two] = gain
+    best_first = np.argsort(-gain_on_first, kind="stable").tolist()
+    letters = _letters(is_better | is_better.T, best_first)
+    better, worse = is_better.sum(axis=0), is_better.sum(axis=1)
+    return [Standing(1 + int(better[i]), len(values) - int(worse[i]), letters[i]) for i in encoders]
 
 
 def _tests(
     values: Sequence[QueryValues], kind: Kind, pairs: Sequence[tuple[int, int]]
 ) -> list[Difference]:
     """The second of each pair less the first; all are tested with the same resamples of clusters."""
-    by_encoder = [_by_cluster(pair(values[0], other), kind) for other in values] if pairs else []
-    found = []
-    for start in range(0, len(pairs), AT_ONCE):
-        chosen = pairs[start : start + AT_ONCE]
-        sizes = by_encoder[0].sizes
-        changes = [by_encoder[two].sums - by_encoder[one].sums for one, two in chosen]
-        data = ClusterSums(np.hstack(changes), np.tile(sizes, len(chosen)))
-        columns = np.arange(data.sums.shape[1]).reshape(len(chosen), sizes.shape[1])
-        found += paired_tests(data, columns.tolist(), family=len(pairs))
-    return found
-
-
-def _by_cluster(pairing: Pairing, kind: Kind) -> ClusterSums:
-    """The second's values, summed by cluster and setting of a kind."""
-    data = ClusterSums.of(
-        pairing.second, pairing.cluster, pairing.setting, (pairing.clusters, len(pairing.settings))
-    )
-    wanted = list(pairing.of_kind(kind))
-    return ClusterSums(data.sums[:, wanted], data.sizes[:, wanted])
+    if not pairs:
+        return []
+    sums = []
+    for each in values:
+        matched = pair(values[0], each)
+        shape = (matched.clusters, len(matched.settings))
+        data = ClusterSums.of(matched.second, matched.cluster, matched.setting, shape)
+        wanted = list(matched.of_kind(kind))
+        sums.append(data.sums[:, wanted])
+        sizes = data.sizes[:, wanted]  # alike for all encoders
+    tests = []
+    for start in range(0, len(pairs), PAIRS_AT_ONCE):
+        batch = pairs[start : start + PAIRS_AT_ONCE]
+        changes = np.hstack([sums[two] - sums[one] for one, two in batch])
+        columns = np.arange(changes.shape[1]).reshape(len(batch), sizes.shape[1])
+        data = ClusterSums(changes, np.tile(sizes, len(batch)))
+        tests += paired_tests(data, columns.tolist(), family=len(pairs))
+    return tests
 
 
 def _letters(different: NDArray[np.bool_], best_first: Sequence[int]) -> dict[int, tuple[str, ...]]:
-    """A letter for each largest group without any pair that differs (Piepho 2004: split, then absorb)."""
+    """A letter for each largest group in which no pair differs (Piepho 2004: split, then absorb)."""
     groups = [frozenset(best_first)]
-    for pair_apart in np.argwhere(np.triu(different)).tolist():
-        parts = [group - {encoder} for group in groups for encoder in pair_apart]
+    for differing in np.argwhere(np.triu(different)).tolist():
+        parts = [group - {encoder} for group in groups for encoder in differing]
         groups = [g for g in dict.fromkeys(parts) if not any(g < other for other in parts)]
-    place = {encoder: i for i, encoder in enumerate(best_first)}
-    groups.sort(key=lambda group: sorted(place[i] for i in group))
+    rank = {encoder: i for i, encoder in enumerate(best_first)}
+    groups.sort(key=lambda group: sorted(rank[i] for i in group))
     names = [ascii_letters[n] if n < len(ascii_letters) else f"({n})" for n in range(len(groups))]
     return {
         i: tuple(name for name, group in zip(names, groups, strict=True) if i in group)
