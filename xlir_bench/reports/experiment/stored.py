@@ -12,6 +12,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from xlir_bench.errors import InputError
+from xlir_bench.files import write
 from xlir_bench.recipe import Cell, Recipe, Variant
 from xlir_bench.records import Kind
 from xlir_bench.reports.comparable import require_comparable
