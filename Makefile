@@ -64,7 +64,7 @@ BOARDS := results/leaderboards
 leaderboards: $(INSTALLED)
 	rm -rf $(BOARDS)
 	$(BIN)/xlir-bench run --quiet --alignment $(if $(DATA),--data $(DATA)) --output $(BOARDS) \
-		--model $(MINILM) --model $(E5) --model builtin:ngram --model builtin:random --model builtin:multilingual \
+		--model $(MINILM) --model $(E5) --model builtin:bm25 --model builtin:ngram --model builtin:random --model builtin:multilingual \
 		--task mini --task xquad-r --task mlqa-r
 	$(BIN)/xlir-bench export result $(BOARDS)/*/* --output leaderboards/results
 	$(BIN)/xlir-bench leaderboard --results leaderboards/results --html
