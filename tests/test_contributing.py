@@ -92,3 +92,13 @@ def test_the_bias_figure_is_one_function(restored):
     options = xb.RunOptions(langs=("de", "en"), cache=None)
     record = xb.evaluate("mini", "builtin:ngram", options).record
     assert record.bias["own_language_rank"].mean < record.bias["own_language_rank"].chance
+
+
+def test_the_walk_names_what_is_there():
+    package = Path(__file__).parent.parent / "xlir_bench"
+    steps = re.findall(r"\| `([\w/]+\.py)`: (.*?) \|", TEXT)
+    assert len(steps) > 20
+    for file, names in steps:
+        source = (package / file).read_text("utf-8")
+        for name in re.findall(r"`(\w+)`", names):
+            assert re.search(rf"^ *(def|class) {name}\b", source, re.MULTILINE), f"{file}: {name}"

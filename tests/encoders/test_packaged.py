@@ -34,7 +34,7 @@ def texts():
     task, request = catalogue().get(["mini"])[0], RunOptions(data=None, cache=None)
     collection = load_collection(task, request, Silent())
     return {
-        (role, lang): list(collection.texts(role, lang))[:8]
+        (role, lang): list(collection.texts(role, lang))[:3]
         for role in ("query", "passage")
         for lang in collection.languages("query")
     }

@@ -73,11 +73,11 @@ class Plain:
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
         return vectors / np.where(lengths > 0, lengths, 1)
 
-    def _scores(self, query_lang: str, passage_langs: Sequence[str]) -> np.ndarray:
-        return (
-            self.queries[query_lang]
-            @ np.concatenate([self.passages[lang] for lang in passage_langs]).T
-        )
+    def _scores(
+        self, query_lang: str, passage_langs: Sequence[str], dtype: type = np.float64
+    ) -> np.ndarray:
+        passages = np.concatenate([self.passages[lang] for lang in passage_langs])
+        return self.queries[query_lang].astype(dtype) @ passages.astype(dtype).T
 
     def _answers(self, query_lang: str, passage_langs: Sequence[str]) -> np.ndarray:
         """Positions in the pool: a row a question, a column a language; -1 where there is none."""
@@ -92,9 +92,9 @@ class Plain:
     def ranks(self, query_lang: str, passage_langs: Sequence[str]) -> np.ndarray:
         """Of every answer of every question by a full stable sort; 0 where there is none.
 
-        For scores that are whole multiples of 1/256: sixteen bits hold them, and sort fast.
+        For scores that are whole multiples of 1/256: float32 is exact, sixteen bits hold them and sort fast.
         """
-        keys = (self._scores(query_lang, passage_langs) * -256).astype(np.int16)
+        keys = (self._scores(query_lang, passage_langs, np.float32) * -256).astype(np.int16)
         order = np.argsort(keys, axis=1, kind="stable")
         rank = np.empty_like(order)
         np.put_along_axis(rank, order, np.arange(1, keys.shape[1] + 1)[None], axis=1)

@@ -76,7 +76,6 @@ def test_mlqa_r_runs_all_56_settings(xlir_data: Path) -> None:
 
 
 def test_a_real_encoder_gives_its_known_figures_on_xquad_r(xlir_data: Path, minilm: Path) -> None:
-    options = RunOptions(langs=("en", "es"), data=xlir_data)
+    options = RunOptions(langs=("en",), data=xlir_data)
     found = settings_of(evaluate("xquad-r", str(minilm), options))
-    for key, known in {("en", "en"): 0.7941, ("es", "es"): 0.4940, ("en", "es"): 0.4408}.items():
-        assert found[key].measures["map"] == pytest.approx(known, abs=0.0002)
+    assert found["en", "en"].measures["map"] == pytest.approx(0.7941, abs=0.0002)

@@ -60,6 +60,7 @@ def reduced(name: str, model: Path) -> Recipe:
         "models": [str(model)], "data": {"rows": ["mini-train"]}, "steps": 3, "seeds": [0, 1],
         "batch_sizes": [16], "tasks": ["mini"], "measures": ["map"], "training": training, "claims": claims,
         "strategies": ["monolingual", "cross-lingual", "hybrid"], "look": None,
+        "parts": {"mini": {"langs": ["de", "en", "zh"]}},
     }  # fmt: skip
     return Recipe.model_validate(stated | changed)
 
@@ -108,19 +109,20 @@ def test_the_recipe_of_a_pretrained_model_runs_in_short_form(
     parts = {
         "mini": {"langs": ["de", "en", "zh"], "of": ["untrained", {"alpha": 0.75}], "seeds": [1]}
     }
-    rates = {"monolingual": 1e-4, "mixed": 2e-4, "cross-lingual": 3e-4, "hybrid": 4e-4}
+    rates = {"monolingual": 1e-4, "hybrid": 4e-4}
     changed = {
         "models": [str(model)], "data": {"rows": ["mini-train"]}, "steps": 2, "seeds": [0, 1],
         "batch_sizes": [8], "tasks": ["mini"], "measures": ["map"], "claims": [], "parts": parts,
         "training": stated["training"] | {"max_length": 24, "lr": rates},
+        "strategies": list(rates), "alphas": [0.25, 0.75],
     }  # fmt: skip
     recipe = Recipe.model_validate(stated | changed)
     where = Where(tmp_path / "out", catalogue().tasks, device="cpu", discard_models=True)
     said: list[str] = []
     assert run_cells(recipe, where, said.append) == {}
     cells = [c for c in recipe.cells() if c.variant.trained]
-    assert said[0] == f"1 of 13: {recipe.cells()[0].name}"
-    assert [line.count("-s1-") for line in said[1:]] == [0] * 6 + [1] * 6  # the first seed first
+    assert said[0] == f"1 of 7: {recipe.cells()[0].name}"
+    assert [line.count("-s1-") for line in said[1:]] == [0] * 3 + [1] * 3  # the first seed first
     found = read_experiment(recipe, where.folder)
     assert not found.missing
     assert not found.lacking("mini")
@@ -135,5 +137,5 @@ def test_the_recipe_of_a_pretrained_model_runs_in_short_form(
     record = found.records[wanted[0]].training
     assert any(note.startswith("not trained: ") for note in record["base"]["notes"])
     page = experiment_texts(found, "").texts["README.md"]
-    assert "13 of 13 trainings and bases are here" in page
+    assert "7 of 7 trainings and bases are here" in page
     assert "hybrid, alpha 0.75" in page

@@ -131,15 +131,15 @@ def test_real_questions_score_what_is_known_by_hand(xlir_data: Path, tmp_path: P
     from nltk.tokenize.destructive import NLTKWordTokenizer
 
     tokenize = NLTKWordTokenizer().tokenize
+    tokens_of = [tokenize(text) for _, text, _ in passages]
     by_lang: dict[str, dict[int, list[bool]]] = {}
     for n, (question, span) in enumerate(zip(real, spans, strict=True)):
         if not span:
             continue
         mine = n % 64
-        ranked = [passages[mine][1], *(p[1] for i, p in enumerate(passages) if i != mine)]
         tokens: list[str] = []
-        for text in ranked:
-            tokens += tokenize(text)
+        for passage in [mine, *(i for i in range(64) if i != mine)]:
+            tokens += tokens_of[passage]
             if len(tokens) >= 5000:
                 break
         for budget in (2000, 5000):
