@@ -114,7 +114,7 @@ def test_the_recipe_of_a_pretrained_model_runs_in_short_form(
         "models": [str(model)], "data": {"rows": ["mini-train"]}, "steps": 2, "seeds": [0, 1],
         "batch_sizes": [8], "tasks": ["mini"], "measures": ["map"], "claims": [], "parts": parts,
         "training": stated["training"] | {"max_length": 24, "lr": rates},
-        "strategies": list(rates), "alphas": [0.25, 0.75],
+        "strategies": list(rates), "alphas": [0.25, 0.75], "baselines": ["untrained"],
     }  # fmt: skip
     recipe = Recipe.model_validate(stated | changed)
     where = Where(tmp_path / "out", catalogue().tasks, device="cpu", discard_models=True)
