@@ -107,6 +107,25 @@ class TaskBoard:
         return (min if column.lower_is_better else max)(values, default=None)
 
 
+def standings_explained(task: TaskBoard) -> list[str]:
+    """How ranks were found, and who has none, as plain sentences; none where nothing was tested."""
+    tested = sum(bool(row.standings) for row in task.rows)
+    pairs = tested * (tested - 1) // 2
+    sentences = []
+    if tested > 1:
+        sentences.append(
+            "The ranks that an encoder may have go from one more than the number of encoders that are significantly"
+            f" better, to the number tested ({tested}) less those that are significantly worse. Encoders that share a"
+            " letter cannot be told apart by these questions, which does not say that they are equal. Every pair is"
+            f" tested by {task.first.task.cluster}, with Holm's correction over the {pairs}"
+            f" {'pair' if pairs == 1 else 'pairs'} of a column, at 5\u00a0%."
+        )
+    for why in dict.fromkeys(row.untested for row in task.rows if row.untested):
+        names = ", ".join(row.name for row in task.rows if row.untested == why)
+        sentences.append(f"Not tested, since {why}: {names}.")
+    return sentences
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class LeftOut:
     """A result that is readable and not ranked."""

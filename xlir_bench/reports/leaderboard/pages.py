@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from xlir_bench.records import Kind
 from xlir_bench.reports import cost, tables
 from xlir_bench.reports.document import Block, Table, render
-from xlir_bench.reports.leaderboard.board import Board, Row, TaskBoard
+from xlir_bench.reports.leaderboard.board import Board, Row, TaskBoard, standings_explained
 from xlir_bench.reports.leaderboard.columns import DISTANCE, Column, recall_column
 from xlir_bench.reports.leaderboard.files import HTML_PAGE, MARKER
 from xlir_bench.reports.markup import Markdown, code, escape
@@ -273,25 +273,6 @@ def _legend(task: TaskBoard) -> str:
     if any(row.record.chosen_on_it for row in task.rows):
         lines.append(f"{CHOSEN}: {tables.CHOSEN_ON_IT}.")
     return bullets(lines)
-
-
-def standings_explained(task: TaskBoard) -> list[str]:
-    """How ranks were found, and who has none, as plain sentences; none where nothing was tested."""
-    tested = sum(bool(row.standings) for row in task.rows)
-    pairs = tested * (tested - 1) // 2
-    sentences = []
-    if tested > 1:
-        sentences.append(
-            "The ranks that an encoder may have go from one more than the number of encoders that are significantly"
-            f" better, to the number tested ({tested}) less those that are significantly worse. Encoders that share a"
-            " letter cannot be told apart by these questions, which does not say that they are equal. Every pair is"
-            f" tested by {task.first.task.cluster}, with Holm's correction over the {pairs}"
-            f" {'pair' if pairs == 1 else 'pairs'} of a column, at 5\u00a0%."
-        )
-    for why in dict.fromkeys(row.untested for row in task.rows if row.untested):
-        names = ", ".join(row.name for row in task.rows if row.untested == why)
-        sentences.append(f"Not tested, since {why}: {names}.")
-    return sentences
 
 
 def _standings(task: TaskBoard) -> list[str | Block]:

@@ -17,10 +17,15 @@ from xlir_bench.errors import InputError
 from xlir_bench.measures.bootstrap import UNIT, ClusterSums, intervals
 from xlir_bench.reports import tables
 from xlir_bench.reports.aligned import Pair, relevance, translations
-from xlir_bench.reports.leaderboard.board import RANKED_BY, Board, Row, TaskBoard
+from xlir_bench.reports.leaderboard.board import (
+    RANKED_BY,
+    Board,
+    Row,
+    TaskBoard,
+    standings_explained,
+)
 from xlir_bench.reports.leaderboard.columns import Column
 from xlir_bench.reports.leaderboard.files import MARKER
-from xlir_bench.reports.leaderboard.pages import standings_explained
 from xlir_bench.reports.published import SOURCES, ReportedTask, reported_tasks
 from xlir_bench.results import Result
 from xlir_bench.results.schema import AlignmentPart, BiasPart, SettingPart
