@@ -86,6 +86,14 @@ def test_an_entry_of_the_file_has_the_name_of_its_flag_and_one_value_needs_no_li
     assert json.loads(said.out)["encoder"]["name"] == "builtin:random"
 
 
+def test_a_list_in_the_file_may_hold_fractions(xlir, tmp_path):
+    stated = 'model = "builtin:random"\nfuse = "builtin:bm25"\nfuse-weights = [1, 0.5, 2.0]\n'
+    (tmp_path / "run.toml").write_text(stated)
+    said = xlir("run", "--config", "run.toml")
+    assert said.code == 2
+    assert "--fuse-weights: 3 given" in said.err
+
+
 def test_an_unknown_entry_of_the_file_is_named_with_its_near_miss(xlir, tmp_path):
     (tmp_path / "run.toml").write_text("limt = 4\n")
     said = xlir("run", "--config", "run.toml")

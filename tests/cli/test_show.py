@@ -41,6 +41,12 @@ def test_without_the_data_the_ranks_are_shown_all_the_same(stored, tmp_path):
     assert "texts are not shown" in said.out
 
 
+def test_a_question_is_not_asked_for_as_json(stored):
+    said = stored("show", FOLDER, "--query", "honey-bees-1", "--json")
+    assert (said.code, said.out) == (2, "")
+    assert "leave --json or --query out" in said.err
+
+
 def test_an_unknown_question_gets_a_near_miss(stored):
     said = stored("show", FOLDER, "--query", "honey-bee-1")
     assert said.code == 2

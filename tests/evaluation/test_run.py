@@ -367,6 +367,7 @@ def test_bm25_is_a_retriever_without_vectors() -> None:
     assert found.record.bias
     assert found.record.texts["en"].tokens_mean > 1
     assert any("a word weighs" in note for note in found.record.notes)
+    assert any("alignment is measured of vectors" in note for note in found.record.notes)
     with pytest.raises(InputError, match="--index 'HNSW32' wants vectors"):
         evaluate("mini", "builtin:bm25", small(langs=("en",), index="HNSW32"))
     with pytest.raises(InputError, match="--vectors int8"):

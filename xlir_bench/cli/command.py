@@ -297,7 +297,8 @@ def _unfit(option: click.Option, given: Any) -> str:
             if not (option.is_flag and isinstance(value, bool)):
                 return "true or false" if option.is_flag else "a value, not true or false"
         elif isinstance(value, float):
-            if not isinstance(option.type, click.types.FloatParamType) or not math.isfinite(value):
+            takes_it = option.type is NAMES or isinstance(option.type, click.types.FloatParamType)
+            if not takes_it or not math.isfinite(value):
                 return "another number"
         elif not isinstance(value, str) and not (isinstance(value, int) and abs(value) < 2**63):
             return "text or a number"

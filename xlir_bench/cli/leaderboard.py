@@ -20,7 +20,7 @@ def leaderboard(
         (), group=RESULTS, metavar="DIR", many=True,
     ),
     significance: bool = option(
-        "Test each encoder against the best, where ranks.parquet lies beside the result.", True, group=RESULTS
+        "Test every two encoders against each other, where their ranks are stored.", True, group=RESULTS
     ),
     strict: bool = option("Exit 2 if any result cannot be read.", False, group=RESULTS),
     output: Path = option("Where the pages go.", Path("leaderboards"), group=OUTPUT, metavar="DIR"),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from xlir_bench.cli.command import DATA_ROOT, FORM, JSON, TASKS_DIRS, ReportForm, argument, command
 from xlir_bench.cli.terminal import say_blocks, say_results
-from xlir_bench.errors import UnknownNameError, XlirError
+from xlir_bench.errors import InputError, UnknownNameError, XlirError
 from xlir_bench.options.stating import option
 
 if TYPE_CHECKING:
@@ -42,6 +42,8 @@ def show(
     from xlir_bench.reports.tables import comparison_rows, report
     from xlir_bench.results import Result
 
+    if query is not None and as_json:
+        raise InputError("--query prints a table and texts; leave --json or --query out")
     loaded = [Result.load(path) for path in results]
     if query is not None:
         for result in loaded:

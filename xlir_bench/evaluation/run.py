@@ -128,6 +128,7 @@ def evaluate(
         with stage("align"):
             alignment = alignment_part(searching, represented.vectors, rankings)
     card = retriever.card
+    unmeasured = options.alignment and represented.vectors is None
     record = ResultRecord(
         task=TaskPart(
             name=task.name,
@@ -161,6 +162,11 @@ def evaluate(
             *represented.notes,
             *collection.notes,
             *unscored_notes(rankings, collection),
+            *(
+                ["alignment is measured of vectors, and this retriever has none"]
+                if unmeasured
+                else ()
+            ),
         ],
         command=command,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
