@@ -140,8 +140,9 @@ seeds = [1]
 def test_a_recipe_keeps_to_the_bounds_of_the_options() -> None:
     for entry, told in (
         ("warmup = 1.0", "training.warmup: .* less than 1"),
-        ("lr = 0", "training.lr.* greater than 0"),
-        ("lr = { monolingual = 0.1, hybrid = -1 }", "training.lr.*hybrid: .* greater than 0"),
+        ("lr = 0", "training.lr: .* greater than 0"),
+        ("lr = inf", "training.lr: .* finite number"),
+        ("lr = { monolingual = 0.1, hybrid = -1 }", "training.lr.hybrid: .* greater than 0"),
         ("max-length = 0", "training.max-length: .* greater than 0"),
         ("schedule = 'steep'", "'cosine'"),
     ):

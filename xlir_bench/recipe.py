@@ -9,7 +9,15 @@ from dataclasses import asdict, dataclass
 from itertools import product
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, create_model, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    TypeAdapter,
+    create_model,
+    model_validator,
+)
 
 from xlir_bench.options.static import is_static_spec
 from xlir_bench.options.stating import Option, options_of
@@ -25,11 +33,14 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 
 
+_FINITE = ConfigDict(allow_inf_nan=False)
+
+
 class _Row(BaseModel):
     model_config = ConfigDict(
         extra="forbid",
         frozen=True,
-        allow_inf_nan=False,
+        **_FINITE,
         alias_generator=lambda name: name.replace("_", "-"),
         populate_by_name=True,
     )
@@ -61,9 +72,14 @@ def _field(option: Option) -> tuple[Any, Any]:
     bounds = Field(gt=option.above, ge=option.least, lt=option.below, le=option.most)
     kind: Any = Annotated[option.base, bounds]
     if option.name == "lr":
-        one, several = Annotated[kind, Tag("one")], Annotated[dict[Strategy, kind], Tag("several")]
-        told_by = Discriminator(lambda rate: "several" if isinstance(rate, dict) else "one")
-        kind = Annotated[one | several, told_by]
+        # A union would put its branch into the place of a fault: training.lr is all that a recipe has.
+        one, several = (TypeAdapter(t, config=_FINITE) for t in (kind, dict[Strategy, kind]))
+        kind = Annotated[
+            Any,
+            PlainValidator(
+                lambda rate: (several if isinstance(rate, dict) else one).validate_python(rate)
+            ),
+        ]
     return (kind | None if option.default is None else kind), option.default
 
 

@@ -192,7 +192,6 @@ def train_options(recipe: Recipe, where: Where, cell: Cell) -> TrainOptions:
         "seed": cell.seed,
         "steps": recipe.steps,
         "loss": variant.loss or "infonce",
-        "whole_answers": variant.loss == "one-to-k",
         "eval_steps": 0 if recipe.look is None else recipe.look.every,
         "select_by": "last",  # to choose a step by the tasks would be to train on them
         "device": where.device,
