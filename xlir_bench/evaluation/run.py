@@ -101,14 +101,14 @@ def evaluate(
     searching = Searching(collection, settings, options.save_run, progress)
     with stage("search"):
         index, exact = represented.index, options.index == EXACT
+        if not (exact or isinstance(index, VectorIndex)):
+            raise InputError(
+                f"--index {options.index!r} wants vectors, and {retriever.card.name} has none:"
+                f" only --index {EXACT} ranks by it"
+            )
         rankings = searching.rankings(index, 0 if exact else POOL_DEPTH)
         index_quality = None
         if not exact:
-            if not isinstance(index, VectorIndex):
-                raise InputError(
-                    f"--index {options.index!r} wants vectors, and {retriever.card.name} has none:"
-                    f" only --index {EXACT} ranks by it"
-                )
             exact_rankings = rankings
             rankings = searching.rankings(FaissIndex(index, options.index), POOL_DEPTH)
             index_quality = index_part(options.index, exact_rankings, rankings, POOL_DEPTH)
