@@ -31,6 +31,7 @@ from xlir_bench.errors import (
     XlirError,
 )
 from xlir_bench.reports.compare import compare
+from xlir_bench.retrieval.lexical import BM25Index
 from xlir_bench.tasks import catalogue
 
 
