@@ -64,6 +64,7 @@ def test_terms_are_words_and_in_scripts_without_spaces_pairs_of_characters() -> 
     assert terms("北京大学 iPhone手机 a") == ["北京", "京大", "大学", "iphone", "手机", "a"]
     assert terms("ไทย กข ก") == ["ไท", "ทย", "กข", "ก"]
     assert terms("カタカナとひらがな")[:2] == ["カタ", "タカ"]
+    assert terms("ﾗｰﾒﾝ 佐々木") == ["ラー", "ーメ", "メン", "佐々", "々木"]
     assert terms("") == terms("!? …") == []
 
 

@@ -219,7 +219,7 @@ P = "$.data[0].paragraphs[0]"
         (broken(put("qas", 0, "id", 5)), f"{P}.qas[0].id", "should be text, is a whole number"),
         (broken(put("qas", 0, "question", " ")), f"{P}.qas[0].question", "is empty"),
         (broken(put("qas", 0, "question", "\ud800")), f"{P}.qas[0].question", "lone surrogate"),
-        (broken(put("qas", 0, "answers", [])), f"{P}.qas[0].answers", "at least 1 item"),
+        (broken(put("qas", 0, "answers", [])), f"{P}.qas[0].answers", "is empty"),
         (broken(put("qas", 0, "answers", 0, {"text": "x"})), f"{P}.qas[0].answers[0]", "'answer_start' is"),
         (broken(put("qas", 0, "answers", 0, "answer_start", 11)), f"{P}.qas[0].answers[0].answer_start",
          "11 is in no sentence break (the text has 28 characters)"),

@@ -16,8 +16,9 @@ K1, B = 1.5, 0.75
 """How soon a repeated word stops to count, and how much a passage's length counts."""
 VERSION = 1
 """Changes with the words that a text is cut into, and with the formula."""
-UNSEGMENTED = ("CJK", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR")
-"""Scripts that set no space between words (how their characters' names in Unicode begin)."""
+UNSEGMENTED = ("CJK", "HIRAGANA", "KATAKANA", "IDEOGRAPHIC", "THAI", "LAO", "KHMER", "MYANMAR")
+"""Scripts that set no space between words, and the signs that repeat or lengthen their characters (how the names of
+their characters in Unicode begin)."""
 LOWEST_UNSEGMENTED = "\u0e00"
 """No character before this one is of such a script."""
 
@@ -100,7 +101,7 @@ class _Spaceless(dict[str, bool]):
     """Whether a character is of a script without spaces."""
 
     def __missing__(self, character: str) -> bool:
-        self[character] = unicodedata.name(character, "").split(" ")[0] in UNSEGMENTED
+        self[character] = unicodedata.name(character, "").startswith(UNSEGMENTED)
         return self[character]
 
 

@@ -101,16 +101,17 @@ def evaluate(
     searching = Searching(collection, settings, options.save_run, progress)
     with stage("search"):
         index, exact = represented.index, options.index == EXACT
+        vectors = index if isinstance(index, VectorIndex) else None
+        if vectors is None and not exact:
+            raise InputError(
+                f"--index {options.index!r} wants vectors, and {retriever.card.name} has none:"
+                f" only --index {EXACT} ranks by it"
+            )
         rankings = searching.rankings(index, 0 if exact else POOL_DEPTH)
         index_quality = None
-        if not exact:
-            if not isinstance(index, VectorIndex):
-                raise InputError(
-                    f"--index {options.index!r} wants vectors, and {retriever.card.name} has none:"
-                    f" only --index {EXACT} ranks by it"
-                )
+        if vectors is not None and not exact:
             exact_rankings = rankings
-            rankings = searching.rankings(FaissIndex(index, options.index), POOL_DEPTH)
+            rankings = searching.rankings(FaissIndex(vectors, options.index), POOL_DEPTH)
             index_quality = index_part(options.index, exact_rankings, rankings, POOL_DEPTH)
     with stage("measure"):
         scores = _scores(rankings, collection, measures, progress)

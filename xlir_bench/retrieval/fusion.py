@@ -88,7 +88,7 @@ class FusedIndex:
     So each passage has a rank, and it is an exact count. Without weights a passage scores the sum of
     1 / (60 + rank), its rank being one more than the number of passages among those put together that score
     higher. With weights it is the weighted sum of scores, each retriever's put between 0 and 1 for every query. Equal
-    sums stand as the first retriever has them.
+    sums stand as the first retriever has them. What follows scores 0.
     """
 
     indexes: tuple[Index, ...]
@@ -106,7 +106,17 @@ class FusedIndex:
         progress.start("fuse", len(wants), "languages")
         for want in wants:
             deep = replace(want, pair_depth=self.depth, pool_depth=self.depth)
-            lists = [next(iter(index.search([deep], Silent()))) for index in self.indexes]
+            # Of the first also those that follow the ones put together, where more are to be kept.
+            first = replace(
+                want,
+                pair_depth=max(self.depth, want.pair_depth),
+                pool_depth=max(self.depth, want.pool_depth),
+            )
+            asked = [first, *(deep for _ in self.indexes[1:])]
+            lists = [
+                next(iter(index.search([each], Silent())))
+                for index, each in zip(self.indexes, asked, strict=True)
+            ]
             count = len(next(iter(lists[0].best.values())).positions)
             fused = Partial.of(want, count)
             for setting in want.settings:
@@ -125,7 +135,7 @@ class FusedIndex:
     ) -> None:
         want = fused.want
         candidates = want.candidates(setting)
-        together = _together([found.best[setting] for found in lists], rows, candidates)
+        together = _together([found.best[setting] for found in lists], rows, self.depth, candidates)
         there = together >= 0
         query = np.nonzero(there)[0]
         scores = []
@@ -136,10 +146,15 @@ class FusedIndex:
         order = np.lexsort((together, -scores[0], -sums), axis=1)
         place = np.argsort(order, axis=1)
         if setting in fused.best:
-            best = fused.best[setting]
-            kept = order[:, : best.positions.shape[1]]
-            best.positions[rows, : kept.shape[1]] = np.take_along_axis(together, kept, axis=1)
-            best.scores[rows, : kept.shape[1]] = np.take_along_axis(sums, kept, axis=1)
+            best, listed = fused.best[setting], lists[0].best[setting].positions[rows]
+            head = np.take_along_axis(together, order, axis=1)
+            for row, positions in enumerate(head):
+                others = listed[row][~np.isin(listed[row], positions)]
+                positions = np.concatenate([positions[positions >= 0], others])
+                best.positions[rows.start + row] = positions[: best.positions.shape[1]]
+            ordered = np.take_along_axis(sums, order, axis=1)[:, : best.scores.shape[1]]
+            best.scores[rows] = 0  # of those that follow
+            best.scores[rows, : ordered.shape[1]] = np.where(np.isinf(ordered), 0, ordered)
         self._count(setting, rows, lists[0], fused, together, place, scores[0])
 
     def _sums(self, scores: Sequence[Floats], there: np.ndarray) -> Floats:
@@ -178,15 +193,15 @@ class FusedIndex:
         fused.before[pooled][item] = np.where(same.any(axis=1), inside, outside)
 
 
-def _together(lists: Sequence[Best], rows: slice, candidates: int) -> Ints:
-    """By query, the positions that are in any list; -1 fills up.
+def _together(lists: Sequence[Best], rows: slice, depth: int, candidates: int) -> Ints:
+    """By query, the positions that are in the first `depth` of any list; -1 fills up.
 
     Where a list ends in the middle of passages that score alike, none of these is taken: which of them it has only
     says where they stand in the pool.
     """
     taken = []
     for best in lists:
-        positions, scores = best.positions[rows], best.scores[rows]
+        positions, scores = best.positions[rows, :depth], best.scores[rows, :depth]
         if positions.shape[1] < candidates:
             positions = np.where(scores == scores[:, -1:], -1, positions)
         taken.append(positions)

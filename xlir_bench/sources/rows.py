@@ -66,6 +66,8 @@ class Faults:
                 keys, kind = list(fault["loc"]), fault["type"]
                 if kind == "missing":
                     reason = f"{keys.pop()!r} is missing"
+                elif kind == "too_short" and not fault["input"]:
+                    reason = "is empty"
                 elif kind in WANTED:
                     reason = f"should be {WANTED[kind]}, is {_described(fault['input'])}"
                 else:
