@@ -62,9 +62,7 @@ class BM25:
 
     def encode(self, texts: Sequence[str], role: Role) -> Floats:
         """Always an error: a word's weight depends on the passages that are searched."""
-        raise InputError(
-            f"{self.name} has no vectors: run and gate take it, and what is trained or timed is a model"
-        )
+        raise InputError(f"{self.name} has no vectors; give a model that has")
 
 
 def terms(text: str) -> list[str]:
