@@ -9,6 +9,7 @@ from xlir_bench.errors import InputError
 EXTRAS = {
     "models": ("torch", "transformers", "sentence_transformers"),
     "train": ("torch", "transformers", "sentence_transformers", "datasets", "accelerate"),
+    "ray": ("ray",),
 }
 """The modules of each; `xlir_bench` itself imports them where they are used."""
 

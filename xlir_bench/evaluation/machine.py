@@ -11,6 +11,7 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from xlir_bench.executor.processor import processor
 from xlir_bench.results.schema import EnvironmentPart, GitPart, MachinePart
 
 PACKAGES = (
@@ -67,24 +68,13 @@ def machine(device: str) -> MachinePart:
     with suppress(AttributeError, ValueError, OSError):
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return MachinePart(
-        processor=_processor(),
+        processor=processor(),
         processors=processors,
         threads=threads,
         memory_bytes=memory,
         load=round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
         device=name,
     )
-
-
-def _processor() -> str:
-    """Its name; Python's own answer is empty on Linux."""
-    with suppress(OSError):
-        for line in (
-            Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-        ):
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 def peak_memory() -> int:

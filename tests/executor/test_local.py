@@ -1,0 +1,102 @@
+"""The contract of an executor, in this process."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from executor.jobs import Squares, asked
+
+from xlir_bench.errors import InputError, UnknownNameError
+from xlir_bench.executor import LOCAL, opened, place
+from xlir_bench.executor.cluster import shared
+
+
+def numbers(*values: int) -> Iterator[tuple[str, int]]:
+    return ((f"number {value}", value) for value in values)
+
+
+def test_every_unit_is_done_once_in_this_process(tmp_path: Path) -> None:
+    done = list(LOCAL.run(Squares(tmp_path), numbers(1, 2, 3)))
+    assert {each.name: each.result() for each in done} == {
+        "number 1": 1,
+        "number 2": 4,
+        "number 3": 9,
+    }
+    assert asked(tmp_path) == {n: [os.getpid()] for n in (1, 2, 3)}
+
+
+def test_a_unit_that_fails_does_not_hold_up_the_others(tmp_path: Path) -> None:
+    done = {d.name: d for d in LOCAL.run(Squares(tmp_path, unknown=2), numbers(1, 2, 3))}
+    assert done["number 3"].result() == 9
+    with pytest.raises(UnknownNameError, match="did you mean 'seven'"):
+        done["number 2"].result()
+
+
+def test_units_are_taken_when_there_is_room_for_them(tmp_path: Path) -> None:
+    taken: list[int] = []
+
+    def units() -> Iterator[tuple[str, int]]:
+        for value in (1, 2, 3):
+            taken.append(value)
+            yield f"number {value}", value
+
+    run = LOCAL.run(Squares(tmp_path), units())
+    next(run)
+    assert taken == [1]
+    run.close()
+    assert list(asked(tmp_path)) == [1]
+
+
+def test_an_interrupt_leaves_what_is_finished(tmp_path: Path) -> None:
+    def units() -> Iterator[tuple[str, int]]:
+        yield "number 1", 1
+        raise KeyboardInterrupt
+
+    run = LOCAL.run(Squares(tmp_path), units())
+    assert next(run).result() == 1
+    with pytest.raises(KeyboardInterrupt):
+        next(run)
+    assert list(asked(tmp_path)) == [1]
+
+
+@pytest.mark.parametrize("text", ["", "spark", "ray:", "ray:head", "ray://head:10001", "ray:a:b"])
+def test_other_places_are_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="local, ray or ray:HOST:PORT"):
+        place(text)
+
+
+def test_this_process_has_no_workers() -> None:
+    with pytest.raises(InputError, match="--workers is of workers"), opened("local", workers=2):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("nodes", "workers", "gpus", "wanted"),
+    [
+        ([{"CPU": 4}, {"CPU": 4}], None, None, (2, 4, 0)),  # one a node
+        ([{"CPU": 4}, {"CPU": 4}], 4, None, (4, 2, 0)),
+        ([{"CPU": 4}, {"CPU": 4}], 3, None, (3, 2, 0)),
+        ([{"CPU": 2}], 5, None, (5, 1, 0)),  # three of them wait
+        ([{"CPU": 0}, {"CPU": 8}], None, None, (1, 8, 0)),
+        ([{"CPU": 4}, {"CPU": 64, "GPU": 8}], None, None, (8, 8, 1)),  # one a GPU
+        ([{"CPU": 64, "GPU": 8}], None, 2.0, (4, 16, 2)),
+        ([{"CPU": 8, "GPU": 1}], None, 0.5, (2, 4, 0.5)),
+        ([{"CPU": 8, "GPU": 1}], None, 0.0, (1, 8, 0)),
+    ],
+)
+def test_workers_share_the_nodes(
+    nodes: list[dict[str, float]],
+    workers: int | None,
+    gpus: float | None,
+    wanted: tuple[int, int, float],
+) -> None:
+    assert shared(nodes, workers, gpus) == wanted
+
+
+@pytest.mark.parametrize(("node", "gpus"), [({"CPU": 0}, None), ({"CPU": 8}, 1.0)])
+def test_a_cluster_without_room_is_told(node: dict[str, float], gpus: float | None) -> None:
+    with pytest.raises(InputError, match="no node of the cluster has"):
+        shared([node], None, gpus)

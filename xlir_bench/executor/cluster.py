@@ -1,0 +1,388 @@
+"""Workers on a Ray cluster: actors of Ray Core that outlive neither the command nor a failure.
+
+A worker that ends is replaced, and its unit is done again by the next one that is free. A new worker gets a unit
+only once it has opened the job: one that waits for a place in the cluster holds up nobody. Ray restarts no actor
+by itself, for it would give it back the arguments that were lost with its node.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import platform
+import socket
+import traceback
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from xlir_bench.errors import InputError, OutOfReachError, XlirError
+from xlir_bench.executor.processor import processor
+from xlir_bench.executor.protocol import Done, Found, Job, Unit
+from xlir_bench.version import __version__
+
+MOST_DEATHS = 5
+"""A unit that ended so many workers is given up; so is a job that so many, one after another, could not open."""
+PATIENCE = 30.0
+"""Seconds without any worker after which is told what they wait for."""
+ANSWER = 5.0
+"""Seconds that the head of a cluster has to answer in."""
+GPU_TYPE = "accelerator_type:"
+"""How Ray's resources name the kind of a node's GPUs."""
+SENT = ("XLIR_CACHE", "XLIR_DATA")
+"""Variables that workers have from here; keys and tokens are those of their nodes."""
+
+
+@contextmanager
+def connected(
+    address: str | None,
+    workers: int | None,
+    gpus_per_worker: float | None,
+    tell: Callable[[str], None],
+) -> Iterator[Cluster]:
+    """Workers of the cluster at this address.
+
+    Without one, of the cluster that RAY_ADDRESS names, or of which this machine is a node; else of one that is
+    started here and stopped at the end.
+    """
+    import ray
+
+    before = ray.is_initialized()
+    if not before:
+        _join(ray, address)
+    try:
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        yield Cluster(*shared(nodes, workers, gpus_per_worker), tell)
+    finally:
+        if not before:
+            ray.shutdown()
+
+
+def _join(ray: Any, asked: str | None) -> None:
+    """Connect this process to a cluster, or start one; what stands in the way is told in a line."""
+    address = asked or os.environ.get("RAY_ADDRESS") or None
+    if address is not None and "://" in address:
+        raise InputError(
+            f"{address} is of Ray's client protocol: run this on a node of the cluster, such as by"
+            " `ray job submit -- xlir-bench run … --on ray`"
+        )
+    if address is not None and not _answers(address):
+        source = f"--on ray:{address}" if asked else f"RAY_ADDRESS={address}"
+        raise OutOfReachError(
+            f"{source}: nothing answers there; name the head of a cluster, HOST:PORT as `ray start --head` told"
+        )
+    if address is None and not _answers(_last_started()):
+        address = "local"  # none, or one that was not stopped but ended
+    variables = {name: os.environ[name] for name in SENT if name in os.environ}
+    try:
+        ray.init(
+            address=address,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            include_dashboard=False if address == "local" else None,
+            runtime_env={"env_vars": variables},
+        )
+    except ray.exceptions.AuthenticationError as error:
+        raise OutOfReachError(
+            f"the Ray cluster at {address or 'this machine'} wants its token: set RAY_AUTH_MODE=token here, and put"
+            " the token of its nodes into ~/.ray/auth_token, or name its file with RAY_AUTH_TOKEN_PATH"
+        ) from error
+    except (ray.exceptions.RayError, OSError, RuntimeError, ValueError) as error:
+        raise OutOfReachError(
+            f"cannot join the Ray cluster at {address or 'this machine'} ({_line(error)}): the command runs on a"
+            " node of the cluster, with the release of Ray that it has"
+        ) from error
+
+
+def _last_started() -> str:
+    """The cluster that `ray start` made last on this machine, or made it a node of."""
+    with suppress(OSError):
+        return Path(os.environ.get("RAY_TMPDIR", "/tmp"), "ray/ray_current_cluster").read_text()  # noqa: S108
+    return ""
+
+
+def _answers(address: str) -> bool:
+    """Whether anything listens there: Ray itself would ask for minutes."""
+    host, _, port = address.strip().rpartition(":")
+    with suppress(OSError, ValueError, OverflowError):
+        socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER).close()
+        return True
+    return False
+
+
+def shared(
+    nodes: Sequence[dict[str, float]], workers: int | None, gpus_per_worker: float | None
+) -> tuple[int, int, float]:
+    """How many workers, and how many processors and GPUs each has; by default one a GPU, or else one a node."""
+    if gpus_per_worker is None:
+        gpus_per_worker = 1.0 if any(node.get("GPU") for node in nodes) else 0.0
+    gpus = gpus_per_worker
+
+    def room(cpus: int) -> int:
+        """How many workers fit, each with so many processors."""
+        fit = (
+            min(node.get("CPU", 0) // cpus, node.get("GPU", 0) // gpus if gpus else float("inf"))
+            for node in nodes
+        )
+        return int(sum(fit))
+
+    if not room(1):
+        wanted = f"{gpus:g} GPU(s) and a processor" if gpus else "a processor"
+        raise InputError(
+            f"no node of the cluster has {wanted} for a worker: try another --gpus-per-worker"
+        )
+    if workers is None:
+        workers = room(1) if gpus else sum(node.get("CPU", 0) >= 1 for node in nodes)
+    most = int(max(node.get("CPU", 0) for node in nodes))
+    # More than fit wait until a node joins.
+    return workers, next((n for n in range(most, 0, -1) if room(n) >= workers), 1), gpus
+
+
+@dataclass(slots=True)
+class Cluster:
+    """The workers of a command, made when they are needed; those that live serve the next job too."""
+
+    workers: int
+    cpus: int
+    """Processors of each."""
+    gpus: float
+    tell: Callable[[str], None] = lambda _line: None
+    kinds: Counter[str] = field(default_factory=Counter)
+    _idle: list[Any] = field(default_factory=list)
+
+    @property
+    def remote(self) -> bool:
+        """Others do the work."""
+        return True
+
+    @property
+    def device(self) -> str:
+        """What workers have, whatever there is here."""
+        return "cuda" if self.gpus else "cpu"
+
+    def run(
+        self, job: Job[Unit, Found], units: Iterable[tuple[str, Unit]]
+    ) -> Iterator[Done[Found]]:
+        """Every unit once, as workers finish them."""
+        import ray
+
+        waiting = iter(units)
+        first = deque(islice(waiting, self.workers))
+        if not first:
+            return
+        crew = _Crew(self, ray, ray.put(job), first, waiting)
+        try:
+            yield from crew.work()
+        finally:
+            # Whoever stops early wants no more of what is being done.
+            for worker in [*crew.opening.values(), *(worker for worker, *_ in crew.busy.values())]:
+                ray.kill(worker)
+
+    def hire(self, ray: Any) -> Any:
+        """A worker that is idle, or a new one."""
+        if self._idle:
+            return self._idle.pop()
+        kind = ray.remote(_Worker).options(
+            num_cpus=self.cpus,
+            num_gpus=self.gpus,
+            max_restarts=0,
+            max_task_retries=0,
+            scheduling_strategy="SPREAD",
+        )
+        return kind.remote(str(Path.cwd()))
+
+    def rest(self, worker: Any) -> None:
+        """Keep a worker for the next job."""
+        self._idle.append(worker)
+
+
+@dataclass(slots=True)
+class _Crew:
+    """The workers of one job."""
+
+    cluster: Cluster
+    ray: Any
+    job: Any
+    """Where the job lies in Ray's store."""
+    again: deque[tuple[str, Any]]
+    """Units to do before `waiting`."""
+    waiting: Iterator[tuple[str, Any]]
+    opening: dict[Any, Any] = field(default_factory=dict)
+    """Workers that are opening the job, by what they will answer."""
+    busy: dict[Any, tuple[Any, str, Any]] = field(default_factory=dict)
+    """Workers with the name of a unit and the unit, by what they will answer."""
+    deaths: Counter[str] = field(default_factory=Counter)
+    unopened: int = 0
+    """How many ended, one after another, before they had opened the job."""
+
+    def work(self) -> Iterator[Done[Any]]:
+        """Until every unit is done or given up."""
+        for _ in range(len(self.again)):
+            self._open()
+        while self.opening or self.busy:
+            answers = [*self.opening, *self.busy]
+            ready, _ = self.ray.wait(answers, timeout=PATIENCE)
+            if not ready and not self.busy:
+                self._tell_patience()
+            for answer in ready:
+                if answer in self.opening:
+                    self._opened(answer)
+                else:
+                    yield from self._finished(answer)
+
+    def _open(self) -> None:
+        worker = self.cluster.hire(self.ray)
+        self.opening[worker.open.remote(self.job)] = worker
+
+    def _opened(self, answer: Any) -> None:
+        worker = self.opening.pop(answer)
+        try:
+            told: _Told = self.ray.get(answer)
+        except self.ray.exceptions.RayTaskError as error:
+            raise XlirError(
+                f"a worker cannot begin ({_line(error)}): every node wants the same release of xlir-bench"
+            ) from error
+        except self.ray.exceptions.RayError as error:
+            self._end(worker)
+            self.unopened += 1
+            if self.unopened < MOST_DEATHS:
+                self._open()
+            elif not (self.busy or self.opening):
+                raise XlirError(
+                    f"{self.unopened} workers ended before they could begin ({_line(error)})"
+                ) from error
+            return
+        self.unopened = 0
+        if told.error is not None:
+            raise told.error
+        if told.first:
+            self.cluster.kinds[told.found] += 1
+        self._next(worker)
+
+    def _next(self, worker: Any) -> None:
+        """Give a worker the next unit, if there is one."""
+        unit = self.again.popleft() if self.again else next(self.waiting, None)
+        if unit is None:
+            self.cluster.rest(worker)
+            # No unit is left for those that are still waiting for a place.
+            if not self.busy:
+                for other in self.opening.values():
+                    self._end(other)
+                self.opening.clear()
+        else:
+            name, content = unit
+            self.busy[worker.do.remote(content)] = worker, name, content
+
+    def _finished(self, answer: Any) -> Iterator[Done[Any]]:
+        worker, name, unit = self.busy.pop(answer)
+        try:
+            told: _Told = self.ray.get(answer)
+        except self.ray.exceptions.RayTaskError as error:  # what was found cannot be sent
+            told = _Told(exit_code=4, why=f"{name}: {_line(error)}", trace=str(error))
+        except self.ray.exceptions.RayError as error:
+            self._end(worker)
+            self.deaths[name] += 1
+            if self.deaths[name] < MOST_DEATHS:
+                self.again.append((name, unit))
+                self.cluster.tell(
+                    f"a worker ended ({_line(error)}); what it did is done again: {name}"
+                )
+            self._open()
+            if self.deaths[name] >= MOST_DEATHS:
+                why = f"{name}: given up, for it ended {MOST_DEATHS} workers ({_line(error)})"
+                yield Done(name, error=XlirError(why))
+            return
+        self._next(worker)
+        yield Done(name, told.found, told.error)
+
+    def _end(self, worker: Any) -> None:
+        with suppress(self.ray.exceptions.RayError, ValueError):
+            self.ray.kill(worker)
+
+    def _tell_patience(self) -> None:
+        free = self.ray.available_resources()
+        has = ", ".join(f"{free.get(name, 0):g} {name}s" for name in ("CPU", "GPU"))
+        gpus = f" and {self.cluster.gpus:g} GPUs" if self.cluster.gpus else ""
+        self.cluster.tell(
+            f"no worker has begun yet: each wants {self.cluster.cpus} CPUs{gpus}, and the cluster has free: {has}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What a worker answers: plain data, so that it can be read wherever the project is."""
+
+    found: Any = None
+    exit_code: int = 0
+    why: str = ""
+    trace: str = ""
+    first: bool = False
+    """Whether it is the first job of this worker."""
+
+    @classmethod
+    def of(cls, error: Exception) -> _Told:
+        trace = traceback.format_exc()
+        if isinstance(error, XlirError):
+            return cls(exit_code=error.exit_code, why=str(error), trace=trace)
+        return cls(exit_code=4, why=f"{_line(error)} (of a worker; -v shows where)", trace=trace)
+
+    @property
+    def error(self) -> XlirError | None:
+        """What went wrong, as an error of this project with its exit code."""
+        if not self.exit_code:
+            return None
+        error = XlirError(self.why)
+        error.exit_code = self.exit_code
+        error.add_note(f"In a worker:\n{self.trace}")
+        return error
+
+
+class _Worker:
+    """An actor: does the units of one job after another."""
+
+    def __init__(self, folder: str) -> None:
+        with suppress(OSError):  # so that relative paths mean what they mean to the command
+            os.chdir(folder)
+        self.work: Callable[[Any], Any] | None = None
+        self.first = True
+
+    def open(self, job: Job[Any, Any]) -> _Told:
+        """Open a job; what the worker is."""
+        self.work, first, self.first = None, self.first, False
+        gc.collect()  # a model of the job before
+        try:
+            self.work = job.open()
+        except Exception as error:
+            return _Told.of(error)
+        return _Told(_machine(), first=first)
+
+    def do(self, unit: Any) -> _Told:
+        """Do a unit."""
+        try:
+            return _Told(self.work(unit))  # type: ignore[misc]  # it was opened before
+        except Exception as error:
+            return _Told.of(error)
+
+
+def _machine() -> str:
+    """What vectors may depend on besides the encoder; the same release of this project is wanted everywhere."""
+    import ray
+
+    context = ray.get_runtime_context()
+    there = next(node for node in ray.nodes() if node["NodeID"] == context.get_node_id())
+    gpus = [name.partition(":")[2] for name in there["Resources"] if name.startswith(GPU_TYPE)]
+    kind = [processor(), *(gpus if context.get_accelerator_ids().get("GPU") else ())]
+    return ", ".join([*kind, f"Python {platform.python_version()}", f"xlir-bench {__version__}"])
+
+
+def _line(error: Exception) -> str:
+    """An error in a line; those of Ray say first that there was one, and what it was where a trace ends."""
+    lines = [line for line in str(error).splitlines() if line.strip()] or ["no reason given"]
+    if type(error).__name__.startswith("RayTaskError"):
+        return " ".join(lines[-1].split())[:200]
+    return f"{type(error).__name__}: {' '.join(lines[0].split())[:200]}"
