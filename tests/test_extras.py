@@ -66,6 +66,7 @@ def test_the_core_needs_no_torch(place: Path, arguments: list[str]) -> None:
             "models",
             ["augment", "translate", "mini-train", "--model", "m", "--to", "de", "--output", "o"],
         ),
+        ("ray", ["run", "--on", "ray", "--output", "out"]),
         ("train", ["train-hybrid", "--train", "mini-train", "--output", "model"]),
         ("train", ["experiment", "mini", "--output", "grid"]),
     ],

@@ -62,6 +62,17 @@ def test_what_a_killed_writer_left_is_swept_and_what_a_living_one_writes_is_not(
         assert names(tmp_path) == [".lock"]
 
 
+def test_what_another_machine_writes_is_left_to_it_for_an_hour(tmp_path):
+    path = tmp_path / ".a.json.@0badcafe.0123456789ab.tmp"
+    path.write_text("half")
+    files.sweep(tmp_path)
+    assert path.exists()
+    long_ago = time.time() - files.ABANDONED - 60
+    os.utime(path, (long_ago, long_ago))
+    files.sweep(tmp_path)
+    assert not path.exists()
+
+
 def _hold(path, ready):
     with files.held(path, "the folder"):
         ready.set()

@@ -36,7 +36,9 @@ MOST_UNPACKED = 100
 ALWAYS_UNPACKED = 1 << 24
 """Bytes that any file may unpack to."""
 ABANDONED = 3600
-"""Seconds after which a temporary file belongs to nobody, where the system has no locks to ask."""
+"""Seconds after which a temporary file belongs to nobody, where there are no locks to ask: of other machines, too."""
+HOST = hashlib.blake2b(platform.node().encode(), digest_size=4).hexdigest()
+"""Stands in the names of temporary files: a folder may be shared by machines that do not see each other's locks."""
 ELSEWHERE = "name another place with --output"
 _swept: set[Path] = set()
 
@@ -64,7 +66,7 @@ def beside(path: Path) -> Iterator[Path]:
     if folder not in _swept:
         sweep(folder)
         _swept.add(folder)
-    temporary = folder / f".{path.name[:80]}.{secrets.token_hex(6)}.tmp"
+    temporary = folder / f".{path.name[:80]}.@{HOST}.{secrets.token_hex(6)}.tmp"
     handle = _locked(temporary, wait=True)
     if os.name == "nt":  # where nothing that is open can be renamed; see ABANDONED
         os.close(handle)
@@ -88,7 +90,9 @@ def sweep(folder: Path) -> None:
     """Remove the temporary files and locks that killed writers left in this folder."""
     for path in (*folder.glob(".*.tmp"), *folder.glob(".*lock")):
         with suppress(OSError):
-            if path.is_dir() or (os.name == "nt" and _is_young(path)):
+            elsewhere = re.search(r"\.@([0-9a-f]{8})\.", path.name)
+            unseen = os.name == "nt" or (elsewhere is not None and elsewhere[1] != HOST)
+            if path.is_dir() or (unseen and _is_young(path)):
                 continue
             handle = _locked(path, wait=False, make=False)
             try:

@@ -2,28 +2,56 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from executor.jobs import Squares, asked
 
-from xlir_bench.errors import XlirError
-from xlir_bench.executor import Executor, cluster, opened
+from xlir_bench.cli import exit_code
+from xlir_bench.errors import InputError, XlirError
+from xlir_bench.evaluation import RunOptions, evaluate
+from xlir_bench.executor import LOCAL, Executor, cluster, opened
+from xlir_bench.experiment import find_recipe
+from xlir_bench.experiment.running import Where, run_cells
+from xlir_bench.recipe import Recipe
+from xlir_bench.records import Progress, Silent
+from xlir_bench.reports.experiment import read_experiment
+from xlir_bench.results import Result
+from xlir_bench.retrieval import elsewhere, embedding, exact
+from xlir_bench.shardfile import mapped
+from xlir_bench.tasks import catalogue
+
+ENCODERS = Path(__file__).with_name("encoders.py")
+CLAIM = {
+    "text": "It helps",
+    "better": "hybrid",
+    "than": "untrained",
+    "task": "mini",
+    "kind": "monolingual",
+}
+REDUCED = {
+    "steps": 1, "seeds": [0], "strategies": ["hybrid"], "baselines": ["untrained"], "look": None, "claims": [CLAIM],
+    "parts": {"mini": {"langs": ["de", "en"]}},
+}  # fmt: skip
 
 pytestmark = pytest.mark.filterwarnings("default")  # Ray's own
 
 
 @pytest.fixture(scope="module")
-def nodes() -> Iterator[Any]:
+def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A cluster with a head of one processor and another node of one; it wants a token."""
     with pytest.MonkeyPatch.context() as patch:
         # Before Ray is imported, which reads them once.
         patch.setenv("RAY_AUTH_MODE", "token")
         patch.setenv("RAY_AUTH_TOKEN", "0123456789abcdef" * 2)
+        patch.setenv("RAY_worker_niceness", "0")  # by default they give way to everything else
         patch.delenv("RAY_ADDRESS", raising=False)
+        patch.setenv("XLIR_CACHE", str(tmp_path_factory.mktemp("cache")))
         # Workers import the jobs of these tests.
         here = [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
         patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, here)))
@@ -45,6 +73,12 @@ def told() -> list[str]:
 def executor(nodes: Any, told: list[str]) -> Iterator[Executor]:
     with opened(f"ray:{nodes.address}", tell=told.append) as executor:
         yield executor
+
+
+@pytest.fixture
+def cache(nodes: Any) -> Path:
+    """The one that workers know of."""
+    return Path(os.environ["XLIR_CACHE"])
 
 
 def numbers(*values: int) -> Iterator[tuple[str, int]]:
@@ -112,3 +146,155 @@ def test_an_interrupt_ends_what_is_being_done_and_the_next_job_begins(
     begun = len(asked(tmp_path))
     assert [each.result() for each in executor.run(Squares(tmp_path), numbers(7))] == [49]
     assert len(asked(tmp_path)) <= begun + 2 < 100
+
+
+QUICK = RunOptions(langs=("de", "en"), save_run=20)
+
+
+def evaluated(
+    spec: str, cache: Path, executor: Executor = LOCAL, progress: Progress | None = None
+) -> Result:
+    options = replace(QUICK, cache=cache)
+    return evaluate("mini", spec, options, executor=executor, progress=progress)
+
+
+def same(result: Result, other: Result) -> bool:
+    """Ranks, and the best passages with their scores, to the bit."""
+    return all(result.tables[name].equals(other.tables[name]) for name in ("ranks", "run"))
+
+
+def kept_vectors(cache: Path) -> dict[tuple[str, bytes], bytes]:
+    """The vector of each text, by role and key."""
+    found = {}
+    for path in cache.rglob("*.safetensors"):
+        shard = mapped(path)
+        for key, vector in zip(shard["keys"], shard["vectors"], strict=True):
+            found[path.parent.name, key.tobytes()] = vector.tobytes()
+    return found
+
+
+@pytest.fixture
+def on_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even a small corpus is kept on disk, is encoded in several parts, and is searched in several spans."""
+    monkeypatch.setattr(embedding, "IN_MEMORY", 10)
+    monkeypatch.setattr(elsewhere, "FEW_TEXTS", 30)
+    monkeypatch.setattr(exact, "BLOCK", 50)
+
+
+@dataclass
+class Naming:
+    """An executor that notes the units it is given."""
+
+    executor: Executor
+    names: list[str] = field(default_factory=list)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.executor, name)
+
+    def run(self, job: Any, units: Any) -> Iterator[Any]:
+        for done in self.executor.run(job, units):
+            self.names.append(done.name)
+            yield done
+
+
+@pytest.mark.usefixtures("on_disk")
+@pytest.mark.parametrize(
+    "spec", ["builtin:ngram", "builtin:multilingual", f"py:{ENCODERS}:vectors"]
+)
+def test_vectors_ranks_ties_and_best_lists_are_those_of_one_process(
+    executor: Executor, tmp_path: Path, spec: str
+) -> None:
+    alone = evaluated(spec, tmp_path / "here")
+    naming = Naming(executor)
+    shared = evaluated(spec, tmp_path / "there", naming)
+    assert same(alone, shared)
+    for what in ("query texts", "passage texts", "search of de", "search of en"):
+        assert sum(name.startswith(what) for name in naming.names) > 1
+    assert kept_vectors(tmp_path / "here") == kept_vectors(tmp_path / "there")
+    assert shared.record.summary == alone.record.summary
+    assert shared.record.profile.encoded_texts == alone.record.profile.encoded_texts > 400
+    assert sum((shared.record.environment.workers or {}).values()) >= 2
+    assert alone.record.environment.workers is None
+    assert shared.record.encoder == alone.record.encoder
+    assert shared.record.options == alone.record.options
+    again = evaluated(spec, tmp_path / "there")
+    assert same(alone, again)
+    assert again.record.profile.encoded_texts == 0
+
+
+@pytest.mark.usefixtures("on_disk")
+def test_a_worker_that_is_killed_while_it_encodes_changes_nothing(
+    executor: Executor, cache: Path, told: list[str], tmp_path: Path
+) -> None:
+    result = evaluated(f"py:{ENCODERS}:ends_once", cache, executor)
+    assert (cache / "ended").exists()
+    assert "what it did is done again" in told[-1]
+    assert same(result, evaluated(f"py:{ENCODERS}:vectors", tmp_path / "here"))
+
+
+@pytest.mark.usefixtures("on_disk")
+def test_after_an_interrupt_the_same_command_goes_on(executor: Executor, tmp_path: Path) -> None:
+    class Interrupting(Silent):
+        def advance(self, count: int) -> None:
+            raise KeyboardInterrupt
+
+    cache = tmp_path / "there"
+    with pytest.raises(KeyboardInterrupt):
+        evaluated("builtin:ngram", cache, executor, Interrupting())
+    done = evaluated("builtin:ngram", cache, executor)
+    assert 0 < done.record.profile.encoded_texts < 400
+    assert same(done, evaluated("builtin:ngram", tmp_path / "here"))
+
+
+def test_what_workers_cannot_load_is_refused(executor: Executor, tmp_path: Path) -> None:
+    from executor.encoders import vectors
+
+    with pytest.raises(InputError, match="workers want an encoder that is named by a spec"):
+        evaluate("mini", vectors, replace(QUICK, cache=tmp_path), executor=executor)
+
+
+def test_models_and_tasks_of_a_run_are_shared_out(
+    executor: Executor, cache: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    import ray
+
+    executor.dismiss(ray)  # the command has workers of its own
+    specs = ["builtin:ngram", f"py:{ENCODERS}:wrong", "builtin:bm25"]
+    asked = ["run", *(f"--model={spec}" for spec in specs), "--langs", "de,en", "--json", "--quiet"]
+    assert exit_code([*asked, "--output", str(cache / "alone")]) == 4
+    alone, why = capfd.readouterr()
+    assert (
+        exit_code([*asked, "--output", str(cache / "shared"), "--on", "ray", "--workers", "2"]) == 4
+    )
+    shared, why_shared = capfd.readouterr()
+    assert "encode failed: ValueError: of a text" in why
+    assert "encode failed: ValueError: of a text" in why_shared
+    for one, other in zip(json.loads(alone), json.loads(shared), strict=True):
+        assert one["encoder"]["name"] == other["encoder"]["name"]
+        assert one["tables"] == other["tables"]
+
+
+def test_trainings_of_an_experiment_are_shared_out(executor: Executor, tmp_path: Path) -> None:
+    pytest.importorskip("datasets")
+    stated = find_recipe("mini")[0].model_dump(exclude_none=True)
+    recipe = Recipe.model_validate(stated | REDUCED)
+    where = Where(tmp_path, catalogue().tasks, device="cpu", discard_models=True)
+    said: list[str] = []
+    assert run_cells(recipe, where, said.append, executor=executor) == {}
+    assert [line.partition(":")[0] for line in said] == ["1 of 2", "2 of 2"]
+    assert read_experiment(recipe, tmp_path).missing == []
+
+
+@pytest.mark.usefixtures("on_disk")
+def test_a_node_that_is_killed_changes_nothing(
+    nodes: Any, executor: Executor, cache: Path, tmp_path: Path
+) -> None:
+    class Killing(Silent):
+        def advance(self, count: int) -> None:
+            for node in list(nodes.worker_nodes):
+                nodes.remove_node(node, allow_graceful=False)
+
+    result = evaluated(f"py:{ENCODERS}:slow", cache, executor, Killing())
+    assert not nodes.worker_nodes
+    assert len(list(cache.glob("*.pid"))) >= 2
+    assert same(result, evaluated(f"py:{ENCODERS}:vectors", tmp_path / "here"))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from executor.jobs import Squares, asked
 
+from xlir_bench.cli import exit_code
 from xlir_bench.errors import InputError, UnknownNameError
 from xlir_bench.executor import LOCAL, opened, place
 from xlir_bench.executor.cluster import shared
@@ -100,3 +102,34 @@ def test_workers_share_the_nodes(
 def test_a_cluster_without_room_is_told(node: dict[str, float], gpus: float | None) -> None:
     with pytest.raises(InputError, match="no node of the cluster has"):
         shared([node], None, gpus)
+
+
+@pytest.fixture
+def no_cluster(monkeypatch: pytest.MonkeyPatch) -> str:
+    """An address where nothing answers."""
+    pytest.importorskip("ray", reason="Ray is not installed: pip install 'xlir-bench[ray]'")
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{bound.getsockname()[1]}"
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    return address
+
+
+def test_an_address_that_does_not_answer_is_told_in_a_line(
+    no_cluster: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert exit_code(["run", "--on", f"ray:{no_cluster}", "--quiet"]) == 3
+    told = capfd.readouterr().err
+    assert told.startswith(f"error: --on ray:{no_cluster}: nothing answers there")
+    assert told.count("\n") == 1
+
+
+def test_an_address_of_the_environment_is_told_as_such(
+    no_cluster: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", no_cluster)
+    assert exit_code(["run", "--on", "ray", "--quiet"]) == 3
+    assert f"RAY_ADDRESS={no_cluster}: nothing answers there" in capfd.readouterr().err
+    monkeypatch.setenv("RAY_ADDRESS", f"ray://{no_cluster}")
+    assert exit_code(["run", "--on", "ray", "--quiet"]) == 2
+    assert "ray job submit" in capfd.readouterr().err

@@ -17,8 +17,10 @@ from xlir_bench.cli.command import (
 from xlir_bench.cli.terminal import Bars, say, say_blocks, say_differences, teller
 from xlir_bench.errors import InputError, UnknownNameError
 from xlir_bench.escaping import visible
+from xlir_bench.executor import opened
 from xlir_bench.extras import require
 from xlir_bench.options.stating import MODEL, OUTPUT, option
+from xlir_bench.options.working import WorkOptions
 
 if TYPE_CHECKING:
     from xlir_bench.experiment.running import Where
@@ -60,6 +62,7 @@ def experiment(
         "Where models run.  [default: the best there is]", None, group=MODEL, metavar="cpu|cuda|mps"
     ),
     offline: bool = OFFLINE,
+    work: WorkOptions,
 ) -> int:  # fmt: skip
     """Train and evaluate the grid of a recipe over seeds, and say which of its claims hold.
 
@@ -77,6 +80,7 @@ def experiment(
       xlir-bench experiment mini --output out                minutes, no download
       xlir-bench experiment mini --output out --check        the same pages, from stored results
       xlir-bench experiment paper-xlmr --print > mine.toml   edit it, then: experiment mine.toml
+      xlir-bench experiment mini --output out --on ray       trainings side by side, one a worker
       xlir-bench experiment --index experiments              what all experiments in a folder found
     """
     from xlir_bench.experiment import find_recipe, shipped_recipes
@@ -121,10 +125,10 @@ def experiment(
     if dry_run:
         say_blocks(_plan(recipe, where))
         return 0
-    return _run(recipe, text, where, quiet)
+    return _run(recipe, text, where, work, quiet)
 
 
-def _run(recipe: Recipe, text: str, where: Where, quiet: bool) -> int:
+def _run(recipe: Recipe, text: str, where: Where, work: WorkOptions, quiet: bool) -> int:
     from xlir_bench.experiment.running import run_cells
     from xlir_bench.reports.experiment import (
         experiment_texts,
@@ -136,8 +140,12 @@ def _run(recipe: Recipe, text: str, where: Where, quiet: bool) -> int:
     require_ours(where.folder)
 
     try:
-        with Bars(quiet) as bars:
-            failed = run_cells(recipe, where, teller(quiet), bars)
+        tell = teller(quiet)
+        with (
+            opened(work.on, work.workers, work.gpus_per_worker, tell) as executor,
+            Bars(quiet) as bars,
+        ):
+            failed = run_cells(recipe, where, tell, bars, executor)
     except KeyboardInterrupt:
         say("\nstopped: the same command goes on; finished cells are kept", err=True)
         return 130

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,9 +21,11 @@ from xlir_bench.cli.command import (
 from xlir_bench.cli.terminal import Bars, say, say_blocks, say_error, say_results, teller
 from xlir_bench.errors import InputError, XlirError
 from xlir_bench.escaping import redacted, visible
+from xlir_bench.executor import LOCAL, Executor, opened
 from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.options.running import RunOptions
 from xlir_bench.options.stating import OUTPUT, WHAT, option
+from xlir_bench.options.working import MACHINES, Shard, WorkOptions
 
 if TYPE_CHECKING:
     from xlir_bench.records import Progress
@@ -47,6 +50,12 @@ def run(
     tasks_dirs: tuple[Path, ...] = TASKS_DIRS,
     options: RunOptions,
     encoder_options: EncoderOptions,
+    work: WorkOptions,
+    shard: Shard | None = option(
+        "Encode part I of N into the cache and stop, such as a task of a Slurm array; once all parts are there, the"
+        " same command without it goes on.",
+        None, group=MACHINES, metavar="I/N", parse=Shard.read,
+    ),
     trec: bool = option("With --save-run: TREC run and qrels files too.", False, group=OUTPUT),
     as_json: bool = JSON,
     quiet: bool = QUIET,
@@ -70,13 +79,13 @@ def run(
       xlir-bench run --task xquad-r --index IVF64,Flat
       xlir-bench run --model out/final --fuse builtin:bm25      both, by reciprocal rank fusion
       xlir-bench run --model http:http://127.0.0.1:8000/v1#bge-m3
+      xlir-bench run --model out/final --task miracl --on ray   by all nodes of a Ray cluster
 
     Every text is encoded once and its vector is cached: a run that was stopped goes on where it was.
     A model that fails does not hold up the others; the exit code is that of the first failure.
     """
     from xlir_bench.evaluation import settings_asked
     from xlir_bench.measures.retrieval import check_measures
-    from xlir_bench.results.trec import write_trec
     from xlir_bench.tasks import catalogue
 
     # Whatever cannot run is refused before anything is loaded or encoded.
@@ -88,47 +97,126 @@ def run(
         check_measures(options.measures)
     for task in chosen:
         settings_asked(task, options)
-    retrievers = resolved(specs, encoder_options, options)
-    for retriever in retrievers:
-        for task in chosen:
-            usual_folder(retriever.card.slug, task, options, output)
+    if shard is not None and work.on != "local":
+        raise InputError("--shard is for machines without Ray: leave --on out, or --shard")
 
-    alone, results, code = len(specs) * len(chosen) == 1, [], 0
+    alone, code = len(specs) * len(chosen) == 1, 0
+    results: dict[int, Result] = {}
     tell = teller(quiet)
-    with Bars(quiet) as bars:
-        while retrievers:
-            retriever = retrievers.pop(0)  # what it loads is let go before the next one
-            name = retriever.card.name
+    with (
+        opened(work.on, work.workers, work.gpus_per_worker, tell) as executor,
+        Bars(quiet) as bars,
+    ):
+        retrievers = resolved(specs, encoder_options, options, executor)
+        for retriever in retrievers:
             for task in chosen:
-                tell(visible(f"{name} on {task.name}"))
-                try:
-                    result = evaluated(
-                        retriever, task, options, encoder_options, output, bars, tell
-                    )
-                    if trec and result.folder is not None:
-                        write_trec(result, result.folder / "trec")
-                except Exception as error:
-                    if alone:
-                        raise
-                    code = code or (error.exit_code if isinstance(error, XlirError) else 4)
-                    told = str(error) if isinstance(error, XlirError) else repr(error)
-                    say_error(redacted(f"error: {name} on {task.name}: {told}"))
-                    continue
-                results.append(result)
-                if not (quiet or as_json):
-                    _show(result, alone)
+                usual_folder(retriever.card.slug, task, options, output)
+        # Where there are enough of them, each is done by one worker; else workers share in each.
+        apart = executor.remote and len(specs) * len(chosen) >= max(2, executor.workers)
+        if shard is not None:
+            _encode_shard(retrievers, chosen, options, shard, bars, tell)
+            return 0
+        numbers: dict[str, int] = {}
+
+        def pairs() -> Iterator[tuple[str, tuple[object, Task]]]:
+            for spec in specs:
+                retriever = retrievers.pop(0)  # what it loads is let go before the next one
+                for task in chosen:
+                    name = f"{retriever.card.name} on {task.name}"
+                    tell(visible(name))
+                    name = name if name not in numbers else f"{name} ({spec})"
+                    numbers[name] = len(numbers)
+                    yield name, (spec if apart else retriever, task)
+
+        job = Pairs(
+            options, encoder_options, output.absolute() if apart else output, trec, canonical_command(),
+            *(() if apart else (bars, tell, executor)),
+        )  # fmt: skip
+        for done in (executor if apart else LOCAL).run(job, pairs()):
+            try:
+                result = done.result()
+                _require_seen(result)
+            except Exception as error:
+                if alone:
+                    raise
+                code = code or (error.exit_code if isinstance(error, XlirError) else 4)
+                told = str(error) if isinstance(error, XlirError) else repr(error)
+                say_error(redacted(f"error: {done.name}: {told}"))
+                continue
+            results[numbers[done.name]] = result
+            if not (quiet or as_json):
+                _show(result, alone)
+    in_turn = [results[number] for number in sorted(results)]
     if as_json:
-        say_results(results, alone)
+        say_results(in_turn, alone)
     elif len(results) > 1 and not quiet:
         from xlir_bench.reports.tables import comparison_rows
 
         say()
-        say_blocks([comparison_rows([result.record for result in results])])
+        say_blocks([comparison_rows([result.record for result in in_turn])])
     return code
 
 
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """Encoders, or their specs, each on a task."""
+
+    options: RunOptions
+    encoder_options: EncoderOptions
+    output: Path
+    trec: bool
+    command: str
+    progress: Progress | None = None
+    tell: Callable[[str], None] | None = None
+    executor: Executor = LOCAL
+
+    def open(self) -> Callable[[tuple[object, Task]], Result]:
+        """Each loads what it wants."""
+        return self._evaluated
+
+    def _evaluated(self, pair: tuple[object, Task]) -> Result:
+        from xlir_bench.results.trec import write_trec
+
+        result = evaluated(
+            *pair, self.options, self.encoder_options, self.output, self.progress,
+            self.tell or teller(quiet=True),
+            command=self.command, executor=self.executor,
+        )  # fmt: skip
+        if self.trec and result.folder is not None:
+            write_trec(result, result.folder / "trec")
+        return result
+
+
+def _require_seen(result: Result) -> None:
+    if result.folder is not None and not result.folder.is_dir():
+        raise InputError(
+            f"a worker wrote {result.folder}, which is not seen here: name an --output that all nodes share"
+        )
+
+
+def _encode_shard(
+    retrievers: list[Retriever],
+    tasks: Sequence[Task],
+    options: RunOptions,
+    shard: Shard,
+    progress: Progress,
+    tell: Callable[[str], None],
+) -> None:
+    from xlir_bench.evaluation import encode_shard
+
+    while retrievers:
+        retriever = retrievers.pop(0)
+        for task in tasks:
+            count = encode_shard(task, retriever, options, shard, progress)
+            name = visible(f"{retriever.card.name} on {task.name}")
+            tell(f"{name}: {count:,} texts were encoded, part {shard.number} of {shard.of}")
+
+
 def resolved(
-    specs: Sequence[str], encoder_options: EncoderOptions, options: RunOptions
+    specs: Sequence[str],
+    encoder_options: EncoderOptions,
+    options: RunOptions,
+    executor: Executor = LOCAL,
 ) -> list[Retriever]:
     """The retrievers of all specs; every one that cannot be had is told, before any work."""
     from xlir_bench.evaluation import as_retriever
@@ -137,7 +225,7 @@ def resolved(
     faults = []
     for spec in specs:
         try:
-            retrievers.append(as_retriever(spec, encoder_options, options))
+            retrievers.append(as_retriever(spec, encoder_options, options, executor))
             _ = retrievers[-1].card
         except XlirError as error:
             faults.append(error)
@@ -167,18 +255,21 @@ def evaluated(
     options: RunOptions,
     encoder_options: EncoderOptions,
     output: Path,
-    progress: Progress,
+    progress: Progress | None,
     tell: Callable[[str], None],
+    command: str | None = None,
+    executor: Executor = LOCAL,
 ) -> Result:
     """One encoder or retriever on one task, saved."""
     from xlir_bench.evaluation import as_retriever, evaluate
     from xlir_bench.results.store import folder_of_data
 
-    retriever = as_retriever(encoder, encoder_options, options)
+    retriever = as_retriever(encoder, encoder_options, options, executor)
     usual = usual_folder(retriever.card.slug, task, options, output)
     result = evaluate(
         task, retriever, options,
-        encoder_options=encoder_options, progress=progress, command=canonical_command(),
+        encoder_options=encoder_options, progress=progress,
+        command=canonical_command() if command is None else command, executor=executor,
     )  # fmt: skip
     folder = folder_of_data(usual, result.record)
     if folder != usual:

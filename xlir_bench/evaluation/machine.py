@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -19,8 +20,8 @@ PACKAGES = (
 )  # fmt: skip
 
 
-def environment() -> EnvironmentPart:
-    """Where this runs."""
+def environment(workers: Mapping[str, int]) -> EnvironmentPart:
+    """Where this runs; `workers`: how many of each kind of machine have done the work."""
     versions = {}
     for package in PACKAGES:
         with suppress(PackageNotFoundError):
@@ -31,6 +32,7 @@ def environment() -> EnvironmentPart:
         processors=os.cpu_count() or 0,
         versions=versions,
         git=_git(),
+        workers=dict(workers) or None,
     )
 
 

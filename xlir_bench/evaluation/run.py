@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -25,12 +26,14 @@ from xlir_bench.evaluation.record import (
     unscored_notes,
 )
 from xlir_bench.evaluation.searching import POOL_DEPTH, Searching
+from xlir_bench.executor import LOCAL, Executor
 from xlir_bench.measures import PoolRanking, check_fit, check_measures, language_bias, score
 from xlir_bench.measures.answers import score_answers, tokens_of
 from xlir_bench.measures.bootstrap import UNIT, ClusterSums, estimates
 from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.options.running import EXACT, RunOptions
 from xlir_bench.options.stating import check_bounds
+from xlir_bench.options.working import Shard
 from xlir_bench.records import Collection, Kind, Progress, Ranking, Scores, Setting, Silent
 from xlir_bench.results import Result, ResultRecord
 from xlir_bench.results.schema import (
@@ -54,6 +57,7 @@ from xlir_bench.retrieval import (
     VectorIndex,
     VectorRetriever,
 )
+from xlir_bench.retrieval.elsewhere import Elsewhere, on_device
 from xlir_bench.sources import load_collection
 from xlir_bench.tasks import Task, catalogue
 
@@ -66,11 +70,13 @@ def evaluate(
     encoder_options: EncoderOptions | None = None,
     progress: Progress | None = None,
     command: str = "",
+    executor: Executor = LOCAL,
 ) -> Result:
     """Run one encoder on every setting of one task.
 
     `encoder` is a spec (see ``xlir-bench run --help``), a `SentenceTransformer`, an `Encoder`, or a
-    function ``encode(texts, role)``. `encoder_options` say how it is loaded, or how it was.
+    function ``encode(texts, role)``. `encoder_options` say how it is loaded, or how it was. `executor` does the
+    work (`xlir_bench.executor.opened`).
 
     >>> import xlir_bench as xb
     >>> options = xb.RunOptions(langs=("en", "de"), kinds=("monolingual",), cache=None)
@@ -82,7 +88,7 @@ def evaluate(
     if encoder_options is None and isinstance(encoder, str):
         encoder_options = EncoderOptions()
     task = catalogue().get([task], options.langs)[0] if isinstance(task, str) else task
-    retriever = as_retriever(encoder, encoder_options or EncoderOptions(), options)
+    retriever = as_retriever(encoder, encoder_options or EncoderOptions(), options, executor)
     settings = settings_asked(task, options)
     measures = check_measures(options.measures or task.measures)
     seconds: dict[str, float] = {}
@@ -157,7 +163,7 @@ def evaluate(
             peak_memory_bytes=peak_memory(),
             index=index_quality,
         ),
-        environment=environment(),
+        environment=environment(executor.kinds),
         notes=[
             *card.notes,
             *represented.notes,
@@ -176,14 +182,18 @@ def evaluate(
 
 
 def as_retriever(
-    encoder: object, encoder_options: EncoderOptions, options: RunOptions
+    encoder: object,
+    encoder_options: EncoderOptions,
+    options: RunOptions,
+    executor: Executor = LOCAL,
 ) -> Retriever:
-    """A retriever made of whatever a user names as encoder."""
+    """A retriever made of whatever a user names as encoder; its work is done by `executor`."""
     if hasattr(encoder, "represent"):
         return cast(Retriever, encoder)
     if encoder_options.fuse:
         alone = replace(encoder_options, fuse=(), fuse_weights=None)
-        parts = [as_retriever(each, alone, options) for each in (encoder, *encoder_options.fuse)]
+        specs = (encoder, *encoder_options.fuse)
+        parts = [as_retriever(each, alone, options, executor) for each in specs]
         return FusedRetriever(
             tuple(parts), encoder_options.fuse_depth, encoder_options.fuse_weights
         )
@@ -191,6 +201,7 @@ def as_retriever(
         raise InputError(
             "--fuse-weights is of the retrievers that --fuse names, and there are none"
         )
+    encoder_options = on_device(encoder_options, executor)
     loaded = as_encoder(encoder, encoder_options)
     if isinstance(loaded, BM25 | StoredVectors) and options.vectors != "float32":
         raise InputError(
@@ -200,8 +211,28 @@ def as_retriever(
         return BM25Retriever(loaded)
     if isinstance(loaded, StoredVectors):
         return StoredRetriever(loaded, limited=options.limit is not None)
-    request = EmbedRequest(options.cache, options.batch_tokens, options.vectors)
+    elsewhere = None
+    if executor.remote:
+        if not isinstance(encoder, str | os.PathLike) or options.cache is None:
+            raise InputError(
+                f"{loaded.name}: workers want an encoder that is named by a spec, and a cache to write vectors into"
+            )
+        elsewhere = Elsewhere(executor, os.fspath(encoder), encoder_options)
+    request = EmbedRequest(options.cache, options.batch_tokens, options.vectors, elsewhere)
     return VectorRetriever(loaded, request)
+
+
+def encode_shard(
+    task: Task, retriever: Retriever, options: RunOptions, shard: Shard, progress: Progress
+) -> int:
+    """Encode one part of a task's texts into the cache; how many were encoded. What has no vectors has nothing to do."""
+    collection = load_collection(task, options, progress)
+    parts = retriever.parts if isinstance(retriever, FusedRetriever) else (retriever,)
+    return sum(
+        part.encode_part(collection, progress, shard.number - 1, shard.of)
+        for part in parts
+        if isinstance(part, VectorRetriever)
+    )
 
 
 def settings_asked(task: Task, options: RunOptions) -> list[Setting]:

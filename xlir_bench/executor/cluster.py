@@ -57,7 +57,9 @@ def connected(
         _join(ray, address)
     try:
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        yield Cluster(*shared(nodes, workers, gpus_per_worker), tell)
+        cluster = Cluster(*shared(nodes, workers, gpus_per_worker), tell)
+        yield cluster
+        cluster.dismiss(ray)
     finally:
         if not before:
             ray.shutdown()
@@ -199,6 +201,11 @@ class Cluster:
     def rest(self, worker: Any) -> None:
         """Keep a worker for the next job."""
         self._idle.append(worker)
+
+    def dismiss(self, ray: Any) -> None:
+        """End the workers that are idle: until then they hold their processors."""
+        while self._idle:
+            ray.kill(self._idle.pop())
 
 
 @dataclass(slots=True)

@@ -1,7 +1,7 @@
 """Train and evaluate the cells of a recipe that are not finished; and say what is left to do.
 
-Cells are trained one after the other in this process: a child of its own would load every library again,
-which takes longer than a small training. What a cell held is freed before the next one begins.
+Cells are trained one after the other in this process, or by workers: a child of its own for each would load every
+library again, which takes longer than a small training. What a cell held is freed before the next one begins.
 """
 
 from __future__ import annotations
@@ -9,14 +9,15 @@ from __future__ import annotations
 import gc
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from xlir_bench.errors import OutOfReachError, XlirError
 from xlir_bench.evaluation import RunOptions, evaluate
+from xlir_bench.executor import LOCAL, Executor
 from xlir_bench.files import ELSEWHERE, held, require_writable, safe_name
 from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.options.stating import build
@@ -121,33 +122,75 @@ def missing_data(recipe: Recipe, where: Where) -> list[str]:
 
 
 def run_cells(
-    recipe: Recipe, where: Where, say: Callable[[str], None], progress: Progress | None = None
+    recipe: Recipe,
+    where: Where,
+    say: Callable[[str], None],
+    progress: Progress | None = None,
+    executor: Executor = LOCAL,
 ) -> dict[Cell, str]:
     """Train and evaluate every cell that is not finished; those that failed, and why."""
     if missing := missing_data(recipe, where):
         raise OutOfReachError(
             f"recipe {recipe.name} wants what is not here:\n  " + "\n  ".join(missing)
         )
-    failed = {}
+    progress, failed = progress or Silent(), dict[Cell, str]()
     require_writable(where.folder, ELSEWHERE)
     with held(where.folder / LOCK, f"output folder {where.folder}"):
         todo = [cell for cell in recipe.cells() if not _is_finished(recipe, where, cell)]
         # A first seed of everything says more than all seeds of a few.
         todo.sort(key=lambda cell: recipe.seeds.index(cell.seed))
-        for n, cell in enumerate(todo, 1):
-            say(f"{n} of {len(todo)}: {cell.name}")
-            try:
-                _run_cell(recipe, where, cell, progress or Silent())
-            except XlirError as error:
-                say(f"  failed: {error}")
-                failed[cell] = str(error)
-            _free_memory()
+        cells = {cell.name: cell for cell in todo}
+
+        def begun() -> Iterator[tuple[str, Cell]]:
+            for n, cell in enumerate(todo, 1):
+                say(f"{n} of {len(todo)}: {cell.name}")
+                try:
+                    _share_rows(recipe, where, cell, progress)
+                except XlirError as error:
+                    _fail(cell, error)
+                else:
+                    yield cell.name, cell
+
+        def _fail(cell: Cell, error: Exception) -> None:
+            if not isinstance(error, XlirError):
+                raise error
+            say(f"  failed: {error}" if executor is LOCAL else f"failed: {cell.name}: {error}")
+            failed[cell] = str(error)
+
+        job = Cells(recipe, where, progress)
+        if executor.remote:
+            there = replace(
+                where, folder=where.folder.absolute(), device=where.device or executor.device
+            )
+            job = Cells(recipe, there)
+        for done in executor.run(job, begun()):
+            if done.error is not None:
+                _fail(cells[done.name], done.error)
         shutil.rmtree(where.folder / ROWS, ignore_errors=True)
         if where.discard_models:  # also of cells that were killed between their result and this
             for cell in recipe.cells():
                 if _is_finished(recipe, where, cell):
                     _discard_model(where, cell)
     return failed
+
+
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """Cells to train and evaluate."""
+
+    recipe: Recipe
+    where: Where
+    progress: Progress = field(default_factory=Silent)
+
+    def open(self) -> Callable[[Cell], None]:
+        """Each loads what it wants."""
+        return self._run
+
+    def _run(self, cell: Cell) -> None:
+        try:
+            _run_cell(self.recipe, self.where, cell, self.progress)
+        finally:
+            _free_memory()
 
 
 def _is_finished(recipe: Recipe, where: Where, cell: Cell) -> bool:
@@ -206,18 +249,26 @@ def model_folder(where: Where, cell: Cell) -> Path:
     return where.folder / MODELS / cell.name
 
 
+def _share_rows(recipe: Recipe, where: Where, cell: Cell, progress: Progress) -> None:
+    """Give a cell that was not begun its rows: cells of the same data share them, for to read and check them takes
+    longer than a small training.
+    """
+    options = train_options(recipe, where, cell)
+    run_folder = RunFolder(options.output)
+    if run_folder.path.exists():
+        return
+    tasks = [where.tasks[task] for task in recipe.tasks]
+    shared = where.folder / ROWS / safe_name(cell.variant.data)
+    rows = checked_rows(options, tasks, where.data, shared, progress)
+    half = run_folder.data.with_name("half")
+    shutil.copytree(rows, half)
+    half.rename(run_folder.data)
+
+
 def _run_cell(recipe: Recipe, where: Where, cell: Cell, progress: Progress) -> None:
     """Train a cell unless that is done, evaluate it, and write its record."""
     variant, tasks = cell.variant, [where.tasks[task] for task in recipe.tasks]
     options = train_options(recipe, where, cell)
-    run_folder = RunFolder(options.output)
-    if not run_folder.path.exists():
-        # Cells of the same data share its rows: to read and check them takes longer than a small training.
-        shared = where.folder / ROWS / safe_name(variant.data)
-        rows = checked_rows(options, tasks, where.data, shared, progress)
-        half = run_folder.data.with_name("half")
-        shutil.copytree(rows, half)
-        half.rename(run_folder.data)
     began = time.perf_counter()
     if variant.trained:
         done = train(

@@ -305,6 +305,8 @@ class EnvironmentPart(_Part):
     """Of the packages that can change figures."""
     git: GitPart | None = None
     """Of xlir-bench, where it runs from a checkout."""
+    workers: dict[str, int] | None = None
+    """Where others did the work: how many of each kind of machine."""
 
 
 class PairAlignmentPart(_Part):

@@ -6,15 +6,16 @@ import shutil
 import tempfile
 import time
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from xlir_bench import files
 from xlir_bench.encoders import Encoder, EncoderCard, StoredVectors, Tokenizing, checked, describe
+from xlir_bench.errors import InputError
 from xlir_bench.records import ROLES, Collection, Floats, Ints, Progress, Role, TokenCounts
 from xlir_bench.retrieval.cache import remember_encoder, store_folder
 from xlir_bench.retrieval.exact import VectorIndex
@@ -24,8 +25,13 @@ from xlir_bench.retrieval.similarity import rounded
 from xlir_bench.retrieval.store import Block, Keys, Known, Store, text_keys, write_block
 from xlir_bench.retrieval.vectors import Vectors
 
+if TYPE_CHECKING:
+    from xlir_bench.retrieval.elsewhere import Elsewhere
+
 WINDOW = 65_536
 """Batches are planned over so many texts at a time: all of them in most tasks."""
+WINDOWS = 4
+"""From so many for each part, a part is whole windows; of fewer it is some batches of each."""
 IN_MEMORY = 262_144
 """The vectors of so many texts are held in memory; those of more are read from disk."""
 BLOCK_TEXTS = 4096
@@ -45,6 +51,8 @@ class EmbedRequest:
     """Padded tokens in a batch; None chooses by device."""
     vectors: Literal["float32", "float16", "int8"] = "float32"
     """The type in which vectors are kept."""
+    elsewhere: Elsewhere | None = None
+    """Who encodes and searches, where it is not this process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +75,10 @@ class VectorRetriever:
     def represent(self, collection: Collection, progress: Progress) -> Represented:
         """Every distinct text is encoded once, or found in the cache."""
         return embed(collection, self.encoder, self.request, progress)
+
+    def encode_part(self, collection: Collection, progress: Progress, part: int, parts: int) -> int:
+        """Encode one of so many parts of the texts into the cache (`part` from 0); how many there were to encode."""
+        return encode_part(collection, self.encoder, self.request, progress, part, parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +110,7 @@ class StoredRetriever:
 
 
 @dataclass(frozen=True, slots=True)
-class _Distinct:
+class Distinct:
     """The distinct texts of one role, in the order in which they first stand in the collection."""
 
     role: Role
@@ -112,7 +124,8 @@ class _Distinct:
     """By language, which of the distinct texts each of its texts is."""
 
     @classmethod
-    def of(cls, role: Role, by_lang: Mapping[str, Sequence[str]]) -> _Distinct:
+    def of(cls, role: Role, by_lang: Mapping[str, Sequence[str]]) -> Distinct:
+        """Of all languages."""
         sizes = [len(texts) for texts in by_lang.values()]
         # A slice at a time: the memory of texts on disk is freed with each.
         keys = np.concatenate(
@@ -144,12 +157,17 @@ class _Distinct:
 
     def texts(self, numbers: Ints) -> list[str]:
         """The texts of these numbers, which must ascend."""
-        found: list[str] = []
-        for source in np.unique(self.source[numbers]):
-            rows = self.row[numbers[self.source[numbers] == source]]
-            piece = self.sources[source][int(rows[0]) : int(rows[-1]) + 1]
-            found += (piece[row] for row in (rows - rows[0]).tolist())
-        return found
+        return texts_at(self.sources, self.source[numbers], self.row[numbers])
+
+
+def texts_at(sources: Sequence[Sequence[str]], source: Ints, row: Ints) -> list[str]:
+    """The texts in these rows of these sources; in each, rows ascend."""
+    found: list[str] = []
+    for number in np.unique(source):
+        rows = row[source == number]
+        piece = sources[number][int(rows[0]) : int(rows[-1]) + 1]
+        found += (piece[at] for at in (rows - rows[0]).tolist())
+    return found
 
 
 def _slices(texts: Sequence[str]) -> Iterator[Sequence[str]]:
@@ -160,18 +178,21 @@ def embed(
     collection: Collection, encoder: Encoder, request: EmbedRequest, progress: Progress
 ) -> Represented:
     """Every distinct (role, text) once; a run that was killed goes on where it stopped."""
-    roles = [
-        _Distinct.of(role, {x: collection.texts(role, x) for x in collection.languages(role)})
-        for role in ROLES
-    ]
+    roles = _roles(collection)
     work = _Work(encoder, request, progress)
     stores = {t.role: Store(work.folder and work.folder / t.role, work.notes) for t in roles}
     found = {t.role: stores[t.role].find(t.keys, _in_memory(t)) for t in roles}
     total = sum(int((known.part < 0).sum()) for known in found.values())
     if total:
         progress.start("encode", total, "texts")
-        for texts in roles:
-            work.encode(texts, found[texts.role], stores[texts.role])
+        if request.elsewhere is not None and work.folder is not None:
+            request.elsewhere.encode(work.folder, request, encoder, roles, found, progress)
+            for texts in roles:
+                found[texts.role] = stores[texts.role].find(texts.keys, _in_memory(texts))
+            require_all(found, work.folder)
+        else:
+            for texts in roles:
+                work.encode(texts, found[texts.role], stores[texts.role])
         progress.finish()
     notes = [
         f"{s.damaged} damaged cache block(s) of role {role} were found and encoded again"
@@ -189,8 +210,11 @@ def embed(
             counts[texts.role, lang] = known.counts(numbers)
     distinct = sum(len(texts.keys) for texts in roles)
     tokens = counts if isinstance(encoder, Tokenizing) else None
+    index = VectorIndex.of(vectors)
+    if request.elsewhere is not None:
+        index = replace(index, executor=request.elsewhere.executor)
     return Represented(
-        index=VectorIndex.of(vectors),
+        index=index,
         dimension=next(iter(vectors.values())).dimension,
         vectors=vectors,
         tokens=tokens,
@@ -200,7 +224,52 @@ def embed(
     )
 
 
-def _in_memory(texts: _Distinct) -> bool:
+def encode_part(
+    collection: Collection,
+    encoder: Encoder,
+    request: EmbedRequest,
+    progress: Progress,
+    part: int,
+    parts: int,
+) -> int:
+    """One of so many parts of the texts that `embed` encodes, into the cache; how many were encoded.
+
+    Whoever does the other parts, wherever and whenever, vectors have the bits that one process makes.
+    """
+    work, encoded = _Work(encoder, request, progress), 0
+    if work.folder is None:
+        raise InputError("a part of the vectors is of use in the cache alone, and there is none")
+    for texts in _roles(collection):
+        store = Store(work.folder / texts.role, work.notes)
+        found = store.find(texts.keys, _in_memory(texts))
+        missing = int((found.part < 0).sum())
+        progress.start(f"encode {texts.role} texts", -(-len(texts.keys) // parts), "texts")
+        work.encode(texts, found, store, part, parts)
+        progress.finish()
+        encoded += missing - int((found.part < 0).sum())
+    if work.notes:
+        raise InputError("; ".join(sorted(work.notes)))
+    return encoded
+
+
+def _roles(collection: Collection) -> list[Distinct]:
+    return [
+        Distinct.of(role, {x: collection.texts(role, x) for x in collection.languages(role)})
+        for role in ROLES
+    ]
+
+
+def require_all(found: Mapping[Role, Known], folder: Path) -> None:
+    """Refuse to go on without what workers say that they have written."""
+    lacking = sum(int((known.part < 0).sum()) for known in found.values())
+    if lacking:
+        raise InputError(
+            f"{lacking:,} texts that workers encoded are not in {folder} as it is seen here: XLIR_CACHE has to name a"
+            " folder that all nodes share"
+        )
+
+
+def _in_memory(texts: Distinct) -> bool:
     return len(texts.keys) <= IN_MEMORY
 
 
@@ -233,52 +302,47 @@ class _Work:
         except OSError as error:
             self._not_kept(error)
 
-    def encode(self, texts: _Distinct, known: Known, store: Store) -> None:
-        """Encode the texts of which nothing is known, and write as it goes.
+    def encode(
+        self, texts: Distinct, known: Known, store: Store, part: int = 0, parts: int = 1
+    ) -> None:
+        """Encode the texts of which nothing is known, or one of so many parts of them, and write as it goes.
 
         Batches run from the longest text of a window to the shortest, and what is written is whole batches:
         those that a killed run has left undone are planned alike by the next one, so its vectors are the same
         to the bit.
         """
-        budget = self.request.batch_tokens or _device_budget(self.encoder)
-        for start in range(0, len(texts.keys), WINDOW):
+        budget = self.request.batch_tokens or device_budget(self.encoder)
+        windows = range(0, len(texts.keys), WINDOW)
+        whole = len(windows) >= WINDOWS * parts
+        for start in windows[part::parts] if whole else windows:
             missing = start + np.flatnonzero(known.part[start : start + WINDOW] < 0)
             if not len(missing):
                 continue
+            if parts > 1:  # whatever others have done by now, all parts are cut from one plan
+                missing = np.arange(start, min(start + WINDOW, len(texts.keys)))
             chosen = texts.texts(missing)
-            counts = _token_counts(self.encoder, chosen, texts.role)
-            growing = _Growing()
-            try:
-                for batch in plan_batches(_cut(counts.tokens, self.encoder), budget):
-                    asked = [chosen[i] for i in batch]
-                    vectors = self.encoder.encode(asked, texts.role)
-                    growing.add(batch, checked(vectors, asked, self.encoder.dimension))
-                    self.progress.advance(len(batch))
-                    if growing.is_enough:
-                        self._keep(missing, growing, counts, texts, known, store)
-                        growing = _Growing()
-            finally:
-                # Reached on Ctrl-C too: the batches that are done are whole, so they are kept.
-                self._keep(missing, growing, counts, texts, known, store)
+            counts, batches = planned(self.encoder, texts.role, chosen, budget)
+            mine = [
+                batch
+                for batch in (batches if whole else batches[part::parts])
+                if (known.part[missing[batch]] < 0).any()
+            ]
+
+            def keep(growing: Growing, at: Ints = missing, counts: TokenCounts = counts) -> None:
+                self._keep(at, growing, counts, texts, known, store)
+
+            encode_planned(self.encoder, texts.role, chosen, mine, keep, self.progress.advance)
 
     def _keep(
         self,
         missing: Ints,
-        growing: _Growing,
+        growing: Growing,
         counts: TokenCounts,
-        texts: _Distinct,
+        texts: Distinct,
         known: Known,
         store: Store,
     ) -> None:
-        if not growing.batches:
-            return
-        rows = np.concatenate(growing.batches)
-        block = Block(
-            texts.keys[missing[rows]],
-            rounded(np.concatenate(growing.vectors), self.request.vectors),
-            counts.tokens[rows].astype(np.int32),
-            counts.unknown[rows].astype(np.int32),
-        )
+        rows, block = growing.block(texts.keys[missing], counts, self.request)
         path = None
         try:
             path = store.folder and write_block(store.folder, block)
@@ -313,7 +377,7 @@ class _Removed:
 
 
 @dataclass(slots=True)
-class _Growing:
+class Growing:
     """Batches that are encoded and not yet written."""
 
     batches: list[Ints] = field(default_factory=list)
@@ -321,15 +385,59 @@ class _Growing:
     began: float = field(default_factory=time.monotonic)
 
     def add(self, batch: Ints, vectors: Floats) -> None:
+        """One more."""
         self.batches.append(batch)
         self.vectors.append(vectors)
 
     @property
     def is_enough(self) -> bool:
+        """Whether it is time to write them."""
         return (
             sum(map(len, self.batches)) >= BLOCK_TEXTS
             or time.monotonic() - self.began > BLOCK_SECONDS
         )
+
+    def block(self, keys: Keys, counts: TokenCounts, request: EmbedRequest) -> tuple[Ints, Block]:
+        """Which of the texts they are, and the block; `keys` and `counts` are those of all texts."""
+        rows = np.concatenate(self.batches)
+        return rows, Block(
+            keys[rows],
+            rounded(np.concatenate(self.vectors), request.vectors),
+            counts.tokens[rows].astype(np.int32),
+            counts.unknown[rows].astype(np.int32),
+        )
+
+
+def planned(
+    encoder: Encoder, role: Role, texts: Sequence[str], budget: int
+) -> tuple[TokenCounts, list[Ints]]:
+    """How long these texts are, and their batches."""
+    counts = _token_counts(encoder, texts, role)
+    return counts, plan_batches(_cut(counts.tokens, encoder), budget)
+
+
+def encode_planned(
+    encoder: Encoder,
+    role: Role,
+    texts: Sequence[str],
+    batches: Iterable[Ints],
+    keep: Callable[[Growing], None],
+    advance: Callable[[int], None],
+) -> None:
+    """Encode batches of these texts; whenever there is enough, it is kept."""
+    growing = Growing()
+    try:
+        for batch in batches:
+            asked = [texts[i] for i in batch]
+            growing.add(batch, checked(encoder.encode(asked, role), asked, encoder.dimension))
+            advance(len(batch))
+            if growing.is_enough:
+                keep(growing)
+                growing = Growing()
+    finally:
+        # Reached on Ctrl-C too: the batches that are done are whole, so they are kept.
+        if growing.batches:
+            keep(growing)
 
 
 def _token_counts(encoder: Encoder, texts: Sequence[str], role: Role) -> TokenCounts:
@@ -344,7 +452,8 @@ def _cut(tokens: Ints, encoder: Encoder) -> Ints:
     return tokens if limit is None else np.minimum(tokens, limit)
 
 
-def _device_budget(encoder: Encoder) -> int:
+def device_budget(encoder: Encoder) -> int:
+    """Padded tokens in a batch, where nothing else is asked."""
     device = str(getattr(encoder, "device", "cpu"))
     return CPU_BATCH_TOKENS if device.startswith("cpu") else GPU_BATCH_TOKENS
 

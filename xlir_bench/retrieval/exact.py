@@ -12,18 +12,20 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
 
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
+from xlir_bench.executor import LOCAL, Executor
 from xlir_bench.records import ROLES, Floats, Ints, Progress, Role, Setting
 from xlir_bench.retrieval.kernels import count_above, count_before, list_best
 from xlir_bench.retrieval.partial import Partial
 from xlir_bench.retrieval.pool import Pool, Want
 from xlir_bench.retrieval.similarity import COSINE, Rows, Similarity
+from xlir_bench.retrieval.vectors import Vectors
 
 BLOCK = 16_384
 """Passages held at a time, prepared."""
@@ -33,6 +35,8 @@ FEW_QUERIES = 64
 """Fewer are not worth a thread of their own."""
 LISTED = 1 << 18
 """Pairs that are settled together; more than a block has passages."""
+UNITS = 4
+"""For each worker, where there are enough passages: so none waits long for the last one."""
 
 
 class Stored(Protocol):
@@ -59,6 +63,8 @@ class VectorIndex:
     queries: Mapping[str, Stored]
     passages: Mapping[str, Stored]
     similarity: Similarity = COSINE
+    executor: Executor = LOCAL
+    """Who searches passages on disk; what is in memory is searched here."""
 
     @classmethod
     def of(
@@ -78,6 +84,18 @@ class VectorIndex:
         searches = [_Search.of(self, want) for want in wants]
         langs = {lang for want in wants for lang in want.langs}
         progress.start("search", sum(len(self.passages[lang]) for lang in langs), "passages")
+        sent = {lang: rows for lang in langs if (rows := _on_disk(self.passages[lang]))}
+        if self.executor.remote and sent.keys() == langs:
+            self._send(searches, sent, progress)
+        else:
+            self.compare(searches, langs, progress.advance)
+        progress.finish()
+        return [search.found for search in searches]
+
+    def compare(
+        self, searches: Sequence[_Search], langs: set[str], advance: Callable[[int], None]
+    ) -> None:
+        """Take the passages of these languages into account in all searches."""
         with _workers() as workers:
             tasks = [
                 (search, rows)
@@ -86,9 +104,28 @@ class VectorIndex:
             ]
             for block in self._blocks(langs, workers):
                 workers.run(partial(search.see, queries, block) for search, queries in tasks)
-                progress.advance(block.passages.shape[0])
-        progress.finish()
-        return [search.found for search in searches]
+                advance(block.passages.shape[0])
+
+    def _send(
+        self, searches: Sequence[_Search], passages: Mapping[str, Vectors], progress: Progress
+    ) -> None:
+        """The same by workers: each compares a span of the pool at a time, and what they find adds up."""
+        asked = [(search.found.want, search.queries, search.own) for search in searches]
+        job = SearchJob(self.similarity, asked)
+        for done in self.executor.run(job, self._spans(passages)):
+            count, parts = done.result()
+            for search, found in zip(searches, parts, strict=True):
+                search.found.merge(found)
+            progress.advance(count)
+
+    def _spans(self, passages: Mapping[str, Vectors]) -> Iterator[tuple[str, Span]]:
+        total = sum(map(len, passages.values()))
+        size = BLOCK * max(1, -(-total // (UNITS * self.executor.workers * BLOCK)))
+        for lang in sorted(passages):
+            rows, first = passages[lang], self.pool.bounds[lang].start
+            for span in _pieces(len(rows), size):
+                name = f"search of {lang} passages from {span.start:,}"
+                yield name, Span(lang, first + span.start, rows.only(span))
 
     def take(self, positions: Ints) -> Rows:
         """The passages at these positions, prepared."""
@@ -300,6 +337,51 @@ class _Search:
                 else self.index.similarity.exact(self.queries[rows], r, tile.passages, c)
             )
             best.add(r + rows.start, true, tile.first + c)
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Passages of one language that follow each other in the pool."""
+
+    lang: str
+    first: int
+    """The first one's position in the pool."""
+    vectors: Vectors
+
+
+@dataclass(frozen=True, slots=True)
+class SearchJob:
+    """What is asked of every span of a pool."""
+
+    similarity: Similarity
+    asked: Sequence[tuple[Want, Rows, Floats]]
+    """What is wanted, the queries, prepared, and the true score of each relevant passage."""
+
+    def open(self) -> Callable[[Span], tuple[int, list[Partial]]]:
+        """Nothing has to be loaded: files are opened when they are read."""
+        return self._search
+
+    def _search(self, span: Span) -> tuple[int, list[Partial]]:
+        """How many passages were compared, and what is found among them by each search."""
+        bounds = {span.lang: slice(span.first, span.first + len(span.vectors))}
+        passages = {span.lang: span.vectors}
+        index = VectorIndex(Pool((span.lang,), bounds), {}, passages, self.similarity)
+        searches = [
+            _Search(index, Partial.of(_of_lang(want, span.lang), queries.shape[0]), queries, own)
+            for want, queries, own in self.asked
+        ]
+        index.compare(searches, {span.lang}, lambda _count: None)
+        return len(span.vectors), [search.found for search in searches]
+
+
+def _of_lang(want: Want, lang: str) -> Want:
+    """What is wanted of the passages of one language."""
+    settings = tuple(setting for setting in want.settings if lang in setting.passage_langs)
+    return replace(want, settings=settings)
+
+
+def _on_disk(rows: Stored) -> Vectors | None:
+    return rows if isinstance(rows, Vectors) and rows.on_disk else None
 
 
 def _joined(spans: Iterable[slice]) -> Iterator[slice]:

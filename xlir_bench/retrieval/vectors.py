@@ -63,6 +63,12 @@ class Vectors:
             found[mine] = _opened(self.parts[number])[row[mine]]
         return found
 
+    def only(self, rows: slice) -> Vectors:
+        """These rows alone, to be sent: with the parts that hold them, and no hold on files."""
+        numbers, part = np.unique(self.part[rows], return_inverse=True)
+        parts = tuple(self.parts[number] for number in numbers)
+        return Vectors(parts, part.astype(np.int32), self.row[rows], self.dimension)
+
     def blocks(self, size: int) -> Iterator[Floats]:
         """The rows in order, at most `size` at a time."""
         return (self.rows(slice(start, start + size)) for start in range(0, len(self), size))

@@ -49,13 +49,22 @@ class Passage(NamedTuple):
 class StoredTexts(Sequence[str]):
     """A column of a corpus on disk, read when it is asked for."""
 
-    digest: str
-    """Of the corpus that they are from."""
+    path: Path
+    """The file, in a folder that is named by the digest of the corpus."""
     mapped: mmap.mmap
     table: Any
     """The Arrow table over the mapped file: a column of texts, and where each is to be cut off, if it is."""
     prefix: str = ""
     """Stands before each."""
+
+    @property
+    def digest(self) -> str:
+        """Of the corpus that they are from."""
+        return self.path.parent.name
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Whoever they are sent to opens the file."""
+        return stored_texts, (self.path, self.table.column_names, self.prefix)
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
@@ -119,6 +128,17 @@ class StoredTexts(Sequence[str]):
             self.mapped.madvise(mmap.MADV_DONTNEED)
 
 
+def stored_texts(path: Path, columns: Sequence[str], prefix: str) -> StoredTexts:
+    """A column of a corpus that another process has opened."""
+    try:
+        mapped, table = _open_arrow(path)
+    except (OSError, ValueError) as error:
+        raise XlirError(
+            f"the texts in {path} cannot be read here ({error}): XLIR_CACHE has to name a folder that all nodes share"
+        ) from error
+    return StoredTexts(path, mapped, table.select(columns), prefix)
+
+
 def corpus_folder(root: Path, digests: Sequence[str], **stated: Any) -> Path:
     """Where the corpus of these files, read in this way, lies."""
     parts = {"layout": LAYOUT, "files": list(digests), **stated}
@@ -130,7 +150,7 @@ def open_corpus(folder: Path, lang: str) -> Passages | None:
     """The corpus in a folder, its ids led by the language; None where there is none, or half of one."""
     try:
         rows = parse_json((folder / "corpus.json").read_bytes())["rows"]
-        mapped, table = _open_arrow(folder / "passages.arrow")
+        mapped, table = _open_arrow(path := folder / "passages.arrow")
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
     except OSError as error:
@@ -141,9 +161,9 @@ def open_corpus(folder: Path, lang: str) -> Passages | None:
     if table.schema != _schema() or table.num_rows != rows:
         return None
     return Passages(
-        StoredTexts(folder.name, mapped, table.select(["id"]), prefix=f"{lang}:"),
-        StoredTexts(folder.name, mapped, table.select(["text"])),
-        bodies=StoredTexts(folder.name, mapped, table.select(["text", "start"])),
+        StoredTexts(path, mapped, table.select(["id"]), prefix=f"{lang}:"),
+        StoredTexts(path, mapped, table.select(["text"])),
+        bodies=StoredTexts(path, mapped, table.select(["text", "start"])),
     )
 
 

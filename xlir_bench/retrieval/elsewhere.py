@@ -1,0 +1,154 @@
+"""Texts that workers encode: they write vectors into the cache, where whoever sent them finds them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from xlir_bench import files
+from xlir_bench.encoders import Encoder, load_encoder
+from xlir_bench.encoders.devices import default_device
+from xlir_bench.errors import InputError
+from xlir_bench.executor import Executor
+from xlir_bench.options.encoding import EncoderOptions
+from xlir_bench.records import Ints, Progress, Role, TokenCounts
+from xlir_bench.retrieval import embedding
+from xlir_bench.retrieval.embedding import (
+    Distinct,
+    EmbedRequest,
+    Growing,
+    device_budget,
+    encode_planned,
+    planned,
+    texts_at,
+)
+from xlir_bench.retrieval.store import Known, text_keys, write_block
+
+UNITS = 4
+"""For each worker, where there are enough texts: so none waits long for the last one."""
+FEW_TEXTS = 256
+"""Fewer are not worth a unit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """Workers, and how each of them loads the encoder."""
+
+    executor: Executor
+    spec: str
+    options: EncoderOptions
+
+    def encode(
+        self,
+        folder: Path,
+        request: EmbedRequest,
+        encoder: Encoder,
+        roles: Sequence[Distinct],
+        found: Mapping[Role, Known],
+        progress: Progress,
+    ) -> None:
+        """Encode the texts of which nothing is known; `folder` is that of the encoder in the cache."""
+        job = EncodeJob(
+            self.spec,
+            self.options,
+            encoder.fingerprint,
+            folder,
+            replace(request, elsewhere=None),
+            request.batch_tokens or device_budget(encoder),
+            {texts.role: texts.sources for texts in roles},
+        )
+        for done in self.executor.run(job, self._units(roles, found)):
+            progress.advance(done.result())
+
+    def _units(
+        self, roles: Sequence[Distinct], found: Mapping[Role, Known]
+    ) -> Iterator[tuple[str, Batches]]:
+        windows = [
+            (texts, start)
+            for texts in roles
+            for start in range(0, len(texts.keys), embedding.WINDOW)
+            if (found[texts.role].part[start : start + embedding.WINDOW] < 0).any()
+        ]
+        parts = -(-UNITS * self.executor.workers // max(1, len(windows)))
+        for number, (texts, start) in enumerate(windows):
+            known = found[texts.role].part[start : start + embedding.WINDOW]
+            missing = start + np.flatnonzero(known < 0)
+            count = min(parts, -(-len(missing) // FEW_TEXTS))
+            for part in range(count):
+                name = f"{texts.role} texts from {start:,}, part {part + 1} of {count}"
+                at = texts.source[missing], texts.row[missing]
+                yield name, Batches(number, texts.role, *at, part, count)
+
+
+@dataclass(frozen=True, slots=True)
+class Batches:
+    """Some of the batches of a window: every `parts`-th."""
+
+    window: int
+    role: Role
+    source: Ints
+    """Where each text of the window is: its source, and its row there."""
+    row: Ints
+    part: int
+    parts: int
+
+
+@dataclass(frozen=True, slots=True)
+class EncodeJob:
+    """Batches to encode. They are planned over all texts of a window, so vectors have the bits that one process makes."""
+
+    spec: str
+    options: EncoderOptions
+    fingerprint: str
+    folder: Path
+    request: EmbedRequest
+    budget: int
+    sources: Mapping[Role, tuple[Sequence[str], ...]]
+
+    def open(self) -> Callable[[Batches], int]:
+        """Load the encoder: it has to be the one that was asked for."""
+        encoder = load_encoder(self.spec, self.options)
+        if encoder.fingerprint != self.fingerprint:
+            raise InputError(
+                f"{self.spec} is another model on a worker than here, or its libraries have other versions: every node"
+                " wants the same"
+            )
+        return _Encoding(self, encoder, files.leased(self.folder)).encode
+
+
+@dataclass(slots=True)
+class _Encoding:
+    """A worker at it."""
+
+    job: EncodeJob
+    encoder: Encoder
+    lease: object
+    """Keeps the folder from being removed."""
+    last: tuple[int, list[str], TokenCounts, list[Ints]] | None = None
+    """The window that was planned last: one worker may get several parts of it."""
+
+    def encode(self, unit: Batches) -> int:
+        """Write the vectors of these batches; how many there are."""
+        job, role = self.job, unit.role
+        if self.last is None or self.last[0] != unit.window:
+            texts = texts_at(job.sources[role], unit.source, unit.row)
+            self.last = unit.window, texts, *planned(self.encoder, role, texts, job.budget)
+        _, texts, counts, batches = self.last
+        keys, mine = text_keys(texts), batches[unit.part :: unit.parts]
+
+        def keep(growing: Growing) -> None:
+            with files.explained(job.folder, "XLIR_CACHE names another place"):
+                write_block(job.folder / role, growing.block(keys, counts, job.request)[1])
+
+        encode_planned(self.encoder, role, texts, mine, keep, lambda _count: None)
+        return sum(map(len, mine))
+
+
+def on_device(options: EncoderOptions, executor: Executor) -> EncoderOptions:
+    """The options with which an encoder is the same here and on workers, which may have another device."""
+    if options.device is not None or executor.device in (None, default_device()):
+        return options
+    return replace(options, device=executor.device)
