@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def train(model: str, output: Path, steps: int, *flags: str) -> tuple[float, float]:
-    """Seconds of a step, the first ten left out, and the most memory that the process held, in GB."""
+    """Seconds of a step, the mean of all, and the most memory that the process held, in GB."""
     command = [
         sys.executable, "-m", "xlir_bench", "train-hybrid", "--model", model, "--output", str(output),
         "--steps", str(steps), *TRAINING, *flags,
