@@ -10,6 +10,7 @@ from places import read_only
 from retrieval.test_embedding import Counting, Letters
 from worlds import text_collection
 
+from xlir_bench.errors import InputError
 from xlir_bench.records import Collection, Passages, Silent
 from xlir_bench.retrieval import EmbedRequest, Represented, embed, embedding, prune
 from xlir_bench.shardfile import mapped
@@ -188,3 +189,44 @@ def test_an_error_of_the_system_leaves_shards_as_they_are(tmp_path: Path) -> Non
     assert found.encoded == lost
     assert any("symbolic links" in note for note in found.notes)
     assert endless.is_symlink()
+
+
+@pytest.mark.parametrize("windows", [1, 4])
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1)])
+def test_parts_of_the_encoding_give_the_bits_of_one_run_in_any_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, windows: int, order: tuple[int, ...]
+) -> None:
+    """Whether parts are whole windows (one each is enough here) or some batches of each."""
+    monkeypatch.setattr(embedding, "WINDOWS", windows)
+
+    def batch_dependent(texts: list[str], vectors: np.ndarray) -> np.ndarray:
+        return vectors * (1 + len(texts) * 1e-3)
+
+    def encoder() -> Counting:
+        return Counting(disturb=batch_dependent)
+
+    whole = vectors(run(encoder(), tmp_path / "whole"))
+    counts, seen = [], 0
+    for part in order:
+        one = encoder()
+        request = EmbedRequest(tmp_path / "parts", batch_tokens=20)
+        counts.append(embedding.encode_part(collection(), one, request, Silent(), part, 3))
+        seen += sum(one.seen.values())
+    assert sum(counts) == 27
+    assert all(counts)
+    assert seen == 27
+    last = encoder()
+    found = run(last, tmp_path / "parts")
+    assert found.encoded == 0
+    assert not last.seen
+    assert vectors(found).tobytes() == whole.tobytes()
+
+
+def test_a_part_without_a_cache_is_refused() -> None:
+    with pytest.raises(InputError, match="of use in the cache alone"):
+        embedding.encode_part(collection(), Letters(), EmbedRequest(None), Silent(), 0, 2)
+
+
+def test_a_part_that_cannot_be_kept_fails(tmp_path: Path) -> None:
+    with read_only(tmp_path), pytest.raises(InputError, match="cannot write"):
+        embedding.encode_part(collection(), Letters(), EmbedRequest(tmp_path), Silent(), 0, 2)

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import errno
 import os
+import pickle
+import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -80,6 +82,18 @@ def test_no_spoilt_byte_ends_the_process(tmp_path: Path) -> None:
                     texts = [list(corpus.texts), list(corpus.bodies), list(corpus.ids)]
                     assert {len(its) for its in texts} == {30}
                     corpus.ids.positions(["p3", "p29"])
+
+
+def test_texts_on_disk_can_be_sent_to_whoever_sees_the_file(tmp_path: Path) -> None:
+    corpus = made(tmp_path / "c")
+    for texts in (corpus.ids, corpus.texts, corpus.bodies):
+        again = pickle.loads(sent := pickle.dumps(texts))
+        assert list(again) == list(texts)
+        assert again.digest == texts.digest == "c"
+        assert len(sent) < 500
+    shutil.rmtree(tmp_path / "c")
+    with pytest.raises(XlirError, match="a folder that all nodes share"):
+        pickle.loads(sent)
 
 
 def test_half_a_corpus_is_replaced_and_whoever_reads_it_meanwhile_goes_on(tmp_path: Path) -> None:
