@@ -401,3 +401,30 @@ def test_fused_retrievers_are_one_with_both_names_and_their_options() -> None:
         evaluate("mini", "builtin:ngram", encoder_options=replace(how, fuse_weights=(1,)))
     with pytest.raises(InputError, match="--fuse-weights"):
         evaluate("mini", "builtin:ngram", encoder_options=EncoderOptions(fuse_weights=(1,)))
+
+
+def test_vectors_that_nobody_keeps_change_no_figure(tmp_path: Path) -> None:
+    options = RunOptions(langs=("de", "en"), save_run=10, cache=tmp_path)
+    kept, passed = (
+        evaluate("mini", "builtin:multilingual", replace(options, keep_vectors=keep))
+        for keep in (True, False)
+    )
+    assert all(kept.tables[name].equals(passed.tables[name]) for name in kept.tables)
+    for part in ("settings", "summary", "bias", "options", "texts"):
+        assert getattr(kept.record, part) == getattr(passed.record, part)
+    assert "kept nowhere" in passed.record.notes[-1]
+    assert passed.record.profile.encoded_texts == 290
+
+
+@pytest.mark.parametrize(
+    ("more", "loaded", "what"),
+    [
+        ({"alignment": True}, {}, "--alignment reads vectors more than once"),
+        ({"index": "IVF2,Flat"}, {}, "--index IVF2,Flat reads vectors more than once"),
+        ({}, {"fuse": ("builtin:bm25",)}, "--fuse reads vectors more than once"),
+    ],
+)
+def test_what_reads_vectors_again_wants_them_kept(more: Any, loaded: Any, what: str) -> None:
+    options = RunOptions(keep_vectors=False, cache=None, **more)
+    with pytest.raises(InputError, match=what):
+        evaluate("mini", "builtin:ngram", options, encoder_options=EncoderOptions(**loaded))

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +11,18 @@ from retrieval.test_embedding import Counting, Letters
 from worlds import text_collection
 
 from xlir_bench.errors import InputError
-from xlir_bench.records import Collection, Passages, Silent
-from xlir_bench.retrieval import EmbedRequest, Represented, embed, embedding, prune
+from xlir_bench.records import Collection, Passages, Relevance, Setting, Silent
+from xlir_bench.retrieval import (
+    EmbedRequest,
+    Represented,
+    VectorRetriever,
+    Want,
+    embed,
+    embedding,
+    exact,
+    passing,
+    prune,
+)
 from xlir_bench.shardfile import mapped
 
 
@@ -230,3 +240,67 @@ def test_a_part_without_a_cache_is_refused() -> None:
 def test_a_part_that_cannot_be_kept_fails(tmp_path: Path) -> None:
     with read_only(tmp_path), pytest.raises(InputError, match="cannot write"):
         embedding.encode_part(collection(), Letters(), EmbedRequest(tmp_path), Silent(), 0, 2)
+
+
+def test_vectors_that_are_kept_nowhere_have_the_bits_of_those_that_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(passing, "FEW", 2)
+    monkeypatch.setattr(exact, "BLOCK", 4)
+    rng = np.random.default_rng(0)
+    texts = {
+        lang: tuple(
+            f"{lang if n % 3 else ''} passage {n % 19}" + "x" * (n % 7) for n in range(size)
+        )
+        for lang, size in (("de", 31), ("en", 25))
+    }
+    plain = text_collection(
+        {"de": ["was?", "wo?"], "en": ["one?", "two?", "x"]}, {"de": ["y"], "en": ["x"]}
+    )
+    relevance = {
+        (asked, lang): Relevance(
+            np.sort(rng.integers(0, len(plain.queries[asked].ids), 5)),
+            rng.permutation(len(texts[lang]))[:5],
+            np.ones(5, np.int64),
+        )
+        for asked in texts
+        for lang in texts
+    }
+    passages = {
+        lang: Passages(tuple(f"{lang}:{n}" for n in range(len(of_lang))), OnDisk(of_lang))
+        for lang, of_lang in texts.items()
+    }
+    asked = replace(plain, passages=passages, relevance=relevance)
+
+    def disturb(texts: list[str], vectors: np.ndarray) -> np.ndarray:
+        return np.abs(vectors % [5, 3, 2, 2]) + np.float32(len(texts) * 1e-3)
+
+    found, seen = [], []
+    for request in (
+        EmbedRequest(tmp_path, batch_tokens=60),
+        EmbedRequest(None, batch_tokens=60, keep=False),
+        EmbedRequest(None, batch_tokens=60, keep=False, vectors="float16"),
+        EmbedRequest(tmp_path, batch_tokens=60, vectors="float16"),
+    ):
+        encoder = Counting(disturb=disturb)
+        represented = VectorRetriever(encoder, request).represent(asked, Silent())
+        settings = [
+            Setting(lang, langs) for lang in texts for langs in (("de",), ("en",), ("de", "en"))
+        ]
+        wants = [
+            Want.of(
+                asked, represented.index.pool, [s for s in settings if s.query_lang == lang], 6, 9
+            )
+            for lang in texts
+        ]
+        found.append(
+            [r for part in represented.index.search(wants, Silent()) for r in part.rankings()]
+        )
+        seen.append(encoder.seen)
+        assert represented.encoded == len({t for of in texts.values() for t in of}) + 5
+    for kept, passed in ((found[0], found[1]), (found[3], found[2])):
+        for one, other in zip(kept, passed, strict=True):
+            assert (one.rank == other.rank).all()
+            assert (one.top == other.top).all()
+            assert one.top_scores.tobytes() == other.top_scores.tobytes()
+    assert max(seen[0].values()) == 1

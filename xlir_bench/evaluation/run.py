@@ -190,6 +190,8 @@ def as_retriever(
     """A retriever made of whatever a user names as encoder; its work is done by `executor`."""
     if hasattr(encoder, "represent"):
         return cast(Retriever, encoder)
+    if encoder_options.fuse and not options.keep_vectors:
+        raise InputError("--fuse reads vectors more than once: leave --no-keep-vectors out")
     if encoder_options.fuse:
         alone = replace(encoder_options, fuse=(), fuse_weights=None)
         specs = (encoder, *encoder_options.fuse)
@@ -212,13 +214,19 @@ def as_retriever(
     if isinstance(loaded, StoredVectors):
         return StoredRetriever(loaded, limited=options.limit is not None)
     elsewhere = None
+    if executor.remote and not options.keep_vectors:
+        raise InputError(
+            "--no-keep-vectors is for this process: workers write vectors into the cache; leave one of the two out"
+        )
     if executor.remote:
         if not isinstance(encoder, str | os.PathLike) or options.cache is None:
             raise InputError(
                 f"{loaded.name}: workers want an encoder that is named by a spec, and a cache to write vectors into"
             )
         elsewhere = Elsewhere(executor, os.fspath(encoder), encoder_options)
-    request = EmbedRequest(options.cache, options.batch_tokens, options.vectors, elsewhere)
+    request = EmbedRequest(
+        options.cache, options.batch_tokens, options.vectors, elsewhere, options.keep_vectors
+    )
     return VectorRetriever(loaded, request)
 
 
@@ -245,6 +253,9 @@ def settings_asked(task: Task, options: RunOptions) -> list[Setting]:
             f"candidate text of {task.name}", [options.candidate], task.candidates
         )
     check_bounds(options)
+    if not options.keep_vectors and (options.alignment or options.index != EXACT):
+        what = "--alignment" if options.alignment else f"--index {options.index}"
+        raise InputError(f"{what} reads vectors more than once: leave --no-keep-vectors out")
     kinds = [kind.value for kind in Kind]
     unknown = [str(kind) for kind in options.kinds or () if kind not in kinds]
     if unknown:

@@ -50,6 +50,9 @@ def connected(
     Without one, of the cluster that RAY_ADDRESS names, or of which this machine is a node; else of one that is
     started here and stopped at the end.
     """
+    os.environ.setdefault(
+        "RAY_BACKEND_LOG_LEVEL", "error"
+    )  # for what it writes to stderr by itself
     import ray
 
     before = ray.is_initialized()
@@ -89,15 +92,10 @@ def _join(ray: Any, asked: str | None) -> None:
             include_dashboard=False if address == "local" else None,
             runtime_env={"env_vars": variables},
         )
-    except ray.exceptions.AuthenticationError as error:
-        raise OutOfReachError(
-            f"the Ray cluster at {address or 'this machine'} wants its token: set RAY_AUTH_MODE=token here, and put"
-            " the token of its nodes into ~/.ray/auth_token, or name its file with RAY_AUTH_TOKEN_PATH"
-        ) from error
     except (ray.exceptions.RayError, OSError, RuntimeError, ValueError) as error:
         raise OutOfReachError(
-            f"cannot join the Ray cluster at {address or 'this machine'} ({_line(error)}): the command runs on a"
-            " node of the cluster, with the release of Ray that it has"
+            f"cannot join the Ray cluster at {address or 'this machine'} ({_line(error)}): run this on a node of it, with"
+            " its release of Ray and, if it wants one, its token (RAY_AUTH_MODE=token and ~/.ray/auth_token)"
         ) from error
 
 

@@ -57,6 +57,11 @@ class RunOptions:
         " the vectors as they are kept.",
         "float32", group=SEARCH, metavar="DTYPE", partial=True,
     )  # fmt: skip
+    keep_vectors: bool = option(
+        "Keep vectors of passages; without, each part of a corpus is encoded, searched and dropped, and what is"
+        " interrupted begins anew. Ranks are the same.",
+        True, group=SEARCH,
+    )  # fmt: skip
     save_run: int = option(
         "Keep the top K passages of every query (run.parquet).", 0, group=OUTPUT, metavar="K", least=0
     )  # fmt: skip

@@ -53,6 +53,8 @@ class EmbedRequest:
     """The type in which vectors are kept."""
     elsewhere: Elsewhere | None = None
     """Who encodes and searches, where it is not this process."""
+    keep: bool = True
+    """Whether vectors of passages are kept until they are searched."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,10 @@ class VectorRetriever:
 
     def represent(self, collection: Collection, progress: Progress) -> Represented:
         """Every distinct text is encoded once, or found in the cache."""
+        if not self.request.keep:
+            from xlir_bench.retrieval.passing import embed_in_passing
+
+            return embed_in_passing(collection, self.encoder, self.request, progress)
         return embed(collection, self.encoder, self.request, progress)
 
     def encode_part(self, collection: Collection, progress: Progress, part: int, parts: int) -> int:
@@ -254,8 +260,9 @@ def encode_part(
 
 def _roles(collection: Collection) -> list[Distinct]:
     return [
-        Distinct.of(role, {x: collection.texts(role, x) for x in collection.languages(role)})
+        Distinct.of(role, {lang: collection.texts(role, lang) for lang in langs})
         for role in ROLES
+        if (langs := collection.languages(role))
     ]
 
 
@@ -409,10 +416,14 @@ class Growing:
 
 
 def planned(
-    encoder: Encoder, role: Role, texts: Sequence[str], budget: int
+    encoder: Encoder,
+    role: Role,
+    texts: Sequence[str],
+    budget: int,
+    counts: TokenCounts | None = None,
 ) -> tuple[TokenCounts, list[Ints]]:
-    """How long these texts are, and their batches."""
-    counts = _token_counts(encoder, texts, role)
+    """How long these texts are, unless that is known, and their batches."""
+    counts = _token_counts(encoder, texts, role) if counts is None else counts
     return counts, plan_batches(_cut(counts.tokens, encoder), budget)
 
 
