@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from xlir_bench.executor import opened
 from xlir_bench.measures import bias
 from xlir_bench.measures.bias import PerQuery, PoolRanking
 from xlir_bench.options.running import RunOptions
@@ -102,3 +105,9 @@ def test_the_walk_names_what_is_there():
         source = (package / file).read_text("utf-8")
         for name in re.findall(r"`(\w+)`", names):
             assert re.search(rf"^ *(def|class) {name}\b", source, re.MULTILINE), f"{file}: {name}"
+
+
+def test_a_job_is_done_unit_by_unit(capsys):
+    names = {"Callable": Callable, "dataclass": dataclass, "opened": lambda on: opened("local")}
+    exec("from __future__ import annotations\n" + example("class Lengths"), names)
+    assert capsys.readouterr().out == "one 2\ntwo 1\n"

@@ -1,4 +1,4 @@
-"""Encoders for `py:` that end their process, or tell that they are at work."""
+"""Encoders for `py:` that end their process, wait for each other, or go wrong."""
 
 from __future__ import annotations
 
@@ -26,9 +26,12 @@ def ends_once(texts, role):
     return vectors(texts, role)
 
 
-def slow(texts, role):
-    """Each process leaves its number, and takes its time."""
-    Path(os.environ["XLIR_CACHE"], f"{os.getpid()}.pid").touch()
+def two_at_work(texts, role):
+    """Waits until two processes were asked."""
+    folder, until = Path(os.environ["XLIR_CACHE"]), time.monotonic() + 100
+    (folder / f"{os.getpid()}.pid").touch()
+    while len(list(folder.glob("*.pid"))) < 2 and time.monotonic() < until:
+        time.sleep(0.05)
     time.sleep(0.3)
     return vectors(texts, role)
 

@@ -24,6 +24,8 @@ class Squares:
     wrong: int | None = None
     unknown: int | None = None
     seconds: float = 0.0
+    together: int = 0
+    """So many processes have to be at work before any number is done."""
     cannot_open: bool = False
 
     def open(self) -> Callable[[int], int]:
@@ -35,6 +37,9 @@ class Squares:
         with (self.folder / f"{number}.log").open("a") as file:
             file.write(f"{os.getpid()}\n")
         time.sleep(self.seconds)
+        until = time.monotonic() + 100
+        while time.monotonic() < until and len(processes(self.folder)) < self.together:
+            time.sleep(0.05)
         first = len((self.folder / f"{number}.log").read_text().split()) == 1
         if number == self.fatal or (number == self.once and first):
             os.kill(os.getpid(), signal.SIGKILL)
@@ -43,6 +48,11 @@ class Squares:
         if number == self.unknown:
             raise UnknownNameError("number", ["sevn"], ["seven"])
         return number * number
+
+
+def processes(folder: Path) -> set[int]:
+    """Those that were asked for any number."""
+    return {process for each in asked(folder).values() for process in each}
 
 
 def asked(folder: Path) -> dict[int, list[int]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 from collections.abc import Iterator
@@ -133,3 +134,29 @@ def test_an_address_of_the_environment_is_told_as_such(
     monkeypatch.setenv("RAY_ADDRESS", f"ray://{no_cluster}")
     assert exit_code(["run", "--on", "ray", "--quiet"]) == 2
     assert "ray job submit" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("other", [["--on", "ray"], ["--no-keep-vectors"]])
+def test_a_shard_is_written_from_here(other: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+    assert exit_code(["run", "--shard", "1/2", *other, "--quiet"]) == 2
+    assert f"leave {other[0]} out" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["0/2", "3/2", "1", "1/0", "a/b"])
+def test_other_shards_are_refused(text: str, capfd: pytest.CaptureFixture[str]) -> None:
+    assert exit_code(["run", f"--shard={text}"]) == 2
+    assert "the I-th of N parts" in capfd.readouterr().err
+
+
+def test_shards_fill_the_cache_for_the_last_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XLIR_CACHE", str(tmp_path / "cache"))
+    run = ["run", "--model=builtin:ngram", "--langs=de,en", "--output", str(tmp_path / "out")]
+    for shard in ("2/2", "1/2"):
+        assert exit_code([*run, "--shard", shard]) == 0
+        assert f"texts were encoded, part {shard[0]} of 2" in capfd.readouterr().err
+    assert not (tmp_path / "out").exists() or not list((tmp_path / "out").rglob("result.json"))
+    assert exit_code([*run, "--json", "--quiet"]) == 0
+    profile = json.loads(capfd.readouterr().out)["profile"]
+    assert (profile["encoded_texts"], profile["cached_texts"]) == (0, 434)

@@ -97,8 +97,9 @@ def run(
         check_measures(options.measures)
     for task in chosen:
         settings_asked(task, options)
-    if shard is not None and work.on != "local":
-        raise InputError("--shard is for machines without Ray: leave --on out, or --shard")
+    if shard is not None and (work.on != "local" or not options.keep_vectors):
+        other = "--on" if options.keep_vectors else "--no-keep-vectors"
+        raise InputError(f"--shard writes a part of the vectors from here: leave {other} out")
 
     alone, code = len(specs) * len(chosen) == 1, 0
     results: dict[int, Result] = {}

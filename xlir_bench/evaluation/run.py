@@ -174,6 +174,14 @@ def evaluate(
                 if unmeasured
                 else ()
             ),
+            *(
+                [
+                    f"workers of {len(executor.kinds)} kinds of machine did the work: the last bits of vectors may depend"
+                    " on which"
+                ]
+                if len(executor.kinds) > 1
+                else ()
+            ),
         ],
         command=command,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -214,10 +222,6 @@ def as_retriever(
     if isinstance(loaded, StoredVectors):
         return StoredRetriever(loaded, limited=options.limit is not None)
     elsewhere = None
-    if executor.remote and not options.keep_vectors:
-        raise InputError(
-            "--no-keep-vectors is for this process: workers write vectors into the cache; leave one of the two out"
-        )
     if executor.remote:
         if not isinstance(encoder, str | os.PathLike) or options.cache is None:
             raise InputError(

@@ -50,9 +50,6 @@ def connected(
     Without one, of the cluster that RAY_ADDRESS names, or of which this machine is a node; else of one that is
     started here and stopped at the end.
     """
-    os.environ.setdefault(
-        "RAY_BACKEND_LOG_LEVEL", "error"
-    )  # for what it writes to stderr by itself
     import ray
 
     before = ray.is_initialized()
@@ -61,8 +58,10 @@ def connected(
     try:
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         cluster = Cluster(*shared(nodes, workers, gpus_per_worker), tell)
-        yield cluster
-        cluster.dismiss(ray)
+        try:
+            yield cluster
+        finally:
+            cluster.dismiss(ray)
     finally:
         if not before:
             ray.shutdown()

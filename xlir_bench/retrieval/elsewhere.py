@@ -34,12 +34,46 @@ FEW_TEXTS = 256
 
 
 @dataclass(frozen=True, slots=True)
+class Live:
+    """An encoder of this process."""
+
+    encoder: Encoder
+
+    def open(self) -> Encoder:
+        """As it is."""
+        return self.encoder
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """An encoder that a worker loads."""
+
+    spec: str
+    options: EncoderOptions
+    fingerprint: str
+
+    def open(self) -> Encoder:
+        """It has to be the one that was asked for."""
+        encoder = load_encoder(self.spec, self.options)
+        if encoder.fingerprint != self.fingerprint:
+            raise InputError(
+                f"{self.spec} is another model on a worker than here, or its libraries have other versions: every node"
+                " wants the same"
+            )
+        return encoder
+
+
+@dataclass(frozen=True, slots=True)
 class Elsewhere:
     """Workers, and how each of them loads the encoder."""
 
     executor: Executor
     spec: str
     options: EncoderOptions
+
+    def named(self, encoder: Encoder) -> Named:
+        """How a worker loads this encoder."""
+        return Named(self.spec, self.options, encoder.fingerprint)
 
     def encode(
         self,
@@ -52,9 +86,7 @@ class Elsewhere:
     ) -> None:
         """Encode the texts of which nothing is known; `folder` is that of the encoder in the cache."""
         job = EncodeJob(
-            self.spec,
-            self.options,
-            encoder.fingerprint,
+            self.named(encoder),
             folder,
             replace(request, elsewhere=None),
             request.batch_tokens or device_budget(encoder),
@@ -100,23 +132,15 @@ class Batches:
 class EncodeJob:
     """Batches to encode. They are planned over all texts of a window, so vectors have the bits that one process makes."""
 
-    spec: str
-    options: EncoderOptions
-    fingerprint: str
+    makes: Named
     folder: Path
     request: EmbedRequest
     budget: int
     sources: Mapping[Role, tuple[Sequence[str], ...]]
 
     def open(self) -> Callable[[Batches], int]:
-        """Load the encoder: it has to be the one that was asked for."""
-        encoder = load_encoder(self.spec, self.options)
-        if encoder.fingerprint != self.fingerprint:
-            raise InputError(
-                f"{self.spec} is another model on a worker than here, or its libraries have other versions: every node"
-                " wants the same"
-            )
-        return _Encoding(self, encoder, files.leased(self.folder)).encode
+        """Load the encoder."""
+        return _Encoding(self, self.makes.open(), files.leased(self.folder)).encode
 
 
 @dataclass(slots=True)

@@ -14,18 +14,17 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
-from xlir_bench.executor import LOCAL, Executor
+from xlir_bench.executor import LOCAL, Executor, Job
 from xlir_bench.records import ROLES, Floats, Ints, Progress, Role, Setting
 from xlir_bench.retrieval.kernels import count_above, count_before, list_best
 from xlir_bench.retrieval.partial import Partial
 from xlir_bench.retrieval.pool import Pool, Want
 from xlir_bench.retrieval.similarity import COSINE, Rows, Similarity
-from xlir_bench.retrieval.vectors import Vectors
 
 BLOCK = 16_384
 """Passages held at a time, prepared."""
@@ -55,6 +54,30 @@ class Stored(Protocol):
         """The rows in order, so many at a time."""
 
 
+@runtime_checkable
+class Sendable(Stored, Protocol):
+    """Rows that workers can search."""
+
+    @property
+    def on_disk(self) -> bool:
+        """Whether they are not in memory: else they are searched here."""
+
+    def spans(self, size: int) -> Iterator[slice]:
+        """Spans of about so many rows, each to be searched by one worker."""
+
+    def only(self, rows: slice) -> Stored:
+        """These rows alone, to be sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class AsTheyAre:
+    """Rows that a worker can read as they were sent."""
+
+    def open(self) -> Callable[[Stored], Stored]:
+        """Nothing has to be loaded: files are opened when they are read."""
+        return lambda rows: rows
+
+
 @dataclass(frozen=True, slots=True)
 class VectorIndex:
     """Vectors of queries and passages, searched without any approximation."""
@@ -65,6 +88,8 @@ class VectorIndex:
     similarity: Similarity = COSINE
     executor: Executor = LOCAL
     """Who searches passages on disk; what is in memory is searched here."""
+    ready: Job[Stored, Stored] = AsTheyAre()
+    """Makes rows that were sent ready to be read."""
 
     @classmethod
     def of(
@@ -84,7 +109,7 @@ class VectorIndex:
         searches = [_Search.of(self, want) for want in wants]
         langs = {lang for want in wants for lang in want.langs}
         progress.start("search", sum(len(self.passages[lang]) for lang in langs), "passages")
-        sent = {lang: rows for lang in langs if (rows := _on_disk(self.passages[lang]))}
+        sent = {lang: rows for lang in langs if (rows := _sendable(self.passages[lang]))}
         if self.executor.remote and sent.keys() == langs:
             self._send(searches, sent, progress)
         else:
@@ -107,23 +132,23 @@ class VectorIndex:
                 advance(block.passages.shape[0])
 
     def _send(
-        self, searches: Sequence[_Search], passages: Mapping[str, Vectors], progress: Progress
+        self, searches: Sequence[_Search], passages: Mapping[str, Sendable], progress: Progress
     ) -> None:
         """The same by workers: each compares a span of the pool at a time, and what they find adds up."""
         asked = [(search.found.want, search.queries, search.own) for search in searches]
-        job = SearchJob(self.similarity, asked)
+        job = SearchJob(self.similarity, self.ready, asked)
         for done in self.executor.run(job, self._spans(passages)):
             count, parts = done.result()
             for search, found in zip(searches, parts, strict=True):
                 search.found.merge(found)
             progress.advance(count)
 
-    def _spans(self, passages: Mapping[str, Vectors]) -> Iterator[tuple[str, Span]]:
+    def _spans(self, passages: Mapping[str, Sendable]) -> Iterator[tuple[str, Span]]:
         total = sum(map(len, passages.values()))
         size = BLOCK * max(1, -(-total // (UNITS * self.executor.workers * BLOCK)))
         for lang in sorted(passages):
             rows, first = passages[lang], self.pool.bounds[lang].start
-            for span in _pieces(len(rows), size):
+            for span in rows.spans(size):
                 name = f"search of {lang} passages from {span.start:,}"
                 yield name, Span(lang, first + span.start, rows.only(span))
 
@@ -346,7 +371,7 @@ class Span:
     lang: str
     first: int
     """The first one's position in the pool."""
-    vectors: Vectors
+    rows: Stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -354,24 +379,25 @@ class SearchJob:
     """What is asked of every span of a pool."""
 
     similarity: Similarity
+    ready: Job[Stored, Stored]
     asked: Sequence[tuple[Want, Rows, Floats]]
     """What is wanted, the queries, prepared, and the true score of each relevant passage."""
 
     def open(self) -> Callable[[Span], tuple[int, list[Partial]]]:
-        """Nothing has to be loaded: files are opened when they are read."""
-        return self._search
+        """What rows want is loaded."""
+        ready = self.ready.open()
+        return lambda span: self._search(span, ready(span.rows))
 
-    def _search(self, span: Span) -> tuple[int, list[Partial]]:
+    def _search(self, span: Span, rows: Stored) -> tuple[int, list[Partial]]:
         """How many passages were compared, and what is found among them by each search."""
-        bounds = {span.lang: slice(span.first, span.first + len(span.vectors))}
-        passages = {span.lang: span.vectors}
-        index = VectorIndex(Pool((span.lang,), bounds), {}, passages, self.similarity)
+        bounds = {span.lang: slice(span.first, span.first + len(rows))}
+        index = VectorIndex(Pool((span.lang,), bounds), {}, {span.lang: rows}, self.similarity)
         searches = [
             _Search(index, Partial.of(_of_lang(want, span.lang), queries.shape[0]), queries, own)
             for want, queries, own in self.asked
         ]
         index.compare(searches, {span.lang}, lambda _count: None)
-        return len(span.vectors), [search.found for search in searches]
+        return len(rows), [search.found for search in searches]
 
 
 def _of_lang(want: Want, lang: str) -> Want:
@@ -380,8 +406,8 @@ def _of_lang(want: Want, lang: str) -> Want:
     return replace(want, settings=settings)
 
 
-def _on_disk(rows: Stored) -> Vectors | None:
-    return rows if isinstance(rows, Vectors) and rows.on_disk else None
+def _sendable(rows: Stored) -> Sendable | None:
+    return rows if isinstance(rows, Sendable) and rows.on_disk else None
 
 
 def _joined(spans: Iterable[slice]) -> Iterator[slice]:

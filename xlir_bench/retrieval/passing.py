@@ -1,20 +1,24 @@
 """Vectors of passages that are made when they are searched and kept nowhere.
 
 Passages that are judged are encoded first, for every other is compared with them; then each window of the corpus is
-encoded, searched and dropped. All are encoded in the batches of one plan, so that vectors have the same bits each
-time, and ranks are those of vectors that are kept. Memory is that of two windows and of what is judged.
+encoded, searched and dropped, here or by workers. All are encoded in the batches of one plan, so that vectors have the
+same bits each time, and ranks are those of vectors that are kept. Memory is that of two windows and of what is judged.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 import numpy as np
 
 from xlir_bench.encoders import Encoder, Tokenizing
+from xlir_bench.executor import LOCAL
 from xlir_bench.records import Collection, Floats, Ints, Progress, Role, TokenCounts
+from xlir_bench.records import Stored as TextsOnDisk
 from xlir_bench.retrieval import embedding
+from xlir_bench.retrieval.elsewhere import Live, Named
 from xlir_bench.retrieval.embedding import (
     Distinct,
     EmbedRequest,
@@ -23,6 +27,7 @@ from xlir_bench.retrieval.embedding import (
     embed,
     encode_planned,
     planned,
+    texts_at,
 )
 from xlir_bench.retrieval.exact import Stored, VectorIndex
 from xlir_bench.retrieval.retriever import Represented
@@ -42,21 +47,44 @@ def embed_in_passing(
     )
     langs = collection.languages("passage")
     texts = Distinct.of("passage", {lang: collection.texts("passage", lang) for lang in langs})
-    maker = Maker(encoder, request, texts, queries.dimension)
+    maker = Maker(
+        texts.sources, texts.source, texts.row, replace(request, elsewhere=None),
+        request.batch_tokens or device_budget(encoder), embedding.WINDOW, queries.dimension,
+        encoder=encoder,
+    )  # fmt: skip
+    there = request.elsewhere
+    makes = Live(encoder) if there is None else there.named(encoder)
     judged = [
         texts.numbers[lang][relevance.passage]
         for (_, lang), relevance in collection.relevance.items()
     ]
-    maker.remember(np.unique(np.concatenate([np.empty(0, np.int64), *judged])), progress)
+    wanted = np.unique(np.concatenate([np.empty(0, np.int64), *judged]))
+    units = maker.windows_of(wanted)
+    vectors = [np.empty((0, queries.dimension), np.float32)] * len(texts.keys[:: maker.window])
+    progress.start("encode judged", len(texts.keys), "texts")
+    for done in (LOCAL if there is None else there.executor).run(JudgedJob(makes), units):
+        window, counts, vectors[window] = done.result()
+        start = window * maker.window
+        maker.tokens[start : start + maker.window] = counts.tokens
+        maker.unknown[start : start + maker.window] = counts.unknown
+        progress.advance(len(counts.tokens))
+    progress.finish()
+    maker.known, maker.remembered = wanted, np.concatenate([*vectors])
+    maker.counted = True
     passages: dict[tuple[Role, str], Stored] = {
         ("passage", lang): Passing(maker, numbers) for lang, numbers in texts.numbers.items()
     }
-    tokens: Mapping[tuple[Role, str], TokenCounts] | None = None
+    tokens: dict[tuple[Role, str], TokenCounts] | None = None
     if isinstance(encoder, Tokenizing):
-        counted = {("passage", lang): maker.counts(n) for lang, n in texts.numbers.items()}
-        tokens = {**(queries.tokens or {}), **counted}
+        tokens = dict(queries.tokens or {})
+        for lang, numbers in texts.numbers.items():
+            counts = TokenCounts(maker.tokens[numbers], maker.unknown[numbers])
+            tokens["passage", lang] = counts
+    index = VectorIndex.of({**(queries.vectors or {}), **passages})
+    if there is not None:
+        index = replace(index, executor=there.executor, ready=PassingJob(makes))
     return Represented(
-        index=VectorIndex.of({**(queries.vectors or {}), **passages}),
+        index=index,
         dimension=queries.dimension,
         tokens=tokens,
         encoded=queries.encoded + len(texts.keys),
@@ -70,49 +98,73 @@ def embed_in_passing(
 
 @dataclass(slots=True)
 class Maker:
-    """Encodes the texts of a corpus when they are asked for."""
+    """Encodes the texts of a corpus, or of some windows of it, when they are asked for."""
 
-    encoder: Encoder
+    sources: tuple[Sequence[str], ...]
+    source: Ints
+    """Where each text is: its source, and its row there."""
+    row: Ints
     request: EmbedRequest
-    texts: Distinct
+    budget: int
+    window: int
+    """Texts whose batches are planned together."""
     dimension: int
-    tokens: Ints = field(init=False)
-    unknown: Ints = field(init=False)
-    known: Ints = field(init=False)
+    encoder: Encoder | None = None
+    """None while it is sent."""
+    counted: bool = False
+    """Whether it is known how long the texts are."""
+    tokens: Ints = field(default_factory=lambda: np.empty(0, np.int32))
+    unknown: Ints = field(default_factory=lambda: np.empty(0, np.int32))
+    known: Ints = field(default_factory=lambda: np.empty(0, np.int64))
     """The texts whose vectors are remembered, ascending."""
-    remembered: Floats = field(init=False)
+    remembered: Floats = field(default_factory=lambda: np.empty((0, 0), np.float32))
     held: dict[int, Floats] = field(default_factory=dict)
     """The vectors of the windows that were encoded last, by their first text."""
 
-    def remember(self, known: Ints, progress: Progress) -> None:
-        """Count the tokens of all texts, and encode the batches that hold these."""
-        size = len(self.texts.keys)
-        self.tokens, self.unknown = np.zeros(size, np.int32), np.zeros(size, np.int32)
-        parts = [np.empty((0, self.dimension), np.float32)]
-        progress.start("encode judged", size, "texts")
-        for start in range(0, size, embedding.WINDOW):
-            stop = min(start + embedding.WINDOW, size)
-            wanted = known[(known >= start) & (known < stop)] - start
-            chosen, counts, batches = self._plan(start, None)
-            self.tokens[start:stop], self.unknown[start:stop] = counts.tokens, counts.unknown
-            if len(wanted):
-                holding = [batch for batch in batches if np.isin(batch, wanted).any()]
-                parts.append(self._encode(chosen, holding)[wanted])
-            progress.advance(stop - start)
-        progress.finish()
-        self.known, self.remembered = known, np.concatenate(parts)
+    def __post_init__(self) -> None:
+        """Lengths that are not known yet have room."""
+        if not len(self.tokens):
+            self.tokens, self.unknown = np.zeros((2, len(self.row)), np.int32)
 
-    def counts(self, numbers: Ints) -> TokenCounts:
-        """The token counts of these texts."""
-        return TokenCounts(self.tokens[numbers], self.unknown[numbers])
+    def only(self, numbers: Ints) -> tuple[Maker, Ints]:
+        """A maker of the windows that these texts are in, to be sent, and which of its texts they are."""
+        windows, place = np.unique(numbers // self.window, return_inverse=True)
+        at = np.concatenate([self._window(start) for start in windows * self.window])
+        source, row, sources = self.source[at], self.row[at], self.sources
+        if not all(isinstance(sources[number], TextsOnDisk) for number in np.unique(source)):
+            # Those in memory are sent themselves; sources never come back in a window.
+            sources = (texts_at(sources, source, row),)
+            source, row = np.zeros_like(source), np.arange(len(row))
+        small = Maker(
+            sources, source, row, self.request, self.budget, self.window, self.dimension,
+            None, self.counted, self.tokens[at], self.unknown[at],
+        )  # fmt: skip
+        return small, place * self.window + numbers % self.window
+
+    def windows_of(self, wanted: Ints) -> Iterator[tuple[str, tuple[int, Maker, Ints]]]:
+        """Each window, by number, and which of its texts are among these."""
+        for window, start in enumerate(range(0, len(self.row), self.window)):
+            inside = wanted[(wanted >= start) & (wanted < start + self.window)] - start
+            yield (
+                f"judged texts from {start:,}",
+                (window, self.only(np.array([start]))[0], inside),
+            )
+
+    def judged(self, rows: Ints) -> tuple[TokenCounts, Floats]:
+        """Of one window: how long all of its texts are, and the vectors of these."""
+        chosen, counts, batches = self._plan(0)
+        if not len(rows):
+            return counts, np.empty((0, self.dimension), np.float32)
+        return counts, self._encode(chosen, _holding(batches, rows))[rows]
 
     def vectors(self, numbers: Ints, in_order: bool) -> Floats:
         """The vectors of these texts; `in_order`: those that follow them are asked for next."""
-        place = np.minimum(np.searchsorted(self.known, numbers), max(len(self.known) - 1, 0))
-        if not in_order and len(self.known) and (self.known[place] == numbers).all():
-            return self.remembered[place]
+        if not in_order and len(self.known):
+            place = np.minimum(np.searchsorted(self.known, numbers), len(self.known) - 1)
+            if (self.known[place] == numbers).all():
+                return self.remembered[place]
         found = np.empty((len(numbers), self.dimension), np.float32)
-        first = numbers - numbers % embedding.WINDOW
+        first = numbers - numbers % self.window
         for start in np.unique(first).tolist():
             mine = first == start
             found[mine] = self._of_window(start, numbers[mine] - start, in_order)
@@ -120,23 +172,28 @@ class Maker:
 
     def _of_window(self, start: int, rows: Ints, in_order: bool) -> Floats:
         if start not in self.held:
-            stop = start + embedding.WINDOW
-            counts = TokenCounts(self.tokens[start:stop], self.unknown[start:stop])
-            chosen, _, batches = self._plan(start, counts)
+            chosen, _, batches = self._plan(start)
             if not in_order or len(rows) <= min(FEW, len(chosen) - 1):
-                return self._encode(chosen, [b for b in batches if np.isin(b, rows).any()])[rows]
+                return self._encode(chosen, _holding(batches, rows))[rows]
             while len(self.held) >= WINDOWS_HELD:
                 del self.held[next(iter(self.held))]
             self.held[start] = self._encode(chosen, batches)
         return self.held[start][rows]
 
-    def _plan(
-        self, start: int, counts: TokenCounts | None
-    ) -> tuple[list[str], TokenCounts, list[Ints]]:
-        at = np.arange(start, min(start + embedding.WINDOW, len(self.texts.keys)))
-        chosen = self.texts.texts(at)
-        budget = self.request.batch_tokens or device_budget(self.encoder)
-        return chosen, *planned(self.encoder, "passage", chosen, budget, counts)
+    def _window(self, start: int) -> Ints:
+        return np.arange(start, min(start + self.window, len(self.row)))
+
+    def _plan(self, start: int) -> tuple[list[str], TokenCounts, list[Ints]]:
+        at = self._window(start)
+        chosen = texts_at(self.sources, self.source[at], self.row[at])
+        counts = TokenCounts(self.tokens[at], self.unknown[at]) if self.counted else None
+        return chosen, *planned(self._encoder, "passage", chosen, self.budget, counts)
+
+    @property
+    def _encoder(self) -> Encoder:
+        if self.encoder is None:
+            raise RuntimeError("it was sent without its encoder")
+        return self.encoder
 
     def _encode(self, texts: list[str], batches: list[Ints]) -> Floats:
         """The vectors of these batches, in the rows of their texts, as they would be kept."""
@@ -147,8 +204,12 @@ class Maker:
             rows, block = growing.block(keys, counts, self.request)
             vectors[rows] = block.vectors
 
-        encode_planned(self.encoder, "passage", texts, batches, keep, lambda _count: None)
+        encode_planned(self._encoder, "passage", texts, batches, keep, lambda _count: None)
         return vectors
+
+
+def _holding(batches: Sequence[Ints], rows: Ints) -> list[Ints]:
+    return [batch for batch in batches if np.isin(batch, rows).any()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +228,11 @@ class Passing:
         """Length of a vector."""
         return self.maker.dimension
 
+    @property
+    def on_disk(self) -> bool:
+        """They are not even there."""
+        return True
+
     def rows(self, rows: Ints | slice) -> Floats:
         """These rows, in this order."""
         return self.maker.vectors(self.numbers[rows], in_order=isinstance(rows, slice))
@@ -174,3 +240,50 @@ class Passing:
     def blocks(self, size: int) -> Iterator[Floats]:
         """The rows in order, at most `size` at a time."""
         return (self.rows(slice(start, start + size)) for start in range(0, len(self), size))
+
+    def only(self, rows: slice) -> Passing:
+        """These rows alone, to be sent."""
+        return Passing(*self.maker.only(self.numbers[rows]))
+
+    def spans(self, size: int) -> Iterator[slice]:
+        """Spans of about so many rows; a window is in one of them, but for texts that come again."""
+        window = np.maximum.accumulate(self.numbers) // self.maker.window
+        cuts = np.flatnonzero(np.diff(window)) + 1
+        several = max(1, round(size / self.maker.window))
+        ends = [0, *cuts[several - 1 :: several].tolist(), len(self)]
+        return (slice(a, b) for a, b in pairwise(ends) if b > a)
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedJob:
+    """Windows of which some texts are judged."""
+
+    makes: Live | Named
+
+    def open(self) -> Callable[[tuple[int, Maker, Ints]], tuple[int, TokenCounts, Floats]]:
+        """With the encoder."""
+        encoder = self.makes.open()
+
+        def judged(unit: tuple[int, Maker, Ints]) -> tuple[int, TokenCounts, Floats]:
+            window, maker, rows = unit
+            return window, *replace(maker, encoder=encoder).judged(rows)
+
+        return judged
+
+
+@dataclass(frozen=True, slots=True)
+class PassingJob:
+    """Passages that were sent without an encoder."""
+
+    makes: Live | Named
+
+    def open(self) -> Callable[[Stored], Stored]:
+        """What gives them one."""
+        encoder = self.makes.open()
+
+        def made(passages: Stored) -> Stored:
+            if not isinstance(passages, Passing):
+                return passages
+            return replace(passages, maker=replace(passages.maker, encoder=encoder))
+
+        return made

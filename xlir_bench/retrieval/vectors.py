@@ -69,6 +69,10 @@ class Vectors:
         parts = tuple(self.parts[number] for number in numbers)
         return Vectors(parts, part.astype(np.int32), self.row[rows], self.dimension)
 
+    def spans(self, size: int) -> Iterator[slice]:
+        """Spans of so many rows."""
+        return (slice(a, min(a + size, len(self))) for a in range(0, len(self), size))
+
     def blocks(self, size: int) -> Iterator[Floats]:
         """The rows in order, at most `size` at a time."""
         return (self.rows(slice(start, start + size)) for start in range(0, len(self), size))
