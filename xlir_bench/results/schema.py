@@ -69,6 +69,8 @@ class EncoderOptionsPart(_Part):
     fuse: list[str] = []
     fuse_weights: list[float] | None = None
     fuse_depth: int = 1000
+    rerank: str | None = None
+    rerank_depth: int = 100
 
 
 class EncoderPart(_Part):
