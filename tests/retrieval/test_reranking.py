@@ -181,6 +181,25 @@ def test_a_passage_that_is_the_query_itself_stays_out() -> None:
     assert not any((f"en question {q}", f"en passage {q}") in reranker.seen for q in range(5))
 
 
+def test_where_answers_decide_the_questions_that_have_any_are_re_ordered() -> None:
+    world, reranker = random_world(2, {"de": 4}, {"en": 7}), Letters()
+    answers = {"de": [["one"], [], ["two", "three"], []]}
+    collection = replace(world.collection, relevance={}, answers=answers)
+    index = world.index()
+    pairs = PairScores(reranker, EmbedRequest(None), collection, index.pool)
+    setting = Setting("de", ("en",))
+    want = Want.of(collection, index.pool, [setting], pair_depth=7)
+    reordered = RerankedIndex(index, pairs, 3, [])
+    ((ranking,),) = (found.rankings() for found in reordered.search([want], Silent()))
+    assert ranking.scored.tolist() == [0, 2]
+    for query, top in zip((0, 2), ranking.top, strict=True):
+        scores = index_scores(world, setting, query)
+        first = sorted(range(7), key=lambda p: (-scores[p], p))
+        assert list(top) == plain_order(first, reranker, world, setting, query, 3)
+    assert len(reranker.seen) == 6
+    assert reordered.notes == []
+
+
 def test_batches_are_planned_by_length_under_the_budget() -> None:
     reranker = Letters()
     searched(reranker, batch_tokens=70)

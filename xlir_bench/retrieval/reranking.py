@@ -262,10 +262,9 @@ class PairScores:
             progress.start(f"rerank {lang}", len(missing), "pairs")
             pairs = _Pairs(sides, first, np.zeros(len(first), np.int32))
             pairs.count(self.reranker, missing)
-            for start in range(0, len(first), WINDOW):
-                self._score(
-                    pairs, missing[(missing >= start) & (missing < start + WINDOW)], known, progress
-                )
+            windows = np.searchsorted(missing, np.arange(WINDOW, len(first), WINDOW))
+            for numbers in np.split(missing, windows):
+                self._score(pairs, numbers, known, progress)
             progress.finish()
         if store.damaged:
             self._notes.add(
@@ -391,9 +390,13 @@ class _Pairs:
 
 def pair_keys(queries: Keys, passages: Keys) -> Keys:
     """The key of each pair, from those of its texts."""
-    both = np.concatenate([queries, passages], axis=1)
-    raw = b"".join(hashlib.blake2b(row, digest_size=16).digest() for row in both)
-    return np.frombuffer(raw, np.uint64).reshape(-1, 2)
+    keys = np.empty_like(queries)
+    for start in range(0, len(keys), WINDOW):
+        some = slice(start, start + WINDOW)
+        both = np.concatenate([queries[some], passages[some]], axis=1)
+        raw = b"".join(hashlib.blake2b(row, digest_size=16).digest() for row in both)
+        keys[some] = np.frombuffer(raw, np.uint64).reshape(-1, 2)
+    return keys
 
 
 def _distinct(keys: Keys) -> tuple[Ints, Ints]:
