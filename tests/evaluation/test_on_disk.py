@@ -12,7 +12,7 @@ from sources.layouts import text_of, write_miracl
 
 from xlir_bench import EncoderOptions, Result, RunOptions, evaluate
 from xlir_bench.cli import exit_code
-from xlir_bench.retrieval import embedding, exact, reranking
+from xlir_bench.retrieval import embedding, exact, pairs
 
 COUNT, ASKED = 400, 30
 MEASURES = ("ndcg@10", "map", "mrr", "recall@100")
@@ -21,7 +21,7 @@ MEASURES = ("ndcg@10", "map", "mrr", "recall@100")
 @pytest.fixture(autouse=True)
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embedding, "WINDOW", 70)
-    monkeypatch.setattr(reranking, "WINDOW", 70)
+    monkeypatch.setattr(pairs, "WINDOW", 70)
     monkeypatch.setattr(exact, "BLOCK", 32)
 
 

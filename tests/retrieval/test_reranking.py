@@ -25,7 +25,8 @@ from xlir_bench.errors import BadVectorsError
 from xlir_bench.records import Collection, Relevance, Role, Setting, Silent, TokenCounts
 from xlir_bench.retrieval import EmbedRequest, Partial, Want, prune
 from xlir_bench.retrieval.fusion import FusedIndex
-from xlir_bench.retrieval.reranking import PairScores, RerankedIndex
+from xlir_bench.retrieval.pairs import PairScores
+from xlir_bench.retrieval.reranking import RerankedIndex
 
 CARD = EncoderCard("letters", "python", "letters", "sha256:" + "0" * 64, max_tokens=30)
 
@@ -240,7 +241,7 @@ def test_notes_say_what_the_best_hold_and_how_much_was_cut() -> None:
         for kind in ("monolingual", "cross-lingual", "multilingual")
     )
     assert index.notes[0] == "of the first stage"
-    assert f"the best 3 hold {told}:" in index.notes[1]
+    assert f"relevant passages among the best 3: {told};" in index.notes[1]
     assert index.notes[2].startswith("100.0% of the pairs are longer than the 25 tokens")
 
 
@@ -271,9 +272,9 @@ KILLED = """
     from pathlib import Path
     sys.path[:0] = [{tests!r}]
     from retrieval.test_reranking import Letters, searched
-    from xlir_bench.retrieval import reranking
+    from xlir_bench.retrieval import pairs
 
-    reranking.BLOCK_TEXTS = 8
+    pairs.BLOCK_TEXTS = 8
 
     def disturb(scores):
         with open({log!r}, "a") as log:
