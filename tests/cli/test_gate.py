@@ -272,5 +272,9 @@ def test_a_candidate_is_re_ranked_as_its_baseline_was(xlir):
     assert records[0]["encoder"] == records[1]["encoder"]
     assert records[0]["settings"] == records[1]["settings"]
     assert records[1]["encoder"]["name"] == "builtin:ngram + builtin:bm25 > mine.scores"
+    with Path("mine.py").open("a") as file:
+        file.write("# of another day\n")
+    said = xlir("gate", "--baseline", base, "--candidate", "builtin:ngram", "--json")
+    assert "baseline and candidate differ in reranker: 'mine.scores (" in said.err
     stated = records[1]["encoder"]["options"]
     assert (stated["rerank"], stated["rerank_depth"]) == ("py:mine.py:scores", 7)

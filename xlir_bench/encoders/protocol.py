@@ -62,6 +62,8 @@ class EncoderCard:
     """Number of weights, where the files tell it."""
     weights_bytes: int | None = None
     """What they take in memory, where that is not their number times the width of the dtype."""
+    reranker: str | None = None
+    """What orders its best passages anew: a name, and a piece of the digest of its weights."""
     chosen_on: tuple[str, ...] = ()
     """Tasks that its settings were chosen on: a score on them says less than one on others."""
     notes: tuple[str, ...] = ()

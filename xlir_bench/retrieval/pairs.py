@@ -33,8 +33,9 @@ from xlir_bench.retrieval.pool import Pool
 from xlir_bench.retrieval.store import Block, Keys, Known, Store, text_keys, write_block
 
 PAIRS = "pair"
+"""Where texts have their role."""
 COUNTED_AT_ONCE = 4096
-"""Texts."""
+"""Texts whose tokens are counted together."""
 
 
 @dataclass(slots=True)
@@ -117,29 +118,28 @@ class PairScores:
         """Score these pairs, and write as it goes: whole batches, from the longest pair to the shortest."""
         budget = self.request.batch_tokens or device_budget(self.reranker)
         most = self.reranker.card.max_tokens or np.iinfo(np.int32).max
-        begun, batches, scores = time.monotonic(), list[Ints](), list[Floats]()
+        begun, done = time.monotonic(), list[tuple[Ints, Floats]]()
 
         def keep() -> None:
             nonlocal begun
-            if batches:
-                self._keep(pairs, np.concatenate(batches), np.concatenate(scores), known)
-            batches.clear()
-            scores.clear()
+            if done:
+                self._keep(pairs, done, known)
+            done.clear()
             begun = time.monotonic()
 
         try:
             for batch in plan_batches(np.minimum(pairs.tokens[numbers], most), budget):
                 texts = pairs.texts(numbers[batch])
-                scores.append(checked_scores(self.reranker.scores(texts), texts))
-                batches.append(numbers[batch])
+                done.append((numbers[batch], checked_scores(self.reranker.scores(texts), texts)))
                 progress.advance(len(batch))
-                enough = sum(map(len, batches)) >= BLOCK_TEXTS
+                enough = sum(len(of_batch) for _, of_batch in done) >= BLOCK_TEXTS
                 if enough or time.monotonic() - begun > BLOCK_SECONDS:
                     keep()
         finally:
             keep()  # reached on Ctrl-C too: batches that are done are whole
 
-    def _keep(self, pairs: _Pairs, numbers: Ints, scores: Floats, known: Known) -> None:
+    def _keep(self, pairs: _Pairs, done: Sequence[tuple[Ints, Floats]], known: Known) -> None:
+        numbers, scores = (np.concatenate(column) for column in zip(*done, strict=True))
         tokens = pairs.tokens[numbers]
         block = Block(known.keys[numbers], scores[:, None], tokens, np.zeros_like(tokens))
         known.put(numbers, block.vectors, block, slice(None))

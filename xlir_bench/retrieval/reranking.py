@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from xlir_bench.encoders import EncoderCard, Reranker
-from xlir_bench.encoders.digest import fingerprint, slug
+from xlir_bench.encoders.digest import fingerprint, short, slug
 from xlir_bench.records import Collection, Floats, Ints, Kind, Progress, Setting
 from xlir_bench.retrieval.embedding import EmbedRequest
 from xlir_bench.retrieval.pairs import PairScores
@@ -49,6 +49,7 @@ class RerankedRetriever:
             weights_digest=None,
             parameters=None,
             weights_bytes=None,
+            reranker=f"{second.name} ({short(second.weights_digest or second.fingerprint)})",
             chosen_on=tuple(dict.fromkeys((*first.chosen_on, *second.chosen_on))),
             notes=(
                 f"the best {self.depth:,} of {first.name} are re-ordered by {second.name}{cut}; equal scores stand"
