@@ -274,7 +274,7 @@ KILLED = """
     from retrieval.test_reranking import Letters, searched
     from xlir_bench.retrieval import pairs
 
-    pairs.BLOCK_TEXTS = 8
+    pairs.BLOCK_PAIRS = 8
 
     def disturb(scores):
         with open({log!r}, "a") as log:

@@ -23,7 +23,6 @@ from xlir_bench.records import Collection, Floats, Ints, Progress, Role
 from xlir_bench.retrieval.cache import remember_encoder, store_folder
 from xlir_bench.retrieval.embedding import (
     BLOCK_SECONDS,
-    BLOCK_TEXTS,
     WINDOW,
     EmbedRequest,
     device_budget,
@@ -34,6 +33,8 @@ from xlir_bench.retrieval.store import Block, Keys, Known, Store, text_keys, wri
 
 PAIRS = "pair"
 """Where texts have their role."""
+BLOCK_PAIRS = 32_768
+"""A block is written after so many pairs, or `BLOCK_SECONDS`."""
 COUNTED_AT_ONCE = 4096
 """Texts whose tokens are counted together."""
 
@@ -132,7 +133,7 @@ class PairScores:
                 texts = pairs.texts(numbers[batch])
                 done.append((numbers[batch], checked_scores(self.reranker.scores(texts), texts)))
                 progress.advance(len(batch))
-                enough = sum(len(of_batch) for _, of_batch in done) >= BLOCK_TEXTS
+                enough = sum(len(of_batch) for _, of_batch in done) >= BLOCK_PAIRS
                 if enough or time.monotonic() - begun > BLOCK_SECONDS:
                     keep()
         finally:
