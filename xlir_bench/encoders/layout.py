@@ -41,6 +41,8 @@ TRAINING_PICKLES = (
     "*_states.pt",
 )
 """What a trainer writes into a checkpoint beside the weights."""
+PAIRS = "ForSequenceClassification"
+"""How the name of an architecture ends that has a head for pairs of texts."""
 SENTENCE_CONFIGS = (
     "sentence_bert_config.json",
     *(
@@ -56,8 +58,6 @@ LIMITS = (
     ("max_seq_length",),
 )
 """Where such a file states the longest text: the first that is there counts, as in the library."""
-PAIRS = "ForSequenceClassification"
-"""How the name of an architecture ends that has a head for pairs of texts."""
 UNLIMITED = 1_000_000
 """Tokenizers write "no limit" as a larger number."""
 OFFSET_POSITIONS = (

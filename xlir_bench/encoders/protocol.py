@@ -62,12 +62,12 @@ class EncoderCard:
     """Number of weights, where the files tell it."""
     weights_bytes: int | None = None
     """What they take in memory, where that is not their number times the width of the dtype."""
-    reranker: str | None = None
-    """What orders its best passages anew: a name, and a piece of the digest of its weights."""
     chosen_on: tuple[str, ...] = ()
     """Tasks that its settings were chosen on: a score on them says less than one on others."""
     notes: tuple[str, ...] = ()
     """Which prompts were used and why, and what else a reader should know."""
+    reranker: str | None = None
+    """What orders its best passages anew: a name, and a piece of the digest of its weights."""
 
 
 def changed_options(options: EncoderOptions, names: Iterable[str]) -> dict[str, Any]:

@@ -328,6 +328,35 @@ def load_transformer(spec: str, options: EncoderOptions) -> TransformerEncoder:
     return TransformerEncoder(locate(spec, options), options)
 
 
+def chosen_on(record: Path) -> tuple[str, ...]:
+    """The tasks that `train-hybrid` chose the best step by, as its record beside the model says."""
+    try:
+        stated = json.loads(record.read_bytes())
+        if stated["options"]["select_by"] == "last":
+            return ()
+        figures = {str(name) for look in stated["evaluations"] for name in look["figures"]}
+        tasks = {f.removesuffix(".rank_distance").rsplit(".", 2)[0] for f in figures if "." in f}
+    except (OSError, ValueError, RecursionError, LookupError, TypeError):
+        return ()  # none, or the file of another program
+    return tuple(sorted(tasks))
+
+
+def _is_bare(tokenizer: Any) -> bool:
+    """Whether it is one of the library `tokenizers` itself."""
+    return hasattr(tokenizer, "no_truncation")
+
+
+def _pin_dtype(module: Any, dtype: Any) -> None:
+    """Transformers were loaded in it, and keep a few tables in float32 that have to stay so."""
+    if hasattr(module, "auto_model"):
+        return
+    if any(hasattr(inner, "auto_model") for inner in module.modules()):
+        for child in module.children():
+            _pin_dtype(child, dtype)
+    else:
+        module.to(dtype)
+
+
 @contextmanager
 def loading(name: str, folder: str, device: str) -> Iterator[None]:
     """Whatever keeps a model of this folder from being loaded is told in a line."""
@@ -369,32 +398,3 @@ def _check_device(device: str) -> None:
         raise InputError("this torch cannot use a GPU here: say --device cpu")
     if kind == "mps" and not torch.backends.mps.is_available():
         raise InputError("this torch cannot use Metal here: say --device cpu")
-
-
-def chosen_on(record: Path) -> tuple[str, ...]:
-    """The tasks that `train-hybrid` chose the best step by, as its record beside the model says."""
-    try:
-        stated = json.loads(record.read_bytes())
-        if stated["options"]["select_by"] == "last":
-            return ()
-        figures = {str(name) for look in stated["evaluations"] for name in look["figures"]}
-        tasks = {f.removesuffix(".rank_distance").rsplit(".", 2)[0] for f in figures if "." in f}
-    except (OSError, ValueError, RecursionError, LookupError, TypeError):
-        return ()  # none, or the file of another program
-    return tuple(sorted(tasks))
-
-
-def _is_bare(tokenizer: Any) -> bool:
-    """Whether it is one of the library `tokenizers` itself."""
-    return hasattr(tokenizer, "no_truncation")
-
-
-def _pin_dtype(module: Any, dtype: Any) -> None:
-    """Transformers were loaded in it, and keep a few tables in float32 that have to stay so."""
-    if hasattr(module, "auto_model"):
-        return
-    if any(hasattr(inner, "auto_model") for inner in module.modules()):
-        for child in module.children():
-            _pin_dtype(child, dtype)
-    else:
-        module.to(dtype)
