@@ -131,10 +131,10 @@ def test_a_model_in_memory_says_where_it_runs(tiny_transformer: Path) -> None:
     model = SentenceTransformer(str(tiny_transformer), device="cpu")
     live = as_encoder(model)
     assert live.device == "cpu"  # type: ignore[attr-defined]
-    assert embedding.device_budget(live) == embedding.CPU_BATCH_TOKENS
+    assert embedding._device_budget(live) == embedding.CPU_BATCH_TOKENS
     model.to("meta")  # a device that every torch has
     assert live.device == "meta"  # type: ignore[attr-defined]
-    assert embedding.device_budget(live) == embedding.GPU_BATCH_TOKENS
+    assert embedding._device_budget(live) == embedding.GPU_BATCH_TOKENS
 
 
 def test_a_static_embedding_in_memory_works_too(static_embedding: Path) -> None:

@@ -240,7 +240,7 @@ class _Work:
         those that a killed run has left undone are planned alike by the next one, so its vectors are the same
         to the bit.
         """
-        budget = self.request.batch_tokens or device_budget(self.encoder)
+        budget = self.request.batch_tokens or _device_budget(self.encoder)
         for start in range(0, len(texts.keys), WINDOW):
             missing = start + np.flatnonzero(known.part[start : start + WINDOW] < 0)
             if not len(missing):
@@ -344,8 +344,7 @@ def _cut(tokens: Ints, encoder: Encoder) -> Ints:
     return tokens if limit is None else np.minimum(tokens, limit)
 
 
-def device_budget(encoder: object) -> int:
-    """Padded tokens in a batch where none are asked for."""
+def _device_budget(encoder: Encoder) -> int:
     device = str(getattr(encoder, "device", "cpu"))
     return CPU_BATCH_TOKENS if device.startswith("cpu") else GPU_BATCH_TOKENS
 

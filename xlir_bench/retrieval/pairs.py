@@ -23,9 +23,10 @@ from xlir_bench.records import Collection, Floats, Ints, Progress, Role
 from xlir_bench.retrieval.cache import remember_encoder, store_folder
 from xlir_bench.retrieval.embedding import (
     BLOCK_SECONDS,
+    CPU_BATCH_TOKENS,
+    GPU_BATCH_TOKENS,
     WINDOW,
     EmbedRequest,
-    device_budget,
 )
 from xlir_bench.retrieval.plan import guessed_lengths, plan_batches
 from xlir_bench.retrieval.pool import Pool
@@ -96,7 +97,7 @@ class PairScores:
             )
         self._seen += len(first)
         self._cut += int((known.tokens > (self.reranker.card.max_tokens or np.inf)).sum())
-        return known.vectors(number, None).rows(slice(0, len(number)))[:, 0].astype(np.float64)
+        return np.asarray(known.vectors(number, None), np.float64)[:, 0]
 
     def told(self) -> list[str]:
         """What a reader of the result should know."""
@@ -117,7 +118,8 @@ class PairScores:
 
     def _score(self, pairs: _Pairs, numbers: Ints, known: Known, progress: Progress) -> None:
         """Score these pairs, and write as it goes: whole batches, from the longest pair to the shortest."""
-        budget = self.request.batch_tokens or device_budget(self.reranker)
+        usual = CPU_BATCH_TOKENS if self.reranker.device.startswith("cpu") else GPU_BATCH_TOKENS
+        budget = self.request.batch_tokens or usual
         most = self.reranker.card.max_tokens or np.iinfo(np.int32).max
         begun, done = time.monotonic(), list[tuple[Ints, Floats]]()
 
