@@ -158,7 +158,7 @@ def test_parts_on_disk_that_cannot_be_written_to_are_searched(tmp_path) -> None:
         ("passage", "en"): in_parts(held, 1000),
     }
     for engine in (here(), NUMBA):
-        index = VectorIndex.of(vectors, Dense(cosine=False), engine)
+        index = VectorIndex.of(vectors, Dense(cosine=False), engine=engine)
         want = Want.of(world.collection, index.pool, [Setting("en", ("en",))])
         (partial,) = index.search([want], Silent())
         before = partial.before[False]

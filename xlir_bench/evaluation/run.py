@@ -207,8 +207,8 @@ def as_retriever(
         return BM25Retriever(loaded)
     engine = engine_for(options.search_device)
     if isinstance(loaded, StoredVectors):
-        return StoredRetriever(loaded, options.limit is not None, engine)
-    request = EmbedRequest(options.cache, options.batch_tokens, options.vectors, engine)
+        return StoredRetriever(loaded, limited=options.limit is not None, engine=engine)
+    request = EmbedRequest(options.cache, options.batch_tokens, options.vectors, engine=engine)
     return VectorRetriever(loaded, request)
 
 
