@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xlir_bench.encoders.check import as_floats
-from xlir_bench.encoders.devices import default_device, require_device
+from xlir_bench.encoders.devices import default_device
 from xlir_bench.encoders.digest import files_digest, fingerprint, package_versions, short, slug
 from xlir_bench.encoders.hub import Place, locate
 from xlir_bench.encoders.layout import UNLIMITED, ModelLayout
@@ -245,7 +245,7 @@ class TransformerEncoder(SentenceTransformerEncoder):
         import torch
         from sentence_transformers import SentenceTransformer
 
-        require_device(self.device)  # another one would give other bits than the fingerprint is of
+        self._check_device(torch)
         dtype = getattr(torch, self._options.dtype)
         try:
             with quiet_transformers():
@@ -273,6 +273,19 @@ class TransformerEncoder(SentenceTransformerEncoder):
         elif self.max_tokens is not None and tokenizer is not None:
             model[0].max_seq_length = self.max_tokens
         return model.eval()
+
+    def _check_device(self, torch: Any) -> None:
+        """The fingerprint was made for this device; another one would give other bits."""
+        try:
+            kind = torch.device(self.device).type
+        except RuntimeError as error:
+            raise InputError(
+                f"torch knows no device {self.device!r}: try cpu, cuda, cuda:1 or mps"
+            ) from error
+        if kind == "cuda" and not torch.cuda.is_available():
+            raise InputError("this torch cannot use a GPU here: say --device cpu")
+        if kind == "mps" and not torch.backends.mps.is_available():
+            raise InputError("this torch cannot use Metal here: say --device cpu")
 
 
 class InMemoryEncoder(SentenceTransformerEncoder):

@@ -16,7 +16,7 @@ from sentence_transformers import SentenceTransformerTrainer, SentenceTransforme
 from transformers import EarlyStoppingCallback
 from transformers.trainer_callback import PrinterCallback
 
-from xlir_bench.encoders.devices import default_device, require_device
+from xlir_bench.encoders.devices import default_device
 from xlir_bench.errors import InputError
 from xlir_bench.options.training import LAST, TrainOptions
 from xlir_bench.records import Evaluate, Progress
@@ -224,7 +224,10 @@ def training_device(options: TrainOptions, static: bool) -> str:
         raise InputError(
             f"--device {device}: cpu, cuda or mps; choose among GPUs with CUDA_VISIBLE_DEVICES"
         )
-    require_device(device)
+    if device == "cuda" and not torch.cuda.is_available():
+        raise InputError("this torch cannot use a GPU here: say --device cpu")
+    if device == "mps" and not torch.backends.mps.is_available():
+        raise InputError("this torch cannot use Metal here: say --device cpu")
     if options.precision == "fp16" and device == "cpu":
         raise InputError("--precision fp16 wants a GPU; a CPU has bf16 and fp32")
     if options.precision == "bf16" and device == "cuda" and not torch.cuda.is_bf16_supported():
