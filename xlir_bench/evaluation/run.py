@@ -12,8 +12,9 @@ from typing import cast
 
 import numpy as np
 
-from xlir_bench.encoders import as_encoder
+from xlir_bench.encoders import as_encoder, load_reranker
 from xlir_bench.encoders.bm25 import BM25
+from xlir_bench.encoders.protocol import DEFAULT_OPTIONS
 from xlir_bench.encoders.vectors import StoredVectors
 from xlir_bench.errors import InputError, UnknownNameError
 from xlir_bench.evaluation.alignment import alignment_part
@@ -31,7 +32,7 @@ from xlir_bench.measures import PoolRanking, check_fit, check_measures, language
 from xlir_bench.measures.answers import score_answers, tokens_of
 from xlir_bench.measures.bootstrap import UNIT, ClusterSums, estimates
 from xlir_bench.options.encoding import EncoderOptions
-from xlir_bench.options.running import EXACT, RunOptions
+from xlir_bench.options.running import CPU, EXACT, RunOptions
 from xlir_bench.options.stating import check_bounds
 from xlir_bench.options.working import Shard
 from xlir_bench.records import Collection, Kind, Progress, Ranking, Scores, Setting, Silent
@@ -52,12 +53,14 @@ from xlir_bench.retrieval import (
     EmbedRequest,
     FaissIndex,
     FusedRetriever,
+    RerankedRetriever,
     Retriever,
     StoredRetriever,
     VectorIndex,
     VectorRetriever,
 )
 from xlir_bench.retrieval.elsewhere import Elsewhere, on_device
+from xlir_bench.retrieval.tiles import NUMBA, engine_for
 from xlir_bench.sources import load_collection
 from xlir_bench.tasks import Task, catalogue
 
@@ -133,7 +136,8 @@ def evaluate(
     alignment = AlignmentPart()
     if options.alignment and represented.vectors is not None:
         with stage("align"):
-            alignment = alignment_part(searching, represented.vectors, rankings)
+            engine = engine_for(options.search_device)
+            alignment = alignment_part(searching, represented.vectors, rankings, engine)
     card = retriever.card
     unmeasured = options.alignment and represented.vectors is None
     record = ResultRecord(
@@ -161,6 +165,7 @@ def evaluate(
             encoded_texts=represented.encoded,
             cached_texts=represented.cached,
             peak_memory_bytes=peak_memory(),
+            search_device=options.search_device,
             index=index_quality,
         ),
         environment=environment(executor.kinds),
@@ -198,8 +203,17 @@ def as_retriever(
     """A retriever made of whatever a user names as encoder; its work is done by `executor`."""
     if hasattr(encoder, "represent"):
         return cast(Retriever, encoder)
-    if encoder_options.fuse and not options.keep_vectors:
-        raise InputError("--fuse reads vectors more than once: leave --no-keep-vectors out")
+    once = [("--rerank", encoder_options.rerank), ("--fuse", encoder_options.fuse)]
+    if not options.keep_vectors and (several := [flag for flag, given in once if given]):
+        raise InputError(f"{several[0]} reads vectors more than once: leave --no-keep-vectors out")
+    if encoder_options.rerank is not None:
+        alone = replace(encoder_options, rerank=None, rerank_depth=DEFAULT_OPTIONS.rerank_depth)
+        first = as_retriever(encoder, alone, options, executor)
+        reranker = load_reranker(encoder_options.rerank, encoder_options)
+        request = EmbedRequest(options.cache, options.batch_tokens)
+        return RerankedRetriever(first, reranker, encoder_options.rerank_depth, request)
+    if encoder_options.rerank_depth != DEFAULT_OPTIONS.rerank_depth:
+        raise InputError("--rerank-depth is of the reranker that --rerank names, and there is none")
     if encoder_options.fuse:
         alone = replace(encoder_options, fuse=(), fuse_weights=None)
         specs = (encoder, *encoder_options.fuse)
@@ -218,19 +232,27 @@ def as_retriever(
             f"--vectors {options.vectors} is for texts that are encoded; {loaded.name} has nothing to round"
         )
     if isinstance(loaded, BM25):
+        if options.search_device != CPU:
+            raise InputError(
+                f"--search-device {options.search_device} is for vectors, and {loaded.name} has none"
+            )
         return BM25Retriever(loaded)
+    # What is encoded by workers is compared by them, each on a device of its own.
+    far = executor.remote and not isinstance(loaded, StoredVectors)
+    engine = NUMBA if far else engine_for(options.search_device)
     if isinstance(loaded, StoredVectors):
-        return StoredRetriever(loaded, limited=options.limit is not None)
+        return StoredRetriever(loaded, limited=options.limit is not None, engine=engine)
     elsewhere = None
-    if executor.remote:
+    if far:
         if not isinstance(encoder, str | os.PathLike) or options.cache is None:
             raise InputError(
                 f"{loaded.name}: workers want an encoder that is named by a spec, and a cache to write vectors into"
             )
-        elsewhere = Elsewhere(executor, os.fspath(encoder), encoder_options)
+        elsewhere = Elsewhere(executor, os.fspath(encoder), encoder_options, options.search_device)
     request = EmbedRequest(
-        options.cache, options.batch_tokens, options.vectors, elsewhere, options.keep_vectors
-    )
+        options.cache, options.batch_tokens, options.vectors, engine, elsewhere,
+        options.keep_vectors,
+    )  # fmt: skip
     return VectorRetriever(loaded, request)
 
 
@@ -239,12 +261,18 @@ def encode_shard(
 ) -> int:
     """Encode one part of a task's texts into the cache; how many were encoded. What has no vectors has nothing to do."""
     collection = load_collection(task, options, progress)
-    parts = retriever.parts if isinstance(retriever, FusedRetriever) else (retriever,)
     return sum(
         part.encode_part(collection, progress, shard.number - 1, shard.of)
-        for part in parts
-        if isinstance(part, VectorRetriever)
+        for part in _of_vectors(retriever)
     )
+
+
+def _of_vectors(retriever: Retriever) -> Iterator[VectorRetriever]:
+    if isinstance(retriever, VectorRetriever):
+        yield retriever
+    parts = retriever.parts if isinstance(retriever, FusedRetriever) else ()
+    for part in (retriever.first,) if isinstance(retriever, RerankedRetriever) else parts:
+        yield from _of_vectors(part)
 
 
 def settings_asked(task: Task, options: RunOptions) -> list[Setting]:

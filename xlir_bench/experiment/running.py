@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from xlir_bench.encoders import load_reranker
 from xlir_bench.errors import OutOfReachError, XlirError
 from xlir_bench.evaluation import RunOptions, evaluate
 from xlir_bench.executor import LOCAL, Executor
@@ -133,6 +134,8 @@ def run_cells(
         raise OutOfReachError(
             f"recipe {recipe.name} wants what is not here:\n  " + "\n  ".join(missing)
         )
+    if recipe.rerank is not None:  # refused now, and not after the first training
+        load_reranker(recipe.rerank, _encoder_options(recipe, where))
     progress, failed = progress or Silent(), dict[Cell, str]()
     require_writable(where.folder, ELSEWHERE)
     with held(where.folder / LOCK, f"output folder {where.folder}"):
@@ -213,12 +216,14 @@ def _is_evaluated(recipe: Recipe, where: Where, cell: Cell, name: str) -> bool:
         return False
     result = Result.load(folder)
     options = result.record.options
+    how = result.record.encoder.options or EncoderOptions()
     part = RunOptions(langs=_langs(recipe, name)).part(task)
     return (
         has_questions(result)
         and result.record.task.digest == task.digest
         and options.langs == part.get("langs", [])
         and set(options.measures) == set(recipe.measures or task.measures)
+        and (how.rerank, how.rerank_depth) == (recipe.rerank, recipe.rerank_depth)
     )
 
 
@@ -295,7 +300,7 @@ def _run_cell(recipe: Recipe, where: Where, cell: Cell, progress: Progress) -> N
                 data=where.data,
                 offline=where.offline,
             ),
-            encoder_options=EncoderOptions(device=where.device, offline=True),
+            encoder_options=_encoder_options(recipe, where),
             progress=progress,
             command=where.command,
         )
@@ -317,6 +322,16 @@ def _run_cell(recipe: Recipe, where: Where, cell: Cell, progress: Progress) -> N
     write_cell(where.folder, record, cell.name)
     if where.discard_models:
         _discard_model(where, cell)
+
+
+def _encoder_options(recipe: Recipe, where: Where) -> EncoderOptions:
+    """How a trained model is evaluated."""
+    return EncoderOptions(
+        device=where.device,
+        offline=where.offline,
+        rerank=recipe.rerank,
+        rerank_depth=recipe.rerank_depth,
+    )
 
 
 def _look(recipe: Recipe, where: Where) -> Callable[[Any], Mapping[str, float]] | None:

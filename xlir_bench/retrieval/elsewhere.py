@@ -14,6 +14,7 @@ from xlir_bench.encoders.devices import default_device
 from xlir_bench.errors import InputError
 from xlir_bench.executor import Executor
 from xlir_bench.options.encoding import EncoderOptions
+from xlir_bench.options.running import CPU
 from xlir_bench.records import Ints, Progress, Role, TokenCounts
 from xlir_bench.retrieval import embedding
 from xlir_bench.retrieval.embedding import (
@@ -25,7 +26,9 @@ from xlir_bench.retrieval.embedding import (
     planned,
     texts_at,
 )
+from xlir_bench.retrieval.exact import Searching
 from xlir_bench.retrieval.store import Known, text_keys, write_block
+from xlir_bench.retrieval.tiles import NUMBA
 
 UNITS = 4
 """For each worker, where there are enough texts: so none waits long for the last one."""
@@ -70,6 +73,12 @@ class Elsewhere:
     executor: Executor
     spec: str
     options: EncoderOptions
+    search_device: str = CPU
+    """Where each compares vectors."""
+
+    def searching(self) -> Searching:
+        """They search what they have written."""
+        return Searching(self.executor, self.search_device)
 
     def named(self, encoder: Encoder) -> Named:
         """How a worker loads this encoder."""
@@ -88,7 +97,7 @@ class Elsewhere:
         job = EncodeJob(
             self.named(encoder),
             folder,
-            replace(request, elsewhere=None),
+            replace(request, elsewhere=None, engine=NUMBA),
             request.batch_tokens or device_budget(encoder),
             {texts.role: texts.sources for texts in roles},
         )

@@ -23,6 +23,7 @@ from xlir_bench.retrieval.plan import guessed_lengths, plan_batches
 from xlir_bench.retrieval.retriever import Represented
 from xlir_bench.retrieval.similarity import rounded
 from xlir_bench.retrieval.store import Block, Keys, Known, Store, text_keys, write_block
+from xlir_bench.retrieval.tiles import NUMBA, Engine
 from xlir_bench.retrieval.vectors import Vectors
 
 if TYPE_CHECKING:
@@ -51,6 +52,8 @@ class EmbedRequest:
     """Padded tokens in a batch; None chooses by device."""
     vectors: Literal["float32", "float16", "int8"] = "float32"
     """The type in which vectors are kept."""
+    engine: Engine = NUMBA
+    """What compares them."""
     elsewhere: Elsewhere | None = None
     """Who encodes and searches, where it is not this process."""
     keep: bool = True
@@ -94,6 +97,7 @@ class StoredRetriever:
     stored: StoredVectors
     limited: bool
     """Only the first queries are wanted (`--limit`): there may be vectors of more."""
+    engine: Engine = NUMBA
     device: str | None = None
 
     @property
@@ -111,7 +115,7 @@ class StoredRetriever:
                 rows = self.stored.vectors(role, lang, len(texts), self.limited and role == "query")
                 vectors[role, lang] = Vectors.of(checked(rows, texts))
                 notes += zero_vectors(role, texts.__getitem__, np.flatnonzero(~rows.any(axis=1)))
-        index = VectorIndex.of(vectors)
+        index = VectorIndex.of(vectors, engine=self.engine)
         return Represented(index, self.stored.dimension, vectors, notes=tuple(notes))
 
 
@@ -216,9 +220,9 @@ def embed(
             counts[texts.role, lang] = known.counts(numbers)
     distinct = sum(len(texts.keys) for texts in roles)
     tokens = counts if isinstance(encoder, Tokenizing) else None
-    index = VectorIndex.of(vectors)
+    index = VectorIndex.of(vectors, engine=request.engine)
     if request.elsewhere is not None:
-        index = replace(index, executor=request.elsewhere.executor)
+        index = replace(index, there=request.elsewhere.searching())
     return Represented(
         index=index,
         dimension=next(iter(vectors.values())).dimension,

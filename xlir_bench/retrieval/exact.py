@@ -19,12 +19,13 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
-from xlir_bench.executor import LOCAL, Executor, Job
+from xlir_bench.executor import Executor, Job
+from xlir_bench.options.running import CPU
 from xlir_bench.records import ROLES, Floats, Ints, Progress, Role, Setting
-from xlir_bench.retrieval.kernels import count_above, count_before, list_best
 from xlir_bench.retrieval.partial import Partial
 from xlir_bench.retrieval.pool import Pool, Want
 from xlir_bench.retrieval.similarity import COSINE, Rows, Similarity
+from xlir_bench.retrieval.tiles import NUMBA, Engine, Tile, engine_for
 
 BLOCK = 16_384
 """Passages held at a time, prepared."""
@@ -32,8 +33,6 @@ SHARE = 256
 """Queries that a thread compares with a block at a time: the scores are 16 MB."""
 FEW_QUERIES = 64
 """Fewer are not worth a thread of their own."""
-LISTED = 1 << 18
-"""Pairs that are settled together; more than a block has passages."""
 UNITS = 4
 """For each worker, where there are enough passages: so none waits long for the last one."""
 
@@ -79,6 +78,17 @@ class AsTheyAre:
 
 
 @dataclass(frozen=True, slots=True)
+class Searching:
+    """Who searches elsewhere."""
+
+    executor: Executor
+    device: str = CPU
+    """Where each worker compares."""
+    ready: Job[Stored, Stored] = AsTheyAre()
+    """Makes rows that were sent ready to be read."""
+
+
+@dataclass(frozen=True, slots=True)
 class VectorIndex:
     """Vectors of queries and passages, searched without any approximation."""
 
@@ -86,23 +96,24 @@ class VectorIndex:
     queries: Mapping[str, Stored]
     passages: Mapping[str, Stored]
     similarity: Similarity = COSINE
-    executor: Executor = LOCAL
-    """Who searches passages on disk; what is in memory is searched here."""
-    ready: Job[Stored, Stored] = AsTheyAre()
-    """Makes rows that were sent ready to be read."""
+    engine: Engine = NUMBA
+    """Where scores are computed and counted: it decides how long a search takes, and nothing else."""
+    there: Searching | None = None
+    """Who searches passages that are on disk; what is in memory is searched here."""
 
     @classmethod
     def of(
         cls,
         vectors: Mapping[tuple[Role, str], Stored],
         similarity: Similarity = COSINE,
+        engine: Engine = NUMBA,
     ) -> VectorIndex:
         """The index of these vectors, by role and language."""
         queries, passages = (
             {lang: rows for (its, lang), rows in vectors.items() if its == role} for role in ROLES
         )
         pool = Pool.of({lang: len(rows) for lang, rows in passages.items()})
-        return cls(pool, queries, passages, similarity)
+        return cls(pool, queries, passages, similarity, engine)
 
     def search(self, wants: Sequence[Want], progress: Progress) -> list[Partial]:
         """What each of these wants to know, in one pass over the pool."""
@@ -110,8 +121,8 @@ class VectorIndex:
         langs = {lang for want in wants for lang in want.langs}
         progress.start("search", sum(len(self.passages[lang]) for lang in langs), "passages")
         sent = {lang: rows for lang in langs if (rows := _sendable(self.passages[lang]))}
-        if self.executor.remote and sent.keys() == langs:
-            self._send(searches, sent, progress)
+        if self.there is not None and sent.keys() == langs:
+            self._send(self.there, searches, sent, progress)
         else:
             self.compare(searches, langs, progress.advance)
         progress.finish()
@@ -125,27 +136,31 @@ class VectorIndex:
             tasks = [
                 (search, rows)
                 for search in searches
-                for rows in workers.shares(search.queries.shape[0])
+                for rows in workers.shares(search.queries.shape[0], self.engine.share)
             ]
             for block in self._blocks(langs, workers):
                 workers.run(partial(search.see, queries, block) for search, queries in tasks)
                 advance(block.passages.shape[0])
 
     def _send(
-        self, searches: Sequence[_Search], passages: Mapping[str, Sendable], progress: Progress
+        self,
+        there: Searching,
+        searches: Sequence[_Search],
+        passages: Mapping[str, Sendable],
+        progress: Progress,
     ) -> None:
         """The same by workers: each compares a span of the pool at a time, and what they find adds up."""
         asked = [(search.found.want, search.queries, search.own) for search in searches]
-        job = SearchJob(self.similarity, self.ready, asked)
-        for done in self.executor.run(job, self._spans(passages)):
+        job = SearchJob(self.similarity, there.device, there.ready, asked)
+        total = sum(map(len, passages.values()))
+        size = BLOCK * max(1, -(-total // (UNITS * there.executor.workers * BLOCK)))
+        for done in there.executor.run(job, self._spans(passages, size)):
             count, parts = done.result()
             for search, found in zip(searches, parts, strict=True):
                 search.found.merge(found)
             progress.advance(count)
 
-    def _spans(self, passages: Mapping[str, Sendable]) -> Iterator[tuple[str, Span]]:
-        total = sum(map(len, passages.values()))
-        size = BLOCK * max(1, -(-total // (UNITS * self.executor.workers * BLOCK)))
+    def _spans(self, passages: Mapping[str, Sendable], size: int) -> Iterator[tuple[str, Span]]:
         for lang in sorted(passages):
             rows, first = passages[lang], self.pool.bounds[lang].start
             for span in rows.spans(size):
@@ -208,7 +223,8 @@ class VectorIndex:
 
     def _block(self, first: int, held: Sequence[Rows], workers: _Workers) -> _Block:
         parts = workers.map(self.similarity.prepared, [p for h in held for p in workers.pieces(h)])
-        return _Block(first, parts[0] if len(parts) == 1 else self.similarity.stacked(parts))
+        rows = parts[0] if len(parts) == 1 else self.similarity.stacked(parts)
+        return _Block(first, self.engine.placed(rows))
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +234,7 @@ class _Block:
     first: int
     """The first one's position in the pool."""
     passages: Rows
-    """Prepared for the similarity."""
+    """Prepared for the similarity, and placed."""
 
     def overlap(self, rows: slice) -> slice:
         """Which of its passages are in this slice of the pool."""
@@ -249,10 +265,11 @@ class _Workers:
         size = max(FEW_QUERIES, -(-rows.shape[0] // self.count))
         return [rows[x] for x in _pieces(rows.shape[0], size)]
 
-    def shares(self, queries: int) -> list[slice]:
+    def shares(self, queries: int, size: int | None) -> list[slice]:
         """Slices of so many queries, each compared at once."""
-        size = max(FEW_QUERIES, min(SHARE, -(-queries // self.count)))
-        return list(_pieces(queries, size))
+        return list(
+            _pieces(queries, size or max(FEW_QUERIES, min(SHARE, -(-queries // self.count))))
+        )
 
 
 @contextmanager
@@ -274,7 +291,7 @@ class _Search:
     index: VectorIndex
     found: Partial
     queries: Rows
-    """Prepared for the similarity."""
+    """Prepared for the similarity, and placed."""
     own: Floats
     """The true score of each relevant passage."""
 
@@ -283,34 +300,31 @@ class _Search:
         stored = index.queries[want.query_lang]
         queries = index.similarity.prepared(stored.rows(slice(0, len(stored))))
         own = index.true_scores(want.query_lang, want.relevant.query, want.relevant.position)
-        return cls(index, Partial.of(want, len(stored)), queries, own)
+        return cls(index, Partial.of(want, len(stored)), index.engine.placed(queries), own)
 
     def see(self, rows: slice, block: _Block) -> None:
         """Take a block of passages into account, for these queries."""
-        want = self.found.want
+        want, index = self.found.want, self.index
         wanted = [want.pool.bounds[lang] for lang in want.pool.langs if lang in want.langs]
         for span in _joined(block.overlap(rows) for rows in wanted):
-            passages = block.passages[span]
-            tile = _Block(block.first + span.start, passages)
-            scores, error = self.index.similarity.scores(self.queries[rows], passages)
+            seen = _Block(block.first + span.start, block.passages[span])
+            tile = index.engine.tile(index.similarity, self.queries[rows], seen.passages)
             if want.own is not None:
-                column = want.own[rows] - tile.first
-                row = np.flatnonzero((column >= 0) & (column < scores.shape[1]))
-                scores[row, column[row]] = -np.inf
+                column = want.own[rows] - seen.first
+                row = np.flatnonzero((column >= 0) & (column < seen.passages.shape[0]))
+                tile.leave_out(row, column[row])
             for pooled in want.scopes:
-                self._count(pooled, scores, error, rows, tile)
+                self._count(pooled, tile, rows, seen)
             for setting in self.found.best:
-                self._keep(setting, scores, error, rows, tile)
+                self._keep(setting, tile, rows, seen)
 
-    def _count(
-        self, pooled: bool, scores: Floats, error: Floats | None, rows: slice, tile: _Block
-    ) -> None:
+    def _count(self, pooled: bool, tile: Tile, rows: slice, seen: _Block) -> None:
         """Add to the counts of these queries' relevant passages those of the tile that stand before them."""
         relevant, pool = self.found.want.relevant, self.found.want.pool
-        first, last = np.searchsorted(relevant.query, [rows.start, rows.start + len(scores)])
+        first, last = np.searchsorted(relevant.query, [rows.start, rows.stop])
         # Of one language only its own relevant passages are among those compared.
         spans = [
-            tile.overlap(slice(0, pool.size) if pooled else pool.bounds[lang])
+            seen.overlap(slice(0, pool.size) if pooled else pool.bounds[lang])
             for lang in pool.langs
         ]
         start, stop = (np.array([getattr(s, end) for s in spans]) for end in ("start", "stop"))
@@ -318,50 +332,25 @@ class _Search:
         items = first + np.flatnonzero(stop[lang] > start[lang])
         row, lang = relevant.query[items] - rows.start, relevant.lang[items]
         own, position = self.own[items], relevant.position[items]
-        before = self.found.before[pooled]
-        if error is None:
-            column = position - tile.first
-            before[items] += count_before(scores, row, own, column, start[lang], stop[lang])
-            return
-        low, high = (own - error[row]).astype(np.float32), (own + error[row]).astype(np.float32)
-        counts = np.zeros(len(items), np.int64)
-        item, column = np.empty(LISTED, np.int64), np.empty(LISTED, np.int64)
-        done = 0
-        while done < len(items):
-            done, near = count_above(
-                scores, row, low, high, start[lang], stop[lang], done, counts, item, column
-            )
-            i, c = item[:near], column[:near]
-            true = self.index.similarity.exact(self.queries[rows], row[i], tile.passages, c)
-            is_before = (true > own[i]) | ((true == own[i]) & (tile.first + c < position[i]))
-            counts += np.bincount(i[is_before], minlength=len(items))
-        before[items] += counts
+        before = np.zeros(len(items), np.int64)
+        for i, column in tile.count(
+            row, own, position - seen.first, start[lang], stop[lang], before
+        ):
+            true = tile.exact(row[i], column)
+            is_before = (true > own[i]) | ((true == own[i]) & (seen.first + column < position[i]))
+            before += np.bincount(i[is_before], minlength=len(items))
+        self.found.before[pooled][items] += before
 
-    def _keep(
-        self, setting: Setting, scores: Floats, error: Floats | None, rows: slice, tile: _Block
-    ) -> None:
+    def _keep(self, setting: Setting, tile: Tile, rows: slice, seen: _Block) -> None:
         """Put the tile's best passages among the best of these queries."""
         best = self.found.best[setting]
-        span = tile.overlap(self.found.want.pool.rows(setting))
+        span = seen.overlap(self.found.want.pool.rows(setting))
         if span.stop == span.start:
             return
         # Positions ascend, so an equal score that is kept already stands before those of this tile.
-        margin = np.zeros(len(scores)) if error is None else error
-        bars = (best.scores[rows, -1] - margin).astype(np.float32)
-        slack, depth = margin.astype(np.float32), best.scores.shape[1]
-        row, column = np.empty(LISTED, np.int64), np.empty(LISTED, np.int64)
-        done = 0
-        while done < len(scores):
-            done, count = list_best(
-                scores, span.start, span.stop, bars, slack, depth, done, row, column
-            )
-            r, c = row[:count], column[:count]
-            true = (
-                scores[r, c].astype(np.float64)
-                if error is None
-                else self.index.similarity.exact(self.queries[rows], r, tile.passages, c)
-            )
-            best.add(r + rows.start, true, tile.first + c)
+        bars, depth = best.scores[rows, -1], best.scores.shape[1]
+        for row, column in tile.best(span.start, span.stop, bars, depth):
+            best.add(row + rows.start, tile.exact(row, column), seen.first + column)
 
 
 @dataclass(frozen=True, slots=True)
@@ -379,25 +368,29 @@ class SearchJob:
     """What is asked of every span of a pool."""
 
     similarity: Similarity
+    device: str
     ready: Job[Stored, Stored]
     asked: Sequence[tuple[Want, Rows, Floats]]
     """What is wanted, the queries, prepared, and the true score of each relevant passage."""
 
     def open(self) -> Callable[[Span], tuple[int, list[Partial]]]:
-        """What rows want is loaded."""
-        ready = self.ready.open()
-        return lambda span: self._search(span, ready(span.rows))
+        """What rows want is loaded, and the queries are where they are compared."""
+        ready, engine = self.ready.open(), engine_for(self.device)
+        asked = [(want, engine.placed(queries), own) for want, queries, own in self.asked]
 
-    def _search(self, span: Span, rows: Stored) -> tuple[int, list[Partial]]:
-        """How many passages were compared, and what is found among them by each search."""
-        bounds = {span.lang: slice(span.first, span.first + len(rows))}
-        index = VectorIndex(Pool((span.lang,), bounds), {}, {span.lang: rows}, self.similarity)
-        searches = [
-            _Search(index, Partial.of(_of_lang(want, span.lang), queries.shape[0]), queries, own)
-            for want, queries, own in self.asked
-        ]
-        index.compare(searches, {span.lang}, lambda _count: None)
-        return len(rows), [search.found for search in searches]
+        def search(span: Span) -> tuple[int, list[Partial]]:
+            """How many passages were compared, and what is found among them by each search."""
+            lang, rows = span.lang, ready(span.rows)
+            pool = Pool((lang,), {lang: slice(span.first, span.first + len(rows))})
+            index = VectorIndex(pool, {}, {lang: rows}, self.similarity, engine)
+            searches = [
+                _Search(index, Partial.of(_of_lang(want, lang), queries.shape[0]), queries, own)
+                for want, queries, own in asked
+            ]
+            index.compare(searches, {lang}, lambda _count: None)
+            return len(rows), [search.found for search in searches]
+
+        return search
 
 
 def _of_lang(want: Want, lang: str) -> Want:

@@ -31,6 +31,7 @@ from xlir_bench.retrieval.embedding import (
 )
 from xlir_bench.retrieval.exact import Stored, VectorIndex
 from xlir_bench.retrieval.retriever import Represented
+from xlir_bench.retrieval.tiles import NUMBA
 
 FEW = 256
 """So few texts of a window are encoded with their batches; for more, the window is."""
@@ -48,7 +49,7 @@ def embed_in_passing(
     langs = collection.languages("passage")
     texts = Distinct.of("passage", {lang: collection.texts("passage", lang) for lang in langs})
     maker = Maker(
-        texts.sources, texts.source, texts.row, replace(request, elsewhere=None),
+        texts.sources, texts.source, texts.row, replace(request, elsewhere=None, engine=NUMBA),
         request.batch_tokens or device_budget(encoder), embedding.WINDOW, queries.dimension,
         encoder=encoder,
     )  # fmt: skip
@@ -80,9 +81,9 @@ def embed_in_passing(
         for lang, numbers in texts.numbers.items():
             counts = TokenCounts(maker.tokens[numbers], maker.unknown[numbers])
             tokens["passage", lang] = counts
-    index = VectorIndex.of({**(queries.vectors or {}), **passages})
+    index = VectorIndex.of({**(queries.vectors or {}), **passages}, engine=request.engine)
     if there is not None:
-        index = replace(index, executor=there.executor, ready=PassingJob(makes))
+        index = replace(index, there=replace(there.searching(), ready=PassingJob(makes)))
     return Represented(
         index=index,
         dimension=queries.dimension,
