@@ -1,8 +1,9 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,12 +12,15 @@ from retrieval.test_embedding import Counting, Letters
 from worlds import text_collection
 
 from xlir_bench.errors import InputError
+from xlir_bench.executor import Done
+from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.records import Collection, Passages, Relevance, Setting, Silent
 from xlir_bench.retrieval import (
     EmbedRequest,
     Represented,
     VectorRetriever,
     Want,
+    elsewhere,
     embed,
     embedding,
     exact,
@@ -304,3 +308,22 @@ def test_vectors_that_are_kept_nowhere_have_the_bits_of_those_that_are(
             assert (one.top == other.top).all()
             assert one.top_scores.tobytes() == other.top_scores.tobytes()
     assert max(seen[0].values()) == 1
+
+
+class Idle:
+    """An executor whose workers write elsewhere."""
+
+    remote, workers, device, kinds = True, 2, "cpu", {}
+
+    def run(self, job: Any, units: Any) -> Iterator[Done[int]]:
+        return (Done(name, 1) for name, _ in units)
+
+
+def test_vectors_that_are_not_seen_here_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedding, "SEEN_AFTER", (0, 0.01))
+    workers = elsewhere.Elsewhere(Idle(), "builtin:ngram", EncoderOptions())
+    request = EmbedRequest(tmp_path, elsewhere=workers)
+    with pytest.raises(InputError, match="27 texts .* not in .* a folder that all nodes share"):
+        embed(collection(), Letters(), request, Silent())

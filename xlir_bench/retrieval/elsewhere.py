@@ -1,10 +1,14 @@
-"""Texts that workers encode: they write vectors into the cache, where whoever sent them finds them."""
+"""Texts that workers encode, and parts of a pool that they search.
+
+They write vectors into the cache, where whoever sent them finds them, and read them there.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -12,11 +16,11 @@ from xlir_bench import files
 from xlir_bench.encoders import Encoder, load_encoder
 from xlir_bench.encoders.devices import default_device
 from xlir_bench.errors import InputError
-from xlir_bench.executor import Executor
+from xlir_bench.executor import Executor, Job
 from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.options.running import CPU
-from xlir_bench.records import Ints, Progress, Role, TokenCounts
-from xlir_bench.retrieval import embedding
+from xlir_bench.records import Floats, Ints, Progress, Role, TokenCounts
+from xlir_bench.retrieval import embedding, exact
 from xlir_bench.retrieval.embedding import (
     Distinct,
     EmbedRequest,
@@ -26,9 +30,12 @@ from xlir_bench.retrieval.embedding import (
     planned,
     texts_at,
 )
-from xlir_bench.retrieval.exact import Searching
+from xlir_bench.retrieval.exact import Search, Stored, VectorIndex
+from xlir_bench.retrieval.partial import Partial
+from xlir_bench.retrieval.pool import Pool, Want
+from xlir_bench.retrieval.similarity import Rows, Similarity
 from xlir_bench.retrieval.store import Known, text_keys, write_block
-from xlir_bench.retrieval.tiles import NUMBA
+from xlir_bench.retrieval.tiles import NUMBA, engine_for
 
 UNITS = 4
 """For each worker, where there are enough texts: so none waits long for the last one."""
@@ -76,9 +83,9 @@ class Elsewhere:
     search_device: str = CPU
     """Where each compares vectors."""
 
-    def searching(self) -> Searching:
+    def searching(self) -> SearchedElsewhere:
         """They search what they have written."""
-        return Searching(self.executor, self.search_device)
+        return SearchedElsewhere(self.executor, self.search_device)
 
     def named(self, encoder: Encoder) -> Named:
         """How a worker loads this encoder."""
@@ -178,6 +185,115 @@ class _Encoding:
 
         encode_planned(self.encoder, role, texts, mine, keep, lambda _count: None)
         return sum(map(len, mine))
+
+
+@runtime_checkable
+class Sendable(Stored, Protocol):
+    """Rows that workers can search."""
+
+    @property
+    def on_disk(self) -> bool:
+        """Whether they are not in memory: else they are searched here."""
+
+    def spans(self, size: int) -> Iterator[slice]:
+        """Spans of about so many rows, each to be searched by one worker."""
+
+    def only(self, rows: slice) -> Stored:
+        """These rows alone, to be sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class AsTheyAre:
+    """Rows that a worker can read as they were sent."""
+
+    def open(self) -> Callable[[Stored], Stored]:
+        """Nothing has to be loaded: files are opened when they are read."""
+        return lambda rows: rows
+
+
+@dataclass(frozen=True, slots=True)
+class SearchedElsewhere:
+    """Workers who search passages that are not in memory."""
+
+    executor: Executor
+    device: str = CPU
+    """Where each worker compares."""
+    ready: Job[Stored, Stored] = AsTheyAre()
+    """Makes rows that were sent ready to be read."""
+
+    def search(
+        self, index: VectorIndex, searches: Sequence[Search], langs: set[str], progress: Progress
+    ) -> bool:
+        """Each worker compares a span of the pool at a time, and what they find adds up."""
+        passages = {
+            lang: rows
+            for lang in sorted(langs)
+            if isinstance(rows := index.passages[lang], Sendable) and rows.on_disk
+        }
+        if passages.keys() != langs:
+            return False
+        asked = [(search.found.want, search.queries, search.own) for search in searches]
+        job = SearchJob(index.similarity, self.device, self.ready, asked)
+        share = -(-sum(map(len, passages.values())) // (UNITS * self.executor.workers))
+        size = exact.BLOCK * max(1, -(-share // exact.BLOCK))
+        spans = (
+            (f"search of {lang} passages from {span.start:,}", Span(lang, first, rows.only(span)))
+            for lang, rows in passages.items()
+            for span in rows.spans(size)
+            for first in [index.pool.bounds[lang].start + span.start]
+        )
+        for done in self.executor.run(job, spans):
+            count, parts = done.result()
+            for search, found in zip(searches, parts, strict=True):
+                search.found.merge(found)
+            progress.advance(count)
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Passages of one language that follow each other in the pool."""
+
+    lang: str
+    first: int
+    """The first one's position in the pool."""
+    rows: Stored
+
+
+@dataclass(frozen=True, slots=True)
+class SearchJob:
+    """What is asked of every span of a pool."""
+
+    similarity: Similarity
+    device: str
+    ready: Job[Stored, Stored]
+    asked: Sequence[tuple[Want, Rows, Floats]]
+    """What is wanted, the queries, prepared, and the true score of each relevant passage."""
+
+    def open(self) -> Callable[[Span], tuple[int, list[Partial]]]:
+        """What rows want is loaded, and the queries are where they are compared."""
+        ready, engine = self.ready.open(), engine_for(self.device)
+        asked = [(want, engine.placed(queries), own) for want, queries, own in self.asked]
+
+        def search(span: Span) -> tuple[int, list[Partial]]:
+            """How many passages were compared, and what is found among them by each search."""
+            lang, rows = span.lang, ready(span.rows)
+            pool = Pool((lang,), {lang: slice(span.first, span.first + len(rows))})
+            index = VectorIndex(pool, {}, {lang: rows}, self.similarity, engine)
+            searches = [
+                Search(index, Partial.of(_of_lang(want, lang), queries.shape[0]), queries, own)
+                for want, queries, own in asked
+            ]
+            index.compare(searches, {lang}, lambda _count: None)
+            return len(rows), [search.found for search in searches]
+
+        return search
+
+
+def _of_lang(want: Want, lang: str) -> Want:
+    """What is wanted of the passages of one language."""
+    settings = tuple(setting for setting in want.settings if lang in setting.passage_langs)
+    return replace(want, settings=settings)
 
 
 def on_device(options: EncoderOptions, executor: Executor) -> EncoderOptions:

@@ -35,6 +35,8 @@ WINDOWS = 4
 """From so many for each part, a part is whole windows; of fewer it is some batches of each."""
 IN_MEMORY = 262_144
 """The vectors of so many texts are held in memory; those of more are read from disk."""
+SEEN_AFTER = (0, 2, 10, 60)
+"""Seconds between looks for what workers wrote: NFS may show a folder as it was a minute ago."""
 BLOCK_TEXTS = 4096
 BLOCK_SECONDS = 15.0
 """A block is written after so many texts or seconds: what a killed run loses at most."""
@@ -197,9 +199,7 @@ def embed(
         progress.start("encode", total, "texts")
         if request.elsewhere is not None and work.folder is not None:
             request.elsewhere.encode(work.folder, request, encoder, roles, found, progress)
-            for texts in roles:
-                found[texts.role] = stores[texts.role].find(texts.keys, _in_memory(texts))
-            require_all(found, work.folder)
+            found = written_elsewhere(work.folder, roles, stores)
         else:
             for texts in roles:
                 work.encode(texts, found[texts.role], stores[texts.role])
@@ -222,7 +222,7 @@ def embed(
     tokens = counts if isinstance(encoder, Tokenizing) else None
     index = VectorIndex.of(vectors, engine=request.engine)
     if request.elsewhere is not None:
-        index = replace(index, there=request.elsewhere.searching())
+        index = replace(index, elsewhere=request.elsewhere.searching())
     return Represented(
         index=index,
         dimension=next(iter(vectors.values())).dimension,
@@ -270,14 +270,20 @@ def _roles(collection: Collection) -> list[Distinct]:
     ]
 
 
-def require_all(found: Mapping[Role, Known], folder: Path) -> None:
-    """Refuse to go on without what workers say that they have written."""
-    lacking = sum(int((known.part < 0).sum()) for known in found.values())
-    if lacking:
-        raise InputError(
-            f"{lacking:,} texts that workers encoded are not in {folder} as it is seen here: XLIR_CACHE has to name a"
-            " folder that all nodes share"
-        )
+def written_elsewhere(
+    folder: Path, roles: Sequence[Distinct], stores: Mapping[Role, Store]
+) -> dict[Role, Known]:
+    """What workers have written; refuses to go on where that is not seen here."""
+    for pause in SEEN_AFTER:
+        time.sleep(pause)
+        found = {t.role: stores[t.role].find(t.keys, _in_memory(t)) for t in roles}
+        lacking = sum(int((known.part < 0).sum()) for known in found.values())
+        if not lacking:
+            return found
+    raise InputError(
+        f"{lacking:,} texts that workers encoded are not in {folder} as it is seen here: XLIR_CACHE has to name a"
+        " folder that all nodes share"
+    )
 
 
 def _in_memory(texts: Distinct) -> bool:

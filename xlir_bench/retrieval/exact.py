@@ -12,20 +12,18 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
-from xlir_bench.executor import Executor, Job
-from xlir_bench.options.running import CPU
 from xlir_bench.records import ROLES, Floats, Ints, Progress, Role, Setting
 from xlir_bench.retrieval.partial import Partial
 from xlir_bench.retrieval.pool import Pool, Want
 from xlir_bench.retrieval.similarity import COSINE, Rows, Similarity
-from xlir_bench.retrieval.tiles import NUMBA, Engine, Tile, engine_for
+from xlir_bench.retrieval.tiles import NUMBA, Engine, Tile
 
 BLOCK = 16_384
 """Passages held at a time, prepared."""
@@ -33,8 +31,6 @@ SHARE = 256
 """Queries that a thread compares with a block at a time: the scores are 16 MB."""
 FEW_QUERIES = 64
 """Fewer are not worth a thread of their own."""
-UNITS = 4
-"""For each worker, where there are enough passages: so none waits long for the last one."""
 
 
 class Stored(Protocol):
@@ -53,39 +49,13 @@ class Stored(Protocol):
         """The rows in order, so many at a time."""
 
 
-@runtime_checkable
-class Sendable(Stored, Protocol):
-    """Rows that workers can search."""
+class Elsewhere(Protocol):
+    """Others who can search an index."""
 
-    @property
-    def on_disk(self) -> bool:
-        """Whether they are not in memory: else they are searched here."""
-
-    def spans(self, size: int) -> Iterator[slice]:
-        """Spans of about so many rows, each to be searched by one worker."""
-
-    def only(self, rows: slice) -> Stored:
-        """These rows alone, to be sent."""
-
-
-@dataclass(frozen=True, slots=True)
-class AsTheyAre:
-    """Rows that a worker can read as they were sent."""
-
-    def open(self) -> Callable[[Stored], Stored]:
-        """Nothing has to be loaded: files are opened when they are read."""
-        return lambda rows: rows
-
-
-@dataclass(frozen=True, slots=True)
-class Searching:
-    """Who searches elsewhere."""
-
-    executor: Executor
-    device: str = CPU
-    """Where each worker compares."""
-    ready: Job[Stored, Stored] = AsTheyAre()
-    """Makes rows that were sent ready to be read."""
+    def search(
+        self, index: VectorIndex, searches: Sequence[Search], langs: set[str], progress: Progress
+    ) -> bool:
+        """Take the passages of these languages into account in all searches; False where that is better done here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +68,7 @@ class VectorIndex:
     similarity: Similarity = COSINE
     engine: Engine = NUMBA
     """Where scores are computed and counted: it decides how long a search takes, and nothing else."""
-    there: Searching | None = None
-    """Who searches passages that are on disk; what is in memory is searched here."""
+    elsewhere: Elsewhere | None = None
 
     @classmethod
     def of(
@@ -117,19 +86,16 @@ class VectorIndex:
 
     def search(self, wants: Sequence[Want], progress: Progress) -> list[Partial]:
         """What each of these wants to know, in one pass over the pool."""
-        searches = [_Search.of(self, want) for want in wants]
+        searches = [Search.of(self, want) for want in wants]
         langs = {lang for want in wants for lang in want.langs}
         progress.start("search", sum(len(self.passages[lang]) for lang in langs), "passages")
-        sent = {lang: rows for lang in langs if (rows := _sendable(self.passages[lang]))}
-        if self.there is not None and sent.keys() == langs:
-            self._send(self.there, searches, sent, progress)
-        else:
+        if self.elsewhere is None or not self.elsewhere.search(self, searches, langs, progress):
             self.compare(searches, langs, progress.advance)
         progress.finish()
         return [search.found for search in searches]
 
     def compare(
-        self, searches: Sequence[_Search], langs: set[str], advance: Callable[[int], None]
+        self, searches: Sequence[Search], langs: set[str], advance: Callable[[int], None]
     ) -> None:
         """Take the passages of these languages into account in all searches."""
         with _workers() as workers:
@@ -141,31 +107,6 @@ class VectorIndex:
             for block in self._blocks(langs, workers):
                 workers.run(partial(search.see, queries, block) for search, queries in tasks)
                 advance(block.passages.shape[0])
-
-    def _send(
-        self,
-        there: Searching,
-        searches: Sequence[_Search],
-        passages: Mapping[str, Sendable],
-        progress: Progress,
-    ) -> None:
-        """The same by workers: each compares a span of the pool at a time, and what they find adds up."""
-        asked = [(search.found.want, search.queries, search.own) for search in searches]
-        job = SearchJob(self.similarity, there.device, there.ready, asked)
-        total = sum(map(len, passages.values()))
-        size = BLOCK * max(1, -(-total // (UNITS * there.executor.workers * BLOCK)))
-        for done in there.executor.run(job, self._spans(passages, size)):
-            count, parts = done.result()
-            for search, found in zip(searches, parts, strict=True):
-                search.found.merge(found)
-            progress.advance(count)
-
-    def _spans(self, passages: Mapping[str, Sendable], size: int) -> Iterator[tuple[str, Span]]:
-        for lang in sorted(passages):
-            rows, first = passages[lang], self.pool.bounds[lang].start
-            for span in rows.spans(size):
-                name = f"search of {lang} passages from {span.start:,}"
-                yield name, Span(lang, first + span.start, rows.only(span))
 
     def take(self, positions: Ints) -> Rows:
         """The passages at these positions, prepared."""
@@ -285,7 +226,7 @@ def _workers() -> Iterator[_Workers]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Search:
+class Search:
     """The queries of one language, and what is known of their settings so far."""
 
     index: VectorIndex
@@ -296,7 +237,8 @@ class _Search:
     """The true score of each relevant passage."""
 
     @classmethod
-    def of(cls, index: VectorIndex, want: Want) -> _Search:
+    def of(cls, index: VectorIndex, want: Want) -> Search:
+        """Nothing is compared yet."""
         stored = index.queries[want.query_lang]
         queries = index.similarity.prepared(stored.rows(slice(0, len(stored))))
         own = index.true_scores(want.query_lang, want.relevant.query, want.relevant.position)
@@ -351,56 +293,6 @@ class _Search:
         bars, depth = best.scores[rows, -1], best.scores.shape[1]
         for row, column in tile.best(span.start, span.stop, bars, depth):
             best.add(row + rows.start, tile.exact(row, column), seen.first + column)
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """Passages of one language that follow each other in the pool."""
-
-    lang: str
-    first: int
-    """The first one's position in the pool."""
-    rows: Stored
-
-
-@dataclass(frozen=True, slots=True)
-class SearchJob:
-    """What is asked of every span of a pool."""
-
-    similarity: Similarity
-    device: str
-    ready: Job[Stored, Stored]
-    asked: Sequence[tuple[Want, Rows, Floats]]
-    """What is wanted, the queries, prepared, and the true score of each relevant passage."""
-
-    def open(self) -> Callable[[Span], tuple[int, list[Partial]]]:
-        """What rows want is loaded, and the queries are where they are compared."""
-        ready, engine = self.ready.open(), engine_for(self.device)
-        asked = [(want, engine.placed(queries), own) for want, queries, own in self.asked]
-
-        def search(span: Span) -> tuple[int, list[Partial]]:
-            """How many passages were compared, and what is found among them by each search."""
-            lang, rows = span.lang, ready(span.rows)
-            pool = Pool((lang,), {lang: slice(span.first, span.first + len(rows))})
-            index = VectorIndex(pool, {}, {lang: rows}, self.similarity, engine)
-            searches = [
-                _Search(index, Partial.of(_of_lang(want, lang), queries.shape[0]), queries, own)
-                for want, queries, own in asked
-            ]
-            index.compare(searches, {lang}, lambda _count: None)
-            return len(rows), [search.found for search in searches]
-
-        return search
-
-
-def _of_lang(want: Want, lang: str) -> Want:
-    """What is wanted of the passages of one language."""
-    settings = tuple(setting for setting in want.settings if lang in setting.passage_langs)
-    return replace(want, settings=settings)
-
-
-def _sendable(rows: Stored) -> Sendable | None:
-    return rows if isinstance(rows, Sendable) and rows.on_disk else None
 
 
 def _joined(spans: Iterable[slice]) -> Iterator[slice]:

@@ -83,7 +83,7 @@ def embed_in_passing(
             tokens["passage", lang] = counts
     index = VectorIndex.of({**(queries.vectors or {}), **passages}, engine=request.engine)
     if there is not None:
-        index = replace(index, there=replace(there.searching(), ready=PassingJob(makes)))
+        index = replace(index, elsewhere=replace(there.searching(), ready=PassingJob(makes)))
     return Represented(
         index=index,
         dimension=queries.dimension,
