@@ -325,5 +325,5 @@ def test_vectors_that_are_not_seen_here_are_told(
     monkeypatch.setattr(embedding, "SEEN_AFTER", (0, 0.01))
     workers = elsewhere.Elsewhere(Idle(), "builtin:ngram", EncoderOptions())
     request = EmbedRequest(tmp_path, elsewhere=workers)
-    with pytest.raises(InputError, match="27 texts .* not in .* a folder that all nodes share"):
+    with pytest.raises(InputError, match=r"27 texts .* not in .* a folder that all nodes share"):
         embed(collection(), Letters(), request, Silent())
