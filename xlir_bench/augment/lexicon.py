@@ -86,7 +86,7 @@ def read_lexicon(
     lexicon = Lexicon()
     faults = Faults(where="the lexicon")
     for source, target, backwards, path in wanted:
-        for cells in read_lines(path, faults, _parse):
+        for _, cells in read_lines(path, faults, _parse):
             word, translation = reversed(cells) if backwards else cells
             try:
                 lexicon.add(source, target, word, translation)
