@@ -177,8 +177,8 @@ def test_sentences_of_other_data_are_not_taken_for_evaluation_texts(
 
 def test_a_task_whose_data_is_not_on_disk_is_named_and_not_downloaded(tmp_path: Path) -> None:
     report = leaks(tmp_path, row(1), tasks=("mini", "xquad-r"))
-    assert report.checked.keys() == {"mini"}
-    assert "ar, de, el" in report.unchecked["xquad-r"]
+    assert report.evaluation.checked.keys() == {"mini"}
+    assert "ar, de, el" in report.evaluation.unchecked["xquad-r"]
 
 
 def test_the_report_says_how_it_looked(tmp_path: Path) -> None:

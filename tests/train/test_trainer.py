@@ -407,8 +407,8 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_checkpoint(
 
 
 def test_a_full_memory_says_which_batch_and_what_to_do(asked: Asked) -> None:
-    from xlir_bench.train.faults import explained
     from xlir_bench.train.folder import RunFolder
+    from xlir_bench.train.loop import explained
 
     options = asked()
     with (

@@ -1,4 +1,4 @@
-"""Which device is used where none is asked for, found without importing torch."""
+"""Which device is used where none is asked for, found without importing torch; and whether one can be used."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import sys
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+
+from xlir_bench.errors import InputError
 
 
 @cache
@@ -41,3 +43,13 @@ def _visible_gpus() -> int:
     except (OSError, AttributeError):
         return 0
     return count.value
+
+
+def require_device(kind: str) -> None:
+    """Refuse a kind of device that torch cannot use here."""
+    import torch
+
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise InputError("this torch cannot use a GPU here: say --device cpu")
+    if kind == "mps" and not torch.backends.mps.is_available():
+        raise InputError("this torch cannot use Metal here: say --device cpu")

@@ -1,4 +1,4 @@
-"""Which of some known texts a text is, or holds nearly whole, by the runs of letters that they share.
+"""Finds the known texts that a text equals, or holds nearly whole, by the runs of letters that they share.
 
 How it works, in numpy over many texts at once:
 
@@ -38,9 +38,9 @@ NEAR_FROM = 20
 SHARE = ((NEAR_FROM, 45), (0.9, 0.7))
 """Weights of a known text, and the share of it that another has to hold in runs; a straight line between."""
 LONGER = 1.5
-"""A text so many times longer than a known one may hold its words here and there, or a stock phrase of it."""
+"""A text so many times longer than a known one may hold its words here and there, or share a stock phrase."""
 RUNS_INSIDE = ((NEAR_FROM, 100), (1.0, 0.7))
-"""So of a longer text it is asked which share of the known text's runs it holds; else as `SHARE`."""
+"""So of a longer text, the share of the known text's runs counts; by weight, as in `SHARE`."""
 _DENSE = (
     (0x1200, 0x137F, 2),  # Ethiopic
     (0x3005, 0x3007, 3),

@@ -48,7 +48,7 @@ class Plan:
         return self._entries().with_transform(self.texts)
 
     def describe(self, number: int) -> str:
-        """One batch in words, for an error message."""
+        """A batch in words, for an error message."""
         batch = self._entries()[range(int(self.starts[number]), int(self.starts[number + 1]))]
         pairs = Counter(zip(batch["question"], batch["answer"], strict=True))
         names = self.store.languages
@@ -86,7 +86,7 @@ class Plan:
         return Dataset.from_file(str(self.folder / PLAN))
 
     def _all_answers(self, rows: Any, questions: list[str]) -> list[list[str]]:
-        """Every answer of each row, but for one that repeats its question."""
+        """Every answer of each row, except one that repeats its question."""
         places, langs = np.nonzero((self.store.keys[rows, ANSWER] != 0) & self.languages)
         answers: list[list[str]] = [[] for _ in rows]
         for place, text in zip(places, self.store.fetch(rows[places], ANSWER, langs), strict=True):
