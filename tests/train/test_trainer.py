@@ -251,7 +251,7 @@ def test_checkpoints_of_a_large_model_are_rarer_unless_asked_for_aloud(
     assert loop.intervals(asked(), None, 20, size=9_000_000_000) == (0, 20)
     assert loop.intervals(asked(), falling, 1000, size=1_400_000_000) == (100, 100)
     assert loop.intervals(asked(save_steps=2), None, 20, size=1_400_000_000) == (0, 2)
-    monkeypatch.setattr(loop, "A_STEP", 1.0)
+    monkeypatch.setattr(loop, "BYTES_A_STEP", 1.0)
     said: list[str] = []
     train(asked(steps=4, save_steps=2), say=said.append)
     assert len(said) == 1

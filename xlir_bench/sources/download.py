@@ -34,9 +34,9 @@ CONNECT, READ = 15.0, 60.0
 RETRIED = {408, 425, 429, 500, 502, 503, 504}
 ADVICE = "give a folder that has the files with --data ROOT"
 ELSEWHERE = "XLIR_CACHE names another folder for downloads"
-SPARED = 1 << 28
+LEFT_FREE = 1 << 28
 """Bytes of the disk that a download of unknown size leaves free."""
-DAMAGE = (
+ARCHIVE_ERRORS = (
     *(zipfile.BadZipFile, zlib.error, struct.error, EOFError, KeyError),
     *(NotImplementedError, RuntimeError, ValueError),  # another method, a password, strange names
 )
@@ -144,7 +144,7 @@ def _unpack(archive: Path, file: Download) -> None:
                     shutil.copyfileobj(source, target)
             if file.sha256 is not None and file_digest(copy, "sha256") != file.sha256:
                 raise ValueError(f"its SHA-256 is not {file.sha256}")
-        except DAMAGE as error:
+        except ARCHIVE_ERRORS as error:
             archive.unlink(missing_ok=True)
             raise OutOfReachError(
                 f"{file.url} has no whole {file.member} in it ({error}); {ADVICE}"
@@ -267,7 +267,7 @@ class _Transfer:
                 raise self._too_large(f"has {total:,} bytes", ceiling)
             file.require_room(total - size)
         free = shutil.disk_usage(file.part.parent).free
-        room = size + free - min(SPARED, free // 2)
+        room = size + free - min(LEFT_FREE, free // 2)
         with file.part.open("ab" if size else "wb") as part:
             if not size:
                 tag = str(response.headers.get("etag", ""))

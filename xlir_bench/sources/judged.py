@@ -34,7 +34,7 @@ Judgements = dict[tuple[str, str], int]
 """Grade by query and passage, those of 0 too."""
 XOR_COLUMNS = ["id", "text", "title"]
 XOR_PASSAGES = "en"
-UNASKED = ("yes", "no")
+YES_OR_NO = ("yes", "no")
 """Answers that many passages contain: the official evaluation leaves them out, and questions without another."""
 
 
@@ -211,7 +211,7 @@ def _xor_questions(
             texts = languages.get(lang)
             if texts and len(texts.questions) != limit:
                 texts.ask(name, text, key=name)
-                accepted = dict.fromkeys(a for a in answers if a and a not in UNASKED)
+                accepted = dict.fromkeys(a for a in answers if a and a not in YES_OR_NO)
                 texts.answers.append(tuple(accepted))
     for lang, texts in languages.items():
         if not any(texts.answers) and not faults.count:

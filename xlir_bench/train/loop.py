@@ -31,9 +31,9 @@ from xlir_bench.train.sparse import RowAdam, SparseTable, clip_gradients
 from xlir_bench.train.static import is_static
 from xlir_bench.train.watching import PREFIX, SELECTION, HarnessEvaluator, TrainingLog, Watcher
 
-A_TENTH = 0.1
+EVALUATION_SHARE = 0.1
 """The share of a run's cost that evaluations may take by default."""
-A_STEP = 100e6
+BYTES_A_STEP = 100e6
 """The bytes of checkpoints that may be written per step, on average, by default."""
 
 
@@ -184,7 +184,7 @@ class Loop:
     def _tell_cost(self, every: int, size: int) -> None:
         """Warn if the checkpoints that were asked for take much room."""
         count = -(-self.steps // every)
-        if every < size / A_STEP and count > 1:
+        if every < size / BYTES_A_STEP and count > 1:
             asked = "--save-steps" if self.options.save_steps else "--eval-steps"
             kept = count if self.options.keep_checkpoints else min(count, 3)
             self.say(
@@ -225,11 +225,11 @@ def intervals(
     options: TrainOptions, evaluate: Evaluate | None, steps: int, size: int = 0
 ) -> tuple[int, int]:
     """Steps between evaluations (0 for never) and between checkpoints of `size` bytes."""
-    often = max(1, steps // 10, math.ceil(size / A_STEP))
+    often = max(1, steps // 10, math.ceil(size / BYTES_A_STEP))
     if evaluate is not None:
         # To train on a text costs about as much as to encode three: forward, and backward twice as much.
         a_step = 3 * 2 * options.batches.batch_size * options.batches_a_step
-        often = max(often, math.ceil(options.eval_texts / (A_TENTH * a_step)))
+        often = max(often, math.ceil(options.eval_texts / (EVALUATION_SHARE * a_step)))
     every = 0 if evaluate is None else often if options.eval_steps is None else options.eval_steps
     every = min(every, steps)
     if not every and options.patience is not None:

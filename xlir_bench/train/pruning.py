@@ -35,13 +35,13 @@ Ids = NDArray[np.int64]
 ROWS = "rows"
 IDS, RECORD = "pieces.npy", "pruning.json"
 KINDS = ("Unigram", "WordPiece", "BPE")
-BYTES = 0x144
+BYTE_LETTERS = 0x144
 """Characters below it are Latin letters, and those that stand for bytes in byte-level vocabularies."""
 BATCH = 64
 """Texts that are encoded at a time."""
-PROVEN = 16
+COMPARED = 16
 """Texts of the rows whose vectors are compared before and after, in every run."""
-MOST, ALTOGETHER, LONGEST = 200, 1100, 200
+MOST_OF_A_LANGUAGE, MOST_OF_ALL, LONGEST = 200, 1100, 200
 """Other texts of one language and of all, and characters of each: they cost as much as ten steps."""
 Sample = tuple[str, Role, str]
 """Language, role and text."""
@@ -92,8 +92,8 @@ class Pruning:
         used, texts = self._used_pieces(base, tokenizer, store)
         ids = _kept_ids(tokenizer, used)
         tasks, others = self._other_texts()
-        proven = [("", role, text) for text in store.sample(PROVEN) for role in ROLES]
-        samples = [*others, *proven]
+        compared = [("", role, text) for text in store.sample(COMPARED) for role in ROLES]
+        samples = [*others, *compared]
         new_id = {int(old): new for new, old in enumerate(ids)}
         before = [[new_id.get(n, -1) for n in of_text] for of_text in _pieces_of(base, samples)]
         megabytes, vectors = _megabytes(base.model), self._vectors(base, samples)
@@ -115,7 +115,7 @@ class Pruning:
             "megabytes": [round(megabytes, 1), round(_megabytes(base.model), 1)],
             "elsewhere": {
                 "tasks": tasks,
-                "languages": _losses(others, before, after, cosines, unknown),
+                "languages": _cost_elsewhere(others, before, after, cosines, unknown),
             },
         }
 
@@ -174,7 +174,7 @@ class Pruning:
         ]
         here = {name: langs for name in names if (langs := self._state(name).here)}
         tasks_with = Counter(lang for langs in here.values() for lang in langs)
-        each = min(MOST, ALTOGETHER // max(1, len(tasks_with)))
+        each = min(MOST_OF_A_LANGUAGE, MOST_OF_ALL // max(1, len(tasks_with)))
         samples: list[Sample] = []
         for name, langs in here.items():
             data = load_present(self.tasks[name], self.root, langs)
@@ -256,7 +256,7 @@ def _kept_ids(tokenizer: Mapping[str, Any], used: set[int]) -> Ids:
     suffix = model.get("end_of_word_suffix") or ""
     for piece, n in pieces.items():
         core = piece.removeprefix(prefix).removesuffix(suffix)
-        single = len(core) == 1 and (core in letters or ord(core) < BYTES)
+        single = len(core) == 1 and (core in letters or ord(core) < BYTE_LETTERS)
         if single or re.fullmatch("<0x[0-9A-F]{2}>", piece):
             kept.add(n)
     if model["type"] == "BPE":
@@ -371,7 +371,7 @@ def _pieces_of(base: Base, samples: Sequence[Sample]) -> list[list[int]]:
     return [e.ids for e in tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
 
 
-def _losses(
+def _cost_elsewhere(
     samples: Sequence[Sample],
     before: Sequence[Sequence[int]],
     after: Sequence[Sequence[int]],

@@ -23,7 +23,7 @@ SELECTION = "selection"
 PREFIX = "eval_"
 """What the trainer writes before the names of an evaluator's figures."""
 LOWER_IS_BETTER = ("rank_distance",)
-SOONEST = 300.0
+CHECKPOINT_PAUSE = 300.0
 """Seconds from one checkpoint to the next, where --save-steps does not ask for more."""
 
 
@@ -138,7 +138,7 @@ class Watcher(TrainerCallback):  # type: ignore[misc]
         if state.global_step >= state.max_steps:
             control.should_log = True  # a run shorter than --log-steps has a log, too
             control.should_evaluate = control.should_evaluate or self.evaluates
-        elif self.spares and time.perf_counter() - self._saved < SOONEST:
+        elif self.spares and time.perf_counter() - self._saved < CHECKPOINT_PAUSE:
             self._left_out, control.should_save = control.should_save, False
         # A line is the mean since the line before; a run that goes on from a checkpoint begins a new one.
         control.should_log = control.should_log or control.should_save
