@@ -51,8 +51,8 @@ def test_an_evaluation_text_is_found_whatever_its_case_and_spacing(
     report = leaks(tmp_path, row(1), row(2, question={"de": spaced}))
     assert (report.rows, report.leaking) == (2, 1)
     assert report.found == {"mini": {"en": {"exact": 1, "near": 0}}}
-    assert report.examples[0].row == "row-2"
-    assert report.examples[0].text == mini_question
+    assert report.examples[0]["row"] == "row-2"
+    assert report.examples[0]["text"] == mini_question
 
 
 def test_a_near_duplicate_and_one_inside_a_paragraph_are_found(

@@ -84,7 +84,7 @@ def read_lexicon(
             f" it has {', '.join(path.stem for path in _word_lists(folder))}"
         )
     lexicon = Lexicon()
-    faults = Faults(where="the lexicon")
+    faults = Faults("the lexicon")
     for source, target, backwards, path in wanted:
         for _, cells in read_lines(path, faults, _parse):
             word, translation = reversed(cells) if backwards else cells

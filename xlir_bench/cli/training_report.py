@@ -74,7 +74,7 @@ def leakage_blocks(found: LeakageReport) -> list[Block]:
         for lang, counts in langs.items()
     ]
     examples = tuple(
-        f"row {leak.row}: {leak.match}, {leak.task} {leak.lang}: {leak.text[:SHOWN_TEXT]}"
+        f"row {leak['row']}: {leak['match']}, {leak['task']} {leak['lang']}: {leak['text'][:SHOWN_TEXT]}"
         for leak in found.examples
     )
     return [

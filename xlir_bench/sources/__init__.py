@@ -68,7 +68,7 @@ def load_collection(
 ) -> Collection:
     """What the task asks, from verified files; what the cache lacks is downloaded unless offline.
 
-    Without `passages`, a task whose corpus lies on disk gives its queries alone.
+    Without `passages`, a task whose corpus is on disk gives its queries alone.
     """
     if task.format not in FORMATS:
         raise UnknownNameError(f"format of task {task.name!r}:", [task.format], FORMATS)
@@ -115,6 +115,6 @@ def load_present(
     progress: Progress | None = None,
     passages: bool = True,
 ) -> Collection:
-    """What lies on disk of a task in these languages; nothing is downloaded, and changed data is taken."""
+    """What is on disk of a task in these languages; nothing is downloaded, and changed data is accepted."""
     options = RunOptions(data=root, langs=langs, offline=True, allow_changed_data=True)
     return load_collection(task, options, progress or Silent(), passages)

@@ -22,7 +22,7 @@ Texts = dict[str, tuple[str, str]]
 
 def read_beir(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Collection:
     """The collection in these files; all their faults are reported at once."""
-    faults = Faults(task.name)
+    faults = Faults(f"the data of task {task.name!r}")
     languages: dict[str, LanguageTexts] = {}
     shared: dict[tuple[Path, ...], list[str]] = {}
     for lang in sorted(name for name in files if "." not in name):

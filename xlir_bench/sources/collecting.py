@@ -96,7 +96,7 @@ def read_languages(
 
     All faults are reported at once.
     """
-    faults = Faults(task.name)
+    faults = Faults(f"the data of task {task.name!r}")
     languages: dict[str, LanguageTexts] = {}
     for path, langs in languages_by_file(files).items():
         before = faults.count
@@ -118,7 +118,7 @@ def collection(
 ) -> Collection:
     """The collection of these texts, with the first `limit` queries of each language.
 
-    `stored`: passages that lie on disk, instead of those in `languages`.
+    `stored`: passages that are on disk, instead of those in `languages`.
     `queries_are_passages`: query n of a language is its passage n, which is not relevant to itself.
     """
     languages = dict(sorted(languages.items()))

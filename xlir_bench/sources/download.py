@@ -1,6 +1,6 @@
 """Downloads over HTTP: resumed where they broke, checked by digest, put in place whole or not at all.
 
-What has come so far lies in ``<file>.part`` (and the server's tag for it in ``<file>.part.etag``).
+What has arrived so far is in ``<file>.part`` (and the server's tag for it in ``<file>.part.etag``).
 Part and target are written under a lock of their folder, so that several runs may fetch at once.
 No server decides how much is written: every file has a ceiling, and so has what is unpacked.
 """

@@ -40,7 +40,7 @@ YES_OR_NO = ("yes", "no")
 
 def read_judged(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Collection:
     """The collection in these files; all their faults are reported at once."""
-    faults, notes = Faults(task.name), list[str]()
+    faults, notes = Faults(f"the data of task {task.name!r}"), list[str]()
     sweep(options.corpora)
     languages: dict[str, LanguageTexts] = {}
     corpora: dict[str, Passages] = {}
@@ -74,10 +74,7 @@ def read_judged(task: Task, files: Mapping[str, Path], options: ReadOptions) -> 
                 for (query, passage), grade in judgements.items()
                 if grade > 0 and passage in place
             ]
-    faults.check()
-    notes = [*_limit_notes(options.corpus_limit, sorted(corpora)), *dict.fromkeys(notes)]
-    read = collection(languages, options.limit, cluster="question", stored=corpora)
-    return replace(read, notes=tuple(notes))
+    return _collected(languages, corpora, options, faults, notes)
 
 
 def _places(
@@ -176,7 +173,7 @@ def _passages(docs: Sequence[Path], faults: Faults) -> Iterator[Passage]:
 
 def read_xor(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Collection:
     """The collection in these files; all their faults are reported at once."""
-    faults, notes = Faults(task.name), list[str]()
+    faults, notes = Faults(f"the data of task {task.name!r}"), list[str]()
     sweep(options.corpora)
     named = {x: files[f"{x}.questions"] for x in task.languages if f"{x}.questions" in files}
     languages: dict[str, LanguageTexts] = {}
@@ -191,10 +188,7 @@ def read_xor(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Col
         passages = islice(_xor_passages(docs, faults), limit)
         corpus = stored_corpus(folder, XOR_PASSAGES, passages, faults, docs, notes)
         corpora = {} if corpus is None else {XOR_PASSAGES: corpus}
-    faults.check()
-    read = collection(languages, options.limit, cluster="question", stored=corpora)
-    limited = _limit_notes(options.corpus_limit, [XOR_PASSAGES])
-    return replace(read, notes=(*limited, *notes))
+    return _collected(languages, corpora, options, faults, notes)
 
 
 def _xor_questions(
@@ -247,11 +241,20 @@ def _xor_passages(path: Path, faults: Faults) -> Iterator[Passage]:
         faults.add(path, "$", "there is no passage in it")
 
 
-def _limit_notes(limit: int | None, langs: Sequence[str]) -> tuple[str, ...]:
-    """A loud note where the corpus was cut."""
-    if limit is None or not langs:
-        return ()
-    return (
-        f"NOT THE WHOLE CORPUS: the judged passages and at most {limit:,} others in"
-        f" {', '.join(langs)}; scores are higher than on all passages and compare with no others",
-    )
+def _collected(
+    languages: Mapping[str, LanguageTexts],
+    corpora: Mapping[str, Passages],
+    options: ReadOptions,
+    faults: Faults,
+    notes: list[str],
+) -> Collection:
+    """The collection, with a loud note if a corpus was cut; all faults are reported at once."""
+    faults.check()
+    if options.corpus_limit is not None and corpora:
+        notes.insert(
+            0,
+            f"NOT THE WHOLE CORPUS: the judged passages and at most {options.corpus_limit:,} others in"
+            f" {', '.join(sorted(corpora))}; scores are higher than on all passages and compare with no others",
+        )
+    read = collection(languages, options.limit, cluster="question", stored=corpora)
+    return replace(read, notes=tuple(dict.fromkeys(notes)))

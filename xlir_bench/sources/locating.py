@@ -50,7 +50,7 @@ class Fetched:
     """What a fetch did."""
 
     folder: Path
-    """Under which the files lie."""
+    """The folder that the paths are relative to."""
     new: tuple[str, ...]
     """Paths of the files that were downloaded."""
     present: tuple[str, ...]
@@ -114,7 +114,7 @@ def data_state(task: Task, root: Path | None, cache: Path, passages: bool = True
     langs = sorted(task.languages)
     try:
         stated = stated_files(task, None, folder, passages, ask=False)
-    except OutOfReachError:  # what lies here is another revision
+    except OutOfReachError:  # the files here are of another revision
         return DataState(folder, task.source.bundled, (), tuple(langs))
     lacking = set()
     for name, file in stated.items():

@@ -99,8 +99,8 @@ def _captions_in(row: Mapping[str, Any], lang: str) -> list[str]:
 def read_belebele(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Collection:
     """Belebele, a file a language: a question finds the passage that it was asked of.
 
-    A passage is told by its `link` in every language, a question by its `link` and `question_number`. The answers
-    to choose from are not used.
+    A passage is identified by its `link` in every language, a question by its `link` and `question_number`. The
+    answers to choose from are not used.
     """
     languages = read_languages(task, files, _questions)
     return collection(languages, options.limit, cluster="document", parallel=True)

@@ -33,10 +33,10 @@ KINDS = {str: "text", int: "a whole number", list: "a list", dict: "an object"}
 
 
 class Faults:
-    """Collects the faults in the files of one task (or in `where`), to report them in one message."""
+    """Collects faults, to report them in one message; `where` says what they are found in."""
 
-    def __init__(self, task: str = "", where: str = "") -> None:
-        self._where = where or f"the data of task {task!r}"
+    def __init__(self, where: str = "") -> None:
+        self._where = where
         self._lines: list[str] = []
         self.count = 0
 

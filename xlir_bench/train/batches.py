@@ -143,7 +143,7 @@ def count_rows(store: RowStore, languages: Flags, weighted: bool) -> Floats:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Rows that meet, and the language (a number of the store) of each one's question and answer."""
+    """The rows of a batch, and the language (a number of the store) of each one's question and answer."""
 
     kind: str
     """``monolingual``, ``mixed`` or ``cross-lingual``."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -128,20 +128,6 @@ class EvaluationTexts:
         return matches
 
 
-@dataclass(frozen=True, slots=True)
-class Leak:
-    """One training row that holds an evaluation text."""
-
-    row: str
-    task: str
-    lang: str
-    """Of the evaluation text."""
-    match: str
-    """``exact`` or ``near``."""
-    text: str
-    """The evaluation text."""
-
-
 @dataclass(slots=True)
 class LeakageReport:
     """What was found in training rows."""
@@ -151,8 +137,8 @@ class LeakageReport:
     """Training rows that were checked."""
     leaking: int = 0
     """Those that hold evaluation text."""
-    examples: list[Leak] = field(default_factory=list)
-    """The first of them."""
+    examples: list[dict[str, str]] = field(default_factory=list)
+    """The first of them: the training ``row``, and the ``task``, ``lang`` and ``text`` that it holds (``match``)."""
     _counts: Counter[tuple[str, str, str]] = field(default_factory=Counter)
 
     @property
@@ -179,7 +165,8 @@ class LeakageReport:
                 self._counts[task, lang, match] += 1
                 if len(self.examples) < SHOWN:
                     text = self.evaluation.texts[number]
-                    self.examples.append(Leak(row.id, task, lang, match, text))
+                    example = {"row": row.id, "task": task, "lang": lang, "match": match}
+                    self.examples.append(example | {"text": text})
             leaks.append(bool(hits))
         self.rows += len(rows)
         self.leaking += sum(leaks)
@@ -198,7 +185,7 @@ class LeakageReport:
             "threshold": SHARE[1][1],
             "ngram": RUN,
             "ignored_below_characters": EXACT_FROM,
-            "examples": [asdict(leak) for leak in self.examples],
+            "examples": self.examples,
         }
 
 

@@ -197,7 +197,7 @@ class Loop:
 def explained(
     options: TrainOptions, folder: RunFolder, where: Callable[[], tuple[int, str]]
 ) -> Iterator[None]:
-    """Turn a loss that is no number and a full memory into advice; `where` gives the step and its batch in words."""
+    """Turn an infinite or undefined loss, or a full memory, into advice; `where` gives the step and its batch."""
     try:
         yield
     except LossNotFiniteError as error:

@@ -1,6 +1,6 @@
 """`--prune-vocabulary`: a transformer keeps the pieces that some texts use; what that costs other text.
 
-Most weights of a multilingual model are a table of pieces, of which a training meets a tenth.
+Most weights of a multilingual model are a table of pieces, of which a training uses a tenth.
 """
 
 from __future__ import annotations

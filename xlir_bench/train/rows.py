@@ -60,7 +60,7 @@ def is_long_form(record: Any) -> bool:
 def parse_row(record: Any, number: int) -> Row:
     """The row of a record, in the nested or the long form; `number` is its line, and its id if it has none.
 
-    ValueError says why a record is no row.
+    ValueError says what is wrong with a record.
     """
     if not isinstance(record, Mapping):
         raise ValueError(f"an object is wanted, not {type(record).__name__}")

@@ -101,7 +101,7 @@ class RowStore:
         rows, langs = np.asarray(rows), np.asarray(langs)
         if not len(rows):
             return []
-        # The texts of a row lie in the order of its keys, those that it lacks left out.
+        # The texts of a row are in the order of its keys, those that it lacks left out.
         there = (self.keys[rows] != 0).reshape(len(rows), -1)
         column = np.asarray(side) * len(self.languages) + langs
         before = np.cumsum(there, axis=1)[np.arange(len(rows)), column] - 1

@@ -203,7 +203,7 @@ class _Run:
         return record
 
     def rows(self) -> tuple[RowStore, Mapping[str, Any]]:
-        """The rows, and the report on evaluation texts among them; those of before if the sources are the same."""
+        """The rows, and the report on evaluation texts among them; stored ones if the sources are unchanged."""
         report_file = self.folder.data / "leakage.json"
         store = open_rows(self.folder.data)
         if store is not None and report_file.is_file():
@@ -246,7 +246,7 @@ class _Run:
         return validated(dict[str, float], stated, path, "the figures from before training")
 
     def _save(self, base: Base) -> None:
-        """Save the model in a folder beside its place first: half a model is never taken for one."""
+        """Save the model in another folder first, then move it: half a model is never taken for one."""
         fresh = self.folder.path / ".model"
         shutil.rmtree(fresh, ignore_errors=True)
         base.finished(base.model).save(str(fresh), create_model_card=False)
