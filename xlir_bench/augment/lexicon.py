@@ -11,9 +11,9 @@ from xlir_bench.errors import InputError, UnknownNameError
 from xlir_bench.sources.rows import Faults, read_lines
 
 LONGEST_ENTRY = 200
-"""Characters."""
+"""Characters of a word or translation, at most."""
 MOST_TRANSLATIONS = 1000
-"""Of one word into one language."""
+"""Translations of one word into one language, at most."""
 
 
 @dataclass(slots=True)

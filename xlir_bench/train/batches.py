@@ -1,4 +1,4 @@
-"""Which rows meet in which batch: one language, several side by side, or questions and answers across languages.
+"""Chooses the rows of each batch: of one language, of several side by side, or with answers in other languages.
 
 A *slot* is where a row may stand: a question language and an answer language. Every slot of a run has a
 *lane*, an endless random order of the rows that fit it. A batch draws slots, then takes rows of their lanes.
@@ -38,7 +38,7 @@ _MIX = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
 
 
 def shuffled(positions: Rows, size: int, seed: int) -> Rows:
-    """Where the shuffle of ``range(size)`` that `seed` names puts some positions, without a table of `size`.
+    """Where a random permutation of ``range(size)``, chosen by `seed`, puts some positions; it makes no table.
 
     A Feistel network permutes the numbers below a power of four: it splits each into two halves of `bits`
     bits and repeatedly turns (left, right) into (right, left ^ mix(right)). That can be undone whatever `mix`
@@ -153,7 +153,7 @@ class Batch:
 
 
 def kinds_of(options: BatchOptions, steps: int) -> list[str]:
-    """The kind of every batch; a hybrid run has its share of monolingual ones exactly, evenly spread."""
+    """The kind of every batch; the monolingual ones of a hybrid run are evenly spread, and exactly its share."""
     if options.strategy is not Strategy.HYBRID:
         return [options.strategy.value] * steps
     end = options.alpha if options.alpha_end is None else options.alpha_end
@@ -278,7 +278,7 @@ class Planner:
             self.left_out[kind] = missing
 
     def _shares(self, kind: str | None) -> list[Share]:
-        """What a round of a kind of batch, or of all kinds, takes of each source."""
+        """What a round takes of each source, for a kind of batch or, if it is None, for all."""
         shares, first = [], 0
         for source in self.store.sources:
             if source.rows and (kind is None or source.use in ("all", kind)):
@@ -288,7 +288,7 @@ class Planner:
         return shares
 
     def _fits(self, kind: str, slot: Slot, rows: Rows) -> Flags:
-        """Which rows have the texts of a slot, and a source that is for this kind of batch."""
+        """Which rows have the texts of a slot and come from a source for this kind of batch."""
         question, answer = slot
         ends = np.cumsum([source.rows for source in self.store.sources])
         of_kind = np.array([source.use in ("all", kind) for source in self.store.sources])
@@ -366,7 +366,7 @@ class _Draft:
         self.answer.extend(answer[fitting].tolist())
 
     def _keys(self, rows: Rows, question: Rows, answer: Rows) -> list[list[int]]:
-        """What may come once in a batch: the id of the row, its question, its answer or answers."""
+        """What a batch may hold only once: the id of a row, its question, its answer or answers."""
         store, whole_answers = self.planner.store, self.planner.options.whole_answers
         answers = store.keys[rows, ANSWER, answer][:, None]
         if whole_answers:

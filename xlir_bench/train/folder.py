@@ -1,4 +1,4 @@
-"""The output folder of a run: who may use it, what is where, and which checkpoint to go on from."""
+"""The output folder of a run: its lock, what is where, and which checkpoint to go on from."""
 
 from __future__ import annotations
 

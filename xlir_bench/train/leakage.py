@@ -1,4 +1,4 @@
-"""Evaluation texts among training rows: found exactly and nearly, in one pass.
+"""Finds evaluation texts among training rows, exactly and nearly, in one pass.
 
 Memory holds the evaluation texts and tables of their runs of letters, never the training rows.
 """
@@ -56,7 +56,7 @@ class EvaluationTexts:
 
     @classmethod
     def load(cls, tasks: Iterable[Task], root: Path | None, progress: Progress) -> EvaluationTexts:
-        """Of all tasks whose data is on disk; nothing is downloaded."""
+        """The texts of all tasks whose data is on disk; nothing is downloaded."""
         owners: dict[str, set[Owner]] = {}
         checked: dict[str, list[str]] = {}
         unchecked: dict[str, str] = {}
@@ -89,7 +89,7 @@ class EvaluationTexts:
         checked: Mapping[str, Sequence[str]] | None = None,
         unchecked: Mapping[str, str] | None = None,
     ) -> EvaluationTexts:
-        """Of texts with the tasks and languages that have them."""
+        """An index of texts; `owners` has the tasks and languages of each."""
         letters = Letters.of(list(owners))
         weights = letters.text_weights().tolist()
         texts: dict[str, str] = {}
@@ -116,7 +116,7 @@ class EvaluationTexts:
         )
 
     def matches(self, texts: Sequence[str]) -> list[dict[int, str]]:
-        """For each text the numbers of the evaluation texts that it is (exact) or holds nearly whole (near)."""
+        """For each text, the numbers of the evaluation texts that it equals (exact) or holds nearly whole (near)."""
         matches: list[dict[int, str]] = [{} for _ in texts]
         if not self.texts:
             return matches

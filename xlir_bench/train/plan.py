@@ -40,7 +40,7 @@ class Plan:
 
     @property
     def starts_file(self) -> Path:
-        """`starts` as a file: the trainer stores its arguments in each checkpoint, and so just a path."""
+        """`starts` as a file: the trainer stores its arguments in each checkpoint, so they have only its path."""
         return self.folder / STARTS
 
     def dataset(self) -> Any:
@@ -102,7 +102,7 @@ class Plan:
 
 
 def write_plan(planner: Planner, steps: int, folder: Path, progress: Progress) -> Plan:
-    """Plan a run of so many batches."""
+    """Plan a run of so many batches, in a folder."""
     import pyarrow as pa
 
     schema = pa.schema([("row", pa.int64()), ("question", pa.int32()), ("answer", pa.int32())])

@@ -1,4 +1,4 @@
-"""`--prune-vocabulary`: a transformer keeps the pieces that some texts use; what that costs other text.
+"""`--prune-vocabulary`: a transformer keeps the pieces that some texts use; measures what other text loses.
 
 Most weights of a multilingual model are a table of pieces, of which a training uses a tenth.
 """
@@ -273,7 +273,7 @@ def _kept_ids(tokenizer: Mapping[str, Any], used: set[int]) -> Ids:
 
 
 def _pieces_within(tokenizer: Any, model: Mapping[str, Any], text: str) -> Iterator[int]:
-    """Every piece of WordPiece that stands anywhere in a word of a text, words aside that are too long for it."""
+    """Every piece of WordPiece that occurs anywhere in a word of a text, except words too long for it."""
     if tokenizer.normalizer is not None:
         text = tokenizer.normalizer.normalize_str(text)
     words = [text]

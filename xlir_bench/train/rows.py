@@ -30,7 +30,7 @@ class Row:
     question: Mapping[str, str]
     answer: Mapping[str, str]
     negative: Mapping[str, str]
-    """Texts that look like an answer and are none; often empty."""
+    """Texts that look like answers but are not; often empty."""
     origin: str = ""
     """How a machine made it from another row, such as ``code-switched``; empty for an original."""
 

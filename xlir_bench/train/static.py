@@ -137,7 +137,7 @@ def _model(tokenizer: Any, vectors: Floats) -> Any:
 
 
 def _table(words: str) -> dict[str, str]:
-    """Each word is a letter and what stands for it."""
+    """Each word is a letter followed by what replaces it."""
     return {word[0]: word[1:] for word in words.split()}
 
 

@@ -144,7 +144,7 @@ class Watcher(TrainerCallback):  # type: ignore[misc]
         control.should_log = control.should_log or control.should_save
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Remember when it was: the next checkpoint may wait."""
+        """Note the time: the next checkpoint may wait."""
         self._saved = time.perf_counter()
         self.note_seconds()
 
