@@ -9,8 +9,12 @@ import sys
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from xlir_bench.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
 
 
 @cache
@@ -45,11 +49,16 @@ def _visible_gpus() -> int:
     return count.value
 
 
-def require_device(kind: str) -> None:
-    """Refuse a kind of device that torch cannot use here."""
+def require_device(name: str, flag: str = "--device") -> torch.device:
+    """The device that torch calls so; one that cannot be used here is refused."""
     import torch
 
-    if kind == "cuda" and not torch.cuda.is_available():
-        raise InputError("this torch cannot use a GPU here: say --device cpu")
-    if kind == "mps" and not torch.backends.mps.is_available():
-        raise InputError("this torch cannot use Metal here: say --device cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise InputError(f"torch knows no device {name!r}: try cpu, cuda, cuda:1 or mps") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise InputError(f"this torch cannot use a GPU here: say {flag} cpu")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise InputError(f"this torch cannot use Metal here: say {flag} cpu")
+    return device

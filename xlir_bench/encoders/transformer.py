@@ -247,7 +247,7 @@ class TransformerEncoder(SentenceTransformerEncoder):
         import torch
         from sentence_transformers import SentenceTransformer
 
-        self._check_device(torch)
+        require_device(self.device)  # another one would give other bits than the fingerprint is of
         dtype = getattr(torch, self._options.dtype)
         with loading(self.name, self.folder):
             model = SentenceTransformer(
@@ -265,16 +265,6 @@ class TransformerEncoder(SentenceTransformerEncoder):
         if self.max_tokens is not None:
             cut_texts(model, self.max_tokens)
         return model.eval()
-
-    def _check_device(self, torch: Any) -> None:
-        """The fingerprint was made for this device; another one would give other bits."""
-        try:
-            kind = torch.device(self.device).type
-        except RuntimeError as error:
-            raise InputError(
-                f"torch knows no device {self.device!r}: try cpu, cuda, cuda:1 or mps"
-            ) from error
-        require_device(kind)
 
 
 class InMemoryEncoder(SentenceTransformerEncoder):
