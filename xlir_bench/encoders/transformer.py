@@ -247,16 +247,9 @@ class TransformerEncoder(SentenceTransformerEncoder):
         import torch
         from sentence_transformers import SentenceTransformer
 
-        require_device(self.device)  # another one would give other bits than the fingerprint is of
         dtype = getattr(torch, self._options.dtype)
-        with loading(self.name, self.folder):
-            model = SentenceTransformer(
-                self.folder,
-                device=self.device,
-                trust_remote_code=self._options.trust_remote_code,
-                local_files_only=self._options.offline or not self._options.trust_remote_code,
-                model_kwargs={"dtype": dtype, "use_safetensors": True},
-            )
+        with loading(self.name, self.folder, self.device):
+            model = SentenceTransformer(self.folder, **arguments(self.device, self._options))
         # What the constructor leaves open: the dtype of modules without a transformer, and the cut.
         for module in model.children():
             _pin_dtype(module, dtype)
@@ -333,20 +326,6 @@ def load_transformer(spec: str, options: EncoderOptions) -> TransformerEncoder:
     return TransformerEncoder(locate(spec, options), options)
 
 
-@contextmanager
-def loading(name: str, folder: str) -> Iterator[None]:
-    """What the libraries raise at a model that they cannot load becomes an `InputError`; they stay quiet."""
-    try:
-        with quiet_transformers():
-            yield
-    except (OSError, ValueError, KeyError, ImportError, AttributeError, TypeError) as error:
-        text = " ".join(str(error).split())
-        reason = f"cannot be loaded from {folder}: {type(error).__name__}: {text[:300]}"
-        if "trust_remote_code" in text:
-            reason = "brings code of its own: read it, then allow it with --trust-remote-code"
-        raise InputError(f"{name} {reason}") from error
-
-
 def cut_texts(model: SentenceTransformer, tokens: int) -> None:
     """Have a model cut its texts after so many tokens."""
     tokenizer: Any = getattr(model[0], "tokenizer", None)
@@ -383,3 +362,30 @@ def _pin_dtype(module: Any, dtype: Any) -> None:
             _pin_dtype(child, dtype)
     else:
         module.to(dtype)
+
+
+@contextmanager
+def loading(name: str, folder: str, device: str) -> Iterator[None]:
+    """Whatever keeps a model of this folder from being loaded becomes an `InputError`."""
+    require_device(device)  # the fingerprint is for this device: another one gives other bits
+    try:
+        with quiet_transformers():
+            yield
+    except (OSError, ValueError, KeyError, ImportError, AttributeError, TypeError) as error:
+        text = " ".join(str(error).split())
+        reason = f"cannot be loaded from {folder}: {type(error).__name__}: {text[:300]}"
+        if "trust_remote_code" in text:
+            reason = "brings code of its own: read it, then allow it with --trust-remote-code"
+        raise InputError(f"{name} {reason}") from error
+
+
+def arguments(device: str, options: EncoderOptions) -> dict[str, Any]:
+    """What a class of sentence-transformers is told when it loads a folder."""
+    import torch
+
+    return {
+        "device": device,
+        "trust_remote_code": options.trust_remote_code,
+        "local_files_only": options.offline or not options.trust_remote_code,
+        "model_kwargs": {"dtype": getattr(torch, options.dtype), "use_safetensors": True},
+    }

@@ -13,7 +13,7 @@ from xlir_bench.encoders.hub import locate
 from xlir_bench.encoders.layout import ModelLayout
 from xlir_bench.encoders.prompts import Prompts
 from xlir_bench.encoders.quiet import quiet_transformers
-from xlir_bench.encoders.transformer import TransformerEncoder, cut_texts, loading
+from xlir_bench.encoders.transformer import TransformerEncoder, arguments, cut_texts, loading
 from xlir_bench.errors import InputError
 from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.options.static import static_dimension
@@ -96,7 +96,6 @@ def _made(options: TrainOptions, store: RowStore, kept: Path) -> Base:
 
 def _loaded(options: TrainOptions) -> Base:
     """A model of a folder or the hub; a plain transformer gets pooling."""
-    import torch
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
 
@@ -110,22 +109,18 @@ def _loaded(options: TrainOptions) -> Base:
     )
     place = locate(options.model, wanted)
     encoder = TransformerEncoder(place, wanted)  # refuses all but a safe dense encoder
-    notes, weights = place.notes, {"dtype": torch.float32, "use_safetensors": True}
-    with loading(place.name, encoder.folder):
-        if ModelLayout(place.folder).bare:
+    notes, bare = place.notes, ModelLayout(place.folder).bare
+    device = "cpu" if bare else options.device or "cpu"
+    with loading(place.name, encoder.folder, device):
+        if bare:
+            weights = arguments(device, wanted)["model_kwargs"]
             transformer = Transformer(encoder.folder, model_kwargs=weights)
             size = transformer.get_embedding_dimension()
             modules = [transformer, Pooling(size, pooling_mode=options.pooling)]
-            model = SentenceTransformer(modules=modules, device="cpu")
+            model = SentenceTransformer(modules=modules, device=device)
             notes += (f"a plain transformer: {options.pooling} pooling added",)
         else:
-            model = SentenceTransformer(
-                encoder.folder,
-                device=options.device or "cpu",
-                trust_remote_code=options.trust_remote_code,
-                local_files_only=options.offline or not options.trust_remote_code,
-                model_kwargs=weights,
-            )
+            model = SentenceTransformer(encoder.folder, **arguments(device, wanted))
     model.float()
     prompts = encoder.prompts
     return Base(model, place.name, encoder.weights_digest, prompts, notes + prompts.notes)
