@@ -151,6 +151,7 @@ def test_translate_refuses_a_language_that_the_model_lacks(
     assert "unknown language of tiny 'fr'" in said.err
 
 
+# Ten seconds: only a process of its own can be killed, and it imports torch and transformers.
 def test_a_killed_translation_goes_on_to_the_bytes_of_one_that_was_not(
     xlir: Command, tmp_path: Path, model: Path
 ) -> None:

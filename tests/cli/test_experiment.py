@@ -19,6 +19,7 @@ from xlir_bench.experiment import find_recipe
 from xlir_bench.tasks import tasks_folder
 
 
+# Fifteen seconds: only a process of its own can be killed, and it imports all that a training wants.
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, int]]:
     """A folder whose run was killed once a cell was finished, and when the finished ones were written."""
@@ -197,7 +198,7 @@ def test_another_folder_is_not_written_over(xlir, tmp_path: Path) -> None:
 
 
 def test_a_run_that_is_stopped_by_hand_says_so_in_one_line(xlir, tmp_path: Path) -> None:
-    (tmp_path / "mine.toml").write_text(with_lines("steps = 100_000"))
+    (tmp_path / "mine.toml").write_text(with_lines("steps = 5000"))
 
     ended = threading.Event()
 

@@ -71,6 +71,7 @@ def test_a_static_model_is_made_as_a_config_file_says_and_json_is_the_record(
     assert options["romanise"] is True
 
 
+# Ten seconds, as the one below: only a process of its own can be killed, and it imports all that a training wants.
 def test_a_killed_run_resumes_to_the_weights_of_one_that_was_not(
     tmp_path: Path, tiny_transformer: Path
 ) -> None:

@@ -18,6 +18,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XLIR_CACHE", str(tmp_path / "cache"))
 
 
+# Half a minute: 26,000 texts, 140 million scores of which a tenth are ties, and all of them sorted once more.
 def test_xquad_r_equals_a_plain_computation_in_all_132_settings(xlir_data: Path) -> None:
     options = RunOptions(cache=None, data=xlir_data)
     result = evaluate("xquad-r", Signs(), options)

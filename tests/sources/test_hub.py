@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -59,6 +60,8 @@ def xlir(
     monkeypatch.setenv("XLIR_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
+    # They write to stderr as it was when the library was imported, which may have been another test's.
+    monkeypatch.setattr(logging.getLogger("huggingface_hub"), "handlers", [])
     resolve = constants.HUGGINGFACE_CO_URL_TEMPLATE.removeprefix(constants.ENDPOINT)
 
     def command(url: str, *args: str) -> Said:
