@@ -37,6 +37,7 @@ CORE = [
 MORE = [
     ("models", ["run", "--model", "owner/name", "--output", "out"]),
     ("models", ["run", "--model", ".", "--output", "out"]),
+    ("models", ["run", "--rerank", "owner/name", "--output", "out"]),
     ("models", ["gate", "--baseline", f"stored/{ONE}", "--candidate", "owner/name"]),
     (
         "models",
