@@ -9,9 +9,9 @@ import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from xlir_bench.encoders.digest import installed_versions
 from xlir_bench.executor.processor import processor
 from xlir_bench.results.schema import EnvironmentPart, GitPart, MachinePart
 
@@ -22,15 +22,11 @@ PACKAGES = (
 
 def environment(workers: Mapping[str, int]) -> EnvironmentPart:
     """Where this runs; `workers`: how many of each kind of machine have done the work."""
-    versions = {}
-    for package in PACKAGES:
-        with suppress(PackageNotFoundError):
-            versions[package] = version(package)
     return EnvironmentPart(
         python=platform.python_version(),
         platform=platform.platform(),
         processors=os.cpu_count() or 0,
-        versions=versions,
+        versions=installed_versions(PACKAGES),
         git=_git(),
         workers=dict(workers) or None,
     )
