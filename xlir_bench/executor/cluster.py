@@ -352,6 +352,8 @@ class _Worker:
     def __init__(self, folder: str) -> None:
         with suppress(OSError):  # so that relative paths mean what they mean to the command
             os.chdir(folder)
+        if not _gpus():  # what has none must not take one that its node has
+            os.environ["CUDA_VISIBLE_DEVICES"] = ""
         self.work: Callable[[Any], Any] | None = None
         self.first = True
 
@@ -380,8 +382,15 @@ def _machine() -> str:
     context = ray.get_runtime_context()
     there = next(node for node in ray.nodes() if node["NodeID"] == context.get_node_id())
     gpus = [name.partition(":")[2] for name in there["Resources"] if name.startswith(GPU_TYPE)]
-    kind = [processor(), *(gpus if context.get_accelerator_ids().get("GPU") else ())]
+    kind = [processor(), *(gpus if _gpus() else ())]
     return ", ".join([*kind, f"Python {platform.python_version()}", f"xlir-bench {__version__}"])
+
+
+def _gpus() -> list[str]:
+    """Those of this worker."""
+    import ray
+
+    return list(ray.get_runtime_context().get_accelerator_ids().get("GPU", ()))
 
 
 def _line(error: Exception) -> str:
