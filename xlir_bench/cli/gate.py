@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -199,11 +199,10 @@ def _as_the_baseline(spec: str, baseline: EncoderPart, how: dict[str, Any]) -> E
 
     A revision is of one model alone, and no file decides that code of a model may run.
     """
-    asked = baseline.options
-    same = {} if asked is None else asked.model_dump(exclude={"trust_remote_code"})
-    same = {k: tuple(v) if isinstance(v, list) else v for k, v in same.items()}
+    same = {} if baseline.options is None else asdict(baseline.options)
+    same["trust_remote_code"] = None
     if spec != baseline.name:
-        same.pop("revision", None)
+        same["revision"] = None
     return build(EncoderOptions, same | how | {"device": how["device"] or same.get("device")})
 
 

@@ -6,19 +6,20 @@ from collections.abc import Mapping
 from itertools import product
 from typing import TypeVar
 
-from xlir_bench.results.schema import AlignmentPart, PairAlignmentPart, RelevancePart
+from xlir_bench.measures.alignment import PairAlignment, Relevance
+from xlir_bench.results.schema import AlignmentPart
 
-Part = TypeVar("Part", PairAlignmentPart, RelevancePart)
+Part = TypeVar("Part", PairAlignment, Relevance)
 Pair = tuple[str, str]
 
 
-def translations(part: AlignmentPart) -> dict[str, dict[Pair, PairAlignmentPart]]:
+def translations(part: AlignmentPart) -> dict[str, dict[Pair, PairAlignment]]:
     """Of ``questions``, and of the passages that are their ``answers``; a kind without translations is left out."""
     kinds = {"questions": part.questions, "answers": part.answers}
     return {kind: by_pair for kind in kinds if (by_pair := _by_pair(kinds[kind], part))}
 
 
-def relevance(part: AlignmentPart) -> dict[Pair, RelevancePart]:
+def relevance(part: AlignmentPart) -> dict[Pair, Relevance]:
     """Of questions and their passages, where the task has no translations."""
     return _by_pair(part.relevance, part)
 

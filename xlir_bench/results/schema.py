@@ -9,9 +9,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from xlir_bench.measures.alignment import PairAlignment, Relevance
 from xlir_bench.measures.answers import token_budget
+from xlir_bench.measures.bias import BiasFigure
+from xlir_bench.measures.bootstrap import Interval
+from xlir_bench.options.encoding import LoadOptions
 from xlir_bench.options.running import EXACT
 from xlir_bench.records import Kind
 
@@ -20,8 +24,11 @@ Digest = Annotated[str, Field(pattern="^sha256:[0-9a-f]{64}$")]
 
 
 class _Part(BaseModel):
-    # "inf" and "nan" are not JSON; a measure that gives one is a bug that must not reach a file.
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    # "inf" and "nan" are not JSON; a measure that gives one is a bug that must not reach a file. That is why records
+    # of measures, which are plain dataclasses, are validated too when a result is made of them.
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, revalidate_instances="always"
+    )
 
 
 def data_digest(files: Mapping[str, str]) -> str:
@@ -55,22 +62,6 @@ class TaskPart(_Part):
         return data_digest(self.files) if self.files else self.data
 
 
-class EncoderOptionsPart(_Part):
-    """The options with which the encoder was loaded; null: its own default."""
-
-    query_prompt: str | None = None
-    passage_prompt: str | None = None
-    revision: str | None = None
-    dtype: str = "float32"
-    device: str | None = None
-    max_length: int | None = None
-    truncate_dim: int | None = None
-    trust_remote_code: bool = False
-    fuse: list[str] = []
-    fuse_weights: list[float] | None = None
-    fuse_depth: int = 1000
-
-
 class EncoderPart(_Part):
     """The encoder that was evaluated."""
 
@@ -89,7 +80,7 @@ class EncoderPart(_Part):
     """Tasks that its settings were chosen on: a score on them says less than one on others."""
     device: str | None = None
     """Where it ran; null where that makes no difference, and in older results."""
-    options: EncoderOptionsPart | None = None
+    options: LoadOptions | None = None
     """Null for an encoder that was handed over already loaded."""
 
 
@@ -105,24 +96,6 @@ class SettingPart(_Part):
     measures: dict[str, float]
     chance_map: float
     """Expected map of a random ranking."""
-
-
-class IntervalPart(_Part):
-    """A macro average over the settings of a kind, with its 95 % interval over clusters."""
-
-    mean: float
-    low: float | None
-    high: float | None
-
-
-class BiasPart(_Part):
-    """One bias figure; shares are given by passage language."""
-
-    mean: float | dict[str, float]
-    chance: float | dict[str, float]
-    by_query_lang: dict[str, float] | dict[str, dict[str, float]]
-    chance_by_query_lang: dict[str, float] = {}
-    queries: int
 
 
 class OptionsPart(_Part):
@@ -307,40 +280,13 @@ class EnvironmentPart(_Part):
     """Of xlir-bench, where it runs from a checkout."""
 
 
-class PairAlignmentPart(_Part):
-    """How near texts of one language are to their translations in another."""
-
-    items: int
-    translations: float
-    """Mean cosine of translations."""
-    others: float
-    """Mean cosine of all other pairs."""
-    margin: float
-    recall: dict[str, float]
-    """How often the translation is among the 1, 5, 10 nearest."""
-
-    @field_validator("recall")
-    @classmethod
-    def _has_the_first(cls, stated: dict[str, float]) -> dict[str, float]:
-        if "recall@1" not in stated:
-            raise ValueError("recall@1 is missing")
-        return stated
-
-
-class RelevancePart(_Part):
-    """Mean cosine of queries with their relevant passages, and with the others."""
-
-    relevant: float
-    others: float
-
-
 class AlignmentPart(_Part):
     """How the languages relate in the embedding; empty unless asked for. Pairs are named ``de-en``."""
 
-    questions: dict[str, PairAlignmentPart] = {}
-    answers: dict[str, PairAlignmentPart] = {}
+    questions: dict[str, PairAlignment] = {}
+    answers: dict[str, PairAlignment] = {}
     """Relevant passages, each text once."""
-    relevance: dict[str, RelevancePart] = {}
+    relevance: dict[str, Relevance] = {}
     """Where the task has no translations."""
     anisotropy: dict[str, dict[str, float]] = {}
     """By role and language: the mean cosine of different texts."""
@@ -350,6 +296,14 @@ class AlignmentPart(_Part):
     """Map once each language's centroid is subtracted from its vectors."""
     hubness: float | None = None
     """Skew of how often a passage of the pool is among the ten best of a query."""
+
+    @model_validator(mode="after")
+    def _has_recall_at_1(self) -> Self:
+        if any(
+            "recall@1" not in p.recall for p in (*self.questions.values(), *self.answers.values())
+        ):
+            raise ValueError("recall@1 is missing")
+        return self
 
 
 TableFile = Annotated[str, Field(pattern=r"^[a-z]+-[0-9a-f]{12}\.parquet$")]
@@ -363,9 +317,9 @@ class ResultRecord(_Part, title="xlir-bench result, schema 1"):
     task: TaskPart
     encoder: EncoderPart
     settings: list[SettingPart]
-    summary: dict[Kind, dict[str, IntervalPart]]
+    summary: dict[Kind, dict[str, Interval]]
     """By kind, then measure."""
-    bias: dict[str, BiasPart]
+    bias: dict[str, BiasFigure]
     options: OptionsPart
     texts: dict[str, TextsPart]
     alignment: AlignmentPart = AlignmentPart()

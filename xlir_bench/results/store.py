@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 from xlir_bench.errors import InputError, UnknownNameError
 from xlir_bench.files import beside, explained, file_digest, held, write
+from xlir_bench.measures.bootstrap import Interval
 from xlir_bench.records import Kind
-from xlir_bench.results.schema import RESULT_SCHEMA, CostPart, IntervalPart, ResultRecord
+from xlir_bench.results.schema import RESULT_SCHEMA, CostPart, ResultRecord
 from xlir_bench.results.tables import COLUMNS, OPTIONAL
 from xlir_bench.results.values import (
     RANK_DISTANCE,
@@ -54,7 +55,7 @@ class Result:
     """Where it was read from or saved to."""
 
     @property
-    def summary(self) -> Mapping[Kind, Mapping[str, IntervalPart]]:
+    def summary(self) -> Mapping[Kind, Mapping[str, Interval]]:
         """Macro averages with intervals, by kind and measure."""
         return self.record.summary
 

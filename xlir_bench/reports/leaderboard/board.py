@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from xlir_bench.errors import InputError
+from xlir_bench.measures.bootstrap import Interval
 from xlir_bench.records import Kind
 from xlir_bench.reports.export import named, part_of
 from xlir_bench.reports.leaderboard.columns import DISTANCE, Column
 from xlir_bench.reports.leaderboard.files import file_names, short_digest
 from xlir_bench.reports.leaderboard.standings import Standing, of_same_queries, standings
 from xlir_bench.results import Result, result_folder
-from xlir_bench.results.schema import IntervalPart, ResultRecord
+from xlir_bench.results.schema import ResultRecord
 from xlir_bench.results.store import RESULT_FILE
 from xlir_bench.results.values import QueryValues
 
@@ -41,7 +42,7 @@ class Row:
     untested: str | None = None
     """Why it has none, where others have."""
 
-    def score(self, kind: Kind) -> IntervalPart | None:
+    def score(self, kind: Kind) -> Interval | None:
         """The macro average of the main measure over the settings of a kind."""
         return self.record.summary.get(kind, {}).get(self.record.main_measure)
 

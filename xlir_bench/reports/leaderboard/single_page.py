@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from xlir_bench.errors import InputError
+from xlir_bench.measures.bias import BiasFigure
 from xlir_bench.measures.bootstrap import UNIT, ClusterSums, intervals
 from xlir_bench.reports import tables
 from xlir_bench.reports.aligned import Pair, relevance, translations
@@ -28,7 +29,7 @@ from xlir_bench.reports.leaderboard.columns import Column
 from xlir_bench.reports.leaderboard.files import MARKER
 from xlir_bench.reports.published import SOURCES, ReportedTask, reported_tasks
 from xlir_bench.results import Result
-from xlir_bench.results.schema import AlignmentPart, BiasPart, SettingPart
+from xlir_bench.results.schema import AlignmentPart, SettingPart
 from xlir_bench.results.values import RANK_DISTANCE, QueryValues
 from xlir_bench.version import __version__
 
@@ -184,7 +185,7 @@ def _cell(setting: SettingPart, bounds: Mapping[str, Intervals]) -> dict[str, An
     return cell | ({"intervals": known} if known else {})
 
 
-def _bias(part: BiasPart, bounds: Intervals) -> dict[str, Any]:
+def _bias(part: BiasFigure, bounds: Intervals) -> dict[str, Any]:
     """One figure by query language; shares of languages in the top ten by passage language."""
     shares = isinstance(part.mean, dict)
     view: dict[str, Any] = {
