@@ -126,12 +126,8 @@ def experiment(
 
 def _run(recipe: Recipe, text: str, where: Where, quiet: bool) -> int:
     from xlir_bench.experiment.running import run_cells
-    from xlir_bench.reports.experiment import (
-        experiment_texts,
-        read_experiment,
-        report_files,
-        require_ours,
-    )
+    from xlir_bench.reports.experiment.pages import experiment_texts, report_files, require_ours
+    from xlir_bench.reports.experiment.stored import read_experiment
 
     require_ours(where.folder)
 
@@ -159,12 +155,8 @@ def _run(recipe: Recipe, text: str, where: Where, quiet: bool) -> int:
 
 
 def _check(recipe: Recipe, text: str, folder: Path) -> int:
-    from xlir_bench.reports.experiment import (
-        comparable,
-        experiment_texts,
-        read_experiment,
-        report_files,
-    )
+    from xlir_bench.reports.experiment.pages import comparable, experiment_texts, report_files
+    from xlir_bench.reports.experiment.stored import read_experiment
 
     made = comparable(folder, experiment_texts(read_experiment(recipe, folder), text))
     if not made.pictures:
@@ -174,8 +166,8 @@ def _check(recipe: Recipe, text: str, folder: Path) -> int:
 
 def _index(folder: Path, check: bool) -> int:
     from xlir_bench.files import explained, write
-    from xlir_bench.reports.experiment import index_text
-    from xlir_bench.reports.leaderboard import Differences
+    from xlir_bench.reports.experiment.index import index_text
+    from xlir_bench.reports.leaderboard.files import Differences
 
     path, text = folder / "README.md", index_text(folder)
     same = path.is_file() and path.read_bytes() == text.encode()

@@ -21,7 +21,7 @@ from xlir_bench.escaping import json_safe, printable, visible
 
 if TYPE_CHECKING:
     from xlir_bench.reports.document import Block, Form
-    from xlir_bench.reports.leaderboard import Differences
+    from xlir_bench.reports.leaderboard.files import Differences
     from xlir_bench.results import Result
 
 

@@ -6,7 +6,7 @@ for names from outside and for our own words alike.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 from unicodedata import east_asian_width
@@ -59,6 +59,13 @@ class Table:
     spare: tuple[str, ...] = ()
     """Columns that a narrow terminal does without, the first of these first."""
 
+    @classmethod
+    def of(
+        cls, rows: Sequence[Mapping[str, object]], text: int = 1, spare: tuple[str, ...] = ()
+    ) -> Table:
+        """From one row or more that name their cells, all by the same headers."""
+        return cls(list(rows[0]), [list(row.values()) for row in rows], text, spare=spare)
+
     def columns(self, places: Sequence[int]) -> Table:
         """The table of these columns."""
         rows = [[row[i] for i in places] for row in self.rows]
@@ -71,6 +78,13 @@ Block = Title | Text | Items | Table
 def render(blocks: Iterable[Block], form: Form = "terminal", width: int | None = None) -> str:
     """The blocks as text; no line of a terminal's table is wider than `width`, if that is stated."""
     return "\n\n".join(filter(None, (_block(block, form, width) for block in blocks)))
+
+
+def as_markdown(parts: Iterable[str | Block]) -> str:
+    """Parts with blank lines between them: a string is Markdown already, a block is rendered."""
+    return "\n\n".join(
+        part if isinstance(part, str) else render([part], "markdown") for part in parts if part
+    )
 
 
 def _block(block: Block, form: Form, width: int | None) -> str:

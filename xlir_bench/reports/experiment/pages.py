@@ -12,15 +12,14 @@ import numpy as np
 
 from xlir_bench.recipe import Recipe, Variant
 from xlir_bench.records import Kind
-from xlir_bench.reports.document import Block, Table
+from xlir_bench.reports.document import Block, Table, as_markdown
 from xlir_bench.reports.experiment.figures import Plot, drawn, plots
 from xlir_bench.reports.experiment.judging import Judged, Tested, against_baselines, judge
 from xlir_bench.reports.experiment.questions import FILE
 from xlir_bench.reports.experiment.stored import CELL_FILE, Experiment
 from xlir_bench.reports.leaderboard.columns import DISTANCE, Column, recall_column
-from xlir_bench.reports.leaderboard.files import Differences, differences, write
-from xlir_bench.reports.leaderboard.pages import as_markdown, bullets, italic
-from xlir_bench.reports.markup import Markdown, code, escape
+from xlir_bench.reports.leaderboard.files import Differences, update
+from xlir_bench.reports.markup import Markdown, bullets, code, escape, italic
 from xlir_bench.reports.published import SOURCES, reported_tasks
 from xlir_bench.reports.tables import big, bounds, number, p_value, signed
 
@@ -60,7 +59,7 @@ def experiment_texts(experiment: Experiment, recipe_text: str) -> Made:
 
 def require_ours(folder: Path) -> None:
     """Refuse a folder whose page was not made here, before hours of work."""
-    differences(folder, {PAGE: "", RECIPE: ""}, MARKER, ())
+    update(folder, {PAGE: "", RECIPE: ""}, MARKER, (), check=True)
 
 
 def comparable(folder: Path, made: Made) -> Made:
@@ -83,7 +82,7 @@ def report_files(folder: Path, made: Made, check: bool) -> Differences:
     among = [folder / PAGE, folder / RECIPE]
     if made.pictures:
         among += (folder / "figures").glob("*.svg")
-    return (differences if check else write)(folder, made.texts, MARKER, among)
+    return update(folder, made.texts, MARKER, among, check)
 
 
 def _page(experiment: Experiment, judged: Sequence[Judged], planned: Sequence[Plot]) -> str:

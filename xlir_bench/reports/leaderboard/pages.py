@@ -8,11 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from xlir_bench.records import Kind
 from xlir_bench.reports import cost, tables
-from xlir_bench.reports.document import Block, Table, render
+from xlir_bench.reports.document import Block, Table, as_markdown
 from xlir_bench.reports.leaderboard.board import Board, Row, TaskBoard, standings_explained
 from xlir_bench.reports.leaderboard.columns import DISTANCE, Column, recall_column
 from xlir_bench.reports.leaderboard.files import HTML_PAGE, MARKER
-from xlir_bench.reports.markup import Markdown, code, escape
+from xlir_bench.reports.markup import Markdown, bullets, code, escape, italic
 from xlir_bench.reports.published import MEAN, SOURCES, ReportedTask, reported_tasks
 from xlir_bench.results.schema import ResultRecord
 from xlir_bench.version import __version__
@@ -34,18 +34,6 @@ def leaderboard_texts(board: Board, html: bool = False) -> dict[str, str]:
 
         texts[HTML_PAGE] = html_page(board)
     return texts
-
-
-def as_markdown(parts: Iterable[str | Block]) -> str:
-    """Parts with blank lines between them: a string is Markdown already, a block is rendered."""
-    return "\n\n".join(
-        part if isinstance(part, str) else render([part], "markdown") for part in parts if part
-    )
-
-
-def bullets(lines: Iterable[str]) -> str:
-    """A list of lines that are Markdown already."""
-    return "\n".join(f"- {line}" for line in lines)
 
 
 def _page(title: str, parts: Iterable[str | Block]) -> str:
@@ -176,11 +164,6 @@ def _published_table(
             cells = [italic(c.text(value)) for (c, _), value in zip(places, values, strict=True)]
             rows.append([encoder, training, mark, *cells])
     return Table(["encoder", "batches", "", *names], rows, text=3)
-
-
-def italic(figure: str) -> str:
-    """A figure that was not measured here; a dash stays a dash."""
-    return figure if figure == "-" else Markdown(f"*{figure}*")
 
 
 def without_paths(command: str) -> str:
