@@ -210,7 +210,7 @@ def _translated(report: Report, output: Path, longest: int) -> Block:
         if count:
             lines.append(f"{count:,} {what}")
     gained = f"{report.gained:,} with translations added"
-    return Text.of(*lines, f"{report.rows:,} rows written to {output}, {gained}")
+    return Text(*lines, f"{report.rows:,} rows written to {output}, {gained}")
 
 
 def _switched_record(switcher: Switcher) -> dict[str, Any]:
@@ -251,5 +251,5 @@ def _switched_blocks(switcher: Switcher, output: Path) -> list[Block]:
         lines.append(f"{same:,} lines of the lexicon translate a word by itself: passed over")
     if switcher.unchanged:
         lines.append(f"{switcher.unchanged:,} rows without a word that was replaced: no copy")
-    told = Text.of(*lines, f"{switcher.rows:,} rows written to {output}")
+    told = Text(*lines, f"{switcher.rows:,} rows written to {output}")
     return [Table(headers, rows, words=("into",)), told] if rows else [told]

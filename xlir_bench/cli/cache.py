@@ -46,7 +46,7 @@ def cache(*, as_json: bool = JSON) -> None:
     totals = [f"{_size(sum(e.bytes for e in entries))} in {cache_root() / 'vectors'}"]
     if kept := corpora_bytes(corpora()):
         totals.append(f"{_size(kept)} in {corpora()}: texts of large corpora")
-    say_blocks([Table(headers, listed, words=("folder",)), Text(tuple(totals))])
+    say_blocks([Table(headers, listed, words=("folder",)), Text(*totals)])
 
 
 @command(inside=cache)

@@ -96,10 +96,10 @@ def _query_texts(
     try:
         collection = stored_collection(result, data, tasks_dirs)
     except XlirError as error:
-        return Text.of(f"(texts are not shown: {error})")
+        return Text(f"(texts are not shown: {error})")
     lines = []
     for moved in queries:
         asked = collection.queries[moved.query_lang]
         text = asked.texts[asked.ids.index(moved.query_id)]
         lines.append(f"{signed(moved.change)}  {moved.query_lang} {moved.query_id}: {text}")
-    return Text(tuple(lines))
+    return Text(*lines)

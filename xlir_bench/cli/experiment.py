@@ -183,7 +183,7 @@ def _index(folder: Path, check: bool) -> int:
 def _plan(recipe: Recipe, where: Where) -> list[Block]:
     """The grid, what is done of it, the time left, and the data that is missing."""
     from xlir_bench.experiment.running import missing_data, plan_cells, time_left
-    from xlir_bench.reports.document import Items, Table, Text, Title
+    from xlir_bench.reports.document import Items, Table, Text
 
     planned = plan_cells(recipe, where)
     several = len(recipe.models) > 1
@@ -197,13 +197,13 @@ def _plan(recipe: Recipe, where: Where) -> list[Block]:
     time = "unknown until the first ones are done" if left is None else f"about {_clock(left)}"
     told = f"{todo} of {len(planned)} cells to run; time left: {time}"
     blocks: list[Block] = [
-        Title(recipe.title),
-        Text.of(
+        Text(recipe.title),
+        Text(
             f"base models: {', '.join(recipe.models)}",
             f"tasks: {', '.join(recipe.tasks)}; {recipe.steps:,} steps",
         ),
         Table(["batches", "seed", "", "time"], rows),
-        Text.of(told if todo else f"all {len(planned)} cells are done"),
+        Text(told if todo else f"all {len(planned)} cells are done"),
     ]
     if missing := missing_data(recipe, where):
         blocks.append(Items("not here:", tuple(missing)))

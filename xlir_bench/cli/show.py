@@ -61,7 +61,7 @@ def _question_blocks(
     result: Result, query_id: str, data: Path | None, tasks_dirs: tuple[Path, ...]
 ) -> list[Block]:
     """The ranks of a question's answers in every pool, and the texts of both where the data is on disk."""
-    from xlir_bench.reports.document import Text, Title
+    from xlir_bench.reports.document import Text
     from xlir_bench.reports.tables import heading
 
     ranks = result.table("ranks").to_pandas()
@@ -82,8 +82,8 @@ def _question_blocks(
             for name, text in zip(passages.ids, passages.texts, strict=True) if passages else ():
                 if name in answers:
                     lines.append(f"    {name}: {text}")
-    title = Title(f"question {query_id}: ranks of its answers")
-    return [heading(result.record), title, _rank_table(of_query), Text(tuple(lines))]
+    title = Text(f"question {query_id}: ranks of its answers")
+    return [heading(result.record), title, _rank_table(of_query), Text(*lines)]
 
 
 def _rank_table(ranks: pd.DataFrame) -> Table:

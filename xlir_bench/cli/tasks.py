@@ -160,7 +160,7 @@ def _details(task: Task, record: Mapping[str, Any], state: DataState) -> list[Bl
     width = max(map(len, facts))
     lines = tuple(f"{label.ljust(width)}  {text}" for label, text in facts.items())
     headers = ["language", "file", "bytes", "queries", "candidates", "here"]
-    return [Text(lines), Table(headers, rows, text=2, words=("here",))]
+    return [Text(*lines), Table(headers, rows, text=2, words=("here",))]
 
 
 def _listed(langs: Sequence[str]) -> str:

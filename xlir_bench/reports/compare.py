@@ -13,7 +13,7 @@ from xlir_bench.errors import NotComparableError, UnknownNameError
 from xlir_bench.measures.significance import Difference, holm
 from xlir_bench.records import POOL, Kind, Setting
 from xlir_bench.reports.comparable import labels, require_comparable
-from xlir_bench.reports.document import Block, Items, Table, Text, Title
+from xlir_bench.reports.document import Block, Items, Table, Text
 from xlir_bench.reports.pairing import SAME, Pairing, pair
 from xlir_bench.reports.tables import big, bounds, number, p_value, signed
 from xlir_bench.results import Result
@@ -232,22 +232,22 @@ def comparison_blocks(comparison: Comparison, queries: Sequence[Moved]) -> list[
         headline.append(["rank distance", *_cells(c.rank_distance, distance=True), "", "", ""])
     headers = [f"Holm over {len(headline)}", *HEADERS, "won", "lost", "tied"]
     blocks: list[Block] = [
-        Text.of(f"{c.task}: {c.measure}", f"A = {c.first}", f"B = {c.second}"),
+        Text(f"{c.task}: {c.measure}", f"A = {c.first}", f"B = {c.second}"),
         Table(headers, headline, spare=("tied", "lost", "won", "p")),
-        Title(f"by query language (Holm over {len(c.langs)})"),
+        Text(f"by query language (Holm over {len(c.langs)})"),
         _settings_table(c.langs),
-        Title(f"settings that moved most, of {len(c.settings)} (Holm over all of them)"),
+        Text(f"settings that moved most, of {len(c.settings)} (Holm over all of them)"),
         _settings_table(c.settings[:MOST]),
     ]
     if queries:
         rows = [[f"{q.query_lang} {q.query_id}", signed(q.change), q.settings] for q in queries]
-        blocks.append(Title("queries that changed most (mean over their settings)"))
+        blocks.append(Text("queries that changed most (mean over their settings)"))
         blocks.append(Table(["query", "B - A", "settings"], rows))
     reading = (
         f"p: two-sided, by {c.cluster} ({c.clusters}); won, lost: share of queries"
         " in all settings where B is better, worse; of rank distance less is better"
     )
-    return [*blocks, Text.of(reading), Items("notes", c.notes)]
+    return [*blocks, Text(reading), Items("notes", c.notes)]
 
 
 def _settings_table(rows: Sequence[Row]) -> Table:
@@ -262,7 +262,7 @@ def pairs_blocks(rows: Sequence[PairRow], measure: str, notes: Sequence[str]) ->
     """All pairs of three or more results."""
     cells = [[f"{p.first} / {p.second}", p.row.kind.value, *_cells(p.row)] for p in rows]
     return [
-        Title(f"{measure}, all pairs (Holm over {len(rows)})"),
+        Text(f"{measure}, all pairs (Holm over {len(rows)})"),
         Table(["A / B", "kind", *HEADERS], cells, text=2, spare=("p",)),
         Items("notes", tuple(notes)),
     ]

@@ -17,25 +17,11 @@ from xlir_bench.reports.markup import Markdown, escape
 Form = Literal["terminal", "markdown", "latex"]
 
 
-@dataclass(frozen=True, slots=True)
-class Title:
-    """The name of what follows."""
-
-    text: str
-    main: bool = False
-    """Whether Markdown makes it a heading."""
-
-
-@dataclass(frozen=True, slots=True)
 class Text:
-    """Some lines."""
+    """Some lines; with `heading`, Markdown makes a heading of them."""
 
-    lines: tuple[str, ...]
-
-    @classmethod
-    def of(cls, *lines: str) -> Text:
-        """These lines."""
-        return cls(lines)
+    def __init__(self, *lines: str, heading: bool = False) -> None:
+        self.lines, self.heading = lines, heading
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +29,7 @@ class Items:
     """A list under a name; nothing at all where it has no items."""
 
     title: str
-    items: tuple[str, ...]
+    items: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +58,7 @@ class Table:
         return replace(self, headers=[self.headers[i] for i in places], rows=rows)
 
 
-Block = Title | Text | Items | Table
+Block = Text | Items | Table
 
 
 def render(blocks: Iterable[Block], form: Form = "terminal", width: int | None = None) -> str:
@@ -93,10 +79,9 @@ def _block(block: Block, form: Form, width: int | None) -> str:
         return _grid(block, form) if form != "terminal" else _fitted(block, width)
     if isinstance(block, Items) and not block.items:
         return ""
-    if isinstance(block, Title):
-        lines = [("### " if block.main and form == "markdown" else "") + shown(block.text)]
-    elif isinstance(block, Text):
-        lines = [shown(line) for line in block.lines]
+    if isinstance(block, Text):
+        mark = "### " if block.heading and form == "markdown" else ""
+        lines = [mark + shown(line) for line in block.lines]
     else:
         mark, gap = ("- ", [""]) if form == "markdown" else ("  ", [])
         lines = [shown(block.title), *gap, *(mark + shown(item) for item in block.items)]

@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Any, Literal
 
 from xlir_bench.errors import InputError, NotComparableError, UnknownNameError
+from xlir_bench.measures.bootstrap import Alternative
 from xlir_bench.measures.significance import (
     Difference,
     clusters_to_see,
@@ -188,29 +189,32 @@ def overall(findings: Sequence[Finding]) -> Outcome:
 
 def judge(pairings: Mapping[str, Pairing], policy: Policy) -> tuple[list[Finding], list[str]]:
     """All findings, the worst first, and a note on each rule with nothing to test; pairings by measure."""
-    asked: list[_Test] = []
+    tests: list[_Test] = []
     notes = []
     for name, rule in policy.rules.items():
         pairing = pairings.get(rule.measure)
-        tests = [] if pairing is None else list(_tests(name, rule, pairing))
-        asked += tests
-        if not tests:
+        of_rule = [] if pairing is None else list(_tests(name, rule, pairing))
+        tests += of_rule
+        if not of_rule:
             kinds = [Kind.MULTILINGUAL] if isinstance(rule, Rise) else rule.kinds or list(Kind)
             lacking = f"these results have no {' or '.join(kinds)} setting"
             notes.append(f"{name} ({rule.measure}) tests nothing: {lacking}")
-    if not asked:
+    if not tests:
         raise InputError("no rule of the policy has anything to test in these results")
-    measured = [
-        values
-        for measure, pairing in pairings.items()
-        for values in _measured(pairing, [t for t in asked if t.rule.measure == measure], len(asked))
-    ]  # fmt: skip
-    p_values = [d.p for test, _, d, _ in measured if not isinstance(test.rule, Floor)]
+    measured: list[tuple[_Test, tuple[float, float], Difference]] = []
+    for measure, pairing in pairings.items():
+        of_measure = [test for test in tests if test.rule.measure == measure]
+        groups = [test.settings for test in of_measure]
+        for_the_worse: Alternative = "greater" if measure == RANK_DISTANCE else "less"
+        differences = pairing.test(groups, for_the_worse, len(tests))
+        measured += zip(of_measure, pairing.means(groups), differences, strict=True)
+    p_values = [d.p for test, _, d in measured if not isinstance(test.rule, Floor)]
     corrected = iter(holm(p_values).tolist())
     findings = []
-    for values in measured:
-        p_holm = None if isinstance(values[0].rule, Floor) else next(corrected)
-        findings.append(_finding(*values, p_holm, len(p_values), policy))
+    for test, means, d in measured:
+        same = pairings[test.rule.measure].unlike.isdisjoint(test.settings)
+        p_holm = None if isinstance(test.rule, Floor) else next(corrected)
+        findings.append(_finding(test, means, d, same, p_holm, len(p_values), policy))
 
     def urgency(finding: Finding) -> tuple[float, ...]:
         """Small for what a reader wants to see first: the surest, then the largest for its allowance."""
@@ -242,17 +246,6 @@ def _tests(name: str, rule: Drop | Rise | Floor, pairing: Pairing) -> Iterator[_
         groups.setdefault(f"{setting.kind.value}{over}", []).append(i)
     for subject, members in groups.items():
         yield _Test(name, rule, subject, members)
-
-
-def _measured(
-    pairing: Pairing, tests: Sequence[_Test], family: int
-) -> Iterator[tuple[_Test, tuple[float, float], Difference, bool]]:
-    """Each test with both means, the tested difference, and whether no value differs at all."""
-    groups, unlike = [test.settings for test in tests], pairing.unlike
-    rising = pairing.measure == RANK_DISTANCE
-    differences = pairing.test(groups, "greater" if rising else "less", family)
-    for test, means, d in zip(tests, pairing.means(groups), differences, strict=True):
-        yield test, means, d, unlike.isdisjoint(test.settings)
 
 
 def _finding(

@@ -12,7 +12,7 @@ from xlir_bench.errors import InputError, UnknownNameError
 from xlir_bench.measures.bootstrap import ClusterSums, relative_change
 from xlir_bench.records import Kind
 from xlir_bench.reports.comparable import require_comparable
-from xlir_bench.reports.document import Block, Table, Title
+from xlir_bench.reports.document import Block, Table, Text
 from xlir_bench.reports.pairing import pair
 from xlir_bench.reports.tables import number
 from xlir_bench.results import Result
@@ -140,7 +140,7 @@ def robustness_blocks(shifts: Sequence[Shift], beside: str, measure: str) -> lis
     headers = ["encoder", "task", "domain", "kind", "reference", measure, "change"]
     headers += ["95 % interval", "", *(["question finds its translation"] if aligned else [])]
     spare = ("domain", "question finds its translation", "reference")
-    return [Title(f"{measure} beside {beside}"), Table(headers, rows, spare=spare)]
+    return [Text(f"{measure} beside {beside}"), Table(headers, rows, spare=spare)]
 
 
 def _percent(share: float | None) -> str:

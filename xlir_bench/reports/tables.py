@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from xlir_bench.records import POOL, Kind
 from xlir_bench.reports.aligned import translations
-from xlir_bench.reports.document import Block, Items, Table, Text, Title
+from xlir_bench.reports.document import Block, Items, Table, Text
 from xlir_bench.results.schema import ResultRecord
 
 BIAS_NAMES = {
@@ -73,7 +73,7 @@ def heading(record: ResultRecord) -> Text:
     lines += [f"{role} prompt {prompt!r}" for role, prompt in prompts.items() if prompt]
     if part := record.options.part:
         lines.append("part: " + "; ".join(part.values()))
-    return Text(tuple(lines))
+    return Text(*lines)
 
 
 def summary_table(record: ResultRecord) -> Table:
@@ -203,7 +203,7 @@ def _alignment_lines(record: ResultRecord) -> Text:
         lines.append(
             f"hubness: {part.hubness:.2f} (0: every passage is found as often as any other)"
         )
-    return Text(tuple(lines))
+    return Text(*lines)
 
 
 def cost_line(record: ResultRecord) -> Text:
@@ -212,9 +212,7 @@ def cost_line(record: ResultRecord) -> Text:
     stages = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in profile.seconds.items())
     texts = f"{profile.encoded_texts:,} texts encoded, {profile.cached_texts:,} from the cache"
     peak = profile.peak_memory_bytes
-    return Text.of(
-        f"{stages} ({texts})" + (f"; peak memory {peak / 2**20:,.0f} MB" if peak else "")
-    )
+    return Text(f"{stages} ({texts})" + (f"; peak memory {peak / 2**20:,.0f} MB" if peak else ""))
 
 
 def notes(record: ResultRecord) -> list[str]:
@@ -228,16 +226,16 @@ def report(record: ResultRecord) -> list[Block]:
     blocks: list[Block] = [
         heading(record),
         summary_table(record),
-        Title(f"{measure} by query language (rows) and passage language (columns)"),
+        Text(f"{measure} by query language (rows) and passage language (columns)"),
         matrix_table(record, measure),
     ]
     if readings := [BIAS_NAMES[name] for name in BIAS_NAMES if name in record.bias]:
-        blocks += [Title("language bias in the pool of all languages"), bias_table(record)]
-        blocks.append(Text(tuple(f"  {name}: {reading}" for name, reading in readings)))
+        blocks += [Text("language bias in the pool of all languages"), bias_table(record)]
+        blocks.append(Text(*(f"  {name}: {reading}" for name, reading in readings)))
     if "top10_language_share" in record.bias:
-        blocks += [Title("languages of the ten best passages"), share_table(record)]
+        blocks += [Text("languages of the ten best passages"), share_table(record)]
     if record.alignment.anisotropy:
-        blocks += [Title("how the languages lie to each other"), alignment_table(record)]
+        blocks += [Text("how the languages lie to each other"), alignment_table(record)]
         blocks.append(_alignment_lines(record))
     if record.alignment.relevance:
         headers = ["query-passage", "cosine with relevant", "with others", "margin"]
@@ -245,16 +243,16 @@ def report(record: ResultRecord) -> list[Block]:
             [pair, number(p.relevant), number(p.others), number(p.relevant - p.others)]
             for pair, p in record.alignment.relevance.items()
         ]
-        blocks += [Title("queries and their passages"), Table(headers, rows)]
+        blocks += [Text("queries and their passages"), Table(headers, rows)]
     if any(part.tokens_mean is not None for part in record.texts.values()):
-        blocks += [Title("texts as the tokenizer sees them"), texts_table(record)]
+        blocks += [Text("texts as the tokenizer sees them"), texts_table(record)]
     if (index := record.profile.index) is not None:
         headers = ["setting", "recall of the exact top 100", "map, index minus exact"]
         rows = [
             [kind, number(recall), f"{index.map_difference[kind]:+.4f}"]
             for kind, recall in index.recall_of_exact_top100.items()
         ]
-        blocks.append(Title(f"index {index.factory}, {index.depth} passages asked for"))
+        blocks.append(Text(f"index {index.factory}, {index.depth} passages asked for"))
         blocks.append(Table(headers, rows))
     return [*blocks, Items("notes", tuple(notes(record))), cost_line(record)]
 
