@@ -169,7 +169,7 @@ def _paired(baseline: Result, candidate: Result, measure: str) -> Pairing:
     """Both results; refused if one lost queries, since it would be judged by the others."""
     first, second = baseline.values(measure), candidate.values(measure)
     pairing = pair(first, second)
-    lacking = max(len(first.value), len(second.value)) - len(pairing.setting)
+    lacking = max(len(first.value), len(second.value)) - len(pairing.first.value)
     if lacking:
         raise NotComparableError(
             f"{lacking} values of {measure} are in the tables of only one of the results;"

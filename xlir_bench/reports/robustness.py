@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from xlir_bench.errors import InputError, UnknownNameError
-from xlir_bench.measures.bootstrap import ClusterSums, relative_change
+from xlir_bench.measures.bootstrap import relative_change
 from xlir_bench.records import Kind
 from xlir_bench.reports.comparable import require_comparable
 from xlir_bench.reports.document import Block, Table, Text
 from xlir_bench.reports.pairing import pair
 from xlir_bench.reports.tables import number
 from xlir_bench.results import Result
-from xlir_bench.results.values import QueryValues
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +86,9 @@ def shifts(
 def _shifts(result: Result, reference: Result, measure: str, paired: bool) -> list[Shift]:
     """By kind; `paired`: both results are of the same queries, which are drawn together."""
     first, second = reference.values(measure), result.values(measure)
-    sizes = (len(first.clusters), len(second.clusters))
     if paired:
-        both = pair(first, second)
-        setting, query, cluster = both.setting, both.query, both.cluster
-        first = replace(first, setting=setting, query=query, cluster=cluster, value=both.first)
-        second = replace(first, value=both.second)
-        sizes = (both.clusters, both.clusters)
+        pairing = pair(first, second)
+        first, second = pairing.first, pairing.second
     record, recalls = result.record, [p.recall for p in result.record.alignment.questions.values()]
     scores, references = record.summary, reference.record.summary
     shifts = []
@@ -101,7 +96,10 @@ def _shifts(result: Result, reference: Result, measure: str, paired: bool) -> li
         if measure not in scores.get(kind, {}) or measure not in references.get(kind, {}):
             continue
         before, after = (
-            _sums(values, kind, size) for values, size in zip((first, second), sizes, strict=True)
+            values.sums(
+                [i for i in np.unique(values.setting).tolist() if values.settings[i].kind == kind]
+            )
+            for values in (first, second)
         )
         change = relative_change(before, after, paired)
         shift = Shift(
@@ -118,14 +116,6 @@ def _shifts(result: Result, reference: Result, measure: str, paired: bool) -> li
         )
         shifts.append(shift)
     return shifts
-
-
-def _sums(values: QueryValues, kind: Kind, clusters: int) -> ClusterSums:
-    chosen = [i for i in np.unique(values.setting).tolist() if values.settings[i].kind == kind]
-    rows = np.isin(values.setting, chosen)
-    columns = np.searchsorted(chosen, values.setting[rows])
-    shape = (clusters, len(chosen))
-    return ClusterSums.of(values.value[rows], values.cluster[rows], columns, shape)
 
 
 def robustness_blocks(shifts: Sequence[Shift], beside: str, measure: str) -> list[Block]:

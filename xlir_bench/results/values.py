@@ -11,6 +11,7 @@ import numpy as np
 from xlir_bench.errors import InputError
 from xlir_bench.measures import score
 from xlir_bench.measures.bias import rank_distances
+from xlir_bench.measures.bootstrap import ClusterSums
 from xlir_bench.records import POOL, Floats, Ints, Kind, Queries, Ranking, Scores, Setting
 from xlir_bench.results.tables import Codes, coded
 
@@ -36,6 +37,16 @@ class QueryValues:
     query: Ints
     cluster: Ints
     value: Floats
+
+    def sums(self, settings: Sequence[int] | None = None) -> ClusterSums:
+        """Summed by cluster (rows) and setting (columns), or by those of these settings alone."""
+        if settings is None:
+            shape = (len(self.clusters), len(self.settings))
+            return ClusterSums.of(self.value, self.cluster, self.setting, shape)
+        rows = np.isin(self.setting, settings)
+        columns = np.searchsorted(settings, self.setting[rows])
+        shape = (len(self.clusters), len(settings))
+        return ClusterSums.of(self.value[rows], self.cluster[rows], columns, shape)
 
     @classmethod
     def of(

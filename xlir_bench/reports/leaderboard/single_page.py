@@ -15,7 +15,7 @@ import numpy as np
 
 from xlir_bench.errors import InputError
 from xlir_bench.measures.bias import BiasFigure
-from xlir_bench.measures.bootstrap import UNIT, ClusterSums, intervals
+from xlir_bench.measures.bootstrap import UNIT, intervals
 from xlir_bench.reports import tables
 from xlir_bench.reports.aligned import Pair, relevance, translations
 from xlir_bench.reports.leaderboard.board import (
@@ -154,13 +154,11 @@ def _setting_intervals(folder: Path, measures: Sequence[str]) -> dict[str, Inter
 
 
 def _bounds(values: QueryValues) -> Intervals:
-    shape = (len(values.clusters), len(values.settings))
-    data = ClusterSums.of(values.value, values.cluster, values.setting, shape)
     used = np.unique(values.setting).tolist()
     if not used:
         return {}
     limits = None if values.measure == RANK_DISTANCE else UNIT
-    found = intervals(data, [*([i] for i in used), used], bounds=limits)
+    found = intervals(values.sums(), [*([i] for i in used), used], bounds=limits)
     settings = [values.settings[i] for i in used]
     names = [*((s.query_lang, s.passage_lang) for s in settings), None]
     return {

@@ -35,7 +35,7 @@ class Standing:
 
 def of_same_queries(first: QueryValues, second: QueryValues) -> bool:
     """Whether both are values of the same queries in the same settings, as a test of a pair needs."""
-    return len(pair(first, second).first) == len(first.value) == len(second.value)
+    return len(pair(first, second).first.value) == len(first.value) == len(second.value)
 
 
 def standings(values: Sequence[QueryValues], kind: Kind) -> list[Standing]:
@@ -68,12 +68,10 @@ def _tests(
         return []
     sums = []
     for each in values:
-        matched = pair(values[0], each)
-        shape = (matched.clusters, len(matched.settings))
-        data = ClusterSums.of(matched.second, matched.cluster, matched.setting, shape)
-        wanted = list(matched.of_kind(kind))
-        sums.append(data.sums[:, wanted])
-        sizes = data.sizes[:, wanted]  # alike for all encoders
+        pairing = pair(values[0], each)
+        data = pairing.second.sums().of_settings(pairing.of_kind(kind))
+        sums.append(data.sums)
+        sizes = data.sizes  # alike for all encoders
     tests = []
     for start in range(0, len(pairs), PAIRS_AT_ONCE):
         batch = pairs[start : start + PAIRS_AT_ONCE]
