@@ -18,11 +18,12 @@ from xlir_bench.options.augmenting import (
     TranslateOptions,
 )
 from xlir_bench.options.stating import OUTPUT, option, same_option
+from xlir_bench.options.training import TrainingSource
+from xlir_bench.reports.document import Block, Table, Text
 
 if TYPE_CHECKING:
     from xlir_bench.augment.switching import Switcher
     from xlir_bench.augment.translating import Report
-    from xlir_bench.reports.document import Block
     from xlir_bench.train.rows import Row
 
 augment = CommandGroup(
@@ -69,7 +70,6 @@ def parallel(
     """
     from xlir_bench.augment.output import check_output, write_rows
     from xlir_bench.augment.parallel import parallel_rows, read_parallel_lines
-    from xlir_bench.options.training import TrainingSource
 
     check_output(output, [TrainingSource(str(file)) for file in files])
     count = 0
@@ -134,7 +134,6 @@ def code_switch(
     from xlir_bench.augment.lexicon import read_lexicon
     from xlir_bench.augment.output import check_output, write_rows
     from xlir_bench.augment.switching import Switcher
-    from xlir_bench.options.training import TrainingSource
     from xlir_bench.train.reading import sound_rows
 
     rows = [TrainingSource(name) for name in names]
@@ -184,7 +183,6 @@ def translate(
     from xlir_bench.augment.output import check_output
     from xlir_bench.augment.translating import Translating
     from xlir_bench.augment.translator import load_translator
-    from xlir_bench.options.training import TrainingSource
 
     rows = [TrainingSource(name) for name in names]
     check_output(output, rows)
@@ -198,7 +196,6 @@ def translate(
 
 
 def _translated(report: Report, output: Path, longest: int) -> Block:
-    from xlir_bench.reports.document import Text
 
     counts = ", ".join(f"{lang} {count:,}" for lang, count in sorted(report.texts.items()))
     lines = [f"translations: {counts or 'none, no row lacked one'}"]
@@ -228,7 +225,6 @@ def _switched_record(switcher: Switcher) -> dict[str, Any]:
 
 
 def _switched_blocks(switcher: Switcher, output: Path) -> list[Block]:
-    from xlir_bench.reports.document import Table, Text
 
     def share(part: int, whole: int) -> str:
         return f"{part / whole:.1%}" if whole else ""

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin,
 
 import click
 
+from xlir_bench.errors import InputError, UnknownNameError
+from xlir_bench.escaping import redacted_command
 from xlir_bench.options.running import RunOptions
 from xlir_bench.options.stating import (
     DATA,
@@ -236,7 +238,6 @@ def _type(option: Option) -> Any:
 
 def canonical_command() -> str:
     """The command as it was typed, by the program's name, without secrets and the user's folders."""
-    from xlir_bench.escaping import redacted_command
 
     typed = click.get_current_context().find_root().obj
     return shlex.join(["xlir-bench", *redacted_command(typed)])
@@ -262,7 +263,6 @@ def _config_option(find: Callable[[Path], Path]) -> click.Option:
 
 def _defaults_in(file: Path, command: click.Command) -> dict[str, Any]:
     """The entries of a file by the names of parameters."""
-    from xlir_bench.errors import InputError, UnknownNameError
     from xlir_bench.untrusted import read_toml
 
     options = {

@@ -15,13 +15,14 @@ from xlir_bench.cli.command import (
     command,
 )
 from xlir_bench.cli.terminal import say_blocks, say_json
+from xlir_bench.errors import InputError, XlirError
 from xlir_bench.options.stating import option
+from xlir_bench.reports.document import Text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from xlir_bench.reports.compare import Moved
-    from xlir_bench.reports.document import Text
     from xlir_bench.results import Result
 
 COMPARED = "What is compared"
@@ -58,7 +59,6 @@ def compare(
       xlir-bench compare results/a/xquad-r results/b/xquad-r --show-queries 10
       xlir-bench compare results/*/xquad-r --measure recall@10 --markdown
     """
-    from xlir_bench.errors import InputError
     from xlir_bench.reports import compare as reports
     from xlir_bench.results import Result
 
@@ -89,8 +89,6 @@ def _query_texts(
 ) -> Text:
     """The texts of these queries, or why they cannot be shown."""
     from xlir_bench.cli.show import stored_collection
-    from xlir_bench.errors import XlirError
-    from xlir_bench.reports.document import Text
     from xlir_bench.reports.tables import signed
 
     try:

@@ -16,6 +16,8 @@ from xlir_bench.cli.command import (
 from xlir_bench.cli.terminal import Bars, say, say_blocks, say_json
 from xlir_bench.options.running import RunOptions
 from xlir_bench.options.stating import DATA, OUTPUT, option, same_option
+from xlir_bench.options.training import parse_source
+from xlir_bench.places import data_root
 
 data = CommandGroup("data", help="Bring the data of tasks here, and look training rows through.")
 
@@ -80,7 +82,6 @@ def check_training(
       xlir-bench data check-training a.parquet b.csv --json
     """
     from xlir_bench.cli.training_report import check_blocks
-    from xlir_bench.options.training import parse_source
     from xlir_bench.train.checking import check_training as check
 
     with Bars(as_json) as bars:
@@ -119,8 +120,6 @@ def leakage(
       xlir-bench data leakage train.parquet --json
     """
     from xlir_bench.cli.training_report import leakage_blocks
-    from xlir_bench.options.training import parse_source
-    from xlir_bench.places import data_root
     from xlir_bench.tasks import catalogue
     from xlir_bench.train.leakage import find_leaks
 

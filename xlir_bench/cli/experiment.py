@@ -18,12 +18,14 @@ from xlir_bench.cli.terminal import Bars, say, say_blocks, say_differences, tell
 from xlir_bench.errors import InputError, UnknownNameError
 from xlir_bench.escaping import visible
 from xlir_bench.extras import require
+from xlir_bench.files import explained, write
 from xlir_bench.options.stating import MODEL, OUTPUT, option
+from xlir_bench.places import data_root
+from xlir_bench.reports.document import Block, Items, Table, Text
 
 if TYPE_CHECKING:
     from xlir_bench.experiment.running import Where
     from xlir_bench.recipe import Recipe
-    from xlir_bench.reports.document import Block
 
 DONE = "What is done"
 
@@ -99,7 +101,6 @@ def experiment(
 
     require("train", "experiment")
     from xlir_bench.experiment.running import Where
-    from xlir_bench.places import data_root
     from xlir_bench.tasks import catalogue
 
     wanted = [*recipe.tasks, *([recipe.look.task] if recipe.look else [])]
@@ -165,7 +166,6 @@ def _check(recipe: Recipe, text: str, folder: Path) -> int:
 
 
 def _index(folder: Path, check: bool) -> int:
-    from xlir_bench.files import explained, write
     from xlir_bench.reports.experiment.index import index_text
     from xlir_bench.reports.leaderboard.files import Differences
 
@@ -183,7 +183,6 @@ def _index(folder: Path, check: bool) -> int:
 def _plan(recipe: Recipe, where: Where) -> list[Block]:
     """The grid, what is done of it, the time left, and the data that is missing."""
     from xlir_bench.experiment.running import missing_data, plan_cells, time_left
-    from xlir_bench.reports.document import Items, Table, Text
 
     planned = plan_cells(recipe, where)
     several = len(recipe.models) > 1

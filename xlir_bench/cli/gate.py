@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from xlir_bench.cli.command import DATA_ROOT, JSON, OFFLINE, OUTPUT_DIR, TASKS_DIRS, command
 from xlir_bench.cli.terminal import Bars, say, say_blocks, say_json, teller
-from xlir_bench.errors import InputError
+from xlir_bench.errors import InputError, NotComparableError
+from xlir_bench.files import explained, require_writable, write
 from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.options.running import RunOptions
 from xlir_bench.options.stating import OUTPUT, build, option, options_of, same_option
+from xlir_bench.reports.document import render
 
 if TYPE_CHECKING:
     from xlir_bench.reports.gate import Verdict
@@ -83,7 +85,6 @@ def gate(
 
     In GitHub Actions the verdict is added to the job's summary.
     """
-    from xlir_bench.files import require_writable
     from xlir_bench.reports import gate as reports
     from xlir_bench.reports.baseline import HISTORY, read_history, sunk
     from xlir_bench.reports.baseline import update_baseline as put_in_its_place
@@ -173,7 +174,6 @@ def _evaluated(
 ) -> Result:
     """The model of this spec on the task of the baseline, with its options."""
     from xlir_bench.cli.run import evaluated, resolved
-    from xlir_bench.errors import NotComparableError
     from xlir_bench.tasks import catalogue
 
     record, asked = baseline.record, baseline.record.options
@@ -228,8 +228,6 @@ def _differences(baseline: EncoderPart, candidate: Retriever) -> list[str]:
 
 def _tell(verdict: Verdict, junit: Path | None, as_json: bool) -> None:
     """The verdict to whoever asked for it: the terminal, a program, a build server."""
-    from xlir_bench.files import explained, write
-    from xlir_bench.reports.document import render
     from xlir_bench.reports.gate_text import junit_xml, verdict_blocks
 
     if as_json:

@@ -16,6 +16,7 @@ from xlir_bench.cli.command import (
     command,
 )
 from xlir_bench.cli.terminal import Bars, say, say_blocks, say_json, teller
+from xlir_bench.files import require_writable
 from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.options.profiling import CostOptions
 from xlir_bench.options.running import RunOptions
@@ -146,7 +147,6 @@ def _stored(folder: Path, encoder: Encoder, task: Task, options: RunOptions) -> 
 
 def _check_picture(path: Path) -> None:
     """Fail before minutes of work, not after."""
-    from xlir_bench.files import require_writable
     from xlir_bench.reports.plots.canvas import require_format, style
 
     require_format(path, "--plot")

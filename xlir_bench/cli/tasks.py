@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 from xlir_bench.cli.command import DATA_ROOT, JSON, TASKS_DIRS, argument, command
 from xlir_bench.cli.terminal import say_blocks, say_json
 from xlir_bench.options.stating import OUTPUT, option
+from xlir_bench.places import data_cache, data_root
+from xlir_bench.reports.document import Block, Table, Text
 
 if TYPE_CHECKING:
-    from xlir_bench.reports.document import Block
     from xlir_bench.sources import DataState
     from xlir_bench.tasks import Task, TaskFile
 
@@ -42,8 +43,6 @@ def tasks(
       xlir-bench tasks xquad-r --settings --json
       xlir-bench tasks --tasks-dir my-tasks --data /data
     """
-    from xlir_bench.places import data_cache, data_root
-    from xlir_bench.reports.document import Table
     from xlir_bench.sources import data_state
     from xlir_bench.tasks import catalogue
 
@@ -122,7 +121,6 @@ def _record(task: Task, state: DataState, with_settings: bool) -> dict[str, Any]
 
 def _details(task: Task, record: Mapping[str, Any], state: DataState) -> list[Block]:
     """One task: what its TOML file states, and its files; of numbered parts the first stands for all."""
-    from xlir_bench.reports.document import Table, Text
     from xlir_bench.tasks import file_language
 
     urls = [file.url for file in task.files.values() if file.url]

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from xlir_bench.escaping import json_safe, printable, visible
+from xlir_bench.reports.document import Block, Form, render
 
 if TYPE_CHECKING:
-    from xlir_bench.reports.document import Block, Form
     from xlir_bench.reports.leaderboard.files import Differences
     from xlir_bench.results import Result
 
@@ -38,7 +38,6 @@ def teller(quiet: bool = False) -> Callable[[str], None]:
 
 def say_blocks(blocks: Iterable[Block], form: Form | None = None, err: bool = False) -> None:
     """Print a report; its tables are no wider than the terminal, where there is one."""
-    from xlir_bench.reports.document import render
 
     stream = sys.stderr if err else sys.stdout
     width = shutil.get_terminal_size().columns if stream.isatty() else None

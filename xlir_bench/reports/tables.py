@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
+from typing import TypeVar
 
+from xlir_bench.measures.alignment import PairAlignment, Relevance
 from xlir_bench.records import POOL, Kind
-from xlir_bench.reports.aligned import translations
 from xlir_bench.reports.document import Block, Items, Table, Text
-from xlir_bench.results.schema import ResultRecord
+from xlir_bench.results.schema import AlignmentPart, ResultRecord
 
 BIAS_NAMES = {
     "rank_distance": (
@@ -22,6 +24,9 @@ BIAS_NAMES = {
     ),
 }
 """The name of each bias figure that is one number, and how to read it."""
+
+Part = TypeVar("Part", PairAlignment, Relevance)
+Pair = tuple[str, str]
 
 CHOSEN_ON_IT = "its settings were chosen on this task: scores on other tasks are better evidence"
 """Shown with an encoder wherever its scores on such a task are."""
@@ -162,6 +167,23 @@ def texts_table(record: ResultRecord) -> Table:
     ]
     headers = ["language", "queries", "passages", "tokens a text", "texts cut", "unknown tokens"]
     return Table(headers, rows)
+
+
+def translations(part: AlignmentPart) -> dict[str, dict[Pair, PairAlignment]]:
+    """Of ``questions``, and of the passages that are their ``answers``; a kind without translations is left out."""
+    kinds = {"questions": part.questions, "answers": part.answers}
+    return {kind: by_pair for kind in kinds if (by_pair := _by_pair(kinds[kind], part))}
+
+
+def relevance(part: AlignmentPart) -> dict[Pair, Relevance]:
+    """Of questions and their passages, where the task has no translations."""
+    return _by_pair(part.relevance, part)
+
+
+def _by_pair(pairs: Mapping[str, Part], part: AlignmentPart) -> dict[Pair, Part]:
+    # Codes of languages have hyphens too: a name is compared with every pair, never cut at one.
+    langs = sorted({lang for by_lang in part.anisotropy.values() for lang in by_lang})
+    return {(a, b): pairs[f"{a}-{b}"] for a, b in product(langs, repeat=2) if f"{a}-{b}" in pairs}
 
 
 def alignment_table(record: ResultRecord) -> Table:

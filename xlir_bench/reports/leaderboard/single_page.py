@@ -17,7 +17,6 @@ from xlir_bench.errors import InputError
 from xlir_bench.measures.bias import BiasFigure
 from xlir_bench.measures.bootstrap import UNIT, intervals
 from xlir_bench.reports import tables
-from xlir_bench.reports.aligned import Pair, relevance, translations
 from xlir_bench.reports.leaderboard.board import (
     RANKED_BY,
     Board,
@@ -28,6 +27,7 @@ from xlir_bench.reports.leaderboard.board import (
 from xlir_bench.reports.leaderboard.columns import Column
 from xlir_bench.reports.leaderboard.files import MARKER
 from xlir_bench.reports.published import SOURCES, ReportedTask, reported_tasks
+from xlir_bench.reports.tables import Pair, relevance, translations
 from xlir_bench.results import Result
 from xlir_bench.results.schema import AlignmentPart, SettingPart
 from xlir_bench.results.values import RANK_DISTANCE, QueryValues

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 from xlir_bench.errors import InputError
 from xlir_bench.escaping import visible
 from xlir_bench.records import POOL
-from xlir_bench.reports.aligned import translations
 from xlir_bench.reports.plots.canvas import MUTED, PANEL, ink_on, label_of, new_figure, write_title
-from xlir_bench.reports.tables import number, passage
+from xlir_bench.reports.tables import number, passage, translations
 from xlir_bench.results.schema import ResultRecord
 
 if TYPE_CHECKING:
