@@ -5,15 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xlir_bench.cli.command import (
-    DATA_ROOT,
-    FORM,
-    JSON,
-    TASKS_DIRS,
-    ReportForm,
-    argument,
-    command,
-)
+from xlir_bench.cli.command import DATA_ROOT, FORM, JSON, TASKS_DIRS, ReportForm, argument, command
 from xlir_bench.cli.terminal import say_blocks, say_json
 from xlir_bench.errors import InputError, XlirError
 from xlir_bench.options.stating import option

@@ -65,10 +65,7 @@ def fetch(
 
 @command(inside=data)
 def check_training(
-    *,
-    files: tuple[str, ...] = argument("FILE..."),
-    as_json: bool = JSON,
-    offline: bool = OFFLINE,
+    *, files: tuple[str, ...] = argument("FILE..."), as_json: bool = JSON, offline: bool = OFFLINE
 ) -> int:
     """Count what training rows hold, and list what is wrong with them (exit 1 if anything is, or
     if there are none).

@@ -12,10 +12,7 @@ from xlir_bench.reports.document import Block, Items, Table, Text
 from xlir_bench.results.schema import AlignmentPart, ResultRecord
 
 BIAS_NAMES = {
-    "rank_distance": (
-        "rank distance",
-        "lower is better; K answers side by side are K - 1 apart",
-    ),
+    "rank_distance": ("rank distance", "lower is better; K answers side by side are K - 1 apart"),
     "same_language_preference": ("own language first", "nearer to chance is better"),
     "map_without_same_language": ("map without own language", "higher is better"),
     "parallel_query_agreement": (

@@ -29,11 +29,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLOURS = {
-    Kind.MONOLINGUAL: "#0b5aa8",
-    Kind.CROSS_LINGUAL: "#c45a00",
-    Kind.MULTILINGUAL: "#2f7d5b",
-}
+COLOURS = {Kind.MONOLINGUAL: "#0b5aa8", Kind.CROSS_LINGUAL: "#c45a00", Kind.MULTILINGUAL: "#2f7d5b"}
 MARKS = {Kind.MONOLINGUAL: "o", Kind.CROSS_LINGUAL: "s", Kind.MULTILINGUAL: "D"}
 
 
