@@ -77,10 +77,10 @@ def _amount(example: str, **units: float) -> Callable[[str], int]:
     """Reads a number with one of these units after it."""
 
     def read(text: str) -> int:
-        found = re.fullmatch(r"(\d{1,15}(?:\.\d{1,3})?) ?([a-z]*)", text.strip().lower())
-        if found is None or found[2] not in units:
+        match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,3})?) ?([a-z]*)", text.strip().lower())
+        if match is None or match[2] not in units:
             raise ValueError(f"is not understood; write it like {example}")
-        return int(float(found[1]) * units[found[2]])
+        return int(float(match[1]) * units[match[2]])
 
     return read
 
@@ -149,7 +149,7 @@ def command(
     also stand in a TOML file.
     """
 
-    def made(function: Callable[..., Any]) -> click.Command:
+    def as_command(function: Callable[..., Any]) -> click.Command:
         records: dict[str, type[Any]] = {}
         own: dict[str, Option] = {}
         flags: dict[str, Option] = {}
@@ -179,20 +179,23 @@ def command(
 
         params = [param for each in flags.values() for param in _params(each)]
         params += [_config_option(config)] if config is not None else []
-        params.append(_verbose_option())
+        verbose = "Show where an error came from."
+        params.append(
+            _option(REST, ["-v", "--verbose"], is_flag=True, expose_value=False, help=verbose)
+        )
         name = function.__name__.replace("_", "-")
-        found = cls(name, callback=call, params=params, help=function.__doc__, **attributes)
+        made = cls(name, callback=call, params=params, help=function.__doc__, **attributes)
         if inside is not None:
-            inside.add_command(found)
-        return found
+            inside.add_command(made)
+        return made
 
-    return made
+    return as_command
 
 
 def _option(group: str, names: Sequence[str], **attributes: Any) -> click.Option:
-    found = GroupedOption(names, **attributes)
-    found.group = group
-    return found
+    option = GroupedOption(names, **attributes)
+    option.group = group
+    return option
 
 
 def _params(option: Option) -> list[click.Parameter]:
@@ -241,11 +244,6 @@ def canonical_command() -> str:
 
     typed = click.get_current_context().find_root().obj
     return shlex.join(["xlir-bench", *redacted_command(typed)])
-
-
-def _verbose_option() -> click.Option:
-    told = "Show where an error came from."
-    return _option(REST, ["-v", "--verbose"], is_flag=True, expose_value=False, help=told)
 
 
 def _config_option(find: Callable[[Path], Path]) -> click.Option:

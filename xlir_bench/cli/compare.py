@@ -65,12 +65,12 @@ def compare(
         else:
             say_blocks(reports.pairs_blocks(pairs, measure, notes), form)
         return
-    found = reports.compare(loaded[0], loaded[1], measure, force)
-    queries = reports.most_moved(found, show_queries or NAMED)
+    comparison = reports.compare(loaded[0], loaded[1], measure, force)
+    queries = reports.most_moved(comparison, show_queries or NAMED)
     if as_json:
-        say_json(reports.comparison_record(found, queries), indent=1)
+        say_json(reports.comparison_record(comparison, queries), indent=1)
         return
-    blocks = reports.comparison_blocks(found, queries)
+    blocks = reports.comparison_blocks(comparison, queries)
     if show_queries:
         blocks.append(_query_texts(loaded[0], queries, data, tasks_dirs))
     say_blocks(blocks, form)

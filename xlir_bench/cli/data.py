@@ -82,12 +82,12 @@ def check_training(
     from xlir_bench.train.checking import check_training as check
 
     with Bars(as_json) as bars:
-        found = check([parse_source(file) for file in files], bars, offline)
+        checked = check([parse_source(file) for file in files], bars, offline)
     if as_json:
-        say_json(found.as_json())
+        say_json(checked.as_json())
     else:
-        say_blocks(check_blocks(found))
-    return 1 if found.fault_count or not found.rows else 0
+        say_blocks(check_blocks(checked))
+    return 1 if checked.fault_count or not checked.rows else 0
 
 
 @command(inside=data)
@@ -124,9 +124,9 @@ def leakage(
     tasks = known.get(names) if names else list(known.tasks.values())
     sources = [parse_source(file) for file in files]
     with Bars(as_json) as bars:
-        found = find_leaks(sources, tasks, data_root(data), bars, offline)
+        report = find_leaks(sources, tasks, data_root(data), bars, offline)
     if as_json:
-        say_json(found.as_json())
+        say_json(report.as_json())
     else:
-        say_blocks(leakage_blocks(found))
-    return 1 if found.leaking else 0
+        say_blocks(leakage_blocks(report))
+    return 1 if report.leaking else 0

@@ -134,18 +134,18 @@ def _baseline_and_policy(baseline: Path, policy_file: Path | None) -> tuple[Resu
 
 def _plan(baseline: Path | None, like: Path | None, policy_file: Path | None, as_json: bool) -> int:
     """What each rule would see of candidates that differ from the baseline as this one does."""
-    from xlir_bench.reports.gate import gate as judged
+    from xlir_bench.reports.gate import gate as verdict_on
     from xlir_bench.reports.gate_text import plan_blocks, plan_record
     from xlir_bench.results import Result
 
     if baseline is None or like is None:
         raise InputError("gate --plan wants --baseline RESULT and --like RESULT")
     old, policy = _baseline_and_policy(baseline, policy_file)
-    found = judged(old, Result.load(like), policy)
+    verdict = verdict_on(old, Result.load(like), policy)
     if as_json:
-        say_json(plan_record(found), indent=1)
+        say_json(plan_record(verdict), indent=1)
     else:
-        say_blocks(plan_blocks(found))
+        say_blocks(plan_blocks(verdict))
     return 0
 
 
@@ -216,14 +216,19 @@ def _differences(baseline: EncoderPart, candidate: Retriever) -> list[str]:
         "length in tokens": (baseline.max_tokens, card.max_tokens),
         "device": (baseline.device, candidate.device),
     }
-    told = [f"{what}: {a!r} against {b!r}" for what, (a, b) in pairs.items() if a != b]
+    differences = [f"{what}: {a!r} against {b!r}" for what, (a, b) in pairs.items() if a != b]
     if asked is None:
-        told.append("options of the baseline's encoder: not recorded, its result is of before")
-    elif asked.revision is not None and card.name != baseline.name:
-        told.append(f"revision: {asked.revision!r} is of the baseline's model")
-    if asked is not None and asked.trust_remote_code:
-        told.append("--trust-remote-code: run the candidate with it first, and name its result")
-    return told
+        differences.append(
+            "options of the baseline's encoder: its result is older and does not record them"
+        )
+        return differences
+    if asked.revision is not None and card.name != baseline.name:
+        differences.append(f"revision: {asked.revision!r} is of the baseline's model")
+    if asked.trust_remote_code:
+        differences.append(
+            "--trust-remote-code: run the candidate with it first, and name its result"
+        )
+    return differences
 
 
 def _tell(verdict: Verdict, junit: Path | None, as_json: bool) -> None:

@@ -49,16 +49,16 @@ def leaderboard(
     for line in board.unreadable:
         say(visible(f"left out: {line}"), err=True)
     texts = leaderboard_texts(board, html)
-    found = update(output, texts, check=check)
+    differences = update(output, texts, check=check)
     if check:
-        return say_differences(found, output)
+        return say_differences(differences, output)
     if not quiet:
         encoders = len({row.record.encoder.slug for task in board.tasks for row in task.rows})
         tasks = len(board.tasks)
         say(
             f"{encoders} encoder{'s' * (encoders != 1)} on {tasks} task{'s' * (tasks != 1)}:"
-            f" {len(texts)} files in {output} ({len(found.missing)} new, {len(found.changed)} changed,"
-            f" {len(found.extra)} removed)"
+            f" {len(texts)} files in {output} ({len(differences.missing)} new, {len(differences.changed)} changed,"
+            f" {len(differences.extra)} removed)"
         )
         if board.left_out:
             say(f"{len(board.left_out)} not ranked: see {output / 'README.md'}")

@@ -61,18 +61,20 @@ def say_error(message: str) -> None:
     say(re.sub(r"\r?\n(?!  )", r"\\u000a", message.strip("\n")), err=True)
 
 
-def say_differences(found: Differences, folder: Path) -> int:
+def say_differences(differences: Differences, folder: Path) -> int:
     """Print what ``--check`` found, if anything; the exit code."""
-    for what, names in (
-        ("differs", found.changed),
-        ("missing", found.missing),
-        ("extra", found.extra),
-    ):
-        for name in names:
+    names = {
+        "differs": differences.changed,
+        "missing": differences.missing,
+        "extra": differences.extra,
+    }
+    for what in names:
+        for name in names[what]:
             say(f"{what}: {folder / name}")
-    if found:
-        say("the same command without --check mends this", err=True)
-    return 1 if found else 0
+    if not differences:
+        return 0
+    say("the same command without --check mends this", err=True)
+    return 1
 
 
 @dataclass(slots=True)

@@ -34,7 +34,7 @@ class BiasFigure:
 
 @dataclass(frozen=True, slots=True)
 class PoolRanking:
-    """The ranking of one query language over the pool, with what bias needs besides."""
+    """The ranking of one query language over the pool, its query ids and the languages of the pool."""
 
     ranking: Ranking
     query_ids: tuple[str, ...]

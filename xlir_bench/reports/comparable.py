@@ -11,11 +11,11 @@ from xlir_bench.results import Result, ResultRecord
 def what_differs(first: ResultRecord, second: ResultRecord) -> list[str]:
     """Everything that makes two results measure different things; empty if they are comparable."""
     a, b = first.options, second.options
-    found = []
+    differences = []
     if first.task.digest != second.task.digest:
-        found.append(f"task ({_task(first)} against {_task(second)})")
+        differences.append(f"task ({_task(first)} against {_task(second)})")
     elif (files := _other_files(first, second)) is not None:
-        found.append(f"data files {', '.join(files) or '(not named)'}")
+        differences.append(f"data files {', '.join(files) or '(not named)'}")
     options = {
         "languages": (sorted(a.langs) or "all", sorted(b.langs) or "all"),
         "kinds": (sorted(a.kinds) or "all", sorted(b.kinds) or "all"),
@@ -30,8 +30,8 @@ def what_differs(first: ResultRecord, second: ResultRecord) -> list[str]:
     for option, (x, y) in options.items():
         if x != y:
             one, other = (" ".join(v) if isinstance(v, list) else v for v in (x, y))
-            found.append(f"{option} ({one} against {other})")
-    return found
+            differences.append(f"{option} ({one} against {other})")
+    return differences
 
 
 def _task(record: ResultRecord) -> str:

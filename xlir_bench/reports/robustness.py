@@ -72,15 +72,16 @@ def shifts(
     if lacking := ", ".join(sorted({name[same] for name in names} - references.keys())):
         pair_of = f"of {lacking} on {beside}" if same == "encoder" else f"of {beside} on {lacking}"
         raise InputError(f"no result {pair_of}: run it, or leave it out")
-    found = []
+    all_shifts = []
     for name, result in zip(names, results, strict=True):
-        near = references[name[same]]
-        if result is near:
+        compared_with = references[name[same]]
+        if result is compared_with:
             continue
         if same == "task":
-            require_comparable([near, result], False, "leave one of them out, or run it again")
-        found += _shifts(result, near, measure, paired=same == "task")
-    return found
+            remedy = "leave one of them out, or run it again"
+            require_comparable([compared_with, result], False, remedy)
+        all_shifts += _shifts(result, compared_with, measure, paired=same == "task")
+    return all_shifts
 
 
 def _shifts(result: Result, reference: Result, measure: str, paired: bool) -> list[Shift]:

@@ -62,14 +62,14 @@ def _section(folder: Path) -> str:
         if experiment.missing:
             missing = len(experiment.missing)
             sentences.append(f"Not finished: {missing} trainings are not there.")
-        for outcome, told in OUTCOMES.items():
+        for outcome, heading in OUTCOMES.items():
             texts = [
                 f"{escape(each.claim.text)} ({escape(each.claim.task)})"
                 for each in claims
                 if each.outcome == outcome
             ]
             if texts:
-                sentences.append(f"{told}: {'; '.join(texts)}.")
+                sentences.append(f"{heading}: {'; '.join(texts)}.")
         paragraphs.append(" ".join([*sentences, _compared(beside, "trainings")]).strip())
     if not paragraphs:
         raise InputError(f"no folder in {folder} is an experiment; name one with experiments in it")

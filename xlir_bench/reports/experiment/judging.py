@@ -107,7 +107,7 @@ def against_baselines(experiment: Experiment, task: str) -> list[VersusBaseline]
     """Every training beside each baseline that the recipe names; Holm's correction over all of them."""
     recipe, variants = experiment.recipe, experiment.recipe.variants()
     subjects = [v for v in variants if v.trained and not any(v.has(b) for b in recipe.baselines)]
-    found = [
+    comparisons = [
         VersusBaseline(
             variant, column, baseline, difference(experiment, baseline, variant, task, column)
         )
@@ -116,10 +116,10 @@ def against_baselines(experiment: Experiment, task: str) -> list[VersusBaseline]
         for baseline in variant.opponents(recipe.baselines, variants)
         if experiment.evaluated(variant, task) and experiment.evaluated(baseline, task)
     ]
-    corrected = holm([each.tested.test.p for each in found])
+    corrected = holm([each.tested.test.p for each in comparisons])
     return [
         replace(each, tested=replace(each.tested, p_holm=float(p)))
-        for each, p in zip(found, corrected, strict=True)
+        for each, p in zip(comparisons, corrected, strict=True)
     ]
 
 

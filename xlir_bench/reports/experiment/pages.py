@@ -142,8 +142,8 @@ def counted(judged: Sequence[Judged]) -> str:
         "cannot fail": ("cannot fail", "cannot fail"),
     }
     counts = {outcome: sum(j.outcome == outcome for j in judged) for outcome in words}
-    told = ", ".join(f"{n} {words[outcome][n > 1]}" for outcome, n in counts.items() if n)
-    return f"Of {len(judged)} claims {told}."
+    parts = (f"{n} {words[outcome][n > 1]}" for outcome, n in counts.items() if n)
+    return f"Of {len(judged)} claims {', '.join(parts)}."
 
 
 def _claims(experiment: Experiment, judged: Sequence[Judged]) -> Table:
@@ -276,8 +276,8 @@ def _against(experiment: Experiment, task: str) -> list[str | Block]:
         )
     headers = ["batches", "", "baseline"]
     headers += ["difference", "95 % interval", "p (Holm)", "seeds agree", ""]
-    told = f"Against each baseline that the recipe names (Holm over {len(rows)}):"
-    return [told, Table(headers, rows, text=3)]
+    intro = f"Against each baseline that the recipe names (Holm over {len(rows)}):"
+    return [intro, Table(headers, rows, text=3)]
 
 
 def _how_to_read(recipe: Recipe) -> str:

@@ -120,8 +120,8 @@ class Experiment:
     def values(self, variant: Variant, task: str, column: Column) -> list[float]:
         """One figure of a variant, a value a seed."""
         results = sorted(self.evaluated(variant, task).items())
-        found = (column.value(result.record) for _, result in results)
-        return [value for value in found if value is not None]
+        values = (column.value(result.record) for _, result in results)
+        return [value for value in values if value is not None]
 
     def questions(self, variant: Variant, task: str) -> dict[int, Questions]:
         """The means of every question of a variant on a task, by seed; each file is read once."""

@@ -158,13 +158,13 @@ def _bounds(values: QueryValues) -> Intervals:
     if not used:
         return {}
     limits = None if values.measure == RANK_DISTANCE else UNIT
-    found = intervals(values.sums(), [*([i] for i in used), used], bounds=limits)
     settings = [values.settings[i] for i in used]
     names = [*((s.query_lang, s.passage_lang) for s in settings), None]
+    figures = intervals(values.sums(), [*([i] for i in used), used], bounds=limits)
     return {
-        name: (interval.low, interval.high)
-        for name, interval in zip(names, found, strict=True)
-        if interval.low is not None and interval.high is not None
+        name: (figure.low, figure.high)
+        for name, figure in zip(names, figures, strict=True)
+        if figure.low is not None and figure.high is not None
     }
 
 
