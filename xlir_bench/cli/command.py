@@ -275,7 +275,7 @@ def _defaults_in(file: Path, command: click.Command) -> dict[str, Any]:
     defaults = {}
     for key, value in entries.items():
         option = options[key]
-        if wanted := _unfit(option, value):
+        if wanted := _wrong_type(option, value):
             raise InputError(f"--config {file}: {key} wants {wanted}")
         values = value if isinstance(value, list) else [value]
         if option.type is NAMES:
@@ -286,8 +286,8 @@ def _defaults_in(file: Path, command: click.Command) -> dict[str, Any]:
     return defaults
 
 
-def _unfit(option: click.Option, given: Any) -> str:
-    """What an option wants where a value of TOML is not it: click would take some of them for others."""
+def _wrong_type(option: click.Option, given: Any) -> str:
+    """The type that an option wants, where a value of TOML has another: click would convert some of them; else empty."""
     if isinstance(given, list) and not (option.multiple or option.type is NAMES):
         return "one value, not a list"
     for value in given if isinstance(given, list) else [given]:

@@ -127,10 +127,14 @@ def experiment(
 
 def _run(recipe: Recipe, text: str, where: Where, quiet: bool) -> int:
     from xlir_bench.experiment.running import run_cells
-    from xlir_bench.reports.experiment.pages import experiment_texts, report_files, require_ours
+    from xlir_bench.reports.experiment.pages import (
+        experiment_texts,
+        report_files,
+        require_generated,
+    )
     from xlir_bench.reports.experiment.stored import read_experiment
 
-    require_ours(where.folder)
+    require_generated(where.folder)
 
     try:
         with Bars(quiet) as bars:

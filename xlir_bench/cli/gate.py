@@ -86,8 +86,8 @@ def gate(
     In GitHub Actions the verdict is added to the job's summary.
     """
     from xlir_bench.reports import gate as reports
-    from xlir_bench.reports.baseline import HISTORY, read_history, sunk
-    from xlir_bench.reports.baseline import update_baseline as put_in_its_place
+    from xlir_bench.reports.baseline import HISTORY, accumulated_losses, read_history
+    from xlir_bench.reports.baseline import update_baseline as replace_baseline
     from xlir_bench.reports.policy import DEFAULT_POLICY
 
     if print_policy:
@@ -111,11 +111,11 @@ def gate(
         how = {"device": device, "http_body": http_body, "offline": offline}
         new = _evaluated(candidate, old, output, tasks_dirs, given, how)
     verdict = reports.gate(old, new, policy)
-    notes = sunk(read_history(old.folder), new, policy)
+    notes = accumulated_losses(read_history(old.folder), new, policy)
     verdict = replace(verdict, notes=(*verdict.notes, *notes))
-    _tell(verdict, junit, as_json)
+    _report(verdict, junit, as_json)
     if update_baseline and verdict.passed:
-        folder = put_in_its_place(old, new, verdict, reason or "")
+        folder = replace_baseline(old, new, verdict, reason or "")
         say(f"baseline {folder} replaced; {folder / HISTORY} says why", err=True)
     elif update_baseline:
         say("the baseline stays: only a candidate that passes takes its place", err=True)
@@ -219,7 +219,7 @@ def _differences(baseline: EncoderPart, candidate: Retriever) -> list[str]:
     differences = [f"{what}: {a!r} against {b!r}" for what, (a, b) in pairs.items() if a != b]
     if asked is None:
         differences.append(
-            "options of the baseline's encoder: its result is older and does not record them"
+            "options of the baseline's encoder: not recorded in its result, which is an older one"
         )
         return differences
     if asked.revision is not None and card.name != baseline.name:
@@ -231,7 +231,7 @@ def _differences(baseline: EncoderPart, candidate: Retriever) -> list[str]:
     return differences
 
 
-def _tell(verdict: Verdict, junit: Path | None, as_json: bool) -> None:
+def _report(verdict: Verdict, junit: Path | None, as_json: bool) -> None:
     """The verdict to whoever asked for it: the terminal, a program, a build server."""
     from xlir_bench.reports.gate_text import junit_xml, verdict_blocks
 

@@ -101,10 +101,10 @@ def profile(
             result = evaluated(encoder, chosen, options, encoder_options, output, bars, tell)
         cost = measure_cost(chosen, models, cost_options, options, bars, canonical_command())
     result = result.with_cost(cost).save(result.folder or output)
-    _tell(result, plot, as_json, form)
+    _report(result, plot, as_json, form)
 
 
-def _tell(result: Result, plot: Path | None, as_json: bool, form: ReportForm | None) -> None:
+def _report(result: Result, plot: Path | None, as_json: bool, form: ReportForm | None) -> None:
     from xlir_bench.reports.cost import cost_blocks
     from xlir_bench.reports.tables import heading
 

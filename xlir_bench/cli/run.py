@@ -121,10 +121,10 @@ def run(
     if as_json:
         say_results(results, alone)
     elif len(results) > 1 and not quiet:
-        from xlir_bench.reports.tables import comparison_rows
+        from xlir_bench.reports.tables import results_table
 
         say()
-        say_blocks([comparison_rows([result.record for result in results])])
+        say_blocks([results_table([result.record for result in results])])
     return code
 
 

@@ -41,7 +41,7 @@ def show(
       xlir-bench show results/builtin-ngram/mini --query honey-bees-1
     """
     from xlir_bench.reports.cost import cost_blocks
-    from xlir_bench.reports.tables import comparison_rows, report
+    from xlir_bench.reports.tables import report, results_table
     from xlir_bench.results import Result
 
     if query is not None and as_json:
@@ -56,7 +56,7 @@ def show(
         cost = loaded[0].record.profile.cost
         say_blocks([*report(loaded[0].record), *(cost_blocks(cost) if cost else ())], form)
     else:
-        say_blocks([comparison_rows([result.record for result in loaded])], form)
+        say_blocks([results_table([result.record for result in loaded])], form)
 
 
 def _question_blocks(

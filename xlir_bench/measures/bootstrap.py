@@ -268,7 +268,7 @@ def _squares(times: Floats, parts: Floats) -> Floats:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A figure, its standard error, and the t of each resample: its distance from the figure in its own standard errors."""
+    """A figure, its standard error, and the t of each resample (its distance in its own standard errors)."""
 
     mean: float
     error: float

@@ -1,4 +1,4 @@
-"""Two or more results against each other: differences, intervals, tests, and which queries changed."""
+"""Comparisons of two or more results: differences, intervals, tests, and which queries changed."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
-"""What reports are made of, and the one place that turns it into text: for a terminal, Markdown or LaTeX.
+"""Blocks that reports are made of, and how they become text: for a terminal, Markdown or LaTeX.
 
-A report is a list of blocks of plain text. Whoever makes a block escapes nothing: the renderer does that,
-for names from outside and for our own words alike.
+Blocks hold plain text. Whoever makes one escapes nothing: `render` escapes all of it.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ class Table:
     words: tuple[str, ...] = ()
     """Columns further right that hold text too."""
     spare: tuple[str, ...] = ()
-    """Columns that a narrow terminal does without, the first of these first."""
+    """Columns that a narrow terminal leaves out, in this order."""
 
     @classmethod
     def of(
@@ -125,7 +124,7 @@ def _fitted(table: Table, width: int | None) -> str:
 
 
 def _pieces(table: Table, width: int | None) -> list[Table]:
-    """Tables below each other, alike in size, where not all columns have room in one."""
+    """The table, or several of about the same width where its columns do not fit into one."""
     kept = range(table.text)
     others = range(table.text, len(table.headers))
     pieces = [table]
@@ -139,6 +138,6 @@ def _pieces(table: Table, width: int | None) -> list[Table]:
 
 
 def _width(table: Table) -> int:
-    """How many places of a terminal's line it takes: an ideograph has two."""
+    """Its width in characters of a terminal; an ideograph takes two."""
     lines = _grid(table, "terminal").splitlines()
     return max(sum(2 if east_asian_width(c) in "WF" else 1 for c in line) for line in lines)

@@ -1,8 +1,8 @@
 """The gate: is this candidate worse than the baseline, by the rules of a policy?
 
-Each rule asks for one test or more. A test fails if the loss is larger than allowed and chance alone would
-rarely give as much (p is corrected for all tests of the policy). It passes if the loss is no larger than
-allowed, with 95 % certainty. Otherwise it is undecided: not shown to be worse is never reported as as good.
+Each rule asks for one test or more. A test fails if the loss is larger than allowed and significant (p is corrected
+for all tests of the policy). It passes if the loss is no larger than allowed, with 95 % certainty. Otherwise it is
+undecided: a loss that is not shown is never reported as a pass.
 """
 
 from __future__ import annotations
@@ -60,15 +60,15 @@ class Finding:
     high: float | None
     """The 95 % interval of the change."""
     most: float | None
-    """With 95 % certainty the loss is no larger (one-sided); below 0 for a certain gain."""
+    """One-sided 95 % bound: the loss is no larger than this; below 0 for a certain gain."""
     p: float | None
-    """One-sided: how often chance alone gives as large a loss. None for a floor."""
+    """One-sided; None for a floor."""
     p_holm: float | None
     """Corrected for every test of the policy."""
     visible: float | None
     """The smallest loss that this test finds in 95 % of cases; None if it can find none."""
     needed: int | None
-    """How many clusters would show the allowed loss as often; None if no number would."""
+    """How many clusters would find the allowed loss as often; None if no number would."""
     outcome: Outcome
 
     @property
@@ -166,7 +166,7 @@ def gate(baseline: Result, candidate: Result, policy: Policy) -> Verdict:
 
 
 def _paired(baseline: Result, candidate: Result, measure: str) -> Pairing:
-    """Both results; refused if one lost queries, since it would be judged by the others."""
+    """Both results; refused if one lacks queries of the other, since the gate would not see them."""
     first, second = baseline.values(measure), candidate.values(measure)
     pairing = pair(first, second)
     lacking = max(len(first.value), len(second.value)) - len(pairing.first.value)
@@ -257,7 +257,7 @@ def _finding(
     tests: int,
     policy: Policy,
 ) -> Finding:
-    """What became of a test; a floor (without a p) is held against the candidate's value alone."""
+    """The outcome of a test; a floor (without a p) is compared with the candidate's value alone."""
     rule, (baseline, candidate) = test.rule, means
     most = visible = needed = None
     outcome = Outcome.UNDECIDED

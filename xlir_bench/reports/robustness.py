@@ -1,4 +1,4 @@
-"""Whether the quality of an encoder, or a gain in it, holds on other tasks than the reference."""
+"""Whether the quality of an encoder, or a gain, carries over to other tasks."""
 
 from __future__ import annotations
 

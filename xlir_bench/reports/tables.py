@@ -98,7 +98,7 @@ def summary_table(record: ResultRecord) -> Table:
 
 
 def matrix_table(record: ResultRecord, measure: str) -> Table:
-    """Query languages down, passage languages across, the pool of all last."""
+    """Query languages down, passage languages across, the pool of all languages last."""
     values = {
         (s.query_lang, passage(s.passage_langs)): s.measures.get(measure) for s in record.settings
     }
@@ -150,7 +150,7 @@ def _percent(share: float | None, digits: int = 0) -> str:
 
 
 def texts_table(record: ResultRecord) -> Table:
-    """How the tokenizer splits the texts of each language, which often explains a bias."""
+    """How the tokenizer splits the texts of each language."""
     rows = [
         [
             lang,
@@ -235,8 +235,8 @@ def cost_line(record: ResultRecord) -> Text:
 
 
 def notes(record: ResultRecord) -> list[str]:
-    """What else a reader of the scores has to know."""
-    return [*([CHOSEN_ON_IT] if record.chosen_on_it else []), *record.notes]
+    """The notes of a result, and a warning if the encoder was tuned on the task."""
+    return [*([CHOSEN_ON_IT] if record.chosen_on_task else []), *record.notes]
 
 
 def report(record: ResultRecord) -> list[Block]:
@@ -276,19 +276,18 @@ def report(record: ResultRecord) -> list[Block]:
     return [*blocks, Items("notes", tuple(notes(record))), cost_line(record)]
 
 
-def comparison_rows(records: Sequence[ResultRecord]) -> Table:
+def results_table(records: Sequence[ResultRecord]) -> Table:
     """A row for each result: its main measure by kind and the rank distance, in the order given."""
     measures = list(dict.fromkeys(record.main_measure for record in records))
     # Where tasks have different main measures, each row names its own.
     several = len(measures) > 1
     rows = []
     for record in records:
-        distance = record.bias.get("rank_distance")
         row = [record.encoder.name, record.task.name]
         row += [record.main_measure] if several else []
         parts = [record.summary.get(kind, {}).get(record.main_measure) for kind in Kind]
         row += [number(part.mean if part else None) for part in parts]
-        rows.append([*row, _bias("rank_distance", distance.mean if distance else None)])
+        rows.append([*row, _bias("rank_distance", record.rank_distance)])
     kinds = [kind.value if several else f"{kind.value} {measures[0]}" for kind in Kind]
     headers = ["encoder", "task", *(["measure"] if several else []), *kinds, "rank distance"]
     return Table(headers, rows, text=2)

@@ -54,7 +54,7 @@ class TaskPart(_Part):
     files: dict[str, str]
     """SHA-256 of every file as it was read, by path under the data root."""
     data: Digest | None = None
-    """Of `files`: results are compared only where it agrees. Older results lack it."""
+    """Of `files`: results are compared only if it is the same. Missing in older results."""
 
     @property
     def data_read(self) -> str | None:
@@ -77,7 +77,7 @@ class EncoderPart(_Part):
     passage_prompt: str
     parameters: int | None
     chosen_on: list[str] = []
-    """Tasks that its settings were chosen on: a score on them says less than one on others."""
+    """Tasks on which its settings were tuned: scores on them are weaker evidence than on others."""
     device: str | None = None
     """Where it ran; null where that makes no difference, and in older results."""
     options: LoadOptions | None = None
@@ -116,7 +116,7 @@ class OptionsPart(_Part):
 
     @property
     def part(self) -> dict[str, str]:
-        """What makes it other than a full run, in words, by option; empty for a full one."""
+        """What makes this a partial run, in words, by option; empty for a full run."""
         default_text = self.candidate in ("sentence", "passage")
         changed, corpus_limit = ", ".join(sorted(self.changed_data)), self.corpus_limit
         words = {
@@ -205,8 +205,8 @@ class VariantPart(_Part):
     """Of one query, the median."""
     search_ms: float
     unbeaten: list[Literal["latency", "size"]]
-    """The costs (p50 of a query, index bytes) for which no other unbeaten variant is as good in both the cost and mean
-    map, and better in one of them; a latency is better if it is so in every round."""
+    """The costs (p50 of a query, index bytes) for which it is on the Pareto front: no other variant there is as good in
+    that cost and in mean map, and better in one of them. A latency is better only if it is so in every round."""
 
 
 class MachinePart(_Part):
@@ -218,7 +218,7 @@ class MachinePart(_Part):
     """Threads of torch."""
     memory_bytes: int
     load: float | None
-    """Other work of the machine just before: the load average of a minute."""
+    """Load average of the minute before: other work on the machine."""
     device: str
     """Where the model ran; the index is always searched on the CPU."""
 
@@ -235,11 +235,11 @@ class CostPart(_Part):
     passages: int
     """In the index that is searched."""
     searched: int
-    """How many of the best are asked for."""
+    """How many passages a search returns."""
     depth: int | None
-    """How many of the best count in map; null: all, or as many as an index is asked for."""
+    """How many of the best passages count in map; null: all that a search returns."""
     peak_memory_bytes: int
-    """Of the process once the first model had encoded some batches; 0 where the platform does not say."""
+    """Of the process after the first batches of the first model; 0 where the platform does not say."""
     models: list[ModelCostPart]
     variants: list[VariantPart]
     """The first has whole vectors and exact search, in the dtype of the result."""
@@ -311,7 +311,7 @@ TableFile = Annotated[str, Field(pattern=r"^[a-z]+-[0-9a-f]{12}\.parquet$")]
 
 
 class ResultRecord(_Part, title="xlir-bench result, schema 1"):
-    """Everything about one run; its ranks and per-query values are in tables beside it."""
+    """Everything about one run; its ranks are in a table beside it."""
 
     schema_: Literal[1] = Field(default=RESULT_SCHEMA, alias="schema")
     task: TaskPart
@@ -346,13 +346,19 @@ class ResultRecord(_Part, title="xlir-bench result, schema 1"):
         return self
 
     @property
-    def chosen_on_it(self) -> bool:
-        """Whether the encoder's settings were chosen on this task."""
+    def chosen_on_task(self) -> bool:
+        """Whether the encoder's settings were tuned on this task."""
         return self.task.name in self.encoder.chosen_on
 
     @property
+    def rank_distance(self) -> float | None:
+        """The mean rank distance; None without a pool of several languages."""
+        figure = self.bias.get("rank_distance")
+        return figure.mean if figure is not None and isinstance(figure.mean, float) else None
+
+    @property
     def by_ranks(self) -> bool:
-        """Whether every measure follows from ranks, none from answers found in passages."""
+        """Whether every measure is computed from ranks, none from answers in passages."""
         return not any(token_budget(measure) for measure in self.options.measures)
 
     @property

@@ -46,7 +46,7 @@ AGAIN = "run the evaluation again"
 
 @dataclass(frozen=True)
 class Result:
-    """Everything one run found. `save` writes it, `load` reads it back."""
+    """The result of one run: its record and tables. `save` writes it, `load` reads it back."""
 
     record: ResultRecord
     tables: Mapping[str, pa.Table]
@@ -95,8 +95,8 @@ class Result:
     ) -> Result:
         """Write into this folder, in place of the result that is there; the result as saved.
 
-        `tables`: which are kept. ``("ranks",)`` is enough for every comparison: the values of single queries are made
-        from ranks. Where answers decide they cannot be, and are always kept.
+        `tables`: which are kept. ``("ranks",)`` is enough for every comparison: values of single queries are computed
+        from ranks. Measures that look for answers cannot be, so their values are always kept.
         """
         folder, wanted = Path(folder), set(tables)
         if not self.record.by_ranks:
@@ -116,11 +116,11 @@ class Result:
 
     @property
     def has_values(self) -> bool:
-        """Whether values of single queries are stored, or can be made again."""
+        """Whether values of single queries are stored, or can be computed from ranks."""
         return "ranks" in self.tables and ("queries" in self.tables or self.record.by_ranks)
 
     def values(self, measure: str) -> QueryValues:
-        """One measure of every query: made from ranks, unless values were stored."""
+        """One measure of every query: as stored, else computed from ranks."""
         if measure not in self._values:
             self._values[measure] = self._computed(measure)
         return self._values[measure]
@@ -151,7 +151,7 @@ class Result:
             ) from error
 
     def table(self, name: str) -> pa.Table:
-        """A stored table, or the values of all queries made from ranks; an error if there is neither."""
+        """A stored table, or the values of all queries computed from ranks; an error if there is neither."""
         if name in self.tables:
             return self.tables[name]
         if name == "queries" and self.has_values:
@@ -163,11 +163,11 @@ class Result:
 
     @property
     def where(self) -> str:
-        """For messages: its folder, else its encoder and task."""
+        """How messages name it: its folder, else its encoder and task."""
         return str(self.folder or f"{self.record.encoder.slug}/{self.record.task.name}")
 
     def with_cost(self, cost: CostPart | None) -> Result:
-        """The same result with what its encoder costs in use, or without."""
+        """The same result with this cost of its encoder, or without any."""
         profile = self.record.profile.model_copy(update={"cost": cost})
         return Result(self.record.model_copy(update={"profile": profile}), self.tables)
 
@@ -264,7 +264,7 @@ def load_results(paths: Iterable[str | Path]) -> list[Result]:
 
 
 def result_folder(output: Path, encoder_slug: str, task: str, part: Mapping[str, Any]) -> Path:
-    """Where a result is written; `part`: the options that make it other than a full default run."""
+    """Where a result is written; `part`: the options that make it a partial run."""
     if not part:
         return output / encoder_slug / task
     text = json.dumps(part, sort_keys=True, separators=(",", ":"))
@@ -272,7 +272,7 @@ def result_folder(output: Path, encoder_slug: str, task: str, part: Mapping[str,
 
 
 def folder_of_data(folder: Path, record: ResultRecord) -> Path:
-    """`folder`, or one beside it if that holds a result of other data or languages, which is kept."""
+    """`folder`, or another beside it if it holds a result of other data, which is kept."""
     try:
         stored = _read_record(folder / RESULT_FILE).task
     except InputError:

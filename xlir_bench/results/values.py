@@ -1,4 +1,4 @@
-"""The values of single queries, made from a result's ranks: every comparison and test starts from them."""
+"""The values of single queries, computed from a result's ranks: all comparisons and tests start from them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from xlir_bench.results.schema import ResultRecord
 
 RANK_DISTANCE = "rank_distance"
-"""Taken as a measure's name: highest minus lowest rank of a query's relevant passages in the pool."""
+"""Used like the name of a measure: highest minus lowest rank of a query's relevant passages in the pool."""
 
 
 @dataclass(frozen=True, slots=True)

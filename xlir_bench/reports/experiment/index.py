@@ -1,4 +1,4 @@
-"""What the experiments of a folder found, a paragraph each: from their stored results, never by hand."""
+"""The page of a folder of experiments: a paragraph for each, from its stored results."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ OUTCOMES = {
 
 
 def index_text(folder: Path) -> str:
-    """The page of a folder; what stands in it outside the marks is kept."""
+    """The page of a folder; text outside the marks is kept."""
     section = f"{BEGIN}\n\n{_section(folder)}\n\n{END}"
     path = folder / PAGE
     if not path.is_file():

@@ -1,4 +1,4 @@
-"""Differences between trainings, paired by seed and article; and what they say of a recipe's claims."""
+"""Differences between trainings, paired by seed and article, and the outcome of a recipe's claims."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class VersusBaseline:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A claim about one model, and what became of it."""
+    """A claim about one model, and its outcome."""
 
     claim: Claim
     model: str
@@ -170,7 +170,7 @@ class _ClaimTest:
         return min(1.0, 2 * min(holds, fails)) if tests else 1.0
 
     def judged(self, p_holm: float, family: int) -> Judged:
-        """What became of it; `family`: how many claims were corrected together."""
+        """The outcome; `family`: how many claims were corrected together."""
         if not self.tests:
             return Judged(self.claim, self.model, "not shown", self.why_not)
         rival = max(self.tests, key=lambda v: self.tests[v].one_sided(self.sign))

@@ -31,8 +31,8 @@ PAPER = next(iter(SOURCES))
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
-    """The files of an experiment's page, and what they say."""
+class ExperimentPages:
+    """The generated files of an experiment, and the outcome of its claims."""
 
     texts: Mapping[str, str]
     """By path in the folder."""
@@ -41,7 +41,7 @@ class Made:
     """Whether plots could be drawn: they want matplotlib."""
 
 
-def experiment_texts(experiment: Experiment, recipe_text: str) -> Made:
+def experiment_texts(experiment: Experiment, recipe_text: str) -> ExperimentPages:
     """Every generated file; the same results give the same bytes."""
     judged = judge(experiment)
     planned = plots(experiment)
@@ -54,16 +54,16 @@ def experiment_texts(experiment: Experiment, recipe_text: str) -> Made:
         # After the XML declaration, which has to be first.
         mark = f"?>\n<!-- {MARKER} -->\n"
         texts |= {plot.file: drawn(plot).replace("?>\n", mark, 1) for plot in planned}
-    return Made(texts, judged, pictures)
+    return ExperimentPages(texts, judged, pictures)
 
 
-def require_ours(folder: Path) -> None:
-    """Refuse a folder whose page was not made here, before hours of work."""
+def require_generated(folder: Path) -> None:
+    """Refuse a folder whose page is not a generated one, before hours of work."""
     update(folder, {PAGE: "", RECIPE: ""}, MARKER, (), check=True)
 
 
-def comparable(folder: Path, made: Made) -> Made:
-    """Without the plots, where those in the folder were drawn by another release of matplotlib."""
+def comparable(folder: Path, made: ExperimentPages) -> ExperimentPages:
+    """The same without plots, where those in the folder were drawn by another release of matplotlib."""
     for name, text in made.texts.items():
         path = folder / name
         if name.endswith(".svg") and path.is_file():
@@ -77,7 +77,7 @@ def comparable(folder: Path, made: Made) -> Made:
     return made
 
 
-def report_files(folder: Path, made: Made, check: bool) -> Differences:
+def report_files(folder: Path, made: ExperimentPages, check: bool) -> Differences:
     """Write the files, or say how those that are there differ."""
     among = [folder / PAGE, folder / RECIPE]
     if made.pictures:
@@ -119,7 +119,7 @@ def _image(plot: Plot) -> str:
 def _made_by(experiment: Experiment) -> str:
     cells = len(experiment.recipe.cells())
     text = (
-        f"{len(experiment.records)} of {cells} trainings and bases are here. Made by"
+        f"{len(experiment.records)} of {cells} trainings and bases are here. ExperimentPages by"
         f" `xlir-bench experiment {RECIPE} --output .` in this folder; with `--check` it is made again from"
         f" `results/` and compared byte for byte, without any model or data. The recipe is"
         f" [{RECIPE}]({RECIPE}). Kept of each training: how it was trained (`{CELL_FILE}`), its figures by task"
@@ -206,7 +206,7 @@ def _task_parts(experiment: Experiment, task: str) -> list[str | Block]:
 
 
 def _means(experiment: Experiment, variants: Sequence[Variant], task: str) -> Table:
-    """As the paper has them: the measure and a recall of each kind, and rank distance."""
+    """As in the paper: the measure and a recall of each kind, and rank distance."""
     recipe, result = experiment.recipe, experiment.any_result(task)
     columns = experiment.columns(task)
     measures = [] if result is None else result.record.options.measures

@@ -1,4 +1,4 @@
-"""The cells of an experiment on disk: what was trained, what was measured, and what is not there yet."""
+"""The cells of an experiment on disk: trainings, their results, and what is missing."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def write_cell(folder: Path, record: CellRecord, name: str) -> None:
 
 @dataclass(frozen=True)
 class Experiment:
-    """Everything that is there of a recipe."""
+    """The finished cells of a recipe and their results."""
 
     recipe: Recipe
     records: Mapping[Cell, CellRecord]

@@ -30,8 +30,7 @@ class Column(NamedTuple):
     def value(self, record: ResultRecord) -> float | None:
         """The mean in a result, if it has one."""
         if self.lower_is_better:
-            bias = record.bias.get(RANK_DISTANCE)
-            return bias.mean if bias is not None and isinstance(bias.mean, float) else None
+            return record.rank_distance
         part = record.summary.get(self.kind, {}).get(self.measure)
         return None if part is None else part.mean
 

@@ -60,7 +60,7 @@ def _index_page(board: Board) -> str:
         ]
         parts += [f"## [{escape(task.title)}]({task.file}.md)", _about(task)]
         parts.append(Table(headers, rows, text=2))
-        if any(row.record.chosen_on_it for row in task.rows):
+        if any(row.record.chosen_on_task for row in task.rows):
             parts.append(f"{CHOSEN}: {tables.CHOSEN_ON_IT}.")
     if board.left_out:
         rows = [[left.task, left.encoder, left.why] for left in board.left_out]
@@ -233,7 +233,7 @@ def _best_in_bold(task: TaskBoard, row: Row, column: Column, with_interval: bool
 
 
 def _link(task: TaskBoard, row: Row) -> Markdown:
-    mark = f" {CHOSEN}" if row.record.chosen_on_it else ""
+    mark = f" {CHOSEN}" if row.record.chosen_on_task else ""
     return Markdown(f"[{escape(row.name)}]({task.file}/{row.file}.md){mark}")
 
 
@@ -253,7 +253,7 @@ def _legend(task: TaskBoard) -> str:
         "Texts/s is of the machine that each result was made on: no comparison of encoders"
         " unless it was the same.",
     ]
-    if any(row.record.chosen_on_it for row in task.rows):
+    if any(row.record.chosen_on_task for row in task.rows):
         lines.append(f"{CHOSEN}: {tables.CHOSEN_ON_IT}.")
     return bullets(lines)
 

@@ -1,4 +1,4 @@
-"""index.html: one page that needs nothing else, and lets nothing from outside be more than text."""
+"""index.html: one page that needs no other file, and in which names from outside are only text."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ Intervals = Mapping[tuple[str, str] | None, Bounds]
 
 
 def html_page(board: Board) -> str:
-    """The page; its policy allows its own script and style, by their digests, and no address at all."""
+    """The page; its content security policy allows its own script and style, by digest, and nothing else."""
     style = "\n" + _asset("page.css")
     script = '\n"use strict";\n(() => {\n' + "\n".join(map(_asset, SCRIPTS)) + "})();\n"
     policy = [
@@ -65,7 +65,7 @@ def html_page(board: Board) -> str:
         "@DATA@": inert_json(_rounded({"version": __version__, "tasks": tasks})),
         "@SCRIPT@": script,
     }
-    # One pass: what stands in one part is never taken for the place of another.
+    # In one pass, so that text of one part is never taken for the place of another.
     return re.sub("|".join(parts), lambda found: parts[found[0]], _asset("page.html"))
 
 
@@ -118,7 +118,7 @@ def _row(row: Row, rank: int) -> dict[str, Any]:
         "rank": rank,
         "name": row.name,
         "kind": encoder.kind,
-        "note": tables.CHOSEN_ON_IT if record.chosen_on_it else "",
+        "note": tables.CHOSEN_ON_IT if record.chosen_on_task else "",
         "dimension": encoder.dimension,
         "parameters": encoder.parameters,
         "speed": row.texts_per_second,
@@ -148,7 +148,7 @@ def _setting_intervals(folder: Path, measures: Sequence[str]) -> dict[str, Inter
         bounds = {measure: _bounds(result.values(measure)) for measure in measures}
         if RANK_DISTANCE in result.record.bias:
             bounds[RANK_DISTANCE] = _bounds(result.values(RANK_DISTANCE))
-    except InputError:  # a board says so already
+    except InputError:  # the board reports it already
         return {}
     return bounds
 

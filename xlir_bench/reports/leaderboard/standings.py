@@ -1,4 +1,4 @@
-"""Which ranks an encoder may have, and which encoders cannot be told apart: every pair is tested."""
+"""Which ranks an encoder may have, and which encoders do not differ significantly: every pair is tested."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ PAIRS_AT_ONCE = 100
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Where an encoder stands by one measure among those that were tested."""
+    """The ranks that an encoder may have by one measure among those that were tested."""
 
     first: int
     """The best rank it may have: one more than the number of significantly better encoders."""
     last: int
     """The worst: the number of tested encoders, less the significantly worse ones."""
     letters: tuple[str, ...]
-    """Encoders that share a letter cannot be told apart; ``a`` is the group of the best."""
+    """Encoders that share a letter do not differ significantly; ``a`` is the group of the best."""
 
 
 def of_same_queries(first: QueryValues, second: QueryValues) -> bool:

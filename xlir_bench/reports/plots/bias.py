@@ -15,9 +15,9 @@ from xlir_bench.reports.plots.canvas import (
     MUTED,
     PANEL,
     grid_lines,
-    ink_on,
     label_of,
     new_figure,
+    text_colour_on,
     write_title,
 )
 from xlir_bench.results.schema import ResultRecord
@@ -146,7 +146,7 @@ def _stack(
         if share >= 0.045:
             axes.text(
                 left + share / 2, y, lang, ha="center", va="center", fontsize=7.5, zorder=4,
-                color=ink_on(to_rgb(colour)), fontweight="bold" if own else "normal",
+                color=text_colour_on(to_rgb(colour)), fontweight="bold" if own else "normal",
             )  # fmt: skip
         left += share
 

@@ -10,6 +10,7 @@ from xlir_bench.errors import InputError
 from xlir_bench.escaping import visible
 from xlir_bench.records import Kind
 from xlir_bench.reports.cost import milliseconds, size, variant_name
+from xlir_bench.reports.leaderboard.columns import DISTANCE, Column
 from xlir_bench.reports.plots.canvas import (
     ACCENT,
     INK,
@@ -37,11 +38,10 @@ def draw_trade_off(records: Sequence[ResultRecord], measure: str) -> Figure:
     """A measure in the pool of all languages against rank distance: up and to the left is better."""
     kind = Kind.MULTILINGUAL
     points = [
-        (record, distance.mean, record.summary[kind][measure])
+        (record, distance, record.summary[kind][measure])
         for record in records
         if measure in record.summary.get(kind, {})
-        and (distance := record.bias.get("rank_distance")) is not None
-        and isinstance(distance.mean, float)
+        and (distance := record.rank_distance) is not None
     ]
     if not points:
         raise InputError(
@@ -54,12 +54,10 @@ def draw_trade_off(records: Sequence[ResultRecord], measure: str) -> Figure:
         axes.plot(x, part.mean, "o", color=ACCENT, markersize=7, zorder=3)
     names = [(x, part.mean, label_of(record)) for record, x, part in points]
     first = points[0][0]
-    chance = first.bias["rank_distance"].chance
-    by_chance = [s.chance_map for s in first.settings if s.kind == kind and s.queries]
-    if isinstance(chance, float) and measure == "map" and by_chance:
-        y = sum(by_chance) / len(by_chance)
-        axes.plot(chance, y, "x", color=MUTED, markersize=7, markeredgewidth=1.8)
-        names.append((chance, y, "chance"))
+    x, y = DISTANCE.chance(first), Column(kind, measure).chance(first)
+    if x is not None and y is not None:
+        axes.plot(x, y, "x", color=MUTED, markersize=7, markeredgewidth=1.8)
+        names.append((x, y, "chance"))
     axes.margins(x=0.16, y=0.14)
     axes.set_ylim(bottom=-0.05 * axes.get_ylim()[1])
     axes.set_xlabel("rank distance (lower is better)", color=MUTED)
