@@ -132,7 +132,7 @@ class Result:
 
     @cached_property
     def _rankings(self) -> StoredRankings:
-        return StoredRankings.of(self.table("ranks"), self.record)
+        return StoredRankings(self.table("ranks"), self.record)
 
     def _computed(self, measure: str) -> QueryValues:
         known = self.record.options.measures
@@ -177,24 +177,21 @@ class Result:
         path = Path(path)
         file = path / RESULT_FILE if path.is_dir() else path
         record = _read_record(file)
-        while (files := _named_tables(record, file.parent)) != (existing := _existing(files)):
+        while len(tables := _existing_tables(record, file.parent)) < len(record.tables or ()):
             # The result was replaced in the meantime, or its tables were not kept.
             again = _read_record(file)
             if again.tables == record.tables:
                 break
             record = again
-        return cls(record, _StoredTables(existing), file.parent)
+        return cls(record, _StoredTables(tables), file.parent)
 
 
-def _named_tables(record: ResultRecord, folder: Path) -> dict[str, Path]:
-    """The files of a result's tables; older results name none, and have those that lie beside them."""
-    if record.tables is None:
-        return _existing({name: folder / f"{name}.parquet" for name in TABLES})
-    return {name: folder / file for name, file in record.tables.items()}
-
-
-def _existing(files: Mapping[str, Path]) -> dict[str, Path]:
-    return {name: path for name, path in files.items() if path.is_file()}
+def _existing_tables(record: ResultRecord, folder: Path) -> dict[str, Path]:
+    """The files of a result's tables that are there; older results do not name theirs."""
+    files: Iterable[tuple[str, str]] = ((name, f"{name}.parquet") for name in TABLES)
+    if record.tables is not None:
+        files = record.tables.items()
+    return {name: folder / file for name, file in files if (folder / file).is_file()}
 
 
 class _StoredTables(UserDict[str, Any]):

@@ -94,7 +94,7 @@ def _page(experiment: Experiment, judged: Sequence[Judged], planned: Sequence[Pl
         _made_by(experiment),
     ]
     if judged:
-        parts += ["## Claims", counted(judged), _claims(experiment, judged)]
+        parts += ["## Claims", counted(judged), _claims(recipe, judged)]
     for task in recipe.tasks:
         parts += _task_parts(experiment, task)
         parts += [_image(plot) for plot in planned if plot.task == task and plot.axis != "steps"]
@@ -146,14 +146,11 @@ def counted(judged: Sequence[Judged]) -> str:
     return f"Of {len(judged)} claims {', '.join(parts)}."
 
 
-def _claims(experiment: Experiment, judged: Sequence[Judged]) -> Table:
-    several = len(experiment.recipe.models) > 1
+def _claims(recipe: Recipe, judged: Sequence[Judged]) -> Table:
     rows = []
     for each in judged:
-        claim = each.claim.text + (f" ({each.model})" if several else "")
-        rows.append(
-            [claim, _bold_if_shown(each.outcome), each.why, *_evidence(experiment.recipe, each)]
-        )
+        claim = each.claim.text + (f" ({each.model})" if len(recipe.models) > 1 else "")
+        rows.append([claim, _bold_if_shown(each.outcome), each.why, *_evidence(recipe, each)])
     headers = ["claim", "", "why", "where", "against"]
     headers += ["difference", "95 % interval", "p (Holm)", "by seed"]
     return Table(headers, rows, text=5)
