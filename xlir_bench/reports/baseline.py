@@ -126,7 +126,7 @@ def accumulated_losses(history: Sequence[Update], candidate: Result, policy: Pol
         if rule.per != "kind" or rule.langs is not None:
             continue
         for kind in rule.kinds or list(Kind):
-            part = candidate.record.summary.get(kind, {}).get(rule.measure)
+            part = candidate.record.average(kind, rule.measure)
             scores = [side.scores.get(kind, {}) for u in updates for side in (u.old, u.new)]
             best = max((s[rule.measure] for s in scores if rule.measure in s), default=None)
             if part and best is not None and best - part.mean > rule.allowed(best):

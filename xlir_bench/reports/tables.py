@@ -215,7 +215,7 @@ def _alignment_lines(record: ResultRecord) -> Text:
     )
     lines = [f"language explains {variance}"]
     for kind, value in part.map_without_centroids.items():
-        before = record.summary.get(kind, {}).get("map")
+        before = record.average(kind, "map")
         change = "" if before is None else f" ({value - before.mean:+.4f})"
         lines.append(f"{kind.value} map without the languages' centroids: {number(value)}{change}")
     if part.hubness is not None:
@@ -285,7 +285,7 @@ def results_table(records: Sequence[ResultRecord]) -> Table:
     for record in records:
         row = [record.encoder.name, record.task.name]
         row += [record.main_measure] if several else []
-        parts = [record.summary.get(kind, {}).get(record.main_measure) for kind in Kind]
+        parts = [record.average(kind, record.main_measure) for kind in Kind]
         row += [number(part.mean if part else None) for part in parts]
         rows.append([*row, _bias("rank_distance", record.rank_distance)])
     kinds = [kind.value if several else f"{kind.value} {measures[0]}" for kind in Kind]

@@ -350,6 +350,10 @@ class ResultRecord(_Part, title="xlir-bench result, schema 1"):
         """Whether the encoder's settings were tuned on this task."""
         return self.task.name in self.encoder.chosen_on
 
+    def average(self, kind: Kind, measure: str) -> Interval | None:
+        """The macro average of a measure over the settings of a kind, if it has any."""
+        return self.summary.get(kind, {}).get(measure)
+
     @property
     def rank_distance(self) -> float | None:
         """The mean rank distance; None without a pool of several languages."""

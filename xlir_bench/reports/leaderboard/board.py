@@ -44,7 +44,7 @@ class Row:
 
     def score(self, kind: Kind) -> Interval | None:
         """The macro average of the main measure over the settings of a kind."""
-        return self.record.summary.get(kind, {}).get(self.record.main_measure)
+        return self.record.average(kind, self.record.main_measure)
 
     @property
     def texts_per_second(self) -> float | None:

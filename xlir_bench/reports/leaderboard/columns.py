@@ -31,8 +31,8 @@ class Column(NamedTuple):
         """The mean in a result, if it has one."""
         if self.lower_is_better:
             return record.rank_distance
-        part = record.summary.get(self.kind, {}).get(self.measure)
-        return None if part is None else part.mean
+        average = record.average(self.kind, self.measure)
+        return None if average is None else average.mean
 
     def chance(self, record: ResultRecord) -> float | None:
         """What a random ranking would get: known of map and of the rank distance."""

@@ -56,14 +56,15 @@ def grid_lines(axes: Axes) -> None:
     axes.tick_params(length=0, labelcolor=MUTED)
 
 
-def write_title(figure: Figure, text: str, under: str) -> None:
-    """A title at the top, and a line at the foot that says how to read the picture."""
+def titled(figure: Figure, text: str, under: str) -> Figure:
+    """The figure with a title at the top, and a line at the foot that says how to read it."""
     width, height = figure.get_size_inches()
     left = 1.5 * MARGIN / width
     figure.text(
         left, 1 - 1.5 * MARGIN / height, text, va="top", fontsize=12.5, fontweight="bold", color=INK
     )
     figure.text(left, 1.5 * MARGIN / height, under, va="bottom", fontsize=8.5, color=MUTED)
+    return figure
 
 
 def label_of(record: ResultRecord) -> str:

@@ -20,7 +20,7 @@ from xlir_bench.reports.plots.canvas import (
     label_points,
     new_figure,
     style,
-    write_title,
+    titled,
 )
 from xlir_bench.reports.robustness import Shift
 from xlir_bench.reports.tables import big, number
@@ -38,9 +38,9 @@ def draw_trade_off(records: Sequence[ResultRecord], measure: str) -> Figure:
     """A measure in the pool of all languages against rank distance: up and to the left is better."""
     kind = Kind.MULTILINGUAL
     points = [
-        (record, distance, record.summary[kind][measure])
+        (record, distance, average)
         for record in records
-        if measure in record.summary.get(kind, {})
+        if (average := record.average(kind, measure))
         and (distance := record.rank_distance) is not None
     ]
     if not points:
@@ -67,8 +67,7 @@ def draw_trade_off(records: Sequence[ResultRecord], measure: str) -> Figure:
     grid_lines(axes)
     label_points(axes, names)
     reading = "up and to the left is better; bars are 95 % intervals"
-    write_title(figure, f"Quality and language bias, {visible(records[0].task.title)}", reading)
-    return figure
+    return titled(figure, f"Quality and language bias, {visible(records[0].task.title)}", reading)
 
 
 def draw_checkpoints(records: Sequence[ResultRecord], measure: str) -> Figure:
@@ -88,7 +87,7 @@ def draw_checkpoints(records: Sequence[ResultRecord], measure: str) -> Figure:
         parts = [
             (x, part)
             for x, record in zip(places, records, strict=True)
-            if (part := record.summary.get(kind, {}).get(measure)) is not None
+            if (part := record.average(kind, measure))
         ]
         if not parts:
             continue
@@ -112,8 +111,7 @@ def draw_checkpoints(records: Sequence[ResultRecord], measure: str) -> Figure:
     _name_lines(axes, line_ends)
     order = visible(next(iter(stems)).rstrip("-_/ ")) if numbered else "in the order given"
     title = f"{measure} over checkpoints, {visible(records[0].task.title)}"
-    write_title(figure, title, f"{order}; bands are 95 % intervals")
-    return figure
+    return titled(figure, title, f"{order}; bands are 95 % intervals")
 
 
 def _name_lines(axes: Axes, ends: Sequence[tuple[float, float, Kind]]) -> None:
@@ -154,7 +152,7 @@ def draw_cost(record: ResultRecord, cost: CostPart) -> Figure:
         axes.margins(x=0.3, y=0.14)
         grid_lines(axes)
     right.set_xlim(left=0)
-    write_title(
+    titled(
         figure,
         f"Quality and cost, {label_of(record)} on {visible(record.task.title)}",
         "up and to the left is better; filled: unbeaten in map and this cost; lines span the rounds",
@@ -187,5 +185,4 @@ def draw_robustness(shifts: Sequence[Shift], beside: str, measure: str) -> Figur
         axes.plot([], [], mark, color=ACCENT, label=kind.value)
     axes.legend(loc="best", fontsize=8, frameon=False)
     grid_lines(axes)
-    write_title(figure, f"Beside {visible(beside)}", "bars are 95 % intervals")
-    return figure
+    return titled(figure, f"Beside {visible(beside)}", "bars are 95 % intervals")

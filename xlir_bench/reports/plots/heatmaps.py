@@ -14,7 +14,7 @@ from xlir_bench.reports.plots.canvas import (
     label_of,
     new_figure,
     text_colour_on,
-    write_title,
+    titled,
 )
 from xlir_bench.reports.tables import number, passage, translations
 from xlir_bench.results.schema import ResultRecord
@@ -53,8 +53,7 @@ def draw_matrix(records: Sequence[ResultRecord], measure: str) -> Figure:
         if measure in by_measure
     )
     title = f"{label_of(record)} on {visible(record.task.title)}"
-    write_title(figure, title, f"{measure}: {means}")
-    return figure
+    return titled(figure, title, f"{measure}: {means}")
 
 
 def alignment_figures(record: ResultRecord) -> list[str]:
@@ -97,8 +96,7 @@ def draw_alignment(records: Sequence[ResultRecord], figure_name: str) -> Figure:
         else f"how often a translation is among the {cut} nearest texts of the column to a text of the row"
     )
     title = f"{figure_name} of {label_of(record)} on {visible(record.task.title)}"
-    write_title(figure, title, reading)
-    return figure
+    return titled(figure, title, reading)
 
 
 def _only(records: Sequence[ResultRecord], kind: str) -> ResultRecord:
