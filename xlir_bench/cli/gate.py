@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated
 
-from xlir_bench.cli.command import DATA_ROOT, JSON, OFFLINE, OUTPUT_DIR, TASKS_DIRS, command
+from xlir_bench.cli.command import JSON, OUTPUT_DIR, TASKS_DIRS, command
 from xlir_bench.cli.terminal import Bars, say, say_blocks, say_json, teller
 from xlir_bench.errors import InputError, NotComparableError
 from xlir_bench.files import explained, require_writable, write
 from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.options.running import RunOptions
-from xlir_bench.options.stating import OUTPUT, build, option, options_of, same_option
+from xlir_bench.options.stating import OUTPUT, option, options_of
 from xlir_bench.reports.document import render
 
 if TYPE_CHECKING:
@@ -60,12 +60,9 @@ def gate(
     ),
     as_json: bool = JSON,
     output: Path = OUTPUT_DIR,
-    device: str | None = same_option(EncoderOptions, "device"),
-    http_body: tuple[str, ...] = same_option(EncoderOptions, "http_body"),
-    max_download: int = same_option(RunOptions, "max_download"),
-    data: Path | None = DATA_ROOT,
     tasks_dirs: tuple[Path, ...] = TASKS_DIRS,
-    offline: bool = OFFLINE,
+    options: Annotated[RunOptions, ("data", "max_download", "offline")],
+    encoder_options: Annotated[EncoderOptions, ("device", "http_body", "offline")],
 ) -> int:  # fmt: skip
     """Say whether a candidate is worse than the baseline, by the rules of a policy.
 
@@ -105,11 +102,7 @@ def gate(
         require_writable(junit.parent, "name another file with --junit")
     new = _stored(candidate)
     if new is None:
-        from xlir_bench.places import data_root
-
-        given = {"data": data_root(data), "offline": offline, "max_download": max_download}
-        how = {"device": device, "http_body": http_body, "offline": offline}
-        new = _evaluated(candidate, old, output, tasks_dirs, given, how)
+        new = _evaluated(candidate, old, output, tasks_dirs, options, encoder_options)
     verdict = reports.gate(old, new, policy)
     notes = accumulated_losses(read_history(old.folder), new, policy)
     verdict = replace(verdict, notes=(*verdict.notes, *notes))
@@ -169,10 +162,10 @@ def _evaluated(
     baseline: Result,
     output: Path,
     tasks_dirs: tuple[Path, ...],
-    given: dict[str, Any],
-    how: dict[str, Any],
+    options: RunOptions,
+    encoder_options: EncoderOptions,
 ) -> Result:
-    """The model of this spec on the task of the baseline, with its options."""
+    """The model of this spec on the task of the baseline, with the baseline's options."""
     from xlir_bench.cli.run import evaluated, resolved
     from xlir_bench.tasks import catalogue
 
@@ -185,8 +178,8 @@ def _evaluated(
         )
     same = {o.name: getattr(asked, o.name) for o in options_of(RunOptions) if o.partial}
     same = {k: tuple(v) or None if isinstance(v, list) else v for k, v in same.items()}
-    options = RunOptions(**same, **given, allow_changed_data=bool(asked.changed_data))
-    encoder_options = _as_the_baseline(spec, record.encoder, how)
+    options = replace(options, **same, allow_changed_data=bool(asked.changed_data))
+    encoder_options = _as_the_baseline(spec, record.encoder, encoder_options)
     (retriever,) = resolved([spec], encoder_options, options)
     for line in _differences(record.encoder, retriever):
         say(f"baseline and candidate differ in {line}", err=True)
@@ -194,16 +187,18 @@ def _evaluated(
         return evaluated(retriever, task, options, encoder_options, output, bars, teller())
 
 
-def _as_the_baseline(spec: str, baseline: EncoderPart, how: dict[str, Any]) -> EncoderOptions:
-    """The options that the baseline's encoder was loaded with, as far as they mean something to this one.
+def _as_the_baseline(spec: str, baseline: EncoderPart, options: EncoderOptions) -> EncoderOptions:
+    """`options` with those that the baseline's encoder was loaded with, as far as they apply to this one.
 
     A revision is of one model alone, and no file decides that code of a model may run.
     """
     same = {} if baseline.options is None else asdict(baseline.options)
-    same["trust_remote_code"] = None
+    same.pop("trust_remote_code", None)
     if spec != baseline.name:
-        same["revision"] = None
-    return build(EncoderOptions, same | how | {"device": how["device"] or same.get("device")})
+        same.pop("revision", None)
+    if options.device is not None:
+        same.pop("device", None)
+    return replace(options, **same)
 
 
 def _differences(baseline: EncoderPart, candidate: Retriever) -> list[str]:

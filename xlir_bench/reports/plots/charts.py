@@ -54,10 +54,10 @@ def draw_trade_off(records: Sequence[ResultRecord], measure: str) -> Figure:
         axes.plot(x, part.mean, "o", color=ACCENT, markersize=7, zorder=3)
     names = [(x, part.mean, label_of(record)) for record, x, part in points]
     first = points[0][0]
-    x, y = DISTANCE.chance(first), Column(kind, measure).chance(first)
-    if x is not None and y is not None:
-        axes.plot(x, y, "x", color=MUTED, markersize=7, markeredgewidth=1.8)
-        names.append((x, y, "chance"))
+    chance_x, chance_y = DISTANCE.chance(first), Column(kind, measure).chance(first)
+    if chance_x is not None and chance_y is not None:
+        axes.plot(chance_x, chance_y, "x", color=MUTED, markersize=7, markeredgewidth=1.8)
+        names.append((chance_x, chance_y, "chance"))
     axes.margins(x=0.16, y=0.14)
     axes.set_ylim(bottom=-0.05 * axes.get_ylim()[1])
     axes.set_xlabel("rank distance (lower is better)", color=MUTED)
