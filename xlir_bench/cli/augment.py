@@ -230,22 +230,21 @@ def _switched_blocks(switcher: Switcher, output: Path) -> list[Block]:
         return f"{part / whole:.1%}" if whole else ""
 
     rows = [
-        (
-            lang,
-            f"{c.texts:,}",
-            f"{c.tokens:,}",
-            share(c.known, c.tokens),
-            share(c.replaced, c.tokens),
-            share(c.ambiguous, c.replaced),
-            ", ".join(f"{x} {count:,}" for x, count in sorted(c.into.items())),
-        )
+        {
+            "": lang,
+            "texts": f"{c.texts:,}",
+            "words": f"{c.tokens:,}",
+            "in the lexicon": share(c.known, c.tokens),
+            "replaced": share(c.replaced, c.tokens),
+            "of them ambiguous": share(c.ambiguous, c.replaced),
+            "into": ", ".join(f"{x} {count:,}" for x, count in sorted(c.into.items())),
+        }
         for lang, c in sorted(switcher.coverage.items())
     ]
-    headers = ["", "texts", "words", "in the lexicon", "replaced", "of them ambiguous", "into"]
     lines = []
     if same := switcher.lexicon.unchanged:
         lines.append(f"{same:,} lines of the lexicon translate a word by itself: passed over")
     if switcher.unchanged:
         lines.append(f"{switcher.unchanged:,} rows without a word that was replaced: no copy")
-    told = Text(*lines, f"{switcher.rows:,} rows written to {output}")
-    return [Table(headers, rows, words=("into",)), told] if rows else [told]
+    summary = Text(*lines, f"{switcher.rows:,} rows written to {output}")
+    return [Table.of(rows, words=("into",)), summary] if rows else [summary]

@@ -51,40 +51,37 @@ def tasks(
     root, cache = data_root(data), data_cache()
     states = [data_state(task, root, cache) for task in chosen]
     records = [_record(t, s, settings) for t, s in zip(chosen, states, strict=True)]
-    rows: list[tuple[object, ...]]
     if as_json:
         say_json(records if name is None else records[0], indent=2)
     elif settings:
         rows = [
-            (
-                record["name"],
-                setting["kind"],
-                setting["query_lang"],
-                _listed(setting["passage_langs"]),
-                _number(setting["queries"]),
-                _number(setting["candidates"]),
-            )
+            {
+                "task": record["name"],
+                "kind": setting["kind"],
+                "query": setting["query_lang"],
+                "passages": _listed(setting["passage_langs"]),
+                "queries": _number(setting["queries"]),
+                "candidates": _number(setting["candidates"]),
+            }
             for record in records
             for setting in record["settings"]
         ]
-        headers = ["task", "kind", "query", "passages", "queries", "candidates"]
-        say_blocks([Table(headers, rows, text=4)])
+        say_blocks([Table.of(rows, text=4)] if rows else [])
     elif name is None:
         rows = [
-            (
-                record["name"],
-                _listed(record["languages"]),
-                _by_kind(record),
-                _number(record["queries"]),
-                _number(record["passages"]),
-                record["licence"],
-                _where(state),
-            )
+            {
+                "task": record["name"],
+                "languages": _listed(record["languages"]),
+                "settings": _by_kind(record),
+                "queries": _number(record["queries"]),
+                "candidates": _number(record["passages"]),
+                "licence": record["licence"],
+                "data here": _where(state),
+            }
             for record, state in zip(records, states, strict=True)
         ]
-        headers = ["task", "languages", "settings", "queries", "candidates", "licence"]
         words, spare = ("licence", "data here"), ("licence", "candidates")
-        say_blocks([Table([*headers, "data here"], rows, text=3, words=words, spare=spare)])
+        say_blocks([Table.of(rows, text=3, words=words, spare=spare)])
     else:
         say_blocks(_details(chosen[0], records[0], states[0]))
 

@@ -27,8 +27,7 @@ def check_blocks(found: TrainingCheck) -> list[Block]:
         blocks += [_languages(found), Text("characters at the percentiles 5 / 50 / 95 / 100")]
         langs = list(found.pairs)
         if len(langs) > TABLED:
-            told = f"rows by pairs of {len(langs):,} languages: --json has them"
-            blocks.append(Text(told))
+            blocks.append(Text(f"rows by pairs of {len(langs):,} languages: --json has them"))
         elif len(langs) > 1:
             rows = [[q, *(f"{found.pairs[q][a]:,}" for a in langs)] for q in langs]
             blocks.append(Text("rows by question language (down) and answer language (across)"))
@@ -40,8 +39,9 @@ def check_blocks(found: TrainingCheck) -> list[Block]:
         blocks.append(Text(repeated))
     if found.same_text:
         counts = ", ".join(f"{lang} {count:,}" for lang, count in found.same_text.items())
-        told = f"question and answer are the same text (no monolingual batch): {counts}"
-        blocks.append(Text(told))
+        blocks.append(
+            Text(f"question and answer are the same text (no monolingual batch): {counts}")
+        )
     if found.fault_count:
         shown = len(found.faults)
         more = f", the first {shown}:" if found.fault_count > shown else ":"
@@ -110,8 +110,8 @@ def trained_blocks(record: Mapping[str, Any]) -> list[Block]:
         (name, _figure(record["before"].get(name)), _figure(value))
         for name, value in record["after"].items()
     ]
-    told = Text(*lines)
-    return [told, Table(["", "before", "after"], figures)] if figures else [told]
+    summary = Text(*lines)
+    return [summary, Table(["", "before", "after"], figures)] if figures else [summary]
 
 
 def _rows(count: int) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 from unicodedata import east_asian_width
 
 from xlir_bench.escaping import visible
@@ -45,11 +45,9 @@ class Table:
     """Columns that a narrow terminal leaves out, in this order."""
 
     @classmethod
-    def of(
-        cls, rows: Sequence[Mapping[str, object]], text: int = 1, spare: tuple[str, ...] = ()
-    ) -> Table:
+    def of(cls, rows: Sequence[Mapping[str, object]], **layout: Any) -> Table:
         """From one row or more that name their cells, all by the same headers."""
-        return cls(list(rows[0]), [list(row.values()) for row in rows], text, spare=spare)
+        return cls(list(rows[0]), [list(row.values()) for row in rows], **layout)
 
     def columns(self, places: Sequence[int]) -> Table:
         """The table of these columns."""

@@ -151,19 +151,17 @@ def _percent(share: float | None, digits: int = 0) -> str:
 
 def texts_table(record: ResultRecord) -> Table:
     """How the tokenizer splits the texts of each language."""
-    rows = [
-        [
-            lang,
-            big(part.queries).removesuffix(".0"),
-            big(part.passages).removesuffix(".0"),
-            "-" if part.tokens_mean is None else f"{part.tokens_mean:.1f}",
-            _percent(part.truncated_share, 1),
-            _percent(part.unknown_share, 1),
-        ]
+    return Table.of([
+        {
+            "language": lang,
+            "queries": f"{part.queries:,}",
+            "passages": f"{part.passages:,}",
+            "tokens a text": "-" if part.tokens_mean is None else f"{part.tokens_mean:.1f}",
+            "texts cut": _percent(part.truncated_share, 1),
+            "unknown tokens": _percent(part.unknown_share, 1),
+        }
         for lang, part in record.texts.items()
-    ]
-    headers = ["language", "queries", "passages", "tokens a text", "texts cut", "unknown tokens"]
-    return Table(headers, rows)
+    ])  # fmt: skip
 
 
 def translations(part: AlignmentPart) -> dict[str, dict[Pair, PairAlignment]]:
@@ -257,22 +255,26 @@ def report(record: ResultRecord) -> list[Block]:
         blocks += [Text("how the languages lie to each other"), alignment_table(record)]
         blocks.append(_alignment_lines(record))
     if record.alignment.relevance:
-        headers = ["query-passage", "cosine with relevant", "with others", "margin"]
         rows = [
-            [pair, number(p.relevant), number(p.others), number(p.relevant - p.others)]
+            {
+                "query-passage": pair,
+                "cosine with relevant": number(p.relevant),
+                "with others": number(p.others),
+                "margin": number(p.relevant - p.others),
+            }
             for pair, p in record.alignment.relevance.items()
         ]
-        blocks += [Text("queries and their passages"), Table(headers, rows)]
+        blocks += [Text("queries and their passages"), Table.of(rows)]
     if any(part.tokens_mean is not None for part in record.texts.values()):
         blocks += [Text("texts as the tokenizer sees them"), texts_table(record)]
     if (index := record.profile.index) is not None:
         headers = ["setting", "recall of the exact top 100", "map, index minus exact"]
-        rows = [
+        rows_by_kind = [
             [kind, number(recall), f"{index.map_difference[kind]:+.4f}"]
             for kind, recall in index.recall_of_exact_top100.items()
         ]
         blocks.append(Text(f"index {index.factory}, {index.depth} passages asked for"))
-        blocks.append(Table(headers, rows))
+        blocks.append(Table(headers, rows_by_kind))
     return [*blocks, Items("notes", tuple(notes(record))), cost_line(record)]
 
 

@@ -119,7 +119,7 @@ def _image(plot: Plot) -> str:
 def _made_by(experiment: Experiment) -> str:
     cells = len(experiment.recipe.cells())
     text = (
-        f"{len(experiment.records)} of {cells} trainings and bases are here. ExperimentPages by"
+        f"{len(experiment.records)} of {cells} trainings and bases are here. Made by"
         f" `xlir-bench experiment {RECIPE} --output .` in this folder; with `--check` it is made again from"
         f" `results/` and compared byte for byte, without any model or data. The recipe is"
         f" [{RECIPE}]({RECIPE}). Kept of each training: how it was trained (`{CELL_FILE}`), its figures by task"
