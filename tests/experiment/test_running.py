@@ -12,7 +12,8 @@ from xlir_bench.experiment import find_recipe
 from xlir_bench.experiment.running import Where, missing_data, run_cells, train_options
 from xlir_bench.options.training import Strategy
 from xlir_bench.recipe import Recipe
-from xlir_bench.reports.experiment import experiment_texts, read_experiment
+from xlir_bench.reports.experiment.pages import experiment_texts
+from xlir_bench.reports.experiment.stored import read_experiment
 from xlir_bench.tasks import catalogue
 
 

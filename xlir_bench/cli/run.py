@@ -22,6 +22,7 @@ from xlir_bench.cli.terminal import Bars, say, say_blocks, say_error, say_result
 from xlir_bench.errors import InputError, XlirError
 from xlir_bench.escaping import redacted, visible
 from xlir_bench.executor import LOCAL, Executor, opened
+from xlir_bench.files import require_writable
 from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.options.running import RunOptions
 from xlir_bench.options.stating import OUTPUT, WHAT, option
@@ -152,10 +153,10 @@ def run(
     if as_json:
         say_results(in_turn, alone)
     elif len(results) > 1 and not quiet:
-        from xlir_bench.reports.tables import comparison_rows
+        from xlir_bench.reports.tables import results_table
 
         say()
-        say_blocks([comparison_rows([result.record for result in in_turn])])
+        say_blocks([results_table([result.record for result in in_turn])])
     return code
 
 
@@ -177,7 +178,7 @@ class Pairs:
         return self._evaluated
 
     def _evaluated(self, pair: tuple[object, Task]) -> Result:
-        from xlir_bench.results.trec import write_trec
+        from xlir_bench.reports.export import write_trec
 
         result = evaluated(
             *pair, self.options, self.encoder_options, self.output, self.progress,
@@ -242,7 +243,6 @@ def resolved(
 
 def usual_folder(slug: str, task: Task, options: RunOptions, output: Path) -> Path:
     """Where a result goes, unless one of other data is there; it can be written there."""
-    from xlir_bench.files import require_writable
     from xlir_bench.results import result_folder
     from xlir_bench.results.store import REMEDY
 
