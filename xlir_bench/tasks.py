@@ -389,5 +389,23 @@ def tasks_folder() -> Path:
 
 
 def read_task(path: Path) -> Task:
-    """The task of one TOML file; its first faults are reported at once."""
-    return validated(Task, read_toml(path) | {"folder": path.parent}, path, "a task")
+    """The task of one TOML file; its first faults are reported at once.
+
+    With ``like = "xquad-r"``, whatever it does not state is as in the file of that task, beside it.
+    """
+    stated = read_toml(path)
+    if "like" in stated:
+        other = validated(Name, stated.pop("like"), path, "a task like another")
+        stated = _merged(read_toml(path.with_name(f"{other}.toml")), stated)
+    return validated(Task, stated | {"folder": path.parent}, path, "a task")
+
+
+def _merged(others: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Both tables, and those in them, as one; what is stated in `own` wins."""
+    both = {name: (others[name], value) for name, value in own.items() if name in others}
+    tables = {
+        name: _merged(theirs, mine)
+        for name, (theirs, mine) in both.items()
+        if isinstance(theirs, dict) and isinstance(mine, dict)
+    }
+    return {**others, **own, **tables}
