@@ -328,6 +328,39 @@ def _beir_task(folder: Path, langs: Sequence[str] | None) -> Task:
     )
 
 
+def _mlir_task(folder: Path, _langs: Sequence[str] | None) -> Task:
+    """A folder in the layout of MIMO's benchmarks, in the languages that its rows name."""
+    paths = {part: f"{part}.jsonl" for part in ("queries", "corpus", "qrels")}
+    if lacking := [path for path in paths.values() if not (folder / path).is_file()]:
+        raise InputError(
+            f"--task mlir:{folder} wants {', '.join(lacking)} in that folder: not there"
+        )
+    rows = _objects(folder / paths["queries"])
+    asked = {str(row["lang"]) for row in rows if "lang" in row}
+    passages = (p for row in _objects(folder / paths["corpus"]) for p in row.values())
+    sought = {str(p["lang"]) for p in passages if isinstance(p, dict) and "lang" in p}
+    if not asked or not sought:
+        where, what = ("corpus", "passage") if asked else ("queries", "query")
+        raise InputError(f"--task mlir:{folder}: no {what} in {where}.jsonl names its 'lang'")
+    sides = {"queries": asked, "corpus": sought, "qrels": asked}
+    return _task_of_ones_own(
+        folder.resolve().name,
+        title=folder.resolve().name,
+        format="mlir",
+        description="Judged queries of several languages over one pool of passages in several.",
+        kinds=list(Kind) if len(sought) > 1 else [Kind.MONOLINGUAL, Kind.CROSS_LINGUAL],
+        measures=["ndcg@20", "ndcg@10", "map", "mrr", "recall@10", "recall@20", "recall@100"],
+        files={
+            f"{lang}.{part}": TaskFile(path=paths[part])
+            for part, langs in sides.items()
+            for lang in langs
+        },
+        folder=folder,
+        languages=sorted(asked),
+        passage_languages=None if sought == asked else sorted(sought),
+    )
+
+
 def _is_code(lang: str) -> bool:
     """Whether this is a code of ISO 639: two known letters or any three; a script or region may follow."""
     code = re.fullmatch("([a-z]{2,3})([-_][A-Za-z0-9]{2,8})*", lang)
@@ -335,15 +368,14 @@ def _is_code(lang: str) -> bool:
 
 
 def _task_of_ones_own(stem: str, files: Mapping[str, TaskFile], **stated: Any) -> Task:
-    facts = dict.fromkeys(("domain", "licence", "homepage", "citation"), "your own")
+    facts: dict[str, Any] = dict.fromkeys(("domain", "licence", "homepage", "citation"), "your own")
+    facts["languages"] = sorted({file_language(name) for name in files})
     return Task(
         name=re.sub(r"[^a-z0-9.-]+", "-", stem.lower()).strip("-.") or "own",
         version=1,
-        languages=sorted({file_language(name) for name in files}),
         source=Source(bundled=True),
         files=dict(sorted(files.items())),
-        **facts,
-        **stated,
+        **facts | stated,
     )
 
 
@@ -365,6 +397,7 @@ def _objects(path: Path) -> Iterator[dict[str, Any]]:
 OWN: dict[str, Callable[[Path, Sequence[str] | None], Task]] = {
     "parallel": _parallel_task,
     "beir": _beir_task,
+    "mlir": _mlir_task,
 }
 """Tasks that are named by where their data lies."""
 

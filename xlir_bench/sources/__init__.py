@@ -25,6 +25,7 @@ from xlir_bench.sources.locating import (
     locate,
     wanted_languages,
 )
+from xlir_bench.sources.mlir import read_mlir
 from xlir_bench.sources.parallel import read_belebele, read_captions, read_parallel
 from xlir_bench.sources.squad import read_lareqa, read_squad, read_tydiqa
 from xlir_bench.sources.xor import read_xor
@@ -54,6 +55,7 @@ FORMATS: dict[str, Reader] = {
     "captions": read_captions,
     "judged": read_judged,
     "lareqa": read_lareqa,
+    "mlir": read_mlir,
     "parallel": read_parallel,
     "squad": read_squad,
     "tydiqa": read_tydiqa,
