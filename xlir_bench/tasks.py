@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -94,6 +95,11 @@ def file_language(name: str) -> str:
     return name.partition(".")[0]
 
 
+def part_of(name: str) -> str:
+    """What a file has of its language, by its name in a task: ``qrels`` for ``sw.qrels``."""
+    return f"{name}.".split(".")[1]
+
+
 class Source(_Stated):
     """Where the files come from."""
 
@@ -124,6 +130,10 @@ class Task(_Stated):
     """Where all questions are asked of the same passages: always read, whatever languages are wanted."""
     kinds: list[Kind]
     measures: list[str]
+    pairs: list[tuple[str, str]] | None = None
+    """Query and passage languages that are asked of each other, where not all are."""
+    translated: bool = False
+    """Whether the queries of all languages are known to be the same ones, where a format leaves that open."""
     candidate: str = "passage"
     """The default candidate text."""
     candidates: list[str] = ["passage"]
@@ -162,23 +172,37 @@ class Task(_Stated):
                 continue
             if kind == Kind.MONOLINGUAL:
                 both = {*query_langs}.intersection(passage_langs)
-                settings += [Setting(q, (q,)) for q in sorted(both)]
+                settings += [Setting(q, (q,)) for q in sorted(both) if self._asks(q, q)]
             elif kind == Kind.CROSS_LINGUAL:
-                settings += [Setting(q, (p,)) for q in query_langs for p in passage_langs if p != q]
-            elif len(passage_langs) > 1:
-                settings += [Setting(q, passage_langs) for q in query_langs]
+                pairs = ((q, p) for q in query_langs for p in passage_langs if p != q)
+                settings += [Setting(q, (p,)) for q, p in pairs if self._asks(q, p)]
+            else:
+                pooled = (q for q in query_langs if self._has_pool(q, passage_langs))
+                settings += [Setting(q, passage_langs) for q in pooled]
         return settings
 
     def setting_counts(self) -> dict[Kind, int]:
         """How many settings of each kind there are."""
         query_langs, passage_langs = self._sides(None)
         both = len({*query_langs}.intersection(passage_langs))
+        pairs = len(query_langs) * len(passage_langs)
+        if self.pairs is not None:
+            pairs, both = len(self.pairs), sum(q == p for q, p in self.pairs)
         counts = {
             Kind.MONOLINGUAL: both,
-            Kind.CROSS_LINGUAL: len(query_langs) * len(passage_langs) - both,
-            Kind.MULTILINGUAL: len(query_langs) if len(passage_langs) > 1 else 0,
+            Kind.CROSS_LINGUAL: pairs - both,
+            Kind.MULTILINGUAL: sum(self._has_pool(q, passage_langs) for q in query_langs),
         }
         return {kind: count if kind in self.kinds else 0 for kind, count in counts.items()}
+
+    def _asks(self, query_lang: str, passage_lang: str) -> bool:
+        return self.pairs is None or (query_lang, passage_lang) in self.pairs
+
+    def _has_pool(self, query_lang: str, passage_langs: Sequence[str]) -> bool:
+        """Whether there is a pool, and queries of this language are asked of more than one language in it."""
+        if self.pairs is None:
+            return len(passage_langs) > 1
+        return sum(q == query_lang and p in passage_langs for q, p in self.pairs) > 1
 
     def require_size(
         self, langs: Sequence[str] | None = None, kinds: Sequence[Kind] | None = None
@@ -242,13 +266,15 @@ class TaskCatalogue:
             tasks[task.name], paths[task.name] = task, path
         return dict(sorted(tasks.items()))
 
-    def get(self, names: Iterable[str], langs: Sequence[str] | None = None) -> list[Task]:
+    def get(
+        self, names: Iterable[str], langs: Sequence[str] | None = None, offline: bool = False
+    ) -> list[Task]:
         """The tasks of these names, or of data like ``parallel:FILE``; all unknown ones are reported.
 
-        `langs`: the language of data that does not name its own.
+        `langs`: the language of data that does not name its own. `offline`: the hub is not asked for what it has.
         """
         names = list(dict.fromkeys(names))
-        own = {name: task for name in names if (task := own_task(name, langs)) is not None}
+        own = {name: task for name in names if (task := own_task(name, langs, offline)) is not None}
         for spec, task in own.items():
             if task.name in self.tasks:
                 raise InputError(
@@ -260,13 +286,20 @@ class TaskCatalogue:
         return [known[name] for name in names]
 
 
-def own_task(spec: str, langs: Sequence[str] | None = None) -> Task | None:
-    """The task of a user's own data, ``KIND:PATH``; None for any other name."""
-    kind, _, path = spec.partition(":")
-    return OWN[kind](Path(path), langs) if kind in OWN and path else None
+def own_task(spec: str, langs: Sequence[str] | None = None, offline: bool = False) -> Task | None:
+    """The task of a user's own data, ``KIND:PLACE``; None for any other name."""
+    kind, _, place = spec.partition(":")
+    if kind not in OWN or not place:
+        return None
+    make = OWN[kind]
+    if isinstance(make, str):
+        module, _, name = make.partition(":")
+        make = getattr(import_module(module), name)
+    task: Task = make(Path(place), langs, offline)
+    return task
 
 
-def _parallel_task(path: Path, _langs: Sequence[str] | None) -> Task:
+def _parallel_task(path: Path, _langs: Sequence[str] | None, _offline: bool) -> Task:
     """Bitext retrieval over one file of parallel text, in the languages that it has."""
     languages = {
         lang
@@ -280,7 +313,7 @@ def _parallel_task(path: Path, _langs: Sequence[str] | None) -> Task:
             f'--task parallel:{path} wants lines like {{"id": "1", "text": {{"de": "…", "en": "…"}}}}'
             " in two languages or more"
         )
-    return _task_of_ones_own(
+    return task_of_ones_own(
         path.name.split(".")[0],
         title=path.name,
         format="parallel",
@@ -292,7 +325,7 @@ def _parallel_task(path: Path, _langs: Sequence[str] | None) -> Task:
     )
 
 
-def _beir_task(folder: Path, langs: Sequence[str] | None) -> Task:
+def _beir_task(folder: Path, langs: Sequence[str] | None, _offline: bool) -> Task:
     """A folder in BEIR's layout, in the languages that its rows name, else in the one of `langs`."""
     paths = {"": "corpus.jsonl", ".queries": "queries.jsonl", ".qrels": "qrels/test.tsv"}
     if lacking := [path for path in paths.values() if not (folder / path).is_file()]:
@@ -304,7 +337,7 @@ def _beir_task(folder: Path, langs: Sequence[str] | None) -> Task:
         languages = {str(row["language"]) for row in rows if "language" in row}
     else:
         languages = set(langs or ["und"])
-        if unknown := sorted(lang for lang in languages if not _is_code(lang)):
+        if unknown := sorted(lang for lang in languages if not is_code(lang)):
             raise InputError(
                 f"--langs {','.join(unknown)}: no code of a language; say one of ISO 639, like de or swh"
             )
@@ -314,7 +347,7 @@ def _beir_task(folder: Path, langs: Sequence[str] | None) -> Task:
                 f" {', '.join(sorted(languages))}"
             )
     name = folder.resolve().name
-    return _task_of_ones_own(
+    return task_of_ones_own(
         name,
         title=name,
         format="beir",
@@ -328,7 +361,7 @@ def _beir_task(folder: Path, langs: Sequence[str] | None) -> Task:
     )
 
 
-def _mlir_task(folder: Path, _langs: Sequence[str] | None) -> Task:
+def _mlir_task(folder: Path, _langs: Sequence[str] | None, _offline: bool) -> Task:
     """A folder in the layout of MIMO's benchmarks, in the languages that its rows name."""
     paths = {part: f"{part}.jsonl" for part in ("queries", "corpus", "qrels")}
     if lacking := [path for path in paths.values() if not (folder / path).is_file()]:
@@ -343,7 +376,7 @@ def _mlir_task(folder: Path, _langs: Sequence[str] | None) -> Task:
         where, what = ("corpus", "passage") if asked else ("queries", "query")
         raise InputError(f"--task mlir:{folder}: no {what} in {where}.jsonl names its 'lang'")
     sides = {"queries": asked, "corpus": sought, "qrels": asked}
-    return _task_of_ones_own(
+    return task_of_ones_own(
         folder.resolve().name,
         title=folder.resolve().name,
         format="mlir",
@@ -361,19 +394,20 @@ def _mlir_task(folder: Path, _langs: Sequence[str] | None) -> Task:
     )
 
 
-def _is_code(lang: str) -> bool:
+def is_code(lang: str) -> bool:
     """Whether this is a code of ISO 639: two known letters or any three; a script or region may follow."""
     code = re.fullmatch("([a-z]{2,3})([-_][A-Za-z0-9]{2,8})*", lang)
     return code is not None and (len(code[1]) == 3 or code[1] in TWO_LETTERS)
 
 
-def _task_of_ones_own(stem: str, files: Mapping[str, TaskFile], **stated: Any) -> Task:
+def task_of_ones_own(stem: str, files: Mapping[str, TaskFile], **stated: Any) -> Task:
+    """A task of a user's own data, called by this name; what is not stated is that the data is the user's."""
     facts: dict[str, Any] = dict.fromkeys(("domain", "licence", "homepage", "citation"), "your own")
-    facts["languages"] = sorted({file_language(name) for name in files})
+    facts |= {"languages": sorted({file_language(name) for name in files})}
+    facts |= {"source": Source(bundled=True)}
     return Task(
         name=re.sub(r"[^a-z0-9.-]+", "-", stem.lower()).strip("-.") or "own",
         version=1,
-        source=Source(bundled=True),
         files=dict(sorted(files.items())),
         **facts | stated,
     )
@@ -394,12 +428,13 @@ def _objects(path: Path) -> Iterator[dict[str, Any]]:
         raise InputError(f"{path} cannot be read: {reason}") from error
 
 
-OWN: dict[str, Callable[[Path, Sequence[str] | None], Task]] = {
+OWN: dict[str, Callable[[Path, Sequence[str] | None, bool], Task] | str] = {
     "parallel": _parallel_task,
     "beir": _beir_task,
     "mlir": _mlir_task,
+    "mteb": "xlir_bench.sources.mtebtask:mteb_task",  # may ask the hub, which no task file needs
 }
-"""Tasks that are named by where their data lies."""
+"""Tasks that are named by where their data lies: what makes them, or where that is."""
 
 
 def catalogue(*extra: Path) -> TaskCatalogue:

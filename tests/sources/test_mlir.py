@@ -52,8 +52,8 @@ def read(folder: Path, **options: Any) -> Collection:
 def relevant(found: Collection, asked: str, sought: str) -> dict[str, dict[str, int]]:
     """By question, the relevant passages and their grades."""
     answers: dict[str, dict[str, int]] = {}
-    rows = found.relevance.get((asked, sought))
-    for q, p, grade in zip(*((rows.query, rows.passage, rows.grade) if rows else ((),) * 3)):
+    rows = found.relevance[asked, sought]
+    for q, p, grade in zip(rows.query, rows.passage, rows.grade, strict=True):
         name = found.passages[sought].ids[p]
         answers.setdefault(found.queries[asked].ids[q], {})[name] = int(grade)
     return answers
@@ -96,6 +96,12 @@ def test_questions_may_be_in_other_languages_than_the_passages(tmp_path: Path) -
     assert [str(s) for s in task.settings()] == ["en-en", "en-de", "en-*"]
     found = read(folder)
     assert (list(found.queries), list(found.passages)) == (["en"], ["de", "en"])
+
+
+def test_queries_of_a_language_that_is_sought_alone_are_not_asked(tmp_path: Path) -> None:
+    corpus = [*CORPUS, {"doc_fr_3": {"text": "Sel.", "lang": "fr"}}]
+    found = read(write(tmp_path / "x", QUERIES, corpus), langs=("en",))
+    assert (list(found.queries), list(found.passages)) == (["en"], ["de", "en", "fr"])
 
 
 @pytest.mark.parametrize(

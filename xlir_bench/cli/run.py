@@ -83,7 +83,7 @@ def run(
     specs = in_order([*models, *more_models]) or [DEFAULT_MODEL]
     if trec and not options.save_run:
         raise InputError("--trec writes what --save-run K keeps; add, say, --save-run 1000")
-    chosen = catalogue(*tasks_dirs).get(tasks or ["mini"], options.langs)
+    chosen = catalogue(*tasks_dirs).get(tasks or ["mini"], options.langs, options.offline)
     if options.measures is not None:
         check_measures(options.measures)
     for task in chosen:

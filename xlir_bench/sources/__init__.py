@@ -26,6 +26,7 @@ from xlir_bench.sources.locating import (
     wanted_languages,
 )
 from xlir_bench.sources.mlir import read_mlir
+from xlir_bench.sources.mteb import read_mteb
 from xlir_bench.sources.parallel import read_belebele, read_captions, read_parallel
 from xlir_bench.sources.squad import read_lareqa, read_squad, read_tydiqa
 from xlir_bench.sources.xor import read_xor
@@ -56,6 +57,7 @@ FORMATS: dict[str, Reader] = {
     "judged": read_judged,
     "lareqa": read_lareqa,
     "mlir": read_mlir,
+    "mteb": read_mteb,
     "parallel": read_parallel,
     "squad": read_squad,
     "tydiqa": read_tydiqa,

@@ -19,10 +19,12 @@ from xlir_bench.files import file_digest, sweep, write
 from xlir_bench.options.running import RunOptions
 from xlir_bench.records import Progress
 from xlir_bench.sources.download import Download, download
-from xlir_bench.tasks import MOST_FILES, Source, Task, TaskFile, file_language
+from xlir_bench.tasks import MOST_FILES, Source, Task, TaskFile, file_language, part_of
 from xlir_bench.untrusted import read_json
 
 SHOWN = 10
+OF_QUERIES = ("queries", "qrels")
+"""Parts of the languages of queries, where those of passages are others."""
 LISTING = ".listing.json"
 
 
@@ -164,13 +166,15 @@ def stated_files(
     A pattern is replaced by the files that it stands for: those of the hub's list where one is kept or may be
     asked for, else those on disk. Where there are none, it stays: what is missed is then called by it.
     """
-    wanted = {*wanted_languages(task, langs), *(task.passage_languages or ())}
+    asked = {*wanted_languages(task, langs)}
+    wanted = asked.union(task.passage_languages or ())
     for lang in sorted(wanted - {file_language(name) for name in task.files}):
         raise InputError(f"task {task.name!r} names no file for its language {lang!r}")
     stated = {
         name: file
         for name, file in task.files.items()
-        if file_language(name) in wanted and (passages or name.split(".")[1:2] != ["docs"])
+        if file_language(name) in (asked if part_of(name) in OF_QUERIES else wanted)
+        and (passages or part_of(name) != "docs")
     }
     patterns = {name: file for name, file in stated.items() if "*" in file.path}
     _require_inside(task, stated.values())
@@ -219,7 +223,7 @@ def _listing(
             )
         listed = []
     if ask and not listed:
-        listed = _list_on_hub(task.source, home)
+        listed = list_on_hub(task.source, home)
         rows = [file.model_dump(mode="json", exclude_none=True) for file in listed]
         write(kept, json.dumps(rows, indent=1))
     return {file.path: file for file in listed}
@@ -234,7 +238,7 @@ def _is_of_revision(listed: Iterable[TaskFile], source: Source) -> bool:
     return all(folder in (file.url or "") for file in listed)
 
 
-def _list_on_hub(source: Source, home: str) -> list[TaskFile]:
+def list_on_hub(source: Source, home: str) -> list[TaskFile]:
     """The files of a revision, with the sizes and digests that the hub states."""
     from huggingface_hub import HfApi, hf_hub_url
     from huggingface_hub.hf_api import RepoFile

@@ -1,0 +1,203 @@
+"""Reads a data set in mteb's layout (`mtebtask` finds its files): corpora, queries and judgements by subset.
+
+What several subsets say of a language is put together: questions and passages that are the same are there once. So
+the passages of a language may be more than those of a subset, and each setting is scored on all of them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from xlir_bench.records import Collection
+from xlir_bench.sources.beir import QREL_COLUMNS
+from xlir_bench.sources.collecting import LanguageTexts, ReadOptions, collection
+from xlir_bench.sources.rows import Faults, grade_of, json_object, rows, text_of
+from xlir_bench.tasks import Task, file_language
+
+BLANK = "passages without any text"
+UNASKED = "judgements of queries that are not among the queries (left out, as mteb does)"
+PUT_TOGETHER = "passages of subsets that differ are one corpus here, so that scores are of more candidates than mteb's"
+
+
+@dataclass(slots=True)
+class _Subset:
+    """The files of a subset, by part, and its languages."""
+
+    queries_lang: str = ""
+    corpus_lang: str = ""
+    files: dict[str, list[Path]] = field(default_factory=lambda: defaultdict(list))
+
+
+@dataclass(slots=True)
+class _Texts:
+    """Texts of a language from several files: each is there once, however many files have it."""
+
+    by_id: dict[str, str] = field(default_factory=dict)
+    names: dict[tuple[str, int], str] = field(default_factory=dict)
+    """The id of a text that one file has for the n-th time."""
+    read: dict[tuple[Path, ...], dict[str, str]] = field(default_factory=dict)
+    """By files: the id here of each id there."""
+
+    def add(self, label: str, paths: tuple[Path, ...], found: Iterator[tuple[str, str]]) -> None:
+        """Add the texts of some files, unless they were read already."""
+        if paths in self.read:
+            return
+        first, names, seen = not self.read, dict[str, str](), Counter[str]()
+        for name, text in found:
+            key = (text, seen[text])
+            seen[text] += 1
+            known = None if first else self.names.get(key)
+            if known is None:
+                known = name if name not in self.by_id else f"{label}/{name}"
+                self.by_id[known] = text
+                self.names[key] = known
+            names[name] = known
+        self.read[paths] = names
+
+
+def read_mteb(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Collection:
+    """The collection in these files; all their faults are reported at once."""
+    faults = Faults(task.name)
+    asked, sought = dict[str, _Texts](), dict[str, _Texts]()
+    oddities: dict[str, Counter[str]] = defaultdict(Counter)
+    subsets = _subsets(files)
+    languages: dict[str, LanguageTexts] = {}
+    for label, subset in subsets.items():
+        for texts, lang, part in (
+            (asked, subset.queries_lang, "queries"),
+            (sought, subset.corpus_lang, "corpus"),
+        ):
+            if paths := tuple(subset.files[part]):
+                found = _texts(paths, part == "corpus", lang, faults, oddities[lang])
+                texts.setdefault(lang, _Texts()).add(label, paths, found)
+    faults.check()
+    answers: dict[str, dict[str, dict[tuple[str, str], int]]] = defaultdict(
+        lambda: defaultdict(dict)
+    )
+    for subset in subsets.values():
+        lang = subset.queries_lang
+        if not lang:
+            continue  # of languages that are not wanted; its passages are candidates all the same
+        questions = asked[lang].read[tuple(subset.files["queries"])]
+        passages = sought[subset.corpus_lang].read[tuple(subset.files["corpus"])]
+        for query, passage, grade in _judgements(subset.files["qrels"], faults):
+            if query not in questions:
+                oddities[lang][UNASKED] += 1
+            elif passage in passages:
+                answers[lang][questions[query]][subset.corpus_lang, passages[passage]] = grade
+            else:
+                faults.add(
+                    subset.files["qrels"][0], "$",
+                    f"passage {passage!r}, relevant to query {query!r}, is not in the corpus",
+                )  # fmt: skip
+    for lang in sorted({*asked, *sought}):
+        texts = languages[lang] = LanguageTexts(oddities=dict(oddities[lang]))
+        if lang in sought:
+            texts.passages = sought[lang].by_id
+            if any({*names.values()} != {*texts.passages} for names in sought[lang].read.values()):
+                texts.oddities[PUT_TOGETHER] = len(texts.passages)
+        for name, text in asked[lang].by_id.items() if lang in asked else ():
+            if name in answers[lang]:
+                key = name if task.translated else f"{lang}:{name}"
+                texts.ask(name, text, key)
+                texts.clusters.append(name)  # a translation, if it is one, moves with it
+        if lang in asked and not texts.questions:
+            path = next(s.files["qrels"][0] for s in subsets.values() if s.queries_lang == lang)
+            faults.add(path, "$", f"no query of {lang!r} has a relevant passage")
+    faults.check()
+    place = {lang: {name: row for row, name in enumerate(t.by_id)} for lang, t in sought.items()}
+    for lang, of_questions in answers.items():
+        for name, judged in of_questions.items():
+            key = name if task.translated else f"{lang}:{name}"
+            for (passage_lang, passage), grade in judged.items():
+                answer = (key, place[passage_lang][passage], grade)
+                languages[passage_lang].relevant.append(answer)
+    read = collection(languages, options.limit, cluster="question", parallel=task.translated)
+    return replace(
+        read,
+        queries={lang: read.queries[lang] for lang in sorted(asked)},
+        passages={lang: read.passages[lang] for lang in sorted(sought)},
+    )
+
+
+def _subsets(files: Mapping[str, Path]) -> dict[str, _Subset]:
+    """The subsets of these files; where a language is not wanted, some have no queries and others no corpus."""
+    subsets: dict[str, _Subset] = defaultdict(_Subset)
+    for name in sorted(files):
+        part, label = name.split(".")[1:3]
+        subset = subsets[label]
+        subset.files[part].append(files[name])
+        if part == "corpus":
+            subset.corpus_lang = file_language(name)
+        else:
+            subset.queries_lang = file_language(name)
+    return {label: s for label, s in sorted(subsets.items()) if s.corpus_lang}
+
+
+def _texts(
+    paths: Sequence[Path], is_corpus: bool, lang: str, faults: Faults, oddities: Counter[str]
+) -> Iterator[tuple[str, str]]:
+    """Queries, or passages behind their titles; of those some may have no text at all."""
+    names: set[str] = set()
+    for path in paths:
+        for place, row in rows(path, faults):
+            with faults.at(path, place):
+                if "topics" in row:
+                    row = _topic(row, lang)
+                name = text_of(row, "_id" if row.get("_id") is not None else "id")
+                if name in names:
+                    raise ValueError(f"{name!r} is the id of an earlier row")
+                names.add(name)
+                if not is_corpus:
+                    yield name, text_of(row, "text")
+                    continue
+                parts = [row.get(key) or "" for key in ("title", "text")]
+                if not all(isinstance(part, str) for part in parts) or "text" not in row:
+                    raise ValueError("'text' is missing or no text")
+                text = " ".join(parts).strip()
+                oddities[BLANK] += not text
+                yield name, text
+
+
+def _topic(row: dict[str, Any], lang: str) -> dict[str, Any]:
+    """A query of TREC's NeuCLIR: the title and description that its author wrote in this language."""
+    topics = row["topics"] if isinstance(row["topics"], list) else []
+    for topic in topics:
+        if isinstance(topic, dict) and (topic.get("lang"), topic.get("source")) == (
+            lang,
+            "original",
+        ):
+            parts = (text_of(topic, key) for key in ("topic_title", "topic_description"))
+            return {"id": row.get("topic_id"), "text": " ".join(parts)}
+    raise ValueError(f"there is no topic whose 'lang' is {lang!r} and whose 'source' is 'original'")
+
+
+def _judgements(paths: Sequence[Path], faults: Faults) -> Iterator[tuple[str, str, int]]:
+    """Query, passage and grade, where that is above 0; a pair that is judged twice must be judged alike."""
+    grades: dict[tuple[str, str], int] = {}
+    for path in paths:
+        parse = _cells if path.suffix == ".tsv" else json_object
+        for place, row in rows(path, faults, parse):
+            if row.get(QREL_COLUMNS[0]) == QREL_COLUMNS[0]:
+                continue  # the header
+            with faults.at(path, place):
+                query, passage = (text_of(row, key) for key in QREL_COLUMNS[:2])
+                score = row.get(QREL_COLUMNS[2])
+                whole = isinstance(score, float) and score.is_integer()
+                grade = grade_of(str(int(score) if whole else score))
+                if grades.setdefault((query, passage), grade) != grade:
+                    raise ValueError(
+                        f"{query!r} and {passage!r} have another score in an earlier row"
+                    )
+    yield from ((query, passage, grade) for (query, passage), grade in grades.items() if grade > 0)
+
+
+def _cells(line: str) -> dict[str, Any]:
+    cells = line.rstrip("\r\n").split("\t")
+    if len(cells) != len(QREL_COLUMNS):
+        raise ValueError(f"wants query-id, corpus-id and score, has {len(cells)} cells")
+    return dict(zip(QREL_COLUMNS, cells, strict=True))
