@@ -58,7 +58,9 @@ class TaskFile(_Stated):
     url: str | None = None
     """Its address, if not that of the source."""
     member: str | None = None
-    """Its name in the zip file at that address."""
+    """Its name in the archive at that address (zip or tar.gz)."""
+    archive_sha256: Sha256 | None = None
+    """Of that archive."""
 
 
 class EveryFile(_Stated):
@@ -67,6 +69,7 @@ class EveryFile(_Stated):
     path: str
     url: str | None = None
     member: str | None = None
+    archive_sha256: Sha256 | None = None
     parts: dict[str, Annotated[int, Field(ge=1, le=MOST_PARTS)]] | None = None
     """How many there are, by language, numbered from 0; absent where there is one."""
     queries: dict[str, int] | int = {}
@@ -80,12 +83,13 @@ class EveryFile(_Stated):
             for what, stated in (("queries", self.queries), ("candidates", self.candidates))
         }
         for part in range(1 if self.parts is None else self.parts.get(lang, 1)):
-            path, url = (
+            path, url, member = (
                 text and text.replace("{lang}", lang).replace("{part}", str(part))
-                for text in (self.path, self.url)
+                for text in (self.path, self.url, self.member)
             )
             number = "" if self.parts is None else f".{part:04d}"
-            file = TaskFile(path=str(path), url=url, member=self.member, **counts)
+            packed = {"member": member, "archive_sha256": self.archive_sha256}
+            file = TaskFile(path=str(path), url=url, **packed, **counts)
             yield f"{lang}.{name}{number}", file
             counts = {}
 
@@ -155,9 +159,10 @@ class Task(_Stated):
         count = sum(by_lang.get(lang, 1) for by_lang in parts for lang in self.languages)
         if count > MOST_FILES:
             raise ValueError(f"{count:,} files are more than {MOST_FILES:,}")
-        for name, every in self.every.items():
+        for part, every in self.every.items():
             for lang in self.languages:
-                self.files.update(every.of(lang, name))
+                for name, file in every.of(lang, part):
+                    self.files.setdefault(name, file)  # a file that is named itself differs
         return self
 
     def settings(

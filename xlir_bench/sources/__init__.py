@@ -17,6 +17,7 @@ from xlir_bench.sources.beir import read_beir
 from xlir_bench.sources.collecting import LanguageTexts, ReadOptions, collection
 from xlir_bench.sources.corpus import corpora_bytes, remove_corpora
 from xlir_bench.sources.judged import read_judged
+from xlir_bench.sources.lines import read_lines
 from xlir_bench.sources.locating import (
     DataState,
     Fetched,
@@ -56,6 +57,7 @@ FORMATS: dict[str, Reader] = {
     "captions": read_captions,
     "judged": read_judged,
     "lareqa": read_lareqa,
+    "lines": read_lines,
     "mlir": read_mlir,
     "mteb": read_mteb,
     "parallel": read_parallel,

@@ -302,6 +302,7 @@ def _download(
             size=file.stated.bytes if pinned else None,
             most=options.max_download,
             member=file.stated.member,
+            archive_sha256=file.stated.archive_sha256 if pinned else None,
         )
         for file in files
     }

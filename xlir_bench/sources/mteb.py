@@ -67,13 +67,13 @@ def read_mteb(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Co
     subsets = _subsets(files)
     languages: dict[str, LanguageTexts] = {}
     for label, subset in subsets.items():
-        for texts, lang, part in (
+        for by_lang, lang, part in (
             (asked, subset.queries_lang, "queries"),
             (sought, subset.corpus_lang, "corpus"),
         ):
             if paths := tuple(subset.files[part]):
                 found = _texts(paths, part == "corpus", lang, faults, oddities[lang])
-                texts.setdefault(lang, _Texts()).add(label, paths, found)
+                by_lang.setdefault(lang, _Texts()).add(label, paths, found)
     faults.check()
     answers: dict[str, dict[str, dict[tuple[str, str], int]]] = defaultdict(
         lambda: defaultdict(dict)
@@ -187,8 +187,9 @@ def _judgements(paths: Sequence[Path], faults: Faults) -> Iterator[tuple[str, st
             with faults.at(path, place):
                 query, passage = (text_of(row, key) for key in QREL_COLUMNS[:2])
                 score = row.get(QREL_COLUMNS[2])
-                whole = isinstance(score, float) and score.is_integer()
-                grade = grade_of(str(int(score) if whole else score))
+                if isinstance(score, float) and score.is_integer():
+                    score = int(score)
+                grade = grade_of(str(score))
                 if grades.setdefault((query, passage), grade) != grade:
                     raise ValueError(
                         f"{query!r} and {passage!r} have another score in an earlier row"

@@ -101,13 +101,13 @@ def json_object(line: str) -> dict[str, Any]:
     return value
 
 
-def text_lines(path: Path, faults: Faults) -> Iterator[tuple[str, str]]:
-    """Each line that is not blank, and its place (``line 7``), until the file ends or breaks."""
+def text_lines(path: Path, faults: Faults, blank: bool = False) -> Iterator[tuple[str, str]]:
+    """Each line that is not blank (or each), and its place (``line 7``), until the file ends or breaks."""
     number = count = 0
     try:
         for number, raw in enumerate(raw_lines(path), 1):
             line = raw.decode("utf-8-sig" if number == 1 else "utf-8")
-            if line.strip():
+            if blank or line.strip():
                 count += 1
                 yield f"line {number}", line
     except UnicodeDecodeError as error:
