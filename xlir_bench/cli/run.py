@@ -204,6 +204,8 @@ def _show(result: Result, alone: bool) -> None:
 
     record = result.record
     say_blocks(
-        report(record) if alone else [heading(record), summary_table(record), cost_line(record)]
+        report(record, brief=True)
+        if alone
+        else [heading(record), summary_table(record), cost_line(record)]
     )
     say(f"\nwritten to {result.folder}\n")

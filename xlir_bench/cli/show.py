@@ -52,7 +52,8 @@ def show(
         say_results(loaded, alone=len(loaded) == 1)
     elif len(loaded) == 1:
         cost = loaded[0].record.profile.cost
-        say_blocks([*report(loaded[0].record), *(cost_blocks(cost) if cost else ())], form)
+        blocks = report(loaded[0].record, brief=form is None)
+        say_blocks([*blocks, *(cost_blocks(cost) if cost else ())], form)
     else:
         say_blocks([comparison_rows([result.record for result in loaded])], form)
 

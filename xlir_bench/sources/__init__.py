@@ -23,6 +23,7 @@ from xlir_bench.sources.locating import (
     Fetched,
     data_state,
     fetch,
+    listed,
     locate,
     wanted_languages,
 )
@@ -107,7 +108,7 @@ def load_collection(
     unchecked = [path for path, file in paths.items() if file.stated.sha256 is None]
     notes = read.notes
     if unchecked:
-        notes += (f"digest not checked (no official one is known): {', '.join(unchecked)}",)
+        notes += (f"digest not checked (no official one is known): {listed(unchecked)}",)
     if changed:
         notes += (f"data differs from what was pinned: {', '.join(changed)}",)
     digests = {path: str(file.sha256) for path, file in paths.items()}

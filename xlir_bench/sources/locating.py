@@ -94,7 +94,7 @@ def locate(
     _require_presence(task, [file for file in files if file.sha256 is None], options)
     if not allowed and (faults := [_mismatch(file) for file in files if file.changed]):
         raise InputError(
-            f"task {task.name!r}: not the data that was pinned: {_listed(faults, '; ')};"
+            f"task {task.name!r}: not the data that was pinned: {listed(faults, '; ')};"
             " --allow-changed-data reads it all the same and records it in the result"
         )
     return files
@@ -325,7 +325,7 @@ def _url(task: Task, file: DataFile) -> str:
 def _require_presence(task: Task, absent: Sequence[DataFile], options: RunOptions) -> None:
     if not absent:
         return
-    missed = f"task {task.name!r} wants {_listed([str(file.path) for file in absent])}: not there"
+    missed = f"task {task.name!r} wants {listed([str(file.path) for file in absent])}: not there"
     if task.source.bundled:
         raise InputError(f"{missed}; its folder is not whole")
     if options.data is not None:
@@ -343,7 +343,8 @@ def _mismatch(file: DataFile) -> str:
     return f"{file.path}: SHA-256 expected {file.stated.sha256}, found {file.sha256}"
 
 
-def _listed(items: Sequence[str], between: str = ", ") -> str:
+def listed(items: Sequence[str], between: str = ", ") -> str:
+    """The first of them, each once, and how many more there are."""
     unique = list(dict.fromkeys(items))
     more = f" and {len(unique) - SHOWN} more" if len(unique) > SHOWN else ""
     return between.join(unique[:SHOWN]) + more
