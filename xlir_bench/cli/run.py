@@ -40,7 +40,8 @@ def run(
         (), group=WHAT, flag="model", metavar="SPEC", many=True,
     ),
     tasks: tuple[str, ...] = option(
-        "A task, or data of your own: beir:FOLDER, parallel:FILE; may be given again.  [default: mini]",
+        "A task, or data of your own: beir:FOLDER, mlir:FOLDER, mteb:FOLDER or mteb:REPO, parallel:FILE; may be given"
+        " again.  [default: mini]",
         (), group=WHAT, flag="task", metavar="NAME", many=True,
     ),
     output: Path = OUTPUT_DIR,
