@@ -387,7 +387,7 @@ def _mlir_task(folder: Path, _langs: Sequence[str] | None, _offline: bool) -> Ta
         format="mlir",
         description="Judged queries of several languages over one pool of passages in several.",
         kinds=list(Kind) if len(sought) > 1 else [Kind.MONOLINGUAL, Kind.CROSS_LINGUAL],
-        measures=["ndcg@20", "ndcg@10", "map", "mrr", "recall@10", "recall@20", "recall@100"],
+        measures=["ndcg@20", "ndcg@10", "ndcg@100", "mrr@20", "recall@20", "recall@100"],
         files={
             f"{lang}.{part}": TaskFile(path=paths[part])
             for part, langs in sides.items()

@@ -187,7 +187,7 @@ def test_ntrex_as_it_is_published_equals_its_json_lines(xlir_data: Path, tmp_pat
         (folder / f"newstest2019-{name}.{code}.txt").write_bytes(lines.encode())
     documents = "".join(f"{row['doc']}\n" for row in rows)
     (folder.parent / "DOCUMENT_IDS.tsv").write_text(documents, "utf-8")
-    common: dict[str, Any] = {"cache": None, "limit": 150}
+    common: dict[str, Any] = {"cache": None, "limit": 150, "measures": ("recall@1", "map")}
     options = RunOptions(data=tmp_path, langs=tuple(CODES.values()), **common)
     published = evaluate("ntrex-128", Signs(), options)
     (task,) = catalogue().get([f"parallel:{path}"])
@@ -196,6 +196,6 @@ def test_ntrex_as_it_is_published_equals_its_json_lines(xlir_data: Path, tmp_pat
     assert len(found) == 30
     for (asked, sought), setting in wanted.items():
         same = found[CODES[asked], CODES[sought]]
-        for measure in ("recall@1", "recall@10", "map"):
+        for measure in ("recall@1", "map"):
             assert same.measures[measure] == setting.measures[measure]
     assert published.record.task.clusters == other.record.task.clusters

@@ -96,6 +96,8 @@ def test_questions_may_be_in_other_languages_than_the_passages(tmp_path: Path) -
     assert [str(s) for s in task.settings()] == ["en-en", "en-de", "en-*"]
     found = read(folder)
     assert (list(found.queries), list(found.passages)) == (["en"], ["de", "en"])
+    options = RunOptions(cache=None, data=None, alignment=True)
+    assert len(evaluate(task, Signs(), options).record.settings) == 3
 
 
 def test_queries_of_a_language_that_is_sought_alone_are_not_asked(tmp_path: Path) -> None:
@@ -204,7 +206,8 @@ def test_xquad_in_this_layout_equals_a_plain_computation(xlir_data: Path, tmp_pa
         [{name: answers[name[3:]]} for name in sorted(queries)],
     )
     (task,) = catalogue().get([f"mlir:{folder}"])
-    result = evaluate(task, Signs(), RunOptions(cache=None, data=None))
+    assert task.measures[0] == "ndcg@20"
+    result = evaluate(task, Signs(), RunOptions(cache=None, data=None, measures=MEASURES))
     assert len(result.record.settings) == 12
     for (asked, sought), setting in settings_of(result).items():
         pool = langs if sought == "*" else (sought,)
@@ -217,6 +220,9 @@ def test_xquad_in_this_layout_equals_a_plain_computation(xlir_data: Path, tmp_pa
         )
         assert (setting.queries, setting.candidates) == (1190, 240 * len(pool))
         assert {m: setting.measures[m] for m in wanted} == pytest.approx(wanted, abs=1e-6)
+
+
+MEASURES = ("map", "ndcg@10", "ndcg@20", "recall@100")
 
 
 def plain(

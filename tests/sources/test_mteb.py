@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,14 @@ import pytest
 from evaluation.plain import Signs, settings_of
 from sources.serving import FileServer, serving
 from sources.test_hub import xlir
-from sources.test_mlir import plain, relevant
+from sources.test_mlir import MEASURES, plain, relevant
 
 from xlir_bench import RunOptions, evaluate
 from xlir_bench.cli import exit_code
 from xlir_bench.errors import InputError
 from xlir_bench.records import Collection, Kind, Silent
+from xlir_bench.reports.document import render
+from xlir_bench.reports.tables import report
 from xlir_bench.sources import load_collection
 from xlir_bench.tasks import Task, catalogue
 
@@ -335,6 +338,9 @@ def test_neuclir_asks_in_english_of_the_pool_of_both_languages(tmp_path: Path) -
     assert list(found.passages) == ["rus", "zho"]
     assert relevant(found, "eng", "rus") == {"0": {"rus:c0": 3}}
     assert relevant(found, "eng", "zho") == {"0": {"zho:c0": 1}, "1": {"zho:c1": 1}}
+    result = evaluate(task, Signs(), replace(options, alignment=True))
+    assert [(s.queries, s.candidates) for s in result.record.settings] == [(1, 2), (2, 2), (2, 4)]
+    assert render(report(result.record))
 
 
 def test_a_topic_without_its_english_original_is_told(tmp_path: Path) -> None:
@@ -374,7 +380,9 @@ def test_belebele_in_this_layout_equals_a_plain_computation(
             queries=[{"_id": q, "text": asked[q]} for q in shared],
             qrels=qrels(*((q, judged[q], 1) for q in shared)),
         )  # fmt: skip
-    result = evaluate(task_of(tmp_path / "Three"), Signs(), RunOptions(cache=None, data=None))
+    result = evaluate(
+        task_of(tmp_path / "Three"), Signs(), RunOptions(cache=None, data=None, measures=MEASURES)
+    )
     assert len(result.record.settings) == 12
     for (asked_in, sought_in), setting in settings_of(result).items():
         pool = langs if sought_in == "*" else (sought_in,)

@@ -7,7 +7,7 @@ the passages of a language may be more than those of a subset, and each setting 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -46,17 +46,28 @@ class _Texts:
         """Add the texts of some files, unless they were read already."""
         if paths in self.read:
             return
-        first, names, seen = not self.read, dict[str, str](), Counter[str]()
-        for name, text in found:
-            key = (text, seen[text])
-            seen[text] += 1
-            known = None if first else self.names.get(key)
+        if not self.read:
+            self.by_id = dict(found)
+            self.read[paths] = {name: name for name in self.by_id}
+            return
+        if not self.names:
+            self.names = {key: name for name, key in _numbered(self.by_id.items())}
+        names = self.read[paths] = {}
+        for name, key in _numbered(found):
+            known = self.names.get(key)
             if known is None:
                 known = name if name not in self.by_id else f"{label}/{name}"
-                self.by_id[known] = text
+                self.by_id[known] = key[0]
                 self.names[key] = known
             names[name] = known
-        self.read[paths] = names
+
+
+def _numbered(texts: Iterable[tuple[str, str]]) -> Iterator[tuple[str, tuple[str, int]]]:
+    """Each id with its text, and how often that text came before."""
+    seen = Counter[str]()
+    for name, text in texts:
+        yield name, (text, seen[text])
+        seen[text] += 1
 
 
 def read_mteb(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Collection:

@@ -86,7 +86,7 @@ def mteb_task(place: Path, langs: Sequence[str] | None, offline: bool) -> Task:
         format="mteb",
         description=f"Retrieval data in mteb's layout: {len(subsets)} subsets.",
         kinds=[kind for kind in Kind if kind in kinds],
-        measures=["ndcg@10", "map", "mrr", "recall@10", "recall@20", "recall@100", "ndcg@20"],
+        measures=["ndcg@10", "ndcg@20", "mrr", "recall@10", "recall@20", "recall@100"],
         files=_named(subsets),
         languages=sorted(asked),
         passage_languages=None if sought == asked else sorted(sought),
