@@ -28,8 +28,11 @@ FILE = re.compile(
     r"(?:(?P<subset>.+?)[-/])?(?P<part>corpus|queries|query|qrels|default|data)(?:[-/](?P<rest>.+?))?"
     r"\.(?P<kind>parquet|jsonl|jsonl\.gz|tsv)"
 )
+KINDS = ("parquet", "jsonl", "jsonl.gz", "tsv")
 PARTS = {"query": "queries", "default": "qrels", "data": "qrels"}
 """Other names of the three parts."""
+NO_SUBSETS = (*PARTS, "corpus", "queries", "qrels")
+"""Folders that a file of its own name lies in are no subsets."""
 SPLITS = ("test", "dev", "devtest", "validation", "train")
 """Which judgements are taken, the first that there are."""
 HUB_ID = re.compile(r"([\w.-]+/[\w.-]+)(?:@([\w./-]+))?")
@@ -44,6 +47,15 @@ class Subset(NamedTuple):
     corpus_lang: str
     files: dict[str, list[TaskFile]]
     """By part: ``corpus``, ``queries`` and ``qrels``."""
+
+
+class _Found(NamedTuple):
+    """What the name of a file says of it."""
+
+    part: str
+    split: str
+    kind: str
+    file: TaskFile
 
 
 def mteb_task(place: Path, langs: Sequence[str] | None, offline: bool) -> Task:
@@ -135,37 +147,28 @@ def _subsets(
     spec: str, files: Iterable[TaskFile], home: str, langs: Sequence[str] | None
 ) -> list[Subset]:
     """The subsets that have all three parts, each with its files of one split."""
-    found: dict[str, dict[str, dict[str, dict[str, list[TaskFile]]]]] = defaultdict(
-        lambda: defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
-    )
+    found: dict[str, list[_Found]] = defaultdict(list)
     for file in files:
         path = file.path.removeprefix(f"{home}/")
         if "instruction" in path:
             raise InputError(
                 f"--task mteb:{spec} has instructions to its queries: they are not read"
             )
-        if (match := FILE.fullmatch(path)) is None:
-            continue
-        subset = match["subset"] or ""
-        subset = "" if subset in (*PARTS, *PARTS.values(), "corpus") else subset
-        part = match["part"]
-        split = re.split(r"[-./]?\d{4,}", match["rest"] or "")[0].rpartition("/")[2]
-        found[subset][PARTS.get(part, part)][split][match["kind"]].append(file)
+        if match := FILE.fullmatch(path):
+            part = PARTS.get(match["part"], match["part"])
+            split = re.split(r"[-./]?\d{4,}", match["rest"] or "")[0].rpartition("/")[2]
+            subset = match["subset"] or ""
+            subset = "" if subset in NO_SUBSETS else subset
+            found[subset].append(_Found(part, split, match["kind"], file))
     subsets = []
-    for subset, parts in sorted(found.items()):
-        if {*parts} != {"corpus", "queries", "qrels"}:
-            continue
-        order = {split: number for number, split in enumerate(SPLITS)}
-        split = min(parts["qrels"], key=lambda name: (order.get(name, len(order)), name))
-        chosen = {}
-        for part, by_split in parts.items():
-            if split in by_split or len(by_split) == 1:
-                by_kind = by_split.get(split) or next(iter(by_split.values()))
-                # Where one thing is there in two forms, parquet is taken.
-                chosen[part] = by_kind[
-                    min(by_kind, key=["parquet", "jsonl", "jsonl.gz", "tsv"].index)
-                ]
-        if len(chosen) == len(parts):
+    for subset, entries in sorted(found.items()):
+        splits = {entry.split for entry in entries if entry.part == "qrels"}
+        split = next((name for name in (*SPLITS, *sorted(splits)) if name in splits), "")
+        chosen = {
+            part: _of_split([entry for entry in entries if entry.part == part], split)
+            for part in ("corpus", "queries", "qrels")
+        }
+        if all(chosen.values()):
             corpus_lang, queries_lang = _languages(subset, langs)
             subsets.append(Subset(subset, queries_lang, corpus_lang, chosen))
     if not subsets:
@@ -174,6 +177,14 @@ def _subsets(
             " Lines (say <lang>-corpus/test-00000-of-00001.parquet)"
         )
     return subsets
+
+
+def _of_split(entries: Sequence[_Found], split: str) -> list[TaskFile]:
+    """The files of a split, or of the only one that there is; of several forms of it, parquet."""
+    alone = len({entry.split for entry in entries}) == 1
+    entries = [entry for entry in entries if alone or entry.split == split]
+    kind = min((entry.kind for entry in entries), key=KINDS.index, default="")
+    return [entry.file for entry in entries if entry.kind == kind]
 
 
 def _languages(subset: str, langs: Sequence[str] | None) -> tuple[str, str]:
