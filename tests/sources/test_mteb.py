@@ -19,7 +19,7 @@ from sources.test_mlir import MEASURES, plain, relevant
 from xlir_bench import RunOptions, evaluate
 from xlir_bench.cli import exit_code
 from xlir_bench.errors import InputError
-from xlir_bench.records import Collection, Kind, Silent
+from xlir_bench.records import Collection, Kind, Silent, Stored
 from xlir_bench.reports.document import render
 from xlir_bench.reports.tables import report
 from xlir_bench.sources import load_collection
@@ -139,6 +139,24 @@ def test_some_languages_are_asked_of_the_same_candidates(tmp_path: Path) -> None
     assert part.relevance["deu", "eng"].passage.tolist() == [0, 3]
     record = evaluate(task_of(folder), Signs(), RunOptions(langs=("ara",), cache=None)).record
     assert [s.candidates for s in record.settings] == [2, 4, 6]
+
+
+def test_a_large_corpus_lies_on_disk_and_ranks_alike(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = task_of(paired(tmp_path / "Pairs"))
+    options = RunOptions(cache=tmp_path / "cache", data=None, save_run=2)
+    whole = evaluate(task, Signs(), options)
+    monkeypatch.setattr("xlir_bench.sources.mteb.LARGE", 0)
+    found = load_collection(task, options, Silent())
+    assert isinstance(found.passages["ara"].texts, Stored)
+    assert not isinstance(found.passages["eng"].texts, Stored)  # two that differ
+    again = evaluate(task, Signs(), options)
+    assert again.record.settings == whole.record.settings
+    assert again.tables["ranks"].to_pylist() == whole.tables["ranks"].to_pylist()
+    put(tmp_path / "Pairs", "ara-ara", qrels=[*ONE, *qrels(("q0", "c7", 1))])
+    with pytest.raises(InputError, match="'c7', relevant to query 'q0', is not in the corpus"):
+        load_collection(task_of(tmp_path / "Pairs"), options, Silent())
 
 
 def test_a_text_that_one_file_repeats_stays_twice(tmp_path: Path) -> None:

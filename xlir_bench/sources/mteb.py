@@ -7,17 +7,21 @@ the passages of a language may be more than those of a subset, and each setting 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, cast
 
-from xlir_bench.records import Collection
+from xlir_bench.records import Collection, Passages
 from xlir_bench.sources.beir import QREL_COLUMNS
 from xlir_bench.sources.collecting import LanguageTexts, ReadOptions, collection
+from xlir_bench.sources.corpus import Passage, StoredTexts, corpus_folder, stored_corpus, sweep
 from xlir_bench.sources.rows import Faults, grade_of, json_object, rows, text_of
 from xlir_bench.tasks import Task, file_language
 
+Paths = tuple[Path, ...]
+LARGE = 1 << 27
+"""Bytes of a corpus, packed, from which it lies on disk."""
 BLANK = "passages without any text"
 UNASKED = "judgements of queries that are not among the queries (left out, as mteb does)"
 PUT_TOGETHER = "passages of subsets that differ are one corpus here, so that scores are of more candidates than mteb's"
@@ -31,6 +35,17 @@ class _Subset:
     corpus_lang: str = ""
     files: dict[str, list[Path]] = field(default_factory=lambda: defaultdict(list))
 
+    def paths(self, part: str) -> Paths:
+        """The files of a part, by which it is known whether two subsets share it."""
+        return tuple(self.files[part])
+
+
+class _Corpus(NamedTuple):
+    """The passages of a language, and by files the rows of the passages that they call so."""
+
+    passages: Passages
+    rows: dict[Paths, dict[str, int]]
+
 
 @dataclass(slots=True)
 class _Texts:
@@ -39,10 +54,10 @@ class _Texts:
     by_id: dict[str, str] = field(default_factory=dict)
     names: dict[tuple[str, int], str] = field(default_factory=dict)
     """The id of a text that one file has for the n-th time."""
-    read: dict[tuple[Path, ...], dict[str, str]] = field(default_factory=dict)
+    read: dict[Paths, dict[str, str]] = field(default_factory=dict)
     """By files: the id here of each id there."""
 
-    def add(self, label: str, paths: tuple[Path, ...], found: Iterator[tuple[str, str]]) -> None:
+    def add(self, label: str, paths: Paths, found: Iterator[tuple[str, str]]) -> None:
         """Add the texts of some files, unless they were read already."""
         if paths in self.read:
             return
@@ -72,76 +87,112 @@ def _numbered(texts: Iterable[tuple[str, str]]) -> Iterator[tuple[str, tuple[str
 
 def read_mteb(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Collection:
     """The collection in these files; all their faults are reported at once."""
-    faults = Faults(task.name)
-    asked, sought = dict[str, _Texts](), dict[str, _Texts]()
+    faults, notes = Faults(task.name), list[str]()
+    sweep(options.corpora)
+    asked: dict[str, _Texts] = defaultdict(_Texts)
+    judged: dict[str, list[tuple[str, str, int]]] = {}
+    sought: dict[str, dict[Paths, str]] = defaultdict(dict)
+    wanted: dict[str, set[str]] = defaultdict(set)
     oddities: dict[str, Counter[str]] = defaultdict(Counter)
-    subsets = _subsets(files)
-    languages: dict[str, LanguageTexts] = {}
+    subsets = _subsets(files, options.digests)
     for label, subset in subsets.items():
-        for by_lang, lang, part in (
-            (asked, subset.queries_lang, "queries"),
-            (sought, subset.corpus_lang, "corpus"),
-        ):
-            if paths := tuple(subset.files[part]):
-                found = _texts(paths, part == "corpus", lang, faults, oddities[lang])
-                by_lang.setdefault(lang, _Texts()).add(label, paths, found)
+        sought[subset.corpus_lang].setdefault(subset.paths("corpus"), label)
+        if (lang := subset.queries_lang) and (paths := subset.paths("queries")):
+            asked[lang].add(label, paths, _texts(paths, "queries", lang, faults, oddities[lang]))
+            judged[label] = list(_judgements(subset.files["qrels"], faults))
+            wanted[subset.corpus_lang] |= {passage for _, passage, _ in judged[label]}
+    corpora = {
+        lang: _corpus(lang, groups, wanted[lang], options, faults, oddities[lang], notes)
+        for lang, groups in sorted(sought.items())
+    }
     faults.check()
-    answers: dict[str, dict[str, dict[tuple[str, str], int]]] = defaultdict(
+    answers: dict[str, dict[str, dict[tuple[str, int], int]]] = defaultdict(
         lambda: defaultdict(dict)
     )
-    for subset in subsets.values():
-        lang = subset.queries_lang
-        if not lang:
-            continue  # of languages that are not wanted; its passages are candidates all the same
-        questions = asked[lang].read[tuple(subset.files["queries"])]
-        passages = sought[subset.corpus_lang].read[tuple(subset.files["corpus"])]
-        for query, passage, grade in _judgements(subset.files["qrels"], faults):
+    for label, judgements in judged.items():
+        subset = subsets[label]
+        lang, passage_lang = subset.queries_lang, subset.corpus_lang
+        questions = asked[lang].read[subset.paths("queries")]
+        rows_of = corpora[passage_lang].rows[subset.paths("corpus")]
+        for query, passage, grade in judgements:
             if query not in questions:
                 oddities[lang][UNASKED] += 1
-            elif passage in passages:
-                answers[lang][questions[query]][subset.corpus_lang, passages[passage]] = grade
+            elif passage in rows_of:
+                answers[lang][questions[query]][passage_lang, rows_of[passage]] = grade
             else:
                 faults.add(
                     subset.files["qrels"][0], "$",
                     f"passage {passage!r}, relevant to query {query!r}, is not in the corpus",
                 )  # fmt: skip
-    for lang in sorted({*asked, *sought}):
-        texts = languages[lang] = LanguageTexts(oddities=dict(oddities[lang]))
-        if lang in sought:
-            texts.passages = sought[lang].by_id
-            if any({*names.values()} != {*texts.passages} for names in sought[lang].read.values()):
-                texts.oddities[PUT_TOGETHER] = len(texts.passages)
-        for name, text in asked[lang].by_id.items() if lang in asked else ():
-            if name in answers[lang]:
-                key = name if task.translated else f"{lang}:{name}"
-                texts.ask(name, text, key)
-                texts.clusters.append(name)  # a translation, if it is one, moves with it
-        if lang in asked and not texts.questions:
+    languages = {
+        lang: LanguageTexts(oddities=dict(oddities[lang])) for lang in sorted({*asked, *corpora})
+    }
+    for lang, texts in asked.items():
+        for name in [name for name in texts.by_id if name in answers[lang]]:
+            key = name if task.translated else f"{lang}:{name}"
+            languages[lang].ask(name, texts.by_id[name], key)
+            languages[lang].clusters.append(name)  # a translation, if it is one, moves with it
+            for (passage_lang, row), grade in answers[lang][name].items():
+                languages[passage_lang].relevant.append((key, row, grade))
+        if not languages[lang].questions:
             path = next(s.files["qrels"][0] for s in subsets.values() if s.queries_lang == lang)
             faults.add(path, "$", f"no query of {lang!r} has a relevant passage")
     faults.check()
-    place = {lang: {name: row for row, name in enumerate(t.by_id)} for lang, t in sought.items()}
-    for lang, of_questions in answers.items():
-        for name, judged in of_questions.items():
-            key = name if task.translated else f"{lang}:{name}"
-            for (passage_lang, passage), grade in judged.items():
-                answer = (key, place[passage_lang][passage], grade)
-                languages[passage_lang].relevant.append(answer)
-    read = collection(languages, options.limit, cluster="question", parallel=task.translated)
-    return replace(
-        read,
-        queries={lang: read.queries[lang] for lang in sorted(asked)},
-        passages={lang: read.passages[lang] for lang in sorted(sought)},
+    stored = {lang: corpus.passages for lang, corpus in corpora.items()}
+    read = collection(
+        languages, options.limit, cluster="question", parallel=task.translated, stored=stored
+    )
+    queries = {lang: read.queries[lang] for lang in sorted(asked)}
+    return replace(read, queries=queries, notes=(*read.notes, *notes))
+
+
+def _corpus(
+    lang: str,
+    groups: Mapping[Paths, str],
+    judged: Set[str],
+    options: ReadOptions,
+    faults: Faults,
+    oddities: Counter[str],
+    notes: list[str],
+) -> _Corpus:
+    """The passages of a language: a large corpus is read onto disk, several are put together."""
+    if len(groups) == 1 and sum(path.stat().st_size for path in (*groups,)[0]) > LARGE:
+        (paths,) = groups
+        digests = [options.digests[path] for path in paths]
+        folder = corpus_folder(options.corpora, digests, reader="mteb")
+        found = _texts(paths, "corpus", lang, faults, Counter())
+        passages = (Passage(name, "", text) for name, text in found)
+        corpus = stored_corpus(folder, lang, passages, faults, paths[0], notes)
+        if corpus is None:  # there were faults
+            return _Corpus(Passages((), ()), {paths: {}})
+        return _Corpus(corpus, {paths: cast(StoredTexts, corpus.ids).positions(sorted(judged))})
+    texts = _Texts()
+    for paths, label in groups.items():
+        texts.add(label, paths, _texts(paths, "corpus", lang, faults, oddities))
+    row = {name: number for number, name in enumerate(texts.by_id)}
+    if any(len(names) < len(row) for names in texts.read.values()):
+        oddities[PUT_TOGETHER] = len(row)
+    return _Corpus(
+        Passages(tuple(f"{lang}:{name}" for name in row), tuple(texts.by_id.values())),
+        {
+            paths: {there: row[here] for there, here in names.items()}
+            for paths, names in texts.read.items()
+        },
     )
 
 
-def _subsets(files: Mapping[str, Path]) -> dict[str, _Subset]:
-    """The subsets of these files; where a language is not wanted, some have no queries and others no corpus."""
+def _subsets(files: Mapping[str, Path], digests: Mapping[Path, str]) -> dict[str, _Subset]:
+    """The subsets of these files, of which equal ones are read once.
+
+    Where a language is not wanted, some have no queries and others no corpus.
+    """
+    first: dict[str, Path] = {}
     subsets: dict[str, _Subset] = defaultdict(_Subset)
     for name in sorted(files):
         part, label = name.split(".")[1:3]
         subset = subsets[label]
-        subset.files[part].append(files[name])
+        path = files[name]
+        subset.files[part].append(first.setdefault(digests[path], path))
         if part == "corpus":
             subset.corpus_lang = file_language(name)
         else:
@@ -150,7 +201,7 @@ def _subsets(files: Mapping[str, Path]) -> dict[str, _Subset]:
 
 
 def _texts(
-    paths: Sequence[Path], is_corpus: bool, lang: str, faults: Faults, oddities: Counter[str]
+    paths: Paths, part: str, lang: str, faults: Faults, oddities: Counter[str]
 ) -> Iterator[tuple[str, str]]:
     """Queries, or passages behind their titles; of those some may have no text at all."""
     names: set[str] = set()
@@ -163,7 +214,7 @@ def _texts(
                 if name in names:
                     raise ValueError(f"{name!r} is the id of an earlier row")
                 names.add(name)
-                if not is_corpus:
+                if part == "queries":
                     yield name, text_of(row, "text")
                     continue
                 parts = [row.get(key) or "" for key in ("title", "text")]
