@@ -201,11 +201,12 @@ def in_order(specs: Sequence[str]) -> list[str]:
 
 
 def _show(result: Result, alone: bool) -> None:
+    from xlir_bench.reports.languages import shortened
     from xlir_bench.reports.tables import cost_line, heading, report, summary_table
 
     record = result.record
     say_blocks(
-        report(record, brief=True)
+        shortened(record, report(record))
         if alone
         else [heading(record), summary_table(record), cost_line(record)]
     )

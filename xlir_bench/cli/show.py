@@ -39,6 +39,7 @@ def show(
       xlir-bench show results/builtin-ngram/mini --query honey-bees-1
     """
     from xlir_bench.reports.cost import cost_blocks
+    from xlir_bench.reports.languages import shortened
     from xlir_bench.reports.tables import comparison_rows, report
     from xlir_bench.results import Result
 
@@ -52,7 +53,9 @@ def show(
         say_results(loaded, alone=len(loaded) == 1)
     elif len(loaded) == 1:
         cost = loaded[0].record.profile.cost
-        blocks = report(loaded[0].record, brief=form is None)
+        blocks = report(loaded[0].record)
+        if form is None:
+            blocks = shortened(loaded[0].record, blocks)
         say_blocks([*blocks, *(cost_blocks(cost) if cost else ())], form)
     else:
         say_blocks([comparison_rows([result.record for result in loaded])], form)

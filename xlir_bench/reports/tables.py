@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Container, Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
 
 from xlir_bench.records import POOL, Kind
 from xlir_bench.reports.aligned import translations
@@ -24,11 +22,6 @@ BIAS_NAMES = {
     ),
 }
 """The name of each bias figure that is one number, and how to read it."""
-
-MANY = 40
-"""Languages from which on a terminal shows but some of them."""
-SOME = 6
-"""How many of the strongest and of the weakest."""
 
 CHOSEN_ON_IT = "its settings were chosen on this task: scores on other tasks are better evidence"
 """Shown with an encoder wherever its scores on such a task are."""
@@ -113,36 +106,6 @@ def matrix_table(record: ResultRecord, measure: str) -> Table:
         for lang in sorted({q for q, _ in values})
     ]
     return Table(["query \\ passage", *("all" if c == POOL else c for c in columns)], rows)
-
-
-def language_table(record: ResultRecord, measure: str) -> Table:
-    """A row for each language, the strongest first: asked of its own passages, others' and all, and by others."""
-    own, asked, found, pooled = (defaultdict[str, list[float]](list) for _ in range(4))
-    for s in record.settings:
-        value = s.measures.get(measure)
-        if value is None:
-            continue
-        if s.kind == Kind.CROSS_LINGUAL:
-            asked[s.query_lang].append(value)
-            found[s.passage_langs[0]].append(value)
-        else:
-            (own if s.kind == Kind.MONOLINGUAL else pooled)[s.query_lang].append(value)
-    views = {
-        "own passages": own,
-        "others' (mean)": asked,
-        "all": pooled,
-        "own, from others": found,
-    }
-    views = {name: values for name, values in views.items() if values}
-    langs = {lang for values in views.values() for lang in values}
-    strength = {
-        lang: sum(sum(v[lang]) / max(1, len(v[lang])) for v in views.values()) for lang in langs
-    }
-    rows = [
-        [lang, *(_mean(values.get(lang, ())) for values in views.values())]
-        for lang in sorted(langs, key=lambda lang: (-strength[lang], lang))
-    ]
-    return Table(["language", *views], rows)
 
 
 def bias_table(record: ResultRecord) -> Table:
@@ -259,53 +222,32 @@ def notes(record: ResultRecord) -> list[str]:
     return [*([CHOSEN_ON_IT] if record.chosen_on_it else []), *record.notes]
 
 
-def report(record: ResultRecord, brief: bool = False) -> list[Block]:
-    """Everything about a result, as `run` and `show` print it; `brief`: of very many languages only some."""
+def report(record: ResultRecord) -> list[Block]:
+    """Everything about a result, as `run` and `show` print it."""
     measure = record.main_measure
-    blocks: list[Block] = [heading(record), summary_table(record)]
-    hidden: set[str] = set()
-    by_language = language_table(record, measure) if brief else Table([], [])
-    if len(by_language.rows) > MANY:
-        hidden = {str(row[0]) for row in by_language.rows[SOME:-SOME]}
-        blocks += [
-            Title(
-                f"{measure} of the {SOME} strongest and the {SOME} weakest of {len(by_language.rows)} languages, here"
-                " and below (all of them: --markdown, --json)"
-            ),
-            _without(by_language, hidden),
-        ]
-    else:
-        blocks += [
-            Title(f"{measure} by query language (rows) and passage language (columns)"),
-            matrix_table(record, measure),
-        ]
+    blocks: list[Block] = [
+        heading(record),
+        summary_table(record),
+        Title(f"{measure} by query language (rows) and passage language (columns)"),
+        matrix_table(record, measure),
+    ]
     if readings := [BIAS_NAMES[name] for name in BIAS_NAMES if name in record.bias]:
-        blocks += [
-            Title("language bias in the pool of all languages"),
-            _without(bias_table(record), hidden),
-        ]
+        blocks += [Title("language bias in the pool of all languages"), bias_table(record)]
         blocks.append(Text(tuple(f"  {name}: {reading}" for name, reading in readings)))
     if "top10_language_share" in record.bias:
-        blocks += [
-            Title("languages of the ten best passages"),
-            _without(share_table(record), hidden),
-        ]
+        blocks += [Title("languages of the ten best passages"), share_table(record)]
     if record.alignment.anisotropy:
-        blocks += [
-            Title("how the languages lie to each other"),
-            _without(alignment_table(record), hidden),
-        ]
+        blocks += [Title("how the languages lie to each other"), alignment_table(record)]
         blocks.append(_alignment_lines(record))
     if record.alignment.relevance:
         headers = ["query-passage", "cosine with relevant", "with others", "margin"]
         rows = [
             [pair, number(p.relevant), number(p.others), number(p.relevant - p.others)]
             for pair, p in record.alignment.relevance.items()
-            if not hidden.intersection(pair.split("-"))
         ]
         blocks += [Title("queries and their passages"), Table(headers, rows)]
     if any(part.tokens_mean is not None for part in record.texts.values()):
-        blocks += [Title("texts as the tokenizer sees them"), _without(texts_table(record), hidden)]
+        blocks += [Title("texts as the tokenizer sees them"), texts_table(record)]
     if (index := record.profile.index) is not None:
         headers = ["setting", "recall of the exact top 100", "map, index minus exact"]
         rows = [
@@ -315,12 +257,6 @@ def report(record: ResultRecord, brief: bool = False) -> list[Block]:
         blocks.append(Title(f"index {index.factory}, {index.depth} passages asked for"))
         blocks.append(Table(headers, rows))
     return [*blocks, Items("notes", tuple(notes(record))), cost_line(record)]
-
-
-def _without(table: Table, langs: Container[str]) -> Table:
-    """The table without the rows and columns of some languages."""
-    table = replace(table, rows=[row for row in table.rows if row[0] not in langs])
-    return table.columns([i for i, header in enumerate(table.headers) if header not in langs])
 
 
 def comparison_rows(records: Sequence[ResultRecord]) -> Table:
