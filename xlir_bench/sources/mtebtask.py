@@ -21,7 +21,8 @@ from xlir_bench.files import file_digest, safe_name, write
 from xlir_bench.places import data_cache
 from xlir_bench.records import Kind
 from xlir_bench.sources.locating import LISTING, list_on_hub
-from xlir_bench.tasks import MOST_FILES, Source, Task, TaskFile, is_code, task_of_ones_own
+from xlir_bench.sources.own import is_code, task_of_ones_own
+from xlir_bench.tasks import MOST_FILES, Source, Task, TaskFile
 from xlir_bench.untrusted import read_json
 
 FILE = re.compile(
