@@ -29,7 +29,7 @@ from xlir_bench.measures import PoolRanking, check_fit, check_measures, language
 from xlir_bench.measures.answers import score_answers, tokens_of
 from xlir_bench.measures.bootstrap import UNIT, ClusterSums, estimates
 from xlir_bench.options.encoding import EncoderOptions
-from xlir_bench.options.running import EXACT, RunOptions
+from xlir_bench.options.running import CPU, EXACT, RunOptions
 from xlir_bench.options.stating import check_bounds
 from xlir_bench.records import Collection, Kind, Progress, Ranking, Scores, Setting, Silent
 from xlir_bench.results import Result, ResultRecord
@@ -54,6 +54,7 @@ from xlir_bench.retrieval import (
     VectorIndex,
     VectorRetriever,
 )
+from xlir_bench.retrieval.tiles import engine_for
 from xlir_bench.sources import load_collection
 from xlir_bench.tasks import Task, catalogue
 
@@ -131,7 +132,8 @@ def evaluate(
     alignment = AlignmentPart()
     if options.alignment and represented.vectors is not None:
         with stage("align"):
-            alignment = alignment_part(searching, represented.vectors, rankings)
+            engine = engine_for(options.search_device)
+            alignment = alignment_part(searching, represented.vectors, rankings, engine)
     card = retriever.card
     unmeasured = options.alignment and represented.vectors is None
     record = ResultRecord(
@@ -159,6 +161,7 @@ def evaluate(
             encoded_texts=represented.encoded,
             cached_texts=represented.cached,
             peak_memory_bytes=peak_memory(),
+            search_device=options.search_device,
             index=index_quality,
         ),
         environment=environment(),
@@ -201,10 +204,15 @@ def as_retriever(
             f"--vectors {options.vectors} is for texts that are encoded; {loaded.name} has nothing to round"
         )
     if isinstance(loaded, BM25):
+        if options.search_device != CPU:
+            raise InputError(
+                f"--search-device {options.search_device} is for vectors, and {loaded.name} has none"
+            )
         return BM25Retriever(loaded)
+    engine = engine_for(options.search_device)
     if isinstance(loaded, StoredVectors):
-        return StoredRetriever(loaded, limited=options.limit is not None)
-    request = EmbedRequest(options.cache, options.batch_tokens, options.vectors)
+        return StoredRetriever(loaded, limited=options.limit is not None, engine=engine)
+    request = EmbedRequest(options.cache, options.batch_tokens, options.vectors, engine=engine)
     return VectorRetriever(loaded, request)
 
 
