@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from evaluation.plain import Signs, plain_measures, settings_of
-from sources.serving import SMALL, article, lareqa, paragraph
+from sources.serving import SMALL, article, lareqa, paragraph, write_data, write_task
 from sources.test_lareqa import read, relevant
 
 from xlir_bench import RunOptions, evaluate
 from xlir_bench.errors import InputError
 from xlir_bench.records import Kind
-from xlir_bench.tasks import catalogue
+from xlir_bench.tasks import catalogue, read_task
 
 
 def test_a_question_finds_the_paragraph_of_its_translation_in_every_language(
@@ -72,6 +72,25 @@ def test_the_tasks_are_of_the_same_files_and_no_other_digest(name: str, settings
     assert {lang: (f.path, f.sha256, f.queries) for lang, f in task.files.items()} == same
     assert task.digest != sentences.digest
     assert task.candidates == ["paragraph"]
+
+
+@pytest.mark.parametrize(
+    ("usual", "asked", "part"),
+    [
+        ("paragraph", None, {}),
+        ("paragraph", "sentence", {"candidate": "candidate text sentence"}),
+        ("sentence", "paragraph", {"candidate": "candidate text paragraph"}),
+    ],
+)
+def test_the_candidates_that_a_task_has_anyway_make_no_run_a_part(
+    tmp_path: Path, usual: str, asked: str | None, part: dict[str, str]
+) -> None:
+    file = write_task(tmp_path, SMALL)
+    text = file.read_text("utf-8").replace('candidate = "sentence"', f'candidate = "{usual}"')
+    file.write_text(text.replace('"sentence+context"]', '"paragraph"]'), "utf-8")
+    root = write_data(tmp_path, SMALL)
+    options = RunOptions(data=root, cache=None, candidate=asked)
+    assert evaluate(read_task(file), Signs(), options).record.options.part == part
 
 
 class PlainParagraphs:

@@ -328,6 +328,7 @@ def _options_part(
         limit=options.limit,
         corpus_limit=options.corpus_limit,
         candidate=options.candidate or task.candidate,
+        usual_candidate=task.candidate,
         index=options.index,
         vectors=options.vectors,
         seed=options.seed,

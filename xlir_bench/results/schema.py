@@ -138,6 +138,8 @@ class OptionsPart(_Part):
     corpus_limit: int | None = None
     """Set where only the judged passages and so many others were searched."""
     candidate: str
+    usual_candidate: str | None = None
+    """The candidate text of the task where no other is asked for. Missing in older results."""
     index: str
     vectors: str = "float32"
     """The dtype in which vectors were kept and compared."""
@@ -148,7 +150,8 @@ class OptionsPart(_Part):
     @property
     def part(self) -> dict[str, str]:
         """What makes it other than a full run, in words, by option; empty for a full one."""
-        default_text = self.candidate in ("sentence", "passage")
+        usual = self.usual_candidate
+        default_text = self.candidate in (("sentence", "passage") if usual is None else (usual,))
         changed, corpus_limit = ", ".join(sorted(self.changed_data)), self.corpus_limit
         words = {
             "langs": f"languages {' '.join(sorted(self.langs))}" if self.langs else "",
