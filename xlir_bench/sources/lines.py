@@ -12,13 +12,13 @@ from pathlib import Path
 from xlir_bench.records import Collection
 from xlir_bench.sources.collecting import LanguageTexts, ReadOptions, named_files
 from xlir_bench.sources.parallel import bitext
-from xlir_bench.sources.rows import Faults, text_lines
+from xlir_bench.sources.rows import Faults, read_lines
 from xlir_bench.tasks import Task, file_language
 
 
-def read_lines(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Collection:
+def read_aligned(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Collection:
     """Each text finds its translation; the texts of a document move together. All faults are reported at once."""
-    faults = Faults(task.name)
+    faults = Faults(f"the data of task {task.name!r}")
     langs = sorted({file_language(name) for name in files})
     paths = named_files(task, files, [f"{lang}.text" for lang in langs])
     (documents, *_) = named_files(task, files, [f"{lang}.documents" for lang in langs])
@@ -45,4 +45,4 @@ def read_lines(task: Task, files: Mapping[str, Path], options: ReadOptions) -> C
 
 
 def _lines(path: Path, faults: Faults) -> list[str]:
-    return [line.strip() for _, line in text_lines(path, faults, blank=True)]
+    return [line for _, line in read_lines(path, faults, str.strip, blank=True)]

@@ -28,7 +28,7 @@ def read_mlir(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Co
 
     Questions about the same passages move together, and so do translations.
     """
-    faults = Faults(task.name)
+    faults = Faults(f"the data of task {task.name!r}")
     asked, sought = (
         sorted(file_language(name) for name in files if name.endswith(part))
         for part in (".queries", ".corpus")

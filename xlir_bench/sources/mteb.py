@@ -87,7 +87,7 @@ def _numbered(texts: Iterable[tuple[str, str]]) -> Iterator[tuple[str, tuple[str
 
 def read_mteb(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Collection:
     """The collection in these files; all their faults are reported at once."""
-    faults, notes = Faults(task.name), list[str]()
+    faults, notes = Faults(f"the data of task {task.name!r}"), list[str]()
     sweep(options.corpora)
     asked: dict[str, _Texts] = defaultdict(_Texts)
     judged: dict[str, list[tuple[str, str, int]]] = {}
