@@ -2,11 +2,12 @@ from __future__ import annotations
 
 from changed import evaluated
 
+from xlir_bench.measures.bias import BiasFigure
 from xlir_bench.records import Setting
 from xlir_bench.reports.document import render
 from xlir_bench.reports.languages import shortened
 from xlir_bench.reports.tables import report
-from xlir_bench.results.schema import BiasPart, ResultRecord, SettingPart
+from xlir_bench.results.schema import ResultRecord, SettingPart
 
 
 def told(record: ResultRecord) -> str:
@@ -32,10 +33,10 @@ def of_many_languages(count: int) -> ResultRecord:
     ]
     share = dict.fromkeys(langs, 1 / count)
     bias = {
-        "rank_distance": BiasPart(
+        "rank_distance": BiasFigure(
             mean=5.0, chance=9.0, by_query_lang=dict.fromkeys(langs, 5.0), queries=9
         ),
-        "top10_language_share": BiasPart(
+        "top10_language_share": BiasFigure(
             mean=share, chance=share, by_query_lang=dict.fromkeys(langs, share), queries=9
         ),
     }

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from xlir_bench.records import Kind
-from xlir_bench.reports.document import Block, Table, Title
+from xlir_bench.reports.document import Block, Table, Text
 from xlir_bench.reports.tables import matrix_table, number
 from xlir_bench.results.schema import ResultRecord
 
@@ -33,7 +33,7 @@ def shortened(record: ResultRecord, blocks: Iterable[Block]) -> list[Block]:
     for block in blocks:
         if isinstance(block, Table):
             if block.headers == matrix:
-                block, shown[-1] = by_language, Title(title)
+                block, shown[-1] = by_language, Text(title)
             # A pair of languages is shown where both are.
             rows = [x for x in block.rows if not {str(x[0]), *str(x[0]).split("-")} & hidden]
             places = [i for i, header in enumerate(block.headers) if header not in hidden]
