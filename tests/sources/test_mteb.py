@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from cli.conftest import Said
 from evaluation.plain import Signs, settings_of
 from sources.serving import FileServer, serving
-from sources.test_hub import xlir
 from sources.test_mlir import MEASURES, plain, relevant
 
 from xlir_bench import RunOptions, evaluate
@@ -297,12 +297,12 @@ def server(tmp_path: Path) -> Iterator[FileServer]:
 
 
 def test_a_data_set_of_the_hub_is_pinned_when_it_is_first_listed(
-    tmp_path: Path, server: FileServer
+    tmp_path: Path, server: FileServer, xlir: Callable[..., Said]
 ) -> None:
     asked = ("run", "--task", f"mteb:{REPO}", "--model", "builtin:ngram", "--json")
-    first = xlir(tmp_path, server.url, *asked, "--output", str(tmp_path / "results"))
-    assert first.returncode == 0, first.stderr
-    record = json.loads(first.stdout)
+    first = xlir(server.url, *asked, "--output", str(tmp_path / "results"))
+    assert first.code == 0, first.err
+    record = json.loads(first.out)
     assert record["task"]["name"] == "mteb-beesretrieval"
     assert record["task"]["title"] == REPO
     assert len(record["settings"]) == 5
@@ -311,26 +311,30 @@ def test_a_data_set_of_the_hub_is_pinned_when_it_is_first_listed(
     assert len(fetched) == len(set(fetched))
     assert sum("ara-ara-corpus" in path or "ara-eng-corpus" in path for path in fetched) == 2
     server.content.clear()
-    again = xlir(tmp_path, server.url, *asked, "--offline", "--output", str(tmp_path / "again"))
-    assert again.returncode == 0, again.stderr
-    assert json.loads(again.stdout)["task"] == record["task"]
+    again = xlir(server.url, *asked, "--offline", "--output", str(tmp_path / "again"))
+    assert again.code == 0, again.err
+    assert json.loads(again.out)["task"] == record["task"]
 
 
-def test_what_was_never_listed_cannot_be_read_offline(tmp_path: Path, server: FileServer) -> None:
-    said = xlir(tmp_path, server.url, "run", "--task", f"mteb:{REPO}", "--offline")
-    assert said.returncode == 3
-    assert f"run `xlir-bench data fetch mteb:{REPO}` first" in said.stderr
+def test_what_was_never_listed_cannot_be_read_offline(
+    tmp_path: Path, server: FileServer, xlir: Callable[..., Said]
+) -> None:
+    said = xlir(server.url, "run", "--task", f"mteb:{REPO}", "--offline")
+    assert said.code == 3
+    assert f"run `xlir-bench data fetch mteb:{REPO}` first" in said.err
     assert not server.asked
-    fetched = xlir(tmp_path, server.url, "data", "fetch", f"mteb:{REPO}@{COMMIT}")
-    assert fetched.returncode == 0, fetched.stderr
+    fetched = xlir(server.url, "data", "fetch", f"mteb:{REPO}@{COMMIT}")
+    assert fetched.code == 0, fetched.err
     assert f"/api/datasets/{REPO}" not in [path for path, _ in server.asked]
 
 
-def test_a_data_set_that_is_not_there_is_one_line(tmp_path: Path, server: FileServer) -> None:
-    said = xlir(tmp_path, server.url, "run", "--task", "mteb:mteb/NoSuchRetrieval")
-    assert said.returncode == 3
-    assert "the hub has no data set mteb/NoSuchRetrieval for us" in said.stderr
-    assert "Traceback" not in said.stderr
+def test_a_data_set_that_is_not_there_is_one_line(
+    tmp_path: Path, server: FileServer, xlir: Callable[..., Said]
+) -> None:
+    said = xlir(server.url, "run", "--task", "mteb:mteb/NoSuchRetrieval")
+    assert said.code == 3
+    assert "the hub has no data set mteb/NoSuchRetrieval for us" in said.err
+    assert "Traceback" not in said.err
 
 
 def topic(number: str, title: str) -> dict[str, Any]:
