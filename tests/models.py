@@ -99,7 +99,9 @@ def save_tiny_transformer(
     return folder
 
 
-def save_static_embedding(folder: Path, dimension: int = 16, seed: int = 0) -> Path:
+def save_static_embedding(
+    folder: Path, dimension: int = 16, seed: int = 0, similarity: str = "cosine"
+) -> Path:
     """A sentence-transformers folder without any transformer: one vector a token, averaged."""
     import numpy as np
     from sentence_transformers import SentenceTransformer
@@ -110,7 +112,8 @@ def save_static_embedding(folder: Path, dimension: int = 16, seed: int = 0) -> P
     module = StaticEmbedding(
         tokenizer.backend_tokenizer, embedding_weights=weights.astype(np.float32)
     )
-    SentenceTransformer(modules=[module], device="cpu").save(str(folder), create_model_card=False)
+    model = SentenceTransformer(modules=[module], device="cpu", similarity_fn_name=similarity)
+    model.save(str(folder), create_model_card=False)
     return folder
 
 

@@ -121,6 +121,11 @@ class ModelLayout:
         return self._value("config_sentence_transformers.json", str, "default_prompt_name")
 
     @property
+    def similarity(self) -> str | None:
+        """The name of the similarity that the model registers."""
+        return self._value("config_sentence_transformers.json", str, "similarity_fn_name")
+
+    @property
     def ancestors(self) -> list[str]:
         """The models that this one was made from, as its configuration and its README say."""
         path = self._config.get("_name_or_path")

@@ -62,6 +62,8 @@ class EncoderCard:
     """Number of weights, where the files tell it."""
     weights_bytes: int | None = None
     """What they take in memory, where that is not their number times the width of the dtype."""
+    similarity: str | None = None
+    """How its vectors are to be compared, where the model says it."""
     chosen_on: tuple[str, ...] = ()
     """Tasks that its settings were chosen on: a score on them says less than one on others."""
     notes: tuple[str, ...] = ()
@@ -75,9 +77,11 @@ def changed_options(options: EncoderOptions, names: Iterable[str]) -> dict[str, 
     }
 
 
-def unused_notes(options: EncoderOptions, kind: str, used: Iterable[str] = ()) -> tuple[str, ...]:
+def unused_notes(
+    options: EncoderOptions, kind: str, used: Iterable[str] = (), also: Iterable[str] = ()
+) -> tuple[str, ...]:
     """A note for each option that was given and means nothing to this kind of encoder."""
-    unused = [name for name in MODEL_OPTIONS if name not in set(used)]
+    unused = [*(name for name in MODEL_OPTIONS if name not in set(used)), *also]
     return tuple(
         f"--{name.replace('_', '-')} means nothing to a {kind} encoder and was left out"
         for name in changed_options(options, unused)

@@ -237,6 +237,7 @@ class TransformerEncoder(SentenceTransformerEncoder):
             weights_digest=self.weights_digest,
             dtype=self._options.dtype,
             parameters=self._layout.parameters,
+            similarity=self._layout.similarity,
             chosen_on=chosen_on(self._place.folder / TRAINING),
         )
 
@@ -345,6 +346,7 @@ class InMemoryEncoder(SentenceTransformerEncoder):
             weights_digest=self.weights_digest,
             dtype=str(self._model.dtype).removeprefix("torch."),
             parameters=sum(p.numel() for p in self._model.parameters()),
+            similarity=self._model.similarity_fn_name,
         )
 
 

@@ -53,6 +53,7 @@ from xlir_bench.retrieval import (
     StoredRetriever,
     VectorIndex,
     VectorRetriever,
+    similarity_of,
 )
 from xlir_bench.sources import load_collection
 from xlir_bench.tasks import Task, catalogue
@@ -198,9 +199,10 @@ def as_retriever(
         )
     if isinstance(loaded, BM25):
         return BM25Retriever(loaded)
+    similarity = similarity_of(encoder_options.similarity, loaded)
     if isinstance(loaded, StoredVectors):
-        return StoredRetriever(loaded, limited=options.limit is not None)
-    request = EmbedRequest(options.cache, options.batch_tokens, options.vectors)
+        return StoredRetriever(loaded, options.limit is not None, similarity)
+    request = EmbedRequest(options.cache, options.batch_tokens, options.vectors, similarity)
     return VectorRetriever(loaded, request)
 
 

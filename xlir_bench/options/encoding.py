@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from xlir_bench.options.stating import MODEL, number, option
+from xlir_bench.options.stating import MODEL, SEARCH, number, option
 
 FUSED = "Several retrievers as one"
 Dtype = Literal["float32", "float16", "bfloat16"]
+SimilarityName = Literal["cosine", "dot", "model"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,11 @@ class EncoderOptions:
     trust_remote_code: bool = option(
         "Let a model run code from its own repository.", False, group=MODEL
     )
+    similarity: SimilarityName = option(
+        "How vectors are compared: cosine, dot (the inner product of vectors as they are), or model: the one of"
+        " these that the model registers.",
+        "cosine", group=SEARCH,
+    )  # fmt: skip
     offline: bool = option("Download nothing.", False)
     api_key_env: str = option(
         "The environment variable with the key of an http: model.",  "OPENAI_API_KEY", metavar="NAME"

@@ -66,6 +66,7 @@ class EncoderOptionsPart(_Part):
     max_length: int | None = None
     truncate_dim: int | None = None
     trust_remote_code: bool = False
+    similarity: str = "cosine"
     fuse: list[str] = []
     fuse_weights: list[float] | None = None
     fuse_depth: int = 1000

@@ -9,7 +9,7 @@ from xlir_bench.retrieval.lexical import BM25Retriever
 from xlir_bench.retrieval.partial import Partial
 from xlir_bench.retrieval.pool import Pool, Want
 from xlir_bench.retrieval.retriever import Index, Represented, Retriever
-from xlir_bench.retrieval.similarity import Dense, Similarity, normalised
+from xlir_bench.retrieval.similarity import Dense, Similarity, normalised, similarity_of
 from xlir_bench.retrieval.vectors import Vectors
 
 __all__ = [
@@ -36,4 +36,5 @@ __all__ = [
     "normalised",
     "prune",
     "recall_of_exact",
+    "similarity_of",
 ]

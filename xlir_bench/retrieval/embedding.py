@@ -15,12 +15,13 @@ import numpy as np
 
 from xlir_bench import files
 from xlir_bench.encoders import Encoder, EncoderCard, StoredVectors, Tokenizing, checked, describe
+from xlir_bench.errors import InputError
 from xlir_bench.records import ROLES, Collection, Floats, Ints, Progress, Role, TokenCounts
 from xlir_bench.retrieval.cache import remember_encoder, store_folder
 from xlir_bench.retrieval.exact import VectorIndex
 from xlir_bench.retrieval.plan import guessed_lengths, plan_batches
 from xlir_bench.retrieval.retriever import Represented
-from xlir_bench.retrieval.similarity import rounded
+from xlir_bench.retrieval.similarity import COSINE, Dense, compared, rounded
 from xlir_bench.retrieval.store import Block, Keys, Known, Store, text_keys, write_block
 from xlir_bench.retrieval.vectors import Vectors
 
@@ -45,6 +46,15 @@ class EmbedRequest:
     """Padded tokens in a batch; None chooses by device."""
     vectors: Literal["float32", "float16", "int8"] = "float32"
     """The type in which vectors are kept."""
+    similarity: Dense = COSINE
+    """How they are compared."""
+
+    def __post_init__(self) -> None:
+        """Numbers of 8 bits keep the direction of a vector alone."""
+        if self.vectors == "int8" and not self.similarity.cosine:
+            raise InputError(
+                "--vectors int8 keeps directions and no lengths, and a dot product is of both: try float16"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +67,7 @@ class VectorRetriever:
     @property
     def card(self) -> EncoderCard:
         """What a result records of the encoder."""
-        return describe(self.encoder)
+        return compared(describe(self.encoder), self.request.similarity)
 
     @property
     def device(self) -> str | None:
@@ -76,12 +86,13 @@ class StoredRetriever:
     stored: StoredVectors
     limited: bool
     """Only the first queries are wanted (`--limit`): there may be vectors of more."""
+    similarity: Dense = COSINE
     device: str | None = None
 
     @property
     def card(self) -> EncoderCard:
         """What a result records of them."""
-        return self.stored.card
+        return compared(self.stored.card, self.similarity)
 
     def represent(self, collection: Collection, progress: Progress) -> Represented:
         """The vectors as they are."""
@@ -93,7 +104,7 @@ class StoredRetriever:
                 rows = self.stored.vectors(role, lang, len(texts), self.limited and role == "query")
                 vectors[role, lang] = Vectors.of(checked(rows, texts))
                 notes += zero_vectors(role, texts.__getitem__, np.flatnonzero(~rows.any(axis=1)))
-        index = VectorIndex.of(vectors)
+        index = VectorIndex.of(vectors, self.similarity)
         return Represented(index, self.stored.dimension, vectors, notes=tuple(notes))
 
 
@@ -190,7 +201,7 @@ def embed(
     distinct = sum(len(texts.keys) for texts in roles)
     tokens = counts if isinstance(encoder, Tokenizing) else None
     return Represented(
-        index=VectorIndex.of(vectors),
+        index=VectorIndex.of(vectors, request.similarity),
         dimension=next(iter(vectors.values())).dimension,
         vectors=vectors,
         tokens=tokens,
@@ -225,6 +236,8 @@ class _Work:
             return
         card = describe(self.encoder)
         kept_as = "" if self.request.vectors == "float32" else f"-{self.request.vectors}"
+        if kept_as and not self.request.similarity.cosine:
+            kept_as += "-dot"  # other rows: of their own length
         folder = store_folder(self.request.cache, card.slug, self.encoder.fingerprint)
         self.folder = folder.with_name(folder.name + kept_as)
         try:
@@ -275,7 +288,7 @@ class _Work:
         rows = np.concatenate(growing.batches)
         block = Block(
             texts.keys[missing[rows]],
-            rounded(np.concatenate(growing.vectors), self.request.vectors),
+            rounded(np.concatenate(growing.vectors), self.request.vectors, self.request.similarity),
             counts.tokens[rows].astype(np.int32),
             counts.unknown[rows].astype(np.int32),
         )

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from xlir_bench.encoders import Encoder, EncoderCard, describe
+from xlir_bench.errors import BadVectorsError, InputError
+from xlir_bench.options.encoding import SimilarityName
 from xlir_bench.records import Floats, Ints
 from xlir_bench.retrieval.kernels import true_products, unit_rows
+from xlir_bench.untrusted import shortened
 
 UNIT = 2.0**-24
 """Half the distance from 1 to the next number in float32."""
+TINY = 2.0**-126
+"""The smallest number that float32 holds as well as any other."""
+LONGEST = 1e18
+"""The product of two vectors of this length is a number in float32."""
 
 
 Rows: TypeAlias = Any
@@ -48,7 +56,14 @@ class Dense:
 
     def prepared(self, rows: Floats) -> Floats:
         """Of unit length for cosine; float32 and row by row in memory."""
-        return normalised(rows) if self.cosine else np.ascontiguousarray(rows, np.float32)
+        if self.cosine:
+            return normalised(rows)
+        longest = _lengths(rows).max(initial=0.0)
+        if longest > LONGEST:
+            raise BadVectorsError(
+                f"a vector has length {longest:.3g}, and inner products are taken of vectors up to {LONGEST:g}"
+            )
+        return np.ascontiguousarray(rows, np.float32)
 
     def stacked(self, parts: Sequence[Floats]) -> Floats:
         """The rows of all parts."""
@@ -61,7 +76,9 @@ class Dense:
         if self.cosine:
             return queries @ passages.T, np.full(len(queries), error)
         longest = _lengths(passages).max(initial=0.0)
-        return queries @ passages.T, _lengths(queries) * (longest * error)
+        # The last term: what is too small for float32 is lost.
+        lost = queries.shape[1] * TINY
+        return queries @ passages.T, _lengths(queries) * (longest * error) + lost
 
     def exact(self, queries: Floats, query: Ints, passages: Floats, passage: Ints) -> Floats:
         """Inner products, summed in an order that every machine keeps."""
@@ -73,6 +90,30 @@ class Dense:
 COSINE = Dense()
 
 
+def similarity_of(asked: SimilarityName, encoder: Encoder) -> Dense:
+    """What `--similarity` asks for; an encoder that registers none is compared by cosine."""
+    name = (describe(encoder).similarity or "cosine") if asked == "model" else asked
+    if name not in ("cosine", "dot"):
+        raise InputError(
+            f"--similarity model: {encoder.name} registers {shortened(repr(name))}, and there are only cosine and dot"
+        )
+    return Dense(cosine=name == "cosine")
+
+
+def compared(card: EncoderCard, similarity: Dense) -> EncoderCard:
+    """What a result records of an encoder whose vectors are compared so."""
+    if not similarity.cosine:
+        note = "a score is the inner product of two vectors as they are (dot); alignment is measured by cosine"
+        return replace(card, slug=f"{card.slug}~dot", notes=(*card.notes, note))
+    if card.similarity in (None, "cosine"):
+        return card
+    note = (
+        f"a score is the cosine of two vectors; the model registers {shortened(card.similarity)}"
+        + " (--similarity model)" * (card.similarity == "dot")
+    )
+    return replace(card, notes=(*card.notes, note))
+
+
 def normalised(vectors: Floats) -> Floats:
     """Rows of unit length in float32, C-contiguous; a zero row stays zero."""
     rows = np.ascontiguousarray(vectors, dtype=np.float32)
@@ -81,10 +122,21 @@ def normalised(vectors: Floats) -> Floats:
     return unit
 
 
-def rounded(vectors: Floats, dtype: str) -> NDArray[Any]:
-    """Vectors as they are kept in fewer bits. Their directions count, so each row has the scale that loses least."""
+def rounded(vectors: Floats, dtype: str, similarity: Dense = COSINE) -> NDArray[Any]:
+    """Vectors as they are kept in fewer bits.
+
+    Where their directions count alone, each row has the scale that loses least; else float16 keeps them as they are.
+    """
     if dtype == "float32":
         return vectors
+    if not similarity.cosine:
+        with np.errstate(over="ignore"):
+            kept = vectors.astype(np.float16)
+        if not np.isfinite(kept).all():
+            raise BadVectorsError(
+                f"--vectors float16 holds numbers up to 65,504, and a vector has {np.abs(vectors).max():.6g}"
+            )
+        return kept
     unit = normalised(vectors)
     if dtype == "float16":
         return unit.astype(np.float16)
