@@ -99,6 +99,34 @@ def save_tiny_transformer(
     return folder
 
 
+def save_tiny_splade(folder: Path, seed: int = 0) -> Path:
+    """A sentence-transformers folder of a SPLADE model; beside it ``<folder>-bare``, as transformers saves it."""
+    import torch
+    from sentence_transformers import SparseEncoder
+    from transformers import BertConfig, BertForMaskedLM
+
+    tokenizer = wordpiece_tokenizer()
+    config = BertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=128,
+        initializer_range=0.5,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = BertForMaskedLM(config)
+    with torch.no_grad():
+        model.cls.predictions.bias.fill_(-7.0)  # so that most weights are zero
+    bare = folder.with_name(f"{folder.name}-bare")
+    model.save_pretrained(bare)
+    tokenizer.save_pretrained(bare)
+    SparseEncoder(str(bare), device="cpu").save(str(folder), create_model_card=False)
+    return folder
+
+
 def save_static_embedding(
     folder: Path, dimension: int = 16, seed: int = 0, similarity: str = "cosine"
 ) -> Path:

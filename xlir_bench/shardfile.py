@@ -1,7 +1,8 @@
 """A shard: the vectors of some texts in one safetensors file, named by the digest of its bytes.
 
     keys      128 bits a text
-    vectors   float32, float16 or int8
+    vectors   float32, float16 or int8; of sparse ones `weights` (float32) and `columns`, row by row, `ends` (where
+              the first row begins and where each ends) and `dimension`
     tokens    how long each text is for the encoder's tokenizer
     unknown   how many of these are its unknown token
 

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from models import save_static_embedding
 from retrieval.test_embedding import COLLECTION, Letters
 from retrieval.test_exact import cut, cuts, rows, sizes
-from worlds import in_parts, plain_rows, random_world
+from worlds import evaluator_texts, in_parts, plain_rows, random_world
 
 import xlir_bench as xb
 from xlir_bench import EncoderOptions, RunOptions
 from xlir_bench.errors import BadVectorsError, InputError
-from xlir_bench.records import ROLES, Silent
+from xlir_bench.records import ROLES, Setting, Silent
 from xlir_bench.retrieval import Dense, EmbedRequest, FaissIndex, VectorIndex, embed, normalised
 from xlir_bench.retrieval.similarity import rounded
 from xlir_bench.sources import load_collection
@@ -148,14 +148,8 @@ def test_scores_by_inner_product_are_those_of_sentence_transformers(uneven: Path
     model = SentenceTransformer(str(uneven), device="cpu")
     changed = 0
     for setting, other in zip(dot.record.settings, cosine.record.settings, strict=True):
-        asked, there = setting.query_lang, setting.passage_langs
-        texts = {f"{x}/{i}": t for x in there for i, t in enumerate(collection.texts("passage", x))}
-        relevant: dict[str, set[str]] = {}
-        for x in there:
-            judged = collection.relevance[asked, x]
-            for query, passage in zip(judged.query, judged.passage, strict=True):
-                relevant.setdefault(str(query), set()).add(f"{x}/{passage}")
-        queries = {str(i): t for i, t in enumerate(collection.texts("query", asked))}
+        asked = Setting(setting.query_lang, tuple(setting.passage_langs))
+        queries, texts, relevant = evaluator_texts(collection, asked)
         evaluator = InformationRetrievalEvaluator(
             queries, texts, relevant, score_functions={"dot": dot_score},
             ndcg_at_k=[10], map_at_k=[len(texts)], precision_recall_at_k=[5], mrr_at_k=[1], accuracy_at_k=[1],

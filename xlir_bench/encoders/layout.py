@@ -56,6 +56,12 @@ LIMITS = (
     ("max_seq_length",),
 )
 """Where such a file states the longest text: the first that is there counts, as in the library."""
+DENSE = "SentenceTransformer"
+MODEL_TYPES = {
+    "SparseEncoder": ("sparse_encoder", "sparse vectors"),
+    DENSE: ("sentence_transformer", "one dense vector per text"),
+}
+"""By class of sentence-transformers: the package that its modules are in, and what it makes of texts."""
 UNLIMITED = 1_000_000
 """Tokenizers write "no limit" as a larger number."""
 OFFSET_POSITIONS = (
@@ -185,16 +191,27 @@ class ModelLayout:
         """The number of weights, from the headers of the files."""
         return sum(count_parameters(self.folder / name) for name in self.weights)
 
-    def refuse_unsafe(self, name: str, trust_remote_code: bool) -> None:
-        """An error for everything but a dense encoder in safetensors whose code is the library's own."""
+    @cached_property
+    def model_type(self) -> str | None:
+        """The class of sentence-transformers that the folder says it is of; None for a bare transformers model."""
+        if stated := self._value("config_sentence_transformers.json", str, "model_type"):
+            return stated
+        packages = {module.type.split(".")[1] for module in self.modules if "." in module.type}
+        named = [kind for kind, (package, _) in MODEL_TYPES.items() if package in packages]
+        return named[0] if named else None if self.bare else DENSE
+
+    @property
+    def is_masked_lm(self) -> bool:
+        """Whether the transformer has the head of a masked language model."""
+        return str(self._config.get("architectures", "")).find("ForMaskedLM") >= 0
+
+    def refuse_unsafe(self, name: str, trust_remote_code: bool, wanted: str = DENSE) -> None:
+        """An error for everything but a model of the `wanted` type in safetensors whose code is the library's own."""
         name = visible(name)
-        kind = (
-            self._value("config_sentence_transformers.json", str, "model_type")
-            or "SentenceTransformer"
-        )
-        if kind != "SentenceTransformer":
+        kind = self.model_type or wanted
+        if kind != wanted:
             raise InputError(
-                f"{name} is a {shortened(kind)}, not a model that gives one dense vector per text"
+                f"{name} is a {shortened(kind)}, not a model that gives {MODEL_TYPES[wanted][1]}"
             )
         adapted = any(
             (self.folder / path / "adapter_config.json").is_file() for path in self._paths
@@ -212,7 +229,7 @@ class ModelLayout:
                 f"{name} brings code of its own ({shortened(foreign[0])}): read it, then allow it with"
                 " --trust-remote-code"
             )
-        conversion = f"python -c \"from sentence_transformers import SentenceTransformer as S; S({name!r}).save('converted')\""
+        conversion = f"python -c \"from sentence_transformers import {wanted} as S; S({name!r}).save('converted')\""
         pickles = [
             _joined(path, file)
             for path in self._paths

@@ -14,13 +14,12 @@ import numpy as np
 from xlir_bench.encoders.check import as_floats
 from xlir_bench.encoders.devices import default_device
 from xlir_bench.encoders.digest import files_digest, fingerprint, package_versions, short, slug
-from xlir_bench.encoders.hub import Place, locate
-from xlir_bench.encoders.layout import UNLIMITED, ModelLayout
+from xlir_bench.encoders.hub import Place
+from xlir_bench.encoders.layout import DENSE, UNLIMITED, ModelLayout
 from xlir_bench.encoders.prompts import Prompts, chosen
 from xlir_bench.encoders.protocol import DEFAULT_OPTIONS, EncoderCard, changed_options, unused_notes
 from xlir_bench.encoders.quiet import quiet_transformers
 from xlir_bench.errors import InputError
-from xlir_bench.extras import require
 from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.options.stating import check_bounds
 from xlir_bench.records import Floats, Role, TokenCounts
@@ -43,7 +42,8 @@ TRAINING = "training.json"
 class SentenceTransformerEncoder:
     """Encodes and counts with one model, and leaves the model as it was."""
 
-    _model: SentenceTransformer
+    kind = KIND
+    _model: Any
 
     def __init__(
         self, name: str, prompts: Prompts, options: EncoderOptions, max_tokens: int | None
@@ -64,7 +64,7 @@ class SentenceTransformerEncoder:
                 getattr(model, "get_embedding_dimension", None)
                 or model.get_sentence_embedding_dimension
             )
-            whole = int(ask() or self._encode(["dimension"], "query", None).shape[1])
+            whole = int(ask() or self._dense(["dimension"], "query", None).shape[1])
         finally:
             model.truncate_dim = own
         if asked is not None and asked > whole:
@@ -79,7 +79,7 @@ class SentenceTransformerEncoder:
         dimension = self.dimension
         if not texts:
             return np.zeros((0, dimension), np.float32)
-        return as_floats(self._encode(texts, role, self._options.truncate_dim))
+        return as_floats(self._dense(texts, role, self._options.truncate_dim))
 
     def count_tokens(self, texts: Sequence[str], role: Role) -> TokenCounts:
         """Tokens as the model's own tokenizer counts them, prompt and special tokens included, uncut."""
@@ -96,7 +96,7 @@ class SentenceTransformerEncoder:
     def _fingerprint(self, **parts: Any) -> str:
         return fingerprint(
             {
-                "kind": KIND,
+                "kind": self.kind,
                 "max_tokens": self.max_tokens,
                 "truncate_dim": self._options.truncate_dim,
                 "prompts": [self._prompts.query, self._prompts.passage],
@@ -111,7 +111,7 @@ class SentenceTransformerEncoder:
         """A card whose slug begins with `stem` and tells models with other `options` apart."""
         return EncoderCard(
             name=self.name,
-            kind=KIND,
+            kind=self.kind,
             max_tokens=self.max_tokens,
             slug=slug(stem, changed_options(self._options, options)),
             query_prompt=self._prompts.query,
@@ -120,7 +120,17 @@ class SentenceTransformerEncoder:
             **more,
         )
 
-    def _encode(self, texts: Sequence[str], role: Role, truncate_dim: int | None) -> Any:
+    def _dense(self, texts: Sequence[str], role: Role, truncate_dim: int | None) -> Any:
+        return self._encode(
+            texts,
+            role,
+            convert_to_numpy=True,
+            normalize_embeddings=False,
+            truncate_dim=truncate_dim,
+        )
+
+    def _encode(self, texts: Sequence[str], role: Role, **how: Any) -> Any:
+        """What the model makes of one batch."""
         encode = self._model.encode_query if role == "query" else self._model.encode_document
         training = self._model.training
         try:
@@ -129,9 +139,7 @@ class SentenceTransformerEncoder:
                 prompt=self._prompts.of(role),
                 batch_size=len(texts),
                 show_progress_bar=False,
-                convert_to_numpy=True,
-                normalize_embeddings=False,
-                truncate_dim=truncate_dim,
+                **how,
             )
         finally:
             self._model.train(training)
@@ -179,11 +187,16 @@ class SentenceTransformerEncoder:
 class TransformerEncoder(SentenceTransformerEncoder):
     """A model of a folder: name, card and fingerprint come from its files, the rest loads it."""
 
+    model_type = DENSE
+    options_in_slug: tuple[str, ...] = OPTIONS_IN_SLUG
+
     def __init__(self, place: Place, options: EncoderOptions = DEFAULT_OPTIONS) -> None:
         check_bounds(options)
         layout = ModelLayout(place.folder)
         layout.refuse_unsafe(
-            str(place.folder if place.local else place.name), options.trust_remote_code
+            str(place.folder if place.local else place.name),
+            options.trust_remote_code,
+            self.model_type,
         )
         length, positions = options.max_length, layout.positions
         if length is not None and length < 1:
@@ -201,7 +214,7 @@ class TransformerEncoder(SentenceTransformerEncoder):
         self._layout = layout
 
     def __repr__(self) -> str:
-        return f"TransformerEncoder({self.name!r})"
+        return f"{type(self).__name__}({self.name!r})"
 
     @cached_property
     def weights_digest(self) -> str:
@@ -224,14 +237,14 @@ class TransformerEncoder(SentenceTransformerEncoder):
     def card(self) -> EncoderCard:
         """What a result records of it."""
         bare = "no modules.json: a bare transformers model, pooled as sentence-transformers does by default"
-        used = (*OPTIONS_IN_SLUG, "revision", "device", "trust_remote_code")
+        used = (*self.options_in_slug, "revision", "device", "trust_remote_code")
         return self._card(
             self._place.stem + (f"-{short(self.weights_digest)}" if self._place.local else ""),
-            OPTIONS_IN_SLUG,
+            self.options_in_slug,
             (
                 *self._place.notes,
                 *([bare] if self._layout.bare else []),
-                *unused_notes(self._options, KIND, used),
+                *unused_notes(self._options, self.kind, used),
             ),
             fingerprint=self.fingerprint,
             weights_digest=self.weights_digest,
@@ -242,15 +255,15 @@ class TransformerEncoder(SentenceTransformerEncoder):
         )
 
     @cached_property
-    def _model(self) -> SentenceTransformer:
+    def _model(self) -> Any:
+        import sentence_transformers
         import torch
-        from sentence_transformers import SentenceTransformer
 
         self._check_device(torch)
         dtype = getattr(torch, self._options.dtype)
         try:
             with quiet_transformers():
-                model = SentenceTransformer(
+                model = getattr(sentence_transformers, self.model_type)(
                     self.folder,
                     device=self.device,
                     trust_remote_code=self._options.trust_remote_code,
@@ -348,12 +361,6 @@ class InMemoryEncoder(SentenceTransformerEncoder):
             parameters=sum(p.numel() for p in self._model.parameters()),
             similarity=self._model.similarity_fn_name,
         )
-
-
-def load_transformer(spec: str, options: EncoderOptions) -> TransformerEncoder:
-    """The encoder of a folder, a package or a hub id."""
-    require("models", f"--model {spec}")
-    return TransformerEncoder(locate(spec, options), options)
 
 
 def chosen_on(record: Path) -> tuple[str, ...]:

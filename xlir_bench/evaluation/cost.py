@@ -149,6 +149,10 @@ def load_models(
     for dtype in dict.fromkeys(options.dtypes):
         encoder = load_encoder(spec, replace(encoder_options, dtype=cast(Any, dtype)))
         similarity = similarity_of(encoder_options.similarity, encoder)
+        if not isinstance(similarity, Dense):
+            raise InputError(
+                f"{spec} gives no dense vectors, and profile is of them and of their FAISS index"
+            )
         models.append(replace(warmed_up(encoder, dtype, texts), similarity=similarity))
         _check_variants(models[-1], options)
     return models

@@ -102,7 +102,8 @@ def evaluate(
     searching = Searching(collection, settings, options.save_run, progress)
     with stage("search"):
         index, exact = represented.index, options.index == EXACT
-        vectors = index if isinstance(index, VectorIndex) else None
+        is_dense = represented.vectors is not None
+        vectors = index if is_dense and isinstance(index, VectorIndex) else None
         if vectors is None and not exact:
             raise InputError(
                 f"--index {options.index!r} wants vectors, and {retriever.card.name} has none:"

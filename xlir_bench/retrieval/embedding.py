@@ -15,13 +15,15 @@ import numpy as np
 
 from xlir_bench import files
 from xlir_bench.encoders import Encoder, EncoderCard, StoredVectors, Tokenizing, checked, describe
+from xlir_bench.encoders.sparse import SparseEncoder
 from xlir_bench.errors import InputError
-from xlir_bench.records import ROLES, Collection, Floats, Ints, Progress, Role, TokenCounts
+from xlir_bench.records import ROLES, Collection, Ints, Progress, Role, TokenCounts
 from xlir_bench.retrieval.cache import remember_encoder, store_folder
 from xlir_bench.retrieval.exact import VectorIndex
 from xlir_bench.retrieval.plan import guessed_lengths, plan_batches
 from xlir_bench.retrieval.retriever import Represented
-from xlir_bench.retrieval.similarity import COSINE, Dense, compared, rounded
+from xlir_bench.retrieval.rows import Rows, stacked
+from xlir_bench.retrieval.similarity import COSINE, Dense, Similarity, compared, rounded
 from xlir_bench.retrieval.store import Block, Keys, Known, Store, text_keys, write_block
 from xlir_bench.retrieval.vectors import Vectors
 
@@ -31,9 +33,12 @@ IN_MEMORY = 262_144
 """The vectors of so many texts are held in memory; those of more are read from disk."""
 BLOCK_TEXTS = 4096
 BLOCK_SECONDS = 15.0
-"""A block is written after so many texts or seconds: what a killed run loses at most."""
+BLOCK_NUMBERS = 1 << 26
+"""A block is written after so many texts, seconds or numbers: what a killed run loses at most."""
 CPU_BATCH_TOKENS = 4096
 GPU_BATCH_TOKENS = 65536
+BATCH_LOGITS = 1 << 28
+"""A sparse encoder has a number for each token and each word of its vocabulary: so many at once, 1 GB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +51,16 @@ class EmbedRequest:
     """Padded tokens in a batch; None chooses by device."""
     vectors: Literal["float32", "float16", "int8"] = "float32"
     """The type in which vectors are kept."""
-    similarity: Dense = COSINE
+    similarity: Similarity = COSINE
     """How they are compared."""
 
     def __post_init__(self) -> None:
-        """Numbers of 8 bits keep the direction of a vector alone."""
-        if self.vectors == "int8" and not self.similarity.cosine:
+        """Only dense vectors are rounded, and to 8 bits only those whose direction counts alone."""
+        if self.vectors != "float32" and not isinstance(self.similarity, Dense):
+            raise InputError(
+                f"--vectors {self.vectors} is for dense vectors, and the model has none"
+            )
+        if self.vectors == "int8" and self.similarity != COSINE:
             raise InputError(
                 "--vectors int8 keeps directions and no lengths, and a dot product is of both: try float16"
             )
@@ -86,7 +95,7 @@ class StoredRetriever:
     stored: StoredVectors
     limited: bool
     """Only the first queries are wanted (`--limit`): there may be vectors of more."""
-    similarity: Dense = COSINE
+    similarity: Similarity = COSINE
     device: str | None = None
 
     @property
@@ -194,16 +203,20 @@ def embed(
     counts: dict[tuple[Role, str], TokenCounts] = {}
     for texts in roles:
         known = found[texts.role]
-        notes += zero_vectors(texts.role, texts.text, np.flatnonzero(known.zero))
+        notes += zero_vectors(texts.role, texts.text, np.flatnonzero(known.sizes == 0))
         for lang, numbers in texts.numbers.items():
             vectors[texts.role, lang] = known.vectors(numbers, work.held)
             counts[texts.role, lang] = known.counts(numbers)
     distinct = sum(len(texts.keys) for texts in roles)
     tokens = counts if isinstance(encoder, Tokenizing) else None
+    dense = isinstance(request.similarity, Dense)
+    if not dense:
+        means = [f"{found[role].sizes.mean():.1f} of a {role}" for role in ROLES]
+        notes.append(f"weights that are not zero, on average: {', '.join(means)}")
     return Represented(
         index=VectorIndex.of(vectors, request.similarity),
         dimension=next(iter(vectors.values())).dimension,
-        vectors=vectors,
+        vectors=vectors if dense else None,
         tokens=tokens,
         encoded=total,
         cached=distinct - total,
@@ -236,7 +249,7 @@ class _Work:
             return
         card = describe(self.encoder)
         kept_as = "" if self.request.vectors == "float32" else f"-{self.request.vectors}"
-        if kept_as and not self.request.similarity.cosine:
+        if kept_as and self.request.similarity != COSINE:
             kept_as += "-dot"  # other rows: of their own length
         folder = store_folder(self.request.cache, card.slug, self.encoder.fingerprint)
         self.folder = folder.with_name(folder.name + kept_as)
@@ -253,19 +266,18 @@ class _Work:
         those that a killed run has left undone are planned alike by the next one, so its vectors are the same
         to the bit.
         """
-        budget = self.request.batch_tokens or _device_budget(self.encoder)
+        budget = self.request.batch_tokens
         for start in range(0, len(texts.keys), WINDOW):
             missing = start + np.flatnonzero(known.part[start : start + WINDOW] < 0)
             if not len(missing):
                 continue
             chosen = texts.texts(missing)
             counts = _token_counts(self.encoder, chosen, texts.role)
+            budget = budget or _device_budget(self.encoder)
             growing = _Growing()
             try:
                 for batch in plan_batches(_cut(counts.tokens, self.encoder), budget):
-                    asked = [chosen[i] for i in batch]
-                    vectors = self.encoder.encode(asked, texts.role)
-                    growing.add(batch, checked(vectors, asked, self.encoder.dimension))
+                    growing.add(batch, self._encoded([chosen[i] for i in batch], texts.role))
                     self.progress.advance(len(batch))
                     if growing.is_enough:
                         self._keep(missing, growing, counts, texts, known, store)
@@ -273,6 +285,12 @@ class _Work:
             finally:
                 # Reached on Ctrl-C too: the batches that are done are whole, so they are kept.
                 self._keep(missing, growing, counts, texts, known, store)
+
+    def _encoded(self, texts: Sequence[str], role: Role) -> Rows:
+        vectors = self.encoder.encode(texts, role)
+        if isinstance(self.request.similarity, Dense):
+            return checked(vectors, texts, self.encoder.dimension)
+        return vectors
 
     def _keep(
         self,
@@ -288,7 +306,7 @@ class _Work:
         rows = np.concatenate(growing.batches)
         block = Block(
             texts.keys[missing[rows]],
-            rounded(np.concatenate(growing.vectors), self.request.vectors, self.request.similarity),
+            rounded(stacked(growing.vectors), self.request.vectors, self.request.similarity),
             counts.tokens[rows].astype(np.int32),
             counts.unknown[rows].astype(np.int32),
         )
@@ -297,7 +315,7 @@ class _Work:
             path = store.folder and write_block(store.folder, block)
         except OSError as error:
             self._not_kept(error)
-        part: Floats | Path = block.vectors
+        part: Rows | Path = block.vectors
         if not _in_memory(texts):
             part = path or self._spared(texts.role, block)
         known.put(missing[rows], part, block, slice(None))
@@ -330,10 +348,10 @@ class _Growing:
     """Batches that are encoded and not yet written."""
 
     batches: list[Ints] = field(default_factory=list)
-    vectors: list[Floats] = field(default_factory=list)
+    vectors: list[Rows] = field(default_factory=list)
     began: float = field(default_factory=time.monotonic)
 
-    def add(self, batch: Ints, vectors: Floats) -> None:
+    def add(self, batch: Ints, vectors: Rows) -> None:
         self.batches.append(batch)
         self.vectors.append(vectors)
 
@@ -341,6 +359,7 @@ class _Growing:
     def is_enough(self) -> bool:
         return (
             sum(map(len, self.batches)) >= BLOCK_TEXTS
+            or sum(rows.size for rows in self.vectors) > BLOCK_NUMBERS
             or time.monotonic() - self.began > BLOCK_SECONDS
         )
 
@@ -359,7 +378,10 @@ def _cut(tokens: Ints, encoder: Encoder) -> Ints:
 
 def _device_budget(encoder: Encoder) -> int:
     device = str(getattr(encoder, "device", "cpu"))
-    return CPU_BATCH_TOKENS if device.startswith("cpu") else GPU_BATCH_TOKENS
+    budget = CPU_BATCH_TOKENS if device.startswith("cpu") else GPU_BATCH_TOKENS
+    if isinstance(encoder, SparseEncoder):
+        return max(1, min(budget, BATCH_LOGITS // encoder.dimension))
+    return budget
 
 
 def zero_vectors(role: Role, text: Callable[[int], str], zero: Ints) -> list[str]:

@@ -23,7 +23,8 @@ from xlir_bench.records import ROLES, Floats, Ints, Progress, Role, Setting
 from xlir_bench.retrieval.kernels import count_above, count_before, list_best
 from xlir_bench.retrieval.partial import Partial
 from xlir_bench.retrieval.pool import Pool, Want
-from xlir_bench.retrieval.similarity import COSINE, Rows, Similarity
+from xlir_bench.retrieval.rows import Rows, stacked
+from xlir_bench.retrieval.similarity import COSINE, Similarity
 
 BLOCK = 16_384
 """Passages held at a time, prepared."""
@@ -98,9 +99,7 @@ class VectorIndex:
             if len(place):
                 places.append(place)
                 parts.append(self.passages[lang].rows(positions[place] - rows.start))
-        taken = self.similarity.stacked(
-            parts or [self.passages[self.pool.langs[0]].rows(positions)]
-        )
+        taken = stacked(parts or [self.passages[self.pool.langs[0]].rows(positions)])
         return self.similarity.prepared(taken[np.argsort(np.concatenate(places))])
 
     def scores(self, setting: Setting, query: Ints, positions: Ints) -> Floats:
@@ -146,7 +145,7 @@ class VectorIndex:
 
     def _block(self, first: int, held: Sequence[Rows], workers: _Workers) -> _Block:
         parts = workers.map(self.similarity.prepared, [p for h in held for p in workers.pieces(h)])
-        return _Block(first, parts[0] if len(parts) == 1 else self.similarity.stacked(parts))
+        return _Block(first, parts[0] if len(parts) == 1 else stacked(parts))
 
 
 @dataclass(frozen=True, slots=True)

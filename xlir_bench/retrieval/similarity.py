@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, TypeAlias
+from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from xlir_bench.encoders import Encoder, EncoderCard, describe
+from xlir_bench.encoders.sparse import SparseEncoder
 from xlir_bench.errors import BadVectorsError, InputError
 from xlir_bench.options.encoding import SimilarityName
 from xlir_bench.records import Floats, Ints
 from xlir_bench.retrieval.kernels import true_products, unit_rows
+from xlir_bench.retrieval.rows import Rows
+from xlir_bench.retrieval.sparse import Sparse
 from xlir_bench.untrusted import shortened
 
 UNIT = 2.0**-24
@@ -24,19 +25,11 @@ LONGEST = 1e18
 """The product of two vectors of this length is a number in float32."""
 
 
-Rows: TypeAlias = Any
-"""The representations of some texts, a row each: an array, or what else a similarity compares. It has a shape and can
-be indexed as an array is."""
-
-
 class Similarity(Protocol):
     """What an exact search asks of a measure of likeness."""
 
     def prepared(self, rows: Rows) -> Rows:
         """The representations in the form that is compared."""
-
-    def stacked(self, parts: Sequence[Rows]) -> Rows:
-        """The rows of all parts."""
 
     def scores(self, queries: Rows, passages: Rows) -> tuple[Floats, Floats | None]:
         """A float32 score a query and passage, and for each query how far its scores may be from the true ones.
@@ -65,10 +58,6 @@ class Dense:
             )
         return np.ascontiguousarray(rows, np.float32)
 
-    def stacked(self, parts: Sequence[Floats]) -> Floats:
-        """The rows of all parts."""
-        return np.concatenate(parts)
-
     def scores(self, queries: Floats, passages: Floats) -> tuple[Floats, Floats]:
         """One matrix product."""
         # The bound of any order of summation; the rest is for the products' own rounding.
@@ -90,8 +79,13 @@ class Dense:
 COSINE = Dense()
 
 
-def similarity_of(asked: SimilarityName, encoder: Encoder) -> Dense:
-    """What `--similarity` asks for; an encoder that registers none is compared by cosine."""
+def similarity_of(asked: SimilarityName, encoder: Encoder) -> Similarity:
+    """What `--similarity` asks for; an encoder that registers none is compared by cosine.
+
+    Sparse vectors are compared in their own way.
+    """
+    if isinstance(encoder, SparseEncoder):
+        return Sparse()
     name = (describe(encoder).similarity or "cosine") if asked == "model" else asked
     if name not in ("cosine", "dot"):
         raise InputError(
@@ -100,18 +94,21 @@ def similarity_of(asked: SimilarityName, encoder: Encoder) -> Dense:
     return Dense(cosine=name == "cosine")
 
 
-def compared(card: EncoderCard, similarity: Dense) -> EncoderCard:
+def compared(card: EncoderCard, similarity: Similarity) -> EncoderCard:
     """What a result records of an encoder whose vectors are compared so."""
-    if not similarity.cosine:
-        note = "a score is the inner product of two vectors as they are (dot); alignment is measured by cosine"
-        return replace(card, slug=f"{card.slug}~dot", notes=(*card.notes, note))
-    if card.similarity in (None, "cosine"):
-        return card
-    note = (
-        f"a score is the cosine of two vectors; the model registers {shortened(card.similarity)}"
-        + " (--similarity model)" * (card.similarity == "dot")
-    )
-    return replace(card, notes=(*card.notes, note))
+    name = "cosine" if similarity == COSINE else "dot"
+    slug, notes = card.slug, list(card.notes)
+    if similarity == Dense(cosine=False):
+        slug += "~dot"
+        notes.append(
+            "a score is the inner product of two vectors as they are (dot); alignment is measured by cosine"
+        )
+    elif card.similarity not in (None, name):
+        remedy = " (--similarity model)" if card.similarity == "dot" else ""
+        notes.append(
+            f"a score is by {name}; the model registers {shortened(card.similarity)}{remedy}"
+        )
+    return replace(card, slug=slug, notes=tuple(notes))
 
 
 def normalised(vectors: Floats) -> Floats:
@@ -122,14 +119,14 @@ def normalised(vectors: Floats) -> Floats:
     return unit
 
 
-def rounded(vectors: Floats, dtype: str, similarity: Dense = COSINE) -> NDArray[Any]:
+def rounded(vectors: Rows, dtype: str, similarity: Similarity = COSINE) -> Rows:
     """Vectors as they are kept in fewer bits.
 
     Where their directions count alone, each row has the scale that loses least; else float16 keeps them as they are.
     """
     if dtype == "float32":
         return vectors
-    if not similarity.cosine:
+    if similarity != COSINE:
         with np.errstate(over="ignore"):
             kept = vectors.astype(np.float16)
         if not np.isfinite(kept).all():
