@@ -127,6 +127,33 @@ def save_tiny_splade(folder: Path, seed: int = 0) -> Path:
     return folder
 
 
+def save_tiny_colbert(folder: Path, seed: int = 0, expansion: int | None = None) -> Path:
+    """A sentence-transformers folder of late interaction: a tiny BERT, a projection, marks and a list of signs to skip."""
+    import torch
+    from sentence_transformers import MultiVectorEncoder
+    from sentence_transformers.base.modules import Dense, Normalize, Transformer
+    from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
+
+    bare = save_tiny_bert(folder.parent / f".{folder.name}-bare", seed=seed)
+    stated = {"strategy": "fixed", "attend": False, "length": expansion} if expansion else None
+    transformer = Transformer(str(bare), document_length=40, query_expansion=stated)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        dense = Dense(32, 8, bias=False, activation_function=torch.nn.Identity(), module_input_name="token_embeddings")  # fmt: skip
+    model = MultiVectorEncoder(
+        modules=[
+            transformer,
+            dense,
+            MultiVectorMask(skiplist_words=list("?!.,;")),
+            Normalize(module_input_name="token_embeddings"),
+        ],
+        prompts={"query": "[Q] ", "document": "[D] "},
+        device="cpu",
+    )
+    model.save(str(folder), create_model_card=False)
+    return folder
+
+
 def save_static_embedding(
     folder: Path, dimension: int = 16, seed: int = 0, similarity: str = "cosine"
 ) -> Path:

@@ -41,7 +41,7 @@ def test_ranks_by_inner_product_are_those_of_a_full_stable_sort(
     world = random_world(seed, queries, passages, distinct, dimension=8)
     rng = np.random.default_rng(seed)
     for vectors in world.vectors.values():
-        length = 10 ** rng.uniform(-spread, min(spread, 17), len(vectors))
+        length = 10 ** rng.uniform(-spread, min(spread, 16), len(vectors))
         vectors *= length[:, None].astype(np.float32)
         if distinct:
             vectors[:] = vectors[rng.integers(0, max(1, len(vectors) // 2), len(vectors))]

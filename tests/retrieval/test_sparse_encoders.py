@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from models import save_static_embedding, save_tiny_bert, save_tiny_splade
+from retrieval.stable import LANGS, assert_stable, options
 from retrieval.test_embedding import COLLECTION
 from scipy.sparse import csr_array
 from worlds import evaluator_texts
@@ -23,12 +24,10 @@ from xlir_bench.errors import BadVectorsError, InputError
 from xlir_bench.evaluation import load_models
 from xlir_bench.options.profiling import CostOptions
 from xlir_bench.records import Role, Setting, Silent
-from xlir_bench.retrieval import EmbedRequest, Represented, VectorIndex, embed, embedding
+from xlir_bench.retrieval import EmbedRequest, Represented, embed, embedding
 from xlir_bench.retrieval.sparse import Sparse
 from xlir_bench.sources import load_collection
 from xlir_bench.tasks import catalogue
-
-LANGS = ("ar", "de", "en")
 
 
 @pytest.fixture(scope="module")
@@ -39,12 +38,6 @@ def splade(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
-
-
-def options(cache: Path | None = None, langs: tuple[str, ...] = LANGS) -> RunOptions:
-    return RunOptions(
-        langs=langs, cache=cache, measures=("map", "ndcg@10", "recall@5"), save_run=20
-    )
 
 
 @pytest.fixture(scope="module")
@@ -62,31 +55,8 @@ def plain_scores(queries: csr_array, passages: csr_array) -> np.ndarray:
 
 
 def test_ranks_are_those_of_a_full_stable_sort(result: Result, splade: Path, cache: Path) -> None:
-    collection = load_collection(catalogue().get(["mini"])[0], options(), Silent())
-    request = EmbedRequest(cache, similarity=Sparse())
-    index = embed(collection, xb.load_encoder(str(splade)), request, Silent()).index
-    assert isinstance(index, VectorIndex)
-    whole = slice(0, 10_000)
-    passages = {lang: rows.rows(whole) for lang, rows in index.passages.items()}
-    frame = result.table("ranks").to_pandas()
     assert len(result.record.settings) == 12
-    for lang in LANGS:
-        scores = {x: plain_scores(index.queries[lang].rows(whole), passages[x]) for x in LANGS}
-        asked = collection.queries[lang].ids
-        for there in [*((x,) for x in LANGS), LANGS]:
-            ids = [i for x in there for i in collection.passages[x].ids]
-            order = np.argsort(-np.concatenate([scores[x] for x in there], axis=1), kind="stable")
-            place = {
-                (asked[q], ids[p]): n + 1 for q, row in enumerate(order) for n, p in enumerate(row)
-            }
-            rows = frame[
-                (frame["query_lang"] == lang) & (frame["kind"] == Setting(lang, there).kind)
-            ]
-            if len(there) == 1:
-                rows = rows[rows["passage_lang"] == there[0]]
-            assert len(rows)
-            for row in rows.itertuples():
-                assert row.rank == place[row.query_id, row.passage_id]
+    assert_stable(result, splade, cache, Sparse(), plain_scores)
 
 
 @pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta state")

@@ -18,7 +18,14 @@ T = TypeVar("T")
 JSON_NAMES: dict[type, str] = {dict: "an object", list: "a list", str: "a text"}
 
 CONFIGURATION = (
-    *("*config*.json", "modules.json", "*.py", "chat_template*", "stop*words*"),
+    *(
+        "*config*.json",
+        "modules.json",
+        "artifact.metadata",
+        "*.py",
+        "chat_template*",
+        "stop*words*",
+    ),
     *("tokenizer*.json", "special_tokens_map.json", "added_tokens.json"),
     *("vocab*", "merges*.txt", "*.model", "*.bpe", "*.tiktoken"),
 )
@@ -56,12 +63,18 @@ LIMITS = (
     ("max_seq_length",),
 )
 """Where such a file states the longest text: the first that is there counts, as in the library."""
-DENSE = "SentenceTransformer"
+DENSE, SPARSE, MULTI_VECTOR = "SentenceTransformer", "SparseEncoder", "MultiVectorEncoder"
 MODEL_TYPES = {
-    "SparseEncoder": ("sparse_encoder", "sparse vectors"),
+    MULTI_VECTOR: ("multi_vector_encoder", "a vector for each token"),
+    SPARSE: ("sparse_encoder", "sparse vectors"),
     DENSE: ("sentence_transformer", "one dense vector per text"),
 }
 """By class of sentence-transformers: the package that its modules are in, and what it makes of texts."""
+PYLATE_DENSE = "pylate.models.Dense."
+"""PyLate's name of a module that sentence-transformers has, and uses for it."""
+SETTINGS = "config_sentence_transformers.json"
+STANFORD = "artifact.metadata"
+"""What the first ColBERT writes of its settings."""
 UNLIMITED = 1_000_000
 """Tokenizers write "no limit" as a larger number."""
 OFFSET_POSITIONS = (
@@ -118,18 +131,28 @@ class ModelLayout:
 
     @property
     def registered_prompts(self) -> dict[str, str]:
-        """Prompts by name, as the model registers them."""
-        return self._texts("config_sentence_transformers.json", "prompts")
+        """Prompts by name, as the model registers them, with the tokens that mark queries and passages."""
+        prompts = self._texts(SETTINGS, "prompts")
+        for name, key in (("query", "query_prefix"), ("document", "document_prefix")):
+            if mark := self._value(SETTINGS, str, key):
+                prompts[name] = mark + prompts.get(name, "").removeprefix(mark)
+        if self.is_stanford_colbert:
+            for name, key, usual in (
+                ("query", "query_token_id", "[unused0]"),
+                ("document", "doc_token_id", "[unused1]"),
+            ):
+                prompts[name] = (self._value(STANFORD, str, key) or usual) + " "
+        return prompts
 
     @property
     def default_prompt(self) -> str | None:
         """The name of the prompt that the model uses where none is asked for."""
-        return self._value("config_sentence_transformers.json", str, "default_prompt_name")
+        return self._value(SETTINGS, str, "default_prompt_name")
 
     @property
     def similarity(self) -> str | None:
         """The name of the similarity that the model registers."""
-        return self._value("config_sentence_transformers.json", str, "similarity_fn_name")
+        return self._value(SETTINGS, str, "similarity_fn_name")
 
     @property
     def ancestors(self) -> list[str]:
@@ -163,13 +186,25 @@ class ModelLayout:
         ):  # a static embedding cuts only where its tokenizer file says so
             rows = [(_joined(self.modules[0].path, "tokenizer.json"), ("truncation", "max_length"))]
         else:
-            files = [self._transformer_file(name) for name in SENTENCE_CONFIGS]
-            own = next((file for file in files if (self.folder / file).is_file()), files[0])
-            tokenizer = self._transformer_file("tokenizer_config.json")
-            rows = [*((own, keys) for keys in LIMITS), (tokenizer, ("model_max_length",))]
+            own, tokenizer = self._library_file, self._transformer_file("tokenizer_config.json")
+            rows = [
+                *((file, ("document_length",)) for file in (own, SETTINGS)),
+                (STANFORD, ("doc_maxlen",)),
+                *((own, keys) for keys in LIMITS),
+                (tokenizer, ("model_max_length",)),
+            ]
         stated = next((limit for row in rows if (limit := self._limit(*row)) is not None), None)
         limits = [n for n in (stated, self.positions) if n is not None and n < UNLIMITED]
         return int(min(limits)) if limits else None
+
+    @cached_property
+    def query_tokens(self) -> int | None:
+        """Where a model of late interaction cuts queries; None where it does not say so."""
+        own = self._library_file
+        rows = [(own, ("query_expansion", "length")), (own, ("query_length",))]
+        rows += [(SETTINGS, ("query_length",)), (STANFORD, ("query_maxlen",))]
+        stated = next((limit for row in rows if (limit := self._limit(*row)) is not None), None)
+        return None if stated is None else int(stated)
 
     @cached_property
     def weights(self) -> tuple[str, ...]:
@@ -194,16 +229,25 @@ class ModelLayout:
     @cached_property
     def model_type(self) -> str | None:
         """The class of sentence-transformers that the folder says it is of; None for a bare transformers model."""
-        if stated := self._value("config_sentence_transformers.json", str, "model_type"):
-            return stated
-        packages = {module.type.split(".")[1] for module in self.modules if "." in module.type}
+        if stated := self._value(SETTINGS, str, "model_type"):
+            return MULTI_VECTOR if stated == "ColBERT" else stated
+        types = [module.type for module in self.modules]
+        packages = {kind.split(".")[1] for kind in types if "." in kind}
+        of_pylate = any(kind.startswith(PYLATE_DENSE) for kind in types)
+        if of_pylate or self.is_stanford_colbert or "query_prefix" in self._texts(SETTINGS):
+            return MULTI_VECTOR
         named = [kind for kind, (package, _) in MODEL_TYPES.items() if package in packages]
         return named[0] if named else None if self.bare else DENSE
 
     @property
+    def is_stanford_colbert(self) -> bool:
+        """Whether the model was saved by the first ColBERT."""
+        return self.bare and "HF_ColBERT" in str(self._config.get("architectures", ""))
+
+    @property
     def is_masked_lm(self) -> bool:
         """Whether the transformer has the head of a masked language model."""
-        return str(self._config.get("architectures", "")).find("ForMaskedLM") >= 0
+        return "ForMaskedLM" in str(self._config.get("architectures", ""))
 
     def refuse_unsafe(self, name: str, trust_remote_code: bool, wanted: str = DENSE) -> None:
         """An error for everything but a model of the `wanted` type in safetensors whose code is the library's own."""
@@ -222,8 +266,9 @@ class ModelLayout:
             raise InputError(
                 f"{name} holds an adapter, not a whole model: load it with peft, call merge_and_unload() and save that"
             )
-        known = ("sentence_transformers.", "transformers.")
-        foreign = [module.type for module in self.modules if not module.type.startswith(known)]
+        known = ["sentence_transformers.", "transformers."]
+        known += [PYLATE_DENSE] if wanted == MULTI_VECTOR else []
+        foreign = [m.type for m in self.modules if not m.type.startswith(tuple(known))]
         if foreign and not trust_remote_code:
             raise InputError(
                 f"{name} brings code of its own ({shortened(foreign[0])}): read it, then allow it with"
@@ -268,6 +313,12 @@ class ModelLayout:
             if self._transformer
             else {}
         )
+
+    @property
+    def _library_file(self) -> str:
+        """The library's own settings of the transformer."""
+        files = [self._transformer_file(name) for name in SENTENCE_CONFIGS]
+        return next((file for file in files if (self.folder / file).is_file()), files[0])
 
     def _transformer_file(self, name: str) -> str:
         return _joined(self._transformer.path if self._transformer else "", name)

@@ -14,7 +14,8 @@ from xlir_bench.encoders.builtin import load_builtin
 from xlir_bench.encoders.digest import short, slug
 from xlir_bench.encoders.http import load_http
 from xlir_bench.encoders.hub import locate
-from xlir_bench.encoders.layout import MODEL_TYPES, ModelLayout
+from xlir_bench.encoders.layout import MODEL_TYPES, MULTI_VECTOR, SPARSE, ModelLayout
+from xlir_bench.encoders.multivector import MultiVectorEncoder
 from xlir_bench.encoders.protocol import DEFAULT_OPTIONS, Encoder, EncoderCard
 from xlir_bench.encoders.python import PythonEncoder, load_python
 from xlir_bench.encoders.sparse import SparseEncoder
@@ -27,7 +28,8 @@ from xlir_bench.options.encoding import EncoderOptions
 PREFIXES: dict[str, Callable[[str, EncoderOptions], Encoder]] = {
     "builtin": load_builtin,
     "py": load_python,
-    "sparse": lambda spec, options: load_model(spec, options, "SparseEncoder"),
+    "sparse": lambda spec, options: load_model(spec, options, SPARSE),
+    "colbert": lambda spec, options: load_model(spec, options, MULTI_VECTOR),
     "npy": lambda folder, options: StoredVectors(Path(folder).expanduser(), options),
     "package": lambda name, options: load_model(f"package:{name}", options),
     "http": lambda rest, options: load_http(f"http:{rest}", options),
@@ -40,7 +42,9 @@ def load_model(spec: str, options: EncoderOptions, model_type: str | None = None
     """The encoder of a folder, a package or a hub id; its files say of which type it is, unless the caller does."""
     require("models", f"--model {spec}")
     place = locate(spec, options)
-    kinds = {kind.model_type: kind for kind in (TransformerEncoder, SparseEncoder)}
+    kinds = {
+        kind.model_type: kind for kind in (TransformerEncoder, SparseEncoder, MultiVectorEncoder)
+    }
     kind = model_type or ModelLayout(place.folder).model_type
     return kinds.get(kind or "", TransformerEncoder)(place, options)
 

@@ -49,7 +49,7 @@ class EncoderCard:
 
     name: str
     kind: str
-    """``sentence-transformers``, ``sparse``, ``builtin``, ``python``, ``vectors``, ``http``, or ``fused``: several."""
+    """``sentence-transformers``, ``sparse``, ``late-interaction``, ``builtin``, ``python``, ``vectors``, ``http``, or ``fused``: several."""
     slug: str
     """Its folder's name: safe in any file system, different for different weights or options."""
     fingerprint: str

@@ -10,6 +10,7 @@ import numpy as np
 
 from xlir_bench.encoders.check import check_finite
 from xlir_bench.encoders.hub import Place
+from xlir_bench.encoders.layout import SPARSE
 from xlir_bench.encoders.protocol import DEFAULT_OPTIONS
 from xlir_bench.encoders.transformer import OPTIONS_IN_SLUG, TransformerEncoder
 from xlir_bench.errors import InputError
@@ -24,7 +25,7 @@ class SparseEncoder(TransformerEncoder):
     """A `SparseEncoder` of sentence-transformers."""
 
     kind = "sparse"
-    model_type = "SparseEncoder"
+    model_type = SPARSE
     options_in_slug = tuple(name for name in OPTIONS_IN_SLUG if name != "truncate_dim")
 
     def __init__(self, place: Place, options: EncoderOptions = DEFAULT_OPTIONS) -> None:

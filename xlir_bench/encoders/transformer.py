@@ -189,6 +189,8 @@ class TransformerEncoder(SentenceTransformerEncoder):
 
     model_type = DENSE
     options_in_slug: tuple[str, ...] = OPTIONS_IN_SLUG
+    has_family = True
+    """Whether models of its name were trained with the prompts that are known of them."""
 
     def __init__(self, place: Place, options: EncoderOptions = DEFAULT_OPTIONS) -> None:
         check_bounds(options)
@@ -205,7 +207,7 @@ class TransformerEncoder(SentenceTransformerEncoder):
             raise InputError(
                 f"--max-length {length}: the positions of {place.name} end at {positions} tokens"
             )
-        names = [place.name, *layout.ancestors]
+        names = [place.name, *layout.ancestors] if self.has_family else []
         prompts = chosen(options, layout.registered_prompts, layout.default_prompt, names)
         super().__init__(place.name, prompts, options, length or layout.max_tokens)
         self.folder = str(place.folder)
@@ -244,6 +246,7 @@ class TransformerEncoder(SentenceTransformerEncoder):
             (
                 *self._place.notes,
                 *([bare] if self._layout.bare else []),
+                *self._own_notes(),
                 *unused_notes(self._options, self.kind, used),
             ),
             fingerprint=self.fingerprint,
@@ -253,6 +256,10 @@ class TransformerEncoder(SentenceTransformerEncoder):
             similarity=self._layout.similarity,
             chosen_on=chosen_on(self._place.folder / TRAINING),
         )
+
+    def _own_notes(self) -> list[str]:
+        """What there is to say of models of this kind."""
+        return []
 
     @cached_property
     def _model(self) -> Any:
@@ -281,12 +288,16 @@ class TransformerEncoder(SentenceTransformerEncoder):
             _pin_dtype(module, dtype)
             if self._options.max_length is not None:
                 getattr(module, "processing_kwargs", {}).get("text", {}).pop("max_length", None)
+        self._cut(model)
+        return model.eval()
+
+    def _cut(self, model: Any) -> None:
+        """Let the model cut texts after `max_tokens`."""
         tokenizer: Any = getattr(model[0], "tokenizer", None)
         if self.max_tokens is not None and _is_bare(tokenizer):
             tokenizer.enable_truncation(self.max_tokens)
         elif self.max_tokens is not None and tokenizer is not None:
             model[0].max_seq_length = self.max_tokens
-        return model.eval()
 
     def _check_device(self, torch: Any) -> None:
         """The fingerprint was made for this device; another one would give other bits."""

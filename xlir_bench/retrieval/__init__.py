@@ -2,6 +2,7 @@
 
 from xlir_bench.retrieval.approximate import FaissIndex, recall_of_exact
 from xlir_bench.retrieval.cache import CacheEntry, Pruned, cache_entries, prune
+from xlir_bench.retrieval.comparing import similarity_of
 from xlir_bench.retrieval.embedding import EmbedRequest, StoredRetriever, VectorRetriever, embed
 from xlir_bench.retrieval.exact import VectorIndex
 from xlir_bench.retrieval.fusion import FusedRetriever
@@ -9,7 +10,7 @@ from xlir_bench.retrieval.lexical import BM25Retriever
 from xlir_bench.retrieval.partial import Partial
 from xlir_bench.retrieval.pool import Pool, Want
 from xlir_bench.retrieval.retriever import Index, Represented, Retriever
-from xlir_bench.retrieval.similarity import Dense, Similarity, normalised, similarity_of
+from xlir_bench.retrieval.similarity import Dense, Similarity, normalised
 from xlir_bench.retrieval.vectors import Vectors
 
 __all__ = [

@@ -19,11 +19,13 @@ from xlir_bench.encoders.sparse import SparseEncoder
 from xlir_bench.errors import InputError
 from xlir_bench.records import ROLES, Collection, Ints, Progress, Role, TokenCounts
 from xlir_bench.retrieval.cache import remember_encoder, store_folder
-from xlir_bench.retrieval.exact import VectorIndex
+from xlir_bench.retrieval.comparing import compared
+from xlir_bench.retrieval.exact import BLOCK, VectorIndex
+from xlir_bench.retrieval.maxsim import MaxSim
 from xlir_bench.retrieval.plan import guessed_lengths, plan_batches
 from xlir_bench.retrieval.retriever import Represented
 from xlir_bench.retrieval.rows import Rows, stacked
-from xlir_bench.retrieval.similarity import COSINE, Dense, Similarity, compared, rounded
+from xlir_bench.retrieval.similarity import COSINE, Dense, Similarity, rounded
 from xlir_bench.retrieval.store import Block, Keys, Known, Store, text_keys, write_block
 from xlir_bench.retrieval.vectors import Vectors
 
@@ -31,6 +33,8 @@ WINDOW = 65_536
 """Batches are planned over so many texts at a time: all of them in most tasks."""
 IN_MEMORY = 262_144
 """The vectors of so many texts are held in memory; those of more are read from disk."""
+TOKENS = 64
+"""What the vectors of a text's tokens take, beside those of other encoders: so many fewer texts are held."""
 BLOCK_TEXTS = 4096
 BLOCK_SECONDS = 15.0
 BLOCK_NUMBERS = 1 << 26
@@ -186,7 +190,7 @@ def embed(
     ]
     work = _Work(encoder, request, progress)
     stores = {t.role: Store(work.folder and work.folder / t.role, work.notes) for t in roles}
-    found = {t.role: stores[t.role].find(t.keys, _in_memory(t)) for t in roles}
+    found = {t.role: stores[t.role].find(t.keys, work.in_memory(t)) for t in roles}
     total = sum(int((known.part < 0).sum()) for known in found.values())
     if total:
         progress.start("encode", total, "texts")
@@ -209,12 +213,13 @@ def embed(
             counts[texts.role, lang] = known.counts(numbers)
     distinct = sum(len(texts.keys) for texts in roles)
     tokens = counts if isinstance(encoder, Tokenizing) else None
-    dense = isinstance(request.similarity, Dense)
+    dense, tokenwise = (isinstance(request.similarity, kind) for kind in (Dense, MaxSim))
     if not dense:
         means = [f"{found[role].sizes.mean():.1f} of a {role}" for role in ROLES]
-        notes.append(f"weights that are not zero, on average: {', '.join(means)}")
+        told = "vectors" if tokenwise else "weights that are not zero"
+        notes.append(f"{told}, on average: {', '.join(means)}")
     return Represented(
-        index=VectorIndex.of(vectors, request.similarity),
+        index=VectorIndex.of(vectors, request.similarity, BLOCK // TOKENS if tokenwise else None),
         dimension=next(iter(vectors.values())).dimension,
         vectors=vectors if dense else None,
         tokens=tokens,
@@ -222,10 +227,6 @@ def embed(
         cached=distinct - total,
         notes=tuple(notes),
     )
-
-
-def _in_memory(texts: _Distinct) -> bool:
-    return len(texts.keys) <= IN_MEMORY
 
 
 @dataclass(slots=True)
@@ -258,6 +259,11 @@ class _Work:
             remember_encoder(self.folder, card.name, self.encoder.fingerprint)
         except OSError as error:
             self._not_kept(error)
+
+    def in_memory(self, texts: _Distinct) -> bool:
+        """Whether the vectors of these texts are held in memory."""
+        fewer = TOKENS if isinstance(self.request.similarity, MaxSim) else 1
+        return len(texts.keys) * fewer <= IN_MEMORY
 
     def encode(self, texts: _Distinct, known: Known, store: Store) -> None:
         """Encode the texts of which nothing is known, and write as it goes.
@@ -316,7 +322,7 @@ class _Work:
         except OSError as error:
             self._not_kept(error)
         part: Rows | Path = block.vectors
-        if not _in_memory(texts):
+        if not self.in_memory(texts):
             part = path or self._spared(texts.role, block)
         known.put(missing[rows], part, block, slice(None))
 

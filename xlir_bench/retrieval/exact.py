@@ -60,19 +60,22 @@ class VectorIndex:
     queries: Mapping[str, Stored]
     passages: Mapping[str, Stored]
     similarity: Similarity = COSINE
+    block: int | None = None
+    """Passages held at a time; None: `BLOCK`."""
 
     @classmethod
     def of(
         cls,
         vectors: Mapping[tuple[Role, str], Stored],
         similarity: Similarity = COSINE,
+        block: int | None = None,
     ) -> VectorIndex:
         """The index of these vectors, by role and language."""
         queries, passages = (
             {lang: rows for (its, lang), rows in vectors.items() if its == role} for role in ROLES
         )
         pool = Pool.of({lang: len(rows) for lang, rows in passages.items()})
-        return cls(pool, queries, passages, similarity)
+        return cls(pool, queries, passages, similarity, block)
 
     def search(self, wants: Sequence[Want], progress: Progress) -> list[Partial]:
         """What each of these wants to know, in one pass over the pool."""
@@ -109,7 +112,7 @@ class VectorIndex:
     def true_scores(self, lang: str, query: Ints, positions: Ints) -> Floats:
         """The same of queries of a language and any passages."""
         found = np.empty(len(query))
-        for rows in _pieces(len(query), BLOCK):
+        for rows in _pieces(len(query), self.block or BLOCK):
             distinct, place = np.unique(positions[rows], return_inverse=True)
             asked, number = np.unique(query[rows], return_inverse=True)
             queries = self.similarity.prepared(self.queries[lang].rows(asked))
@@ -124,7 +127,7 @@ class VectorIndex:
 
     def _blocks(self, langs: set[str], workers: _Workers) -> Iterator[_Block]:
         """The passages of these languages in pool order; a block ends where the next position is not wanted."""
-        first, held, count = 0, list[Rows](), 0
+        first, held, count, most = 0, list[Rows](), 0, self.block or BLOCK
         for lang in self.pool.langs:
             start = self.pool.bounds[lang].start
             if lang not in langs:
@@ -135,9 +138,9 @@ class VectorIndex:
             vectors, at = self.passages[lang], 0
             while at < len(vectors):
                 first = first if held else start + at
-                held.append(vectors.rows(slice(at, min(at + BLOCK - count, len(vectors)))))
+                held.append(vectors.rows(slice(at, min(at + most - count, len(vectors)))))
                 count, at = count + held[-1].shape[0], at + held[-1].shape[0]
-                if count == BLOCK:
+                if count == most:
                     yield self._block(first, held, workers)
                     held, count = [], 0
         if held:

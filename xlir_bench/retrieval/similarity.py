@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
-from xlir_bench.encoders import Encoder, EncoderCard, describe
-from xlir_bench.encoders.sparse import SparseEncoder
-from xlir_bench.errors import BadVectorsError, InputError
-from xlir_bench.options.encoding import SimilarityName
+from xlir_bench.errors import BadVectorsError
 from xlir_bench.records import Floats, Ints
 from xlir_bench.retrieval.kernels import true_products, unit_rows
 from xlir_bench.retrieval.rows import Rows
-from xlir_bench.retrieval.sparse import Sparse
-from xlir_bench.untrusted import shortened
 
 UNIT = 2.0**-24
 """Half the distance from 1 to the next number in float32."""
 TINY = 2.0**-126
 """The smallest number that float32 holds as well as any other."""
-LONGEST = 1e18
-"""The product of two vectors of this length is a number in float32."""
+LONGEST = 1e17
+"""The product of two vectors of this length, and the sum of thousands, is a number in float32."""
 
 
 class Similarity(Protocol):
@@ -51,11 +46,7 @@ class Dense:
         """Of unit length for cosine; float32 and row by row in memory."""
         if self.cosine:
             return normalised(rows)
-        longest = _lengths(rows).max(initial=0.0)
-        if longest > LONGEST:
-            raise BadVectorsError(
-                f"a vector has length {longest:.3g}, and inner products are taken of vectors up to {LONGEST:g}"
-            )
+        require_short(rows)
         return np.ascontiguousarray(rows, np.float32)
 
     def scores(self, queries: Floats, passages: Floats) -> tuple[Floats, Floats]:
@@ -64,10 +55,10 @@ class Dense:
         error = (queries.shape[1] + 16) * UNIT * 1.01
         if self.cosine:
             return queries @ passages.T, np.full(len(queries), error)
-        longest = _lengths(passages).max(initial=0.0)
+        longest = lengths_of(passages).max(initial=0.0)
         # The last term: what is too small for float32 is lost.
         lost = queries.shape[1] * TINY
-        return queries @ passages.T, _lengths(queries) * (longest * error) + lost
+        return queries @ passages.T, lengths_of(queries) * (longest * error) + lost
 
     def exact(self, queries: Floats, query: Ints, passages: Floats, passage: Ints) -> Floats:
         """Inner products, summed in an order that every machine keeps."""
@@ -77,38 +68,6 @@ class Dense:
 
 
 COSINE = Dense()
-
-
-def similarity_of(asked: SimilarityName, encoder: Encoder) -> Similarity:
-    """What `--similarity` asks for; an encoder that registers none is compared by cosine.
-
-    Sparse vectors are compared in their own way.
-    """
-    if isinstance(encoder, SparseEncoder):
-        return Sparse()
-    name = (describe(encoder).similarity or "cosine") if asked == "model" else asked
-    if name not in ("cosine", "dot"):
-        raise InputError(
-            f"--similarity model: {encoder.name} registers {shortened(repr(name))}, and there are only cosine and dot"
-        )
-    return Dense(cosine=name == "cosine")
-
-
-def compared(card: EncoderCard, similarity: Similarity) -> EncoderCard:
-    """What a result records of an encoder whose vectors are compared so."""
-    name = "cosine" if similarity == COSINE else "dot"
-    slug, notes = card.slug, list(card.notes)
-    if similarity == Dense(cosine=False):
-        slug += "~dot"
-        notes.append(
-            "a score is the inner product of two vectors as they are (dot); alignment is measured by cosine"
-        )
-    elif card.similarity not in (None, name):
-        remedy = " (--similarity model)" if card.similarity == "dot" else ""
-        notes.append(
-            f"a score is by {name}; the model registers {shortened(card.similarity)}{remedy}"
-        )
-    return replace(card, slug=slug, notes=tuple(notes))
 
 
 def normalised(vectors: Floats) -> Floats:
@@ -142,5 +101,15 @@ def rounded(vectors: Rows, dtype: str, similarity: Similarity = COSINE) -> Rows:
     return np.rint(scaled).astype(np.int8)
 
 
-def _lengths(rows: Floats) -> Floats:
+def require_short(rows: Floats) -> None:
+    """Refuse vectors whose products are no numbers in float32."""
+    longest = lengths_of(rows).max(initial=0.0)
+    if longest > LONGEST:
+        raise BadVectorsError(
+            f"a vector has length {longest:.3g}, and inner products are taken of vectors up to {LONGEST:g}"
+        )
+
+
+def lengths_of(rows: Floats) -> Floats:
+    """How long each vector is."""
     return np.asarray(np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64)))
