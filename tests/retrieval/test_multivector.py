@@ -166,6 +166,7 @@ def test_a_second_run_encodes_nothing_and_says_the_same(
     )
     encoder = result.record.encoder
     assert (encoder.kind, encoder.dimension, encoder.max_tokens) == ("late-interaction", 8, 40)
+    assert encoder.similarity == "maxsim"
     assert (encoder.query_prompt, encoder.passage_prompt) == ("[Q] ", "[D] ")
     (note,) = (n for n in again.record.notes if n.startswith("vectors, on average"))
     if "queries are cut at 24 tokens" in again.record.notes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from math import fsum
 from pathlib import Path
 
@@ -18,6 +19,8 @@ import xlir_bench as xb
 from xlir_bench import EncoderOptions, RunOptions
 from xlir_bench.errors import BadVectorsError, InputError
 from xlir_bench.records import ROLES, Setting, Silent
+from xlir_bench.reports.compare import compare
+from xlir_bench.reports.export import write
 from xlir_bench.retrieval import Dense, EmbedRequest, FaissIndex, VectorIndex, embed, normalised
 from xlir_bench.retrieval.similarity import rounded
 from xlir_bench.sources import load_collection
@@ -161,7 +164,7 @@ def test_scores_by_inner_product_are_those_of_sentence_transformers(uneven: Path
     assert changed == len(dot.record.settings)
 
 
-def test_a_model_is_compared_as_asked_and_the_result_says_how(uneven: Path) -> None:
+def test_a_model_is_compared_as_asked_and_the_result_says_how(uneven: Path, tmp_path: Path) -> None:
     usual, dot, model = (
         xb.evaluate("mini", str(uneven), OPTIONS, encoder_options=EncoderOptions(similarity=asked))
         for asked in ("cosine", "dot", "model")
@@ -169,9 +172,17 @@ def test_a_model_is_compared_as_asked_and_the_result_says_how(uneven: Path) -> N
     encoders = [each.record.encoder for each in (usual, dot, model)]
     assert [e.options.similarity for e in encoders if e.options] == ["cosine", "dot", "model"]
     assert encoders[1].slug == encoders[2].slug == f"{encoders[0].slug}~dot"
+    assert [e.similarity for e in encoders] == ["cosine", "dot", "dot"]
     assert dot.record.settings == model.record.settings
     assert usual.record.notes[-1].endswith("the model registers dot (--similarity model)")
     assert dot.record.notes[-1].startswith("a score is the inner product")
+    assert compare(usual, dot).notes[-1].endswith("compared by cosine and by dot")
+    files = write("mteb", [usual, dot], tmp_path)
+    about = [json.loads(f.read_bytes()) for f in files if f.name == "model_meta.json"]
+    assert [(a["similarity_fn_name"], a["revision"][16:]) for a in about] == [
+        ("cosine", ""),
+        ("dot", "-dot"),
+    ]
 
 
 def test_a_distance_is_none_of_the_similarities(uneven: Path, tmp_path: Path) -> None:

@@ -216,6 +216,7 @@ def _differences(baseline: EncoderPart, candidate: Retriever) -> list[str]:
         "dtype": (baseline.dtype, card.dtype),
         "length in tokens": (baseline.max_tokens, card.max_tokens),
         "device": (baseline.device, candidate.device),
+        "similarity": (baseline.similarity or card.similarity, card.similarity),
     }
     told = [f"{what}: {a!r} against {b!r}" for what, (a, b) in pairs.items() if a != b]
     if asked is None:

@@ -63,7 +63,7 @@ class EncoderCard:
     weights_bytes: int | None = None
     """What they take in memory, where that is not their number times the width of the dtype."""
     similarity: str | None = None
-    """How its vectors are to be compared, where the model says it."""
+    """How its vectors are compared: of a retriever as it does, of an encoder as the model registers, if it does."""
     chosen_on: tuple[str, ...] = ()
     """Tasks that its settings were chosen on: a score on them says less than one on others."""
     notes: tuple[str, ...] = ()

@@ -88,6 +88,8 @@ class EncoderPart(_Part):
     parameters: int | None
     chosen_on: list[str] = []
     """Tasks that its settings were chosen on: a score on them says less than one on others."""
+    similarity: str | None = None
+    """How its vectors were compared: cosine, dot or maxsim; null where it has none, and in older results."""
     device: str | None = None
     """Where it ran; null where that makes no difference, and in older results."""
     options: EncoderOptionsPart | None = None

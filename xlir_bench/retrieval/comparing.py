@@ -34,16 +34,16 @@ def similarity_of(asked: SimilarityName, encoder: Encoder) -> Similarity:
 
 def compared(card: EncoderCard, similarity: Similarity) -> EncoderCard:
     """What a result records of an encoder whose vectors are compared so."""
-    name = "cosine" if similarity == COSINE else "dot"
+    name, registered = "cosine" if similarity == COSINE else "dot", card.similarity
     slug, notes = card.slug, list(card.notes)
+    if isinstance(similarity, MaxSim):
+        name = registered = "maxsim"  # or its mean, which ranks alike
     if similarity == Dense(cosine=False):
         slug += "~dot"
         notes.append(
             "a score is the inner product of two vectors as they are (dot); alignment is measured by cosine"
         )
-    elif card.similarity not in (None, name) and not isinstance(similarity, MaxSim):
-        remedy = " (--similarity model)" if card.similarity == "dot" else ""
-        notes.append(
-            f"a score is by {name}; the model registers {shortened(card.similarity)}{remedy}"
-        )
-    return replace(card, slug=slug, notes=tuple(notes))
+    elif registered not in (None, name):
+        remedy = " (--similarity model)" if registered == "dot" else ""
+        notes.append(f"a score is by {name}; the model registers {shortened(registered)}{remedy}")
+    return replace(card, slug=slug, similarity=name, notes=tuple(notes))
