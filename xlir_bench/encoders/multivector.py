@@ -124,5 +124,6 @@ class MultiVectorEncoder(TransformerEncoder):
     def _cut(self, model: Any) -> None:
         """Queries and passages are cut apart: a length that is asked for cuts passages, and longer queries."""
         model[0].document_length = self.max_tokens
-        if self._options.max_length is not None and model[0].query_length is not None:
-            model[0].query_length = min(self._options.max_length, model[0].query_length)
+        length = getattr(model[0], "query_length", None)
+        if self._options.max_length is not None and length is not None:
+            model[0].query_length = min(self._options.max_length, length)

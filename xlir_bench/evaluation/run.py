@@ -46,6 +46,7 @@ from xlir_bench.results.tables import ranks_table, run_table
 from xlir_bench.results.values import values_of_scores, values_table
 from xlir_bench.retrieval import (
     BM25Retriever,
+    Dense,
     EmbedRequest,
     FaissIndex,
     FusedRetriever,
@@ -201,6 +202,10 @@ def as_retriever(
     if isinstance(loaded, BM25):
         return BM25Retriever(loaded)
     similarity = similarity_of(encoder_options.similarity, loaded)
+    if options.index != EXACT and not isinstance(similarity, Dense):
+        raise InputError(
+            f"--index {options.index!r} is of dense vectors, and {loaded.name} has none: leave it out"
+        )
     if isinstance(loaded, StoredVectors):
         return StoredRetriever(loaded, options.limit is not None, similarity)
     request = EmbedRequest(options.cache, options.batch_tokens, options.vectors, similarity)

@@ -33,11 +33,11 @@ WINDOW = 65_536
 """Batches are planned over so many texts at a time: all of them in most tasks."""
 IN_MEMORY = 262_144
 """The vectors of so many texts are held in memory; those of more are read from disk."""
-TOKENS = 64
-"""What the vectors of a text's tokens take, beside those of other encoders: so many fewer texts are held."""
+TOKENS_OF_TEXT = 64
+"""What a vector for each token takes, beside one a text: so many fewer texts are held."""
 BLOCK_TEXTS = 4096
 BLOCK_SECONDS = 15.0
-BLOCK_NUMBERS = 1 << 26
+BLOCK_NUMBERS = 1 << 24
 """A block is written after so many texts, seconds or numbers: what a killed run loses at most."""
 CPU_BATCH_TOKENS = 4096
 GPU_BATCH_TOKENS = 65536
@@ -60,7 +60,7 @@ class EmbedRequest:
 
     def __post_init__(self) -> None:
         """Only dense vectors are rounded, and to 8 bits only those whose direction counts alone."""
-        if self.vectors != "float32" and not isinstance(self.similarity, Dense):
+        if self.vectors != "float32" and not self.is_dense:
             raise InputError(
                 f"--vectors {self.vectors} is for dense vectors, and the model has none"
             )
@@ -68,6 +68,16 @@ class EmbedRequest:
             raise InputError(
                 "--vectors int8 keeps directions and no lengths, and a dot product is of both: try float16"
             )
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether a text has one dense vector."""
+        return isinstance(self.similarity, Dense)
+
+    @property
+    def has_tokens(self) -> bool:
+        """Whether each token of a text has a vector."""
+        return isinstance(self.similarity, MaxSim)
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,21 +217,24 @@ def embed(
     counts: dict[tuple[Role, str], TokenCounts] = {}
     for texts in roles:
         known = found[texts.role]
-        notes += zero_vectors(texts.role, texts.text, np.flatnonzero(known.sizes == 0))
+        empty = np.flatnonzero(known.sizes == 0)
+        notes += zero_vectors(
+            texts.role, texts.text, empty, "no" if request.has_tokens else "a zero"
+        )
         for lang, numbers in texts.numbers.items():
             vectors[texts.role, lang] = known.vectors(numbers, work.held)
             counts[texts.role, lang] = known.counts(numbers)
     distinct = sum(len(texts.keys) for texts in roles)
     tokens = counts if isinstance(encoder, Tokenizing) else None
-    dense, tokenwise = (isinstance(request.similarity, kind) for kind in (Dense, MaxSim))
-    if not dense:
+    if not request.is_dense:
         means = [f"{found[role].sizes.mean():.1f} of a {role}" for role in ROLES]
-        told = "vectors" if tokenwise else "weights that are not zero"
+        told = "vectors" if request.has_tokens else "weights that are not zero"
         notes.append(f"{told}, on average: {', '.join(means)}")
+    block = BLOCK // TOKENS_OF_TEXT if request.has_tokens else None
     return Represented(
-        index=VectorIndex.of(vectors, request.similarity, BLOCK // TOKENS if tokenwise else None),
+        index=VectorIndex.of(vectors, request.similarity, block),
         dimension=next(iter(vectors.values())).dimension,
-        vectors=vectors if dense else None,
+        vectors=vectors if request.is_dense else None,
         tokens=tokens,
         encoded=total,
         cached=distinct - total,
@@ -262,7 +275,7 @@ class _Work:
 
     def in_memory(self, texts: _Distinct) -> bool:
         """Whether the vectors of these texts are held in memory."""
-        fewer = TOKENS if isinstance(self.request.similarity, MaxSim) else 1
+        fewer = TOKENS_OF_TEXT if self.request.has_tokens else 1
         return len(texts.keys) * fewer <= IN_MEMORY
 
     def encode(self, texts: _Distinct, known: Known, store: Store) -> None:
@@ -294,7 +307,7 @@ class _Work:
 
     def _encoded(self, texts: Sequence[str], role: Role) -> Rows:
         vectors = self.encoder.encode(texts, role)
-        if isinstance(self.request.similarity, Dense):
+        if self.request.is_dense:
             return checked(vectors, texts, self.encoder.dimension)
         return vectors
 
@@ -390,9 +403,14 @@ def _device_budget(encoder: Encoder) -> int:
     return budget
 
 
-def zero_vectors(role: Role, text: Callable[[int], str], zero: Ints) -> list[str]:
-    """A note where texts (of these numbers) have a zero vector, and so rank by pool order."""
+def zero_vectors(
+    role: Role,
+    text: Callable[[int], str],
+    zero: Ints,
+    what: str = "a zero",
+) -> list[str]:
+    """A note where texts (of these numbers) cannot be told apart."""
     if not len(zero):
         return []
     first = text(int(zero[0]))[:60]
-    return [f"{len(zero)} {role} text(s) have a zero vector and rank by pool order: {first!r}"]
+    return [f"{len(zero)} {role} text(s) have {what} vector and rank by pool order: {first!r}"]
