@@ -140,6 +140,8 @@ def test_a_second_run_takes_every_vector_from_the_cache(xlir):
         (["--candidate", "sentences"], 2, ["did you mean 'sentence'"]),
         (["--index", "Nonsense"], 2, ["Nonsense", "factory"]),
         (["--index", "IVF4096,Flat"], 2, ["IVF4096,Flat", "candidates"]),
+        (["--search-device", "gpu"], 2, ["no device 'gpu'", "cuda"]),
+        (["--model", "builtin:bm25", "--search-device", "cuda"], 2, ["builtin:bm25", "vectors"]),
         (["--batch-tokens", "many"], 2, ["--batch-tokens"]),
         (["--trec"], 2, ["--save-run"]),
         (["--data", "no-such-root", "--task", "xquad-r"], 2, ["no-such-root"]),

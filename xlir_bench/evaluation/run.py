@@ -29,7 +29,7 @@ from xlir_bench.measures import PoolRanking, check_fit, check_measures, language
 from xlir_bench.measures.answers import score_answers, tokens_of
 from xlir_bench.measures.bootstrap import UNIT, ClusterSums, estimates
 from xlir_bench.options.encoding import EncoderOptions
-from xlir_bench.options.running import EXACT, RunOptions
+from xlir_bench.options.running import CPU, EXACT, RunOptions
 from xlir_bench.options.stating import check_bounds
 from xlir_bench.records import Collection, Kind, Progress, Ranking, Scores, Setting, Silent
 from xlir_bench.results import Result, ResultRecord
@@ -56,6 +56,7 @@ from xlir_bench.retrieval import (
     VectorRetriever,
     similarity_of,
 )
+from xlir_bench.retrieval.tiles import engine_for
 from xlir_bench.sources import load_collection
 from xlir_bench.tasks import Task, catalogue
 
@@ -130,7 +131,8 @@ def evaluate(
     alignment = AlignmentPart()
     if options.alignment and represented.vectors is not None:
         with stage("align"):
-            alignment = alignment_part(searching, represented.vectors, rankings)
+            engine = engine_for(options.search_device)
+            alignment = alignment_part(searching, represented.vectors, rankings, engine)
     card = retriever.card
     unmeasured = options.alignment and represented.vectors is None
     record = ResultRecord(
@@ -158,6 +160,7 @@ def evaluate(
             encoded_texts=represented.encoded,
             cached_texts=represented.cached,
             peak_memory_bytes=peak_memory(),
+            search_device=options.search_device,
             index=index_quality,
         ),
         environment=environment(),
@@ -200,15 +203,23 @@ def as_retriever(
             f"--vectors {options.vectors} is for texts that are encoded; {loaded.name} has nothing to round"
         )
     if isinstance(loaded, BM25):
+        if options.search_device != CPU:
+            raise InputError(
+                f"--search-device {options.search_device} is for vectors, and {loaded.name} has none"
+            )
         return BM25Retriever(loaded)
     similarity = similarity_of(encoder_options.similarity, loaded)
-    if options.index != EXACT and not isinstance(similarity, Dense):
-        raise InputError(
-            f"--index {options.index!r} is of dense vectors, and {loaded.name} has none: leave it out"
-        )
+    if not isinstance(similarity, Dense):
+        unfit = {"--index": (options.index, EXACT), "--search-device": (options.search_device, CPU)}
+        for flag, (asked, usual) in unfit.items():
+            if asked != usual:
+                raise InputError(
+                    f"{flag} {asked} is for dense vectors, and {loaded.name} has none: leave it out"
+                )
+    engine = engine_for(options.search_device)
     if isinstance(loaded, StoredVectors):
-        return StoredRetriever(loaded, options.limit is not None, similarity)
-    request = EmbedRequest(options.cache, options.batch_tokens, options.vectors, similarity)
+        return StoredRetriever(loaded, options.limit is not None, similarity, engine)
+    request = EmbedRequest(options.cache, options.batch_tokens, options.vectors, similarity, engine)
     return VectorRetriever(loaded, request)
 
 

@@ -285,6 +285,8 @@ class ProfilePart(_Part):
     encoded_texts: int = 0
     cached_texts: int = 0
     peak_memory_bytes: int = 0
+    search_device: str = "cpu"
+    """Where vectors were compared: it decides no rank."""
     index: IndexPart | None = None
     cost: CostPart | None = None
     """Where ``xlir-bench profile`` measured it."""

@@ -27,6 +27,7 @@ from xlir_bench.retrieval.retriever import Represented
 from xlir_bench.retrieval.rows import Rows, stacked
 from xlir_bench.retrieval.similarity import COSINE, Dense, Similarity, rounded
 from xlir_bench.retrieval.store import Block, Keys, Known, Store, text_keys, write_block
+from xlir_bench.retrieval.tiles import NUMBA, Engine
 from xlir_bench.retrieval.vectors import Vectors
 
 WINDOW = 65_536
@@ -57,6 +58,8 @@ class EmbedRequest:
     """The type in which vectors are kept."""
     similarity: Similarity = COSINE
     """How they are compared."""
+    engine: Engine = NUMBA
+    """What compares them."""
 
     def __post_init__(self) -> None:
         """Only dense vectors are rounded, and to 8 bits only those whose direction counts alone."""
@@ -110,6 +113,7 @@ class StoredRetriever:
     limited: bool
     """Only the first queries are wanted (`--limit`): there may be vectors of more."""
     similarity: Similarity = COSINE
+    engine: Engine = NUMBA
     device: str | None = None
 
     @property
@@ -127,7 +131,7 @@ class StoredRetriever:
                 rows = self.stored.vectors(role, lang, len(texts), self.limited and role == "query")
                 vectors[role, lang] = Vectors.of(checked(rows, texts))
                 notes += zero_vectors(role, texts.__getitem__, np.flatnonzero(~rows.any(axis=1)))
-        index = VectorIndex.of(vectors, self.similarity)
+        index = VectorIndex.of(vectors, self.similarity, self.engine)
         return Represented(index, self.stored.dimension, vectors, notes=tuple(notes))
 
 
@@ -232,7 +236,7 @@ def embed(
         notes.append(f"{told}, on average: {', '.join(means)}")
     block = BLOCK // TOKENS_OF_TEXT if request.has_tokens else None
     return Represented(
-        index=VectorIndex.of(vectors, request.similarity, block),
+        index=VectorIndex.of(vectors, request.similarity, request.engine, block),
         dimension=next(iter(vectors.values())).dimension,
         vectors=vectors if request.is_dense else None,
         tokens=tokens,

@@ -51,14 +51,18 @@ class Dense:
 
     def scores(self, queries: Floats, passages: Floats) -> tuple[Floats, Floats]:
         """One matrix product."""
+        return queries @ passages.T, self.error(queries, passages)
+
+    def error(self, queries: Floats, passages: Floats) -> Floats:
+        """By query, how far a float32 matrix product may be from the true scores, wherever it is computed."""
         # The bound of any order of summation; the rest is for the products' own rounding.
         error = (queries.shape[1] + 16) * UNIT * 1.01
         if self.cosine:
-            return queries @ passages.T, np.full(len(queries), error)
+            return np.full(len(queries), error)
         longest = lengths_of(passages).max(initial=0.0)
         # The last term: what is too small for float32 is lost.
         lost = queries.shape[1] * TINY
-        return queries @ passages.T, lengths_of(queries) * (longest * error) + lost
+        return np.asarray(lengths_of(queries) * (longest * error) + lost)
 
     def exact(self, queries: Floats, query: Ints, passages: Floats, passage: Ints) -> Floats:
         """Inner products, summed in an order that every machine keeps."""
