@@ -30,10 +30,11 @@ def assert_stable(
     cache: Path,
     similarity: Similarity,
     scores_of: Callable[[Any, Any], np.ndarray],
+    dtype: Any = "float32",
 ) -> None:
     """Every rank of a result on `mini`, from the vectors that its run left in the cache."""
     collection = load_collection(catalogue().get(["mini"])[0], options(), Silent())
-    request = EmbedRequest(cache, similarity=similarity)
+    request = EmbedRequest(cache, vectors=dtype, similarity=similarity)
     found = embed(collection, xb.load_encoder(str(folder)), request, Silent())
     assert found.encoded == 0
     index, whole = found.index, slice(0, 10_000)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -173,6 +173,12 @@ def test_a_second_run_encodes_nothing_and_says_the_same(
         assert note.startswith("vectors, on average: 24.0 of a query")
 
 
+def test_vectors_of_half_precision_have_exact_ranks_too(colbert: Path, tmp_path: Path) -> None:
+    half = replace(options(tmp_path), vectors="float16")
+    found = xb.evaluate("mini", str(colbert), half)
+    assert_stable(found, colbert, tmp_path, MaxSim(), plain_scores, "float16")
+
+
 def as_pylate(folder: Path, model: Path) -> Path:
     """The same model as PyLate saves it."""
     shutil.copytree(model, folder)
@@ -234,8 +240,8 @@ def test_what_has_no_vectors_of_tokens_is_refused_in_one_line(
         xb.load_encoder(f"colbert:{bert}")
     with pytest.raises(InputError, match="is a MultiVectorEncoder, not a model that gives sparse"):
         xb.load_encoder(f"sparse:{colbert}")
-    with pytest.raises(InputError, match="--vectors float16 is for dense vectors"):
-        xb.evaluate("mini", str(colbert), RunOptions(vectors="float16", cache=None))
+    with pytest.raises(InputError, match="--vectors int8 keeps directions"):
+        xb.evaluate("mini", str(colbert), RunOptions(vectors="int8", cache=None))
     spoiled = Path(shutil.copytree(colbert, tmp_path / "spoiled"))
     (spoiled / "1_Dense" / "model.safetensors").rename(spoiled / "1_Dense" / "pytorch_model.bin")
     with pytest.raises(InputError, match="only as a pickle"):

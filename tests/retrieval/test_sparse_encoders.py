@@ -122,6 +122,8 @@ def test_texts_before_a_router_are_encoded_by_their_role(tmp_path: Path, splade:
     from sentence_transformers.sparse_encoder.modules import SparseStaticEmbedding
 
     whole = SparseEncoder(str(splade), device="cpu")
+    with pytest.raises(InputError, match="a SparseEncoder in memory is no encoder here: save it"):
+        xb.evaluate("mini", whole)
     words = torch.linspace(0.1, 2, len(whole.tokenizer))
     router = Router.for_query_document(
         query_modules=[SparseStaticEmbedding(whole.tokenizer, weight=words)],
@@ -151,7 +153,7 @@ def test_what_is_no_sparse_model_is_refused_in_one_line(splade: Path, tmp_path: 
 
 
 def test_what_wants_dense_vectors_is_refused_in_one_line(splade: Path) -> None:
-    with pytest.raises(InputError, match="--vectors float16 is for dense vectors"):
+    with pytest.raises(InputError, match="--vectors float16 is not for sparse"):
         xb.evaluate("mini", str(splade), RunOptions(vectors="float16", cache=None))
     with pytest.raises(InputError, match="HNSW8 is for dense vectors, and splade has none"):
         xb.evaluate("mini", str(splade), RunOptions(langs=("de",), index="HNSW8", cache=None))

@@ -18,15 +18,9 @@ T = TypeVar("T")
 JSON_NAMES: dict[type, str] = {dict: "an object", list: "a list", str: "a text"}
 
 CONFIGURATION = (
-    *(
-        "*config*.json",
-        "modules.json",
-        "artifact.metadata",
-        "*.py",
-        "chat_template*",
-        "stop*words*",
-    ),
+    *("*config*.json", "modules.json", "*.py", "chat_template*", "stop*words*"),
     *("tokenizer*.json", "special_tokens_map.json", "added_tokens.json"),
+    "artifact.metadata",
     *("vocab*", "merges*.txt", "*.model", "*.bpe", "*.tiktoken"),
 )
 """Files beside the weights that change the vectors."""

@@ -14,7 +14,7 @@ from xlir_bench.encoders.builtin import load_builtin
 from xlir_bench.encoders.digest import short, slug
 from xlir_bench.encoders.http import load_http
 from xlir_bench.encoders.hub import locate
-from xlir_bench.encoders.layout import MODEL_TYPES, MULTI_VECTOR, SPARSE, ModelLayout
+from xlir_bench.encoders.layout import MULTI_VECTOR, SPARSE, ModelLayout
 from xlir_bench.encoders.multivector import MultiVectorEncoder
 from xlir_bench.encoders.protocol import DEFAULT_OPTIONS, Encoder, EncoderCard
 from xlir_bench.encoders.python import PythonEncoder, load_python
@@ -72,8 +72,9 @@ def as_encoder(thing: object, options: EncoderOptions = DEFAULT_OPTIONS) -> Enco
     library = sys.modules.get("sentence_transformers")  # whoever has such a model has imported it
     if library is not None and isinstance(thing, library.SentenceTransformer):
         return InMemoryEncoder(thing, options)
-    if library is not None and (kind := type(thing).__name__) in MODEL_TYPES:
-        raise InputError(f"a {kind} in memory is no encoder here: save it, and give its folder")
+    for kind in (SPARSE, MULTI_VECTOR):
+        if isinstance(thing, getattr(library, kind, ())):
+            raise InputError(f"a {kind} in memory is no encoder here: save it, and give its folder")
     if callable(thing) or callable(getattr(thing, "encode", None)):
         name = getattr(thing, "name", None)
         if not isinstance(name, str):

@@ -26,6 +26,7 @@ from xlir_bench.retrieval.plan import guessed_lengths, plan_batches
 from xlir_bench.retrieval.retriever import Represented
 from xlir_bench.retrieval.rows import Rows, stacked
 from xlir_bench.retrieval.similarity import COSINE, Dense, Similarity, rounded
+from xlir_bench.retrieval.sparse import Sparse
 from xlir_bench.retrieval.store import Block, Keys, Known, Store, text_keys, write_block
 from xlir_bench.retrieval.tiles import NUMBA, Engine
 from xlir_bench.retrieval.vectors import Vectors
@@ -62,11 +63,9 @@ class EmbedRequest:
     """What compares them."""
 
     def __post_init__(self) -> None:
-        """Only dense vectors are rounded, and to 8 bits only those whose direction counts alone."""
-        if self.vectors != "float32" and not self.is_dense:
-            raise InputError(
-                f"--vectors {self.vectors} is for dense vectors, and the model has none"
-            )
+        """Sparse vectors are kept as they are; 8 bits keep a direction alone."""
+        if self.vectors != "float32" and isinstance(self.similarity, Sparse):
+            raise InputError(f"--vectors {self.vectors} is not for sparse vectors: leave it out")
         if self.vectors == "int8" and self.similarity != COSINE:
             raise InputError(
                 "--vectors int8 keeps directions and no lengths, and a dot product is of both: try float16"

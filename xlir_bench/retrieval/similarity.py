@@ -7,6 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
+from xlir_bench.encoders.multivector import TokenVectors
 from xlir_bench.errors import BadVectorsError
 from xlir_bench.records import Floats, Ints
 from xlir_bench.retrieval.kernels import true_products, unit_rows
@@ -89,20 +90,27 @@ def rounded(vectors: Rows, dtype: str, similarity: Similarity = COSINE) -> Rows:
     """
     if dtype == "float32":
         return vectors
+    if isinstance(vectors, TokenVectors):
+        return TokenVectors(_half(vectors.vectors), vectors.ends)
     if similarity != COSINE:
-        with np.errstate(over="ignore"):
-            kept = vectors.astype(np.float16)
-        if not np.isfinite(kept).all():
-            raise BadVectorsError(
-                f"--vectors float16 holds numbers up to 65,504, and a vector has {np.abs(vectors).max():.6g}"
-            )
-        return kept
+        return _half(vectors)
     unit = normalised(vectors)
     if dtype == "float16":
         return unit.astype(np.float16)
     largest = np.abs(unit).max(axis=1, keepdims=True, initial=0)
     scaled = unit * (127 / np.where(largest > 0, largest, 1))
     return np.rint(scaled).astype(np.int8)
+
+
+def _half(vectors: Floats) -> Floats:
+    """The same numbers in 16 bits."""
+    with np.errstate(over="ignore"):
+        kept = vectors.astype(np.float16)
+    if not np.isfinite(kept).all():
+        raise BadVectorsError(
+            f"--vectors float16 holds numbers up to 65,504, and a vector has {np.abs(vectors).max():.6g}"
+        )
+    return kept
 
 
 def require_short(rows: Floats) -> None:
