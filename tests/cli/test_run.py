@@ -94,6 +94,18 @@ def test_a_list_in_the_file_may_hold_fractions(xlir, tmp_path):
     assert "--fuse-weights: 3 given" in said.err
 
 
+def test_a_reranker_that_cannot_be_had_is_told_before_any_work(xlir, tmp_path):
+    for asked, told in (
+        (("--rerank", "builtin:bm25"), "--rerank 'builtin:bm25': give the folder"),
+        (("--rerank", "./nothing"), "no model folder './nothing' here"),
+        (("--rerank-depth", "5"), "--rerank-depth is of the reranker that --rerank names"),
+    ):
+        said = xlir("run", *asked)
+        assert (said.code, said.out) == (2, "")
+        assert told in said.err
+        assert len(said.err.splitlines()) == 1
+
+
 def test_an_unknown_entry_of_the_file_is_named_with_its_near_miss(xlir, tmp_path):
     (tmp_path / "run.toml").write_text("limt = 4\n")
     said = xlir("run", "--config", "run.toml")

@@ -42,6 +42,8 @@ TRAINING_PICKLES = (
     "*_states.pt",
 )
 """What a trainer writes into a checkpoint beside the weights."""
+PAIRS = "ForSequenceClassification"
+"""How the name of an architecture ends that has a head for pairs of texts."""
 SENTENCE_CONFIGS = (
     "sentence_bert_config.json",
     *(
@@ -58,6 +60,7 @@ LIMITS = (
 )
 """Where such a file states the longest text: the first that is there counts, as in the library."""
 DENSE, SPARSE, MULTI_VECTOR = "SentenceTransformer", "SparseEncoder", "MultiVectorEncoder"
+CROSS = "CrossEncoder"
 MODEL_TYPES = {
     MULTI_VECTOR: ("multi_vector_encoder", "a vector for each token"),
     SPARSE: ("sparse_encoder", "sparse vectors"),
@@ -96,6 +99,23 @@ class ModelLayout:
     def bare(self) -> bool:
         """Whether this is a transformers model that sentence-transformers never saved."""
         return not (self.folder / "modules.json").is_file()
+
+    @cached_property
+    def kind(self) -> str | None:
+        """The class of sentence-transformers that it is saved as; of a bare model, the one that its head is for."""
+        if stated := self._value(SETTINGS, str, "model_type"):
+            return MULTI_VECTOR if stated == "ColBERT" else stated
+        if self.bare:
+            pairs = CROSS if self._architecture.endswith(PAIRS) else None
+            return MULTI_VECTOR if self.is_stanford_colbert else pairs
+        types = [module.type for module in self.modules]
+        of_pylate = any(name.startswith(PYLATE_DENSE) for name in types)
+        if of_pylate or "query_prefix" in self._texts(SETTINGS):
+            return MULTI_VECTOR
+        packages = {name.split(".")[1] for name in types if "." in name}
+        return next(
+            (kind for kind, (package, _) in MODEL_TYPES.items() if package in packages), DENSE
+        )
 
     @cached_property
     def modules(self) -> tuple[Module, ...]:
@@ -220,34 +240,26 @@ class ModelLayout:
         """The number of weights, from the headers of the files."""
         return sum(count_parameters(self.folder / name) for name in self.weights)
 
-    @cached_property
-    def model_type(self) -> str | None:
-        """The class of sentence-transformers that the folder says it is of; None for a bare transformers model."""
-        if stated := self._value(SETTINGS, str, "model_type"):
-            return MULTI_VECTOR if stated == "ColBERT" else stated
-        types = [module.type for module in self.modules]
-        packages = {kind.split(".")[1] for kind in types if "." in kind}
-        of_pylate = any(kind.startswith(PYLATE_DENSE) for kind in types)
-        if of_pylate or self.is_stanford_colbert or "query_prefix" in self._texts(SETTINGS):
-            return MULTI_VECTOR
-        named = [kind for kind, (package, _) in MODEL_TYPES.items() if package in packages]
-        return named[0] if named else None if self.bare else DENSE
-
     @property
     def is_stanford_colbert(self) -> bool:
         """Whether the model was saved by the first ColBERT."""
-        return self.bare and "HF_ColBERT" in str(self._config.get("architectures", ""))
+        return self.bare and self._architecture == "HF_ColBERT"
 
     @property
     def is_masked_lm(self) -> bool:
         """Whether the transformer has the head of a masked language model."""
-        return "ForMaskedLM" in str(self._config.get("architectures", ""))
+        return self._architecture.endswith("ForMaskedLM")
 
     def refuse_unsafe(self, name: str, trust_remote_code: bool, wanted: str = DENSE) -> None:
-        """An error for everything but a model of the `wanted` type in safetensors whose code is the library's own."""
-        name = visible(name)
-        kind = self.model_type or wanted
-        if kind != wanted:
+        """An error for everything but a model of the kind wanted, in safetensors, whose code is the library's own."""
+        name, kind = visible(name), self.kind or wanted
+        if wanted == CROSS:
+            self._refuse_no_reranker(name)
+        elif kind == CROSS:
+            raise InputError(
+                f"{name} is a CrossEncoder: it scores pairs of texts and gives no vectors; `run --rerank` takes it"
+            )
+        elif kind != wanted:
             raise InputError(
                 f"{name} is a {shortened(kind)}, not a model that gives {MODEL_TYPES[wanted][1]}"
             )
@@ -287,6 +299,28 @@ class ModelLayout:
                 f"{name} has no weights in safetensors ({self.folder} holds no model.safetensors); if there are"
                 f" only pickles (pytorch_model.bin) and you trust them, convert them: {conversion}"
             )
+
+    def _refuse_no_reranker(self, name: str) -> None:
+        """An error for a model that does not give one score a pair."""
+        scores_words = self.bare and self._architecture.endswith(
+            "ForCausalLM"
+        )  # those of yes and no
+        if self.kind != CROSS and not scores_words:
+            what = self._architecture or "model" if self.bare else str(self.kind)
+            raise InputError(
+                f"{name} is a {shortened(what)}, not a CrossEncoder, which scores pairs of texts: --rerank takes"
+                " only such, and --model what gives vectors"
+            )
+        labels = self._config.get("id2label")
+        count = len(labels) if isinstance(labels, dict) else 2  # what transformers leaves out
+        if self._architecture.endswith(PAIRS) and count != 1:
+            raise InputError(f"{name} gives {count} scores a pair; a reranker gives one")
+
+    @property
+    def _architecture(self) -> str:
+        """The class that transformers makes of it; empty where its configuration names none."""
+        named = self._config.get("architectures")
+        return named[0] if isinstance(named, list) and named and isinstance(named[0], str) else ""
 
     @cached_property
     def _paths(self) -> tuple[str, ...]:

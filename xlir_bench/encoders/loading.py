@@ -45,7 +45,7 @@ def load_model(spec: str, options: EncoderOptions, model_type: str | None = None
     kinds = {
         kind.model_type: kind for kind in (TransformerEncoder, SparseEncoder, MultiVectorEncoder)
     }
-    kind = model_type or ModelLayout(place.folder).model_type
+    kind = model_type or ModelLayout(place.folder).kind
     return kinds.get(kind or "", TransformerEncoder)(place, options)
 
 

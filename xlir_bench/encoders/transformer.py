@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -266,23 +267,10 @@ class TransformerEncoder(SentenceTransformerEncoder):
         import sentence_transformers
         import torch
 
-        self._check_device(torch)
         dtype = getattr(torch, self._options.dtype)
-        try:
-            with quiet_transformers():
-                model = getattr(sentence_transformers, self.model_type)(
-                    self.folder,
-                    device=self.device,
-                    trust_remote_code=self._options.trust_remote_code,
-                    local_files_only=self._options.offline or not self._options.trust_remote_code,
-                    model_kwargs={"dtype": dtype, "use_safetensors": True},
-                )
-        except (OSError, ValueError, KeyError, ImportError, AttributeError, TypeError) as error:
-            text = " ".join(str(error).split())
-            reason = f"cannot be loaded from {self.folder}: {type(error).__name__}: {text[:300]}"
-            if "trust_remote_code" in text:
-                reason = "brings code of its own: read it, then allow it with --trust-remote-code"
-            raise InputError(f"{self.name} {reason}") from error
+        with loading(self.name, self.folder, self.device):
+            load = getattr(sentence_transformers, self.model_type)
+            model = load(self.folder, **arguments(self.device, self._options))
         # What the constructor leaves open: the dtype of modules without a transformer, and the cut.
         for module in model.children():
             _pin_dtype(module, dtype)
@@ -298,19 +286,6 @@ class TransformerEncoder(SentenceTransformerEncoder):
             tokenizer.enable_truncation(self.max_tokens)
         elif self.max_tokens is not None and tokenizer is not None:
             model[0].max_seq_length = self.max_tokens
-
-    def _check_device(self, torch: Any) -> None:
-        """The fingerprint was made for this device; another one would give other bits."""
-        try:
-            kind = torch.device(self.device).type
-        except RuntimeError as error:
-            raise InputError(
-                f"torch knows no device {self.device!r}: try cpu, cuda, cuda:1 or mps"
-            ) from error
-        if kind == "cuda" and not torch.cuda.is_available():
-            raise InputError("this torch cannot use a GPU here: say --device cpu")
-        if kind == "mps" and not torch.backends.mps.is_available():
-            raise InputError("this torch cannot use Metal here: say --device cpu")
 
 
 class InMemoryEncoder(SentenceTransformerEncoder):
@@ -401,3 +376,46 @@ def _pin_dtype(module: Any, dtype: Any) -> None:
             _pin_dtype(child, dtype)
     else:
         module.to(dtype)
+
+
+@contextmanager
+def loading(name: str, folder: str, device: str) -> Iterator[None]:
+    """Whatever keeps a model of this folder from being loaded is told in a line."""
+    _check_device(device)
+    try:
+        with quiet_transformers():
+            yield
+    except (OSError, ValueError, KeyError, ImportError, AttributeError, TypeError) as error:
+        text = " ".join(str(error).split())
+        reason = f"cannot be loaded from {folder}: {type(error).__name__}: {text[:300]}"
+        if "trust_remote_code" in text:
+            reason = "brings code of its own: read it, then allow it with --trust-remote-code"
+        raise InputError(f"{name} {reason}") from error
+
+
+def arguments(device: str, options: EncoderOptions) -> dict[str, Any]:
+    """What a class of sentence-transformers is told when it loads a folder."""
+    import torch
+
+    return {
+        "device": device,
+        "trust_remote_code": options.trust_remote_code,
+        "local_files_only": options.offline or not options.trust_remote_code,
+        "model_kwargs": {"dtype": getattr(torch, options.dtype), "use_safetensors": True},
+    }
+
+
+def _check_device(device: str) -> None:
+    """The fingerprint was made for this device; another one would give other bits."""
+    import torch
+
+    try:
+        kind = torch.device(device).type
+    except RuntimeError as error:
+        raise InputError(
+            f"torch knows no device {device!r}: try cpu, cuda, cuda:1 or mps"
+        ) from error
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise InputError("this torch cannot use a GPU here: say --device cpu")
+    if kind == "mps" and not torch.backends.mps.is_available():
+        raise InputError("this torch cannot use Metal here: say --device cpu")

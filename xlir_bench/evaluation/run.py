@@ -11,8 +11,9 @@ from typing import cast
 
 import numpy as np
 
-from xlir_bench.encoders import as_encoder
+from xlir_bench.encoders import as_encoder, load_reranker
 from xlir_bench.encoders.bm25 import BM25
+from xlir_bench.encoders.protocol import DEFAULT_OPTIONS
 from xlir_bench.encoders.vectors import StoredVectors
 from xlir_bench.errors import InputError, UnknownNameError
 from xlir_bench.evaluation.alignment import alignment_part
@@ -50,6 +51,7 @@ from xlir_bench.retrieval import (
     EmbedRequest,
     FaissIndex,
     FusedRetriever,
+    RerankedRetriever,
     Retriever,
     StoredRetriever,
     VectorIndex,
@@ -187,6 +189,14 @@ def as_retriever(
     """A retriever made of whatever a user names as encoder."""
     if hasattr(encoder, "represent"):
         return cast(Retriever, encoder)
+    if encoder_options.rerank is not None:
+        alone = replace(encoder_options, rerank=None, rerank_depth=DEFAULT_OPTIONS.rerank_depth)
+        first = as_retriever(encoder, alone, options)
+        reranker = load_reranker(encoder_options.rerank, encoder_options)
+        request = EmbedRequest(options.cache, options.batch_tokens)
+        return RerankedRetriever(first, reranker, encoder_options.rerank_depth, request)
+    if encoder_options.rerank_depth != DEFAULT_OPTIONS.rerank_depth:
+        raise InputError("--rerank-depth is of the reranker that --rerank names, and there is none")
     if encoder_options.fuse:
         alone = replace(encoder_options, fuse=(), fuse_weights=None)
         parts = [as_retriever(each, alone, options) for each in (encoder, *encoder_options.fuse)]

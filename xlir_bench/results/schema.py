@@ -70,6 +70,8 @@ class EncoderOptionsPart(_Part):
     fuse: list[str] = []
     fuse_weights: list[float] | None = None
     fuse_depth: int = 1000
+    rerank: str | None = None
+    rerank_depth: int = 100
 
 
 class EncoderPart(_Part):
@@ -86,6 +88,8 @@ class EncoderPart(_Part):
     query_prompt: str
     passage_prompt: str
     parameters: int | None
+    reranker: str | None = None
+    """What ordered its best passages anew: a name, and a piece of the digest of its weights."""
     chosen_on: list[str] = []
     """Tasks that its settings were chosen on: a score on them says less than one on others."""
     similarity: str | None = None
