@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xlir_bench.encoders.check import as_floats
-from xlir_bench.encoders.devices import default_device
+from xlir_bench.encoders.devices import default_device, require_device
 from xlir_bench.encoders.digest import files_digest, fingerprint, package_versions, short, slug
 from xlir_bench.encoders.hub import Place
 from xlir_bench.encoders.layout import DENSE, UNLIMITED, ModelLayout
@@ -52,7 +52,8 @@ class SentenceTransformerEncoder:
         self.name = name
         self.max_tokens = max_tokens
         """Where a text is cut."""
-        self._prompts = prompts
+        self.prompts = prompts
+        """What is put before its texts."""
         self._options = options
 
     @cached_property
@@ -84,7 +85,7 @@ class SentenceTransformerEncoder:
 
     def count_tokens(self, texts: Sequence[str], role: Role) -> TokenCounts:
         """Tokens as the model's own tokenizer counts them, prompt and special tokens included, uncut."""
-        prompt = self._prompts.of(role)
+        prompt = self.prompts.of(role)
         tokens, unknown = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
         for start in range(0, len(texts), COUNTED_AT_ONCE):
             rows = self._token_ids(
@@ -100,7 +101,7 @@ class SentenceTransformerEncoder:
                 "kind": self.kind,
                 "max_tokens": self.max_tokens,
                 "truncate_dim": self._options.truncate_dim,
-                "prompts": [self._prompts.query, self._prompts.passage],
+                "prompts": [self.prompts.query, self.prompts.passage],
                 "versions": package_versions(),
                 **parts,
             }
@@ -115,9 +116,9 @@ class SentenceTransformerEncoder:
             kind=self.kind,
             max_tokens=self.max_tokens,
             slug=slug(stem, changed_options(self._options, options)),
-            query_prompt=self._prompts.query,
-            passage_prompt=self._prompts.passage,
-            notes=(*self._prompts.notes, *notes),
+            query_prompt=self.prompts.query,
+            passage_prompt=self.prompts.passage,
+            notes=(*self.prompts.notes, *notes),
             **more,
         )
 
@@ -137,7 +138,7 @@ class SentenceTransformerEncoder:
         try:
             return encode(
                 list(texts),
-                prompt=self._prompts.of(role),
+                prompt=self.prompts.of(role),
                 batch_size=len(texts),
                 show_progress_bar=False,
                 **how,
@@ -281,11 +282,8 @@ class TransformerEncoder(SentenceTransformerEncoder):
 
     def _cut(self, model: Any) -> None:
         """Let the model cut texts after `max_tokens`."""
-        tokenizer: Any = getattr(model[0], "tokenizer", None)
-        if self.max_tokens is not None and _is_bare(tokenizer):
-            tokenizer.enable_truncation(self.max_tokens)
-        elif self.max_tokens is not None and tokenizer is not None:
-            model[0].max_seq_length = self.max_tokens
+        if self.max_tokens is not None:
+            cut_texts(model, self.max_tokens)
 
 
 class InMemoryEncoder(SentenceTransformerEncoder):
@@ -349,6 +347,15 @@ class InMemoryEncoder(SentenceTransformerEncoder):
         )
 
 
+def cut_texts(model: SentenceTransformer, tokens: int) -> None:
+    """Have a model cut its texts after so many tokens."""
+    tokenizer: Any = getattr(model[0], "tokenizer", None)
+    if _is_bare(tokenizer):
+        tokenizer.enable_truncation(tokens)
+    elif tokenizer is not None:
+        model[0].max_seq_length = tokens
+
+
 def chosen_on(record: Path) -> tuple[str, ...]:
     """The tasks that `train-hybrid` chose the best step by, as its record beside the model says."""
     try:
@@ -380,8 +387,8 @@ def _pin_dtype(module: Any, dtype: Any) -> None:
 
 @contextmanager
 def loading(name: str, folder: str, device: str) -> Iterator[None]:
-    """Whatever keeps a model of this folder from being loaded is told in a line."""
-    _check_device(device)
+    """Whatever keeps a model of this folder from being loaded becomes an `InputError`."""
+    require_device(device)  # the fingerprint is for this device: another one gives other bits
     try:
         with quiet_transformers():
             yield
@@ -403,19 +410,3 @@ def arguments(device: str, options: EncoderOptions) -> dict[str, Any]:
         "local_files_only": options.offline or not options.trust_remote_code,
         "model_kwargs": {"dtype": getattr(torch, options.dtype), "use_safetensors": True},
     }
-
-
-def _check_device(device: str) -> None:
-    """The fingerprint was made for this device; another one would give other bits."""
-    import torch
-
-    try:
-        kind = torch.device(device).type
-    except RuntimeError as error:
-        raise InputError(
-            f"torch knows no device {device!r}: try cpu, cuda, cuda:1 or mps"
-        ) from error
-    if kind == "cuda" and not torch.cuda.is_available():
-        raise InputError("this torch cannot use a GPU here: say --device cpu")
-    if kind == "mps" and not torch.backends.mps.is_available():
-        raise InputError("this torch cannot use Metal here: say --device cpu")
