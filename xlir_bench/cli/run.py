@@ -58,6 +58,8 @@ def run(
     \b
     SPEC is one of
       PATH or hub id        a sentence-transformers model
+      sparse:PATH           a sparse encoder (SPLADE), where the folder does not say so itself
+      colbert:PATH          the same of a model of late interaction
       builtin:NAME          multilingual (trained, 11 languages), bm25 and ngram (by words), random (the floor)
       py:FILE:NAME          a function encode(texts, role) or a class of yours
       npy:FOLDER            vectors that exist: query.<lang>.npy, passage.<lang>.npy

@@ -45,6 +45,7 @@ from xlir_bench.results.tables import ranks_table, run_table
 from xlir_bench.results.values import values_of_scores, values_table
 from xlir_bench.retrieval import (
     BM25Retriever,
+    Dense,
     EmbedRequest,
     FaissIndex,
     FusedRetriever,
@@ -53,6 +54,7 @@ from xlir_bench.retrieval import (
     StoredRetriever,
     VectorIndex,
     VectorRetriever,
+    similarity_of,
 )
 from xlir_bench.retrieval.tiles import engine_for
 from xlir_bench.sources import load_collection
@@ -106,7 +108,8 @@ def evaluate(
     searching = Searching(collection, settings, options.save_run, progress)
     with stage("search"):
         index, exact = represented.index, options.index == EXACT
-        vectors = index if isinstance(index, VectorIndex) else None
+        is_dense = represented.vectors is not None
+        vectors = index if is_dense and isinstance(index, VectorIndex) else None
         if vectors is None and not exact:
             raise InputError(
                 f"--index {options.index!r} wants vectors, and {retriever.card.name} has none:"
@@ -217,10 +220,18 @@ def as_retriever(
                 f"--search-device {options.search_device} is for vectors, and {loaded.name} has none"
             )
         return BM25Retriever(loaded)
+    similarity = similarity_of(encoder_options.similarity, loaded)
+    if not isinstance(similarity, Dense):
+        unfit = {"--index": (options.index, EXACT), "--search-device": (options.search_device, CPU)}
+        for flag, (asked, usual) in unfit.items():
+            if asked != usual:
+                raise InputError(
+                    f"{flag} {asked} is for dense vectors, and {loaded.name} has none: leave it out"
+                )
     engine = engine_for(options.search_device)
     if isinstance(loaded, StoredVectors):
-        return StoredRetriever(loaded, limited=options.limit is not None, engine=engine)
-    request = EmbedRequest(options.cache, options.batch_tokens, options.vectors, engine=engine)
+        return StoredRetriever(loaded, options.limit is not None, similarity, engine)
+    request = EmbedRequest(options.cache, options.batch_tokens, options.vectors, similarity, engine)
     return VectorRetriever(loaded, request)
 
 

@@ -80,6 +80,8 @@ class EncoderPart(_Part):
     """What ordered its best passages anew: a name, and a piece of the digest of its weights."""
     chosen_on: list[str] = []
     """Tasks on which its settings were tuned: scores on them are weaker evidence than on others."""
+    similarity: str | None = None
+    """How its vectors were compared: cosine, dot or maxsim; null where it has none, and in older results."""
     device: str | None = None
     """Where it ran; null where that makes no difference, and in older results."""
     options: LoadOptions | None = None

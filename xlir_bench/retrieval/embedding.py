@@ -15,12 +15,18 @@ import numpy as np
 
 from xlir_bench import files
 from xlir_bench.encoders import Encoder, EncoderCard, StoredVectors, Tokenizing, checked, describe
-from xlir_bench.records import ROLES, Collection, Floats, Ints, Progress, Role, TokenCounts
+from xlir_bench.encoders.sparse import SparseEncoder
+from xlir_bench.errors import InputError
+from xlir_bench.records import ROLES, Collection, Ints, Progress, Role, TokenCounts
 from xlir_bench.retrieval.cache import remember_encoder, store_folder
-from xlir_bench.retrieval.exact import VectorIndex
+from xlir_bench.retrieval.comparing import compared
+from xlir_bench.retrieval.exact import BLOCK, VectorIndex
+from xlir_bench.retrieval.maxsim import MaxSim
 from xlir_bench.retrieval.plan import guessed_lengths, plan_batches
 from xlir_bench.retrieval.retriever import Represented
-from xlir_bench.retrieval.similarity import rounded
+from xlir_bench.retrieval.rows import Rows, stacked
+from xlir_bench.retrieval.similarity import COSINE, Dense, Similarity, rounded
+from xlir_bench.retrieval.sparse import Sparse
 from xlir_bench.retrieval.store import Block, Keys, Known, Store, text_keys, write_block
 from xlir_bench.retrieval.tiles import NUMBA, Engine
 from xlir_bench.retrieval.vectors import Vectors
@@ -29,11 +35,16 @@ WINDOW = 65_536
 """Batches are planned over so many texts at a time: all of them in most tasks."""
 IN_MEMORY = 262_144
 """The vectors of so many texts are held in memory; those of more are read from disk."""
+TOKENS_OF_TEXT = 64
+"""What a vector for each token takes, beside one a text: so many fewer texts are held."""
 BLOCK_TEXTS = 4096
 BLOCK_SECONDS = 15.0
-"""A block is written after so many texts or seconds: what a killed run loses at most."""
+BLOCK_NUMBERS = 1 << 24
+"""A block is written after so many texts, seconds or numbers: what a killed run loses at most."""
 CPU_BATCH_TOKENS = 4096
 GPU_BATCH_TOKENS = 65536
+BATCH_LOGITS = 1 << 28
+"""A sparse encoder has a number for each token and each word of its vocabulary: so many at once, 1 GB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +57,29 @@ class EmbedRequest:
     """Padded tokens in a batch; None chooses by device."""
     vectors: Literal["float32", "float16", "int8"] = "float32"
     """The type in which vectors are kept."""
+    similarity: Similarity = COSINE
+    """How they are compared."""
     engine: Engine = NUMBA
     """What compares them."""
+
+    def __post_init__(self) -> None:
+        """Sparse vectors are kept as they are; 8 bits keep a direction alone."""
+        if self.vectors != "float32" and isinstance(self.similarity, Sparse):
+            raise InputError(f"--vectors {self.vectors} is not for sparse vectors: leave it out")
+        if self.vectors == "int8" and self.similarity != COSINE:
+            raise InputError(
+                "--vectors int8 keeps directions and no lengths, and a dot product is of both: try float16"
+            )
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether a text has one dense vector."""
+        return isinstance(self.similarity, Dense)
+
+    @property
+    def has_tokens(self) -> bool:
+        """Whether each token of a text has a vector."""
+        return isinstance(self.similarity, MaxSim)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +92,7 @@ class VectorRetriever:
     @property
     def card(self) -> EncoderCard:
         """What a result records of the encoder."""
-        return describe(self.encoder)
+        return compared(describe(self.encoder), self.request.similarity)
 
     @property
     def device(self) -> str | None:
@@ -79,13 +111,14 @@ class StoredRetriever:
     stored: StoredVectors
     limited: bool
     """Only the first queries are wanted (`--limit`): there may be vectors of more."""
+    similarity: Similarity = COSINE
     engine: Engine = NUMBA
     device: str | None = None
 
     @property
     def card(self) -> EncoderCard:
         """What a result records of them."""
-        return self.stored.card
+        return compared(self.stored.card, self.similarity)
 
     def represent(self, collection: Collection, progress: Progress) -> Represented:
         """The vectors as they are."""
@@ -97,7 +130,7 @@ class StoredRetriever:
                 rows = self.stored.vectors(role, lang, len(texts), self.limited and role == "query")
                 vectors[role, lang] = Vectors.of(checked(rows, texts))
                 notes += zero_vectors(role, texts.__getitem__, np.flatnonzero(~rows.any(axis=1)))
-        index = VectorIndex.of(vectors, engine=self.engine)
+        index = VectorIndex.of(vectors, self.similarity, self.engine)
         return Represented(index, self.stored.dimension, vectors, notes=tuple(notes))
 
 
@@ -170,7 +203,7 @@ def embed(
     ]
     work = _Work(encoder, request, progress)
     stores = {t.role: Store(work.folder and work.folder / t.role, work.notes) for t in roles}
-    found = {t.role: stores[t.role].find(t.keys, _in_memory(t)) for t in roles}
+    found = {t.role: stores[t.role].find(t.keys, work.in_memory(t)) for t in roles}
     total = sum(int((known.part < 0).sum()) for known in found.values())
     if total:
         progress.start("encode", total, "texts")
@@ -187,25 +220,29 @@ def embed(
     counts: dict[tuple[Role, str], TokenCounts] = {}
     for texts in roles:
         known = found[texts.role]
-        notes += zero_vectors(texts.role, texts.text, np.flatnonzero(known.zero))
+        empty = np.flatnonzero(known.sizes == 0)
+        notes += zero_vectors(
+            texts.role, texts.text, empty, "no" if request.has_tokens else "a zero"
+        )
         for lang, numbers in texts.numbers.items():
             vectors[texts.role, lang] = known.vectors(numbers, work.held)
             counts[texts.role, lang] = known.counts(numbers)
     distinct = sum(len(texts.keys) for texts in roles)
     tokens = counts if isinstance(encoder, Tokenizing) else None
+    if not request.is_dense:
+        means = [f"{found[role].sizes.mean():.1f} of a {role}" for role in ROLES]
+        told = "vectors" if request.has_tokens else "weights that are not zero"
+        notes.append(f"{told}, on average: {', '.join(means)}")
+    block = BLOCK // TOKENS_OF_TEXT if request.has_tokens else None
     return Represented(
-        index=VectorIndex.of(vectors, engine=request.engine),
+        index=VectorIndex.of(vectors, request.similarity, request.engine, block),
         dimension=next(iter(vectors.values())).dimension,
-        vectors=vectors,
+        vectors=vectors if request.is_dense else None,
         tokens=tokens,
         encoded=total,
         cached=distinct - total,
         notes=tuple(notes),
     )
-
-
-def _in_memory(texts: _Distinct) -> bool:
-    return len(texts.keys) <= IN_MEMORY
 
 
 @dataclass(slots=True)
@@ -229,6 +266,8 @@ class _Work:
             return
         card = describe(self.encoder)
         kept_as = "" if self.request.vectors == "float32" else f"-{self.request.vectors}"
+        if kept_as and self.request.similarity != COSINE:
+            kept_as += "-dot"  # other rows: of their own length
         folder = store_folder(self.request.cache, card.slug, self.encoder.fingerprint)
         self.folder = folder.with_name(folder.name + kept_as)
         try:
@@ -237,6 +276,11 @@ class _Work:
         except OSError as error:
             self._not_kept(error)
 
+    def in_memory(self, texts: _Distinct) -> bool:
+        """Whether the vectors of these texts are held in memory."""
+        fewer = TOKENS_OF_TEXT if self.request.has_tokens else 1
+        return len(texts.keys) * fewer <= IN_MEMORY
+
     def encode(self, texts: _Distinct, known: Known, store: Store) -> None:
         """Encode the texts of which nothing is known, and write as it goes.
 
@@ -244,19 +288,18 @@ class _Work:
         those that a killed run has left undone are planned alike by the next one, so its vectors are the same
         to the bit.
         """
-        budget = self.request.batch_tokens or _device_budget(self.encoder)
+        budget = self.request.batch_tokens
         for start in range(0, len(texts.keys), WINDOW):
             missing = start + np.flatnonzero(known.part[start : start + WINDOW] < 0)
             if not len(missing):
                 continue
             chosen = texts.texts(missing)
             counts = _token_counts(self.encoder, chosen, texts.role)
+            budget = budget or _device_budget(self.encoder)
             growing = _Growing()
             try:
                 for batch in plan_batches(_cut(counts.tokens, self.encoder), budget):
-                    asked = [chosen[i] for i in batch]
-                    vectors = self.encoder.encode(asked, texts.role)
-                    growing.add(batch, checked(vectors, asked, self.encoder.dimension))
+                    growing.add(batch, self._encoded([chosen[i] for i in batch], texts.role))
                     self.progress.advance(len(batch))
                     if growing.is_enough:
                         self._keep(missing, growing, counts, texts, known, store)
@@ -264,6 +307,12 @@ class _Work:
             finally:
                 # Reached on Ctrl-C too: the batches that are done are whole, so they are kept.
                 self._keep(missing, growing, counts, texts, known, store)
+
+    def _encoded(self, texts: Sequence[str], role: Role) -> Rows:
+        vectors = self.encoder.encode(texts, role)
+        if self.request.is_dense:
+            return checked(vectors, texts, self.encoder.dimension)
+        return vectors
 
     def _keep(
         self,
@@ -279,7 +328,7 @@ class _Work:
         rows = np.concatenate(growing.batches)
         block = Block(
             texts.keys[missing[rows]],
-            rounded(np.concatenate(growing.vectors), self.request.vectors),
+            rounded(stacked(growing.vectors), self.request.vectors, self.request.similarity),
             counts.tokens[rows].astype(np.int32),
             counts.unknown[rows].astype(np.int32),
         )
@@ -288,8 +337,8 @@ class _Work:
             path = store.folder and write_block(store.folder, block)
         except OSError as error:
             self._not_kept(error)
-        part: Floats | Path = block.vectors
-        if not _in_memory(texts):
+        part: Rows | Path = block.vectors
+        if not self.in_memory(texts):
             part = path or self._spared(texts.role, block)
         known.put(missing[rows], part, block, slice(None))
 
@@ -321,10 +370,10 @@ class _Growing:
     """Batches that are encoded and not yet written."""
 
     batches: list[Ints] = field(default_factory=list)
-    vectors: list[Floats] = field(default_factory=list)
+    vectors: list[Rows] = field(default_factory=list)
     began: float = field(default_factory=time.monotonic)
 
-    def add(self, batch: Ints, vectors: Floats) -> None:
+    def add(self, batch: Ints, vectors: Rows) -> None:
         self.batches.append(batch)
         self.vectors.append(vectors)
 
@@ -332,6 +381,7 @@ class _Growing:
     def is_enough(self) -> bool:
         return (
             sum(map(len, self.batches)) >= BLOCK_TEXTS
+            or sum(rows.size for rows in self.vectors) > BLOCK_NUMBERS
             or time.monotonic() - self.began > BLOCK_SECONDS
         )
 
@@ -350,12 +400,20 @@ def _cut(tokens: Ints, encoder: Encoder) -> Ints:
 
 def _device_budget(encoder: Encoder) -> int:
     device = str(getattr(encoder, "device", "cpu"))
-    return CPU_BATCH_TOKENS if device.startswith("cpu") else GPU_BATCH_TOKENS
+    budget = CPU_BATCH_TOKENS if device.startswith("cpu") else GPU_BATCH_TOKENS
+    if isinstance(encoder, SparseEncoder):
+        return max(1, min(budget, BATCH_LOGITS // encoder.dimension))
+    return budget
 
 
-def zero_vectors(role: Role, text: Callable[[int], str], zero: Ints) -> list[str]:
-    """A note where texts (of these numbers) have a zero vector, and so rank by pool order."""
+def zero_vectors(
+    role: Role,
+    text: Callable[[int], str],
+    zero: Ints,
+    what: str = "a zero",
+) -> list[str]:
+    """A note where texts (of these numbers) cannot be told apart."""
     if not len(zero):
         return []
     first = text(int(zero[0]))[:60]
-    return [f"{len(zero)} {role} text(s) have a zero vector and rank by pool order: {first!r}"]
+    return [f"{len(zero)} {role} text(s) have {what} vector and rank by pool order: {first!r}"]
