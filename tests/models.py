@@ -197,3 +197,33 @@ def _save_seq2seq(folder: Path, config: Any, model: Any, tokenizer: Any, seed: i
 def edit_json(path: Path, **changes: Any) -> None:
     """Change some keys of a JSON object on disk."""
     path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | changes))
+
+
+def save_tiny_cross_encoder(
+    folder: Path, positions: int = 128, seed: int = 0, labels: int = 1, bare: bool = False
+) -> Path:
+    """A tiny BERT that scores pairs, as sentence-transformers saves it; bare: as transformers does."""
+    import torch
+    from sentence_transformers import CrossEncoder
+    from transformers import BertConfig, BertForSequenceClassification
+
+    tokenizer = wordpiece_tokenizer()
+    config = BertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=positions,
+        initializer_range=0.3,
+        num_labels=labels,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = BertForSequenceClassification(config)
+    saved = folder if bare else folder.parent / f".{folder.name}-bare"
+    model.save_pretrained(saved)
+    tokenizer.save_pretrained(saved)
+    if not bare:
+        CrossEncoder(str(saved), device="cpu").save(str(folder), create_model_card=False)
+    return folder

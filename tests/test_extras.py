@@ -61,6 +61,7 @@ def test_the_core_needs_no_torch(place: Path, arguments: list[str]) -> None:
     [
         ("models", ["run", "--model", "owner/name", "--output", "out"]),
         ("models", ["run", "--model", ".", "--output", "out"]),
+        ("models", ["run", "--rerank", "owner/name", "--output", "out"]),
         ("models", ["gate", "--baseline", f"stored/{ONE}", "--candidate", "owner/name"]),
         (
             "models",

@@ -1,4 +1,4 @@
-"""Joins arrays of whole numbers."""
+"""Pairs and groups of whole numbers."""
 
 from __future__ import annotations
 
@@ -23,3 +23,17 @@ def equal_pairs(first: Ints, second: Ints) -> tuple[Ints, Ints]:
     left = np.repeat(np.arange(len(first)), count)
     nth = np.arange(len(left)) - np.repeat(np.cumsum(count) - count, count)
     return left, order[np.repeat(begin, count) + nth]
+
+
+def components(links: Ints, count: int) -> list[int]:
+    """For each of the numbers below `count` the group that it belongs to; each row of `links` joins two.
+
+    >>> components(np.array([[0, 3], [1, 2]]), 5)
+    [0, 1, 1, 0, 2]
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    graph = coo_array((np.ones(len(links)), tuple(links.T)), shape=(count, count))
+    groups: list[int] = connected_components(graph, directed=False)[1].tolist()
+    return groups

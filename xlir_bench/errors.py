@@ -63,3 +63,18 @@ class NotComparableError(XlirError):
 
 class BadVectorsError(XlirError):
     """An encoder gave vectors that cannot be ranked."""
+
+
+OUT_OF_MEMORY = (
+    "out of memory",
+    "can't allocate memory",
+    "cannot allocate memory",
+    "not enough memory",
+)
+"""How torch, its devices and the system say it."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory did not suffice."""
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or any(phrase in text for phrase in OUT_OF_MEMORY)

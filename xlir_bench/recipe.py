@@ -19,6 +19,7 @@ from pydantic import (
     model_validator,
 )
 
+from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.options.static import is_static_spec
 from xlir_bench.options.stating import Option, options_of
 from xlir_bench.options.training import Loss, Strategy, TrainOptions
@@ -178,6 +179,9 @@ class Recipe(_Row):
     """By task, where it is not evaluated whole."""
     measures: tuple[str, ...] | None = None
     """Those of each task, if they are not said."""
+    rerank: str | None = None
+    """What re-orders the best passages that each model finds, as ``run --rerank`` takes it."""
+    rerank_depth: Count = EncoderOptions().rerank_depth
     training: Training = Training()
     look: Look | None = None
     baselines: tuple[Choice, ...] = ()
@@ -198,6 +202,8 @@ class Recipe(_Row):
             faults.append("data: a mixture wants a source or more")
         faults += [f for n, c in enumerate(self.claims, 1) for f in self._claim_faults(n, c)]
         faults += self._part_faults()
+        if self.rerank is None and self.rerank_depth != EncoderOptions().rerank_depth:
+            faults.append("rerank-depth is of the reranker that rerank names, and there is none")
         rates = self.training.model_dump()["lr"]
         if isinstance(rates, dict) and (unrated := [s for s in self.strategies if s not in rates]):
             faults.append(f"training.lr names no rate of {', '.join(unrated)}")

@@ -19,7 +19,7 @@ ROW = Row("1", "d", {"th": "แมว"}, {"en": 'a "cat"'}, {"en": "dog"}, "code
 def test_what_is_written_is_read_again_packed_or_not(tmp_path: Path) -> None:
     for name in ("rows.jsonl", "new/rows.jsonl.gz"):
         write_rows(tmp_path / name, [ROW, ROW])
-        rows = [row for _, row in read_rows(TrainingSource(str(tmp_path / name)))]
+        rows = list(read_rows(TrainingSource(str(tmp_path / name))))
         assert rows == [ROW, ROW]
     packed = (tmp_path / "new" / "rows.jsonl.gz").read_bytes()
     assert gzip.decompress(packed) == line_of(ROW) * 2

@@ -60,7 +60,7 @@ def run(translator: Translator, read: Path, output: Path, side: Any = "both") ->
 
 
 def written(path: Path) -> list[Row]:
-    rows = [found for _, found in read_rows(TrainingSource(str(path)))]
+    rows = list(read_rows(TrainingSource(str(path))))
     assert all(isinstance(found, Row) for found in rows)
     return rows  # type: ignore[return-value]
 

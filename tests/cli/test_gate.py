@@ -246,3 +246,35 @@ def test_a_candidate_is_fused_as_its_baseline_was(xlir):
     assert "differ in" not in said.err
     (new,) = Path("results").glob("*/mini*/result.json")
     assert json.loads(new.read_text())["encoder"]["name"] == "1 builtin:ngram + 2 builtin:bm25"
+
+
+def test_a_candidate_is_re_ranked_as_its_baseline_was(xlir):
+    Path("mine.py").write_text("def scores(pairs):\n    return [-len(p) for q, p in pairs]\n")
+    reranked = ("--rerank", "py:mine.py:scores", "--rerank-depth", "7")
+    asked = (
+        "--task",
+        "mini",
+        "--langs",
+        "de,en",
+        "--limit",
+        "6",
+        "--fuse",
+        "builtin:bm25",
+        *reranked,
+    )
+    assert xlir("run", "--model", "builtin:ngram", *asked, "--output", "base", "--quiet").code == 0
+    (base,) = Path("base").glob("*/mini*")
+    said = xlir("gate", "--baseline", base, "--candidate", "builtin:ngram", "--json")
+    assert said.code == 0, said.err
+    assert "differ in" not in said.err
+    (new,) = Path("results").glob("*/mini*/result.json")
+    records = [json.loads((folder / "result.json").read_text()) for folder in (base, new.parent)]
+    assert records[0]["encoder"] == records[1]["encoder"]
+    assert records[0]["settings"] == records[1]["settings"]
+    assert records[1]["encoder"]["name"] == "builtin:ngram + builtin:bm25 > mine.scores"
+    with Path("mine.py").open("a") as file:
+        file.write("# of another day\n")
+    said = xlir("gate", "--baseline", base, "--candidate", "builtin:ngram", "--json")
+    assert "baseline and candidate differ in reranker: 'mine.scores (" in said.err
+    stated = records[1]["encoder"]["options"]
+    assert (stated["rerank"], stated["rerank_depth"]) == ("py:mine.py:scores", 7)

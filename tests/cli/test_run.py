@@ -94,6 +94,18 @@ def test_a_list_in_the_file_may_hold_fractions(xlir, tmp_path):
     assert "--fuse-weights: 3 given" in said.err
 
 
+def test_a_reranker_that_cannot_be_had_is_told_before_any_work(xlir, tmp_path):
+    for asked, told in (
+        (("--rerank", "builtin:bm25"), "--rerank 'builtin:bm25': give the folder"),
+        (("--rerank", "./nothing"), "no model folder './nothing' here"),
+        (("--rerank-depth", "5"), "--rerank-depth is of the reranker that --rerank names"),
+    ):
+        said = xlir("run", *asked)
+        assert (said.code, said.out) == (2, "")
+        assert told in said.err
+        assert len(said.err.splitlines()) == 1
+
+
 def test_an_unknown_entry_of_the_file_is_named_with_its_near_miss(xlir, tmp_path):
     (tmp_path / "run.toml").write_text("limt = 4\n")
     said = xlir("run", "--config", "run.toml")
@@ -140,6 +152,8 @@ def test_a_second_run_takes_every_vector_from_the_cache(xlir):
         (["--candidate", "sentences"], 2, ["did you mean 'sentence'"]),
         (["--index", "Nonsense"], 2, ["Nonsense", "factory"]),
         (["--index", "IVF4096,Flat"], 2, ["IVF4096,Flat", "candidates"]),
+        (["--search-device", "gpu"], 2, ["no device 'gpu'", "cuda"]),
+        (["--model", "builtin:bm25", "--search-device", "cuda"], 2, ["builtin:bm25", "vectors"]),
         (["--batch-tokens", "many"], 2, ["--batch-tokens"]),
         (["--trec"], 2, ["--save-run"]),
         (["--data", "no-such-root", "--task", "xquad-r"], 2, ["no-such-root"]),

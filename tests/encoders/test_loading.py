@@ -31,12 +31,14 @@ def test_the_public_names_are_these() -> None:
         "Encoder",
         "EncoderCard",
         "EncoderOptions",
+        "Reranker",
         "StoredVectors",
         "Tokenizing",
         "as_encoder",
         "checked",
         "describe",
         "load_encoder",
+        "load_reranker",
     ]
 
 

@@ -10,9 +10,9 @@ import pytest
 from evaluation.plain import Signs
 from sources.layouts import text_of, write_miracl
 
-from xlir_bench import Result, RunOptions, evaluate
+from xlir_bench import EncoderOptions, Result, RunOptions, evaluate
 from xlir_bench.cli import exit_code
-from xlir_bench.retrieval import embedding, exact
+from xlir_bench.retrieval import embedding, exact, pairs
 
 COUNT, ASKED = 400, 30
 MEASURES = ("ndcg@10", "map", "mrr", "recall@100")
@@ -21,6 +21,7 @@ MEASURES = ("ndcg@10", "map", "mrr", "recall@100")
 @pytest.fixture(autouse=True)
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embedding, "WINDOW", 70)
+    monkeypatch.setattr(pairs, "WINDOW", 70)
     monkeypatch.setattr(exact, "BLOCK", 32)
 
 
@@ -49,22 +50,27 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def on_disk(root: Path, **options: object) -> Result:
+def on_disk(root: Path, how: EncoderOptions | None = None, **options: object) -> Result:
     asked = RunOptions(
         langs=("sw",), data=root, cache=root / "cache", measures=MEASURES, **options  # type: ignore[arg-type]
     )  # fmt: skip
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(embedding, "IN_MEMORY", 70)
-        return evaluate("miracl", Signs(), asked)
+        return evaluate("miracl", Signs(), asked, encoder_options=how)
 
 
-def in_memory(root: Path, **options: object) -> Result:
+def in_memory(root: Path, how: EncoderOptions | None = None, **options: object) -> Result:
     asked = RunOptions(langs=("sw",), cache=None, measures=MEASURES, **options)  # type: ignore[arg-type]
-    return evaluate(f"beir:{root / 'beir'}", Signs(), asked)
+    return evaluate(f"beir:{root / 'beir'}", Signs(), asked, encoder_options=how)
 
 
-def test_scores_and_ranks_are_the_same(root: Path) -> None:
-    disk, memory = on_disk(root, save_run=50), in_memory(root, save_run=50)
+@pytest.mark.parametrize("reranked", [False, True])
+def test_scores_and_ranks_are_the_same(root: Path, reranked: bool) -> None:
+    file, how = root / "mine.py", None
+    if reranked:
+        file.write_text("def scores(pairs):\n    return [len(q + p) % 7 for q, p in pairs]\n")
+        how = EncoderOptions(rerank=f"py:{file}:scores", rerank_depth=40)
+    disk, memory = on_disk(root, how, save_run=50), in_memory(root, how, save_run=50)
     assert disk.record.settings == memory.record.settings
     for name in ("ranks", "queries", "run"):
         one, other = (

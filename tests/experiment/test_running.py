@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from models import save_tiny_bert, wordpiece_tokenizer
 
+from xlir_bench.errors import InputError
 from xlir_bench.experiment import find_recipe
 from xlir_bench.experiment.running import Where, missing_data, run_cells, train_options
 from xlir_bench.options.training import Strategy
@@ -116,8 +117,13 @@ def test_the_recipe_of_a_pretrained_model_runs_in_short_form(
         "training": stated["training"] | {"max_length": 24, "lr": rates},
         "strategies": list(rates), "alphas": [0.25, 0.75], "baselines": ["untrained"],
     }  # fmt: skip
+    reranker = tmp_path / "mine.py"
+    changed |= {"rerank": f"py:{reranker}:scores", "rerank_depth": 9}
     recipe = Recipe.model_validate(stated | changed)
     where = Where(tmp_path / "out", catalogue().tasks, device="cpu", discard_models=True)
+    with pytest.raises(InputError, match=r"no file .*mine.py"):
+        run_cells(recipe, where, lambda _: None)
+    reranker.write_text("def scores(pairs):\n    return [-len(p) for q, p in pairs]\n")
     said: list[str] = []
     assert run_cells(recipe, where, said.append) == {}
     cells = [c for c in recipe.cells() if c.variant.trained]
@@ -129,7 +135,9 @@ def test_the_recipe_of_a_pretrained_model_runs_in_short_form(
     evaluated = {cell.name for cell, _ in found.results}
     wanted = [c for c in cells if c.variant.alpha == 0.75 and c.seed == 1]
     assert evaluated == {recipe.cells()[0].name, *(c.name for c in wanted)}
-    assert {tuple(r.record.options.langs) for r in found.results.values()} == {("de", "en", "zh")}
+    records = [result.record for result in found.results.values()]
+    assert {tuple(record.options.langs) for record in records} == {("de", "en", "zh")}
+    assert {record.encoder.kind for record in records} == {"reranked"}
     for cell in cells:
         options = train_options(recipe, where, cell)
         assert options.lr == rates[cell.variant.strategy]

@@ -41,6 +41,13 @@ def an_old_result(place: Path) -> None:
     (place / "results" / "builtin-random").rename(place / "results" / "builtin-ngram")
 
 
+def a_reranker(place: Path) -> None:
+    """A function of pairs."""
+    (place / "mine.py").write_text(
+        "def scores(pairs):\n    return [len(set(q.split()) & set(p.split())) for q, p in pairs]\n"
+    )
+
+
 def recipe(place: Path) -> None:
     """A recipe of two trainings."""
     small = with_lines("seeds = [0]", "steps = 6", 'measures = ["map"]')
@@ -80,6 +87,14 @@ def scenarios(url: str) -> list[Scenario]:
     return [
         Scenario(
             "run", an_old_result, (*RUN, "--model", "builtin:ngram", "--output", "results"),
+            sound=every_result_is_whole,
+        ),
+        Scenario(
+            "rerank", a_reranker,
+            (
+                *RUN, "--model", "builtin:ngram", "--limit", "9", "--rerank", "py:mine.py:scores",
+                "--output", "results",
+            ),
             sound=every_result_is_whole,
         ),
         Scenario(

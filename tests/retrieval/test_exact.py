@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from worlds import World, in_parts, plain_order, plain_rows, random_world
 
 from xlir_bench.records import Collection, Passages, Queries, Ranking, Relevance, Setting, Silent
-from xlir_bench.retrieval import Dense, Partial, VectorIndex, Vectors, Want, exact
+from xlir_bench.retrieval import Dense, Partial, VectorIndex, Vectors, Want, exact, tiles
 
 
 def rows(ranking: Ranking) -> list[tuple[int, ...]]:
@@ -51,7 +51,7 @@ def cut(block: int, share: int, few: int, listed: int) -> Iterator[None]:
         patch.setattr(exact, "BLOCK", block)
         patch.setattr(exact, "SHARE", share)
         patch.setattr(exact, "FEW_QUERIES", few)
-        patch.setattr(exact, "LISTED", block + listed)
+        patch.setattr(tiles, "LISTED", block + listed)
         yield
 
 

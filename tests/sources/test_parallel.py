@@ -90,7 +90,7 @@ def test_a_file_is_not_taken_for_a_task_that_there_is(tmp_path: Path) -> None:
         ("[1]", "line 4: is no JSON object"),
         ({"text": {"en": "a"}}, "line 4: 'id' is missing"),
         ({"id": "9"}, "line 4: 'text' is missing"),
-        ({"id": "9", "text": {"en": 3}}, "line 4: 'text' is missing, or no object of a text"),
+        ({"id": "9", "text": {"en": 3}}, "line 4: 'text' is missing, or is not an object"),
         ({"id": "1", "text": {"en": "a"}}, "line 4: '1' is the id of an earlier line"),
         ({"id": "9", "doc": [], "text": {"en": "a"}}, "line 4: 'doc' is missing or no text"),
     ],

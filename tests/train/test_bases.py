@@ -54,3 +54,24 @@ def test_what_cannot_be_frozen_is_refused(asked, tiny_transformer, stated, told)
 def test_a_static_model_has_nothing_to_freeze(asked) -> None:
     with pytest.raises(InputError, match="transformers"):
         train(replace(asked("builtin:static:16"), freeze="embeddings"))
+
+
+def test_texts_longer_than_the_positions_are_refused_before_training(asked, tmp_path) -> None:
+    """RoBERTa's positions begin behind the padding id: 130 of them hold 128 tokens."""
+    from models import wordpiece_tokenizer
+    from transformers import RobertaConfig, RobertaModel
+
+    tokenizer = wordpiece_tokenizer()
+    config = RobertaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=130,
+        pad_token_id=1,
+    )
+    RobertaModel(config).save_pretrained(tmp_path / "base")
+    tokenizer.save_pretrained(tmp_path / "base")
+    with pytest.raises(InputError, match="end at 128 tokens"):
+        train(asked(tmp_path / "base", max_length=129))

@@ -51,8 +51,8 @@ def test_an_evaluation_text_is_found_whatever_its_case_and_spacing(
     report = leaks(tmp_path, row(1), row(2, question={"de": spaced}))
     assert (report.rows, report.leaking) == (2, 1)
     assert report.found == {"mini": {"en": {"exact": 1, "near": 0}}}
-    assert report.examples[0].row == "row-2"
-    assert report.examples[0].text == mini_question
+    assert report.examples[0]["row"] == "row-2"
+    assert report.examples[0]["text"] == mini_question
 
 
 def test_a_near_duplicate_and_one_inside_a_paragraph_are_found(
@@ -177,8 +177,8 @@ def test_sentences_of_other_data_are_not_taken_for_evaluation_texts(
 
 def test_a_task_whose_data_is_not_on_disk_is_named_and_not_downloaded(tmp_path: Path) -> None:
     report = leaks(tmp_path, row(1), tasks=("mini", "xquad-r"))
-    assert report.checked.keys() == {"mini"}
-    assert "ar, de, el" in report.unchecked["xquad-r"]
+    assert report.evaluation.checked.keys() == {"mini"}
+    assert "ar, de, el" in report.evaluation.unchecked["xquad-r"]
 
 
 def test_the_report_says_how_it_looked(tmp_path: Path) -> None:

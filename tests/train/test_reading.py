@@ -19,7 +19,7 @@ ROWS = [row(1), row(2, "de"), row(3, negative={"en": "wrong"})]
 
 
 def rows_of(path: Path | str) -> list[Row | Fault]:
-    return [found for _, found in read_rows(TrainingSource(str(path)))]
+    return list(read_rows(TrainingSource(str(path))))
 
 
 def test_json_lines_are_read_packed_or_not(tmp_path: Path) -> None:

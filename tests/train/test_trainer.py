@@ -251,7 +251,7 @@ def test_checkpoints_of_a_large_model_are_rarer_unless_asked_for_aloud(
     assert loop.intervals(asked(), None, 20, size=9_000_000_000) == (0, 20)
     assert loop.intervals(asked(), falling, 1000, size=1_400_000_000) == (100, 100)
     assert loop.intervals(asked(save_steps=2), None, 20, size=1_400_000_000) == (0, 2)
-    monkeypatch.setattr(loop, "A_STEP", 1.0)
+    monkeypatch.setattr(loop, "BYTES_A_STEP", 1.0)
     said: list[str] = []
     train(asked(steps=4, save_steps=2), say=said.append)
     assert len(said) == 1
@@ -407,8 +407,8 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_checkpoint(
 
 
 def test_a_full_memory_says_which_batch_and_what_to_do(asked: Asked) -> None:
-    from xlir_bench.train.faults import explained
     from xlir_bench.train.folder import RunFolder
+    from xlir_bench.train.loop import explained
 
     options = asked()
     with (

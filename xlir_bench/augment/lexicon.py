@@ -11,9 +11,9 @@ from xlir_bench.errors import InputError, UnknownNameError
 from xlir_bench.sources.rows import Faults, read_lines
 
 LONGEST_ENTRY = 200
-"""Characters."""
+"""Characters of a word or translation, at most."""
 MOST_TRANSLATIONS = 1000
-"""Of one word into one language."""
+"""Translations of one word into one language, at most."""
 
 
 @dataclass(slots=True)
@@ -84,9 +84,9 @@ def read_lexicon(
             f" it has {', '.join(path.stem for path in _word_lists(folder))}"
         )
     lexicon = Lexicon()
-    faults = Faults(where="the lexicon")
+    faults = Faults("the lexicon")
     for source, target, backwards, path in wanted:
-        for cells in read_lines(path, faults, _parse):
+        for _, cells in read_lines(path, faults, _parse):
             word, translation = reversed(cells) if backwards else cells
             try:
                 lexicon.add(source, target, word, translation)

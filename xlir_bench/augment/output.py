@@ -1,4 +1,4 @@
-"""Rows written to JSON Lines, packed if the name says so; the file is there whole or not at all."""
+"""Writes rows as JSON Lines, packed if the name ends in .gz; the file is written whole or not at all."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SUFFIXES = (".jsonl", ".ndjson", ".jsonl.gz", ".ndjson.gz")
 
 
 def check_output(path: Path, sources: Sequence[TrainingSource]) -> None:
-    """Refuse a file that training would not read, and one that is being read."""
+    """Refuse a file name that training would not read, and a file that rows are read from."""
     if not path.name.endswith(SUFFIXES):
         raise InputError(f"--output {path}: rows are JSON Lines; name it .jsonl or .jsonl.gz")
     if path.is_dir():

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
+from xlir_bench.arrays import components
 from xlir_bench.options.augmenting import Make, ParallelOptions
-from xlir_bench.sources.rows import Faults, json_object, read_lines, text_of
+from xlir_bench.sources.rows import Faults, json_object, read_lines, text_of, texts_of
 from xlir_bench.train.rows import Row
 
 ORIGINS: Mapping[Make, str] = {
@@ -26,7 +27,7 @@ ORIGINS: Mapping[Make, str] = {
 }
 JOINED_WITHOUT_SPACE = {"zh", "ja"}
 MOST_MADE = 100
-"""Texts made of one, where sentences have many translations into many languages."""
+"""How many texts may be made per sentence, where sentences have many translations into many languages."""
 Sentence = tuple[str, str]
 """A language and a text."""
 
@@ -46,15 +47,13 @@ def read_parallel_lines(path: Path, langs: Sequence[str] | None = None) -> list[
     if path.name.removesuffix(".gz").endswith(".tsv"):
         lines = _joined_pairs(path, faults)
     else:
-        lines = list(read_lines(path, faults, _parse_line))
+        lines = [line for _, line in read_lines(path, faults, _parse_line)]
     faults.check()
-    chosen = (
-        replace(
-            line, texts={x: t for x, t in line.texts.items() if t and (langs is None or x in langs)}
-        )
+    wanted = [
+        (line, {x: t for x, t in line.texts.items() if t and (langs is None or x in langs)})
         for line in lines
-    )
-    return [line for line in chosen if line.texts]
+    ]
+    return [replace(line, texts=texts) for line, texts in wanted if texts]
 
 
 def parallel_rows(lines: Iterable[Line], dataset: str, options: ParallelOptions) -> Iterator[Row]:
@@ -99,13 +98,9 @@ def _joined(lines: Sequence[Line]) -> dict[str, str]:
 
 def _parse_line(raw: str) -> Line:
     stated = json_object(raw)
-    texts, doc = stated.get("text"), stated.get("doc")
-    if not isinstance(texts, dict) or not all(isinstance(text, str) for text in texts.values()):
-        raise ValueError("'text' is missing, or is not an object of a text for each language")
-    single_spaced = {lang: " ".join(text.split()) for lang, text in texts.items()}
-    return Line(
-        text_of(stated, "id"), single_spaced, None if doc is None else text_of(stated, "doc")
-    )
+    texts = {lang: " ".join(text.split()) for lang, text in texts_of(stated).items()}
+    name = text_of(stated, "id")
+    return Line(name, texts, None if stated.get("doc") is None else text_of(stated, "doc"))
 
 
 def _parse_pair(raw: str) -> tuple[Sentence, Sentence]:
@@ -123,22 +118,16 @@ def _joined_pairs(path: Path, faults: Faults) -> list[Line]:
     A sentence may have several translations into one language: there are as many lines as it takes for
     each to be used, all under one id.
     """
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
     numbers: dict[Sentence, int] = {}
     pairs = [
         [numbers.setdefault(sentence, len(numbers)) for sentence in pair]
-        for pair in read_lines(path, faults, _parse_pair)
+        for _, pair in read_lines(path, faults, _parse_pair)
     ]
     if not pairs:
         return []
-    ends = np.array(pairs).T
-    graph = coo_array((np.ones(len(pairs)), tuple(ends)), shape=(len(numbers), len(numbers)))
-    _, components = connected_components(graph, directed=False)
     groups: dict[int, dict[str, list[str]]] = {}
-    for (lang, text), component in zip(numbers, components.tolist(), strict=True):
-        groups.setdefault(component, {}).setdefault(lang, []).append(text)
+    for (lang, text), group in zip(numbers, components(np.array(pairs), len(numbers)), strict=True):
+        groups.setdefault(group, {}).setdefault(lang, []).append(text)
     made = sum(max(map(len, by_lang.values())) * len(by_lang) for by_lang in groups.values())
     if made > MOST_MADE * max(len(numbers), 10_000):
         faults.add(

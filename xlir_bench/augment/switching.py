@@ -19,10 +19,7 @@ from xlir_bench.train.rows import SIDES, Row, dataset_of, join_origins
 ORIGIN = "code-switched"
 SIDES_OF: Mapping[Side, tuple[str, ...]] = {
     "question": ("question",),
-    "answer": (
-        "answer",
-        "negative",
-    ),  # a negative in another language than the answer is an easy one
+    "answer": ("answer", "negative"),  # a negative in another language than the answer is easy
     "both": ("question", "answer", "negative"),
 }
 
@@ -32,11 +29,11 @@ Choices = dict[str, tuple[str, ...]]
 
 @dataclass(slots=True)
 class Coverage:
-    """How much of the texts of one language the lexicon has."""
+    """How many words of the texts of one language the lexicon has."""
 
     texts: int = 0
     tokens: int = 0
-    """Words. Without spaces between words: entries of the lexicon, and runs of signs that are in none."""
+    """Words; in a script without spaces, entries of the lexicon and runs of signs that are in no entry."""
     known: int = 0
     """Words that the lexicon has in a language that could be drawn."""
     replaced: int = 0
@@ -92,7 +89,7 @@ class Switcher:
                 self.unchanged += 1
 
     def text(self, text: str, lang: str, drawn_by: str = "") -> str:
-        """A text with words replaced; `drawn_by`: the text that decides on the language of ``--into one``."""
+        """A text with words replaced; the text `drawn_by` decides on the language of ``--into one``."""
         targets = self.lexicon.targets(lang)
         if self.options.into == "one":
             draw = next(self._draws("language", lang, drawn_by or text, 1))
@@ -158,7 +155,7 @@ class Switcher:
         return in_case_of(word, words[int(translation * len(words))], target)
 
     def _draws(self, purpose: str, lang: str, text: str, count: int) -> Iterator[float]:
-        """Numbers from 0 to below 1 that are decided by the seed and these words alone."""
+        """Numbers from 0 to below 1 that depend on the seed and these texts alone."""
         key = f"{self.options.seed}\0{purpose}\0{lang}\0{text}".encode()
         drawn = shake_128(key).digest(6 * count)
         return (int.from_bytes(drawn[i : i + 6], "little") / 2**48 for i in range(0, 6 * count, 6))

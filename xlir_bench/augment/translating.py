@@ -1,4 +1,4 @@
-"""Rows with the translations that they lack; a run that was stopped goes on where it was.
+"""Adds the translations that rows lack; a run that was stopped goes on where it was.
 
 Every translated batch is noted in a journal beside the output. The same command plans the same batches: those that
 the journal has are taken from it, the others are translated.
@@ -15,7 +15,7 @@ from itertools import groupby, islice
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, TypeVar
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 
 from xlir_bench.augment.output import write_rows
 from xlir_bench.augment.switching import SIDES_OF
@@ -89,7 +89,7 @@ class Translating:
         return report
 
     def _stated(self) -> dict[str, Any]:
-        """What decides about the output."""
+        """Everything that decides what the output is."""
         options = self.translator.options
         files = sorted(p.name for p in options.model.iterdir() if p.is_file())
         return asdict(options) | {
@@ -106,7 +106,7 @@ class Translating:
                 yield replace(row, dataset=dataset_of(row, source.name))
 
     def _lacking(self, row: Row) -> list[tuple[str, Text]]:
-        """The sides of a row that lack a translation, and of which text."""
+        """For each translation that a row lacks, its side and the text to translate."""
         lacking = []
         for side in SIDES_OF[self.side]:
             texts = row.side(side)
@@ -182,16 +182,8 @@ class Translating:
         return Row(row.id, row.dataset, **sides, origin=origin)
 
 
-class _Header(BaseModel):
-    """The first line of a journal."""
-
-    schema_: int = Field(alias="schema")
-    stated: dict[str, Any]
-    """What decides about the output."""
-
-
 class _Batch(BaseModel):
-    """Each of the other lines, in the order of the batches."""
+    """A line of a journal, but for the first, in the order of the batches."""
 
     texts: int
     """A key of the texts: their translations are used for no others."""
@@ -208,7 +200,7 @@ class Journal:
     header: dict[str, Any]
 
     def next_batch(self, texts: Sequence[Text]) -> list[Translation] | None:
-        """The translations of a batch, None if the journal does not go on with it."""
+        """The translations of a batch; None if the journal has no more, or goes on with another batch."""
 
         def parse(stated: Any) -> list[Translation]:
             batch = _Batch.model_validate(stated)
@@ -219,7 +211,7 @@ class Journal:
         return self.next_line(parse)
 
     def next_line(self, parse: Callable[[Any], T]) -> T | None:
-        """What `parse` makes of the next line; where that fails, it and all that follows are removed."""
+        """What `parse` makes of the next line; if that fails, the line and all after it are removed."""
         start = self.file.tell()
         for parsed in sound_lines(self.path, parse, [self.file.readline()]):
             return parsed
@@ -237,6 +229,10 @@ class Journal:
         self.file.flush()
 
 
+def _flat(header: Mapping[str, Any]) -> dict[str, Any]:
+    return {"schema": header["schema"], **header["stated"]}
+
+
 def _key(texts: Sequence[Text]) -> int:
     return text_key(*(part for text in texts for part in text))
 
@@ -245,7 +241,7 @@ def _key(texts: Sequence[Text]) -> int:
 def opened_journal(output: Path, stated: Mapping[str, Any]) -> Iterator[Journal]:
     """The journal of an output, for one process at a time; it is removed when all went well.
 
-    `stated`: what decides about the output. A run that states something else is refused.
+    `stated` is everything that decides what the output is: a run that states something else is refused.
     """
     path = output.with_name(f".{output.name}.journal")
     header = {"schema": SCHEMA, "stated": json.loads(json.dumps(stated))}
@@ -257,15 +253,13 @@ def opened_journal(output: Path, stated: Mapping[str, Any]) -> Iterator[Journal]
             with file:
                 file.seek(0)
                 journal = Journal(path, file, header)
-                begun = journal.next_line(_Header.model_validate)
-                if begun is not None:
-                    before = {"schema": begun.schema_, **begun.stated}
-                    now = {"schema": SCHEMA, **header["stated"]}
-                    if changed := sorted(k for k in {*before, *now} if before.get(k) != now.get(k)):
-                        raise InputError(
-                            f"{output} was begun with something else ({', '.join(changed)} changed): run the"
-                            f" same command, name another --output, or remove {path} to begin anew"
-                        )
+                now = _flat(header)
+                before = journal.next_line(_flat) or now
+                if changed := sorted(k for k in {*before, *now} if before.get(k) != now.get(k)):
+                    raise InputError(
+                        f"{output} was begun with something else ({', '.join(changed)} changed): run the"
+                        f" same command, name another --output, or remove {path} to begin anew"
+                    )
                 yield journal
             finished = True
         finally:

@@ -11,10 +11,9 @@ from xlir_bench.augment.languages import FLORES, Layout, language_tokens
 from xlir_bench.encoders.devices import default_device
 from xlir_bench.encoders.hub import locate
 from xlir_bench.encoders.quiet import quiet_transformers
-from xlir_bench.errors import InputError, UnknownNameError, XlirError
+from xlir_bench.errors import InputError, UnknownNameError, XlirError, is_out_of_memory
 from xlir_bench.options.augmenting import TranslateOptions
 from xlir_bench.options.encoding import EncoderOptions
-from xlir_bench.train.faults import is_full
 
 MODEL_TYPES = ("marian", "m2m_100", "nllb-moe")
 
@@ -122,7 +121,7 @@ class Translator:
                     **({} if marian else {"forced_bos_token_id": self.code(target)}),
                 )
         except (MemoryError, RuntimeError) as error:
-            if not is_full(error):
+            if not is_out_of_memory(error):
                 raise
             raise XlirError(
                 f"out of memory at {len(rows)} texts of up to {width} tokens; try a smaller --batch-tokens"

@@ -215,6 +215,7 @@ def _differences(baseline: EncoderPart, candidate: Retriever) -> list[str]:
         "passage prompt": (baseline.passage_prompt, card.passage_prompt),
         "dtype": (baseline.dtype, card.dtype),
         "length in tokens": (baseline.max_tokens, card.max_tokens),
+        "reranker": (baseline.reranker, card.reranker),
         "device": (baseline.device, candidate.device),
     }
     told = [f"{what}: {a!r} against {b!r}" for what, (a, b) in pairs.items() if a != b]

@@ -69,6 +69,7 @@ def run(
       xlir-bench run --task xquad-r --langs en,de,ar --limit 200
       xlir-bench run --task xquad-r --index IVF64,Flat
       xlir-bench run --model out/final --fuse builtin:bm25      both, by reciprocal rank fusion
+      xlir-bench run --model out/final --rerank out/reranker    a cross encoder re-orders the best 100
       xlir-bench run --model http:http://127.0.0.1:8000/v1#bge-m3
 
     Every text is encoded once and its vector is cached: a run that was stopped goes on where it was.

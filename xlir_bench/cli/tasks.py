@@ -100,7 +100,7 @@ def _record(task: Task, state: DataState, with_settings: bool) -> dict[str, Any]
         "passages": _sum(candidates, task.passage_languages or task.languages),
         "setting_counts": {kind.value: n for kind, n in task.setting_counts().items()},
         "data": {
-            "here": state.complete,
+            "here": not state.missing,
             "bundled": state.bundled,
             "folder": str(state.folder),
             "missing": list(state.missing),
@@ -173,7 +173,7 @@ def _by_kind(record: Mapping[str, Any]) -> str:
 
 
 def _where(state: DataState) -> str:
-    if state.complete:
+    if not state.missing:
         return f"{'bundled' if state.bundled else 'yes'}: {state.folder}"
     if not state.here:
         return "no"

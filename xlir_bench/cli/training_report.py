@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from xlir_bench.reports.document import Block, Items, Table, Text, Title
-from xlir_bench.train.leakage import short_texts
+from xlir_bench.train.leakage import rows_by_language, short_texts
 from xlir_bench.train.rows import ORIGINAL, SIDES
 
 if TYPE_CHECKING:
@@ -55,12 +55,14 @@ def check_blocks(found: TrainingCheck) -> list[Block]:
 
 def leakage_blocks(found: LeakageReport) -> list[Block]:
     """What was compared with what, and what was found by task and language."""
-    counted = [f"{task} ({len(langs)} languages)" for task, langs in found.checked.items()]
+    counted = [
+        f"{task} ({len(langs)} languages)" for task, langs in found.evaluation.checked.items()
+    ]
     nothing = "nothing: no task's data is on disk (name a root with --data, or set XLIR_DATA)"
     record = found.as_json()
     lines = [
         f"{_rows(found.rows)} compared with {', '.join(counted) or nothing}",
-        *(f"not checked: {task} ({why})" for task, why in found.unchecked.items()),
+        *(f"not checked: {task} ({why})" for task, why in found.evaluation.unchecked.items()),
         *short_texts(record["texts"]),
         record["rule"],
     ]
@@ -72,7 +74,7 @@ def leakage_blocks(found: LeakageReport) -> list[Block]:
         for lang, counts in langs.items()
     ]
     examples = tuple(
-        f"row {leak.row}: {leak.match}, {leak.task} {leak.lang}: {leak.text[:SHOWN_TEXT]}"
+        f"row {leak['row']}: {leak['match']}, {leak['task']} {leak['lang']}: {leak['text'][:SHOWN_TEXT]}"
         for leak in found.examples
     )
     return [
@@ -145,11 +147,7 @@ def _leaked(leakage: Mapping[str, Any]) -> str:
     checked = ", ".join(leakage["checked"]) or "nothing: no task's data is on disk"
     if not leakage["leaking"]:
         return f"no evaluation text among the rows (checked: {checked})"
-    where = ", ".join(
-        f"{task} {lang} {sum(counts.values())}"
-        for task, langs in leakage["found"].items()
-        for lang, counts in langs.items()
-    )
+    where = rows_by_language(leakage["found"])
     done = "dropped" if leakage["action"] == "drop" else "kept"
     return f"{leakage['leaking']:,} rows with evaluation text {done}: {where} (checked: {checked})"
 

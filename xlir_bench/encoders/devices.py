@@ -1,4 +1,4 @@
-"""Which device is used where none is asked for, found without importing torch."""
+"""Which device is used where none is asked for, found without importing torch; and whether one can be used."""
 
 from __future__ import annotations
 
@@ -9,6 +9,12 @@ import sys
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from xlir_bench.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
 
 
 @cache
@@ -41,3 +47,18 @@ def _visible_gpus() -> int:
     except (OSError, AttributeError):
         return 0
     return count.value
+
+
+def require_device(name: str, flag: str = "--device") -> torch.device:
+    """The device that torch calls so; one that cannot be used here is refused."""
+    import torch
+
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise InputError(f"torch knows no device {name!r}: try cpu, cuda, cuda:1 or mps") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise InputError(f"this torch cannot use a GPU here: say {flag} cpu")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise InputError(f"this torch cannot use Metal here: say {flag} cpu")
+    return device

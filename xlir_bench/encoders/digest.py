@@ -50,13 +50,18 @@ def slug(name: str, options: Mapping[str, Any] | None = None) -> str:
     return safe_name(name) + ("~" + short(fingerprint(options)) if options else "")
 
 
-def package_versions() -> dict[str, str]:
-    """The versions of `PACKAGES`, found without importing any of them."""
-    versions = dict.fromkeys(PACKAGES, "absent")
-    for package in PACKAGES:
+def installed_versions(packages: Iterable[str]) -> dict[str, str]:
+    """The versions of those that are installed, found without importing any of them."""
+    versions = {}
+    for package in packages:
         with suppress(PackageNotFoundError):
             versions[package] = version(package)
     return versions
+
+
+def package_versions() -> dict[str, str]:
+    """The versions of `PACKAGES`."""
+    return dict.fromkeys(PACKAGES, "absent") | installed_versions(PACKAGES)
 
 
 def probed_fingerprint(parts: Mapping[str, Any], vectors: Floats) -> str:

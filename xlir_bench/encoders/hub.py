@@ -42,7 +42,7 @@ class Place(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
-def locate(spec: str, options: EncoderOptions) -> Place:
+def locate(spec: str, options: EncoderOptions, flag: str = "--model") -> Place:
     """The folder of a path, a ``package:`` or a hub id; downloads what the hub has and this machine does not."""
     path = Path(spec).expanduser()
     if spec.startswith("package:") and not path.exists():
@@ -52,7 +52,7 @@ def locate(spec: str, options: EncoderOptions) -> Place:
         return _local(path, options)
     if path.exists():
         raise InputError(
-            f"{spec} is a file; --model takes the folder of a model, a hub id or a prefix like builtin:"
+            f"{spec} is a file; {flag} takes the folder of a model, a hub id or a prefix like builtin:"
         )
     is_path = (
         spec.startswith((".", "~", os.sep))

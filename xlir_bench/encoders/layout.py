@@ -41,6 +41,8 @@ TRAINING_PICKLES = (
     "*_states.pt",
 )
 """What a trainer writes into a checkpoint beside the weights."""
+PAIRS = "ForSequenceClassification"
+"""How the name of an architecture ends that has a head for pairs of texts."""
 SENTENCE_CONFIGS = (
     "sentence_bert_config.json",
     *(
@@ -83,6 +85,14 @@ class ModelLayout:
     def bare(self) -> bool:
         """Whether this is a transformers model that sentence-transformers never saved."""
         return not (self.folder / "modules.json").is_file()
+
+    @property
+    def kind(self) -> str:
+        """The class of sentence-transformers that it is saved as; of a bare model, the one that its head is for."""
+        stated = self._value("config_sentence_transformers.json", str, "model_type")
+        if stated is None and self.bare and self._architecture.endswith(PAIRS):
+            return "CrossEncoder"
+        return stated or "SentenceTransformer"
 
     @cached_property
     def modules(self) -> tuple[Module, ...]:
@@ -180,16 +190,20 @@ class ModelLayout:
         """The number of weights, from the headers of the files."""
         return sum(count_parameters(self.folder / name) for name in self.weights)
 
-    def refuse_unsafe(self, name: str, trust_remote_code: bool) -> None:
-        """An error for everything but a dense encoder in safetensors whose code is the library's own."""
+    def refuse_unsafe(
+        self, name: str, trust_remote_code: bool, wanted: str = "SentenceTransformer"
+    ) -> None:
+        """An error for everything but a model of the kind wanted, in safetensors, whose code is the library's own."""
         name = visible(name)
-        kind = (
-            self._value("config_sentence_transformers.json", str, "model_type")
-            or "SentenceTransformer"
-        )
-        if kind != "SentenceTransformer":
+        if wanted == "CrossEncoder":
+            self._refuse_no_reranker(name)
+        elif self.kind == "CrossEncoder":
             raise InputError(
-                f"{name} is a {shortened(kind)}, not a model that gives one dense vector per text"
+                f"{name} is a CrossEncoder: it scores pairs of texts and gives no vectors; `run --rerank` takes it"
+            )
+        elif self.kind != wanted:
+            raise InputError(
+                f"{name} is a {shortened(self.kind)}, not a model that gives one dense vector per text"
             )
         adapted = any(
             (self.folder / path / "adapter_config.json").is_file() for path in self._paths
@@ -207,7 +221,7 @@ class ModelLayout:
                 f"{name} brings code of its own ({shortened(foreign[0])}): read it, then allow it with"
                 " --trust-remote-code"
             )
-        conversion = f"python -c \"from sentence_transformers import SentenceTransformer as S; S({name!r}).save('converted')\""
+        conversion = f"python -c \"from sentence_transformers import {wanted} as S; S({name!r}).save('converted')\""
         pickles = [
             _joined(path, file)
             for path in self._paths
@@ -226,6 +240,28 @@ class ModelLayout:
                 f"{name} has no weights in safetensors ({self.folder} holds no model.safetensors); if there are"
                 f" only pickles (pytorch_model.bin) and you trust them, convert them: {conversion}"
             )
+
+    def _refuse_no_reranker(self, name: str) -> None:
+        """An error for a model that does not give one score a pair."""
+        scores_words = self.bare and self._architecture.endswith(
+            "ForCausalLM"
+        )  # those of yes and no
+        if self.kind != "CrossEncoder" and not scores_words:
+            what = self._architecture or "model" if self.bare else self.kind
+            raise InputError(
+                f"{name} is a {shortened(what)}, not a CrossEncoder, which scores pairs of texts: --rerank takes"
+                " only such, and --model what gives vectors"
+            )
+        labels = self._config.get("id2label")
+        count = len(labels) if isinstance(labels, dict) else 2  # what transformers leaves out
+        if self._architecture.endswith(PAIRS) and count != 1:
+            raise InputError(f"{name} gives {count} scores a pair; a reranker gives one")
+
+    @property
+    def _architecture(self) -> str:
+        """The class that transformers makes of it; empty where its configuration names none."""
+        named = self._config.get("architectures")
+        return named[0] if isinstance(named, list) and named and isinstance(named[0], str) else ""
 
     @cached_property
     def _paths(self) -> tuple[str, ...]:

@@ -49,7 +49,7 @@ class EncoderCard:
 
     name: str
     kind: str
-    """``sentence-transformers``, ``builtin``, ``python``, ``vectors``, ``http``, or ``fused``: several."""
+    """``sentence-transformers``, ``builtin``, ``python``, ``vectors``, ``http``, ``fused`` or ``reranked``: several."""
     slug: str
     """Its folder's name: safe in any file system, different for different weights or options."""
     fingerprint: str
@@ -66,6 +66,8 @@ class EncoderCard:
     """Tasks that its settings were chosen on: a score on them says less than one on others."""
     notes: tuple[str, ...] = ()
     """Which prompts were used and why, and what else a reader should know."""
+    reranker: str | None = None
+    """What orders its best passages anew: a name, and a piece of the digest of its weights."""
 
 
 def changed_options(options: EncoderOptions, names: Iterable[str]) -> dict[str, Any]:

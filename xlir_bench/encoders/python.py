@@ -89,7 +89,7 @@ class PythonEncoder:
         try:
             vectors = call(list(texts), role)
         except Exception as error:
-            raise XlirError(f"{self.name}: encode failed: {_in_one_line(error)}") from error
+            raise XlirError(f"{self.name}: encode failed: {in_one_line(error)}") from error
         return as_floats(vectors)
 
     @cached_property
@@ -106,12 +106,17 @@ class PythonEncoder:
             return self._target()
         except Exception as error:
             raise InputError(
-                f"{self.name}() cannot be made without arguments: {_in_one_line(error)}"
+                f"{self.name}() cannot be made without arguments: {in_one_line(error)}"
             ) from error
 
 
 def load_python(spec: str, options: EncoderOptions) -> PythonEncoder:
     """The encoder of ``<file-or-module>:<attribute>``; runs the file, as the user asked by naming it."""
+    return PythonEncoder(*python_target(spec), options)
+
+
+def python_target(spec: str) -> tuple[str, Any, str]:
+    """The name of what ``<file-or-module>:<attribute>`` names, the thing itself, and the digest of its file."""
     where, _, attribute = spec.rpartition(":")
     if not where or not attribute:
         raise InputError(
@@ -125,7 +130,7 @@ def load_python(spec: str, options: EncoderOptions) -> PythonEncoder:
             names = [name for name in getattr(target, "__dict__", ()) if not name.startswith("_")]
             raise UnknownNameError(f"attribute of {where}", [part], names)
         target = getattr(target, part)
-    return PythonEncoder(f"{path.stem}.{attribute}", target, file_digest(path, "blake2b"), options)
+    return f"{path.stem}.{attribute}", target, file_digest(path, "blake2b")
 
 
 def _file_module(path: Path) -> tuple[ModuleType, Path]:
@@ -145,7 +150,7 @@ def _file_module(path: Path) -> tuple[ModuleType, Path]:
         spec.loader.exec_module(module)
     except Exception as error:
         del sys.modules[spec.name]
-        raise InputError(f"py: {path} cannot be run: {_in_one_line(error)}") from error
+        raise InputError(f"py: {path} cannot be run: {in_one_line(error)}") from error
     return module, path
 
 
@@ -161,10 +166,10 @@ def _named_module(name: str) -> tuple[ModuleType, Path]:
     try:
         return importlib.import_module(name), Path(spec.origin)
     except Exception as error:
-        raise InputError(f"py: module {name} cannot be imported: {_in_one_line(error)}") from error
+        raise InputError(f"py: module {name} cannot be imported: {in_one_line(error)}") from error
 
 
-def _in_one_line(error: Exception) -> str:
+def in_one_line(error: Exception) -> str:
     """An error of the user's code, and the line it came from."""
     trace, place = error.__traceback__, ""
     while trace:

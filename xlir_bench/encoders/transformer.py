@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xlir_bench.encoders.check import as_floats
-from xlir_bench.encoders.devices import default_device
+from xlir_bench.encoders.devices import default_device, require_device
 from xlir_bench.encoders.digest import files_digest, fingerprint, package_versions, short, slug
 from xlir_bench.encoders.hub import Place, locate
 from xlir_bench.encoders.layout import UNLIMITED, ModelLayout
@@ -51,7 +52,8 @@ class SentenceTransformerEncoder:
         self.name = name
         self.max_tokens = max_tokens
         """Where a text is cut."""
-        self._prompts = prompts
+        self.prompts = prompts
+        """What is put before its texts."""
         self._options = options
 
     @cached_property
@@ -83,7 +85,7 @@ class SentenceTransformerEncoder:
 
     def count_tokens(self, texts: Sequence[str], role: Role) -> TokenCounts:
         """Tokens as the model's own tokenizer counts them, prompt and special tokens included, uncut."""
-        prompt = self._prompts.of(role)
+        prompt = self.prompts.of(role)
         tokens, unknown = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
         for start in range(0, len(texts), COUNTED_AT_ONCE):
             rows = self._token_ids(
@@ -99,7 +101,7 @@ class SentenceTransformerEncoder:
                 "kind": KIND,
                 "max_tokens": self.max_tokens,
                 "truncate_dim": self._options.truncate_dim,
-                "prompts": [self._prompts.query, self._prompts.passage],
+                "prompts": [self.prompts.query, self.prompts.passage],
                 "versions": package_versions(),
                 **parts,
             }
@@ -114,9 +116,9 @@ class SentenceTransformerEncoder:
             kind=KIND,
             max_tokens=self.max_tokens,
             slug=slug(stem, changed_options(self._options, options)),
-            query_prompt=self._prompts.query,
-            passage_prompt=self._prompts.passage,
-            notes=(*self._prompts.notes, *notes),
+            query_prompt=self.prompts.query,
+            passage_prompt=self.prompts.passage,
+            notes=(*self.prompts.notes, *notes),
             **more,
         )
 
@@ -126,7 +128,7 @@ class SentenceTransformerEncoder:
         try:
             return encode(
                 list(texts),
-                prompt=self._prompts.of(role),
+                prompt=self.prompts.of(role),
                 batch_size=len(texts),
                 show_progress_bar=False,
                 convert_to_numpy=True,
@@ -245,47 +247,17 @@ class TransformerEncoder(SentenceTransformerEncoder):
         import torch
         from sentence_transformers import SentenceTransformer
 
-        self._check_device(torch)
         dtype = getattr(torch, self._options.dtype)
-        try:
-            with quiet_transformers():
-                model = SentenceTransformer(
-                    self.folder,
-                    device=self.device,
-                    trust_remote_code=self._options.trust_remote_code,
-                    local_files_only=self._options.offline or not self._options.trust_remote_code,
-                    model_kwargs={"dtype": dtype, "use_safetensors": True},
-                )
-        except (OSError, ValueError, KeyError, ImportError, AttributeError, TypeError) as error:
-            text = " ".join(str(error).split())
-            reason = f"cannot be loaded from {self.folder}: {type(error).__name__}: {text[:300]}"
-            if "trust_remote_code" in text:
-                reason = "brings code of its own: read it, then allow it with --trust-remote-code"
-            raise InputError(f"{self.name} {reason}") from error
+        with loading(self.name, self.folder, self.device):
+            model = SentenceTransformer(self.folder, **arguments(self.device, self._options))
         # What the constructor leaves open: the dtype of modules without a transformer, and the cut.
         for module in model.children():
             _pin_dtype(module, dtype)
             if self._options.max_length is not None:
                 getattr(module, "processing_kwargs", {}).get("text", {}).pop("max_length", None)
-        tokenizer: Any = getattr(model[0], "tokenizer", None)
-        if self.max_tokens is not None and _is_bare(tokenizer):
-            tokenizer.enable_truncation(self.max_tokens)
-        elif self.max_tokens is not None and tokenizer is not None:
-            model[0].max_seq_length = self.max_tokens
+        if self.max_tokens is not None:
+            cut_texts(model, self.max_tokens)
         return model.eval()
-
-    def _check_device(self, torch: Any) -> None:
-        """The fingerprint was made for this device; another one would give other bits."""
-        try:
-            kind = torch.device(self.device).type
-        except RuntimeError as error:
-            raise InputError(
-                f"torch knows no device {self.device!r}: try cpu, cuda, cuda:1 or mps"
-            ) from error
-        if kind == "cuda" and not torch.cuda.is_available():
-            raise InputError("this torch cannot use a GPU here: say --device cpu")
-        if kind == "mps" and not torch.backends.mps.is_available():
-            raise InputError("this torch cannot use Metal here: say --device cpu")
 
 
 class InMemoryEncoder(SentenceTransformerEncoder):
@@ -354,6 +326,15 @@ def load_transformer(spec: str, options: EncoderOptions) -> TransformerEncoder:
     return TransformerEncoder(locate(spec, options), options)
 
 
+def cut_texts(model: SentenceTransformer, tokens: int) -> None:
+    """Have a model cut its texts after so many tokens."""
+    tokenizer: Any = getattr(model[0], "tokenizer", None)
+    if _is_bare(tokenizer):
+        tokenizer.enable_truncation(tokens)
+    elif tokenizer is not None:
+        model[0].max_seq_length = tokens
+
+
 def chosen_on(record: Path) -> tuple[str, ...]:
     """The tasks that `train-hybrid` chose the best step by, as its record beside the model says."""
     try:
@@ -381,3 +362,30 @@ def _pin_dtype(module: Any, dtype: Any) -> None:
             _pin_dtype(child, dtype)
     else:
         module.to(dtype)
+
+
+@contextmanager
+def loading(name: str, folder: str, device: str) -> Iterator[None]:
+    """Whatever keeps a model of this folder from being loaded becomes an `InputError`."""
+    require_device(device)  # the fingerprint is for this device: another one gives other bits
+    try:
+        with quiet_transformers():
+            yield
+    except (OSError, ValueError, KeyError, ImportError, AttributeError, TypeError) as error:
+        text = " ".join(str(error).split())
+        reason = f"cannot be loaded from {folder}: {type(error).__name__}: {text[:300]}"
+        if "trust_remote_code" in text:
+            reason = "brings code of its own: read it, then allow it with --trust-remote-code"
+        raise InputError(f"{name} {reason}") from error
+
+
+def arguments(device: str, options: EncoderOptions) -> dict[str, Any]:
+    """What a class of sentence-transformers is told when it loads a folder."""
+    import torch
+
+    return {
+        "device": device,
+        "trust_remote_code": options.trust_remote_code,
+        "local_files_only": options.offline or not options.trust_remote_code,
+        "model_kwargs": {"dtype": getattr(torch, options.dtype), "use_safetensors": True},
+    }

@@ -21,6 +21,7 @@ from xlir_bench.records import ROLES, Collection, Floats, Kind, Passages, Rankin
 from xlir_bench.results.schema import AlignmentPart, PairAlignmentPart, RelevancePart
 from xlir_bench.results.tables import Codes
 from xlir_bench.retrieval import VectorIndex, Vectors, normalised
+from xlir_bench.retrieval.tiles import NUMBA, Engine
 
 HUB_DEPTH = 10
 SAMPLE = 10_000
@@ -28,7 +29,10 @@ SAMPLE = 10_000
 
 
 def alignment_part(
-    searching: Searching, vectors: Mapping[tuple[Role, str], Vectors], rankings: Sequence[Ranking]
+    searching: Searching,
+    vectors: Mapping[tuple[Role, str], Vectors],
+    rankings: Sequence[Ranking],
+    engine: Engine = NUMBA,
 ) -> AlignmentPart:
     """Everything that can be told; what a collection without translations does not allow is left empty."""
     collection, loaded = _in_memory(searching.collection, vectors)
@@ -43,7 +47,7 @@ def alignment_part(
         centred = {
             key: Vectors.of(rows - centres[key].astype(np.float32)) for key, rows in unit.items()
         }
-        without_centroids = searching.map_by_kind(VectorIndex.of(centred))
+        without_centroids = searching.map_by_kind(VectorIndex.of(centred, engine=engine))
     return AlignmentPart(
         questions=_pairs(_questions(collection, by_role["query"])) if parallel else {},
         answers=_pairs(_answers(collection, by_role["passage"])) if parallel else {},

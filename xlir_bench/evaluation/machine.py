@@ -8,9 +8,9 @@ import subprocess
 import sys
 from contextlib import suppress
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from xlir_bench.encoders.digest import installed_versions
 from xlir_bench.results.schema import EnvironmentPart, GitPart, MachinePart
 
 PACKAGES = (
@@ -20,15 +20,11 @@ PACKAGES = (
 
 def environment() -> EnvironmentPart:
     """Where this runs."""
-    versions = {}
-    for package in PACKAGES:
-        with suppress(PackageNotFoundError):
-            versions[package] = version(package)
     return EnvironmentPart(
         python=platform.python_version(),
         platform=platform.platform(),
         processors=os.cpu_count() or 0,
-        versions=versions,
+        versions=installed_versions(PACKAGES),
         git=_git(),
     )
 

@@ -11,8 +11,9 @@ from typing import cast
 
 import numpy as np
 
-from xlir_bench.encoders import as_encoder
+from xlir_bench.encoders import as_encoder, load_reranker
 from xlir_bench.encoders.bm25 import BM25
+from xlir_bench.encoders.protocol import DEFAULT_OPTIONS
 from xlir_bench.encoders.vectors import StoredVectors
 from xlir_bench.errors import InputError, UnknownNameError
 from xlir_bench.evaluation.alignment import alignment_part
@@ -29,7 +30,7 @@ from xlir_bench.measures import PoolRanking, check_fit, check_measures, language
 from xlir_bench.measures.answers import score_answers, tokens_of
 from xlir_bench.measures.bootstrap import UNIT, ClusterSums, estimates
 from xlir_bench.options.encoding import EncoderOptions
-from xlir_bench.options.running import EXACT, RunOptions
+from xlir_bench.options.running import CPU, EXACT, RunOptions
 from xlir_bench.options.stating import check_bounds
 from xlir_bench.records import Collection, Kind, Progress, Ranking, Scores, Setting, Silent
 from xlir_bench.results import Result, ResultRecord
@@ -49,11 +50,13 @@ from xlir_bench.retrieval import (
     EmbedRequest,
     FaissIndex,
     FusedRetriever,
+    RerankedRetriever,
     Retriever,
     StoredRetriever,
     VectorIndex,
     VectorRetriever,
 )
+from xlir_bench.retrieval.tiles import engine_for
 from xlir_bench.sources import load_collection
 from xlir_bench.tasks import Task, catalogue
 
@@ -127,7 +130,8 @@ def evaluate(
     alignment = AlignmentPart()
     if options.alignment and represented.vectors is not None:
         with stage("align"):
-            alignment = alignment_part(searching, represented.vectors, rankings)
+            engine = engine_for(options.search_device)
+            alignment = alignment_part(searching, represented.vectors, rankings, engine)
     card = retriever.card
     unmeasured = options.alignment and represented.vectors is None
     record = ResultRecord(
@@ -155,6 +159,7 @@ def evaluate(
             encoded_texts=represented.encoded,
             cached_texts=represented.cached,
             peak_memory_bytes=peak_memory(),
+            search_device=options.search_device,
             index=index_quality,
         ),
         environment=environment(),
@@ -181,6 +186,14 @@ def as_retriever(
     """A retriever made of whatever a user names as encoder."""
     if hasattr(encoder, "represent"):
         return cast(Retriever, encoder)
+    if encoder_options.rerank is not None:
+        alone = replace(encoder_options, rerank=None, rerank_depth=DEFAULT_OPTIONS.rerank_depth)
+        first = as_retriever(encoder, alone, options)
+        reranker = load_reranker(encoder_options.rerank, encoder_options)
+        request = EmbedRequest(options.cache, options.batch_tokens)
+        return RerankedRetriever(first, reranker, encoder_options.rerank_depth, request)
+    if encoder_options.rerank_depth != DEFAULT_OPTIONS.rerank_depth:
+        raise InputError("--rerank-depth is of the reranker that --rerank names, and there is none")
     if encoder_options.fuse:
         alone = replace(encoder_options, fuse=(), fuse_weights=None)
         parts = [as_retriever(each, alone, options) for each in (encoder, *encoder_options.fuse)]
@@ -197,10 +210,15 @@ def as_retriever(
             f"--vectors {options.vectors} is for texts that are encoded; {loaded.name} has nothing to round"
         )
     if isinstance(loaded, BM25):
+        if options.search_device != CPU:
+            raise InputError(
+                f"--search-device {options.search_device} is for vectors, and {loaded.name} has none"
+            )
         return BM25Retriever(loaded)
+    engine = engine_for(options.search_device)
     if isinstance(loaded, StoredVectors):
-        return StoredRetriever(loaded, limited=options.limit is not None)
-    request = EmbedRequest(options.cache, options.batch_tokens, options.vectors)
+        return StoredRetriever(loaded, limited=options.limit is not None, engine=engine)
+    request = EmbedRequest(options.cache, options.batch_tokens, options.vectors, engine=engine)
     return VectorRetriever(loaded, request)
 
 

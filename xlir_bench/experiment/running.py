@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from xlir_bench.encoders import load_reranker
 from xlir_bench.errors import OutOfReachError, XlirError
 from xlir_bench.evaluation import RunOptions, evaluate
 from xlir_bench.files import ELSEWHERE, held, require_writable, safe_name
@@ -128,6 +129,8 @@ def run_cells(
         raise OutOfReachError(
             f"recipe {recipe.name} wants what is not here:\n  " + "\n  ".join(missing)
         )
+    if recipe.rerank is not None:  # refused now, and not after the first training
+        load_reranker(recipe.rerank, _encoder_options(recipe, where))
     failed = {}
     require_writable(where.folder, ELSEWHERE)
     with held(where.folder / LOCK, f"output folder {where.folder}"):
@@ -170,12 +173,14 @@ def _is_evaluated(recipe: Recipe, where: Where, cell: Cell, name: str) -> bool:
         return False
     result = Result.load(folder)
     options = result.record.options
+    how = result.record.encoder.options or EncoderOptions()
     part = RunOptions(langs=_langs(recipe, name)).part(task)
     return (
         has_questions(result)
         and result.record.task.digest == task.digest
         and options.langs == part.get("langs", [])
         and set(options.measures) == set(recipe.measures or task.measures)
+        and (how.rerank, how.rerank_depth) == (recipe.rerank, recipe.rerank_depth)
     )
 
 
@@ -244,7 +249,7 @@ def _run_cell(recipe: Recipe, where: Where, cell: Cell, progress: Progress) -> N
                 data=where.data,
                 offline=where.offline,
             ),
-            encoder_options=EncoderOptions(device=where.device, offline=True),
+            encoder_options=_encoder_options(recipe, where),
             progress=progress,
             command=where.command,
         )
@@ -266,6 +271,16 @@ def _run_cell(recipe: Recipe, where: Where, cell: Cell, progress: Progress) -> N
     write_cell(where.folder, record, cell.name)
     if where.discard_models:
         _discard_model(where, cell)
+
+
+def _encoder_options(recipe: Recipe, where: Where) -> EncoderOptions:
+    """How a trained model is evaluated."""
+    return EncoderOptions(
+        device=where.device,
+        offline=where.offline,
+        rerank=recipe.rerank,
+        rerank_depth=recipe.rerank_depth,
+    )
 
 
 def _look(recipe: Recipe, where: Where) -> Callable[[Any], Mapping[str, float]] | None:

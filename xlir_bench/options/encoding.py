@@ -7,7 +7,7 @@ from typing import Literal
 
 from xlir_bench.options.stating import MODEL, number, option
 
-FUSED = "Several retrievers as one"
+FUSED, RERANKED = "Several retrievers as one", "Re-ranking"
 Dtype = Literal["float32", "float16", "bfloat16"]
 
 
@@ -53,4 +53,11 @@ class EncoderOptions:
     )  # fmt: skip
     fuse_depth: int = option(
         "How many passages each puts first.", 1000, group=FUSED, metavar="N", least=1
+    )
+    rerank: str | None = option(
+        "Re-order the best passages of every query by this cross encoder: a folder, a hub id or py:FILE:NAME.",
+        None, group=RERANKED, metavar="SPEC",
+    )  # fmt: skip
+    rerank_depth: int = option(
+        "How many of the best passages it re-orders.", 100, group=RERANKED, metavar="K", least=1
     )

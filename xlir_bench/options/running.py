@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from xlir_bench.tasks import Task
 
 EXACT = "Flat"
+CPU = "cpu"
 MOST_DOWNLOAD = 20 * 10**9
 """Bytes of one file whose size is not known."""
 
@@ -56,6 +57,11 @@ class RunOptions:
         "How vectors are kept and compared: float16 takes half the disk and int8 a quarter. Ranks are exact for"
         " the vectors as they are kept.",
         "float32", group=SEARCH, metavar="DTYPE", partial=True,
+    )  # fmt: skip
+    search_device: str = option(
+        "Where vectors are compared: a GPU searches a large corpus sooner and finds the same ranks. A FAISS index stays"
+        " on the CPU; the exact search that it is held against does not.",
+        CPU, group=SEARCH, metavar="cpu|cuda|mps",
     )  # fmt: skip
     save_run: int = option(
         "Keep the top K passages of every query (run.parquet).", 0, group=OUTPUT, metavar="K", least=0

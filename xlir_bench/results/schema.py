@@ -69,6 +69,8 @@ class EncoderOptionsPart(_Part):
     fuse: list[str] = []
     fuse_weights: list[float] | None = None
     fuse_depth: int = 1000
+    rerank: str | None = None
+    rerank_depth: int = 100
 
 
 class EncoderPart(_Part):
@@ -85,6 +87,8 @@ class EncoderPart(_Part):
     query_prompt: str
     passage_prompt: str
     parameters: int | None
+    reranker: str | None = None
+    """What ordered its best passages anew: a name, and a piece of the digest of its weights."""
     chosen_on: list[str] = []
     """Tasks that its settings were chosen on: a score on them says less than one on others."""
     device: str | None = None
@@ -282,6 +286,8 @@ class ProfilePart(_Part):
     encoded_texts: int = 0
     cached_texts: int = 0
     peak_memory_bytes: int = 0
+    search_device: str = "cpu"
+    """Where vectors were compared: it decides no rank."""
     index: IndexPart | None = None
     cost: CostPart | None = None
     """Where ``xlir-bench profile`` measured it."""

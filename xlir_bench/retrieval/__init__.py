@@ -8,6 +8,7 @@ from xlir_bench.retrieval.fusion import FusedRetriever
 from xlir_bench.retrieval.lexical import BM25Retriever
 from xlir_bench.retrieval.partial import Partial
 from xlir_bench.retrieval.pool import Pool, Want
+from xlir_bench.retrieval.reranking import RerankedRetriever
 from xlir_bench.retrieval.retriever import Index, Represented, Retriever
 from xlir_bench.retrieval.similarity import Dense, Similarity, normalised
 from xlir_bench.retrieval.vectors import Vectors
@@ -24,6 +25,7 @@ __all__ = [
     "Pool",
     "Pruned",
     "Represented",
+    "RerankedRetriever",
     "Retriever",
     "Similarity",
     "StoredRetriever",

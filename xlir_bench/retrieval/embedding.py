@@ -22,6 +22,7 @@ from xlir_bench.retrieval.plan import guessed_lengths, plan_batches
 from xlir_bench.retrieval.retriever import Represented
 from xlir_bench.retrieval.similarity import rounded
 from xlir_bench.retrieval.store import Block, Keys, Known, Store, text_keys, write_block
+from xlir_bench.retrieval.tiles import NUMBA, Engine
 from xlir_bench.retrieval.vectors import Vectors
 
 WINDOW = 65_536
@@ -45,6 +46,8 @@ class EmbedRequest:
     """Padded tokens in a batch; None chooses by device."""
     vectors: Literal["float32", "float16", "int8"] = "float32"
     """The type in which vectors are kept."""
+    engine: Engine = NUMBA
+    """What compares them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,7 @@ class StoredRetriever:
     stored: StoredVectors
     limited: bool
     """Only the first queries are wanted (`--limit`): there may be vectors of more."""
+    engine: Engine = NUMBA
     device: str | None = None
 
     @property
@@ -93,7 +97,7 @@ class StoredRetriever:
                 rows = self.stored.vectors(role, lang, len(texts), self.limited and role == "query")
                 vectors[role, lang] = Vectors.of(checked(rows, texts))
                 notes += zero_vectors(role, texts.__getitem__, np.flatnonzero(~rows.any(axis=1)))
-        index = VectorIndex.of(vectors)
+        index = VectorIndex.of(vectors, engine=self.engine)
         return Represented(index, self.stored.dimension, vectors, notes=tuple(notes))
 
 
@@ -190,7 +194,7 @@ def embed(
     distinct = sum(len(texts.keys) for texts in roles)
     tokens = counts if isinstance(encoder, Tokenizing) else None
     return Represented(
-        index=VectorIndex.of(vectors),
+        index=VectorIndex.of(vectors, engine=request.engine),
         dimension=next(iter(vectors.values())).dimension,
         vectors=vectors,
         tokens=tokens,

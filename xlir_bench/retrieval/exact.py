@@ -20,10 +20,10 @@ import numpy as np
 from threadpoolctl import ThreadpoolController
 
 from xlir_bench.records import ROLES, Floats, Ints, Progress, Role, Setting
-from xlir_bench.retrieval.kernels import count_above, count_before, list_best
 from xlir_bench.retrieval.partial import Partial
 from xlir_bench.retrieval.pool import Pool, Want
 from xlir_bench.retrieval.similarity import COSINE, Rows, Similarity
+from xlir_bench.retrieval.tiles import NUMBA, Engine, Tile
 
 BLOCK = 16_384
 """Passages held at a time, prepared."""
@@ -31,8 +31,6 @@ SHARE = 256
 """Queries that a thread compares with a block at a time: the scores are 16 MB."""
 FEW_QUERIES = 64
 """Fewer are not worth a thread of their own."""
-LISTED = 1 << 18
-"""Pairs that are settled together; more than a block has passages."""
 
 
 class Stored(Protocol):
@@ -59,19 +57,22 @@ class VectorIndex:
     queries: Mapping[str, Stored]
     passages: Mapping[str, Stored]
     similarity: Similarity = COSINE
+    engine: Engine = NUMBA
+    """Where scores are computed and counted: it decides how long a search takes, and nothing else."""
 
     @classmethod
     def of(
         cls,
         vectors: Mapping[tuple[Role, str], Stored],
         similarity: Similarity = COSINE,
+        engine: Engine = NUMBA,
     ) -> VectorIndex:
         """The index of these vectors, by role and language."""
         queries, passages = (
             {lang: rows for (its, lang), rows in vectors.items() if its == role} for role in ROLES
         )
         pool = Pool.of({lang: len(rows) for lang, rows in passages.items()})
-        return cls(pool, queries, passages, similarity)
+        return cls(pool, queries, passages, similarity, engine)
 
     def search(self, wants: Sequence[Want], progress: Progress) -> list[Partial]:
         """What each of these wants to know, in one pass over the pool."""
@@ -82,7 +83,7 @@ class VectorIndex:
             tasks = [
                 (search, rows)
                 for search in searches
-                for rows in workers.shares(search.queries.shape[0])
+                for rows in workers.shares(search.queries.shape[0], self.engine.share)
             ]
             for block in self._blocks(langs, workers):
                 workers.run(partial(search.see, queries, block) for search, queries in tasks)
@@ -146,7 +147,8 @@ class VectorIndex:
 
     def _block(self, first: int, held: Sequence[Rows], workers: _Workers) -> _Block:
         parts = workers.map(self.similarity.prepared, [p for h in held for p in workers.pieces(h)])
-        return _Block(first, parts[0] if len(parts) == 1 else self.similarity.stacked(parts))
+        rows = parts[0] if len(parts) == 1 else self.similarity.stacked(parts)
+        return _Block(first, self.engine.placed(rows))
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +158,7 @@ class _Block:
     first: int
     """The first one's position in the pool."""
     passages: Rows
-    """Prepared for the similarity."""
+    """Prepared for the similarity, and placed."""
 
     def overlap(self, rows: slice) -> slice:
         """Which of its passages are in this slice of the pool."""
@@ -187,10 +189,11 @@ class _Workers:
         size = max(FEW_QUERIES, -(-rows.shape[0] // self.count))
         return [rows[x] for x in _pieces(rows.shape[0], size)]
 
-    def shares(self, queries: int) -> list[slice]:
+    def shares(self, queries: int, size: int | None) -> list[slice]:
         """Slices of so many queries, each compared at once."""
-        size = max(FEW_QUERIES, min(SHARE, -(-queries // self.count)))
-        return list(_pieces(queries, size))
+        return list(
+            _pieces(queries, size or max(FEW_QUERIES, min(SHARE, -(-queries // self.count))))
+        )
 
 
 @contextmanager
@@ -212,7 +215,7 @@ class _Search:
     index: VectorIndex
     found: Partial
     queries: Rows
-    """Prepared for the similarity."""
+    """Prepared for the similarity, and placed."""
     own: Floats
     """The true score of each relevant passage."""
 
@@ -221,34 +224,31 @@ class _Search:
         stored = index.queries[want.query_lang]
         queries = index.similarity.prepared(stored.rows(slice(0, len(stored))))
         own = index.true_scores(want.query_lang, want.relevant.query, want.relevant.position)
-        return cls(index, Partial.of(want, len(stored)), queries, own)
+        return cls(index, Partial.of(want, len(stored)), index.engine.placed(queries), own)
 
     def see(self, rows: slice, block: _Block) -> None:
         """Take a block of passages into account, for these queries."""
-        want = self.found.want
+        want, index = self.found.want, self.index
         wanted = [want.pool.bounds[lang] for lang in want.pool.langs if lang in want.langs]
         for span in _joined(block.overlap(rows) for rows in wanted):
-            passages = block.passages[span]
-            tile = _Block(block.first + span.start, passages)
-            scores, error = self.index.similarity.scores(self.queries[rows], passages)
+            seen = _Block(block.first + span.start, block.passages[span])
+            tile = index.engine.tile(index.similarity, self.queries[rows], seen.passages)
             if want.own is not None:
-                column = want.own[rows] - tile.first
-                row = np.flatnonzero((column >= 0) & (column < scores.shape[1]))
-                scores[row, column[row]] = -np.inf
+                column = want.own[rows] - seen.first
+                row = np.flatnonzero((column >= 0) & (column < seen.passages.shape[0]))
+                tile.leave_out(row, column[row])
             for pooled in want.scopes:
-                self._count(pooled, scores, error, rows, tile)
+                self._count(pooled, tile, rows, seen)
             for setting in self.found.best:
-                self._keep(setting, scores, error, rows, tile)
+                self._keep(setting, tile, rows, seen)
 
-    def _count(
-        self, pooled: bool, scores: Floats, error: Floats | None, rows: slice, tile: _Block
-    ) -> None:
+    def _count(self, pooled: bool, tile: Tile, rows: slice, seen: _Block) -> None:
         """Add to the counts of these queries' relevant passages those of the tile that stand before them."""
         relevant, pool = self.found.want.relevant, self.found.want.pool
-        first, last = np.searchsorted(relevant.query, [rows.start, rows.start + len(scores)])
+        first, last = np.searchsorted(relevant.query, [rows.start, rows.stop])
         # Of one language only its own relevant passages are among those compared.
         spans = [
-            tile.overlap(slice(0, pool.size) if pooled else pool.bounds[lang])
+            seen.overlap(slice(0, pool.size) if pooled else pool.bounds[lang])
             for lang in pool.langs
         ]
         start, stop = (np.array([getattr(s, end) for s in spans]) for end in ("start", "stop"))
@@ -256,50 +256,25 @@ class _Search:
         items = first + np.flatnonzero(stop[lang] > start[lang])
         row, lang = relevant.query[items] - rows.start, relevant.lang[items]
         own, position = self.own[items], relevant.position[items]
-        before = self.found.before[pooled]
-        if error is None:
-            column = position - tile.first
-            before[items] += count_before(scores, row, own, column, start[lang], stop[lang])
-            return
-        low, high = (own - error[row]).astype(np.float32), (own + error[row]).astype(np.float32)
-        counts = np.zeros(len(items), np.int64)
-        item, column = np.empty(LISTED, np.int64), np.empty(LISTED, np.int64)
-        done = 0
-        while done < len(items):
-            done, near = count_above(
-                scores, row, low, high, start[lang], stop[lang], done, counts, item, column
-            )
-            i, c = item[:near], column[:near]
-            true = self.index.similarity.exact(self.queries[rows], row[i], tile.passages, c)
-            is_before = (true > own[i]) | ((true == own[i]) & (tile.first + c < position[i]))
-            counts += np.bincount(i[is_before], minlength=len(items))
-        before[items] += counts
+        before = np.zeros(len(items), np.int64)
+        for i, column in tile.count(
+            row, own, position - seen.first, start[lang], stop[lang], before
+        ):
+            true = tile.exact(row[i], column)
+            is_before = (true > own[i]) | ((true == own[i]) & (seen.first + column < position[i]))
+            before += np.bincount(i[is_before], minlength=len(items))
+        self.found.before[pooled][items] += before
 
-    def _keep(
-        self, setting: Setting, scores: Floats, error: Floats | None, rows: slice, tile: _Block
-    ) -> None:
+    def _keep(self, setting: Setting, tile: Tile, rows: slice, seen: _Block) -> None:
         """Put the tile's best passages among the best of these queries."""
         best = self.found.best[setting]
-        span = tile.overlap(self.found.want.pool.rows(setting))
+        span = seen.overlap(self.found.want.pool.rows(setting))
         if span.stop == span.start:
             return
         # Positions ascend, so an equal score that is kept already stands before those of this tile.
-        margin = np.zeros(len(scores)) if error is None else error
-        bars = (best.scores[rows, -1] - margin).astype(np.float32)
-        slack, depth = margin.astype(np.float32), best.scores.shape[1]
-        row, column = np.empty(LISTED, np.int64), np.empty(LISTED, np.int64)
-        done = 0
-        while done < len(scores):
-            done, count = list_best(
-                scores, span.start, span.stop, bars, slack, depth, done, row, column
-            )
-            r, c = row[:count], column[:count]
-            true = (
-                scores[r, c].astype(np.float64)
-                if error is None
-                else self.index.similarity.exact(self.queries[rows], r, tile.passages, c)
-            )
-            best.add(r + rows.start, true, tile.first + c)
+        bars, depth = best.scores[rows, -1], best.scores.shape[1]
+        for row, column in tile.best(span.start, span.stop, bars, depth):
+            best.add(row + rows.start, tile.exact(row, column), seen.first + column)
 
 
 def _joined(spans: Iterable[slice]) -> Iterator[slice]:

@@ -46,7 +46,8 @@ class Represented:
     """Texts that were encoded now."""
     cached: int = 0
     """Texts that came from the cache."""
-    notes: tuple[str, ...] = ()
+    notes: Sequence[str] = ()
+    """Whole once the index was searched."""
 
 
 class Retriever(Protocol):

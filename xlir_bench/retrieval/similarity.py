@@ -56,12 +56,16 @@ class Dense:
 
     def scores(self, queries: Floats, passages: Floats) -> tuple[Floats, Floats]:
         """One matrix product."""
+        return queries @ passages.T, self.error(queries, passages)
+
+    def error(self, queries: Floats, passages: Floats) -> Floats:
+        """By query, how far a float32 matrix product may be from the true scores, wherever it is computed."""
         # The bound of any order of summation; the rest is for the products' own rounding.
         error = (queries.shape[1] + 16) * UNIT * 1.01
         if self.cosine:
-            return queries @ passages.T, np.full(len(queries), error)
+            return np.full(len(queries), error)
         longest = _lengths(passages).max(initial=0.0)
-        return queries @ passages.T, _lengths(queries) * (longest * error)
+        return np.asarray(_lengths(queries) * (longest * error))
 
     def exact(self, queries: Floats, query: Ints, passages: Floats, passage: Ints) -> Floats:
         """Inner products, summed in an order that every machine keeps."""

@@ -12,11 +12,11 @@ from pathlib import Path
 from xlir_bench.errors import InputError, UnknownNameError
 from xlir_bench.options.running import RunOptions
 from xlir_bench.options.stating import check_bounds
-from xlir_bench.records import Collection, Progress
+from xlir_bench.records import Collection, Progress, Silent
 from xlir_bench.sources.beir import read_beir
 from xlir_bench.sources.collecting import LanguageTexts, ReadOptions, collection
 from xlir_bench.sources.corpus import corpora_bytes, remove_corpora
-from xlir_bench.sources.judged import read_judged
+from xlir_bench.sources.judged import read_judged, read_xor
 from xlir_bench.sources.locating import (
     DataState,
     Fetched,
@@ -27,7 +27,6 @@ from xlir_bench.sources.locating import (
 )
 from xlir_bench.sources.parallel import read_belebele, read_captions, read_parallel
 from xlir_bench.sources.squad import read_lareqa, read_squad, read_tydiqa
-from xlir_bench.sources.xor import read_xor
 from xlir_bench.tasks import Task
 
 __all__ = [
@@ -42,6 +41,7 @@ __all__ = [
     "data_state",
     "fetch",
     "load_collection",
+    "load_present",
     "locate",
     "remove_corpora",
 ]
@@ -68,7 +68,7 @@ def load_collection(
 ) -> Collection:
     """What the task asks, from verified files; what the cache lacks is downloaded unless offline.
 
-    Without `passages`, a task whose corpus lies on disk gives its queries alone.
+    Without `passages`, a task whose corpus is on disk gives its queries alone.
     """
     if task.format not in FORMATS:
         raise UnknownNameError(f"format of task {task.name!r}:", [task.format], FORMATS)
@@ -106,3 +106,15 @@ def load_collection(
         notes += (f"data differs from what was pinned: {', '.join(changed)}",)
     digests = {path: str(file.sha256) for path, file in paths.items()}
     return replace(read, digests=digests, changed=changed, notes=notes)
+
+
+def load_present(
+    task: Task,
+    root: Path | None,
+    langs: tuple[str, ...],
+    progress: Progress | None = None,
+    passages: bool = True,
+) -> Collection:
+    """What is on disk of a task in these languages; nothing is downloaded, and changed data is accepted."""
+    options = RunOptions(data=root, langs=langs, offline=True, allow_changed_data=True)
+    return load_collection(task, options, progress or Silent(), passages)

@@ -17,12 +17,12 @@ from xlir_bench.tasks import Task
 
 QREL_COLUMNS = ("query-id", "corpus-id", "score")
 Texts = dict[str, tuple[str, str]]
-"""Language and text by id; the text of languages that are not wanted is left out."""
+"""Language and text by id; texts of languages that are not wanted are empty."""
 
 
 def read_beir(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Collection:
     """The collection in these files; all their faults are reported at once."""
-    faults = Faults(task.name)
+    faults = Faults(f"the data of task {task.name!r}")
     languages: dict[str, LanguageTexts] = {}
     shared: dict[tuple[Path, ...], list[str]] = {}
     for lang in sorted(name for name in files if "." not in name):
@@ -57,7 +57,7 @@ def read_beir(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Co
 
 
 def _texts(path: Path, langs: list[str], faults: Faults) -> Texts:
-    """Queries or passages of all languages in a file; where one is wanted, rows need not name it."""
+    """Queries or passages of a file, in all its languages; where one language is wanted, rows need not name it."""
     texts: Texts = {}
     wanted = set(langs)
     default = langs[0] if len(langs) == 1 else None

@@ -20,17 +20,17 @@ class ReadOptions:
     """How a reader is to read the files of a task."""
 
     candidate: str
-    """Which text stands for a passage."""
+    """Which text of a passage is searched: one of the task's `candidates`."""
     limit: int | None = None
     """Only the first so many queries of each language; the candidates stay whole."""
     corpus_limit: int | None = None
-    """Of a corpus on disk, only the judged passages and so many others."""
+    """Only the judged passages of a corpus on disk, and so many others."""
     passages: bool = True
-    """Whether a corpus on disk is wanted too; without it, such a task gives its queries alone."""
+    """Whether to read a corpus on disk, too; without it, such a task gives its queries alone."""
     corpora: Path = Path()
     """Where corpora too large for memory are kept."""
     digests: Mapping[Path, str] = field(default_factory=dict)
-    """SHA-256 of the files."""
+    """SHA-256 of each file."""
 
 
 @dataclass(slots=True)
@@ -43,17 +43,17 @@ class LanguageTexts:
     questions: dict[str, str] = field(default_factory=dict)
     """Text by id."""
     keys: list[str] = field(default_factory=list)
-    """Of each question."""
+    """The key of each question."""
     clusters: list[str] = field(default_factory=list)
-    """Of each question: what resampling moves together. The keys, where this is left empty."""
+    """The cluster of each question: what resampling moves together. If empty, the keys are the clusters."""
     passages: dict[str, str] = field(default_factory=dict)
     """Text by id; the collection puts the language before the id."""
     relevant: list[tuple[str, int, int]] = field(default_factory=list)
     """Key, row of a passage and grade."""
     answers: list[tuple[str, ...]] = field(default_factory=list)
-    """Of each question, where no passage is judged: a passage that contains one of these counts."""
+    """The answers to each question, if no passage is judged: a passage that contains one of them counts."""
     oddities: dict[str, int] = field(default_factory=dict)
-    """What is unusual in the data without being a fault, and how often; it is noted."""
+    """How often something unusual occurs that is no fault; a note says so."""
 
     def ask(self, name: str, text: str, key: str, what: str = "an earlier line") -> None:
         """Add a question; its id must be new."""
@@ -69,7 +69,7 @@ class LanguageTexts:
 
 
 def named_files(task: Task, files: Mapping[str, Path], names: Sequence[str]) -> tuple[Path, ...]:
-    """The files of these names, or an error that says which the task lacks."""
+    """The files of these names; an error says which ones the task lacks."""
     lacking = [name for name in names if name not in files]
     if lacking:
         raise InputError(
@@ -92,8 +92,11 @@ def read_languages(
     files: Mapping[str, Path],
     read: Callable[[Path, list[str], Faults], Mapping[str, LanguageTexts]],
 ) -> dict[str, LanguageTexts]:
-    """What `read` finds in each file for the languages that share it; all faults are reported at once."""
-    faults = Faults(task.name)
+    """The texts of all languages: `read` reads a file for the languages that share it.
+
+    All faults are reported at once.
+    """
+    faults = Faults(f"the data of task {task.name!r}")
     languages: dict[str, LanguageTexts] = {}
     for path, langs in languages_by_file(files).items():
         before = faults.count
@@ -115,7 +118,7 @@ def collection(
 ) -> Collection:
     """The collection of these texts, with the first `limit` queries of each language.
 
-    `stored`: passages that lie on disk, instead of those in `languages`.
+    `stored`: passages that are on disk, instead of those in `languages`.
     `queries_are_passages`: query n of a language is its passage n, which is not relevant to itself.
     """
     languages = dict(sorted(languages.items()))
@@ -155,7 +158,7 @@ def collection(
 def _relevance(
     languages: Mapping[str, LanguageTexts], limit: int | None, queries_are_passages: bool
 ) -> dict[tuple[str, str], Relevance]:
-    """For every pair of languages that has any: the passages that are listed under the keys of the questions."""
+    """For every pair of languages with any: which passages are listed under the keys of which questions."""
     names = list(languages)
     codes: dict[str, int] = {}
     asked = {

@@ -1,9 +1,9 @@
-"""Corpora too large for memory: their texts are written to disk once, as Arrow, and read from there by row.
+"""Corpora too large for memory: their texts are written to disk once, as Arrow, and read from there row by row.
 
     <cache>/corpora/<digest>/passages.arrow     id, text (title and text), and where the text begins behind its title
                              corpus.json        written last: without it there is no corpus
 
-The digest is that of the files which a corpus was read from. Reading takes next to no memory: pages of a mapped
+The digest is that of the files that the corpus was read from. Reading takes next to no memory: pages of a mapped
 file, which the system takes back when it needs them. Writing takes 8 bytes a passage, to find repeated ids.
 """
 
@@ -53,9 +53,9 @@ class StoredTexts(Sequence[str]):
     """Of the corpus that they are from."""
     mapped: mmap.mmap
     table: Any
-    """The Arrow table over the mapped file: a column of texts, and where each is to be cut off, if it is."""
+    """The Arrow table over the mapped file: a column of texts; a second one, if any, says where each begins."""
     prefix: str = ""
-    """Stands before each."""
+    """Put before each text."""
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
@@ -78,7 +78,7 @@ class StoredTexts(Sequence[str]):
         return (text for start in range(0, len(self), ROWS) for text in self._texts(start, ROWS))
 
     def positions(self, wanted: Iterable[str]) -> dict[str, int]:
-        """The rows of these texts (without the prefix); those that are not there are left out."""
+        """The row of each of these texts (without the prefix); absent ones are left out."""
         import pyarrow as pa
         import pyarrow.compute as pc
 
@@ -100,7 +100,7 @@ class StoredTexts(Sequence[str]):
         return [self.prefix + text for text in texts]
 
     def _checked(self, start: int, count: int) -> Any:
-        """Some rows. A damaged file may say that texts lie outside of it: that must not be followed."""
+        """Some rows, checked: a damaged file may point to texts outside of it."""
         import pyarrow as pa
 
         part = self.table.slice(start, count)
@@ -120,14 +120,14 @@ class StoredTexts(Sequence[str]):
 
 
 def corpus_folder(root: Path, digests: Sequence[str], **stated: Any) -> Path:
-    """Where the corpus of these files, read in this way, lies."""
+    """The folder for the corpus of these files; `stated` says how they are read."""
     parts = {"layout": LAYOUT, "files": list(digests), **stated}
     text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
     return root / hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def open_corpus(folder: Path, lang: str) -> Passages | None:
-    """The corpus in a folder, its ids led by the language; None where there is none, or half of one."""
+    """The corpus in a folder, with the language before its ids; None if it is absent or incomplete."""
     try:
         rows = parse_json((folder / "corpus.json").read_bytes())["rows"]
         mapped, table = _open_arrow(folder / "passages.arrow")
@@ -148,7 +148,7 @@ def open_corpus(folder: Path, lang: str) -> Passages | None:
 
 
 def _open_arrow(path: Path) -> tuple[mmap.mmap, Any]:
-    """An Arrow file, mapped into memory, and the table that it holds; `ValueError` where it holds none."""
+    """An Arrow file, mapped into memory, and the table that it holds; `ValueError` if it holds none."""
     import pyarrow as pa
 
     with path.open("rb") as file:
@@ -167,9 +167,9 @@ def stored_corpus(
     source: Path,
     notes: list[str],
 ) -> Passages | None:
-    """The corpus in a folder, written there first if need be; None where there were faults (in `source`)."""
-    if (found := open_corpus(folder, lang)) is not None:
-        return found
+    """The corpus in a folder, written first if it is not there; None if `passages` had faults (in `source`)."""
+    if (corpus := open_corpus(folder, lang)) is not None:
+        return corpus
     before = faults.count
     with _new_folder(folder, notes) as (growing, folder), files.explained(growing, REMEDY):
         rows, repeated = _write_passages(growing / "passages.arrow", passages)
@@ -182,9 +182,9 @@ def stored_corpus(
         try:
             growing.rename(folder)
         except OSError:
-            # Another run was faster, or what stands there is half a corpus: out of the way with it.
-            if (found := open_corpus(folder, lang)) is not None:
-                return found
+            # Another run was faster, or there is half a corpus, which is moved away.
+            if (corpus := open_corpus(folder, lang)) is not None:
+                return corpus
             with tempfile.TemporaryDirectory(
                 dir=folder.parent, prefix=".growing-", ignore_cleanup_errors=True
             ) as aside:
@@ -195,9 +195,9 @@ def stored_corpus(
 
 @contextmanager
 def _new_folder(folder: Path, notes: list[str]) -> Iterator[tuple[Path, Path]]:
-    """A folder to write a corpus in, and the place to rename it to; what is left of it in the end is removed.
+    """A new folder to write a corpus in, and the path to rename it to; if it is not renamed, it is removed.
 
-    Where nothing can be written, both are temporary, which is noted: a corpus lives as long as it is read.
+    If the cache cannot be written, both are temporary, and a note says so: the corpus is gone after the run.
     """
     with ExitStack() as stack:
         try:
@@ -217,7 +217,7 @@ def _new_folder(folder: Path, notes: list[str]) -> Iterator[tuple[Path, Path]]:
 
 
 def _write_passages(path: Path, passages: Iterable[Passage]) -> tuple[int, list[str]]:
-    """Write passages as Arrow; the number of rows, and ids that more than one passage has."""
+    """Write passages as Arrow; returns the number of rows, and the ids that more than one passage has."""
     import pandas as pd
     import pyarrow as pa
 
@@ -234,10 +234,10 @@ def _write_passages(path: Path, passages: Iterable[Passage]) -> tuple[int, list[
             file.write_batch(pa.record_batch(columns, schema=_schema()))
             hashes.append(pd.util.hash_array(np.array(columns[0], object), categorize=False))
             rows += len(batch)
-    # Different ids may share a hash: those that do are looked at themselves.
-    twins = np.flatnonzero(pd.Series(np.concatenate(hashes)).duplicated(keep=False)).tolist()
+    # Different ids may share a hash: so ids of one hash are compared themselves.
+    same_hash = np.flatnonzero(pd.Series(np.concatenate(hashes)).duplicated(keep=False)).tolist()
     _, table = _open_arrow(path)
-    counts = Counter(table["id"][row].as_py() for row in twins)
+    counts = Counter(table["id"][row].as_py() for row in same_hash)
     return rows, [name for name, count in counts.items() if count > 1]
 
 
@@ -248,7 +248,7 @@ def _schema() -> Any:
 
 
 def corpora_bytes(root: Path) -> int:
-    """What all corpora take on disk."""
+    """The size of all corpora on disk."""
     return sum(_bytes(folder) for folder in root.glob("*"))
 
 
@@ -261,7 +261,7 @@ def _bytes(folder: Path) -> int:
 
 
 def remove_corpora(root: Path) -> int:
-    """Remove all but those being written (they are read again when needed); the bytes freed."""
+    """Remove all but those being written (they are read again when needed); returns the bytes freed."""
     freed = 0
     for folder in root.glob("*"):
         size = _bytes(folder)
@@ -271,7 +271,7 @@ def remove_corpora(root: Path) -> int:
 
 
 def sweep(root: Path) -> None:
-    """Remove what runs left that were killed while they wrote."""
+    """Remove what killed runs left half written."""
     for folder in root.glob(".growing-*"):
         with suppress(OSError):
             files.remove_unused(folder)

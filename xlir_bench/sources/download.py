@@ -1,6 +1,6 @@
 """Downloads over HTTP: resumed where they broke, checked by digest, put in place whole or not at all.
 
-What has come so far lies in ``<file>.part`` (and the server's tag for it in ``<file>.part.etag``).
+What has arrived so far is in ``<file>.part`` (and the server's tag for it in ``<file>.part.etag``).
 Part and target are written under a lock of their folder, so that several runs may fetch at once.
 No server decides how much is written: every file has a ceiling, and so has what is unpacked.
 """
@@ -34,29 +34,29 @@ CONNECT, READ = 15.0, 60.0
 RETRIED = {408, 425, 429, 500, 502, 503, 504}
 ADVICE = "give a folder that has the files with --data ROOT"
 ELSEWHERE = "XLIR_CACHE names another folder for downloads"
-SPARED = 1 << 28
-"""Bytes of the disk that a download of unknown size leaves to others."""
-DAMAGE = (
+LEFT_FREE = 1 << 28
+"""Bytes of the disk that a download of unknown size leaves free."""
+ARCHIVE_ERRORS = (
     *(zipfile.BadZipFile, zlib.error, struct.error, EOFError, KeyError),
     *(NotImplementedError, RuntimeError, ValueError),  # another method, a password, strange names
 )
-"""What `zipfile` raises where the archive is to blame."""
+"""What `zipfile` raises at a damaged archive."""
 
 
 @dataclass(frozen=True, slots=True)
 class Download:
-    """One file to bring here."""
+    """One file to download."""
 
     url: str
     target: Path
     sha256: str | None
-    """None where any content is taken."""
+    """None: any content is accepted."""
     size: int | None
     """In bytes, where it is known beforehand."""
     most: int = MOST_DOWNLOAD
-    """How many bytes may come, where the size is not known."""
+    """How many bytes it may have, where the size is not known."""
     member: str | None = None
-    """What of a zip file at this address it is; digest and size are then those of what is unpacked."""
+    """Its name in the zip file at this address; digest and size are then those of the unpacked file."""
 
     @property
     def part(self) -> Path:
@@ -69,7 +69,7 @@ class Download:
         return self.target.with_name(self.target.name + ".part.etag")
 
     def is_right(self, path: Path) -> bool:
-        """Whether this is the wanted file; of one without a digest, only the finished one is."""
+        """Whether a file is the wanted one; without a digest, only the finished file can be."""
         if not path.is_file() or self.size not in (None, path.stat().st_size):
             return False
         if self.sha256 is None:
@@ -92,11 +92,11 @@ class Download:
 
 
 class _CutError(Exception):
-    """This attempt did not bring the whole file; another one may."""
+    """This attempt broke off; another one may succeed."""
 
 
 def download(files: Sequence[Download], stage: str, progress: Progress) -> None:
-    """Bring the files here, one after another; whatever came before a failure is kept."""
+    """Download the files, one after another; whatever came before a failure is kept."""
     import httpx
 
     progress.start(stage, sum(0 if file.member else file.size or 0 for file in files), "B")
@@ -144,7 +144,7 @@ def _unpack(archive: Path, file: Download) -> None:
                     shutil.copyfileobj(source, target)
             if file.sha256 is not None and file_digest(copy, "sha256") != file.sha256:
                 raise ValueError(f"its SHA-256 is not {file.sha256}")
-        except DAMAGE as error:
+        except ARCHIVE_ERRORS as error:
             archive.unlink(missing_ok=True)
             raise OutOfReachError(
                 f"{file.url} has no whole {file.member} in it ({error}); {ADVICE}"
@@ -154,13 +154,13 @@ def _unpack(archive: Path, file: Download) -> None:
 
 @dataclass(slots=True)
 class _Transfer:
-    """Brings one file, in as many attempts as it takes."""
+    """Downloads one file, in up to `ATTEMPTS` attempts."""
 
     client: httpx.Client
     file: Download
     progress: Progress
     shown: int = 0
-    """Bytes that progress was told of; a file that is begun anew takes its bytes back."""
+    """Bytes that progress was told of; they are taken back if the file is begun anew."""
 
     def run(self) -> None:
         file = self.file
@@ -180,15 +180,14 @@ class _Transfer:
                 file.tag.unlink(missing_ok=True)
                 return
             file.discard()
-            if (all_came_now or anew) and found is None:
-                raise OutOfReachError(
-                    f"{file.url} has {size:,} bytes, and {file.size:,} are expected; {ADVICE}"
-                )
             if all_came_now or anew:
-                raise OutOfReachError(
-                    f"{file.url} is not the file that was pinned: SHA-256 expected {file.sha256}, found "
-                    f"{found}; it was not kept: {ADVICE}"
-                )
+                wrong = f"has {size:,} bytes, and {file.size:,} are expected"
+                if found is not None:
+                    wrong = (
+                        f"is not the file that was pinned: SHA-256 expected {file.sha256}, found {found};"
+                        " it was not kept"
+                    )
+                raise OutOfReachError(f"{file.url} {wrong}; {ADVICE}")
             anew, reason = True, "what was there before did not fit"
         kept = file.part.stat().st_size if file.part.is_file() else 0
         raise OutOfReachError(
@@ -260,7 +259,7 @@ class _Transfer:
         return False
 
     def _write(self, response: httpx.Response, size: int, total: int | None) -> int:
-        """Append what comes after so many bytes to the part, to so many in all; its size at the end."""
+        """Append what comes to the part, which has `size` bytes and will have `total`; its size at the end."""
         file = self.file
         ceiling = file.most if file.size is None else file.size
         if total is not None:
@@ -268,7 +267,7 @@ class _Transfer:
                 raise self._too_large(f"has {total:,} bytes", ceiling)
             file.require_room(total - size)
         free = shutil.disk_usage(file.part.parent).free
-        room = size + free - min(SPARED, free // 2)
+        room = size + free - min(LEFT_FREE, free // 2)
         with file.part.open("ab" if size else "wb") as part:
             if not size:
                 tag = str(response.headers.get("etag", ""))
@@ -295,7 +294,7 @@ class _Transfer:
         self.shown = size
 
     def _too_large(self, what: str, ceiling: int) -> OutOfReachError:
-        """Keep nothing of a file that has more bytes than are taken, and say so."""
+        """The error for a file of more than `ceiling` bytes, of which nothing is kept."""
         file = self.file
         file.discard()
         if file.sha256 is not None and file.size is not None:

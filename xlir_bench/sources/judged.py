@@ -1,31 +1,46 @@
-"""Reads judged queries over a large corpus: MIRACL's layout, and that of BEIR's data sets on the hub.
+"""Reads tasks whose corpus may be too large for memory; a corpus is read once, onto disk.
 
-Each language has its queries (``<lang>.topics``), judgements (``<lang>.qrels``) and the parts of its corpus
-(``<lang>.docs.<n>``). Tab-separated topics and TREC qrels, JSON Lines for the corpus; or parquet for all.
-The corpus is read once, onto disk.
+`judged`: the layout of MIRACL, and of BEIR's data sets on the hub. Each language has its queries
+(``<lang>.topics``), judgements (``<lang>.qrels``) and the parts of its corpus (``<lang>.docs.<n>``):
+tab-separated topics, TREC qrels and JSON Lines; or parquet for all.
+`xor`: XOR-Retrieve. Questions in many languages as JSON Lines of ``{"id", "question", "answers", "lang"}``
+(``<lang>.questions``, one file for all), and English passages as a TSV of ``id, text, title`` (``en.docs``). No
+passage is judged: one that contains an answer counts.
 """
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, cast
 
 from xlir_bench.records import Collection, Passages
-from xlir_bench.sources.collecting import LanguageTexts, ReadOptions, collection, named_files
+from xlir_bench.sources.collecting import (
+    LanguageTexts,
+    ReadOptions,
+    collection,
+    languages_by_file,
+    named_files,
+)
 from xlir_bench.sources.corpus import Passage, StoredTexts, corpus_folder, stored_corpus, sweep
-from xlir_bench.sources.rows import Faults, grade_of, rows, text_of
+from xlir_bench.sources.rows import Faults, grade_of, read_lines, rows, text_of
 from xlir_bench.tasks import Task, file_language
 
 ID_KEYS = ("docid", "_id", "id")
 Judgements = dict[tuple[str, str], int]
 """Grade by query and passage, those of 0 too."""
+XOR_COLUMNS = ["id", "text", "title"]
+XOR_PASSAGES = "en"
+YES_OR_NO = ("yes", "no")
+"""Answers that many passages contain: the official evaluation leaves them out, and questions without another."""
 
 
 def read_judged(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Collection:
     """The collection in these files; all their faults are reported at once."""
-    faults, notes = Faults(task.name), list[str]()
+    faults, notes = Faults(f"the data of task {task.name!r}"), list[str]()
     sweep(options.corpora)
     languages: dict[str, LanguageTexts] = {}
     corpora: dict[str, Passages] = {}
@@ -41,7 +56,12 @@ def read_judged(task: Task, files: Mapping[str, Path], options: ReadOptions) -> 
             faults.add(qrels, "$", f"no query of {lang!r} has a relevant passage")
         if faults.count > before:
             continue
-        languages[lang] = _asked(lang, queries, judgements)
+        languages[lang] = LanguageTexts()
+        answered = {query for (query, _), grade in judgements.items() if grade > 0}
+        for name, text in queries.items():
+            if name in answered:
+                # Queries of different languages may share an id and be about different things.
+                languages[lang].ask(name, text, key=f"{lang}:{name}")
         if not options.passages:
             continue
         judged = sorted({passage for _, passage in judgements})
@@ -54,21 +74,7 @@ def read_judged(task: Task, files: Mapping[str, Path], options: ReadOptions) -> 
                 for (query, passage), grade in judgements.items()
                 if grade > 0 and passage in place
             ]
-    faults.check()
-    notes = [*limit_notes(options.corpus_limit, sorted(corpora)), *dict.fromkeys(notes)]
-    read = collection(languages, options.limit, cluster="question", stored=corpora)
-    return replace(read, notes=tuple(notes))
-
-
-def _asked(lang: str, queries: Mapping[str, str], judgements: Judgements) -> LanguageTexts:
-    """The queries that have a relevant passage, in the order of their file."""
-    answered = {query for (query, _), grade in judgements.items() if grade > 0}
-    texts = LanguageTexts()
-    for name, text in queries.items():
-        if name in answered:
-            # Queries of different languages may share an id and be about different things.
-            texts.ask(name, text, key=f"{lang}:{name}")
-    return texts
+    return _collected(languages, corpora, options, faults, notes)
 
 
 def _places(
@@ -165,11 +171,90 @@ def _passages(docs: Sequence[Path], faults: Faults) -> Iterator[Passage]:
                 yield Passage(text_of(row, key), title, text)
 
 
-def limit_notes(limit: int | None, langs: Sequence[str]) -> tuple[str, ...]:
-    """Says loudly that something was scored on less than the task asks."""
-    if limit is None or not langs:
-        return ()
-    return (
-        f"NOT THE WHOLE CORPUS: the judged passages and at most {limit:,} others in"
-        f" {', '.join(langs)}; scores are higher than on all passages and compare with no others",
-    )
+def read_xor(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Collection:
+    """The collection in these files; all their faults are reported at once."""
+    faults, notes = Faults(f"the data of task {task.name!r}"), list[str]()
+    sweep(options.corpora)
+    named = {x: files[f"{x}.questions"] for x in task.languages if f"{x}.questions" in files}
+    languages: dict[str, LanguageTexts] = {}
+    for path, langs in languages_by_file(named).items():
+        languages |= _xor_questions(path, langs, options.limit, faults)
+    corpora: dict[str, Passages] = {}
+    if options.passages:
+        (docs,) = named_files(task, files, [f"{XOR_PASSAGES}.docs"])
+        limit = options.corpus_limit
+        stated = {} if limit is None else {"limit": limit}
+        folder = corpus_folder(options.corpora, [options.digests[docs]], **stated)
+        passages = islice(_xor_passages(docs, faults), limit)
+        corpus = stored_corpus(folder, XOR_PASSAGES, passages, faults, docs, notes)
+        corpora = {} if corpus is None else {XOR_PASSAGES: corpus}
+    return _collected(languages, corpora, options, faults, notes)
+
+
+def _xor_questions(
+    path: Path, langs: Sequence[str], limit: int | None, faults: Faults
+) -> dict[str, LanguageTexts]:
+    """The first questions of each language, with the answers that count."""
+    languages = {lang: LanguageTexts() for lang in langs}
+    for place, row in rows(path, faults):
+        with faults.at(path, place):
+            name, text, lang = (text_of(row, key) for key in ("id", "question", "lang"))
+            answers = row.get("answers")
+            if not isinstance(answers, list) or not all(isinstance(a, str) for a in answers):
+                raise ValueError("'answers' is missing, or no list of texts")
+            texts = languages.get(lang)
+            if texts and len(texts.questions) != limit:
+                texts.ask(name, text, key=name)
+                accepted = dict.fromkeys(a for a in answers if a and a not in YES_OR_NO)
+                texts.answers.append(tuple(accepted))
+    for lang, texts in languages.items():
+        if not any(texts.answers) and not faults.count:
+            faults.add(path, "$", f"no question of {lang!r} has an answer other than yes or no")
+    return languages
+
+
+def _xor_passages(path: Path, faults: Faults) -> Iterator[Passage]:
+    """In the order of the file, whose cells are quoted as CSV's are."""
+    table = csv.reader((line for _, line in read_lines(path, faults, str)), delimiter="\t")
+    count = 0
+    while True:
+        try:
+            row = next(table)
+        except StopIteration:
+            break
+        except csv.Error as error:
+            faults.add(path, f"line {table.line_num}", str(error))
+            continue
+        if row == XOR_COLUMNS:
+            continue
+        count += 1
+        with faults.at(path, f"line {table.line_num}"):
+            if len(row) != len(XOR_COLUMNS):
+                raise ValueError(
+                    f"wants {', '.join(XOR_COLUMNS)} between tabs, has {len(row)} cells"
+                )
+            name, text, title = (cell.strip() for cell in row)
+            if not name or not text:
+                raise ValueError("the id or the text is empty")
+            yield Passage(name, title, text)
+    if not count and not faults.count:
+        faults.add(path, "$", "there is no passage in it")
+
+
+def _collected(
+    languages: Mapping[str, LanguageTexts],
+    corpora: Mapping[str, Passages],
+    options: ReadOptions,
+    faults: Faults,
+    notes: list[str],
+) -> Collection:
+    """The collection, with a loud note if a corpus was cut; all faults are reported at once."""
+    faults.check()
+    if options.corpus_limit is not None and corpora:
+        notes.insert(
+            0,
+            f"NOT THE WHOLE CORPUS: the judged passages and at most {options.corpus_limit:,} others in"
+            f" {', '.join(sorted(corpora))}; scores are higher than on all passages and compare with no others",
+        )
+    read = collection(languages, options.limit, cluster="question", stored=corpora)
+    return replace(read, notes=tuple(dict.fromkeys(notes)))

@@ -1,7 +1,7 @@
-"""Where the files of a task lie, whether they are the pinned ones, and how missing ones get here.
+"""Where the files of a task are, whether they are the pinned ones, and how missing ones are downloaded.
 
 A path with ``*`` stands for several files of a data set of the model hub. The hub's list of them, with their digests,
-is kept beside them, so that a part that is missing is missed offline too.
+is stored beside them: it shows offline, too, that a part is missing.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ LISTING = ".listing.json"
 
 @dataclass(frozen=True, slots=True)
 class DataFile:
-    """A file of a task: what the task states of it, and what is found."""
+    """A file of a task: what the task says about it, and what is on disk."""
 
     name: str
     """In the task: a language, or a language and a part, ``sw.qrels``."""
     stated: TaskFile
     path: Path
     sha256: str | None = None
-    """Of what lies there; None where nothing does."""
+    """Of the file at `path`; None if there is none."""
 
     @property
     def changed(self) -> bool:
-        """Whether what lies there is not what the task states: by its digest, else by its size."""
+        """Whether it differs from what the task states: by its digest, else by its size."""
         if self.stated.sha256 is not None:
             return self.sha256 != self.stated.sha256
         return self.stated.bytes not in (None, self.path.stat().st_size)
@@ -50,7 +50,7 @@ class Fetched:
     """What a fetch did."""
 
     folder: Path
-    """Under which the files lie."""
+    """The folder that the paths are relative to."""
     new: tuple[str, ...]
     """Paths of the files that were downloaded."""
     present: tuple[str, ...]
@@ -59,20 +59,15 @@ class Fetched:
 
 @dataclass(frozen=True, slots=True)
 class DataState:
-    """Which files of a task are here; found by their names and sizes alone."""
+    """Which files of a task are on disk, by their names and sizes."""
 
     folder: Path
     """The folder that was looked in."""
     bundled: bool
     here: tuple[str, ...]
-    """Languages whose file is here."""
+    """Languages whose files are on disk."""
     missing: tuple[str, ...]
     """Languages whose file is absent, or not of the stated size."""
-
-    @property
-    def complete(self) -> bool:
-        """Whether every file is here."""
-        return not self.missing
 
 
 def locate(
@@ -114,12 +109,12 @@ def fetch(task: Task, options: RunOptions, progress: Progress) -> Fetched:
 
 
 def data_state(task: Task, root: Path | None, cache: Path, passages: bool = True) -> DataState:
-    """Which files of a task are here, without reading them; without `passages`, large corpora do not count."""
+    """Which files of a task are on disk, without reading them; without `passages`, large corpora do not count."""
     folder = data_folder(task, root, cache)
     langs = sorted(task.languages)
     try:
         stated = stated_files(task, None, folder, passages, ask=False)
-    except OutOfReachError:  # what lies here is another revision
+    except OutOfReachError:  # the files here are of another revision
         return DataState(folder, task.source.bundled, (), tuple(langs))
     lacking = set()
     for name, file in stated.items():
@@ -161,8 +156,8 @@ def stated_files(
 ) -> dict[str, TaskFile]:
     """The files of the wanted languages by name; without `passages`, all but large corpora (``<lang>.docs``).
 
-    A pattern is replaced by the files that it stands for: those of the hub's list where one is kept or may be
-    asked for, else those on disk. Where there are none, it stays: what is missed is then called by it.
+    A pattern is replaced by the files that it stands for: those of the hub's list, if one is stored or the hub
+    may be asked (`ask`), else those on disk. If there are none it stays, and names what is missing.
     """
     wanted = {*wanted_languages(task, langs), *(task.passage_languages or ())}
     for lang in sorted(wanted - {file_language(name) for name in task.files}):
@@ -204,14 +199,18 @@ def _require_inside(task: Task, files: Iterable[TaskFile]) -> None:
 def _listing(
     task: Task, patterns: Mapping[str, TaskFile], folder: Path, ask: bool
 ) -> dict[str, TaskFile]:
-    """The hub's files by path under the data root, as they were listed before or are now."""
+    """The hub's files by path under the data root, from the stored list, or from the hub if `ask`."""
+    from huggingface_hub import hf_hub_url
+
     if task.source.hub is None:
         return {}
     home = PurePosixPath(next(iter(patterns.values())).path).parts[0]
     kept, listed = folder / home / LISTING, list[TaskFile]()
     if kept.is_file():
         listed = read_json(kept, list[TaskFile], "a list of files", "remove it and fetch again")
-    if listed and not _is_of_revision(listed, task.source):
+    at: dict[str, Any] = {"repo_type": "dataset", "revision": task.source.revision, "endpoint": ""}
+    address = hf_hub_url(task.source.hub, "x", **at).removesuffix("x")  # without its host
+    if any(address not in (file.url or "") for file in listed):
         if not ask:
             raise OutOfReachError(
                 f"{kept} lists other files than those of {task.source.hub} at {task.source.revision}; run"
@@ -223,15 +222,6 @@ def _listing(
         rows = [file.model_dump(mode="json", exclude_none=True) for file in listed]
         write(kept, json.dumps(rows, indent=1))
     return {file.path: file for file in listed}
-
-
-def _is_of_revision(listed: Iterable[TaskFile], source: Source) -> bool:
-    """Whether listed files are of this revision of this data set, whichever host has them."""
-    from huggingface_hub import hf_hub_url
-
-    at: dict[str, Any] = {"repo_type": "dataset", "revision": source.revision, "endpoint": ""}
-    folder = hf_hub_url(str(source.hub), "x", **at).removesuffix("x")
-    return all(folder in (file.url or "") for file in listed)
 
 
 def _list_on_hub(source: Source, home: str) -> list[TaskFile]:
@@ -265,7 +255,7 @@ def _list_on_hub(source: Source, home: str) -> list[TaskFile]:
 
 
 def _place(folder: Path, file: TaskFile) -> Path:
-    """Where a file lies; a user may have unpacked one that is published packed."""
+    """Where a file is; a user may have unpacked one that is published packed."""
     place = folder / file.path
     unpacked = place.with_suffix("")
     if place.suffix == ".gz" and unpacked.is_file() and not place.is_file():
@@ -274,7 +264,7 @@ def _place(folder: Path, file: TaskFile) -> Path:
 
 
 def _found(folder: Path, stated: Mapping[str, TaskFile]) -> list[DataFile]:
-    """The files with the digests of what lies there; one that languages share is read once."""
+    """The files with their digests; one that languages share is read once."""
     paths = {name: _place(folder, file) for name, file in stated.items()}
     try:
         digests = {
@@ -290,31 +280,26 @@ def _download(
     task: Task, files: Sequence[DataFile], progress: Progress, options: RunOptions
 ) -> None:
     pinned = not options.allow_changed_data
-    wanted = {
-        file.path: Download(
-            url=_url(task, file),
+    wanted: dict[Path, Download] = {}  # languages may share a file
+    for file in files:
+        url = file.stated.url or task.source.url
+        if url is None:
+            raise InputError(
+                f"task {task.name!r} has no download address: give a folder that has "
+                f"{file.stated.path} with --data ROOT"
+            )
+        if not url.lower().startswith(("http://", "https://")):
+            raise InputError(f"task {task.name!r}: {url} is no http:// or https:// address")
+        wanted[file.path] = Download(
+            url=url.replace("{lang}", file_language(file.name)),
             target=file.path.with_name(PurePosixPath(file.stated.path).name),
             sha256=file.stated.sha256 if pinned else None,
             size=file.stated.bytes if pinned else None,
             most=options.max_download,
             member=file.stated.member,
         )
-        for file in files
-    }
     if wanted:
         download(list(wanted.values()), f"fetch {task.name}", progress)
-
-
-def _url(task: Task, file: DataFile) -> str:
-    url = file.stated.url or task.source.url
-    if url is None:
-        raise InputError(
-            f"task {task.name!r} has no download address: give a folder that has "
-            f"{file.stated.path} with --data ROOT"
-        )
-    if not url.lower().startswith(("http://", "https://")):
-        raise InputError(f"task {task.name!r}: {url} is no http:// or https:// address")
-    return url.replace("{lang}", file_language(file.name))
 
 
 def _require_presence(task: Task, absent: Sequence[DataFile], options: RunOptions) -> None:

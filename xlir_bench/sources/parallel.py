@@ -10,7 +10,7 @@ from typing import Any
 from xlir_bench.errors import InputError
 from xlir_bench.records import Collection, Kind
 from xlir_bench.sources.collecting import LanguageTexts, ReadOptions, collection, read_languages
-from xlir_bench.sources.rows import Faults, rows, text_of
+from xlir_bench.sources.rows import Faults, rows, text_of, texts_of
 from xlir_bench.tasks import Task
 
 IMAGE = "image/key"
@@ -43,10 +43,7 @@ def _translations(path: Path, langs: list[str], faults: Faults) -> dict[str, Lan
     names: set[str] = set()
     for place, row in rows(path, faults):
         with faults.at(path, place):
-            texts = row.get("text")
-            if not isinstance(texts, dict) or not all(isinstance(x, str) for x in texts.values()):
-                raise ValueError("'text' is missing, or no object of a text for each language")
-            name = text_of(row, "id")
+            texts, name = texts_of(row), text_of(row, "id")
             document = "" if row.get("doc") is None else text_of(row, "doc")
             if name in names:
                 raise ValueError(f"{name!r} is the id of an earlier line")
@@ -102,8 +99,8 @@ def _captions_in(row: Mapping[str, Any], lang: str) -> list[str]:
 def read_belebele(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Collection:
     """Belebele, a file a language: a question finds the passage that it was asked of.
 
-    A passage is told by its `link` in every language, a question by its `link` and `question_number`. The answers
-    to choose from are not used.
+    A passage is identified by its `link` in every language, a question by its `link` and `question_number`. The
+    answers to choose from are not used.
     """
     languages = read_languages(task, files, _questions)
     return collection(languages, options.limit, cluster="document", parallel=True)

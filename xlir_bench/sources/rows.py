@@ -1,11 +1,11 @@
-"""Rows of data files, packed or not, read as a stream; what is wrong with them is collected and told at once."""
+"""Rows of data files, packed or not, read as a stream; their faults are collected and reported together."""
 
 from __future__ import annotations
 
 import json
 import re
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -33,10 +33,10 @@ KINDS = {str: "text", int: "a whole number", list: "a list", dict: "an object"}
 
 
 class Faults:
-    """Collects what is wrong in the files of one task (or in `where`), to report it in one message."""
+    """Collects faults, to report them in one message; `where` says what they are found in."""
 
-    def __init__(self, task: str = "", where: str = "") -> None:
-        self._where = where or f"the data of task {task!r}"
+    def __init__(self, where: str = "") -> None:
+        self._where = where
         self._lines: list[str] = []
         self.count = 0
 
@@ -49,7 +49,7 @@ class Faults:
 
     @contextmanager
     def at(self, file: Path, place: str) -> Iterator[None]:
-        """A `ValueError` in this block is a fault at this place."""
+        """Turns a `ValueError` in this block into a fault at this place."""
         try:
             yield
         except RecursionError:
@@ -58,7 +58,7 @@ class Faults:
             self.add(file, place, str(error))
 
     def validated(self, file: Path, place: str, model: type[Model], value: Any) -> Model | None:
-        """A JSON value as `model` declares it, or None after adding what is wrong."""
+        """A JSON value as `model` declares it; None, with the faults added, if it is not so."""
         try:
             return model.model_validate(value)
         except ValidationError as error:
@@ -101,15 +101,21 @@ def json_object(line: str) -> dict[str, Any]:
     return value
 
 
-def text_lines(path: Path, faults: Faults) -> Iterator[tuple[str, str]]:
-    """Each line that is not blank, and its place (``line 7``), until the file ends or breaks."""
+def read_lines(
+    path: Path, faults: Faults, parse: Callable[[str], Row]
+) -> Iterator[tuple[str, Row]]:
+    """What `parse` makes of each line that is not blank, with its place (``line 7``), up to a broken one.
+
+    Where `parse` raises ValueError is a fault.
+    """
     number = count = 0
     try:
         for number, raw in enumerate(raw_lines(path), 1):
             line = raw.decode("utf-8-sig" if number == 1 else "utf-8")
             if line.strip():
                 count += 1
-                yield f"line {number}", line
+                with faults.at(path, f"line {number}"):
+                    yield f"line {number}", parse(line)
     except UnicodeDecodeError as error:
         faults.add(path, f"line {number}", f"is not UTF-8 ({error.reason})")
     except (OSError, EOFError, zlib.error) as error:
@@ -120,21 +126,12 @@ def text_lines(path: Path, faults: Faults) -> Iterator[tuple[str, str]]:
         faults.add(path, "$", "there is no line in it")
 
 
-def read_lines(path: Path, faults: Faults, parse: Callable[[str], Row]) -> Iterator[Row]:
-    """What `parse` makes of every line that is not blank; where it raises ValueError is a fault."""
-    for place, line in text_lines(path, faults):
-        with faults.at(path, place):
-            yield parse(line)
-
-
 def rows(
     path: Path, faults: Faults, parse: Callable[[str], dict[str, Any]] = json_object
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """The rows of a parquet file, or the lines of another as `parse` reads them, each with its place."""
     if path.suffix != ".parquet":
-        for place, line in text_lines(path, faults):
-            with faults.at(path, place):
-                yield place, parse(line)
+        yield from read_lines(path, faults, parse)
         return
     number = 0
     with faults.at(path, "$"):
@@ -145,7 +142,7 @@ def rows(
 
 
 def text_of(row: dict[str, Any], key: str) -> str:
-    """A text of a row, blanks around it cut; a number is taken for its digits."""
+    """A text of a row without blanks around it; a number gives its digits."""
     value = row.get(key)
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
@@ -153,6 +150,14 @@ def text_of(row: dict[str, Any], key: str) -> str:
     if not text:
         raise ValueError(f"{key!r} is missing or no text")
     return text
+
+
+def texts_of(row: Mapping[str, Any]) -> dict[str, str]:
+    """The texts of a row of parallel text, by language."""
+    texts = row.get("text")
+    if not isinstance(texts, dict) or not all(isinstance(text, str) for text in texts.values()):
+        raise ValueError("'text' is missing, or is not an object of a text for each language")
+    return texts
 
 
 def grade_of(text: str) -> int:

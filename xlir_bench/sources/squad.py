@@ -18,6 +18,7 @@ from typing import Annotated, Any, TypeVar
 import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from xlir_bench.arrays import components
 from xlir_bench.records import Collection
 from xlir_bench.sources.collecting import LanguageTexts, ReadOptions, collection, read_languages
 from xlir_bench.sources.rows import Faults
@@ -105,38 +106,52 @@ class _File(_Part):
 P = TypeVar("P", _Paragraph, _SentenceParagraph)
 
 
-def read_squad(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Collection:
-    """The collection in these files, one a language; all their faults are reported at once."""
+def read_squad(
+    task: Task,
+    files: Mapping[str, Path],
+    options: ReadOptions,
+    prefixes: Mapping[str, str] | None = None,
+) -> Collection:
+    """Questions and the distinct paragraphs they are about; with `prefixes`, questions whose id begins so.
+
+    All faults of the files are reported at once.
+    """
 
     def read(path: Path, langs: list[str], faults: Faults) -> dict[str, LanguageTexts]:
-        return {lang: _paragraph_texts(lang, path, "", faults) for lang in langs}
+        starts = prefixes or {}
+        return {x: _paragraph_texts(x, path, starts.get(x, ""), faults) for x in langs}
 
     return collection(read_languages(task, files, read), options.limit, cluster="document")
 
 
 def read_tydiqa(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Collection:
-    """The same; of each file only the questions of its language, whose ids begin with its name."""
-
-    def read(path: Path, langs: list[str], faults: Faults) -> dict[str, LanguageTexts]:
-        prefixes = {lang: f"{TYDIQA.get(lang, lang)}-" for lang in langs}
-        return {lang: _paragraph_texts(lang, path, prefixes[lang], faults) for lang in langs}
-
-    return collection(read_languages(task, files, read), options.limit, cluster="document")
+    """The same; of each file only the questions of its language, which their ids begin with."""
+    prefixes = {lang: f"{TYDIQA.get(lang, lang)}-" for lang in task.languages}
+    return read_squad(task, files, options, prefixes)
 
 
 def read_lareqa(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Collection:
-    """The collection in these files (by language); all their faults are reported at once."""
+    """Questions and the sentences that answer them; all faults of the files are reported at once."""
 
     def read(path: Path, langs: list[str], faults: Faults) -> dict[str, LanguageTexts]:
-        return {lang: _sentence_texts(lang, path, options.candidate, faults) for lang in langs}
+        return {x: _sentence_texts(x, path, options.candidate, faults) for x in langs}
 
-    languages = read_languages(task, files, read)
-    _join_articles(dict(sorted(languages.items())))
+    languages = dict(sorted(read_languages(task, files, read).items()))
+    titles: dict[tuple[str, str], str] = {}
+    asked_in: dict[str, list[tuple[str, str]]] = {}
+    for lang, texts in languages.items():
+        for name, title in zip(texts.questions, texts.clusters, strict=True):
+            titles[lang, title] = title
+            asked_in.setdefault(name, []).append((lang, title))
+    # Articles that share a question, in whatever languages, are one cluster.
+    labels = joined_labels(titles, list(asked_in.values()))
+    for lang, texts in languages.items():
+        texts.clusters = [labels[lang, title] for title in texts.clusters]
     return collection(languages, options.limit, cluster="article", parallel=True)
 
 
 def _paragraph_texts(lang: str, path: Path, prefix: str, faults: Faults) -> LanguageTexts:
-    """The questions of a file whose ids begin with `prefix`, and their paragraphs."""
+    """The questions of a file whose ids begin with `prefix`, and the paragraphs that they are about."""
     texts = LanguageTexts(oddities={SHARED: 0})
     rows: dict[str, int] = {}
     for place, paragraph, _ in _paragraphs(lang, path, _Paragraph, faults):
@@ -238,7 +253,7 @@ def _check_breaks(path: Path, place: str, paragraph: _SentenceParagraph, faults:
 def _paragraphs(
     lang: str, path: Path, model: type[P], faults: Faults
 ) -> Iterator[tuple[str, P, str]]:
-    """Each paragraph of a file with its place and its article (title or number); what is wrong is a fault."""
+    """Each sound paragraph of a file, with its place and its article (title or number); others are faults."""
     stated = None
     with faults.at(path, "$"):
         try:
@@ -255,19 +270,6 @@ def _paragraphs(
                 yield at, paragraph, article.title or f"article {number} of {lang}"
 
 
-def _join_articles(languages: Mapping[str, LanguageTexts]) -> None:
-    """Give articles that share a question, in whatever languages, one label as their cluster."""
-    titles: dict[tuple[str, str], str] = {}
-    asked_in: dict[str, list[tuple[str, str]]] = {}
-    for lang, texts in languages.items():
-        for name, title in zip(texts.questions, texts.clusters, strict=True):
-            titles[lang, title] = title
-            asked_in.setdefault(name, []).append((lang, title))
-    labels = joined_labels(titles, list(asked_in.values()))
-    for lang, texts in languages.items():
-        texts.clusters = [labels[lang, title] for title in texts.clusters]
-
-
 def joined_labels(titles: Mapping[Node, str], groups: Sequence[Sequence[Node]]) -> dict[Node, str]:
     """A label for each node, the same for all that the groups join and for no other.
 
@@ -277,16 +279,11 @@ def joined_labels(titles: Mapping[Node, str], groups: Sequence[Sequence[Node]]) 
     >>> joined_labels({1: "Plant cell", 2: "Pflanzenzelle", 3: "Oni"}, [[1, 2]])
     {1: 'Pflanzenzelle', 2: 'Pflanzenzelle', 3: 'Oni'}
     """
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
     number = {node: n for n, node in enumerate(titles)}
     links = [(number[group[0]], number[node]) for group in groups for node in group]
-    ends = np.array(links, int).reshape(-1, 2).T
-    graph = coo_array((np.ones(len(links)), tuple(ends)), shape=(len(number), len(number)))
-    _, component = connected_components(graph, directed=False)
+    component = components(np.array(links, int).reshape(-1, 2), len(number))
     first: dict[int, str] = {}
-    for part, title in zip(component.tolist(), titles.values(), strict=True):
+    for part, title in zip(component, titles.values(), strict=True):
         first[part] = min(title, first.get(part, title))
     labels: dict[int, str] = {}
     taken: set[str] = set()
@@ -294,4 +291,4 @@ def joined_labels(titles: Mapping[Node, str], groups: Sequence[Sequence[Node]]) 
         numbered = (f"{title} ({n})" for n in count(2))
         labels[part] = title if title not in taken else next(x for x in numbered if x not in taken)
         taken.add(labels[part])
-    return {node: labels[part] for node, part in zip(titles, component.tolist(), strict=True)}
+    return {node: labels[part] for node, part in zip(titles, component, strict=True)}

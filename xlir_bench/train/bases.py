@@ -1,9 +1,9 @@
-"""The model that training starts from: loaded or made, with its prompts, and layers frozen if asked for."""
+"""The model that training starts from: loaded or made from nothing, with its prompts, perhaps partly frozen."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,21 +11,20 @@ from typing import Any
 from xlir_bench.encoders.digest import fingerprint
 from xlir_bench.encoders.hub import locate
 from xlir_bench.encoders.layout import ModelLayout
-from xlir_bench.encoders.prompts import Prompts, chosen
+from xlir_bench.encoders.prompts import Prompts
 from xlir_bench.encoders.quiet import quiet_transformers
-from xlir_bench.encoders.transformer import TransformerEncoder
+from xlir_bench.encoders.transformer import TransformerEncoder, arguments, cut_texts, loading
 from xlir_bench.errors import InputError
 from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.options.static import static_dimension
 from xlir_bench.options.training import TrainOptions
-from xlir_bench.records import Evaluate
 from xlir_bench.train.folder import write_array
 from xlir_bench.train.static import Floats, add_identity, new_static, weights_of
 from xlir_bench.train.store import RowStore
 from xlir_bench.untrusted import read_array
 
 SHARES = "shares.npy"
-"""Beside a static model that was made: the share of each sub-word in the training text."""
+"""Beside a static model made here: the share of each sub-word in the training text."""
 
 
 @dataclass(frozen=True)
@@ -39,15 +38,11 @@ class Base:
     prompts: Prompts
     notes: tuple[str, ...]
     token_weights: Floats | None = None
-    """Of a static model that was made here: the weight, and so the learning rate, of each sub-word."""
-    whole: Callable[[Any], Any] = lambda model: model
-    """From the model that is trained to the model that is evaluated and saved."""
+    """Of a static model made here: the weight, and so the learning rate, of each sub-word."""
+    finished: Callable[[Any], Any] = lambda model: model
+    """From the model that is trained to the one that is evaluated and saved."""
     pruning: Mapping[str, Any] | None = None
-    """What the record says of a vocabulary that was cut."""
-
-    def evaluated_by(self, evaluate: Evaluate) -> Evaluate:
-        """The figures of the whole model, from the model that is trained."""
-        return lambda model: evaluate(self.whole(model))
+    """How its vocabulary was cut, as the record of the run has it."""
 
 
 def load_base(options: TrainOptions, store: RowStore, kept: Path) -> Base:
@@ -57,7 +52,7 @@ def load_base(options: TrainOptions, store: RowStore, kept: Path) -> Base:
         prompts = {"query": base.prompts.query, "document": base.prompts.passage}
         base.model.prompts = {**base.model.prompts, **prompts}
     if options.max_length is not None:
-        _truncate(base.model, options.max_length)
+        cut_texts(base.model, options.max_length)
     card = base.model.model_card_data
     card.local_files_only = True  # the library's own card would look the base up at the hub
     card.widget = [{"text": ""}]  # or it samples a thousand texts for a page that we do not write
@@ -77,116 +72,89 @@ def _made(options: TrainOptions, store: RowStore, kept: Path) -> Base:
         model = SentenceTransformer(str(kept), device="cpu", local_files_only=True)
     shares = read_array(kept / SHARES)
     made_of = {"static": dimension, "seed": seed, "sources": [s.digest for s in store.sources]}
-    base = Base(
+    notes = ["made from nothing: vocabulary learnt from the training text, random vectors"]
+    more: dict[str, Any] = {}
+    if static.identity:
+        notes.append(
+            f"beside what is trained {static.identity} random dimensions, each sub-word's own, of weight"
+            f" {static.identity_weight:g}"
+        )
+        size, weight = static.identity, static.identity_weight
+        more["finished"] = partial(
+            add_identity, dimensions=size, weight=weight, shares=shares, seed=seed
+        )
+    return Base(
         model=model,
         name=options.model,
         digest=fingerprint(made_of | dict(static.made_of())),
         prompts=Prompts(options.query_prompt or "", options.passage_prompt or ""),
-        notes=("made from nothing: vocabulary learnt from the training text, random vectors",),
+        notes=tuple(notes),
         token_weights=weights_of(shares, static.smoothing),
+        **more,
     )
-    if not static.identity:
-        return base
-    note = (
-        f"beside what is trained {static.identity} random dimensions, each sub-word's own, of weight"
-        f" {static.identity_weight:g}"
-    )
-    whole = partial(
-        add_identity,
-        dimensions=static.identity,
-        weight=static.identity_weight,
-        shares=shares,
-        seed=seed,
-    )
-    return replace(base, notes=(*base.notes, note), whole=whole)
 
 
 def _loaded(options: TrainOptions) -> Base:
-    """A model of a folder or the hub; pooling is added to a plain transformer."""
-    import torch
+    """A model of a folder or the hub; a plain transformer gets pooling."""
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
 
     wanted = EncoderOptions(
         query_prompt=options.query_prompt,
         passage_prompt=options.passage_prompt,
+        max_length=options.max_length,
         device=options.device,
         offline=options.offline,
         trust_remote_code=options.trust_remote_code,
     )
     place = locate(options.model, wanted)
-    folder, layout, notes = str(place.folder), ModelLayout(place.folder), place.notes
-    encoder = TransformerEncoder(place, wanted)  # refuses what is not a safe dense encoder
-    weights = {"dtype": torch.float32, "use_safetensors": True}
-    try:
-        with quiet_transformers():
-            if layout.bare:
-                transformer = Transformer(folder, model_kwargs=weights)
-                size = transformer.get_embedding_dimension()
-                modules = [transformer, Pooling(size, pooling_mode=options.pooling)]
-                model = SentenceTransformer(modules=modules, device="cpu")
-                notes += (f"a plain transformer: {options.pooling} pooling added",)
-            else:
-                model = SentenceTransformer(
-                    folder,
-                    device=options.device or "cpu",
-                    trust_remote_code=options.trust_remote_code,
-                    local_files_only=options.offline or not options.trust_remote_code,
-                    model_kwargs=weights,
-                )
-    except (OSError, ValueError, KeyError, ImportError, AttributeError, TypeError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise InputError(
-            f"{place.name} cannot be loaded from {folder}: {type(error).__name__}: {reason}"
-        ) from error
+    encoder = TransformerEncoder(place, wanted)  # refuses all but a safe dense encoder
+    notes, bare = place.notes, ModelLayout(place.folder).bare
+    device = "cpu" if bare else options.device or "cpu"
+    with loading(place.name, encoder.folder, device):
+        if bare:
+            weights = arguments(device, wanted)["model_kwargs"]
+            transformer = Transformer(encoder.folder, model_kwargs=weights)
+            size = transformer.get_embedding_dimension()
+            modules = [transformer, Pooling(size, pooling_mode=options.pooling)]
+            model = SentenceTransformer(modules=modules, device=device)
+            notes += (f"a plain transformer: {options.pooling} pooling added",)
+        else:
+            model = SentenceTransformer(encoder.folder, **arguments(device, wanted))
     model.float()
-    names = [place.name, *layout.ancestors]
-    prompts = chosen(wanted, layout.registered_prompts, layout.default_prompt, names)
+    prompts = encoder.prompts
     return Base(model, place.name, encoder.weights_digest, prompts, notes + prompts.notes)
 
 
-def _truncate(model: Any, tokens: int) -> None:
-    """Cut texts after so many tokens."""
-    tokenizer: Any = getattr(model[0], "tokenizer", None)
-    if hasattr(tokenizer, "enable_truncation"):
-        tokenizer.enable_truncation(tokens)
-        return
-    limit = getattr(getattr(model[0], "config", None), "max_position_embeddings", None)
-    if limit is not None and tokens > limit:
-        raise InputError(f"--max-length {tokens}: the positions of the model end at {limit} tokens")
-    model.max_seq_length = tokens
-
-
 def freeze(model: Any, count: int) -> str:
-    """Leave all up to so many layers untrained, for 0 the vectors of the vocabulary alone; a note of it."""
+    """Leave the vectors of the vocabulary untrained and, if `count` is above 0, all up to so many layers.
+
+    Returns a note that says so.
+    """
+    from torch.nn import ModuleList
+
     transformer = model[0].auto_model
     words = transformer.get_input_embeddings()
     parts, frozen = [words], "the vectors of its vocabulary"
     if count:
-        layers = _layers(transformer)
+        number = getattr(transformer.config, "num_hidden_layers", None)
+        lists = (part for part in transformer.modules() if isinstance(part, ModuleList))
+        layers: Any = next((part for part in lists if len(part) == number), None)
+        if layers is None:
+            raise InputError(
+                f"--freeze layers:N: {type(transformer).__name__} does not say which its layers are;"
+                " `embeddings` works"
+            )
         if count >= len(layers):
             raise InputError(
                 f"--freeze layers:{count}: the model has {len(layers)} layers, and one or more have to be trained"
             )
-        # The module with the word vectors has the positions, too, and what else comes before the layers.
+        # The module with the word vectors also has the positions, and what else comes before the layers.
         first = next(part for part in transformer.children() if words in part.modules())
         parts = [first, *layers[:count]]
         frozen = f"all that comes before its layers, and the first {count} of {len(layers)}"
     for part in parts:
         part.requires_grad_(False)
-    sizes = [(p.numel(), p.requires_grad) for p in model.parameters()]
-    untrained = sum(size for size, trained in sizes if not trained)
-    total = sum(size for size, _ in sizes)
+    total = sum(p.numel() for p in model.parameters())
+    untrained = sum(p.numel() for p in model.parameters() if not p.requires_grad)
     return f"not trained: {frozen} ({untrained / 1e6:,.1f} of {total / 1e6:,.1f} M weights)"
-
-
-def _layers(transformer: Any) -> Any:
-    from torch.nn import ModuleList
-
-    count = getattr(transformer.config, "num_hidden_layers", None)
-    for part in transformer.modules():
-        if isinstance(part, ModuleList) and len(part) == count:
-            return part
-    raise InputError(
-        f"--freeze layers:N: {type(transformer).__name__} does not say which its layers are; `embeddings` goes"
-    )

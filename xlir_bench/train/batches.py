@@ -1,4 +1,4 @@
-"""Which rows meet in which batch: one language, several side by side, or questions and answers across languages.
+"""Chooses the rows of each batch: of one language, of several side by side, or with answers in other languages.
 
 A *slot* is where a row may stand: a question language and an answer language. Every slot of a run has a
 *lane*, an endless random order of the rows that fit it. A batch draws slots, then takes rows of their lanes.
@@ -25,8 +25,6 @@ Floats = NDArray[np.float64]
 Slot = tuple[int, int]
 """Question and answer language, as numbers of the store; `ANY_OTHER` answer language is drawn row by row."""
 ANY_OTHER = -1
-LanguagesOf = Callable[[Rows], tuple[Rows, Rows]]
-"""From rows to the languages of their questions and answers."""
 MONOLINGUAL, MIXED, CROSS_LINGUAL = "monolingual", "mixed", "cross-lingual"
 SALTS = {MONOLINGUAL: 1, CROSS_LINGUAL: 2}
 """Part of the seed of a lane, so that lanes of both kinds have orders of their own."""
@@ -40,7 +38,7 @@ _MIX = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
 
 
 def shuffled(positions: Rows, size: int, seed: int) -> Rows:
-    """Where the shuffle of ``range(size)`` that `seed` names puts some positions, without a table of `size`.
+    """Where a random permutation of ``range(size)``, chosen by `seed`, puts some positions; it makes no table.
 
     A Feistel network permutes the numbers below a power of four: it splits each into two halves of `bits`
     bits and repeatedly turns (left, right) into (right, left ^ mix(right)). That can be undone whatever `mix`
@@ -64,7 +62,7 @@ def shuffled(positions: Rows, size: int, seed: int) -> Rows:
 
 
 class Share(NamedTuple):
-    """A source in a round: its rows, and how many a round takes of them (its weight, as a number of rows)."""
+    """What a round takes of a source: `taken` rows (its weight as a number of rows) of those it has, from `first` on."""
 
     first: int
     rows: int
@@ -83,11 +81,11 @@ class Lane:
     seed: int
     weight: float = 1.0
     """How often the slot is drawn, as a share of all slots of a batch."""
+    rejected: dict[int, None] = field(default_factory=dict)
+    """Rows that did not fit their batch, in order (a set has none): the next batch tries them first."""
     _round: int = 0
     _position: int = 0
     _next: list[int] = field(default_factory=list)
-    _rejected: dict[int, None] = field(default_factory=dict)
-    """Rows that did not fit their batch, in order; a set that keeps its order."""
 
     def take(self, count: int) -> list[int]:
         """The next rows of the order."""
@@ -95,16 +93,6 @@ class Lane:
             self._shuffle_more()
         taken, self._next = self._next[:count], self._next[count:]
         return taken
-
-    def reject(self, row: int) -> None:
-        """Keep a row that did not fit its batch: the next batch tries it first."""
-        self._rejected.setdefault(row)
-
-    def take_rejected(self) -> list[int]:
-        """All rejected rows, which are forgotten here."""
-        rows = list(self._rejected)
-        self._rejected.clear()
-        return rows
 
     def _shuffle_more(self) -> None:
         first, rows, taken = np.array(self.shares, np.int64).T
@@ -124,10 +112,10 @@ class Lane:
 
 
 def count_rows(store: RowStore, languages: Flags, weighted: bool) -> Floats:
-    """How many rows fit each slot, as an array that a slot indexes; or each row as often as its source weighs.
+    """How many rows fit each slot, as an array that a slot indexes; `weighted`: counted as their sources weigh.
 
-    ``[question, answer]``: rows with both texts, on the diagonal with two different ones; in the last column,
-    which is that of `ANY_OTHER`: rows with an answer in another language than the question.
+    ``[question, answer]`` has the rows with both texts; on the diagonal, those with two different ones. The
+    last column is that of `ANY_OTHER`: rows with an answer in another language than the question.
     """
     size = len(store.languages)
     counts = np.zeros((size, size + 1))
@@ -155,7 +143,7 @@ def count_rows(store: RowStore, languages: Flags, weighted: bool) -> Floats:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Rows that meet, and the language (a number of the store) of each one's question and answer."""
+    """The rows of a batch, and the language (a number of the store) of each one's question and answer."""
 
     kind: str
     """``monolingual``, ``mixed`` or ``cross-lingual``."""
@@ -165,7 +153,7 @@ class Batch:
 
 
 def kinds_of(options: BatchOptions, steps: int) -> list[str]:
-    """The kind of every batch; a hybrid run has its share of monolingual ones exactly, evenly spread."""
+    """The kind of every batch; the monolingual ones of a hybrid run are evenly spread, and exactly its share."""
     if options.strategy is not Strategy.HYBRID:
         return [options.strategy.value] * steps
     end = options.alpha if options.alpha_end is None else options.alpha_end
@@ -192,7 +180,7 @@ class Planner:
         self.mask: Flags = np.isin(np.arange(len(store.languages)), self.langs)
         """Which languages of the store count."""
         self.left_out: dict[str, list[str]] = {}
-        """By kind of batch the languages that fewer than two rows could stand in."""
+        """By kind of batch, the languages that have fewer than two rows for it."""
         self._counts = count_rows(store, self.mask, weighted=False)
         self._lanes = {kind: self._open(kind) for kind in self._kinds()}
 
@@ -202,28 +190,27 @@ class Planner:
 
     @property
     def epoch(self) -> int:
-        """Number of batches in an epoch: the rows, those of each source as often as it weighs, by batch size."""
+        """Number of batches in an epoch: the rows, counted as their sources weigh, by batch size."""
         kinds = list(self._lanes)
         shares = self._shares(kinds[0] if len(kinds) == 1 else None)
         return -(-sum(share.taken for share in shares) // self.options.batch_size)
 
     def batches(self, steps: int) -> Iterator[Batch]:
-        """The batches of a run of so many steps; to be asked for once."""
+        """The batches of a run of so many steps; a planner gives them once."""
         for step, kind in enumerate(kinds_of(self.options, steps)):
             rng = np.random.default_rng([self.options.seed, step])
-            draft = _Draft(self.store, self.options.whole_answers, self.mask)
+            draft = _Draft(self, rng)
             lanes = self._lanes[MONOLINGUAL if kind == MIXED else kind]
             size = self.options.batch_size
             one_slot = kind != MIXED and lanes[0].slot[1] != ANY_OTHER
             counts = rng.multinomial(1 if one_slot else size, [lane.weight for lane in lanes])
             for place in rng.permutation(np.flatnonzero(counts)):
                 lane = lanes[place]
-                count = size if one_slot else int(counts[place])
-                draft.fill(lane, count, partial(self._languages_of, lane.slot, rng))
+                draft.fill(lane, size if one_slot else int(counts[place]))
             if len(draft.rows) < 2:
                 raise InputError(
-                    f"a {kind} batch finds no second row that is no translation or repetition of the"
-                    " first: there are too few different rows to train on"
+                    f"a {kind} batch finds no second row that neither translates nor repeats the first:"
+                    " there are too few different rows to train on"
                 )
             yield Batch(kind, *(np.array(x) for x in (draft.rows, draft.question, draft.answer)))
 
@@ -265,7 +252,7 @@ class Planner:
         ]
 
     def _check(self, kind: str, slots: Sequence[Slot]) -> None:
-        """Refuse a strategy that the rows cannot fill, and languages asked for that they lack."""
+        """Refuse a strategy that the rows cannot fill, and languages of `--langs` that they lack."""
         names = self.store.languages
         if not slots:
             what = "a question and a different answer in one language"
@@ -291,7 +278,7 @@ class Planner:
             self.left_out[kind] = missing
 
     def _shares(self, kind: str | None) -> list[Share]:
-        """What a round of a kind of batch, or of all kinds, takes of each source."""
+        """What a round takes of each source, for a kind of batch or, if it is None, for all."""
         shares, first = [], 0
         for source in self.store.sources:
             if source.rows and (kind is None or source.use in ("all", kind)):
@@ -301,7 +288,7 @@ class Planner:
         return shares
 
     def _fits(self, kind: str, slot: Slot, rows: Rows) -> Flags:
-        """Which rows have the texts of a slot, and a source that is for this kind of batch."""
+        """Which rows have the texts of a slot and come from a source for this kind of batch."""
         question, answer = slot
         ends = np.cumsum([source.rows for source in self.store.sources])
         of_kind = np.array([source.use in ("all", kind) for source in self.store.sources])
@@ -322,7 +309,7 @@ class Planner:
         there: Flags = (self.store.keys[rows, ANSWER] != 0) & others
         return there
 
-    def _languages_of(self, slot: Slot, rng: np.random.Generator, rows: Rows) -> tuple[Rows, Rows]:
+    def languages_of(self, slot: Slot, rng: np.random.Generator, rows: Rows) -> tuple[Rows, Rows]:
         """The languages of the questions and answers of rows in a slot; an open one is drawn for each row."""
         question, answer = slot
         asked = np.full(len(rows), question)
@@ -340,36 +327,32 @@ class Planner:
 class _Draft:
     """A batch that grows; a row that would be a false negative in it goes back to its lane."""
 
-    store: RowStore
-    whole_answers: bool
-    langs: Flags
+    planner: Planner
+    rng: np.random.Generator
     rows: list[int] = field(default_factory=list)
     question: list[int] = field(default_factory=list)
     answer: list[int] = field(default_factory=list)
     _seen: set[int] = field(default_factory=set)
     """Ids of the rows and keys of their texts; both are hashes of 64 bits, so one set does for both."""
 
-    def fill(self, lane: Lane, count: int, languages_of: LanguagesOf) -> None:
+    def fill(self, lane: Lane, count: int) -> None:
         """Take so many rows of a lane, rejected ones first; fewer where no more fit among those tried."""
         wanted = len(self.rows) + count
-        rejected = lane.take_rejected()
+        rejected, lane.rejected = list(lane.rejected), {}
         tried = 4 * count  # not all of them at each batch: there may be many
-        self._add_fitting(lane, rejected[:tried], wanted, languages_of)
-        for row in rejected[tried:]:
-            lane.reject(row)
+        self._add_fitting(lane, rejected[:tried], wanted)
+        lane.rejected |= dict.fromkeys(rejected[tried:])
         tries = min(lane.count, TRIES * count)
         while len(self.rows) < wanted and tries > 0:
             number = min(wanted - len(self.rows), tries)
             tries -= number
-            self._add_fitting(lane, lane.take(number), wanted, languages_of)
+            self._add_fitting(lane, lane.take(number), wanted)
 
-    def _add_fitting(
-        self, lane: Lane, offered: list[int], wanted: int, languages_of: LanguagesOf
-    ) -> None:
+    def _add_fitting(self, lane: Lane, offered: list[int], wanted: int) -> None:
         if not offered:
             return
         rows = np.array(offered)
-        question, answer = languages_of(rows)
+        question, answer = self.planner.languages_of(lane.slot, self.rng, rows)
         room = wanted - len(self.rows)
         fitting: list[int] = []
         for place, keys in enumerate(self._keys(rows, question, answer)):
@@ -377,16 +360,17 @@ class _Draft:
                 self._seen.update(keys)
                 fitting.append(place)
             else:
-                lane.reject(offered[place])
+                lane.rejected.setdefault(offered[place])
         self.rows.extend(rows[fitting].tolist())
         self.question.extend(question[fitting].tolist())
         self.answer.extend(answer[fitting].tolist())
 
     def _keys(self, rows: Rows, question: Rows, answer: Rows) -> list[list[int]]:
-        """What may come once in a batch: the id of the row, its question, its answer or answers."""
-        answers = self.store.keys[rows, ANSWER, answer][:, None]
-        if self.whole_answers:
-            answers = self.store.keys[rows, ANSWER][:, self.langs]
-        asked = self.store.keys[rows, QUESTION, question]
-        table: list[list[int]] = np.column_stack([self.store.ids[rows], asked, answers]).tolist()
-        return [[key for key in keys if key] for keys in table] if self.whole_answers else table
+        """What a batch may hold only once: the id of a row, its question, its answer or answers."""
+        store, whole_answers = self.planner.store, self.planner.options.whole_answers
+        answers = store.keys[rows, ANSWER, answer][:, None]
+        if whole_answers:
+            answers = store.keys[rows, ANSWER][:, self.planner.mask]
+        asked = store.keys[rows, QUESTION, question]
+        table: list[list[int]] = np.column_stack([store.ids[rows], asked, answers]).tolist()
+        return [[key for key in keys if key] for keys in table] if whole_answers else table

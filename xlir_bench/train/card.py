@@ -1,4 +1,4 @@
-"""What people see of a finished run, made from its record: the model card and the curves."""
+"""What people see of a finished run, made from its record: the model card, and the curves of training."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def _data(data: Mapping[str, Any]) -> str:
 
 
 def _pruning(pruning: Mapping[str, Any]) -> str:
-    """Whose pieces a vocabulary was cut to, and what other text loses."""
+    """Which texts kept their pieces when the vocabulary was cut, and what other text loses."""
     (whole, left), (large, small) = pruning["pieces"], pruning["megabytes"]
     kept = [
         (_escaped(x["name"]), f"{x['texts']:,}", f"`{x['digest'][7:19]}`") for x in pruning["texts"]
@@ -125,8 +125,9 @@ def _pruning(pruning: Mapping[str, Any]) -> str:
         for lang, n in losses.items()
     ]  # fmt: skip
     return (
-        f"{text}\n\nOther text ({tasks}) before training, beside the whole vocabulary: pieces that it has no"
-        " more, unknown ones, tokens a text, and the cosine to the vector of before:\n\n"
+        f"{text}\n\nOther text ({tasks}) before training, compared with the whole vocabulary: the share of its"
+        " pieces that are gone and of those unknown now, the growth of its number of tokens, and the cosine of"
+        " its vectors to those from before, on average and at worst:\n\n"
         + _table(("language", "texts", "lost", "unknown", "tokens", "cosine", "lowest"), rows)
     )
 

@@ -1,4 +1,4 @@
-"""What a set of training rows holds, and what is wrong with it: one pass that keeps counts alone."""
+"""What a set of training rows holds, and what is wrong with it, counted in one pass."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def check_training(
     for source in sources:
         progress.start(f"check {source.name}", 0, "rows")
         by_source[source.name] += 0
-        for _, row in read_rows(source, offline):
+        for row in read_rows(source, offline):
             progress.advance(1)
             if isinstance(row, Fault):
                 fault_count += 1
@@ -107,7 +107,7 @@ def check_training(
 
 
 def _percentiles(counts: Counter[int]) -> list[int]:
-    """For each percentile the smallest length that so many per cent of the texts do not exceed."""
+    """For each percentile, the smallest length that so many per cent of the texts do not exceed."""
     lengths = np.array(sorted(counts))
     reached = np.cumsum([counts[int(n)] for n in lengths])
     places = np.searchsorted(reached, np.array(PERCENTILES) / 100 * reached[-1])

@@ -1,4 +1,4 @@
-"""The output folder of a run: who may use it, what is where, and which checkpoint to go on from."""
+"""The output folder of a run: its lock, what is where, and which checkpoint to go on from."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class RunFolder:
             yield
 
     def require_fresh(self, resume: bool) -> None:
-        """Refuse to write over other files; with `resume`, over all but a training run."""
+        """Refuse a folder with other files in it; with `resume`, one without a training run."""
         others = [p.name for p in self.path.iterdir() if p.name != LOCK]
         if not others:
             return
@@ -66,7 +66,7 @@ class RunFolder:
             raise InputError(f"--resume: {self.path} holds no checkpoints of a training run")
 
     def last_checkpoint(self) -> Path | None:
-        """The newest whole checkpoint; later ones, which a killed run was still writing, are removed."""
+        """The newest complete checkpoint; newer ones, which a killed run was still writing, are removed."""
         for checkpoint in self._newest_first():
             try:  # the trainer writes its state last
                 parse_json((checkpoint / "trainer_state.json").read_bytes(), strict=False)
@@ -77,7 +77,7 @@ class RunFolder:
         return None
 
     def last_finite_checkpoint(self) -> Path | None:
-        """The newest checkpoint with finite weights; later ones are of no use and are removed."""
+        """The newest checkpoint with finite weights; newer ones are of no use and are removed."""
         for checkpoint in self._newest_first():
             if all(_is_finite(path) for path in checkpoint.rglob("*.safetensors")):
                 return checkpoint
@@ -88,13 +88,13 @@ class RunFolder:
         return sorted(self.checkpoints.glob("checkpoint-*"), key=step_of, reverse=True)
 
     def forget_unbegun(self) -> None:
-        """Leave nothing of a run that failed before its first checkpoint."""
+        """Remove everything of a run that failed before its first checkpoint."""
         if not any(self.checkpoints.glob("checkpoint-*")):
             shutil.rmtree(self.checkpoints, ignore_errors=True)
             (self.path / LOG).unlink(missing_ok=True)
 
     def remember(self, stated: Mapping[str, Any]) -> None:
-        """Note the options of the run, or refuse to go on with others."""
+        """Store the options of the run, or refuse to go on with different ones."""
         path = self.checkpoints / "options.json"
         self.checkpoints.mkdir(exist_ok=True)
         plain = json.loads(json.dumps(stated, default=str))
@@ -106,7 +106,7 @@ class RunFolder:
         if changed:
             raise InputError(
                 f"--resume: {self.path} was begun with other options ({', '.join(changed)});"
-                " say the same ones, or name another folder"
+                " give the same ones, or name another folder"
             )
 
 

@@ -1,4 +1,4 @@
-"""Evaluation texts among training rows: found exactly and nearly, in one pass.
+"""Finds evaluation texts among training rows, exactly and nearly, in one pass.
 
 Memory holds the evaluation texts and tables of their runs of letters, never the training rows.
 """
@@ -7,23 +7,22 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from xlir_bench.errors import XlirError
-from xlir_bench.options.running import RunOptions
 from xlir_bench.options.training import TrainingSource
 from xlir_bench.places import data_cache
 from xlir_bench.records import ROLES, Progress, Silent
-from xlir_bench.sources import ON_DISK, data_state, load_collection
+from xlir_bench.sources import ON_DISK, data_state, load_present
 from xlir_bench.tasks import Task
 from xlir_bench.train.ngrams import NEAR_FROM, RUN, SHARE, KnownTexts, Letters
 from xlir_bench.train.reading import read_rows
 from xlir_bench.train.rows import SIDES, Row, chunked
 
 EXACT_FROM = 6
-"""Letters of an evaluation text that is compared at all: shorter ones are everyday words and numbers."""
+"""Evaluation texts with fewer letters are not compared: they are everyday words and numbers."""
 SHOWN = 10
 EXACT, NEAR = "exact", "near"
 NO_TEXTS = {"texts": 0, "exact_only": 0, "not_compared": 0}
@@ -40,16 +39,16 @@ RULE = (
 
 @dataclass(frozen=True)
 class EvaluationTexts:
-    """The queries and passages of tasks, indexed so that a training text is looked up at once."""
+    """The queries and passages of tasks, with an index to look training texts up in."""
 
     texts: Sequence[str]
-    """As the tasks have them; one of those that have the same letters."""
+    """As the tasks have them; of texts with the same letters, the first."""
     owners: Sequence[set[Owner]]
     """The tasks and languages of each."""
     known: KnownTexts
     counts: Mapping[str, Mapping[str, int]]
-    """By task how many ``texts`` it has, each once; how many are too short to be looked for inside others
-    (``exact_only``), or at all (``not_compared``)."""
+    """By task: how many different ``texts`` it has, how many of them are too short to be looked for inside others
+    (``exact_only``), and how many too short to be compared at all (``not_compared``)."""
     checked: Mapping[str, Sequence[str]]
     """Tasks whose data is on disk, and which of their languages."""
     unchecked: Mapping[str, str]
@@ -57,7 +56,7 @@ class EvaluationTexts:
 
     @classmethod
     def load(cls, tasks: Iterable[Task], root: Path | None, progress: Progress) -> EvaluationTexts:
-        """Of all tasks whose data is on disk; nothing is downloaded."""
+        """The texts of all tasks whose data is on disk; nothing is downloaded."""
         owners: dict[str, set[Owner]] = {}
         checked: dict[str, list[str]] = {}
         unchecked: dict[str, str] = {}
@@ -71,9 +70,8 @@ class EvaluationTexts:
                 unchecked[task.name] = "; ".join(reasons)
             if not state.here:
                 continue
-            options = RunOptions(data=root, langs=state.here, offline=True, allow_changed_data=True)
             try:
-                collection = load_collection(task, options, progress, in_memory)
+                collection = load_present(task, root, state.here, progress, in_memory)
             except XlirError as error:
                 unchecked[task.name] = str(error)
                 continue
@@ -91,7 +89,7 @@ class EvaluationTexts:
         checked: Mapping[str, Sequence[str]] | None = None,
         unchecked: Mapping[str, str] | None = None,
     ) -> EvaluationTexts:
-        """Of texts with the tasks and languages that have them."""
+        """An index of texts; `owners` has the tasks and languages of each."""
         letters = Letters.of(list(owners))
         weights = letters.text_weights().tolist()
         texts: dict[str, str] = {}
@@ -118,7 +116,7 @@ class EvaluationTexts:
         )
 
     def matches(self, texts: Sequence[str]) -> list[dict[int, str]]:
-        """For each text the numbers of the evaluation texts that it is (exact) or holds nearly whole (near)."""
+        """For each text, the numbers of the evaluation texts that it equals (exact) or holds nearly whole (near)."""
         matches: list[dict[int, str]] = [{} for _ in texts]
         if not self.texts:
             return matches
@@ -130,31 +128,17 @@ class EvaluationTexts:
         return matches
 
 
-@dataclass(frozen=True, slots=True)
-class Leak:
-    """One training row that holds an evaluation text."""
-
-    row: str
-    task: str
-    lang: str
-    """Of the evaluation text."""
-    match: str
-    """``exact`` or ``near``."""
-    text: str
-    """The evaluation text."""
-
-
 @dataclass(slots=True)
 class LeakageReport:
-    """What was found in the rows that were looked through, of which tasks."""
+    """What was found in training rows."""
 
     evaluation: EvaluationTexts
     rows: int = 0
-    """Training rows that were looked through."""
+    """Training rows that were checked."""
     leaking: int = 0
     """Those that hold evaluation text."""
-    examples: list[Leak] = field(default_factory=list)
-    """The first of them."""
+    examples: list[dict[str, str]] = field(default_factory=list)
+    """The first of them: the training ``row``, and the ``task``, ``lang`` and ``text`` that it holds (``match``)."""
     _counts: Counter[tuple[str, str, str]] = field(default_factory=Counter)
 
     @property
@@ -165,18 +149,8 @@ class LeakageReport:
             found.setdefault(task, {}).setdefault(lang, {EXACT: 0, NEAR: 0})[match] = count
         return found
 
-    @property
-    def checked(self) -> Mapping[str, Sequence[str]]:
-        """Tasks whose data is on disk, and which of their languages."""
-        return self.evaluation.checked
-
-    @property
-    def unchecked(self) -> Mapping[str, str]:
-        """Tasks that were not checked, and why."""
-        return self.evaluation.unchecked
-
     def add(self, rows: Sequence[Row]) -> list[bool]:
-        """Look rows through and count them; which of them hold an evaluation text."""
+        """Check and count rows; for each, whether it holds an evaluation text."""
         texts = [text for row in rows for side in SIDES for text in row.side(side).values()]
         matches = iter(self.evaluation.matches(texts))
         leaks = []
@@ -191,7 +165,8 @@ class LeakageReport:
                 self._counts[task, lang, match] += 1
                 if len(self.examples) < SHOWN:
                     text = self.evaluation.texts[number]
-                    self.examples.append(Leak(row.id, task, lang, match, text))
+                    example = {"row": row.id, "task": task, "lang": lang, "match": match}
+                    self.examples.append(example | {"text": text})
             leaks.append(bool(hits))
         self.rows += len(rows)
         self.leaking += sum(leaks)
@@ -203,19 +178,19 @@ class LeakageReport:
             "rows": self.rows,
             "leaking": self.leaking,
             "found": self.found,
-            "checked": self.checked,
+            "checked": self.evaluation.checked,
             "texts": self.evaluation.counts,
-            "unchecked": self.unchecked,
+            "unchecked": self.evaluation.unchecked,
             "rule": RULE,
             "threshold": SHARE[1][1],
             "ngram": RUN,
             "ignored_below_characters": EXACT_FROM,
-            "examples": [asdict(leak) for leak in self.examples],
+            "examples": self.examples,
         }
 
 
 def short_texts(texts: Mapping[str, Mapping[str, int]]) -> list[str]:
-    """What was too short to be looked for, a line a task; from `texts` of a report."""
+    """How many texts were too short to be looked for, a line a task; `texts` is that of a report."""
     return [
         f"{task}: {counts['not_compared']:,} of {counts['texts']:,} texts were too short to be looked for,"
         f" {counts['exact_only']:,} more were looked for as whole texts alone"
@@ -224,19 +199,24 @@ def short_texts(texts: Mapping[str, Mapping[str, int]]) -> list[str]:
     ]
 
 
+def rows_by_language(found: Mapping[str, Mapping[str, Mapping[str, int]]]) -> str:
+    """``xquad-r de 3, …``: how many rows hold text of a task and language; `found` is that of a report."""
+    return ", ".join(
+        f"{task} {lang} {sum(counts.values())}"
+        for task, langs in found.items()
+        for lang, counts in langs.items()
+    )
+
+
 class LeakageFoundError(XlirError):
-    """Training rows hold evaluation data, and were not to."""
+    """Training rows hold evaluation data, and `--leakage fail` refuses that."""
 
     exit_code = 1
 
     def __init__(self, report: LeakageReport) -> None:
-        counts = ", ".join(
-            f"{task} {lang} {sum(found.values())}"
-            for task, langs in report.found.items()
-            for lang, found in langs.items()
-        )
         super().__init__(
-            f"{report.leaking} of {report.rows} training rows hold evaluation text ({counts});"
+            f"{report.leaking} of {report.rows} training rows hold evaluation text"
+            f" ({rows_by_language(report.found)});"
             " --leakage drop leaves them out, `xlir-bench data leakage` lists them"
         )
 
@@ -248,12 +228,12 @@ def find_leaks(
     progress: Progress | None = None,
     offline: bool = False,
 ) -> LeakageReport:
-    """Look all rows of all sources through; faulty lines are passed over."""
+    """Check all rows of all sources; faulty lines are skipped."""
     progress = progress or Silent()
     report = LeakageReport(EvaluationTexts.load(tasks, root, progress))
     for source in sources:
         progress.start(f"check {source.name}", 0, "rows")
-        rows = (row for _, row in read_rows(source, offline) if isinstance(row, Row))
+        rows = (row for row in read_rows(source, offline) if isinstance(row, Row))
         for chunk in chunked(rows):
             report.add(chunk)
             progress.advance(len(chunk))

@@ -1,4 +1,4 @@
-"""The training loop: `SentenceTransformerTrainer`, told everything through its own arguments.
+"""The training loop: sentence-transformers' own trainer, set up through its arguments.
 
 With one exception: gradients of static models are sparse, and clipped by a function of our own.
 """
@@ -6,40 +6,40 @@ With one exception: gradients of static models are sparse, and clipped by a func
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from sentence_transformers import SentenceTransformerTrainer, SentenceTransformerTrainingArguments
 from transformers import EarlyStoppingCallback
 from transformers.trainer_callback import PrinterCallback
 
-from xlir_bench.encoders.devices import default_device
-from xlir_bench.errors import InputError
+from xlir_bench.encoders.devices import default_device, require_device
+from xlir_bench.errors import InputError, XlirError, is_out_of_memory
 from xlir_bench.options.training import LAST, TrainOptions
 from xlir_bench.records import Evaluate, Progress
 from xlir_bench.train.bases import Base
-from xlir_bench.train.faults import explained
 from xlir_bench.train.feeding import BatchCollator, PlanSampler, RememberedTokens
 from xlir_bench.train.folder import LOG, RunFolder, step_of
-from xlir_bench.train.losses import build_loss
+from xlir_bench.train.losses import LossNotFiniteError, build_loss
 from xlir_bench.train.plan import Plan
 from xlir_bench.train.sparse import RowAdam, SparseTable, clip_gradients
 from xlir_bench.train.static import is_static
 from xlir_bench.train.watching import PREFIX, SELECTION, HarnessEvaluator, TrainingLog, Watcher
 
-_SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
-A_TENTH = 0.1
-"""The share of a run's cost that evaluations may have by default."""
-A_STEP = 100e6
-"""The bytes of checkpoints that are written a step, on average, by default."""
+EVALUATION_SHARE = 0.1
+"""The share of a run's cost that evaluations may take by default."""
+BYTES_A_STEP = 100e6
+"""The bytes of checkpoints that may be written per step, on average, by default."""
 
 
 @dataclass(frozen=True)
 class Loop:
-    """One run of the trainer."""
+    """One run of the trainer, and what it is set up from."""
 
     options: TrainOptions
     folder: RunFolder
@@ -48,14 +48,14 @@ class Loop:
     steps: int
     rate: float
     evaluate: Evaluate | None
-    """None: nothing is evaluated on the way."""
+    """Gives figures of the model between steps; None: nothing is evaluated."""
     progress: Progress
     say: Callable[[str], object]
 
     def run(self) -> tuple[dict[str, Any], TrainingLog]:
         """Train the model of the base in place, from the last checkpoint if there is one.
 
-        How it went, as the record of the run has it under `outcome`, and the log.
+        Returns the outcome, as the record of the run has it, and the log.
         """
         checkpoint = self.folder.last_checkpoint()
         resumed_from = None if checkpoint is None else step_of(checkpoint)
@@ -102,8 +102,14 @@ class Loop:
         callbacks: list[Any] = [watcher]
         if options.patience is not None:
             callbacks.append(EarlyStoppingCallback(early_stopping_patience=options.patience))
+        optimizer = None  # the trainer's AdamW
         if static:
-            model[0].embedding = SparseTable.of(model[0].embedding)
+            table = model[0].embedding = SparseTable.of(model[0].embedding)
+            weights = self.base.token_weights
+            rates = (
+                torch.ones(table.num_embeddings) if weights is None else torch.from_numpy(weights)
+            )
+            optimizer = RowAdam(table.parameters(), rates, lr=self.rate)
         trainer = SentenceTransformerTrainer(
             model=model,
             args=self._arguments(),
@@ -116,19 +122,17 @@ class Loop:
                 self.base.prompts.passage,
             ),
             callbacks=callbacks,
-            optimizers=(self._row_adam() if static else None, None),  # None: the trainer's AdamW
+            optimizers=(optimizer, None),
         )
         trainer.remove_callback(PrinterCallback)
         if static:
-            trainer.accelerator.clip_grad_norm_ = partial(_clip, trainer.accelerator)
+
+            def clip(parameters: Iterable[Any], longest: float, _norm: float = 2) -> Any:
+                trainer.accelerator.unscale_gradients()
+                return clip_gradients(parameters, longest)
+
+            trainer.accelerator.clip_grad_norm_ = clip
         return trainer
-
-    def _row_adam(self) -> Any:
-        import torch
-
-        table, weights = self.base.model[0].embedding, self.base.token_weights
-        rates = torch.ones(table.num_embeddings) if weights is None else torch.from_numpy(weights)
-        return RowAdam(table.parameters(), rates, lr=self.rate)
 
     def _arguments(self) -> Any:
         options, static = self.options, is_static(self.base.model)
@@ -148,7 +152,8 @@ class Loop:
             "learning_rate": self.rate,
             "weight_decay": options.weight_decay,
             "warmup_steps": round(options.warmup * self.steps),
-            "lr_scheduler_type": _SCHEDULES[options.schedule],
+            "lr_scheduler_type": options.schedule
+            + ("_with_warmup" if options.schedule == "constant" else ""),
             "max_grad_norm": 0.0 if static else 1.0,  # Adam does not see the scale of a gradient
             "seed": options.batches.seed,
             "bf16": options.precision == "bf16",
@@ -177,9 +182,9 @@ class Loop:
             raise InputError(f"the trainer refuses its arguments: {reason}") from error
 
     def _tell_cost(self, every: int, size: int) -> None:
-        """Say so if the checkpoints that were asked for take much room."""
+        """Warn if the checkpoints that were asked for take much room."""
         count = -(-self.steps // every)
-        if every < size / A_STEP and count > 1:
+        if every < size / BYTES_A_STEP and count > 1:
             asked = "--save-steps" if self.options.save_steps else "--eval-steps"
             kept = count if self.options.keep_checkpoints else min(count, 3)
             self.say(
@@ -188,15 +193,43 @@ class Loop:
             )
 
 
+@contextmanager
+def explained(
+    options: TrainOptions, folder: RunFolder, where: Callable[[], tuple[int, str]]
+) -> Iterator[None]:
+    """Turn an infinite or undefined loss, or a full memory, into advice; `where` gives the step and its batch."""
+    try:
+        yield
+    except LossNotFiniteError as error:
+        kept = folder.last_finite_checkpoint()
+        step, batch = where()
+        raise XlirError(
+            f"the loss is {error} at step {step} ({batch}); "
+            + (f"the last good checkpoint is {kept}" if kept else "there is no checkpoint yet")
+            + "; try a lower --lr or --precision fp32"
+        ) from error
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        step, batch = where()
+        smaller = options.batches.batch_size // 2
+        advice = f"a smaller --batch-size (such as {smaller}) or a shorter --max-length"
+        if options.loss == "cached":
+            advice = f"a smaller --mini-batch-size than {options.mini_batch}, or {advice}"
+        else:
+            advice = f"--loss cached, which keeps the batch and its negatives, or {advice}"
+        raise XlirError(f"out of memory at step {step} ({batch}); try {advice}") from error
+
+
 def intervals(
     options: TrainOptions, evaluate: Evaluate | None, steps: int, size: int = 0
 ) -> tuple[int, int]:
     """Steps between evaluations (0 for never) and between checkpoints of `size` bytes."""
-    often = max(1, steps // 10, math.ceil(size / A_STEP))
+    often = max(1, steps // 10, math.ceil(size / BYTES_A_STEP))
     if evaluate is not None:
         # To train on a text costs about as much as to encode three: forward, and backward twice as much.
         a_step = 3 * 2 * options.batches.batch_size * options.batches_a_step
-        often = max(often, math.ceil(options.eval_texts / (A_TENTH * a_step)))
+        often = max(often, math.ceil(options.eval_texts / (EVALUATION_SHARE * a_step)))
     every = 0 if evaluate is None else often if options.eval_steps is None else options.eval_steps
     every = min(every, steps)
     if not every and options.patience is not None:
@@ -217,25 +250,14 @@ def intervals(
 
 def training_device(options: TrainOptions, static: bool) -> str:
     """Where the run takes place: a static model trains best on the CPU."""
-    import torch
-
     device = options.device or ("cpu" if static else default_device())
     if device not in ("cpu", "cuda", "mps"):
         raise InputError(
             f"--device {device}: cpu, cuda or mps; choose among GPUs with CUDA_VISIBLE_DEVICES"
         )
-    if device == "cuda" and not torch.cuda.is_available():
-        raise InputError("this torch cannot use a GPU here: say --device cpu")
-    if device == "mps" and not torch.backends.mps.is_available():
-        raise InputError("this torch cannot use Metal here: say --device cpu")
+    require_device(device)
     if options.precision == "fp16" and device == "cpu":
         raise InputError("--precision fp16 wants a GPU; a CPU has bf16 and fp32")
     if options.precision == "bf16" and device == "cuda" and not torch.cuda.is_bf16_supported():
         raise InputError("this GPU has no bf16: say --precision fp16 or fp32")
     return device
-
-
-def _clip(accelerator: Any, parameters: Iterable[Any], longest: float, _norm: float = 2) -> Any:
-    """In the place of `Accelerator.clip_grad_norm_`."""
-    accelerator.unscale_gradients()
-    return clip_gradients(parameters, longest)

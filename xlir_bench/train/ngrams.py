@@ -1,4 +1,4 @@
-"""Which of some known texts a text is, or holds nearly whole, by the runs of letters that they share.
+"""Finds the known texts that a text equals, or holds nearly whole, by the runs of letters that they share.
 
 How it works, in numpy over many texts at once:
 
@@ -36,11 +36,11 @@ RUN = 8
 NEAR_FROM = 20
 """The least weight of a known text that is looked for inside others: stock phrases would be found everywhere."""
 SHARE = ((NEAR_FROM, 45), (0.9, 0.7))
-"""Weights of a known text, and the share of it that another has to hold in runs; a straight line between."""
+"""Weights of a known text, and the share of it that another has to hold in runs; linear in between."""
 LONGER = 1.5
-"""A text so many times longer than a known one may hold its words here and there, or a stock phrase of it."""
+"""A text so many times longer than a known one may hold its words here and there, or share a stock phrase."""
 RUNS_INSIDE = ((NEAR_FROM, 100), (1.0, 0.7))
-"""So of a longer text it is asked which share of the known text's runs it holds; else as `SHARE`."""
+"""So of a longer text, the share of the known text's runs counts; by weight, as in `SHARE`."""
 _DENSE = (
     (0x1200, 0x137F, 2),  # Ethiopic
     (0x3005, 0x3007, 3),
@@ -70,7 +70,7 @@ Flags = NDArray[np.bool_]
 
 
 class Runs(NamedTuple):
-    """Runs of texts, a row of these columns each: text by text, in each from left to right."""
+    """Runs of texts, as parallel columns: text by text, and from left to right in each."""
 
     owners: Numbers
     """The text of each."""
@@ -88,14 +88,14 @@ class Runs(NamedTuple):
 
 @dataclass(frozen=True)
 class Letters:
-    """What is compared of texts, one text after another."""
+    """The letters of some texts that are compared, one text after another."""
 
     codes: NDArray[np.uint32]
     """The code point of each letter."""
     bounds: Numbers
     """Where each text begins, and where the last one ends."""
     weights: Numbers
-    """By letter what all letters before it weigh; the last entry is what all weigh together."""
+    """For each letter, the weight of all letters before it; the last entry is the weight of all."""
 
     @classmethod
     def of(cls, texts: Sequence[str]) -> Letters:
@@ -201,7 +201,7 @@ class KnownTexts:
     needed_runs: NDArray[np.float64]
     """By text: how many of its runs a longer text has to hold."""
     likely: NDArray[np.uint8]
-    """A bit for each value of a key's highest bits: not set, no known run has such a key."""
+    """A bit for each value of a key's highest bits; where it is not set, no known run has such a key."""
 
     @classmethod
     def of(cls, letters: Letters) -> KnownTexts:
@@ -288,7 +288,7 @@ class KnownTexts:
 
 
 def _covered(owner: Numbers, starts: Numbers, ends: Numbers, count: int) -> NDArray[Any]:
-    """By owner what its spans cover together.
+    """For each owner, how much its spans cover together.
 
     They are sorted by owner, then start, and a later start has no earlier end: so only a span and the one
     before it can overlap anew. The sums are float64, which is exact for whole numbers up to 2**53.
@@ -321,7 +321,7 @@ def _distinct(owner: Numbers, keys: Keys) -> tuple[Numbers, Keys]:
 
 @cache
 def _tables() -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
-    """By code point: what it is compared as, 0 for what does not count; and its weight."""
+    """By code point: the letter that it is compared as (0: it is ignored), and its weight."""
     compared = np.zeros(_CODES + 1, np.uint32)
     weight = np.ones(_CODES + 1, np.int64)
     for code in range(_CODES):

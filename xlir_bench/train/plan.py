@@ -40,7 +40,7 @@ class Plan:
 
     @property
     def starts_file(self) -> Path:
-        """`starts` as a file: the trainer stores its arguments in each checkpoint, and so just a path."""
+        """`starts` as a file: the trainer stores its arguments in each checkpoint, so they have only its path."""
         return self.folder / STARTS
 
     def dataset(self) -> Any:
@@ -48,7 +48,7 @@ class Plan:
         return self._entries().with_transform(self.texts)
 
     def describe(self, number: int) -> str:
-        """One batch in words, for an error message."""
+        """A batch in words, for an error message."""
         batch = self._entries()[range(int(self.starts[number]), int(self.starts[number + 1]))]
         pairs = Counter(zip(batch["question"], batch["answer"], strict=True))
         names = self.store.languages
@@ -86,7 +86,7 @@ class Plan:
         return Dataset.from_file(str(self.folder / PLAN))
 
     def _all_answers(self, rows: Any, questions: list[str]) -> list[list[str]]:
-        """Every answer of each row, but for one that repeats its question."""
+        """Every answer of each row, except one that repeats its question."""
         places, langs = np.nonzero((self.store.keys[rows, ANSWER] != 0) & self.languages)
         answers: list[list[str]] = [[] for _ in rows]
         for place, text in zip(places, self.store.fetch(rows[places], ANSWER, langs), strict=True):
@@ -102,7 +102,7 @@ class Plan:
 
 
 def write_plan(planner: Planner, steps: int, folder: Path, progress: Progress) -> Plan:
-    """Plan a run of so many batches."""
+    """Plan a run of so many batches, in a folder."""
     import pyarrow as pa
 
     schema = pa.schema([("row", pa.int64()), ("question", pa.int32()), ("answer", pa.int32())])

@@ -1,51 +1,47 @@
-"""`--prune-vocabulary`: a transformer keeps the pieces that some texts use; what that costs other text.
+"""`--prune-vocabulary`: a transformer keeps the pieces that some texts use; measures what other text loses.
 
-Most weights of a multilingual model are a table of pieces, of which a training meets a tenth.
+Most weights of a multilingual model are a table of pieces, of which a training uses a tenth.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from xlir_bench.encoders.digest import fingerprint
 from xlir_bench.encoders.layout import OFFSET_POSITIONS
 from xlir_bench.errors import InputError, OutOfReachError, UnknownNameError, XlirError
 from xlir_bench.files import file_digest, raw_lines
-from xlir_bench.options.running import RunOptions
 from xlir_bench.places import data_cache
-from xlir_bench.records import ROLES, Collection, Floats, Progress, Role, Silent
-from xlir_bench.sources import ON_DISK, DataState, data_state, load_collection
+from xlir_bench.records import ROLES, Floats, Progress, Role
+from xlir_bench.sources import ON_DISK, DataState, data_state, load_present
 from xlir_bench.tasks import Task
 from xlir_bench.train.bases import Base
 from xlir_bench.train.folder import write_array, write_json
-from xlir_bench.train.pieces import (
-    Flags,
-    Ids,
-    all_pieces,
-    kept_ids,
-    pieces_in,
-    pruned_tokenizer,
-)
+from xlir_bench.train.rows import chunked
 from xlir_bench.train.store import RowStore
 from xlir_bench.untrusted import read_array, read_json
 
+Ids = NDArray[np.int64]
 ROWS = "rows"
 IDS, RECORD = "pieces.npy", "pruning.json"
-PAGE = 256
-"""Texts that are tokenized at a time."""
+KINDS = ("Unigram", "WordPiece", "BPE")
+BYTE_LETTERS = 0x144
+"""Characters below it are Latin letters, and those that stand for bytes in byte-level vocabularies."""
 BATCH = 64
 """Texts that are encoded at a time."""
-PROVEN = 16
+COMPARED = 16
 """Texts of the rows whose vectors are compared before and after, in every run."""
-MOST, ALTOGETHER, LONGEST = 200, 1100, 200
+MOST_OF_A_LANGUAGE, MOST_OF_ALL, LONGEST = 200, 1100, 200
 """Other texts of one language and of all, and characters of each: they cost as much as ten steps."""
 Sample = tuple[str, Role, str]
 """Language, role and text."""
@@ -94,79 +90,79 @@ class Pruning:
         """Find the pieces, cut the model and compare it with what it was; the record of it."""
         tokenizer = _tokenizer_json(base)
         used, texts = self._used_pieces(base, tokenizer, store)
-        ids = kept_ids(tokenizer, used)
-        new_id = np.full(len(used), -1)
-        new_id[ids] = np.arange(len(ids))
+        ids = _kept_ids(tokenizer, used)
         tasks, others = self._other_texts()
-        samples = others + [("", role, text) for text in store.sample(PROVEN) for role in ROLES]
-        first = len(others)
-        megabytes, before = _megabytes(base.model), [new_id[n] for n in _tokens(base, samples)]
-        vectors = self._vectors(base, samples)
+        compared = [("", role, text) for text in store.sample(COMPARED) for role in ROLES]
+        samples = [*others, *compared]
+        new_id = {int(old): new for new, old in enumerate(ids)}
+        before = [[new_id.get(n, -1) for n in of_text] for of_text in _pieces_of(base, samples)]
+        megabytes, vectors = _megabytes(base.model), self._vectors(base, samples)
         _cut(base.model, tokenizer, ids)
-        after = _tokens(base, samples)
+        after = _pieces_of(base, samples)
         cosines = (vectors * self._vectors(base, samples)).sum(axis=1)
-        same_pieces = all(map(np.array_equal, before[first:], after[first:]))
-        if not same_pieces or cosines[first:].min() < 1 - 1e-5:
+        first = len(others)
+        if before[first:] != after[first:] or cosines[first:].min() < 1 - 1e-5:
             raise XlirError(
                 f"--prune-vocabulary: with fewer pieces {base.name} has other vectors for the same"
                 " texts: train it without"
             )
         write_array(kept / IDS, ids)
         unknown = base.model[0].tokenizer.unk_token_id
-        losses = _losses(others, before, after, cosines, unknown)
         return {
             "base": base.digest,
             "texts": texts,
-            "pieces": [len(all_pieces(tokenizer)), len(ids)],
+            "pieces": [len(_all_pieces(tokenizer)), len(ids)],
             "megabytes": [round(megabytes, 1), round(_megabytes(base.model), 1)],
-            "elsewhere": {"tasks": tasks, "languages": losses},
+            "elsewhere": {
+                "tasks": tasks,
+                "languages": _cost_elsewhere(others, before, after, cosines, unknown),
+            },
         }
 
     def _used_pieces(
-        self, base: Base, tokenizer_json: Mapping[str, Any], store: RowStore
-    ) -> tuple[Flags, list[dict[str, str | int]]]:
-        """Flags of the pieces that texts use, with each prompt and without; and which texts were read."""
-        transformer, model = base.model[0], tokenizer_json["model"]
+        self, base: Base, stated: Mapping[str, Any], store: RowStore
+    ) -> tuple[set[int], list[dict[str, str | int]]]:
+        """The ids of the pieces that texts use, with each prompt and without; and which texts were read."""
+        transformer, model = base.model[0], stated["model"]
         tokenizer, config = transformer.tokenizer.backend_tokenizer, transformer.auto_model.config
-        used = np.zeros(max(all_pieces(tokenizer_json).values()) + 1, np.bool_)
-        named = [n for n in _token_ids(config).values() if 0 <= n < len(used)]
-        used[named + transformer.tokenizer.all_special_ids] = True
+        highest = max(_all_pieces(stated).values())
+        used = {n for n in _token_ids(config).values() if 0 <= n <= highest}
+        used.update(transformer.tokenizer.all_special_ids)
         if config.model_type in OFFSET_POSITIONS:
             # Positions begin behind the padding id, and MPNet's behind 1: these ids do not move.
-            used[: max(1, config.pad_token_id) + 1] = True
+            used.update(range(max(1, config.pad_token_id) + 1))
         wordpiece = model["type"] == "WordPiece"
         unknown = model["vocab"].get(model["unk_token"]) if wordpiece else None
         tokenizer.no_truncation()  # the library says so itself before each of its calls
         tokenizer.no_padding()
-        texts: list[dict[str, str | int]] = []
+        read: list[dict[str, str | int]] = []
         self.progress.start("find the pieces in use", 0, "texts")
-        for name, digest, pages in self._sources(store):
+        for name, digest, texts in self._sources(store):
             count = 0
-            for page in pages:
+            for page in chunked(texts):
                 for prompt in {"", base.prompts.query, base.prompts.passage}:
                     prompted = [prompt + text for text in page]
                     encodings = tokenizer.encode_batch_fast(prompted)
                     for text, encoding in zip(prompted, encodings, strict=True):
-                        used[encoding.ids] = True
+                        used.update(encoding.ids)
                         if unknown in encoding.ids:
-                            for word in _words(tokenizer, text):
-                                used[pieces_in(model, word)] = True
+                            used.update(_pieces_within(tokenizer, model, text))
                 count += len(page)
                 self.progress.advance(len(page))
-            texts.append({"name": name, "digest": digest, "texts": count})
+            read.append({"name": name, "digest": digest, "texts": count})
         self.progress.finish()
-        return used, texts
+        return used, read
 
-    def _sources(self, store: RowStore) -> Iterator[tuple[str, str, Iterator[Sequence[str]]]]:
-        """Name, digest and pages of each source of texts."""
+    def _sources(self, store: RowStore) -> Iterator[tuple[str, str, Iterable[str]]]:
+        """Name, digest and texts of each source of texts."""
         digest = fingerprint({"rows": [source.digest for source in store.sources]})
-        yield ROWS, digest, (store.texts[place]["text"][:] for place in _places(len(store.texts)))
+        yield ROWS, digest, store.every_text()
         for name in dict.fromkeys(self.names):
             if name in self.tasks:
-                data = self._load(name)
-                texts = [data.texts(role, x) for role in ROLES for x in data.languages(role)]
-                pages = (some[place] for some in texts for place in _places(len(some)))
-                yield name, fingerprint(dict(data.digests)), pages
+                data = load_present(self.tasks[name], self.root, self._state(name).here)
+                sides = [(role, lang) for role in ROLES for lang in data.languages(role)]
+                texts = (text for side in sides for text in data.texts(*side))
+                yield name, fingerprint(dict(data.digests)), texts
             elif name != ROWS:
                 path = Path(name)
                 yield path.name, f"sha256:{file_digest(path, 'sha256')}", _lines(path)
@@ -178,11 +174,11 @@ class Pruning:
         ]
         here = {name: langs for name in names if (langs := self._state(name).here)}
         tasks_with = Counter(lang for langs in here.values() for lang in langs)
-        each = min(MOST, ALTOGETHER // max(1, len(tasks_with)))
+        each = min(MOST_OF_A_LANGUAGE, MOST_OF_ALL // max(1, len(tasks_with)))
         samples: list[Sample] = []
-        for name in here:
-            data = self._load(name)
-            for lang in here[name]:
+        for name, langs in here.items():
+            data = load_present(self.tasks[name], self.root, langs)
+            for lang in langs:
                 roles = [role for role in ROLES if lang in data.languages(role)]
                 pool = [(lang, role, text) for role in roles for text in data.texts(role, lang)]
                 count = min(len(pool), each // tasks_with[lang])
@@ -192,8 +188,7 @@ class Pruning:
 
     def _vectors(self, base: Base, samples: Sequence[Sample]) -> Floats:
         """A vector of length 1 of each text, with the prompt of its role."""
-        prompts = {"query": base.prompts.query, "passage": base.prompts.passage}
-        texts = [prompts[role] + text for _, role, text in samples]
+        texts = [base.prompts.of(role) + text for _, role, text in samples]
         options = {"prompt": "", "normalize_embeddings": True, "show_progress_bar": False}
         vectors = []
         self.progress.start("compare with the whole vocabulary", len(texts), "texts")
@@ -205,11 +200,6 @@ class Pruning:
 
     def _state(self, name: str) -> DataState:
         return data_state(self.tasks[name], self.root, data_cache())
-
-    def _load(self, name: str) -> Collection:
-        langs = self._state(name).here
-        options = RunOptions(data=self.root, langs=langs, offline=True, allow_changed_data=True)
-        return load_collection(self.tasks[name], options, Silent())
 
 
 def _tokenizer_json(base: Base) -> dict[str, Any]:
@@ -223,13 +213,93 @@ def _tokenizer_json(base: Base) -> dict[str, Any]:
     return stated
 
 
-def _cut(model: Any, tokenizer_json: Mapping[str, Any], ids: Ids) -> None:
+def _model_pieces(tokenizer: Mapping[str, Any]) -> dict[str, int]:
+    """The id of each piece of the model itself, without added tokens; `tokenizer` is its JSON."""
+    model = tokenizer["model"]
+    if model["type"] not in KINDS:
+        raise InputError(
+            f"--prune-vocabulary knows tokenizers of the kinds {', '.join(KINDS)}; this one is of"
+            f" {model['type']}: train without it"
+        )
+    if model["type"] == "Unigram":
+        return {piece: n for n, (piece, _) in enumerate(model["vocab"])}
+    return dict(model["vocab"])
+
+
+def _all_pieces(tokenizer: Mapping[str, Any]) -> dict[str, int]:
+    added = {token["content"]: token["id"] for token in tokenizer["added_tokens"]}
+    return _model_pieces(tokenizer) | added
+
+
+def _kept_ids(tokenizer: Mapping[str, Any], used: set[int]) -> Ids:
+    """The ids that have to stay if texts are to keep the pieces they use; in their new order.
+
+    Why the texts keep their pieces:
+    Unigram takes the path with the highest score. Without pieces that are on no best path there are fewer
+    paths, and the best is still there. An unknown character scores 10 less than the lowest piece: that piece
+    stays, so that no path through a character that is now unknown scores more than it did.
+    WordPiece takes the longest piece that fits, and that stays. Of words that it gives up, every piece stays
+    (`_pieces_within`), or a shorter one might lead to an end.
+    BPE joins the pair that comes first in its list; all joins that lead to a piece stay, in their order.
+
+    Single characters (of pieces that are used) and bytes stay, too: other words are spelt with them.
+    """
+    model, pieces = tokenizer["model"], _model_pieces(tokenizer)
+    kept = used.union(token["id"] for token in tokenizer["added_tokens"])
+    if model["type"] == "Unigram":
+        kept.add(min(range(len(model["vocab"])), key=lambda n: model["vocab"][n][1]))
+    unknown = model.get("unk_id", pieces.get(model.get("unk_token", "")))
+    if unknown is not None:
+        kept.add(unknown)
+    letters = {c for piece, n in pieces.items() if n in used for c in piece}
+    prefix = model.get("continuing_subword_prefix") or ""
+    suffix = model.get("end_of_word_suffix") or ""
+    for piece, n in pieces.items():
+        core = piece.removeprefix(prefix).removesuffix(suffix)
+        single = len(core) == 1 and (core in letters or ord(core) < BYTE_LETTERS)
+        if single or re.fullmatch("<0x[0-9A-F]{2}>", piece):
+            kept.add(n)
+    if model["type"] == "BPE":
+        joins: dict[str, set[str]] = {}
+        for pair in model["merges"]:
+            joins.setdefault(_joined(model, pair), set()).update(pair)
+        left = [piece for piece, n in pieces.items() if n in kept]
+        while left:
+            parts = joins.pop(left.pop(), set())
+            kept.update(pieces[part] for part in parts)
+            left += parts
+    own = kept.intersection(pieces.values())  # the library numbers them before added tokens
+    return np.array(sorted(own) + sorted(kept - own), np.int64)
+
+
+def _pieces_within(tokenizer: Any, model: Mapping[str, Any], text: str) -> Iterator[int]:
+    """Every piece of WordPiece that occurs anywhere in a word of a text, except words too long for it."""
+    if tokenizer.normalizer is not None:
+        text = tokenizer.normalizer.normalize_str(text)
+    words = [text]
+    if tokenizer.pre_tokenizer is not None:
+        words = [word for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(text)]
+    for word in words:
+        if len(word) > model["max_input_chars_per_word"]:
+            continue
+        for start in range(len(word)):
+            prefix = model["continuing_subword_prefix"] if start else ""
+            for end in range(start + 1, len(word) + 1):
+                if (part := prefix + word[start:end]) in model["vocab"]:
+                    yield model["vocab"][part]
+
+
+def _joined(model: Mapping[str, Any], pair: tuple[str, str]) -> str:
+    return pair[0] + pair[1].removeprefix(model["continuing_subword_prefix"] or "")
+
+
+def _cut(model: Any, stated: Mapping[str, Any], ids: Ids) -> None:
     """Leave only these pieces, and their rows of the model's tables."""
     import torch
 
     transformer = model[0]
-    transformer.tokenizer._tokenizer = pruned_tokenizer(tokenizer_json, ids)
     new_id = {int(old): new for new, old in enumerate(ids)}
+    transformer.tokenizer._tokenizer = _small_tokenizer(stated, new_id)
     table: Any = transformer.auto_model.get_input_embeddings().weight
     left = torch.nn.Parameter(
         table.data[torch.from_numpy(ids).to(table.device)], requires_grad=table.requires_grad
@@ -245,20 +315,38 @@ def _cut(model: Any, tokenizer_json: Mapping[str, Any], ids: Ids) -> None:
         config.vocab_size = len(ids)
 
 
-def _megabytes(model: Any) -> float:
-    """Of the weights and of the tokenizer."""
-    weights = sum(p.numel() * p.element_size() for p in model.parameters())
-    tokenizer = model[0].tokenizer.backend_tokenizer
-    return float(weights + len(tokenizer.to_str(pretty=True).encode())) / 1e6
+def _small_tokenizer(stated: Mapping[str, Any], new_id: Mapping[int, int]) -> Any:
+    """The `tokenizers.Tokenizer` that has only the pieces with a new id."""
+    from tokenizers import Tokenizer
+
+    model, pieces = dict(stated["model"]), _model_pieces(stated)
+    if model["type"] == "Unigram":
+        model["vocab"] = [entry for n, entry in enumerate(model["vocab"]) if n in new_id]
+        model["unk_id"] = new_id.get(model["unk_id"])
+    else:
+        model["vocab"] = {piece: new_id[n] for piece, n in pieces.items() if n in new_id}
+    if model["type"] == "BPE":
+        model["merges"] = [x for x in model["merges"] if _joined(model, x) in model["vocab"]]
+    added = [token | {"id": new_id[token["id"]]} for token in stated["added_tokens"]]
+    parts = {
+        "model": model,
+        "added_tokens": sorted(added, key=lambda token: token["id"]),
+        "post_processor": _renumbered(stated["post_processor"], new_id.__getitem__),
+        "padding": None,
+    }
+    small = Tokenizer.from_str(json.dumps({**stated, **parts}))
+    if small.get_vocab() != {x: new_id[n] for x, n in _all_pieces(stated).items() if n in new_id}:
+        raise XlirError("--prune-vocabulary: this tokenizer numbers its pieces in a way of its own")
+    return small
 
 
-def _tokens(base: Base, samples: Sequence[Sample]) -> list[Ids]:
-    """The pieces of each text, without prompts and special tokens."""
-    tokenizer = base.model[0].tokenizer.backend_tokenizer
-    tokenizer.no_truncation()
-    texts = [text for _, _, text in samples]
-    encodings = tokenizer.encode_batch_fast(texts, add_special_tokens=False)
-    return [np.array(encoding.ids, np.int64) for encoding in encodings]
+def _renumbered(part: Any, new: Callable[[int], int]) -> Any:
+    """A post-processor with new ids: those in lists, such as ``"ids": [2]`` and ``["[SEP]", 102]``."""
+    if isinstance(part, dict):
+        return {key: _renumbered(value, new) for key, value in part.items()}
+    if isinstance(part, list):
+        return [new(x) if isinstance(x, int) else _renumbered(x, new) for x in part]
+    return part
 
 
 def _token_ids(config: Any) -> dict[str, int]:
@@ -267,30 +355,38 @@ def _token_ids(config: Any) -> dict[str, int]:
     return {name: n for name, n in stated if name.endswith("_token_id") and isinstance(n, int)}
 
 
-def _words(tokenizer: Any, text: str) -> list[str]:
-    """The words of a text, as the model of the tokenizer gets them."""
-    if tokenizer.normalizer is not None:
-        text = tokenizer.normalizer.normalize_str(text)
-    splitter = tokenizer.pre_tokenizer
-    return [text] if splitter is None else [word for word, _ in splitter.pre_tokenize_str(text)]
+def _megabytes(model: Any) -> float:
+    """Of the weights and of the tokenizer."""
+    weights = sum(p.numel() * p.element_size() for p in model.parameters())
+    tokenizer = model[0].tokenizer.backend_tokenizer
+    return float(weights + len(tokenizer.to_str(pretty=True).encode())) / 1e6
 
 
-def _losses(
+def _pieces_of(base: Base, samples: Sequence[Sample]) -> list[list[int]]:
+    """The ids of the pieces of each text, without prompts and special tokens."""
+    tokenizer = base.model[0].tokenizer.backend_tokenizer
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    texts = [text for _, _, text in samples]
+    return [e.ids for e in tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
+
+
+def _cost_elsewhere(
     samples: Sequence[Sample],
-    before: Sequence[Ids],
-    after: Sequence[Ids],
+    before: Sequence[Sequence[int]],
+    after: Sequence[Sequence[int]],
     cosines: Floats,
     unknown: int | None,
 ) -> Mapping[str, Mapping[str, float]]:
     """What other text loses, by language; `before` has the new ids, -1 for a piece that is gone."""
     losses: dict[str, Mapping[str, float]] = {}
     for lang in dict.fromkeys(lang for lang, _, _ in samples):
-        places = [n for n, sample in enumerate(samples) if sample[0] == lang and len(before[n])]
+        places = [n for n, sample in enumerate(samples) if sample[0] == lang and before[n]]
         pairs = [(before[n], after[n]) for n in places]
-        gone = sum((Counter(a.tolist()) - Counter(b.tolist())).total() for a, b in pairs)
+        gone = sum((Counter(a) - Counter(b)).total() for a, b in pairs)
         figures = {
             "lost": gone / sum(len(a) for a, _ in pairs),
-            "unknown": np.mean(np.concatenate([b for _, b in pairs]) == unknown),
+            "unknown": np.mean([n == unknown for _, b in pairs for n in b]),
             "growth": np.mean([len(b) / len(a) for a, b in pairs]) - 1,
             "cosine": cosines[places].mean(),
             "lowest": cosines[places].min(),
@@ -299,21 +395,12 @@ def _losses(
     return losses
 
 
-def _places(count: int) -> Iterator[slice]:
-    return (slice(first, first + PAGE) for first in range(0, count, PAGE))
-
-
-def _lines(path: Path) -> Iterator[list[str]]:
-    """The lines of a file, a page of them at a time."""
-    page: list[str] = []
+def _lines(path: Path) -> Iterator[str]:
+    """The lines of a file of texts."""
     try:
         for line in raw_lines(path):
-            page.append(line.decode().strip())
-            if len(page) == PAGE:
-                yield page
-                page = []
+            yield line.decode().strip()
     except (ValueError, EOFError, OSError, zlib.error) as error:
         raise InputError(
             f"--prune-vocabulary {path} is no file of texts in UTF-8: {error}"
         ) from error
-    yield page

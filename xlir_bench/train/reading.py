@@ -9,8 +9,9 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from functools import partial
+from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, cast
 
 from xlir_bench.encoders.digest import files_digest
 from xlir_bench.errors import InputError, OutOfReachError
@@ -23,7 +24,6 @@ from xlir_bench.train.rows import (
     MOST_LANGUAGES,
     SIDES,
     Fault,
-    FaultyRowError,
     Row,
     is_long_form,
     join_line,
@@ -32,30 +32,57 @@ from xlir_bench.train.rows import (
 from xlir_bench.untrusted import parse_json, table_rows
 
 Records = Iterator[tuple[int, Any]]
-"""The records of a source, each with its line; a line that holds none comes as its `FaultyRowError`."""
+"""The records of a source, each with its line; where a line holds none, the `ValueError` that says why."""
 SHOWN_FAULTS = 3
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(:[\w.%\[\]]+)?")
 
 
-def read_rows(source: TrainingSource, offline: bool = False) -> Iterator[tuple[int, Row | Fault]]:
-    """Every row with its line, in order; a faulty line gives its `Fault`. No row stays in memory."""
+def read_rows(source: TrainingSource, offline: bool = False) -> Iterator[Row | Fault]:
+    """Every row, in order; a faulty line gives its `Fault`. No row stays in memory.
+
+    Consecutive lines of the long form with one data set and id are one row.
+    """
     langs: set[str] = set()
-    for number, row in _parsed(source.name, _records(source.name, offline)):
+    lines = (_parsed(source.name, *record) for record in _records(source.name, offline))
+    for _, group in groupby(lines, lambda line: line.key):
+        number, row, _ = next(group)
+        for other, line, _ in group:  # noqa: B031 - the rest of the group
+            try:
+                row = join_line(cast(Row, row), cast(Row, line))
+            except ValueError as error:
+                yield Fault(source.name, other, str(error))
         if isinstance(row, Row):
             langs_with_row = langs.union(*(row.side(side) for side in SIDES))
             if len(langs_with_row) > MOST_LANGUAGES:
                 what = f"with it there are over {MOST_LANGUAGES:,} languages"
-                yield number, Fault(source.name, number, what)
+                yield Fault(source.name, number, what)
                 continue
             langs = langs_with_row
-        yield number, row
+        yield row
+
+
+class _Line(NamedTuple):
+    number: int
+    row: Row | Fault
+    key: object
+    """Equal for lines of the long form that make one row."""
+
+
+def _parsed(name: str, number: int, record: Any) -> _Line:
+    try:
+        if isinstance(record, ValueError):
+            raise record
+        row = parse_row(record, number)
+    except ValueError as error:
+        return _Line(number, Fault(name, number, str(error)), object())
+    return _Line(number, row, (row.dataset, row.id) if is_long_form(record) else object())
 
 
 def sound_rows(source: TrainingSource, progress: Progress, offline: bool = False) -> Iterator[Row]:
     """The rows up to the first fault; then an error that names the first faults of the whole source."""
     faults: list[Fault] = []
     count = 0
-    for _, row in read_rows(source, offline):
+    for row in read_rows(source, offline):
         progress.advance(1)
         if isinstance(row, Fault):
             count += 1
@@ -123,7 +150,7 @@ def _of_jsonl(path: Path) -> Records:
         try:
             yield number, parse_json(line)
         except ValueError as error:
-            yield number, FaultyRowError(str(error))
+            yield number, ValueError(str(error))
 
 
 def _of_csv(path: Path, delimiter: str) -> Records:
@@ -144,9 +171,9 @@ def _of_csv(path: Path, delimiter: str) -> Records:
             )
         for record in table:
             too_many = None in record  # under which csv keeps the cells that have no column
-            yield table.line_num, FaultyRowError("more cells than columns") if too_many else record
+            yield table.line_num, ValueError("more cells than columns") if too_many else record
     except (csv.Error, UnicodeDecodeError) as error:
-        yield table.line_num, FaultyRowError(f"no CSV: {error}")
+        yield table.line_num, ValueError(f"no CSV: {error}")
 
 
 _READERS: dict[str, Callable[[Path], Records]] = {
@@ -208,33 +235,3 @@ def _hub_offline() -> Iterator[None]:
         yield
     finally:
         constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE = before
-
-
-def _parsed(name: str, records: Records) -> Iterator[tuple[int, Row | Fault]]:
-    """Rows of the records; consecutive lines of the long form with one data set and id are one row."""
-    waiting: tuple[int, Row] | None = None
-    for number, record in records:
-        row = _row_or_fault(name, number, record)
-        line = row if isinstance(row, Row) and is_long_form(record) else None
-        if waiting and line and (line.dataset, line.id) == (waiting[1].dataset, waiting[1].id):
-            try:
-                waiting = waiting[0], join_line(waiting[1], line)
-            except FaultyRowError as error:
-                yield number, Fault(name, number, str(error))
-            continue
-        if waiting:
-            yield waiting
-        waiting = (number, line) if line else None
-        if not line:
-            yield number, row
-    if waiting:
-        yield waiting
-
-
-def _row_or_fault(name: str, number: int, record: Any) -> Row | Fault:
-    try:
-        if isinstance(record, FaultyRowError):
-            raise record
-        return parse_row(record, number)
-    except FaultyRowError as error:
-        return Fault(name, number, str(error))

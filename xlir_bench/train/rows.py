@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 from hashlib import blake2b
 from itertools import islice
 from pathlib import PurePath
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
+T = TypeVar("T")
 CHUNK = 256
-"""Rows that are checked for leaks and written together."""
+"""Rows or texts that are looked at together."""
 SIDES = ("question", "answer", "negative")
 ORIGINAL = "original"
 LONGEST_ORIGIN, MOST_ORIGINS = 200, 50
@@ -29,7 +30,7 @@ class Row:
     question: Mapping[str, str]
     answer: Mapping[str, str]
     negative: Mapping[str, str]
-    """Texts that look like an answer and are none; often empty."""
+    """Texts that look like answers but are not; often empty."""
     origin: str = ""
     """How a machine made it from another row, such as ``code-switched``; empty for an original."""
 
@@ -51,25 +52,24 @@ class Fault:
         return f"{self.source}, line {self.line}: {self.what}"
 
 
-class FaultyRowError(ValueError):
-    """A line is not a training row; the message says why."""
-
-
 def is_long_form(record: Any) -> bool:
     """Whether a record is a line of the long form: one question and one answer, each with its language."""
     return isinstance(record, Mapping) and "lang_question" in record and "lang_answer" in record
 
 
 def parse_row(record: Any, number: int) -> Row:
-    """The row of a record, in the nested or the long form; one without an id is named by its line number."""
+    """The row of a record, in the nested or the long form; `number` is its line, and its id if it has none.
+
+    ValueError says what is wrong with a record.
+    """
     if not isinstance(record, Mapping):
-        raise FaultyRowError(f"an object is wanted, not {type(record).__name__}")
+        raise ValueError(f"an object is wanted, not {type(record).__name__}")
     if is_long_form(record):
         record = _nested(record)
     question, answer, negative = (_texts(record.get(side), side) for side in SIDES)
     for side, texts in (("question", question), ("answer", answer)):
         if not texts:
-            raise FaultyRowError(f"no {side} in any language")
+            raise ValueError(f"no {side} in any language")
     return Row(
         _name(record, "id") or str(number),
         _name(record, "dataset"),
@@ -86,7 +86,7 @@ def _nested(line: Mapping[str, Any]) -> dict[str, Any]:
     for side in ("question", "answer"):
         lang = line.get(f"lang_{side}")
         if not isinstance(lang, str) or not lang.strip():
-            raise FaultyRowError(f"lang_{side} is empty")
+            raise ValueError(f"lang_{side} is empty")
         nested[side] = {lang.strip(): line.get(side)}
     if line.get("negative"):
         nested["negative"] = {next(iter(nested["answer"])): line["negative"]}
@@ -102,9 +102,7 @@ def join_line(row: Row, line: Row) -> Row:
     for side in SIDES:
         for lang, text in line.side(side).items():
             if row.side(side).get(lang, text) != text:
-                raise FaultyRowError(
-                    f"id {row.id!r} has two different texts as its {side} in {lang}"
-                )
+                raise ValueError(f"id {row.id!r} has two different texts as its {side} in {lang}")
     for side in SIDES:
         cast(dict[str, str], row.side(side)).update(line.side(side))
     return replace(row, origin=join_origins([row.origin, line.origin]))
@@ -140,9 +138,9 @@ def text_key(*texts: str) -> int:
     return int.from_bytes(digest, "little") or 1
 
 
-def chunked(rows: Iterable[Row]) -> Iterator[list[Row]]:
-    """The rows in lists of at most `CHUNK`."""
-    source = iter(rows)
+def chunked(items: Iterable[T]) -> Iterator[list[T]]:
+    """The items in lists of at most `CHUNK`."""
+    source = iter(items)
     while chunk := list(islice(source, CHUNK)):
         yield chunk
 
@@ -155,25 +153,23 @@ def _texts(stated: Any, side: str) -> dict[str, str]:
         try:
             stated = dict(stated)
         except (TypeError, ValueError):
-            raise FaultyRowError(f"{side} wants texts by language, not a list") from None
+            raise ValueError(f"{side} wants texts by language, not a list") from None
     if not isinstance(stated, Mapping):
-        raise FaultyRowError(f"{side} wants texts by language, not {type(stated).__name__}")
+        raise ValueError(f"{side} wants texts by language, not {type(stated).__name__}")
     if len(stated) > MOST_LANGUAGES:
-        raise FaultyRowError(f"{side} is in {len(stated):,} languages, over {MOST_LANGUAGES:,}")
+        raise ValueError(f"{side} is in {len(stated):,} languages, over {MOST_LANGUAGES:,}")
     texts = {lang: text for lang, text in stated.items() if text is not None}
     for lang, text in texts.items():
         if not isinstance(lang, str) or not lang.strip():
-            raise FaultyRowError(f"{side} has an empty language code")
+            raise ValueError(f"{side} has an empty language code")
         if not isinstance(text, str):
-            raise FaultyRowError(f"{side}.{lang} is {type(text).__name__}, not text")
+            raise ValueError(f"{side}.{lang} is {type(text).__name__}, not text")
         if not text.strip():
-            raise FaultyRowError(f"{side}.{lang} is blank")
+            raise ValueError(f"{side}.{lang} is blank")
         try:
             text.encode()
         except UnicodeEncodeError:
-            raise FaultyRowError(
-                f"{side}.{lang} holds half a character (a lone surrogate)"
-            ) from None
+            raise ValueError(f"{side}.{lang} holds half a character (a lone surrogate)") from None
     return texts
 
 
@@ -182,5 +178,5 @@ def _name(record: Mapping[str, Any], key: str) -> str:
     if value is None:
         return ""
     if isinstance(value, bool) or not isinstance(value, str | int):
-        raise FaultyRowError(f"{key} is {type(value).__name__}, not text")
+        raise ValueError(f"{key} is {type(value).__name__}, not text")
     return str(value)

@@ -1,6 +1,6 @@
-"""Training a table of token vectors by the rows that a batch met: their gradient, and Adam over them.
+"""Trains a table of token vectors by the rows that a batch uses: their gradient, and Adam over them.
 
-A batch meets a few thousand of a vocabulary's sub-words. A gradient of the whole table would be mostly
+A batch uses a few thousand of a vocabulary's sub-words. A gradient of the whole table would be mostly
 zeros, and would have to be cleared, filled and searched at every step.
 """
 
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 
 class SparseTable(nn.EmbeddingBag):
-    """A table of token vectors whose gradient has only the rows that were met."""
+    """A table of token vectors whose gradient has only the rows that were used."""
 
     @classmethod
     def of(cls, table: nn.EmbeddingBag) -> SparseTable:
@@ -27,17 +27,17 @@ class SparseTable(nn.EmbeddingBag):
         if not torch.is_grad_enabled():
             return super().forward(input, offsets)
         # EmbeddingBag(sparse=True) would list a row once a token; here each row has one entry.
-        met, places = torch.unique(input, return_inverse=True)
-        rows = nn.functional.embedding(met, self.weight, sparse=True)
+        used, places = torch.unique(input, return_inverse=True)
+        rows = nn.functional.embedding(used, self.weight, sparse=True)
         return nn.functional.embedding_bag(places, rows, offsets, mode=self.mode)
 
 
 def clip_gradients(parameters: Iterable[Tensor], longest: float) -> Tensor:
     """As `torch.nn.utils.clip_grad_norm_`, which knows no norm of sparse gradients."""
-    met = [p for p in parameters if p.grad is not None]
-    for parameter in met:
+    used = [p for p in parameters if p.grad is not None]
+    for parameter in used:
         parameter.grad = parameter.grad.coalesce()  # type: ignore[union-attr]
-    values = [p.grad.values() for p in met]  # type: ignore[union-attr]
+    values = [p.grad.values() for p in used]  # type: ignore[union-attr]
     norm = nn.utils.get_total_norm(values)
     if norm > longest:
         for gradient in values:
@@ -52,15 +52,8 @@ class RowAdam(torch.optim.Optimizer):
     for each row does. Tokens that are everywhere move little and weigh little.
     """
 
-    def __init__(
-        self,
-        params: Iterable[Tensor],
-        rates: Tensor,
-        lr: float,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-    ) -> None:
-        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "rates": rates})
+    def __init__(self, params: Iterable[Tensor], rates: Tensor, lr: float) -> None:
+        super().__init__(params, {"lr": lr, "betas": (0.9, 0.999), "eps": 1e-8, "rates": rates})
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]

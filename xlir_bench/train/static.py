@@ -22,7 +22,7 @@ SAMPLE = 200_000
 SPREAD = 0.1
 """Standard deviation of the untrained vectors."""
 IDENTITY_SMOOTHING = 1e-3
-"""The smoothing of the identity dimensions, whatever that of the trained ones is."""
+"""The smoothing of the identity dimensions, whatever the trained ones have."""
 
 
 def new_static(
@@ -90,10 +90,10 @@ def weights_of(shares: Floats, smoothing: float) -> Floats:
 def add_identity(model: Any, dimensions: int, weight: float, shares: Floats, seed: int) -> Any:
     """The model with random dimensions beside its trained ones, different for each sub-word.
 
-    Training brings together what means alike, and with it words that no training text told apart. Random
-    numbers keep each sub-word apart from all others: the same words still find each other in texts unlike
-    those of the training, and a translation is found a little less. `weight`: how long the new part is beside
-    the trained one, over the running training text.
+    Training brings words of like meaning together, and also words that the training texts do not tell apart.
+    Random numbers keep each sub-word apart from all others: the same words still find each other in texts
+    unlike those of the training, while translations are found a little less. `weight`: the length of the new
+    part relative to the trained one, over the running training text.
     """
     trained = model[0].embedding.weight.detach().cpu().numpy()
     # The trained table began with what [seed, dimension] draws; as many dimensions must not be the same draw.
@@ -137,7 +137,7 @@ def _model(tokenizer: Any, vectors: Floats) -> Any:
 
 
 def _table(words: str) -> dict[str, str]:
-    """Each word is a letter and what stands for it."""
+    """Each word is a letter followed by what replaces it."""
     return {word[0]: word[1:] for word in words.split()}
 
 
@@ -163,10 +163,10 @@ INHERENT = "\u0001"
 
 
 def romanisation() -> Iterator[tuple[str, str]]:
-    """What is replaced by what, each in the whole text before the next, so that a name has the same sub-words
-    in Greek, Cyrillic, Devanagari and Latin.
+    """Replacements that give a name the same sub-words in Greek, Cyrillic, Devanagari and Latin.
 
-    Rules for small letters, and for matching, not for reading: accents and stress are lost.
+    Each is made in the whole text before the next. They are for small letters, and for matching, not for
+    reading: accents and stress are lost.
     """
     yield from (GREEK_PAIRS | GREEK | CYRILLIC).items()
     yield NUKTA, ""

@@ -27,6 +27,7 @@ from xlir_bench.untrusted import read_json
 Keys = NDArray[np.uint64]
 Flags = NDArray[np.bool_]
 Keep = Callable[[Sequence[Row]], Sequence[bool]]
+"""Says which of some rows to keep."""
 PAGE = 8192
 """Rows whose keys are read at a time."""
 QUESTION, ANSWER, NEGATIVE = range(3)
@@ -96,11 +97,11 @@ class RowStore:
         return Dataset.from_file(str(self.folder / TEXTS)).select_columns(["text"])
 
     def fetch(self, rows: Any, side: Any, langs: Any) -> list[str]:
-        """One text for each row and language, of one side or a side each; every text has to be there."""
+        """The text of each row in its language, of one side or a side each; every text has to be there."""
         rows, langs = np.asarray(rows), np.asarray(langs)
         if not len(rows):
             return []
-        # The texts of a row lie in the order of its keys, those that it lacks left out.
+        # The texts of a row are in the order of its keys, those that it lacks left out.
         there = (self.keys[rows] != 0).reshape(len(rows), -1)
         column = np.asarray(side) * len(self.languages) + langs
         before = np.cumsum(there, axis=1)[np.arange(len(rows)), column] - 1
@@ -113,6 +114,11 @@ class RowStore:
         for first in range(0, self.rows, step):
             last = int(self.starts[first + 1]) if first + 1 < self.rows else len(self.texts)
             yield from self.texts[int(self.starts[first]) : last]["text"]
+
+    def every_text(self) -> Iterator[str]:
+        """All texts, a page of them in memory."""
+        for first in range(0, len(self.texts), PAGE):
+            yield from self.texts[first : first + PAGE]["text"][:]
 
     def origin_counts(self) -> Mapping[str, int]:
         """Number of rows by origin."""
@@ -136,7 +142,7 @@ def store_rows(
     keep: Keep | None = None,
     offline: bool = False,
 ) -> RowStore:
-    """Read all sources into `folder`; `keep` says which of some rows to take. A fault is an error."""
+    """Read all sources into `folder`, without the rows that `keep` refuses. A fault is an error."""
     import pyarrow as pa
 
     folder.mkdir(parents=True, exist_ok=True)

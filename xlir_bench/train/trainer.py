@@ -8,11 +8,12 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from xlir_bench import files
+from xlir_bench.encoders.digest import installed_versions
+from xlir_bench.encoders.layout import PICKLES
 from xlir_bench.encoders.quiet import quiet_transformers
 from xlir_bench.errors import XlirError
 from xlir_bench.options.training import TrainOptions
@@ -38,7 +39,6 @@ PACKAGES = (
     "xlir-bench", "torch", "transformers", "sentence-transformers", "tokenizers", "datasets", "accelerate",
     "numpy",
 )  # fmt: skip
-PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ def train(
     """Train a model as `options` say.
 
     `evaluate` gives figures of a model in the middle of training. The texts of `tasks`, looked for under the
-    root `data` or in the cache, must not be among the training rows. `say` is told what is worth a line.
+    root `data` or in the cache, must not be among the training rows. `say` takes remarks, a line each.
     """
     options.check()
     folder = RunFolder(options.output)
@@ -101,7 +101,7 @@ def save_untrained(
         store, leakage = run.rows()
         base = run.base(store)
         with quiet_transformers():
-            base.whole(base.model).save(str(folder.path), create_model_card=False)
+            base.finished(base.model).save(str(folder.path), create_model_card=False)
         record = _base_record(base, store) | {"leakage": dict(leakage)}
         write_json(folder.path / RECORD, record)
         shutil.rmtree(folder.checkpoints)
@@ -136,7 +136,7 @@ class _Run:
 
     @property
     def pruning(self) -> Pruning:
-        """The texts of `--prune-vocabulary`; without it, none are named and none are read."""
+        """The texts of `--prune-vocabulary`; none without it."""
         tasks = {task.name: task for task in self.tasks}
         return Pruning(self.options.prune_vocabulary or (), tasks, self.data, self.progress)
 
@@ -144,6 +144,8 @@ class _Run:
         self, evaluate: Evaluate | None, command: str, say: Callable[[str], object]
     ) -> Mapping[str, Any]:
         """All stages; the record of the run, which is written last: it says that the run is finished."""
+        from sentence_transformers import SentenceTransformer
+
         from xlir_bench.train.loop import Loop, intervals, training_device
         from xlir_bench.train.watching import selection
 
@@ -160,25 +162,35 @@ class _Run:
         plan = write_plan(planner, batches, self.folder.data, self.progress)
         base = self.base(store)
         rate = options.lr or (STATIC_RATE if options.from_nothing else RATE)
-        evaluate_whole: Evaluate | None = None
         before: Mapping[str, float] = {}
+        look: Evaluate | None = None
         if evaluate is not None:
-            evaluate_whole = base.evaluated_by(evaluate)
-            before = self._before(base, evaluate_whole)
+            look = lambda model: evaluate(base.finished(model))  # noqa: E731
+            before = self._before(base, look)
             selection(before, options.select_by)  # raises now where there is no such figure
-        on_the_way = None if options.eval_steps == 0 else evaluate_whole
+        on_the_way = None if options.eval_steps == 0 else look
         loop = Loop(options, self.folder, base, plan, steps, rate, on_the_way, self.progress, say)
         with quiet_transformers():
             outcome, log = loop.run()
-        self._save(base)
-        after = {} if evaluate is None else dict(evaluate(_loaded(folder)))
+            self._save(base)
+        after: Mapping[str, float] = {}
+        if evaluate is not None:
+            with quiet_transformers():
+                model = SentenceTransformer(str(folder), local_files_only=True)
+            after = evaluate(model)
+        texts = options.prune_vocabulary
         record = _base_record(base, store) | {
             "leakage": dict(leakage),
             "batches": {**plan.counts, "steps_per_epoch": planner.epoch},
-            "options": options.stated() | {"lr": rate} | _names(options),
+            "options": {
+                **options.stated(),
+                "lr": rate,
+                "sources": [str(x).replace(x.name, _shown(x.name), 1) for x in options.sources],
+                "prune_vocabulary": None if texts is None else [_shown(name) for name in texts],
+            },
             "outcome": outcome | {"seconds": round(outcome["seconds"], 1)},
             "before": dict(before),
-            "after": after,
+            "after": dict(after),
             "evaluations": log.evaluations(),
             "command": command,
         }
@@ -191,7 +203,7 @@ class _Run:
         return record
 
     def rows(self) -> tuple[RowStore, Mapping[str, Any]]:
-        """The rows, and the report on evaluation texts among them; those of before if the sources are the same."""
+        """The rows, and the report on evaluation texts among them; stored ones if the sources are unchanged."""
         report_file = self.folder.data / "leakage.json"
         store = open_rows(self.folder.data)
         if store is not None and report_file.is_file():
@@ -225,24 +237,22 @@ class _Run:
             base = replace(base, notes=(*base.notes, note))
         return base
 
-    def _before(self, base: Base, evaluate: Evaluate) -> Mapping[str, float]:
+    def _before(self, base: Base, look: Evaluate) -> Mapping[str, float]:
         """Figures of the model that training starts from."""
         path = self.folder.checkpoints / "before.json"
         if not path.is_file():
-            write_json(path, dict(evaluate(base.model)))
+            write_json(path, dict(look(base.model)))
         stated = load_json(path, strict=False)
         return validated(dict[str, float], stated, path, "the figures from before training")
 
     def _save(self, base: Base) -> None:
-        """Save the model in a folder beside its place first: half a model is never taken for one."""
+        """Save the model in another folder first, then move it: half a model is never taken for one."""
         fresh = self.folder.path / ".model"
         shutil.rmtree(fresh, ignore_errors=True)
-        with quiet_transformers():
-            base.whole(base.model).save(str(fresh), create_model_card=False)
+        base.finished(base.model).save(str(fresh), create_model_card=False)
         if self.options.static.int8:
             quantise(fresh)
-        pickles = [p for p in fresh.rglob("*") if p.suffix in PICKLES]
-        if pickles:
+        if pickles := [path for pattern in PICKLES for path in fresh.rglob(pattern)]:
             raise AssertionError(f"the model was saved with pickles: {pickles}")
         for path in fresh.rglob("*.safetensors"):
             path.chmod(0o644)  # the library writes it for its owner alone
@@ -253,13 +263,6 @@ class _Run:
                 shutil.rmtree(target)
             item.replace(target)
         fresh.rmdir()
-
-
-def _loaded(folder: Path) -> Any:
-    from sentence_transformers import SentenceTransformer
-
-    with quiet_transformers():
-        return SentenceTransformer(str(folder), local_files_only=True)
 
 
 def _base_record(base: Base, store: RowStore) -> dict[str, Any]:
@@ -283,31 +286,12 @@ def _base_record(base: Base, store: RowStore) -> dict[str, Any]:
         "environment": {
             "python": platform.python_version(),
             "platform": platform.platform(),
-            "versions": _versions(),
+            "versions": installed_versions(PACKAGES),
         },
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-
-
-def _names(options: TrainOptions) -> dict[str, list[str] | None]:
-    """The options that name files, without their folders."""
-    shapers = options.prune_vocabulary
-    return {
-        "sources": [str(x).replace(x.name, _shown(x.name), 1) for x in options.sources],
-        "prune_vocabulary": None if shapers is None else [_shown(name) for name in shapers],
     }
 
 
 def _shown(name: str) -> str:
     """A file by its own name: where it is on this machine is nobody's business."""
     return Path(name).name if Path(name).exists() else name
-
-
-def _versions() -> dict[str, str]:
-    versions = {}
-    for package in PACKAGES:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return versions

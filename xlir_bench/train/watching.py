@@ -1,4 +1,4 @@
-"""What goes on while the trainer runs: progress, the log, evaluations, checkpoints that may be left out."""
+"""What happens between steps: progress, the log, evaluations, and which checkpoints are left out."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
 from sentence_transformers.base.evaluation import BaseEvaluator
 from transformers import TrainerCallback
 
@@ -24,12 +23,12 @@ SELECTION = "selection"
 PREFIX = "eval_"
 """What the trainer writes before the names of an evaluator's figures."""
 LOWER_IS_BETTER = ("rank_distance",)
-SOONEST = 300.0
+CHECKPOINT_PAUSE = 300.0
 """Seconds from one checkpoint to the next, where --save-steps does not ask for more."""
 
 
 class HarnessEvaluator(BaseEvaluator):  # type: ignore[misc]
-    """The figures of `evaluate`, and the one that the best step is chosen by."""
+    """Adapts `evaluate` to the trainer, and adds the figure that the best step is chosen by."""
 
     def __init__(self, evaluate: Evaluate, select_by: str) -> None:
         super().__init__()
@@ -51,7 +50,7 @@ class HarnessEvaluator(BaseEvaluator):  # type: ignore[misc]
 
 
 def selection(figures: Mapping[str, float], select_by: str) -> float:
-    """The figure to choose by; higher is better."""
+    """The figure that the best step is chosen by; higher is better."""
     if select_by in (MEAN, LAST):
         maps = [value for name, value in figures.items() if name.endswith(".map")]
         return sum(maps) / len(maps) if maps else math.nan
@@ -59,11 +58,6 @@ def selection(figures: Mapping[str, float], select_by: str) -> float:
         raise UnknownNameError("figure to select by", [select_by], [MEAN, LAST, *figures])
     lower = select_by.rpartition(".")[2] in LOWER_IS_BETTER
     return -figures[select_by] if lower else figures[select_by]
-
-
-class _Line(BaseModel):
-    model_config = ConfigDict(extra="allow")
-    step: int
 
 
 @dataclass(slots=True)
@@ -74,10 +68,10 @@ class TrainingLog:
     lines: list[dict[str, Any]] = field(default_factory=list)
 
     def cut(self, step: int) -> None:
-        """Forget what came after a step, since the run goes on from there."""
+        """Remove what came after a step, since the run goes on from there."""
         if not self.path.is_file():
             return
-        lines = (line.model_dump() for line in sound_lines(self.path, _Line.model_validate))
+        lines = sound_lines(self.path, lambda line: {**line, "step": int(line["step"])})
         self.lines = [line for line in lines if line["step"] <= step]
         files.write(self.path, "".join(map(_as_text, self.lines)))
 
@@ -100,63 +94,57 @@ def _as_text(line: Mapping[str, Any]) -> str:
     return json.dumps(line, ensure_ascii=False) + "\n"
 
 
+@dataclass(eq=False)
 class Watcher(TrainerCallback):  # type: ignore[misc]
-    """Shows progress and writes the log; evaluates and logs at the very end of the run.
+    """Shows progress and writes the log; evaluates and logs at the very end of the run."""
 
-    `spares`: a checkpoint that comes soon after the last is left out, unless it is the best so far.
-    `seconds_file` keeps the seconds of the run so far, for the run that resumes it to add to.
-    """
+    progress: Progress
+    log: TrainingLog
+    seconds_file: Path
+    """Keeps the seconds of the run so far, for the run that resumes it to add to."""
+    evaluates: bool
+    spares: bool
+    """A checkpoint that comes soon after the last is left out, unless it is the best so far."""
+    step: int = 0
+    _left_out: bool = False
+    """Whether the checkpoint of the step that is being evaluated was left out."""
+    _seconds_before: float = 0.0
+    _first_step: int = 0
 
-    def __init__(
-        self,
-        progress: Progress,
-        log: TrainingLog,
-        seconds_file: Path,
-        evaluates: bool,
-        spares: bool,
-    ) -> None:
-        self.step = 0
-        self._progress = progress
-        self._log = log
-        self._evaluates = evaluates
-        self._spares = spares
-        self._left_out = False
-        """Whether the checkpoint of the step that is being evaluated was left out."""
-        self._seconds_file = seconds_file
-        self._seconds_before = 0.0
-        if seconds_file.is_file():
+    def __post_init__(self) -> None:
+        """Go on from what a run before this one noted."""
+        if self.seconds_file.is_file():
             what = "the seconds of a training"
-            self._seconds_before = read_json(seconds_file, float, what, "remove it")
+            self._seconds_before = read_json(self.seconds_file, float, what, "remove it")
         self._began = self._trained_from = self._saved = time.perf_counter()
-        self._first_step = 0
 
     def note_seconds(self) -> float:
         """The seconds of the run so far, which are written down."""
         seconds = self._seconds_before + time.perf_counter() - self._began
-        files.write(self._seconds_file, json.dumps(seconds))
+        files.write(self.seconds_file, json.dumps(seconds))
         return seconds
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Show the steps that were done before."""
         self._trained_from = self._saved = time.perf_counter()
         self.step = self._first_step = state.global_step
-        self._progress.start("train", state.max_steps, "steps")
-        self._progress.advance(state.global_step)
+        self.progress.start("train", state.max_steps, "steps")
+        self.progress.advance(state.global_step)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Decide what follows the step: a line of the log, an evaluation, a checkpoint."""
         self.step = state.global_step
-        self._progress.advance(1)
+        self.progress.advance(1)
         if state.global_step >= state.max_steps:
             control.should_log = True  # a run shorter than --log-steps has a log, too
-            control.should_evaluate = control.should_evaluate or self._evaluates
-        elif self._spares and time.perf_counter() - self._saved < SOONEST:
+            control.should_evaluate = control.should_evaluate or self.evaluates
+        elif self.spares and time.perf_counter() - self._saved < CHECKPOINT_PAUSE:
             self._left_out, control.should_save = control.should_save, False
         # A line is the mean since the line before; a run that goes on from a checkpoint begins a new one.
         control.should_log = control.should_log or control.should_save
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """The next checkpoint may wait."""
+        """Note the time: the next checkpoint may wait."""
         self._saved = time.perf_counter()
         self.note_seconds()
 
@@ -168,10 +156,10 @@ class Watcher(TrainerCallback):  # type: ignore[misc]
         line = {"step": state.global_step, "epoch": round(float(state.epoch or 0), 4)}
         line |= {key: logs[key] for key in ("loss", "learning_rate", "grad_norm") if key in logs}
         pace = round((state.global_step - self._first_step) / seconds, 3)
-        self._log.add(line | {"steps_per_second": pace})
+        self.log.add(line | {"steps_per_second": pace})
         self.note_seconds()
-        if isinstance(self._progress, Noting):
-            self._progress.note(f"loss {float(logs['loss']):.3f}")
+        if isinstance(self.progress, Noting):
+            self.progress.note(f"loss {float(logs['loss']):.3f}")
 
     def on_evaluate(
         self, args: Any, state: Any, control: Any, metrics: Any = None, **_: Any
@@ -187,8 +175,8 @@ class Watcher(TrainerCallback):  # type: ignore[misc]
         ours = [name for name in names if "." in name or name == SELECTION]
         if ours:
             figures = {name: float(metrics[PREFIX + name]) for name in ours}
-            self._log.add({"step": state.global_step, "evaluation": figures})
+            self.log.add({"step": state.global_step, "evaluation": figures})
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Close the progress."""
-        self._progress.finish()
+        self.progress.finish()

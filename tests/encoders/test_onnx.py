@@ -1,0 +1,71 @@
+"""The ONNX example of CONTRIBUTING.md gives the vectors that torch gives."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_contributing import example
+
+from xlir_bench import RunOptions, evaluate
+from xlir_bench.encoders import Encoder, describe, load_encoder
+
+pytest.importorskip("onnxruntime")
+TEXTS = [
+    "How many people live in Berlin?",
+    "Berlin has 3.8 million inhabitants.",
+    "",
+    "   ",
+    "北京大学 iPhone手机",
+    "كم عدد سكان برلين؟",
+    "word " * 600,
+]
+
+
+@pytest.fixture(scope="module")
+def exported(minilm: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The example's file, beside all-MiniLM-L6-v2 in ONNX."""
+    pytest.importorskip("onnxscript", reason="only with it can torch export a model")
+    folder = tmp_path_factory.mktemp("onnx")
+    for name in ("export_onnx.py", "onnx_encoder.py"):
+        (folder / name).write_text(example(f"# {name}"), encoding="utf-8")
+    subprocess.run(
+        [sys.executable, "export_onnx.py", str(minilm)],
+        cwd=folder, check=True, timeout=1200, capture_output=True,
+    )  # fmt: skip
+    return folder
+
+
+@pytest.fixture
+def by_onnx(exported: Path, monkeypatch: pytest.MonkeyPatch) -> Encoder:
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    return load_encoder(f"py:{exported / 'onnx_encoder.py'}:encode")
+
+
+def test_vectors_are_those_of_torch(by_onnx: Encoder, minilm: Path) -> None:
+    unit = []
+    for encoder in (by_onnx, load_encoder(str(minilm))):
+        vectors = encoder.encode(TEXTS, "query")
+        assert vectors.shape == (len(TEXTS), 384)
+        unit.append(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
+    assert (unit[0] * unit[1]).sum(axis=1).min() > 0.9999
+
+
+def test_a_text_has_the_vector_that_it_has_alone(by_onnx: Encoder) -> None:
+    alone = np.concatenate([by_onnx.encode([text], "query") for text in TEXTS])
+    np.testing.assert_allclose(by_onnx.encode(TEXTS, "query"), alone, atol=1e-5)
+
+
+def test_it_is_known_by_its_weights(by_onnx: Encoder) -> None:
+    assert describe(by_onnx).notes == ()
+
+
+def test_mini_has_the_map_of_torch(by_onnx: Encoder, minilm: Path) -> None:
+    options = RunOptions(cache=None, data=None, measures=("map",), langs=("de", "en", "zh"))
+    one, other = (evaluate("mini", model, options).summary for model in (by_onnx, str(minilm)))
+    assert len(one) == 3
+    for kind, figures in one.items():
+        assert figures["map"].mean == pytest.approx(other[kind]["map"].mean, abs=0.001)

@@ -1,0 +1,198 @@
+"""Rerankers: whatever gives a pair of a query and a passage a score, by reading both."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from xlir_bench.encoders.check import as_floats, quoted
+from xlir_bench.encoders.devices import default_device
+from xlir_bench.encoders.digest import files_digest, fingerprint, package_versions, short, slug
+from xlir_bench.encoders.hub import Place, locate
+from xlir_bench.encoders.layout import ModelLayout
+from xlir_bench.encoders.protocol import EncoderCard, changed_options
+from xlir_bench.encoders.python import in_one_line, python_target
+from xlir_bench.encoders.transformer import arguments, loading
+from xlir_bench.errors import BadVectorsError, InputError, XlirError
+from xlir_bench.extras import require
+from xlir_bench.options.encoding import EncoderOptions
+from xlir_bench.records import Floats, Role, TokenCounts
+
+if TYPE_CHECKING:
+    from sentence_transformers import CrossEncoder
+
+Pair = tuple[str, str]
+"""A query and a passage."""
+COUNTED_AT_ONCE = 2048
+
+
+class Reranker(Protocol):
+    """Scores pairs; it may also be `Tokenizing`."""
+
+    @property
+    def card(self) -> EncoderCard:
+        """What a result records of it; found without loading any weights."""
+
+    @property
+    def device(self) -> str:
+        """Where it runs: batches are larger on a GPU."""
+
+    def scores(self, pairs: Sequence[Pair]) -> Floats:
+        """One float32 a pair, the better the higher. Called with one planned batch at a time."""
+
+
+class CrossEncoderReranker:
+    """A cross encoder of a folder: its card comes from its files, the rest loads it."""
+
+    def __init__(self, place: Place, options: EncoderOptions) -> None:
+        self._layout = ModelLayout(place.folder)
+        self._layout.refuse_unsafe(
+            str(place.folder if place.local else place.name),
+            options.trust_remote_code,
+            "CrossEncoder",
+        )
+        self.device = options.device or default_device()
+        self._place = place
+        self._options = options
+
+    @cached_property
+    def card(self) -> EncoderCard:
+        """What a result records of it. The cut is its own: `--max-length` is that of the first stage."""
+        place, layout, options = self._place, self._layout, self._options
+        weights = files_digest(place.folder, layout.weights)
+        parts = {
+            "kind": "cross-encoder",
+            "max_tokens": layout.max_tokens,
+            "weights": weights,
+            "files": files_digest(place.folder, layout.configuration),
+            "dtype": options.dtype,
+            "remote_code": options.trust_remote_code,
+            "device": self.device.partition(":")[0],
+            "versions": package_versions(),
+        }
+        stem = place.stem + (f"-{short(weights)}" if place.local else "")
+        return EncoderCard(
+            name=place.name,
+            kind="cross-encoder",
+            slug=slug(stem, changed_options(options, ["dtype"])),
+            fingerprint=fingerprint(parts),
+            dtype=options.dtype,
+            max_tokens=layout.max_tokens,
+            weights_digest=weights,
+            parameters=layout.parameters,
+            notes=place.notes,
+        )
+
+    def scores(self, pairs: Sequence[Pair]) -> Floats:
+        """What the library itself gives, by the model's own activation; loads the model."""
+        scores = self._model.predict(
+            list(pairs), batch_size=len(pairs), show_progress_bar=False, convert_to_numpy=True
+        )
+        return as_floats(scores)
+
+    def count_tokens(self, texts: Sequence[str], role: Role) -> TokenCounts:
+        """How many tokens each text adds to a pair, uncut; what every pair has is counted with its query."""
+        tokenizer = self._model.tokenizer
+        more = 0
+        if role == "query":
+            prompts: dict[str | None, str] = dict(self._model.prompts)
+            prompt = prompts.get(self._model.default_prompt_name) or ""
+            more = tokenizer.num_special_tokens_to_add(pair=True) + self._lengths([prompt])[0]
+        lengths = [
+            length + more
+            for start in range(0, len(texts), COUNTED_AT_ONCE)
+            for length in self._lengths(list(texts[start : start + COUNTED_AT_ONCE]))
+        ]
+        return TokenCounts(np.array(lengths, np.int64), np.zeros(len(lengths), np.int64))
+
+    def _lengths(self, texts: list[str]) -> list[int]:
+        rows = self._model.tokenizer(
+            texts,
+            add_special_tokens=False,
+            truncation=False,
+            padding=False,
+            return_attention_mask=False,
+            return_token_type_ids=False,
+            verbose=False,
+        )["input_ids"]
+        return [len(row) for row in rows]
+
+    @cached_property
+    def _model(self) -> CrossEncoder:
+        from sentence_transformers import CrossEncoder
+
+        folder = str(self._place.folder)
+        with loading(self._place.name, folder, self.device):
+            model = CrossEncoder(folder, **arguments(self.device, self._options))
+        if self._layout.max_tokens is not None:
+            model.max_seq_length = self._layout.max_tokens
+        return model.eval()
+
+
+class PythonReranker:
+    """Calls a function of pairs; a class is made when needed, and what it makes is called."""
+
+    device = "cpu"
+
+    def __init__(self, name: str, target: Any, source: str) -> None:
+        if not callable(target):
+            raise InputError(
+                f"{name} is no function of pairs (query, passage), but {type(target).__name__}"
+            )
+        self._target = target
+        digest = fingerprint({"kind": "python-reranker", "name": name, "source": source})
+        self.card = EncoderCard(
+            name=name,
+            kind="python",
+            slug=slug(f"py-{name}-{short(digest)}"),
+            fingerprint=digest,
+            notes=(f"{name} is known by the digest of its file",),
+        )
+
+    def scores(self, pairs: Sequence[Pair]) -> Floats:
+        """What the user's code gives, as float32."""
+        try:
+            scores = self._call(list(pairs))
+        except Exception as error:
+            raise XlirError(f"{self.card.name} failed: {in_one_line(error)}") from error
+        return as_floats(scores)
+
+    @cached_property
+    def _call(self) -> Any:
+        return self._target() if inspect.isclass(self._target) else self._target
+
+
+def load_reranker(spec: str, options: EncoderOptions) -> Reranker:
+    """The reranker that `spec` names: ``py:``, a folder or a hub id."""
+    prefix, colon, rest = spec.partition(":")
+    if colon and prefix == "py":
+        return PythonReranker(*python_target(rest))
+    if not spec.strip() or (colon and not Path(spec).expanduser().exists()):
+        raise InputError(
+            f"--rerank {spec!r}: give the folder or the hub id of a cross encoder, or py:FILE:NAME"
+        )
+    require("models", f"--rerank {spec}")
+    return CrossEncoderReranker(locate(spec, replace(options, revision=None), "--rerank"), options)
+
+
+def checked_scores(scores: Floats, pairs: Sequence[Pair]) -> Floats:
+    """The scores of `pairs`, one finite number each; an error names the first pair that went wrong."""
+    if scores.shape != (len(pairs),):
+        raise BadVectorsError(
+            f"the reranker gave an array of shape {scores.shape} for {len(pairs)} pairs: it should give one"
+            " number a pair"
+        )
+    finite = np.isfinite(scores)
+    if not finite.all():
+        query, passage = pairs[int(np.argmin(finite))]
+        raise BadVectorsError(
+            f"the reranker gave {scores[np.argmin(finite)]} for the pair {quoted(query)}, {quoted(passage)}"
+            f" ({int((~finite).sum())} of {len(pairs)} pairs): nothing can be ranked by that"
+        )
+    return scores

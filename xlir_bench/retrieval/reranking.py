@@ -1,0 +1,198 @@
+"""A first stage, and a reranker that orders the best passages of every ranking anew."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from xlir_bench.encoders import EncoderCard, Reranker
+from xlir_bench.encoders.digest import fingerprint, short, slug
+from xlir_bench.records import Collection, Floats, Ints, Kind, Progress, Setting
+from xlir_bench.retrieval.embedding import EmbedRequest
+from xlir_bench.retrieval.pairs import PairScores
+from xlir_bench.retrieval.partial import Partial
+from xlir_bench.retrieval.pool import Pool, Want
+from xlir_bench.retrieval.retriever import Index, Represented, Retriever
+
+VERSION = 1
+"""Changes with what is computed."""
+
+
+@dataclass(frozen=True, slots=True)
+class RerankedRetriever:
+    """A retriever whose best passages are ordered anew."""
+
+    first: Retriever
+    reranker: Reranker
+    depth: int
+    """How many of the best passages of every query."""
+    request: EmbedRequest
+    """Where the scores of pairs are kept, and how large a batch is."""
+
+    @property
+    def card(self) -> EncoderCard:
+        """What a result records of both."""
+        first, second = self.first.card, self.reranker.card
+        how = {"rerank_depth": self.depth, "version": VERSION}
+        cut = ""
+        if second.max_tokens is not None:
+            cut = f" ({second.dtype}, at most {second.max_tokens} tokens a pair)"
+        return replace(
+            first,
+            name=f"{first.name} > {second.name}",
+            kind="reranked",
+            slug=slug(f"{first.slug}--{second.slug}", how),
+            fingerprint=fingerprint({"reranked": [first.fingerprint, second.fingerprint], **how}),
+            weights_digest=None,
+            parameters=None,
+            weights_bytes=None,
+            reranker=f"{second.name} ({short(second.weights_digest or second.fingerprint)})",
+            chosen_on=tuple(dict.fromkeys((*first.chosen_on, *second.chosen_on))),
+            notes=(
+                f"the best {self.depth:,} of {first.name} are re-ordered by {second.name}{cut}; equal scores stand"
+                " as in the first stage, and what follows keeps its place",
+                *first.notes,
+                *(f"{second.name}: {note}" for note in second.notes),
+            ),
+        )
+
+    @property
+    def device(self) -> str | None:
+        """Where the first stage runs, or else the reranker."""
+        return self.first.device or self.reranker.device
+
+    def represent(self, collection: Collection, progress: Progress) -> Represented:
+        """Every text as the first stage has it; pairs are scored when they are found."""
+        found = self.first.represent(collection, progress)
+        pairs = PairScores(self.reranker, self.request, collection, found.index.pool)
+        index = RerankedIndex(found.index, pairs, self.depth, [*found.notes])
+        return replace(found, index=index, vectors=None, notes=index.notes)
+
+
+@dataclass(frozen=True, slots=True)
+class RerankedIndex:
+    """The first stage's best passages by the reranker's scores; the others follow as the first stage has them.
+
+    So each passage has a rank, and it is exact. Equal scores stand as the first stage has them.
+    """
+
+    first: Index
+    pairs: PairScores
+    depth: int
+    notes: list[str]
+    """Those of the first stage; a search adds its own."""
+
+    @property
+    def pool(self) -> Pool:
+        """Whose passages they are."""
+        return self.first.pool
+
+    def search(self, wants: Sequence[Want], progress: Progress) -> Iterator[Partial]:
+        """What each of these wants to know, one language after another: the lists of all would fill the memory."""
+        shares: dict[Kind, list[float]] = defaultdict(list)
+        for want in wants:
+            deep = replace(
+                want,
+                pair_depth=max(self.depth, want.pair_depth),
+                pool_depth=max(self.depth, want.pool_depth),
+            )
+            (found,) = self.first.search([deep], progress)
+            heads = [_Head.of(want, found, setting, self.depth) for setting in want.settings]
+            yield self._reordered(want, found, heads, progress)
+            for head in heads:
+                if len(head.items):
+                    shares[head.setting.kind].append(head.share)
+        told = [*self._ceiling(shares), *self.pairs.told()]
+        self.notes.extend(note for note in told if note not in self.notes)
+
+    def scores(self, setting: Setting, query: Ints, positions: Ints) -> Floats:
+        """Refused: what follows the best has no score of the reranker."""
+        raise NotImplementedError("re-ordered passages cannot be fused")
+
+    def _reordered(
+        self, want: Want, found: Partial, heads: Sequence[_Head], progress: Progress
+    ) -> Partial:
+        size, count = self.pool.size, len(self.pairs.collection.queries[want.query_lang].ids)
+        asked = np.unique(np.concatenate([head.codes(size) for head in heads]))
+        scores = self.pairs.of(want.query_lang, asked // size, asked % size, progress)
+        reordered = Partial.of(want, count)
+        for head in heads:
+            there = head.positions >= 0
+            of_head = np.full(there.shape, -np.inf)
+            of_head[there] = scores[np.searchsorted(asked, head.codes(size))]
+            order = np.argsort(-of_head, axis=1, kind="stable")
+            pooled = len(head.setting.passage_langs) > 1
+            before = found.before[pooled][head.items]
+            inside, row = head.place_of(want.relevant.query[head.items], before)
+            place = np.argsort(order, axis=1)
+            before[inside] = place[row, before[inside]]
+            reordered.before[pooled][head.items] = before
+            if head.setting in reordered.best:
+                best, listed = reordered.best[head.setting], found.best[head.setting]
+                depth, width = best.positions.shape[1], there.shape[1]
+                best.positions[head.rows] = listed.positions[head.rows, :depth]
+                in_order = np.take_along_axis(head.positions, order, axis=1)[:, :depth]
+                best.positions[head.rows, :width] = in_order
+                best.scores[head.rows, :width] = np.take_along_axis(of_head, order, 1)[:, :depth]
+        return reordered
+
+    def _ceiling(self, shares: dict[Kind, list[float]]) -> list[str]:
+        """What no order of the best passages can lift."""
+        told = [f"{np.mean(shares[kind]):.1%} ({kind})" for kind in Kind if shares[kind]]
+        if not told:
+            return []
+        return [
+            f"relevant passages among the best {self.depth:,}: {', '.join(told)}; no new order finds the others"
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Head:
+    """The best passages of a setting, and which of its queries have theirs re-ordered."""
+
+    setting: Setting
+    items: Ints
+    """Which of the relevant passages that are wanted are of this setting."""
+    share: float
+    """Of the relevant passages of a query, how many are among its best ones; the mean over queries."""
+    rows: Ints
+    """Queries, ascending: all that are scored or, where only ranks of relevant passages are wanted, those that
+    have any among their best. The order of the others changes nothing."""
+    positions: Ints
+    """A row for each of them, best first; -1 fills up."""
+
+    @classmethod
+    def of(cls, want: Want, found: Partial, setting: Setting, depth: int) -> _Head:
+        """Those of the first stage."""
+        bounds, relevant = want.pool.rows(setting), want.relevant
+        items = np.flatnonzero(
+            (relevant.position >= bounds.start) & (relevant.position < bounds.stop)
+        )
+        query = relevant.query[items]
+        inside = found.before[len(setting.passage_langs) > 1][items] < depth
+        asked, place = np.unique(query, return_inverse=True)
+        held, all_of = np.bincount(place, inside, len(asked)), np.bincount(place)
+        if not want.depth(setting):
+            rows = asked[held > 0]
+        else:
+            rows = asked if want.answered is None else want.answered
+        best = found.best.get(setting)
+        none = np.empty((len(rows), 0), np.int64)
+        positions = none if best is None else best.positions[rows, :depth]
+        share = float((held / all_of).mean()) if len(items) else 0.0
+        return cls(setting, items, share, rows, positions)
+
+    def codes(self, size: int) -> Ints:
+        """A number for each pair of a query and a passage of a pool of this size."""
+        return np.asarray((self.rows[:, None] * size + self.positions)[self.positions >= 0])
+
+    def place_of(self, query: Ints, before: Ints) -> tuple[Ints, Ints]:
+        """Which of these relevant passages are among the best, and the row of each."""
+        if not self.positions.size:
+            return np.empty(0, np.int64), np.empty(0, np.int64)
+        row = np.searchsorted(self.rows, query).clip(max=len(self.rows) - 1)
+        inside = np.flatnonzero((before < self.positions.shape[1]) & (self.rows[row] == query))
+        return inside, row[inside]

@@ -1,0 +1,147 @@
+"""The scores of some queries and passages, counted where they are computed.
+
+An engine makes them and says what may be near: numba here, torch on a device (`on_device`). The search takes what it
+is told and settles near pairs by their true scores, so that all engines find the same ranks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import Protocol
+
+import numpy as np
+
+from xlir_bench.options.running import CPU
+from xlir_bench.records import Floats, Ints
+from xlir_bench.retrieval.kernels import count_above, count_before, list_best
+from xlir_bench.retrieval.similarity import Rows, Similarity
+
+LISTED = 1 << 18
+"""Pairs that are settled together; more than a block has passages."""
+
+
+class Tile(Protocol):
+    """The scores of some queries (by row) and passages (by column)."""
+
+    def leave_out(self, row: Ints, column: Ints) -> None:
+        """These pairs are no candidates."""
+
+    def count(
+        self, row: Ints, own: Floats, column: Ints, start: Ints, stop: Ints, before: Ints
+    ) -> Iterator[tuple[Ints, Ints]]:
+        """For each item, add to `before` how many columns [start, stop) of its row stand before it.
+
+        An item is a passage of true score `own` at a `column`, which may be outside the tile. Columns that are
+        too near to tell are not counted but given as (item, column), many pairs at a time; each time they have to
+        be used before the next.
+        """
+
+    def best(self, start: int, stop: int, bars: Floats, depth: int) -> Iterator[tuple[Ints, Ints]]:
+        """The columns [start, stop) that may truly be among the `depth` best of their row, and reach its bar.
+
+        As (row, column), and maybe some more; each time they have to be used before the next.
+        """
+
+    def exact(self, row: Ints, column: Ints) -> Floats:
+        """The true score of each of these pairs."""
+
+
+class Engine(Protocol):
+    """Makes tiles."""
+
+    @property
+    def share(self) -> int | None:
+        """How many queries a tile best has; None: as many as there are for each thread, and not too many."""
+
+    def placed(self, rows: Rows) -> Rows:
+        """Prepared rows, in the place where they are compared."""
+
+    def tile(self, similarity: Similarity, queries: Rows, passages: Rows) -> Tile:
+        """The scores of rows that were placed."""
+
+
+@dataclass(frozen=True, slots=True)
+class NumbaTile:
+    """Scores in this machine's memory."""
+
+    similarity: Similarity
+    queries: Rows
+    passages: Rows
+    scores: Floats
+    error: Floats | None
+    """By row, how far scores may be from the true ones; None: they are the true ones."""
+
+    def leave_out(self, row: Ints, column: Ints) -> None:
+        """They score less than any other."""
+        self.scores[row, column] = -np.inf
+
+    def count(
+        self, row: Ints, own: Floats, column: Ints, start: Ints, stop: Ints, before: Ints
+    ) -> Iterator[tuple[Ints, Ints]]:
+        """See `Tile`."""
+        if self.error is None:
+            before += count_before(self.scores, row, own, column, start, stop)
+            return
+        low, high = around(own, self.error[row])
+        near_item, near_column = np.empty(LISTED, np.int64), np.empty(LISTED, np.int64)
+        done = 0
+        while done < len(row):
+            done, near = count_above(
+                self.scores, row, low, high, start, stop, done, before, near_item, near_column
+            )
+            yield near_item[:near], near_column[:near]
+
+    def best(self, start: int, stop: int, bars: Floats, depth: int) -> Iterator[tuple[Ints, Ints]]:
+        """See `Tile`."""
+        error = np.zeros(len(bars)) if self.error is None else self.error
+        low, slack = (bars - error).astype(np.float32), error.astype(np.float32)
+        row, column = np.empty(LISTED, np.int64), np.empty(LISTED, np.int64)
+        done = 0
+        while done < len(bars):
+            done, count = list_best(self.scores, start, stop, low, slack, depth, done, row, column)
+            yield row[:count], column[:count]
+
+    def exact(self, row: Ints, column: Ints) -> Floats:
+        """The true score of each of these pairs."""
+        if self.error is None:
+            return self.scores[row, column].astype(np.float64)
+        return self.similarity.exact(self.queries, row, self.passages, column)
+
+
+@dataclass(frozen=True, slots=True)
+class NumbaEngine:
+    """This machine's processors."""
+
+    share: int | None = None
+
+    def placed(self, rows: Rows) -> Rows:
+        """As they are."""
+        return rows
+
+    def tile(self, similarity: Similarity, queries: Rows, passages: Rows) -> NumbaTile:
+        """The scores of these rows."""
+        scores, error = similarity.scores(queries, passages)
+        return NumbaTile(similarity, queries, passages, scores, error)
+
+
+NUMBA = NumbaEngine()
+
+
+def around(own: Floats, error: Floats) -> tuple[Floats, Floats]:
+    """From where to where a score may truly be `own`."""
+    return (own - error).astype(np.float32), (own + error).astype(np.float32)
+
+
+@cache
+def engine_for(device: str) -> Engine:
+    """Numba for the CPU, torch for another device; one that is not there, or is not exact, is refused."""
+    if device == CPU:
+        return NUMBA
+    from xlir_bench.extras import require
+
+    require("models", f"--search-device {device}")
+    from xlir_bench.retrieval.on_device import TorchEngine
+
+    return TorchEngine.of(device)
