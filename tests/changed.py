@@ -10,12 +10,12 @@ import pandas as pd
 import pyarrow as pa
 
 from xlir_bench.evaluation import RunOptions, evaluate
+from xlir_bench.measures.bootstrap import Interval
 from xlir_bench.measures.significance import Difference
 from xlir_bench.records import Kind
 from xlir_bench.reports.pairing import pair
 from xlir_bench.reports.policy import Policy
 from xlir_bench.results import Result
-from xlir_bench.results.schema import IntervalPart
 
 LANGS = ("de", "en", "th")
 KEYS = ["kind", "query_lang", "passage_lang"]
@@ -47,7 +47,7 @@ def changed(
     ]
     summary = {
         kind: {
-            m: IntervalPart(
+            m: Interval(
                 mean=float(np.mean([s.measures[m] for s in settings if s.kind == kind])),
                 low=None,
                 high=None,

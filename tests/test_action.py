@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from evaluation.plain import full_small
 
 ROOT = Path(__file__).parent.parent
 ACTION = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
@@ -68,13 +69,7 @@ def test_it_uploads_nothing():
 def repository(tmp_path_factory) -> Path:
     """A repository with a baseline, as a user of the action has one."""
     folder = tmp_path_factory.mktemp("a repository")
-    command = [
-        sys.executable, "-m", "xlir_bench", "run", "--model", "builtin:ngram", "--langs", "de,en", "--quiet",
-        "--output", "base line",
-    ]  # fmt: skip
-    environment = {**os.environ, "XLIR_CACHE": str(folder / "cache")}
-    subprocess.run(command, cwd=folder, env=environment, check=True)
-    (next((folder / "base line/builtin-ngram").iterdir())).rename(folder / "base line/de en")
+    full_small().save(folder / "base line/de en")
     return folder
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from stored import mini_results
@@ -13,68 +13,68 @@ from xlir_bench.extras import EXTRAS
 
 MODULES = sorted({name for names in EXTRAS.values() for name in names})
 BARE = f"""
-import sys
+import contextlib, io, json, sys
 sys.modules |= dict.fromkeys({MODULES!r})  # as if they were not installed
 from xlir_bench.cli import exit_code
-sys.exit(exit_code(sys.argv[1:]))
+for arguments in json.load(sys.stdin):
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()) as said:
+        code = exit_code(arguments)
+    print(json.dumps([code, said.getvalue()]))
 """
 ONE, TWO = "builtin-ngram/mini", "builtin-random/mini"
 QUICK = ["--langs", "de,en", "--quiet"]
-
-
-def bare(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", BARE, *arguments], cwd=folder, text=True, capture_output=True
-    )
+CORE = [
+    ["run", "--output", "out", *QUICK],
+    ["run", "--model", "builtin:ngram", "--index", "IVF2,Flat", "--output", "out", *QUICK],
+    ["show", f"stored/{ONE}"],
+    ["compare", f"stored/{ONE}", f"stored/{TWO}"],
+    ["gate", "--baseline", f"stored/{ONE}", "--candidate", f"stored/{ONE}"],
+    ["leaderboard", "--results", "stored", "--output", "boards", "--html"],
+    ["export", "csv", f"stored/{ONE}", "--output", "all.csv"],
+    ["profile", "--output", "out", "--queries", "2", "--repeats", "1", "--quiet"],
+    ["experiment"],
+]
+MORE = [
+    ("models", ["run", "--model", "owner/name", "--output", "out"]),
+    ("models", ["run", "--model", ".", "--output", "out"]),
+    ("models", ["run", "--rerank", "owner/name", "--output", "out"]),
+    ("models", ["gate", "--baseline", f"stored/{ONE}", "--candidate", "owner/name"]),
+    (
+        "models",
+        ["augment", "translate", "mini-train", "--model", "m", "--to", "de", "--output", "o"],
+    ),
+    ("train", ["train-hybrid", "--train", "mini-train", "--output", "model"]),
+    ("train", ["experiment", "mini", "--output", "grid"]),
+]
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with two results in `stored`."""
+def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, str]]:
+    """By command: its exit code and what it wrote to stderr, all in one process: the core is imported once."""
     folder = tmp_path_factory.mktemp("bare")
     (folder / "stored").symlink_to(mini_results())
-    return folder
+    commands = [*CORE, *(arguments for _, arguments in MORE)]
+    done = subprocess.run(
+        [sys.executable, "-c", BARE], cwd=folder, input=json.dumps(commands), text=True,
+        capture_output=True, check=True,
+    )  # fmt: skip
+    answers = map(json.loads, done.stdout.splitlines())
+    return {
+        " ".join(command): tuple(answer) for command, answer in zip(commands, answers, strict=True)
+    }
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["run", "--output", "out", *QUICK],
-        ["run", "--model", "builtin:ngram", "--index", "IVF2,Flat", "--output", "out", *QUICK],
-        ["show", f"stored/{ONE}"],
-        ["compare", f"stored/{ONE}", f"stored/{TWO}"],
-        ["gate", "--baseline", f"stored/{ONE}", "--candidate", f"stored/{ONE}"],
-        ["leaderboard", "--results", "stored", "--output", "boards", "--html"],
-        ["export", "csv", f"stored/{ONE}", "--output", "all.csv"],
-        ["profile", "--output", "out", "--queries", "2", "--repeats", "1", "--quiet"],
-        ["experiment"],
-    ],
-    ids=lambda arguments: arguments[0],
-)
-def test_the_core_needs_no_torch(place: Path, arguments: list[str]) -> None:
-    done = bare(place, *arguments)
-    assert done.returncode == 0, done.stderr
+@pytest.mark.parametrize("arguments", CORE, ids=lambda arguments: arguments[0])
+def test_the_core_needs_no_torch(said: dict[str, tuple[int, str]], arguments: list[str]) -> None:
+    code, message = said[" ".join(arguments)]
+    assert code == 0, message
 
 
-@pytest.mark.parametrize(
-    ("extra", "arguments"),
-    [
-        ("models", ["run", "--model", "owner/name", "--output", "out"]),
-        ("models", ["run", "--model", ".", "--output", "out"]),
-        ("models", ["run", "--rerank", "owner/name", "--output", "out"]),
-        ("models", ["gate", "--baseline", f"stored/{ONE}", "--candidate", "owner/name"]),
-        (
-            "models",
-            ["augment", "translate", "mini-train", "--model", "m", "--to", "de", "--output", "o"],
-        ),
-        ("train", ["train-hybrid", "--train", "mini-train", "--output", "model"]),
-        ("train", ["experiment", "mini", "--output", "grid"]),
-    ],
-)
+@pytest.mark.parametrize(("extra", "arguments"), MORE)
 def test_what_wants_more_is_refused_in_one_line_that_names_the_extra(
-    place: Path, extra: str, arguments: list[str]
+    said: dict[str, tuple[int, str]], extra: str, arguments: list[str]
 ) -> None:
-    done = bare(place, *arguments)
-    assert done.returncode == 2
-    assert f"pip install 'xlir-bench[{extra}]'" in done.stderr
-    assert done.stderr.count("\n") == 1
+    code, message = said[" ".join(arguments)]
+    assert code == 2
+    assert f"pip install 'xlir-bench[{extra}]'" in message
+    assert message.count("\n") == 1

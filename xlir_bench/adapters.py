@@ -62,7 +62,6 @@ def look(tasks: Sequence[Task], model: Any, options: RunOptions = BRIEF) -> dict
         name = result.record.task.name
         for kind, measures in result.summary.items():
             figures[f"{name}.{kind.value}.map"] = measures["map"].mean
-        distance = result.record.bias.get("rank_distance")
-        if distance is not None and not isinstance(distance.mean, dict):
-            figures[f"{name}.rank_distance"] = distance.mean
+        if (distance := result.record.rank_distance) is not None:
+            figures[f"{name}.rank_distance"] = distance
     return figures

@@ -36,14 +36,13 @@ def figures(
     parts, groups, start = [], {}, 0
     for measure in measures:
         pairing = pair(first.values(measure), second.values(measure))
-        shape = (pairing.clusters, len(pairing.settings))
-        values = {"A": pairing.first, "B": pairing.second, "B - A": pairing.change}
-        for side, value in values.items():
-            parts.append(ClusterSums.of(value, pairing.cluster, pairing.setting, shape))
+        sides = {"A": pairing.first, "B": pairing.second, "B - A": pairing.change}
+        for side, values in sides.items():
+            parts.append(values.sums())
             for kind in Kind:
                 if group := pairing.of_kind(kind):
                     groups[measure, kind.value, side] = [start + i for i in group]
-            start += shape[1]
+            start += len(pairing.settings)
     sums, sizes = (np.hstack([getattr(part, name) for part in parts]) for name in ("sums", "sizes"))
     return ClusterSums(sums, sizes), groups
 

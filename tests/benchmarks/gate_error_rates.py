@@ -37,7 +37,7 @@ from xlir_bench.reports.gate import Finding, Outcome, gate, judge, overall
 from xlir_bench.reports.pairing import Pairing, pair
 from xlir_bench.reports.policy import default_policy
 from xlir_bench.results import Result
-from xlir_bench.results.values import RANK_DISTANCE
+from xlir_bench.results.values import RANK_DISTANCE, QueryValues
 
 REPEATS = 1_000
 DAMAGED = 100
@@ -65,49 +65,44 @@ def of_results(first: Result, second: Result) -> Pair:
 
 def exchangeable(both: Pair, rng: Rng) -> Pair:
     """Two sides that take the encoders' articles alike."""
-    coins = rng.random((2, both["map"].clusters)) < 0.5
+    coins = rng.random((2, len(both["map"].first.clusters))) < 0.5
+    return {m: Pairing(_side(p, coins[0]), _side(p, coins[1])) for m, p in both.items()}
 
-    def side(p: Pairing, heads: np.ndarray) -> np.ndarray:
-        return np.where(heads[p.cluster], p.first, p.second)
 
-    return {
-        m: replace(p, first=side(p, coins[0]), second=side(p, coins[1])) for m, p in both.items()
-    }
+def _side(p: Pairing, heads: np.ndarray) -> QueryValues:
+    """The values of the first, and of the second in articles without heads."""
+    value = np.where(heads[p.first.cluster], p.first.value, p.second.value)
+    return replace(p.first, value=value)
 
 
 def flipped(both: Pair, rng: Rng) -> Pair:
     """The two encoders, swapped in half of the articles."""
-    heads = rng.random(both["map"].clusters) < 0.5
-    return {
-        m: replace(
-            p,
-            first=np.where(heads[p.cluster], p.second, p.first),
-            second=np.where(heads[p.cluster], p.first, p.second),
-        )
-        for m, p in both.items()
-    }
+    heads = rng.random(len(both["map"].first.clusters)) < 0.5
+    return {m: Pairing(_side(p, ~heads), _side(p, heads)) for m, p in both.items()}
 
 
 def skewed(both: Pair, rng: Rng, sign: float = 1.0) -> Pair:
     """Articles drawn with replacement, of differences that are 0 in each setting's mean."""
-    drawn = rng.choice(np.unique(both["map"].cluster), both["map"].clusters)
+    values = both["map"].first
+    drawn = rng.choice(np.unique(values.cluster), len(values.clusters))
     found = {}
     for measure, p in both.items():
-        order = np.argsort(p.cluster, kind="stable")
-        start = np.searchsorted(p.cluster[order], [drawn, drawn + 1])
+        first, change = p.first, p.change.value
+        order = np.argsort(first.cluster, kind="stable")
+        start = np.searchsorted(first.cluster[order], [drawn, drawn + 1])
         rows = [order[a:b] for a, b in start.T]
         cluster = np.repeat(np.arange(len(drawn)), [len(r) for r in rows])
         row = np.concatenate(rows)
-        mean = np.bincount(p.setting, p.change, len(p.settings)) / np.maximum(p.sizes, 1)
-        change = sign * (p.change - mean[p.setting])
-        found[measure] = replace(
-            p,
-            setting=p.setting[row],
-            query=p.query[row],
+        mean = np.bincount(first.setting, change, len(p.settings)) / np.maximum(p.sizes, 1)
+        change = sign * (change - mean[first.setting])
+        side = replace(
+            first,
+            setting=first.setting[row],
+            query=first.query[row],
             cluster=cluster,
-            first=p.first[row],
-            second=(p.first + change)[row],
+            value=first.value[row],
         )
+        found[measure] = Pairing(side, replace(side, value=(first.value + change)[row]))
     return found
 
 
@@ -133,14 +128,14 @@ def false_alarms(both: Pair) -> None:
 def damaged(both: Pair, kind: Kind, lang: str | None, drop: float, rng: Rng) -> Pair:
     """The second side with exactly this much less map in a kind (or one query language of it)."""
     p = both["map"]
-    value, hit = p.second.copy(), rng.random(len(p.query_ids)) < 0.5
+    value, hit = p.second.value.copy(), rng.random(len(p.second.query_ids)) < 0.5
     for i, setting in enumerate(p.settings):
         if setting.kind == kind and lang in (None, setting.query_lang):
-            mine = p.setting == i
-            chosen = mine & hit[p.query]
+            in_setting = p.second.setting == i
+            chosen = in_setting & hit[p.second.query]
             # All that these questions score can be lost, and no more.
-            value[chosen] *= max(0.0, 1 - drop * mine.sum() / value[chosen].sum())
-    return {**both, "map": replace(p, second=value)}
+            value[chosen] *= max(0.0, 1 - drop * in_setting.sum() / value[chosen].sum())
+    return {**both, "map": replace(p, second=replace(p.second, value=value))}
 
 
 def found_in(both: Pair, kind: Kind, lang: str | None, drop: float) -> float:

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from stored import copy_results
 
+from xlir_bench import __version__
+
 
 @pytest.fixture
 def boards(xlir, tmp_path):
@@ -15,18 +17,14 @@ def boards(xlir, tmp_path):
     return xlir
 
 
-def test_it_writes_the_pages_and_says_so(boards):
+def test_it_writes_the_pages_and_says_so_and_every_page_says_which_command_and_version_made_it(
+    boards,
+):
     said = boards("leaderboard", "--html")
     assert said.code == 0
     assert "2 encoders on 1 task: 6 files in leaderboards (6 new, 0 changed, 0 removed)" in said.out
     assert "builtin:ngram" in Path("leaderboards/README.md").read_text()
     assert Path("leaderboards/index.html").read_text().startswith("<!doctype html>")
-
-
-def test_every_page_says_which_command_and_version_made_it(boards):
-    from xlir_bench import __version__
-
-    boards("leaderboard", "--html")
     for page in Path("leaderboards").rglob("*.*"):
         text = page.read_text()
         assert "xlir-bench leaderboard" in text

@@ -22,26 +22,29 @@ MEASURES = ("map", "mrr", "ndcg@10", "recall@1", "recall@10", "recall@100")
 class Signs:
     """A fixed random encoder: the sign of the sum of a vector for each piece of the text.
 
-    All components are 1/16 or -1/16: every score is exact, whoever computes it, and most are ties.
+    All components of unit vectors are 1/8 or -1/8: every score is exact, whoever computes it, and most are ties.
     """
 
-    name, fingerprint, dimension = "signs", "sha256:" + "5" * 64, 256
+    name, fingerprint = "signs", "sha256:" + "5" * 64
+
+    def __init__(self, dimension: int = 64) -> None:
+        self.dimension = dimension
 
     def encode(self, texts: Sequence[str], role: str) -> np.ndarray:
-        return np.stack([_signs(text) for text in texts])
+        return np.stack([_signs(text, self.dimension) for text in texts])
 
 
 @cache
-def _signs(text: str) -> np.ndarray:
+def _signs(text: str, dimension: int) -> np.ndarray:
     words = text.casefold().split()
     pieces = [w[i : i + 3] for w in words for i in range(max(1, len(w) - 2))]
     rows = [zlib.crc32(piece.encode()) % 4096 for piece in pieces]
-    return np.where(_table()[rows].sum(axis=0) >= 0, 1, -1).astype(np.float32)
+    return np.where(_table(dimension)[rows].sum(axis=0) >= 0, 1, -1).astype(np.float32)
 
 
 @cache
-def _table() -> np.ndarray:
-    return np.random.default_rng(0).standard_normal((4096, 256)).astype(np.float32)
+def _table(dimension: int) -> np.ndarray:
+    return np.random.default_rng(0).standard_normal((4096, dimension)).astype(np.float32)
 
 
 class Plain:
@@ -92,11 +95,11 @@ class Plain:
     def ranks(self, query_lang: str, passage_langs: Sequence[str]) -> np.ndarray:
         """Of every answer of every question by a full stable sort; 0 where there is none.
 
-        For scores that are whole multiples of 1/256: float32 is exact, sixteen bits hold them and sort fast.
+        For scores that are whole multiples of 1/64: float32 is exact, eight bits hold them and sort fast.
         """
-        keys = (self._scores(query_lang, passage_langs, np.float32) * -256).astype(np.int16)
+        keys = (self._scores(query_lang, passage_langs, np.float32) * -64).astype(np.int8)
         order = np.argsort(keys, axis=1, kind="stable")
-        rank = np.empty_like(order)
+        rank = np.empty(order.shape, np.int32)
         np.put_along_axis(rank, order, np.arange(1, keys.shape[1] + 1)[None], axis=1)
         answers = self._answers(query_lang, passage_langs)
         return np.where(answers < 0, 0, np.take_along_axis(rank, answers, axis=1))

@@ -23,7 +23,7 @@ class Shifted:
     def encode(self, texts: list[str], role: str) -> np.ndarray:
         latin = np.array([all(ord(c) < 0x250 for c in text) for text in texts], np.float32)
         language = 3 * np.stack([latin, 1 - latin], axis=1)
-        return np.concatenate([Signs().encode(texts, role) / 16, language], axis=1)
+        return np.concatenate([Signs(256).encode(texts, role) / 16, language], axis=1)
 
 
 @pytest.fixture(scope="module")

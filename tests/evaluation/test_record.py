@@ -96,3 +96,12 @@ def test_an_encoder_without_a_tokenizer_says_nothing_of_tokens() -> None:
     found = full_small().record.texts["en"]
     assert (found.queries, found.passages) == (72, 145)
     assert (found.tokens_mean, found.truncated_share, found.unknown_share) == (None, None, None)
+
+
+def test_what_may_hold_a_secret_is_not_recorded() -> None:
+    asked = xb.RunOptions(langs=("de",), kinds=("monolingual",), limit=3, cache=None)
+    how = xb.EncoderOptions(device="cpu", api_key_env="MY_SECRET_KEY")
+    stated = json.loads(evaluate("mini", "builtin:random", asked, encoder_options=how).to_json())
+    assert stated["encoder"]["options"]["device"] == "cpu"
+    assert not {"offline", "api_key_env", "http_body"} & stated["encoder"]["options"].keys()
+    assert "MY_SECRET_KEY" not in json.dumps(stated)

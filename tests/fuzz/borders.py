@@ -595,7 +595,7 @@ SMALL_RECIPE = with_lines("seeds = [0]", 'measures = ["map"]').partition("[[clai
 
 def lay_experiment(folder: Path) -> None:
     """A recipe and the records of its cells."""
-    from xlir_bench.reports.experiment import CellRecord, cell_folder, write_cell
+    from xlir_bench.reports.experiment.stored import CellRecord, cell_folder, write_cell
 
     recipe = parse_recipe(SMALL_RECIPE, "recipe.toml")
     options = xb.RunOptions(langs=LANGS, limit=3, measures=recipe.measures, cache=None)

@@ -16,7 +16,13 @@ from kills.harness import Kill, tries
 from kills.scenarios import scenarios
 from sources.serving import SMALL, packed, serving
 
-MODULES = ["pyarrow.parquet", *(f"xlir_bench.cli.{x}" for x in ("gate", "leaderboard", "run"))]
+from xlir_bench.measures import score
+
+MODULES = [
+    "pandas", "pyarrow.parquet", "scipy.special",
+    *(f"xlir_bench.cli.{x}" for x in ("gate", "leaderboard", "run")),
+    "xlir_bench.evaluation", "xlir_bench.reports.gate_text", "xlir_bench.reports.leaderboard",
+]  # fmt: skip
 OF_TRAINING = ["torch", "datasets", "sentence_transformers", "ranx", "xlir_bench.train.loop"]
 """What commands import, here before any fork, so that a try costs its work alone."""
 
@@ -32,6 +38,7 @@ def main() -> None:
     training = not asked.names or {"train", "experiment", "translate"} & {*asked.names}
     for name in MODULES + OF_TRAINING if training else MODULES:
         import_module(name)
+    score([], ["map"])  # imports what of ranx it needs
     content = {f"/{lang}.json": packed(SMALL[lang]) for lang in SMALL}
     with tempfile.TemporaryDirectory() as folder, serving(content) as server:
         chosen = [s for s in scenarios(server.url) if not asked.names or s.name in asked.names]

@@ -14,7 +14,7 @@ import re
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -105,11 +105,15 @@ def tries(
 def run(scenario: Scenario, place: Path, operation: int = 0, seconds: float = 0.0) -> int:
     """The exit code of the command in `place`, negative for a signal."""
     more = scenario.again if scenario.begun and (place / scenario.begun).exists() else ()
-    work = partial(_command, [*scenario.arguments, *more], place, operation)
-    return exit_code_of(work, seconds)
+    return command([*scenario.arguments, *more], place, operation, seconds)
 
 
-def _command(arguments: list[str], place: Path, fatal: int) -> int:
+def command(arguments: Sequence[str], place: Path, operation: int = 0, seconds: float = 0.0) -> int:
+    """The exit code of a command in `place`, in a fork, negative for a signal."""
+    return exit_code_of(partial(_command, arguments, place, operation), seconds)
+
+
+def _command(arguments: Sequence[str], place: Path, fatal: int) -> int:
     os.chdir(place)
     os.environ["XLIR_CACHE"] = str(place / "cache")
     os.environ.pop("XLIR_DATA", None)

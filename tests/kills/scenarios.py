@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
-from kills.harness import Scenario
+from kills.harness import Scenario, command
 from models import save_tiny_m2m100
 from recipes import with_lines
 from sources.serving import SMALL, write_task
@@ -16,28 +13,23 @@ from train.rowfiles import row, write_rows
 RUN = ("run", "--task", "mini", "--langs", "de,en", "--quiet")
 
 
-def command(place: Path, *arguments: str) -> None:
-    """Run a command that makes what a scenario starts from."""
-    environment = {k: v for k, v in os.environ.items() if k != "XLIR_DATA"}
-    root = str(Path(__file__).parents[2])
-    environment |= {"XLIR_CACHE": str(place / "cache"), "PYTHONPATH": root}
-    subprocess.run(
-        [sys.executable, "-m", "xlir_bench", *arguments],
-        cwd=place, env=environment, check=True, stdout=subprocess.DEVNULL,
-    )  # fmt: skip
+def run(place: Path, model: str, output: str) -> None:
+    """A result that a scenario starts from."""
+    if command([*RUN, "--model", model, "--output", output], place) != 0:
+        raise SystemExit((place / "said").read_text())
 
 
 def two_results(place: Path) -> None:
     """A result that is going to be replaced, and one that is going to be its baseline's successor."""
-    command(place, *RUN, "--model", "builtin:random", "--output", "old")
-    command(place, *RUN, "--model", "builtin:ngram", "--output", "new")
+    run(place, "builtin:random", "old")
+    run(place, "builtin:ngram", "new")
     next(place.glob("old/*/mini~*")).rename(place / "baseline")
     next(place.glob("new/*/mini~*")).rename(place / "candidate")
 
 
 def an_old_result(place: Path) -> None:
     """What `run` replaces: the same folder, of another encoder under the same name."""
-    command(place, *RUN, "--model", "builtin:random", "--output", "results")
+    run(place, "builtin:random", "results")
     (place / "results" / "builtin-random").rename(place / "results" / "builtin-ngram")
 
 

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 
+# Some fifteen seconds: fourteen kills, and after each the command once more.
 def test_what_is_killed_while_it_writes_leaves_the_old_or_the_new_and_ends_the_same() -> None:
     tests = Path(__file__).parents[1]
     command = [sys.executable, "-m", "kills", "--random", "2", "--injected", "12"]

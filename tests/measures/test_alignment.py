@@ -125,6 +125,6 @@ def test_questions_lie_to_their_passages_as_plain_means_say() -> None:
     cosines = queries @ passages.T
     judged = np.zeros((5, 8), bool)
     judged[query, passage] = True
-    near, far = relevance_cosines(queries, passages, query, passage)
-    assert near == pytest.approx(cosines[judged].mean())
-    assert far == pytest.approx(cosines[[0, 1, 3]][~judged[[0, 1, 3]]].mean())
+    found = relevance_cosines(queries, passages, query, passage)
+    assert found.relevant == pytest.approx(cosines[judged].mean())
+    assert found.others == pytest.approx(cosines[[0, 1, 3]][~judged[[0, 1, 3]]].mean())

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from pydantic import ValidationError
 
-from xlir_bench.reports.aligned import relevance, translations
+from xlir_bench.measures.alignment import PairAlignment, Relevance
 from xlir_bench.reports.leaderboard.single_page import alignment_data
-from xlir_bench.results.schema import AlignmentPart, PairAlignmentPart, RelevancePart
+from xlir_bench.reports.tables import relevance, translations
+from xlir_bench.results.schema import AlignmentPart
 
-PAIR = PairAlignmentPart(
-    items=3, translations=0.9, others=0.2, margin=0.7, recall={"recall@1": 1 / 3}
-)
+PAIR = PairAlignment(items=3, translations=0.9, others=0.2, margin=0.7, recall={"recall@1": 1 / 3})
 COSINES = {"query": {"zh": 0.1, "zh-Hant": 0.2}, "passage": {"zh": 0.3, "zh-Hant": 0.4}}
 
 
@@ -38,7 +39,7 @@ def test_the_page_is_told_a_matrix_a_figure_with_gaps_where_no_pair_is():
 
 def test_where_nothing_is_a_translation_the_margin_is_that_of_relevant_passages():
     part = AlignmentPart(
-        relevance={"zh-zh": RelevancePart(relevant=0.5, others=0.2)}, anisotropy=COSINES
+        relevance={"zh-zh": Relevance(relevant=0.5, others=0.2)}, anisotropy=COSINES
     )
     (texts,) = alignment_data(part)["texts"]
     assert (texts["name"], texts["n"]) == ("relevance", None)
@@ -51,4 +52,4 @@ def test_the_page_is_told_nothing_of_a_result_without_alignment():
 
 def test_a_pair_of_languages_without_its_first_recall_is_refused():
     with pytest.raises(ValidationError, match="recall@1 is missing"):
-        PairAlignmentPart.model_validate(PAIR.model_dump() | {"recall": {"recall@5": 0.5}})
+        AlignmentPart(questions={"de-en": replace(PAIR, recall={"recall@5": 0.5})})

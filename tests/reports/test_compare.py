@@ -175,13 +175,13 @@ def test_pools_of_other_languages_are_never_set_against_each_other():
 def test_three_results_are_compared_in_pairs_and_corrected_together():
     third = changed(evaluated(), times(0.9), "third")
     rows, notes = compare_all([evaluated("builtin:ngram"), evaluated("builtin:random"), third])
-    assert [(p.first, p.second) for p in rows[::3]] == [
+    assert [(a, b) for a, b, _ in rows[::3]] == [
         ("builtin:ngram", "builtin:random"),
         ("builtin:ngram", "third"),
         ("builtin:random", "third"),
     ]
-    smallest = min(rows, key=lambda p: p.row.test.p)
-    assert smallest.row.p_holm == pytest.approx(9 * smallest.row.test.p)
+    smallest = min((row for _, _, row in rows), key=lambda row: row.test.p)
+    assert smallest.p_holm == pytest.approx(9 * smallest.test.p)
     assert notes == []
     assert "Holm over 9" in render(pairs_blocks(rows, "map", notes))
 

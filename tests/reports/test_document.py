@@ -10,7 +10,7 @@ from changed import evaluated
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xlir_bench.reports.document import Items, Table, Text, Title, render
+from xlir_bench.reports.document import Items, Table, Text, render
 from xlir_bench.reports.tables import report
 
 LANGS = [f"l{n}" for n in range(12)]
@@ -62,7 +62,7 @@ EVIL = "a|b\n<script>\x1b[2J_x_ *y* \\input{z} $1 & 100% #1 ~^"
 
 
 def test_names_from_outside_break_out_of_no_form() -> None:
-    blocks = [Title(EVIL), Text.of(EVIL), Items(EVIL, (EVIL,)), Table([EVIL], [[EVIL]])]
+    blocks = [Text(EVIL), Text(EVIL), Items(EVIL, (EVIL,)), Table([EVIL], [[EVIL]])]
     for form in ("terminal", "markdown", "latex"):
         assert "\x1b" not in render(blocks, form)
     markdown = render(blocks, "markdown")
@@ -81,7 +81,7 @@ def test_whatever_a_cell_holds_a_table_is_made(text: str, width: int) -> None:
 
 
 def test_latex_is_a_table_of_booktabs_with_words_as_comments() -> None:
-    text = render([Title("50 % & more"), Table(["a", "b"], [["x_y", "1"]])], "latex")
+    text = render([Text("50 % & more"), Table(["a", "b"], [["x_y", "1"]])], "latex")
     assert [" ".join(line.split()) for line in text.splitlines()] == [
         "% 50 % & more", "", r"\begin{tabular}{lr}", r"\toprule", r"a & b \\", r"\midrule",
         r"x\_y & 1 \\", r"\bottomrule", r"\end{tabular}",

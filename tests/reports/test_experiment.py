@@ -19,18 +19,16 @@ from xlir_bench.errors import InputError, NotComparableError
 from xlir_bench.measures.seeds import seeds_to_show
 from xlir_bench.recipe import Cell, Recipe, parse_recipe
 from xlir_bench.records import Kind
-from xlir_bench.reports.experiment import (
+from xlir_bench.reports.experiment.index import index_text
+from xlir_bench.reports.experiment.judging import against_baselines, difference, judge
+from xlir_bench.reports.experiment.pages import comparable, experiment_texts, report_files
+from xlir_bench.reports.experiment.questions import FILE, Questions
+from xlir_bench.reports.experiment.stored import (
     CellRecord,
     cell_folder,
-    comparable,
-    experiment_texts,
-    index_text,
     read_experiment,
-    report_files,
     write_cell,
 )
-from xlir_bench.reports.experiment.judging import against_baselines, difference, judge
-from xlir_bench.reports.experiment.questions import FILE, Questions
 from xlir_bench.reports.leaderboard.columns import Column
 
 ACROSS = Column(Kind.CROSS_LINGUAL, "map")

@@ -10,7 +10,7 @@ from changed import changed, evaluated, times
 from kills.operations import kills
 
 from xlir_bench.errors import InputError
-from xlir_bench.reports.baseline import HISTORY, read_history, sunk, update_baseline
+from xlir_bench.reports.baseline import HISTORY, accumulated_losses, read_history, update_baseline
 from xlir_bench.reports.gate import Outcome, gate
 from xlir_bench.reports.policy import default_policy
 from xlir_bench.results import Result
@@ -119,11 +119,11 @@ def short(result):
 
 def test_many_small_steps_down_are_told(baseline):
     steps = [changed(evaluated(), lambda f, d=d: f["value"] - d) for d in (0.004, 0.008)]
-    assert sunk(read_history(baseline.folder), steps[0], default_policy()) == []
+    assert accumulated_losses(read_history(baseline.folder), steps[0], default_policy()) == []
     folder = update(baseline, steps[0])
     verdict = gate(Result.load(folder), steps[1], default_policy())
     assert verdict.outcome == Outcome.PASS
-    told = sunk(read_history(folder), steps[1], default_policy())
+    told = accumulated_losses(read_history(folder), steps[1], default_policy())
     assert told[0].startswith("monolingual map is .0080 below the best baseline there was")
 
 

@@ -17,15 +17,10 @@ from xlir_bench.errors import InputError
 from xlir_bench.evaluation import CostOptions, RunOptions, evaluate, load_models, measure_cost
 from xlir_bench.records import Kind
 from xlir_bench.reports.cost import milliseconds, rate, size
-from xlir_bench.reports.leaderboard import (
-    differences,
-    leaderboard_texts,
-    read_board,
-    write,
-)
+from xlir_bench.reports.leaderboard.board import read_board
 from xlir_bench.reports.leaderboard.columns import DISTANCE, Column
-from xlir_bench.reports.leaderboard.files import file_names
-from xlir_bench.reports.leaderboard.pages import without_paths
+from xlir_bench.reports.leaderboard.files import file_names, update
+from xlir_bench.reports.leaderboard.pages import leaderboard_texts, without_paths
 from xlir_bench.reports.tables import CHOSEN_ON_IT
 from xlir_bench.results import Result
 from xlir_bench.results.schema import CostPart
@@ -299,10 +294,10 @@ def test_the_language_table_holds_means_over_passage_languages(results):
 
 def test_writing_again_changes_nothing_and_a_gone_encoder_takes_its_page_along(results, tmp_path):
     output = tmp_path / "boards"
-    write(output, pages(results))
-    assert not write(output, pages(results))
+    update(output, pages(results))
+    assert not update(output, pages(results))
     shutil.rmtree(results / "builtin-random")
-    found = write(output, pages(results))
+    found = update(output, pages(results))
     assert found.extra == ("mini/builtin-random.md",)
     assert not (output / "mini" / "builtin-random.md").exists()
 
@@ -310,14 +305,14 @@ def test_writing_again_changes_nothing_and_a_gone_encoder_takes_its_page_along(r
 def test_only_our_own_files_are_removed(results, tmp_path):
     output = tmp_path / "boards"
     texts = pages(results)
-    write(output, texts)
+    update(output, texts)
     kept = ["notes.md", "mini/notes.md", "results/x/mini.md", "experiments/run.md"]
     for name in kept:
         (output / name).parent.mkdir(parents=True, exist_ok=True)
         (output / name).write_text("mine\n")
     # A file of ours in a folder that belongs to others is theirs.
     (output / "experiments" / "copy.md").write_text(texts["mini.md"])
-    assert not write(output, texts)
+    assert not update(output, texts)
     assert all((output / name).exists() for name in [*kept, "experiments/copy.md"])
 
 
@@ -326,7 +321,7 @@ def test_a_file_in_the_way_that_is_not_ours_is_never_overwritten(results, tmp_pa
     output.mkdir()
     (output / "README.md").write_text("# My project\n")
     with pytest.raises(InputError, match=r"README\.md"):
-        write(output, pages(results))
+        update(output, pages(results))
     assert (output / "README.md").read_text() == "# My project\n"
     assert [p.name for p in output.iterdir()] == ["README.md"]
 
@@ -334,12 +329,13 @@ def test_a_file_in_the_way_that_is_not_ours_is_never_overwritten(results, tmp_pa
 def test_differences_tell_what_is_changed_missing_and_extra(results, tmp_path):
     output = tmp_path / "boards"
     texts = pages(results)
-    write(output, texts)
+    update(output, texts)
     page = output / "mini.md"
     page.write_text(page.read_text() + "edited\n")
     (output / "published.md").unlink()
     (output / "old.md").write_text(texts["mini.md"])
-    found = differences(output, texts)
+    found = update(output, texts, check=True)
+    assert (output / "old.md").is_file()
     assert (found.changed, found.missing, found.extra) == (
         ("mini.md",),
         ("published.md",),

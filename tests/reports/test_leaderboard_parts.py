@@ -12,7 +12,8 @@ from stored import another, change, copy_results
 from xlir_bench.evaluation import RunOptions, evaluate
 from xlir_bench.records import Kind
 from xlir_bench.reports.export import write as export
-from xlir_bench.reports.leaderboard import leaderboard_texts, read_board
+from xlir_bench.reports.leaderboard.board import read_board
+from xlir_bench.reports.leaderboard.pages import leaderboard_texts
 from xlir_bench.results import Result, load_results, result_folder
 from xlir_bench.tasks import catalogue
 

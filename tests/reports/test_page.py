@@ -11,7 +11,8 @@ import pytest
 from browser import Browser, find_chromium
 from stored import aligned_result, another, change, copy_results, long_codes
 
-from xlir_bench.reports.leaderboard import leaderboard_texts, read_board
+from xlir_bench.reports.leaderboard.board import read_board
+from xlir_bench.reports.leaderboard.pages import leaderboard_texts
 from xlir_bench.reports.leaderboard.single_page import inert_json
 
 HOSTILE = "</script><script>window.owned = true</script><img src=x onerror='window.owned = true'>"

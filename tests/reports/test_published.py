@@ -8,7 +8,8 @@ import pytest
 from stored import change, copy_results
 
 from xlir_bench.records import Kind
-from xlir_bench.reports.leaderboard import leaderboard_texts, read_board
+from xlir_bench.reports.leaderboard.board import read_board
+from xlir_bench.reports.leaderboard.pages import leaderboard_texts
 from xlir_bench.reports.published import MEAN, SOURCES, reported_tasks
 
 

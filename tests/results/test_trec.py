@@ -8,7 +8,7 @@ import pytrec_eval
 
 from xlir_bench import Result
 from xlir_bench.errors import InputError
-from xlir_bench.results.trec import write_trec
+from xlir_bench.reports.export import write_trec
 
 
 def test_pytrec_eval_reads_the_files_and_gives_the_same_map_in_every_setting(

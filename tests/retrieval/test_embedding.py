@@ -355,6 +355,7 @@ def test_progress_counts_every_text_once(tmp_path: Path) -> None:
     assert told == []
 
 
+# Slow: a process that imports all that a model wants, and fourteen forks that each embed with one.
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory: pytest.TempPathFactory, tiny_transformer: Path) -> dict[str, Any]:
     """What `killed.py` did with a real model: its words, and the vectors of each run by name."""

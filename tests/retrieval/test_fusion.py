@@ -34,13 +34,15 @@ def plain_fused(
             listed = [p for p in listed if of_one[p] != of_one[listed[-1]]]
         together.update(listed)
 
+    there = sorted(together)
+
     def fused(p: int) -> float:
         total = 0.0
         for number, s in enumerate(scores):
             if weights is None:
-                total += 1 / (60 + 1 + sum(s[x] > s[p] for x in together))
+                total += 1 / (60 + 1 + (s[there] > s[p]).sum())
             else:
-                low, high = min(s[x] for x in together), max(s[x] for x in together)
+                low, high = s[there].min(), s[there].max()
                 total += weights[number] * ((s[p] - low) / (high - low) if high > low else 0)
         return total
 

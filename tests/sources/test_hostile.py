@@ -157,8 +157,8 @@ def test_thousands_of_captions_of_one_image(tmp_path: Path) -> None:
     held(found, 2, "20,000 captions of one image")
 
 
-def test_a_paragraph_of_a_million_sentences(tmp_path: Path) -> None:
-    sentences = ["S."] * 1_000_000
+def test_a_paragraph_of_hundreds_of_thousands_of_sentences(tmp_path: Path) -> None:
+    sentences = ["S."] * 300_000
     breaks = [[3 * n, 3 * n + 2] for n in range(len(sentences))]
     paragraph = {"context": " ".join(sentences), "sentences": sentences, "sentence_breaks": breaks}
     paragraph["qas"] = []

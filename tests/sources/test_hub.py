@@ -2,15 +2,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import subprocess
-import sys
+import logging
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from cli.conftest import Said
+from huggingface_hub import constants
 from sources.serving import serving
 from sources.test_judged import DOCS, in_hub_layout
 
+from xlir_bench.cli import exit_code
 from xlir_bench.errors import InputError
 from xlir_bench.options.running import RunOptions
 from xlir_bench.records import Silent
@@ -47,15 +49,30 @@ def content_of(folder: Path) -> dict[str, bytes]:
     return served | {REPOSITORY: json.dumps(tree).encode()}
 
 
-def xlir(tmp_path: Path, url: str, *args: str) -> subprocess.CompletedProcess[str]:
-    """The command in a fresh process: the hub's library reads its settings when it is imported."""
-    env = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "XLIR_"))}
-    env |= {"HF_ENDPOINT": url, "HF_HOME": str(tmp_path / "hf"), "NO_PROXY": "127.0.0.1"}
-    env |= {"XLIR_CACHE": str(tmp_path / "cache")}
-    return subprocess.run(
-        [sys.executable, "-m", "xlir_bench", *args],
-        capture_output=True, text=True, env=env, timeout=120, check=False,
-    )  # fmt: skip
+@pytest.fixture
+def xlir(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Said]:
+    """Runs the command as one to which the hub is at an address, without a token."""
+    for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "XLIR_DATA"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XLIR_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
+    # They write to stderr as it was when the library was imported, which may have been another test's.
+    monkeypatch.setattr(logging.getLogger("huggingface_hub"), "handlers", [])
+    resolve = constants.HUGGINGFACE_CO_URL_TEMPLATE.removeprefix(constants.ENDPOINT)
+
+    def command(url: str, *args: str) -> Said:
+        # What the hub's library makes of HF_ENDPOINT when it is imported.
+        monkeypatch.setattr(constants, "ENDPOINT", url)
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", url + resolve)
+        capsys.readouterr()
+        code = exit_code(args)
+        return Said(code, *capsys.readouterr())
+
+    return command
 
 
 @pytest.fixture
@@ -64,53 +81,58 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_a_data_set_of_the_hub_is_fetched_as_its_revision_lists_it(
-    tmp_path: Path, folder: Path
+    xlir: Callable[..., Said], tmp_path: Path, folder: Path
 ) -> None:
     with serving(content_of(folder)) as server:
-        fetched = xlir(tmp_path, server.url, "data", "fetch", TASK.name, "--langs", "sw")
-        assert fetched.returncode == 0, fetched.stderr
+        fetched = xlir(server.url, "data", "fetch", TASK.name, "--langs", "sw")
+        assert fetched.code == 0, fetched.err
         asked = [path for path, _ in server.asked]
         assert len([path for path in asked if path.startswith(FILES)]) == 4
     ran = xlir(
-        tmp_path, "http://127.0.0.1:9", "run", "--model", "builtin:ngram", "--task", TASK.name,
+        "http://127.0.0.1:9", "run", "--model", "builtin:ngram", "--task", TASK.name,
         "--langs", "sw", "--offline", "--json", "--output", str(tmp_path / "results"),
     )  # fmt: skip
-    assert ran.returncode == 0, ran.stderr
-    (setting,) = json.loads(ran.stdout)["settings"]
+    assert ran.code == 0, ran.err
+    (setting,) = json.loads(ran.out)["settings"]
     assert (setting["queries"], setting["candidates"]) == (2, len(DOCS))
 
 
-def test_a_file_that_is_not_what_the_hub_lists_is_refused(tmp_path: Path, folder: Path) -> None:
+def test_a_file_that_is_not_what_the_hub_lists_is_refused(
+    xlir: Callable[..., Said], tmp_path: Path, folder: Path
+) -> None:
     content = content_of(folder)
     name = next(name for name in content if "sw-qrels" in name)
     content[name] = content[name][:-1] + b"x"
     with serving(content) as server:
-        said = xlir(tmp_path, server.url, "data", "fetch", TASK.name, "--langs", "sw")
-    assert said.returncode == 3
-    assert "is not the file that was pinned" in said.stderr
+        said = xlir(server.url, "data", "fetch", TASK.name, "--langs", "sw")
+    assert said.code == 3
+    assert "is not the file that was pinned" in said.err
 
 
-def test_a_part_that_went_missing_is_missed_offline_too(tmp_path: Path, folder: Path) -> None:
+def test_a_part_that_went_missing_is_missed_offline_too(
+    xlir: Callable[..., Said], tmp_path: Path, folder: Path
+) -> None:
     with serving(content_of(folder)) as server:
-        assert (
-            xlir(tmp_path, server.url, "data", "fetch", TASK.name, "--langs", "sw").returncode == 0
-        )
+        assert xlir(server.url, "data", "fetch", TASK.name, "--langs", "sw").code == 0
     (part,) = (tmp_path / "cache").rglob("sw-corpus/dev-00001-of-00002.parquet")
     part.unlink()
     said = xlir(
-        tmp_path, "http://127.0.0.1:9", "run", "--model", "builtin:random", "--task", TASK.name,
+        "http://127.0.0.1:9", "run", "--model", "builtin:random", "--task", TASK.name,
         "--langs", "sw", "--offline",
     )  # fmt: skip
-    assert said.returncode == 3
-    assert "dev-00001-of-00002.parquet: not there" in said.stderr
+    assert said.code == 3
+    assert "dev-00001-of-00002.parquet: not there" in said.err
 
 
-def test_a_hub_out_of_reach_is_one_message(tmp_path: Path) -> None:
-    said = xlir(tmp_path, "http://127.0.0.1:9", "data", "fetch", TASK.name, "--langs", "sw")
-    assert said.returncode == 3
-    assert f"the hub's data set {TASK.source.hub}" in said.stderr
-    assert "--data ROOT" in said.stderr
-    assert "Traceback" not in said.stderr
+def test_a_hub_out_of_reach_is_one_message(
+    xlir: Callable[..., Said], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("time.sleep", lambda seconds: None)  # between its library's five tries
+    said = xlir("http://127.0.0.1:9", "data", "fetch", TASK.name, "--langs", "sw")
+    assert said.code == 3
+    assert f"the hub's data set {TASK.source.hub}" in said.err
+    assert "--data ROOT" in said.err
+    assert "Traceback" not in said.err
 
 
 @pytest.mark.parametrize("pattern", ["../*", "../../**/*", "/etc/*", "a/../../*", "..\\*", "C:\\*"])
@@ -134,18 +156,18 @@ def other_revision(cache: Path) -> None:
 
 
 def test_files_of_another_revision_are_not_taken_for_the_tasks(
-    tmp_path: Path, folder: Path
+    xlir: Callable[..., Said], tmp_path: Path, folder: Path
 ) -> None:
     with serving(content_of(folder)) as server:
         args = ("data", "fetch", TASK.name, "--langs", "sw")
-        assert xlir(tmp_path, server.url, *args).returncode == 0
+        assert xlir(server.url, *args).code == 0
         other_revision(tmp_path / "cache")
         said = xlir(
-            tmp_path, server.url, "run", "--model", "builtin:random", "--task", TASK.name,
+            server.url, "run", "--model", "builtin:random", "--task", TASK.name,
             "--langs", "sw", "--offline",
         )  # fmt: skip
-        assert said.returncode == 3
-        assert "lists other files than those of" in said.stderr
+        assert said.code == 3
+        assert "lists other files than those of" in said.err
         assert not data_state(TASK, None, tmp_path / "cache" / "data").here
-        assert xlir(tmp_path, server.url, *args).returncode == 0
+        assert xlir(server.url, *args).code == 0
     assert str(TASK.source.revision) in next(tmp_path.rglob(".listing.json")).read_text()

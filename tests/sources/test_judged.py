@@ -212,7 +212,7 @@ def test_real_judgements_over_a_made_corpus_score_as_trec_eval_scores_them(
 
     texts = [f"{d.get('title') or ''} {d['text']}".strip() for d in docs]
     passages, queries = (
-        Signs().encode(list(t), "passage") / 16 for t in (texts, [q for _, q in topics])
+        Signs().encode(list(t), "passage") / 8 for t in (texts, [q for _, q in topics])
     )
     scores = queries.astype(float) @ passages.astype(float).T
     order = np.argsort(-scores, axis=1, kind="stable")[:, :1000]

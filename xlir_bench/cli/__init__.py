@@ -106,8 +106,8 @@ def exit_code(args: list[str]) -> int:
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
         command = context.command_path if context is not None else "xlir-bench"
-        told = " ".join(error.format_message().split()).rstrip(".")
-        say_error(f"error: {told} ({command} --help says what there is)")
+        message = " ".join(error.format_message().split()).rstrip(".")
+        say_error(f"error: {message} ({command} --help says what there is)")
         return 2
     except (click.Abort, KeyboardInterrupt):
         say(
@@ -123,11 +123,11 @@ def exit_code(args: list[str]) -> int:
 
         if "-v" in args or "--verbose" in args:
             say(redacted(traceback.format_exc()), err=True)
-        say_error(redacted(f"error: {_told(error)}"))
+        say_error(redacted(f"error: {_message(error)}"))
         return error.exit_code if isinstance(error, XlirError) else 4
 
 
-def _told(error: Exception) -> str:
+def _message(error: Exception) -> str:
     from xlir_bench.errors import XlirError
 
     if isinstance(error, XlirError):

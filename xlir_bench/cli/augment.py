@@ -18,11 +18,12 @@ from xlir_bench.options.augmenting import (
     TranslateOptions,
 )
 from xlir_bench.options.stating import OUTPUT, option, same_option
+from xlir_bench.options.training import TrainingSource
+from xlir_bench.reports.document import Block, Table, Text
 
 if TYPE_CHECKING:
     from xlir_bench.augment.switching import Switcher
     from xlir_bench.augment.translating import Report
-    from xlir_bench.reports.document import Block
     from xlir_bench.train.rows import Row
 
 augment = CommandGroup(
@@ -69,7 +70,6 @@ def parallel(
     """
     from xlir_bench.augment.output import check_output, write_rows
     from xlir_bench.augment.parallel import parallel_rows, read_parallel_lines
-    from xlir_bench.options.training import TrainingSource
 
     check_output(output, [TrainingSource(str(file)) for file in files])
     count = 0
@@ -134,7 +134,6 @@ def code_switch(
     from xlir_bench.augment.lexicon import read_lexicon
     from xlir_bench.augment.output import check_output, write_rows
     from xlir_bench.augment.switching import Switcher
-    from xlir_bench.options.training import TrainingSource
     from xlir_bench.train.reading import sound_rows
 
     rows = [TrainingSource(name) for name in names]
@@ -184,7 +183,6 @@ def translate(
     from xlir_bench.augment.output import check_output
     from xlir_bench.augment.translating import Translating
     from xlir_bench.augment.translator import load_translator
-    from xlir_bench.options.training import TrainingSource
 
     rows = [TrainingSource(name) for name in names]
     check_output(output, rows)
@@ -198,7 +196,6 @@ def translate(
 
 
 def _translated(report: Report, output: Path, longest: int) -> Block:
-    from xlir_bench.reports.document import Text
 
     counts = ", ".join(f"{lang} {count:,}" for lang, count in sorted(report.texts.items()))
     lines = [f"translations: {counts or 'none, no row lacked one'}"]
@@ -210,7 +207,7 @@ def _translated(report: Report, output: Path, longest: int) -> Block:
         if count:
             lines.append(f"{count:,} {what}")
     gained = f"{report.gained:,} with translations added"
-    return Text.of(*lines, f"{report.rows:,} rows written to {output}, {gained}")
+    return Text(*lines, f"{report.rows:,} rows written to {output}, {gained}")
 
 
 def _switched_record(switcher: Switcher) -> dict[str, Any]:
@@ -228,28 +225,26 @@ def _switched_record(switcher: Switcher) -> dict[str, Any]:
 
 
 def _switched_blocks(switcher: Switcher, output: Path) -> list[Block]:
-    from xlir_bench.reports.document import Table, Text
 
     def share(part: int, whole: int) -> str:
         return f"{part / whole:.1%}" if whole else ""
 
     rows = [
-        (
-            lang,
-            f"{c.texts:,}",
-            f"{c.tokens:,}",
-            share(c.known, c.tokens),
-            share(c.replaced, c.tokens),
-            share(c.ambiguous, c.replaced),
-            ", ".join(f"{x} {count:,}" for x, count in sorted(c.into.items())),
-        )
+        {
+            "": lang,
+            "texts": f"{c.texts:,}",
+            "words": f"{c.tokens:,}",
+            "in the lexicon": share(c.known, c.tokens),
+            "replaced": share(c.replaced, c.tokens),
+            "of them ambiguous": share(c.ambiguous, c.replaced),
+            "into": ", ".join(f"{x} {count:,}" for x, count in sorted(c.into.items())),
+        }
         for lang, c in sorted(switcher.coverage.items())
     ]
-    headers = ["", "texts", "words", "in the lexicon", "replaced", "of them ambiguous", "into"]
     lines = []
     if same := switcher.lexicon.unchanged:
         lines.append(f"{same:,} lines of the lexicon translate a word by itself: passed over")
     if switcher.unchanged:
         lines.append(f"{switcher.unchanged:,} rows without a word that was replaced: no copy")
-    told = Text.of(*lines, f"{switcher.rows:,} rows written to {output}")
-    return [Table(headers, rows, words=("into",)), told] if rows else [told]
+    summary = Text(*lines, f"{switcher.rows:,} rows written to {output}")
+    return [Table.of(rows, words=("into",)), summary] if rows else [summary]

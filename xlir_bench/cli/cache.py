@@ -8,8 +8,11 @@ import click
 
 from xlir_bench.cli.command import JSON, CommandGroup, command
 from xlir_bench.cli.terminal import say, say_blocks, say_json
+from xlir_bench.errors import InputError, UnknownNameError
 from xlir_bench.escaping import visible
 from xlir_bench.options.stating import option
+from xlir_bench.places import cache_root, corpora
+from xlir_bench.reports.document import Table, Text
 
 REMOVED = "What is removed"
 
@@ -28,8 +31,6 @@ def cache(*, as_json: bool = JSON) -> None:
     """
     if click.get_current_context().invoked_subcommand is not None:
         return
-    from xlir_bench.places import cache_root, corpora
-    from xlir_bench.reports.document import Table, Text
     from xlir_bench.retrieval import cache_entries
     from xlir_bench.sources import corpora_bytes
 
@@ -46,7 +47,7 @@ def cache(*, as_json: bool = JSON) -> None:
     totals = [f"{_size(sum(e.bytes for e in entries))} in {cache_root() / 'vectors'}"]
     if kept := corpora_bytes(corpora()):
         totals.append(f"{_size(kept)} in {corpora()}: texts of large corpora")
-    say_blocks([Table(headers, listed, words=("folder",)), Text(tuple(totals))])
+    say_blocks([Table(headers, listed, words=("folder",)), Text(*totals)])
 
 
 @command(inside=cache)
@@ -67,8 +68,6 @@ def prune(
     ),
 ) -> None:  # fmt: skip
     """Remove vectors; whatever is removed is encoded, or read, again when it is needed."""
-    from xlir_bench.errors import InputError, UnknownNameError
-    from xlir_bench.places import cache_root, corpora
     from xlir_bench.retrieval import cache_entries
     from xlir_bench.retrieval import prune as prune_cache
     from xlir_bench.sources import remove_corpora

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin,
 
 import click
 
+from xlir_bench.errors import InputError, UnknownNameError
+from xlir_bench.escaping import redacted_command
 from xlir_bench.options.running import RunOptions
 from xlir_bench.options.stating import (
     DATA,
@@ -75,10 +77,10 @@ def _amount(example: str, **units: float) -> Callable[[str], int]:
     """Reads a number with one of these units after it."""
 
     def read(text: str) -> int:
-        found = re.fullmatch(r"(\d{1,15}(?:\.\d{1,3})?) ?([a-z]*)", text.strip().lower())
-        if found is None or found[2] not in units:
+        match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,3})?) ?([a-z]*)", text.strip().lower())
+        if match is None or match[2] not in units:
             raise ValueError(f"is not understood; write it like {example}")
-        return int(float(found[1]) * units[found[2]])
+        return int(float(match[1]) * units[match[2]])
 
     return read
 
@@ -147,7 +149,7 @@ def command(
     also stand in a TOML file.
     """
 
-    def made(function: Callable[..., Any]) -> click.Command:
+    def as_command(function: Callable[..., Any]) -> click.Command:
         records: dict[str, type[Any]] = {}
         own: dict[str, Option] = {}
         flags: dict[str, Option] = {}
@@ -177,20 +179,23 @@ def command(
 
         params = [param for each in flags.values() for param in _params(each)]
         params += [_config_option(config)] if config is not None else []
-        params.append(_verbose_option())
+        verbose = "Show where an error came from."
+        params.append(
+            _option(REST, ["-v", "--verbose"], is_flag=True, expose_value=False, help=verbose)
+        )
         name = function.__name__.replace("_", "-")
-        found = cls(name, callback=call, params=params, help=function.__doc__, **attributes)
+        made = cls(name, callback=call, params=params, help=function.__doc__, **attributes)
         if inside is not None:
-            inside.add_command(found)
-        return found
+            inside.add_command(made)
+        return made
 
-    return made
+    return as_command
 
 
 def _option(group: str, names: Sequence[str], **attributes: Any) -> click.Option:
-    found = GroupedOption(names, **attributes)
-    found.group = group
-    return found
+    option = GroupedOption(names, **attributes)
+    option.group = group
+    return option
 
 
 def _params(option: Option) -> list[click.Parameter]:
@@ -236,15 +241,9 @@ def _type(option: Option) -> Any:
 
 def canonical_command() -> str:
     """The command as it was typed, by the program's name, without secrets and the user's folders."""
-    from xlir_bench.escaping import redacted_command
 
     typed = click.get_current_context().find_root().obj
     return shlex.join(["xlir-bench", *redacted_command(typed)])
-
-
-def _verbose_option() -> click.Option:
-    told = "Show where an error came from."
-    return _option(REST, ["-v", "--verbose"], is_flag=True, expose_value=False, help=told)
 
 
 def _config_option(find: Callable[[Path], Path]) -> click.Option:
@@ -262,7 +261,6 @@ def _config_option(find: Callable[[Path], Path]) -> click.Option:
 
 def _defaults_in(file: Path, command: click.Command) -> dict[str, Any]:
     """The entries of a file by the names of parameters."""
-    from xlir_bench.errors import InputError, UnknownNameError
     from xlir_bench.untrusted import read_toml
 
     options = {
@@ -277,7 +275,7 @@ def _defaults_in(file: Path, command: click.Command) -> dict[str, Any]:
     defaults = {}
     for key, value in entries.items():
         option = options[key]
-        if wanted := _unfit(option, value):
+        if wanted := _wrong_type(option, value):
             raise InputError(f"--config {file}: {key} wants {wanted}")
         values = value if isinstance(value, list) else [value]
         if option.type is NAMES:
@@ -288,8 +286,8 @@ def _defaults_in(file: Path, command: click.Command) -> dict[str, Any]:
     return defaults
 
 
-def _unfit(option: click.Option, given: Any) -> str:
-    """What an option wants where a value of TOML is not it: click would take some of them for others."""
+def _wrong_type(option: click.Option, given: Any) -> str:
+    """The type that an option wants, where a value of TOML has another: click would convert some of them; else empty."""
     if isinstance(given, list) and not (option.multiple or option.type is NAMES):
         return "one value, not a list"
     for value in given if isinstance(given, list) else [given]:

@@ -5,23 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xlir_bench.cli.command import (
-    DATA_ROOT,
-    FORM,
-    JSON,
-    TASKS_DIRS,
-    ReportForm,
-    argument,
-    command,
-)
+from xlir_bench.cli.command import DATA_ROOT, FORM, JSON, TASKS_DIRS, ReportForm, argument, command
 from xlir_bench.cli.terminal import say_blocks, say_json
+from xlir_bench.errors import InputError, XlirError
 from xlir_bench.options.stating import option
+from xlir_bench.reports.document import Text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from xlir_bench.reports.compare import Moved
-    from xlir_bench.reports.document import Text
     from xlir_bench.results import Result
 
 COMPARED = "What is compared"
@@ -58,7 +51,6 @@ def compare(
       xlir-bench compare results/a/xquad-r results/b/xquad-r --show-queries 10
       xlir-bench compare results/*/xquad-r --measure recall@10 --markdown
     """
-    from xlir_bench.errors import InputError
     from xlir_bench.reports import compare as reports
     from xlir_bench.results import Result
 
@@ -73,12 +65,12 @@ def compare(
         else:
             say_blocks(reports.pairs_blocks(pairs, measure, notes), form)
         return
-    found = reports.compare(loaded[0], loaded[1], measure, force)
-    queries = reports.most_moved(found, show_queries or NAMED)
+    comparison = reports.compare(loaded[0], loaded[1], measure, force)
+    queries = reports.most_moved(comparison, show_queries or NAMED)
     if as_json:
-        say_json(reports.comparison_record(found, queries), indent=1)
+        say_json(reports.comparison_record(comparison, queries), indent=1)
         return
-    blocks = reports.comparison_blocks(found, queries)
+    blocks = reports.comparison_blocks(comparison, queries)
     if show_queries:
         blocks.append(_query_texts(loaded[0], queries, data, tasks_dirs))
     say_blocks(blocks, form)
@@ -89,17 +81,15 @@ def _query_texts(
 ) -> Text:
     """The texts of these queries, or why they cannot be shown."""
     from xlir_bench.cli.show import stored_collection
-    from xlir_bench.errors import XlirError
-    from xlir_bench.reports.document import Text
     from xlir_bench.reports.tables import signed
 
     try:
         collection = stored_collection(result, data, tasks_dirs)
     except XlirError as error:
-        return Text.of(f"(texts are not shown: {error})")
+        return Text(f"(texts are not shown: {error})")
     lines = []
     for moved in queries:
         asked = collection.queries[moved.query_lang]
         text = asked.texts[asked.ids.index(moved.query_id)]
         lines.append(f"{signed(moved.change)}  {moved.query_lang} {moved.query_id}: {text}")
-    return Text(tuple(lines))
+    return Text(*lines)

@@ -16,6 +16,8 @@ from xlir_bench.cli.command import (
 from xlir_bench.cli.terminal import Bars, say, say_blocks, say_json
 from xlir_bench.options.running import RunOptions
 from xlir_bench.options.stating import DATA, OUTPUT, option, same_option
+from xlir_bench.options.training import parse_source
+from xlir_bench.places import data_root
 
 data = CommandGroup("data", help="Bring the data of tasks here, and look training rows through.")
 
@@ -63,10 +65,7 @@ def fetch(
 
 @command(inside=data)
 def check_training(
-    *,
-    files: tuple[str, ...] = argument("FILE..."),
-    as_json: bool = JSON,
-    offline: bool = OFFLINE,
+    *, files: tuple[str, ...] = argument("FILE..."), as_json: bool = JSON, offline: bool = OFFLINE
 ) -> int:
     """Count what training rows hold, and list what is wrong with them (exit 1 if anything is, or
     if there are none).
@@ -80,16 +79,15 @@ def check_training(
       xlir-bench data check-training a.parquet b.csv --json
     """
     from xlir_bench.cli.training_report import check_blocks
-    from xlir_bench.options.training import parse_source
     from xlir_bench.train.checking import check_training as check
 
     with Bars(as_json) as bars:
-        found = check([parse_source(file) for file in files], bars, offline)
+        checked = check([parse_source(file) for file in files], bars, offline)
     if as_json:
-        say_json(found.as_json())
+        say_json(checked.as_json())
     else:
-        say_blocks(check_blocks(found))
-    return 1 if found.fault_count or not found.rows else 0
+        say_blocks(check_blocks(checked))
+    return 1 if checked.fault_count or not checked.rows else 0
 
 
 @command(inside=data)
@@ -119,8 +117,6 @@ def leakage(
       xlir-bench data leakage train.parquet --json
     """
     from xlir_bench.cli.training_report import leakage_blocks
-    from xlir_bench.options.training import parse_source
-    from xlir_bench.places import data_root
     from xlir_bench.tasks import catalogue
     from xlir_bench.train.leakage import find_leaks
 
@@ -128,9 +124,9 @@ def leakage(
     tasks = known.get(names) if names else list(known.tasks.values())
     sources = [parse_source(file) for file in files]
     with Bars(as_json) as bars:
-        found = find_leaks(sources, tasks, data_root(data), bars, offline)
+        report = find_leaks(sources, tasks, data_root(data), bars, offline)
     if as_json:
-        say_json(found.as_json())
+        say_json(report.as_json())
     else:
-        say_blocks(leakage_blocks(found))
-    return 1 if found.leaking else 0
+        say_blocks(leakage_blocks(report))
+    return 1 if report.leaking else 0

@@ -18,12 +18,14 @@ from xlir_bench.cli.terminal import Bars, say, say_blocks, say_differences, tell
 from xlir_bench.errors import InputError, UnknownNameError
 from xlir_bench.escaping import visible
 from xlir_bench.extras import require
+from xlir_bench.files import explained, write
 from xlir_bench.options.stating import MODEL, OUTPUT, option
+from xlir_bench.places import data_root
+from xlir_bench.reports.document import Block, Items, Table, Text
 
 if TYPE_CHECKING:
     from xlir_bench.experiment.running import Where
     from xlir_bench.recipe import Recipe
-    from xlir_bench.reports.document import Block
 
 DONE = "What is done"
 
@@ -99,7 +101,6 @@ def experiment(
 
     require("train", "experiment")
     from xlir_bench.experiment.running import Where
-    from xlir_bench.places import data_root
     from xlir_bench.tasks import catalogue
 
     wanted = [*recipe.tasks, *([recipe.look.task] if recipe.look else [])]
@@ -126,14 +127,14 @@ def experiment(
 
 def _run(recipe: Recipe, text: str, where: Where, quiet: bool) -> int:
     from xlir_bench.experiment.running import run_cells
-    from xlir_bench.reports.experiment import (
+    from xlir_bench.reports.experiment.pages import (
         experiment_texts,
-        read_experiment,
         report_files,
-        require_ours,
+        require_generated,
     )
+    from xlir_bench.reports.experiment.stored import read_experiment
 
-    require_ours(where.folder)
+    require_generated(where.folder)
 
     try:
         with Bars(quiet) as bars:
@@ -159,12 +160,8 @@ def _run(recipe: Recipe, text: str, where: Where, quiet: bool) -> int:
 
 
 def _check(recipe: Recipe, text: str, folder: Path) -> int:
-    from xlir_bench.reports.experiment import (
-        comparable,
-        experiment_texts,
-        read_experiment,
-        report_files,
-    )
+    from xlir_bench.reports.experiment.pages import comparable, experiment_texts, report_files
+    from xlir_bench.reports.experiment.stored import read_experiment
 
     made = comparable(folder, experiment_texts(read_experiment(recipe, folder), text))
     if not made.pictures:
@@ -173,9 +170,8 @@ def _check(recipe: Recipe, text: str, folder: Path) -> int:
 
 
 def _index(folder: Path, check: bool) -> int:
-    from xlir_bench.files import explained, write
-    from xlir_bench.reports.experiment import index_text
-    from xlir_bench.reports.leaderboard import Differences
+    from xlir_bench.reports.experiment.index import index_text
+    from xlir_bench.reports.leaderboard.files import Differences
 
     path, text = folder / "README.md", index_text(folder)
     same = path.is_file() and path.read_bytes() == text.encode()
@@ -191,7 +187,6 @@ def _index(folder: Path, check: bool) -> int:
 def _plan(recipe: Recipe, where: Where) -> list[Block]:
     """The grid, what is done of it, the time left, and the data that is missing."""
     from xlir_bench.experiment.running import missing_data, plan_cells, time_left
-    from xlir_bench.reports.document import Items, Table, Text, Title
 
     planned = plan_cells(recipe, where)
     several = len(recipe.models) > 1
@@ -205,13 +200,13 @@ def _plan(recipe: Recipe, where: Where) -> list[Block]:
     time = "unknown until the first ones are done" if left is None else f"about {_clock(left)}"
     told = f"{todo} of {len(planned)} cells to run; time left: {time}"
     blocks: list[Block] = [
-        Title(recipe.title),
-        Text.of(
+        Text(recipe.title),
+        Text(
             f"base models: {', '.join(recipe.models)}",
             f"tasks: {', '.join(recipe.tasks)}; {recipe.steps:,} steps",
         ),
         Table(["batches", "seed", "", "time"], rows),
-        Text.of(told if todo else f"all {len(planned)} cells are done"),
+        Text(told if todo else f"all {len(planned)} cells are done"),
     ]
     if missing := missing_data(recipe, where):
         blocks.append(Items("not here:", tuple(missing)))

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated
 
-from xlir_bench.cli.command import DATA_ROOT, JSON, OFFLINE, OUTPUT_DIR, TASKS_DIRS, command
+from xlir_bench.cli.command import JSON, OUTPUT_DIR, TASKS_DIRS, command
 from xlir_bench.cli.terminal import Bars, say, say_blocks, say_json, teller
-from xlir_bench.errors import InputError
+from xlir_bench.errors import InputError, NotComparableError
+from xlir_bench.files import explained, require_writable, write
 from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.options.running import RunOptions
-from xlir_bench.options.stating import OUTPUT, build, option, options_of, same_option
+from xlir_bench.options.stating import OUTPUT, option, options_of
+from xlir_bench.reports.document import render
 
 if TYPE_CHECKING:
     from xlir_bench.reports.gate import Verdict
@@ -58,12 +60,9 @@ def gate(
     ),
     as_json: bool = JSON,
     output: Path = OUTPUT_DIR,
-    device: str | None = same_option(EncoderOptions, "device"),
-    http_body: tuple[str, ...] = same_option(EncoderOptions, "http_body"),
-    max_download: int = same_option(RunOptions, "max_download"),
-    data: Path | None = DATA_ROOT,
     tasks_dirs: tuple[Path, ...] = TASKS_DIRS,
-    offline: bool = OFFLINE,
+    options: Annotated[RunOptions, ("data", "max_download", "offline")],
+    encoder_options: Annotated[EncoderOptions, ("device", "http_body", "offline")],
 ) -> int:  # fmt: skip
     """Say whether a candidate is worse than the baseline, by the rules of a policy.
 
@@ -83,10 +82,9 @@ def gate(
 
     In GitHub Actions the verdict is added to the job's summary.
     """
-    from xlir_bench.files import require_writable
     from xlir_bench.reports import gate as reports
-    from xlir_bench.reports.baseline import HISTORY, read_history, sunk
-    from xlir_bench.reports.baseline import update_baseline as put_in_its_place
+    from xlir_bench.reports.baseline import HISTORY, accumulated_losses, read_history
+    from xlir_bench.reports.baseline import update_baseline as replace_baseline
     from xlir_bench.reports.policy import DEFAULT_POLICY
 
     if print_policy:
@@ -104,17 +102,13 @@ def gate(
         require_writable(junit.parent, "name another file with --junit")
     new = _stored(candidate)
     if new is None:
-        from xlir_bench.places import data_root
-
-        given = {"data": data_root(data), "offline": offline, "max_download": max_download}
-        how = {"device": device, "http_body": http_body, "offline": offline}
-        new = _evaluated(candidate, old, output, tasks_dirs, given, how)
+        new = _evaluated(candidate, old, output, tasks_dirs, options, encoder_options)
     verdict = reports.gate(old, new, policy)
-    notes = sunk(read_history(old.folder), new, policy)
+    notes = accumulated_losses(read_history(old.folder), new, policy)
     verdict = replace(verdict, notes=(*verdict.notes, *notes))
-    _tell(verdict, junit, as_json)
+    _report(verdict, junit, as_json)
     if update_baseline and verdict.passed:
-        folder = put_in_its_place(old, new, verdict, reason or "")
+        folder = replace_baseline(old, new, verdict, reason or "")
         say(f"baseline {folder} replaced; {folder / HISTORY} says why", err=True)
     elif update_baseline:
         say("the baseline stays: only a candidate that passes takes its place", err=True)
@@ -133,18 +127,18 @@ def _baseline_and_policy(baseline: Path, policy_file: Path | None) -> tuple[Resu
 
 def _plan(baseline: Path | None, like: Path | None, policy_file: Path | None, as_json: bool) -> int:
     """What each rule would see of candidates that differ from the baseline as this one does."""
-    from xlir_bench.reports.gate import gate as judged
+    from xlir_bench.reports.gate import gate as verdict_on
     from xlir_bench.reports.gate_text import plan_blocks, plan_record
     from xlir_bench.results import Result
 
     if baseline is None or like is None:
         raise InputError("gate --plan wants --baseline RESULT and --like RESULT")
     old, policy = _baseline_and_policy(baseline, policy_file)
-    found = judged(old, Result.load(like), policy)
+    verdict = verdict_on(old, Result.load(like), policy)
     if as_json:
-        say_json(plan_record(found), indent=1)
+        say_json(plan_record(verdict), indent=1)
     else:
-        say_blocks(plan_blocks(found))
+        say_blocks(plan_blocks(verdict))
     return 0
 
 
@@ -168,12 +162,11 @@ def _evaluated(
     baseline: Result,
     output: Path,
     tasks_dirs: tuple[Path, ...],
-    given: dict[str, Any],
-    how: dict[str, Any],
+    options: RunOptions,
+    encoder_options: EncoderOptions,
 ) -> Result:
-    """The model of this spec on the task of the baseline, with its options."""
+    """The model of this spec on the task of the baseline, with the baseline's options."""
     from xlir_bench.cli.run import evaluated, resolved
-    from xlir_bench.errors import NotComparableError
     from xlir_bench.tasks import catalogue
 
     record, asked = baseline.record, baseline.record.options
@@ -185,8 +178,8 @@ def _evaluated(
         )
     same = {o.name: getattr(asked, o.name) for o in options_of(RunOptions) if o.partial}
     same = {k: tuple(v) or None if isinstance(v, list) else v for k, v in same.items()}
-    options = RunOptions(**same, **given, allow_changed_data=bool(asked.changed_data))
-    encoder_options = _as_the_baseline(spec, record.encoder, how)
+    options = replace(options, **same, allow_changed_data=bool(asked.changed_data))
+    encoder_options = _as_the_baseline(spec, record.encoder, encoder_options)
     (retriever,) = resolved([spec], encoder_options, options)
     for line in _differences(record.encoder, retriever):
         say(f"baseline and candidate differ in {line}", err=True)
@@ -194,17 +187,18 @@ def _evaluated(
         return evaluated(retriever, task, options, encoder_options, output, bars, teller())
 
 
-def _as_the_baseline(spec: str, baseline: EncoderPart, how: dict[str, Any]) -> EncoderOptions:
-    """The options that the baseline's encoder was loaded with, as far as they mean something to this one.
+def _as_the_baseline(spec: str, baseline: EncoderPart, options: EncoderOptions) -> EncoderOptions:
+    """`options` with those that the baseline's encoder was loaded with, as far as they apply to this one.
 
     A revision is of one model alone, and no file decides that code of a model may run.
     """
-    asked = baseline.options
-    same = {} if asked is None else asked.model_dump(exclude={"trust_remote_code"})
-    same = {k: tuple(v) if isinstance(v, list) else v for k, v in same.items()}
+    same = {} if baseline.options is None else asdict(baseline.options)
+    same.pop("trust_remote_code", None)
     if spec != baseline.name:
         same.pop("revision", None)
-    return build(EncoderOptions, same | how | {"device": how["device"] or same.get("device")})
+    if options.device is not None:
+        same.pop("device", None)
+    return replace(options, **same)
 
 
 def _differences(baseline: EncoderPart, candidate: Retriever) -> list[str]:
@@ -218,20 +212,23 @@ def _differences(baseline: EncoderPart, candidate: Retriever) -> list[str]:
         "reranker": (baseline.reranker, card.reranker),
         "device": (baseline.device, candidate.device),
     }
-    told = [f"{what}: {a!r} against {b!r}" for what, (a, b) in pairs.items() if a != b]
+    differences = [f"{what}: {a!r} against {b!r}" for what, (a, b) in pairs.items() if a != b]
     if asked is None:
-        told.append("options of the baseline's encoder: not recorded, its result is of before")
-    elif asked.revision is not None and card.name != baseline.name:
-        told.append(f"revision: {asked.revision!r} is of the baseline's model")
-    if asked is not None and asked.trust_remote_code:
-        told.append("--trust-remote-code: run the candidate with it first, and name its result")
-    return told
+        differences.append(
+            "options of the baseline's encoder: not recorded in its result, which is an older one"
+        )
+        return differences
+    if asked.revision is not None and card.name != baseline.name:
+        differences.append(f"revision: {asked.revision!r} is of the baseline's model")
+    if asked.trust_remote_code:
+        differences.append(
+            "--trust-remote-code: run the candidate with it first, and name its result"
+        )
+    return differences
 
 
-def _tell(verdict: Verdict, junit: Path | None, as_json: bool) -> None:
+def _report(verdict: Verdict, junit: Path | None, as_json: bool) -> None:
     """The verdict to whoever asked for it: the terminal, a program, a build server."""
-    from xlir_bench.files import explained, write
-    from xlir_bench.reports.document import render
     from xlir_bench.reports.gate_text import junit_xml, verdict_blocks
 
     if as_json:

@@ -41,22 +41,24 @@ def leaderboard(
       xlir-bench leaderboard --results results --results /shared/results --output boards
       xlir-bench leaderboard --results leaderboards/results --html --check      in CI
     """
-    from xlir_bench.reports.leaderboard import differences, leaderboard_texts, read_board, write
+    from xlir_bench.reports.leaderboard.board import read_board
+    from xlir_bench.reports.leaderboard.files import update
+    from xlir_bench.reports.leaderboard.pages import leaderboard_texts
 
     board = read_board(results or (Path("results"),), significance, strict)
     for line in board.unreadable:
         say(visible(f"left out: {line}"), err=True)
     texts = leaderboard_texts(board, html)
+    differences = update(output, texts, check=check)
     if check:
-        return say_differences(differences(output, texts), output)
-    found = write(output, texts)
+        return say_differences(differences, output)
     if not quiet:
         encoders = len({row.record.encoder.slug for task in board.tasks for row in task.rows})
         tasks = len(board.tasks)
         say(
             f"{encoders} encoder{'s' * (encoders != 1)} on {tasks} task{'s' * (tasks != 1)}:"
-            f" {len(texts)} files in {output} ({len(found.missing)} new, {len(found.changed)} changed,"
-            f" {len(found.extra)} removed)"
+            f" {len(texts)} files in {output} ({len(differences.missing)} new, {len(differences.changed)} changed,"
+            f" {len(differences.extra)} removed)"
         )
         if board.left_out:
             say(f"{len(board.left_out)} not ranked: see {output / 'README.md'}")

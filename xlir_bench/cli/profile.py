@@ -16,6 +16,7 @@ from xlir_bench.cli.command import (
     command,
 )
 from xlir_bench.cli.terminal import Bars, say, say_blocks, say_json, teller
+from xlir_bench.files import require_writable
 from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.options.profiling import CostOptions
 from xlir_bench.options.running import RunOptions
@@ -100,10 +101,10 @@ def profile(
             result = evaluated(encoder, chosen, options, encoder_options, output, bars, tell)
         cost = measure_cost(chosen, models, cost_options, options, bars, canonical_command())
     result = result.with_cost(cost).save(result.folder or output)
-    _tell(result, plot, as_json, form)
+    _report(result, plot, as_json, form)
 
 
-def _tell(result: Result, plot: Path | None, as_json: bool, form: ReportForm | None) -> None:
+def _report(result: Result, plot: Path | None, as_json: bool, form: ReportForm | None) -> None:
     from xlir_bench.reports.cost import cost_blocks
     from xlir_bench.reports.tables import heading
 
@@ -146,7 +147,6 @@ def _stored(folder: Path, encoder: Encoder, task: Task, options: RunOptions) -> 
 
 def _check_picture(path: Path) -> None:
     """Fail before minutes of work, not after."""
-    from xlir_bench.files import require_writable
     from xlir_bench.reports.plots.canvas import require_format, style
 
     require_format(path, "--plot")

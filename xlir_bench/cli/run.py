@@ -20,6 +20,7 @@ from xlir_bench.cli.command import (
 from xlir_bench.cli.terminal import Bars, say, say_blocks, say_error, say_results, teller
 from xlir_bench.errors import InputError, XlirError
 from xlir_bench.escaping import redacted, visible
+from xlir_bench.files import require_writable
 from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.options.running import RunOptions
 from xlir_bench.options.stating import OUTPUT, WHAT, option
@@ -77,7 +78,7 @@ def run(
     """
     from xlir_bench.evaluation import settings_asked
     from xlir_bench.measures.retrieval import check_measures
-    from xlir_bench.results.trec import write_trec
+    from xlir_bench.reports.export import write_trec
     from xlir_bench.tasks import catalogue
 
     # Whatever cannot run is refused before anything is loaded or encoded.
@@ -121,10 +122,10 @@ def run(
     if as_json:
         say_results(results, alone)
     elif len(results) > 1 and not quiet:
-        from xlir_bench.reports.tables import comparison_rows
+        from xlir_bench.reports.tables import results_table
 
         say()
-        say_blocks([comparison_rows([result.record for result in results])])
+        say_blocks([results_table([result.record for result in results])])
     return code
 
 
@@ -153,7 +154,6 @@ def resolved(
 
 def usual_folder(slug: str, task: Task, options: RunOptions, output: Path) -> Path:
     """Where a result goes, unless one of other data is there; it can be written there."""
-    from xlir_bench.files import require_writable
     from xlir_bench.results import result_folder
     from xlir_bench.results.store import REMEDY
 

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 from xlir_bench.cli.command import DATA_ROOT, FORM, JSON, TASKS_DIRS, ReportForm, argument, command
 from xlir_bench.cli.terminal import say_blocks, say_results
 from xlir_bench.errors import InputError, UnknownNameError, XlirError
+from xlir_bench.options.running import RunOptions
 from xlir_bench.options.stating import option
+from xlir_bench.places import data_root
+from xlir_bench.reports.document import Block, Table, Text
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from xlir_bench.records import Collection
-    from xlir_bench.reports.document import Block, Table
     from xlir_bench.results import Result
 
 
@@ -39,7 +41,7 @@ def show(
       xlir-bench show results/builtin-ngram/mini --query honey-bees-1
     """
     from xlir_bench.reports.cost import cost_blocks
-    from xlir_bench.reports.tables import comparison_rows, report
+    from xlir_bench.reports.tables import report, results_table
     from xlir_bench.results import Result
 
     if query is not None and as_json:
@@ -54,14 +56,13 @@ def show(
         cost = loaded[0].record.profile.cost
         say_blocks([*report(loaded[0].record), *(cost_blocks(cost) if cost else ())], form)
     else:
-        say_blocks([comparison_rows([result.record for result in loaded])], form)
+        say_blocks([results_table([result.record for result in loaded])], form)
 
 
 def _question_blocks(
     result: Result, query_id: str, data: Path | None, tasks_dirs: tuple[Path, ...]
 ) -> list[Block]:
     """The ranks of a question's answers in every pool, and the texts of both where the data is on disk."""
-    from xlir_bench.reports.document import Text, Title
     from xlir_bench.reports.tables import heading
 
     ranks = result.table("ranks").to_pandas()
@@ -82,13 +83,12 @@ def _question_blocks(
             for name, text in zip(passages.ids, passages.texts, strict=True) if passages else ():
                 if name in answers:
                     lines.append(f"    {name}: {text}")
-    title = Title(f"question {query_id}: ranks of its answers")
-    return [heading(result.record), title, _rank_table(of_query), Text(tuple(lines))]
+    title = Text(f"question {query_id}: ranks of its answers")
+    return [heading(result.record), title, _rank_table(of_query), Text(*lines)]
 
 
 def _rank_table(ranks: pd.DataFrame) -> Table:
     """Rows are query languages; columns the rank among one language's passages, then among all."""
-    from xlir_bench.reports.document import Table
 
     ranks = ranks.astype({"query_lang": str, "passage_lang": str})
     pooled = ranks["kind"] == "multilingual"
@@ -111,8 +111,6 @@ def stored_collection(
     result: Result, data: Path | None, tasks_dirs: tuple[Path, ...]
 ) -> Collection:
     """The data that a result was made from, as far as it is on disk; nothing is downloaded."""
-    from xlir_bench.options.running import RunOptions
-    from xlir_bench.places import data_root
     from xlir_bench.records import Silent
     from xlir_bench.sources import load_collection
     from xlir_bench.tasks import catalogue

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 from xlir_bench.cli.command import DATA_ROOT, JSON, TASKS_DIRS, argument, command
 from xlir_bench.cli.terminal import say_blocks, say_json
 from xlir_bench.options.stating import OUTPUT, option
+from xlir_bench.places import data_cache, data_root
+from xlir_bench.reports.document import Block, Table, Text
 
 if TYPE_CHECKING:
-    from xlir_bench.reports.document import Block
     from xlir_bench.sources import DataState
     from xlir_bench.tasks import Task, TaskFile
 
@@ -42,8 +43,6 @@ def tasks(
       xlir-bench tasks xquad-r --settings --json
       xlir-bench tasks --tasks-dir my-tasks --data /data
     """
-    from xlir_bench.places import data_cache, data_root
-    from xlir_bench.reports.document import Table
     from xlir_bench.sources import data_state
     from xlir_bench.tasks import catalogue
 
@@ -52,40 +51,37 @@ def tasks(
     root, cache = data_root(data), data_cache()
     states = [data_state(task, root, cache) for task in chosen]
     records = [_record(t, s, settings) for t, s in zip(chosen, states, strict=True)]
-    rows: list[tuple[object, ...]]
     if as_json:
         say_json(records if name is None else records[0], indent=2)
     elif settings:
         rows = [
-            (
-                record["name"],
-                setting["kind"],
-                setting["query_lang"],
-                _listed(setting["passage_langs"]),
-                _number(setting["queries"]),
-                _number(setting["candidates"]),
-            )
+            {
+                "task": record["name"],
+                "kind": setting["kind"],
+                "query": setting["query_lang"],
+                "passages": _listed(setting["passage_langs"]),
+                "queries": _number(setting["queries"]),
+                "candidates": _number(setting["candidates"]),
+            }
             for record in records
             for setting in record["settings"]
         ]
-        headers = ["task", "kind", "query", "passages", "queries", "candidates"]
-        say_blocks([Table(headers, rows, text=4)])
+        say_blocks([Table.of(rows, text=4)] if rows else [])
     elif name is None:
         rows = [
-            (
-                record["name"],
-                _listed(record["languages"]),
-                _by_kind(record),
-                _number(record["queries"]),
-                _number(record["passages"]),
-                record["licence"],
-                _where(state),
-            )
+            {
+                "task": record["name"],
+                "languages": _listed(record["languages"]),
+                "settings": _by_kind(record),
+                "queries": _number(record["queries"]),
+                "candidates": _number(record["passages"]),
+                "licence": record["licence"],
+                "data here": _where(state),
+            }
             for record, state in zip(records, states, strict=True)
         ]
-        headers = ["task", "languages", "settings", "queries", "candidates", "licence"]
         words, spare = ("licence", "data here"), ("licence", "candidates")
-        say_blocks([Table([*headers, "data here"], rows, text=3, words=words, spare=spare)])
+        say_blocks([Table.of(rows, text=3, words=words, spare=spare)])
     else:
         say_blocks(_details(chosen[0], records[0], states[0]))
 
@@ -122,7 +118,6 @@ def _record(task: Task, state: DataState, with_settings: bool) -> dict[str, Any]
 
 def _details(task: Task, record: Mapping[str, Any], state: DataState) -> list[Block]:
     """One task: what its TOML file states, and its files; of numbered parts the first stands for all."""
-    from xlir_bench.reports.document import Table, Text
     from xlir_bench.tasks import file_language
 
     urls = [file.url for file in task.files.values() if file.url]
@@ -160,7 +155,7 @@ def _details(task: Task, record: Mapping[str, Any], state: DataState) -> list[Bl
     width = max(map(len, facts))
     lines = tuple(f"{label.ljust(width)}  {text}" for label, text in facts.items())
     headers = ["language", "file", "bytes", "queries", "candidates", "here"]
-    return [Text(lines), Table(headers, rows, text=2, words=("here",))]
+    return [Text(*lines), Table(headers, rows, text=2, words=("here",))]
 
 
 def _listed(langs: Sequence[str]) -> str:

@@ -1,7 +1,7 @@
-"""The one way to a terminal: whatever is printed passes here, and does nothing there but be seen.
+"""Everything that is printed goes through here, and cannot do more to a terminal than show text.
 
-Lines of ours may hold text of a model folder, a server, a data file or a stored result. Values are put into
-them by `escaping.visible`; what slips through can still move no cursor, and give no build server an order.
+Lines may hold text of a model folder, a server, a data file or a stored result. Such values are escaped by
+`escaping.visible`; what was missed can still move no cursor, and give a build server no command.
 """
 
 from __future__ import annotations
@@ -18,27 +18,26 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from xlir_bench.escaping import json_safe, printable, visible
+from xlir_bench.reports.document import Block, Form, render
 
 if TYPE_CHECKING:
-    from xlir_bench.reports.document import Block, Form
-    from xlir_bench.reports.leaderboard import Differences
+    from xlir_bench.reports.leaderboard.files import Differences
     from xlir_bench.results import Result
 
 
 def say(text: str = "", err: bool = False, nl: bool = True) -> None:
-    """Print lines of ours."""
-    # GitHub Actions takes a line that begins with `::` or `##[` for an order to itself.
+    """Print lines."""
+    # GitHub Actions takes a line that begins with `::` or `##[` for a command.
     click.echo(re.sub(r"(?m)^(\s*)(::|##\[)", r"\1 \\\2", printable(text)), err=err, nl=nl)
 
 
 def teller(quiet: bool = False) -> Callable[[str], None]:
-    """What prints lines about the work to stderr, unless it is to be quiet."""
+    """A function that prints progress lines to stderr, or nothing if `quiet`."""
     return (lambda _line: None) if quiet else (lambda line: say(line, err=True))
 
 
 def say_blocks(blocks: Iterable[Block], form: Form | None = None, err: bool = False) -> None:
     """Print a report; its tables are no wider than the terminal, where there is one."""
-    from xlir_bench.reports.document import render
 
     stream = sys.stderr if err else sys.stdout
     width = shutil.get_terminal_size().columns if stream.isatty() else None
@@ -46,7 +45,7 @@ def say_blocks(blocks: Iterable[Block], form: Form | None = None, err: bool = Fa
 
 
 def say_json(value: Any, indent: int | None = None) -> None:
-    """Print JSON, a value or its text: what does something on a terminal is escaped as JSON has it."""
+    """Print JSON, a value or its text; control characters are escaped as in JSON."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=indent)
     click.echo(json_safe(text))
 
@@ -58,22 +57,24 @@ def say_results(results: Sequence[Result], alone: bool) -> None:
 
 
 def say_error(message: str) -> None:
-    """Print a message of ours to stderr; only lines that we indent ourselves are lines of their own."""
+    """Print a message to stderr; a line break counts only before two spaces, as our own messages have it."""
     say(re.sub(r"\r?\n(?!  )", r"\\u000a", message.strip("\n")), err=True)
 
 
-def say_differences(found: Differences, folder: Path) -> int:
+def say_differences(differences: Differences, folder: Path) -> int:
     """Print what ``--check`` found, if anything; the exit code."""
-    for what, names in (
-        ("differs", found.changed),
-        ("missing", found.missing),
-        ("extra", found.extra),
-    ):
-        for name in names:
+    names = {
+        "differs": differences.changed,
+        "missing": differences.missing,
+        "extra": differences.extra,
+    }
+    for what in names:
+        for name in names[what]:
             say(f"{what}: {folder / name}")
-    if found:
-        say("the same command without --check mends this", err=True)
-    return 1 if found else 0
+    if not differences:
+        return 0
+    say("the same command without --check mends this", err=True)
+    return 1
 
 
 @dataclass(slots=True)

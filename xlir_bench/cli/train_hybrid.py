@@ -13,12 +13,14 @@ import click
 
 from xlir_bench.cli.command import DATA_ROOT, JSON, QUIET, TASKS_DIRS, canonical_command, command
 from xlir_bench.cli.terminal import Bars, say, say_blocks, say_json, teller
+from xlir_bench.errors import OutOfReachError, UnknownNameError
 from xlir_bench.extras import require
+from xlir_bench.options.running import RunOptions
 from xlir_bench.options.stating import option
 from xlir_bench.options.training import EVALUATION, TrainOptions
+from xlir_bench.places import data_cache, data_root
 
 if TYPE_CHECKING:
-    from xlir_bench.options.running import RunOptions
     from xlir_bench.tasks import Task
 
 
@@ -72,8 +74,6 @@ def train_hybrid(
     `--config paper` has the settings of the paper; the command line wins over it.
     """
     require("train", "train-hybrid")
-    from xlir_bench.options.running import RunOptions
-    from xlir_bench.places import data_root
     from xlir_bench.tasks import catalogue
     from xlir_bench.train import train
 
@@ -129,8 +129,6 @@ def _interrupted(output: Path) -> str:
 
 def _evaluation(tasks: Sequence[Task], asked: RunOptions) -> Callable[[Any], Mapping[str, float]]:
     """What the trainer asks of a model in the middle of training; refuses what it could not answer."""
-    from xlir_bench.errors import OutOfReachError, UnknownNameError
-    from xlir_bench.places import data_cache
     from xlir_bench.sources import data_state
 
     for task in tasks:

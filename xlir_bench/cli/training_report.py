@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from xlir_bench.reports.document import Block, Items, Table, Text, Title
+from xlir_bench.reports.document import Block, Items, Table, Text
 from xlir_bench.train.leakage import rows_by_language, short_texts
 from xlir_bench.train.rows import ORIGINAL, SIDES
 
@@ -24,24 +24,24 @@ def check_blocks(found: TrainingCheck) -> list[Block]:
     blocks: list[Block] = []
     if found.rows:
         lines += _origins(found.origins, found.rows)
-        blocks += [_languages(found), Text.of("characters at the percentiles 5 / 50 / 95 / 100")]
+        blocks += [_languages(found), Text("characters at the percentiles 5 / 50 / 95 / 100")]
         langs = list(found.pairs)
         if len(langs) > TABLED:
-            told = f"rows by pairs of {len(langs):,} languages: --json has them"
-            blocks.append(Text.of(told))
+            blocks.append(Text(f"rows by pairs of {len(langs):,} languages: --json has them"))
         elif len(langs) > 1:
             rows = [[q, *(f"{found.pairs[q][a]:,}" for a in langs)] for q in langs]
-            blocks.append(Title("rows by question language (down) and answer language (across)"))
+            blocks.append(Text("rows by question language (down) and answer language (across)"))
             blocks.append(Table(["", *langs], rows))
         repeated = (
             f"{found.duplicates:,} repeat an earlier row, {found.repeated_ids:,} have an earlier row's id"
             " (rows of one id never share a batch)"
         )
-        blocks.append(Text.of(repeated))
+        blocks.append(Text(repeated))
     if found.same_text:
         counts = ", ".join(f"{lang} {count:,}" for lang, count in found.same_text.items())
-        told = f"question and answer are the same text (no monolingual batch): {counts}"
-        blocks.append(Text.of(told))
+        blocks.append(
+            Text(f"question and answer are the same text (no monolingual batch): {counts}")
+        )
     if found.fault_count:
         shown = len(found.faults)
         more = f", the first {shown}:" if found.fault_count > shown else ":"
@@ -49,8 +49,8 @@ def check_blocks(found: TrainingCheck) -> list[Block]:
         title = f"{found.fault_count:,} {faults}{more}"
         blocks.append(Items(title, tuple(str(fault) for fault in found.faults)))
     elif found.rows:
-        blocks.append(Text.of("no faults"))
-    return [Text(tuple(lines)), *blocks]
+        blocks.append(Text("no faults"))
+    return [Text(*lines), *blocks]
 
 
 def leakage_blocks(found: LeakageReport) -> list[Block]:
@@ -67,7 +67,7 @@ def leakage_blocks(found: LeakageReport) -> list[Block]:
         record["rule"],
     ]
     if not found.leaking:
-        return [Text.of(*lines, "no evaluation text found")]
+        return [Text(*lines, "no evaluation text found")]
     rows = [
         (task, lang, counts["exact"], counts["near"])
         for task, langs in found.found.items()
@@ -78,8 +78,8 @@ def leakage_blocks(found: LeakageReport) -> list[Block]:
         for leak in found.examples
     )
     return [
-        Text(tuple(lines)),
-        Title(f"{_rows(found.leaking)} with evaluation text"),
+        Text(*lines),
+        Text(f"{_rows(found.leaking)} with evaluation text"),
         Table(["task", "language", "exact", "near"], rows, text=2),
         Items("for example", examples),
     ]
@@ -112,8 +112,8 @@ def trained_blocks(record: Mapping[str, Any]) -> list[Block]:
         (name, _figure(record["before"].get(name)), _figure(value))
         for name, value in record["after"].items()
     ]
-    told = Text(tuple(lines))
-    return [told, Table(["", "before", "after"], figures)] if figures else [told]
+    summary = Text(*lines)
+    return [summary, Table(["", "before", "after"], figures)] if figures else [summary]
 
 
 def _rows(count: int) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from itertools import permutations
 
 import numpy as np
@@ -11,6 +11,8 @@ import numpy as np
 from xlir_bench.evaluation.searching import Searching
 from xlir_bench.measures.alignment import (
     Items,
+    PairAlignment,
+    Relevance,
     anisotropy,
     hubness,
     language_variance,
@@ -18,7 +20,7 @@ from xlir_bench.measures.alignment import (
     relevance_cosines,
 )
 from xlir_bench.records import ROLES, Collection, Floats, Kind, Passages, Ranking, Role
-from xlir_bench.results.schema import AlignmentPart, PairAlignmentPart, RelevancePart
+from xlir_bench.results.schema import AlignmentPart
 from xlir_bench.results.tables import Codes
 from xlir_bench.retrieval import VectorIndex, Vectors, normalised
 from xlir_bench.retrieval.tiles import NUMBA, Engine
@@ -113,26 +115,23 @@ def _answers(collection: Collection, vectors: Mapping[str, Floats]) -> dict[str,
     return items
 
 
-def _pairs(items: Mapping[str, Items]) -> dict[str, PairAlignmentPart]:
-    parts = {}
-    for first, second in permutations(sorted(items), 2):
-        pair = pair_alignment(items[first], items[second])
-        if pair is not None:
-            parts[f"{first}-{second}"] = PairAlignmentPart(**asdict(pair))
-    return parts
+def _pairs(items: Mapping[str, Items]) -> dict[str, PairAlignment]:
+    pairs = permutations(sorted(items), 2)
+    aligned = {f"{a}-{b}": pair_alignment(items[a], items[b]) for a, b in pairs}
+    return {name: pair for name, pair in aligned.items() if pair is not None}
 
 
 def _relevance(
     collection: Collection, unit: Mapping[tuple[Role, str], Floats]
-) -> dict[str, RelevancePart]:
+) -> dict[str, Relevance]:
     """By query and passage language, where nothing is a translation of anything."""
-    parts = {}
-    for (query_lang, passage_lang), judged in sorted(collection.relevance.items()):
-        if len(judged.query):
-            queries, passages = unit["query", query_lang], unit["passage", passage_lang]
-            relevant, others = relevance_cosines(queries, passages, judged.query, judged.passage)
-            parts[f"{query_lang}-{passage_lang}"] = RelevancePart(relevant=relevant, others=others)
-    return parts
+    return {
+        f"{query_lang}-{passage_lang}": relevance_cosines(
+            unit["query", query_lang], unit["passage", passage_lang], judged.query, judged.passage
+        )
+        for (query_lang, passage_lang), judged in sorted(collection.relevance.items())
+        if len(judged.query)
+    }
 
 
 def _hubness(rankings: Sequence[Ranking]) -> float | None:

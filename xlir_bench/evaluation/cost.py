@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
@@ -16,12 +16,11 @@ from xlir_bench.errors import InputError
 from xlir_bench.evaluation.machine import machine, peak_memory
 from xlir_bench.evaluation.run import settings_asked
 from xlir_bench.evaluation.searching import Searching
-from xlir_bench.evaluation.stopwatch import in_turns, latency
 from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.options.profiling import CostOptions
 from xlir_bench.options.running import EXACT, RunOptions
 from xlir_bench.records import Collection, Floats, Kind, Progress, Role, Setting, Silent, Stored
-from xlir_bench.results.schema import CostPart, ModelCostPart, VariantPart
+from xlir_bench.results.schema import CostPart, LatencyPart, ModelCostPart, VariantPart
 from xlir_bench.retrieval import EmbedRequest, FaissIndex, VectorIndex, Vectors, embed, normalised
 from xlir_bench.retrieval.approximate import DEPTH, build_index, empty_index, index_bytes
 from xlir_bench.sources import load_collection
@@ -31,6 +30,8 @@ PASSAGE_BATCHES = 8
 """Batches of passages that are encoded in each round."""
 WARM_UP = 5
 """Queries that each variant answers before the clock counts."""
+Item = TypeVar("Item")
+Given = TypeVar("Given")
 DTYPE_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 
 
@@ -322,6 +323,34 @@ def _timed(
 
 def _batches(texts: Sequence[str], size: int) -> list[Sequence[str]]:
     return [texts[i : i + size] for i in range(0, len(texts), size)]
+
+
+def in_turns(
+    runs: Sequence[Callable[[Item], Given]],
+    items: Sequence[Item],
+    rounds: int,
+    done: Callable[[], None] = lambda: None,
+) -> list[list[list[Given]]]:
+    """What each run gives for each item, by run and round; `done` is called after a round.
+
+    Every run takes each item before the next item comes, and another run goes first each time: a machine that is slower
+    for a while is slower for all of them.
+    """
+    given: list[list[list[Given]]] = [[[] for _ in range(rounds)] for _ in runs]
+    for number in range(rounds):
+        for place, item in enumerate(items):
+            for step in range(len(runs)):
+                turn = (number + place + step) % len(runs)
+                given[turn][number].append(runs[turn](item))
+        done()
+    return given
+
+
+def latency(rounds: Sequence[Floats]) -> LatencyPart:
+    """Percentiles of the seconds of all rounds, and the median of each."""
+    p50, p95, p99 = (float(v) for v in 1000 * np.percentile(np.concatenate(rounds), [50, 95, 99]))
+    medians = [1000 * float(np.median(seconds)) for seconds in rounds]
+    return LatencyPart(p50=p50, p95=p95, p99=p99, rounds=medians)
 
 
 def unbeaten(quality: Sequence[float], costs: Sequence[Sequence[float]]) -> list[bool]:

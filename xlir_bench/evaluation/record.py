@@ -15,7 +15,6 @@ from xlir_bench.measures.chance import expected_map
 from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.records import ROLES, Collection, Ranking, Scores
 from xlir_bench.results.schema import (
-    EncoderOptionsPart,
     EncoderPart,
     IndexPart,
     SettingPart,
@@ -29,15 +28,10 @@ def encoder_part(
     card: EncoderCard, dimension: int, device: str | None, options: EncoderOptions | None
 ) -> EncoderPart:
     """What was evaluated, where it ran, and how it was asked to be loaded."""
-    loaded_with = None
-    if options is not None:  # none of these fields holds a secret
-        loaded_with = EncoderOptionsPart(
-            **{name: getattr(options, name) for name in EncoderOptionsPart.model_fields}
-        )
     stated = {
         name: value for name, value in asdict(card).items() if name in EncoderPart.model_fields
     }
-    return EncoderPart(**stated, dimension=dimension, device=device, options=loaded_with)
+    return EncoderPart(**stated, dimension=dimension, device=device, options=options)
 
 
 def setting_part(scores: Scores, ranking: Ranking) -> SettingPart:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import cast
 
@@ -28,7 +28,7 @@ from xlir_bench.evaluation.record import (
 from xlir_bench.evaluation.searching import POOL_DEPTH, Searching
 from xlir_bench.measures import PoolRanking, check_fit, check_measures, language_bias, score
 from xlir_bench.measures.answers import score_answers, tokens_of
-from xlir_bench.measures.bootstrap import UNIT, ClusterSums, estimates
+from xlir_bench.measures.bootstrap import UNIT, ClusterSums, Interval, estimates
 from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.options.running import CPU, EXACT, RunOptions
 from xlir_bench.options.stating import check_bounds
@@ -36,8 +36,6 @@ from xlir_bench.records import Collection, Kind, Progress, Ranking, Scores, Sett
 from xlir_bench.results import Result, ResultRecord
 from xlir_bench.results.schema import (
     AlignmentPart,
-    BiasPart,
-    IntervalPart,
     OptionsPart,
     ProfilePart,
     TaskPart,
@@ -150,7 +148,7 @@ def evaluate(
         encoder=encoder_part(card, represented.dimension, retriever.device, encoder_options),
         settings=[setting_part(s, r) for s, r in zip(scores, rankings, strict=True)],
         summary=summary,
-        bias={name: BiasPart(**asdict(figure)) for name, figure in bias.items()},
+        bias=bias,
         options=_options_part(options, task, collection, measures),
         texts=texts_part(collection, represented, card.max_tokens),
         alignment=alignment,
@@ -272,14 +270,14 @@ def _cluster_numbers(collection: Collection) -> dict[str, int]:
 
 def _summary(
     scores: Sequence[Scores], collection: Collection, measures: Sequence[str], seed: int
-) -> dict[Kind, dict[str, IntervalPart]]:
+) -> dict[Kind, dict[str, Interval]]:
     """Macro averages with intervals, by kind and measure."""
     number = _cluster_numbers(collection)
     clusters = {
         lang: np.array([number[name] for name in queries.clusters], np.int64)
         for lang, queries in collection.queries.items()
     }
-    summary: dict[Kind, dict[str, IntervalPart]] = {}
+    summary: dict[Kind, dict[str, Interval]] = {}
     for kind in Kind:
         chosen = [s for s in scores if s.setting.kind == kind and len(s.query)]
         if not chosen:
@@ -294,7 +292,7 @@ def _summary(
             for measure in measures
         ]
         summary[kind] = {
-            measure: IntervalPart(**asdict(estimate.interval(UNIT)))
+            measure: estimate.interval(UNIT)
             for measure, estimate in zip(measures, estimates(figures, seed), strict=True)
         }
     return summary

@@ -25,9 +25,14 @@ from xlir_bench.options.training import Strategy, TrainOptions, parse_source
 from xlir_bench.places import data_cache
 from xlir_bench.recipe import DATA, Cell, Recipe, Variant
 from xlir_bench.records import Progress, Silent
-from xlir_bench.reports.experiment import CellRecord, cell_folder, cell_record, write_cell
 from xlir_bench.reports.experiment.questions import Questions, has_questions
-from xlir_bench.reports.experiment.stored import TRAINING
+from xlir_bench.reports.experiment.stored import (
+    TRAINING,
+    CellRecord,
+    cell_folder,
+    cell_record,
+    write_cell,
+)
 from xlir_bench.results import Result
 from xlir_bench.results.store import RESULT_FILE
 from xlir_bench.sources import data_state

@@ -28,7 +28,7 @@ class Items:
 
 @dataclass(frozen=True, slots=True)
 class PairAlignment:
-    """How near items of one language are to their translations in another, as result.json states it."""
+    """How near texts of one language are to their translations in another."""
 
     items: int
     """How many of the first language have a translation in the second."""
@@ -39,7 +39,15 @@ class PairAlignment:
     margin: float
     """How much nearer translations are than other pairs."""
     recall: Mapping[str, float]
-    """How often a translation is among the 1, 5, 10 nearest items of the second language."""
+    """How often a translation is among the 1, 5, 10 nearest texts of the second language."""
+
+
+@dataclass(frozen=True, slots=True)
+class Relevance:
+    """Mean cosine of queries with their relevant passages, and with the others."""
+
+    relevant: float
+    others: float
 
 
 def pair_alignment(first: Items, second: Items) -> PairAlignment | None:
@@ -112,9 +120,7 @@ def hubness(top: Ints, candidates: int) -> float:
     return float((((times - times.mean()) / spread) ** 3).mean()) if spread else 0.0
 
 
-def relevance_cosines(
-    queries: Floats, passages: Floats, query: Ints, passage: Ints
-) -> tuple[float, float]:
-    """Mean cosine of queries with their relevant passages, and with all other passages."""
+def relevance_cosines(queries: Floats, passages: Floats, query: Ints, passage: Ints) -> Relevance:
+    """The cosines of queries and passages; `query` and `passage` are the rows of relevant pairs."""
     relevant = np.einsum("ij,ij->i", queries[query], passages[passage], dtype=np.float64)
-    return _means(relevant, queries[np.unique(query)], passages)
+    return Relevance(*_means(relevant, queries[np.unique(query)], passages))

@@ -17,26 +17,24 @@ from xlir_bench.records import Floats, Ints, Kind, Ranking
 
 TOP = 10
 AGREEMENT_TOP = 100
-Value = float | Mapping[str, float]
-"""A figure, or the share of each passage language."""
 
 
 @dataclass(frozen=True, slots=True)
 class BiasFigure:
-    """One view, as a mean and by query language, beside its chance level."""
+    """One view of language bias, as a mean and by query language; shares are given by passage language."""
 
-    mean: Value
-    chance: Value
-    by_query_lang: Mapping[str, Value]
-    queries: int
-    """How many queries counted."""
+    mean: float | Mapping[str, float]
+    chance: float | Mapping[str, float]
+    by_query_lang: Mapping[str, float] | Mapping[str, Mapping[str, float]]
     chance_by_query_lang: Mapping[str, float] = field(default_factory=dict)
     """Empty where it is the same for all of them."""
+    queries: int = field(kw_only=True)
+    """How many queries counted."""
 
 
 @dataclass(frozen=True, slots=True)
 class PoolRanking:
-    """The ranking of one query language over the pool, with what bias needs besides."""
+    """The ranking of one query language over the pool, its query ids and the languages of the pool."""
 
     ranking: Ranking
     query_ids: tuple[str, ...]
@@ -153,7 +151,7 @@ def top10_language_share(pools: Sequence[PoolRanking]) -> BiasFigure | None:
         for lang in chance
     }
     queries = sum(len(pool.ranking.scored) for pool in pools)
-    return BiasFigure(mean, chance, dict(sorted(shares.items())), queries)
+    return BiasFigure(mean, chance, dict(sorted(shares.items())), queries=queries)
 
 
 def same_language_preference(pool: PoolRanking) -> PerQuery:

@@ -1,9 +1,9 @@
 """Bootstrap intervals over clusters: questions about one article are not independent of each other.
 
 Every figure is a macro average: over the queries of a setting, then over settings. Its standard error is that of a
-ratio of sums over clusters. Its interval is a bootstrap-t: clusters are drawn with replacement, and each resample
-tells how many of its own standard errors it lies off the figure. (Percentiles of resampled means cover too little
-where clusters are few.)
+ratio of sums over clusters. Its interval is a bootstrap-t: clusters are drawn with replacement, and the distance of
+each resample from the figure is counted in standard errors of that resample. (Percentiles of resampled means cover
+too little where clusters are few.)
 """
 
 from __future__ import annotations
@@ -75,8 +75,8 @@ def intervals(
     resamples: int = RESAMPLES,
 ) -> list[Interval]:
     """The macro average of each group of settings, with its interval."""
-    found = estimates([data.of_settings(group) for group in groups], seed, resamples)
-    return [estimate.interval(bounds) for estimate in found]
+    averages = estimates([data.of_settings(group) for group in groups], seed, resamples)
+    return [average.interval(bounds) for average in averages]
 
 
 def estimates(
@@ -98,13 +98,13 @@ def estimates(
     resample_single = _resampler([kept[i] for i in single]) if single else None
 
     def resampled(times: Floats) -> tuple[Floats, Floats]:
-        found = np.empty((2, len(kept), len(times)))
+        moments = np.empty((2, len(kept), len(times)))
         if resample_single is not None:
-            found[:, single] = resample_single(times)
+            moments[:, single] = resample_single(times)
         for i in several:
             means, parts = kept[i].parts(times)
-            found[:, i] = means, _squares(times, parts)
-        return found[0], found[1]
+            moments[:, i] = means, _squares(times, parts)
+        return moments[0], moments[1]
 
     means, variances = _resample(resampled, [len(seen)], [np.random.default_rng(seed)], resamples)
     return [
@@ -146,23 +146,23 @@ def relative_change(
 
 @dataclass(frozen=True, slots=True)
 class _Average:
-    """A macro average by columns: settings with the same queries in every cluster are one column, their mean."""
+    """A macro average over columns; settings with the same queries in every cluster are averaged into one column."""
 
     center: Floats
     """The mean of each column."""
     residual: Floats
-    """What each cluster (row) adds to a column beyond its share, summed over its queries."""
+    """By cluster (row) and column: the sum of its queries' distances from the column's mean."""
     sizes: Floats
     """Queries by cluster and column."""
     weight: Floats
     """The share of each column in the average; they add up to 1."""
     spread: Floats
-    """By column: the factor that corrects a standard error for few clusters."""
+    """By column: corrects a standard error for few clusters."""
 
     @classmethod
     def of(cls, data: ClusterSums) -> _Average:
         sizes = data.sizes
-        # True of most data, and sooner found than by sorting columns.
+        # The common case, and checked faster than columns are sorted.
         if bool((sizes == sizes[:, :1]).all()):
             distinct, count = sizes[:, :1], np.array([sizes.shape[1]])
             place = np.zeros(sizes.shape[1], int)
@@ -268,15 +268,15 @@ def _squares(times: Floats, parts: Floats) -> Floats:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A figure, its standard error, and how many of its own standard errors each resample lies off it."""
+    """A figure, its standard error, and the t of each resample (its distance in its own standard errors)."""
 
     mean: float
     error: float
     clusters: int
     t: Floats
-    """Ascending; of the resamples that have a variance."""
+    """Ascending, without the resamples that have no variance."""
     student: bool
-    """Whether too few of them have one: then t is taken to be Student's."""
+    """Whether too few resamples have a variance: then Student's t is used instead."""
 
     @classmethod
     def of(cls, clusters: int, means: Floats, variances: Floats) -> Estimate:
@@ -293,21 +293,21 @@ class Estimate:
 
         Symmetric, since the tails of t are too uncertain where clusters are few (benchmark `coverage`).
         """
-        far = self._reach(LEVEL)
-        return Interval(self.mean, *self._limits(-far, far, bounds))
+        reach = self._reach(LEVEL)
+        return Interval(self.mean, *self._limits(-reach, reach, bounds))
 
     def one_sided(self, bounds: Bounds | None) -> Bounds | tuple[None, None]:
         """A lower and an upper bound of the truth, each with 95 %: the wider of two estimates."""
-        far = self._reach(2 * LEVEL - 1)
+        reach = self._reach(2 * LEVEL - 1)
         if self.student or not len(self.t):
-            return self._limits(-far, far, bounds)
-        least, most = np.quantile(self.t, [1 - LEVEL, LEVEL])
-        return self._limits(min(least, -far), max(most, far), bounds)
+            return self._limits(-reach, reach, bounds)
+        low, high = np.quantile(self.t, [1 - LEVEL, LEVEL])
+        return self._limits(min(low, -reach), max(high, reach), bounds)
 
     def _reach(self, share: float) -> float:
-        """How many standard errors off the truth this share of samples is at most.
+        """How many standard errors around the figure hold the truth in this share of samples.
 
-        Half-way between the resamples' answer, which is uncertain where clusters are few, and Student's.
+        Half-way between the quantile of the resamples, which is uncertain where clusters are few, and Student's.
         """
         if self.clusters < 2:
             return 0.0
@@ -317,11 +317,11 @@ class Estimate:
         )
 
     def _limits(
-        self, least: float, most: float, bounds: Bounds | None
+        self, low_t: float, high_t: float, bounds: Bounds | None
     ) -> Bounds | tuple[None, None]:
         if self.clusters < 2:
             return None, None
-        low, high = self.mean - most * self.error, self.mean - least * self.error
+        low, high = self.mean - high_t * self.error, self.mean - low_t * self.error
         if bounds is not None:
             low, high = max(low, bounds[0]), min(high, bounds[1])
         return float(low), float(high)

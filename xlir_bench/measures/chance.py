@@ -1,4 +1,4 @@
-"""What an encoder that knows nothing scores: beside every figure, so that no one reads noise as skill."""
+"""What a random ranking scores; shown beside every figure."""
 
 from __future__ import annotations
 

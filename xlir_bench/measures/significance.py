@@ -1,4 +1,4 @@
-"""Tests by clusters: whether a difference is more than chance gives, and how small a difference would be seen."""
+"""Tests by clusters: whether a difference is larger than chance explains, and how small a difference they detect."""
 
 from __future__ import annotations
 

@@ -12,8 +12,8 @@ Dtype = Literal["float32", "float16", "bfloat16"]
 
 
 @dataclass(frozen=True, slots=True)
-class EncoderOptions:
-    """How an encoder is loaded; built once from the command line."""
+class LoadOptions:
+    """The options with which an encoder is loaded, as results record them; None: its own default."""
 
     query_prompt: str | None = option(
         "Put before every query; '' for none.  [default: the model's own]", None, group=MODEL
@@ -35,14 +35,6 @@ class EncoderOptions:
     trust_remote_code: bool = option(
         "Let a model run code from its own repository.", False, group=MODEL
     )
-    offline: bool = option("Download nothing.", False)
-    api_key_env: str = option(
-        "The environment variable with the key of an http: model.",  "OPENAI_API_KEY", metavar="NAME"
-    )  # fmt: skip
-    http_body: tuple[str, ...] = option(
-        "More fields for the requests of an http: model, by role; may be given again.",
-        (), group=MODEL, metavar="query=JSON|passage=JSON", many=True,
-    )  # fmt: skip
     fuse: tuple[str, ...] = option(
         "Search with this one too: what either puts first is ordered anew by both; may be given again.",
         (), group=FUSED, metavar="SPEC", many=True,
@@ -61,3 +53,17 @@ class EncoderOptions:
     rerank_depth: int = option(
         "How many of the best passages it re-orders.", 100, group=RERANKED, metavar="K", least=1
     )
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderOptions(LoadOptions):
+    """How an encoder is loaded and reached; what results do not record may hold secrets."""
+
+    offline: bool = option("Download nothing.", False)
+    api_key_env: str = option(
+        "The environment variable with the key of an http: model.",  "OPENAI_API_KEY", metavar="NAME"
+    )  # fmt: skip
+    http_body: tuple[str, ...] = option(
+        "More fields for the requests of an http: model, by role; may be given again.",
+        (), group=MODEL, metavar="query=JSON|passage=JSON", many=True,
+    )  # fmt: skip

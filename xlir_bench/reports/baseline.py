@@ -1,4 +1,4 @@
-"""The baseline of a gate: replaced only with a reason, and never without a trace."""
+"""The baseline of a gate: replaced only with a reason, which is kept in a history."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ HISTORY, LOCK = "history.jsonl", ".history.lock"
 
 
 class Side(BaseModel):
-    """A result that was the baseline, or became it, as far as the gate reads it."""
+    """The old or the new baseline of an update, as far as the gate reads it."""
 
     model_config = ConfigDict(allow_inf_nan=False)
     task: str = ""
@@ -81,7 +81,7 @@ def read_history(folder: Path | None) -> list[Update]:
 
 
 def _history(folder: Path) -> list[tuple[str, Update]]:
-    """The lines of the history whose results came to stand here, as they are written and as they are read."""
+    """The lines of the history whose updates were completed: their text, and what it says."""
     path = folder / HISTORY
     if not path.is_file():
         return []
@@ -105,7 +105,6 @@ def _history(folder: Path) -> list[tuple[str, Update]]:
 
 def _side(result: Result) -> dict[str, Any]:
     record = result.record
-    distance = record.bias.get("rank_distance")
     return {
         "encoder": record.encoder.name,
         "fingerprint": record.encoder.fingerprint,
@@ -115,19 +114,19 @@ def _side(result: Result) -> dict[str, Any]:
             kind.value: {measure: part.mean for measure, part in by_measure.items()}
             for kind, by_measure in record.summary.items()
         },
-        "rank_distance": distance.mean if distance else None,
+        "rank_distance": record.rank_distance,
     }
 
 
-def sunk(history: Sequence[Update], candidate: Result, policy: Policy) -> list[str]:
-    """Where many small losses, each allowed, add up to more than the policy allows in one step."""
+def accumulated_losses(history: Sequence[Update], candidate: Result, policy: Policy) -> list[str]:
+    """Warnings where small losses, each allowed, add up to more than the policy allows in one step."""
     updates = [u for u in history if u.new.task == candidate.record.task.digest]
     warnings = []
     for rule in policy.drop:
         if rule.per != "kind" or rule.langs is not None:
             continue
         for kind in rule.kinds or list(Kind):
-            part = candidate.record.summary.get(kind, {}).get(rule.measure)
+            part = candidate.record.average(kind, rule.measure)
             scores = [side.scores.get(kind, {}) for u in updates for side in (u.old, u.new)]
             best = max((s[rule.measure] for s in scores if rule.measure in s), default=None)
             if part and best is not None and best - part.mean > rule.allowed(best):

@@ -1,4 +1,4 @@
-"""Whether results measure the same thing, and what differs where they do not."""
+"""Whether results measure the same thing, and what differs if they do not."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from xlir_bench.results import Result, ResultRecord
 def what_differs(first: ResultRecord, second: ResultRecord) -> list[str]:
     """Everything that makes two results measure different things; empty if they are comparable."""
     a, b = first.options, second.options
-    found = []
+    differences = []
     if first.task.digest != second.task.digest:
-        found.append(f"task ({_task(first)} against {_task(second)})")
+        differences.append(f"task ({_task(first)} against {_task(second)})")
     elif (files := _other_files(first, second)) is not None:
-        found.append(f"data files {', '.join(files) or '(not named)'}")
+        differences.append(f"data files {', '.join(files) or '(not named)'}")
     options = {
         "languages": (sorted(a.langs) or "all", sorted(b.langs) or "all"),
         "kinds": (sorted(a.kinds) or "all", sorted(b.kinds) or "all"),
@@ -30,8 +30,8 @@ def what_differs(first: ResultRecord, second: ResultRecord) -> list[str]:
     for option, (x, y) in options.items():
         if x != y:
             one, other = (" ".join(v) if isinstance(v, list) else v for v in (x, y))
-            found.append(f"{option} ({one} against {other})")
-    return found
+            differences.append(f"{option} ({one} against {other})")
+    return differences
 
 
 def _task(record: ResultRecord) -> str:
@@ -40,7 +40,7 @@ def _task(record: ResultRecord) -> str:
 
 
 def _other_files(first: ResultRecord, second: ResultRecord) -> list[str] | None:
-    """The files that differ, as far as they are named; None where the same data was read, or nobody knows."""
+    """The files that differ, as far as they are named; None where the data is the same, or not recorded."""
     a, b = first.task, second.task
     changed = sorted(p for p in a.files.keys() & b.files.keys() if a.files[p] != b.files[p])
     if a.files.keys() != b.files.keys() and set(first.options.langs) != set(second.options.langs):
@@ -77,7 +77,7 @@ def require_comparable(results: Sequence[Result], force: bool, remedy: str) -> l
 
 
 def labels(results: Sequence[Result]) -> list[str]:
-    """What to call each result: its encoder's name, or more where two encoders share a name."""
+    """A name for each result: its encoder's, or a longer one where two encoders share a name."""
     encoders = [result.record.encoder for result in results]
     slugs = [encoder.slug for encoder in encoders]
     folders = [str(r.folder or f"{r.record.encoder.slug} of {r.record.created}") for r in results]

@@ -1,4 +1,4 @@
-"""Two or more results against each other: differences, intervals, tests, and which queries changed."""
+"""Comparisons of two or more results: differences, intervals, tests, and which queries changed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from xlir_bench.errors import NotComparableError, UnknownNameError
 from xlir_bench.measures.significance import Difference, holm
 from xlir_bench.records import POOL, Kind, Setting
 from xlir_bench.reports.comparable import labels, require_comparable
-from xlir_bench.reports.document import Block, Items, Table, Text, Title
+from xlir_bench.reports.document import Block, Items, Table, Text
 from xlir_bench.reports.pairing import SAME, Pairing, pair
 from xlir_bench.reports.tables import big, bounds, number, p_value, signed
 from xlir_bench.results import Result
@@ -82,13 +82,8 @@ class Comparison:
     notes: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class PairRow:
-    """Two of many results on one kind; corrected for all pairs and kinds."""
-
-    first: str
-    second: str
-    row: Row
+Pair = tuple[str, str, Row]
+"""Two of many results by name, and their difference on one kind, corrected for all pairs and kinds."""
 
 
 def compare(
@@ -101,11 +96,11 @@ def compare(
     measure = shared_measure([first, second], measure)
     pairing = _pairing(first.values(measure), second.values(measure))
     names = labels([first, second])
-    headline = _rows(pairing, lambda s: (s.kind, None, None))
+    headline = _rows(pairing, _by_kind)
     kinds = len(headline)
     if all("rank_distance" in result.record.bias for result in (first, second)):
         distances = pair(first.values(RANK_DISTANCE), second.values(RANK_DISTANCE))
-        headline += _rows(distances, lambda s: (s.kind, None, None)) if len(distances.query) else []
+        headline += _rows(distances, _by_kind) if len(distances.first.value) else []
     headline = _corrected(headline)
     settings = _rows(pairing, lambda s: (s.kind, s.query_lang, s.passage_lang))
     return Comparison(
@@ -114,7 +109,7 @@ def compare(
         second=names[1],
         measure=measure,
         cluster=first.record.task.cluster,
-        clusters=pairing.clusters,
+        clusters=len(pairing.first.clusters),
         kinds=tuple(headline[:kinds]),
         langs=tuple(_rows(pairing, lambda s: (s.kind, s.query_lang, None))),
         settings=tuple(sorted(settings, key=lambda row: -abs(row.test.difference))),
@@ -127,22 +122,19 @@ def compare(
 
 def compare_all(
     results: Sequence[Result], measure: str | None = None, force: bool = False
-) -> tuple[list[PairRow], list[str]]:
+) -> tuple[list[Pair], list[str]]:
     """Every pair of three or more results by kind, and notes."""
     notes = require_comparable(results, force, FORCE)
     measure = shared_measure(results, measure)
     values = [result.values(measure) for result in results]
     names = labels(results)
     pairs = list(combinations(range(len(results)), 2))
-    found = [
+    first, second, rows = zip(*(
         (names[i], names[j], row)
         for i, j in pairs
-        for row in _rows(
-            _pairing(values[i], values[j]), lambda s: (s.kind, None, None), len(Kind) * len(pairs)
-        )
-    ]
-    corrected = _corrected([row for _, _, row in found])
-    return [PairRow(a, b, row) for (a, b, _), row in zip(found, corrected, strict=True)], notes
+        for row in _rows(_pairing(values[i], values[j]), _by_kind, len(Kind) * len(pairs))
+    ), strict=True)  # fmt: skip
+    return list(zip(first, second, _corrected(rows), strict=True)), notes
 
 
 def shared_measure(results: Sequence[Result], asked: str | None) -> str:
@@ -160,24 +152,31 @@ def shared_measure(results: Sequence[Result], asked: str | None) -> str:
 
 def _pairing(first: QueryValues, second: QueryValues) -> Pairing:
     pairing = pair(first, second)
-    if not len(pairing.setting):
+    if not len(pairing.first.value):
         raise NotComparableError("the results share no setting, or no query of one")
     return pairing
 
 
-Name = tuple[Kind, str | None, str | None]
+Group = tuple[Kind, str | None, str | None]
+"""Settings that make one row: a kind, and the query and passage language unless it is over all of them."""
 
 
-def _rows(pairing: Pairing, name: Callable[[Setting], Name], family: int = 1) -> list[Row]:
-    """A tested row for each group of settings with one name, corrected for all of them."""
-    groups: dict[Name, list[int]] = {}
+def _by_kind(setting: Setting) -> Group:
+    return setting.kind, None, None
+
+
+def _rows(pairing: Pairing, group_of: Callable[[Setting], Group], family: int = 1) -> list[Row]:
+    """A tested row for each group of settings, corrected for all of them."""
+    groups: dict[Group, list[int]] = {}
     for i in pairing.where(lambda _: True):
-        groups.setdefault(name(pairing.settings[i]), []).append(i)
+        groups.setdefault(group_of(pairing.settings[i]), []).append(i)
     members = list(groups.values())
-    values = zip(pairing.means(members), pairing.test(members, family=family), strict=True)
+    tests = pairing.test(members, family=family)
     rows = [
-        Row(*key, len(group), *means, test, p_holm=test.p)
-        for (key, group), (means, test) in zip(groups.items(), values, strict=True)
+        Row(*group, len(settings), *means, test, p_holm=test.p)
+        for (group, settings), means, test in zip(
+            groups.items(), pairing.means(members), tests, strict=True
+        )
     ]
     order = list(Kind)
     rows.sort(key=lambda r: (order.index(r.kind), r.query_lang or "", r.passage_lang or ""))
@@ -190,9 +189,9 @@ def _corrected(rows: Sequence[Row]) -> list[Row]:
 
 
 def _shares(pairing: Pairing) -> dict[Kind, Share]:
-    shares = {}
+    shares, changes = {}, pairing.change
     for kind in Kind:
-        change = pairing.change[np.isin(pairing.setting, pairing.of_kind(kind))]
+        change = changes.value[np.isin(changes.setting, pairing.of_kind(kind))]
         if len(change):
             won, lost = float(np.mean(change > SAME)), float(np.mean(change < -SAME))
             shares[kind] = Share(won, lost, max(0.0, 1 - won - lost))
@@ -200,17 +199,17 @@ def _shares(pairing: Pairing) -> dict[Kind, Share]:
 
 
 def _moved(pairing: Pairing) -> list[Moved]:
-    langs = sorted({s.query_lang for s in pairing.settings})
-    lang = np.array([langs.index(s.query_lang) for s in pairing.settings])[pairing.setting]
-    key = lang * len(pairing.query_ids) + pairing.query
-    distinct, place, count = np.unique(key, return_inverse=True, return_counts=True)
-    change = np.bincount(place, pairing.change) / count
-    moved = []
-    for i in np.argsort(change, kind="stable"):
-        lang_number, query = divmod(int(distinct[i]), len(pairing.query_ids))
-        query_id = pairing.query_ids[query]
-        moved.append(Moved(langs[lang_number], query_id, float(change[i]), int(count[i])))
-    return moved
+    changes = pairing.change
+    langs = sorted({s.query_lang for s in changes.settings})
+    lang = np.array([langs.index(s.query_lang) for s in changes.settings])[changes.setting]
+    pairs, place, count = np.unique(
+        np.stack([lang, changes.query]), axis=1, return_inverse=True, return_counts=True
+    )
+    change = np.bincount(place.ravel(), changes.value) / count
+    return [
+        Moved(langs[pairs[0, i]], changes.query_ids[pairs[1, i]], float(change[i]), int(count[i]))
+        for i in np.argsort(change, kind="stable")
+    ]
 
 
 def most_moved(comparison: Comparison, count: int) -> list[Moved]:
@@ -232,22 +231,22 @@ def comparison_blocks(comparison: Comparison, queries: Sequence[Moved]) -> list[
         headline.append(["rank distance", *_cells(c.rank_distance, distance=True), "", "", ""])
     headers = [f"Holm over {len(headline)}", *HEADERS, "won", "lost", "tied"]
     blocks: list[Block] = [
-        Text.of(f"{c.task}: {c.measure}", f"A = {c.first}", f"B = {c.second}"),
+        Text(f"{c.task}: {c.measure}", f"A = {c.first}", f"B = {c.second}"),
         Table(headers, headline, spare=("tied", "lost", "won", "p")),
-        Title(f"by query language (Holm over {len(c.langs)})"),
+        Text(f"by query language (Holm over {len(c.langs)})"),
         _settings_table(c.langs),
-        Title(f"settings that moved most, of {len(c.settings)} (Holm over all of them)"),
+        Text(f"settings that moved most, of {len(c.settings)} (Holm over all of them)"),
         _settings_table(c.settings[:MOST]),
     ]
     if queries:
         rows = [[f"{q.query_lang} {q.query_id}", signed(q.change), q.settings] for q in queries]
-        blocks.append(Title("queries that changed most (mean over their settings)"))
+        blocks.append(Text("queries that changed most (mean over their settings)"))
         blocks.append(Table(["query", "B - A", "settings"], rows))
     reading = (
         f"p: two-sided, by {c.cluster} ({c.clusters}); won, lost: share of queries"
         " in all settings where B is better, worse; of rank distance less is better"
     )
-    return [*blocks, Text.of(reading), Items("notes", c.notes)]
+    return [*blocks, Text(reading), Items("notes", c.notes)]
 
 
 def _settings_table(rows: Sequence[Row]) -> Table:
@@ -258,13 +257,13 @@ def _settings_table(rows: Sequence[Row]) -> Table:
     return Table(["setting", *HEADERS], cells, spare=("p",))
 
 
-def pairs_blocks(rows: Sequence[PairRow], measure: str, notes: Sequence[str]) -> list[Block]:
+def pairs_blocks(pairs: Sequence[Pair], measure: str, notes: Sequence[str]) -> list[Block]:
     """All pairs of three or more results."""
-    cells = [[f"{p.first} / {p.second}", p.row.kind.value, *_cells(p.row)] for p in rows]
+    rows = [[f"{a} / {b}", row.kind.value, *_cells(row)] for a, b, row in pairs]
     return [
-        Title(f"{measure}, all pairs (Holm over {len(rows)})"),
-        Table(["A / B", "kind", *HEADERS], cells, text=2, spare=("p",)),
-        Items("notes", tuple(notes)),
+        Text(f"{measure}, all pairs (Holm over {len(rows)})"),
+        Table(["A / B", "kind", *HEADERS], rows, text=2, spare=("p",)),
+        Items("notes", notes),
     ]
 
 
@@ -279,6 +278,7 @@ def comparison_record(comparison: Comparison, queries: Sequence[Moved]) -> dict[
     return asdict(comparison) | {"queries": [asdict(moved) for moved in queries]}
 
 
-def pairs_record(rows: Sequence[PairRow], measure: str, notes: Sequence[str]) -> dict[str, Any]:
+def pairs_record(pairs: Sequence[Pair], measure: str, notes: Sequence[str]) -> dict[str, Any]:
     """All pairs for programs."""
-    return {"measure": measure, "pairs": [asdict(row) for row in rows], "notes": list(notes)}
+    stated = [{"first": a, "second": b, "row": asdict(row)} for a, b, row in pairs]
+    return {"measure": measure, "pairs": stated, "notes": list(notes)}

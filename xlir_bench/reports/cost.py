@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 from xlir_bench.records import Kind
-from xlir_bench.reports.document import Block, Table, Text, Title
+from xlir_bench.reports.document import Block, Table, Text
 from xlir_bench.reports.tables import number
-from xlir_bench.results.schema import CostPart, LatencyPart, VariantPart
+from xlir_bench.results.schema import CostPart, VariantPart
 
 
 def cost_blocks(cost: CostPart) -> list[Block]:
     """Which variant to ship, where its time goes, what the model takes, and how it was measured."""
     machine = cost.machine
     blocks: list[Block] = [
-        Title(f"what it costs: one query of {cost.queries:,} among {cost.passages:,} passages"),
+        Text(f"what it costs: one query of {cost.queries:,} among {cost.passages:,} passages"),
         _variants(cost),
-        Text.of(
+        Text(
             "unbeaten by latency, or by size of the index: no other unbeaten variant is at least as good in both mean"
             " map and this cost, and better in one; a variant is faster only if it is faster in every round"
         ),
-        Title(f"milliseconds of a query, and of a batch of {cost.batch} queries"),
+        Text(f"milliseconds of a query, and of a batch of {cost.batch} queries"),
         _latencies(cost),
-        Title("the model"),
+        Text("the model"),
         _models(cost),
     ]
     if cost.peak_memory_bytes:
         peak = f"peak memory of the process with the first of them: {size(cost.peak_memory_bytes)}"
-        blocks.append(Text.of(f"{peak}, libraries and texts included"))
+        blocks.append(Text(f"{peak}, libraries and texts included"))
     facts = [
         f"{machine.processor} ({machine.processors} processors, {machine.threads} in use)",
         f"{size(machine.memory_bytes)} of memory" if machine.memory_bytes else "",
@@ -38,64 +38,64 @@ def cost_blocks(cost: CostPart) -> list[Block]:
         " variants take turns query by query; percentiles are over all rounds, spans go from the fastest"
         " round's median to the slowest's"
     )
-    return [*blocks, Text.of("; ".join(filter(None, facts))), Text.of(method)]
+    return [*blocks, Text("; ".join(filter(None, facts))), Text(method)]
 
 
 def _variants(cost: CostPart) -> Table:
     """A row for each variant: quality, latency, size, and by which costs it is unbeaten."""
-    kinds = [kind for kind in Kind if kind in cost.variants[0].map]
-    rows = []
-    for i, variant in enumerate(cost.variants):
-        change = f"{variant.mean_map - cost.variants[0].mean_map:+.4f}" if i else ""
-        rounds = variant.query.rounds
-        rows.append([
-            variant_name(variant),
-            *(number(variant.map.get(kind)) for kind in kinds),
-            number(variant.mean_map),
-            change,
-            milliseconds(variant.query.p50),
-            f"{milliseconds(min(rounds))} to {milliseconds(max(rounds))}",
-            f"{variant.bytes_per_vector:,.0f}",
-            size(variant.index_bytes),
-            ", ".join(variant.unbeaten),
-        ])  # fmt: skip
-    headers = ["variant", *(kind.value for kind in kinds), "mean map", "change", "query ms"]
-    headers += ["span of rounds", "bytes a vector", "index size", "unbeaten by"]
-    return Table(headers, rows)
+    first = cost.variants[0]
+    kinds = [kind for kind in Kind if kind in first.map]
+    return Table.of([
+        {
+            "variant": variant_name(v),
+            **{kind.value: number(v.map.get(kind)) for kind in kinds},
+            "mean map": number(v.mean_map),
+            "change": "" if v is first else f"{v.mean_map - first.mean_map:+.4f}",
+            "query ms": milliseconds(v.query.p50),
+            "span of rounds": f"{milliseconds(min(v.query.rounds))} to {milliseconds(max(v.query.rounds))}",
+            "bytes a vector": f"{v.bytes_per_vector:,.0f}",
+            "index size": size(v.index_bytes),
+            "unbeaten by": ", ".join(v.unbeaten),
+        }
+        for v in cost.variants
+    ])  # fmt: skip
 
 
 def _latencies(cost: CostPart) -> Table:
     """Percentiles of a query and of a batch, and how much of a query is encoding and how much search."""
-
-    def percentiles(latency: LatencyPart) -> list[str]:
-        return [milliseconds(value) for value in (latency.p50, latency.p95, latency.p99)]
-
-    rows = [
-        [
-            variant_name(variant),
-            *percentiles(variant.query),
-            milliseconds(variant.encode_ms),
-            milliseconds(variant.search_ms),
-            *percentiles(variant.batch),
-            rate(1000 * cost.batch / variant.batch.p50),
-        ]
-        for variant in cost.variants
-    ]
-    headers = ["variant", "p50", "p95", "p99", "encode", "search"]
-    return Table([*headers, "batch p50", "batch p95", "batch p99", "queries/s"], rows)
+    return Table.of([
+        {
+            "variant": variant_name(v),
+            "p50": milliseconds(v.query.p50),
+            "p95": milliseconds(v.query.p95),
+            "p99": milliseconds(v.query.p99),
+            "encode": milliseconds(v.encode_ms),
+            "search": milliseconds(v.search_ms),
+            "batch p50": milliseconds(v.batch.p50),
+            "batch p95": milliseconds(v.batch.p95),
+            "batch p99": milliseconds(v.batch.p99),
+            "queries/s": rate(1000 * cost.batch / v.batch.p50),
+        }
+        for v in cost.variants
+    ])  # fmt: skip
 
 
 def _models(cost: CostPart) -> Table:
     """A row for each dtype: what does not depend on dimensions and index."""
-    gpu = any(model.gpu_memory_bytes is not None for model in cost.models)
-    rows = []
-    for model in cost.models:
-        row = [model.dtype, f"{model.dimension:,}", millions(model.parameters)]
-        row += [size(model.weights_bytes), f"{model.load_seconds:.2f} s"]
-        row += [rate(model.passages_per_second), f"{rate(model.slowest)} to {rate(model.fastest)}"]
-        rows.append(row + ([size(model.gpu_memory_bytes)] if gpu else []))
-    headers = ["dtype", "dimension", "parameters", "weights", "load", "passages/s"]
-    return Table([*headers, "span of rounds", *(["GPU memory"] if gpu else [])], rows)
+    on_gpu = any(model.gpu_memory_bytes is not None for model in cost.models)
+    return Table.of([
+        {
+            "dtype": model.dtype,
+            "dimension": f"{model.dimension:,}",
+            "parameters": millions(model.parameters),
+            "weights": size(model.weights_bytes),
+            "load": f"{model.load_seconds:.2f} s",
+            "passages/s": rate(model.passages_per_second),
+            "span of rounds": f"{rate(model.slowest)} to {rate(model.fastest)}",
+            **({"GPU memory": size(model.gpu_memory_bytes)} if on_gpu else {}),
+        }
+        for model in cost.models
+    ])  # fmt: skip
 
 
 def variant_name(variant: VariantPart) -> str:

@@ -1,14 +1,13 @@
-"""What reports are made of, and the one place that turns it into text: for a terminal, Markdown or LaTeX.
+"""Blocks that reports are made of, and how they become text: for a terminal, Markdown or LaTeX.
 
-A report is a list of blocks of plain text. Whoever makes a block escapes nothing: the renderer does that,
-for names from outside and for our own words alike.
+Blocks hold plain text. Whoever makes one escapes nothing: `render` escapes all of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 from unicodedata import east_asian_width
 
 from xlir_bench.escaping import visible
@@ -17,25 +16,11 @@ from xlir_bench.reports.markup import Markdown, escape
 Form = Literal["terminal", "markdown", "latex"]
 
 
-@dataclass(frozen=True, slots=True)
-class Title:
-    """The name of what follows."""
-
-    text: str
-    main: bool = False
-    """Whether Markdown makes it a heading."""
-
-
-@dataclass(frozen=True, slots=True)
 class Text:
-    """Some lines."""
+    """Some lines; with `heading`, Markdown makes a heading of them."""
 
-    lines: tuple[str, ...]
-
-    @classmethod
-    def of(cls, *lines: str) -> Text:
-        """These lines."""
-        return cls(lines)
+    def __init__(self, *lines: str, heading: bool = False) -> None:
+        self.lines, self.heading = lines, heading
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +28,7 @@ class Items:
     """A list under a name; nothing at all where it has no items."""
 
     title: str
-    items: tuple[str, ...]
+    items: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +42,12 @@ class Table:
     words: tuple[str, ...] = ()
     """Columns further right that hold text too."""
     spare: tuple[str, ...] = ()
-    """Columns that a narrow terminal does without, the first of these first."""
+    """Columns that a narrow terminal leaves out, in this order."""
+
+    @classmethod
+    def of(cls, rows: Sequence[Mapping[str, object]], **layout: Any) -> Table:
+        """From one row or more that name their cells, all by the same headers."""
+        return cls(list(rows[0]), [list(row.values()) for row in rows], **layout)
 
     def columns(self, places: Sequence[int]) -> Table:
         """The table of these columns."""
@@ -65,12 +55,19 @@ class Table:
         return replace(self, headers=[self.headers[i] for i in places], rows=rows)
 
 
-Block = Title | Text | Items | Table
+Block = Text | Items | Table
 
 
 def render(blocks: Iterable[Block], form: Form = "terminal", width: int | None = None) -> str:
     """The blocks as text; no line of a terminal's table is wider than `width`, if that is stated."""
     return "\n\n".join(filter(None, (_block(block, form, width) for block in blocks)))
+
+
+def as_markdown(parts: Iterable[str | Block]) -> str:
+    """Parts with blank lines between them: a string is Markdown already, a block is rendered."""
+    return "\n\n".join(
+        part if isinstance(part, str) else render([part], "markdown") for part in parts if part
+    )
 
 
 def _block(block: Block, form: Form, width: int | None) -> str:
@@ -79,10 +76,9 @@ def _block(block: Block, form: Form, width: int | None) -> str:
         return _grid(block, form) if form != "terminal" else _fitted(block, width)
     if isinstance(block, Items) and not block.items:
         return ""
-    if isinstance(block, Title):
-        lines = [("### " if block.main and form == "markdown" else "") + shown(block.text)]
-    elif isinstance(block, Text):
-        lines = [shown(line) for line in block.lines]
+    if isinstance(block, Text):
+        mark = "### " if block.heading and form == "markdown" else ""
+        lines = [mark + shown(line) for line in block.lines]
     else:
         mark, gap = ("- ", [""]) if form == "markdown" else ("  ", [])
         lines = [shown(block.title), *gap, *(mark + shown(item) for item in block.items)]
@@ -126,7 +122,7 @@ def _fitted(table: Table, width: int | None) -> str:
 
 
 def _pieces(table: Table, width: int | None) -> list[Table]:
-    """Tables below each other, alike in size, where not all columns have room in one."""
+    """The table, or several of about the same width where its columns do not fit into one."""
     kept = range(table.text)
     others = range(table.text, len(table.headers))
     pieces = [table]
@@ -140,6 +136,6 @@ def _pieces(table: Table, width: int | None) -> list[Table]:
 
 
 def _width(table: Table) -> int:
-    """How many places of a terminal's line it takes: an ideograph has two."""
+    """Its width in characters of a terminal; an ideograph takes two."""
     lines = _grid(table, "terminal").splitlines()
     return max(sum(2 if east_asian_width(c) in "WF" else 1 for c in line) for line in lines)

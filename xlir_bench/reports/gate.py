@@ -1,8 +1,8 @@
 """The gate: is this candidate worse than the baseline, by the rules of a policy?
 
-Each rule asks for one test or more. A test fails if the loss is larger than allowed and chance alone would
-rarely give as much (p is corrected for all tests of the policy). It passes if the loss is no larger than
-allowed, with 95 % certainty. Otherwise it is undecided: not shown to be worse is never reported as as good.
+Each rule asks for one test or more. A test fails if the loss is larger than allowed and significant (p is corrected
+for all tests of the policy). It passes if the loss is no larger than allowed, with 95 % certainty. Otherwise it is
+undecided: a loss that is not shown is never reported as a pass.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Any, Literal
 
 from xlir_bench.errors import InputError, NotComparableError, UnknownNameError
+from xlir_bench.measures.bootstrap import Alternative
 from xlir_bench.measures.significance import (
     Difference,
     clusters_to_see,
@@ -59,15 +60,15 @@ class Finding:
     high: float | None
     """The 95 % interval of the change."""
     most: float | None
-    """With 95 % certainty the loss is no larger (one-sided); below 0 for a certain gain."""
+    """One-sided 95 % bound: the loss is no larger than this; below 0 for a certain gain."""
     p: float | None
-    """One-sided: how often chance alone gives as large a loss. None for a floor."""
+    """One-sided; None for a floor."""
     p_holm: float | None
     """Corrected for every test of the policy."""
     visible: float | None
     """The smallest loss that this test finds in 95 % of cases; None if it can find none."""
     needed: int | None
-    """How many clusters would show the allowed loss as often; None if no number would."""
+    """How many clusters would find the allowed loss as often; None if no number would."""
     outcome: Outcome
 
     @property
@@ -165,10 +166,10 @@ def gate(baseline: Result, candidate: Result, policy: Policy) -> Verdict:
 
 
 def _paired(baseline: Result, candidate: Result, measure: str) -> Pairing:
-    """Both results; refused if one lost queries, since it would be judged by the others."""
+    """Both results; refused if one lacks queries of the other, since the gate would not see them."""
     first, second = baseline.values(measure), candidate.values(measure)
     pairing = pair(first, second)
-    lacking = max(len(first.value), len(second.value)) - len(pairing.setting)
+    lacking = max(len(first.value), len(second.value)) - len(pairing.first.value)
     if lacking:
         raise NotComparableError(
             f"{lacking} values of {measure} are in the tables of only one of the results;"
@@ -188,29 +189,32 @@ def overall(findings: Sequence[Finding]) -> Outcome:
 
 def judge(pairings: Mapping[str, Pairing], policy: Policy) -> tuple[list[Finding], list[str]]:
     """All findings, the worst first, and a note on each rule with nothing to test; pairings by measure."""
-    asked: list[_Test] = []
+    tests: list[_Test] = []
     notes = []
     for name, rule in policy.rules.items():
         pairing = pairings.get(rule.measure)
-        tests = [] if pairing is None else list(_tests(name, rule, pairing))
-        asked += tests
-        if not tests:
+        of_rule = [] if pairing is None else list(_tests(name, rule, pairing))
+        tests += of_rule
+        if not of_rule:
             kinds = [Kind.MULTILINGUAL] if isinstance(rule, Rise) else rule.kinds or list(Kind)
             lacking = f"these results have no {' or '.join(kinds)} setting"
             notes.append(f"{name} ({rule.measure}) tests nothing: {lacking}")
-    if not asked:
+    if not tests:
         raise InputError("no rule of the policy has anything to test in these results")
-    measured = [
-        values
-        for measure, pairing in pairings.items()
-        for values in _measured(pairing, [t for t in asked if t.rule.measure == measure], len(asked))
-    ]  # fmt: skip
-    p_values = [d.p for test, _, d, _ in measured if not isinstance(test.rule, Floor)]
+    measured: list[tuple[_Test, tuple[float, float], Difference]] = []
+    for measure, pairing in pairings.items():
+        of_measure = [test for test in tests if test.rule.measure == measure]
+        groups = [test.settings for test in of_measure]
+        for_the_worse: Alternative = "greater" if measure == RANK_DISTANCE else "less"
+        differences = pairing.test(groups, for_the_worse, len(tests))
+        measured += zip(of_measure, pairing.means(groups), differences, strict=True)
+    p_values = [d.p for test, _, d in measured if not isinstance(test.rule, Floor)]
     corrected = iter(holm(p_values).tolist())
     findings = []
-    for values in measured:
-        p_holm = None if isinstance(values[0].rule, Floor) else next(corrected)
-        findings.append(_finding(*values, p_holm, len(p_values), policy))
+    for test, means, d in measured:
+        same = pairings[test.rule.measure].unlike.isdisjoint(test.settings)
+        p_holm = None if isinstance(test.rule, Floor) else next(corrected)
+        findings.append(_finding(test, means, d, same, p_holm, len(p_values), policy))
 
     def urgency(finding: Finding) -> tuple[float, ...]:
         """Small for what a reader wants to see first: the surest, then the largest for its allowance."""
@@ -244,17 +248,6 @@ def _tests(name: str, rule: Drop | Rise | Floor, pairing: Pairing) -> Iterator[_
         yield _Test(name, rule, subject, members)
 
 
-def _measured(
-    pairing: Pairing, tests: Sequence[_Test], family: int
-) -> Iterator[tuple[_Test, tuple[float, float], Difference, bool]]:
-    """Each test with both means, the tested difference, and whether no value differs at all."""
-    groups, unlike = [test.settings for test in tests], pairing.unlike
-    rising = pairing.measure == RANK_DISTANCE
-    differences = pairing.test(groups, "greater" if rising else "less", family)
-    for test, means, d in zip(tests, pairing.means(groups), differences, strict=True):
-        yield test, means, d, unlike.isdisjoint(test.settings)
-
-
 def _finding(
     test: _Test,
     means: tuple[float, float],
@@ -264,7 +257,7 @@ def _finding(
     tests: int,
     policy: Policy,
 ) -> Finding:
-    """What became of a test; a floor (without a p) is held against the candidate's value alone."""
+    """The outcome of a test; a floor (without a p) is compared with the candidate's value alone."""
     rule, (baseline, candidate) = test.rule, means
     most = visible = needed = None
     outcome = Outcome.UNDECIDED

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
-from xlir_bench.reports.document import Block, Table, Text, Title
+from xlir_bench.reports.document import Block, Table, Text
 from xlir_bench.reports.gate import Finding, Outcome, Verdict
 from xlir_bench.reports.tables import big, bounds, number, p_value, signed
 from xlir_bench.results.values import RANK_DISTANCE
@@ -20,25 +20,28 @@ NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def verdict_blocks(verdict: Verdict) -> list[Block]:
-    """The verdict, the tests that led to it, and what an undecided gate could have found."""
+    """The verdict, the tests that led to it, and the smallest losses that an undecided gate would have detected."""
     if failed := verdict.of(Outcome.FAIL):
         blocks = _listed("worse than allowed, and more than chance", failed)
     elif verdict.outcome == Outcome.UNDECIDED:
         undecided = verdict.of(Outcome.UNDECIDED, decides=True)
-        blocks = [*_listed("neither shown worse nor shown as good", undecided), _sights(verdict)]
+        blocks = [
+            *_listed("neither shown worse nor shown as good", undecided),
+            _detectable_losses(verdict),
+        ]
     else:
-        blocks = _listed("nearest to a limit", sorted(verdict.findings, key=_room)[:3])
+        blocks = _listed("nearest to a limit", sorted(verdict.findings, key=_margin)[:3])
     if verdict.tests:
-        blocks.append(Text.of(
+        blocks.append(Text(
             f"A test fails if the loss is larger than allowed and p is under {number(verdict.alpha, 2)}"
             f" (one-sided, by {verdict.cluster}: {verdict.clusters}; Holm over {verdict.tests} tests). It passes"
             " if the loss is no larger than allowed with 95 % certainty. Else it is undecided."
         ))  # fmt: skip
-    return [Title(headline(verdict), main=True), *blocks, _notes(verdict)]
+    return [Text(headline(verdict), heading=True), *blocks, _notes(verdict)]
 
 
 def _notes(verdict: Verdict) -> Text:
-    return Text(tuple(f"note: {note}" for note in verdict.notes))
+    return Text(*(f"note: {note}" for note in verdict.notes))
 
 
 def headline(verdict: Verdict) -> str:
@@ -60,8 +63,8 @@ def headline(verdict: Verdict) -> str:
     return f"{word}: {who}: {counts}"
 
 
-def _room(finding: Finding) -> float:
-    """How much worse the candidate could be before this finding fails; of rank distance, as a share of it."""
+def _margin(finding: Finding) -> float:
+    """How much worse the candidate could be before this finding fails; a share of the baseline for rank distance."""
     if finding.floor:
         return finding.candidate - finding.allowed
     if finding.measure == RANK_DISTANCE:
@@ -71,9 +74,9 @@ def _room(finding: Finding) -> float:
 
 def _listed(title: str, findings: Sequence[Finding]) -> list[Block]:
     rows = [_cells(finding) for finding in findings[:SHOWN]]
-    blocks: list[Block] = [Title(title), Table(HEADERS, rows, spare=("p (Holm)", "candidate"))]
+    blocks: list[Block] = [Text(title), Table(HEADERS, rows, spare=("p (Holm)", "candidate"))]
     if more := len(findings) - len(rows):
-        blocks.append(Text.of(f"(and {more} more: --json and --junit have them all)"))
+        blocks.append(Text(f"(and {more} more: --json and --junit have them all)"))
     return blocks
 
 
@@ -96,8 +99,8 @@ def _figure(finding: Finding) -> Callable[[float], str]:
     return big if finding.measure == RANK_DISTANCE else number
 
 
-def _sights(verdict: Verdict) -> Table:
-    """How large a loss each rule finds in 95 % of cases, and how many clusters would show what is allowed."""
+def _detectable_losses(verdict: Verdict) -> Table:
+    """The smallest loss that each rule finds in 95 % of cases, and how many clusters would show the allowed one."""
     groups: dict[tuple[str, str], list[Finding]] = {}
     for finding in sorted(verdict.findings, key=lambda finding: finding.rule):
         if not finding.floor:  # tests over a whole kind stand alone, the others of a rule together
@@ -119,16 +122,16 @@ def _sights(verdict: Verdict) -> Table:
 
 
 def plan_blocks(verdict: Verdict) -> list[Block]:
-    """What a gate would find in candidates that differ from the baseline as this one does."""
+    """Which losses a gate would detect in candidates that differ from the baseline as this one does."""
     about = (
         f"plan: candidates of {verdict.baseline} that differ from it as {verdict.candidate}"
         f" does, on {verdict.task} ({verdict.clusters} {verdict.cluster}s, {verdict.tests} tests)"
     )
-    return [Text.of(about), _sights(verdict), _notes(verdict)]
+    return [Text(about), _detectable_losses(verdict), _notes(verdict)]
 
 
 def plan_record(verdict: Verdict) -> dict[str, Any]:
-    """What each test would find, for programs."""
+    """The losses that each test would detect, for programs."""
     keys = ("rule", "decides", "measure", "subject", "baseline", "allowed", "visible", "needed")
     tests = [{key: getattr(f, key) for key in keys} for f in verdict.findings if not f.floor]
     names = ("task", "baseline", "alpha", "cluster", "clusters", "notes")

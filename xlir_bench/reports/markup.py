@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from xlir_bench.escaping import visible
 
@@ -38,3 +39,13 @@ def code(text: str) -> Markdown:
     fence = "`" * (longest + 1)
     pad = " " if longest or not line else ""
     return Markdown(f"{fence}{pad}{line}{pad}{fence}")
+
+
+def bullets(lines: Iterable[str]) -> str:
+    """A list of lines that are Markdown already."""
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def italic(figure: str) -> str:
+    """A figure that was not measured here; a dash stays a dash."""
+    return figure if figure == "-" else Markdown(f"*{figure}*")

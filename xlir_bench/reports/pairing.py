@@ -6,14 +6,14 @@ A difference is always the second result minus the first.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from xlir_bench.measures.bootstrap import Alternative, ClusterSums
+from xlir_bench.measures.bootstrap import Alternative
 from xlir_bench.measures.significance import Difference, paired_tests
-from xlir_bench.records import Floats, Ints, Kind, Setting
+from xlir_bench.records import Ints, Kind, Setting
 from xlir_bench.results.values import RANK_DISTANCE, QueryValues
 
 SAME = 1e-9
@@ -22,32 +22,31 @@ SAME = 1e-9
 
 @dataclass(frozen=True, slots=True)
 class Pairing:
-    """The values of one measure that two results share, sorted by setting, then query."""
+    """The values of one measure that two results share: of the same queries in the same settings, in one order."""
 
-    measure: str
-    settings: tuple[Setting, ...]
-    query_ids: tuple[str, ...]
-    clusters: int
-    setting: Ints
-    query: Ints
-    cluster: Ints
-    first: Floats
-    second: Floats
+    first: QueryValues
+    second: QueryValues
 
     @property
-    def change(self) -> Floats:
+    def settings(self) -> tuple[Setting, ...]:
+        """The settings of the first result."""
+        return self.first.settings
+
+    @property
+    def change(self) -> QueryValues:
         """Second minus first, for each query and setting."""
-        return self.second - self.first
+        return replace(self.first, value=self.second.value - self.first.value)
 
     @property
     def sizes(self) -> Ints:
         """The number of values of each setting."""
-        return np.bincount(self.setting, minlength=len(self.settings))
+        return np.bincount(self.first.setting, minlength=len(self.settings))
 
     @property
     def unlike(self) -> frozenset[int]:
         """The settings in which some value differs."""
-        return frozenset(self.setting[np.abs(self.change) > SAME].tolist())
+        change = self.change
+        return frozenset(change.setting[np.abs(change.value) > SAME].tolist())
 
     def where(self, wanted: Callable[[Setting], bool]) -> tuple[int, ...]:
         """The settings with values for which a condition holds."""
@@ -61,8 +60,8 @@ class Pairing:
         """Both macro averages over each group: over queries in a setting, then over settings."""
         sizes = np.maximum(self.sizes, 1)
         first, second = (
-            np.bincount(self.setting, values, len(sizes)) / sizes
-            for values in (self.first, self.second)
+            np.bincount(side.setting, side.value, len(sizes)) / sizes
+            for side in (self.first, self.second)
         )
         return [(float(first[g].mean()), float(second[g].mean())) for g in map(list, groups)]
 
@@ -73,13 +72,11 @@ class Pairing:
         family: int = 1,
     ) -> list[Difference]:
         """A tested difference for each group of settings; `family`: how many are corrected together."""
-        shape = (self.clusters, len(self.settings))
         used = sorted({i for group in groups for i in group})
         column = {setting: i for i, setting in enumerate(used)}
-        data = ClusterSums.of(self.change, self.cluster, self.setting, shape)
-        data = ClusterSums(data.sums[:, used], data.sizes[:, used])
         chosen = [[column[i] for i in group] for group in groups]
-        bounds = None if self.measure == RANK_DISTANCE else (-1.0, 1.0)
+        bounds = None if self.first.measure == RANK_DISTANCE else (-1.0, 1.0)
+        data = self.change.sums().of_settings(used)
         return paired_tests(data, chosen, alternative, family=family, bounds=bounds)
 
 
@@ -89,21 +86,18 @@ def pair(first: QueryValues, second: QueryValues) -> Pairing:
     query = _places(second.query_ids, first.query_ids)[second.query]
     width = len(first.query_ids)
     keys = first.setting * width + first.query
-    others = np.where((setting < 0) | (query < 0), -1, setting * width + query)
-    rows = others_rows = np.arange(len(keys))
-    if not np.array_equal(keys, others):
-        _, rows, others_rows = np.intersect1d(keys, others, return_indices=True)
-    return Pairing(
-        measure=first.measure,
-        settings=first.settings,
-        query_ids=first.query_ids,
-        clusters=len(first.clusters),
+    other_keys = np.where((setting < 0) | (query < 0), -1, setting * width + query)
+    rows = other_rows = np.arange(len(keys))
+    if not np.array_equal(keys, other_keys):
+        _, rows, other_rows = np.intersect1d(keys, other_keys, return_indices=True)
+    both = replace(
+        first,
         setting=first.setting[rows],
         query=first.query[rows],
         cluster=first.cluster[rows],
-        first=first.value[rows],
-        second=second.value[others_rows],
+        value=first.value[rows],
     )
+    return Pairing(both, replace(both, value=second.value[other_rows]))
 
 
 def _places(names: Sequence[Any], known: Sequence[Any]) -> Ints:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,54 +13,7 @@ from xlir_bench.records import Kind
 from xlir_bench.results.values import RANK_DISTANCE
 from xlir_bench.untrusted import parse_toml, read_toml, validated
 
-DEFAULT_POLICY = """\
-# The policy of `xlir-bench gate`: when is a candidate worse than the baseline?
-#
-# Each rule makes tests. Let d be the change (positive is better) and delta the loss that is allowed:
-#   fail       d < -delta, and chance alone would rarely give as much: the one-sided p of "no change", by
-#              clusters (articles), corrected by Holm for every test of every rule below, is under alpha
-#   pass       d is above -delta with 95 % certainty (a one-sided bound); or nothing differs at all
-#   undecided  neither is shown
-# The gate fails if one test fails. It passes if all tests of the rules that decide pass. Else it is
-# undecided, and says how large a loss each rule would have found.
-
-alpha = 0.05          # the chance that the gate fails a candidate that is no worse: all rules together
-undecided = "pass"    # what an undecided gate is: "pass" (exit 0, and it says so) or "fail" (exit 1)
-
-# The mean of each kind of setting (monolingual, cross-lingual, multilingual) may lose this much.
-[[drop]]
-measure = "map"     # any measure of the results: map, mrr, ndcg@10, recall@1 ...
-per = "kind"        # what a test is over: kind, query-language, passage-language or setting
-absolute = 0.005    # delta in points of the measure; or relative = 0.02 for 2 % of the baseline's value
-decides = true      # the gate passes only if this does; if no rule says so, every rule decides
-
-# A gain in the mean must not hide a loss in one language. These rules can only fail the gate: one
-# language is seldom enough data to show that nothing was lost.
-[[drop]]
-measure = "map"
-per = "query-language"
-absolute = 0.01
-
-[[drop]]
-measure = "map"
-per = "passage-language"
-kinds = ["cross-lingual"]
-absolute = 0.01
-
-# Language bias: the translations of an answer may move this much further apart in the common pool.
-[[rise]]
-measure = "rank_distance"
-relative = 0.05
-decides = true
-
-# Floors are lines that no candidate may be under, whatever the baseline was; nothing is tested.
-# [[floor]]
-# measure = "map"
-# kinds = ["cross-lingual"]
-# langs = ["th", "hi"]    # every rule may name query languages (of the passages, per passage-language)
-# per = "query-language"
-# least = 0.30
-"""
+DEFAULT_POLICY = (files("xlir_bench.reports") / "policy.toml").read_text(encoding="utf-8")
 """The default, as `--print-policy` prints it: what people copy is what runs."""
 
 Amount = Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]
@@ -124,6 +77,10 @@ class Floor(Rule):
     least: Annotated[float, Field(allow_inf_nan=False, strict=True)]
 
 
+RULES: dict[str, type[Rule]] = {"drop": Drop, "rise": Rise, "floor": Floor}
+"""The kinds of rule, by the name of their tables in a policy."""
+
+
 class Policy(_Table):
     """What a candidate is held to."""
 
@@ -151,10 +108,7 @@ class Policy(_Table):
     @property
     def rules(self) -> dict[str, Drop | Rise | Floor]:
         """Every rule by its name: its table and its number in the file, such as ``drop 2``."""
-        tables: dict[str, Sequence[Drop | Rise | Floor]] = {
-            "drop": self.drop, "rise": self.rise, "floor": self.floor,
-        }  # fmt: skip
-        return {f"{name} {i}": r for name, rows in tables.items() for i, r in enumerate(rows, 1)}
+        return {f"{name} {i}": r for name in RULES for i, r in enumerate(getattr(self, name), 1)}
 
     def decides(self, rule: Rule) -> bool:
         """Whether the gate passes only if this rule does: where none is marked, all do."""
@@ -171,16 +125,13 @@ def default_policy(measure: str = "map") -> Policy:
 def read_policy(path: Path) -> Policy:
     """The policy of a TOML file; an unknown key is an error with its near miss."""
     stated = read_toml(path)
-    tables: list[tuple[str, type[BaseModel], dict[str, Any]]] = [("the policy", Policy, stated)]
-    rules: dict[str, type[BaseModel]] = {"drop": Drop, "rise": Rise, "floor": Floor}
-    for name, rule in rules.items():
+    tables: list[tuple[str, type[BaseModel], Any]] = [("the policy", Policy, stated)]
+    for name, rule in RULES.items():
         rows = stated.get(name)
-        tables += [
-            (f"[[{name}]]", rule, row)
-            for row in (rows if isinstance(rows, list) else [])
-            if isinstance(row, dict)
-        ]
+        tables += [(f"[[{name}]]", rule, row) for row in (rows if isinstance(rows, list) else ())]
     for where, model, table in tables:
+        if not isinstance(table, dict):
+            continue
         if unknown := [key for key in table if key not in model.model_fields]:
             raise UnknownNameError(f"key in {where} of {path}", unknown, model.model_fields)
     return validated(Policy, stated, path, "a policy")

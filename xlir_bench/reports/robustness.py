@@ -1,22 +1,21 @@
-"""Whether the quality of an encoder, or a gain in it, holds on other tasks than the reference."""
+"""Whether the quality of an encoder, or a gain, carries over to other tasks."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from xlir_bench.errors import InputError, UnknownNameError
-from xlir_bench.measures.bootstrap import ClusterSums, relative_change
+from xlir_bench.measures.bootstrap import relative_change
 from xlir_bench.records import Kind
 from xlir_bench.reports.comparable import require_comparable
-from xlir_bench.reports.document import Block, Table, Title
+from xlir_bench.reports.document import Block, Table, Text
 from xlir_bench.reports.pairing import pair
 from xlir_bench.reports.tables import number
 from xlir_bench.results import Result
-from xlir_bench.results.values import QueryValues
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,27 +72,24 @@ def shifts(
     if lacking := ", ".join(sorted({name[same] for name in names} - references.keys())):
         pair_of = f"of {lacking} on {beside}" if same == "encoder" else f"of {beside} on {lacking}"
         raise InputError(f"no result {pair_of}: run it, or leave it out")
-    found = []
+    all_shifts = []
     for name, result in zip(names, results, strict=True):
-        near = references[name[same]]
-        if result is near:
+        compared_with = references[name[same]]
+        if result is compared_with:
             continue
         if same == "task":
-            require_comparable([near, result], False, "leave one of them out, or run it again")
-        found += _shifts(result, near, measure, paired=same == "task")
-    return found
+            remedy = "leave one of them out, or run it again"
+            require_comparable([compared_with, result], False, remedy)
+        all_shifts += _shifts(result, compared_with, measure, paired=same == "task")
+    return all_shifts
 
 
 def _shifts(result: Result, reference: Result, measure: str, paired: bool) -> list[Shift]:
     """By kind; `paired`: both results are of the same queries, which are drawn together."""
     first, second = reference.values(measure), result.values(measure)
-    sizes = (len(first.clusters), len(second.clusters))
     if paired:
-        both = pair(first, second)
-        setting, query, cluster = both.setting, both.query, both.cluster
-        first = replace(first, setting=setting, query=query, cluster=cluster, value=both.first)
-        second = replace(first, value=both.second)
-        sizes = (both.clusters, both.clusters)
+        pairing = pair(first, second)
+        first, second = pairing.first, pairing.second
     record, recalls = result.record, [p.recall for p in result.record.alignment.questions.values()]
     scores, references = record.summary, reference.record.summary
     shifts = []
@@ -101,7 +97,10 @@ def _shifts(result: Result, reference: Result, measure: str, paired: bool) -> li
         if measure not in scores.get(kind, {}) or measure not in references.get(kind, {}):
             continue
         before, after = (
-            _sums(values, kind, size) for values, size in zip((first, second), sizes, strict=True)
+            values.sums(
+                [i for i in np.unique(values.setting).tolist() if values.settings[i].kind == kind]
+            )
+            for values in (first, second)
         )
         change = relative_change(before, after, paired)
         shift = Shift(
@@ -120,14 +119,6 @@ def _shifts(result: Result, reference: Result, measure: str, paired: bool) -> li
     return shifts
 
 
-def _sums(values: QueryValues, kind: Kind, clusters: int) -> ClusterSums:
-    chosen = [i for i in np.unique(values.setting).tolist() if values.settings[i].kind == kind]
-    rows = np.isin(values.setting, chosen)
-    columns = np.searchsorted(chosen, values.setting[rows])
-    shape = (clusters, len(chosen))
-    return ClusterSums.of(values.value[rows], values.cluster[rows], columns, shape)
-
-
 def robustness_blocks(shifts: Sequence[Shift], beside: str, measure: str) -> list[Block]:
     """One table, a row for each encoder, task and kind."""
     aligned = any(shift.aligned is not None for shift in shifts)
@@ -140,7 +131,7 @@ def robustness_blocks(shifts: Sequence[Shift], beside: str, measure: str) -> lis
     headers = ["encoder", "task", "domain", "kind", "reference", measure, "change"]
     headers += ["95 % interval", "", *(["question finds its translation"] if aligned else [])]
     spare = ("domain", "question finds its translation", "reference")
-    return [Title(f"{measure} beside {beside}"), Table(headers, rows, spare=spare)]
+    return [Text(f"{measure} beside {beside}"), Table(headers, rows, spare=spare)]
 
 
 def _percent(share: float | None) -> str:

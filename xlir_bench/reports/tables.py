@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
+from typing import TypeVar
 
+from xlir_bench.measures.alignment import PairAlignment, Relevance
 from xlir_bench.records import POOL, Kind
-from xlir_bench.reports.aligned import translations
-from xlir_bench.reports.document import Block, Items, Table, Text, Title
-from xlir_bench.results.schema import ResultRecord
+from xlir_bench.reports.document import Block, Items, Table, Text
+from xlir_bench.results.schema import AlignmentPart, ResultRecord
 
 BIAS_NAMES = {
-    "rank_distance": (
-        "rank distance",
-        "lower is better; K answers side by side are K - 1 apart",
-    ),
+    "rank_distance": ("rank distance", "lower is better; K answers side by side are K - 1 apart"),
     "same_language_preference": ("own language first", "nearer to chance is better"),
     "map_without_same_language": ("map without own language", "higher is better"),
     "parallel_query_agreement": (
@@ -22,6 +21,9 @@ BIAS_NAMES = {
     ),
 }
 """The name of each bias figure that is one number, and how to read it."""
+
+Part = TypeVar("Part", PairAlignment, Relevance)
+Pair = tuple[str, str]
 
 CHOSEN_ON_IT = "its settings were chosen on this task: scores on other tasks are better evidence"
 """Shown with an encoder wherever its scores on such a task are."""
@@ -73,7 +75,7 @@ def heading(record: ResultRecord) -> Text:
     lines += [f"{role} prompt {prompt!r}" for role, prompt in prompts.items() if prompt]
     if part := record.options.part:
         lines.append("part: " + "; ".join(part.values()))
-    return Text(tuple(lines))
+    return Text(*lines)
 
 
 def summary_table(record: ResultRecord) -> Table:
@@ -96,7 +98,7 @@ def summary_table(record: ResultRecord) -> Table:
 
 
 def matrix_table(record: ResultRecord, measure: str) -> Table:
-    """Query languages down, passage languages across, the pool of all last."""
+    """Query languages down, passage languages across, the pool of all languages last."""
     values = {
         (s.query_lang, passage(s.passage_langs)): s.measures.get(measure) for s in record.settings
     }
@@ -148,20 +150,35 @@ def _percent(share: float | None, digits: int = 0) -> str:
 
 
 def texts_table(record: ResultRecord) -> Table:
-    """How the tokenizer splits the texts of each language, which often explains a bias."""
-    rows = [
-        [
-            lang,
-            big(part.queries).removesuffix(".0"),
-            big(part.passages).removesuffix(".0"),
-            "-" if part.tokens_mean is None else f"{part.tokens_mean:.1f}",
-            _percent(part.truncated_share, 1),
-            _percent(part.unknown_share, 1),
-        ]
+    """How the tokenizer splits the texts of each language."""
+    return Table.of([
+        {
+            "language": lang,
+            "queries": f"{part.queries:,}",
+            "passages": f"{part.passages:,}",
+            "tokens a text": "-" if part.tokens_mean is None else f"{part.tokens_mean:.1f}",
+            "texts cut": _percent(part.truncated_share, 1),
+            "unknown tokens": _percent(part.unknown_share, 1),
+        }
         for lang, part in record.texts.items()
-    ]
-    headers = ["language", "queries", "passages", "tokens a text", "texts cut", "unknown tokens"]
-    return Table(headers, rows)
+    ])  # fmt: skip
+
+
+def translations(part: AlignmentPart) -> dict[str, dict[Pair, PairAlignment]]:
+    """Of ``questions``, and of the passages that are their ``answers``; a kind without translations is left out."""
+    kinds = {"questions": part.questions, "answers": part.answers}
+    return {kind: by_pair for kind in kinds if (by_pair := _by_pair(kinds[kind], part))}
+
+
+def relevance(part: AlignmentPart) -> dict[Pair, Relevance]:
+    """Of questions and their passages, where the task has no translations."""
+    return _by_pair(part.relevance, part)
+
+
+def _by_pair(pairs: Mapping[str, Part], part: AlignmentPart) -> dict[Pair, Part]:
+    # Codes of languages have hyphens too: a name is compared with every pair, never cut at one.
+    langs = sorted({lang for by_lang in part.anisotropy.values() for lang in by_lang})
+    return {(a, b): pairs[f"{a}-{b}"] for a, b in product(langs, repeat=2) if f"{a}-{b}" in pairs}
 
 
 def alignment_table(record: ResultRecord) -> Table:
@@ -196,14 +213,14 @@ def _alignment_lines(record: ResultRecord) -> Text:
     )
     lines = [f"language explains {variance}"]
     for kind, value in part.map_without_centroids.items():
-        before = record.summary.get(kind, {}).get("map")
+        before = record.average(kind, "map")
         change = "" if before is None else f" ({value - before.mean:+.4f})"
         lines.append(f"{kind.value} map without the languages' centroids: {number(value)}{change}")
     if part.hubness is not None:
         lines.append(
             f"hubness: {part.hubness:.2f} (0: every passage is found as often as any other)"
         )
-    return Text(tuple(lines))
+    return Text(*lines)
 
 
 def cost_line(record: ResultRecord) -> Text:
@@ -212,14 +229,12 @@ def cost_line(record: ResultRecord) -> Text:
     stages = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in profile.seconds.items())
     texts = f"{profile.encoded_texts:,} texts encoded, {profile.cached_texts:,} from the cache"
     peak = profile.peak_memory_bytes
-    return Text.of(
-        f"{stages} ({texts})" + (f"; peak memory {peak / 2**20:,.0f} MB" if peak else "")
-    )
+    return Text(f"{stages} ({texts})" + (f"; peak memory {peak / 2**20:,.0f} MB" if peak else ""))
 
 
 def notes(record: ResultRecord) -> list[str]:
-    """What else a reader of the scores has to know."""
-    return [*([CHOSEN_ON_IT] if record.chosen_on_it else []), *record.notes]
+    """The notes of a result, and a warning if the encoder was tuned on the task."""
+    return [*([CHOSEN_ON_IT] if record.chosen_on_task else []), *record.notes]
 
 
 def report(record: ResultRecord) -> list[Block]:
@@ -228,50 +243,53 @@ def report(record: ResultRecord) -> list[Block]:
     blocks: list[Block] = [
         heading(record),
         summary_table(record),
-        Title(f"{measure} by query language (rows) and passage language (columns)"),
+        Text(f"{measure} by query language (rows) and passage language (columns)"),
         matrix_table(record, measure),
     ]
     if readings := [BIAS_NAMES[name] for name in BIAS_NAMES if name in record.bias]:
-        blocks += [Title("language bias in the pool of all languages"), bias_table(record)]
-        blocks.append(Text(tuple(f"  {name}: {reading}" for name, reading in readings)))
+        blocks += [Text("language bias in the pool of all languages"), bias_table(record)]
+        blocks.append(Text(*(f"  {name}: {reading}" for name, reading in readings)))
     if "top10_language_share" in record.bias:
-        blocks += [Title("languages of the ten best passages"), share_table(record)]
+        blocks += [Text("languages of the ten best passages"), share_table(record)]
     if record.alignment.anisotropy:
-        blocks += [Title("how the languages lie to each other"), alignment_table(record)]
+        blocks += [Text("how the languages lie to each other"), alignment_table(record)]
         blocks.append(_alignment_lines(record))
     if record.alignment.relevance:
-        headers = ["query-passage", "cosine with relevant", "with others", "margin"]
         rows = [
-            [pair, number(p.relevant), number(p.others), number(p.relevant - p.others)]
+            {
+                "query-passage": pair,
+                "cosine with relevant": number(p.relevant),
+                "with others": number(p.others),
+                "margin": number(p.relevant - p.others),
+            }
             for pair, p in record.alignment.relevance.items()
         ]
-        blocks += [Title("queries and their passages"), Table(headers, rows)]
+        blocks += [Text("queries and their passages"), Table.of(rows)]
     if any(part.tokens_mean is not None for part in record.texts.values()):
-        blocks += [Title("texts as the tokenizer sees them"), texts_table(record)]
+        blocks += [Text("texts as the tokenizer sees them"), texts_table(record)]
     if (index := record.profile.index) is not None:
         headers = ["setting", "recall of the exact top 100", "map, index minus exact"]
-        rows = [
+        rows_by_kind = [
             [kind, number(recall), f"{index.map_difference[kind]:+.4f}"]
             for kind, recall in index.recall_of_exact_top100.items()
         ]
-        blocks.append(Title(f"index {index.factory}, {index.depth} passages asked for"))
-        blocks.append(Table(headers, rows))
+        blocks.append(Text(f"index {index.factory}, {index.depth} passages asked for"))
+        blocks.append(Table(headers, rows_by_kind))
     return [*blocks, Items("notes", tuple(notes(record))), cost_line(record)]
 
 
-def comparison_rows(records: Sequence[ResultRecord]) -> Table:
+def results_table(records: Sequence[ResultRecord]) -> Table:
     """A row for each result: its main measure by kind and the rank distance, in the order given."""
     measures = list(dict.fromkeys(record.main_measure for record in records))
     # Where tasks have different main measures, each row names its own.
     several = len(measures) > 1
     rows = []
     for record in records:
-        distance = record.bias.get("rank_distance")
         row = [record.encoder.name, record.task.name]
         row += [record.main_measure] if several else []
-        parts = [record.summary.get(kind, {}).get(record.main_measure) for kind in Kind]
+        parts = [record.average(kind, record.main_measure) for kind in Kind]
         row += [number(part.mean if part else None) for part in parts]
-        rows.append([*row, _bias("rank_distance", distance.mean if distance else None)])
+        rows.append([*row, _bias("rank_distance", record.rank_distance)])
     kinds = [kind.value if several else f"{kind.value} {measures[0]}" for kind in Kind]
     headers = ["encoder", "task", *(["measure"] if several else []), *kinds, "rank distance"]
     return Table(headers, rows, text=2)

@@ -1,4 +1,4 @@
-"""Results: what a run found, as it stands on disk."""
+"""Results of runs: result.json and the tables beside it."""
 
 from xlir_bench.results.schema import RESULT_SCHEMA, ResultRecord
 from xlir_bench.results.store import Result, load_results, result_folder

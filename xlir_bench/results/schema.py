@@ -9,9 +9,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from xlir_bench.measures.alignment import PairAlignment, Relevance
 from xlir_bench.measures.answers import token_budget
+from xlir_bench.measures.bias import BiasFigure
+from xlir_bench.measures.bootstrap import Interval
+from xlir_bench.options.encoding import LoadOptions
 from xlir_bench.options.running import EXACT
 from xlir_bench.records import Kind
 
@@ -20,8 +24,11 @@ Digest = Annotated[str, Field(pattern="^sha256:[0-9a-f]{64}$")]
 
 
 class _Part(BaseModel):
-    # "inf" and "nan" are not JSON; a measure that gives one is a bug that must not reach a file.
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    # "inf" and "nan" are not JSON; a measure that gives one is a bug that must not reach a file. That is why records
+    # of measures, which are plain dataclasses, are validated too when a result is made of them.
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, revalidate_instances="always"
+    )
 
 
 def data_digest(files: Mapping[str, str]) -> str:
@@ -47,30 +54,12 @@ class TaskPart(_Part):
     files: dict[str, str]
     """SHA-256 of every file as it was read, by path under the data root."""
     data: Digest | None = None
-    """Of `files`: results are compared only where it agrees. Older results lack it."""
+    """Of `files`: results are compared only if it is the same. Missing in older results."""
 
     @property
     def data_read(self) -> str | None:
         """The digest of `files`, in older results too; None where neither they nor `data` is stated."""
         return data_digest(self.files) if self.files else self.data
-
-
-class EncoderOptionsPart(_Part):
-    """The options with which the encoder was loaded; null: its own default."""
-
-    query_prompt: str | None = None
-    passage_prompt: str | None = None
-    revision: str | None = None
-    dtype: str = "float32"
-    device: str | None = None
-    max_length: int | None = None
-    truncate_dim: int | None = None
-    trust_remote_code: bool = False
-    fuse: list[str] = []
-    fuse_weights: list[float] | None = None
-    fuse_depth: int = 1000
-    rerank: str | None = None
-    rerank_depth: int = 100
 
 
 class EncoderPart(_Part):
@@ -90,10 +79,10 @@ class EncoderPart(_Part):
     reranker: str | None = None
     """What ordered its best passages anew: a name, and a piece of the digest of its weights."""
     chosen_on: list[str] = []
-    """Tasks that its settings were chosen on: a score on them says less than one on others."""
+    """Tasks on which its settings were tuned: scores on them are weaker evidence than on others."""
     device: str | None = None
     """Where it ran; null where that makes no difference, and in older results."""
-    options: EncoderOptionsPart | None = None
+    options: LoadOptions | None = None
     """Null for an encoder that was handed over already loaded."""
 
 
@@ -109,24 +98,6 @@ class SettingPart(_Part):
     measures: dict[str, float]
     chance_map: float
     """Expected map of a random ranking."""
-
-
-class IntervalPart(_Part):
-    """A macro average over the settings of a kind, with its 95 % interval over clusters."""
-
-    mean: float
-    low: float | None
-    high: float | None
-
-
-class BiasPart(_Part):
-    """One bias figure; shares are given by passage language."""
-
-    mean: float | dict[str, float]
-    chance: float | dict[str, float]
-    by_query_lang: dict[str, float] | dict[str, dict[str, float]]
-    chance_by_query_lang: dict[str, float] = {}
-    queries: int
 
 
 class OptionsPart(_Part):
@@ -147,7 +118,7 @@ class OptionsPart(_Part):
 
     @property
     def part(self) -> dict[str, str]:
-        """What makes it other than a full run, in words, by option; empty for a full one."""
+        """What makes this a partial run, in words, by option; empty for a full run."""
         default_text = self.candidate in ("sentence", "passage")
         changed, corpus_limit = ", ".join(sorted(self.changed_data)), self.corpus_limit
         words = {
@@ -236,8 +207,8 @@ class VariantPart(_Part):
     """Of one query, the median."""
     search_ms: float
     unbeaten: list[Literal["latency", "size"]]
-    """The costs (p50 of a query, index bytes) for which no other unbeaten variant is as good in both the cost and mean
-    map, and better in one of them; a latency is better if it is so in every round."""
+    """The costs (p50 of a query, index bytes) for which it is on the Pareto front: no other variant there is as good in
+    that cost and in mean map, and better in one of them. A latency is better only if it is so in every round."""
 
 
 class MachinePart(_Part):
@@ -249,7 +220,7 @@ class MachinePart(_Part):
     """Threads of torch."""
     memory_bytes: int
     load: float | None
-    """Other work of the machine just before: the load average of a minute."""
+    """Load average of the minute before: other work on the machine."""
     device: str
     """Where the model ran; the index is always searched on the CPU."""
 
@@ -266,11 +237,11 @@ class CostPart(_Part):
     passages: int
     """In the index that is searched."""
     searched: int
-    """How many of the best are asked for."""
+    """How many passages a search returns."""
     depth: int | None
-    """How many of the best count in map; null: all, or as many as an index is asked for."""
+    """How many of the best passages count in map; null: all that a search returns."""
     peak_memory_bytes: int
-    """Of the process once the first model had encoded some batches; 0 where the platform does not say."""
+    """Of the process after the first batches of the first model; 0 where the platform does not say."""
     models: list[ModelCostPart]
     variants: list[VariantPart]
     """The first has whole vectors and exact search, in the dtype of the result."""
@@ -313,40 +284,13 @@ class EnvironmentPart(_Part):
     """Of xlir-bench, where it runs from a checkout."""
 
 
-class PairAlignmentPart(_Part):
-    """How near texts of one language are to their translations in another."""
-
-    items: int
-    translations: float
-    """Mean cosine of translations."""
-    others: float
-    """Mean cosine of all other pairs."""
-    margin: float
-    recall: dict[str, float]
-    """How often the translation is among the 1, 5, 10 nearest."""
-
-    @field_validator("recall")
-    @classmethod
-    def _has_the_first(cls, stated: dict[str, float]) -> dict[str, float]:
-        if "recall@1" not in stated:
-            raise ValueError("recall@1 is missing")
-        return stated
-
-
-class RelevancePart(_Part):
-    """Mean cosine of queries with their relevant passages, and with the others."""
-
-    relevant: float
-    others: float
-
-
 class AlignmentPart(_Part):
     """How the languages relate in the embedding; empty unless asked for. Pairs are named ``de-en``."""
 
-    questions: dict[str, PairAlignmentPart] = {}
-    answers: dict[str, PairAlignmentPart] = {}
+    questions: dict[str, PairAlignment] = {}
+    answers: dict[str, PairAlignment] = {}
     """Relevant passages, each text once."""
-    relevance: dict[str, RelevancePart] = {}
+    relevance: dict[str, Relevance] = {}
     """Where the task has no translations."""
     anisotropy: dict[str, dict[str, float]] = {}
     """By role and language: the mean cosine of different texts."""
@@ -357,21 +301,29 @@ class AlignmentPart(_Part):
     hubness: float | None = None
     """Skew of how often a passage of the pool is among the ten best of a query."""
 
+    @model_validator(mode="after")
+    def _has_recall_at_1(self) -> Self:
+        if any(
+            "recall@1" not in p.recall for p in (*self.questions.values(), *self.answers.values())
+        ):
+            raise ValueError("recall@1 is missing")
+        return self
+
 
 TableFile = Annotated[str, Field(pattern=r"^[a-z]+-[0-9a-f]{12}\.parquet$")]
 """A table beside result.json: its name has the first 12 digits of the SHA-256 of its content."""
 
 
 class ResultRecord(_Part, title="xlir-bench result, schema 1"):
-    """Everything about one run; its ranks and per-query values are in tables beside it."""
+    """Everything about one run; its ranks are in a table beside it."""
 
     schema_: Literal[1] = Field(default=RESULT_SCHEMA, alias="schema")
     task: TaskPart
     encoder: EncoderPart
     settings: list[SettingPart]
-    summary: dict[Kind, dict[str, IntervalPart]]
+    summary: dict[Kind, dict[str, Interval]]
     """By kind, then measure."""
-    bias: dict[str, BiasPart]
+    bias: dict[str, BiasFigure]
     options: OptionsPart
     texts: dict[str, TextsPart]
     alignment: AlignmentPart = AlignmentPart()
@@ -398,13 +350,23 @@ class ResultRecord(_Part, title="xlir-bench result, schema 1"):
         return self
 
     @property
-    def chosen_on_it(self) -> bool:
-        """Whether the encoder's settings were chosen on this task."""
+    def chosen_on_task(self) -> bool:
+        """Whether the encoder's settings were tuned on this task."""
         return self.task.name in self.encoder.chosen_on
+
+    def average(self, kind: Kind, measure: str) -> Interval | None:
+        """The macro average of a measure over the settings of a kind, if it has any."""
+        return self.summary.get(kind, {}).get(measure)
+
+    @property
+    def rank_distance(self) -> float | None:
+        """The mean rank distance; None without a pool of several languages."""
+        figure = self.bias.get("rank_distance")
+        return figure.mean if figure is not None and isinstance(figure.mean, float) else None
 
     @property
     def by_ranks(self) -> bool:
-        """Whether every measure follows from ranks, none from answers found in passages."""
+        """Whether every measure is computed from ranks, none from answers in passages."""
         return not any(token_budget(measure) for measure in self.options.measures)
 
     @property

@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 from xlir_bench.errors import InputError, UnknownNameError
 from xlir_bench.files import beside, explained, file_digest, held, write
+from xlir_bench.measures.bootstrap import Interval
 from xlir_bench.records import Kind
-from xlir_bench.results.schema import RESULT_SCHEMA, CostPart, IntervalPart, ResultRecord
+from xlir_bench.results.schema import RESULT_SCHEMA, CostPart, ResultRecord
 from xlir_bench.results.tables import COLUMNS, OPTIONAL
 from xlir_bench.results.values import (
     RANK_DISTANCE,
@@ -45,7 +46,7 @@ AGAIN = "run the evaluation again"
 
 @dataclass(frozen=True)
 class Result:
-    """Everything one run found. `save` writes it, `load` reads it back."""
+    """The result of one run: its record and tables. `save` writes it, `load` reads it back."""
 
     record: ResultRecord
     tables: Mapping[str, pa.Table]
@@ -54,7 +55,7 @@ class Result:
     """Where it was read from or saved to."""
 
     @property
-    def summary(self) -> Mapping[Kind, Mapping[str, IntervalPart]]:
+    def summary(self) -> Mapping[Kind, Mapping[str, Interval]]:
         """Macro averages with intervals, by kind and measure."""
         return self.record.summary
 
@@ -94,8 +95,8 @@ class Result:
     ) -> Result:
         """Write into this folder, in place of the result that is there; the result as saved.
 
-        `tables`: which are kept. ``("ranks",)`` is enough for every comparison: the values of single queries are made
-        from ranks. Where answers decide they cannot be, and are always kept.
+        `tables`: which are kept. ``("ranks",)`` is enough for every comparison: values of single queries are computed
+        from ranks. Measures that look for answers cannot be, so their values are always kept.
         """
         folder, wanted = Path(folder), set(tables)
         if not self.record.by_ranks:
@@ -115,11 +116,11 @@ class Result:
 
     @property
     def has_values(self) -> bool:
-        """Whether values of single queries are stored, or can be made again."""
+        """Whether values of single queries are stored, or can be computed from ranks."""
         return "ranks" in self.tables and ("queries" in self.tables or self.record.by_ranks)
 
     def values(self, measure: str) -> QueryValues:
-        """One measure of every query: made from ranks, unless values were stored."""
+        """One measure of every query: as stored, else computed from ranks."""
         if measure not in self._values:
             self._values[measure] = self._computed(measure)
         return self._values[measure]
@@ -131,7 +132,7 @@ class Result:
 
     @cached_property
     def _rankings(self) -> StoredRankings:
-        return StoredRankings.of(self.table("ranks"), self.record)
+        return StoredRankings(self.table("ranks"), self.record)
 
     def _computed(self, measure: str) -> QueryValues:
         known = self.record.options.measures
@@ -150,7 +151,7 @@ class Result:
             ) from error
 
     def table(self, name: str) -> pa.Table:
-        """A stored table, or the values of all queries made from ranks; an error if there is neither."""
+        """A stored table, or the values of all queries computed from ranks; an error if there is neither."""
         if name in self.tables:
             return self.tables[name]
         if name == "queries" and self.has_values:
@@ -162,11 +163,11 @@ class Result:
 
     @property
     def where(self) -> str:
-        """For messages: its folder, else its encoder and task."""
+        """How messages name it: its folder, else its encoder and task."""
         return str(self.folder or f"{self.record.encoder.slug}/{self.record.task.name}")
 
     def with_cost(self, cost: CostPart | None) -> Result:
-        """The same result with what its encoder costs in use, or without."""
+        """The same result with this cost of its encoder, or without any."""
         profile = self.record.profile.model_copy(update={"cost": cost})
         return Result(self.record.model_copy(update={"profile": profile}), self.tables)
 
@@ -176,24 +177,21 @@ class Result:
         path = Path(path)
         file = path / RESULT_FILE if path.is_dir() else path
         record = _read_record(file)
-        while (files := _named_tables(record, file.parent)) != (existing := _existing(files)):
+        while len(tables := _existing_tables(record, file.parent)) < len(record.tables or ()):
             # The result was replaced in the meantime, or its tables were not kept.
             again = _read_record(file)
             if again.tables == record.tables:
                 break
             record = again
-        return cls(record, _StoredTables(existing), file.parent)
+        return cls(record, _StoredTables(tables), file.parent)
 
 
-def _named_tables(record: ResultRecord, folder: Path) -> dict[str, Path]:
-    """The files of a result's tables; older results name none, and have those that lie beside them."""
-    if record.tables is None:
-        return _existing({name: folder / f"{name}.parquet" for name in TABLES})
-    return {name: folder / file for name, file in record.tables.items()}
-
-
-def _existing(files: Mapping[str, Path]) -> dict[str, Path]:
-    return {name: path for name, path in files.items() if path.is_file()}
+def _existing_tables(record: ResultRecord, folder: Path) -> dict[str, Path]:
+    """The files of a result's tables that are there; older results do not name theirs."""
+    files: Iterable[tuple[str, str]] = ((name, f"{name}.parquet") for name in TABLES)
+    if record.tables is not None:
+        files = record.tables.items()
+    return {name: folder / file for name, file in files if (folder / file).is_file()}
 
 
 class _StoredTables(UserDict[str, Any]):
@@ -263,7 +261,7 @@ def load_results(paths: Iterable[str | Path]) -> list[Result]:
 
 
 def result_folder(output: Path, encoder_slug: str, task: str, part: Mapping[str, Any]) -> Path:
-    """Where a result is written; `part`: the options that make it other than a full default run."""
+    """Where a result is written; `part`: the options that make it a partial run."""
     if not part:
         return output / encoder_slug / task
     text = json.dumps(part, sort_keys=True, separators=(",", ":"))
@@ -271,7 +269,7 @@ def result_folder(output: Path, encoder_slug: str, task: str, part: Mapping[str,
 
 
 def folder_of_data(folder: Path, record: ResultRecord) -> Path:
-    """`folder`, or one beside it if that holds a result of other data or languages, which is kept."""
+    """`folder`, or another beside it if it holds a result of other data, which is kept."""
     try:
         stored = _read_record(folder / RESULT_FILE).task
     except InputError:

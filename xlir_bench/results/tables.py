@@ -1,4 +1,4 @@
-"""Ranks and the best passages as Arrow tables: statistics, comparisons and other tools start from them."""
+"""Ranks and the best passages as Arrow tables."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def run_table(rankings: Sequence[Ranking], collection: Collection, depth: int) -
 
 
 class _Coder:
-    """Numbers for the names of a collection: a table stores a name once and not in every row."""
+    """Codes for the names of a collection, so that a table stores each name once and not in every row."""
 
     def __init__(self, collection: Collection) -> None:
         queries, passages = collection.queries, collection.passages

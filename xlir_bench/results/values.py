@@ -1,4 +1,4 @@
-"""The values of single queries, made from a result's ranks: every comparison and test starts from them."""
+"""The values of single queries, computed from a result's ranks: all comparisons and tests start from them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 from xlir_bench.errors import InputError
 from xlir_bench.measures import score
 from xlir_bench.measures.bias import rank_distances
+from xlir_bench.measures.bootstrap import ClusterSums
 from xlir_bench.records import POOL, Floats, Ints, Kind, Queries, Ranking, Scores, Setting
 from xlir_bench.results.tables import Codes, coded
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from xlir_bench.results.schema import ResultRecord
 
 RANK_DISTANCE = "rank_distance"
-"""Taken as a measure's name: highest minus lowest rank of a query's relevant passages in the pool."""
+"""Used like the name of a measure: highest minus lowest rank of a query's relevant passages in the pool."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,16 @@ class QueryValues:
     query: Ints
     cluster: Ints
     value: Floats
+
+    def sums(self, settings: Sequence[int] | None = None) -> ClusterSums:
+        """Summed by cluster (rows) and setting (columns), or by those of these settings alone."""
+        if settings is None:
+            shape = (len(self.clusters), len(self.settings))
+            return ClusterSums.of(self.value, self.cluster, self.setting, shape)
+        rows = np.isin(self.setting, settings)
+        columns = np.searchsorted(settings, self.setting[rows])
+        shape = (len(self.clusters), len(settings))
+        return ClusterSums.of(self.value[rows], self.cluster[rows], columns, shape)
 
     @classmethod
     def of(
@@ -53,21 +64,12 @@ class QueryValues:
         return cls(measure, *names, setting, query, cluster, value.astype(float))
 
 
-@dataclass(frozen=True, slots=True)
 class StoredRankings:
     """The stored ranks of a result as numbers, a ranking a setting."""
 
-    query_ids: tuple[str, ...]
-    clusters: tuple[str, ...]
-    rankings: tuple[Ranking, ...]
-    cluster: tuple[Ints, ...]
-    """By setting, of each relevant passage's query."""
-
-    @classmethod
-    def of(cls, ranks: pa.Table, record: ResultRecord) -> StoredRankings:
-        """From the table beside a result."""
+    def __init__(self, ranks: pa.Table, record: ResultRecord) -> None:
         kind, query, cluster, passage = (
-            _Column.of(ranks, name) for name in ("kind", "query_id", "cluster", "passage_id")
+            _Column(ranks, name) for name in ("kind", "query_id", "cluster", "passage_id")
         )
         settings = _settings(record)
         # In a pool passages of all languages belong to one setting.
@@ -77,11 +79,12 @@ class StoredRankings:
         bounds = np.searchsorted(setting[order], np.arange(len(settings) + 1)).tolist()
         grade, rank = (ranks[name].to_numpy().astype(np.int64) for name in ("grade", "rank"))
         rows = [order[bounds[i] : bounds[i + 1]] for i in range(len(settings))]
-        rankings = tuple(
+        self.rankings = tuple(
             Ranking(s, part.candidates, query.codes[at], passage.codes[at], grade[at], rank[at])
             for s, part, at in zip(settings, record.settings, rows, strict=True)
         )
-        return cls(query.names, cluster.names, rankings, tuple(cluster.codes[at] for at in rows))
+        self._clusters = [cluster.codes[at] for at in rows]  # of each relevant passage's query
+        self._names = query.names, cluster.names
 
     def values(self, measure: str) -> QueryValues:
         """One measure of every query."""
@@ -91,10 +94,11 @@ class StoredRankings:
             scored = [(s.query, s.values[measure]) for s in score(self.rankings, [measure])]
         by_setting = [
             (query, cluster[np.searchsorted(r.query, query)], value)
-            for (query, value), r, cluster in zip(scored, self.rankings, self.cluster, strict=True)
+            for (query, value), r, cluster in zip(
+                scored, self.rankings, self._clusters, strict=True
+            )
         ]
-        settings = [r.setting for r in self.rankings]
-        return QueryValues.of(measure, settings, self.query_ids, self.clusters, by_setting)
+        return QueryValues.of(measure, [r.setting for r in self.rankings], *self._names, by_setting)
 
 
 def values_of_scores(
@@ -118,16 +122,16 @@ def values_of_table(
     table: pa.Table, measure: str, record: ResultRecord, ranks: pa.Table | None
 ) -> QueryValues:
     """One measure of a stored table of values; in older results clusters are in the ranks."""
-    measures = _Column.of(table, "measure")
+    measures = _Column(table, "measure")
     wanted = measures.names.index(measure) if measure in measures.names else -1
     rows = table.filter(measures.codes == wanted)
     settings = _settings(record)
     setting = _setting_codes(rows, settings)
-    query = _Column.of(rows, "query_id")
+    query = _Column(rows, "query_id")
     with_clusters = rows if ranks is None else ranks
     if "cluster" not in with_clusters.column_names:
         raise InputError("the tables name no clusters; run the evaluation again")
-    clusters = _Column.of(with_clusters, "cluster")
+    clusters = _Column(with_clusters, "cluster")
     known = dict(zip(_queries(with_clusters), clusters.codes.tolist(), strict=True))
     cluster = np.array([known.get(pair, -1) for pair in _queries(rows)], np.int64)
     if len(cluster) and cluster.min() < 0:
@@ -165,15 +169,10 @@ def values_table(values: Sequence[QueryValues]) -> pa.Table:
     })  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
 class _Column:
     """A column of text: its distinct names, and a code a row."""
 
-    names: tuple[str, ...]
-    codes: Ints
-
-    @classmethod
-    def of(cls, table: pa.Table, name: str) -> _Column:
+    def __init__(self, table: pa.Table, name: str) -> None:
         import pyarrow as pa
 
         column = table[name]
@@ -182,8 +181,8 @@ class _Column:
         joined = column.unify_dictionaries().combine_chunks()
         if isinstance(joined, pa.ChunkedArray):
             joined = joined.chunk(0) if joined.num_chunks else pa.array([], column.type)
-        codes = joined.indices.to_numpy(zero_copy_only=False).astype(np.int64)
-        return cls(tuple(map(str, joined.dictionary.to_pylist())), codes)
+        self.names = tuple(map(str, joined.dictionary.to_pylist()))
+        self.codes: Ints = joined.indices.to_numpy(zero_copy_only=False).astype(np.int64)
 
 
 def _settings(record: ResultRecord) -> tuple[Setting, ...]:
@@ -192,7 +191,7 @@ def _settings(record: ResultRecord) -> tuple[Setting, ...]:
 
 def _setting_codes(table: pa.Table, settings: Sequence[Setting], pooled: Any = False) -> Ints:
     """The number of each row's setting; `pooled`: the rows that are of a pool, whatever their passage's language."""
-    query_lang, passage_lang = (_Column.of(table, name) for name in ("query_lang", "passage_lang"))
+    query_lang, passage_lang = (_Column(table, name) for name in ("query_lang", "passage_lang"))
     number = {(s.query_lang, s.passage_lang): i for i, s in enumerate(settings)}
     langs = (*passage_lang.names, POOL)
     numbers = np.array(
@@ -207,7 +206,7 @@ def _setting_codes(table: pa.Table, settings: Sequence[Setting], pooled: Any = F
 
 def _queries(table: pa.Table) -> Iterator[tuple[str, str]]:
     """The language and id of each row's query."""
-    columns = (_Column.of(table, name) for name in ("query_lang", "query_id"))
+    columns = (_Column(table, name) for name in ("query_lang", "query_id"))
     langs, ids = (np.array(column.names, object)[column.codes] for column in columns)
     return zip(langs, ids, strict=True)
 

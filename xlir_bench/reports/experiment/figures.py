@@ -20,7 +20,7 @@ from xlir_bench.reports.plots.canvas import (
     grid_lines,
     new_figure,
     svg,
-    write_title,
+    titled,
 )
 
 if TYPE_CHECKING:
@@ -160,8 +160,7 @@ def _dots(plot: Plot) -> Figure:
         axes.set_ylim(len(names) - 0.5, -0.5)
         axes.margins(x=0.14)
         _frame(axes, column, "x")
-    write_title(figure, plot.title, "mean and standard deviation over seeds; faint: each seed")
-    return figure
+    return titled(figure, plot.title, "mean and standard deviation over seeds; faint: each seed")
 
 
 def _lines(plot: Plot) -> Figure:
@@ -183,8 +182,7 @@ def _lines(plot: Plot) -> Figure:
         handles, [visible(x) for x in labels], loc="outside right upper",
         frameon=False, fontsize=8.5,
     )  # fmt: skip
-    write_title(figure, plot.title, "mean over seeds; bands: standard deviation over seeds")
-    return figure
+    return titled(figure, plot.title, "mean over seeds; bands: standard deviation over seeds")
 
 
 def _line(axes: Axes, label: str, line: Line, colour: str, mark: str) -> None:

@@ -1,4 +1,4 @@
-"""What the experiments of a folder found, a paragraph each: from their stored results, never by hand."""
+"""The page of a folder of experiments: a paragraph for each, from its stored results."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ OUTCOMES = {
 
 
 def index_text(folder: Path) -> str:
-    """The page of a folder; what stands in it outside the marks is kept."""
+    """The page of a folder; text outside the marks is kept."""
     section = f"{BEGIN}\n\n{_section(folder)}\n\n{END}"
     path = folder / PAGE
     if not path.is_file():
@@ -62,14 +62,14 @@ def _section(folder: Path) -> str:
         if experiment.missing:
             missing = len(experiment.missing)
             sentences.append(f"Not finished: {missing} trainings are not there.")
-        for outcome, told in OUTCOMES.items():
+        for outcome, heading in OUTCOMES.items():
             texts = [
                 f"{escape(each.claim.text)} ({escape(each.claim.task)})"
                 for each in claims
                 if each.outcome == outcome
             ]
             if texts:
-                sentences.append(f"{told}: {'; '.join(texts)}.")
+                sentences.append(f"{heading}: {'; '.join(texts)}.")
         paragraphs.append(" ".join([*sentences, _compared(beside, "trainings")]).strip())
     if not paragraphs:
         raise InputError(f"no folder in {folder} is an experiment; name one with experiments in it")

@@ -1,4 +1,4 @@
-"""Differences between trainings, paired by seed and article; and what they say of a recipe's claims."""
+"""Differences between trainings, paired by seed and article, and the outcome of a recipe's claims."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class VersusBaseline:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A claim about one model, and what became of it."""
+    """A claim about one model, and its outcome."""
 
     claim: Claim
     model: str
@@ -107,7 +107,7 @@ def against_baselines(experiment: Experiment, task: str) -> list[VersusBaseline]
     """Every training beside each baseline that the recipe names; Holm's correction over all of them."""
     recipe, variants = experiment.recipe, experiment.recipe.variants()
     subjects = [v for v in variants if v.trained and not any(v.has(b) for b in recipe.baselines)]
-    found = [
+    comparisons = [
         VersusBaseline(
             variant, column, baseline, difference(experiment, baseline, variant, task, column)
         )
@@ -116,10 +116,10 @@ def against_baselines(experiment: Experiment, task: str) -> list[VersusBaseline]
         for baseline in variant.opponents(recipe.baselines, variants)
         if experiment.evaluated(variant, task) and experiment.evaluated(baseline, task)
     ]
-    corrected = holm([each.tested.test.p for each in found])
+    corrected = holm([each.tested.test.p for each in comparisons])
     return [
         replace(each, tested=replace(each.tested, p_holm=float(p)))
-        for each, p in zip(found, corrected, strict=True)
+        for each, p in zip(comparisons, corrected, strict=True)
     ]
 
 
@@ -170,7 +170,7 @@ class _ClaimTest:
         return min(1.0, 2 * min(holds, fails)) if tests else 1.0
 
     def judged(self, p_holm: float, family: int) -> Judged:
-        """What became of it; `family`: how many claims were corrected together."""
+        """The outcome; `family`: how many claims were corrected together."""
         if not self.tests:
             return Judged(self.claim, self.model, "not shown", self.why_not)
         rival = max(self.tests, key=lambda v: self.tests[v].one_sided(self.sign))

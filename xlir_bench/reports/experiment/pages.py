@@ -12,15 +12,14 @@ import numpy as np
 
 from xlir_bench.recipe import Recipe, Variant
 from xlir_bench.records import Kind
-from xlir_bench.reports.document import Block, Table
+from xlir_bench.reports.document import Block, Table, as_markdown
 from xlir_bench.reports.experiment.figures import Plot, drawn, plots
 from xlir_bench.reports.experiment.judging import Judged, Tested, against_baselines, judge
 from xlir_bench.reports.experiment.questions import FILE
 from xlir_bench.reports.experiment.stored import CELL_FILE, Experiment
 from xlir_bench.reports.leaderboard.columns import DISTANCE, Column, recall_column
-from xlir_bench.reports.leaderboard.files import Differences, differences, write
-from xlir_bench.reports.leaderboard.pages import as_markdown, bullets, italic
-from xlir_bench.reports.markup import Markdown, code, escape
+from xlir_bench.reports.leaderboard.files import Differences, update
+from xlir_bench.reports.markup import Markdown, bullets, code, escape, italic
 from xlir_bench.reports.published import SOURCES, reported_tasks
 from xlir_bench.reports.tables import big, bounds, number, p_value, signed
 
@@ -32,8 +31,8 @@ PAPER = next(iter(SOURCES))
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
-    """The files of an experiment's page, and what they say."""
+class ExperimentPages:
+    """The generated files of an experiment, and the outcome of its claims."""
 
     texts: Mapping[str, str]
     """By path in the folder."""
@@ -42,7 +41,7 @@ class Made:
     """Whether plots could be drawn: they want matplotlib."""
 
 
-def experiment_texts(experiment: Experiment, recipe_text: str) -> Made:
+def experiment_texts(experiment: Experiment, recipe_text: str) -> ExperimentPages:
     """Every generated file; the same results give the same bytes."""
     judged = judge(experiment)
     planned = plots(experiment)
@@ -55,16 +54,16 @@ def experiment_texts(experiment: Experiment, recipe_text: str) -> Made:
         # After the XML declaration, which has to be first.
         mark = f"?>\n<!-- {MARKER} -->\n"
         texts |= {plot.file: drawn(plot).replace("?>\n", mark, 1) for plot in planned}
-    return Made(texts, judged, pictures)
+    return ExperimentPages(texts, judged, pictures)
 
 
-def require_ours(folder: Path) -> None:
-    """Refuse a folder whose page was not made here, before hours of work."""
-    differences(folder, {PAGE: "", RECIPE: ""}, MARKER, ())
+def require_generated(folder: Path) -> None:
+    """Refuse a folder whose page is not a generated one, before hours of work."""
+    update(folder, {PAGE: "", RECIPE: ""}, MARKER, (), check=True)
 
 
-def comparable(folder: Path, made: Made) -> Made:
-    """Without the plots, where those in the folder were drawn by another release of matplotlib."""
+def comparable(folder: Path, made: ExperimentPages) -> ExperimentPages:
+    """The same without plots, where those in the folder were drawn by another release of matplotlib."""
     for name, text in made.texts.items():
         path = folder / name
         if name.endswith(".svg") and path.is_file():
@@ -78,12 +77,12 @@ def comparable(folder: Path, made: Made) -> Made:
     return made
 
 
-def report_files(folder: Path, made: Made, check: bool) -> Differences:
+def report_files(folder: Path, made: ExperimentPages, check: bool) -> Differences:
     """Write the files, or say how those that are there differ."""
     among = [folder / PAGE, folder / RECIPE]
     if made.pictures:
         among += (folder / "figures").glob("*.svg")
-    return (differences if check else write)(folder, made.texts, MARKER, among)
+    return update(folder, made.texts, MARKER, among, check)
 
 
 def _page(experiment: Experiment, judged: Sequence[Judged], planned: Sequence[Plot]) -> str:
@@ -95,7 +94,7 @@ def _page(experiment: Experiment, judged: Sequence[Judged], planned: Sequence[Pl
         _made_by(experiment),
     ]
     if judged:
-        parts += ["## Claims", counted(judged), _claims(experiment, judged)]
+        parts += ["## Claims", counted(judged), _claims(recipe, judged)]
     for task in recipe.tasks:
         parts += _task_parts(experiment, task)
         parts += [_image(plot) for plot in planned if plot.task == task and plot.axis != "steps"]
@@ -143,18 +142,15 @@ def counted(judged: Sequence[Judged]) -> str:
         "cannot fail": ("cannot fail", "cannot fail"),
     }
     counts = {outcome: sum(j.outcome == outcome for j in judged) for outcome in words}
-    told = ", ".join(f"{n} {words[outcome][n > 1]}" for outcome, n in counts.items() if n)
-    return f"Of {len(judged)} claims {told}."
+    parts = (f"{n} {words[outcome][n > 1]}" for outcome, n in counts.items() if n)
+    return f"Of {len(judged)} claims {', '.join(parts)}."
 
 
-def _claims(experiment: Experiment, judged: Sequence[Judged]) -> Table:
-    several = len(experiment.recipe.models) > 1
+def _claims(recipe: Recipe, judged: Sequence[Judged]) -> Table:
     rows = []
     for each in judged:
-        claim = each.claim.text + (f" ({each.model})" if several else "")
-        rows.append(
-            [claim, _bold_if_shown(each.outcome), each.why, *_evidence(experiment.recipe, each)]
-        )
+        claim = each.claim.text + (f" ({each.model})" if len(recipe.models) > 1 else "")
+        rows.append([claim, _bold_if_shown(each.outcome), each.why, *_evidence(recipe, each)])
     headers = ["claim", "", "why", "where", "against"]
     headers += ["difference", "95 % interval", "p (Holm)", "by seed"]
     return Table(headers, rows, text=5)
@@ -207,7 +203,7 @@ def _task_parts(experiment: Experiment, task: str) -> list[str | Block]:
 
 
 def _means(experiment: Experiment, variants: Sequence[Variant], task: str) -> Table:
-    """As the paper has them: the measure and a recall of each kind, and rank distance."""
+    """As in the paper: the measure and a recall of each kind, and rank distance."""
     recipe, result = experiment.recipe, experiment.any_result(task)
     columns = experiment.columns(task)
     measures = [] if result is None else result.record.options.measures
@@ -277,8 +273,8 @@ def _against(experiment: Experiment, task: str) -> list[str | Block]:
         )
     headers = ["batches", "", "baseline"]
     headers += ["difference", "95 % interval", "p (Holm)", "seeds agree", ""]
-    told = f"Against each baseline that the recipe names (Holm over {len(rows)}):"
-    return [told, Table(headers, rows, text=3)]
+    intro = f"Against each baseline that the recipe names (Holm over {len(rows)}):"
+    return [intro, Table(headers, rows, text=3)]
 
 
 def _how_to_read(recipe: Recipe) -> str:

@@ -75,9 +75,9 @@ class Questions:
         means = {}
         for each in values:
             for kind in Kind:
-                found = _means(each, kind, number, cluster_number)
-                if found is not None:
-                    means[kind, each.measure] = found
+                of_kind = _means(each, kind, number, cluster_number)
+                if of_kind is not None:
+                    means[kind, each.measure] = of_kind
         text = json.dumps(pairs, ensure_ascii=False)
         return cls(hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest(), means)
 

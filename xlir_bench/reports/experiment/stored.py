@@ -1,4 +1,4 @@
-"""The cells of an experiment on disk: what was trained, what was measured, and what is not there yet."""
+"""The cells of an experiment on disk: trainings, their results, and what is missing."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def write_cell(folder: Path, record: CellRecord, name: str) -> None:
 
 @dataclass(frozen=True)
 class Experiment:
-    """Everything that is there of a recipe."""
+    """The finished cells of a recipe and their results."""
 
     recipe: Recipe
     records: Mapping[Cell, CellRecord]
@@ -120,8 +120,8 @@ class Experiment:
     def values(self, variant: Variant, task: str, column: Column) -> list[float]:
         """One figure of a variant, a value a seed."""
         results = sorted(self.evaluated(variant, task).items())
-        found = (column.value(result.record) for _, result in results)
-        return [value for value in found if value is not None]
+        values = (column.value(result.record) for _, result in results)
+        return [value for value in values if value is not None]
 
     def questions(self, variant: Variant, task: str) -> dict[int, Questions]:
         """The means of every question of a variant on a task, by seed; each file is read once."""

@@ -1,4 +1,4 @@
-"""Which stored results are ranked, and how: one board a task or choice of its languages, one row an encoder."""
+"""Which stored results are ranked, and how: a board a task or choice of its languages, a row an encoder."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from xlir_bench.errors import InputError
+from xlir_bench.measures.bootstrap import Interval
 from xlir_bench.records import Kind
 from xlir_bench.reports.export import named, part_of
 from xlir_bench.reports.leaderboard.columns import DISTANCE, Column
 from xlir_bench.reports.leaderboard.files import file_names, short_digest
 from xlir_bench.reports.leaderboard.standings import Standing, of_same_queries, standings
 from xlir_bench.results import Result, result_folder
-from xlir_bench.results.schema import IntervalPart, ResultRecord
+from xlir_bench.results.schema import ResultRecord
 from xlir_bench.results.store import RESULT_FILE
 from xlir_bench.results.values import QueryValues
 
@@ -37,13 +38,13 @@ class Row:
     name: str
     """As it is shown: with its slug where two encoders have one name."""
     standings: Mapping[Column, Standing] = field(default_factory=dict)
-    """Which ranks it may have; empty where nothing was tested."""
+    """The range of ranks it may have; empty where nothing was tested."""
     untested: str | None = None
-    """Why it has none, where others have."""
+    """Why it was not tested, where others were."""
 
-    def score(self, kind: Kind) -> IntervalPart | None:
+    def score(self, kind: Kind) -> Interval | None:
         """The macro average of the main measure over the settings of a kind."""
-        return self.record.summary.get(kind, {}).get(self.record.main_measure)
+        return self.record.average(kind, self.record.main_measure)
 
     @property
     def texts_per_second(self) -> float | None:
@@ -108,7 +109,7 @@ class TaskBoard:
 
 
 def standings_explained(task: TaskBoard) -> list[str]:
-    """How ranks were found, and who has none, as plain sentences; none where nothing was tested."""
+    """How ranks were tested, and which encoders were not, in sentences; none where nothing was tested."""
     tested = sum(bool(row.standings) for row in task.rows)
     pairs = tested * (tested - 1) // 2
     sentences = []
@@ -254,12 +255,12 @@ def _task_files(groups: Mapping[_Key, Sequence[Result]]) -> dict[_Key, str]:
     The plain name goes to full runs, then to the highest version, then to the digest with the most results.
     """
 
-    def claim(key: _Key) -> tuple[bool, int, int, _Key]:
+    def priority(key: _Key) -> tuple[bool, int, int, _Key]:
         version = max(result.record.task.version for result in groups[key])
         return not key.langs, version, len(groups[key]), key
 
     names: dict[_Key, str] = {}
-    for key in sorted(groups, key=claim, reverse=True):
+    for key in sorted(groups, key=priority, reverse=True):
         name = key.task + (f"~{'-'.join(key.langs)}" if key.langs else "")
         digests = (key.digest[7:15], key.data[7:15], short_digest(repr(tuple(key))))
         choices = (name, *(f"{name}~{digest}" for digest in digests))
@@ -270,7 +271,7 @@ def _task_files(groups: Mapping[_Key, Sequence[Result]]) -> dict[_Key, str]:
 
 
 def _rows(results: Sequence[Result]) -> list[Row]:
-    """A row an encoder, best first."""
+    """A row for each encoder, best first."""
     encoders = [result.record.encoder for result in results]
     names = [encoder.name for encoder in encoders]
     slugs = sorted(encoder.slug for encoder in encoders)
@@ -295,7 +296,7 @@ def _rows(results: Sequence[Result]) -> list[Row]:
 
 
 def _with_standings(rows: Sequence[Row]) -> tuple[list[Row], list[str]]:
-    """The rows, every pair of them tested; and a line for each whose tables are damaged."""
+    """The rows with the ranks that tests of every pair allow; and a line for each whose tables are damaged."""
     values: dict[str, dict[str, QueryValues]] = {}
     untested: dict[str, str] = {}
     damaged: list[str] = []
@@ -327,8 +328,8 @@ def _with_standings(rows: Sequence[Row]) -> tuple[list[Row], list[str]]:
 
 
 def _values(row: Row, main: str, reference: QueryValues | None) -> dict[str, QueryValues] | str:
-    """What a row is tested by, by measure; or why it is not tested."""
-    # Read again, and let go after: the ranks of all results at once may not fit into memory.
+    """The values that a row is tested by, by measure; or why it is not tested."""
+    # Read again, and freed afterwards: the ranks of all results at once may not fit into memory.
     result = Result.load(row.folder)
     if not result.has_values:
         return "no ranks are kept beside the result"

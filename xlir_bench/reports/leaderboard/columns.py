@@ -30,10 +30,9 @@ class Column(NamedTuple):
     def value(self, record: ResultRecord) -> float | None:
         """The mean in a result, if it has one."""
         if self.lower_is_better:
-            bias = record.bias.get(RANK_DISTANCE)
-            return bias.mean if bias is not None and isinstance(bias.mean, float) else None
-        part = record.summary.get(self.kind, {}).get(self.measure)
-        return None if part is None else part.mean
+            return record.rank_distance
+        average = record.average(self.kind, self.measure)
+        return None if average is None else average.mean
 
     def chance(self, record: ResultRecord) -> float | None:
         """What a random ranking would get: known of map and of the rank distance."""

@@ -8,11 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from xlir_bench.records import Kind
 from xlir_bench.reports import cost, tables
-from xlir_bench.reports.document import Block, Table, render
+from xlir_bench.reports.document import Block, Table, as_markdown
 from xlir_bench.reports.leaderboard.board import Board, Row, TaskBoard, standings_explained
 from xlir_bench.reports.leaderboard.columns import DISTANCE, Column, recall_column
 from xlir_bench.reports.leaderboard.files import HTML_PAGE, MARKER
-from xlir_bench.reports.markup import Markdown, code, escape
+from xlir_bench.reports.markup import Markdown, bullets, code, escape, italic
 from xlir_bench.reports.published import MEAN, SOURCES, ReportedTask, reported_tasks
 from xlir_bench.results.schema import ResultRecord
 from xlir_bench.version import __version__
@@ -34,18 +34,6 @@ def leaderboard_texts(board: Board, html: bool = False) -> dict[str, str]:
 
         texts[HTML_PAGE] = html_page(board)
     return texts
-
-
-def as_markdown(parts: Iterable[str | Block]) -> str:
-    """Parts with blank lines between them: a string is Markdown already, a block is rendered."""
-    return "\n\n".join(
-        part if isinstance(part, str) else render([part], "markdown") for part in parts if part
-    )
-
-
-def bullets(lines: Iterable[str]) -> str:
-    """A list of lines that are Markdown already."""
-    return "\n".join(f"- {line}" for line in lines)
 
 
 def _page(title: str, parts: Iterable[str | Block]) -> str:
@@ -72,7 +60,7 @@ def _index_page(board: Board) -> str:
         ]
         parts += [f"## [{escape(task.title)}]({task.file}.md)", _about(task)]
         parts.append(Table(headers, rows, text=2))
-        if any(row.record.chosen_on_it for row in task.rows):
+        if any(row.record.chosen_on_task for row in task.rows):
             parts.append(f"{CHOSEN}: {tables.CHOSEN_ON_IT}.")
     if board.left_out:
         rows = [[left.task, left.encoder, left.why] for left in board.left_out]
@@ -178,11 +166,6 @@ def _published_table(
     return Table(["encoder", "batches", "", *names], rows, text=3)
 
 
-def italic(figure: str) -> str:
-    """A figure that was not measured here; a dash stays a dash."""
-    return figure if figure == "-" else Markdown(f"*{figure}*")
-
-
 def without_paths(command: str) -> str:
     """A stored command without the folders of the machine it ran on, and without passwords in addresses."""
     try:
@@ -250,7 +233,7 @@ def _best_in_bold(task: TaskBoard, row: Row, column: Column, with_interval: bool
 
 
 def _link(task: TaskBoard, row: Row) -> Markdown:
-    mark = f" {CHOSEN}" if row.record.chosen_on_it else ""
+    mark = f" {CHOSEN}" if row.record.chosen_on_task else ""
     return Markdown(f"[{escape(row.name)}]({task.file}/{row.file}.md){mark}")
 
 
@@ -270,7 +253,7 @@ def _legend(task: TaskBoard) -> str:
         "Texts/s is of the machine that each result was made on: no comparison of encoders"
         " unless it was the same.",
     ]
-    if any(row.record.chosen_on_it for row in task.rows):
+    if any(row.record.chosen_on_task for row in task.rows):
         lines.append(f"{CHOSEN}: {tables.CHOSEN_ON_IT}.")
     return bullets(lines)
 

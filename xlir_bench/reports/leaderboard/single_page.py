@@ -1,4 +1,4 @@
-"""index.html: one page that needs nothing else, and lets nothing from outside be more than text."""
+"""index.html: one page that needs no other file, and in which names from outside are only text."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from xlir_bench.errors import InputError
-from xlir_bench.measures.bootstrap import UNIT, ClusterSums, intervals
+from xlir_bench.measures.bias import BiasFigure
+from xlir_bench.measures.bootstrap import UNIT, intervals
 from xlir_bench.reports import tables
-from xlir_bench.reports.aligned import Pair, relevance, translations
 from xlir_bench.reports.leaderboard.board import (
     RANKED_BY,
     Board,
@@ -27,8 +27,9 @@ from xlir_bench.reports.leaderboard.board import (
 from xlir_bench.reports.leaderboard.columns import Column
 from xlir_bench.reports.leaderboard.files import MARKER
 from xlir_bench.reports.published import SOURCES, ReportedTask, reported_tasks
+from xlir_bench.reports.tables import Pair, relevance, translations
 from xlir_bench.results import Result
-from xlir_bench.results.schema import AlignmentPart, BiasPart, SettingPart
+from xlir_bench.results.schema import AlignmentPart, SettingPart
 from xlir_bench.results.values import RANK_DISTANCE, QueryValues
 from xlir_bench.version import __version__
 
@@ -41,7 +42,7 @@ Intervals = Mapping[tuple[str, str] | None, Bounds]
 
 
 def html_page(board: Board) -> str:
-    """The page; its policy allows its own script and style, by their digests, and no address at all."""
+    """The page; its content security policy allows its own script and style, by digest, and nothing else."""
     style = "\n" + _asset("page.css")
     script = '\n"use strict";\n(() => {\n' + "\n".join(map(_asset, SCRIPTS)) + "})();\n"
     policy = [
@@ -64,7 +65,7 @@ def html_page(board: Board) -> str:
         "@DATA@": inert_json(_rounded({"version": __version__, "tasks": tasks})),
         "@SCRIPT@": script,
     }
-    # One pass: what stands in one part is never taken for the place of another.
+    # In one pass, so that text of one part is never taken for the place of another.
     return re.sub("|".join(parts), lambda found: parts[found[0]], _asset("page.html"))
 
 
@@ -117,7 +118,7 @@ def _row(row: Row, rank: int) -> dict[str, Any]:
         "rank": rank,
         "name": row.name,
         "kind": encoder.kind,
-        "note": tables.CHOSEN_ON_IT if record.chosen_on_it else "",
+        "note": tables.CHOSEN_ON_IT if record.chosen_on_task else "",
         "dimension": encoder.dimension,
         "parameters": encoder.parameters,
         "speed": row.texts_per_second,
@@ -147,25 +148,23 @@ def _setting_intervals(folder: Path, measures: Sequence[str]) -> dict[str, Inter
         bounds = {measure: _bounds(result.values(measure)) for measure in measures}
         if RANK_DISTANCE in result.record.bias:
             bounds[RANK_DISTANCE] = _bounds(result.values(RANK_DISTANCE))
-    except InputError:  # a board says so already
+    except InputError:  # the board reports it already
         return {}
     return bounds
 
 
 def _bounds(values: QueryValues) -> Intervals:
-    shape = (len(values.clusters), len(values.settings))
-    data = ClusterSums.of(values.value, values.cluster, values.setting, shape)
     used = np.unique(values.setting).tolist()
     if not used:
         return {}
     limits = None if values.measure == RANK_DISTANCE else UNIT
-    found = intervals(data, [*([i] for i in used), used], bounds=limits)
     settings = [values.settings[i] for i in used]
     names = [*((s.query_lang, s.passage_lang) for s in settings), None]
+    figures = intervals(values.sums(), [*([i] for i in used), used], bounds=limits)
     return {
-        name: (interval.low, interval.high)
-        for name, interval in zip(names, found, strict=True)
-        if interval.low is not None and interval.high is not None
+        name: (figure.low, figure.high)
+        for name, figure in zip(names, figures, strict=True)
+        if figure.low is not None and figure.high is not None
     }
 
 
@@ -184,7 +183,7 @@ def _cell(setting: SettingPart, bounds: Mapping[str, Intervals]) -> dict[str, An
     return cell | ({"intervals": known} if known else {})
 
 
-def _bias(part: BiasPart, bounds: Intervals) -> dict[str, Any]:
+def _bias(part: BiasFigure, bounds: Intervals) -> dict[str, Any]:
     """One figure by query language; shares of languages in the top ten by passage language."""
     shares = isinstance(part.mean, dict)
     view: dict[str, Any] = {

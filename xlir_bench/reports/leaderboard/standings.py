@@ -1,4 +1,4 @@
-"""Which ranks an encoder may have, and which encoders cannot be told apart: every pair is tested."""
+"""Which ranks an encoder may have, and which encoders do not differ significantly: every pair is tested."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ PAIRS_AT_ONCE = 100
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Where an encoder stands by one measure among those that were tested."""
+    """The ranks that an encoder may have by one measure among those that were tested."""
 
     first: int
     """The best rank it may have: one more than the number of significantly better encoders."""
     last: int
     """The worst: the number of tested encoders, less the significantly worse ones."""
     letters: tuple[str, ...]
-    """Encoders that share a letter cannot be told apart; ``a`` is the group of the best."""
+    """Encoders that share a letter do not differ significantly; ``a`` is the group of the best."""
 
 
 def of_same_queries(first: QueryValues, second: QueryValues) -> bool:
     """Whether both are values of the same queries in the same settings, as a test of a pair needs."""
-    return len(pair(first, second).first) == len(first.value) == len(second.value)
+    return len(pair(first, second).first.value) == len(first.value) == len(second.value)
 
 
 def standings(values: Sequence[QueryValues], kind: Kind) -> list[Standing]:
@@ -68,12 +68,10 @@ def _tests(
         return []
     sums = []
     for each in values:
-        matched = pair(values[0], each)
-        shape = (matched.clusters, len(matched.settings))
-        data = ClusterSums.of(matched.second, matched.cluster, matched.setting, shape)
-        wanted = list(matched.of_kind(kind))
-        sums.append(data.sums[:, wanted])
-        sizes = data.sizes[:, wanted]  # alike for all encoders
+        pairing = pair(values[0], each)
+        data = pairing.second.sums().of_settings(pairing.of_kind(kind))
+        sums.append(data.sums)
+        sizes = data.sizes  # alike for all encoders
     tests = []
     for start in range(0, len(pairs), PAIRS_AT_ONCE):
         batch = pairs[start : start + PAIRS_AT_ONCE]

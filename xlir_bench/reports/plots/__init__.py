@@ -14,12 +14,7 @@ from xlir_bench.reports.plots.charts import (
     draw_robustness,
     draw_trade_off,
 )
-from xlir_bench.reports.plots.heatmaps import (
-    MARGIN,
-    alignment_figures,
-    draw_alignment,
-    draw_matrix,
-)
+from xlir_bench.reports.plots.heatmaps import MARGIN, alignment_figures, draw_alignment, draw_matrix
 from xlir_bench.results.schema import ResultRecord
 
 if TYPE_CHECKING:

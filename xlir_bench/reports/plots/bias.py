@@ -15,10 +15,10 @@ from xlir_bench.reports.plots.canvas import (
     MUTED,
     PANEL,
     grid_lines,
-    ink_on,
     label_of,
     new_figure,
-    write_title,
+    text_colour_on,
+    titled,
 )
 from xlir_bench.results.schema import ResultRecord
 
@@ -76,8 +76,7 @@ def draw_bias(records: Sequence[ResultRecord], measure: str) -> Figure:
         frameon=False, labelcolor=INK,
     )  # fmt: skip
     reading = "in a pool of all languages, by query language; left: nearer to chance is better"
-    write_title(figure, f"Whose passages come first, {visible(records[0].task.title)}", reading)
-    return figure
+    return titled(figure, f"Whose passages come first, {visible(records[0].task.title)}", reading)
 
 
 def _marks(axes: Axes, rows: Sequence[str], results: Sequence[Mapping[str, float]]) -> None:
@@ -119,12 +118,11 @@ def draw_languages(records: Sequence[ResultRecord], _measure: str) -> Figure:
         axes.spines[:].set_visible(False)
         axes.set_title(label_of(record), **PANEL)
     panels[0].set_ylabel("query", color=MUTED)
-    write_title(
+    return titled(
         figure,
         f"Languages of the ten best passages, {visible(records[0].task.title)}",
         "without favourites every bar looks like the last; the query's own language is framed",
     )
-    return figure
 
 
 def _stack(
@@ -146,7 +144,7 @@ def _stack(
         if share >= 0.045:
             axes.text(
                 left + share / 2, y, lang, ha="center", va="center", fontsize=7.5, zorder=4,
-                color=ink_on(to_rgb(colour)), fontweight="bold" if own else "normal",
+                color=text_colour_on(to_rgb(colour)), fontweight="bold" if own else "normal",
             )  # fmt: skip
         left += share
 

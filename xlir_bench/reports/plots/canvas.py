@@ -1,4 +1,4 @@
-"""What the plots share: their look, their frame, names beside points, and how they are written."""
+"""What all plots share: style, frame, names beside points, and files."""
 
 from __future__ import annotations
 
@@ -56,14 +56,15 @@ def grid_lines(axes: Axes) -> None:
     axes.tick_params(length=0, labelcolor=MUTED)
 
 
-def write_title(figure: Figure, text: str, under: str) -> None:
-    """A title at the top, and a line at the foot that says how to read the picture."""
+def titled(figure: Figure, text: str, under: str) -> Figure:
+    """The figure with a title at the top, and a line at the foot that says how to read it."""
     width, height = figure.get_size_inches()
     left = 1.5 * MARGIN / width
     figure.text(
         left, 1 - 1.5 * MARGIN / height, text, va="top", fontsize=12.5, fontweight="bold", color=INK
     )
     figure.text(left, 1.5 * MARGIN / height, under, va="bottom", fontsize=8.5, color=MUTED)
+    return figure
 
 
 def label_of(record: ResultRecord) -> str:
@@ -71,7 +72,7 @@ def label_of(record: ResultRecord) -> str:
     return visible(record.encoder.name)
 
 
-def ink_on(colour: Any) -> str:
+def text_colour_on(colour: Any) -> str:
     """The colour of text that is easy to read on this one (red, green, blue from 0 to 1)."""
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colour[:3]]
     luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]

@@ -10,6 +10,7 @@ from xlir_bench.errors import InputError
 from xlir_bench.escaping import visible
 from xlir_bench.records import Kind
 from xlir_bench.reports.cost import milliseconds, size, variant_name
+from xlir_bench.reports.leaderboard.columns import DISTANCE, Column
 from xlir_bench.reports.plots.canvas import (
     ACCENT,
     INK,
@@ -19,7 +20,7 @@ from xlir_bench.reports.plots.canvas import (
     label_points,
     new_figure,
     style,
-    write_title,
+    titled,
 )
 from xlir_bench.reports.robustness import Shift
 from xlir_bench.reports.tables import big, number
@@ -29,11 +30,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLOURS = {
-    Kind.MONOLINGUAL: "#0b5aa8",
-    Kind.CROSS_LINGUAL: "#c45a00",
-    Kind.MULTILINGUAL: "#2f7d5b",
-}
+COLOURS = {Kind.MONOLINGUAL: "#0b5aa8", Kind.CROSS_LINGUAL: "#c45a00", Kind.MULTILINGUAL: "#2f7d5b"}
 MARKS = {Kind.MONOLINGUAL: "o", Kind.CROSS_LINGUAL: "s", Kind.MULTILINGUAL: "D"}
 
 
@@ -41,11 +38,10 @@ def draw_trade_off(records: Sequence[ResultRecord], measure: str) -> Figure:
     """A measure in the pool of all languages against rank distance: up and to the left is better."""
     kind = Kind.MULTILINGUAL
     points = [
-        (record, distance.mean, record.summary[kind][measure])
+        (record, distance, average)
         for record in records
-        if measure in record.summary.get(kind, {})
-        and (distance := record.bias.get("rank_distance")) is not None
-        and isinstance(distance.mean, float)
+        if (average := record.average(kind, measure))
+        and (distance := record.rank_distance) is not None
     ]
     if not points:
         raise InputError(
@@ -58,12 +54,10 @@ def draw_trade_off(records: Sequence[ResultRecord], measure: str) -> Figure:
         axes.plot(x, part.mean, "o", color=ACCENT, markersize=7, zorder=3)
     names = [(x, part.mean, label_of(record)) for record, x, part in points]
     first = points[0][0]
-    chance = first.bias["rank_distance"].chance
-    by_chance = [s.chance_map for s in first.settings if s.kind == kind and s.queries]
-    if isinstance(chance, float) and measure == "map" and by_chance:
-        y = sum(by_chance) / len(by_chance)
-        axes.plot(chance, y, "x", color=MUTED, markersize=7, markeredgewidth=1.8)
-        names.append((chance, y, "chance"))
+    chance_x, chance_y = DISTANCE.chance(first), Column(kind, measure).chance(first)
+    if chance_x is not None and chance_y is not None:
+        axes.plot(chance_x, chance_y, "x", color=MUTED, markersize=7, markeredgewidth=1.8)
+        names.append((chance_x, chance_y, "chance"))
     axes.margins(x=0.16, y=0.14)
     axes.set_ylim(bottom=-0.05 * axes.get_ylim()[1])
     axes.set_xlabel("rank distance (lower is better)", color=MUTED)
@@ -73,8 +67,7 @@ def draw_trade_off(records: Sequence[ResultRecord], measure: str) -> Figure:
     grid_lines(axes)
     label_points(axes, names)
     reading = "up and to the left is better; bars are 95 % intervals"
-    write_title(figure, f"Quality and language bias, {visible(records[0].task.title)}", reading)
-    return figure
+    return titled(figure, f"Quality and language bias, {visible(records[0].task.title)}", reading)
 
 
 def draw_checkpoints(records: Sequence[ResultRecord], measure: str) -> Figure:
@@ -94,7 +87,7 @@ def draw_checkpoints(records: Sequence[ResultRecord], measure: str) -> Figure:
         parts = [
             (x, part)
             for x, record in zip(places, records, strict=True)
-            if (part := record.summary.get(kind, {}).get(measure)) is not None
+            if (part := record.average(kind, measure))
         ]
         if not parts:
             continue
@@ -118,8 +111,7 @@ def draw_checkpoints(records: Sequence[ResultRecord], measure: str) -> Figure:
     _name_lines(axes, line_ends)
     order = visible(next(iter(stems)).rstrip("-_/ ")) if numbered else "in the order given"
     title = f"{measure} over checkpoints, {visible(records[0].task.title)}"
-    write_title(figure, title, f"{order}; bands are 95 % intervals")
-    return figure
+    return titled(figure, title, f"{order}; bands are 95 % intervals")
 
 
 def _name_lines(axes: Axes, ends: Sequence[tuple[float, float, Kind]]) -> None:
@@ -160,7 +152,7 @@ def draw_cost(record: ResultRecord, cost: CostPart) -> Figure:
         axes.margins(x=0.3, y=0.14)
         grid_lines(axes)
     right.set_xlim(left=0)
-    write_title(
+    titled(
         figure,
         f"Quality and cost, {label_of(record)} on {visible(record.task.title)}",
         "up and to the left is better; filled: unbeaten in map and this cost; lines span the rounds",
@@ -193,5 +185,4 @@ def draw_robustness(shifts: Sequence[Shift], beside: str, measure: str) -> Figur
         axes.plot([], [], mark, color=ACCENT, label=kind.value)
     axes.legend(loc="best", fontsize=8, frameon=False)
     grid_lines(axes)
-    write_title(figure, f"Beside {visible(beside)}", "bars are 95 % intervals")
-    return figure
+    return titled(figure, f"Beside {visible(beside)}", "bars are 95 % intervals")

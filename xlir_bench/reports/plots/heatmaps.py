@@ -8,9 +8,15 @@ from typing import TYPE_CHECKING, Any
 from xlir_bench.errors import InputError
 from xlir_bench.escaping import visible
 from xlir_bench.records import POOL
-from xlir_bench.reports.aligned import translations
-from xlir_bench.reports.plots.canvas import MUTED, PANEL, ink_on, label_of, new_figure, write_title
-from xlir_bench.reports.tables import number, passage
+from xlir_bench.reports.plots.canvas import (
+    MUTED,
+    PANEL,
+    label_of,
+    new_figure,
+    text_colour_on,
+    titled,
+)
+from xlir_bench.reports.tables import number, passage, translations
 from xlir_bench.results.schema import ResultRecord
 
 if TYPE_CHECKING:
@@ -33,7 +39,7 @@ def draw_matrix(records: Sequence[ResultRecord], measure: str) -> Figure:
     langs = sorted({query for query, _ in values})
     columns = sorted({p for _, p in values}, key=lambda lang: (lang == POOL, lang))
     places = {lang: x + 0.35 * (lang == POOL) for x, lang in enumerate(columns)}
-    more = _room(columns)
+    more = _extra_inches(columns)
     figure, (axes,) = new_figure(1.9 + more + 0.52 * len(columns), 1.75 + more + 0.44 * len(langs))
     top = max((v for v in values.values() if v is not None), default=1.0) or 1.0
     for y, query in enumerate(langs):
@@ -47,8 +53,7 @@ def draw_matrix(records: Sequence[ResultRecord], measure: str) -> Figure:
         if measure in by_measure
     )
     title = f"{label_of(record)} on {visible(record.task.title)}"
-    write_title(figure, title, f"{measure}: {means}")
-    return figure
+    return titled(figure, title, f"{measure}: {means}")
 
 
 def alignment_figures(record: ResultRecord) -> list[str]:
@@ -73,7 +78,7 @@ def draw_alignment(records: Sequence[ResultRecord], figure_name: str) -> Figure:
         for kind, pairs in translations(record.alignment).items()
     }
     langs = sorted({lang for values in kinds.values() for pair in values for lang in pair})
-    size, more = len(langs), _room(langs)
+    size, more = len(langs), _extra_inches(langs)
     shape = (1.1 + more + 0.52 * size) * len(kinds), 2.0 + more + 0.44 * size
     figure, panels = new_figure(*shape, 1, len(kinds))
     top = max(1e-9, *(value for values in kinds.values() for value in values.values()))
@@ -91,8 +96,7 @@ def draw_alignment(records: Sequence[ResultRecord], figure_name: str) -> Figure:
         else f"how often a translation is among the {cut} nearest texts of the column to a text of the row"
     )
     title = f"{figure_name} of {label_of(record)} on {visible(record.task.title)}"
-    write_title(figure, title, reading)
-    return figure
+    return titled(figure, title, reading)
 
 
 def _only(records: Sequence[ResultRecord], kind: str) -> ResultRecord:
@@ -109,7 +113,7 @@ def _cell(axes: Axes, x: float, y: float, value: float | None, top: float) -> No
     colours = LinearSegmentedColormap.from_list("xlir", RAMP)
     face: Any = "none" if value is None else colours(max(0.0, value / top))
     axes.add_patch(Rectangle((x - 0.475, y - 0.465), 0.95, 0.93, facecolor=face, edgecolor="none"))
-    ink = "black" if value is None else ink_on(face)
+    ink = "black" if value is None else text_colour_on(face)
     axes.text(x, y, number(value, 3), ha="center", va="center", color=ink, fontsize=8.5)
 
 
@@ -121,12 +125,12 @@ def _frame(axes: Axes, langs: Sequence[str], columns: Mapping[float, str]) -> No
     axes.set_yticks(range(len(langs)), langs)
     axes.xaxis.tick_top()
     axes.tick_params(length=0, labelsize=9.5, labelcolor=MUTED)
-    if _room(langs):
+    if _extra_inches(langs):
         axes.tick_params(axis="x", labelrotation=90)
     axes.spines[:].set_visible(False)
 
 
-def _room(langs: Sequence[str]) -> float:
+def _extra_inches(langs: Sequence[str]) -> float:
     """How many more inches long codes of languages need than short ones, beside and above."""
     longest = max(map(len, langs), default=0)
     return 0.08 * longest if longest > SHORT else 0.0

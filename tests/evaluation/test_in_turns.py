@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from xlir_bench.evaluation.stopwatch import in_turns, latency
+from xlir_bench.evaluation.cost import in_turns, latency
 
 
 def test_every_run_has_its_turn_with_every_item_and_another_one_begins_each():
