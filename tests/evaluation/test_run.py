@@ -168,6 +168,18 @@ def test_measures_are_those_that_were_asked_for() -> None:
     assert found.record.options.measures == ["f1@10", "r-precision", "map"]
 
 
+def test_the_gap_to_one_language_follows_from_the_ranks_that_are_kept(mini: Result) -> None:
+    ranks = mini.tables["ranks"].to_pandas()
+    ranks["hit"] = ranks["rank"] <= 10
+    keys = ["query_lang", "query_id", "passage_id"]
+    pool = ranks[ranks["kind"] == "multilingual"].set_index(keys)["hit"].astype(float)
+    alone = ranks[ranks["kind"] != "multilingual"].set_index(keys)["hit"].astype(float)
+    gap = (alone - pool).groupby(["query_lang", "query_id"]).mean().groupby("query_lang").mean()
+    figure = mini.record.bias["oracle_gap@10"]
+    assert figure.by_query_lang == pytest.approx(gap.to_dict())
+    assert figure.low < figure.mean < figure.high
+
+
 def test_the_seed_moves_intervals_and_no_mean() -> None:
     found = evaluate("mini", "builtin:ngram", small(seed=7))
     assert found.record.settings == full_small().record.settings

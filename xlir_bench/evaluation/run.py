@@ -32,7 +32,7 @@ from xlir_bench.measures.bootstrap import UNIT, ClusterSums, Interval, estimates
 from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.options.running import CPU, EXACT, RunOptions
 from xlir_bench.options.stating import check_bounds
-from xlir_bench.records import Collection, Kind, Progress, Ranking, Scores, Setting, Silent
+from xlir_bench.records import Collection, Ints, Kind, Progress, Ranking, Scores, Setting, Silent
 from xlir_bench.results import Result, ResultRecord
 from xlir_bench.results.schema import (
     AlignmentPart,
@@ -117,7 +117,9 @@ def evaluate(
     with stage("measure"):
         scores = _scores(rankings, collection, measures, progress)
         summary = _summary(scores, collection, measures, options.seed)
-        bias = language_bias(_pool_rankings(rankings, collection), collection.parallel)
+        bias = language_bias(
+            _pool_rankings(rankings, collection), collection.parallel, options.seed
+        )
         tables = {"ranks": ranks_table(rankings, collection)}
         if collection.answers:
             tables["queries"] = values_table(
@@ -299,17 +301,39 @@ def _summary(
 
 
 def _pool_rankings(rankings: Sequence[Ranking], collection: Collection) -> list[PoolRanking]:
-    return [
-        PoolRanking(
+    """The rankings of the pool of all languages, beside those of each of its languages where they were searched."""
+    by_setting = {r.setting: r for r in rankings}
+    number = _cluster_numbers(collection)
+    pools = []
+    for r in rankings:
+        if r.setting.kind != Kind.MULTILINGUAL or not len(r.query):
+            continue
+        queries = collection.queries[r.setting.query_lang]
+        alone = [
+            by_setting.get(Setting(r.setting.query_lang, (x,))) for x in r.setting.passage_langs
+        ]
+        counts = {lang: len(collection.passages[lang].ids) for lang in r.setting.passage_langs}
+        pool = PoolRanking(
             ranking=r,
-            query_ids=collection.queries[r.setting.query_lang].ids,
-            passage_counts={
-                lang: len(collection.passages[lang].ids) for lang in r.setting.passage_langs
-            },
+            query_ids=queries.ids,
+            passage_counts=counts,
+            clusters=np.array([number[name] for name in queries.clusters], np.int64),
         )
-        for r in rankings
-        if r.setting.kind == Kind.MULTILINGUAL and len(r.query)
-    ]
+        if None not in alone:
+            of_lang = [ranking for ranking in alone if ranking is not None]
+            pool = replace(pool, in_language=_ranks_in_language(pool, of_lang))
+        pools.append(pool)
+    return pools
+
+
+def _ranks_in_language(pool: PoolRanking, of_lang: Sequence[Ranking]) -> Ints:
+    """The rank of each relevant passage of the pool in the ranking of its own language."""
+    starts = np.cumsum([0, *pool.passage_counts.values()])
+    size = starts[-1]
+    code = np.concatenate([r.query * size + r.passage + start for r, start in zip(of_lang, starts, strict=False)])  # fmt: skip
+    rank, order = np.concatenate([r.rank for r in of_lang]), np.argsort(code)
+    wanted = pool.ranking.query * size + pool.ranking.passage
+    return np.asarray(rank[order[np.searchsorted(code[order], wanted)]])
 
 
 def _options_part(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -88,6 +90,39 @@ def equal_expected_rank(
     statistic = (size[tested] - 1) * between[tested] / spread[tested]
     p[tested] = chdtrc(languages[tested] - 1, statistic)
     return rows, p
+
+
+def expected_equal_expected_rank(
+    query: Ints, lang: Ints, candidates: int, k: int, unretrieved_mean: bool = False
+) -> Floats:
+    """By query: the mean PEER@k of random rankings of its relevant passages among so many candidates."""
+    rows, row = np.unique(query, return_inverse=True)
+    _, of_group, size = np.unique(
+        np.stack([row, lang]), axis=1, return_inverse=True, return_counts=True
+    )
+    by_query: list[list[int]] = [[] for _ in rows]
+    for first, count in zip(np.unique(of_group, return_index=True)[1], size, strict=True):
+        by_query[row[first]].append(int(count))
+    return np.array(
+        [_random_mean(tuple(sorted(s)), candidates, k, unretrieved_mean) for s in by_query]
+    )
+
+
+@cache
+def _random_mean(sizes: tuple[int, ...], candidates: int, k: int, unretrieved_mean: bool) -> float:
+    """Of relevant passages of so many languages, `sizes` of each: the mean over `DRAWS` random rankings."""
+    total, rng = sum(sizes), np.random.default_rng(0)
+    if total > candidates // 2:
+        ranks = np.array([rng.permutation(candidates)[:total] + 1 for _ in range(DRAWS)])
+    else:
+        ranks = rng.integers(1, candidates + 1, (DRAWS, total))
+        while len(
+            again := np.flatnonzero((np.diff(np.sort(ranks, axis=1), axis=1) == 0).any(axis=1))
+        ):
+            ranks[again] = rng.integers(1, candidates + 1, (len(again), total))
+    query = np.repeat(np.arange(DRAWS), total)
+    lang = np.tile(np.repeat(np.arange(len(sizes)), sizes), DRAWS)
+    return float(equal_expected_rank(query, ranks.ravel(), lang, k, unretrieved_mean)[1].mean())
 
 
 def _average_ranks(row: Ints, value: Ints | Floats) -> Floats:
