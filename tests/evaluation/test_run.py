@@ -402,7 +402,7 @@ def test_fused_retrievers_are_one_with_both_names_and_their_options() -> None:
     assert encoder.name == "1 builtin:ngram + 0.3 builtin:bm25"
     assert encoder.kind == "fused"
     assert encoder.options is not None
-    assert (encoder.options.fuse, encoder.options.fuse_depth) == (["builtin:bm25"], 50)
+    assert (encoder.options.fuse, encoder.options.fuse_depth) == (("builtin:bm25",), 50)
     assert encoder.slug != alone.record.encoder.slug
     assert [s.queries for s in fused.record.settings] == [s.queries for s in alone.record.settings]
     assert any("best 50 of each" in note for note in fused.record.notes)
