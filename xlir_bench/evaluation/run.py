@@ -7,10 +7,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import cast
 
 import numpy as np
 
+from xlir_bench.augment.query_forms import with_query_form
 from xlir_bench.encoders import as_encoder, load_reranker
 from xlir_bench.encoders.bm25 import BM25
 from xlir_bench.encoders.protocol import DEFAULT_OPTIONS
@@ -96,6 +98,8 @@ def evaluate(
 
     with stage("read"):
         collection = load_collection(task, options, progress)
+        if options.query_form is not None:
+            collection = with_query_form(collection, options.query_form, _lexicon(options))
         check_fit(measures, by_answers=bool(collection.answers))
     with stage("encode"):
         represented = retriever.represent(collection, progress)
@@ -222,6 +226,12 @@ def as_retriever(
     return VectorRetriever(loaded, request)
 
 
+def _lexicon(options: RunOptions) -> Path | None:
+    """The word lists that are named, else those in the data root."""
+    known = options.data and options.data / "lexicon"
+    return options.lexicon or (known if known and known.is_dir() else None)
+
+
 def settings_asked(task: Task, options: RunOptions) -> list[Setting]:
     """The settings of a run; languages, kinds and candidate texts that the task lacks are refused."""
     unknown = sorted(set(options.langs or ()) - set(task.languages))
@@ -346,6 +356,7 @@ def _options_part(
         limit=options.limit,
         corpus_limit=options.corpus_limit,
         candidate=options.candidate or task.candidate,
+        query_form=options.query_form,
         index=options.index,
         vectors=options.vectors,
         seed=options.seed,

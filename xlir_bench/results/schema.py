@@ -109,6 +109,8 @@ class OptionsPart(_Part):
     corpus_limit: int | None = None
     """Set where only the judged passages and so many others were searched."""
     candidate: str
+    query_form: str | None = None
+    """How questions were changed; null: they are as the task has them."""
     index: str
     vectors: str = "float32"
     """The dtype in which vectors were kept and compared."""
@@ -129,6 +131,7 @@ class OptionsPart(_Part):
             if corpus_limit
             else "",
             "candidate": "" if default_text else f"candidate text {self.candidate}",
+            "query_form": f"QUESTIONS {self.query_form}" if self.query_form else "",
             "index": f"index {self.index}" if self.index != EXACT else "",
             "vectors": f"vectors kept as {self.vectors}" if self.vectors != "float32" else "",
             "changed_data": f"CHANGED DATA: {changed}" if changed else "",
