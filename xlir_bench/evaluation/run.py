@@ -18,7 +18,7 @@ from xlir_bench.encoders.bm25 import BM25
 from xlir_bench.encoders.protocol import DEFAULT_OPTIONS
 from xlir_bench.encoders.vectors import StoredVectors
 from xlir_bench.errors import InputError, UnknownNameError
-from xlir_bench.evaluation.alignment import alignment_part
+from xlir_bench.evaluation.alignment import alignment_part, score_correlations
 from xlir_bench.evaluation.machine import environment, peak_memory
 from xlir_bench.evaluation.record import (
     encoder_part,
@@ -121,9 +121,11 @@ def evaluate(
     with stage("measure"):
         scores = _scores(rankings, collection, measures, progress)
         summary = _summary(scores, collection, measures, options.seed)
-        bias = language_bias(
-            _pool_rankings(rankings, collection), collection.parallel, options.seed
-        )
+        pools = _pool_rankings(rankings, collection)
+        by_scores = {}
+        if options.alignment and collection.parallel and represented.vectors is not None:
+            by_scores = score_correlations(pools, index)
+        bias = language_bias(pools, collection.parallel, options.seed, by_scores)
         tables = {"ranks": ranks_table(rankings, collection)}
         if collection.answers:
             tables["queries"] = values_table(

@@ -94,13 +94,20 @@ class PerQuery:
 
 
 def language_bias(
-    pools: Sequence[PoolRanking], parallel: bool, seed: int = 0
+    pools: Sequence[PoolRanking],
+    parallel: bool,
+    seed: int = 0,
+    more: Mapping[str, Mapping[str, PerQuery]] | None = None,
 ) -> dict[str, BiasFigure]:
-    """Every view that these rankings allow, by name; none without a pool of several languages."""
+    """Every view that these rankings allow, by name; none without a pool of several languages.
+
+    `more`: values that do not follow from ranks, by view and query language.
+    """
     values = {
         name: {pool.lang: view for pool in pools if (view := measure(pool)) is not None}
         for name, measure in VIEWS.items()
     }
+    values |= {name: dict(by_lang) for name, by_lang in (more or {}).items()}
     if parallel:
         values["parallel_query_agreement"] = parallel_query_agreement(pools)
     views = {name: _averaged(by_lang) for name, by_lang in values.items()}
@@ -350,5 +357,6 @@ BOUNDS: dict[str, Bounds] = {
     "rank_distance": (0.0, np.inf),
     "rank_variance": (0.0, np.inf),
     "oracle_gap@10": (-1.0, 1.0),
+    **dict.fromkeys(("mrc@5", "mrc@10", "mrc@20"), (-1.0, 1.0)),
 }
 """The least and the largest value of views that do not lie between 0 and 1."""

@@ -158,6 +158,29 @@ def _hit(rank: Ints, k: int) -> Floats:
     return ((rank > 0) & (rank <= k)).astype(float)
 
 
+@cache
+def expected_score_correlation(candidates: int, k: int) -> float:
+    """The mean correlation of the scores of two random rankings over the union of their best k.
+
+    It is below 0: what one ranking has among its best, the other has anywhere.
+
+    >>> round(expected_score_correlation(10_000, 20), 2)
+    -0.75
+    """
+    rng, best = np.random.default_rng(0), np.arange(min(k, candidates))
+    first, second = np.empty((2, DRAWS, 2 * len(best)))
+    counted = np.ones(first.shape, bool)
+    for draw in range(DRAWS):
+        # The places in one ranking of the best of the other, and the other way round.
+        there = rng.choice(candidates, len(best), replace=False)
+        back = len(best) + rng.choice(candidates - len(best), len(best)) if candidates > len(best) else best.copy()  # fmt: skip
+        shared = there < len(best)
+        back[there[shared]] = best[shared]
+        first[draw], second[draw] = -np.r_[best, there], -np.r_[back, best]
+        counted[draw, len(best) :] = ~shared
+    return float(np.nanmean(score_correlation(first, second, counted)))
+
+
 def score_correlation(first: Floats, second: Floats, counted: NDArray[np.bool_]) -> Floats:
     """By row, Spearman's correlation of two lists of scores where they count; nan where a list has no variation.
 

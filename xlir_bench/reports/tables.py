@@ -28,6 +28,10 @@ FAIRNESS_NAMES = {
         "how many more answers are found if one searches their language alone; lower is better",
     ),
     "rank_variance": ("variance of ranks", "MRV, of the answers in all languages; lower is better"),
+    "mrc@20": (
+        "MRC@20",
+        "correlation of the scores that translations of a question give to what either puts first",
+    ),
     "peer@20": (
         "PEER@20",
         "how probable such ranks are if no language is favoured; 1 is fair (two values with one answer a language)",
