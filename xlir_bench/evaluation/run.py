@@ -84,7 +84,11 @@ def evaluate(
     options, progress = options or RunOptions(), progress or Silent()
     if encoder_options is None and isinstance(encoder, str):
         encoder_options = EncoderOptions()
-    task = catalogue().get([task], options.langs)[0] if isinstance(task, str) else task
+    task = (
+        catalogue().get([task], options.langs, options.offline)[0]
+        if isinstance(task, str)
+        else task
+    )
     retriever = as_retriever(encoder, encoder_options or EncoderOptions(), options)
     settings = settings_asked(task, options)
     measures = check_measures(options.measures or task.measures)
@@ -359,6 +363,7 @@ def _options_part(
         corpus_limit=options.corpus_limit,
         candidate=options.candidate or task.candidate,
         query_form=options.query_form,
+        usual_candidate=task.candidate,
         index=options.index,
         vectors=options.vectors,
         seed=options.seed,

@@ -111,6 +111,8 @@ class OptionsPart(_Part):
     candidate: str
     query_form: str | None = None
     """How questions were changed; null: they are as the task has them."""
+    usual_candidate: str | None = None
+    """The candidate text of the task where no other is asked for. Missing in older results."""
     index: str
     vectors: str = "float32"
     """The dtype in which vectors were kept and compared."""
@@ -121,7 +123,8 @@ class OptionsPart(_Part):
     @property
     def part(self) -> dict[str, str]:
         """What makes this a partial run, in words, by option; empty for a full run."""
-        default_text = self.candidate in ("sentence", "passage")
+        usual = self.usual_candidate
+        default_text = self.candidate in (("sentence", "passage") if usual is None else (usual,))
         changed, corpus_limit = ", ".join(sorted(self.changed_data)), self.corpus_limit
         words = {
             "langs": f"languages {' '.join(sorted(self.langs))}" if self.langs else "",
