@@ -90,7 +90,7 @@ def compare(
     first: Result, second: Result, measure: str | None = None, force: bool = False
 ) -> Comparison:
     """Two results of one task on one measure; refused if they do not measure the same thing."""
-    notes = require_comparable([first, second], force, FORCE)
+    notes = require_comparable([first, second], force, FORCE, forms_may_differ=True)
     if first.record.encoder.fingerprint == second.record.encoder.fingerprint:
         similarities = [each.record.encoder.similarity or "cosine" for each in (first, second)]
         by = "" if len({*similarities}) == 1 else f", compared by {' and by '.join(similarities)}"

@@ -111,6 +111,8 @@ class OptionsPart(_Part):
     corpus_limit: int | None = None
     """Set where only the judged passages and so many others were searched."""
     candidate: str
+    query_form: str | None = None
+    """How questions were changed; null: they are as the task has them."""
     usual_candidate: str | None = None
     """The candidate text of the task where no other is asked for. Missing in older results."""
     index: str
@@ -134,6 +136,7 @@ class OptionsPart(_Part):
             if corpus_limit
             else "",
             "candidate": "" if default_text else f"candidate text {self.candidate}",
+            "query_form": f"QUESTIONS {self.query_form}" if self.query_form else "",
             "index": f"index {self.index}" if self.index != EXACT else "",
             "vectors": f"vectors kept as {self.vectors}" if self.vectors != "float32" else "",
             "changed_data": f"CHANGED DATA: {changed}" if changed else "",
