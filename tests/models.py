@@ -99,7 +99,64 @@ def save_tiny_transformer(
     return folder
 
 
-def save_static_embedding(folder: Path, dimension: int = 16, seed: int = 0) -> Path:
+def save_tiny_splade(folder: Path, seed: int = 0) -> Path:
+    """A sentence-transformers folder of a SPLADE model; beside it ``<folder>-bare``, as transformers saves it."""
+    import torch
+    from sentence_transformers import SparseEncoder
+    from transformers import BertConfig, BertForMaskedLM
+
+    tokenizer = wordpiece_tokenizer()
+    config = BertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=128,
+        initializer_range=0.5,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = BertForMaskedLM(config)
+    with torch.no_grad():
+        model.cls.predictions.bias.fill_(-7.0)  # so that most weights are zero
+    bare = folder.with_name(f"{folder.name}-bare")
+    model.save_pretrained(bare)
+    tokenizer.save_pretrained(bare)
+    SparseEncoder(str(bare), device="cpu").save(str(folder), create_model_card=False)
+    return folder
+
+
+def save_tiny_colbert(folder: Path, seed: int = 0, expansion: int | None = None) -> Path:
+    """A sentence-transformers folder of late interaction: a tiny BERT, a projection, marks and a list of signs to skip."""
+    import torch
+    from sentence_transformers import MultiVectorEncoder
+    from sentence_transformers.base.modules import Dense, Normalize, Transformer
+    from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
+
+    bare = save_tiny_bert(folder.parent / f".{folder.name}-bare", seed=seed)
+    stated = {"strategy": "fixed", "attend": False, "length": expansion} if expansion else None
+    transformer = Transformer(str(bare), document_length=40, query_expansion=stated)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        dense = Dense(32, 8, bias=False, activation_function=torch.nn.Identity(), module_input_name="token_embeddings")  # fmt: skip
+    model = MultiVectorEncoder(
+        modules=[
+            transformer,
+            dense,
+            MultiVectorMask(skiplist_words=list("?!.,;")),
+            Normalize(module_input_name="token_embeddings"),
+        ],
+        prompts={"query": "[Q] ", "document": "[D] "},
+        device="cpu",
+    )
+    model.save(str(folder), create_model_card=False)
+    return folder
+
+
+def save_static_embedding(
+    folder: Path, dimension: int = 16, seed: int = 0, similarity: str = "cosine"
+) -> Path:
     """A sentence-transformers folder without any transformer: one vector a token, averaged."""
     import numpy as np
     from sentence_transformers import SentenceTransformer
@@ -110,7 +167,8 @@ def save_static_embedding(folder: Path, dimension: int = 16, seed: int = 0) -> P
     module = StaticEmbedding(
         tokenizer.backend_tokenizer, embedding_weights=weights.astype(np.float32)
     )
-    SentenceTransformer(modules=[module], device="cpu").save(str(folder), create_model_card=False)
+    model = SentenceTransformer(modules=[module], device="cpu", similarity_fn_name=similarity)
+    model.save(str(folder), create_model_card=False)
     return folder
 
 

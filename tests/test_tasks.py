@@ -54,7 +54,11 @@ def test_the_digest_changes_with_the_data_and_not_with_the_prose(small: Task) ->
     assert small.digest != small.model_copy(update={"languages": ["en"]}).digest
 
 
-UNPINNED = {"belebele", "tydiqa-goldp", "xm3600", "miracl", "miracl-hard-negatives", "xor-retrieve"}
+UNPINNED = {
+    *("belebele", "tydiqa-goldp", "xm3600", "miracl", "miracl-hard-negatives", "xor-retrieve"),
+    *("mlir-belebele", "mlir-xquad", "mlir-mlqa", "mlir-multieup", "neuclir-2022", "neuclir-2023"),
+    *("flores-200", "ntrex-128"),
+}
 """Tasks of whose files not all official digests and sizes are known."""
 
 

@@ -137,6 +137,21 @@ def text_collection(
     )
 
 
+def evaluator_texts(
+    collection: Collection, setting: Setting
+) -> tuple[dict[str, str], dict[str, str], dict[str, set[str]]]:
+    """Queries, passages and which are relevant, as evaluators of sentence-transformers want them."""
+    asked, there = setting.query_lang, setting.passage_langs
+    passages = {f"{x}/{i}": t for x in there for i, t in enumerate(collection.texts("passage", x))}
+    relevant: dict[str, set[str]] = {}
+    for x in there:
+        judged = collection.relevance[asked, x]
+        for query, passage in zip(judged.query, judged.passage, strict=True):
+            relevant.setdefault(str(query), set()).add(f"{x}/{passage}")
+    queries = {str(i): text for i, text in enumerate(collection.texts("query", asked))}
+    return queries, passages, relevant
+
+
 def plain_order(query: np.ndarray, passages: np.ndarray) -> list[int]:
     """Every passage, best first: cosine in double precision, equal ones in the order they stand."""
     length = np.linalg.norm(query.astype(float)) or 1.0

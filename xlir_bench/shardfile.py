@@ -1,7 +1,11 @@
 """A shard: the vectors of some texts in one safetensors file, named by the digest of its bytes.
 
     keys      128 bits a text
-    vectors   float32, float16 or int8
+    vectors   float32, float16 or int8; those of tokens, one text after another
+    weights   instead of them where they are sparse: what is not zero, one text after another
+    columns   which numbers of the vectors these are
+    dimension of how many
+    ends      where what belongs to the first text begins, and where that of each text ends
     tokens    how long each text is for the encoder's tokenizer
     unknown   how many of these are its unknown token
 

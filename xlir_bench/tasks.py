@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
-import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -16,9 +15,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from xlir_bench.errors import InputError, UnknownNameError
-from xlir_bench.files import raw_lines
 from xlir_bench.records import Kind, Setting
-from xlir_bench.untrusted import parse_json, read_toml, validated
+from xlir_bench.untrusted import read_toml, validated
 
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")]
@@ -30,15 +28,6 @@ MOST_LANGUAGES = 2_000
 """Languages of a run with monolingual settings only: counting articles by language takes their square."""
 MOST_PAIRS = 100_000
 """Query languages times passage languages: each pair is searched and kept in memory."""
-TWO_LETTERS = (
-    "aa ab ae af ak am an ar as av ay az ba be bg bi bm bn bo br bs ca ce ch co cr cs cu cv cy da de dv dz ee"
-    " el en eo es et eu fa ff fi fj fo fr fy ga gd gl gn gu gv ha he hi ho hr ht hu hy hz ia id ie ig ii ik io"
-    " is it iu ja jv ka kg ki kj kk kl km kn ko kr ks ku kv kw ky la lb lg li ln lo lt lu lv mg mh mi mk ml mn"
-    " mr ms mt my na nb nd ne ng nl nn no nr nv ny oc oj om or os pa pi pl ps pt qu rm rn ro ru rw sa sc sd se"
-    " sg sh si sk sl sm sn so sq sr ss st su sv sw ta te tg th ti tk tl tn to tr ts tt tw ty ug uk ur uz ve vi"
-    " vo wa wo xh yi yo za zh zu"
-)
-"""The codes of ISO 639-1."""
 
 
 class _Stated(BaseModel):
@@ -57,7 +46,9 @@ class TaskFile(_Stated):
     url: str | None = None
     """Its address, if not that of the source."""
     member: str | None = None
-    """Its name in the zip file at that address."""
+    """Its name in the archive at that address (zip or tar.gz)."""
+    archive_sha256: Sha256 | None = None
+    """Of that archive."""
 
 
 class EveryFile(_Stated):
@@ -66,6 +57,7 @@ class EveryFile(_Stated):
     path: str
     url: str | None = None
     member: str | None = None
+    archive_sha256: Sha256 | None = None
     parts: dict[str, Annotated[int, Field(ge=1, le=MOST_PARTS)]] | None = None
     """How many there are, by language, numbered from 0; absent where there is one."""
     queries: dict[str, int] | int = {}
@@ -79,12 +71,13 @@ class EveryFile(_Stated):
             for what, stated in (("queries", self.queries), ("candidates", self.candidates))
         }
         for part in range(1 if self.parts is None else self.parts.get(lang, 1)):
-            path, url = (
+            path, url, member = (
                 text and text.replace("{lang}", lang).replace("{part}", str(part))
-                for text in (self.path, self.url)
+                for text in (self.path, self.url, self.member)
             )
             number = "" if self.parts is None else f".{part:04d}"
-            file = TaskFile(path=str(path), url=url, member=self.member, **counts)
+            packed = {"member": member, "archive_sha256": self.archive_sha256}
+            file = TaskFile(path=str(path), url=url, **packed, **counts)
             yield f"{lang}.{name}{number}", file
             counts = {}
 
@@ -92,6 +85,11 @@ class EveryFile(_Stated):
 def file_language(name: str) -> str:
     """The language of a file, by its name in a task: ``sw`` for ``sw.qrels``."""
     return name.partition(".")[0]
+
+
+def part_of(name: str) -> str:
+    """What a file has of its language, by its name in a task: ``qrels`` for ``sw.qrels``."""
+    return f"{name}.".split(".")[1]
 
 
 class Source(_Stated):
@@ -124,6 +122,10 @@ class Task(_Stated):
     """Where all questions are asked of the same passages: always read, whatever languages are wanted."""
     kinds: list[Kind]
     measures: list[str]
+    pairs: list[tuple[str, str]] | None = None
+    """Query and passage languages that are asked of each other, where not all are."""
+    translated: bool = False
+    """Whether the queries of all languages are known to be the same ones, where a format leaves that open."""
     candidate: str = "passage"
     """The default candidate text."""
     candidates: list[str] = ["passage"]
@@ -145,9 +147,10 @@ class Task(_Stated):
         count = sum(by_lang.get(lang, 1) for by_lang in parts for lang in self.languages)
         if count > MOST_FILES:
             raise ValueError(f"{count:,} files are more than {MOST_FILES:,}")
-        for name, every in self.every.items():
+        for part, every in self.every.items():
             for lang in self.languages:
-                self.files.update(every.of(lang, name))
+                for name, file in every.of(lang, part):
+                    self.files.setdefault(name, file)  # a file that is named itself differs
         return self
 
     def settings(
@@ -162,23 +165,37 @@ class Task(_Stated):
                 continue
             if kind == Kind.MONOLINGUAL:
                 both = {*query_langs}.intersection(passage_langs)
-                settings += [Setting(q, (q,)) for q in sorted(both)]
+                settings += [Setting(q, (q,)) for q in sorted(both) if self._asks(q, q)]
             elif kind == Kind.CROSS_LINGUAL:
-                settings += [Setting(q, (p,)) for q in query_langs for p in passage_langs if p != q]
-            elif len(passage_langs) > 1:
-                settings += [Setting(q, passage_langs) for q in query_langs]
+                pairs = ((q, p) for q in query_langs for p in passage_langs if p != q)
+                settings += [Setting(q, (p,)) for q, p in pairs if self._asks(q, p)]
+            else:
+                pooled = (q for q in query_langs if self._has_pool(q, passage_langs))
+                settings += [Setting(q, passage_langs) for q in pooled]
         return settings
 
     def setting_counts(self) -> dict[Kind, int]:
         """How many settings of each kind there are."""
         query_langs, passage_langs = self._sides(None)
         both = len({*query_langs}.intersection(passage_langs))
+        pairs = len(query_langs) * len(passage_langs)
+        if self.pairs is not None:
+            pairs, both = len(self.pairs), sum(q == p for q, p in self.pairs)
         counts = {
             Kind.MONOLINGUAL: both,
-            Kind.CROSS_LINGUAL: len(query_langs) * len(passage_langs) - both,
-            Kind.MULTILINGUAL: len(query_langs) if len(passage_langs) > 1 else 0,
+            Kind.CROSS_LINGUAL: pairs - both,
+            Kind.MULTILINGUAL: sum(self._has_pool(q, passage_langs) for q in query_langs),
         }
         return {kind: count if kind in self.kinds else 0 for kind, count in counts.items()}
+
+    def _asks(self, query_lang: str, passage_lang: str) -> bool:
+        return self.pairs is None or (query_lang, passage_lang) in self.pairs
+
+    def _has_pool(self, query_lang: str, passage_langs: Sequence[str]) -> bool:
+        """Whether there is a pool, and queries of this language are asked of more than one language in it."""
+        if self.pairs is None:
+            return len(passage_langs) > 1
+        return sum(q == query_lang and p in passage_langs for q, p in self.pairs) > 1
 
     def require_size(
         self, langs: Sequence[str] | None = None, kinds: Sequence[Kind] | None = None
@@ -242,13 +259,15 @@ class TaskCatalogue:
             tasks[task.name], paths[task.name] = task, path
         return dict(sorted(tasks.items()))
 
-    def get(self, names: Iterable[str], langs: Sequence[str] | None = None) -> list[Task]:
+    def get(
+        self, names: Iterable[str], langs: Sequence[str] | None = None, offline: bool = False
+    ) -> list[Task]:
         """The tasks of these names, or of data like ``parallel:FILE``; all unknown ones are reported.
 
-        `langs`: the language of data that does not name its own.
+        `langs`: the language of data that does not name its own. `offline`: the hub is not asked for what it has.
         """
         names = list(dict.fromkeys(names))
-        own = {name: task for name in names if (task := own_task(name, langs)) is not None}
+        own = {name: task for name in names if (task := own_task(name, langs, offline)) is not None}
         for spec, task in own.items():
             if task.name in self.tasks:
                 raise InputError(
@@ -260,113 +279,24 @@ class TaskCatalogue:
         return [known[name] for name in names]
 
 
-def own_task(spec: str, langs: Sequence[str] | None = None) -> Task | None:
-    """The task of a user's own data, ``KIND:PATH``; None for any other name."""
-    kind, _, path = spec.partition(":")
-    return OWN[kind](Path(path), langs) if kind in OWN and path else None
+def own_task(spec: str, langs: Sequence[str] | None = None, offline: bool = False) -> Task | None:
+    """The task of a user's own data, ``KIND:PLACE``; None for any other name."""
+    kind, _, place = spec.partition(":")
+    if kind not in OWN or not place:
+        return None
+    module, _, name = OWN[kind].partition(":")
+    make = getattr(import_module(f"xlir_bench.sources.{module}"), name)
+    task: Task = make(Path(place), langs, offline)
+    return task
 
 
-def _parallel_task(path: Path, _langs: Sequence[str] | None) -> Task:
-    """Bitext retrieval over one file of parallel text, in the languages that it has."""
-    languages = {
-        lang
-        for row in _objects(path)
-        if isinstance(texts := row.get("text"), dict)
-        for lang, text in texts.items()
-        if str(text).strip()
-    }
-    if len(languages) < 2:
-        raise InputError(
-            f'--task parallel:{path} wants lines like {{"id": "1", "text": {{"de": "…", "en": "…"}}}}'
-            " in two languages or more"
-        )
-    return _task_of_ones_own(
-        path.name.split(".")[0],
-        title=path.name,
-        format="parallel",
-        description="Each text finds its translation among the texts of another language.",
-        kinds=[Kind.CROSS_LINGUAL],
-        measures=["map", "recall@1", "recall@5", "recall@10"],
-        files={lang: TaskFile(path=path.name) for lang in languages},
-        folder=path.parent,
-    )
-
-
-def _beir_task(folder: Path, langs: Sequence[str] | None) -> Task:
-    """A folder in BEIR's layout, in the languages that its rows name, else in the one of `langs`."""
-    paths = {"": "corpus.jsonl", ".queries": "queries.jsonl", ".qrels": "qrels/test.tsv"}
-    if lacking := [path for path in paths.values() if not (folder / path).is_file()]:
-        raise InputError(
-            f"--task beir:{folder} wants {', '.join(lacking)} in that folder: not there"
-        )
-    if "language" in next(iter(_objects(folder / paths[""])), {}):
-        rows = (row for part in ("", ".queries") for row in _objects(folder / paths[part]))
-        languages = {str(row["language"]) for row in rows if "language" in row}
-    else:
-        languages = set(langs or ["und"])
-        if unknown := sorted(lang for lang in languages if not _is_code(lang)):
-            raise InputError(
-                f"--langs {','.join(unknown)}: no code of a language; say one of ISO 639, like de or swh"
-            )
-        if len(languages) > 1:
-            raise InputError(
-                f"--task beir:{folder} is in one language: its rows name none, and --langs says"
-                f" {', '.join(sorted(languages))}"
-            )
-    name = folder.resolve().name
-    return _task_of_ones_own(
-        name,
-        title=name,
-        format="beir",
-        description="Judged queries over a corpus.",
-        kinds=list(Kind) if len(languages) > 1 else [Kind.MONOLINGUAL],
-        measures=["ndcg@10", "map", "mrr", "recall@10", "recall@100"],
-        files={
-            f"{x}{part}": TaskFile(path=path) for x in languages for part, path in paths.items()
-        },
-        folder=folder,
-    )
-
-
-def _is_code(lang: str) -> bool:
-    """Whether this is a code of ISO 639: two known letters or any three; a script or region may follow."""
-    code = re.fullmatch("([a-z]{2,3})([-_][A-Za-z0-9]{2,8})*", lang)
-    return code is not None and (len(code[1]) == 3 or code[1] in TWO_LETTERS)
-
-
-def _task_of_ones_own(stem: str, files: Mapping[str, TaskFile], **stated: Any) -> Task:
-    facts = dict.fromkeys(("domain", "licence", "homepage", "citation"), "your own")
-    return Task(
-        name=re.sub(r"[^a-z0-9.-]+", "-", stem.lower()).strip("-.") or "own",
-        version=1,
-        languages=sorted({file_language(name) for name in files}),
-        source=Source(bundled=True),
-        files=dict(sorted(files.items())),
-        **facts,
-        **stated,
-    )
-
-
-def _objects(path: Path) -> Iterator[dict[str, Any]]:
-    """The objects of JSON Lines; other lines are left out here: the reader says later what is wrong."""
-    try:
-        for line in raw_lines(path):
-            try:
-                row = parse_json(line.decode("utf-8-sig", "replace"))
-            except ValueError:
-                continue
-            if isinstance(row, dict):
-                yield row
-    except (OSError, EOFError, ValueError, zlib.error) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(f"{path} cannot be read: {reason}") from error
-
-
-OWN: dict[str, Callable[[Path, Sequence[str] | None], Task]] = {
-    "parallel": _parallel_task,
-    "beir": _beir_task,
+OWN = {
+    "beir": "own:beir_task",
+    "mlir": "own:mlir_task",
+    "mteb": "mtebtask:mteb_task",
+    "parallel": "own:parallel_task",
 }
-"""Tasks that are named by where their data lies."""
+"""Tasks that are named by where their data lies: what makes each of them in `xlir_bench.sources`, which reads it."""
 
 
 def catalogue(*extra: Path) -> TaskCatalogue:
@@ -389,5 +319,23 @@ def tasks_folder() -> Path:
 
 
 def read_task(path: Path) -> Task:
-    """The task of one TOML file; its first faults are reported at once."""
-    return validated(Task, read_toml(path) | {"folder": path.parent}, path, "a task")
+    """The task of one TOML file; its first faults are reported at once.
+
+    With ``like = "xquad-r"``, whatever it does not state is as in the file of that task, beside it.
+    """
+    stated = read_toml(path)
+    if "like" in stated:
+        other = validated(Name, stated.pop("like"), path, "a task like another")
+        stated = _merged(read_toml(path.with_name(f"{other}.toml")), stated)
+    return validated(Task, stated | {"folder": path.parent}, path, "a task")
+
+
+def _merged(others: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Both tables, and those in them, as one; what is stated in `own` wins."""
+    both = {name: (others[name], value) for name, value in own.items() if name in others}
+    tables = {
+        name: _merged(theirs, mine)
+        for name, (theirs, mine) in both.items()
+        if isinstance(theirs, dict) and isinstance(mine, dict)
+    }
+    return {**others, **own, **tables}

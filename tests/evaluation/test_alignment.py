@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.stats
 from evaluation.plain import Plain, Signs, mini_files, small
 
 from xlir_bench import Kind, Result, evaluate
@@ -144,3 +145,28 @@ def test_parallel_text_is_aligned_without_answers(tmp_path: Path) -> None:
     assert part.questions["de-en"].items == 12
     assert part.answers == {}
     assert part.hubness is None
+
+
+def test_scores_of_translations_are_correlated_over_what_either_puts_first() -> None:
+    langs = ("de", "el", "en")
+    record = evaluate("mini", Signs(), small(langs=langs, alignment=True, limit=9)).record
+    files = {x: mini_files()[x] for x in langs}
+    plain = Plain(files, Signs())
+    for k in (5, 20):
+        by_lang: dict[str, list[float]] = {x: [] for x in langs}
+        scores = {x: plain._scores(x, langs) for x in langs}
+        for row in range(9):
+            best = {x: np.argsort(-scores[x][row], kind="stable")[:k] for x in langs}
+            for lang in langs:
+                correlations = []
+                for other in langs:
+                    union = sorted({*best[lang].tolist(), *best[other].tolist()})
+                    a, b = scores[lang][row][union], scores[other][row][union]
+                    if other != lang and len(set(a)) > 1 and len(set(b)) > 1:
+                        correlations.append(scipy.stats.spearmanr(a, b).statistic)
+                by_lang[lang].append(float(np.mean(correlations)))
+        figure = record.bias[f"mrc@{k}"]
+        assert figure.by_query_lang == pytest.approx(
+            {x: np.mean(v) for x, v in by_lang.items()}, abs=1e-9
+        )
+        assert figure.low < figure.mean < figure.high

@@ -77,7 +77,8 @@ def test_a_result_says_what_was_evaluated_and_how(mini: Result) -> None:
     assert record.encoder.dimension == 1024
     assert set(record.bias) == {
         "rank_distance", "top10_language_share", "same_language_preference",
-        "map_without_same_language", "parallel_query_agreement",
+        "map_without_same_language", "parallel_query_agreement", "tlr@20", "oracle_gap@10",
+        "rank_variance", "peer@20", "peer@100", "peer_unretrieved_mean@20",
     }  # fmt: skip
     assert set(record.profile.seconds) == {"read", "encode", "search", "measure"}
     assert record.profile.peak_memory_bytes > 10**7
@@ -127,7 +128,8 @@ def test_one_kind_has_the_figures_it_has_in_a_full_run(kind: Kind) -> None:
     wanted = full_small()
     assert found.record.settings == [s for s in wanted.record.settings if s.kind == kind]
     assert found.summary == {kind: wanted.summary[kind]}
-    assert found.record.bias == (wanted.record.bias if kind == Kind.MULTILINGUAL else {})
+    bias = {k: v for k, v in wanted.record.bias.items() if k != "oracle_gap@10"}  # of two kinds
+    assert found.record.bias == (bias if kind == Kind.MULTILINGUAL else {})
 
 
 def test_kinds_may_be_named_as_words() -> None:
@@ -166,6 +168,18 @@ def test_measures_are_those_that_were_asked_for() -> None:
         assert list(setting.measures) == ["f1@10", "r-precision", "map"]
     assert found.score("monolingual") == full_small().score("monolingual")
     assert found.record.options.measures == ["f1@10", "r-precision", "map"]
+
+
+def test_the_gap_to_one_language_follows_from_the_ranks_that_are_kept(mini: Result) -> None:
+    ranks = mini.tables["ranks"].to_pandas()
+    ranks["hit"] = ranks["rank"] <= 10
+    keys = ["query_lang", "query_id", "passage_id"]
+    pool = ranks[ranks["kind"] == "multilingual"].set_index(keys)["hit"].astype(float)
+    alone = ranks[ranks["kind"] != "multilingual"].set_index(keys)["hit"].astype(float)
+    gap = (alone - pool).groupby(["query_lang", "query_id"]).mean().groupby("query_lang").mean()
+    figure = mini.record.bias["oracle_gap@10"]
+    assert figure.by_query_lang == pytest.approx(gap.to_dict())
+    assert figure.low < figure.mean < figure.high
 
 
 def test_the_seed_moves_intervals_and_no_mean() -> None:
@@ -388,7 +402,7 @@ def test_fused_retrievers_are_one_with_both_names_and_their_options() -> None:
     assert encoder.name == "1 builtin:ngram + 0.3 builtin:bm25"
     assert encoder.kind == "fused"
     assert encoder.options is not None
-    assert (encoder.options.fuse, encoder.options.fuse_depth) == (["builtin:bm25"], 50)
+    assert (encoder.options.fuse, encoder.options.fuse_depth) == (("builtin:bm25",), 50)
     assert encoder.slug != alone.record.encoder.slug
     assert [s.queries for s in fused.record.settings] == [s.queries for s in alone.record.settings]
     assert any("best 50 of each" in note for note in fused.record.notes)

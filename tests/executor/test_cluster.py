@@ -20,7 +20,7 @@ from xlir_bench.experiment import find_recipe
 from xlir_bench.experiment.running import Where, run_cells
 from xlir_bench.recipe import Recipe
 from xlir_bench.records import Progress, Silent
-from xlir_bench.reports.experiment import read_experiment
+from xlir_bench.reports.experiment.stored import read_experiment
 from xlir_bench.results import Result
 from xlir_bench.retrieval import elsewhere, embedding, exact
 from xlir_bench.shardfile import mapped

@@ -199,6 +199,29 @@ BEIR = {
     "qrels/test.tsv": "query-id\tcorpus-id\tscore\n"
     + "".join(f"q{n}\td{n}\t{n % 3}\n" for n in range(4)),
 }
+MLIR = {
+    "queries.jsonl": [
+        {"_id": f"{x}_q_{n}", "text": f"query {n}", "lang": x} for x in LANGS for n in range(3)
+    ],
+    "corpus.jsonl": [
+        {f"doc_{x}_{n}": {"text": f"{x} text {n}", "lang": x}} for x in LANGS for n in range(4)
+    ],
+    "qrels.jsonl": [
+        {f"{x}_q_{n}": {f"doc_{y}_{n}": n + 1 for y in LANGS}} for x in LANGS for n in range(3)
+    ],
+}
+MTEB: dict[str, Any] = {
+    f"{subset}-{part}/test-00000-of-00001.{kind}": rows
+    for subset, kind in (("de-en", "parquet"), ("en-en", "jsonl"))
+    for part, rows in (
+        ("corpus", [{"id": f"c{n}", "title": "t", "text": f"text {n}"} for n in range(5)]),
+        ("queries", [{"_id": f"q{n}", "text": f"query {n}"} for n in range(3)]),
+        ("qrels", [{"query-id": f"q{n}", "corpus-id": f"c{n}", "score": n} for n in range(3)]),
+    )
+}
+LINES = {f"{lang}.txt": "".join(f"{lang} {n}\n" for n in range(6)) for lang in LANGS} | {
+    "documents.tsv": "URL\tdomain\n" + "".join(f"d{n // 2}\tnews\n" for n in range(6))
+}
 JUDGED = {
     "de.topics.tsv": "q1\tfirst\nq2\tsecond\n",
     "de.qrels.tsv": "q1 Q0 d1 1\nq2 Q0 d2 3\nq2 Q0 d3 0\n",
@@ -218,11 +241,16 @@ XOR = {
 XOR_NAMES = {f"{lang}.questions": "questions.jsonl" for lang in LANGS} | {"en.docs": "passages.tsv"}
 
 
-def read_beir(folder: Path) -> None:
-    """The collection of ``beir:FOLDER``."""
-    task = own_task(f"beir:{folder}")
-    assert task is not None
-    load_collection(task, RunOptions(data=None, cache=folder / "none", offline=True), Silent())
+def read_own(kind: str) -> Callable[[Path], None]:
+    """Reads the collection of ``KIND:FOLDER``."""
+
+    def read(folder: Path) -> None:
+        task = own_task(f"{kind}:{folder}")
+        assert task is not None
+        task.settings()
+        load_collection(task, RunOptions(data=None, cache=folder / "none", offline=True), Silent())
+
+    return read
 
 
 def lay_tasks(folder: Path) -> None:
@@ -708,7 +736,21 @@ BORDERS = (
         "*.jsonl",
     ),
     Border("Belebele (JSON Lines)", task_folder("belebele", BELEBELE), read_collection, "*.jsonl"),
-    Border("BEIR (JSON Lines, TSV)", lambda folder: put(folder, BEIR), read_beir),
+    Border("BEIR (JSON Lines, TSV)", lambda folder: put(folder, BEIR), read_own("beir")),
+    Border("MIMO's layout (JSON Lines)", lambda folder: put(folder, MLIR), read_own("mlir")),
+    Border("mteb (parquet, JSON Lines)", lambda folder: put(folder, MTEB), read_own("mteb")),
+    Border(
+        "parallel text (lines)",
+        task_folder(
+            "lines",
+            LINES,
+            names={f"{x}.text": f"{x}.txt" for x in LANGS}
+            | {f"{x}.documents": "documents.tsv" for x in LANGS},
+            kinds=("cross-lingual",),
+        ),
+        read_collection,
+        "small/*",
+    ),
     Border(
         "judged (JSON Lines, TSV, parquet)",
         task_folder("judged", JUDGED, JUDGED_NAMES, kinds=("monolingual",)),

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import permutations
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from xlir_bench.measures import PoolRanking, language_bias
 from xlir_bench.measures.bias import BiasFigure
+from xlir_bench.measures.bootstrap import ClusterSums, intervals
+from xlir_bench.measures.fairness import equal_expected_rank, expected_equal_expected_rank
 from xlir_bench.records import Ranking, Setting
 
 COUNTS = {"ar": 30, "de": 55, "en": 40, "zh": 25}
@@ -197,7 +201,7 @@ def test_random_rankings_are_at_the_chance_level_of_every_view() -> None:
                 else found.mean["de"] - found.chance["de"]
             )
             drawn.setdefault(name, []).append(apart)
-    assert len(drawn) == 5
+    assert len(drawn) == 10
     for name, differences in drawn.items():
         error = np.std(differences) / np.sqrt(len(differences))
         assert abs(np.mean(differences)) < 4 * error, name
@@ -272,6 +276,7 @@ def test_without_best_passages_the_views_of_ranks_are_left() -> None:
     ]
     assert set(language_bias(bare, parallel=True)) == {
         "rank_distance", "same_language_preference", "map_without_same_language",
+        "tlr@20", "rank_variance", "peer@20", "peer@100", "peer_unretrieved_mean@20",
     }  # fmt: skip
 
 
@@ -306,3 +311,96 @@ def test_an_index_that_found_nothing_at_all_has_no_shares() -> None:
     )
     found = language_bias([PoolRanking(ranking, ("a",), COUNTS)], parallel=True)
     assert "top10_language_share" not in found
+
+
+def ranks_of(question: Question) -> dict[str, list[int]]:
+    """The ranks of the answers, by their language."""
+    ranks: dict[str, list[int]] = {}
+    for position in question.answers:
+        ranks.setdefault(language(position), []).append(question.order.index(position) + 1)
+    return ranks
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_published_measures_of_fairness_are_means_over_questions(seed: int) -> None:
+    asked = random_asked(seed)
+    found = language_bias(pools(asked), parallel=True)
+    others = {
+        lang: [
+            float(np.mean([rank <= 20 for rank in elsewhere]))
+            for q in questions
+            if (elsewhere := [r for x, ranks in ranks_of(q).items() if x != lang for r in ranks])
+        ]
+        for lang, questions in asked.items()
+    }
+    assert_view(found["tlr@20"], others)
+    variance = {
+        lang: [float(np.var(ranks)) for q in questions if len(ranks := [r for of in ranks_of(q).values() for r in of]) > 1]
+        for lang, questions in asked.items()
+    }  # fmt: skip
+    assert_view(found["rank_variance"], variance)
+    fair = {}
+    for lang, questions in asked.items():
+        fair[lang] = []
+        for q in questions:
+            groups = [[min(rank, 21) for rank in ranks] for ranks in ranks_of(q).values()]
+            alike = len(groups) < 2 or len({r for g in groups for r in g}) < 2
+            fair[lang].append(1.0 if alike else scipy.stats.kruskal(*groups).pvalue)
+    assert_view(found["peer@20"], fair)
+
+
+def test_the_gap_to_one_language_is_what_the_pool_loses_of_hits() -> None:
+    asked = random_asked(5)
+    ranked = []
+    for pool, questions in zip(pools(asked), asked.values(), strict=True):
+        alone = []
+        for q in questions:
+            for p in q.answers:
+                of_lang = [x for x in q.order if language(x) == language(p)]
+                alone.append(of_lang.index(p) + 1)
+        ranked.append(replace(pool, in_language=np.array(alone)))
+    values = {
+        lang: [
+            float(
+                np.mean([
+                    ([x for x in q.order if language(x) == language(p)].index(p) < 10)
+                    - float(q.order.index(p) < 10)
+                    for p in q.answers
+                ])
+            )
+            for q in questions
+        ]
+        for lang, questions in asked.items()
+    }  # fmt: skip
+    assert_view(language_bias(ranked, parallel=True)["oracle_gap@10"], values)
+    assert "oracle_gap@10" not in language_bias(pools(asked), parallel=True)
+
+
+def test_intervals_are_those_of_a_macro_average_over_clusters() -> None:
+    asked = random_asked(7, answers=1)
+    clusters = np.arange(12) // 3
+    clustered = [replace(pool, clusters=clusters) for pool in pools(asked)]
+    figure = language_bias(clustered, parallel=True)["rank_distance"]
+    sums = np.zeros((4, len(asked)))
+    for column, lang in enumerate(sorted(asked)):
+        for q in asked[lang]:
+            ranks = [q.order.index(p) + 1 for p in q.answers]
+            sums[clusters[q.row], column] += max(ranks) - min(ranks)
+    counts = np.full(sums.shape, 3)
+    (expected,) = intervals(ClusterSums(sums, counts), [range(len(asked))], bounds=(0, np.inf))
+    assert (figure.low, figure.high) == pytest.approx((expected.low, expected.high))
+    assert figure.mean == pytest.approx(expected.mean)
+    bare = language_bias(pools(asked), parallel=True)["rank_distance"]
+    assert (bare.low, bare.high) == (None, None)
+    assert bare.mean == figure.mean
+
+
+def test_chance_of_peer_is_that_of_all_orders() -> None:
+    query, lang = np.zeros(4, int), np.array([0, 0, 1, 1])
+    for deep in (2, 5):
+        every = [
+            equal_expected_rank(query, np.array(ranks), lang, deep)[1][0]
+            for ranks in permutations(range(1, 7), 4)
+        ]
+        found = expected_equal_expected_rank(query, lang, 6, deep)
+        assert found == pytest.approx([np.mean(every)], abs=0.02)

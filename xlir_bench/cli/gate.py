@@ -211,6 +211,7 @@ def _differences(baseline: EncoderPart, candidate: Retriever) -> list[str]:
         "length in tokens": (baseline.max_tokens, card.max_tokens),
         "reranker": (baseline.reranker, card.reranker),
         "device": (baseline.device, candidate.device),
+        "similarity": (baseline.similarity or card.similarity, card.similarity),
     }
     differences = [f"{what}: {a!r} against {b!r}" for what, (a, b) in pairs.items() if a != b]
     if asked is None:

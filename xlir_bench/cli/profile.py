@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 RUN = ("data", "langs", "limit", "batch_tokens", "offline", "max_download", "allow_changed_data")
 ENCODER = (
     "query_prompt", "passage_prompt", "revision", "device", "max_length", "trust_remote_code",
-    "api_key_env", "http_body",
+    "api_key_env", "http_body", "similarity",
 )  # fmt: skip
 """The options of a run and of an encoder that are no variant."""
 
@@ -84,6 +84,7 @@ def profile(
     from xlir_bench.cli.run import evaluated, usual_folder
     from xlir_bench.encoders import describe
     from xlir_bench.evaluation import load_models, measure_cost, settings_asked
+    from xlir_bench.retrieval.comparing import compared
     from xlir_bench.tasks import catalogue
 
     (chosen,) = catalogue(*tasks_dirs).get([task], options.langs)
@@ -93,9 +94,8 @@ def profile(
     with Bars(quiet) as bars:
         models = load_models(chosen, model, cost_options, options, encoder_options, bars)
         encoder = models[0].encoder
-        result = _stored(
-            usual_folder(describe(encoder).slug, chosen, options, output), encoder, chosen, options
-        )
+        slug = compared(describe(encoder), models[0].similarity).slug
+        result = _stored(usual_folder(slug, chosen, options, output), encoder, chosen, options)
         if result is None:
             tell = teller(quiet)
             result = evaluated(encoder, chosen, options, encoder_options, output, bars, tell)

@@ -44,7 +44,8 @@ def run(
         (), group=WHAT, flag="model", metavar="SPEC", many=True,
     ),
     tasks: tuple[str, ...] = option(
-        "A task, or data of your own: beir:FOLDER, parallel:FILE; may be given again.  [default: mini]",
+        "A task, or data of your own: beir:FOLDER, mlir:FOLDER, mteb:FOLDER or mteb:REPO, parallel:FILE; may be given"
+        " again.  [default: mini]",
         (), group=WHAT, flag="task", metavar="NAME", many=True,
     ),
     output: Path = OUTPUT_DIR,
@@ -66,6 +67,8 @@ def run(
     \b
     SPEC is one of
       PATH or hub id        a sentence-transformers model
+      sparse:PATH           a sparse encoder (SPLADE), where the folder does not say so itself
+      colbert:PATH          the same of a model of late interaction
       builtin:NAME          multilingual (trained, 11 languages), bm25 and ngram (by words), random (the floor)
       py:FILE:NAME          a function encode(texts, role) or a class of yours
       npy:FOLDER            vectors that exist: query.<lang>.npy, passage.<lang>.npy
@@ -94,7 +97,7 @@ def run(
     specs = in_order([*models, *more_models]) or [DEFAULT_MODEL]
     if trec and not options.save_run:
         raise InputError("--trec writes what --save-run K keeps; add, say, --save-run 1000")
-    chosen = catalogue(*tasks_dirs).get(tasks or ["mini"], options.langs)
+    chosen = catalogue(*tasks_dirs).get(tasks or ["mini"], options.langs, options.offline)
     if options.measures is not None:
         check_measures(options.measures)
     for task in chosen:
@@ -293,10 +296,13 @@ def in_order(specs: Sequence[str]) -> list[str]:
 
 
 def _show(result: Result, alone: bool) -> None:
+    from xlir_bench.reports.languages import shortened
     from xlir_bench.reports.tables import cost_line, heading, report, summary_table
 
     record = result.record
     say_blocks(
-        report(record) if alone else [heading(record), summary_table(record), cost_line(record)]
+        shortened(record, report(record))
+        if alone
+        else [heading(record), summary_table(record), cost_line(record)]
     )
     say(f"\nwritten to {result.folder}\n")

@@ -41,6 +41,7 @@ def show(
       xlir-bench show results/builtin-ngram/mini --query honey-bees-1
     """
     from xlir_bench.reports.cost import cost_blocks
+    from xlir_bench.reports.languages import shortened
     from xlir_bench.reports.tables import report, results_table
     from xlir_bench.results import Result
 
@@ -54,7 +55,10 @@ def show(
         say_results(loaded, alone=len(loaded) == 1)
     elif len(loaded) == 1:
         cost = loaded[0].record.profile.cost
-        say_blocks([*report(loaded[0].record), *(cost_blocks(cost) if cost else ())], form)
+        blocks = report(loaded[0].record)
+        if form is None:
+            blocks = shortened(loaded[0].record, blocks)
+        say_blocks([*blocks, *(cost_blocks(cost) if cost else ())], form)
     else:
         say_blocks([results_table([result.record for result in loaded])], form)
 

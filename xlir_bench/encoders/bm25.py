@@ -49,7 +49,7 @@ class BM25:
             fingerprint=fingerprint(parts),
             notes=(
                 "a word weighs what it says about the passages that a setting searches: of one language, or of all",
-                *unused_notes(options, "builtin"),
+                *unused_notes(options, "builtin", also=["similarity"]),
             ),
         )
 

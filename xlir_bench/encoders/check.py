@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from xlir_bench.errors import BadVectorsError
-from xlir_bench.records import Floats
+from xlir_bench.records import Floats, Ints
 
 SHOWN = 60
 """How much of a text an error shows."""
@@ -51,12 +51,18 @@ def checked(vectors: Any, texts: Sequence[str], dimension: int | None = None) ->
             f"the encoder gave vectors of {width} numbers for the text {first} and those after it: it should give"
             f" {wanted} per text"
         )
-    finite = np.isfinite(floats).all(axis=1)
+    check_finite(floats, np.arange(len(floats)), texts)
+    return floats
+
+
+def check_finite(numbers: Floats, row: Ints, texts: Sequence[str]) -> None:
+    """Refuse numbers that are none; `row` says for each (or each line of them) which text's it is."""
+    finite = np.isfinite(numbers) if numbers.ndim == 1 else np.isfinite(numbers).all(axis=1)
     if not finite.all():
-        row = int(np.argmin(finite))
-        kind = "NaN" if np.isnan(floats[row]).any() else "infinite numbers"
+        first = int(np.argmin(finite))
+        kind = "NaN" if np.isnan(numbers[first]).any() else "infinite numbers"
+        wrong = len(np.unique(row[~finite]))
         raise BadVectorsError(
-            f"the encoder gave {kind} for the text {quoted(texts[row])} ({int((~finite).sum())} of {len(texts)}"
+            f"the encoder gave {kind} for the text {quoted(texts[int(row[first])])} ({wrong} of {len(texts)}"
             " texts): nothing can be ranked by that"
         )
-    return floats

@@ -20,6 +20,7 @@ JSON_NAMES: dict[type, str] = {dict: "an object", list: "a list", str: "a text"}
 CONFIGURATION = (
     *("*config*.json", "modules.json", "*.py", "chat_template*", "stop*words*"),
     *("tokenizer*.json", "special_tokens_map.json", "added_tokens.json"),
+    "artifact.metadata",
     *("vocab*", "merges*.txt", "*.model", "*.bpe", "*.tiktoken"),
 )
 """Files beside the weights that change the vectors."""
@@ -58,6 +59,19 @@ LIMITS = (
     ("max_seq_length",),
 )
 """Where such a file states the longest text: the first that is there counts, as in the library."""
+DENSE, SPARSE, MULTI_VECTOR = "SentenceTransformer", "SparseEncoder", "MultiVectorEncoder"
+CROSS = "CrossEncoder"
+MODEL_TYPES = {
+    MULTI_VECTOR: ("multi_vector_encoder", "a vector for each token"),
+    SPARSE: ("sparse_encoder", "sparse vectors"),
+    DENSE: ("sentence_transformer", "one dense vector per text"),
+}
+"""By class of sentence-transformers: the package that its modules are in, and what it makes of texts."""
+PYLATE_DENSE = "pylate.models.Dense."
+"""PyLate's name of a module that sentence-transformers has, and uses for it."""
+SETTINGS = "config_sentence_transformers.json"
+STANFORD = "artifact.metadata"
+"""What the first ColBERT writes of its settings."""
 UNLIMITED = 1_000_000
 """Tokenizers write "no limit" as a larger number."""
 OFFSET_POSITIONS = (
@@ -86,13 +100,22 @@ class ModelLayout:
         """Whether this is a transformers model that sentence-transformers never saved."""
         return not (self.folder / "modules.json").is_file()
 
-    @property
-    def kind(self) -> str:
+    @cached_property
+    def kind(self) -> str | None:
         """The class of sentence-transformers that it is saved as; of a bare model, the one that its head is for."""
-        stated = self._value("config_sentence_transformers.json", str, "model_type")
-        if stated is None and self.bare and self._architecture.endswith(PAIRS):
-            return "CrossEncoder"
-        return stated or "SentenceTransformer"
+        if stated := self._value(SETTINGS, str, "model_type"):
+            return MULTI_VECTOR if stated == "ColBERT" else stated
+        if self.bare:
+            pairs = CROSS if self._architecture.endswith(PAIRS) else None
+            return MULTI_VECTOR if self.is_stanford_colbert else pairs
+        types = [module.type for module in self.modules]
+        of_pylate = any(name.startswith(PYLATE_DENSE) for name in types)
+        if of_pylate or "query_prefix" in self._texts(SETTINGS):
+            return MULTI_VECTOR
+        packages = {name.split(".")[1] for name in types if "." in name}
+        return next(
+            (kind for kind, (package, _) in MODEL_TYPES.items() if package in packages), DENSE
+        )
 
     @cached_property
     def modules(self) -> tuple[Module, ...]:
@@ -122,13 +145,28 @@ class ModelLayout:
 
     @property
     def registered_prompts(self) -> dict[str, str]:
-        """Prompts by name, as the model registers them."""
-        return self._texts("config_sentence_transformers.json", "prompts")
+        """Prompts by name, as the model registers them, with the tokens that mark queries and passages."""
+        prompts = self._texts(SETTINGS, "prompts")
+        for name, key in (("query", "query_prefix"), ("document", "document_prefix")):
+            if mark := self._value(SETTINGS, str, key):
+                prompts[name] = mark + prompts.get(name, "").removeprefix(mark)
+        if self.is_stanford_colbert:
+            for name, key, usual in (
+                ("query", "query_token_id", "[unused0]"),
+                ("document", "doc_token_id", "[unused1]"),
+            ):
+                prompts[name] = (self._value(STANFORD, str, key) or usual) + " "
+        return prompts
 
     @property
     def default_prompt(self) -> str | None:
         """The name of the prompt that the model uses where none is asked for."""
-        return self._value("config_sentence_transformers.json", str, "default_prompt_name")
+        return self._value(SETTINGS, str, "default_prompt_name")
+
+    @property
+    def similarity(self) -> str | None:
+        """The name of the similarity that the model registers."""
+        return self._value(SETTINGS, str, "similarity_fn_name")
 
     @property
     def ancestors(self) -> list[str]:
@@ -162,13 +200,25 @@ class ModelLayout:
         ):  # a static embedding cuts only where its tokenizer file says so
             rows = [(_joined(self.modules[0].path, "tokenizer.json"), ("truncation", "max_length"))]
         else:
-            files = [self._transformer_file(name) for name in SENTENCE_CONFIGS]
-            own = next((file for file in files if (self.folder / file).is_file()), files[0])
-            tokenizer = self._transformer_file("tokenizer_config.json")
-            rows = [*((own, keys) for keys in LIMITS), (tokenizer, ("model_max_length",))]
+            own, tokenizer = self._library_file, self._transformer_file("tokenizer_config.json")
+            rows = [
+                *((file, ("document_length",)) for file in (own, SETTINGS)),
+                (STANFORD, ("doc_maxlen",)),
+                *((own, keys) for keys in LIMITS),
+                (tokenizer, ("model_max_length",)),
+            ]
         stated = next((limit for row in rows if (limit := self._limit(*row)) is not None), None)
         limits = [n for n in (stated, self.positions) if n is not None and n < UNLIMITED]
         return int(min(limits)) if limits else None
+
+    @cached_property
+    def query_tokens(self) -> int | None:
+        """Where a model of late interaction cuts queries; None where it does not say so."""
+        own = self._library_file
+        rows = [(own, ("query_expansion", "length")), (own, ("query_length",))]
+        rows += [(SETTINGS, ("query_length",)), (STANFORD, ("query_maxlen",))]
+        stated = next((limit for row in rows if (limit := self._limit(*row)) is not None), None)
+        return None if stated is None else int(stated)
 
     @cached_property
     def weights(self) -> tuple[str, ...]:
@@ -190,20 +240,28 @@ class ModelLayout:
         """The number of weights, from the headers of the files."""
         return sum(count_parameters(self.folder / name) for name in self.weights)
 
-    def refuse_unsafe(
-        self, name: str, trust_remote_code: bool, wanted: str = "SentenceTransformer"
-    ) -> None:
+    @property
+    def is_stanford_colbert(self) -> bool:
+        """Whether the model was saved by the first ColBERT."""
+        return self.bare and self._architecture == "HF_ColBERT"
+
+    @property
+    def is_masked_lm(self) -> bool:
+        """Whether the transformer has the head of a masked language model."""
+        return self._architecture.endswith("ForMaskedLM")
+
+    def refuse_unsafe(self, name: str, trust_remote_code: bool, wanted: str = DENSE) -> None:
         """An error for everything but a model of the kind wanted, in safetensors, whose code is the library's own."""
-        name = visible(name)
-        if wanted == "CrossEncoder":
+        name, kind = visible(name), self.kind or wanted
+        if wanted == CROSS:
             self._refuse_no_reranker(name)
-        elif self.kind == "CrossEncoder":
+        elif kind == CROSS:
             raise InputError(
                 f"{name} is a CrossEncoder: it scores pairs of texts and gives no vectors; `run --rerank` takes it"
             )
-        elif self.kind != wanted:
+        elif kind != wanted:
             raise InputError(
-                f"{name} is a {shortened(self.kind)}, not a model that gives one dense vector per text"
+                f"{name} is a {shortened(kind)}, not a model that gives {MODEL_TYPES[wanted][1]}"
             )
         adapted = any(
             (self.folder / path / "adapter_config.json").is_file() for path in self._paths
@@ -214,8 +272,9 @@ class ModelLayout:
             raise InputError(
                 f"{name} holds an adapter, not a whole model: load it with peft, call merge_and_unload() and save that"
             )
-        known = ("sentence_transformers.", "transformers.")
-        foreign = [module.type for module in self.modules if not module.type.startswith(known)]
+        known = ["sentence_transformers.", "transformers."]
+        known += [PYLATE_DENSE] if wanted == MULTI_VECTOR else []
+        foreign = [m.type for m in self.modules if not m.type.startswith(tuple(known))]
         if foreign and not trust_remote_code:
             raise InputError(
                 f"{name} brings code of its own ({shortened(foreign[0])}): read it, then allow it with"
@@ -246,8 +305,8 @@ class ModelLayout:
         scores_words = self.bare and self._architecture.endswith(
             "ForCausalLM"
         )  # those of yes and no
-        if self.kind != "CrossEncoder" and not scores_words:
-            what = self._architecture or "model" if self.bare else self.kind
+        if self.kind != CROSS and not scores_words:
+            what = self._architecture or "model" if self.bare else str(self.kind)
             raise InputError(
                 f"{name} is a {shortened(what)}, not a CrossEncoder, which scores pairs of texts: --rerank takes"
                 " only such, and --model what gives vectors"
@@ -282,6 +341,12 @@ class ModelLayout:
             if self._transformer
             else {}
         )
+
+    @property
+    def _library_file(self) -> str:
+        """The library's own settings of the transformer."""
+        files = [self._transformer_file(name) for name in SENTENCE_CONFIGS]
+        return next((file for file in files if (self.folder / file).is_file()), files[0])
 
     def _transformer_file(self, name: str) -> str:
         return _joined(self._transformer.path if self._transformer else "", name)

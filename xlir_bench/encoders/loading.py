@@ -13,26 +13,44 @@ from typing import Any, cast
 from xlir_bench.encoders.builtin import load_builtin
 from xlir_bench.encoders.digest import short, slug
 from xlir_bench.encoders.http import load_http
+from xlir_bench.encoders.hub import locate
+from xlir_bench.encoders.layout import MULTI_VECTOR, SPARSE, ModelLayout
+from xlir_bench.encoders.multivector import MultiVectorEncoder
 from xlir_bench.encoders.protocol import DEFAULT_OPTIONS, Encoder, EncoderCard
 from xlir_bench.encoders.python import PythonEncoder, load_python
-from xlir_bench.encoders.transformer import InMemoryEncoder, load_transformer
+from xlir_bench.encoders.sparse import SparseEncoder
+from xlir_bench.encoders.transformer import InMemoryEncoder, TransformerEncoder
 from xlir_bench.encoders.vectors import StoredVectors
 from xlir_bench.errors import InputError, UnknownNameError
+from xlir_bench.extras import require
 from xlir_bench.options.encoding import EncoderOptions
 
 PREFIXES: dict[str, Callable[[str, EncoderOptions], Encoder]] = {
     "builtin": load_builtin,
     "py": load_python,
+    "sparse": lambda spec, options: load_model(spec, options, SPARSE),
+    "colbert": lambda spec, options: load_model(spec, options, MULTI_VECTOR),
     "npy": lambda folder, options: StoredVectors(Path(folder).expanduser(), options),
-    "package": lambda name, options: load_transformer(f"package:{name}", options),
+    "package": lambda name, options: load_model(f"package:{name}", options),
     "http": lambda rest, options: load_http(f"http:{rest}", options),
     "https": lambda rest, options: load_http(f"https:{rest}", options),
 }
 """What stands before the first colon, and who reads the rest; without one it is a folder or a hub id."""
 
 
+def load_model(spec: str, options: EncoderOptions, model_type: str | None = None) -> Encoder:
+    """The encoder of a folder, a package or a hub id; its files say of which type it is, unless the caller does."""
+    require("models", f"--model {spec}")
+    place = locate(spec, options)
+    kinds = {
+        kind.model_type: kind for kind in (TransformerEncoder, SparseEncoder, MultiVectorEncoder)
+    }
+    kind = model_type or ModelLayout(place.folder).kind
+    return kinds.get(kind or "", TransformerEncoder)(place, options)
+
+
 def load_encoder(spec: str, options: EncoderOptions = DEFAULT_OPTIONS) -> Encoder:
-    """The encoder that `spec` names: ``builtin:``, ``package:``, ``py:``, ``npy:``, ``http:``, a folder or a hub id."""
+    """The encoder that `spec` names: ``builtin:``, ``sparse:``, ``py:``, ``http:`` …, a folder or a hub id."""
     if not spec.strip():
         raise InputError("--model is empty: give a folder, a hub id or a prefix like builtin:ngram")
     prefix, colon, rest = spec.partition(":")
@@ -40,7 +58,7 @@ def load_encoder(spec: str, options: EncoderOptions = DEFAULT_OPTIONS) -> Encode
         return PREFIXES[prefix](rest, options)
     if colon and re.fullmatch("[a-z][a-z0-9+-]+", prefix) and not Path(spec).exists():
         raise UnknownNameError("kind of encoder", [f"{prefix}:"], [f"{name}:" for name in PREFIXES])
-    return load_transformer(spec, options)
+    return load_model(spec, options)
 
 
 def as_encoder(thing: object, options: EncoderOptions = DEFAULT_OPTIONS) -> Encoder:
@@ -48,12 +66,15 @@ def as_encoder(thing: object, options: EncoderOptions = DEFAULT_OPTIONS) -> Enco
     if isinstance(thing, str):
         return load_encoder(thing, options)
     if isinstance(thing, os.PathLike):
-        return load_transformer(os.fspath(thing), options)
+        return load_model(os.fspath(thing), options)
     if _has(thing, "name", "fingerprint", "dimension", "encode"):
         return cast(Encoder, thing)
     library = sys.modules.get("sentence_transformers")  # whoever has such a model has imported it
     if library is not None and isinstance(thing, library.SentenceTransformer):
         return InMemoryEncoder(thing, options)
+    for kind in (SPARSE, MULTI_VECTOR):
+        if isinstance(thing, getattr(library, kind, ())):
+            raise InputError(f"a {kind} in memory is no encoder here: save it, and give its folder")
     if callable(thing) or callable(getattr(thing, "encode", None)):
         name = getattr(thing, "name", None)
         if not isinstance(name, str):

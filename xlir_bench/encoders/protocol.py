@@ -49,7 +49,8 @@ class EncoderCard:
 
     name: str
     kind: str
-    """``sentence-transformers``, ``builtin``, ``python``, ``vectors``, ``http``, ``fused`` or ``reranked``: several."""
+    """``sentence-transformers``, ``sparse``, ``late-interaction``, ``builtin``, ``python``, ``vectors`` or ``http``;
+    ``fused`` or ``reranked``: several."""
     slug: str
     """Its folder's name: safe in any file system, different for different weights or options."""
     fingerprint: str
@@ -62,6 +63,8 @@ class EncoderCard:
     """Number of weights, where the files tell it."""
     weights_bytes: int | None = None
     """What they take in memory, where that is not their number times the width of the dtype."""
+    similarity: str | None = None
+    """How its vectors are compared: of a retriever as it does, of an encoder as the model registers, if it does."""
     chosen_on: tuple[str, ...] = ()
     """Tasks that its settings were chosen on: a score on them says less than one on others."""
     notes: tuple[str, ...] = ()
@@ -77,9 +80,11 @@ def changed_options(options: EncoderOptions, names: Iterable[str]) -> dict[str, 
     }
 
 
-def unused_notes(options: EncoderOptions, kind: str, used: Iterable[str] = ()) -> tuple[str, ...]:
+def unused_notes(
+    options: EncoderOptions, kind: str, used: Iterable[str] = (), also: Iterable[str] = ()
+) -> tuple[str, ...]:
     """A note for each option that was given and means nothing to this kind of encoder."""
-    unused = [name for name in MODEL_OPTIONS if name not in set(used)]
+    unused = [*(name for name in MODEL_OPTIONS if name not in set(used)), *also]
     return tuple(
         f"--{name.replace('_', '-')} means nothing to a {kind} encoder and was left out"
         for name in changed_options(options, unused)

@@ -15,7 +15,7 @@ from xlir_bench.encoders.check import as_floats, quoted
 from xlir_bench.encoders.devices import default_device
 from xlir_bench.encoders.digest import files_digest, fingerprint, package_versions, short, slug
 from xlir_bench.encoders.hub import Place, locate
-from xlir_bench.encoders.layout import ModelLayout
+from xlir_bench.encoders.layout import CROSS, ModelLayout
 from xlir_bench.encoders.protocol import EncoderCard, changed_options
 from xlir_bench.encoders.python import in_one_line, python_target
 from xlir_bench.encoders.transformer import arguments, loading
@@ -55,7 +55,7 @@ class CrossEncoderReranker:
         self._layout.refuse_unsafe(
             str(place.folder if place.local else place.name),
             options.trust_remote_code,
-            "CrossEncoder",
+            CROSS,
         )
         self.device = options.device or default_device()
         self._place = place

@@ -15,13 +15,12 @@ import numpy as np
 from xlir_bench.encoders.check import as_floats
 from xlir_bench.encoders.devices import default_device, require_device
 from xlir_bench.encoders.digest import files_digest, fingerprint, package_versions, short, slug
-from xlir_bench.encoders.hub import Place, locate
-from xlir_bench.encoders.layout import UNLIMITED, ModelLayout
+from xlir_bench.encoders.hub import Place
+from xlir_bench.encoders.layout import DENSE, UNLIMITED, ModelLayout
 from xlir_bench.encoders.prompts import Prompts, chosen
 from xlir_bench.encoders.protocol import DEFAULT_OPTIONS, EncoderCard, changed_options, unused_notes
 from xlir_bench.encoders.quiet import quiet_transformers
 from xlir_bench.errors import InputError
-from xlir_bench.extras import require
 from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.options.stating import check_bounds
 from xlir_bench.records import Floats, Role, TokenCounts
@@ -44,7 +43,8 @@ TRAINING = "training.json"
 class SentenceTransformerEncoder:
     """Encodes and counts with one model, and leaves the model as it was."""
 
-    _model: SentenceTransformer
+    kind = KIND
+    _model: Any
 
     def __init__(
         self, name: str, prompts: Prompts, options: EncoderOptions, max_tokens: int | None
@@ -66,7 +66,7 @@ class SentenceTransformerEncoder:
                 getattr(model, "get_embedding_dimension", None)
                 or model.get_sentence_embedding_dimension
             )
-            whole = int(ask() or self._encode(["dimension"], "query", None).shape[1])
+            whole = int(ask() or self._dense(["dimension"], "query", None).shape[1])
         finally:
             model.truncate_dim = own
         if asked is not None and asked > whole:
@@ -81,7 +81,7 @@ class SentenceTransformerEncoder:
         dimension = self.dimension
         if not texts:
             return np.zeros((0, dimension), np.float32)
-        return as_floats(self._encode(texts, role, self._options.truncate_dim))
+        return as_floats(self._dense(texts, role, self._options.truncate_dim))
 
     def count_tokens(self, texts: Sequence[str], role: Role) -> TokenCounts:
         """Tokens as the model's own tokenizer counts them, prompt and special tokens included, uncut."""
@@ -98,7 +98,7 @@ class SentenceTransformerEncoder:
     def _fingerprint(self, **parts: Any) -> str:
         return fingerprint(
             {
-                "kind": KIND,
+                "kind": self.kind,
                 "max_tokens": self.max_tokens,
                 "truncate_dim": self._options.truncate_dim,
                 "prompts": [self.prompts.query, self.prompts.passage],
@@ -113,7 +113,7 @@ class SentenceTransformerEncoder:
         """A card whose slug begins with `stem` and tells models with other `options` apart."""
         return EncoderCard(
             name=self.name,
-            kind=KIND,
+            kind=self.kind,
             max_tokens=self.max_tokens,
             slug=slug(stem, changed_options(self._options, options)),
             query_prompt=self.prompts.query,
@@ -122,7 +122,17 @@ class SentenceTransformerEncoder:
             **more,
         )
 
-    def _encode(self, texts: Sequence[str], role: Role, truncate_dim: int | None) -> Any:
+    def _dense(self, texts: Sequence[str], role: Role, truncate_dim: int | None) -> Any:
+        return self._encode(
+            texts,
+            role,
+            convert_to_numpy=True,
+            normalize_embeddings=False,
+            truncate_dim=truncate_dim,
+        )
+
+    def _encode(self, texts: Sequence[str], role: Role, **how: Any) -> Any:
+        """What the model makes of one batch."""
         encode = self._model.encode_query if role == "query" else self._model.encode_document
         training = self._model.training
         try:
@@ -131,9 +141,7 @@ class SentenceTransformerEncoder:
                 prompt=self.prompts.of(role),
                 batch_size=len(texts),
                 show_progress_bar=False,
-                convert_to_numpy=True,
-                normalize_embeddings=False,
-                truncate_dim=truncate_dim,
+                **how,
             )
         finally:
             self._model.train(training)
@@ -181,11 +189,18 @@ class SentenceTransformerEncoder:
 class TransformerEncoder(SentenceTransformerEncoder):
     """A model of a folder: name, card and fingerprint come from its files, the rest loads it."""
 
+    model_type = DENSE
+    options_in_slug: tuple[str, ...] = OPTIONS_IN_SLUG
+    has_family = True
+    """Whether models of its name were trained with the prompts that are known of them."""
+
     def __init__(self, place: Place, options: EncoderOptions = DEFAULT_OPTIONS) -> None:
         check_bounds(options)
         layout = ModelLayout(place.folder)
         layout.refuse_unsafe(
-            str(place.folder if place.local else place.name), options.trust_remote_code
+            str(place.folder if place.local else place.name),
+            options.trust_remote_code,
+            self.model_type,
         )
         length, positions = options.max_length, layout.positions
         if length is not None and length < 1:
@@ -194,7 +209,7 @@ class TransformerEncoder(SentenceTransformerEncoder):
             raise InputError(
                 f"--max-length {length}: the positions of {place.name} end at {positions} tokens"
             )
-        names = [place.name, *layout.ancestors]
+        names = [place.name, *layout.ancestors] if self.has_family else []
         prompts = chosen(options, layout.registered_prompts, layout.default_prompt, names)
         super().__init__(place.name, prompts, options, length or layout.max_tokens)
         self.folder = str(place.folder)
@@ -203,7 +218,7 @@ class TransformerEncoder(SentenceTransformerEncoder):
         self._layout = layout
 
     def __repr__(self) -> str:
-        return f"TransformerEncoder({self.name!r})"
+        return f"{type(self).__name__}({self.name!r})"
 
     @cached_property
     def weights_digest(self) -> str:
@@ -226,38 +241,49 @@ class TransformerEncoder(SentenceTransformerEncoder):
     def card(self) -> EncoderCard:
         """What a result records of it."""
         bare = "no modules.json: a bare transformers model, pooled as sentence-transformers does by default"
-        used = (*OPTIONS_IN_SLUG, "revision", "device", "trust_remote_code")
+        used = (*self.options_in_slug, "revision", "device", "trust_remote_code")
         return self._card(
             self._place.stem + (f"-{short(self.weights_digest)}" if self._place.local else ""),
-            OPTIONS_IN_SLUG,
+            self.options_in_slug,
             (
                 *self._place.notes,
                 *([bare] if self._layout.bare else []),
-                *unused_notes(self._options, KIND, used),
+                *self._own_notes(),
+                *unused_notes(self._options, self.kind, used),
             ),
             fingerprint=self.fingerprint,
             weights_digest=self.weights_digest,
             dtype=self._options.dtype,
             parameters=self._layout.parameters,
+            similarity=self._layout.similarity,
             chosen_on=chosen_on(self._place.folder / TRAINING),
         )
 
+    def _own_notes(self) -> list[str]:
+        """What there is to say of models of this kind."""
+        return []
+
     @cached_property
-    def _model(self) -> SentenceTransformer:
+    def _model(self) -> Any:
+        import sentence_transformers
         import torch
-        from sentence_transformers import SentenceTransformer
 
         dtype = getattr(torch, self._options.dtype)
         with loading(self.name, self.folder, self.device):
-            model = SentenceTransformer(self.folder, **arguments(self.device, self._options))
+            load = getattr(sentence_transformers, self.model_type)
+            model = load(self.folder, **arguments(self.device, self._options))
         # What the constructor leaves open: the dtype of modules without a transformer, and the cut.
         for module in model.children():
             _pin_dtype(module, dtype)
             if self._options.max_length is not None:
                 getattr(module, "processing_kwargs", {}).get("text", {}).pop("max_length", None)
+        self._cut(model)
+        return model.eval()
+
+    def _cut(self, model: Any) -> None:
+        """Let the model cut texts after `max_tokens`."""
         if self.max_tokens is not None:
             cut_texts(model, self.max_tokens)
-        return model.eval()
 
 
 class InMemoryEncoder(SentenceTransformerEncoder):
@@ -317,13 +343,8 @@ class InMemoryEncoder(SentenceTransformerEncoder):
             weights_digest=self.weights_digest,
             dtype=str(self._model.dtype).removeprefix("torch."),
             parameters=sum(p.numel() for p in self._model.parameters()),
+            similarity=self._model.similarity_fn_name,
         )
-
-
-def load_transformer(spec: str, options: EncoderOptions) -> TransformerEncoder:
-    """The encoder of a folder, a package or a hub id."""
-    require("models", f"--model {spec}")
-    return TransformerEncoder(locate(spec, options), options)
 
 
 def cut_texts(model: SentenceTransformer, tokens: int) -> None:

@@ -21,8 +21,17 @@ from xlir_bench.options.profiling import CostOptions
 from xlir_bench.options.running import EXACT, RunOptions
 from xlir_bench.records import Collection, Floats, Kind, Progress, Role, Setting, Silent, Stored
 from xlir_bench.results.schema import CostPart, LatencyPart, ModelCostPart, VariantPart
-from xlir_bench.retrieval import EmbedRequest, FaissIndex, VectorIndex, Vectors, embed, normalised
+from xlir_bench.retrieval import (
+    Dense,
+    EmbedRequest,
+    FaissIndex,
+    VectorIndex,
+    Vectors,
+    embed,
+    similarity_of,
+)
 from xlir_bench.retrieval.approximate import DEPTH, build_index, empty_index, index_bytes
+from xlir_bench.retrieval.similarity import COSINE
 from xlir_bench.sources import load_collection
 from xlir_bench.tasks import Task
 
@@ -47,6 +56,8 @@ class LoadedModel:
     gpu_memory_bytes: int | None
     peak_memory_bytes: int
     """Of the process so far."""
+    similarity: Dense = COSINE
+    """How its vectors are compared."""
 
     def seconds(self, passages: Sequence[str]) -> float:
         """How long it takes to encode these."""
@@ -88,7 +99,7 @@ class _Variant:
         """Seconds of encoding and of searching."""
         began = time.perf_counter()
         vectors = checked(self.model.encoder.encode(texts, "query"), texts)
-        queries = normalised(vectors[:, : self.dimension])
+        queries = self.model.similarity.prepared(vectors[:, : self.dimension])
         encoded = time.perf_counter()
         self.index.search(queries, self.depth)
         return encoded - began, time.perf_counter() - encoded
@@ -138,7 +149,12 @@ def load_models(
     models = []
     for dtype in dict.fromkeys(options.dtypes):
         encoder = load_encoder(spec, replace(encoder_options, dtype=cast(Any, dtype)))
-        models.append(warmed_up(encoder, dtype, texts))
+        similarity = similarity_of(encoder_options.similarity, encoder)
+        if not isinstance(similarity, Dense):
+            raise InputError(
+                f"{spec} gives no dense vectors, and profile is of them and of their FAISS index"
+            )
+        models.append(replace(warmed_up(encoder, dtype, texts), similarity=similarity))
         _check_variants(models[-1], options)
     return models
 
@@ -269,7 +285,8 @@ def _variants(
     )
     for dimension, factory in shapes:
         exact = VectorIndex.of(
-            {key: Vectors.of(np.asarray(rows)[:, :dimension]) for key, rows in vectors.items()}
+            {key: Vectors.of(np.asarray(rows)[:, :dimension]) for key, rows in vectors.items()},
+            model.similarity,
         )
         depth = options.depth or DEPTH
         searched = exact if factory == EXACT else FaissIndex(exact, factory, depth)

@@ -8,16 +8,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import cast
 
 import numpy as np
 
+from xlir_bench.augment.query_forms import with_query_form
 from xlir_bench.encoders import as_encoder, load_reranker
 from xlir_bench.encoders.bm25 import BM25
 from xlir_bench.encoders.protocol import DEFAULT_OPTIONS
 from xlir_bench.encoders.vectors import StoredVectors
 from xlir_bench.errors import InputError, UnknownNameError
-from xlir_bench.evaluation.alignment import alignment_part
+from xlir_bench.evaluation.alignment import alignment_part, score_correlations
 from xlir_bench.evaluation.machine import environment, peak_memory
 from xlir_bench.evaluation.record import (
     encoder_part,
@@ -35,7 +37,7 @@ from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.options.running import CPU, EXACT, RunOptions
 from xlir_bench.options.stating import check_bounds
 from xlir_bench.options.working import Shard
-from xlir_bench.records import Collection, Kind, Progress, Ranking, Scores, Setting, Silent
+from xlir_bench.records import Collection, Ints, Kind, Progress, Ranking, Scores, Setting, Silent
 from xlir_bench.results import Result, ResultRecord
 from xlir_bench.results.schema import (
     AlignmentPart,
@@ -48,6 +50,7 @@ from xlir_bench.results.tables import ranks_table, run_table
 from xlir_bench.results.values import values_of_scores, values_table
 from xlir_bench.retrieval import (
     BM25Retriever,
+    Dense,
     EmbedRequest,
     FaissIndex,
     FusedRetriever,
@@ -56,6 +59,7 @@ from xlir_bench.retrieval import (
     StoredRetriever,
     VectorIndex,
     VectorRetriever,
+    similarity_of,
 )
 from xlir_bench.retrieval.elsewhere import Elsewhere, on_device
 from xlir_bench.retrieval.tiles import NUMBA, engine_for
@@ -88,7 +92,11 @@ def evaluate(
     options, progress = options or RunOptions(), progress or Silent()
     if encoder_options is None and isinstance(encoder, str):
         encoder_options = EncoderOptions()
-    task = catalogue().get([task], options.langs)[0] if isinstance(task, str) else task
+    task = (
+        catalogue().get([task], options.langs, options.offline)[0]
+        if isinstance(task, str)
+        else task
+    )
     retriever = as_retriever(encoder, encoder_options or EncoderOptions(), options, executor)
     settings = settings_asked(task, options)
     measures = check_measures(options.measures or task.measures)
@@ -102,13 +110,16 @@ def evaluate(
 
     with stage("read"):
         collection = load_collection(task, options, progress)
+        if options.query_form is not None:
+            collection = with_query_form(collection, options.query_form, _lexicon(options))
         check_fit(measures, by_answers=bool(collection.answers))
     with stage("encode"):
         represented = retriever.represent(collection, progress)
     searching = Searching(collection, settings, options.save_run, progress)
     with stage("search"):
         index, exact = represented.index, options.index == EXACT
-        vectors = index if isinstance(index, VectorIndex) else None
+        is_dense = represented.vectors is not None
+        vectors = index if is_dense and isinstance(index, VectorIndex) else None
         if vectors is None and not exact:
             raise InputError(
                 f"--index {options.index!r} wants vectors, and {retriever.card.name} has none:"
@@ -123,7 +134,11 @@ def evaluate(
     with stage("measure"):
         scores = _scores(rankings, collection, measures, progress)
         summary = _summary(scores, collection, measures, options.seed)
-        bias = language_bias(_pool_rankings(rankings, collection), collection.parallel)
+        pools = _pool_rankings(rankings, collection)
+        by_scores = {}
+        if options.alignment and collection.parallel and represented.vectors is not None:
+            by_scores = score_correlations(pools, index)
+        bias = language_bias(pools, collection.parallel, options.seed, by_scores)
         tables = {"ranks": ranks_table(rankings, collection)}
         if collection.answers:
             tables["queries"] = values_table(
@@ -235,11 +250,23 @@ def as_retriever(
                 f"--search-device {options.search_device} is for vectors, and {loaded.name} has none"
             )
         return BM25Retriever(loaded)
+    similarity = similarity_of(encoder_options.similarity, loaded)
+    if not isinstance(similarity, Dense):
+        unfit = {"--index": (options.index, EXACT), "--search-device": (options.search_device, CPU)}
+        for flag, (asked, usual) in unfit.items():
+            if asked != usual:
+                raise InputError(
+                    f"{flag} {asked} is for dense vectors, and {loaded.name} has none: leave it out"
+                )
+        if not options.keep_vectors:
+            raise InputError(
+                f"--no-keep-vectors is for dense vectors, and {loaded.name} has none: leave it out"
+            )
     # What is encoded by workers is compared by them, each on a device of its own.
     far = executor.remote and not isinstance(loaded, StoredVectors)
     engine = NUMBA if far else engine_for(options.search_device)
     if isinstance(loaded, StoredVectors):
-        return StoredRetriever(loaded, limited=options.limit is not None, engine=engine)
+        return StoredRetriever(loaded, options.limit is not None, similarity, engine)
     elsewhere = None
     if far:
         if not isinstance(encoder, str | os.PathLike) or options.cache is None:
@@ -248,10 +275,16 @@ def as_retriever(
             )
         elsewhere = Elsewhere(executor, os.fspath(encoder), encoder_options, options.search_device)
     request = EmbedRequest(
-        options.cache, options.batch_tokens, options.vectors, engine, elsewhere,
+        options.cache, options.batch_tokens, options.vectors, similarity, engine, elsewhere,
         options.keep_vectors,
     )  # fmt: skip
     return VectorRetriever(loaded, request)
+
+
+def _lexicon(options: RunOptions) -> Path | None:
+    """The word lists that are named, else those in the data root."""
+    known = options.data and options.data / "lexicon"
+    return options.lexicon or (known if known and known.is_dir() else None)
 
 
 def encode_shard(
@@ -355,17 +388,39 @@ def _summary(
 
 
 def _pool_rankings(rankings: Sequence[Ranking], collection: Collection) -> list[PoolRanking]:
-    return [
-        PoolRanking(
+    """The rankings of the pool of all languages, beside those of each of its languages where they were searched."""
+    by_setting = {r.setting: r for r in rankings}
+    number = _cluster_numbers(collection)
+    pools = []
+    for r in rankings:
+        if r.setting.kind != Kind.MULTILINGUAL or not len(r.query):
+            continue
+        queries = collection.queries[r.setting.query_lang]
+        alone = [
+            by_setting.get(Setting(r.setting.query_lang, (x,))) for x in r.setting.passage_langs
+        ]
+        counts = {lang: len(collection.passages[lang].ids) for lang in r.setting.passage_langs}
+        pool = PoolRanking(
             ranking=r,
-            query_ids=collection.queries[r.setting.query_lang].ids,
-            passage_counts={
-                lang: len(collection.passages[lang].ids) for lang in r.setting.passage_langs
-            },
+            query_ids=queries.ids,
+            passage_counts=counts,
+            clusters=np.array([number[name] for name in queries.clusters], np.int64),
         )
-        for r in rankings
-        if r.setting.kind == Kind.MULTILINGUAL and len(r.query)
-    ]
+        if None not in alone:
+            of_lang = [ranking for ranking in alone if ranking is not None]
+            pool = replace(pool, in_language=_ranks_in_language(pool, of_lang))
+        pools.append(pool)
+    return pools
+
+
+def _ranks_in_language(pool: PoolRanking, of_lang: Sequence[Ranking]) -> Ints:
+    """The rank of each relevant passage of the pool in the ranking of its own language."""
+    starts = np.cumsum([0, *pool.passage_counts.values()])
+    size = starts[-1]
+    code = np.concatenate([r.query * size + r.passage + start for r, start in zip(of_lang, starts, strict=False)])  # fmt: skip
+    rank, order = np.concatenate([r.rank for r in of_lang]), np.argsort(code)
+    wanted = pool.ranking.query * size + pool.ranking.passage
+    return np.asarray(rank[order[np.searchsorted(code[order], wanted)]])
 
 
 def _options_part(
@@ -378,6 +433,8 @@ def _options_part(
         limit=options.limit,
         corpus_limit=options.corpus_limit,
         candidate=options.candidate or task.candidate,
+        query_form=options.query_form,
+        usual_candidate=task.candidate,
         index=options.index,
         vectors=options.vectors,
         seed=options.seed,

@@ -1,18 +1,29 @@
-"""Language bias: five views of the rankings of the pool of all languages, each beside its chance level.
+"""Language bias: views of the rankings of the pool of all languages, each beside its chance level.
 
-Every view is taken per query, averaged over the queries of a language, then over query languages.
+Every view is taken per query, averaged over the queries of a language, then over query languages; intervals are over
+clusters of queries.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xlir_bench.arrays import equal_pairs
+from xlir_bench.measures.bootstrap import Bounds, ClusterSums, estimates
 from xlir_bench.measures.chance import expected_map, expected_range
+from xlir_bench.measures.fairness import (
+    equal_expected_rank,
+    expected_equal_expected_rank,
+    expected_rank_variance,
+    oracle_gap,
+    rank_variance,
+    target_language_recall,
+)
 from xlir_bench.records import Floats, Ints, Kind, Ranking
 
 TOP = 10
@@ -30,6 +41,9 @@ class BiasFigure:
     """Empty where it is the same for all of them."""
     queries: int = field(kw_only=True)
     """How many queries counted."""
+    low: float | None = None
+    high: float | None = None
+    """The 95 % interval of the mean, where it is one number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +55,10 @@ class PoolRanking:
     """Of all queries of the language; translations share one."""
     passage_counts: Mapping[str, int]
     """Candidates of each language, in pool order."""
+    clusters: Ints | None = None
+    """The number of the cluster of each query; None: every query id is one of its own, and there is no interval."""
+    in_language: Ints | None = None
+    """The rank of each relevant passage among those of its own language; None where that was not searched."""
 
     @property
     def lang(self) -> str:
@@ -70,20 +88,32 @@ class PoolRanking:
 class PerQuery:
     """A value of each query that counts, and its chance level."""
 
+    query: Ints
     value: Floats
     chance: Floats
 
 
-def language_bias(pools: Sequence[PoolRanking], parallel: bool) -> dict[str, BiasFigure]:
-    """Every view that these rankings allow, by name; none without a pool of several languages."""
-    views = {
-        name: _averaged({pool.lang: measure(pool) for pool in pools})
+def language_bias(
+    pools: Sequence[PoolRanking],
+    parallel: bool,
+    seed: int = 0,
+    more: Mapping[str, Mapping[str, PerQuery]] | None = None,
+) -> dict[str, BiasFigure]:
+    """Every view that these rankings allow, by name; none without a pool of several languages.
+
+    `more`: values that do not follow from ranks, by view and query language.
+    """
+    values = {
+        name: {pool.lang: view for pool in pools if (view := measure(pool)) is not None}
         for name, measure in VIEWS.items()
     }
-    views["top10_language_share"] = top10_language_share(pools)
+    values |= {name: dict(by_lang) for name, by_lang in (more or {}).items()}
     if parallel:
-        views["parallel_query_agreement"] = _averaged(parallel_query_agreement(pools))
-    return {name: view for name, view in views.items() if view is not None}
+        values["parallel_query_agreement"] = parallel_query_agreement(pools)
+    views = {name: _averaged(by_lang) for name, by_lang in values.items()}
+    views["top10_language_share"] = top10_language_share(pools)
+    known = {name: view for name, view in views.items() if view is not None}
+    return known | _with_intervals(known, values, pools, seed)
 
 
 def _averaged(by_lang: Mapping[str, PerQuery]) -> BiasFigure | None:
@@ -102,6 +132,35 @@ def _averaged(by_lang: Mapping[str, PerQuery]) -> BiasFigure | None:
     )
 
 
+def _with_intervals(
+    views: Mapping[str, BiasFigure],
+    values: Mapping[str, Mapping[str, PerQuery]],
+    pools: Sequence[PoolRanking],
+    seed: int,
+) -> dict[str, BiasFigure]:
+    """The figures that are one number, with intervals over clusters of queries."""
+    clusters = {pool.lang: pool.clusters for pool in pools if pool.clusters is not None}
+    if len(clusters) < len(pools):
+        return {}
+    names = [name for name in views if name in values]
+    count = max(
+        (int(numbers.max()) + 1 for numbers in clusters.values() if len(numbers)), default=0
+    )
+    sums = []
+    for name in names:
+        langs = list(views[name].by_query_lang)
+        of_lang = [values[name][lang] for lang in langs]
+        numbers = [clusters[lang][of.query] for lang, of in zip(langs, of_lang, strict=True)]
+        setting = np.repeat(np.arange(len(langs)), [len(of.value) for of in of_lang])
+        value = np.concatenate([of.value for of in of_lang])
+        sums.append(ClusterSums.of(value, np.concatenate(numbers), setting, (count, len(langs))))
+    bounded = {}
+    for name, estimate in zip(names, estimates(sums, seed), strict=True):
+        interval = estimate.interval(BOUNDS.get(name, (0.0, 1.0)))
+        bounded[name] = replace(views[name], low=interval.low, high=interval.high)
+    return bounded
+
+
 def rank_distance(pool: PoolRanking) -> PerQuery:
     """Highest minus lowest rank of a query's relevant passages, where it has two or more.
 
@@ -110,7 +169,7 @@ def rank_distance(pool: PoolRanking) -> PerQuery:
     """
     query, spread = rank_distances(pool.ranking)
     size = np.bincount(pool.ranking.query)[query] if len(query) else query
-    return PerQuery(spread, expected_range(pool.ranking.candidates, size))
+    return PerQuery(query, spread, expected_range(pool.ranking.candidates, size))
 
 
 def rank_distances(ranking: Ranking) -> tuple[Ints, Floats]:
@@ -162,11 +221,12 @@ def same_language_preference(pool: PoolRanking) -> PerQuery:
     """
     query, same = pool.ranking.query, pool.same_language
     order = np.lexsort((pool.ranks, query))
-    _, first, size = np.unique(query, return_index=True, return_counts=True)
+    asked, first, size = np.unique(query, return_index=True, return_counts=True)
     own = np.add.reduceat(same.astype(int), first) if len(first) else np.empty(0, int)
     # Where an index found none of the answers, none of them is the best.
     choice = (own > 0) & (own < size) & (pool.ranking.rank[order][first] > 0)
-    return PerQuery(same[order][first][choice].astype(float), (own / np.maximum(size, 1))[choice])
+    is_first = same[order][first][choice].astype(float)
+    return PerQuery(asked[choice], is_first, (own / np.maximum(size, 1))[choice])
 
 
 def map_without_same_language(pool: PoolRanking) -> PerQuery:
@@ -187,7 +247,7 @@ def map_without_same_language(pool: PoolRanking) -> PerQuery:
     chance = np.empty(len(scored))
     for n in np.unique(left):
         chance[left == n] = expected_map(int(n), size[left == n])
-    return PerQuery(average_precision(kept, rank), chance)
+    return PerQuery(scored, average_precision(kept, rank), chance)
 
 
 def average_precision(query: Ints, rank: Ints) -> Floats:
@@ -213,27 +273,25 @@ def parallel_query_agreement(pools: Sequence[PoolRanking]) -> dict[str, PerQuery
 
     Mean over the translations of a question. Rankings that share 40 of 100 agree by .4; chance is 100/N.
     """
-    tops: dict[str, list[tuple[str, Ints]]] = {}
+    tops: dict[str, list[tuple[str, int, Ints]]] = {}
     for pool in pools:
         if pool.ranking.top is None:
             continue
         for row, top in zip(pool.ranking.scored, pool.ranking.top[:, :AGREEMENT_TOP], strict=True):
-            tops.setdefault(pool.query_ids[row], []).append((pool.lang, top[top >= 0]))
-    shares: dict[str, list[float]] = {pool.lang: [] for pool in pools}
+            tops.setdefault(pool.query_ids[row], []).append((pool.lang, int(row), top[top >= 0]))
+    shares: dict[str, list[tuple[int, float]]] = {pool.lang: [] for pool in pools}
     for question in tops.values():
         if len(question) < 2:
             continue
-        for (lang, _), shared in zip(
-            question, _overlaps([top for _, top in question]), strict=True
-        ):
-            shares[lang].append(shared)
-    candidates = {p.lang: p.ranking.candidates for p in pools}
-    return {
-        lang: PerQuery(
-            np.array(values), np.full(len(values), min(1.0, AGREEMENT_TOP / candidates[lang]))
-        )
-        for lang, values in shares.items()
-    }
+        overlaps = _overlaps([top for *_, top in question])
+        for (lang, row, _), shared in zip(question, overlaps, strict=True):
+            shares[lang].append((row, shared))
+    agreement = {}
+    for pool in pools:
+        rows, values = np.array(shares[pool.lang], float).reshape(-1, 2).T
+        chance = min(1.0, AGREEMENT_TOP / pool.ranking.candidates)
+        agreement[pool.lang] = PerQuery(rows.astype(np.int64), values, np.full(len(rows), chance))
+    return agreement
 
 
 def _overlaps(tops: Sequence[Ints]) -> list[float]:
@@ -247,9 +305,58 @@ def _overlaps(tops: Sequence[Ints]) -> list[float]:
     return [float(mean) for mean in shared.sum(axis=1) / (len(tops) - 1)]
 
 
-VIEWS: dict[str, Callable[[PoolRanking], PerQuery]] = {
+def _recall_of_others(pool: PoolRanking, k: int) -> PerQuery:
+    """TLR@k; see `target_language_recall`. Chance: k of the N passages."""
+    query, recall = target_language_recall(
+        pool.ranking.query, pool.ranking.rank, ~pool.same_language, k
+    )
+    return PerQuery(query, recall, np.full(len(query), min(1.0, k / pool.ranking.candidates)))
+
+
+def _rank_variance(pool: PoolRanking) -> PerQuery:
+    """MRV; see `rank_variance`."""
+    query, variance = rank_variance(pool.ranking.query, pool.ranks)
+    size = np.bincount(pool.ranking.query)[query] if len(query) else query
+    return PerQuery(query, variance, expected_rank_variance(pool.ranking.candidates, size))
+
+
+def _oracle_gap(pool: PoolRanking, k: int) -> PerQuery | None:
+    """Language-oracle gap@k; see `oracle_gap`. Chance: k of its language's passages, less k of all."""
+    if pool.in_language is None:
+        return None
+    query = pool.ranking.query
+    rows, gap = oracle_gap(query, pool.in_language, pool.ranking.rank, k)
+    sizes = np.array(list(pool.passage_counts.values()))[pool.languages_of(pool.ranking.passage)]
+    of_passage = np.minimum(1, k / sizes) - min(1, k / pool.ranking.candidates)
+    row = np.searchsorted(rows, query)
+    return PerQuery(rows, gap, np.bincount(row, of_passage, len(rows)) / np.bincount(row))
+
+
+def _equal_expected_rank(pool: PoolRanking, k: int, unretrieved_mean: bool = False) -> PerQuery:
+    """PEER@k; see `equal_expected_rank`."""
+    query, rank = pool.ranking.query, pool.ranking.rank
+    lang = pool.languages_of(pool.ranking.passage)
+    rows, p = equal_expected_rank(query, rank, lang, k, unretrieved_mean)
+    chance = expected_equal_expected_rank(query, lang, pool.ranking.candidates, k, unretrieved_mean)
+    return PerQuery(rows, p, chance)
+
+
+VIEWS: dict[str, Callable[[PoolRanking], PerQuery | None]] = {
     "rank_distance": rank_distance,
     "same_language_preference": same_language_preference,
     "map_without_same_language": map_without_same_language,
+    "tlr@20": partial(_recall_of_others, k=20),
+    "oracle_gap@10": partial(_oracle_gap, k=10),
+    "rank_variance": _rank_variance,
+    "peer@20": partial(_equal_expected_rank, k=20),
+    "peer@100": partial(_equal_expected_rank, k=100),
+    "peer_unretrieved_mean@20": partial(_equal_expected_rank, k=20, unretrieved_mean=True),
 }
 """Views that look at one query at a time, by their name in result.json; a new one is a row here."""
+BOUNDS: dict[str, Bounds] = {
+    "rank_distance": (0.0, np.inf),
+    "rank_variance": (0.0, np.inf),
+    "oracle_gap@10": (-1.0, 1.0),
+    **dict.fromkeys(("mrc@5", "mrc@10", "mrc@20"), (-1.0, 1.0)),
+}
+"""The least and the largest value of views that do not lie between 0 and 1."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from xlir_bench.options.stating import MODEL, number, option
+from xlir_bench.options.stating import MODEL, SEARCH, number, option
 
 FUSED, RERANKED = "Several retrievers as one", "Re-ranking"
 Dtype = Literal["float32", "float16", "bfloat16"]
+SimilarityName = Literal["cosine", "dot", "model"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,11 @@ class LoadOptions:
     trust_remote_code: bool = option(
         "Let a model run code from its own repository.", False, group=MODEL
     )
+    similarity: SimilarityName = option(
+        "How vectors are compared: cosine, dot (the inner product of vectors as they are), or model: the one of"
+        " these that the model registers.",
+        "cosine", group=SEARCH,
+    )  # fmt: skip
     fuse: tuple[str, ...] = option(
         "Search with this one too: what either puts first is ordered anew by both; may be given again.",
         (), group=FUSED, metavar="SPEC", many=True,

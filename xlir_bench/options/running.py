@@ -40,6 +40,14 @@ class RunOptions:
         "What stands for a passage: sentence or sentence+context.",
         None, group=MEASURED, metavar="TEXT", partial=True,
     )  # fmt: skip
+    query_form: Literal["code-switched", "lower", "romanised", "typos"] | None = option(
+        "Ask as people type: each question is changed in the same way in every run.",
+        None, group=MEASURED, partial=True,
+    )  # fmt: skip
+    lexicon: Path | None = option(
+        "Word lists (en-de.tsv, …) for --query-form code-switched.  [default: `lexicon` in the data root]",
+        None, group=DATA, metavar="FOLDER",
+    )  # fmt: skip
     measures: tuple[str, ...] | None = option(
         "ranx's names: map, mrr, ndcg@10, recall@100 …", None, group=MEASURED, partial=True
     )
@@ -97,7 +105,7 @@ class RunOptions:
 
     def __post_init__(self) -> None:
         """A folder that is given as text is taken, too."""
-        for name in ("data", "cache"):
+        for name in ("data", "cache", "lexicon"):
             if (given := getattr(self, name)) is not None:
                 object.__setattr__(self, name, Path(given).expanduser())
 

@@ -8,7 +8,9 @@ from xlir_bench.errors import NotComparableError
 from xlir_bench.results import Result, ResultRecord
 
 
-def what_differs(first: ResultRecord, second: ResultRecord) -> list[str]:
+def what_differs(
+    first: ResultRecord, second: ResultRecord, forms_may_differ: bool = False
+) -> list[str]:
     """Everything that makes two results measure different things; empty if they are comparable."""
     a, b = first.options, second.options
     differences = []
@@ -22,6 +24,7 @@ def what_differs(first: ResultRecord, second: ResultRecord) -> list[str]:
         "limit": (a.limit or "none", b.limit or "none"),
         "corpus limit": (a.corpus_limit or "none", b.corpus_limit or "none"),
         "candidate text": (a.candidate, b.candidate),
+        "questions": _forms(first, second) if not forms_may_differ else ("", ""),
         "measures": (sorted(set(a.measures)), sorted(set(b.measures))),
         "index": (a.index, b.index),
         "vectors": (a.vectors, b.vectors),
@@ -32,6 +35,11 @@ def what_differs(first: ResultRecord, second: ResultRecord) -> list[str]:
             one, other = (" ".join(v) if isinstance(v, list) else v for v in (x, y))
             differences.append(f"{option} ({one} against {other})")
     return differences
+
+
+def _forms(first: ResultRecord, second: ResultRecord) -> tuple[str, str]:
+    form, other = (record.options.query_form or "as they are" for record in (first, second))
+    return form, other
 
 
 def _task(record: ResultRecord) -> str:
@@ -50,16 +58,26 @@ def _other_files(first: ResultRecord, second: ResultRecord) -> list[str] | None:
     return changed or sorted(a.files.keys() ^ b.files.keys())
 
 
-def require_comparable(results: Sequence[Result], force: bool, remedy: str) -> list[str]:
-    """Notes on results that are to be compared; an error if they measure different things, unless forced."""
+def require_comparable(
+    results: Sequence[Result], force: bool, remedy: str, forms_may_differ: bool = False
+) -> list[str]:
+    """Notes on results that are to be compared; an error if they measure different things, unless forced.
+
+    `forms_may_differ`: the same questions in other forms (`--query-form`) are the thing that is compared.
+    """
     names = labels(results)
     first, *others = (result.record for result in results)
     faults = [
         f"{name}: {', '.join(differences)}"
         for name, other in zip(names[1:], others, strict=True)
-        if (differences := what_differs(first, other))
+        if (differences := what_differs(first, other, forms_may_differ))
     ]
     notes = []
+    forms = {name: _forms(first, other)[1] for name, other in zip(names[1:], others, strict=True)}
+    asked = _forms(first, first)[0]
+    if forms_may_differ and any(form != asked for form in forms.values()):
+        told = ", ".join(f"{form} in {name}" for name, form in forms.items())
+        notes.append(f"the questions are {asked} in {names[0]}, {told}: that is what is compared")
     if faults:
         if not force:
             raise NotComparableError(
@@ -79,9 +97,11 @@ def require_comparable(results: Sequence[Result], force: bool, remedy: str) -> l
 def labels(results: Sequence[Result]) -> list[str]:
     """A name for each result: its encoder's, or a longer one where two encoders share a name."""
     encoders = [result.record.encoder for result in results]
+    forms = [result.record.options.query_form for result in results]
+    names = [e.name + (f", questions {form}" if form else "") for e, form in zip(encoders, forms, strict=True)]  # fmt: skip
     slugs = [encoder.slug for encoder in encoders]
     folders = [str(r.folder or f"{r.record.encoder.slug} of {r.record.created}") for r in results]
-    for names in ([encoder.name for encoder in encoders], slugs, folders):
-        if len(set(names)) == len(names):
-            return names
+    for each in (names, slugs, folders):
+        if len(set(each)) == len(each):
+            return each
     return [f"{name} ({i})" for i, name in enumerate(folders, 1)]

@@ -90,9 +90,11 @@ def compare(
     first: Result, second: Result, measure: str | None = None, force: bool = False
 ) -> Comparison:
     """Two results of one task on one measure; refused if they do not measure the same thing."""
-    notes = require_comparable([first, second], force, FORCE)
+    notes = require_comparable([first, second], force, FORCE, forms_may_differ=True)
     if first.record.encoder.fingerprint == second.record.encoder.fingerprint:
-        notes.append("both results are of the same encoder (equal fingerprints)")
+        similarities = [each.record.encoder.similarity or "cosine" for each in (first, second)]
+        by = "" if len({*similarities}) == 1 else f", compared by {' and by '.join(similarities)}"
+        notes.append(f"both results are of the same encoder (equal fingerprints){by}")
     measure = shared_measure([first, second], measure)
     pairing = _pairing(first.values(measure), second.values(measure))
     names = labels([first, second])

@@ -33,6 +33,8 @@ MTEB_META = (
     "framework", "similarity_fn_name", "use_instructions", "training_datasets",
 )  # fmt: skip
 """The fields of its model_meta.json."""
+MTEB_SIMILARITY = {"dot": "dot", "maxsim": "MaxSim"}
+"""Its names of ours, where that is not the cosine."""
 MTEB_LANGUAGES = {
     "ar": "ara-Arab", "bn": "ben-Beng", "cs": "ces-Latn", "da": "dan-Latn", "de": "deu-Latn",
     "el": "ell-Grek", "en": "eng-Latn", "es": "spa-Latn", "fa": "fas-Arab", "fi": "fin-Latn",
@@ -129,8 +131,9 @@ def _mteb(results: Sequence[Result], output: Path) -> list[Path]:
         cleaned = re.sub(r"[^A-Za-z0-9._/-]", "-", encoder.name).strip("/.")
         parts = [part for part in cleaned.split("/") if part.strip(".")]
         name = "/".join(parts) if len(parts) == 2 else f"xlir-bench/{'-'.join(parts) or 'encoder'}"
-        # Other weights, prompts or lengths get another folder.
+        # Other weights, prompts or lengths get another folder, and the same vectors compared in another way.
         revision = encoder.fingerprint.removeprefix("sha256:")[:16]
+        revision += "-dot" * encoder.slug.endswith("~dot")
         folder = output / name.replace("/", "__") / revision
         about = mteb_record(result)
         path = folder / f"{about['task_name']}.json"
@@ -140,7 +143,7 @@ def _mteb(results: Sequence[Result], output: Path) -> list[Path]:
         known: dict[str, Any] = {
             "name": name, "revision": revision, "n_parameters": encoder.parameters,
             "max_tokens": encoder.max_tokens, "embed_dim": encoder.dimension, "framework": [],
-            "similarity_fn_name": "cosine",
+            "similarity_fn_name": MTEB_SIMILARITY.get(encoder.similarity or "", "cosine"),
             "use_instructions": bool(encoder.query_prompt or encoder.passage_prompt),
         }  # fmt: skip
         written[folder / "model_meta.json"] = dict.fromkeys(MTEB_META) | known

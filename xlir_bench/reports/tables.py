@@ -21,6 +21,28 @@ BIAS_NAMES = {
     ),
 }
 """The name of each bias figure that is one number, and how to read it."""
+FAIRNESS_NAMES = {
+    "tlr@20": ("recall@20 of other languages", "TLR; higher is better"),
+    "oracle_gap@10": (
+        "gap@10 to one language",
+        "how many more answers are found if one searches their language alone; lower is better",
+    ),
+    "rank_variance": ("variance of ranks", "MRV, of the answers in all languages; lower is better"),
+    "mrc@20": (
+        "MRC@20",
+        "correlation of the scores that translations of a question give to what either puts first",
+    ),
+    "peer@20": (
+        "PEER@20",
+        "how probable such ranks are if no language is favoured; 1 is fair (two values with one answer a language)",
+    ),
+    "peer@100": ("PEER@100", "the same, deeper"),
+    "peer_unretrieved_mean@20": (
+        "PEER@20 as first published",
+        "the same with another rank of what was not retrieved",
+    ),
+}
+"""The same of measures of fairness that others publish."""
 
 Part = TypeVar("Part", PairAlignment, Relevance)
 Pair = tuple[str, str]
@@ -120,14 +142,31 @@ def bias_table(record: ResultRecord) -> Table:
     langs = sorted({lang for view in views.values() for lang in view.by_query_lang})
     rows = [row(lang, [view.by_query_lang.get(lang) for view in views.values()]) for lang in langs]
     rows.append(row("mean", [view.mean for view in views.values()]))
+    if any(view.low is not None for view in views.values()):
+        rows.append(row("95 % from", [view.low for view in views.values()]))
+        rows.append(row("to", [view.high for view in views.values()]))
     rows.append(row("chance", [view.chance for view in views.values()]))
     return Table(["query", *(BIAS_NAMES[name][0] for name in views)], rows)
+
+
+def fairness_table(record: ResultRecord) -> Table:
+    """Published measures of fairness, each beside its interval and chance."""
+    return Table.of([
+        {
+            "measure": name,
+            "mean": _bias(key, figure.mean),
+            "95 % interval": f"{_bias(key, figure.low)} to {_bias(key, figure.high)}",
+            "chance": _bias(key, figure.chance),
+        }
+        for key, (name, _) in FAIRNESS_NAMES.items()
+        if (figure := record.bias.get(key)) is not None
+    ])  # fmt: skip
 
 
 def _bias(name: str, value: object) -> str:
     if not isinstance(value, float | int):
         return "-"
-    return big(value) if name == "rank_distance" else number(value)
+    return big(value) if name in ("rank_distance", "rank_variance") else number(value)
 
 
 def share_table(record: ResultRecord) -> Table:
@@ -248,6 +287,9 @@ def report(record: ResultRecord) -> list[Block]:
     ]
     if readings := [BIAS_NAMES[name] for name in BIAS_NAMES if name in record.bias]:
         blocks += [Text("language bias in the pool of all languages"), bias_table(record)]
+        blocks.append(Text(*(f"  {name}: {reading}" for name, reading in readings)))
+    if readings := [FAIRNESS_NAMES[name] for name in FAIRNESS_NAMES if name in record.bias]:
+        blocks += [Text("fairness of the pool, as others measure it"), fairness_table(record)]
         blocks.append(Text(*(f"  {name}: {reading}" for name, reading in readings)))
     if "top10_language_share" in record.bias:
         blocks += [Text("languages of the ten best passages"), share_table(record)]

@@ -80,6 +80,8 @@ class EncoderPart(_Part):
     """What ordered its best passages anew: a name, and a piece of the digest of its weights."""
     chosen_on: list[str] = []
     """Tasks on which its settings were tuned: scores on them are weaker evidence than on others."""
+    similarity: str | None = None
+    """How its vectors were compared: cosine, dot or maxsim; null where it has none, and in older results."""
     device: str | None = None
     """Where it ran; null where that makes no difference, and in older results."""
     options: LoadOptions | None = None
@@ -109,6 +111,10 @@ class OptionsPart(_Part):
     corpus_limit: int | None = None
     """Set where only the judged passages and so many others were searched."""
     candidate: str
+    query_form: str | None = None
+    """How questions were changed; null: they are as the task has them."""
+    usual_candidate: str | None = None
+    """The candidate text of the task where no other is asked for. Missing in older results."""
     index: str
     vectors: str = "float32"
     """The dtype in which vectors were kept and compared."""
@@ -119,7 +125,8 @@ class OptionsPart(_Part):
     @property
     def part(self) -> dict[str, str]:
         """What makes this a partial run, in words, by option; empty for a full run."""
-        default_text = self.candidate in ("sentence", "passage")
+        usual = self.usual_candidate
+        default_text = self.candidate in (("sentence", "passage") if usual is None else (usual,))
         changed, corpus_limit = ", ".join(sorted(self.changed_data)), self.corpus_limit
         words = {
             "langs": f"languages {' '.join(sorted(self.langs))}" if self.langs else "",
@@ -129,6 +136,7 @@ class OptionsPart(_Part):
             if corpus_limit
             else "",
             "candidate": "" if default_text else f"candidate text {self.candidate}",
+            "query_form": f"QUESTIONS {self.query_form}" if self.query_form else "",
             "index": f"index {self.index}" if self.index != EXACT else "",
             "vectors": f"vectors kept as {self.vectors}" if self.vectors != "float32" else "",
             "changed_data": f"CHANGED DATA: {changed}" if changed else "",

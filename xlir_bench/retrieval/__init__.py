@@ -2,6 +2,7 @@
 
 from xlir_bench.retrieval.approximate import FaissIndex, recall_of_exact
 from xlir_bench.retrieval.cache import CacheEntry, Pruned, cache_entries, prune
+from xlir_bench.retrieval.comparing import similarity_of
 from xlir_bench.retrieval.embedding import EmbedRequest, StoredRetriever, VectorRetriever, embed
 from xlir_bench.retrieval.exact import VectorIndex
 from xlir_bench.retrieval.fusion import FusedRetriever
@@ -38,4 +39,5 @@ __all__ = [
     "normalised",
     "prune",
     "recall_of_exact",
+    "similarity_of",
 ]

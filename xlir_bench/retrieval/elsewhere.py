@@ -25,7 +25,6 @@ from xlir_bench.retrieval.embedding import (
     Distinct,
     EmbedRequest,
     Growing,
-    device_budget,
     encode_planned,
     planned,
     texts_at,
@@ -33,7 +32,8 @@ from xlir_bench.retrieval.embedding import (
 from xlir_bench.retrieval.exact import Search, Stored, VectorIndex
 from xlir_bench.retrieval.partial import Partial
 from xlir_bench.retrieval.pool import Pool, Want
-from xlir_bench.retrieval.similarity import Rows, Similarity
+from xlir_bench.retrieval.rows import Rows
+from xlir_bench.retrieval.similarity import Similarity
 from xlir_bench.retrieval.store import Known, text_keys, write_block
 from xlir_bench.retrieval.tiles import NUMBA, engine_for
 
@@ -105,7 +105,6 @@ class Elsewhere:
             self.named(encoder),
             folder,
             replace(request, elsewhere=None, engine=NUMBA),
-            request.batch_tokens or device_budget(encoder),
             {texts.role: texts.sources for texts in roles},
         )
         for done in self.executor.run(job, self._units(roles, found)):
@@ -151,7 +150,6 @@ class EncodeJob:
     makes: Named
     folder: Path
     request: EmbedRequest
-    budget: int
     sources: Mapping[Role, tuple[Sequence[str], ...]]
 
     def open(self) -> Callable[[Batches], int]:
@@ -175,7 +173,11 @@ class _Encoding:
         job, role = self.job, unit.role
         if self.last is None or self.last[0] != unit.window:
             texts = texts_at(job.sources[role], unit.source, unit.row)
-            self.last = unit.window, texts, *planned(self.encoder, role, texts, job.budget)
+            self.last = (
+                unit.window,
+                texts,
+                *planned(self.encoder, role, texts, job.request.batch_tokens),
+            )
         _, texts, counts, batches = self.last
         keys, mine = text_keys(texts), batches[unit.part :: unit.parts]
 
@@ -183,7 +185,7 @@ class _Encoding:
             with files.explained(job.folder, "XLIR_CACHE names another place"):
                 write_block(job.folder / role, growing.block(keys, counts, job.request)[1])
 
-        encode_planned(self.encoder, role, texts, mine, keep, lambda _count: None)
+        encode_planned(self.encoder, job.request, role, texts, mine, keep, lambda _count: None)
         return sum(map(len, mine))
 
 
@@ -233,7 +235,7 @@ class SearchedElsewhere:
         if passages.keys() != langs:
             return False
         asked = [(search.found.want, search.queries, search.own) for search in searches]
-        job = SearchJob(index.similarity, self.device, self.ready, asked)
+        job = SearchJob(index.similarity, index.block, self.device, self.ready, asked)
         share = -(-sum(map(len, passages.values())) // (UNITS * self.executor.workers))
         size = exact.BLOCK * max(1, -(-share // exact.BLOCK))
         spans = (
@@ -265,6 +267,7 @@ class SearchJob:
     """What is asked of every span of a pool."""
 
     similarity: Similarity
+    block: int | None
     device: str
     ready: Job[Stored, Stored]
     asked: Sequence[tuple[Want, Rows, Floats]]
@@ -279,7 +282,7 @@ class SearchJob:
             """How many passages were compared, and what is found among them by each search."""
             lang, rows = span.lang, ready(span.rows)
             pool = Pool((lang,), {lang: slice(span.first, span.first + len(rows))})
-            index = VectorIndex(pool, {}, {lang: rows}, self.similarity, engine)
+            index = VectorIndex(pool, {}, {lang: rows}, self.similarity, engine, self.block)
             searches = [
                 Search(index, Partial.of(_of_lang(want, lang), queries.shape[0]), queries, own)
                 for want, queries, own in asked

@@ -15,13 +15,18 @@ import numpy as np
 
 from xlir_bench import files
 from xlir_bench.encoders import Encoder, EncoderCard, StoredVectors, Tokenizing, checked, describe
+from xlir_bench.encoders.sparse import SparseEncoder
 from xlir_bench.errors import InputError
-from xlir_bench.records import ROLES, Collection, Floats, Ints, Progress, Role, TokenCounts
+from xlir_bench.records import ROLES, Collection, Ints, Progress, Role, TokenCounts
 from xlir_bench.retrieval.cache import remember_encoder, store_folder
-from xlir_bench.retrieval.exact import VectorIndex
+from xlir_bench.retrieval.comparing import compared
+from xlir_bench.retrieval.exact import BLOCK, VectorIndex
+from xlir_bench.retrieval.maxsim import MaxSim
 from xlir_bench.retrieval.plan import guessed_lengths, plan_batches
 from xlir_bench.retrieval.retriever import Represented
-from xlir_bench.retrieval.similarity import rounded
+from xlir_bench.retrieval.rows import Rows, stacked
+from xlir_bench.retrieval.similarity import COSINE, Dense, Similarity, rounded
+from xlir_bench.retrieval.sparse import Sparse
 from xlir_bench.retrieval.store import Block, Keys, Known, Store, text_keys, write_block
 from xlir_bench.retrieval.tiles import NUMBA, Engine
 from xlir_bench.retrieval.vectors import Vectors
@@ -35,13 +40,18 @@ WINDOWS = 4
 """From so many for each part, a part is whole windows; of fewer it is some batches of each."""
 IN_MEMORY = 262_144
 """The vectors of so many texts are held in memory; those of more are read from disk."""
+TOKENS_OF_TEXT = 64
+"""What a vector for each token takes, beside one a text: so many fewer texts are held."""
 SEEN_AFTER = (0, 2, 10, 60)
 """Seconds between looks for what workers wrote: NFS may show a folder as it was a minute ago."""
 BLOCK_TEXTS = 4096
 BLOCK_SECONDS = 15.0
-"""A block is written after so many texts or seconds: what a killed run loses at most."""
+BLOCK_NUMBERS = 1 << 24
+"""A block is written after so many texts, seconds or numbers: what a killed run loses at most."""
 CPU_BATCH_TOKENS = 4096
 GPU_BATCH_TOKENS = 65536
+BATCH_LOGITS = 1 << 28
+"""A sparse encoder has a number for each token and each word of its vocabulary: so many at once, 1 GB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +64,33 @@ class EmbedRequest:
     """Padded tokens in a batch; None chooses by device."""
     vectors: Literal["float32", "float16", "int8"] = "float32"
     """The type in which vectors are kept."""
+    similarity: Similarity = COSINE
+    """How they are compared."""
     engine: Engine = NUMBA
     """What compares them."""
     elsewhere: Elsewhere | None = None
     """Who encodes and searches, where it is not this process."""
     keep: bool = True
     """Whether vectors of passages are kept until they are searched."""
+
+    def __post_init__(self) -> None:
+        """Sparse vectors are kept as they are; 8 bits keep a direction alone."""
+        if self.vectors != "float32" and isinstance(self.similarity, Sparse):
+            raise InputError(f"--vectors {self.vectors} is not for sparse vectors: leave it out")
+        if self.vectors == "int8" and self.similarity != COSINE:
+            raise InputError(
+                "--vectors int8 keeps directions and no lengths, and a dot product is of both: try float16"
+            )
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether a text has one dense vector."""
+        return isinstance(self.similarity, Dense)
+
+    @property
+    def has_tokens(self) -> bool:
+        """Whether each token of a text has a vector."""
+        return isinstance(self.similarity, MaxSim)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +103,7 @@ class VectorRetriever:
     @property
     def card(self) -> EncoderCard:
         """What a result records of the encoder."""
-        return describe(self.encoder)
+        return compared(describe(self.encoder), self.request.similarity)
 
     @property
     def device(self) -> str | None:
@@ -99,13 +130,14 @@ class StoredRetriever:
     stored: StoredVectors
     limited: bool
     """Only the first queries are wanted (`--limit`): there may be vectors of more."""
+    similarity: Similarity = COSINE
     engine: Engine = NUMBA
     device: str | None = None
 
     @property
     def card(self) -> EncoderCard:
         """What a result records of them."""
-        return self.stored.card
+        return compared(self.stored.card, self.similarity)
 
     def represent(self, collection: Collection, progress: Progress) -> Represented:
         """The vectors as they are."""
@@ -117,7 +149,7 @@ class StoredRetriever:
                 rows = self.stored.vectors(role, lang, len(texts), self.limited and role == "query")
                 vectors[role, lang] = Vectors.of(checked(rows, texts))
                 notes += zero_vectors(role, texts.__getitem__, np.flatnonzero(~rows.any(axis=1)))
-        index = VectorIndex.of(vectors, engine=self.engine)
+        index = VectorIndex.of(vectors, self.similarity, self.engine)
         return Represented(index, self.stored.dimension, vectors, notes=tuple(notes))
 
 
@@ -193,13 +225,13 @@ def embed(
     roles = _roles(collection)
     work = _Work(encoder, request, progress)
     stores = {t.role: Store(work.folder and work.folder / t.role, work.notes) for t in roles}
-    found = {t.role: stores[t.role].find(t.keys, _in_memory(t)) for t in roles}
+    found = {t.role: stores[t.role].find(t.keys, work.in_memory(t)) for t in roles}
     total = sum(int((known.part < 0).sum()) for known in found.values())
     if total:
         progress.start("encode", total, "texts")
         if request.elsewhere is not None and work.folder is not None:
             request.elsewhere.encode(work.folder, request, encoder, roles, found, progress)
-            found = written_elsewhere(work.folder, roles, stores)
+            found = written_elsewhere(work, roles, stores)
         else:
             for texts in roles:
                 work.encode(texts, found[texts.role], stores[texts.role])
@@ -214,19 +246,27 @@ def embed(
     counts: dict[tuple[Role, str], TokenCounts] = {}
     for texts in roles:
         known = found[texts.role]
-        notes += zero_vectors(texts.role, texts.text, np.flatnonzero(known.zero))
+        empty = np.flatnonzero(known.sizes == 0)
+        notes += zero_vectors(
+            texts.role, texts.text, empty, "no" if request.has_tokens else "a zero"
+        )
         for lang, numbers in texts.numbers.items():
             vectors[texts.role, lang] = known.vectors(numbers, work.held)
             counts[texts.role, lang] = known.counts(numbers)
     distinct = sum(len(texts.keys) for texts in roles)
     tokens = counts if isinstance(encoder, Tokenizing) else None
-    index = VectorIndex.of(vectors, engine=request.engine)
+    if not request.is_dense:
+        means = [f"{found[role].sizes.mean():.1f} of a {role}" for role in found]
+        told = "vectors" if request.has_tokens else "weights that are not zero"
+        notes.append(f"{told}, on average: {', '.join(means)}")
+    block = BLOCK // TOKENS_OF_TEXT if request.has_tokens else None
+    index = VectorIndex.of(vectors, request.similarity, request.engine, block)
     if request.elsewhere is not None:
         index = replace(index, elsewhere=request.elsewhere.searching())
     return Represented(
         index=index,
         dimension=next(iter(vectors.values())).dimension,
-        vectors=vectors,
+        vectors=vectors if request.is_dense else None,
         tokens=tokens,
         encoded=total,
         cached=distinct - total,
@@ -251,7 +291,7 @@ def encode_part(
         raise InputError("a part of the vectors is of use in the cache alone, and there is none")
     for texts in _roles(collection):
         store = Store(work.folder / texts.role, work.notes)
-        found = store.find(texts.keys, _in_memory(texts))
+        found = store.find(texts.keys, work.in_memory(texts))
         missing = int((found.part < 0).sum())
         progress.start(f"encode {texts.role} texts", -(-len(texts.keys) // parts), "texts")
         work.encode(texts, found, store, part, parts)
@@ -271,23 +311,19 @@ def _roles(collection: Collection) -> list[Distinct]:
 
 
 def written_elsewhere(
-    folder: Path, roles: Sequence[Distinct], stores: Mapping[Role, Store]
+    work: _Work, roles: Sequence[Distinct], stores: Mapping[Role, Store]
 ) -> dict[Role, Known]:
     """What workers have written; refuses to go on where that is not seen here."""
     for pause in SEEN_AFTER:
         time.sleep(pause)
-        found = {t.role: stores[t.role].find(t.keys, _in_memory(t)) for t in roles}
+        found = {t.role: stores[t.role].find(t.keys, work.in_memory(t)) for t in roles}
         lacking = sum(int((known.part < 0).sum()) for known in found.values())
         if not lacking:
             return found
     raise InputError(
-        f"{lacking:,} texts that workers encoded are not in {folder} as it is seen here: XLIR_CACHE has to name a"
+        f"{lacking:,} texts that workers encoded are not in {work.folder} as it is seen here: XLIR_CACHE has to name a"
         " folder that all nodes share"
     )
-
-
-def _in_memory(texts: Distinct) -> bool:
-    return len(texts.keys) <= IN_MEMORY
 
 
 @dataclass(slots=True)
@@ -311,6 +347,8 @@ class _Work:
             return
         card = describe(self.encoder)
         kept_as = "" if self.request.vectors == "float32" else f"-{self.request.vectors}"
+        if kept_as and self.request.similarity != COSINE:
+            kept_as += "-dot"  # other rows: of their own length
         folder = store_folder(self.request.cache, card.slug, self.encoder.fingerprint)
         self.folder = folder.with_name(folder.name + kept_as)
         try:
@@ -318,6 +356,11 @@ class _Work:
             remember_encoder(self.folder, card.name, self.encoder.fingerprint)
         except OSError as error:
             self._not_kept(error)
+
+    def in_memory(self, texts: Distinct) -> bool:
+        """Whether the vectors of these texts are held in memory."""
+        fewer = TOKENS_OF_TEXT if self.request.has_tokens else 1
+        return len(texts.keys) * fewer <= IN_MEMORY
 
     def encode(
         self, texts: Distinct, known: Known, store: Store, part: int = 0, parts: int = 1
@@ -328,7 +371,6 @@ class _Work:
         those that a killed run has left undone are planned alike by the next one, so its vectors are the same
         to the bit.
         """
-        budget = self.request.batch_tokens or device_budget(self.encoder)
         windows = range(0, len(texts.keys), WINDOW)
         whole = len(windows) >= WINDOWS * parts
         for start in windows[part::parts] if whole else windows:
@@ -338,7 +380,7 @@ class _Work:
             if parts > 1:  # whatever others have done by now, all parts are cut from one plan
                 missing = np.arange(start, min(start + WINDOW, len(texts.keys)))
             chosen = texts.texts(missing)
-            counts, batches = planned(self.encoder, texts.role, chosen, budget)
+            counts, batches = planned(self.encoder, texts.role, chosen, self.request.batch_tokens)
             mine = [
                 batch
                 for batch in (batches if whole else batches[part::parts])
@@ -348,7 +390,9 @@ class _Work:
             def keep(growing: Growing, at: Ints = missing, counts: TokenCounts = counts) -> None:
                 self._keep(at, growing, counts, texts, known, store)
 
-            encode_planned(self.encoder, texts.role, chosen, mine, keep, self.progress.advance)
+            encode_planned(
+                self.encoder, self.request, texts.role, chosen, mine, keep, self.progress.advance
+            )
 
     def _keep(
         self,
@@ -365,8 +409,8 @@ class _Work:
             path = store.folder and write_block(store.folder, block)
         except OSError as error:
             self._not_kept(error)
-        part: Floats | Path = block.vectors
-        if not _in_memory(texts):
+        part: Rows | Path = block.vectors
+        if not self.in_memory(texts):
             part = path or self._spared(texts.role, block)
         known.put(missing[rows], part, block, slice(None))
 
@@ -398,10 +442,10 @@ class Growing:
     """Batches that are encoded and not yet written."""
 
     batches: list[Ints] = field(default_factory=list)
-    vectors: list[Floats] = field(default_factory=list)
+    vectors: list[Rows] = field(default_factory=list)
     began: float = field(default_factory=time.monotonic)
 
-    def add(self, batch: Ints, vectors: Floats) -> None:
+    def add(self, batch: Ints, vectors: Rows) -> None:
         """One more."""
         self.batches.append(batch)
         self.vectors.append(vectors)
@@ -411,6 +455,7 @@ class Growing:
         """Whether it is time to write them."""
         return (
             sum(map(len, self.batches)) >= BLOCK_TEXTS
+            or sum(rows.size for rows in self.vectors) > BLOCK_NUMBERS
             or time.monotonic() - self.began > BLOCK_SECONDS
         )
 
@@ -419,7 +464,7 @@ class Growing:
         rows = np.concatenate(self.batches)
         return rows, Block(
             keys[rows],
-            rounded(np.concatenate(self.vectors), request.vectors),
+            rounded(stacked(self.vectors), request.vectors, request.similarity),
             counts.tokens[rows].astype(np.int32),
             counts.unknown[rows].astype(np.int32),
         )
@@ -429,16 +474,17 @@ def planned(
     encoder: Encoder,
     role: Role,
     texts: Sequence[str],
-    budget: int,
+    budget: int | None,
     counts: TokenCounts | None = None,
 ) -> tuple[TokenCounts, list[Ints]]:
-    """How long these texts are, unless that is known, and their batches."""
+    """How long these texts are, unless that is known, and their batches; without a budget, that of the device."""
     counts = _token_counts(encoder, texts, role) if counts is None else counts
-    return counts, plan_batches(_cut(counts.tokens, encoder), budget)
+    return counts, plan_batches(_cut(counts.tokens, encoder), budget or device_budget(encoder))
 
 
 def encode_planned(
     encoder: Encoder,
+    request: EmbedRequest,
     role: Role,
     texts: Sequence[str],
     batches: Iterable[Ints],
@@ -450,7 +496,10 @@ def encode_planned(
     try:
         for batch in batches:
             asked = [texts[i] for i in batch]
-            growing.add(batch, checked(encoder.encode(asked, role), asked, encoder.dimension))
+            vectors = encoder.encode(asked, role)
+            if request.is_dense:
+                vectors = checked(vectors, asked, encoder.dimension)
+            growing.add(batch, vectors)
             advance(len(batch))
             if growing.is_enough:
                 keep(growing)
@@ -476,12 +525,20 @@ def _cut(tokens: Ints, encoder: Encoder) -> Ints:
 def device_budget(encoder: Encoder) -> int:
     """Padded tokens in a batch, where nothing else is asked."""
     device = str(getattr(encoder, "device", "cpu"))
-    return CPU_BATCH_TOKENS if device.startswith("cpu") else GPU_BATCH_TOKENS
+    budget = CPU_BATCH_TOKENS if device.startswith("cpu") else GPU_BATCH_TOKENS
+    if isinstance(encoder, SparseEncoder):
+        return max(1, min(budget, BATCH_LOGITS // encoder.dimension))
+    return budget
 
 
-def zero_vectors(role: Role, text: Callable[[int], str], zero: Ints) -> list[str]:
-    """A note where texts (of these numbers) have a zero vector, and so rank by pool order."""
+def zero_vectors(
+    role: Role,
+    text: Callable[[int], str],
+    zero: Ints,
+    what: str = "a zero",
+) -> list[str]:
+    """A note where texts (of these numbers) cannot be told apart."""
     if not len(zero):
         return []
     first = text(int(zero[0]))[:60]
-    return [f"{len(zero)} {role} text(s) have a zero vector and rank by pool order: {first!r}"]
+    return [f"{len(zero)} {role} text(s) have {what} vector and rank by pool order: {first!r}"]

@@ -22,7 +22,8 @@ from threadpoolctl import ThreadpoolController
 from xlir_bench.records import ROLES, Floats, Ints, Progress, Role, Setting
 from xlir_bench.retrieval.partial import Partial
 from xlir_bench.retrieval.pool import Pool, Want
-from xlir_bench.retrieval.similarity import COSINE, Rows, Similarity
+from xlir_bench.retrieval.rows import Rows, stacked
+from xlir_bench.retrieval.similarity import COSINE, Similarity
 from xlir_bench.retrieval.tiles import NUMBA, Engine, Tile
 
 BLOCK = 16_384
@@ -68,6 +69,8 @@ class VectorIndex:
     similarity: Similarity = COSINE
     engine: Engine = NUMBA
     """Where scores are computed and counted: it decides how long a search takes, and nothing else."""
+    block: int | None = None
+    """Passages held at a time; None: `BLOCK`."""
     elsewhere: Elsewhere | None = None
 
     @classmethod
@@ -76,13 +79,14 @@ class VectorIndex:
         vectors: Mapping[tuple[Role, str], Stored],
         similarity: Similarity = COSINE,
         engine: Engine = NUMBA,
+        block: int | None = None,
     ) -> VectorIndex:
         """The index of these vectors, by role and language."""
         queries, passages = (
             {lang: rows for (its, lang), rows in vectors.items() if its == role} for role in ROLES
         )
         pool = Pool.of({lang: len(rows) for lang, rows in passages.items()})
-        return cls(pool, queries, passages, similarity, engine)
+        return cls(pool, queries, passages, similarity, engine, block)
 
     def search(self, wants: Sequence[Want], progress: Progress) -> list[Partial]:
         """What each of these wants to know, in one pass over the pool."""
@@ -116,9 +120,7 @@ class VectorIndex:
             if len(place):
                 places.append(place)
                 parts.append(self.passages[lang].rows(positions[place] - rows.start))
-        taken = self.similarity.stacked(
-            parts or [self.passages[self.pool.langs[0]].rows(positions)]
-        )
+        taken = stacked(parts or [self.passages[self.pool.langs[0]].rows(positions)])
         return self.similarity.prepared(taken[np.argsort(np.concatenate(places))])
 
     def scores(self, setting: Setting, query: Ints, positions: Ints) -> Floats:
@@ -128,7 +130,7 @@ class VectorIndex:
     def true_scores(self, lang: str, query: Ints, positions: Ints) -> Floats:
         """The same of queries of a language and any passages."""
         found = np.empty(len(query))
-        for rows in _pieces(len(query), BLOCK):
+        for rows in _pieces(len(query), self.block or BLOCK):
             distinct, place = np.unique(positions[rows], return_inverse=True)
             asked, number = np.unique(query[rows], return_inverse=True)
             queries = self.similarity.prepared(self.queries[lang].rows(asked))
@@ -143,7 +145,7 @@ class VectorIndex:
 
     def _blocks(self, langs: set[str], workers: _Workers) -> Iterator[_Block]:
         """The passages of these languages in pool order; a block ends where the next position is not wanted."""
-        first, held, count = 0, list[Rows](), 0
+        first, held, count, most = 0, list[Rows](), 0, self.block or BLOCK
         for lang in self.pool.langs:
             start = self.pool.bounds[lang].start
             if lang not in langs:
@@ -154,9 +156,9 @@ class VectorIndex:
             vectors, at = self.passages[lang], 0
             while at < len(vectors):
                 first = first if held else start + at
-                held.append(vectors.rows(slice(at, min(at + BLOCK - count, len(vectors)))))
+                held.append(vectors.rows(slice(at, min(at + most - count, len(vectors)))))
                 count, at = count + held[-1].shape[0], at + held[-1].shape[0]
-                if count == BLOCK:
+                if count == most:
                     yield self._block(first, held, workers)
                     held, count = [], 0
         if held:
@@ -164,7 +166,7 @@ class VectorIndex:
 
     def _block(self, first: int, held: Sequence[Rows], workers: _Workers) -> _Block:
         parts = workers.map(self.similarity.prepared, [p for h in held for p in workers.pieces(h)])
-        rows = parts[0] if len(parts) == 1 else self.similarity.stacked(parts)
+        rows = parts[0] if len(parts) == 1 else stacked(parts)
         return _Block(first, self.engine.placed(rows))
 
 

@@ -201,6 +201,35 @@ def true_products(
 
 
 @njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+def true_maxsims(
+    queries: Floats,
+    ends: Ints,
+    query: Ints,
+    passages: Floats,
+    passage_ends: Ints,
+    passage: Ints,
+    found: Floats,
+) -> None:
+    """Write for each pair the sum, over a query's tokens, of the largest true product with a token of the passage.
+
+    Tokens lie one text after another. A pair whose passage has none is left as it is.
+    """
+    products = np.empty(queries.shape[1])
+    for i in range(len(query)):
+        first, last = passage_ends[passage[i]], passage_ends[passage[i] + 1]
+        if first == last:
+            continue
+        total = 0.0
+        for token in range(ends[query[i]], ends[query[i] + 1]):
+            largest = true_product(queries[token], passages[first], products)
+            for other in range(first + 1, last):
+                product = true_product(queries[token], passages[other], products)
+                largest = max(largest, product)
+            total += largest
+        found[i] = total
+
+
+@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
 def unit_rows(rows: Floats, unit: Floats) -> None:
     """Write each row at unit length; a zero row stays zero.
 

@@ -17,7 +17,8 @@ from xlir_bench.errors import InputError
 from xlir_bench.records import Floats, Ints
 from xlir_bench.retrieval import tiles
 from xlir_bench.retrieval.kernels import SURPLUS
-from xlir_bench.retrieval.similarity import Dense, Rows, Similarity
+from xlir_bench.retrieval.rows import Rows
+from xlir_bench.retrieval.similarity import Dense, Similarity
 from xlir_bench.retrieval.tiles import around
 
 SHARE = 1024

@@ -23,7 +23,6 @@ from xlir_bench.retrieval.embedding import (
     Distinct,
     EmbedRequest,
     Growing,
-    device_budget,
     embed,
     encode_planned,
     planned,
@@ -50,7 +49,7 @@ def embed_in_passing(
     texts = Distinct.of("passage", {lang: collection.texts("passage", lang) for lang in langs})
     maker = Maker(
         texts.sources, texts.source, texts.row, replace(request, elsewhere=None, engine=NUMBA),
-        request.batch_tokens or device_budget(encoder), embedding.WINDOW, queries.dimension,
+        embedding.WINDOW, queries.dimension,
         encoder=encoder,
     )  # fmt: skip
     there = request.elsewhere
@@ -81,7 +80,9 @@ def embed_in_passing(
         for lang, numbers in texts.numbers.items():
             counts = TokenCounts(maker.tokens[numbers], maker.unknown[numbers])
             tokens["passage", lang] = counts
-    index = VectorIndex.of({**(queries.vectors or {}), **passages}, engine=request.engine)
+    index = VectorIndex.of(
+        {**(queries.vectors or {}), **passages}, request.similarity, request.engine
+    )
     if there is not None:
         index = replace(index, elsewhere=replace(there.searching(), ready=PassingJob(makes)))
     return Represented(
@@ -106,7 +107,6 @@ class Maker:
     """Where each text is: its source, and its row there."""
     row: Ints
     request: EmbedRequest
-    budget: int
     window: int
     """Texts whose batches are planned together."""
     dimension: int
@@ -137,7 +137,7 @@ class Maker:
             sources = (texts_at(sources, source, row),)
             source, row = np.zeros_like(source), np.arange(len(row))
         small = Maker(
-            sources, source, row, self.request, self.budget, self.window, self.dimension,
+            sources, source, row, self.request, self.window, self.dimension,
             None, self.counted, self.tokens[at], self.unknown[at],
         )  # fmt: skip
         return small, place * self.window + numbers % self.window
@@ -188,7 +188,7 @@ class Maker:
         at = self._window(start)
         chosen = texts_at(self.sources, self.source[at], self.row[at])
         counts = TokenCounts(self.tokens[at], self.unknown[at]) if self.counted else None
-        return chosen, *planned(self._encoder, "passage", chosen, self.budget, counts)
+        return chosen, *planned(self._encoder, "passage", chosen, self.request.batch_tokens, counts)
 
     @property
     def _encoder(self) -> Encoder:
@@ -205,7 +205,9 @@ class Maker:
             rows, block = growing.block(keys, counts, self.request)
             vectors[rows] = block.vectors
 
-        encode_planned(self._encoder, "passage", texts, batches, keep, lambda _count: None)
+        encode_planned(
+            self._encoder, self.request, "passage", texts, batches, keep, lambda _count: None
+        )
         return vectors
 
 

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
+from xlir_bench.encoders.multivector import TokenVectors
+from xlir_bench.errors import BadVectorsError
 from xlir_bench.records import Floats, Ints
 from xlir_bench.retrieval.kernels import true_products, unit_rows
+from xlir_bench.retrieval.rows import Rows
 
 UNIT = 2.0**-24
 """Half the distance from 1 to the next number in float32."""
-
-
-Rows: TypeAlias = Any
-"""The representations of some texts, a row each: an array, or what else a similarity compares. It has a shape and can
-be indexed as an array is."""
+TINY = 2.0**-126
+"""The smallest number that float32 holds as well as any other."""
+LONGEST = 1e17
+"""The product of two vectors of this length, and the sum of thousands, is a number in float32."""
 
 
 class Similarity(Protocol):
@@ -26,9 +26,6 @@ class Similarity(Protocol):
 
     def prepared(self, rows: Rows) -> Rows:
         """The representations in the form that is compared."""
-
-    def stacked(self, parts: Sequence[Rows]) -> Rows:
-        """The rows of all parts."""
 
     def scores(self, queries: Rows, passages: Rows) -> tuple[Floats, Floats | None]:
         """A float32 score a query and passage, and for each query how far its scores may be from the true ones.
@@ -48,11 +45,10 @@ class Dense:
 
     def prepared(self, rows: Floats) -> Floats:
         """Of unit length for cosine; float32 and row by row in memory."""
-        return normalised(rows) if self.cosine else np.ascontiguousarray(rows, np.float32)
-
-    def stacked(self, parts: Sequence[Floats]) -> Floats:
-        """The rows of all parts."""
-        return np.concatenate(parts)
+        if self.cosine:
+            return normalised(rows)
+        require_short(rows)
+        return np.ascontiguousarray(rows, np.float32)
 
     def scores(self, queries: Floats, passages: Floats) -> tuple[Floats, Floats]:
         """One matrix product."""
@@ -64,8 +60,10 @@ class Dense:
         error = (queries.shape[1] + 16) * UNIT * 1.01
         if self.cosine:
             return np.full(len(queries), error)
-        longest = _lengths(passages).max(initial=0.0)
-        return np.asarray(_lengths(queries) * (longest * error))
+        longest = lengths_of(passages).max(initial=0.0)
+        # The last term: what is too small for float32 is lost.
+        lost = queries.shape[1] * TINY
+        return np.asarray(lengths_of(queries) * (longest * error) + lost)
 
     def exact(self, queries: Floats, query: Ints, passages: Floats, passage: Ints) -> Floats:
         """Inner products, summed in an order that every machine keeps."""
@@ -85,10 +83,17 @@ def normalised(vectors: Floats) -> Floats:
     return unit
 
 
-def rounded(vectors: Floats, dtype: str) -> NDArray[Any]:
-    """Vectors as they are kept in fewer bits. Their directions count, so each row has the scale that loses least."""
+def rounded(vectors: Rows, dtype: str, similarity: Similarity = COSINE) -> Rows:
+    """Vectors as they are kept in fewer bits.
+
+    Where their directions count alone, each row has the scale that loses least; else float16 keeps them as they are.
+    """
     if dtype == "float32":
         return vectors
+    if isinstance(vectors, TokenVectors):
+        return TokenVectors(_half(vectors.vectors), vectors.ends)
+    if similarity != COSINE:
+        return _half(vectors)
     unit = normalised(vectors)
     if dtype == "float16":
         return unit.astype(np.float16)
@@ -97,5 +102,26 @@ def rounded(vectors: Floats, dtype: str) -> NDArray[Any]:
     return np.rint(scaled).astype(np.int8)
 
 
-def _lengths(rows: Floats) -> Floats:
+def _half(vectors: Floats) -> Floats:
+    """The same numbers in 16 bits."""
+    with np.errstate(over="ignore"):
+        kept = vectors.astype(np.float16)
+    if not np.isfinite(kept).all():
+        raise BadVectorsError(
+            f"--vectors float16 holds numbers up to 65,504, and a vector has {np.abs(vectors).max():.6g}"
+        )
+    return kept
+
+
+def require_short(rows: Floats) -> None:
+    """Refuse vectors whose products are no numbers in float32."""
+    longest = lengths_of(rows).max(initial=0.0)
+    if longest > LONGEST:
+        raise BadVectorsError(
+            f"a vector has length {longest:.3g}, and inner products are taken of vectors up to {LONGEST:g}"
+        )
+
+
+def lengths_of(rows: Floats) -> Floats:
+    """How long each vector is."""
     return np.asarray(np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64)))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.sparse import csr_array, vstack
+from scipy.sparse import csr_array
 
 from xlir_bench.records import Floats, Ints
 from xlir_bench.retrieval.kernels import sparse_products, sparse_scores
@@ -43,10 +43,6 @@ class Sparse:
         """Columns in ascending order: it decides in which order products are added."""
         rows.sort_indices()
         return rows
-
-    def stacked(self, parts: Sequence[csr_array]) -> csr_array:
-        """The rows of all parts."""
-        return vstack(parts, format="csr")
 
     def scores(self, queries: csr_array, passages: csr_array) -> tuple[Floats, None]:
         """The true scores, in float32."""

@@ -18,7 +18,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from xlir_bench.records import Floats, Ints, TokenCounts
+from xlir_bench.records import Ints, TokenCounts
+from xlir_bench.retrieval.rows import Rows, arrays_of, rows_of, sizes_of
 from xlir_bench.retrieval.vectors import Vectors
 from xlir_bench.shardfile import SUFFIX, is_sound, mapped, read_keys, write_shard
 
@@ -40,9 +41,15 @@ class Block:
     """Some texts that were encoded together."""
 
     keys: Keys
-    vectors: Floats
+    vectors: Rows
     tokens: Ints
     unknown: Ints
+
+    @classmethod
+    def read(cls, path: Path) -> Block:
+        """The block of a shard, mapped."""
+        arrays = mapped(path)
+        return cls(arrays["keys"], rows_of(arrays), arrays["tokens"], arrays["unknown"])
 
 
 @dataclass(slots=True)
@@ -55,24 +62,24 @@ class Known:
     row: Ints
     tokens: Ints
     unknown: Ints
-    zero: NDArray[np.bool_]
-    """Whether the vector is zero."""
-    parts: list[Floats | Path] = field(default_factory=list)
-    """Arrays, or files where there are too many texts for memory."""
+    sizes: Ints
+    """How many numbers of the vector are not zero."""
+    parts: list[Rows | Path] = field(default_factory=list)
+    """Rows, or files where there are too many texts for memory."""
     dimension: int = 0
 
     @classmethod
     def of(cls, keys: Keys) -> Known:
         """Nothing is known of these texts yet."""
         count = len(keys)
-        tokens, unknown, row = (np.zeros(count, np.int32) for _ in range(3))
-        return cls(keys, row - 1, row, tokens, unknown, np.zeros(count, bool))
+        tokens, unknown, sizes, row = (np.zeros(count, np.int32) for _ in range(4))
+        return cls(keys, row - 1, row, tokens, unknown, sizes)
 
-    def put(self, at: Ints, part: Floats | Path, block: Block, rows: Ints | slice) -> None:
+    def put(self, at: Ints, part: Rows | Path, block: Block, rows: Ints | slice) -> None:
         """These texts have the vectors in these rows of a part, which is the block or holds it."""
         self.part[at], self.row[at] = len(self.parts), np.arange(len(block.keys))[rows]
         self.tokens[at], self.unknown[at] = block.tokens[rows], block.unknown[rows]
-        self.zero[at] = ~block.vectors[rows].any(axis=1)
+        self.sizes[at] = sizes_of(block.vectors, rows)
         self.parts.append(part)
         self.dimension = int(block.vectors.shape[1])
 
@@ -127,7 +134,7 @@ class Store:
             path.unlink(missing_ok=True)
             self.damaged += 1
         elif wanted is not None:
-            shard = Block(**mapped(path))
+            shard = Block.read(path)
             rows = np.flatnonzero(wanted)
             if in_memory:
                 copied = (getattr(shard, name)[rows] for name in Block.__slots__)
@@ -153,7 +160,8 @@ class Store:
 
 def write_block(folder: Path, block: Block) -> Path:
     """A shard of these texts; it is whole on disk or not there at all."""
-    return write_shard(folder, "", {name: getattr(block, name) for name in Block.__slots__})
+    arrays = {"keys": block.keys, "tokens": block.tokens, "unknown": block.unknown}
+    return write_shard(folder, "", arrays | arrays_of(block.vectors))
 
 
 def is_shard(name: str) -> bool:

@@ -16,7 +16,8 @@ import numpy as np
 from xlir_bench.options.running import CPU
 from xlir_bench.records import Floats, Ints
 from xlir_bench.retrieval.kernels import count_above, count_before, list_best
-from xlir_bench.retrieval.similarity import Rows, Similarity
+from xlir_bench.retrieval.rows import Rows
+from xlir_bench.retrieval.similarity import Similarity
 
 LISTED = 1 << 18
 """Pairs that are settled together; more than a block has passages."""

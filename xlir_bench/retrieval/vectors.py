@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from xlir_bench.records import Floats, Ints
+from xlir_bench.retrieval.rows import Rows, rows_of, stacked
 from xlir_bench.shardfile import mapped
 
 
@@ -20,8 +21,8 @@ class Vectors:
     A file that stayed mapped would count as memory once it was read through.
     """
 
-    parts: tuple[Floats | Path, ...]
-    """Arrays, or files (see `shardfile`)."""
+    parts: tuple[Rows | Path, ...]
+    """Rows (see `rows`), or files (see `shardfile`)."""
     part: Ints
     """Which part holds each row."""
     row: Ints
@@ -32,9 +33,9 @@ class Vectors:
     """What keeps the files from being removed as long as they may be read."""
 
     @classmethod
-    def of(cls, *parts: Floats | Path) -> Vectors:
+    def of(cls, *parts: Rows | Path) -> Vectors:
         """The rows of these parts, one part after another."""
-        sizes = [len(_opened(part)) for part in parts]
+        sizes = [_opened(part).shape[0] for part in parts]
         part = np.repeat(np.arange(len(parts), dtype=np.int32), sizes)
         row = np.concatenate([np.arange(size, dtype=np.int32) for size in sizes])
         return cls(parts, part, row, int(_opened(parts[0]).shape[1]))
@@ -51,12 +52,16 @@ class Vectors:
         """All rows, in memory: `np.asarray` of it."""
         return np.asarray(self.rows(slice(0, len(self))), dtype)
 
-    def rows(self, rows: Ints | slice) -> Floats:
+    def rows(self, rows: Ints | slice) -> Rows:
         """These rows in float32, in this order; a copy, unless they follow each other in one part."""
         part, row = self.part[rows], self.row[rows]
         if len(row) and (part == part[0]).all() and (np.diff(row) == 1).all():
-            there = _opened(self.parts[part[0]])
-            return np.asarray(there[row[0] : row[0] + len(row)], np.float32)
+            there = _opened(self.parts[part[0]])[row[0] : row[0] + len(row)]
+            return np.asarray(there, np.float32) if isinstance(there, np.ndarray) else there
+        if not isinstance(first := _opened(self.parts[0]), np.ndarray):
+            taken = [_opened(self.parts[number])[row[part == number]] for number in np.unique(part)]
+            order = np.argsort(part, kind="stable")
+            return stacked(taken or [first[:0]])[np.argsort(order)]
         found = np.empty((len(row), self.dimension), np.float32)
         for number in np.unique(part):
             mine = part == number
@@ -73,10 +78,10 @@ class Vectors:
         """Spans of so many rows."""
         return (slice(a, min(a + size, len(self))) for a in range(0, len(self), size))
 
-    def blocks(self, size: int) -> Iterator[Floats]:
+    def blocks(self, size: int) -> Iterator[Rows]:
         """The rows in order, at most `size` at a time."""
         return (self.rows(slice(start, start + size)) for start in range(0, len(self), size))
 
 
-def _opened(part: Floats | Path) -> Floats:
-    return mapped(part)["vectors"] if isinstance(part, Path) else part
+def _opened(part: Rows | Path) -> Rows:
+    return rows_of(mapped(part)) if isinstance(part, Path) else part

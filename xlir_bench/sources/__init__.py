@@ -17,14 +17,18 @@ from xlir_bench.sources.beir import read_beir
 from xlir_bench.sources.collecting import LanguageTexts, ReadOptions, collection
 from xlir_bench.sources.corpus import corpora_bytes, remove_corpora
 from xlir_bench.sources.judged import read_judged, read_xor
+from xlir_bench.sources.lines import read_aligned
 from xlir_bench.sources.locating import (
     DataState,
     Fetched,
     data_state,
     fetch,
+    listed,
     locate,
     wanted_languages,
 )
+from xlir_bench.sources.mlir import read_mlir
+from xlir_bench.sources.mteb import read_mteb
 from xlir_bench.sources.parallel import read_belebele, read_captions, read_parallel
 from xlir_bench.sources.squad import read_lareqa, read_squad, read_tydiqa
 from xlir_bench.tasks import Task
@@ -54,6 +58,9 @@ FORMATS: dict[str, Reader] = {
     "captions": read_captions,
     "judged": read_judged,
     "lareqa": read_lareqa,
+    "lines": read_aligned,
+    "mlir": read_mlir,
+    "mteb": read_mteb,
     "parallel": read_parallel,
     "squad": read_squad,
     "tydiqa": read_tydiqa,
@@ -101,7 +108,7 @@ def load_collection(
     unchecked = [path for path, file in paths.items() if file.stated.sha256 is None]
     notes = read.notes
     if unchecked:
-        notes += (f"digest not checked (no official one is known): {', '.join(unchecked)}",)
+        notes += (f"digest not checked (no official one is known): {listed(unchecked)}",)
     if changed:
         notes += (f"data differs from what was pinned: {', '.join(changed)}",)
     digests = {path: str(file.sha256) for path, file in paths.items()}

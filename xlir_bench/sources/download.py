@@ -7,16 +7,18 @@ No server decides how much is written: every file has a ceiling, and so has what
 
 from __future__ import annotations
 
+import gzip
 import re
 import shutil
 import struct
+import tarfile
 import time
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from xlir_bench.errors import InputError, OutOfReachError, XlirError
 from xlir_bench.files import explained, file_digest, held, most_unpacked, replacing
@@ -39,8 +41,9 @@ LEFT_FREE = 1 << 28
 ARCHIVE_ERRORS = (
     *(zipfile.BadZipFile, zlib.error, struct.error, EOFError, KeyError),
     *(NotImplementedError, RuntimeError, ValueError),  # another method, a password, strange names
+    *(tarfile.TarError, gzip.BadGzipFile),
 )
-"""What `zipfile` raises at a damaged archive."""
+"""What `zipfile` and `tarfile` raise at a damaged archive."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +59,9 @@ class Download:
     most: int = MOST_DOWNLOAD
     """How many bytes it may have, where the size is not known."""
     member: str | None = None
-    """Its name in the zip file at this address; digest and size are then those of the unpacked file."""
+    """Its name in the archive at this address; digest and size are then those of the unpacked file."""
+    archive_sha256: str | None = None
+    """Of that archive."""
 
     @property
     def part(self) -> Path:
@@ -117,39 +122,69 @@ def download(files: Sequence[Download], stage: str, progress: Progress) -> None:
                     if file.member is None:
                         _Transfer(client, file, progress).run()
                         continue
-                    archive = file.target.with_name(file.target.name + ".zip")
-                    packed = Download(file.url, archive, None, None, file.most)
-                    if not packed.is_right(archive):
-                        _Transfer(client, packed, progress).run()
-                    _unpack(archive, file)
+                    place = file.target.with_name(file.target.name + ".zip")
+                    archive = Download(file.url, place, file.archive_sha256, None, file.most)
+                    if not archive.is_right(place):
+                        _Transfer(client, archive, progress).run()
+                    alike = [other for other in files if other.member and other.url == file.url]
+                    _unpack(place, [other for other in alike if not other.is_right(other.target)])
     finally:
         progress.finish()
 
 
-def _unpack(archive: Path, file: Download) -> None:
-    """Put a member of a zip file in place, whole, and remove the zip file."""
-    with replacing(file.target) as copy:
-        try:
-            with zipfile.ZipFile(archive) as packed:
-                stated = packed.getinfo(str(file.member))  # no more than it states comes out
-                most = file.size
-                if most is None:
-                    most = min(file.most, most_unpacked(stated.compress_size))
-                if stated.file_size > most:
-                    raise ValueError(f"it unpacks to {stated.file_size:,} bytes, over {most:,}")
-                if stated.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-                    raise NotImplementedError("it is packed by another method than deflate")
-                file.require_room(stated.file_size)
-                with packed.open(stated) as source, copy.open("wb") as target:
+def _unpack(archive: Path, files: Sequence[Download]) -> None:
+    """Put members of an archive in place, each whole, and remove the archive."""
+    lacking = {str(file.member): file for file in files}
+    url = files[0].url
+    members = _tar_members if url.endswith((".tar.gz", ".tgz")) else _zip_members
+    try:
+        for name, size, most, source in members(archive, lacking):
+            file = lacking[name]
+            most = min(file.most, most) if file.size is None else file.size
+            with replacing(file.target) as copy:
+                if size > most:
+                    raise ValueError(f"it unpacks to {size:,} bytes, over {most:,}")
+                file.require_room(size)
+                with copy.open("wb") as target:
                     shutil.copyfileobj(source, target)
-            if file.sha256 is not None and file_digest(copy, "sha256") != file.sha256:
-                raise ValueError(f"its SHA-256 is not {file.sha256}")
-        except ARCHIVE_ERRORS as error:
-            archive.unlink(missing_ok=True)
-            raise OutOfReachError(
-                f"{file.url} has no whole {file.member} in it ({error}); {ADVICE}"
-            ) from error
+                if file.sha256 is not None and file_digest(copy, "sha256") != file.sha256:
+                    raise ValueError(f"its SHA-256 is not {file.sha256}")
+            del lacking[name]
+        if lacking:
+            raise KeyError("it is not there")
+    except ARCHIVE_ERRORS as error:
+        archive.unlink(missing_ok=True)
+        raise OutOfReachError(
+            f"{url} has no whole {next(iter(lacking))} in it ({error}); {ADVICE}"
+        ) from error
     archive.unlink()
+
+
+Member = tuple[str, int, int, IO[bytes]]
+"""Its name, its stated size, more than which does not come out, the most that it may be, and its content."""
+
+
+def _zip_members(archive: Path, wanted: Mapping[str, Download]) -> Iterator[Member]:
+    with zipfile.ZipFile(archive) as packed:
+        for name in [*wanted]:
+            stated = packed.getinfo(name)
+            if stated.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                raise NotImplementedError("it is packed by another method than deflate")
+            with packed.open(stated) as source:
+                yield name, stated.file_size, most_unpacked(stated.compress_size), source
+
+
+def _tar_members(archive: Path, wanted: Mapping[str, Download]) -> Iterator[Member]:
+    most = most_unpacked(archive.stat().st_size)
+    with tarfile.open(archive, "r:gz") as packed:
+        for stated in packed:
+            if stated.offset_data + stated.size > most:
+                raise ValueError(f"it unpacks to more than {most:,} bytes")
+            name = stated.name.removeprefix("./")
+            if name in wanted and stated.isreg() and (source := packed.extractfile(stated)):
+                yield name, stated.size, most, source
+            if not wanted:
+                return
 
 
 @dataclass(slots=True)
@@ -181,12 +216,12 @@ class _Transfer:
                 return
             file.discard()
             if all_came_now or anew:
-                wrong = f"has {size:,} bytes, and {file.size:,} are expected"
-                if found is not None:
-                    wrong = (
-                        f"is not the file that was pinned: SHA-256 expected {file.sha256}, found {found};"
-                        " it was not kept"
-                    )
+                wrong = (
+                    f"has {size:,} bytes, and {file.size:,} are expected"
+                    if found is None
+                    else f"is not the file that was pinned: SHA-256 expected {file.sha256}, found {found};"
+                    " it was not kept"
+                )
                 raise OutOfReachError(f"{file.url} {wrong}; {ADVICE}")
             anew, reason = True, "what was there before did not fit"
         kept = file.part.stat().st_size if file.part.is_file() else 0

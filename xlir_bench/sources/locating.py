@@ -19,10 +19,12 @@ from xlir_bench.files import file_digest, sweep, write
 from xlir_bench.options.running import RunOptions
 from xlir_bench.records import Progress
 from xlir_bench.sources.download import Download, download
-from xlir_bench.tasks import MOST_FILES, Source, Task, TaskFile, file_language
+from xlir_bench.tasks import MOST_FILES, Source, Task, TaskFile, file_language, part_of
 from xlir_bench.untrusted import read_json
 
 SHOWN = 10
+OF_QUERIES = ("queries", "qrels")
+"""Parts of the languages of queries, where those of passages are others."""
 LISTING = ".listing.json"
 
 
@@ -87,7 +89,7 @@ def locate(
     _require_presence(task, [file for file in files if file.sha256 is None], options)
     if not allowed and (faults := [_mismatch(file) for file in files if file.changed]):
         raise InputError(
-            f"task {task.name!r}: not the data that was pinned: {_listed(faults, '; ')};"
+            f"task {task.name!r}: not the data that was pinned: {listed(faults, '; ')};"
             " --allow-changed-data reads it all the same and records it in the result"
         )
     return files
@@ -159,13 +161,15 @@ def stated_files(
     A pattern is replaced by the files that it stands for: those of the hub's list, if one is stored or the hub
     may be asked (`ask`), else those on disk. If there are none it stays, and names what is missing.
     """
-    wanted = {*wanted_languages(task, langs), *(task.passage_languages or ())}
+    asked = {*wanted_languages(task, langs)}
+    wanted = asked.union(task.passage_languages or ())
     for lang in sorted(wanted - {file_language(name) for name in task.files}):
         raise InputError(f"task {task.name!r} names no file for its language {lang!r}")
     stated = {
         name: file
         for name, file in task.files.items()
-        if file_language(name) in wanted and (passages or name.split(".")[1:2] != ["docs"])
+        if file_language(name) in (asked if part_of(name) in OF_QUERIES else wanted)
+        and (passages or part_of(name) != "docs")
     }
     patterns = {name: file for name, file in stated.items() if "*" in file.path}
     _require_inside(task, stated.values())
@@ -218,13 +222,13 @@ def _listing(
             )
         listed = []
     if ask and not listed:
-        listed = _list_on_hub(task.source, home)
+        listed = list_on_hub(task.source, home)
         rows = [file.model_dump(mode="json", exclude_none=True) for file in listed]
         write(kept, json.dumps(rows, indent=1))
     return {file.path: file for file in listed}
 
 
-def _list_on_hub(source: Source, home: str) -> list[TaskFile]:
+def list_on_hub(source: Source, home: str) -> list[TaskFile]:
     """The files of a revision, with the sizes and digests that the hub states."""
     from huggingface_hub import HfApi, hf_hub_url
     from huggingface_hub.hf_api import RepoFile
@@ -297,6 +301,7 @@ def _download(
             size=file.stated.bytes if pinned else None,
             most=options.max_download,
             member=file.stated.member,
+            archive_sha256=file.stated.archive_sha256 if pinned else None,
         )
     if wanted:
         download(list(wanted.values()), f"fetch {task.name}", progress)
@@ -305,7 +310,7 @@ def _download(
 def _require_presence(task: Task, absent: Sequence[DataFile], options: RunOptions) -> None:
     if not absent:
         return
-    missed = f"task {task.name!r} wants {_listed([str(file.path) for file in absent])}: not there"
+    missed = f"task {task.name!r} wants {listed([str(file.path) for file in absent])}: not there"
     if task.source.bundled:
         raise InputError(f"{missed}; its folder is not whole")
     if options.data is not None:
@@ -323,7 +328,8 @@ def _mismatch(file: DataFile) -> str:
     return f"{file.path}: SHA-256 expected {file.stated.sha256}, found {file.sha256}"
 
 
-def _listed(items: Sequence[str], between: str = ", ") -> str:
+def listed(items: Sequence[str], between: str = ", ") -> str:
+    """The first of them, each once, and how many more there are."""
     unique = list(dict.fromkeys(items))
     more = f" and {len(unique) - SHOWN} more" if len(unique) > SHOWN else ""
     return between.join(unique[:SHOWN]) + more

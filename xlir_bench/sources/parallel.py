@@ -24,15 +24,21 @@ def read_parallel(task: Task, files: Mapping[str, Path], options: ReadOptions) -
     Every text is a query and a candidate. There are only settings across languages: among candidates of its own
     language a query would find itself. If every row has a ``doc``, the rows of one move together.
     """
-    if task.kinds != [Kind.CROSS_LINGUAL]:
-        raise InputError(f"task {task.name!r}: parallel text has cross-lingual settings alone")
     languages = read_languages(task, files, _translations)
     grouped = all(all(texts.clusters) for texts in languages.values())
     if not grouped:
         for texts in languages.values():
             texts.clusters = []
-    cluster = "document" if grouped else "question"
-    every_pair = collection(languages, options.limit, cluster, parallel=True)
+    return bitext(task, languages, options.limit, "document" if grouped else "question")
+
+
+def bitext(
+    task: Task, languages: Mapping[str, LanguageTexts], limit: int | None, cluster: str
+) -> Collection:
+    """The collection of texts that are queries and candidates; nothing is relevant in its own language."""
+    if task.kinds != [Kind.CROSS_LINGUAL]:
+        raise InputError(f"task {task.name!r}: parallel text has cross-lingual settings alone")
+    every_pair = collection(languages, limit, cluster, parallel=True)
     across = {pair: rows for pair, rows in every_pair.relevance.items() if pair[0] != pair[1]}
     return replace(every_pair, relevance=across)
 

@@ -102,9 +102,9 @@ def json_object(line: str) -> dict[str, Any]:
 
 
 def read_lines(
-    path: Path, faults: Faults, parse: Callable[[str], Row]
+    path: Path, faults: Faults, parse: Callable[[str], Row], blank: bool = False
 ) -> Iterator[tuple[str, Row]]:
-    """What `parse` makes of each line that is not blank, with its place (``line 7``), up to a broken one.
+    """What `parse` makes of each line that is not blank (or each), with its place (``line 7``), up to a broken one.
 
     Where `parse` raises ValueError is a fault.
     """
@@ -112,7 +112,7 @@ def read_lines(
     try:
         for number, raw in enumerate(raw_lines(path), 1):
             line = raw.decode("utf-8-sig" if number == 1 else "utf-8")
-            if line.strip():
+            if blank or line.strip():
                 count += 1
                 with faults.at(path, f"line {number}"):
                     yield f"line {number}", parse(line)

@@ -4,7 +4,8 @@ SQuAD: a question finds its paragraph among the distinct paragraphs of its langu
 TyDiQA GoldP: the same, where one file has the questions of all languages.
 LAReQA: paragraphs carry their sentences and sentence breaks. Every sentence of every paragraph is a candidate, not
 de-duplicated; the relevant one is the sentence whose break interval ``[start, end)`` contains ``answer_start``.
-Offsets count code points.
+Offsets count code points. With paragraphs as candidates: as in SQuAD, and a question finds the paragraph of its
+translation in every language.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from xlir_bench.untrusted import HALF, parse_json
 T = TypeVar("T")
 Node = TypeVar("Node", bound=Hashable)
 CONTEXT = "sentence+context"
+PARAGRAPH = "paragraph"
 MOST_TEXT = 1 << 28
 """Characters of the candidates of a language that each hold their paragraph."""
 TYDIQA = {
@@ -134,6 +136,8 @@ def read_lareqa(task: Task, files: Mapping[str, Path], options: ReadOptions) -> 
     """Questions and the sentences that answer them; all faults of the files are reported at once."""
 
     def read(path: Path, langs: list[str], faults: Faults) -> dict[str, LanguageTexts]:
+        if options.candidate == PARAGRAPH:
+            return {x: _paragraph_texts(x, path, "", faults, across=True) for x in langs}
         return {x: _sentence_texts(x, path, options.candidate, faults) for x in langs}
 
     languages = dict(sorted(read_languages(task, files, read).items()))
@@ -150,27 +154,40 @@ def read_lareqa(task: Task, files: Mapping[str, Path], options: ReadOptions) -> 
     return collection(languages, options.limit, cluster="article", parallel=True)
 
 
-def _paragraph_texts(lang: str, path: Path, prefix: str, faults: Faults) -> LanguageTexts:
-    """The questions of a file whose ids begin with `prefix`, and the paragraphs that they are about."""
-    texts = LanguageTexts(oddities={SHARED: 0})
+def _paragraph_texts(
+    lang: str, path: Path, prefix: str, faults: Faults, across: bool = False
+) -> LanguageTexts:
+    """The questions of a file whose ids begin with `prefix`, and their distinct paragraphs.
+
+    `across`: questions of one id are translations of each other, and articles move together.
+    """
+    texts = LanguageTexts(oddities={} if across else {SHARED: 0})
     rows: dict[str, int] = {}
-    for place, paragraph, _ in _paragraphs(lang, path, _Paragraph, faults):
+    for place, paragraph, article in _paragraphs(lang, path, _Paragraph, faults):
         context = paragraph.context
         if not context.strip():
             faults.add(path, f"{place}.context", "is empty")
+        if across:
+            rows.setdefault(context, len(rows))  # one without a question is a candidate too
         for number, question in enumerate(paragraph.qas):
             at = f"{place}.qas[{number}]"
             if not question.question.strip():
                 faults.add(path, f"{at}.question", "is empty")
             if not question.id.startswith(prefix):
                 continue
-            texts.oddities[SHARED] += context in rows
+            if not across:
+                texts.oddities[SHARED] += context in rows
             row = rows.setdefault(context, len(rows))
             with faults.at(path, f"{at}.id"):
-                # Questions about one paragraph move together.
-                texts.ask(question.id, question.question, f"{lang}:{row}", "another question")
+                key = question.id if across else f"{lang}:{row}"
+                texts.ask(question.id, question.question, key, "another question")
+                texts.relevant.append((key, row, 1))
+                if across:
+                    texts.clusters.append(
+                        article
+                    )  # else questions about one paragraph move together
     texts.passages = {str(row): context for context, row in rows.items()}
-    texts.relevant = [(f"{lang}:{row}", row, 1) for row in rows.values()]
+    texts.relevant = list(dict.fromkeys(texts.relevant))
     return texts
 
 

@@ -1,0 +1,50 @@
+"""`--query-form`: told loudly, never a full run, and compared with the questions as they are."""
+
+from __future__ import annotations
+
+import pytest
+
+from xlir_bench import EncoderOptions, RunOptions, evaluate
+from xlir_bench.errors import NotComparableError
+from xlir_bench.reports.comparable import require_comparable
+from xlir_bench.reports.compare import compare
+from xlir_bench.tasks import catalogue
+
+
+def small(**options: object) -> RunOptions:
+    return RunOptions(langs=("de", "en"), cache=None, **options)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def plain():
+    return evaluate("mini", "builtin:ngram", small())
+
+
+def test_a_run_with_typos_is_a_part_and_says_so(plain) -> None:
+    changed = evaluate("mini", "builtin:ngram", small(query_form="typos"))
+    assert changed.record.options.query_form == "typos"
+    assert "typos" in changed.record.options.part["query_form"]
+    assert any("typos" in note and "en 100%" in note for note in changed.record.notes)
+    assert "query_form" in small(query_form="typos").part(catalogue().get(["mini"])[0])
+    assert changed.score("monolingual", "map") < plain.score("monolingual", "map")
+    comparison = compare(plain, changed)
+    assert any("that is what is compared" in note for note in comparison.notes)
+    assert (comparison.first, comparison.second) == (
+        "builtin:ngram",
+        "builtin:ngram, questions typos",
+    )
+
+
+def test_whoever_decides_refuses_other_questions(plain) -> None:
+    changed = evaluate("mini", "builtin:ngram", small(query_form="lower"))
+    with pytest.raises(NotComparableError, match="questions"):
+        require_comparable([plain, changed], False, "run it again")
+
+
+def test_questions_that_do_not_change_score_the_same() -> None:
+    options = small(query_form="romanised", limit=5)
+    english = evaluate("mini", "builtin:ngram", options, encoder_options=EncoderOptions())
+    as_they_are = evaluate("mini", "builtin:ngram", small(limit=5))
+    for setting, same in zip(english.record.settings, as_they_are.record.settings, strict=True):
+        if setting.query_lang == "en":
+            assert setting.measures == same.measures

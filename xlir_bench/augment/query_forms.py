@@ -1,0 +1,160 @@
+"""Questions as people type them: in lower case, with typos, in Latin letters, with words of another language.
+
+What becomes of a question is decided by its text and language alone, so that it is the same in every run.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from functools import cache
+from hashlib import shake_128
+from pathlib import Path
+from typing import Literal, get_args
+
+from xlir_bench.augment.lexicon import read_lexicon
+from xlir_bench.augment.words import DOTLESS_I
+from xlir_bench.errors import InputError
+from xlir_bench.records import Collection
+
+Form = Literal["code-switched", "lower", "romanised", "typos"]
+FORMS: tuple[Form, ...] = get_args(Form)
+LETTERS_A_TYPO = 20
+"""A question has a typo for so many letters, and one at least."""
+KEYBOARDS = (
+    ("qwertyuiop", "asdfghjkl", "zxcvbnm"),
+    ("йцукенгшщзхъ", "фывапролджэ", "ячсмитьбю"),
+    ("ςερτυθιοπ", "ασδφγηξκλ", "ζχψωβνμ"),
+    ("ضصثقفغعهخحجد", "شسيبلاتنمكط", "ئءؤرلاىةوزظ"),
+    ("ौैाीूबहगदजड", "ोे्िुपरकतचट", "ॉंमनवलसय"),
+    ("ๆไำพะัีรนยบล", "ฟหกดเ้่าสวง", "ผปแอิืทมใฝ"),
+)
+"""The letters of keyboards as they lie, row by row: Latin, Cyrillic, Greek, Arabic, Devanagari, Thai."""
+
+
+def with_query_form(collection: Collection, form: Form, lexicon: Path | None) -> Collection:
+    """The same task, its questions in this form; a note says how many of them changed, by language."""
+    langs = collection.languages("query")
+    change = _switching(lexicon, langs) if form == "code-switched" else CHANGES[form]
+    queries, shares = {}, []
+    for lang in langs:
+        asked = collection.queries[lang]
+        texts = [change(text, lang) for text in asked.texts]
+        changed = sum(new != old for new, old in zip(texts, asked.texts, strict=True))
+        shares.append(f"{lang} {changed / max(1, len(texts)):.0%}")
+        queries[lang] = replace(asked, texts=texts)
+    note = f"questions are not as the task has them but {form}; so many of them changed: {', '.join(shares)}"
+    return replace(collection, queries=queries, notes=(note, *collection.notes))
+
+
+def lower(text: str, lang: str) -> str:
+    """Small letters, and no punctuation at the end.
+
+    >>> lower("Wer schrieb „Faust“?", "de"), lower("IŞIK nedir?", "tr")
+    ('wer schrieb „faust', 'ışık nedir')
+    """
+    if lang in DOTLESS_I:
+        text = text.replace("I", "ı").replace("İ", "i")
+    text = text.lower()
+    end = len(text)
+    while end and not text[end - 1].isalnum() and not _is_mark(text[end - 1]):
+        end -= 1
+    return text[:end] or text
+
+
+def romanised(text: str, _lang: str = "") -> str:
+    """In ASCII letters, by the table of the package anyascii: no vowels are guessed, Chinese is in Pinyin.
+
+    >>> romanised("Столица России", "ru"), romanised("größte", "de")
+    ('Stolitsa Rossii', 'grosste')
+    """
+    from anyascii import anyascii
+
+    return str(anyascii(text))
+
+
+def typos(text: str, lang: str) -> str:
+    """A neighbouring key, two letters in the wrong order, a letter lost or twice: one for every 20 letters.
+
+    >>> typos("Which river flows through the old town?", "en")
+    'Which river flows through thee old ttown?'
+    """
+    letters = [place for place, sign in enumerate(text) if sign.isalpha()]
+    if not letters:
+        return text
+    draws = _draws(text, lang)
+    signs = list(text)
+    for _ in range(max(1, round(len(letters) / LETTERS_A_TYPO))):
+        place = letters[int(next(draws) * len(letters))]
+        sign, kind = text[place], int(next(draws) * 4)
+        keys = _neighbours().get(sign.lower(), "")
+        if kind == 0 and keys:
+            key = keys[int(next(draws) * len(keys))]
+            signs[place] = key.upper() if sign.isupper() else key
+        elif kind == 1 and place + 1 < len(text) and text[place + 1].isalpha():
+            signs[place], signs[place + 1] = text[place + 1], sign
+        elif kind == 2 and len(letters) > 1:
+            signs[place] = ""
+        else:
+            signs[place] = sign * 2
+    return "".join(signs)
+
+
+def _switching(folder: Path | None, langs: list[str]) -> Callable[[str, str], str]:
+    """Words become English ones, and those of English questions words of the other languages, each with p = .5."""
+    from xlir_bench.augment.switching import Switcher
+    from xlir_bench.options.augmenting import SwitchOptions
+
+    if folder is None:
+        raise InputError(
+            "--query-form code-switched wants word lists: --lexicon FOLDER with en-de.tsv, …, or a folder"
+            " `lexicon` in the data root"
+        )
+    lexicon = read_lexicon(folder, both_ways=True)
+    for source, targets in lexicon.entries.items():
+        for target in [x for x in targets if source != "en" and x != "en"]:
+            del targets[target]
+    lacking = [lang for lang in langs if not lexicon.targets(lang)]
+    if lacking:
+        raise InputError(
+            f"--lexicon {folder} has no words of {', '.join(lacking)}; --langs leaves languages out"
+        )
+    switcher = Switcher(lexicon, SwitchOptions())
+    return switcher.text
+
+
+CHANGES: Mapping[Form, Callable[[str, str], str]] = {
+    "lower": lower,
+    "romanised": romanised,
+    "typos": typos,
+}
+
+
+@cache
+def _neighbours() -> dict[str, str]:
+    """By letter, those beside it and above and below it."""
+    found: dict[str, str] = {}
+    for rows in KEYBOARDS:
+        for number, row in enumerate(rows):
+            for place, letter in enumerate(row):
+                near = row[max(0, place - 1) : place] + row[place + 1 : place + 2]
+                for other in rows[max(0, number - 1) : number] + rows[number + 1 : number + 2]:
+                    near += other[place : place + 1]
+                found[letter] = near
+    return found
+
+
+def _draws(text: str, lang: str) -> Iterator[float]:
+    """Numbers from 0 to below 1 that the text decides."""
+    number = 0
+    while True:
+        digest = shake_128(
+            f"typos\0{lang}\0{number}\0{text}".encode("utf-8", "surrogatepass")
+        ).digest(48)
+        yield from (int.from_bytes(digest[i : i + 6], "little") / 2**48 for i in range(0, 48, 6))
+        number += 1
+
+
+def _is_mark(sign: str) -> bool:
+    return unicodedata.category(sign)[0] == "M"

@@ -1,0 +1,129 @@
+"""Late interaction, such as ColBERT: a vector for each token of a text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from xlir_bench.encoders.check import check_finite
+from xlir_bench.encoders.hub import Place
+from xlir_bench.encoders.layout import MULTI_VECTOR
+from xlir_bench.encoders.protocol import DEFAULT_OPTIONS
+from xlir_bench.encoders.quiet import quiet_transformers
+from xlir_bench.encoders.transformer import OPTIONS_IN_SLUG, TransformerEncoder
+from xlir_bench.errors import InputError
+from xlir_bench.options.encoding import EncoderOptions
+from xlir_bench.records import Floats, Ints, Role
+
+
+@dataclass(frozen=True, slots=True)
+class TokenVectors:
+    """The vectors of the tokens of some texts, one text after another."""
+
+    vectors: Floats
+    """A row a token."""
+    ends: Ints
+    """Where the tokens of the first text begin, and where those of each text end."""
+
+    @classmethod
+    def of(cls, texts: Sequence[Floats]) -> TokenVectors:
+        """The texts whose tokens have these vectors."""
+        ends = np.cumsum([0, *(len(text) for text in texts)])
+        return cls(np.concatenate(texts), ends)
+
+    @classmethod
+    def stacked(cls, parts: Sequence[TokenVectors]) -> TokenVectors:
+        """The texts of all parts."""
+        lengths = np.concatenate([part.lengths for part in parts])
+        return cls(np.concatenate([part.vectors for part in parts]), _ends(lengths))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """How many texts there are, and how long the vector of a token is."""
+        return len(self.ends) - 1, int(self.vectors.shape[1])
+
+    @property
+    def size(self) -> int:
+        """How many numbers there are."""
+        return int(self.vectors.size)
+
+    @property
+    def lengths(self) -> Ints:
+        """How many tokens each text has."""
+        return np.diff(self.ends)
+
+    def __getitem__(self, rows: Ints | slice) -> TokenVectors:
+        if isinstance(rows, slice):
+            start, stop, _ = rows.indices(self.shape[0])
+            ends = self.ends[start : max(start, stop) + 1]
+            return TokenVectors(self.vectors[ends[0] : ends[-1]], ends - ends[0])
+        lengths = self.lengths[rows]
+        ends = _ends(lengths)
+        token = np.arange(ends[-1]) + np.repeat(self.ends[:-1][rows] - ends[:-1], lengths)
+        return TokenVectors(self.vectors[token], ends)
+
+
+def _ends(lengths: Ints) -> Ints:
+    return np.concatenate([[0], np.cumsum(lengths)])
+
+
+def _library_has(package: str) -> bool:
+    """Whether sentence-transformers has it; nothing is imported."""
+    found = find_spec("sentence_transformers")
+    homes = found.submodule_search_locations or () if found else ()
+    return any((Path(home) / package).is_dir() for home in homes)
+
+
+class MultiVectorEncoder(TransformerEncoder):
+    """A `MultiVectorEncoder` of sentence-transformers, which reads models of PyLate and of ColBERT too."""
+
+    kind = "late-interaction"
+    model_type = MULTI_VECTOR
+    options_in_slug = tuple(name for name in OPTIONS_IN_SLUG if name != "truncate_dim")
+    has_family = False
+
+    def __init__(self, place: Place, options: EncoderOptions = DEFAULT_OPTIONS) -> None:
+        super().__init__(place, options)
+        if self._layout.bare and not self._layout.is_stanford_colbert:
+            raise InputError(
+                f"colbert:{place.name} is a bare transformers model, which says nothing of how vectors of tokens are made"
+            )
+        if not _library_has("multi_vector_encoder"):
+            raise InputError(
+                f"{place.name} is a model of late interaction, and the sentence-transformers"
+                f" {version('sentence-transformers')} installed here knows none:"
+                " pip install --upgrade sentence-transformers"
+            )
+
+    @cached_property
+    def dimension(self) -> int:
+        """Length of a token's vector; loads the model."""
+        return int(self.encode(["dimension"], "query").shape[1])
+
+    def encode(self, texts: Sequence[str], role: Role) -> Any:
+        """The `TokenVectors` of the texts, as one batch; loads the model."""
+        if not texts:
+            return TokenVectors(np.zeros((0, self.dimension), np.float32), np.zeros(1, np.int64))
+        with quiet_transformers():  # it warns of each query that is cut
+            vectors = self._encode(texts, role, convert_to_numpy=True)
+        found = TokenVectors.of([np.asarray(text, np.float32) for text in vectors])
+        check_finite(found.vectors, np.repeat(np.arange(len(texts)), found.lengths), texts)
+        return found
+
+    def _own_notes(self) -> list[str]:
+        length = self._layout.query_tokens
+        return [] if length is None else [f"queries are cut at {length} tokens"]
+
+    def _cut(self, model: Any) -> None:
+        """Queries and passages are cut apart: a length that is asked for cuts passages, and longer queries."""
+        model[0].document_length = self.max_tokens
+        length = getattr(model[0], "query_length", None)
+        if self._options.max_length is not None and length is not None:
+            model[0].query_length = min(self._options.max_length, length)

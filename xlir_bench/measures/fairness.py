@@ -1,0 +1,202 @@
+"""Published measures of how fairly a pool of languages is ranked, of ranks and scores alone."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xlir_bench.records import Floats, Ints
+
+DRAWS = 2_000
+"""Random rankings that a chance level without a formula is the mean of."""
+
+
+def target_language_recall(
+    query: Ints, rank: Ints, other_language: NDArray[np.bool_], k: int
+) -> tuple[Ints, Floats]:
+    """TLR@k: by query, the share of its relevant passages in other languages that are among the best k.
+
+    Ten translations of the answer, of which four stand among the best 20: .4. Ranks of 0 were not retrieved.
+
+    >>> query, rank = np.array([0, 0, 0]), np.array([1, 7, 35])
+    >>> target_language_recall(query, rank, np.array([False, True, True]), 20)[1].tolist()
+    [0.5]
+    """
+    rows, inverse, size = np.unique(query[other_language], return_inverse=True, return_counts=True)
+    hit = (rank[other_language] > 0) & (rank[other_language] <= k)
+    return rows, np.bincount(inverse, hit, len(rows)) / size
+
+
+def rank_variance(query: Ints, rank: Ints) -> tuple[Ints, Floats]:
+    """MRV: by query with two relevant passages or more, the variance of their ranks.
+
+    Ranks 1, 2 and 6 have the mean 3 and the variance (4 + 1 + 9)/3.
+
+    >>> rank_variance(np.array([0, 0, 0]), np.array([1, 2, 6]))[1].round(2).tolist()
+    [4.67]
+    """
+    rows, inverse, size = np.unique(query, return_inverse=True, return_counts=True)
+    mean = np.bincount(inverse, rank, len(rows)) / size
+    squares = np.bincount(inverse, (rank - mean[inverse]) ** 2, len(rows))
+    return rows[size > 1], (squares / size)[size > 1]
+
+
+def expected_rank_variance(candidates: int, relevant: Ints) -> Floats:
+    """Of K ranks drawn from N without replacement: (K - 1)/K of the N ranks' own variance, N(N + 1)/12.
+
+    >>> expected_rank_variance(3, np.array([2])).tolist()
+    [0.5]
+    """
+    return (relevant - 1) / relevant * candidates * (candidates + 1) / 12
+
+
+def equal_expected_rank(
+    query: Ints, rank: Ints, lang: Ints, k: int, unretrieved_mean: bool = False
+) -> tuple[Ints, Floats]:
+    """PEER@k: by query, how probable ranks that lie so far apart by language are, if no language is favoured.
+
+    The p-value of Kruskal and Wallis' test over the ranks of the relevant passages, grouped by language. Whatever
+    is not among the best k has rank k + 1 (as arXiv 2605.31171 has it); with `unretrieved_mean`, the mean rank that
+    the code of PEER's authors gives to those (package peer-measure). Relevant passages that all rank alike, or are of
+    one language, are ranked fairly: 1. With one relevant passage a language no other p is possible than 1 and that of
+    ranks that all differ.
+
+    >>> query, lang = np.zeros(4, int), np.array([0, 0, 1, 1])
+    >>> equal_expected_rank(query, np.array([1, 2, 3, 4]), lang, 20)[1].round(4).tolist()
+    [0.1213]
+    """
+    from scipy.special import chdtrc
+
+    rows, row, size = np.unique(query, return_inverse=True, return_counts=True)
+    retrieved = (rank > 0) & (rank <= k)
+    if unretrieved_mean:
+        left = np.bincount(row, ~retrieved, len(rows))
+        value = np.where(retrieved, rank, (size + (left + 1) / 2)[row])
+    else:
+        value = _average_ranks(row, np.where(retrieved, rank, k + 1))
+    groups, of_group, in_group = np.unique(
+        np.stack([row, lang]), axis=1, return_inverse=True, return_counts=True
+    )
+    mean = np.bincount(row, value, len(rows)) / size
+    spread = np.bincount(row, (value - mean[row]) ** 2, len(rows))
+    group_mean = np.bincount(of_group, value, len(in_group)) / in_group
+    between = np.bincount(groups[0], in_group * (group_mean - mean[groups[0]]) ** 2, len(rows))
+    languages = np.bincount(groups[0], minlength=len(rows))
+    found_any = np.bincount(row, retrieved, len(rows)) > 0
+    tested = (languages > 1) & (spread > 0) & found_any
+    p = np.ones(len(rows))
+    statistic = (size[tested] - 1) * between[tested] / spread[tested]
+    p[tested] = chdtrc(languages[tested] - 1, statistic)
+    return rows, p
+
+
+def expected_equal_expected_rank(
+    query: Ints, lang: Ints, candidates: int, k: int, unretrieved_mean: bool = False
+) -> Floats:
+    """By query: the mean PEER@k of random rankings of its relevant passages among so many candidates."""
+    rows, row = np.unique(query, return_inverse=True)
+    _, of_group, size = np.unique(
+        np.stack([row, lang]), axis=1, return_inverse=True, return_counts=True
+    )
+    by_query: list[list[int]] = [[] for _ in rows]
+    for first, count in zip(np.unique(of_group, return_index=True)[1], size, strict=True):
+        by_query[row[first]].append(int(count))
+    return np.array(
+        [_random_mean(tuple(sorted(s)), candidates, k, unretrieved_mean) for s in by_query]
+    )
+
+
+@cache
+def _random_mean(sizes: tuple[int, ...], candidates: int, k: int, unretrieved_mean: bool) -> float:
+    """Of relevant passages of so many languages, `sizes` of each: the mean over `DRAWS` random rankings."""
+    total, rng = sum(sizes), np.random.default_rng(0)
+    if total > candidates // 2:
+        ranks = np.array([rng.permutation(candidates)[:total] + 1 for _ in range(DRAWS)])
+    else:
+        ranks = rng.integers(1, candidates + 1, (DRAWS, total))
+        while len(
+            again := np.flatnonzero((np.diff(np.sort(ranks, axis=1), axis=1) == 0).any(axis=1))
+        ):
+            ranks[again] = rng.integers(1, candidates + 1, (len(again), total))
+    query = np.repeat(np.arange(DRAWS), total)
+    lang = np.tile(np.repeat(np.arange(len(sizes)), sizes), DRAWS)
+    return float(equal_expected_rank(query, ranks.ravel(), lang, k, unretrieved_mean)[1].mean())
+
+
+def _average_ranks(row: Ints, value: Ints | Floats) -> Floats:
+    """The place of each value among those of its row, from 1; equal ones share the mean of their places."""
+    order = np.lexsort((value, row))
+    ordered = np.stack([row[order], value[order]])
+    first = np.r_[True, (ordered[:, 1:] != ordered[:, :-1]).any(axis=0)]
+    number = np.cumsum(first) - 1
+    start = np.flatnonzero(first)
+    stop = np.r_[start[1:], len(order)]
+    row_start = np.searchsorted(ordered[0], ordered[0][start])
+    places = np.empty(len(order))
+    places[order] = ((start + stop + 1) / 2 - row_start)[number]
+    return places
+
+
+def oracle_gap(query: Ints, in_language: Ints, in_pool: Ints, k: int) -> tuple[Ints, Floats]:
+    """Language-oracle gap@k: by query, how many more of its relevant passages are found if their language is known.
+
+    Hit@k of a passage among those of its own language, minus hit@k of the same passage in the pool of all: what
+    ranking across languages loses of what matching finds. Found in three languages of four, and in one of four in the
+    pool: .5.
+
+    >>> oracle_gap(np.zeros(4, int), np.array([1, 2, 5, 90]), np.array([3, 15, 60, 900]), 10)[1].tolist()
+    [0.5]
+    """
+    rows, row, size = np.unique(query, return_inverse=True, return_counts=True)
+    gain = _hit(in_language, k) - _hit(in_pool, k)
+    return rows, np.bincount(row, gain, len(rows)) / size
+
+
+def _hit(rank: Ints, k: int) -> Floats:
+    return ((rank > 0) & (rank <= k)).astype(float)
+
+
+@cache
+def expected_score_correlation(candidates: int, k: int) -> float:
+    """The mean correlation of the scores of two random rankings over the union of their best k.
+
+    It is below 0: what one ranking has among its best, the other has anywhere.
+
+    >>> round(expected_score_correlation(10_000, 20), 2)
+    -0.75
+    """
+    rng, best = np.random.default_rng(0), np.arange(min(k, candidates))
+    first, second = np.empty((2, DRAWS, 2 * len(best)))
+    counted = np.ones(first.shape, bool)
+    for draw in range(DRAWS):
+        # The places in one ranking of the best of the other, and the other way round.
+        there = rng.choice(candidates, len(best), replace=False)
+        back = len(best) + rng.choice(candidates - len(best), len(best)) if candidates > len(best) else best.copy()  # fmt: skip
+        shared = there < len(best)
+        back[there[shared]] = best[shared]
+        first[draw], second[draw] = -np.r_[best, there], -np.r_[back, best]
+        counted[draw, len(best) :] = ~shared
+    return float(np.nanmean(score_correlation(first, second, counted)))
+
+
+def score_correlation(first: Floats, second: Floats, counted: NDArray[np.bool_]) -> Floats:
+    """By row, Spearman's correlation of two lists of scores where they count; nan where a list has no variation.
+
+    >>> a, b = np.array([[3.0, 2.0, 1.0, 9.0]]), np.array([[3.0, 1.0, 2.0, 0.0]])
+    >>> score_correlation(a, b, np.array([[True, True, True, False]])).tolist()
+    [0.5]
+    """
+    size = counted.sum(axis=1)
+    centred = []
+    for scores in (first, second):
+        row, column = np.nonzero(counted)
+        places = np.zeros(scores.shape)
+        places[row, column] = _average_ranks(row, scores[row, column])
+        centred.append(np.where(counted, places - (size[:, None] + 1) / 2, 0))
+    one, two = centred
+    with np.errstate(invalid="ignore"):
+        return np.asarray(
+            (one * two).sum(axis=1) / np.sqrt((one**2).sum(axis=1) * (two**2).sum(axis=1))
+        )

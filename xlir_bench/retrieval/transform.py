@@ -1,0 +1,165 @@
+"""Repairs of vectors without training: what sets languages apart is taken out of vectors that are stored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+import numpy as np
+
+from xlir_bench.encoders import EncoderCard
+from xlir_bench.encoders.digest import fingerprint, slug
+from xlir_bench.errors import InputError
+from xlir_bench.records import ROLES, Collection, Floats, Ints, Progress, Role
+from xlir_bench.retrieval.exact import VectorIndex
+from xlir_bench.retrieval.retriever import Represented, Retriever
+from xlir_bench.retrieval.similarity import normalised
+from xlir_bench.retrieval.vectors import Vectors
+
+Transform = Literal["centroids", "offsets", "whitening"]
+TRANSFORMS: tuple[Transform, ...] = get_args(Transform)
+VERSION = 1
+"""Changes with what is computed."""
+SAMPLE = 10_000
+"""Texts of a role and language that are looked at; of more, every so many-th."""
+LEAST_VARIANCE = 1e-6
+"""Directions with a smaller share of the largest variance stay as they are: whitening would blow up noise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """Vectors of unit length, less an offset, turned by a matrix."""
+
+    vectors: Vectors
+    offset: Floats
+    matrix: Floats | None
+
+    @property
+    def dimension(self) -> int:
+        """Length of a vector."""
+        return self.vectors.dimension
+
+    @property
+    def on_disk(self) -> bool:
+        """Whether any of them are in files."""
+        return self.vectors.on_disk
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    def __array__(self, dtype: object = None, copy: bool | None = None) -> Floats:
+        """All rows, in memory."""
+        return np.asarray(self.rows(slice(0, len(self))), np.float32)
+
+    def rows(self, rows: Ints | slice) -> Floats:
+        """These rows in float32, in this order; a zero vector stays zero."""
+        unit = normalised(self.vectors.rows(rows))
+        moved = unit.astype(np.float64) - self.offset
+        if self.matrix is not None:
+            # Not a matrix product: its last bits would depend on which rows are asked for together.
+            moved = np.einsum("ij,jk->ik", moved, self.matrix, optimize=False)
+        moved[~unit.any(axis=1)] = 0
+        return moved.astype(np.float32)
+
+    def blocks(self, size: int) -> Iterator[Floats]:
+        """The rows in order, at most `size` at a time."""
+        return (self.rows(slice(start, start + size)) for start in range(0, len(self), size))
+
+
+@dataclass(frozen=True, slots=True)
+class TransformedRetriever:
+    """A retriever with vectors, whose languages are moved towards each other.
+
+    `centroids`: each role and language loses its mean. `offsets`: it loses only what its mean differs by from the
+    mean of all languages; over parallel text this is the mean offset between translations (the idea of arXiv
+    2606.18801, restated: no layer inside the model is touched, queries and passages have offsets of their own).
+    `whitening`: all languages together lose their mean and get equal variance in every direction.
+    """
+
+    retriever: Retriever
+    transform: Transform
+    text: Collection | None = None
+    """Parallel text that the moves are estimated on; None: the task's own texts."""
+    text_name: str = ""
+
+    @property
+    def card(self) -> EncoderCard:
+        """What a result records."""
+        card = self.retriever.card
+        how: dict[str, object] = {"transform": self.transform, "version": VERSION}
+        if self.text is not None:
+            how["text"] = fingerprint({"texts": [dict(self.text.digests)]})
+        source = (
+            f"estimated on {self.text_name}" if self.text else "estimated on the task's own texts"
+        )
+        return replace(
+            card,
+            name=f"{card.name} | {self.transform}",
+            slug=slug(card.slug, how),
+            fingerprint=fingerprint({"of": card.fingerprint, **how}),
+            notes=(f"vectors are transformed: {self.transform}, {source}", *card.notes),
+        )
+
+    @property
+    def device(self) -> str | None:
+        """Where it runs."""
+        return self.retriever.device
+
+    def represent(self, collection: Collection, progress: Progress) -> Represented:
+        """The texts' vectors, moved; nothing is encoded that is cached."""
+        plain = self.retriever.represent(collection, progress)
+        vectors = _vectors_of(plain, self.retriever)
+        known = vectors
+        if self.text is not None:
+            known = _vectors_of(self.retriever.represent(self.text, progress), self.retriever)
+            lacking = sorted({lang for role, lang in vectors if (role, lang) not in known})
+            if lacking:
+                raise InputError(
+                    f"--transform-text {self.text_name} has no text in {', '.join(lacking)};"
+                    " --langs leaves languages out"
+                )
+        moves = _moves(self.transform, known)
+        moved = {
+            (role, lang): Moved(rows, *moves[role, lang]) for (role, lang), rows in vectors.items()
+        }
+        return replace(plain, index=VectorIndex.of(moved), vectors=moved)
+
+
+def _vectors_of(
+    represented: Represented, retriever: Retriever
+) -> Mapping[tuple[Role, str], Vectors]:
+    if represented.vectors is None:
+        raise InputError(f"--transform moves vectors, and {retriever.card.name} has none")
+    return represented.vectors
+
+
+def _moves(
+    transform: Transform, vectors: Mapping[tuple[Role, str], Vectors]
+) -> dict[tuple[Role, str], tuple[Floats, Floats | None]]:
+    """By role and language: what is taken from each vector, and the matrix that then turns it."""
+    samples = {
+        key: normalised(rows.rows(slice(0, None, max(1, len(rows) // SAMPLE)))).astype(np.float64)
+        for key, rows in vectors.items()
+    }
+    means = {key: rows.mean(axis=0) for key, rows in samples.items()}
+    if transform == "centroids":
+        return {key: (mean, None) for key, mean in means.items()}
+    moves: dict[tuple[Role, str], tuple[Floats, Floats | None]] = {}
+    for role in ROLES:
+        keys = [key for key in samples if key[0] == role]
+        of_all = np.mean([means[key] for key in keys], axis=0)
+        matrix = _whitening(np.concatenate([samples[key] for key in keys]) - of_all) if transform == "whitening" else None  # fmt: skip
+        for key in keys:
+            moves[key] = (
+                (of_all, matrix) if transform == "whitening" else (means[key] - of_all, None)
+            )
+    return moves
+
+
+def _whitening(centred: Floats) -> Floats:
+    """The symmetric matrix that gives rows equal variance in every direction (ZCA)."""
+    variance, directions = np.linalg.eigh(centred.T @ centred / len(centred))
+    least = LEAST_VARIANCE * variance[-1]
+    scale = np.where(variance > least, 1 / np.sqrt(np.maximum(variance, least)), 0)
+    return np.asarray((directions * scale) @ directions.T)

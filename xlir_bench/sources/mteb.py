@@ -1,0 +1,266 @@
+"""Reads a data set in mteb's layout (`mtebtask` finds its files): corpora, queries and judgements by subset.
+
+What several subsets say of a language is put together: questions and passages that are the same are there once. So
+the passages of a language may be more than those of a subset, and each setting is scored on all of them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+from xlir_bench.records import Collection, Passages
+from xlir_bench.sources.beir import QREL_COLUMNS
+from xlir_bench.sources.collecting import LanguageTexts, ReadOptions, collection
+from xlir_bench.sources.corpus import Passage, StoredTexts, corpus_folder, stored_corpus, sweep
+from xlir_bench.sources.rows import Faults, grade_of, json_object, rows, text_of
+from xlir_bench.tasks import Task, file_language
+
+Paths = tuple[Path, ...]
+LARGE = 1 << 27
+"""Bytes of a corpus, packed, from which it lies on disk."""
+BLANK = "passages without any text"
+UNASKED = "judgements of queries that are not among the queries (left out, as mteb does)"
+PUT_TOGETHER = "passages of subsets that differ are one corpus here, so that scores are of more candidates than mteb's"
+
+
+@dataclass(slots=True)
+class _Subset:
+    """The files of a subset, by part, and its languages."""
+
+    queries_lang: str = ""
+    corpus_lang: str = ""
+    files: dict[str, list[Path]] = field(default_factory=lambda: defaultdict(list))
+
+    def paths(self, part: str) -> Paths:
+        """The files of a part, by which it is known whether two subsets share it."""
+        return tuple(self.files[part])
+
+
+class _Corpus(NamedTuple):
+    """The passages of a language, and by files the rows of the passages that they call so."""
+
+    passages: Passages
+    rows: dict[Paths, dict[str, int]]
+
+
+@dataclass(slots=True)
+class _Texts:
+    """Texts of a language from several files: each is there once, however many files have it."""
+
+    by_id: dict[str, str] = field(default_factory=dict)
+    names: dict[tuple[str, int], str] = field(default_factory=dict)
+    """The id of a text that one file has for the n-th time."""
+    read: dict[Paths, dict[str, str]] = field(default_factory=dict)
+    """By files: the id here of each id there."""
+
+    def add(self, label: str, paths: Paths, found: Iterator[tuple[str, str]]) -> None:
+        """Add the texts of some files, unless they were read already."""
+        if paths in self.read:
+            return
+        if not self.read:
+            self.by_id = dict(found)
+            self.read[paths] = {name: name for name in self.by_id}
+            return
+        if not self.names:
+            self.names = {key: name for name, key in _numbered(self.by_id.items())}
+        names = self.read[paths] = {}
+        for name, key in _numbered(found):
+            known = self.names.get(key)
+            if known is None:
+                known = name if name not in self.by_id else f"{label}/{name}"
+                self.by_id[known] = key[0]
+                self.names[key] = known
+            names[name] = known
+
+
+def _numbered(texts: Iterable[tuple[str, str]]) -> Iterator[tuple[str, tuple[str, int]]]:
+    """Each id with its text, and how often that text came before."""
+    seen = Counter[str]()
+    for name, text in texts:
+        yield name, (text, seen[text])
+        seen[text] += 1
+
+
+def read_mteb(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Collection:
+    """The collection in these files; all their faults are reported at once."""
+    faults, notes = Faults(f"the data of task {task.name!r}"), list[str]()
+    sweep(options.corpora)
+    asked: dict[str, _Texts] = defaultdict(_Texts)
+    judged: dict[str, list[tuple[str, str, int]]] = {}
+    sought: dict[str, dict[Paths, str]] = defaultdict(dict)
+    wanted: dict[str, set[str]] = defaultdict(set)
+    oddities: dict[str, Counter[str]] = defaultdict(Counter)
+    subsets = _subsets(files, options.digests)
+    for label, subset in subsets.items():
+        sought[subset.corpus_lang].setdefault(subset.paths("corpus"), label)
+        if (lang := subset.queries_lang) and (paths := subset.paths("queries")):
+            asked[lang].add(label, paths, _texts(paths, "queries", lang, faults, oddities[lang]))
+            judged[label] = list(_judgements(subset.files["qrels"], faults))
+            wanted[subset.corpus_lang] |= {passage for _, passage, _ in judged[label]}
+    corpora = {
+        lang: _corpus(lang, groups, wanted[lang], options, faults, oddities[lang], notes)
+        for lang, groups in sorted(sought.items())
+    }
+    faults.check()
+    answers: dict[str, dict[str, dict[tuple[str, int], int]]] = defaultdict(
+        lambda: defaultdict(dict)
+    )
+    for label, judgements in judged.items():
+        subset = subsets[label]
+        lang, passage_lang = subset.queries_lang, subset.corpus_lang
+        questions = asked[lang].read[subset.paths("queries")]
+        rows_of = corpora[passage_lang].rows[subset.paths("corpus")]
+        for query, passage, grade in judgements:
+            if query not in questions:
+                oddities[lang][UNASKED] += 1
+            elif passage in rows_of:
+                answers[lang][questions[query]][passage_lang, rows_of[passage]] = grade
+            else:
+                faults.add(
+                    subset.files["qrels"][0], "$",
+                    f"passage {passage!r}, relevant to query {query!r}, is not in the corpus",
+                )  # fmt: skip
+    languages = {
+        lang: LanguageTexts(oddities=dict(oddities[lang])) for lang in sorted({*asked, *corpora})
+    }
+    for lang, texts in asked.items():
+        for name in [name for name in texts.by_id if name in answers[lang]]:
+            key = name if task.translated else f"{lang}:{name}"
+            languages[lang].ask(name, texts.by_id[name], key)
+            languages[lang].clusters.append(name)  # a translation, if it is one, moves with it
+            for (passage_lang, row), grade in answers[lang][name].items():
+                languages[passage_lang].relevant.append((key, row, grade))
+        if not languages[lang].questions:
+            path = next(s.files["qrels"][0] for s in subsets.values() if s.queries_lang == lang)
+            faults.add(path, "$", f"no query of {lang!r} has a relevant passage")
+    faults.check()
+    stored = {lang: corpus.passages for lang, corpus in corpora.items()}
+    read = collection(
+        languages, options.limit, cluster="question", parallel=task.translated, stored=stored
+    )
+    queries = {lang: read.queries[lang] for lang in sorted(asked)}
+    return replace(read, queries=queries, notes=(*read.notes, *notes))
+
+
+def _corpus(
+    lang: str,
+    groups: Mapping[Paths, str],
+    judged: Set[str],
+    options: ReadOptions,
+    faults: Faults,
+    oddities: Counter[str],
+    notes: list[str],
+) -> _Corpus:
+    """The passages of a language: a large corpus is read onto disk, several are put together."""
+    if len(groups) == 1 and sum(path.stat().st_size for path in (*groups,)[0]) > LARGE:
+        (paths,) = groups
+        digests = [options.digests[path] for path in paths]
+        folder = corpus_folder(options.corpora, digests, reader="mteb")
+        found = _texts(paths, "corpus", lang, faults, Counter())
+        passages = (Passage(name, "", text) for name, text in found)
+        corpus = stored_corpus(folder, lang, passages, faults, paths[0], notes)
+        if corpus is None:  # there were faults
+            return _Corpus(Passages((), ()), {paths: {}})
+        return _Corpus(corpus, {paths: cast(StoredTexts, corpus.ids).positions(sorted(judged))})
+    texts = _Texts()
+    for paths, label in groups.items():
+        texts.add(label, paths, _texts(paths, "corpus", lang, faults, oddities))
+    row = {name: number for number, name in enumerate(texts.by_id)}
+    if any(len(names) < len(row) for names in texts.read.values()):
+        oddities[PUT_TOGETHER] = len(row)
+    return _Corpus(
+        Passages(tuple(f"{lang}:{name}" for name in row), tuple(texts.by_id.values())),
+        {
+            paths: {there: row[here] for there, here in names.items()}
+            for paths, names in texts.read.items()
+        },
+    )
+
+
+def _subsets(files: Mapping[str, Path], digests: Mapping[Path, str]) -> dict[str, _Subset]:
+    """The subsets of these files, of which equal ones are read once.
+
+    Where a language is not wanted, some have no queries and others no corpus.
+    """
+    first: dict[str, Path] = {}
+    subsets: dict[str, _Subset] = defaultdict(_Subset)
+    for name in sorted(files):
+        part, label = name.split(".")[1:3]
+        subset = subsets[label]
+        path = files[name]
+        subset.files[part].append(first.setdefault(digests[path], path))
+        if part == "corpus":
+            subset.corpus_lang = file_language(name)
+        else:
+            subset.queries_lang = file_language(name)
+    return {label: s for label, s in sorted(subsets.items()) if s.corpus_lang}
+
+
+def _texts(
+    paths: Paths, part: str, lang: str, faults: Faults, oddities: Counter[str]
+) -> Iterator[tuple[str, str]]:
+    """Queries, or passages behind their titles; of those some may have no text at all."""
+    names: set[str] = set()
+    for path in paths:
+        for place, row in rows(path, faults):
+            with faults.at(path, place):
+                if "topics" in row:
+                    row = _topic(row, lang)
+                name = text_of(row, "_id" if row.get("_id") is not None else "id")
+                if name in names:
+                    raise ValueError(f"{name!r} is the id of an earlier row")
+                names.add(name)
+                if part == "queries":
+                    yield name, text_of(row, "text")
+                    continue
+                parts = [row.get(key) or "" for key in ("title", "text")]
+                if not all(isinstance(part, str) for part in parts) or "text" not in row:
+                    raise ValueError("'text' is missing or no text")
+                text = " ".join(parts).strip()
+                oddities[BLANK] += not text
+                yield name, text
+
+
+def _topic(row: dict[str, Any], lang: str) -> dict[str, Any]:
+    """A query of TREC's NeuCLIR: the title and description that its author wrote in this language."""
+    topics = row["topics"] if isinstance(row["topics"], list) else []
+    for topic in topics:
+        if isinstance(topic, dict) and (topic.get("lang"), topic.get("source")) == (
+            lang,
+            "original",
+        ):
+            parts = (text_of(topic, key) for key in ("topic_title", "topic_description"))
+            return {"id": row.get("topic_id"), "text": " ".join(parts)}
+    raise ValueError(f"there is no topic whose 'lang' is {lang!r} and whose 'source' is 'original'")
+
+
+def _judgements(paths: Sequence[Path], faults: Faults) -> Iterator[tuple[str, str, int]]:
+    """Query, passage and grade, where that is above 0; a pair that is judged twice must be judged alike."""
+    grades: dict[tuple[str, str], int] = {}
+    for path in paths:
+        parse = _cells if path.suffix == ".tsv" else json_object
+        for place, row in rows(path, faults, parse):
+            if row.get(QREL_COLUMNS[0]) == QREL_COLUMNS[0]:
+                continue  # the header
+            with faults.at(path, place):
+                query, passage = (text_of(row, key) for key in QREL_COLUMNS[:2])
+                score = row.get(QREL_COLUMNS[2])
+                if isinstance(score, float) and score.is_integer():
+                    score = int(score)
+                grade = grade_of(str(score))
+                if grades.setdefault((query, passage), grade) != grade:
+                    raise ValueError(
+                        f"{query!r} and {passage!r} have another score in an earlier row"
+                    )
+    yield from ((query, passage, grade) for (query, passage), grade in grades.items() if grade > 0)
+
+
+def _cells(line: str) -> dict[str, Any]:
+    cells = line.rstrip("\r\n").split("\t")
+    if len(cells) != len(QREL_COLUMNS):
+        raise ValueError(f"wants query-id, corpus-id and score, has {len(cells)} cells")
+    return dict(zip(QREL_COLUMNS, cells, strict=True))

@@ -1,0 +1,229 @@
+"""The task of a data set in mteb's layout, ``mteb:REPO[@revision]`` or ``mteb:FOLDER``: found from the names of its files.
+
+    <subset>-corpus/<split>-00000-of-00001.parquet     <subset>-queries/…     <subset>-qrels/…
+
+A subset is a language, or a pair of which that of the corpus comes first. Other layouts that the hub has are found
+too: without subsets, a folder a subset, judgements in ``data`` or ``default``, JSON Lines, ``qrels/<split>.tsv``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from xlir_bench.errors import InputError, OutOfReachError
+from xlir_bench.files import file_digest, safe_name, write
+from xlir_bench.places import data_cache
+from xlir_bench.records import Kind
+from xlir_bench.sources.locating import LISTING, list_on_hub
+from xlir_bench.sources.own import is_code, task_of_ones_own
+from xlir_bench.tasks import MOST_FILES, Source, Task, TaskFile
+from xlir_bench.untrusted import read_json
+
+FILE = re.compile(
+    r"(?:(?P<subset>.+?)[-/])?(?P<part>corpus|queries|query|qrels|default|data)(?:[-/](?P<rest>.+?))?"
+    r"\.(?P<kind>parquet|jsonl|jsonl\.gz|tsv)"
+)
+KINDS = ("parquet", "jsonl", "jsonl.gz", "tsv")
+PARTS = {"query": "queries", "default": "qrels", "data": "qrels"}
+"""Other names of the three parts."""
+NO_SUBSETS = (*PARTS, "corpus", "queries", "qrels")
+"""Folders that a file of its own name lies in are no subsets."""
+SPLITS = ("test", "dev", "devtest", "validation", "train")
+"""Which judgements are taken, the first that there are."""
+HUB_ID = re.compile(r"([\w.-]+/[\w.-]+)(?:@([\w./-]+))?")
+COMMIT = re.compile("[0-9a-f]{40}")
+
+
+class Subset(NamedTuple):
+    """One subset of a data set."""
+
+    name: str
+    queries_lang: str
+    corpus_lang: str
+    files: dict[str, list[TaskFile]]
+    """By part: ``corpus``, ``queries`` and ``qrels``."""
+
+
+class _Found(NamedTuple):
+    """What the name of a file says of it."""
+
+    part: str
+    split: str
+    kind: str
+    file: TaskFile
+
+
+def mteb_task(place: Path, langs: Sequence[str] | None, offline: bool) -> Task:
+    """The task of a folder, or of a data set of the hub, whose list of files is kept in the cache of downloads."""
+    spec, stated = place.as_posix(), dict[str, Any]()
+    if place.is_dir():
+        files = [
+            TaskFile(path=path.relative_to(place).as_posix())
+            for path in islice((p for p in sorted(place.rglob("*")) if p.is_file()), MOST_FILES)
+        ]
+        name, home, digest = place.resolve().name, "", _digest_in(place)
+        stated |= {"folder": place}
+    else:
+        match = HUB_ID.fullmatch(spec)
+        if match is None:
+            raise InputError(
+                f"--task mteb:{spec}: no folder is there, and no data set of the hub is called so (owner/name,"
+                " or owner/name@revision)"
+            )
+        name, home = match[1], safe_name(spec.replace("/", "--"), also="@")
+        commit, files = _on_hub(match[1], match[2], home, offline)
+        digest = _stated_digest
+        source = Source(hub=match[1], revision=commit)
+        stated |= {"source": source, "homepage": f"https://huggingface.co/datasets/{match[1]}"}
+    subsets = _subsets(spec, files, home, langs)
+    asked = {s.queries_lang for s in subsets}
+    sought = {s.corpus_lang for s in subsets}
+    pairs = {(s.queries_lang, s.corpus_lang) for s in subsets}
+    translated = _translated(subsets, digest)
+    kinds = {
+        Kind.MONOLINGUAL if query == passage else Kind.CROSS_LINGUAL for query, passage in pairs
+    }
+    several = len(sought) > 1 and len(pairs) > len(asked)
+    if translated or several:
+        kinds |= {Kind.MULTILINGUAL, *([Kind.CROSS_LINGUAL] if translated else [])}
+    whole = translated or len(pairs) == len(asked) * len(sought)
+    return task_of_ones_own(
+        name,
+        title=spec if home else name,
+        format="mteb",
+        description=f"Retrieval data in mteb's layout: {len(subsets)} subsets.",
+        kinds=[kind for kind in Kind if kind in kinds],
+        measures=["ndcg@10", "ndcg@20", "mrr", "recall@10", "recall@20", "recall@100"],
+        files=_named(subsets),
+        languages=sorted(asked),
+        passage_languages=None if sought == asked else sorted(sought),
+        pairs=None if whole else sorted(pairs),
+        translated=translated,
+        **stated,
+    )
+
+
+def _on_hub(
+    repo: str, revision: str | None, home: str, offline: bool
+) -> tuple[str, list[TaskFile]]:
+    """The commit and files of a data set: as they were listed first, else as the hub lists them now."""
+    kept = data_cache() / home / LISTING
+    if kept.is_file():
+        files = read_json(kept, list[TaskFile], "a list of files", "remove it and fetch again")
+        commits = {m[0] for file in files if (m := COMMIT.search(file.url or ""))}
+        if len(commits) == 1:
+            return commits.pop(), files
+    if offline:
+        raise OutOfReachError(
+            f"--task mteb:{repo}: its files were never listed here, and nothing is asked offline; run"
+            f" `xlir-bench data fetch mteb:{repo}` first, or give a folder"
+        )
+    commit = revision if revision and COMMIT.fullmatch(revision) else _commit(repo, revision)
+    files = list_on_hub(Source(hub=repo, revision=commit), home)
+    rows = [file.model_dump(mode="json", exclude_none=True) for file in files]
+    write(kept, json.dumps(rows, indent=1))
+    return commit, files
+
+
+def _commit(repo: str, revision: str | None) -> str:
+    from huggingface_hub import HfApi
+
+    try:
+        return str(HfApi().dataset_info(repo, revision=revision).sha)
+    except Exception as error:  # those of the HTTP library that the hub's library uses, too
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise OutOfReachError(
+            f"the hub has no data set {repo}{f' at {revision}' if revision else ''} for us ({reason}); check the"
+            " name, log in with `hf auth login` if it is gated, or give a folder: --task mteb:FOLDER"
+        ) from error
+
+
+def _subsets(
+    spec: str, files: Iterable[TaskFile], home: str, langs: Sequence[str] | None
+) -> list[Subset]:
+    """The subsets that have all three parts, each with its files of one split."""
+    found: dict[str, list[_Found]] = defaultdict(list)
+    for file in files:
+        path = file.path.removeprefix(f"{home}/")
+        if "instruction" in path:
+            raise InputError(
+                f"--task mteb:{spec} has instructions to its queries: they are not read"
+            )
+        if match := FILE.fullmatch(path):
+            part = PARTS.get(match["part"], match["part"])
+            split = re.split(r"[-./]?\d{4,}", match["rest"] or "")[0].rpartition("/")[2]
+            subset = match["subset"] or ""
+            subset = "" if subset in NO_SUBSETS else subset
+            found[subset].append(_Found(part, split, match["kind"], file))
+    subsets = []
+    for subset, entries in sorted(found.items()):
+        splits = {entry.split for entry in entries if entry.part == "qrels"}
+        split = next((name for name in (*SPLITS, *sorted(splits)) if name in splits), "")
+        chosen = {
+            part: _of_split([entry for entry in entries if entry.part == part], split)
+            for part in ("corpus", "queries", "qrels")
+        }
+        if all(chosen.values()):
+            corpus_lang, queries_lang = _languages(subset, langs)
+            subsets.append(Subset(subset, queries_lang, corpus_lang, chosen))
+    if not subsets:
+        raise InputError(
+            f"--task mteb:{spec} has no subset with corpus, queries and qrels of one split, as parquet or JSON"
+            " Lines (say <lang>-corpus/test-00000-of-00001.parquet)"
+        )
+    return subsets
+
+
+def _of_split(entries: Sequence[_Found], split: str) -> list[TaskFile]:
+    """The files of a split, or of the only one that there is; of several forms of it, parquet."""
+    alone = len({entry.split for entry in entries}) == 1
+    entries = [entry for entry in entries if alone or entry.split == split]
+    kind = min((entry.kind for entry in entries), key=KINDS.index, default="")
+    return [entry.file for entry in entries if entry.kind == kind]
+
+
+def _languages(subset: str, langs: Sequence[str] | None) -> tuple[str, str]:
+    """The languages of a subset's corpus and of its queries."""
+    first, dash, second = subset.partition("-")
+    if dash and is_code(first) and is_code(second):
+        return first, second
+    if subset:
+        return (subset.replace(".", "_"),) * 2
+    return ((langs or ["und"])[0],) * 2
+
+
+def _translated(subsets: Sequence[Subset], digest: Callable[[TaskFile], str | None]) -> bool:
+    """Whether the queries of all languages are translations: each within its language, with the same judgements."""
+    if len(subsets) < 2 or any(s.queries_lang != s.corpus_lang for s in subsets):
+        return False
+    judged = {tuple(digest(file) for file in s.files["qrels"]) for s in subsets}
+    return len(judged) == 1 and None not in judged.pop()
+
+
+def _stated_digest(file: TaskFile) -> str | None:
+    return file.sha256
+
+
+def _digest_in(folder: Path) -> Callable[[TaskFile], str | None]:
+    return lambda file: file_digest(folder / file.path, "sha256")
+
+
+def _named(subsets: Sequence[Subset]) -> dict[str, TaskFile]:
+    """The files by language, part and subset; what several subsets have alike is one file."""
+    first: dict[str, TaskFile] = {}
+    named = {}
+    for subset in subsets:
+        label = subset.name.replace(".", "_") or "all"
+        langs = {"corpus": subset.corpus_lang}
+        for part, files in subset.files.items():
+            lang = langs.get(part, subset.queries_lang)
+            for number, file in enumerate(files):
+                file = first.setdefault(file.sha256, file) if file.sha256 else file
+                named[f"{lang}.{part}.{label}.{number:04d}"] = file
+    return named

@@ -1,0 +1,154 @@
+"""Tasks of a user's own data, ``KIND:PLACE``, made from what lies there; `tasks.OWN` lists them."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from xlir_bench.errors import InputError
+from xlir_bench.files import raw_lines
+from xlir_bench.records import Kind
+from xlir_bench.tasks import Source, Task, TaskFile, file_language
+from xlir_bench.untrusted import parse_json
+
+TWO_LETTERS = (
+    "aa ab ae af ak am an ar as av ay az ba be bg bi bm bn bo br bs ca ce ch co cr cs cu cv cy da de dv dz ee"
+    " el en eo es et eu fa ff fi fj fo fr fy ga gd gl gn gu gv ha he hi ho hr ht hu hy hz ia id ie ig ii ik io"
+    " is it iu ja jv ka kg ki kj kk kl km kn ko kr ks ku kv kw ky la lb lg li ln lo lt lu lv mg mh mi mk ml mn"
+    " mr ms mt my na nb nd ne ng nl nn no nr nv ny oc oj om or os pa pi pl ps pt qu rm rn ro ru rw sa sc sd se"
+    " sg sh si sk sl sm sn so sq sr ss st su sv sw ta te tg th ti tk tl tn to tr ts tt tw ty ug uk ur uz ve vi"
+    " vo wa wo xh yi yo za zh zu"
+)
+"""The codes of ISO 639-1."""
+
+
+def parallel_task(path: Path, _langs: Sequence[str] | None, _offline: bool) -> Task:
+    """Bitext retrieval over one file of parallel text, in the languages that it has."""
+    languages = {
+        lang
+        for row in _objects(path)
+        if isinstance(texts := row.get("text"), dict)
+        for lang, text in texts.items()
+        if str(text).strip()
+    }
+    if len(languages) < 2:
+        raise InputError(
+            f'--task parallel:{path} wants lines like {{"id": "1", "text": {{"de": "…", "en": "…"}}}}'
+            " in two languages or more"
+        )
+    return task_of_ones_own(
+        path.name.split(".")[0],
+        title=path.name,
+        format="parallel",
+        description="Each text finds its translation among the texts of another language.",
+        kinds=[Kind.CROSS_LINGUAL],
+        measures=["map", "recall@1", "recall@5", "recall@10"],
+        files={lang: TaskFile(path=path.name) for lang in languages},
+        folder=path.parent,
+    )
+
+
+def beir_task(folder: Path, langs: Sequence[str] | None, _offline: bool) -> Task:
+    """A folder in BEIR's layout, in the languages that its rows name, else in the one of `langs`."""
+    paths = {"": "corpus.jsonl", ".queries": "queries.jsonl", ".qrels": "qrels/test.tsv"}
+    if lacking := [path for path in paths.values() if not (folder / path).is_file()]:
+        raise InputError(
+            f"--task beir:{folder} wants {', '.join(lacking)} in that folder: not there"
+        )
+    if "language" in next(iter(_objects(folder / paths[""])), {}):
+        rows = (row for part in ("", ".queries") for row in _objects(folder / paths[part]))
+        languages = {str(row["language"]) for row in rows if "language" in row}
+    else:
+        languages = set(langs or ["und"])
+        if unknown := sorted(lang for lang in languages if not is_code(lang)):
+            raise InputError(
+                f"--langs {','.join(unknown)}: no code of a language; say one of ISO 639, like de or swh"
+            )
+        if len(languages) > 1:
+            raise InputError(
+                f"--task beir:{folder} is in one language: its rows name none, and --langs says"
+                f" {', '.join(sorted(languages))}"
+            )
+    name = folder.resolve().name
+    return task_of_ones_own(
+        name,
+        title=name,
+        format="beir",
+        description="Judged queries over a corpus.",
+        kinds=list(Kind) if len(languages) > 1 else [Kind.MONOLINGUAL],
+        measures=["ndcg@10", "map", "mrr", "recall@10", "recall@100"],
+        files={
+            f"{x}{part}": TaskFile(path=path) for x in languages for part, path in paths.items()
+        },
+        folder=folder,
+    )
+
+
+def mlir_task(folder: Path, _langs: Sequence[str] | None, _offline: bool) -> Task:
+    """A folder in the layout of MIMO's benchmarks, in the languages that its rows name."""
+    paths = {part: f"{part}.jsonl" for part in ("queries", "corpus", "qrels")}
+    if lacking := [path for path in paths.values() if not (folder / path).is_file()]:
+        raise InputError(
+            f"--task mlir:{folder} wants {', '.join(lacking)} in that folder: not there"
+        )
+    rows = _objects(folder / paths["queries"])
+    asked = {str(row["lang"]) for row in rows if "lang" in row}
+    passages = (p for row in _objects(folder / paths["corpus"]) for p in row.values())
+    sought = {str(p["lang"]) for p in passages if isinstance(p, dict) and "lang" in p}
+    if not asked or not sought:
+        where, what = ("corpus", "passage") if asked else ("queries", "query")
+        raise InputError(f"--task mlir:{folder}: no {what} in {where}.jsonl names its 'lang'")
+    sides = {"queries": asked, "corpus": sought, "qrels": asked}
+    return task_of_ones_own(
+        folder.resolve().name,
+        title=folder.resolve().name,
+        format="mlir",
+        description="Judged queries of several languages over one pool of passages in several.",
+        kinds=list(Kind) if len(sought) > 1 else [Kind.MONOLINGUAL, Kind.CROSS_LINGUAL],
+        measures=["ndcg@20", "ndcg@10", "ndcg@100", "mrr@20", "recall@20", "recall@100"],
+        files={
+            f"{lang}.{part}": TaskFile(path=paths[part])
+            for part, langs in sides.items()
+            for lang in langs
+        },
+        folder=folder,
+        languages=sorted(asked),
+        passage_languages=None if sought == asked else sorted(sought),
+    )
+
+
+def is_code(lang: str) -> bool:
+    """Whether this is a code of ISO 639: two known letters or any three; a script or region may follow."""
+    code = re.fullmatch("([a-z]{2,3})([-_][A-Za-z0-9]{2,8})*", lang)
+    return code is not None and (len(code[1]) == 3 or code[1] in TWO_LETTERS)
+
+
+def task_of_ones_own(stem: str, files: Mapping[str, TaskFile], **stated: Any) -> Task:
+    """A task of a user's own data, called by this name; what is not stated is that the data is the user's."""
+    facts: dict[str, Any] = dict.fromkeys(("domain", "licence", "homepage", "citation"), "your own")
+    facts |= {"languages": sorted({file_language(name) for name in files})}
+    facts |= {"source": Source(bundled=True)}
+    return Task(
+        name=re.sub(r"[^a-z0-9.-]+", "-", stem.lower()).strip("-.") or "own",
+        version=1,
+        files=dict(sorted(files.items())),
+        **facts | stated,
+    )
+
+
+def _objects(path: Path) -> Iterator[dict[str, Any]]:
+    """The objects of JSON Lines; other lines are left out here: the reader says later what is wrong."""
+    try:
+        for line in raw_lines(path):
+            try:
+                row = parse_json(line.decode("utf-8-sig", "replace"))
+            except ValueError:
+                continue
+            if isinstance(row, dict):
+                yield row
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{path} cannot be read: {reason}") from error
