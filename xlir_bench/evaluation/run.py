@@ -54,6 +54,7 @@ from xlir_bench.retrieval import (
     RerankedRetriever,
     Retriever,
     StoredRetriever,
+    TransformedRetriever,
     VectorIndex,
     VectorRetriever,
     similarity_of,
@@ -213,6 +214,8 @@ def as_retriever(
         return FusedRetriever(
             tuple(parts), encoder_options.fuse_depth, encoder_options.fuse_weights
         )
+    if encoder_options.transform is None and encoder_options.transform_text is not None:
+        raise InputError("--transform-text is what --transform is estimated on, and there is none")
     if encoder_options.fuse_weights is not None:
         raise InputError(
             "--fuse-weights is of the retrievers that --fuse names, and there are none"
@@ -227,6 +230,8 @@ def as_retriever(
             raise InputError(
                 f"--search-device {options.search_device} is for vectors, and {loaded.name} has none"
             )
+        if encoder_options.transform is not None:
+            raise InputError(f"--transform is for dense vectors, and {loaded.name} has none")
         return BM25Retriever(loaded)
     similarity = similarity_of(encoder_options.similarity, loaded)
     if not isinstance(similarity, Dense):
@@ -237,10 +242,32 @@ def as_retriever(
                     f"{flag} {asked} is for dense vectors, and {loaded.name} has none: leave it out"
                 )
     engine = engine_for(options.search_device)
-    if isinstance(loaded, StoredVectors):
-        return StoredRetriever(loaded, options.limit is not None, similarity, engine)
     request = EmbedRequest(options.cache, options.batch_tokens, options.vectors, similarity, engine)
-    return VectorRetriever(loaded, request)
+    retriever: Retriever = VectorRetriever(loaded, request)
+    if isinstance(loaded, StoredVectors):
+        if encoder_options.transform_text is not None:
+            raise InputError(
+                f"--transform-text is encoded, and {loaded.name} are vectors that exist"
+            )
+        retriever = StoredRetriever(loaded, options.limit is not None, similarity, engine)
+    if encoder_options.transform is None:
+        return retriever
+    if similarity != Dense():
+        raise InputError(
+            f"--transform is for dense vectors that are compared by cosine; those of {loaded.name} are not"
+        )
+    text = _held_out(encoder_options.transform_text, options)
+    return TransformedRetriever(retriever, encoder_options.transform, similarity, engine, text)
+
+
+def _held_out(path: str | None, options: RunOptions) -> Collection | None:
+    """The parallel text of `--transform-text`, in the languages of the run."""
+    if path is None:
+        return None
+    (task,) = catalogue().get([f"parallel:{path}"])
+    langs = tuple(x for x in task.languages if options.langs is None or x in options.langs)
+    whole = RunOptions(langs=langs, data=options.data, cache=options.cache)
+    return load_collection(task, whole, Silent())
 
 
 def _lexicon(options: RunOptions) -> Path | None:
