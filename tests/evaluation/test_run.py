@@ -436,6 +436,7 @@ def test_vectors_that_nobody_keeps_change_no_figure(tmp_path: Path) -> None:
         ({"alignment": True}, {}, "--alignment reads vectors more than once"),
         ({"index": "IVF2,Flat"}, {}, "--index IVF2,Flat reads vectors more than once"),
         ({}, {"fuse": ("builtin:bm25",)}, "--fuse reads vectors more than once"),
+        ({}, {"transform": "centroids"}, "--transform reads vectors more than once"),
     ],
 )
 def test_what_reads_vectors_again_wants_them_kept(more: Any, loaded: Any, what: str) -> None:

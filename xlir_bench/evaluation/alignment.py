@@ -26,6 +26,7 @@ from xlir_bench.results.schema import AlignmentPart
 from xlir_bench.results.tables import Codes
 from xlir_bench.retrieval import Index, VectorIndex, Vectors, normalised
 from xlir_bench.retrieval.tiles import NUMBA, Engine
+from xlir_bench.retrieval.vectors import Moved
 
 CORRELATED = (5, 10, 20)
 """How many of the best passages scores are correlated over."""
@@ -36,7 +37,7 @@ SAMPLE = 10_000
 
 def alignment_part(
     searching: Searching,
-    vectors: Mapping[tuple[Role, str], Vectors],
+    vectors: Mapping[tuple[Role, str], Vectors | Moved],
     rankings: Sequence[Ranking],
     engine: Engine = NUMBA,
 ) -> AlignmentPart:
@@ -123,7 +124,7 @@ def score_correlations(
 
 
 def _in_memory(
-    collection: Collection, vectors: Mapping[tuple[Role, str], Vectors]
+    collection: Collection, vectors: Mapping[tuple[Role, str], Vectors | Moved]
 ) -> tuple[Collection, dict[tuple[Role, str], Floats]]:
     """The collection itself and its vectors; of passages on disk the relevant ones and a sample of the others."""
     loaded: dict[tuple[Role, str], Floats] = {}

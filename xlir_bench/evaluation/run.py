@@ -57,6 +57,7 @@ from xlir_bench.retrieval import (
     RerankedRetriever,
     Retriever,
     StoredRetriever,
+    TransformedRetriever,
     VectorIndex,
     VectorRetriever,
     similarity_of,
@@ -216,7 +217,9 @@ def as_retriever(
     """A retriever made of whatever a user names as encoder; its work is done by `executor`."""
     if hasattr(encoder, "represent"):
         return cast(Retriever, encoder)
-    once = [("--rerank", encoder_options.rerank), ("--fuse", encoder_options.fuse)]
+    once = [
+        (f"--{name}", getattr(encoder_options, name)) for name in ("rerank", "fuse", "transform")
+    ]
     if not options.keep_vectors and (several := [flag for flag, given in once if given]):
         raise InputError(f"{several[0]} reads vectors more than once: leave --no-keep-vectors out")
     if encoder_options.rerank is not None:
@@ -234,6 +237,8 @@ def as_retriever(
         return FusedRetriever(
             tuple(parts), encoder_options.fuse_depth, encoder_options.fuse_weights
         )
+    if encoder_options.transform is None and encoder_options.transform_text is not None:
+        raise InputError("--transform-text is what --transform is estimated on, and there is none")
     if encoder_options.fuse_weights is not None:
         raise InputError(
             "--fuse-weights is of the retrievers that --fuse names, and there are none"
@@ -249,6 +254,8 @@ def as_retriever(
             raise InputError(
                 f"--search-device {options.search_device} is for vectors, and {loaded.name} has none"
             )
+        if encoder_options.transform is not None:
+            raise InputError(f"--transform is for dense vectors, and {loaded.name} has none")
         return BM25Retriever(loaded)
     similarity = similarity_of(encoder_options.similarity, loaded)
     if not isinstance(similarity, Dense):
@@ -262,11 +269,10 @@ def as_retriever(
             raise InputError(
                 f"--no-keep-vectors is for dense vectors, and {loaded.name} has none: leave it out"
             )
-    # What is encoded by workers is compared by them, each on a device of its own.
+    # What is encoded by workers is compared by them, each on a device of its own; what is moved is compared here.
     far = executor.remote and not isinstance(loaded, StoredVectors)
-    engine = NUMBA if far else engine_for(options.search_device)
-    if isinstance(loaded, StoredVectors):
-        return StoredRetriever(loaded, options.limit is not None, similarity, engine)
+    here = not far or encoder_options.transform is not None
+    engine = engine_for(options.search_device) if here else NUMBA
     elsewhere = None
     if far:
         if not isinstance(encoder, str | os.PathLike) or options.cache is None:
@@ -278,7 +284,31 @@ def as_retriever(
         options.cache, options.batch_tokens, options.vectors, similarity, engine, elsewhere,
         options.keep_vectors,
     )  # fmt: skip
-    return VectorRetriever(loaded, request)
+    retriever: Retriever = VectorRetriever(loaded, request)
+    if isinstance(loaded, StoredVectors):
+        if encoder_options.transform_text is not None:
+            raise InputError(
+                f"--transform-text is encoded, and {loaded.name} are vectors that exist"
+            )
+        retriever = StoredRetriever(loaded, options.limit is not None, similarity, engine)
+    if encoder_options.transform is None:
+        return retriever
+    if similarity != Dense():
+        raise InputError(
+            f"--transform is for dense vectors that are compared by cosine; those of {loaded.name} are not"
+        )
+    text = _held_out(encoder_options.transform_text, options)
+    return TransformedRetriever(retriever, encoder_options.transform, similarity, engine, text)
+
+
+def _held_out(path: str | None, options: RunOptions) -> Collection | None:
+    """The parallel text of `--transform-text`, in the languages of the run."""
+    if path is None:
+        return None
+    (task,) = catalogue().get([f"parallel:{path}"])
+    langs = tuple(x for x in task.languages if options.langs is None or x in options.langs)
+    whole = RunOptions(langs=langs, data=options.data, cache=options.cache)
+    return load_collection(task, whole, Silent())
 
 
 def _lexicon(options: RunOptions) -> Path | None:
@@ -301,9 +331,13 @@ def encode_shard(
 def _of_vectors(retriever: Retriever) -> Iterator[VectorRetriever]:
     if isinstance(retriever, VectorRetriever):
         yield retriever
-    parts = retriever.parts if isinstance(retriever, FusedRetriever) else ()
-    for part in (retriever.first,) if isinstance(retriever, RerankedRetriever) else parts:
-        yield from _of_vectors(part)
+    elif isinstance(retriever, RerankedRetriever):
+        yield from _of_vectors(retriever.first)
+    elif isinstance(retriever, TransformedRetriever):
+        yield from _of_vectors(retriever.retriever)
+    elif isinstance(retriever, FusedRetriever):
+        for part in retriever.parts:
+            yield from _of_vectors(part)
 
 
 def settings_asked(task: Task, options: RunOptions) -> list[Setting]:

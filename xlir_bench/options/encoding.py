@@ -41,6 +41,13 @@ class LoadOptions:
         " these that the model registers.",
         "cosine", group=SEARCH,
     )  # fmt: skip
+    transform: Literal["centroids", "offsets", "whitening"] | None = option(
+        "Repair vectors without training: take out what sets languages apart.", None, group=SEARCH
+    )
+    transform_text: str | None = option(
+        "What the repair is estimated on: held-out parallel text.  [default: the task's own texts]",
+        None, group=SEARCH, metavar="FILE",
+    )  # fmt: skip
     fuse: tuple[str, ...] = option(
         "Search with this one too: what either puts first is ordered anew by both; may be given again.",
         (), group=FUSED, metavar="SPEC", many=True,

@@ -12,6 +12,7 @@ from xlir_bench.retrieval.pool import Pool, Want
 from xlir_bench.retrieval.reranking import RerankedRetriever
 from xlir_bench.retrieval.retriever import Index, Represented, Retriever
 from xlir_bench.retrieval.similarity import Dense, Similarity, normalised
+from xlir_bench.retrieval.transform import TransformedRetriever
 from xlir_bench.retrieval.vectors import Vectors
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "Retriever",
     "Similarity",
     "StoredRetriever",
+    "TransformedRetriever",
     "VectorIndex",
     "VectorRetriever",
     "Vectors",

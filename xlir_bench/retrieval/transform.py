@@ -2,69 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 
 from xlir_bench.encoders import EncoderCard
 from xlir_bench.encoders.digest import fingerprint, slug
 from xlir_bench.errors import InputError
-from xlir_bench.records import ROLES, Collection, Floats, Ints, Progress, Role
+from xlir_bench.records import ROLES, Collection, Floats, Progress, Role
 from xlir_bench.retrieval.exact import VectorIndex
 from xlir_bench.retrieval.retriever import Represented, Retriever
-from xlir_bench.retrieval.similarity import normalised
-from xlir_bench.retrieval.vectors import Vectors
+from xlir_bench.retrieval.similarity import Similarity, normalised
+from xlir_bench.retrieval.tiles import Engine
+from xlir_bench.retrieval.vectors import Moved, Vectors
 
 Transform = Literal["centroids", "offsets", "whitening"]
-TRANSFORMS: tuple[Transform, ...] = get_args(Transform)
 VERSION = 1
 """Changes with what is computed."""
 SAMPLE = 10_000
 """Texts of a role and language that are looked at; of more, every so many-th."""
 LEAST_VARIANCE = 1e-6
 """Directions with a smaller share of the largest variance stay as they are: whitening would blow up noise."""
-
-
-@dataclass(frozen=True, slots=True)
-class Moved:
-    """Vectors of unit length, less an offset, turned by a matrix."""
-
-    vectors: Vectors
-    offset: Floats
-    matrix: Floats | None
-
-    @property
-    def dimension(self) -> int:
-        """Length of a vector."""
-        return self.vectors.dimension
-
-    @property
-    def on_disk(self) -> bool:
-        """Whether any of them are in files."""
-        return self.vectors.on_disk
-
-    def __len__(self) -> int:
-        return len(self.vectors)
-
-    def __array__(self, dtype: object = None, copy: bool | None = None) -> Floats:
-        """All rows, in memory."""
-        return np.asarray(self.rows(slice(0, len(self))), np.float32)
-
-    def rows(self, rows: Ints | slice) -> Floats:
-        """These rows in float32, in this order; a zero vector stays zero."""
-        unit = normalised(self.vectors.rows(rows))
-        moved = unit.astype(np.float64) - self.offset
-        if self.matrix is not None:
-            # Not a matrix product: its last bits would depend on which rows are asked for together.
-            moved = np.einsum("ij,jk->ik", moved, self.matrix, optimize=False)
-        moved[~unit.any(axis=1)] = 0
-        return moved.astype(np.float32)
-
-    def blocks(self, size: int) -> Iterator[Floats]:
-        """The rows in order, at most `size` at a time."""
-        return (self.rows(slice(start, start + size)) for start in range(0, len(self), size))
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,26 +39,26 @@ class TransformedRetriever:
 
     retriever: Retriever
     transform: Transform
+    similarity: Similarity
+    engine: Engine
     text: Collection | None = None
     """Parallel text that the moves are estimated on; None: the task's own texts."""
-    text_name: str = ""
 
     @property
     def card(self) -> EncoderCard:
         """What a result records."""
         card = self.retriever.card
         how: dict[str, object] = {"transform": self.transform, "version": VERSION}
+        source = "the task's own texts"
         if self.text is not None:
-            how["text"] = fingerprint({"texts": [dict(self.text.digests)]})
-        source = (
-            f"estimated on {self.text_name}" if self.text else "estimated on the task's own texts"
-        )
+            how["text"] = sorted(self.text.digests.values())
+            source = f"held-out text in {len(self.text.queries)} languages"
         return replace(
             card,
             name=f"{card.name} | {self.transform}",
             slug=slug(card.slug, how),
             fingerprint=fingerprint({"of": card.fingerprint, **how}),
-            notes=(f"vectors are transformed: {self.transform}, {source}", *card.notes),
+            notes=(f"vectors are moved: {self.transform}, estimated on {source}", *card.notes),
         )
 
     @property
@@ -116,22 +76,24 @@ class TransformedRetriever:
             lacking = sorted({lang for role, lang in vectors if (role, lang) not in known})
             if lacking:
                 raise InputError(
-                    f"--transform-text {self.text_name} has no text in {', '.join(lacking)};"
+                    f"--transform-text has no text in {', '.join(lacking)};"
                     " --langs leaves languages out"
                 )
         moves = _moves(self.transform, known)
         moved = {
             (role, lang): Moved(rows, *moves[role, lang]) for (role, lang), rows in vectors.items()
         }
-        return replace(plain, index=VectorIndex.of(moved), vectors=moved)
+        return replace(
+            plain, index=VectorIndex.of(moved, self.similarity, self.engine), vectors=moved
+        )
 
 
-def _vectors_of(
-    represented: Represented, retriever: Retriever
-) -> Mapping[tuple[Role, str], Vectors]:
-    if represented.vectors is None:
+def _vectors_of(represented: Represented, retriever: Retriever) -> dict[tuple[Role, str], Vectors]:
+    plain = represented.vectors or {}
+    vectors = {key: rows for key, rows in plain.items() if isinstance(rows, Vectors)}
+    if not vectors:
         raise InputError(f"--transform moves vectors, and {retriever.card.name} has none")
-    return represented.vectors
+    return vectors
 
 
 def _moves(

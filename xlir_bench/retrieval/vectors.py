@@ -11,6 +11,7 @@ from numpy.typing import DTypeLike
 
 from xlir_bench.records import Floats, Ints
 from xlir_bench.retrieval.rows import Rows, rows_of, stacked
+from xlir_bench.retrieval.similarity import normalised
 from xlir_bench.shardfile import mapped
 
 
@@ -79,6 +80,46 @@ class Vectors:
         return (slice(a, min(a + size, len(self))) for a in range(0, len(self), size))
 
     def blocks(self, size: int) -> Iterator[Rows]:
+        """The rows in order, at most `size` at a time."""
+        return (self.rows(slice(start, start + size)) for start in range(0, len(self), size))
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """Vectors of unit length, less an offset, turned by a matrix."""
+
+    vectors: Vectors
+    offset: Floats
+    matrix: Floats | None
+
+    @property
+    def dimension(self) -> int:
+        """Length of a vector."""
+        return self.vectors.dimension
+
+    @property
+    def on_disk(self) -> bool:
+        """Whether any of them are in files."""
+        return self.vectors.on_disk
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    def __array__(self, dtype: object = None, copy: bool | None = None) -> Floats:
+        """All rows, in memory."""
+        return np.asarray(self.rows(slice(0, len(self))), np.float32)
+
+    def rows(self, rows: Ints | slice) -> Floats:
+        """These rows in float32, in this order; a zero vector stays zero."""
+        unit = normalised(self.vectors.rows(rows))
+        moved = unit.astype(np.float64) - self.offset
+        if self.matrix is not None:
+            # Not a matrix product: its last bits would depend on which rows are asked for together.
+            moved = np.einsum("ij,jk->ik", moved, self.matrix, optimize=False)
+        moved[~unit.any(axis=1)] = 0
+        return moved.astype(np.float32)
+
+    def blocks(self, size: int) -> Iterator[Floats]:
         """The rows in order, at most `size` at a time."""
         return (self.rows(slice(start, start + size)) for start in range(0, len(self), size))
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from xlir_bench.errors import XlirError
+from xlir_bench.errors import XlirError, listed
 from xlir_bench.options.training import TrainingSource
 from xlir_bench.places import data_cache
 from xlir_bench.records import ROLES, Progress, Silent
@@ -63,7 +63,7 @@ class EvaluationTexts:
         for task in tasks:
             in_memory = task.format not in ON_DISK
             state = data_state(task, root, data_cache(), passages=in_memory)
-            reasons = [f"{', '.join(state.missing)} not in {state.folder}"] if state.missing else []
+            reasons = [f"{listed(state.missing)} not in {state.folder}"] if state.missing else []
             if state.here and not in_memory:
                 reasons.append("its passages, which are too many; its queries were")
             if reasons:
