@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xlir_bench.arrays import equal_pairs
-from xlir_bench.measures.bootstrap import Bounds, ClusterSums, estimates
+from xlir_bench.measures.bootstrap import UNIT, Bounds, ClusterSums, estimates
 from xlir_bench.measures.chance import expected_map, expected_range
 from xlir_bench.measures.fairness import (
     equal_expected_rank,
@@ -156,7 +156,7 @@ def _with_intervals(
         sums.append(ClusterSums.of(value, np.concatenate(numbers), setting, (count, len(langs))))
     bounded = {}
     for name, estimate in zip(names, estimates(sums, seed), strict=True):
-        interval = estimate.interval(BOUNDS.get(name, (0.0, 1.0)))
+        interval = estimate.interval(BOUNDS.get(name))
         bounded[name] = replace(views[name], low=interval.low, high=interval.high)
     return bounded
 
@@ -356,7 +356,10 @@ VIEWS: dict[str, Callable[[PoolRanking], PerQuery | None]] = {
 BOUNDS: dict[str, Bounds] = {
     "rank_distance": (0.0, np.inf),
     "rank_variance": (0.0, np.inf),
-    "oracle_gap@10": (-1.0, 1.0),
-    **dict.fromkeys(("mrc@5", "mrc@10", "mrc@20"), (-1.0, 1.0)),
+    **dict.fromkeys(("oracle_gap@10", "mrc@5", "mrc@10", "mrc@20"), (-1.0, 1.0)),
+    **dict.fromkeys(
+        ("same_language_preference", "map_without_same_language", "parallel_query_agreement"), UNIT
+    ),
+    **dict.fromkeys(("tlr@20", "peer@20", "peer@100", "peer_unretrieved_mean@20"), UNIT),
 }
-"""The least and the largest value of views that do not lie between 0 and 1."""
+"""The least and the largest value of each view: no interval goes beyond them."""
