@@ -6,6 +6,9 @@ import pytest
 
 from xlir_bench import EncoderOptions, RunOptions, evaluate
 from xlir_bench.errors import NotComparableError
+from xlir_bench.evaluation import as_retriever, encode_shard
+from xlir_bench.options.working import Shard
+from xlir_bench.records import Silent
 from xlir_bench.reports.comparable import require_comparable
 from xlir_bench.reports.compare import compare
 from xlir_bench.tasks import catalogue
@@ -48,3 +51,10 @@ def test_questions_that_do_not_change_score_the_same() -> None:
     for setting, same in zip(english.record.settings, as_they_are.record.settings, strict=True):
         if setting.query_lang == "en":
             assert setting.measures == same.measures
+
+
+def test_a_part_of_the_vectors_is_of_questions_as_they_are_asked(tmp_path) -> None:
+    options = RunOptions(langs=("de", "en"), limit=5, query_form="lower", cache=tmp_path)
+    retriever = as_retriever("builtin:ngram", EncoderOptions(), options)
+    encode_shard(catalogue().get(["mini"])[0], retriever, options, Shard(1, 1), Silent())
+    assert evaluate("mini", "builtin:ngram", options).record.profile.encoded_texts == 0

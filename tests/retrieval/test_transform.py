@@ -12,6 +12,7 @@ from evaluation.plain import Plain, mini_files, small
 from xlir_bench import EncoderOptions, evaluate
 from xlir_bench.encoders import load_encoder
 from xlir_bench.errors import InputError
+from xlir_bench.tasks import catalogue
 
 LANGS = ("de", "en", "zh")
 
@@ -94,6 +95,25 @@ def test_held_out_text_says_how_far_languages_are_moved(tmp_path: Path) -> None:
     assert held_out.record.alignment.language_variance["passage"] > 0.001
     with pytest.raises(InputError, match="zh"):
         evaluate("mini", "builtin:ngram", small(langs=("de", "zh")), encoder_options=how)
+
+
+def test_languages_that_the_task_lacks_have_no_part_in_it(tmp_path: Path) -> None:
+    text = {"de": "Der Fluss {} ist lang.", "en": "River {} is long.", "xx": "{}!"}
+    rows = [
+        {"id": str(n), "text": {lang: words.format(n * n) for lang, words in text.items()}}
+        for n in range(20)
+    ]
+    path = tmp_path / "held-out.jsonl"
+    path.write_text("\n".join(json.dumps(row) for row in rows), encoding="utf-8")
+    how = EncoderOptions(transform="offsets", transform_text=str(path))
+    task = catalogue().get(["mini"])[0]
+    two = task.model_copy(update={"languages": ["de", "en"]})
+    named, unnamed = (
+        evaluate(two, "builtin:ngram", small(langs=langs), encoder_options=how)
+        for langs in (("de", "en"), None)
+    )
+    assert named.record.encoder.slug == unnamed.record.encoder.slug
+    assert named.tables["ranks"].equals(unnamed.tables["ranks"])
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -110,9 +109,7 @@ def evaluate(
         seconds[name] = round(time.perf_counter() - began, 3)
 
     with stage("read"):
-        collection = load_collection(task, options, progress)
-        if options.query_form is not None:
-            collection = with_query_form(collection, options.query_form, _lexicon(options))
+        collection = _asked(task, options, progress)
         check_fit(measures, by_answers=bool(collection.answers))
     with stage("encode"):
         represented = retriever.represent(collection, progress)
@@ -150,7 +147,7 @@ def evaluate(
     alignment = AlignmentPart()
     if options.alignment and represented.vectors is not None:
         with stage("align"):
-            engine = engine_for(options.search_device)
+            engine = NUMBA if vectors is None else vectors.engine
             alignment = alignment_part(searching, represented.vectors, rankings, engine)
     card = retriever.card
     unmeasured = options.alignment and represented.vectors is None
@@ -302,26 +299,26 @@ def as_retriever(
 
 
 def _held_out(path: str | None, options: RunOptions) -> Collection | None:
-    """The parallel text of `--transform-text`, in the languages of the run."""
+    """The parallel text of `--transform-text`."""
     if path is None:
         return None
     (task,) = catalogue().get([f"parallel:{path}"])
-    langs = tuple(x for x in task.languages if options.langs is None or x in options.langs)
-    whole = RunOptions(langs=langs, data=options.data, cache=options.cache)
-    return load_collection(task, whole, Silent())
+    return load_collection(task, RunOptions(data=options.data, cache=options.cache), Silent())
 
 
-def _lexicon(options: RunOptions) -> Path | None:
-    """The word lists that are named, else those in the data root."""
-    known = options.data and options.data / "lexicon"
-    return options.lexicon or (known if known and known.is_dir() else None)
+def _asked(task: Task, options: RunOptions, progress: Progress) -> Collection:
+    """The texts of a task, with its questions in the form in which they are asked."""
+    collection = load_collection(task, options, progress)
+    if options.query_form is None:
+        return collection
+    return with_query_form(collection, options.query_form, options.word_lists)
 
 
 def encode_shard(
     task: Task, retriever: Retriever, options: RunOptions, shard: Shard, progress: Progress
 ) -> int:
     """Encode one part of a task's texts into the cache; how many were encoded. What has no vectors has nothing to do."""
-    collection = load_collection(task, options, progress)
+    collection = _asked(task, options, progress)
     return sum(
         part.encode_part(collection, progress, shard.number - 1, shard.of)
         for part in _of_vectors(retriever)

@@ -110,6 +110,12 @@ class RunOptions:
                 object.__setattr__(self, name, Path(given).expanduser())
 
     @property
+    def word_lists(self) -> Path | None:
+        """The folder of those that are named, else of those in the data root."""
+        known = self.data and self.data / "lexicon"
+        return self.lexicon or (known if known and known.is_dir() else None)
+
+    @property
     def data_cache(self) -> Path:
         """Where downloaded data is kept, laid out like a data root."""
         return (self.cache or cache_root()) / "data"

@@ -52,7 +52,7 @@ class TransformedRetriever:
         source = "the task's own texts"
         if self.text is not None:
             how["text"] = sorted(self.text.digests.values())
-            source = f"held-out text in {len(self.text.queries)} languages"
+            source = "held-out text"
         return replace(
             card,
             name=f"{card.name} | {self.transform}",
@@ -72,7 +72,10 @@ class TransformedRetriever:
         vectors = _vectors_of(plain, self.retriever)
         known = vectors
         if self.text is not None:
-            known = _vectors_of(self.retriever.represent(self.text, progress), self.retriever)
+            known = _vectors_of(
+                self.retriever.represent(_in_languages_of(collection, self.text), progress),
+                self.retriever,
+            )
             lacking = sorted({lang for role, lang in vectors if (role, lang) not in known})
             if lacking:
                 raise InputError(
@@ -86,6 +89,15 @@ class TransformedRetriever:
         return replace(
             plain, index=VectorIndex.of(moved, self.similarity, self.engine), vectors=moved
         )
+
+
+def _in_languages_of(collection: Collection, text: Collection) -> Collection:
+    """The text without its other languages, so that these move nothing."""
+    return replace(
+        text,
+        queries={lang: x for lang, x in text.queries.items() if lang in collection.queries},
+        passages={lang: x for lang, x in text.passages.items() if lang in collection.passages},
+    )
 
 
 def _vectors_of(represented: Represented, retriever: Retriever) -> dict[tuple[Role, str], Vectors]:
