@@ -278,3 +278,28 @@ def test_a_candidate_is_re_ranked_as_its_baseline_was(xlir):
     assert "baseline and candidate differ in reranker: 'mine.scores (" in said.err
     stated = records[1]["encoder"]["options"]
     assert (stated["rerank"], stated["rerank_depth"]) == ("py:mine.py:scores", 7)
+
+
+def test_questions_are_changed_by_the_word_lists_of_the_baseline(xlir):
+    Path("lists").mkdir()
+    words = Path("lists/en-de.tsv")
+    words.write_text("who\twer\n", encoding="utf-8")
+    asked = (
+        "--langs",
+        "de,en",
+        "--limit",
+        "5",
+        "--query-form",
+        "code-switched",
+        "--lexicon",
+        "lists",
+    )
+    assert xlir("run", "--model", "builtin:ngram", *asked, "--output", "base", "--quiet").code == 0
+    (base,) = Path("base").glob("*/mini*")
+    again = ("gate", "--baseline", base, "--candidate", "builtin:ngram", "--lexicon", "lists")
+    said = xlir(*again)
+    assert said.code == 0, said.err
+    words.write_text("who\twann\n", encoding="utf-8")
+    said = xlir(*again)
+    assert said.code == 3
+    assert "other word lists" in said.err

@@ -58,3 +58,17 @@ def test_a_part_of_the_vectors_is_of_questions_as_they_are_asked(tmp_path) -> No
     retriever = as_retriever("builtin:ngram", EncoderOptions(), options)
     encode_shard(catalogue().get(["mini"])[0], retriever, options, Shard(1, 1), Silent())
     assert evaluate("mini", "builtin:ngram", options).record.profile.encoded_texts == 0
+
+
+def test_questions_changed_by_other_word_lists_are_another_part(tmp_path) -> None:
+    task, results, parts = catalogue().get(["mini"])[0], [], []
+    for name, word in (("one", "Wann"), ("two", "Wer")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "en-de.tsv").write_text(f"who\t{word}\n", encoding="utf-8")
+        options = small(query_form="code-switched", lexicon=tmp_path / name, limit=5)
+        parts.append(options.part(task))
+        results.append(evaluate("mini", "builtin:ngram", options))
+    assert parts[0] != parts[1]
+    assert [r.record.options.word_lists for r in results] == [p["word_lists"] for p in parts]
+    with pytest.raises(NotComparableError, match="word lists"):
+        compare(*results)

@@ -10,8 +10,9 @@ import pytest
 from evaluation.plain import Plain, Signs, mini_files, small
 from models import save_tiny_cross_encoder
 
-from xlir_bench import EncoderOptions, Result, evaluate
+from xlir_bench import EncoderOptions, Result, RunOptions, evaluate
 from xlir_bench.errors import InputError
+from xlir_bench.evaluation import as_retriever
 from xlir_bench.records import Silent
 from xlir_bench.sources import load_collection
 from xlir_bench.tasks import catalogue
@@ -123,7 +124,9 @@ def test_the_result_says_both_and_what_cannot_be_lifted(cross_encoder: Path, cac
     )
     other = reranked(cross_encoder, 11, cache=cache)
     assert other.record.encoder.slug != encoder.slug
-    with pytest.raises(InputError, match="--index 'IVF1,Flat' wants vectors"):
-        reranked(cross_encoder, 10, cache=None, index="IVF1,Flat")
+    for several in ({"rerank": str(cross_encoder)}, {"fuse": ("builtin:bm25",)}):
+        with pytest.raises(InputError, match="--index 'IVF1,Flat' wants vectors"):
+            # Before anything is encoded.
+            as_retriever(Signs(), EncoderOptions(**several), RunOptions(index="IVF1,Flat"))
     with pytest.raises(InputError, match="--rerank-depth"):
         evaluate("mini", Signs(), encoder_options=EncoderOptions(rerank_depth=7))

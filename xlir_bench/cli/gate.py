@@ -61,7 +61,7 @@ def gate(
     as_json: bool = JSON,
     output: Path = OUTPUT_DIR,
     tasks_dirs: tuple[Path, ...] = TASKS_DIRS,
-    options: Annotated[RunOptions, ("data", "max_download", "offline")],
+    options: Annotated[RunOptions, ("data", "lexicon", "max_download", "offline")],
     encoder_options: Annotated[EncoderOptions, ("device", "http_body", "offline")],
 ) -> int:  # fmt: skip
     """Say whether a candidate is worse than the baseline, by the rules of a policy.
@@ -179,6 +179,11 @@ def _evaluated(
     same = {o.name: getattr(asked, o.name) for o in options_of(RunOptions) if o.partial}
     same = {k: tuple(v) or None if isinstance(v, list) else v for k, v in same.items()}
     options = replace(options, **same, allow_changed_data=bool(asked.changed_data))
+    if asked.word_lists not in (None, options.word_lists_digest):
+        raise NotComparableError(
+            "the questions of the baseline were changed by other word lists than there are here: --lexicon FOLDER"
+            " names them"
+        )
     encoder_options = _as_the_baseline(spec, record.encoder, encoder_options)
     (retriever,) = resolved([spec], encoder_options, options)
     for line in _differences(record.encoder, retriever):

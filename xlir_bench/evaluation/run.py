@@ -219,6 +219,12 @@ def as_retriever(
     ]
     if not options.keep_vectors and (several := [flag for flag, given in once if given]):
         raise InputError(f"{several[0]} reads vectors more than once: leave --no-keep-vectors out")
+    ordered_anew = next((flag for flag, given in once[:2] if given), None)
+    if options.index != EXACT and ordered_anew is not None:
+        raise InputError(
+            f"--index {options.index!r} wants vectors, and {ordered_anew} orders passages without:"
+            f" only --index {EXACT} goes with it"
+        )
     if encoder_options.rerank is not None:
         alone = replace(encoder_options, rerank=None, rerank_depth=DEFAULT_OPTIONS.rerank_depth)
         first = as_retriever(encoder, alone, options, executor)
@@ -465,6 +471,7 @@ def _options_part(
         corpus_limit=options.corpus_limit,
         candidate=options.candidate or task.candidate,
         query_form=options.query_form,
+        word_lists=options.word_lists_digest,
         usual_candidate=task.candidate,
         index=options.index,
         vectors=options.vectors,

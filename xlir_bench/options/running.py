@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from xlir_bench.files import file_digest
 from xlir_bench.options.stating import DATA, MEASURED, MODEL, OUTPUT, SEARCH, option, options_of
 from xlir_bench.places import cache_root, data_root
 
@@ -116,6 +118,16 @@ class RunOptions:
         return self.lexicon or (known if known and known.is_dir() else None)
 
     @property
+    def word_lists_digest(self) -> str | None:
+        """``sha256:…`` of the word lists that questions are changed by; None where they are not."""
+        if self.query_form != "code-switched" or self.word_lists is None:
+            return None
+        found = hashlib.sha256()
+        for path in sorted(self.word_lists.glob("*.tsv")):
+            found.update(f"{path.name} {file_digest(path, 'sha256')}\n".encode())
+        return f"sha256:{found.hexdigest()}"
+
+    @property
     def data_cache(self) -> Path:
         """Where downloaded data is kept, laid out like a data root."""
         return (self.cache or cache_root()) / "data"
@@ -133,12 +145,13 @@ class RunOptions:
             "candidate": task.candidate,
             "measures": sorted(set(task.measures)),
         }
-        return {
+        part = {
             o.name: value
             for o in options_of(RunOptions)
             if o.partial
             and (value := _plain(getattr(self, o.name))) not in (None, usual.get(o.name, o.default))
         }
+        return part | ({"word_lists": digest} if (digest := self.word_lists_digest) else {})
 
 
 def _plain(value: Any) -> Any:

@@ -25,6 +25,7 @@ def what_differs(
         "corpus limit": (a.corpus_limit or "none", b.corpus_limit or "none"),
         "candidate text": (a.candidate, b.candidate),
         "questions": _forms(first, second) if not forms_may_differ else ("", ""),
+        "word lists": (a.word_lists, b.word_lists) if a.word_lists and b.word_lists else ("", ""),
         "measures": (sorted(set(a.measures)), sorted(set(b.measures))),
         "index": (a.index, b.index),
         "vectors": (a.vectors, b.vectors),

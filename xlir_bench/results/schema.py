@@ -113,6 +113,8 @@ class OptionsPart(_Part):
     candidate: str
     query_form: str | None = None
     """How questions were changed; null: they are as the task has them."""
+    word_lists: str | None = None
+    """The digest of the word lists by which code-switched questions were changed."""
     usual_candidate: str | None = None
     """The candidate text of the task where no other is asked for. Missing in older results."""
     index: str
