@@ -10,6 +10,9 @@ import pytest
 from changed import a_little_worse, changed, evaluated, stated, times
 from models import save_tiny_transformer
 
+from xlir_bench import EncoderOptions
+from xlir_bench.cli.gate import _as_the_baseline
+
 BASE, MINE = Path("baselines/mini"), Path("results/mine/mini")
 
 
@@ -219,6 +222,18 @@ def test_a_revision_and_leave_to_run_code_are_no_other_models(gate):
     (found,) = Path("results/builtin-random").iterdir()
     options = json.loads((found / "result.json").read_text())["encoder"]["options"]
     assert (options["revision"], options["trust_remote_code"]) == (None, False)
+
+
+@pytest.mark.parametrize(
+    "name", ["org/model", "org/model | offsets > org/cross", "0.5 org/model + 1 builtin:bm25"]
+)
+def test_the_same_model_has_the_revision_of_the_baseline(name):
+    asked = EncoderOptions(revision="abc", fuse_weights=(0.5, 1) if "+" in name else None)
+    baseline = evaluated().record.encoder.model_copy(update={"name": name, "options": asked})
+    same, other = (
+        _as_the_baseline(spec, baseline, EncoderOptions()) for spec in ("org/model", "org/mod")
+    )
+    assert (same.revision, other.revision) == ("abc", None)
 
 
 def test_a_baseline_of_ranks_alone_gives_the_same_verdict(gate):

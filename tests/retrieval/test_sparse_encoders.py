@@ -17,6 +17,7 @@ from worlds import evaluator_texts
 
 import xlir_bench as xb
 from xlir_bench import EncoderOptions, Result, RunOptions
+from xlir_bench.encoders import describe
 from xlir_bench.encoders.check import check_finite
 from xlir_bench.encoders.hub import locate
 from xlir_bench.encoders.transformer import TransformerEncoder
@@ -112,6 +113,8 @@ def test_a_bare_masked_language_model_is_named_by_its_prefix(splade: Path) -> No
     ]
     assert (rows[0] != rows[1]).nnz == 0
     assert xb.load_encoder(str(bare)).dimension == 32, "without the prefix it is a dense model"
+    slugs = {describe(xb.load_encoder(spec)).slug for spec in (str(bare), f"sparse:{bare}")}
+    assert len(slugs) == 2, "one's result does not replace the other's"
 
 
 def test_texts_before_a_router_are_encoded_by_their_role(tmp_path: Path, splade: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -199,11 +200,18 @@ def _as_the_baseline(spec: str, baseline: EncoderPart, options: EncoderOptions) 
     """
     same = {} if baseline.options is None else asdict(baseline.options)
     same.pop("trust_remote_code", None)
-    if spec != baseline.name:
+    if spec != _first_model(baseline):
         same.pop("revision", None)
     if options.device is not None:
         same.pop("device", None)
     return replace(options, **same)
+
+
+def _first_model(baseline: EncoderPart) -> str:
+    """The name of the model itself, before what moves its vectors, is fused with it or orders its passages anew."""
+    name = re.split(r" [|+>] ", baseline.name)[0]
+    weights = None if baseline.options is None else baseline.options.fuse_weights
+    return name.removeprefix(f"{weights[0]:g} ") if weights else name
 
 
 def _differences(baseline: EncoderPart, candidate: Retriever) -> list[str]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from xlir_bench.encoders.check import check_finite
 from xlir_bench.encoders.hub import Place
 from xlir_bench.encoders.layout import SPARSE
-from xlir_bench.encoders.protocol import DEFAULT_OPTIONS
+from xlir_bench.encoders.protocol import DEFAULT_OPTIONS, EncoderCard
 from xlir_bench.encoders.transformer import OPTIONS_IN_SLUG, TransformerEncoder
 from xlir_bench.errors import InputError
 from xlir_bench.options.encoding import EncoderOptions
@@ -35,6 +35,14 @@ class SparseEncoder(TransformerEncoder):
                 f"sparse:{place.name} has no modules.json, and its config.json names no model ForMaskedLM: only the"
                 " head of a masked language model weighs words"
             )
+
+    def _card(
+        self, stem: str, options: Sequence[str], notes: Sequence[str], **more: Any
+    ) -> EncoderCard:
+        """A folder that does not say that it is sparse is a dense model too, with results of its own."""
+        return super()._card(
+            f"{stem}-sparse" if self._layout.bare else stem, options, notes, **more
+        )
 
     @cached_property
     def dimension(self) -> int:
