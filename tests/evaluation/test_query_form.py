@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from xlir_bench import EncoderOptions, RunOptions, evaluate
-from xlir_bench.errors import NotComparableError
+from xlir_bench.errors import InputError, NotComparableError
 from xlir_bench.evaluation import as_retriever, encode_shard
 from xlir_bench.options.working import Shard
 from xlir_bench.records import Silent
@@ -72,3 +72,5 @@ def test_questions_changed_by_other_word_lists_are_another_part(tmp_path) -> Non
     assert [r.record.options.word_lists for r in results] == [p["word_lists"] for p in parts]
     with pytest.raises(NotComparableError, match="word lists"):
         compare(*results)
+    with pytest.raises(InputError, match="--lexicon"):
+        evaluate("mini", "builtin:ngram", small(query_form="lower", lexicon=tmp_path))

@@ -18,6 +18,7 @@ from worlds import evaluator_texts, in_parts, plain_rows, random_world
 import xlir_bench as xb
 from xlir_bench import EncoderOptions, RunOptions
 from xlir_bench.errors import BadVectorsError, InputError
+from xlir_bench.options.encoding import SimilarityName
 from xlir_bench.records import ROLES, Setting, Silent
 from xlir_bench.reports.compare import compare
 from xlir_bench.reports.export import write
@@ -209,6 +210,14 @@ def test_stored_vectors_are_compared_as_asked_and_register_nothing(tmp_path: Pat
     assert model.record.settings == cosine.record.settings
     best = dot.table("run").to_pandas().query("query_lang == 'de' and kind == 'multilingual'")
     assert best["passage_id"].str.startswith("en:").all(), "its vectors are so much longer"
+
+
+@pytest.mark.parametrize("similarity", ["cosine", "dot"])
+def test_alignment_says_by_what_it_is_measured(uneven: Path, similarity: SimilarityName) -> None:
+    few = RunOptions(langs=("de", "en"), cache=None, limit=5, alignment=True)
+    how = EncoderOptions(similarity=similarity)
+    notes = xb.evaluate("mini", str(uneven), few, encoder_options=how).record.notes
+    assert any("alignment is measured by cosine" in n for n in notes) == (similarity == "dot")
 
 
 def test_bm25_leaves_a_similarity_out_and_says_so() -> None:

@@ -191,6 +191,11 @@ def evaluate(
                 else ()
             ),
             *(
+                ["alignment is measured by cosine, and the correlation of scores (MRC) by dot"]
+                if options.alignment and not unmeasured and card.similarity == "dot"
+                else ()
+            ),
+            *(
                 [
                     f"workers of {len(executor.kinds)} kinds of machine did the work: the last bits of vectors may depend"
                     " on which"
@@ -356,6 +361,10 @@ def settings_asked(task: Task, options: RunOptions) -> list[Setting]:
     if not options.keep_vectors and (options.alignment or options.index != EXACT):
         what = "--alignment" if options.alignment else f"--index {options.index}"
         raise InputError(f"{what} reads vectors more than once: leave --no-keep-vectors out")
+    if options.lexicon is not None and options.query_form != "code-switched":
+        raise InputError(
+            "--lexicon is what --query-form code-switched changes questions by, and they are not: leave it out"
+        )
     kinds = [kind.value for kind in Kind]
     unknown = [str(kind) for kind in options.kinds or () if kind not in kinds]
     if unknown:

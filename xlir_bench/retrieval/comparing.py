@@ -40,9 +40,7 @@ def compared(card: EncoderCard, similarity: Similarity) -> EncoderCard:
         name = registered = "maxsim"  # or its mean, which ranks alike
     if similarity == Dense(cosine=False):
         slug += "~dot"
-        notes.append(
-            "a score is the inner product of two vectors as they are (dot); alignment is measured by cosine"
-        )
+        notes.append("a score is the inner product of two vectors as they are (dot)")
     elif registered not in (None, name):
         remedy = " (--similarity model)" if registered == "dot" else ""
         notes.append(f"a score is by {name}; the model registers {shortened(registered)}{remedy}")

@@ -59,7 +59,7 @@ class FusedRetriever:
             chosen_on=tuple(dict.fromkeys(task for card in cards for task in card.chosen_on)),
             notes=(
                 f"the best {self.depth:,} of each retriever are ordered by the sum of {told}",
-                *(note for card in cards for note in card.notes),
+                *dict.fromkeys(note for card in cards for note in card.notes),
             ),
         )
 
