@@ -6,8 +6,8 @@ from xlir_bench.augment.languages import FLORES, M2M100, MACRO, language_tokens
 from xlir_bench.tasks import catalogue
 
 
-OTHER_CODES = ("ntrex-128", "neuclir-2022", "neuclir-2023")
-"""Tasks whose data names languages by three letters."""
+OTHER_CODES = ("mlir-belebele", "ntrex-128", "neuclir-2022", "neuclir-2023")
+"""Tasks whose data names languages by codes of its own: three letters, dt for Dutch."""
 
 
 def test_every_language_of_the_tasks_has_a_code() -> None:
