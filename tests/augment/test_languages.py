@@ -5,7 +5,6 @@ import re
 from xlir_bench.augment.languages import FLORES, M2M100, MACRO, language_tokens
 from xlir_bench.tasks import catalogue
 
-
 OTHER_CODES = ("mlir-belebele", "ntrex-128", "neuclir-2022", "neuclir-2023")
 """Tasks whose data names languages by codes of its own: three letters, dt for Dutch."""
 
