@@ -295,6 +295,25 @@ def test_a_candidate_is_re_ranked_as_its_baseline_was(xlir):
     assert (stated["rerank"], stated["rerank_depth"]) == ("py:mine.py:scores", 7)
 
 
+def test_held_out_text_that_changed_is_told(xlir):
+    def write(factor):
+        rows = [
+            {"id": str(n), "text": {"de": f"Der Fluss {n * factor}", "en": f"The river {n}"}}
+            for n in range(9)
+        ]
+        Path("text.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+
+    write(1)
+    moved = ("--transform", "offsets", "--transform-text", "text.jsonl")
+    asked = ("--langs", "de,en", "--limit", "5", *moved, "--output", "base", "--quiet")
+    assert xlir("run", "--model", "builtin:ngram", *asked).code == 0
+    (base,) = Path("base").glob("*/mini*")
+    again = ("gate", "--baseline", base, "--candidate", "builtin:ngram")
+    assert "differ in" not in xlir(*again).err
+    write(2)
+    assert "differ in transform: 'offsets, estimated on held-out text" in xlir(*again).err
+
+
 def test_questions_are_changed_by_the_word_lists_of_the_baseline(xlir):
     Path("lists").mkdir()
     words = Path("lists/en-de.tsv")

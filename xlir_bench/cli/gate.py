@@ -223,6 +223,7 @@ def _differences(baseline: EncoderPart, candidate: Retriever) -> list[str]:
         "dtype": (baseline.dtype, card.dtype),
         "length in tokens": (baseline.max_tokens, card.max_tokens),
         "reranker": (baseline.reranker, card.reranker),
+        "transform": (baseline.transform, card.transform),
         "device": (baseline.device, candidate.device),
         "similarity": (baseline.similarity or card.similarity, card.similarity),
     }

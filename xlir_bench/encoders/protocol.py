@@ -71,6 +71,8 @@ class EncoderCard:
     """Which prompts were used and why, and what else a reader should know."""
     reranker: str | None = None
     """What orders its best passages anew: a name, and a piece of the digest of its weights."""
+    transform: str | None = None
+    """How its vectors are moved, and on which text that is estimated, with a piece of its digest."""
 
 
 def changed_options(options: EncoderOptions, names: Iterable[str]) -> dict[str, Any]:

@@ -56,6 +56,7 @@ class FusedRetriever:
             max_tokens=cards[0].max_tokens,
             query_prompt=cards[0].query_prompt,
             passage_prompt=cards[0].passage_prompt,
+            transform=cards[0].transform,
             chosen_on=tuple(dict.fromkeys(task for card in cards for task in card.chosen_on)),
             notes=(
                 f"the best {self.depth:,} of each retriever are ordered by the sum of {told}",

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from xlir_bench.encoders import EncoderCard
-from xlir_bench.encoders.digest import fingerprint, slug
+from xlir_bench.encoders.digest import fingerprint, short, slug
 from xlir_bench.errors import InputError
 from xlir_bench.records import ROLES, Collection, Floats, Progress, Role
 from xlir_bench.retrieval.exact import VectorIndex
@@ -52,12 +52,13 @@ class TransformedRetriever:
         source = "the task's own texts"
         if self.text is not None:
             how["text"] = sorted(self.text.digests.values())
-            source = "held-out text"
+            source = f"held-out text ({short(fingerprint(how))})"
         return replace(
             card,
             name=f"{card.name} | {self.transform}",
             slug=slug(card.slug, how),
             fingerprint=fingerprint({"of": card.fingerprint, **how}),
+            transform=f"{self.transform}, estimated on {source}",
             notes=(f"vectors are moved: {self.transform}, estimated on {source}", *card.notes),
         )
 
