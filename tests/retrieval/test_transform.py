@@ -76,6 +76,17 @@ def test_ranks_are_those_of_vectors_that_were_moved(how: str) -> None:
     assert any(how in note for note in result.record.notes)
 
 
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+@pytest.mark.parametrize("how", ["centroids", "offsets", "whitening"])
+def test_equal_vectors_stay_equal(how: str) -> None:
+    def constant(texts, role):
+        return np.tile(np.linspace(0.1, 1, 16, dtype=np.float32), (len(texts), 1))
+
+    two = small(langs=("de", "en"))
+    moved = evaluate("mini", constant, two, encoder_options=EncoderOptions(transform=how))
+    assert moved.tables["ranks"].equals(evaluate("mini", constant, two).tables["ranks"])
+
+
 def test_held_out_text_says_how_far_languages_are_moved(tmp_path: Path) -> None:
     rows = [
         {"id": str(n), "text": {"de": f"Der Fluss {n} ist lang.", "en": f"The river {n} is long."}}

@@ -24,7 +24,7 @@ VERSION = 1
 SAMPLE = 10_000
 """Texts of a role and language that are looked at; of more, every so many-th."""
 LEAST_VARIANCE = 1e-6
-"""Directions with a smaller share of the largest variance stay as they are: whitening would blow up noise."""
+"""Directions with a smaller share of the largest variance are taken out: whitening would blow up noise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +135,6 @@ def _moves(
 def _whitening(centred: Floats) -> Floats:
     """The symmetric matrix that gives rows equal variance in every direction (ZCA)."""
     variance, directions = np.linalg.eigh(centred.T @ centred / len(centred))
-    least = LEAST_VARIANCE * variance[-1]
-    scale = np.where(variance > least, 1 / np.sqrt(np.maximum(variance, least)), 0)
+    kept = variance > max(0, LEAST_VARIANCE * variance[-1])
+    scale = np.where(kept, 1 / np.sqrt(np.where(kept, variance, 1)), 0)
     return np.asarray((directions * scale) @ directions.T)
