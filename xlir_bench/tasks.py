@@ -189,7 +189,11 @@ class Task(_Stated):
         return {kind: count if kind in self.kinds else 0 for kind, count in counts.items()}
 
     def _asks(self, query_lang: str, passage_lang: str) -> bool:
-        return self.pairs is None or (query_lang, passage_lang) in self.pairs
+        return self.pairs is None or (query_lang, passage_lang) in self._pair_set
+
+    @cached_property
+    def _pair_set(self) -> frozenset[tuple[str, str]]:
+        return frozenset(self.pairs or ())
 
     def _has_pool(self, query_lang: str, passage_langs: Sequence[str]) -> bool:
         """Whether there is a pool, and queries of this language are asked of more than one language in it."""

@@ -107,6 +107,9 @@ def test_each_kind_of_model_that_stands_in_the_others_place_is_named(
     two = save_tiny_cross_encoder(tmp_path / "two", labels=2, bare=True)
     with pytest.raises(InputError, match="2 scores a pair"):
         load_reranker(str(two), EncoderOptions())
+    for classifier in (labels, two):  # of NLI, say: no reranker, and pooled like any transformer
+        encoder = load_encoder(str(classifier), EncoderOptions(device="cpu"))
+        assert encoder.encode(["one", "two"], "query").shape == (2, 32)
 
 
 def test_pickles_and_foreign_code_are_refused(cross_encoder: Path, copy: Copy) -> None:

@@ -172,6 +172,14 @@ def test_a_member_that_is_not_there_or_would_fill_the_disk_is_refused(tmp_path: 
         bring(packed(tmp_path / "made"), tmp_path / "data", ["other"])
 
 
+def test_an_endless_name_in_an_archive_is_refused_unread(tmp_path: Path) -> None:
+    header = tarfile.TarInfo("pax")
+    header.type, header.size = tarfile.XHDTYPE, 1 << 24
+    body = gzip.compress(header.tobuf(tarfile.USTAR_FORMAT) + b"0" * header.size + bytes(1024))
+    with pytest.raises(OutOfReachError, match="a name in it is too long"):
+        bring(body, tmp_path, ["x"])
+
+
 CODES = {"ar": "arb", "de": "deu", "el": "ell", "en": "eng", "th": "tha", "zh": "zho-CN"}
 
 

@@ -106,7 +106,7 @@ class ModelLayout:
         if stated := self._value(SETTINGS, str, "model_type"):
             return MULTI_VECTOR if stated == "ColBERT" else stated
         if self.bare:
-            pairs = CROSS if self._architecture.endswith(PAIRS) else None
+            pairs = CROSS if self._scores_a_pair == 1 else None
             return MULTI_VECTOR if self.is_stanford_colbert else pairs
         types = [module.type for module in self.modules]
         of_pylate = any(name.startswith(PYLATE_DENSE) for name in types)
@@ -302,6 +302,8 @@ class ModelLayout:
 
     def _refuse_no_reranker(self, name: str) -> None:
         """An error for a model that does not give one score a pair."""
+        if (count := self._scores_a_pair) not in (None, 1):
+            raise InputError(f"{name} gives {count} scores a pair; a reranker gives one")
         scores_words = self.bare and self._architecture.endswith(
             "ForCausalLM"
         )  # those of yes and no
@@ -311,10 +313,14 @@ class ModelLayout:
                 f"{name} is a {shortened(what)}, not a CrossEncoder, which scores pairs of texts: --rerank takes"
                 " only such, and --model what gives vectors"
             )
+
+    @property
+    def _scores_a_pair(self) -> int | None:
+        """How many the head for pairs gives; None if there is no such head. Classifiers, as of NLI, give several."""
+        if not self._architecture.endswith(PAIRS):
+            return None
         labels = self._config.get("id2label")
-        count = len(labels) if isinstance(labels, dict) else 2  # what transformers leaves out
-        if self._architecture.endswith(PAIRS) and count != 1:
-            raise InputError(f"{name} gives {count} scores a pair; a reranker gives one")
+        return len(labels) if isinstance(labels, dict) else 2  # what transformers leaves out
 
     @property
     def _architecture(self) -> str:

@@ -38,6 +38,8 @@ ADVICE = "give a folder that has the files with --data ROOT"
 ELSEWHERE = "XLIR_CACHE names another folder for downloads"
 LEFT_FREE = 1 << 28
 """Bytes of the disk that a download of unknown size leaves free."""
+MOST_AT_ONCE = 1 << 14
+"""Bytes of a tar file that are read in one piece."""
 ARCHIVE_ERRORS = (
     *(zipfile.BadZipFile, zlib.error, struct.error, EOFError, KeyError),
     *(NotImplementedError, RuntimeError, ValueError),  # another method, a password, strange names
@@ -146,7 +148,7 @@ def _unpack(archive: Path, files: Sequence[Download]) -> None:
                     raise ValueError(f"it unpacks to {size:,} bytes, over {most:,}")
                 file.require_room(size)
                 with copy.open("wb") as target:
-                    shutil.copyfileobj(source, target)
+                    shutil.copyfileobj(source, target, MOST_AT_ONCE)
                 if file.sha256 is not None and file_digest(copy, "sha256") != file.sha256:
                     raise ValueError(f"its SHA-256 is not {file.sha256}")
             del lacking[name]
@@ -174,9 +176,18 @@ def _zip_members(archive: Path, wanted: Mapping[str, Download]) -> Iterator[Memb
                 yield name, stated.file_size, most_unpacked(stated.compress_size), source
 
 
+class _Gzip(gzip.GzipFile):
+    """Refuses long reads: `tarfile` reads names whole, however long an archive says they are, and parses them slowly."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        if size is None or not 0 <= size <= MOST_AT_ONCE:
+            raise ValueError("a name in it is too long")
+        return super().read(size)
+
+
 def _tar_members(archive: Path, wanted: Mapping[str, Download]) -> Iterator[Member]:
     most = most_unpacked(archive.stat().st_size)
-    with tarfile.open(archive, "r:gz") as packed:
+    with _Gzip(archive) as unpacked, tarfile.open(fileobj=unpacked, mode="r:") as packed:
         for stated in packed:
             if stated.offset_data + stated.size > most:
                 raise ValueError(f"it unpacks to more than {most:,} bytes")
