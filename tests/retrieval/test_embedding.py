@@ -227,6 +227,7 @@ SMALL_DISK = """
 import resource, sys
 from xlir_bench.cli import exit_code
 resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
+sys.dont_write_bytecode = True  # Python would cut compiled modules there, too, for everyone
 sys.exit(exit_code(["run", "--model", "builtin:ngram", "--langs", "de,en", "--output", sys.argv[1]]))
 """
 
