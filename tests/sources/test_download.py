@@ -465,7 +465,7 @@ def test_a_zip_file_that_cannot_be_read_is_one_message_and_nothing_is_left(
 def test_a_full_disk_while_unpacking_leaves_nothing_half_done(
     member: Download, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(source: Any, target: Any) -> None:
+    def full(source: Any, target: Any, *_: Any) -> None:
         target.write(source.read(1000))
         raise OSError(errno.ENOSPC, "No space left on device")
 

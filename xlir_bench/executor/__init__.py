@@ -2,7 +2,7 @@
 
 with opened("ray") as executor:
     for done in executor.run(job, units):
-        print(done.name, done.result())
+        use(done.name, done.result())
 """
 
 from __future__ import annotations
