@@ -385,7 +385,9 @@ def test_bm25_is_a_retriever_without_vectors() -> None:
     assert any("alignment is measured of vectors" in note for note in found.record.notes)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(BM25Index, "search", None)  # refused before hours of search
-        with pytest.raises(InputError, match="--index 'HNSW32' wants vectors"):
+        with pytest.raises(
+            InputError, match="--index 'HNSW32' is for dense vectors, and builtin:bm25"
+        ):
             evaluate("mini", "builtin:bm25", small(langs=("en",), index="HNSW32"))
     with pytest.raises(InputError, match="--vectors int8"):
         evaluate("mini", "builtin:bm25", small(langs=("en",), vectors="int8"))

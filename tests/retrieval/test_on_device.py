@@ -15,7 +15,7 @@ from worlds import World, in_parts, plain_rows, random_world
 
 from xlir_bench import RunOptions, evaluate, load_encoder
 from xlir_bench.errors import InputError
-from xlir_bench.evaluation.run import as_retriever
+from xlir_bench.evaluation import as_retriever
 from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.records import Ranking, Relevance, Setting, Silent
 from xlir_bench.retrieval import (
@@ -251,7 +251,9 @@ def test_a_device_that_is_not_there_is_told_before_anything_is_encoded(device, w
 
 def test_words_are_not_compared_on_a_device() -> None:
     options = RunOptions(search_device="cuda")
-    with pytest.raises(InputError, match="--search-device cuda is for vectors, and builtin:bm25"):
+    with pytest.raises(
+        InputError, match="--search-device cuda is for dense vectors, and builtin:bm25"
+    ):
         as_retriever("builtin:bm25", EncoderOptions(), options)
     with pytest.raises(InputError, match="--search-device is for vectors"):
         here().tile(Sparse(), here().placed(np.eye(2, dtype="f4")), here().placed(np.eye(2)))

@@ -158,7 +158,7 @@ def test_what_is_no_sparse_model_is_refused_in_one_line(splade: Path, tmp_path: 
 def test_what_wants_dense_vectors_is_refused_in_one_line(splade: Path) -> None:
     with pytest.raises(InputError, match="--vectors float16 is not for sparse"):
         xb.evaluate("mini", str(splade), RunOptions(vectors="float16", cache=None))
-    with pytest.raises(InputError, match="HNSW8 is for dense vectors, and splade has none"):
+    with pytest.raises(InputError, match="'HNSW8' is for dense vectors, and splade has none"):
         xb.evaluate("mini", str(splade), RunOptions(langs=("de",), index="HNSW8", cache=None))
     with pytest.raises(InputError, match="--search-device cuda is for dense vectors"):
         xb.evaluate("mini", str(splade), RunOptions(search_device="cuda", cache=None))

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import cast
 
 import numpy as np
 
 from xlir_bench.augment.query_forms import with_query_form
-from xlir_bench.encoders import as_encoder, load_reranker
-from xlir_bench.encoders.bm25 import BM25
-from xlir_bench.encoders.protocol import DEFAULT_OPTIONS
-from xlir_bench.encoders.vectors import StoredVectors
 from xlir_bench.errors import InputError, UnknownNameError
 from xlir_bench.evaluation.alignment import alignment_part, score_correlations
 from xlir_bench.evaluation.machine import environment, peak_memory
@@ -27,13 +21,14 @@ from xlir_bench.evaluation.record import (
     texts_part,
     unscored_notes,
 )
+from xlir_bench.evaluation.retrievers import as_retriever
 from xlir_bench.evaluation.searching import POOL_DEPTH, Searching
 from xlir_bench.executor import LOCAL, Executor
 from xlir_bench.measures import PoolRanking, check_fit, check_measures, language_bias, score
 from xlir_bench.measures.answers import score_answers, tokens_of
 from xlir_bench.measures.bootstrap import UNIT, ClusterSums, Interval, estimates
 from xlir_bench.options.encoding import EncoderOptions
-from xlir_bench.options.running import CPU, EXACT, RunOptions
+from xlir_bench.options.running import EXACT, RunOptions
 from xlir_bench.options.stating import check_bounds
 from xlir_bench.options.working import Shard
 from xlir_bench.records import Collection, Ints, Kind, Progress, Ranking, Scores, Setting, Silent
@@ -48,21 +43,15 @@ from xlir_bench.results.schema import (
 from xlir_bench.results.tables import ranks_table, run_table
 from xlir_bench.results.values import values_of_scores, values_table
 from xlir_bench.retrieval import (
-    BM25Retriever,
-    Dense,
-    EmbedRequest,
     FaissIndex,
     FusedRetriever,
     RerankedRetriever,
     Retriever,
-    StoredRetriever,
     TransformedRetriever,
     VectorIndex,
     VectorRetriever,
-    similarity_of,
 )
-from xlir_bench.retrieval.elsewhere import Elsewhere, on_device
-from xlir_bench.retrieval.tiles import NUMBA, engine_for
+from xlir_bench.retrieval.tiles import NUMBA
 from xlir_bench.sources import load_collection
 from xlir_bench.tasks import Task, catalogue
 
@@ -208,113 +197,6 @@ def evaluate(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
     return Result(record, tables)
-
-
-def as_retriever(
-    encoder: object,
-    encoder_options: EncoderOptions,
-    options: RunOptions,
-    executor: Executor = LOCAL,
-) -> Retriever:
-    """A retriever made of whatever a user names as encoder; its work is done by `executor`."""
-    if hasattr(encoder, "represent"):
-        return cast(Retriever, encoder)
-    once = [
-        (f"--{name}", getattr(encoder_options, name)) for name in ("rerank", "fuse", "transform")
-    ]
-    if not options.keep_vectors and (several := [flag for flag, given in once if given]):
-        raise InputError(f"{several[0]} reads vectors more than once: leave --no-keep-vectors out")
-    ordered_anew = next((flag for flag, given in once[:2] if given), None)
-    if options.index != EXACT and ordered_anew is not None:
-        raise InputError(
-            f"--index {options.index!r} wants vectors, and {ordered_anew} orders passages without:"
-            f" only --index {EXACT} goes with it"
-        )
-    if encoder_options.rerank is not None:
-        alone = replace(encoder_options, rerank=None, rerank_depth=DEFAULT_OPTIONS.rerank_depth)
-        first = as_retriever(encoder, alone, options, executor)
-        reranker = load_reranker(encoder_options.rerank, encoder_options)
-        request = EmbedRequest(options.cache, options.batch_tokens)
-        return RerankedRetriever(first, reranker, encoder_options.rerank_depth, request)
-    if encoder_options.rerank_depth != DEFAULT_OPTIONS.rerank_depth:
-        raise InputError("--rerank-depth is of the reranker that --rerank names, and there is none")
-    if encoder_options.fuse:
-        alone = replace(encoder_options, fuse=(), fuse_weights=None)
-        specs = (encoder, *encoder_options.fuse)
-        parts = [as_retriever(each, alone, options, executor) for each in specs]
-        return FusedRetriever(
-            tuple(parts), encoder_options.fuse_depth, encoder_options.fuse_weights
-        )
-    if encoder_options.transform is None and encoder_options.transform_text is not None:
-        raise InputError("--transform-text is what --transform is estimated on, and there is none")
-    if encoder_options.fuse_weights is not None:
-        raise InputError(
-            "--fuse-weights is of the retrievers that --fuse names, and there are none"
-        )
-    encoder_options = on_device(encoder_options, executor)
-    loaded = as_encoder(encoder, encoder_options)
-    if isinstance(loaded, BM25 | StoredVectors) and options.vectors != "float32":
-        raise InputError(
-            f"--vectors {options.vectors} is for texts that are encoded; {loaded.name} has nothing to round"
-        )
-    if isinstance(loaded, BM25):
-        if options.search_device != CPU:
-            raise InputError(
-                f"--search-device {options.search_device} is for vectors, and {loaded.name} has none"
-            )
-        if encoder_options.transform is not None:
-            raise InputError(f"--transform is for dense vectors, and {loaded.name} has none")
-        return BM25Retriever(loaded)
-    similarity = similarity_of(encoder_options.similarity, loaded)
-    if not isinstance(similarity, Dense):
-        unfit = {"--index": (options.index, EXACT), "--search-device": (options.search_device, CPU)}
-        for flag, (asked, usual) in unfit.items():
-            if asked != usual:
-                raise InputError(
-                    f"{flag} {asked} is for dense vectors, and {loaded.name} has none: leave it out"
-                )
-        if not options.keep_vectors:
-            raise InputError(
-                f"--no-keep-vectors is for dense vectors, and {loaded.name} has none: leave it out"
-            )
-    # What is encoded by workers is compared by them, each on a device of its own; what is moved is compared here.
-    far = executor.remote and not isinstance(loaded, StoredVectors)
-    here = not far or encoder_options.transform is not None
-    engine = engine_for(options.search_device) if here else NUMBA
-    elsewhere = None
-    if far:
-        if not isinstance(encoder, str | os.PathLike) or options.cache is None:
-            raise InputError(
-                f"{loaded.name}: workers want an encoder that is named by a spec, and a cache to write vectors into"
-            )
-        elsewhere = Elsewhere(executor, os.fspath(encoder), encoder_options, options.search_device)
-    request = EmbedRequest(
-        options.cache, options.batch_tokens, options.vectors, similarity, engine, elsewhere,
-        options.keep_vectors,
-    )  # fmt: skip
-    retriever: Retriever = VectorRetriever(loaded, request)
-    if isinstance(loaded, StoredVectors):
-        if encoder_options.transform_text is not None:
-            raise InputError(
-                f"--transform-text is encoded, and {loaded.name} are vectors that exist"
-            )
-        retriever = StoredRetriever(loaded, options.limit is not None, similarity, engine)
-    if encoder_options.transform is None:
-        return retriever
-    if similarity != Dense():
-        raise InputError(
-            f"--transform is for dense vectors that are compared by cosine; those of {loaded.name} are not"
-        )
-    text = _held_out(encoder_options.transform_text, options)
-    return TransformedRetriever(retriever, encoder_options.transform, similarity, engine, text)
-
-
-def _held_out(path: str | None, options: RunOptions) -> Collection | None:
-    """The parallel text of `--transform-text`."""
-    if path is None:
-        return None
-    (task,) = catalogue().get([f"parallel:{path}"])
-    return load_collection(task, RunOptions(data=options.data, cache=options.cache), Silent())
 
 
 def _asked(task: Task, options: RunOptions, progress: Progress) -> Collection:

@@ -1,0 +1,158 @@
+"""A retriever made of whatever a user names, and what cannot go together, refused before anything is encoded."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import cast
+
+from xlir_bench.encoders import as_encoder, load_reranker
+from xlir_bench.encoders.bm25 import BM25
+from xlir_bench.encoders.protocol import DEFAULT_OPTIONS
+from xlir_bench.encoders.vectors import StoredVectors
+from xlir_bench.errors import InputError
+from xlir_bench.executor import LOCAL, Executor
+from xlir_bench.options.encoding import EncoderOptions
+from xlir_bench.options.running import CPU, EXACT, RunOptions
+from xlir_bench.records import Collection, Silent
+from xlir_bench.retrieval import (
+    BM25Retriever,
+    Dense,
+    EmbedRequest,
+    FusedRetriever,
+    RerankedRetriever,
+    Retriever,
+    StoredRetriever,
+    TransformedRetriever,
+    VectorRetriever,
+    similarity_of,
+)
+from xlir_bench.retrieval.elsewhere import Elsewhere, on_device
+from xlir_bench.retrieval.tiles import NUMBA, engine_for
+from xlir_bench.sources import load_collection
+from xlir_bench.tasks import catalogue
+
+
+def as_retriever(
+    encoder: object,
+    encoder_options: EncoderOptions,
+    options: RunOptions,
+    executor: Executor = LOCAL,
+) -> Retriever:
+    """The retriever that options make of an encoder; its work is done by `executor`."""
+    if hasattr(encoder, "represent"):
+        return cast(Retriever, encoder)
+    _refuse_together(encoder_options, options)
+    if encoder_options.rerank is not None:
+        alone = replace(encoder_options, rerank=None, rerank_depth=DEFAULT_OPTIONS.rerank_depth)
+        first = as_retriever(encoder, alone, options, executor)
+        reranker = load_reranker(encoder_options.rerank, encoder_options)
+        request = EmbedRequest(options.cache, options.batch_tokens)
+        return RerankedRetriever(first, reranker, encoder_options.rerank_depth, request)
+    if encoder_options.fuse:
+        alone = replace(encoder_options, fuse=(), fuse_weights=None)
+        specs = (encoder, *encoder_options.fuse)
+        parts = tuple(as_retriever(each, alone, options, executor) for each in specs)
+        return FusedRetriever(parts, encoder_options.fuse_depth, encoder_options.fuse_weights)
+    return _of_one(encoder, on_device(encoder_options, executor), options, executor)
+
+
+def _of_one(
+    encoder: object, encoder_options: EncoderOptions, options: RunOptions, executor: Executor
+) -> Retriever:
+    """Of one encoder, which is loaded here."""
+    loaded = as_encoder(encoder, encoder_options)
+    if isinstance(loaded, BM25):
+        _refuse_unfit(loaded.name, encoder_options, options, is_dense=False, is_encoded=False)
+        return BM25Retriever(loaded)
+    similarity = similarity_of(encoder_options.similarity, loaded)
+    is_encoded = not isinstance(loaded, StoredVectors)
+    _refuse_unfit(loaded.name, encoder_options, options, isinstance(similarity, Dense), is_encoded)
+    # What is encoded by workers is compared by them, each on a device of its own; what is moved is compared here.
+    far, moved = executor.remote and is_encoded, encoder_options.transform is not None
+    engine = NUMBA if far and not moved else engine_for(options.search_device)
+    retriever: Retriever
+    if isinstance(loaded, StoredVectors):
+        retriever = StoredRetriever(loaded, options.limit is not None, similarity, engine)
+    else:
+        elsewhere = None
+        if far:
+            if not isinstance(encoder, str | os.PathLike) or options.cache is None:
+                raise InputError(
+                    f"{loaded.name}: workers want an encoder that is named by a spec, and a cache to write vectors into"
+                )
+            elsewhere = Elsewhere(
+                executor, os.fspath(encoder), encoder_options, options.search_device
+            )
+        request = EmbedRequest(
+            options.cache, options.batch_tokens, options.vectors, similarity, engine, elsewhere,
+            options.keep_vectors,
+        )  # fmt: skip
+        retriever = VectorRetriever(loaded, request)
+    if encoder_options.transform is None:
+        return retriever
+    if similarity != Dense():
+        raise InputError(
+            f"--transform is for dense vectors that are compared by cosine; those of {loaded.name} are not"
+        )
+    text = _held_out(encoder_options.transform_text, options)
+    return TransformedRetriever(retriever, encoder_options.transform, similarity, engine, text)
+
+
+def _refuse_together(encoder_options: EncoderOptions, options: RunOptions) -> None:
+    """Options that exclude each other, or want one that is not there, whatever the encoder is."""
+    reranked, fused = encoder_options.rerank is not None, bool(encoder_options.fuse)
+    moved = encoder_options.transform is not None
+    given = {"--rerank": reranked, "--fuse": fused, "--transform": moved}
+    again = [flag for flag, is_given in given.items() if is_given]
+    if again and not options.keep_vectors:
+        raise InputError(f"{again[0]} reads vectors more than once: leave --no-keep-vectors out")
+    if (reranked or fused) and options.index != EXACT:
+        raise InputError(
+            f"--index {options.index!r} wants vectors, and {again[0]} orders passages without:"
+            f" only --index {EXACT} goes with it"
+        )
+    if not reranked and encoder_options.rerank_depth != DEFAULT_OPTIONS.rerank_depth:
+        raise InputError("--rerank-depth is of the reranker that --rerank names, and there is none")
+    if not fused and encoder_options.fuse_weights is not None:
+        raise InputError(
+            "--fuse-weights is of the retrievers that --fuse names, and there are none"
+        )
+    if not moved and encoder_options.transform_text is not None:
+        raise InputError("--transform-text is what --transform is estimated on, and there is none")
+
+
+def _refuse_unfit(
+    name: str,
+    encoder_options: EncoderOptions,
+    options: RunOptions,
+    is_dense: bool,
+    is_encoded: bool,
+) -> None:
+    """Options that this encoder has no use for: they would be told in a result and do nothing."""
+    of_dense = {
+        f"--index {options.index!r}": options.index != EXACT,
+        f"--search-device {options.search_device}": options.search_device != CPU,
+        "--transform": encoder_options.transform is not None,
+        "--no-keep-vectors": not options.keep_vectors,
+    }
+    of_encoded = {
+        f"--vectors {options.vectors}": options.vectors != "float32",
+        "--transform-text": encoder_options.transform_text is not None,
+    }
+    for flag, given in of_dense.items():
+        if given and not is_dense:
+            raise InputError(f"{flag} is for dense vectors, and {name} has none: leave it out")
+    for flag, given in of_encoded.items():
+        if given and not is_encoded:
+            raise InputError(
+                f"{flag} is for texts that are encoded, and those of {name} are not: leave it out"
+            )
+
+
+def _held_out(path: str | None, options: RunOptions) -> Collection | None:
+    """The parallel text of `--transform-text`."""
+    if path is None:
+        return None
+    (task,) = catalogue().get([f"parallel:{path}"])
+    return load_collection(task, RunOptions(data=options.data, cache=options.cache), Silent())
