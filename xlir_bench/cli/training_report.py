@@ -106,7 +106,8 @@ def trained_blocks(record: Mapping[str, Any]) -> list[Block]:
         for kind, langs in record["batches"]["left_out"].items()
     ]
     lines.append(_leaked(leakage))
-    lines += [f"not checked for leakage: {task}" for task in leakage["unchecked"]]
+    if leakage["unchecked"]:
+        lines.append(f"not checked for leakage: {', '.join(leakage['unchecked'])}")
     lines += [f"leakage: {line}" for line in short_texts(leakage.get("texts", {}))]
     figures = [
         (name, _figure(record["before"].get(name)), _figure(value))

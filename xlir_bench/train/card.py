@@ -139,7 +139,8 @@ def _leakage(leakage: Mapping[str, Any]) -> str:
         f" of {leakage['rows']:,} (`--leakage {leakage['action']}`). What counts: {leakage['rule']}.\n"
     ]
     lines += [f"- {line}" for line in short_texts(leakage["texts"])]
-    lines += [f"- Not checked: {task}" for task in leakage["unchecked"]]
+    if leakage["unchecked"]:
+        lines.append(f"- Not checked: {', '.join(leakage['unchecked'])}")
     rows = [
         (task, lang, n["exact"], n["near"])
         for task, langs in leakage["found"].items()
