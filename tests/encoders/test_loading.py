@@ -126,15 +126,15 @@ def test_a_model_in_memory_is_known_by_its_weights_and_options(tiny_transformer:
 def test_a_model_in_memory_says_where_it_runs(tiny_transformer: Path) -> None:
     from sentence_transformers import SentenceTransformer
 
-    from xlir_bench.retrieval import embedding
+    from xlir_bench.retrieval import encoding
 
     model = SentenceTransformer(str(tiny_transformer), device="cpu")
     live = as_encoder(model)
     assert live.device == "cpu"  # type: ignore[attr-defined]
-    assert embedding.device_budget(live) == embedding.CPU_BATCH_TOKENS
+    assert encoding.device_budget(live) == encoding.CPU_BATCH_TOKENS
     model.to("meta")  # a device that every torch has
     assert live.device == "meta"  # type: ignore[attr-defined]
-    assert embedding.device_budget(live) == embedding.GPU_BATCH_TOKENS
+    assert encoding.device_budget(live) == encoding.GPU_BATCH_TOKENS
 
 
 def test_a_static_embedding_in_memory_works_too(static_embedding: Path) -> None:

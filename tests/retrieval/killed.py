@@ -26,10 +26,10 @@ from worlds import text_collection
 
 from xlir_bench.encoders import load_encoder
 from xlir_bench.records import Silent
-from xlir_bench.retrieval import EmbedRequest, embed, embedding
+from xlir_bench.retrieval import EmbedRequest, embed, encoding
 
 # What is kept at a time is small enough for a kill to find some of it done and some not.
-embedding.BLOCK_TEXTS = 10
+encoding.BLOCK_TEXTS = 10
 torch.set_num_threads(1)  # two run at once, and others may be busy here
 
 

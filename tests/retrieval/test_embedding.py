@@ -18,7 +18,15 @@ from worlds import text_collection
 
 from xlir_bench.errors import BadVectorsError, XlirError
 from xlir_bench.records import Collection, Role, Silent, TokenCounts
-from xlir_bench.retrieval import EmbedRequest, Represented, embed, embedding, normalised, prune
+from xlir_bench.retrieval import (
+    EmbedRequest,
+    Represented,
+    embed,
+    embedding,
+    encoding,
+    normalised,
+    prune,
+)
 from xlir_bench.retrieval.similarity import rounded
 
 
@@ -200,7 +208,7 @@ def test_whatever_stops_a_run_whole_batches_are_kept(
 def test_a_full_disk_does_not_end_the_run_and_is_told_of(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(embedding, "BLOCK_TEXTS", 1)
+    monkeypatch.setattr(encoding, "BLOCK_TEXTS", 1)
     honest = Path.write_bytes
 
     def write(self: Path, data: bytes) -> int:
@@ -272,7 +280,7 @@ def test_what_is_pruned_in_the_middle_of_a_run_does_not_end_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Neither by us, who leave it to the run, nor by someone who does not ask."""
-    monkeypatch.setattr(embedding, "BLOCK_TEXTS", 1)
+    monkeypatch.setattr(encoding, "BLOCK_TEXTS", 1)
     asked: list[tuple[int, int]] = []
 
     def disturb(texts: list[str], vectors: np.ndarray) -> np.ndarray:

@@ -23,6 +23,7 @@ from xlir_bench.retrieval import (
     elsewhere,
     embed,
     embedding,
+    encoding,
     exact,
     passing,
     prune,
@@ -51,7 +52,7 @@ TEXTS = tuple(f"passage {n}" + "x" * (n % 7) for n in range(25))
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embedding, "WINDOW", 10)
     monkeypatch.setattr(embedding, "IN_MEMORY", 10)
-    monkeypatch.setattr(embedding, "BLOCK_TEXTS", 3)
+    monkeypatch.setattr(encoding, "BLOCK_TEXTS", 3)
 
 
 def collection() -> Collection:

@@ -3,7 +3,8 @@
 from xlir_bench.retrieval.approximate import FaissIndex, recall_of_exact
 from xlir_bench.retrieval.cache import CacheEntry, Pruned, cache_entries, prune
 from xlir_bench.retrieval.comparing import similarity_of
-from xlir_bench.retrieval.embedding import EmbedRequest, StoredRetriever, VectorRetriever, embed
+from xlir_bench.retrieval.embedding import embed
+from xlir_bench.retrieval.encoding import EmbedRequest
 from xlir_bench.retrieval.exact import VectorIndex
 from xlir_bench.retrieval.fusion import FusedRetriever
 from xlir_bench.retrieval.lexical import BM25Retriever
@@ -13,6 +14,7 @@ from xlir_bench.retrieval.reranking import RerankedRetriever
 from xlir_bench.retrieval.retriever import Index, Represented, Retriever
 from xlir_bench.retrieval.similarity import Dense, Similarity, normalised
 from xlir_bench.retrieval.transform import TransformedRetriever
+from xlir_bench.retrieval.vector_retrievers import StoredRetriever, VectorRetriever
 from xlir_bench.retrieval.vectors import Vectors
 
 __all__ = [

@@ -21,14 +21,8 @@ from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.options.running import CPU
 from xlir_bench.records import Floats, Ints, Progress, Role, TokenCounts
 from xlir_bench.retrieval import embedding, exact
-from xlir_bench.retrieval.embedding import (
-    Distinct,
-    EmbedRequest,
-    Growing,
-    encode_planned,
-    planned,
-    texts_at,
-)
+from xlir_bench.retrieval.embedding import Distinct, texts_at
+from xlir_bench.retrieval.encoding import EmbedRequest, Growing, encode_planned, planned
 from xlir_bench.retrieval.exact import Search, Stored, VectorIndex
 from xlir_bench.retrieval.partial import Partial
 from xlir_bench.retrieval.pool import Pool, Want

@@ -6,33 +6,30 @@ import shutil
 import tempfile
 import time
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from xlir_bench import files
-from xlir_bench.encoders import Encoder, EncoderCard, StoredVectors, Tokenizing, checked, describe
-from xlir_bench.encoders.sparse import SparseEncoder
+from xlir_bench.encoders import Encoder, Tokenizing, describe
 from xlir_bench.errors import InputError
 from xlir_bench.records import ROLES, Collection, Ints, Progress, Role, TokenCounts
 from xlir_bench.retrieval.cache import remember_encoder, store_folder
-from xlir_bench.retrieval.comparing import compared
+from xlir_bench.retrieval.encoding import (
+    BLOCK_TEXTS,
+    EmbedRequest,
+    Growing,
+    encode_planned,
+    planned,
+)
 from xlir_bench.retrieval.exact import BLOCK, VectorIndex
-from xlir_bench.retrieval.maxsim import MaxSim
-from xlir_bench.retrieval.plan import guessed_lengths, plan_batches
 from xlir_bench.retrieval.retriever import Represented
-from xlir_bench.retrieval.rows import Rows, stacked
-from xlir_bench.retrieval.similarity import COSINE, Dense, Similarity, rounded
-from xlir_bench.retrieval.sparse import Sparse
+from xlir_bench.retrieval.rows import Rows
+from xlir_bench.retrieval.similarity import COSINE
 from xlir_bench.retrieval.store import Block, Keys, Known, Store, text_keys, write_block
-from xlir_bench.retrieval.tiles import NUMBA, Engine
 from xlir_bench.retrieval.vectors import Vectors
-
-if TYPE_CHECKING:
-    from xlir_bench.retrieval.elsewhere import Elsewhere
 
 WINDOW = 65_536
 """Batches are planned over so many texts at a time: all of them in most tasks."""
@@ -44,113 +41,6 @@ TOKENS_OF_TEXT = 64
 """What a vector for each token takes, beside one a text: so many fewer texts are held."""
 SEEN_AFTER = (0, 2, 10, 60)
 """Seconds between looks for what workers wrote: NFS may show a folder as it was a minute ago."""
-BLOCK_TEXTS = 4096
-BLOCK_SECONDS = 15.0
-BLOCK_NUMBERS = 1 << 24
-"""A block is written after so many texts, seconds or numbers: what a killed run loses at most."""
-CPU_BATCH_TOKENS = 4096
-GPU_BATCH_TOKENS = 65536
-BATCH_LOGITS = 1 << 28
-"""A sparse encoder has a number for each token and each word of its vocabulary: so many at once, 1 GB."""
-
-
-@dataclass(frozen=True, slots=True)
-class EmbedRequest:
-    """How texts are embedded."""
-
-    cache: Path | None
-    """The cache's root; None keeps nothing."""
-    batch_tokens: int | None = None
-    """Padded tokens in a batch; None chooses by device."""
-    vectors: Literal["float32", "float16", "int8"] = "float32"
-    """The type in which vectors are kept."""
-    similarity: Similarity = COSINE
-    """How they are compared."""
-    engine: Engine = NUMBA
-    """What compares them."""
-    elsewhere: Elsewhere | None = None
-    """Who encodes and searches, where it is not this process."""
-    keep: bool = True
-    """Whether vectors of passages are kept until they are searched."""
-
-    def __post_init__(self) -> None:
-        """Sparse vectors are kept as they are; 8 bits keep a direction alone."""
-        if self.vectors != "float32" and isinstance(self.similarity, Sparse):
-            raise InputError(f"--vectors {self.vectors} is not for sparse vectors: leave it out")
-        if self.vectors == "int8" and self.similarity != COSINE:
-            raise InputError(
-                "--vectors int8 keeps directions and no lengths, and a dot product is of both: try float16"
-            )
-
-    @property
-    def is_dense(self) -> bool:
-        """Whether a text has one dense vector."""
-        return isinstance(self.similarity, Dense)
-
-    @property
-    def has_tokens(self) -> bool:
-        """Whether each token of a text has a vector."""
-        return isinstance(self.similarity, MaxSim)
-
-
-@dataclass(frozen=True, slots=True)
-class VectorRetriever:
-    """An encoder whose vectors are compared with each other."""
-
-    encoder: Encoder
-    request: EmbedRequest
-
-    @property
-    def card(self) -> EncoderCard:
-        """What a result records of the encoder."""
-        return compared(describe(self.encoder), self.request.similarity)
-
-    @property
-    def device(self) -> str | None:
-        """Where the encoder runs, where that is known."""
-        return getattr(self.encoder, "device", None)
-
-    def represent(self, collection: Collection, progress: Progress) -> Represented:
-        """Every distinct text is encoded once, or found in the cache."""
-        if not self.request.keep:
-            from xlir_bench.retrieval.passing import embed_in_passing
-
-            return embed_in_passing(collection, self.encoder, self.request, progress)
-        return embed(collection, self.encoder, self.request, progress)
-
-    def encode_part(self, collection: Collection, progress: Progress, part: int, parts: int) -> int:
-        """Encode one of so many parts of the texts into the cache (`part` from 0); how many there were to encode."""
-        return encode_part(collection, self.encoder, self.request, progress, part, parts)
-
-
-@dataclass(frozen=True, slots=True)
-class StoredRetriever:
-    """Vectors that a user has already."""
-
-    stored: StoredVectors
-    limited: bool
-    """Only the first queries are wanted (`--limit`): there may be vectors of more."""
-    similarity: Similarity = COSINE
-    engine: Engine = NUMBA
-    device: str | None = None
-
-    @property
-    def card(self) -> EncoderCard:
-        """What a result records of them."""
-        return compared(self.stored.card, self.similarity)
-
-    def represent(self, collection: Collection, progress: Progress) -> Represented:
-        """The vectors as they are."""
-        vectors, notes = {}, []
-        for role in ROLES:
-            for lang in collection.languages(role):
-                texts = collection.texts(role, lang)
-                # A NaN is never lower than anything: unseen, it would stand at rank 1.
-                rows = self.stored.vectors(role, lang, len(texts), self.limited and role == "query")
-                vectors[role, lang] = Vectors.of(checked(rows, texts))
-                notes += zero_vectors(role, texts.__getitem__, np.flatnonzero(~rows.any(axis=1)))
-        index = VectorIndex.of(vectors, self.similarity, self.engine)
-        return Represented(index, self.stored.dimension, vectors, notes=tuple(notes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -435,100 +325,6 @@ class _Removed:
 
     def __init__(self, folder: Path) -> None:
         weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
-
-
-@dataclass(slots=True)
-class Growing:
-    """Batches that are encoded and not yet written."""
-
-    batches: list[Ints] = field(default_factory=list)
-    vectors: list[Rows] = field(default_factory=list)
-    began: float = field(default_factory=time.monotonic)
-
-    def add(self, batch: Ints, vectors: Rows) -> None:
-        """One more."""
-        self.batches.append(batch)
-        self.vectors.append(vectors)
-
-    @property
-    def is_enough(self) -> bool:
-        """Whether it is time to write them."""
-        return (
-            sum(map(len, self.batches)) >= BLOCK_TEXTS
-            or sum(rows.size for rows in self.vectors) > BLOCK_NUMBERS
-            or time.monotonic() - self.began > BLOCK_SECONDS
-        )
-
-    def block(self, keys: Keys, counts: TokenCounts, request: EmbedRequest) -> tuple[Ints, Block]:
-        """Which of the texts they are, and the block; `keys` and `counts` are those of all texts."""
-        rows = np.concatenate(self.batches)
-        return rows, Block(
-            keys[rows],
-            rounded(stacked(self.vectors), request.vectors, request.similarity),
-            counts.tokens[rows].astype(np.int32),
-            counts.unknown[rows].astype(np.int32),
-        )
-
-
-def planned(
-    encoder: Encoder,
-    role: Role,
-    texts: Sequence[str],
-    budget: int | None,
-    counts: TokenCounts | None = None,
-) -> tuple[TokenCounts, list[Ints]]:
-    """How long these texts are, unless that is known, and their batches; without a budget, that of the device."""
-    counts = _token_counts(encoder, texts, role) if counts is None else counts
-    return counts, plan_batches(_cut(counts.tokens, encoder), budget or device_budget(encoder))
-
-
-def encode_planned(
-    encoder: Encoder,
-    request: EmbedRequest,
-    role: Role,
-    texts: Sequence[str],
-    batches: Iterable[Ints],
-    keep: Callable[[Growing], None],
-    advance: Callable[[int], None],
-) -> None:
-    """Encode batches of these texts; whenever there is enough, it is kept."""
-    growing = Growing()
-    try:
-        for batch in batches:
-            asked = [texts[i] for i in batch]
-            vectors = encoder.encode(asked, role)
-            if request.is_dense:
-                vectors = checked(vectors, asked, encoder.dimension)
-            growing.add(batch, vectors)
-            advance(len(batch))
-            if growing.is_enough:
-                keep(growing)
-                growing = Growing()
-    finally:
-        # Reached on Ctrl-C too: the batches that are done are whole, so they are kept.
-        if growing.batches:
-            keep(growing)
-
-
-def _token_counts(encoder: Encoder, texts: Sequence[str], role: Role) -> TokenCounts:
-    if isinstance(encoder, Tokenizing):
-        return encoder.count_tokens(texts, role)
-    return TokenCounts(guessed_lengths(texts), np.zeros(len(texts), np.int64))
-
-
-def _cut(tokens: Ints, encoder: Encoder) -> Ints:
-    """Lengths as the model sees them."""
-    limit = describe(encoder).max_tokens
-    return tokens if limit is None else np.minimum(tokens, limit)
-
-
-def device_budget(encoder: Encoder) -> int:
-    """Padded tokens in a batch, where nothing else is asked."""
-    device = str(getattr(encoder, "device", "cpu"))
-    budget = CPU_BATCH_TOKENS if device.startswith("cpu") else GPU_BATCH_TOKENS
-    if isinstance(encoder, SparseEncoder):
-        return max(1, min(budget, BATCH_LOGITS // encoder.dimension))
-    return budget
 
 
 def zero_vectors(

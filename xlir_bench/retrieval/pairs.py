@@ -21,14 +21,15 @@ from xlir_bench.encoders import Reranker, Tokenizing
 from xlir_bench.encoders.rerankers import checked_scores
 from xlir_bench.records import Collection, Floats, Ints, Progress, Role
 from xlir_bench.retrieval.cache import remember_encoder, store_folder
-from xlir_bench.retrieval.embedding import (
+from xlir_bench.retrieval.embedding import WINDOW
+from xlir_bench.retrieval.encoding import (
     BLOCK_SECONDS,
     CPU_BATCH_TOKENS,
     GPU_BATCH_TOKENS,
-    WINDOW,
     EmbedRequest,
+    guessed_lengths,
+    plan_batches,
 )
-from xlir_bench.retrieval.plan import guessed_lengths, plan_batches
 from xlir_bench.retrieval.pool import Pool
 from xlir_bench.retrieval.store import Block, Keys, Known, Store, text_keys, write_block
 

@@ -19,15 +19,8 @@ from xlir_bench.records import Collection, Floats, Ints, Progress, Role, TokenCo
 from xlir_bench.records import Stored as TextsOnDisk
 from xlir_bench.retrieval import embedding
 from xlir_bench.retrieval.elsewhere import Live, Named
-from xlir_bench.retrieval.embedding import (
-    Distinct,
-    EmbedRequest,
-    Growing,
-    embed,
-    encode_planned,
-    planned,
-    texts_at,
-)
+from xlir_bench.retrieval.embedding import Distinct, embed, texts_at
+from xlir_bench.retrieval.encoding import EmbedRequest, Growing, encode_planned, planned
 from xlir_bench.retrieval.exact import Stored, VectorIndex
 from xlir_bench.retrieval.retriever import Represented
 from xlir_bench.retrieval.tiles import NUMBA

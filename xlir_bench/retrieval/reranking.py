@@ -11,7 +11,7 @@ import numpy as np
 from xlir_bench.encoders import EncoderCard, Reranker
 from xlir_bench.encoders.digest import fingerprint, short, slug
 from xlir_bench.records import Collection, Floats, Ints, Kind, Progress, Setting
-from xlir_bench.retrieval.embedding import EmbedRequest
+from xlir_bench.retrieval.encoding import EmbedRequest
 from xlir_bench.retrieval.pairs import PairScores
 from xlir_bench.retrieval.partial import Partial
 from xlir_bench.retrieval.pool import Pool, Want

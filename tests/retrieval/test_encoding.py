@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xlir_bench.retrieval.plan import MAX_BATCH_TEXTS, guessed_lengths, plan_batches
+from xlir_bench.retrieval.encoding import MAX_BATCH_TEXTS, guessed_lengths, plan_batches
 
 lengths_of = st.lists(st.integers(0, 600), max_size=300)
 

@@ -1,0 +1,193 @@
+"""Texts in planned batches, and the blocks in which their vectors are written.
+
+Batches are sorted by length, longest first, under a budget of padded tokens.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from xlir_bench.encoders import Encoder, Tokenizing, checked, describe
+from xlir_bench.encoders.sparse import SparseEncoder
+from xlir_bench.errors import InputError
+from xlir_bench.records import Ints, Role, TokenCounts
+from xlir_bench.retrieval.maxsim import MaxSim
+from xlir_bench.retrieval.rows import Rows, stacked
+from xlir_bench.retrieval.similarity import COSINE, Dense, Similarity, rounded
+from xlir_bench.retrieval.sparse import Sparse
+from xlir_bench.retrieval.store import Block, Keys
+from xlir_bench.retrieval.tiles import NUMBA, Engine
+
+if TYPE_CHECKING:
+    from xlir_bench.retrieval.elsewhere import Elsewhere
+
+MAX_BATCH_TEXTS = 512
+BLOCK_TEXTS = 4096
+BLOCK_SECONDS = 15.0
+BLOCK_NUMBERS = 1 << 24
+"""A block is written after so many texts, seconds or numbers: what a killed run loses at most."""
+CPU_BATCH_TOKENS = 4096
+GPU_BATCH_TOKENS = 65536
+BATCH_LOGITS = 1 << 28
+"""A sparse encoder has a number for each token and each word of its vocabulary: so many at once, 1 GB."""
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedRequest:
+    """How texts are embedded."""
+
+    cache: Path | None
+    """The cache's root; None keeps nothing."""
+    batch_tokens: int | None = None
+    """Padded tokens in a batch; None chooses by device."""
+    vectors: Literal["float32", "float16", "int8"] = "float32"
+    """The type in which vectors are kept."""
+    similarity: Similarity = COSINE
+    """How they are compared."""
+    engine: Engine = NUMBA
+    """What compares them."""
+    elsewhere: Elsewhere | None = None
+    """Who encodes and searches, where it is not this process."""
+    keep: bool = True
+    """Whether vectors of passages are kept until they are searched."""
+
+    def __post_init__(self) -> None:
+        """Sparse vectors are kept as they are; 8 bits keep a direction alone."""
+        if self.vectors != "float32" and isinstance(self.similarity, Sparse):
+            raise InputError(f"--vectors {self.vectors} is not for sparse vectors: leave it out")
+        if self.vectors == "int8" and self.similarity != COSINE:
+            raise InputError(
+                "--vectors int8 keeps directions and no lengths, and a dot product is of both: try float16"
+            )
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether a text has one dense vector."""
+        return isinstance(self.similarity, Dense)
+
+    @property
+    def has_tokens(self) -> bool:
+        """Whether each token of a text has a vector."""
+        return isinstance(self.similarity, MaxSim)
+
+
+def plan_batches(lengths: Ints, budget: int) -> list[Ints]:
+    """Batches of row numbers; within each, count times the longest is at most `budget`.
+
+    Depends on the lengths alone, so the same list of texts is always encoded in the same company: a
+    vector changes in its last bits with its batch. A text longer than the budget is a batch of its own.
+    """
+    order = np.argsort(-lengths, kind="stable")
+    batches: list[Ints] = []
+    start = 0
+    while start < len(order):
+        longest = max(1, int(lengths[order[start]]))
+        size = min(MAX_BATCH_TEXTS, max(1, budget // longest))
+        batches.append(order[start : start + size])
+        start += size
+    return batches
+
+
+def guessed_lengths(texts: Sequence[str]) -> Ints:
+    """Rough token counts for an encoder without a tokenizer: a token is about three characters."""
+    return np.array([len(text) // 3 + 2 for text in texts], np.int64)
+
+
+@dataclass(slots=True)
+class Growing:
+    """Batches that are encoded and not yet written."""
+
+    batches: list[Ints] = field(default_factory=list)
+    vectors: list[Rows] = field(default_factory=list)
+    began: float = field(default_factory=time.monotonic)
+
+    def add(self, batch: Ints, vectors: Rows) -> None:
+        """One more."""
+        self.batches.append(batch)
+        self.vectors.append(vectors)
+
+    @property
+    def is_enough(self) -> bool:
+        """Whether it is time to write them."""
+        return (
+            sum(map(len, self.batches)) >= BLOCK_TEXTS
+            or sum(rows.size for rows in self.vectors) > BLOCK_NUMBERS
+            or time.monotonic() - self.began > BLOCK_SECONDS
+        )
+
+    def block(self, keys: Keys, counts: TokenCounts, request: EmbedRequest) -> tuple[Ints, Block]:
+        """Which of the texts they are, and the block; `keys` and `counts` are those of all texts."""
+        rows = np.concatenate(self.batches)
+        return rows, Block(
+            keys[rows],
+            rounded(stacked(self.vectors), request.vectors, request.similarity),
+            counts.tokens[rows].astype(np.int32),
+            counts.unknown[rows].astype(np.int32),
+        )
+
+
+def planned(
+    encoder: Encoder,
+    role: Role,
+    texts: Sequence[str],
+    budget: int | None,
+    counts: TokenCounts | None = None,
+) -> tuple[TokenCounts, list[Ints]]:
+    """How long these texts are, unless that is known, and their batches; without a budget, that of the device."""
+    counts = _token_counts(encoder, texts, role) if counts is None else counts
+    return counts, plan_batches(_cut(counts.tokens, encoder), budget or device_budget(encoder))
+
+
+def encode_planned(
+    encoder: Encoder,
+    request: EmbedRequest,
+    role: Role,
+    texts: Sequence[str],
+    batches: Iterable[Ints],
+    keep: Callable[[Growing], None],
+    advance: Callable[[int], None],
+) -> None:
+    """Encode batches of these texts; whenever there is enough, it is kept."""
+    growing = Growing()
+    try:
+        for batch in batches:
+            asked = [texts[i] for i in batch]
+            vectors = encoder.encode(asked, role)
+            if request.is_dense:
+                vectors = checked(vectors, asked, encoder.dimension)
+            growing.add(batch, vectors)
+            advance(len(batch))
+            if growing.is_enough:
+                keep(growing)
+                growing = Growing()
+    finally:
+        # Reached on Ctrl-C too: the batches that are done are whole, so they are kept.
+        if growing.batches:
+            keep(growing)
+
+
+def _token_counts(encoder: Encoder, texts: Sequence[str], role: Role) -> TokenCounts:
+    if isinstance(encoder, Tokenizing):
+        return encoder.count_tokens(texts, role)
+    return TokenCounts(guessed_lengths(texts), np.zeros(len(texts), np.int64))
+
+
+def _cut(tokens: Ints, encoder: Encoder) -> Ints:
+    """Lengths as the model sees them."""
+    limit = describe(encoder).max_tokens
+    return tokens if limit is None else np.minimum(tokens, limit)
+
+
+def device_budget(encoder: Encoder) -> int:
+    """Padded tokens in a batch, where nothing else is asked."""
+    device = str(getattr(encoder, "device", "cpu"))
+    budget = CPU_BATCH_TOKENS if device.startswith("cpu") else GPU_BATCH_TOKENS
+    if isinstance(encoder, SparseEncoder):
+        return max(1, min(budget, BATCH_LOGITS // encoder.dimension))
+    return budget

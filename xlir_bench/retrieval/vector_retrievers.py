@@ -1,0 +1,77 @@
+"""Retrievers whose texts have vectors: those of an encoder, and those that a user has already."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from xlir_bench.encoders import Encoder, EncoderCard, StoredVectors, checked, describe
+from xlir_bench.records import ROLES, Collection, Progress
+from xlir_bench.retrieval.comparing import compared
+from xlir_bench.retrieval.embedding import embed, encode_part, zero_vectors
+from xlir_bench.retrieval.encoding import EmbedRequest
+from xlir_bench.retrieval.exact import VectorIndex
+from xlir_bench.retrieval.passing import embed_in_passing
+from xlir_bench.retrieval.retriever import Represented
+from xlir_bench.retrieval.similarity import COSINE, Similarity
+from xlir_bench.retrieval.tiles import NUMBA, Engine
+from xlir_bench.retrieval.vectors import Vectors
+
+
+@dataclass(frozen=True, slots=True)
+class VectorRetriever:
+    """An encoder whose vectors are compared with each other."""
+
+    encoder: Encoder
+    request: EmbedRequest
+
+    @property
+    def card(self) -> EncoderCard:
+        """What a result records of the encoder."""
+        return compared(describe(self.encoder), self.request.similarity)
+
+    @property
+    def device(self) -> str | None:
+        """Where the encoder runs, where that is known."""
+        return getattr(self.encoder, "device", None)
+
+    def represent(self, collection: Collection, progress: Progress) -> Represented:
+        """Every distinct text is encoded once, or found in the cache."""
+        if not self.request.keep:
+            return embed_in_passing(collection, self.encoder, self.request, progress)
+        return embed(collection, self.encoder, self.request, progress)
+
+    def encode_part(self, collection: Collection, progress: Progress, part: int, parts: int) -> int:
+        """Encode one of so many parts of the texts into the cache (`part` from 0); how many there were to encode."""
+        return encode_part(collection, self.encoder, self.request, progress, part, parts)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRetriever:
+    """Vectors that a user has already."""
+
+    stored: StoredVectors
+    limited: bool
+    """Only the first queries are wanted (`--limit`): there may be vectors of more."""
+    similarity: Similarity = COSINE
+    engine: Engine = NUMBA
+    device: str | None = None
+
+    @property
+    def card(self) -> EncoderCard:
+        """What a result records of them."""
+        return compared(self.stored.card, self.similarity)
+
+    def represent(self, collection: Collection, progress: Progress) -> Represented:
+        """The vectors as they are."""
+        vectors, notes = {}, []
+        for role in ROLES:
+            for lang in collection.languages(role):
+                texts = collection.texts(role, lang)
+                # A NaN is never lower than anything: unseen, it would stand at rank 1.
+                rows = self.stored.vectors(role, lang, len(texts), self.limited and role == "query")
+                vectors[role, lang] = Vectors.of(checked(rows, texts))
+                notes += zero_vectors(role, texts.__getitem__, np.flatnonzero(~rows.any(axis=1)))
+        index = VectorIndex.of(vectors, self.similarity, self.engine)
+        return Represented(index, self.stored.dimension, vectors, notes=tuple(notes))
