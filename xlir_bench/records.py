@@ -70,13 +70,13 @@ class Passages:
     ids: Sequence[str]
     """Unique in the whole collection, ``lang:paragraph:sentence``."""
     texts: Sequence[str]
-    """`Stored`, where the corpus lies on disk."""
+    """`TextsOnDisk`, where the corpus lies on disk."""
     bodies: Sequence[str] | None = None
     """The texts without titles, where answers are looked for in them."""
 
 
 @runtime_checkable
-class Stored(Protocol):
+class TextsOnDisk(Protocol):
     """Texts on disk, because there may be too many for memory; read row by row."""
 
     @property

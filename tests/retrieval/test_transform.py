@@ -133,8 +133,9 @@ def test_languages_that_the_task_lacks_have_no_part_in_it(tmp_path: Path) -> Non
         ("builtin:bm25", {"transform": "centroids"}, "dense"),
         ("builtin:ngram", {"transform": "centroids", "similarity": "dot"}, "cosine"),
         ("builtin:ngram", {"transform_text": "x.jsonl"}, "--transform"),
+        ("builtin:ngram", {"fuse_depth": 7}, "--fuse-depth"),
     ],
 )
-def test_what_cannot_be_moved_is_refused(spec: str, options: dict, said: str) -> None:
+def test_options_without_use_are_refused(spec: str, options: dict, said: str) -> None:
     with pytest.raises(InputError, match=said):
         evaluate("mini", spec, small(), encoder_options=EncoderOptions(**options))

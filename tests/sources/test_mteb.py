@@ -19,7 +19,7 @@ from sources.test_mlir import MEASURES, plain, relevant
 from xlir_bench import RunOptions, evaluate
 from xlir_bench.cli import exit_code
 from xlir_bench.errors import InputError
-from xlir_bench.records import Collection, Kind, Silent, Stored
+from xlir_bench.records import Collection, Kind, Silent, TextsOnDisk
 from xlir_bench.reports.document import render
 from xlir_bench.reports.tables import report
 from xlir_bench.sources import load_collection
@@ -149,8 +149,8 @@ def test_a_large_corpus_lies_on_disk_and_ranks_alike(
     whole = evaluate(task, Signs(), options)
     monkeypatch.setattr("xlir_bench.sources.mteb.LARGE", 0)
     found = load_collection(task, options, Silent())
-    assert isinstance(found.passages["ara"].texts, Stored)
-    assert not isinstance(found.passages["eng"].texts, Stored)  # two that differ
+    assert isinstance(found.passages["ara"].texts, TextsOnDisk)
+    assert not isinstance(found.passages["eng"].texts, TextsOnDisk)  # two that differ
     again = evaluate(task, Signs(), options)
     assert again.record.settings == whole.record.settings
     assert again.tables["ranks"].to_pylist() == whole.tables["ranks"].to_pylist()

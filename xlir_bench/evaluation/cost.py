@@ -19,7 +19,16 @@ from xlir_bench.evaluation.searching import Searching
 from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.options.profiling import CostOptions
 from xlir_bench.options.running import EXACT, RunOptions
-from xlir_bench.records import Collection, Floats, Kind, Progress, Role, Setting, Silent, Stored
+from xlir_bench.records import (
+    Collection,
+    Floats,
+    Kind,
+    Progress,
+    Role,
+    Setting,
+    Silent,
+    TextsOnDisk,
+)
 from xlir_bench.results.schema import CostPart, LatencyPart, ModelCostPart, VariantPart
 from xlir_bench.retrieval import (
     Dense,
@@ -141,7 +150,7 @@ def load_models(
     What cannot be measured is refused here, before all texts of the task are encoded.
     """
     collection = load_collection(task, run_options, progress or Silent())
-    if any(isinstance(passages.texts, Stored) for passages in collection.passages.values()):
+    if any(isinstance(passages.texts, TextsOnDisk) for passages in collection.passages.values()):
         raise InputError(
             f"the corpus of {task.name} lies on disk, and profile holds every variant's vectors in"
             " memory: try another task, such as --task xquad-r"

@@ -50,7 +50,8 @@ def as_retriever(
         request = EmbedRequest(options.cache, options.batch_tokens)
         return RerankedRetriever(first, reranker, encoder_options.rerank_depth, request)
     if encoder_options.fuse:
-        alone = replace(encoder_options, fuse=(), fuse_weights=None)
+        depth = DEFAULT_OPTIONS.fuse_depth
+        alone = replace(encoder_options, fuse=(), fuse_weights=None, fuse_depth=depth)
         specs = (encoder, *encoder_options.fuse)
         parts = tuple(as_retriever(each, alone, options, executor) for each in specs)
         return FusedRetriever(parts, encoder_options.fuse_depth, encoder_options.fuse_weights)
@@ -118,6 +119,8 @@ def _refuse_together(encoder_options: EncoderOptions, options: RunOptions) -> No
         raise InputError(
             "--fuse-weights is of the retrievers that --fuse names, and there are none"
         )
+    if not fused and encoder_options.fuse_depth != DEFAULT_OPTIONS.fuse_depth:
+        raise InputError("--fuse-depth is of the retrievers that --fuse names, and there are none")
     if not moved and encoder_options.transform_text is not None:
         raise InputError("--transform-text is what --transform is estimated on, and there is none")
 

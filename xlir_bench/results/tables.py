@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xlir_bench.records import POOL, Collection, Ints, Kind, Ranking, Stored
+from xlir_bench.records import POOL, Collection, Ints, Kind, Ranking, TextsOnDisk
 from xlir_bench.untrusted import Columns, columns
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ class Codes:
         self._codes = {
             key: self._coded(of_key)
             for key, of_key in names.items()
-            if not isinstance(of_key, Stored)
+            if not isinstance(of_key, TextsOnDisk)
         }
 
     def of(self, key: Any, rows: Ints) -> Ints:

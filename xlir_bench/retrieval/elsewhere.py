@@ -23,7 +23,7 @@ from xlir_bench.records import Floats, Ints, Progress, Role, TokenCounts
 from xlir_bench.retrieval import embedding, exact
 from xlir_bench.retrieval.embedding import Distinct, texts_at
 from xlir_bench.retrieval.encoding import EmbedRequest, Growing, encode_planned, planned
-from xlir_bench.retrieval.exact import Search, Stored, VectorIndex
+from xlir_bench.retrieval.exact import Search, StoredRows, VectorIndex
 from xlir_bench.retrieval.partial import Partial
 from xlir_bench.retrieval.pool import Pool, Want
 from xlir_bench.retrieval.rows import Rows
@@ -184,7 +184,7 @@ class _Encoding:
 
 
 @runtime_checkable
-class Sendable(Stored, Protocol):
+class Sendable(StoredRows, Protocol):
     """Rows that workers can search."""
 
     @property
@@ -194,7 +194,7 @@ class Sendable(Stored, Protocol):
     def spans(self, size: int) -> Iterator[slice]:
         """Spans of about so many rows, each to be searched by one worker."""
 
-    def only(self, rows: slice) -> Stored:
+    def only(self, rows: slice) -> StoredRows:
         """These rows alone, to be sent."""
 
 
@@ -202,7 +202,7 @@ class Sendable(Stored, Protocol):
 class AsTheyAre:
     """Rows that a worker can read as they were sent."""
 
-    def open(self) -> Callable[[Stored], Stored]:
+    def open(self) -> Callable[[StoredRows], StoredRows]:
         """Nothing has to be loaded: files are opened when they are read."""
         return lambda rows: rows
 
@@ -214,7 +214,7 @@ class SearchedElsewhere:
     executor: Executor
     device: str = CPU
     """Where each worker compares."""
-    ready: Job[Stored, Stored] = AsTheyAre()
+    ready: Job[StoredRows, StoredRows] = AsTheyAre()
     """Makes rows that were sent ready to be read."""
 
     def search(
@@ -253,7 +253,7 @@ class Span:
     lang: str
     first: int
     """The first one's position in the pool."""
-    rows: Stored
+    rows: StoredRows
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,7 +263,7 @@ class SearchJob:
     similarity: Similarity
     block: int | None
     device: str
-    ready: Job[Stored, Stored]
+    ready: Job[StoredRows, StoredRows]
     asked: Sequence[tuple[Want, Rows, Floats]]
     """What is wanted, the queries, prepared, and the true score of each relevant passage."""
 

@@ -34,7 +34,7 @@ FEW_QUERIES = 64
 """Fewer are not worth a thread of their own."""
 
 
-class Stored(Protocol):
+class StoredRows(Protocol):
     """The representations of one role and language, a row a text: `Vectors`, or `SparseRows`."""
 
     @property
@@ -50,7 +50,7 @@ class Stored(Protocol):
         """The rows in order, so many at a time."""
 
 
-class Elsewhere(Protocol):
+class Searcher(Protocol):
     """Others who can search an index."""
 
     def search(
@@ -64,19 +64,19 @@ class VectorIndex:
     """Vectors of queries and passages, searched without any approximation."""
 
     pool: Pool
-    queries: Mapping[str, Stored]
-    passages: Mapping[str, Stored]
+    queries: Mapping[str, StoredRows]
+    passages: Mapping[str, StoredRows]
     similarity: Similarity = COSINE
     engine: Engine = NUMBA
     """Where scores are computed and counted: it decides how long a search takes, and nothing else."""
     block: int | None = None
     """Passages held at a time; None: `BLOCK`."""
-    elsewhere: Elsewhere | None = None
+    elsewhere: Searcher | None = None
 
     @classmethod
     def of(
         cls,
-        vectors: Mapping[tuple[Role, str], Stored],
+        vectors: Mapping[tuple[Role, str], StoredRows],
         similarity: Similarity = COSINE,
         engine: Engine = NUMBA,
         block: int | None = None,

@@ -15,13 +15,12 @@ import numpy as np
 
 from xlir_bench.encoders import Encoder, Tokenizing
 from xlir_bench.executor import LOCAL
-from xlir_bench.records import Collection, Floats, Ints, Progress, Role, TokenCounts
-from xlir_bench.records import Stored as TextsOnDisk
+from xlir_bench.records import Collection, Floats, Ints, Progress, Role, TextsOnDisk, TokenCounts
 from xlir_bench.retrieval import embedding
 from xlir_bench.retrieval.elsewhere import Live, Named
 from xlir_bench.retrieval.embedding import Distinct, embed, texts_at
 from xlir_bench.retrieval.encoding import EmbedRequest, Growing, encode_planned, planned
-from xlir_bench.retrieval.exact import Stored, VectorIndex
+from xlir_bench.retrieval.exact import StoredRows, VectorIndex
 from xlir_bench.retrieval.retriever import Represented
 from xlir_bench.retrieval.tiles import NUMBA
 
@@ -64,7 +63,7 @@ def embed_in_passing(
     progress.finish()
     maker.known, maker.remembered = wanted, np.concatenate([*vectors])
     maker.counted = True
-    passages: dict[tuple[Role, str], Stored] = {
+    passages: dict[tuple[Role, str], StoredRows] = {
         ("passage", lang): Passing(maker, numbers) for lang, numbers in texts.numbers.items()
     }
     tokens: dict[tuple[Role, str], TokenCounts] | None = None
@@ -273,11 +272,11 @@ class PassingJob:
 
     makes: Live | Named
 
-    def open(self) -> Callable[[Stored], Stored]:
+    def open(self) -> Callable[[StoredRows], StoredRows]:
         """What gives them one."""
         encoder = self.makes.open()
 
-        def made(passages: Stored) -> Stored:
+        def made(passages: StoredRows) -> StoredRows:
             if not isinstance(passages, Passing):
                 return passages
             return replace(passages, maker=replace(passages.maker, encoder=encoder))

@@ -9,9 +9,10 @@ too: without subsets, a folder a subset, judgements in ``data`` or ``default``, 
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -59,13 +60,20 @@ class _Found(NamedTuple):
     file: TaskFile
 
 
+def _files(folder: Path) -> Iterator[Path]:
+    """The files of a folder, in order, found as they are asked for: there may be a whole disk of them."""
+    for name, folders, files in os.walk(folder):
+        folders.sort()
+        yield from (Path(name) / file for file in sorted(files))
+
+
 def mteb_task(place: Path, langs: Sequence[str] | None, offline: bool) -> Task:
     """The task of a folder, or of a data set of the hub, whose list of files is kept in the cache of downloads."""
     spec, stated = place.as_posix(), dict[str, Any]()
     if place.is_dir():
         files = [
             TaskFile(path=path.relative_to(place).as_posix())
-            for path in islice((p for p in sorted(place.rglob("*")) if p.is_file()), MOST_FILES)
+            for path in islice(_files(place), MOST_FILES)
         ]
         name, home, digest = place.resolve().name, "", _digest_in(place)
         stated |= {"folder": place}
