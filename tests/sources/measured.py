@@ -18,8 +18,6 @@ class Cost:
     """What it took and what it said."""
 
     code: int
-    seconds: float
-    """Of processor time: others may share the machine."""
     megabytes: int
     """At its peak."""
     said: str
@@ -39,13 +37,13 @@ def limit():
 process = subprocess.Popen([sys.executable, *command], preexec_fn=limit)
 _, status, used = os.wait4(process.pid, 0)
 code = os.waitstatus_to_exitcode(status)
-print(json.dumps([code, used.ru_utime + used.ru_stime, used.ru_maxrss]), file=sys.stderr)
+print(json.dumps([code, used.ru_maxrss]), file=sys.stderr)
 """
 """The system counts what a parent held as its child's: a small parent measures, not the one that tests."""
 
 
 def cost(*command: str, seconds: int = 20, memory: int = 6 * GB) -> Cost:
-    """What a command of Python takes, such as ``-m xlir_bench tasks``."""
+    """What a command of Python takes, such as ``-m xlir_bench tasks``: killed after `seconds` of the processor."""
     env = {k: v for k, v in os.environ.items() if not k.startswith("XLIR_")}
     env |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     launched = subprocess.run(
@@ -53,6 +51,6 @@ def cost(*command: str, seconds: int = 20, memory: int = 6 * GB) -> Cost:
         capture_output=True, env=env, check=True,
     )  # fmt: skip
     said, _, figures = launched.stderr.decode().rstrip("\n").rpartition("\n")
-    code, took, peak = json.loads(figures)
+    code, peak = json.loads(figures)
     unit = 1 if sys.platform == "darwin" else 1024
-    return Cost(code, took, peak * unit // (1 << 20), launched.stdout.decode() + said)
+    return Cost(code, peak * unit // (1 << 20), launched.stdout.decode() + said)
