@@ -45,7 +45,8 @@ class BM25Retriever:
             for key in keys
         }
         progress.finish()
-        counts, tokens = ({key: pair[i] for key, pair in counted.items()} for i in (0, 1))
+        tokens = {key: of_texts for key, (_, of_texts) in counted.items()}
+        counts = {key: rows for key, (rows, _) in counted.items()}
         for rows in counts.values():
             rows.resize(rows.shape[0], max(1, len(columns)))
         strange = sum(
