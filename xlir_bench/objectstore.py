@@ -84,14 +84,15 @@ def opened(path: Path) -> Iterator[BinaryIO]:
 
 
 def names(folder: Path) -> set[str]:
-    """The names of what the store holds of this folder; empty where there is no store."""
+    """The safe names of what the store holds of this folder; empty where there is no store."""
     if not (url := _url(folder)):
         return set()
     try:
         with _reached(url, FileNotFoundError):
             system, place = _system(url)
             system.invalidate_cache()  # others write, too
-            return {str(name).rpartition("/")[2] for name in system.ls(place, detail=False)}
+            there = {str(name).rpartition("/")[2] for name in system.ls(place, detail=False)}
+            return {name for name in there if files.safe_name(name) == name}
     except FileNotFoundError:
         return set()
 
