@@ -33,6 +33,7 @@ SHAPES = {
 DTYPES = ("float32", "float16")
 TEXTS, LENGTH = 4, 128
 PASSAGES, QUERIES, DEPTH = 20_000, 500, 100
+NODE_CORES, GPUS = 64, 8
 STAND_IN, TOKENIZER = "tydiqa-goldp", "package:multilingual-e5-small"
 PUBLISHED = {
     "tokens": 1_150_000,
@@ -50,8 +51,8 @@ def main(arguments: list[str] | None = None) -> None:
     asked.add_argument(
         "--cores", type=int, default=None, help="processors of the machine without GPUs"
     )
-    asked.add_argument("--node-cores", type=int, default=64, help="processors of a node")
-    asked.add_argument("--gpus", type=int, default=8, help="GPUs of a node")
+    asked.add_argument("--node-cores", type=int, default=NODE_CORES, help="processors of a node")
+    asked.add_argument("--gpus", type=int, default=GPUS, help="GPUs of a node")
     asked.add_argument(
         "--gpu", nargs=4, metavar=("TOKENS", "SECONDS", "GPU", "SOURCE"), default=None
     )
