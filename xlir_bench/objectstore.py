@@ -119,9 +119,9 @@ def _reached(url: str, *passed: type[Exception]) -> Iterator[None]:
     """Tell in a line what stands in the way: each package has errors of its own. Those that are expected pass."""
     try:
         yield
-    except (XlirError, *passed):
-        raise
     except Exception as error:
+        if isinstance(error, (XlirError, *passed)):
+            raise
         if isinstance(error, OSError) and error.errno in FULL:
             raise files.cannot_write(
                 staging(url), "XDG_CACHE_HOME names another disk", error
