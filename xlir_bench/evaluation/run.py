@@ -40,7 +40,7 @@ from xlir_bench.results.schema import (
     TaskPart,
     data_digest,
 )
-from xlir_bench.results.tables import ranks_table, run_table
+from xlir_bench.results.tables import best_table, ranks_table, run_table
 from xlir_bench.results.values import values_of_scores, values_table
 from xlir_bench.retrieval import (
     FaissIndex,
@@ -131,6 +131,8 @@ def evaluate(
             tables["queries"] = values_table(
                 [values_of_scores(scores, m, collection.queries) for m in measures]
             )
+        if pools:
+            tables["best"] = best_table(rankings, collection)
         if options.save_run:
             tables["run"] = run_table(rankings, collection, options.save_run)
     alignment = AlignmentPart()
