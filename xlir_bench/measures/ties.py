@@ -48,7 +48,7 @@ def tie_ranges(
 
 def _shifts(ranking: Ranking, scored: Scores, measures: Sequence[str]) -> Mapping[str, Floats]:
     """By measure: by how much the setting's mean differs in expectation, at least and at most."""
-    if ranking.ties is None:
+    if ranking.ties is None or not ranking.ties.any():
         return {}
     groups = _Groups.of(ranking)
     decided = np.unique(groups.query[groups.decides])
