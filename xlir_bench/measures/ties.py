@@ -39,7 +39,7 @@ def tie_ranges(
     for kind, of_settings in shifts.items():
         chosen = [s for s in scores if s.setting.kind == kind and len(s.query)]
         for measure in measures:
-            shift = sum(s.get(measure, np.zeros(3)) for s in of_settings) / len(of_settings)
+            shift = np.mean([s.get(measure, np.zeros(3)) for s in of_settings], axis=0)
             if np.any(shift):
                 mean = float(np.mean([s.values[measure].mean() for s in chosen]))
                 ranges.setdefault(kind, {})[measure] = TieRange(*(mean + shift).tolist())
@@ -86,7 +86,7 @@ class _Groups:
     relevant: Ints
     gain: Ints
     """The sum of the grades."""
-    gain_burges: Floats
+    gain_burges: Floats | Ints
     decides: Ints
     """Whether it matters in which order it stands."""
     of_row: Ints
@@ -145,21 +145,21 @@ class _Groups:
             place = np.arange(1, deepest + 1)
             keeps = float(f"0.{parameter}") if name == "rbp" else 0.0
             weight = (1 - keeps) * keeps ** (place - 1) if name == "rbp" else 1 / np.log2(place + 1)
-            gains = self.gain_burges if "burges" in name else self.gain
+            gains: Floats | Ints = self.gain_burges if "burges" in name else self.gain
             sums = np.r_[0.0, np.cumsum(weight)]
-            value = np.bincount(
-                row, gains / self.size * (sums[self.start + inside] - sums[self.start])
-            )
+            parts = gains / self.size * (sums[self.start + inside] - sums[self.start])
+            value: Floats = np.bincount(row, parts).astype(float)
             if name.startswith("ndcg"):
                 weights = 1 / np.log2(np.arange(2, max(map(len, self.grades)) + 2))
-                value = value / [
+                ideal = [
                     float(
                         (2.0 ** g[:cut] - 1 if "burges" in name else g[:cut])
                         @ weights[: len(g[:cut])]
                     )
                     for g in self.grades
                 ]
-            return np.asarray(value)
+                value = value / np.array(ideal)
+            return value
         if name == "map":
             harmonic = np.r_[0.0, np.cumsum(1 / np.arange(1, deepest + 1))]
             part = harmonic[self.start + inside] - harmonic[self.start]
@@ -169,23 +169,23 @@ class _Groups:
             sums = (earlier + 1) * part + others * (inside - (self.start + 1) * part)
             return np.asarray(np.bincount(row, share * sums) / total)
         if name in ("mrr", "hit_rate"):
-            value = np.zeros(len(queries))
+            chances = np.zeros(len(queries))
             first = np.searchsorted(row, np.arange(len(queries)))
             chance = _first_at if name == "mrr" else _any_within
             for n, group in enumerate(first.tolist()):
-                value[n] = chance(
+                chances[n] = chance(
                     *(int(x[group]) for x in (self.start, self.size, self.relevant, inside))
                 )
-            return value
+            return chances
         hits = np.bincount(row, share * inside)
-        sizes = {
+        sizes: dict[str, Ints | Floats | int] = {
             "recall": total,
             "precision": cut,
             "hits": 1,
             "f1": (cut + total) / 2,
             "r-precision": total,
         }
-        return np.asarray(hits / sizes[name])  # fmt: skip
+        return np.asarray(hits / sizes[name])
 
 
 @cache

@@ -104,7 +104,7 @@ def diagnose(
     limits = limits or Limits()
     stored = _Stored.of(result)
     misses = _Misses(stored, limits)
-    not_judged = {}
+    not_judged: dict[str, str] = {}
     if not stored.has_pool:
         not_judged |= dict.fromkeys(
             ("own language", "language below"), "no pool of languages was searched"

@@ -269,9 +269,9 @@ def _alignment_lines(record: ResultRecord) -> Text:
         before = record.average(kind, "map")
         change = "" if before is None else f" ({value - before.mean:+.4f})"
         lines.append(f"{kind.value} map without the languages' centroids: {number(value)}{change}")
-    for kind, (value, chance) in part.affinity.items():
+    for texts, (value, chance) in part.affinity.items():
         lines.append(
-            f"semantic affinity of {kind}: {number(value)} (of pairs by chance {number(chance)})"
+            f"semantic affinity of {texts}: {number(value)} (of pairs by chance {number(chance)})"
         )
     if part.hubness is not None:
         lines.append(
