@@ -83,9 +83,14 @@ class Partial:
             top=None if best is None else _counted_from(best.positions[scored], rows.start),
             top_scores=None if best is None else best.scores[scored],
             answered=want.answered,
-            ties=None if ties is None else ties[:, inside],
+            ties=None if ties is None else _without_room(ties[:, inside]),
         )
 
 
 def _counted_from(positions: Ints, start: int) -> Ints:
     return np.where(positions < 0, -1, positions - start)
+
+
+def _without_room(counts: Ints) -> Ints:
+    """The same counts; where all are 0, as they mostly are, they take no memory."""
+    return counts if counts.any() else np.broadcast_to(np.int32(0), counts.shape)
