@@ -135,7 +135,14 @@ def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
 
 
-GENERATED = {"commands": command_line, "python": python}
+def finding() -> str:
+    """What the README begins with."""
+    readme = ROOT / "README.md"
+    text = readme.read_text(encoding="utf-8")
+    return moved(readme, text.partition("<!-- finding -->\n")[2].partition("<!-- /finding -->")[0])
+
+
+GENERATED = {"commands": command_line, "python": python, "finding": finding}
 
 if __name__ == "__main__":
     lay_out(ROOT / "build/docs")

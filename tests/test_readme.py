@@ -37,6 +37,29 @@ def test_what_it_says_of_training_is_what_three_seeds_say():
     assert shown[1] == claims
 
 
+def test_the_finding_is_that_of_the_experiments_page():
+    shown = page("../README.md").partition("<!-- finding -->")[2].partition("<!-- /finding -->")[0]
+    found = (ROOT / "leaderboards/experiments/hybrid-pretrained/README.md").read_text("utf-8")
+    table = found.partition("## XQuAD-R\n")[2].partition("\n\nAgainst")[0].replace("**", "")
+    rows = {row[0]: row for row in cells(table)}
+    ours = cells(shown)
+    columns = [rows["batches"].index(name) for name in ours[0]]
+    for row in ours[:1] + ours[2:]:
+        assert row == [rows[row[0]][column] for column in columns]
+    for figure in re.findall(r"[-+]\.\d{4}", shown):
+        assert figure in found, figure
+    ends = [rows["untrained"][i] for i in columns[2:5]] + [rows["hybrid, alpha 0.5"][columns[4]]]
+    for value in (f"{float(end.split()[0]):.2f}".lstrip("0") for end in ends):
+        assert value in shown.partition("|")[0], value
+
+
+def cells(text: str) -> list[list[str]]:
+    """The cells of the first table of a text, by line."""
+    lines = re.search(r"(?:^\|.*\|\n)+", text, re.MULTILINE)
+    assert lines is not None
+    return [[c.strip() for c in line.strip("|").split("|")] for line in lines[0].splitlines()]
+
+
 TIMES = ("query ms", "span of rounds", "unbeaten by")
 """What differs from machine to machine, and from run to run."""
 
