@@ -49,7 +49,9 @@ def lay_out(folder: Path) -> None:
     """Write all that the site is made of."""
     shutil.rmtree(folder, ignore_errors=True)
     waiting = [
-        path for path in sorted((ROOT / "docs").rglob("*")) if path.suffix in (".md", ".svg")
+        path
+        for path in sorted((ROOT / "docs").rglob("*"))
+        if path.suffix in (".md", ".svg", ".css")
     ]
     seen = {*waiting}
     while waiting:
