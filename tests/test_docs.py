@@ -249,3 +249,29 @@ def test_every_extra_is_explained():
         r"^\| `([\w-]+)` \|", (ROOT / "docs/install.md").read_text("utf-8"), re.MULTILINE
     )
     assert {*PROJECT["optional-dependencies"]} - {"dev", "docs"} == {*rows}
+
+
+@pytest.mark.parametrize(
+    ("page", "command", "option"),
+    [
+        ("training.md", "train-hybrid", "loss"),
+        ("training.md", "train-hybrid", "strategy"),
+        ("pipelines.md", "run", "transform"),
+        ("measures.md", "run", "query_form"),
+        ("results.md", "plot", "kind"),
+    ],
+)
+def test_every_choice_of_an_option_is_explained(page, command, option):
+    found = group.get_command(click.Context(group), command)
+    (choices,) = [param.type.choices for param in found.params if param.name == option]
+    text = (ROOT / "docs" / page).read_text("utf-8")
+    assert [word for word in choices if word not in text] == []
+
+
+def test_every_recipe_that_ships_has_a_row():
+    from xlir_bench.experiment import shipped_recipes
+
+    rows = re.findall(
+        r"^\| (`.*?`) \|", (ROOT / "docs/experiments.md").read_text("utf-8"), re.MULTILINE
+    )
+    assert {*shipped_recipes()} == {*re.findall(r"`([\w-]+)`", " ".join(rows))}
