@@ -12,7 +12,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import is_dataclass
-from enum import EnumType
+from enum import Enum
 from pathlib import Path
 
 import click
@@ -109,7 +109,7 @@ def _described(name: str, thing: object) -> str:
         table = "\n".join(["| field | default | what it is |", "|---|---|---|", *rows])
         return f"## {name}\n\n{_docstring(thing)}\n\n{table}"
     parts = [f"## {name}", _signature(name, thing), _docstring(thing)]
-    if isinstance(thing, EnumType):
+    if isinstance(thing, type) and issubclass(thing, Enum):
         parts.append(", ".join(f"`{member.value}`" for member in thing))
     for member, value in vars(thing).items() if isinstance(thing, type) else ():
         function = value.__func__ if isinstance(value, classmethod) else value
