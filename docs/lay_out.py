@@ -12,6 +12,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import is_dataclass
+from enum import Enum
 from pathlib import Path
 
 import click
@@ -49,7 +50,9 @@ def lay_out(folder: Path) -> None:
     """Write all that the site is made of."""
     shutil.rmtree(folder, ignore_errors=True)
     waiting = [
-        path for path in sorted((ROOT / "docs").rglob("*")) if path.suffix in (".md", ".svg")
+        path
+        for path in sorted((ROOT / "docs").rglob("*"))
+        if path.suffix in (".md", ".svg", ".css")
     ]
     seen = {*waiting}
     while waiting:
@@ -88,8 +91,9 @@ def _help(command: click.Command | None, parent: click.Context, name: str) -> It
         level = "#" * (ctx.command_path.count(" ") + 1)
         title = ctx.command_path.removeprefix("xlir-bench ")
         yield f"{level} {title}\n\n```text\n{command.get_help(ctx)}\n```"
-        for inner in command.list_commands(ctx) if isinstance(command, click.Group) else ():
-            yield from _help(command.get_command(ctx, inner), ctx, inner)
+        if isinstance(command, click.Group):
+            for inner in command.list_commands(ctx):
+                yield from _help(command.get_command(ctx, inner), ctx, inner)
 
 
 def python() -> str:
@@ -98,13 +102,15 @@ def python() -> str:
 
 
 def _described(name: str, thing: object) -> str:
-    if is_dataclass(thing) and name.endswith("Options"):
+    if isinstance(thing, type) and is_dataclass(thing) and name.endswith("Options"):
         rows = [
             f"| `{o.name}` | {_default(o.default)} | {_cell(o.help)} |" for o in options_of(thing)
         ]
         table = "\n".join(["| field | default | what it is |", "|---|---|---|", *rows])
         return f"## {name}\n\n{_docstring(thing)}\n\n{table}"
     parts = [f"## {name}", _signature(name, thing), _docstring(thing)]
+    if isinstance(thing, type) and issubclass(thing, Enum):
+        parts.append(", ".join(f"`{member.value}`" for member in thing))
     for member, value in vars(thing).items() if isinstance(thing, type) else ():
         function = value.__func__ if isinstance(value, classmethod) else value
         if not member.startswith("_") and (

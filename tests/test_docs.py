@@ -66,7 +66,8 @@ class Line:
 def commands(text: str) -> Iterator[Line]:
     """The commands of a block of shell."""
     for line in text.replace("\\\n", " ").splitlines():
-        typed, _, comment = re.sub(r"(^|\s)#\s", "\0", line).partition("\0")
+        typed, _, comment = re.sub(r"^#|\s#\s", "\0", line).partition("\0")
+        typed = re.sub(r"^\w+=\$\((.*)\)$", r"\1", typed)
         code = re.search(r"exits with (\d)", comment)
         words = shlex.split(re.sub(r"<(\w+)>", r"\1", typed))
         output = words[words.index(">") + 1] if ">" in words else ""
@@ -114,9 +115,13 @@ def check(line: Line) -> None:
     elif line.words[0] == "make":
         rules = (ROOT / "Makefile").read_text("utf-8")
         assert re.search(rf"^{line.words[1]}:", rules, re.MULTILINE), line.words
-    else:
-        assert line.words[:2] == ["python", "-m"], line.words
+    elif line.words[:2] == ["python", "-m"]:
         assert (ROOT / line.words[2].replace(".", "/")).exists(), line.words
+    else:
+        assert line.words[0] in ("export", "sbatch"), line.words
+        for inside in [word for word in line.words if "xlir-bench" in word]:
+            for inner in commands(inside):
+                check(inner)
 
 
 def test_the_commands_of_the_contributing_guide_are_those_of_the_program():
@@ -237,3 +242,36 @@ def test_every_command_has_its_exit_codes():
         r"^\| `([\w-]+)` \|", (ROOT / "docs/exit-codes.md").read_text("utf-8"), re.MULTILINE
     )
     assert rows == [*COMMANDS]
+
+
+def test_every_extra_is_explained():
+    rows = re.findall(
+        r"^\| `([\w-]+)` \|", (ROOT / "docs/install.md").read_text("utf-8"), re.MULTILINE
+    )
+    assert {*PROJECT["optional-dependencies"]} - {"dev", "docs"} == {*rows}
+
+
+@pytest.mark.parametrize(
+    ("page", "command", "option"),
+    [
+        ("training.md", "train-hybrid", "loss"),
+        ("training.md", "train-hybrid", "strategy"),
+        ("pipelines.md", "run", "transform"),
+        ("measures.md", "run", "query_form"),
+        ("results.md", "plot", "kind"),
+    ],
+)
+def test_every_choice_of_an_option_is_explained(page, command, option):
+    found = group.get_command(click.Context(group), command)
+    (choices,) = [param.type.choices for param in found.params if param.name == option]
+    text = (ROOT / "docs" / page).read_text("utf-8")
+    assert [word for word in choices if word not in text] == []
+
+
+def test_every_recipe_that_ships_has_a_row():
+    from xlir_bench.experiment import shipped_recipes
+
+    rows = re.findall(
+        r"^\| (`.*?`) \|", (ROOT / "docs/experiments.md").read_text("utf-8"), re.MULTILINE
+    )
+    assert {*shipped_recipes()} == {*re.findall(r"`([\w-]+)`", " ".join(rows))}
