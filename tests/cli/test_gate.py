@@ -366,11 +366,13 @@ def test_the_first_baseline_is_made_by_a_command_and_never_over_another(gate, xl
     assert said.code == 2
     assert "gate --first --baseline none" in said.err
     first = ("gate", "--first", "--baseline", "none", "--candidate")
-    assert xlir(*first, MINE).code == 0
-    assert xlir("gate", "--baseline", "none", "--candidate", MINE).code == 0
+    assert xlir(*first, BASE).code == 0
+    assert xlir("gate", "--baseline", "none", "--candidate", BASE).code == 0
     said = xlir(*first, BASE)
     assert said.code == 2
     assert "--update-baseline" in said.err
     said = xlir("gate", "--first", "--baseline", "other", "--candidate", "builtin:random")
     assert said.code == 2
     assert "--task" in said.err
+    assert xlir(*first, MINE, "--task", "mini").code == 2
+    assert not Path("other").exists()

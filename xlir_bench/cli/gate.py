@@ -143,6 +143,8 @@ def _baselines(path: Path, tasks: Sequence[str]) -> list[Path]:
     from xlir_bench.results.store import RESULT_FILE
 
     if path.is_file() or (path / RESULT_FILE).is_file():
+        if tasks:
+            raise InputError(f"--task chooses among several baselines, and {path} is one")
         return [path]
     folders = {file.parent.name: file.parent for file in sorted(path.glob(f"*/{RESULT_FILE}"))}
     if not folders:
@@ -160,19 +162,22 @@ def _first(baseline: Path, candidate: str, tasks: tuple[str, ...], how: _Evaluat
     from xlir_bench.tasks import catalogue
 
     stored = _stored(candidate)
-    if stored is None and not tasks:
-        raise InputError(f"--first wants --task TASK, what {candidate} is to be evaluated on")
-    names = tasks if len(tasks) > 1 else ("",)
-    for folder in (baseline / name for name in names):
+    if (stored is None) == (not tasks):
+        raise InputError(
+            f"--first wants --task TASK, what {candidate} is to be evaluated on"
+            if stored is None
+            else "--task is for a model, and the candidate is a result: leave it out"
+        )
+    asked = catalogue(*how.tasks_dirs).get(tasks) if tasks else []
+    folders = [baseline / task.name for task in asked] if len(asked) > 1 else [baseline]
+    for folder in folders:
         if folder.exists() and any(folder.iterdir()):
             raise InputError(f"{folder} is no empty place: --update-baseline replaces a baseline")
         require_writable(folder, "name another folder with --baseline")
-    results = [stored] if stored else []
-    for task in catalogue(*how.tasks_dirs).get(tasks) if stored is None else ():
-        results.append(how.run(candidate, task, how.options, how.encoder_options))
-    for name, result in zip(names, results, strict=True):
-        saved = result.save(baseline / name, tables=("ranks",))
-        say(f"{saved.folder} is the first baseline of {result.record.task.name}; keep it in Git")
+    runs = (how.run(candidate, task, how.options, how.encoder_options) for task in asked)
+    for folder, result in zip(folders, runs if stored is None else [stored], strict=True):
+        result.save(folder, tables=("ranks",))
+        say(f"{folder} is the first baseline of {result.record.task.name}; keep it in Git")
     return 0
 
 

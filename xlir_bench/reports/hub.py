@@ -121,6 +121,6 @@ def pushed_folder(form: str, files: Sequence[Path], output: Path) -> Path:
 
 
 def _yaml(value: object) -> str:
-    from huggingface_hub.utils import yaml_dump
+    from huggingface_hub.utils import yaml_dump  # type: ignore[attr-defined]
 
     return str(yaml_dump(value))
