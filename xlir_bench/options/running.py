@@ -18,7 +18,7 @@ from xlir_bench.options.stating import (
     option,
     options_of,
 )
-from xlir_bench.places import cache_root, data_root
+from xlir_bench.places import cache_folder, cache_root, data_root
 
 if TYPE_CHECKING:
     from xlir_bench.tasks import Task
@@ -115,7 +115,7 @@ class RunOptions:
     )  # fmt: skip
 
     def __post_init__(self) -> None:
-        """Folders as text, lists, one value, and other spellings of kinds and measures are taken, too."""
+        """Folders as text (the cache: a URL, too), lists, one value, and other spellings of kinds and measures are taken, too."""
         hold_tuples(self, "langs", "kinds", "measures")
         if self.kinds or self.measures:
             from xlir_bench.records import Kind, measure_name
@@ -124,7 +124,9 @@ class RunOptions:
             object.__setattr__(self, "kinds", kinds)
             measures = self.measures and tuple(map(measure_name, self.measures))
             object.__setattr__(self, "measures", measures)
-        for name in ("data", "cache", "lexicon"):
+        if self.cache is not None:
+            object.__setattr__(self, "cache", cache_folder(self.cache))
+        for name in ("data", "lexicon"):
             if (given := getattr(self, name)) is not None:
                 object.__setattr__(self, name, Path(given).expanduser())
 
