@@ -254,7 +254,9 @@ def _save_seq2seq(folder: Path, config: Any, model: Any, tokenizer: Any, seed: i
 
 def edit_json(path: Path, **changes: Any) -> None:
     """Change some keys of a JSON object on disk."""
-    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | changes))
+    path.write_text(
+        json.dumps(json.loads(path.read_text(encoding="utf-8")) | changes), encoding="utf-8"
+    )
 
 
 def save_tiny_cross_encoder(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 import yaml
@@ -28,6 +31,7 @@ def run(step: str, folder: Path, **inputs: str) -> subprocess.CompletedProcess:
         "HOME": str(folder),
         "XLIR_CACHE": str(folder / "cache"),
         "GITHUB_STEP_SUMMARY": str(folder / "summary.md"),
+        "GITHUB_OUTPUT": str(folder / "outputs"),
         **inputs,
     }
     return subprocess.run(
@@ -40,8 +44,10 @@ def test_it_has_the_keys_that_github_asks_for():
     assert {"name", "description", "inputs", "runs"} <= set(ACTION)
     assert ACTION["runs"]["using"] == "composite"
     assert set(ACTION["inputs"]) == {
-        "baseline", "candidate", "policy", "python-version", "version"
+        "baseline", "candidate", "task", "data", "device", "policy", "junit", "json", "arguments",
+        "python-version", "version", "cache",
     }  # fmt: skip
+    assert set(ACTION["outputs"]) == {"verdict", "path"}
     for name, stated in ACTION["inputs"].items():
         assert stated["description"], name
         assert stated["required"] or "default" in stated, name
@@ -61,8 +67,9 @@ def test_every_input_is_used_and_every_input_used_is_stated():
 
 def test_it_uploads_nothing():
     assert [step["uses"].split("@")[0] for step in STEPS if "uses" in step] == [
-        "actions/setup-python"
-    ]
+        "actions/setup-python", "actions/cache",
+    ]  # fmt: skip
+    assert STEPS[0]["if"] == "inputs.python-version != ''"
 
 
 @pytest.fixture(scope="module")
@@ -73,18 +80,24 @@ def repository(tmp_path_factory) -> Path:
     return folder
 
 
-def gate(folder: Path, candidate: str, policy: str = "") -> subprocess.CompletedProcess:
-    return run(
-        "Gate", folder, XLIR_BASELINE="base line/de en", XLIR_CANDIDATE=candidate,
-        XLIR_POLICY=policy,
-    )  # fmt: skip
+def gate(folder: Path, candidate: str, **inputs: str) -> subprocess.CompletedProcess:
+    names = [
+        name for name in STEP["Gate"]["env"] if name not in ("XLIR_BASELINE", "XLIR_CANDIDATE")
+    ]
+    given = dict.fromkeys(names, "") | {f"XLIR_{name}": value for name, value in inputs.items()}
+    baseline = given.pop("XLIR_BASELINE", "base line/de en")
+    return run("Gate", folder, XLIR_BASELINE=baseline, XLIR_CANDIDATE=candidate, **given)
 
 
 def test_a_model_that_is_no_worse_passes_and_the_summary_says_so(repository):
     done = gate(repository, "builtin:ngram")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("PASS")
-    assert "### PASS" in (repository / "summary.md").read_text()
+    assert "### PASS" in (repository / "summary.md").read_text(encoding="utf-8")
+    assert re.fullmatch(
+        "verdict=pass\npath=results/builtin-ngram/mini~\\w+\n",
+        (repository / "outputs").read_text(encoding="utf-8"),
+    )
 
 
 def test_a_worse_model_fails_the_job(repository):
@@ -95,7 +108,26 @@ def test_a_worse_model_fails_the_job(repository):
 
 def test_a_policy_file_is_used(repository):
     (repository / "lax.toml").write_text("[[drop]]\nabsolute = 1\n")
-    assert gate(repository, "builtin:random", "lax.toml").returncode == 0
+    assert gate(repository, "builtin:random", POLICY="lax.toml").returncode == 0
+
+
+def test_several_tasks_files_for_programs_and_more_arguments(repository):
+    for task in ("one", "two"):
+        shutil.copytree(
+            repository / "base line/de en", repository / "both" / task, dirs_exist_ok=True
+        )
+    done = gate(
+        repository, "both", BASELINE="both", TASK="one two", JUNIT="a gate.xml", JSON="gate.json",
+        DEVICE="cpu", ARGUMENTS="--offline --tasks-dir 'a \"folder\"; touch stolen'",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    said = json.loads((repository / "gate.json").read_text(encoding="utf-8"))
+    assert (said["verdict"], len(said["verdicts"])) == ("pass", 2)
+    suites = ElementTree.parse(repository / "a gate.xml").getroot()
+    assert len(suites) == 2
+    assert int(suites.get("tests")) == sum(int(suite.get("tests")) for suite in suites)
+    assert not (repository / "stolen").exists()
+    assert gate(repository, "both", BASELINE="both", TASK="three").returncode == 2
 
 
 def test_nothing_in_an_input_is_run(repository):
@@ -110,6 +142,7 @@ def test_nothing_in_an_input_is_run(repository):
         ("builtin:ngram", "", "the action's own"),
         ("stored", "1.2.3", "xlir-bench==1.2.3"),
         ("stored/result.json", "", "the action's own"),
+        (".", "", "the action's own"),
         ("out/final", "1.2.3", "xlir-bench[models]==1.2.3"),
         ("owner/name", "", "the action's own[models]"),
     ],

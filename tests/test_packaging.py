@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import re
 import subprocess
 import sys
 import tarfile
+import tomllib
 import zipfile
+from email import message_from_bytes
+from email.message import Message
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parent.parent
 
@@ -17,7 +23,9 @@ ROOT = Path(__file__).parent.parent
 def wheel(tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("dist")
     command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(out)]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    names = ("XLIR_REPOSITORY", "GITHUB_REPOSITORY")
+    environment = {name: value for name, value in os.environ.items() if name not in names}
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, env=environment)
     return next(out.glob("*.whl"))
 
 
@@ -53,16 +61,80 @@ def test_an_unpacked_wheel_finds_its_tasks(wheel, tmp_path):
     assert {"mini", "mlqa-r", "xquad-r"} <= set(names)
 
 
+def described(wheel: Path) -> Message:
+    archive = zipfile.ZipFile(wheel)
+    (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+    return message_from_bytes(archive.read(name))
+
+
+def test_the_licence_of_everything_in_it_is_in_it(wheel):
+    about = described(wheel)
+    assert about["License-Expression"] == "Apache-2.0 AND CC-BY-SA-4.0"
+    texts = [name for name in zipfile.ZipFile(wheel).namelist() if "/licenses/" in name]
+    assert len(texts) == len(about.get_all("License-File")) == 2
+    licences = b"".join(zipfile.ZipFile(wheel).read(name) for name in texts)
+    for title in (b"Apache License", b"Attribution-ShareAlike 4.0 International"):
+        assert title in licences
+
+
+def test_where_nobody_says_where_the_project_lies_no_link_leads_nowhere(wheel):
+    about = described(wheel)
+    assert about["Author"] == "xlir-bench"
+    assert about.get_all("Project-URL") is None
+    text = about.get_payload()
+    assert "# xlir-bench" in text
+    assert re.findall(r"\]\((?!https?:)[^)]*\)", text) == []
+
+
+def test_links_and_pictures_of_a_release_lead_into_its_repository(tmp_path):
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", str(tmp_path)]
+    home = "https://example.org/project"
+    environment = os.environ | {"XLIR_REPOSITORY": home}
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, env=environment)
+    with tarfile.open(next(tmp_path.glob("*.tar.gz"))) as archive:
+        (member,) = (
+            name
+            for name in archive.getnames()
+            if name.count("/") == 1 and name.endswith("/PKG-INFO")
+        )
+        about = message_from_bytes(archive.extractfile(member).read())
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert f"Source, {home}" in about.get_all("Project-URL")
+    text = about.get_payload()
+    inside = re.findall(rf"(!?)\[[^\]]*\]\({re.escape(home)}/(\w+)/v([^/]+)/([^)#]+)", text)
+    assert {kind for picture, kind, *_ in inside if picture} <= {"raw"}
+    assert {kind for picture, kind, *_ in inside if not picture} == {"blob"}
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(inside) == len(re.findall(r"\[[^\]\[]*\]\((?![a-z]+:)[^)]+\)", readme)) > 3
+    for *_, version, target in inside:
+        assert version == about["Version"]
+        assert (ROOT / target).exists(), target
+    # What a source distribution can be tested with.
+    assert {
+        "tasks/mini.toml",
+        "tests/conftest.py",
+        "constraints.txt",
+        "LICENSE",
+        ".ci/metadata.py",
+    } <= names
+
+
+def test_the_citation_names_what_the_package_names():
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert cited["authors"] == [{"name": "xlir-bench"}]
+    stated = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert " AND ".join(cited["license"]) == stated["license"]
+
+
+def test_ci_tests_every_python_that_the_package_names():
+    stated = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    named = [c.rpartition(" ")[2] for c in stated["classifiers"] if " :: 3." in c]
+    jobs = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text(encoding="utf-8"))["jobs"]
+    for job in ("test", "elsewhere"):
+        assert jobs[job]["strategy"]["matrix"]["python-version"] == named
+
+
 def test_the_version_is_stated_once(wheel):
     import xlir_bench
 
     assert wheel.name.startswith(f"xlir_bench-{xlir_bench.__version__}-")
-
-
-def test_a_source_distribution_can_be_tested(tmp_path):
-    command = [sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", str(tmp_path)]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
-    with tarfile.open(next(tmp_path.glob("*.tar.gz"))) as archive:
-        names = archive.getnames()
-    inside = {name.partition("/")[2] for name in names}
-    assert {"tasks/mini.toml", "tests/conftest.py", "constraints.txt", "LICENSE"} <= inside

@@ -4,9 +4,12 @@ import subprocess
 import sys
 from importlib.metadata import version
 
+import numpy as np
 import pytest
+from evaluation.plain import full_small
 
 import xlir_bench as xb
+from xlir_bench.encoders.python import takes_role
 
 
 def test_the_public_names_are_these_and_no_others() -> None:
@@ -17,6 +20,7 @@ def test_the_public_names_are_these_and_no_others() -> None:
         "Kind",
         "Result",
         "RunOptions",
+        "SentenceTransformerEvaluator",
         "Setting",
         "Task",
         "TrainOptions",
@@ -75,3 +79,116 @@ def test_the_package_says_that_it_is_typed() -> None:
     from importlib.resources import files
 
     assert (files("xlir_bench") / "py.typed").is_file()
+
+
+QUICK = {"langs": ["de", "en"], "measures": "nDCG_at_10, MAP", "cache": None, "data": None}
+
+
+def letters(texts: list[str]) -> np.ndarray:
+    """An encoder as people first write one."""
+    return np.array([[text.count(letter) for letter in "aeinrst "] for text in texts], np.float32)
+
+
+def test_options_are_given_by_name_and_as_people_write_them() -> None:
+    plain = xb.RunOptions(**QUICK | {"langs": ("de", "en"), "measures": ("ndcg@10", "map")})
+    by_name = xb.evaluate("mini", letters, kinds=["Cross_Lingual", "monolingual"], **QUICK)
+    as_record = xb.evaluate(
+        "mini", lambda texts, role: letters(texts),
+        xb.RunOptions(kinds=("monolingual", "cross-lingual"), **QUICK),
+    )  # fmt: skip
+    assert by_name.record.settings == as_record.record.settings
+    assert by_name.record.options == as_record.record.options
+    assert plain == xb.RunOptions(**QUICK)
+    limited = xb.evaluate("mini", "builtin:random", plain, limit=3, seed=5, query_prompt="q: ")
+    assert limited.record.options.limit == 3
+    assert limited.record.encoder.options.query_prompt == "q: "
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "message"),
+    [
+        (
+            ("mini", "builtin:ngram"),
+            {"lang": "de", "devise": "cpu"},
+            "'langs'.; unknown .*'device'",
+        ),
+        (("mini", "builtin:ngram"), {"kinds": "multi,bi"}, "kind 'multi'; unknown kind 'bi'"),
+        ((["mini"], "builtin:ngram"), {}, "one task by its name, or a Task, not list"),
+        (("mini", 7), {}, "int is no encoder"),
+    ],
+)
+def test_what_is_asked_wrongly_is_told(arguments, options, message) -> None:
+    with pytest.raises(xb.XlirError, match=message):
+        xb.evaluate(*arguments, **options)
+
+
+def test_a_role_is_given_to_what_can_take_one() -> None:
+    assert takes_role(lambda texts, role: ...)
+    assert takes_role(lambda texts, prompt_name=None: ...)
+    assert takes_role(lambda *everything: ...)
+    assert not takes_role(letters)
+    assert not takes_role(lambda sentences, show_progress_bar=False: ...)
+    assert not takes_role(lambda texts, batch_size=32: ...)
+    assert not takes_role(lambda texts, *, batch_size=32: ...)
+
+
+def test_a_score_forgives_spelling_and_names_what_there_is() -> None:
+    result = full_small()
+    mean = np.mean([s.measures["map"] for s in result.record.settings if s.kind == "cross-lingual"])
+    assert (
+        result.score("CrossLingual", "MAP") == result.score("cross_lingual") == pytest.approx(mean)
+    )
+    assert result.score("monolingual", "recall_at_10") == result.score("monolingual", "Recall@10")
+    with pytest.raises(xb.XlirError, match="unknown kind 'bilingual'"):
+        result.score("bilingual")
+    with pytest.raises(xb.XlirError, match="'recal@10': did you mean 'recall@10'"):
+        result.score("monolingual", "recal@10")
+    alone = xb.evaluate("mini", letters, kinds="monolingual", **QUICK)
+    with pytest.raises(
+        xb.XlirError, match=r"kind of .*mini 'multilingual'.*there are: monolingual\)"
+    ):
+        alone.score("multilingual")
+
+
+def test_a_result_is_told_in_a_line_and_in_a_notebook_as_a_table_that_nothing_breaks_out_of() -> (
+    None
+):
+    result = full_small()
+    line = repr(result)
+    assert line.startswith("<Result of builtin:ngram on mini (languages de en): map monolingual 0.")
+    assert "\n" not in line
+    assert len(line) < 160
+    interval = result.summary[xb.Kind.MULTILINGUAL]["mrr"]
+    assert (
+        f"<td>{interval.mean:.4f} [{interval.low:.4f}, {interval.high:.4f}]</td>"
+        in result._repr_html_()
+    )
+    hostile = result.record.encoder.model_copy(update={"name": "<script>\x1b[2J"})
+    spoilt = xb.Result(result.record.model_copy(update={"encoder": hostile}), {})
+    assert "<script>" not in spoilt._repr_html_()
+    assert "\x1b" not in repr(spoilt)
+
+
+def test_frames_of_results_stand_below_each_other() -> None:
+    result = full_small()
+    settings, kinds = result.to_frame(), result.to_frame("kind")
+    assert len(settings) == len(result.record.settings) * len(result.record.options.measures)
+    assert set(settings["encoder"]) == {"builtin:ngram"}
+    assert set(settings["part"]) == {"languages de en"}
+    means = settings.groupby(["kind", "measure"])["value"].mean()
+    for row in kinds.itertuples():
+        assert means[row.kind, row.measure] == pytest.approx(row.value)
+        assert row.low < row.value < row.high
+    with pytest.raises(xb.XlirError, match="unknown level of rows 'kinds': did you mean 'kind'"):
+        result.to_frame("kinds")
+
+
+def test_a_comparison_is_told_in_a_line_and_printed_as_tables() -> None:
+    compared = xb.compare(
+        full_small(), xb.evaluate("mini", "builtin:random", **QUICK | {"measures": None})
+    )
+    assert repr(compared).startswith(
+        "<Comparison of builtin:random against builtin:ngram on mini, map:"
+    )
+    assert "monolingual -." in repr(compared)
+    assert "by query language" in str(compared)

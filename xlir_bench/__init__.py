@@ -2,7 +2,8 @@
 
 >>> import xlir_bench as xb
 
-`evaluate` runs an encoder on a task and gives a `Result`; `Result.load` reads one back.
+`evaluate` runs an encoder on a task and gives a `Result`; `Result.load` reads one back, `compare` tests two against
+each other, and `SentenceTransformerEvaluator` makes a task the evaluator of a training loop.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from xlir_bench.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from xlir_bench.adapters import SentenceTransformerEvaluator
     from xlir_bench.encoders import Encoder, EncoderOptions, load_encoder
     from xlir_bench.errors import XlirError
     from xlir_bench.evaluation import RunOptions, evaluate
@@ -31,6 +33,7 @@ __all__ = [
     "Kind",
     "Result",
     "RunOptions",
+    "SentenceTransformerEvaluator",
     "Setting",
     "Task",
     "TrainOptions",
@@ -51,6 +54,7 @@ _HOMES = {
     "Kind": "records",
     "Result": "results",
     "RunOptions": "evaluation",
+    "SentenceTransformerEvaluator": "adapters",
     "Setting": "records",
     "Task": "tasks",
     "TrainOptions": "train",

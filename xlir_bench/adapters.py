@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from sentence_transformers.base.evaluation import BaseEvaluator
-
 from xlir_bench.evaluation import RunOptions, evaluate
+from xlir_bench.extras import require
 from xlir_bench.tasks import Task, catalogue
+
+require("models", "SentenceTransformerEvaluator")
+from sentence_transformers.base.evaluation import BaseEvaluator  # noqa: E402
 
 BRIEF = RunOptions(measures=("map",), cache=None)
 """For a model in training: map alone, and no vectors kept, since its weights change."""
@@ -18,18 +20,19 @@ BRIEF = RunOptions(measures=("map",), cache=None)
 class SentenceTransformerEvaluator(BaseEvaluator):  # type: ignore[misc]
     """A task as the evaluator of any sentence-transformers training loop.
 
-    >>> evaluator = SentenceTransformerEvaluator("mini")
+    >>> import xlir_bench as xb
+    >>> evaluator = xb.SentenceTransformerEvaluator("mini", langs=["de", "en"])
     >>> evaluator.primary_metric
     'mini.mean'
 
     Pass it as ``evaluator=`` to a `SentenceTransformerTrainer`; ``metric_for_best_model`` is then
-    ``eval_mini.mean``, the mean map over the kinds of setting.
+    ``eval_mini.mean``, the mean map over the kinds of setting. Every option of `RunOptions` may be given by its name.
     """
 
-    def __init__(self, task: str | Task, options: RunOptions = BRIEF) -> None:
+    def __init__(self, task: str | Task, options: RunOptions = BRIEF, **given: Any) -> None:
         super().__init__()
         self.task = catalogue().get([task])[0] if isinstance(task, str) else task
-        self.options = options
+        self.options = replace(options, **given)
         self.primary_metric = f"{self.task.name}.mean"
 
     def __call__(

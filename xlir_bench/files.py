@@ -120,7 +120,8 @@ def held(path: Path, what: str, wait: bool = False, remedy: str = ELSEWHERE) -> 
         raise cannot_write(path.parent, remedy, error) from error
     try:
         os.ftruncate(handle, 0)
-        os.pwrite(handle, f"process {os.getpid()} on {platform.node()}".encode(), 0)
+        os.lseek(handle, 0, os.SEEK_SET)
+        os.write(handle, f"process {os.getpid()} on {platform.node()}".encode())
         yield
     finally:
         # While it is still locked: a process that waits finds the file gone, and makes a new one.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -9,6 +10,8 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
+
+from xlir_bench.errors import UnknownNameError
 
 Role = Literal["query", "passage"]
 Floats = NDArray[np.floating[Any]]
@@ -25,6 +28,28 @@ class Kind(StrEnum):
     MONOLINGUAL = "monolingual"
     CROSS_LINGUAL = "cross-lingual"
     MULTILINGUAL = "multilingual"
+
+    @classmethod
+    def named(cls, *names: str) -> tuple[Kind, ...]:
+        """The kinds of these names, however they are spelt; all unknown ones are reported together.
+
+        >>> [kind.value for kind in Kind.named("Crosslingual", "mono_lingual")]
+        ['cross-lingual', 'monolingual']
+        """
+        known = {kind.value.replace("-", ""): kind for kind in cls}
+        plain = [re.sub(r"[\W_]", "", name.casefold()) for name in names]
+        if unknown := [n for n, p in zip(names, plain, strict=True) if p not in known]:
+            raise UnknownNameError("kind", unknown, [kind.value for kind in cls])
+        return tuple(known[p] for p in plain)
+
+
+def measure_name(name: str) -> str:
+    """A measure as ranx spells it.
+
+    >>> measure_name("nDCG_at_10")
+    'ndcg@10'
+    """
+    return name.strip().lower().replace("_at_", "@")
 
 
 @dataclass(frozen=True, slots=True, order=True)

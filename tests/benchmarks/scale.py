@@ -114,7 +114,7 @@ def write_belebele(folder: Path, langs: Sequence[str]) -> None:
 
 def write_parallel(path: Path, langs: Sequence[str]) -> None:
     """Parallel text of no meaning."""
-    with path.open("w") as file:
+    with path.open("w", encoding="utf-8") as file:
         for n in range(SENTENCES):
             texts = {lang: f"sentence {n} {lang}" for lang in langs}
             file.write(f"{json.dumps({'id': str(n), 'text': texts})}\n")

@@ -113,10 +113,10 @@ def test_training_and_its_check_show_the_shares(xlir: Command, rows: Path, lexic
     )  # fmt: skip
     assert said.code == 0
     assert "origin of the rows: original 20 (50.0%), code-switched 20 (50.0%)" in said.out
-    record = json.loads(Path("out/training.json").read_text())
+    record = json.loads(Path("out/training.json").read_text(encoding="utf-8"))
     assert record["data"]["origins"] == {"original": 20, "code-switched": 20}
     assert record["data"]["sources"][1]["origins"] == {"code-switched": 20}
-    assert "| `code-switched` | 20 | 50.0% |" in Path("out/README.md").read_text()
+    assert "| `code-switched` | 20 | 50.0% |" in Path("out/README.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -214,6 +214,9 @@ def test_parallel_text_becomes_rows_that_train_hybrid_takes(xlir: Command, tmp_p
         "--strategy", "cross-lingual", "--int8", "--quiet",
     )  # fmt: skip
     assert said.code == 0, said.err
-    assert len(json.loads(Path("out/tokenizer.json").read_text())["model"]["vocab"]) == 40
+    assert (
+        len(json.loads(Path("out/tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"])
+        == 40
+    )
     assert xlir("augment", "parallel", path, "--output", "x.jsonl", "--sizes", "two").code == 2
     assert xlir("augment", "parallel", path, "--output", "x.txt").code == 2

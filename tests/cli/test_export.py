@@ -20,7 +20,7 @@ def test_it_says_what_it_wrote(export):
     said = export("csv", FOLDER, "--output", "out/t.csv")
     assert said.code == 0, said.err
     assert said.out == "1 file written to out/t.csv\n"
-    assert Path("out/t.csv").read_text().startswith("task,")
+    assert Path("out/t.csv").read_text(encoding="utf-8").startswith("task,")
 
 
 def test_an_unknown_format_gets_a_near_miss(export):

@@ -87,7 +87,7 @@ def test_a_folder_of_results_is_no_candidate(gate):
 def test_the_printed_policy_is_a_policy(gate, xlir):
     printed = xlir("gate", "--print-policy")
     assert printed.code == 0
-    Path("gate.toml").write_text(printed.out)
+    Path("gate.toml").write_text(printed.out, encoding="utf-8")
     assert gate("--policy", "gate.toml").out == gate().out
 
 
@@ -103,7 +103,9 @@ def test_undecided_exits_as_the_policy_says(gate):
     record = json.loads(gate("--json").out)
     assert (record["verdict"], record["passed"]) == ("undecided", True)
     printed = gate("--print-policy").out
-    Path("strict.toml").write_text(printed.replace('undecided = "pass"', 'undecided = "fail"'))
+    Path("strict.toml").write_text(
+        printed.replace('undecided = "pass"', 'undecided = "fail"'), encoding="utf-8"
+    )
     assert gate("--policy", "strict.toml").code == 1
 
 
@@ -128,10 +130,10 @@ def test_junit_is_written(gate):
 
 
 def test_the_summary_of_a_github_job_is_added_to(gate, monkeypatch):
-    Path("summary.md").write_text("before\n")
+    Path("summary.md").write_text("before\n", encoding="utf-8")
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", "summary.md")
     gate()
-    text = Path("summary.md").read_text()
+    text = Path("summary.md").read_text(encoding="utf-8")
     assert text.startswith("before\n### FAIL: half against builtin:ngram on mini")
     assert "| rule " in text
 
@@ -264,7 +266,9 @@ def test_a_candidate_is_fused_as_its_baseline_was(xlir):
 
 
 def test_a_candidate_is_re_ranked_as_its_baseline_was(xlir):
-    Path("mine.py").write_text("def scores(pairs):\n    return [-len(p) for q, p in pairs]\n")
+    Path("mine.py").write_text(
+        "def scores(pairs):\n    return [-len(p) for q, p in pairs]\n", encoding="utf-8"
+    )
     reranked = ("--rerank", "py:mine.py:scores", "--rerank-depth", "7")
     asked = (
         "--task",
@@ -287,7 +291,7 @@ def test_a_candidate_is_re_ranked_as_its_baseline_was(xlir):
     assert records[0]["encoder"] == records[1]["encoder"]
     assert records[0]["settings"] == records[1]["settings"]
     assert records[1]["encoder"]["name"] == "builtin:ngram + builtin:bm25 > mine.scores"
-    with Path("mine.py").open("a") as file:
+    with Path("mine.py").open("a", encoding="utf-8") as file:
         file.write("# of another day\n")
     said = xlir("gate", "--baseline", base, "--candidate", "builtin:ngram", "--json")
     assert "baseline and candidate differ in reranker: 'mine.scores (" in said.err
@@ -337,3 +341,38 @@ def test_questions_are_changed_by_the_word_lists_of_the_baseline(xlir):
     said = xlir(*again)
     assert said.code == 3
     assert "other word lists" in said.err
+
+
+def test_several_tasks_are_gated_at_once_and_the_worst_verdict_counts(gate, xlir):
+    for name, factor in {"fine": 1.0, "worse": 0.5}.items():
+        evaluated().save(Path("baselines/several", name))
+        changed(evaluated(), times(factor), name).save(Path("results/several", name))
+    both = ("gate", "--baseline", "baselines/several", "--candidate", "results/several")
+    said = xlir(*both, "--json", "--junit", "gate.xml")
+    record = json.loads(said.out)
+    assert (said.code, record["verdict"], record["passed"]) == (1, "fail", False)
+    assert [v["verdict"] for v in record["verdicts"]] == ["pass", "fail"]
+    assert len(ElementTree.parse("gate.xml").getroot()) == 2
+    assert xlir(*both, "--task", "fine").code == 0
+    said = xlir(*both, "--task", "fien")
+    assert said.code == 2
+    assert "did you mean 'fine'" in said.err
+    assert xlir(*both, "--update-baseline", "--reason", "x").code == 1
+    assert not list(Path("baselines").rglob("history.jsonl"))
+
+
+def test_the_first_baseline_is_made_by_a_command_and_never_over_another(gate, xlir):
+    said = xlir("gate", "--baseline", "none", "--candidate", MINE)
+    assert said.code == 2
+    assert "gate --first --baseline none" in said.err
+    first = ("gate", "--first", "--baseline", "none", "--candidate")
+    assert xlir(*first, BASE).code == 0
+    assert xlir("gate", "--baseline", "none", "--candidate", BASE).code == 0
+    said = xlir(*first, BASE)
+    assert said.code == 2
+    assert "--update-baseline" in said.err
+    said = xlir("gate", "--first", "--baseline", "other", "--candidate", "builtin:random")
+    assert said.code == 2
+    assert "--task" in said.err
+    assert xlir(*first, MINE, "--task", "mini").code == 2
+    assert not Path("other").exists()

@@ -23,8 +23,8 @@ def test_it_writes_the_pages_and_says_so_and_every_page_says_which_command_and_v
     said = boards("leaderboard", "--html")
     assert said.code == 0
     assert "2 encoders on 1 task: 6 files in leaderboards (6 new, 0 changed, 0 removed)" in said.out
-    assert "builtin:ngram" in Path("leaderboards/README.md").read_text()
-    assert Path("leaderboards/index.html").read_text().startswith("<!doctype html>")
+    assert "builtin:ngram" in Path("leaderboards/README.md").read_text(encoding="utf-8")
+    assert Path("leaderboards/index.html").read_text(encoding="utf-8").startswith("<!doctype html>")
     for page in Path("leaderboards").rglob("*.*"):
         text = page.read_text()
         assert "xlir-bench leaderboard" in text
@@ -37,7 +37,7 @@ def test_check_is_silent_when_all_is_well_and_tells_what_is_not(boards):
     assert (said.code, said.out) == (0, "")
     Path("leaderboards/mini.md").unlink()
     readme = Path("leaderboards/README.md")
-    readme.write_text(readme.read_text() + "more\n")
+    readme.write_text(readme.read_text(encoding="utf-8") + "more\n", encoding="utf-8")
     said = boards("leaderboard", "--check")
     assert said.code == 1
     assert said.out.splitlines() == [
@@ -51,7 +51,7 @@ def test_check_holds_for_runs_of_some_languages(boards):
     run = ("run", "--model", "builtin:ngram", "--task", "mini", "--langs", "en,de")
     assert boards(*run).code == 0
     assert boards("leaderboard", "--html").code == 0
-    assert "# mini: de en" in Path("leaderboards/mini~de-en.md").read_text()
+    assert "# mini: de en" in Path("leaderboards/mini~de-en.md").read_text(encoding="utf-8")
     assert boards("leaderboard", "--html", "--check").code == 0
     (part,) = Path("results/builtin-ngram").glob("mini~*")
     part.rename(Path("results/gone"))
@@ -70,7 +70,7 @@ def test_several_folders_are_one_board(boards, tmp_path):
 
 def test_a_damaged_file_is_named_and_with_strict_it_ends_the_command(boards):
     Path("results/broken").mkdir()
-    Path("results/broken/result.json").write_text("{")
+    Path("results/broken/result.json").write_text("{", encoding="utf-8")
     said = boards("leaderboard")
     assert said.code == 0
     assert said.err.startswith("left out: results/broken/result.json")
@@ -86,8 +86,8 @@ def test_a_folder_that_is_not_there_is_told(xlir):
 
 
 def test_a_readme_of_one_s_own_is_not_overwritten(boards):
-    Path("README.md").write_text("mine\n")
+    Path("README.md").write_text("mine\n", encoding="utf-8")
     said = boards("leaderboard", "--output", ".")
     assert said.code == 2
     assert "not made by this command" in said.err
-    assert Path("README.md").read_text() == "mine\n"
+    assert Path("README.md").read_text(encoding="utf-8") == "mine\n"

@@ -24,7 +24,7 @@ def test_a_matrix_is_drawn_as_png(stored):
 
 def test_a_folder_of_results_is_searched_through(stored):
     assert stored("plot", "trade-off", "results", "--output", "new/t.svg").code == 0
-    assert Path("new/t.svg").read_text().startswith("<?xml")
+    assert Path("new/t.svg").read_text(encoding="utf-8").startswith("<?xml")
 
 
 @pytest.mark.parametrize(

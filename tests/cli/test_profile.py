@@ -105,7 +105,7 @@ def test_a_picture_names_the_unbeaten(xlir):
     pytest.importorskip("matplotlib")
     said = xlir("profile", *QUICK, "--dims", "256", "--plot", "cost.svg")
     assert said.code == 0, said.err
-    assert Path("cost.svg").read_text().startswith("<?xml")
+    assert Path("cost.svg").read_text(encoding="utf-8").startswith("<?xml")
     assert "written to cost.svg" in said.out
 
 
@@ -138,7 +138,9 @@ def test_what_is_asked_wrongly_is_one_line(xlir, args, said):
 
 
 def test_options_may_stand_in_a_file(xlir):
-    Path("profile.toml").write_text('index = ["SQ8", "IVF8,Flat"]\ndims = [128]\nqueries = 3\n')
+    Path("profile.toml").write_text(
+        'index = ["SQ8", "IVF8,Flat"]\ndims = [128]\nqueries = 3\n', encoding="utf-8"
+    )
     said = xlir(
         "profile", "--config", "profile.toml", "--langs", "de,en", "--repeats", "1", "--json"
     )

@@ -29,7 +29,7 @@ def test_json_and_a_picture(three) -> None:
     pytest.importorskip("matplotlib")
     said = three("robustness", "results", "--json", "--plot", "gains.svg")
     assert json.loads(said.out)["shifts"][0]["task"] == "news"
-    assert Path("gains.svg").read_text().startswith("<?xml")
+    assert Path("gains.svg").read_text(encoding="utf-8").startswith("<?xml")
 
 
 def test_what_is_asked_wrongly_is_one_line(three) -> None:

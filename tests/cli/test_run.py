@@ -309,7 +309,8 @@ def test_one_that_fails_later_does_not_take_the_others_with_it(xlir):
     Path("bad.py").write_text(
         "import numpy as np\n"
         "def encode(texts, role):\n"
-        "    return np.full((len(texts), 3), np.nan, np.float32)\n"
+        "    return np.full((len(texts), 3), np.nan, np.float32)\n",
+        encoding="utf-8",
     )
     said = xlir("run", *QUICK, "--model", "builtin:random", "py:bad.py:encode", "builtin:ngram")
     assert said.code == 4

@@ -85,7 +85,7 @@ def test_the_fingerprint_is_that_of_the_file_and_of_what_the_class_states(file: 
     assert "digest of its file" in card.notes[0]
     assert describe(stated).notes == ()
     assert one.fingerprint != stated.fingerprint
-    file.write_text(SOURCE + "# changed\n")
+    file.write_text(SOURCE + "# changed\n", encoding="utf-8")
     assert load_encoder(f"py:{file}:Encoder").fingerprint != one.fingerprint
 
 
@@ -112,7 +112,7 @@ def test_errors_of_the_users_code_name_the_line(file: Path) -> None:
     assert caught.value.exit_code == 4
     with pytest.raises(InputError, match="cannot be made without arguments"):
         load_encoder(f"py:{file}:Needy").encode(["a"], "query")
-    file.write_text("import nothing_of_this_name")
+    file.write_text("import nothing_of_this_name", encoding="utf-8")
     with pytest.raises(InputError, match="cannot be run: ModuleNotFoundError"):
         load_encoder(f"py:{file}:encode")
 

@@ -124,7 +124,7 @@ def _command(arguments: Sequence[str], place: Path, fatal: int) -> int:
     from xlir_bench.cli import exit_code
 
     code = exit_code(arguments)
-    Path("operations").write_text(str(count()))
+    Path("operations").write_text(str(count()), encoding="utf-8")
     return code
 
 

@@ -115,7 +115,7 @@ def test_text_that_a_spreadsheet_would_run_is_made_harmless_in_csv_alone(tmp_pat
 class TestModelCard:
     def test_huggingface_hub_reads_every_macro_average_back(self, tmp_path):
         results = [evaluated(NGRAM), evaluated(RANDOM)]
-        paths = write("hf", results, tmp_path)
+        paths = write("model-index", results, tmp_path)
         for path, result in zip(paths, results, strict=True):
             stated_index = ModelCard.load(path).data.to_dict()["model-index"]
             name, scores = model_index_to_eval_results(stated_index)
@@ -129,17 +129,24 @@ class TestModelCard:
             assert {s.dataset_revision for s in scores} == {result.record.task.digest}
 
     def test_a_part_of_a_task_says_so(self, tmp_path):
-        path = write("hf", [evaluated(NGRAM)], tmp_path)[0]
+        path = write("model-index", [evaluated(NGRAM)], tmp_path)[0]
         assert "languages de en th" in path.read_text()
 
     def test_results_of_one_encoder_are_one_card(self, tmp_path):
         assert (
-            len(write("hf", [evaluated(NGRAM), stated(evaluated(NGRAM), limit=9)], tmp_path)) == 1
+            len(
+                write(
+                    "model-index", [evaluated(NGRAM), stated(evaluated(NGRAM), limit=9)], tmp_path
+                )
+            )
+            == 1
         )
 
     def test_a_name_from_outside_breaks_no_yaml(self, tmp_path):
         name = "x: [y\n---\n# {<script>}"
-        path = write("hf", [changed(evaluated(NGRAM), times(1), name)], tmp_path / "cards")[0]
+        path = write(
+            "model-index", [changed(evaluated(NGRAM), times(1), name)], tmp_path / "cards"
+        )[0]
         assert path.parent == tmp_path / "cards"
         assert ModelCard.load(path).data.to_dict()["model-index"][0]["name"] == name
 

@@ -71,7 +71,7 @@ def test_a_policy_of_before_is_read_and_told():
 
 @pytest.mark.parametrize(("by_policy", "broken"), [("pass", 0), ("fail", 1)])
 def test_junit_skips_what_is_undecided_with_its_reason(by_policy, broken):
-    root = ElementTree.fromstring(junit_xml(undecided(undecided=by_policy)))
+    root = ElementTree.fromstring(junit_xml([undecided(undecided=by_policy)]))
     (case,) = root.findall("testsuite/testcase")
     assert int(root.get("failures")) == broken
     assert (case.find("failure") is not None) == bool(broken)
@@ -88,7 +88,7 @@ def test_json_has_every_finding(failed):
 
 
 def test_junit_has_a_case_for_each_finding(failed):
-    root = ElementTree.fromstring(junit_xml(failed))
+    root = ElementTree.fromstring(junit_xml([failed]))
     cases = root.findall("testsuite/testcase")
     assert len(cases) == len(failed.findings) == int(root.get("tests"))
     broken = [case for case in cases if case.find("failure") is not None]
@@ -98,7 +98,7 @@ def test_junit_has_a_case_for_each_finding(failed):
 def test_names_from_outside_break_no_format():
     name = "]]>\"'<failure/>&\x00\x1b[31m|`$\ud800\n</testsuites>"
     verdict = gate(evaluated(), changed(evaluated(), times(0.5), name), default_policy())
-    root = ElementTree.fromstring(junit_xml(verdict))
+    root = ElementTree.fromstring(junit_xml([verdict]))
     candidate = root.find("testsuite/properties/property[@name='candidate']")
     assert "<failure/>" in candidate.get("value")
     markdown = render(verdict_blocks(verdict), "markdown")

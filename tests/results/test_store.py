@@ -86,7 +86,7 @@ def test_a_result_answers_questions(result: Result) -> None:
 def test_a_result_is_a_data_frame_of_a_row_a_setting_and_measure(result: Result) -> None:
     frame = result.to_frame()
     assert list(frame.columns) == [
-        "kind", "query_lang", "passage_langs", "queries", "candidates", "measure", "value",
+        "task", "part", "encoder", "kind", "query_lang", "passage_langs", "queries", "candidates", "measure", "value",
     ]  # fmt: skip
     assert len(frame) == (3 + 6 + 3) * 6
     pool = frame[(frame.kind == "multilingual") & (frame.measure == "map")]
@@ -197,7 +197,7 @@ def test_a_disk_that_fills_up_leaves_the_old_result_and_nothing_half_written(
 
     def full(path: Path) -> None:
         if file in str(path):
-            path.write_text("half")
+            path.write_text("half", encoding="utf-8")
             raise OSError(errno.ENOSPC, "No space left on device")
 
     write_table, write_bytes = pq.write_table, Path.write_bytes

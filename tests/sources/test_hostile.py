@@ -50,7 +50,7 @@ def task(folder: Path, langs: list[str], body: str, **stated: str) -> Path:
 
 def lines(path: Path, *rows: Any) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join(json.dumps(row) for row in rows) + "\n")
+    path.write_text("\n".join(json.dumps(row) for row in rows) + "\n", encoding="utf-8")
     return path
 
 

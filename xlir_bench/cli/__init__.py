@@ -89,6 +89,11 @@ def group() -> None:
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run the command line; every failure is a line or two and an exit code."""
+    if (
+        os.name == "nt"
+    ):  # where what is piped is in the encoding of a country, which has no words for the others
+        for stream in (sys.stdout, sys.stderr):
+            stream.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
     sys.exit(exit_code(list(sys.argv[1:] if args is None else args)))
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import asdict, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from xlir_bench.cli.command import JSON, OUTPUT_DIR, TASKS_DIRS, command
 from xlir_bench.cli.terminal import Bars, say, say_blocks, say_json, teller
-from xlir_bench.errors import InputError, NotComparableError
+from xlir_bench.errors import InputError, NotComparableError, UnknownNameError
+from xlir_bench.escaping import visible
 from xlir_bench.files import explained, require_writable, write
 from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.options.running import RunOptions
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from xlir_bench.results import Result
     from xlir_bench.results.schema import EncoderPart
     from xlir_bench.retrieval import Retriever
+    from xlir_bench.tasks import Task
 
 COMPARED, RULES = "Baseline and candidate", "Rules"
 
@@ -31,11 +34,19 @@ COMPARED, RULES = "Baseline and candidate", "Rules"
 def gate(
     *,
     baseline: Path | None = option(
-        "A result folder, or its result.json.", None, group=COMPARED, metavar="RESULT"
+        "A result folder, its result.json, or a folder with a result of each of several tasks.",
+        None, group=COMPARED, metavar="RESULT",
     ),
     candidate: str | None = option(
-        "A result folder, its result.json, or a model (as for run), which is then evaluated.",
+        "The same, or a model (as for run), which is then evaluated.",
         None, group=COMPARED, metavar="RESULT|SPEC",
+    ),
+    only: tuple[str, ...] = option(
+        "Of several baselines only those of this task; with --first, what a model is evaluated on.",
+        (), group=COMPARED, flag="task", metavar="TASK", many=True,
+    ),
+    first: bool = option(
+        "Make the candidate the baseline, where there is none yet.", False, group=COMPARED
     ),
     update_baseline: bool = option(
         "On a pass, put the candidate in the baseline's place.", False, group=COMPARED
@@ -71,17 +82,20 @@ def gate(
     tests of the policy). PASS: what decides (by default the mean of each kind of setting, and the rank
     distance) lost no more than allowed, with 95 % certainty. UNDECIDED: neither is shown; then it says
     how large a loss would have been found. Exit: 0 pass, or undecided (1 if the policy says so), 1 fail,
-    2 bad input, 3 not comparable.
+    2 bad input, 3 not comparable. Of several tasks the worst verdict counts.
 
     \b
     Examples:
+      xlir-bench gate --first --baseline baselines --candidate out/final --task mini --task xquad-r
+      xlir-bench gate --baseline baselines --candidate out/checkpoint-2000 --junit gate.xml
       xlir-bench gate --baseline baselines/mini --candidate results/mine/mini
       xlir-bench gate --baseline baselines/xquad-r --candidate out/checkpoint-2000 --policy gate.toml
       xlir-bench gate --print-policy > gate.toml
       xlir-bench gate --plan --baseline results/a/mini --like results/b/mini
       xlir-bench gate --baseline B --candidate C --update-baseline --reason "new tokenizer"
 
-    In GitHub Actions the verdict is added to the job's summary.
+    In GitHub Actions the verdict is added to the job's summary, and is the step's output `verdict`; the output
+    `path` is where the candidate's result lies.
     """
     from xlir_bench.reports import gate as reports
     from xlir_bench.reports.baseline import HISTORY, accumulated_losses, read_history
@@ -95,25 +109,76 @@ def gate(
         return _plan(baseline, like, policy_file, as_json)
     if baseline is None or candidate is None:
         raise InputError("gate wants --baseline RESULT and --candidate RESULT, or a model")
+    how = _Evaluating(output, tasks_dirs, options, encoder_options)
+    if first:
+        return _first(baseline, candidate, only, how)
     why = (reason or "").strip()
     if update_baseline and not why:
         raise InputError("--update-baseline wants a --reason: one line for its history")
-    old, policy = _baseline_and_policy(baseline, policy_file)
+    folders = _baselines(baseline, only)
+    rules = [_baseline_and_policy(folder, policy_file) for folder in folders]
     if junit is not None:
         require_writable(junit.parent, "name another file with --junit")
-    new = _stored(candidate)
-    if new is None:
-        new = _evaluated(candidate, old, output, tasks_dirs, options, encoder_options)
-    verdict = reports.gate(old, new, policy)
-    notes = accumulated_losses(read_history(old.folder), new, policy)
-    verdict = replace(verdict, notes=(*verdict.notes, *notes))
-    _report(verdict, junit, as_json)
-    if update_baseline and verdict.passed:
-        folder = replace_baseline(old, new, verdict, reason or "")
-        say(f"baseline {folder} replaced; {folder / HISTORY} says why", err=True)
+    judged = []
+    for folder, (old, policy) in zip(folders, rules, strict=True):
+        new = _stored(candidate, None if folder == baseline else folder.name)
+        new = how.evaluated(candidate, old) if new is None else new
+        verdict = reports.gate(old, new, policy)
+        notes = accumulated_losses(read_history(old.folder), new, policy)
+        judged.append((old, new, replace(verdict, notes=(*verdict.notes, *notes))))
+    verdicts = [verdict for *_, verdict in judged]
+    _report(verdicts, junit, as_json, alone=folders == [baseline])
+    _tell_github(verdicts, [new for _, new, _ in judged])
+    if update_baseline and all(verdict.passed for verdict in verdicts):
+        for old, new, verdict in judged:
+            folder = replace_baseline(old, new, verdict, why)
+            say(f"baseline {folder} replaced; {folder / HISTORY} says why", err=True)
     elif update_baseline:
         say("the baseline stays: only a candidate that passes takes its place", err=True)
-    return verdict.exit_code
+    return max(verdict.exit_code for verdict in verdicts)
+
+
+def _baselines(path: Path, tasks: Sequence[str]) -> list[Path]:
+    """The folders of the baselines: this one, or those of the tasks in it."""
+    from xlir_bench.results.store import RESULT_FILE
+
+    if path.is_file() or (path / RESULT_FILE).is_file():
+        if tasks:
+            raise InputError(f"--task chooses among several baselines, and {path} is one")
+        return [path]
+    folders = {file.parent.name: file.parent for file in sorted(path.glob(f"*/{RESULT_FILE}"))}
+    if not folders:
+        raise InputError(
+            f"{path} holds no baseline; the first is made by xlir-bench gate --first --baseline {path}"
+            " --candidate RESULT, or --candidate MODEL --task TASK"
+        )
+    if unknown := [task for task in tasks if task not in folders]:
+        raise UnknownNameError(f"task in {path}", unknown, folders)
+    return [folder for task, folder in folders.items() if not tasks or task in tasks]
+
+
+def _first(baseline: Path, candidate: str, tasks: tuple[str, ...], how: _Evaluating) -> int:
+    """Save the candidate as the baseline; of a model and several tasks, each in a folder of its own."""
+    from xlir_bench.tasks import catalogue
+
+    stored = _stored(candidate)
+    if (stored is None) == (not tasks):
+        raise InputError(
+            f"--first wants --task TASK, what {candidate} is to be evaluated on"
+            if stored is None
+            else "--task is for a model, and the candidate is a result: leave it out"
+        )
+    asked = catalogue(*how.tasks_dirs).get(tasks) if tasks else []
+    folders = [baseline / task.name for task in asked] if len(asked) > 1 else [baseline]
+    for folder in folders:
+        if folder.exists() and any(folder.iterdir()):
+            raise InputError(f"{folder} is no empty place: --update-baseline replaces a baseline")
+        require_writable(folder, "name another folder with --baseline")
+    runs = (how.run(candidate, task, how.options, how.encoder_options) for task in asked)
+    for folder, result in zip(folders, runs if stored is None else [stored], strict=True):
+        result.save(folder, tables=("ranks",))
+        say(f"{folder} is the first baseline of {result.record.task.name}; keep it in Git")
+    return 0
 
 
 def _baseline_and_policy(baseline: Path, policy_file: Path | None) -> tuple[Result, Policy]:
@@ -143,54 +208,71 @@ def _plan(baseline: Path | None, like: Path | None, policy_file: Path | None, as
     return 0
 
 
-def _stored(name: str) -> Result | None:
-    """The stored result of this name; None if it names a model."""
+def _stored(name: str, task: str | None = None) -> Result | None:
+    """The stored result of this name, in a folder of several that of the task; None if it names a model."""
     from xlir_bench.results import Result
     from xlir_bench.results.store import RESULT_FILE
 
     path = Path(name)
     if path.name.endswith(".json") or (path / RESULT_FILE).is_file():
         return Result.load(path)
+    if task is not None and (path / task / RESULT_FILE).is_file():
+        return Result.load(path / task)
     if nested := sorted([*path.glob(f"*/{RESULT_FILE}"), *path.glob(f"*/*/{RESULT_FILE}")]):
+        wanted = "name one" if task is None else f"none of them {path / task}; name a folder"
         raise InputError(
-            f"{path} is no result but holds {len(nested)}; name one, such as {nested[0].parent}"
+            f"{path} is no result but holds {len(nested)}; {wanted}, such as {nested[0].parent}"
         )
     return None
 
 
-def _evaluated(
-    spec: str,
-    baseline: Result,
-    output: Path,
-    tasks_dirs: tuple[Path, ...],
-    options: RunOptions,
-    encoder_options: EncoderOptions,
-) -> Result:
-    """The model of this spec on the task of the baseline, with the baseline's options."""
-    from xlir_bench.cli.run import evaluated, resolved
-    from xlir_bench.tasks import catalogue
+@dataclass(frozen=True)
+class _Evaluating:
+    """How a candidate that is a model is evaluated."""
 
-    record, asked = baseline.record, baseline.record.options
-    task = catalogue(*tasks_dirs).get([record.task.name])[0]
-    if task.digest != record.task.digest:
-        raise NotComparableError(
-            f"the baseline is of another version of {task.name} than this xlir-bench has;"
-            f" make it again: xlir-bench run --task {task.name}"
-        )
-    same = {o.name: getattr(asked, o.name) for o in options_of(RunOptions) if o.partial}
-    same = {k: tuple(v) or None if isinstance(v, list) else v for k, v in same.items()}
-    options = replace(options, **same, allow_changed_data=bool(asked.changed_data))
-    if asked.word_lists not in (None, options.word_lists_digest):
-        raise NotComparableError(
-            "the questions of the baseline were changed by other word lists than there are here: --lexicon FOLDER"
-            " names them"
-        )
-    encoder_options = _as_the_baseline(spec, record.encoder, encoder_options)
-    (retriever,) = resolved([spec], encoder_options, options)
-    for line in _differences(record.encoder, retriever):
-        say(f"baseline and candidate differ in {line}", err=True)
-    with Bars() as bars:
-        return evaluated(retriever, task, options, encoder_options, output, bars, teller())
+    output: Path
+    tasks_dirs: tuple[Path, ...]
+    options: RunOptions
+    encoder_options: EncoderOptions
+
+    def evaluated(self, spec: str, baseline: Result) -> Result:
+        """The model of this spec on the task of the baseline, with the baseline's options."""
+        from xlir_bench.tasks import catalogue
+
+        record, asked = baseline.record, baseline.record.options
+        task = catalogue(*self.tasks_dirs).get([record.task.name])[0]
+        if task.digest != record.task.digest:
+            raise NotComparableError(
+                f"the baseline is of another version of {task.name} than this xlir-bench has;"
+                f" make it again: xlir-bench run --task {task.name}"
+            )
+        same = {o.name: getattr(asked, o.name) for o in options_of(RunOptions) if o.partial}
+        same = {k: tuple(v) or None if isinstance(v, list) else v for k, v in same.items()}
+        options = replace(self.options, **same, allow_changed_data=bool(asked.changed_data))
+        if asked.word_lists not in (None, options.word_lists_digest):
+            raise NotComparableError(
+                "the questions of the baseline were changed by other word lists than there are here: --lexicon FOLDER"
+                " names them"
+            )
+        encoder_options = _as_the_baseline(spec, record.encoder, self.encoder_options)
+        return self.run(spec, task, options, encoder_options, record.encoder)
+
+    def run(
+        self,
+        spec: str,
+        task: Task,
+        options: RunOptions,
+        encoder_options: EncoderOptions,
+        baseline: EncoderPart | None = None,
+    ) -> Result:
+        """A run, saved; what it does otherwise than the baseline is told."""
+        from xlir_bench.cli.run import evaluated, resolved
+
+        (retriever,) = resolved([spec], encoder_options, options)
+        for line in [] if baseline is None else _differences(baseline, retriever):
+            say(f"baseline and candidate differ in {line}", err=True)
+        with Bars() as bars:
+            return evaluated(retriever, task, options, encoder_options, self.output, bars, teller())
 
 
 def _as_the_baseline(spec: str, baseline: EncoderPart, options: EncoderOptions) -> EncoderOptions:
@@ -242,21 +324,42 @@ def _differences(baseline: EncoderPart, candidate: Retriever) -> list[str]:
     return differences
 
 
-def _report(verdict: Verdict, junit: Path | None, as_json: bool) -> None:
-    """The verdict to whoever asked for it: the terminal, a program, a build server."""
-    from xlir_bench.reports.gate_text import junit_xml, verdict_blocks
+def _report(verdicts: Sequence[Verdict], junit: Path | None, as_json: bool, alone: bool) -> None:
+    """The verdicts to whoever asked for them: the terminal, a program, a build server."""
+    from xlir_bench.reports.gate_text import junit_xml, verdict_blocks, worst
 
-    if as_json:
-        say_json(verdict.to_record(), indent=1)
+    records = [verdict.to_record() for verdict in verdicts]
+    if as_json and alone:
+        say_json(records[0], indent=1)
+    elif as_json:
+        passed = all(verdict.passed for verdict in verdicts)
+        about = {"verdict": worst(verdicts).value, "passed": passed}
+        say_json(about | {"verdicts": records}, indent=1)
     else:
-        say_blocks(verdict_blocks(verdict))
+        say_blocks(block for verdict in verdicts for block in verdict_blocks(verdict))
     if junit is not None:
         with explained(junit, "name another file with --junit"):
-            write(junit, junit_xml(verdict))
-    if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
-        try:
-            with Path(summary).open("a", encoding="utf-8") as file:
-                file.write(render(verdict_blocks(verdict), "markdown") + "\n\n")
-        except OSError as error:
-            # The verdict stands whether or not the build server shows it.
-            say(f"the job's summary cannot be written: {error.strerror}", err=True)
+            write(junit, junit_xml(verdicts))
+
+
+def _tell_github(verdicts: Sequence[Verdict], candidates: Sequence[Result]) -> None:
+    """The summary of a job of GitHub Actions, and the outputs of its step, where this is one."""
+    from xlir_bench.reports.gate_text import verdict_blocks, worst
+
+    folders = [str(result.folder) for result in candidates]
+    outputs = {"verdict": worst(verdicts).value, "path": visible(os.path.commonpath(folders))}
+    texts = {
+        "GITHUB_STEP_SUMMARY": "".join(
+            render(verdict_blocks(verdict), "markdown") + "\n\n" for verdict in verdicts
+        ),
+        "GITHUB_OUTPUT": "".join(f"{name}={value}\n" for name, value in outputs.items()),
+    }
+    for variable, text in texts.items():
+        if path := os.environ.get(variable):
+            try:
+                with Path(path).open("a", encoding="utf-8") as file:
+                    file.write(text)
+            except OSError as error:
+                # The verdict stands whether or not the build server shows it.
+                what = "summary" if variable.endswith("SUMMARY") else "outputs"
+                say(f"the job's {what} cannot be written: {error.strerror}", err=True)

@@ -55,7 +55,7 @@ class Patience:
     timeout: float = 60.0
     """Seconds that a request may take."""
     sleep: Callable[[float], None] = field(default=time.sleep, repr=False)
-    jitter: Callable[[], float] = field(default=random.random, repr=False)
+    jitter: Callable[[], float] = field(default=random.random, repr=False)  # noqa: S311
     """From 0 to 1: spreads the tries of many clients."""
 
     def wait(self, failures: int, asked: float) -> None:

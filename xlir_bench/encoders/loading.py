@@ -70,6 +70,9 @@ def as_encoder(thing: object, options: EncoderOptions = DEFAULT_OPTIONS) -> Enco
     if _has(thing, "name", "fingerprint", "dimension", "encode"):
         return cast(Encoder, thing)
     library = sys.modules.get("sentence_transformers")  # whoever has such a model has imported it
+    owner = getattr(thing, "__self__", None)
+    if library is not None and isinstance(owner, library.SentenceTransformer):
+        thing = owner  # its method `encode`, where the model itself is meant
     if library is not None and isinstance(thing, library.SentenceTransformer):
         return InMemoryEncoder(thing, options)
     for kind in (SPARSE, MULTI_VECTOR):

@@ -26,7 +26,8 @@ from xlir_bench.records import ROLES, Floats, Role
 
 
 class PythonEncoder:
-    """Calls a function ``encode(texts, role)``, or that method of an object or class; a class is made when needed."""
+    """Calls a function ``encode(texts, role)`` or ``encode(texts)``, or that method of an object or class; a class is
+    made when needed."""
 
     def __init__(
         self, name: str, target: Any, source: str | None, options: EncoderOptions = DEFAULT_OPTIONS
@@ -87,7 +88,7 @@ class PythonEncoder:
         """What the user's code gives, as float32."""
         call: Callable[..., Any] = getattr(self._instance, "encode", self._instance)
         try:
-            vectors = call(list(texts), role)
+            vectors = call(list(texts), role) if takes_role(call) else call(list(texts))
         except Exception as error:
             raise XlirError(f"{self.name}: encode failed: {in_one_line(error)}") from error
         return as_floats(vectors)
@@ -108,6 +109,19 @@ class PythonEncoder:
             raise InputError(
                 f"{self.name}() cannot be made without arguments: {in_one_line(error)}"
             ) from error
+
+
+def takes_role(call: Callable[..., Any]) -> bool:
+    """Whether its second argument can be a role: there is one, and its default is no number or truth value."""
+    try:
+        parameters = list(inspect.signature(call).parameters.values())
+    except (TypeError, ValueError):
+        return True
+    if any(each.kind == inspect.Parameter.VAR_POSITIONAL for each in parameters[:2]):
+        return True
+    positional = inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD
+    second = parameters[1] if len(parameters) > 1 and parameters[1].kind in positional else None
+    return second is not None and not isinstance(second.default, int | float)
 
 
 def load_python(spec: str, options: EncoderOptions) -> PythonEncoder:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 
@@ -30,7 +31,7 @@ from xlir_bench.measures.bootstrap import UNIT, ClusterSums, Interval, estimates
 from xlir_bench.measures.ties import tie_ranges
 from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.options.running import EXACT, RunOptions
-from xlir_bench.options.stating import check_bounds
+from xlir_bench.options.stating import changed, check_bounds, options_of
 from xlir_bench.options.working import Shard
 from xlir_bench.records import Collection, Ints, Kind, Progress, Ranking, Scores, Setting, Silent
 from xlir_bench.results import Result, ResultRecord
@@ -66,22 +67,33 @@ def evaluate(
     progress: Progress | None = None,
     command: str = "",
     executor: Executor = LOCAL,
+    **given: Any,
 ) -> Result:
     """Run one encoder on every setting of one task.
 
-    `encoder` is a spec (see ``xlir-bench run --help``), a `SentenceTransformer`, an `Encoder`, or a
-    function ``encode(texts, role)``. `encoder_options` say how it is loaded, or how it was. `executor` does the
-    work (`xlir_bench.executor.opened`).
+    `task` is a name (``xlir-bench tasks``), such as ``beir:FOLDER``, or a `Task`. `encoder` is a spec (see
+    ``xlir-bench run --help``), a `SentenceTransformer`, an `Encoder`, or a function ``encode(texts)`` or
+    ``encode(texts, role)``. Every option of `RunOptions` and `EncoderOptions` may be given by its name; `options` and
+    `encoder_options` are what is changed by them. `executor` does the work (`xlir_bench.executor.opened`).
 
     >>> import xlir_bench as xb
-    >>> options = xb.RunOptions(langs=("en", "de"), kinds=("monolingual",), cache=None)
-    >>> result = xb.evaluate("mini", "builtin:ngram", options)
+    >>> result = xb.evaluate("mini", "builtin:ngram", langs=["en", "de"], kinds="monolingual", cache=None)
+    >>> result
+    <Result of builtin:ngram on mini (languages de en; kinds monolingual): map monolingual 0.4681>
     >>> [(s.query_lang, s.queries) for s in result.record.settings]
     [('de', 72), ('en', 72)]
     """
-    options, progress = options or RunOptions(), progress or Silent()
-    if encoder_options is None and isinstance(encoder, str):
-        encoder_options = EncoderOptions()
+    if not isinstance(task, str | Task):
+        raise InputError(
+            f"evaluate takes one task by its name, or a Task, not {type(task).__name__}"
+        )
+    known = {o.name for record in (RunOptions, EncoderOptions) for o in options_of(record)}
+    if unknown := [name for name in given if name not in known | {"cache"}]:
+        raise UnknownNameError("option of evaluate", unknown, known)
+    options, progress = changed(options or RunOptions(), given), progress or Silent()
+    of_encoder = changed(encoder_options or EncoderOptions(), given)
+    if encoder_options is not None or isinstance(encoder, str) or of_encoder != EncoderOptions():
+        encoder_options = of_encoder
     task = (
         catalogue().get([task], options.langs, options.offline)[0]
         if isinstance(task, str)
@@ -252,10 +264,6 @@ def settings_asked(task: Task, options: RunOptions) -> list[Setting]:
         raise InputError(
             "--lexicon is what --query-form code-switched changes questions by, and they are not: leave it out"
         )
-    kinds = [kind.value for kind in Kind]
-    unknown = [str(kind) for kind in options.kinds or () if kind not in kinds]
-    if unknown:
-        raise UnknownNameError("kind", unknown, kinds)
     settings = task.settings(
         options.langs, None if options.kinds is None else [Kind(k) for k in options.kinds]
     )

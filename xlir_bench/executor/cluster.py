@@ -101,7 +101,8 @@ def _join(ray: Any, asked: str | None) -> None:
 def _last_started() -> str:
     """The cluster that `ray start` made last on this machine, or made it a node of."""
     with suppress(OSError):
-        return Path(os.environ.get("RAY_TMPDIR", "/tmp"), "ray/ray_current_cluster").read_text()  # noqa: S108
+        folder = Path(os.environ.get("RAY_TMPDIR", "/tmp"))  # noqa: S108
+        return (folder / "ray/ray_current_cluster").read_text(encoding="utf-8")
     return ""
 
 

@@ -42,6 +42,11 @@ class Interval:
     low: float | None
     high: float | None
 
+    def __str__(self) -> str:
+        """Such as ``0.5198 [0.4764, 0.5633]``."""
+        bounds = "" if None in (self.low, self.high) else f" [{self.low:.4f}, {self.high:.4f}]"
+        return f"{self.mean:.4f}{bounds}"
+
 
 @dataclass(frozen=True, slots=True)
 class ClusterSums:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from xlir_bench.options.stating import MODEL, SEARCH, number, option
+from xlir_bench.options.stating import MODEL, SEARCH, hold_tuples, number, option
 
 FUSED, RERANKED = "Several retrievers as one", "Re-ranking"
 Dtype = Literal["float32", "float16", "bfloat16"]
@@ -66,6 +66,11 @@ class LoadOptions:
     rerank_depth: int = option(
         "How many of the best passages it re-orders.", 100, group=RERANKED, metavar="K", least=1
     )
+
+    def __post_init__(self) -> None:
+        """One value, or a list, is taken where there may be several."""
+        hold_tuples(self, "fuse", commas=False)
+        hold_tuples(self, "fuse_weights")
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from xlir_bench.files import file_digest
-from xlir_bench.options.stating import DATA, MEASURED, MODEL, OUTPUT, SEARCH, option, options_of
+from xlir_bench.options.stating import (
+    DATA,
+    MEASURED,
+    MODEL,
+    OUTPUT,
+    SEARCH,
+    hold_tuples,
+    option,
+    options_of,
+)
 from xlir_bench.places import cache_folder, cache_root, data_root
 
 if TYPE_CHECKING:
@@ -106,7 +115,15 @@ class RunOptions:
     )  # fmt: skip
 
     def __post_init__(self) -> None:
-        """A folder that is given as text is taken, too; for the cache, a URL."""
+        """Folders as text (the cache: a URL, too), lists, one value, and other spellings of kinds and measures are taken, too."""
+        hold_tuples(self, "langs", "kinds", "measures")
+        if self.kinds or self.measures:
+            from xlir_bench.records import Kind, measure_name
+
+            kinds = self.kinds and tuple(kind.value for kind in Kind.named(*self.kinds))
+            object.__setattr__(self, "kinds", kinds)
+            measures = self.measures and tuple(map(measure_name, self.measures))
+            object.__setattr__(self, "measures", measures)
         if self.cache is not None:
             object.__setattr__(self, "cache", cache_folder(self.cache))
         for name in ("data", "lexicon"):

@@ -128,6 +128,23 @@ def build(record: type[Record], given: Mapping[str, Any]) -> Record:
     return record(**values)
 
 
+def changed(record: Record, given: Mapping[str, Any]) -> Record:
+    """`record` with these values of its fields; names of other records' fields are left out."""
+    names = {part.name for part in fields(record)}  # type: ignore[arg-type]
+    own = {name: value for name, value in given.items() if name in names}
+    return replace(record, **own) if own else record  # type: ignore[type-var]
+
+
+def hold_tuples(record: Any, *names: str, commas: bool = True) -> None:
+    """Make tuples of what was given for fields that hold several values: a list, one value, or text with commas."""
+    for name in names:
+        if isinstance(value := getattr(record, name), str):
+            value = value.split(",") if commas else [value]
+        if value is not None:
+            held = tuple(v.strip() if isinstance(v, str) else v for v in value)
+            object.__setattr__(record, name, held)
+
+
 def parsed(option: Option, value: Any) -> Any:
     """What a record holds, from what was given for an option."""
     read = option.base if isinstance(option.base, EnumType) else option.parse

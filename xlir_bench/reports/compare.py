@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from xlir_bench.errors import NotComparableError, UnknownNameError
+from xlir_bench.escaping import visible
 from xlir_bench.measures.significance import Difference, holm
 from xlir_bench.records import POOL, Kind, Setting
 from xlir_bench.reports.comparable import labels, require_comparable
-from xlir_bench.reports.document import Block, Items, Table, Text
+from xlir_bench.reports.document import Block, Items, Table, Text, render
 from xlir_bench.reports.pairing import SAME, Pairing, pair
 from xlir_bench.reports.tables import big, bounds, number, p_value, signed
 from xlir_bench.results import Result
@@ -59,7 +60,7 @@ class Moved:
     settings: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Comparison:
     """Everything about the difference of two results; differences are second minus first."""
 
@@ -80,6 +81,16 @@ class Comparison:
     queries: tuple[Moved, ...]
     """Every query of every language, the worst loss first."""
     notes: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        """In a line: what is compared, and the difference of each kind with its corrected p."""
+        rows = [f"{r.kind} {signed(r.test.difference)} (p {p_value(r.p_holm)})" for r in self.kinds]
+        what = f"{self.second} against {self.first} on {self.task}, {self.measure}"
+        return visible(f"<Comparison of {what}: {', '.join(rows)}>")
+
+    def __str__(self) -> str:
+        """The tables that ``xlir-bench compare`` prints."""
+        return render(comparison_blocks(self, ()))
 
 
 Pair = tuple[str, str, Row]

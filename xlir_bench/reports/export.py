@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 from xlir_bench.errors import InputError, UnknownNameError
@@ -17,13 +16,12 @@ from xlir_bench.escaping import cell
 from xlir_bench.files import explained, replacing
 from xlir_bench.files import write as write_file
 from xlir_bench.records import POOL, Kind
+from xlir_bench.reports import hub
 from xlir_bench.reports.tables import passage
 from xlir_bench.results import Result, ResultRecord
+from xlir_bench.results.frame import named, part_of, rows_of, tidy_frame
 from xlir_bench.results.schema import SettingPart
 from xlir_bench.results.store import REMEDY, RESULT_FILE
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 MTEB_VERSION = "2.0.0"
 """The version of mteb whose layout its files have and state: its loaders ask for one."""
@@ -46,66 +44,23 @@ MTEB_LANGUAGES = {
     "yo": "yor-Latn", "zh": "zho-Hans",
 }  # fmt: skip
 """mteb names a language by ISO 639-3 and a script; of other codes, such as ``zho_Hans``, it joins the parts by ``-``."""
-COLUMNS = {
-    "task": "string", "task_version": "int64", "part": "string", "encoder": "string", "slug": "string",
-    "fingerprint": "string", "level": "string", "kind": "string", "query_lang": "string",
-    "passage_lang": "string", "settings": "int64", "queries": "Int64", "candidates": "Int64",
-    "measure": "string", "value": "float64", "low": "float64", "high": "float64",
-}  # fmt: skip
-"""Of CSV and parquet. `part` says what makes a run less than a full one; `level` is ``setting`` or ``kind``.
-
-A setting has no interval and a kind no language: these are empty. `passage_lang` is ``*`` for the pool."""
 
 
-def part_of(record: ResultRecord) -> str:
-    """In words, such as ``languages de en; the first 50 queries of each language``; empty for a full run."""
-    return "; ".join(record.options.part.values())
-
-
-def named(record: ResultRecord) -> str:
-    """The task's name; for a part of a task a ``~`` follows, and a digest of what the part is."""
-    part = part_of(record)
-    digest = f"~{hashlib.sha256(part.encode()).hexdigest()[:8]}" if part else ""
-    return record.task.name + digest
-
-
-def write(form: str, results: Sequence[Result], output: Path) -> list[Path]:
-    """Write results in one of `FORMATS`; the files."""
+def write(
+    form: str, results: Sequence[Result], output: Path, dataset: str | None = None
+) -> list[Path]:
+    """Write results in one of `FORMATS`; the files. `dataset`: where the hub has the tasks, for ``hf`` alone."""
     if form not in FORMATS:
         raise UnknownNameError("export format", [form], FORMATS)
+    if form == "hf" and dataset is None:
+        raise InputError(
+            "export hf wants --dataset, the data set of the hub whose eval.yaml states these tasks (`export eval-yaml`"
+            " makes one); `export model-index` wants none"
+        )
+    if form != "hf" and dataset is not None:
+        raise InputError(f"--dataset is for hf: leave it out of export {form}")
     with explained(output, REMEDY):
-        return FORMATS[form](results, output)
-
-
-def tidy_frame(results: Sequence[Result]) -> pd.DataFrame:
-    """The results below each other: a row for each setting and measure, and for each kind with its interval."""
-    import pandas as pd
-
-    rows = [row for result in results for row in _rows(result.record)]
-    return pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
-
-
-def _rows(record: ResultRecord) -> Iterator[dict[str, Any]]:
-    common = {
-        "task": record.task.name, "task_version": record.task.version, "part": part_of(record),
-        "encoder": record.encoder.name, "slug": record.encoder.slug,
-        "fingerprint": record.encoder.fingerprint,
-    }  # fmt: skip
-    for kind, by_measure in record.summary.items():
-        settings = sum(s.kind == kind and s.queries > 0 for s in record.settings)
-        for measure, part in by_measure.items():
-            yield {
-                **common, "level": "kind", "kind": kind.value, "settings": settings,
-                "measure": measure, "value": part.mean, "low": part.low, "high": part.high,
-            }  # fmt: skip
-    for setting in record.settings:
-        for measure, value in setting.measures.items():
-            yield {
-                **common, "level": "setting", "kind": setting.kind.value, "settings": 1,
-                "query_lang": setting.query_lang, "passage_lang": passage(setting.passage_langs),
-                "queries": setting.queries, "candidates": setting.candidates,
-                "measure": measure, "value": value,
-            }  # fmt: skip
+        return FORMATS[form](results, output, *([] if dataset is None else [dataset]))
 
 
 def _csv(results: Sequence[Result], output: Path) -> list[Path]:
@@ -185,7 +140,7 @@ def _version(record: ResultRecord) -> str:
     return record.environment.versions.get("xlir-bench", "of unknown version")
 
 
-def _hf(results: Sequence[Result], output: Path) -> list[Path]:
+def _model_index(results: Sequence[Result], output: Path) -> list[Path]:
     """``<encoder>.md`` for each encoder."""
     by_encoder: dict[Path, list[Result]] = {}
     for result in results:
@@ -206,7 +161,7 @@ def model_card(results: Sequence[Result]) -> str:
     scores = []
     for record in (result.record for result in results):
         part = f"; {part_of(record)}" if part_of(record) else ""
-        for row in (row for row in _rows(record) if row["level"] == "kind"):
+        for row in (row for row in rows_of(record) if row["level"] == "kind"):
             made = f"xlir-bench {_version(record)}"
             if row["low"] is not None:
                 made += f", 95 % interval {row['low']:.4f} to {row['high']:.4f}"
@@ -323,10 +278,13 @@ def _by_folder(results: Sequence[Result], output: Path) -> list[tuple[Result, Pa
     return [(result, folder) for folder, result in folders.items()]
 
 
-FORMATS: dict[str, Callable[[Sequence[Result], Path], list[Path]]] = {
+FORMATS: dict[str, Callable[..., list[Path]]] = {
     "trec": _trec,
     "mteb": _mteb,
-    "hf": _hf,
+    "hf": hub.eval_results,
+    "model-index": _model_index,
+    "eval-yaml": hub.eval_yaml,
+    "space": hub.space,
     "csv": _csv,
     "parquet": _parquet,
     "queries": _queries,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
@@ -148,7 +148,23 @@ def _range(values: Sequence[float | None], figure: Callable[[float], str]) -> st
     return " to ".join(dict.fromkeys(ends))
 
 
-def junit_xml(verdict: Verdict) -> str:
+def worst(verdicts: Iterable[Verdict]) -> Outcome:
+    """The outcome of several gates."""
+    return max((verdict.outcome for verdict in verdicts), key=list(Outcome).index)
+
+
+def junit_xml(verdicts: Sequence[Verdict]) -> str:
+    """A suite for each verdict."""
+    root = Element("testsuites")
+    for verdict in verdicts:
+        _add_suite(root, verdict)
+    for total in ("tests", "failures", "errors"):
+        root.set(total, str(sum(int(suite.get(total, 0)) for suite in root)))
+    indent(root)
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + tostring(root, "unicode") + "\n"
+
+
+def _add_suite(root: Element, verdict: Verdict) -> None:
     """A test case for each finding: a failure where it failed, skipped where it is undecided.
 
     A finding that leaves the gate undecided is a failure too, if the policy fails an undecided gate.
@@ -163,7 +179,6 @@ def junit_xml(verdict: Verdict) -> str:
     states = {finding: state(finding) for finding in verdict.findings}
     counts = Counter(states.values())
     totals = {"tests": str(len(states)), "failures": str(counts["failure"]), "errors": "0"}
-    root = Element("testsuites", totals)
     # The schema of JUnit knows `skipped` only in a suite.
     name = {"name": _xml(f"xlir-bench gate: {verdict.task}")}
     suite = SubElement(root, "testsuite", name | totals | {"skipped": str(counts["skipped"])})
@@ -184,8 +199,6 @@ def junit_xml(verdict: Verdict) -> str:
             detail.set("message", f"undecided: {sentence}")
         else:
             detail.text = f"{finding.outcome.value}: {sentence}"
-    indent(root)
-    return '<?xml version="1.0" encoding="UTF-8"?>\n' + tostring(root, "unicode") + "\n"
 
 
 def _sentence(finding: Finding) -> str:

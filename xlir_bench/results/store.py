@@ -8,6 +8,7 @@ a writer is killed.
 from __future__ import annotations
 
 import hashlib
+import html
 import json
 import re
 from collections import UserDict
@@ -15,12 +16,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from xlir_bench.errors import InputError, UnknownNameError
+from xlir_bench.escaping import visible
 from xlir_bench.files import beside, explained, file_digest, held, write
 from xlir_bench.measures.bootstrap import Interval
-from xlir_bench.records import Kind
+from xlir_bench.records import Kind, measure_name
+from xlir_bench.results.frame import part_of, rows_of
 from xlir_bench.results.schema import RESULT_SCHEMA, CostPart, ResultRecord
 from xlir_bench.results.tables import COLUMNS, OPTIONAL
 from xlir_bench.results.values import (
@@ -44,7 +47,7 @@ REMEDY = "name another folder with --output"
 AGAIN = "run the evaluation again"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Result:
     """The result of one run: its record and tables. `save` writes it, `load` reads it back."""
 
@@ -60,29 +63,59 @@ class Result:
         """Macro averages with intervals, by kind and measure."""
         return self.record.summary
 
-    def score(self, kind: str, measure: str = "map") -> float:
-        """The macro average of one measure over the settings of a kind."""
-        return self.record.summary[Kind(kind)][measure].mean
+    def score(self, kind: str, measure: str | None = None) -> float:
+        """The macro average of a measure over the settings of a kind; by default the task's main measure.
 
-    def to_frame(self) -> pd.DataFrame:
-        """One row a setting and measure: kind, query_lang, passage_langs, queries, candidates, measure, value."""
+        >>> import xlir_bench as xb
+        >>> result = xb.evaluate("mini", "builtin:random", langs="de,en", measures="map", cache=None)
+        >>> result.score("Cross_Lingual", "MAP") == result.score("cross-lingual")
+        True
+        """
+        (wanted,) = Kind.named(kind)
+        if wanted not in self.summary:
+            raise UnknownNameError(
+                f"kind of {self.where}", [kind], [known.value for known in self.summary]
+            )
+        name = self.record.main_measure if measure is None else measure_name(measure)
+        if name not in self.summary[wanted]:
+            raise UnknownNameError(f"measure of {self.where}", [name], self.summary[wanted])
+        return self.summary[wanted][name].mean
+
+    def __repr__(self) -> str:
+        """In a line: the encoder, the task, and the main measure by kind."""
+        record, measure = self.record, self.record.main_measure
+        means = [f"{kind} {by[measure].mean:.4f}" for kind, by in self.summary.items()]
+        part = f" ({part_of(record)})" if part_of(record) else ""
+        figures = f": {measure} {', '.join(means)}" if means else ""
+        return visible(f"<Result of {record.encoder.name} on {record.task.name}{part}{figures}>")
+
+    def _repr_html_(self) -> str:
+        """In a notebook: the same, and a table of all kinds and measures with their intervals."""
         import pandas as pd
 
-        columns = [
-            "kind",
-            "query_lang",
-            "passage_langs",
-            "queries",
-            "candidates",
-            "measure",
-            "value",
-        ]
-        rows = [
-            (s.kind.value, s.query_lang, " ".join(s.passage_langs), s.queries, s.candidates, m, v)
-            for s in self.record.settings
-            for m, v in s.measures.items()
-        ]
-        return pd.DataFrame(rows, columns=columns)
+        by_kind = {
+            kind.value: {measure: str(interval) for measure, interval in by_measure.items()}
+            for kind, by_measure in self.summary.items()
+        }
+        table = pd.DataFrame.from_dict(by_kind, orient="index").map(visible)
+        return f"<p>{html.escape(repr(self))}</p>\n{table.to_html()}"
+
+    def to_frame(self, level: Literal["setting", "kind"] = "setting") -> pd.DataFrame:
+        """A row a setting and measure, or a row a kind and measure with the 95 % interval of its mean (low, high).
+
+        Frames of several results can stand below each other (`pandas.concat`): each row names its task, encoder and,
+        for a run of a part, that part.
+        """
+        import pandas as pd
+
+        columns = {
+            "setting": ("query_lang", "passage_langs", "queries", "candidates", "measure", "value"),
+            "kind": ("settings", "measure", "value", "low", "high"),
+        }
+        if level not in columns:
+            raise UnknownNameError("level of rows", [level], columns)
+        rows = [row for row in rows_of(self.record) if row["level"] == level]
+        return pd.DataFrame(rows, columns=["task", "part", "encoder", "kind", *columns[level]])
 
     def to_json(self, compact: bool = False) -> str:
         """result.json as text; `compact`: on one line."""

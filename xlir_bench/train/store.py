@@ -190,7 +190,8 @@ def store_rows(
     store = RowStore(folder, tuple(stored), tuple(sorted(languages)))
     _write_keys(store, list(languages), progress)
     contents = {"languages": store.languages, "sources": [asdict(s) for s in store.sources]}
-    (folder / CONTENTS).write_text(json.dumps(contents, ensure_ascii=False, indent=1))
+    text = json.dumps(contents, ensure_ascii=False, indent=1)
+    (folder / CONTENTS).write_text(text, encoding="utf-8")
     return store
 
 

@@ -11,11 +11,11 @@ from typing import NamedTuple
 from xlir_bench.errors import InputError
 from xlir_bench.measures.bootstrap import Interval
 from xlir_bench.records import Kind
-from xlir_bench.reports.export import named, part_of
 from xlir_bench.reports.leaderboard.columns import DISTANCE, Column
 from xlir_bench.reports.leaderboard.files import file_names, short_digest
 from xlir_bench.reports.leaderboard.standings import Standing, of_same_queries, standings
 from xlir_bench.results import Result, result_folder
+from xlir_bench.results.frame import named, part_of
 from xlir_bench.results.schema import ResultRecord
 from xlir_bench.results.store import RESULT_FILE
 from xlir_bench.results.values import QueryValues
