@@ -23,7 +23,7 @@ COMMANDS = {
     "compare": "Set stored results against each other: differences, intervals, tests.",
     "robustness": "Say whether what holds on one task holds on others.",
     "gate": "Pass or fail a candidate against a baseline, by a policy.",
-    "export": "Write stored results for other tools (trec, mteb, hf, csv, parquet, queries) or for Git.",
+    "export": "Write stored results for other tools (latex, trec, mteb, hf, csv …) or for Git.",
     "train-hybrid": "Train an encoder on parallel rows, in batches of one language and across languages.",
     "experiment": "Train and evaluate the grid of a recipe over seeds, and say which claims hold.",
     "augment": "Make training rows: of parallel text, code-switched by a lexicon, translated by a model.",
