@@ -48,6 +48,8 @@ class LazyGroup(CommandGroup):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command of this name, imported now; an unknown one gets a near miss."""
+        if cmd_name not in COMMANDS and ctx.resilient_parsing:  # a shell asks what may follow
+            return None
         if cmd_name not in COMMANDS:
             from xlir_bench.errors import UnknownNameError
 
@@ -83,6 +85,10 @@ def group() -> None:
     xlir-bench run --model intfloat/multilingual-e5-small --task xquad-r
     xlir-bench run --model out/checkpoint-* --task xquad-r --task mlqa-r
     xlir-bench show results/<encoder>/<task>
+
+    \b
+    Completion, of names of tasks and languages too, in ~/.bashrc (or zsh_source in ~/.zshrc, fish_source):
+    eval "$(_XLIR_BENCH_COMPLETE=bash_source xlir-bench)"
     """
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,6 +48,10 @@ def run(
         " again.  [default: mini]",
         (), group=WHAT, flag="task", metavar="NAME", many=True,
     ),
+    names: tuple[str, ...] = option(
+        "What tables call the model; given again, each names the next one.",
+        (), group=WHAT, flag="name", metavar="NAME", many=True,
+    ),
     output: Path = OUTPUT_DIR,
     tasks_dirs: tuple[Path, ...] = TASKS_DIRS,
     options: RunOptions,
@@ -64,6 +68,9 @@ def run(
 ) -> int:  # fmt: skip
     """Evaluate encoders on every setting of tasks.
 
+    MODEL is a SPEC too: words without a flag are models, so that a pattern of the shell may name many.
+    Languages, kinds and measures are one word each, joined by commas.
+
     \b
     SPEC is one of
       PATH or hub id        a sentence-transformers model
@@ -79,6 +86,7 @@ def run(
       xlir-bench run
       xlir-bench run --model out/final --task xquad-r --data ~/data
       xlir-bench run --model out/checkpoint-* --task mlqa-r     one table, in order
+      xlir-bench run --model out/final --name "ours, 2,000 steps"
       xlir-bench run --task xquad-r --langs en,de,ar --limit 200
       xlir-bench run --task xquad-r --index IVF64,Flat
       xlir-bench run --model out/final --fuse builtin:bm25      both, by reciprocal rank fusion
@@ -97,7 +105,12 @@ def run(
     specs = in_order([*models, *more_models]) or [DEFAULT_MODEL]
     if trec and not options.save_run:
         raise InputError("--trec writes what --save-run K keeps; add, say, --save-run 1000")
-    chosen = catalogue(*tasks_dirs).get(tasks or ["mini"], options.langs, options.offline)
+    known = catalogue(*tasks_dirs)
+    chosen = known.get(tasks or ["mini"], options.langs, options.offline)
+    _refuse_stray(more_models, chosen, [*known.tasks], options)
+    if names and len(names) != len(specs):
+        raise InputError(f"--name is given {len(names)} times for {len(specs)} models")
+    named = dict(zip(dict.fromkeys([*models, *more_models] or specs), names, strict=bool(names)))
     if options.measures is not None:
         check_measures(options.measures)
     for task in chosen:
@@ -124,15 +137,15 @@ def run(
             return 0
         numbers: dict[str, int] = {}
 
-        def pairs() -> Iterator[tuple[str, tuple[object, Task]]]:
+        def pairs() -> Iterator[tuple[str, tuple[object, Task, str | None]]]:
             for spec in specs:
                 retriever = retrievers.pop(0)  # what it loads is let go before the next one
                 for task in chosen:
-                    name = f"{retriever.card.name} on {task.name}"
+                    name = f"{named.get(spec) or retriever.card.name} on {task.name}"
                     tell(visible(name))
                     name = name if name not in numbers else f"{name} ({spec})"
                     numbers[name] = len(numbers)
-                    yield name, (spec if apart else retriever, task)
+                    yield name, (spec if apart else retriever, task, named.get(spec))
 
         job = Pairs(
             options, encoder_options, output.absolute() if apart else output, trec, canonical_command(),
@@ -163,9 +176,31 @@ def run(
     return code
 
 
+def _refuse_stray(
+    words: Sequence[str], tasks: Sequence[Task], names: Sequence[str], options: RunOptions
+) -> None:
+    """Refuse a word that stands where a model does and is plainly something else."""
+    from xlir_bench.records import Kind
+
+    langs = {lang for task in tasks for lang in (*task.languages, *(task.passage_languages or ()))}
+    strays = {
+        "language": ("--langs", langs, options.langs or ()),
+        "kind": ("--kinds", {kind.value for kind in Kind}, options.kinds or ()),
+        "task": ("--task", {*names}, ()),
+    }
+    for what, (flag, known, given) in strays.items():
+        stray = [word for word in words if word in known and not Path(word).exists()]
+        if stray:
+            meant = stray[0] if what == "task" else ",".join([*given, *stray])
+            raise InputError(
+                f"{stray[0]!r} stands where a model does, and is a {what}: {flag} {meant} asks for it"
+                f" (a model of that name: --model {stray[0]})"
+            )
+
+
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """Encoders, or their specs, each on a task."""
+    """Encoders, or their specs, each on a task, and what tables call each."""
 
     options: RunOptions
     encoder_options: EncoderOptions
@@ -176,17 +211,18 @@ class Pairs:
     tell: Callable[[str], None] | None = None
     executor: Executor = LOCAL
 
-    def open(self) -> Callable[[tuple[object, Task]], Result]:
+    def open(self) -> Callable[[tuple[object, Task, str | None]], Result]:
         """Each loads what it wants."""
         return self._evaluated
 
-    def _evaluated(self, pair: tuple[object, Task]) -> Result:
+    def _evaluated(self, pair: tuple[object, Task, str | None]) -> Result:
         from xlir_bench.reports.export import write_trec
 
+        encoder, task, name = pair
         result = evaluated(
-            *pair, self.options, self.encoder_options, self.output, self.progress,
+            encoder, task, self.options, self.encoder_options, self.output, self.progress,
             self.tell or teller(quiet=True),
-            command=self.command, executor=self.executor,
+            command=self.command, executor=self.executor, name=name,
         )  # fmt: skip
         if self.trec and result.folder is not None:
             write_trec(result, result.folder / "trec")
@@ -264,8 +300,9 @@ def evaluated(
     tell: Callable[[str], None],
     command: str | None = None,
     executor: Executor = LOCAL,
+    name: str | None = None,
 ) -> Result:
-    """One encoder or retriever on one task, saved."""
+    """One encoder or retriever on one task, saved; `name`: what tables call it."""
     from xlir_bench.evaluation import as_retriever, evaluate
     from xlir_bench.results.store import folder_of_data
 
@@ -276,6 +313,10 @@ def evaluated(
         encoder_options=encoder_options, progress=progress,
         command=canonical_command() if command is None else command, executor=executor,
     )  # fmt: skip
+    if name is not None:
+        encoder_part = result.record.encoder.model_copy(update={"name": name})
+        named = result.record.model_copy(update={"encoder": encoder_part})
+        result = replace(result, record=named)
     folder = folder_of_data(usual, result.record)
     if folder != usual:
         tell(f"{usual} holds a result of other data, which stays")

@@ -24,6 +24,7 @@ from xlir_bench.reports.document import PLAIN, RED, WARNING, YELLOW, Block, Form
 if TYPE_CHECKING:
     from xlir_bench.reports.leaderboard.files import Differences
     from xlir_bench.results import Result
+    from xlir_bench.tasks import TaskCatalogue
 
 
 def say(text: str = "", err: bool = False, nl: bool = True) -> None:
@@ -76,6 +77,12 @@ def say_error(message: str) -> None:
 def warn(message: str) -> None:
     """Print a warning to stderr, on one line."""
     say(f"{YELLOW}{WARNING}{PLAIN}{visible(message)}", err=True)
+
+
+def warn_of_faults(known: TaskCatalogue) -> None:
+    """Print a warning for each task file that could not be read."""
+    for error in known.faults.values():
+        warn(str(error))
 
 
 def say_differences(differences: Differences, folder: Path) -> int:
