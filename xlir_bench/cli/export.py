@@ -42,6 +42,12 @@ def export(
     from xlir_bench.reports.export import write
     from xlir_bench.results import load_in_order
 
+    there = {path for path in [output, *output.rglob("*")] if path.is_file()}
     written = write(form, load_in_order(results), output)
     what = "file" if len(written) == 1 else "files"
-    say(f"{len(written)} {what} written to {output}")
+    replaced = (
+        f", {count} in place of what was there"
+        if (count := sum(map(there.__contains__, written)))
+        else ""
+    )
+    say(f"{len(written)} {what} written to {output}{replaced}")
