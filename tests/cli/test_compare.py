@@ -48,6 +48,7 @@ def test_without_the_data_it_says_why_there_are_no_texts(two):
 
 def test_json_is_all_there_is_on_stdout(two):
     record = json.loads(two("compare", A, B, "--json").out)
+    assert [pair["row"] for pair in record["pairs"]] == record["kinds"]
     assert len(record["settings"]) == 12
     assert record["measure"] == "map"
 

@@ -373,3 +373,21 @@ def test_a_name_stands_in_tables_and_the_folder_stays(xlir):
     assert "mini: the floor (" in said.out
     (file,) = Path("results/builtin-random").glob("*/result.json")
     assert json.loads(file.read_text("utf-8"))["encoder"]["name"] == "the floor"
+
+
+def test_where_numbers_mislead_it_is_said_even_quietly_and_a_failure_leaves_no_folder(
+    xlir, tmp_path
+):
+    (tmp_path / "mine.py").write_text(
+        "import numpy as np\n"
+        "def same(texts, role):\n    return np.ones((len(texts), 4), np.float32)\n"
+        "def broken(texts, role):\n    raise ValueError('no')\n"
+    )
+    said = xlir("run", "--model", "py:mine.py:same", "--quiet", "--langs", "de,en")
+    assert said.code == 0
+    assert "many texts have the vector of another text: de query " in said.err
+    assert "98 % of the cosines" in said.err
+    assert said.err.count("warning: ") == 2
+    assert xlir("run", "--model", "py:mine.py:broken", "--output", "other").code == 4
+    assert not Path("other").exists()
+    assert xlir("run", "--model", "builtin:ngram", "--quiet").err == ""

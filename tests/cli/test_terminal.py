@@ -15,8 +15,9 @@ from encoders.conftest import respond_with, serve  # noqa: F401 - fixtures
 from stored import change, copy_results
 
 from xlir_bench.cli.terminal import say_blocks
+from xlir_bench.errors import WARNING
 from xlir_bench.escaping import cell, json_safe, printable, visible
-from xlir_bench.reports.document import WARNING, Best, Items, Table
+from xlir_bench.reports.document import Best, Items, Table
 
 HOSTILE = "x\x1b[2K\x1b[1A\r\n::error::owned\n##[error]owned\u202e\x9b2J"
 TOML = json.dumps(HOSTILE)

@@ -181,7 +181,9 @@ class Translating:
         if not gained:
             return row
         origin = join_origins([row.origin, f"translated by {self.translator.name}"])
-        return Row(row.id, row.dataset, **sides, origin=origin)
+        return Row(
+            row.id, row.dataset, sides["question"], sides["answer"], sides["negative"], origin
+        )
 
 
 class _Batch(BaseModel):

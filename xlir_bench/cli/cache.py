@@ -79,8 +79,8 @@ def prune(
 
     done = "would be removed" if dry_run else "removed"
     if texts or everything:
-        freed = (corpora_bytes if dry_run else remove_corpora)(corpora())
-        say(f"{done}: the texts of large corpora, {_size(freed)}")
+        of_texts = (corpora_bytes if dry_run else remove_corpora)(corpora())
+        say(f"{done}: the texts of large corpora, {_size(of_texts)}")
     known = {entry.encoder for entry in cache_entries(cache_root())}
     encoders = tuple(known) if everything else encoders
     if max_size is None and older_than is None and not encoders:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 from xlir_bench.cli.command import JSON, OUTPUT_DIR, TASKS_DIRS, command
 from xlir_bench.cli.terminal import Bars, say, say_blocks, say_json, teller
 from xlir_bench.errors import InputError, NotComparableError
-from xlir_bench.files import explained, require_writable, write
+from xlir_bench.files import explained, removing_empty, require_writable, write
 from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.options.running import RunOptions
 from xlir_bench.options.stating import OUTPUT, option, options_of
@@ -167,7 +167,7 @@ def _evaluated(
     encoder_options: EncoderOptions,
 ) -> Result:
     """The model of this spec on the task of the baseline, with the baseline's options."""
-    from xlir_bench.cli.run import evaluated, resolved
+    from xlir_bench.cli.run import evaluated, resolved, usual_folder
     from xlir_bench.tasks import catalogue
 
     record, asked = baseline.record, baseline.record.options
@@ -189,7 +189,8 @@ def _evaluated(
     (retriever,) = resolved([spec], encoder_options, options)
     for line in _differences(record.encoder, retriever):
         say(f"baseline and candidate differ in {line}", err=True)
-    with Bars() as bars:
+    usual = usual_folder(retriever.card.slug, task, options, output)
+    with removing_empty([usual, usual.parent]), Bars() as bars:
         return evaluated(retriever, task, options, encoder_options, output, bars, teller())
 
 

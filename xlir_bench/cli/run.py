@@ -18,11 +18,11 @@ from xlir_bench.cli.command import (
     canonical_command,
     command,
 )
-from xlir_bench.cli.terminal import Bars, say, say_blocks, say_error, say_results, teller
-from xlir_bench.errors import InputError, XlirError
+from xlir_bench.cli.terminal import Bars, say, say_blocks, say_error, say_results, teller, warn
+from xlir_bench.errors import WARNING, InputError, XlirError
 from xlir_bench.escaping import redacted, visible
 from xlir_bench.executor import LOCAL, Executor, opened
-from xlir_bench.files import require_writable
+from xlir_bench.files import removing_empty, require_writable
 from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.options.running import RunOptions
 from xlir_bench.options.stating import OUTPUT, WHAT, option
@@ -122,14 +122,17 @@ def run(
     alone, code = len(specs) * len(chosen) == 1, 0
     results: dict[int, Result] = {}
     tell = teller(quiet)
+    folders: list[Path] = [output] if not output.exists() else []
     with (
+        removing_empty(folders),
         opened(work.on, work.workers, work.gpus_per_worker, tell) as executor,
         Bars(quiet) as bars,
     ):
         retrievers = resolved(specs, encoder_options, options, executor)
         for retriever in retrievers:
             for task in chosen:
-                usual_folder(retriever.card.slug, task, options, output)
+                usual = usual_folder(retriever.card.slug, task, options, output)
+                folders[:0] = [usual, usual.parent]
         # Where there are enough of them, each is done by one worker; else workers share in each.
         apart = executor.remote and len(specs) * len(chosen) >= max(2, executor.workers)
         if shard is not None:
@@ -165,6 +168,10 @@ def run(
             results[numbers[done.name]] = result
             if not (quiet or as_json):
                 _show(result, alone)
+            if quiet or as_json or not alone:
+                for note in result.record.notes:
+                    if note.startswith(WARNING):
+                        warn(f"{done.name}: {note.removeprefix(WARNING)}")
     in_turn = [results[number] for number in sorted(results)]
     if as_json:
         say_results(in_turn, alone)

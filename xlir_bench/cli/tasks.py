@@ -38,7 +38,8 @@ class TasksCommand(GroupedCommand):
     ) -> click.Context:
         """As click does, of either."""
         if args[:1] == ["new"]:
-            return new.make_context(f"{info_name} new", args[1:], parent, **extra)
+            made: click.Command = new
+            return made.make_context(f"{info_name} new", args[1:], parent, **extra)
         return super().make_context(info_name, args, parent, **extra)
 
 

@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from xlir_bench.errors import WARNING
 from xlir_bench.escaping import json_safe, printable, visible
-from xlir_bench.reports.document import PLAIN, RED, WARNING, YELLOW, Block, Form, render
+from xlir_bench.reports.document import PLAIN, RED, YELLOW, Block, Form, render
 
 if TYPE_CHECKING:
     from xlir_bench.reports.leaderboard.files import Differences

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from xlir_bench.reports.document import WARNING, Block, Items, Table, Text
+from xlir_bench.errors import WARNING
+from xlir_bench.reports.document import Block, Items, Table, Text
 from xlir_bench.train.leakage import rows_by_language, short_texts
 from xlir_bench.train.rows import ORIGINAL, SIDES, no_codes
 

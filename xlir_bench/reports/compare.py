@@ -280,8 +280,10 @@ def _cells(row: Row, distance: bool = False) -> list[str]:
 
 
 def comparison_record(comparison: Comparison, queries: Sequence[Moved]) -> dict[str, Any]:
-    """A comparison for programs: every setting, and the queries to name."""
-    return asdict(comparison) | {"queries": [asdict(moved) for moved in queries]}
+    """A comparison for programs: every setting, and the queries to name; `pairs` as more results have it."""
+    c = comparison
+    pairs = [{"first": c.first, "second": c.second, "row": asdict(row)} for row in c.kinds]
+    return asdict(c) | {"queries": [asdict(moved) for moved in queries], "pairs": pairs}
 
 
 def pairs_record(pairs: Sequence[Pair], measure: str, notes: Sequence[str]) -> dict[str, Any]:

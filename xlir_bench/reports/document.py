@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 from unicodedata import east_asian_width
 
+from xlir_bench.errors import WARNING
 from xlir_bench.escaping import visible
 from xlir_bench.reports.markup import Markdown, escape
 
@@ -20,8 +21,6 @@ BOLD, RED, YELLOW, PLAIN = "\x1b[1m", "\x1b[31m", "\x1b[33m", "\x1b[0m"
 """What a terminal with colours is told."""
 MARKS = "\ue000", "\ue001"
 """Stand around what will be bold while a table is laid out: no text from outside keeps such characters."""
-WARNING = "warning: "
-"""How a note begins that says why numbers may mislead."""
 
 
 class Best(str):
@@ -123,9 +122,10 @@ def _grid(table: Table, form: Form, colours: bool = False) -> str:
         return "\n".join("| " + " | ".join(row) + " |" for row in (head, marks, *rows))
     from tabulate import tabulate
 
-    marks = MARKS if form == "latex" else (BOLD, PLAIN) if colours else ("", "")
+    before, after = MARKS if form == "latex" else (BOLD, PLAIN) if colours else ("", "")
     headers, *cells = (
-        [_marked(cell, visible, *marks) for cell in row] for row in (table.headers, *table.rows)
+        [_marked(cell, visible, before, after) for cell in row]
+        for row in (table.headers, *table.rows)
     )
     sides = ["left" if left else "right" for left in is_text]
     # For LaTeX tabulate escapes what it would take for its own.

@@ -203,11 +203,12 @@ def _latex(results: Sequence[Result], output: Path) -> list[Path]:
         for name, record, cells in zip(names, records, bold_best(records, means), strict=True):
             parts = [record.average(kind, measure) for kind in kinds]
             bounds = [f"{number(p.low)} to {number(p.high)}" if p else "" for p in parts]
-            distance = record.bias.get("rank_distance")
-            known = (
-                distance and isinstance(distance.low, float) and isinstance(distance.high, float)
-            )
-            bounds.append(f"{big(distance.low)} to {big(distance.high)}" if known else "")
+            figure = record.bias.get("rank_distance")
+            low, high = (figure.low, figure.high) if figure else (None, None)
+            if isinstance(low, float) and isinstance(high, float):
+                bounds.append(f"{big(low)} to {big(high)}")
+            else:
+                bounds.append("")
             rows += [[name, *cells], ["", *bounds]]
         headers = [f"{title} ({part})" if part else title, *(f"{k.value} {measure}" for k in kinds)]
         blocks.append(Table([*headers, "rank distance"], rows))

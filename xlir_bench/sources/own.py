@@ -11,6 +11,7 @@ from typing import Any
 from xlir_bench.errors import InputError
 from xlir_bench.files import raw_lines
 from xlir_bench.records import Kind
+from xlir_bench.sources.rows import Faults, json_object, read_lines
 from xlir_bench.tasks import Source, Task, TaskFile, file_language
 from xlir_bench.untrusted import parse_json
 
@@ -37,7 +38,7 @@ def parallel_task(path: Path, _langs: Sequence[str] | None, _offline: bool) -> T
     if len(languages) < 2:
         raise InputError(
             f'--task parallel:{path} wants lines like {{"id": "1", "text": {{"de": "…", "en": "…"}}}}'
-            " in two languages or more"
+            " in two languages or more" + _left_out(path)
         )
     return task_of_ones_own(
         path.name.split(".")[0],
@@ -100,7 +101,10 @@ def mlir_task(folder: Path, _langs: Sequence[str] | None, _offline: bool) -> Tas
     sought = {str(p["lang"]) for p in passages if isinstance(p, dict) and "lang" in p}
     if not asked or not sought:
         where, what = ("corpus", "passage") if asked else ("queries", "query")
-        raise InputError(f"--task mlir:{folder}: no {what} in {where}.jsonl names its 'lang'")
+        raise InputError(
+            f"--task mlir:{folder}: no {what} in {where}.jsonl names its 'lang'"
+            + _left_out(folder / paths[where])
+        )
     sides = {"queries": asked, "corpus": sought, "qrels": asked}
     return task_of_ones_own(
         folder.resolve().name,
@@ -137,6 +141,18 @@ def task_of_ones_own(stem: str, files: Mapping[str, TaskFile], **stated: Any) ->
         files=dict(sorted(files.items())),
         **facts | stated,
     )
+
+
+def _left_out(path: Path) -> str:
+    """How many lines hold no object, and the first reasons; empty if all do."""
+    faults = Faults(str(path))
+    for _ in read_lines(path, faults, json_object):
+        pass
+    try:
+        faults.check()
+    except InputError as error:
+        return f"; {error}"
+    return ""
 
 
 def _objects(path: Path) -> Iterator[dict[str, Any]]:

@@ -82,9 +82,10 @@ def parse_row(record: Any, number: int) -> Row:
         negative,
         " ".join(_name(record, "origin").split())[:LONGEST_ORIGIN],
         sum(
-            [*texts.values()].count(None)
+            text is None
             for side in SIDES
-            if isinstance(texts := record.get(side), Mapping)
+            if isinstance(stated := record.get(side), Mapping)
+            for text in stated.values()
         ),
     )
 

@@ -15,7 +15,7 @@ from xlir_bench import files
 from xlir_bench.encoders.digest import installed_versions
 from xlir_bench.encoders.layout import PICKLES
 from xlir_bench.encoders.quiet import quiet_transformers
-from xlir_bench.errors import XlirError
+from xlir_bench.errors import WARNING, XlirError
 from xlir_bench.options.training import TrainOptions
 from xlir_bench.records import Evaluate, Progress, Silent
 from xlir_bench.results.training import FinishedRecord, read_training
@@ -161,7 +161,7 @@ class _Run:
             if source.skipped:
                 say(f"{source.skipped:,} faulty rows are left out: {source.faults}")
         if unknown := [lang for lang in store.languages if not is_code(lang)]:
-            say(f"warning: {no_codes(unknown)}")
+            say(WARNING + no_codes(unknown))
         planner = Planner(store, options.batches)
         steps = options.steps or math.ceil((options.epochs or 1) * planner.epoch)
         batches = steps * options.batches_a_step
