@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from textwrap import wrap
 from typing import Any, Literal
 from unicodedata import east_asian_width
 
@@ -96,7 +97,7 @@ def _block(block: Block, form: Form, width: int | None, colours: bool) -> str:
         return ""
     if isinstance(block, Text):
         mark = "### " if block.heading and form == "markdown" else ""
-        lines = [mark + shown(line) for line in block.lines]
+        lines = _wrapped([mark + shown(line) for line in block.lines], width)
     else:
         mark, gap = ("- ", [""]) if form == "markdown" else ("  ", [])
         lines = [shown(block.title), *gap, *(mark + shown(item) for item in block.items)]
@@ -107,6 +108,19 @@ def _block(block: Block, form: Form, width: int | None, colours: bool) -> str:
             ]
     # In LaTeX words stand beside the tables as comments.
     return "\n".join("% " + line for line in lines) if form == "latex" else "\n".join(lines)
+
+
+def _wrapped(lines: Sequence[str], width: int | None) -> list[str]:
+    """The lines of words, broken between words where they are wider; what follows stands further right."""
+    if width is None:
+        return list(lines)
+    parts = []
+    for line in lines:
+        indent = " " * (len(line) - len(line.lstrip()) + 2)
+        parts += wrap(
+            line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+        ) or [line]
+    return parts
 
 
 def _grid(table: Table, form: Form, colours: bool = False) -> str:
