@@ -106,8 +106,8 @@ def tasks(
             }
             for record, state in zip(records, states, strict=True)
         ]
-        words, spare = ("licence", "data here"), ("licence", "candidates")
-        say_blocks([Table.of(rows, text=3, words=words, spare=spare)])
+        words = ("languages", "settings", "licence", "data here")
+        say_blocks([Table.of(rows, words=words, spare=("licence", "candidates"))])
     else:
         say_blocks(_details(chosen[0], records[0], states[0]))
     if name is not None:

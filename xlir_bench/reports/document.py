@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from textwrap import wrap
+from textwrap import fill
 from typing import Any, Literal
 from unicodedata import east_asian_width
 
@@ -97,30 +97,26 @@ def _block(block: Block, form: Form, width: int | None, colours: bool) -> str:
         return ""
     if isinstance(block, Text):
         mark = "### " if block.heading and form == "markdown" else ""
-        lines = _wrapped([mark + shown(line) for line in block.lines], width)
+        lines = [mark + shown(line) for line in block.lines]
     else:
         mark, gap = ("- ", [""]) if form == "markdown" else ("  ", [])
         lines = [shown(block.title), *gap, *(mark + shown(item) for item in block.items)]
-        if colours:
-            is_warning = [False, *(item.startswith(WARNING) for item in block.items)]
-            lines = [
-                f"{YELLOW}{x}{PLAIN}" if w else x for x, w in zip(lines, is_warning, strict=True)
-            ]
+    if form == "terminal":
+        warns = [colours and line.lstrip().startswith(WARNING) for line in lines]
+        lines = [_wrapped(line, width) for line in lines]
+        lines = [f"{YELLOW}{x}{PLAIN}" if y else x for x, y in zip(lines, warns, strict=True)]
     # In LaTeX words stand beside the tables as comments.
     return "\n".join("% " + line for line in lines) if form == "latex" else "\n".join(lines)
 
 
-def _wrapped(lines: Sequence[str], width: int | None) -> list[str]:
-    """The lines of words, broken between words where they are wider; what follows stands further right."""
-    if width is None:
-        return list(lines)
-    parts = []
-    for line in lines:
-        indent = " " * (len(line) - len(line.lstrip()) + 2)
-        parts += wrap(
-            line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
-        ) or [line]
-    return parts
+def _wrapped(line: str, width: int | None) -> str:
+    """A line of words, broken between words where it is wider; what follows stands further right."""
+    if width is None or len(line) <= width:
+        return line
+    indent = " " * (len(line) - len(line.lstrip()) + 2)
+    return fill(
+        line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
 
 
 def _grid(table: Table, form: Form, colours: bool = False) -> str:
