@@ -15,6 +15,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 
+WARNING = "warning: "
+"""How a note begins that says why numbers may mislead."""
+
 
 class XlirError(Exception):
     """Any failure that the program foresaw; its text is for the person who typed the command."""

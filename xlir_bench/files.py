@@ -18,7 +18,7 @@ import secrets
 import shutil
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
@@ -209,6 +209,17 @@ def require_writable(folder: Path, remedy: str, file: str = "") -> None:
     with explained(folder, remedy):
         write(probe, "")
         probe.unlink(missing_ok=True)
+
+
+@contextmanager
+def removing_empty(folders: Sequence[Path]) -> Iterator[None]:
+    """At the end remove those of the folders, in their order, that are empty: nothing came of the work."""
+    try:
+        yield
+    finally:
+        for folder in folders:
+            with suppress(OSError):
+                folder.rmdir()
 
 
 def file_digest(path: Path, algorithm: Literal["blake2b", "sha256"], size: int = 64) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,8 @@ from xlir_bench.records import Kind, Setting
 from xlir_bench.untrusted import read_toml, validated
 
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")]
+TASK_NAME = r"^[a-z0-9][a-z0-9.-]*$"
+Name = Annotated[str, Field(pattern=TASK_NAME)]
 MOST_PARTS = 10_000
 """Numbered files of a language."""
 MOST_FILES = 100_000
@@ -252,19 +254,33 @@ class TaskCatalogue:
 
     folders: tuple[Path, ...]
 
-    @cached_property
+    @property
     def tasks(self) -> dict[str, Task]:
         """By name; a name that two files claim is an error."""
+        return self._read[0]
+
+    @property
+    def faults(self) -> dict[Path, InputError]:
+        """The files that hold no task, and why."""
+        return self._read[1]
+
+    @cached_property
+    def _read(self) -> tuple[dict[str, Task], dict[Path, InputError]]:
         paths: dict[str, Path] = {}
         tasks: dict[str, Task] = {}
+        faults: dict[Path, InputError] = {}
         for path in (path for folder in self.folders for path in sorted(folder.glob("*.toml"))):
-            task = read_task(path)
+            try:
+                task = read_task(path)
+            except InputError as error:
+                faults[path] = error
+                continue
             if task.name in tasks:
                 raise InputError(
                     f"task {task.name!r} is defined twice: {paths[task.name]} and {path}"
                 )
             tasks[task.name], paths[task.name] = task, path
-        return dict(sorted(tasks.items()))
+        return dict(sorted(tasks.items())), faults
 
     def get(
         self, names: Iterable[str], langs: Sequence[str] | None = None, offline: bool = False
@@ -282,7 +298,9 @@ class TaskCatalogue:
                 )
         known = self.tasks | own
         if unknown := [name for name in names if name not in known]:
-            raise UnknownNameError("task", unknown, [*self.tasks, *(f"{kind}:" for kind in OWN)])
+            broken = [error for path, error in self.faults.items() if path.stem in unknown]
+            told = UnknownNameError("task", unknown, [*self.tasks, *(f"{kind}:" for kind in OWN)])
+            raise (broken or [told])[0]
         return [known[name] for name in names]
 
 
@@ -323,6 +341,13 @@ def tasks_folder() -> Path:
         if (folder / "mini.toml").is_file():
             return folder
     raise InputError(f"the bundled tasks are missing beside {package}: install xlir-bench again")
+
+
+def validated_name(name: str) -> str:
+    """A name that a task may have."""
+    if not re.fullmatch(TASK_NAME, name):
+        raise InputError(f"{name!r} is no name of a task: lower-case letters, digits, '.' and '-'")
+    return name
 
 
 def read_task(path: Path) -> Task:

@@ -220,3 +220,33 @@ def test_parallel_text_becomes_rows_that_train_hybrid_takes(xlir: Command, tmp_p
     )
     assert xlir("augment", "parallel", path, "--output", "x.jsonl", "--sizes", "two").code == 2
     assert xlir("augment", "parallel", path, "--output", "x.txt").code == 2
+
+
+def test_without_a_row_nothing_is_written_and_what_is_replaced_is_told(
+    xlir: Command, rows: Path, lexicon: Path
+) -> None:
+    switch = ["augment", "code-switch", "--lexicon", lexicon, "--to", "de"]
+    output = Path("out.jsonl")
+    output.write_text("kept", "utf-8")
+    others = write_rows(rows.with_name("others.jsonl"), [row(1, "es zh")])
+    said = xlir(*switch, others, "--output", output)
+    assert said.code == 1
+    assert "no row was made: out.jsonl is not written" in said.err
+    assert output.read_text("utf-8") == "kept"
+    said = xlir(*switch, rows, "--p", "1", "--output", output, "--quiet")
+    assert (said.code, said.err) == (0, "warning: out.jsonl is there and is replaced\n")
+
+
+def test_a_faulty_row_is_refused_or_left_out_and_told(
+    xlir: Command, rows: Path, lexicon: Path
+) -> None:
+    with rows.open("a", encoding="utf-8") as file:
+        file.write("{")
+    switch = ["augment", "code-switch", rows, "--lexicon", lexicon, "--output", "out.jsonl"]
+    said = xlir(*switch)
+    assert said.code == 2
+    assert "--skip-faults" in said.err
+    said = xlir(*switch, "--p", "1", "--skip-faults")
+    assert said.code == 0
+    assert f"1 faulty rows are left out: {rows}, line 21: " in said.err
+    assert len(lines(Path("out.jsonl"))) == 20

@@ -56,6 +56,16 @@ def test_prune_by_age(filled):
     assert encoders(filled) == set()
 
 
+def test_all_goes_and_a_dry_run_says_what_would_go(filled):
+    said = filled("cache", "prune", "--all", "--dry-run")
+    assert said.code == 0
+    assert "would be removed: the vectors of 2 encoder(s)" in said.out
+    assert "builtin:random" in said.out
+    assert len(encoders(filled)) == 2
+    assert filled("cache", "prune", "--all").code == 0
+    assert encoders(filled) == set()
+
+
 @pytest.mark.parametrize(
     ("args", "words"),
     [

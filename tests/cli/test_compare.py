@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -47,6 +48,7 @@ def test_without_the_data_it_says_why_there_are_no_texts(two):
 
 def test_json_is_all_there_is_on_stdout(two):
     record = json.loads(two("compare", A, B, "--json").out)
+    assert [pair["row"] for pair in record["pairs"]] == record["kinds"]
     assert len(record["settings"]) == 12
     assert record["measure"] == "map"
 
@@ -106,3 +108,14 @@ def test_stored_results_are_read_without_anything_that_encodes_or_searches(two, 
     command = [sys.executable, "-c", LIGHT, *map(str, args)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1][1:] == " []"
+
+
+def test_a_root_is_compared_where_its_results_are_of_one_task_and_else_says_what_there_is(two):
+    assert two("compare", "results").out == two("compare", A, B).out
+    shutil.copytree(A, "results/a/other")
+    path = Path("results/a/other/result.json")
+    path.write_text(path.read_text("utf-8").replace('"name": "mini"', '"name": "other"'), "utf-8")
+    said = two("compare", "results")
+    assert said.code == 2
+    assert "several tasks" in said.err
+    assert f"\n  {A}\n" in said.err

@@ -72,3 +72,14 @@ def test_what_cannot_be_read_exits_with_2(tmp_path: Path, capsys: pytest.Capture
     assert "is not there" in capsys.readouterr().err
     assert exit_code(["data", "leakage", MINI_TRAIN, "--task", "minni"]) == 2
     assert "did you mean 'mini'" in capsys.readouterr().err
+
+
+def test_invented_codes_are_warned_of_and_nulls_are_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    odd = row(1, question={"jp": "何", "german": "Was?", "zh-Hant": "甚麼", "de": None})
+    path = write_rows(tmp_path / "rows.jsonl", [odd, row(2)])
+    assert exit_code(["data", "check-training", str(path)]) == 0
+    shown = capsys.readouterr().out
+    assert "warning: no code of ISO 639, as evaluation has: german, jp; " in shown
+    assert "1 texts are null: read as absent" in shown

@@ -263,6 +263,11 @@ def test_a_candidate_is_fused_as_its_baseline_was(xlir):
     assert "differ in" not in said.err
     (new,) = Path("results").glob("*/mini*/result.json")
     assert json.loads(new.read_text())["encoder"]["name"] == "1 builtin:ngram + 2 builtin:bm25"
+    record = json.loads((base / "result.json").read_text())
+    record["encoder"]["fused"][1][1] = "sha256:of-other-weights"
+    (base / "result.json").write_text(json.dumps(record))
+    told = xlir("gate", "--baseline", base, "--candidate", new.parent)
+    assert "builtin:bm25, which the model is fused with, is not what it was" in told.out
 
 
 def test_a_candidate_is_re_ranked_as_its_baseline_was(xlir):

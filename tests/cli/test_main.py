@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import click
 import pytest
+from click.shell_completion import BashComplete
 
 from xlir_bench.cli import COMMANDS, group
 
@@ -126,3 +127,22 @@ def test_a_reader_that_goes_away_is_no_error():
         ["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False
     )
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("run --task xquad", {"xquad", "xquad-r"}),
+        ("run --task mlqa-r --langs de,e", {"de,en", "de,es"}),
+        ("run --kinds mono", {"monolingual"}),
+        ("run --model builtin:b", {"builtin:bm25"}),
+        ("experiment paper", {"paper-labse", "paper-xlmr"}),
+        ("tasks mini", {"mini"}),
+        ("tasks new --form", {"--format"}),
+        ("nothing --x", set()),
+    ],
+)
+def test_a_shell_is_offered_values(words, offered):
+    done, _, begun = words.rpartition(" ")
+    shell = BashComplete(group, {}, "xlir-bench", "_XLIR_BENCH_COMPLETE")
+    assert {item.value for item in shell.get_completions(done.split(), begun)} == offered

@@ -348,3 +348,47 @@ def test_a_body_is_read_from_the_command_line(xlir):
     assert said.code == 0
     assert "--http-body means nothing" in said.out
     assert xlir(*asked, "query=", "--model", "http:http://127.0.0.1:1/v1#m").code == 2
+
+
+@pytest.mark.parametrize(
+    ("args", "told"),
+    [
+        (
+            ("--langs", "en", "de"),
+            "'de' stands where a model does, and is a language: --langs en,de",
+        ),
+        (("mini",), "is a task: --task mini"),
+        (("builtin:ngram", "monolingual"), "is a kind: --kinds monolingual"),
+        (("builtin:ngram", "--name", "a", "--name", "b"), "--name is given 2 times for 1 models"),
+    ],
+)
+def test_a_word_that_is_no_model_is_told_as_what_it_is(xlir, args, told):
+    said = xlir("run", *args)
+    assert said.code == 2
+    assert told in said.err
+
+
+def test_a_name_stands_in_tables_and_the_folder_stays(xlir):
+    said = xlir("run", "builtin:random", "--name", "the floor", "--limit", "2", "--langs", "de")
+    assert said.code == 0
+    assert "mini: the floor (" in said.out
+    (file,) = Path("results/builtin-random").glob("*/result.json")
+    assert json.loads(file.read_text("utf-8"))["encoder"]["name"] == "the floor"
+
+
+def test_where_numbers_mislead_it_is_said_even_quietly_and_a_failure_leaves_no_folder(
+    xlir, tmp_path
+):
+    (tmp_path / "mine.py").write_text(
+        "import numpy as np\n"
+        "def same(texts, role):\n    return np.ones((len(texts), 4), np.float32)\n"
+        "def broken(texts, role):\n    raise ValueError('no')\n"
+    )
+    said = xlir("run", "--model", "py:mine.py:same", "--quiet", "--langs", "de,en")
+    assert said.code == 0
+    assert "many texts have the vector of another text: de query " in said.err
+    assert "98 % of the cosines" in said.err
+    assert said.err.count("warning: ") == 2
+    assert xlir("run", "--model", "py:mine.py:broken", "--output", "other").code == 4
+    assert not Path("other").exists()
+    assert xlir("run", "--model", "builtin:ngram", "--quiet").err == ""

@@ -75,3 +75,23 @@ def test_a_result_that_is_not_there_is_told(xlir):
     said = xlir("show", "results/none")
     assert said.code == 2
     assert "results/none" in said.err
+
+
+def test_a_root_is_a_list_of_what_is_there_and_a_folder_of_one_result_is_that_result(stored):
+    said = stored("show", "results")
+    assert said.code == 0
+    assert "builtin:ngram" in said.out
+    assert "results/builtin-random/mini" in said.out
+    assert stored("show", FOLDER.parent).out == stored("show", FOLDER).out
+
+
+def test_a_question_is_found_by_words_of_it_in_any_case(stored):
+    by_id = stored("show", FOLDER, "--query", "honey-bees-1")
+    assert stored("show", FOLDER, "--query", "QUEEN BEE").out == by_id.out
+
+
+def test_several_questions_with_these_words_are_listed_and_so_are_all_of_them(stored):
+    said = stored("show", FOLDER, "--query", "bee")
+    assert "honey-bees-1  en  How many eggs" in said.out
+    assert "ranks of its answers" not in said.out
+    assert stored("show", FOLDER, "--query", "").out.count("  en  ") == 72

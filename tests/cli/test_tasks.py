@@ -10,8 +10,10 @@ import pytest
 from click.testing import CliRunner, Result
 from sources.serving import SMALL, write_data, write_task
 
-from xlir_bench.cli.tasks import tasks
+from xlir_bench.cli import exit_code
+from xlir_bench.cli.tasks import SCAFFOLDS, tasks
 from xlir_bench.errors import InputError, UnknownNameError
+from xlir_bench.tasks import file_language, read_task
 
 
 @pytest.fixture(autouse=True)
@@ -147,3 +149,28 @@ def test_the_commands_and_their_help_import_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("form", SCAFFOLDS)
+def test_a_new_task_is_one_that_can_be_read_and_nothing_is_overwritten(
+    tmp_path: Path, form: str
+) -> None:
+    args = ["tasks", "new", "handbook", "--format", form, "--langs", "de,zh-Hant"]
+    args += ["--output", str(tmp_path)]
+    assert exit_code(args) == 0
+    task = read_task(tmp_path / "handbook.toml")
+    assert (task.format, task.languages) == (form, ["de", "zh-Hant"])
+    assert {file_language(name) for name in task.files} == {"de", "zh-Hant"}
+    assert exit_code(args) == 2
+
+
+def test_a_broken_file_is_told_and_the_others_are_listed(tmp_path: Path) -> None:
+    write_task(tmp_path, SMALL)
+    (tmp_path / "broken.toml").write_text("name = [", "utf-8")
+    where = ("--tasks-dir", str(tmp_path))
+    listed = CliRunner().invoke(tasks, where, standalone_mode=False)
+    assert row(listed.stdout, "small")
+    assert "broken.toml is not TOML" in listed.stderr
+    assert listed.return_value == 2
+    assert output("small", *where)
+    assert "not TOML" in str(run("broken", *where).exception)

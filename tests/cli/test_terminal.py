@@ -14,7 +14,10 @@ from cli.conftest import Command, Said
 from encoders.conftest import respond_with, serve  # noqa: F401 - fixtures
 from stored import change, copy_results
 
+from xlir_bench.cli.terminal import say_blocks
+from xlir_bench.errors import WARNING
 from xlir_bench.escaping import cell, json_safe, printable, visible
+from xlir_bench.reports.document import Best, Items, Table
 
 HOSTILE = "x\x1b[2K\x1b[1A\r\n::error::owned\n##[error]owned\u202e\x9b2J"
 TOML = json.dumps(HOSTILE)
@@ -198,6 +201,25 @@ def test_nothing_prints_past_the_one_way() -> None:
         if re.search(r"click\.s?echo\(|\bprint\(|sys\.std(out|err)\.write", path.read_text("utf-8"))
     ]
     assert printing == ["cli/terminal.py"]
+
+
+def test_colours_are_for_a_terminal_that_wants_them_and_nothing_from_outside_brings_any(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    blocks = [Table(["a"], [[Best(HOSTILE)]]), Items("notes", [f"{WARNING}{HOSTILE}"])]
+    say_blocks(blocks)
+    plain = capsys.readouterr().out
+    seen_only(plain)
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    say_blocks(blocks)
+    coloured = capsys.readouterr().out
+    assert coloured.count("\x1b[1m") == coloured.count("\x1b[33m") == 1
+    assert re.sub(r"\x1b\[\d+m", "", coloured).split() == plain.split()
+    monkeypatch.setenv("NO_COLOR", "1")
+    say_blocks(blocks)
+    assert "\x1b" not in capsys.readouterr().out
 
 
 def test_text_stays_whole_where_it_is_only_text() -> None:

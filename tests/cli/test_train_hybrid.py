@@ -145,6 +145,24 @@ def test_leaking_rows_are_dropped_aloud_or_end_the_run_with_1(
     assert "1 rows with evaluation text dropped: mini de 1" in capsys.readouterr().out
 
 
+def test_faulty_rows_and_invented_languages_are_told_and_the_rest_is_trained_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    rows = [*(row(n, "de xx") for n in range(20)), {"id": "x"}]
+    path = write_rows(tmp_path / "rows.jsonl", rows)
+    stated = ["train-hybrid", "--model", "builtin:static:16", "--train", str(path), "--no-eval"]
+    stated += ["--steps", "1", "--batch-size", "4", "--output", str(tmp_path / "out")]
+    assert exit_code(stated) == 2
+    assert "or leave such rows out with --skip-faults" in capsys.readouterr().err
+    assert exit_code([*stated, "--skip-faults"]) == 0
+    said = capsys.readouterr().err
+    assert f"1 faulty rows are left out: {path}, line 21: no question" in said
+    assert "warning: no code of ISO 639, as evaluation has: xx" in said
+    record = (tmp_path / "out" / "training.json").read_text("utf-8")
+    assert json.loads(record)["data"]["sources"][0]["skipped"] == 1
+    assert str(path) not in record
+
+
 def test_the_settings_of_the_paper_come_as_a_file_that_the_command_line_overrides() -> None:
     context = train_hybrid.make_context(
         "train-hybrid",

@@ -62,6 +62,13 @@ def test_empty_registered_prompts_are_none() -> None:
     assert "'multilingual-e5-small' was recognised" in note
 
 
+def test_prompts_that_only_the_name_of_a_folder_speaks_for_are_warned_of() -> None:
+    (note,) = chosen(PLAIN, {}, None, ["my-e5-small"], "my-e5-small").notes
+    assert note.startswith("warning: ")
+    (note,) = chosen(PLAIN, {}, None, ["ours", "intfloat/e5-small"], "ours").notes
+    assert note.startswith("prompts: ")
+
+
 @pytest.mark.parametrize("name", ["document", "passage", "corpus", "retrieval.passage"])
 def test_passage_prompts_are_found_under_every_usual_name(name: str) -> None:
     assert chosen(PLAIN, {"query": "q", "document": "", name: "p"}, None, []).passage == "p"

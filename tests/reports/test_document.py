@@ -10,6 +10,7 @@ from changed import evaluated
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from xlir_bench.errors import WARNING
 from xlir_bench.reports.document import Items, Table, Text, render
 from xlir_bench.reports.tables import report
 
@@ -98,3 +99,12 @@ def test_latex_takes_it(tmp_path) -> None:
     (tmp_path / "t.tex").write_text(source)
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"]
     assert subprocess.run(command, cwd=tmp_path, capture_output=True, check=False).returncode == 0
+
+
+def test_words_are_broken_where_a_terminal_is_narrower_and_nowhere_else() -> None:
+    blocks = [Text("  one two three"), Items("notes", [f"{WARNING}four five six"])]
+    assert (
+        render(blocks, width=12)
+        == "  one two\n    three\n\nnotes\n  warning:\n    four\n    five six"
+    )
+    assert render(blocks, "markdown", width=12) == render(blocks, "markdown")

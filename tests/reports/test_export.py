@@ -242,6 +242,18 @@ def test_the_values_of_queries_are_those_of_the_means(tmp_path):
             assert means[s.query_lang, there, measure] == pytest.approx(value)
 
 
+def test_latex_is_a_tabular_with_the_best_in_bold_and_intervals_below(tmp_path):
+    ngram, random = (evaluated(f"builtin:{name}") for name in ("ngram", "random"))
+    part = stated(random, limit=5)
+    text = write("latex", [ngram, random, part], tmp_path / "t.tex")[0].read_text("utf-8")
+    assert text.count(r"\toprule") == 2
+    best = ngram.summary["monolingual"]["map"]
+    assert f"\\textbf{{{best.mean:.4f}}}".replace("0.", ".") in text
+    assert f"{best.low:.4f} to {best.high:.4f}".replace("0.", ".") in text
+    assert text.count(r"\textbf") == 4  # three kinds, and the rank distance of the other encoder
+    assert "first 5 queries" in text
+
+
 def test_an_unknown_format_gets_a_near_miss(tmp_path):
     with pytest.raises(UnknownNameError, match="did you mean 'parquet'"):
         write("parket", [evaluated(NGRAM)], tmp_path)

@@ -166,6 +166,7 @@ def test_a_folder_without_a_file_is_one_line(tmp_path: Path, lacking: str, capsy
     ("queries", "corpus", "message"),
     [
         ([{"_id": "q_1", "text": "?"}], CORPUS, "no query in queries.jsonl names its 'lang'"),
+        (["not an object"], CORPUS, "queries.jsonl: line 1: is not JSON"),
         (QUERIES, [{"d": {"text": "x"}}], "no passage in corpus.jsonl names its 'lang'"),
     ],
 )

@@ -13,7 +13,7 @@ from xlir_bench.errors import InputError, OutOfReachError
 from xlir_bench.options.training import TrainingSource, parse_source
 from xlir_bench.tasks import tasks_folder
 from xlir_bench.train.reading import read_rows, source_digest
-from xlir_bench.train.rows import Fault, Row
+from xlir_bench.train.rows import LONG_FORM, Fault, Row
 
 ROWS = [row(1), row(2, "de"), row(3, negative={"en": "wrong"})]
 
@@ -212,3 +212,16 @@ def test_a_row_may_say_where_it_came_from_in_every_format(tmp_path: Path) -> Non
     (fault,) = rows_of(write_rows(tmp_path / "odd.jsonl", [row(1, origin={"by": "x"})]))
     assert isinstance(fault, Fault)
     assert fault.what == "origin is dict, not text"
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t", "|", ","])
+def test_a_table_is_read_by_the_delimiter_between_its_columns(
+    tmp_path: Path, delimiter: str
+) -> None:
+    lines = [["id", *LONG_FORM], ["1", "de", "en", "Was, wo; wann|?", "Here"]]
+    path = tmp_path / "rows.csv"
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file, delimiter=delimiter).writerows(lines)
+    (read,) = rows_of(path)
+    assert isinstance(read, Row)
+    assert read.question == {"de": "Was, wo; wann|?"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 
 from xlir_bench.errors import InputError
@@ -28,7 +29,11 @@ def check_output(path: Path, sources: Sequence[TrainingSource]) -> None:
 
 
 def write_rows(path: Path, rows: Iterable[Row]) -> None:
-    """Write rows as they come, under another name until the last."""
+    """Write rows as they come, under another name until the last; without any row nothing is written."""
+    source = iter(rows)
+    first = next(source, None)
+    if first is None:
+        return
     with (
         explained(path, ELSEWHERE),
         replacing(path) as temporary,
@@ -38,7 +43,7 @@ def write_rows(path: Path, rows: Iterable[Row]) -> None:
         if path.suffix == ".gz"
         else plain as file,
     ):
-        file.writelines(line_of(row) for row in rows)
+        file.writelines(line_of(row) for row in chain([first], source))
 
 
 def line_of(row: Row) -> bytes:

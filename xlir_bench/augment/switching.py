@@ -84,7 +84,8 @@ class Switcher:
             if changed and sides["question"] and sides["answer"]:
                 self.rows += 1
                 origin = join_origins([row.origin, ORIGIN])
-                yield Row(row.id, dataset_of(row, source), **sides, origin=origin)
+                question, answer, negative = (sides[side] for side in SIDES)
+                yield Row(row.id, dataset_of(row, source), question, answer, negative, origin)
             else:
                 self.unchanged += 1
 

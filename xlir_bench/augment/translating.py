@@ -27,7 +27,7 @@ from xlir_bench.options.augmenting import Side
 from xlir_bench.options.training import TrainingSource
 from xlir_bench.records import Progress, Silent
 from xlir_bench.train.reading import sound_rows, source_digest
-from xlir_bench.train.rows import SIDES, Row, dataset_of, join_origins, text_key
+from xlir_bench.train.rows import SIDES, Fault, Row, dataset_of, join_origins, text_key
 from xlir_bench.untrusted import sound_lines
 
 T = TypeVar("T")
@@ -74,6 +74,8 @@ class Translating:
     sources: Sequence[TrainingSource]
     side: Side
     offline: bool = False
+    skipped: list[Fault] | None = None
+    """The faulty rows that are left out; None refuses them."""
 
     def run(self, output: Path, progress: Progress) -> Report:
         """Write every row with the translations that it lacked; texts that are there stay as they are."""
@@ -81,7 +83,7 @@ class Translating:
         with opened_journal(output, self._stated()) as journal:
             # Faulty rows are refused here, before the work.
             progress.start("look rows through", 0, "rows")
-            total = sum(len(self._lacking(row)) for row in self._rows(progress))
+            total = sum(len(self._lacking(row)) for row in self._rows(progress, self.skipped))
             progress.finish()
             progress.start("translate", total, "texts")
             write_rows(output, self._translated(journal, report, progress))
@@ -100,9 +102,9 @@ class Translating:
             "versions": package_versions(),
         }
 
-    def _rows(self, progress: Progress) -> Iterator[Row]:
+    def _rows(self, progress: Progress, skipped: list[Fault] | None) -> Iterator[Row]:
         for source in self.sources:
-            for row in sound_rows(source, progress, self.offline):
+            for row in sound_rows(source, progress, self.offline, skipped):
                 yield replace(row, dataset=dataset_of(row, source.name))
 
     def _lacking(self, row: Row) -> list[tuple[str, Text]]:
@@ -118,7 +120,7 @@ class Translating:
         return lacking
 
     def _translated(self, journal: Journal, report: Report, progress: Progress) -> Iterator[Row]:
-        rows = self._rows(Silent())
+        rows = self._rows(Silent(), None if self.skipped is None else [])
         while window := list(islice(rows, WINDOW)):
             lacking = [self._lacking(row) for row in window]
             uses = Counter(text for of_row in lacking for _, text in of_row)
@@ -179,7 +181,9 @@ class Translating:
         if not gained:
             return row
         origin = join_origins([row.origin, f"translated by {self.translator.name}"])
-        return Row(row.id, row.dataset, **sides, origin=origin)
+        return Row(
+            row.id, row.dataset, sides["question"], sides["answer"], sides["negative"], origin
+        )
 
 
 class _Batch(BaseModel):

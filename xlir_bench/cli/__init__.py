@@ -24,7 +24,7 @@ COMMANDS = {
     "compare": "Set stored results against each other: differences, intervals, tests.",
     "robustness": "Say whether what holds on one task holds on others.",
     "gate": "Pass or fail a candidate against a baseline, by a policy.",
-    "export": "Write stored results for other tools (trec, mteb, hf, csv, parquet, queries) or for Git.",
+    "export": "Write stored results for other tools (latex, trec, mteb, hf, csv …) or for Git.",
     "train-hybrid": "Train an encoder on parallel rows, in batches of one language and across languages.",
     "experiment": "Train and evaluate the grid of a recipe over seeds, and say which claims hold.",
     "augment": "Make training rows: of parallel text, code-switched by a lexicon, translated by a model.",
@@ -49,6 +49,8 @@ class LazyGroup(CommandGroup):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command of this name, imported now; an unknown one gets a near miss."""
+        if cmd_name not in COMMANDS and ctx.resilient_parsing:  # a shell asks what may follow
+            return None
         if cmd_name not in COMMANDS:
             from xlir_bench.errors import UnknownNameError
 
@@ -84,6 +86,10 @@ def group() -> None:
     xlir-bench run --model intfloat/multilingual-e5-small --task xquad-r
     xlir-bench run --model out/checkpoint-* --task xquad-r --task mlqa-r
     xlir-bench show results/<encoder>/<task>
+
+    \b
+    Completion, of names of tasks and languages too, in ~/.bashrc (or zsh_source in ~/.zshrc, fish_source):
+    eval "$(_XLIR_BENCH_COMPLETE=bash_source xlir-bench)"
     """
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xlir_bench.cli.command import JSON, OFFLINE, QUIET, CommandGroup, argument, command
-from xlir_bench.cli.terminal import Bars, say, say_blocks, say_json
+from xlir_bench.cli.terminal import Bars, say, say_blocks, say_json, warn
 from xlir_bench.extras import require
 from xlir_bench.options.augmenting import (
     LANGUAGES,
@@ -18,13 +18,13 @@ from xlir_bench.options.augmenting import (
     TranslateOptions,
 )
 from xlir_bench.options.stating import OUTPUT, option, same_option
-from xlir_bench.options.training import TrainingSource
+from xlir_bench.options.training import TrainingSource, TrainOptions
 from xlir_bench.reports.document import Block, Table, Text
 
 if TYPE_CHECKING:
     from xlir_bench.augment.switching import Switcher
     from xlir_bench.augment.translating import Report
-    from xlir_bench.train.rows import Row
+    from xlir_bench.train.rows import Fault, Row
 
 augment = CommandGroup(
     "augment",
@@ -32,11 +32,33 @@ augment = CommandGroup(
 
     ROWS is whatever train-hybrid takes: JSON Lines (.gz too), parquet, CSV in the long form, a folder, a
     name of the `datasets` library, or mini-train. What is made is JSON Lines, and says in `origin` how.
+    Without a row to write, the exit code is 1.
     """,
 )
 ROWS_FILE = option(
     "Where the rows go: .jsonl, packed if it ends in .gz.", group=OUTPUT, metavar="FILE"
 )
+SKIP_FAULTS = same_option(TrainOptions, "skip_faults")
+
+
+def _checked(output: Path, rows: Sequence[TrainingSource]) -> None:
+    """Refuse a file that cannot be written; say that one is there."""
+    from xlir_bench.augment.output import check_output
+
+    check_output(output, rows)
+    if output.exists():
+        warn(f"{output} is there and is replaced")
+
+
+def _told(skipped: Sequence[Fault], rows: int, output: Path) -> int:
+    """Say what was left out, and that no row was written; the exit code."""
+    from xlir_bench.train.reading import listed_faults
+
+    if skipped:
+        warn(f"{len(skipped):,} faulty rows are left out: {listed_faults(skipped, len(skipped))}")
+    if not rows:
+        warn(f"no row was made: {output} is not written")
+    return 0 if rows else 1
 
 
 @command(inside=augment)
@@ -47,7 +69,7 @@ def parallel(
     output: Path = ROWS_FILE,
     as_json: bool = JSON,
     quiet: bool = QUIET,
-) -> None:
+) -> int:
     """Make training rows of parallel text.
 
     FILE is JSON Lines of {"id", "doc", "text": {lang: text}} (`doc` may be missing) or, named .tsv,
@@ -68,10 +90,10 @@ def parallel(
       xlir-bench train-hybrid --train tatoeba.jsonl.gz:cross-lingual \\
         --train ntrex-next.jsonl:monolingual --output out
     """
-    from xlir_bench.augment.output import check_output, write_rows
+    from xlir_bench.augment.output import write_rows
     from xlir_bench.augment.parallel import parallel_rows, read_parallel_lines
 
-    check_output(output, [TrainingSource(str(file)) for file in files])
+    _checked(output, [TrainingSource(str(file)) for file in files])
     count = 0
     with Bars(quiet or as_json) as bars:
         bars.start("make rows", 0, "rows")
@@ -90,6 +112,7 @@ def parallel(
         say_json({"rows": count, "output": str(output)})
     elif not quiet:
         say(f"{count:,} rows written to {output}", err=True)
+    return _told((), count, output)
 
 
 @command(inside=augment)
@@ -111,7 +134,8 @@ def code_switch(
     as_json: bool = JSON,
     quiet: bool = QUIET,
     offline: bool = OFFLINE,
-) -> None:  # fmt: skip
+    skip_faults: bool = SKIP_FAULTS,
+) -> int:  # fmt: skip
     """Replace words by dictionary translations, each with probability --p (arXiv 2305.05295).
 
     For each row in which a word was replaced a copy is written, with the id and the data set of the row:
@@ -132,25 +156,27 @@ def code_switch(
       xlir-bench train-hybrid --train rows.jsonl --train switched.jsonl --output out
     """
     from xlir_bench.augment.lexicon import read_lexicon
-    from xlir_bench.augment.output import check_output, write_rows
+    from xlir_bench.augment.output import write_rows
     from xlir_bench.augment.switching import Switcher
     from xlir_bench.train.reading import sound_rows
 
     rows = [TrainingSource(name) for name in names]
-    check_output(output, rows)
+    _checked(output, rows)
+    skipped: list[Fault] | None = [] if skip_faults else None
     switcher = Switcher(read_lexicon(lexicon, sources, targets, both_ways), options)
     with Bars(quiet or as_json) as bars:
         bars.start("code-switch", 0, "rows")
         copies = (
             copy
             for source in rows
-            for copy in switcher.switched(sound_rows(source, bars, offline), source.name)
+            for copy in switcher.switched(sound_rows(source, bars, offline, skipped), source.name)
         )
         write_rows(output, copies)
     if as_json:
         say_json(_switched_record(switcher) | {"output": str(output)})
     elif not quiet:
         say_blocks(_switched_blocks(switcher, output), err=True)
+    return _told(skipped or (), switcher.rows, output)
 
 
 @command(inside=augment)
@@ -163,7 +189,8 @@ def translate(
     as_json: bool = JSON,
     quiet: bool = QUIET,
     offline: bool = OFFLINE,
-) -> None:
+    skip_faults: bool = SKIP_FAULTS,
+) -> int:
     """Add translations to rows that lack them, by a translation model on this machine.
 
     Every row is written, with the languages of --to added to each side that lacks them; texts that are
@@ -180,19 +207,20 @@ def translate(
         --side question --device cuda --output more.jsonl.gz
     """
     require("models", "augment translate")
-    from xlir_bench.augment.output import check_output
     from xlir_bench.augment.translating import Translating
     from xlir_bench.augment.translator import load_translator
 
     rows = [TrainingSource(name) for name in names]
-    check_output(output, rows)
-    translating = Translating(load_translator(options), rows, side, offline)
+    _checked(output, rows)
+    skipped: list[Fault] | None = [] if skip_faults else None
+    translating = Translating(load_translator(options), rows, side, offline, skipped)
     with Bars(quiet or as_json) as bars:
         report = translating.run(output, bars)
     if as_json:
         say_json(report.as_json() | {"output": str(output)})
     elif not quiet:
         say_blocks([_translated(report, output, options.max_length)], err=True)
+    return _told(skipped or (), report.rows, output)
 
 
 def _translated(report: Report, output: Path, longest: int) -> Block:

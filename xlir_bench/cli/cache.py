@@ -28,6 +28,7 @@ def cache(*, as_json: bool = JSON) -> None:
       xlir-bench cache prune --older-than 30d
       xlir-bench cache prune --encoder builtin:random
       xlir-bench cache prune --corpora
+      xlir-bench cache prune --all --dry-run
     """
     if click.get_current_context().invoked_subcommand is not None:
         return
@@ -66,26 +67,35 @@ def prune(
     texts: bool = option(
         "Remove the texts of large corpora, not their downloads.", False, group=REMOVED, flag="corpora"
     ),
+    everything: bool = option(
+        "Remove all vectors, and the texts of large corpora.", False, group=REMOVED, flag="all"
+    ),
+    dry_run: bool = option("Say what would be removed, and remove nothing.", False),
 ) -> None:  # fmt: skip
     """Remove vectors; whatever is removed is encoded, or read, again when it is needed."""
     from xlir_bench.retrieval import cache_entries
     from xlir_bench.retrieval import prune as prune_cache
-    from xlir_bench.sources import remove_corpora
+    from xlir_bench.sources import corpora_bytes, remove_corpora
 
-    if texts:
-        say(f"removed the texts of large corpora, {_size(remove_corpora(corpora()))}")
+    done = "would be removed" if dry_run else "removed"
+    if texts or everything:
+        of_texts = (corpora_bytes if dry_run else remove_corpora)(corpora())
+        say(f"{done}: the texts of large corpora, {_size(of_texts)}")
+    known = {entry.encoder for entry in cache_entries(cache_root())}
+    encoders = tuple(known) if everything else encoders
     if max_size is None and older_than is None and not encoders:
-        if texts:
+        if texts or everything:
             return
         raise InputError(
-            "say what to remove: --max-size 5G, --older-than 30d, --encoder NAME or --corpora"
+            "say what to remove: --max-size 5G, --older-than 30d, --encoder NAME, --corpora or --all"
         )
-    known = {entry.encoder for entry in cache_entries(cache_root())}
     if unknown := [name for name in encoders if name not in known]:
         raise UnknownNameError("encoder in the cache", unknown, known)
-    pruned = prune_cache(cache_root(), max_bytes=max_size, older_than=older_than, encoders=encoders)
+    pruned = prune_cache(cache_root(), max_size, older_than, encoders, dry_run)
+    for entry in pruned.removed if dry_run else ():
+        say(f"  {visible(entry.encoder)}  {_size(entry.bytes)}, {_age(entry.used)}")
     freed = _size(sum(entry.bytes for entry in pruned.removed))
-    say(f"removed the vectors of {len(pruned.removed)} encoder(s), {freed}")
+    say(f"{done}: the vectors of {len(pruned.removed)} encoder(s), {freed}")
     for entry in pruned.in_use:
         say(f"{visible(entry.encoder)} is being read by a run: its vectors stay", err=True)
 

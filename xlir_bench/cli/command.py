@@ -7,12 +7,14 @@ import re
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING, is_dataclass
+from functools import partial
 from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import click
 
+from xlir_bench.cli.completing import KIND_OF, complete
 from xlir_bench.errors import InputError, UnknownNameError
 from xlir_bench.escaping import redacted_command
 from xlir_bench.options.running import RunOptions
@@ -204,7 +206,7 @@ def _params(option: Option) -> list[click.Parameter]:
     required = option.default is MISSING
     if option.positional:
         attributes = {"nargs": -1 if option.is_list else 1, "required": required}
-        attributes |= {"type": _type(option), "metavar": option.metavar}
+        attributes |= {"type": _type(option), "metavar": option.metavar} | _completion(option)
         return [click.Argument([option.name], **attributes)]
     if option.form == "flags":
         return [
@@ -219,13 +221,20 @@ def _params(option: Option) -> list[click.Parameter]:
         attributes |= {"is_flag": True, "default": default, "show_default": default}
     else:
         attributes |= {"type": _type(option), "metavar": option.metavar, "multiple": option.many}
-        attributes |= {"required": required}
+        attributes |= {"required": required} | _completion(option)
         if isinstance(default, tuple):
             default = ",".join(map(str, default))
         if not required and not option.many and default not in (None, ""):
             shown = default if option.choices is None else str(default)
             attributes |= {"default": shown, "show_default": True}
     return [_option(option.group, [flag, option.name], **attributes)]
+
+
+def _completion(option: Option) -> dict[str, Any]:
+    """What a shell offers; of a path or one of a few words click knows it."""
+    word = (option.metavar or "").strip("[].") if option.positional else option.flag
+    kind = KIND_OF.get(word)
+    return {} if kind is None or option.choices else {"shell_complete": partial(complete, kind)}
 
 
 def _type(option: Option) -> Any:

@@ -50,13 +50,17 @@ def compare(
       xlir-bench compare results/builtin-ngram/mini results/mine/mini
       xlir-bench compare results/a/xquad-r results/b/xquad-r --show-queries 10
       xlir-bench compare results/*/xquad-r --measure recall@10 --markdown
+      xlir-bench compare results                        all there is of one task; else it says what there is
     """
     from xlir_bench.reports import compare as reports
-    from xlir_bench.results import Result
+    from xlir_bench.results import load_in_order
 
-    loaded = [Result.load(path) for path in results]
+    loaded = load_in_order(results)
     if len(loaded) < 2:
         raise InputError("compare wants two results or more: xlir-bench compare A B [C...]")
+    if len(loaded) > len(results) and len({result.record.task.name for result in loaded}) > 1:
+        there = "\n  ".join(str(result.folder) for result in loaded)
+        raise InputError(f"these are results of several tasks; name those of one:\n  {there}")
     if len(loaded) > 2:
         measure = reports.shared_measure(loaded, measure)
         pairs, notes = reports.compare_all(loaded, measure, force)

@@ -13,7 +13,7 @@ from xlir_bench.cli.command import (
     argument,
     command,
 )
-from xlir_bench.cli.terminal import Bars, say, say_blocks, say_json
+from xlir_bench.cli.terminal import Bars, say, say_blocks, say_json, warn_of_faults
 from xlir_bench.options.running import RunOptions
 from xlir_bench.options.stating import DATA, OUTPUT, option, same_option
 from xlir_bench.options.training import parse_source
@@ -49,6 +49,8 @@ def fetch(
     from xlir_bench.tasks import catalogue
 
     known = catalogue(*tasks_dirs)
+    if not names:
+        warn_of_faults(known)
     options = RunOptions(data=None, langs=langs, max_download=max_download)
     for task in known.get(names) if names else known.tasks.values():
         if not names and task.source.url is None and not task.source.bundled:
@@ -122,6 +124,8 @@ def leakage(
 
     known = catalogue(*tasks_dirs)
     tasks = known.get(names) if names else list(known.tasks.values())
+    if not names:
+        warn_of_faults(known)
     sources = [parse_source(file) for file in files]
     with Bars(as_json) as bars:
         report = find_leaks(sources, tasks, data_root(data), bars, offline)

@@ -15,10 +15,12 @@ HUB = "Hugging Face hub"
 @command()
 def export(
     *,
-    form: str = argument("trec|mteb|hf|model-index|eval-yaml|space|csv|parquet|queries|result"),
+    form: str = argument(
+        "trec|latex|mteb|hf|model-index|eval-yaml|space|csv|parquet|queries|result"
+    ),
     results: tuple[Path, ...] = argument("RESULT..."),
     output: Path = option(
-        "A file for csv and parquet, a folder for the others.", group=OUTPUT, metavar="PATH"
+        "A file for csv, parquet and latex, a folder for the others.", group=OUTPUT, metavar="PATH"
     ),
     dataset: str | None = option(
         "For hf: the data set of the hub whose eval.yaml states the tasks.", None, group=HUB, metavar="REPO"
@@ -33,6 +35,7 @@ def export(
 
     \b
     trec     run and qrels files of every setting (needs results made with --save-run K)
+    latex    a tabular for a paper (booktabs) of each task: the best in bold, 95 % intervals below
     mteb     mteb's result files: <model>/<revision>/<task>.json
     hf       scores as the hub reads them from a model: <encoder>/.eval_results/<task>.yaml
     model-index  the older block of a model card, one file an encoder
@@ -47,20 +50,24 @@ def export(
     \b
     Examples:
       xlir-bench export csv results/*/xquad-r --output xquad-r.csv
+      xlir-bench export latex results --output table.tex
       xlir-bench export hf results/mine/xquad-r --output hub --dataset DATASET --push MODEL --dry-run
-      xlir-bench export space results/*/xquad-r --output board
+      xlir-bench export space results --output board
       xlir-bench export trec results/mine/mini --output trec
       xlir-bench export result results/*/xquad-r --output leaderboards/results
     """
     from xlir_bench.reports.export import write
     from xlir_bench.reports.hub import REPOSITORIES, push, pushed_folder
-    from xlir_bench.results import Result
+    from xlir_bench.results import load_in_order
 
     if dry_run and push_to is None:
         raise InputError("--dry-run is of --push, and there is none")
-    written = write(form, [Result.load(path) for path in results], output, dataset)
+    there = {path for path in [output, *output.rglob("*")] if path.is_file()}
+    written = write(form, load_in_order(results), output, dataset)
     what = "file" if len(written) == 1 else "files"
-    say(f"{len(written)} {what} written to {output}")
+    count = len(there.intersection(written))
+    replaced = f", {count} in place of what was there" if count else ""
+    say(f"{len(written)} {what} written to {output}{replaced}")
     if push_to is None:
         return
     folder = pushed_folder(form, written, output)

@@ -13,7 +13,7 @@ from xlir_bench.cli.command import JSON, OUTPUT_DIR, TASKS_DIRS, command
 from xlir_bench.cli.terminal import Bars, say, say_blocks, say_json, teller
 from xlir_bench.errors import InputError, NotComparableError, UnknownNameError
 from xlir_bench.escaping import visible
-from xlir_bench.files import explained, require_writable, write
+from xlir_bench.files import explained, removing_empty, require_writable, write
 from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.options.running import RunOptions
 from xlir_bench.options.stating import OUTPUT, option, options_of
@@ -266,12 +266,13 @@ class _Evaluating:
         baseline: EncoderPart | None = None,
     ) -> Result:
         """A run, saved; what it does otherwise than the baseline is told."""
-        from xlir_bench.cli.run import evaluated, resolved
+        from xlir_bench.cli.run import evaluated, resolved, usual_folder
 
         (retriever,) = resolved([spec], encoder_options, options)
         for line in [] if baseline is None else _differences(baseline, retriever):
             say(f"baseline and candidate differ in {line}", err=True)
-        with Bars() as bars:
+        usual = usual_folder(retriever.card.slug, task, options, self.output)
+        with removing_empty([usual, usual.parent]), Bars() as bars:
             return evaluated(retriever, task, options, encoder_options, self.output, bars, teller())
 
 

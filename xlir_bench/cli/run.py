@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,11 +18,11 @@ from xlir_bench.cli.command import (
     canonical_command,
     command,
 )
-from xlir_bench.cli.terminal import Bars, say, say_blocks, say_error, say_results, teller
-from xlir_bench.errors import InputError, XlirError
+from xlir_bench.cli.terminal import Bars, say, say_blocks, say_error, say_results, teller, warn
+from xlir_bench.errors import WARNING, InputError, XlirError
 from xlir_bench.escaping import redacted, visible
 from xlir_bench.executor import LOCAL, Executor, opened
-from xlir_bench.files import require_writable
+from xlir_bench.files import removing_empty, require_writable
 from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.options.running import RunOptions
 from xlir_bench.options.stating import OUTPUT, WHAT, option
@@ -48,6 +48,10 @@ def run(
         " again.  [default: mini]",
         (), group=WHAT, flag="task", metavar="NAME", many=True,
     ),
+    names: tuple[str, ...] = option(
+        "What tables call the model; given again, each names the next one.",
+        (), group=WHAT, flag="name", metavar="NAME", many=True,
+    ),
     output: Path = OUTPUT_DIR,
     tasks_dirs: tuple[Path, ...] = TASKS_DIRS,
     options: RunOptions,
@@ -64,6 +68,9 @@ def run(
 ) -> int:  # fmt: skip
     """Evaluate encoders on every setting of tasks.
 
+    MODEL is a SPEC too: words without a flag are models, so that a pattern of the shell may name many.
+    Languages, kinds and measures are one word each, joined by commas.
+
     \b
     SPEC is one of
       PATH or hub id        a sentence-transformers model
@@ -79,6 +86,7 @@ def run(
       xlir-bench run
       xlir-bench run --model out/final --task xquad-r --data ~/data
       xlir-bench run --model out/checkpoint-* --task mlqa-r     one table, in order
+      xlir-bench run --model out/final --name "ours, 2,000 steps"
       xlir-bench run --task xquad-r --langs en,de,ar --limit 200
       xlir-bench run --task xquad-r --index IVF64,Flat
       xlir-bench run --model out/final --fuse builtin:bm25      both, by reciprocal rank fusion
@@ -97,7 +105,12 @@ def run(
     specs = in_order([*models, *more_models]) or [DEFAULT_MODEL]
     if trec and not options.save_run:
         raise InputError("--trec writes what --save-run K keeps; add, say, --save-run 1000")
-    chosen = catalogue(*tasks_dirs).get(tasks or ["mini"], options.langs, options.offline)
+    known = catalogue(*tasks_dirs)
+    chosen = known.get(tasks or ["mini"], options.langs, options.offline)
+    _refuse_stray(more_models, chosen, [*known.tasks], options)
+    if names and len(names) != len(specs):
+        raise InputError(f"--name is given {len(names)} times for {len(specs)} models")
+    named = dict(zip(dict.fromkeys([*models, *more_models] or specs), names, strict=bool(names)))
     if options.measures is not None:
         check_measures(options.measures)
     for task in chosen:
@@ -109,14 +122,17 @@ def run(
     alone, code = len(specs) * len(chosen) == 1, 0
     results: dict[int, Result] = {}
     tell = teller(quiet)
+    folders: list[Path] = [output] if not output.exists() else []
     with (
+        removing_empty(folders),
         opened(work.on, work.workers, work.gpus_per_worker, tell) as executor,
         Bars(quiet) as bars,
     ):
         retrievers = resolved(specs, encoder_options, options, executor)
         for retriever in retrievers:
             for task in chosen:
-                usual_folder(retriever.card.slug, task, options, output)
+                usual = usual_folder(retriever.card.slug, task, options, output)
+                folders[:0] = [usual, usual.parent]
         # Where there are enough of them, each is done by one worker; else workers share in each.
         apart = executor.remote and len(specs) * len(chosen) >= max(2, executor.workers)
         if shard is not None:
@@ -124,15 +140,15 @@ def run(
             return 0
         numbers: dict[str, int] = {}
 
-        def pairs() -> Iterator[tuple[str, tuple[object, Task]]]:
+        def pairs() -> Iterator[tuple[str, tuple[object, Task, str | None]]]:
             for spec in specs:
                 retriever = retrievers.pop(0)  # what it loads is let go before the next one
                 for task in chosen:
-                    name = f"{retriever.card.name} on {task.name}"
+                    name = f"{named.get(spec) or retriever.card.name} on {task.name}"
                     tell(visible(name))
                     name = name if name not in numbers else f"{name} ({spec})"
                     numbers[name] = len(numbers)
-                    yield name, (spec if apart else retriever, task)
+                    yield name, (spec if apart else retriever, task, named.get(spec))
 
         job = Pairs(
             options, encoder_options, output.absolute() if apart else output, trec, canonical_command(),
@@ -152,6 +168,10 @@ def run(
             results[numbers[done.name]] = result
             if not (quiet or as_json):
                 _show(result, alone)
+            if quiet or as_json or not alone:
+                for note in result.record.notes:
+                    if note.startswith(WARNING):
+                        warn(f"{done.name}: {note.removeprefix(WARNING)}")
     in_turn = [results[number] for number in sorted(results)]
     if as_json:
         say_results(in_turn, alone)
@@ -163,9 +183,31 @@ def run(
     return code
 
 
+def _refuse_stray(
+    words: Sequence[str], tasks: Sequence[Task], names: Sequence[str], options: RunOptions
+) -> None:
+    """Refuse a word that stands where a model does and is plainly something else."""
+    from xlir_bench.records import Kind
+
+    langs = {lang for task in tasks for lang in (*task.languages, *(task.passage_languages or ()))}
+    strays = {
+        "language": ("--langs", langs, options.langs or ()),
+        "kind": ("--kinds", {kind.value for kind in Kind}, options.kinds or ()),
+        "task": ("--task", {*names}, ()),
+    }
+    for what, (flag, known, given) in strays.items():
+        stray = [word for word in words if word in known and not Path(word).exists()]
+        if stray:
+            meant = stray[0] if what == "task" else ",".join([*given, *stray])
+            raise InputError(
+                f"{stray[0]!r} stands where a model does, and is a {what}: {flag} {meant} asks for it"
+                f" (a model of that name: --model {stray[0]})"
+            )
+
+
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """Encoders, or their specs, each on a task."""
+    """Encoders, or their specs, each on a task, and what tables call each."""
 
     options: RunOptions
     encoder_options: EncoderOptions
@@ -176,17 +218,18 @@ class Pairs:
     tell: Callable[[str], None] | None = None
     executor: Executor = LOCAL
 
-    def open(self) -> Callable[[tuple[object, Task]], Result]:
+    def open(self) -> Callable[[tuple[object, Task, str | None]], Result]:
         """Each loads what it wants."""
         return self._evaluated
 
-    def _evaluated(self, pair: tuple[object, Task]) -> Result:
+    def _evaluated(self, pair: tuple[object, Task, str | None]) -> Result:
         from xlir_bench.reports.export import write_trec
 
+        encoder, task, name = pair
         result = evaluated(
-            *pair, self.options, self.encoder_options, self.output, self.progress,
+            encoder, task, self.options, self.encoder_options, self.output, self.progress,
             self.tell or teller(quiet=True),
-            command=self.command, executor=self.executor,
+            command=self.command, executor=self.executor, name=name,
         )  # fmt: skip
         if self.trec and result.folder is not None:
             write_trec(result, result.folder / "trec")
@@ -264,8 +307,9 @@ def evaluated(
     tell: Callable[[str], None],
     command: str | None = None,
     executor: Executor = LOCAL,
+    name: str | None = None,
 ) -> Result:
-    """One encoder or retriever on one task, saved."""
+    """One encoder or retriever on one task, saved; `name`: what tables call it."""
     from xlir_bench.evaluation import as_retriever, evaluate
     from xlir_bench.results.store import folder_of_data
 
@@ -276,6 +320,10 @@ def evaluated(
         encoder_options=encoder_options, progress=progress,
         command=canonical_command() if command is None else command, executor=executor,
     )  # fmt: skip
+    if name is not None:
+        encoder_part = result.record.encoder.model_copy(update={"name": name})
+        named = result.record.model_copy(update={"encoder": encoder_part})
+        result = replace(result, record=named)
     folder = folder_of_data(usual, result.record)
     if folder != usual:
         tell(f"{usual} holds a result of other data, which stays")

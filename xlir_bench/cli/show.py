@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xlir_bench.cli.command import DATA_ROOT, FORM, JSON, TASKS_DIRS, ReportForm, argument, command
 from xlir_bench.cli.terminal import say_blocks, say_results
-from xlir_bench.errors import InputError, UnknownNameError, XlirError
+from xlir_bench.errors import InputError, XlirError, listed
 from xlir_bench.options.running import RunOptions
 from xlir_bench.options.stating import option
 from xlir_bench.places import data_root
-from xlir_bench.reports.document import Block, Table, Text
+from xlir_bench.reports.document import Block, Items, Table, Text
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pandas as pd
 
     from xlir_bench.records import Collection
@@ -25,29 +28,32 @@ def show(
     *,
     results: tuple[Path, ...] = argument("RESULT..."),
     query: str | None = option(
-        "What each language's pool gave for this question.", None, group="Question", metavar="ID"
+        "What each language's pool gave for this question, by its id or words of it; '' lists the questions.",
+        None, group="Question", metavar="ID|TEXT",
     ),
     form: ReportForm | None = FORM,
     as_json: bool = JSON,
     data: Path | None = DATA_ROOT,
     tasks_dirs: tuple[Path, ...] = TASKS_DIRS,
-) -> None:
-    """Print the tables of stored results again.
+) -> None:  # fmt: skip
+    """Print the tables of stored results again, or a row for each of several.
 
     \b
     Examples:
+      xlir-bench show results                           what there is
       xlir-bench show results/builtin-ngram/mini
       xlir-bench show results/*/xquad-r                 one row an encoder
       xlir-bench show results/builtin-ngram/mini --query honey-bees-1
+      xlir-bench show results/builtin-ngram/mini --query "queen bee"
     """
     from xlir_bench.reports.cost import cost_blocks
     from xlir_bench.reports.languages import shortened
     from xlir_bench.reports.tables import report, results_table
-    from xlir_bench.results import Result
+    from xlir_bench.results import load_in_order
 
     if query is not None and as_json:
         raise InputError("--query prints a table and texts; leave --json or --query out")
-    loaded = [Result.load(path) for path in results]
+    loaded = load_in_order(results)
     if query is not None:
         for result in loaded:
             say_blocks(_question_blocks(result, query, data, tasks_dirs), form)
@@ -60,7 +66,10 @@ def show(
             blocks = shortened(loaded[0].record, blocks)
         say_blocks([*blocks, *(cost_blocks(cost) if cost else ())], form)
     else:
-        say_blocks([results_table([result.record for result in loaded])], form)
+        blocks = [results_table([result.record for result in loaded])]
+        if len(loaded) > len(results):
+            blocks.append(Items("`show FOLDER` has all of one:", [str(r.folder) for r in loaded]))
+        say_blocks(blocks, form)
 
 
 def _question_blocks(
@@ -70,15 +79,19 @@ def _question_blocks(
     from xlir_bench.reports.tables import heading
 
     ranks = result.table("ranks").to_pandas()
-    of_query = ranks[ranks["query_id"] == query_id]
-    if of_query.empty:
-        raise UnknownNameError("question", [query_id], ranks["query_id"].unique().tolist()[:2000])
-    lines = []
+    lines, collection = [], None
     try:
         collection = stored_collection(result, data, tasks_dirs)
     except XlirError as error:
         lines.append(f"(texts are not shown: {error})")
-    else:
+    ids = ranks["query_id"].unique().tolist()
+    if query_id not in ids:
+        questions = _questions(ids, query_id, collection)
+        if len(questions) != 1:
+            return [heading(result.record), Text(*map("  ".join, questions)), Text(*lines)]
+        query_id = questions[0][0]
+    of_query = ranks[ranks["query_id"] == query_id]
+    if collection is not None:
         answers = set(of_query["passage_id"].astype(str))
         for lang in sorted({*collection.queries, *collection.passages}):
             queries, passages = collection.queries.get(lang), collection.passages.get(lang)
@@ -89,6 +102,30 @@ def _question_blocks(
                     lines.append(f"    {name}: {text}")
     title = Text(f"question {query_id}: ranks of its answers")
     return [heading(result.record), title, _rank_table(of_query), Text(*lines)]
+
+
+def _questions(
+    ids: Sequence[str], words: str, collection: Collection | None
+) -> list[tuple[str, str, str]]:
+    """Id, language and text of the questions with these words, one language each; refused if there is none."""
+    rows = [(name, "", "") for name in ids if not words]
+    if collection is not None:
+        wanted, known = words.casefold(), {*ids}
+        rows = [
+            (name, lang, text)
+            for lang, queries in sorted(
+                collection.queries.items(), key=lambda item: item[0] != "en"
+            )
+            for name, text in zip(queries.ids, queries.texts, strict=True)
+            if name in known and wanted in text.casefold()
+        ]
+    questions = list({row[0]: row for row in reversed(rows)}.values())[::-1]
+    if not questions:
+        near = "".join(f"; did you mean {x!r}?" for x in get_close_matches(words, ids, n=1))
+        raise InputError(
+            f"no question has the id {words!r}, or these words{near} (there are {listed(ids)}; --query '' lists them)"
+        )
+    return questions
 
 
 def _rank_table(ranks: pd.DataFrame) -> Table:

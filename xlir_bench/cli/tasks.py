@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from xlir_bench.cli.command import DATA_ROOT, JSON, TASKS_DIRS, argument, command
-from xlir_bench.cli.terminal import say_blocks, say_json
+import click
+
+from xlir_bench.cli.command import DATA_ROOT, JSON, TASKS_DIRS, GroupedCommand, argument, command
+from xlir_bench.cli.terminal import say, say_blocks, say_json, warn_of_faults
+from xlir_bench.errors import InputError
 from xlir_bench.options.stating import OUTPUT, option
 from xlir_bench.places import data_cache, data_root
 from xlir_bench.reports.document import Block, Table, Text
@@ -21,24 +26,45 @@ LISTED = 11
 """Languages named in a row of a table; `xlir-bench tasks TASK` names them all."""
 
 
-@command()
+class TasksCommand(GroupedCommand):
+    """`xlir-bench tasks`, or `xlir-bench tasks new`."""
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,
+    ) -> click.Context:
+        """As click does, of either."""
+        if args[:1] == ["new"]:
+            made: click.Command = new
+            return made.make_context(f"{info_name} new", args[1:], parent, **extra)
+        return super().make_context(info_name, args, parent, **extra)
+
+
+@command(cls=TasksCommand)
 def tasks(
     *,
-    name: str | None = argument("[NAME]", None),
+    name: str | None = argument("[TASK]", None),
     settings: bool = option("Every setting, instead of how many there are.", False, group=OUTPUT),
     as_json: bool = JSON,
     data: Path | None = DATA_ROOT,
     tasks_dirs: tuple[Path, ...] = TASKS_DIRS,
-) -> None:
+) -> int:
     """List the tasks, or show one: languages, settings, sizes, licence, and where its data is.
 
     Settings are counted by kind: monolingual/cross-lingual/multilingual. Queries and candidates
     are those of all languages together; with --settings, queries are those of the query language
     (the ones without a relevant passage in the pool of a setting are left out when it is scored).
 
+    `xlir-bench tasks new NAME` begins a task file of your own. A file that is broken is told, and the
+    others are listed; the exit code is 2 then.
+
     \b
     Examples:
       xlir-bench tasks
+      xlir-bench tasks new handbook --langs de,en
       xlir-bench tasks xquad-r
       xlir-bench tasks xquad-r --settings --json
       xlir-bench tasks --tasks-dir my-tasks --data /data
@@ -80,10 +106,80 @@ def tasks(
             }
             for record, state in zip(records, states, strict=True)
         ]
-        words, spare = ("licence", "data here"), ("licence", "candidates")
-        say_blocks([Table.of(rows, text=3, words=words, spare=spare)])
+        words = ("languages", "settings", "licence", "data here")
+        say_blocks([Table.of(rows, words=words, spare=("licence", "candidates"))])
     else:
         say_blocks(_details(chosen[0], records[0], states[0]))
+    if name is not None:
+        return 0
+    warn_of_faults(known)
+    return 2 if known.faults else 0
+
+
+class Scaffold(NamedTuple):
+    """What a file of a new task says that its format decides."""
+
+    files: Mapping[str, str]
+    """Path by part of a language."""
+    kinds: Sequence[str] = ("monolingual", "cross-lingual", "multilingual")
+    candidate: str = "passage"
+
+
+SCAFFOLDS = {
+    "lareqa": Scaffold({"": "{lang}.json"}, candidate="sentence"),
+    "squad": Scaffold({"": "{lang}.json"}, ("monolingual", "multilingual")),
+    "parallel": Scaffold({"": "lines.jsonl"}, ("cross-lingual",)),
+    "lines": Scaffold({".text": "{lang}.txt", ".documents": "{lang}.documents.txt"}, ("cross-lingual",)),
+    "belebele": Scaffold({"": "{lang}.jsonl"}),
+    "beir": Scaffold({
+        "": "{lang}/corpus.jsonl", ".queries": "{lang}/queries.jsonl", ".qrels": "{lang}/qrels/test.tsv",
+    }),
+}  # fmt: skip
+
+
+@command()
+def new(
+    *,
+    name: str = argument("NAME"),
+    langs: tuple[str, ...] = option("Its languages.", ("de", "en")),
+    form: Literal["lareqa", "squad", "parallel", "lines", "belebele", "beir"] = option(
+        "How its files are laid out.", "beir", flag="format"
+    ),
+    output: Path = option("The folder for NAME.toml.", Path(), group=OUTPUT, metavar="DIR"),
+) -> None:
+    """Begin a task of your own: write NAME.toml, with a line for everything that it has to say.
+
+    Put the files where it says, or say where they are; then run it.
+
+    \b
+    Examples:
+      xlir-bench tasks new handbook --langs de,en --output mytasks
+      xlir-bench run --tasks-dir mytasks --task handbook --data ~/data
+    """
+    from xlir_bench.files import ELSEWHERE, explained, write
+    from xlir_bench.tasks import read_task, validated_name
+
+    path = output / f"{validated_name(name)}.toml"
+    if path.exists():
+        raise InputError(f"{path} is there already; {ELSEWHERE}, or another NAME")
+    made = SCAFFOLDS[form]
+    stated = {
+        "name": name, "version": 1, "title": name, "format": form,
+        "description": "What is asked, and what answers it.", "domain": "your own",
+        "languages": list(langs), "kinds": list(made.kinds), "measures": ["map", "recall@10"],
+        "candidate": made.candidate, "candidates": [made.candidate],
+        "licence": "your own", "homepage": "-", "citation": "-",
+    }  # fmt: skip
+    lines = ["# `path` is below the data root (--data); `sha256` beside it would pin the file", ""]
+    lines += [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in stated.items()]
+    lines += ["source = {}", ""]
+    for lang, (part, place) in product(langs, made.files.items()):
+        lines.append(f"[files.{json.dumps(lang + part)}]")
+        lines += [f"path = {json.dumps(f'{name}/{place}'.replace('{lang}', lang))}", ""]
+    with explained(path, ELSEWHERE):
+        write(path, "\n".join(lines))
+    read_task(path)
+    say(f"{path} written; `xlir-bench tasks {name} --tasks-dir {output}` says which files it wants")
 
 
 def _record(task: Task, state: DataState, with_settings: bool) -> dict[str, Any]:

@@ -7,6 +7,7 @@ Lines may hold text of a model folder, a server, a data file or a stored result.
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import sys
@@ -17,18 +18,30 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from xlir_bench.errors import WARNING
 from xlir_bench.escaping import json_safe, printable, visible
-from xlir_bench.reports.document import Block, Form, render
+from xlir_bench.reports.document import PLAIN, RED, YELLOW, Block, Form, render
 
 if TYPE_CHECKING:
     from xlir_bench.reports.leaderboard.files import Differences
     from xlir_bench.results import Result
+    from xlir_bench.tasks import TaskCatalogue
 
 
 def say(text: str = "", err: bool = False, nl: bool = True) -> None:
-    """Print lines."""
+    """Print lines; of what a terminal can be told, colours alone pass, where it has them."""
+    parts = re.split(r"(\x1b\[(?:[01]|3[13])m)", text)  # each other part is a colour
+    parts[::2] = map(printable, parts[::2])
+    if not _has_colours(err):
+        del parts[1::2]
     # GitHub Actions takes a line that begins with `::` or `##[` for a command.
-    click.echo(re.sub(r"(?m)^(\s*)(::|##\[)", r"\1 \\\2", printable(text)), err=err, nl=nl)
+    lines = re.sub(r"(?m)^(\s*)(::|##\[)", r"\1 \\\2", "".join(parts))
+    click.echo(lines, err=err, nl=nl, color=True)
+
+
+def _has_colours(err: bool) -> bool:
+    asked = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return asked and (sys.stderr if err else sys.stdout).isatty()
 
 
 def teller(quiet: bool = False) -> Callable[[str], None]:
@@ -41,7 +54,7 @@ def say_blocks(blocks: Iterable[Block], form: Form | None = None, err: bool = Fa
 
     stream = sys.stderr if err else sys.stdout
     width = shutil.get_terminal_size().columns if stream.isatty() else None
-    say(render(blocks, form or "terminal", width), err=err)
+    say(render(blocks, form or "terminal", width, _has_colours(err)), err=err)
 
 
 def say_json(value: Any, indent: int | None = None) -> None:
@@ -58,7 +71,19 @@ def say_results(results: Sequence[Result], alone: bool) -> None:
 
 def say_error(message: str) -> None:
     """Print a message to stderr; a line break counts only before two spaces, as our own messages have it."""
-    say(re.sub(r"\r?\n(?!  )", r"\\u000a", message.strip("\n")), err=True)
+    line = re.sub(r"\r?\n(?!  )", r"\\u000a", message.strip("\n").replace("\x1b", r"\u001b"))
+    say(re.sub("^(error:)", rf"{RED}\1{PLAIN}", line), err=True)
+
+
+def warn(message: str) -> None:
+    """Print a warning to stderr, on one line."""
+    say(f"{YELLOW}{WARNING}{PLAIN}{visible(message)}", err=True)
+
+
+def warn_of_faults(known: TaskCatalogue) -> None:
+    """Print a warning for each task file that could not be read."""
+    for error in known.faults.values():
+        warn(str(error))
 
 
 def say_differences(differences: Differences, folder: Path) -> int:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from xlir_bench.cli.command import DATA_ROOT, JSON, QUIET, TASKS_DIRS, canonical_command, command
-from xlir_bench.cli.terminal import Bars, say, say_blocks, say_json, teller
+from xlir_bench.cli.terminal import Bars, say, say_blocks, say_json, teller, warn_of_faults
 from xlir_bench.errors import OutOfReachError, UnknownNameError
 from xlir_bench.extras import require
 from xlir_bench.options.running import RunOptions
@@ -78,6 +78,7 @@ def train_hybrid(
     from xlir_bench.train import train
 
     known = catalogue(*tasks_dirs)
+    warn_of_faults(known)
     root = data_root(data)
     options.check()
     guarded, evaluate = dict(known.tasks), None

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from xlir_bench.errors import WARNING
 from xlir_bench.reports.document import Block, Items, Table, Text
 from xlir_bench.train.leakage import rows_by_language, short_texts
-from xlir_bench.train.rows import ORIGINAL, SIDES
+from xlir_bench.train.rows import ORIGINAL, SIDES, no_codes
 
 if TYPE_CHECKING:
     from xlir_bench.train.checking import TrainingCheck
@@ -42,6 +43,10 @@ def check_blocks(found: TrainingCheck) -> list[Block]:
         blocks.append(
             Text(f"question and answer are the same text (no monolingual batch): {counts}")
         )
+    if found.nulls:
+        blocks.append(Text(f"{found.nulls:,} texts are null: read as absent"))
+    if found.unknown_languages:
+        blocks.append(Text(WARNING + no_codes(found.unknown_languages)))
     if found.fault_count:
         shown = len(found.faults)
         more = f", the first {shown}:" if found.fault_count > shown else ":"

@@ -40,6 +40,8 @@ class Place(NamedTuple):
     local: bool
     """A local folder's slug carries a piece of its weights digest."""
     notes: tuple[str, ...] = ()
+    guessed: bool = False
+    """Whether the name is that of a folder, which anyone may have given it."""
 
 
 def locate(spec: str, options: EncoderOptions, flag: str = "--model") -> Place:
@@ -91,7 +93,7 @@ def _local(path: Path, options: EncoderOptions) -> Place:
     name = stem = resolved.name or "root"
     if GENERIC.fullmatch(stem) and resolved.parent.name:
         name = f"{resolved.parent.name}/{stem}"
-    return Place(path, name, stem, True, notes)
+    return Place(path, name, stem, True, notes, guessed=True)
 
 
 def _from_hub(spec: str, options: EncoderOptions) -> Place:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from xlir_bench.errors import WARNING
 from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.records import Role
 
@@ -91,13 +92,14 @@ def chosen(
     registered: Mapping[str, str],
     default: str | None,
     names: Iterable[str],
+    folder: str = "",
 ) -> Prompts:
     """The prompts of a model: those asked for, else those it registers, else those of its family.
 
     `registered` are the prompts in its files by name, `default` is the name of its default prompt, `names` are its
-    own name and those of the models that it was made from.
+    own name and those of the models that it was made from; `folder` is the one that is only a folder's.
     """
-    prompts = _registered(registered, default) or _of_family(registered, names)
+    prompts = _registered(registered, default) or _of_family(registered, names, folder)
     query, passage = options.query_prompt, options.passage_prompt
     notes = () if query is not None and passage is not None else prompts.notes
     if query is not None:
@@ -138,7 +140,7 @@ def _registered(registered: Mapping[str, str], default: str | None) -> Prompts |
     return None
 
 
-def _of_family(registered: Mapping[str, str], names: Iterable[str]) -> Prompts:
+def _of_family(registered: Mapping[str, str], names: Iterable[str], folder: str) -> Prompts:
     others = sorted(name for name, text in registered.items() if text)
     none = (
         f"registers none for retrieval (only {', '.join(others)})" if others else "registers none"
@@ -155,4 +157,6 @@ def _of_family(registered: Mapping[str, str], names: Iterable[str]) -> Prompts:
         )
     else:
         why = f"prompts: none, as {family.name} models want ({name!r} was recognised)"
+    if name == folder:
+        why = f"{WARNING}{why}; that is the name of a folder, and nothing in it says so"
     return Prompts(family.query, family.passage, (why,))

@@ -73,6 +73,8 @@ class EncoderCard:
     """What orders its best passages anew: a name, and a piece of the digest of its weights."""
     transform: str | None = None
     """How its vectors are moved, and on which text that is estimated, with a piece of its digest."""
+    fused: tuple[tuple[str, str], ...] = ()
+    """The retrievers that are fused, the model first: name and fingerprint of each."""
 
 
 def changed_options(options: EncoderOptions, names: Iterable[str]) -> dict[str, Any]:

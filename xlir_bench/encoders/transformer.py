@@ -210,7 +210,8 @@ class TransformerEncoder(SentenceTransformerEncoder):
                 f"--max-length {length}: the positions of {place.name} end at {positions} tokens"
             )
         names = [place.name, *layout.ancestors] if self.has_family else []
-        prompts = chosen(options, layout.registered_prompts, layout.default_prompt, names)
+        folder = place.name if place.guessed else ""
+        prompts = chosen(options, layout.registered_prompts, layout.default_prompt, names, folder)
         super().__init__(place.name, prompts, options, length or layout.max_tokens)
         self.folder = str(place.folder)
         self.device = options.device or default_device()

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from xlir_bench.encoders import EncoderCard
+from xlir_bench.errors import WARNING, listed
 from xlir_bench.evaluation.searching import mean_by_kind
 from xlir_bench.measures import score
 from xlir_bench.measures.chance import expected_map
 from xlir_bench.options.encoding import EncoderOptions
-from xlir_bench.records import ROLES, Collection, Ranking, Scores
+from xlir_bench.records import ROLES, Collection, Ranking, Role, Scores
 from xlir_bench.results.schema import (
     EncoderPart,
     IndexPart,
@@ -22,6 +23,15 @@ from xlir_bench.results.schema import (
 )
 from xlir_bench.retrieval import Represented, recall_of_exact
 from xlir_bench.retrieval.approximate import DEPTH
+from xlir_bench.retrieval.similarity import normalised
+from xlir_bench.retrieval.vectors import Moved, Vectors
+
+MANY_UNKNOWN, MANY_EQUAL = 0.3, 0.2
+"""The shares of unknown tokens and of equal vectors that are warned of."""
+NARROW = 0.02
+"""A band of cosines that is."""
+SAMPLED, FEW = 2000, 20
+"""Texts of a language that are looked at for equal vectors, and for the band of cosines."""
 
 
 def encoder_part(
@@ -77,6 +87,42 @@ def texts_part(
 
 def _mean(values: Any) -> float | None:
     return float(np.mean(values)) if len(values) else None
+
+
+def misleading_notes(
+    texts: Mapping[str, TextsPart],
+    collection: Collection,
+    vectors: Mapping[tuple[Role, str], Vectors | Moved] | None,
+) -> list[str]:
+    """Warnings where scores say less than they seem to: by unknown tokens, equal vectors, scores that hardly differ."""
+    shares = {lang: part.unknown_share or 0 for lang, part in texts.items()}
+    unknown = [f"{lang} {share:.0%}" for lang, share in shares.items() if share > MANY_UNKNOWN]
+    notes = []
+    if unknown:
+        notes.append(f"of all tokens many are unknown to the tokenizer: {listed(unknown)}")
+    equal = []
+    for (role, lang), rows in (vectors or {}).items():
+        some = {text.strip() for text in collection.texts(role, lang)[:SAMPLED]} - {""}
+        distinct = {row.tobytes() for row in np.asarray(rows.rows(slice(0, SAMPLED)))}
+        if len(some) > FEW and len(distinct) < len(some) * (1 - MANY_EQUAL):
+            equal.append(f"{lang} {role} {1 - len(distinct) / len(some):.0%}")
+    if equal:
+        notes.append(f"many texts have the vector of another text: {listed(equal)}")
+    if vectors:
+        queries, passages = (
+            np.concatenate([
+                normalised(np.asarray(rows.rows(slice(0, FEW)), np.float32))
+                for (of, _), rows in vectors.items() if of == role
+            ])
+            for role in ROLES
+        )  # fmt: skip
+        low, high = np.percentile(queries @ passages.T, [1, 99])
+        if high - low < NARROW and len(queries) > FEW:
+            notes.append(
+                f"98 % of the cosines of queries and passages lie from {low:.4f} to {high:.4f}: the vectors hardly"
+                " differ"
+            )
+    return [f"{WARNING}{note}; scores say little there" for note in notes]
 
 
 def unscored_notes(rankings: Sequence[Ranking], collection: Collection) -> list[str]:

@@ -18,6 +18,7 @@ from xlir_bench.evaluation.machine import environment, peak_memory
 from xlir_bench.evaluation.record import (
     encoder_part,
     index_part,
+    misleading_notes,
     setting_part,
     texts_part,
     unscored_notes,
@@ -155,6 +156,7 @@ def evaluate(
             engine = NUMBA if vectors is None else vectors.engine
             alignment = alignment_part(searching, represented.vectors, rankings, engine)
     card = retriever.card
+    texts = texts_part(collection, represented, card.max_tokens)
     unmeasured = options.alignment and represented.vectors is None
     record = ResultRecord(
         task=TaskPart(
@@ -175,7 +177,7 @@ def evaluate(
         ties=ties,
         bias=bias,
         options=_options_part(options, task, collection, measures),
-        texts=texts_part(collection, represented, card.max_tokens),
+        texts=texts,
         alignment=alignment,
         profile=ProfilePart(
             seconds=seconds,
@@ -187,6 +189,7 @@ def evaluate(
         ),
         environment=environment(executor.kinds),
         notes=[
+            *misleading_notes(texts, collection, represented.vectors),
             *card.notes,
             *represented.notes,
             *collection.notes,

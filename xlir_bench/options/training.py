@@ -219,6 +219,10 @@ class TrainOptions:
     leakage: Literal["drop", "fail", "allow"] = option(
         "What to do with rows that hold evaluation text.", "drop", group=ROWS
     )
+    skip_faults: bool = option(
+        "Leave faulty rows out, and say which; without it they are all told, and nothing is trained.",
+        False, group=ROWS,
+    )  # fmt: skip
     resume: bool = option("Go on with a run that was stopped, from its last checkpoint.", False)
     trust_remote_code: bool = option("Let a model run code from its own repository.", False)
     offline: bool = option("Download nothing.", False)
@@ -297,4 +301,6 @@ class TrainOptions:
             stated |= static
         for name in ("output", "resume", "offline", "keep_checkpoints"):
             del stated[name]
+        if not self.skip_faults:  # older records do not state it
+            del stated["skip_faults"]
         return stated | {"arguments": dict(self.arguments)}

@@ -14,12 +14,14 @@ from xlir_bench.escaping import visible
 from xlir_bench.measures.significance import Difference, holm
 from xlir_bench.records import POOL, Kind, Setting
 from xlir_bench.reports.comparable import labels, require_comparable
-from xlir_bench.reports.document import Block, Items, Table, Text, render
+from xlir_bench.reports.document import Best, Block, Items, Table, Text, render
 from xlir_bench.reports.pairing import SAME, Pairing, pair
 from xlir_bench.reports.tables import big, bounds, number, p_value, signed
 from xlir_bench.results import Result
 from xlir_bench.results.values import RANK_DISTANCE, QueryValues
 
+SIGNIFICANT = 0.05
+"""A difference whose p is below, corrected, stands in bold."""
 FORCE = "--force compares what they share"
 MOST = 8
 """How many of the settings that changed most are shown."""
@@ -282,13 +284,17 @@ def pairs_blocks(pairs: Sequence[Pair], measure: str, notes: Sequence[str]) -> l
 
 def _cells(row: Row, distance: bool = False) -> list[str]:
     figure, test = big if distance else number, row.test
-    values = [figure(row.first), figure(row.second), signed(test.difference, distance)]
+    change = signed(test.difference, distance)
+    change = Best(change) if row.p_holm < SIGNIFICANT else change
+    values = [figure(row.first), figure(row.second), change]
     return [*values, bounds(test.low, test.high, distance), p_value(test.p), p_value(row.p_holm)]
 
 
 def comparison_record(comparison: Comparison, queries: Sequence[Moved]) -> dict[str, Any]:
-    """A comparison for programs: every setting, and the queries to name."""
-    return asdict(comparison) | {"queries": [asdict(moved) for moved in queries]}
+    """A comparison for programs: every setting, and the queries to name; `pairs` as more results have it."""
+    c = comparison
+    pairs = [{"first": c.first, "second": c.second, "row": asdict(row)} for row in c.kinds]
+    return asdict(c) | {"queries": [asdict(moved) for moved in queries], "pairs": pairs}
 
 
 def pairs_record(pairs: Sequence[Pair], measure: str, notes: Sequence[str]) -> dict[str, Any]:

@@ -5,15 +5,29 @@ Blocks hold plain text. Whoever makes one escapes nothing: `render` escapes all 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from textwrap import fill
 from typing import Any, Literal
 from unicodedata import east_asian_width
 
+from xlir_bench.errors import WARNING
 from xlir_bench.escaping import visible
 from xlir_bench.reports.markup import Markdown, escape
 
 Form = Literal["terminal", "markdown", "latex"]
+
+
+BOLD, RED, YELLOW, PLAIN = "\x1b[1m", "\x1b[31m", "\x1b[33m", "\x1b[0m"
+"""What a terminal with colours is told."""
+MARKS = "\ue000", "\ue001"
+"""Stand around what will be bold while a table is laid out: no text from outside keeps such characters."""
+
+
+class Best(str):
+    """A cell that stands out, in bold: the best of its column, or a difference that is no chance."""
+
+    __slots__ = ()
 
 
 class Text:
@@ -58,9 +72,14 @@ class Table:
 Block = Text | Items | Table
 
 
-def render(blocks: Iterable[Block], form: Form = "terminal", width: int | None = None) -> str:
+def render(
+    blocks: Iterable[Block],
+    form: Form = "terminal",
+    width: int | None = None,
+    colours: bool = False,
+) -> str:
     """The blocks as text; no line of a terminal's table is wider than `width`, if that is stated."""
-    return "\n\n".join(filter(None, (_block(block, form, width) for block in blocks)))
+    return "\n\n".join(filter(None, (_block(block, form, width, colours) for block in blocks)))
 
 
 def as_markdown(parts: Iterable[str | Block]) -> str:
@@ -70,10 +89,10 @@ def as_markdown(parts: Iterable[str | Block]) -> str:
     )
 
 
-def _block(block: Block, form: Form, width: int | None) -> str:
+def _block(block: Block, form: Form, width: int | None, colours: bool) -> str:
     shown = escape if form == "markdown" else visible
     if isinstance(block, Table):
-        return _grid(block, form) if form != "terminal" else _fitted(block, width)
+        return _grid(block, form) if form != "terminal" else _fitted(block, width, colours)
     if isinstance(block, Items) and not block.items:
         return ""
     if isinstance(block, Text):
@@ -82,31 +101,56 @@ def _block(block: Block, form: Form, width: int | None) -> str:
     else:
         mark, gap = ("- ", [""]) if form == "markdown" else ("  ", [])
         lines = [shown(block.title), *gap, *(mark + shown(item) for item in block.items)]
+    if form == "terminal":
+        warns = [colours and line.lstrip().startswith(WARNING) for line in lines]
+        lines = [_wrapped(line, width) for line in lines]
+        lines = [f"{YELLOW}{x}{PLAIN}" if y else x for x, y in zip(lines, warns, strict=True)]
     # In LaTeX words stand beside the tables as comments.
     return "\n".join("% " + line for line in lines) if form == "latex" else "\n".join(lines)
 
 
-def _grid(table: Table, form: Form) -> str:
+def _wrapped(line: str, width: int | None) -> str:
+    """A line of words, broken between words where it is wider; what follows stands further right."""
+    if width is None or len(line) <= width:
+        return line
+    indent = " " * (len(line) - len(line.lstrip()) + 2)
+    return fill(
+        line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
+
+
+def _grid(table: Table, form: Form, colours: bool = False) -> str:
     """The table whole."""
     is_text = [i < table.text or header in table.words for i, header in enumerate(table.headers)]
     if form == "markdown":
         # Without padding, so that one changed cell changes one line.
         marks = [":---" if left else "---:" for left in is_text]
         head, *rows = (
-            [cell if isinstance(cell, Markdown) else escape(str(cell)) for cell in row]
+            [_marked(cell, escape, "**", "**") for cell in row]
             for row in (table.headers, *table.rows)
         )
         return "\n".join("| " + " | ".join(row) + " |" for row in (head, marks, *rows))
     from tabulate import tabulate
 
-    headers, *cells = ([visible(str(cell)) for cell in row] for row in (table.headers, *table.rows))
+    before, after = MARKS if form == "latex" else (BOLD, PLAIN) if colours else ("", "")
+    headers, *cells = (
+        [_marked(cell, visible, before, after) for cell in row]
+        for row in (table.headers, *table.rows)
+    )
     sides = ["left" if left else "right" for left in is_text]
     # For LaTeX tabulate escapes what it would take for its own.
     layout = {"terminal": "simple", "latex": "latex_booktabs"}[form]
-    return tabulate(cells, headers, layout, disable_numparse=True, colalign=sides)
+    text = tabulate(cells, headers, layout, disable_numparse=True, colalign=sides)
+    return text.replace(MARKS[0], r"\textbf{").replace(MARKS[1], "}")
 
 
-def _fitted(table: Table, width: int | None) -> str:
+def _marked(cell: object, shown: Callable[[str], str], before: str, after: str) -> str:
+    if isinstance(cell, Markdown):
+        return cell
+    return f"{before}{shown(cell)}{after}" if isinstance(cell, Best) else shown(str(cell))
+
+
+def _fitted(table: Table, width: int | None, colours: bool) -> str:
     """The table of a terminal: without its spare columns where it is too wide, then in several pieces."""
     dropped = []
     for name in table.spare:
@@ -115,7 +159,7 @@ def _fitted(table: Table, width: int | None) -> str:
         if name in table.headers:
             table = table.columns([i for i, x in enumerate(table.headers) if x != name])
             dropped.append(name)
-    parts = [_grid(piece, "terminal") for piece in _pieces(table, width)]
+    parts = [_grid(piece, "terminal", colours) for piece in _pieces(table, width)]
     if dropped:
         parts.append(f"({', '.join(map(visible, dropped))}: a wider terminal, or --json)")
     return "\n\n".join(parts)

@@ -17,7 +17,9 @@ from xlir_bench.files import explained, replacing
 from xlir_bench.files import write as write_file
 from xlir_bench.records import POOL, Kind
 from xlir_bench.reports import hub
-from xlir_bench.reports.tables import passage
+from xlir_bench.reports.comparable import labels, require_comparable
+from xlir_bench.reports.document import Block, Table, Text, render
+from xlir_bench.reports.tables import big, bold_best, means_by_kind, number, passage
 from xlir_bench.results import Result, ResultRecord
 from xlir_bench.results.frame import named, part_of, rows_of, tidy_frame
 from xlir_bench.results.schema import SettingPart
@@ -138,6 +140,35 @@ def _subset(setting: SettingPart, record: ResultRecord) -> dict[str, Any]:
 
 def _version(record: ResultRecord) -> str:
     return record.environment.versions.get("xlir-bench", "of unknown version")
+
+
+def _latex(results: Sequence[Result], output: Path) -> list[Path]:
+    """A tabular for each task, or part of one: a row for each encoder, its 95 % intervals below."""
+    tasks: dict[tuple[str, str], list[Result]] = {}
+    for result in results:
+        tasks.setdefault((result.record.task.title, part_of(result.record)), []).append(result)
+    blocks: list[Block] = [Text(r"\usepackage{booktabs}; bold: the best; below it: 95 % intervals")]
+    for (title, part), of_task in tasks.items():
+        require_comparable(of_task, False, "export them to two files")
+        records, names = [result.record for result in of_task], labels(of_task)
+        measure = records[0].main_measure
+        kinds = [kind for kind in Kind if any(kind in r.summary for r in records)]
+        means = [[*means_by_kind(r, kinds), r.rank_distance] for r in records]
+        rows: list[list[str]] = []
+        for name, record, cells in zip(names, records, bold_best(records, means), strict=True):
+            parts = [record.average(kind, measure) for kind in kinds]
+            bounds = [f"{number(p.low)} to {number(p.high)}" if p else "" for p in parts]
+            figure = record.bias.get("rank_distance")
+            low, high = (figure.low, figure.high) if figure else (None, None)
+            if isinstance(low, float) and isinstance(high, float):
+                bounds.append(f"{big(low)} to {big(high)}")
+            else:
+                bounds.append("")
+            rows += [[name, *cells], ["", *bounds]]
+        headers = [f"{title} ({part})" if part else title, *(f"{k.value} {measure}" for k in kinds)]
+        blocks.append(Table([*headers, "rank distance"], rows))
+    write_file(output, render(blocks, "latex") + "\n")
+    return [output]
 
 
 def _model_index(results: Sequence[Result], output: Path) -> list[Path]:
@@ -280,6 +311,7 @@ def _by_folder(results: Sequence[Result], output: Path) -> list[tuple[Result, Pa
 
 FORMATS: dict[str, Callable[..., list[Path]]] = {
     "trec": _trec,
+    "latex": _latex,
     "mteb": _mteb,
     "hf": hub.eval_results,
     "model-index": _model_index,

@@ -149,6 +149,12 @@ def gate(baseline: Result, candidate: Result, policy: Policy) -> Verdict:
             f'drift = "{policy.drift}" in the policy is an old setting: it is read as undecided ='
             f' "{policy.undecided}", which --print-policy explains'
         )
+    now = dict(candidate.record.encoder.fused[1:])
+    notes += [
+        f"{name}, which the model is fused with, is not what it was in the baseline: its weights or options changed"
+        for name, fingerprint in record.encoder.fused[1:]
+        if now.get(name, fingerprint) != fingerprint
+    ]
     names = labels([baseline, candidate])
     return Verdict(
         outcome=overall(findings),

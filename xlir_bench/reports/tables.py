@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from xlir_bench.measures.alignment import PairAlignment, Relevance
 from xlir_bench.records import POOL, Kind
-from xlir_bench.reports.document import Block, Items, Table, Text
+from xlir_bench.reports.document import Best, Block, Items, Table, Text
 from xlir_bench.results.schema import AlignmentPart, ResultRecord
 
 BIAS_NAMES = {
@@ -344,13 +344,36 @@ def results_table(records: Sequence[ResultRecord]) -> Table:
     measures = list(dict.fromkeys(record.main_measure for record in records))
     # Where tasks have different main measures, each row names its own.
     several = len(measures) > 1
+    values = [[*means_by_kind(record, Kind), record.rank_distance] for record in records]
     rows = []
-    for record in records:
-        row = [record.encoder.name, record.task.name]
+    for record, cells in zip(records, bold_best(records, values), strict=True):
+        row = [record.encoder.name, record.task.name + (" (part)" if record.options.part else "")]
         row += [record.main_measure] if several else []
-        parts = [record.average(kind, record.main_measure) for kind in Kind]
-        row += [number(part.mean if part else None) for part in parts]
-        rows.append([*row, _bias("rank_distance", record.rank_distance)])
+        rows.append([*row, *cells])
     kinds = [kind.value if several else f"{kind.value} {measures[0]}" for kind in Kind]
     headers = ["encoder", "task", *(["measure"] if several else []), *kinds, "rank distance"]
     return Table(headers, rows, text=2)
+
+
+def means_by_kind(record: ResultRecord, kinds: Iterable[Kind]) -> list[float | None]:
+    """The main measure of each kind."""
+    parts = [record.average(kind, record.main_measure) for kind in kinds]
+    return [part.mean if part else None for part in parts]
+
+
+def bold_best(
+    records: Sequence[ResultRecord], values: Sequence[Sequence[float | None]]
+) -> list[list[str]]:
+    """A row of cells for each record: the best of its task (or part of it) is bold; the last value is the rank distance."""
+    groups: dict[object, list[int]] = {}
+    for i, record in enumerate(records):
+        groups.setdefault((record.task.digest, *record.options.part.values()), []).append(i)
+    cells = [[*map(number, row[:-1]), _bias("rank_distance", row[-1])] for row in values]
+    for members, column in product(groups.values(), range(len(cells[0]) if cells else 0)):
+        known = [v for i in members if (v := values[i][column]) is not None]
+        if len({*known}) < 2:
+            continue
+        best = min(known) if column == len(cells[0]) - 1 else max(known)
+        for i in (i for i in members if values[i][column] == best):
+            cells[i][column] = Best(cells[i][column])
+    return cells

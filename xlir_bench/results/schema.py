@@ -82,6 +82,8 @@ class EncoderPart(_Part):
     """What ordered its best passages anew: a name, and a piece of the digest of its weights."""
     transform: str | None = None
     """How its vectors were moved, and on which text that was estimated, with a piece of its digest."""
+    fused: list[tuple[str, str]] = []
+    """The retrievers that were fused, the model first: name and fingerprint of each."""
     chosen_on: list[str] = []
     """Tasks on which its settings were tuned: scores on them are weaker evidence than on others."""
     similarity: str | None = None

@@ -280,18 +280,25 @@ def _read_record(file: Path) -> ResultRecord:
     return validated(ResultRecord, stated, file, "a result", AGAIN)
 
 
-def load_results(paths: Iterable[str | Path]) -> list[Result]:
-    """Every result in these folders (searched through) or files, sorted by task and encoder."""
-    files: dict[Path, None] = {}
+def load_in_order(paths: Iterable[str | Path]) -> list[Result]:
+    """Every result in these folders (searched through) or files, each once, in the order given."""
+    files: dict[Path, Path] = {}
     for path in map(Path, paths):
         if not path.exists():
-            raise InputError(f"{path} is not there; name a results folder")
+            raise InputError(
+                f"{path} is not there; name a result folder (results/<encoder>/<task>), or one that holds some"
+            )
         below = sorted(path.rglob(RESULT_FILE)) if path.is_dir() else [path]
         if not below:
             raise InputError(f"{path} holds no {RESULT_FILE}; name a results folder")
-        files |= dict.fromkeys(f.resolve() for f in below)
-    results = [Result.load(file) for file in files]
-    return sorted(results, key=lambda r: (r.record.task.name, r.record.encoder.slug))
+        for file in below:
+            files.setdefault(file.resolve(), file)
+    return [Result.load(file) for file in files.values()]
+
+
+def load_results(paths: Iterable[str | Path]) -> list[Result]:
+    """Every result in these folders (searched through) or files, sorted by task and encoder."""
+    return sorted(load_in_order(paths), key=lambda r: (r.record.task.name, r.record.encoder.slug))
 
 
 def result_folder(output: Path, encoder_slug: str, task: str, part: Mapping[str, Any]) -> Path:

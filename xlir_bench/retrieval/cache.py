@@ -89,8 +89,9 @@ def prune(
     max_bytes: int | None = None,
     older_than: float | None = None,
     encoders: Sequence[str] = (),
+    dry_run: bool = False,
 ) -> Pruned:
-    """Remove encoders by name, those unused for so many seconds, then the longest unused ones."""
+    """Remove encoders by name, those unused for so many seconds, then the longest unused ones; `dry_run`: say which."""
     entries, now = cache_entries(cache), time.time()
     excess = 0 if max_bytes is None else sum(entry.bytes for entry in entries) - max_bytes
     named = [
@@ -103,7 +104,7 @@ def prune(
         if entry not in named and excess <= 0:
             break
         with files.explained(entry.folder, "nothing was removed from there"):
-            if files.remove_unused(entry.folder):
+            if dry_run or files.remove_unused(entry.folder):
                 removed.append(entry)
                 excess -= entry.bytes
             else:

@@ -57,6 +57,7 @@ class FusedRetriever:
             query_prompt=cards[0].query_prompt,
             passage_prompt=cards[0].passage_prompt,
             transform=cards[0].transform,
+            fused=tuple((card.name, card.fingerprint) for card in cards),
             chosen_on=tuple(dict.fromkeys(task for card in cards for task in card.chosen_on)),
             notes=(
                 f"the best {self.depth:,} of each retriever are ordered by the sum of {told}",

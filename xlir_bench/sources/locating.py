@@ -18,7 +18,7 @@ from xlir_bench.errors import InputError, OutOfReachError, UnknownNameError
 from xlir_bench.files import file_digest, sweep, write
 from xlir_bench.options.running import RunOptions
 from xlir_bench.records import Progress
-from xlir_bench.sources.download import Download, download
+from xlir_bench.sources.download import CONNECT, Download, download
 from xlir_bench.tasks import MOST_FILES, Source, Task, TaskFile, file_language, part_of
 from xlir_bench.untrusted import read_json
 
@@ -230,7 +230,7 @@ def _listing(
 
 def list_on_hub(source: Source, home: str) -> list[TaskFile]:
     """The files of a revision, with the sizes and digests that the hub states."""
-    from huggingface_hub import HfApi, hf_hub_url
+    from huggingface_hub import HfApi, get_session, hf_hub_url
     from huggingface_hub.hf_api import RepoFile
 
     where: dict[str, Any] = {
@@ -239,6 +239,8 @@ def list_on_hub(source: Source, home: str) -> list[TaskFile]:
         "revision": source.revision,
     }
     try:
+        # Asked once: the list is asked for again and again, for 23 seconds, where nobody answers.
+        get_session().head(HfApi().endpoint, timeout=CONNECT)
         entries = list(islice(HfApi().list_repo_tree(recursive=True, **where), MOST_FILES))
     except Exception as error:  # those of the HTTP library that the hub's library uses, too
         raise OutOfReachError(

@@ -12,7 +12,7 @@ from xlir_bench.errors import InputError
 from xlir_bench.files import raw_lines
 from xlir_bench.records import Kind
 from xlir_bench.sources.parallel import is_pairs, read_pairs
-from xlir_bench.sources.rows import Faults
+from xlir_bench.sources.rows import Faults, json_object, read_lines
 from xlir_bench.tasks import Source, Task, TaskFile, file_language
 from xlir_bench.untrusted import parse_json
 
@@ -115,7 +115,10 @@ def mlir_task(folder: Path, _langs: Sequence[str] | None, _offline: bool) -> Tas
     sought = {str(p["lang"]) for p in passages if isinstance(p, dict) and "lang" in p}
     if not asked or not sought:
         where, what = ("corpus", "passage") if asked else ("queries", "query")
-        raise InputError(f"--task mlir:{folder}: no {what} in {where}.jsonl names its 'lang'")
+        raise InputError(
+            f"--task mlir:{folder}: no {what} in {where}.jsonl names its 'lang'"
+            + _left_out(folder / paths[where])
+        )
     sides = {"queries": asked, "corpus": sought, "qrels": asked}
     return task_of_ones_own(
         folder.resolve().name,
@@ -152,6 +155,18 @@ def task_of_ones_own(stem: str, files: Mapping[str, TaskFile], **stated: Any) ->
         files=dict(sorted(files.items())),
         **facts | stated,
     )
+
+
+def _left_out(path: Path) -> str:
+    """How many lines hold no object, and the first reasons; empty if all do."""
+    faults = Faults(str(path))
+    for _ in read_lines(path, faults, json_object):
+        pass
+    try:
+        faults.check()
+    except InputError as error:
+        return f"; {error}"
+    return ""
 
 
 def _objects(path: Path) -> Iterator[dict[str, Any]]:

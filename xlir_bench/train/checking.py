@@ -12,6 +12,7 @@ import numpy as np
 
 from xlir_bench.options.training import TrainingSource
 from xlir_bench.records import Progress
+from xlir_bench.sources.own import is_code
 from xlir_bench.train.reading import read_rows
 from xlir_bench.train.rows import SIDES, Fault, count_origin, item_key, text_key
 
@@ -41,6 +42,10 @@ class TrainingCheck:
     """Rows whose data set and id an earlier row has."""
     same_text: Mapping[str, int]
     """Rows whose question and answer are the same text, by language: no monolingual batch has them."""
+    unknown_languages: Sequence[str]
+    """Codes that are none of ISO 639."""
+    nulls: int
+    """Texts that were null, and so are absent."""
     fault_count: int
     faults: Sequence[Fault]
     """The first of them."""
@@ -62,7 +67,7 @@ def check_training(
     same_text: Counter[str] = Counter()
     contents, ids = array("Q"), array("Q")  # 8 bytes a row, not an object
     faults: list[Fault] = []
-    fault_count = 0
+    fault_count = nulls = 0
     for source in sources:
         progress.start(f"check {source.name}", 0, "rows")
         by_source[source.name] += 0
@@ -74,6 +79,7 @@ def check_training(
                     faults.append(row)
                 continue
             by_source[source.name] += 1
+            nulls += row.nulls
             count_origin(origins, row)
             for side in SIDES:
                 for lang, text in row.side(side).items():
@@ -101,6 +107,8 @@ def check_training(
         duplicates=len(contents) - len(np.unique(contents)),
         repeated_ids=len(ids) - len(np.unique(ids)),
         same_text={lang: count for lang, count in sorted(same_text.items()) if count},
+        unknown_languages=[lang for lang in langs if not is_code(lang)],
+        nulls=nulls,
         fault_count=fault_count,
         faults=tuple(faults),
     )

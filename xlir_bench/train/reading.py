@@ -6,10 +6,10 @@ import csv
 import io
 import re
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -34,6 +34,8 @@ from xlir_bench.untrusted import parse_json, table_rows
 Records = Iterator[tuple[int, Any]]
 """The records of a source, each with its line; where a line holds none, the `ValueError` that says why."""
 SHOWN_FAULTS = 3
+MOST_SKIPPED = 10_000
+DELIMITERS = ",\t;|"
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(:[\w.%\[\]]+)?")
 
 
@@ -78,25 +80,43 @@ def _parsed(name: str, number: int, record: Any) -> _Line:
     return _Line(number, row, (row.dataset, row.id) if is_long_form(record) else object())
 
 
-def sound_rows(source: TrainingSource, progress: Progress, offline: bool = False) -> Iterator[Row]:
-    """The rows up to the first fault; then an error that names the first faults of the whole source."""
+def sound_rows(
+    source: TrainingSource,
+    progress: Progress,
+    offline: bool = False,
+    skipped: list[Fault] | None = None,
+) -> Iterator[Row]:
+    """The rows up to the first fault; then an error that names the first faults of the whole source.
+
+    With a list for the faults that are `skipped`, all other rows, unless there are too many faults.
+    """
     faults: list[Fault] = []
     count = 0
     for row in read_rows(source, offline):
         progress.advance(1)
-        if isinstance(row, Fault):
+        if isinstance(row, Fault) and skipped is not None:
+            skipped.append(row)
+            if len(skipped) > MOST_SKIPPED:
+                raise InputError(
+                    f"{row}; {MOST_SKIPPED:,} faulty rows before it were left out: mend them"
+                )
+        elif isinstance(row, Fault):
             count += 1
             if len(faults) < SHOWN_FAULTS:
                 faults.append(row)
         elif not count:
             yield row
     if count:
-        more = f" (and {count - len(faults)} more)" if count > len(faults) else ""
         raise InputError(
-            "; ".join(map(str, faults))
-            + more
-            + f": mend it; `xlir-bench data check-training {source.name}` lists more"
+            f"{listed_faults(faults, count)}: mend it, or leave such rows out with --skip-faults;"
+            f" `xlir-bench data check-training {source.name}` lists more"
         )
+
+
+def listed_faults(faults: Sequence[Fault], count: int) -> str:
+    """The first of so many."""
+    more = f" (and {count - SHOWN_FAULTS:,} more)" if count > SHOWN_FAULTS else ""
+    return "; ".join(map(str, faults[:SHOWN_FAULTS])) + more
 
 
 def source_digest(source: TrainingSource) -> str:
@@ -161,8 +181,14 @@ def _of_csv(path: Path, delimiter: str) -> Records:
     )
     # Only \n ends a raw line; in a table \r does, too, and StringIO splits there.
     split = (part for line in decoded for part in io.StringIO(line, newline=""))
-    table = csv.DictReader(split, delimiter=delimiter, strict=True)
+    table = csv.DictReader([])
     try:
+        # The delimiter is the one that the columns stand between, whatever the file is called.
+        head = next(split, "")
+        wanted = {"id", *LONG_FORM}
+        fits = [x for x in DELIMITERS if wanted <= {*next(csv.reader([head], delimiter=x), [])}]
+        delimiter = delimiter if delimiter in fits or not fits else fits[0]
+        table = csv.DictReader(chain([head], split), delimiter=delimiter, strict=True)
         columns = table.fieldnames or ()
         missing = [column for column in ("id", *LONG_FORM) if column not in columns]
         if missing:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from itertools import islice
 from pathlib import PurePath
 from typing import Any, TypeVar, cast
+
+from xlir_bench.errors import listed
 
 T = TypeVar("T")
 CHUNK = 256
@@ -33,6 +35,8 @@ class Row:
     """Texts that look like answers but are not; often empty."""
     origin: str = ""
     """How a machine made it from another row, such as ``code-switched``; empty for an original."""
+    nulls: int = field(default=0, compare=False)
+    """How many of its texts were null, and so are absent."""
 
     def side(self, name: str) -> Mapping[str, str]:
         """The texts of one side by language."""
@@ -77,6 +81,12 @@ def parse_row(record: Any, number: int) -> Row:
         answer,
         negative,
         " ".join(_name(record, "origin").split())[:LONGEST_ORIGIN],
+        sum(
+            text is None
+            for side in SIDES
+            if isinstance(stated := record.get(side), Mapping)
+            for text in stated.values()
+        ),
     )
 
 
@@ -112,6 +122,14 @@ def join_origins(origins: Iterable[str]) -> str:
     """Everything that was done to a row, each once, in order."""
     names = (name for origin in origins for name in origin.split(", ") if name)
     return ", ".join(dict.fromkeys(names))[:LONGEST_ORIGIN]
+
+
+def no_codes(langs: Sequence[str]) -> str:
+    """What to say of languages that have no code of ISO 639."""
+    return (
+        f"no code of ISO 639, as evaluation has: {listed(langs)}; each counts as a language of its own,"
+        " and meets no other spelling of it"
+    )
 
 
 def count_origin(counts: MutableMapping[str, int], row: Row) -> None:

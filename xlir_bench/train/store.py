@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from xlir_bench.errors import InputError
 from xlir_bench.options.training import TrainingSource
 from xlir_bench.records import Progress
-from xlir_bench.train.reading import sound_rows, source_digest
-from xlir_bench.train.rows import SIDES, Row, chunked, count_origin, item_key, text_key
+from xlir_bench.train.reading import listed_faults, sound_rows, source_digest
+from xlir_bench.train.rows import SIDES, Fault, Row, chunked, count_origin, item_key, text_key
 from xlir_bench.untrusted import read_json
 
 Keys = NDArray[np.uint64]
@@ -49,6 +49,10 @@ class StoredSource:
     """Rows that were left out because evaluation data holds one of their texts."""
     origins: Mapping[str, int] = field(default_factory=dict)
     """Number of rows by origin: original, code-switched, translated by a model."""
+    skipped: int = 0
+    """Faulty rows that were left out, as was asked."""
+    faults: str = ""
+    """The first of them."""
 
 
 @dataclass(frozen=True)
@@ -141,8 +145,9 @@ def store_rows(
     progress: Progress,
     keep: Keep | None = None,
     offline: bool = False,
+    skip_faults: bool = False,
 ) -> RowStore:
-    """Read all sources into `folder`, without the rows that `keep` refuses. A fault is an error."""
+    """Read all sources into `folder`, without the rows that `keep` refuses. A fault is an error, or left out."""
     import pyarrow as pa
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -161,7 +166,8 @@ def store_rows(
             progress.start(f"read {source.name}", 0, "rows")
             kept = dropped = 0
             origins: dict[str, int] = {}
-            for chunk in chunked(sound_rows(source, progress, offline)):
+            skipped: list[Fault] | None = [] if skip_faults else None
+            for chunk in chunked(sound_rows(source, progress, offline, skipped)):
                 rows = chunk if keep is None else list(compress(chunk, keep(chunk)))
                 kept, dropped = kept + len(rows), dropped + len(chunk) - len(rows)
                 if not rows:
@@ -177,9 +183,11 @@ def store_rows(
                 for row in rows:
                     count_origin(origins, row)
             digest = source_digest(source)
-            stored.append(
-                StoredSource(source.name, source.weight, source.use, digest, kept, dropped, origins)
-            )
+            left_out = len(skipped or ())
+            stored.append(StoredSource(
+                source.name, source.weight, source.use, digest, kept, dropped, origins,
+                left_out, listed_faults(skipped or (), left_out),
+            ))  # fmt: skip
             progress.finish()
     if not any(s.rows for s in stored):
         all_dropped = sum(s.dropped for s in stored)

@@ -15,10 +15,11 @@ from xlir_bench import files
 from xlir_bench.encoders.digest import installed_versions
 from xlir_bench.encoders.layout import PICKLES
 from xlir_bench.encoders.quiet import quiet_transformers
-from xlir_bench.errors import XlirError
+from xlir_bench.errors import WARNING, XlirError
 from xlir_bench.options.training import TrainOptions
 from xlir_bench.records import Evaluate, Progress, Silent
 from xlir_bench.results.training import FinishedRecord, read_training
+from xlir_bench.sources.own import is_code
 from xlir_bench.tasks import Task
 from xlir_bench.train.bases import Base, freeze, load_base
 from xlir_bench.train.batches import Planner
@@ -28,7 +29,7 @@ from xlir_bench.train.leakage import EvaluationTexts, LeakageFoundError, Leakage
 from xlir_bench.train.plan import write_plan
 from xlir_bench.train.pruning import Pruning
 from xlir_bench.train.reading import source_digest
-from xlir_bench.train.rows import Row
+from xlir_bench.train.rows import Row, no_codes
 from xlir_bench.train.static import quantise
 from xlir_bench.train.store import RowStore, open_rows, store_rows
 from xlir_bench.untrusted import load_json, read_json, validated
@@ -156,6 +157,11 @@ class _Run:
         self.pruning.check()
         self.folder.remember(options.stated())
         store, leakage = self.rows()
+        for source in store.sources:
+            if source.skipped:
+                say(f"{source.skipped:,} faulty rows are left out: {source.faults}")
+        if unknown := [lang for lang in store.languages if not is_code(lang)]:
+            say(WARNING + no_codes(unknown))
         planner = Planner(store, options.batches)
         steps = options.steps or math.ceil((options.epochs or 1) * planner.epoch)
         batches = steps * options.batches_a_step
@@ -218,8 +224,9 @@ class _Run:
             return [not (leaks and dropping) for leaks in report.add(rows)]
 
         store = store_rows(
-            self.options.sources, self.folder.data, self.progress, keep, self.options.offline
-        )
+            self.options.sources, self.folder.data, self.progress, keep, self.options.offline,
+            self.options.skip_faults,
+        )  # fmt: skip
         if self.options.leakage == "fail" and report.leaking:
             raise LeakageFoundError(report)
         leakage = report.as_json() | {"action": self.options.leakage}
@@ -278,7 +285,10 @@ def _base_record(base: Base, store: RowStore) -> dict[str, Any]:
             "notes": list(base.notes),
         },
         "data": {
-            "sources": [asdict(source) | {"name": _shown(source.name)} for source in store.sources],
+            "sources": [
+                asdict(replace(source, faults="")) | {"name": _shown(source.name)}
+                for source in store.sources
+            ],
             "rows": store.rows,
             "origins": dict(store.origin_counts()),
             "texts_by_language": dict(store.language_counts()),
