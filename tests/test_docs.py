@@ -238,10 +238,8 @@ def test_the_readme_is_short():
 def test_every_command_has_its_exit_codes():
     from xlir_bench.cli import COMMANDS
 
-    rows = re.findall(
-        r"^\| `([\w-]+)` \|", (ROOT / "docs/exit-codes.md").read_text("utf-8"), re.MULTILINE
-    )
-    assert rows == [*COMMANDS]
+    page = (ROOT / "docs/exit-codes.md").read_text("utf-8").partition("## `--json`")[0]
+    assert re.findall(r"^\| `([\w-]+)` \|", page, re.MULTILINE) == [*COMMANDS]
 
 
 def test_every_extra_is_explained():
