@@ -246,7 +246,7 @@ def test_every_extra_is_explained():
     rows = re.findall(
         r"^\| `([\w-]+)` \|", (ROOT / "docs/install.md").read_text("utf-8"), re.MULTILINE
     )
-    assert {*PROJECT["optional-dependencies"]} - {"dev", "docs"} == {*rows}
+    assert {*PROJECT["optional-dependencies"]} - {"dev", "docs", "test"} == {*rows}
 
 
 @pytest.mark.parametrize(
