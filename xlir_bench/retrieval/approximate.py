@@ -65,11 +65,10 @@ class FaissIndex:
         top = np.where(top < 0, -1, top + rows.start)
         if want.own is not None and want.query_lang in setting.passage_langs:
             scores, top = _without(scores, top, want.own)
-        relevant = want.relevant
-        inside = (relevant.position >= rows.start) & (relevant.position < rows.stop)
-        hit = top[relevant.query[inside]] == relevant.position[inside][:, None]
-        before = found.before[len(setting.passage_langs) > 1]
-        before[inside] = np.where(hit.any(axis=1), hit.argmax(axis=1), -1)
+        relevant, items = want.relevant, want.items(setting)
+        hit = top[relevant.query[items]] == relevant.position[items][:, None]
+        before = np.where(hit.any(axis=1), hit.argmax(axis=1), -1)
+        found.before[setting.pooled][items] = before
         if setting in found.best:
             best = found.best[setting]
             width = min(best.scores.shape[1], top.shape[1])

@@ -22,7 +22,7 @@ from xlir_bench.options.running import CPU
 from xlir_bench.records import Floats, Ints, Progress, Role, TokenCounts
 from xlir_bench.retrieval import embedding, exact
 from xlir_bench.retrieval.embedding import Distinct, texts_at
-from xlir_bench.retrieval.encoding import EmbedRequest, Growing, encode_planned, planned
+from xlir_bench.retrieval.encoding import EmbedRequest, Growing, batch_encoder, in_blocks, planned
 from xlir_bench.retrieval.exact import Search, StoredRows, VectorIndex
 from xlir_bench.retrieval.partial import Partial
 from xlir_bench.retrieval.pool import Pool, Want
@@ -69,17 +69,15 @@ class Named:
 
 @dataclass(frozen=True, slots=True)
 class Elsewhere:
-    """Workers, and how each of them loads the encoder."""
+    """Workers, and how each of them loads the encoder; they search what they have written."""
 
     executor: Executor
     spec: str
     options: EncoderOptions
     search_device: str = CPU
     """Where each compares vectors."""
-
-    def searching(self) -> SearchedElsewhere:
-        """They search what they have written."""
-        return SearchedElsewhere(self.executor, self.search_device)
+    ready: Job[StoredRows, StoredRows] | None = None
+    """Makes rows that were sent ready to be read, where they are not so already: files are opened when they are read."""
 
     def named(self, encoder: Encoder) -> Named:
         """How a worker loads this encoder."""
@@ -103,6 +101,34 @@ class Elsewhere:
         )
         for done in self.executor.run(job, self._units(roles, found)):
             progress.advance(done.result())
+
+    def search(
+        self, index: VectorIndex, searches: Sequence[Search], langs: set[str], progress: Progress
+    ) -> bool:
+        """Each worker compares a span of the pool at a time, and what they find adds up."""
+        passages = {
+            lang: rows
+            for lang in sorted(langs)
+            if isinstance(rows := index.passages[lang], Sendable) and rows.on_disk
+        }
+        if passages.keys() != langs:
+            return False
+        asked = [(search.found.want, search.queries, search.own) for search in searches]
+        job = SearchJob(index.similarity, index.block, self.search_device, self.ready, asked)
+        share = -(-sum(map(len, passages.values())) // (UNITS * self.executor.workers))
+        size = exact.BLOCK * max(1, -(-share // exact.BLOCK))
+        spans = (
+            (f"search of {lang} passages from {span.start:,}", Span(lang, first, rows.only(span)))
+            for lang, rows in passages.items()
+            for span in rows.spans(size)
+            for first in [index.pool.bounds[lang].start + span.start]
+        )
+        for done in self.executor.run(job, spans):
+            count, parts = done.result()
+            for search, found in zip(searches, parts, strict=True):
+                search.found.merge(found)
+            progress.advance(count)
+        return True
 
     def _units(
         self, roles: Sequence[Distinct], found: Mapping[Role, Known]
@@ -173,14 +199,14 @@ class _Encoding:
                 *planned(self.encoder, role, texts, job.request.batch_tokens),
             )
         _, texts, counts, batches = self.last
-        keys, mine = text_keys(texts), batches[unit.part :: unit.parts]
+        keys, wanted = text_keys(texts), batches[unit.part :: unit.parts]
 
         def keep(growing: Growing) -> None:
             with files.explained(job.folder, "XLIR_CACHE names another place"):
                 write_block(job.folder / role, growing.block(keys, counts, job.request)[1])
 
-        encode_planned(self.encoder, job.request, role, texts, mine, keep, lambda _count: None)
-        return sum(map(len, mine))
+        in_blocks(batch_encoder(self.encoder, job.request, role, texts), wanted, keep)
+        return sum(map(len, wanted))
 
 
 @runtime_checkable
@@ -196,54 +222,6 @@ class Sendable(StoredRows, Protocol):
 
     def only(self, rows: slice) -> StoredRows:
         """These rows alone, to be sent."""
-
-
-@dataclass(frozen=True, slots=True)
-class AsTheyAre:
-    """Rows that a worker can read as they were sent."""
-
-    def open(self) -> Callable[[StoredRows], StoredRows]:
-        """Nothing has to be loaded: files are opened when they are read."""
-        return lambda rows: rows
-
-
-@dataclass(frozen=True, slots=True)
-class SearchedElsewhere:
-    """Workers who search passages that are not in memory."""
-
-    executor: Executor
-    device: str = CPU
-    """Where each worker compares."""
-    ready: Job[StoredRows, StoredRows] = AsTheyAre()
-    """Makes rows that were sent ready to be read."""
-
-    def search(
-        self, index: VectorIndex, searches: Sequence[Search], langs: set[str], progress: Progress
-    ) -> bool:
-        """Each worker compares a span of the pool at a time, and what they find adds up."""
-        passages = {
-            lang: rows
-            for lang in sorted(langs)
-            if isinstance(rows := index.passages[lang], Sendable) and rows.on_disk
-        }
-        if passages.keys() != langs:
-            return False
-        asked = [(search.found.want, search.queries, search.own) for search in searches]
-        job = SearchJob(index.similarity, index.block, self.device, self.ready, asked)
-        share = -(-sum(map(len, passages.values())) // (UNITS * self.executor.workers))
-        size = exact.BLOCK * max(1, -(-share // exact.BLOCK))
-        spans = (
-            (f"search of {lang} passages from {span.start:,}", Span(lang, first, rows.only(span)))
-            for lang, rows in passages.items()
-            for span in rows.spans(size)
-            for first in [index.pool.bounds[lang].start + span.start]
-        )
-        for done in self.executor.run(job, spans):
-            count, parts = done.result()
-            for search, found in zip(searches, parts, strict=True):
-                search.found.merge(found)
-            progress.advance(count)
-        return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,34 +241,28 @@ class SearchJob:
     similarity: Similarity
     block: int | None
     device: str
-    ready: Job[StoredRows, StoredRows]
+    ready: Job[StoredRows, StoredRows] | None
     asked: Sequence[tuple[Want, Rows, Floats]]
     """What is wanted, the queries, prepared, and the true score of each relevant passage."""
 
     def open(self) -> Callable[[Span], tuple[int, list[Partial]]]:
         """What rows want is loaded, and the queries are where they are compared."""
-        ready, engine = self.ready.open(), engine_for(self.device)
+        engine, ready = engine_for(self.device), self.ready and self.ready.open()
         asked = [(want, engine.placed(queries), own) for want, queries, own in self.asked]
 
         def search(span: Span) -> tuple[int, list[Partial]]:
             """How many passages were compared, and what is found among them by each search."""
-            lang, rows = span.lang, ready(span.rows)
+            lang, rows = span.lang, ready(span.rows) if ready else span.rows
             pool = Pool((lang,), {lang: slice(span.first, span.first + len(rows))})
             index = VectorIndex(pool, {}, {lang: rows}, self.similarity, engine, self.block)
             searches = [
-                Search(index, Partial.of(_of_lang(want, lang), queries.shape[0]), queries, own)
+                Search(index, Partial.of(want.of_passages(lang), queries.shape[0]), queries, own)
                 for want, queries, own in asked
             ]
             index.compare(searches, {lang}, lambda _count: None)
             return len(rows), [search.found for search in searches]
 
         return search
-
-
-def _of_lang(want: Want, lang: str) -> Want:
-    """What is wanted of the passages of one language."""
-    settings = tuple(setting for setting in want.settings if lang in setting.passage_langs)
-    return replace(want, settings=settings)
 
 
 def on_device(options: EncoderOptions, executor: Executor) -> EncoderOptions:

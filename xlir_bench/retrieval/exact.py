@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import Protocol
 
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
+from xlir_bench.arrays import slices
 from xlir_bench.records import ROLES, Floats, Ints, Progress, Role, Setting
 from xlir_bench.retrieval.partial import Partial
 from xlir_bench.retrieval.pool import Pool, Want
@@ -35,7 +35,7 @@ FEW_QUERIES = 64
 
 
 class StoredRows(Protocol):
-    """The representations of one role and language, a row a text: `Vectors`, or `SparseRows`."""
+    """The representations of one role and language, a row a text, such as `Vectors`."""
 
     @property
     def dimension(self) -> int:
@@ -45,9 +45,6 @@ class StoredRows(Protocol):
 
     def rows(self, rows: Ints | slice) -> Rows:
         """These rows, in this order."""
-
-    def blocks(self, size: int) -> Iterator[Rows]:
-        """The rows in order, so many at a time."""
 
 
 class Searcher(Protocol):
@@ -109,7 +106,8 @@ class VectorIndex:
                 for rows in workers.shares(search.queries.shape[0], self.engine.share)
             ]
             for block in self._blocks(langs, workers):
-                workers.run(partial(search.see, queries, block) for search, queries in tasks)
+                for done in [workers.threads.submit(s.see, rows, block) for s, rows in tasks]:
+                    done.result()
                 advance(block.passages.shape[0])
 
     def take(self, positions: Ints) -> Rows:
@@ -130,7 +128,7 @@ class VectorIndex:
     def true_scores(self, lang: str, query: Ints, positions: Ints) -> Floats:
         """The same of queries of a language and any passages."""
         found = np.empty(len(query))
-        for rows in _pieces(len(query), self.block or BLOCK):
+        for rows in slices(len(query), self.block or BLOCK):
             distinct, place = np.unique(positions[rows], return_inverse=True)
             asked, number = np.unique(query[rows], return_inverse=True)
             queries = self.similarity.prepared(self.queries[lang].rows(asked))
@@ -140,8 +138,8 @@ class VectorIndex:
     def blocks(self, setting: Setting, size: int) -> Iterator[Rows]:
         """A setting's candidates, prepared, at most so many at a time."""
         for lang in setting.passage_langs:
-            for rows in self.passages[lang].blocks(size):
-                yield self.similarity.prepared(rows)
+            for rows in slices(len(self.passages[lang]), size):
+                yield self.similarity.prepared(self.passages[lang].rows(rows))
 
     def _blocks(self, langs: set[str], workers: _Workers) -> Iterator[_Block]:
         """The passages of these languages in pool order; a block ends where the next position is not wanted."""
@@ -165,7 +163,8 @@ class VectorIndex:
             yield self._block(first, held, workers)
 
     def _block(self, first: int, held: Sequence[Rows], workers: _Workers) -> _Block:
-        parts = workers.map(self.similarity.prepared, [p for h in held for p in workers.pieces(h)])
+        pieces = [piece for rows in held for piece in workers.pieces(rows)]
+        parts = list(workers.threads.map(self.similarity.prepared, pieces))
         rows = parts[0] if len(parts) == 1 else stacked(parts)
         return _Block(first, self.engine.placed(rows))
 
@@ -194,25 +193,15 @@ class _Workers:
     count: int
     threads: ThreadPoolExecutor
 
-    def run(self, tasks: Iterable[Callable[[], None]]) -> None:
-        """Run all tasks; the first error is raised."""
-        for done in [self.threads.submit(task) for task in tasks]:
-            done.result()
-
-    def map(self, make: Callable[[Rows], Rows], parts: Sequence[Rows]) -> list[Rows]:
-        """What `make` gives for each part, in order."""
-        return list(self.threads.map(make, parts))
-
     def pieces(self, rows: Rows) -> list[Rows]:
         """The rows, cut into one piece per thread."""
         size = max(FEW_QUERIES, -(-rows.shape[0] // self.count))
-        return [rows[x] for x in _pieces(rows.shape[0], size)]
+        return [rows[piece] for piece in slices(rows.shape[0], size)]
 
     def shares(self, queries: int, size: int | None) -> list[slice]:
         """Slices of so many queries, each compared at once."""
-        return list(
-            _pieces(queries, size or max(FEW_QUERIES, min(SHARE, -(-queries // self.count))))
-        )
+        share = max(FEW_QUERIES, min(SHARE, -(-queries // self.count)))
+        return list(slices(queries, size or share))
 
 
 @contextmanager
@@ -311,7 +300,3 @@ def _joined(spans: Iterable[slice]) -> Iterator[slice]:
         held = span
     if held is not None:
         yield held
-
-
-def _pieces(count: int, size: int) -> Iterator[slice]:
-    return (slice(start, min(start + size, count)) for start in range(0, count, size))

@@ -108,12 +108,7 @@ class FusedIndex:
         for want in wants:
             deep = replace(want, pair_depth=self.depth, pool_depth=self.depth)
             # Of the first also those that follow the ones put together, where more are to be kept.
-            first = replace(
-                want,
-                pair_depth=max(self.depth, want.pair_depth),
-                pool_depth=max(self.depth, want.pool_depth),
-            )
-            asked = [first, *(deep for _ in self.indexes[1:])]
+            asked = [want.deeper(self.depth), *(deep for _ in self.indexes[1:])]
             lists = [
                 next(iter(index.search([each], Silent())))
                 for index, each in zip(self.indexes, asked, strict=True)
@@ -176,14 +171,9 @@ class FusedIndex:
         scores: Floats,
     ) -> None:
         """How many passages stand before each relevant one."""
-        relevant, bounds = fused.want.relevant, fused.want.pool.rows(setting)
-        pooled = len(setting.passage_langs) > 1
-        item = np.flatnonzero(
-            (relevant.query >= rows.start)
-            & (relevant.query < rows.stop)
-            & (relevant.position >= bounds.start)
-            & (relevant.position < bounds.stop)
-        )
+        relevant, pooled = fused.want.relevant, setting.pooled
+        item = fused.want.items(setting)
+        item = item[(relevant.query[item] >= rows.start) & (relevant.query[item] < rows.stop)]
         row, position = relevant.query[item] - rows.start, relevant.position[item]
         own = self.indexes[0].scores(setting, relevant.query[item], position)[:, None]
         same = together[row] == position[:, None]

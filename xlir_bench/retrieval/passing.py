@@ -19,7 +19,7 @@ from xlir_bench.records import Collection, Floats, Ints, Progress, Role, TextsOn
 from xlir_bench.retrieval import embedding
 from xlir_bench.retrieval.elsewhere import Live, Named
 from xlir_bench.retrieval.embedding import Distinct, embed, texts_at
-from xlir_bench.retrieval.encoding import EmbedRequest, Growing, encode_planned, planned
+from xlir_bench.retrieval.encoding import EmbedRequest, Growing, batch_encoder, in_blocks, planned
 from xlir_bench.retrieval.exact import StoredRows, VectorIndex
 from xlir_bench.retrieval.retriever import Represented
 from xlir_bench.retrieval.tiles import NUMBA
@@ -76,7 +76,7 @@ def embed_in_passing(
         {**(queries.vectors or {}), **passages}, request.similarity, request.engine
     )
     if there is not None:
-        index = replace(index, elsewhere=replace(there.searching(), ready=PassingJob(makes)))
+        index = replace(index, elsewhere=replace(there, ready=PassingJob(makes)))
     return Represented(
         index=index,
         dimension=queries.dimension,
@@ -197,9 +197,7 @@ class Maker:
             rows, block = growing.block(keys, counts, self.request)
             vectors[rows] = block.vectors
 
-        encode_planned(
-            self._encoder, self.request, "passage", texts, batches, keep, lambda _count: None
-        )
+        in_blocks(batch_encoder(self._encoder, self.request, "passage", texts), batches, keep)
         return vectors
 
 
@@ -231,10 +229,6 @@ class Passing:
     def rows(self, rows: Ints | slice) -> Floats:
         """These rows, in this order."""
         return self.maker.vectors(self.numbers[rows], in_order=isinstance(rows, slice))
-
-    def blocks(self, size: int) -> Iterator[Floats]:
-        """The rows in order, at most `size` at a time."""
-        return (self.rows(slice(start, start + size)) for start in range(0, len(self), size))
 
     def only(self, rows: slice) -> Passing:
         """These rows alone, to be sent."""

@@ -94,12 +94,7 @@ class RerankedIndex:
         """What each of these wants to know, one language after another: the lists of all would fill the memory."""
         shares: dict[Kind, list[float]] = defaultdict(list)
         for want in wants:
-            deep = replace(
-                want,
-                pair_depth=max(self.depth, want.pair_depth),
-                pool_depth=max(self.depth, want.pool_depth),
-            )
-            (found,) = self.first.search([deep], progress)
+            (found,) = self.first.search([want.deeper(self.depth)], progress)
             heads = [_Head.of(want, found, setting, self.depth) for setting in want.settings]
             yield self._reordered(want, found, heads, progress)
             for head in heads:
@@ -124,7 +119,7 @@ class RerankedIndex:
             of_head = np.full(there.shape, -np.inf)
             of_head[there] = scores[np.searchsorted(asked, head.codes(size))]
             order = np.argsort(-of_head, axis=1, kind="stable")
-            pooled = len(head.setting.passage_langs) > 1
+            pooled = head.setting.pooled
             before = found.before[pooled][head.items]
             inside, row = head.place_of(want.relevant.query[head.items], before)
             place = np.argsort(order, axis=1)
@@ -167,12 +162,9 @@ class _Head:
     @classmethod
     def of(cls, want: Want, found: Partial, setting: Setting, depth: int) -> _Head:
         """Those of the first stage."""
-        bounds, relevant = want.pool.rows(setting), want.relevant
-        items = np.flatnonzero(
-            (relevant.position >= bounds.start) & (relevant.position < bounds.stop)
-        )
-        query = relevant.query[items]
-        inside = found.before[len(setting.passage_langs) > 1][items] < depth
+        items = want.items(setting)
+        query = want.relevant.query[items]
+        inside = found.before[setting.pooled][items] < depth
         asked, place = np.unique(query, return_inverse=True)
         held, all_of = np.bincount(place, inside, len(asked)), np.bincount(place)
         if not want.depth(setting):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,29 +9,6 @@ from scipy.sparse import csr_array
 
 from xlir_bench.records import Floats, Ints
 from xlir_bench.retrieval.kernels import sparse_products, sparse_scores
-
-
-@dataclass(frozen=True, slots=True)
-class SparseRows:
-    """The rows of one role and language."""
-
-    matrix: csr_array
-
-    def __len__(self) -> int:
-        return int(self.matrix.shape[0])
-
-    @property
-    def dimension(self) -> int:
-        """How many columns there are, of which a row uses a few."""
-        return int(self.matrix.shape[1])
-
-    def rows(self, rows: Ints | slice) -> csr_array:
-        """These rows, in this order."""
-        return self.matrix[rows]
-
-    def blocks(self, size: int) -> Iterator[csr_array]:
-        """The rows in order, so many at a time."""
-        return (self.matrix[start : start + size] for start in range(0, len(self), size))
 
 
 @dataclass(frozen=True, slots=True)

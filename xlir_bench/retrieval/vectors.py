@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import DTypeLike
 
+from xlir_bench.arrays import slices
 from xlir_bench.records import Floats, Ints
 from xlir_bench.retrieval.rows import Rows, rows_of, stacked
 from xlir_bench.retrieval.similarity import normalised
@@ -77,11 +78,7 @@ class Vectors:
 
     def spans(self, size: int) -> Iterator[slice]:
         """Spans of so many rows."""
-        return (slice(a, min(a + size, len(self))) for a in range(0, len(self), size))
-
-    def blocks(self, size: int) -> Iterator[Rows]:
-        """The rows in order, at most `size` at a time."""
-        return (self.rows(slice(start, start + size)) for start in range(0, len(self), size))
+        return slices(len(self), size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,10 +115,6 @@ class Moved:
             moved = np.einsum("ij,jk->ik", moved, self.matrix, optimize=False)
         moved[~unit.any(axis=1)] = 0
         return moved.astype(np.float32)
-
-    def blocks(self, size: int) -> Iterator[Floats]:
-        """The rows in order, at most `size` at a time."""
-        return (self.rows(slice(start, start + size)) for start in range(0, len(self), size))
 
 
 def _opened(part: Rows | Path) -> Rows:
