@@ -16,7 +16,7 @@ from xlir_bench import files
 from xlir_bench.encoders import Encoder, load_encoder
 from xlir_bench.encoders.devices import default_device
 from xlir_bench.errors import InputError
-from xlir_bench.executor import Executor, Job
+from xlir_bench.executor import Executor
 from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.options.running import CPU
 from xlir_bench.records import Floats, Ints, Progress, Role, TokenCounts
@@ -50,7 +50,7 @@ class Live:
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """An encoder that a worker loads."""
+    """An encoder that a worker loads, and keeps until it is to load another one."""
 
     spec: str
     options: EncoderOptions
@@ -58,13 +58,21 @@ class Named:
 
     def open(self) -> Encoder:
         """It has to be the one that was asked for."""
+        if self in _loaded:
+            return _loaded[self]
+        _loaded.clear()
         encoder = load_encoder(self.spec, self.options)
         if encoder.fingerprint != self.fingerprint:
             raise InputError(
                 f"{self.spec} is another model on a worker than here, or its libraries have other versions: every node"
                 " wants the same"
             )
+        _loaded[self] = encoder
         return encoder
+
+
+_loaded: dict[Named, Encoder] = {}
+"""Of this process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +84,6 @@ class Elsewhere:
     options: EncoderOptions
     search_device: str = CPU
     """Where each compares vectors."""
-    ready: Job[StoredRows, StoredRows] | None = None
-    """Makes rows that were sent ready to be read, where they are not so already: files are opened when they are read."""
 
     def named(self, encoder: Encoder) -> Named:
         """How a worker loads this encoder."""
@@ -114,7 +120,7 @@ class Elsewhere:
         if passages.keys() != langs:
             return False
         asked = [(search.found.want, search.queries, search.own) for search in searches]
-        job = SearchJob(index.similarity, index.block, self.search_device, self.ready, asked)
+        job = SearchJob(index.similarity, index.block, self.search_device, asked)
         share = -(-sum(map(len, passages.values())) // (UNITS * self.executor.workers))
         size = exact.BLOCK * max(1, -(-share // exact.BLOCK))
         spans = (
@@ -241,18 +247,17 @@ class SearchJob:
     similarity: Similarity
     block: int | None
     device: str
-    ready: Job[StoredRows, StoredRows] | None
     asked: Sequence[tuple[Want, Rows, Floats]]
     """What is wanted, the queries, prepared, and the true score of each relevant passage."""
 
     def open(self) -> Callable[[Span], tuple[int, list[Partial]]]:
-        """What rows want is loaded, and the queries are where they are compared."""
-        engine, ready = engine_for(self.device), self.ready and self.ready.open()
+        """The queries are where they are compared."""
+        engine = engine_for(self.device)
         asked = [(want, engine.placed(queries), own) for want, queries, own in self.asked]
 
         def search(span: Span) -> tuple[int, list[Partial]]:
             """How many passages were compared, and what is found among them by each search."""
-            lang, rows = span.lang, ready(span.rows) if ready else span.rows
+            lang, rows = span.lang, span.rows
             pool = Pool((lang,), {lang: slice(span.first, span.first + len(rows))})
             index = VectorIndex(pool, {}, {lang: rows}, self.similarity, engine, self.block)
             searches = [

@@ -35,7 +35,7 @@ FEW_QUERIES = 64
 
 
 class StoredRows(Protocol):
-    """The representations of one role and language, a row a text, such as `Vectors`."""
+    """The representations of one role and language, a row a text, such as `Vectors` or `SparseRows`."""
 
     @property
     def dimension(self) -> int:
@@ -80,7 +80,8 @@ class VectorIndex:
     ) -> VectorIndex:
         """The index of these vectors, by role and language."""
         queries, passages = (
-            {lang: rows for (its, lang), rows in vectors.items() if its == role} for role in ROLES
+            {lang: rows for (of_role, lang), rows in vectors.items() if of_role == role}
+            for role in ROLES
         )
         pool = Pool.of({lang: len(rows) for lang, rows in passages.items()})
         return cls(pool, queries, passages, similarity, engine, block)
@@ -143,24 +144,13 @@ class VectorIndex:
 
     def _blocks(self, langs: set[str], workers: _Workers) -> Iterator[_Block]:
         """The passages of these languages in pool order; a block ends where the next position is not wanted."""
-        first, held, count, most = 0, list[Rows](), 0, self.block or BLOCK
-        for lang in self.pool.langs:
-            start = self.pool.bounds[lang].start
-            if lang not in langs:
-                continue
-            if held and first + count != start:
-                yield self._block(first, held, workers)
-                held, count = [], 0
-            vectors, at = self.passages[lang], 0
-            while at < len(vectors):
-                first = first if held else start + at
-                held.append(vectors.rows(slice(at, min(at + most - count, len(vectors)))))
-                count, at = count + held[-1].shape[0], at + held[-1].shape[0]
-                if count == most:
-                    yield self._block(first, held, workers)
-                    held, count = [], 0
-        if held:
-            yield self._block(first, held, workers)
+        most = self.block or BLOCK
+        for span in _joined(self.pool.bounds[lang] for lang in self.pool.langs if lang in langs):
+            for start in range(span.start, span.stop, most):
+                wanted = slice(start, min(start + most, span.stop))
+                parts = ((lang, _inside(wanted, rows)) for lang, rows in self.pool.bounds.items())
+                held = [self.passages[lang].rows(x) for lang, x in parts if x.stop > x.start]
+                yield self._block(start, held, workers)
 
     def _block(self, first: int, held: Sequence[Rows], workers: _Workers) -> _Block:
         pieces = [piece for rows in held for piece in workers.pieces(rows)]
@@ -180,10 +170,7 @@ class _Block:
 
     def overlap(self, rows: slice) -> slice:
         """Which of its passages are in this slice of the pool."""
-        start, stop = (
-            min(max(end - self.first, 0), self.passages.shape[0]) for end in (rows.start, rows.stop)
-        )
-        return slice(start, stop)
+        return _inside(rows, slice(self.first, self.first + self.passages.shape[0]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,6 +271,13 @@ class Search:
         bars, depth = best.scores[rows, -1], best.scores.shape[1]
         for row, column in tile.best(span.start, span.stop, bars, depth):
             best.add(row + rows.start, tile.exact(row, column), seen.first + column)
+
+
+def _inside(wanted: slice, held: slice) -> slice:
+    """Which of the positions that are held are wanted, counted from the first that is held."""
+    size = held.stop - held.start
+    start, stop = (min(max(x - held.start, 0), size) for x in (wanted.start, wanted.stop))
+    return slice(start, stop)
 
 
 def _joined(spans: Iterable[slice]) -> Iterator[slice]:

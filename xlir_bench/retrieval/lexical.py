@@ -16,8 +16,7 @@ from xlir_bench.retrieval.exact import VectorIndex
 from xlir_bench.retrieval.partial import Partial
 from xlir_bench.retrieval.pool import Pool, Want
 from xlir_bench.retrieval.retriever import Represented
-from xlir_bench.retrieval.sparse import Sparse
-from xlir_bench.retrieval.vectors import Vectors
+from xlir_bench.retrieval.sparse import Sparse, SparseRows
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +77,12 @@ class BM25Index:
     @classmethod
     def of(cls, counts: dict[tuple[Role, str], csr_array]) -> BM25Index:
         """The index of texts whose words are counted, by role and language."""
-        queries = {key: Vectors.of(rows) for key, rows in counts.items() if key[0] == "query"}
+        queries = {key: SparseRows(rows) for key, rows in counts.items() if key[0] == "query"}
         passages = {key: rows for key, rows in counts.items() if key[0] == "passage"}
-        alone = {key: Vectors.of(_weighted(rows)) for key, rows in passages.items()}
+        alone = {key: SparseRows(_weighted(rows)) for key, rows in passages.items()}
         weighted, start, together = _weighted(vstack(list(passages.values()), format="csr")), 0, {}
         for key, rows in passages.items():
-            together[key] = Vectors.of(weighted[start : start + rows.shape[0]])
+            together[key] = SparseRows(weighted[start : start + rows.shape[0]])
             start += rows.shape[0]
         indexes = [VectorIndex.of({**queries, **rows}, Sparse()) for rows in (alone, together)]
         return cls(indexes[0].pool, *indexes)
@@ -93,7 +92,9 @@ class BM25Index:
         found = []
         for index, pooled in ((self.alone, False), (self.together, True)):
             asked = [
-                replace(w, settings=tuple(s for s in w.settings if s.pooled == pooled))
+                replace(
+                    w, settings=tuple(s for s in w.settings if (len(s.passage_langs) > 1) == pooled)
+                )
                 for w in wants
             ]
             found.append(index.search(asked, progress))
@@ -104,7 +105,7 @@ class BM25Index:
 
     def scores(self, setting: Setting, query: Ints, positions: Ints) -> Floats:
         """The score of each pair of a query and a passage, with the weights that words have in this setting."""
-        index = self.together if setting.pooled else self.alone
+        index = self.together if len(setting.passage_langs) > 1 else self.alone
         return index.scores(setting, query, positions)
 
 

@@ -66,8 +66,8 @@ class Vectors:
             return stacked(taken or [first[:0]])[np.argsort(order)]
         found = np.empty((len(row), self.dimension), np.float32)
         for number in np.unique(part):
-            mine = part == number
-            found[mine] = _opened(self.parts[number])[row[mine]]
+            inside = part == number
+            found[inside] = _opened(self.parts[number])[row[inside]]
         return found
 
     def only(self, rows: slice) -> Vectors:
