@@ -13,14 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from xlir_bench.records import Collection
-from xlir_bench.sources.collecting import LanguageTexts, ReadOptions, collection, named_files
+from xlir_bench.sources.collecting import (
+    Grades,
+    Judged,
+    ReadOptions,
+    Texts,
+    collection,
+    named_files,
+)
 from xlir_bench.sources.rows import Faults, grade_of, rows, text_of
 from xlir_bench.tasks import Task, file_language
-
-Texts = dict[str, tuple[str, str]]
-"""Language and text by id."""
-Grades = dict[str, dict[str, int]]
-"""By question, the grade of each relevant passage."""
 
 
 def read_mlir(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Collection:
@@ -41,29 +43,21 @@ def read_mlir(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Co
     passages = _texts(corpus, entries, task.passage_languages or task.languages, faults)
     grades = _grades(qrels, questions, passages, faults)
     faults.check()
-    shared = {name: _shared_part(name, lang) for name, (lang, _) in questions.items()}
+    # What the ids of translations share: ``005a`` of ``ar_q_005a`` and of ``ar_005a``.
+    shared = {
+        name: name.removeprefix(f"{lang}_").removeprefix("q_")
+        for name, (lang, _) in questions.items()
+    }
     clusters: dict[str, str] = {}
     for name, found in grades.items():
         key = shared[name]
         clusters[key] = min([*found, *([clusters[key]] if key in clusters else ())])
-    languages = {lang: LanguageTexts() for lang in {*asked, *sought}}
-    row: dict[str, int] = {}
-    for name, (lang, text) in passages.items():
-        if lang in sought:
-            row[name] = len(languages[lang].passages)
-            languages[lang].passages[name] = text
-    for name, (lang, text) in questions.items():
-        if lang not in asked or name not in grades:
-            continue
-        with faults.at(queries, "$"):
-            languages[lang].ask(shared[name], text, key=name, what=f"another question of {lang!r}")
-            languages[lang].clusters.append(clusters[shared[name]])
-        for passage in grades[name].keys() & row.keys():
-            answer = (name, row[passage], grades[name][passage])
-            languages[passages[passage][0]].relevant.append(answer)
-    for lang in asked:
-        if not faults.count and not languages[lang].questions:
-            faults.add(qrels, "$", f"no query of {lang!r} has a relevant passage")
+
+    def named(name: str) -> tuple[str, str, str]:
+        return shared[name], name, clusters[shared[name]]
+
+    judged = Judged(questions, passages, grades)
+    languages = judged.languages(asked, sought, named, (queries, qrels), faults)
     for lang in sought:
         if not faults.count and not languages[lang].passages:
             faults.add(corpus, "$", f"there is no passage of {lang!r} in the whole file")
@@ -74,11 +68,6 @@ def read_mlir(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Co
         queries={lang: read.queries[lang] for lang in asked},
         passages={lang: read.passages[lang] for lang in sought},
     )
-
-
-def _shared_part(name: str, lang: str) -> str:
-    """What the ids of translations share: ``005a`` of ``ar_q_005a`` and of ``ar_005a``."""
-    return name.removeprefix(f"{lang}_").removeprefix("q_")
 
 
 def _texts(
