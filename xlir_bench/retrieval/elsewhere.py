@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -23,13 +22,14 @@ from xlir_bench.records import Floats, Ints, Progress, Role, TokenCounts
 from xlir_bench.retrieval import embedding, exact
 from xlir_bench.retrieval.embedding import Distinct, texts_at
 from xlir_bench.retrieval.encoding import EmbedRequest, Growing, batch_encoder, in_blocks, planned
-from xlir_bench.retrieval.exact import Search, StoredRows, VectorIndex
+from xlir_bench.retrieval.exact import Search, VectorIndex
 from xlir_bench.retrieval.partial import Partial
 from xlir_bench.retrieval.pool import Pool, Want
 from xlir_bench.retrieval.rows import Rows
 from xlir_bench.retrieval.similarity import Similarity
 from xlir_bench.retrieval.store import Known, text_keys, write_block
 from xlir_bench.retrieval.tiles import NUMBA, engine_for
+from xlir_bench.retrieval.vectors import Vectors
 
 UNITS = 4
 """For each worker, where there are enough texts: so none waits long for the last one."""
@@ -95,7 +95,7 @@ class Elsewhere:
         request: EmbedRequest,
         encoder: Encoder,
         roles: Sequence[Distinct],
-        found: Mapping[Role, Known],
+        known_by_role: Mapping[Role, Known],
         progress: Progress,
     ) -> None:
         """Encode the texts of which nothing is known; `folder` is that of the encoder in the cache."""
@@ -105,21 +105,24 @@ class Elsewhere:
             replace(request, elsewhere=None, engine=NUMBA),
             {texts.role: texts.sources for texts in roles},
         )
-        for done in self.executor.run(job, self._units(roles, found)):
+        for done in self.executor.run(job, self._units(roles, known_by_role)):
             progress.advance(done.result())
 
     def search(
         self, index: VectorIndex, searches: Sequence[Search], langs: set[str], progress: Progress
     ) -> bool:
-        """Each worker compares a span of the pool at a time, and what they find adds up."""
+        """Each worker compares a span of the pool at a time, and what they find adds up.
+
+        False, with nothing done, where some passages are in memory: these are better searched here.
+        """
         passages = {
             lang: rows
             for lang in sorted(langs)
-            if isinstance(rows := index.passages[lang], Sendable) and rows.on_disk
+            if isinstance(rows := index.passages[lang], Vectors) and rows.on_disk
         }
         if passages.keys() != langs:
             return False
-        asked = [(search.found.want, search.queries, search.own) for search in searches]
+        asked = [(search.partial.want, search.queries, search.own) for search in searches]
         job = SearchJob(index.similarity, index.block, self.search_device, asked)
         share = -(-sum(map(len, passages.values())) // (UNITS * self.executor.workers))
         size = exact.BLOCK * max(1, -(-share // exact.BLOCK))
@@ -131,23 +134,23 @@ class Elsewhere:
         )
         for done in self.executor.run(job, spans):
             count, parts = done.result()
-            for search, found in zip(searches, parts, strict=True):
-                search.found.merge(found)
+            for search, part in zip(searches, parts, strict=True):
+                search.partial.merge(part)
             progress.advance(count)
         return True
 
     def _units(
-        self, roles: Sequence[Distinct], found: Mapping[Role, Known]
+        self, roles: Sequence[Distinct], known_by_role: Mapping[Role, Known]
     ) -> Iterator[tuple[str, Batches]]:
         windows = [
             (texts, start)
             for texts in roles
             for start in range(0, len(texts.keys), embedding.WINDOW)
-            if (found[texts.role].part[start : start + embedding.WINDOW] < 0).any()
+            if (known_by_role[texts.role].part[start : start + embedding.WINDOW] < 0).any()
         ]
         parts = -(-UNITS * self.executor.workers // max(1, len(windows)))
         for number, (texts, start) in enumerate(windows):
-            known = found[texts.role].part[start : start + embedding.WINDOW]
+            known = known_by_role[texts.role].part[start : start + embedding.WINDOW]
             missing = start + np.flatnonzero(known < 0)
             count = min(parts, -(-len(missing) // FEW_TEXTS))
             for part in range(count):
@@ -215,21 +218,6 @@ class _Encoding:
         return sum(map(len, wanted))
 
 
-@runtime_checkable
-class Sendable(StoredRows, Protocol):
-    """Rows that workers can search."""
-
-    @property
-    def on_disk(self) -> bool:
-        """Whether they are not in memory: else they are searched here."""
-
-    def spans(self, size: int) -> Iterator[slice]:
-        """Spans of about so many rows, each to be searched by one worker."""
-
-    def only(self, rows: slice) -> StoredRows:
-        """These rows alone, to be sent."""
-
-
 @dataclass(frozen=True, slots=True)
 class Span:
     """Passages of one language that follow each other in the pool."""
@@ -237,7 +225,7 @@ class Span:
     lang: str
     first: int
     """The first one's position in the pool."""
-    rows: StoredRows
+    rows: Vectors
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,7 +253,7 @@ class SearchJob:
                 for want, queries, own in asked
             ]
             index.compare(searches, {lang}, lambda _count: None)
-            return len(rows), [search.found for search in searches]
+            return len(rows), [search.partial for search in searches]
 
         return search
 

@@ -106,12 +106,12 @@ class Distinct:
 
 def texts_at(sources: Sequence[Sequence[str]], source: Ints, row: Ints) -> list[str]:
     """The texts in these rows of these sources; in each, rows ascend."""
-    found: list[str] = []
+    texts: list[str] = []
     for number in np.unique(source):
         rows = row[source == number]
         piece = sources[number][int(rows[0]) : int(rows[-1]) + 1]
-        found += (piece[at] for at in (rows - rows[0]).tolist())
-    return found
+        texts += (piece[at] for at in (rows - rows[0]).tolist())
+    return texts
 
 
 def embed(
@@ -121,16 +121,18 @@ def embed(
     roles = _roles(collection)
     work = _Work.of(encoder, request, progress)
     stores = {t.role: work.folder.store(t.role) for t in roles}
-    found = {t.role: stores[t.role].find(t.keys, work.in_memory(t)) for t in roles}
-    total = sum(int((known.part < 0).sum()) for known in found.values())
+    known_by_role = {t.role: stores[t.role].find(t.keys, work.in_memory(t)) for t in roles}
+    total = sum(int((known.part < 0).sum()) for known in known_by_role.values())
     if total:
         progress.start("encode", total, "texts")
         if request.elsewhere is not None and work.folder.path is not None:
-            request.elsewhere.encode(work.folder.path, request, encoder, roles, found, progress)
-            found = written_elsewhere(work, roles, stores)
+            request.elsewhere.encode(
+                work.folder.path, request, encoder, roles, known_by_role, progress
+            )
+            known_by_role = written_elsewhere(work, roles, stores)
         else:
             for texts in roles:
-                work.encode(texts, found[texts.role])
+                work.encode(texts, known_by_role[texts.role])
         progress.finish()
     notes = [
         f"{s.damaged} damaged cache block(s) of role {role} were found and encoded again"
@@ -141,18 +143,18 @@ def embed(
     vectors: dict[tuple[Role, str], Vectors] = {}
     counts: dict[tuple[Role, str], TokenCounts] = {}
     for texts in roles:
-        known = found[texts.role]
+        known = known_by_role[texts.role]
         empty = np.flatnonzero(known.sizes == 0)
         notes += zero_vectors(
             texts.role, texts.text, empty, "no" if request.has_tokens else "a zero"
         )
         for lang, numbers in texts.numbers.items():
-            vectors[texts.role, lang] = known.vectors(numbers, (work.folder, work.spare))
+            vectors[texts.role, lang] = known.vectors(numbers, (work.folder, work.temporary))
             counts[texts.role, lang] = known.counts(numbers)
     distinct = sum(len(texts.keys) for texts in roles)
     tokens = counts if isinstance(encoder, Tokenizing) else None
     if not request.is_dense:
-        means = [f"{found[role].sizes.mean():.1f} of a {role}" for role in found]
+        means = [f"{known_by_role[role].sizes.mean():.1f} of a {role}" for role in known_by_role]
         told = "vectors" if request.has_tokens else "weights that are not zero"
         notes.append(f"{told}, on average: {', '.join(means)}")
     block = BLOCK // TOKENS_OF_TEXT if request.has_tokens else None
@@ -185,12 +187,12 @@ def encode_part(
         raise InputError("a part of the vectors is of use in the cache alone, and there is none")
     for texts in _roles(collection):
         store = work.folder.store(texts.role)
-        found = store.find(texts.keys, work.in_memory(texts))
-        missing = int((found.part < 0).sum())
+        known = store.find(texts.keys, work.in_memory(texts))
+        missing = int((known.part < 0).sum())
         progress.start(f"encode {texts.role} texts", -(-len(texts.keys) // parts), "texts")
-        work.encode(texts, found, part, parts)
+        work.encode(texts, known, part, parts)
         progress.finish()
-        encoded += missing - int((found.part < 0).sum())
+        encoded += missing - int((known.part < 0).sum())
     if work.folder.notes:
         raise InputError("; ".join(sorted(work.folder.notes)))
     return encoded
@@ -210,10 +212,10 @@ def written_elsewhere(
     """What workers have written; refuses to go on where that is not seen here."""
     for pause in SEEN_AFTER:
         time.sleep(pause)
-        found = {t.role: stores[t.role].find(t.keys, work.in_memory(t)) for t in roles}
-        lacking = sum(int((known.part < 0).sum()) for known in found.values())
+        known_by_role = {t.role: stores[t.role].find(t.keys, work.in_memory(t)) for t in roles}
+        lacking = sum(int((known.part < 0).sum()) for known in known_by_role.values())
         if not lacking:
-            return found
+            return known_by_role
     raise InputError(
         f"{lacking:,} texts that workers encoded are not in {work.folder.path} as it is seen here: XLIR_CACHE has to name a"
         " folder that all nodes share"
@@ -229,7 +231,7 @@ class _Work:
     progress: Progress
     folder: EncoderFolder
     """This encoder's, in the cache."""
-    spare: _Spare | None = None
+    temporary: _TemporaryFolder | None = None
     """A temporary folder for vectors that neither fit in memory nor can be kept."""
 
     @classmethod
@@ -290,20 +292,20 @@ class _Work:
         path = self.folder.write(texts.role, block)
         part: Rows | Path = block.vectors
         if not self.in_memory(texts):
-            part = path or self._spared(texts.role, block)
+            part = path or self._set_aside(texts.role, block)
         known.put(missing[rows], part, block, slice(None))
 
-    def _spared(self, role: Role, block: Block) -> Path:
+    def _set_aside(self, role: Role, block: Block) -> Path:
         """Write the block to a temporary folder, where the cache cannot keep it."""
-        if self.spare is None:
-            self.spare = _Spare()
+        if self.temporary is None:
+            self.temporary = _TemporaryFolder()
         with files.explained(
-            self.spare.path, "a large corpus needs room there; TMPDIR names another place"
+            self.temporary.path, "a large corpus needs room there; TMPDIR names another place"
         ):
-            return write_block(self.spare.path / role, block)
+            return write_block(self.temporary.path / role, block)
 
 
-class _Spare:
+class _TemporaryFolder:
     """A temporary folder, removed once nobody holds this."""
 
     def __init__(self) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from threadpoolctl import ThreadpoolController
@@ -26,6 +26,9 @@ from xlir_bench.retrieval.rows import Rows, stacked
 from xlir_bench.retrieval.similarity import COSINE, Similarity
 from xlir_bench.retrieval.tiles import NUMBA, Engine, Tile
 
+if TYPE_CHECKING:
+    from xlir_bench.retrieval.elsewhere import Elsewhere
+
 BLOCK = 16_384
 """Passages held at a time, prepared."""
 SHARE = 256
@@ -37,23 +40,10 @@ FEW_QUERIES = 64
 class StoredRows(Protocol):
     """The representations of one role and language, a row a text, such as `Vectors` or `SparseRows`."""
 
-    @property
-    def dimension(self) -> int:
-        """Of a row."""
-
     def __len__(self) -> int: ...
 
     def rows(self, rows: Ints | slice) -> Rows:
         """These rows, in this order."""
-
-
-class Searcher(Protocol):
-    """Others who can search an index."""
-
-    def search(
-        self, index: VectorIndex, searches: Sequence[Search], langs: set[str], progress: Progress
-    ) -> bool:
-        """Take the passages of these languages into account in all searches; False where that is better done here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +58,8 @@ class VectorIndex:
     """Where scores are computed and counted: it decides how long a search takes, and nothing else."""
     block: int | None = None
     """Passages held at a time; None: `BLOCK`."""
-    elsewhere: Searcher | None = None
+    elsewhere: Elsewhere | None = None
+    """Workers who search it, where they can."""
 
     @classmethod
     def of(
@@ -94,7 +85,7 @@ class VectorIndex:
         if self.elsewhere is None or not self.elsewhere.search(self, searches, langs, progress):
             self.compare(searches, langs, progress.advance)
         progress.finish()
-        return [search.found for search in searches]
+        return [search.partial for search in searches]
 
     def compare(
         self, searches: Sequence[Search], langs: set[str], advance: Callable[[int], None]
@@ -128,13 +119,13 @@ class VectorIndex:
 
     def true_scores(self, lang: str, query: Ints, positions: Ints) -> Floats:
         """The same of queries of a language and any passages."""
-        found = np.empty(len(query))
+        scores = np.empty(len(query))
         for rows in slices(len(query), self.block or BLOCK):
             distinct, place = np.unique(positions[rows], return_inverse=True)
             asked, number = np.unique(query[rows], return_inverse=True)
             queries = self.similarity.prepared(self.queries[lang].rows(asked))
-            found[rows] = self.similarity.exact(queries, number, self.take(distinct), place)
-        return found
+            scores[rows] = self.similarity.exact(queries, number, self.take(distinct), place)
+        return scores
 
     def blocks(self, setting: Setting, size: int) -> Iterator[Rows]:
         """A setting's candidates, prepared, at most so many at a time."""
@@ -208,7 +199,7 @@ class Search:
     """The queries of one language, and what is known of their settings so far."""
 
     index: VectorIndex
-    found: Partial
+    partial: Partial
     queries: Rows
     """Prepared for the similarity, and placed."""
     own: Floats
@@ -224,7 +215,7 @@ class Search:
 
     def see(self, rows: slice, block: _Block) -> None:
         """Take a block of passages into account, for these queries."""
-        want, index = self.found.want, self.index
+        want, index = self.partial.want, self.index
         wanted = [want.pool.bounds[lang] for lang in want.pool.langs if lang in want.langs]
         for span in _joined(block.overlap(rows) for rows in wanted):
             seen = _Block(block.first + span.start, block.passages[span])
@@ -235,12 +226,12 @@ class Search:
                 tile.leave_out(row, column[row])
             for pooled in want.scopes:
                 self._count(pooled, tile, rows, seen)
-            for setting in self.found.best:
+            for setting in self.partial.best:
                 self._keep(setting, tile, rows, seen)
 
     def _count(self, pooled: bool, tile: Tile, rows: slice, seen: _Block) -> None:
         """Add to the counts of these queries' relevant passages those of the tile that stand before them."""
-        relevant, pool = self.found.want.relevant, self.found.want.pool
+        relevant, pool = self.partial.want.relevant, self.partial.want.pool
         first, last = np.searchsorted(relevant.query, [rows.start, rows.stop])
         # Of one language only its own relevant passages are among those compared.
         spans = [
@@ -259,12 +250,12 @@ class Search:
             true = tile.exact(row[i], column)
             is_before = (true > own[i]) | ((true == own[i]) & (seen.first + column < position[i]))
             before += np.bincount(i[is_before], minlength=len(items))
-        self.found.before[pooled][items] += before
+        self.partial.before[pooled][items] += before
 
     def _keep(self, setting: Setting, tile: Tile, rows: slice, seen: _Block) -> None:
         """Put the tile's best passages among the best of these queries."""
-        best = self.found.best[setting]
-        span = seen.overlap(self.found.want.pool.rows(setting))
+        best = self.partial.best[setting]
+        span = seen.overlap(self.partial.want.pool.rows(setting))
         if span.stop == span.start:
             return
         # Positions ascend, so an equal score that is kept already stands before those of this tile.

@@ -71,14 +71,14 @@ class FusedRetriever:
 
     def represent(self, collection: Collection, progress: Progress) -> Represented:
         """Every text once for each; lengths and unknown words are told as the first sees them."""
-        found = [part.represent(collection, progress) for part in self.parts]
+        represented = [part.represent(collection, progress) for part in self.parts]
         return Represented(
-            index=FusedIndex(tuple(each.index for each in found), self.depth, self.weights),
-            dimension=found[0].dimension,
-            tokens=found[0].tokens,
-            encoded=sum(each.encoded for each in found),
-            cached=sum(each.cached for each in found),
-            notes=tuple(note for each in found for note in each.notes),
+            index=FusedIndex(tuple(each.index for each in represented), self.depth, self.weights),
+            dimension=represented[0].dimension,
+            tokens=represented[0].tokens,
+            encoded=sum(each.encoded for each in represented),
+            cached=sum(each.cached for each in represented),
+            notes=tuple(note for each in represented for note in each.notes),
         )
 
 
@@ -131,7 +131,9 @@ class FusedIndex:
     ) -> None:
         want = fused.want
         candidates = want.candidates(setting)
-        together = _together([found.best[setting] for found in lists], rows, self.depth, candidates)
+        together = _together(
+            [partial.best[setting] for partial in lists], rows, self.depth, candidates
+        )
         there = together >= 0
         query = np.nonzero(there)[0]
         scores = []

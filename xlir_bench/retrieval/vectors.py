@@ -64,11 +64,11 @@ class Vectors:
             taken = [_opened(self.parts[number])[row[part == number]] for number in np.unique(part)]
             order = np.argsort(part, kind="stable")
             return stacked(taken or [first[:0]])[np.argsort(order)]
-        found = np.empty((len(row), self.dimension), np.float32)
+        copied = np.empty((len(row), self.dimension), np.float32)
         for number in np.unique(part):
             inside = part == number
-            found[inside] = _opened(self.parts[number])[row[inside]]
-        return found
+            copied[inside] = _opened(self.parts[number])[row[inside]]
+        return copied
 
     def only(self, rows: slice) -> Vectors:
         """These rows alone, to be sent: with the parts that hold them, and no hold on files."""
@@ -88,11 +88,6 @@ class Moved:
     vectors: Vectors
     offset: Floats
     matrix: Floats | None
-
-    @property
-    def dimension(self) -> int:
-        """Length of a vector."""
-        return self.vectors.dimension
 
     @property
     def on_disk(self) -> bool:
