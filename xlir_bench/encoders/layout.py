@@ -111,8 +111,8 @@ class ModelLayout:
         stated: list[Any] = self._value("modules.json", list) or []
         modules = []
         for module in stated:
-            stated_module = module if isinstance(module, dict) else {}
-            kind, path = stated_module.get("type"), stated_module.get("path") or ""
+            facts = module if isinstance(module, dict) else {}
+            kind, path = facts.get("type"), facts.get("path") or ""
             if not isinstance(kind, str) or not isinstance(path, str):
                 wanted = 'a list of modules, each with "type" and "path"'
                 raise self._wrong("modules.json", (), wanted)

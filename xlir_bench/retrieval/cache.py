@@ -50,7 +50,7 @@ class EncoderFolder:
     def of(
         cls, cache: Path | None, card: EncoderCard, fingerprint: str, what: str, suffix: str = ""
     ) -> EncoderFolder:
-        """The folder of this encoder; None as the cache keeps nothing."""
+        """The folder of this encoder, made and held; without a cache there is none, and nothing is kept."""
         folder = cls(cache, what)
         if cache is not None:
             path = store_folder(cache, card.slug, fingerprint)

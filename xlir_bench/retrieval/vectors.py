@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -48,7 +48,7 @@ class Vectors:
     @property
     def on_disk(self) -> bool:
         """Whether any of them are in files."""
-        return any(isinstance(part, Path) for part in self.parts)
+        return any(isinstance(getattr(part, "part", part), Path) for part in self.parts)
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> Floats:
         """All rows, in memory: `np.asarray` of it."""
@@ -70,6 +70,10 @@ class Vectors:
             copied[inside] = _opened(self.parts[number])[row[inside]]
         return copied
 
+    def moved(self, offset: Floats, matrix: Floats | None) -> Vectors:
+        """The same, each moved when it is read."""
+        return replace(self, parts=tuple(MovedRows(x, offset, matrix) for x in self.parts))
+
     def only(self, rows: slice) -> Vectors:
         """These rows alone, to be sent: with the parts that hold them, and no hold on files."""
         numbers, part = np.unique(self.part[rows], return_inverse=True)
@@ -82,33 +86,20 @@ class Vectors:
 
 
 @dataclass(frozen=True, slots=True)
-class Moved:
-    """Vectors of unit length, less an offset, turned by a matrix."""
+class MovedRows:
+    """The rows of a part at unit length, less an offset, turned by a matrix."""
 
-    vectors: Vectors
+    part: Rows | Path
     offset: Floats
     matrix: Floats | None
 
-    @property
-    def on_disk(self) -> bool:
-        """Whether any of them are in files."""
-        return self.vectors.on_disk
-
-    def __len__(self) -> int:
-        return len(self.vectors)
-
-    def __array__(self, dtype: object = None, copy: bool | None = None) -> Floats:
-        """All rows, in memory."""
-        return np.asarray(self.rows(slice(0, len(self))), np.float32)
-
-    def rows(self, rows: Ints | slice) -> Floats:
-        """These rows in float32, in this order; a zero vector stays zero."""
-        unit = normalised(self.vectors.rows(rows))
+    def __getitem__(self, rows: Ints | slice) -> Floats:
+        unit = normalised(_opened(self.part)[rows])
         moved = unit.astype(np.float64) - self.offset
         if self.matrix is not None:
             # Not a matrix product: its last bits would depend on which rows are asked for together.
             moved = np.einsum("ij,jk->ik", moved, self.matrix, optimize=False)
-        moved[~unit.any(axis=1)] = 0
+        moved[~unit.any(axis=1)] = 0  # a zero vector stays zero
         return moved.astype(np.float32)
 
 
