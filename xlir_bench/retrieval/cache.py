@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from xlir_bench import files
+from xlir_bench import files, objectstore
 from xlir_bench.encoders import EncoderCard
 from xlir_bench.errors import XlirError
 from xlir_bench.retrieval.store import Block, Store, is_shard, write_block
@@ -32,7 +32,7 @@ def remember_encoder(folder: Path, name: str, fingerprint: str) -> None:
     path = folder / "encoder.json"
     if not path.is_file():
         record = json.dumps({"name": name, "fingerprint": fingerprint}, ensure_ascii=False)
-        files.write(path, record)
+        objectstore.write(path, record.encode())
 
 
 @dataclass(slots=True)
