@@ -10,17 +10,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from xlir_bench.records import Collection
-from xlir_bench.sources.collecting import (
-    Grades,
-    Judged,
-    LanguageTexts,
-    ReadOptions,
-    Texts,
-    collection,
-    named_files,
-)
+from xlir_bench.sources.collecting import LanguageTexts, ReadOptions, collection, named_files
 from xlir_bench.sources.rows import Faults, grade_of, judgement, rows, text_of
 from xlir_bench.tasks import Task
+
+Texts = dict[str, tuple[str, str]]
+"""Language and text by id; texts of languages that are not wanted are empty."""
 
 
 def read_beir(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Collection:
@@ -32,22 +27,35 @@ def read_beir(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Co
         paths = named_files(task, files, [lang, f"{lang}.queries", f"{lang}.qrels"])
         shared.setdefault(paths, []).append(lang)
     for (corpus, queries, qrels), langs in shared.items():
-        texts = _texts(queries, langs, faults), _texts(corpus, langs, faults)
-        judged = Judged(*texts, _judgements(qrels, *texts, faults))
-
-        def named(name: str, prefix: str = langs[0]) -> tuple[str, str, str]:
-            return name, f"{prefix}:{name}", name  # another set of files may have the same ids
-
-        languages |= judged.languages(langs, langs, named, (queries, qrels), faults)
+        passages = _texts(corpus, langs, faults)
+        questions = _texts(queries, langs, faults)
+        judgements = _judgements(qrels, questions, passages, faults)
+        of_set = {lang: LanguageTexts() for lang in langs}
+        place: dict[str, int] = {}
+        for name, (lang, text) in passages.items():
+            if lang in of_set:
+                place[name] = len(of_set[lang].passages)
+                of_set[lang].passages[name] = text
+        answered = {query for query, _ in judgements}
+        for name, (lang, text) in questions.items():
+            if lang in of_set and name in answered:
+                # Another set of files may have the same ids.
+                of_set[lang].ask(name, text, key=f"{langs[0]}:{name}")
+                of_set[lang].clusters.append(name)
+        for (query, passage), grade in judgements.items():
+            if passage in place:
+                answer = (f"{langs[0]}:{query}", place[passage], grade)
+                of_set[passages[passage][0]].relevant.append(answer)
+        for lang in langs:
+            if not faults.count and not of_set[lang].questions:
+                faults.add(qrels, "$", f"no query of {lang!r} has a relevant passage")
+        languages |= of_set
     faults.check()
     return collection(languages, options.limit, cluster="question")
 
 
 def _texts(path: Path, langs: list[str], faults: Faults) -> Texts:
-    """Queries or passages of a file, in all its languages; where one language is wanted, rows need not name it.
-
-    Texts of languages that are not wanted are empty.
-    """
+    """Queries or passages of a file, in all its languages; where one language is wanted, rows need not name it."""
     texts: Texts = {}
     wanted = set(langs)
     default = langs[0] if len(langs) == 1 else None
@@ -65,9 +73,11 @@ def _texts(path: Path, langs: list[str], faults: Faults) -> Texts:
     return texts
 
 
-def _judgements(path: Path, questions: Texts, passages: Texts, faults: Faults) -> Grades:
-    """Grades above 0; a judgement of a text that is not there is a fault."""
-    grades: Grades = {}
+def _judgements(
+    path: Path, questions: Texts, passages: Texts, faults: Faults
+) -> dict[tuple[str, str], int]:
+    """Grades above 0, by query and passage; a judgement of a text that is not there is a fault."""
+    judgements: dict[tuple[str, str], int] = {}
     readable = not faults.count
 
     for place, row in rows(path, faults, judgement):
@@ -81,5 +91,5 @@ def _judgements(path: Path, questions: Texts, passages: Texts, faults: Faults) -
             if readable and passage not in passages:
                 raise ValueError(f"passage {passage!r} is not in the corpus")
             if grade > 0:
-                grades.setdefault(query, {})[passage] = grade
-    return grades
+                judgements[query, passage] = grade
+    return judgements

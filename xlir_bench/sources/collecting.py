@@ -155,55 +155,6 @@ def collection(
     )
 
 
-Texts = dict[str, tuple[str, str]]
-"""Language and text by id."""
-Grades = dict[str, dict[str, int]]
-"""By question, the grade of each relevant passage."""
-
-
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """Questions and passages of several languages, and which are relevant to which."""
-
-    questions: Texts
-    passages: Texts
-    grades: Grades
-
-    def languages(
-        self,
-        asked: Sequence[str],
-        sought: Sequence[str],
-        named: Callable[[str], tuple[str, str, str]],
-        files: tuple[Path, Path],
-        faults: Faults,
-    ) -> dict[str, LanguageTexts]:
-        """The judged questions of the languages asked in, and all passages of those sought in.
-
-        `named` gives the id, key and cluster of a question; `files` are those of questions and judgements.
-        """
-        languages = {lang: LanguageTexts() for lang in {*asked, *sought}}
-        row: dict[str, int] = {}
-        for name, (lang, text) in self.passages.items():
-            if lang in sought:
-                row[name] = len(languages[lang].passages)
-                languages[lang].passages[name] = text
-        for name, (lang, text) in self.questions.items():
-            if lang not in asked or name not in self.grades:
-                continue
-            shown, key, cluster = named(name)
-            with faults.at(files[0], "$"):
-                languages[lang].ask(shown, text, key, what=f"another question of {lang!r}")
-                languages[lang].clusters.append(cluster)
-            for passage, grade in self.grades[name].items():
-                if passage in row:
-                    answer = (key, row[passage], grade)
-                    languages[self.passages[passage][0]].relevant.append(answer)
-        for lang in asked:
-            if not faults.count and not languages[lang].questions:
-                faults.add(files[1], "$", f"no query of {lang!r} has a relevant passage")
-        return languages
-
-
 def _relevance(
     languages: Mapping[str, LanguageTexts], limit: int | None, queries_are_passages: bool
 ) -> dict[tuple[str, str], Relevance]:

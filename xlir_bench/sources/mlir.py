@@ -13,16 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from xlir_bench.records import Collection
-from xlir_bench.sources.collecting import (
-    Grades,
-    Judged,
-    ReadOptions,
-    Texts,
-    collection,
-    named_files,
-)
+from xlir_bench.sources.collecting import LanguageTexts, ReadOptions, collection, named_files
 from xlir_bench.sources.rows import Faults, grade_of, rows, text_of
 from xlir_bench.tasks import Task, file_language
+
+Texts = dict[str, tuple[str, str]]
+"""Language and text by id."""
+Grades = dict[str, dict[str, int]]
+"""By question, the grade of each relevant passage."""
 
 
 def read_mlir(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Collection:
@@ -52,12 +50,24 @@ def read_mlir(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Co
     for name, found in grades.items():
         key = shared[name]
         clusters[key] = min([*found, *([clusters[key]] if key in clusters else ())])
-
-    def named(name: str) -> tuple[str, str, str]:
-        return shared[name], name, clusters[shared[name]]
-
-    judged = Judged(questions, passages, grades)
-    languages = judged.languages(asked, sought, named, (queries, qrels), faults)
+    languages = {lang: LanguageTexts() for lang in {*asked, *sought}}
+    row: dict[str, int] = {}
+    for name, (lang, text) in passages.items():
+        if lang in sought:
+            row[name] = len(languages[lang].passages)
+            languages[lang].passages[name] = text
+    for name, (lang, text) in questions.items():
+        if lang not in asked or name not in grades:
+            continue
+        with faults.at(queries, "$"):
+            languages[lang].ask(shared[name], text, key=name, what=f"another question of {lang!r}")
+            languages[lang].clusters.append(clusters[shared[name]])
+        for passage in grades[name].keys() & row.keys():
+            answer = (name, row[passage], grades[name][passage])
+            languages[passages[passage][0]].relevant.append(answer)
+    for lang in asked:
+        if not faults.count and not languages[lang].questions:
+            faults.add(qrels, "$", f"no query of {lang!r} has a relevant passage")
     for lang in sought:
         if not faults.count and not languages[lang].passages:
             faults.add(corpus, "$", f"there is no passage of {lang!r} in the whole file")
