@@ -1,13 +1,19 @@
-"""Pairs and groups of whole numbers."""
+"""Pairs and groups of whole numbers, and slices."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 Ints = NDArray[np.integer[Any]]
+
+
+def slices(count: int, size: int) -> Iterator[slice]:
+    """Slices of so many rows at a time, the last of what is left."""
+    return (slice(start, min(start + size, count)) for start in range(0, count, size))
 
 
 def equal_pairs(first: Ints, second: Ints) -> tuple[Ints, Ints]:

@@ -35,15 +35,15 @@ SHOWN, LISTED = 10, 200
 """How many unknown names a message reports, and how many known ones it lists."""
 
 
-def listed(names: Sequence[str], most: int = 12) -> str:
+def listed(names: Sequence[str], most: int = 12, between: str = ", ") -> str:
     """The names; of very many the first and how many more there are.
 
     >>> listed(["afr", "amh", "arb", "ben"], most=3)
     'afr, amh and 2 more'
     """
     if len(names) <= most:
-        return ", ".join(names)
-    return f"{', '.join(names[: most - 1])} and {len(names) - most + 1} more"
+        return between.join(names)
+    return f"{between.join(names[: most - 1])} and {len(names) - most + 1} more"
 
 
 class UnknownNameError(InputError):

@@ -11,6 +11,7 @@ import errno
 import gzip
 import hashlib
 import io
+import json
 import os
 import platform
 import re
@@ -21,7 +22,7 @@ import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from xlir_bench.errors import InputError, XlirError
 
@@ -231,6 +232,12 @@ def file_digest(path: Path, algorithm: Literal["blake2b", "sha256"], size: int =
         if algorithm == "sha256":
             return hashlib.file_digest(file, "sha256").hexdigest()
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=size)).hexdigest()
+
+
+def json_digest(value: Any) -> str:
+    """SHA-256 of a value as JSON, in hexadecimal: equal for equal values, whatever the order of their keys."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def raw_lines(path: Path) -> Iterator[bytes]:

@@ -62,16 +62,21 @@ class Setting:
     @property
     def kind(self) -> Kind:
         """Monolingual, cross-lingual, or multilingual (more than one passage language)."""
-        if len(self.passage_langs) > 1:
+        if self.pooled:
             return Kind.MULTILINGUAL
         if self.passage_langs == (self.query_lang,):
             return Kind.MONOLINGUAL
         return Kind.CROSS_LINGUAL
 
     @property
+    def pooled(self) -> bool:
+        """Whether passages of several languages are searched together."""
+        return len(self.passage_langs) > 1
+
+    @property
     def passage_lang(self) -> str:
         """The passage language, or ``*`` for the pool."""
-        return self.passage_langs[0] if len(self.passage_langs) == 1 else POOL
+        return POOL if self.pooled else self.passage_langs[0]
 
     def __str__(self) -> str:
         return f"{self.query_lang}-{self.passage_lang}"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,6 +15,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from xlir_bench.errors import InputError, UnknownNameError
+from xlir_bench.files import json_digest
 from xlir_bench.records import Kind, Setting
 from xlir_bench.untrusted import read_toml, validated
 
@@ -244,8 +243,7 @@ class Task(_Stated):
             "languages": sorted(self.languages),
             "files": {lang: f.sha256 for lang, f in sorted(self.files.items())},
         }
-        text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
-        return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+        return f"sha256:{json_digest(parts)}"
 
 
 @dataclass(frozen=True)
@@ -364,10 +362,9 @@ def read_task(path: Path) -> Task:
 
 def _merged(others: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
     """Both tables, and those in them, as one; what is stated in `own` wins."""
-    both = {name: (others[name], value) for name, value in own.items() if name in others}
     tables = {
-        name: _merged(theirs, mine)
-        for name, (theirs, mine) in both.items()
-        if isinstance(theirs, dict) and isinstance(mine, dict)
+        name: _merged(others[name], table)
+        for name, table in own.items()
+        if isinstance(table, dict) and isinstance(others.get(name), dict)
     }
     return {**others, **own, **tables}

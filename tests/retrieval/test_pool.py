@@ -91,6 +91,6 @@ def test_rows_in_parts_come_in_the_order_asked_for() -> None:
     assert len(vectors) == 11
     assert (vectors.rows(wanted) == rows[wanted]).all()
     assert (np.asarray(vectors) == rows).all()
-    blocks = list(vectors.blocks(3))
+    blocks = [vectors.rows(some) for some in vectors.spans(3)]
     assert [len(block) for block in blocks] == [3, 3, 3, 2]
     assert (np.concatenate(blocks) == rows).all()

@@ -5,13 +5,13 @@ What becomes of a question is decided by its text and language alone, so that it
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import cache
 from hashlib import shake_128
 from pathlib import Path
 from typing import Literal, get_args
+from unicodedata import category
 
 from xlir_bench.augment.lexicon import read_lexicon
 from xlir_bench.augment.words import DOTLESS_I
@@ -58,7 +58,7 @@ def lower(text: str, lang: str) -> str:
         text = text.replace("I", "ı").replace("İ", "i")
     text = text.lower()
     end = len(text)
-    while end and not text[end - 1].isalnum() and not _is_mark(text[end - 1]):
+    while end and not text[end - 1].isalnum() and category(text[end - 1])[0] != "M":
         end -= 1
     return text[:end] or text
 
@@ -154,7 +154,3 @@ def _draws(text: str, lang: str) -> Iterator[float]:
         ).digest(48)
         yield from (int.from_bytes(digest[i : i + 6], "little") / 2**48 for i in range(0, 48, 6))
         number += 1
-
-
-def _is_mark(sign: str) -> bool:
-    return unicodedata.category(sign)[0] == "M"

@@ -84,7 +84,7 @@ def profile(
     from xlir_bench.cli.run import evaluated, usual_folder
     from xlir_bench.encoders import describe
     from xlir_bench.evaluation import load_models, measure_cost, settings_asked
-    from xlir_bench.retrieval.comparing import compared
+    from xlir_bench.retrieval.vector_retrievers import compared
     from xlir_bench.tasks import catalogue
 
     (chosen,) = catalogue(*tasks_dirs).get([task], options.langs)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
@@ -12,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from xlir_bench.files import file_digest, safe_name
+from xlir_bench.files import file_digest, json_digest, safe_name
 from xlir_bench.places import cache_root
 from xlir_bench.records import Floats
 from xlir_bench.shardfile import SUFFIX, is_sound, mapped, write_shard
@@ -31,8 +30,7 @@ training (Adam, 2e-5).
 
 def fingerprint(parts: Mapping[str, Any]) -> str:
     """``sha256:…`` of the canonical JSON of `parts`."""
-    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+    return f"sha256:{json_digest(parts)}"
 
 
 def files_digest(folder: Path, names: Iterable[str]) -> str:

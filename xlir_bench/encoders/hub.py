@@ -9,6 +9,8 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
+from xlir_bench.encoders.digest import short
+from xlir_bench.encoders.layout import ModelLayout
 from xlir_bench.encoders.packaged import NOTE, packaged_folder
 from xlir_bench.encoders.quiet import quiet_hub
 from xlir_bench.errors import InputError, OutOfReachError, XlirError
@@ -38,10 +40,20 @@ class Place(NamedTuple):
     stem: str
     """What its slug begins with."""
     local: bool
-    """A local folder's slug carries a piece of its weights digest."""
     notes: tuple[str, ...] = ()
     guessed: bool = False
     """Whether the name is that of a folder, which anyone may have given it."""
+
+    def layout(self, options: EncoderOptions, wanted: str) -> ModelLayout:
+        """What its files say, if it is a model of the kind wanted that may be loaded."""
+        layout = ModelLayout(self.folder)
+        name = str(self.folder) if self.local else self.name
+        layout.refuse_unsafe(name, options.trust_remote_code, wanted)
+        return layout
+
+    def slug_stem(self, weights_digest: str) -> str:
+        """What its slug begins with: of a local folder, a piece of the digest tells checkpoints apart."""
+        return f"{self.stem}-{short(weights_digest)}" if self.local else self.stem
 
 
 def locate(spec: str, options: EncoderOptions, flag: str = "--model") -> Place:

@@ -25,32 +25,20 @@ CONFIGURATION = (
 )
 """Files beside the weights that change the vectors."""
 UNRELATED = (
-    "data_config.json",
-    "generation_config.json",
-    "train*_config*.json",
-    "*eval*",
-    "*quant*config*.json",
+    *("data_config.json", "generation_config.json", "train*_config*.json"),
+    *("*eval*", "*quant*config*.json"),
 )
 """Files that match `CONFIGURATION` but do not change the vectors."""
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.pickle")
 TRAINING_PICKLES = (
-    "optimizer*",
-    "scheduler*",
-    "scaler*",
-    "rng_state*",
-    "training_args*",
-    "*_states.pt",
+    *("optimizer*", "scheduler*", "scaler*", "rng_state*", "training_args*", "*_states.pt"),
 )
 """What a trainer writes into a checkpoint beside the weights."""
 PAIRS = "ForSequenceClassification"
 """How the name of an architecture ends that has a head for pairs of texts."""
-SENTENCE_CONFIGS = (
-    "sentence_bert_config.json",
-    *(
-        f"sentence_{kind}_config.json"
-        for kind in ("roberta", "distilbert", "camembert", "albert", "xlm-roberta")
-    ),
-    "sentence_xlnet_config.json",
+SENTENCE_CONFIGS = tuple(
+    f"sentence_{kind}_config.json"
+    for kind in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
 )
 LIMITS = (
     ("processing_kwargs", "text", "max_length"),
@@ -123,15 +111,11 @@ class ModelLayout:
         stated: list[Any] = self._value("modules.json", list) or []
         modules = []
         for module in stated:
-            kind, path = (
-                (module.get("type"), module.get("path") or "")
-                if isinstance(module, dict)
-                else (None, "")
-            )
+            facts = module if isinstance(module, dict) else {}
+            kind, path = facts.get("type"), facts.get("path") or ""
             if not isinstance(kind, str) or not isinstance(path, str):
-                raise self._wrong(
-                    "modules.json", (), 'a list of modules, each with "type" and "path"'
-                )
+                wanted = 'a list of modules, each with "type" and "path"'
+                raise self._wrong("modules.json", (), wanted)
             modules.append(Module(kind, path))
         routers = [path for kind, path in modules if kind.endswith(("Router", "Asym"))]
         modules += [route for path in routers for route in self._routes(path)]
@@ -151,11 +135,11 @@ class ModelLayout:
             if mark := self._value(SETTINGS, str, key):
                 prompts[name] = mark + prompts.get(name, "").removeprefix(mark)
         if self.is_stanford_colbert:
-            for name, key, usual in (
-                ("query", "query_token_id", "[unused0]"),
-                ("document", "doc_token_id", "[unused1]"),
-            ):
-                prompts[name] = (self._value(STANFORD, str, key) or usual) + " "
+            query, document = (
+                self._value(STANFORD, str, f"{x}_token_id") for x in ("query", "doc")
+            )
+            prompts["query"] = (query or "[unused0]") + " "
+            prompts["document"] = (document or "[unused1]") + " "
         return prompts
 
     @property
@@ -171,12 +155,9 @@ class ModelLayout:
     @property
     def ancestors(self) -> list[str]:
         """The models that this one was made from, as its configuration and its README say."""
-        path = self._config.get("_name_or_path")
-        named = (
-            ["/".join(path.replace("\\", "/").rstrip("/").split("/")[-2:])]
-            if isinstance(path, str)
-            else []
-        )
+        path, named = self._config.get("_name_or_path"), list[str]()
+        if isinstance(path, str) and path:
+            named = ["/".join(path.replace("\\", "/").rstrip("/").split("/")[-2:])]
         return [name for name in named if name] + _base_models(self.folder / "README.md")
 
     @cached_property
@@ -194,20 +175,18 @@ class ModelLayout:
     @cached_property
     def max_tokens(self) -> int | None:
         """Where the model itself cuts a text; None where it does not."""
-        rows: list[tuple[str, tuple[str, ...]]]
-        if (
-            self._transformer is None
-        ):  # a static embedding cuts only where its tokenizer file says so
-            rows = [(_joined(self.modules[0].path, "tokenizer.json"), ("truncation", "max_length"))]
+        own, tokenizer = self._library_file, self._transformer_file("tokenizer_config.json")
+        if self._transformer is None:
+            # A static embedding cuts only where its tokenizer file says so.
+            file = _joined(self.modules[0].path, "tokenizer.json")
+            stated = self._limit((file, ("truncation", "max_length")))
         else:
-            own, tokenizer = self._library_file, self._transformer_file("tokenizer_config.json")
-            rows = [
+            stated = self._limit(
                 *((file, ("document_length",)) for file in (own, SETTINGS)),
                 (STANFORD, ("doc_maxlen",)),
                 *((own, keys) for keys in LIMITS),
                 (tokenizer, ("model_max_length",)),
-            ]
-        stated = next((limit for row in rows if (limit := self._limit(*row)) is not None), None)
+            )
         limits = [n for n in (stated, self.positions) if n is not None and n < UNLIMITED]
         return int(min(limits)) if limits else None
 
@@ -215,9 +194,10 @@ class ModelLayout:
     def query_tokens(self) -> int | None:
         """Where a model of late interaction cuts queries; None where it does not say so."""
         own = self._library_file
-        rows = [(own, ("query_expansion", "length")), (own, ("query_length",))]
-        rows += [(SETTINGS, ("query_length",)), (STANFORD, ("query_maxlen",))]
-        stated = next((limit for row in rows if (limit := self._limit(*row)) is not None), None)
+        stated = self._limit(
+            *((own, keys) for keys in (("query_expansion", "length"), ("query_length",))),
+            *((SETTINGS, ("query_length",)), (STANFORD, ("query_maxlen",))),
+        )
         return None if stated is None else int(stated)
 
     @cached_property
@@ -250,7 +230,7 @@ class ModelLayout:
         """Whether the transformer has the head of a masked language model."""
         return self._architecture.endswith("ForMaskedLM")
 
-    def refuse_unsafe(self, name: str, trust_remote_code: bool, wanted: str = DENSE) -> None:
+    def refuse_unsafe(self, name: str, trust_remote_code: bool, wanted: str) -> None:
         """An error for everything but a model of the kind wanted, in safetensors, whose code is the library's own."""
         name, kind = visible(name), self.kind or wanted
         if wanted == CROSS:
@@ -263,12 +243,8 @@ class ModelLayout:
             raise InputError(
                 f"{name} is a {shortened(kind)}, not a model that gives {MODEL_TYPES[wanted][1]}"
             )
-        adapted = any(
-            (self.folder / path / "adapter_config.json").is_file() for path in self._paths
-        )
-        if adapted and all(
-            weights.endswith("adapter_model.safetensors") for weights in self.weights
-        ):
+        adapted = any("adapter_config.json" in self._files_at(path) for path in self._paths)
+        if adapted and all(name.endswith("adapter_model.safetensors") for name in self.weights):
             raise InputError(
                 f"{name} holds an adapter, not a whole model: load it with peft, call merge_and_unload() and save that"
             )
@@ -304,9 +280,8 @@ class ModelLayout:
         """An error for a model that does not give one score a pair."""
         if (count := self._scores_a_pair) not in (None, 1):
             raise InputError(f"{name} gives {count} scores a pair; a reranker gives one")
-        scores_words = self.bare and self._architecture.endswith(
-            "ForCausalLM"
-        )  # those of yes and no
+        # Those of yes and no.
+        scores_words = self.bare and self._architecture.endswith("ForCausalLM")
         if self.kind != CROSS and not scores_words:
             what = self._architecture or "model" if self.bare else str(self.kind)
             raise InputError(
@@ -342,11 +317,9 @@ class ModelLayout:
     @cached_property
     def _config(self) -> dict[str, Any]:
         """`config.json` of the transformer; empty where there is none."""
-        return (
-            self._value(self._transformer_file("config.json"), dict) or {}
-            if self._transformer
-            else {}
-        )
+        if self._transformer is None:
+            return {}
+        return self._value(self._transformer_file("config.json"), dict) or {}
 
     @property
     def _library_file(self) -> str:
@@ -358,12 +331,7 @@ class ModelLayout:
         return _joined(self._transformer.path if self._transformer else "", name)
 
     def _files_at(self, path: str) -> list[str]:
-        folder = self.folder / path
-        return (
-            sorted(file.name for file in folder.iterdir() if file.is_file())
-            if folder.is_dir()
-            else []
-        )
+        return sorted(file.name for file in (self.folder / path).glob("*") if file.is_file())
 
     def _weights_at(self, path: str) -> list[str]:
         """The safetensors files of a module: one, those that an index lists, or all there are."""
@@ -385,14 +353,16 @@ class ModelLayout:
         stated = self._value(file, dict, *keys) or {}
         return {name: text for name, text in stated.items() if isinstance(text, str)}
 
-    def _limit(self, file: str, keys: tuple[str, ...]) -> float | None:
-        """A number of tokens, perhaps infinite."""
-        value = self._value(file, object, *keys)
-        if value is None or (
-            isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
-        ):
-            return value
-        raise self._wrong(file, keys, "a number, 0 or more")
+    def _limit(self, *places: tuple[str, tuple[str, ...]]) -> float | None:
+        """A number of tokens, perhaps infinite: the first that is stated in these files under these keys."""
+        for file, keys in places:
+            value = self._value(file, object, *keys)
+            if value is None:
+                continue
+            if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
+                return value
+            raise self._wrong(file, keys, "a number, 0 or more")
+        return None
 
     def _value(self, file: str, kind: type[T], *keys: str) -> T | None:
         """What stands under these keys of a JSON file; None where the file or a key is absent."""

@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from xlir_bench.arrays import slices
 from xlir_bench.encoders.check import as_floats, quoted
 from xlir_bench.encoders.devices import default_device
 from xlir_bench.encoders.digest import files_digest, fingerprint, package_versions, short, slug
 from xlir_bench.encoders.hub import Place, locate
-from xlir_bench.encoders.layout import CROSS, ModelLayout
+from xlir_bench.encoders.layout import CROSS
 from xlir_bench.encoders.protocol import EncoderCard, changed_options
 from xlir_bench.encoders.python import in_one_line, python_target
-from xlir_bench.encoders.transformer import arguments, loading
+from xlir_bench.encoders.transformer import COUNTED_AT_ONCE, arguments, loading, token_ids
 from xlir_bench.errors import BadVectorsError, InputError, XlirError
 from xlir_bench.extras import require
 from xlir_bench.options.encoding import EncoderOptions
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
 Pair = tuple[str, str]
 """A query and a passage."""
-COUNTED_AT_ONCE = 2048
 
 
 class Reranker(Protocol):
@@ -51,12 +51,7 @@ class CrossEncoderReranker:
     """A cross encoder of a folder: its card comes from its files, the rest loads it."""
 
     def __init__(self, place: Place, options: EncoderOptions) -> None:
-        self._layout = ModelLayout(place.folder)
-        self._layout.refuse_unsafe(
-            str(place.folder if place.local else place.name),
-            options.trust_remote_code,
-            CROSS,
-        )
+        self._layout = place.layout(options, CROSS)
         self.device = options.device or default_device()
         self._place = place
         self._options = options
@@ -76,11 +71,10 @@ class CrossEncoderReranker:
             "device": self.device.partition(":")[0],
             "versions": package_versions(),
         }
-        stem = place.stem + (f"-{short(weights)}" if place.local else "")
         return EncoderCard(
             name=place.name,
             kind="cross-encoder",
-            slug=slug(stem, changed_options(options, ["dtype"])),
+            slug=slug(place.slug_stem(weights), changed_options(options, ["dtype"])),
             fingerprint=fingerprint(parts),
             dtype=options.dtype,
             max_tokens=layout.max_tokens,
@@ -103,25 +97,14 @@ class CrossEncoderReranker:
         if role == "query":
             prompts: dict[str | None, str] = dict(self._model.prompts)
             prompt = prompts.get(self._model.default_prompt_name) or ""
-            more = tokenizer.num_special_tokens_to_add(pair=True) + self._lengths([prompt])[0]
+            (tokens,) = token_ids(tokenizer, [prompt], special=False)
+            more = tokenizer.num_special_tokens_to_add(pair=True) + len(tokens)
         lengths = [
-            length + more
-            for start in range(0, len(texts), COUNTED_AT_ONCE)
-            for length in self._lengths(list(texts[start : start + COUNTED_AT_ONCE]))
+            len(tokens) + more
+            for some in slices(len(texts), COUNTED_AT_ONCE)
+            for tokens in token_ids(tokenizer, list(texts[some]), special=False)
         ]
         return TokenCounts(np.array(lengths, np.int64), np.zeros(len(lengths), np.int64))
-
-    def _lengths(self, texts: list[str]) -> list[int]:
-        rows = self._model.tokenizer(
-            texts,
-            add_special_tokens=False,
-            truncation=False,
-            padding=False,
-            return_attention_mask=False,
-            return_token_type_ids=False,
-            verbose=False,
-        )["input_ids"]
-        return [len(row) for row in rows]
 
     @cached_property
     def _model(self) -> CrossEncoder:

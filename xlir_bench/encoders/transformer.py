@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from xlir_bench.arrays import slices
 from xlir_bench.encoders.check import as_floats
 from xlir_bench.encoders.devices import default_device, require_device
 from xlir_bench.encoders.digest import files_digest, fingerprint, package_versions, short, slug
 from xlir_bench.encoders.hub import Place
-from xlir_bench.encoders.layout import DENSE, UNLIMITED, ModelLayout
+from xlir_bench.encoders.layout import DENSE, UNLIMITED
 from xlir_bench.encoders.prompts import Prompts, chosen
 from xlir_bench.encoders.protocol import DEFAULT_OPTIONS, EncoderCard, changed_options, unused_notes
 from xlir_bench.encoders.quiet import quiet_transformers
@@ -87,10 +88,8 @@ class SentenceTransformerEncoder:
         """Tokens as the model's own tokenizer counts them, prompt and special tokens included, uncut."""
         prompt = self.prompts.of(role)
         tokens, unknown = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
-        for start in range(0, len(texts), COUNTED_AT_ONCE):
-            rows = self._token_ids(
-                [prompt + text for text in texts[start : start + COUNTED_AT_ONCE]]
-            )
+        for some in slices(len(texts), COUNTED_AT_ONCE):
+            rows = self._token_ids([prompt + text for text in texts[some]])
             tokens.append(np.array([len(row) for row in rows]))
             unknown.append(np.array([row.count(self._unknown_id) for row in rows]))
         return TokenCounts(np.concatenate(tokens), np.concatenate(unknown))
@@ -174,16 +173,7 @@ class SentenceTransformerEncoder:
             return [e.ids for e in self._tokenizer.encode_batch(texts, add_special_tokens=False)]
         if not callable(self._tokenizer):
             return [list(self._tokenizer.tokenize(text)) for text in texts]
-        rows: list[list[int]] = self._tokenizer(
-            texts,
-            add_special_tokens=True,
-            truncation=False,
-            padding=False,
-            return_attention_mask=False,
-            return_token_type_ids=False,
-            verbose=False,
-        )["input_ids"]
-        return rows
+        return token_ids(self._tokenizer, texts, special=True)
 
 
 class TransformerEncoder(SentenceTransformerEncoder):
@@ -196,12 +186,7 @@ class TransformerEncoder(SentenceTransformerEncoder):
 
     def __init__(self, place: Place, options: EncoderOptions = DEFAULT_OPTIONS) -> None:
         check_bounds(options)
-        layout = ModelLayout(place.folder)
-        layout.refuse_unsafe(
-            str(place.folder if place.local else place.name),
-            options.trust_remote_code,
-            self.model_type,
-        )
+        layout = place.layout(options, self.model_type)
         length, positions = options.max_length, layout.positions
         if length is not None and length < 1:
             raise InputError(f"--max-length {length}: a text has at least 1 token")
@@ -244,7 +229,7 @@ class TransformerEncoder(SentenceTransformerEncoder):
         bare = "no modules.json: a bare transformers model, pooled as sentence-transformers does by default"
         used = (*self.options_in_slug, "revision", "device", "trust_remote_code")
         return self._card(
-            self._place.stem + (f"-{short(self.weights_digest)}" if self._place.local else ""),
+            self._place.slug_stem(self.weights_digest),
             self.options_in_slug,
             (
                 *self._place.notes,
@@ -346,6 +331,20 @@ class InMemoryEncoder(SentenceTransformerEncoder):
             parameters=sum(p.numel() for p in self._model.parameters()),
             similarity=self._model.similarity_fn_name,
         )
+
+
+def token_ids(tokenizer: Any, texts: list[str], special: bool) -> list[list[int]]:
+    """The tokens of each text, uncut, with those that stand around it or without."""
+    nothing_else = {
+        "return_attention_mask": False,
+        "return_token_type_ids": False,
+        "verbose": False,
+    }
+    uncut = {"truncation": False, "padding": False}
+    rows: list[list[int]] = tokenizer(texts, add_special_tokens=special, **uncut, **nothing_else)[
+        "input_ids"
+    ]
+    return rows
 
 
 def cut_texts(model: SentenceTransformer, tokens: int) -> None:

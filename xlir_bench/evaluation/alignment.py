@@ -26,7 +26,6 @@ from xlir_bench.results.schema import AlignmentPart
 from xlir_bench.results.tables import Codes
 from xlir_bench.retrieval import Index, VectorIndex, Vectors, normalised
 from xlir_bench.retrieval.tiles import NUMBA, Engine
-from xlir_bench.retrieval.vectors import Moved
 
 CORRELATED = (5, 10, 20)
 """How many of the best passages scores are correlated over."""
@@ -37,7 +36,7 @@ SAMPLE = 10_000
 
 def alignment_part(
     searching: Searching,
-    vectors: Mapping[tuple[Role, str], Vectors | Moved],
+    vectors: Mapping[tuple[Role, str], Vectors],
     rankings: Sequence[Ranking],
     engine: Engine = NUMBA,
 ) -> AlignmentPart:
@@ -124,7 +123,7 @@ def score_correlations(
 
 
 def _in_memory(
-    collection: Collection, vectors: Mapping[tuple[Role, str], Vectors | Moved]
+    collection: Collection, vectors: Mapping[tuple[Role, str], Vectors]
 ) -> tuple[Collection, dict[tuple[Role, str], Floats]]:
     """The collection itself and its vectors; of passages on disk the relevant ones and a sample of the others."""
     loaded: dict[tuple[Role, str], Floats] = {}

@@ -41,7 +41,6 @@ from xlir_bench.retrieval import (
 )
 from xlir_bench.retrieval.approximate import DEPTH, build_index, empty_index, index_bytes
 from xlir_bench.retrieval.similarity import COSINE
-from xlir_bench.retrieval.vectors import Moved
 from xlir_bench.sources import load_collection
 from xlir_bench.tasks import Task
 
@@ -283,7 +282,7 @@ def sample(collection: Collection, role: Role, count: int) -> list[str]:
 def _variants(
     searching: Searching,
     model: LoadedModel,
-    vectors: Mapping[tuple[Role, str], Vectors | Moved],
+    vectors: Mapping[tuple[Role, str], Vectors],
     options: CostOptions,
     progress: Progress,
 ) -> list[_Variant]:

@@ -24,7 +24,7 @@ from xlir_bench.results.schema import (
 from xlir_bench.retrieval import Represented, recall_of_exact
 from xlir_bench.retrieval.approximate import DEPTH
 from xlir_bench.retrieval.similarity import normalised
-from xlir_bench.retrieval.vectors import Moved, Vectors
+from xlir_bench.retrieval.vectors import Vectors
 
 MANY_UNKNOWN, MANY_EQUAL = 0.3, 0.2
 """The shares of unknown tokens and of equal vectors that are warned of."""
@@ -92,7 +92,7 @@ def _mean(values: Any) -> float | None:
 def misleading_notes(
     texts: Mapping[str, TextsPart],
     collection: Collection,
-    vectors: Mapping[tuple[Role, str], Vectors | Moved] | None,
+    vectors: Mapping[tuple[Role, str], Vectors] | None,
 ) -> list[str]:
     """Warnings where scores say less than they seem to: by unknown tokens, equal vectors, scores that hardly differ."""
     shares = {lang: part.unknown_share or 0 for lang, part in texts.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -134,9 +134,10 @@ def evaluate(
             index_quality = index_part(options.index, exact_rankings, rankings, POOL_DEPTH)
     with stage("measure"):
         scores = _scores(rankings, collection, measures, progress)
-        summary = _summary(scores, collection, measures, options.seed)
+        clusters, of_query = _clusters(collection)
+        summary = _summary(scores, of_query, clusters, measures, options.seed)
         ties = {} if collection.answers else tie_ranges(rankings, scores, measures)
-        pools = _pool_rankings(rankings, collection)
+        pools = _pool_rankings(rankings, collection, of_query)
         by_scores = {}
         if options.alignment and collection.parallel and represented.vectors is not None:
             by_scores = score_correlations(pools, index)
@@ -157,7 +158,18 @@ def evaluate(
             alignment = alignment_part(searching, represented.vectors, rankings, engine)
     card = retriever.card
     texts = texts_part(collection, represented, card.max_tokens)
-    unmeasured = options.alignment and represented.vectors is None
+    notes = list(misleading_notes(texts, collection, represented.vectors))
+    notes += [*card.notes, *represented.notes, *collection.notes]
+    notes += unscored_notes(rankings, collection)
+    if options.alignment and represented.vectors is None:
+        notes.append("alignment is measured of vectors, and this retriever has none")
+    elif options.alignment and card.similarity == "dot":
+        notes.append("alignment is measured by cosine, and the correlation of scores (MRC) by dot")
+    if len(executor.kinds) > 1:
+        notes.append(
+            f"workers of {len(executor.kinds)} kinds of machine did the work: the last bits of vectors may depend"
+            " on which"
+        )
     record = ResultRecord(
         task=TaskPart(
             name=task.name,
@@ -167,7 +179,7 @@ def evaluate(
             domain=task.domain,
             licence=task.licence,
             cluster=collection.cluster,
-            clusters=len(_cluster_numbers(collection)),
+            clusters=clusters,
             files=dict(collection.digests),
             data=data_digest(collection.digests) if collection.digests else None,
         ),
@@ -188,31 +200,7 @@ def evaluate(
             index=index_quality,
         ),
         environment=environment(executor.kinds),
-        notes=[
-            *misleading_notes(texts, collection, represented.vectors),
-            *card.notes,
-            *represented.notes,
-            *collection.notes,
-            *unscored_notes(rankings, collection),
-            *(
-                ["alignment is measured of vectors, and this retriever has none"]
-                if unmeasured
-                else ()
-            ),
-            *(
-                ["alignment is measured by cosine, and the correlation of scores (MRC) by dot"]
-                if options.alignment and not unmeasured and card.similarity == "dot"
-                else ()
-            ),
-            *(
-                [
-                    f"workers of {len(executor.kinds)} kinds of machine did the work: the last bits of vectors may depend"
-                    " on which"
-                ]
-                if len(executor.kinds) > 1
-                else ()
-            ),
-        ],
+        notes=notes,
         command=command,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
@@ -295,63 +283,55 @@ def _scores(
     return scores
 
 
-def _cluster_numbers(collection: Collection) -> dict[str, int]:
-    """The number of each cluster, by name."""
+def _clusters(collection: Collection) -> tuple[int, dict[str, Ints]]:
+    """How many clusters there are, and by language the number of the cluster of each query."""
     names = sorted({name for queries in collection.queries.values() for name in queries.clusters})
-    return {name: number for number, name in enumerate(names)}
-
-
-def _summary(
-    scores: Sequence[Scores], collection: Collection, measures: Sequence[str], seed: int
-) -> dict[Kind, dict[str, Interval]]:
-    """Macro averages with intervals, by kind and measure."""
-    number = _cluster_numbers(collection)
-    clusters = {
+    number = {name: place for place, name in enumerate(names)}
+    return len(names), {
         lang: np.array([number[name] for name in queries.clusters], np.int64)
         for lang, queries in collection.queries.items()
     }
+
+
+def _summary(
+    scores: Sequence[Scores],
+    of_query: Mapping[str, Ints],
+    clusters: int,
+    measures: Sequence[str],
+    seed: int,
+) -> dict[Kind, dict[str, Interval]]:
+    """Macro averages with intervals, by kind and measure."""
     summary: dict[Kind, dict[str, Interval]] = {}
     for kind in Kind:
         chosen = [s for s in scores if s.setting.kind == kind and len(s.query)]
         if not chosen:
             continue
-        cluster = np.concatenate([clusters[s.setting.query_lang][s.query] for s in chosen])
+        cluster = np.concatenate([of_query[s.setting.query_lang][s.query] for s in chosen])
         setting = np.repeat(np.arange(len(chosen)), [len(s.query) for s in chosen])
-        shape = (len(number), len(chosen))
+        shape = (clusters, len(chosen))
         figures = [
-            ClusterSums.of(
-                np.concatenate([s.values[measure] for s in chosen]), cluster, setting, shape
-            )
-            for measure in measures
+            ClusterSums.of(np.concatenate([s.values[m] for s in chosen]), cluster, setting, shape)
+            for m in measures
         ]
-        summary[kind] = {
-            measure: estimate.interval(UNIT)
-            for measure, estimate in zip(measures, estimates(figures, seed), strict=True)
-        }
+        averages = zip(measures, estimates(figures, seed), strict=True)
+        summary[kind] = {measure: average.interval(UNIT) for measure, average in averages}
     return summary
 
 
-def _pool_rankings(rankings: Sequence[Ranking], collection: Collection) -> list[PoolRanking]:
+def _pool_rankings(
+    rankings: Sequence[Ranking], collection: Collection, of_query: Mapping[str, Ints]
+) -> list[PoolRanking]:
     """The rankings of the pool of all languages, beside those of each of its languages where they were searched."""
     by_setting = {r.setting: r for r in rankings}
-    number = _cluster_numbers(collection)
     pools = []
     for r in rankings:
         if r.setting.kind != Kind.MULTILINGUAL or not len(r.query):
             continue
-        queries = collection.queries[r.setting.query_lang]
-        alone = [
-            by_setting.get(Setting(r.setting.query_lang, (x,))) for x in r.setting.passage_langs
-        ]
-        counts = {lang: len(collection.passages[lang].ids) for lang in r.setting.passage_langs}
-        pool = PoolRanking(
-            ranking=r,
-            query_ids=queries.ids,
-            passage_counts=counts,
-            clusters=np.array([number[name] for name in queries.clusters], np.int64),
-        )
-        if None not in alone:
-            of_lang = [ranking for ranking in alone if ranking is not None]
+        lang, langs = r.setting.query_lang, r.setting.passage_langs
+        counts = {x: len(collection.passages[x].ids) for x in langs}
+        pool = PoolRanking(r, collection.queries[lang].ids, counts, of_query[lang])
+        of_lang = [by_setting[s] for x in langs if (s := Setting(lang, (x,))) in by_setting]
+        if len(of_lang) == len(langs):
             pool = replace(pool, in_language=_ranks_in_language(pool, of_lang))
         pools.append(pool)
     return pools
@@ -361,7 +341,9 @@ def _ranks_in_language(pool: PoolRanking, of_lang: Sequence[Ranking]) -> Ints:
     """The rank of each relevant passage of the pool in the ranking of its own language."""
     starts = np.cumsum([0, *pool.passage_counts.values()])
     size = starts[-1]
-    code = np.concatenate([r.query * size + r.passage + start for r, start in zip(of_lang, starts, strict=False)])  # fmt: skip
+    code = np.concatenate(
+        [r.query * size + r.passage + start for r, start in zip(of_lang, starts[:-1], strict=True)]
+    )
     rank, order = np.concatenate([r.rank for r in of_lang]), np.argsort(code)
     wanted = pool.ranking.query * size + pool.ranking.passage
     return np.asarray(rank[order[np.searchsorted(code[order], wanted)]])
@@ -371,18 +353,14 @@ def _options_part(
     options: RunOptions, task: Task, collection: Collection, measures: Sequence[str]
 ) -> OptionsPart:
     part = options.part(task)
-    return OptionsPart(
-        langs=part.get("langs", []),
-        kinds=[Kind(kind) for kind in part.get("kinds", [])],
-        limit=options.limit,
-        corpus_limit=options.corpus_limit,
-        candidate=options.candidate or task.candidate,
-        query_form=options.query_form,
-        word_lists=options.word_lists_digest,
-        usual_candidate=task.candidate,
-        index=options.index,
-        vectors=options.vectors,
-        seed=options.seed,
-        changed_data=list(collection.changed),
-        measures=list(measures),
-    )
+    asked = {o.name: getattr(options, o.name) for o in options_of(RunOptions) if o.partial}
+    stated = {
+        "langs": part.get("langs", []),
+        "kinds": part.get("kinds", []),
+        "candidate": options.candidate or task.candidate,
+        "usual_candidate": task.candidate,
+        "word_lists": options.word_lists_digest,
+        "changed_data": list(collection.changed),
+        "measures": list(measures),
+    }
+    return OptionsPart(**asked | stated)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from datetime import datetime
@@ -12,6 +11,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from xlir_bench.files import json_digest
 from xlir_bench.measures.alignment import PairAlignment, Relevance, semantic_affinity
 from xlir_bench.measures.answers import token_budget
 from xlir_bench.measures.bias import BiasFigure
@@ -35,8 +35,7 @@ class _Part(BaseModel):
 
 def data_digest(files: Mapping[str, str]) -> str:
     """One digest of files, from their paths and SHA-256."""
-    text = json.dumps(dict(sorted(files.items())), separators=(",", ":"))
-    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+    return f"sha256:{json_digest(dict(files))}"
 
 
 class TaskPart(_Part):

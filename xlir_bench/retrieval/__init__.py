@@ -1,8 +1,7 @@
 """Retrieval: every text represented once, and where each relevant passage stands in the pool of each setting."""
 
 from xlir_bench.retrieval.approximate import FaissIndex, recall_of_exact
-from xlir_bench.retrieval.cache import CacheEntry, Pruned, cache_entries, prune
-from xlir_bench.retrieval.comparing import similarity_of
+from xlir_bench.retrieval.cache import cache_entries, prune
 from xlir_bench.retrieval.embedding import embed
 from xlir_bench.retrieval.encoding import EmbedRequest
 from xlir_bench.retrieval.exact import VectorIndex
@@ -14,12 +13,11 @@ from xlir_bench.retrieval.reranking import RerankedRetriever
 from xlir_bench.retrieval.retriever import Index, Represented, Retriever
 from xlir_bench.retrieval.similarity import Dense, Similarity, normalised
 from xlir_bench.retrieval.transform import TransformedRetriever
-from xlir_bench.retrieval.vector_retrievers import StoredRetriever, VectorRetriever
+from xlir_bench.retrieval.vector_retrievers import StoredRetriever, VectorRetriever, similarity_of
 from xlir_bench.retrieval.vectors import Vectors
 
 __all__ = [
     "BM25Retriever",
-    "CacheEntry",
     "Dense",
     "EmbedRequest",
     "FaissIndex",
@@ -27,7 +25,6 @@ __all__ = [
     "Index",
     "Partial",
     "Pool",
-    "Pruned",
     "Represented",
     "RerankedRetriever",
     "Retriever",

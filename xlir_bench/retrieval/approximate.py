@@ -43,7 +43,7 @@ class FaissIndex:
         for want in wants:
             rows = np.asarray(self.vectors.queries[want.query_lang])
             queries = self.vectors.similarity.prepared(rows)
-            found = Partial.of(want, len(queries))
+            partial = Partial.of(want, len(queries))
             for setting in want.settings:
                 if setting.passage_langs not in indexes:
                     indexes[setting.passage_langs] = build_index(
@@ -51,8 +51,8 @@ class FaissIndex:
                     )
                 index = indexes[setting.passage_langs]
                 scores, top = retrieve(index, queries, min(self.depth, index.ntotal))
-                self._put(found, setting, scores, top)
-            yield found
+                self._put(partial, setting, scores, top)
+            yield partial
             progress.advance(1)
         progress.finish()
 
@@ -60,18 +60,17 @@ class FaissIndex:
         """The true score of each pair of a query and a passage."""
         return self.vectors.scores(setting, query, positions)
 
-    def _put(self, found: Partial, setting: Setting, scores: Floats, top: Ints) -> None:
-        want, rows = found.want, self.pool.rows(setting)
+    def _put(self, partial: Partial, setting: Setting, scores: Floats, top: Ints) -> None:
+        want, rows = partial.want, self.pool.rows(setting)
         top = np.where(top < 0, -1, top + rows.start)
         if want.own is not None and want.query_lang in setting.passage_langs:
             scores, top = _without(scores, top, want.own)
-        relevant = want.relevant
-        inside = (relevant.position >= rows.start) & (relevant.position < rows.stop)
-        hit = top[relevant.query[inside]] == relevant.position[inside][:, None]
-        before = found.before[len(setting.passage_langs) > 1]
-        before[inside] = np.where(hit.any(axis=1), hit.argmax(axis=1), -1)
-        if setting in found.best:
-            best = found.best[setting]
+        relevant, items = want.relevant, want.items(setting)
+        hit = top[relevant.query[items]] == relevant.position[items][:, None]
+        before = np.where(hit.any(axis=1), hit.argmax(axis=1), -1)
+        partial.before[setting.pooled][items] = before
+        if setting in partial.best:
+            best = partial.best[setting]
             width = min(best.scores.shape[1], top.shape[1])
             best.scores[:, :width] = scores[:, :width]
             best.positions[:, :width] = top[:, :width]
@@ -121,12 +120,12 @@ def index_bytes(index: Any) -> int:
 
 def retrieve(index: Any, queries: Floats, depth: int) -> tuple[Floats, Ints]:
     """Scores and positions found for each query, score descending, then position; -inf and -1 pad."""
-    scores, found = index.search(queries, depth)
-    scores = np.where(found < 0, -np.inf, scores)
+    scores, top = index.search(queries, depth)
+    scores = np.where(top < 0, -np.inf, scores)
     # -1 has no place in the pool, so it stands last whatever its score.
-    position = np.where(found < 0, np.iinfo(np.int64).max, found)
+    position = np.where(top < 0, np.iinfo(np.int64).max, top)
     order = np.lexsort((position, -scores), axis=1)
-    return np.take_along_axis(scores, order, axis=1), np.take_along_axis(found, order, axis=1)
+    return np.take_along_axis(scores, order, axis=1), np.take_along_axis(top, order, axis=1)
 
 
 def _without(scores: Floats, top: Ints, own: Ints) -> tuple[Floats, Ints]:
@@ -145,11 +144,11 @@ def _reason(error: RuntimeError) -> str:
     return words.splitlines()[0].removeprefix("Error: ").strip()
 
 
-def recall_of_exact(exact: Ranking, found: Ranking, depth: int = 100) -> float:
+def recall_of_exact(exact: Ranking, approximate: Ranking, depth: int = 100) -> float:
     """Which share of the exact best passages an index has among its best, mean over queries."""
-    if exact.top is None or found.top is None:
+    if exact.top is None or approximate.top is None:
         raise ValueError("both rankings must keep their best passages")
     depth = min(depth, exact.candidates)
     best = exact.top[:, :depth]
-    shares = [np.isin(a, b[:depth]).mean() for a, b in zip(best, found.top, strict=True)]
+    shares = [np.isin(a, b[:depth]).mean() for a, b in zip(best, approximate.top, strict=True)]
     return float(np.mean(shares)) if shares else 0.0

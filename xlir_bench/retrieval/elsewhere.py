@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -16,20 +15,21 @@ from xlir_bench import files
 from xlir_bench.encoders import Encoder, load_encoder
 from xlir_bench.encoders.devices import default_device
 from xlir_bench.errors import InputError
-from xlir_bench.executor import Executor, Job
+from xlir_bench.executor import Executor
 from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.options.running import CPU
 from xlir_bench.records import Floats, Ints, Progress, Role, TokenCounts
 from xlir_bench.retrieval import embedding, exact
 from xlir_bench.retrieval.embedding import Distinct, texts_at
-from xlir_bench.retrieval.encoding import EmbedRequest, Growing, encode_planned, planned
-from xlir_bench.retrieval.exact import Search, StoredRows, VectorIndex
+from xlir_bench.retrieval.encoding import EmbedRequest, Growing, batch_encoder, in_blocks, planned
+from xlir_bench.retrieval.exact import Search, VectorIndex
 from xlir_bench.retrieval.partial import Partial
 from xlir_bench.retrieval.pool import Pool, Want
 from xlir_bench.retrieval.rows import Rows
 from xlir_bench.retrieval.similarity import Similarity
 from xlir_bench.retrieval.store import Known, text_keys, write_block
 from xlir_bench.retrieval.tiles import NUMBA, engine_for
+from xlir_bench.retrieval.vectors import Vectors
 
 UNITS = 4
 """For each worker, where there are enough texts: so none waits long for the last one."""
@@ -50,7 +50,7 @@ class Live:
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """An encoder that a worker loads."""
+    """An encoder that a worker loads, and keeps until it is to load another one."""
 
     spec: str
     options: EncoderOptions
@@ -58,28 +58,32 @@ class Named:
 
     def open(self) -> Encoder:
         """It has to be the one that was asked for."""
+        if self in _loaded:
+            return _loaded[self]
+        _loaded.clear()
         encoder = load_encoder(self.spec, self.options)
         if encoder.fingerprint != self.fingerprint:
             raise InputError(
                 f"{self.spec} is another model on a worker than here, or its libraries have other versions: every node"
                 " wants the same"
             )
+        _loaded[self] = encoder
         return encoder
+
+
+_loaded: dict[Named, Encoder] = {}
+"""Of this process."""
 
 
 @dataclass(frozen=True, slots=True)
 class Elsewhere:
-    """Workers, and how each of them loads the encoder."""
+    """Workers, and how each of them loads the encoder; they search what they have written."""
 
     executor: Executor
     spec: str
     options: EncoderOptions
     search_device: str = CPU
     """Where each compares vectors."""
-
-    def searching(self) -> SearchedElsewhere:
-        """They search what they have written."""
-        return SearchedElsewhere(self.executor, self.search_device)
 
     def named(self, encoder: Encoder) -> Named:
         """How a worker loads this encoder."""
@@ -91,7 +95,7 @@ class Elsewhere:
         request: EmbedRequest,
         encoder: Encoder,
         roles: Sequence[Distinct],
-        found: Mapping[Role, Known],
+        known_by_role: Mapping[Role, Known],
         progress: Progress,
     ) -> None:
         """Encode the texts of which nothing is known; `folder` is that of the encoder in the cache."""
@@ -101,21 +105,52 @@ class Elsewhere:
             replace(request, elsewhere=None, engine=NUMBA),
             {texts.role: texts.sources for texts in roles},
         )
-        for done in self.executor.run(job, self._units(roles, found)):
+        for done in self.executor.run(job, self._units(roles, known_by_role)):
             progress.advance(done.result())
 
+    def search(
+        self, index: VectorIndex, searches: Sequence[Search], langs: set[str], progress: Progress
+    ) -> bool:
+        """Each worker compares a span of the pool at a time, and what they find adds up.
+
+        False, with nothing done, where some passages are in memory: these are better searched here.
+        """
+        passages = {
+            lang: rows
+            for lang in sorted(langs)
+            if isinstance(rows := index.passages[lang], Vectors) and rows.on_disk
+        }
+        if passages.keys() != langs:
+            return False
+        asked = [(search.partial.want, search.queries, search.own) for search in searches]
+        job = SearchJob(index.similarity, index.block, self.search_device, asked)
+        share = -(-sum(map(len, passages.values())) // (UNITS * self.executor.workers))
+        size = exact.BLOCK * max(1, -(-share // exact.BLOCK))
+        spans = (
+            (f"search of {lang} passages from {span.start:,}", Span(lang, first, rows.only(span)))
+            for lang, rows in passages.items()
+            for span in rows.spans(size)
+            for first in [index.pool.bounds[lang].start + span.start]
+        )
+        for done in self.executor.run(job, spans):
+            count, parts = done.result()
+            for search, part in zip(searches, parts, strict=True):
+                search.partial.merge(part)
+            progress.advance(count)
+        return True
+
     def _units(
-        self, roles: Sequence[Distinct], found: Mapping[Role, Known]
+        self, roles: Sequence[Distinct], known_by_role: Mapping[Role, Known]
     ) -> Iterator[tuple[str, Batches]]:
         windows = [
             (texts, start)
             for texts in roles
             for start in range(0, len(texts.keys), embedding.WINDOW)
-            if (found[texts.role].part[start : start + embedding.WINDOW] < 0).any()
+            if (known_by_role[texts.role].part[start : start + embedding.WINDOW] < 0).any()
         ]
         parts = -(-UNITS * self.executor.workers // max(1, len(windows)))
         for number, (texts, start) in enumerate(windows):
-            known = found[texts.role].part[start : start + embedding.WINDOW]
+            known = known_by_role[texts.role].part[start : start + embedding.WINDOW]
             missing = start + np.flatnonzero(known < 0)
             count = min(parts, -(-len(missing) // FEW_TEXTS))
             for part in range(count):
@@ -173,77 +208,14 @@ class _Encoding:
                 *planned(self.encoder, role, texts, job.request.batch_tokens),
             )
         _, texts, counts, batches = self.last
-        keys, mine = text_keys(texts), batches[unit.part :: unit.parts]
+        keys, wanted = text_keys(texts), batches[unit.part :: unit.parts]
 
         def keep(growing: Growing) -> None:
             with files.explained(job.folder, "XLIR_CACHE names another place"):
                 write_block(job.folder / role, growing.block(keys, counts, job.request)[1])
 
-        encode_planned(self.encoder, job.request, role, texts, mine, keep, lambda _count: None)
-        return sum(map(len, mine))
-
-
-@runtime_checkable
-class Sendable(StoredRows, Protocol):
-    """Rows that workers can search."""
-
-    @property
-    def on_disk(self) -> bool:
-        """Whether they are not in memory: else they are searched here."""
-
-    def spans(self, size: int) -> Iterator[slice]:
-        """Spans of about so many rows, each to be searched by one worker."""
-
-    def only(self, rows: slice) -> StoredRows:
-        """These rows alone, to be sent."""
-
-
-@dataclass(frozen=True, slots=True)
-class AsTheyAre:
-    """Rows that a worker can read as they were sent."""
-
-    def open(self) -> Callable[[StoredRows], StoredRows]:
-        """Nothing has to be loaded: files are opened when they are read."""
-        return lambda rows: rows
-
-
-@dataclass(frozen=True, slots=True)
-class SearchedElsewhere:
-    """Workers who search passages that are not in memory."""
-
-    executor: Executor
-    device: str = CPU
-    """Where each worker compares."""
-    ready: Job[StoredRows, StoredRows] = AsTheyAre()
-    """Makes rows that were sent ready to be read."""
-
-    def search(
-        self, index: VectorIndex, searches: Sequence[Search], langs: set[str], progress: Progress
-    ) -> bool:
-        """Each worker compares a span of the pool at a time, and what they find adds up."""
-        passages = {
-            lang: rows
-            for lang in sorted(langs)
-            if isinstance(rows := index.passages[lang], Sendable) and rows.on_disk
-        }
-        if passages.keys() != langs:
-            return False
-        asked = [(search.found.want, search.queries, search.own) for search in searches]
-        job = SearchJob(index.similarity, index.block, self.device, self.ready, asked)
-        share = -(-sum(map(len, passages.values())) // (UNITS * self.executor.workers))
-        size = exact.BLOCK * max(1, -(-share // exact.BLOCK))
-        spans = (
-            (f"search of {lang} passages from {span.start:,}", Span(lang, first, rows.only(span)))
-            for lang, rows in passages.items()
-            for span in rows.spans(size)
-            for first in [index.pool.bounds[lang].start + span.start]
-        )
-        for done in self.executor.run(job, spans):
-            count, parts = done.result()
-            for search, found in zip(searches, parts, strict=True):
-                search.found.merge(found)
-            progress.advance(count)
-        return True
+        in_blocks(batch_encoder(self.encoder, job.request, role, texts), wanted, keep)
+        return sum(map(len, wanted))
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,7 +225,7 @@ class Span:
     lang: str
     first: int
     """The first one's position in the pool."""
-    rows: StoredRows
+    rows: Vectors
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,39 +235,32 @@ class SearchJob:
     similarity: Similarity
     block: int | None
     device: str
-    ready: Job[StoredRows, StoredRows]
     asked: Sequence[tuple[Want, Rows, Floats]]
     """What is wanted, the queries, prepared, and the true score of each relevant passage."""
 
     def open(self) -> Callable[[Span], tuple[int, list[Partial]]]:
-        """What rows want is loaded, and the queries are where they are compared."""
-        ready, engine = self.ready.open(), engine_for(self.device)
+        """The queries are where they are compared."""
+        engine = engine_for(self.device)
         asked = [(want, engine.placed(queries), own) for want, queries, own in self.asked]
 
         def search(span: Span) -> tuple[int, list[Partial]]:
             """How many passages were compared, and what is found among them by each search."""
-            lang, rows = span.lang, ready(span.rows)
+            lang, rows = span.lang, span.rows
             pool = Pool((lang,), {lang: slice(span.first, span.first + len(rows))})
             index = VectorIndex(pool, {}, {lang: rows}, self.similarity, engine, self.block)
             searches = [
                 Search(
                     index,
-                    Partial.of(_of_lang(want, lang), queries.shape[0], with_ties=True),
+                    Partial.of(want.of_passages(lang), queries.shape[0], with_ties=True),
                     queries,
                     own,
                 )
                 for want, queries, own in asked
             ]
             index.compare(searches, {lang}, lambda _count: None)
-            return len(rows), [search.found for search in searches]
+            return len(rows), [search.partial for search in searches]
 
         return search
-
-
-def _of_lang(want: Want, lang: str) -> Want:
-    """What is wanted of the passages of one language."""
-    settings = tuple(setting for setting in want.settings if lang in setting.passage_langs)
-    return replace(want, settings=settings)
 
 
 def on_device(options: EncoderOptions, executor: Executor) -> EncoderOptions:

@@ -6,29 +6,39 @@ import shutil
 import tempfile
 import time
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from xlir_bench import files
+from xlir_bench.arrays import slices
 from xlir_bench.encoders import Encoder, Tokenizing, describe
 from xlir_bench.errors import InputError
 from xlir_bench.records import ROLES, Collection, Ints, Progress, Role, TokenCounts
-from xlir_bench.retrieval.cache import remember_encoder, store_folder
+from xlir_bench.retrieval.cache import EncoderFolder
 from xlir_bench.retrieval.encoding import (
     BLOCK_TEXTS,
     EmbedRequest,
     Growing,
-    encode_planned,
+    batch_encoder,
+    in_blocks,
     planned,
 )
 from xlir_bench.retrieval.exact import BLOCK, VectorIndex
 from xlir_bench.retrieval.retriever import Represented
 from xlir_bench.retrieval.rows import Rows
 from xlir_bench.retrieval.similarity import COSINE
-from xlir_bench.retrieval.store import Block, Keys, Known, Store, text_keys, write_block
+from xlir_bench.retrieval.store import (
+    Block,
+    Keys,
+    Known,
+    Store,
+    distinct_keys,
+    text_keys,
+    write_block,
+)
 from xlir_bench.retrieval.vectors import Vectors
 
 WINDOW = 65_536
@@ -65,15 +75,15 @@ class Distinct:
         keys = np.concatenate(
             [
                 np.empty((0, 2), np.uint64),
-                *(text_keys(piece) for texts in by_lang.values() for piece in _slices(texts)),
+                *(
+                    text_keys(texts[some])
+                    for texts in by_lang.values()
+                    for some in slices(len(texts), BLOCK_TEXTS)
+                ),
             ]
         )
-        _, first, inverse = np.unique(keys, axis=0, return_index=True, return_inverse=True)
-        order = np.argsort(first)
-        place = np.empty(len(order), np.int64)
-        place[order] = np.arange(len(order))
-        numbers = np.split(place[inverse.ravel()], np.cumsum(sizes)[:-1])
-        first = first[order]
+        first, number = distinct_keys(keys)
+        numbers = np.split(number, np.cumsum(sizes)[:-1])
         source = np.repeat(np.arange(len(sizes)), sizes)[first]
         row = first - np.concatenate([[0], np.cumsum(sizes)])[source]
         return cls(
@@ -96,16 +106,12 @@ class Distinct:
 
 def texts_at(sources: Sequence[Sequence[str]], source: Ints, row: Ints) -> list[str]:
     """The texts in these rows of these sources; in each, rows ascend."""
-    found: list[str] = []
+    texts: list[str] = []
     for number in np.unique(source):
         rows = row[source == number]
         piece = sources[number][int(rows[0]) : int(rows[-1]) + 1]
-        found += (piece[at] for at in (rows - rows[0]).tolist())
-    return found
-
-
-def _slices(texts: Sequence[str]) -> Iterator[Sequence[str]]:
-    return (texts[start : start + BLOCK_TEXTS] for start in range(0, len(texts), BLOCK_TEXTS))
+        texts += (piece[at] for at in (rows - rows[0]).tolist())
+    return texts
 
 
 def embed(
@@ -113,48 +119,48 @@ def embed(
 ) -> Represented:
     """Every distinct (role, text) once; a run that was killed goes on where it stopped."""
     roles = _roles(collection)
-    work = _Work(encoder, request, progress)
-    stores = {t.role: Store(work.folder and work.folder / t.role, work.notes) for t in roles}
-    found = {t.role: stores[t.role].find(t.keys, work.in_memory(t)) for t in roles}
-    total = sum(int((known.part < 0).sum()) for known in found.values())
+    work = _Work.of(encoder, request, progress)
+    stores = {t.role: work.folder.store(t.role) for t in roles}
+    known_by_role = {t.role: stores[t.role].find(t.keys, work.in_memory(t)) for t in roles}
+    total = sum(int((known.part < 0).sum()) for known in known_by_role.values())
     if total:
         progress.start("encode", total, "texts")
-        if request.elsewhere is not None and work.folder is not None:
-            request.elsewhere.encode(work.folder, request, encoder, roles, found, progress)
-            found = written_elsewhere(work, roles, stores)
+        if request.elsewhere is not None and work.folder.path is not None:
+            request.elsewhere.encode(
+                work.folder.path, request, encoder, roles, known_by_role, progress
+            )
+            known_by_role = written_elsewhere(work, roles, stores)
         else:
             for texts in roles:
-                work.encode(texts, found[texts.role], stores[texts.role])
+                work.encode(texts, known_by_role[texts.role])
         progress.finish()
     notes = [
         f"{s.damaged} damaged cache block(s) of role {role} were found and encoded again"
         for role, s in stores.items()
         if s.damaged
     ]
-    notes += sorted(work.notes)
+    notes += sorted(work.folder.notes)
     vectors: dict[tuple[Role, str], Vectors] = {}
     counts: dict[tuple[Role, str], TokenCounts] = {}
     for texts in roles:
-        known = found[texts.role]
+        known = known_by_role[texts.role]
         empty = np.flatnonzero(known.sizes == 0)
         notes += zero_vectors(
             texts.role, texts.text, empty, "no" if request.has_tokens else "a zero"
         )
         for lang, numbers in texts.numbers.items():
-            vectors[texts.role, lang] = known.vectors(numbers, work.held)
+            vectors[texts.role, lang] = known.vectors(numbers, (work.folder, work.temporary))
             counts[texts.role, lang] = known.counts(numbers)
     distinct = sum(len(texts.keys) for texts in roles)
     tokens = counts if isinstance(encoder, Tokenizing) else None
     if not request.is_dense:
-        means = [f"{found[role].sizes.mean():.1f} of a {role}" for role in found]
+        means = [f"{known_by_role[role].sizes.mean():.1f} of a {role}" for role in known_by_role]
         told = "vectors" if request.has_tokens else "weights that are not zero"
         notes.append(f"{told}, on average: {', '.join(means)}")
     block = BLOCK // TOKENS_OF_TEXT if request.has_tokens else None
     index = VectorIndex.of(vectors, request.similarity, request.engine, block)
-    if request.elsewhere is not None:
-        index = replace(index, elsewhere=request.elsewhere.searching())
     return Represented(
-        index=index,
+        index=replace(index, elsewhere=request.elsewhere),
         dimension=next(iter(vectors.values())).dimension,
         vectors=vectors if request.is_dense else None,
         tokens=tokens,
@@ -176,19 +182,19 @@ def encode_part(
 
     Whoever does the other parts, wherever and whenever, vectors have the bits that one process makes.
     """
-    work, encoded = _Work(encoder, request, progress), 0
-    if work.folder is None:
+    work, encoded = _Work.of(encoder, request, progress), 0
+    if work.folder.path is None:
         raise InputError("a part of the vectors is of use in the cache alone, and there is none")
     for texts in _roles(collection):
-        store = Store(work.folder / texts.role, work.notes)
-        found = store.find(texts.keys, work.in_memory(texts))
-        missing = int((found.part < 0).sum())
+        store = work.folder.store(texts.role)
+        known = store.find(texts.keys, work.in_memory(texts))
+        missing = int((known.part < 0).sum())
         progress.start(f"encode {texts.role} texts", -(-len(texts.keys) // parts), "texts")
-        work.encode(texts, found, store, part, parts)
+        work.encode(texts, known, part, parts)
         progress.finish()
-        encoded += missing - int((found.part < 0).sum())
-    if work.notes:
-        raise InputError("; ".join(sorted(work.notes)))
+        encoded += missing - int((known.part < 0).sum())
+    if work.folder.notes:
+        raise InputError("; ".join(sorted(work.folder.notes)))
     return encoded
 
 
@@ -206,12 +212,12 @@ def written_elsewhere(
     """What workers have written; refuses to go on where that is not seen here."""
     for pause in SEEN_AFTER:
         time.sleep(pause)
-        found = {t.role: stores[t.role].find(t.keys, work.in_memory(t)) for t in roles}
-        lacking = sum(int((known.part < 0).sum()) for known in found.values())
+        known_by_role = {t.role: stores[t.role].find(t.keys, work.in_memory(t)) for t in roles}
+        lacking = sum(int((known.part < 0).sum()) for known in known_by_role.values())
         if not lacking:
-            return found
+            return known_by_role
     raise InputError(
-        f"{lacking:,} texts that workers encoded are not in {work.folder} as it is seen here: XLIR_CACHE has to name a"
+        f"{lacking:,} texts that workers encoded are not in {work.folder.path} as it is seen here: XLIR_CACHE has to name a"
         " folder that all nodes share"
     )
 
@@ -223,38 +229,34 @@ class _Work:
     encoder: Encoder
     request: EmbedRequest
     progress: Progress
-    folder: Path | None = None
-    """This encoder's folder in the cache."""
-    spare: Path | None = None
+    folder: EncoderFolder
+    """This encoder's, in the cache."""
+    temporary: _TemporaryFolder | None = None
     """A temporary folder for vectors that neither fit in memory nor can be kept."""
-    notes: set[str] = field(default_factory=set)
-    """What a reader of the result should know of the cache."""
-    held: list[object] = field(default_factory=list)
-    """Keeps the files of vectors from being removed: a lease of the folder, a temporary folder."""
 
-    def __post_init__(self) -> None:
-        if self.request.cache is None:
-            return
-        card = describe(self.encoder)
-        kept_as = "" if self.request.vectors == "float32" else f"-{self.request.vectors}"
-        if kept_as and self.request.similarity != COSINE:
+    @classmethod
+    def of(cls, encoder: Encoder, request: EmbedRequest, progress: Progress) -> _Work:
+        """With the folder for vectors that are kept and compared so."""
+        if request.cache is None:  # nothing has to be known of the encoder
+            return cls(encoder, request, progress, EncoderFolder(None, ""))
+        kept_as = "" if request.vectors == "float32" else f"-{request.vectors}"
+        if kept_as and request.similarity != COSINE:
             kept_as += "-dot"  # other rows: of their own length
-        folder = store_folder(self.request.cache, card.slug, self.encoder.fingerprint)
-        self.folder = folder.with_name(folder.name + kept_as)
-        try:
-            self.held.append(files.leased(self.folder))
-            remember_encoder(self.folder, card.name, self.encoder.fingerprint)
-        except OSError as error:
-            self._not_kept(error)
+        folder = EncoderFolder.of(
+            request.cache,
+            describe(encoder),
+            encoder.fingerprint,
+            "vectors that were encoded now",
+            kept_as,
+        )
+        return cls(encoder, request, progress, folder)
 
     def in_memory(self, texts: Distinct) -> bool:
         """Whether the vectors of these texts are held in memory."""
         fewer = TOKENS_OF_TEXT if self.request.has_tokens else 1
         return len(texts.keys) * fewer <= IN_MEMORY
 
-    def encode(
-        self, texts: Distinct, known: Known, store: Store, part: int = 0, parts: int = 1
-    ) -> None:
+    def encode(self, texts: Distinct, known: Known, part: int = 0, parts: int = 1) -> None:
         """Encode the texts of which nothing is known, or one of so many parts of them, and write as it goes.
 
         Batches run from the longest text of a window to the shortest, and what is written is whole batches:
@@ -271,60 +273,44 @@ class _Work:
                 missing = np.arange(start, min(start + WINDOW, len(texts.keys)))
             chosen = texts.texts(missing)
             counts, batches = planned(self.encoder, texts.role, chosen, self.request.batch_tokens)
-            mine = [
+            wanted = [
                 batch
                 for batch in (batches if whole else batches[part::parts])
                 if (known.part[missing[batch]] < 0).any()
             ]
 
             def keep(growing: Growing, at: Ints = missing, counts: TokenCounts = counts) -> None:
-                self._keep(at, growing, counts, texts, known, store)
+                self._keep(at, growing, counts, texts, known)
 
-            encode_planned(
-                self.encoder, self.request, texts.role, chosen, mine, keep, self.progress.advance
-            )
+            encode = batch_encoder(self.encoder, self.request, texts.role, chosen)
+            in_blocks(encode, wanted, keep, self.progress.advance)
 
     def _keep(
-        self,
-        missing: Ints,
-        growing: Growing,
-        counts: TokenCounts,
-        texts: Distinct,
-        known: Known,
-        store: Store,
+        self, missing: Ints, growing: Growing, counts: TokenCounts, texts: Distinct, known: Known
     ) -> None:
         rows, block = growing.block(texts.keys[missing], counts, self.request)
-        path = None
-        try:
-            path = store.folder and write_block(store.folder, block)
-        except OSError as error:
-            self._not_kept(error)
+        path = self.folder.write(texts.role, block)
         part: Rows | Path = block.vectors
         if not self.in_memory(texts):
-            part = path or self._spared(texts.role, block)
+            part = path or self._set_aside(texts.role, block)
         known.put(missing[rows], part, block, slice(None))
 
-    def _spared(self, role: Role, block: Block) -> Path:
+    def _set_aside(self, role: Role, block: Block) -> Path:
         """Write the block to a temporary folder, where the cache cannot keep it."""
-        if self.spare is None:
-            self.spare = Path(tempfile.mkdtemp(prefix="xlir-bench-"))
-            self.held.append(_Removed(self.spare))
+        if self.temporary is None:
+            self.temporary = _TemporaryFolder()
         with files.explained(
-            self.spare, "a large corpus needs room there; TMPDIR names another place"
+            self.temporary.path, "a large corpus needs room there; TMPDIR names another place"
         ):
-            return write_block(self.spare / role, block)
-
-    def _not_kept(self, error: OSError) -> None:
-        if self.request.cache is not None:
-            remedy = "vectors that were encoded now are not kept (XLIR_CACHE names another place)"
-            self.notes.add(str(files.cannot_write(self.request.cache, remedy, error)))
+            return write_block(self.temporary.path / role, block)
 
 
-class _Removed:
-    """Removes the folder once nobody holds this."""
+class _TemporaryFolder:
+    """A temporary folder, removed once nobody holds this."""
 
-    def __init__(self, folder: Path) -> None:
-        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+    def __init__(self) -> None:
+        self.path = Path(tempfile.mkdtemp(prefix="xlir-bench-"))
+        weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
 
 
 def zero_vectors(

@@ -103,20 +103,17 @@ def guessed_lengths(texts: Sequence[str]) -> Ints:
 class Growing:
     """Batches that are encoded and not yet written."""
 
+    most: int | None = None
+    """Texts that are enough; None: `BLOCK_TEXTS`."""
     batches: list[Ints] = field(default_factory=list)
     vectors: list[Rows] = field(default_factory=list)
     began: float = field(default_factory=time.monotonic)
-
-    def add(self, batch: Ints, vectors: Rows) -> None:
-        """One more."""
-        self.batches.append(batch)
-        self.vectors.append(vectors)
 
     @property
     def is_enough(self) -> bool:
         """Whether it is time to write them."""
         return (
-            sum(map(len, self.batches)) >= BLOCK_TEXTS
+            sum(map(len, self.batches)) >= (self.most or BLOCK_TEXTS)
             or sum(rows.size for rows in self.vectors) > BLOCK_NUMBERS
             or time.monotonic() - self.began > BLOCK_SECONDS
         )
@@ -140,39 +137,48 @@ def planned(
     counts: TokenCounts | None = None,
 ) -> tuple[TokenCounts, list[Ints]]:
     """How long these texts are, unless that is known, and their batches; without a budget, that of the device."""
-    counts = _token_counts(encoder, texts, role) if counts is None else counts
+    counts = token_counts(encoder, texts, role) if counts is None else counts
     return counts, plan_batches(_cut(counts.tokens, encoder), budget or device_budget(encoder))
 
 
-def encode_planned(
-    encoder: Encoder,
-    request: EmbedRequest,
-    role: Role,
-    texts: Sequence[str],
+def batch_encoder(
+    encoder: Encoder, request: EmbedRequest, role: Role, texts: Sequence[str]
+) -> Callable[[Ints], Rows]:
+    """What encodes a batch of these texts."""
+
+    def encode(batch: Ints) -> Rows:
+        asked = [texts[i] for i in batch]
+        vectors = encoder.encode(asked, role)
+        return checked(vectors, asked, encoder.dimension) if request.is_dense else vectors
+
+    return encode
+
+
+def in_blocks(
+    make: Callable[[Ints], Rows],
     batches: Iterable[Ints],
     keep: Callable[[Growing], None],
-    advance: Callable[[int], None],
+    advance: Callable[[int], None] = lambda _count: None,
+    most: int | None = None,
 ) -> None:
-    """Encode batches of these texts; whenever there is enough, it is kept."""
-    growing = Growing()
+    """Make the rows of batches; whenever there is enough, it is kept."""
+    growing = Growing(most)
     try:
         for batch in batches:
-            asked = [texts[i] for i in batch]
-            vectors = encoder.encode(asked, role)
-            if request.is_dense:
-                vectors = checked(vectors, asked, encoder.dimension)
-            growing.add(batch, vectors)
+            growing.vectors.append(make(batch))
+            growing.batches.append(batch)
             advance(len(batch))
             if growing.is_enough:
                 keep(growing)
-                growing = Growing()
+                growing = Growing(most)
     finally:
         # Reached on Ctrl-C too: the batches that are done are whole, so they are kept.
         if growing.batches:
             keep(growing)
 
 
-def _token_counts(encoder: Encoder, texts: Sequence[str], role: Role) -> TokenCounts:
+def token_counts(encoder: object, texts: Sequence[str], role: Role) -> TokenCounts:
+    """As its tokenizer counts them, or as one may be expected to."""
     if isinstance(encoder, Tokenizing):
         return encoder.count_tokens(texts, role)
     return TokenCounts(guessed_lengths(texts), np.zeros(len(texts), np.int64))
@@ -184,7 +190,7 @@ def _cut(tokens: Ints, encoder: Encoder) -> Ints:
     return tokens if limit is None else np.minimum(tokens, limit)
 
 
-def device_budget(encoder: Encoder) -> int:
+def device_budget(encoder: object) -> int:
     """Padded tokens in a batch, where nothing else is asked."""
     device = str(getattr(encoder, "device", "cpu"))
     budget = CPU_BATCH_TOKENS if device.startswith("cpu") else GPU_BATCH_TOKENS

@@ -13,18 +13,21 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
+from xlir_bench.arrays import slices
 from xlir_bench.records import ROLES, Floats, Ints, Progress, Role, Setting
 from xlir_bench.retrieval.partial import Partial
 from xlir_bench.retrieval.pool import Pool, Want
 from xlir_bench.retrieval.rows import Rows, stacked
 from xlir_bench.retrieval.similarity import COSINE, Similarity
 from xlir_bench.retrieval.tiles import NUMBA, Engine, Tile
+
+if TYPE_CHECKING:
+    from xlir_bench.retrieval.elsewhere import Elsewhere
 
 BLOCK = 16_384
 """Passages held at a time, prepared."""
@@ -35,28 +38,12 @@ FEW_QUERIES = 64
 
 
 class StoredRows(Protocol):
-    """The representations of one role and language, a row a text: `Vectors`, or `SparseRows`."""
-
-    @property
-    def dimension(self) -> int:
-        """Of a row."""
+    """The representations of one role and language, a row a text, such as `Vectors` or `SparseRows`."""
 
     def __len__(self) -> int: ...
 
     def rows(self, rows: Ints | slice) -> Rows:
         """These rows, in this order."""
-
-    def blocks(self, size: int) -> Iterator[Rows]:
-        """The rows in order, so many at a time."""
-
-
-class Searcher(Protocol):
-    """Others who can search an index."""
-
-    def search(
-        self, index: VectorIndex, searches: Sequence[Search], langs: set[str], progress: Progress
-    ) -> bool:
-        """Take the passages of these languages into account in all searches; False where that is better done here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +58,8 @@ class VectorIndex:
     """Where scores are computed and counted: it decides how long a search takes, and nothing else."""
     block: int | None = None
     """Passages held at a time; None: `BLOCK`."""
-    elsewhere: Searcher | None = None
+    elsewhere: Elsewhere | None = None
+    """Workers who search it, where they can."""
 
     @classmethod
     def of(
@@ -83,7 +71,8 @@ class VectorIndex:
     ) -> VectorIndex:
         """The index of these vectors, by role and language."""
         queries, passages = (
-            {lang: rows for (its, lang), rows in vectors.items() if its == role} for role in ROLES
+            {lang: rows for (of_role, lang), rows in vectors.items() if of_role == role}
+            for role in ROLES
         )
         pool = Pool.of({lang: len(rows) for lang, rows in passages.items()})
         return cls(pool, queries, passages, similarity, engine, block)
@@ -96,7 +85,7 @@ class VectorIndex:
         if self.elsewhere is None or not self.elsewhere.search(self, searches, langs, progress):
             self.compare(searches, langs, progress.advance)
         progress.finish()
-        return [search.found for search in searches]
+        return [search.partial for search in searches]
 
     def compare(
         self, searches: Sequence[Search], langs: set[str], advance: Callable[[int], None]
@@ -109,7 +98,8 @@ class VectorIndex:
                 for rows in workers.shares(search.queries.shape[0], self.engine.share)
             ]
             for block in self._blocks(langs, workers):
-                workers.run(partial(search.see, queries, block) for search, queries in tasks)
+                for done in [workers.threads.submit(s.see, rows, block) for s, rows in tasks]:
+                    done.result()
                 advance(block.passages.shape[0])
 
     def take(self, positions: Ints) -> Rows:
@@ -129,43 +119,33 @@ class VectorIndex:
 
     def true_scores(self, lang: str, query: Ints, positions: Ints) -> Floats:
         """The same of queries of a language and any passages."""
-        found = np.empty(len(query))
-        for rows in _pieces(len(query), self.block or BLOCK):
+        scores = np.empty(len(query))
+        for rows in slices(len(query), self.block or BLOCK):
             distinct, place = np.unique(positions[rows], return_inverse=True)
             asked, number = np.unique(query[rows], return_inverse=True)
             queries = self.similarity.prepared(self.queries[lang].rows(asked))
-            found[rows] = self.similarity.exact(queries, number, self.take(distinct), place)
-        return found
+            scores[rows] = self.similarity.exact(queries, number, self.take(distinct), place)
+        return scores
 
     def blocks(self, setting: Setting, size: int) -> Iterator[Rows]:
         """A setting's candidates, prepared, at most so many at a time."""
         for lang in setting.passage_langs:
-            for rows in self.passages[lang].blocks(size):
-                yield self.similarity.prepared(rows)
+            for rows in slices(len(self.passages[lang]), size):
+                yield self.similarity.prepared(self.passages[lang].rows(rows))
 
     def _blocks(self, langs: set[str], workers: _Workers) -> Iterator[_Block]:
         """The passages of these languages in pool order; a block ends where the next position is not wanted."""
-        first, held, count, most = 0, list[Rows](), 0, self.block or BLOCK
-        for lang in self.pool.langs:
-            start = self.pool.bounds[lang].start
-            if lang not in langs:
-                continue
-            if held and first + count != start:
-                yield self._block(first, held, workers)
-                held, count = [], 0
-            vectors, at = self.passages[lang], 0
-            while at < len(vectors):
-                first = first if held else start + at
-                held.append(vectors.rows(slice(at, min(at + most - count, len(vectors)))))
-                count, at = count + held[-1].shape[0], at + held[-1].shape[0]
-                if count == most:
-                    yield self._block(first, held, workers)
-                    held, count = [], 0
-        if held:
-            yield self._block(first, held, workers)
+        most = self.block or BLOCK
+        for span in _joined(self.pool.bounds[lang] for lang in self.pool.langs if lang in langs):
+            for start in range(span.start, span.stop, most):
+                wanted = slice(start, min(start + most, span.stop))
+                parts = ((lang, _inside(wanted, rows)) for lang, rows in self.pool.bounds.items())
+                held = [self.passages[lang].rows(x) for lang, x in parts if x.stop > x.start]
+                yield self._block(start, held, workers)
 
     def _block(self, first: int, held: Sequence[Rows], workers: _Workers) -> _Block:
-        parts = workers.map(self.similarity.prepared, [p for h in held for p in workers.pieces(h)])
+        pieces = [piece for rows in held for piece in workers.pieces(rows)]
+        parts = list(workers.threads.map(self.similarity.prepared, pieces))
         rows = parts[0] if len(parts) == 1 else stacked(parts)
         return _Block(first, self.engine.placed(rows))
 
@@ -181,10 +161,7 @@ class _Block:
 
     def overlap(self, rows: slice) -> slice:
         """Which of its passages are in this slice of the pool."""
-        start, stop = (
-            min(max(end - self.first, 0), self.passages.shape[0]) for end in (rows.start, rows.stop)
-        )
-        return slice(start, stop)
+        return _inside(rows, slice(self.first, self.first + self.passages.shape[0]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,25 +171,15 @@ class _Workers:
     count: int
     threads: ThreadPoolExecutor
 
-    def run(self, tasks: Iterable[Callable[[], None]]) -> None:
-        """Run all tasks; the first error is raised."""
-        for done in [self.threads.submit(task) for task in tasks]:
-            done.result()
-
-    def map(self, make: Callable[[Rows], Rows], parts: Sequence[Rows]) -> list[Rows]:
-        """What `make` gives for each part, in order."""
-        return list(self.threads.map(make, parts))
-
     def pieces(self, rows: Rows) -> list[Rows]:
         """The rows, cut into one piece per thread."""
         size = max(FEW_QUERIES, -(-rows.shape[0] // self.count))
-        return [rows[x] for x in _pieces(rows.shape[0], size)]
+        return [rows[piece] for piece in slices(rows.shape[0], size)]
 
     def shares(self, queries: int, size: int | None) -> list[slice]:
         """Slices of so many queries, each compared at once."""
-        return list(
-            _pieces(queries, size or max(FEW_QUERIES, min(SHARE, -(-queries // self.count))))
-        )
+        share = max(FEW_QUERIES, min(SHARE, -(-queries // self.count)))
+        return list(slices(queries, size or share))
 
 
 @contextmanager
@@ -232,7 +199,7 @@ class Search:
     """The queries of one language, and what is known of their settings so far."""
 
     index: VectorIndex
-    found: Partial
+    partial: Partial
     queries: Rows
     """Prepared for the similarity, and placed."""
     own: Floats
@@ -250,7 +217,7 @@ class Search:
 
     def see(self, rows: slice, block: _Block) -> None:
         """Take a block of passages into account, for these queries."""
-        want, index = self.found.want, self.index
+        want, index = self.partial.want, self.index
         wanted = [want.pool.bounds[lang] for lang in want.pool.langs if lang in want.langs]
         for span in _joined(block.overlap(rows) for rows in wanted):
             seen = _Block(block.first + span.start, block.passages[span])
@@ -261,12 +228,12 @@ class Search:
                 tile.leave_out(row, column[row])
             for pooled in want.scopes:
                 self._count(pooled, tile, rows, seen)
-            for setting in self.found.best:
+            for setting in self.partial.best:
                 self._keep(setting, tile, rows, seen)
 
     def _count(self, pooled: bool, tile: Tile, rows: slice, seen: _Block) -> None:
         """Add to the counts of these queries' relevant passages those of the tile that stand before them."""
-        relevant, pool = self.found.want.relevant, self.found.want.pool
+        relevant, pool = self.partial.want.relevant, self.partial.want.pool
         first, last = np.searchsorted(relevant.query, [rows.start, rows.stop])
         # Of one language only its own relevant passages are among those compared.
         spans = [
@@ -291,19 +258,26 @@ class Search:
             ):
                 side += np.bincount(tied[stands], minlength=len(items))
         before += ties[0]
-        self.found.before[pooled][items] += before
-        self.found.ties[pooled][:, items] += ties.astype(np.int32)
+        self.partial.before[pooled][items] += before
+        self.partial.ties[pooled][:, items] += ties.astype(np.int32)
 
     def _keep(self, setting: Setting, tile: Tile, rows: slice, seen: _Block) -> None:
         """Put the tile's best passages among the best of these queries."""
-        best = self.found.best[setting]
-        span = seen.overlap(self.found.want.pool.rows(setting))
+        best = self.partial.best[setting]
+        span = seen.overlap(self.partial.want.pool.rows(setting))
         if span.stop == span.start:
             return
         # Positions ascend, so an equal score that is kept already stands before those of this tile.
         bars, depth = best.scores[rows, -1], best.scores.shape[1]
         for row, column in tile.best(span.start, span.stop, bars, depth):
             best.add(row + rows.start, tile.exact(row, column), seen.first + column)
+
+
+def _inside(wanted: slice, held: slice) -> slice:
+    """Which of the positions that are held are wanted, counted from the first that is held."""
+    size = held.stop - held.start
+    start, stop = (min(max(x - held.start, 0), size) for x in (wanted.start, wanted.stop))
+    return slice(start, stop)
 
 
 def _joined(spans: Iterable[slice]) -> Iterator[slice]:
@@ -320,7 +294,3 @@ def _joined(spans: Iterable[slice]) -> Iterator[slice]:
         held = span
     if held is not None:
         yield held
-
-
-def _pieces(count: int, size: int) -> Iterator[slice]:
-    return (slice(start, min(start + size, count)) for start in range(0, count, size))

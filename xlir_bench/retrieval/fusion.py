@@ -72,14 +72,14 @@ class FusedRetriever:
 
     def represent(self, collection: Collection, progress: Progress) -> Represented:
         """Every text once for each; lengths and unknown words are told as the first sees them."""
-        found = [part.represent(collection, progress) for part in self.parts]
+        represented = [part.represent(collection, progress) for part in self.parts]
         return Represented(
-            index=FusedIndex(tuple(each.index for each in found), self.depth, self.weights),
-            dimension=found[0].dimension,
-            tokens=found[0].tokens,
-            encoded=sum(each.encoded for each in found),
-            cached=sum(each.cached for each in found),
-            notes=tuple(note for each in found for note in each.notes),
+            index=FusedIndex(tuple(each.index for each in represented), self.depth, self.weights),
+            dimension=represented[0].dimension,
+            tokens=represented[0].tokens,
+            encoded=sum(each.encoded for each in represented),
+            cached=sum(each.cached for each in represented),
+            notes=tuple(note for each in represented for note in each.notes),
         )
 
 
@@ -109,12 +109,7 @@ class FusedIndex:
         for want in wants:
             deep = replace(want, pair_depth=self.depth, pool_depth=self.depth)
             # Of the first also those that follow the ones put together, where more are to be kept.
-            first = replace(
-                want,
-                pair_depth=max(self.depth, want.pair_depth),
-                pool_depth=max(self.depth, want.pool_depth),
-            )
-            asked = [first, *(deep for _ in self.indexes[1:])]
+            asked = [want.deeper(self.depth), *(deep for _ in self.indexes[1:])]
             lists = [
                 next(iter(index.search([each], Silent())))
                 for index, each in zip(self.indexes, asked, strict=True)
@@ -137,7 +132,9 @@ class FusedIndex:
     ) -> None:
         want = fused.want
         candidates = want.candidates(setting)
-        together = _together([found.best[setting] for found in lists], rows, self.depth, candidates)
+        together = _together(
+            [partial.best[setting] for partial in lists], rows, self.depth, candidates
+        )
         there = together >= 0
         query = np.nonzero(there)[0]
         scores = []
@@ -177,14 +174,9 @@ class FusedIndex:
         scores: Floats,
     ) -> None:
         """How many passages stand before each relevant one."""
-        relevant, bounds = fused.want.relevant, fused.want.pool.rows(setting)
-        pooled = len(setting.passage_langs) > 1
-        item = np.flatnonzero(
-            (relevant.query >= rows.start)
-            & (relevant.query < rows.stop)
-            & (relevant.position >= bounds.start)
-            & (relevant.position < bounds.stop)
-        )
+        relevant, pooled = fused.want.relevant, setting.pooled
+        item = fused.want.items(setting)
+        item = item[(relevant.query[item] >= rows.start) & (relevant.query[item] < rows.stop)]
         row, position = relevant.query[item] - rows.start, relevant.position[item]
         own = self.indexes[0].scores(setting, relevant.query[item], position)[:, None]
         same = together[row] == position[:, None]

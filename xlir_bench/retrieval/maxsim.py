@@ -39,8 +39,8 @@ class MaxSim:
                 if products.size:
                     largest = np.maximum.reduceat(products, some.ends[:-1][filled], axis=1)
                     asks = asked.lengths > 0
-                    found = np.add.reduceat(largest, asked.ends[:-1][asks], axis=0, dtype=float)
-                    tile[np.ix_(asks, filled)] = found
+                    summed = np.add.reduceat(largest, asked.ends[:-1][asks], axis=0, dtype=float)
+                    tile[np.ix_(asks, filled)] = summed
                 tile[:, ~filled] = NOTHING
         token = np.repeat(np.arange(queries.shape[0]), queries.lengths)
         together = np.bincount(token, lengths_of(queries.vectors), queries.shape[0])
@@ -54,11 +54,11 @@ class MaxSim:
         self, queries: TokenVectors, query: Ints, passages: TokenVectors, passage: Ints
     ) -> Floats:
         """The same in float64, in an order that every machine keeps."""
-        found = np.full(len(query), NOTHING)
+        scores = np.full(len(query), NOTHING)
         true_maxsims(
-            queries.vectors, queries.ends, query, passages.vectors, passages.ends, passage, found
+            queries.vectors, queries.ends, query, passages.vectors, passages.ends, passage, scores
         )
-        return found
+        return scores
 
 
 def _pieces(ends: Ints) -> Iterator[slice]:

@@ -67,28 +67,25 @@ class Partial:
 
     def _ranking(self, setting: Setting) -> Ranking:
         want, relevant = self.want, self.want.relevant
-        rows = want.pool.rows(setting)
-        inside = (relevant.position >= rows.start) & (relevant.position < rows.stop)
-        query, position = relevant.query[inside], relevant.position[inside]
+        start, items = want.pool.rows(setting).start, want.items(setting)
+        query = relevant.query[items]
         scored = np.unique(query) if want.answered is None else want.answered
-        best = self.best.get(setting)
-        ties = self.ties.get(len(setting.passage_langs) > 1)
+        best, top = self.best.get(setting), None
+        if best is not None:
+            top = np.where(best.positions[scored] < 0, -1, best.positions[scored] - start)
+        ties = self.ties.get(setting.pooled)
         return Ranking(
             setting=setting,
             candidates=want.candidates(setting),
             query=query,
-            passage=position - rows.start,
-            grade=relevant.grade[inside],
-            rank=self.before[len(setting.passage_langs) > 1][inside] + 1,
-            top=None if best is None else _counted_from(best.positions[scored], rows.start),
+            passage=relevant.position[items] - start,
+            grade=relevant.grade[items],
+            rank=self.before[setting.pooled][items] + 1,
+            top=top,
             top_scores=None if best is None else best.scores[scored],
             answered=want.answered,
-            ties=None if ties is None else _without_room(ties[:, inside]),
+            ties=None if ties is None else _without_room(ties[:, items]),
         )
-
-
-def _counted_from(positions: Ints, start: int) -> Ints:
-    return np.where(positions < 0, -1, positions - start)
 
 
 def _without_room(counts: Ints) -> Ints:

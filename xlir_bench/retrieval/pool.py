@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -31,7 +31,7 @@ class Pool:
 
     def rows(self, setting: Setting) -> slice:
         """The positions of a setting's candidates: one language, or all."""
-        if len(setting.passage_langs) == 1:
+        if not setting.pooled:
             return self.bounds[setting.passage_langs[0]]
         if setting.passage_langs != self.langs:
             raise ValueError(f"setting {setting} wants a pool of {setting.passage_langs}")
@@ -101,7 +101,22 @@ class Want:
     @property
     def scopes(self) -> set[bool]:
         """Whether ranks are wanted in the whole pool (True), in one language (False)."""
-        return {len(s.passage_langs) > 1 for s in self.settings}
+        return {setting.pooled for setting in self.settings}
+
+    def items(self, setting: Setting) -> Ints:
+        """Which of the relevant passages are among the candidates of a setting."""
+        rows, position = self.pool.rows(setting), self.relevant.position
+        return np.flatnonzero((position >= rows.start) & (position < rows.stop))
+
+    def deeper(self, depth: int) -> Want:
+        """The same, with so many of the best passages at least."""
+        depths = max(depth, self.pair_depth), max(depth, self.pool_depth)
+        return replace(self, pair_depth=depths[0], pool_depth=depths[1])
+
+    def of_passages(self, lang: str) -> Want:
+        """What is asked of the passages of one language."""
+        settings = tuple(setting for setting in self.settings if lang in setting.passage_langs)
+        return replace(self, settings=settings)
 
     def candidates(self, setting: Setting) -> int:
         """How many candidates each query has in this setting."""
@@ -111,7 +126,7 @@ class Want:
 
     def depth(self, setting: Setting) -> int:
         """How many of the best passages to keep in this setting."""
-        wanted = self.pair_depth if len(setting.passage_langs) == 1 else self.pool_depth
+        wanted = self.pool_depth if setting.pooled else self.pair_depth
         return max(0, min(wanted, self.candidates(setting)))
 
 

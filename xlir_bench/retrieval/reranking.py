@@ -66,10 +66,10 @@ class RerankedRetriever:
 
     def represent(self, collection: Collection, progress: Progress) -> Represented:
         """Every text as the first stage has it; pairs are scored when they are found."""
-        found = self.first.represent(collection, progress)
-        pairs = PairScores(self.reranker, self.request, collection, found.index.pool)
-        index = RerankedIndex(found.index, pairs, self.depth, [*found.notes])
-        return replace(found, index=index, vectors=None, notes=index.notes)
+        represented = self.first.represent(collection, progress)
+        pairs = PairScores(self.reranker, self.request, collection, represented.index.pool)
+        index = RerankedIndex(represented.index, pairs, self.depth, [*represented.notes])
+        return replace(represented, index=index, vectors=None, notes=index.notes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,14 +94,9 @@ class RerankedIndex:
         """What each of these wants to know, one language after another: the lists of all would fill the memory."""
         shares: dict[Kind, list[float]] = defaultdict(list)
         for want in wants:
-            deep = replace(
-                want,
-                pair_depth=max(self.depth, want.pair_depth),
-                pool_depth=max(self.depth, want.pool_depth),
-            )
-            (found,) = self.first.search([deep], progress)
-            heads = [_Head.of(want, found, setting, self.depth) for setting in want.settings]
-            yield self._reordered(want, found, heads, progress)
+            (partial,) = self.first.search([want.deeper(self.depth)], progress)
+            heads = [_Head.of(want, partial, setting, self.depth) for setting in want.settings]
+            yield self._reordered(want, partial, heads, progress)
             for head in heads:
                 if len(head.items):
                     shares[head.setting.kind].append(head.share)
@@ -113,7 +108,7 @@ class RerankedIndex:
         raise NotImplementedError("re-ordered passages cannot be fused")
 
     def _reordered(
-        self, want: Want, found: Partial, heads: Sequence[_Head], progress: Progress
+        self, want: Want, partial: Partial, heads: Sequence[_Head], progress: Progress
     ) -> Partial:
         size, count = self.pool.size, len(self.pairs.collection.queries[want.query_lang].ids)
         asked = np.unique(np.concatenate([head.codes(size) for head in heads]))
@@ -124,14 +119,14 @@ class RerankedIndex:
             of_head = np.full(there.shape, -np.inf)
             of_head[there] = scores[np.searchsorted(asked, head.codes(size))]
             order = np.argsort(-of_head, axis=1, kind="stable")
-            pooled = len(head.setting.passage_langs) > 1
-            before = found.before[pooled][head.items]
+            pooled = head.setting.pooled
+            before = partial.before[pooled][head.items]
             inside, row = head.place_of(want.relevant.query[head.items], before)
             place = np.argsort(order, axis=1)
             before[inside] = place[row, before[inside]]
             reordered.before[pooled][head.items] = before
             if head.setting in reordered.best:
-                best, listed = reordered.best[head.setting], found.best[head.setting]
+                best, listed = reordered.best[head.setting], partial.best[head.setting]
                 depth, width = best.positions.shape[1], there.shape[1]
                 best.positions[head.rows] = listed.positions[head.rows, :depth]
                 in_order = np.take_along_axis(head.positions, order, axis=1)[:, :depth]
@@ -165,21 +160,18 @@ class _Head:
     """A row for each of them, best first; -1 fills up."""
 
     @classmethod
-    def of(cls, want: Want, found: Partial, setting: Setting, depth: int) -> _Head:
+    def of(cls, want: Want, partial: Partial, setting: Setting, depth: int) -> _Head:
         """Those of the first stage."""
-        bounds, relevant = want.pool.rows(setting), want.relevant
-        items = np.flatnonzero(
-            (relevant.position >= bounds.start) & (relevant.position < bounds.stop)
-        )
-        query = relevant.query[items]
-        inside = found.before[len(setting.passage_langs) > 1][items] < depth
+        items = want.items(setting)
+        query = want.relevant.query[items]
+        inside = partial.before[setting.pooled][items] < depth
         asked, place = np.unique(query, return_inverse=True)
         held, all_of = np.bincount(place, inside, len(asked)), np.bincount(place)
         if not want.depth(setting):
             rows = asked[held > 0]
         else:
             rows = asked if want.answered is None else want.answered
-        best = found.best.get(setting)
+        best = partial.best.get(setting)
         none = np.empty((len(rows), 0), np.int64)
         positions = none if best is None else best.positions[rows, :depth]
         share = float((held / all_of).mean()) if len(items) else 0.0

@@ -14,7 +14,7 @@ from xlir_bench.encoders import EncoderCard
 from xlir_bench.records import Collection, Floats, Ints, Progress, Role, Setting, TokenCounts
 from xlir_bench.retrieval.partial import Partial
 from xlir_bench.retrieval.pool import Pool, Want
-from xlir_bench.retrieval.vectors import Moved, Vectors
+from xlir_bench.retrieval.vectors import Vectors
 
 
 class Index(Protocol):
@@ -38,7 +38,7 @@ class Represented:
     index: Index
     dimension: int
     """Length of a text's vector."""
-    vectors: Mapping[tuple[Role, str], Vectors | Moved] | None = None
+    vectors: Mapping[tuple[Role, str], Vectors] | None = None
     """One per text, in the order of the collection; None where a text has no single vector."""
     tokens: Mapping[tuple[Role, str], TokenCounts] | None = None
     """None where there is no tokenizer."""

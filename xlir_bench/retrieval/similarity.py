@@ -67,9 +67,9 @@ class Dense:
 
     def exact(self, queries: Floats, query: Ints, passages: Floats, passage: Ints) -> Floats:
         """Inner products, summed in an order that every machine keeps."""
-        found = np.empty(len(query))
-        true_products(queries, query, passages, passage, found)
-        return found
+        scores = np.empty(len(query))
+        true_products(queries, query, passages, passage, scores)
+        return scores
 
 
 COSINE = Dense()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,10 +28,6 @@ class SparseRows:
     def rows(self, rows: Ints | slice) -> csr_array:
         """These rows, in this order."""
         return self.matrix[rows]
-
-    def blocks(self, size: int) -> Iterator[csr_array]:
-        """The rows in order, so many at a time."""
-        return (self.rows(slice(start, start + size)) for start in range(0, len(self), size))
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,13 @@ def text_keys(texts: Iterable[str]) -> Keys:
     return np.frombuffer(raw, np.uint64).reshape(-1, 2)
 
 
+def distinct_keys(keys: Keys) -> tuple[Ints, Ints]:
+    """Where each distinct key stands first, ascending; and which of these each key is."""
+    _, first, number = np.unique(keys, axis=0, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    return first[order], np.argsort(order)[number.ravel()]
+
+
 @dataclass(frozen=True, slots=True)
 class Block:
     """Some texts that were encoded together."""

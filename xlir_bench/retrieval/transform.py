@@ -16,7 +16,7 @@ from xlir_bench.retrieval.exact import VectorIndex
 from xlir_bench.retrieval.retriever import Represented, Retriever
 from xlir_bench.retrieval.similarity import Similarity, normalised
 from xlir_bench.retrieval.tiles import Engine
-from xlir_bench.retrieval.vectors import Moved, Vectors
+from xlir_bench.retrieval.vectors import Vectors
 
 Transform = Literal["centroids", "offsets", "whitening"]
 VERSION = 1
@@ -70,13 +70,12 @@ class TransformedRetriever:
     def represent(self, collection: Collection, progress: Progress) -> Represented:
         """The texts' vectors, moved; nothing is encoded that is cached."""
         plain = self.retriever.represent(collection, progress)
-        vectors = _vectors_of(plain, self.retriever)
-        known = vectors
+        if plain.vectors is None:
+            raise InputError(f"--transform moves vectors, and {self.retriever.card.name} has none")
+        vectors = known = plain.vectors
         if self.text is not None:
-            known = _vectors_of(
-                self.retriever.represent(_in_languages_of(collection, self.text), progress),
-                self.retriever,
-            )
+            text = _in_languages_of(collection, self.text)
+            known = self.retriever.represent(text, progress).vectors or {}
             lacking = sorted({lang for role, lang in vectors if (role, lang) not in known})
             if lacking:
                 raise InputError(
@@ -84,12 +83,9 @@ class TransformedRetriever:
                     " --langs leaves languages out"
                 )
         moves = _moves(self.transform, known)
-        moved = {
-            (role, lang): Moved(rows, *moves[role, lang]) for (role, lang), rows in vectors.items()
-        }
-        return replace(
-            plain, index=VectorIndex.of(moved, self.similarity, self.engine), vectors=moved
-        )
+        moved = {key: rows.moved(*moves[key]) for key, rows in vectors.items()}
+        index = VectorIndex.of(moved, self.similarity, self.engine)
+        return replace(plain, index=index, vectors=moved)
 
 
 def _in_languages_of(collection: Collection, text: Collection) -> Collection:
@@ -99,14 +95,6 @@ def _in_languages_of(collection: Collection, text: Collection) -> Collection:
         queries={lang: x for lang, x in text.queries.items() if lang in collection.queries},
         passages={lang: x for lang, x in text.passages.items() if lang in collection.passages},
     )
-
-
-def _vectors_of(represented: Represented, retriever: Retriever) -> dict[tuple[Role, str], Vectors]:
-    plain = represented.vectors or {}
-    vectors = {key: rows for key, rows in plain.items() if isinstance(rows, Vectors)}
-    if not vectors:
-        raise InputError(f"--transform moves vectors, and {retriever.card.name} has none")
-    return vectors
 
 
 def _moves(

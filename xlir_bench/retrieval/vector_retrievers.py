@@ -1,22 +1,28 @@
-"""Retrievers whose texts have vectors: those of an encoder, and those that a user has already."""
+"""Retrievers whose texts have vectors, of an encoder or of the user's own; and how these are compared."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from xlir_bench.encoders import Encoder, EncoderCard, StoredVectors, checked, describe
+from xlir_bench.encoders.multivector import MultiVectorEncoder
+from xlir_bench.encoders.sparse import SparseEncoder
+from xlir_bench.errors import InputError
+from xlir_bench.options.encoding import SimilarityName
 from xlir_bench.records import ROLES, Collection, Progress
-from xlir_bench.retrieval.comparing import compared
 from xlir_bench.retrieval.embedding import embed, encode_part, zero_vectors
 from xlir_bench.retrieval.encoding import EmbedRequest
 from xlir_bench.retrieval.exact import VectorIndex
+from xlir_bench.retrieval.maxsim import MaxSim
 from xlir_bench.retrieval.passing import embed_in_passing
 from xlir_bench.retrieval.retriever import Represented
-from xlir_bench.retrieval.similarity import COSINE, Similarity
+from xlir_bench.retrieval.similarity import COSINE, Dense, Similarity
+from xlir_bench.retrieval.sparse import Sparse
 from xlir_bench.retrieval.tiles import NUMBA, Engine
 from xlir_bench.retrieval.vectors import Vectors
+from xlir_bench.untrusted import shortened
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,3 +81,35 @@ class StoredRetriever:
                 notes += zero_vectors(role, texts.__getitem__, np.flatnonzero(~rows.any(axis=1)))
         index = VectorIndex.of(vectors, self.similarity, self.engine)
         return Represented(index, self.stored.dimension, vectors, notes=tuple(notes))
+
+
+def similarity_of(asked: SimilarityName, encoder: Encoder) -> Similarity:
+    """What `--similarity` asks for; an encoder that registers none is compared by cosine.
+
+    Sparse vectors, and those of tokens, are compared in their own way.
+    """
+    if isinstance(encoder, SparseEncoder):
+        return Sparse()
+    if isinstance(encoder, MultiVectorEncoder):
+        return MaxSim()
+    name = (describe(encoder).similarity or "cosine") if asked == "model" else asked
+    if name not in ("cosine", "dot"):
+        raise InputError(
+            f"--similarity model: {encoder.name} registers {shortened(repr(name))}, and there are only cosine and dot"
+        )
+    return Dense(cosine=name == "cosine")
+
+
+def compared(card: EncoderCard, similarity: Similarity) -> EncoderCard:
+    """What a result records of an encoder whose vectors are compared so."""
+    name, registered = "cosine" if similarity == COSINE else "dot", card.similarity
+    slug, notes = card.slug, list(card.notes)
+    if isinstance(similarity, MaxSim):
+        name = registered = "maxsim"  # or its mean, which ranks alike
+    if similarity == Dense(cosine=False):
+        slug += "~dot"
+        notes.append("a score is the inner product of two vectors as they are (dot)")
+    elif registered not in (None, name):
+        remedy = " (--similarity model)" if registered == "dot" else ""
+        notes.append(f"a score is by {name}; the model registers {shortened(registered)}{remedy}")
+    return replace(card, slug=slug, similarity=name, notes=tuple(notes))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import DTypeLike
 
+from xlir_bench.arrays import slices
 from xlir_bench.records import Floats, Ints
 from xlir_bench.retrieval.rows import Rows, rows_of, stacked
 from xlir_bench.retrieval.similarity import normalised
@@ -47,7 +48,7 @@ class Vectors:
     @property
     def on_disk(self) -> bool:
         """Whether any of them are in files."""
-        return any(isinstance(part, Path) for part in self.parts)
+        return any(isinstance(getattr(part, "part", part), Path) for part in self.parts)
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> Floats:
         """All rows, in memory: `np.asarray` of it."""
@@ -63,11 +64,15 @@ class Vectors:
             taken = [_opened(self.parts[number])[row[part == number]] for number in np.unique(part)]
             order = np.argsort(part, kind="stable")
             return stacked(taken or [first[:0]])[np.argsort(order)]
-        found = np.empty((len(row), self.dimension), np.float32)
+        copied = np.empty((len(row), self.dimension), np.float32)
         for number in np.unique(part):
-            mine = part == number
-            found[mine] = _opened(self.parts[number])[row[mine]]
-        return found
+            inside = part == number
+            copied[inside] = _opened(self.parts[number])[row[inside]]
+        return copied
+
+    def moved(self, offset: Floats, matrix: Floats | None) -> Vectors:
+        """The same, each moved when it is read."""
+        return replace(self, parts=tuple(MovedRows(x, offset, matrix) for x in self.parts))
 
     def only(self, rows: slice) -> Vectors:
         """These rows alone, to be sent: with the parts that hold them, and no hold on files."""
@@ -77,51 +82,25 @@ class Vectors:
 
     def spans(self, size: int) -> Iterator[slice]:
         """Spans of so many rows."""
-        return (slice(a, min(a + size, len(self))) for a in range(0, len(self), size))
-
-    def blocks(self, size: int) -> Iterator[Rows]:
-        """The rows in order, at most `size` at a time."""
-        return (self.rows(slice(start, start + size)) for start in range(0, len(self), size))
+        return slices(len(self), size)
 
 
 @dataclass(frozen=True, slots=True)
-class Moved:
-    """Vectors of unit length, less an offset, turned by a matrix."""
+class MovedRows:
+    """The rows of a part at unit length, less an offset, turned by a matrix."""
 
-    vectors: Vectors
+    part: Rows | Path
     offset: Floats
     matrix: Floats | None
 
-    @property
-    def dimension(self) -> int:
-        """Length of a vector."""
-        return self.vectors.dimension
-
-    @property
-    def on_disk(self) -> bool:
-        """Whether any of them are in files."""
-        return self.vectors.on_disk
-
-    def __len__(self) -> int:
-        return len(self.vectors)
-
-    def __array__(self, dtype: object = None, copy: bool | None = None) -> Floats:
-        """All rows, in memory."""
-        return np.asarray(self.rows(slice(0, len(self))), np.float32)
-
-    def rows(self, rows: Ints | slice) -> Floats:
-        """These rows in float32, in this order; a zero vector stays zero."""
-        unit = normalised(self.vectors.rows(rows))
+    def __getitem__(self, rows: Ints | slice) -> Floats:
+        unit = normalised(_opened(self.part)[rows])
         moved = unit.astype(np.float64) - self.offset
         if self.matrix is not None:
             # Not a matrix product: its last bits would depend on which rows are asked for together.
             moved = np.einsum("ij,jk->ik", moved, self.matrix, optimize=False)
-        moved[~unit.any(axis=1)] = 0
+        moved[~unit.any(axis=1)] = 0  # a zero vector stays zero
         return moved.astype(np.float32)
-
-    def blocks(self, size: int) -> Iterator[Floats]:
-        """The rows in order, at most `size` at a time."""
-        return (self.rows(slice(start, start + size)) for start in range(0, len(self), size))
 
 
 def _opened(part: Rows | Path) -> Rows:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from xlir_bench.errors import InputError, UnknownNameError
+from xlir_bench.errors import InputError, UnknownNameError, listed
 from xlir_bench.options.running import RunOptions
 from xlir_bench.options.stating import check_bounds
 from xlir_bench.records import Collection, Progress, Silent
@@ -17,19 +17,16 @@ from xlir_bench.sources.beir import read_beir
 from xlir_bench.sources.collecting import LanguageTexts, ReadOptions, collection
 from xlir_bench.sources.corpus import corpora_bytes, remove_corpora
 from xlir_bench.sources.judged import read_judged, read_xor
-from xlir_bench.sources.lines import read_aligned
 from xlir_bench.sources.locating import (
     DataState,
-    Fetched,
     data_state,
     fetch,
-    listed,
     locate,
     wanted_languages,
 )
 from xlir_bench.sources.mlir import read_mlir
 from xlir_bench.sources.mteb import read_mteb
-from xlir_bench.sources.parallel import read_belebele, read_captions, read_parallel
+from xlir_bench.sources.parallel import read_aligned, read_belebele, read_captions, read_parallel
 from xlir_bench.sources.squad import read_lareqa, read_squad, read_tydiqa
 from xlir_bench.tasks import Task
 
@@ -37,7 +34,6 @@ __all__ = [
     "FORMATS",
     "ON_DISK",
     "DataState",
-    "Fetched",
     "LanguageTexts",
     "ReadOptions",
     "collection",
@@ -108,7 +104,9 @@ def load_collection(
     unchecked = [path for path, file in paths.items() if file.stated.sha256 is None]
     notes = read.notes
     if unchecked:
-        notes += (f"digest not checked (no official one is known): {listed(unchecked)}",)
+        notes += (
+            f"digest not checked (no official one is known): {listed(list(dict.fromkeys(unchecked)))}",
+        )
     if changed:
         notes += (f"data differs from what was pinned: {', '.join(changed)}",)
     digests = {path: str(file.sha256) for path, file in paths.items()}

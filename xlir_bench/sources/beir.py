@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from xlir_bench.records import Collection
 from xlir_bench.sources.collecting import LanguageTexts, ReadOptions, collection, named_files
-from xlir_bench.sources.rows import Faults, grade_of, rows, text_of
+from xlir_bench.sources.rows import Faults, grade_of, judgement, rows, text_of
 from xlir_bench.tasks import Task
 
-QREL_COLUMNS = ("query-id", "corpus-id", "score")
 Texts = dict[str, tuple[str, str]]
 """Language and text by id; texts of languages that are not wanted are empty."""
 
@@ -82,13 +80,7 @@ def _judgements(
     judgements: dict[tuple[str, str], int] = {}
     readable = not faults.count
 
-    def parse(line: str) -> dict[str, Any]:
-        cells = line.rstrip("\r\n").split("\t")
-        if len(cells) != 3 and cells[0] != "query-id":  # the header
-            raise ValueError(f"wants query-id, corpus-id and score, has {len(cells)} cells")
-        return dict(zip(QREL_COLUMNS, cells, strict=False))
-
-    for place, row in rows(path, faults, parse):
+    for place, row in rows(path, faults, judgement):
         query, passage = row["query-id"], row.get("corpus-id", "")
         if query == "query-id":
             continue

@@ -9,7 +9,6 @@ file, which the system takes back when it needs them. Writing takes 8 bytes a pa
 
 from __future__ import annotations
 
-import hashlib
 import json
 import mmap
 import shutil
@@ -141,9 +140,7 @@ def stored_texts(path: Path, columns: Sequence[str], prefix: str) -> StoredTexts
 
 def corpus_folder(root: Path, digests: Sequence[str], **stated: Any) -> Path:
     """The folder for the corpus of these files; `stated` says how they are read."""
-    parts = {"layout": LAYOUT, "files": list(digests), **stated}
-    text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
-    return root / hashlib.sha256(text.encode()).hexdigest()[:32]
+    return root / files.json_digest({"layout": LAYOUT, "files": list(digests), **stated})[:32]
 
 
 def open_corpus(folder: Path, lang: str) -> Passages | None:

@@ -14,7 +14,7 @@ from itertools import islice
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
-from xlir_bench.errors import InputError, OutOfReachError, UnknownNameError
+from xlir_bench.errors import InputError, OutOfReachError, UnknownNameError, listed
 from xlir_bench.files import file_digest, sweep, write
 from xlir_bench.options.running import RunOptions
 from xlir_bench.records import Progress
@@ -22,7 +22,6 @@ from xlir_bench.sources.download import CONNECT, Download, download
 from xlir_bench.tasks import MOST_FILES, Source, Task, TaskFile, file_language, part_of
 from xlir_bench.untrusted import read_json
 
-SHOWN = 10
 OF_QUERIES = ("queries", "qrels")
 """Parts of the languages of queries, where those of passages are others."""
 LISTING = ".listing.json"
@@ -87,9 +86,10 @@ def locate(
         fresh = {f.name: f for f in _found(folder, {file.name: file.stated for file in stale})}
         files = [fresh.get(file.name, file) for file in files]
     _require_presence(task, [file for file in files if file.sha256 is None], options)
-    if not allowed and (faults := [_mismatch(file) for file in files if file.changed]):
+    if not allowed and (changed := [file for file in files if file.changed]):
+        faults = list(dict.fromkeys(_mismatch(file) for file in changed))
         raise InputError(
-            f"task {task.name!r}: not the data that was pinned: {listed(faults, '; ')};"
+            f"task {task.name!r}: not the data that was pinned: {listed(faults, between='; ')};"
             " --allow-changed-data reads it all the same and records it in the result"
         )
     return files
@@ -173,9 +173,9 @@ def stated_files(
     }
     patterns = {name: file for name, file in stated.items() if "*" in file.path}
     _require_inside(task, stated.values())
-    listed = _listing(task, patterns, folder, ask) if patterns else {}
+    on_hub = _listing(task, patterns, folder, ask) if patterns else {}
     for name, pattern in patterns.items():
-        parts = [file for path, file in listed.items() if fnmatchcase(path, pattern.path)]
+        parts = [file for path, file in on_hub.items() if fnmatchcase(path, pattern.path)]
         parts = parts or [
             TaskFile(path=path.relative_to(folder).as_posix())
             for path in sorted(folder.glob(pattern.path))
@@ -209,27 +209,31 @@ def _listing(
     if task.source.hub is None:
         return {}
     home = PurePosixPath(next(iter(patterns.values())).path).parts[0]
-    kept, listed = folder / home / LISTING, list[TaskFile]()
-    if kept.is_file():
-        listed = read_json(kept, list[TaskFile], "a list of files", "remove it and fetch again")
+    kept = folder / home / LISTING
+    files = kept_listing(kept)
     at: dict[str, Any] = {"repo_type": "dataset", "revision": task.source.revision, "endpoint": ""}
     address = hf_hub_url(task.source.hub, "x", **at).removesuffix("x")  # without its host
-    if any(address not in (file.url or "") for file in listed):
+    if any(address not in (file.url or "") for file in files):
         if not ask:
             raise OutOfReachError(
                 f"{kept} lists other files than those of {task.source.hub} at {task.source.revision}; run"
                 f" `xlir-bench data fetch {task.name}` first, or give --data ROOT"
             )
-        listed = []
-    if ask and not listed:
-        listed = list_on_hub(task.source, home)
-        rows = [file.model_dump(mode="json", exclude_none=True) for file in listed]
-        write(kept, json.dumps(rows, indent=1))
-    return {file.path: file for file in listed}
+        files = []
+    if ask and not files:
+        files = list_on_hub(task.source, home, kept)
+    return {file.path: file for file in files}
 
 
-def list_on_hub(source: Source, home: str) -> list[TaskFile]:
-    """The files of a revision, with the sizes and digests that the hub states."""
+def kept_listing(kept: Path) -> list[TaskFile]:
+    """The hub's list as it was stored; empty if none was."""
+    if not kept.is_file():
+        return []
+    return read_json(kept, list[TaskFile], "a list of files", "remove it and fetch again")
+
+
+def list_on_hub(source: Source, home: str, kept: Path) -> list[TaskFile]:
+    """The files of a revision, with the sizes and digests that the hub states; the list is stored."""
     from huggingface_hub import HfApi, get_session, hf_hub_url
     from huggingface_hub.hf_api import RepoFile
 
@@ -248,7 +252,7 @@ def list_on_hub(source: Source, home: str) -> list[TaskFile]:
             f" ({(str(error) or type(error).__name__).splitlines()[0]}); give a folder that has the"
             " files with --data ROOT"
         ) from error
-    return [
+    files = [
         TaskFile(
             path=f"{home}/{entry.path}",
             url=hf_hub_url(filename=entry.path, **where),
@@ -258,6 +262,9 @@ def list_on_hub(source: Source, home: str) -> list[TaskFile]:
         for entry in entries
         if isinstance(entry, RepoFile)
     ]
+    rows = [file.model_dump(mode="json", exclude_none=True) for file in files]
+    write(kept, json.dumps(rows, indent=1))
+    return files
 
 
 def _place(folder: Path, file: TaskFile) -> Path:
@@ -312,7 +319,7 @@ def _download(
 def _require_presence(task: Task, absent: Sequence[DataFile], options: RunOptions) -> None:
     if not absent:
         return
-    missed = f"task {task.name!r} wants {listed([str(file.path) for file in absent])}: not there"
+    missed = f"task {task.name!r} wants {listed(list(dict.fromkeys(str(file.path) for file in absent)))}: not there"
     if task.source.bundled:
         raise InputError(f"{missed}; its folder is not whole")
     if options.data is not None:
@@ -328,13 +335,6 @@ def _mismatch(file: DataFile) -> str:
     if file.stated.sha256 is None:
         return f"{file.path}: {file.stated.bytes:,} bytes expected"
     return f"{file.path}: SHA-256 expected {file.stated.sha256}, found {file.sha256}"
-
-
-def listed(items: Sequence[str], between: str = ", ") -> str:
-    """The first of them, each once, and how many more there are."""
-    unique = list(dict.fromkeys(items))
-    more = f" and {len(unique) - SHOWN} more" if len(unique) > SHOWN else ""
-    return between.join(unique[:SHOWN]) + more
 
 
 def _paths(files: Sequence[DataFile]) -> tuple[str, ...]:

@@ -41,7 +41,11 @@ def read_mlir(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Co
     passages = _texts(corpus, entries, task.passage_languages or task.languages, faults)
     grades = _grades(qrels, questions, passages, faults)
     faults.check()
-    shared = {name: _shared_part(name, lang) for name, (lang, _) in questions.items()}
+    # What the ids of translations share: ``005a`` of ``ar_q_005a`` and of ``ar_005a``.
+    shared = {
+        name: name.removeprefix(f"{lang}_").removeprefix("q_")
+        for name, (lang, _) in questions.items()
+    }
     clusters: dict[str, str] = {}
     for name, found in grades.items():
         key = shared[name]
@@ -74,11 +78,6 @@ def read_mlir(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Co
         queries={lang: read.queries[lang] for lang in asked},
         passages={lang: read.passages[lang] for lang in sought},
     )
-
-
-def _shared_part(name: str, lang: str) -> str:
-    """What the ids of translations share: ``005a`` of ``ar_q_005a`` and of ``ar_005a``."""
-    return name.removeprefix(f"{lang}_").removeprefix("q_")
 
 
 def _texts(

@@ -13,10 +13,17 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from xlir_bench.records import Collection, Passages
-from xlir_bench.sources.beir import QREL_COLUMNS
 from xlir_bench.sources.collecting import LanguageTexts, ReadOptions, collection
 from xlir_bench.sources.corpus import Passage, StoredTexts, corpus_folder, stored_corpus, sweep
-from xlir_bench.sources.rows import Faults, grade_of, json_object, rows, text_of
+from xlir_bench.sources.rows import (
+    QREL_COLUMNS,
+    Faults,
+    grade_of,
+    json_object,
+    judgement,
+    rows,
+    text_of,
+)
 from xlir_bench.tasks import Task, file_language
 
 Paths = tuple[Path, ...]
@@ -242,7 +249,7 @@ def _judgements(paths: Sequence[Path], faults: Faults) -> Iterator[tuple[str, st
     """Query, passage and grade, where that is above 0; a pair that is judged twice must be judged alike."""
     grades: dict[tuple[str, str], int] = {}
     for path in paths:
-        parse = _cells if path.suffix == ".tsv" else json_object
+        parse = judgement if path.suffix == ".tsv" else json_object
         for place, row in rows(path, faults, parse):
             if row.get(QREL_COLUMNS[0]) == QREL_COLUMNS[0]:
                 continue  # the header
@@ -257,10 +264,3 @@ def _judgements(paths: Sequence[Path], faults: Faults) -> Iterator[tuple[str, st
                         f"{query!r} and {passage!r} have another score in an earlier row"
                     )
     yield from ((query, passage, grade) for (query, passage), grade in grades.items() if grade > 0)
-
-
-def _cells(line: str) -> dict[str, Any]:
-    cells = line.rstrip("\r\n").split("\t")
-    if len(cells) != len(QREL_COLUMNS):
-        raise ValueError(f"wants query-id, corpus-id and score, has {len(cells)} cells")
-    return dict(zip(QREL_COLUMNS, cells, strict=True))

@@ -8,23 +8,21 @@ too: without subsets, a folder a subset, judgements in ``data`` or ``default``, 
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from xlir_bench.errors import InputError, OutOfReachError
-from xlir_bench.files import file_digest, safe_name, write
+from xlir_bench.files import file_digest, safe_name
 from xlir_bench.places import data_cache
 from xlir_bench.records import Kind
-from xlir_bench.sources.locating import LISTING, list_on_hub
+from xlir_bench.sources.locating import LISTING, kept_listing, list_on_hub
 from xlir_bench.sources.own import is_code, task_of_ones_own
 from xlir_bench.tasks import MOST_FILES, Source, Task, TaskFile
-from xlir_bench.untrusted import read_json
 
 FILE = re.compile(
     r"(?:(?P<subset>.+?)[-/])?(?P<part>corpus|queries|query|qrels|default|data)(?:[-/](?P<rest>.+?))?"
@@ -75,7 +73,7 @@ def mteb_task(place: Path, langs: Sequence[str] | None, offline: bool) -> Task:
             TaskFile(path=path.relative_to(place).as_posix())
             for path in islice(_files(place), MOST_FILES)
         ]
-        name, home, digest = place.resolve().name, "", _digest_in(place)
+        name, home = place.resolve().name, ""
         stated |= {"folder": place}
     else:
         match = HUB_ID.fullmatch(spec)
@@ -86,14 +84,13 @@ def mteb_task(place: Path, langs: Sequence[str] | None, offline: bool) -> Task:
             )
         name, home = match[1], safe_name(spec.replace("/", "--"), also="@")
         commit, files = _on_hub(match[1], match[2], home, offline)
-        digest = _stated_digest
         source = Source(hub=match[1], revision=commit)
         stated |= {"source": source, "homepage": f"https://huggingface.co/datasets/{match[1]}"}
     subsets = _subsets(spec, files, home, langs)
     asked = {s.queries_lang for s in subsets}
     sought = {s.corpus_lang for s in subsets}
     pairs = {(s.queries_lang, s.corpus_lang) for s in subsets}
-    translated = _translated(subsets, digest)
+    translated = _translated(subsets, None if home else place)
     kinds = {
         Kind.MONOLINGUAL if query == passage else Kind.CROSS_LINGUAL for query, passage in pairs
     }
@@ -122,21 +119,17 @@ def _on_hub(
 ) -> tuple[str, list[TaskFile]]:
     """The commit and files of a data set: as they were listed first, else as the hub lists them now."""
     kept = data_cache() / home / LISTING
-    if kept.is_file():
-        files = read_json(kept, list[TaskFile], "a list of files", "remove it and fetch again")
-        commits = {m[0] for file in files if (m := COMMIT.search(file.url or ""))}
-        if len(commits) == 1:
-            return commits.pop(), files
+    files = kept_listing(kept)
+    commits = {m[0] for file in files if (m := COMMIT.search(file.url or ""))}
+    if len(commits) == 1:
+        return commits.pop(), files
     if offline:
         raise OutOfReachError(
             f"--task mteb:{repo}: its files were never listed here, and nothing is asked offline; run"
             f" `xlir-bench data fetch mteb:{repo}` first, or give a folder"
         )
     commit = revision if revision and COMMIT.fullmatch(revision) else _commit(repo, revision)
-    files = list_on_hub(Source(hub=repo, revision=commit), home)
-    rows = [file.model_dump(mode="json", exclude_none=True) for file in files]
-    write(kept, json.dumps(rows, indent=1))
-    return commit, files
+    return commit, list_on_hub(Source(hub=repo, revision=commit), home, kept)
 
 
 def _commit(repo: str, revision: str | None) -> str:
@@ -206,20 +199,20 @@ def _languages(subset: str, langs: Sequence[str] | None) -> tuple[str, str]:
     return ((langs or ["und"])[0],) * 2
 
 
-def _translated(subsets: Sequence[Subset], digest: Callable[[TaskFile], str | None]) -> bool:
-    """Whether the queries of all languages are translations: each within its language, with the same judgements."""
+def _translated(subsets: Sequence[Subset], folder: Path | None) -> bool:
+    """Whether the queries of all languages are translations: each within its language, with the same judgements.
+
+    Digests are those that the hub states, or of the files in the folder.
+    """
     if len(subsets) < 2 or any(s.queries_lang != s.corpus_lang for s in subsets):
         return False
-    judged = {tuple(digest(file) for file in s.files["qrels"]) for s in subsets}
+    judged = {
+        tuple(
+            file_digest(folder / x.path, "sha256") if folder else x.sha256 for x in s.files["qrels"]
+        )
+        for s in subsets
+    }
     return len(judged) == 1 and None not in judged.pop()
-
-
-def _stated_digest(file: TaskFile) -> str | None:
-    return file.sha256
-
-
-def _digest_in(folder: Path) -> Callable[[TaskFile], str | None]:
-    return lambda file: file_digest(folder / file.path, "sha256")
 
 
 def _named(subsets: Sequence[Subset]) -> dict[str, TaskFile]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,10 +69,7 @@ def _languages_of(path: Path) -> set[str]:
 def beir_task(folder: Path, langs: Sequence[str] | None, _offline: bool) -> Task:
     """A folder in BEIR's layout, in the languages that its rows name, else in the one of `langs`."""
     paths = {"": "corpus.jsonl", ".queries": "queries.jsonl", ".qrels": "qrels/test.tsv"}
-    if lacking := [path for path in paths.values() if not (folder / path).is_file()]:
-        raise InputError(
-            f"--task beir:{folder} wants {', '.join(lacking)} in that folder: not there"
-        )
+    _require_files("beir", folder, paths.values())
     if "language" in next(iter(_objects(folder / paths[""])), {}):
         rows = (row for part in ("", ".queries") for row in _objects(folder / paths[part]))
         languages = {str(row["language"]) for row in rows if "language" in row}
@@ -105,10 +102,7 @@ def beir_task(folder: Path, langs: Sequence[str] | None, _offline: bool) -> Task
 def mlir_task(folder: Path, _langs: Sequence[str] | None, _offline: bool) -> Task:
     """A folder in the layout of MIMO's benchmarks, in the languages that its rows name."""
     paths = {part: f"{part}.jsonl" for part in ("queries", "corpus", "qrels")}
-    if lacking := [path for path in paths.values() if not (folder / path).is_file()]:
-        raise InputError(
-            f"--task mlir:{folder} wants {', '.join(lacking)} in that folder: not there"
-        )
+    _require_files("mlir", folder, paths.values())
     rows = _objects(folder / paths["queries"])
     asked = {str(row["lang"]) for row in rows if "lang" in row}
     passages = (p for row in _objects(folder / paths["corpus"]) for p in row.values())
@@ -136,6 +130,12 @@ def mlir_task(folder: Path, _langs: Sequence[str] | None, _offline: bool) -> Tas
         languages=sorted(asked),
         passage_languages=None if sought == asked else sorted(sought),
     )
+
+
+def _require_files(kind: str, folder: Path, paths: Iterable[str]) -> None:
+    if lacking := [path for path in paths if not (folder / path).is_file()]:
+        wanted = ", ".join(lacking)
+        raise InputError(f"--task {kind}:{folder} wants {wanted} in that folder: not there")
 
 
 def is_code(lang: str) -> bool:

@@ -1,4 +1,4 @@
-"""Reads texts that correspond across languages: parallel text and pairs of translations, Belebele, Crossmodal-3600."""
+"""Reads texts that correspond across languages: parallel text, pairs of translations, Belebele, Crossmodal-3600."""
 
 from __future__ import annotations
 
@@ -12,7 +12,13 @@ import numpy as np
 from xlir_bench.arrays import components
 from xlir_bench.errors import InputError
 from xlir_bench.records import Collection, Kind
-from xlir_bench.sources.collecting import LanguageTexts, ReadOptions, collection, read_languages
+from xlir_bench.sources.collecting import (
+    LanguageTexts,
+    ReadOptions,
+    collection,
+    named_files,
+    read_languages,
+)
 from xlir_bench.sources.rows import Faults, read_lines, rows, text_of, texts_of
 from xlir_bench.tasks import Task, file_language
 
@@ -223,3 +229,38 @@ def _questions(path: Path, langs: list[str], faults: Faults) -> dict[str, Langua
             if link not in texts.passages:
                 texts.answer(link, passage, link)
     return dict.fromkeys(langs, texts)
+
+
+def read_aligned(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Collection:
+    """Parallel text as FLORES-200 and NTREX-128 publish it: a text file a language, line n the translation of line n.
+
+    A task names them ``<lang>.text``; ``<lang>.documents``, shared by all, has the document of each line in its first
+    column, with or without a header: the texts of one move together. All faults are reported at once.
+    """
+    faults = Faults(f"the data of task {task.name!r}")
+    langs = sorted({file_language(name) for name in files})
+    paths = named_files(task, files, [f"{lang}.text" for lang in langs])
+    (documents, *_) = named_files(task, files, [f"{lang}.documents" for lang in langs])
+    lines = {
+        path: [line for _, line in read_lines(path, faults, str.strip, blank=True)]
+        for path in (documents, *paths)
+    }
+    faults.check()
+    count = len(lines[paths[0]])
+    of_line = [line.partition("\t")[0] for line in lines[documents]]
+    of_line = of_line[1:] if len(of_line) == count + 1 else of_line
+    for path, found in ((documents, of_line), *((path, lines[path]) for path in paths)):
+        if len(found) != count:
+            reason = (
+                f"has {len(found):,} lines, and {paths[0].name} has {count:,}: they belong together"
+            )
+            faults.add(path, "$", reason)
+    faults.check()
+    languages = {lang: LanguageTexts() for lang in langs}
+    for lang, path in zip(langs, paths, strict=True):
+        for number, (text, document) in enumerate(zip(lines[path], of_line, strict=True), 1):
+            if text:
+                languages[lang].ask(str(number), text, str(number))
+                languages[lang].clusters.append(document or f"line {number}")
+                languages[lang].answer(str(number), text, str(number))
+    return bitext(task, languages, options.limit, "document")

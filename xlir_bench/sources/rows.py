@@ -21,6 +21,7 @@ Row = TypeVar("Row")
 Model = TypeVar("Model", bound=BaseModel)
 SHOWN = 10
 LONGEST_REASON = 300
+QREL_COLUMNS = ("query-id", "corpus-id", "score")
 HIGHEST_GRADE = 1_000_000
 WANTED = {
     "string_type": "text",
@@ -150,6 +151,14 @@ def text_of(row: dict[str, Any], key: str) -> str:
     if not text:
         raise ValueError(f"{key!r} is missing or no text")
     return text
+
+
+def judgement(line: str) -> dict[str, Any]:
+    """A line of BEIR's judgements, or their header."""
+    cells = line.rstrip("\r\n").split("\t")
+    if len(cells) != len(QREL_COLUMNS) and cells[0] != QREL_COLUMNS[0]:
+        raise ValueError(f"wants query-id, corpus-id and score, has {len(cells)} cells")
+    return dict(zip(QREL_COLUMNS, cells, strict=False))
 
 
 def texts_of(row: Mapping[str, Any]) -> dict[str, str]:
