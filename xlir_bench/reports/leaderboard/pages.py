@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from xlir_bench.records import Kind
 from xlir_bench.reports import cost, tables
@@ -17,7 +17,12 @@ from xlir_bench.reports.published import MEAN, SOURCES, ReportedTask, reported_t
 from xlir_bench.results.schema import ResultRecord
 from xlir_bench.version import __version__
 
-RANKED = "Full runs are ranked, and runs of some languages that are full in all else: each choice of languages by itself."
+RANKED = (
+    "Full runs are ranked, and runs of some languages that are full in all else: each choice of languages by itself."
+    " Other parts of a task are ranked only where nothing else of it is."
+)
+AS_CODE = ("revision", "query prompt", "passage prompt", "weights", "fingerprint", "task digest")
+ABSENT = ("none", "-")
 CHOSEN = "†"
 """Marks an encoder whose settings were chosen on the task."""
 
@@ -89,7 +94,14 @@ def _encoder_page(task: TaskBoard, row: Row) -> str:
     record = row.record
     parts: list[str | Block] = [
         f"[{escape(task.title)}](../{task.file}.md) · [all tasks](../README.md)",
-        _facts(row),
+        Table(
+            ["", ""],
+            [
+                [name, code(text) if name in AS_CODE and text not in ABSENT else text]
+                for name, text in facts(row).items()
+            ],
+            text=2,
+        ),
         "## By kind of setting",
         tables.summary_table(record),
         "## By query language",
@@ -313,15 +325,21 @@ def _cost_cells(record: ResultRecord) -> list[str]:
     ]
 
 
-def _facts(row: Row) -> Table:
+def facts(row: Row) -> dict[str, str]:
+    """What was run, of which revision, how and when, as plain text."""
     record, encoder = row.record, row.record.encoder
-    facts: Mapping[str, str] = {
+    loaded = encoder.options
+    revision = {} if loaded is None or not loaded.revision else {"revision": loaded.revision}
+    compared = {"similarity": encoder.similarity} if encoder.similarity else {}
+    return {
         "kind": encoder.kind,
+        **revision,
         "dimension": f"{encoder.dimension:,} ({encoder.dtype})",
         "parameters": cost.millions(encoder.parameters),
         "longest text": f"{encoder.max_tokens:,} tokens" if encoder.max_tokens else "no limit",
-        "query prompt": code(encoder.query_prompt) if encoder.query_prompt else "none",
-        "passage prompt": code(encoder.passage_prompt) if encoder.passage_prompt else "none",
+        "query prompt": encoder.query_prompt or "none",
+        "passage prompt": encoder.passage_prompt or "none",
+        **compared,
         "candidate text": record.options.candidate,
         "texts encoded per second": _speed(row),
         "weights": _digest(encoder.weights_digest),
@@ -330,11 +348,10 @@ def _facts(row: Row) -> Table:
         "made with": ", ".join(f"{p} {v}" for p, v in sorted(record.environment.versions.items())),
         "made on": record.created,
     }
-    return Table(["", ""], list(facts.items()), text=2)
 
 
 def _digest(digest: str | None) -> str:
-    return code(digest.removeprefix("sha256:")[:16]) if digest else "-"
+    return digest.removeprefix("sha256:")[:16] if digest else "-"
 
 
 def _language_table(record: ResultRecord, langs: Sequence[str]) -> Table:
