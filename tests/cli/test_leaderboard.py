@@ -91,3 +91,23 @@ def test_a_readme_of_one_s_own_is_not_overwritten(boards):
     assert said.code == 2
     assert "not made by this command" in said.err
     assert Path("README.md").read_text() == "mine\n"
+
+
+def test_figures_once_there_are_drawn_anew_and_checked(boards):
+    pytest.importorskip("matplotlib")
+    assert boards("leaderboard", "--figures").code == 0
+    figure = Path("leaderboards/figures/mini-matrix.svg")
+    assert "![mini: matrix](figures/mini-matrix.svg)" in Path("leaderboards/mini.md").read_text()
+    assert boards("leaderboard", "--check").code == 0
+    fresh = figure.read_text()
+    figure.write_text(fresh.replace("builtin:ngram", "another"))
+    said = boards("leaderboard", "--check")
+    assert (said.code, said.out) == (1, "differs: leaderboards/figures/mini-matrix.svg\n")
+    own = Path("leaderboards/figures/own.svg")
+    own.write_text("<svg/>")
+    said = boards("leaderboard", "--results", "results/builtin-ngram", "--check")
+    assert "extra: leaderboards/figures/mini-difference.svg" in said.out
+    assert boards("leaderboard", "--results", "results/builtin-ngram").code == 0
+    assert "builtin:ngram" in figure.read_text()
+    assert not Path("leaderboards/figures/mini-difference.svg").exists()
+    assert own.exists()

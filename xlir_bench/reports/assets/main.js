@@ -99,7 +99,7 @@ function drawRankingSection(task) {
   const named = task.langs.slice(0, MANY).map((lang) => (languageName(lang) === lang ? lang : `${languageName(lang)} (${lang})`)).join(", ");
   place("ranking").replaceChildren(
     h("h2", { id: "ranking-title" }, task.title),
-    task.part && h("p", { class: "part" }, `A part of the task, no full run: ${task.part}.`),
+    ...(task.part ? [h("p", { class: "part" }, `A part of the task, no full run: ${task.part}.`)] : []),
     h("p", { class: "note" }, facts),
     h("p", { class: "note" }, named + (task.langs.length > MANY ? ", …" : "")),
     h("div", { class: "bar" }, h("label", { for: "filter" }, "filter", input.node), h("div", { class: "group" }, number, chooseColumns(task, state, change), h("p", { class: "saves" }, "save ", saveButton("csv", () => saveRanking(task, state))))),
@@ -135,7 +135,7 @@ function drawDetailSection(task, langs) {
     h("div", { class: "bar" },
       h("div", { class: "group" }, pick("a", "A"), pick("b", "beside it, B"), state.b ? pick("c", "and C") : null, h("label", { for: "langs" }, "languages", input.node)),
       h("div", { class: "legend" }, "0", h("span", { class: "ramp" }), score(top, 1))),
-    langs.length < task.langs.length ? h("p", { class: "note" }, `${langs.length} of ${task.langs.length} languages, here and below${state.langs ? "" : `: the ${SOME} strongest and the ${SOME} weakest of A`}.`) : null,
+    ...(langs.length < task.langs.length ? [h("p", { class: "note" }, `${langs.length} of ${task.langs.length} languages, here and below${state.langs ? "" : `: the ${SOME} strongest and the ${SOME} weakest of A`}.`)] : []),
     h("div", { class: rows.length > 1 ? "pair two" : "pair" }, parts),
     drawAbout(task, rows));
   input.focus();

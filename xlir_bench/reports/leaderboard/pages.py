@@ -11,6 +11,7 @@ from xlir_bench.reports import cost, tables
 from xlir_bench.reports.document import Block, Table, as_markdown
 from xlir_bench.reports.leaderboard.board import Board, Row, TaskBoard, standings_explained
 from xlir_bench.reports.leaderboard.columns import DISTANCE, Column, recall_column
+from xlir_bench.reports.leaderboard.figures import BoardFigure
 from xlir_bench.reports.leaderboard.files import HTML_PAGE, MARKER
 from xlir_bench.reports.markup import Markdown, bullets, code, escape, italic
 from xlir_bench.reports.published import MEAN, SOURCES, ReportedTask, reported_tasks
@@ -27,11 +28,16 @@ CHOSEN = "†"
 """Marks an encoder whose settings were chosen on the task."""
 
 
-def leaderboard_texts(board: Board, html: bool = False) -> dict[str, str]:
-    """Every file by its path: README.md, published.md, a page a task, a page an encoder on it, index.html."""
+def leaderboard_texts(
+    board: Board, html: bool = False, figures: Sequence[BoardFigure] = ()
+) -> dict[str, str]:
+    """Every page by its path: README.md, published.md, a page a task, a page an encoder on it, index.html.
+
+    Pages of tasks show their figures.
+    """
     texts = {"README.md": _index_page(board), "published.md": _published_page(board)}
     for task in board.tasks:
-        texts[f"{task.file}.md"] = _task_page(task)
+        texts[f"{task.file}.md"] = _task_page(task, [f for f in figures if f.task is task])
         for row in task.rows:
             texts[f"{task.file}/{row.file}.md"] = _encoder_page(task, row)
     if html:
@@ -73,7 +79,7 @@ def _index_page(board: Board) -> str:
     return _page("Leaderboards", parts)
 
 
-def _task_page(task: TaskBoard) -> str:
+def _task_page(task: TaskBoard, figures: Sequence[BoardFigure]) -> str:
     """<task>.md: one row an encoder, best first."""
     name = task.first.task.name
     is_reported = not task.is_part and any(name == reported.name for reported in reported_tasks())
@@ -85,6 +91,8 @@ def _task_page(task: TaskBoard) -> str:
         _legend(task),
         *_standings(task),
         *_costs(task),
+        *(["## Figures"] if figures else []),
+        *(f"![{escape(task.title)}: {figure.kind}]({figure.file})" for figure in figures),
     ]
     return _page(escape(task.title), parts)
 

@@ -286,6 +286,8 @@ def svg(figure: Figure) -> str:
     with style():
         figure.savefig(written, format="svg", metadata={"Date": None})
     text = written.getvalue()
+    # Which other fonts are installed here is no part of the picture.
+    text = re.sub(r"'DejaVu Sans'(?:, [^;\"<]*)?", "'DejaVu Sans', sans-serif", text)
     names = dict.fromkeys(re.findall(r'id="([a-z][0-9a-f]{10})"', text))
     number = {name: f"n{place}" for place, name in enumerate(names)}
     text = re.sub(r"\b[a-z][0-9a-f]{10}\b", lambda match: number.get(match[0], match[0]), text)
