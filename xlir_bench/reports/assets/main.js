@@ -3,7 +3,7 @@ const data = JSON.parse(document.getElementById("data").textContent);
 const place = (id) => document.getElementById(id);
 const plain = { task: "", measure: "map", filter: "", columns: "", langs: "", a: "", b: "", c: "", texts: "questions", found: "recall@1" };
 const state = { ...plain, sort: { key: "rank", down: false }, choosing: false };
-const [MANY, SOME] = [40, 6];
+const [MANY, SOME, NAMED] = [40, 6, 20];
 
 function taskNow() {
   return data.tasks.find((task) => task.id === state.task) || data.tasks[0];
@@ -96,12 +96,12 @@ function drawRankingSection(task) {
   const number = h("span", { class: "note", role: "status" }, `${shown} of ${task.rows.length} encoders`);
   const input = field("filter", "name or kind", state.filter, (filter) => { state.filter = filter; });
   const facts = `${task.langs.length} languages · ${task.counts.map(([kind, n]) => `${n} ${kind}`).join(", ")} settings · ${task.licence}`;
-  const named = task.langs.slice(0, MANY).map((lang) => (languageName(lang) === lang ? lang : `${languageName(lang)} (${lang})`)).join(", ");
+  const named = task.langs.length > NAMED ? [] : task.langs.map((lang) => (languageName(lang) === lang ? lang : `${languageName(lang)} (${lang})`));
   place("ranking").replaceChildren(
     h("h2", { id: "ranking-title" }, task.title),
     ...(task.part ? [h("p", { class: "part" }, `A part of the task, no full run: ${task.part}.`)] : []),
     h("p", { class: "note" }, facts),
-    h("p", { class: "note" }, named + (task.langs.length > MANY ? ", …" : "")),
+    h("p", { class: "note" }, named.join(", ")),
     h("div", { class: "bar" }, h("label", { for: "filter" }, "filter", input.node), h("div", { class: "group" }, number, chooseColumns(task, state, change), h("p", { class: "saves" }, "save ", saveButton("csv", () => saveRanking(task, state))))),
     table,
     h("p", { class: "note", id: "order" }, `${inWhichOrder(task, state)} Choose A, and B and C to set beside it. Hover, focus or tap a number for its interval and n.`),
