@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: demo real test lint gate leaderboards format bench kills mutants fuzz constraints multilingual clean
+.PHONY: demo real test lint gate docs leaderboards format bench kills mutants fuzz constraints multilingual clean
 
 # An evaluation, then how a change of training is judged: two short trainings that differ in their batches
 # alone, compared, and the second gated against the first. With one seed each it is an example of the commands:
@@ -55,6 +55,11 @@ gate: $(INSTALLED)
 	for found in leaderboards/experiments/*/; do \
 		$(BIN)/xlir-bench experiment $$found/recipe.toml --output $$found --check || exit 1; done
 	$(BIN)/xlir-bench experiment --index leaderboards/experiments --check
+
+# The site in build/site; a link that leads nowhere is an error.
+docs: $(INSTALLED)
+	$(BIN)/python docs/lay_out.py
+	$(BIN)/zensical build --strict --config-file build/zensical.toml
 
 # The results and pages of leaderboards/ made again, with the vectors that the cache holds, and the data under
 # DATA where it lies there. MINILM is a folder of sentence-transformers/all-MiniLM-L6-v2, called so.

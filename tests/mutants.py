@@ -13,6 +13,7 @@ import argparse
 import ast
 import os
 import random
+import resource
 import shutil
 import subprocess
 import sys
@@ -27,7 +28,9 @@ from queue import Queue
 
 FOLDERS = "retrieval,measures,results"
 TESTED_AT_MOST = 600
-"""Seconds that the tests of a fault may take: a loop that never ends is noticed too."""
+"""Seconds of the processor that the tests of a fault may take: a loop that never ends is noticed too."""
+WAITED_AT_MOST = 6 * TESTED_AT_MOST
+"""Seconds on the clock, for a fault that waits and does not work."""
 SWAPS: dict[type[ast.AST], tuple[str, str]] = {
     ast.Lt: ("<", "<="),
     ast.LtE: ("<=", "<"),
@@ -136,7 +139,8 @@ def noticed(copy: Path, fault: Fault) -> bool:
             cwd=copy,
             env=environment,
             capture_output=True,
-            timeout=TESTED_AT_MOST,
+            timeout=WAITED_AT_MOST,
+            preexec_fn=limited,
             check=False,
         )
         return done.returncode != 0
@@ -144,6 +148,10 @@ def noticed(copy: Path, fault: Fault) -> bool:
         return True
     finally:
         path.write_bytes(source)
+
+
+def limited() -> None:
+    resource.setrlimit(resource.RLIMIT_CPU, (TESTED_AT_MOST, TESTED_AT_MOST))
 
 
 def main() -> int:
@@ -155,6 +163,10 @@ def main() -> int:
     parser.add_argument("--folders", default=FOLDERS, help="of the package, each with its tests")
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--minutes", type=float, default=60, help="at most; faults not begun then are left"
+    )
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="at once")
     asked = parser.parse_args()
     root = asked.root.resolve()
     package = root / "xlir_bench"
@@ -164,11 +176,10 @@ def main() -> int:
         dict.fromkeys(x for p in files for x in faults_of(p, p.relative_to(package).as_posix()))
     )
     drawn = random.Random(asked.seed).sample(every, min(asked.count, len(every)))
-    workers = os.cpu_count() or 1
     copies: Queue[Path] = Queue()
     began, caught, survivors = time.monotonic(), Counter[str](), list[Fault]()
-    with tempfile.TemporaryDirectory() as spare, ThreadPoolExecutor(workers) as threads:
-        for number in range(workers):
+    with tempfile.TemporaryDirectory() as spare, ThreadPoolExecutor(asked.workers) as threads:
+        for number in range(asked.workers):
             copy = Path(spare) / str(number)
             for name in ("xlir_bench", "tests", "tasks"):
                 shutil.copytree(root / name, copy / name)
@@ -176,29 +187,36 @@ def main() -> int:
                 (copy / name).symlink_to(root / name)
             copies.put(copy)
 
-        def tried(fault: Fault) -> tuple[Fault, bool]:
+        def tried(fault: Fault) -> tuple[Fault, bool] | None:
+            if time.monotonic() - began > 60 * asked.minutes:
+                return None
             copy = copies.get()
             try:
                 return fault, noticed(copy, fault)
             finally:
                 copies.put(copy)
 
-        for number, (fault, is_caught) in enumerate(threads.map(tried, drawn), 1):
+        tested = []
+        for outcome in threads.map(tried, drawn):
+            if outcome is None:
+                break
+            fault, is_caught = outcome
+            tested.append(fault)
             caught[fault.folder] += is_caught
             if not is_caught:
                 survivors.append(fault)
             print(
-                f"\r{number} of {len(drawn)}, {len(survivors)} survive",
+                f"\r{len(tested)} of {len(drawn)}, {len(survivors)} survive",
                 end="",
                 file=sys.stderr,
                 flush=True,
             )
     print(file=sys.stderr)
-    of = Counter(fault.folder for fault in drawn)
+    of = Counter(fault.folder for fault in tested)
     for folder, count in sorted(of.items()):
         print(f"{folder}: {caught[folder]} of {count} noticed")
     print(
-        f"all: {caught.total()} of {len(drawn)} of {len(every)} possible, {time.monotonic() - began:,.0f} s"
+        f"all: {caught.total()} of {len(tested)} noticed ({len(every)} possible), {time.monotonic() - began:,.0f} s"
     )
     for fault in sorted(survivors, key=lambda f: (f.file, f.line)):
         source = (package / fault.file).read_bytes()

@@ -10,6 +10,7 @@ EXTRAS = {
     "models": ("torch", "transformers", "sentence_transformers"),
     "train": ("torch", "transformers", "sentence_transformers", "datasets", "accelerate"),
     "ray": ("ray",),
+    "s3": ("s3fs",),
 }
 """The modules of each; `xlir_bench` itself imports them where they are used."""
 

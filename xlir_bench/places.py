@@ -5,16 +5,23 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from xlir_bench import objectstore
 from xlir_bench.errors import InputError
 
 
 def cache_root() -> Path:
-    """The folder of everything that can be made again: ``XLIR_CACHE``, else that of the platform."""
+    """The folder of everything that can be made again: ``XLIR_CACHE``, a folder or a URL, else that of the platform."""
     if stated := os.environ.get("XLIR_CACHE"):
-        return Path(stated).expanduser().absolute()
+        return cache_folder(stated).absolute()
     from platformdirs import user_cache_path
 
     return user_cache_path("xlir-bench")
+
+
+def cache_folder(stated: str | Path) -> Path:
+    """The folder of a cache; that of a URL is where its files are staged."""
+    url = str(stated)
+    return objectstore.staging(url) if "://" in url else Path(stated).expanduser()
 
 
 def data_cache() -> Path:

@@ -26,7 +26,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from xlir_bench import files
+from xlir_bench import files, objectstore
 
 SUFFIX = ".safetensors"
 DTYPES = {"U64": "<u8", "F32": "<f4", "F16": "<f2", "I8": "<i1", "I32": "<i4"}
@@ -41,18 +41,20 @@ def write_shard(folder: Path, prefix: str, arrays: Mapping[str, NDArray[Any]]) -
     content = save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
     digest = hashlib.blake2b(content, digest_size=16).hexdigest()
     path = folder / f"{prefix}{digest}{SUFFIX}"
-    files.write(path, content)
+    objectstore.write(path, content)
     return path
 
 
 def is_sound(path: Path) -> bool:
     """Whether the digest of the file is that of its name; reads all of it."""
-    return path.stem.rpartition("-")[2] == files.file_digest(path, "blake2b", 16)
+    return path.stem.rpartition("-")[2] == files.file_digest(
+        objectstore.fetched(path), "blake2b", 16
+    )
 
 
 def read_keys(path: Path) -> NDArray[np.uint64]:
     """The keys alone; raises `ValueError` where the file is no shard."""
-    with path.open("rb") as file, _no_shard(path):
+    with objectstore.opened(path) as file, _no_shard(path):
         start, header = _header(file)
         begin, end = header["keys"]["data_offsets"]
         file.seek(start + begin)
@@ -65,7 +67,7 @@ def mapped(path: Path) -> dict[str, NDArray[Any]]:
 
     Raises `ValueError` where the file is no shard.
     """
-    with path.open("rb") as file, _no_shard(path):
+    with objectstore.fetched(path).open("rb") as file, _no_shard(path):
         start, header = _header(file)
         whole = np.memmap(file, np.uint8, mode="r")
         arrays = {}

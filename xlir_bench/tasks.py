@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -170,7 +171,7 @@ class Task(_Stated):
                 pairs = ((q, p) for q in query_langs for p in passage_langs if p != q)
                 settings += [Setting(q, (p,)) for q, p in pairs if self._asks(q, p)]
             else:
-                pooled = (q for q in query_langs if self._has_pool(q, passage_langs))
+                pooled = self._pooled(query_langs, passage_langs)
                 settings += [Setting(q, passage_langs) for q in pooled]
         return settings
 
@@ -184,7 +185,7 @@ class Task(_Stated):
         counts = {
             Kind.MONOLINGUAL: both,
             Kind.CROSS_LINGUAL: pairs - both,
-            Kind.MULTILINGUAL: sum(self._has_pool(q, passage_langs) for q in query_langs),
+            Kind.MULTILINGUAL: len(self._pooled(query_langs, passage_langs)),
         }
         return {kind: count if kind in self.kinds else 0 for kind, count in counts.items()}
 
@@ -195,11 +196,13 @@ class Task(_Stated):
     def _pair_set(self) -> frozenset[tuple[str, str]]:
         return frozenset(self.pairs or ())
 
-    def _has_pool(self, query_lang: str, passage_langs: Sequence[str]) -> bool:
-        """Whether there is a pool, and queries of this language are asked of more than one language in it."""
+    def _pooled(self, query_langs: Sequence[str], passage_langs: Sequence[str]) -> list[str]:
+        """Those of these query languages that are asked of more than one language of a pool."""
         if self.pairs is None:
-            return len(passage_langs) > 1
-        return sum(q == query_lang and p in passage_langs for q, p in self.pairs) > 1
+            return list(query_langs) if len(passage_langs) > 1 else []
+        pool = frozenset(passage_langs)
+        asked = Counter(q for q, p in self.pairs if p in pool)
+        return [q for q in query_langs if asked[q] > 1]
 
     def require_size(
         self, langs: Sequence[str] | None = None, kinds: Sequence[Kind] | None = None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from xlir_bench.files import file_digest
 from xlir_bench.options.stating import DATA, MEASURED, MODEL, OUTPUT, SEARCH, option, options_of
-from xlir_bench.places import cache_root, data_root
+from xlir_bench.places import cache_folder, cache_root, data_root
 
 if TYPE_CHECKING:
     from xlir_bench.tasks import Task
@@ -106,8 +106,10 @@ class RunOptions:
     )  # fmt: skip
 
     def __post_init__(self) -> None:
-        """A folder that is given as text is taken, too."""
-        for name in ("data", "cache", "lexicon"):
+        """A folder that is given as text is taken, too; for the cache, a URL."""
+        if self.cache is not None:
+            object.__setattr__(self, "cache", cache_folder(self.cache))
+        for name in ("data", "lexicon"):
             if (given := getattr(self, name)) is not None:
                 object.__setattr__(self, name, Path(given).expanduser())
 

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from xlir_bench import files
+from xlir_bench import files, objectstore
 from xlir_bench.errors import XlirError
 from xlir_bench.retrieval.store import is_shard
 from xlir_bench.untrusted import load_json
@@ -31,7 +31,7 @@ def remember_encoder(folder: Path, name: str, fingerprint: str) -> None:
     path = folder / "encoder.json"
     if not path.is_file():
         record = json.dumps({"name": name, "fingerprint": fingerprint}, ensure_ascii=False)
-        files.write(path, record)
+        objectstore.write(path, record.encode())
 
 
 @dataclass(frozen=True, slots=True)

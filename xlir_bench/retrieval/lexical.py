@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.sparse import csr_array, vstack
+from scipy.sparse import csr_array
 
 from xlir_bench.encoders import EncoderCard
 from xlir_bench.encoders.bm25 import BM25, K1, B, terms
-from xlir_bench.records import ROLES, Collection, Floats, Ints, Progress, Role, Setting, TokenCounts
+from xlir_bench.records import Collection, Floats, Ints, Progress, Role, Setting, TokenCounts
 from xlir_bench.retrieval.exact import VectorIndex
 from xlir_bench.retrieval.partial import Partial
 from xlir_bench.retrieval.pool import Pool, Want
 from xlir_bench.retrieval.retriever import Represented
 from xlir_bench.retrieval.sparse import Sparse, SparseRows
+
+PASSAGES_FIRST: tuple[Role, ...] = ("passage", "query")
+TEXTS = 4096
+"""Texts whose words are held in memory as words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,28 +36,19 @@ class BM25Retriever:
 
     def represent(self, collection: Collection, progress: Progress) -> Represented:
         """The words of every text."""
-        words: dict[tuple[Role, str], list[Counter[str]]] = {}
-        keys = [(role, lang) for role in ROLES for lang in collection.languages(role)]
+        # Passages first: a word's column is where it first stands in them, so that products are added in that order.
+        keys = [(role, lang) for role in PASSAGES_FIRST for lang in collection.languages(role)]
         progress.start("words", sum(len(collection.texts(*key)) for key in keys), "texts")
-        for role, lang in keys:
-            texts = collection.texts(role, lang)
-            words[role, lang] = [Counter(terms(text)) for text in texts]
-            progress.advance(len(texts))
+        columns: dict[str, int] = {}
+        counted = {
+            key: _counted(collection.texts(*key), columns, key[0] == "passage", progress)
+            for key in keys
+        }
         progress.finish()
-        passages = [row for key, rows in words.items() if key[0] == "passage" for row in rows]
-        columns = {
-            word: i for i, word in enumerate(dict.fromkeys(w for row in passages for w in row))
-        }
-        tokens = {
-            key: TokenCounts(
-                np.array([row.total() for row in rows], np.int64),
-                np.array(
-                    [sum(n for w, n in row.items() if w not in columns) for row in rows], np.int64
-                ),
-            )
-            for key, rows in words.items()
-        }
-        counts = {key: _matrix(rows, columns) for key, rows in words.items()}
+        tokens = {key: of_texts for key, (_, of_texts) in counted.items()}
+        counts = {key: rows for key, (rows, _) in counted.items()}
+        for rows in counts.values():
+            rows.resize(rows.shape[0], max(1, len(columns)))
         strange = sum(
             int((t.tokens == t.unknown).sum()) for key, t in tokens.items() if key[0] == "query"
         )
@@ -79,11 +73,9 @@ class BM25Index:
         """The index of texts whose words are counted, by role and language."""
         queries = {key: SparseRows(rows) for key, rows in counts.items() if key[0] == "query"}
         passages = {key: rows for key, rows in counts.items() if key[0] == "passage"}
-        alone = {key: SparseRows(_weighted(rows)) for key, rows in passages.items()}
-        weighted, start, together = _weighted(vstack(list(passages.values()), format="csr")), 0, {}
-        for key, rows in passages.items():
-            together[key] = SparseRows(weighted[start : start + rows.shape[0]])
-            start += rows.shape[0]
+        alone = {key: WeightedRows(rows, *_statistics([rows])) for key, rows in passages.items()}
+        of_all = _statistics(list(passages.values()))
+        together = {key: WeightedRows(rows, *of_all) for key, rows in passages.items()}
         indexes = [VectorIndex.of({**queries, **rows}, Sparse()) for rows in (alone, together)]
         return cls(indexes[0].pool, *indexes)
 
@@ -109,25 +101,58 @@ class BM25Index:
         return index.scores(setting, query, positions)
 
 
-def _matrix(rows: Sequence[Counter[str]], columns: dict[str, int]) -> csr_array:
-    """How often each text has each word; words that no passage has are left out."""
-    known = [[(columns[word], n) for word, n in row.items() if word in columns] for row in rows]
-    ends = np.cumsum([0, *map(len, known)])
-    flat = np.array([pair for row in known for pair in row], np.int64).reshape(-1, 2)
-    made = csr_array(
-        (flat[:, 1].astype(np.float64), flat[:, 0], ends), shape=(len(rows), max(1, len(columns)))
+@dataclass(frozen=True, slots=True)
+class WeightedRows(SparseRows):
+    """Passages, of which the counts are kept, and the weights are made when they are read."""
+
+    idf: Floats
+    """What each word says, of the passages that are searched."""
+    length: float
+    """Their mean length in words."""
+
+    def rows(self, rows: Ints | slice) -> csr_array:
+        """What each word of these passages adds to the score of a question that has it."""
+        counts = self.matrix[rows]
+        length = counts.sum(axis=1)
+        row = np.repeat(np.arange(len(length)), np.diff(counts.indptr))
+        saturated = K1 * (1 - B + B * length / max(self.length, 1e-9))
+        weights = self.idf[counts.indices] * counts.data / (counts.data + saturated[row])
+        return csr_array((weights, counts.indices, counts.indptr), shape=counts.shape)
+
+
+def _statistics(passages: Sequence[csr_array]) -> tuple[Floats, float]:
+    """The idf of each word, and the mean length, of these passages."""
+    number = sum(counts.shape[0] for counts in passages)
+    having = sum(np.bincount(counts.indices, minlength=counts.shape[1]) for counts in passages)
+    words = sum(int(counts.data.sum()) for counts in passages)
+    return np.log(1 + (number - having + 0.5) / (having + 0.5)), words / max(1, number)
+
+
+def _counted(
+    texts: Sequence[str], columns: dict[str, int], is_new: bool, progress: Progress
+) -> tuple[csr_array, TokenCounts]:
+    """How often each text has each word; a new word gets a column if `is_new`, else it is left out."""
+    indices, data, known = [np.empty(0, np.int32)], [np.empty(0, np.int32)], [np.empty(0, np.int64)]
+    tokens, sizes = [np.empty(0, np.int64)], [np.zeros(1, np.int64)]
+    for start in range(0, len(texts), TEXTS):
+        words = [terms(text) for text in texts[start : start + TEXTS]]
+        flat = (word for row in words for word in row)
+        if is_new:
+            column = np.fromiter((columns.setdefault(w, len(columns)) for w in flat), np.int64)
+        else:
+            column = np.fromiter((columns.get(w, -1) for w in flat), np.int64)
+        tokens.append(np.array([len(row) for row in words], np.int64))
+        row = np.repeat(np.arange(len(words)), tokens[-1])[column >= 0]
+        known.append(np.bincount(row, minlength=len(words)))
+        code, count = np.unique(row << 32 | column[column >= 0], return_counts=True)
+        sizes.append(np.bincount(code >> 32, minlength=len(words)))
+        indices.append((code & 0xFFFFFFFF).astype(np.int32))
+        data.append(count.astype(np.int32))
+        progress.advance(len(words))
+    ends = np.cumsum(np.concatenate(sizes))
+    rows = csr_array(
+        (np.concatenate(data), np.concatenate(indices), ends),
+        shape=(len(texts), max(1, len(columns))),
     )
-    made.sort_indices()
-    return made
-
-
-def _weighted(counts: csr_array) -> csr_array:
-    """What each word of each passage adds to the score of a question that has it."""
-    number = counts.shape[0]
-    length = counts.sum(axis=1)
-    having = np.bincount(counts.indices, minlength=counts.shape[1])
-    idf = np.log(1 + (number - having + 0.5) / (having + 0.5))
-    row = np.repeat(np.arange(number), np.diff(counts.indptr))
-    saturated = K1 * (1 - B + B * length / max(length.mean(), 1e-9))
-    weights = idf[counts.indices] * counts.data / (counts.data + saturated[row])
-    return csr_array((weights, counts.indices, counts.indptr), shape=counts.shape)
+    total = np.concatenate(tokens)
+    return rows, TokenCounts(total, total - np.concatenate(known))

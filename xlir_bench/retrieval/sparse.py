@@ -32,7 +32,7 @@ class SparseRows:
 
     def blocks(self, size: int) -> Iterator[csr_array]:
         """The rows in order, so many at a time."""
-        return (self.matrix[start : start + size] for start in range(0, len(self), size))
+        return (self.rows(slice(start, start + size)) for start in range(0, len(self), size))
 
 
 @dataclass(frozen=True, slots=True)

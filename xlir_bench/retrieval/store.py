@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from xlir_bench import objectstore
 from xlir_bench.records import Ints, TokenCounts
 from xlir_bench.retrieval.rows import Rows, arrays_of, rows_of, sizes_of
 from xlir_bench.retrieval.vectors import Vectors
@@ -142,14 +143,16 @@ class Store:
             known.put(at[wanted], part if in_memory else path, shard, rows)
 
     def _shards(self) -> list[Path]:
-        try:
-            paths = list(self.folder.iterdir()) if self.folder else []
-        except (FileNotFoundError, NotADirectoryError):
+        if self.folder is None:
             return []
+        names = objectstore.names(self.folder)
+        try:
+            names |= {path.name for path in self.folder.iterdir()}
+        except (FileNotFoundError, NotADirectoryError):
+            pass
         except OSError as error:
             self._unread(error)
-            return []
-        return sorted(path for path in paths if is_shard(path.name))
+        return [self.folder / name for name in sorted(names) if is_shard(name)]
 
     def _unread(self, error: OSError) -> None:
         self.notes.add(

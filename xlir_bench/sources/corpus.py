@@ -24,7 +24,7 @@ from typing import Any, NamedTuple, overload
 
 import numpy as np
 
-from xlir_bench import files
+from xlir_bench import files, objectstore
 from xlir_bench.errors import XlirError
 from xlir_bench.records import Passages
 from xlir_bench.sources.rows import Faults
@@ -149,7 +149,7 @@ def corpus_folder(root: Path, digests: Sequence[str], **stated: Any) -> Path:
 def open_corpus(folder: Path, lang: str) -> Passages | None:
     """The corpus in a folder, with the language before its ids; None if it is absent or incomplete."""
     try:
-        rows = parse_json((folder / "corpus.json").read_bytes())["rows"]
+        rows = parse_json(objectstore.fetched(folder / "corpus.json").read_bytes())["rows"]
         mapped, table = _open_arrow(path := folder / "passages.arrow")
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
@@ -171,7 +171,7 @@ def _open_arrow(path: Path) -> tuple[mmap.mmap, Any]:
     """An Arrow file, mapped into memory, and the table that it holds; `ValueError` if it holds none."""
     import pyarrow as pa
 
-    with path.open("rb") as file:
+    with objectstore.fetched(path).open("rb") as file:
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     try:
         return mapped, pa.ipc.open_file(pa.BufferReader(pa.py_buffer(mapped))).read_all()
@@ -199,6 +199,8 @@ def stored_corpus(
             return None
         stated = {"layout": LAYOUT, "rows": rows}
         (growing / "corpus.json").write_text(json.dumps(stated), encoding="utf-8")
+        for name in ("passages.arrow", "corpus.json"):
+            objectstore.put(growing / name, folder / name)
         try:
             growing.rename(folder)
         except OSError:

@@ -1,0 +1,296 @@
+"""A corpus on disk, encoded and searched by a Ray cluster of two nodes on this machine, with and without a node killed.
+
+`python -m tests.benchmarks on_ray`, or a trial: `python -m tests.benchmarks.on_ray 20000`. (a) core seconds beside
+one process, every process with one thread: by the clock, and of the processor, which others on the machine do not change
+(b) bits, and what was done again (c) start-up (d) memory against passages. The encoder costs next to nothing, so
+that what Ray adds is not hidden behind it. Each measurement is in a process of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tests.benchmarks.targets import Measured, in_fresh_process
+from xlir_bench.records import Silent
+
+PASSAGES, QUERIES, DIMENSION, RELEVANT, DEPTH = 1_000_000, 1000, 384, 3, 100
+NODES = 2
+TELL_AGAIN = "is done again"
+
+
+def encode(texts, role):
+    """Numbers that follow from the number at the end of each text."""
+    last = (text.rpartition(" ")[2] for text in texts)
+    mixed = np.array([int(n) if n.isdigit() else 0 for n in last], np.uint64)[:, None]
+    mixed = mixed * np.uint64(DIMENSION) + np.arange(DIMENSION, dtype=np.uint64)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
+    return (mixed >> np.uint64(40)).astype(np.float32) / 2**23 - 1
+
+
+def main(passages: int = PASSAGES) -> None:
+    """Print every figure."""
+    if find_spec("ray") is None:
+        print("skipped: Ray is not installed: pip install 'xlir-bench[ray]'")
+        return
+    parts = (passages // 4, passages)
+    with tempfile.TemporaryDirectory() as folder:
+        found: dict[tuple[str, int], dict[str, Any]] = {}
+        in_fresh_process("on_ray", folder, "local", passages // 16)  # compiled once a machine
+        for part in parts:
+            for kind in ("local", "ray"):
+                found[kind, part] = in_fresh_process("on_ray", folder, kind, part)
+        killed = in_fresh_process("on_ray", folder, "killed", passages)
+    local, shared = found["local", passages], found["ray", passages]
+    clock, processor = (
+        {kind: f[f"{what}_seconds"] for kind, f in (("local", local), ("ray", shared))}
+        for what in ("clock", "processor")
+    )
+    Measured(
+        "(a) core seconds / one process, by the clock",
+        NODES * sum(clock["ray"].values()) / sum(clock["local"].values()), "<= 1.2",
+        f"{NODES} workers {_told(clock['ray'])}, one process {_told(clock['local'])}",
+    ).show()  # fmt: skip
+    Measured(
+        "(a) the same, of the processor",
+        sum(processor["ray"].values()) / sum(processor["local"].values()), "<= 1.2",
+        f"all processes {_told(processor['ray'])}, one process {_told(processor['local'])}",
+    ).show()  # fmt: skip
+    same = sum(f["bits"] != local["bits"] for f in (shared, killed))
+    Measured("(b) runs with other vectors, ranks or best lists", same, "<= 0").show()
+    redone, units = killed["told"], killed["units"]
+    lost = "; ".join(
+        name for line in redone if TELL_AGAIN in line for name in [line.split(": ")[-1]]
+    )
+    Measured(
+        f"(b) units done again / nodes killed ({killed['nodes_killed']})",
+        sum(TELL_AGAIN in line for line in redone) / max(1, killed["nodes_killed"]), "<= 1",
+        f"of {units} units: {lost or 'none'}; {_told(killed['clock_seconds'])}",
+    ).show()  # fmt: skip
+    Measured(
+        "(c) start-up of two workers, seconds", shared["start"], "<= 30",
+        f"that of a cluster before: {shared['cluster']:.1f} s",
+    ).show()  # fmt: skip
+    for who in ("driver", "worker"):
+        few, all_of = (found["ray", part]["memory"][who] / 1e6 for part in parts)
+        Measured(
+            f"(d) bytes a passage that a {who} holds", (all_of - few) * 1e6 / (parts[1] - parts[0]),
+            "<= 150", f"{parts[0]:,}: {few:.0f} MB, {parts[1]:,}: {all_of:.0f} MB",
+        ).show()  # fmt: skip
+
+
+def _told(seconds: dict[str, float]) -> str:
+    return ", ".join(f"{stage} {value:.1f} s" for stage, value in seconds.items())
+
+
+@dataclass
+class Watch:
+    """Samples the memory and the processor's time of all workers, whenever they began and ended."""
+
+    memory: int = 0
+    seconds: dict[int, float] = field(default_factory=dict)
+    done: threading.Event = field(default_factory=threading.Event)
+
+    def look(self) -> None:
+        import psutil
+
+        for process in psutil.process_iter(["cmdline"]):
+            try:
+                if process.info["cmdline"] and process.info["cmdline"][0].startswith(
+                    "ray::_Worker"
+                ):
+                    times = process.cpu_times()
+                    self.seconds[process.pid] = times.user + times.system
+                    self.memory = max(self.memory, process.memory_info().rss)
+            except psutil.Error:
+                continue
+
+    def run(self) -> None:
+        while not self.done.wait(0.5):
+            self.look()
+
+
+@dataclass
+class Killing(Silent):
+    """Kills a node after a third of each stage, and adds another one."""
+
+    nodes: Any
+    killed: int = 0
+    left: int = 0
+
+    def start(self, stage: str, total: int, unit: str) -> None:
+        self.left = total // 3
+
+    def advance(self, count: int) -> None:
+        before, self.left = self.left, self.left - count
+        if before > 0 >= self.left:
+            self.nodes.remove_node(next(iter(self.nodes.worker_nodes)), allow_graceful=False)
+            self.nodes.add_node(num_cpus=1)
+            self.killed += 1
+
+
+@contextmanager
+def cluster() -> Iterator[Any]:
+    """Two nodes of one processor each."""
+    here = [str(Path.cwd()), os.environ.get("PYTHONPATH", "")]
+    os.environ |= {"RAY_worker_niceness": "0", "PYTHONPATH": os.pathsep.join(here)}
+    from ray.cluster_utils import Cluster
+
+    nodes = Cluster(True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    for _ in range(NODES - 1):
+        nodes.add_node(num_cpus=1)
+    yield nodes
+    nodes.shutdown()
+
+
+def measure(folder: Path, kind: str, passages: int) -> dict[str, Any]:
+    """Encode and search with an empty cache."""
+    from xlir_bench.encoders import load_encoder
+    from xlir_bench.executor import LOCAL, opened
+    from xlir_bench.options.encoding import EncoderOptions
+    from xlir_bench.retrieval import EmbedRequest, Want, elsewhere, embed, embedding
+
+    embedding.IN_MEMORY = 0  # whatever the size, vectors are on disk
+    began, told, progress = time.perf_counter(), list[str](), Silent()
+    collection = corpus(folder, passages)
+    options, spec, cache = EncoderOptions(), f"py:{__file__}:encode", folder / kind / str(passages)
+    result: dict[str, Any] = {"clock_seconds": {}, "processor_seconds": {}}
+    watch = Watch()
+    with cluster() if kind != "local" else nullcontext() as nodes:
+        result["cluster"] = time.perf_counter() - began
+        on = "local" if nodes is None else f"ray:{nodes.address}"
+        with opened(on, tell=told.append) as executor:
+            began = time.perf_counter()
+            if executor is not LOCAL:
+                some = [(str(n), n) for n in range(NODES)]
+                list(executor.run(elsewhere.AsTheyAre(), some))  # type: ignore[arg-type]
+            result["start"] = time.perf_counter() - began
+            threading.Thread(target=watch.run, daemon=True).start()
+            if kind == "killed":
+                progress = Killing(nodes)
+            there = (
+                None
+                if executor is LOCAL
+                else elsewhere.Elsewhere(Counting(executor), spec, options)
+            )
+            request = EmbedRequest(cache, elsewhere=there)
+            encoder = load_encoder(spec, options)
+
+            @contextmanager
+            def timed(stage: str) -> Iterator[None]:
+                watch.look()
+                clock, processor = (
+                    time.perf_counter(),
+                    time.process_time() + sum(watch.seconds.values()),
+                )
+                yield
+                watch.look()
+                spent = time.process_time() + sum(watch.seconds.values()) - processor
+                result["clock_seconds"][stage] = time.perf_counter() - clock
+                result["processor_seconds"][stage] = spent
+
+            with timed("encode"):
+                represented = embed(collection, encoder, request, progress)
+            want = Want.of(
+                collection, represented.index.pool, settings(), pair_depth=DEPTH, pool_depth=DEPTH
+            )
+            with timed("search"):
+                (partial,) = represented.index.search([want], progress)
+            result["units"] = there.executor.count if there else 0  # type: ignore[attr-defined]
+            watch.done.set()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    (ranking,) = partial.rankings()
+    result["bits"] = [
+        vectors_digest(cache), digest(ranking.rank), digest(ranking.top), digest(ranking.top_scores)
+    ]  # fmt: skip
+    return result | {
+        "memory": {"driver": peak, "worker": watch.memory},
+        "told": told,
+        "nodes_killed": getattr(progress, "killed", 0),
+    }
+
+
+@dataclass
+class Counting:
+    """An executor that counts its units."""
+
+    executor: Any
+    count: int = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.executor, name)
+
+    def run(self, job: Any, units: Any) -> Iterator[Any]:
+        for done in self.executor.run(job, units):
+            self.count += 1
+            yield done
+
+
+def corpus(folder: Path, passages: int) -> Any:
+    """Passages on disk, and questions with a few relevant ones each."""
+    from xlir_bench.records import Collection, Queries, Relevance
+    from xlir_bench.sources.corpus import Passage, stored_corpus
+    from xlir_bench.sources.rows import Faults
+
+    texts = (Passage(str(n), "", f"passage {n}") for n in range(passages))
+    stored = stored_corpus(folder / "corpora" / str(passages), "en", texts, Faults(), folder, [])
+    rng, rows = np.random.default_rng(1), np.repeat(np.arange(QUERIES), RELEVANT)
+    answers = np.sort(rng.integers(0, passages, (QUERIES, RELEVANT)), axis=1).ravel()
+    names = tuple(map(str, range(QUERIES)))
+    asked = Queries(names, [f"question {passages + n}" for n in range(QUERIES)], names)
+    relevance = Relevance(rows, answers, np.ones(len(rows), np.int64))
+    return Collection(
+        {"en": asked}, {"en": stored}, {("en", "en"): relevance}, "question", False, {}
+    )
+
+
+def settings() -> list[Any]:
+    """The only one."""
+    from xlir_bench.records import Setting
+
+    return [Setting("en", ("en",))]
+
+
+def digest(array: np.ndarray) -> str:
+    """Of its bytes."""
+    import hashlib
+
+    return hashlib.blake2b(np.ascontiguousarray(array).tobytes(), digest_size=8).hexdigest()
+
+
+def vectors_digest(cache: Path) -> str:
+    """Of all vectors that are kept, in whatever shards and order."""
+    from xlir_bench.shardfile import mapped
+
+    total, odd = 0, np.arange(1, DIMENSION, 2, dtype=np.uint64)[: DIMENSION // 2]
+    seen: set[int] = set()
+    for path in sorted(cache.rglob("*.safetensors")):
+        shard = mapped(path)
+        new = [n for n, key in enumerate(shard["keys"][:, 0].tolist()) if key not in seen]
+        seen.update(shard["keys"][new, 0].tolist())  # what was lost may have been written, too
+        rows = np.ascontiguousarray(shard["vectors"][new]).view(np.uint64)
+        with np.errstate(over="ignore"):
+            rows = (rows * odd).sum(axis=1) * (shard["keys"][new, 0] | np.uint64(1))
+            total = (total + int(rows.sum())) % 2**64
+    return f"{len(seen)} texts, {total:016x}"
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 2:
+        print(json.dumps(measure(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]))))
+    else:
+        main(*map(int, sys.argv[1:]))
