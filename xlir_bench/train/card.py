@@ -230,7 +230,6 @@ def draw_curves(log: Sequence[Mapping[str, Any]], path: Path) -> bool:
         axis.grid(color="#dfe2e6", linewidth=0.7)
         axis.spines[:].set_visible(False)
         axis.tick_params(length=0)
-        axis.set_xlim(left=0)
         axis.ticklabel_format(useOffset=False, style="plain")
     with replacing(path) as temporary:
         figure.savefig(temporary, format="png", dpi=110)
