@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from stored import copy_results
@@ -100,6 +101,7 @@ def test_figures_once_there_are_drawn_anew_and_checked(boards):
     assert "![mini: matrix](figures/mini-matrix.svg)" in Path("leaderboards/mini.md").read_text()
     assert boards("leaderboard", "--check").code == 0
     fresh = figure.read_text()
+    ElementTree.fromstring(fresh)
     figure.write_text(fresh.replace("builtin:ngram", "another"))
     said = boards("leaderboard", "--check")
     assert (said.code, said.out) == (1, "differs: leaderboards/figures/mini-matrix.svg\n")

@@ -33,7 +33,7 @@ class BoardFigure:
         from xlir_bench.reports.plots import draw
         from xlir_bench.reports.plots.canvas import svg
 
-        mark = f"?>\n<!-- {MARKER} --figures -->\n"
+        mark = f"?>\n<!-- {MARKER} -->\n"
         return svg(draw(self.kind, self.records, self.measure)).replace("?>\n", mark, 1)
 
 
@@ -50,7 +50,7 @@ def board_figures(board: Board) -> Iterator[BoardFigure]:
         if any(r.rank_distance is not None for r in pooled):
             yield BoardFigure(task, "trade-off", pooled, task.main)
         if biased := tuple(r for r in pooled if r.rank_distance is not None)[:2]:
-            yield BoardFigure(task, "bias", biased, task.main)
+            yield BoardFigure(task, "bias", biased[::-1], task.main)
             yield BoardFigure(task, "languages", biased, task.main)
         for kind, suits in SINGLE.items():
             if suited := [record for record in records if suits(record)]:
