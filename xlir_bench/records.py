@@ -156,6 +156,8 @@ class Ranking:
     """Where answers decide: the rows of the queries that have any."""
     top_scores: Floats | None = None
     """Scores of `top`."""
+    ties: Ints | None = None
+    """Two rows: how many candidates of equal score stand before each relevant passage, and after it; None: not known."""
 
     @property
     def scored(self) -> Ints:

@@ -97,6 +97,23 @@ def _told(seconds: dict[str, float]) -> str:
     return ", ".join(f"{stage} {value:.1f} s" for stage, value in seconds.items())
 
 
+@dataclass(frozen=True)
+class Together:
+    """Units that wait for each other, so that every worker has begun."""
+
+    folder: Path
+
+    def open(self) -> Any:
+        def wait(number: int) -> None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            (self.folder / str(number)).touch()
+            until = time.monotonic() + 300
+            while len(list(self.folder.iterdir())) < NODES and time.monotonic() < until:
+                time.sleep(0.05)
+
+        return wait
+
+
 @dataclass
 class Watch:
     """Samples the memory and the processor's time of all workers, whenever they began and ended."""
@@ -176,8 +193,8 @@ def measure(folder: Path, kind: str, passages: int) -> dict[str, Any]:
         with opened(on, tell=told.append) as executor:
             began = time.perf_counter()
             if executor is not LOCAL:
-                some = [(str(n), n) for n in range(NODES)]
-                list(executor.run(elsewhere.AsTheyAre(), some))  # type: ignore[arg-type]
+                units = [(str(n), n) for n in range(NODES)]
+                list(executor.run(Together(folder / f"begun-{kind}-{passages}"), units))
             result["start"] = time.perf_counter() - began
             threading.Thread(target=watch.run, daemon=True).start()
             if kind == "killed":

@@ -118,18 +118,19 @@ class Plain:
         return best, worst
 
 
-def plain_measures(ranks: np.ndarray) -> dict[str, float]:
-    """Means over questions with an answer; 0 stands for an answer that there is not."""
+def plain_measures(ranks: np.ndarray, cuts: Sequence[int] = (10,)) -> dict[str, float]:
+    """Means over questions with an answer, nDCG at `cuts`; 0 stands for an answer that there is not."""
     ranks = ranks[ranks.max(axis=1) > 0]
     found = np.sort(np.where(ranks > 0, ranks, np.inf), axis=1)
     count = (ranks > 0).sum(axis=1)
-    gains = np.where(found <= 10, 1 / np.log2(found + 1), 0).sum(axis=1)
-    ideal = np.cumsum(1 / np.log2(np.arange(10) + 2))[np.minimum(count, 10) - 1]
     values = {
         "map": (np.arange(1, found.shape[1] + 1) / found).sum(axis=1) / count,
         "mrr": 1 / found[:, 0],
-        "ndcg@10": gains / ideal,
     }
+    for cut in cuts:
+        gains = np.where(found <= cut, 1 / np.log2(found + 1), 0).sum(axis=1)
+        ideal = np.cumsum(1 / np.log2(np.arange(cut) + 2))[np.minimum(count, cut) - 1]
+        values[f"ndcg@{cut}"] = gains / ideal
     values |= {f"recall@{k}": (found <= k).sum(axis=1) / count for k in (1, 10, 100)}
     return {measure: float(np.mean(v)) for measure, v in values.items()}
 

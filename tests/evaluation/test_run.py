@@ -85,7 +85,7 @@ def test_a_result_says_what_was_evaluated_and_how(mini: Result) -> None:
     assert record.profile.index is None
     assert record.environment.versions["numpy"] == np.__version__
     assert all(0 < s.chance_map < 0.1 for s in record.settings)
-    assert set(mini.tables) == {"ranks"}
+    assert set(mini.tables) == {"ranks", "best"}
 
 
 def test_an_encoder_that_knows_nothing_is_at_the_chance_level() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from stored import aligned_result
 
 from xlir_bench.measures.alignment import (
     Items,
@@ -10,6 +11,7 @@ from xlir_bench.measures.alignment import (
     language_variance,
     pair_alignment,
     relevance_cosines,
+    semantic_affinity,
 )
 
 
@@ -128,3 +130,29 @@ def test_questions_lie_to_their_passages_as_plain_means_say() -> None:
     found = relevance_cosines(queries, passages, query, passage)
     assert found.relevant == pytest.approx(cosines[judged].mean())
     assert found.others == pytest.approx(cosines[[0, 1, 3]][~judged[[0, 1, 3]]].mean())
+
+
+@pytest.mark.parametrize(
+    ("translations", "within", "wanted"),
+    [(1.0, 0.3, 1.0), (0.9, 0.6, 0.8), (0.2, 0.2, 0.5), (0.5, 1.0, 0.0), (1.0, 1.0, None)],
+)
+def test_semantic_affinity_is_the_published_formula(
+    translations: float, within: float, wanted: float | None
+) -> None:
+    found = semantic_affinity(translations, within)
+    assert found == (None if wanted is None else pytest.approx(wanted))
+    if within < 1:
+        assert found == pytest.approx(1 / (1 + (1 - translations) / (1 - within)))
+
+
+def test_a_result_derives_its_affinity_from_what_is_stored() -> None:
+    record = aligned_result().record.alignment
+    for kind, role in (("questions", "query"), ("answers", "passage")):
+        pairs = getattr(record, kind).values()
+        within = 1 - np.mean(list(record.anisotropy[role].values()))
+        value, chance = record.affinity[kind]
+        assert value == pytest.approx(
+            1 / (1 + (1 - np.mean([p.translations for p in pairs])) / within)
+        )
+        assert chance == pytest.approx(1 / (1 + (1 - np.mean([p.others for p in pairs])) / within))
+        assert value > chance

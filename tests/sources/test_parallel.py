@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -134,3 +135,79 @@ def test_ntrex_in_110_directions_equals_a_plain_computation(xlir_data: Path) -> 
         assert (setting.queries, setting.candidates) == (150, 1997)
         for measure in ("map", "recall@1", "recall@10"):
             assert setting.measures[measure] == pytest.approx(plain[measure], abs=1e-6)
+
+
+TATOEBA = "de\ten\tHallo!\tHello!\nen\tfr\tHello!\tSalut !\nde\ten\tGuten Tag!\tHello!\nde\ten\tJa.\tYes.\n"
+TICO = "sourceLang\ttargetLang\tsourceString\ttargetString\tstringID\turl\tlicense\ttranslator_ID\n"
+"""The header of its files, one a language: `test.en-fr.tsv`."""
+
+
+def tico(folder: Path, lang: str, texts: list[str]) -> None:
+    lines = [
+        f"en\t{lang}\tSentence {n % 2}.\t{text}\twiki_{n // 2}:{n}\thttps://example.org\tCC-BY\t"
+        for n, text in enumerate(texts)
+    ]
+    (folder / f"test.en-{lang}.tsv").write_text(TICO + "\n".join(lines) + "\n", "utf-8")
+
+
+def relevant(collection: Collection, asked: str, there: str) -> set[tuple[str, str]]:
+    rows = collection.relevance[asked, there]
+    queries, passages = collection.queries[asked].texts, collection.passages[there].texts
+    return {(queries[q], passages[p]) for q, p in zip(rows.query, rows.passage, strict=True)}
+
+
+@pytest.mark.parametrize("name", ["tatoeba.tsv", "tatoeba.tsv.gz"])
+def test_pairs_of_tatoeba_find_each_other_directly_and_through_others(
+    tmp_path: Path, name: str
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(gzip.compress(TATOEBA.encode()) if name.endswith(".gz") else TATOEBA.encode())
+    found = read(path)
+    assert {lang: len(p.texts) for lang, p in found.passages.items()} == {"de": 3, "en": 2, "fr": 1}
+    assert relevant(found, "en", "de") == {
+        ("Hello!", "Hallo!"), ("Hello!", "Guten Tag!"), ("Yes.", "Ja."),
+    }  # fmt: skip
+    assert relevant(found, "de", "fr") == {("Hallo!", "Salut !"), ("Guten Tag!", "Salut !")}
+    assert ("de", "de") not in found.relevance
+    assert found.cluster == "question"
+
+
+def test_the_files_of_tico_19_are_one_task(tmp_path: Path) -> None:
+    folder = tmp_path / "tico-19"
+    folder.mkdir()
+    tico(folder, "fr", ["un", "deux", "trois"])
+    tico(folder, "es-LA", ["uno", "dos", "tres", "cuatro"])
+    found = read(folder)
+    # Equal sentences of other ids stay apart; translations of one id meet though no line has both.
+    assert {x: len(p.texts) for x, p in found.passages.items()} == {"en": 4, "es-LA": 4, "fr": 3}
+    assert relevant(found, "fr", "es-LA") == {("un", "uno"), ("deux", "dos"), ("trois", "tres")}
+    assert found.cluster == "document"
+    assert found.queries["fr"].clusters == ("wiki_0", "wiki_0", "wiki_1")
+    (task,) = catalogue().get([f"parallel:{folder}"])
+    assert (task.name, task.languages) == ("tico-19", ["en", "es-LA", "fr"])
+
+
+def test_a_bad_pair_is_told_by_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "bad.tsv"
+    path.write_text(f"{TATOEBA}de\ten\tNein.\nde\ten\tNein.\t\n", "utf-8")
+    with pytest.raises(InputError, match="line 5: has 3 cells, not four") as raised:
+        read(path)
+    assert "line 6: has an empty cell" in str(raised.value)
+    tico(tmp_path, "fr", ["un"])
+    again = "en\tfr\tOther.\tautre\twiki_0:0\t-\t-\t-\n"
+    with (tmp_path / "test.en-fr.tsv").open("a") as file:
+        file.write(again)
+    with pytest.raises(InputError, match="line 3: 'wiki_0:0' has another text of 'en'"):
+        read(tmp_path / "test.en-fr.tsv")
+
+
+def test_the_real_pairs_are_read(xlir_data: Path, tmp_path: Path) -> None:
+    with gzip.open(xlir_data / "parallel" / "tatoeba.tsv.gz", "rt", encoding="utf-8") as file:
+        lines = [line for _, line in zip(range(3000), file, strict=False)]
+    path = tmp_path / "some.tsv"
+    path.write_text("".join(lines), "utf-8")
+    found = read(path)
+    pairs = {tuple(line.rstrip("\n").split("\t")) for line in lines}
+    known = {pair: relevant(found, *pair) for pair in {pair[:2] for pair in pairs}}
+    for asked, there, text, other in pairs:
+        assert (" ".join(text.split()), " ".join(other.split())) in known[asked, there]

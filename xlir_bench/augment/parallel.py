@@ -1,7 +1,7 @@
 """Training rows made of parallel text: translations as they are, joined neighbours, the next sentence.
 
 Parallel text comes as JSON Lines of ``{"id", "doc", "text": {lang: …}}`` (NTREX, TICO-19; `doc` may be missing) or
-as lines of ``lang<TAB>lang<TAB>text<TAB>text`` (Tatoeba). Pairs that share a sentence become one row of many
+as pairs (Tatoeba, and TICO-19 as it is published). Pairs that share a sentence become one row of many
 languages: an English sentence joins its Thai translation to its Hindi one.
 """
 
@@ -12,10 +12,8 @@ from dataclasses import dataclass, replace
 from itertools import groupby, pairwise
 from pathlib import Path
 
-import numpy as np
-
-from xlir_bench.arrays import components
 from xlir_bench.options.augmenting import Make, ParallelOptions
+from xlir_bench.sources.parallel import grouped_sentences, is_pairs, read_pairs
 from xlir_bench.sources.rows import Faults, json_object, read_lines, text_of, texts_of
 from xlir_bench.train.rows import Row
 
@@ -28,8 +26,6 @@ ORIGINS: Mapping[Make, str] = {
 JOINED_WITHOUT_SPACE = {"zh", "ja"}
 MOST_MADE = 100
 """How many texts may be made per sentence, where sentences have many translations into many languages."""
-Sentence = tuple[str, str]
-"""A language and a text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +40,7 @@ class Line:
 def read_parallel_lines(path: Path, langs: Sequence[str] | None = None) -> list[Line]:
     """The lines of a file, in order, white space made single; all faults are reported at once."""
     faults = Faults(path.name)
-    if path.name.removesuffix(".gz").endswith(".tsv"):
+    if is_pairs(path):
         lines = _joined_pairs(path, faults)
     else:
         lines = [line for _, line in read_lines(path, faults, _parse_line)]
@@ -103,35 +99,20 @@ def _parse_line(raw: str) -> Line:
     return Line(name, texts, None if stated.get("doc") is None else text_of(stated, "doc"))
 
 
-def _parse_pair(raw: str) -> tuple[Sentence, Sentence]:
-    cells = [" ".join(cell.split()) for cell in raw.rstrip("\r\n").split("\t")]
-    if len(cells) != 4:
-        raise ValueError(f"has {len(cells)} cells, not four: language, language, text, text")
-    if not all(cells):
-        raise ValueError("has an empty cell")
-    return (cells[0], cells[2]), (cells[1], cells[3])
-
-
 def _joined_pairs(path: Path, faults: Faults) -> list[Line]:
     """Pairs that share a sentence, directly or through others, as lines of many languages.
 
     A sentence may have several translations into one language: there are as many lines as it takes for
     each to be used, all under one id.
     """
-    numbers: dict[Sentence, int] = {}
-    pairs = [
-        [numbers.setdefault(sentence, len(numbers)) for sentence in pair]
-        for _, pair in read_lines(path, faults, _parse_pair)
-    ]
-    if not pairs:
-        return []
     groups: dict[int, dict[str, list[str]]] = {}
-    for (lang, text), group in zip(numbers, components(np.array(pairs), len(numbers)), strict=True):
+    of_sentence = grouped_sentences(pair.sentences for _, pair in read_pairs(path, faults))
+    for (lang, text), group in of_sentence.items():
         groups.setdefault(group, {}).setdefault(lang, []).append(text)
     made = sum(max(map(len, by_lang.values())) * len(by_lang) for by_lang in groups.values())
-    if made > MOST_MADE * max(len(numbers), 10_000):
+    if made > MOST_MADE * max(len(of_sentence), 10_000):
         faults.add(
-            path, "$", f"{len(numbers):,} sentences share translations: {made:,} would be made"
+            path, "$", f"{len(of_sentence):,} sentences share translations: {made:,} would be made"
         )
         return []
     return [

@@ -18,6 +18,7 @@ COMMANDS = {
     "run": "Evaluate encoders on tasks: every setting, language bias, intervals.",
     "profile": "Say what an encoder costs in use, and which variant of it to ship.",
     "show": "Print the tables of a stored result again, or what became of one question.",
+    "diagnose": "Say why answers were missed: ranking across languages, matching, or labels in doubt.",
     "leaderboard": "Write leaderboards from stored results, as Markdown and as one HTML page.",
     "plot": "Draw stored results: matrix, languages, bias, trade-off, checkpoints, alignment.",
     "compare": "Set stored results against each other: differences, intervals, tests.",

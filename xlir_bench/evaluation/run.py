@@ -27,6 +27,7 @@ from xlir_bench.executor import LOCAL, Executor
 from xlir_bench.measures import PoolRanking, check_fit, check_measures, language_bias, score
 from xlir_bench.measures.answers import score_answers, tokens_of
 from xlir_bench.measures.bootstrap import UNIT, ClusterSums, Interval, estimates
+from xlir_bench.measures.ties import tie_ranges
 from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.options.running import EXACT, RunOptions
 from xlir_bench.options.stating import check_bounds
@@ -40,7 +41,7 @@ from xlir_bench.results.schema import (
     TaskPart,
     data_digest,
 )
-from xlir_bench.results.tables import ranks_table, run_table
+from xlir_bench.results.tables import best_table, ranks_table, run_table
 from xlir_bench.results.values import values_of_scores, values_table
 from xlir_bench.retrieval import (
     FaissIndex,
@@ -121,6 +122,7 @@ def evaluate(
     with stage("measure"):
         scores = _scores(rankings, collection, measures, progress)
         summary = _summary(scores, collection, measures, options.seed)
+        ties = {} if collection.answers else tie_ranges(rankings, scores, measures)
         pools = _pool_rankings(rankings, collection)
         by_scores = {}
         if options.alignment and collection.parallel and represented.vectors is not None:
@@ -131,6 +133,8 @@ def evaluate(
             tables["queries"] = values_table(
                 [values_of_scores(scores, m, collection.queries) for m in measures]
             )
+        if pools:
+            tables["best"] = best_table(rankings, collection)
         if options.save_run:
             tables["run"] = run_table(rankings, collection, options.save_run)
     alignment = AlignmentPart()
@@ -156,6 +160,7 @@ def evaluate(
         encoder=encoder_part(card, represented.dimension, retriever.device, encoder_options),
         settings=[setting_part(s, r) for s, r in zip(scores, rankings, strict=True)],
         summary=summary,
+        ties=ties,
         bias=bias,
         options=_options_part(options, task, collection, measures),
         texts=texts_part(collection, represented, card.max_tokens),

@@ -97,15 +97,17 @@ def expected_equal_expected_rank(
 ) -> Floats:
     """By query: the mean PEER@k of random rankings of its relevant passages among so many candidates."""
     rows, row = np.unique(query, return_inverse=True)
-    _, of_group, size = np.unique(
-        np.stack([row, lang]), axis=1, return_inverse=True, return_counts=True
-    )
-    by_query: list[list[int]] = [[] for _ in rows]
-    for first, count in zip(np.unique(of_group, return_index=True)[1], size, strict=True):
-        by_query[row[first]].append(int(count))
-    return np.array(
-        [_random_mean(tuple(sorted(s)), candidates, k, unretrieved_mean) for s in by_query]
-    )
+    (of_row, _), size = np.unique(np.stack([row, lang]), axis=1, return_counts=True)
+    nth = np.arange(len(size)) - np.searchsorted(of_row, of_row)
+    sizes = np.zeros((len(rows), int(nth.max(initial=0)) + 1), np.int64)
+    sizes[of_row, nth] = size
+    # Most queries have as many in each language as all others.
+    distinct, place = np.unique(np.sort(sizes, axis=1), axis=0, return_inverse=True)
+    means = [
+        _random_mean(tuple(n for n in of if n), candidates, k, unretrieved_mean)
+        for of in distinct.tolist()
+    ]
+    return np.array(means)[place.ravel()] if len(rows) else np.empty(0)
 
 
 @cache

@@ -47,6 +47,8 @@ FAIRNESS_NAMES = {
 Part = TypeVar("Part", PairAlignment, Relevance)
 Pair = tuple[str, str]
 
+TIES_SHOWN = 0.001
+"""By how much the order of equal scores may change a score before it is said."""
 CHOSEN_ON_IT = "its settings were chosen on this task: scores on other tasks are better evidence"
 """Shown with an encoder wherever its scores on such a task are."""
 
@@ -117,6 +119,18 @@ def summary_table(record: ResultRecord) -> Table:
     headers += ["chance map"] if "map" in measures else []
     # A terminal without room for all of them shows the first measure and its interval.
     return Table(headers, rows, spare=("chance map", *reversed(measures[1:])))
+
+
+def _ties_text(record: ResultRecord) -> list[Text]:
+    """What other orders of equal scores would give, where that matters."""
+    lines = [
+        f"{kind.value} {measure} depends on the order of equal scores: {number(ties.expected)} on average over all"
+        f" orders, {number(ties.low)} to {number(ties.high)}"
+        for kind, by_measure in record.ties.items()
+        if (ties := by_measure.get(measure := record.main_measure))
+        and ties.high - ties.low >= TIES_SHOWN
+    ]
+    return [Text(*lines)] if lines else []
 
 
 def matrix_table(record: ResultRecord, measure: str) -> Table:
@@ -255,6 +269,10 @@ def _alignment_lines(record: ResultRecord) -> Text:
         before = record.average(kind, "map")
         change = "" if before is None else f" ({value - before.mean:+.4f})"
         lines.append(f"{kind.value} map without the languages' centroids: {number(value)}{change}")
+    for texts, (value, chance) in part.affinity.items():
+        lines.append(
+            f"semantic affinity of {texts}: {number(value)} (of pairs by chance {number(chance)})"
+        )
     if part.hubness is not None:
         lines.append(
             f"hubness: {part.hubness:.2f} (0: every passage is found as often as any other)"
@@ -282,6 +300,7 @@ def report(record: ResultRecord) -> list[Block]:
     blocks: list[Block] = [
         heading(record),
         summary_table(record),
+        *_ties_text(record),
         Text(f"{measure} by query language (rows) and passage language (columns)"),
         matrix_table(record, measure),
     ]

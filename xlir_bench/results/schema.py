@@ -7,14 +7,16 @@ import json
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
+from statistics import fmean
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from xlir_bench.measures.alignment import PairAlignment, Relevance
+from xlir_bench.measures.alignment import PairAlignment, Relevance, semantic_affinity
 from xlir_bench.measures.answers import token_budget
 from xlir_bench.measures.bias import BiasFigure
 from xlir_bench.measures.bootstrap import Interval
+from xlir_bench.measures.ties import TieRange
 from xlir_bench.options.encoding import LoadOptions
 from xlir_bench.options.running import EXACT
 from xlir_bench.records import Kind
@@ -315,6 +317,25 @@ class AlignmentPart(_Part):
     hubness: float | None = None
     """Skew of how often a passage of the pool is among the ten best of a query."""
 
+    @property
+    def affinity(self) -> dict[str, tuple[float, float | None]]:
+        """Semantic Affinity of ``questions`` and ``answers``, beside that of pairs that are no translations."""
+        found = {}
+        for kind, pairs, role in (
+            ("questions", self.questions, "query"),
+            ("answers", self.answers, "passage"),
+        ):
+            if pairs and role in self.anisotropy:
+                within = fmean(self.anisotropy[role].values())
+                of = [
+                    fmean(getattr(p, name) for p in pairs.values())
+                    for name in ("translations", "others")
+                ]
+                value, chance = (semantic_affinity(cosine, within) for cosine in of)
+                if value is not None:
+                    found[kind] = (value, chance)
+        return found
+
     @model_validator(mode="after")
     def _has_recall_at_1(self) -> Self:
         if any(
@@ -337,13 +358,15 @@ class ResultRecord(_Part, title="xlir-bench result, schema 1"):
     settings: list[SettingPart]
     summary: dict[Kind, dict[str, Interval]]
     """By kind, then measure."""
+    ties: dict[Kind, dict[str, TieRange]] = {}
+    """Of scores that the order of equal ones decides, by kind and measure: what other orders would give."""
     bias: dict[str, BiasFigure]
     options: OptionsPart
     texts: dict[str, TextsPart]
     alignment: AlignmentPart = AlignmentPart()
     profile: ProfilePart
     environment: EnvironmentPart
-    tables: dict[Literal["ranks", "queries", "run"], TableFile] | None = None
+    tables: dict[Literal["ranks", "queries", "run", "best"], TableFile] | None = None
     """The tables beside this file, by content. Older results lack it: their tables are called ``ranks.parquet`` and so
     on. Null in one that was never saved."""
     notes: list[str]

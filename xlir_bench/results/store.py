@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 RESULT_FILE = "result.json"
-TABLES = ("ranks", "queries", "run")
+TABLES = ("ranks", "queries", "run", "best")
 TABLE_FILE = re.compile(rf"({'|'.join(TABLES)})(-[0-9a-f]{{12}})?\.parquet")
 LOCK = ".result.lock"
 REMEDY = "name another folder with --output"
@@ -50,7 +50,8 @@ class Result:
 
     record: ResultRecord
     tables: Mapping[str, pa.Table]
-    """``ranks``; ``run`` where one was asked for; ``queries`` where answers decide. Only those that were stored."""
+    """``ranks``; ``best`` of the pool of all languages; ``run`` where one was asked for; ``queries`` where answers
+    decide. Only those that were stored."""
     folder: Path | None = None
     """Where it was read from or saved to."""
 

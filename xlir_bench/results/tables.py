@@ -21,8 +21,11 @@ COLUMNS: Mapping[str, Columns] = {
     "run": columns(
         "kind query_lang passage_lang query_id passage_id", whole="rank", number="score"
     ),
+    "best": columns("query_lang query_id passage_id passage_lang", whole="rank"),
 }
 """What the tables of a result hold, by name, in the order in which they are written."""
+BEST = 20
+"""How many of the best passages of the pool of all languages every run keeps, by query: `diagnose` looks at them."""
 OPTIONAL = {"queries": ("cluster",)}
 """Columns that older tables lack: clusters are in the ranks too."""
 
@@ -50,6 +53,17 @@ def run_table(rankings: Sequence[Ranking], collection: Collection, depth: int) -
         codes["passage_lang"] = np.full(len(row), langs.index(r.setting.passage_lang))
         parts.append(codes | {"rank": place + 1, "score": r.top_scores[row, place]})
     return coder.table(COLUMNS["run"], parts)
+
+
+def best_table(rankings: Sequence[Ranking], collection: Collection) -> pa.Table:
+    """The best passages of every scored query in the pool of all languages, each with its own language."""
+    coder = _Coder(collection)
+    parts = []
+    for r in rankings:
+        if r.setting.kind == Kind.MULTILINGUAL and r.top is not None:
+            row, place = np.nonzero(r.top[:, :BEST] >= 0)
+            parts.append(coder.codes(r, r.scored[row], r.top[row, place]) | {"rank": place + 1})
+    return coder.table(COLUMNS["best"], parts)
 
 
 class _Coder:

@@ -278,7 +278,12 @@ class SearchJob:
             pool = Pool((lang,), {lang: slice(span.first, span.first + len(rows))})
             index = VectorIndex(pool, {}, {lang: rows}, self.similarity, engine, self.block)
             searches = [
-                Search(index, Partial.of(_of_lang(want, lang), queries.shape[0]), queries, own)
+                Search(
+                    index,
+                    Partial.of(_of_lang(want, lang), queries.shape[0], with_ties=True),
+                    queries,
+                    own,
+                )
                 for want, queries, own in asked
             ]
             index.compare(searches, {lang}, lambda _count: None)

@@ -244,7 +244,9 @@ class Search:
         stored = index.queries[want.query_lang]
         queries = index.similarity.prepared(stored.rows(slice(0, len(stored))))
         own = index.true_scores(want.query_lang, want.relevant.query, want.relevant.position)
-        return cls(index, Partial.of(want, len(stored)), index.engine.placed(queries), own)
+        return cls(
+            index, Partial.of(want, len(stored), with_ties=True), index.engine.placed(queries), own
+        )
 
     def see(self, rows: slice, block: _Block) -> None:
         """Take a block of passages into account, for these queries."""
@@ -276,14 +278,21 @@ class Search:
         items = first + np.flatnonzero(stop[lang] > start[lang])
         row, lang = relevant.query[items] - rows.start, relevant.lang[items]
         own, position = self.own[items], relevant.position[items]
-        before = np.zeros(len(items), np.int64)
+        before, ties = np.zeros(len(items), np.int64), np.zeros((2, len(items)), np.int64)
         for i, column in tile.count(
-            row, own, position - seen.first, start[lang], stop[lang], before
+            row, own, position - seen.first, start[lang], stop[lang], before, ties
         ):
             true = tile.exact(row[i], column)
-            is_before = (true > own[i]) | ((true == own[i]) & (seen.first + column < position[i]))
-            before += np.bincount(i[is_before], minlength=len(items))
+            equal = true == own[i]
+            higher, tied, place = i[true > own[i]], i[equal], seen.first + column[equal]
+            before += np.bincount(higher, minlength=len(items))
+            for side, stands in zip(
+                ties, (place < position[tied], place > position[tied]), strict=True
+            ):
+                side += np.bincount(tied[stands], minlength=len(items))
+        before += ties[0]
         self.found.before[pooled][items] += before
+        self.found.ties[pooled][:, items] += ties.astype(np.int32)
 
     def _keep(self, setting: Setting, tile: Tile, rows: slice, seen: _Block) -> None:
         """Put the tile's best passages among the best of these queries."""

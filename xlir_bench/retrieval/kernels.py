@@ -67,28 +67,36 @@ def count_above(
 
 
 @njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
-def count_before(
-    scores: Floats, row: Ints, own: Floats, column: Ints, start: Ints, stop: Ints
-) -> Ints:
-    """For each item, how many columns [start, stop) of its row stand before it, where the scores are true.
+def count_exact(
+    scores: Floats,
+    row: Ints,
+    own: Floats,
+    column: Ints,
+    start: Ints,
+    stop: Ints,
+    above: Ints,
+    ties: Ints,
+) -> None:
+    """For each item, count the columns [start, stop) of its row that score more than its `own`, and as much.
 
-    They score more than its `own`, or the same and stand before its `column`, which may be outside the tile.
+    Scores are true ones. Of equal ones those before the item's `column`, which may be outside the tile, are in the first
+    row of `ties`, those after it in the second.
     """
-    before = np.zeros(len(row), np.int64)
     for item in range(len(row)):
         line, bar = scores[row[item]], np.float32(own[item])
         middle = min(max(column[item], start[item]), stop[item])
-        for piece in range(start[item], middle, STRIDE):
-            reaching = np.uint32(0)
-            for at in range(piece, min(piece + STRIDE, middle)):
-                reaching = np.uint32(reaching + np.uint32(line[at] >= bar))
-            before[item] += np.int64(reaching)
-        for piece in range(middle, stop[item], STRIDE):
-            higher = np.uint32(0)
-            for at in range(piece, min(piece + STRIDE, stop[item])):
-                higher = np.uint32(higher + np.uint32(line[at] > bar))
-            before[item] += np.int64(higher)
-    return before
+        for side in range(2):
+            first = middle if side else start[item]
+            last = stop[item] if side else middle
+            for piece in range(first, last, STRIDE):
+                higher, reaching = np.uint32(0), np.uint32(0)
+                for at in range(piece, min(piece + STRIDE, last)):
+                    higher = np.uint32(higher + np.uint32(line[at] > bar))
+                    reaching = np.uint32(reaching + np.uint32(line[at] >= bar))
+                above[item] += np.int64(higher)
+                ties[side, item] += np.int64(reaching) - np.int64(higher)
+        if start[item] <= column[item] < stop[item]:
+            ties[1, item] -= 1  # itself
 
 
 @njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]

@@ -92,7 +92,10 @@ class BM25Index:
             found.append(index.search(asked, progress))
         for want, alone, together in zip(wants, *found, strict=True):
             yield Partial(
-                want, {**alone.best, **together.best}, {**alone.before, **together.before}
+                want,
+                {**alone.best, **together.best},
+                {**alone.before, **together.before},
+                {**alone.ties, **together.ties},
             )
 
     def scores(self, setting: Setting, query: Ints, positions: Ints) -> Floats:

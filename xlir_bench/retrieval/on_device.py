@@ -63,7 +63,14 @@ class TorchTile:
         self.scores[self._there(row), self._there(column)] = -torch.inf
 
     def count(
-        self, row: Ints, own: Floats, column: Ints, start: Ints, stop: Ints, before: Ints
+        self,
+        row: Ints,
+        own: Floats,
+        column: Ints,
+        start: Ints,
+        stop: Ints,
+        before: Ints,
+        ties: Ints,
     ) -> Iterator[tuple[Ints, Ints]]:
         """See `Tile`."""
         low, high = around(own, self.error[row])

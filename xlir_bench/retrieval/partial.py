@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -39,18 +39,24 @@ class Partial:
     before: Mapping[bool, Ints]
     """How many stand before each relevant passage, in the whole pool (True) and in its language (False); -1 where
     an approximate search did not retrieve it."""
+    ties: Mapping[bool, Ints] = field(default_factory=dict)
+    """The same of those with an equal score, before it and after it; empty where nothing is known of them."""
 
     @classmethod
-    def of(cls, want: Want, queries: int) -> Partial:
+    def of(cls, want: Want, queries: int, with_ties: bool = False) -> Partial:
         """Nothing found yet."""
         best = {s: Best.of(queries, depth) for s in want.settings if (depth := want.depth(s)) > 0}
         none = {pooled: np.zeros(len(want.relevant.query), np.int64) for pooled in want.scopes}
-        return cls(want, best, none)
+        shape = (2, len(want.relevant.query))
+        ties = {pooled: np.zeros(shape, np.int32) for pooled in want.scopes if with_ties}
+        return cls(want, best, none, ties)
 
     def merge(self, other: Partial) -> None:
         """Add what was found in another part of the pool."""
         for pooled, counts in other.before.items():
             self.before[pooled][:] += counts
+        for pooled, counts in other.ties.items():
+            self.ties[pooled][:] += counts
         for setting, best in other.best.items():
             query, place = np.nonzero(best.positions >= 0)
             self.best[setting].add(query, best.scores[query, place], best.positions[query, place])
@@ -66,6 +72,7 @@ class Partial:
         query, position = relevant.query[inside], relevant.position[inside]
         scored = np.unique(query) if want.answered is None else want.answered
         best = self.best.get(setting)
+        ties = self.ties.get(len(setting.passage_langs) > 1)
         return Ranking(
             setting=setting,
             candidates=want.candidates(setting),
@@ -76,8 +83,14 @@ class Partial:
             top=None if best is None else _counted_from(best.positions[scored], rows.start),
             top_scores=None if best is None else best.scores[scored],
             answered=want.answered,
+            ties=None if ties is None else _without_room(ties[:, inside]),
         )
 
 
 def _counted_from(positions: Ints, start: int) -> Ints:
     return np.where(positions < 0, -1, positions - start)
+
+
+def _without_room(counts: Ints) -> Ints:
+    """The same counts; where all are 0, as they mostly are, they take no memory."""
+    return counts if counts.any() else np.broadcast_to(np.int32(0), counts.shape)

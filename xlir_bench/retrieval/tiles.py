@@ -15,7 +15,7 @@ import numpy as np
 
 from xlir_bench.options.running import CPU
 from xlir_bench.records import Floats, Ints
-from xlir_bench.retrieval.kernels import count_above, count_before, list_best
+from xlir_bench.retrieval.kernels import count_above, count_exact, list_best
 from xlir_bench.retrieval.rows import Rows
 from xlir_bench.retrieval.similarity import Similarity
 
@@ -30,11 +30,19 @@ class Tile(Protocol):
         """These pairs are no candidates."""
 
     def count(
-        self, row: Ints, own: Floats, column: Ints, start: Ints, stop: Ints, before: Ints
+        self,
+        row: Ints,
+        own: Floats,
+        column: Ints,
+        start: Ints,
+        stop: Ints,
+        before: Ints,
+        ties: Ints,
     ) -> Iterator[tuple[Ints, Ints]]:
-        """For each item, add to `before` how many columns [start, stop) of its row stand before it.
+        """For each item, add to `before` how many columns [start, stop) of its row score higher.
 
-        An item is a passage of true score `own` at a `column`, which may be outside the tile. Columns that are
+        Those that score the same are added to `ties`: in its first row those that stand before the item, in its second
+        those that stand after it. An item is a passage of true score `own` at a `column`, which may be outside the tile. Columns that are
         too near to tell are not counted but given as (item, column), many pairs at a time; each time they have to
         be used before the next.
         """
@@ -79,11 +87,18 @@ class NumbaTile:
         self.scores[row, column] = -np.inf
 
     def count(
-        self, row: Ints, own: Floats, column: Ints, start: Ints, stop: Ints, before: Ints
+        self,
+        row: Ints,
+        own: Floats,
+        column: Ints,
+        start: Ints,
+        stop: Ints,
+        before: Ints,
+        ties: Ints,
     ) -> Iterator[tuple[Ints, Ints]]:
         """See `Tile`."""
         if self.error is None:
-            before += count_before(self.scores, row, own, column, start, stop)
+            count_exact(self.scores, row, own, column, start, stop, before, ties)
             return
         low, high = around(own, self.error[row])
         near_item, near_column = np.empty(LISTED, np.int64), np.empty(LISTED, np.int64)

@@ -11,6 +11,8 @@ from typing import Any
 from xlir_bench.errors import InputError
 from xlir_bench.files import raw_lines
 from xlir_bench.records import Kind
+from xlir_bench.sources.parallel import is_pairs, read_pairs
+from xlir_bench.sources.rows import Faults
 from xlir_bench.tasks import Source, Task, TaskFile, file_language
 from xlir_bench.untrusted import parse_json
 
@@ -26,29 +28,42 @@ TWO_LETTERS = (
 
 
 def parallel_task(path: Path, _langs: Sequence[str] | None, _offline: bool) -> Task:
-    """Bitext retrieval over one file of parallel text, in the languages that it has."""
-    languages = {
+    """Bitext retrieval over a file of parallel text, or a folder of pairs, in the languages that it has."""
+    folder = path if path.is_dir() else path.parent
+    paths = sorted(p for p in path.iterdir() if is_pairs(p)) if path.is_dir() else [path]
+    languages = {each: _languages_of(each) for each in paths}
+    if len(set().union(*languages.values())) < 2:
+        raise InputError(
+            f'--task parallel:{path} wants lines like {{"id": "1", "text": {{"de": "…", "en": "…"}}}}'
+            ' in two languages or more, or pairs, "de<TAB>en<TAB>…<TAB>…", in files named .tsv'
+        )
+    return task_of_ones_own(
+        path.resolve().name.split(".")[0],
+        title=path.resolve().name,
+        format="parallel",
+        description="Each text finds its translation among the texts of another language.",
+        kinds=[Kind.CROSS_LINGUAL],
+        measures=["map", "recall@1", "recall@5", "recall@10"],
+        files={
+            lang if len(paths) == 1 else f"{lang}.{number}": TaskFile(path=each.name)
+            for number, each in enumerate(paths)
+            for lang in languages[each]
+        },
+        folder=folder,
+    )
+
+
+def _languages_of(path: Path) -> set[str]:
+    """The languages of parallel text, or of pairs."""
+    if is_pairs(path):
+        return {lang for _, pair in read_pairs(path, Faults()) for lang in pair.langs}
+    return {
         lang
         for row in _objects(path)
         if isinstance(texts := row.get("text"), dict)
         for lang, text in texts.items()
         if str(text).strip()
     }
-    if len(languages) < 2:
-        raise InputError(
-            f'--task parallel:{path} wants lines like {{"id": "1", "text": {{"de": "…", "en": "…"}}}}'
-            " in two languages or more"
-        )
-    return task_of_ones_own(
-        path.name.split(".")[0],
-        title=path.name,
-        format="parallel",
-        description="Each text finds its translation among the texts of another language.",
-        kinds=[Kind.CROSS_LINGUAL],
-        measures=["map", "recall@1", "recall@5", "recall@10"],
-        files={lang: TaskFile(path=path.name) for lang in languages},
-        folder=path.parent,
-    )
 
 
 def beir_task(folder: Path, langs: Sequence[str] | None, _offline: bool) -> Task:

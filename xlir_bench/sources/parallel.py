@@ -1,30 +1,39 @@
-"""Reads JSON Lines whose texts correspond across languages: parallel text, Belebele and Crossmodal-3600."""
+"""Reads texts that correspond across languages: parallel text and pairs of translations, Belebele, Crossmodal-3600."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from xlir_bench.arrays import components
 from xlir_bench.errors import InputError
 from xlir_bench.records import Collection, Kind
 from xlir_bench.sources.collecting import LanguageTexts, ReadOptions, collection, read_languages
-from xlir_bench.sources.rows import Faults, rows, text_of, texts_of
-from xlir_bench.tasks import Task
+from xlir_bench.sources.rows import Faults, read_lines, rows, text_of, texts_of
+from xlir_bench.tasks import Task, file_language
 
+Sentence = tuple[str, str]
+"""A language and a text, or what names it there."""
 IMAGE = "image/key"
+TICO_HEADER = ["sourceLang", "targetLang"]
 MOST_CAPTIONS = 100
 """Of an image in a language: each is relevant to every other."""
 
 
 def read_parallel(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Collection:
-    """Parallel text, ``{"id", "text": {lang: …}}``: a text finds its translation.
+    """Parallel text, ``{"id", "text": {lang: …}}``, or pairs (`read_pairs`): a text finds its translation.
 
     Every text is a query and a candidate. There are only settings across languages: among candidates of its own
     language a query would find itself. If every row has a ``doc``, the rows of one move together.
     """
-    languages = read_languages(task, files, _translations)
+    if any(is_pairs(path) for path in files.values()):
+        languages = _languages_of_pairs(task, files)
+    else:
+        languages = read_languages(task, files, _translations)
     grouped = all(all(texts.clusters) for texts in languages.values())
     if not grouped:
         for texts in languages.values():
@@ -41,6 +50,96 @@ def bitext(
     every_pair = collection(languages, limit, cluster, parallel=True)
     across = {pair: rows for pair, rows in every_pair.relevance.items() if pair[0] != pair[1]}
     return replace(every_pair, relevance=across)
+
+
+def is_pairs(path: Path) -> bool:
+    """Whether a file holds pairs of translations, by its name."""
+    return path.name.removesuffix(".gz").endswith(".tsv")
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two sentences that are translations: languages and texts."""
+
+    langs: tuple[str, str]
+    texts: tuple[str, str]
+    id: str | None = None
+    """Where the file has one, translations into other languages share it."""
+
+    @property
+    def sentences(self) -> tuple[Sentence, Sentence]:
+        """Both."""
+        return (self.langs[0], self.texts[0]), (self.langs[1], self.texts[1])
+
+
+def read_pairs(path: Path, faults: Faults) -> Iterator[tuple[str, Pair]]:
+    """The pairs of a file, with their places, white space made single.
+
+    Lines are ``lang<TAB>lang<TAB>text<TAB>text``, as Tatoeba's test sets are; those of TICO-19 have a header, and an id
+    (``wiki_9:30``), a URL, a licence and a translator behind.
+    """
+    for place, cells in read_lines(path, faults, _cells):
+        with faults.at(path, place):
+            if cells[:2] == TICO_HEADER:
+                continue
+            if len(cells) not in (4, 8):
+                raise ValueError(
+                    f"has {len(cells)} cells, not four: language, language, text, text (or eight, as TICO-19 has)"
+                )
+            if not all(cells[:5]):
+                raise ValueError("has an empty cell")
+            yield (
+                place,
+                Pair((cells[0], cells[1]), (cells[2], cells[3]), cells[4] if cells[4:] else None),
+            )
+
+
+def _cells(raw: str) -> list[str]:
+    return [" ".join(cell.split()) for cell in raw.rstrip("\r\n").split("\t")]
+
+
+def grouped_sentences(pairs: Iterable[tuple[Sentence, Sentence]]) -> dict[Sentence, int]:
+    """The group of each sentence: those that are translations, directly or through others."""
+    numbers: dict[Sentence, int] = {}
+    links = [[numbers.setdefault(sentence, len(numbers)) for sentence in pair] for pair in pairs]
+    if not links:
+        return {}
+    return dict(zip(numbers, components(np.array(links), len(numbers)), strict=True))
+
+
+def _languages_of_pairs(task: Task, files: Mapping[str, Path]) -> dict[str, LanguageTexts]:
+    """The texts of pairs, each once; those of a group are relevant to each other."""
+    faults = Faults(f"the data of task {task.name!r}")
+    languages = {lang: LanguageTexts() for lang in sorted(map(file_language, files))}
+    texts: dict[Sentence, str] = {}
+    pairs: list[tuple[Sentence, Sentence]] = []
+    documents: dict[Sentence, str] = {}
+    for path in sorted(set(files.values())):
+        for place, pair in read_pairs(path, faults):
+            with faults.at(path, place):
+                one, other = ((lang, pair.id or text) for lang, text in pair.sentences)
+                for sentence, text in zip((one, other), pair.texts, strict=True):
+                    if texts.setdefault(sentence, text) != text:
+                        raise ValueError(
+                            f"{pair.id!r} has another text of {sentence[0]!r} in an earlier line"
+                        )
+                    documents[sentence] = (pair.id or "").rpartition(":")[0]
+                pairs.append((one, other))
+    faults.check()
+    groups = grouped_sentences(pairs)
+    for (lang, key), text in texts.items():
+        if lang in languages:
+            group = str(groups[lang, key])
+            # Translations share their name; where a language has several, the others have their own.
+            name = (
+                group
+                if group not in languages[lang].questions
+                else f"{group}.{len(languages[lang].keys)}"
+            )
+            languages[lang].ask(name, text, group)
+            languages[lang].clusters.append(documents[lang, key])
+            languages[lang].answer(name, text, group)
+    return languages
 
 
 def _translations(path: Path, langs: list[str], faults: Faults) -> dict[str, LanguageTexts]:

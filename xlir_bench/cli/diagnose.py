@@ -1,0 +1,54 @@
+"""`xlir-bench diagnose`: why answers were missed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from xlir_bench.cli.command import DATA_ROOT, FORM, JSON, TASKS_DIRS, ReportForm, argument, command
+from xlir_bench.cli.terminal import say_blocks, say_json
+from xlir_bench.errors import XlirError
+from xlir_bench.options.stating import option
+from xlir_bench.records import Collection
+
+DIAGNOSED = "What is diagnosed"
+
+
+@command()
+def diagnose(
+    *,
+    result: Path = argument("RESULT"),
+    rank: int = option(
+        "An answer that is not among the best K is missed.", 20, group=DIAGNOSED, metavar="K", least=1
+    ),
+    examples: int = option("Misses of each class to show.", 2, group=DIAGNOSED, metavar="N", least=0),
+    form: ReportForm | None = FORM,
+    as_json: bool = JSON,
+    data: Path | None = DATA_ROOT,
+    tasks_dirs: tuple[Path, ...] = TASKS_DIRS,
+) -> None:  # fmt: skip
+    """Say why answers were missed: by ranking across languages, by matching, or by labels in doubt.
+
+    Every answer that is not among the best of the pool of all languages is in one of six classes, by pair of
+    languages, with examples. Texts are read from the data root; without them near duplicates and lexical
+    neighbours are not judged. Nothing is encoded.
+
+    \b
+    Examples:
+      xlir-bench diagnose results/builtin-ngram/mini
+      xlir-bench diagnose results/mine/xquad-r --data ~/data --examples 5
+    """
+    from xlir_bench.cli.show import stored_collection
+    from xlir_bench.reports import diagnose as reports
+    from xlir_bench.results import Result
+
+    stored = Result.load(result)
+    texts: Collection | str
+    try:
+        texts = stored_collection(stored, data, tasks_dirs)
+    except XlirError as error:
+        texts = f"texts are not at hand: {error}"
+    diagnosis = reports.diagnose(stored, texts, reports.Limits(rank=rank), examples)
+    if as_json:
+        say_json(reports.diagnosis_record(stored, diagnosis), indent=1)
+    else:
+        say_blocks(reports.diagnosis_blocks(stored, diagnosis, shortened=form is None), form)

@@ -1,0 +1,213 @@
+"""What a score would be if equal scores stood in another order: on average over all orders, at least and at most.
+
+Ranks put equal scores in the order of the pool. A passage that ties with others could as well stand at any place of
+theirs; where none of them decides, nothing changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+
+import numpy as np
+
+from xlir_bench.measures.retrieval import score
+from xlir_bench.records import Floats, Ints, Kind, Ranking, Scores
+
+
+@dataclass(frozen=True, slots=True)
+class TieRange:
+    """A macro average over the orders of equal scores."""
+
+    expected: float
+    """Its mean over all orders."""
+    low: float
+    high: float
+    """Its least and its largest value, each query in the order that is worst, or best, for it."""
+
+
+def tie_ranges(
+    rankings: Sequence[Ranking], scores: Sequence[Scores], measures: Sequence[str]
+) -> dict[Kind, dict[str, TieRange]]:
+    """By kind and measure, where ties decide anything; none of rankings that know of no ties."""
+    shifts: dict[Kind, list[Mapping[str, Floats]]] = {}
+    for ranking, scored in zip(rankings, scores, strict=True):
+        if len(scored.query):
+            shifts.setdefault(ranking.setting.kind, []).append(_shifts(ranking, scored, measures))
+    ranges: dict[Kind, dict[str, TieRange]] = {}
+    for kind, of_settings in shifts.items():
+        chosen = [s for s in scores if s.setting.kind == kind and len(s.query)]
+        for measure in measures:
+            shift = np.mean([s.get(measure, np.zeros(3)) for s in of_settings], axis=0)
+            if np.any(shift):
+                mean = float(np.mean([s.values[measure].mean() for s in chosen]))
+                ranges.setdefault(kind, {})[measure] = TieRange(*(mean + shift).tolist())
+    return ranges
+
+
+def _shifts(ranking: Ranking, scored: Scores, measures: Sequence[str]) -> Mapping[str, Floats]:
+    """By measure: by how much the setting's mean differs in expectation, at least and at most."""
+    if ranking.ties is None or not ranking.ties.any():
+        return {}
+    groups = _Groups.of(ranking)
+    decided = np.unique(groups.query[groups.decides])
+    if not len(decided):
+        return {}
+    rows = np.isin(ranking.query, decided)
+    touched = replace(
+        ranking, query=ranking.query[rows], passage=ranking.passage[rows],
+        grade=ranking.grade[rows], rank=ranking.rank[rows], ties=ranking.ties[:, rows],
+    )  # fmt: skip
+    groups = _Groups.of(touched)
+    place = np.searchsorted(scored.query, decided)
+    worst, best = (
+        score([replace(touched, rank=groups.ranks(touched, is_best), ties=None)], measures)[0]
+        for is_best in (False, True)
+    )
+    found = {}
+    for measure in measures:
+        now = scored.values[measure][place]
+        others = (groups.expected(measure), worst.values[measure], best.values[measure])
+        sums = [float((values - now).sum()) / len(scored.query) for values in others]
+        # Sums in another order differ in their last bits.
+        found[measure] = np.where(np.abs(sums) > 1e-12, sums, 0.0)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Groups:
+    """The groups of equal scores that hold relevant passages, by query, the best first."""
+
+    query: Ints
+    start: Ints
+    """How many passages stand before the group."""
+    size: Ints
+    relevant: Ints
+    gain: Ints
+    """The sum of the grades."""
+    gain_burges: Floats | Ints
+    decides: Ints
+    """Whether it matters in which order it stands."""
+    of_row: Ints
+    """The group of each relevant passage."""
+    grades: Sequence[Ints]
+    """Of each query, the highest first."""
+
+    @classmethod
+    def of(cls, ranking: Ranking) -> _Groups:
+        """Of the relevant passages of one setting."""
+        if ranking.ties is None:
+            raise ValueError("the ranking knows of no ties")
+        before, after = ranking.ties.astype(np.int64)
+        keys = np.stack([ranking.query, ranking.rank - 1 - before])
+        (query, start), first, of_row, relevant = np.unique(
+            keys, axis=1, return_index=True, return_inverse=True, return_counts=True
+        )
+        size, grade = (before + after + 1)[first], ranking.grade
+        gain = np.bincount(of_row, grade).astype(np.int64)
+        uneven = np.bincount(of_row, grade != grade[first][of_row]) > 0
+        starts = np.flatnonzero(np.r_[True, np.diff(ranking.query) > 0])
+        grades = [np.sort(part)[::-1] for part in np.split(grade, starts[1:])]
+        return cls(
+            query, start, size, relevant, gain, np.bincount(of_row, 2.0**grade - 1),
+            (size > relevant) | uneven, of_row, grades,
+        )  # fmt: skip
+
+    def ranks(self, ranking: Ranking, is_best: bool) -> Ints:
+        """The ranks of the relevant passages in the order that is best, or worst, for each query."""
+        order = np.lexsort((-ranking.grade if is_best else ranking.grade, self.of_row))
+        sorted_group = self.of_row[order]
+        nth = np.arange(len(order)) - np.searchsorted(sorted_group, sorted_group)
+        first = self.start + (0 if is_best else self.size - self.relevant)
+        rank = np.empty(len(order), np.int64)
+        rank[order] = first[sorted_group] + 1 + nth
+        return rank
+
+    def expected(self, measure: str) -> Floats:
+        """By query, the mean of a measure over all orders of equal scores.
+
+        A group of g passages, of which r are relevant, begins after s others: each of its places holds a relevant one
+        with probability r/g, so that sums of gains by place are those of mean gains. Average precision at its j-th
+        place then has (j - 1)(r - 1)/(g - 1) others of the group before it; the first relevant one is at j with
+        probability C(g - j, r - 1)/C(g, r). One relevant passage tied with another at ranks 1 and 2: map is
+        (1 + 1/2)/2 = .75.
+        """
+        name, _, parameter = measure.replace(".", "@").partition("@")
+        queries, row = np.unique(self.query, return_inverse=True)
+        total = np.bincount(row, self.relevant)
+        deepest = int((self.start + self.size).max())
+        cut = int(parameter) if parameter and name != "rbp" else deepest
+        most = total[row].astype(np.int64) if name == "r-precision" else np.full(len(row), cut)
+        inside = np.clip(most - self.start, 0, self.size)
+        share = self.relevant / self.size
+        if name in ("ndcg", "dcg", "ndcg_burges", "dcg_burges", "rbp"):
+            place = np.arange(1, deepest + 1)
+            keeps = float(f"0.{parameter}") if name == "rbp" else 0.0
+            weight = (1 - keeps) * keeps ** (place - 1) if name == "rbp" else 1 / np.log2(place + 1)
+            gains: Floats | Ints = self.gain_burges if "burges" in name else self.gain
+            sums = np.r_[0.0, np.cumsum(weight)]
+            parts = gains / self.size * (sums[self.start + inside] - sums[self.start])
+            value: Floats = np.bincount(row, parts).astype(float)
+            if name.startswith("ndcg"):
+                weights = 1 / np.log2(np.arange(2, max(map(len, self.grades)) + 2))
+                ideal = [
+                    float(
+                        (2.0 ** g[:cut] - 1 if "burges" in name else g[:cut])
+                        @ weights[: len(g[:cut])]
+                    )
+                    for g in self.grades
+                ]
+                value = value / np.array(ideal)
+            return value
+        if name == "map":
+            harmonic = np.r_[0.0, np.cumsum(1 / np.arange(1, deepest + 1))]
+            part = harmonic[self.start + inside] - harmonic[self.start]
+            earlier = np.cumsum(self.relevant) - self.relevant
+            earlier = earlier - earlier[np.searchsorted(row, row)]
+            others = (self.relevant - 1) / np.maximum(self.size - 1, 1)
+            sums = (earlier + 1) * part + others * (inside - (self.start + 1) * part)
+            return np.asarray(np.bincount(row, share * sums) / total)
+        if name in ("mrr", "hit_rate"):
+            chances = np.zeros(len(queries))
+            first = np.searchsorted(row, np.arange(len(queries)))
+            chance = _first_at if name == "mrr" else _any_within
+            for n, group in enumerate(first.tolist()):
+                chances[n] = chance(
+                    *(int(x[group]) for x in (self.start, self.size, self.relevant, inside))
+                )
+            return chances
+        hits = np.bincount(row, share * inside)
+        sizes: dict[str, Ints | Floats | int] = {
+            "recall": total,
+            "precision": cut,
+            "hits": 1,
+            "f1": (cut + total) / 2,
+            "r-precision": total,
+        }
+        return np.asarray(hits / sizes[name])
+
+
+@cache
+def _first_at(start: int, size: int, relevant: int, inside: int) -> float:
+    """The mean of 1 over the rank of a group's first relevant passage, where that is among its `inside` first."""
+    place = np.arange(1, min(inside, size - relevant + 1) + 1)
+    return float((_ways(size - place, relevant - 1, size, relevant) / (start + place)).sum())
+
+
+@cache
+def _any_within(_start: int, size: int, relevant: int, inside: int) -> float:
+    """How probable it is that a relevant passage is among the `inside` first."""
+    return float(1 - _ways(np.array([size - inside]), relevant, size, relevant)[0])
+
+
+def _ways(count: Ints, taken: int, size: int, relevant: int) -> Floats:
+    """C(count, taken) / C(size, relevant)."""
+    from scipy.special import gammaln
+
+    def log(n: Ints, k: int) -> Floats:
+        return np.asarray(gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1))
+
+    possible = count >= taken
+    logs = log(np.where(possible, count, taken), taken) - log(np.array(size), relevant)
+    return np.where(possible, np.exp(logs), 0.0)
