@@ -73,7 +73,7 @@ leaderboards: $(INSTALLED)
 		--model $(MINILM) --model $(E5) --model builtin:bm25 --model builtin:ngram --model builtin:random --model builtin:multilingual \
 		--task mini --task xquad-r --task mlqa-r
 	$(BIN)/xlir-bench export result $(BOARDS)/*/* --output leaderboards/results
-	$(BIN)/xlir-bench leaderboard --results leaderboards/results --html
+	$(BIN)/xlir-bench leaderboard --results leaderboards/results --html --figures
 
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix .

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from stored import copy_results
@@ -26,7 +27,7 @@ def test_it_writes_the_pages_and_says_so_and_every_page_says_which_command_and_v
     assert "builtin:ngram" in Path("leaderboards/README.md").read_text(encoding="utf-8")
     assert Path("leaderboards/index.html").read_text(encoding="utf-8").startswith("<!doctype html>")
     for page in Path("leaderboards").rglob("*.*"):
-        text = page.read_text()
+        text = page.read_text(encoding="utf-8")
         assert "xlir-bench leaderboard" in text
         assert __version__ in text
 
@@ -91,3 +92,26 @@ def test_a_readme_of_one_s_own_is_not_overwritten(boards):
     assert said.code == 2
     assert "not made by this command" in said.err
     assert Path("README.md").read_text(encoding="utf-8") == "mine\n"
+
+
+def test_figures_once_there_are_drawn_anew_and_checked(boards):
+    pytest.importorskip("matplotlib")
+    assert boards("leaderboard", "--figures").code == 0
+    figure = Path("leaderboards/figures/mini-matrix.svg")
+    assert "![mini: matrix](figures/mini-matrix.svg)" in Path("leaderboards/mini.md").read_text(
+        encoding="utf-8"
+    )
+    assert boards("leaderboard", "--check").code == 0
+    fresh = figure.read_text(encoding="utf-8")
+    ElementTree.fromstring(fresh)
+    figure.write_text(fresh.replace("builtin:ngram", "another"), encoding="utf-8")
+    said = boards("leaderboard", "--check")
+    assert (said.code, said.out) == (1, "differs: leaderboards/figures/mini-matrix.svg\n")
+    own = Path("leaderboards/figures/own.svg")
+    own.write_text("<svg/>", encoding="utf-8")
+    said = boards("leaderboard", "--results", "results/builtin-ngram", "--check")
+    assert "extra: leaderboards/figures/mini-difference.svg" in said.out
+    assert boards("leaderboard", "--results", "results/builtin-ngram").code == 0
+    assert "builtin:ngram" in figure.read_text(encoding="utf-8")
+    assert not Path("leaderboards/figures/mini-difference.svg").exists()
+    assert own.exists()

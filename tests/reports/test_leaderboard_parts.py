@@ -129,6 +129,20 @@ def test_a_part_in_more_than_its_languages_is_not_ranked(results, more):
     assert len(board.left_out) == 1
 
 
+def test_parts_are_ranked_by_themselves_where_nothing_else_of_their_task_is(tmp_path):
+    for name in ("ngram", "random"):
+        run_part(tmp_path, name, limit=5)
+    run_part(tmp_path, "ngram", limit=6)
+    boards = read_board([tmp_path]).tasks
+    assert {task.title: len(task.rows) for task in boards} == {
+        "mini: the first 5 queries of each language": 2,
+        "mini: the first 6 queries of each language": 1,
+    }
+    assert all(task.is_part for task in boards)
+    page = leaderboard_texts(read_board([tmp_path]), html=True)["index.html"]
+    assert '"part":"the first 5 queries of each language"' in page
+
+
 def test_many_languages_of_a_part_are_counted_in_its_title(results):
     langs = [f"{letter}aa_Latn" for letter in "abcdefghijklmnopqrst"]
     for name in ("ngram", "random"):

@@ -209,6 +209,80 @@ def test_two_encoders_stand_side_by_side_with_their_difference(browser):
     assert "b=builtin-random" in browser.run("location.hash")
 
 
+def test_three_encoders_stand_side_by_side_each_less_than_the_first(browser):
+    for letter, encoder in zip("abc", ("builtin-ngram", "builtin-random", "twin"), strict=True):
+        choose(browser, f"#choose-{letter}", encoder)
+    captions = ["builtin:ngram", "builtin:random", "twin", "A minus B", "A minus C"]
+    shown = [text[1:] if text[0] in "ABC" and text[1] != " " else text for text in texts(browser, "#detail figcaption")]  # fmt: skip
+    assert shown == captions
+    gaps = texts(browser, "#detail figure:nth-of-type(5) td")
+    assert {float(gap) for gap in gaps} == {0}
+    assert len(texts(browser, "#detail .tally thead th")) >= 6
+    choose(browser, "#choose-b", "")
+    assert texts(browser, "#detail figcaption bdi") == ["builtin:ngram", "twin"]
+
+
+def test_the_address_keeps_sort_filter_columns_and_languages(browser, page):
+    click(browser, "#sort-distance")
+    assert texts(browser, "#order")[0].startswith("Best first by rank distance.")
+    click(browser, "#sort-distance")
+    assert texts(browser, "#order")[0].startswith("Worst first by rank distance.")
+    click(browser, "#column-dimension")
+    for name, typed in (("filter", "builtin"), ("langs", "de, english")):
+        browser.run(f"document.querySelector('#{name}').focus()")
+        browser.type(typed)
+    order, address = names(browser), browser.run("location.hash")
+    assert texts(browser, "#detail .matrix tbody th") == ["de", "en"]
+    browser.open("about:blank")
+    browser.open(page.as_uri() + address)
+    assert names(browser) == order
+    assert texts(browser, "#detail .matrix tbody th") == ["de", "en"]
+    assert browser.run("document.querySelector('#sort-dimension')") is None
+    assert browser.run("document.querySelector('#filter').value") == "builtin"
+
+
+def test_axes_languages_and_runs_are_named_and_pages_linked(browser):
+    assert texts(browser, ".matrix caption")[0] == "passages →"
+    assert "German (de)" in " ".join(texts(browser, "#ranking .note"))
+    browser.hover(".matrix tbody tr:nth-child(2) td:nth-child(3)")
+    assert "German, German" in browser.run("document.querySelector('#tip strong').textContent")
+    about = texts(browser, ".about th")
+    assert {"query prompt", "passage prompt", "made on"} <= set(about)
+    link = "document.querySelector('[data-encoder=twin] .name a').getAttribute('href')"
+    assert browser.run(link) == "mini/twin.md"
+
+
+def test_a_saved_table_is_safe_in_a_spreadsheet_and_a_saved_picture_is_whole(browser):
+    browser.run(
+        "(() => { window.kept = []; URL.createObjectURL = (blob) => { kept.push(blob); return 'about:blank#kept'; };"
+        " HTMLAnchorElement.prototype.click = () => {}; })()"
+    )
+    choose(browser, "#choose-a", "hostile")
+    for place in ("#ranking .saves button", *(f"#detail .saves button:nth-of-type({n})" for n in (1, 2))):  # fmt: skip
+        click(browser, place)
+    ranking, matrix, picture = browser.run("Promise.all(kept.map((blob) => blob.text()))")
+    assert HOSTILE in ranking
+    assert len(matrix.splitlines()) == 12
+    assert matrix.splitlines()[1].startswith("ar,0.")
+    assert HOSTILE not in picture
+    assert browser.run(
+        "(async () => { const image = new Image(); image.src = 'data:image/svg+xml,' + encodeURIComponent("
+        "await kept[2].text()); await image.decode(); return image.width > 300; })()"
+    )
+    assert browser.run("window.owned") is None
+
+
+@pytest.mark.parametrize("width", [1400, 1100, 390])
+def test_the_ranking_fits_every_width(browser, page, width):
+    browser.open("about:blank")
+    browser.open(page.as_uri() + "#task=mini", width=width)
+    box = "document.querySelector('#ranking .scroll')"
+    assert browser.run(f"{box}.scrollWidth - {box}.clientWidth") <= 1 or browser.run(
+        f"{box}.classList.contains('more')"
+    )
+    assert browser.run("document.documentElement.scrollWidth") <= width
+
+
 def test_choosing_for_a_what_b_shows_swaps_them(browser):
     choose(browser, "#choose-b", "builtin-random")
     click(browser, "[data-encoder=builtin-random] .slot-a")

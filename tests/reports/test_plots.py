@@ -13,6 +13,7 @@ import pytest
 from stored import aligned_result, long_codes, mini_results
 
 from xlir_bench.errors import InputError, NotComparableError, UnknownNameError
+from xlir_bench.options.drawing import DrawOptions
 from xlir_bench.reports.plots import PICTURES, draw, save
 from xlir_bench.results import Result, ResultRecord
 
@@ -33,8 +34,25 @@ def words(figure) -> list[str]:
     return [text.get_text() for text in figure.findobj(Text) if text.get_text()]
 
 
-def drawable(kind: str) -> ResultRecord:
-    return aligned_result().record if kind == "alignment" else record()
+def drawable(kind: str) -> list[ResultRecord]:
+    if kind == "cost":
+        return [profiled()]
+    if kind == "difference":
+        return [record(), record("builtin-random")]
+    return [aligned_result().record if kind == "alignment" else record()]
+
+
+def profiled() -> ResultRecord:
+    """The result of this repository with the costs of four variants."""
+    root = Path(__file__).parents[2] / "leaderboards/results"
+    return Result.load(next(root.glob("all-MiniLM-L6-v2-*/mini"))).record
+
+
+def part_of(source: ResultRecord, *langs: str) -> ResultRecord:
+    """As if only these languages had been run."""
+    options = source.options.model_copy(update={"langs": list(langs)})
+    settings = [s for s in source.settings if {s.query_lang, *s.passage_langs} <= {*langs}]
+    return source.model_copy(update={"options": options, "settings": settings})
 
 
 @pytest.mark.parametrize(
@@ -43,7 +61,7 @@ def drawable(kind: str) -> ResultRecord:
 def test_the_same_results_give_the_same_picture(kind, suffix, tmp_path):
     files = [tmp_path / f"{i}.{suffix}" for i in range(2)]
     for file in files:
-        save(draw(kind, [drawable(kind)]), file, dpi=60)
+        save(draw(kind, drawable(kind)), file, dpi=60)
     assert files[0].read_bytes() == files[1].read_bytes()
     assert files[0].stat().st_size > 2000
     assert [p.name for p in sorted(tmp_path.iterdir())] == [f"0.{suffix}", f"1.{suffix}"]
@@ -180,3 +198,79 @@ def test_bias_of_more_results_than_colours_or_of_one_language_is_refused():
     alone = record().model_copy(update={"bias": {}})
     with pytest.raises(InputError, match="no multilingual setting"):
         draw("bias", [alone])
+
+
+@pytest.mark.parametrize("kind", PICTURES)
+def test_nothing_that_is_written_is_cut_off_or_runs_into_the_title(kind):
+    """At two languages, of a long name, in large text."""
+    name = {"name": "a model of a long name"}
+    records = [
+        r.model_copy(update={"encoder": r.encoder.model_copy(update=name)})
+        for r in (part_of(r, "de", "en") for r in drawable(kind))
+    ]
+    for options in (DrawOptions(), DrawOptions(font_size=13)):
+        figure = draw(kind, records, options=options)
+        figure.draw_without_rendering()
+        page = figure.bbox.padded(1)
+        heads = [text.get_window_extent() for text in figure.texts]
+        for box in (*heads, *(axes.get_tightbbox() for axes in figure.axes)):
+            assert all(map(page.containsx, (box.x0, box.x1)))
+            assert all(map(page.containsy, (box.y0, box.y1)))
+        for axes in figure.axes:
+            assert not any(axes.get_tightbbox().overlaps(head) for head in heads)
+
+
+def test_what_is_asked_of_a_picture_is_what_is_drawn(tmp_path):
+    options = DrawOptions(title="Ours", size=(3.5, 3.0), font_size=6)
+    figure = draw("matrix", [record()], options=options)
+    assert "Ours" in words(figure)
+    assert tuple(figure.get_size_inches()) == (3.5, 3.0)
+    assert figure.axes[0].get_xticklabels()[0].get_fontsize() == pytest.approx(6)
+    assert draw("matrix", [record()]).axes[0].get_xticklabels()[0].get_fontsize() == 9.5
+
+
+@pytest.mark.parametrize("kind", [kind for kind in PICTURES if kind != "cost"])
+def test_a_part_is_marked_on_every_picture(kind):
+    parts = [part_of(each, "de", "en") for each in drawable(kind)]
+    assert "A part: languages de en" in words(draw(kind, parts))
+    assert not any(word.startswith("A part") for word in words(draw(kind, drawable(kind))))
+
+
+def test_the_difference_is_the_first_less_the_second():
+    first, second = record(), record("builtin-random")
+    axes = draw("difference", [first, second]).axes[0]
+    langs = [tick.get_text() for tick in axes.get_yticklabels()]
+    columns = [tick.get_text() for tick in axes.get_xticklabels()]
+    shown = iter(float(text.get_text()) for text in axes.texts)
+    read = {(query, column): next(shown) for query in langs for column in columns}
+    pairs = zip(first.settings, second.settings, strict=True)
+    stated = {
+        (a.query_lang, a.passage_langs[0] if len(a.passage_langs) == 1 else "all"): a.measures[
+            "map"
+        ]
+        - b.measures["map"]
+        for a, b in pairs
+    }
+    assert read == pytest.approx(stated, abs=5.1e-4)
+
+
+def test_text_of_an_svg_stays_text_and_a_language_has_one_colour(tmp_path):
+    from xlir_bench.reports.plots.canvas import language_colour
+
+    save(draw("languages", [record()]), tmp_path / "x.svg")
+    text = (tmp_path / "x.svg").read_text()
+    assert ">builtin:ngram</text>" in text
+    assert language_colour("de") in text
+    few = part_of(record(), "de", "en")
+    save(draw("languages", [few]), tmp_path / "few.svg")
+    assert language_colour("de") in (tmp_path / "few.svg").read_text()
+
+
+def test_labels_have_as_many_digits_as_their_steps():
+    from xlir_bench.reports.plots.canvas import new_figure, plain_ticks
+
+    _, (axes,) = new_figure(3, 3)
+    axes.set_ylim(0.1, 0.15)
+    plain_ticks(axes.yaxis)
+    for tick in (t for t in axes.yaxis.get_major_ticks() if 0.1 <= t.get_loc() <= 0.15):
+        assert float(tick.label1.get_text()) == pytest.approx(tick.get_loc(), abs=1e-9)

@@ -91,6 +91,13 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(name for item in text.split(",") if (name := item.strip()))
 
 
+def _inches(text: str) -> tuple[float, float]:
+    match = re.fullmatch(r"(\d{1,2}(?:\.\d+)?)x(\d{1,2}(?:\.\d+)?)", text.strip().lower())
+    if match is None or min(float(match[1]), float(match[2])) < 1:
+        raise ValueError("wants a width and a height in inches, from 1 to 99, such as 6.5x4")
+    return float(match[1]), float(match[2])
+
+
 def _number_or_auto(text: str) -> int | None:
     if text == "auto":
         return None
@@ -105,6 +112,7 @@ WRITTEN = {
     "size": WrittenAs("size", _amount("500MB or 20GB", **BYTES)),
     "age": WrittenAs("age", _amount("12h or 30d", m=60, h=3600, d=86400, w=7 * 86400)),
     "auto": WrittenAs("text", _number_or_auto),
+    "inches": WrittenAs("size", _inches),
     "path": click.Path(path_type=Path),
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
 from xlir_bench.cli.command import command
@@ -25,7 +26,11 @@ def leaderboard(
     strict: bool = option("Exit 2 if any result cannot be read.", False, group=RESULTS),
     output: Path = option("Where the pages go.", Path("leaderboards"), group=OUTPUT, metavar="DIR"),
     html: bool = option("index.html too: one page that needs nothing else.", False, group=OUTPUT),
-    check: bool = option("Write nothing; exit 1 if the pages differ from the results.", False, group=OUTPUT),
+    figures: bool = option(
+        "Figures of every task too, as SVG (needs matplotlib); where there are some, they are always made anew.",
+        False, group=OUTPUT,
+    ),
+    check: bool = option("Write nothing; exit 1 if pages or figures differ from the results.", False, group=OUTPUT),
     quiet: bool = option("Say nothing if all is well.", False, group=OUTPUT),
 ) -> int:  # fmt: skip
     """Write leaderboards from stored results: an index, a page a task, a page an encoder.
@@ -37,19 +42,29 @@ def leaderboard(
 
     \b
     Examples:
-      xlir-bench leaderboard --results results --html
+      xlir-bench leaderboard --results results --html --figures
       xlir-bench leaderboard --results results --results /shared/results --output boards
       xlir-bench leaderboard --results leaderboards/results --html --check      in CI
     """
     from xlir_bench.reports.leaderboard.board import read_board
-    from xlir_bench.reports.leaderboard.files import update
+    from xlir_bench.reports.leaderboard.figures import board_figures, figures_there
+    from xlir_bench.reports.leaderboard.files import drawn_elsewhere, pages_there, update
     from xlir_bench.reports.leaderboard.pages import leaderboard_texts
 
     board = read_board(results or (Path("results"),), significance, strict)
     for line in board.unreadable:
         say(visible(f"left out: {line}"), err=True)
-    texts = leaderboard_texts(board, html)
-    differences = update(output, texts, check=check)
+    wanted = tuple(board_figures(board)) if figures or figures_there(output) else ()
+    texts = leaderboard_texts(board, html, wanted)
+    among = [*pages_there(output), *figures_there(output)]
+    drawn: dict[str, str] = {}
+    if not check or find_spec("matplotlib") is not None:
+        drawn = {figure.file: figure.draw() for figure in wanted}
+    if wanted and check and (not drawn or drawn_elsewhere(output, drawn)):
+        say("figures are not compared: no matplotlib here, or another release", err=True)
+        drawn, among = {}, pages_there(output)
+    texts |= drawn
+    differences = update(output, texts, among=among, check=check)
     if check:
         return say_differences(differences, output)
     if not quiet:

@@ -7,10 +7,12 @@ from typing import Literal
 
 from xlir_bench.cli.command import argument, command
 from xlir_bench.cli.terminal import say
+from xlir_bench.options.drawing import PICTURE, DrawOptions
 from xlir_bench.options.stating import option
 
-PICTURE = "Picture"
-Kind = Literal["matrix", "languages", "bias", "trade-off", "checkpoints", "alignment"]
+Kind = Literal[
+    "matrix", "difference", "languages", "bias", "trade-off", "checkpoints", "alignment", "cost"
+]
 
 
 @command()
@@ -23,22 +25,26 @@ def plot(
         "Any measure the results have (default: map); alignment: margin (default) or recall@1, 5, 10.",
         None, group=PICTURE,
     ),
-    dpi: int = option("Dots an inch of a PNG.", 200, group=PICTURE, least=30, most=1200),
+    options: DrawOptions,
 ) -> None:  # fmt: skip
     """Draw stored results (needs: pip install 'xlir-bench[plot]').
 
     \b
     KIND is one of
       matrix        every pair of languages of one result, numbers in the cells
+      difference    one result less another, every pair of languages
       languages     languages of the ten best passages, beside their share of the pool
       bias          own language first and multilingual map by language: before and after
       trade-off     multilingual map against rank distance, a point an encoder
       checkpoints   map by kind over results, by the number in their names
       alignment     every pair of languages: how near translations lie (run --alignment)
+      cost          map against latency and size of the index (measured by profile)
 
     \b
     Examples:
       xlir-bench plot matrix results/builtin-ngram/mini --output matrix.png
+      xlir-bench plot difference after/xquad-r before/xquad-r --output gains.png --title "After and before"
+      xlir-bench plot matrix out/xquad-r --output matrix.pdf --size 3.3x3 --font-size 7
       xlir-bench plot bias before/xquad-r after/xquad-r --output bias.svg
       xlir-bench plot trade-off results/*/xquad-r --output trade-off.svg
       xlir-bench plot checkpoints results/checkpoint-*/xquad-r --output curve.png
@@ -48,5 +54,5 @@ def plot(
     from xlir_bench.results import load_results
 
     records = [result.record for path in results for result in load_results([path])]
-    save(draw(kind, records, measure), output, dpi)
+    save(draw(kind, records, measure, options), output, options.dpi)
     say(f"written to {output}")

@@ -34,6 +34,10 @@ class Shift:
     high: float | None
     aligned: float | None
     """How often a question finds its translation, where the result has it."""
+    name: str
+    """The encoder's, as people call it."""
+    part: str
+    """What makes it or its reference a part, in words; empty for full runs."""
 
     @property
     def verdict(self) -> str:
@@ -114,6 +118,8 @@ def _shifts(result: Result, reference: Result, measure: str, paired: bool) -> li
             low=None if change is None else change.low,
             high=None if change is None else change.high,
             aligned=sum(r["recall@1"] for r in recalls) / len(recalls) if recalls else None,
+            name=record.encoder.name,
+            part="; ".join((record.options.part | reference.record.options.part).values()),
         )
         shifts.append(shift)
     return shifts

@@ -216,14 +216,21 @@ def draw_curves(log: Sequence[Mapping[str, Any]], path: Path) -> bool:
     FigureCanvasAgg(figure)
     axes = figure.subplots(1, len(shown), squeeze=False)[0]
     for axis, (title, curves) in zip(axes, shown.items(), strict=True):
+        axis.set_prop_cycle(
+            color=["#0b5aa8", "#c45a00", "#2f7d5b", "#a83279", "#6b4fa0", "#8a6d00"]
+        )
         marker = None if title == "loss" else "o"
         for name, points in sorted(curves.items()):
             if points:
                 axis.plot(*zip(*points, strict=True), marker=marker, label=name)
         if title != "loss":
-            axis.legend(fontsize="small")
+            axis.legend(fontsize="small", frameon=False)
         axis.set_xlabel("step")
-        axis.set_title(title)
+        axis.set_title(title, loc="left")
+        axis.grid(color="#dfe2e6", linewidth=0.7)
+        axis.spines[:].set_visible(False)
+        axis.tick_params(length=0)
+        axis.ticklabel_format(useOffset=False, style="plain")
     with replacing(path) as temporary:
         figure.savefig(temporary, format="png", dpi=110)
     return True

@@ -200,7 +200,7 @@ class _Run:
             "evaluations": log.evaluations(),
             "command": command,
         }
-        if draw_curves(log.lines, folder / CURVES):
+        if draw_curves([{"step": 0, "evaluation": before}, *log.lines], folder / CURVES):
             record["curves"] = CURVES
         files.write(folder / "README.md", model_card(record))
         write_json(folder / RECORD, record)

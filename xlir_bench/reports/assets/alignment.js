@@ -1,4 +1,4 @@
-// How the languages of one encoder, or of two, lie to each other: heat maps of the pairs, and what is one figure.
+// How the languages of up to three encoders lie to each other: heat maps of the pairs, and what is one figure.
 const TEXTS = {
   questions: ["questions", "question"],
   answers: ["passages that answer", "passage"],
@@ -30,16 +30,17 @@ function recallByChance(texts, figure, x) {
   return Math.min(1, Number(cutOf(figure)) / Math.max(1, ...texts.n[x].map((n) => n ?? 0)));
 }
 
-function drawAlignmentMaps(task, rows, { name, cut }) {
+function drawAlignmentMaps(task, rows, some, { name, cut }) {
   return rows.flatMap((row, i) => {
     const texts = textsOf(row, name);
     if (!texts) return [];
-    return ["margin", cut].filter((figure) => texts.values[figure]).map((figure) => alignmentMap(row, "ab"[i], texts, figure, alignmentTop(task, figure)));
+    return ["margin", cut].filter((figure) => texts.values[figure]).map((figure) => alignmentMap(row, some, LETTERS[i], texts, figure, alignmentTop(task, figure)));
   });
 }
 
-function alignmentMap(row, letter, texts, figure, top) {
+function alignmentMap(row, some, letter, texts, figure, top) {
   const { langs, values, n } = texts;
+  const seen = langs.filter(some);
   const cellOf = (p, q) => {
     const [y, x] = [langs.indexOf(p), langs.indexOf(q)];
     const at = (name) => values[name][y][x];
@@ -48,7 +49,7 @@ function alignmentMap(row, letter, texts, figure, top) {
     const heat = Math.min(1, Math.abs(value) / top);
     const recalls = Object.keys(values).filter((name) => name.startsWith("recall@"));
     const tip = {
-      title: `${p} → ${q}`,
+      title: pairName(p, q),
       rows: [["margin", score(at("margin"))], [n ? "cosine of translations" : "cosine with relevant", score(at("near"))], [n ? "of other pairs" : "with others", score(at("near") - at("margin"))], ...recalls.map((name) => [name, score(at(name))]), [`${figure} by chance, about`, figure === "margin" ? null : level(recallByChance(texts, figure, x))], ["n", n ? count(n[y][x]) : null]],
       note: row.name,
     };
@@ -57,11 +58,13 @@ function alignmentMap(row, letter, texts, figure, top) {
   };
   const all = values[figure].flat().filter(known);
   const chance = figure === "margin" ? "" : `, by chance about ${level(average(langs.map((_, x) => recallByChance(texts, figure, x))))}`;
+  const table = matrixTable(seen, seen, n ? ["text ↓", "translation →"] : ["query ↓", "passages →"], "matrix", cellOf);
   return h("figure", { "data-figure": figure },
     h("figcaption", null, h("span", { class: `chip slot-${letter}` }, letter.toUpperCase()), h("bdi", null, row.name), h("span", { class: "mean" }, `${figure}: mean ${level(average(all))}${chance}`)),
-    matrixTable(langs, langs, n ? "text ↓" : "query ↓", "matrix", cellOf),
+    table,
     h("div", { class: "legend" }, "0", h("span", { class: "ramp" }), score(top, 1), all.some((value) => value < 0) ? h("span", null, "below 0: other pairs are nearer") : null),
-    h("p", { class: "note" }, meaning(texts.name, figure)));
+    h("p", { class: "note" }, meaning(texts.name, figure)),
+    saves(`${figure} of ${texts.name} ${row.name}`, table.querySelector("table")));
 }
 
 function meaning(name, figure) {
@@ -72,14 +75,14 @@ function meaning(name, figure) {
   return `How often, for a ${one} in the language of the row, its translation is ${cut === "1" ? "the nearest" : `among the ${cut} nearest`} of all in the language of the column.`;
 }
 
-function drawAlignmentFigures(rows) {
-  const shown = rows.map((row, i) => ({ row, part: row.alignment, letter: "ab"[i] })).filter(({ part }) => part);
+function drawAlignmentFigures(rows, some) {
+  const shown = rows.map((row, i) => ({ row, part: row.alignment, letter: LETTERS[i] })).filter(({ part }) => part);
   const ink = ({ letter }) => (shown.length > 1 ? `${letter}-ink` : null);
   const heads = (titles) => h("thead", null, h("tr", null, titles.map(([title, class_]) => h("th", { scope: "col", class: class_ }, title))));
   const line = (title, cells) => h("tr", null, h("th", { scope: "row" }, title), cells.map((text) => h("td", null, text)));
   const letters = shown.map((one) => [shown.length > 1 ? one.letter.toUpperCase() : "", ink(one)]);
 
-  const langs = [...new Set(shown.flatMap(({ part }) => part.cosines.map(([lang]) => lang)))].sort();
+  const langs = [...new Set(shown.flatMap(({ part }) => part.cosines.map(([lang]) => lang)))].filter(some).sort();
   const cosines = (part, lang) => (part.cosines.find(([own]) => own === lang) || ["", null, null]).slice(1);
   const byLang = h("table", { class: "tally", "data-table": "cosines" },
     heads([["language", null], ...shown.flatMap((one, i) => ["questions", "passages"].map((role) => [`${letters[i][0]} ${role}`, ink(one)]))]),

@@ -52,6 +52,22 @@ const percent = (value) => (known(value) ? (100 * value).toFixed(1) + " %" : "â€
 const share = (value, whole) => Math.max(0, Math.min(100, (100 * value) / whole)) + "%";
 const interval = (low, high, show) => (known(low) ? `${show(low)} to ${show(high)}` : null);
 
+// What people call a language, by its code; a code that nobody knows stays as it is.
+const languages = new Intl.DisplayNames(["en"], { type: "language" });
+
+function languageName(lang) {
+  try {
+    return languages.of(lang.replaceAll("_", "-"));
+  } catch {
+    return lang;
+  }
+}
+
+function pairName(q, p) {
+  const [from, to] = [languageName(q), p === "*" ? "all languages" : languageName(p)];
+  return `${q} â†’ ${p === "*" ? "all" : p}` + (from === q && to === p ? "" : `: ${from}, ${to}`);
+}
+
 // One tooltip, told by hover, focus and tap; Escape puts it away.
 const tipBox = document.getElementById("tip");
 let tipOwner = null;

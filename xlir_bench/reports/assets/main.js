@@ -1,41 +1,82 @@
 // State lives in one object; every change draws the page again from the data.
 const data = JSON.parse(document.getElementById("data").textContent);
 const place = (id) => document.getElementById(id);
-const state = { task: "", measure: "map", filter: "", sort: { key: "rank", down: false }, a: "", b: "", texts: "questions", found: "recall@1" };
+const plain = { task: "", measure: "map", filter: "", columns: "", langs: "", a: "", b: "", c: "", texts: "questions", found: "recall@1" };
+const state = { ...plain, sort: { key: "rank", down: false }, choosing: false };
+const [MANY, SOME, NAMED] = [40, 6, 20];
 
 function taskNow() {
   return data.tasks.find((task) => task.id === state.task) || data.tasks[0];
 }
 
+// Settings are stated once a task, and of each encoder its values alone: very many languages are most of a page.
+function expand(task) {
+  for (const row of task.rows) {
+    row.cells = task.settings.map(([kind, q, p, n, candidates, chance], i) => ({
+      kind, q, p, n, candidates, chance,
+      values: Object.fromEntries(Object.entries(row.values).map(([measure, values]) => [measure, values[i]])),
+      intervals: Object.fromEntries(Object.entries(row.intervals).map(([measure, bounds]) => [measure, bounds[i]]).filter(([, bounds]) => bounds)),
+    })).filter((cell) => Object.values(cell.values).some(known));
+  }
+  task.expanded = true;
+}
+
+// Of very many languages, the strongest and the weakest of A, unless some are asked for.
+function seenLangs(task) {
+  const words = state.langs.toLowerCase().split(/[\s,]+/).filter(Boolean);
+  const asked = (lang) => words.some((word) => word === "*" || word === lang.toLowerCase() || (word.length > 2 && languageName(lang).toLowerCase().includes(word)));
+  const found = task.langs.filter(asked);
+  if (found.length) return found;
+  if (task.langs.length <= MANY) return task.langs;
+  const strength = new Map(task.langs.map((lang) => [lang, 0]));
+  for (const { q, values } of task.rows.find(({ id }) => id === state.a).cells) strength.set(q, strength.get(q) + (values[state.measure] ?? 0));
+  const order = [...task.langs].sort((one, two) => strength.get(two) - strength.get(one));
+  return [...order.slice(0, SOME), ...order.slice(-SOME)].sort();
+}
+
 function settle() {
   const task = taskNow();
+  if (!task.expanded) expand(task);
   const has = (id) => task.rows.some((row) => row.id === id);
   state.task = task.id;
   if (!task.measures.includes(state.measure)) state.measure = task.measures[0];
   if (!has(state.a)) state.a = task.rows[0].id;
-  if (!has(state.b) || state.b === state.a) state.b = "";
+  for (const letter of ["b", "c"]) if (!has(state[letter]) || LETTERS.some((other) => other < letter && state[other] === state[letter])) state[letter] = "";
+  if (!state.b) [state.b, state.c] = [state.c, ""];
 }
 
 function change(part) {
   const { focus, ...rest } = part;
-  const before = { a: state.a, b: state.b };
+  const before = { ...state };
   Object.assign(state, rest);
-  // Choosing for A what B shows swaps the two.
-  if (rest.a && rest.a === before.b) state.b = before.a;
-  if (rest.b && rest.b === before.a && before.b) state.a = before.b;
+  // Choosing for one what another shows swaps the two.
+  for (const letter of LETTERS) {
+    if (!(letter in rest)) continue;
+    for (const other of LETTERS) if (other !== letter && rest[letter] && state[other] === rest[letter]) state[other] = before[letter];
+  }
   draw();
   remember();
   if (focus && place(focus)) place(focus).focus();
 }
 
 function remember() {
-  const words = new URLSearchParams({ task: state.task, measure: state.measure, a: state.a, ...(state.b ? { b: state.b } : {}), ...(place("alignment").hidden ? {} : { texts: state.texts, found: state.found }) });
-  history.replaceState(null, "", "#" + words);
+  const said = Object.entries(state).filter(([name, value]) => name in plain && value && (["task", "measure", "a"].includes(name) || value !== plain[name]));
+  const { key, down } = state.sort;
+  if (key !== "rank" || down) said.push(["sort", key + (down ? "-" : "")]);
+  history.replaceState(null, "", "#" + new URLSearchParams(said));
 }
 
 function recall() {
   const words = new URLSearchParams(location.hash.slice(1));
-  for (const name of ["task", "measure", "a", "b", "texts", "found"]) if (words.has(name)) state[name] = words.get(name);
+  for (const name of Object.keys(plain)) state[name] = words.get(name) ?? plain[name];
+  const sort = words.get("sort") || "rank";
+  state.sort = { key: sort.replace(/-$/, ""), down: sort.endsWith("-") };
+  state.choosing = false;
+}
+
+// Where a table is wider than its place, it says so.
+function hint() {
+  for (const box of document.querySelectorAll(".scroll")) box.classList.toggle("more", box.scrollWidth > box.clientWidth + 1);
 }
 
 function choice(label, id, options, value, pick) {
@@ -53,42 +94,59 @@ function drawToolbar(task) {
 function drawRankingSection(task) {
   const [table, shown] = drawRanking(task, state, change);
   const number = h("span", { class: "note", role: "status" }, `${shown} of ${task.rows.length} encoders`);
-  const old = place("filter");
-  const input = old || h("input", { type: "search", id: "filter", placeholder: "name or kind", autocomplete: "off", spellcheck: "false" });
-  if (!old) input.addEventListener("input", () => { state.filter = input.value; draw(); });
-  const hadFocus = document.activeElement === input;
+  const input = field("filter", "name or kind", state.filter, (filter) => { state.filter = filter; });
   const facts = `${task.langs.length} languages · ${task.counts.map(([kind, n]) => `${n} ${kind}`).join(", ")} settings · ${task.licence}`;
+  const named = task.langs.length > NAMED ? [] : task.langs.map((lang) => (languageName(lang) === lang ? lang : `${languageName(lang)} (${lang})`));
   place("ranking").replaceChildren(
     h("h2", { id: "ranking-title" }, task.title),
+    ...(task.part ? [h("p", { class: "part" }, `A part of the task, no full run: ${task.part}.`)] : []),
     h("p", { class: "note" }, facts),
-    h("div", { class: "bar" }, h("label", { for: "filter" }, "filter", input), number),
+    h("p", { class: "note" }, named.join(", ")),
+    h("div", { class: "bar" }, h("label", { for: "filter" }, "filter", input.node), h("div", { class: "group" }, number, chooseColumns(task, state, change), h("p", { class: "saves" }, "save ", saveButton("csv", () => saveRanking(task, state))))),
     table,
-    h("p", { class: "note" }, `Best first by ${task.rankedBy} ${task.main}. Choose A, and B to set beside it. Hover, focus or tap a number for its interval and n.`),
+    h("p", { class: "note", id: "order" }, `${inWhichOrder(task, state)} Choose A, and B and C to set beside it. Hover, focus or tap a number for its interval and n.`),
     ...task.told.map((text) => h("p", { class: "note" }, text)));
-  if (hadFocus) input.focus();
+  input.focus();
 }
 
-function drawDetailSection(task) {
-  const [a, b] = [state.a, state.b].map((id) => task.rows.find((row) => row.id === id));
+// An input that is kept while everything around it is drawn again.
+function field(id, hint, value, set) {
+  const old = place(id);
+  const node = old || h("input", { type: "search", id, placeholder: hint, autocomplete: "off", spellcheck: "false" });
+  if (!old) node.addEventListener("input", () => { set(node.value); draw(); remember(); });
+  const hadFocus = document.activeElement === node;
+  if (!hadFocus) node.value = value;
+  return { node, focus: () => hadFocus && node.focus() };
+}
+
+const chosen = (task) => LETTERS.map((letter) => task.rows.find((row) => row.id === state[letter])).filter(Boolean);
+
+function drawDetailSection(task, langs) {
+  const rows = chosen(task);
   const options = task.rows.map((row) => [row.id, row.name]);
   const top = matrixTop(task, state.measure);
-  const parts = [drawMatrix(task, a, "a", state.measure, top)];
-  if (b) parts.push(drawMatrix(task, b, "b", state.measure, top), drawDifference(task, a, b, state.measure), drawTally(task, a, b, state.measure));
+  const parts = rows.map((row, i) => drawMatrix(task, langs, row, LETTERS[i], state.measure, top));
+  rows.slice(1).forEach((row, i) => parts.push(drawDifference(task, langs, rows[0], row, ["A", "BC"[i]], state.measure)));
+  if (rows.length > 1) parts.push(drawTally(task, rows, state.measure));
+  const pick = (letter, label) => choice(label, `choose-${letter}`, [...(letter === "a" ? [] : [["", "none"]]), ...options], state[letter], (id) => change({ [letter]: id, focus: `choose-${letter}` }));
+  const input = field("langs", task.langs.length > MANY ? "codes or names; * for all" : "codes or names", state.langs, (text) => { state.langs = text; });
   place("detail").replaceChildren(
     h("h2", { id: "detail-title" }, `Every pair of languages: ${state.measure}`),
     h("div", { class: "bar" },
-      h("div", { class: "group" },
-        choice("A", "choose-a", options, state.a, (id) => change({ a: id, focus: "choose-a" })),
-        choice("beside it, B", "choose-b", [["", "none"], ...options.filter(([id]) => id !== state.a)], state.b, (id) => change({ b: id, focus: "choose-b" }))),
+      h("div", { class: "group" }, pick("a", "A"), pick("b", "beside it, B"), state.b ? pick("c", "and C") : null, h("label", { for: "langs" }, "languages", input.node)),
       h("div", { class: "legend" }, "0", h("span", { class: "ramp" }), score(top, 1))),
-    h("div", { class: b ? "pair two" : "pair" }, parts));
-  const cards = drawBias(b ? [a, b] : [a]);
+    ...(langs.length < task.langs.length ? [h("p", { class: "note" }, `${langs.length} of ${task.langs.length} languages, here and below${state.langs ? "" : `: the ${SOME} strongest and the ${SOME} weakest of A`}.`)] : []),
+    h("div", { class: rows.length > 1 ? "pair two" : "pair" }, parts),
+    drawAbout(task, rows));
+  input.focus();
+  const cards = drawBias(rows, (lang) => langs.includes(lang) || !task.langs.includes(lang));
   place("bias").hidden = !cards.length;
   place("bias").replaceChildren(h("h2", { id: "bias-title" }, "Language bias in the pool of all languages"), h("div", { class: "cards" }, cards));
 }
 
-function drawAlignmentSection(task) {
-  const rows = [state.a, state.b].map((id) => task.rows.find((row) => row.id === id)).filter(Boolean);
+function drawAlignmentSection(task, langs) {
+  const rows = chosen(task);
+  const seen = (lang) => langs.includes(lang) || !task.langs.includes(lang);
   const choices = alignmentChoices(rows, state);
   const some = rows.some((row) => row.alignment);
   place("alignment").hidden = !some;
@@ -96,12 +154,12 @@ function drawAlignmentSection(task) {
   const pick = [];
   if (choices.names.length > 1) pick.push(choice("texts", "alignment-texts", choices.names.map((name) => [name, TEXTS[name][0]]), choices.name, (texts) => change({ texts, focus: "alignment-texts" })));
   if (choices.cuts.length > 1) pick.push(choice("found among the nearest", "alignment-found", choices.cuts.map((cut) => [cut, cutOf(cut)]), choices.cut, (found) => change({ found, focus: "alignment-found" })));
-  const maps = drawAlignmentMaps(task, rows, choices);
+  const maps = drawAlignmentMaps(task, rows, seen, choices);
   place("alignment").replaceChildren(
     h("h2", { id: "alignment-title" }, "How the languages lie to each other"),
     h("div", { class: "bar" }, h("div", { class: "group" }, pick)),
     h("div", { class: maps.length > 1 ? "pair two" : "pair" }, maps),
-    h("div", { class: "pair two figures" }, drawAlignmentFigures(rows)));
+    h("div", { class: "pair two figures" }, drawAlignmentFigures(rows, seen)));
 }
 
 function drawReported(task) {
@@ -133,19 +191,26 @@ function drawColophon() {
 function draw() {
   hideTip();
   if (!data.tasks.length) {
-    place("ranking").replaceChildren(h("p", { class: "empty" }, "No ranked results yet."));
+    place("ranking").replaceChildren(h("p", { class: "empty" }, "No result here can be ranked. README.md beside this page says why of each."));
     return;
   }
   settle();
   const task = taskNow();
   drawToolbar(task);
   drawRankingSection(task);
-  drawDetailSection(task);
-  drawAlignmentSection(task);
+  const langs = seenLangs(task);
+  drawDetailSection(task, langs);
+  drawAlignmentSection(task, langs);
   drawReported(task);
+  hint();
 }
 
 recall();
 draw();
 drawColophon();
 addEventListener("hashchange", () => { recall(); draw(); });
+let seenWidth = innerWidth;
+addEventListener("resize", () => {
+  if (innerWidth !== seenWidth) draw();
+  seenWidth = innerWidth;
+});

@@ -1,4 +1,4 @@
-// The ranking of a task: sortable, filterable, two encoders to choose.
+// The ranking of a task: sortable, filterable, its columns and up to three encoders to choose.
 function columns(task, measure) {
   const kinds = task.kinds.map((kind) => ({
     key: kind, title: `${kind} ${measure}`, best: "high", kind,
@@ -17,14 +17,50 @@ function columns(task, measure) {
   ].filter((column) => !["latency", "bytesPerVector"].includes(column.key) || task.rows.some((row) => known(column.value(row))));
 }
 
-function drawRanking(task, state, change) {
+// What is shown where nobody chose: less of it where there is less room.
+function shownColumns(task, state) {
   const all = columns(task, state.measure);
+  const chosen = state.columns.split(".").filter((key) => all.some((column) => column.key === key));
+  if (chosen.length) return all.filter(({ key }) => key === "encoder" || chosen.includes(key));
+  const least = { monolingual: 620, "cross-lingual": 620, multilingual: 620, dimension: 900, parameters: 1140, speed: 1260, latency: Infinity, bytesPerVector: Infinity, [task.rankedBy]: 0 };
+  return all.filter(({ key }) => innerWidth >= (least[key] ?? 0));
+}
+
+function inWhichOrder(task, state) {
+  const column = columns(task, state.measure).find(({ key }) => key === state.sort.key);
+  if (!column) return `${state.sort.down ? "Worst" : "Best"} first by ${task.rankedBy} ${task.main}.`;
+  if (!column.best) return `By ${column.title.toLowerCase()}, ${state.sort.down ? "descending" : "ascending"}.`;
+  return `${(column.best === "high") === state.sort.down ? "Best" : "Worst"} first by ${column.title[0].toLowerCase() + column.title.slice(1)}.`;
+}
+
+function chooseColumns(task, state, change) {
+  const shown = new Set(shownColumns(task, state).map(({ key }) => key));
+  const boxes = columns(task, state.measure).slice(1).map(({ key, title }) => {
+    const toggle = (event) => {
+      shown[event.target.checked ? "add" : "delete"](key);
+      change({ columns: [...shown].join("."), focus: `column-${key}` });
+    };
+    return h("label", null, h("input", { type: "checkbox", id: `column-${key}`, checked: shown.has(key), onchange: toggle }), title);
+  });
+  return h("details", { class: "columns", open: state.choosing, ontoggle: (event) => { state.choosing = event.target.open; } }, h("summary", null, "columns"), boxes);
+}
+
+function saveRanking(task, state) {
+  const all = columns(task, state.measure);
+  const lines = task.rows.map((row) => [row.rank, ...all.map((column) => (column.key === "encoder" ? row.name : column.value(row)))]);
+  keep(`${task.id} ${state.measure}.csv`, csv([["rank", ...all.map(({ title }) => title)], ...lines]));
+}
+
+const pageOf = (task, row) => [task.id, row.id].map(encodeURIComponent).join("/") + ".md";
+
+function drawRanking(task, state, change) {
+  const all = shownColumns(task, state);
   const words = state.filter.toLowerCase().split(/\s+/).filter(Boolean);
   const shown = task.rows.filter((row) => words.every((word) => `${row.name} ${row.kind}`.toLowerCase().includes(word)));
-  const column = all.find((c) => c.key === state.sort.key);
+  const column = columns(task, state.measure).find((c) => c.key === state.sort.key);
   if (column) shown.sort((one, two) => compareBy(column, one, two, state.sort.down) || one.rank - two.rank);
   else if (state.sort.down) shown.reverse();
-  const head = h("tr", null, headCell({ key: "rank", title: "#", class: "rank" }, state, change), h("th", { scope: "col" }, h("span", { class: "note" }, "")), all.map((c) => headCell(c, state, change)));
+  const head = h("tr", null, headCell({ key: "rank", title: "#", class: "rank" }, state, change), h("th", { scope: "col", class: "pick" }), all.map((c) => headCell(c, state, change)));
   const body = shown.map((row) => rankingLine(task, row, all, state, change));
   if (!words.length) body.push(chanceLine(task, all, state.measure));
   const table = h("table", { class: "ranking" }, h("thead", null, head), h("tbody", null, body));
@@ -53,13 +89,13 @@ function rankingLine(task, row, all, state, change) {
   const slot = (letter) => h("button", {
     type: "button", class: `slot-${letter}`, "aria-pressed": String(state[letter] === row.id), id: `pick-${letter}-${row.rank}`,
     "aria-label": `Show ${row.name} as ${letter.toUpperCase()}`,
-    onclick: () => change({ [letter]: state[letter] === row.id && letter === "b" ? "" : row.id, focus: `pick-${letter}-${row.rank}` }),
+    onclick: () => change({ [letter]: state[letter] === row.id && letter !== "a" ? "" : row.id, focus: `pick-${letter}-${row.rank}` }),
   }, letter.toUpperCase());
-  const picked = state.a === row.id ? " picked a" : state.b === row.id ? " picked b" : "";
-  const name = h("td", { class: "name" }, h("bdi", null, row.name), h("small", null, row.kind), row.note && h("small", null, row.note));
-  return h("tr", { class: picked.trim() || null, "data-line": true, "data-encoder": row.id },
+  const picked = LETTERS.filter((letter) => state[letter] === row.id).map((letter) => `picked ${letter}`)[0] || "";
+  const name = h("td", { class: "name" }, h("a", { href: pageOf(task, row) }, h("bdi", null, row.name)), h("small", null, row.kind), row.note && h("small", null, row.note));
+  return h("tr", { class: picked || null, "data-line": true, "data-encoder": row.id },
     h("td", { class: "rank" }, String(row.rank)),
-    h("td", null, h("span", { class: "slots" }, slot("a"), slot("b"))),
+    h("td", { class: "pick" }, h("span", { class: "slots" }, LETTERS.map(slot))),
     name,
     all.slice(1).map((column) => rankingCell(task, row, column, state.measure)));
 }
@@ -127,5 +163,5 @@ function chanceLine(task, all, measure) {
     if (column.kind) return h("td", null, measure === "map" ? h("span", { class: "score" }, score(task.chance[column.kind]), h("span", { class: "track" })) : "");
     return h("td", null, column.key === "distance" && first ? distance(first.chance) : "");
   });
-  return h("tr", { class: "chance" }, h("td", { class: "rank" }), h("td"), h("td", { class: "name" }, "chance"), cells);
+  return h("tr", { class: "chance" }, h("td", { class: "rank" }), h("td", { class: "pick" }), h("td", { class: "name" }, "chance"), cells);
 }

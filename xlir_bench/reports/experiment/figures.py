@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +16,12 @@ from xlir_bench.reports.leaderboard.columns import DISTANCE, Column
 from xlir_bench.reports.plots.canvas import (
     ACCENT,
     INK,
+    MARKS,
     MUTED,
+    SERIES,
     grid_lines,
     new_figure,
+    plain_ticks,
     svg,
     titled,
 )
@@ -26,9 +29,8 @@ from xlir_bench.reports.plots.canvas import (
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
-COLOURS = ("#0b5aa8", "#c45a00", "#2f7d5b", "#a83279", "#6b4fa0", "#8a6d00", "#4a8fb5", "#5b5b5b")
-MARKS = "osD^vP*X"
 Line = dict[float | None, list[float]]
 """The values of all seeds by place on the x axis; under None, those of a training that has no place on it."""
 Panel = dict[str, Line]
@@ -147,7 +149,7 @@ def _deviation(values: list[float]) -> float:
 def _dots(plot: Plot) -> Figure:
     names = list(dict.fromkeys(label for panel in plot.panels.values() for label in panel))
     count = len(plot.panels)
-    figure, frames = new_figure(2.4 + 2.1 * count, 1.5 + 0.34 * len(names), 1, count, sharey=True)
+    figure, frames = new_figure(2.4 + 2.1 * count, 0.7 + 0.34 * len(names), 1, count, sharey=True)
     for axes, (column, panel) in zip(frames, plot.panels.items(), strict=True):
         for label, line in panel.items():
             at, values = names.index(label), line[None]
@@ -164,12 +166,13 @@ def _dots(plot: Plot) -> Figure:
 
 
 def _lines(plot: Plot) -> Figure:
-    figure, frames = new_figure(2.6 + 2.5 * len(plot.panels), 3.7, 1, len(plot.panels))
+    figure, frames = new_figure(1.0 + 2.5 * len(plot.panels), 2.9, 1, len(plot.panels))
     names = list(dict.fromkeys(label for panel in plot.panels.values() for label in panel))
     for axes, (column, panel) in zip(frames, plot.panels.items(), strict=True):
+        key = []
         for label, line in panel.items():
             n = names.index(label)
-            _line(axes, label, line, COLOURS[n % len(COLOURS)], MARKS[n % len(MARKS)])
+            key += _line(axes, visible(label), line, SERIES[n % len(SERIES)], MARKS[n % len(MARKS)])
         axes.set_xlabel(plot.axis, color=MUTED)
         _frame(axes, column, "y")
         if plot.axis == "batch size":
@@ -177,38 +180,26 @@ def _lines(plot: Plot) -> Figure:
             axes.set_xscale("log")
             axes.set_xticks(places, [f"{place:.0f}" for place in places])
             axes.minorticks_off()
-    handles, labels = frames[0].get_legend_handles_labels()
-    figure.legend(
-        handles, [visible(x) for x in labels], loc="outside right upper",
-        frameon=False, fontsize=8.5,
-    )  # fmt: skip
-    return titled(figure, plot.title, "mean over seeds; bands: standard deviation over seeds")
+    return titled(
+        figure, plot.title, "mean over seeds; bands: standard deviation over seeds", key=key
+    )
 
 
-def _line(axes: Axes, label: str, line: Line, colour: str, mark: str) -> None:
+def _line(axes: Axes, label: str, line: Line, colour: str, mark: str) -> list[Line2D]:
     means = np.array([np.mean(values) for values in line.values()])
     x = [place for place in line if place is not None]
     if not x:  # the same wherever the factor stands
-        axes.axhline(float(means[0]), color=colour, linewidth=1.3, linestyle="--", label=label)
-        return
+        return [
+            axes.axhline(float(means[0]), color=colour, linewidth=1.3, linestyle="--", label=label)
+        ]
     spread = np.array([_deviation(values) for values in line.values()])
     axes.fill_between(x, means - spread, means + spread, color=colour, alpha=0.13, linewidth=0)
-    axes.plot(x, means, f"{mark}-", color=colour, linewidth=1.6, markersize=4, label=label)
+    return axes.plot(x, means, f"{mark}-", color=colour, linewidth=1.6, markersize=4, label=label)
 
 
 def _frame(axes: Axes, column: Column, values: str) -> None:
     """The heading of a panel, its lines, and a few ticks on the axis (``x`` or ``y``) of its values."""
-    from matplotlib.ticker import MaxNLocator
-
     less = " (less is better)" if column.lower_is_better else ""
     axes.set_title(column.name + less, fontsize=9.5, color=MUTED)
     grid_lines(axes)
-    axis = axes.xaxis if values == "x" else axes.yaxis
-    axis.set_major_formatter(_tick(column))
-    axis.set_major_locator(MaxNLocator(4))
-
-
-def _tick(column: Column) -> Callable[[float, float], str]:
-    if column.lower_is_better:
-        return lambda value, _: column.text(value).removesuffix(".0")
-    return lambda value, _: column.text(value).rstrip("0") if value else "0"
+    plain_ticks(axes.xaxis if values == "x" else axes.yaxis, column.lower_is_better)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
@@ -18,7 +17,7 @@ from xlir_bench.reports.experiment.judging import Judged, Tested, against_baseli
 from xlir_bench.reports.experiment.questions import FILE
 from xlir_bench.reports.experiment.stored import CELL_FILE, Experiment
 from xlir_bench.reports.leaderboard.columns import DISTANCE, Column, recall_column
-from xlir_bench.reports.leaderboard.files import Differences, update
+from xlir_bench.reports.leaderboard.files import Differences, drawn_elsewhere, update
 from xlir_bench.reports.markup import Markdown, bullets, code, escape, italic
 from xlir_bench.reports.published import SOURCES, reported_tasks
 from xlir_bench.reports.tables import big, bounds, number, p_value, signed
@@ -64,17 +63,11 @@ def require_generated(folder: Path) -> None:
 
 def comparable(folder: Path, made: ExperimentPages) -> ExperimentPages:
     """The same without plots, where those in the folder were drawn by another release of matplotlib."""
-    for name, text in made.texts.items():
-        path = folder / name
-        if name.endswith(".svg") and path.is_file():
-            drawn_by = re.compile(r"Matplotlib v[\d.]+")
-            if (
-                drawn_by.findall(text)[:1]
-                != drawn_by.findall(path.read_text("utf-8", "replace"))[:1]
-            ):
-                rest = {n: t for n, t in made.texts.items() if not n.endswith(".svg")}
-                return replace(made, texts=rest, pictures=False)
-    return made
+    figures = {name: text for name, text in made.texts.items() if name.endswith(".svg")}
+    if not drawn_elsewhere(folder, figures):
+        return made
+    rest = {name: text for name, text in made.texts.items() if name not in figures}
+    return replace(made, texts=rest, pictures=False)
 
 
 def report_files(folder: Path, made: ExperimentPages, check: bool) -> Differences:

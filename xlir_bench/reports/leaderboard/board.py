@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +22,8 @@ from xlir_bench.results.values import QueryValues
 
 RANKED_BY = (Kind.MULTILINGUAL, Kind.CROSS_LINGUAL, Kind.MONOLINGUAL)
 """A board is in the order of its main measure in the hardest kind of setting that the task has."""
+LESS = {"langs", "kinds", "limit", "corpus_limit"}
+"""Options that leave something of a task out; what other options change is never ranked."""
 NAMED_LANGUAGES = 11
 """A title names no more languages than these."""
 
@@ -70,17 +72,17 @@ class TaskBoard:
 
     @property
     def is_part(self) -> bool:
-        """Whether only some of the task's languages were run: its figures are not those of the task."""
-        return bool(self.first.options.langs)
+        """Whether less than the whole task was run: its figures are not those of the task."""
+        return bool(self.first.options.part.keys() & LESS)
 
     @property
     def title(self) -> str:
-        """The task's; of a part, with its languages."""
+        """The task's; of a part, with its languages and what else makes it one."""
         task, langs = self.first.task, self.first.options.langs
-        if not langs:
-            return task.title
         few = len(langs) <= NAMED_LANGUAGES
-        return f"{task.title}: {' '.join(langs) if few else f'{len(langs)} languages'}"
+        named = (" ".join(langs) if few else f"{len(langs)} languages") if langs else ""
+        part = ", ".join(filter(None, (named, *_besides_languages(self.first).values())))
+        return f"{task.title}: {part}" if part else task.title
 
     @property
     def main(self) -> str:
@@ -155,11 +157,22 @@ class _Key(NamedTuple):
     digest: str
     data: str
     """Digest of the data that was read."""
+    part: str
+    """What else than its languages makes a part of it, and how that was measured; empty for whole runs."""
 
     @classmethod
     def of(cls, record: ResultRecord) -> _Key:
-        langs = tuple(sorted(set(record.options.langs)))
-        return cls(record.task.name, langs, record.task.digest, record.task.data_read or "")
+        options = record.options
+        langs = tuple(sorted(set(options.langs)))
+        words = [*_besides_languages(record).values()]
+        part = "; ".join([*words, options.candidate, str(options.seed), *options.measures])
+        task = record.task
+        return cls(task.name, langs, task.digest, task.data_read or "", part if words else "")
+
+
+def _besides_languages(record: ResultRecord) -> dict[str, str]:
+    """What was left out of a task, but for languages, in words."""
+    return {name: words for name, words in record.options.part.items() if name in LESS - {"langs"}}
 
 
 def read_board(paths: Iterable[Path], significance: bool = True, strict: bool = False) -> Board:
@@ -208,10 +221,16 @@ def _newest_full_runs(results: Sequence[Result]) -> tuple[list[Result], list[Lef
     """What is ranked, the newest of each encoder and task; and what is not."""
     ranked: dict[tuple[_Key, str], Result] = {}
     left_out = []
+    # A part in more than its languages is ranked where nothing else of its task can be.
+    whole = {
+        result.record.task.name
+        for result in results
+        if not _besides_languages(result.record) and not _why_not_ranked(result)
+    }
     # By what the files say, not by where they lie: the same results anywhere give the same board.
     for result in sorted(results, key=lambda r: (r.record.created, r.record.model_dump_json())):
         record = result.record
-        if reason := _why_not_ranked(result):
+        if reason := _why_not_ranked(result, whole):
             left_out.append(LeftOut(record.task.name, record.encoder.name, reason))
             continue
         key = (_Key.of(record), record.encoder.slug)
@@ -222,13 +241,14 @@ def _newest_full_runs(results: Sequence[Result]) -> tuple[list[Result], list[Lef
     return list(ranked.values()), left_out
 
 
-def _why_not_ranked(result: Result) -> str | None:
-    """Why a result is not a full run of its task, or of some languages of it; None if it is."""
+def _why_not_ranked(result: Result, whole: Collection[str] = ()) -> str | None:
+    """Why a result cannot be ranked; None if it can. `whole`: tasks of which no more parts are."""
     record, options = result.record, result.record.options
     part = {name: words for name, words in options.part.items() if name != "candidate"}
-    if part.keys() - {"langs"}:
+    less = _besides_languages(record)
+    if part.keys() - LESS or (less and (record.task.name in whole or options.part != part)):
         return "; ".join(part.values())
-    if result.folder is not None and _has_other_options(result.folder.name, record):
+    if not less and result.folder is not None and _has_other_options(result.folder.name, record):
         measures = ", ".join(options.measures)
         return f"other options (candidate {options.candidate}, seed {options.seed}, {measures})"
     if not any(record.main_measure in by_measure for by_measure in record.summary.values()):
@@ -257,11 +277,12 @@ def _task_files(groups: Mapping[_Key, Sequence[Result]]) -> dict[_Key, str]:
 
     def priority(key: _Key) -> tuple[bool, int, int, _Key]:
         version = max(result.record.task.version for result in groups[key])
-        return not key.langs, version, len(groups[key]), key
+        return not (key.langs or key.part), version, len(groups[key]), key
 
     names: dict[_Key, str] = {}
     for key in sorted(groups, key=priority, reverse=True):
         name = key.task + (f"~{'-'.join(key.langs)}" if key.langs else "")
+        name += f"~{short_digest(key.part)}" if key.part else ""
         digests = (key.digest[7:15], key.data[7:15], short_digest(repr(tuple(key))))
         choices = (name, *(f"{name}~{digest}" for digest in digests))
         names[key] = next(choice for choice in choices if choice not in names.values())

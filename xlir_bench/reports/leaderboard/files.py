@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -63,7 +64,7 @@ def update(
         )
     ours = [
         file.relative_to(folder).as_posix()
-        for file in (_pages(folder) if among is None else among)
+        for file in (pages_there(folder) if among is None else among)
         if marker.encode() in (_read(file, HEAD) or b"")
     ]
     extra = [name for name in sorted(ours) if name not in texts]
@@ -90,7 +91,7 @@ def _read(path: Path, size: int = -1) -> bytes | None:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
 
 
-def _pages(folder: Path) -> list[Path]:
+def pages_there(folder: Path) -> list[Path]:
     """Pages in the folder and in the folders of tasks; other people's folders are not entered."""
     if not folder.is_dir():
         return []
@@ -98,6 +99,16 @@ def _pages(folder: Path) -> list[Path]:
         f for f in folder.iterdir() if f.is_dir() and not f.is_symlink() and f.name not in TAKEN
     ]
     return [file for parent in (folder, *folders) for file in parent.glob("*.md") if file.is_file()]
+
+
+def drawn_elsewhere(folder: Path, figures: Mapping[str, str]) -> bool:
+    """Whether one in the folder was drawn by another release of matplotlib, so that they cannot be compared."""
+    drawn_by = re.compile(r"Matplotlib v[\d.]+")
+    return any(
+        drawn_by.findall(text)[:1] != drawn_by.findall(stored.decode("utf-8", "replace"))[:1]
+        for name, text in figures.items()
+        if (stored := _read(folder / name)) is not None
+    )
 
 
 def file_names(names: Sequence[str], beside_index: bool = False) -> list[str]:

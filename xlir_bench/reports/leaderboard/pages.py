@@ -4,29 +4,40 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from xlir_bench.records import Kind
 from xlir_bench.reports import cost, tables
 from xlir_bench.reports.document import Block, Table, as_markdown
 from xlir_bench.reports.leaderboard.board import Board, Row, TaskBoard, standings_explained
 from xlir_bench.reports.leaderboard.columns import DISTANCE, Column, recall_column
+from xlir_bench.reports.leaderboard.figures import BoardFigure
 from xlir_bench.reports.leaderboard.files import HTML_PAGE, MARKER
 from xlir_bench.reports.markup import Markdown, bullets, code, escape, italic
 from xlir_bench.reports.published import MEAN, SOURCES, ReportedTask, reported_tasks
 from xlir_bench.results.schema import ResultRecord
 from xlir_bench.version import __version__
 
-RANKED = "Full runs are ranked, and runs of some languages that are full in all else: each choice of languages by itself."
+RANKED = (
+    "Full runs are ranked, and runs of some languages that are full in all else: each choice of languages by itself."
+    " Other parts of a task are ranked only where nothing else of it is."
+)
+AS_CODE = ("revision", "query prompt", "passage prompt", "weights", "fingerprint", "task digest")
+ABSENT = ("none", "-")
 CHOSEN = "†"
 """Marks an encoder whose settings were chosen on the task."""
 
 
-def leaderboard_texts(board: Board, html: bool = False) -> dict[str, str]:
-    """Every file by its path: README.md, published.md, a page a task, a page an encoder on it, index.html."""
+def leaderboard_texts(
+    board: Board, html: bool = False, figures: Sequence[BoardFigure] = ()
+) -> dict[str, str]:
+    """Every page by its path: README.md, published.md, a page a task, a page an encoder on it, index.html.
+
+    Pages of tasks show their figures.
+    """
     texts = {"README.md": _index_page(board), "published.md": _published_page(board)}
     for task in board.tasks:
-        texts[f"{task.file}.md"] = _task_page(task)
+        texts[f"{task.file}.md"] = _task_page(task, [f for f in figures if f.task is task])
         for row in task.rows:
             texts[f"{task.file}/{row.file}.md"] = _encoder_page(task, row)
     if html:
@@ -68,7 +79,7 @@ def _index_page(board: Board) -> str:
     return _page("Leaderboards", parts)
 
 
-def _task_page(task: TaskBoard) -> str:
+def _task_page(task: TaskBoard, figures: Sequence[BoardFigure]) -> str:
     """<task>.md: one row an encoder, best first."""
     name = task.first.task.name
     is_reported = not task.is_part and any(name == reported.name for reported in reported_tasks())
@@ -80,6 +91,8 @@ def _task_page(task: TaskBoard) -> str:
         _legend(task),
         *_standings(task),
         *_costs(task),
+        *(["## Figures"] if figures else []),
+        *(f"![{escape(task.title)}: {figure.kind}]({figure.file})" for figure in figures),
     ]
     return _page(escape(task.title), parts)
 
@@ -89,7 +102,14 @@ def _encoder_page(task: TaskBoard, row: Row) -> str:
     record = row.record
     parts: list[str | Block] = [
         f"[{escape(task.title)}](../{task.file}.md) · [all tasks](../README.md)",
-        _facts(row),
+        Table(
+            ["", ""],
+            [
+                [name, code(text) if name in AS_CODE and text not in ABSENT else text]
+                for name, text in facts(row).items()
+            ],
+            text=2,
+        ),
         "## By kind of setting",
         tables.summary_table(record),
         "## By query language",
@@ -313,15 +333,21 @@ def _cost_cells(record: ResultRecord) -> list[str]:
     ]
 
 
-def _facts(row: Row) -> Table:
+def facts(row: Row) -> dict[str, str]:
+    """What was run, of which revision, how and when, as plain text."""
     record, encoder = row.record, row.record.encoder
-    facts: Mapping[str, str] = {
+    loaded = encoder.options
+    revision = {} if loaded is None or not loaded.revision else {"revision": loaded.revision}
+    compared = {"similarity": encoder.similarity} if encoder.similarity else {}
+    return {
         "kind": encoder.kind,
+        **revision,
         "dimension": f"{encoder.dimension:,} ({encoder.dtype})",
         "parameters": cost.millions(encoder.parameters),
         "longest text": f"{encoder.max_tokens:,} tokens" if encoder.max_tokens else "no limit",
-        "query prompt": code(encoder.query_prompt) if encoder.query_prompt else "none",
-        "passage prompt": code(encoder.passage_prompt) if encoder.passage_prompt else "none",
+        "query prompt": encoder.query_prompt or "none",
+        "passage prompt": encoder.passage_prompt or "none",
+        **compared,
         "candidate text": record.options.candidate,
         "texts encoded per second": _speed(row),
         "weights": _digest(encoder.weights_digest),
@@ -330,11 +356,10 @@ def _facts(row: Row) -> Table:
         "made with": ", ".join(f"{p} {v}" for p, v in sorted(record.environment.versions.items())),
         "made on": record.created,
     }
-    return Table(["", ""], list(facts.items()), text=2)
 
 
 def _digest(digest: str | None) -> str:
-    return code(digest.removeprefix("sha256:")[:16]) if digest else "-"
+    return digest.removeprefix("sha256:")[:16] if digest else "-"
 
 
 def _language_table(record: ResultRecord, langs: Sequence[str]) -> Table:

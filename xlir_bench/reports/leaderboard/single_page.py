@@ -26,6 +26,7 @@ from xlir_bench.reports.leaderboard.board import (
 )
 from xlir_bench.reports.leaderboard.columns import Column
 from xlir_bench.reports.leaderboard.files import MARKER
+from xlir_bench.reports.leaderboard.pages import facts
 from xlir_bench.reports.published import SOURCES, ReportedTask, reported_tasks
 from xlir_bench.reports.tables import Pair, relevance, translations
 from xlir_bench.results import Result
@@ -33,10 +34,15 @@ from xlir_bench.results.schema import AlignmentPart, SettingPart
 from xlir_bench.results.values import RANK_DISTANCE, QueryValues
 from xlir_bench.version import __version__
 
-SCRIPTS = ("dom.js", "ranking.js", "detail.js", "alignment.js", "main.js")
+SCRIPTS = ("dom.js", "saving.js", "detail.js", "ranking.js", "alignment.js", "main.js")
+MANY = 40
+"""From so many languages on, pairs of them have intervals of the main measure alone: they are most of the page."""
 ALIGNMENT_DIGITS = 5
 """One more than the page shows: matrices of many languages are most of its size."""
+SCORE_DIGITS = 5
 Bounds = tuple[float, float]
+_Setting = tuple[str, str, str, int, int, float]
+"""Kind, languages of the query and the passages (``*``: the pool), queries, candidates, map by chance."""
 Intervals = Mapping[tuple[str, str] | None, Bounds]
 """Of settings by query and passage language (``*``: the pool), and of their mean under None."""
 
@@ -88,31 +94,41 @@ def _rounded(value: Any, digits: int = 7) -> Any:
 
 def _task(board: TaskBoard, reported: ReportedTask | None) -> dict[str, Any]:
     first = board.first
-    settings = {(s.kind, s.query_lang, *s.passage_langs) for s in first.settings}
+    settings = list(dict.fromkeys(_setting(s) for row in board.rows for s in row.record.settings))
     return {
         "id": board.file,
         "title": board.title,
+        "part": "; ".join(first.options.part.values()),
+        "settings": settings,
         "licence": first.task.licence,
         "cluster": first.task.cluster,
         "clusters": first.task.clusters,
         "langs": board.langs,
         "kinds": board.kinds,
-        "counts": [[kind, sum(s[0] == kind for s in settings)] for kind in board.kinds],
+        "counts": [[kind, len({s[1:3] for s in settings if s[0] == kind})] for kind in board.kinds],
         "measures": first.options.measures,
         "rankedBy": next(kind for kind in RANKED_BY if kind in board.kinds),
         "chance": {kind: Column(kind, board.main).chance(first) for kind in board.kinds},
         "main": board.main,
         "told": standings_explained(board),
-        "rows": [_row(row, i) for i, row in enumerate(board.rows, 1)],
+        "rows": [_row(row, i, settings) for i, row in enumerate(board.rows, 1)],
         "reportedColumns": reported.columns if reported else [],
         "reported": _reported(reported) if reported else [],
     }
 
 
-def _row(row: Row, rank: int) -> dict[str, Any]:
+def _setting(setting: SettingPart) -> _Setting:
+    langs = (setting.query_lang, tables.passage(setting.passage_langs))
+    return setting.kind, *langs, setting.queries, setting.candidates, round(setting.chance_map, 7)
+
+
+def _row(row: Row, rank: int, settings: Sequence[_Setting]) -> dict[str, Any]:
     record, encoder = row.record, row.record.encoder
+    many = len({s.query_lang for s in record.settings}) > MANY
+    cells = {_setting(setting): setting.measures for setting in record.settings}
     variant = None if record.profile.cost is None else record.profile.cost.variants[0]
     bounds = _setting_intervals(row.folder, record.options.measures)
+    shown = {record.main_measure} if many else {*record.options.measures}
     data: dict[str, Any] = {
         "id": row.file,
         "rank": rank,
@@ -132,7 +148,18 @@ def _row(row: Row, rank: int) -> dict[str, Any]:
             kind: {m: [part.mean, part.low, part.high] for m, part in by_measure.items()}
             for kind, by_measure in record.summary.items()
         },
-        "cells": [_cell(setting, bounds) for setting in record.settings],
+        "about": list(facts(row).items()),
+        "values": {
+            measure: _rounded([cells.get(s, {}).get(measure) for s in settings], SCORE_DIGITS)
+            for measure in record.options.measures
+        },
+        "intervals": {
+            measure: _rounded(
+                [by_langs.get(s[1:3]) if s in cells else None for s in settings], SCORE_DIGITS
+            )
+            for measure, by_langs in bounds.items()
+            if measure in shown
+        },
         "bias": {name: _bias(part, bounds.get(name, {})) for name, part in record.bias.items()},
     }
     alignment = alignment_data(record.alignment)
@@ -166,21 +193,6 @@ def _bounds(values: QueryValues) -> Intervals:
         for name, figure in zip(names, figures, strict=True)
         if figure.low is not None and figure.high is not None
     }
-
-
-def _cell(setting: SettingPart, bounds: Mapping[str, Intervals]) -> dict[str, Any]:
-    langs = (setting.query_lang, tables.passage(setting.passage_langs))
-    cell: dict[str, Any] = {
-        "kind": setting.kind,
-        "q": langs[0],
-        "p": langs[1],
-        "n": setting.queries,
-        "candidates": setting.candidates,
-        "chance": setting.chance_map,
-        "values": setting.measures,
-    }
-    known = {m: bounds[m][langs] for m in setting.measures if langs in bounds.get(m, {})}
-    return cell | ({"intervals": known} if known else {})
 
 
 def _bias(part: BiasFigure, bounds: Intervals) -> dict[str, Any]:

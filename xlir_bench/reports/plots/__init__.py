@@ -6,15 +6,23 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from xlir_bench.errors import InputError, NotComparableError, UnknownNameError
+from xlir_bench.options.drawing import DrawOptions
 from xlir_bench.reports.plots.bias import draw_bias, draw_languages
 from xlir_bench.reports.plots.canvas import FORMATS, save, style
 from xlir_bench.reports.plots.charts import (
     draw_checkpoints,
     draw_cost,
+    draw_costs,
     draw_robustness,
     draw_trade_off,
 )
-from xlir_bench.reports.plots.heatmaps import MARGIN, alignment_figures, draw_alignment, draw_matrix
+from xlir_bench.reports.plots.heatmaps import (
+    MARGIN,
+    alignment_figures,
+    draw_alignment,
+    draw_difference,
+    draw_matrix,
+)
 from xlir_bench.results.schema import ResultRecord
 
 if TYPE_CHECKING:
@@ -24,15 +32,22 @@ __all__ = ["FORMATS", "PICTURES", "draw", "draw_cost", "draw_robustness", "save"
 
 PICTURES: Mapping[str, Callable[[Sequence[ResultRecord], str], Figure]] = {
     "matrix": draw_matrix,
+    "difference": draw_difference,
     "languages": draw_languages,
     "bias": draw_bias,
     "trade-off": draw_trade_off,
     "checkpoints": draw_checkpoints,
     "alignment": draw_alignment,
+    "cost": draw_costs,
 }
 
 
-def draw(kind: str, records: Sequence[ResultRecord], measure: str | None = None) -> Figure:
+def draw(
+    kind: str,
+    records: Sequence[ResultRecord],
+    measure: str | None = None,
+    options: DrawOptions | None = None,
+) -> Figure:
     """A picture of one of the `PICTURES`; by default of map, and ``alignment`` of the margin."""
     if kind not in PICTURES:
         raise UnknownNameError("kind of plot", [kind], PICTURES)
@@ -51,5 +66,5 @@ def draw(kind: str, records: Sequence[ResultRecord], measure: str | None = None)
         known = [name for r in records for by_measure in r.summary.values() for name in by_measure]
     if measure not in known:
         raise UnknownNameError("measure of these results", [measure], set(known))
-    with style():
+    with style(options):
         return PICTURES[kind](records, measure)

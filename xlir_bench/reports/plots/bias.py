@@ -16,24 +16,23 @@ from xlir_bench.reports.plots.canvas import (
     PANEL,
     grid_lines,
     label_of,
+    language_colour,
     new_figure,
+    plain_ticks,
+    points,
     text_colour_on,
     titled,
 )
 from xlir_bench.results.schema import ResultRecord
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 COLOURS = ("#b3bac4", ACCENT, "#e69f00", "#009e73", "#cc79a7", "#56b4e9")
 """One for each result: grey for the one that the others started from; the rest are Okabe and Ito's, except ours."""
 MARKS = "osD^vP"
-LANGUAGE_COLOURS = (
-    "#332288", "#88ccee", "#44aa99", "#117733", "#999933", "#ddcc77", "#cc6677", "#882255", "#aa4499",
-    "#666666", "#cccccc",
-)  # fmt: skip
-"""Paul Tol's muted scheme; every segment carries its language's code too."""
 OWN_FIRST = "same_language_preference"
 
 
@@ -56,11 +55,12 @@ def draw_bias(records: Sequence[ResultRecord], measure: str) -> Figure:
         by_lang = {s.query_lang: s.measures[measure] for s in settings if measure in s.measures}
         in_pool.append(by_lang | {"mean": record.summary[Kind.MULTILINGUAL][measure].mean})
     rows = [*(lang for lang in sorted(own_first[0]) if lang != "mean"), "mean"]
-    figure, panels = new_figure(9.5, 2.3 + 0.3 * len(rows), 1, 2, sharey=True)
+    figure, panels = new_figure(9.5, 1.1 + 0.3 * len(rows), 1, 2, sharey=True)
     titles = ("own language first (bar: by chance)", f"multilingual {visible(measure)}")
     for axes, values, title in zip(panels, (own_first, in_pool), titles, strict=True):
-        _marks(axes, rows, values)
+        key = _marks(axes, rows, values, [label_of(record) for record in records])
         axes.set_title(title, **PANEL)
+        plain_ticks(axes.xaxis)
     part = records[0].bias[OWN_FIRST]
     for y, lang in enumerate(rows):
         chance = part.chance_by_query_lang.get(lang, part.chance)
@@ -70,26 +70,28 @@ def draw_bias(records: Sequence[ResultRecord], measure: str) -> Figure:
     panels[0].set_ylim(len(rows) - 0.4, -0.6)
     panels[0].set_xlim(-0.02, 1.02)
     panels[1].set_xlim(left=0)
-    handles = panels[0].get_legend_handles_labels()[0]
-    figure.legend(
-        handles, [label_of(r) for r in records], loc="outside lower right", ncols=len(records),
-        frameon=False, labelcolor=INK,
-    )  # fmt: skip
     reading = "in a pool of all languages, by query language; left: nearer to chance is better"
-    return titled(figure, f"Whose passages come first, {visible(records[0].task.title)}", reading)
+    title = f"Whose passages come first, {visible(records[0].task.title)}"
+    return titled(figure, title, reading, records, key)
 
 
-def _marks(axes: Axes, rows: Sequence[str], results: Sequence[Mapping[str, float]]) -> None:
+def _marks(
+    axes: Axes, rows: Sequence[str], results: Sequence[Mapping[str, float]], names: Sequence[str]
+) -> list[Artist]:
+    """A mark for each result in each row, joined by a line; one of each for a key."""
     grid_lines(axes)
+    key: list[Artist] = []
     for y, lang in enumerate(rows):
         values = [by_lang[lang] for by_lang in results if lang in by_lang]
         axes.plot(values, [y] * len(values), color=LINE, linewidth=3, zorder=1)
     for i, by_lang in enumerate(results):
         places = [y for y, lang in enumerate(rows) if lang in by_lang]
-        axes.scatter(
+        marks = axes.scatter(
             [by_lang[rows[y]] for y in places], places, s=44, color=COLOURS[i], marker=MARKS[i],
-            edgecolor="white", linewidth=0.8, zorder=3, label=str(i),
+            edgecolor="white", linewidth=0.8, zorder=3, label=names[i],
         )  # fmt: skip
+        key.append(marks)
+    return key
 
 
 def draw_languages(records: Sequence[ResultRecord], _measure: str) -> Figure:
@@ -104,7 +106,7 @@ def draw_languages(records: Sequence[ResultRecord], _measure: str) -> Figure:
         for view in (record.bias[name] for record in records)
     ]
     langs = sorted({lang for by_query in bars for lang in _shares(by_query["pool"])})
-    width, height = 1.0 + 5.0 * len(records), 2.1 + 0.34 * max(map(len, bars))
+    width, height = 1.0 + 5.0 * len(records), 1.1 + 0.34 * max(map(len, bars))
     figure, panels = new_figure(width, height, 1, len(records), sharey=True)
     for axes, record, by_query in zip(panels, records, bars, strict=True):
         places = [*range(len(by_query) - 2), len(by_query) - 1.6, len(by_query) - 0.6]
@@ -122,6 +124,7 @@ def draw_languages(records: Sequence[ResultRecord], _measure: str) -> Figure:
         figure,
         f"Languages of the ten best passages, {visible(records[0].task.title)}",
         "without favourites every bar looks like the last; the query's own language is framed",
+        records,
     )
 
 
@@ -131,19 +134,19 @@ def _stack(
     from matplotlib.colors import to_rgb
 
     left = 0.0
-    for i, lang in enumerate(langs):
+    for lang in langs:
         share = shares.get(lang, 0.0)
         if not share:
             continue
-        colour = LANGUAGE_COLOURS[i % len(LANGUAGE_COLOURS)]
+        colour = language_colour(lang)
         own = lang == query
         axes.barh(
             y, share, left=left, height=0.78, color=colour,
             edgecolor=INK if own else "white", linewidth=1.3 if own else 0.6, zorder=3 if own else 2,
         )  # fmt: skip
-        if share >= 0.045:
+        if share >= 0.02 + 0.0125 * len(lang):
             axes.text(
-                left + share / 2, y, lang, ha="center", va="center", fontsize=7.5, zorder=4,
+                left + share / 2, y, lang, ha="center", va="center", fontsize=points(7.5), zorder=4,
                 color=text_colour_on(to_rgb(colour)), fontweight="bold" if own else "normal",
             )  # fmt: skip
         left += share

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from xlir_bench.errors import InputError
@@ -14,60 +14,67 @@ from xlir_bench.reports.leaderboard.columns import DISTANCE, Column
 from xlir_bench.reports.plots.canvas import (
     ACCENT,
     INK,
+    KIND_COLOURS,
+    KIND_MARKS,
     MUTED,
     grid_lines,
     label_of,
     label_points,
+    laid_out,
     new_figure,
+    plain_ticks,
     style,
     titled,
 )
 from xlir_bench.reports.robustness import Shift
-from xlir_bench.reports.tables import big, number
 from xlir_bench.results.schema import CostPart, ResultRecord
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
-
-COLOURS = {Kind.MONOLINGUAL: "#0b5aa8", Kind.CROSS_LINGUAL: "#c45a00", Kind.MULTILINGUAL: "#2f7d5b"}
-MARKS = {Kind.MONOLINGUAL: "o", Kind.CROSS_LINGUAL: "s", Kind.MULTILINGUAL: "D"}
 
 
 def draw_trade_off(records: Sequence[ResultRecord], measure: str) -> Figure:
     """A measure in the pool of all languages against rank distance: up and to the left is better."""
     kind = Kind.MULTILINGUAL
-    points = [
+    measured = [
         (record, distance, average)
         for record in records
         if (average := record.average(kind, measure))
         and (distance := record.rank_distance) is not None
     ]
-    if not points:
+    if not measured:
         raise InputError(
             f"no result has both multilingual {measure} and a rank distance; run the multilingual settings"
         )
-    figure, (axes,) = new_figure(7.0, 4.9)
-    for _, x, part in points:
+    figure, (axes,) = new_figure(7.0, 4.0)
+    bars = []
+    for _, x, part in measured:
         if part.low is not None and part.high is not None:
             axes.plot([x, x], [part.low, part.high], color=ACCENT, alpha=0.45, linewidth=2.2)
+            bars.append((x, part.low, x, part.high))
         axes.plot(x, part.mean, "o", color=ACCENT, markersize=7, zorder=3)
-    names = [(x, part.mean, label_of(record)) for record, x, part in points]
-    first = points[0][0]
+    names = [(x, part.mean, label_of(record)) for record, x, part in measured]
+    first = measured[0][0]
     chance_x, chance_y = DISTANCE.chance(first), Column(kind, measure).chance(first)
     if chance_x is not None and chance_y is not None:
         axes.plot(chance_x, chance_y, "x", color=MUTED, markersize=7, markeredgewidth=1.8)
         names.append((chance_x, chance_y, "chance"))
     axes.margins(x=0.16, y=0.14)
+    axes.set_xlim(left=0)
     axes.set_ylim(bottom=-0.05 * axes.get_ylim()[1])
     axes.set_xlabel("rank distance (lower is better)", color=MUTED)
-    axes.set_ylabel(f"{kind.value} {measure}", color=MUTED)
-    axes.xaxis.set_major_formatter(lambda value, _: big(value).removesuffix(".0"))
-    axes.yaxis.set_major_formatter(lambda value, _: number(value, 2) if value else "0")
+    axes.set_ylabel(f"{kind.value} {visible(measure)}", color=MUTED)
+    plain_ticks(axes.xaxis, distance=True)
+    plain_ticks(axes.yaxis)
     grid_lines(axes)
-    label_points(axes, names)
     reading = "up and to the left is better; bars are 95 % intervals"
-    return titled(figure, f"Quality and language bias, {visible(records[0].task.title)}", reading)
+    title = f"Quality and language bias, {visible(records[0].task.title)}"
+    titled(figure, title, reading, records)
+    label_points(axes, names, bars)
+    return figure
 
 
 def draw_checkpoints(records: Sequence[ResultRecord], measure: str) -> Figure:
@@ -81,9 +88,9 @@ def draw_checkpoints(records: Sequence[ResultRecord], measure: str) -> Figure:
         places, labels = sorted(steps), [f"{step:,}" for step in sorted(steps)]
     else:
         places, labels = list(range(len(records))), [label_of(record) for record in records]
-    figure, (axes,) = new_figure(max(6.4, 2.5 + (0.0 if numbered else 0.9) * len(records)), 4.3)
-    line_ends = []
-    for kind, colour in COLOURS.items():
+    figure, (axes,) = new_figure(max(6.4, 2.5 + (0.0 if numbered else 0.9) * len(records)), 3.5)
+    line_ends, key = [], []
+    for n, (kind, colour) in enumerate(KIND_COLOURS.items()):
         parts = [
             (x, part)
             for x, record in zip(places, records, strict=True)
@@ -91,27 +98,51 @@ def draw_checkpoints(records: Sequence[ResultRecord], measure: str) -> Figure:
         ]
         if not parts:
             continue
-        xs, means = [x for x, _ in parts], [part.mean for _, part in parts]
-        axes.plot(xs, means, MARKS[kind] + "-", color=colour, linewidth=1.8, markersize=5)
-        bands = [(x, p.low, p.high) for x, p in parts if p.low is not None and p.high is not None]
-        if bands:
+        # Models of one training are joined; others have nothing between them.
+        xs, means = [x + (0 if numbered else 0.14 * (n - 1)) for x, _ in parts], [p.mean for _, p in parts]  # fmt: skip
+        mark = KIND_MARKS[kind] + ("-" if numbered else "")
+        key += axes.plot(
+            xs, means, mark, color=colour, linewidth=1.8, markersize=5, label=kind.value
+        )
+        bands = [(x, p.low, p.high) for x, (_, p) in zip(xs, parts, strict=True) if p.low is not None and p.high is not None]  # fmt: skip
+        if bands and numbered:
             at, low, high = zip(*bands, strict=True)
             axes.fill_between(at, low, high, color=colour, alpha=0.16, linewidth=0)
+        elif bands:
+            axes.vlines(*zip(*bands, strict=True), color=colour, alpha=0.45, linewidth=2.2)
         line_ends.append((float(xs[-1]), means[-1], kind))
     axes.set_xticks(places, labels)
-    if not numbered:
-        axes.tick_params("x", rotation=30)
-        for tick in axes.get_xticklabels():
-            tick.set_horizontalalignment("right")
     axes.set_ylim(bottom=0)
-    axes.set_ylabel(measure, color=MUTED)
-    axes.yaxis.set_major_formatter(lambda value, _: number(value, 2) if value else "0")
-    axes.margins(x=0.03)
+    axes.set_ylabel(visible(measure), color=MUTED)
+    plain_ticks(axes.yaxis)
+    axes.margins(x=0.03 if numbered else 0.06)
     grid_lines(axes)
-    _name_lines(axes, line_ends)
-    order = visible(next(iter(stems)).rstrip("-_/ ")) if numbered else "in the order given"
-    title = f"{measure} over checkpoints, {visible(records[0].task.title)}"
-    return titled(figure, title, f"{order}; bands are 95 % intervals")
+    title = f"{visible(measure)} over checkpoints, {visible(records[0].task.title)}"
+    if numbered:
+        axes.set_xlabel("step", color=MUTED)
+        _name_lines(axes, line_ends)
+        stem = visible(next(iter(stems)).rstrip("-_/ "))
+        titled(figure, title, f"{stem}; bands are 95 % intervals", records)
+        _thin_out(axes)
+        return figure
+    axes.tick_params("x", rotation=30)
+    for tick in axes.get_xticklabels():
+        tick.set_horizontalalignment("right")
+    title = title.replace(" over checkpoints", "")
+    return titled(figure, title, "in the order given; bars are 95 % intervals", records, key)
+
+
+def _thin_out(axes: Axes) -> None:
+    """Take away labels that would run into the one before them; the last one stays."""
+    laid_out(axes)
+    labels = axes.xaxis.get_majorticklabels()
+    boxes = [label.get_window_extent().padded(2) for label in labels]
+    kept = boxes[-1:]
+    for label, box in zip(labels[:-1], boxes[:-1], strict=True):
+        if any(box.overlaps(other) for other in kept):
+            label.set_visible(False)
+        else:
+            kept.append(box)
 
 
 def _name_lines(axes: Axes, ends: Sequence[tuple[float, float, Kind]]) -> None:
@@ -123,45 +154,68 @@ def _name_lines(axes: Axes, ends: Sequence[tuple[float, float, Kind]]) -> None:
         at = max(y, at + gap)
         axes.annotate(
             kind.value, (x, at), (8, 0), textcoords="offset points", va="center",
-            color=COLOURS[kind], fontsize=9.5, annotation_clip=False,
+            color=KIND_COLOURS[kind], annotation_clip=False,
         )  # fmt: skip
+
+
+def draw_costs(records: Sequence[ResultRecord], _measure: str) -> Figure:
+    """What `xlir-bench profile` measured of one result."""
+    if len(records) != 1 or (cost := records[0].profile.cost) is None:
+        names = ", ".join(map(label_of, records))
+        raise InputError(
+            f"plot cost draws one result that xlir-bench profile measured, not: {names}"
+        )
+    return draw_cost(records[0], cost)
 
 
 @style()
 def draw_cost(record: ResultRecord, cost: CostPart) -> Figure:
     """Mean map against milliseconds of a query, and against bytes of the index."""
-    figure, (left, right) = new_figure(11.0, 5.2, 1, 2, sharey=True)
+    figure, (left, right) = new_figure(11.0, 4.2, 1, 2, sharey=True)
     names: dict[str, list[tuple[float, float, str]]] = {"latency": [], "size": []}
+    spans = []
     for v in cost.variants:
         costs = {"latency": v.query.p50, "size": v.index_bytes}
         for axes, (by, x) in zip((left, right), costs.items(), strict=True):
             unbeaten = by in v.unbeaten
             colour, fill = (ACCENT, ACCENT) if unbeaten else (MUTED, "white")
             axes.plot(x, v.mean_map, "o", color=colour, markerfacecolor=fill, markersize=7, zorder=3)  # fmt: skip
-            # Names of all would hide the points.
-            names[by].append((x, v.mean_map, visible(variant_name(v)) if unbeaten else ""))
+            names[by].append((x, v.mean_map, visible(variant_name(v))))
         span = [min(v.query.rounds), max(v.query.rounds)]
         left.plot(span, [v.mean_map] * 2, color=MUTED, alpha=0.45)
-    left.set_xlabel("milliseconds of one query, p50", color=MUTED)
+        spans.append((span[0], v.mean_map, span[1], v.mean_map))
     left.set_ylabel("map, mean of the kinds of setting", color=MUTED)
-    left.xaxis.set_major_formatter(lambda value, _: milliseconds(value))
-    left.yaxis.set_major_formatter(lambda value, _: number(value, 3) if value else "0")
-    right.set_xlabel("size of the index", color=MUTED)
-    right.xaxis.set_major_formatter(lambda value, _: size(value) if value else "0")
-    for axes in (left, right):
+    for axes, title, text in (
+        (left, "milliseconds of one query, p50 (log scale)", milliseconds),
+        (right, "size of the index (log scale)", size),
+    ):
+        axes.set_xlabel(title, color=MUTED)
         axes.margins(x=0.3, y=0.14)
+        axes.set_xscale("log")
+        _log_ticks(axes.xaxis, text)
         grid_lines(axes)
-    right.set_xlim(left=0)
+    plain_ticks(left.yaxis)
     titled(
         figure,
         f"Quality and cost, {label_of(record)} on {visible(record.task.title)}",
         "up and to the left is better; filled: unbeaten in map and this cost; lines span the rounds",
+        [record],
     )
-    # Where points lie on the page, and so where names would overlap, is known once it is laid out.
-    figure.draw_without_rendering()
-    label_points(left, names["latency"])
+    label_points(left, names["latency"], spans)
     label_points(right, names["size"])
     return figure
+
+
+def _log_ticks(axis: Axis, text: Callable[[float], str]) -> None:
+    """A few labelled places on a logarithmic axis, however short it is."""
+    from matplotlib.ticker import LogLocator, MaxNLocator
+
+    low, high = axis.get_view_interval()
+    subs = (1, 2, 5) if high < 100 * low else (1,)
+    locator = MaxNLocator(5, steps=[1, 2, 5, 10]) if high < 5 * low else LogLocator(subs=subs)
+    places = [place for place in locator.tick_values(low, high) if low <= place <= high]
+    axis.set_ticks(places, [text(place) for place in places])
+    axis.set_ticks([], minor=True)
 
 
 @style()
@@ -171,18 +225,32 @@ def draw_robustness(shifts: Sequence[Shift], beside: str, measure: str) -> Figur
     if not shown:
         raise InputError("nothing to draw: no task stands beside its reference")
     lines = list(dict.fromkeys((s.encoder, s.task) for s in shown))
+    names = {(s.encoder, s.task): visible(f"{s.name}, {s.task}") + (" (a part)" if s.part else "") for s in shown}  # fmt: skip
     place = {line: len(lines) - n for n, line in enumerate(lines)}
-    figure, (axes,) = new_figure(7.0, 1.6 + 0.5 * len(lines))
-    for s in shown:
-        y = place[s.encoder, s.task] + 0.2 * (1 - list(Kind).index(s.kind))
-        if s.low is not None and s.high is not None:
-            axes.plot([100 * s.low, 100 * s.high], [y, y], color=ACCENT, alpha=0.45)
-        axes.plot(100 * (s.change or 0.0), y, MARKS[s.kind], color=ACCENT, markersize=5)
-    axes.axvline(0, color=INK, linewidth=0.8)
-    axes.set_yticks(list(place.values()), [visible(f"{e}, {t}") for e, t in place])
-    axes.set_xlabel(f"change of {measure} in percent", color=MUTED)
-    for kind, mark in MARKS.items():
-        axes.plot([], [], mark, color=ACCENT, label=kind.value)
-    axes.legend(loc="best", fontsize=8, frameon=False)
+    figure, (axes,) = new_figure(8.0, 1.1 + 0.5 * len(lines))
+    ratios = [1 + x for s in shown for x in (s.change, s.low, s.high) if x is not None and x > -1]
+    least = min(ratios, default=1.0) / 1.5
+    axes.set_xscale("log", base=2)
+    key: list[Artist] = []
+    for kind in Kind:
+        of_kind = [s for s in shown if s.kind == kind]
+        ys = [place[s.encoder, s.task] + 0.2 * (1 - list(Kind).index(kind)) for s in of_kind]
+        colour = KIND_COLOURS[kind]
+        for s, y in zip(of_kind, ys, strict=True):
+            if s.low is not None and s.high is not None:
+                axes.plot(
+                    [max(least, 1 + s.low), max(least, 1 + s.high)],
+                    [y, y],
+                    alpha=0.45,
+                    color=colour,
+                )
+        xs = [max(least, 1 + (s.change or 0.0)) for s in of_kind]
+        key += axes.plot(xs, ys, KIND_MARKS[kind], markersize=5, label=kind.value, color=colour)
+    axes.axvline(1, color=INK, linewidth=0.8)
+    axes.set_yticks(list(place.values()), [names[line] for line in place])
+    axes.set_ylim(0.4, len(lines) + 0.6)
+    axes.set_xlabel(f"{visible(measure)}, times that of {visible(beside)} (log scale)", color=MUTED)
+    _log_ticks(axes.xaxis, lambda ratio: f"×{ratio:.3g}")
     grid_lines(axes)
-    return titled(figure, f"Beside {visible(beside)}", "bars are 95 % intervals")
+    under = "bars are 95 % intervals; ×1 is no change"
+    return titled(figure, f"Beside {visible(beside)}", under, key=key)

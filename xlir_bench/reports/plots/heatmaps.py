@@ -13,10 +13,11 @@ from xlir_bench.reports.plots.canvas import (
     PANEL,
     label_of,
     new_figure,
+    points,
     text_colour_on,
     titled,
 )
-from xlir_bench.reports.tables import number, passage, translations
+from xlir_bench.reports.tables import Pair, number, passage, signed, translations
 from xlir_bench.results.schema import ResultRecord
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 MARGIN = "margin"
 RAMP = ("#f2f6fa", "#b9cde0", "#7f9fc1", "#44719f", "#062b55")
 """One hue, light to dark: the same to any colour vision, and in grey."""
+SIDES = ("#a84a00", "#e5a572", "#f6f6f4", "#86b0dc", "#0b5aa8")
+"""From what is less to what is more, even in the middle."""
 SHORT = 5
 """Codes of languages with more characters are turned, so that columns do not run into each other."""
 
@@ -33,27 +36,56 @@ SHORT = 5
 def draw_matrix(records: Sequence[ResultRecord], measure: str) -> Figure:
     """Query languages down, passage languages across, the pool of all languages apart."""
     record = _only(records, "matrix")
-    values = {
-        (s.query_lang, passage(s.passage_langs)): s.measures.get(measure) for s in record.settings
-    }
-    langs = sorted({query for query, _ in values})
-    columns = sorted({p for _, p in values}, key=lambda lang: (lang == POOL, lang))
-    places = {lang: x + 0.35 * (lang == POOL) for x, lang in enumerate(columns)}
-    more = _extra_inches(columns)
-    figure, (axes,) = new_figure(1.9 + more + 0.52 * len(columns), 1.75 + more + 0.44 * len(langs))
-    top = max((v for v in values.values() if v is not None), default=1.0) or 1.0
-    for y, query in enumerate(langs):
-        for lang, x in places.items():
-            _cell(axes, x, y, values.get((query, lang)), top)
-    _frame(axes, langs, {x: "all" if lang == POOL else lang for lang, x in places.items()})
-    axes.text(-0.62, -0.78, "query ↓", ha="right", va="center", color=MUTED, fontsize=8)
     means = ", ".join(
         f"{kind.value} {number(by_measure[measure].mean)}"
         for kind, by_measure in record.summary.items()
         if measure in by_measure
     )
     title = f"{label_of(record)} on {visible(record.task.title)}"
-    return titled(figure, title, f"{measure}: {means}")
+    figure = _pairs_of_languages(_by_pair(record, measure))
+    return titled(figure, title, f"{visible(measure)}: {means}", records)
+
+
+def draw_difference(records: Sequence[ResultRecord], measure: str) -> Figure:
+    """The first result less the second, for every pair of languages that both have."""
+    if len(records) != 2:
+        raise InputError(f"plot difference draws two results, {len(records)} were given")
+    first, second = (_by_pair(record, measure) for record in records)
+    gaps = {pair: first[pair] - second[pair] for pair in first if pair in second}
+    if not gaps:
+        raise InputError("these two results have no pair of languages in common")
+    a, b = map(label_of, records)
+    means = ", ".join(
+        f"{kind.value} {signed(one.mean - other.mean)}"
+        for kind in records[0].summary
+        if (one := records[0].average(kind, measure))
+        and (other := records[1].average(kind, measure))
+    )
+    title = f"{a} minus {b} on {visible(records[0].task.title)}"
+    under = f"{visible(measure)}: {means}; blue: {a} is better. Tested by xlir-bench compare"
+    return titled(_pairs_of_languages(gaps, SIDES), title, under, records)
+
+
+def _by_pair(record: ResultRecord, measure: str) -> dict[Pair, float]:
+    return {
+        (s.query_lang, passage(s.passage_langs)): s.measures[measure]
+        for s in record.settings
+        if measure in s.measures
+    }
+
+
+def _pairs_of_languages(values: Mapping[Pair, float], ramp: Sequence[str] = RAMP) -> Figure:
+    langs = sorted({query for query, _ in values})
+    columns = sorted({p for _, p in values}, key=lambda lang: (lang == POOL, lang))
+    places = {lang: x + 0.35 * (lang == POOL) for x, lang in enumerate(columns)}
+    more = _extra_inches(columns)
+    figure, (axes,) = new_figure(1.7 + more + 0.52 * len(columns), 0.85 + more + 0.44 * len(langs))
+    top = max(map(abs, values.values()), default=1.0) or 1.0
+    for y, query in enumerate(langs):
+        for lang, x in places.items():
+            _cell(axes, x, y, values.get((query, lang)), top, ramp)
+    _frame(axes, langs, {x: "all" if lang == POOL else lang for lang, x in places.items()})
+    return figure
 
 
 def alignment_figures(record: ResultRecord) -> list[str]:
@@ -79,7 +111,7 @@ def draw_alignment(records: Sequence[ResultRecord], figure_name: str) -> Figure:
     }
     langs = sorted({lang for values in kinds.values() for pair in values for lang in pair})
     size, more = len(langs), _extra_inches(langs)
-    shape = (1.1 + more + 0.52 * size) * len(kinds), 2.0 + more + 0.44 * size
+    shape = max(2.6, 1.1 + more + 0.52 * size) * len(kinds), 1.1 + more + 0.44 * size
     figure, panels = new_figure(*shape, 1, len(kinds))
     top = max(1e-9, *(value for values in kinds.values() for value in values.values()))
     for axes, (kind, values) in zip(panels, kinds.items(), strict=True):
@@ -96,7 +128,7 @@ def draw_alignment(records: Sequence[ResultRecord], figure_name: str) -> Figure:
         else f"how often a translation is among the {cut} nearest texts of the column to a text of the row"
     )
     title = f"{figure_name} of {label_of(record)} on {visible(record.task.title)}"
-    return titled(figure, title, reading)
+    return titled(figure, title, reading, records)
 
 
 def _only(records: Sequence[ResultRecord], kind: str) -> ResultRecord:
@@ -105,26 +137,36 @@ def _only(records: Sequence[ResultRecord], kind: str) -> ResultRecord:
     return records[0]
 
 
-def _cell(axes: Axes, x: float, y: float, value: float | None, top: float) -> None:
-    """A value on a scale from 0 to `top`, its number in it."""
+def _cell(
+    axes: Axes, x: float, y: float, value: float | None, top: float, ramp: Sequence[str] = RAMP
+) -> None:
+    """A value on a scale from 0 (with two sides: from -top) to `top`, its number in it."""
     from matplotlib.colors import LinearSegmentedColormap
     from matplotlib.patches import Rectangle
 
-    colours = LinearSegmentedColormap.from_list("xlir", RAMP)
-    face: Any = "none" if value is None else colours(max(0.0, value / top))
+    colours = LinearSegmentedColormap.from_list("xlir", ramp)
+    place = 0.0 if value is None else value / top
+    place = (1 + place) / 2 if ramp is SIDES else max(0.0, place)
+    face: Any = "none" if value is None else colours(place)
     axes.add_patch(Rectangle((x - 0.475, y - 0.465), 0.95, 0.93, facecolor=face, edgecolor="none"))
     ink = "black" if value is None else text_colour_on(face)
-    axes.text(x, y, number(value, 3), ha="center", va="center", color=ink, fontsize=8.5)
+    sign = "+" if ramp is SIDES and value is not None and value > 0 else ""
+    axes.text(
+        x, y, sign + number(value, 3), ha="center", va="center", color=ink, fontsize=points(8.5)
+    )
 
 
 def _frame(axes: Axes, langs: Sequence[str], columns: Mapping[float, str]) -> None:
-    """Languages on the left and at the top."""
+    """Languages on the left and at the top, and which are whose."""
     axes.set_xlim(-0.55, max(columns) + 0.55)
     axes.set_ylim(len(langs) - 0.45, -0.55)
     axes.set_xticks(list(columns), list(columns.values()))
     axes.set_yticks(range(len(langs)), langs)
     axes.xaxis.tick_top()
-    axes.tick_params(length=0, labelsize=9.5, labelcolor=MUTED)
+    axes.xaxis.set_label_position("top")
+    axes.set_xlabel("passages", color=MUTED, fontsize=points(8.5))
+    axes.set_ylabel("queries", color=MUTED, fontsize=points(8.5))
+    axes.tick_params(length=0, labelcolor=MUTED)
     if _extra_inches(langs):
         axes.tick_params(axis="x", labelrotation=90)
     axes.spines[:].set_visible(False)
