@@ -221,5 +221,4 @@ def _without(model: Any) -> Any:
     """The same model without what stands last; it shares all weights."""
     shown = copy.copy(model)
     shown._modules = dict(list(model._modules.items())[:-1])
-    shown._distributed_inference = None  # other processes would encode with the projection
     return shown

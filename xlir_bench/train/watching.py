@@ -46,6 +46,8 @@ class HarnessEvaluator(BaseEvaluator):  # type: ignore[misc]
     ) -> dict[str, float]:
         """Figures of the model as it is now."""
         training = model.training
+        # Of several processes the first encodes by itself, as it does before and after the training.
+        model._distributed_inference = None
         model.eval()
         try:
             figures = dict(self._evaluate(model))
