@@ -48,7 +48,9 @@ class _Row(BaseModel):
 
 
 _OF_TRAINING = {o.flag.replace("-", "_"): o for o in options_of(TrainOptions) if o.in_recipes}
-_ADDED = ("freeze", "prune_vocabulary")
+_ADDED = (
+    "freeze", "prune_vocabulary", "cached", "lakda_weight", "vrn_weight", "teacher", "teacher_lang", "infonce_weight",
+)  # fmt: skip
 """Left out of digests where they are not given: cells of before they were options keep theirs."""
 
 
@@ -297,7 +299,11 @@ class Recipe(_Row):
         depends_on_rows = variant.trained or is_static_spec(variant.model)
         stated["data"] = self.data[variant.data] if depends_on_rows else ()
         training = self.training.of(variant.strategy)
-        stated["training"] = {k: v for k, v in training.items() if v is not None or k not in _ADDED}
+        stated["training"] = {
+            name: value
+            for name, value in training.items()
+            if name not in _ADDED or value != _OF_TRAINING[name].default
+        }
         stated["steps"] = self.steps if variant.trained else 0
         text = json.dumps(stated, sort_keys=True)
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

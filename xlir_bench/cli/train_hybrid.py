@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from importlib.resources import files
@@ -71,12 +72,17 @@ def train_hybrid(
     The rows are compared with every task whose data is on disk; what holds evaluation text, the same
     letters or nearly, is left out (--leakage). `data leakage` shows it beforehand.
 
+    On several GPUs, or CPUs, `torchrun --nproc-per-node N -m xlir_bench train-hybrid …` trains with the batches of one
+    process, each encoding its part of every batch.
+
     `--config paper` has the settings of the paper; the command line wins over it.
     """
     require("train", "train-hybrid")
     from xlir_bench.tasks import catalogue
     from xlir_bench.train import train
+    from xlir_bench.train.ranks import launched
 
+    follows = launched() and os.environ["RANK"] != "0"  # the first of several processes speaks
     known = catalogue(*tasks_dirs)
     warn_of_faults(known)
     root = data_root(data)
@@ -91,7 +97,7 @@ def train_hybrid(
         evaluate = _evaluation(tasks, asked)
         options = replace(options, eval_texts=_texts(tasks, asked))
     try:
-        with Bars(quiet or as_json) as bars:
+        with Bars(quiet or as_json or follows) as bars:
             done = train(
                 options,
                 evaluate=evaluate,
@@ -99,11 +105,14 @@ def train_hybrid(
                 data=root,
                 progress=bars,
                 command=canonical_command(),
-                say=teller(),
+                say=str if follows else teller(),
             )
     except KeyboardInterrupt:
-        say(f"\n{_interrupted(options.output)}", err=True)
+        if not follows:
+            say(f"\n{_interrupted(options.output)}", err=True)
         raise click.exceptions.Exit(130) from None
+    if follows:
+        return
     if as_json:
         say_json(done.record)
     elif not quiet:

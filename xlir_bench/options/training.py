@@ -26,7 +26,7 @@ OWNED = {
 """Training arguments that have an option of their own, or that the batches depend on."""
 ROWS, BATCHES, LEARNING = "Model and rows", "Batches", "Training"
 EVALUATION = "Evaluation while training"
-Loss = Literal["infonce", "symmetric", "cached", "one-to-k"]
+Loss = Literal["infonce", "symmetric", "cached", "one-to-k", "lakda", "distil"]
 Use = Literal["all", "monolingual", "cross-lingual"]
 
 
@@ -148,14 +148,39 @@ class TrainOptions:
         "What the learning rate does after the warm-up.", "linear", group=LEARNING, in_recipes=True
     )
     loss: Loss = option(
-        "Training loss; cached: large batches in little memory.", "infonce", group=LEARNING
-    )
+        "Training loss; cached: infonce with --cached. XLCO is infonce with --strategy cross-lingual.",
+        "infonce", group=LEARNING,
+    )  # fmt: skip
+    cached: bool = option(
+        "Gradient caching: large batches in little memory, with any loss; each text is encoded twice.",
+        False, group=LEARNING, in_recipes=True,
+    )  # fmt: skip
     temperature: float = option(
         "The loss divides cosines by this.", 0.05, group=LEARNING, above=0, in_recipes=True
     )
     mini_batch: int = option(
-        "Texts that the cached loss holds at a time.",
+        "Texts that gradient caching holds at a time.",
         32, group=LEARNING, flag="mini-batch-size", metavar="TEXTS", above=0, in_recipes=True,
+    )  # fmt: skip
+    lakda_weight: float = option(
+        "Share of the divergence in --loss lakda; InfoNCE has the rest.",
+        0.5, group=LEARNING, metavar="SHARE", least=0, most=1, in_recipes=True,
+    )  # fmt: skip
+    vrn_weight: float = option(
+        "Add VRN to any loss but one-to-k, with this weight: negatives that vary less.",
+        0.0, group=LEARNING, metavar="W", least=0, in_recipes=True,
+    )  # fmt: skip
+    teacher: str | None = option(
+        "For --loss distil: a model, as `run --model` takes it, or a parquet file of `text` and `vector`.",
+        None, group=LEARNING, metavar="SPEC|FILE", in_recipes=True,
+    )  # fmt: skip
+    teacher_lang: str = option(
+        "The language of the rows' texts that the teacher is given.",
+        "en", group=LEARNING, metavar="LANG", in_recipes=True,
+    )  # fmt: skip
+    infonce_weight: float = option(
+        "Share of InfoNCE in --loss distil: 0 is MIMO's first stage, 0.2 its second.",
+        0.0, group=LEARNING, metavar="SHARE", least=0, most=1, in_recipes=True,
     )  # fmt: skip
     max_length: int | None = option(
         "Cut texts here.  [default: the model's own]",
@@ -243,6 +268,11 @@ class TrainOptions:
         return is_static_spec(self.model)
 
     @property
+    def caches_gradients(self) -> bool:
+        """Whether texts are encoded without gradients first."""
+        return self.cached or self.loss == "cached"
+
+    @property
     def batches_a_step(self) -> int:
         """Batches whose gradients are added up before the weights move."""
         stated = self.arguments.get("gradient_accumulation_steps", 1)
@@ -276,10 +306,12 @@ class TrainOptions:
                 f"--prune-vocabulary is for transformers: {self.model} learns its sub-words from the rows,"
                 " and --vocabulary says how many"
             )
-        if self.from_nothing and self.loss == "cached":
-            raise InputError(
-                "--loss cached is for transformers: a static model needs little memory as it is"
-            )
+        if self.from_nothing:
+            self.refuse_static()
+        if self.loss == "distil" and self.teacher is None:
+            raise InputError("--loss distil wants a --teacher: a model, or a file of its vectors")
+        if self.loss == "one-to-k" and self.vrn_weight:
+            raise InputError("--vrn-weight wants one answer a row, and one-to-k has several")
         if self.frozen_layers is not None and self.from_nothing:
             raise InputError(
                 "--freeze is for transformers: a static model has nothing else to train"
@@ -293,13 +325,31 @@ class TrainOptions:
                 f"--training-args sets {', '.join(owned)}: the options of this command decide that"
             )
 
+    def refuse_static(self) -> None:
+        """Refuse what a static model is not trained with."""
+        if self.caches_gradients:
+            what = "--loss cached" if self.loss == "cached" else "--cached"
+            raise InputError(
+                f"{what} is for transformers: a static model needs little memory as it is"
+            )
+        if self.loss == "distil":
+            raise InputError(
+                "--loss distil is for transformers: no projection stands behind a static model"
+            )
+
     def stated(self) -> dict[str, Any]:
         """Everything that decides about the weights and the record, as plain data."""
         stated = asdict(self) | {"sources": [str(source) for source in self.sources]}
         static = stated.pop("static")
         if self.from_nothing:  # a stored model has a vocabulary of its own
             stated |= static
-        for name in ("output", "resume", "offline", "keep_checkpoints"):
+        unused = ["output", "resume", "offline", "keep_checkpoints"]
+        unused += [name for name in ("cached", "vrn_weight") if not stated[name]]
+        if self.loss != "lakda":
+            unused.append("lakda_weight")
+        if self.loss != "distil":
+            unused += ["teacher", "teacher_lang", "infonce_weight"]
+        for name in unused:
             del stated[name]
         if not self.skip_faults:  # older records do not state it
             del stated["skip_faults"]

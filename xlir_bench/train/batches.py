@@ -322,6 +322,18 @@ class Planner:
             drawn = drawn ** (1 / np.maximum(self._weighted[question, :ANY_OTHER], 1e-9))
         return asked, np.where(there, drawn, -1.0).argmax(axis=1)
 
+    def second_languages(self, batch: Batch, number: int) -> Rows:
+        """For each row of a batch another language of its question, with another text; -1 where there is none.
+
+        They are drawn apart from the batch, which is the same without them.
+        """
+        keys = self.store.keys[batch.rows, QUESTION]
+        asked = keys[np.arange(len(keys)), batch.question]
+        there = (keys != 0) & (keys != asked[:, None]) & self.mask
+        rng = np.random.default_rng([self.options.seed, number, 1])
+        drawn = np.where(there, rng.random(there.shape), -1.0).argmax(axis=1)
+        return np.where(there.any(axis=1), drawn, -1)
+
 
 @dataclass(slots=True)
 class _Draft:

@@ -61,6 +61,8 @@ def _summary(record: Mapping[str, Any]) -> str:
     if outcome["chosen_step"] != outcome["steps"]:
         stopped = f"; these are the weights of step {outcome['chosen_step']:,}, the best"
     notes = "".join(f"\n- {_escaped(note)}" for note in base["notes"])
+    if teacher := record.get("teacher"):
+        notes += f"\n- the teacher was {_escaped(teacher['name'])} ({teacher['digest'][:19]}…)"
     return (
         f"{_escaped(base['name'])} ({base['digest'][:19]}…), trained with the strategy"
         f" **{batches['strategy']}** and the loss **{options['loss']}** for {outcome['steps']:,} steps of"
@@ -158,6 +160,8 @@ def _batches(batches: Mapping[str, Any]) -> str:
         f" No {kind} batch has {_escaped(', '.join(langs))}: too few rows."
         for kind, langs in batches["left_out"].items()
     )
+    if alone := batches.get("infonce_alone"):
+        left_out += f" {alone:.1%} of the rows or texts count for InfoNCE alone."
     table = _table(("questions in", "rows", "share"), rows)
     return f"{kinds}; an epoch is {batches['steps_per_epoch']:,}.{left_out}\n\n{table}"
 

@@ -12,6 +12,8 @@ import torch
 from numpy.typing import NDArray
 from sentence_transformers.base.sampler import DefaultBatchSampler
 
+from xlir_bench.train.ranks import part
+
 REMEMBERED = 1_000_000
 """Texts whose tokens `RememberedTokens` keeps: about 100 MB if they are sentences."""
 
@@ -59,7 +61,7 @@ class RememberedTokens:
 
 @dataclass
 class BatchCollator:
-    """Tokenizes the columns of a batch, each with its prompt.
+    """Tokenizes the columns of a batch, each with its prompt; of several processes each its part of them.
 
     A hard negative that is a question or an answer of the batch is left out.
     """
@@ -68,24 +70,44 @@ class BatchCollator:
     """From texts and a prompt to the inputs of the model's first module."""
     query_prompt: str
     passage_prompt: str
+    rank: int = 0
+    processes: int = 1
     valid_label_columns: list[str] = field(default_factory=lambda: ["label"])
 
     def __call__(self, entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        """The trainer's batch: tensors by column, and, with several answers a row, each answer's row."""
+        """The trainer's batch: tensors by column, and as its label what the loss has to know of the whole batch."""
         questions = [entry["question"] for entry in entries]
         answers = [entry["answer"] for entry in entries]
-        labels = None
+        label: dict[str, Any] = {"figures": {}}
         if isinstance(answers[0], list):
-            labels = torch.tensor([n for n, of_row in enumerate(answers) for _ in of_row])
+            rows = [n for n, of_row in enumerate(answers) for _ in of_row]
+            label["answer_row"] = torch.tensor(rows)
             answers = [text for of_row in answers for text in of_row]
         taken = {*questions, *answers}
-        negatives = [n for entry in entries if (n := entry.get("negative")) and n not in taken]
-        batch = self._tokenized("question", questions, self.query_prompt)
-        batch |= self._tokenized("answer", answers, self.passage_prompt)
-        if negatives:
-            batch |= self._tokenized("negative", negatives, self.passage_prompt)
-        return batch if labels is None else batch | {"label": labels}
-
-    def _tokenized(self, column: str, texts: list[str], prompt: str) -> dict[str, Any]:
-        features = self.tokenize(texts, prompt=prompt or None)
-        return {f"{column}_{name}": value for name, value in features.items()}
+        columns = {
+            "question": questions,
+            "answer": answers,
+            "negative": [n for x in entries if (n := x.get("negative")) and n not in taken],
+        }
+        if "second" in entries[0]:
+            rows = [n for n, entry in enumerate(entries) if entry["second"]]
+            columns["second"] = [entries[n]["second"] for n in rows]
+            label["second_row"] = torch.tensor(rows)
+            label["figures"]["infonce_alone"] = 1 - len(rows) / len(entries)
+        if "teacher" in entries[0]:
+            # From [row, question or answer] to [question or answer, row].
+            vectors, taught = (
+                torch.from_numpy(np.array([x[name] for x in entries], np.float32)).transpose(0, 1)
+                for name in ("teacher", "taught")
+            )
+            label |= {"teacher": vectors, "taught": taught}
+            label["figures"]["infonce_alone"] = 1 - float(taught.mean())
+        label["counts"] = {name: len(texts) for name, texts in columns.items() if texts}
+        batch: dict[str, Any] = {}
+        for name in label["counts"]:
+            asked = name in ("question", "second")
+            prompt = self.query_prompt if asked else self.passage_prompt
+            texts = columns[name][part(len(columns[name]), self.rank, self.processes)]
+            features = self.tokenize(texts or columns[name][:1], prompt=prompt or None)
+            batch |= {f"{name}_{key}": value for key, value in features.items()}
+        return batch | {"label": label}

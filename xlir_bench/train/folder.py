@@ -21,6 +21,8 @@ LOCK = ".training.lock"
 RECORD = "training.json"
 LOG = "log.jsonl"
 CURVES = "curves.png"
+PROJECTION = "projection"
+"""The projection towards a teacher, beside the model, for a second stage to go on with."""
 
 
 @dataclass(frozen=True, slots=True)

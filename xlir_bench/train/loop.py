@@ -6,7 +6,7 @@ With one exception: gradients of static models are sparse, and clipped by a func
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -25,8 +25,9 @@ from xlir_bench.records import Evaluate, Progress
 from xlir_bench.train.bases import Base
 from xlir_bench.train.feeding import BatchCollator, PlanSampler, RememberedTokens
 from xlir_bench.train.folder import LOG, RunFolder, step_of
-from xlir_bench.train.losses import LossNotFiniteError, build_loss
+from xlir_bench.train.losses import BatchLoss, LossNotFiniteError
 from xlir_bench.train.plan import Plan
+from xlir_bench.train.ranks import launched, processes, rank, shared
 from xlir_bench.train.sparse import RowAdam, SparseTable, clip_gradients
 from xlir_bench.train.static import is_static
 from xlir_bench.train.watching import PREFIX, SELECTION, HarnessEvaluator, TrainingLog, Watcher
@@ -35,6 +36,23 @@ EVALUATION_SHARE = 0.1
 """The share of a run's cost that evaluations may take by default."""
 BYTES_A_STEP = 100e6
 """The bytes of checkpoints that may be written per step, on average, by default."""
+
+
+class PlanTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
+    """The library's trainer; every process reads the same batches, and the log has the figures of the loss."""
+
+    def get_train_dataloader(self) -> Any:
+        """The batches of the plan; the library would give each process batches of its own."""
+        if processes() == 1:
+            return super().get_train_dataloader()
+        size = self.args.train_batch_size
+        return self._build_dataloader(self.train_dataset, size, dataset_kind="train")
+
+    def log(self, logs: Mapping[str, float], start_time: float | None = None) -> None:
+        """Add what the loss noted since the line before."""
+        if "loss" in logs:
+            logs = {**logs, **self.loss.take_figures()}
+        super().log(logs, start_time)
 
 
 @dataclass(frozen=True)
@@ -57,14 +75,15 @@ class Loop:
 
         Returns the outcome, as the record of the run has it, and the log.
         """
-        checkpoint = self.folder.last_checkpoint()
+        writes = rank() == 0
+        checkpoint = shared(self.folder.last_checkpoint() if writes else None)
         resumed_from = None if checkpoint is None else step_of(checkpoint)
-        log = TrainingLog(self.folder.path / LOG)
+        log = TrainingLog(self.folder.path / LOG if writes else None)
         log.cut(resumed_from or 0)
         watcher = Watcher(
             self.progress,
             log,
-            self.folder.checkpoints / "seconds.json",
+            self.folder.checkpoints / "seconds.json" if writes else None,
             evaluates=self.evaluate is not None,
             spares=self.options.save_steps is None,
         )
@@ -110,16 +129,18 @@ class Loop:
                 torch.ones(table.num_embeddings) if weights is None else torch.from_numpy(weights)
             )
             optimizer = RowAdam(table.parameters(), rates, lr=self.rate)
-        trainer = SentenceTransformerTrainer(
+        trainer = PlanTrainer(
             model=model,
             args=self._arguments(),
             train_dataset=self.plan.dataset(),
-            loss=build_loss(options.loss, model, options.temperature, options.mini_batch),
+            loss=BatchLoss(model, options),
             evaluator=evaluator,
             data_collator=BatchCollator(
                 RememberedTokens(model[0].tokenizer) if static else model.preprocess,
                 self.base.prompts.query,
                 self.base.prompts.passage,
+                rank(),
+                processes(),
             ),
             callbacks=callbacks,
             optimizers=(optimizer, None),
@@ -172,6 +193,8 @@ class Loop:
             "greater_is_better": True,
             "restore_callback_states_from_checkpoint": options.patience is not None,
             "dataloader_pin_memory": device != "cpu",
+            # Processes may encode a part in different numbers of mini-batches: no forward may wait for others.
+            "ddp_broadcast_buffers": False,
             "disable_tqdm": True,
             "report_to": "none",
         }
@@ -201,7 +224,7 @@ def explained(
     try:
         yield
     except LossNotFiniteError as error:
-        kept = folder.last_finite_checkpoint()
+        kept = folder.last_finite_checkpoint() if rank() == 0 else None
         step, batch = where()
         raise XlirError(
             f"the loss is {error} at step {step} ({batch}); "
@@ -214,10 +237,11 @@ def explained(
         step, batch = where()
         smaller = options.batches.batch_size // 2
         advice = f"a smaller --batch-size (such as {smaller}) or a shorter --max-length"
-        if options.loss == "cached":
+        if options.caches_gradients:
             advice = f"a smaller --mini-batch-size than {options.mini_batch}, or {advice}"
         else:
-            advice = f"--loss cached, which keeps the batch and its negatives, or {advice}"
+            cached = "--loss cached" if options.loss == "infonce" else "--cached"
+            advice = f"{cached}, which keeps the batch and its negatives, or {advice}"
         raise XlirError(f"out of memory at step {step} ({batch}); try {advice}") from error
 
 
@@ -256,6 +280,8 @@ def training_device(options: TrainOptions, static: bool) -> str:
             f"--device {device}: cpu, cuda or mps; choose among GPUs with CUDA_VISIBLE_DEVICES"
         )
     require_device(device)
+    if launched() and static:
+        raise InputError("several processes train transformers: a static model trains in one")
     if options.precision == "fp16" and device == "cpu":
         raise InputError("--precision fp16 wants a GPU; a CPU has bf16 and fp32")
     if options.precision == "bf16" and device == "cuda" and not torch.cuda.is_bf16_supported():

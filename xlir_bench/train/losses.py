@@ -1,77 +1,279 @@
-"""The losses: InfoNCE over the batch, in four forms; a temperature divides the cosines."""
+"""The losses: functions of the vectors of a whole batch, in one table; and what is logged of a batch beside its loss.
+
+Every loss is a mean over the rows of a batch, and gives the value of some of them. So each can be computed a few
+rows at a time, which is what gradient caching (arXiv 2101.06983) does: all texts are encoded without gradients,
+then the loss says in which direction each vector should move, then the texts are encoded again, a few at a time.
+
+In the formulas q is a question, p an answer, n a hard negative, c a cosine, t the temperature; i counts the B rows.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from sentence_transformers.sentence_transformer.losses import (
-    CachedMultipleNegativesRankingLoss,
-    MultipleNegativesRankingLoss,
-)
+from sentence_transformers.base.losses.gradcache import CachedLossMixin
+from sentence_transformers.base.losses.merged_forward import embed_columns
+from sentence_transformers.util import cos_sim
 from torch import Tensor, nn
 
+from xlir_bench.options.training import TrainOptions
+from xlir_bench.train.ranks import gathered
+
 Features = Sequence[dict[str, Tensor]]
+PAIRED = 1024
+"""Rows of a batch that `batch_figures` looks at, at most: their pairs grow with the square."""
 
 
-class OneToKLoss(nn.Module):
-    """All answers of a row are its positives: the mean of their log-softmax terms over all answers.
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The vectors of a whole batch as the model gives them, whichever process encoded each."""
 
-    After arXiv 2406.18254. The labels say which row each answer belongs to; hard negatives only push away.
+    question: Tensor
+    answer: Tensor
+    negative: Tensor | None = None
+    answer_row: Tensor | None = None
+    """Where rows have several answers: which row each belongs to, in order."""
+    second: Tensor | None = None
+    """Questions of some rows in a second language."""
+    second_row: Tensor | None = None
+    """Which rows these are."""
+    projected: Tensor | None = None
+    """``[2, B, width]``: questions and answers as a projection takes them to the space of the teacher."""
+    teacher: Tensor | None = None
+    """``[2, B, width]``: the teacher's vectors of them in its language."""
+    taught: Tensor | None = None
+    """``[2, B]``: 1 where there is such a text, else 0."""
+
+    @property
+    def passages(self) -> Tensor:
+        """Answers, then hard negatives."""
+        return self.answer if self.negative is None else torch.cat([self.answer, self.negative])
+
+
+RowLosses = Callable[[Batch, slice, TrainOptions], Tensor]
+"""The loss of the rows from a start to a stop, one value each; the loss of the batch is their mean over all rows."""
+
+
+def infonce(batch: Batch, rows: slice, options: TrainOptions) -> Tensor:
+    """l_i = -c(q_i, p_i)/t + log sum_x exp(c(q_i, x)/t), over all answers and hard negatives x.
+
+    In batches across languages this is MIMO's XLCO (arXiv 2605.31171).
     """
+    scores = _scores(batch.question[rows], batch.passages, options)
+    return torch.logsumexp(scores, dim=1) - _own(scores, rows)
 
-    def __init__(self, model: Any, scale: float) -> None:
-        super().__init__()
-        self.model = model
-        self.scale = scale
 
-    def forward(self, features: Features, labels: Tensor) -> Tensor:
-        """The loss of one batch."""
-        vectors = [
-            nn.functional.normalize(self.model(column)["sentence_embedding"], dim=-1)
-            for column in features
-        ]
-        scores = vectors[0] @ torch.cat(vectors[1:]).T * self.scale
-        terms = torch.log_softmax(scores.float(), dim=1)
-        terms = terms[labels, torch.arange(len(labels), device=labels.device)]
-        count = torch.bincount(labels, minlength=len(scores)).to(terms.dtype)
-        return -(terms / count[labels]).sum() / len(scores)
+def symmetric(batch: Batch, rows: slice, options: TrainOptions) -> Tensor:
+    """The mean of `infonce` and of the same from answers to questions, without hard negatives."""
+    questions, answers = batch.question[rows], batch.answer[rows]
+    scores = _scores(questions, batch.passages, options)
+    back = _scores(batch.question, answers, options).T
+    own = _own(scores, rows)
+    return (torch.logsumexp(scores, dim=1) + torch.logsumexp(back, dim=1)) / 2 - own
+
+
+def one_to_k(batch: Batch, rows: slice, options: TrainOptions) -> Tensor:
+    """l_i = -mean_k log(exp(c(q_i, p_ik)/t) / sum_x exp(c(q_i, x)/t)), p_ik being all answers of the row.
+
+    After arXiv 2406.18254. Hard negatives only push away.
+    """
+    scores = _scores(batch.question[rows], batch.passages, options)
+    terms = torch.log_softmax(_wide(scores), dim=1)
+    of_answer = _given(batch.answer_row)
+    places = torch.nonzero((of_answer >= rows.start) & (of_answer < rows.stop))[:, 0]
+    row = of_answer[places]
+    count = torch.bincount(of_answer, minlength=len(batch.question)).to(terms.dtype)
+    terms = terms[row - rows.start, places] / count[row]
+    return -terms.new_zeros(len(scores)).index_add(0, row - rows.start, terms)
+
+
+def lakda(batch: Batch, rows: slice, options: TrainOptions) -> Tensor:
+    """(1 - a) infonce + a KL(softmax_j c(q'_i, p_j) || softmax_j c(q_i, p_j)), q'_i being q_i in a second language.
+
+    After Yang et al., MRL 2024: over the answers of the batch, cosines as they are, gradients into both
+    questions. The divergence is the mean over the rows that have a second language; the others count for
+    InfoNCE alone. a: `--lakda-weight`.
+    """
+    weight = options.lakda_weight
+    losses = (1 - weight) * infonce(batch, rows, options)
+    if batch.second is None or batch.second_row is None:
+        return losses
+    chosen = (batch.second_row >= rows.start) & (batch.second_row < rows.stop)
+    row = batch.second_row[chosen]
+    first, second = (
+        torch.log_softmax(_wide(cos_sim(questions, batch.answer)), dim=1)
+        for questions in (batch.question[row], batch.second[chosen])
+    )
+    apart = (second.exp() * (second - first)).sum(dim=1)
+    share = len(batch.second) / len(batch.question)
+    return losses.index_add(0, row - rows.start, (weight * apart / share).to(losses.dtype))
+
+
+def distil(batch: Batch, rows: slice, options: TrainOptions) -> Tensor:
+    """w infonce + (1 - w) (1 - c(W v(x), T(x'))): x' is the text x in the teacher's language, W a linear projection.
+
+    After MIMO (arXiv 2605.31171): v is the model that is trained, T the frozen teacher. The distance is the
+    mean over the questions and answers of the batch that have such a text; the others count for InfoNCE alone.
+    w: `--infonce-weight`, 0 in MIMO's first stage and 0.2 in its second.
+    """
+    weight = options.infonce_weight
+    projected, teacher, taught = map(_given, (batch.projected, batch.teacher, batch.taught))
+    cosines = nn.functional.cosine_similarity(projected[:, rows], teacher[:, rows], dim=-1)
+    share = taught.sum().clamp(min=1) / len(batch.question)
+    apart = ((1 - cosines) * taught[:, rows]).sum(dim=0) / share
+    return weight * infonce(batch, rows, options) + (1 - weight) * apart
+
+
+def vrn(batch: Batch, rows: slice) -> Tensor:
+    """l_i = sum_{j != i} (c(q_i, p_j) + 1/(B - 1))^2 / (B - 1): negatives that vary less (arXiv 2506.09781)."""
+    others = len(batch.question) - 1
+    apart = (cos_sim(batch.question[rows], batch.answer) + 1 / others) ** 2
+    losses: Tensor = (apart.sum(dim=1) - _own(apart, rows)) / others
+    return losses
+
+
+LOSSES: Mapping[str, RowLosses] = {
+    "infonce": infonce,
+    "symmetric": symmetric,
+    "cached": infonce,
+    "one-to-k": one_to_k,
+    "lakda": lakda,
+    "distil": distil,
+}
+"""By the names of `--loss`; `cached` is InfoNCE with gradient caching."""
+
+
+def _given(value: Tensor | None) -> Tensor:
+    """What the collator gives wherever the loss needs it."""
+    if value is None:
+        raise AssertionError("the batch lacks what its loss needs")
+    return value
+
+
+def _scores(questions: Tensor, passages: Tensor, options: TrainOptions) -> Tensor:
+    scores: Tensor = cos_sim(questions, passages) * (1 / options.temperature)
+    return scores
+
+
+def _wide(values: Tensor) -> Tensor:
+    """In 32 bits or more."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
+
+
+def _own(scores: Tensor, rows: slice) -> Tensor:
+    """The score of each row with its own answer."""
+    return scores[torch.arange(len(scores)), torch.arange(rows.start, rows.stop)]
+
+
+@torch.no_grad()
+def batch_figures(batch: Batch) -> dict[str, Tensor]:
+    """How near pairs are and how far apart the rest, of unit vectors.
+
+    - alignment: the mean of |q - p|^2 over questions and their answers (arXiv 2005.10242)
+    - uniformity: the log of the mean of exp(-2 |x - y|^2) over all pairs of questions, and over all pairs of
+      answers; their mean
+    - negatives_variance: of the cosines of questions and the answers of others
+    """
+    questions = nn.functional.normalize(_wide(batch.question[:PAIRED]), dim=1)
+    row = batch.answer_row
+    row = torch.arange(len(batch.answer), device=questions.device) if row is None else row
+    answers = nn.functional.normalize(_wide(batch.answer[row < PAIRED]), dim=1)
+    own = row[row < PAIRED] == torch.arange(len(questions), device=row.device)[:, None]
+    cosines = questions @ answers.T
+
+    def uniformity(vectors: Tensor) -> Tensor:
+        pairs = (vectors @ vectors.T)[~torch.eye(len(vectors), dtype=torch.bool, device=row.device)]
+        return (4 * pairs - 4).exp().mean().log()
+
+    return {
+        "alignment": (2 - 2 * cosines[own]).mean(),
+        "uniformity": (uniformity(questions) + uniformity(answers)) / 2,
+        "negatives_variance": cosines[~own].var(correction=0),
+    }
 
 
 class LossNotFiniteError(Exception):
     """The loss of a batch is infinite or not a number."""
 
 
-class FiniteLoss(nn.Module):
-    """Any loss, stopped at the first batch where it is not finite."""
+class BatchLoss(CachedLossMixin, nn.Module):  # type: ignore[misc]
+    """A loss of the table, with or without gradient caching; it stops at the first batch where it is not finite."""
 
-    def __init__(self, model: Any, loss: nn.Module) -> None:
+    def __init__(self, model: Any, options: TrainOptions) -> None:
         super().__init__()
         self.model = model  # the trainer looks here for what it wraps
-        self.loss = loss
+        self.options = options
+        self.mini_batch_size = options.mini_batch
+        self._sums: dict[str, Any] = {}
+        self._batches = 0
 
-    def forward(self, features: Features, labels: Tensor | None) -> Tensor:
-        """The loss of one batch."""
-        value: Tensor = self.loss(features, labels)
-        if not torch.isfinite(value).all():
+    def forward(self, features: Features, labels: Mapping[str, Any]) -> Tensor:
+        """The loss of one batch; `labels` is what the collator says of it."""
+        value: Tensor
+        if self.options.caches_gradients:
+            value = self.forward_cached(features, labels)  # type: ignore[operator]
+        else:
+            vectors = embed_columns(self.model, features)
+            value = self.calculate_loss([[column] for column in vectors], labels)
+        if not torch.isfinite(value):
             raise LossNotFiniteError(f"{float(value.detach()):g}")
         return value
 
+    def calculate_loss(
+        self,
+        reps: Sequence[Sequence[Tensor]],
+        labels: Mapping[str, Any],
+        *,
+        with_backward: bool = False,
+    ) -> Tensor:
+        """The loss of the vectors of a batch, column by column; with gradient caching some rows at a time."""
+        batch = as_batch([torch.cat(list(column)) for column in reps], labels)
+        self._note(batch_figures(batch) | labels["figures"])
+        size = len(batch.question)
+        total = torch.zeros((), device=batch.question.device)
+        for start in range(0, size, self.mini_batch_size if with_backward else size):
+            rows = slice(start, min(start + self.mini_batch_size, size) if with_backward else size)
+            part = self._rows(batch, rows).mean()
+            if rows.stop - rows.start < size:
+                part = part * (rows.stop - rows.start) / size
+            if with_backward:
+                part.backward()  # type: ignore[no-untyped-call]
+                part = part.detach()
+            total = total + part
+        return total
 
-def build_loss(name: str, model: Any, temperature: float, mini_batch: int) -> FiniteLoss:
-    """The loss of this name; the cached one holds `mini_batch` texts at a time."""
-    scale = 1 / temperature
-    loss: nn.Module
-    if name == "one-to-k":
-        loss = OneToKLoss(model, scale)
-    elif name == "cached":
-        loss = CachedMultipleNegativesRankingLoss(model, scale=scale, mini_batch_size=mini_batch)
-    elif name == "symmetric":
-        both = ("query_to_doc", "doc_to_query")
-        loss = MultipleNegativesRankingLoss(
-            model, scale=scale, directions=both, partition_mode="per_direction"
-        )
-    else:
-        loss = MultipleNegativesRankingLoss(model, scale=scale)
-    return FiniteLoss(model, loss)
+    def _rows(self, batch: Batch, rows: slice) -> Tensor:
+        losses = LOSSES[self.options.loss](batch, rows, self.options)
+        weight = self.options.vrn_weight
+        return losses + weight * vrn(batch, rows) if weight else losses
+
+    def _note(self, figures: Mapping[str, Any]) -> None:
+        self._batches += 1
+        for name, value in figures.items():
+            self._sums[name] = self._sums.get(name, 0.0) + value
+
+    def take_figures(self) -> dict[str, float]:
+        """The means of what was noted since the last time."""
+        means = {name: float(value) / self._batches for name, value in self._sums.items()}
+        self._sums, self._batches = {}, 0
+        return means
+
+
+def as_batch(columns: Sequence[Tensor], labels: Mapping[str, Any]) -> Batch:
+    """The batch of what was encoded of it, here and by other processes."""
+    whole = {
+        name: gathered(vectors, count)
+        for (name, count), vectors in zip(labels["counts"].items(), columns, strict=True)
+    }
+    more = {name: labels[name] for name in ("answer_row", "second_row") if name in labels}
+    if "teacher" in labels:
+        # The projection has put its vectors behind the model's own.
+        width = labels["teacher"].shape[-1]
+        pair = torch.stack([whole["question"], whole["answer"]])
+        more |= {"projected": pair[..., -width:], "teacher": labels["teacher"]}
+        more |= {"taught": labels["taught"]}
+        whole = {name: vectors[:, :-width] for name, vectors in whole.items()}
+    return Batch(**whole, **more)

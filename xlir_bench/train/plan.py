@@ -1,4 +1,5 @@
-"""The plan of a run on disk: an Arrow file of (row, question language, answer language), batch after batch.
+"""The plan of a run on disk: an Arrow file of (row, question language, answer language, second question language),
+batch after batch.
 
 The trainer reads it as its data set, in order; a transform turns the numbers into texts.
 """
@@ -10,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +19,13 @@ from numpy.typing import NDArray
 from xlir_bench.records import Progress
 from xlir_bench.train.batches import Planner
 from xlir_bench.train.folder import write_array
-from xlir_bench.train.store import ANSWER, NEGATIVE, PAGE, QUESTION, Flags, RowStore
+from xlir_bench.train.store import ANSWER, NEGATIVE, PAGE, QUESTION, Flags, Keys, RowStore
+
+if TYPE_CHECKING:
+    from xlir_bench.train.teaching import Teacher
 
 PLAN, STARTS = "plan.arrow", "starts.npy"
-COLUMNS = ("row", "question", "answer")
+COLUMNS = ("row", "question", "answer", "second")
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,10 @@ class Plan:
     """Where each batch begins in the plan; one more at the end."""
     counts: Mapping[str, Any]
     """Batches of each kind, questions of each language, and languages left out; as the record has them."""
+    second: bool = False
+    """Whether questions have a second language, where there is one."""
+    teacher: Teacher | None = None
+    teacher_lang: str = ""
 
     @property
     def starts_file(self) -> Path:
@@ -63,9 +71,11 @@ class Plan:
     def texts(self, entries: Mapping[str, Any]) -> dict[str, list[Any]]:
         """Columns ``question``, ``answer`` (a list of all where `whole_answers`), and ``negative`` if any row has one.
 
-        A negative is in the language of its answer; "" where there is none.
+        A negative is in the language of its answer; "" where there is none. So is ``second``, the question in
+        another language. ``teacher`` has the vectors of question and answer in the language of the teacher;
+        zeros where there is none, and ``taught`` is 0.
         """
-        rows, asked, answered = (np.asarray(entries[name]) for name in COLUMNS)
+        rows, asked, answered, second = (np.asarray(entries[name]) for name in COLUMNS)
         questions = self.store.fetch(rows, QUESTION, asked)
         columns: dict[str, list[Any]] = {"question": questions}
         if self.whole_answers:
@@ -73,12 +83,35 @@ class Plan:
         else:
             columns["answer"] = self.store.fetch(rows, ANSWER, answered)
         if self._has_negatives:
-            columns["negative"] = [""] * len(rows)
-            there = np.flatnonzero(self.store.keys[rows, NEGATIVE, answered])
-            negatives = self.store.fetch(rows[there], NEGATIVE, answered[there])
-            for place, text in zip(there, negatives, strict=True):
-                columns["negative"][place] = text
+            there = self.store.keys[rows, NEGATIVE, answered] != 0
+            columns["negative"] = self._where(there, rows, NEGATIVE, answered)
+        if self.second:
+            columns["second"] = self._where(second >= 0, rows, QUESTION, second)
+        if self.teacher is not None:
+            taught = self.taught_keys(rows)
+            columns["teacher"] = list(self.teacher.of(taught))
+            columns["taught"] = (taught != 0).tolist()
         return columns
+
+    def taught_keys(self, rows: Any) -> Keys:
+        """``[row, question or answer]``: the keys of the texts in the teacher's language, 0 where there is none."""
+        lang = self.store.languages.index(self.teacher_lang)
+        keys: Keys = self.store.keys[rows][:, [QUESTION, ANSWER], lang]
+        return keys
+
+    def planned_rows(self) -> Any:
+        """Which rows of the store the batches have, each once, in their order."""
+        rows = self._entries().data.column("row").to_numpy()
+        return np.unique(rows)
+
+    def _where(self, there: Flags, rows: Any, side: int, langs: Any) -> list[str]:
+        """The texts of a side where there are any, and "" elsewhere."""
+        texts = [""] * len(rows)
+        places = np.flatnonzero(there)
+        fetched = self.store.fetch(rows[places], side, langs[places])
+        for place, text in zip(places, fetched, strict=True):
+            texts[place] = text
+        return texts
 
     def _entries(self) -> Any:
         from datasets import Dataset
@@ -101,12 +134,14 @@ class Plan:
         return any(keys[first : first + PAGE, NEGATIVE].any() for first in pages)
 
 
-def write_plan(planner: Planner, steps: int, folder: Path, progress: Progress) -> Plan:
-    """Plan a run of so many batches, in a folder."""
+def write_plan(
+    planner: Planner, steps: int, folder: Path, progress: Progress, second: bool = False
+) -> Plan:
+    """Plan a run of so many batches, in a folder; `second`: with a second language of each question."""
     import pyarrow as pa
 
-    schema = pa.schema([("row", pa.int64()), ("question", pa.int32()), ("answer", pa.int32())])
-    starts = [0]
+    schema = pa.schema([(name, pa.int64() if name == "row" else pa.int32()) for name in COLUMNS])
+    starts, alone = [0], 0
     kinds: Counter[str] = Counter()
     languages: Counter[int] = Counter()
     progress.start("plan batches", steps, "batches")
@@ -114,8 +149,13 @@ def write_plan(planner: Planner, steps: int, folder: Path, progress: Progress) -
         pa.OSFile(str(folder / PLAN), "wb") as sink,
         pa.ipc.new_stream(sink, schema) as writer,
     ):
-        for batch in planner.batches(steps):
-            columns = [batch.rows, batch.question.astype(np.int32), batch.answer.astype(np.int32)]
+        for number, batch in enumerate(planner.batches(steps)):
+            others = np.full(len(batch.rows), -1)
+            if second:
+                others = planner.second_languages(batch, number)
+            alone += int((others < 0).sum())
+            langs = [x.astype(np.int32) for x in (batch.question, batch.answer, others)]
+            columns = [batch.rows, *langs]
             writer.write_batch(pa.record_batch(columns, schema=schema))
             starts.append(starts[-1] + len(batch.rows))
             kinds[batch.kind] += 1
@@ -130,4 +170,6 @@ def write_plan(planner: Planner, steps: int, folder: Path, progress: Progress) -
         "questions": {store.languages[x]: count for x, count in sorted(languages.items())},
         "left_out": planner.left_out,
     }
-    return Plan(folder, store, planner.mask, options.whole_answers, starts_array, counts)
+    if second:
+        counts["infonce_alone"] = alone / starts[-1]
+    return Plan(folder, store, planner.mask, options.whole_answers, starts_array, counts, second)

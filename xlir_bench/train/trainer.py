@@ -15,7 +15,7 @@ from xlir_bench import files
 from xlir_bench.encoders.digest import installed_versions
 from xlir_bench.encoders.layout import PICKLES
 from xlir_bench.encoders.quiet import quiet_transformers
-from xlir_bench.errors import WARNING, XlirError
+from xlir_bench.errors import WARNING, InputError, XlirError
 from xlir_bench.options.training import TrainOptions
 from xlir_bench.records import Evaluate, Progress, Silent
 from xlir_bench.results.training import FinishedRecord, read_training
@@ -24,9 +24,9 @@ from xlir_bench.tasks import Task
 from xlir_bench.train.bases import Base, freeze, load_base
 from xlir_bench.train.batches import Planner
 from xlir_bench.train.card import draw_curves, model_card
-from xlir_bench.train.folder import CURVES, RECORD, RunFolder, write_json
+from xlir_bench.train.folder import CURVES, PROJECTION, RECORD, RunFolder, write_json
 from xlir_bench.train.leakage import EvaluationTexts, LeakageFoundError, LeakageReport
-from xlir_bench.train.plan import write_plan
+from xlir_bench.train.plan import Plan, write_plan
 from xlir_bench.train.pruning import Pruning
 from xlir_bench.train.reading import source_digest
 from xlir_bench.train.rows import Row, no_codes
@@ -65,21 +65,33 @@ def train(
 
     `evaluate` gives figures of a model in the middle of training. The texts of `tasks`, looked for under the
     root `data` or in the cache, must not be among the training rows. `say` takes remarks, a line each.
+
+    In each of several processes that `torchrun` started it trains the same model on the same batches; the first
+    of them writes and evaluates.
     """
+    from xlir_bench.train.loop import training_device
+    from xlir_bench.train.ranks import joined, rank, shared
+
     options.check()
+    device = training_device(options, options.from_nothing)
     folder = RunFolder(options.output)
-    with folder.held():
-        folder.require_fresh(options.resume)
-        if folder.finished:
-            if not options.keep_checkpoints:  # of a run that was killed while it tidied up
-                shutil.rmtree(folder.checkpoints, ignore_errors=True)
-            return Trained(folder.path, read_training(folder.path / RECORD, FinishedRecord))
-        run = _Run(options, folder, tasks, data, progress or Silent())
-        try:
-            return Trained(folder.path, run.train(evaluate, command, say))
-        except XlirError:
-            folder.forget_unbegun()
-            raise
+    run = _Run(options, folder, tasks, data, progress or Silent())
+    with joined(device == "cpu"):
+        if rank() == 0:
+            with folder.held():
+                folder.require_fresh(options.resume)
+                if not folder.finished:
+                    try:
+                        return Trained(folder.path, run.train(evaluate, command, say))
+                    except XlirError:
+                        folder.forget_unbegun()
+                        raise
+                shared(None)
+                if not options.keep_checkpoints:  # of a run that was killed while it tidied up
+                    shutil.rmtree(folder.checkpoints, ignore_errors=True)
+        else:
+            run.follow(evaluate)
+    return Trained(folder.path, read_training(folder.path / RECORD, FinishedRecord))
 
 
 def save_untrained(
@@ -147,12 +159,12 @@ class _Run:
         """All stages; the record of the run, which is written last: it says that the run is finished."""
         from sentence_transformers import SentenceTransformer
 
-        from xlir_bench.train.loop import Loop, intervals, training_device
+        from xlir_bench.train.loop import Loop, intervals
+        from xlir_bench.train.ranks import shared
         from xlir_bench.train.watching import selection
 
         options, folder = self.options, self.folder.path
         # What cannot run is refused before anything is read.
-        training_device(options, options.from_nothing)
         intervals(options, evaluate, 1)
         self.pruning.check()
         self.folder.remember(options.stated())
@@ -165,9 +177,10 @@ class _Run:
         planner = Planner(store, options.batches)
         steps = options.steps or math.ceil((options.epochs or 1) * planner.epoch)
         batches = steps * options.batches_a_step
-        plan = write_plan(planner, batches, self.folder.data, self.progress)
-        base = self.base(store)
-        rate = options.lr or (STATIC_RATE if options.from_nothing else RATE)
+        plan = self._taught(
+            write_plan(planner, batches, self.folder.data, self.progress, options.loss == "lakda")
+        )
+        base = self._prepared(plan)
         before: Mapping[str, float] = {}
         look: Evaluate | None = None
         if evaluate is not None:
@@ -175,10 +188,15 @@ class _Run:
             before = self._before(base, look)
             selection(before, options.select_by)  # raises now where there is no such figure
         on_the_way = None if options.eval_steps == 0 else look
+        shared((plan, steps))
+        rate = options.lr or (STATIC_RATE if options.from_nothing else RATE)
         loop = Loop(options, self.folder, base, plan, steps, rate, on_the_way, self.progress, say)
         with quiet_transformers():
             outcome, log = loop.run()
             self._save(base)
+            if plan.teacher is not None:
+                (folder / PROJECTION).mkdir(exist_ok=True)
+                base.model[-1].save(str(folder / PROJECTION))
         after: Mapping[str, float] = {}
         if evaluate is not None:
             with quiet_transformers():
@@ -200,6 +218,8 @@ class _Run:
             "evaluations": log.evaluations(),
             "command": command,
         }
+        if plan.teacher is not None:
+            record["teacher"] = plan.teacher.stated
         if draw_curves([{"step": 0, "evaluation": before}, *log.lines], folder / CURVES):
             record["curves"] = CURVES
         files.write(folder / "README.md", model_card(record))
@@ -207,6 +227,55 @@ class _Run:
         if not options.keep_checkpoints:
             shutil.rmtree(self.folder.checkpoints)
         return record
+
+    def follow(self, evaluate: Evaluate | None) -> None:
+        """What a process that is not the first does: the same steps of the same plan, and nothing else."""
+        from xlir_bench.train.loop import Loop
+        from xlir_bench.train.ranks import shared
+
+        told = shared(None)  # waits until rows, plan and base are on disk
+        if told is None:
+            return
+        plan, steps = told
+        options, base = self.options, self._prepared(plan)
+        look = None if options.eval_steps == 0 else evaluate  # the first process asks it
+        rate = options.lr or RATE
+        with quiet_transformers():
+            Loop(options, self.folder, base, plan, steps, rate, look, Silent(), str).run()
+
+    def _taught(self, plan: Plan) -> Plan:
+        """The plan with a teacher, where the loss has one; refuses rows that the loss can do nothing with."""
+        options, store = self.options, plan.store
+        if options.loss == "lakda" and plan.counts["infonce_alone"] == 1:
+            raise InputError(
+                "--loss lakda compares a question in two languages, and no row that is trained on has one in two of"
+                f" {', '.join(store.languages)}"
+            )
+        if options.loss != "distil":
+            return plan
+        from xlir_bench.train.teaching import teach
+
+        rows = plan.planned_rows()
+        teacher = teach(options, store, rows, self.folder.data, self.progress)
+        plan = replace(plan, teacher=teacher, teacher_lang=options.teacher_lang)
+        alone = float((plan.taught_keys(rows) == 0).mean())
+        return replace(plan, counts={**plan.counts, "infonce_alone": alone})
+
+    def _prepared(self, plan: Plan) -> Base:
+        """The model as the loop trains it."""
+        from xlir_bench.train.loop import training_device
+        from xlir_bench.train.static import is_static
+
+        options, base = self.options, self.base(plan.store)
+        if is_static(base.model):
+            options.refuse_static()
+        training_device(options, is_static(base.model))
+        if plan.teacher is None:
+            return base
+        from xlir_bench.train.teaching import project
+
+        stored = Path(options.model) / PROJECTION
+        return project(base, plan.teacher.dimension, stored, options.batches.seed)
 
     def rows(self) -> tuple[RowStore, Mapping[str, Any]]:
         """The rows, and the report on evaluation texts among them; stored ones if the sources are unchanged."""

@@ -17,11 +17,16 @@ from xlir_bench import files
 from xlir_bench.errors import UnknownNameError
 from xlir_bench.options.training import LAST, MEAN
 from xlir_bench.records import Evaluate, Noting, Progress
+from xlir_bench.train.ranks import shared
 from xlir_bench.untrusted import read_json, sound_lines
 
 SELECTION = "selection"
 PREFIX = "eval_"
 """What the trainer writes before the names of an evaluator's figures."""
+LOGGED = (
+    "loss", "learning_rate", "grad_norm", "alignment", "uniformity", "negatives_variance", "infonce_alone",
+)  # fmt: skip
+"""What a line of the log has; from the fourth on, what the loss notes of its batches."""
 LOWER_IS_BETTER = ("rank_distance",)
 CHECKPOINT_PAUSE = 300.0
 """Seconds from one checkpoint to the next, where --save-steps does not ask for more."""
@@ -41,6 +46,8 @@ class HarnessEvaluator(BaseEvaluator):  # type: ignore[misc]
     ) -> dict[str, float]:
         """Figures of the model as it is now."""
         training = model.training
+        # Of several processes the first encodes by itself, as it does before and after the training.
+        model._distributed_inference = None
         model.eval()
         try:
             figures = dict(self._evaluate(model))
@@ -64,12 +71,13 @@ def selection(figures: Mapping[str, float], select_by: str) -> float:
 class TrainingLog:
     """A file with a line of JSON for every few steps and every evaluation."""
 
-    path: Path
+    path: Path | None
+    """None: of a process that does not write."""
     lines: list[dict[str, Any]] = field(default_factory=list)
 
     def cut(self, step: int) -> None:
         """Remove what came after a step, since the run goes on from there."""
-        if not self.path.is_file():
+        if self.path is None or not self.path.is_file():
             return
         lines = sound_lines(self.path, lambda line: {**line, "step": int(line["step"])})
         self.lines = [line for line in lines if line["step"] <= step]
@@ -78,6 +86,8 @@ class TrainingLog:
     def add(self, line: dict[str, Any]) -> None:
         """Append a line."""
         self.lines.append(line)
+        if self.path is None:
+            return
         with self.path.open("a", encoding="utf-8") as file:
             file.write(_as_text(line))
 
@@ -100,8 +110,8 @@ class Watcher(TrainerCallback):  # type: ignore[misc]
 
     progress: Progress
     log: TrainingLog
-    seconds_file: Path
-    """Keeps the seconds of the run so far, for the run that resumes it to add to."""
+    seconds_file: Path | None
+    """Keeps the seconds of the run so far, for the run that resumes it to add to; None: it is not written."""
     evaluates: bool
     spares: bool
     """A checkpoint that comes soon after the last is left out, unless it is the best so far."""
@@ -113,7 +123,7 @@ class Watcher(TrainerCallback):  # type: ignore[misc]
 
     def __post_init__(self) -> None:
         """Go on from what a run before this one noted."""
-        if self.seconds_file.is_file():
+        if self.seconds_file is not None and self.seconds_file.is_file():
             what = "the seconds of a training"
             self._seconds_before = read_json(self.seconds_file, float, what, "remove it")
         self._began = self._trained_from = self._saved = time.perf_counter()
@@ -121,7 +131,8 @@ class Watcher(TrainerCallback):  # type: ignore[misc]
     def note_seconds(self) -> float:
         """The seconds of the run so far, which are written down."""
         seconds = self._seconds_before + time.perf_counter() - self._began
-        files.write(self.seconds_file, json.dumps(seconds))
+        if self.seconds_file is not None:
+            files.write(self.seconds_file, json.dumps(seconds))
         return seconds
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -138,8 +149,10 @@ class Watcher(TrainerCallback):  # type: ignore[misc]
         if state.global_step >= state.max_steps:
             control.should_log = True  # a run shorter than --log-steps has a log, too
             control.should_evaluate = control.should_evaluate or self.evaluates
-        elif self.spares and time.perf_counter() - self._saved < CHECKPOINT_PAUSE:
-            self._left_out, control.should_save = control.should_save, False
+        elif self.spares and control.should_save:
+            # The clocks of several processes differ: the first one's decides.
+            control.should_save = shared(time.perf_counter() - self._saved >= CHECKPOINT_PAUSE)
+            self._left_out = not control.should_save
         # A line is the mean since the line before; a run that goes on from a checkpoint begins a new one.
         control.should_log = control.should_log or control.should_save
 
@@ -154,7 +167,7 @@ class Watcher(TrainerCallback):  # type: ignore[misc]
             return
         seconds = max(1e-9, time.perf_counter() - self._trained_from)
         line = {"step": state.global_step, "epoch": round(float(state.epoch or 0), 4)}
-        line |= {key: logs[key] for key in ("loss", "learning_rate", "grad_norm") if key in logs}
+        line |= {key: logs[key] for key in LOGGED if key in logs}
         pace = round((state.global_step - self._first_step) / seconds, 3)
         self.log.add(line | {"steps_per_second": pace})
         self.note_seconds()

@@ -1,0 +1,224 @@
+"""The teacher of `--loss distil`: its vectors of the rows' texts in one language, and the projection towards them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sentence_transformers.base.modules import Dense
+
+from xlir_bench.encoders import checked, load_encoder
+from xlir_bench.encoders.check import quoted
+from xlir_bench.errors import InputError
+from xlir_bench.files import file_digest, replacing
+from xlir_bench.options.encoding import EncoderOptions
+from xlir_bench.options.training import TrainOptions
+from xlir_bench.records import Floats, Progress, Role
+from xlir_bench.train.bases import Base
+from xlir_bench.train.folder import write_array, write_json
+from xlir_bench.train.rows import text_key
+from xlir_bench.train.store import ANSWER, PAGE, QUESTION, Keys, RowStore
+from xlir_bench.untrusted import read_array, read_json, table_rows
+
+KEYS, VECTORS, CONTENTS = "teacher-keys.npy", "teacher.npy", "teacher.json"
+TOGETHER = 32
+"""Texts that the teacher encodes at a time."""
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """Vectors of texts, in a folder; mapped, not read."""
+
+    folder: Path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Teacher, (self.folder,)  # without what is mapped, as `RowStore`
+
+    @cached_property
+    def _keys(self) -> Keys:
+        return read_array(self.folder / KEYS)
+
+    @cached_property
+    def _vectors(self) -> Floats:
+        return read_array(self.folder / VECTORS, mapped=True)
+
+    @property
+    def dimension(self) -> int:
+        """How many numbers a vector has."""
+        return int(self._vectors.shape[1])
+
+    @property
+    def stated(self) -> dict[str, str]:
+        """Its name and digest."""
+        return read_json(self.folder / CONTENTS, dict[str, str], "what is known of a teacher")
+
+    def of(self, keys: Keys) -> Floats:
+        """The vectors of texts by their keys; zeros for those that it has not."""
+        place = np.minimum(np.searchsorted(self._keys, keys), len(self._keys) - 1)
+        vectors: Floats = self._vectors[place] * (self._keys[place] == keys)[..., None]
+        return vectors
+
+
+def teach(
+    options: TrainOptions,
+    store: RowStore,
+    rows: NDArray[np.int64],
+    folder: Path,
+    progress: Progress,
+) -> Teacher:
+    """The teacher's vectors of the texts of some rows in its language; those of a run before are kept."""
+    wanted = _texts(options, store, rows)
+    keys = np.sort(np.array(list(wanted), np.uint64))
+    spec = options.teacher or ""
+    is_file = Path(spec).is_file()
+    digest = f"sha256:{file_digest(Path(spec), 'sha256')}" if is_file else ""
+    encoder: Any = None
+    if not is_file:
+        how = EncoderOptions(
+            device=options.device,
+            offline=options.offline,
+            trust_remote_code=options.trust_remote_code,
+        )
+        encoder = load_encoder(spec, how)
+        digest = encoder.fingerprint
+        if not hasattr(encoder, "encode"):
+            raise InputError(f"--teacher {spec} encodes no texts: name a model or a parquet file")
+    stated = {"name": spec if encoder is None else encoder.name, "digest": digest}
+    kept = (folder / CONTENTS).is_file() and Teacher(folder).stated == stated
+    if kept and np.array_equal(read_array(folder / KEYS), keys):
+        return Teacher(folder)
+    (folder / CONTENTS).unlink(missing_ok=True)
+    pages = _stored(Path(spec)) if encoder is None else _encoded(encoder, wanted)
+    progress.start("teacher's vectors", len(keys), "texts")
+    vectors: Any = None
+    missing = np.ones(len(keys), bool)
+    with replacing(folder / VECTORS) as temporary:
+        for of_texts, values in pages:
+            place = np.minimum(np.searchsorted(keys, of_texts), len(keys) - 1)
+            known = keys[place] == of_texts
+            if vectors is None:
+                shape = (len(keys), values.shape[1])
+                vectors = np.lib.format.open_memmap(temporary, "w+", np.float32, shape)
+            vectors[place[known]] = values[known]
+            missing[place[known]] = False
+            progress.advance(int(known.sum()))
+        if missing.any():
+            first = next(text for key, (text, _) in wanted.items() if key in keys[missing])
+            raise InputError(
+                f"--teacher {spec} has no vector of {missing.sum():,} of {len(keys):,} texts in"
+                f" {options.teacher_lang}, such as {quoted(first)}"
+            )
+        vectors.flush()
+    progress.finish()
+    write_array(folder / KEYS, keys)
+    write_json(folder / CONTENTS, stated)
+    return Teacher(folder)
+
+
+def _texts(
+    options: TrainOptions, store: RowStore, rows: NDArray[np.int64]
+) -> dict[int, tuple[str, Role]]:
+    """The texts of rows in the teacher's language by key, each once, with its role."""
+    name, texts = options.teacher_lang, dict[int, tuple[str, Role]]()
+    sides: tuple[tuple[int, Role], ...] = ((QUESTION, "query"), (ANSWER, "passage"))
+    if name in store.languages:
+        lang = store.languages.index(name)
+        for side, role in sides:
+            for first in range(0, len(rows), PAGE):
+                page = rows[first : first + PAGE]
+                page = page[store.keys[page, side, lang] != 0]
+                for text in store.fetch(page, side, np.full(len(page), lang)):
+                    texts.setdefault(text_key(text), (text, role))
+    if not texts:
+        raise InputError(
+            f"--loss distil: the teacher is given the rows' texts in {name}, and no row has one; there are"
+            f" {', '.join(store.languages)} (--teacher-lang)"
+        )
+    return texts
+
+
+def _encoded(encoder: Any, texts: dict[int, tuple[str, Role]]) -> Iterator[tuple[Keys, Floats]]:
+    """What an encoder makes of them, texts of like length together."""
+    for wanted in ("query", "passage"):
+        keys = [key for key, (_, role) in texts.items() if role == wanted]
+        keys.sort(key=lambda key: len(texts[key][0]))
+        for first in range(0, len(keys), TOGETHER):
+            some = keys[first : first + TOGETHER]
+            batch = [texts[key][0] for key in some]
+            vectors = checked(encoder.encode(batch, wanted), batch, encoder.dimension)
+            yield np.array(some, np.uint64), vectors
+
+
+def _stored(path: Path) -> Iterator[tuple[Keys, Floats]]:
+    """The columns ``text`` and ``vector`` of a parquet file."""
+    width = None
+    rows = table_rows(path)
+    while True:
+        try:
+            number, row = next(rows)
+        except StopIteration:
+            return
+        except ValueError as error:
+            raise InputError(f"--teacher {path} {error}") from error
+        text, vector = row.get("text"), row.get("vector")
+        if not isinstance(text, str) or not isinstance(vector, Sequence):
+            raise InputError(
+                f"--teacher {path}, row {number}: columns `text` and `vector` are wanted, a text and numbers"
+            )
+        vectors = checked([vector], [text], width)
+        width = vectors.shape[1]
+        yield np.array([text_key(text)], np.uint64), vectors
+
+
+class Projection(Dense):  # type: ignore[misc]
+    """A linear layer behind a model, whose vectors are put behind the model's own."""
+
+    @classmethod
+    def new(cls, width: int, target: int, seed: int) -> Projection:
+        """A random one, or the identity where the widths are equal."""
+        rng = np.random.default_rng([seed, width, target])
+        weight = rng.standard_normal((target, width), dtype=np.float32) / np.sqrt(width)
+        if width == target:
+            weight = np.eye(width)
+        found = cls(width, target, bias=False, activation_function=None)
+        found.linear.weight.data = torch.from_numpy(weight.astype(np.float32))
+        return found
+
+    def forward(self, features: dict[str, Any]) -> dict[str, Any]:
+        """The model's vectors, and behind them the projected ones."""
+        vectors = features["sentence_embedding"]
+        features["sentence_embedding"] = torch.cat([vectors, self.linear(vectors)], dim=1)
+        return features
+
+
+def project(base: Base, dimension: int, stored: Path, seed: int) -> Base:
+    """The base with a projection behind it, that of its own training where one lies beside it."""
+    width = base.model.get_embedding_dimension()
+    note = f"while it was trained, a projection took its {width} dimensions to the teacher's {dimension}"
+    projection = Projection.new(width, dimension, seed)
+    if (stored / "config.json").is_file():
+        projection = Projection.load(str(stored), local_files_only=True)
+        note += ", which began as that of the base's training"
+        if (projection.in_features, projection.out_features) != (width, dimension):
+            raise InputError(
+                f"{stored} takes {projection.in_features} dimensions to {projection.out_features}, and {width} to"
+                f" {dimension} are wanted: give the teacher of that training, or remove the folder"
+            )
+    base.model.append(projection)
+    return replace(
+        base, notes=(*base.notes, note), finished=lambda model: base.finished(_without(model))
+    )
+
+
+def _without(model: Any) -> Any:
+    """The same model without what stands last; it shares all weights."""
+    shown = copy.copy(model)
+    shown._modules = dict(list(model._modules.items())[:-1])
+    return shown
