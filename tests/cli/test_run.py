@@ -146,7 +146,7 @@ def test_a_second_run_takes_every_vector_from_the_cache(xlir):
         (["--measures", "mpa,recal@10"], 2, ["'mpa'", "'recal@10'", "'recall@10'"]),
         (["--measures", "recall"], 2, ["recall@10"]),
         (["--langs", "en,xx"], 2, ["'xx'", "en"]),
-        (["--kinds", "crosslingual"], 2, ["did you mean 'cross-lingual'"]),
+        (["--kinds", "crosslinguist"], 2, ["did you mean 'cross-lingual'"]),
         (["--limit", "0"], 2, ["--limit 0"]),
         (["--langs", "en", "--kinds", "multilingual"], 2, ["no setting"]),
         (["--candidate", "sentences"], 2, ["did you mean 'sentence'"]),

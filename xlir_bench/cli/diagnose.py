@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from xlir_bench.cli.command import DATA_ROOT, FORM, JSON, TASKS_DIRS, ReportForm, argument, command
 from xlir_bench.cli.terminal import say_blocks, say_json
 from xlir_bench.errors import XlirError
 from xlir_bench.options.stating import option
-from xlir_bench.records import Collection
+
+if TYPE_CHECKING:
+    from xlir_bench.records import Collection
 
 DIAGNOSED = "What is diagnosed"
 
