@@ -53,6 +53,33 @@ def test_the_finding_is_that_of_the_experiments_page():
         assert value in shown.partition("|")[0], value
 
 
+def test_the_picture_of_the_finding_is_that_of_its_results(tmp_path):
+    mpl = pytest.importorskip("matplotlib")
+    if f"matplotlib=={mpl.__version__}" not in (ROOT / "constraints.txt").read_text("utf-8"):
+        pytest.skip("another release of matplotlib draws other bytes")
+    before, after = (
+        ROOT / f"leaderboards/results/multilingual-e5-small-{name}/xquad-r"
+        for name in ("8ae48a5a", "hybrid-848ef830")
+    )
+    title = "Sixty steps of hybrid batches, XQuAD-R"
+    args = ["plot", "bias", str(before), str(after), "--title", title, "--output", "new.svg"]
+    assert exit_code(args) == 0
+    shown = ROOT / "docs/figures/before-after.svg"
+    assert Path("new.svg").read_bytes() == shown.read_bytes()
+
+
+@pytest.mark.parametrize("name", ["../README.md", "pipelines.md"])
+def test_figures_of_the_leaderboard_stand_on_it(name):
+    board = (ROOT / "leaderboards/README.md").read_text("utf-8").partition("## [XQuAD-R]")[2]
+    shown = page(name)
+    blocks = re.findall(r"<!-- board -->\n(.*?)<!-- /board -->", shown, re.DOTALL)
+    blocks += re.findall(r"without any training.*?leaderboard", shown, re.DOTALL | re.IGNORECASE)
+    figures = re.findall(r"\.\d{4}|\d,\d{3}", "".join(blocks))
+    assert figures
+    for figure in figures:
+        assert figure in board, figure
+
+
 def cells(text: str) -> list[list[str]]:
     """The cells of the first table of a text, by line."""
     lines = re.search(r"(?:^\|.*\|\n)+", text, re.MULTILINE)
