@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from xlir_bench.cli import exit_code
+from xlir_bench.records import Kind
+from xlir_bench.results import Result
 from xlir_bench.tasks import catalogue
 
 ROOT = Path(__file__).parent.parent
@@ -78,6 +80,20 @@ def test_figures_of_the_leaderboard_stand_on_it(name):
     assert figures
     for figure in figures:
         assert figure in board, figure
+
+
+def test_what_changed_questions_lose_is_what_was_measured():
+    shown = page("measures.md").partition("<!-- forms -->")[2].partition("<!-- /forms -->")[0]
+    found = {}
+    folder = ROOT / "leaderboards/results/multilingual-e5-small-8ae48a5a"
+    for path in folder.glob("xquad-r*"):
+        record = Result.load(path).record
+        means = [record.average(kind, "map") for kind in Kind]
+        form = record.options.query_form
+        found[f"`{form}`" if form else "as they are"] = [
+            f"{mean.mean:.4f}".lstrip("0") for mean in means if mean
+        ]
+    assert {row[0]: row[1:] for row in cells(shown)[2:]} == found
 
 
 def cells(text: str) -> list[list[str]]:
