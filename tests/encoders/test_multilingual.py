@@ -25,13 +25,12 @@ FOLDER = ENCODER.folder  # type: ignore[attr-defined]
 CARD = (FOLDER / "README.md").read_text(encoding="utf-8")
 
 PROBE = """
-import sys, time
+import sys
 from xlir_bench.encoders import load_encoder
-began = time.perf_counter()
 encoder = load_encoder("builtin:multilingual")
 vectors = encoder.encode(["Where is the library?", "图书馆在哪里？"], "query")
 heavy = {"torch", "transformers", "sentence_transformers"} & set(sys.modules)
-print(vectors.shape[0], len(heavy), time.perf_counter() - began)
+print(vectors.shape[0], len(heavy))
 """
 
 
@@ -46,14 +45,12 @@ def questions() -> list[str]:
     return found
 
 
-def test_it_loads_offline_in_seconds_and_without_torch(tmp_path: Path) -> None:
+def test_it_loads_offline_and_without_torch(tmp_path: Path) -> None:
     said = subprocess.run(
         [sys.executable, "-c", PROBE], capture_output=True, text=True, check=True, cwd=tmp_path,
         env={"PYTHONPATH": str(Path(__file__).parents[2]), "HF_HUB_OFFLINE": "1"},
     )  # fmt: skip
-    texts, heavy, seconds = said.stdout.split()
-    assert (texts, heavy) == ("2", "0")
-    assert float(seconds) < 5  # measured: 0.6; the margin is for busy machines
+    assert said.stdout.split() == ["2", "0"]
 
 
 def test_its_files_are_at_most_16_megabytes_and_no_pickle() -> None:
