@@ -194,7 +194,7 @@ class Ranking:
         """The rows of the queries that are scored: those with a relevant passage in this pool, or an answer."""
         if self.answered is not None:
             return self.answered
-        return self.query[np.diff(self.query, prepend=-1) != 0]
+        return np.asarray(self.query[np.diff(self.query, prepend=-1) != 0])
 
 
 @dataclass(frozen=True, slots=True)
