@@ -31,6 +31,18 @@ def equal_pairs(first: Ints, second: Ints) -> tuple[Ints, Ints]:
     return left, order[np.repeat(begin, count) + nth]
 
 
+class Shared:
+    """Equal arrays as one: in parallel text the rows of every pair of languages are the same."""
+
+    def __init__(self) -> None:
+        self._held: dict[tuple[str, bytes], Ints] = {}
+
+    def of(self, numbers: Ints) -> Ints:
+        """The array that is held of these numbers; it cannot be written to."""
+        key = numbers.dtype.str, numbers.tobytes()
+        return self._held.setdefault(key, np.frombuffer(key[1], numbers.dtype))
+
+
 def components(links: Ints, count: int) -> list[int]:
     """For each of the numbers below `count` the group that it belongs to; each row of `links` joins two.
 
