@@ -19,6 +19,7 @@ from types import ModuleType
 
 import numpy as np
 
+from xlir_bench.arrays import groups
 from xlir_bench.errors import InputError, UnknownNameError
 from xlir_bench.measures.answers import token_budget
 from xlir_bench.records import Floats, Ints, Ranking, Scores
@@ -204,10 +205,8 @@ def average_precision(query: Ints, rank: Ints) -> Floats:
     [0.45, 0.25]
     """
     order = np.lexsort((np.where(rank > 0, rank, np.iinfo(np.int64).max), query))
-    _, start, row, size = np.unique(
-        query[order], return_index=True, return_inverse=True, return_counts=True
-    )
-    place = np.arange(1, len(query) + 1) - start[row]
+    _, row, size = groups(query[order])
+    place = _ranges(size) + 1
     sorted_rank = rank[order]
     parts = np.divide(place, sorted_rank, out=np.zeros(len(query)), where=sorted_rank > 0)
     return np.asarray(np.bincount(row, parts, len(size)) / size)
