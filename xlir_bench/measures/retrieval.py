@@ -19,7 +19,7 @@ from types import ModuleType
 
 import numpy as np
 
-from xlir_bench.arrays import groups
+from xlir_bench.arrays import Shared, groups
 from xlir_bench.errors import InputError, UnknownNameError
 from xlir_bench.measures.answers import token_budget
 from xlir_bench.records import Floats, Ints, Ranking, Scores
@@ -114,9 +114,10 @@ def _scores(rankings: Sequence[Ranking], measures: Mapping[str, Function]) -> It
         rows, query = relevant.rows(queries[deep])
         values["map"][queries[deep]] = average_precision(query, relevant.rank[rows])
     found = {measure: of_query[queries] for measure, of_query in values.items()}
-    ends = np.cumsum([0, *relevant.scored]).tolist()
+    ends, shared = np.cumsum([0, *relevant.scored]).tolist(), Shared()
     for r, start, stop in zip(rankings, ends, ends[1:], strict=False):
-        yield Scores(r.setting, r.candidates, r.scored, _Expanded(found, like[start:stop]))
+        scored = shared.of(r.scored)
+        yield Scores(r.setting, r.candidates, scored, _Expanded(found, like[start:stop]))
 
 
 @dataclass(frozen=True, slots=True)
