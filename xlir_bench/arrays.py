@@ -31,6 +31,32 @@ def equal_pairs(first: Ints, second: Ints) -> tuple[Ints, Ints]:
     return left, order[np.repeat(begin, count) + nth]
 
 
+def groups(numbers: Ints) -> tuple[Ints, Ints, Ints]:
+    """The distinct numbers, ascending; which of them each is; how often each occurs. What ascends is not sorted.
+
+    >>> [found.tolist() for found in groups(np.array([2, 2, 5]))]
+    [[2, 5], [0, 0, 1], [2, 1]]
+    """
+    step = np.diff(numbers)
+    if len(numbers) == 0 or (step < 0).any():
+        return np.unique(numbers, return_inverse=True, return_counts=True)
+    number = np.concatenate([[0], np.cumsum(step > 0)])
+    size = np.bincount(number)
+    return numbers[np.cumsum(size) - size], number, size
+
+
+class Shared:
+    """Equal arrays as one: in parallel text the rows of every pair of languages are the same."""
+
+    def __init__(self) -> None:
+        self._held: dict[tuple[str, bytes], Ints] = {}
+
+    def of(self, numbers: Ints) -> Ints:
+        """The array that is held of these numbers; it cannot be written to."""
+        key = numbers.dtype.str, numbers.tobytes()
+        return self._held.setdefault(key, np.frombuffer(key[1], numbers.dtype))
+
+
 def components(links: Ints, count: int) -> list[int]:
     """For each of the numbers below `count` the group that it belongs to; each row of `links` joins two.
 

@@ -192,7 +192,9 @@ class Ranking:
     @property
     def scored(self) -> Ints:
         """The rows of the queries that are scored: those with a relevant passage in this pool, or an answer."""
-        return np.unique(self.query) if self.answered is None else self.answered
+        if self.answered is not None:
+            return self.answered
+        return np.asarray(self.query[np.diff(self.query, prepend=-1) != 0])
 
 
 @dataclass(frozen=True, slots=True)

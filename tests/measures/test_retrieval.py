@@ -122,10 +122,13 @@ def test_rankings_of_different_depth_and_size_are_scored_together_and_apart_alik
     rankings = [ranking(a, size) for a, (_, size) in zip(answers, sizes, strict=True)]
     rankings.insert(2, ranking([], 4))
     together = score(rankings, MEASURES)
-    monkeypatch.setattr(retrieval, "CHUNK_PLACES", 1)
-    for one, again in zip(together, score(rankings, MEASURES), strict=True):
-        for measure in MEASURES:
-            np.testing.assert_array_equal(one.values[measure], again.values[measure])
+    for bound, value in (("CHUNK_PLACES", 1), ("ROWS", 1), ("DEEP", 0), ("DEEP", 10**9)):
+        with monkeypatch.context() as changed:
+            changed.setattr(retrieval, bound, value)
+            apart = score(rankings, MEASURES)
+        for one, again in zip(together, apart, strict=True):
+            for measure in MEASURES:
+                np.testing.assert_array_equal(one.values[measure], again.values[measure])
     for alone, found in zip(rankings, together, strict=True):
         assert found.candidates == alone.candidates
         np.testing.assert_array_equal(found.query, alone.scored)

@@ -79,6 +79,26 @@ def test_ranks_are_those_of_a_full_stable_sort(seed, queries, passages, distinct
         assert ranking.candidates == sum(passages[x] for x in ranking.setting.passage_langs)
 
 
+@pytest.mark.parametrize("listed", [1, 40, 100_000])
+@pytest.mark.parametrize("distinct", [None, 1, 30])
+def test_ranks_of_queries_with_many_answers_are_those_of_a_full_stable_sort(
+    distinct: int | None, listed: int
+) -> None:
+    """Their columns are sorted into bins first; lists that are too short for it send them back to the plain loop."""
+    rng = np.random.default_rng(distinct)
+    queries = rng.standard_normal((5, 8)).astype(np.float32)
+    passages = rng.standard_normal((distinct or 400, 8)).astype(np.float32)
+    passages = passages[rng.integers(0, len(passages), 400)]
+    asked = [rng.choice(400, count, replace=False) for count in (60, 3, 90, 24, 400)]
+    answers = [(query, int(passage)) for query, of in enumerate(asked) for passage in of]
+    with cut(200, 5, 1, listed):
+        found = one_language(queries, passages, answers)
+    for query in range(5):
+        order = plain_order(queries[query], passages)
+        mine = found.query == query
+        assert [order[rank - 1] for rank in found.rank[mine]] == found.passage[mine].tolist()
+
+
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(
     seed=st.integers(0, 10_000),

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from xlir_bench.arrays import groups
 from xlir_bench.encoders import EncoderCard
 from xlir_bench.errors import WARNING, listed
 from xlir_bench.evaluation.searching import mean_by_kind
@@ -46,7 +47,7 @@ def encoder_part(
 
 def setting_part(scores: Scores, ranking: Ranking) -> SettingPart:
     """One setting: its size and its means."""
-    _, relevant = np.unique(ranking.query, return_counts=True)
+    _, _, relevant = groups(ranking.query)
     chance = float(expected_map(scores.candidates, relevant).mean()) if len(relevant) else 0.0
     return SettingPart(
         kind=scores.setting.kind,

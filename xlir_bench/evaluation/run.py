@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from xlir_bench.arrays import Shared
 from xlir_bench.augment.query_forms import with_query_form
 from xlir_bench.errors import InputError, UnknownNameError
 from xlir_bench.evaluation.alignment import alignment_part, score_correlations
@@ -306,13 +307,12 @@ def _summary(
         chosen = [s for s in scores if s.setting.kind == kind and len(s.query)]
         if not chosen:
             continue
-        cluster = np.concatenate([of_query[s.setting.query_lang][s.query] for s in chosen])
-        setting = np.repeat(np.arange(len(chosen)), [len(s.query) for s in chosen])
-        shape = (clusters, len(chosen))
-        figures = [
-            ClusterSums.of(np.concatenate([s.values[m] for s in chosen]), cluster, setting, shape)
-            for m in measures
-        ]
+        shared = Shared()
+        rows = [shared.of(of_query[s.setting.query_lang][s.query]) for s in chosen]
+        # One after the other: sums of 41,412 settings are large.
+        figures = (
+            ClusterSums.of_columns((s.values[m] for s in chosen), rows, clusters) for m in measures
+        )
         averages = zip(measures, estimates(figures, seed), strict=True)
         summary[kind] = {measure: average.interval(UNIT) for measure, average in averages}
     return summary

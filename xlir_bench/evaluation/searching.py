@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate, groupby
 
 import numpy as np
 
+from xlir_bench.arrays import Shared
 from xlir_bench.measures import score
 from xlir_bench.measures.answers import DEPTH as ANSWER_DEPTH
 from xlir_bench.records import Collection, Kind, Progress, Ranking, Setting
@@ -14,6 +16,8 @@ from xlir_bench.retrieval import Index, Want
 
 POOL_DEPTH = 100
 """How many of the best passages of the pool are kept: the bias views need them."""
+TOGETHER = 4_000_000
+"""Languages of so many relevant passages are searched in one pass over the pool: more take memory, and save no time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,21 +33,25 @@ class Searching:
     def rankings(self, index: Index, depth: int = 0) -> list[Ranking]:
         """In the order of the settings; at least `depth` of the best passages are kept in each."""
         pair_depth = max(self.keep, depth, ANSWER_DEPTH if self.collection.answers else 0)
-        wants = [
-            Want.of(
-                self.collection,
-                index.pool,
-                [setting for setting in self.settings if setting.query_lang == lang],
-                pair_depth=pair_depth,
-                pool_depth=max(pair_depth, POOL_DEPTH),
-            )
-            for lang in sorted({setting.query_lang for setting in self.settings})
-        ]
-        found = {
-            r.setting: r
-            for partial in index.search(wants, self.progress)
-            for r in partial.rankings()
-        }
+        depths = pair_depth, max(pair_depth, POOL_DEPTH)
+        by_lang: dict[str, list[Setting]] = {}
+        for setting in sorted(self.settings):
+            by_lang.setdefault(setting.query_lang, []).append(setting)
+        relevant = dict.fromkeys(by_lang, 0)
+        for (lang, _), rows in self.collection.relevance.items():
+            if lang in relevant:
+                relevant[lang] += len(rows.query)
+        found, shared = {}, Shared()
+        numbered = zip(accumulate(relevant.values()), by_lang.values(), strict=True)
+        for _, some in groupby(numbered, lambda item: item[0] // TOGETHER):
+            wants = [Want.of(self.collection, index.pool, asked, *depths) for _, asked in some]
+            for partial in index.search(wants, self.progress):
+                for r in partial.rankings():
+                    query, passage, grade = map(shared.of, (r.query, r.passage, r.grade))
+                    rank = r.rank.astype(np.int32)
+                    found[r.setting] = replace(
+                        r, query=query, passage=passage, grade=grade, rank=rank
+                    )
         return [found[setting] for setting in self.settings]
 
     def map_by_kind(self, index: Index, depth: int | None = None) -> dict[Kind, float]:

@@ -13,7 +13,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from xlir_bench.arrays import equal_pairs
+from xlir_bench.arrays import equal_pairs, groups
 from xlir_bench.measures.bootstrap import UNIT, Bounds, ClusterSums, estimates
 from xlir_bench.measures.chance import expected_map, expected_range
 from xlir_bench.measures.fairness import (
@@ -24,6 +24,7 @@ from xlir_bench.measures.fairness import (
     rank_variance,
     target_language_recall,
 )
+from xlir_bench.measures.retrieval import average_precision
 from xlir_bench.records import Floats, Ints, Kind, Ranking
 
 TOP = 10
@@ -176,7 +177,8 @@ def rank_distances(ranking: Ranking) -> tuple[Ints, Floats]:
     """The queries of a pool that have two relevant passages or more, and their highest minus lowest rank."""
     if ranking.setting.kind != Kind.MULTILINGUAL or not len(ranking.query):
         return np.empty(0, np.int64), np.empty(0)
-    query, start, size = np.unique(ranking.query, return_index=True, return_counts=True)
+    query, _, size = groups(ranking.query)
+    start = np.cumsum(size) - size
     ranks = _ranks(ranking)
     spread = np.maximum.reduceat(ranks, start) - np.minimum.reduceat(ranks, start)
     return query[size >= 2], spread[size >= 2].astype(float)
@@ -221,7 +223,8 @@ def same_language_preference(pool: PoolRanking) -> PerQuery:
     """
     query, same = pool.ranking.query, pool.same_language
     order = np.lexsort((pool.ranks, query))
-    asked, first, size = np.unique(query, return_index=True, return_counts=True)
+    asked, _, size = groups(query)
+    first = np.cumsum(size) - size
     own = np.add.reduceat(same.astype(int), first) if len(first) else np.empty(0, int)
     # Where an index found none of the answers, none of them is the best.
     choice = (own > 0) & (own < size) & (pool.ranking.rank[order][first] > 0)
@@ -242,30 +245,12 @@ def map_without_same_language(pool: PoolRanking) -> PerQuery:
     rest = ~same & (removed[query] > 0)
     kept = query[rest]
     rank = np.where(pool.ranking.rank > 0, ranks - above, 0)[rest]
-    scored, size = np.unique(kept, return_counts=True)
+    scored, _, size = groups(kept)
     left = pool.ranking.candidates - removed[scored] if len(scored) else np.empty(0, int)
     chance = np.empty(len(scored))
     for n in np.unique(left):
         chance[left == n] = expected_map(int(n), size[left == n])
     return PerQuery(scored, average_precision(kept, rank), chance)
-
-
-def average_precision(query: Ints, rank: Ints) -> Floats:
-    """For each query that occurs, the mean of i / r over its i-th best rank r; 0 is not retrieved.
-
-    What ranx gives for map, without a place for every passage of the pool.
-
-    >>> average_precision(np.array([7, 7, 8]), np.array([5, 2, 4])).tolist()
-    [0.45, 0.25]
-    """
-    order = np.lexsort((np.where(rank > 0, rank, np.iinfo(np.int64).max), query))
-    _, start, row, size = np.unique(
-        query[order], return_index=True, return_inverse=True, return_counts=True
-    )
-    place = np.arange(1, len(query) + 1) - start[row]
-    sorted_rank = rank[order]
-    parts = np.divide(place, sorted_rank, out=np.zeros(len(query)), where=sorted_rank > 0)
-    return np.asarray(np.bincount(row, parts, len(size)) / size)
 
 
 def parallel_query_agreement(pools: Sequence[PoolRanking]) -> dict[str, PerQuery]:
@@ -296,11 +281,14 @@ def parallel_query_agreement(pools: Sequence[PoolRanking]) -> dict[str, PerQuery
 
 def _overlaps(tops: Sequence[Ints]) -> list[float]:
     """For each list, the mean share of it that it has in common with each of the others."""
+    from scipy.sparse import csr_array
+
     ids, place = np.unique(np.concatenate(tops), return_inverse=True)
-    holds = np.zeros((len(tops), len(ids)), np.float32)
-    holds[np.repeat(np.arange(len(tops)), [len(t) for t in tops]), place] = 1
-    size = np.array([max(1, len(t)) for t in tops])
-    shared = holds @ holds.T / np.minimum.outer(size, size)
+    lengths = np.array([len(t) for t in tops])
+    ends, shape = np.r_[0, np.cumsum(lengths)], (len(tops), len(ids))
+    holds = csr_array((np.ones(len(place), np.int32), place, ends), shape)
+    size = np.maximum(lengths, 1)
+    shared = (holds @ holds.T).toarray() / np.minimum.outer(size, size)
     np.fill_diagonal(shared, 0)
     return [float(mean) for mean in shared.sum(axis=1) / (len(tops) - 1)]
 

@@ -8,7 +8,7 @@ too little where clusters are few.)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -66,6 +66,18 @@ class ClusterSums:
         sizes = np.bincount(cell, minlength=shape[0] * shape[1])
         return cls(sums.astype(float).reshape(shape), sizes.reshape(shape))
 
+    @classmethod
+    def of_columns(
+        cls, values: Iterable[Floats], clusters: Sequence[Ints], count: int
+    ) -> ClusterSums:
+        """The same from the values and clusters of each setting, without a place for all of them at once."""
+        shape = (count, len(clusters))
+        sums, sizes = np.empty(shape), np.empty(shape, np.int32)
+        for setting, (value, cluster) in enumerate(zip(values, clusters, strict=True)):
+            sums[:, setting] = np.bincount(cluster, value, count)
+            sizes[:, setting] = np.bincount(cluster, minlength=count)
+        return cls(sums, sizes)
+
     def of_settings(self, settings: Sequence[int]) -> ClusterSums:
         """The columns of some settings."""
         # Not `take`: in another memory layout the same sums differ in their last bits, and so do intervals.
@@ -85,17 +97,15 @@ def intervals(
 
 
 def estimates(
-    figures: Sequence[ClusterSums], seed: int = 0, resamples: int = RESAMPLES
+    figures: Iterable[ClusterSums], seed: int = 0, resamples: int = RESAMPLES
 ) -> list[Estimate]:
     """The macro average of each figure, over queries in a setting, then over its settings.
 
     All figures use the same resamples of clusters: translations of a question move together, in every setting.
     """
-    if not figures:
-        return []
-    if not all(figure.sums.shape[1] for figure in figures):
-        raise ValueError("no setting to average")
     averages = [_Average.of(figure) for figure in figures]
+    if not averages:
+        return []
     seen = np.unique(np.concatenate([average.seen for average in averages]))
     kept = [average.of_clusters(seen) for average in averages]
     single = [i for i, average in enumerate(kept) if len(average.weight) == 1]
@@ -167,6 +177,8 @@ class _Average:
     @classmethod
     def of(cls, data: ClusterSums) -> _Average:
         sizes = data.sizes
+        if not sizes.shape[1]:
+            raise ValueError("no setting to average")
         # The common case, and checked faster than columns are sorted.
         if bool((sizes == sizes[:, :1]).all()):
             distinct, count = sizes[:, :1], np.array([sizes.shape[1]])

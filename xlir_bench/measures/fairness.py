@@ -7,6 +7,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
+from xlir_bench.arrays import groups
 from xlir_bench.records import Floats, Ints
 
 DRAWS = 2_000
@@ -24,7 +25,7 @@ def target_language_recall(
     >>> target_language_recall(query, rank, np.array([False, True, True]), 20)[1].tolist()
     [0.5]
     """
-    rows, inverse, size = np.unique(query[other_language], return_inverse=True, return_counts=True)
+    rows, inverse, size = groups(query[other_language])
     hit = (rank[other_language] > 0) & (rank[other_language] <= k)
     return rows, np.bincount(inverse, hit, len(rows)) / size
 
@@ -37,7 +38,7 @@ def rank_variance(query: Ints, rank: Ints) -> tuple[Ints, Floats]:
     >>> rank_variance(np.array([0, 0, 0]), np.array([1, 2, 6]))[1].round(2).tolist()
     [4.67]
     """
-    rows, inverse, size = np.unique(query, return_inverse=True, return_counts=True)
+    rows, inverse, size = groups(query)
     mean = np.bincount(inverse, rank, len(rows)) / size
     squares = np.bincount(inverse, (rank - mean[inverse]) ** 2, len(rows))
     return rows[size > 1], (squares / size)[size > 1]
@@ -69,21 +70,21 @@ def equal_expected_rank(
     """
     from scipy.special import chdtrc
 
-    rows, row, size = np.unique(query, return_inverse=True, return_counts=True)
+    rows, row, size = groups(query)
     retrieved = (rank > 0) & (rank <= k)
-    if unretrieved_mean:
-        left = np.bincount(row, ~retrieved, len(rows))
-        value = np.where(retrieved, rank, (size + (left + 1) / 2)[row])
-    else:
-        value = _average_ranks(row, np.where(retrieved, rank, k + 1))
-    groups, of_group, in_group = np.unique(
-        np.stack([row, lang]), axis=1, return_inverse=True, return_counts=True
-    )
+    left = np.bincount(row, ~retrieved, len(rows))
+    before = size if unretrieved_mean else size - left
+    value = (before + (left + 1) / 2)[row]
+    found = rank[retrieved]
+    value[retrieved] = found if unretrieved_mean else _average_ranks(row[retrieved], found)
+    row_of_group, of_group, in_group = _by_language(row, lang)
     mean = np.bincount(row, value, len(rows)) / size
     spread = np.bincount(row, (value - mean[row]) ** 2, len(rows))
     group_mean = np.bincount(of_group, value, len(in_group)) / in_group
-    between = np.bincount(groups[0], in_group * (group_mean - mean[groups[0]]) ** 2, len(rows))
-    languages = np.bincount(groups[0], minlength=len(rows))
+    between = np.bincount(
+        row_of_group, in_group * (group_mean - mean[row_of_group]) ** 2, len(rows)
+    )
+    languages = np.bincount(row_of_group, minlength=len(rows))
     found_any = np.bincount(row, retrieved, len(rows)) > 0
     tested = (languages > 1) & (spread > 0) & found_any
     p = np.ones(len(rows))
@@ -96,18 +97,28 @@ def expected_equal_expected_rank(
     query: Ints, lang: Ints, candidates: int, k: int, unretrieved_mean: bool = False
 ) -> Floats:
     """By query: the mean PEER@k of random rankings of its relevant passages among so many candidates."""
-    rows, row = np.unique(query, return_inverse=True)
-    (of_row, _), size = np.unique(np.stack([row, lang]), axis=1, return_counts=True)
+    rows, row, _ = groups(query)
+    of_row, _, size = _by_language(row, lang)
     nth = np.arange(len(size)) - np.searchsorted(of_row, of_row)
     sizes = np.zeros((len(rows), int(nth.max(initial=0)) + 1), np.int64)
     sizes[of_row, nth] = size
+    sizes = np.sort(sizes, axis=1)
     # Most queries have as many in each language as all others.
-    distinct, place = np.unique(np.sort(sizes, axis=1), axis=0, return_inverse=True)
+    alike = (sizes == sizes[:1]).all()
+    distinct, place = np.unique(sizes[:1] if alike else sizes, axis=0, return_inverse=True)
+    place = np.zeros(len(rows), int) if alike else place.ravel()
     means = [
         _random_mean(tuple(n for n in of if n), candidates, k, unretrieved_mean)
         for of in distinct.tolist()
     ]
-    return np.array(means)[place.ravel()] if len(rows) else np.empty(0)
+    return np.array(means)[place] if len(rows) else np.empty(0)
+
+
+def _by_language(row: Ints, lang: Ints) -> tuple[Ints, Ints, Ints]:
+    """Groups of one row and language: the row of each, which of them each is in, and their sizes."""
+    langs = int(lang.max(initial=0)) + 1
+    group, of_group, size = groups(row * langs + lang)
+    return group // langs, of_group, size
 
 
 @cache
@@ -131,7 +142,7 @@ def _average_ranks(row: Ints, value: Ints | Floats) -> Floats:
     """The place of each value among those of its row, from 1; equal ones share the mean of their places."""
     order = np.lexsort((value, row))
     ordered = np.stack([row[order], value[order]])
-    first = np.r_[True, (ordered[:, 1:] != ordered[:, :-1]).any(axis=0)]
+    first = np.r_[True, (ordered[:, 1:] != ordered[:, :-1]).any(axis=0)][: len(row)]
     number = np.cumsum(first) - 1
     start = np.flatnonzero(first)
     stop = np.r_[start[1:], len(order)]
@@ -151,7 +162,7 @@ def oracle_gap(query: Ints, in_language: Ints, in_pool: Ints, k: int) -> tuple[I
     >>> oracle_gap(np.zeros(4, int), np.array([1, 2, 5, 90]), np.array([3, 15, 60, 900]), 10)[1].tolist()
     [0.5]
     """
-    rows, row, size = np.unique(query, return_inverse=True, return_counts=True)
+    rows, row, size = groups(query)
     gain = _hit(in_language, k) - _hit(in_pool, k)
     return rows, np.bincount(row, gain, len(rows)) / size
 

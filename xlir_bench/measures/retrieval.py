@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec, module_from_spec
+from itertools import accumulate, groupby
 from types import ModuleType
 
 import numpy as np
 
+from xlir_bench.arrays import Shared, groups
 from xlir_bench.errors import InputError, UnknownNameError
 from xlir_bench.measures.answers import token_budget
 from xlir_bench.records import Floats, Ints, Ranking, Scores
@@ -28,6 +30,12 @@ CUT = ("recall", "precision", "hit_rate", "hits", "f1")
 """Need a cut-off: over the whole pool recall is always 1."""
 CHUNK_PLACES = 2_000_000
 """Places of a run array scored at a time (16 MB)."""
+ROWS = 2_000_000
+"""Relevant passages that are scored together."""
+DEEP = 100_000
+"""ranx adds up, for map, all places above each relevant passage: so many take longer than sorting the ranks."""
+Function = Callable[[Floats, Floats], Floats]
+"""From the relevant passages and the runs of some queries to their values."""
 PADDING = (-2.0, 0.0)
 """Fills up a list of relevant passages. The ideal ranking of nDCG is looked up in that same list: padded
 with a real id, such as 0, it would hold that passage twice."""
@@ -72,25 +80,62 @@ def _is_measure(name: str) -> bool:
 
 def score(rankings: Sequence[Ranking], measures: Sequence[str]) -> list[Scores]:
     """Per-query values of every measure, one `Scores` a ranking."""
+    scores: list[Scores] = []
+    by_ranx = {measure: _ranx_function(measure) for measure in measures}
+    rows = accumulate(len(ranking.query) for ranking in rankings)
+    batches = groupby(zip(rows, rankings, strict=True), lambda numbered: numbered[0] // ROWS)
+    for _, batch in batches:
+        scores += _scores([ranking for _, ranking in batch], by_ranx)
+    return scores
+
+
+def _scores(rankings: Sequence[Ranking], measures: Mapping[str, Function]) -> Iterator[Scores]:
     relevant = _Relevant.of(rankings)
+    queries, like = relevant.distinct()
+    deep = relevant.deepest[queries] * relevant.size[queries] > DEEP
     with_cut = [measure for measure in measures if "@" in measure]
-    whole = [measure for measure in measures if "@" not in measure]
+    whole = [
+        measure for measure in measures if "@" not in measure and measure not in ("map", "mrr")
+    ]
     # Places below the deepest relevant passage, or below the cut-off, change no value.
     cut = max((int(measure.split("@")[1]) for measure in with_cut), default=1)
-    values: dict[str, Floats] = {}
-    for group, depth in ((with_cut, np.minimum(relevant.deepest, cut)), (whole, relevant.deepest)):
-        if group:
-            values |= _evaluate(relevant, group, depth)
-    ends = np.cumsum([0] + [len(r.scored) for r in rankings]).tolist()
-    return [
-        Scores(
-            r.setting,
-            r.candidates,
-            r.scored,
-            {m: values[m][ends[i] : ends[i + 1]] for m in measures},
-        )
-        for i, r in enumerate(rankings)
-    ]
+    values: dict[str, Floats] = {measure: np.empty(len(relevant.size)) for measure in measures}
+    for group, of, depth in (
+        (with_cut, queries, np.minimum(relevant.deepest, cut)),
+        (whole, queries, relevant.deepest),
+        (["map"], queries[~deep], relevant.deepest),
+        (["mrr"], queries, relevant.shallowest),  # nor do those below the first one change this
+    ):
+        if group := [measure for measure in group if measure in values]:
+            _evaluate(
+                relevant, of, {measure: measures[measure] for measure in group}, depth, values
+            )
+    if "map" in measures and deep.any():
+        rows, query = relevant.rows(queries[deep])
+        values["map"][queries[deep]] = average_precision(query, relevant.rank[rows])
+    found = {measure: of_query[queries] for measure, of_query in values.items()}
+    ends, shared = np.cumsum([0, *relevant.scored]).tolist(), Shared()
+    for r, start, stop in zip(rankings, ends, ends[1:], strict=False):
+        scored = shared.of(r.scored)
+        yield Scores(r.setting, r.candidates, scored, _Expanded(found, like[start:stop]))
+
+
+@dataclass(frozen=True, slots=True)
+class _Expanded(Mapping[str, Floats]):
+    """By measure a value a query, of which each is stored once: settings have many queries and few values."""
+
+    distinct: Mapping[str, Floats]
+    number: Ints
+    """Which of them each query has."""
+
+    def __getitem__(self, measure: str) -> Floats:
+        return self.distinct[measure][self.number]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.distinct)
+
+    def __len__(self) -> int:
+        return len(self.distinct)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,46 +151,87 @@ class _Relevant:
     """By scored query: how many it has."""
     deepest: Ints
     """By scored query: the deepest of their ranks."""
+    shallowest: Ints
+    """The first of those that were retrieved; 0 where none was."""
+    scored: Ints
+    """By ranking: how many queries are scored."""
 
     @classmethod
     def of(cls, rankings: Sequence[Ranking]) -> _Relevant:
-        queries, count = [np.empty(0, np.int64)], 0
-        for r in rankings:
-            scored, query = np.unique(r.query, return_inverse=True)
-            queries.append(query + count)
-            count += len(scored)
-        query = np.concatenate(queries)
-        passage, grade, rank = (
-            np.concatenate([np.empty(0, np.int64), *(getattr(r, name) for r in rankings)]).astype(
-                np.int64
-            )
-            for name in ("passage", "grade", "rank")
+        query, passage, grade, rank = (
+            np.concatenate([np.empty(0, np.int32), *(getattr(r, name) for r in rankings)])
+            for name in ("query", "passage", "grade", "rank")
         )
-        order = np.lexsort((passage, -grade, query))
-        query, passage, grade, rank = query[order], passage[order], grade[order], rank[order]
-        size = np.bincount(query, minlength=count)
-        deepest = np.zeros(count, np.int64)
-        np.maximum.at(deepest, query, rank)
-        return cls(_ranges(size), passage, grade, rank, size, deepest)
+        lengths = [len(r.query) for r in rankings]
+        ranking = np.repeat(np.arange(len(rankings)), lengths)
+        is_first = np.r_[True, (np.diff(query) != 0) | (np.diff(ranking) != 0)][: len(query)]
+        query, start = np.cumsum(is_first) - 1, np.flatnonzero(is_first)
+        size = np.diff(np.r_[start, len(query)])
+        if len(grade) and grade.min() < grade.max():
+            order = np.lexsort((-grade.astype(np.int64), query))
+            passage, grade, rank = passage[order], grade[order], rank[order]
+        found = np.where(rank > 0, rank, np.iinfo(rank.dtype).max)
+        deepest, shallowest = (
+            of.reduceat(values, start) if len(start) else start
+            for of, values in ((np.maximum, rank), (np.minimum, found))
+        )
+        scored = np.bincount(ranking[start], minlength=len(rankings))
+        shallowest = np.where(deepest > 0, shallowest, 0)
+        return cls(_ranges(size), passage, grade, rank, size, deepest, shallowest, scored)
+
+    def rows(self, queries: Ints) -> tuple[Ints, Ints]:
+        """The rows of these queries, and which of them each is of."""
+        sizes = self.size[queries]
+        starts = (np.cumsum(self.size) - self.size)[queries]
+        return np.repeat(starts, sizes) + _ranges(sizes), np.repeat(np.arange(len(queries)), sizes)
+
+    def distinct(self) -> tuple[Ints, Ints]:
+        """Queries that differ, and for each query which of them is like it: one passage at the same rank is enough."""
+        alone = self.size == 1
+        first = np.cumsum(self.size) - self.size
+        key = -1 - np.arange(len(self.size))
+        key[alone] = (
+            self.grade[first[alone]] * (self.rank.max(initial=0) + 1) + self.rank[first[alone]]
+        )
+        _, queries, like = np.unique(key, return_index=True, return_inverse=True)
+        return queries, like.astype(np.int32)
 
 
-def _evaluate(table: _Relevant, measures: Sequence[str], depth: Ints) -> dict[str, Floats]:
-    """Values of all scored queries, each looked at so far down, by chunks of queries of about the same depth."""
-    by_ranx = {measure: _ranx_function(measure) for measure in measures}
-    values: dict[str, Floats] = {measure: np.empty(len(depth)) for measure in measures}
+def average_precision(query: Ints, rank: Ints) -> Floats:
+    """For each query that occurs, the mean of i / r over its i-th best rank r; 0 is not retrieved.
+
+    To the bit what ranx gives for map, without a place for every passage of the pool.
+
+    >>> average_precision(np.array([7, 7, 8]), np.array([5, 2, 4])).tolist()
+    [0.45, 0.25]
+    """
+    order = np.lexsort((np.where(rank > 0, rank, np.iinfo(np.int64).max), query))
+    _, row, size = groups(query[order])
+    place = _ranges(size) + 1
+    sorted_rank = rank[order]
+    parts = np.divide(place, sorted_rank, out=np.zeros(len(query)), where=sorted_rank > 0)
+    return np.asarray(np.bincount(row, parts, len(size)) / size)
+
+
+def _evaluate(
+    table: _Relevant,
+    queries: Ints,
+    measures: Mapping[str, Function],
+    depth: Ints,
+    values: Mapping[str, Floats],
+) -> None:
+    """Write the values of these queries, each looked at so far down, by chunks of queries of about the same depth."""
     depth = np.maximum(depth, 1)
-    order = np.argsort(depth, kind="stable")
-    starts = np.cumsum(table.size) - table.size
+    order = queries[np.argsort(depth[queries], kind="stable")]
+    most = int(table.size[queries].max(initial=1))
     places = np.empty(0)
     end = len(order)
     while end > 0:
         deepest = int(depth[order[end - 1]])
-        start = max(0, end - max(1, CHUNK_PLACES // deepest))
+        start = max(0, end - max(1, CHUNK_PLACES // max(deepest, most)))
         chosen = order[start:end]
-        sizes = table.size[chosen]
-        query = np.repeat(np.arange(len(chosen)), sizes)
-        rows = np.repeat(starts[chosen], sizes) + _ranges(sizes)
-        relevant = np.full((len(chosen), int(sizes.max()), 2), PADDING)
+        rows, query = table.rows(chosen)
+        relevant = np.full((len(chosen), int(table.size[chosen].max()), 2), PADDING)
         relevant[query, table.column[rows], 0] = table.passage[rows]
         relevant[query, table.column[rows], 1] = table.grade[rows]
         needed = len(chosen) * deepest
@@ -155,12 +241,11 @@ def _evaluate(table: _Relevant, measures: Sequence[str], depth: Ints) -> dict[st
         rank = table.rank[rows]
         seen = (rank > 0) & (rank <= deepest)
         run[query[seen], rank[seen] - 1, 0] = table.passage[rows][seen]
-        for measure, evaluate in by_ranx.items():
+        for measure, evaluate in measures.items():
             values[measure][chosen] = evaluate(relevant, run)
         # Emptied, not made anew: filling gigabytes would cost more than scoring them.
         run[query[seen], rank[seen] - 1, 0] = -1.0
         end = start
-    return values
 
 
 def _ranges(sizes: Ints) -> Ints:
@@ -168,7 +253,7 @@ def _ranges(sizes: Ints) -> Ints:
     return np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
 
 
-def _ranx_function(measure: str) -> Callable[[Floats, Floats], Floats]:
+def _ranx_function(measure: str) -> Function:
     """ranx's function of this name, with its cut-off or persistence."""
     name, _, parameter = measure.replace(".", "@").partition("@")
     bound = float(f"0.{parameter}") if name == "rbp" else int(parameter or 0)

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xlir_bench.records import POOL, Collection, Ints, Kind, Ranking, TextsOnDisk
+from xlir_bench.records import (
+    POOL,
+    Collection,
+    Floats,
+    Ints,
+    Kind,
+    Ranking,
+    Setting,
+    TextsOnDisk,
+)
 from xlir_bench.untrusted import Columns, columns
 
 if TYPE_CHECKING:
@@ -30,40 +40,53 @@ OPTIONAL = {"queries": ("cluster",)}
 """Columns that older tables lack: clusters are in the ranks too."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """Rows of a table that are of one setting."""
+
+    setting: Setting
+    query: Ints
+    passage: Ints
+    """Position in the pool of the setting."""
+    given: Mapping[str, Ints | Floats | int]
+    """Columns that do not follow from these."""
+
+
 def ranks_table(rankings: Sequence[Ranking], collection: Collection) -> pa.Table:
     """The exact rank of every relevant passage in every setting; 0 where an index missed it."""
-    coder = _Coder(collection)
-    parts = [
-        coder.codes(r, r.query, r.passage) | {"grade": r.grade, "rank": r.rank} for r in rankings
+    rows = [
+        _Rows(r.setting, r.query, r.passage, {"grade": r.grade, "rank": r.rank}) for r in rankings
     ]
-    return coder.table(COLUMNS["ranks"], parts)
+    return _Coder(collection).table(COLUMNS["ranks"], rows)
 
 
 def run_table(rankings: Sequence[Ranking], collection: Collection, depth: int) -> pa.Table:
     """The best passages of every scored query in every setting, best first."""
     coder = _Coder(collection)
     langs = [*coder.langs, POOL]
-    parts = []
+    rows = []
     for r in rankings:
         if r.top is None or r.top_scores is None:
             continue
         row, place = np.nonzero(r.top[:, :depth] >= 0)
-        codes = coder.codes(r, r.scored[row], r.top[row, place])
-        # Here the passage language is that of the setting, not of the passage.
-        codes["passage_lang"] = np.full(len(row), langs.index(r.setting.passage_lang))
-        parts.append(codes | {"rank": place + 1, "score": r.top_scores[row, place]})
-    return coder.table(COLUMNS["run"], parts)
+        given = {
+            "rank": place + 1,
+            "score": r.top_scores[row, place],
+            # Here the passage language is that of the setting, not of the passage.
+            "passage_lang": langs.index(r.setting.passage_lang),
+        }
+        rows.append(_Rows(r.setting, r.scored[row], r.top[row, place], given))
+    return coder.table(COLUMNS["run"], rows)
 
 
 def best_table(rankings: Sequence[Ranking], collection: Collection) -> pa.Table:
     """The best passages of every scored query in the pool of all languages, each with its own language."""
-    coder = _Coder(collection)
-    parts = []
+    rows = []
     for r in rankings:
         if r.setting.kind == Kind.MULTILINGUAL and r.top is not None:
             row, place = np.nonzero(r.top[:, :BEST] >= 0)
-            parts.append(coder.codes(r, r.scored[row], r.top[row, place]) | {"rank": place + 1})
-    return coder.table(COLUMNS["best"], parts)
+            rows.append(_Rows(r.setting, r.scored[row], r.top[row, place], {"rank": place + 1}))
+    return _Coder(collection).table(COLUMNS["best"], rows)
 
 
 class _Coder:
@@ -73,49 +96,56 @@ class _Coder:
         queries, passages = collection.queries, collection.passages
         self.kinds = [kind.value for kind in Kind]
         self.langs = sorted({*queries, *passages})
-        self._queries = Codes({lang: of_lang.ids for lang, of_lang in queries.items()})
-        self._clusters = Codes({lang: of_lang.clusters for lang, of_lang in queries.items()})
-        self._passages = Codes({lang: of_lang.ids for lang, of_lang in passages.items()})
+        self._codes = {
+            "query_id": Codes({lang: of_lang.ids for lang, of_lang in queries.items()}),
+            "cluster": Codes({lang: of_lang.clusters for lang, of_lang in queries.items()}),
+            "passage_id": Codes({lang: of_lang.ids for lang, of_lang in passages.items()}),
+        }
         self._sizes = {lang: len(of_lang.ids) for lang, of_lang in passages.items()}
 
-    def codes(self, ranking: Ranking, query: Ints, position: Ints) -> dict[str, Any]:
-        """By column, for pairs of a query and a position in the pool of the ranking's setting."""
-        lang, langs = ranking.setting.query_lang, sorted(ranking.setting.passage_langs)
-        ends = np.cumsum([self._sizes[passage_lang] for passage_lang in langs])
-        place = np.searchsorted(ends, position, side="right")
-        passage = np.empty(len(position), np.int64)
-        for number, passage_lang in enumerate(langs):
-            inside = place == number
-            start = ends[number] - self._sizes[passage_lang]
-            passage[inside] = self._passages.of(passage_lang, position[inside] - start)
-        return {
-            "kind": np.full(len(query), self.kinds.index(ranking.setting.kind.value)),
-            "query_lang": np.full(len(query), self.langs.index(lang)),
-            "query_id": self._queries.of(lang, query),
-            "cluster": self._clusters.of(lang, query),
-            "passage_id": passage,
-            "passage_lang": np.searchsorted(self.langs, langs)[place],
-        }
-
-    def table(self, columns: Iterable[str], parts: Sequence[Mapping[str, Any]]) -> pa.Table:
-        """These columns of all parts, one part after another."""
+    def table(self, columns: Iterable[str], rows: Sequence[_Rows]) -> pa.Table:
+        """These columns of all settings, one setting after another."""
         import pyarrow as pa
 
         names = {
             "kind": self.kinds,
             "query_lang": self.langs,
             "passage_lang": [*self.langs, POOL],
-            "query_id": self._queries.names,
-            "cluster": self._clusters.names,
-            "passage_id": self._passages.names,
         }
+        ends = np.cumsum([0, *(len(of_setting.query) for of_setting in rows)]).tolist()
         arrays = {}
         for column in columns:
-            dtype = np.float32 if column == "score" else np.int32
-            joined = np.concatenate([np.empty(0, dtype), *(part[column] for part in parts)])
-            values: Any = joined.astype(dtype)
+            # Column by column, each in its place: of 42 million rows there is no room for two.
+            values: Any = np.empty(ends[-1], np.float32 if column == "score" else np.int32)
+            for of_setting, start, stop in zip(rows, ends, ends[1:], strict=False):
+                values[start:stop] = self._column(column, of_setting)
+            if column in self._codes:  # which know all names once they were asked for all rows
+                names[column] = self._codes[column].names
             arrays[column] = coded(names[column], values) if column in names else pa.array(values)
         return pa.table(arrays)
+
+    def _column(self, name: str, rows: _Rows) -> Ints | Floats | int:
+        """One column of the rows of a setting; a number that all of them have."""
+        lang = rows.setting.query_lang
+        if name in rows.given:
+            return rows.given[name]
+        if name == "kind":
+            return self.kinds.index(rows.setting.kind.value)
+        if name == "query_lang":
+            return self.langs.index(lang)
+        if name in ("query_id", "cluster"):
+            return self._codes[name].of(lang, rows.query)
+        langs = sorted(rows.setting.passage_langs)
+        ends = np.cumsum([self._sizes[passage_lang] for passage_lang in langs])
+        place = np.searchsorted(ends, rows.passage, side="right")
+        if name == "passage_lang":
+            return np.searchsorted(self.langs, langs)[place]
+        passage = np.empty(len(place), np.int32)
+        for number in np.unique(place).tolist():
+            inside = place == number
+            start = ends[number] - self._sizes[langs[number]]
+            passage[inside] = self._codes[name].of(langs[number], rows.passage[inside] - start)
+        return passage
 
 
 class Codes:
@@ -153,5 +183,5 @@ def coded(names: Sequence[str], codes: Ints) -> pa.DictionaryArray:
     import pyarrow as pa
 
     return pa.DictionaryArray.from_arrays(
-        pa.array(codes.astype(np.int32)), pa.array(names, pa.string())
+        pa.array(codes.astype(np.int32, copy=False)), pa.array(names, pa.string())
     )

@@ -79,13 +79,44 @@ class VectorIndex:
 
     def search(self, wants: Sequence[Want], progress: Progress) -> list[Partial]:
         """What each of these wants to know, in one pass over the pool."""
-        searches = [Search.of(self, want) for want in wants]
+        searches = self._searches(wants)
         langs = {lang for want in wants for lang in want.langs}
         progress.start("search", sum(len(self.passages[lang]) for lang in langs), "passages")
         if self.elsewhere is None or not self.elsewhere.search(self, searches, langs, progress):
             self.compare(searches, langs, progress.advance)
         progress.finish()
         return [search.partial for search in searches]
+
+    def _searches(self, wants: Sequence[Want]) -> list[Search]:
+        """Nothing is compared yet; each relevant passage is prepared once for the queries of all languages."""
+        stored = [self.queries[want.query_lang] for want in wants]
+        queries = [self.similarity.prepared(rows.rows(slice(0, len(rows)))) for rows in stored]
+        own = [np.empty(len(want.relevant.query)) for want in wants]
+        positions = np.unique(
+            np.concatenate([np.empty(0, np.int64), *(want.relevant.position for want in wants)])
+        )
+
+        def score(number: int, held: Ints, passages: Rows) -> None:
+            relevant = wants[number].relevant
+            items = np.flatnonzero((relevant.position >= held[0]) & (relevant.position <= held[-1]))
+            place = np.searchsorted(held, relevant.position[items])
+            own[number][items] = self.similarity.exact(
+                queries[number], relevant.query[items], passages, place
+            )
+
+        with _workers() as workers:
+            for part in slices(len(positions), self.block or BLOCK):
+                held = positions[part]
+                passages = self.take(held)
+                numbers = range(len(wants))
+                for done in [workers.threads.submit(score, n, held, passages) for n in numbers]:
+                    done.result()
+        return [
+            Search(
+                self, Partial.of(want, rows.shape[0], with_ties=True), self.engine.placed(rows), of
+            )
+            for want, rows, of in zip(wants, queries, own, strict=True)
+        ]
 
     def compare(
         self, searches: Sequence[Search], langs: set[str], advance: Callable[[int], None]
@@ -204,16 +235,6 @@ class Search:
     """Prepared for the similarity, and placed."""
     own: Floats
     """The true score of each relevant passage."""
-
-    @classmethod
-    def of(cls, index: VectorIndex, want: Want) -> Search:
-        """Nothing is compared yet."""
-        stored = index.queries[want.query_lang]
-        queries = index.similarity.prepared(stored.rows(slice(0, len(stored))))
-        own = index.true_scores(want.query_lang, want.relevant.query, want.relevant.position)
-        return cls(
-            index, Partial.of(want, len(stored), with_ties=True), index.engine.placed(queries), own
-        )
 
     def see(self, rows: slice, block: _Block) -> None:
         """Take a block of passages into account, for these queries."""

@@ -22,6 +22,10 @@ from xlir_bench.records import Floats, Ints
 
 STRIDE = 128
 """Columns that are counted together."""
+MANY = 24
+"""Items of one row from which on its columns are sorted into bins once, not compared with every item."""
+BINS = 2048
+"""A multiple of what a row has items, so that most bins hold no item."""
 SURPLUS = 4
 """How many times as many candidates as wanted are listed before the bar is raised: each time costs a sort."""
 
@@ -43,11 +47,33 @@ def count_above(
 
     Those from `low` to `high` are listed instead. Returns the item to go on with, and the length of the list.
     """
-    count = 0
-    for item in range(begin, len(row)):
+    count, alike = 0, begin
+    bins = np.empty(scores.shape[1], np.uint16)
+    item = begin
+    while item < len(row):
         if count + stop[item] - start[item] >= len(near_item):
             return item, count
         line = scores[row[item], start[item] : stop[item]]
+        if item >= alike:
+            while alike < len(row) and (row[alike], start[alike], stop[alike]) == (
+                row[item],
+                start[item],
+                stop[item],
+            ):
+                alike += 1
+            if alike - item >= MANY:
+                room = near_item[count:], near_column[count:]
+                near = _count_binned(
+                    line, low[item:alike], high[item:alike], bins, above[item:alike], *room
+                )
+                if near >= 0:
+                    near_item[count : count + near] += item
+                    near_column[count : count + near] += start[item]
+                    count += near
+                    item = alike
+                    continue
+                if count > 0:
+                    return item, count
         first, floor, ceiling = count, low[item], high[item]
         total = np.int64(0)
         for at in range(0, len(line), STRIDE):
@@ -63,7 +89,64 @@ def count_above(
                     count += floor <= piece[column] <= ceiling
         near_item[first:count] = item
         above[item] += total
+        item += 1
     return len(row), count
+
+
+@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+def _count_binned(
+    line: Floats,
+    low: Floats,
+    high: Floats,
+    bins: Ints,
+    above: Ints,
+    near_item: Ints,
+    near_column: Ints,
+) -> int:
+    """The same for items that are compared with the same columns; the length of the list, -1 if it may not hold it.
+
+    A bin's columns are all below an item, all above it, or compared with it one by one.
+    """
+    floor = low.min()
+    scale = np.float32(BINS - 1) / (high.max() - floor)
+    if not 0 < scale < np.inf:
+        return -1
+    last = np.float32(BINS - 1)
+    for column in range(len(line)):
+        bins[column] = np.uint16(min(max((line[column] - floor) * scale, np.float32(0)), last))
+    starts = np.zeros(BINS + 1, np.int64)
+    for column in range(len(line)):
+        starts[bins[column]] += 1
+    lowest, highest = np.empty(len(low), np.int64), np.empty(len(low), np.int64)
+    is_compared, compared = np.zeros(BINS, np.bool_), 0
+    for item in range(len(low)):
+        lowest[item] = np.uint16(min((low[item] - floor) * scale, last))
+        highest[item] = np.uint16(min((high[item] - floor) * scale, last))
+        for number in range(lowest[item], highest[item] + 1):
+            is_compared[number] = True
+            compared += starts[number]
+    if compared >= len(near_item):
+        return -1
+    # From counts to the place behind each bin's columns, were they sorted.
+    for number in range(1, BINS + 1):
+        starts[number] += starts[number - 1]
+    ends = starts.copy()
+    sorted_columns = np.empty(len(line), np.int64)
+    for column in range(len(line)):
+        if is_compared[bins[column]]:
+            starts[bins[column]] -= 1
+            sorted_columns[starts[bins[column]]] = column
+    count = 0
+    for item in range(len(low)):
+        above[item] += len(line) - ends[highest[item]]
+        first = ends[lowest[item] - 1] if lowest[item] else 0
+        for place in range(first, ends[highest[item]]):
+            score = line[sorted_columns[place]]
+            above[item] += score > high[item]
+            near_item[count] = item
+            near_column[count] = sorted_columns[place]
+            count += low[item] <= score <= high[item]
+    return count
 
 
 @njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]

@@ -105,8 +105,9 @@ class Want:
 
     def items(self, setting: Setting) -> Ints:
         """Which of the relevant passages are among the candidates of a setting."""
-        rows, position = self.pool.rows(setting), self.relevant.position
-        return np.flatnonzero((position >= rows.start) & (position < rows.stop))
+        if setting.pooled:
+            return np.arange(len(self.relevant.lang))
+        return np.flatnonzero(self.relevant.lang == self.pool.langs.index(setting.passage_langs[0]))
 
     def deeper(self, depth: int) -> Want:
         """The same, with so many of the best passages at least."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from xlir_bench.arrays import equal_pairs
+from xlir_bench.arrays import Shared, equal_pairs
 from xlir_bench.errors import InputError
 from xlir_bench.records import Collection, Passages, Queries, Relevance
 from xlir_bench.sources.rows import Faults
@@ -172,7 +172,7 @@ def _relevance(
         if key in codes
     )
     code, lang, passage, grade = np.array(relevant, np.int32).reshape(-1, 4).T.copy()
-    relevance = {}
+    relevance, shared = {}, Shared()
     for query_number, query_lang in enumerate(names):
         query, place = equal_pairs(asked[query_lang], code)
         if queries_are_passages:
@@ -184,5 +184,6 @@ def _relevance(
         pieces = zip(np.split(query, starts[1:]), np.split(place, starts[1:]), strict=True)
         for number, (queries, places) in zip(numbers.tolist(), pieces, strict=False):
             pair = (query_lang, names[number])
-            relevance[pair] = Relevance(queries, passage[places], grade[places])
+            columns = queries, passage[places], grade[places]
+            relevance[pair] = Relevance(*map(shared.of, columns))
     return relevance
