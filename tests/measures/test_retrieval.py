@@ -171,6 +171,21 @@ def test_pytrec_eval_gives_the_same_values() -> None:
         np.testing.assert_allclose(found.values[measure], wanted, atol=1e-12)
 
 
+@pytest.mark.parametrize("name", ["map", "mrr"])
+def test_what_follows_from_ranks_is_what_ranx_gives_to_the_bit(name: str) -> None:
+    answers = [*random_answers(11, 300, 5000, missed=0.2), {0: (1, 0)}]
+    (found,) = score([ranking(answers, 5000)], [name])
+    run = np.full((len(answers), 5000, 1), -1.0)
+    relevant = np.full((len(answers), max(map(len, answers)), 2), retrieval.PADDING)
+    for row, query in enumerate(answers):
+        for column, (passage, (grade, rank)) in enumerate(query.items()):
+            relevant[row, column] = passage, grade
+            if rank:
+                run[row, rank - 1] = passage
+    by_ranx = retrieval._ranx_function(name)(relevant, run)
+    assert found.values[name].tolist() == by_ranx.tolist()
+
+
 def test_the_threads_of_numba_are_left_as_they_were() -> None:
     import numba
 

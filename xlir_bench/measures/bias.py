@@ -24,6 +24,7 @@ from xlir_bench.measures.fairness import (
     rank_variance,
     target_language_recall,
 )
+from xlir_bench.measures.retrieval import average_precision
 from xlir_bench.records import Floats, Ints, Kind, Ranking
 
 TOP = 10
@@ -248,24 +249,6 @@ def map_without_same_language(pool: PoolRanking) -> PerQuery:
     for n in np.unique(left):
         chance[left == n] = expected_map(int(n), size[left == n])
     return PerQuery(scored, average_precision(kept, rank), chance)
-
-
-def average_precision(query: Ints, rank: Ints) -> Floats:
-    """For each query that occurs, the mean of i / r over its i-th best rank r; 0 is not retrieved.
-
-    What ranx gives for map, without a place for every passage of the pool.
-
-    >>> average_precision(np.array([7, 7, 8]), np.array([5, 2, 4])).tolist()
-    [0.45, 0.25]
-    """
-    order = np.lexsort((np.where(rank > 0, rank, np.iinfo(np.int64).max), query))
-    _, start, row, size = np.unique(
-        query[order], return_index=True, return_inverse=True, return_counts=True
-    )
-    place = np.arange(1, len(query) + 1) - start[row]
-    sorted_rank = rank[order]
-    parts = np.divide(place, sorted_rank, out=np.zeros(len(query)), where=sorted_rank > 0)
-    return np.asarray(np.bincount(row, parts, len(size)) / size)
 
 
 def parallel_query_agreement(pools: Sequence[PoolRanking]) -> dict[str, PerQuery]:

@@ -1,15 +1,16 @@
-"""Retrieval measures by ranx, from exact ranks: the one module that knows ranx.
+"""Retrieval measures as ranx has them, from exact ranks: the one module that knows ranx.
 
-ranx scores arrays of ids in the order of their ranks (the scores beside them are for its sorting, which is not needed).
-A passage that is not relevant only takes up a place, so a run is an array of -1 with the relevant ids at their ranks:
-no pool is sorted, and queries of all settings are scored together, those with deep ranks apart from the others.
+map and mrr follow from the ranks of the relevant passages alone, the same to the bit. For the others ranx scores
+arrays of ids in the order of their ranks (the scores beside them are for its sorting, which is not needed). A passage
+that is not relevant only takes up a place, so a run is an array of -1 with the relevant ids at their ranks: no pool is
+sorted, and queries of all settings are scored together, those with deep ranks apart from the others.
 """
 
 from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -72,31 +73,53 @@ def _is_measure(name: str) -> bool:
 
 def score(rankings: Sequence[Ranking], measures: Sequence[str]) -> list[Scores]:
     """Per-query values of every measure, one `Scores` a ranking."""
-    relevant = _Relevant.of(rankings)
-    with_cut = [measure for measure in measures if "@" in measure]
-    whole = [measure for measure in measures if "@" not in measure]
-    # Places below the deepest relevant passage, or below the cut-off, change no value.
-    cut = max((int(measure.split("@")[1]) for measure in with_cut), default=1)
-    values: dict[str, Floats] = {}
-    for group, depth in ((with_cut, np.minimum(relevant.deepest, cut)), (whole, relevant.deepest)):
-        if group:
-            values |= _evaluate(relevant, group, depth)
-    ends = np.cumsum([0] + [len(r.scored) for r in rankings]).tolist()
-    return [
-        Scores(
-            r.setting,
-            r.candidates,
-            r.scored,
-            {m: values[m][ends[i] : ends[i + 1]] for m in measures},
-        )
-        for i, r in enumerate(rankings)
-    ]
+    return Scorer.of(rankings).scores(measures)
+
+
+def average_precision(query: Ints, rank: Ints) -> Floats:
+    """For each query that occurs, the mean of i / r over its i-th best rank r; 0 is not retrieved.
+
+    >>> average_precision(np.array([7, 7, 8]), np.array([5, 2, 4])).tolist()
+    [0.45, 0.25]
+    """
+    order = np.lexsort((np.where(rank > 0, rank, np.iinfo(np.int64).max), query))
+    _, start, row, size = np.unique(
+        query[order], return_index=True, return_inverse=True, return_counts=True
+    )
+    place = np.arange(1, len(query) + 1) - start[row]
+    sorted_rank = rank[order]
+    parts = np.divide(place, sorted_rank, out=np.zeros(len(query)), where=sorted_rank > 0)
+    return np.asarray(np.bincount(row, parts, len(size)) / size)
+
+
+def reciprocal_rank(query: Ints, rank: Ints) -> Floats:
+    """For each query that occurs, 1 / r of its best rank r; 0 is not retrieved.
+
+    >>> reciprocal_rank(np.array([7, 7, 8]), np.array([5, 2, 0])).tolist()
+    [0.5, 0.0]
+    """
+    _, row = np.unique(query, return_inverse=True)
+    best = np.full(row.max(initial=-1) + 1, np.inf)
+    np.minimum.at(best, row[rank > 0], rank[rank > 0])
+    return 1 / best
+
+
+BY_RANKS: Mapping[str, Callable[[Ints, Ints], Floats]] = {
+    "map": average_precision,
+    "mrr": reciprocal_rank,
+}
+"""What needs no place for every passage of the pool. ranx walks through all of them: most of the time of a report."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Relevant:
-    """The relevant passages of all scored queries of all rankings, one row each, grouped by query."""
+class Scorer:
+    """The relevant passages of all scored queries of some rankings, one row each, grouped by query."""
 
+    rankings: Sequence[Ranking]
+    scored: Sequence[Ints]
+    """Of each ranking, the rows of its queries."""
+    query: Ints
+    """The number of its query among all that are scored."""
     column: Ints
     """Its number among those of its query, the highest grade first."""
     passage: Ints
@@ -108,12 +131,14 @@ class _Relevant:
     """By scored query: the deepest of their ranks."""
 
     @classmethod
-    def of(cls, rankings: Sequence[Ranking]) -> _Relevant:
-        queries, count = [np.empty(0, np.int64)], 0
+    def of(cls, rankings: Sequence[Ranking]) -> Scorer:
+        """Ready to be scored by any measures."""
+        queries, scored, count = [np.empty(0, np.int64)], [], 0
         for r in rankings:
-            scored, query = np.unique(r.query, return_inverse=True)
+            rows, query = np.unique(r.query, return_inverse=True)
+            scored.append(rows)
             queries.append(query + count)
-            count += len(scored)
+            count += len(rows)
         query = np.concatenate(queries)
         passage, grade, rank = (
             np.concatenate([np.empty(0, np.int64), *(getattr(r, name) for r in rankings)]).astype(
@@ -126,10 +151,33 @@ class _Relevant:
         size = np.bincount(query, minlength=count)
         deepest = np.zeros(count, np.int64)
         np.maximum.at(deepest, query, rank)
-        return cls(_ranges(size), passage, grade, rank, size, deepest)
+        column = _ranges(size)
+        return cls(rankings, scored, query, column, passage, grade, rank, size, deepest)
+
+    def scores(self, measures: Sequence[str]) -> list[Scores]:
+        """Per-query values of every measure, one `Scores` a ranking."""
+        with_cut = [measure for measure in measures if "@" in measure]
+        whole = [measure for measure in measures if "@" not in measure]
+        # Places below the deepest relevant passage, or below the cut-off, change no value.
+        cut = max((int(measure.split("@")[1]) for measure in with_cut), default=1)
+        values = {m: BY_RANKS[m](self.query, self.rank) for m in whole if m in BY_RANKS}
+        walked = [measure for measure in whole if measure not in BY_RANKS]
+        for group, depth in ((with_cut, np.minimum(self.deepest, cut)), (walked, self.deepest)):
+            if group:
+                values |= _evaluate(self, group, depth)
+        ends = np.cumsum([0] + [len(rows) for rows in self.scored]).tolist()
+        return [
+            Scores(
+                r.setting,
+                r.candidates,
+                rows,
+                {m: values[m][ends[i] : ends[i + 1]] for m in measures},
+            )
+            for i, (r, rows) in enumerate(zip(self.rankings, self.scored, strict=True))
+        ]
 
 
-def _evaluate(table: _Relevant, measures: Sequence[str], depth: Ints) -> dict[str, Floats]:
+def _evaluate(table: Scorer, measures: Sequence[str], depth: Ints) -> dict[str, Floats]:
     """Values of all scored queries, each looked at so far down, by chunks of queries of about the same depth."""
     by_ranx = {measure: _ranx_function(measure) for measure in measures}
     values: dict[str, Floats] = {measure: np.empty(len(depth)) for measure in measures}

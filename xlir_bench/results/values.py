@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xlir_bench.errors import InputError
-from xlir_bench.measures import score
 from xlir_bench.measures.bias import rank_distances
 from xlir_bench.measures.bootstrap import ClusterSums
+from xlir_bench.measures.retrieval import Scorer
 from xlir_bench.records import POOL, Floats, Ints, Kind, Queries, Ranking, Scores, Setting
 from xlir_bench.results.tables import Codes, coded
 
@@ -85,13 +85,14 @@ class StoredRankings:
         )
         self._clusters = [cluster.codes[at] for at in rows]  # of each relevant passage's query
         self._names = query.names, cluster.names
+        self._scorer = Scorer.of(self.rankings)
 
     def values(self, measure: str) -> QueryValues:
         """One measure of every query."""
         if measure == RANK_DISTANCE:
             scored = [rank_distances(r) for r in self.rankings]
         else:
-            scored = [(s.query, s.values[measure]) for s in score(self.rankings, [measure])]
+            scored = [(s.query, s.values[measure]) for s in self._scorer.scores([measure])]
         by_setting = [
             (query, cluster[np.searchsorted(r.query, query)], value)
             for (query, value), r, cluster in zip(
