@@ -9,6 +9,7 @@ from xlir_bench.errors import InputError
 EXTRAS = {
     "models": ("torch", "transformers", "sentence_transformers"),
     "train": ("torch", "transformers", "sentence_transformers", "datasets", "accelerate"),
+    "plot": ("matplotlib",),
     "ray": ("ray",),
     "s3": ("s3fs",),
 }

@@ -6,7 +6,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from stored import copy_results
+from stored import change, copy_results
 
 from xlir_bench import __version__
 
@@ -115,3 +115,26 @@ def test_figures_once_there_are_drawn_anew_and_checked(boards):
     assert "builtin:ngram" in figure.read_text(encoding="utf-8")
     assert not Path("leaderboards/figures/mini-difference.svg").exists()
     assert own.exists()
+
+
+def test_no_text_of_the_data_is_on_the_page_unless_it_was_asked_for(boards):
+    question = "How many eggs can a queen bee lay"
+    page = Path("leaderboards/index.html")
+    assert boards("leaderboard", "--html").code == 0
+    assert question not in page.read_text(encoding="utf-8")
+    said = boards("leaderboard", "--questions")
+    assert said.code == 0, said.err
+    assert question in page.read_text(encoding="utf-8")
+    assert boards("leaderboard", "--questions", "--check").code == 0
+    assert boards("leaderboard", "--html", "--check").code == 1
+    assert boards("leaderboard", "--html").code == 0
+    assert question not in page.read_text(encoding="utf-8")
+
+
+def test_a_task_whose_data_is_not_here_has_no_questions_and_that_is_said(boards):
+    for folder in Path("results").glob("*/mini"):
+        change(folder, task={"name": "xquad-r"})
+    said = boards("leaderboard", "--questions")
+    assert said.code == 0
+    assert said.err.startswith("no questions of xquad-r: ")
+    assert '"questions":' not in Path("leaderboards/index.html").read_text(encoding="utf-8")

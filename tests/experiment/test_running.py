@@ -12,7 +12,7 @@ from xlir_bench.experiment import find_recipe
 from xlir_bench.experiment.running import Where, missing_data, run_cells, train_options
 from xlir_bench.options.training import Strategy
 from xlir_bench.recipe import Recipe
-from xlir_bench.reports.experiment.pages import experiment_texts
+from xlir_bench.reports.experiment.pages import experiment_pages
 from xlir_bench.reports.experiment.stored import read_experiment
 from xlir_bench.tasks import catalogue
 
@@ -84,7 +84,7 @@ def test_the_papers_recipe_runs_on_a_small_model_of_its_architecture(
     assert record.training["batches"]["questions"].keys() <= set(recipe.training.langs or ())
     result = next(iter(found.results.values())).record
     assert result.encoder.passage_prompt == "Passage: "
-    page = experiment_texts(found, "").texts["README.md"]
+    page = experiment_pages(found, "").texts["README.md"]
     assert "4 of 4 trainings and bases are here" in page
 
 
@@ -145,6 +145,6 @@ def test_the_recipe_of_a_pretrained_model_runs_in_short_form(
         assert options.freeze == "embeddings"
     record = found.records[wanted[0]].training
     assert any(note.startswith("not trained: ") for note in record["base"]["notes"])
-    page = experiment_texts(found, "").texts["README.md"]
+    page = experiment_pages(found, "").texts["README.md"]
     assert "7 of 7 trainings and bases are here" in page
     assert "hybrid, alpha 0.75" in page

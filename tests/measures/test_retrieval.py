@@ -122,7 +122,7 @@ def test_rankings_of_different_depth_and_size_are_scored_together_and_apart_alik
     rankings = [ranking(a, size) for a, (_, size) in zip(answers, sizes, strict=True)]
     rankings.insert(2, ranking([], 4))
     together = score(rankings, MEASURES)
-    for bound, value in (("CHUNK_PLACES", 1), ("ROWS", 1), ("DEEP", 0), ("DEEP", 10**9)):
+    for bound, value in (("CHUNK_PLACES", 1), ("ROWS", 1)):
         with monkeypatch.context() as changed:
             changed.setattr(retrieval, bound, value)
             apart = score(rankings, MEASURES)
@@ -172,6 +172,21 @@ def test_pytrec_eval_gives_the_same_values() -> None:
     for measure, theirs in names.items():
         wanted = [judged[str(row)][theirs] for row in range(len(answers))]
         np.testing.assert_allclose(found.values[measure], wanted, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["map", "mrr"])
+def test_what_follows_from_ranks_is_what_ranx_gives_to_the_bit(name: str) -> None:
+    answers = [*random_answers(11, 300, 5000, missed=0.2), {0: (1, 0)}]
+    (found,) = score([ranking(answers, 5000)], [name])
+    run = np.full((len(answers), 5000, 1), -1.0)
+    relevant = np.full((len(answers), max(map(len, answers)), 2), retrieval.PADDING)
+    for row, query in enumerate(answers):
+        for column, (passage, (grade, rank)) in enumerate(query.items()):
+            relevant[row, column] = passage, grade
+            if rank:
+                run[row, rank - 1] = passage
+    by_ranx = retrieval._ranx_function(name)(relevant, run)
+    assert found.values[name].tolist() == by_ranx.tolist()
 
 
 def test_the_threads_of_numba_are_left_as_they_were() -> None:

@@ -11,9 +11,14 @@ import pytest
 from browser import Browser, find_chromium
 from stored import aligned_result, another, change, copy_results, long_codes
 
+from xlir_bench.evaluation import RunOptions
+from xlir_bench.records import Silent
 from xlir_bench.reports.leaderboard.board import read_board
 from xlir_bench.reports.leaderboard.pages import leaderboard_texts
+from xlir_bench.reports.leaderboard.questions import question_data
 from xlir_bench.reports.leaderboard.single_page import inert_json
+from xlir_bench.sources import load_collection
+from xlir_bench.tasks import catalogue
 
 HOSTILE = "</script><script>window.owned = true</script><img src=x onerror='window.owned = true'>"
 CONTRASTS = """
@@ -89,6 +94,20 @@ def aligned(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def asked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A page with questions, the first of which in German has a hostile text."""
+    folder = tmp_path_factory.mktemp("asked")
+    board = read_board([copy_results(folder / "results")])
+    mini = load_collection(catalogue().get(["mini"])[0], RunOptions(), Silent())
+    data = question_data(board.tasks[0], mini)
+    for question in data["byLang"]["de"]:
+        question["text"] = question["answer"] = HOSTILE
+    text = leaderboard_texts(board, html=True, questions={"mini": data})["index.html"]
+    (folder / "index.html").write_text(text)
+    return folder / "index.html"
+
+
+@pytest.fixture(scope="module")
 def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     found = find_chromium()
     if found is None:
@@ -115,6 +134,16 @@ def at_aligned(chromium: Browser, aligned: Path) -> Iterator[Browser]:
     chromium.complaints.clear()
     chromium.open("about:blank")
     chromium.open(aligned.as_uri() + "#task=mini&a=builtin-ngram")
+    yield chromium
+    assert chromium.complaints == []
+
+
+@pytest.fixture
+def at_asked(chromium: Browser, asked: Path) -> Iterator[Browser]:
+    """At the fresh page with questions."""
+    chromium.complaints.clear()
+    chromium.open("about:blank")
+    chromium.open(asked.as_uri())
     yield chromium
     assert chromium.complaints == []
 
@@ -460,3 +489,39 @@ def test_a_phone_never_scrolls_sideways(browser, page):
     browser.open("about:blank")
     browser.open(page.as_uri() + "#b=hostile", width=390, height=844)
     assert browser.run("document.documentElement.scrollWidth") <= 390
+
+
+def test_questions_of_a_language_stand_with_their_texts_the_worst_first(at_asked):
+    assert at_asked.run("document.getElementById('asked').value") == "en"
+    assert len(texts(at_asked, "#questions .text")) == 25
+    values = [
+        float(text.split("rank")[0])
+        for text in texts(at_asked, "#questions tbody:nth-of-type(1) td:first-child")
+    ]
+    assert len(values) == 20
+    assert values == sorted(values)
+    (first, *_) = texts(at_asked, "#questions .text p")
+    assert first.endswith("?")
+    choose(at_asked, "#choose-b", "builtin-random")
+    assert texts(at_asked, "#questions thead th") == ["A", "B", "question and answer"]
+    choose(at_asked, "#asked", "ar")
+    assert "asked=ar" in at_asked.run("location.hash")
+    assert re.search("[\u0600-\u06ff]", texts(at_asked, "#questions .text p")[0])
+
+
+def test_a_question_that_holds_a_script_is_shown_as_text(at_asked):
+    choose(at_asked, "#asked", "de")
+    assert texts(at_asked, "#questions .text p")[0] == HOSTILE
+    assert at_asked.run("window.owned") is None
+
+
+@pytest.mark.parametrize("width", [390, 1100, 1400])
+def test_questions_fit_every_width(at_asked, asked, width):
+    at_asked.open(asked.as_uri() + "#b=builtin-random", width=width)
+    box = "document.querySelector('#questions .scroll')"
+    assert at_asked.run(f"{box}.scrollWidth <= {box}.clientWidth")
+    assert at_asked.run("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_without_questions_the_section_is_not_there(browser):
+    assert browser.run("document.getElementById('questions').hidden")

@@ -28,6 +28,7 @@ from xlir_bench.reports.document import Block, Items, Table, Text
 if TYPE_CHECKING:
     from xlir_bench.experiment.running import Where
     from xlir_bench.recipe import Recipe
+    from xlir_bench.reports.experiment.stored import Experiment
 
 DONE = "What is done"
 
@@ -41,7 +42,8 @@ def experiment(
         "Train nothing: make the pages again from stored results; exit 1 if a byte differs.", False, group=DONE
     ),
     index: Path | None = option(
-        "Train nothing: tell in DIR/README.md what each experiment in DIR found, from stored results.",
+        "Train nothing: make the pages of each experiment in DIR again from stored results, and tell in DIR/README.md"
+        " what all found; with --check, compare them.",
         None, group=DONE, metavar="DIR",
     ),
     print_recipe: bool = option(
@@ -101,7 +103,9 @@ def experiment(
         return 0
     folder = output or Path("experiments") / recipe.name
     if check:
-        return _check(recipe, text, folder)
+        from xlir_bench.reports.experiment.stored import read_experiment
+
+        return _pages(read_experiment(recipe, folder), text, folder, check)
 
     require("train", "experiment")
     from xlir_bench.experiment.running import Where
@@ -132,7 +136,7 @@ def experiment(
 def _run(recipe: Recipe, text: str, where: Where, work: WorkOptions, quiet: bool) -> int:
     from xlir_bench.experiment.running import run_cells
     from xlir_bench.reports.experiment.pages import (
-        experiment_texts,
+        experiment_pages,
         report_files,
         require_generated,
     )
@@ -151,12 +155,12 @@ def _run(recipe: Recipe, text: str, where: Where, work: WorkOptions, quiet: bool
         say("\nstopped: the same command goes on; finished cells are kept", err=True)
         return 130
     found = read_experiment(recipe, where.folder)
-    made = experiment_texts(found, text)
-    report_files(where.folder, made, check=False)
+    made = experiment_pages(found, text)
+    _, with_plots = report_files(where.folder, made, check=False)
     if not quiet:
         for judged in made.judged:
             say(f"{judged.outcome}: {judged.claim.text} ({judged.why})")
-        if not made.pictures:
+        if not with_plots:
             say("no plots: they need matplotlib (pip install 'xlir-bench[plot]')")
         done = f"{len(found.records)} of {len(recipe.cells())} cells"
         say(f"{done}; written to {where.folder / 'README.md'}")
@@ -167,28 +171,35 @@ def _run(recipe: Recipe, text: str, where: Where, work: WorkOptions, quiet: bool
     return 4 if failed else 0
 
 
-def _check(recipe: Recipe, text: str, folder: Path) -> int:
-    from xlir_bench.reports.experiment.pages import comparable, experiment_texts, report_files
-    from xlir_bench.reports.experiment.stored import read_experiment
+def _pages(experiment: Experiment, text: str, folder: Path, check: bool) -> int:
+    """Make the pages of an experiment again from its stored results, or compare them."""
+    from xlir_bench.reports.experiment.pages import experiment_pages, report_files
 
-    made = comparable(folder, experiment_texts(read_experiment(recipe, folder), text))
-    if not made.pictures:
-        say("plots are not compared: no matplotlib here, or another release", err=True)
-    return say_differences(report_files(folder, made, check=True), folder)
+    differences, with_plots = report_files(folder, experiment_pages(experiment, text), check)
+    if not with_plots:
+        say(
+            f"plots of {folder} are left as they are: no matplotlib here, or another release",
+            err=True,
+        )
+    return say_differences(differences, folder) if check else 0
 
 
 def _index(folder: Path, check: bool) -> int:
-    from xlir_bench.reports.experiment.index import index_text
+    from xlir_bench.reports.experiment.index import index_text, read_experiments
     from xlir_bench.reports.leaderboard.files import Differences
 
-    path, text = folder / "README.md", index_text(folder)
+    experiments = read_experiments(folder)
+    path, text = folder / "README.md", index_text(folder, experiments)
+    code = max(
+        _pages(it, recipe, folder / name, check) for name, (recipe, it) in experiments.items()
+    )
     same = path.is_file() and path.read_bytes() == text.encode()
     if check:
-        return say_differences(Differences(() if same else (path.name,), (), ()), folder)
+        return max(code, say_differences(Differences(() if same else (path.name,), (), ()), folder))
     if not same:
         with explained(path, "name another folder with --index"):
             write(path, text)
-        say(f"written to {path}", err=True)
+    say(f"written to {path}", err=True)
     return 0
 
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from xlir_bench.cli.command import command
+from xlir_bench.cli.command import DATA_ROOT, TASKS_DIRS, command
 from xlir_bench.cli.terminal import say, say_differences
+from xlir_bench.errors import XlirError
 from xlir_bench.escaping import visible
+from xlir_bench.extras import require
 from xlir_bench.options.stating import OUTPUT, option
+
+if TYPE_CHECKING:
+    from xlir_bench.reports.leaderboard.board import Board
 
 RESULTS = "Results"
 
@@ -27,11 +32,17 @@ def leaderboard(
     output: Path = option("Where the pages go.", Path("leaderboards"), group=OUTPUT, metavar="DIR"),
     html: bool = option("index.html too: one page that needs nothing else.", False, group=OUTPUT),
     figures: bool = option(
-        "Figures of every task too, as SVG (needs matplotlib); where there are some, they are always made anew.",
+        "Figures of every task too, as SVG (needs matplotlib); where there are some, they are always kept up.",
         False, group=OUTPUT,
+    ),
+    questions: bool = option(
+        "index.html too, with the questions of each language that each encoder fails and answers best, and their"
+        " texts, of tasks whose data is on disk: the page is then under the data's licence.", False, group=OUTPUT,
     ),
     check: bool = option("Write nothing; exit 1 if pages or figures differ from the results.", False, group=OUTPUT),
     quiet: bool = option("Say nothing if all is well.", False, group=OUTPUT),
+    data: Path | None = DATA_ROOT,
+    tasks_dirs: tuple[Path, ...] = TASKS_DIRS,
 ) -> int:  # fmt: skip
     """Write leaderboards from stored results: an index, a page a task, a page an encoder.
 
@@ -43,27 +54,30 @@ def leaderboard(
     \b
     Examples:
       xlir-bench leaderboard --results results --html --figures
+      xlir-bench leaderboard --questions --data ~/data          with texts: look before you publish it
       xlir-bench leaderboard --results results --results /shared/results --output boards
       xlir-bench leaderboard --results leaderboards/results --html --check      in CI
     """
+    from xlir_bench.reports.drawn import drawn
     from xlir_bench.reports.leaderboard.board import read_board
     from xlir_bench.reports.leaderboard.figures import board_figures, figures_there
-    from xlir_bench.reports.leaderboard.files import drawn_elsewhere, pages_there, update
+    from xlir_bench.reports.leaderboard.files import MARKER, pages_there, update
     from xlir_bench.reports.leaderboard.pages import leaderboard_texts
 
     board = read_board(results or (Path("results"),), significance, strict)
     for line in board.unreadable:
         say(visible(f"left out: {line}"), err=True)
     wanted = tuple(board_figures(board)) if figures or figures_there(output) else ()
-    texts = leaderboard_texts(board, html, wanted)
+    asked = _questions(board, data, tasks_dirs) if questions else {}
+    texts = leaderboard_texts(board, html or questions, wanted, asked)
     among = [*pages_there(output), *figures_there(output)]
-    drawn: dict[str, str] = {}
-    if not check or find_spec("matplotlib") is not None:
-        drawn = {figure.file: figure.draw() for figure in wanted}
-    if wanted and check and (not drawn or drawn_elsewhere(output, drawn)):
+    figure_texts = drawn(output, [figure.drawing for figure in wanted], MARKER, check)
+    if figure_texts is None and not check:
+        require("plot", "leaderboard --figures")
+    if figure_texts is None:
         say("figures are not compared: no matplotlib here, or another release", err=True)
-        drawn, among = {}, pages_there(output)
-    texts |= drawn
+        among = pages_there(output)
+    texts |= figure_texts or {}
     differences = update(output, texts, among=among, check=check)
     if check:
         return say_differences(differences, output)
@@ -78,3 +92,22 @@ def leaderboard(
         if board.left_out:
             say(f"{len(board.left_out)} not ranked: see {output / 'README.md'}")
     return 0
+
+
+def _questions(
+    board: Board, data: Path | None, tasks_dirs: tuple[Path, ...]
+) -> dict[str, dict[str, Any]]:
+    """Of each task whose data is on disk the questions that the page shows, by its file."""
+    from xlir_bench.cli.show import stored_collection
+    from xlir_bench.reports.leaderboard.questions import question_data
+    from xlir_bench.results import Result
+
+    found = {}
+    for task in board.tasks:
+        try:
+            texts = stored_collection(Result.load(task.rows[0].folder), data, tasks_dirs)
+        except XlirError as error:
+            say(visible(f"no questions of {task.file}: {error}"), err=True)
+        else:
+            found[task.file] = question_data(task, texts)
+    return found

@@ -291,7 +291,7 @@ class Estimate:
     error: float
     clusters: int
     t: Floats
-    """Ascending, without the resamples that have no variance."""
+    """Without the resamples that have no variance, in no order."""
     student: bool
     """Whether too few resamples have a variance: then Student's t is used instead."""
 
@@ -302,7 +302,7 @@ class Estimate:
         # A difference that small is rounding: see `NO_VARIANCE`.
         error = float(np.sqrt(variance)) if variance > NO_VARIANCE**2 * mean**2 else 0.0
         varied = variances[1:] > NO_VARIANCE * variance
-        t = np.sort((means[1:][varied] - mean) / np.sqrt(variances[1:][varied]))
+        t = (means[1:][varied] - mean) / np.sqrt(variances[1:][varied])
         return cls(mean, error, clusters, t, len(t) < (1 - FEW) * len(varied))
 
     def interval(self, bounds: Bounds | None) -> Interval:
@@ -349,19 +349,19 @@ class Estimate:
             return 0.0
         t = self.mean / self.error
         if alternative == "two-sided":
-            return min(1.0, 2 * self._tail(-np.sort(np.abs(self.t))[::-1], -abs(t), 0.5))
-        return self._tail(self.t, t) if alternative == "less" else self._tail(-self.t[::-1], -t)
+            return min(1.0, 2 * self._tail(-np.abs(self.t), -abs(t), 0.5))
+        return self._tail(self.t, t) if alternative == "less" else self._tail(-self.t, -t)
 
-    def _tail(self, ascending: Floats, t: float, share: float = 1.0) -> float:
+    def _tail(self, resampled: Floats, t: float, share: float = 1.0) -> float:
         """The share of resamples that are not above `t`, in a tail that holds `share` of them all."""
         df = self.clusters - 1
         if self.student:
             return student_tail(t, df)
-        count = int(np.searchsorted(ascending, t, "right"))
-        p = share * (count + 1) / (len(ascending) + 1)
+        count = int(np.count_nonzero(resampled <= t))
+        p = share * (count + 1) / (len(resampled) + 1)
         if count == 0:
             # Beyond all resamples the tail goes on as Student's: a family of tests needs small p-values.
-            p *= student_tail(t, df) / student_tail(float(ascending[0]), df)
+            p *= student_tail(t, df) / student_tail(float(resampled.min()), df)
         return min(1.0, p)
 
 

@@ -1,8 +1,9 @@
-"""Retrieval measures by ranx, from exact ranks: the one module that knows ranx.
+"""Retrieval measures as ranx has them, from exact ranks: the one module that knows ranx.
 
-ranx scores arrays of ids in the order of their ranks (the scores beside them are for its sorting, which is not needed).
-A passage that is not relevant only takes up a place, so a run is an array of -1 with the relevant ids at their ranks:
-no pool is sorted, and queries of all settings are scored together, those with deep ranks apart from the others.
+map and mrr follow from the ranks of the relevant passages alone, the same to the bit. For the others ranx scores
+arrays of ids in the order of their ranks (the scores beside them are for its sorting, which is not needed). A passage
+that is not relevant only takes up a place, so a run is an array of -1 with the relevant ids at their ranks: no pool is
+sorted, and queries of all settings are scored together, those with deep ranks apart from the others.
 """
 
 from __future__ import annotations
@@ -32,8 +33,6 @@ CHUNK_PLACES = 2_000_000
 """Places of a run array scored at a time (16 MB)."""
 ROWS = 2_000_000
 """Relevant passages that are scored together."""
-DEEP = 100_000
-"""ranx adds up, for map, all places above each relevant passage: so many take longer than sorting the ranks."""
 Function = Callable[[Floats, Floats], Floats]
 """From the relevant passages and the runs of some queries to their values."""
 PADDING = (-2.0, 0.0)
@@ -81,39 +80,34 @@ def _is_measure(name: str) -> bool:
 def score(rankings: Sequence[Ranking], measures: Sequence[str]) -> list[Scores]:
     """Per-query values of every measure, one `Scores` a ranking."""
     scores: list[Scores] = []
-    by_ranx = {measure: _ranx_function(measure) for measure in measures}
+    by_ranx = {measure: _ranx_function(measure) for measure in measures if measure not in BY_RANKS}
     rows = accumulate(len(ranking.query) for ranking in rankings)
     batches = groupby(zip(rows, rankings, strict=True), lambda numbered: numbered[0] // ROWS)
     for _, batch in batches:
-        scores += _scores([ranking for _, ranking in batch], by_ranx)
+        scores += _scores([ranking for _, ranking in batch], measures, by_ranx)
     return scores
 
 
-def _scores(rankings: Sequence[Ranking], measures: Mapping[str, Function]) -> Iterator[Scores]:
+def _scores(
+    rankings: Sequence[Ranking], measures: Sequence[str], by_ranx: Mapping[str, Function]
+) -> Iterator[Scores]:
     relevant = _Relevant.of(rankings)
     queries, like = relevant.distinct()
-    deep = relevant.deepest[queries] * relevant.size[queries] > DEEP
-    with_cut = [measure for measure in measures if "@" in measure]
-    whole = [
-        measure for measure in measures if "@" not in measure and measure not in ("map", "mrr")
-    ]
+    with_cut = {measure: by_ranx[measure] for measure in by_ranx if "@" in measure}
+    whole = {measure: by_ranx[measure] for measure in by_ranx if "@" not in measure}
     # Places below the deepest relevant passage, or below the cut-off, change no value.
     cut = max((int(measure.split("@")[1]) for measure in with_cut), default=1)
-    values: dict[str, Floats] = {measure: np.empty(len(relevant.size)) for measure in measures}
-    for group, of, depth in (
-        (with_cut, queries, np.minimum(relevant.deepest, cut)),
-        (whole, queries, relevant.deepest),
-        (["map"], queries[~deep], relevant.deepest),
-        (["mrr"], queries, relevant.shallowest),  # nor do those below the first one change this
+    values: dict[str, Floats] = {measure: np.empty(len(relevant.size)) for measure in by_ranx}
+    for some, depth in (
+        (with_cut, np.minimum(relevant.deepest, cut)),
+        (whole, relevant.deepest),
     ):
-        if group := [measure for measure in group if measure in values]:
-            _evaluate(
-                relevant, of, {measure: measures[measure] for measure in group}, depth, values
-            )
-    if "map" in measures and deep.any():
-        rows, query = relevant.rows(queries[deep])
-        values["map"][queries[deep]] = average_precision(query, relevant.rank[rows])
+        if some:
+            _evaluate(relevant, queries, some, depth, values)
     found = {measure: of_query[queries] for measure, of_query in values.items()}
+    if by_ranks := [measure for measure in measures if measure in BY_RANKS]:
+        rows, query = relevant.rows(queries)
+        found |= {m: BY_RANKS[m](query, relevant.rank[rows]) for m in by_ranks}
     ends, shared = np.cumsum([0, *relevant.scored]).tolist(), Shared()
     for r, start, stop in zip(rankings, ends, ends[1:], strict=False):
         scored = shared.of(r.scored)
@@ -151,8 +145,6 @@ class _Relevant:
     """By scored query: how many it has."""
     deepest: Ints
     """By scored query: the deepest of their ranks."""
-    shallowest: Ints
-    """The first of those that were retrieved; 0 where none was."""
     scored: Ints
     """By ranking: how many queries are scored."""
 
@@ -170,14 +162,9 @@ class _Relevant:
         if len(grade) and grade.min() < grade.max():
             order = np.lexsort((-grade.astype(np.int64), query))
             passage, grade, rank = passage[order], grade[order], rank[order]
-        found = np.where(rank > 0, rank, np.iinfo(rank.dtype).max)
-        deepest, shallowest = (
-            of.reduceat(values, start) if len(start) else start
-            for of, values in ((np.maximum, rank), (np.minimum, found))
-        )
+        deepest = np.maximum.reduceat(rank, start) if len(start) else start
         scored = np.bincount(ranking[start], minlength=len(rankings))
-        shallowest = np.where(deepest > 0, shallowest, 0)
-        return cls(_ranges(size), passage, grade, rank, size, deepest, shallowest, scored)
+        return cls(_ranges(size), passage, grade, rank, size, deepest, scored)
 
     def rows(self, queries: Ints) -> tuple[Ints, Ints]:
         """The rows of these queries, and which of them each is of."""
@@ -211,6 +198,25 @@ def average_precision(query: Ints, rank: Ints) -> Floats:
     sorted_rank = rank[order]
     parts = np.divide(place, sorted_rank, out=np.zeros(len(query)), where=sorted_rank > 0)
     return np.asarray(np.bincount(row, parts, len(size)) / size)
+
+
+def reciprocal_rank(query: Ints, rank: Ints) -> Floats:
+    """For each query that occurs, 1 / r of its best rank r; 0 is not retrieved.
+
+    >>> reciprocal_rank(np.array([7, 7, 8]), np.array([5, 2, 0])).tolist()
+    [0.5, 0.0]
+    """
+    _, row, size = groups(query)
+    best = np.full(len(size), np.inf)
+    np.minimum.at(best, row[rank > 0], rank[rank > 0])
+    return 1 / best
+
+
+BY_RANKS: Mapping[str, Callable[[Ints, Ints], Floats]] = {
+    "map": average_precision,
+    "mrr": reciprocal_rank,
+}
+"""What needs no place for every passage of the pool. ranx walks through all of them: most of the time of a report."""
 
 
 def _evaluate(

@@ -1,7 +1,7 @@
 // State lives in one object; every change draws the page again from the data.
 const data = JSON.parse(document.getElementById("data").textContent);
 const place = (id) => document.getElementById(id);
-const plain = { task: "", measure: "map", filter: "", columns: "", langs: "", a: "", b: "", c: "", texts: "questions", found: "recall@1" };
+const plain = { task: "", measure: "map", filter: "", columns: "", langs: "", asked: "", a: "", b: "", c: "", texts: "questions", found: "recall@1" };
 const state = { ...plain, sort: { key: "rank", down: false }, choosing: false };
 const [MANY, SOME, NAMED] = [40, 6, 20];
 
@@ -144,6 +144,17 @@ function drawDetailSection(task, langs) {
   place("bias").replaceChildren(h("h2", { id: "bias-title" }, "Language bias in the pool of all languages"), h("div", { class: "cards" }, cards));
 }
 
+function drawQuestionsSection(task) {
+  place("questions").hidden = !task.questions;
+  if (!task.questions) return place("questions").replaceChildren();
+  const lang = askedIn(task, state.asked);
+  const named = (code) => (languageName(code) === code ? code : `${languageName(code)} (${code})`);
+  place("questions").replaceChildren(
+    h("h2", { id: "questions-title" }, "Questions"),
+    h("div", { class: "bar" }, choice("asked in", "asked", task.langs.map((code) => [code, named(code)]), lang, (asked) => change({ asked, focus: "asked" }))),
+    ...drawQuestions(task, chosen(task), lang));
+}
+
 function drawAlignmentSection(task, langs) {
   const rows = chosen(task);
   const seen = (lang) => langs.includes(lang) || !task.langs.includes(lang);
@@ -200,6 +211,7 @@ function draw() {
   drawRankingSection(task);
   const langs = seenLangs(task);
   drawDetailSection(task, langs);
+  drawQuestionsSection(task);
   drawAlignmentSection(task, langs);
   drawReported(task);
   hint();

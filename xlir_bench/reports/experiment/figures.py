@@ -11,6 +11,7 @@ import numpy as np
 from xlir_bench.escaping import visible
 from xlir_bench.recipe import HYBRID, Variant
 from xlir_bench.records import Kind
+from xlir_bench.reports.drawn import Drawing
 from xlir_bench.reports.experiment.stored import Experiment
 from xlir_bench.reports.leaderboard.columns import DISTANCE, Column
 from xlir_bench.reports.plots.canvas import (
@@ -22,9 +23,11 @@ from xlir_bench.reports.plots.canvas import (
     grid_lines,
     new_figure,
     plain_ticks,
+    style,
     svg,
     titled,
 )
+from xlir_bench.results.schema import ResultRecord
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,6 +50,19 @@ class Plot:
     axis: str
     """``trainings``, or what runs along the foot."""
     panels: Mapping[Column, Panel]
+    of: tuple[ResultRecord, ...] = ()
+    """A result of it, which says whether the task was run in part."""
+
+    @property
+    def drawing(self) -> Drawing:
+        """The plot as SVG; the same figures give the same bytes."""
+
+        def draw_svg() -> str:
+            with style():
+                return svg(_dots(self) if self.axis == "trainings" else _lines(self))
+
+        parts = [record.options.part for record in self.of]
+        return Drawing(self.file, f"{self.title} {self.axis} {self.panels} {parts}", draw_svg)
 
 
 def plots(experiment: Experiment) -> list[Plot]:
@@ -67,20 +83,13 @@ def plots(experiment: Experiment) -> list[Plot]:
             ):  # fmt: skip
                 if panels:
                     file = f"figures/{task}-{name}{suffix}"
-                    found.append(Plot(file, task, f"{head}, {title}", axis, panels))
+                    of = (result.record,)
+                    found.append(Plot(file, task, f"{head}, {title}", axis, panels, of))
         panels = _over_steps(experiment, model)
         if panels and look is not None:
             file = f"figures/{look.task}-steps{suffix}"
             found.append(Plot(file, look.task, f"By steps, {look.task}", "steps", panels))
     return found
-
-
-def drawn(plot: Plot) -> str:
-    """A plot as SVG; the same figures give the same bytes."""
-    from xlir_bench.reports.plots.canvas import style
-
-    with style():
-        return svg(_dots(plot) if plot.axis == "trainings" else _lines(plot))
 
 
 def _side_by_side(experiment: Experiment, model: str, task: str) -> dict[Column, Panel]:
@@ -162,7 +171,8 @@ def _dots(plot: Plot) -> Figure:
         axes.set_ylim(len(names) - 0.5, -0.5)
         axes.margins(x=0.14)
         _frame(axes, column, "x")
-    return titled(figure, plot.title, "mean and standard deviation over seeds; faint: each seed")
+    under = "mean and standard deviation over seeds; faint: each seed"
+    return titled(figure, plot.title, under, plot.of)
 
 
 def _lines(plot: Plot) -> Figure:
@@ -180,9 +190,8 @@ def _lines(plot: Plot) -> Figure:
             axes.set_xscale("log")
             axes.set_xticks(places, [f"{place:.0f}" for place in places])
             axes.minorticks_off()
-    return titled(
-        figure, plot.title, "mean over seeds; bands: standard deviation over seeds", key=key
-    )
+    under = "mean over seeds; bands: standard deviation over seeds"
+    return titled(figure, plot.title, under, plot.of, key)
 
 
 def _line(axes: Axes, label: str, line: Line, colour: str, mark: str) -> list[Line2D]:

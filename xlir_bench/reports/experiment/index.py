@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from xlir_bench.errors import InputError
 from xlir_bench.recipe import HYBRID, Variant, parse_recipe
 from xlir_bench.reports.experiment.judging import Judged, VersusBaseline, against_baselines, judge
 from xlir_bench.reports.experiment.pages import PAGE, RECIPE, counted
-from xlir_bench.reports.experiment.stored import read_experiment
+from xlir_bench.reports.experiment.stored import Experiment, read_experiment
 from xlir_bench.reports.markup import code, escape
 
 BEGIN = (
@@ -25,9 +25,20 @@ OUTCOMES = {
 }
 
 
-def index_text(folder: Path) -> str:
+def read_experiments(folder: Path) -> dict[str, tuple[str, Experiment]]:
+    """Every experiment in a folder: its recipe's text and what is stored, by the name of its own folder."""
+    found = {}
+    for path in sorted(folder.glob(f"*/{RECIPE}")):
+        text = path.read_text(encoding="utf-8")
+        found[path.parent.name] = text, read_experiment(parse_recipe(text, str(path)), path.parent)
+    if not found:
+        raise InputError(f"no folder in {folder} is an experiment; name one with experiments in it")
+    return found
+
+
+def index_text(folder: Path, experiments: Mapping[str, tuple[str, Experiment]]) -> str:
     """The page of a folder; text outside the marks is kept."""
-    section = f"{BEGIN}\n\n{_section(folder)}\n\n{END}"
+    section = f"{BEGIN}\n\n{_section(experiments)}\n\n{END}"
     path = folder / PAGE
     if not path.is_file():
         return f"# Experiments\n\n{section}\n"
@@ -44,20 +55,17 @@ def index_text(folder: Path) -> str:
     return before + section + after
 
 
-def _section(folder: Path) -> str:
+def _section(experiments: Mapping[str, tuple[str, Experiment]]) -> str:
     paragraphs: list[str] = []
     models: dict[str, None] = {}
     judged: list[Judged] = []
     compared: list[VersusBaseline] = []
-    for path in sorted(folder.glob(f"*/{RECIPE}")):
-        recipe = parse_recipe(path.read_text(encoding="utf-8"), str(path))
-        experiment = read_experiment(recipe, path.parent)
-        claims = judge(experiment)
+    for name, (_, experiment) in experiments.items():
+        recipe, claims = experiment.recipe, judge(experiment)
         beside = [each for task in recipe.tasks for each in against_baselines(experiment, task)]
         judged += claims
         compared += beside
         models |= dict.fromkeys(recipe.models)
-        name = path.parent.name
         sentences = [f"**[{escape(name)}]({name}/{PAGE}): {escape(recipe.title)}**"]
         if experiment.missing:
             missing = len(experiment.missing)
@@ -71,8 +79,6 @@ def _section(folder: Path) -> str:
             if texts:
                 sentences.append(f"{heading}: {'; '.join(texts)}.")
         paragraphs.append(" ".join([*sentences, _compared(beside, "trainings")]).strip())
-    if not paragraphs:
-        raise InputError(f"no folder in {folder} is an experiment; name one with experiments in it")
     hybrid = [each for each in compared if _mixes(each.variant) and not _mixes(each.baseline)]
     summary = (
         f"{counted(judged)} {_compared(hybrid, 'hybrid batches')}"

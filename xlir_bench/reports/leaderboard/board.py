@@ -76,6 +76,11 @@ class TaskBoard:
         return bool(self.first.options.part.keys() & LESS)
 
     @property
+    def size(self) -> int:
+        """How many settings its encoders were measured in."""
+        return sum(len(row.record.settings) for row in self.rows)
+
+    @property
     def title(self) -> str:
         """The task's; of a part, with its languages and what else makes it one."""
         task, langs = self.first.task, self.first.options.langs
@@ -143,6 +148,7 @@ class Board:
     """Everything that was found in the results folders."""
 
     tasks: tuple[TaskBoard, ...]
+    """Whole ones first, and of these the largest: page and index open with it."""
     left_out: tuple[LeftOut, ...]
     unreadable: tuple[str, ...]
     """A line for each file that is no result, with its path: for messages, not for a page."""
@@ -192,6 +198,7 @@ def read_board(paths: Iterable[Path], significance: bool = True, strict: bool = 
             rows, damaged = _with_standings(rows)
             unreadable += damaged
         tasks.append(TaskBoard(file, tuple(rows)))
+    tasks.sort(key=lambda task: (task.is_part, -task.size))
     if strict and unreadable:
         raise InputError("; ".join(unreadable))
     return Board(tuple(tasks), tuple(sorted(left_out)), tuple(unreadable))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from xlir_bench.records import Kind
+from xlir_bench.reports.drawn import Drawing
 from xlir_bench.reports.leaderboard.board import Board, TaskBoard
 from xlir_bench.reports.leaderboard.files import HEAD, MARKER
 from xlir_bench.results.schema import ResultRecord
@@ -28,13 +29,18 @@ class BoardFigure:
         """Its path in the leaderboard's folder."""
         return f"{FOLDER}/{self.task.file}-{self.kind}.svg"
 
-    def draw(self) -> str:
+    @property
+    def drawing(self) -> Drawing:
         """The figure as SVG; the same results give the same bytes."""
-        from xlir_bench.reports.plots import draw
-        from xlir_bench.reports.plots.canvas import svg
 
-        mark = f"?>\n<!-- {MARKER} -->\n"
-        return svg(draw(self.kind, self.records, self.measure)).replace("?>\n", mark, 1)
+        def draw_svg() -> str:
+            from xlir_bench.reports.plots import draw
+            from xlir_bench.reports.plots.canvas import svg
+
+            return svg(draw(self.kind, self.records, self.measure))
+
+        shows = (record.model_dump_json() for record in self.records)
+        return Drawing(self.file, "\n".join([self.kind, str(self.measure), *shows]), draw_svg)
 
 
 def board_figures(board: Board) -> Iterator[BoardFigure]:

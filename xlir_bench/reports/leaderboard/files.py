@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -99,16 +98,6 @@ def pages_there(folder: Path) -> list[Path]:
         f for f in folder.iterdir() if f.is_dir() and not f.is_symlink() and f.name not in TAKEN
     ]
     return [file for parent in (folder, *folders) for file in parent.glob("*.md") if file.is_file()]
-
-
-def drawn_elsewhere(folder: Path, figures: Mapping[str, str]) -> bool:
-    """Whether one in the folder was drawn by another release of matplotlib, so that they cannot be compared."""
-    drawn_by = re.compile(r"Matplotlib v[\d.]+")
-    return any(
-        drawn_by.findall(text)[:1] != drawn_by.findall(stored.decode("utf-8", "replace"))[:1]
-        for name, text in figures.items()
-        if (stored := _read(folder / name)) is not None
-    )
 
 
 def file_names(names: Sequence[str], beside_index: bool = False) -> list[str]:

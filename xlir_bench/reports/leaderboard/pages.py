@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from xlir_bench.records import Kind
 from xlir_bench.reports import cost, tables
@@ -29,11 +30,14 @@ CHOSEN = "†"
 
 
 def leaderboard_texts(
-    board: Board, html: bool = False, figures: Sequence[BoardFigure] = ()
+    board: Board,
+    html: bool = False,
+    figures: Sequence[BoardFigure] = (),
+    questions: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> dict[str, str]:
     """Every page by its path: README.md, published.md, a page a task, a page an encoder on it, index.html.
 
-    Pages of tasks show their figures.
+    Pages of tasks show their figures; index.html has the questions of tasks, by file.
     """
     texts = {"README.md": _index_page(board), "published.md": _published_page(board)}
     for task in board.tasks:
@@ -43,7 +47,7 @@ def leaderboard_texts(
     if html:
         from xlir_bench.reports.leaderboard.single_page import html_page
 
-        texts[HTML_PAGE] = html_page(board)
+        texts[HTML_PAGE] = html_page(board, questions)
     return texts
 
 

@@ -34,7 +34,15 @@ from xlir_bench.results.schema import AlignmentPart, SettingPart
 from xlir_bench.results.values import RANK_DISTANCE, QueryValues
 from xlir_bench.version import __version__
 
-SCRIPTS = ("dom.js", "saving.js", "detail.js", "ranking.js", "alignment.js", "main.js")
+SCRIPTS = (
+    "dom.js",
+    "saving.js",
+    "detail.js",
+    "ranking.js",
+    "alignment.js",
+    "questions.js",
+    "main.js",
+)
 MANY = 40
 """From so many languages on, pairs of them have intervals of the main measure alone: they are most of the page."""
 ALIGNMENT_DIGITS = 5
@@ -47,8 +55,8 @@ Intervals = Mapping[tuple[str, str] | None, Bounds]
 """Of settings by query and passage language (``*``: the pool), and of their mean under None."""
 
 
-def html_page(board: Board) -> str:
-    """The page; its content security policy allows its own script and style, by digest, and nothing else."""
+def html_page(board: Board, questions: Mapping[str, Mapping[str, Any]] | None = None) -> str:
+    """The page, with the questions of tasks (by file) where there are some; its content security policy allows its own script and style, by digest, and nothing else."""
     style = "\n" + _asset("page.css")
     script = '\n"use strict";\n(() => {\n' + "\n".join(map(_asset, SCRIPTS)) + "})();\n"
     policy = [
@@ -62,6 +70,7 @@ def html_page(board: Board) -> str:
     reported = {task.name: task for task in reported_tasks()}
     tasks = [
         _task(task, None if task.is_part else reported.get(task.first.task.name))
+        | ({"questions": questions[task.file]} if questions and task.file in questions else {})
         for task in board.tasks
     ]
     parts = {

@@ -1,0 +1,139 @@
+"""The questions that encoders of a board fail and answer, by language, with texts of data that is at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from xlir_bench.records import Collection, Kind
+from xlir_bench.reports.leaderboard.board import RANKED_BY, TaskBoard
+from xlir_bench.results import Result
+from xlir_bench.results.values import Column, QueryValues
+
+WORST, BEST = 20, 5
+"""How many are shown of an encoder and language."""
+MOST = 20_000
+"""Fewer, where encoders and languages are so many that more than these would be shown."""
+LONGEST = 300
+"""Characters of a text."""
+_Question = tuple[str, str]
+"""Language and id."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Answered:
+    """What an encoder made of every question."""
+
+    values: Mapping[_Question, float]
+    ranks: Mapping[_Question, int]
+    """Of the first answer; 0: none was retrieved."""
+    answers: Mapping[_Question, tuple[str, str]]
+    """Language and id of an answer, in the question's own language where there is one."""
+
+    @classmethod
+    def of(cls, result: Result, measure: str, kind: Kind) -> _Answered:
+        ranks = result.table("ranks")
+        kinds = Column(ranks, "kind")
+        if kind not in kinds.names:
+            return cls(_means(result.values(measure), kind), {}, {})
+        rows = np.flatnonzero(kinds.codes == kinds.names.index(kind))
+        names = ("query_lang", "query_id", "passage_lang", "passage_id")
+        langs, ids, answer_langs, answer_ids = (
+            [column.names[code] for code in column.codes[rows].tolist()]
+            for column in (Column(ranks, name) for name in names)
+        )
+        rank = ranks["rank"].to_numpy()[rows].tolist()
+        first: dict[_Question, int] = {}
+        answers: dict[_Question, tuple[str, str]] = {}
+        for lang, name, answer_lang, answer, place in zip(
+            langs, ids, answer_langs, answer_ids, rank, strict=True
+        ):
+            asked = lang, name
+            if asked not in answers or (answer_lang == lang != answers[asked][0]):
+                answers[asked] = answer_lang, answer
+            best = first.get(asked, 0)
+            first[asked] = min(filter(None, (best, place)), default=0)
+        return cls(_means(result.values(measure), kind), first, answers)
+
+
+def question_data(board: TaskBoard, collection: Collection) -> dict[str, Any]:
+    """For the page: of each language the questions that some encoder fails or answers best, and what all made of them."""
+    kind = next(kind for kind in RANKED_BY if kind in board.kinds)
+    results = (Result.load(row.folder) for row in board.rows)
+    answered = [_Answered.of(r, board.main, kind) if r.has_values else None for r in results]
+    share = MOST // max(1, len(board.rows) * len(board.langs))
+    worst, best = (max(1, min(most, share * most // (WORST + BEST))) for most in (WORST, BEST))
+    chosen = {
+        lang: sorted({
+            asked
+            for each in answered if each is not None
+            for asked in _extremes(each.values, lang, worst, best)
+        })
+        for lang in board.langs
+    }  # fmt: skip
+    answers = {
+        a: found for each in answered if each is not None for a, found in each.answers.items()
+    }
+    all_chosen = [asked for of_lang in chosen.values() for asked in of_lang]
+    questions = _texts(collection.queries, all_chosen)
+    passages = _texts(collection.passages, (answers[a] for a in all_chosen if a in answers))
+    return {
+        "kind": kind,
+        "worst": worst,
+        "best": best,
+        "byLang": {
+            lang: [
+                {
+                    "id": asked[1],
+                    "text": questions.get(asked, ""),
+                    "answer": passages.get(answers.get(asked, ("", "")), ""),
+                    "values": [e and e.values.get(asked) for e in answered],
+                    "ranks": [e and e.ranks.get(asked) for e in answered],
+                }
+                for asked in of_lang
+            ]
+            for lang, of_lang in chosen.items()
+        },
+    }
+
+
+def _means(values: QueryValues, kind: Kind) -> dict[_Question, float]:
+    """The mean of every question over the settings of a kind that it was asked in."""
+    settings = values.settings
+    sums: dict[_Question, list[float]] = {}
+    for setting, query, value in zip(
+        values.setting.tolist(), values.query.tolist(), values.value.tolist(), strict=True
+    ):
+        if settings[setting].kind == kind:
+            asked = settings[setting].query_lang, values.query_ids[query]
+            sums.setdefault(asked, []).append(value)
+    return {asked: sum(found) / len(found) for asked, found in sums.items()}
+
+
+def _extremes(
+    values: Mapping[_Question, float], lang: str, worst: int, best: int
+) -> list[_Question]:
+    """The questions of a language with the lowest values, and with the highest; of equals the first by id."""
+    asked = sorted(question for question in values if question[0] == lang)
+    order = np.argsort([values[question] for question in asked], kind="stable").tolist()
+    highest = np.argsort([-values[question] for question in asked], kind="stable").tolist()
+    return [asked[i] for i in (*order[:worst], *highest[:best])]
+
+
+def _texts(
+    by_lang: Mapping[str, Any], wanted: Iterable[tuple[str, str]]
+) -> dict[tuple[str, str], str]:
+    """The beginnings of these texts, by language and id."""
+    ids: dict[str, set[str]] = {}
+    for lang, name in wanted:
+        ids.setdefault(lang, set()).add(name)
+    found = {}
+    for lang, of_lang in by_lang.items():
+        for place, name in enumerate(of_lang.ids):
+            if name in ids.get(lang, ()):
+                text = of_lang.texts[place]
+                found[lang, name] = text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
+    return found
