@@ -67,36 +67,6 @@ class Patience:
 PATIENCE = Patience()
 
 
-@dataclass(frozen=True, slots=True)
-class _Endpoint:
-    """Where requests go; what is secret of it is not in its repr."""
-
-    shown: str
-    """Without user, password and query."""
-    query: str = field(repr=False)
-    login: tuple[str, str] | None = field(repr=False)
-
-    @classmethod
-    def of(cls, url: str) -> _Endpoint:
-        """The embeddings endpoint of a base URL."""
-        parts = urlsplit(url)
-        path = parts.path.rstrip("/").removesuffix("/embeddings") + "/embeddings"
-        login = (unquote(parts.username), unquote(parts.password or "")) if parts.username else None
-        host = parts.netloc.rpartition("@")[2]
-        return cls(urlunsplit((parts.scheme, host, path, "", "")), parts.query, login)
-
-    @property
-    def url(self) -> str:
-        """With its query."""
-        return urlunsplit((*urlsplit(self.shown)[:3], self.query, ""))
-
-    @property
-    def secrets(self) -> tuple[str, ...]:
-        """What must stand in no message."""
-        login = self.login or ()
-        return (":".join(login), *login, self.query)
-
-
 class HttpEncoder:
     """Posts texts in batches; the key is read from the environment for each request and kept nowhere."""
 
@@ -111,8 +81,14 @@ class HttpEncoder:
         self.name = model
         self._options = options
         self._patience = patience
-        self._endpoint = _Endpoint.of(url)
-        self.url = self._endpoint.shown
+        parts = urlsplit(url)
+        host, path = parts.netloc.rpartition("@")[2], parts.path.rstrip("/")
+        path = path.removesuffix("/embeddings") + "/embeddings"
+        self.url = urlunsplit((parts.scheme, host, path, "", ""))
+        """Where texts are posted, without what may be secret: user, password and query."""
+        self._query = parts.query
+        user, password = unquote(parts.username or ""), unquote(parts.password or "")
+        self._login = (user, password) if user else None
         self._prompts = chosen(options, {}, None, [model])
         self._bodies = _bodies(options.http_body)
         self._reached = False
@@ -246,11 +222,12 @@ class HttpEncoder:
 
         key = os.environ.get(self._options.api_key_env)
         headers = {"Authorization": f"Bearer {key}"} if key else {}
+        address = f"{self.url}?{self._query}" if self._query else self.url
         failures = 0
         while True:
             asked = 0.0
             try:
-                response = self._client.post(self._endpoint.url, json=body, headers=headers)
+                response = self._client.post(address, json=body, headers=headers)
             except (httpx.TimeoutException, httpx.NetworkError, httpx.RemoteProtocolError) as error:
                 reason = f"{type(error).__name__}: {self._scrubbed(str(error))}"
             except (httpx.HTTPError, httpx.InvalidURL) as error:
@@ -286,7 +263,8 @@ class HttpEncoder:
         values = (value for body in self._bodies.values() for value in body.values())
         long = (value for value in values if isinstance(value, str) and len(value) >= MAY_BE_SECRET)
         key = os.environ.get(self._options.api_key_env) or ""
-        said = redacted(text, (key, *self._endpoint.secrets, *long))
+        login = self._login or ()
+        said = redacted(text, (key, ":".join(login), *login, self._query, *long))
         return visible(" ".join(said.split())[:200]) or "no reason given"
 
     @cached_property
@@ -294,7 +272,7 @@ class HttpEncoder:
         import httpx
 
         client = httpx.Client(
-            timeout=self._patience.timeout, auth=self._endpoint.login, follow_redirects=False
+            timeout=self._patience.timeout, auth=self._login, follow_redirects=False
         )
         weakref.finalize(self, client.close)
         return client
