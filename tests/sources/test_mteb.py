@@ -228,7 +228,7 @@ def test_judgements_of_queries_that_are_not_there_are_counted(tmp_path: Path) ->
         ({"corpus": [{"id": "c0", "title": "Bees"}, {"id": "c1", "title": "x"}]}, "'text' is missing"),
         ({"corpus": [{"id": "c0", "text": ["a"]}, {"id": "c1", "text": ["x"]}]}, "'text' is missing"),
         ({"qrels": [*ONE, *qrels(("q0", "c9", 1))]}, "passage 'c9', relevant to query 'q0', is not"),
-        ({"qrels": [*ONE, *qrels(("q0", "c0", 2))]}, "row 4: 'q0' and 'c0' have another score"),
+        ({"qrels": [*ONE, *qrels(("q0", "c0", 2))]}, "row 4: 'q0' and 'c0' have two scores"),
         ({"qrels": qrels(("q0", "c0", 0.5))}, "row 1: grade '0.5' is no whole number"),
         ({"qrels": qrels(("q0", "c0", 0))}, "$: no query of 'en' has a relevant passage"),
         ({"qrels": [{"query-id": "q0", "score": 1}]}, "row 1: 'corpus-id' is missing or no text"),

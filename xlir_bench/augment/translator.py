@@ -80,19 +80,14 @@ class Translator:
             ("--to", "into", stated.get("target_lang"), targets),
         ):
             if lang in FLORES and lang not in asked:
-                raise InputError(
-                    f"{self.name} translates {word} {lang}, not {', '.join(asked)}: {option}"
-                )
+                raise InputError(f"{option}: {self.name} translates {word} {lang} alone")
 
     def tokens(self, texts: Sequence[str]) -> list[list[int]]:
         """Texts as token ids, without those that name languages."""
         if not texts:
             return []
         with quiet_transformers():
-            ids: list[list[int]] = self.tokenizer(list(texts), add_special_tokens=False)[
-                "input_ids"
-            ]
-        return ids
+            return list(self.tokenizer(list(texts), add_special_tokens=False)["input_ids"])
 
     def translate(
         self, texts: Sequence[Sequence[int]], source: str, target: str
@@ -103,9 +98,8 @@ class Translator:
         marian, eos = self.layout == "marian", self.tokenizer.eos_token_id
         named = self.code(target if marian else source) if self.says_target else None
         longest_read, longest_written = self.options.max_length - 2, self.options.max_length
-        rows = [
-            [*([] if named is None else [named]), *tokens[:longest_read], eos] for tokens in texts
-        ]
+        first = [] if named is None else [named]
+        rows = [[*first, *tokens[:longest_read], eos] for tokens in texts]
         width = max(map(len, rows))
         pad = self.tokenizer.pad_token_id
         ids = torch.tensor([row + [pad] * (width - len(row)) for row in rows])
@@ -156,9 +150,7 @@ def load_translator(options: TranslateOptions) -> Translator:
         with quiet_transformers():
             config = AutoConfig.from_pretrained(folder, **safely)
             if config.model_type not in MODEL_TYPES:
-                raise InputError(
-                    f"{name} is a {config.model_type} model; Marian, M2M100 and NLLB can be used"
-                )
+                raise InputError(f"{name} is a {config.model_type}, not a Marian, M2M100 or NLLB")
             tokenizer = AutoTokenizer.from_pretrained(folder, **safely)
             if options.max_length > config.max_position_embeddings:
                 raise InputError(

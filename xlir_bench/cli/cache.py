@@ -87,7 +87,7 @@ def prune(
         if texts or everything:
             return
         raise InputError(
-            "say what to remove: --max-size 5G, --older-than 30d, --encoder NAME, --corpora or --all"
+            "say what to remove: --max-size, --older-than, --encoder, --corpora or --all"
         )
     if unknown := [name for name in encoders if name not in known]:
         raise UnknownNameError("encoder in the cache", unknown, known)

@@ -221,7 +221,7 @@ def _stored(name: str, task: str | None = None) -> Result | None:
     if nested := sorted([*path.glob(f"*/{RESULT_FILE}"), *path.glob(f"*/*/{RESULT_FILE}")]):
         wanted = "name one" if task is None else f"none of them {path / task}; name a folder"
         raise InputError(
-            f"{path} is no result but holds {len(nested)}; {wanted}, such as {nested[0].parent}"
+            f"{path} holds {len(nested)} results; {wanted}, such as {nested[0].parent}"
         )
     return None
 
@@ -312,16 +312,11 @@ def _differences(baseline: EncoderPart, candidate: Retriever) -> list[str]:
     }
     differences = [f"{what}: {a!r} against {b!r}" for what, (a, b) in pairs.items() if a != b]
     if asked is None:
-        differences.append(
-            "options of the baseline's encoder: not recorded in its result, which is an older one"
-        )
-        return differences
+        return [*differences, "options of the encoder, which the older baseline does not record"]
     if asked.revision is not None and card.name != baseline.name:
         differences.append(f"revision: {asked.revision!r} is of the baseline's model")
     if asked.trust_remote_code:
-        differences.append(
-            "--trust-remote-code: run the candidate with it first, and name its result"
-        )
+        differences.append("--trust-remote-code: run the candidate with it, and name its result")
     return differences
 
 

@@ -41,9 +41,7 @@ def check_blocks(found: TrainingCheck) -> list[Block]:
         blocks.append(Text(repeated))
     if found.same_text:
         counts = ", ".join(f"{lang} {count:,}" for lang, count in found.same_text.items())
-        blocks.append(
-            Text(f"question and answer are the same text (no monolingual batch): {counts}")
-        )
+        blocks.append(Text(f"question and answer are the same (no monolingual batch): {counts}"))
     if found.nulls:
         blocks.append(Text(f"{found.nulls:,} texts are null: read as absent"))
     if found.unknown_languages:
@@ -61,9 +59,7 @@ def check_blocks(found: TrainingCheck) -> list[Block]:
 
 def leakage_blocks(found: LeakageReport) -> list[Block]:
     """What was compared with what, and what was found by task and language."""
-    counted = [
-        f"{task} ({len(langs)} languages)" for task, langs in found.evaluation.checked.items()
-    ]
+    counted = [f"{task} ({len(x)} languages)" for task, x in found.evaluation.checked.items()]
     nothing = "nothing: no task's data is on disk (name a root with --data, or set XLIR_DATA)"
     record = found.as_json()
     lines = [

@@ -134,9 +134,8 @@ class NgramEncoder:
                 whole = np.arange(size, size + count) <= end[:count]
                 bucket = (hashes[whole] % np.uint64(self.dimension)).astype(np.int64)
                 sign = np.where(hashes[whole] >> np.uint64(40) & np.uint64(1), 1.0, -1.0)
-                sums += np.bincount(
-                    row[:count][whole] * self.dimension + bucket, weights=sign, minlength=len(sums)
-                )
+                place = row[:count][whole] * self.dimension + bucket
+                sums += np.bincount(place, weights=sign, minlength=len(sums))
         roots = np.sign(sums) * np.sqrt(np.abs(sums))
         return roots.reshape(len(folded), self.dimension).astype(np.float32)
 
@@ -161,9 +160,8 @@ class RandomEncoder:
     def _gaussian(self, text: str) -> Floats:
         """Standard normal numbers by Box and Muller: a formula, where a library's stream may change."""
         digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
-        draws = np.random.Philox(key=np.frombuffer(digest[:16], np.uint64)).random_raw(
-            self.dimension
-        )
+        key = np.frombuffer(digest[:16], np.uint64)
+        draws = np.random.Philox(key=key).random_raw(self.dimension)
         unit = ((draws >> np.uint64(11)).astype(np.float64) + 0.5) / 2.0**53
         half = len(unit) // 2
         radius, angle = np.sqrt(-2.0 * np.log(unit[:half])), 2.0 * np.pi * unit[half:]

@@ -16,6 +16,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 import numpy as np
 
+from xlir_bench.arrays import slices
 from xlir_bench.encoders.check import checked, quoted
 from xlir_bench.encoders.digest import PROBES, probed_fingerprint, short, slug
 from xlir_bench.encoders.prompts import chosen
@@ -143,30 +144,23 @@ class HttpEncoder:
         """One float32 row per text, in requests of at most `BATCH` texts."""
         if not texts:
             return np.zeros((0, self.dimension), np.float32)
-        rows = [
-            self._batch(texts[start : start + BATCH], role) for start in range(0, len(texts), BATCH)
-        ]
+        rows = [self._batch(texts[some], role) for some in slices(len(texts), BATCH)]
         widths = {block.shape[1] for block in rows}
         if len(widths) > 1:
-            raise BadVectorsError(
-                f"{self.url} gave vectors of {sorted(widths)} numbers: one model gives one length"
-            )
+            raise BadVectorsError(f"{self.url} gave vectors of several lengths: {sorted(widths)}")
         cut = self._options.truncate_dim
         if cut is not None and cut > min(widths):
-            raise InputError(
-                f"--truncate-dim {cut}: the vectors of {self.name} have only {min(widths)} numbers"
-            )
+            raise InputError(f"--truncate-dim {cut}: {self.name} gives only {min(widths)} numbers")
         return np.ascontiguousarray(np.concatenate(rows)[:, :cut])
 
     def _batch(self, texts: Sequence[str], role: Role) -> Floats:
         prompt = self._prompts.of(role)
-        data = self._answer([prompt + text for text in texts], role).get("data")
-        if not isinstance(data, list) or not all(
-            isinstance(row, dict) and "embedding" in row for row in data
-        ):
-            raise InputError(
-                f"{self.url} answers, but not with embeddings: is this the URL of an embeddings API?"
-            )
+        data: Any = self._answer([prompt + text for text in texts], role).get("data")
+        known = isinstance(data, list) and all(
+            isinstance(x, dict) and "embedding" in x for x in data
+        )
+        if not known:
+            raise InputError(f"{self.url} answers, but not with embeddings: is it such a server?")
         if len(data) != len(texts):
             raise BadVectorsError(
                 f"{self.url} gave {len(data)} vectors for {len(texts)} texts, the first of them {quoted(texts[0])}"
@@ -174,9 +168,8 @@ class HttpEncoder:
         # Servers may answer in any order, and some leave the numbers out.
         numbers: list[Any] = [row.get("index") for row in data]
         if any(number is not None for number in numbers):
-            if not all(isinstance(number, int) for number in numbers) or sorted(numbers) != [
-                *range(len(data))
-            ]:
+            whole = all(isinstance(number, int) for number in numbers)
+            if not whole or sorted(numbers) != [*range(len(data))]:
                 raise BadVectorsError(
                     f"{self.url} numbered its {len(data)} vectors {numbers[:5]}…, not 0 to {len(data) - 1}"
                 )
@@ -223,17 +216,16 @@ class HttpEncoder:
         key = os.environ.get(self._options.api_key_env)
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         address = f"{self.url}?{self._query}" if self._query else self.url
+        passing = httpx.TimeoutException, httpx.NetworkError, httpx.RemoteProtocolError
         failures = 0
         while True:
             asked = 0.0
             try:
                 response = self._client.post(address, json=body, headers=headers)
-            except (httpx.TimeoutException, httpx.NetworkError, httpx.RemoteProtocolError) as error:
-                reason = f"{type(error).__name__}: {self._scrubbed(str(error))}"
             except (httpx.HTTPError, httpx.InvalidURL) as error:
-                raise InputError(
-                    f"{self.url}: {type(error).__name__}: {self._scrubbed(str(error))}"
-                ) from None
+                reason = f"{type(error).__name__}: {self._scrubbed(str(error))}"
+                if not isinstance(error, passing):
+                    raise InputError(f"{self.url}: {reason}") from None
             else:
                 self._reached = True
                 if response.status_code == 200:
@@ -271,9 +263,7 @@ class HttpEncoder:
     def _client(self) -> httpx.Client:
         import httpx
 
-        client = httpx.Client(
-            timeout=self._patience.timeout, auth=self._login, follow_redirects=False
-        )
+        client = httpx.Client(timeout=self._patience.timeout, auth=self._login)
         weakref.finalize(self, client.close)
         return client
 
@@ -285,9 +275,7 @@ def load_http(spec: str, options: EncoderOptions) -> HttpEncoder:
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname or not model:
         shown = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
-        raise InputError(
-            f"{shown}: give http:<url>#<model>, like http:https://api.example.com/v1#text-embed"
-        )
+        raise InputError(f"{shown}: give http:<url>#<model>, like http:https://host/v1#model")
     return HttpEncoder(url, unquote(model), options)
 
 

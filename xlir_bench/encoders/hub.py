@@ -66,7 +66,7 @@ def locate(spec: str, options: EncoderOptions, flag: str = "--model") -> Place:
         return _local(path, options)
     if path.exists():
         raise InputError(
-            f"{spec} is a file; {flag} takes the folder of a model, a hub id or a prefix like builtin:"
+            f"{spec} is a file; {flag} takes a folder, a hub id or a prefix like builtin:"
         )
     is_path = (
         spec.startswith((".", "~", os.sep))
@@ -148,13 +148,9 @@ def _snapshot(hub_id: str, options: EncoderOptions) -> Path:
             " `hf auth login`"
         ) from error
     except errors.RevisionNotFoundError as error:
-        raise OutOfReachError(
-            f"{at} has no revision {options.revision!r}: check --revision"
-        ) from error
+        raise OutOfReachError(f"{at} has no --revision {options.revision}") from error
     except errors.HFValidationError as error:
-        raise InputError(
-            f"{hub_id!r} is neither a folder here nor a hub id (owner/name)"
-        ) from error
+        raise InputError(f"{hub_id!r} is neither a folder nor a hub id (owner/name)") from error
     except getattr(errors, "IncompleteSnapshotError", ()) as error:
         # A snapshot that another program fetched in part will do if weights and configuration are there.
         folder = Path(error.snapshot_path)
@@ -166,9 +162,7 @@ def _snapshot(hub_id: str, options: EncoderOptions) -> Path:
         ) from error
     except Exception as error:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise XlirError(
-                f"disk full while downloading {at} to {constants.HF_HUB_CACHE}"
-            ) from error
+            raise XlirError(f"disk full: {at} does not fit in {constants.HF_HUB_CACHE}") from error
         if options.offline or constants.HF_HUB_OFFLINE:
             raise OutOfReachError(
                 f"model {hub_id!r} is no folder here and not in the hub's cache ({constants.HF_HUB_CACHE}), and this"

@@ -100,10 +100,8 @@ class ModelLayout:
         of_pylate = any(name.startswith(PYLATE_DENSE) for name in types)
         if of_pylate or "query_prefix" in self._texts(SETTINGS):
             return MULTI_VECTOR
-        packages = {name.split(".")[1] for name in types if "." in name}
-        return next(
-            (kind for kind, (package, _) in MODEL_TYPES.items() if package in packages), DENSE
-        )
+        homes = {name.split(".")[1] for name in types if "." in name}
+        return next((kind for kind, (package, _) in MODEL_TYPES.items() if package in homes), DENSE)
 
     @cached_property
     def modules(self) -> tuple[Module, ...]:
@@ -135,11 +133,9 @@ class ModelLayout:
             if mark := self._value(SETTINGS, str, key):
                 prompts[name] = mark + prompts.get(name, "").removeprefix(mark)
         if self.is_stanford_colbert:
-            query, document = (
-                self._value(STANFORD, str, f"{x}_token_id") for x in ("query", "doc")
-            )
-            prompts["query"] = (query or "[unused0]") + " "
-            prompts["document"] = (document or "[unused1]") + " "
+            for name, key, usual in (("query", "query", 0), ("document", "doc", 1)):
+                mark = self._value(STANFORD, str, f"{key}_token_id")
+                prompts[name] = (mark or f"[unused{usual}]") + " "
         return prompts
 
     @property
@@ -310,9 +306,7 @@ class ModelLayout:
 
     @cached_property
     def _transformer(self) -> Module | None:
-        return next(
-            (module for module in self.modules if module.type.endswith("Transformer")), None
-        )
+        return next((each for each in self.modules if each.type.endswith("Transformer")), None)
 
     @cached_property
     def _config(self) -> dict[str, Any]:
@@ -378,9 +372,7 @@ class ModelLayout:
 
     def _wrong(self, file: str, keys: Iterable[str], wanted: str) -> InputError:
         place = ".".join(keys) or "it"
-        return InputError(
-            f"{self.folder / file} is not a valid file of a model: {place} should be {wanted}"
-        )
+        return InputError(f"{self.folder / file} is not valid: {place} should be {wanted}")
 
 
 def count_parameters(path: Path) -> int:

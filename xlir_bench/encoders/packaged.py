@@ -144,9 +144,8 @@ def _numbers(data: bytes, kind: int, elements: int, offset: int, size: int) -> F
     """A tensor, flat: float32, or blocks of a scale in float16 and 16 bytes of two weights each."""
     if kind == 0:
         return np.frombuffer(data, "<f4", elements, offset).copy()
-    blocks = np.frombuffer(
-        data, np.dtype([("scale", "<f2"), ("bits", "u1", 16)]), size // 18, offset
-    )
+    block = np.dtype([("scale", "<f2"), ("bits", "u1", 16)])
+    blocks = np.frombuffer(data, block, size // 18, offset)
     bits = blocks["bits"]  # byte j holds weights j (low half) and j + 16
     halves = np.concatenate([bits & 15, bits >> 4], axis=1).astype(np.float32) - 8
     weights: Floats = (halves * blocks["scale"].astype(np.float32)[:, None]).reshape(-1)
@@ -178,8 +177,7 @@ def _tokenizer(pieces: list[tuple[str, float]]) -> Any:
         pair="<s> $A </s> </s> $B </s>",
         special_tokens=[("<s>", 0), ("</s>", 2)],
     )
-    tokenizer.add_special_tokens(
-        [AddedToken(token, special=True) for token in ("<s>", "<pad>", "</s>", "<unk>")]
-    )
+    special = ("<s>", "<pad>", "</s>", "<unk>")
+    tokenizer.add_special_tokens([AddedToken(token, special=True) for token in special])
     tokenizer.add_special_tokens([AddedToken("<mask>", lstrip=True, special=True)])
     return tokenizer

@@ -80,7 +80,7 @@ class EncoderCard:
 def changed_options(options: EncoderOptions, names: Iterable[str]) -> dict[str, Any]:
     """Those of the named options that are not at their default."""
     return {
-        n: getattr(options, n) for n in names if getattr(options, n) != getattr(DEFAULT_OPTIONS, n)
+        n: value for n in names if (value := getattr(options, n)) != getattr(DEFAULT_OPTIONS, n)
     }
 
 

@@ -40,9 +40,8 @@ class SparseEncoder(TransformerEncoder):
         self, stem: str, options: Sequence[str], notes: Sequence[str], **more: Any
     ) -> EncoderCard:
         """A folder that does not say that it is sparse is a dense model too, with results of its own."""
-        return super()._card(
-            f"{stem}-sparse" if self._layout.bare else stem, options, notes, **more
-        )
+        stem += "-sparse" * self._layout.bare
+        return super()._card(stem, options, notes, **more)
 
     @cached_property
     def dimension(self) -> int:

@@ -85,11 +85,7 @@ class StoredVectors:
         path = self.folder / name
         array: Floats = read_array(path, mapped=True)
         if array.dtype.name not in DTYPES or not array.dtype.isnative:
-            raise InputError(
-                f"npy: {path} is of {array.dtype.str}; it should be of {', '.join(DTYPES)}"
-            )
+            raise InputError(f"npy: {path} is of {array.dtype.str}, not of {', '.join(DTYPES)}")
         if array.ndim != 2 or array.shape[1] == 0:
-            raise InputError(
-                f"npy: {path} has shape {array.shape}; it should be (texts, dimension)"
-            )
+            raise InputError(f"npy: {path} has shape {array.shape}, not (texts, dimension)")
         return array

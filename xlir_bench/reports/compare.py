@@ -217,9 +217,8 @@ def _moved(pairing: Pairing) -> list[Moved]:
     changes = pairing.change
     langs = sorted({s.query_lang for s in changes.settings})
     lang = np.array([langs.index(s.query_lang) for s in changes.settings])[changes.setting]
-    pairs, place, count = np.unique(
-        np.stack([lang, changes.query]), axis=1, return_inverse=True, return_counts=True
-    )
+    asked = np.stack([lang, changes.query])
+    pairs, place, count = np.unique(asked, axis=1, return_inverse=True, return_counts=True)
     change = np.bincount(place.ravel(), changes.value) / count
     return [
         Moved(langs[pairs[0, i]], changes.query_ids[pairs[1, i]], float(change[i]), int(count[i]))

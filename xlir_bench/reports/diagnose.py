@@ -22,9 +22,7 @@ def diagnosis_blocks(result: Result, diagnosis: Diagnosis, shortened: bool) -> l
     reasons = [f"{name}: not judged ({reason})" for name, reason in diagnosis.not_judged.items()]
     if not misses:
         return [*blocks, Items("notes", reasons)]
-    parts = [
-        f"{part} {_percent(count, misses)}" for part, count in diagnosis.parts().items() if count
-    ]
+    parts = [f"{part} {_percent(n, misses)}" for part, n in diagnosis.parts().items() if n]
     by_chance = ""
     if diagnosis.chance is not None:
         share = _percent(diagnosis.chance, 1)

@@ -206,9 +206,8 @@ def _sentence(finding: Finding) -> str:
     sentence = f"{rule}: {baseline} to {candidate}, {change} (95 % {interval}), allowed {allowed}, p (Holm) {p}"
     if finding.outcome != Outcome.UNDECIDED:
         return sentence
-    loss = (
-        "no loss" if finding.visible is None else f"a loss of {_figure(finding)(finding.visible)}"
-    )
+    seen = finding.visible
+    loss = "no loss" if seen is None else f"a loss of {_figure(finding)(seen)}"
     return f"{sentence}; in 95 % of cases this test finds {loss}"
 
 

@@ -181,9 +181,7 @@ class _Stored:
         """From the tables that were stored."""
         table = result.table("ranks")
         if not table.num_rows:
-            raise InputError(
-                f"{result.where} judges no passages: there are answers to look for, and no ranks"
-            )
+            raise InputError(f"{result.where} judges no passages: it has no ranks to look at")
         kind, cluster = Column(table, "kind"), Column(table, "cluster")
         pooled = np.array([name == Kind.MULTILINGUAL for name in kind.names], bool)[kind.codes]
         has_pool = bool(pooled.any())

@@ -254,9 +254,7 @@ class _Transfer:
                 plain = encoding in ("", "identity")
                 resumed = self._is_resumed(response, have if plain else 0)
                 if not plain and encoding != "gzip":  # others pack a terabyte in a packet
-                    raise OutOfReachError(
-                        f"{file.url} answered in the encoding {encoding!r}, unasked; {ADVICE}"
-                    )
+                    raise OutOfReachError(f"{file.url} answers in {encoding!r}, unasked; {ADVICE}")
                 have = have if resumed else 0
                 length = response.headers.get("content-length", "")
                 total = have + int(length) if length.isdecimal() and plain else None

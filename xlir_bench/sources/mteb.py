@@ -131,9 +131,7 @@ def read_mteb(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Co
                     subset.files["qrels"][0], "$",
                     f"passage {passage!r}, relevant to query {query!r}, is not in the corpus",
                 )  # fmt: skip
-    languages = {
-        lang: LanguageTexts(oddities=dict(oddities[lang])) for lang in sorted({*asked, *corpora})
-    }
+    languages = {x: LanguageTexts(oddities=dict(oddities[x])) for x in sorted({*asked, *corpora})}
     for lang, texts in asked.items():
         for name in [name for name in texts.by_id if name in answers[lang]]:
             key = name if task.translated else f"{lang}:{name}"
@@ -260,7 +258,5 @@ def _judgements(paths: Sequence[Path], faults: Faults) -> Iterator[tuple[str, st
                     score = int(score)
                 grade = grade_of(str(score))
                 if grades.setdefault((query, passage), grade) != grade:
-                    raise ValueError(
-                        f"{query!r} and {passage!r} have another score in an earlier row"
-                    )
+                    raise ValueError(f"{query!r} and {passage!r} have two scores")
     yield from ((query, passage, grade) for (query, passage), grade in grades.items() if grade > 0)

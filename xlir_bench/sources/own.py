@@ -92,9 +92,7 @@ def beir_task(folder: Path, langs: Sequence[str] | None, _offline: bool) -> Task
         description="Judged queries over a corpus.",
         kinds=list(Kind) if len(languages) > 1 else [Kind.MONOLINGUAL],
         measures=["ndcg@10", "map", "mrr", "recall@10", "recall@100"],
-        files={
-            f"{x}{part}": TaskFile(path=path) for x in languages for part, path in paths.items()
-        },
+        files={f"{x}{part}": TaskFile(path=p) for x in languages for part, p in paths.items()},
         folder=folder,
     )
 

@@ -61,9 +61,7 @@ class RunFolder:
             return
         if not resume:
             hint = "go on with --resume, or name" if self.checkpoints.is_dir() else "name"
-            raise InputError(
-                f"output folder {self.path} is not empty: {hint} another with --output"
-            )
+            raise InputError(f"{self.path} is not empty: {hint} another with --output")
         if not self.checkpoints.is_dir() and not self.finished:
             raise InputError(f"--resume: {self.path} holds no checkpoints of a training run")
 

@@ -125,9 +125,8 @@ class Loop:
         if static:
             table = model[0].embedding = SparseTable.of(model[0].embedding)
             weights = self.base.token_weights
-            rates = (
-                torch.ones(table.num_embeddings) if weights is None else torch.from_numpy(weights)
-            )
+            same = torch.ones(table.num_embeddings)
+            rates = same if weights is None else torch.from_numpy(weights)
             optimizer = RowAdam(table.parameters(), rates, lr=self.rate)
         trainer = PlanTrainer(
             model=model,
@@ -276,9 +275,7 @@ def training_device(options: TrainOptions, static: bool) -> str:
     """Where the run takes place: a static model trains best on the CPU."""
     device = options.device or ("cpu" if static else default_device())
     if device not in ("cpu", "cuda", "mps"):
-        raise InputError(
-            f"--device {device}: cpu, cuda or mps; choose among GPUs with CUDA_VISIBLE_DEVICES"
-        )
+        raise InputError(f"--device {device}: cpu, cuda or mps; CUDA_VISIBLE_DEVICES picks a GPU")
     require_device(device)
     if launched() and static:
         raise InputError("several processes train transformers: a static model trains in one")

@@ -301,9 +301,8 @@ def _cut(model: Any, stated: Mapping[str, Any], ids: Ids) -> None:
     new_id = {int(old): new for new, old in enumerate(ids)}
     transformer.tokenizer._tokenizer = _small_tokenizer(stated, new_id)
     table: Any = transformer.auto_model.get_input_embeddings().weight
-    left = torch.nn.Parameter(
-        table.data[torch.from_numpy(ids).to(table.device)], requires_grad=table.requires_grad
-    )
+    rows = table.data[torch.from_numpy(ids).to(table.device)]
+    left = torch.nn.Parameter(rows, requires_grad=table.requires_grad)
     for module in transformer.auto_model.modules():
         if getattr(module, "weight", None) is table:  # tied modules share it
             module.weight, module.num_embeddings = left, len(ids)
@@ -401,6 +400,4 @@ def _lines(path: Path) -> Iterator[str]:
         for line in raw_lines(path):
             yield line.decode().strip()
     except (ValueError, EOFError, OSError, zlib.error) as error:
-        raise InputError(
-            f"--prune-vocabulary {path} is no file of texts in UTF-8: {error}"
-        ) from error
+        raise InputError(f"--prune-vocabulary {path} is no text in UTF-8: {error}") from error

@@ -177,9 +177,9 @@ class _Run:
         planner = Planner(store, options.batches)
         steps = options.steps or math.ceil((options.epochs or 1) * planner.epoch)
         batches = steps * options.batches_a_step
-        plan = self._taught(
-            write_plan(planner, batches, self.folder.data, self.progress, options.loss == "lakda")
-        )
+        second = options.loss == "lakda"
+        plan = write_plan(planner, batches, self.folder.data, self.progress, second)
+        plan = self._taught(plan)
         base = self._prepared(plan)
         before: Mapping[str, float] = {}
         look: Evaluate | None = None

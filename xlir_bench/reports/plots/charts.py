@@ -162,9 +162,7 @@ def draw_costs(records: Sequence[ResultRecord], _measure: str) -> Figure:
     """What `xlir-bench profile` measured of one result."""
     if len(records) != 1 or (cost := records[0].profile.cost) is None:
         names = ", ".join(map(label_of, records))
-        raise InputError(
-            f"plot cost draws one result that xlir-bench profile measured, not: {names}"
-        )
+        raise InputError(f"plot cost draws one result of xlir-bench profile, not: {names}")
     return draw_cost(records[0], cost)
 
 
