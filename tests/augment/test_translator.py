@@ -146,7 +146,7 @@ def test_what_is_no_translation_model_in_safetensors_is_refused(
     (empty / "model.safetensors").rename(empty / "pytorch_model.bin")
     with pytest.raises(InputError, match="pickled has no weights in safetensors"):
         loaded(empty)
-    with pytest.raises(InputError, match="reads and writes up to 128 tokens"):
+    with pytest.raises(InputError, match="takes 128 tokens"):
         loaded(folders["pair"], max_length=200)
 
 

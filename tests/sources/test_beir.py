@@ -72,7 +72,7 @@ def test_the_task_is_named_by_its_folder_and_the_language_by_langs(tmp_path: Pat
     (task,) = catalogue().get([f"beir:{folder}"], ["sw"])
     assert (task.name, task.languages, task.kinds) == ("our-docs", ["sw"], [Kind.MONOLINGUAL])
     assert read(folder, ("sw",), limit=1).queries["sw"].ids == ("q1",)
-    with pytest.raises(InputError, match="is in one language"):
+    with pytest.raises(InputError, match="its rows name no language"):
         catalogue().get([f"beir:{folder}"], ["de", "en"])
 
 

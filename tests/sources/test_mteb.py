@@ -262,7 +262,7 @@ def test_a_folder_without_the_layout_is_one_line(
 
 def test_a_place_that_is_neither_folder_nor_data_set_is_told(capsys: Any) -> None:
     assert exit_code(["run", "--task", "mteb:no/such/folder"]) == 2
-    assert "no folder is there, and no data set of the hub is called so" in capsys.readouterr().err
+    assert "neither a folder nor a data set of the hub" in capsys.readouterr().err
 
 
 def hub(folder: Path) -> dict[str, bytes]:

@@ -106,8 +106,7 @@ def _word_lists(folder: Path) -> list[Path]:
             paths.append(path)
     if not paths:
         raise InputError(
-            f"--lexicon {folder} holds no word list: it needs files named like en-de.tsv, each line"
-            " a word, a tab, its translation"
+            f"--lexicon {folder} holds no word list (en-de.tsv, …): each line a word, a tab, its translation"
         )
     return paths
 

@@ -108,8 +108,7 @@ def _switching(folder: Path | None, langs: list[str]) -> Callable[[str, str], st
 
     if folder is None:
         raise InputError(
-            "--query-form code-switched wants word lists: --lexicon FOLDER with en-de.tsv, …, or a folder"
-            " `lexicon` in the data root"
+            "--query-form code-switched wants --lexicon FOLDER, or `lexicon` in the data root: en-de.tsv, …"
         )
     lexicon = read_lexicon(folder, both_ways=True)
     for source, targets in lexicon.entries.items():

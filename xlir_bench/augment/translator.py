@@ -71,8 +71,7 @@ class Translator:
             return
         if len(targets) > 1:
             raise InputError(
-                f"{self.name} translates into one language and is not told which; --to names"
-                f" {len(targets)}: {', '.join(targets)}"
+                f"{self.name} translates into one language and is not told which; --to names {', '.join(targets)}"
             )
         stated = self.tokenizer.init_kwargs
         for option, word, lang, asked in (
@@ -142,8 +141,7 @@ def load_translator(options: TranslateOptions) -> Translator:
     name = locate(folder, EncoderOptions()).name
     if not any(options.model.glob("*.safetensors")):
         raise InputError(
-            f"{name} has no weights in safetensors; if there are only pickles (pytorch_model.bin), convert"
-            " them where you trust them"
+            f"{name} has no weights in safetensors; convert pickles (pytorch_model.bin) where you trust them"
         )
     safely: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     try:
@@ -154,8 +152,7 @@ def load_translator(options: TranslateOptions) -> Translator:
             tokenizer = AutoTokenizer.from_pretrained(folder, **safely)
             if options.max_length > config.max_position_embeddings:
                 raise InputError(
-                    f"--max-length {options.max_length}: {name} reads and writes up to"
-                    f" {config.max_position_embeddings} tokens"
+                    f"--max-length {options.max_length}: {name} takes {config.max_position_embeddings} tokens"
                 )
             model = AutoModelForSeq2SeqLM.from_pretrained(
                 folder, use_safetensors=True, dtype=getattr(torch, options.dtype), **safely

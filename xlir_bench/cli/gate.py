@@ -243,16 +243,14 @@ class _Evaluating:
         task = catalogue(*self.tasks_dirs).get([record.task.name])[0]
         if task.digest != record.task.digest:
             raise NotComparableError(
-                f"the baseline is of another version of {task.name} than this xlir-bench has;"
-                f" make it again: xlir-bench run --task {task.name}"
+                f"the baseline is of another version of {task.name}: make it again, by xlir-bench run --task {task.name}"
             )
         same = {o.name: getattr(asked, o.name) for o in options_of(RunOptions) if o.partial}
         same = {k: tuple(v) or None if isinstance(v, list) else v for k, v in same.items()}
         options = replace(self.options, **same, allow_changed_data=bool(asked.changed_data))
         if asked.word_lists not in (None, options.word_lists_digest):
             raise NotComparableError(
-                "the questions of the baseline were changed by other word lists than there are here: --lexicon FOLDER"
-                " names them"
+                "the baseline was asked with other word lists: name the folder of them with --lexicon"
             )
         encoder_options = _as_the_baseline(spec, record.encoder, self.encoder_options)
         return self.run(spec, task, options, encoder_options, record.encoder)

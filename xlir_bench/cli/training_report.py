@@ -93,8 +93,7 @@ def trained_blocks(record: Mapping[str, Any]) -> list[Block]:
     if pruning := record.get("pruning"):
         (whole, left), (large, small) = pruning["pieces"], pruning["megabytes"]
         lines.append(
-            f"vocabulary: {left:,} of {whole:,} pieces, {small:,.0f} of {large:,.0f} MB; the model card says"
-            " what other text loses"
+            f"vocabulary: {left:,} of {whole:,} pieces, {small:,.0f} of {large:,.0f} MB; the model card says what other text loses"
         )
     if outcome["chosen_step"] != outcome["steps"]:
         lines.append(f"kept: step {outcome['chosen_step']:,}, the best")

@@ -144,8 +144,7 @@ def _snapshot(hub_id: str, options: EncoderOptions) -> Path:
         ) from error
     except errors.RepositoryNotFoundError as error:
         raise OutOfReachError(
-            f"there is no {at} (or it is private), and no folder {hub_id!r} here: check the name, or log in with"
-            " `hf auth login`"
+            f"there is no {at}, and no such folder: check the name, or log in with `hf auth login` if it is private"
         ) from error
     except errors.RevisionNotFoundError as error:
         raise OutOfReachError(f"{at} has no --revision {options.revision}") from error
@@ -157,8 +156,7 @@ def _snapshot(hub_id: str, options: EncoderOptions) -> Path:
         if any(folder.rglob("*.safetensors")) and any(folder.rglob("*config.json")):
             return folder
         raise OutOfReachError(
-            f"model {hub_id!r} is only partly in the hub's cache ({folder}) and the hub cannot be reached: connect"
-            " once, or give a folder"
+            f"model {hub_id!r} is cached in part ({folder}), and the hub cannot be reached: connect once, or give a folder"
         ) from error
     except Exception as error:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):

@@ -249,8 +249,7 @@ class ModelLayout:
         foreign = [m.type for m in self.modules if not m.type.startswith(tuple(known))]
         if foreign and not trust_remote_code:
             raise InputError(
-                f"{name} brings code of its own ({shortened(foreign[0])}): read it, then allow it with"
-                " --trust-remote-code"
+                f"{name} brings code of its own ({shortened(foreign[0])}): read it, then say --trust-remote-code"
             )
         conversion = f"python -c \"from sentence_transformers import {wanted} as S; S({name!r}).save('converted')\""
         pickles = [
@@ -281,8 +280,7 @@ class ModelLayout:
         if self.kind != CROSS and not scores_words:
             what = self._architecture or "model" if self.bare else str(self.kind)
             raise InputError(
-                f"{name} is a {shortened(what)}, not a CrossEncoder, which scores pairs of texts: --rerank takes"
-                " only such, and --model what gives vectors"
+                f"{name} is a {shortened(what)}, not a CrossEncoder: --rerank takes only such, --model what gives vectors"
             )
 
     @property

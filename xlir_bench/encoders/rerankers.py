@@ -164,8 +164,7 @@ def checked_scores(scores: Floats, pairs: Sequence[Pair]) -> Floats:
     """The scores of `pairs`, one finite number each; an error names the first pair that went wrong."""
     if scores.shape != (len(pairs),):
         raise BadVectorsError(
-            f"the reranker gave an array of shape {scores.shape} for {len(pairs)} pairs: it should give one"
-            " number a pair"
+            f"the reranker gave an array of shape {scores.shape} for {len(pairs)} pairs: one number each is wanted"
         )
     finite = np.isfinite(scores)
     if not finite.all():

@@ -32,8 +32,7 @@ class SparseEncoder(TransformerEncoder):
         super().__init__(place, options)
         if self._layout.bare and not self._layout.is_masked_lm:
             raise InputError(
-                f"sparse:{place.name} has no modules.json, and its config.json names no model ForMaskedLM: only the"
-                " head of a masked language model weighs words"
+                f"sparse:{place.name}: its config.json names no model ForMaskedLM, whose head gives each word a weight"
             )
 
     def _card(

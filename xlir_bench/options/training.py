@@ -280,8 +280,7 @@ class TrainOptions:
         found = re.fullmatch(r"layers:([1-9][0-9]*)", self.freeze or "")
         if found is None:
             raise InputError(
-                f"--freeze {self.freeze}: `embeddings` (the vectors of the vocabulary), or `layers:N` (all that"
-                " comes before the layers, and the first N of them)"
+                f"--freeze {self.freeze}: say `embeddings`, or `layers:N` (all before the layers, and the first N of them)"
             )
         return int(found[1])
 
@@ -293,8 +292,7 @@ class TrainOptions:
         self.static.check(self.model)
         if self.from_nothing and self.prune_vocabulary is not None:
             raise InputError(
-                f"--prune-vocabulary is for transformers: {self.model} learns its sub-words from the rows,"
-                " and --vocabulary says how many"
+                f"--prune-vocabulary is for transformers: {self.model} learns its sub-words from the rows (--vocabulary)"
             )
         if self.from_nothing:
             self.refuse_static()

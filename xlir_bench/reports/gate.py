@@ -178,8 +178,7 @@ def _paired(baseline: Result, candidate: Result, measure: str) -> Pairing:
     lacking = max(len(first.value), len(second.value)) - len(pairing.first.value)
     if lacking:
         raise NotComparableError(
-            f"{lacking} values of {measure} are in the tables of only one of the results;"
-            " run the evaluation again"
+            f"only one of the results has {lacking} values of {measure}; run the evaluation again"
         )
     return pairing
 

@@ -93,8 +93,7 @@ class Download:
         free = shutil.disk_usage(self.target.parent).free
         if size > free:
             raise XlirError(
-                f"cannot write {self.target}: it takes {size:,} bytes more, and the disk has {free:,} left;"
-                f" {ELSEWHERE}"
+                f"cannot write {self.target}: it takes {size:,} bytes more, {free:,} are left; {ELSEWHERE}"
             )
 
 
@@ -328,8 +327,7 @@ class _Transfer:
                 if total is None and size > room:
                     file.discard()
                     raise XlirError(
-                        f"cannot write {file.target}: more than {size:,} bytes come, and the disk is nearly"
-                        f" full; {ELSEWHERE}"
+                        f"cannot write {file.target}: {size:,} bytes came, and the disk is nearly full; {ELSEWHERE}"
                     )
         return size
 

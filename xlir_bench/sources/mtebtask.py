@@ -79,8 +79,7 @@ def mteb_task(place: Path, langs: Sequence[str] | None, offline: bool) -> Task:
         match = HUB_ID.fullmatch(spec)
         if match is None:
             raise InputError(
-                f"--task mteb:{spec}: no folder is there, and no data set of the hub is called so (owner/name,"
-                " or owner/name@revision)"
+                f"--task mteb:{spec}: neither a folder nor a data set of the hub (owner/name, or owner/name@revision)"
             )
         name, home = match[1], safe_name(spec.replace("/", "--"), also="@")
         commit, files = _on_hub(match[1], match[2], home, offline)

@@ -81,8 +81,7 @@ def beir_task(folder: Path, langs: Sequence[str] | None, _offline: bool) -> Task
             )
         if len(languages) > 1:
             raise InputError(
-                f"--task beir:{folder} is in one language: its rows name none, and --langs says"
-                f" {', '.join(sorted(languages))}"
+                f"--task beir:{folder}: its rows name no language, and --langs says {', '.join(sorted(languages))}"
             )
     name = folder.resolve().name
     return task_of_ones_own(

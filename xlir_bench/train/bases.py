@@ -138,8 +138,7 @@ def freeze(model: Any, count: int) -> str:
         layers: Any = next((part for part in lists if len(part) == number), None)
         if layers is None:
             raise InputError(
-                f"--freeze layers:N: {type(transformer).__name__} does not say which its layers are;"
-                " `embeddings` works"
+                f"--freeze layers:N: {type(transformer).__name__} does not say which its layers are; `embeddings` works"
             )
         if count >= len(layers):
             raise InputError(

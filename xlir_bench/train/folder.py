@@ -105,8 +105,7 @@ class RunFolder:
         changed = sorted(k for k in {*before, *plain} if before.get(k) != plain.get(k))
         if changed:
             raise InputError(
-                f"--resume: {self.path} was begun with other options ({', '.join(changed)});"
-                " give the same ones, or name another folder"
+                f"--resume: {self.path} was begun with other options ({', '.join(changed)}): give the same, or another folder"
             )
 
 

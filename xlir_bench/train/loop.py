@@ -257,16 +257,14 @@ def intervals(
     every = min(every, steps)
     if not every and options.patience is not None:
         raise InputError(
-            f"--patience {options.patience} counts evaluations, and this run has none on its way: leave out"
-            " --no-eval, and let --eval-steps be above 0"
+            f"--patience {options.patience} counts evaluations: leave out --no-eval, and let --eval-steps be above 0"
         )
     if not every:
         return 0, options.save_steps or min(often, steps)
     save = options.save_steps or every
     if options.select_by != LAST and save % every:
         raise InputError(
-            f"--save-steps {save} wants to be a multiple of --eval-steps {every}, since the best"
-            " step is kept; or say --select-by last"
+            f"--save-steps {save} wants to be a multiple of --eval-steps {every} (or say --select-by last)"
         )
     return every, save
 

@@ -103,8 +103,7 @@ class Pruning:
         first = len(others)
         if before[first:] != after[first:] or cosines[first:].min() < 1 - 1e-5:
             raise XlirError(
-                f"--prune-vocabulary: with fewer pieces {base.name} has other vectors for the same"
-                " texts: train it without"
+                f"--prune-vocabulary: with fewer pieces {base.name} gives the same texts other vectors: train it without"
             )
         write_array(kept / IDS, ids)
         unknown = base.model[0].tokenizer.unk_token_id
@@ -206,8 +205,7 @@ def _tokenizer_json(base: Base) -> dict[str, Any]:
     tokenizer: Any = getattr(base.model[0], "tokenizer", None)
     if not hasattr(tokenizer, "backend_tokenizer"):
         raise InputError(
-            f"--prune-vocabulary is for transformers with a tokenizer of the `tokenizers` library;"
-            f" {base.name} has none"
+            f"--prune-vocabulary wants a tokenizer of the `tokenizers` library; {base.name} has none"
         )
     stated: dict[str, Any] = json.loads(tokenizer.backend_tokenizer.to_str())
     return stated
@@ -218,8 +216,7 @@ def _model_pieces(tokenizer: Mapping[str, Any]) -> dict[str, int]:
     model = tokenizer["model"]
     if model["type"] not in KINDS:
         raise InputError(
-            f"--prune-vocabulary knows tokenizers of the kinds {', '.join(KINDS)}; this one is of"
-            f" {model['type']}: train without it"
+            f"--prune-vocabulary knows tokenizers of {', '.join(KINDS)}, not of {model['type']}: train without it"
         )
     if model["type"] == "Unigram":
         return {piece: n for n, (piece, _) in enumerate(model["vocab"])}

@@ -138,8 +138,7 @@ def _texts(
                     texts.setdefault(text_key(text), (text, role))
     if not texts:
         raise InputError(
-            f"--loss distil: the teacher is given the rows' texts in {name}, and no row has one; there are"
-            f" {', '.join(store.languages)} (--teacher-lang)"
+            f"--loss distil: no row has a text in {name} (--teacher-lang); there are {', '.join(store.languages)}"
         )
     return texts
 

@@ -248,8 +248,7 @@ class _Run:
         options, store = self.options, plan.store
         if options.loss == "lakda" and plan.counts["infonce_alone"] == 1:
             raise InputError(
-                "--loss lakda compares a question in two languages, and no row that is trained on has one in two of"
-                f" {', '.join(store.languages)}"
+                f"--loss lakda wants a question in two languages, and no row has one in two of {', '.join(store.languages)}"
             )
         if options.loss != "distil":
             return plan
