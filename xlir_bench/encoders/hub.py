@@ -68,12 +68,8 @@ def locate(spec: str, options: EncoderOptions, flag: str = "--model") -> Place:
         raise InputError(
             f"{spec} is a file; {flag} takes a folder, a hub id or a prefix like builtin:"
         )
-    is_path = (
-        spec.startswith((".", "~", os.sep))
-        or spec.count("/") > 1
-        or (os.sep != "/" and os.sep in spec)
-    )
-    if is_path or not HUB_ID.fullmatch(spec):
+    is_path = spec.count("/") > 1 or (os.sep != "/" and os.sep in spec)
+    if is_path or spec.startswith((".", "~", os.sep)) or not HUB_ID.fullmatch(spec):
         raise InputError(
             f"no model folder {spec!r} here{near_misses(path)}; give a folder or a hub id (owner/name)"
         )

@@ -84,19 +84,13 @@ def write_folder(source: Path, folder: Path) -> None:
     from safetensors.numpy import save_file
 
     data = source.read_bytes()
-    header, vocabulary, tensor = (
-        struct.Struct("<4sI7ifi"),
-        struct.Struct("<i4iQ"),
-        struct.Struct("<BIQQ"),
-    )
+    header, vocabulary, tensor = map(struct.Struct, ("<4sI7ifi", "<i4iQ", "<BIQQ"))
     _, _, hidden, layers, _, intermediate, *_ = header.unpack_from(data)
     at = header.size
     count, *_, length = vocabulary.unpack_from(data, at)
     at += vocabulary.size
-    offsets, scores = (
-        np.frombuffer(data, "<u4", count + 1, at),
-        np.frombuffer(data, "<f4", count, at + 4 * count + 4),
-    )
+    offsets = np.frombuffer(data, "<u4", count + 1, at)
+    scores = np.frombuffer(data, "<f4", count, at + 4 * count + 4)
     at += 4 * (2 * count + 1)
     text, at = data[at : at + length], at + length
     pieces = [

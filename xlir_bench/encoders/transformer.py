@@ -63,10 +63,8 @@ class SentenceTransformerEncoder:
         model, asked = self._model, self._options.truncate_dim
         own, model.truncate_dim = model.truncate_dim, None
         try:
-            ask = (
-                getattr(model, "get_embedding_dimension", None)
-                or model.get_sentence_embedding_dimension
-            )
+            older = "get_sentence_embedding_dimension"
+            ask = getattr(model, "get_embedding_dimension", None) or getattr(model, older)
             whole = int(ask() or self._dense(["dimension"], "query", None).shape[1])
         finally:
             model.truncate_dim = own
@@ -119,27 +117,18 @@ class SentenceTransformerEncoder:
             **more,
         )
 
-    def _dense(self, texts: Sequence[str], role: Role, truncate_dim: int | None) -> Any:
+    def _dense(self, texts: Sequence[str], role: Role, size: int | None) -> Any:
         return self._encode(
-            texts,
-            role,
-            convert_to_numpy=True,
-            normalize_embeddings=False,
-            truncate_dim=truncate_dim,
+            texts, role, convert_to_numpy=True, normalize_embeddings=False, truncate_dim=size
         )
 
     def _encode(self, texts: Sequence[str], role: Role, **how: Any) -> Any:
         """What the model makes of one batch."""
         encode = self._model.encode_query if role == "query" else self._model.encode_document
+        how |= {"prompt": self.prompts.of(role), "batch_size": len(texts)}
         training = self._model.training
         try:
-            return encode(
-                list(texts),
-                prompt=self.prompts.of(role),
-                batch_size=len(texts),
-                show_progress_bar=False,
-                **how,
-            )
+            return encode(list(texts), show_progress_bar=False, **how)
         finally:
             self._model.train(training)
 

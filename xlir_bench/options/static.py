@@ -56,9 +56,7 @@ class StaticOptions:
     def chosen(self) -> Mapping[str, Any]:
         """What is not left at its default."""
         return {
-            field.name: value
-            for field in fields(self)
-            if (value := getattr(self, field.name)) != field.default
+            f.name: value for f in fields(self) if (value := getattr(self, f.name)) != f.default
         }
 
     def check(self, model: str) -> None:

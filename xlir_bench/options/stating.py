@@ -77,11 +77,7 @@ class Option:
 
 
 def option(
-    help: str,
-    default: Any = MISSING,
-    *,
-    factory: Callable[[], Any] | None = None,
-    **stated: Any,
+    help: str, default: Any = MISSING, *, factory: Callable[[], Any] | None = None, **stated: Any
 ) -> Any:
     """A field or parameter that is an option; without a default, or what makes one, it has to be given."""
     metadata = {OPTION: Option(help, **stated)}

@@ -24,11 +24,9 @@ def verdict_blocks(verdict: Verdict) -> list[Block]:
     if failed := verdict.of(Outcome.FAIL):
         blocks = _listed("worse than allowed, and more than chance", failed)
     elif verdict.outcome == Outcome.UNDECIDED:
-        undecided = verdict.of(Outcome.UNDECIDED, decides=True)
-        blocks = [
-            *_listed("neither shown worse nor shown as good", undecided),
-            _detectable_losses(verdict),
-        ]
+        left = verdict.of(Outcome.UNDECIDED, decides=True)
+        blocks = _listed("neither shown worse nor shown as good", left)
+        blocks.append(_detectable_losses(verdict))
     else:
         blocks = _listed("nearest to a limit", sorted(verdict.findings, key=_margin)[:3])
     if verdict.tests:

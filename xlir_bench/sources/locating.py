@@ -150,11 +150,7 @@ def wanted_languages(task: Task, langs: Sequence[str] | None) -> list[str]:
 
 
 def stated_files(
-    task: Task,
-    langs: Sequence[str] | None,
-    folder: Path,
-    passages: bool = True,
-    ask: bool = False,
+    task: Task, langs: Sequence[str] | None, folder: Path, passages: bool = True, ask: bool = False
 ) -> dict[str, TaskFile]:
     """The files of the wanted languages by name; without `passages`, all but large corpora (``<lang>.docs``).
 
@@ -236,11 +232,7 @@ def list_on_hub(source: Source, home: str, kept: Path) -> list[TaskFile]:
     from huggingface_hub import HfApi, get_session, hf_hub_url
     from huggingface_hub.hf_api import RepoFile
 
-    where: dict[str, Any] = {
-        "repo_id": source.hub,
-        "repo_type": "dataset",
-        "revision": source.revision,
-    }
+    where: Any = {"repo_id": source.hub, "repo_type": "dataset", "revision": source.revision}
     try:
         # Asked once: the list is asked for again and again, for 23 seconds, where nobody answers.
         get_session().head(HfApi().endpoint, timeout=CONNECT)

@@ -234,10 +234,8 @@ def _topic(row: dict[str, Any], lang: str) -> dict[str, Any]:
     """A query of TREC's NeuCLIR: the title and description that its author wrote in this language."""
     topics = row["topics"] if isinstance(row["topics"], list) else []
     for topic in topics:
-        if isinstance(topic, dict) and (topic.get("lang"), topic.get("source")) == (
-            lang,
-            "original",
-        ):
+        facts = topic if isinstance(topic, dict) else {}
+        if (facts.get("lang"), facts.get("source")) == (lang, "original"):
             parts = (text_of(topic, key) for key in ("topic_title", "topic_description"))
             return {"id": row.get("topic_id"), "text": " ".join(parts)}
     raise ValueError(f"there is no topic whose 'lang' is {lang!r} and whose 'source' is 'original'")

@@ -94,10 +94,8 @@ def read_pairs(path: Path, faults: Faults) -> Iterator[tuple[str, Pair]]:
                 )
             if not all(cells[:5]):
                 raise ValueError("has an empty cell")
-            yield (
-                place,
-                Pair((cells[0], cells[1]), (cells[2], cells[3]), cells[4] if cells[4:] else None),
-            )
+            name = cells[4] if cells[4:] else None
+            yield place, Pair((cells[0], cells[1]), (cells[2], cells[3]), name)
 
 
 def _cells(raw: str) -> list[str]:
@@ -135,14 +133,11 @@ def _languages_of_pairs(task: Task, files: Mapping[str, Path]) -> dict[str, Lang
         if lang in languages:
             group = str(groups[lang, key])
             # Translations share their name; where a language has several, the others have their own.
-            name = (
-                group
-                if group not in languages[lang].questions
-                else f"{group}.{len(languages[lang].keys)}"
-            )
-            languages[lang].ask(name, text, group)
-            languages[lang].clusters.append(documents[lang, key])
-            languages[lang].answer(name, text, group)
+            known = languages[lang]
+            name = group if group not in known.questions else f"{group}.{len(known.keys)}"
+            known.ask(name, text, group)
+            known.clusters.append(documents[lang, key])
+            known.answer(name, text, group)
     return languages
 
 

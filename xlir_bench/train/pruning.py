@@ -107,15 +107,13 @@ class Pruning:
             )
         write_array(kept / IDS, ids)
         unknown = base.model[0].tokenizer.unk_token_id
+        losses = _cost_elsewhere(others, before, after, cosines, unknown)
         return {
             "base": base.digest,
             "texts": texts,
             "pieces": [len(_all_pieces(tokenizer)), len(ids)],
             "megabytes": [round(megabytes, 1), round(_megabytes(base.model), 1)],
-            "elsewhere": {
-                "tasks": tasks,
-                "languages": _cost_elsewhere(others, before, after, cosines, unknown),
-            },
+            "elsewhere": {"tasks": tasks, "languages": losses},
         }
 
     def _used_pieces(

@@ -169,10 +169,7 @@ def _of_jsonl(path: Path) -> Records:
 
 def _of_csv(path: Path, delimiter: str) -> Records:
     csv.field_size_limit(LONGEST_LINE)
-    decoded = (
-        line.decode("utf-8" if number else "utf-8-sig")
-        for number, line in enumerate(raw_lines(path))
-    )
+    decoded = (x.decode("utf-8" if n else "utf-8-sig") for n, x in enumerate(raw_lines(path)))
     # Only \n ends a raw line; in a table \r does, too, and StringIO splits there.
     split = (part for line in decoded for part in io.StringIO(line, newline=""))
     table = csv.DictReader([])

@@ -236,12 +236,8 @@ def draw_robustness(shifts: Sequence[Shift], beside: str, measure: str) -> Figur
         colour = KIND_COLOURS[kind]
         for s, y in zip(of_kind, ys, strict=True):
             if s.low is not None and s.high is not None:
-                axes.plot(
-                    [max(least, 1 + s.low), max(least, 1 + s.high)],
-                    [y, y],
-                    alpha=0.45,
-                    color=colour,
-                )
+                ends = [max(least, 1 + s.low), max(least, 1 + s.high)]
+                axes.plot(ends, [y, y], alpha=0.45, color=colour)
         xs = [max(least, 1 + (s.change or 0.0)) for s in of_kind]
         key += axes.plot(xs, ys, KIND_MARKS[kind], markersize=5, label=kind.value, color=colour)
     axes.axvline(1, color=INK, linewidth=0.8)
