@@ -292,7 +292,7 @@ def test_a_language_that_there_is_not_is_refused(xlir, tmp_path):
     for lang in ("qq", "klingon", "D E"):
         said = xlir("run", "--model", "builtin:ngram", "--task", task, "--langs", lang)
         assert said.code == 2
-        assert "no code of a language" in said.err
+        assert "no code of ISO 639" in said.err
 
 
 def test_all_models_are_resolved_before_the_first_runs(xlir):

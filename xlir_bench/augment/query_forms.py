@@ -108,7 +108,7 @@ def _switching(folder: Path | None, langs: list[str]) -> Callable[[str, str], st
 
     if folder is None:
         raise InputError(
-            "--query-form code-switched wants --lexicon FOLDER, or `lexicon` in the data root: en-de.tsv, …"
+            "--query-form code-switched wants --lexicon FOLDER, or one in the data root"
         )
     lexicon = read_lexicon(folder, both_ways=True)
     for source, targets in lexicon.entries.items():
@@ -116,7 +116,7 @@ def _switching(folder: Path | None, langs: list[str]) -> Callable[[str, str], st
             del targets[target]
     if lacking := ", ".join(lang for lang in langs if not lexicon.targets(lang)):
         raise InputError(
-            f"--lexicon {folder} has no words of {lacking}; --langs leaves languages out"
+            f"--lexicon {folder} lacks words of {lacking}; --langs leaves languages out"
         )
     return Switcher(lexicon, SwitchOptions()).text
 

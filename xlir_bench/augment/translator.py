@@ -140,9 +140,7 @@ def load_translator(options: TranslateOptions) -> Translator:
     folder = str(options.model)
     name = locate(folder, EncoderOptions()).name
     if not any(options.model.glob("*.safetensors")):
-        raise InputError(
-            f"{name} has no weights in safetensors; convert pickles (pytorch_model.bin) where you trust them"
-        )
+        raise InputError(f"{name} has no weights in safetensors; convert pickles that you trust")
     safely: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     try:
         with quiet_transformers():
@@ -159,7 +157,7 @@ def load_translator(options: TranslateOptions) -> Translator:
             )
     except ImportError as error:
         raise InputError(
-            f"the tokenizer of {name} wants sentencepiece: pip install 'xlir-bench[translate]'"
+            f"{name} wants sentencepiece: pip install 'xlir-bench[translate]'"
         ) from error
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]

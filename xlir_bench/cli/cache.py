@@ -86,9 +86,7 @@ def prune(
     if max_size is None and older_than is None and not encoders:
         if texts or everything:
             return
-        raise InputError(
-            "say what to remove: --max-size, --older-than, --encoder, --corpora or --all"
-        )
+        raise InputError("say what goes: --max-size, --older-than, --encoder, --corpora or --all")
     if unknown := [name for name in encoders if name not in known]:
         raise UnknownNameError("encoder in the cache", unknown, known)
     pruned = prune_cache(cache_root(), max_size, older_than, encoders, dry_run)

@@ -220,9 +220,7 @@ def _stored(name: str, task: str | None = None) -> Result | None:
         return Result.load(path / task)
     if nested := sorted([*path.glob(f"*/{RESULT_FILE}"), *path.glob(f"*/*/{RESULT_FILE}")]):
         wanted = "name one" if task is None else f"none of them {path / task}; name a folder"
-        raise InputError(
-            f"{path} holds {len(nested)} results; {wanted}, such as {nested[0].parent}"
-        )
+        raise InputError(f"{path} holds {len(nested)} results; {wanted}, like {nested[0].parent}")
     return None
 
 
@@ -249,9 +247,7 @@ class _Evaluating:
         same = {k: tuple(v) or None if isinstance(v, list) else v for k, v in same.items()}
         options = replace(self.options, **same, allow_changed_data=bool(asked.changed_data))
         if asked.word_lists not in (None, options.word_lists_digest):
-            raise NotComparableError(
-                "the baseline was asked with other word lists: name the folder of them with --lexicon"
-            )
+            raise NotComparableError("the baseline had other word lists: name them with --lexicon")
         encoder_options = _as_the_baseline(spec, record.encoder, self.encoder_options)
         return self.run(spec, task, options, encoder_options, record.encoder)
 

@@ -239,7 +239,7 @@ class Pairs:
 def _require_seen(result: Result) -> None:
     if result.folder is not None and not result.folder.is_dir():
         raise InputError(
-            f"a worker wrote {result.folder}, which is not seen here: name an --output that all nodes share"
+            f"{result.folder} of a worker is not seen here: all nodes have to share --output"
         )
 
 

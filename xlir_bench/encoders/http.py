@@ -156,10 +156,8 @@ class HttpEncoder:
     def _batch(self, texts: Sequence[str], role: Role) -> Floats:
         prompt = self._prompts.of(role)
         data: Any = self._answer([prompt + text for text in texts], role).get("data")
-        known = isinstance(data, list) and all(
-            isinstance(x, dict) and "embedding" in x for x in data
-        )
-        if not known:
+        ok = isinstance(data, list) and all(isinstance(x, dict) and "embedding" in x for x in data)
+        if not ok:
             raise InputError(f"{self.url} answers, but not with embeddings: is it such a server?")
         if len(data) != len(texts):
             raise BadVectorsError(

@@ -65,9 +65,7 @@ def locate(spec: str, options: EncoderOptions, flag: str = "--model") -> Place:
     if path.is_dir():
         return _local(path, options)
     if path.exists():
-        raise InputError(
-            f"{spec} is a file; {flag} takes a folder, a hub id or a prefix like builtin:"
-        )
+        raise InputError(f"{spec} is a file; {flag} takes a folder, hub id or prefix like builtin:")
     is_path = spec.count("/") > 1 or (os.sep != "/" and os.sep in spec)
     if is_path or spec.startswith((".", "~", os.sep)) or not HUB_ID.fullmatch(spec):
         raise InputError(
@@ -93,9 +91,8 @@ def near_misses(path: Path) -> str:
 
 def _local(path: Path, options: EncoderOptions) -> Place:
     resolved = Path(os.path.normpath(path.absolute()))
-    notes = (
-        ("--revision means nothing to a local folder and was left out",) if options.revision else ()
-    )
+    ignored = "--revision means nothing to a local folder and was left out"
+    notes = (ignored,) if options.revision else ()
     if cached := SNAPSHOT.search(str(resolved)):
         return Place(path, cached[1].replace("--", "/"), cached[1], True, notes)
     name = stem = resolved.name or "root"

@@ -318,11 +318,9 @@ class InMemoryEncoder(SentenceTransformerEncoder):
 
 def token_ids(tokenizer: Any, texts: list[str], special: bool) -> list[list[int]]:
     """The tokens of each text, uncut, with those that stand around it or without."""
-    nothing_else = dict.fromkeys(
-        ("return_attention_mask", "return_token_type_ids", "verbose"), False
-    )
+    unused = dict.fromkeys(("return_attention_mask", "return_token_type_ids", "verbose"), False)
     uncut = {"truncation": False, "padding": False}
-    encoded = tokenizer(texts, add_special_tokens=special, **uncut, **nothing_else)
+    encoded = tokenizer(texts, add_special_tokens=special, **uncut, **unused)
     return list(encoded["input_ids"])
 
 

@@ -74,9 +74,7 @@ class StoredVectors:
 
     def encode(self, texts: Sequence[str], role: Role) -> Floats:
         """Always an error: the files do not say which text a row belongs to."""
-        raise InputError(
-            f"npy:{self.folder} holds the vectors of one collection and cannot encode others: give a model"
-        )
+        raise InputError(f"npy:{self.folder} holds vectors and cannot encode others: give a model")
 
     def _open(self, name: str) -> Floats:
         path = self.folder / name

@@ -55,9 +55,7 @@ class StaticOptions:
 
     def chosen(self) -> Mapping[str, Any]:
         """What is not left at its default."""
-        return {
-            f.name: value for f in fields(self) if (value := getattr(self, f.name)) != f.default
-        }
+        return {f.name: x for f in fields(self) if (x := getattr(self, f.name)) != f.default}
 
     def check(self, model: str) -> None:
         """Refuse what makes no model, and a model that is not made here."""

@@ -186,12 +186,10 @@ def _rows(pairing: Pairing, group_of: Callable[[Setting], Group], family: int = 
     for i in pairing.where(lambda _: True):
         groups.setdefault(group_of(pairing.settings[i]), []).append(i)
     members = list(groups.values())
-    tests = pairing.test(members, family=family)
+    means, tests = pairing.means(members), pairing.test(members, family=family)
     rows = [
-        Row(*group, len(settings), *means, test, p_holm=test.p)
-        for (group, settings), means, test in zip(
-            groups.items(), pairing.means(members), tests, strict=True
-        )
+        Row(*group, len(settings), *both, test, p_holm=test.p)
+        for (group, settings), both, test in zip(groups.items(), means, tests, strict=True)
     ]
     order = list(Kind)
     rows.sort(key=lambda r: (order.index(r.kind), r.query_lang or "", r.passage_lang or ""))

@@ -177,9 +177,7 @@ def _paired(baseline: Result, candidate: Result, measure: str) -> Pairing:
     pairing = pair(first, second)
     lacking = max(len(first.value), len(second.value)) - len(pairing.first.value)
     if lacking:
-        raise NotComparableError(
-            f"only one of the results has {lacking} values of {measure}; run the evaluation again"
-        )
+        raise NotComparableError(f"only one result has {lacking} values of {measure}; run it again")
     return pairing
 
 

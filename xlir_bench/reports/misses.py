@@ -121,11 +121,10 @@ def diagnose(
         again = "run again" if stored.has_pool else f"run again with --save-run {limits.rank}"
         need_best = [name for name in CLASSES if name not in ("language below", "lost")]
         not_judged |= dict.fromkeys(need_best, f"the best passages were not kept: {again}")
-    known = None if isinstance(texts, str) else _Texts(texts, stored, limits)
+    known = None if isinstance(texts, str) else _Texts(texts, stored)
     misses = stored.misses
-    misses["class"], misses["instead"] = _classified(
-        stored, {*CLASSES} - {*not_judged}, known, limits
-    )
+    judged = {*CLASSES} - {*not_judged}
+    misses["class"], misses["instead"] = _classified(stored, judged, known)
     pair = ["query_lang", "passage_lang"]
     relevant = stored.asked.groupby(pair, observed=True).size().to_dict()
     missed = misses.groupby([*pair, "class"], observed=True).size().to_dict()
@@ -163,6 +162,7 @@ class _Stored:
     A *list* is one ranking: that of a question in the pool, or in each of its settings where there is no pool.
     """
 
+    limits: Limits
     has_pool: bool
     has_alone: bool
     """Whether single languages were searched beside the pool."""
@@ -207,7 +207,7 @@ class _Stored:
         for answer in ranks[["passage_id", "cluster"]].drop_duplicates().itertuples():
             for name in _parents(answer.passage_id):
                 topics.setdefault(name, set()).add(answer.cluster)
-        return cls(has_pool, len(alone) > 0, has_best, asked, misses, best, topics)
+        return cls(limits, has_pool, len(alone) > 0, has_best, asked, misses, best, topics)
 
 
 def _frames(tables: Sequence[pa.Table]) -> list[Frame]:
@@ -231,8 +231,8 @@ def _parents(passage: str) -> tuple[str, ...]:
 class _Texts:
     """The texts of questions and passages, and their pieces."""
 
-    def __init__(self, collection: Collection, stored: _Stored, limits: Limits) -> None:
-        self._limits = limits
+    def __init__(self, collection: Collection, stored: _Stored) -> None:
+        self._limits = stored.limits
         self._pieces = cache(_pieces)
         self._questions = {
             (lang, name): text
@@ -285,11 +285,9 @@ def _pieces(text: str) -> frozenset[str]:
     return frozenset(plain[i : i + size] for i in range(len(plain) - size + 1))
 
 
-def _classified(
-    stored: _Stored, judged: set[str], texts: _Texts | None, limits: Limits
-) -> tuple[Any, Any]:
+def _classified(stored: _Stored, judged: set[str], texts: _Texts | None) -> tuple[Any, Any]:
     """By miss: its class, and the passage that came instead; empty if it is not known."""
-    misses, best = stored.misses, stored.best
+    misses, best, limits = stored.misses, stored.best, stored.limits
     classes = np.full(len(misses), "lost", object)
     instead = np.full(len(misses), "", object)
     found = np.zeros(len(misses), bool)
@@ -318,9 +316,8 @@ def _classified(
                 classes[rest], instead[rest] = "near duplicate", duplicate
                 continue
         miss = misses.iloc[rest[0]]
-        if "topical neighbour" in judged and any(
-            miss["cluster"] in stored.topics.get(name, ()) for name in _parents(first)
-        ):
+        topics = [stored.topics.get(name, ()) for name in _parents(first)]
+        if "topical neighbour" in judged and any(miss["cluster"] in x for x in topics):
             classes[rest] = "topical neighbour"
         if texts is not None and "lexical neighbour" in judged:
             question = texts.question(miss["query_lang"], miss["query_id"])

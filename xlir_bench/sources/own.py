@@ -76,9 +76,7 @@ def beir_task(folder: Path, langs: Sequence[str] | None, _offline: bool) -> Task
     else:
         languages = set(langs or ["und"])
         if unknown := sorted(lang for lang in languages if not is_code(lang)):
-            raise InputError(
-                f"--langs {','.join(unknown)}: no code of a language; say one of ISO 639, like de or swh"
-            )
+            raise InputError(f"--langs {','.join(unknown)}: no code of ISO 639, like de or swh")
         if len(languages) > 1:
             raise InputError(
                 f"--task beir:{folder}: its rows name no language, and --langs says {', '.join(sorted(languages))}"

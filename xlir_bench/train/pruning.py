@@ -166,9 +166,7 @@ class Pruning:
 
     def _other_texts(self) -> tuple[list[str], list[Sample]]:
         """Tasks on disk that were not named, and texts evenly over each."""
-        names = [
-            n for n, t in self.tasks.items() if n not in self.names and t.format not in ON_DISK
-        ]
+        names = [n for n, t in self.tasks.items() if not (n in self.names or t.format in ON_DISK)]
         here = {name: langs for name in names if (langs := self._state(name).here)}
         tasks_with = Counter(lang for langs in here.values() for lang in langs)
         each = min(MOST_OF_A_LANGUAGE, MOST_OF_ALL // max(1, len(tasks_with)))
@@ -202,9 +200,7 @@ class Pruning:
 def _tokenizer_json(base: Base) -> dict[str, Any]:
     tokenizer: Any = getattr(base.model[0], "tokenizer", None)
     if not hasattr(tokenizer, "backend_tokenizer"):
-        raise InputError(
-            f"--prune-vocabulary wants a tokenizer of the `tokenizers` library; {base.name} has none"
-        )
+        raise InputError(f"--prune-vocabulary: {base.name} has no tokenizer of `tokenizers`")
     stated: dict[str, Any] = json.loads(tokenizer.backend_tokenizer.to_str())
     return stated
 

@@ -162,7 +162,7 @@ def _stored(path: Path) -> Iterator[tuple[Keys, Floats]]:
         text, vector = row.get("text"), row.get("vector")
         if not isinstance(text, str) or not isinstance(vector, Sequence):
             raise InputError(
-                f"--teacher {path}, row {number}: columns `text` and `vector` are wanted, a text and numbers"
+                f"--teacher {path}, row {number}: `text` wants a text, `vector` numbers"
             )
         vectors = checked([vector], [text], width)
         width = vectors.shape[1]

@@ -46,9 +46,7 @@ def draw_trade_off(records: Sequence[ResultRecord], measure: str) -> Figure:
         and (distance := record.rank_distance) is not None
     ]
     if not measured:
-        raise InputError(
-            f"no result has both multilingual {measure} and a rank distance; run the multilingual settings"
-        )
+        raise InputError(f"no result has both multilingual {measure} and a rank distance")
     figure, (axes,) = new_figure(7.0, 4.0)
     bars = []
     for _, x, part in measured:
