@@ -159,11 +159,8 @@ def _latex(results: Sequence[Result], output: Path) -> list[Path]:
             parts = [record.average(kind, measure) for kind in kinds]
             bounds = [f"{number(p.low)} to {number(p.high)}" if p else "" for p in parts]
             figure = record.bias.get("rank_distance")
-            low, high = (figure.low, figure.high) if figure else (None, None)
-            if isinstance(low, float) and isinstance(high, float):
-                bounds.append(f"{big(low)} to {big(high)}")
-            else:
-                bounds.append("")
+            ends = [x for x in (figure.low, figure.high) if isinstance(x, float)] if figure else []
+            bounds.append(" to ".join(map(big, ends)))
             rows += [[name, *cells], ["", *bounds]]
         headers = [f"{title} ({part})" if part else title, *(f"{k.value} {measure}" for k in kinds)]
         blocks.append(Table([*headers, "rank distance"], rows))

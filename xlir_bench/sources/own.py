@@ -81,10 +81,8 @@ def beir_task(folder: Path, langs: Sequence[str] | None, _offline: bool) -> Task
             raise InputError(
                 f"--task beir:{folder}: its rows name no language, and --langs says {', '.join(sorted(languages))}"
             )
-    name = folder.resolve().name
     return task_of_ones_own(
-        name,
-        title=name,
+        folder.resolve().name,
         format="beir",
         description="Judged queries over a corpus.",
         kinds=list(Kind) if len(languages) > 1 else [Kind.MONOLINGUAL],
@@ -111,7 +109,6 @@ def mlir_task(folder: Path, _langs: Sequence[str] | None, _offline: bool) -> Tas
     sides = {"queries": asked, "corpus": sought, "qrels": asked}
     return task_of_ones_own(
         folder.resolve().name,
-        title=folder.resolve().name,
         format="mlir",
         description="Judged queries of several languages over one pool of passages in several.",
         kinds=list(Kind) if len(sought) > 1 else [Kind.MONOLINGUAL, Kind.CROSS_LINGUAL],
@@ -143,7 +140,7 @@ def task_of_ones_own(stem: str, files: Mapping[str, TaskFile], **stated: Any) ->
     """A task of a user's own data, called by this name; what is not stated is that the data is the user's."""
     facts: dict[str, Any] = dict.fromkeys(("domain", "licence", "homepage", "citation"), "your own")
     facts |= {"languages": sorted({file_language(name) for name in files})}
-    facts |= {"source": Source(bundled=True)}
+    facts |= {"source": Source(bundled=True), "title": stem}
     return Task(
         name=re.sub(r"[^a-z0-9.-]+", "-", stem.lower()).strip("-.") or "own",
         version=1,

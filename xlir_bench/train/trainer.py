@@ -185,7 +185,11 @@ class _Run:
         look: Evaluate | None = None
         if evaluate is not None:
             look = lambda model: evaluate(base.finished(model))  # noqa: E731
-            before = self._before(base, look)
+            path = self.folder.checkpoints / "before.json"
+            if not path.is_file():
+                write_json(path, dict(look(base.model)))
+            stated = load_json(path, strict=False)
+            before = validated(dict[str, float], stated, path, "the figures from before training")
             selection(before, options.select_by)  # raises now where there is no such figure
         on_the_way = None if options.eval_steps == 0 else look
         shared((plan, steps))
@@ -311,14 +315,6 @@ class _Run:
             note = freeze(base.model, self.options.frozen_layers)
             base = replace(base, notes=(*base.notes, note))
         return base
-
-    def _before(self, base: Base, look: Evaluate) -> Mapping[str, float]:
-        """Figures of the model that training starts from."""
-        path = self.folder.checkpoints / "before.json"
-        if not path.is_file():
-            write_json(path, dict(look(base.model)))
-        stated = load_json(path, strict=False)
-        return validated(dict[str, float], stated, path, "the figures from before training")
 
     def _save(self, base: Base) -> None:
         """Save the model in another folder first, then move it: half a model is never taken for one."""
