@@ -96,7 +96,7 @@ def test_a_list_in_the_file_may_hold_fractions(xlir, tmp_path):
 
 def test_a_reranker_that_cannot_be_had_is_told_before_any_work(xlir, tmp_path):
     for asked, told in (
-        (("--rerank", "builtin:bm25"), "--rerank 'builtin:bm25': give the folder"),
+        (("--rerank", "builtin:bm25"), "--rerank 'builtin:bm25': give a folder"),
         (("--rerank", "./nothing"), "no model folder './nothing' here"),
         (("--rerank-depth", "5"), "--rerank-depth is of the reranker that --rerank names"),
     ):
@@ -253,7 +253,7 @@ def test_ctrl_c_keeps_what_was_encoded_and_says_how_to_go_on(tmp_path):
     child.send_signal(signal.SIGINT)
     _, err = child.communicate(timeout=60)
     assert child.returncode == 130
-    assert "the same command goes on from there" in err
+    assert "the same command goes on" in err
     assert "Traceback" not in err
     assert list((tmp_path / "cache").rglob("*.safetensors"))
 
@@ -292,7 +292,7 @@ def test_a_language_that_there_is_not_is_refused(xlir, tmp_path):
     for lang in ("qq", "klingon", "D E"):
         said = xlir("run", "--model", "builtin:ngram", "--task", task, "--langs", lang)
         assert said.code == 2
-        assert "no code of a language" in said.err
+        assert "no code of ISO 639" in said.err
 
 
 def test_all_models_are_resolved_before_the_first_runs(xlir):

@@ -150,7 +150,7 @@ def test_a_model_is_downloaded_without_pickles_and_other_formats(
     [
         ("someone/else", {}, r"there is no model 'someone/else'"),
         ("gated/model", {}, "is gated: accept its terms"),
-        ("someone/tiny", {"revision": "nonsense"}, "has no revision 'nonsense'"),
+        ("someone/tiny", {"revision": "nonsense"}, "has no --revision nonsense"),
     ],
 )
 def test_what_the_hub_does_not_give_is_out_of_reach(

@@ -110,7 +110,7 @@ def test_errors_of_the_users_code_name_the_line(file: Path) -> None:
     ) as caught:
         load_encoder(f"py:{file}:broken").encode(["a"], "query")
     assert caught.value.exit_code == 4
-    with pytest.raises(InputError, match="cannot be made without arguments"):
+    with pytest.raises(InputError, match="cannot be made: "):
         load_encoder(f"py:{file}:Needy").encode(["a"], "query")
     file.write_text("import nothing_of_this_name", encoding="utf-8")
     with pytest.raises(InputError, match="cannot be run: ModuleNotFoundError"):

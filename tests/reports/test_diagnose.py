@@ -15,7 +15,8 @@ from stored import mini_results
 import xlir_bench as xb
 from xlir_bench.errors import InputError
 from xlir_bench.records import Collection, Passages, Queries, Ranking, Setting, Silent
-from xlir_bench.reports.diagnose import CLASSES, Limits, diagnose, diagnosis_record
+from xlir_bench.reports.diagnose import diagnosis_record
+from xlir_bench.reports.misses import CLASSES, Limits, diagnose
 from xlir_bench.results import Result
 from xlir_bench.results.tables import best_table, ranks_table
 from xlir_bench.sources import load_collection

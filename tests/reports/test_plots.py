@@ -193,7 +193,7 @@ def test_bias_has_a_mark_a_result_in_both_panels_at_the_stored_figures():
 
 
 def test_bias_of_more_results_than_colours_or_of_one_language_is_refused():
-    with pytest.raises(InputError, match="too many for one picture"):
+    with pytest.raises(InputError, match="one picture has 6 results at most"):
         draw("bias", [record()] * 7)
     alone = record().model_copy(update={"bias": {}})
     with pytest.raises(InputError, match="no multilingual setting"):

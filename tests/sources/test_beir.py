@@ -72,7 +72,7 @@ def test_the_task_is_named_by_its_folder_and_the_language_by_langs(tmp_path: Pat
     (task,) = catalogue().get([f"beir:{folder}"], ["sw"])
     assert (task.name, task.languages, task.kinds) == ("our-docs", ["sw"], [Kind.MONOLINGUAL])
     assert read(folder, ("sw",), limit=1).queries["sw"].ids == ("q1",)
-    with pytest.raises(InputError, match="is in one language"):
+    with pytest.raises(InputError, match="its rows name no language"):
         catalogue().get([f"beir:{folder}"], ["de", "en"])
 
 
@@ -147,7 +147,7 @@ source = {}
         ({"qrels": [("q9", "d1", 1)]}, "line 2: query 'q9' is not among the queries"),
         ({"qrels": [("q1", "d1")]}, "line 2: wants query-id, corpus-id and score, has 2 cells"),
         ({"qrels": [("q1", "d1", "good")]}, "line 2: grade 'good' is no whole number"),
-        ({"qrels": [("q1", "d1", 1_000_001)]}, "line 2: grade '1000001' is no whole number from"),
+        ({"qrels": [("q1", "d1", 1_000_001)]}, "line 2: grade '1000001' is no whole number up to"),
         ({"qrels": [("q1", "d1", "9" * 30)]}, "line 2: grade '999"),
         ({"corpus": [*CORPUS, {"_id": "\ud800", "text": "x"}]}, "line 4: holds half a character"),
         ({"queries": [{"_id": "q", "text": "\udcff"}]}, "queries.jsonl: line 1: holds half a char"),

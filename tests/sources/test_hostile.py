@@ -184,7 +184,7 @@ def test_sentences_that_share_a_translation_into_thousands_of_languages(tmp_path
     made = cost(
         "-m", "xlir_bench", "augment", "parallel", str(path), "--output", str(tmp_path / "o.jsonl")
     )
-    held(made, 2, "would be made")
+    held(made, 2, "would make")
 
 
 def test_a_parquet_file_of_twenty_million_equal_rows(tmp_path: Path) -> None:

@@ -228,7 +228,7 @@ def test_judgements_of_queries_that_are_not_there_are_counted(tmp_path: Path) ->
         ({"corpus": [{"id": "c0", "title": "Bees"}, {"id": "c1", "title": "x"}]}, "'text' is missing"),
         ({"corpus": [{"id": "c0", "text": ["a"]}, {"id": "c1", "text": ["x"]}]}, "'text' is missing"),
         ({"qrels": [*ONE, *qrels(("q0", "c9", 1))]}, "passage 'c9', relevant to query 'q0', is not"),
-        ({"qrels": [*ONE, *qrels(("q0", "c0", 2))]}, "row 4: 'q0' and 'c0' have another score"),
+        ({"qrels": [*ONE, *qrels(("q0", "c0", 2))]}, "row 4: 'q0' and 'c0' have two scores"),
         ({"qrels": qrels(("q0", "c0", 0.5))}, "row 1: grade '0.5' is no whole number"),
         ({"qrels": qrels(("q0", "c0", 0))}, "$: no query of 'en' has a relevant passage"),
         ({"qrels": [{"query-id": "q0", "score": 1}]}, "row 1: 'corpus-id' is missing or no text"),
@@ -262,7 +262,7 @@ def test_a_folder_without_the_layout_is_one_line(
 
 def test_a_place_that_is_neither_folder_nor_data_set_is_told(capsys: Any) -> None:
     assert exit_code(["run", "--task", "mteb:no/such/folder"]) == 2
-    assert "no folder is there, and no data set of the hub is called so" in capsys.readouterr().err
+    assert "neither a folder nor a data set of the hub" in capsys.readouterr().err
 
 
 def hub(folder: Path) -> dict[str, bytes]:

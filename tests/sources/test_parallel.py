@@ -197,7 +197,7 @@ def test_a_bad_pair_is_told_by_its_line(tmp_path: Path) -> None:
     again = "en\tfr\tOther.\tautre\twiki_0:0\t-\t-\t-\n"
     with (tmp_path / "test.en-fr.tsv").open("a") as file:
         file.write(again)
-    with pytest.raises(InputError, match="line 3: 'wiki_0:0' has another text of 'en'"):
+    with pytest.raises(InputError, match="line 3: 'wiki_0:0' has two texts in 'en'"):
         read(tmp_path / "test.en-fr.tsv")
 
 

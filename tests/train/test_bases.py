@@ -73,5 +73,5 @@ def test_texts_longer_than_the_positions_are_refused_before_training(asked, tmp_
     )
     RobertaModel(config).save_pretrained(tmp_path / "base")
     tokenizer.save_pretrained(tmp_path / "base")
-    with pytest.raises(InputError, match="end at 128 tokens"):
+    with pytest.raises(InputError, match="ends at 128 tokens"):
         train(asked(tmp_path / "base", max_length=129))

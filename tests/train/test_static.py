@@ -15,6 +15,7 @@ from train.trained import PICKLES, Asked, falling, same, weights
 
 from xlir_bench.encoders import load_encoder
 from xlir_bench.errors import InputError
+from xlir_bench.options.static import StaticOptions
 from xlir_bench.train import save_untrained, train
 from xlir_bench.train.static import add_identity, learn_tokenizer, token_shares, weights_of
 
@@ -73,7 +74,8 @@ def model_of(table: np.ndarray) -> object:
 
 
 def beside(table: np.ndarray, weight: float = 0.5, seed: int = 3) -> np.ndarray:
-    made = add_identity(model_of(table), 24, weight, shares(), seed)
+    options = StaticOptions(identity=24, identity_weight=weight)
+    made = add_identity(model_of(table), options, shares(), seed)
     assert made.prompts["query"] == "q: "
     found: np.ndarray = made[0].embedding.weight.detach().numpy()
     return found

@@ -59,7 +59,7 @@ def test_lakda_trains_on_the_batches_of_infonce_and_logs_what_counts_for_that_al
 @pytest.mark.parametrize(
     ("stated", "what"),
     [
-        ({"loss": "lakda"}, "--loss lakda compares a question in two languages"),
+        ({"loss": "lakda"}, "--loss lakda wants a question in two languages"),
         ({"loss": "distil"}, "wants a --teacher"),
         ({"loss": "distil", "teacher": "builtin:ngram"}, "--loss distil is for transformers"),
         ({"cached": True}, "--cached is for transformers"),

@@ -105,10 +105,7 @@ def _word_lists(folder: Path) -> list[Path]:
         if source and target and source != target:
             paths.append(path)
     if not paths:
-        raise InputError(
-            f"--lexicon {folder} holds no word list: it needs files named like en-de.tsv, each line"
-            " a word, a tab, its translation"
-        )
+        raise InputError(f"--lexicon {folder} holds no word list, such as en-de.tsv")
     return paths
 
 

@@ -111,9 +111,7 @@ def _joined_pairs(path: Path, faults: Faults) -> list[Line]:
         groups.setdefault(group, {}).setdefault(lang, []).append(text)
     made = sum(max(map(len, by_lang.values())) * len(by_lang) for by_lang in groups.values())
     if made > MOST_MADE * max(len(of_sentence), 10_000):
-        faults.add(
-            path, "$", f"{len(of_sentence):,} sentences share translations: {made:,} would be made"
-        )
+        faults.add(path, "$", f"{len(of_sentence):,} sentences would make {made:,} lines")
         return []
     return [
         Line(str(number), {lang: texts[turn % len(texts)] for lang, texts in by_lang.items()})

@@ -108,20 +108,17 @@ def _switching(folder: Path | None, langs: list[str]) -> Callable[[str, str], st
 
     if folder is None:
         raise InputError(
-            "--query-form code-switched wants word lists: --lexicon FOLDER with en-de.tsv, …, or a folder"
-            " `lexicon` in the data root"
+            "--query-form code-switched wants --lexicon FOLDER, or one in the data root"
         )
     lexicon = read_lexicon(folder, both_ways=True)
     for source, targets in lexicon.entries.items():
         for target in [x for x in targets if source != "en" and x != "en"]:
             del targets[target]
-    lacking = [lang for lang in langs if not lexicon.targets(lang)]
-    if lacking:
+    if lacking := ", ".join(lang for lang in langs if not lexicon.targets(lang)):
         raise InputError(
-            f"--lexicon {folder} has no words of {', '.join(lacking)}; --langs leaves languages out"
+            f"--lexicon {folder} lacks words of {lacking}; --langs leaves languages out"
         )
-    switcher = Switcher(lexicon, SwitchOptions())
-    return switcher.text
+    return Switcher(lexicon, SwitchOptions()).text
 
 
 CHANGES: Mapping[Form, Callable[[str, str], str]] = {
@@ -149,8 +146,7 @@ def _draws(text: str, lang: str) -> Iterator[float]:
     """Numbers from 0 to below 1 that the text decides."""
     number = 0
     while True:
-        digest = shake_128(
-            f"typos\0{lang}\0{number}\0{text}".encode("utf-8", "surrogatepass")
-        ).digest(48)
+        key = f"typos\0{lang}\0{number}\0{text}".encode("utf-8", "surrogatepass")
+        digest = shake_128(key).digest(48)
         yield from (int.from_bytes(digest[i : i + 6], "little") / 2**48 for i in range(0, 48, 6))
         number += 1

@@ -76,11 +76,7 @@ class Switcher:
                     for lang, text in texts.items()
                     if self.lexicon.targets(lang)
                 }
-            changed = any(
-                text != row.side(side)[lang]
-                for side, texts in sides.items()
-                for lang, text in texts.items()
-            )
+            changed = any(texts.items() - row.side(side).items() for side, texts in sides.items())
             if changed and sides["question"] and sides["answer"]:
                 self.rows += 1
                 origin = join_origins([row.origin, ORIGIN])

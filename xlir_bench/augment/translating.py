@@ -181,9 +181,8 @@ class Translating:
         if not gained:
             return row
         origin = join_origins([row.origin, f"translated by {self.translator.name}"])
-        return Row(
-            row.id, row.dataset, sides["question"], sides["answer"], sides["negative"], origin
-        )
+        question, answer, negative = (sides[side] for side in SIDES)
+        return Row(row.id, row.dataset, question, answer, negative, origin)
 
 
 class _Batch(BaseModel):

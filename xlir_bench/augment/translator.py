@@ -71,8 +71,7 @@ class Translator:
             return
         if len(targets) > 1:
             raise InputError(
-                f"{self.name} translates into one language and is not told which; --to names"
-                f" {len(targets)}: {', '.join(targets)}"
+                f"{self.name} translates into one language and is not told which; --to names {', '.join(targets)}"
             )
         stated = self.tokenizer.init_kwargs
         for option, word, lang, asked in (
@@ -80,19 +79,14 @@ class Translator:
             ("--to", "into", stated.get("target_lang"), targets),
         ):
             if lang in FLORES and lang not in asked:
-                raise InputError(
-                    f"{self.name} translates {word} {lang}, not {', '.join(asked)}: {option}"
-                )
+                raise InputError(f"{option}: {self.name} translates {word} {lang} alone")
 
     def tokens(self, texts: Sequence[str]) -> list[list[int]]:
         """Texts as token ids, without those that name languages."""
         if not texts:
             return []
         with quiet_transformers():
-            ids: list[list[int]] = self.tokenizer(list(texts), add_special_tokens=False)[
-                "input_ids"
-            ]
-        return ids
+            return list(self.tokenizer(list(texts), add_special_tokens=False)["input_ids"])
 
     def translate(
         self, texts: Sequence[Sequence[int]], source: str, target: str
@@ -103,9 +97,8 @@ class Translator:
         marian, eos = self.layout == "marian", self.tokenizer.eos_token_id
         named = self.code(target if marian else source) if self.says_target else None
         longest_read, longest_written = self.options.max_length - 2, self.options.max_length
-        rows = [
-            [*([] if named is None else [named]), *tokens[:longest_read], eos] for tokens in texts
-        ]
+        first = [] if named is None else [named]
+        rows = [[*first, *tokens[:longest_read], eos] for tokens in texts]
         width = max(map(len, rows))
         pad = self.tokenizer.pad_token_id
         ids = torch.tensor([row + [pad] * (width - len(row)) for row in rows])
@@ -147,30 +140,24 @@ def load_translator(options: TranslateOptions) -> Translator:
     folder = str(options.model)
     name = locate(folder, EncoderOptions()).name
     if not any(options.model.glob("*.safetensors")):
-        raise InputError(
-            f"{name} has no weights in safetensors; if there are only pickles (pytorch_model.bin), convert"
-            " them where you trust them"
-        )
+        raise InputError(f"{name} has no weights in safetensors; convert pickles that you trust")
     safely: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     try:
         with quiet_transformers():
             config = AutoConfig.from_pretrained(folder, **safely)
             if config.model_type not in MODEL_TYPES:
-                raise InputError(
-                    f"{name} is a {config.model_type} model; Marian, M2M100 and NLLB can be used"
-                )
+                raise InputError(f"{name} is a {config.model_type}, not a Marian, M2M100 or NLLB")
             tokenizer = AutoTokenizer.from_pretrained(folder, **safely)
             if options.max_length > config.max_position_embeddings:
                 raise InputError(
-                    f"--max-length {options.max_length}: {name} reads and writes up to"
-                    f" {config.max_position_embeddings} tokens"
+                    f"--max-length {options.max_length}: {name} takes {config.max_position_embeddings} tokens"
                 )
             model = AutoModelForSeq2SeqLM.from_pretrained(
                 folder, use_safetensors=True, dtype=getattr(torch, options.dtype), **safely
             )
     except ImportError as error:
         raise InputError(
-            f"the tokenizer of {name} wants sentencepiece: pip install 'xlir-bench[translate]'"
+            f"{name} wants sentencepiece: pip install 'xlir-bench[translate]'"
         ) from error
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]

@@ -87,7 +87,7 @@ def in_case_of(model: str, word: str, lang: str) -> str:
 def needs_space(before: str, after: str) -> bool:
     """Whether two characters that now stand side by side would run two words together."""
     return all(
-        unicodedata.category(c)[0] in "LMN" and not _unspaced.match(c) for c in (before, after)
+        unicodedata.category(c)[0] in "LMN" and not _unspaced.match(c) for c in before + after
     )
 
 

@@ -95,9 +95,7 @@ def group() -> None:
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run the command line; every failure is a line or two and an exit code."""
-    if (
-        os.name == "nt"
-    ):  # where what is piped is in the encoding of a country, which has no words for the others
+    if os.name == "nt":  # a pipe there has a national encoding, which cannot hold every language
         for stream in (sys.stdout, sys.stderr):
             stream.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
     sys.exit(exit_code(list(sys.argv[1:] if args is None else args)))
@@ -122,9 +120,7 @@ def exit_code(args: list[str]) -> int:
         say_error(f"error: {message} ({command} --help says what there is)")
         return 2
     except (click.Abort, KeyboardInterrupt):
-        say(
-            "\ninterrupted: what was encoded is kept; the same command goes on from there", err=True
-        )
+        say("\ninterrupted: what was encoded is kept; the same command goes on", err=True)
         return 130
     except BrokenPipeError:
         # The reader of our output went away (`| head`): no more output, no traceback at exit.

@@ -35,9 +35,7 @@ augment = CommandGroup(
     Without a row to write, the exit code is 1.
     """,
 )
-ROWS_FILE = option(
-    "Where the rows go: .jsonl, packed if it ends in .gz.", group=OUTPUT, metavar="FILE"
-)
+ROWS_FILE = option("Where rows go: .jsonl, packed if it ends in .gz.", group=OUTPUT, metavar="FILE")
 SKIP_FAULTS = same_option(TrainOptions, "skip_faults")
 
 

@@ -32,6 +32,7 @@ def cache(*, as_json: bool = JSON) -> None:
     """
     if click.get_current_context().invoked_subcommand is not None:
         return
+    from xlir_bench.reports.cost import size
     from xlir_bench.retrieval import cache_entries
     from xlir_bench.sources import corpora_bytes
 
@@ -43,11 +44,11 @@ def cache(*, as_json: bool = JSON) -> None:
         ]
         say_json(rows, indent=1)
         return
-    listed = [(e.encoder, e.blocks, _size(e.bytes), _age(e.used), e.folder.name) for e in entries]
+    listed = [(e.encoder, e.blocks, size(e.bytes), _age(e.used), e.folder.name) for e in entries]
     headers = ["encoder", "blocks", "size", "last written", "folder"]
-    totals = [f"{_size(sum(e.bytes for e in entries))} in {cache_root() / 'vectors'}"]
+    totals = [f"{size(sum(e.bytes for e in entries))} in {cache_root() / 'vectors'}"]
     if kept := corpora_bytes(corpora()):
-        totals.append(f"{_size(kept)} in {corpora()}: texts of large corpora")
+        totals.append(f"{size(kept)} in {corpora()}: texts of large corpora")
     say_blocks([Table(headers, listed, words=("folder",)), Text(*totals)])
 
 
@@ -73,6 +74,7 @@ def prune(
     dry_run: bool = option("Say what would be removed, and remove nothing.", False),
 ) -> None:  # fmt: skip
     """Remove vectors; whatever is removed is encoded, or read, again when it is needed."""
+    from xlir_bench.reports.cost import size
     from xlir_bench.retrieval import cache_entries
     from xlir_bench.retrieval import prune as prune_cache
     from xlir_bench.sources import corpora_bytes, remove_corpora
@@ -80,32 +82,22 @@ def prune(
     done = "would be removed" if dry_run else "removed"
     if texts or everything:
         of_texts = (corpora_bytes if dry_run else remove_corpora)(corpora())
-        say(f"{done}: the texts of large corpora, {_size(of_texts)}")
+        say(f"{done}: the texts of large corpora, {size(of_texts)}")
     known = {entry.encoder for entry in cache_entries(cache_root())}
     encoders = tuple(known) if everything else encoders
     if max_size is None and older_than is None and not encoders:
         if texts or everything:
             return
-        raise InputError(
-            "say what to remove: --max-size 5G, --older-than 30d, --encoder NAME, --corpora or --all"
-        )
+        raise InputError("say what goes: --max-size, --older-than, --encoder, --corpora or --all")
     if unknown := [name for name in encoders if name not in known]:
         raise UnknownNameError("encoder in the cache", unknown, known)
     pruned = prune_cache(cache_root(), max_size, older_than, encoders, dry_run)
     for entry in pruned.removed if dry_run else ():
-        say(f"  {visible(entry.encoder)}  {_size(entry.bytes)}, {_age(entry.used)}")
-    freed = _size(sum(entry.bytes for entry in pruned.removed))
+        say(f"  {visible(entry.encoder)}  {size(entry.bytes)}, {_age(entry.used)}")
+    freed = size(sum(entry.bytes for entry in pruned.removed))
     say(f"{done}: the vectors of {len(pruned.removed)} encoder(s), {freed}")
     for entry in pruned.in_use:
         say(f"{visible(entry.encoder)} is being read by a run: its vectors stay", err=True)
-
-
-def _size(count: float) -> str:
-    for unit in ("B", "kB", "MB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} GB"
 
 
 def _age(used: float) -> str:

@@ -27,9 +27,7 @@ def fetch(
     *,
     names: tuple[str, ...] = argument("[TASK]...", ()),
     tasks_dirs: tuple[Path, ...] = TASKS_DIRS,
-    langs: tuple[str, ...] | None = option(
-        "Only these languages, such as en,de.", None, group=DATA
-    ),
+    langs: tuple[str, ...] | None = option("Only these languages: en,de.", None, group=DATA),
     max_download: int = same_option(RunOptions, "max_download"),
     quiet: bool = option("No progress, and nothing said if all is well.", False, group=OUTPUT),
 ) -> None:

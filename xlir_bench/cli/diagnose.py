@@ -41,7 +41,8 @@ def diagnose(
       xlir-bench diagnose results/mine/xquad-r --data ~/data --examples 5
     """
     from xlir_bench.cli.show import stored_collection
-    from xlir_bench.reports import diagnose as reports
+    from xlir_bench.reports import misses
+    from xlir_bench.reports.diagnose import diagnosis_blocks, diagnosis_record
     from xlir_bench.results import Result
 
     stored = Result.load(result)
@@ -50,8 +51,8 @@ def diagnose(
         texts = stored_collection(stored, data, tasks_dirs)
     except XlirError as error:
         texts = f"texts are not at hand: {error}"
-    diagnosis = reports.diagnose(stored, texts, reports.Limits(rank=rank), examples)
+    diagnosis = misses.diagnose(stored, texts, misses.Limits(rank=rank), examples)
     if as_json:
-        say_json(reports.diagnosis_record(stored, diagnosis), indent=1)
+        say_json(diagnosis_record(stored, diagnosis), indent=1)
     else:
-        say_blocks(reports.diagnosis_blocks(stored, diagnosis, shortened=form is None), form)
+        say_blocks(diagnosis_blocks(stored, diagnosis, shortened=form is None), form)

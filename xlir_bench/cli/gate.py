@@ -220,9 +220,7 @@ def _stored(name: str, task: str | None = None) -> Result | None:
         return Result.load(path / task)
     if nested := sorted([*path.glob(f"*/{RESULT_FILE}"), *path.glob(f"*/*/{RESULT_FILE}")]):
         wanted = "name one" if task is None else f"none of them {path / task}; name a folder"
-        raise InputError(
-            f"{path} is no result but holds {len(nested)}; {wanted}, such as {nested[0].parent}"
-        )
+        raise InputError(f"{path} holds {len(nested)} results; {wanted}, like {nested[0].parent}")
     return None
 
 
@@ -243,17 +241,13 @@ class _Evaluating:
         task = catalogue(*self.tasks_dirs).get([record.task.name])[0]
         if task.digest != record.task.digest:
             raise NotComparableError(
-                f"the baseline is of another version of {task.name} than this xlir-bench has;"
-                f" make it again: xlir-bench run --task {task.name}"
+                f"the baseline is of another version of {task.name}: make it again, by xlir-bench run --task {task.name}"
             )
         same = {o.name: getattr(asked, o.name) for o in options_of(RunOptions) if o.partial}
         same = {k: tuple(v) or None if isinstance(v, list) else v for k, v in same.items()}
         options = replace(self.options, **same, allow_changed_data=bool(asked.changed_data))
         if asked.word_lists not in (None, options.word_lists_digest):
-            raise NotComparableError(
-                "the questions of the baseline were changed by other word lists than there are here: --lexicon FOLDER"
-                " names them"
-            )
+            raise NotComparableError("the baseline had other word lists: name them with --lexicon")
         encoder_options = _as_the_baseline(spec, record.encoder, self.encoder_options)
         return self.run(spec, task, options, encoder_options, record.encoder)
 
@@ -312,16 +306,11 @@ def _differences(baseline: EncoderPart, candidate: Retriever) -> list[str]:
     }
     differences = [f"{what}: {a!r} against {b!r}" for what, (a, b) in pairs.items() if a != b]
     if asked is None:
-        differences.append(
-            "options of the baseline's encoder: not recorded in its result, which is an older one"
-        )
-        return differences
+        return [*differences, "options of the encoder, which the older baseline does not record"]
     if asked.revision is not None and card.name != baseline.name:
         differences.append(f"revision: {asked.revision!r} is of the baseline's model")
     if asked.trust_remote_code:
-        differences.append(
-            "--trust-remote-code: run the candidate with it first, and name its result"
-        )
+        differences.append("--trust-remote-code: run the candidate with it, and name its result")
     return differences
 
 

@@ -44,16 +44,12 @@ def robustness(
     from xlir_bench.results import load_results
 
     if reference is not None and baseline is not None:
-        raise InputError(
-            "--reference sets tasks side by side, --baseline encoders: give one of them"
-        )
+        raise InputError("--reference compares tasks, --baseline encoders: give one of them")
     loaded = load_results(results)
     beside = baseline or reference or loaded[0].record.task.name
     shifts = reports.shifts(loaded, measure, None if baseline else beside, baseline)
     if not shifts:
-        raise InputError(
-            f"nothing stands beside {beside}: name more results, of other tasks or encoders"
-        )
+        raise InputError(f"nothing stands beside {beside}: name results of other tasks or encoders")
     if plot is not None:
         from xlir_bench.reports.plots import draw_robustness, save
 

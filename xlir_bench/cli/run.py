@@ -157,7 +157,10 @@ def run(
         for done in (executor if apart else LOCAL).run(job, pairs()):
             try:
                 result = done.result()
-                _require_seen(result)
+                if result.folder is not None and not result.folder.is_dir():
+                    raise InputError(
+                        f"{result.folder} of a worker is not seen here: all nodes have to share --output"
+                    )
             except Exception as error:
                 if alone:
                     raise
@@ -234,13 +237,6 @@ class Pairs:
         if self.trec and result.folder is not None:
             write_trec(result, result.folder / "trec")
         return result
-
-
-def _require_seen(result: Result) -> None:
-    if result.folder is not None and not result.folder.is_dir():
-        raise InputError(
-            f"a worker wrote {result.folder}, which is not seen here: name an --output that all nodes share"
-        )
 
 
 def _encode_shard(

@@ -113,9 +113,7 @@ def _questions(
         wanted, known = words.casefold(), {*ids}
         rows = [
             (name, lang, text)
-            for lang, queries in sorted(
-                collection.queries.items(), key=lambda item: item[0] != "en"
-            )
+            for lang, queries in sorted(collection.queries.items(), key=lambda x: x[0] != "en")
             for name, text in zip(queries.ids, queries.texts, strict=True)
             if name in known and wanted in text.casefold()
         ]
@@ -148,9 +146,7 @@ def _rank_table(ranks: pd.DataFrame) -> Table:
     return Table(["query \\ alone", *langs, *(f"all:{lang}" for lang in langs)], rows)
 
 
-def stored_collection(
-    result: Result, data: Path | None, tasks_dirs: tuple[Path, ...]
-) -> Collection:
+def stored_collection(result: Result, data: Path | None, tasks_dirs: Sequence[Path]) -> Collection:
     """The data that a result was made from, as far as it is on disk; nothing is downloaded."""
     from xlir_bench.records import Silent
     from xlir_bench.sources import load_collection

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from xlir_bench.errors import WARNING
 from xlir_bench.reports.document import Block, Items, Table, Text
+from xlir_bench.train.card import leaks_table, scores_table
 from xlir_bench.train.leakage import rows_by_language, short_texts
 from xlir_bench.train.rows import ORIGINAL, SIDES, no_codes
 
@@ -40,9 +41,7 @@ def check_blocks(found: TrainingCheck) -> list[Block]:
         blocks.append(Text(repeated))
     if found.same_text:
         counts = ", ".join(f"{lang} {count:,}" for lang, count in found.same_text.items())
-        blocks.append(
-            Text(f"question and answer are the same text (no monolingual batch): {counts}")
-        )
+        blocks.append(Text(f"question and answer are the same (no monolingual batch): {counts}"))
     if found.nulls:
         blocks.append(Text(f"{found.nulls:,} texts are null: read as absent"))
     if found.unknown_languages:
@@ -60,9 +59,7 @@ def check_blocks(found: TrainingCheck) -> list[Block]:
 
 def leakage_blocks(found: LeakageReport) -> list[Block]:
     """What was compared with what, and what was found by task and language."""
-    counted = [
-        f"{task} ({len(langs)} languages)" for task, langs in found.evaluation.checked.items()
-    ]
+    counted = [f"{task} ({len(x)} languages)" for task, x in found.evaluation.checked.items()]
     nothing = "nothing: no task's data is on disk (name a root with --data, or set XLIR_DATA)"
     record = found.as_json()
     lines = [
@@ -73,11 +70,6 @@ def leakage_blocks(found: LeakageReport) -> list[Block]:
     ]
     if not found.leaking:
         return [Text(*lines, "no evaluation text found")]
-    rows = [
-        (task, lang, counts["exact"], counts["near"])
-        for task, langs in found.found.items()
-        for lang, counts in langs.items()
-    ]
     examples = tuple(
         f"row {leak['row']}: {leak['match']}, {leak['task']} {leak['lang']}: {leak['text'][:SHOWN_TEXT]}"
         for leak in found.examples
@@ -85,7 +77,7 @@ def leakage_blocks(found: LeakageReport) -> list[Block]:
     return [
         Text(*lines),
         Text(f"{_rows(found.leaking)} with evaluation text"),
-        Table(["task", "language", "exact", "near"], rows, text=2),
+        leaks_table(found.found),
         Items("for example", examples),
     ]
 
@@ -101,8 +93,7 @@ def trained_blocks(record: Mapping[str, Any]) -> list[Block]:
     if pruning := record.get("pruning"):
         (whole, left), (large, small) = pruning["pieces"], pruning["megabytes"]
         lines.append(
-            f"vocabulary: {left:,} of {whole:,} pieces, {small:,.0f} of {large:,.0f} MB; the model card says"
-            " what other text loses"
+            f"vocabulary: {left:,} of {whole:,} pieces, {small:,.0f} of {large:,.0f} MB; the model card says what other text loses"
         )
     if outcome["chosen_step"] != outcome["steps"]:
         lines.append(f"kept: step {outcome['chosen_step']:,}, the best")
@@ -114,12 +105,8 @@ def trained_blocks(record: Mapping[str, Any]) -> list[Block]:
     if leakage["unchecked"]:
         lines.append(f"not checked for leakage: {', '.join(leakage['unchecked'])}")
     lines += [f"leakage: {line}" for line in short_texts(leakage.get("texts", {}))]
-    figures = [
-        (name, _figure(record["before"].get(name)), _figure(value))
-        for name, value in record["after"].items()
-    ]
     summary = Text(*lines)
-    return [summary, Table(["", "before", "after"], figures)] if figures else [summary]
+    return [summary, scores_table(record)] if record["after"] else [summary]
 
 
 def _rows(count: int) -> str:
@@ -156,9 +143,3 @@ def _leaked(leakage: Mapping[str, Any]) -> str:
     where = rows_by_language(leakage["found"])
     done = "dropped" if leakage["action"] == "drop" else "kept"
     return f"{leakage['leaking']:,} rows with evaluation text {done}: {where} (checked: {checked})"
-
-
-def _figure(value: float | None) -> str:
-    if value is None:
-        return ""
-    return f"{value:.4f}" if abs(value) < 10 else f"{value:,.0f}"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from typing import Any
 
 from xlir_bench.encoders.digest import fingerprint, slug
 from xlir_bench.encoders.protocol import DEFAULT_OPTIONS, EncoderCard, unused_notes
@@ -33,36 +34,32 @@ class BM25:
     """
 
     name = "builtin:bm25"
+    dimension = 0
 
     def __init__(self, options: EncoderOptions = DEFAULT_OPTIONS) -> None:
-        parts = {
-            "encoder": self.name,
-            "version": VERSION,
-            "k1": K1,
-            "b": B,
-            "unicode": unicodedata.unidata_version,
-        }
-        self.card = EncoderCard(
-            name=self.name,
-            kind="builtin",
-            slug=slug(self.name.replace(":", "-")),
-            fingerprint=fingerprint(parts),
-            notes=(
-                "a word weighs what it says about the passages that a setting searches: of one language, or of all",
-                *unused_notes(options, "builtin", also=["similarity"]),
-            ),
-        )
-
-    @property
-    def fingerprint(self) -> str:
+        parts = {"version": VERSION, "k1": K1, "b": B, "unicode": unicodedata.unidata_version}
+        weight = "a word weighs what it says about the passages that a setting searches: of one language, or of all"
+        notes = (weight, *unused_notes(options, "builtin", also=["similarity"]))
+        self.card = builtin_card(self.name, parts, options, notes=notes)
+        self.fingerprint = self.card.fingerprint
         """Changes with the formula and with Python's Unicode tables."""
-        return self.card.fingerprint
-
-    dimension = 0
 
     def encode(self, texts: Sequence[str], role: Role) -> Floats:
         """Always an error: a word's weight depends on the passages that are searched."""
         raise InputError(f"{self.name} has no vectors; give a model that has")
+
+
+def builtin_card(
+    name: str, parts: Mapping[str, Any], options: EncoderOptions, **stated: Any
+) -> EncoderCard:
+    """The card of a built-in encoder; `parts` are what changes its vectors or scores."""
+    return EncoderCard(
+        name=name,
+        kind="builtin",
+        slug=slug(name.replace(":", "-")),
+        fingerprint=fingerprint({"encoder": name, **parts}),
+        **{"notes": unused_notes(options, "builtin"), **stated},
+    )
 
 
 def terms(text: str) -> list[str]:

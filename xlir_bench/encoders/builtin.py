@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from importlib.metadata import version
 from importlib.resources import files
@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xlir_bench.encoders.bm25 import BM25
-from xlir_bench.encoders.digest import files_digest, fingerprint, slug
+from xlir_bench.encoders.bm25 import BM25, builtin_card
+from xlir_bench.encoders.digest import files_digest
 from xlir_bench.encoders.layout import count_parameters
-from xlir_bench.encoders.protocol import DEFAULT_OPTIONS, Encoder, EncoderCard, unused_notes
+from xlir_bench.encoders.protocol import DEFAULT_OPTIONS, Encoder
 from xlir_bench.errors import UnknownNameError
 from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.records import Floats, Role, TokenCounts
@@ -41,7 +41,7 @@ class MultilingualEncoder:
     def __init__(self, options: EncoderOptions = DEFAULT_OPTIONS) -> None:
         self.folder = Path(str(files("xlir_bench.encoders") / "multilingual_model"))
         digest = files_digest(self.folder, [VOCABULARY, WEIGHTS])
-        self.card = _card(
+        self.card = builtin_card(
             self.name,
             {"files": digest, "tokenizers": version("tokenizers")},
             options,
@@ -109,9 +109,8 @@ class NgramEncoder:
     sizes = (2, 3, 4)
 
     def __init__(self, options: EncoderOptions = DEFAULT_OPTIONS) -> None:
-        self.card = _card(
-            self.name, {"version": 1, "unicode": unicodedata.unidata_version}, options
-        )
+        parts = {"version": 1, "unicode": unicodedata.unidata_version}
+        self.card = builtin_card(self.name, parts, options)
         self.fingerprint = self.card.fingerprint
 
     def encode(self, texts: Sequence[str], role: Role) -> Floats:
@@ -135,9 +134,8 @@ class NgramEncoder:
                 whole = np.arange(size, size + count) <= end[:count]
                 bucket = (hashes[whole] % np.uint64(self.dimension)).astype(np.int64)
                 sign = np.where(hashes[whole] >> np.uint64(40) & np.uint64(1), 1.0, -1.0)
-                sums += np.bincount(
-                    row[:count][whole] * self.dimension + bucket, weights=sign, minlength=len(sums)
-                )
+                place = row[:count][whole] * self.dimension + bucket
+                sums += np.bincount(place, weights=sign, minlength=len(sums))
         roots = np.sign(sums) * np.sqrt(np.abs(sums))
         return roots.reshape(len(folded), self.dimension).astype(np.float32)
 
@@ -149,9 +147,8 @@ class RandomEncoder:
     dimension = 256
 
     def __init__(self, options: EncoderOptions = DEFAULT_OPTIONS) -> None:
-        self.card = _card(
-            self.name, {"version": 1, "unicode": unicodedata.unidata_version}, options
-        )
+        parts = {"version": 1, "unicode": unicodedata.unidata_version}
+        self.card = builtin_card(self.name, parts, options)
         self.fingerprint = self.card.fingerprint
 
     def encode(self, texts: Sequence[str], role: Role) -> Floats:
@@ -163,9 +160,8 @@ class RandomEncoder:
     def _gaussian(self, text: str) -> Floats:
         """Standard normal numbers by Box and Muller: a formula, where a library's stream may change."""
         digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
-        draws = np.random.Philox(key=np.frombuffer(digest[:16], np.uint64)).random_raw(
-            self.dimension
-        )
+        key = np.frombuffer(digest[:16], np.uint64)
+        draws = np.random.Philox(key=key).random_raw(self.dimension)
         unit = ((draws >> np.uint64(11)).astype(np.float64) + 0.5) / 2.0**53
         half = len(unit) // 2
         radius, angle = np.sqrt(-2.0 * np.log(unit[:half])), 2.0 * np.pi * unit[half:]
@@ -185,18 +181,6 @@ def load_builtin(name: str, options: EncoderOptions) -> Encoder:
     if name not in BUILTINS:
         raise UnknownNameError("built-in encoder", [name], BUILTINS)
     return BUILTINS[name](options)
-
-
-def _card(name: str, parts: Mapping[str, Any], options: EncoderOptions, **more: Any) -> EncoderCard:
-    """A card; `parts` are what changes the vectors."""
-    return EncoderCard(
-        name=name,
-        kind="builtin",
-        slug=slug(name.replace(":", "-")),
-        fingerprint=fingerprint({"encoder": name, **parts}),
-        notes=unused_notes(options, "builtin"),
-        **more,
-    )
 
 
 def _folded(text: str) -> str:

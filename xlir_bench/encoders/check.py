@@ -41,15 +41,13 @@ def checked(vectors: Any, texts: Sequence[str], dimension: int | None = None) ->
     first = quoted(texts[0]) if texts else "(none)"
     if floats.ndim != 2 or len(floats) != len(texts):
         raise BadVectorsError(
-            f"the encoder gave an array of shape {floats.shape} for {len(texts)} texts, the first of them {first}:"
-            " it should give one row per text"
+            f"the encoder gave shape {floats.shape} for {len(texts)} texts (one row each is wanted), the first of them {first}"
         )
     width = floats.shape[1]
     if width == 0 or (dimension is not None and width != dimension):
         wanted = "at least one number" if dimension is None else f"{dimension} numbers"
         raise BadVectorsError(
-            f"the encoder gave vectors of {width} numbers for the text {first} and those after it: it should give"
-            f" {wanted} per text"
+            f"the encoder gave vectors of {width} numbers, not {wanted}, for the text {first} and those after it"
         )
     check_finite(floats, np.arange(len(floats)), texts)
     return floats
@@ -63,6 +61,5 @@ def check_finite(numbers: Floats, row: Ints, texts: Sequence[str]) -> None:
         kind = "NaN" if np.isnan(numbers[first]).any() else "infinite numbers"
         wrong = len(np.unique(row[~finite]))
         raise BadVectorsError(
-            f"the encoder gave {kind} for the text {quoted(texts[int(row[first])])} ({wrong} of {len(texts)}"
-            " texts): nothing can be ranked by that"
+            f"the encoder gave {kind} for the text {quoted(texts[int(row[first])])} ({wrong} of {len(texts)} texts)"
         )

@@ -69,9 +69,8 @@ def probed_fingerprint(parts: Mapping[str, Any], vectors: Floats) -> str:
     first ones are kept in ``<cache>/probes/<fingerprint of parts>/<their digest>-….safetensors`` (see `shardfile`),
     and later ones within `TOLERANCE` of them count as the same.
     """
-    digest = hashlib.blake2b(
-        str(vectors.shape).encode() + vectors.tobytes(), digest_size=16
-    ).hexdigest()
+    data = str(vectors.shape).encode() + vectors.tobytes()
+    digest = hashlib.blake2b(data, digest_size=16).hexdigest()
     folder = cache_root() / "probes" / fingerprint(parts).removeprefix("sha256:")[:32]
     with suppress(OSError):  # a cache that cannot be written keeps nothing
         for path in sorted(folder.glob(f"*{SUFFIX}")):

@@ -16,6 +16,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 import numpy as np
 
+from xlir_bench.arrays import slices
 from xlir_bench.encoders.check import checked, quoted
 from xlir_bench.encoders.digest import PROBES, probed_fingerprint, short, slug
 from xlir_bench.encoders.prompts import chosen
@@ -67,36 +68,6 @@ class Patience:
 PATIENCE = Patience()
 
 
-@dataclass(frozen=True, slots=True)
-class _Endpoint:
-    """Where requests go; what is secret of it is not in its repr."""
-
-    shown: str
-    """Without user, password and query."""
-    query: str = field(repr=False)
-    login: tuple[str, str] | None = field(repr=False)
-
-    @classmethod
-    def of(cls, url: str) -> _Endpoint:
-        """The embeddings endpoint of a base URL."""
-        parts = urlsplit(url)
-        path = parts.path.rstrip("/").removesuffix("/embeddings") + "/embeddings"
-        login = (unquote(parts.username), unquote(parts.password or "")) if parts.username else None
-        host = parts.netloc.rpartition("@")[2]
-        return cls(urlunsplit((parts.scheme, host, path, "", "")), parts.query, login)
-
-    @property
-    def url(self) -> str:
-        """With its query."""
-        return urlunsplit((*urlsplit(self.shown)[:3], self.query, ""))
-
-    @property
-    def secrets(self) -> tuple[str, ...]:
-        """What must stand in no message."""
-        login = self.login or ()
-        return (":".join(login), *login, self.query)
-
-
 class HttpEncoder:
     """Posts texts in batches; the key is read from the environment for each request and kept nowhere."""
 
@@ -111,8 +82,14 @@ class HttpEncoder:
         self.name = model
         self._options = options
         self._patience = patience
-        self._endpoint = _Endpoint.of(url)
-        self.url = self._endpoint.shown
+        parts = urlsplit(url)
+        host, path = parts.netloc.rpartition("@")[2], parts.path.rstrip("/")
+        path = path.removesuffix("/embeddings") + "/embeddings"
+        self.url = urlunsplit((parts.scheme, host, path, "", ""))
+        """Where texts are posted, without what may be secret: user, password and query."""
+        self._query = parts.query
+        user, password = unquote(parts.username or ""), unquote(parts.password or "")
+        self._login = (user, password) if user else None
         self._prompts = chosen(options, {}, None, [model])
         self._bodies = _bodies(options.http_body)
         self._reached = False
@@ -167,30 +144,21 @@ class HttpEncoder:
         """One float32 row per text, in requests of at most `BATCH` texts."""
         if not texts:
             return np.zeros((0, self.dimension), np.float32)
-        rows = [
-            self._batch(texts[start : start + BATCH], role) for start in range(0, len(texts), BATCH)
-        ]
+        rows = [self._batch(texts[some], role) for some in slices(len(texts), BATCH)]
         widths = {block.shape[1] for block in rows}
         if len(widths) > 1:
-            raise BadVectorsError(
-                f"{self.url} gave vectors of {sorted(widths)} numbers: one model gives one length"
-            )
+            raise BadVectorsError(f"{self.url} gave vectors of several lengths: {sorted(widths)}")
         cut = self._options.truncate_dim
         if cut is not None and cut > min(widths):
-            raise InputError(
-                f"--truncate-dim {cut}: the vectors of {self.name} have only {min(widths)} numbers"
-            )
+            raise InputError(f"--truncate-dim {cut}: {self.name} gives only {min(widths)} numbers")
         return np.ascontiguousarray(np.concatenate(rows)[:, :cut])
 
     def _batch(self, texts: Sequence[str], role: Role) -> Floats:
         prompt = self._prompts.of(role)
-        data = self._answer([prompt + text for text in texts], role).get("data")
-        if not isinstance(data, list) or not all(
-            isinstance(row, dict) and "embedding" in row for row in data
-        ):
-            raise InputError(
-                f"{self.url} answers, but not with embeddings: is this the URL of an embeddings API?"
-            )
+        data: Any = self._answer([prompt + text for text in texts], role).get("data")
+        ok = isinstance(data, list) and all(isinstance(x, dict) and "embedding" in x for x in data)
+        if not ok:
+            raise InputError(f"{self.url} answers, but not with embeddings: is it such a server?")
         if len(data) != len(texts):
             raise BadVectorsError(
                 f"{self.url} gave {len(data)} vectors for {len(texts)} texts, the first of them {quoted(texts[0])}"
@@ -198,9 +166,8 @@ class HttpEncoder:
         # Servers may answer in any order, and some leave the numbers out.
         numbers: list[Any] = [row.get("index") for row in data]
         if any(number is not None for number in numbers):
-            if not all(isinstance(number, int) for number in numbers) or sorted(numbers) != [
-                *range(len(data))
-            ]:
+            whole = all(isinstance(number, int) for number in numbers)
+            if not whole or sorted(numbers) != [*range(len(data))]:
                 raise BadVectorsError(
                     f"{self.url} numbered its {len(data)} vectors {numbers[:5]}…, not 0 to {len(data) - 1}"
                 )
@@ -246,17 +213,17 @@ class HttpEncoder:
 
         key = os.environ.get(self._options.api_key_env)
         headers = {"Authorization": f"Bearer {key}"} if key else {}
+        address = f"{self.url}?{self._query}" if self._query else self.url
+        passing = httpx.TimeoutException, httpx.NetworkError, httpx.RemoteProtocolError
         failures = 0
         while True:
             asked = 0.0
             try:
-                response = self._client.post(self._endpoint.url, json=body, headers=headers)
-            except (httpx.TimeoutException, httpx.NetworkError, httpx.RemoteProtocolError) as error:
-                reason = f"{type(error).__name__}: {self._scrubbed(str(error))}"
+                response = self._client.post(address, json=body, headers=headers)
             except (httpx.HTTPError, httpx.InvalidURL) as error:
-                raise InputError(
-                    f"{self.url}: {type(error).__name__}: {self._scrubbed(str(error))}"
-                ) from None
+                reason = f"{type(error).__name__}: {self._scrubbed(str(error))}"
+                if not isinstance(error, passing):
+                    raise InputError(f"{self.url}: {reason}") from None
             else:
                 self._reached = True
                 if response.status_code == 200:
@@ -286,16 +253,15 @@ class HttpEncoder:
         values = (value for body in self._bodies.values() for value in body.values())
         long = (value for value in values if isinstance(value, str) and len(value) >= MAY_BE_SECRET)
         key = os.environ.get(self._options.api_key_env) or ""
-        said = redacted(text, (key, *self._endpoint.secrets, *long))
+        login = self._login or ()
+        said = redacted(text, (key, ":".join(login), *login, self._query, *long))
         return visible(" ".join(said.split())[:200]) or "no reason given"
 
     @cached_property
     def _client(self) -> httpx.Client:
         import httpx
 
-        client = httpx.Client(
-            timeout=self._patience.timeout, auth=self._endpoint.login, follow_redirects=False
-        )
+        client = httpx.Client(timeout=self._patience.timeout, auth=self._login)
         weakref.finalize(self, client.close)
         return client
 
@@ -307,9 +273,7 @@ def load_http(spec: str, options: EncoderOptions) -> HttpEncoder:
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname or not model:
         shown = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
-        raise InputError(
-            f"{shown}: give http:<url>#<model>, like http:https://api.example.com/v1#text-embed"
-        )
+        raise InputError(f"{shown}: give http:<url>#<model>, like http:https://host/v1#model")
     return HttpEncoder(url, unquote(model), options)
 
 

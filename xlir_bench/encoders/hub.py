@@ -7,7 +7,7 @@ import errno
 import os
 import re
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from xlir_bench.encoders.digest import short
 from xlir_bench.encoders.layout import ModelLayout
@@ -65,15 +65,9 @@ def locate(spec: str, options: EncoderOptions, flag: str = "--model") -> Place:
     if path.is_dir():
         return _local(path, options)
     if path.exists():
-        raise InputError(
-            f"{spec} is a file; {flag} takes the folder of a model, a hub id or a prefix like builtin:"
-        )
-    is_path = (
-        spec.startswith((".", "~", os.sep))
-        or spec.count("/") > 1
-        or (os.sep != "/" and os.sep in spec)
-    )
-    if is_path or not HUB_ID.fullmatch(spec):
+        raise InputError(f"{spec} is a file; {flag} takes a folder, hub id or prefix like builtin:")
+    is_path = spec.count("/") > 1 or (os.sep != "/" and os.sep in spec)
+    if is_path or spec.startswith((".", "~", os.sep)) or not HUB_ID.fullmatch(spec):
         raise InputError(
             f"no model folder {spec!r} here{near_misses(path)}; give a folder or a hub id (owner/name)"
         )
@@ -97,9 +91,8 @@ def near_misses(path: Path) -> str:
 
 def _local(path: Path, options: EncoderOptions) -> Place:
     resolved = Path(os.path.normpath(path.absolute()))
-    notes = (
-        ("--revision means nothing to a local folder and was left out",) if options.revision else ()
-    )
+    ignored = "--revision means nothing to a local folder and was left out"
+    notes = (ignored,) if options.revision else ()
     if cached := SNAPSHOT.search(str(resolved)):
         return Place(path, cached[1].replace("--", "/"), cached[1], True, notes)
     name = stem = resolved.name or "root"
@@ -127,56 +120,37 @@ def _from_hub(spec: str, options: EncoderOptions) -> Place:
 def _snapshot(hub_id: str, options: EncoderOptions) -> Path:
     from huggingface_hub import constants, errors, snapshot_download
 
-    at = f"model {hub_id!r} at {constants.ENDPOINT}"
+    how: Any = {"revision": options.revision, "local_files_only": options.offline}
     try:
         with quiet_hub():
-            return Path(
-                snapshot_download(
-                    hub_id,
-                    revision=options.revision,
-                    local_files_only=options.offline,
-                    ignore_patterns=list(NOT_WANTED),
-                )
-            )
-    except errors.GatedRepoError as error:
-        raise OutOfReachError(
-            f"{at} is gated: accept its terms there, then log in with `hf auth login` (or set HF_TOKEN)"
-        ) from error
-    except errors.RepositoryNotFoundError as error:
-        raise OutOfReachError(
-            f"there is no {at} (or it is private), and no folder {hub_id!r} here: check the name, or log in with"
-            " `hf auth login`"
-        ) from error
-    except errors.RevisionNotFoundError as error:
-        raise OutOfReachError(
-            f"{at} has no revision {options.revision!r}: check --revision"
-        ) from error
-    except errors.HFValidationError as error:
-        raise InputError(
-            f"{hub_id!r} is neither a folder here nor a hub id (owner/name)"
-        ) from error
-    except getattr(errors, "IncompleteSnapshotError", ()) as error:
+            return Path(snapshot_download(hub_id, ignore_patterns=list(NOT_WANTED), **how))
+    except Exception as caught:
+        error: Any = caught
+    model, cache = f"model {hub_id!r}", constants.HF_HUB_CACHE
+    at = f"{model} at {constants.ENDPOINT}"
+    kind: type[XlirError] = OutOfReachError
+    incomplete: Any = getattr(errors, "IncompleteSnapshotError", ())
+    if isinstance(error, errors.GatedRepoError):
+        why = f"{at} is gated: accept its terms there, then log in with `hf auth login` (or set HF_TOKEN)"
+    elif isinstance(error, errors.RepositoryNotFoundError):
+        why = f"there is no {at}, and no such folder: check the name, or log in with `hf auth login` if it is private"
+    elif isinstance(error, errors.RevisionNotFoundError):
+        why = f"{at} has no --revision {options.revision}"
+    elif isinstance(error, errors.HFValidationError):
+        kind, why = InputError, f"{hub_id!r} is neither a folder nor a hub id (owner/name)"
+    elif isinstance(error, incomplete):
         # A snapshot that another program fetched in part will do if weights and configuration are there.
         folder = Path(error.snapshot_path)
         if any(folder.rglob("*.safetensors")) and any(folder.rglob("*config.json")):
             return folder
-        raise OutOfReachError(
-            f"model {hub_id!r} is only partly in the hub's cache ({folder}) and the hub cannot be reached: connect"
-            " once, or give a folder"
-        ) from error
-    except Exception as error:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise XlirError(
-                f"disk full while downloading {at} to {constants.HF_HUB_CACHE}"
-            ) from error
-        if options.offline or constants.HF_HUB_OFFLINE:
-            raise OutOfReachError(
-                f"model {hub_id!r} is no folder here and not in the hub's cache ({constants.HF_HUB_CACHE}), and this"
-                " run is offline: run once without --offline (HF_HUB_OFFLINE), or give a folder"
-            ) from error
+        why = f"{model} is cached in part ({folder}), and the hub cannot be reached: connect once, or give a folder"
+    elif isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        kind, why = XlirError, f"disk full: {at} does not fit in {cache}"
+    elif options.offline or constants.HF_HUB_OFFLINE:
+        why = f"{model} is no folder here and not in {cache}, and this run is offline: run once online, or give a folder"
+    else:
         cause = error.__cause__ or error
         reason = " ".join(str(cause).split("\n")[0].split()) or type(cause).__name__
-        raise OutOfReachError(
-            f"model {hub_id!r} is no folder here and the hub ({constants.ENDPOINT}) cannot be reached: {reason};"
-            " check the network, or give a folder"
-        ) from error
+        hub = f"the hub ({constants.ENDPOINT}) cannot be reached: {reason}"
+        why = f"{model} is no folder here and {hub}; check the network, or give a folder"
+    raise kind(why) from error

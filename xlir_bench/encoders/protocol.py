@@ -79,9 +79,7 @@ class EncoderCard:
 
 def changed_options(options: EncoderOptions, names: Iterable[str]) -> dict[str, Any]:
     """Those of the named options that are not at their default."""
-    return {
-        n: getattr(options, n) for n in names if getattr(options, n) != getattr(DEFAULT_OPTIONS, n)
-    }
+    return {n: x for n in names if (x := getattr(options, n)) != getattr(DEFAULT_OPTIONS, n)}
 
 
 def unused_notes(

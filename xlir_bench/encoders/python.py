@@ -37,8 +37,7 @@ class PythonEncoder:
             raise InputError(f"class {name} has no method encode(texts, role)")
         if not callable(target) and not has_method:
             raise InputError(
-                f"{name} is neither a function encode(texts, role) nor a class with that method, but"
-                f" {type(target).__name__}"
+                f"{name} is neither a function encode(texts, role) nor a class with such a method, but {type(target).__name__}"
             )
         self.name = name
         self._target = target
@@ -106,9 +105,7 @@ class PythonEncoder:
         try:
             return self._target()
         except Exception as error:
-            raise InputError(
-                f"{self.name}() cannot be made without arguments: {in_one_line(error)}"
-            ) from error
+            raise InputError(f"{self.name}() cannot be made: {in_one_line(error)}") from error
 
 
 def takes_role(call: Callable[..., Any]) -> bool:
@@ -133,9 +130,7 @@ def python_target(spec: str) -> tuple[str, Any, str]:
     """The name of what ``<file-or-module>:<attribute>`` names, the thing itself, and the digest of its file."""
     where, _, attribute = spec.rpartition(":")
     if not where or not attribute:
-        raise InputError(
-            f"py:{spec}: give py:<file-or-module>:<attribute>, like py:my_model.py:encode"
-        )
+        raise InputError(f"py:{spec}: give py:<file-or-module>:<attribute>, as py:model.py:encode")
     is_file = where.endswith(".py") or os.sep in where or "/" in where
     module, path = _file_module(Path(where).expanduser()) if is_file else _named_module(where)
     target: Any = module
@@ -151,9 +146,8 @@ def _file_module(path: Path) -> tuple[ModuleType, Path]:
     if not path.is_file():
         raise InputError(f"py: no file {str(path)!r}{near_misses(path)}")
     path = path.resolve()
-    spec = importlib.util.spec_from_file_location(
-        f"xlir_py_{file_digest(path, 'blake2b')[:12]}", path
-    )
+    name = f"xlir_py_{file_digest(path, 'blake2b')[:12]}"
+    spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise InputError(f"py: {path} is no Python file")
     if str(path.parent) not in sys.path:
@@ -174,9 +168,7 @@ def _named_module(name: str) -> tuple[ModuleType, Path]:
     except (ImportError, ValueError):
         spec = None
     if spec is None or spec.origin is None or not Path(spec.origin).is_file():
-        raise InputError(
-            f"py: no module {name!r} is installed; a file is named by its path, like ./{name}.py"
-        )
+        raise InputError(f"py: no module {name!r} is installed; a file is written ./{name}.py")
     try:
         return importlib.import_module(name), Path(spec.origin)
     except Exception as error:

@@ -125,9 +125,7 @@ class PythonReranker:
 
     def __init__(self, name: str, target: Any, source: str) -> None:
         if not callable(target):
-            raise InputError(
-                f"{name} is no function of pairs (query, passage), but {type(target).__name__}"
-            )
+            raise InputError(f"{name} is no function of pairs, but {type(target).__name__}")
         self._target = target
         digest = fingerprint({"kind": "python-reranker", "name": name, "source": source})
         self.card = EncoderCard(
@@ -157,9 +155,7 @@ def load_reranker(spec: str, options: EncoderOptions) -> Reranker:
     if colon and prefix == "py":
         return PythonReranker(*python_target(rest))
     if not spec.strip() or (colon and not Path(spec).expanduser().exists()):
-        raise InputError(
-            f"--rerank {spec!r}: give the folder or the hub id of a cross encoder, or py:FILE:NAME"
-        )
+        raise InputError(f"--rerank {spec!r}: give a folder, a hub id or py:FILE:NAME")
     require("models", f"--rerank {spec}")
     return CrossEncoderReranker(locate(spec, replace(options, revision=None), "--rerank"), options)
 
@@ -168,8 +164,7 @@ def checked_scores(scores: Floats, pairs: Sequence[Pair]) -> Floats:
     """The scores of `pairs`, one finite number each; an error names the first pair that went wrong."""
     if scores.shape != (len(pairs),):
         raise BadVectorsError(
-            f"the reranker gave an array of shape {scores.shape} for {len(pairs)} pairs: it should give one"
-            " number a pair"
+            f"the reranker gave an array of shape {scores.shape} for {len(pairs)} pairs: one number each is wanted"
         )
     finite = np.isfinite(scores)
     if not finite.all():

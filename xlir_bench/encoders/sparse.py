@@ -32,17 +32,15 @@ class SparseEncoder(TransformerEncoder):
         super().__init__(place, options)
         if self._layout.bare and not self._layout.is_masked_lm:
             raise InputError(
-                f"sparse:{place.name} has no modules.json, and its config.json names no model ForMaskedLM: only the"
-                " head of a masked language model weighs words"
+                f"sparse:{place.name}: its config.json names no model ForMaskedLM, whose head gives each word a weight"
             )
 
     def _card(
         self, stem: str, options: Sequence[str], notes: Sequence[str], **more: Any
     ) -> EncoderCard:
         """A folder that does not say that it is sparse is a dense model too, with results of its own."""
-        return super()._card(
-            f"{stem}-sparse" if self._layout.bare else stem, options, notes, **more
-        )
+        stem += "-sparse" * self._layout.bare
+        return super()._card(stem, options, notes, **more)
 
     @cached_property
     def dimension(self) -> int:

@@ -63,17 +63,13 @@ class SentenceTransformerEncoder:
         model, asked = self._model, self._options.truncate_dim
         own, model.truncate_dim = model.truncate_dim, None
         try:
-            ask = (
-                getattr(model, "get_embedding_dimension", None)
-                or model.get_sentence_embedding_dimension
-            )
+            older = "get_sentence_embedding_dimension"
+            ask = getattr(model, "get_embedding_dimension", None) or getattr(model, older)
             whole = int(ask() or self._dense(["dimension"], "query", None).shape[1])
         finally:
             model.truncate_dim = own
         if asked is not None and asked > whole:
-            raise InputError(
-                f"--truncate-dim {asked}: the vectors of {self.name} have only {whole} numbers"
-            )
+            raise InputError(f"--truncate-dim {asked}: {self.name} gives only {whole} numbers")
         cut = own if asked is None else asked
         return whole if cut is None else min(whole, cut)
 
@@ -121,27 +117,18 @@ class SentenceTransformerEncoder:
             **more,
         )
 
-    def _dense(self, texts: Sequence[str], role: Role, truncate_dim: int | None) -> Any:
+    def _dense(self, texts: Sequence[str], role: Role, size: int | None) -> Any:
         return self._encode(
-            texts,
-            role,
-            convert_to_numpy=True,
-            normalize_embeddings=False,
-            truncate_dim=truncate_dim,
+            texts, role, convert_to_numpy=True, normalize_embeddings=False, truncate_dim=size
         )
 
     def _encode(self, texts: Sequence[str], role: Role, **how: Any) -> Any:
         """What the model makes of one batch."""
         encode = self._model.encode_query if role == "query" else self._model.encode_document
+        how |= {"prompt": self.prompts.of(role), "batch_size": len(texts)}
         training = self._model.training
         try:
-            return encode(
-                list(texts),
-                prompt=self.prompts.of(role),
-                batch_size=len(texts),
-                show_progress_bar=False,
-                **how,
-            )
+            return encode(list(texts), show_progress_bar=False, **how)
         finally:
             self._model.train(training)
 
@@ -150,9 +137,7 @@ class SentenceTransformerEncoder:
         """The tokenizer of the first module; one of `tokenizers` is copied, since its cut is part of its state."""
         tokenizer = getattr(self._model[0], "tokenizer", None)
         if tokenizer is None:
-            raise InputError(
-                f"{type(self._model[0]).__name__} has no tokenizer that could count tokens"
-            )
+            raise InputError(f"{type(self._model[0]).__name__} has no tokenizer to count tokens")
         if _is_bare(tokenizer):
             tokenizer = type(tokenizer).from_str(tokenizer.to_str())
             tokenizer.no_truncation()
@@ -191,9 +176,7 @@ class TransformerEncoder(SentenceTransformerEncoder):
         if length is not None and length < 1:
             raise InputError(f"--max-length {length}: a text has at least 1 token")
         if length is not None and positions is not None and length > positions:
-            raise InputError(
-                f"--max-length {length}: the positions of {place.name} end at {positions} tokens"
-            )
+            raise InputError(f"--max-length {length}: {place.name} ends at {positions} tokens")
         names = [place.name, *layout.ancestors] if self.has_family else []
         folder = place.name if place.guessed else ""
         prompts = chosen(options, layout.registered_prompts, layout.default_prompt, names, folder)
@@ -335,16 +318,10 @@ class InMemoryEncoder(SentenceTransformerEncoder):
 
 def token_ids(tokenizer: Any, texts: list[str], special: bool) -> list[list[int]]:
     """The tokens of each text, uncut, with those that stand around it or without."""
-    nothing_else = {
-        "return_attention_mask": False,
-        "return_token_type_ids": False,
-        "verbose": False,
-    }
+    unused = dict.fromkeys(("return_attention_mask", "return_token_type_ids", "verbose"), False)
     uncut = {"truncation": False, "padding": False}
-    rows: list[list[int]] = tokenizer(texts, add_special_tokens=special, **uncut, **nothing_else)[
-        "input_ids"
-    ]
-    return rows
+    encoded = tokenizer(texts, add_special_tokens=special, **uncut, **unused)
+    return list(encoded["input_ids"])
 
 
 def cut_texts(model: SentenceTransformer, tokens: int) -> None:

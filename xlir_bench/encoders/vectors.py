@@ -36,8 +36,7 @@ class StoredVectors:
         for other in others:
             if (width := self._open(other).shape[1]) != self.dimension:
                 raise InputError(
-                    f"npy: {folder / other} has vectors of {width} numbers, {first} of {self.dimension}: all must be"
-                    " of one model"
+                    f"npy: {folder / other} has vectors of {width} numbers, {first} of {self.dimension}"
                 )
 
     @cached_property
@@ -69,27 +68,19 @@ class StoredVectors:
         array = self._open(path.name)
         if len(array) != count and not (beginning and len(array) > count):
             raise InputError(
-                f"npy: {path} has {len(array)} rows, the collection has {count} texts of role {role} in {lang}: it"
-                " must have one row per text, in the collection's order"
+                f"npy: {path} has {len(array)} rows for the {count} texts of role {role} in {lang}: one each is wanted, in order"
             )
         return array[:count].astype(np.float32, copy=False)
 
     def encode(self, texts: Sequence[str], role: Role) -> Floats:
         """Always an error: the files do not say which text a row belongs to."""
-        raise InputError(
-            f"npy:{self.folder} holds vectors of the texts of one collection and cannot encode others: give a model"
-            " to encode new texts"
-        )
+        raise InputError(f"npy:{self.folder} holds vectors and cannot encode others: give a model")
 
     def _open(self, name: str) -> Floats:
         path = self.folder / name
         array: Floats = read_array(path, mapped=True)
         if array.dtype.name not in DTYPES or not array.dtype.isnative:
-            raise InputError(
-                f"npy: {path} is of {array.dtype.str}; it should be of {', '.join(DTYPES)}"
-            )
+            raise InputError(f"npy: {path} is of {array.dtype.str}, not of {', '.join(DTYPES)}")
         if array.ndim != 2 or array.shape[1] == 0:
-            raise InputError(
-                f"npy: {path} has shape {array.shape}; it should be (texts, dimension)"
-            )
+            raise InputError(f"npy: {path} has shape {array.shape}, not (texts, dimension)")
         return array

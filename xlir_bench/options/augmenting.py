@@ -59,15 +59,11 @@ class TranslateOptions:
         "Length of a text and of its translation; what is longer is cut, and counted.",
         256, group=MODEL, metavar="TOKENS", above=0,
     )  # fmt: skip
-    num_beams: int = option(
-        "Beams of the search for a translation.", 4, group=MODEL, metavar="N", above=0
-    )
+    num_beams: int = option("Beams of the search.", 4, group=MODEL, metavar="N", above=0)
     device: str | None = option(
         "Where the model runs.  [default: the best there is]",
-        None,
-        group=MODEL,
-        metavar="cpu|cuda|mps",
-    )
+        None, group=MODEL, metavar="cpu|cuda|mps",
+    )  # fmt: skip
     dtype: Literal["float32", "bfloat16", "float16"] = option(
         "What the model computes in.", "float32", group=MODEL
     )
@@ -76,6 +72,4 @@ class TranslateOptions:
         """Refuse what cannot run before anything is read."""
         check_bounds(self)
         if not self.model.is_dir():
-            raise InputError(
-                f"--model {self.model} is no folder; one with a Marian, M2M100 or NLLB model is wanted"
-            )
+            raise InputError(f"--model {self.model} is no folder of a Marian, M2M100 or NLLB model")

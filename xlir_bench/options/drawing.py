@@ -13,9 +13,7 @@ PICTURE = "Picture"
 class DrawOptions:
     """What may be asked of any picture."""
 
-    title: str | None = option(
-        "The title, instead of the usual one.", None, group=PICTURE, metavar="TEXT"
-    )
+    title: str | None = option("A title of your own.", None, group=PICTURE, metavar="TEXT")
     size: tuple[float, float] | None = option(
         "Width and height in inches, such as 6.5x4.  [default: as large as it needs]",
         None, group=PICTURE, metavar="WxH", form="inches",

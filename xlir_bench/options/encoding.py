@@ -33,9 +33,7 @@ class LoadOptions:
     truncate_dim: int | None = option(
         "Keep the first N dimensions (Matryoshka models).", None, group=MODEL, metavar="N", least=1
     )
-    trust_remote_code: bool = option(
-        "Let a model run code from its own repository.", False, group=MODEL
-    )
+    trust_remote_code: bool = option("Let a model run code of its own.", False, group=MODEL)
     similarity: SimilarityName = option(
         "How vectors are compared: cosine, dot (the inner product of vectors as they are), or model: the one of"
         " these that the model registers.",

@@ -91,14 +91,8 @@ class RunOptions:
         "Keep the top K passages of every query (run.parquet).", 0, group=OUTPUT, metavar="K", least=0
     )  # fmt: skip
     batch_tokens: int | None = option(
-        "Tokens in a batch, padding too.",
-        None,
-        group=MODEL,
-        metavar="N",
-        above=0,
-        form="auto",
-        said="auto",
-    )
+        "Tokens in a batch, padding too.", None, group=MODEL, metavar="N", above=0, form="auto", said="auto"
+    )  # fmt: skip
     data: Path | None = option(
         "A local data root instead of downloads (also: XLIR_DATA).",
         group=DATA, metavar="ROOT", parse=data_root, factory=lambda: data_root(None),

@@ -55,11 +55,7 @@ class StaticOptions:
 
     def chosen(self) -> Mapping[str, Any]:
         """What is not left at its default."""
-        return {
-            field.name: value
-            for field in fields(self)
-            if (value := getattr(self, field.name)) != field.default
-        }
+        return {f.name: x for f in fields(self) if (x := getattr(self, f.name)) != f.default}
 
     def check(self, model: str) -> None:
         """Refuse what makes no model, and a model that is not made here."""

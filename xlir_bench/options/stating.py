@@ -77,11 +77,7 @@ class Option:
 
 
 def option(
-    help: str,
-    default: Any = MISSING,
-    *,
-    factory: Callable[[], Any] | None = None,
-    **stated: Any,
+    help: str, default: Any = MISSING, *, factory: Callable[[], Any] | None = None, **stated: Any
 ) -> Any:
     """A field or parameter that is an option; without a default, or what makes one, it has to be given."""
     metadata = {OPTION: Option(help, **stated)}
@@ -99,9 +95,8 @@ def option_of(stated: Any, name: str, type: Any) -> Option:
     """What `option` stated of a field or parameter of this name and type."""
     found: Option = stated.metadata[OPTION]
     default = stated.default if stated.default_factory is MISSING else None
-    return replace(
-        found, name=name, type=type, default=default, flag=found.flag or name.replace("_", "-")
-    )
+    flag = found.flag or name.replace("_", "-")
+    return replace(found, name=name, type=type, default=default, flag=flag)
 
 
 def options_of(record: type[Any]) -> Iterator[Option]:
@@ -198,21 +193,13 @@ def out_of_bounds(option: Option, value: Any) -> str:
     """What is wrong with a number; empty if nothing is."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return ""
-    fits = (
-        math.isfinite(value)
-        and (option.above is None or value > option.above)
-        and (option.least is None or value >= option.least)
-        and (option.below is None or value < option.below)
-        and (option.most is None or value <= option.most)
-    )
-    if fits:
+    above, least, below, most = option.above, option.least, option.below, option.most
+    high = (above is None or value > above) and (least is None or value >= least)
+    low = (below is None or value < below) and (most is None or value <= most)
+    if math.isfinite(value) and high and low:
         return ""
-    if option.least is not None and option.most is not None:
-        return f"{value} wants a number from {option.least:g} to {option.most:g}"
-    first = (
-        f"{option.least:g} or more" if option.above is None else f"a number above {option.above:g}"
-    )
-    last = "" if option.below is None else f", below {option.below:g}"
-    return f"{value} wants {first}{last}" + (
-        "" if option.most is None else f", up to {option.most:g}"
-    )
+    if least is not None and most is not None:
+        return f"{value} wants a number from {least:g} to {most:g}"
+    wanted = f"{least:g} or more" if above is None else f"a number above {above:g}"
+    wanted += "" if below is None else f", below {below:g}"
+    return f"{value} wants {wanted}" + ("" if most is None else f", up to {most:g}")

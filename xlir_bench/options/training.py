@@ -127,12 +127,8 @@ class TrainOptions:
         "Training steps.  [default: one epoch]", None, group=LEARNING, metavar="N", above=0
     )
     epochs: float | None = option(
-        "Instead of --steps: times that all rows are seen.",
-        None,
-        group=LEARNING,
-        metavar="N",
-        above=0,
-    )
+        "Instead of --steps: times that all rows are seen.", None, group=LEARNING, metavar="N", above=0
+    )  # fmt: skip
     lr: float | None = option(
         "Learning rate.  [default: 3e-5; 0.01 for builtin:static]",
         None, group=LEARNING, metavar="RATE", above=0, in_recipes=True,
@@ -224,12 +220,8 @@ class TrainOptions:
         MEAN, group=EVALUATION, metavar="FIGURE",
     )  # fmt: skip
     patience: int | None = option(
-        "Stop after N evaluations without a better one.",
-        None,
-        group=EVALUATION,
-        metavar="N",
-        above=0,
-    )
+        "Stop after N evaluations without a better one.", None, group=EVALUATION, metavar="N", above=0
+    )  # fmt: skip
     save_steps: int | None = option(
         "A checkpoint every N steps.  [default: as --eval-steps; the best step, and at most one in five minutes else]",
         None, group=EVALUATION, metavar="N", above=0,
@@ -237,9 +229,7 @@ class TrainOptions:
     log_steps: int = option(
         "A line in DIR/log.jsonl every N steps.", 10, group=EVALUATION, metavar="N", above=0
     )
-    keep_checkpoints: bool = option(
-        "Keep DIR/checkpoints when the run is over.", False, group=EVALUATION
-    )
+    keep_checkpoints: bool = option("Keep DIR/checkpoints after the run.", False, group=EVALUATION)
     static: StaticOptions = field(default_factory=StaticOptions)
     leakage: Literal["drop", "fail", "allow"] = option(
         "What to do with rows that hold evaluation text.", "drop", group=ROWS
@@ -249,7 +239,7 @@ class TrainOptions:
         False, group=ROWS,
     )  # fmt: skip
     resume: bool = option("Go on with a run that was stopped, from its last checkpoint.", False)
-    trust_remote_code: bool = option("Let a model run code from its own repository.", False)
+    trust_remote_code: bool = option("Let a model run code of its own.", False)
     offline: bool = option("Download nothing.", False)
     arguments: Mapping[str, Any] = option(
         "A TOML file with any other of sentence-transformers' training arguments.",
@@ -290,8 +280,7 @@ class TrainOptions:
         found = re.fullmatch(r"layers:([1-9][0-9]*)", self.freeze or "")
         if found is None:
             raise InputError(
-                f"--freeze {self.freeze}: `embeddings` (the vectors of the vocabulary), or `layers:N` (all that"
-                " comes before the layers, and the first N of them)"
+                f"--freeze {self.freeze}: say `embeddings`, or `layers:N` (all before the layers, and the first N of them)"
             )
         return int(found[1])
 
@@ -303,8 +292,7 @@ class TrainOptions:
         self.static.check(self.model)
         if self.from_nothing and self.prune_vocabulary is not None:
             raise InputError(
-                f"--prune-vocabulary is for transformers: {self.model} learns its sub-words from the rows,"
-                " and --vocabulary says how many"
+                f"--prune-vocabulary is for transformers: {self.model} learns its sub-words from the rows (--vocabulary)"
             )
         if self.from_nothing:
             self.refuse_static()
@@ -313,29 +301,21 @@ class TrainOptions:
         if self.loss == "one-to-k" and self.vrn_weight:
             raise InputError("--vrn-weight wants one answer a row, and one-to-k has several")
         if self.frozen_layers is not None and self.from_nothing:
-            raise InputError(
-                "--freeze is for transformers: a static model has nothing else to train"
-            )
+            raise InputError("--freeze is for transformers, and this is a static model")
         if self.steps is not None and self.epochs is not None:
             raise InputError("--steps and --epochs exclude each other")
         _ = self.batches_a_step
         owned = sorted(OWNED & set(self.arguments))
         if owned:
-            raise InputError(
-                f"--training-args sets {', '.join(owned)}: the options of this command decide that"
-            )
+            raise InputError(f"--training-args sets {', '.join(owned)}: this command decides that")
 
     def refuse_static(self) -> None:
         """Refuse what a static model is not trained with."""
         if self.caches_gradients:
             what = "--loss cached" if self.loss == "cached" else "--cached"
-            raise InputError(
-                f"{what} is for transformers: a static model needs little memory as it is"
-            )
+            raise InputError(f"{what} is for transformers: a static model needs little memory")
         if self.loss == "distil":
-            raise InputError(
-                "--loss distil is for transformers: no projection stands behind a static model"
-            )
+            raise InputError("--loss distil is for transformers: a static model has no projection")
 
     def stated(self) -> dict[str, Any]:
         """Everything that decides about the weights and the record, as plain data."""

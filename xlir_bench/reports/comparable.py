@@ -84,14 +84,10 @@ def require_comparable(
             raise NotComparableError(
                 f"these results do not measure the same thing as {names[0]}: {'; '.join(faults)}\n  {remedy}"
             )
-        notes.append(
-            f"different things were measured ({'; '.join(faults)}); only what both have is compared"
-        )
+        notes.append(f"not measured alike ({'; '.join(faults)}): only what both have is compared")
     unknown = [n for n, r in zip(names, results, strict=True) if r.record.task.data_read is None]
     if unknown:
-        notes.append(
-            f"the data is not known to be the same: {', '.join(unknown)} does not name its files"
-        )
+        notes.append(f"the data may differ: {', '.join(unknown)} does not name its files")
     return notes
 
 

@@ -186,12 +186,10 @@ def _rows(pairing: Pairing, group_of: Callable[[Setting], Group], family: int = 
     for i in pairing.where(lambda _: True):
         groups.setdefault(group_of(pairing.settings[i]), []).append(i)
     members = list(groups.values())
-    tests = pairing.test(members, family=family)
+    means, tests = pairing.means(members), pairing.test(members, family=family)
     rows = [
-        Row(*group, len(settings), *means, test, p_holm=test.p)
-        for (group, settings), means, test in zip(
-            groups.items(), pairing.means(members), tests, strict=True
-        )
+        Row(*group, len(settings), *both, test, p_holm=test.p)
+        for (group, settings), both, test in zip(groups.items(), means, tests, strict=True)
     ]
     order = list(Kind)
     rows.sort(key=lambda r: (order.index(r.kind), r.query_lang or "", r.passage_lang or ""))
@@ -217,9 +215,8 @@ def _moved(pairing: Pairing) -> list[Moved]:
     changes = pairing.change
     langs = sorted({s.query_lang for s in changes.settings})
     lang = np.array([langs.index(s.query_lang) for s in changes.settings])[changes.setting]
-    pairs, place, count = np.unique(
-        np.stack([lang, changes.query]), axis=1, return_inverse=True, return_counts=True
-    )
+    asked = np.stack([lang, changes.query])
+    pairs, place, count = np.unique(asked, axis=1, return_inverse=True, return_counts=True)
     change = np.bincount(place.ravel(), changes.value) / count
     return [
         Moved(langs[pairs[0, i]], changes.query_ids[pairs[1, i]], float(change[i]), int(count[i]))

@@ -84,9 +84,7 @@ def render(
 
 def as_markdown(parts: Iterable[str | Block]) -> str:
     """Parts with blank lines between them: a string is Markdown already, a block is rendered."""
-    return "\n\n".join(
-        part if isinstance(part, str) else render([part], "markdown") for part in parts if part
-    )
+    return "\n\n".join(x if isinstance(x, str) else render([x], "markdown") for x in parts if x)
 
 
 def _block(block: Block, form: Form, width: int | None, colours: bool) -> str:

@@ -159,11 +159,8 @@ def _latex(results: Sequence[Result], output: Path) -> list[Path]:
             parts = [record.average(kind, measure) for kind in kinds]
             bounds = [f"{number(p.low)} to {number(p.high)}" if p else "" for p in parts]
             figure = record.bias.get("rank_distance")
-            low, high = (figure.low, figure.high) if figure else (None, None)
-            if isinstance(low, float) and isinstance(high, float):
-                bounds.append(f"{big(low)} to {big(high)}")
-            else:
-                bounds.append("")
+            ends = [x for x in (figure.low, figure.high) if isinstance(x, float)] if figure else []
+            bounds.append(" to ".join(map(big, ends)))
             rows += [[name, *cells], ["", *bounds]]
         headers = [f"{title} ({part})" if part else title, *(f"{k.value} {measure}" for k in kinds)]
         blocks.append(Table([*headers, "rank distance"], rows))
@@ -249,11 +246,7 @@ def write_trec(result: Result, folder: Path) -> list[Path]:
 
 
 def _trec(results: Sequence[Result], output: Path) -> list[Path]:
-    return [
-        path
-        for result, folder in _by_folder(results, output)
-        for path in write_trec(result, folder)
-    ]
+    return [path for r, folder in _by_folder(results, output) for path in write_trec(r, folder)]
 
 
 def _queries(results: Sequence[Result], output: Path) -> list[Path]:
@@ -273,10 +266,8 @@ def _result(results: Sequence[Result], output: Path) -> list[Path]:
     written = []
     for result, folder in _by_folder(results, output):
         saved = _with_speeds(result, folder).save(folder, tables=("ranks",))
-        written += [
-            folder / RESULT_FILE,
-            *(folder / f for f in (saved.record.tables or {}).values()),
-        ]
+        names = [RESULT_FILE, *(saved.record.tables or {}).values()]
+        written += [folder / name for name in names]
     return written
 
 
@@ -299,11 +290,8 @@ def _by_folder(results: Sequence[Result], output: Path) -> list[tuple[Result, Pa
     """A folder for each result, by encoder and task; a part of a task is never taken for the whole."""
     folders: dict[Path, Result] = {}
     for result in results:
-        slug, task = (
-            quote(result.record.encoder.slug, safe=""),
-            quote(named(result.record), safe="~"),
-        )
-        if (folder := output / slug / task) in folders:
+        slug = quote(result.record.encoder.slug, safe="")
+        if (folder := output / slug / quote(named(result.record), safe="~")) in folders:
             raise InputError(f"two results would both go to {folder}; export them to two folders")
         folders[folder] = result
     return [(result, folder) for folder, result in folders.items()]

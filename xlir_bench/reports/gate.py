@@ -177,10 +177,7 @@ def _paired(baseline: Result, candidate: Result, measure: str) -> Pairing:
     pairing = pair(first, second)
     lacking = max(len(first.value), len(second.value)) - len(pairing.first.value)
     if lacking:
-        raise NotComparableError(
-            f"{lacking} values of {measure} are in the tables of only one of the results;"
-            " run the evaluation again"
-        )
+        raise NotComparableError(f"only one result has {lacking} values of {measure}; run it again")
     return pairing
 
 

@@ -24,11 +24,9 @@ def verdict_blocks(verdict: Verdict) -> list[Block]:
     if failed := verdict.of(Outcome.FAIL):
         blocks = _listed("worse than allowed, and more than chance", failed)
     elif verdict.outcome == Outcome.UNDECIDED:
-        undecided = verdict.of(Outcome.UNDECIDED, decides=True)
-        blocks = [
-            *_listed("neither shown worse nor shown as good", undecided),
-            _detectable_losses(verdict),
-        ]
+        left = verdict.of(Outcome.UNDECIDED, decides=True)
+        blocks = _listed("neither shown worse nor shown as good", left)
+        blocks.append(_detectable_losses(verdict))
     else:
         blocks = _listed("nearest to a limit", sorted(verdict.findings, key=_margin)[:3])
     if verdict.tests:
@@ -206,9 +204,8 @@ def _sentence(finding: Finding) -> str:
     sentence = f"{rule}: {baseline} to {candidate}, {change} (95 % {interval}), allowed {allowed}, p (Holm) {p}"
     if finding.outcome != Outcome.UNDECIDED:
         return sentence
-    loss = (
-        "no loss" if finding.visible is None else f"a loss of {_figure(finding)(finding.visible)}"
-    )
+    seen = finding.visible
+    loss = "no loss" if seen is None else f"a loss of {_figure(finding)(seen)}"
     return f"{sentence}; in 95 % of cases this test finds {loss}"
 
 

@@ -54,12 +54,7 @@ def language_table(record: ResultRecord, measure: str) -> Table:
             found[s.passage_langs[0]].append(value)
         else:
             (own if s.kind == Kind.MONOLINGUAL else pooled)[s.query_lang].append(value)
-    views = {
-        "own passages": own,
-        "others' (mean)": asked,
-        "all": pooled,
-        "own, from others": found,
-    }
+    views = {"own passages": own, "others' (mean)": asked, "all": pooled, "own, from others": found}
     means = {
         name: {lang: _mean(values) for lang, values in view.items()}
         for name, view in views.items()

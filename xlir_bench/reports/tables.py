@@ -270,13 +270,9 @@ def _alignment_lines(record: ResultRecord) -> Text:
         change = "" if before is None else f" ({value - before.mean:+.4f})"
         lines.append(f"{kind.value} map without the languages' centroids: {number(value)}{change}")
     for texts, (value, chance) in part.affinity.items():
-        lines.append(
-            f"semantic affinity of {texts}: {number(value)} (of pairs by chance {number(chance)})"
-        )
+        lines.append(f"semantic affinity of {texts}: {number(value)} (by chance {number(chance)})")
     if part.hubness is not None:
-        lines.append(
-            f"hubness: {part.hubness:.2f} (0: every passage is found as often as any other)"
-        )
+        lines.append(f"hubness: {part.hubness:.2f} (0: all passages are found equally often)")
     return Text(*lines)
 
 

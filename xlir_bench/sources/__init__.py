@@ -82,7 +82,7 @@ def load_collection(
     check_bounds(options)
     if options.corpus_limit is not None and task.format not in ON_DISK:
         raise InputError(
-            f"--corpus-limit is for tasks whose corpus lies on disk; that of {task.name!r} is read whole"
+            f"--corpus-limit is for corpora on disk; that of {task.name!r} is read whole"
         )
     wanted_languages(task, options.langs)
     task.require_size(options.langs)

@@ -73,8 +73,7 @@ def named_files(task: Task, files: Mapping[str, Path], names: Sequence[str]) -> 
     lacking = [name for name in names if name not in files]
     if lacking:
         raise InputError(
-            f"task {task.name!r} names no file {', '.join(lacking)}; the format {task.format} wants"
-            f" {', '.join(names)}"
+            f"task {task.name!r} names no file {', '.join(lacking)}; {task.format} wants {', '.join(names)}"
         )
     return tuple(files[name] for name in names)
 

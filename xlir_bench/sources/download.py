@@ -93,8 +93,7 @@ class Download:
         free = shutil.disk_usage(self.target.parent).free
         if size > free:
             raise XlirError(
-                f"cannot write {self.target}: it takes {size:,} bytes more, and the disk has {free:,} left;"
-                f" {ELSEWHERE}"
+                f"cannot write {self.target}: it takes {size:,} bytes more, {free:,} are left; {ELSEWHERE}"
             )
 
 
@@ -254,9 +253,7 @@ class _Transfer:
                 plain = encoding in ("", "identity")
                 resumed = self._is_resumed(response, have if plain else 0)
                 if not plain and encoding != "gzip":  # others pack a terabyte in a packet
-                    raise OutOfReachError(
-                        f"{file.url} answered in the encoding {encoding!r}, unasked; {ADVICE}"
-                    )
+                    raise OutOfReachError(f"{file.url} answers in {encoding!r}, unasked; {ADVICE}")
                 have = have if resumed else 0
                 length = response.headers.get("content-length", "")
                 total = have + int(length) if length.isdecimal() and plain else None
@@ -330,8 +327,7 @@ class _Transfer:
                 if total is None and size > room:
                     file.discard()
                     raise XlirError(
-                        f"cannot write {file.target}: more than {size:,} bytes come, and the disk is nearly"
-                        f" full; {ELSEWHERE}"
+                        f"cannot write {file.target}: {size:,} bytes came, and the disk is nearly full; {ELSEWHERE}"
                     )
         return size
 

@@ -129,9 +129,7 @@ def _judgements(path: Path, queries: Mapping[str, str], faults: Faults) -> Judge
             if query not in queries:
                 raise ValueError(f"query {query!r} is not among the topics")
             if (query, passage) in judgements:
-                raise ValueError(
-                    f"query {query!r} and passage {passage!r} were judged in an earlier line"
-                )
+                raise ValueError(f"query {query!r} and passage {passage!r} were judged before")
             judgements[query, passage] = grade
     return judgements
 
@@ -230,9 +228,7 @@ def _xor_passages(path: Path, faults: Faults) -> Iterator[Passage]:
         count += 1
         with faults.at(path, f"line {table.line_num}"):
             if len(row) != len(XOR_COLUMNS):
-                raise ValueError(
-                    f"wants {', '.join(XOR_COLUMNS)} between tabs, has {len(row)} cells"
-                )
+                raise ValueError(f"wants id, text, title between tabs, has {len(row)} cells")
             name, text, title = (cell.strip() for cell in row)
             if not name or not text:
                 raise ValueError("the id or the text is empty")

@@ -150,11 +150,7 @@ def wanted_languages(task: Task, langs: Sequence[str] | None) -> list[str]:
 
 
 def stated_files(
-    task: Task,
-    langs: Sequence[str] | None,
-    folder: Path,
-    passages: bool = True,
-    ask: bool = False,
+    task: Task, langs: Sequence[str] | None, folder: Path, passages: bool = True, ask: bool = False
 ) -> dict[str, TaskFile]:
     """The files of the wanted languages by name; without `passages`, all but large corpora (``<lang>.docs``).
 
@@ -195,8 +191,7 @@ def _require_inside(task: Task, files: Iterable[TaskFile]) -> None:
         parts = PureWindowsPath(path)  # knows both kinds of separator, and drives
         if parts.anchor or ".." in parts.parts or not parts.name or "\0" in path:
             raise InputError(
-                f"task {task.name!r}: file path {path!r} has to be relative, without '..', "
-                "and stay under the data root"
+                f"task {task.name!r}: {path!r} has to be relative, without '..', and stay under the data root"
             )
 
 
@@ -237,11 +232,7 @@ def list_on_hub(source: Source, home: str, kept: Path) -> list[TaskFile]:
     from huggingface_hub import HfApi, get_session, hf_hub_url
     from huggingface_hub.hf_api import RepoFile
 
-    where: dict[str, Any] = {
-        "repo_id": source.hub,
-        "repo_type": "dataset",
-        "revision": source.revision,
-    }
+    where: Any = {"repo_id": source.hub, "repo_type": "dataset", "revision": source.revision}
     try:
         # Asked once: the list is asked for again and again, for 23 seconds, where nobody answers.
         get_session().head(HfApi().endpoint, timeout=CONNECT)
@@ -298,8 +289,7 @@ def _download(
         url = file.stated.url or task.source.url
         if url is None:
             raise InputError(
-                f"task {task.name!r} has no download address: give a folder that has "
-                f"{file.stated.path} with --data ROOT"
+                f"task {task.name!r} has no download address: --data ROOT names a folder with {file.stated.path}"
             )
         if not url.lower().startswith(("http://", "https://")):
             raise InputError(f"task {task.name!r}: {url} is no http:// or https:// address")
@@ -326,8 +316,7 @@ def _require_presence(task: Task, absent: Sequence[DataFile], options: RunOption
         langs = ",".join(dict.fromkeys(file_language(file.name) for file in absent))
         raise InputError(f"{missed}; leave {langs} out with --langs, or give another --data ROOT")
     raise OutOfReachError(
-        f"{missed}, and nothing is downloaded offline; run `xlir-bench data fetch {task.name}` first,"
-        " or give --data ROOT"
+        f"{missed}, and this is offline; run `xlir-bench data fetch {task.name}` first, or give --data ROOT"
     )
 
 

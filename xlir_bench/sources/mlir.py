@@ -43,8 +43,7 @@ def read_mlir(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Co
     faults.check()
     # What the ids of translations share: ``005a`` of ``ar_q_005a`` and of ``ar_005a``.
     shared = {
-        name: name.removeprefix(f"{lang}_").removeprefix("q_")
-        for name, (lang, _) in questions.items()
+        x: x.removeprefix(f"{lang}_").removeprefix("q_") for x, (lang, _) in questions.items()
     }
     clusters: dict[str, str] = {}
     for name, found in grades.items():
@@ -81,10 +80,7 @@ def read_mlir(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Co
 
 
 def _texts(
-    path: Path,
-    found: Iterable[tuple[str, str | None, Any]],
-    langs: Sequence[str],
-    faults: Faults,
+    path: Path, found: Iterable[tuple[str, str | None, Any]], langs: Sequence[str], faults: Faults
 ) -> Texts:
     """Texts with their places, and with their ids or ids inside; a language that the task lacks is a fault."""
     texts: Texts = {}

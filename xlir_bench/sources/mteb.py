@@ -131,9 +131,7 @@ def read_mteb(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Co
                     subset.files["qrels"][0], "$",
                     f"passage {passage!r}, relevant to query {query!r}, is not in the corpus",
                 )  # fmt: skip
-    languages = {
-        lang: LanguageTexts(oddities=dict(oddities[lang])) for lang in sorted({*asked, *corpora})
-    }
+    languages = {x: LanguageTexts(oddities=dict(oddities[x])) for x in sorted({*asked, *corpora})}
     for lang, texts in asked.items():
         for name in [name for name in texts.by_id if name in answers[lang]]:
             key = name if task.translated else f"{lang}:{name}"
@@ -236,10 +234,8 @@ def _topic(row: dict[str, Any], lang: str) -> dict[str, Any]:
     """A query of TREC's NeuCLIR: the title and description that its author wrote in this language."""
     topics = row["topics"] if isinstance(row["topics"], list) else []
     for topic in topics:
-        if isinstance(topic, dict) and (topic.get("lang"), topic.get("source")) == (
-            lang,
-            "original",
-        ):
+        facts = topic if isinstance(topic, dict) else {}
+        if (facts.get("lang"), facts.get("source")) == (lang, "original"):
             parts = (text_of(topic, key) for key in ("topic_title", "topic_description"))
             return {"id": row.get("topic_id"), "text": " ".join(parts)}
     raise ValueError(f"there is no topic whose 'lang' is {lang!r} and whose 'source' is 'original'")
@@ -260,7 +256,5 @@ def _judgements(paths: Sequence[Path], faults: Faults) -> Iterator[tuple[str, st
                     score = int(score)
                 grade = grade_of(str(score))
                 if grades.setdefault((query, passage), grade) != grade:
-                    raise ValueError(
-                        f"{query!r} and {passage!r} have another score in an earlier row"
-                    )
+                    raise ValueError(f"{query!r} and {passage!r} have two scores")
     yield from ((query, passage, grade) for (query, passage), grade in grades.items() if grade > 0)

@@ -79,8 +79,7 @@ def mteb_task(place: Path, langs: Sequence[str] | None, offline: bool) -> Task:
         match = HUB_ID.fullmatch(spec)
         if match is None:
             raise InputError(
-                f"--task mteb:{spec}: no folder is there, and no data set of the hub is called so (owner/name,"
-                " or owner/name@revision)"
+                f"--task mteb:{spec}: neither a folder nor a data set of the hub (owner/name, or owner/name@revision)"
             )
         name, home = match[1], safe_name(spec.replace("/", "--"), also="@")
         commit, files = _on_hub(match[1], match[2], home, offline)
@@ -91,9 +90,7 @@ def mteb_task(place: Path, langs: Sequence[str] | None, offline: bool) -> Task:
     sought = {s.corpus_lang for s in subsets}
     pairs = {(s.queries_lang, s.corpus_lang) for s in subsets}
     translated = _translated(subsets, None if home else place)
-    kinds = {
-        Kind.MONOLINGUAL if query == passage else Kind.CROSS_LINGUAL for query, passage in pairs
-    }
+    kinds = {Kind.MONOLINGUAL if asked == found else Kind.CROSS_LINGUAL for asked, found in pairs}
     several = len(sought) > 1 and len(pairs) > len(asked)
     if translated or several:
         kinds |= {Kind.MULTILINGUAL, *([Kind.CROSS_LINGUAL] if translated else [])}
@@ -153,9 +150,7 @@ def _subsets(
     for file in files:
         path = file.path.removeprefix(f"{home}/")
         if "instruction" in path:
-            raise InputError(
-                f"--task mteb:{spec} has instructions to its queries: they are not read"
-            )
+            raise InputError(f"--task mteb:{spec} has instructions, which are not read")
         if match := FILE.fullmatch(path):
             part = PARTS.get(match["part"], match["part"])
             split = re.split(r"[-./]?\d{4,}", match["rest"] or "")[0].rpartition("/")[2]

@@ -76,25 +76,18 @@ def beir_task(folder: Path, langs: Sequence[str] | None, _offline: bool) -> Task
     else:
         languages = set(langs or ["und"])
         if unknown := sorted(lang for lang in languages if not is_code(lang)):
-            raise InputError(
-                f"--langs {','.join(unknown)}: no code of a language; say one of ISO 639, like de or swh"
-            )
+            raise InputError(f"--langs {','.join(unknown)}: no code of ISO 639, like de or swh")
         if len(languages) > 1:
             raise InputError(
-                f"--task beir:{folder} is in one language: its rows name none, and --langs says"
-                f" {', '.join(sorted(languages))}"
+                f"--task beir:{folder}: its rows name no language, and --langs says {', '.join(sorted(languages))}"
             )
-    name = folder.resolve().name
     return task_of_ones_own(
-        name,
-        title=name,
+        folder.resolve().name,
         format="beir",
         description="Judged queries over a corpus.",
         kinds=list(Kind) if len(languages) > 1 else [Kind.MONOLINGUAL],
         measures=["ndcg@10", "map", "mrr", "recall@10", "recall@100"],
-        files={
-            f"{x}{part}": TaskFile(path=path) for x in languages for part, path in paths.items()
-        },
+        files={f"{x}{part}": TaskFile(path=p) for x in languages for part, p in paths.items()},
         folder=folder,
     )
 
@@ -116,7 +109,6 @@ def mlir_task(folder: Path, _langs: Sequence[str] | None, _offline: bool) -> Tas
     sides = {"queries": asked, "corpus": sought, "qrels": asked}
     return task_of_ones_own(
         folder.resolve().name,
-        title=folder.resolve().name,
         format="mlir",
         description="Judged queries of several languages over one pool of passages in several.",
         kinds=list(Kind) if len(sought) > 1 else [Kind.MONOLINGUAL, Kind.CROSS_LINGUAL],
@@ -148,7 +140,7 @@ def task_of_ones_own(stem: str, files: Mapping[str, TaskFile], **stated: Any) ->
     """A task of a user's own data, called by this name; what is not stated is that the data is the user's."""
     facts: dict[str, Any] = dict.fromkeys(("domain", "licence", "homepage", "citation"), "your own")
     facts |= {"languages": sorted({file_language(name) for name in files})}
-    facts |= {"source": Source(bundled=True)}
+    facts |= {"source": Source(bundled=True), "title": stem}
     return Task(
         name=re.sub(r"[^a-z0-9.-]+", "-", stem.lower()).strip("-.") or "own",
         version=1,

@@ -94,10 +94,8 @@ def read_pairs(path: Path, faults: Faults) -> Iterator[tuple[str, Pair]]:
                 )
             if not all(cells[:5]):
                 raise ValueError("has an empty cell")
-            yield (
-                place,
-                Pair((cells[0], cells[1]), (cells[2], cells[3]), cells[4] if cells[4:] else None),
-            )
+            name = cells[4] if cells[4:] else None
+            yield place, Pair((cells[0], cells[1]), (cells[2], cells[3]), name)
 
 
 def _cells(raw: str) -> list[str]:
@@ -126,9 +124,7 @@ def _languages_of_pairs(task: Task, files: Mapping[str, Path]) -> dict[str, Lang
                 one, other = ((lang, pair.id or text) for lang, text in pair.sentences)
                 for sentence, text in zip((one, other), pair.texts, strict=True):
                     if texts.setdefault(sentence, text) != text:
-                        raise ValueError(
-                            f"{pair.id!r} has another text of {sentence[0]!r} in an earlier line"
-                        )
+                        raise ValueError(f"{pair.id!r} has two texts in {sentence[0]!r}")
                     documents[sentence] = (pair.id or "").rpartition(":")[0]
                 pairs.append((one, other))
     faults.check()
@@ -137,14 +133,11 @@ def _languages_of_pairs(task: Task, files: Mapping[str, Path]) -> dict[str, Lang
         if lang in languages:
             group = str(groups[lang, key])
             # Translations share their name; where a language has several, the others have their own.
-            name = (
-                group
-                if group not in languages[lang].questions
-                else f"{group}.{len(languages[lang].keys)}"
-            )
-            languages[lang].ask(name, text, group)
-            languages[lang].clusters.append(documents[lang, key])
-            languages[lang].answer(name, text, group)
+            known = languages[lang]
+            name = group if group not in known.questions else f"{group}.{len(known.keys)}"
+            known.ask(name, text, group)
+            known.clusters.append(documents[lang, key])
+            known.answer(name, text, group)
     return languages
 
 
@@ -202,7 +195,7 @@ def _captions_in(row: Mapping[str, Any], lang: str) -> list[str]:
         raise ValueError(f"{lang!r} is no object with a list of texts under 'caption'")
     if len(captions) > MOST_CAPTIONS:
         raise ValueError(
-            f"{lang!r} has {len(captions):,} captions of one image: at most {MOST_CAPTIONS} are taken"
+            f"{lang!r} has {len(captions):,} captions of one image, over {MOST_CAPTIONS}"
         )
     return [text for caption in captions if (text := caption.strip())]
 
@@ -251,9 +244,7 @@ def read_aligned(task: Task, files: Mapping[str, Path], options: ReadOptions) ->
     of_line = of_line[1:] if len(of_line) == count + 1 else of_line
     for path, found in ((documents, of_line), *((path, lines[path]) for path in paths)):
         if len(found) != count:
-            reason = (
-                f"has {len(found):,} lines, and {paths[0].name} has {count:,}: they belong together"
-            )
+            reason = f"has {len(found):,} lines, and {paths[0].name} has {count:,}"
             faults.add(path, "$", reason)
     faults.check()
     languages = {lang: LanguageTexts() for lang in langs}

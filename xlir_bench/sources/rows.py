@@ -173,6 +173,6 @@ def grade_of(text: str) -> int:
     """A grade of relevance: a whole number that ranks and measures can hold."""
     if not re.fullmatch(r"-?[0-9]{1,9}", text) or abs(int(text)) > HIGHEST_GRADE:
         raise ValueError(
-            f"grade {shortened(repr(text))} is no whole number from -{HIGHEST_GRADE:,} to {HIGHEST_GRADE:,}"
+            f"grade {shortened(repr(text))} is no whole number up to {HIGHEST_GRADE:,}"
         )
     return int(text)

@@ -182,10 +182,8 @@ def _paragraph_texts(
                 key = question.id if across else f"{lang}:{row}"
                 texts.ask(question.id, question.question, key, "another question")
                 texts.relevant.append((key, row, 1))
-                if across:
-                    texts.clusters.append(
-                        article
-                    )  # else questions about one paragraph move together
+                if across:  # else questions about one paragraph move together
+                    texts.clusters.append(article)
     texts.passages = {str(row): context for context, row in rows.items()}
     texts.relevant = list(dict.fromkeys(texts.relevant))
     return texts

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -79,10 +78,7 @@ def _made(options: TrainOptions, store: RowStore, kept: Path) -> Base:
             f"beside what is trained {static.identity} random dimensions, each sub-word's own, of weight"
             f" {static.identity_weight:g}"
         )
-        size, weight = static.identity, static.identity_weight
-        more["finished"] = partial(
-            add_identity, dimensions=size, weight=weight, shares=shares, seed=seed
-        )
+        more["finished"] = lambda model: add_identity(model, static, shares, seed)
     return Base(
         model=model,
         name=options.model,
@@ -142,8 +138,7 @@ def freeze(model: Any, count: int) -> str:
         layers: Any = next((part for part in lists if len(part) == number), None)
         if layers is None:
             raise InputError(
-                f"--freeze layers:N: {type(transformer).__name__} does not say which its layers are;"
-                " `embeddings` works"
+                f"--freeze layers:N: {type(transformer).__name__} does not say which its layers are; `embeddings` works"
             )
         if count >= len(layers):
             raise InputError(

@@ -209,8 +209,7 @@ class Planner:
                 draft.fill(lane, size if one_slot else int(counts[place]))
             if len(draft.rows) < 2:
                 raise InputError(
-                    f"a {kind} batch finds no second row that neither translates nor repeats the first:"
-                    " there are too few different rows to train on"
+                    f"a {kind} batch finds no second row for the first: there are too few different rows to train on"
                 )
             yield Batch(kind, *(np.array(x) for x in (draft.rows, draft.question, draft.answer)))
 

@@ -61,9 +61,7 @@ class RunFolder:
             return
         if not resume:
             hint = "go on with --resume, or name" if self.checkpoints.is_dir() else "name"
-            raise InputError(
-                f"output folder {self.path} is not empty: {hint} another with --output"
-            )
+            raise InputError(f"{self.path} is not empty: {hint} another with --output")
         if not self.checkpoints.is_dir() and not self.finished:
             raise InputError(f"--resume: {self.path} holds no checkpoints of a training run")
 
@@ -107,8 +105,7 @@ class RunFolder:
         changed = sorted(k for k in {*before, *plain} if before.get(k) != plain.get(k))
         if changed:
             raise InputError(
-                f"--resume: {self.path} was begun with other options ({', '.join(changed)});"
-                " give the same ones, or name another folder"
+                f"--resume: {self.path} was begun with other options ({', '.join(changed)}): give the same, or another folder"
             )
 
 

@@ -125,9 +125,8 @@ class Loop:
         if static:
             table = model[0].embedding = SparseTable.of(model[0].embedding)
             weights = self.base.token_weights
-            rates = (
-                torch.ones(table.num_embeddings) if weights is None else torch.from_numpy(weights)
-            )
+            same = torch.ones(table.num_embeddings)
+            rates = same if weights is None else torch.from_numpy(weights)
             optimizer = RowAdam(table.parameters(), rates, lr=self.rate)
         trainer = PlanTrainer(
             model=model,
@@ -258,16 +257,14 @@ def intervals(
     every = min(every, steps)
     if not every and options.patience is not None:
         raise InputError(
-            f"--patience {options.patience} counts evaluations, and this run has none on its way: leave out"
-            " --no-eval, and let --eval-steps be above 0"
+            f"--patience {options.patience} counts evaluations: leave out --no-eval, and let --eval-steps be above 0"
         )
     if not every:
         return 0, options.save_steps or min(often, steps)
     save = options.save_steps or every
     if options.select_by != LAST and save % every:
         raise InputError(
-            f"--save-steps {save} wants to be a multiple of --eval-steps {every}, since the best"
-            " step is kept; or say --select-by last"
+            f"--save-steps {save} wants to be a multiple of --eval-steps {every} (or say --select-by last)"
         )
     return every, save
 
@@ -276,9 +273,7 @@ def training_device(options: TrainOptions, static: bool) -> str:
     """Where the run takes place: a static model trains best on the CPU."""
     device = options.device or ("cpu" if static else default_device())
     if device not in ("cpu", "cuda", "mps"):
-        raise InputError(
-            f"--device {device}: cpu, cuda or mps; choose among GPUs with CUDA_VISIBLE_DEVICES"
-        )
+        raise InputError(f"--device {device}: cpu, cuda or mps; CUDA_VISIBLE_DEVICES picks a GPU")
     require_device(device)
     if launched() and static:
         raise InputError("several processes train transformers: a static model trains in one")

@@ -162,9 +162,8 @@ class Letters:
             ends = starts + RUN
         else:
             ends = np.searchsorted(self.weights, self.weights[:-1] + RUN)
-        count = int(
-            np.searchsorted(ends, len(self.codes), "right")
-        )  # others end behind the last text
+        # The others would end behind the last text.
+        count = int(np.searchsorted(ends, len(self.codes), "right"))
         owners = np.repeat(np.arange(len(self.bounds) - 1), np.diff(self.bounds))
         starts, ends = starts[:count], ends[:count]
         within = owners[:count] == owners[ends - 1]

@@ -145,10 +145,7 @@ def write_plan(
     kinds: Counter[str] = Counter()
     languages: Counter[int] = Counter()
     progress.start("plan batches", steps, "batches")
-    with (
-        pa.OSFile(str(folder / PLAN), "wb") as sink,
-        pa.ipc.new_stream(sink, schema) as writer,
-    ):
+    with pa.OSFile(str(folder / PLAN), "wb") as sink, pa.ipc.new_stream(sink, schema) as writer:
         for number, batch in enumerate(planner.batches(steps)):
             others = np.full(len(batch.rows), -1)
             if second:

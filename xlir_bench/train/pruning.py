@@ -103,20 +103,17 @@ class Pruning:
         first = len(others)
         if before[first:] != after[first:] or cosines[first:].min() < 1 - 1e-5:
             raise XlirError(
-                f"--prune-vocabulary: with fewer pieces {base.name} has other vectors for the same"
-                " texts: train it without"
+                f"--prune-vocabulary: with fewer pieces {base.name} gives the same texts other vectors: train it without"
             )
         write_array(kept / IDS, ids)
         unknown = base.model[0].tokenizer.unk_token_id
+        losses = _cost_elsewhere(others, before, after, cosines, unknown)
         return {
             "base": base.digest,
             "texts": texts,
             "pieces": [len(_all_pieces(tokenizer)), len(ids)],
             "megabytes": [round(megabytes, 1), round(_megabytes(base.model), 1)],
-            "elsewhere": {
-                "tasks": tasks,
-                "languages": _cost_elsewhere(others, before, after, cosines, unknown),
-            },
+            "elsewhere": {"tasks": tasks, "languages": losses},
         }
 
     def _used_pieces(
@@ -169,9 +166,7 @@ class Pruning:
 
     def _other_texts(self) -> tuple[list[str], list[Sample]]:
         """Tasks on disk that were not named, and texts evenly over each."""
-        names = [
-            n for n, t in self.tasks.items() if n not in self.names and t.format not in ON_DISK
-        ]
+        names = [n for n, t in self.tasks.items() if not (n in self.names or t.format in ON_DISK)]
         here = {name: langs for name in names if (langs := self._state(name).here)}
         tasks_with = Counter(lang for langs in here.values() for lang in langs)
         each = min(MOST_OF_A_LANGUAGE, MOST_OF_ALL // max(1, len(tasks_with)))
@@ -205,10 +200,7 @@ class Pruning:
 def _tokenizer_json(base: Base) -> dict[str, Any]:
     tokenizer: Any = getattr(base.model[0], "tokenizer", None)
     if not hasattr(tokenizer, "backend_tokenizer"):
-        raise InputError(
-            f"--prune-vocabulary is for transformers with a tokenizer of the `tokenizers` library;"
-            f" {base.name} has none"
-        )
+        raise InputError(f"--prune-vocabulary: {base.name} has no tokenizer of `tokenizers`")
     stated: dict[str, Any] = json.loads(tokenizer.backend_tokenizer.to_str())
     return stated
 
@@ -218,8 +210,7 @@ def _model_pieces(tokenizer: Mapping[str, Any]) -> dict[str, int]:
     model = tokenizer["model"]
     if model["type"] not in KINDS:
         raise InputError(
-            f"--prune-vocabulary knows tokenizers of the kinds {', '.join(KINDS)}; this one is of"
-            f" {model['type']}: train without it"
+            f"--prune-vocabulary knows tokenizers of {', '.join(KINDS)}, not of {model['type']}: train without it"
         )
     if model["type"] == "Unigram":
         return {piece: n for n, (piece, _) in enumerate(model["vocab"])}
@@ -301,9 +292,8 @@ def _cut(model: Any, stated: Mapping[str, Any], ids: Ids) -> None:
     new_id = {int(old): new for new, old in enumerate(ids)}
     transformer.tokenizer._tokenizer = _small_tokenizer(stated, new_id)
     table: Any = transformer.auto_model.get_input_embeddings().weight
-    left = torch.nn.Parameter(
-        table.data[torch.from_numpy(ids).to(table.device)], requires_grad=table.requires_grad
-    )
+    rows = table.data[torch.from_numpy(ids).to(table.device)]
+    left = torch.nn.Parameter(rows, requires_grad=table.requires_grad)
     for module in transformer.auto_model.modules():
         if getattr(module, "weight", None) is table:  # tied modules share it
             module.weight, module.num_embeddings = left, len(ids)
@@ -401,6 +391,4 @@ def _lines(path: Path) -> Iterator[str]:
         for line in raw_lines(path):
             yield line.decode().strip()
     except (ValueError, EOFError, OSError, zlib.error) as error:
-        raise InputError(
-            f"--prune-vocabulary {path} is no file of texts in UTF-8: {error}"
-        ) from error
+        raise InputError(f"--prune-vocabulary {path} is no text in UTF-8: {error}") from error

@@ -97,9 +97,7 @@ def sound_rows(
         if isinstance(row, Fault) and skipped is not None:
             skipped.append(row)
             if len(skipped) > MOST_SKIPPED:
-                raise InputError(
-                    f"{row}; {MOST_SKIPPED:,} faulty rows before it were left out: mend them"
-                )
+                raise InputError(f"{row}; {MOST_SKIPPED:,} faulty rows came before it: mend them")
         elif isinstance(row, Fault):
             count += 1
             if len(faults) < SHOWN_FAULTS:
@@ -146,17 +144,13 @@ def _records(name: str, offline: bool) -> Records:
         raise InputError(f"training file {name} is not there")
     if HUB_NAME.fullmatch(name):
         return _of_datasets(name, offline)
-    raise InputError(
-        f"--train {name}: neither a file, a folder, a name like owner/dataset[:split] nor mini-train"
-    )
+    raise InputError(f"--train {name}: no file, no folder, no name like owner/dataset[:split]")
 
 
 def _of_file(path: Path) -> Records:
     suffix = Path(path.name.removesuffix(".gz")).suffix.lower()
     if suffix not in _READERS or (suffix == ".parquet" and path.suffix == ".gz"):
-        raise InputError(
-            f"training file {path} has no known suffix: {', '.join(sorted(_READERS))}, .gz too"
-        )
+        raise InputError(f"{path} has no known suffix: {', '.join(sorted(_READERS))}, .gz too")
     try:
         yield from _READERS[suffix](path)
     except (OSError, EOFError, ValueError, zlib.error) as error:
@@ -175,10 +169,7 @@ def _of_jsonl(path: Path) -> Records:
 
 def _of_csv(path: Path, delimiter: str) -> Records:
     csv.field_size_limit(LONGEST_LINE)
-    decoded = (
-        line.decode("utf-8" if number else "utf-8-sig")
-        for number, line in enumerate(raw_lines(path))
-    )
+    decoded = (x.decode("utf-8" if n else "utf-8-sig") for n, x in enumerate(raw_lines(path)))
     # Only \n ends a raw line; in a table \r does, too, and StringIO splits there.
     split = (part for line in decoded for part in io.StringIO(line, newline=""))
     table = csv.DictReader([])
@@ -192,9 +183,7 @@ def _of_csv(path: Path, delimiter: str) -> Records:
         columns = table.fieldnames or ()
         missing = [column for column in ("id", *LONG_FORM) if column not in columns]
         if missing:
-            raise ValueError(
-                f"it wants the columns id, {', '.join(LONG_FORM)}; missing: {', '.join(missing)}"
-            )
+            raise ValueError(f"it lacks the columns {', '.join(missing)}")
         for record in table:
             too_many = None in record  # under which csv keeps the cells that have no column
             yield table.line_num, ValueError("more cells than columns") if too_many else record

@@ -87,14 +87,15 @@ def weights_of(shares: Floats, smoothing: float) -> Floats:
     return weights
 
 
-def add_identity(model: Any, dimensions: int, weight: float, shares: Floats, seed: int) -> Any:
+def add_identity(model: Any, options: StaticOptions, shares: Floats, seed: int) -> Any:
     """The model with random dimensions beside its trained ones, different for each sub-word.
 
     Training brings words of like meaning together, and also words that the training texts do not tell apart.
     Random numbers keep each sub-word apart from all others: the same words still find each other in texts
-    unlike those of the training, while translations are found a little less. `weight`: the length of the new
+    unlike those of the training, while translations are found a little less. The weight is the length of the new
     part relative to the trained one, over the running training text.
     """
+    dimensions = options.identity
     trained = model[0].embedding.weight.detach().cpu().numpy()
     # The trained table began with what [seed, dimension] draws; as many dimensions must not be the same draw.
     as_wide = int(trained.shape[1] == dimensions)
@@ -107,7 +108,7 @@ def add_identity(model: Any, dimensions: int, weight: float, shares: Floats, see
         """The root of the mean squared length of a vector, over the running text."""
         return math.sqrt(shares @ np.square(table).sum(axis=1))
 
-    own *= weight * length(trained) / length(own)
+    own *= options.identity_weight * length(trained) / length(own)
     wider = _model(model[0].tokenizer, np.concatenate([trained, own], axis=1))
     wider.prompts = dict(model.prompts)
     return wider

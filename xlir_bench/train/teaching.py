@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from sentence_transformers.base.modules import Dense
 
 from xlir_bench.encoders import checked, load_encoder
@@ -20,7 +19,7 @@ from xlir_bench.errors import InputError
 from xlir_bench.files import file_digest, replacing
 from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.options.training import TrainOptions
-from xlir_bench.records import Floats, Progress, Role
+from xlir_bench.records import Floats, Ints, Progress, Role
 from xlir_bench.train.bases import Base
 from xlir_bench.train.folder import write_array, write_json
 from xlir_bench.train.rows import text_key
@@ -67,11 +66,7 @@ class Teacher:
 
 
 def teach(
-    options: TrainOptions,
-    store: RowStore,
-    rows: NDArray[np.int64],
-    folder: Path,
-    progress: Progress,
+    options: TrainOptions, store: RowStore, rows: Ints, folder: Path, progress: Progress
 ) -> Teacher:
     """The teacher's vectors of the texts of some rows in its language; those of a run before are kept."""
     wanted = _texts(options, store, rows)
@@ -122,9 +117,7 @@ def teach(
     return Teacher(folder)
 
 
-def _texts(
-    options: TrainOptions, store: RowStore, rows: NDArray[np.int64]
-) -> dict[int, tuple[str, Role]]:
+def _texts(options: TrainOptions, store: RowStore, rows: Ints) -> dict[int, tuple[str, Role]]:
     """The texts of rows in the teacher's language by key, each once, with its role."""
     name, texts = options.teacher_lang, dict[int, tuple[str, Role]]()
     sides: tuple[tuple[int, Role], ...] = ((QUESTION, "query"), (ANSWER, "passage"))
@@ -138,8 +131,7 @@ def _texts(
                     texts.setdefault(text_key(text), (text, role))
     if not texts:
         raise InputError(
-            f"--loss distil: the teacher is given the rows' texts in {name}, and no row has one; there are"
-            f" {', '.join(store.languages)} (--teacher-lang)"
+            f"--loss distil: no row has a text in {name} (--teacher-lang); there are {', '.join(store.languages)}"
         )
     return texts
 
@@ -170,7 +162,7 @@ def _stored(path: Path) -> Iterator[tuple[Keys, Floats]]:
         text, vector = row.get("text"), row.get("vector")
         if not isinstance(text, str) or not isinstance(vector, Sequence):
             raise InputError(
-                f"--teacher {path}, row {number}: columns `text` and `vector` are wanted, a text and numbers"
+                f"--teacher {path}, row {number}: `text` wants a text, `vector` numbers"
             )
         vectors = checked([vector], [text], width)
         width = vectors.shape[1]

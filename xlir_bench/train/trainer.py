@@ -177,15 +177,19 @@ class _Run:
         planner = Planner(store, options.batches)
         steps = options.steps or math.ceil((options.epochs or 1) * planner.epoch)
         batches = steps * options.batches_a_step
-        plan = self._taught(
-            write_plan(planner, batches, self.folder.data, self.progress, options.loss == "lakda")
-        )
+        second = options.loss == "lakda"
+        plan = write_plan(planner, batches, self.folder.data, self.progress, second)
+        plan = self._taught(plan)
         base = self._prepared(plan)
         before: Mapping[str, float] = {}
         look: Evaluate | None = None
         if evaluate is not None:
             look = lambda model: evaluate(base.finished(model))  # noqa: E731
-            before = self._before(base, look)
+            path = self.folder.checkpoints / "before.json"
+            if not path.is_file():
+                write_json(path, dict(look(base.model)))
+            stated = load_json(path, strict=False)
+            before = validated(dict[str, float], stated, path, "the figures from before training")
             selection(before, options.select_by)  # raises now where there is no such figure
         on_the_way = None if options.eval_steps == 0 else look
         shared((plan, steps))
@@ -248,8 +252,7 @@ class _Run:
         options, store = self.options, plan.store
         if options.loss == "lakda" and plan.counts["infonce_alone"] == 1:
             raise InputError(
-                "--loss lakda compares a question in two languages, and no row that is trained on has one in two of"
-                f" {', '.join(store.languages)}"
+                f"--loss lakda wants a question in two languages, and no row has one in two of {', '.join(store.languages)}"
             )
         if options.loss != "distil":
             return plan
@@ -312,14 +315,6 @@ class _Run:
             note = freeze(base.model, self.options.frozen_layers)
             base = replace(base, notes=(*base.notes, note))
         return base
-
-    def _before(self, base: Base, look: Evaluate) -> Mapping[str, float]:
-        """Figures of the model that training starts from."""
-        path = self.folder.checkpoints / "before.json"
-        if not path.is_file():
-            write_json(path, dict(look(base.model)))
-        stated = load_json(path, strict=False)
-        return validated(dict[str, float], stated, path, "the figures from before training")
 
     def _save(self, base: Base) -> None:
         """Save the model in another folder first, then move it: half a model is never taken for one."""

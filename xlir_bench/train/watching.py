@@ -93,11 +93,8 @@ class TrainingLog:
 
     def evaluations(self) -> list[dict[str, Any]]:
         """The step and the figures of every evaluation."""
-        return [
-            {"step": line["step"], "figures": line["evaluation"]}
-            for line in self.lines
-            if "evaluation" in line
-        ]
+        looks = (line for line in self.lines if "evaluation" in line)
+        return [{"step": line["step"], "figures": line["evaluation"]} for line in looks]
 
 
 def _as_text(line: Mapping[str, Any]) -> str:

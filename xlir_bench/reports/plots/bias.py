@@ -39,16 +39,12 @@ OWN_FIRST = "same_language_preference"
 def draw_bias(records: Sequence[ResultRecord], measure: str) -> Figure:
     """Two panels with a row for each query language, and in it a mark for each result, joined by a line."""
     if len(records) > len(COLOURS):
-        raise InputError(
-            f"{len(records)} results are too many for one picture: {len(COLOURS)} at most"
-        )
+        raise InputError(f"one picture has {len(COLOURS)} results at most, not {len(records)}")
     own_first, in_pool = [], []
     for record in records:
         part = record.bias.get(OWN_FIRST)
         if part is None or not isinstance(part.mean, float):
-            raise InputError(
-                f"{label_of(record)}: no multilingual setting was run, so there is no bias"
-            )
+            raise InputError(f"{label_of(record)}: no multilingual setting, so no bias")
         by_lang = {x: v for x, v in part.by_query_lang.items() if isinstance(v, float)}
         own_first.append(by_lang | {"mean": part.mean})
         settings = [s for s in record.settings if s.kind == Kind.MULTILINGUAL]
@@ -98,9 +94,7 @@ def draw_languages(records: Sequence[ResultRecord], _measure: str) -> Figure:
     """The languages of the ten best passages by query language, above their share of the pool."""
     name = "top10_language_share"
     if missing := [label_of(record) for record in records if name not in record.bias]:
-        raise InputError(
-            f"{', '.join(missing)}: no multilingual setting was run, so there is no top 10"
-        )
+        raise InputError(f"{', '.join(missing)}: no multilingual setting, so no top 10")
     bars = [
         {**dict(sorted(view.by_query_lang.items())), "mean": view.mean, "pool": view.chance}
         for view in (record.bias[name] for record in records)

@@ -165,9 +165,8 @@ def plain_ticks(axis: Axis, distance: bool = False) -> None:
 
     def label(value: float, _: float) -> str:
         steps = axis.get_majorticklocs()
-        digits = next(
-            (d for d in range(6) if max(abs(steps - steps.round(d)), default=0) < 1e-9), 6
-        )
+        whole = (d for d in range(6) if max(abs(steps - steps.round(d)), default=0) < 1e-9)
+        digits = next(whole, 6)
         if not value:
             return "0"
         return big(value).removesuffix(".0") if distance else number(value, digits)
@@ -224,12 +223,8 @@ def label_points(
             for left in (False, True):
                 start = px - far - size.width if left else px + far
                 middle = py + step * 0.75 * size.height
-                box = (
-                    start,
-                    middle - size.height / 2,
-                    start + size.width,
-                    middle + size.height / 2,
-                )
+                half = size.height / 2
+                box = (start, middle - half, start + size.width, middle + half)
                 inside = frame.x0 <= box[0] and box[2] <= frame.x1 and frame.y0 <= box[1] and box[3] <= frame.y1  # fmt: skip
                 if inside and not any(_overlap(box, other) for other in taken):
                     break
@@ -301,9 +296,7 @@ def style(options: DrawOptions | None = None) -> Iterator[None]:
         import matplotlib as mpl
         from matplotlib import font_manager
     except ImportError as error:
-        raise XlirError(
-            "plots need matplotlib, which is not installed: pip install 'xlir-bench[plot]'"
-        ) from error
+        raise XlirError("plots need matplotlib: pip install 'xlir-bench[plot]'") from error
     there = set(font_manager.get_font_names())
     before = OPTIONS.set(options or OPTIONS.get())
     look: dict[Any, Any] = {

@@ -46,9 +46,7 @@ def draw_trade_off(records: Sequence[ResultRecord], measure: str) -> Figure:
         and (distance := record.rank_distance) is not None
     ]
     if not measured:
-        raise InputError(
-            f"no result has both multilingual {measure} and a rank distance; run the multilingual settings"
-        )
+        raise InputError(f"no result has both multilingual {measure} and a rank distance")
     figure, (axes,) = new_figure(7.0, 4.0)
     bars = []
     for _, x, part in measured:
@@ -162,9 +160,7 @@ def draw_costs(records: Sequence[ResultRecord], _measure: str) -> Figure:
     """What `xlir-bench profile` measured of one result."""
     if len(records) != 1 or (cost := records[0].profile.cost) is None:
         names = ", ".join(map(label_of, records))
-        raise InputError(
-            f"plot cost draws one result that xlir-bench profile measured, not: {names}"
-        )
+        raise InputError(f"plot cost draws one result of xlir-bench profile, not: {names}")
     return draw_cost(records[0], cost)
 
 
@@ -238,12 +234,8 @@ def draw_robustness(shifts: Sequence[Shift], beside: str, measure: str) -> Figur
         colour = KIND_COLOURS[kind]
         for s, y in zip(of_kind, ys, strict=True):
             if s.low is not None and s.high is not None:
-                axes.plot(
-                    [max(least, 1 + s.low), max(least, 1 + s.high)],
-                    [y, y],
-                    alpha=0.45,
-                    color=colour,
-                )
+                ends = [max(least, 1 + s.low), max(least, 1 + s.high)]
+                axes.plot(ends, [y, y], alpha=0.45, color=colour)
         xs = [max(least, 1 + (s.change or 0.0)) for s in of_kind]
         key += axes.plot(xs, ys, KIND_MARKS[kind], markersize=5, label=kind.value, color=colour)
     axes.axvline(1, color=INK, linewidth=0.8)

@@ -1,0 +1,335 @@
+"""Which answers were missed, and why: each miss in one of six classes, from what a run stores. docs/diagnose.md explains them."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from xlir_bench.errors import InputError
+from xlir_bench.records import Collection, Kind
+from xlir_bench.results import Result
+from xlir_bench.results.tables import Codes
+from xlir_bench.results.values import Column
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+RANKING, LABELS, MATCHING = "ranking across languages", "labels in doubt", "matching"
+CLASSES: Mapping[str, tuple[str, str]] = {
+    "own language": (RANKING, "the answer is found in its language; the question's own language outranks it"),
+    "language below": (RANKING, "the answer is found in its language, which ranks below the others"),
+    "near duplicate": (LABELS, "a passage above holds the answer's text, and is not labelled relevant"),
+    "lexical neighbour": (MATCHING, "the first wrong passage has the question's words, more than the answer has"),
+    "topical neighbour": (MATCHING, "the first wrong passage is of the answer's article"),
+    "lost": (MATCHING, "none of these"),
+}  # fmt: skip
+"""By class, in the order in which they are tried: what part of the loss it is, and when it applies."""
+OF_LANGUAGES, OF_TEXTS = tuple(CLASSES)[:2], ("near duplicate", "lexical neighbour")
+Frame = Any
+"""A `pandas.DataFrame`; its columns have no types of their own."""
+IDEOGRAPHS = re.compile("[\u3040-\u30ff\u3400-\u9fff]")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What decides the class of a miss."""
+
+    rank: int = 20
+    """An answer beyond this rank is missed (or beyond the number of answers, if that is larger); one within it among
+    the passages of its language alone is found there."""
+    own_share: float = 0.5
+    """`own language`: the least share of the best passages that are in the question's language."""
+    duplicate: float = 0.8
+    """`near duplicate`: the least share of an answer's pieces of text that a passage of its language holds."""
+    lexical: float = 0.5
+    """`lexical neighbour`: the least share of the question's pieces that the first wrong passage holds."""
+    pieces: int = 8
+    """Shorter texts, in pieces, are no evidence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One miss."""
+
+    query_lang: str
+    query_id: str
+    answer_lang: str
+    answer_id: str
+    rank: int
+    """In the pool; 0: it was not retrieved."""
+    rank_in_language: int | None
+    """None where its language was not searched alone."""
+    instead: str | None
+    """The passage that the class speaks of; None where best passages were not kept."""
+    texts: tuple[str, str, str] | None = None
+    """Of the question, the answer and what came instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """The classes of all misses of a result."""
+
+    limits: Limits
+    not_judged: Mapping[str, str]
+    """Classes that could not be judged, and why: their misses are among the classes that follow."""
+    relevant: Mapping[tuple[str, str], int]
+    """How many answers there are, by the question's language and theirs."""
+    misses: Mapping[tuple[str, str], Mapping[str, int]]
+    """How many of them were missed, by class."""
+    examples: Mapping[str, Sequence[Example]]
+    chance: float | None
+    """The share of the misses that would be found in their language if passages were ranked at random."""
+
+    def count(self, name: str | None = None) -> int:
+        """How many misses there are, of one class or of all."""
+        return sum(sum(c.values()) if name is None else c[name] for c in self.misses.values())
+
+    def parts(self) -> dict[str, int]:
+        """How many misses are of each part of the loss."""
+        parts = dict.fromkeys((RANKING, LABELS, MATCHING), 0)
+        for name, (part, _) in CLASSES.items():
+            parts[part] += self.count(name)
+        return parts
+
+
+def diagnose(
+    result: Result,
+    texts: Collection | str = "texts are not at hand",
+    limits: Limits | None = None,
+    examples: int = 2,
+) -> Diagnosis:
+    """Put every miss into the first class that applies. `texts`: the data, or why it is not there."""
+    limits = limits or Limits()
+    stored = _Stored.of(result, limits)
+    not_judged: dict[str, str] = {}
+    if not stored.has_pool:
+        not_judged |= dict.fromkeys(OF_LANGUAGES, "no pool of languages was searched")
+    elif not stored.has_alone:
+        not_judged |= dict.fromkeys(OF_LANGUAGES, "no language was searched alone")
+    if isinstance(texts, str):
+        not_judged |= dict.fromkeys(OF_TEXTS, texts)
+    if result.record.task.cluster == "question":
+        not_judged["topical neighbour"] = "the data names no articles"
+    if not stored.has_best:
+        again = "run again" if stored.has_pool else f"run again with --save-run {limits.rank}"
+        need_best = [name for name in CLASSES if name not in ("language below", "lost")]
+        not_judged |= dict.fromkeys(need_best, f"the best passages were not kept: {again}")
+    known = None if isinstance(texts, str) else _Texts(texts, stored)
+    misses = stored.misses
+    judged = {*CLASSES} - {*not_judged}
+    misses["class"], misses["instead"] = _classified(stored, judged, known)
+    pair = ["query_lang", "passage_lang"]
+    relevant = stored.asked.groupby(pair, observed=True).size().to_dict()
+    missed = misses.groupby([*pair, "class"], observed=True).size().to_dict()
+    settings = [s for s in result.record.settings if len(s.passage_langs) == 1]
+    sizes = {s.passage_langs[0]: s.candidates for s in settings}
+    chances = [min(1.0, limits.rank / sizes.get(lang, 1)) for lang in misses["passage_lang"]]
+    return Diagnosis(
+        limits,
+        not_judged,
+        relevant,
+        {x: {name: missed.get((*x, name), 0) for name in CLASSES} for x in relevant},
+        {name: _examples(misses[misses["class"] == name], examples, known) for name in CLASSES},
+        float(np.mean(chances)) if stored.has_alone and chances else None,
+    )  # fmt: skip
+
+
+def _examples(misses: Frame, count: int, texts: _Texts | None) -> list[Example]:
+    """Some of the misses, evenly from among all."""
+    places = np.linspace(0, len(misses) - 1, min(count, len(misses))).astype(np.int64)
+    shown = []
+    for miss in misses.iloc[np.unique(places)].itertuples():
+        names = (miss.query_lang, miss.query_id, miss.passage_lang, miss.passage_id)
+        of_texts = None
+        if texts is not None and miss.instead:
+            answer, instead = (texts.passage(name) for name in (miss.passage_id, miss.instead))
+            of_texts = (texts.question(miss.query_lang, miss.query_id), answer, instead)
+        shown.append(Example(*names, miss.rank, miss.alone, miss.instead or None, of_texts))
+    return shown
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """The tables of a result: what was asked for, what of it was missed, and what ranks above.
+
+    A *list* is one ranking: that of a question in the pool, or in each of its settings where there is no pool.
+    """
+
+    limits: Limits
+    has_pool: bool
+    has_alone: bool
+    """Whether single languages were searched beside the pool."""
+    has_best: bool
+    asked: Frame
+    """A row for each answer that counts, with its `list`: in the pool of all languages if there is one, else in all."""
+    misses: Frame
+    """Those of them that are missed, with their rank among the passages of their language `alone`; 0: not known."""
+    best: Frame
+    """The best passages of each list, the best first, and which are `wrong`."""
+    topics: Mapping[str, set[int]]
+    """The clusters of questions that a passage answers, by its id and by that of its paragraph."""
+
+    @classmethod
+    def of(cls, result: Result, limits: Limits) -> _Stored:
+        """From the tables that were stored."""
+        table = result.table("ranks")
+        if not table.num_rows:
+            raise InputError(f"{result.where} judges no passages: it has no ranks to look at")
+        kind, cluster = Column(table, "kind"), Column(table, "cluster")
+        pooled = np.array([name == Kind.MULTILINGUAL for name in kind.names], bool)[kind.codes]
+        has_pool = bool(pooled.any())
+        # Without a pool the best passages of each setting are there only if they were asked for.
+        best_table = result.tables.get("best" if has_pool else "run")
+        has_best = best_table is not None
+        ranks, best = _frames([table, best_table if has_best else table.slice(0, 0)])
+        ranks["cluster"] = cluster.codes
+        question = ["query_lang", "query_id"]
+        key = question if has_pool else [*question, "passage_lang"]
+        asked = ranks[pooled] if has_pool else ranks
+        asked = asked.assign(list=asked.groupby(key, observed=True).ngroup())
+        size = asked.groupby("list")["rank"].transform("size")
+        misses = asked[(asked["rank"] == 0) | (asked["rank"] > np.maximum(limits.rank, size))]
+        alone = ranks[~pooled & has_pool].rename(columns={"rank": "alone"})
+        misses = misses.merge(alone[[*question, "passage_id", "alone"]], "left")
+        misses["alone"] = misses["alone"].fillna(0).astype(int) if len(alone) else None
+        best = best[best["rank"] <= limits.rank].merge(asked[[*key, "list"]].drop_duplicates())
+        best = best.sort_values(["list", "rank"], ignore_index=True)
+        found = best.merge(asked[["list", "passage_id"]], "left", indicator=True)["_merge"]
+        best["wrong"] = found == "left_only"
+        topics: dict[str, set[int]] = {}
+        for answer in ranks[["passage_id", "cluster"]].drop_duplicates().itertuples():
+            for name in _parents(answer.passage_id):
+                topics.setdefault(name, set()).add(answer.cluster)
+        return cls(limits, has_pool, len(alone) > 0, has_best, asked, misses, best, topics)
+
+
+def _frames(tables: Sequence[pa.Table]) -> list[Frame]:
+    """The ranks of tables and their names, which are categories that the tables share."""
+    frames: list[Frame] = [pd.DataFrame({"rank": table["rank"].to_numpy()}) for table in tables]
+    for names in (("query_lang", "passage_lang"), ("query_id",), ("passage_id",)):
+        columns = {(i, x): Column(table, x) for i, table in enumerate(tables) for x in names}
+        codes = Codes({key: column.names for key, column in columns.items()})
+        for (i, name), column in columns.items():
+            numbers = codes.of((i, name), column.codes)
+            frames[i][name] = pd.Categorical.from_codes(numbers, pd.Index(codes.names))
+    return frames
+
+
+def _parents(passage: str) -> tuple[str, ...]:
+    """A passage's id, and its paragraph's where it is a sentence, ``lang:paragraph:sentence``."""
+    paragraph = passage.rpartition(":")[0]
+    return (passage, paragraph) if ":" in paragraph else (passage,)
+
+
+class _Texts:
+    """The texts of questions and passages, and their pieces."""
+
+    def __init__(self, collection: Collection, stored: _Stored) -> None:
+        self._limits = stored.limits
+        self._pieces = cache(_pieces)
+        self._questions = {
+            (lang, name): text
+            for lang, queries in collection.queries.items()
+            for name, text in zip(queries.ids, queries.texts, strict=True)
+        }
+        wanted = {*stored.asked["passage_id"], *stored.best["passage_id"]}
+        self._passages = {
+            name: passages.texts[row]
+            for passages in collection.passages.values()
+            for row, name in enumerate(passages.ids)
+            if name in wanted
+        }
+
+    def question(self, lang: str, name: str) -> str:
+        """Nothing where the data at hand is other than what was run."""
+        return self._questions.get((lang, name), "")
+
+    def passage(self, name: str) -> str:
+        """Nothing where the data at hand is other than what was run."""
+        return self._passages.get(name, "")
+
+    def share(self, text: str, inside: str) -> float:
+        """The share of the pieces of `text` that another one holds; 0 where it is too short to tell."""
+        pieces = self._pieces(text)
+        if len(pieces) < self._limits.pieces:
+            return 0.0
+        return len(pieces & self._pieces(inside)) / len(pieces)
+
+    def duplicate(self, answers: Frame, wrong: Frame) -> str | None:
+        """The first of the wrong passages that holds the text of an answer in its language."""
+        by_lang: dict[str, list[str]] = {}
+        for lang, name in zip(answers["passage_lang"], answers["passage_id"], strict=True):
+            by_lang.setdefault(lang, []).append(self.passage(name))
+        for lang, name in zip(wrong["passage_lang"], wrong["passage_id"], strict=True):
+            text = self.passage(name)
+            most = len(self._pieces(text)) / self._limits.duplicate
+            for answer in by_lang.get(lang, ()):
+                # Most passages are shorter than that: sizes are looked at first.
+                short = len(self._pieces(answer)) <= most
+                if short and self.share(answer, text) >= self._limits.duplicate:
+                    return str(name)
+        return None
+
+
+def _pieces(text: str) -> frozenset[str]:
+    """The pieces of a text, whatever its case, spaces and forms of letters: two ideographs, or three letters."""
+    plain = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+    size = 2 if IDEOGRAPHS.search(plain) else 3
+    return frozenset(plain[i : i + size] for i in range(len(plain) - size + 1))
+
+
+def _classified(stored: _Stored, judged: set[str], texts: _Texts | None) -> tuple[Any, Any]:
+    """By miss: its class, and the passage that came instead; empty if it is not known."""
+    misses, best, limits = stored.misses, stored.best, stored.limits
+    classes = np.full(len(misses), "lost", object)
+    instead = np.full(len(misses), "", object)
+    found = np.zeros(len(misses), bool)
+    if "language below" in judged:
+        found = ((misses["alone"] > 0) & (misses["alone"] <= limits.rank)).to_numpy()
+        classes[found] = "language below"
+        if "own language" in judged:
+            own = (best["passage_lang"] == best["query_lang"]).groupby(best["list"]).mean()
+            outranked = misses["list"].map(own) >= limits.own_share
+            classes[found & outranked.to_numpy()] = "own language"
+    wrong = best[best["wrong"]]
+    asked = stored.asked.sort_values("list", kind="stable")
+    # What is above the misses of one question is looked at once.
+    for number, rows in misses.groupby("list").indices.items():
+        above = _of_list(wrong, number)
+        if above.empty:
+            continue
+        first = above["passage_id"].iloc[0]
+        instead[rows] = first
+        rest = rows[~found[rows]]
+        if not len(rest):
+            continue
+        if texts is not None and "near duplicate" in judged:
+            duplicate = texts.duplicate(_of_list(asked, number), above)
+            if duplicate is not None:
+                classes[rest], instead[rest] = "near duplicate", duplicate
+                continue
+        miss = misses.iloc[rest[0]]
+        topics = [stored.topics.get(name, ()) for name in _parents(first)]
+        if "topical neighbour" in judged and any(miss["cluster"] in x for x in topics):
+            classes[rest] = "topical neighbour"
+        if texts is not None and "lexical neighbour" in judged:
+            question = texts.question(miss["query_lang"], miss["query_id"])
+            shared = texts.share(question, texts.passage(first))
+            for row in rest if shared >= limits.lexical else ():
+                answer = texts.passage(misses["passage_id"].iloc[row])
+                if shared > texts.share(question, answer):
+                    classes[row] = "lexical neighbour"
+    return classes, instead
+
+
+def _of_list(rows: Frame, number: Any) -> Frame:
+    """The rows of one list, of those that are sorted by it."""
+    start, stop = np.searchsorted(rows["list"], [number, number + 1])
+    return rows.iloc[start:stop]
