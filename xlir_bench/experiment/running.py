@@ -273,7 +273,7 @@ def _run_cell(recipe: Recipe, where: Where, cell: Cell, progress: Progress) -> N
     before = cell_record(where.folder, cell)
     began = time.perf_counter()
     for task in _to_evaluate(recipe, where, cell):
-        options = RunOptions(
+        asked = RunOptions(
             langs=_langs(recipe, task),
             measures=recipe.measures,
             vectors=recipe.encoding(variant).vectors,
@@ -286,7 +286,7 @@ def _run_cell(recipe: Recipe, where: Where, cell: Cell, progress: Progress) -> N
         result = evaluate(
             where.tasks[task],
             str(done.folder),
-            options,
+            asked,
             encoder_options=how,
             progress=progress,
             command=where.command,
@@ -294,9 +294,9 @@ def _run_cell(recipe: Recipe, where: Where, cell: Cell, progress: Progress) -> N
         folder = cell_folder(where.folder, cell) / task
         Questions.of(result).save(folder)
         if recipe.cost is not None and _is_costed(recipe, cell, task):
-            asked = CostOptions(**recipe.cost.model_dump(exclude={"task"}))
-            models = load_models(where.tasks[task], str(done.folder), asked, options, how)
-            cost = measure_cost(where.tasks[task], models, asked, options, progress, where.command)
+            costs = CostOptions(**recipe.cost.model_dump(exclude={"task"}))
+            models = load_models(where.tasks[task], str(done.folder), costs, asked, how)
+            cost = measure_cost(where.tasks[task], models, costs, asked, progress, where.command)
             result = result.with_cost(cost)
         replace(result, tables={}).save(folder, compact=True)  # there are many
     # The record has the time of all parts of a training that was interrupted and resumed.
