@@ -4,7 +4,7 @@ import pytest
 from recipes import REDUCED, with_lines
 
 from xlir_bench.errors import InputError
-from xlir_bench.experiment import find_recipe, shipped_recipes
+from xlir_bench.experiment import find_recipe, recipe_tasks, shipped_recipes
 from xlir_bench.recipe import Choice, Variant, parse_recipe
 from xlir_bench.tasks import catalogue
 
@@ -81,16 +81,52 @@ def test_what_a_choice_leaves_open_is_as_in_what_it_is_set_against() -> None:
     assert against(strategy="untrained") == [others[4]]
 
 
+def test_encodings_are_compared_and_share_their_training_and_its_digest() -> None:
+    before = parse_recipe(REDUCED, "it")
+    encodings = """
+[encodings]
+whole = {}
+half = { truncate-dim = 8, vectors = "int8" }
+"""
+    recipe = parse_recipe(REDUCED.partition("[[claims]]")[0] + encodings, "it")
+    assert {c.digest for c in recipe.cells()} == {c.digest for c in before.cells()}
+    assert {c.training for c in recipe.cells()} == {c.name for c in before.cells()}
+    assert len({c.name for c in recipe.cells()}) == 2 * len(before.cells())
+    half = next(v for v in recipe.variants() if v.strategy == "hybrid" and v.encoding == "half")
+    assert recipe.label(half) == "hybrid, half"
+    assert recipe.encoding(half).truncate_dim == 8
+    whole = Choice.model_validate({"encoding": "whole"})
+    others = half.opponents([whole], recipe.variants())
+    assert [(v.strategy, v.encoding) for v in others] == [("hybrid", "whole")]
+    others = half.opponents([Choice.model_validate("untrained")], recipe.variants())
+    assert [v.encoding for v in others] == ["half"]
+    with pytest.raises(InputError, match="'Half length' is a part of folders' names"):
+        parse_recipe(REDUCED + encodings.replace("half", '"Half length"'), "it")
+
+
+def test_some_of_a_grid_may_be_all_that_is_trained() -> None:
+    text = with_lines("losses = ['infonce', 'symmetric']").partition("[[claims]]")[0]
+    some = 'only = [{ strategy = "hybrid" }, { strategy = "monolingual", loss = "symmetric" }]\n'
+    recipe = parse_recipe(some + text, "it")
+    found = [(v.strategy, v.loss) for v in recipe.variants()]
+    assert found == [("monolingual", "symmetric"), ("hybrid", "infonce"), ("hybrid", "symmetric")]
+    kept = {c.name for c in recipe.cells()}
+    assert kept < {c.name for c in parse_recipe(text, "it").cells()}
+    with pytest.raises(InputError, match="only: nothing in the grid has strategy mixed"):
+        parse_recipe('only = ["mixed"]\n' + text, "it")
+
+
 def test_shipped_recipes_name_known_tasks_and_can_be_planned() -> None:
     shipped = shipped_recipes()
     assert {
         "mini", "paper-xlmr", "paper-labse", "alpha-sweep", "batch-size", "loss-comparison",
-        "synthetic-data", "hybrid-pretrained",
+        "synthetic-data", "hybrid-pretrained", "domain-shift", "synthetic-tydiqa", "objectives-captions",
+        "alignment", "inference-cost",
     } == set(shipped)  # fmt: skip
     for name, (recipe, text) in shipped.items():
         assert recipe.name == name
         assert find_recipe(name) == (recipe, text)
-        catalogue().get(list(recipe.tasks))
+        catalogue(recipe_tasks()).get(list(recipe.tasks))
         assert len(recipe.seeds) >= 3
         assert recipe.claims
         for cell in recipe.cells():

@@ -12,8 +12,10 @@ from xlir_bench.experiment import find_recipe
 from xlir_bench.experiment.running import Where, missing_data, run_cells, train_options
 from xlir_bench.options.training import Strategy
 from xlir_bench.recipe import Recipe
+from xlir_bench.records import Kind
 from xlir_bench.reports.experiment.pages import experiment_pages
 from xlir_bench.reports.experiment.stored import read_experiment
+from xlir_bench.reports.tables import number
 from xlir_bench.tasks import catalogue
 
 
@@ -148,3 +150,56 @@ def test_the_recipe_of_a_pretrained_model_runs_in_short_form(
     page = experiment_pages(found, "").texts["README.md"]
     assert "7 of 7 trainings and bases are here" in page
     assert "hybrid, alpha 0.75" in page
+
+
+def test_a_recipe_of_encodings_trains_once_and_tells_losses_costs_and_alignment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XLIR_CACHE", str(tmp_path / "cache"))
+    stated = find_recipe("inference-cost")[0].model_dump(exclude_none=True)
+    short = {name: how | {"max_length": 24} for name, how in stated["encodings"].items()}
+    short = {"float32": short["float32"], "int8": short["int8"], "dims-8": {"truncate_dim": 8}}
+    cost = stated["cost"] | {
+        "task": "mini",
+        "dims": [8],
+        "dtypes": ["float32"],
+        "queries": 2,
+        "repeats": 1,
+    }
+    changed = {
+        "models": [str(save_tiny_bert(tmp_path / "model"))], "data": {"rows": ["mini-train"]}, "steps": 2,
+        "batch_sizes": [8], "tasks": ["mini"], "measures": ["map"], "claims": stated["claims"][1:2],
+        "parts": {"mini": {"langs": ["de", "en"]}}, "encodings": short, "cost": cost, "seeds": [0, 1],
+        "training": {"max_length": 24}, "alignment": True, "relative": True, "answer": "It <costs> less.",
+    }  # fmt: skip
+    changed["claims"][0]["task"] = "mini"
+    recipe = Recipe.model_validate(stated | changed)
+    where = Where(tmp_path / "out", catalogue().tasks, device="cpu", discard_models=True)
+    said: list[str] = []
+    assert run_cells(recipe, where, said.append) == {}
+    assert [line[:6] for line in said] == ["1 of 2", "2 of 2"]
+    assert not (where.folder / "models").exists()
+    found = read_experiment(recipe, where.folder)
+    records = {(c.variant.encoding, c.seed): r.record for (c, _), r in found.results.items()}
+    assert len(records) == 6
+    assert {r.encoder.weights_digest for (_, seed), r in records.items() if seed == 0} == {
+        records["float32", 0].encoder.weights_digest
+    }
+    assert records["dims-8", 0].encoder.dimension == 8
+    assert records["int8", 1].options.vectors == "int8"
+    assert [key for key, r in records.items() if r.profile.cost] == [("float32", 0)]
+    page = experiment_pages(found, "").texts["README.md"]
+    exact, kept = records["float32", 0], records["int8", 0]
+    change = (
+        kept.summary[Kind.MULTILINGUAL]["map"].mean - exact.summary[Kind.MULTILINGUAL]["map"].mean
+    )
+    assert abs(change) < 0.02
+    recall = exact.alignment.questions["de-en"].recall["recall@1"]
+    for told in (
+        "**It &lt;costs&gt; less.**", "a loss of .005 allowed", "## What it costs: hybrid, seed 0",
+        "float32 8 SQ8", "## From task to task", "## What would change the answer",
+        f"| de to en | {number(sum([recall, records['float32', 1].alignment.questions['de-en'].recall['recall@1']]) / 2)}",
+    ):  # fmt: skip
+        assert told in page
+    assert run_cells(recipe, where, said.append) == {}
+    assert len(said) == 2

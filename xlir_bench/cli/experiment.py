@@ -87,7 +87,7 @@ def experiment(
       xlir-bench experiment mini --output out --on ray       trainings side by side, one a worker
       xlir-bench experiment --index experiments              what all experiments in a folder found
     """
-    from xlir_bench.experiment import find_recipe, shipped_recipes
+    from xlir_bench.experiment import find_recipe, recipe_tasks, shipped_recipes
 
     if index is not None and name is not None:
         raise InputError(f"--index is of all experiments in {index}; leave {name} out")
@@ -112,7 +112,7 @@ def experiment(
     from xlir_bench.tasks import catalogue
 
     wanted = [*recipe.tasks, *([recipe.look.task] if recipe.look else [])]
-    tasks = catalogue(*tasks_dirs).get(list(dict.fromkeys(wanted)))
+    tasks = catalogue(recipe_tasks(), *tasks_dirs).get(list(dict.fromkeys(wanted)))
     if unknown := sorted({*skip_tasks} - {*recipe.tasks}):
         raise UnknownNameError("task of the recipe", unknown, recipe.tasks)
     if {*skip_tasks} >= {*recipe.tasks}:
@@ -205,7 +205,8 @@ def _index(folder: Path, check: bool) -> int:
 
 def _plan(recipe: Recipe, where: Where) -> list[Block]:
     """The grid, what is done of it, the time left, and the data that is missing."""
-    from xlir_bench.experiment.running import missing_data, plan_cells, time_left
+    from xlir_bench.experiment.planning import plan_cells, time_left
+    from xlir_bench.experiment.running import missing_data
 
     planned = plan_cells(recipe, where)
     several = len(recipe.models) > 1

@@ -24,6 +24,11 @@ def shipped_recipes() -> dict[str, tuple[Recipe, str]]:
     return recipes
 
 
+def recipe_tasks() -> Path:
+    """The folder of the tasks that only recipes of the package have: parts of public sets, made as these say."""
+    return Path(str(files("xlir_bench.experiment"))) / "recipes/tasks"
+
+
 def find_recipe(name: str) -> tuple[Recipe, str]:
     """The recipe of a file, or one of the package, with its text."""
     path = Path(name)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -17,10 +17,11 @@ from typing import Any
 
 from xlir_bench.encoders import load_reranker
 from xlir_bench.errors import OutOfReachError, XlirError
-from xlir_bench.evaluation import RunOptions, evaluate
+from xlir_bench.evaluation import RunOptions, evaluate, load_models, measure_cost
 from xlir_bench.executor import LOCAL, Executor
 from xlir_bench.files import ELSEWHERE, held, require_writable, safe_name
 from xlir_bench.options.encoding import EncoderOptions
+from xlir_bench.options.profiling import CostOptions
 from xlir_bench.options.stating import build
 from xlir_bench.options.training import Strategy, TrainOptions, parse_source
 from xlir_bench.places import data_cache
@@ -35,6 +36,7 @@ from xlir_bench.reports.experiment.stored import (
     write_cell,
 )
 from xlir_bench.results import Result
+from xlir_bench.results.schema import AlignmentPart
 from xlir_bench.results.store import RESULT_FILE
 from xlir_bench.sources import data_state
 from xlir_bench.tasks import Task
@@ -59,50 +61,6 @@ class Where:
     discard_models: bool = False
     """Keep results alone: a model is removed once it is evaluated."""
     command: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Planned:
-    """A cell, and how far it is."""
-
-    cell: Cell
-    state: str
-    """``done``, ``begun`` or ``to do``."""
-    seconds: float | None
-    """What it took, or what it should take; None if nothing tells."""
-
-
-def plan_cells(recipe: Recipe, where: Where) -> list[Planned]:
-    """Every cell in the recipe's order; expected times are means of the finished cells most like it."""
-    records = {c: r for c in recipe.cells() if (r := cell_record(where.folder, c)) is not None}
-    planned = []
-    for cell in recipe.cells():
-        if _is_finished(recipe, where, cell):
-            planned.append(Planned(cell, "done", records[cell].seconds))
-        else:
-            state = "begun" if model_folder(where, cell).is_dir() else "to do"
-            planned.append(Planned(cell, state, _expected_seconds(cell.variant, records)))
-    return planned
-
-
-def _expected_seconds(variant: Variant, records: Mapping[Cell, CellRecord]) -> float | None:
-    """By cells of the same model, batch size and loss, else of the same model."""
-    alike = [
-        (cell.variant, record.seconds)
-        for cell, record in records.items()
-        if (cell.variant.model, cell.variant.trained) == (variant.model, variant.trained)
-        and record.train_seconds is not None
-    ]
-    setting = (variant.batch_size, variant.loss)
-    closer = [seconds for v, seconds in alike if (v.batch_size, v.loss) == setting]
-    times = closer or [seconds for _, seconds in alike]
-    return sum(times) / len(times) if times else None
-
-
-def time_left(planned: Sequence[Planned]) -> float | None:
-    """Seconds of all that is not done; None if of any nothing is known."""
-    left = [each.seconds for each in planned if each.state != "done"]
-    return None if None in left else sum(filter(None, left))
 
 
 def missing_data(recipe: Recipe, where: Where) -> list[str]:
@@ -140,30 +98,35 @@ def run_cells(
             f"recipe {recipe.name} wants what is not here:\n  " + "\n  ".join(missing)
         )
     if recipe.rerank is not None:  # refused now, and not after the first training
-        load_reranker(recipe.rerank, _encoder_options(recipe, where))
+        load_reranker(recipe.rerank, _encoder_options(recipe, where, recipe.variants()[0]))
     progress, failed = progress or Silent(), dict[Cell, str]()
     require_writable(where.folder, ELSEWHERE)
     with held(where.folder / LOCK, f"output folder {where.folder}"):
-        todo = [cell for cell in recipe.cells() if not _is_finished(recipe, where, cell)]
+        todo = [cell for cell in recipe.cells() if not is_finished(recipe, where, cell)]
         # A first seed of everything says more than all seeds of a few.
         todo.sort(key=lambda cell: recipe.seeds.index(cell.seed))
-        cells = {cell.name: cell for cell in todo}
+        # One that was trained is encoded in every way before its model goes.
+        groups: dict[str, list[Cell]] = {}
+        for cell in todo:
+            groups.setdefault(cell.training, []).append(cell)
 
-        def begun() -> Iterator[tuple[str, Cell]]:
-            for n, cell in enumerate(todo, 1):
-                say(f"{n} of {len(todo)}: {cell.name}")
+        def begun() -> Iterator[tuple[str, list[Cell]]]:
+            for n, (name, cells) in enumerate(groups.items(), 1):
+                say(f"{n} of {len(groups)}: {name}")
                 try:
-                    _share_rows(recipe, where, cell, progress)
+                    _share_rows(recipe, where, cells[0], progress)
                 except XlirError as error:
-                    _fail(cell, error)
+                    _fail(name, error)
                 else:
-                    yield cell.name, cell
+                    yield name, cells
 
-        def _fail(cell: Cell, error: Exception) -> None:
+        def _fail(name: str, error: Exception) -> None:
             if not isinstance(error, XlirError):
                 raise error
-            say(f"  failed: {error}" if executor is LOCAL else f"failed: {cell.name}: {error}")
-            failed[cell] = str(error)
+            say(f"  failed: {error}" if executor is LOCAL else f"failed: {name}: {error}")
+            for cell in groups[name]:
+                if not is_finished(recipe, where, cell):
+                    failed[cell] = str(error)
 
         job = Cells(recipe, where, progress)
         if executor.remote:
@@ -173,35 +136,39 @@ def run_cells(
             job = Cells(recipe, there)
         for done in executor.run(job, begun()):
             if done.error is not None:
-                _fail(cells[done.name], done.error)
+                _fail(done.name, done.error)
         shutil.rmtree(where.folder / ROWS, ignore_errors=True)
         if where.discard_models:  # also of cells that were killed between their result and this
+            left = [c.training for c in recipe.cells() if not is_finished(recipe, where, c)]
             for cell in recipe.cells():
-                if _is_finished(recipe, where, cell):
+                if cell.training not in left:
                     _discard_model(where, cell)
     return failed
 
 
 @dataclass(frozen=True, slots=True)
 class Cells:
-    """Cells to train and evaluate."""
+    """Trainings, each with its cells to evaluate."""
 
     recipe: Recipe
     where: Where
     progress: Progress = field(default_factory=Silent)
 
-    def open(self) -> Callable[[Cell], None]:
+    def open(self) -> Callable[[list[Cell]], None]:
         """Each loads what it wants."""
         return self._run
 
-    def _run(self, cell: Cell) -> None:
+    def _run(self, cells: list[Cell]) -> None:
         try:
-            _run_cell(self.recipe, self.where, cell, self.progress)
+            for cell in cells:
+                _run_cell(self.recipe, self.where, cell, self.progress)
+            if self.where.discard_models:
+                _discard_model(self.where, cells[0])
         finally:
             _free_memory()
 
 
-def _is_finished(recipe: Recipe, where: Where, cell: Cell) -> bool:
+def is_finished(recipe: Recipe, where: Where, cell: Cell) -> bool:
     """Whether everything that is asked of a cell is there."""
     return cell_record(where.folder, cell) is not None and not _to_evaluate(recipe, where, cell)
 
@@ -220,7 +187,7 @@ def _is_evaluated(recipe: Recipe, where: Where, cell: Cell, name: str) -> bool:
     if not (folder / RESULT_FILE).is_file():
         return False
     result = Result.load(folder)
-    options = result.record.options
+    options, encoding = result.record.options, recipe.encoding(cell.variant)
     how = result.record.encoder.options or EncoderOptions()
     part = RunOptions(langs=_langs(recipe, name)).part(task)
     return (
@@ -229,7 +196,18 @@ def _is_evaluated(recipe: Recipe, where: Where, cell: Cell, name: str) -> bool:
         and options.langs == part.get("langs", [])
         and set(options.measures) == set(recipe.measures or task.measures)
         and (how.rerank, how.rerank_depth) == (recipe.rerank, recipe.rerank_depth)
+        and (how.dtype, how.truncate_dim, how.max_length, options.vectors)
+        == (encoding.dtype, encoding.truncate_dim, encoding.max_length, encoding.vectors)
+        and (not recipe.alignment or result.record.alignment != AlignmentPart())
+        and (result.record.profile.cost is not None or not _is_costed(recipe, cell, name))
     )
+
+
+def _is_costed(recipe: Recipe, cell: Cell, task: str) -> bool:
+    """Whether the recipe asks what a cell costs in use, on this task."""
+    first = next(iter(recipe.encodings), None)
+    wanted = recipe.cost is not None and recipe.cost.task == task and cell.variant.trained
+    return wanted and (cell.seed, cell.variant.encoding) == (recipe.seeds[0], first)
 
 
 def train_options(recipe: Recipe, where: Where, cell: Cell) -> TrainOptions:
@@ -256,7 +234,7 @@ def train_options(recipe: Recipe, where: Where, cell: Cell) -> TrainOptions:
 
 def model_folder(where: Where, cell: Cell) -> Path:
     """Where the model of a cell lies, and what its training is resumed from."""
-    return where.folder / MODELS / cell.name
+    return where.folder / MODELS / cell.training
 
 
 def _share_rows(recipe: Recipe, where: Where, cell: Cell, progress: Progress) -> None:
@@ -295,22 +273,31 @@ def _run_cell(recipe: Recipe, where: Where, cell: Cell, progress: Progress) -> N
     before = cell_record(where.folder, cell)
     began = time.perf_counter()
     for task in _to_evaluate(recipe, where, cell):
+        asked = RunOptions(
+            langs=_langs(recipe, task),
+            measures=recipe.measures,
+            vectors=recipe.encoding(variant).vectors,
+            alignment=recipe.alignment,
+            cache=None,
+            data=where.data,
+            offline=where.offline,
+        )
+        how = _encoder_options(recipe, where, variant)
         result = evaluate(
             where.tasks[task],
             str(done.folder),
-            RunOptions(
-                langs=_langs(recipe, task),
-                measures=recipe.measures,
-                cache=None,
-                data=where.data,
-                offline=where.offline,
-            ),
-            encoder_options=_encoder_options(recipe, where),
+            asked,
+            encoder_options=how,
             progress=progress,
             command=where.command,
         )
         folder = cell_folder(where.folder, cell) / task
         Questions.of(result).save(folder)
+        if recipe.cost is not None and _is_costed(recipe, cell, task):
+            costs = CostOptions(**recipe.cost.model_dump(exclude={"task"}))
+            models = load_models(where.tasks[task], str(done.folder), costs, asked, how)
+            cost = measure_cost(where.tasks[task], models, costs, asked, progress, where.command)
+            result = result.with_cost(cost)
         replace(result, tables={}).save(folder, compact=True)  # there are many
     # The record has the time of all parts of a training that was interrupted and resumed.
     trained = done.record.get("outcome", {}).get("seconds", seconds)
@@ -325,13 +312,15 @@ def _run_cell(recipe: Recipe, where: Where, cell: Cell, progress: Progress) -> N
         evaluate_seconds=round(time.perf_counter() - began, 1),
     )
     write_cell(where.folder, record, cell.name)
-    if where.discard_models:
-        _discard_model(where, cell)
 
 
-def _encoder_options(recipe: Recipe, where: Where) -> EncoderOptions:
+def _encoder_options(recipe: Recipe, where: Where, variant: Variant) -> EncoderOptions:
     """How a trained model is evaluated."""
+    encoding = recipe.encoding(variant)
     return EncoderOptions(
+        dtype=encoding.dtype,
+        truncate_dim=encoding.truncate_dim,
+        max_length=encoding.max_length,
         device=where.device,
         offline=where.offline,
         rerank=recipe.rerank,

@@ -69,7 +69,7 @@ def run_table(rankings: Sequence[Ranking], collection: Collection, depth: int) -
         if r.top is None or r.top_scores is None:
             continue
         row, place = np.nonzero(r.top[:, :depth] >= 0)
-        given = {
+        given: dict[str, Ints | Floats | int] = {
             "rank": place + 1,
             "score": r.top_scores[row, place],
             # Here the passage language is that of the setting, not of the passage.

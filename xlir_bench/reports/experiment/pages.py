@@ -10,8 +10,10 @@ import numpy as np
 
 from xlir_bench.recipe import Recipe, Variant
 from xlir_bench.records import Kind
+from xlir_bench.reports.cost import cost_blocks
 from xlir_bench.reports.document import Block, Table, as_markdown
 from xlir_bench.reports.drawn import drawn
+from xlir_bench.reports.experiment.alignment import alignment_parts
 from xlir_bench.reports.experiment.figures import Plot, plots
 from xlir_bench.reports.experiment.judging import Judged, Tested, against_baselines, judge
 from xlir_bench.reports.experiment.questions import FILE
@@ -70,6 +72,7 @@ def _page(experiment: Experiment, judged: Sequence[Judged], planned: Sequence[Pl
     parts: list[str | Block] = [
         f"<!-- {MARKER}: changes here are overwritten -->",
         f"# {escape(recipe.title)}",
+        *([f"**{escape(recipe.answer)}**"] if recipe.answer else []),
         escape(recipe.description),
         _made_by(experiment),
     ]
@@ -78,6 +81,9 @@ def _page(experiment: Experiment, judged: Sequence[Judged], planned: Sequence[Pl
     for task in recipe.tasks:
         parts += _task_parts(experiment, task)
         parts += [_image(plot) for plot in planned if plot.task == task and plot.axis != "steps"]
+    if recipe.relative:
+        parts += _relative(experiment)
+    parts += _costs(experiment)
     steps = [plot for plot in planned if plot.axis == "steps"]
     if steps and recipe.look is not None:
         parts += [
@@ -86,6 +92,8 @@ def _page(experiment: Experiment, judged: Sequence[Judged], planned: Sequence[Pl
             " the last step is what was evaluated.",
             *map(_image, steps),
         ]
+    if recipe.doubts:
+        parts += ["## What would change the answer", escape(recipe.doubts)]
     parts += ["## How to read it", _how_to_read(recipe)]
     if experiment.records:
         parts += ["## What it was made from", _made_from(experiment)]
@@ -181,6 +189,8 @@ def _task_parts(experiment: Experiment, task: str) -> list[str | Block]:
         if variants := [v for v in variants if experiment.evaluated(v, task)]:
             parts.append(f"**{escape(model)}**, {recipe.steps:,} steps, {seeds}")
             parts.append(_means(experiment, variants, task))
+    if recipe.alignment:
+        parts += alignment_parts(experiment, task)
     return parts + _against(experiment, task)
 
 
@@ -257,6 +267,38 @@ def _against(experiment: Experiment, task: str) -> list[str | Block]:
     headers += ["difference", "95 % interval", "p (Holm)", "seeds agree", ""]
     intro = f"Against each baseline that the recipe names (Holm over {len(rows)}):"
     return [intro, Table(headers, rows, text=3)]
+
+
+def _relative(experiment: Experiment) -> list[str | Block]:
+    """Every difference from a baseline as a share of what the baseline reaches, tasks below each other."""
+    rows = []
+    for task in experiment.recipe.tasks:
+        result = experiment.any_result(task)
+        for each in against_baselines(experiment, task):
+            base = float(np.mean(experiment.values(each.baseline, task, each.column)))
+            test = each.tested.test
+            change, low, high = (
+                "-" if x is None or not base else f"{100 * x / base:+.1f} %"
+                for x in (test.difference, test.low, test.high)
+            )
+            interval = "-" if low == "-" else f"{low} to {high}"
+            row = [experiment.recipe.label(each.variant), experiment.recipe.label(each.baseline)]
+            row += [task, "" if result is None else result.record.task.domain, each.column.name]
+            rows.append([*row, each.column.text(base), change, interval])
+    headers = ["batches", "baseline", "task", "domain", "", "baseline's", "change", "95 % interval"]
+    return ["## From task to task", Table(headers, rows, text=5)] if rows else []
+
+
+def _costs(experiment: Experiment) -> list[str | Block]:
+    """What the models cost that were measured."""
+    parts: list[str | Block] = []
+    for (cell, _), result in experiment.results.items():
+        if (cost := result.record.profile.cost) is not None:
+            heading = experiment.recipe.label(cell.variant).removesuffix(
+                f", {cell.variant.encoding}"
+            )
+            parts += [f"## What it costs: {escape(heading)}, seed {cell.seed}", *cost_blocks(cost)]
+    return parts
 
 
 def _how_to_read(recipe: Recipe) -> str:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -158,7 +159,9 @@ def read_experiment(recipe: Recipe, folder: Path) -> Experiment:
         if (cell_folder(folder, cell) / task / RESULT_FILE).is_file()
     }
     remedy = f"remove what is older from {folder / RESULTS} and run the experiment again"
-    for task in recipe.tasks:
-        if same_task := [result for (_, name), result in results.items() if name == task]:
-            require_comparable(same_task, False, remedy)
+    for task, encoding in product(recipe.tasks, {c.variant.encoding for c in records}):
+        # Vectors that are kept in another dtype are what is compared between encodings.
+        alike = [r for (c, t), r in results.items() if (t, c.variant.encoding) == (task, encoding)]
+        if alike:
+            require_comparable(alike, False, remedy)
     return Experiment(recipe, records, results)

@@ -1,0 +1,179 @@
+"""What a recipe states, table by table: how trainings learn, how their models are encoded, what is claimed of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    TypeAdapter,
+    create_model,
+    model_validator,
+)
+
+from xlir_bench.options.encoding import Dtype
+from xlir_bench.options.stating import Option, options_of
+from xlir_bench.options.training import Loss, Strategy, TrainOptions
+from xlir_bench.records import Kind
+
+if TYPE_CHECKING:
+    from xlir_bench.recipe.grid import Cell
+
+DATA = "{data}"
+"""Stands in a recipe where the data root would."""
+HYBRID, UNTRAINED = "hybrid", "untrained"
+RANK_DISTANCE = "rank_distance"
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+
+
+_FINITE = ConfigDict(allow_inf_nan=False)
+
+
+class Row(BaseModel):
+    """A table of a recipe."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        **_FINITE,
+        alias_generator=lambda name: name.replace("_", "-"),
+        populate_by_name=True,
+    )
+
+
+OF_TRAINING = {o.flag.replace("-", "_"): o for o in options_of(TrainOptions) if o.in_recipes}
+ADDED = (
+    "freeze", "prune_vocabulary", "cached", "lakda_weight", "vrn_weight", "teacher", "teacher_lang", "infonce_weight",
+)  # fmt: skip
+"""Left out of digests where they are not given: cells of before they were options keep theirs."""
+
+
+class _Training(Row):
+    """What every training of a recipe is told, where it is not the default of ``train-hybrid``."""
+
+    def of(self, strategy: str) -> dict[str, Any]:
+        """The options of a strategy, by their names in a recipe; a learning rate may be its own."""
+        given = self.model_dump()
+        if isinstance(given["lr"], dict):
+            given["lr"] = given["lr"].get(strategy)
+        return given
+
+    def options(self, strategy: str) -> dict[str, Any]:
+        """The same by the fields of `TrainOptions`."""
+        given = self.of(strategy)
+        return {option.name: given[name] for name, option in OF_TRAINING.items()}
+
+
+def _field(option: Option) -> tuple[Any, Any]:
+    """An option as a field of a recipe: its type, with its bounds, and its default."""
+    bounds = Field(gt=option.above, ge=option.least, lt=option.below, le=option.most)
+    kind: Any = Annotated[option.base, bounds]
+    if option.name == "lr":
+        # A union would put its branch into the place of a fault: training.lr is all that a recipe has.
+        one, several = (TypeAdapter(t, config=_FINITE) for t in (kind, dict[Strategy, kind]))
+        kind = Annotated[
+            Any,
+            PlainValidator(
+                lambda rate: (several if isinstance(rate, dict) else one).validate_python(rate)
+            ),
+        ]
+    return (kind | None if option.default is None else kind), option.default
+
+
+if TYPE_CHECKING:
+    Training = _Training
+else:
+    fields = {name: _field(option) for name, option in OF_TRAINING.items()}
+    Training = create_model("Training", __base__=_Training, **fields)
+
+
+class Look(Row):
+    """A task that is looked at while a model trains, for the plot over steps; it chooses nothing."""
+
+    task: str
+    every: Count
+
+
+class Encoding(Row):
+    """How the models of an experiment are encoded when they are evaluated; what is not said is as in `run`."""
+
+    dtype: Dtype = "float32"
+    truncate_dim: Count | None = None
+    max_length: Count | None = None
+    vectors: Literal["float32", "float16", "int8"] = "float32"
+
+
+class Cost(Row):
+    """What models cost in use: measured once, of the first seed of every training, in its first encoding."""
+
+    task: str
+    dtypes: Annotated[tuple[Dtype, ...], Field(min_length=1)] = ("float32",)
+    dims: tuple[Count, ...] = ()
+    indexes: tuple[str, ...] = ()
+    queries: Count = 100
+    repeats: Count = 5
+
+
+class Choice(Row):
+    """Some of the trainings of a recipe: those that have what is said here."""
+
+    model: str | None = None
+    data: str | None = None
+    strategy: Strategy | Literal["untrained"] | None = None
+    alpha: Share | None = None
+    batch_size: Count | None = None
+    loss: Loss | None = None
+    encoding: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_strategy(cls, stated: Any) -> Any:
+        return {"strategy": stated} if isinstance(stated, str) else stated
+
+    @property
+    def said(self) -> dict[str, Any]:
+        """What it says."""
+        return self.model_dump(exclude_none=True)
+
+    def __str__(self) -> str:
+        return ", ".join(f"{name.replace('_', '-')} {value}" for name, value in self.said.items())
+
+
+class Claim(Row):
+    """That some training is better than another in one kind of setting of a task."""
+
+    text: str
+    better: Choice
+    than: tuple[Choice, ...]
+    """One, or several, each of which it has to be better than; whatever it leaves open is as in `better`."""
+    task: str
+    kind: Kind = Kind.MULTILINGUAL
+    measure: str = "map"
+    margin: Annotated[float, Field(ge=0)] = 0.0
+    """Not better, but worse by no more than this."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_or_several(cls, stated: Any) -> Any:
+        if isinstance(stated, dict) and not isinstance(stated.get("than", []), list | tuple):
+            return stated | {"than": [stated["than"]]}
+        return stated
+
+
+class Part(Row):
+    """What of a task is evaluated, where it is not all of it for every training."""
+
+    langs: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    of: Annotated[tuple[Choice, ...], Field(min_length=1)] | None = None
+    """The trainings that are evaluated on it; the others are not."""
+    seeds: Annotated[tuple[int, ...], Field(min_length=1)] | None = None
+
+    def has(self, cell: Cell) -> bool:
+        """Whether a training is evaluated on it."""
+        chosen = self.of is None or any(cell.variant.has(choice) for choice in self.of)
+        seeded = self.seeds is None or not cell.variant.seeded or cell.seed in self.seeds
+        return chosen and seeded
