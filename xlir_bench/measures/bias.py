@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,7 +47,7 @@ class BiasFigure:
     """The 95 % interval of the mean, where it is one number."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class PoolRanking:
     """The ranking of one query language over the pool, its query ids and the languages of the pool."""
 
@@ -76,13 +76,18 @@ class PoolRanking:
         ends = np.cumsum(list(self.passage_counts.values()))
         return np.asarray(np.searchsorted(ends, positions, side="right"))
 
-    @property
+    @cached_property
+    def relevant_langs(self) -> Ints:
+        """Index into `passage_counts` of the language of each relevant passage."""
+        return self.languages_of(self.ranking.passage)
+
+    @cached_property
     def same_language(self) -> NDArray[np.bool_]:
         """For each relevant passage, whether it is in the query's language."""
         langs = list(self.passage_counts)
         if self.lang not in langs:
             return np.zeros(len(self.ranking.passage), bool)
-        return np.asarray(self.languages_of(self.ranking.passage) == langs.index(self.lang))
+        return np.asarray(self.relevant_langs == langs.index(self.lang))
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,7 +319,7 @@ def _oracle_gap(pool: PoolRanking, k: int) -> PerQuery | None:
         return None
     query = pool.ranking.query
     rows, gap = oracle_gap(query, pool.in_language, pool.ranking.rank, k)
-    sizes = np.array(list(pool.passage_counts.values()))[pool.languages_of(pool.ranking.passage)]
+    sizes = np.array(list(pool.passage_counts.values()))[pool.relevant_langs]
     of_passage = np.minimum(1, k / sizes) - min(1, k / pool.ranking.candidates)
     row = np.searchsorted(rows, query)
     return PerQuery(rows, gap, np.bincount(row, of_passage, len(rows)) / np.bincount(row))
@@ -323,7 +328,7 @@ def _oracle_gap(pool: PoolRanking, k: int) -> PerQuery | None:
 def _equal_expected_rank(pool: PoolRanking, k: int, unretrieved_mean: bool = False) -> PerQuery:
     """PEER@k; see `equal_expected_rank`."""
     query, rank = pool.ranking.query, pool.ranking.rank
-    lang = pool.languages_of(pool.ranking.passage)
+    lang = pool.relevant_langs
     rows, p = equal_expected_rank(query, rank, lang, k, unretrieved_mean)
     chance = expected_equal_expected_rank(query, lang, pool.ranking.candidates, k, unretrieved_mean)
     return PerQuery(rows, p, chance)

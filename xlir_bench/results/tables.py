@@ -11,7 +11,6 @@ import numpy as np
 from xlir_bench.records import (
     POOL,
     Collection,
-    Floats,
     Ints,
     Kind,
     Ranking,
@@ -48,7 +47,7 @@ class _Rows:
     query: Ints
     passage: Ints
     """Position in the pool of the setting."""
-    given: Mapping[str, Ints | Floats | int]
+    given: Mapping[str, Any]
     """Columns that do not follow from these."""
 
 
@@ -124,7 +123,7 @@ class _Coder:
             arrays[column] = coded(names[column], values) if column in names else pa.array(values)
         return pa.table(arrays)
 
-    def _column(self, name: str, rows: _Rows) -> Ints | Floats | int:
+    def _column(self, name: str, rows: _Rows) -> Any:
         """One column of the rows of a setting; a number that all of them have."""
         lang = rows.setting.query_lang
         if name in rows.given:
