@@ -11,6 +11,7 @@ import numpy as np
 from xlir_bench.records import (
     POOL,
     Collection,
+    Floats,
     Ints,
     Kind,
     Ranking,
