@@ -1,6 +1,6 @@
 """Retrieval measures as ranx has them, from exact ranks: the one module that knows ranx.
 
-map and mrr follow from the ranks of the relevant passages alone, the same to the bit. For the others ranx scores
+map, mrr and recall follow from the ranks of the relevant passages alone, the same to the bit. For the others ranx scores
 arrays of ids in the order of their ranks (the scores beside them are for its sorting, which is not needed). A passage
 that is not relevant only takes up a place, so a run is an array of -1 with the relevant ids at their ranks: no pool is
 sorted, and queries of all settings are scored together, those with deep ranks apart from the others.
@@ -104,9 +104,20 @@ def reciprocal_rank(query: Ints, rank: Ints) -> Floats:
     return 1 / best
 
 
+def share_found(query: Ints, rank: Ints) -> Floats:
+    """For each query that occurs, the share of its ranks that is not 0.
+
+    >>> share_found(np.array([7, 7, 8]), np.array([5, 0, 2])).tolist()
+    [0.5, 1.0]
+    """
+    _, row, size = np.unique(query, return_inverse=True, return_counts=True)
+    return np.asarray(np.bincount(row, rank > 0, len(size)) / size)
+
+
 BY_RANKS: Mapping[str, Callable[[Ints, Ints], Floats]] = {
     "map": average_precision,
     "mrr": reciprocal_rank,
+    "recall": share_found,
 }
 """What needs no place for every passage of the pool. ranx walks through all of them: most of the time of a report."""
 
@@ -156,15 +167,21 @@ class Scorer:
 
     def scores(self, measures: Sequence[str]) -> list[Scores]:
         """Per-query values of every measure, one `Scores` a ranking."""
-        with_cut = [measure for measure in measures if "@" in measure]
-        whole = [measure for measure in measures if "@" not in measure]
+        values: dict[str, Floats] = {}
+        walked: dict[bool, list[str]] = {True: [], False: []}
+        for measure in measures:
+            name, _, cut = measure.partition("@")
+            if name in BY_RANKS:
+                rank = np.where(self.rank > int(cut), 0, self.rank) if cut else self.rank
+                values[measure] = BY_RANKS[name](self.query, rank)
+            else:
+                walked[bool(cut)].append(measure)
         # Places below the deepest relevant passage, or below the cut-off, change no value.
-        cut = max((int(measure.split("@")[1]) for measure in with_cut), default=1)
-        values = {m: BY_RANKS[m](self.query, self.rank) for m in whole if m in BY_RANKS}
-        walked = [measure for measure in whole if measure not in BY_RANKS]
-        for group, depth in ((with_cut, np.minimum(self.deepest, cut)), (walked, self.deepest)):
+        deepest_cut = max((int(measure.split("@")[1]) for measure in walked[True]), default=1)
+        depth = {True: np.minimum(self.deepest, deepest_cut), False: self.deepest}
+        for has_cut, group in walked.items():
             if group:
-                values |= _evaluate(self, group, depth)
+                values |= _evaluate(self, group, depth[has_cut])
         ends = np.cumsum([0] + [len(rows) for rows in self.scored]).tolist()
         return [
             Scores(
