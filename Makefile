@@ -3,6 +3,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
+# Every command here is a process of its own: what one compiled the next finds, whatever the environment says.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo real test lint gate docs leaderboards format bench kills mutants fuzz constraints multilingual clean
 
 # An evaluation, then how a change of training is judged: two short trainings that differ in their batches

@@ -174,7 +174,7 @@ def test_pytrec_eval_gives_the_same_values() -> None:
         np.testing.assert_allclose(found.values[measure], wanted, atol=1e-12)
 
 
-@pytest.mark.parametrize("name", ["map", "mrr"])
+@pytest.mark.parametrize("name", ["map", "mrr", "map@7", "mrr@7", "recall@1", "recall@100"])
 def test_what_follows_from_ranks_is_what_ranx_gives_to_the_bit(name: str) -> None:
     answers = [*random_answers(11, 300, 5000, missed=0.2), {0: (1, 0)}]
     (found,) = score([ranking(answers, 5000)], [name])

@@ -1,6 +1,6 @@
 """Retrieval measures as ranx has them, from exact ranks: the one module that knows ranx.
 
-map and mrr follow from the ranks of the relevant passages alone, the same to the bit. For the others ranx scores
+map, mrr and recall follow from the ranks of the relevant passages alone, the same to the bit. For the others ranx scores
 arrays of ids in the order of their ranks (the scores beside them are for its sorting, which is not needed). A passage
 that is not relevant only takes up a place, so a run is an array of -1 with the relevant ids at their ranks: no pool is
 sorted, and queries of all settings are scored together, those with deep ranks apart from the others.
@@ -80,7 +80,7 @@ def _is_measure(name: str) -> bool:
 def score(rankings: Sequence[Ranking], measures: Sequence[str]) -> list[Scores]:
     """Per-query values of every measure, one `Scores` a ranking."""
     scores: list[Scores] = []
-    by_ranx = {measure: _ranx_function(measure) for measure in measures if measure not in BY_RANKS}
+    by_ranx = {m: _ranx_function(m) for m in measures if m.partition("@")[0] not in BY_RANKS}
     rows = accumulate(len(ranking.query) for ranking in rankings)
     batches = groupby(zip(rows, rankings, strict=True), lambda numbered: numbered[0] // ROWS)
     for _, batch in batches:
@@ -105,9 +105,13 @@ def _scores(
         if some:
             _evaluate(relevant, queries, some, depth, values)
     found = {measure: of_query[queries] for measure, of_query in values.items()}
-    if by_ranks := [measure for measure in measures if measure in BY_RANKS]:
-        rows, query = relevant.rows(queries)
-        found |= {m: BY_RANKS[m](query, relevant.rank[rows]) for m in by_ranks}
+    rows, query = relevant.rows(queries)
+    ranks = relevant.rank[rows]
+    for measure in measures:
+        name, _, cut_off = measure.partition("@")
+        if name in BY_RANKS:
+            near = np.where(ranks > int(cut_off), 0, ranks) if cut_off else ranks
+            found[measure] = BY_RANKS[name](query, near)
     ends, shared = np.cumsum([0, *relevant.scored]).tolist(), Shared()
     for r, start, stop in zip(rankings, ends, ends[1:], strict=False):
         scored = shared.of(r.scored)
@@ -212,9 +216,20 @@ def reciprocal_rank(query: Ints, rank: Ints) -> Floats:
     return 1 / best
 
 
+def share_found(query: Ints, rank: Ints) -> Floats:
+    """For each query that occurs, the share of its ranks that is not 0.
+
+    >>> share_found(np.array([7, 7, 8]), np.array([5, 0, 2])).tolist()
+    [0.5, 1.0]
+    """
+    _, row, size = groups(query)
+    return np.asarray(np.bincount(row, rank > 0, len(size)) / size)
+
+
 BY_RANKS: Mapping[str, Callable[[Ints, Ints], Floats]] = {
     "map": average_precision,
     "mrr": reciprocal_rank,
+    "recall": share_found,
 }
 """What needs no place for every passage of the pool. ranx walks through all of them: most of the time of a report."""
 
