@@ -93,7 +93,7 @@ def alignment_figures(record: ResultRecord) -> list[str]:
     kinds = list(translations(record.alignment).values())
     if not kinds:
         raise InputError(
-            f"{label_of(record)} has no alignment of translations: run it with --alignment, where the task has any"
+            f"{label_of(record)} says nothing of translations: xlir-bench run --alignment measures them, if there are any"
         )
     return [MARGIN, *next(iter(kinds[0].values())).recall]
 
