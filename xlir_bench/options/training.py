@@ -1,4 +1,4 @@
-"""What a training run is told: its rows, its batches, how it learns, and what is kept of it."""
+"""The options of a training: its rows, its batches, how it learns, and what is kept."""
 
 from __future__ import annotations
 

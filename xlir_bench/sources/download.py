@@ -205,7 +205,7 @@ class _Transfer:
     file: Download
     progress: Progress
     shown: int = 0
-    """Bytes that progress was told of; they are taken back if the file is begun anew."""
+    """Bytes that progress shows; they are taken back if the file is begun anew."""
 
     def run(self) -> None:
         file = self.file

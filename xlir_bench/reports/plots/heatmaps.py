@@ -156,7 +156,7 @@ def _cell(
 
 
 def _frame(axes: Axes, langs: Sequence[str], columns: Mapping[float, str]) -> None:
-    """Languages on the left and at the top, and which are whose."""
+    """Languages on the left (of queries) and at the top (of passages)."""
     axes.set_xlim(-0.55, max(columns) + 0.55)
     axes.set_ylim(len(langs) - 0.45, -0.55)
     axes.set_xticks(list(columns), list(columns.values()))
