@@ -79,7 +79,9 @@ class Translator:
             ("--to", "into", stated.get("target_lang"), targets),
         ):
             if lang in FLORES and lang not in asked:
-                raise InputError(f"{option}: {self.name} translates {word} {lang} alone")
+                raise InputError(
+                    f"{option}: {self.name} translates {word} {lang}, not {', '.join(asked)}"
+                )
 
     def tokens(self, texts: Sequence[str]) -> list[list[int]]:
         """Texts as token ids, without those that name languages."""

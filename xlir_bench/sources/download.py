@@ -93,7 +93,7 @@ class Download:
         free = shutil.disk_usage(self.target.parent).free
         if size > free:
             raise XlirError(
-                f"cannot write {self.target}: it takes {size:,} bytes more, {free:,} are left; {ELSEWHERE}"
+                f"cannot write {self.target}: it takes {size:,} bytes more, and the disk has {free:,}; {ELSEWHERE}"
             )
 
 
