@@ -96,7 +96,7 @@ def test_a_list_in_the_file_may_hold_fractions(xlir, tmp_path):
 
 def test_a_reranker_that_cannot_be_had_is_told_before_any_work(xlir, tmp_path):
     for asked, told in (
-        (("--rerank", "builtin:bm25"), "--rerank 'builtin:bm25': give a folder"),
+        (("--rerank", "builtin:bm25"), "--rerank 'builtin:bm25': give a cross encoder"),
         (("--rerank", "./nothing"), "no model folder './nothing' here"),
         (("--rerank-depth", "5"), "--rerank-depth is of the reranker that --rerank names"),
     ):

@@ -125,7 +125,7 @@ def test_pickles_and_foreign_code_are_refused(cross_encoder: Path, copy: Copy) -
 
 @pytest.mark.parametrize("spec", ["builtin:bm25", "http://127.0.0.1#m", "npy:x", " "])
 def test_other_specs_are_told_what_goes(spec: str) -> None:
-    with pytest.raises(InputError, match="cross encoder, or py:FILE:NAME"):
+    with pytest.raises(InputError, match="cross encoder: folder, hub id or py:FILE:NAME"):
         load_reranker(spec, EncoderOptions())
 
 

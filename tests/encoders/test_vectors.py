@@ -49,7 +49,7 @@ def test_the_card_names_the_folder_and_the_bytes(folder: Path) -> None:
 
 @pytest.mark.parametrize("count", [4, 6])
 def test_another_number_of_rows_names_both_numbers(folder: Path, count: int) -> None:
-    with pytest.raises(InputError, match=rf"has 5 rows, the collection has {count} texts"):
+    with pytest.raises(InputError, match=rf"has 5 rows for the {count} texts"):
         load(folder).vectors("query", "en", count)
 
 
@@ -63,7 +63,7 @@ def test_an_absent_language_says_what_there_is(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("array", "message"),
     [
-        (np.zeros((5, 8), np.int32), "should be of float16, float32, float64"),
+        (np.zeros((5, 8), np.int32), "not of float16, float32, float64"),
         (np.zeros(5, np.float32), r"shape \(5,\)"),
         (np.zeros((5, 9), np.float32), r"9 numbers.*8"),
         (np.zeros((5, 8), ">f4"), "float16, float32, float64"),

@@ -19,6 +19,8 @@ from xlir_bench.errors import InputError
 from xlir_bench.records import Collection
 
 Form = Literal["code-switched", "lower", "romanised", "typos"]
+Change = Callable[[str, str], str]
+"""A question in another form, from its text and language."""
 FORMS: tuple[Form, ...] = get_args(Form)
 LETTERS_A_TYPO = 20
 """A question has a typo for so many letters, and one at least."""
@@ -101,7 +103,7 @@ def typos(text: str, lang: str) -> str:
     return "".join(signs)
 
 
-def _switching(folder: Path | None, langs: list[str]) -> Callable[[str, str], str]:
+def _switching(folder: Path | None, langs: list[str]) -> Change:
     """Words become English ones, and those of English questions words of the other languages, each with p = .5."""
     from xlir_bench.augment.switching import Switcher
     from xlir_bench.options.augmenting import SwitchOptions
@@ -121,11 +123,7 @@ def _switching(folder: Path | None, langs: list[str]) -> Callable[[str, str], st
     return Switcher(lexicon, SwitchOptions()).text
 
 
-CHANGES: Mapping[Form, Callable[[str, str], str]] = {
-    "lower": lower,
-    "romanised": romanised,
-    "typos": typos,
-}
+CHANGES: Mapping[Form, Change] = {"lower": lower, "romanised": romanised, "typos": typos}
 
 
 @cache

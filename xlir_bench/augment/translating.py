@@ -186,7 +186,7 @@ class Translating:
 
 
 class _Batch(BaseModel):
-    """A line of a journal, but for the first, in the order of the batches."""
+    """A line of a journal after the first; lines are in the order of the batches."""
 
     texts: int
     """A key of the texts: their translations are used for no others."""

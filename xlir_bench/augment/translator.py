@@ -1,4 +1,4 @@
-"""A translation model from a folder. Marian, M2M100 and NLLB differ in how they are told the languages."""
+"""A translation model from a folder. Marian, M2M100 and NLLB are given the languages in different ways."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Translator:
 
     @cached_property
     def says_target(self) -> bool:
-        """Whether the model is told what to translate to: a Marian model of one pair is not."""
+        """Whether the model takes a target language: a Marian model of one pair does not."""
         return self.layout != "marian" or any(
             token.startswith(">>") and token.endswith("<<") for token in self.tokenizer.get_vocab()
         )
@@ -79,7 +79,9 @@ class Translator:
             ("--to", "into", stated.get("target_lang"), targets),
         ):
             if lang in FLORES and lang not in asked:
-                raise InputError(f"{option}: {self.name} translates {word} {lang} alone")
+                raise InputError(
+                    f"{option}: {self.name} translates {word} {lang}, not {', '.join(asked)}"
+                )
 
     def tokens(self, texts: Sequence[str]) -> list[list[int]]:
         """Texts as token ids, without those that name languages."""

@@ -40,7 +40,7 @@ SKIP_FAULTS = same_option(TrainOptions, "skip_faults")
 
 
 def _checked(output: Path, rows: Sequence[TrainingSource]) -> None:
-    """Refuse a file that cannot be written; say that one is there."""
+    """Refuse a file that cannot be written; warn where it replaces one."""
     from xlir_bench.augment.output import check_output
 
     check_output(output, rows)

@@ -209,7 +209,7 @@ def _option(group: str, names: Sequence[str], **attributes: Any) -> click.Option
 
 
 def _params(option: Option) -> list[click.Parameter]:
-    """What click is told of an option."""
+    """The option as click has it."""
     attributes: dict[str, Any]
     required = option.default is MISSING
     if option.positional:

@@ -50,16 +50,8 @@ def _recipes(_ctx: Context) -> Iterable[str]:
 
 
 def _measures(_ctx: Context) -> Iterable[str]:
-    return [
-        "map",
-        "mrr",
-        "ndcg@10",
-        "ndcg@20",
-        "recall@1",
-        "recall@10",
-        "recall@100",
-        "precision@1",
-    ]
+    recall = [f"recall@{k}" for k in (1, 10, 100)]
+    return ["map", "mrr", "ndcg@10", "ndcg@20", *recall, "precision@1"]
 
 
 def _models(_ctx: Context) -> Iterable[str]:

@@ -182,7 +182,7 @@ def _first(baseline: Path, candidate: str, tasks: tuple[str, ...], how: _Evaluat
 
 
 def _baseline_and_policy(baseline: Path, policy_file: Path | None) -> tuple[Result, Policy]:
-    """Both read; faults of the policy's file are told before a result is read."""
+    """Read both; the policy first, so that its faults are reported before a result is read."""
     from xlir_bench.reports.policy import default_policy, read_policy
     from xlir_bench.results import Result
 
@@ -259,7 +259,7 @@ class _Evaluating:
         encoder_options: EncoderOptions,
         baseline: EncoderPart | None = None,
     ) -> Result:
-        """A run, saved; what it does otherwise than the baseline is told."""
+        """A run, saved; prints what it does differently from the baseline."""
         from xlir_bench.cli.run import evaluated, resolved, usual_folder
 
         (retriever,) = resolved([spec], encoder_options, options)
@@ -292,7 +292,7 @@ def _first_model(baseline: EncoderPart) -> str:
 
 
 def _differences(baseline: EncoderPart, candidate: Retriever) -> list[str]:
-    """What makes the candidate run in another way than the baseline ran."""
+    """What makes the candidate run differently from the baseline."""
     card, asked = candidate.card, baseline.options
     pairs = {
         "query prompt": (baseline.query_prompt, card.query_prompt),

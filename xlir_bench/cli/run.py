@@ -263,7 +263,7 @@ def resolved(
     options: RunOptions,
     executor: Executor = LOCAL,
 ) -> list[Retriever]:
-    """The retrievers of all specs; every one that cannot be had is told, before any work."""
+    """The retrievers of all specs; one error names every one that cannot be loaded, before any work."""
     from xlir_bench.evaluation import as_retriever
 
     retrievers: list[Retriever] = []

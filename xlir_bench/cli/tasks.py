@@ -58,8 +58,8 @@ def tasks(
     are those of all languages together; with --settings, queries are those of the query language
     (the ones without a relevant passage in the pool of a setting are left out when it is scored).
 
-    `xlir-bench tasks new NAME` begins a task file of your own. A file that is broken is told, and the
-    others are listed; the exit code is 2 then.
+    `xlir-bench tasks new NAME` begins a task file of your own. A broken file is reported, the
+    others are listed, and the exit code is 2.
 
     \b
     Examples:

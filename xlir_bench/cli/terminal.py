@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def say(text: str = "", err: bool = False, nl: bool = True) -> None:
-    """Print lines; of what a terminal can be told, colours alone pass, where it has them."""
+    """Print lines. Of all that steers a terminal only colours pass, where it has them."""
     parts = re.split(r"(\x1b\[(?:[01]|3[13])m)", text)  # each other part is a colour
     parts[::2] = map(printable, parts[::2])
     if not _has_colours(err):

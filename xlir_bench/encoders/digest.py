@@ -1,4 +1,4 @@
-"""How encoders are told apart: digests of files and vectors, and the folder names made of them."""
+"""What makes two encoders different: digests of files and vectors, and the folder names made of them."""
 
 from __future__ import annotations
 

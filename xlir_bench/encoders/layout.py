@@ -30,9 +30,7 @@ UNRELATED = (
 )
 """Files that match `CONFIGURATION` but do not change the vectors."""
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.pickle")
-TRAINING_PICKLES = (
-    *("optimizer*", "scheduler*", "scaler*", "rng_state*", "training_args*", "*_states.pt"),
-)
+TRAINER = ("optimizer*", "scheduler*", "scaler*", "rng_state*", "training_args*", "*_states.pt")
 """What a trainer writes into a checkpoint beside the weights."""
 PAIRS = "ForSequenceClassification"
 """How the name of an architecture ends that has a head for pairs of texts."""
@@ -151,10 +149,10 @@ class ModelLayout:
     @property
     def ancestors(self) -> list[str]:
         """The models that this one was made from, as its configuration and its README say."""
-        path, named = self._config.get("_name_or_path"), list[str]()
-        if isinstance(path, str) and path:
-            named = ["/".join(path.replace("\\", "/").rstrip("/").split("/")[-2:])]
-        return [name for name in named if name] + _base_models(self.folder / "README.md")
+        stated = self._config.get("_name_or_path")
+        path = stated.replace("\\", "/").rstrip("/") if isinstance(stated, str) else ""
+        names = ["/".join(path.split("/")[-2:]), *_base_models(self.folder / "README.md")]
+        return [name for name in names if name]
 
     @cached_property
     def positions(self) -> int | None:
@@ -256,19 +254,15 @@ class ModelLayout:
             _joined(path, file)
             for path in self._paths
             for file in self._files_at(path)
-            if _matches(file, PICKLES)
-            and not _matches(file, TRAINING_PICKLES)
-            and not self._weights_at(path)
+            if _matches(file, PICKLES) and not (_matches(file, TRAINER) or self._weights_at(path))
         ]
         if pickles:
             raise InputError(
-                f"{name} has weights only as a pickle ({', '.join(pickles[:3])}), which can run code when it is opened;"
-                f" if you trust it, convert it once: {conversion}"
+                f"{name} has weights only as a pickle ({', '.join(pickles[:3])}), which can run code; if trusted: {conversion}"
             )
         if not self.weights:
             raise InputError(
-                f"{name} has no weights in safetensors ({self.folder} holds no model.safetensors); if there are"
-                f" only pickles (pytorch_model.bin) and you trust them, convert them: {conversion}"
+                f"{name} has no weights in safetensors; convert pickles (pytorch_model.bin) that you trust: {conversion}"
             )
 
     def _refuse_no_reranker(self, name: str) -> None:
@@ -309,9 +303,8 @@ class ModelLayout:
     @cached_property
     def _config(self) -> dict[str, Any]:
         """`config.json` of the transformer; empty where there is none."""
-        if self._transformer is None:
-            return {}
-        return self._value(self._transformer_file("config.json"), dict) or {}
+        file = self._transformer_file("config.json")
+        return (self._value(file, dict) if self._transformer else None) or {}
 
     @property
     def _library_file(self) -> str:

@@ -1,4 +1,4 @@
-"""From what a person names to an encoder."""
+"""Loads the encoder that a spec names."""
 
 from __future__ import annotations
 

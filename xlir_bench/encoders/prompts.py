@@ -1,4 +1,4 @@
-"""What is put before a text: what was asked for, what the model registers, what its family needs."""
+"""The prompt before a text: the one asked for, else the one that the model registers, else that of its family."""
 
 from __future__ import annotations
 

@@ -63,16 +63,14 @@ class PythonEncoder:
     def card(self) -> EncoderCard:
         """What a result records of it."""
         known = "the digest of its file" if self._source else "the vectors of a few texts"
-        note = f"known by {known}; what it loads besides is told apart only by an attribute `fingerprint`"
+        known_by = f"known by {known}; what it loads besides is told apart only by an attribute `fingerprint`"
+        notes = [known_by] if self._stated is None else []
         return EncoderCard(
             name=self.name,
             kind="python",
             slug=slug(f"py-{self.name}-{short(self.fingerprint)}"),
             fingerprint=self.fingerprint,
-            notes=(
-                *([note] if self._stated is None else []),
-                *unused_notes(self._options, "python"),
-            ),
+            notes=(*notes, *unused_notes(self._options, "python")),
         )
 
     @cached_property

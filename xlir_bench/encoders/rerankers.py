@@ -155,7 +155,7 @@ def load_reranker(spec: str, options: EncoderOptions) -> Reranker:
     if colon and prefix == "py":
         return PythonReranker(*python_target(rest))
     if not spec.strip() or (colon and not Path(spec).expanduser().exists()):
-        raise InputError(f"--rerank {spec!r}: give a folder, a hub id or py:FILE:NAME")
+        raise InputError(f"--rerank {spec!r}: give a cross encoder: folder, hub id or py:FILE:NAME")
     require("models", f"--rerank {spec}")
     return CrossEncoderReranker(locate(spec, replace(options, revision=None), "--rerank"), options)
 
@@ -164,7 +164,7 @@ def checked_scores(scores: Floats, pairs: Sequence[Pair]) -> Floats:
     """The scores of `pairs`, one finite number each; an error names the first pair that went wrong."""
     if scores.shape != (len(pairs),):
         raise BadVectorsError(
-            f"the reranker gave an array of shape {scores.shape} for {len(pairs)} pairs: one number each is wanted"
+            f"the reranker gave an array of shape {scores.shape} for {len(pairs)} pairs, not one number a pair"
         )
     finite = np.isfinite(scores)
     if not finite.all():

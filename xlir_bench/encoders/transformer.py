@@ -378,7 +378,7 @@ def loading(name: str, folder: str, device: str) -> Iterator[None]:
 
 
 def arguments(device: str, options: EncoderOptions) -> dict[str, Any]:
-    """What a class of sentence-transformers is told when it loads a folder."""
+    """The arguments with which a class of sentence-transformers loads a folder."""
     import torch
 
     return {

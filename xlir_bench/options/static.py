@@ -1,4 +1,4 @@
-"""What a static model (`builtin:static:DIM`) is made like."""
+"""How a static model (`builtin:static:DIM`) is made."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def static_dimension(spec: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class StaticOptions:
-    """What a static model is made like, but for its dimension, which its name says."""
+    """How a static model is made; its dimension is in its name."""
 
     vocabulary: int = option(
         "Sub-words of builtin:static, learnt from the rows; fewer where those have no more.",
@@ -58,7 +58,7 @@ class StaticOptions:
         return {f.name: x for f in fields(self) if (x := getattr(self, f.name)) != f.default}
 
     def check(self, model: str) -> None:
-        """Refuse what makes no model, and a model that is not made here."""
+        """Refuse a dimension that makes no model, and these options for any other model."""
         if "identity_weight" in self.chosen() and not self.identity:
             raise InputError("--identity-weight says how much the dimensions of --identity count")
         if is_static_spec(model):

@@ -57,7 +57,7 @@ class Option:
 
     @property
     def base(self) -> Any:
-        """Its type, but for None."""
+        """Its type without None."""
         parts = [part for part in get_args(self.type) if part is not type(None)]
         is_union = get_origin(self.type) not in (Literal, tuple, None)
         return parts[0] if is_union and parts else self.type
@@ -179,7 +179,7 @@ def check_bounds(record: Any) -> None:
 
 
 def check(option: Option, value: Any) -> None:
-    """Refuse a value that is out of the bounds of an option, or none of its words; or none where one is wanted."""
+    """Refuse a value out of the bounds of an option, a word that is not one of its choices, and an empty list."""
     if value == () and option.default not in (None, ()):
         raise InputError(f"--{option.flag} is empty: it wants one value or more")
     for each in value if isinstance(value, tuple) else [value]:

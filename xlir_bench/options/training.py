@@ -1,4 +1,4 @@
-"""What a training run is told: its rows, its batches, how it learns, and what is kept of it."""
+"""The options of a training: its rows, its batches, how it learns, and what is kept."""
 
 from __future__ import annotations
 
@@ -292,7 +292,7 @@ class TrainOptions:
         self.static.check(self.model)
         if self.from_nothing and self.prune_vocabulary is not None:
             raise InputError(
-                f"--prune-vocabulary is for transformers: {self.model} learns its sub-words from the rows (--vocabulary)"
+                f"--prune-vocabulary is for transformers: of {self.model} --vocabulary says how many sub-words it learns"
             )
         if self.from_nothing:
             self.refuse_static()

@@ -56,13 +56,7 @@ def update_baseline(baseline: Result, candidate: Result, verdict: Verdict, reaso
         raise InputError("--update-baseline wants a --reason: one line for its history")
     old, new = _side(baseline), _side(candidate)
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    update = {
-        "when": now,
-        "reason": reason,
-        "verdict": verdict.outcome.value,
-        "old": old,
-        "new": new,
-    }
+    line = {"when": now, "reason": reason, "verdict": verdict.outcome.value, "old": old, "new": new}
     with (
         explained(folder, "a baseline lies in a folder that can be written"),
         held(folder / LOCK, f"baseline {folder}", wait=True),
@@ -70,7 +64,7 @@ def update_baseline(baseline: Result, candidate: Result, verdict: Verdict, reaso
         history = _history(folder)
         # An update that was killed at the very end has written its line already.
         if not (history and old == new and history[-1][1].reason == reason):
-            lines = [*(text for text, _ in history), json.dumps(update, ensure_ascii=False)]
+            lines = [*(text for text, _ in history), json.dumps(line, ensure_ascii=False)]
             text = "".join(f"{line}\n" for line in lines)
             # Half a surrogate pair (a name that is no UTF-8) becomes the escape that JSON has for it.
             write(folder / HISTORY, text.encode("utf-8", "backslashreplace"))

@@ -19,7 +19,7 @@ Form = Literal["terminal", "markdown", "latex"]
 
 
 BOLD, RED, YELLOW, PLAIN = "\x1b[1m", "\x1b[31m", "\x1b[33m", "\x1b[0m"
-"""What a terminal with colours is told."""
+"""What switches the colours of a terminal."""
 MARKS = "\ue000", "\ue001"
 """Stand around what will be bold while a table is laid out: no text from outside keeps such characters."""
 

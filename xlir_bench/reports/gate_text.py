@@ -138,7 +138,7 @@ def plan_record(verdict: Verdict) -> dict[str, Any]:
 
 
 def _range(values: Sequence[float | None], figure: Callable[[float], str]) -> str:
-    """The least and the most of some values; ``none`` where one is unbounded."""
+    """The least and the largest of some values; ``none`` where one is unbounded."""
     known = [value for value in values if value is not None]
     ends = [figure(min(known)), figure(max(known))] if known else []
     if len(known) < len(values):

@@ -90,7 +90,7 @@ def space(results: Sequence[Result], output: Path) -> list[Path]:
 
 
 def push(form: str, files: Sequence[Path], output: Path, repository: str) -> str:
-    """Upload what was exported; where it can be seen. A pull request, but for a Space, which is made if need be."""
+    """Upload what was exported; returns its address. It is a pull request, except for a Space, which is made if needed."""
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError
 
@@ -111,7 +111,7 @@ def push(form: str, files: Sequence[Path], output: Path, repository: str) -> str
 
 
 def pushed_folder(form: str, files: Sequence[Path], output: Path) -> Path:
-    """What becomes the root of the repository; an error where an export is none that is pushed, or of two models."""
+    """The folder that becomes the root of the repository; an error for other exports, and for those of two models."""
     if form not in REPOSITORIES:
         raise InputError(f"--push is for {', '.join(REPOSITORIES)}; {form} stays here")
     roots = {path.parent.parent for path in files} if form == "hf" else {output}

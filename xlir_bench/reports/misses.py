@@ -262,19 +262,18 @@ class _Texts:
             return 0.0
         return len(pieces & self._pieces(inside)) / len(pieces)
 
-    def duplicate(self, answers: Frame, wrong: Frame) -> str | None:
-        """The first of the wrong passages that holds the text of an answer in its language."""
-        by_lang: dict[str, list[str]] = {}
-        for lang, name in zip(answers["passage_lang"], answers["passage_id"], strict=True):
-            by_lang.setdefault(lang, []).append(self.passage(name))
-        for lang, name in zip(wrong["passage_lang"], wrong["passage_id"], strict=True):
+    def duplicate(
+        self, answers: Sequence[tuple[str, str]], wrong: Sequence[tuple[str, str]]
+    ) -> str | None:
+        """The first of the wrong passages that holds the text of an answer in its language; both by language and id."""
+        for lang, name in wrong:
             text = self.passage(name)
             most = len(self._pieces(text)) / self._limits.duplicate
-            for answer in by_lang.get(lang, ()):
+            for answer in (self.passage(x) for of_lang, x in answers if of_lang == lang):
                 # Most passages are shorter than that: sizes are looked at first.
                 short = len(self._pieces(answer)) <= most
                 if short and self.share(answer, text) >= self._limits.duplicate:
-                    return str(name)
+                    return name
         return None
 
 
@@ -298,38 +297,39 @@ def _classified(stored: _Stored, judged: set[str], texts: _Texts | None) -> tupl
             own = (best["passage_lang"] == best["query_lang"]).groupby(best["list"]).mean()
             outranked = misses["list"].map(own) >= limits.own_share
             classes[found & outranked.to_numpy()] = "own language"
-    wrong = best[best["wrong"]]
-    asked = stored.asked.sort_values("list", kind="stable")
+    wrong, answers = _by_list(best[best["wrong"]]), _by_list(stored.asked)
+    columns = ["cluster", "query_lang", "query_id", "passage_id"]
+    asked = list(misses[columns].itertuples(index=False, name=None))
     # What is above the misses of one question is looked at once.
     for number, rows in misses.groupby("list").indices.items():
-        above = _of_list(wrong, number)
-        if above.empty:
-            continue
-        first = above["passage_id"].iloc[0]
-        instead[rows] = first
         rest = rows[~found[rows]]
+        if number not in wrong:
+            continue
+        instead[rows] = first = wrong[number][0][1]
         if not len(rest):
             continue
         if texts is not None and "near duplicate" in judged:
-            duplicate = texts.duplicate(_of_list(asked, number), above)
+            duplicate = texts.duplicate(answers[number], wrong[number])
             if duplicate is not None:
                 classes[rest], instead[rest] = "near duplicate", duplicate
                 continue
-        miss = misses.iloc[rest[0]]
+        cluster, lang, query, _ = asked[rest[0]]
         topics = [stored.topics.get(name, ()) for name in _parents(first)]
-        if "topical neighbour" in judged and any(miss["cluster"] in x for x in topics):
+        if "topical neighbour" in judged and any(cluster in of_passage for of_passage in topics):
             classes[rest] = "topical neighbour"
         if texts is not None and "lexical neighbour" in judged:
-            question = texts.question(miss["query_lang"], miss["query_id"])
+            question = texts.question(lang, query)
             shared = texts.share(question, texts.passage(first))
             for row in rest if shared >= limits.lexical else ():
-                answer = texts.passage(misses["passage_id"].iloc[row])
-                if shared > texts.share(question, answer):
+                if shared > texts.share(question, texts.passage(asked[row][-1])):
                     classes[row] = "lexical neighbour"
     return classes, instead
 
 
-def _of_list(rows: Frame, number: Any) -> Frame:
-    """The rows of one list, of those that are sorted by it."""
-    start, stop = np.searchsorted(rows["list"], [number, number + 1])
-    return rows.iloc[start:stop]
+def _by_list(rows: Frame) -> dict[int, list[tuple[str, str]]]:
+    """The language and id of the passages of each list, in their order."""
+    found: dict[int, list[tuple[str, str]]] = {}
+    columns = rows[["list", "passage_lang", "passage_id"]]
+    for number, lang, name in columns.itertuples(index=False, name=None):
+        found.setdefault(number, []).append((lang, name))
+    return found

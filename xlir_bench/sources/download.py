@@ -93,7 +93,7 @@ class Download:
         free = shutil.disk_usage(self.target.parent).free
         if size > free:
             raise XlirError(
-                f"cannot write {self.target}: it takes {size:,} bytes more, {free:,} are left; {ELSEWHERE}"
+                f"cannot write {self.target}: it takes {size:,} bytes more, and the disk has {free:,}; {ELSEWHERE}"
             )
 
 
@@ -205,7 +205,7 @@ class _Transfer:
     file: Download
     progress: Progress
     shown: int = 0
-    """Bytes that progress was told of; they are taken back if the file is begun anew."""
+    """Bytes that progress shows; they are taken back if the file is begun anew."""
 
     def run(self) -> None:
         file = self.file

@@ -80,7 +80,7 @@ def read_judged(task: Task, files: Mapping[str, Path], options: ReadOptions) -> 
 def _places(
     lang: str, corpus: Passages, judged: Sequence[str], qrels: Path, faults: Faults
 ) -> dict[str, int]:
-    """The rows of the judged passages; that one is not in the corpus is a fault."""
+    """The rows of the judged passages; one that the corpus lacks is a fault."""
     place = cast(StoredTexts, corpus.ids).positions(judged)
     if lacking := [name for name in judged if name not in place]:
         more = f" and {len(lacking) - 3:,} more" if len(lacking) > 3 else ""

@@ -82,7 +82,7 @@ def read_mlir(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Co
 def _texts(
     path: Path, found: Iterable[tuple[str, str | None, Any]], langs: Sequence[str], faults: Faults
 ) -> Texts:
-    """Texts with their places, and with their ids or ids inside; a language that the task lacks is a fault."""
+    """Texts by id; `found` has each one's place, its id (None: it is in the entry) and entry."""
     texts: Texts = {}
     for place, stated, entry in found:
         with faults.at(path, place):

@@ -137,7 +137,7 @@ def is_code(lang: str) -> bool:
 
 
 def task_of_ones_own(stem: str, files: Mapping[str, TaskFile], **stated: Any) -> Task:
-    """A task of a user's own data, called by this name; what is not stated is that the data is the user's."""
+    """A task of a user's own data, of this name; facts that are not stated are "your own"."""
     facts: dict[str, Any] = dict.fromkeys(("domain", "licence", "homepage", "citation"), "your own")
     facts |= {"languages": sorted({file_language(name) for name in files})}
     facts |= {"source": Source(bundled=True), "title": stem}
@@ -150,7 +150,7 @@ def task_of_ones_own(stem: str, files: Mapping[str, TaskFile], **stated: Any) ->
 
 
 def _left_out(path: Path) -> str:
-    """How many lines hold no object, and the first reasons; empty if all do."""
+    """How many lines are not JSON objects, and the first reasons; empty if all are."""
     faults = Faults(str(path))
     for _ in read_lines(path, faults, json_object):
         pass

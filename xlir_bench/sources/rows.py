@@ -50,7 +50,7 @@ class Faults:
 
     @contextmanager
     def at(self, file: Path, place: str) -> Iterator[None]:
-        """Turns a `ValueError` in this block into a fault at this place."""
+        """Turn a `ValueError` in this block into a fault at this place."""
         try:
             yield
         except RecursionError:

@@ -1,4 +1,4 @@
-"""The model that training starts from: loaded or made from nothing, with its prompts, perhaps partly frozen."""
+"""The model that training starts from: loaded, or made from nothing; with its prompts, perhaps partly frozen."""
 
 from __future__ import annotations
 

@@ -147,7 +147,7 @@ LOSSES: Mapping[str, RowLosses] = {
 
 
 def _given(value: Tensor | None) -> Tensor:
-    """What the collator gives wherever the loss needs it."""
+    """This part of a batch, which the collator gives wherever a loss needs it."""
     if value is None:
         raise AssertionError("the batch lacks what its loss needs")
     return value

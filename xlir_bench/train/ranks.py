@@ -1,4 +1,4 @@
-"""Several processes that train one model (`torchrun`): which one this is, and what they tell each other.
+"""Several processes that train one model (`torchrun`): which one this is, and what they send each other.
 
 Each process reads every batch, encodes its part of each column of it, and gets the vectors of the others. So
 every process computes the loss of the whole batch, which is the same as in one process, and sends gradients

@@ -137,7 +137,7 @@ def _texts(options: TrainOptions, store: RowStore, rows: Ints) -> dict[int, tupl
 
 
 def _encoded(encoder: Any, texts: dict[int, tuple[str, Role]]) -> Iterator[tuple[Keys, Floats]]:
-    """What an encoder makes of them, texts of like length together."""
+    """Their vectors by an encoder, which gets texts of like length together."""
     for wanted in ("query", "passage"):
         keys = [key for key, (_, role) in texts.items() if role == wanted]
         keys.sort(key=lambda key: len(texts[key][0]))

@@ -93,7 +93,7 @@ def alignment_figures(record: ResultRecord) -> list[str]:
     kinds = list(translations(record.alignment).values())
     if not kinds:
         raise InputError(
-            f"{label_of(record)} has no alignment of translations: run it with --alignment, where the task has any"
+            f"{label_of(record)} says nothing of translations: xlir-bench run --alignment measures them, if there are any"
         )
     return [MARGIN, *next(iter(kinds[0].values())).recall]
 
@@ -156,7 +156,7 @@ def _cell(
 
 
 def _frame(axes: Axes, langs: Sequence[str], columns: Mapping[float, str]) -> None:
-    """Languages on the left and at the top, and which are whose."""
+    """Languages on the left (of queries) and at the top (of passages)."""
     axes.set_xlim(-0.55, max(columns) + 0.55)
     axes.set_ylim(len(langs) - 0.45, -0.55)
     axes.set_xticks(list(columns), list(columns.values()))
