@@ -32,6 +32,8 @@ CHUNK_PLACES = 2_000_000
 """Places of a run array scored at a time (16 MB)."""
 ROWS = 2_000_000
 """Relevant passages that are scored together."""
+LIKELY = 1000
+"""Of higher grades the key of a pattern might not fit its type."""
 DEEP = 100_000
 """ranx adds up, for map, all places above each relevant passage: so many take longer than sorting the ranks."""
 Function = Callable[[Floats, Floats], Floats]
@@ -187,8 +189,8 @@ class _Relevant:
 
     def distinct(self) -> tuple[Ints, Ints]:
         """Queries that differ, and for each query which of them is like it: one passage at the same rank is enough."""
-        alone = self.size == 1
         first = np.cumsum(self.size) - self.size
+        alone = (self.size == 1) & (self.grade[first] <= LIKELY)
         key = -1 - np.arange(len(self.size))
         key[alone] = (
             self.grade[first[alone]] * (self.rank.max(initial=0) + 1) + self.rank[first[alone]]
