@@ -87,7 +87,9 @@ def test_rows_without_english_and_a_file_without_a_vector_are_refused(
     german = source(tmp_path, [row(n, "de") for n in range(20)])
     german["batches"] = {"strategy": Strategy.MIXED}
     options = asked(tiny_transformer, loss="distil", teacher="builtin:ngram", **german)
-    with pytest.raises(InputError, match=r"no row has a text in en \(--teacher-lang\); there are de"):
+    with pytest.raises(
+        InputError, match=r"no row has a text in en \(--teacher-lang\); there are de"
+    ):
         train(options)
     few = tmp_path / "few.parquet"
     pq.write_table(pa.table({"text": ["question 1 in de"], "vector": [[1.0, 2.0]]}), few)

@@ -33,6 +33,8 @@ CHUNK_PLACES = 2_000_000
 """Places of a run array scored at a time (16 MB)."""
 ROWS = 2_000_000
 """Relevant passages that are scored together."""
+LIKELY = 1000
+"""Of higher grades the key of a pattern might not fit its type."""
 Function = Callable[[Floats, Floats], Floats]
 """From the relevant passages and the runs of some queries to their values."""
 PADDING = (-2.0, 0.0)
@@ -178,8 +180,8 @@ class _Relevant:
 
     def distinct(self) -> tuple[Ints, Ints]:
         """Queries that differ, and for each query which of them is like it: one passage at the same rank is enough."""
-        alone = self.size == 1
         first = np.cumsum(self.size) - self.size
+        alone = (self.size == 1) & (self.grade[first] <= LIKELY)
         key = -1 - np.arange(len(self.size))
         key[alone] = (
             self.grade[first[alone]] * (self.rank.max(initial=0) + 1) + self.rank[first[alone]]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from xlir_bench.arrays import Shared
 from xlir_bench.records import (
     POOL,
     Collection,
@@ -113,12 +114,13 @@ class _Coder:
             "passage_lang": [*self.langs, POOL],
         }
         ends = np.cumsum([0, *(len(of_setting.query) for of_setting in rows)]).tolist()
-        arrays = {}
+        arrays, shared = {}, Shared()
         for column in columns:
             # Column by column, each in its place: of 42 million rows there is no room for two.
             values: Any = np.empty(ends[-1], np.float32 if column == "score" else np.int32)
             for of_setting, start, stop in zip(rows, ends, ends[1:], strict=False):
                 values[start:stop] = self._column(column, of_setting)
+            values = shared.of(values)  # each question may be a cluster of its own
             if column in self._codes:  # which know all names once they were asked for all rows
                 names[column] = self._codes[column].names
             arrays[column] = coded(names[column], values) if column in names else pa.array(values)
