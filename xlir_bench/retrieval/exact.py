@@ -127,6 +127,14 @@ class VectorIndex:
             scores[rows] = self.similarity.exact(queries, number, self.take(distinct), place)
         return scores
 
+    def tables(self, setting: Setting, size: int) -> Iterator[Floats]:
+        """The true scores of all candidates, a row a query, of so many queries at a time."""
+        passages = stacked(list(self.blocks(setting, self.block or BLOCK)))
+        stored = self.queries[setting.query_lang]
+        for rows in slices(len(stored), size):
+            queries = self.similarity.prepared(stored.rows(rows))
+            yield self.similarity.table(queries, passages)
+
     def blocks(self, setting: Setting, size: int) -> Iterator[Rows]:
         """A setting's candidates, prepared, at most so many at a time."""
         for lang in setting.passage_langs:
@@ -211,9 +219,7 @@ class Search:
         stored = index.queries[want.query_lang]
         queries = index.similarity.prepared(stored.rows(slice(0, len(stored))))
         own = index.true_scores(want.query_lang, want.relevant.query, want.relevant.position)
-        return cls(
-            index, Partial.of(want, len(stored), with_ties=True), index.engine.placed(queries), own
-        )
+        return cls(index, Partial.of(want, with_ties=True), index.engine.placed(queries), own)
 
     def see(self, rows: slice, block: _Block) -> None:
         """Take a block of passages into account, for these queries."""
