@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Thread
+from typing import Any
 
 from xlir_bench.errors import UnknownNameError
 
@@ -48,6 +51,67 @@ class Squares:
         if number == self.unknown:
             raise UnknownNameError("number", ["sevn"], ["seven"])
         return number * number
+
+
+@dataclass(frozen=True)
+class Losing:
+    """Another job, of which a unit is never done: whoever begins it while the file `wanted` is there waits for its end.
+
+    It says who it is in the file beside, once it has taken that one away; those that it may not be wait until then.
+    """
+
+    job: Any
+    wanted: Path
+    spared: str = ""
+    """A node on which no unit is lost."""
+
+    def open(self) -> Callable[[Any], Any]:
+        import ray
+
+        work, node = self.job.open(), ray.get_runtime_context().get_node_id()
+
+        def do(unit: Any) -> Any:
+            until = time.monotonic() + 100
+            while node == self.spared and self.wanted.exists() and time.monotonic() < until:
+                time.sleep(0.02)
+            with suppress(FileNotFoundError):
+                self.wanted.rename(begun := self.wanted.with_suffix(f".{os.getpid()}"))
+                time.sleep(until - time.monotonic())
+                begun.unlink()
+            return work(unit)
+
+        return do
+
+
+@dataclass
+class Ending:
+    """An executor with which a unit of every job is lost: `end` is called with the process that has begun it."""
+
+    executor: Any
+    wanted: Path
+    end: Callable[[int], None]
+    spared: str = ""
+    ended: int = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.executor, name)
+
+    def run(self, job: Any, units: Any) -> Iterator[Any]:
+        self.wanted.touch()
+        ending = Thread(target=self._end, daemon=True)
+        ending.start()
+        yield from self.executor.run(Losing(job, self.wanted, self.spared), units)
+        ending.join()
+
+    def _end(self) -> None:
+        until = time.monotonic() + 100
+        while time.monotonic() < until:
+            for begun in self.wanted.parent.glob(f"{self.wanted.stem}.[0-9]*"):
+                self.end(int(begun.suffix[1:]))
+                begun.unlink(missing_ok=True)
+                self.ended += 1
+                return
+            time.sleep(0.02)
 
 
 def processes(folder: Path) -> set[int]:

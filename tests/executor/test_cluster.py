@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from executor.jobs import Squares, asked, processes
+from executor.jobs import Ending, Squares, asked, processes
 
+from xlir_bench import objectstore
 from xlir_bench.cli import exit_code
 from xlir_bench.errors import InputError, XlirError
 from xlir_bench.evaluation import RunOptions, evaluate
@@ -236,13 +238,58 @@ def test_vectors_that_nobody_keeps_give_the_ranks_of_one_process(
 
 
 @pytest.mark.usefixtures("on_disk")
-def test_a_worker_that_is_killed_while_it_encodes_changes_nothing(
-    executor: Executor, cache: Path, told: list[str], tmp_path: Path
+@pytest.mark.parametrize("what", ["worker", "node"])
+def test_what_is_killed_in_the_middle_of_a_unit_changes_nothing(
+    nodes: Any, executor: Executor, told: list[str], tmp_path: Path, what: str
 ) -> None:
-    result = evaluated(f"py:{ENCODERS}:ends_once", cache, executor)
-    assert (cache / "ended").exists()
-    assert "what it did is done again" in told[-1]
+    import ray
+
+    def end(process: int) -> None:
+        if what == "worker":
+            os.kill(process, signal.SIGKILL)
+            return
+        (other,) = nodes.worker_nodes
+        nodes.remove_node(other, allow_graceful=False)
+        nodes.add_node(num_cpus=1)
+
+    spared = ray.get_runtime_context().get_node_id() if what == "node" else ""
+    ending, before = Ending(executor, tmp_path / "wanted", end, spared), len(told)
+    result = evaluated(f"py:{ENCODERS}:vectors", tmp_path / "there", ending)
+    assert ending.ended == 2
+    again = [line for line in told[before:] if "what it did is done again" in line]
+    assert [line.rpartition(": ")[2].split()[1:2] for line in again] == [["texts"], ["of"]]
     assert same(result, evaluated(f"py:{ENCODERS}:vectors", tmp_path / "here"))
+
+
+@pytest.mark.usefixtures("on_disk")
+def test_workers_on_other_machines_share_an_object_store(
+    executor: Executor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("platformdirs.user_cache_path", lambda _app: tmp_path / "machine")
+    staged = objectstore.staging(f"file://{tmp_path}/store")
+
+    class Apart(Naming):
+        """Nobody finds here what another one has staged."""
+
+        def run(self, job: Any, units: Any) -> Iterator[Any]:
+            forget()
+            for done in super().run(job, units):
+                if "texts" in done.name:
+                    forget()
+                yield done
+
+    def forget() -> None:
+        for shard in staged.rglob("*.safetensors"):
+            shard.unlink()
+
+    naming, spec = Apart(executor), f"py:{ENCODERS}:vectors"
+    shared = evaluated(spec, staged, naming)
+    assert {name.split()[1] for name in naming.names} == {"texts", "of"}
+    assert same(shared, evaluated(spec, tmp_path / "here"))
+    forget()
+    again = evaluated(spec, staged)
+    assert again.record.profile.encoded_texts == 0
+    assert same(again, shared)
 
 
 @pytest.mark.usefixtures("on_disk")
@@ -296,18 +343,3 @@ def test_trainings_of_an_experiment_are_shared_out(executor: Executor, tmp_path:
     assert run_cells(recipe, where, said.append, executor=executor) == {}
     assert [line.partition(":")[0] for line in said] == ["1 of 2", "2 of 2"]
     assert read_experiment(recipe, tmp_path).missing == []
-
-
-@pytest.mark.usefixtures("on_disk")
-def test_a_node_that_is_killed_changes_nothing(
-    nodes: Any, executor: Executor, cache: Path, tmp_path: Path
-) -> None:
-    class Killing(Silent):
-        def advance(self, count: int) -> None:
-            for node in list(nodes.worker_nodes):
-                nodes.remove_node(node, allow_graceful=False)
-
-    result = evaluated(f"py:{ENCODERS}:two_at_work", cache, executor, Killing())
-    assert not nodes.worker_nodes
-    assert len(list(cache.glob("*.pid"))) >= 2
-    assert same(result, evaluated(f"py:{ENCODERS}:vectors", tmp_path / "here"))

@@ -179,7 +179,7 @@ def test_what_is_found_in_parts_of_a_pool_adds_up_to_the_whole() -> None:
     whole = world.index().search(wants, Silent())
     parts = np.random.default_rng(0).permutation(70)
     for want, wanted in zip(wants, whole, strict=True):
-        found = Partial.of(want, len(world.collection.queries[want.query_lang].ids))
+        found = Partial.of(want)
         for mine in (parts[:20], parts[20:21], parts[21:]):
             found.merge(seen_in(world, want, np.sort(mine)))
         for pooled, before in wanted.before.items():
@@ -191,7 +191,7 @@ def test_what_is_found_in_parts_of_a_pool_adds_up_to_the_whole() -> None:
 def seen_in(world: World, want: Want, positions: np.ndarray) -> Partial:
     """What a plain search of these positions alone finds."""
     index = world.index()
-    found = Partial.of(want, len(world.collection.queries[want.query_lang].ids))
+    found = Partial.of(want)
     for query in range(len(world.collection.queries[want.query_lang].ids)):
         score = index.true_scores(want.query_lang, np.full(len(positions), query), positions)
         for setting, best in found.best.items():

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from worlds import in_parts, random_world
@@ -80,7 +82,8 @@ def test_relevant_passages_are_positions_in_the_pool_sorted_by_query() -> None:
 
 def test_a_language_whose_questions_have_no_answer_anywhere_has_no_rows() -> None:
     world = random_world(3, {"en": 2}, {"en": 5})
-    want = Want.of(world.collection, world.index().pool, [Setting("xx", ("en",))])
+    collection = replace(world.collection, relevance={})
+    want = Want.of(collection, world.index().pool, [Setting("en", ("en",))])
     assert len(want.relevant.query) == 0
 
 

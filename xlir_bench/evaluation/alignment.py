@@ -24,7 +24,7 @@ from xlir_bench.measures.fairness import expected_score_correlation, score_corre
 from xlir_bench.records import ROLES, Collection, Floats, Kind, Passages, Ranking, Role
 from xlir_bench.results.schema import AlignmentPart
 from xlir_bench.results.tables import Codes
-from xlir_bench.retrieval import Index, VectorIndex, Vectors, normalised
+from xlir_bench.retrieval import VectorIndex, Vectors, normalised
 from xlir_bench.retrieval.tiles import NUMBA, Engine
 
 CORRELATED = (5, 10, 20)
@@ -69,7 +69,7 @@ def alignment_part(
 
 
 def score_correlations(
-    pools: Sequence[PoolRanking], index: Index
+    pools: Sequence[PoolRanking], index: VectorIndex
 ) -> dict[str, dict[str, PerQuery]]:
     """MRC@k: how alike translations of a question score the passages that either puts first.
 

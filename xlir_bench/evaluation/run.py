@@ -140,8 +140,8 @@ def evaluate(
         ties = {} if collection.answers else tie_ranges(rankings, scores, measures)
         pools = _pool_rankings(rankings, collection, of_query)
         by_scores = {}
-        if options.alignment and collection.parallel and represented.vectors is not None:
-            by_scores = score_correlations(pools, index)
+        if options.alignment and collection.parallel and vectors is not None:
+            by_scores = score_correlations(pools, vectors)
         bias = language_bias(pools, collection.parallel, options.seed, by_scores)
         tables = {"ranks": ranks_table(rankings, collection)}
         if collection.answers:

@@ -99,19 +99,21 @@ def _scores(
     whole = {measure: by_ranx[measure] for measure in by_ranx if "@" not in measure}
     # Places below the deepest relevant passage, or below the cut-off, change no value.
     cut = max((int(measure.split("@")[1]) for measure in with_cut), default=1)
-    values: dict[str, Floats] = {measure: np.empty(len(relevant.size)) for measure in by_ranx}
+    values = {measure: np.empty(len(relevant.size)) for measure in by_ranx}
     for some, depth in (
         (with_cut, np.minimum(relevant.deepest, cut)),
         (whole, relevant.deepest),
     ):
         if some:
             _evaluate(relevant, queries, some, depth, values)
-    found = {measure: of_query[queries] for measure, of_query in values.items()}
+    found: dict[str, Floats] = {}
     rows, query = relevant.rows(queries)
     ranks = relevant.rank[rows]
     for measure in measures:
         name, _, cut_off = measure.partition("@")
-        if name in BY_RANKS:
+        if measure in values:
+            found[measure] = values[measure][queries]
+        else:
             near = np.where(ranks > int(cut_off), 0, ranks) if cut_off else ranks
             found[measure] = BY_RANKS[name](query, near)
     ends, shared = np.cumsum([0, *relevant.scored]).tolist(), Shared()

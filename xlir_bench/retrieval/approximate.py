@@ -43,7 +43,7 @@ class FaissIndex:
         for want in wants:
             rows = np.asarray(self.vectors.queries[want.query_lang])
             queries = self.vectors.similarity.prepared(rows)
-            partial = Partial.of(want, len(queries))
+            partial = Partial.of(want)
             for setting in want.settings:
                 if setting.passage_langs not in indexes:
                     indexes[setting.passage_langs] = build_index(
@@ -55,10 +55,6 @@ class FaissIndex:
             yield partial
             progress.advance(1)
         progress.finish()
-
-    def scores(self, setting: Setting, query: Ints, positions: Ints) -> Floats:
-        """The true score of each pair of a query and a passage."""
-        return self.vectors.scores(setting, query, positions)
 
     def _put(self, partial: Partial, setting: Setting, scores: Floats, top: Ints) -> None:
         want, rows = partial.want, self.pool.rows(setting)

@@ -251,7 +251,7 @@ class SearchJob:
             searches = [
                 Search(
                     index,
-                    Partial.of(want.of_passages(lang), queries.shape[0], with_ties=True),
+                    Partial.of(want.of_passages(lang), with_ties=True),
                     queries,
                     own,
                 )

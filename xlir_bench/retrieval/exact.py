@@ -112,9 +112,7 @@ class VectorIndex:
                 for done in [workers.threads.submit(score, n, held, passages) for n in numbers]:
                     done.result()
         return [
-            Search(
-                self, Partial.of(want, rows.shape[0], with_ties=True), self.engine.placed(rows), of
-            )
+            Search(self, Partial.of(want, with_ties=True), self.engine.placed(rows), of)
             for want, rows, of in zip(wants, queries, own, strict=True)
         ]
 
@@ -157,6 +155,14 @@ class VectorIndex:
             queries = self.similarity.prepared(self.queries[lang].rows(asked))
             scores[rows] = self.similarity.exact(queries, number, self.take(distinct), place)
         return scores
+
+    def tables(self, setting: Setting, size: int) -> Iterator[Floats]:
+        """The true scores of all candidates, a row a query, of so many queries at a time."""
+        passages = stacked(list(self.blocks(setting, self.block or BLOCK)))
+        stored = self.queries[setting.query_lang]
+        for rows in slices(len(stored), size):
+            queries = self.similarity.prepared(stored.rows(rows))
+            yield self.similarity.table(queries, passages)
 
     def blocks(self, setting: Setting, size: int) -> Iterator[Rows]:
         """A setting's candidates, prepared, at most so many at a time."""

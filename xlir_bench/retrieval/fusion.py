@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 
+from xlir_bench.arrays import slices
 from xlir_bench.encoders import EncoderCard
 from xlir_bench.encoders.digest import fingerprint, slug
 from xlir_bench.errors import InputError
 from xlir_bench.records import Collection, Floats, Ints, Progress, Setting, Silent
 from xlir_bench.retrieval.partial import Best, Partial
 from xlir_bench.retrieval.pool import Pool, Want
-from xlir_bench.retrieval.retriever import Index, Represented, Retriever
+from xlir_bench.retrieval.retriever import Represented, Retriever, ScoringIndex
 
 VERSION = 1
 """Changes with what is computed."""
@@ -21,6 +23,10 @@ RRF = 60
 """The constant of reciprocal rank fusion (Cormack, Clarke and Büttcher, 2009)."""
 QUERIES = 256
 """How many are looked at together: some 10 MB a retriever at depth 1,000."""
+CELLS = 1 << 21
+"""Scores that are held of each retriever where it scores whole pools: 16 MB, and as much for their order."""
+LISTING = 3
+"""How many times as much a passage that is listed costs, and gathered for the others, as one that is scored with all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +79,13 @@ class FusedRetriever:
     def represent(self, collection: Collection, progress: Progress) -> Represented:
         """Every text once for each; lengths and unknown words are told as the first sees them."""
         represented = [part.represent(collection, progress) for part in self.parts]
+        indexes = [each.index for each in represented if isinstance(each.index, ScoringIndex)]
+        if len(indexes) < len(represented):
+            raise InputError(
+                f"{self.card.name}: only retrievers that score a passage by itself can be fused"
+            )
         return Represented(
-            index=FusedIndex(tuple(each.index for each in represented), self.depth, self.weights),
+            index=FusedIndex(tuple(indexes), self.depth, self.weights),
             dimension=represented[0].dimension,
             tokens=represented[0].tokens,
             encoded=sum(each.encoded for each in represented),
@@ -93,7 +104,7 @@ class FusedIndex:
     sums stand as the first retriever has them. What follows scores 0.
     """
 
-    indexes: tuple[Index, ...]
+    indexes: tuple[ScoringIndex, ...]
     depth: int
     """How many of the best passages of each."""
     weights: tuple[float, ...] | None = None
@@ -107,54 +118,67 @@ class FusedIndex:
         """What each of these wants to know, one language after another: the lists of all would fill the memory."""
         progress.start("fuse", len(wants), "languages")
         for want in wants:
-            deep = replace(want, pair_depth=self.depth, pool_depth=self.depth)
-            # Of the first also those that follow the ones put together, where more are to be kept.
-            asked = [want.deeper(self.depth), *(deep for _ in self.indexes[1:])]
-            lists = [
-                next(iter(index.search([each], Silent())))
-                for index, each in zip(self.indexes, asked, strict=True)
-            ]
-            count = len(next(iter(lists[0].best.values())).positions)
-            fused = Partial.of(want, count)
-            for setting in want.settings:
-                for start in range(0, count, QUERIES):
-                    self._fuse(setting, slice(start, min(start + QUERIES, count)), lists, fused)
+            fused = Partial.of(want)
+            for known in self._known(want):
+                self._fuse(known, fused)
             yield fused
             progress.advance(1)
         progress.finish()
 
-    def scores(self, setting: Setting, query: Ints, positions: Ints) -> Floats:
-        """Refused: what a passage scores depends on the others."""
-        raise NotImplementedError("fused scores cannot be fused again")
+    def _known(self, want: Want) -> Iterator[_Known]:
+        """What the retrievers say of the queries of a language in each setting, so many queries at a time.
 
-    def _fuse(
-        self, setting: Setting, rows: slice, lists: Sequence[Partial], fused: Partial
-    ) -> None:
-        want = fused.want
-        candidates = want.candidates(setting)
-        together = _together(
-            [partial.best[setting] for partial in lists], rows, self.depth, candidates
-        )
+        The scores of a whole pool are computed at once where that costs less than to list its best passages, and to
+        gather what the others make of them.
+        """
+        # Of the first also those that follow the ones put together, where more are to be kept.
+        deep = replace(want, pair_depth=self.depth, pool_depth=self.depth)
+        asked = [want.deeper(self.depth), *(deep for _ in self.indexes[1:])]
+        listed = []
+        for setting in want.settings:
+            candidates = want.candidates(setting)
+            if candidates > LISTING * min(candidates, self.depth * len(self.indexes)):
+                listed.append(setting)
+                continue
+            size = max(1, min(QUERIES, CELLS // candidates))
+            tables = zip(*(index.tables(setting, size) for index in self.indexes), strict=True)
+            for rows, of_rows in zip(slices(want.queries, size), tables, strict=True):
+                yield _Tables.of(want, setting, rows, of_rows, [w.depth(setting) for w in asked])
+        if not listed:
+            return
+        lists = [
+            next(iter(index.search([replace(each, settings=tuple(listed))], Silent())))
+            for index, each in zip(self.indexes, asked, strict=True)
+        ]
+        for setting in listed:
+            for rows in slices(want.queries, QUERIES):
+                yield _Lists(setting, rows, self.indexes, lists)
+
+    def _fuse(self, known: _Known, fused: Partial) -> None:
+        """Order the best passages of some queries anew, and count how many stand before each relevant one."""
+        want, setting, rows = fused.want, known.setting, known.rows
+        lists = known.lists()
+        together = _together(lists, self.depth, want.candidates(setting))
         there = together >= 0
-        query = np.nonzero(there)[0]
-        scores = []
-        for index in self.indexes:
-            scores.append(np.full(together.shape, -np.inf))
-            scores[-1][there] = index.scores(setting, query + rows.start, together[there])
+        row, position = np.nonzero(there)[0], together[there]
+        scores = [np.full(together.shape, -np.inf) for _ in self.indexes]
+        for number, of_one in enumerate(scores):
+            of_one[there] = known.scores(number, row, position)
         sums = self._sums(scores, there)
-        order = np.lexsort((together, -scores[0], -sums), axis=1)
-        place = np.argsort(order, axis=1)
+        # Stable: of equal ones the first in the pool stands first.
+        order = np.lexsort((-scores[0], -sums), axis=1)
+        place = _places(order)
         if setting in fused.best:
-            best, listed = fused.best[setting], lists[0].best[setting].positions[rows]
+            best, listed = fused.best[setting], lists[0].positions
             head = np.take_along_axis(together, order, axis=1)
-            for row, positions in enumerate(head):
-                others = listed[row][~np.isin(listed[row], positions)]
+            for number, positions in enumerate(head):
+                others = listed[number][~np.isin(listed[number], positions)]
                 positions = np.concatenate([positions[positions >= 0], others])
-                best.positions[rows.start + row] = positions[: best.positions.shape[1]]
+                best.positions[rows.start + number] = positions[: best.positions.shape[1]]
             ordered = np.take_along_axis(sums, order, axis=1)[:, : best.scores.shape[1]]
             best.scores[rows] = 0  # of those that follow
             best.scores[rows, : ordered.shape[1]] = np.where(np.isinf(ordered), 0, ordered)
-        self._count(setting, rows, lists[0], fused, together, place, scores[0])
+        self._count(known, fused, together, place, scores[0])
 
     def _sums(self, scores: Sequence[Floats], there: np.ndarray) -> Floats:
         """What every passage scores with all retrievers; -inf where there is none."""
@@ -164,49 +188,149 @@ class FusedIndex:
         return np.where(there, np.sum(parts, axis=0), -np.inf)
 
     def _count(
-        self,
-        setting: Setting,
-        rows: slice,
-        first: Partial,
-        fused: Partial,
-        together: Ints,
-        place: Ints,
-        scores: Floats,
+        self, known: _Known, fused: Partial, together: Ints, place: Ints, scores: Floats
     ) -> None:
         """How many passages stand before each relevant one."""
-        relevant, pooled = fused.want.relevant, setting.pooled
-        item = fused.want.items(setting)
+        relevant, rows = fused.want.relevant, known.rows
+        item = fused.want.items(known.setting)
         item = item[(relevant.query[item] >= rows.start) & (relevant.query[item] < rows.stop)]
         row, position = relevant.query[item] - rows.start, relevant.position[item]
-        own = self.indexes[0].scores(setting, relevant.query[item], position)[:, None]
+        own = known.scores(0, row, position)[:, None]
         same = together[row] == position[:, None]
         ahead = (scores[row] > own) | ((scores[row] == own) & (together[row] < position[:, None]))
         ahead &= together[row] >= 0
-        outside = (together[row] >= 0).sum(axis=1) + first.before[pooled][item] - ahead.sum(axis=1)
+        before = known.before(item, row, position)
+        outside = (together[row] >= 0).sum(axis=1) + before - ahead.sum(axis=1)
         inside = place[row, same.argmax(axis=1)]
-        fused.before[pooled][item] = np.where(same.any(axis=1), inside, outside)
+        fused.before[known.setting.pooled][item] = np.where(same.any(axis=1), inside, outside)
 
 
-def _together(lists: Sequence[Best], rows: slice, depth: int, candidates: int) -> Ints:
-    """By query, the positions that are in the first `depth` of any list; -1 fills up.
+class _Known(Protocol):
+    """What the retrievers say of some queries in a setting; queries are counted from the first of them."""
+
+    @property
+    def setting(self) -> Setting:
+        """Which one."""
+
+    @property
+    def rows(self) -> slice:
+        """The queries."""
+
+    def lists(self) -> list[Best]:
+        """The best passages of each retriever."""
+
+    def scores(self, number: int, row: Ints, position: Ints) -> Floats:
+        """What one of them gives each pair of a query and a passage."""
+
+    def before(self, item: Ints, row: Ints, position: Ints) -> Ints:
+        """How many passages the first has before these relevant ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Lists:
+    """Each has listed its best passages; what it makes of another one is asked of it."""
+
+    setting: Setting
+    rows: slice
+    indexes: Sequence[ScoringIndex]
+    found: Sequence[Partial]
+
+    def lists(self) -> list[Best]:
+        """Those of these queries."""
+        of_all = [partial.best[self.setting] for partial in self.found]
+        return [Best(best.scores[self.rows], best.positions[self.rows]) for best in of_all]
+
+    def scores(self, number: int, row: Ints, position: Ints) -> Floats:
+        """Of vectors that are gathered."""
+        return self.indexes[number].scores(self.setting, row + self.rows.start, position)
+
+    def before(self, item: Ints, row: Ints, position: Ints) -> Ints:
+        """As the first has counted."""
+        return self.found[0].before[self.setting.pooled][item]
+
+
+@dataclass(frozen=True, slots=True)
+class _Tables:
+    """Each has scored the whole pool."""
+
+    setting: Setting
+    rows: slice
+    tables: Sequence[Floats]
+    """A row a query, a column a candidate; -inf where a query is the passage itself."""
+    orders: Sequence[Ints]
+    """The columns of each, best first."""
+    depths: Sequence[int]
+    """How many are listed."""
+    first: int
+    """The position of the first column."""
+
+    @classmethod
+    def of(
+        cls,
+        want: Want,
+        setting: Setting,
+        rows: slice,
+        tables: Sequence[Floats],
+        depths: Sequence[int],
+    ) -> _Tables:
+        """Of which so many of the best passages are listed."""
+        span = want.pool.rows(setting)
+        if want.own is not None:
+            own = want.own[rows]
+            row = np.flatnonzero((own >= span.start) & (own < span.stop))
+            for table in tables:
+                table[row, own[row] - span.start] = -np.inf
+        orders = [np.argsort(-table, axis=1, kind="stable") for table in tables]
+        return cls(setting, rows, tables, orders, depths, span.start)
+
+    def lists(self) -> list[Best]:
+        """The head of each order."""
+        heads = [order[:, :depth] for order, depth in zip(self.orders, self.depths, strict=True)]
+        return [
+            Best(np.take_along_axis(table, head, axis=1), head + self.first)
+            for table, head in zip(self.tables, heads, strict=True)
+        ]
+
+    def scores(self, number: int, row: Ints, position: Ints) -> Floats:
+        """As they are there."""
+        return np.asarray(self.tables[number][row, position - self.first])
+
+    def before(self, item: Ints, row: Ints, position: Ints) -> Ints:
+        """Where the first has them."""
+        return np.asarray(_places(self.orders[0])[row, position - self.first])
+
+
+def _together(lists: Sequence[Best], depth: int, candidates: int) -> Ints:
+    """By query, the positions that are in the first `depth` of any list, ascending; -1 fills up.
 
     Where a list ends in the middle of passages that score alike, none of these is taken: which of them it has only
     says where they stand in the pool.
     """
     taken = []
     for best in lists:
-        positions, scores = best.positions[rows, :depth], best.scores[rows, :depth]
+        positions, scores = best.positions[:, :depth], best.scores[:, :depth]
         if positions.shape[1] < candidates:
             positions = np.where(scores == scores[:, -1:], -1, positions)
         taken.append(positions)
-    together = np.sort(np.concatenate(taken, axis=1), axis=1)
-    together[:, 1:][together[:, 1:] == together[:, :-1]] = -1
-    return np.asarray(-np.sort(-together, axis=1))
+    together = np.concatenate(taken, axis=1)
+    last = np.iinfo(together.dtype).max
+    together = np.sort(np.where(together < 0, last, together), axis=1)
+    together[:, 1:][together[:, 1:] == together[:, :-1]] = last
+    most = max(1, int((together < last).sum(axis=1).max()))
+    together = np.sort(together, axis=1)[:, :most]
+    return np.where(together == last, -1, together)
+
+
+def _places(order: Ints) -> Ints:
+    """By row, where each number stands in an order of them."""
+    places = np.empty_like(order)
+    np.put_along_axis(places, order, np.arange(order.shape[1])[None], axis=1)
+    return places
 
 
 def _ranks(scores: Floats) -> Ints:
     """By row, one more than the number of scores that are higher."""
-    order = np.argsort(-scores, axis=1, kind="stable")
+    order = np.argsort(-scores, axis=1)
     ordered = np.take_along_axis(scores, order, axis=1)
     number = np.arange(scores.shape[1])
     first = np.concatenate(

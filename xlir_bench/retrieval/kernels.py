@@ -292,6 +292,15 @@ def true_products(
 
 
 @njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+def true_table(queries: Floats, passages: Floats, found: Floats) -> None:
+    """Write the true product of each query, by row, and each passage."""
+    products = np.empty(queries.shape[1])
+    for query in range(len(queries)):
+        for passage in range(len(passages)):
+            found[query, passage] = true_product(queries[query], passages[passage], products)
+
+
+@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
 def true_maxsims(
     queries: Floats,
     ends: Ints,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -100,8 +100,14 @@ class BM25Index:
 
     def scores(self, setting: Setting, query: Ints, positions: Ints) -> Floats:
         """The score of each pair of a query and a passage, with the weights that words have in this setting."""
-        index = self.together if len(setting.passage_langs) > 1 else self.alone
-        return index.scores(setting, query, positions)
+        return self._weighted_for(setting).scores(setting, query, positions)
+
+    def tables(self, setting: Setting, size: int) -> Iterator[Floats]:
+        """The same of all candidates, a row a query, of so many queries at a time."""
+        return self._weighted_for(setting).tables(setting, size)
+
+    def _weighted_for(self, setting: Setting) -> VectorIndex:
+        return self.together if len(setting.passage_langs) > 1 else self.alone
 
 
 @dataclass(frozen=True, slots=True)

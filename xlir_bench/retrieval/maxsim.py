@@ -60,6 +60,12 @@ class MaxSim:
         )
         return scores
 
+    def table(self, queries: TokenVectors, passages: TokenVectors) -> Floats:
+        """The same of all pairs."""
+        shape = queries.shape[0], passages.shape[0]
+        query, passage = np.indices(shape).reshape(2, -1)
+        return self.exact(queries, query, passages, passage).reshape(shape)
+
 
 def _pieces(ends: Ints) -> Iterator[slice]:
     """Texts that follow each other, some `TOKENS` at a time."""

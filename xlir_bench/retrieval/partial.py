@@ -43,9 +43,10 @@ class Partial:
     """The same of those with an equal score, before it and after it; empty where nothing is known of them."""
 
     @classmethod
-    def of(cls, want: Want, queries: int, with_ties: bool = False) -> Partial:
+    def of(cls, want: Want, with_ties: bool = False) -> Partial:
         """Nothing found yet."""
-        best = {s: Best.of(queries, depth) for s in want.settings if (depth := want.depth(s)) > 0}
+        depths = {setting: want.depth(setting) for setting in want.settings}
+        best = {s: Best.of(want.queries, depth) for s, depth in depths.items() if depth > 0}
         none = {pooled: np.zeros(len(want.relevant.query), np.int64) for pooled in want.scopes}
         shape = (2, len(want.relevant.query))
         ties = {pooled: np.zeros(shape, np.int32) for pooled in want.scopes if with_ties}

@@ -57,6 +57,8 @@ class Want:
     pool: Pool
     query_lang: str
     settings: tuple[Setting, ...]
+    queries: int
+    """How many there are."""
     relevant: Relevant
     pair_depth: int = 0
     """How many of the best passages to keep in settings of one passage language."""
@@ -84,6 +86,7 @@ class Want:
             pool=pool,
             query_lang=query_lang,
             settings=tuple(settings),
+            queries=len(collection.queries[query_lang].ids),
             relevant=_relevant(collection, query_lang, pool),
             pair_depth=pair_depth,
             pool_depth=pool_depth,

@@ -10,7 +10,7 @@ import numpy as np
 
 from xlir_bench.encoders import EncoderCard, Reranker
 from xlir_bench.encoders.digest import fingerprint, short, slug
-from xlir_bench.records import Collection, Floats, Ints, Kind, Progress, Setting
+from xlir_bench.records import Collection, Ints, Kind, Progress, Setting
 from xlir_bench.retrieval.encoding import EmbedRequest
 from xlir_bench.retrieval.pairs import PairScores
 from xlir_bench.retrieval.partial import Partial
@@ -103,17 +103,13 @@ class RerankedIndex:
         told = [*self._ceiling(shares), *self.pairs.told()]
         self.notes.extend(note for note in told if note not in self.notes)
 
-    def scores(self, setting: Setting, query: Ints, positions: Ints) -> Floats:
-        """Refused: what follows the best has no score of the reranker."""
-        raise NotImplementedError("re-ordered passages cannot be fused")
-
     def _reordered(
         self, want: Want, partial: Partial, heads: Sequence[_Head], progress: Progress
     ) -> Partial:
-        size, count = self.pool.size, len(self.pairs.collection.queries[want.query_lang].ids)
+        size = self.pool.size
         asked = np.unique(np.concatenate([head.codes(size) for head in heads]))
         scores = self.pairs.of(want.query_lang, asked // size, asked % size, progress)
-        reordered = Partial.of(want, count)
+        reordered = Partial.of(want)
         for head in heads:
             there = head.positions >= 0
             of_head = np.full(there.shape, -np.inf)

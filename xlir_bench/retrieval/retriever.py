@@ -6,9 +6,9 @@ A retriever of another kind (an inverted index, one that compares token by token
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from xlir_bench.encoders import EncoderCard
 from xlir_bench.records import Collection, Floats, Ints, Progress, Role, Setting, TokenCounts
@@ -27,8 +27,16 @@ class Index(Protocol):
     def search(self, wants: Sequence[Want], progress: Progress) -> Iterable[Partial]:
         """What each of these wants to know, in their order."""
 
+
+@runtime_checkable
+class ScoringIndex(Index, Protocol):
+    """An index in which a passage has a score of its own, whatever the others have."""
+
     def scores(self, setting: Setting, query: Ints, positions: Ints) -> Floats:
         """The true score of each pair of a query and a passage of a setting."""
+
+    def tables(self, setting: Setting, size: int) -> Iterator[Floats]:
+        """The true scores of all candidates of a setting, a row a query, of so many queries at a time."""
 
 
 @dataclass(frozen=True, slots=True)

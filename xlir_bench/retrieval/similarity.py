@@ -10,7 +10,7 @@ import numpy as np
 from xlir_bench.encoders.multivector import TokenVectors
 from xlir_bench.errors import BadVectorsError
 from xlir_bench.records import Floats, Ints
-from xlir_bench.retrieval.kernels import true_products, unit_rows
+from xlir_bench.retrieval.kernels import true_products, true_table, unit_rows
 from xlir_bench.retrieval.rows import Rows
 
 UNIT = 2.0**-24
@@ -35,6 +35,9 @@ class Similarity(Protocol):
 
     def exact(self, queries: Rows, query: Ints, passages: Rows, passage: Ints) -> Floats:
         """The true score of each pair of rows in float64: the same bits whatever else is computed, on every machine."""
+
+    def table(self, queries: Rows, passages: Rows) -> Floats:
+        """The same of every query, by row, and every passage."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,12 @@ class Dense:
         order = np.argsort(passage.astype(np.uint16), kind="stable")
         true_products(queries, query[order], passages, passage[order], found)
         scores[order] = found
+        return scores
+
+    def table(self, queries: Floats, passages: Floats) -> Floats:
+        """The same, without a list of pairs."""
+        scores = np.empty((len(queries), len(passages)))
+        true_table(queries, passages, scores)
         return scores
 
 
