@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from xlir_bench.cli.command import JSON, OUTPUT_DIR, TASKS_DIRS, command
-from xlir_bench.cli.terminal import Bars, say, say_blocks, say_json, teller
+from xlir_bench.cli.terminal import Bars, say, say_blocks, say_json, say_report, teller
 from xlir_bench.errors import InputError, NotComparableError, UnknownNameError
 from xlir_bench.escaping import visible
 from xlir_bench.files import explained, removing_empty, require_writable, write
@@ -201,10 +201,7 @@ def _plan(baseline: Path | None, like: Path | None, policy_file: Path | None, as
         raise InputError("gate --plan wants --baseline RESULT and --like RESULT")
     old, policy = _baseline_and_policy(baseline, policy_file)
     verdict = verdict_on(old, Result.load(like), policy)
-    if as_json:
-        say_json(plan_record(verdict), indent=1)
-    else:
-        say_blocks(plan_blocks(verdict))
+    say_report(as_json, plan_record(verdict), plan_blocks(verdict))
     return 0
 
 
