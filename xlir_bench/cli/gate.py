@@ -217,7 +217,7 @@ def _stored(name: str, task: str | None = None) -> Result | None:
         return Result.load(path / task)
     if nested := sorted([*path.glob(f"*/{RESULT_FILE}"), *path.glob(f"*/*/{RESULT_FILE}")]):
         wanted = "name one" if task is None else f"none of them {path / task}; name a folder"
-        raise InputError(f"{path} holds {len(nested)} results; {wanted}, like {nested[0].parent}")
+        raise InputError(f"{path} has {len(nested)} results; {wanted}, such as {nested[0].parent}")
     return None
 
 
@@ -303,7 +303,7 @@ def _differences(baseline: EncoderPart, candidate: Retriever) -> list[str]:
     }
     differences = [f"{what}: {a!r} against {b!r}" for what, (a, b) in pairs.items() if a != b]
     if asked is None:
-        return [*differences, "options of the encoder, which the older baseline does not record"]
+        return [*differences, "options of the encoder: not recorded in the older baseline"]
     if asked.revision is not None and card.name != baseline.name:
         differences.append(f"revision: {asked.revision!r} is of the baseline's model")
     if asked.trust_remote_code:
