@@ -301,7 +301,7 @@ def test_what_cannot_be_pruned_is_one_line(asked: Asked, tmp_path: Path) -> None
     words = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]"
     )
-    with pytest.raises(InputError, match="this one is of WordLevel"):
+    with pytest.raises(InputError, match="not of WordLevel"):
         train(asked(as_bert(tmp_path / "words", words), prune_vocabulary=("rows",)))
     packed = tmp_path / "texts.gz"
     packed.write_bytes(b"no gzip")

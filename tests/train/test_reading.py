@@ -164,7 +164,7 @@ def test_files_of_no_known_kind_or_broken_ones_are_refused(tmp_path: Path) -> No
     with pytest.raises(InputError, match="cannot be read"):
         rows_of(tmp_path / "rows.parquet")
     (tmp_path / "rows.csv").write_text("id,question\n1,x\n")
-    with pytest.raises(InputError, match="missing: lang_question, lang_answer, answer"):
+    with pytest.raises(InputError, match="lacks the columns lang_question, lang_answer, answer"):
         rows_of(tmp_path / "rows.csv")
 
 

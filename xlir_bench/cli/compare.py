@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xlir_bench.cli.command import DATA_ROOT, FORM, JSON, TASKS_DIRS, ReportForm, argument, command
-from xlir_bench.cli.terminal import say_blocks, say_json
+from xlir_bench.cli.terminal import say_report
 from xlir_bench.errors import InputError, XlirError
 from xlir_bench.options.stating import option
 from xlir_bench.reports.document import Text
@@ -64,20 +64,15 @@ def compare(
     if len(loaded) > 2:
         measure = reports.shared_measure(loaded, measure)
         pairs, notes = reports.compare_all(loaded, measure, force)
-        if as_json:
-            say_json(reports.pairs_record(pairs, measure, notes), indent=1)
-        else:
-            say_blocks(reports.pairs_blocks(pairs, measure, notes), form)
+        record = reports.pairs_record(pairs, measure, notes)
+        say_report(as_json, record, reports.pairs_blocks(pairs, measure, notes), form)
         return
     comparison = reports.compare(loaded[0], loaded[1], measure, force)
     queries = reports.most_moved(comparison, show_queries or NAMED)
-    if as_json:
-        say_json(reports.comparison_record(comparison, queries), indent=1)
-        return
     blocks = reports.comparison_blocks(comparison, queries)
-    if show_queries:
+    if show_queries and not as_json:
         blocks.append(_query_texts(loaded[0], queries, data, tasks_dirs))
-    say_blocks(blocks, form)
+    say_report(as_json, reports.comparison_record(comparison, queries), blocks, form)
 
 
 def _query_texts(

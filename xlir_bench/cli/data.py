@@ -13,7 +13,7 @@ from xlir_bench.cli.command import (
     argument,
     command,
 )
-from xlir_bench.cli.terminal import Bars, say, say_blocks, say_json, warn_of_faults
+from xlir_bench.cli.terminal import Bars, say, say_report, warn_of_faults
 from xlir_bench.options.running import RunOptions
 from xlir_bench.options.stating import DATA, OUTPUT, option, same_option
 from xlir_bench.options.training import parse_source
@@ -83,10 +83,7 @@ def check_training(
 
     with Bars(as_json) as bars:
         checked = check([parse_source(file) for file in files], bars, offline)
-    if as_json:
-        say_json(checked.as_json())
-    else:
-        say_blocks(check_blocks(checked))
+    say_report(as_json, checked.as_json(), check_blocks(checked))
     return 1 if checked.fault_count or not checked.rows else 0
 
 
@@ -127,8 +124,5 @@ def leakage(
     sources = [parse_source(file) for file in files]
     with Bars(as_json) as bars:
         report = find_leaks(sources, tasks, data_root(data), bars, offline)
-    if as_json:
-        say_json(report.as_json())
-    else:
-        say_blocks(leakage_blocks(report))
+    say_report(as_json, report.as_json(), leakage_blocks(report))
     return 1 if report.leaking else 0

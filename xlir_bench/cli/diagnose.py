@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xlir_bench.cli.command import DATA_ROOT, FORM, JSON, TASKS_DIRS, ReportForm, argument, command
-from xlir_bench.cli.terminal import say_blocks, say_json
+from xlir_bench.cli.terminal import say_report
 from xlir_bench.errors import XlirError
 from xlir_bench.options.stating import option
 
@@ -52,7 +52,5 @@ def diagnose(
     except XlirError as error:
         texts = f"texts are not at hand: {error}"
     diagnosis = misses.diagnose(stored, texts, misses.Limits(rank=rank), examples)
-    if as_json:
-        say_json(diagnosis_record(stored, diagnosis), indent=1)
-    else:
-        say_blocks(diagnosis_blocks(stored, diagnosis, shortened=form is None), form)
+    blocks = diagnosis_blocks(stored, diagnosis, shortened=form is None)
+    say_report(as_json, diagnosis_record(stored, diagnosis), blocks, form)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from xlir_bench.cli.command import JSON, OUTPUT_DIR, TASKS_DIRS, command
-from xlir_bench.cli.terminal import Bars, say, say_blocks, say_json, teller
+from xlir_bench.cli.terminal import Bars, say, say_blocks, say_json, say_report, teller
 from xlir_bench.errors import InputError, NotComparableError, UnknownNameError
 from xlir_bench.escaping import visible
 from xlir_bench.files import explained, removing_empty, require_writable, write
@@ -201,10 +201,7 @@ def _plan(baseline: Path | None, like: Path | None, policy_file: Path | None, as
         raise InputError("gate --plan wants --baseline RESULT and --like RESULT")
     old, policy = _baseline_and_policy(baseline, policy_file)
     verdict = verdict_on(old, Result.load(like), policy)
-    if as_json:
-        say_json(plan_record(verdict), indent=1)
-    else:
-        say_blocks(plan_blocks(verdict))
+    say_report(as_json, plan_record(verdict), plan_blocks(verdict))
     return 0
 
 
@@ -220,7 +217,7 @@ def _stored(name: str, task: str | None = None) -> Result | None:
         return Result.load(path / task)
     if nested := sorted([*path.glob(f"*/{RESULT_FILE}"), *path.glob(f"*/*/{RESULT_FILE}")]):
         wanted = "name one" if task is None else f"none of them {path / task}; name a folder"
-        raise InputError(f"{path} holds {len(nested)} results; {wanted}, like {nested[0].parent}")
+        raise InputError(f"{path} has {len(nested)} results; {wanted}, such as {nested[0].parent}")
     return None
 
 
@@ -306,7 +303,7 @@ def _differences(baseline: EncoderPart, candidate: Retriever) -> list[str]:
     }
     differences = [f"{what}: {a!r} against {b!r}" for what, (a, b) in pairs.items() if a != b]
     if asked is None:
-        return [*differences, "options of the encoder, which the older baseline does not record"]
+        return [*differences, "options of the encoder: not recorded in the older baseline"]
     if asked.revision is not None and card.name != baseline.name:
         differences.append(f"revision: {asked.revision!r} is of the baseline's model")
     if asked.trust_remote_code:

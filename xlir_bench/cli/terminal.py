@@ -63,6 +63,16 @@ def say_json(value: Any, indent: int | None = None) -> None:
     click.echo(json_safe(text))
 
 
+def say_report(
+    as_json: bool, record: Any, blocks: Iterable[Block], form: Form | None = None
+) -> None:
+    """Print a report: its record as JSON, or its blocks."""
+    if as_json:
+        say_json(record, indent=1)
+    else:
+        say_blocks(blocks, form)
+
+
 def say_results(results: Sequence[Result], alone: bool) -> None:
     """Print results as JSON: one, or a list."""
     texts = [result.to_json() for result in results]

@@ -7,7 +7,7 @@ from typing import Any
 
 from xlir_bench.reports.document import Block, Items, Table, Text
 from xlir_bench.reports.misses import CLASSES, RANKING, Diagnosis, Example
-from xlir_bench.reports.tables import heading
+from xlir_bench.reports.tables import heading, percent
 from xlir_bench.results import Result
 
 PAIRS_SHOWN = 10
@@ -17,22 +17,22 @@ def diagnosis_blocks(result: Result, diagnosis: Diagnosis, shortened: bool) -> l
     """The classes, the parts of the loss and the language pairs; `shortened`: of these those that lose most."""
     relevant, misses = sum(diagnosis.relevant.values()), diagnosis.count()
     limits = diagnosis.limits
-    text = f"{misses:,} of {relevant:,} answers are missed ({_percent(misses, relevant)}): they are not among the best {limits.rank}"
+    text = f"{misses:,} of {relevant:,} answers are missed ({percent(misses / relevant)}): they are not among the best {limits.rank}"
     blocks: list[Block] = [heading(result.record), Text(text)]
     reasons = [f"{name}: not judged ({reason})" for name, reason in diagnosis.not_judged.items()]
     if not misses:
         return [*blocks, Items("notes", reasons)]
-    parts = [f"{part} {_percent(n, misses)}" for part, n in diagnosis.parts().items() if n]
+    parts = [f"{part} {percent(n / misses)}" for part, n in diagnosis.parts().items() if n]
     by_chance = ""
     if diagnosis.chance is not None:
-        share = _percent(diagnosis.chance, 1)
+        share = percent(diagnosis.chance)
         by_chance = f" (of a random ranking's misses {share} would be {RANKING})"
     blocks.append(Text(f"of what is missed: {', '.join(parts)}{by_chance}"))
     rows = [
         {
             "class": name,
             "misses": "not judged" if name in diagnosis.not_judged else f"{count:,}",
-            "share": "" if name in diagnosis.not_judged else _percent(count, misses),
+            "share": "" if name in diagnosis.not_judged else percent(count / misses),
             "part of the loss": part,
             "when": when,
         }
@@ -49,7 +49,7 @@ def diagnosis_blocks(result: Result, diagnosis: Diagnosis, shortened: bool) -> l
         Table(
             ["question", "answer", "misses", "of answers", *judged],
             [
-                [*pair, f"{sum(by_class.values()):,}", _percent(sum(by_class.values()), diagnosis.relevant[pair]),
+                [*pair, f"{sum(by_class.values()):,}", percent(sum(by_class.values()) / diagnosis.relevant[pair]),
                  *(f"{by_class[name]:,}" for name in judged)]
                 for pair in shown
                 if (by_class := diagnosis.misses[pair])
@@ -73,10 +73,6 @@ def _example_lines(example: Example) -> list[str]:
         f"    {example.answer_id} ({found}): {answer}",
     ]
     return [*lines, f"    instead {example.instead}: {instead}"] if example.instead else lines
-
-
-def _percent(count: float, of: int) -> str:
-    return f"{100 * count / of:.1f}%" if of else "-"
 
 
 def diagnosis_record(result: Result, diagnosis: Diagnosis) -> dict[str, Any]:

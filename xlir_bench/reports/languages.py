@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 
 from xlir_bench.records import Kind
@@ -56,7 +56,7 @@ def language_table(record: ResultRecord, measure: str) -> Table:
             (own if s.kind == Kind.MONOLINGUAL else pooled)[s.query_lang].append(value)
     views = {"own passages": own, "others' (mean)": asked, "all": pooled, "own, from others": found}
     means = {
-        name: {lang: _mean(values) for lang, values in view.items()}
+        name: {lang: sum(values) / len(values) for lang, values in view.items()}
         for name, view in views.items()
         if view
     }
@@ -67,7 +67,3 @@ def language_table(record: ResultRecord, measure: str) -> Table:
         for lang in sorted(langs, key=lambda lang: (-strength[lang], lang))
     ]
     return Table(["language", *means], rows)
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)

@@ -14,7 +14,7 @@ from xlir_bench.records import Kind
 from xlir_bench.reports.comparable import require_comparable
 from xlir_bench.reports.document import Block, Table, Text
 from xlir_bench.reports.pairing import pair
-from xlir_bench.reports.tables import number
+from xlir_bench.reports.tables import number, percent
 from xlir_bench.results import Result
 
 
@@ -131,17 +131,15 @@ def robustness_blocks(shifts: Sequence[Shift], beside: str, measure: str) -> lis
     rows = []
     for s in shifts:
         row = [s.encoder, s.task, s.domain, s.kind.value, number(s.reference), number(s.value)]
-        interval = "-" if s.low is None else f"{_percent(s.low)} to {_percent(s.high)}"
-        row += [_percent(s.change), interval, s.verdict]
+        interval = (
+            "-" if s.low is None else f"{percent(s.low, '+.1f')} to {percent(s.high, '+.1f')}"
+        )
+        row += [percent(s.change, "+.1f"), interval, s.verdict]
         rows.append(row + ([number(s.aligned)] if aligned else []))
     headers = ["encoder", "task", "domain", "kind", "reference", measure, "change"]
     headers += ["95 % interval", "", *(["question finds its translation"] if aligned else [])]
     spare = ("domain", "question finds its translation", "reference")
     return [Text(f"{measure} beside {beside}"), Table(headers, rows, spare=spare)]
-
-
-def _percent(share: float | None) -> str:
-    return "-" if share is None else f"{100 * share:+.1f}%"
 
 
 def robustness_record(shifts: Sequence[Shift], beside: str, measure: str) -> dict[str, Any]:

@@ -191,15 +191,16 @@ def share_table(record: ResultRecord) -> Table:
     columns = sorted(view.chance)
     shares = {**view.by_query_lang, "mean": view.mean, "of the pool": view.chance}
     rows = [
-        [label, *(_percent(by_lang.get(column, 0.0)) for column in columns)]
+        [label, *(percent(by_lang.get(column, 0.0), ".0f") for column in columns)]
         for label, by_lang in shares.items()
         if isinstance(by_lang, dict)
     ]
     return Table(["query \\ top 10", *columns], rows)
 
 
-def _percent(share: float | None, digits: int = 0) -> str:
-    return "-" if share is None else f"{100 * share:.{digits}f}%"
+def percent(share: float | None, form: str = ".1f") -> str:
+    """A share of 1, such as ``12.5%``."""
+    return "-" if share is None else f"{100 * share:{form}}%"
 
 
 def texts_table(record: ResultRecord) -> Table:
@@ -210,8 +211,8 @@ def texts_table(record: ResultRecord) -> Table:
             "queries": f"{part.queries:,}",
             "passages": f"{part.passages:,}",
             "tokens a text": "-" if part.tokens_mean is None else f"{part.tokens_mean:.1f}",
-            "texts cut": _percent(part.truncated_share, 1),
-            "unknown tokens": _percent(part.unknown_share, 1),
+            "texts cut": percent(part.truncated_share),
+            "unknown tokens": percent(part.unknown_share),
         }
         for lang, part in record.texts.items()
     ])  # fmt: skip
@@ -261,7 +262,7 @@ def _mean(values: Sequence[float]) -> str:
 def _alignment_lines(record: ResultRecord) -> Text:
     part = record.alignment
     variance = " and ".join(
-        f"{_percent(share)} of the variance of {role} vectors"
+        f"{percent(share, '.0f')} of the variance of {role} vectors"
         for role, share in part.language_variance.items()
     )
     lines = [f"language explains {variance}"]
