@@ -70,9 +70,10 @@ class Partial:
         want, relevant = self.want, self.want.relevant
         start, items = want.pool.rows(setting).start, want.items(setting)
         query = relevant.query[items]
-        scored = np.unique(query) if want.answered is None else want.answered
-        best, top = self.best.get(setting), None
+        best, top, top_scores = self.best.get(setting), None, None
         if best is not None:
+            scored = np.unique(query) if want.answered is None else want.answered
+            top_scores = best.scores[scored]
             top = np.where(best.positions[scored] < 0, -1, best.positions[scored] - start)
         ties = self.ties.get(setting.pooled)
         return Ranking(
@@ -83,7 +84,7 @@ class Partial:
             grade=relevant.grade[items],
             rank=self.before[setting.pooled][items] + 1,
             top=top,
-            top_scores=None if best is None else best.scores[scored],
+            top_scores=top_scores,
             answered=want.answered,
             ties=None if ties is None else _without_room(ties[:, items]),
         )

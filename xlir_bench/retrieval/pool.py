@@ -147,6 +147,8 @@ def _relevant(collection: Collection, query_lang: str, pool: Pool) -> Relevant:
     query, position, grade = (
         np.concatenate([part[column] for part in parts]).astype(np.int64) for column in range(3)
     )
-    lang = np.repeat([part[3] for part in parts], [len(part[0]) for part in parts])
+    # Small numbers: they are looked through for every setting.
+    langs = np.array([part[3] for part in parts], np.int16)
+    lang = np.repeat(langs, [len(part[0]) for part in parts])
     order = np.lexsort((position, query))
     return Relevant(query[order], position[order], grade[order], lang[order])
