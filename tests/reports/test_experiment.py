@@ -261,6 +261,28 @@ margin = 0.9
     assert "Of 1 claims 1 cannot fail." in _page(experiment, text)
 
 
+def test_a_claim_that_training_costs_little_can_fail_however_alike_trainings_are(
+    tmp_path: Path,
+) -> None:
+    claim = """
+[[claims]]
+text = "Training costs little"
+better = { alpha = 0.2 }
+than = "untrained"
+task = "mini"
+kind = "monolingual"
+margin = 0.05
+"""
+    text = with_lines("alphas = [0.2, 0.8]", "baselines = []").partition("[[claims]]")[0] + claim
+    recipe = parse_recipe(text, "it")
+    for cell in recipe.cells():
+        store(recipe, tmp_path, cell, 0.0 if cell.variant.trained else 4.0, ["de", "en"])
+    (judged,) = judge(read_experiment(recipe, tmp_path))
+    assert judged.tested is not None
+    assert judged.tested.test.difference < 0
+    assert judged.outcome != "cannot fail"
+
+
 def test_each_seed_is_set_against_its_own_random_base(folder: Path) -> None:
     recipe = parse_recipe(REDUCED, "it")
     cells = {(c.variant.strategy, c.seed): c for c in recipe.cells()}

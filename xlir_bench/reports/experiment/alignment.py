@@ -23,9 +23,9 @@ def alignment_parts(experiment: Experiment, task: str) -> list[str | Block]:
     if not aligned:
         return []
     return [
-        "Questions, or sentences, and their translations, mean over ordered pairs of languages. A text finds its"
-        " translation if none of the other language is nearer (recall@1); between languages lies the share of all"
-        " variance that their means have.",
+        "Questions, or sentences, and their translations, all encoded as questions; mean over ordered pairs of"
+        " languages. A text finds its translation if none of the other language is nearer (recall@1); between"
+        " languages lies the share of all variance that their means have.",
         _means(experiment, aligned),
         "By pair of languages (of the first, found in the second): recall@1 | cosine of translations, less that of"
         " other pairs.",

@@ -158,7 +158,8 @@ class _ClaimTest:
             self.tests[rival] = difference(experiment, rival, better, claim.task, column, shift)
         trained = [v for v in variants if v.trained]
         if claim.margin and set(trained) - {better, *rivals}:
-            self.cannot_fail = _why_it_cannot_fail(experiment, claim, trained, column)
+            beside = [v for v in rivals if not v.trained]
+            self.cannot_fail = _why_it_cannot_fail(experiment, claim, [*trained, *beside], column)
 
     @property
     def p(self) -> float:
@@ -204,7 +205,9 @@ class _ClaimTest:
 def _why_it_cannot_fail(
     experiment: Experiment, claim: Claim, trained: Sequence[Variant], column: Column
 ) -> str:
-    """Why a claim could not fail: all trainings of its model lie within its margin; empty if they do not."""
+    """Why a claim could not fail: all trainings of its model, and what it is set against, lie within its margin; empty if
+    they do not.
+    """
     values = [experiment.values(variant, claim.task, column) for variant in trained]
     means = [float(np.mean(by_seed)) for by_seed in values if by_seed]
     spread = max(means) - min(means)
