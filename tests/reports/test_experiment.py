@@ -377,6 +377,11 @@ def test_alphas_and_batch_sizes_are_drawn_where_there_are_several(tmp_path: Path
         store(recipe, tmp_path, cell, n / 4, ["de", "en"])
     names = {plot.file for plot in experiment_pages(read_experiment(recipe, tmp_path), text).plots}
     assert names == {f"figures/mini-{x}.svg" for x in ("strategies", "alpha", "batch-size")}
+    for cell in recipe.cells():
+        if cell.variant.alpha == 0.8:
+            shutil.rmtree(cell_folder(tmp_path, cell))
+    names = {plot.file for plot in experiment_pages(read_experiment(recipe, tmp_path), text).plots}
+    assert names == {f"figures/mini-{x}.svg" for x in ("strategies", "batch-size")}
 
 
 def test_a_check_finds_a_changed_byte_and_a_plot_too_many(folder: Path, tmp_path: Path) -> None:

@@ -241,11 +241,10 @@ def _resampler(averages: Sequence[_Average]) -> Callable[[Floats], tuple[Floats,
     )
     products = [residual, residual**2, residual * sizes, distinct, distinct**2]
     ends = np.cumsum([len(rows) for rows in products])[:-1]
+    stacked = np.concatenate(products)
 
     def resampled(times: Floats) -> tuple[Floats, Floats]:
-        off, squares, across, drawn, drawn_squares = np.split(
-            np.concatenate(products) @ times.T, ends
-        )
+        off, squares, across, drawn, drawn_squares = np.split(stacked @ times.T, ends)
         # A resample without any of these queries has no variance, and is left out for that.
         drawn = np.maximum(drawn, 1)[place]
         off = off / drawn

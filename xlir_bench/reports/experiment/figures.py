@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xlir_bench.escaping import visible
-from xlir_bench.recipe import HYBRID, Variant
+from xlir_bench.recipe import Variant
 from xlir_bench.records import Kind
 from xlir_bench.reports.drawn import Drawing
 from xlir_bench.reports.experiment.stored import Experiment
@@ -108,8 +108,9 @@ def _side_by_side(experiment: Experiment, model: str, task: str) -> dict[Column,
 def _over(experiment: Experiment, model: str, task: str, factor: str) -> dict[Column, Panel]:
     """A line for the trainings that differ in this factor alone; those without it have no place on the axis."""
     recipe = experiment.recipe
-    places = {"alpha": recipe.alphas, "batch_size": recipe.batch_sizes}[factor]
-    if len(places) < 2 or (factor == "alpha" and HYBRID not in recipe.strategies):
+    trained = [v for v in recipe.variants() if v.model == model and v.trained]
+    places = {getattr(v, factor) for v in trained if experiment.evaluated(v, task)} - {None}
+    if len(places) < 2:
         return {}
     word = factor.removesuffix("_size") + " "
     without: dict[str, Any] = {factor: None}
@@ -117,9 +118,8 @@ def _over(experiment: Experiment, model: str, task: str, factor: str) -> dict[Co
     for column in experiment.columns(task):
         lines: dict[Variant, Line] = {}
         labels = {}
-        for variant in recipe.variants():
-            values = experiment.values(variant, task, column)
-            if variant.model == model and variant.trained and values:
+        for variant in trained:
+            if values := experiment.values(variant, task, column):
                 alike = replace(variant, **without)
                 lines.setdefault(alike, {})[getattr(variant, factor)] = values
                 parts = recipe.label(variant).split(", ")
