@@ -159,14 +159,14 @@ def cluster() -> Iterator[Any]:
 
 
 def killing(nodes: Any, executor: Any, wanted: Path) -> Ending:
-    """Of every stage, the first unit that another node than this one begins is lost with its node; then another one joins."""
+    """Of every stage, the first unit that another node than this one begins is lost with its node; another joins after it."""
     import ray
 
     def end(_process: int) -> None:
         nodes.remove_node(next(iter(nodes.worker_nodes)), allow_graceful=False)
-        nodes.add_node(num_cpus=1)
 
-    return Ending(executor, wanted, end, ray.get_runtime_context().get_node_id())
+    here = ray.get_runtime_context().get_node_id()
+    return Ending(executor, wanted, end, here, lambda: nodes.add_node(num_cpus=1))
 
 
 def measure(folder: Path, kind: str, passages: int) -> dict[str, Any]:

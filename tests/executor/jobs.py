@@ -76,7 +76,7 @@ class Losing:
                 time.sleep(0.02)
             with suppress(FileNotFoundError):
                 self.wanted.rename(begun := self.wanted.with_suffix(f".{os.getpid()}"))
-                time.sleep(until - time.monotonic())
+                time.sleep(max(0, until - time.monotonic()))
                 begun.unlink()
             return work(unit)
 
@@ -91,6 +91,8 @@ class Ending:
     wanted: Path
     end: Callable[[int], None]
     spared: str = ""
+    mend: Callable[[], object] = lambda: None
+    """Is called after each job; Ray adds a node in the main thread alone."""
     ended: int = 0
 
     def __getattr__(self, name: str) -> Any:
@@ -102,6 +104,7 @@ class Ending:
         ending.start()
         yield from self.executor.run(Losing(job, self.wanted, self.spared), units)
         ending.join()
+        self.mend()
 
     def _end(self) -> None:
         until = time.monotonic() + 100
