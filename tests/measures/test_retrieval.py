@@ -189,6 +189,12 @@ def test_what_follows_from_ranks_is_what_ranx_gives_to_the_bit(name: str) -> Non
     assert found.values[name].tolist() == by_ranx.tolist()
 
 
+@pytest.mark.parametrize("kind", [np.int32, np.int64])
+def test_what_was_not_retrieved_counts_last_in_ranks_of_any_width(kind: type) -> None:
+    query, rank = np.array([0, 0, 0]), np.array([0, 4, 2], kind)
+    assert retrieval.average_precision(query, rank).tolist() == [(1 / 2 + 2 / 4) / 3]
+
+
 def test_the_threads_of_numba_are_left_as_they_were() -> None:
     import numba
 

@@ -200,7 +200,7 @@ def average_precision(query: Ints, rank: Ints) -> Floats:
     >>> average_precision(np.array([7, 7, 8]), np.array([5, 2, 4])).tolist()
     [0.45, 0.25]
     """
-    order = np.lexsort((np.where(rank > 0, rank, np.iinfo(np.int64).max), query))
+    order = np.lexsort((np.where(rank > 0, rank, np.iinfo(rank.dtype).max), query))
     _, row, size = groups(query[order])
     place = _ranges(size) + 1
     sorted_rank = rank[order]
