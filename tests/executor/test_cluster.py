@@ -316,6 +316,17 @@ def test_what_workers_cannot_load_is_refused(executor: Executor, tmp_path: Path)
         evaluate("mini", vectors, replace(QUICK, cache=tmp_path), executor=executor)
 
 
+@pytest.mark.usefixtures("executor")
+def test_what_ray_tells_by_itself_leaves_stdout_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    from ray._private import worker
+
+    told = {"lines": ["a node ended"], "pid": "raylet", "is_err": False}
+    worker.print_to_stdstream(told, ignore_prefix=False)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "a node ended" in err
+
+
 def test_models_and_tasks_of_a_run_are_shared_out(
     executor: Executor, cache: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -17,6 +17,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,7 @@ def _join(ray: Any, asked: str | None) -> None:
     if address is None and not _answers(_last_started()):
         address = "local"  # none, or one that was not stopped but ended
     variables = {name: os.environ[name] for name in SENT if name in os.environ}
+    _leave_stdout_alone()
     try:
         ray.init(
             address=address,
@@ -96,6 +98,19 @@ def _join(ray: Any, asked: str | None) -> None:
             f"cannot join the Ray cluster at {address or 'this machine'} ({_line(error)}): run this on a node of it, with"
             " its release of Ray and, if it wants one, its token (RAY_AUTH_MODE=token and ~/.ray/auth_token)"
         ) from error
+
+
+def _leave_stdout_alone() -> None:
+    """Ray tells of nodes and workers that end on stdout, whatever it is asked, where --json has its object: to stderr."""
+    with suppress(ImportError, AttributeError):  # of no public name: another release may have none
+        from ray._private import worker
+
+        if not isinstance(worker.print_to_stdstream, partial):
+            worker.print_to_stdstream = partial(_on_stderr, worker.print_to_stdstream)
+
+
+def _on_stderr(told: Callable[..., None], data: dict[str, Any], **how: Any) -> None:
+    told(data | {"is_err": True}, **how)
 
 
 def _last_started() -> str:
