@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from xlir_bench.measures.seeds import Spread, by_article, seed_test, seeds_to_show
+from xlir_bench.measures.seeds import BOUND, Spread, by_article, seed_test, seeds_to_show
 
 
 def rate(seeds: int, ratio: float, mean: float = 0.0, tables: int = 400) -> float:
@@ -99,3 +100,10 @@ def test_mean_squares_are_those_of_two_crossed_effects() -> None:
     assert spread.seeds == pytest.approx(3 * np.var([7 / 3, 10 / 3], ddof=1))
     total = ((table - table.mean()) ** 2).sum()
     assert spread.rest == pytest.approx((total - 2 * spread.articles - spread.seeds) / 2)
+
+
+def test_degrees_of_freedom_are_satterthwaites_with_a_bound_of_what_seeds_contribute() -> None:
+    bound = 0.3 * 3 / stats.chi2.isf(BOUND, 3)
+    wanted = (0.5 + bound) ** 2 / (0.5**2 / 19 + bound**2 / 3)
+    assert Spread(0.5, 0.3, 0.1, (4, 20)).freedom == pytest.approx(wanted, rel=1e-12)
+    assert Spread(0.0, 0.0, 0.0, (4, 20)).freedom == 19

@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from xlir_bench.measures.bootstrap import ClusterSums, intervals
-from xlir_bench.measures.significance import PERMUTATIONS, holm, least_p, paired_tests, sign_flip_p
+from xlir_bench.measures.significance import (
+    PERMUTATIONS,
+    clusters_to_see,
+    holm,
+    least_p,
+    paired_tests,
+    sign_flip_p,
+    visible_loss,
+)
 
 RNG = np.random.default_rng(0)
 SIX = RNG.normal(0.3, 1, 6)
@@ -167,3 +175,14 @@ def test_holm_lies_between_the_p_value_and_bonferroni_and_keeps_the_order(p_valu
     assert np.all(adjusted >= p)
     assert np.all(adjusted <= np.minimum(1, p * len(p)) + 1e-12)
     assert np.all(np.diff(adjusted[np.argsort(p, kind="stable")]) >= 0)
+
+
+@pytest.mark.parametrize(("loss", "tests"), [(0.02, 1), (0.05, 12), (0.004, 3)])
+def test_so_many_clusters_see_a_loss_and_one_less_does_not(loss: float, tests: int) -> None:
+    def seen(count: int) -> float | None:
+        return visible_loss(0.01 * (24 / count) ** 0.5, count, tests, 0.05)
+
+    enough = clusters_to_see(loss, 0.01, 24, tests, 0.05)
+    assert enough is not None
+    assert (seen(enough) or 1) <= loss < (seen(enough - 1) or 1)
+    assert clusters_to_see(1e-9, 0.01, 24, tests, 0.05) is None
