@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from xlir_bench.measures import bootstrap
 from xlir_bench.measures.bootstrap import (
     UNIT,
     ClusterSums,
@@ -28,7 +29,7 @@ def macro_interval(
     settings: list[Setting], clusters: int, seed: int = 0, bounds: tuple[float, float] | None = None
 ) -> Interval:
     """Of one measure."""
-    return estimates([sums(settings, clusters)], seed)[0].interval(bounds)
+    return next(estimates([sums(settings, clusters)], seed)).interval(bounds)
 
 
 def random_settings(seed: int, clusters: int = 12) -> list[Setting]:
@@ -180,11 +181,12 @@ def test_no_setting_at_all_is_a_mistake_of_the_caller() -> None:
         macro_interval([], 3)
 
 
-def test_several_measures_share_their_resamples() -> None:
+def test_several_measures_share_their_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bootstrap, "FIGURES", 2)
     rng = np.random.default_rng(0)
     clusters = rng.integers(0, 9, 40)
     measures = [[(rng.random(40), clusters)] for _ in range(3)]
-    together = estimates([sums(settings, 9) for settings in measures])
+    together = list(estimates([sums(settings, 9) for settings in measures]))
     for estimate, settings in zip(together, measures, strict=True):
         found = estimate.interval(None)
         alone = macro_interval(settings, 9)

@@ -16,11 +16,14 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from xlir_bench.arrays import slices
 from xlir_bench.records import Floats, Ints
 
 RESAMPLES = 10_000
 CELLS = 200_000
 """Size of the matrix of resamples and clusters that is worked on at a time: it fits a cache."""
+FIGURES = 256
+"""Figures that are resampled at a time: the 10,000 values of each are 160 KB."""
 KEPT = 20_000_000
 """All draws of a sample are kept for the next figure if they are no more than these (40 MB)."""
 TINY = 1e-300
@@ -97,40 +100,44 @@ def intervals(
     resamples: int = RESAMPLES,
 ) -> list[Interval]:
     """The macro average of each group of settings, with its interval."""
-    averages = estimates([data.of_settings(group) for group in groups], seed, resamples)
+    averages = estimates((data.of_settings(group) for group in groups), seed, resamples)
     return [average.interval(bounds) for average in averages]
 
 
 def estimates(
     figures: Iterable[ClusterSums], seed: int = 0, resamples: int = RESAMPLES
-) -> list[Estimate]:
+) -> Iterator[Estimate]:
     """The macro average of each figure, over queries in a setting, then over its settings.
 
     All figures use the same resamples of clusters: translations of a question move together, in every setting.
     """
     averages = [_Average.of(figure) for figure in figures]
     if not averages:
-        return []
+        return
     seen = np.unique(np.concatenate([average.seen for average in averages]))
-    kept = [average.of_clusters(seen) for average in averages]
-    single = [i for i, average in enumerate(kept) if len(average.weight) == 1]
-    several = [i for i, average in enumerate(kept) if len(average.weight) > 1]
-    resample_single = _resampler([kept[i] for i in single]) if single else None
+    for part in slices(len(averages), FIGURES):
+        kept = [average.of_clusters(seen) for average in averages[part]]
+        moments = _resample(_resampler(kept), [len(seen)], [seed], resamples)
+        for average, *of_figure in zip(averages[part], *moments, strict=True):
+            yield Estimate.of(len(average.seen), *of_figure)
+
+
+def _resampler(averages: Sequence[_Average]) -> Callable[[Floats], tuple[Floats, Floats]]:
+    """What computes means and variances (figure, resample) of these averages."""
+    single = [i for i, average in enumerate(averages) if len(average.weight) == 1]
+    several = [i for i, average in enumerate(averages) if len(average.weight) > 1]
+    resample_single = _single_resampler([averages[i] for i in single]) if single else None
 
     def resampled(times: Floats) -> tuple[Floats, Floats]:
-        moments = np.empty((2, len(kept), len(times)))
+        moments = np.empty((2, len(averages), len(times)))
         if resample_single is not None:
             moments[:, single] = resample_single(times)
         for i in several:
-            means, parts = kept[i].parts(times)
+            means, parts = averages[i].parts(times)
             moments[:, i] = means, _squares(times, parts)
         return moments[0], moments[1]
 
-    means, variances = _resample(resampled, [len(seen)], [seed], resamples)
-    return [
-        Estimate.of(len(average.seen), *of_figure)
-        for average, *of_figure in zip(averages, means, variances, strict=True)
-    ]
+    return resampled
 
 
 def relative_change(
@@ -230,7 +237,9 @@ class _Average:
         return (share * (self.center + off)).sum(axis=1), added @ columns.T
 
 
-def _resampler(averages: Sequence[_Average]) -> Callable[[Floats], tuple[Floats, Floats]]:
+def _single_resampler(
+    averages: Sequence[_Average],
+) -> Callable[[Floats], tuple[Floats, Floats]]:
     """Means and variances (figure, resample) of averages of one column each, the common case: all at once."""
     sizes = np.stack([average.sizes[:, 0] for average in averages])
     residual = np.stack([average.residual[:, 0] for average in averages])

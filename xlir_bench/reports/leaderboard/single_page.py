@@ -136,8 +136,8 @@ def _row(row: Row, rank: int, settings: Sequence[_Setting]) -> dict[str, Any]:
     many = len({s.query_lang for s in record.settings}) > MANY
     cells = {_setting(setting): setting.measures for setting in record.settings}
     variant = None if record.profile.cost is None else record.profile.cost.variants[0]
-    bounds = _setting_intervals(row.folder, record.options.measures)
-    shown = {record.main_measure} if many else {*record.options.measures}
+    shown = [record.main_measure] if many else record.options.measures
+    bounds = _setting_intervals(row.folder, shown)
     data: dict[str, Any] = {
         "id": row.file,
         "rank": rank,
@@ -167,7 +167,7 @@ def _row(row: Row, rank: int, settings: Sequence[_Setting]) -> dict[str, Any]:
                 [by_langs.get(s[1:3]) if s in cells else None for s in settings], SCORE_DIGITS
             )
             for measure, by_langs in bounds.items()
-            if measure in shown
+            if measure != RANK_DISTANCE
         },
         "bias": {name: _bias(part, bounds.get(name, {})) for name, part in record.bias.items()},
     }
