@@ -29,6 +29,9 @@ from xlir_bench.reports.plots.canvas import (
 from xlir_bench.reports.robustness import Shift
 from xlir_bench.results.schema import CostPart, ResultRecord
 
+LEAST_MAP_SPAN = 0.02
+"""An axis of map is at least so long: variants that differ by less look as near as they are."""
+
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
@@ -190,6 +193,10 @@ def draw_cost(record: ResultRecord, cost: CostPart) -> Figure:
         axes.set_xscale("log")
         _log_ticks(axes.xaxis, text)
         grid_lines(axes)
+    low, high = left.get_ylim()
+    if high - low < LEAST_MAP_SPAN:
+        middle = (low + high) / 2
+        left.set_ylim(middle - LEAST_MAP_SPAN / 2, middle + LEAST_MAP_SPAN / 2)
     plain_ticks(left.yaxis)
     titled(
         figure,
