@@ -381,3 +381,8 @@ def test_the_first_baseline_is_made_by_a_command_and_never_over_another(gate, xl
     assert "--task" in said.err
     assert xlir(*first, MINE, "--task", "mini").code == 2
     assert not Path("other").exists()
+    said = xlir(
+        "gate", "--first", "--baseline", "other", "--candidate", "builtin:random", "--task", "mini"
+    )
+    assert said.code == 0, said.err
+    assert (Path("other") / "result.json").is_file()
