@@ -163,6 +163,16 @@ def test_a_baseline_of_another_version_of_the_task_is_told_before_anything_is_en
     assert "make it again" in said.err
 
 
+def test_a_baseline_of_data_without_a_task_file_says_how_a_model_is_gated(gate):
+    record = json.loads((BASE / "result.json").read_text())
+    record["task"]["name"] = "support"
+    (BASE / "result.json").write_text(json.dumps(record))
+    said = gate(candidate="builtin:ngram")
+    assert said.code == 2
+    assert "xlir-bench run" in said.err
+    assert "--tasks-dir" in said.err
+
+
 def test_a_pass_may_replace_the_baseline(gate):
     changed(evaluated(), times(1.05), "better").save(MINE)
     said = gate("--update-baseline", "--reason", "more data")
