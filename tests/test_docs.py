@@ -215,6 +215,15 @@ def test_its_links_lead_to_files_and_headings(page):
             assert link[2][1:] in anchors(target), f"{page}: {link[0]}"
 
 
+@pytest.mark.parametrize("page", LINKED)
+def test_the_rows_of_its_tables_have_a_cell_for_each_heading(page):
+    text = BLOCK.sub("", (ROOT / page).read_text("utf-8"))
+    for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
+        rows = table.splitlines()
+        cells = [len(re.findall(r"(?<!\\)\|", row)) for row in rows]
+        assert [row for row, n in zip(rows, cells, strict=True) if n != cells[0]] == []
+
+
 def test_every_page_is_in_the_navigation():
     config = tomllib.loads((ROOT / "docs/zensical.toml").read_text("utf-8"))["project"]
     assert {*re.findall(r"[\w-]+\.md", str(config["nav"]))} == {Path(p).name for p in PAGES[1:]}

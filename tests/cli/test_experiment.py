@@ -183,7 +183,9 @@ def test_what_is_missing_is_named_before_anything_is_trained(xlir, tmp_path: Pat
 
 
 def test_recipes_are_listed_and_printed(xlir) -> None:
-    assert "paper-xlmr" in xlir("experiment").out
+    listed = xlir("experiment").out
+    assert "paper-xlmr" in listed
+    assert len({line.index(" cells") for line in listed.splitlines()}) == 1
     assert xlir("experiment", "mini", "--print").out == find_recipe("mini")[1]
 
 

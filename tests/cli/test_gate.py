@@ -163,6 +163,16 @@ def test_a_baseline_of_another_version_of_the_task_is_told_before_anything_is_en
     assert "make it again" in said.err
 
 
+def test_a_baseline_of_data_without_a_task_file_says_how_a_model_is_gated(gate):
+    record = json.loads((BASE / "result.json").read_text())
+    record["task"]["name"] = "support"
+    (BASE / "result.json").write_text(json.dumps(record))
+    said = gate(candidate="builtin:ngram")
+    assert said.code == 2
+    assert "xlir-bench run" in said.err
+    assert "--tasks-dir" in said.err
+
+
 def test_a_pass_may_replace_the_baseline(gate):
     changed(evaluated(), times(1.05), "better").save(MINE)
     said = gate("--update-baseline", "--reason", "more data")
@@ -381,3 +391,8 @@ def test_the_first_baseline_is_made_by_a_command_and_never_over_another(gate, xl
     assert "--task" in said.err
     assert xlir(*first, MINE, "--task", "mini").code == 2
     assert not Path("other").exists()
+    said = xlir(
+        "gate", "--first", "--baseline", "other", "--candidate", "builtin:random", "--task", "mini"
+    )
+    assert said.code == 0, said.err
+    assert (Path("other") / "result.json").is_file()

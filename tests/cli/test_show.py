@@ -34,6 +34,33 @@ def test_a_question_shows_its_ranks_in_every_pool_and_its_texts(stored):
     assert "en:0:1: On a busy day in early summer" in said.out
 
 
+def test_a_question_is_shown_as_it_was_asked(xlir, tmp_path):
+    part = (
+        "--langs",
+        "de,en",
+        "--limit",
+        "2",
+        "--model",
+        "builtin:ngram",
+        "--quiet",
+        "--query-form",
+    )
+    assert xlir("run", *part, "lower", "--output", "lower").code == 0
+    (folder,) = Path("lower/builtin-ngram").iterdir()
+    said = xlir("show", folder, "--query", "honey-bees-1")
+    assert "how many eggs can a queen bee lay" in said.out
+    assert "How many eggs" not in said.out
+    (tmp_path / "lists").mkdir()
+    (tmp_path / "lists/en-de.tsv").write_text("queen\tKönigin\n", encoding="utf-8")
+    (tmp_path / "lists/de-en.tsv").write_text("Königin\tqueen\n", encoding="utf-8")
+    lists = ("--lexicon", tmp_path / "lists", "--output", "switched")
+    assert xlir("run", *part, "code-switched", *lists).code == 0
+    (folder,) = Path("switched/builtin-ngram").iterdir()
+    said = xlir("show", folder, "--query", "honey-bees-1")
+    assert said.code == 0
+    assert "texts are not shown" in said.out
+
+
 def test_without_the_data_the_ranks_are_shown_all_the_same(stored, tmp_path):
     record = json.loads((FOLDER / "result.json").read_text())
     record["task"]["name"] = "gone"

@@ -49,6 +49,8 @@ def test_other_files_stay_and_none_are_left_behind(baseline):
     folder = update(baseline, evaluated())
     assert (folder / "README.txt").read_text() == "kept"
     assert [p.name for p in folder.parent.iterdir()] == ["mini"]
+    assert "best" in evaluated().tables
+    assert "best" not in Result.load(folder).tables
 
 
 def test_the_history_grows(baseline):
@@ -70,7 +72,7 @@ def test_without_a_reason_nothing_is_replaced(baseline):
 
 
 def test_a_fault_in_between_leaves_the_old_baseline(baseline, monkeypatch):
-    def full(*_):
+    def full(*_, **__):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Result, "save", full)

@@ -182,8 +182,10 @@ def command(
                 is_given = given[name] is not None
                 values[name] = parsed(each, given[name]) if is_given else each.default
                 check(each, values[name])
+            # A parameter of its own may share its name with a field that the command does not take.
+            of_records = {name: value for name, value in given.items() if name not in own}
             for name, record in records.items():
-                values[name] = build(record, given)
+                values[name] = build(record, of_records)
                 check_bounds(values[name])
             return function(**values)
 

@@ -94,8 +94,13 @@ def experiment(
     if index is not None:
         return _index(index, check)
     if name is None:
-        for known, (recipe, _) in shipped_recipes().items():
-            say(f"{known:<16} {len(recipe.cells()):>3} cells  {visible(recipe.title)}")
+        recipes = shipped_recipes()
+        width = max(map(len, recipes))
+        lines = [
+            f"{known:<{width}} {len(recipe.cells()):>3} cells  {recipe.title}"
+            for known, (recipe, _) in recipes.items()
+        ]
+        say_blocks([Text(*lines)])
         return 0
     recipe, text = find_recipe(name)
     if print_recipe:

@@ -235,7 +235,13 @@ class _Evaluating:
         from xlir_bench.tasks import catalogue
 
         record, asked = baseline.record, baseline.record.options
-        task = catalogue(*self.tasks_dirs).get([record.task.name])[0]
+        try:
+            (task,) = catalogue(*self.tasks_dirs).get([record.task.name])
+        except UnknownNameError:
+            raise InputError(
+                f"the baseline is of {record.task.name!r}, and no task has that name: evaluate the candidate on the"
+                " same data by xlir-bench run, and give its result; or name the task's folder with --tasks-dir"
+            ) from None
         if task.digest != record.task.digest:
             raise NotComparableError(
                 f"the baseline is of another version of {task.name}: make it again, by xlir-bench run --task {task.name}"

@@ -147,7 +147,11 @@ def _rank_table(ranks: pd.DataFrame) -> Table:
 
 
 def stored_collection(result: Result, data: Path | None, tasks_dirs: Sequence[Path]) -> Collection:
-    """The data that a result was made from, as far as it is on disk; nothing is downloaded."""
+    """The data that a result was made from, with its questions as they were asked, as far as it is on disk.
+
+    Nothing is downloaded.
+    """
+    from xlir_bench.augment.query_forms import with_query_form
     from xlir_bench.records import Silent
     from xlir_bench.sources import load_collection
     from xlir_bench.tasks import catalogue
@@ -157,8 +161,14 @@ def stored_collection(result: Result, data: Path | None, tasks_dirs: Sequence[Pa
         data=data_root(data),
         langs=tuple(asked.langs) if asked.langs else None,
         candidate=asked.candidate,
+        query_form=asked.query_form,
         offline=True,
         allow_changed_data=True,
     )
     task = catalogue(*tasks_dirs).get([result.record.task.name])[0]
-    return load_collection(task, options, Silent())
+    collection = load_collection(task, options, Silent())
+    if options.query_form is None:
+        return collection
+    if options.word_lists_digest != asked.word_lists:
+        raise InputError("its questions were changed by word lists that are not in the data root")
+    return with_query_form(collection, options.query_form, options.word_lists)
