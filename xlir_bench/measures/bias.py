@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from xlir_bench.arrays import equal_pairs, groups
 from xlir_bench.measures.bootstrap import UNIT, Bounds, ClusterSums, Interval, estimates
-from xlir_bench.measures.chance import expected_map, expected_range
 from xlir_bench.measures.fairness import (
     equal_expected_rank,
     expected_equal_expected_rank,
@@ -24,7 +23,7 @@ from xlir_bench.measures.fairness import (
     rank_variance,
     target_language_recall,
 )
-from xlir_bench.measures.retrieval import average_precision
+from xlir_bench.measures.retrieval import average_precision, expected_map
 from xlir_bench.records import Floats, Ints, Kind, Ranking
 
 TOP = 10
@@ -182,6 +181,17 @@ def rank_distances(ranking: Ranking) -> tuple[Ints, Floats]:
     ranks = _ranks(ranking)
     spread = np.maximum.reduceat(ranks, start) - np.minimum.reduceat(ranks, start)
     return query[size >= 2], spread[size >= 2].astype(float)
+
+
+def expected_range(candidates: int, relevant: Ints) -> Floats:
+    """Expected highest minus lowest rank of K relevant passages placed at random among N.
+
+    (N + 1)(K - 1) / (K + 1):
+
+    >>> expected_range(13_014, np.array([11])).round(1).tolist()
+    [10845.8]
+    """
+    return (candidates + 1) * (relevant - 1) / (relevant + 1)
 
 
 def _ranks(ranking: Ranking) -> Ints:

@@ -196,6 +196,22 @@ def average_precision(query: Ints, rank: Ints) -> Floats:
     return np.asarray(np.bincount(row, parts, len(size)) / size)
 
 
+def expected_map(candidates: int, relevant: Ints) -> Floats:
+    """Expected average precision of R relevant passages placed at random among N.
+
+    A relevant passage at rank k has R - 1 others, each above it with probability (k - 1)/(N - 1):
+    the mean over k of (1 + (k - 1)(R - 1)/(N - 1)) / k. One relevant passage of two: (1 + 1/2) / 2.
+
+    >>> expected_map(2, np.array([1])).tolist()
+    [0.75]
+    """
+    if candidates < 2:
+        return np.ones(len(relevant))
+    harmonic = float(np.sum(1.0 / np.arange(1, candidates + 1)))
+    others = (relevant - 1) / (candidates - 1)
+    return harmonic / candidates * (1 - others) + others
+
+
 def reciprocal_rank(query: Ints, rank: Ints) -> Floats:
     """For each query that occurs, 1 / r of its best rank r; 0 is not retrieved.
 

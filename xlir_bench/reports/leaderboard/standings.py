@@ -63,8 +63,6 @@ def _tests(
     values: Sequence[QueryValues], kind: Kind, pairs: Sequence[tuple[int, int]]
 ) -> list[Difference]:
     """The second of each pair less the first; all are tested with the same resamples of clusters."""
-    if not pairs:
-        return []
     sums = []
     for each in values:
         alike = pair(values[0], each).second
