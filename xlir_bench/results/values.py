@@ -60,11 +60,9 @@ class QueryValues:
         asked, place, count = np.unique(
             [lang, self.query[rows]], axis=1, return_inverse=True, return_counts=True
         )
-        means = zip((np.bincount(place.ravel(), self.value[rows]) / count), count, strict=True)
-        return {
-            (langs[lang], self.query_ids[query]): (float(mean), int(settings))
-            for (lang, query), (mean, settings) in zip(asked.T.tolist(), means, strict=True)
-        }
+        mean = np.bincount(place.ravel(), self.value[rows]) / count
+        questions = [(langs[lang], self.query_ids[query]) for lang, query in asked.T.tolist()]
+        return dict(zip(questions, zip(mean.tolist(), count.tolist(), strict=True), strict=True))
 
     @classmethod
     def of(
