@@ -40,9 +40,9 @@ def figures(
         for side, values in sides.items():
             parts.append(values.sums())
             for kind in Kind:
-                if group := pairing.of_kind(kind):
+                if group := pairing.first.of_kinds([kind]):
                     groups[measure, kind.value, side] = [start + i for i in group]
-            start += len(pairing.settings)
+            start += len(pairing.first.settings)
     sums, sizes = (np.hstack([getattr(part, name) for part in parts]) for name in ("sums", "sizes"))
     return ClusterSums(sums, sizes), groups
 

@@ -93,7 +93,9 @@ def skewed(both: Pair, rng: Rng, sign: float = 1.0) -> Pair:
         rows = [order[a:b] for a, b in start.T]
         cluster = np.repeat(np.arange(len(drawn)), [len(r) for r in rows])
         row = np.concatenate(rows)
-        mean = np.bincount(first.setting, change, len(p.settings)) / np.maximum(p.sizes, 1)
+        mean = np.bincount(first.setting, change, len(p.first.settings)) / np.maximum(
+            np.bincount(first.setting, minlength=len(p.first.settings)), 1
+        )
         change = sign * (change - mean[first.setting])
         side = replace(
             first,
@@ -129,7 +131,7 @@ def damaged(both: Pair, kind: Kind, lang: str | None, drop: float, rng: Rng) -> 
     """The second side with exactly this much less map in a kind (or one query language of it)."""
     p = both["map"]
     value, hit = p.second.value.copy(), rng.random(len(p.second.query_ids)) < 0.5
-    for i, setting in enumerate(p.settings):
+    for i, setting in enumerate(p.first.settings):
         if setting.kind == kind and lang in (None, setting.query_lang):
             in_setting = p.second.setting == i
             chosen = in_setting & hit[p.second.query]

@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from xlir_bench.measures.chance import expected_map, expected_range
+from xlir_bench.measures.bias import expected_range
+from xlir_bench.measures.retrieval import expected_map
 
 DRAWS = 20_000
 

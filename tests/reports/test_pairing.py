@@ -36,7 +36,7 @@ def test_a_difference_is_that_of_the_macro_averages(kind, measure):
 def test_rank_distance_made_from_ranks_is_that_of_the_result():
     first, second = evaluated("builtin:ngram"), evaluated("builtin:random")
     pairing = pair(first.values(RANK_DISTANCE), second.values(RANK_DISTANCE))
-    means = pairing.means([pairing.of_kind(Kind.MULTILINGUAL)])[0]
+    means = pairing.means([pairing.first.of_kinds([Kind.MULTILINGUAL])])[0]
     assert means == pytest.approx([r.record.bias["rank_distance"].mean for r in (first, second)])
 
 

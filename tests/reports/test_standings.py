@@ -47,7 +47,7 @@ def test_ranks_and_letters_are_those_of_every_pair_tested_by_itself(seed):
     tests = []
     for i, j in pairs:
         pairing = pair(values[i], values[j])
-        tests += pairing.test([pairing.of_kind(Kind.MONOLINGUAL)])
+        tests += pairing.test([pairing.first.of_kinds([Kind.MONOLINGUAL])])
     apart = holm([test.p for test in tests]) < 0.05
     found = standings(values, Kind.MONOLINGUAL)
     assert any(apart)

@@ -13,7 +13,7 @@ from xlir_bench.encoders import EncoderCard
 from xlir_bench.errors import WARNING, listed
 from xlir_bench.evaluation.searching import mean_by_kind
 from xlir_bench.measures import score
-from xlir_bench.measures.chance import expected_map
+from xlir_bench.measures.retrieval import expected_map
 from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.records import ROLES, Collection, Ranking, Role, Scores
 from xlir_bench.results.schema import (

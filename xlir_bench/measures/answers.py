@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
+from itertools import chain, islice
 
 import numpy as np
 
@@ -50,12 +51,7 @@ def score_answers(
 
 def first_tokens(passages: Iterable[Sequence[str]], count: int) -> list[str]:
     """The first `count` tokens of the passages, one after another."""
-    first: list[str] = []
-    for tokens in passages:
-        first += tokens
-        if len(first) >= count:
-            break
-    return first[:count]
+    return list(islice(chain.from_iterable(passages), count))
 
 
 def tokens_of(texts: Sequence[str]) -> TokensOf:

@@ -14,8 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xlir_bench.arrays import equal_pairs, groups
-from xlir_bench.measures.bootstrap import UNIT, Bounds, ClusterSums, estimates
-from xlir_bench.measures.chance import expected_map, expected_range
+from xlir_bench.measures.bootstrap import UNIT, Bounds, ClusterSums, Interval, estimates
 from xlir_bench.measures.fairness import (
     equal_expected_rank,
     expected_equal_expected_rank,
@@ -24,7 +23,7 @@ from xlir_bench.measures.fairness import (
     rank_variance,
     target_language_recall,
 )
-from xlir_bench.measures.retrieval import average_precision
+from xlir_bench.measures.retrieval import average_precision, expected_map
 from xlir_bench.records import Floats, Ints, Kind, Ranking
 
 TOP = 10
@@ -84,10 +83,8 @@ class PoolRanking:
     @cached_property
     def same_language(self) -> NDArray[np.bool_]:
         """For each relevant passage, whether it is in the query's language."""
-        langs = list(self.passage_counts)
-        if self.lang not in langs:
-            return np.zeros(len(self.ranking.passage), bool)
-        return np.asarray(self.relevant_langs == langs.index(self.lang))
+        is_own = np.array([lang == self.lang for lang in self.passage_counts], bool)
+        return is_own[self.relevant_langs]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,62 +106,59 @@ def language_bias(
 
     `more`: values that do not follow from ranks, by view and query language.
     """
-    values = {
+    values: dict[str, Mapping[str, PerQuery]] = {
         name: {pool.lang: view for pool in pools if (view := measure(pool)) is not None}
         for name, measure in VIEWS.items()
     }
-    values |= {name: dict(by_lang) for name, by_lang in (more or {}).items()}
+    values |= more or {}
     if parallel:
         values["parallel_query_agreement"] = parallel_query_agreement(pools)
-    views = {name: _averaged(by_lang) for name, by_lang in values.items()}
-    views["top10_language_share"] = top10_language_share(pools)
-    known = {name: view for name, view in views.items() if view is not None}
-    return known | _with_intervals(known, values, pools, seed)
+    # Of each view the languages that have a query that counts.
+    counted = {
+        name: {lang: queries for lang, queries in sorted(by_lang.items()) if len(queries.value)}
+        for name, by_lang in values.items()
+    }
+    counted = {name: by_lang for name, by_lang in counted.items() if by_lang}
+    figures = {name: _averaged(by_lang) for name, by_lang in counted.items()}
+    for name, interval in _intervals(counted, pools, seed).items():
+        figures[name] = replace(figures[name], low=interval.low, high=interval.high)
+    shares = top10_language_share(pools)
+    return figures if shares is None else {**figures, "top10_language_share": shares}
 
 
-def _averaged(by_lang: Mapping[str, PerQuery]) -> BiasFigure | None:
-    """Means over queries, then over the languages that have any."""
-    counted = {lang: queries for lang, queries in sorted(by_lang.items()) if len(queries.value)}
-    if not counted:
-        return None
-    values = {lang: float(queries.value.mean()) for lang, queries in counted.items()}
-    chances = {lang: float(queries.chance.mean()) for lang, queries in counted.items()}
+def _averaged(by_lang: Mapping[str, PerQuery]) -> BiasFigure:
+    """Means over queries, then over languages."""
+    values = {lang: float(queries.value.mean()) for lang, queries in by_lang.items()}
+    chances = {lang: float(queries.chance.mean()) for lang, queries in by_lang.items()}
     return BiasFigure(
         mean=float(np.mean(list(values.values()))),
         chance=float(np.mean(list(chances.values()))),
         by_query_lang=values,
-        queries=sum(len(queries.value) for queries in counted.values()),
+        queries=sum(len(queries.value) for queries in by_lang.values()),
         chance_by_query_lang=chances,
     )
 
 
-def _with_intervals(
-    views: Mapping[str, BiasFigure],
-    values: Mapping[str, Mapping[str, PerQuery]],
-    pools: Sequence[PoolRanking],
-    seed: int,
-) -> dict[str, BiasFigure]:
-    """The figures that are one number, with intervals over clusters of queries."""
+def _intervals(
+    values: Mapping[str, Mapping[str, PerQuery]], pools: Sequence[PoolRanking], seed: int
+) -> dict[str, Interval]:
+    """By view, over clusters of queries; none where clusters are not known."""
     clusters = {pool.lang: pool.clusters for pool in pools if pool.clusters is not None}
     if len(clusters) < len(pools):
         return {}
-    names = [name for name in views if name in values]
-    count = max(
-        (int(numbers.max()) + 1 for numbers in clusters.values() if len(numbers)), default=0
-    )
-    sums = []
-    for name in names:
-        langs = list(views[name].by_query_lang)
-        of_lang = [values[name][lang] for lang in langs]
-        numbers = [clusters[lang][of.query] for lang, of in zip(langs, of_lang, strict=True)]
-        setting = np.repeat(np.arange(len(langs)), [len(of.value) for of in of_lang])
-        value = np.concatenate([of.value for of in of_lang])
-        sums.append(ClusterSums.of(value, np.concatenate(numbers), setting, (count, len(langs))))
-    bounded = {}
-    for name, estimate in zip(names, estimates(sums, seed), strict=True):
-        interval = estimate.interval(BOUNDS.get(name))
-        bounded[name] = replace(views[name], low=interval.low, high=interval.high)
-    return bounded
+    count = max((int(numbers.max(initial=-1)) + 1 for numbers in clusters.values()), default=0)
+    sums = [
+        ClusterSums.of_columns(
+            [of.value for of in by_lang.values()],
+            [clusters[lang][of.query] for lang, of in by_lang.items()],
+            count,
+        )
+        for by_lang in values.values()
+    ]
+    return {
+        name: estimate.interval(BOUNDS.get(name, UNIT))
+        for name, estimate in zip(values, estimates(sums, seed), strict=True)
+    }
 
 
 def rank_distance(pool: PoolRanking) -> PerQuery:
@@ -174,7 +168,7 @@ def rank_distance(pool: PoolRanking) -> PerQuery:
     Answers at ranks 1, 4 and 9 are 8 apart. Chance: (N + 1)(K - 1)/(K + 1).
     """
     query, spread = rank_distances(pool.ranking)
-    size = np.bincount(pool.ranking.query)[query] if len(query) else query
+    size = np.bincount(pool.ranking.query)[query]
     return PerQuery(query, spread, expected_range(pool.ranking.candidates, size))
 
 
@@ -187,6 +181,17 @@ def rank_distances(ranking: Ranking) -> tuple[Ints, Floats]:
     ranks = _ranks(ranking)
     spread = np.maximum.reduceat(ranks, start) - np.minimum.reduceat(ranks, start)
     return query[size >= 2], spread[size >= 2].astype(float)
+
+
+def expected_range(candidates: int, relevant: Ints) -> Floats:
+    """Expected highest minus lowest rank of K relevant passages placed at random among N.
+
+    (N + 1)(K - 1) / (K + 1):
+
+    >>> expected_range(13_014, np.array([11])).round(1).tolist()
+    [10845.8]
+    """
+    return (candidates + 1) * (relevant - 1) / (relevant + 1)
 
 
 def _ranks(ranking: Ranking) -> Ints:
@@ -309,7 +314,7 @@ def _recall_of_others(pool: PoolRanking, k: int) -> PerQuery:
 def _rank_variance(pool: PoolRanking) -> PerQuery:
     """MRV; see `rank_variance`."""
     query, variance = rank_variance(pool.ranking.query, pool.ranks)
-    size = np.bincount(pool.ranking.query)[query] if len(query) else query
+    size = np.bincount(pool.ranking.query)[query]
     return PerQuery(query, variance, expected_rank_variance(pool.ranking.candidates, size))
 
 
@@ -347,12 +352,7 @@ VIEWS: dict[str, Callable[[PoolRanking], PerQuery | None]] = {
 }
 """Views that look at one query at a time, by their name in result.json; a new one is a row here."""
 BOUNDS: dict[str, Bounds] = {
-    "rank_distance": (0.0, np.inf),
-    "rank_variance": (0.0, np.inf),
+    **dict.fromkeys(("rank_distance", "rank_variance"), (0.0, np.inf)),
     **dict.fromkeys(("oracle_gap@10", "mrc@5", "mrc@10", "mrc@20"), (-1.0, 1.0)),
-    **dict.fromkeys(
-        ("same_language_preference", "map_without_same_language", "parallel_query_agreement"), UNIT
-    ),
-    **dict.fromkeys(("tlr@20", "peer@20", "peer@100", "peer_unretrieved_mean@20"), UNIT),
 }
-"""The least and the largest value of each view: no interval goes beyond them."""
+"""The least and the largest value of the views that do not lie from 0 to 1: no interval goes beyond them."""

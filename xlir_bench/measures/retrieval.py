@@ -60,16 +60,11 @@ def check_measures(names: Sequence[str]) -> tuple[str, ...]:
 
 def check_fit(names: Sequence[str], by_answers: bool) -> None:
     """Refuse measures of judged passages where a task has answers instead, and the other way round."""
-    unfit = [name for name in names if (token_budget(name) is not None) != by_answers]
-    if unfit and by_answers:
-        raise InputError(
-            f"{', '.join(unfit)} wants judged passages, and this task has answers alone:"
-            " try --measures recall@2kt,recall@5kt"
-        )
-    if unfit:
-        raise InputError(
-            f"{', '.join(unfit)} looks for answers in passages, and this task has none: try --measures map,recall@10"
-        )
+    reason = "looks for answers in passages, and this task has none: try --measures map,recall@10"
+    if by_answers:
+        reason = "wants judged passages, and this task has answers alone: try --measures recall@2kt,recall@5kt"
+    if unfit := [name for name in names if (token_budget(name) is not None) != by_answers]:
+        raise InputError(f"{', '.join(unfit)} {reason}")
 
 
 def _is_measure(name: str) -> bool:
@@ -99,23 +94,16 @@ def _scores(
     whole = {measure: by_ranx[measure] for measure in by_ranx if "@" not in measure}
     # Places below the deepest relevant passage, or below the cut-off, change no value.
     cut = max((int(measure.split("@")[1]) for measure in with_cut), default=1)
-    values = {measure: np.empty(len(relevant.size)) for measure in by_ranx}
-    for some, depth in (
-        (with_cut, np.minimum(relevant.deepest, cut)),
-        (whole, relevant.deepest),
-    ):
-        if some:
-            _evaluate(relevant, queries, some, depth, values)
-    found: dict[str, Floats] = {}
+    deepest = relevant.deepest[queries]
+    found = _evaluated(relevant, queries, with_cut, np.minimum(deepest, cut))
+    found |= _evaluated(relevant, queries, whole, deepest)
     rows, query = relevant.rows(queries)
     ranks = relevant.rank[rows]
-    for measure in measures:
+    for measure in (m for m in measures if m not in by_ranx):
         name, _, cut_off = measure.partition("@")
-        if measure in values:
-            found[measure] = values[measure][queries]
-        else:
-            near = np.where(ranks > int(cut_off), 0, ranks) if cut_off else ranks
-            found[measure] = BY_RANKS[name](query, near)
+        near = np.where(ranks > int(cut_off), 0, ranks) if cut_off else ranks
+        found[measure] = BY_RANKS[name](query, near)
+    found = {measure: found[measure] for measure in measures}
     ends, shared = np.cumsum([0, *relevant.scored]).tolist(), Shared()
     for r, start, stop in zip(rankings, ends, ends[1:], strict=False):
         scored = shared.of(r.scored)
@@ -208,6 +196,22 @@ def average_precision(query: Ints, rank: Ints) -> Floats:
     return np.asarray(np.bincount(row, parts, len(size)) / size)
 
 
+def expected_map(candidates: int, relevant: Ints) -> Floats:
+    """Expected average precision of R relevant passages placed at random among N.
+
+    A relevant passage at rank k has R - 1 others, each above it with probability (k - 1)/(N - 1):
+    the mean over k of (1 + (k - 1)(R - 1)/(N - 1)) / k. One relevant passage of two: (1 + 1/2) / 2.
+
+    >>> expected_map(2, np.array([1])).tolist()
+    [0.75]
+    """
+    if candidates < 2:
+        return np.ones(len(relevant))
+    harmonic = float(np.sum(1.0 / np.arange(1, candidates + 1)))
+    others = (relevant - 1) / (candidates - 1)
+    return harmonic / candidates * (1 - others) + others
+
+
 def reciprocal_rank(query: Ints, rank: Ints) -> Floats:
     """For each query that occurs, 1 / r of its best rank r; 0 is not retrieved.
 
@@ -238,25 +242,22 @@ BY_RANKS: Mapping[str, Callable[[Ints, Ints], Floats]] = {
 """What needs no place for every passage of the pool. ranx walks through all of them: most of the time of a report."""
 
 
-def _evaluate(
-    table: _Relevant,
-    queries: Ints,
-    measures: Mapping[str, Function],
-    depth: Ints,
-    values: Mapping[str, Floats],
-) -> None:
-    """Write the values of these queries, each looked at so far down, by chunks of queries of about the same depth."""
+def _evaluated(
+    table: _Relevant, queries: Ints, measures: Mapping[str, Function], depth: Ints
+) -> dict[str, Floats]:
+    """The values of these queries, each looked at so far down, by chunks of queries of about the same depth."""
+    values: dict[str, Floats] = {measure: np.empty(len(queries)) for measure in measures}
     depth = np.maximum(depth, 1)
-    order = queries[np.argsort(depth[queries], kind="stable")]
+    order = np.argsort(depth, kind="stable")
     most = int(table.size[queries].max(initial=1))
     places = np.empty(0)
-    end = len(order)
+    end = len(order) if measures else 0
     while end > 0:
         deepest = int(depth[order[end - 1]])
         start = max(0, end - max(1, CHUNK_PLACES // max(deepest, most)))
         chosen = order[start:end]
-        rows, query = table.rows(chosen)
-        relevant = np.full((len(chosen), int(table.size[chosen].max()), 2), PADDING)
+        rows, query = table.rows(queries[chosen])
+        relevant = np.full((len(chosen), int(table.size[queries[chosen]].max()), 2), PADDING)
         relevant[query, table.column[rows], 0] = table.passage[rows]
         relevant[query, table.column[rows], 1] = table.grade[rows]
         needed = len(chosen) * deepest
@@ -271,6 +272,7 @@ def _evaluate(
         # Emptied, not made anew: filling gigabytes would cost more than scoring them.
         run[query[seen], rank[seen] - 1, 0] = -1.0
         end = start
+    return values
 
 
 def _ranges(sizes: Ints) -> Ints:

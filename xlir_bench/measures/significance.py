@@ -24,6 +24,8 @@ PERMUTATIONS = 20_000
 """Sign flips drawn; all of them where there are no more (up to 14 clusters)."""
 PERMUTATIONS_A_TEST = 100
 """At least so many for each test of a family: else no p is small enough to survive the correction."""
+SIGNIFICANT = 0.05
+"""A difference whose corrected p is below this is larger than chance explains."""
 STEP = 1_000
 MOST_CLUSTERS = 2**30
 

@@ -48,21 +48,22 @@ def tie_ranges(
 
 def _shifts(ranking: Ranking, scored: Scores, measures: Sequence[str]) -> Mapping[str, Floats]:
     """By measure: by how much the setting's mean differs in expectation, at least and at most."""
-    if ranking.ties is None or not ranking.ties.any():
+    ties = ranking.ties
+    if ties is None or not ties.any():
         return {}
-    groups = _Groups.of(ranking)
+    groups = _Groups.of(ranking, ties)
     decided = np.unique(groups.query[groups.decides])
     if not len(decided):
         return {}
     rows = np.isin(ranking.query, decided)
     touched = replace(
         ranking, query=ranking.query[rows], passage=ranking.passage[rows],
-        grade=ranking.grade[rows], rank=ranking.rank[rows], ties=ranking.ties[:, rows],
+        grade=ranking.grade[rows], rank=ranking.rank[rows], ties=None,
     )  # fmt: skip
-    groups = _Groups.of(touched)
+    groups = _Groups.of(touched, ties[:, rows])
     place = np.searchsorted(scored.query, decided)
     worst, best = (
-        score([replace(touched, rank=groups.ranks(touched, is_best), ties=None)], measures)[0]
+        score([replace(touched, rank=groups.ranks(touched, is_best))], measures)[0]
         for is_best in (False, True)
     )
     found = {}
@@ -95,11 +96,8 @@ class _Groups:
     """Of each query, the highest first."""
 
     @classmethod
-    def of(cls, ranking: Ranking) -> _Groups:
-        """Of the relevant passages of one setting."""
-        if ranking.ties is None:
-            raise ValueError("the ranking knows of no ties")
-        before, after = ranking.ties.astype(np.int64)
+    def of(cls, ranking: Ranking, ties: Ints) -> _Groups:
+        before, after = ties.astype(np.int64)
         keys = np.stack([ranking.query, ranking.rank - 1 - before])
         (query, start), first, of_row, relevant = np.unique(
             keys, axis=1, return_index=True, return_inverse=True, return_counts=True

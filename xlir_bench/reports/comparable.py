@@ -24,7 +24,7 @@ def what_differs(
         "limit": (a.limit or "none", b.limit or "none"),
         "corpus limit": (a.corpus_limit or "none", b.corpus_limit or "none"),
         "candidate text": (a.candidate, b.candidate),
-        "questions": _forms(first, second) if not forms_may_differ else ("", ""),
+        "questions": ("", "") if forms_may_differ else (_form(first), _form(second)),
         "word lists": (a.word_lists, b.word_lists) if a.word_lists and b.word_lists else ("", ""),
         "measures": (sorted(set(a.measures)), sorted(set(b.measures))),
         "index": (a.index, b.index),
@@ -38,9 +38,8 @@ def what_differs(
     return differences
 
 
-def _forms(first: ResultRecord, second: ResultRecord) -> tuple[str, str]:
-    form, other = (record.options.query_form or "as they are" for record in (first, second))
-    return form, other
+def _form(record: ResultRecord) -> str:
+    return record.options.query_form or "as they are"
 
 
 def _task(record: ResultRecord) -> str:
@@ -74,11 +73,10 @@ def require_comparable(
         if (differences := what_differs(first, other, forms_may_differ))
     ]
     notes = []
-    forms = {name: _forms(first, other)[1] for name, other in zip(names[1:], others, strict=True)}
-    asked = _forms(first, first)[0]
-    if forms_may_differ and any(form != asked for form in forms.values()):
-        told = ", ".join(f"{form} in {name}" for name, form in forms.items())
-        notes.append(f"the questions are {asked} in {names[0]}, {told}: that is what is compared")
+    forms = [_form(result.record) for result in results]
+    if forms_may_differ and len(set(forms)) > 1:
+        told = ", ".join(f"{form} in {name}" for name, form in zip(names, forms, strict=True))
+        notes.append(f"the questions are {told}: that is what is compared")
     if faults:
         if not force:
             raise NotComparableError(

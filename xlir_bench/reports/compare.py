@@ -11,7 +11,7 @@ import numpy as np
 
 from xlir_bench.errors import NotComparableError, UnknownNameError
 from xlir_bench.escaping import visible
-from xlir_bench.measures.significance import Difference, holm
+from xlir_bench.measures.significance import SIGNIFICANT, Difference, holm
 from xlir_bench.records import POOL, Kind, Setting
 from xlir_bench.reports.comparable import labels, require_comparable
 from xlir_bench.reports.document import Best, Block, Items, Table, Text, render
@@ -20,8 +20,6 @@ from xlir_bench.reports.tables import big, bounds, number, p_value, signed
 from xlir_bench.results import Result
 from xlir_bench.results.values import RANK_DISTANCE, QueryValues
 
-SIGNIFICANT = 0.05
-"""A difference whose p is below, corrected, stands in bold."""
 FORCE = "--force compares what they share"
 MOST = 8
 """How many of the settings that changed most are shown."""
@@ -118,6 +116,7 @@ def compare(
         headline += _rows(distances, _by_kind) if len(distances.first.value) else []
     headline = _corrected(headline)
     settings = _rows(pairing, lambda s: (s.kind, s.query_lang, s.passage_lang))
+    moved = [Moved(*asked, *change) for asked, change in pairing.change.by_question().items()]
     return Comparison(
         task=first.record.task.title,
         first=names[0],
@@ -130,7 +129,7 @@ def compare(
         settings=tuple(sorted(settings, key=lambda row: -abs(row.test.difference))),
         rank_distance=headline[kinds] if len(headline) > kinds else None,
         shares=_shares(pairing),
-        queries=tuple(_moved(pairing)),
+        queries=tuple(sorted(moved, key=lambda query: query.change)),
         notes=tuple(notes),
     )
 
@@ -183,8 +182,8 @@ def _by_kind(setting: Setting) -> Group:
 def _rows(pairing: Pairing, group_of: Callable[[Setting], Group], family: int = 1) -> list[Row]:
     """A tested row for each group of settings, corrected for all of them."""
     groups: dict[Group, list[int]] = {}
-    for i in pairing.where(lambda _: True):
-        groups.setdefault(group_of(pairing.settings[i]), []).append(i)
+    for i in pairing.first.of_kinds():
+        groups.setdefault(group_of(pairing.first.settings[i]), []).append(i)
     members = list(groups.values())
     means, tests = pairing.means(members), pairing.test(members, family=family)
     rows = [
@@ -204,24 +203,11 @@ def _corrected(rows: Sequence[Row]) -> list[Row]:
 def _shares(pairing: Pairing) -> dict[Kind, Share]:
     shares, changes = {}, pairing.change
     for kind in Kind:
-        change = changes.value[np.isin(changes.setting, pairing.of_kind(kind))]
+        change = changes.value[np.isin(changes.setting, changes.of_kinds([kind]))]
         if len(change):
             won, lost = float(np.mean(change > SAME)), float(np.mean(change < -SAME))
             shares[kind] = Share(won, lost, max(0.0, 1 - won - lost))
     return shares
-
-
-def _moved(pairing: Pairing) -> list[Moved]:
-    changes = pairing.change
-    langs = sorted({s.query_lang for s in changes.settings})
-    lang = np.array([langs.index(s.query_lang) for s in changes.settings])[changes.setting]
-    asked = np.stack([lang, changes.query])
-    pairs, place, count = np.unique(asked, axis=1, return_inverse=True, return_counts=True)
-    change = np.bincount(place.ravel(), changes.value) / count
-    return [
-        Moved(langs[pairs[0, i]], changes.query_ids[pairs[1, i]], float(change[i]), int(count[i]))
-        for i in np.argsort(change, kind="stable")
-    ]
 
 
 def most_moved(comparison: Comparison, count: int) -> list[Moved]:

@@ -31,13 +31,12 @@ def diagnosis_blocks(result: Result, diagnosis: Diagnosis, shortened: bool) -> l
     rows = [
         {
             "class": name,
-            "misses": "not judged" if name in diagnosis.not_judged else f"{count:,}",
-            "share": "" if name in diagnosis.not_judged else percent(count / misses),
-            "part of the loss": part,
-            "when": when,
+            "misses": "not judged" if count is None else f"{count:,}",
+            "share": "" if count is None else percent(count / misses),
+            "part of the loss": CLASSES[name][0],
+            "when": CLASSES[name][1],
         }
-        for name, (part, when) in CLASSES.items()
-        for count in [diagnosis.count(name)]
+        for name, count in diagnosis.classes().items()
     ]
     blocks.append(Table.of(rows, words=("part of the loss", "when"), spare=("when",)))
     worst = sorted(diagnosis.misses, key=lambda pair: (-sum(diagnosis.misses[pair].values()), pair))
@@ -86,9 +85,7 @@ def diagnosis_record(result: Result, diagnosis: Diagnosis) -> dict[str, Any]:
         "misses": misses,
         "ranking_by_chance": diagnosis.chance,
         "parts": diagnosis.parts(),
-        "classes": {
-            name: None if name in diagnosis.not_judged else diagnosis.count(name) for name in CLASSES
-        },
+        "classes": diagnosis.classes(),
         "not_judged": dict(diagnosis.not_judged),
         "pairs": [
             {"query_lang": a, "answer_lang": b, "relevant": count, **diagnosis.misses[a, b]}

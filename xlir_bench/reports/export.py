@@ -246,7 +246,8 @@ def write_trec(result: Result, folder: Path) -> list[Path]:
 
 
 def _trec(results: Sequence[Result], output: Path) -> list[Path]:
-    return [path for r, folder in _by_folder(results, output) for path in write_trec(r, folder)]
+    folders = hub.by_folder(results, output)
+    return [path for folder, result in folders.items() for path in write_trec(result, folder)]
 
 
 def _queries(results: Sequence[Result], output: Path) -> list[Path]:
@@ -254,7 +255,7 @@ def _queries(results: Sequence[Result], output: Path) -> list[Path]:
     import pyarrow.parquet as pq
 
     written = []
-    for result, folder in _by_folder(results, output):
+    for folder, result in hub.by_folder(results, output).items():
         with replacing(folder / "queries.parquet") as temporary:
             pq.write_table(result.table("queries"), temporary, compression="zstd")
         written.append(folder / "queries.parquet")
@@ -264,7 +265,7 @@ def _queries(results: Sequence[Result], output: Path) -> list[Path]:
 def _result(results: Sequence[Result], output: Path) -> list[Path]:
     """The results with their ranks only: enough for every comparison, and small enough for Git."""
     written = []
-    for result, folder in _by_folder(results, output):
+    for folder, result in hub.by_folder(results, output).items():
         saved = _with_speeds(result, folder).save(folder, tables=("ranks",))
         names = [RESULT_FILE, *(saved.record.tables or {}).values()]
         written += [folder / name for name in names]
@@ -284,17 +285,6 @@ def _with_speeds(result: Result, folder: Path) -> Result:
     cost = new.profile.cost or old.profile.cost
     profile = old.profile.model_copy(update={"cost": cost})
     return replace(result, record=new.model_copy(update={"profile": profile}))
-
-
-def _by_folder(results: Sequence[Result], output: Path) -> list[tuple[Result, Path]]:
-    """A folder for each result, by encoder and task; a part of a task is never taken for the whole."""
-    folders: dict[Path, Result] = {}
-    for result in results:
-        slug = quote(result.record.encoder.slug, safe="")
-        if (folder := output / slug / quote(named(result.record), safe="~")) in folders:
-            raise InputError(f"two results would both go to {folder}; export them to two folders")
-        folders[folder] = result
-    return [(result, folder) for folder, result in folders.items()]
 
 
 FORMATS: dict[str, Callable[..., list[Path]]] = {

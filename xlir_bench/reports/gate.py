@@ -230,8 +230,8 @@ def judge(pairings: Mapping[str, Pairing], policy: Policy) -> tuple[list[Finding
 
 def _tests(name: str, rule: Drop | Rise | Floor, pairing: Pairing) -> Iterator[_Test]:
     """The settings that a rule is about, in the groups that it asks for."""
-    chosen = pairing.where(lambda s: rule.kinds is None or s.kind in rule.kinds)
-    settings = [pairing.settings[i] for i in chosen]
+    chosen = pairing.first.of_kinds(rule.kinds or Kind)
+    settings = [pairing.first.settings[i] for i in chosen]
     known = {lang for s in settings for lang in (s.query_lang, *s.passage_langs)}
     if known and (unknown := [lang for lang in rule.langs or [] if lang not in known]):
         raise UnknownNameError("language in the policy", unknown, known)

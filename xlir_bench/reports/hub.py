@@ -24,17 +24,23 @@ SCORES = ".eval_results"
 
 def eval_results(results: Sequence[Result], output: Path, dataset: str) -> list[Path]:
     """``<encoder>/.eval_results/<task>.yaml``: the main measure of each kind, as a score of a task of `dataset`."""
-    by_file: dict[Path, list[dict[str, Any]]] = {}
+    written = []
+    for folder, result in by_folder(results, output).items():
+        path, record = folder.parent / SCORES / f"{folder.name}.yaml", result.record
+        write_file(path, _yaml([_score(record, kind, dataset) for kind in record.summary]))
+        written.append(path)
+    return written
+
+
+def by_folder(results: Sequence[Result], output: Path) -> dict[Path, Result]:
+    """A folder for each result, by encoder and task; a part of a task is never taken for the whole."""
+    folders: dict[Path, Result] = {}
     for result in results:
-        record = result.record
-        name = f"{quote(named(record), safe='~')}.yaml"
-        path = output / quote(record.encoder.slug, safe="") / SCORES / name
-        if path in by_file:
-            raise InputError(f"two results would both be {path}; export them to two folders")
-        by_file[path] = [_score(record, kind, dataset) for kind in record.summary]
-    for path, scores in by_file.items():
-        write_file(path, _yaml(scores))
-    return list(by_file)
+        slug = quote(result.record.encoder.slug, safe="")
+        if (folder := output / slug / quote(named(result.record), safe="~")) in folders:
+            raise InputError(f"two results would both go to {folder}; export them to two folders")
+        folders[folder] = result
+    return folders
 
 
 def _score(record: ResultRecord, kind: Kind, dataset: str) -> dict[str, Any]:

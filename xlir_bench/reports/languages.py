@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from xlir_bench.records import Kind
 from xlir_bench.reports.document import Block, Table, Text
+from xlir_bench.reports.leaderboard.columns import Column
 from xlir_bench.reports.tables import matrix_table, number
 from xlir_bench.results.schema import ResultRecord
 
@@ -44,22 +45,14 @@ def shortened(record: ResultRecord, blocks: Iterable[Block]) -> list[Block]:
 
 def language_table(record: ResultRecord, measure: str) -> Table:
     """A row for each language, the strongest first: asked of its own passages, others' and all, and by others."""
-    own, asked, pooled, found = (defaultdict[str, list[float]](list) for _ in range(4))
+    asked = dict(zip(("own passages", "others' (mean)", "all"), Kind, strict=True))
+    views = {name: Column(kind, measure).by_query_language(record) for name, kind in asked.items()}
+    found = defaultdict[str, list[float]](list)
     for s in record.settings:
-        value = s.measures.get(measure)
-        if value is None:
-            continue
-        if s.kind == Kind.CROSS_LINGUAL:
-            asked[s.query_lang].append(value)
-            found[s.passage_langs[0]].append(value)
-        else:
-            (own if s.kind == Kind.MONOLINGUAL else pooled)[s.query_lang].append(value)
-    views = {"own passages": own, "others' (mean)": asked, "all": pooled, "own, from others": found}
-    means = {
-        name: {lang: sum(values) / len(values) for lang, values in view.items()}
-        for name, view in views.items()
-        if view
-    }
+        if s.kind == Kind.CROSS_LINGUAL and measure in s.measures:
+            found[s.passage_langs[0]].append(s.measures[measure])
+    views["own, from others"] = {lang: sum(of) / len(of) for lang, of in found.items()}
+    means = {name: view for name, view in views.items() if view}
     langs = {lang for view in means.values() for lang in view}
     strength = {lang: sum(view.get(lang, 0.0) for view in means.values()) for lang in langs}
     rows = [

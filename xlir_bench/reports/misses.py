@@ -91,6 +91,10 @@ class Diagnosis:
         """How many misses there are, of one class or of all."""
         return sum(sum(c.values()) if name is None else c[name] for c in self.misses.values())
 
+    def classes(self) -> dict[str, int | None]:
+        """How many misses are of each class; None where it could not be judged."""
+        return {x: None if x in self.not_judged else self.count(x) for x in CLASSES}
+
     def parts(self) -> dict[str, int]:
         """How many misses are of each part of the loss."""
         parts = dict.fromkeys((RANKING, LABELS, MATCHING), 0)
@@ -308,7 +312,7 @@ def _classified(stored: _Stored, judged: set[str], texts: _Texts | None) -> tupl
         instead[rows] = first = wrong[number][0][1]
         if not len(rest):
             continue
-        if texts is not None and "near duplicate" in judged:
+        if texts is not None:
             duplicate = texts.duplicate(answers[number], wrong[number])
             if duplicate is not None:
                 classes[rest], instead[rest] = "near duplicate", duplicate
@@ -317,7 +321,7 @@ def _classified(stored: _Stored, judged: set[str], texts: _Texts | None) -> tupl
         topics = [stored.topics.get(name, ()) for name in _parents(first)]
         if "topical neighbour" in judged and any(cluster in of_passage for of_passage in topics):
             classes[rest] = "topical neighbour"
-        if texts is not None and "lexical neighbour" in judged:
+        if texts is not None:
             question = texts.question(lang, query)
             shared = texts.share(question, texts.passage(first))
             for row in rest if shared >= limits.lexical else ():

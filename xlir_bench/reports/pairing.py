@@ -5,7 +5,7 @@ A difference is always the second result minus the first.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from xlir_bench.measures.bootstrap import Alternative
 from xlir_bench.measures.significance import Difference, paired_tests
-from xlir_bench.records import Ints, Kind, Setting
+from xlir_bench.records import Ints
 from xlir_bench.results.values import RANK_DISTANCE, QueryValues
 
 SAME = 1e-9
@@ -28,19 +28,9 @@ class Pairing:
     second: QueryValues
 
     @property
-    def settings(self) -> tuple[Setting, ...]:
-        """The settings of the first result."""
-        return self.first.settings
-
-    @property
     def change(self) -> QueryValues:
         """Second minus first, for each query and setting."""
         return replace(self.first, value=self.second.value - self.first.value)
-
-    @property
-    def sizes(self) -> Ints:
-        """The number of values of each setting."""
-        return np.bincount(self.first.setting, minlength=len(self.settings))
 
     @property
     def unlike(self) -> frozenset[int]:
@@ -48,17 +38,9 @@ class Pairing:
         change = self.change
         return frozenset(change.setting[np.abs(change.value) > SAME].tolist())
 
-    def where(self, wanted: Callable[[Setting], bool]) -> tuple[int, ...]:
-        """The settings with values for which a condition holds."""
-        return tuple(int(i) for i in np.flatnonzero(self.sizes) if wanted(self.settings[i]))
-
-    def of_kind(self, kind: Kind) -> tuple[int, ...]:
-        """The settings of one kind."""
-        return self.where(lambda s: s.kind == kind)
-
     def means(self, groups: Sequence[Sequence[int]]) -> list[tuple[float, float]]:
         """Both macro averages over each group: over queries in a setting, then over settings."""
-        sizes = np.maximum(self.sizes, 1)
+        sizes = np.maximum(np.bincount(self.first.setting, minlength=len(self.first.settings)), 1)
         first, second = (
             np.bincount(side.setting, side.value, len(sizes)) / sizes
             for side in (self.first, self.second)

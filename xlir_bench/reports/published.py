@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -65,12 +65,9 @@ class ReportedTask:
         columns = dict.fromkeys((kind, measure) for _, kind, measure, _ in self.values)
         return sorted(columns, key=lambda column: list(Kind).index(column[0]))
 
-    def value(
-        self, system: Sequence[str], kind: Kind, measure: str, lang: str = MEAN
-    ) -> float | None:
+    def value(self, system: System, kind: Kind, measure: str, lang: str = MEAN) -> float | None:
         """One score, or None where the paper has none."""
-        source, encoder, training = system
-        return self.values.get(((source, encoder, training), kind, measure, lang))
+        return self.values.get((system, kind, measure, lang))
 
 
 @cache

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
-
 from xlir_bench.errors import InputError, UnknownNameError
 from xlir_bench.measures.bootstrap import relative_change
 from xlir_bench.records import Kind
@@ -54,37 +52,32 @@ def shifts(
     baseline: str | None = None,
 ) -> list[Shift]:
     """Every result beside that of its encoder on the `reference` task, or of the `baseline` encoder on its task."""
-    same, other, beside = (
-        ("encoder", "task", reference) if baseline is None else ("task", "encoder", baseline)
-    )
+    of_one_task = baseline is not None
     places: dict[tuple[str, str], Result] = {}
     for result in results:
-        encoder, task = place = (result.record.encoder.slug, result.record.task.name)
+        encoder, task = result.record.encoder.slug, result.record.task.name
+        place = (task, encoder) if of_one_task else (encoder, task)
         if place in places:
             folders = f"{places[place].folder} and {result.folder}"
             raise InputError(f"two results of {encoder} on {task}: {folders}; name one of them")
         places[place] = result
-    names = [{"encoder": encoder, "task": task} for encoder, task in places]
-    references = {
-        name[same]: result
-        for name, result in zip(names, results, strict=True)
-        if name[other] == beside
-    }
+    beside = str(baseline if of_one_task else reference)
+    references = {shared: result for (shared, own), result in places.items() if own == beside}
     if not references:
-        known = {name[other] for name in names}
-        raise UnknownNameError(f"{other} among these results", [str(beside)], known)
-    if lacking := ", ".join(sorted({name[same] for name in names} - references.keys())):
-        pair_of = f"of {lacking} on {beside}" if same == "encoder" else f"of {beside} on {lacking}"
+        what = f"{'encoder' if of_one_task else 'task'} among these results"
+        raise UnknownNameError(what, [beside], {own for _, own in places})
+    if lacking := ", ".join(sorted({shared for shared, _ in places} - references.keys())):
+        pair_of = f"of {beside} on {lacking}" if of_one_task else f"of {lacking} on {beside}"
         raise InputError(f"no result {pair_of}: run it, or leave it out")
     all_shifts = []
-    for name, result in zip(names, results, strict=True):
-        compared_with = references[name[same]]
-        if result is compared_with:
+    for (shared, own), result in places.items():
+        if own == beside:
             continue
-        if same == "task":
+        compared_with = references[shared]
+        if of_one_task:
             remedy = "leave one of them out, or run it again"
             require_comparable([compared_with, result], False, remedy)
-        all_shifts += _shifts(result, compared_with, measure, paired=same == "task")
+        all_shifts += _shifts(result, compared_with, measure, paired=of_one_task)
     return all_shifts
 
 
@@ -100,12 +93,7 @@ def _shifts(result: Result, reference: Result, measure: str, paired: bool) -> li
     for kind in Kind:
         if measure not in scores.get(kind, {}) or measure not in references.get(kind, {}):
             continue
-        before, after = (
-            values.sums(
-                [i for i in np.unique(values.setting).tolist() if values.settings[i].kind == kind]
-            )
-            for values in (first, second)
-        )
+        before, after = (v.sums(v.of_kinds([kind])) for v in (first, second))
         change = relative_change(before, after, paired)
         shift = Shift(
             encoder=record.encoder.slug,

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from xlir_bench.errors import InputError, UnknownNameError
 from xlir_bench.escaping import visible
-from xlir_bench.files import beside, explained, file_digest, held, write
+from xlir_bench.files import beside, explained, file_digest, held, json_digest, write
 from xlir_bench.measures.bootstrap import Interval
 from xlir_bench.records import Kind, measure_name
 from xlir_bench.results.frame import part_of, rows_of
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 RESULT_FILE = "result.json"
-TABLES = ("ranks", "queries", "run", "best")
+TABLES = tuple(COLUMNS)
 TABLE_FILE = re.compile(rf"({'|'.join(TABLES)})(-[0-9a-f]{{12}})?\.parquet")
 LOCK = ".result.lock"
 REMEDY = "name another folder with --output"
@@ -280,15 +280,19 @@ def _read_record(file: Path) -> ResultRecord:
     return validated(ResultRecord, stated, file, "a result", AGAIN)
 
 
+def result_files(path: Path, wanted: str) -> list[Path]:
+    """Every result.json in a folder (searched through), or the file itself; `wanted`: what else to name."""
+    if not path.exists():
+        raise InputError(f"{path} is not there; {wanted}")
+    return sorted(path.rglob(RESULT_FILE)) if path.is_dir() else [path]
+
+
 def load_in_order(paths: Iterable[str | Path]) -> list[Result]:
     """Every result in these folders (searched through) or files, each once, in the order given."""
     files: dict[Path, Path] = {}
     for path in map(Path, paths):
-        if not path.exists():
-            raise InputError(
-                f"{path} is not there; name a result folder (results/<encoder>/<task>), or one that holds some"
-            )
-        below = sorted(path.rglob(RESULT_FILE)) if path.is_dir() else [path]
+        wanted = "name a result folder (results/<encoder>/<task>), or one that holds some"
+        below = result_files(path, wanted)
         if not below:
             raise InputError(f"{path} holds no {RESULT_FILE}; name a results folder")
         for file in below:
@@ -303,10 +307,7 @@ def load_results(paths: Iterable[str | Path]) -> list[Result]:
 
 def result_folder(output: Path, encoder_slug: str, task: str, part: Mapping[str, Any]) -> Path:
     """Where a result is written; `part`: the options that make it a partial run."""
-    if not part:
-        return output / encoder_slug / task
-    text = json.dumps(part, sort_keys=True, separators=(",", ":"))
-    return output / encoder_slug / f"{task}~{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    return output / encoder_slug / (f"{task}~{json_digest(part)[:8]}" if part else task)
 
 
 def folder_of_data(folder: Path, record: ResultRecord) -> Path:

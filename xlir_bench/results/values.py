@@ -41,12 +41,28 @@ class QueryValues:
     def sums(self, settings: Sequence[int] | None = None) -> ClusterSums:
         """Summed by cluster (rows) and setting (columns), or by those of these settings alone."""
         if settings is None:
-            shape = (len(self.clusters), len(self.settings))
-            return ClusterSums.of(self.value, self.cluster, self.setting, shape)
+            settings = range(len(self.settings))
         rows = np.isin(self.setting, settings)
         columns = np.searchsorted(settings, self.setting[rows])
         shape = (len(self.clusters), len(settings))
         return ClusterSums.of(self.value[rows], self.cluster[rows], columns, shape)
+
+    def of_kinds(self, kinds: Iterable[Kind] = Kind) -> list[int]:
+        """The settings of these kinds that have values."""
+        wanted = set(kinds)
+        return [i for i in np.unique(self.setting).tolist() if self.settings[i].kind in wanted]
+
+    def by_question(self, kinds: Iterable[Kind] = Kind) -> dict[tuple[str, str], tuple[float, int]]:
+        """By language and id of a question, its mean over the settings of these kinds, and how many they are."""
+        rows = np.isin(self.setting, self.of_kinds(kinds))
+        langs = sorted({s.query_lang for s in self.settings})
+        lang = np.array([langs.index(s.query_lang) for s in self.settings])[self.setting[rows]]
+        asked, place, count = np.unique(
+            [lang, self.query[rows]], axis=1, return_inverse=True, return_counts=True
+        )
+        mean = np.bincount(place.ravel(), self.value[rows]) / count
+        questions = [(langs[lang], self.query_ids[query]) for lang, query in asked.T.tolist()]
+        return dict(zip(questions, zip(mean.tolist(), count.tolist(), strict=True), strict=True))
 
     @classmethod
     def of(
@@ -179,8 +195,6 @@ class Column:
         if not pa.types.is_dictionary(column.type):
             column = column.dictionary_encode()
         joined = column.unify_dictionaries().combine_chunks()
-        if isinstance(joined, pa.ChunkedArray):
-            joined = joined.chunk(0) if joined.num_chunks else pa.array([], column.type)
         self.names = tuple(map(str, joined.dictionary.to_pylist()))
         self.codes: Ints = joined.indices.to_numpy(zero_copy_only=False).astype(np.int64)
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from xlir_bench.recipe import Variant
 from xlir_bench.reports.document import Block, Table
-from xlir_bench.reports.experiment.stored import Experiment
+from xlir_bench.reports.experiment.stored import Experiment, mean_and_deviation
 from xlir_bench.reports.tables import number
 from xlir_bench.results.schema import AlignmentPart
 
@@ -43,7 +43,7 @@ def _means(experiment: Experiment, aligned: dict[Variant, list[AlignmentPart]]) 
     }
     label = experiment.recipe.label
     rows = [
-        [label(variant), str(len(found)), *(_spread([of(a) for a in found]) for of in columns.values())]
+        [label(variant), str(len(found)), *(mean_and_deviation([of(a) for a in found]) for of in columns.values())]
         for variant, found in aligned.items()
     ]  # fmt: skip
     return Table(["batches", "seeds", *columns], rows, text=1)
@@ -64,9 +64,3 @@ def _pairs(experiment: Experiment, aligned: dict[Variant, list[AlignmentPart]]) 
 
 def _mean(values: Sequence[float]) -> float:
     return float(np.mean(values))
-
-
-def _spread(values: Sequence[float]) -> str:
-    """The mean over seeds, and their standard deviation."""
-    mean = number(_mean(values))
-    return mean if len(values) < 2 else f"{mean} ± {number(float(np.std(values, ddof=1)))}"

@@ -10,13 +10,11 @@ import numpy as np
 
 from xlir_bench.errors import NotComparableError
 from xlir_bench.measures.seeds import SeedTest, by_article, seed_test, seeds_to_show
-from xlir_bench.measures.significance import holm
+from xlir_bench.measures.significance import SIGNIFICANT, holm
 from xlir_bench.recipe import Claim, Variant
 from xlir_bench.reports.experiment.stored import Experiment
 from xlir_bench.reports.leaderboard.columns import DISTANCE, Column
 
-LEVEL = 0.05
-"""A corrected p below this is a difference that chance does not explain."""
 Outcome = Literal["holds", "fails", "not shown", "cannot fail"]
 
 
@@ -38,7 +36,7 @@ class Tested:
 
     def shown(self, sign: float) -> bool:
         """Whether it differs in this direction: chance does not explain it, and every seed agrees."""
-        right = self.p_holm < LEVEL and self.test.difference * sign > 0
+        right = self.p_holm < SIGNIFICANT and self.test.difference * sign > 0
         return right and self.agreeing(sign) == len(self.by_seed)
 
 
@@ -192,9 +190,9 @@ class _ClaimTest:
             return "fails", f"the opposite is shown; all {seeds} seeds agree"
         right = least.test.difference * self.sign > 0
         decisive, sign = (tests, self.sign) if right else ([least], -self.sign)
-        if least.p_holm < LEVEL:
+        if least.p_holm < SIGNIFICANT:
             return "not shown", f"{min(t.agreeing(sign) for t in decisive)} of {seeds} seeds agree"
-        wanted = [seeds_to_show(test.test, LEVEL / family) for test in decisive]
+        wanted = [seeds_to_show(test.test, SIGNIFICANT / family) for test in decisive]
         what = "it" if right else "the opposite"
         more = f"no number of seeds would show {what}, more articles might"
         if None not in wanted:

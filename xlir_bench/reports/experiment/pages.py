@@ -11,13 +11,13 @@ import numpy as np
 from xlir_bench.recipe import Recipe, Variant
 from xlir_bench.records import Kind
 from xlir_bench.reports.cost import cost_blocks
-from xlir_bench.reports.document import Block, Table, as_markdown
+from xlir_bench.reports.document import Best, Block, Table, as_markdown
 from xlir_bench.reports.drawn import drawn
 from xlir_bench.reports.experiment.alignment import alignment_parts
 from xlir_bench.reports.experiment.figures import Plot, plots
 from xlir_bench.reports.experiment.judging import Judged, Tested, against_baselines, judge
 from xlir_bench.reports.experiment.questions import FILE
-from xlir_bench.reports.experiment.stored import CELL_FILE, Experiment
+from xlir_bench.reports.experiment.stored import CELL_FILE, Experiment, mean_and_deviation
 from xlir_bench.reports.leaderboard.columns import DISTANCE, Column, recall_column
 from xlir_bench.reports.leaderboard.files import Differences, update
 from xlir_bench.reports.markup import Markdown, bullets, code, escape, italic
@@ -145,7 +145,7 @@ def _claims(recipe: Recipe, judged: Sequence[Judged]) -> Table:
 
 
 def _bold_if_shown(outcome: str) -> str:
-    return outcome if outcome in ("not shown", "cannot fail") else Markdown(f"**{outcome}**")
+    return outcome if outcome in ("not shown", "cannot fail") else Best(outcome)
 
 
 def _p(tested: Tested) -> str:
@@ -212,20 +212,12 @@ def _means(experiment: Experiment, variants: Sequence[Variant], task: str) -> Ta
     for variant in variants:
         cells = []
         for column in columns:
-            cell = _mean(values[variant, column], column)
-            cells.append(Markdown(f"**{cell}**") if best.get(column) == variant else cell)
+            cell = mean_and_deviation(values[variant, column], column.text)
+            cells.append(Best(cell) if best.get(column) == variant else cell)
         count = len(experiment.evaluated(variant, task))
         rows.append([recipe.label(variant), "measured", str(count), *cells])
     rows += _published(recipe, task, columns)
     return Table(["batches", "", "seeds", *(column.name for column in columns)], rows, text=2)
-
-
-def _mean(values: Sequence[float], column: Column) -> str:
-    """The mean over seeds, and their standard deviation."""
-    if not values:
-        return "-"
-    mean = column.text(float(np.mean(values)))
-    return mean if len(values) < 2 else f"{mean} ± {column.text(float(np.std(values, ddof=1)))}"
 
 
 def _published(recipe: Recipe, task: str, columns: Sequence[Column]) -> list[list[str]]:

@@ -150,7 +150,7 @@ def _means(
     cluster_number: Mapping[str, int],
 ) -> Means | None:
     """The means of one measure in the settings of a kind; None where it has no values in them."""
-    chosen = np.array([s.kind == kind for s in values.settings], bool)[values.setting]
+    chosen = np.isin(values.setting, values.of_kinds([kind]))
     if not chosen.any():
         return None
     setting, value = values.setting[chosen], values.value[chosen]

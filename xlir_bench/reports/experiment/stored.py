@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import product
 from pathlib import Path
 from typing import Any, Literal, Self
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from xlir_bench.errors import InputError
@@ -19,6 +20,7 @@ from xlir_bench.records import Kind
 from xlir_bench.reports.comparable import require_comparable
 from xlir_bench.reports.experiment.questions import Questions, read_questions
 from xlir_bench.reports.leaderboard.columns import DISTANCE, Column
+from xlir_bench.reports.tables import number
 from xlir_bench.results import Result
 from xlir_bench.results.store import RESULT_FILE
 from xlir_bench.results.training import TrainingRecord
@@ -147,6 +149,14 @@ class Experiment:
         measure = result.record.main_measure
         columns = [Column(kind, measure) for kind in Kind if kind in result.summary]
         return columns + [DISTANCE] * (DISTANCE.measure in result.record.bias)
+
+
+def mean_and_deviation(values: Sequence[float], text: Callable[[float], str] = number) -> str:
+    """Over seeds; a dash where there are no values."""
+    if not values:
+        return "-"
+    mean = text(float(np.mean(values)))
+    return mean if len(values) < 2 else f"{mean} ± {text(float(np.std(values, ddof=1)))}"
 
 
 def read_experiment(recipe: Recipe, folder: Path) -> Experiment:

@@ -17,7 +17,7 @@ from xlir_bench.reports.leaderboard.standings import Standing, of_same_queries, 
 from xlir_bench.results import Result, result_folder
 from xlir_bench.results.frame import named, part_of
 from xlir_bench.results.schema import ResultRecord
-from xlir_bench.results.store import RESULT_FILE
+from xlir_bench.results.store import result_files
 from xlir_bench.results.values import QueryValues
 
 RANKED_BY = (Kind.MULTILINGUAL, Kind.CROSS_LINGUAL, Kind.MONOLINGUAL)
@@ -74,11 +74,6 @@ class TaskBoard:
     def is_part(self) -> bool:
         """Whether less than the whole task was run: its figures are not those of the task."""
         return bool(self.first.options.part.keys() & LESS)
-
-    @property
-    def size(self) -> int:
-        """How many settings its encoders were measured in."""
-        return sum(len(row.record.settings) for row in self.rows)
 
     @property
     def title(self) -> str:
@@ -198,7 +193,7 @@ def read_board(paths: Iterable[Path], significance: bool = True, strict: bool = 
             rows, damaged = _with_standings(rows)
             unreadable += damaged
         tasks.append(TaskBoard(file, tuple(rows)))
-    tasks.sort(key=lambda task: (task.is_part, -task.size))
+    tasks.sort(key=lambda t: (t.is_part, -sum(len(row.record.settings) for row in t.rows)))
     if strict and unreadable:
         raise InputError("; ".join(unreadable))
     return Board(tuple(tasks), tuple(sorted(left_out)), tuple(unreadable))
@@ -208,9 +203,7 @@ def _read(paths: Iterable[Path]) -> tuple[list[Result], list[str]]:
     """Every result, each file once; and a line for each that cannot be read."""
     files: dict[Path, Path] = {}
     for path in paths:
-        if not path.exists():
-            raise InputError(f"{path} is not there; --results wants a folder of results")
-        for file in sorted(path.rglob(RESULT_FILE)) if path.is_dir() else [path]:
+        for file in result_files(path, "--results wants a folder of results"):
             files.setdefault(file.resolve(), file)
     results: list[Result] = []
     unreadable: list[str] = []

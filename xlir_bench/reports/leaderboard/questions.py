@@ -11,7 +11,6 @@ import numpy as np
 from xlir_bench.records import Collection, Kind
 from xlir_bench.reports.leaderboard.board import RANKED_BY, TaskBoard
 from xlir_bench.results import Result
-from xlir_bench.results.values import Column, QueryValues
 
 WORST, BEST = 20, 5
 """How many are shown of an encoder and language."""
@@ -35,28 +34,19 @@ class _Answered:
 
     @classmethod
     def of(cls, result: Result, measure: str, kind: Kind) -> _Answered:
-        ranks = result.table("ranks")
-        kinds = Column(ranks, "kind")
-        if kind not in kinds.names:
-            return cls(_means(result.values(measure), kind), {}, {})
-        rows = np.flatnonzero(kinds.codes == kinds.names.index(kind))
-        names = ("query_lang", "query_id", "passage_lang", "passage_id")
-        langs, ids, answer_langs, answer_ids = (
-            [column.names[code] for code in column.codes[rows].tolist()]
-            for column in (Column(ranks, name) for name in names)
-        )
-        rank = ranks["rank"].to_numpy()[rows].tolist()
-        first: dict[_Question, int] = {}
+        asked = result.values(measure).by_question([kind])
+        ranks = result.table("ranks").to_pandas()
+        ranks = ranks[ranks["kind"] == kind.value]
         answers: dict[_Question, tuple[str, str]] = {}
-        for lang, name, answer_lang, answer, place in zip(
-            langs, ids, answer_langs, answer_ids, rank, strict=True
-        ):
-            asked = lang, name
-            if asked not in answers or (answer_lang == lang != answers[asked][0]):
-                answers[asked] = answer_lang, answer
-            best = first.get(asked, 0)
-            first[asked] = min(filter(None, (best, place)), default=0)
-        return cls(_means(result.values(measure), kind), first, answers)
+        first: dict[_Question, int] = {}
+        columns = ["query_lang", "query_id", "passage_lang", "passage_id", "rank"]
+        for lang, name, answer_lang, answer, rank in ranks[columns].itertuples(index=False):
+            question = lang, name
+            if question not in answers or (answer_lang == lang != answers[question][0]):
+                answers[question] = answer_lang, answer
+            found = filter(None, (first.get(question), rank))
+            first[question] = min(found, default=0)
+        return cls({question: mean for question, (mean, _) in asked.items()}, first, answers)
 
 
 def question_data(board: TaskBoard, collection: Collection) -> dict[str, Any]:
@@ -98,19 +88,6 @@ def question_data(board: TaskBoard, collection: Collection) -> dict[str, Any]:
             for lang, of_lang in chosen.items()
         },
     }
-
-
-def _means(values: QueryValues, kind: Kind) -> dict[_Question, float]:
-    """The mean of every question over the settings of a kind that it was asked in."""
-    settings = values.settings
-    sums: dict[_Question, list[float]] = {}
-    for setting, query, value in zip(
-        values.setting.tolist(), values.query.tolist(), values.value.tolist(), strict=True
-    ):
-        if settings[setting].kind == kind:
-            asked = settings[setting].query_lang, values.query_ids[query]
-            sums.setdefault(asked, []).append(value)
-    return {asked: sum(found) / len(found) for asked, found in sums.items()}
 
 
 def _extremes(

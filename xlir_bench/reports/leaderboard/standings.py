@@ -11,12 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xlir_bench.measures.bootstrap import ClusterSums
-from xlir_bench.measures.significance import Difference, holm, paired_tests
+from xlir_bench.measures.significance import SIGNIFICANT, Difference, holm, paired_tests
 from xlir_bench.records import Kind
 from xlir_bench.reports.pairing import pair
 from xlir_bench.results.values import RANK_DISTANCE, QueryValues
 
-LEVEL = 0.05
 PAIRS_AT_ONCE = 100
 """Bounds the memory of the tests."""
 
@@ -51,7 +50,7 @@ def standings(values: Sequence[QueryValues], kind: Kind) -> list[Standing]:
     gain_on_first = np.zeros(len(values))
     for (one, two), test, p in zip(pairs, tests, p_values, strict=True):
         gain = -test.difference if values[0].measure == RANK_DISTANCE else test.difference
-        is_better[(two, one) if gain > 0 else (one, two)] = p < LEVEL
+        is_better[(two, one) if gain > 0 else (one, two)] = p < SIGNIFICANT
         if one == 0:
             gain_on_first[two] = gain
     best_first = np.argsort(-gain_on_first, kind="stable").tolist()
@@ -64,12 +63,10 @@ def _tests(
     values: Sequence[QueryValues], kind: Kind, pairs: Sequence[tuple[int, int]]
 ) -> list[Difference]:
     """The second of each pair less the first; all are tested with the same resamples of clusters."""
-    if not pairs:
-        return []
     sums = []
     for each in values:
-        pairing = pair(values[0], each)
-        data = pairing.second.sums().of_settings(pairing.of_kind(kind))
+        alike = pair(values[0], each).second
+        data = alike.sums().of_settings(alike.of_kinds([kind]))
         sums.append(data.sums)
         sizes = data.sizes  # alike for all encoders
     tests = []
