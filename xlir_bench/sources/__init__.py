@@ -13,7 +13,7 @@ from xlir_bench.errors import InputError, UnknownNameError, listed
 from xlir_bench.options.running import RunOptions
 from xlir_bench.options.stating import check_bounds
 from xlir_bench.records import Collection, Progress, Silent
-from xlir_bench.sources.beir import read_beir
+from xlir_bench.sources.beir import read_beir, read_mlir
 from xlir_bench.sources.collecting import LanguageTexts, ReadOptions, collection
 from xlir_bench.sources.corpus import corpora_bytes, remove_corpora
 from xlir_bench.sources.judged import read_judged, read_xor
@@ -24,7 +24,6 @@ from xlir_bench.sources.locating import (
     locate,
     wanted_languages,
 )
-from xlir_bench.sources.mlir import read_mlir
 from xlir_bench.sources.mteb import read_mteb
 from xlir_bench.sources.parallel import read_aligned, read_belebele, read_captions, read_parallel
 from xlir_bench.sources.squad import read_lareqa, read_squad, read_tydiqa

@@ -134,8 +134,7 @@ def read_mteb(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Co
     for lang, texts in asked.items():
         for name in [name for name in texts.by_id if name in answers[lang]]:
             key = name if task.translated else f"{lang}:{name}"
-            languages[lang].ask(name, texts.by_id[name], key)
-            languages[lang].clusters.append(name)  # a translation, if it is one, moves with it
+            languages[lang].ask(name, texts.by_id[name], key, cluster=name)
             for (passage_lang, row), grade in answers[lang][name].items():
                 languages[passage_lang].relevant.append((key, row, grade))
         if not languages[lang].questions:
