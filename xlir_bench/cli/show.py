@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from xlir_bench.cli.command import DATA_ROOT, FORM, JSON, TASKS_DIRS, ReportForm, argument, command
 from xlir_bench.cli.terminal import say_blocks, say_results
 from xlir_bench.errors import InputError, XlirError, listed
-from xlir_bench.options.running import RunOptions
 from xlir_bench.options.stating import option
 from xlir_bench.places import data_root
 from xlir_bench.reports.document import Block, Items, Table, Text
@@ -128,7 +127,6 @@ def _questions(
 
 def _rank_table(ranks: pd.DataFrame) -> Table:
     """Rows are query languages; columns the rank among one language's passages, then among all."""
-
     ranks = ranks.astype({"query_lang": str, "passage_lang": str})
     pooled = ranks["kind"] == "multilingual"
     langs = sorted(ranks["passage_lang"].unique())
@@ -148,17 +146,10 @@ def _rank_table(ranks: pd.DataFrame) -> Table:
 
 def stored_collection(result: Result, data: Path | None, tasks_dirs: Sequence[Path]) -> Collection:
     """The data that a result was made from, as far as it is on disk; nothing is downloaded."""
-    from xlir_bench.records import Silent
-    from xlir_bench.sources import load_collection
+    from xlir_bench.sources import load_present
     from xlir_bench.tasks import catalogue
 
     asked = result.record.options
-    options = RunOptions(
-        data=data_root(data),
-        langs=tuple(asked.langs) if asked.langs else None,
-        candidate=asked.candidate,
-        offline=True,
-        allow_changed_data=True,
-    )
-    task = catalogue(*tasks_dirs).get([result.record.task.name])[0]
-    return load_collection(task, options, Silent())
+    (task,) = catalogue(*tasks_dirs).get([result.record.task.name])
+    langs = tuple(asked.langs) if asked.langs else None
+    return load_present(task, data_root(data), langs, candidate=asked.candidate)

@@ -115,10 +115,13 @@ def load_collection(
 def load_present(
     task: Task,
     root: Path | None,
-    langs: tuple[str, ...],
+    langs: tuple[str, ...] | None,
     progress: Progress | None = None,
     passages: bool = True,
+    candidate: str | None = None,
 ) -> Collection:
     """What is on disk of a task in these languages; nothing is downloaded, and changed data is accepted."""
-    options = RunOptions(data=root, langs=langs, offline=True, allow_changed_data=True)
+    options = RunOptions(
+        data=root, langs=langs, candidate=candidate, offline=True, allow_changed_data=True
+    )
     return load_collection(task, options, progress or Silent(), passages)
