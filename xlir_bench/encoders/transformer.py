@@ -63,9 +63,8 @@ class SentenceTransformerEncoder:
         model, asked = self._model, self._options.truncate_dim
         own, model.truncate_dim = model.truncate_dim, None
         try:
-            older = "get_sentence_embedding_dimension"
-            ask = getattr(model, "get_embedding_dimension", None) or getattr(model, older)
-            whole = int(ask() or self._dense(["dimension"], "query", None).shape[1])
+            stated = model.get_embedding_dimension()
+            whole = int(stated or self._dense(["dimension"], "query", None).shape[1])
         finally:
             model.truncate_dim = own
         if asked is not None and asked > whole:
