@@ -8,7 +8,7 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from xlir_bench.encoders.builtin import load_builtin
 from xlir_bench.encoders.digest import short, slug
@@ -88,10 +88,9 @@ def as_encoder(thing: object, options: EncoderOptions = DEFAULT_OPTIONS) -> Enco
 
 def describe(encoder: Encoder) -> EncoderCard:
     """What a result records of an encoder: its own card if it has one."""
-    if _has(encoder, "card"):
-        card = cast(Any, encoder).card
-        if isinstance(card, EncoderCard):
-            return card
+    card = getattr(encoder, "card", None)
+    if isinstance(card, EncoderCard):
+        return card
     name, digest = encoder.name, encoder.fingerprint
     return EncoderCard(name, "python", slug(f"{name}-{short(digest)}"), digest)
 
