@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -212,11 +213,10 @@ class Task(_Stated):
 
     def counts(self, what: Literal["queries", "candidates"]) -> dict[str, int]:
         """How many queries or candidates each language has, where its files say so."""
-        counts: dict[str, int] = {}
+        counts = Counter[str]()
         for name, file in self.files.items():
             if (stated := getattr(file, what)) is not None:
-                lang = file_language(name)
-                counts[lang] = counts.get(lang, 0) + stated
+                counts[file_language(name)] += stated
         return counts
 
     @property

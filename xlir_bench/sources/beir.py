@@ -11,6 +11,7 @@ or ``_q_``, and what its translations share. A task names them ``<lang>.queries`
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -76,17 +77,16 @@ def read_mlir(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Co
     shared = {
         x: x.removeprefix(f"{lang}_").removeprefix("q_") for x, (lang, _) in questions.items()
     }
-    clusters: dict[str, str] = {}
+    answers: dict[str, set[str]] = defaultdict(set)
     for name, found in grades.items():
-        key = shared[name]
-        clusters[key] = min([*found, *([clusters[key]] if key in clusters else ())])
+        answers[shared[name]] |= found.keys()
     languages = {lang: LanguageTexts() for lang in {*asked, *sought}}
     _add_passages(languages, sought, passages, {name: name for name in questions}, grades)
     for name, (lang, text) in questions.items():
         if lang in asked and name in grades:
             other = f"another question of {lang!r}"
             with faults.at(queries, "$"):
-                languages[lang].ask(shared[name], text, name, clusters[shared[name]], other)
+                languages[lang].ask(shared[name], text, name, min(answers[shared[name]]), other)
     _require_questions(languages, asked, qrels, faults)
     for lang in sought:
         if not faults.count and not languages[lang].passages:
