@@ -17,13 +17,7 @@ from xlir_bench.sources.beir import read_beir, read_mlir
 from xlir_bench.sources.collecting import LanguageTexts, ReadOptions, collection
 from xlir_bench.sources.corpus import corpora_bytes, remove_corpora
 from xlir_bench.sources.judged import read_judged, read_xor
-from xlir_bench.sources.locating import (
-    DataState,
-    data_state,
-    fetch,
-    locate,
-    wanted_languages,
-)
+from xlir_bench.sources.locating import DataState, data_state, fetch, locate
 from xlir_bench.sources.mteb import read_mteb
 from xlir_bench.sources.parallel import read_aligned, read_belebele, read_captions, read_parallel
 from xlir_bench.sources.squad import read_lareqa, read_squad, read_tydiqa
@@ -83,7 +77,6 @@ def load_collection(
         raise InputError(
             f"--corpus-limit is for corpora on disk; that of {task.name!r} is read whole"
         )
-    wanted_languages(task, options.langs)
     task.require_size(options.langs)
     files = locate(task, options, progress, passages)
     read = FORMATS[task.format](
