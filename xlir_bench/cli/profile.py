@@ -107,8 +107,8 @@ def profile(
         from xlir_bench.reports.plots import draw_cost, save
 
         save(draw_cost(result.record, cost), plot, 200)
-    encoder = result.record.encoder
-    names = {"task": chosen.name, "encoder": encoder.name, "slug": encoder.slug}
+    described = result.record.encoder
+    names = {"task": chosen.name, "encoder": described.name, "slug": described.slug}
     record = names | cost.model_dump(mode="json")
     say_report(as_json, record, [heading(result.record), *cost_blocks(cost)], form)
     if not as_json:
