@@ -41,6 +41,8 @@ ABANDONED = 3600
 HOST = hashlib.blake2b(platform.node().encode(), digest_size=4).hexdigest()
 """Stands in the names of temporary files: a folder may be shared by machines that do not see each other's locks."""
 ELSEWHERE = "name another place with --output"
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""Numbers of the errors of a full disk."""
 _swept: set[Path] = set()
 
 
@@ -194,7 +196,7 @@ def explained(place: Path, remedy: str) -> Iterator[None]:
 
 def cannot_write(place: Path, remedy: str, error: OSError) -> XlirError:
     """The error for a place that does not take a file: the path is wrong, or the disk is full."""
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    full = error.errno in FULL
     reason = "the disk is full" if full else error.strerror or str(error)
     return (XlirError if full else InputError)(f"cannot write {place}: {reason}; {remedy}")
 

@@ -8,7 +8,6 @@ same content.
 
 from __future__ import annotations
 
-import errno
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,7 +23,6 @@ LONGEST_URL = 200
 """Characters of a folder's name; some of a URL take three."""
 HEAD = 1 << 17
 """Bytes that are read at once of a file that is not fetched: its beginning, where the keys of texts are."""
-FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def staging(url: str) -> Path:
@@ -122,7 +120,7 @@ def _reached(url: str, *passed: type[Exception]) -> Iterator[None]:
     except Exception as error:
         if isinstance(error, (XlirError, *passed)):
             raise
-        if isinstance(error, OSError) and error.errno in FULL:
+        if isinstance(error, OSError) and error.errno in files.FULL:
             raise files.cannot_write(
                 staging(url), "XDG_CACHE_HOME names another disk", error
             ) from error

@@ -6,7 +6,6 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
@@ -160,50 +159,38 @@ class Task(_Stated):
     ) -> list[Setting]:
         """Every setting, or those of some languages and kinds: kinds in order, then languages."""
         self.require_size(langs, kinds)
-        query_langs, passage_langs = self._sides(langs)
-        settings: list[Setting] = []
-        for kind in Kind:
-            if kind not in self.kinds or (kinds is not None and kind not in kinds):
-                continue
-            if kind == Kind.MONOLINGUAL:
-                both = {*query_langs}.intersection(passage_langs)
-                settings += [Setting(q, (q,)) for q in sorted(both) if self._asks(q, q)]
-            elif kind == Kind.CROSS_LINGUAL:
-                pairs = ((q, p) for q in query_langs for p in passage_langs if p != q)
-                settings += [Setting(q, (p,)) for q, p in pairs if self._asks(q, p)]
-            else:
-                pooled = self._pooled(query_langs, passage_langs)
-                settings += [Setting(q, passage_langs) for q in pooled]
-        return settings
+        asked = self._asked(langs).items()
+        pool = self._sides(langs)[1]
+        settings = {
+            Kind.MONOLINGUAL: (Setting(q, (q,)) for q, found in asked if q in found),
+            Kind.CROSS_LINGUAL: (Setting(q, (p,)) for q, found in asked for p in found if p != q),
+            Kind.MULTILINGUAL: (Setting(q, pool) for q, found in asked if len(found) > 1),
+        }
+        wanted = self.kinds if kinds is None else {*self.kinds}.intersection(kinds)
+        return [each for kind in Kind if kind in wanted for each in settings[kind]]
 
     def setting_counts(self) -> dict[Kind, int]:
         """How many settings of each kind there are."""
-        query_langs, passage_langs = self._sides(None)
-        both = len({*query_langs}.intersection(passage_langs))
-        pairs = len(query_langs) * len(passage_langs)
-        if self.pairs is not None:
-            pairs, both = len(self.pairs), sum(q == p for q, p in self.pairs)
+        asked = self._asked(None)
+        monolingual = sum(lang in found for lang, found in asked.items())
         counts = {
-            Kind.MONOLINGUAL: both,
-            Kind.CROSS_LINGUAL: pairs - both,
-            Kind.MULTILINGUAL: len(self._pooled(query_langs, passage_langs)),
+            Kind.MONOLINGUAL: monolingual,
+            Kind.CROSS_LINGUAL: sum(map(len, asked.values())) - monolingual,
+            Kind.MULTILINGUAL: sum(len(found) > 1 for found in asked.values()),
         }
         return {kind: count if kind in self.kinds else 0 for kind, count in counts.items()}
 
-    def _asks(self, query_lang: str, passage_lang: str) -> bool:
-        return self.pairs is None or (query_lang, passage_lang) in self._pair_set
-
-    @cached_property
-    def _pair_set(self) -> frozenset[tuple[str, str]]:
-        return frozenset(self.pairs or ())
-
-    def _pooled(self, query_langs: Sequence[str], passage_langs: Sequence[str]) -> list[str]:
-        """Those of these query languages that are asked of more than one language of a pool."""
+    def _asked(self, langs: Sequence[str] | None) -> dict[str, dict[str, None]]:
+        """By query language the passage languages that are searched for it, both sorted."""
+        query_langs, passage_langs = self._sides(langs)
         if self.pairs is None:
-            return list(query_langs) if len(passage_langs) > 1 else []
-        pool = frozenset(passage_langs)
-        asked = Counter(q for q, p in self.pairs if p in pool)
-        return [q for q in query_langs if asked[q] > 1]
+            return dict.fromkeys(query_langs, dict.fromkeys(passage_langs))
+        asked: dict[str, dict[str, None]] = {lang: {} for lang in query_langs}
+        pool = {*passage_langs}
+        for query_lang, passage_lang in sorted(self.pairs):
+            if query_lang in asked and passage_lang in pool:
+                asked[query_lang][passage_lang] = None
+        return asked
 
     def require_size(
         self, langs: Sequence[str] | None = None, kinds: Sequence[Kind] | None = None
@@ -226,11 +213,10 @@ class Task(_Stated):
 
     def counts(self, what: Literal["queries", "candidates"]) -> dict[str, int]:
         """How many queries or candidates each language has, where its files say so."""
-        counts: dict[str, int] = {}
+        counts = Counter[str]()
         for name, file in self.files.items():
             if (stated := getattr(file, what)) is not None:
-                lang = file_language(name)
-                counts[lang] = counts.get(lang, 0) + stated
+                counts[file_language(name)] += stated
         return counts
 
     @property
@@ -250,35 +236,10 @@ class Task(_Stated):
 class TaskCatalogue:
     """All tasks there are: the bundled ones and those of the user's own folders."""
 
-    folders: tuple[Path, ...]
-
-    @property
-    def tasks(self) -> dict[str, Task]:
-        """By name; a name that two files claim is an error."""
-        return self._read[0]
-
-    @property
-    def faults(self) -> dict[Path, InputError]:
-        """The files that hold no task, and why."""
-        return self._read[1]
-
-    @cached_property
-    def _read(self) -> tuple[dict[str, Task], dict[Path, InputError]]:
-        paths: dict[str, Path] = {}
-        tasks: dict[str, Task] = {}
-        faults: dict[Path, InputError] = {}
-        for path in (path for folder in self.folders for path in sorted(folder.glob("*.toml"))):
-            try:
-                task = read_task(path)
-            except InputError as error:
-                faults[path] = error
-                continue
-            if task.name in tasks:
-                raise InputError(
-                    f"task {task.name!r} is defined twice: {paths[task.name]} and {path}"
-                )
-            tasks[task.name], paths[task.name] = task, path
-        return dict(sorted(tasks.items())), faults
+    tasks: Mapping[str, Task]
+    """By name."""
+    faults: Mapping[Path, InputError]
+    """The files that hold no task, and why."""
 
     def get(
         self, names: Iterable[str], langs: Sequence[str] | None = None, offline: bool = False
@@ -294,7 +255,7 @@ class TaskCatalogue:
                 raise InputError(
                     f"--task {spec}: there is a task {task.name!r} already; rename the file"
                 )
-        known = self.tasks | own
+        known = {**self.tasks, **own}
         if unknown := [name for name in names if name not in known]:
             broken = [error for path, error in self.faults.items() if path.stem in unknown]
             told = UnknownNameError("task", unknown, [*self.tasks, *(f"{kind}:" for kind in OWN)])
@@ -323,13 +284,27 @@ OWN = {
 
 
 def catalogue(*extra: Path) -> TaskCatalogue:
-    """The bundled tasks and those in `extra` folders."""
-    for folder in extra:
+    """The bundled tasks and those in `extra` folders; a name that two files claim is an error."""
+    paths: dict[str, Path] = {}
+    tasks: dict[str, Task] = {}
+    faults: dict[Path, InputError] = {}
+    for folder in (tasks_folder(), *extra):
         if not folder.is_dir():
             raise InputError(
                 f"tasks folder {folder} is not there; --tasks-dir wants a folder of TOML files"
             )
-    return TaskCatalogue((tasks_folder(), *extra))
+        for path in sorted(folder.glob("*.toml")):
+            try:
+                task = read_task(path)
+            except InputError as error:
+                faults[path] = error
+                continue
+            if task.name in tasks:
+                raise InputError(
+                    f"task {task.name!r} is defined twice: {paths[task.name]} and {path}"
+                )
+            tasks[task.name], paths[task.name] = task, path
+    return TaskCatalogue(dict(sorted(tasks.items())), faults)
 
 
 def tasks_folder() -> Path:

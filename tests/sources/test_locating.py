@@ -190,7 +190,7 @@ def test_a_bundled_task_is_read_from_beside_its_toml_file_whatever_the_root(
         load(task, rooted)
     write_data(tmp_path / "tasks", SMALL)
     assert load(task, rooted) == {"de", "en"}
-    assert data_state(task, rooted.data, rooted.data_cache).bundled
+    assert data_state(task, rooted.data, rooted.data_cache).folder == tmp_path / "tasks"
     assert fetch(task, rooted, Silent()).new == ()
 
 

@@ -13,6 +13,9 @@ import click
 
 from xlir_bench.cli.command import CommandGroup
 from xlir_bench.cli.terminal import say, say_error
+from xlir_bench.errors import UnknownNameError, XlirError
+from xlir_bench.escaping import redacted
+from xlir_bench.version import __version__
 
 COMMANDS = {
     "run": "Evaluate encoders on tasks: every setting, language bias, intervals.",
@@ -52,8 +55,6 @@ class LazyGroup(CommandGroup):
         if cmd_name not in COMMANDS and ctx.resilient_parsing:  # a shell asks what may follow
             return None
         if cmd_name not in COMMANDS:
-            from xlir_bench.errors import UnknownNameError
-
             raise UnknownNameError("command", [cmd_name], COMMANDS)
         name = cmd_name.replace("-", "_")
         command: click.Command = getattr(import_module(f"{__name__}.{name}"), name)
@@ -65,19 +66,8 @@ class LazyGroup(CommandGroup):
             formatter.write_dl(list(COMMANDS.items()))
 
 
-def _print_version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
-    if value:
-        from xlir_bench.version import __version__
-
-        say(f"xlir-bench {__version__}")
-        ctx.exit()
-
-
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option(
-    "--version", is_flag=True, expose_value=False, is_eager=True, callback=_print_version,
-    help="Print the version.",
-)  # fmt: skip
+@click.version_option(__version__, message="xlir-bench %(version)s", help="Print the version.")
 def group() -> None:
     """Measure how well an encoder retrieves within a language, across languages, and from all at once.
 
@@ -103,8 +93,6 @@ def main(args: Sequence[str] | None = None) -> None:
 
 def exit_code(args: list[str]) -> int:
     """What the command line says of these arguments, as an exit code."""
-    from xlir_bench.errors import XlirError
-
     try:
         result: Any = group.main(args, prog_name="xlir-bench", standalone_mode=False)
         return result if isinstance(result, int) else 0
@@ -127,8 +115,6 @@ def exit_code(args: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
-        from xlir_bench.escaping import redacted
-
         if "-v" in args or "--verbose" in args:
             say(redacted(traceback.format_exc()), err=True)
         say_error(redacted(f"error: {_message(error)}"))
@@ -136,8 +122,6 @@ def exit_code(args: list[str]) -> int:
 
 
 def _message(error: Exception) -> str:
-    from xlir_bench.errors import XlirError
-
     if isinstance(error, XlirError):
         return str(error)
     if isinstance(error, MemoryError):

@@ -222,7 +222,6 @@ def translate(
 
 
 def _translated(report: Report, output: Path, longest: int) -> Block:
-
     counts = ", ".join(f"{lang} {count:,}" for lang, count in sorted(report.texts.items()))
     lines = [f"translations: {counts or 'none, no row lacked one'}"]
     for count, what in (

@@ -7,7 +7,7 @@ import time
 import click
 
 from xlir_bench.cli.command import JSON, CommandGroup, command
-from xlir_bench.cli.terminal import say, say_blocks, say_json
+from xlir_bench.cli.terminal import say, say_report
 from xlir_bench.errors import InputError, UnknownNameError
 from xlir_bench.escaping import visible
 from xlir_bench.options.stating import option
@@ -37,19 +37,16 @@ def cache(*, as_json: bool = JSON) -> None:
     from xlir_bench.sources import corpora_bytes
 
     entries = cache_entries(cache_root())
-    if as_json:
-        rows = [
-            {"encoder": e.encoder, "folder": str(e.folder), "blocks": e.blocks, "bytes": e.bytes}
-            for e in entries
-        ]
-        say_json(rows, indent=1)
-        return
+    record = [
+        {"encoder": e.encoder, "folder": str(e.folder), "blocks": e.blocks, "bytes": e.bytes}
+        for e in entries
+    ]
     listed = [(e.encoder, e.blocks, size(e.bytes), _age(e.used), e.folder.name) for e in entries]
     headers = ["encoder", "blocks", "size", "last written", "folder"]
     totals = [f"{size(sum(e.bytes for e in entries))} in {cache_root() / 'vectors'}"]
     if kept := corpora_bytes(corpora()):
         totals.append(f"{size(kept)} in {corpora()}: texts of large corpora")
-    say_blocks([Table(headers, listed, words=("folder",)), Text(*totals)])
+    say_report(as_json, record, [Table(headers, listed, words=("folder",)), Text(*totals)])
 
 
 @command(inside=cache)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin,
 
 import click
 
-from xlir_bench.cli.completing import KIND_OF, complete
+from xlir_bench.cli.completing import OFFERED, complete
 from xlir_bench.errors import InputError, UnknownNameError
 from xlir_bench.escaping import redacted_command
 from xlir_bench.options.running import RunOptions
@@ -243,8 +243,8 @@ def _params(option: Option) -> list[click.Parameter]:
 def _completion(option: Option) -> dict[str, Any]:
     """What a shell offers; of a path or one of a few words click knows it."""
     word = (option.metavar or "").strip("[].") if option.positional else option.flag
-    kind = KIND_OF.get(word)
-    return {} if kind is None or option.choices else {"shell_complete": partial(complete, kind)}
+    is_offered = word in OFFERED and not option.choices
+    return {"shell_complete": partial(complete, word)} if is_offered else {}
 
 
 def _type(option: Option) -> Any:
@@ -260,7 +260,6 @@ def _type(option: Option) -> Any:
 
 def canonical_command() -> str:
     """The command as it was typed, by the program's name, without secrets and the user's folders."""
-
     typed = click.get_current_context().find_root().obj
     return shlex.join(["xlir-bench", *redacted_command(typed)])
 

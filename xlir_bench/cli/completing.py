@@ -12,13 +12,14 @@ from click.shell_completion import CompletionItem
 Context = click.Context
 
 
-def complete(kind: str, ctx: Context, param: click.Parameter, begun: str) -> list[CompletionItem]:
+def complete(word: str, ctx: Context, param: click.Parameter, begun: str) -> list[CompletionItem]:
     """What may stand for what was begun; of a list of names, for its last."""
+    offer = OFFERED[word]
     before, comma, last = begun.rpartition(",") if param.type.name == "a,b,c" else ("", "", begun)
-    names = sorted({name for name in OFFERED[kind](ctx) if name.startswith(last)})
+    names = sorted({name for name in offer(ctx) if name.startswith(last)})
     if names:
         return [CompletionItem(before + comma + name) for name in names]
-    return [CompletionItem(begun, type="file")] if kind in ("MODEL", "RECIPE") else []
+    return [CompletionItem(begun, type="file")] if offer in (_models, _recipes) else []
 
 
 def _tasks(ctx: Context) -> Iterator[str]:
@@ -60,20 +61,11 @@ def _models(_ctx: Context) -> Iterable[str]:
 
 
 OFFERED: dict[str, Callable[[Context], Iterable[str]]] = {
-    "TASK": _tasks,
-    "LANGS": _languages,
-    "KINDS": _kinds,
+    **dict.fromkeys(("task", "eval-task", "skip-tasks", "TASK"), _tasks),
+    **dict.fromkeys(("langs", "eval-langs"), _languages),
+    **dict.fromkeys(("model", "candidate", "fuse", "MODEL"), _models),
+    **dict.fromkeys(("measures", "measure"), _measures),
+    "kinds": _kinds,
     "RECIPE": _recipes,
-    "MEASURES": _measures,
-    "MODEL": _models,
 }
-"""By what `KIND_OF` calls it."""
-KIND_OF = {
-    **dict.fromkeys(("task", "eval-task", "skip-tasks", "TASK"), "TASK"),
-    **dict.fromkeys(("langs", "eval-langs"), "LANGS"),
-    **dict.fromkeys(("model", "candidate", "fuse", "MODEL"), "MODEL"),
-    **dict.fromkeys(("measures", "measure"), "MEASURES"),
-    "kinds": "KINDS",
-    "RECIPE": "RECIPE",
-}
-"""What values a flag, or a positional argument by the word that stands for it, takes."""
+"""By a flag, or the word that stands for a positional argument."""

@@ -15,7 +15,7 @@ from xlir_bench.cli.command import (
     canonical_command,
     command,
 )
-from xlir_bench.cli.terminal import Bars, say, say_blocks, say_json, teller
+from xlir_bench.cli.terminal import Bars, say, say_report, teller
 from xlir_bench.files import require_writable
 from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.options.profiling import CostOptions
@@ -84,6 +84,8 @@ def profile(
     from xlir_bench.cli.run import evaluated, usual_folder
     from xlir_bench.encoders import describe
     from xlir_bench.evaluation import load_models, measure_cost, settings_asked
+    from xlir_bench.reports.cost import cost_blocks
+    from xlir_bench.reports.tables import heading
     from xlir_bench.retrieval.vector_retrievers import compared
     from xlir_bench.tasks import catalogue
 
@@ -101,28 +103,17 @@ def profile(
             result = evaluated(encoder, chosen, options, encoder_options, output, bars, tell)
         cost = measure_cost(chosen, models, cost_options, options, bars, canonical_command())
     result = result.with_cost(cost).save(result.folder or output)
-    _report(result, plot, as_json, form)
-
-
-def _report(result: Result, plot: Path | None, as_json: bool, form: ReportForm | None) -> None:
-    from xlir_bench.reports.cost import cost_blocks
-    from xlir_bench.reports.tables import heading
-
-    cost = result.record.profile.cost
-    if cost is None:
-        return
     if plot is not None:
         from xlir_bench.reports.plots import draw_cost, save
 
         save(draw_cost(result.record, cost), plot, 200)
-    if as_json:
-        names = {"task": result.record.task.name, "encoder": result.record.encoder.name}
-        names["slug"] = result.record.encoder.slug
-        say_json(names | cost.model_dump(mode="json"), indent=1)
-        return
-    say_blocks([heading(result.record), *cost_blocks(cost)], form)
-    say(f"\nwritten to {result.folder}")
-    if plot is not None:
+    described = result.record.encoder
+    names = {"task": chosen.name, "encoder": described.name, "slug": described.slug}
+    record = names | cost.model_dump(mode="json")
+    say_report(as_json, record, [heading(result.record), *cost_blocks(cost)], form)
+    if not as_json:
+        say(f"\nwritten to {result.folder}")
+    if plot is not None and not as_json:
         say(f"written to {plot}")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from xlir_bench.cli.command import FORM, JSON, ReportForm, argument, command
-from xlir_bench.cli.terminal import say, say_blocks, say_json
+from xlir_bench.cli.terminal import say, say_report
 from xlir_bench.errors import InputError
 from xlir_bench.options.stating import OUTPUT, option
 
@@ -54,9 +54,7 @@ def robustness(
         from xlir_bench.reports.plots import draw_robustness, save
 
         save(draw_robustness(shifts, beside, measure), plot, 200)
-    if as_json:
-        say_json(reports.robustness_record(shifts, beside, measure), indent=1)
-        return
-    say_blocks(reports.robustness_blocks(shifts, beside, measure), form)
-    if plot is not None:
+    record = reports.robustness_record(shifts, beside, measure)
+    say_report(as_json, record, reports.robustness_blocks(shifts, beside, measure), form)
+    if plot is not None and not as_json:
         say(f"\nwritten to {plot}")

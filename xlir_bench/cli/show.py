@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from xlir_bench.cli.command import DATA_ROOT, FORM, JSON, TASKS_DIRS, ReportForm, argument, command
 from xlir_bench.cli.terminal import say_blocks, say_results
 from xlir_bench.errors import InputError, XlirError, listed
-from xlir_bench.options.running import RunOptions
 from xlir_bench.options.stating import option
 from xlir_bench.places import data_root
 from xlir_bench.reports.document import Block, Items, Table, Text
@@ -128,7 +127,6 @@ def _questions(
 
 def _rank_table(ranks: pd.DataFrame) -> Table:
     """Rows are query languages; columns the rank among one language's passages, then among all."""
-
     ranks = ranks.astype({"query_lang": str, "passage_lang": str})
     pooled = ranks["kind"] == "multilingual"
     langs = sorted(ranks["passage_lang"].unique())
@@ -152,23 +150,16 @@ def stored_collection(result: Result, data: Path | None, tasks_dirs: Sequence[Pa
     Nothing is downloaded.
     """
     from xlir_bench.augment.query_forms import with_query_form
-    from xlir_bench.records import Silent
-    from xlir_bench.sources import load_collection
+    from xlir_bench.sources import load_present
     from xlir_bench.tasks import catalogue
 
     asked = result.record.options
-    options = RunOptions(
-        data=data_root(data),
-        langs=tuple(asked.langs) if asked.langs else None,
-        candidate=asked.candidate,
-        query_form=asked.query_form,
-        offline=True,
-        allow_changed_data=True,
-    )
-    task = catalogue(*tasks_dirs).get([result.record.task.name])[0]
-    collection = load_collection(task, options, Silent())
-    if options.query_form is None:
+    options = RunOptions(data=data_root(data), query_form=asked.query_form)
+    (task,) = catalogue(*tasks_dirs).get([result.record.task.name])
+    langs = tuple(asked.langs) if asked.langs else None
+    collection = load_present(task, options.data, langs, candidate=asked.candidate)
+    if asked.query_form is None:
         return collection
     if options.word_lists_digest != asked.word_lists:
         raise InputError("its questions were changed by word lists that are not in the data root")
-    return with_query_form(collection, options.query_form, options.word_lists)
+    return with_query_form(collection, asked.query_form, options.word_lists)

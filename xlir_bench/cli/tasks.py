@@ -102,9 +102,9 @@ def tasks(
                 "queries": _number(record["queries"]),
                 "candidates": _number(record["passages"]),
                 "licence": record["licence"],
-                "data here": _where(state),
+                "data here": _where(task, state),
             }
-            for record, state in zip(records, states, strict=True)
+            for task, record, state in zip(chosen, records, states, strict=True)
         ]
         words = ("languages", "settings", "licence", "data here")
         say_blocks([Table.of(rows, words=words, spare=("licence", "candidates"))])
@@ -193,7 +193,7 @@ def _record(task: Task, state: DataState, with_settings: bool) -> dict[str, Any]
         "setting_counts": {kind.value: n for kind, n in task.setting_counts().items()},
         "data": {
             "here": not state.missing,
-            "bundled": state.bundled,
+            "bundled": task.source.bundled,
             "folder": str(state.folder),
             "missing": list(state.missing),
         },
@@ -234,7 +234,7 @@ def _details(task: Task, record: Mapping[str, Any], state: DataState) -> list[Bl
         "citation": task.citation,
         "source": source,
         "digest": task.digest,
-        "data here": _where(state),
+        "data here": _where(task, state),
     }
     parts: dict[str, list[TaskFile]] = {}
     for name, file in sorted(task.files.items()):
@@ -263,9 +263,9 @@ def _by_kind(record: Mapping[str, Any]) -> str:
     return "/".join(map(str, record["setting_counts"].values()))
 
 
-def _where(state: DataState) -> str:
+def _where(task: Task, state: DataState) -> str:
     if not state.missing:
-        return f"{'bundled' if state.bundled else 'yes'}: {state.folder}"
+        return f"{'bundled' if task.source.bundled else 'yes'}: {state.folder}"
     if not state.here:
         return "no"
     return f"in part ({_listed(state.missing)} missing): {state.folder}"

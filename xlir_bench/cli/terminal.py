@@ -51,7 +51,6 @@ def teller(quiet: bool = False) -> Callable[[str], None]:
 
 def say_blocks(blocks: Iterable[Block], form: Form | None = None, err: bool = False) -> None:
     """Print a report; its tables are no wider than the terminal, where there is one."""
-
     stream = sys.stderr if err else sys.stdout
     width = shutil.get_terminal_size().columns if stream.isatty() else None
     say(render(blocks, form or "terminal", width, _has_colours(err)), err=err)

@@ -155,7 +155,7 @@ def _evaluation(tasks: Sequence[Task], asked: RunOptions) -> Callable[[Any], Map
     def evaluate(model: Any) -> Mapping[str, float]:
         from xlir_bench.adapters import look
 
-        return look(tasks, model, replace(asked))
+        return look(tasks, model, asked)
 
     return evaluate
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import Any
 
 from xlir_bench.encoders.digest import fingerprint, slug
@@ -75,12 +75,9 @@ def terms(text: str) -> list[str]:
 
 def _pairs(word: str) -> list[str]:
     found: list[str] = []
-    run = ""
-    for character in [*word, ""]:
-        if run and (not character or _SPACELESS[character] != _SPACELESS[run[-1]]):
-            found += map("".join, pairwise(run)) if _SPACELESS[run[-1]] and len(run) > 1 else [run]
-            run = ""
-        run += character
+    for is_spaceless, characters in groupby(word, _SPACELESS.__getitem__):
+        run = "".join(characters)
+        found += map("".join, pairwise(run)) if is_spaceless and len(run) > 1 else [run]
     return found
 
 

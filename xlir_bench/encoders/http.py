@@ -24,7 +24,6 @@ from xlir_bench.encoders.protocol import DEFAULT_OPTIONS, EncoderCard, changed_o
 from xlir_bench.errors import BadVectorsError, InputError, OutOfReachError
 from xlir_bench.escaping import redacted, visible
 from xlir_bench.options.encoding import EncoderOptions
-from xlir_bench.options.stating import check_bounds
 from xlir_bench.records import ROLES, Floats, Role
 from xlir_bench.untrusted import parse_json
 
@@ -78,7 +77,6 @@ class HttpEncoder:
         options: EncoderOptions = DEFAULT_OPTIONS,
         patience: Patience = PATIENCE,
     ) -> None:
-        check_bounds(options)
         self.name = model
         self._options = options
         self._patience = patience

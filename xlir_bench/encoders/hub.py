@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import errno
 import os
 import re
 from pathlib import Path
@@ -14,6 +13,7 @@ from xlir_bench.encoders.layout import ModelLayout
 from xlir_bench.encoders.packaged import NOTE, packaged_folder
 from xlir_bench.encoders.quiet import quiet_hub
 from xlir_bench.errors import InputError, OutOfReachError, XlirError
+from xlir_bench.files import FULL
 from xlir_bench.options.encoding import EncoderOptions
 
 NOT_WANTED = (
@@ -144,7 +144,7 @@ def _snapshot(hub_id: str, options: EncoderOptions) -> Path:
         if any(folder.rglob("*.safetensors")) and any(folder.rglob("*config.json")):
             return folder
         why = f"{model} is cached in part ({folder}), and the hub cannot be reached: connect once, or give a folder"
-    elif isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    elif isinstance(error, OSError) and error.errno in FULL:
         kind, why = XlirError, f"disk full: {at} does not fit in {cache}"
     elif options.offline or constants.HF_HUB_OFFLINE:
         why = f"{model} is no folder here and not in {cache}, and this run is offline: run once online, or give a folder"

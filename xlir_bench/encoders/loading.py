@@ -8,7 +8,7 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from xlir_bench.encoders.builtin import load_builtin
 from xlir_bench.encoders.digest import short, slug
@@ -24,6 +24,7 @@ from xlir_bench.encoders.vectors import StoredVectors
 from xlir_bench.errors import InputError, UnknownNameError
 from xlir_bench.extras import require
 from xlir_bench.options.encoding import EncoderOptions
+from xlir_bench.options.stating import check_bounds
 
 PREFIXES: dict[str, Callable[[str, EncoderOptions], Encoder]] = {
     "builtin": load_builtin,
@@ -49,6 +50,7 @@ def load_model(spec: str, options: EncoderOptions, model_type: str | None = None
 
 def load_encoder(spec: str, options: EncoderOptions = DEFAULT_OPTIONS) -> Encoder:
     """The encoder that `spec` names: ``builtin:``, ``sparse:``, ``py:``, ``http:`` …, a folder or a hub id."""
+    check_bounds(options)
     if not spec.strip():
         raise InputError("--model is empty: give a folder, a hub id or a prefix like builtin:ngram")
     prefix, colon, rest = spec.partition(":")
@@ -61,6 +63,7 @@ def load_encoder(spec: str, options: EncoderOptions = DEFAULT_OPTIONS) -> Encode
 
 def as_encoder(thing: object, options: EncoderOptions = DEFAULT_OPTIONS) -> Encoder:
     """An encoder of a spec, a path, an encoder, a SentenceTransformer or a function ``encode(texts, role)``."""
+    check_bounds(options)
     if isinstance(thing, str):
         return load_encoder(thing, options)
     if isinstance(thing, os.PathLike):
@@ -88,10 +91,9 @@ def as_encoder(thing: object, options: EncoderOptions = DEFAULT_OPTIONS) -> Enco
 
 def describe(encoder: Encoder) -> EncoderCard:
     """What a result records of an encoder: its own card if it has one."""
-    if _has(encoder, "card"):
-        card = cast(Any, encoder).card
-        if isinstance(card, EncoderCard):
-            return card
+    card = getattr(encoder, "card", None)
+    if isinstance(card, EncoderCard):
+        return card
     name, digest = encoder.name, encoder.fingerprint
     return EncoderCard(name, "python", slug(f"{name}-{short(digest)}"), digest)
 

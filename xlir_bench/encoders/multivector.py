@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.metadata import version
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -74,13 +71,6 @@ def _ends(lengths: Ints) -> Ints:
     return np.concatenate([[0], np.cumsum(lengths)])
 
 
-def _library_has(package: str) -> bool:
-    """Whether sentence-transformers has it; nothing is imported."""
-    found = find_spec("sentence_transformers")
-    homes = found.submodule_search_locations or () if found else ()
-    return any((Path(home) / package).is_dir() for home in homes)
-
-
 class MultiVectorEncoder(TransformerEncoder):
     """A `MultiVectorEncoder` of sentence-transformers, which reads models of PyLate and of ColBERT too."""
 
@@ -94,12 +84,6 @@ class MultiVectorEncoder(TransformerEncoder):
         if self._layout.bare and not self._layout.is_stanford_colbert:
             raise InputError(
                 f"colbert:{place.name} is a bare transformers model, which says nothing of how vectors of tokens are made"
-            )
-        if not _library_has("multi_vector_encoder"):
-            raise InputError(
-                f"{place.name} is a model of late interaction, and the sentence-transformers"
-                f" {version('sentence-transformers')} installed here knows none:"
-                " pip install --upgrade sentence-transformers"
             )
 
     @cached_property

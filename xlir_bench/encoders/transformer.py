@@ -23,7 +23,6 @@ from xlir_bench.encoders.protocol import DEFAULT_OPTIONS, EncoderCard, changed_o
 from xlir_bench.encoders.quiet import quiet_transformers
 from xlir_bench.errors import InputError
 from xlir_bench.options.encoding import EncoderOptions
-from xlir_bench.options.stating import check_bounds
 from xlir_bench.records import Floats, Role, TokenCounts
 
 if TYPE_CHECKING:
@@ -63,9 +62,8 @@ class SentenceTransformerEncoder:
         model, asked = self._model, self._options.truncate_dim
         own, model.truncate_dim = model.truncate_dim, None
         try:
-            older = "get_sentence_embedding_dimension"
-            ask = getattr(model, "get_embedding_dimension", None) or getattr(model, older)
-            whole = int(ask() or self._dense(["dimension"], "query", None).shape[1])
+            stated = model.get_embedding_dimension()
+            whole = int(stated or self._dense(["dimension"], "query", None).shape[1])
         finally:
             model.truncate_dim = own
         if asked is not None and asked > whole:
@@ -170,7 +168,6 @@ class TransformerEncoder(SentenceTransformerEncoder):
     """Whether models of its name were trained with the prompts that are known of them."""
 
     def __init__(self, place: Place, options: EncoderOptions = DEFAULT_OPTIONS) -> None:
-        check_bounds(options)
         layout = place.layout(options, self.model_type)
         length, positions = options.max_length, layout.positions
         if length is not None and length < 1:
@@ -261,7 +258,6 @@ class InMemoryEncoder(SentenceTransformerEncoder):
     def __init__(
         self, model: SentenceTransformer, options: EncoderOptions = DEFAULT_OPTIONS
     ) -> None:
-        check_bounds(options)
         data = getattr(model, "model_card_data", None)
         config = getattr(getattr(model, "transformers_model", None), "config", None)
         ancestors = [getattr(data, "base_model", None), getattr(config, "_name_or_path", None)]

@@ -13,18 +13,11 @@ from xlir_bench.errors import InputError, UnknownNameError, listed
 from xlir_bench.options.running import RunOptions
 from xlir_bench.options.stating import check_bounds
 from xlir_bench.records import Collection, Progress, Silent
-from xlir_bench.sources.beir import read_beir
+from xlir_bench.sources.beir import read_beir, read_mlir
 from xlir_bench.sources.collecting import LanguageTexts, ReadOptions, collection
 from xlir_bench.sources.corpus import corpora_bytes, remove_corpora
 from xlir_bench.sources.judged import read_judged, read_xor
-from xlir_bench.sources.locating import (
-    DataState,
-    data_state,
-    fetch,
-    locate,
-    wanted_languages,
-)
-from xlir_bench.sources.mlir import read_mlir
+from xlir_bench.sources.locating import DataState, data_state, fetch, locate
 from xlir_bench.sources.mteb import read_mteb
 from xlir_bench.sources.parallel import read_aligned, read_belebele, read_captions, read_parallel
 from xlir_bench.sources.squad import read_lareqa, read_squad, read_tydiqa
@@ -84,7 +77,6 @@ def load_collection(
         raise InputError(
             f"--corpus-limit is for corpora on disk; that of {task.name!r} is read whole"
         )
-    wanted_languages(task, options.langs)
     task.require_size(options.langs)
     files = locate(task, options, progress, passages)
     read = FORMATS[task.format](
@@ -116,10 +108,13 @@ def load_collection(
 def load_present(
     task: Task,
     root: Path | None,
-    langs: tuple[str, ...],
+    langs: tuple[str, ...] | None,
     progress: Progress | None = None,
     passages: bool = True,
+    candidate: str | None = None,
 ) -> Collection:
     """What is on disk of a task in these languages; nothing is downloaded, and changed data is accepted."""
-    options = RunOptions(data=root, langs=langs, offline=True, allow_changed_data=True)
+    options = RunOptions(
+        data=root, langs=langs, candidate=candidate, offline=True, allow_changed_data=True
+    )
     return load_collection(task, options, progress or Silent(), passages)

@@ -1,21 +1,31 @@
-"""Reads BEIR's layout: ``corpus.jsonl``, ``queries.jsonl`` and judgements in ``qrels/<split>.tsv``.
+"""Reads judged queries: BEIR's layout, and that of MIMO's benchmarks (`yjoonjang/mlir-benchmarks`).
 
-Each language has the three files, or languages share them and every row names its own in ``language``.
-A task names them ``<lang>``, ``<lang>.queries`` and ``<lang>.qrels``.
+`beir`: ``corpus.jsonl``, ``queries.jsonl`` and judgements in ``qrels/<split>.tsv``. Each language has the three files,
+or languages share them and every row names its own in ``language``. A task names them ``<lang>``, ``<lang>.queries``
+and ``<lang>.qrels``.
+`mlir`: one pool of many languages. ``queries.jsonl`` has ``{"_id", "text", "lang"}``, ``corpus.jsonl``
+``{passage: {"text", "lang"}}``, ``qrels.jsonl`` ``{question: {passage: grade}}``. A question's id is its language, ``_``
+or ``_q_``, and what its translations share. A task names them ``<lang>.queries``, ``<lang>.corpus`` and
+``<lang>.qrels``; all languages share each.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from xlir_bench.records import Collection
 from xlir_bench.sources.collecting import LanguageTexts, ReadOptions, collection, named_files
 from xlir_bench.sources.rows import Faults, grade_of, judgement, rows, text_of
-from xlir_bench.tasks import Task
+from xlir_bench.tasks import Task, file_language
 
 Texts = dict[str, tuple[str, str]]
-"""Language and text by id; texts of languages that are not wanted are empty."""
+"""Language and text by id; texts of languages that are not wanted may be empty."""
+Grades = dict[str, dict[str, int]]
+"""By question, the grade of each relevant passage."""
 
 
 def read_beir(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Collection:
@@ -27,34 +37,98 @@ def read_beir(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Co
         paths = named_files(task, files, [lang, f"{lang}.queries", f"{lang}.qrels"])
         shared.setdefault(paths, []).append(lang)
     for (corpus, queries, qrels), langs in shared.items():
-        passages = _texts(corpus, langs, faults)
-        questions = _texts(queries, langs, faults)
-        judgements = _judgements(qrels, questions, passages, faults)
+        passages = _texts_by_language(corpus, langs, faults)
+        questions = _texts_by_language(queries, langs, faults)
+        grades = _tabbed_grades(qrels, questions, passages, faults)
+        if faults.count:
+            continue
         of_set = {lang: LanguageTexts() for lang in langs}
-        place: dict[str, int] = {}
-        for name, (lang, text) in passages.items():
-            if lang in of_set:
-                place[name] = len(of_set[lang].passages)
-                of_set[lang].passages[name] = text
-        answered = {query for query, _ in judgements}
+        # Another set of files may have the same ids.
+        keys = {name: f"{langs[0]}:{name}" for name in questions}
+        _add_passages(of_set, langs, passages, keys, grades)
         for name, (lang, text) in questions.items():
-            if lang in of_set and name in answered:
-                # Another set of files may have the same ids.
-                of_set[lang].ask(name, text, key=f"{langs[0]}:{name}")
-                of_set[lang].clusters.append(name)
-        for (query, passage), grade in judgements.items():
-            if passage in place:
-                answer = (f"{langs[0]}:{query}", place[passage], grade)
-                of_set[passages[passage][0]].relevant.append(answer)
-        for lang in langs:
-            if not faults.count and not of_set[lang].questions:
-                faults.add(qrels, "$", f"no query of {lang!r} has a relevant passage")
+            if lang in of_set and name in grades:
+                of_set[lang].ask(name, text, keys[name], cluster=name)
+        _require_questions(of_set, langs, qrels, faults)
         languages |= of_set
     faults.check()
     return collection(languages, options.limit, cluster="question")
 
 
-def _texts(path: Path, langs: list[str], faults: Faults) -> Texts:
+def read_mlir(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Collection:
+    """The collection in these files; all their faults are reported at once.
+
+    Questions about the same passages move together, and so do translations.
+    """
+    faults = Faults(f"the data of task {task.name!r}")
+    asked, sought = (
+        sorted(file_language(name) for name in files if name.endswith(part))
+        for part in (".queries", ".corpus")
+    )
+    names = [f"{asked[0]}.queries", f"{sought[0]}.corpus", f"{asked[0]}.qrels"]
+    queries, corpus, qrels = named_files(task, files, names)
+    lines = ((place, None, row) for place, row in rows(queries, faults))
+    questions = _texts_of_pool(queries, lines, task.languages, faults)
+    entries = ((place, *entry) for place, row in rows(corpus, faults) for entry in row.items())
+    passages = _texts_of_pool(corpus, entries, task.passage_languages or task.languages, faults)
+    grades = _grades(qrels, questions, passages, faults)
+    faults.check()
+    # What the ids of translations share: ``005a`` of ``ar_q_005a`` and of ``ar_005a``.
+    shared = {
+        x: x.removeprefix(f"{lang}_").removeprefix("q_") for x, (lang, _) in questions.items()
+    }
+    answers: dict[str, set[str]] = defaultdict(set)
+    for name, found in grades.items():
+        answers[shared[name]] |= found.keys()
+    languages = {lang: LanguageTexts() for lang in {*asked, *sought}}
+    _add_passages(languages, sought, passages, {name: name for name in questions}, grades)
+    for name, (lang, text) in questions.items():
+        if lang in asked and name in grades:
+            other = f"another question of {lang!r}"
+            with faults.at(queries, "$"):
+                languages[lang].ask(shared[name], text, name, min(answers[shared[name]]), other)
+    _require_questions(languages, asked, qrels, faults)
+    for lang in sought:
+        if not faults.count and not languages[lang].passages:
+            faults.add(corpus, "$", f"there is no passage of {lang!r} in the whole file")
+    faults.check()
+    read = collection(languages, options.limit, cluster="document", parallel=True)
+    return replace(
+        read,
+        queries={lang: read.queries[lang] for lang in asked},
+        passages={lang: read.passages[lang] for lang in sought},
+    )
+
+
+def _add_passages(
+    languages: Mapping[str, LanguageTexts],
+    sought: Sequence[str],
+    passages: Texts,
+    keys: Mapping[str, str],
+    grades: Grades,
+) -> None:
+    """Add the passages in these languages, each relevant to the questions that it is judged for."""
+    row: dict[str, int] = {}
+    for name, (lang, text) in passages.items():
+        if lang in sought:
+            row[name] = len(languages[lang].passages)
+            languages[lang].passages[name] = text
+    for question, found in grades.items():
+        for name, grade in found.items():
+            if name in row:
+                answer = (keys[question], row[name], grade)
+                languages[passages[name][0]].relevant.append(answer)
+
+
+def _require_questions(
+    languages: Mapping[str, LanguageTexts], asked: Sequence[str], qrels: Path, faults: Faults
+) -> None:
+    for lang in asked:
+        if not faults.count and not languages[lang].questions:
+            faults.add(qrels, "$", f"no query of {lang!r} has a relevant passage")
+
+
+def _texts_by_language(path: Path, langs: list[str], faults: Faults) -> Texts:
     """Queries or passages of a file, in all its languages; where one language is wanted, rows need not name it."""
     texts: Texts = {}
     wanted = set(langs)
@@ -73,13 +147,10 @@ def _texts(path: Path, langs: list[str], faults: Faults) -> Texts:
     return texts
 
 
-def _judgements(
-    path: Path, questions: Texts, passages: Texts, faults: Faults
-) -> dict[tuple[str, str], int]:
-    """Grades above 0, by query and passage; a judgement of a text that is not there is a fault."""
-    judgements: dict[tuple[str, str], int] = {}
+def _tabbed_grades(path: Path, questions: Texts, passages: Texts, faults: Faults) -> Grades:
+    """Grades above 0; a judgement of a text that is not there is a fault."""
+    grades: Grades = {}
     readable = not faults.count
-
     for place, row in rows(path, faults, judgement):
         query, passage = row["query-id"], row.get("corpus-id", "")
         if query == "query-id":
@@ -91,5 +162,45 @@ def _judgements(
             if readable and passage not in passages:
                 raise ValueError(f"passage {passage!r} is not in the corpus")
             if grade > 0:
-                judgements[query, passage] = grade
-    return judgements
+                grades.setdefault(query, {})[passage] = grade
+    return grades
+
+
+def _texts_of_pool(
+    path: Path, found: Iterable[tuple[str, str | None, Any]], langs: Sequence[str], faults: Faults
+) -> Texts:
+    """Texts by id; `found` has each one's place, its id (None: it is in the entry) and entry."""
+    texts: Texts = {}
+    for place, stated, entry in found:
+        with faults.at(path, place):
+            if not isinstance(entry, dict):
+                raise ValueError(f"{stated!r} is no object with 'text' and 'lang'")
+            name = text_of(entry, "_id") if stated is None else stated
+            lang = text_of(entry, "lang")
+            if lang not in langs:
+                raise ValueError(f"{name!r} is in {lang!r}, a language that the task does not name")
+            if name in texts:
+                raise ValueError(f"{name!r} is the id of an earlier line")
+            texts[name] = lang, text_of(entry, "text")
+    return texts
+
+
+def _grades(path: Path, questions: Texts, passages: Texts, faults: Faults) -> Grades:
+    """The same of MIMO's lines."""
+    grades: Grades = {}
+    readable = not faults.count
+    for place, row in rows(path, faults):
+        for name, judged in row.items():
+            with faults.at(path, place):
+                if not isinstance(judged, dict):
+                    raise ValueError(f"{name!r} has no object of passages and grades")
+                if readable and name not in questions:
+                    raise ValueError(f"query {name!r} is not among the queries")
+                if name in grades:
+                    raise ValueError(f"query {name!r} was judged in an earlier line")
+                for passage, grade in judged.items():
+                    if readable and passage not in passages:
+                        raise ValueError(f"passage {passage!r} is not in the corpus")
+                    if (number := grade_of(str(grade))) > 0:
+                        grades.setdefault(name, {})[passage] = number
+    return grades

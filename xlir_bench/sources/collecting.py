@@ -45,7 +45,7 @@ class LanguageTexts:
     keys: list[str] = field(default_factory=list)
     """The key of each question."""
     clusters: list[str] = field(default_factory=list)
-    """The cluster of each question: what resampling moves together. If empty, the keys are the clusters."""
+    """The cluster of each question: what resampling moves together."""
     passages: dict[str, str] = field(default_factory=dict)
     """Text by id; the collection puts the language before the id."""
     relevant: list[tuple[str, int, int]] = field(default_factory=list)
@@ -55,12 +55,20 @@ class LanguageTexts:
     oddities: dict[str, int] = field(default_factory=dict)
     """How often something unusual occurs that is no fault; a note says so."""
 
-    def ask(self, name: str, text: str, key: str, what: str = "an earlier line") -> None:
-        """Add a question; its id must be new."""
+    def ask(
+        self,
+        name: str,
+        text: str,
+        key: str,
+        cluster: str | None = None,
+        other: str = "an earlier line",
+    ) -> None:
+        """Add a question, in the cluster of its key unless another is stated; its id must be new."""
         if name in self.questions:
-            raise ValueError(f"{name!r} is the id of {what}")
+            raise ValueError(f"{name!r} is the id of {other}")
         self.questions[name] = text
         self.keys.append(key)
+        self.clusters.append(key if cluster is None else cluster)
 
     def answer(self, name: str, text: str, key: str) -> None:
         """Add a passage that is relevant to the questions of this key."""
@@ -139,7 +147,7 @@ def collection(
             lang: Queries(
                 tuple(texts.questions)[:limit],
                 tuple(texts.questions.values())[:limit],
-                clusters=tuple((texts.clusters or texts.keys)[:limit]),
+                clusters=tuple(texts.clusters[:limit]),
             )
             for lang, texts in languages.items()
         },

@@ -219,6 +219,7 @@ def _new_folder(folder: Path, notes: list[str]) -> Iterator[tuple[Path, Path]]:
     If the cache cannot be written, both are temporary, and a note says so: the corpus is gone after the run.
     """
     with ExitStack() as stack:
+        sweep(folder.parent)
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
             growing = Path(tempfile.mkdtemp(prefix=".growing-", dir=folder.parent))

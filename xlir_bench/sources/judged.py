@@ -25,7 +25,7 @@ from xlir_bench.sources.collecting import (
     languages_by_file,
     named_files,
 )
-from xlir_bench.sources.corpus import Passage, StoredTexts, corpus_folder, stored_corpus, sweep
+from xlir_bench.sources.corpus import Passage, StoredTexts, corpus_folder, stored_corpus
 from xlir_bench.sources.rows import Faults, grade_of, read_lines, rows, text_of
 from xlir_bench.tasks import Task, file_language
 
@@ -41,7 +41,6 @@ YES_OR_NO = ("yes", "no")
 def read_judged(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Collection:
     """The collection in these files; all their faults are reported at once."""
     faults, notes = Faults(f"the data of task {task.name!r}"), list[str]()
-    sweep(options.corpora)
     languages: dict[str, LanguageTexts] = {}
     corpora: dict[str, Passages] = {}
     for lang in sorted({file_language(name) for name in files}):
@@ -172,7 +171,6 @@ def _passages(docs: Sequence[Path], faults: Faults) -> Iterator[Passage]:
 def read_xor(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Collection:
     """The collection in these files; all their faults are reported at once."""
     faults, notes = Faults(f"the data of task {task.name!r}"), list[str]()
-    sweep(options.corpora)
     named = {x: files[f"{x}.questions"] for x in task.languages if f"{x}.questions" in files}
     languages: dict[str, LanguageTexts] = {}
     for path, langs in languages_by_file(named).items():

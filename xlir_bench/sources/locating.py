@@ -64,7 +64,6 @@ class DataState:
 
     folder: Path
     """The folder that was looked in."""
-    bundled: bool
     here: tuple[str, ...]
     """Languages whose files are on disk."""
     missing: tuple[str, ...]
@@ -117,7 +116,7 @@ def data_state(task: Task, root: Path | None, cache: Path, passages: bool = True
     try:
         stated = stated_files(task, None, folder, passages, ask=False)
     except OutOfReachError:  # the files here are of another revision
-        return DataState(folder, task.source.bundled, (), tuple(langs))
+        return DataState(folder, (), tuple(langs))
     lacking = set()
     for name, file in stated.items():
         path = _place(folder, file)
@@ -127,7 +126,7 @@ def data_state(task: Task, root: Path | None, cache: Path, passages: bool = True
         lacking |= {*langs}
     here = tuple(lang for lang in langs if lang not in lacking)
     missing = tuple(lang for lang in langs if lang in lacking)
-    return DataState(folder, task.source.bundled, here, missing)
+    return DataState(folder, here, missing)
 
 
 def data_folder(task: Task, root: Path | None, cache: Path) -> Path:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, cast
 
 from xlir_bench.records import Collection, Passages
 from xlir_bench.sources.collecting import LanguageTexts, ReadOptions, collection
-from xlir_bench.sources.corpus import Passage, StoredTexts, corpus_folder, stored_corpus, sweep
+from xlir_bench.sources.corpus import Passage, StoredTexts, corpus_folder, stored_corpus
 from xlir_bench.sources.rows import (
     QREL_COLUMNS,
     Faults,
@@ -95,7 +95,6 @@ def _numbered(texts: Iterable[tuple[str, str]]) -> Iterator[tuple[str, tuple[str
 def read_mteb(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Collection:
     """The collection in these files; all their faults are reported at once."""
     faults, notes = Faults(f"the data of task {task.name!r}"), list[str]()
-    sweep(options.corpora)
     asked: dict[str, _Texts] = defaultdict(_Texts)
     judged: dict[str, list[tuple[str, str, int]]] = {}
     sought: dict[str, dict[Paths, str]] = defaultdict(dict)
@@ -135,8 +134,7 @@ def read_mteb(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Co
     for lang, texts in asked.items():
         for name in [name for name in texts.by_id if name in answers[lang]]:
             key = name if task.translated else f"{lang}:{name}"
-            languages[lang].ask(name, texts.by_id[name], key)
-            languages[lang].clusters.append(name)  # a translation, if it is one, moves with it
+            languages[lang].ask(name, texts.by_id[name], key, cluster=name)
             for (passage_lang, row), grade in answers[lang][name].items():
                 languages[passage_lang].relevant.append((key, row, grade))
         if not languages[lang].questions:

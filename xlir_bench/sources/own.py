@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import re
-import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from xlir_bench.errors import InputError
-from xlir_bench.files import raw_lines
 from xlir_bench.records import Kind
 from xlir_bench.sources.parallel import is_pairs, read_pairs
 from xlir_bench.sources.rows import Faults, json_object, read_lines
 from xlir_bench.tasks import Source, Task, TaskFile, file_language
-from xlir_bench.untrusted import parse_json
 
 TWO_LETTERS = (
     "aa ab ae af ak am an ar as av ay az ba be bg bi bm bn bo br bs ca ce ch co cr cs cu cv cy da de dv dz ee"
@@ -31,11 +28,15 @@ def parallel_task(path: Path, _langs: Sequence[str] | None, _offline: bool) -> T
     """Bitext retrieval over a file of parallel text, or a folder of pairs, in the languages that it has."""
     folder = path if path.is_dir() else path.parent
     paths = sorted(p for p in path.iterdir() if is_pairs(p)) if path.is_dir() else [path]
-    languages = {each: _languages_of(each) for each in paths}
+    if not path.exists():
+        raise InputError(f"--task parallel: {path} cannot be read: it is not there")
+    faults = Faults(str(path))
+    languages = {each: _languages_of(each, faults) for each in paths}
     if len(set().union(*languages.values())) < 2:
         raise InputError(
             f'--task parallel:{path} wants lines like {{"id": "1", "text": {{"de": "…", "en": "…"}}}}'
             ' in two languages or more, or pairs, "de<TAB>en<TAB>…<TAB>…", in files named .tsv'
+            + _told(faults)
         )
     return task_of_ones_own(
         path.resolve().name.split(".")[0],
@@ -53,13 +54,13 @@ def parallel_task(path: Path, _langs: Sequence[str] | None, _offline: bool) -> T
     )
 
 
-def _languages_of(path: Path) -> set[str]:
+def _languages_of(path: Path, faults: Faults) -> set[str]:
     """The languages of parallel text, or of pairs."""
     if is_pairs(path):
-        return {lang for _, pair in read_pairs(path, Faults()) for lang in pair.langs}
+        return {lang for _, pair in read_pairs(path, faults) for lang in pair.langs}
     return {
         lang
-        for row in _objects(path)
+        for row in _objects(path, faults)
         if isinstance(texts := row.get("text"), dict)
         for lang, text in texts.items()
         if str(text).strip()
@@ -70,8 +71,9 @@ def beir_task(folder: Path, langs: Sequence[str] | None, _offline: bool) -> Task
     """A folder in BEIR's layout, in the languages that its rows name, else in the one of `langs`."""
     paths = {"": "corpus.jsonl", ".queries": "queries.jsonl", ".qrels": "qrels/test.tsv"}
     _require_files("beir", folder, paths.values())
-    if "language" in next(iter(_objects(folder / paths[""])), {}):
-        rows = (row for part in ("", ".queries") for row in _objects(folder / paths[part]))
+    faults = Faults()
+    if "language" in next(_objects(folder / paths[""], faults), {}):
+        rows = (row for part in ("", ".queries") for row in _objects(folder / paths[part], faults))
         languages = {str(row["language"]) for row in rows if "language" in row}
     else:
         languages = set(langs or ["und"])
@@ -96,15 +98,15 @@ def mlir_task(folder: Path, _langs: Sequence[str] | None, _offline: bool) -> Tas
     """A folder in the layout of MIMO's benchmarks, in the languages that its rows name."""
     paths = {part: f"{part}.jsonl" for part in ("queries", "corpus", "qrels")}
     _require_files("mlir", folder, paths.values())
-    rows = _objects(folder / paths["queries"])
+    faults = Faults(str(folder))
+    rows = _objects(folder / paths["queries"], faults)
     asked = {str(row["lang"]) for row in rows if "lang" in row}
-    passages = (p for row in _objects(folder / paths["corpus"]) for p in row.values())
+    passages = (p for row in _objects(folder / paths["corpus"], faults) for p in row.values())
     sought = {str(p["lang"]) for p in passages if isinstance(p, dict) and "lang" in p}
     if not asked or not sought:
         where, what = ("corpus", "passage") if asked else ("queries", "query")
         raise InputError(
-            f"--task mlir:{folder}: no {what} in {where}.jsonl names its 'lang'"
-            + _left_out(folder / paths[where])
+            f"--task mlir:{folder}: no {what} in {where}.jsonl names its 'lang'{_told(faults)}"
         )
     sides = {"queries": asked, "corpus": sought, "qrels": asked}
     return task_of_ones_own(
@@ -149,28 +151,15 @@ def task_of_ones_own(stem: str, files: Mapping[str, TaskFile], **stated: Any) ->
     )
 
 
-def _left_out(path: Path) -> str:
-    """How many lines are not JSON objects, and the first reasons; empty if all are."""
-    faults = Faults(str(path))
-    for _ in read_lines(path, faults, json_object):
-        pass
+def _objects(path: Path, faults: Faults) -> Iterator[dict[str, Any]]:
+    """The objects of JSON Lines; what is wrong with other lines the reader says later."""
+    return (row for _, row in read_lines(path, faults, json_object))
+
+
+def _told(faults: Faults) -> str:
+    """The faults that were met, behind what they led to; empty if there are none."""
     try:
         faults.check()
     except InputError as error:
         return f"; {error}"
     return ""
-
-
-def _objects(path: Path) -> Iterator[dict[str, Any]]:
-    """The objects of JSON Lines; other lines are left out here: the reader says later what is wrong."""
-    try:
-        for line in raw_lines(path):
-            try:
-                row = parse_json(line.decode("utf-8-sig", "replace"))
-            except ValueError:
-                continue
-            if isinstance(row, dict):
-                yield row
-    except (OSError, EOFError, ValueError, zlib.error) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(f"{path} cannot be read: {reason}") from error

@@ -43,7 +43,7 @@ def read_parallel(task: Task, files: Mapping[str, Path], options: ReadOptions) -
     grouped = all(all(texts.clusters) for texts in languages.values())
     if not grouped:
         for texts in languages.values():
-            texts.clusters = []
+            texts.clusters = texts.keys
     return bitext(task, languages, options.limit, "document" if grouped else "question")
 
 
@@ -135,8 +135,7 @@ def _languages_of_pairs(task: Task, files: Mapping[str, Path]) -> dict[str, Lang
             # Translations share their name; where a language has several, the others have their own.
             known = languages[lang]
             name = group if group not in known.questions else f"{group}.{len(known.keys)}"
-            known.ask(name, text, group)
-            known.clusters.append(documents[lang, key])
+            known.ask(name, text, group, documents[lang, key])
             known.answer(name, text, group)
     return languages
 
@@ -154,8 +153,7 @@ def _translations(path: Path, langs: list[str], faults: Faults) -> dict[str, Lan
             names.add(name)
             for lang in langs:
                 if text := texts.get(lang, "").strip():
-                    languages[lang].ask(name, text, name)
-                    languages[lang].clusters.append(document)
+                    languages[lang].ask(name, text, name, document)
                     languages[lang].answer(name, text, name)
     return languages
 
@@ -218,7 +216,7 @@ def _questions(path: Path, langs: list[str], faults: Faults) -> dict[str, Langua
             name = f"{link}#{text_of(row, 'question_number')}"
             if texts.passages.get(link, passage) != passage:
                 raise ValueError(f"{link!r} has another passage in an earlier line")
-            texts.ask(name, text_of(row, "question"), link, "an earlier question")
+            texts.ask(name, text_of(row, "question"), link, other="an earlier question")
             if link not in texts.passages:
                 texts.answer(link, passage, link)
     return dict.fromkeys(langs, texts)
@@ -251,7 +249,7 @@ def read_aligned(task: Task, files: Mapping[str, Path], options: ReadOptions) ->
     for lang, path in zip(langs, paths, strict=True):
         for number, (text, document) in enumerate(zip(lines[path], of_line, strict=True), 1):
             if text:
-                languages[lang].ask(str(number), text, str(number))
-                languages[lang].clusters.append(document or f"line {number}")
+                cluster = document or f"line {number}"
+                languages[lang].ask(str(number), text, str(number), cluster)
                 languages[lang].answer(str(number), text, str(number))
     return bitext(task, languages, options.limit, "document")

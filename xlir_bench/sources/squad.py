@@ -180,10 +180,10 @@ def _paragraph_texts(
             row = rows.setdefault(context, len(rows))
             with faults.at(path, f"{at}.id"):
                 key = question.id if across else f"{lang}:{row}"
-                texts.ask(question.id, question.question, key, "another question")
+                # Without translations, questions about one paragraph move together.
+                cluster = article if across else key
+                texts.ask(question.id, question.question, key, cluster, "another question")
                 texts.relevant.append((key, row, 1))
-                if across:  # else questions about one paragraph move together
-                    texts.clusters.append(article)
     texts.passages = {str(row): context for context, row in rows.items()}
     texts.relevant = list(dict.fromkeys(texts.relevant))
     return texts
@@ -239,9 +239,9 @@ def _sentence_texts(lang: str, path: Path, candidate: str, faults: Faults) -> La
                 oddities[MOVED] += not context.startswith(answer.text, offset)
             name = question.id
             with faults.at(path, f"{at}.id"):
-                texts.ask(name, question.question, name, f"another question: {places.get(name)}")
+                other = f"another question: {places.get(name)}"
+                texts.ask(name, question.question, name, article, other)
                 places[name] = f"{at}.id"
-                texts.clusters.append(article)
                 texts.relevant += [(name, row, 1) for row in relevant]
     return texts
 
