@@ -101,8 +101,7 @@ class Plan:
 
     def planned_rows(self) -> Any:
         """Which rows of the store the batches have, each once, in their order."""
-        rows = self._entries().data.column("row").to_numpy()
-        return np.unique(rows)
+        return np.unique(self._entries().data.column("row").to_numpy())
 
     def _where(self, there: Flags, rows: Any, side: int, langs: Any) -> list[str]:
         """The texts of a side where there are any, and "" elsewhere."""
