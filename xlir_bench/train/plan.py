@@ -105,12 +105,9 @@ class Plan:
 
     def _where(self, there: Flags, rows: Any, side: int, langs: Any) -> list[str]:
         """The texts of a side where there are any, and "" elsewhere."""
-        texts = [""] * len(rows)
-        places = np.flatnonzero(there)
-        fetched = self.store.fetch(rows[places], side, langs[places])
-        for place, text in zip(places, fetched, strict=True):
-            texts[place] = text
-        return texts
+        texts = np.full(len(rows), "", object)
+        texts[there] = self.store.fetch(rows[there], side, langs[there])
+        return list(texts)
 
     def _entries(self) -> Any:
         from datasets import Dataset
