@@ -10,18 +10,16 @@ from dataclasses import replace
 from functools import cache
 from hashlib import shake_128
 from pathlib import Path
-from typing import Literal, get_args
 from unicodedata import category
 
 from xlir_bench.augment.lexicon import read_lexicon
 from xlir_bench.augment.words import DOTLESS_I
 from xlir_bench.errors import InputError
+from xlir_bench.options.running import QueryForm
 from xlir_bench.records import Collection
 
-Form = Literal["code-switched", "lower", "romanised", "typos"]
 Change = Callable[[str, str], str]
 """A question in another form, from its text and language."""
-FORMS: tuple[Form, ...] = get_args(Form)
 LETTERS_A_TYPO = 20
 """A question has a typo for so many letters, and one at least."""
 KEYBOARDS = (
@@ -35,7 +33,7 @@ KEYBOARDS = (
 """The letters of keyboards as they lie, row by row: Latin, Cyrillic, Greek, Arabic, Devanagari, Thai."""
 
 
-def with_query_form(collection: Collection, form: Form, lexicon: Path | None) -> Collection:
+def with_query_form(collection: Collection, form: QueryForm, lexicon: Path | None) -> Collection:
     """The same task, its questions in this form; a note says how many of them changed, by language."""
     langs = collection.languages("query")
     change = _switching(lexicon, langs) if form == "code-switched" else CHANGES[form]
@@ -123,7 +121,7 @@ def _switching(folder: Path | None, langs: list[str]) -> Change:
     return Switcher(lexicon, SwitchOptions()).text
 
 
-CHANGES: Mapping[Form, Change] = {"lower": lower, "romanised": romanised, "typos": typos}
+CHANGES: Mapping[QueryForm, Change] = {"lower": lower, "romanised": romanised, "typos": typos}
 
 
 @cache

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from hashlib import shake_128
 from typing import Any
 
@@ -66,7 +66,7 @@ class Switcher:
         `source` is the data set of rows that name none: copy and original are one item to the trainer.
         """
         for row in rows:
-            sides = {side: row.side(side) for side in SIDES}
+            sides: dict[str, Any] = {side: row.side(side) for side in SIDES}
             for side in SIDES_OF[self.options.side]:
                 texts = row.side(side)
                 # An answer and its negative are switched into the same language of `--into one`.
@@ -80,8 +80,7 @@ class Switcher:
             if changed and sides["question"] and sides["answer"]:
                 self.rows += 1
                 origin = join_origins([row.origin, ORIGIN])
-                question, answer, negative = (sides[side] for side in SIDES)
-                yield Row(row.id, dataset_of(row, source), question, answer, negative, origin)
+                yield replace(row, dataset=dataset_of(row, source), origin=origin, **sides)
             else:
                 self.unchanged += 1
 

@@ -164,7 +164,7 @@ class Translating:
         translations: Mapping[Text, Translation],
         report: Report,
     ) -> Row:
-        sides = {side: dict(row.side(side)) for side in SIDES}
+        sides: dict[str, Any] = {side: dict(row.side(side)) for side in SIDES}
         gained = False
         for side, text in lacking:
             translation = translations[text]
@@ -181,8 +181,7 @@ class Translating:
         if not gained:
             return row
         origin = join_origins([row.origin, f"translated by {self.translator.name}"])
-        question, answer, negative = (sides[side] for side in SIDES)
-        return Row(row.id, row.dataset, question, answer, negative, origin)
+        return replace(row, origin=origin, **sides)
 
 
 class _Batch(BaseModel):

@@ -101,15 +101,13 @@ class Translator:
         longest_read, longest_written = self.options.max_length - 2, self.options.max_length
         first = [] if named is None else [named]
         rows = [[*first, *tokens[:longest_read], eos] for tokens in texts]
-        width = max(map(len, rows))
-        pad = self.tokenizer.pad_token_id
-        ids = torch.tensor([row + [pad] * (width - len(row)) for row in rows])
-        mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows])
         try:
             with torch.inference_mode(), quiet_transformers():
+                batch = self.tokenizer.pad(
+                    {"input_ids": rows}, padding_side="right", return_tensors="pt"
+                )
                 written = self.model.generate(
-                    input_ids=ids.to(self.device),
-                    attention_mask=mask.to(self.device),
+                    **batch.to(self.device),
                     num_beams=self.options.num_beams,
                     do_sample=False,
                     max_new_tokens=longest_written,
@@ -119,7 +117,7 @@ class Translator:
             if not is_out_of_memory(error):
                 raise
             raise XlirError(
-                f"out of memory at {len(rows)} texts of up to {width} tokens; try a smaller --batch-tokens"
+                f"out of memory at {len(rows)} texts of up to {max(map(len, rows))} tokens; try a smaller --batch-tokens"
                 f" (such as {self.options.batch_tokens // 2}) or --num-beams: finished batches are kept"
             ) from error
         return [

@@ -159,13 +159,17 @@ class Cells:
         return self._run
 
     def _run(self, cells: list[Cell]) -> None:
+        import torch
+
         try:
             for cell in cells:
                 _run_cell(self.recipe, self.where, cell, self.progress)
             if self.where.discard_models:
                 _discard_model(self.where, cells[0])
         finally:
-            _free_memory()
+            gc.collect()
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
 
 
 def is_finished(recipe: Recipe, where: Where, cell: Cell) -> bool:
@@ -187,17 +191,17 @@ def _is_evaluated(recipe: Recipe, where: Where, cell: Cell, name: str) -> bool:
     if not (folder / RESULT_FILE).is_file():
         return False
     result = Result.load(folder)
-    options, encoding = result.record.options, recipe.encoding(cell.variant)
+    options, asked = result.record.options, _run_options(recipe, where, cell, name)
     how = result.record.encoder.options or EncoderOptions()
-    part = RunOptions(langs=_langs(recipe, name)).part(task)
+    wanted = _encoder_options(recipe, where, cell.variant)
+    decisive = ("dtype", "truncate_dim", "max_length", "rerank", "rerank_depth")
     return (
         has_questions(result)
         and result.record.task.digest == task.digest
-        and options.langs == part.get("langs", [])
+        and options.langs == asked.part(task).get("langs", [])
         and set(options.measures) == set(recipe.measures or task.measures)
-        and (how.rerank, how.rerank_depth) == (recipe.rerank, recipe.rerank_depth)
-        and (how.dtype, how.truncate_dim, how.max_length, options.vectors)
-        == (encoding.dtype, encoding.truncate_dim, encoding.max_length, encoding.vectors)
+        and options.vectors == asked.vectors
+        and all(getattr(how, option) == getattr(wanted, option) for option in decisive)
         and (not recipe.alignment or result.record.alignment != AlignmentPart())
         and (result.record.profile.cost is not None or not _is_costed(recipe, cell, name))
     )
@@ -238,9 +242,7 @@ def model_folder(where: Where, cell: Cell) -> Path:
 
 
 def _share_rows(recipe: Recipe, where: Where, cell: Cell, progress: Progress) -> None:
-    """Give a cell that was not begun its rows: cells of the same data share them, for to read and check them takes
-    longer than a small training.
-    """
+    """Give a cell that was not begun its rows; to read and check them takes longer than a small training."""
     options = train_options(recipe, where, cell)
     run_folder = RunFolder(options.output)
     if run_folder.path.exists():
@@ -273,15 +275,7 @@ def _run_cell(recipe: Recipe, where: Where, cell: Cell, progress: Progress) -> N
     before = cell_record(where.folder, cell)
     began = time.perf_counter()
     for task in _to_evaluate(recipe, where, cell):
-        asked = RunOptions(
-            langs=_langs(recipe, task),
-            measures=recipe.measures,
-            vectors=recipe.encoding(variant).vectors,
-            alignment=recipe.alignment,
-            cache=None,
-            data=where.data,
-            offline=where.offline,
-        )
+        asked = _run_options(recipe, where, cell, task)
         how = _encoder_options(recipe, where, variant)
         result = evaluate(
             where.tasks[task],
@@ -312,6 +306,18 @@ def _run_cell(recipe: Recipe, where: Where, cell: Cell, progress: Progress) -> N
         evaluate_seconds=round(time.perf_counter() - began, 1),
     )
     write_cell(where.folder, record, cell.name)
+
+
+def _run_options(recipe: Recipe, where: Where, cell: Cell, task: str) -> RunOptions:
+    return RunOptions(
+        langs=_langs(recipe, task),
+        measures=recipe.measures,
+        vectors=recipe.encoding(cell.variant).vectors,
+        alignment=recipe.alignment,
+        cache=None,
+        data=where.data,
+        offline=where.offline,
+    )
 
 
 def _encoder_options(recipe: Recipe, where: Where, variant: Variant) -> EncoderOptions:
@@ -356,11 +362,3 @@ def _discard_model(where: Where, cell: Cell) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     with suppress(OSError):  # others may be there
         folder.parent.rmdir()
-
-
-def _free_memory() -> None:
-    import torch
-
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()

@@ -23,6 +23,7 @@ from xlir_bench.places import cache_folder, cache_root, data_root
 if TYPE_CHECKING:
     from xlir_bench.tasks import Task
 
+QueryForm = Literal["code-switched", "lower", "romanised", "typos"]
 EXACT = "Flat"
 CPU = "cpu"
 MOST_DOWNLOAD = 20 * 10**9
@@ -51,7 +52,7 @@ class RunOptions:
         "What stands for a passage: sentence or sentence+context.",
         None, group=MEASURED, metavar="TEXT", partial=True,
     )  # fmt: skip
-    query_form: Literal["code-switched", "lower", "romanised", "typos"] | None = option(
+    query_form: QueryForm | None = option(
         "Ask as people type: each question is changed in the same way in every run.",
         None, group=MEASURED, partial=True,
     )  # fmt: skip

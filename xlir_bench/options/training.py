@@ -15,6 +15,7 @@ from xlir_bench.options.static import PREFIX, StaticOptions, is_static_spec
 from xlir_bench.options.stating import check_bounds, option
 
 MEAN, LAST = "mean", "last"
+STATIC_RATE, RATE = 0.01, 3e-5
 OWNED = {
     "output_dir", "per_device_train_batch_size", "max_steps", "num_train_epochs", "batch_sampler",
     "multi_dataset_batch_sampler", "seed", "data_seed", "prompts", "resume_from_checkpoint", "bf16", "fp16",
@@ -62,10 +63,10 @@ def parse_source(spec: str) -> TrainingSource:
     return TrainingSource(name, number, cast(Use, use or "all"))
 
 
-def _training_arguments(path: Path | None) -> dict[str, Any]:
+def _training_arguments(path: Path) -> dict[str, Any]:
     from xlir_bench.untrusted import read_toml
 
-    return {} if path is None else read_toml(path)
+    return read_toml(path)
 
 
 class Strategy(StrEnum):
@@ -258,6 +259,11 @@ class TrainOptions:
         return is_static_spec(self.model)
 
     @property
+    def rate(self) -> float:
+        """The learning rate."""
+        return self.lr or (STATIC_RATE if self.from_nothing else RATE)
+
+    @property
     def caches_gradients(self) -> bool:
         """Whether texts are encoded without gradients first."""
         return self.cached or self.loss == "cached"
@@ -324,13 +330,11 @@ class TrainOptions:
         if self.from_nothing:  # a stored model has a vocabulary of its own
             stated |= static
         unused = ["output", "resume", "offline", "keep_checkpoints"]
-        unused += [name for name in ("cached", "vrn_weight") if not stated[name]]
+        unused += [name for name in ("cached", "vrn_weight", "skip_faults") if not stated[name]]
         if self.loss != "lakda":
             unused.append("lakda_weight")
         if self.loss != "distil":
             unused += ["teacher", "teacher_lang", "infonce_weight"]
         for name in unused:
             del stated[name]
-        if not self.skip_faults:  # older records do not state it
-            del stated["skip_faults"]
         return stated | {"arguments": dict(self.arguments)}

@@ -14,7 +14,6 @@ from pydantic import Field, model_validator
 from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.options.static import is_static_spec
 from xlir_bench.options.training import Loss, Strategy
-from xlir_bench.recipe.grid import Cell, Variant
 from xlir_bench.recipe.rows import (
     ADDED,
     DATA,
@@ -22,16 +21,19 @@ from xlir_bench.recipe.rows import (
     OF_TRAINING,
     RANK_DISTANCE,
     UNTRAINED,
+    Cell,
     Choice,
     Claim,
     Cost,
     Count,
     Encoding,
     Look,
+    Names,
     Part,
     Row,
     Share,
     Training,
+    Variant,
 )
 from xlir_bench.untrusted import parse_toml, validated
 
@@ -50,8 +52,8 @@ class Recipe(Row):
     """What the figures say, in two sentences; written when they were there."""
     doubts: str = ""
     """What would change the answer."""
-    models: Annotated[tuple[str, ...], Field(min_length=1)]
-    data: Annotated[dict[str, tuple[str, ...]], Field(min_length=1)]
+    models: Names
+    data: Annotated[dict[str, Names], Field(min_length=1)]
     """Training rows by the name of their mixture, as ``train-hybrid --train`` takes them."""
     strategies: Annotated[tuple[Strategy, ...], Field(min_length=1)]
     alphas: Annotated[tuple[Share, ...], Field(min_length=1)] = (0.5,)
@@ -64,7 +66,7 @@ class Recipe(Row):
     """What of the grid is trained and evaluated, untrained bases too; all of it, if nothing is said."""
     seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
     steps: Count
-    tasks: Annotated[tuple[str, ...], Field(min_length=1)]
+    tasks: Names
     parts: dict[str, Part] = Field(default={})
     """By task, where it is not evaluated whole."""
     measures: tuple[str, ...] | None = None
@@ -93,8 +95,6 @@ class Recipe(Row):
             for name in lists
             if len(set(getattr(self, name))) < len(getattr(self, name))
         ]
-        if any(not rows for rows in self.data.values()):
-            faults.append("data: a mixture wants a source or more")
         faults += [f for n, c in enumerate(self.claims, 1) for f in self._claim_faults(n, c)]
         faults += self._part_faults()
         faults += [

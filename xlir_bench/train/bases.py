@@ -72,13 +72,11 @@ def _made(options: TrainOptions, store: RowStore, kept: Path) -> Base:
     shares = read_array(kept / SHARES)
     made_of = {"static": dimension, "seed": seed, "sources": [s.digest for s in store.sources]}
     notes = ["made from nothing: vocabulary learnt from the training text, random vectors"]
-    more: dict[str, Any] = {}
     if static.identity:
         notes.append(
             f"beside what is trained {static.identity} random dimensions, each sub-word's own, of weight"
             f" {static.identity_weight:g}"
         )
-        more["finished"] = lambda model: add_identity(model, static, shares, seed)
     return Base(
         model=model,
         name=options.model,
@@ -86,7 +84,7 @@ def _made(options: TrainOptions, store: RowStore, kept: Path) -> Base:
         prompts=Prompts(options.query_prompt or "", options.passage_prompt or ""),
         notes=tuple(notes),
         token_weights=weights_of(shares, static.smoothing),
-        **more,
+        finished=lambda model: add_identity(model, static, shares, seed),
     )
 
 

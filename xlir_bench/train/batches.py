@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xlir_bench.errors import InputError, UnknownNameError
-from xlir_bench.options.stating import check_bounds
 from xlir_bench.options.training import BatchOptions, Strategy
 from xlir_bench.train.store import ANSWER, PAGE, QUESTION, Flags, RowStore
 
@@ -167,7 +166,6 @@ class Planner:
     """Plans the batches of a run."""
 
     def __init__(self, store: RowStore, options: BatchOptions) -> None:
-        check_bounds(options)
         self.store = store
         self.options = options
         unknown = sorted(set(options.langs or ()) - set(store.languages))
@@ -242,7 +240,7 @@ class Planner:
             Lane(
                 slot=slots[n],
                 shares=self._shares(kind),
-                fits=partial(self._fits, kind, slots[n]),
+                fits=partial(self._fits, slots[n]),
                 count=int(self._counts[slots[n]]),
                 seed=(self.options.seed * 8 + SALTS[kind]) * 100_003 + n,
                 weight=float(weight),
@@ -286,11 +284,9 @@ class Planner:
             first += source.rows
         return shares
 
-    def _fits(self, kind: str, slot: Slot, rows: Rows) -> Flags:
-        """Which rows have the texts of a slot and come from a source for this kind of batch."""
+    def _fits(self, slot: Slot, rows: Rows) -> Flags:
+        """Which rows have the texts of a slot."""
         question, answer = slot
-        ends = np.cumsum([source.rows for source in self.store.sources])
-        of_kind = np.array([source.use in ("all", kind) for source in self.store.sources])
         asked = self.store.keys[rows, QUESTION, question]
         if answer == ANY_OTHER:
             answered = self._other_answers(rows, question).any(axis=1)
@@ -298,7 +294,7 @@ class Planner:
             answers = self.store.keys[rows, ANSWER, answer]
             # In one language, a question that repeats its answer teaches nothing.
             answered = (answers != 0) & ((answer != question) | (answers != asked))
-        fits: Flags = (asked != 0) & answered & of_kind[np.searchsorted(ends, rows, "right")]
+        fits: Flags = (asked != 0) & answered
         return fits
 
     def _other_answers(self, rows: Rows, question: int) -> Flags:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -61,9 +61,8 @@ def check_training(
     """Read every row of every source and count."""
     by_source: Counter[str] = Counter()
     origins: dict[str, int] = {}
-    texts: Counter[tuple[str, str]] = Counter()
     pairs: Counter[tuple[str, str]] = Counter()
-    lengths: dict[tuple[str, str], Counter[int]] = {}
+    lengths: defaultdict[tuple[str, str], Counter[int]] = defaultdict(Counter)
     same_text: Counter[str] = Counter()
     contents, ids = array("Q"), array("Q")  # 8 bytes a row, not an object
     faults: list[Fault] = []
@@ -83,8 +82,7 @@ def check_training(
             count_origin(origins, row)
             for side in SIDES:
                 for lang, text in row.side(side).items():
-                    texts[lang, side] += 1
-                    lengths.setdefault((side, lang), Counter())[len(text)] += 1
+                    lengths[side, lang][len(text)] += 1
             pairs.update((q, a) for q in row.question for a in row.answer)
             for lang, text in row.question.items():
                 same_text[lang] += text.strip() == row.answer.get(lang, "").strip()
@@ -92,16 +90,16 @@ def check_training(
             contents.append(text_key(*(part for item in both for part in item)))
             ids.append(item_key(row, source.name))
         progress.finish()
-    langs = sorted({lang for lang, _ in texts})
+    langs = sorted({lang for _, lang in lengths})
     return TrainingCheck(
         rows=len(ids),
         by_source=dict(by_source),
         origins=origins,
-        languages={lang: {side: texts[lang, side] for side in SIDES} for lang in langs},
+        languages={x: {side: lengths[side, x].total() for side in SIDES} for x in langs},
         pairs={q: {a: pairs[q, a] for a in langs} for q in langs},
         length_percentiles=PERCENTILES,
         lengths={
-            side: {x: _percentiles(lengths[side, x]) for x in langs if (side, x) in lengths}
+            side: {x: _percentiles(lengths[side, x]) for x in langs if lengths[side, x]}
             for side in SIDES
         },
         duplicates=len(contents) - len(np.unique(contents)),
@@ -116,7 +114,6 @@ def check_training(
 
 def _percentiles(counts: Counter[int]) -> list[int]:
     """For each percentile, the smallest length that so many per cent of the texts do not exceed."""
-    lengths = np.array(sorted(counts))
-    reached = np.cumsum([counts[int(n)] for n in lengths])
-    places = np.searchsorted(reached, np.array(PERCENTILES) / 100 * reached[-1])
-    return [int(n) for n in lengths[places]]
+    lengths, weights = zip(*counts.items(), strict=True)
+    found = np.percentile(lengths, PERCENTILES, weights=weights, method="inverted_cdf")
+    return [int(length) for length in found]

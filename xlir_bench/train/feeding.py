@@ -12,7 +12,8 @@ import torch
 from numpy.typing import NDArray
 from sentence_transformers.base.sampler import DefaultBatchSampler
 
-from xlir_bench.train.ranks import part
+from xlir_bench.encoders.prompts import Prompts
+from xlir_bench.train.ranks import part, processes, rank
 
 REMEMBERED = 1_000_000
 """Texts whose tokens `RememberedTokens` keeps: about 100 MB if they are sentences."""
@@ -68,10 +69,7 @@ class BatchCollator:
 
     tokenize: Callable[..., Mapping[str, Any]]
     """From texts and a prompt to the inputs of the model's first module."""
-    query_prompt: str
-    passage_prompt: str
-    rank: int = 0
-    processes: int = 1
+    prompts: Prompts
     valid_label_columns: list[str] = field(default_factory=lambda: ["label"])
 
     def __call__(self, entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -105,9 +103,8 @@ class BatchCollator:
         label["counts"] = {name: len(texts) for name, texts in columns.items() if texts}
         batch: dict[str, Any] = {}
         for name in label["counts"]:
-            asked = name in ("question", "second")
-            prompt = self.query_prompt if asked else self.passage_prompt
-            texts = columns[name][part(len(columns[name]), self.rank, self.processes)]
+            prompt = self.prompts.of("query" if name in ("question", "second") else "passage")
+            texts = columns[name][part(len(columns[name]), rank(), processes())]
             features = self.tokenize(texts or columns[name][:1], prompt=prompt or None)
             batch |= {f"{name}_{key}": value for key, value in features.items()}
         return batch | {"label": label}

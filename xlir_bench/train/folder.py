@@ -78,8 +78,12 @@ class RunFolder:
 
     def last_finite_checkpoint(self) -> Path | None:
         """The newest checkpoint with finite weights; newer ones are of no use and are removed."""
+        import torch
+        from safetensors.torch import load_file
+
         for checkpoint in self._newest_first():
-            if all(_is_finite(path) for path in checkpoint.rglob("*.safetensors")):
+            weights = (load_file(path).values() for path in checkpoint.rglob("*.safetensors"))
+            if all(bool(torch.isfinite(tensor).all()) for file in weights for tensor in file):
                 return checkpoint
             shutil.rmtree(checkpoint)
         return None
@@ -124,15 +128,3 @@ def step_of(checkpoint: Path) -> int:
     """The step that a checkpoint was made at."""
     number = checkpoint.name.rpartition("-")[2]
     return int(number) if number.isdecimal() else -1
-
-
-def _is_finite(weights: Path) -> bool:
-    import torch
-    from safetensors import safe_open
-
-    with safe_open(weights, "pt") as tensors:
-        return all(
-            bool(torch.isfinite(tensor).all())
-            for tensor in (tensors.get_tensor(name) for name in tensors.keys())  # noqa: SIM118
-            if tensor.is_floating_point()
-        )

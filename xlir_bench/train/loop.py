@@ -64,7 +64,6 @@ class Loop:
     base: Base
     plan: Plan
     steps: int
-    rate: float
     evaluate: Evaluate | None
     """Gives figures of the model between steps; None: nothing is evaluated."""
     progress: Progress
@@ -127,7 +126,7 @@ class Loop:
             weights = self.base.token_weights
             same = torch.ones(table.num_embeddings)
             rates = same if weights is None else torch.from_numpy(weights)
-            optimizer = RowAdam(table.parameters(), rates, lr=self.rate)
+            optimizer = RowAdam(table.parameters(), rates, lr=options.rate)
         trainer = PlanTrainer(
             model=model,
             args=self._arguments(),
@@ -136,10 +135,7 @@ class Loop:
             evaluator=evaluator,
             data_collator=BatchCollator(
                 RememberedTokens(model[0].tokenizer) if static else model.preprocess,
-                self.base.prompts.query,
-                self.base.prompts.passage,
-                rank(),
-                processes(),
+                self.base.prompts,
             ),
             callbacks=callbacks,
             optimizers=(optimizer, None),
@@ -169,7 +165,7 @@ class Loop:
             "output_dir": str(self.folder.checkpoints),
             "per_device_train_batch_size": options.batches.batch_size,
             "max_steps": self.steps,
-            "learning_rate": self.rate,
+            "learning_rate": options.rate,
             "weight_decay": options.weight_decay,
             "warmup_steps": round(options.warmup * self.steps),
             "lr_scheduler_type": options.schedule

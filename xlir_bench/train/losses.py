@@ -231,12 +231,18 @@ class BatchLoss(CachedLossMixin, nn.Module):  # type: ignore[misc]
     ) -> Tensor:
         """The loss of the vectors of a batch, column by column; with gradient caching some rows at a time."""
         batch = as_batch([torch.cat(list(column)) for column in reps], labels)
-        self._note(batch_figures(batch) | labels["figures"])
-        size = len(batch.question)
+        self._batches += 1
+        for name, value in (batch_figures(batch) | labels["figures"]).items():
+            self._sums[name] = self._sums.get(name, 0.0) + value
+        options, size = self.options, len(batch.question)
         total = torch.zeros((), device=batch.question.device)
-        for start in range(0, size, self.mini_batch_size if with_backward else size):
-            rows = slice(start, min(start + self.mini_batch_size, size) if with_backward else size)
-            part = self._rows(batch, rows).mean()
+        at_a_time = self.mini_batch_size if with_backward else size
+        for start in range(0, size, at_a_time):
+            rows = slice(start, min(start + at_a_time, size))
+            losses = LOSSES[options.loss](batch, rows, options)
+            if options.vrn_weight:
+                losses = losses + options.vrn_weight * vrn(batch, rows)
+            part = losses.mean()
             if rows.stop - rows.start < size:
                 part = part * (rows.stop - rows.start) / size
             if with_backward:
@@ -244,16 +250,6 @@ class BatchLoss(CachedLossMixin, nn.Module):  # type: ignore[misc]
                 part = part.detach()
             total = total + part
         return total
-
-    def _rows(self, batch: Batch, rows: slice) -> Tensor:
-        losses = LOSSES[self.options.loss](batch, rows, self.options)
-        weight = self.options.vrn_weight
-        return losses + weight * vrn(batch, rows) if weight else losses
-
-    def _note(self, figures: Mapping[str, Any]) -> None:
-        self._batches += 1
-        for name, value in figures.items():
-            self._sums[name] = self._sums.get(name, 0.0) + value
 
     def take_figures(self) -> dict[str, float]:
         """The means of what was noted since the last time."""

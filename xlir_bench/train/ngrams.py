@@ -1,29 +1,27 @@
 """Finds the known texts that a text equals, or holds nearly whole, by the runs of letters that they share.
 
-How it works, in numpy over many texts at once:
+In numpy over many texts at once:
 
-1. `Letters` turns texts into what is compared, one array of code points for all texts: letters, digits and
-   marks such as vowel signs; NFKC, case folded, the Turkish dotless i as i, without accents where an alphabet
-   has them beside its letters (Latin, Greek, Cyrillic). Each letter has a weight: one of Han says as much as
-   three of an alphabet.
-2. A *run* is the shortest stretch of letters from a place on that weighs `RUN` or more. Each run of each text
-   gets a key of 64 bits, and two runs with the same letters have the same key (`Letters.keys`).
-3. `KnownTexts` keeps the runs of the known texts sorted by key, with all places where each stands. A text
-   holds a known text nearly whole if the runs that they share cover enough of the known one.
+1. `Letters` has the letters, digits and marks of all texts as one array of code points: NFKC, case folded, the
+   Turkish dotless i as i, without accents where an alphabet has them beside its letters (Latin, Greek, Cyrillic).
+   Each letter has a weight: one of Han says as much as three of an alphabet.
+2. A *run* is the shortest stretch of letters from a place on that weighs `RUN` or more. It has a key of 64 bits,
+   the same for the same letters (`Letters.keys`).
+3. `KnownTexts` keeps the runs of the known texts by key, with all places where each stands. A text holds a known
+   text nearly whole if the runs that they share cover enough of the known one.
 
-Keys and weights are integers and never rounded, so that the same texts give the same answer on every machine;
-only the shares that are asked for are fractions. Keys are hashes: two different runs may share one (by chance
-once in 2**64 pairs; a text can also be made for it, since the multiplier is no secret). That can only report a
-leak that is none, and a near one takes many runs at once.
+Keys and weights are integers: the same texts give the same answer on every machine. Two different runs may share
+a key, by chance or because someone made them so. That can only report a leak that is none, and a near one takes
+many runs at once.
 
-What is compared, and how much of it counts, decides which rows a training leaves out: `RULE` in leakage.py
-tells it to readers, and tests/train/test_leakage.py holds which changes of a text it has to see through.
+`RULE` in leakage.py tells readers what is compared, and tests/train/test_leakage.py holds which changes of a text
+it has to see through.
 """
 
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
 from typing import Any, NamedTuple
@@ -128,15 +126,12 @@ class Letters:
     def keys(self, starts: Numbers, ends: Numbers) -> Keys:
         """64 bits for the letters from each start to its end; equal for equal letters, wherever they stand.
 
-        The hash of a run is the sum of ``code[i] * M ** (i - start)`` modulo 2**64, which numpy's uint64 does
-        by itself when it overflows. For all runs at once, without a loop over their letters: `_sums` has the
-        sums of ``code[i] * M ** i`` up to each place. The difference of two of them is the sum over a run,
-        times ``M ** start``; multiplying by the inverse of that power takes the place of the run out again.
-        The inverse exists because M is odd. There is no rounding: a float would not do.
+        The hash of a run is the sum of ``code[i] * M ** (i - start)`` modulo 2**64, as uint64 overflows. `_sums`
+        has the sums of ``code[i] * M ** i`` up to each place: the difference of two is that of a run, times
+        ``M ** start``, and the inverse of that power takes its place out again (M is odd, so there is one).
 
-        The lowest bits of such a sum depend on the lowest bits of the letters alone. So the high half is
-        folded into the low one, and multiplying by M spreads that upwards. Both steps can be undone, so they
-        make no two keys equal; the highest bits, which `_slot` takes, are the best mixed.
+        The lowest bits of a sum depend on the lowest bits of the letters alone. So the high half is folded into
+        the low one, and multiplying by M spreads that upwards; both can be undone, so no two keys become equal.
         """
         _, inverses = self._powers
         keys = (self._sums[ends] - self._sums[starts]) * inverses[starts]
@@ -175,14 +170,11 @@ class Letters:
 class KnownTexts:
     """Known texts, indexed by the keys of their letters and runs.
 
-    It has an entry for each letter of the known texts, of which there may be a hundred million: so entries
-    have 32 bits where that is enough (fewer than 2**31 texts and letters of a text), and 8 where they are small.
+    There is an entry for each letter, perhaps a hundred million: so they have as few bits as will do.
     """
 
-    wholes: Keys
-    """The key of each whole text, sorted."""
-    order: Numbers
-    """Which text each of them is."""
+    wholes: Mapping[int, int]
+    """The number of each text by the key of the whole of it."""
     runs: Keys
     """The keys of all runs, sorted, each once."""
     bounds: Numbers
@@ -205,8 +197,6 @@ class KnownTexts:
     @classmethod
     def of(cls, letters: Letters) -> KnownTexts:
         """Of these texts, of which no two have the same letters."""
-        wholes = letters.text_keys()
-        order = np.argsort(wholes)
         weights = letters.text_weights()
         runs = letters.runs()
         runs = runs.only(weights[runs.owners] >= NEAR_FROM)
@@ -221,8 +211,7 @@ class KnownTexts:
         keys = runs.keys[by_key]
         first = np.flatnonzero(np.append(True, keys[1:] != keys[:-1])[: len(keys)])
         return cls(
-            wholes=wholes[order],
-            order=order,
+            wholes={key: text for text, key in enumerate(letters.text_keys().tolist())},
             runs=keys[first],
             bounds=np.append(first, len(keys)),
             texts=runs.owners[by_key].astype(np.int32),
@@ -237,10 +226,8 @@ class KnownTexts:
 
     def equal(self, letters: Letters) -> list[tuple[int, int]]:
         """Pairs of a text and the known text that has the same letters."""
-        keys = letters.text_keys()
-        place = np.minimum(np.searchsorted(self.wholes, keys), len(self.wholes) - 1)
-        found = np.flatnonzero((self.wholes[place] == keys) & (np.diff(letters.bounds) > 0))
-        return list(zip(found.tolist(), self.order[place[found]].tolist(), strict=True))
+        found = (self.wholes.get(key) for key in letters.text_keys().tolist())
+        return [(text, known) for text, known in enumerate(found) if known is not None]
 
     def near(self, letters: Letters) -> list[tuple[int, int]]:
         """Pairs of a text and a known text that it holds nearly whole."""
@@ -274,10 +261,11 @@ class KnownTexts:
         covered = _covered(runs.owners, starts, ends, len(letters.bounds))
         least = np.interp(NEAR_FROM, *SHARE) * NEAR_FROM  # that any known text needs
         runs = runs.only(covered[runs.owners] >= least)
-        owner, keys = _distinct(runs.owners, runs.keys)
-        place = np.minimum(np.searchsorted(self.runs, keys), len(self.runs) - 1)
-        there = self.runs[place] == keys
-        owner, place = owner[there], place[there]
+        place = np.minimum(np.searchsorted(self.runs, runs.keys), len(self.runs) - 1)
+        there = self.runs[place] == runs.keys
+        # One number names a text and a run: a text may have a run several times, which counts once.
+        shared = np.unique(runs.owners[there] * len(self.runs) + place[there])
+        owner, place = np.divmod(shared, len(self.runs))
         # From each run to all of its places: the numbers from first to first + count, one range after another.
         first, count = self.bounds[place], self.bounds[place + 1] - self.bounds[place]
         places = np.repeat(first - np.cumsum(count) + count, count) + np.arange(count.sum())
@@ -290,32 +278,20 @@ def _covered(owner: Numbers, starts: Numbers, ends: Numbers, count: int) -> NDAr
     """For each owner, how much its spans cover together.
 
     They are sorted by owner, then start, and a later start has no earlier end: so only a span and the one
-    before it can overlap anew. The sums are float64, which is exact for whole numbers up to 2**53.
+    before it can overlap anew.
     """
     overlap = np.zeros(len(owner), np.int64)
     np.maximum(ends[:-1] - starts[1:], 0, out=overlap[1:], where=owner[1:] == owner[:-1])
     return np.bincount(owner, ends - starts - overlap, minlength=count)
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=2)  # for known texts, and for chunks of rows
 def _powers_of_multiplier(count: int) -> tuple[Keys, Keys]:
-    """The first powers of the multiplier and of its inverse, modulo 2**64.
-
-    Asked for by powers of two only, so that two are enough to keep: for known texts, and for chunks of rows.
-    """
+    """The first powers of the multiplier and of its inverse, modulo 2**64."""
     powers = np.ones((2, count), np.uint64)
     powers[:, 1:] = [[_MULTIPLIER], [np.uint64(pow(int(_MULTIPLIER), -1, 2**64))]]
     np.cumprod(powers, axis=1, out=powers)
     return powers[0], powers[1]
-
-
-def _distinct(owner: Numbers, keys: Keys) -> tuple[Numbers, Keys]:
-    """Each pair of a text and a run once, sorted by key; `owner` has to be sorted, and the sort stable."""
-    order = np.argsort(keys, kind="stable")
-    owner, keys = owner[order], keys[order]
-    new = np.ones(len(keys), bool)
-    new[1:] = (keys[1:] != keys[:-1]) | (owner[1:] != owner[:-1])
-    return owner[new], keys[new]
 
 
 @cache

@@ -101,17 +101,13 @@ class Plan:
 
     def planned_rows(self) -> Any:
         """Which rows of the store the batches have, each once, in their order."""
-        rows = self._entries().data.column("row").to_numpy()
-        return np.unique(rows)
+        return np.unique(self._entries().data.column("row").to_numpy())
 
     def _where(self, there: Flags, rows: Any, side: int, langs: Any) -> list[str]:
         """The texts of a side where there are any, and "" elsewhere."""
-        texts = [""] * len(rows)
-        places = np.flatnonzero(there)
-        fetched = self.store.fetch(rows[places], side, langs[places])
-        for place, text in zip(places, fetched, strict=True):
-            texts[place] = text
-        return texts
+        texts = np.full(len(rows), "", object)
+        texts[there] = self.store.fetch(rows[there], side, langs[there])
+        return list(texts)
 
     def _entries(self) -> Any:
         from datasets import Dataset

@@ -8,7 +8,6 @@ import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from functools import partial
 from itertools import chain, groupby
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -167,21 +166,19 @@ def _of_jsonl(path: Path) -> Records:
             yield number, ValueError(str(error))
 
 
-def _of_csv(path: Path, delimiter: str) -> Records:
+def _of_csv(path: Path) -> Records:
     csv.field_size_limit(LONGEST_LINE)
     decoded = (x.decode("utf-8" if n else "utf-8-sig") for n, x in enumerate(raw_lines(path)))
     # Only \n ends a raw line; in a table \r does, too, and StringIO splits there.
     split = (part for line in decoded for part in io.StringIO(line, newline=""))
     table = csv.DictReader([])
     try:
-        # The delimiter is the one that the columns stand between, whatever the file is called.
-        head = next(split, "")
-        wanted = {"id", *LONG_FORM}
-        fits = [x for x in DELIMITERS if wanted <= {*next(csv.reader([head], delimiter=x), [])}]
-        delimiter = delimiter if delimiter in fits or not fits else fits[0]
+        head, wanted = next(split, ""), ("id", *LONG_FORM)
+        # The delimiter is the one that most columns stand between, whatever the file is called.
+        columns = {x: next(csv.reader([head], delimiter=x), []) for x in DELIMITERS}
+        delimiter = max(DELIMITERS, key=lambda x: len({*wanted}.intersection(columns[x])))
         table = csv.DictReader(chain([head], split), delimiter=delimiter, strict=True)
-        columns = table.fieldnames or ()
-        missing = [column for column in ("id", *LONG_FORM) if column not in columns]
+        missing = [column for column in wanted if column not in (table.fieldnames or ())]
         if missing:
             raise ValueError(f"it lacks the columns {', '.join(missing)}")
         for record in table:
@@ -195,8 +192,8 @@ _READERS: dict[str, Callable[[Path], Records]] = {
     ".jsonl": _of_jsonl,
     ".ndjson": _of_jsonl,
     ".parquet": table_rows,
-    ".csv": partial(_of_csv, delimiter=","),
-    ".tsv": partial(_of_csv, delimiter="\t"),
+    ".csv": _of_csv,
+    ".tsv": _of_csv,
 }
 
 
@@ -228,9 +225,7 @@ def _load_dataset(name: str, offline: bool) -> Any:
     else:
         name, _, split = name.partition(":")
         with _hub_offline() if offline else nullcontext():
-            loaded = datasets.load_dataset(name)
-        if split:
-            loaded = loaded[split]
+            loaded = datasets.load_dataset(name, split=split or None)
     if not isinstance(loaded, Mapping):
         return loaded
     if "train" not in loaded and len(loaded) != 1:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Iterator
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xlir_bench.options.static import StaticOptions
+from xlir_bench.train.rows import chunked
 from xlir_bench.train.store import RowStore
 
 Floats = NDArray[np.float32]
@@ -72,8 +72,7 @@ def learn_tokenizer(texts: Iterable[str], size: int, romanise: bool = False) -> 
 def token_shares(tokenizer: Any, texts: Iterable[str]) -> Floats:
     """The share of each sub-word among the sub-words of these texts."""
     counts = np.zeros(tokenizer.get_vocab_size(), np.int64)
-    source = iter(texts)
-    while page := list(islice(source, 1024)):
+    for page in chunked(texts):
         encodings = tokenizer.encode_batch_fast(page, add_special_tokens=False)
         ids = [number for encoding in encodings for number in encoding.ids]
         counts += np.bincount(ids, minlength=len(counts))
@@ -88,7 +87,7 @@ def weights_of(shares: Floats, smoothing: float) -> Floats:
 
 
 def add_identity(model: Any, options: StaticOptions, shares: Floats, seed: int) -> Any:
-    """The model with random dimensions beside its trained ones, different for each sub-word.
+    """The model with random dimensions beside its trained ones, if any are asked for, different for each sub-word.
 
     Training brings words of like meaning together, and also words that the training texts do not tell apart.
     Random numbers keep each sub-word apart from all others: the same words still find each other in texts
@@ -96,6 +95,8 @@ def add_identity(model: Any, options: StaticOptions, shares: Floats, seed: int) 
     part relative to the trained one, over the running training text.
     """
     dimensions = options.identity
+    if not dimensions:
+        return model
     trained = model[0].embedding.weight.detach().cpu().numpy()
     # The trained table began with what [seed, dimension] draws; as many dimensions must not be the same draw.
     as_wide = int(trained.shape[1] == dimensions)

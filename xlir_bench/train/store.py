@@ -5,7 +5,6 @@ Ten million rows are as many entries on disk; memory holds a page of them at a t
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from xlir_bench.errors import InputError
 from xlir_bench.options.training import TrainingSource
 from xlir_bench.records import Progress
+from xlir_bench.train.folder import write_json
 from xlir_bench.train.reading import listed_faults, sound_rows, source_digest
 from xlir_bench.train.rows import SIDES, Fault, Row, chunked, count_origin, item_key, text_key
 from xlir_bench.untrusted import read_json
@@ -126,10 +126,7 @@ class RowStore:
 
     def origin_counts(self) -> Mapping[str, int]:
         """Number of rows by origin."""
-        total: Counter[str] = Counter()
-        for source in self.sources:
-            total.update(source.origins)
-        return dict(total)
+        return sum((Counter(source.origins) for source in self.sources), Counter())
 
     def language_counts(self) -> Mapping[str, int]:
         """Number of texts by language, all sides together."""
@@ -198,8 +195,7 @@ def store_rows(
     store = RowStore(folder, tuple(stored), tuple(sorted(languages)))
     _write_keys(store, list(languages), progress)
     contents = {"languages": store.languages, "sources": [asdict(s) for s in store.sources]}
-    text = json.dumps(contents, ensure_ascii=False, indent=1)
-    (folder / CONTENTS).write_text(text, encoding="utf-8")
+    write_json(folder / CONTENTS, contents)
     return store
 
 

@@ -151,22 +151,16 @@ def _encoded(encoder: Any, texts: dict[int, tuple[str, Role]]) -> Iterator[tuple
 def _stored(path: Path) -> Iterator[tuple[Keys, Floats]]:
     """The columns ``text`` and ``vector`` of a parquet file."""
     width = None
-    rows = table_rows(path)
-    while True:
-        try:
-            number, row = next(rows)
-        except StopIteration:
-            return
-        except ValueError as error:
-            raise InputError(f"--teacher {path} {error}") from error
-        text, vector = row.get("text"), row.get("vector")
-        if not isinstance(text, str) or not isinstance(vector, Sequence):
-            raise InputError(
-                f"--teacher {path}, row {number}: `text` wants a text, `vector` numbers"
-            )
-        vectors = checked([vector], [text], width)
-        width = vectors.shape[1]
-        yield np.array([text_key(text)], np.uint64), vectors
+    try:
+        for number, row in table_rows(path):
+            text, vector = row.get("text"), row.get("vector")
+            if not isinstance(text, str) or not isinstance(vector, Sequence):
+                raise ValueError(f"has no `text`, or no numbers as its `vector`, in row {number}")
+            vectors = checked([vector], [text], width)
+            width = vectors.shape[1]
+            yield np.array([text_key(text)], np.uint64), vectors
+    except ValueError as error:
+        raise InputError(f"--teacher {path} {error}") from error
 
 
 class Projection(Dense):  # type: ignore[misc]

@@ -34,7 +34,6 @@ from xlir_bench.train.static import quantise
 from xlir_bench.train.store import RowStore, open_rows, store_rows
 from xlir_bench.untrusted import load_json, read_json, validated
 
-STATIC_RATE, RATE = 0.01, 3e-5
 SCHEMA = 1
 PACKAGES = (
     "xlir-bench", "torch", "transformers", "sentence-transformers", "tokenizers", "datasets", "accelerate",
@@ -193,8 +192,7 @@ class _Run:
             selection(before, options.select_by)  # raises now where there is no such figure
         on_the_way = None if options.eval_steps == 0 else look
         shared((plan, steps))
-        rate = options.lr or (STATIC_RATE if options.from_nothing else RATE)
-        loop = Loop(options, self.folder, base, plan, steps, rate, on_the_way, self.progress, say)
+        loop = Loop(options, self.folder, base, plan, steps, on_the_way, self.progress, say)
         with quiet_transformers():
             outcome, log = loop.run()
             self._save(base)
@@ -212,7 +210,7 @@ class _Run:
             "batches": {**plan.counts, "steps_per_epoch": planner.epoch},
             "options": {
                 **options.stated(),
-                "lr": rate,
+                "lr": options.rate,
                 "sources": [str(x).replace(x.name, _shown(x.name), 1) for x in options.sources],
                 "prune_vocabulary": None if texts is None else [_shown(name) for name in texts],
             },
@@ -243,9 +241,8 @@ class _Run:
         plan, steps = told
         options, base = self.options, self._prepared(plan)
         look = None if options.eval_steps == 0 else evaluate  # the first process asks it
-        rate = options.lr or RATE
         with quiet_transformers():
-            Loop(options, self.folder, base, plan, steps, rate, look, Silent(), str).run()
+            Loop(options, self.folder, base, plan, steps, look, Silent(), str).run()
 
     def _taught(self, plan: Plan) -> Plan:
         """The plan with a teacher, where the loss has one; refuses rows that the loss can do nothing with."""
