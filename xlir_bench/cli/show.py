@@ -150,6 +150,7 @@ def stored_collection(result: Result, data: Path | None, tasks_dirs: Sequence[Pa
     Nothing is downloaded.
     """
     from xlir_bench.augment.query_forms import with_query_form
+    from xlir_bench.options.running import RunOptions
     from xlir_bench.sources import load_present
     from xlir_bench.tasks import catalogue
 
