@@ -49,13 +49,14 @@ class TransformedRetriever:
         """What a result records."""
         card = self.retriever.card
         how: dict[str, object] = {"transform": self.transform, "version": VERSION}
-        source = "the task's own texts"
+        name, source = f"{card.name} | {self.transform}", "the task's own texts"
         if self.text is not None:
             how["text"] = sorted(self.text.digests.values())
+            name += " of held-out text"
             source = f"held-out text ({short(fingerprint(how))})"
         return replace(
             card,
-            name=f"{card.name} | {self.transform}",
+            name=name,
             slug=slug(card.slug, how),
             fingerprint=fingerprint({"of": card.fingerprint, **how}),
             transform=f"{self.transform}, estimated on {source}",
