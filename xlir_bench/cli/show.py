@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from xlir_bench.cli.command import DATA_ROOT, FORM, JSON, TASKS_DIRS, ReportForm, argument, command
 from xlir_bench.cli.terminal import say_blocks, say_results
@@ -161,7 +161,7 @@ def stored_collection(result: Result, data: Path | None, tasks_dirs: Sequence[Pa
         data=data_root(data),
         langs=tuple(asked.langs) if asked.langs else None,
         candidate=asked.candidate,
-        query_form=asked.query_form,
+        query_form=cast(Any, asked.query_form),
         offline=True,
         allow_changed_data=True,
     )
