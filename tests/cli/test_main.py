@@ -60,6 +60,15 @@ def commands(inside: click.Group = group, name: str = "") -> Iterator[tuple[str,
 
 
 @pytest.mark.parametrize("name", [name for name, _ in commands()])
+def test_no_words_of_its_help_are_wider_than_a_terminal(xlir, name):
+    """A command to be typed may be: a broken line would be another command."""
+    lines = xlir(*name.split(), "--help").out.splitlines()
+    words = [re.split(r"(?<=\S)   +(?=\S)", line) for line in lines if len(line) > 80]
+    typed = ("xlir-bench", "--output")
+    assert [x for x in words if not x[0].strip().startswith(typed) or len(x) > 1] == []
+
+
+@pytest.mark.parametrize("name", [name for name, _ in commands()])
 def test_options_stand_under_headings_with_help_and_without_a_heap(xlir, name):
     found = dict(commands())[name]
     said = xlir(*name.split(), "--help")

@@ -72,13 +72,13 @@ def group() -> None:
     """Measure how well an encoder retrieves within a language, across languages, and from all at once.
 
     \b
-    xlir-bench run                                  the built-in encoder on the bundled task
+    xlir-bench run                            built-in encoder, bundled task
     xlir-bench run --model intfloat/multilingual-e5-small --task xquad-r
     xlir-bench run --model out/checkpoint-* --task xquad-r --task mlqa-r
     xlir-bench show results/<encoder>/<task>
 
     \b
-    Completion, of names of tasks and languages too, in ~/.bashrc (or zsh_source in ~/.zshrc, fish_source):
+    Completion, in ~/.bashrc (or zsh_source in ~/.zshrc, fish_source):
     eval "$(_XLIR_BENCH_COMPLETE=bash_source xlir-bench)"
     """
 

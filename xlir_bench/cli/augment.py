@@ -76,7 +76,7 @@ def parallel(
     \b
     A row is
       translations  a text and its translations
-      passages      neighbours of one doc joined, --sizes at a time, and their translations
+      passages      neighbours of one doc joined, --sizes at a time; translations
       next          a sentence and the next one of its doc
       context       a sentence, and it with the sentences before and after it
 

@@ -50,7 +50,7 @@ def compare(
       xlir-bench compare results/builtin-ngram/mini results/mine/mini
       xlir-bench compare results/a/xquad-r results/b/xquad-r --show-queries 10
       xlir-bench compare results/*/xquad-r --measure recall@10 --markdown
-      xlir-bench compare results                        all there is of one task; else it says what there is
+      xlir-bench compare results                        all there is of a task
     """
     from xlir_bench.reports import compare as reports
     from xlir_bench.results import load_in_order

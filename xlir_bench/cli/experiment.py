@@ -82,10 +82,10 @@ def experiment(
       xlir-bench experiment                                  the recipes there are
       xlir-bench experiment mini --dry-run
       xlir-bench experiment mini --output out                minutes, no download
-      xlir-bench experiment mini --output out --check        the same pages, from stored results
-      xlir-bench experiment paper-xlmr --print > mine.toml   edit it, then: experiment mine.toml
-      xlir-bench experiment mini --output out --on ray       trainings side by side, one a worker
-      xlir-bench experiment --index experiments              what all experiments in a folder found
+      xlir-bench experiment mini --output out --check        the same pages again
+      xlir-bench experiment paper-xlmr --print > mine.toml   edit it, run it
+      xlir-bench experiment mini --output out --on ray       side by side
+      xlir-bench experiment --index experiments              what all found
     """
     from xlir_bench.experiment import find_recipe, recipe_tasks, shipped_recipes
 

@@ -34,18 +34,22 @@ def export(
     """Write stored results in the files of other tools, or without what Git has no room for.
 
     \b
-    trec     run and qrels files of every setting (needs results made with --save-run K)
-    latex    a tabular for a paper (booktabs) of each task: the best in bold, 95 % intervals below
-    mteb     mteb's result files: <model>/<revision>/<task>.json
-    hf       scores as the hub reads them from a model: <encoder>/.eval_results/<task>.yaml
+    trec         run and qrels files of every setting (wants run --save-run K)
+    latex        a tabular (booktabs) of each task: the best in bold, 95 %
+                 intervals below
+    mteb         mteb's result files: <model>/<revision>/<task>.json
+    hf           scores as the hub reads them from a model:
+                 <encoder>/.eval_results/<task>.yaml
     model-index  the older block of a model card, one file an encoder
-    eval-yaml  eval.yaml, which makes a data set of the hub a benchmark with these tasks
-    space    the leaderboard's page as a static Space of the hub
-    csv      a row for each setting and measure; rows of a kind carry the 95 % interval. Text that a
-             spreadsheet would run as a formula (=, +, -, @) gets an apostrophe before it
-    parquet  the same, all text as it is
-    queries  queries.parquet, <encoder>/<task>: the value of every query, setting and measure
-    result   result.json and its ranks, <encoder>/<task>: all that leaderboard, compare and gate need
+    eval-yaml    eval.yaml, which makes a data set of the hub a benchmark
+    space        the leaderboard's page as a static Space of the hub
+    csv          a row for each setting and measure; rows of a kind carry the
+                 95 % interval. Text that a spreadsheet would run as a formula
+                 (=, +, -, @) gets an apostrophe before it
+    parquet      the same, all text as it is
+    queries      <encoder>/<task>/queries.parquet: every query's values
+    result       <encoder>/<task>: result.json and its ranks, all that
+                 leaderboard, compare and gate need
 
     \b
     Examples:

@@ -54,9 +54,9 @@ def leaderboard(
     \b
     Examples:
       xlir-bench leaderboard --results results --html --figures
-      xlir-bench leaderboard --questions --data ~/data          with texts: look before you publish it
+      xlir-bench leaderboard --questions --data ~/data   with texts: look first
       xlir-bench leaderboard --results results --results /shared/results --output boards
-      xlir-bench leaderboard --results leaderboards/results --html --check      in CI
+      xlir-bench leaderboard --results leaderboards/results --html --check   in CI
     """
     from xlir_bench.reports.drawn import drawn
     from xlir_bench.reports.leaderboard.board import read_board

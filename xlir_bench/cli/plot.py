@@ -33,12 +33,12 @@ def plot(
     KIND is one of
       matrix        every pair of languages of one result, numbers in the cells
       difference    one result less another, every pair of languages
-      languages     languages of the ten best passages, beside their share of the pool
-      bias          own language first and multilingual map by language: before and after
+      languages     languages of the ten best passages, and of the pool
+      bias          own language first and map in the pool, by language
       trade-off     multilingual map against rank distance, a point an encoder
       checkpoints   map by kind over results, by the number in their names
-      alignment     every pair of languages: how near translations lie (run --alignment)
-      cost          map against latency and size of the index (measured by profile)
+      alignment     how near translations lie, by pair (run --alignment)
+      cost          map against latency and size of the index (of profile)
 
     \b
     Examples:

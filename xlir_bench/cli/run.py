@@ -74,25 +74,26 @@ def run(
     \b
     SPEC is one of
       PATH or hub id        a sentence-transformers model
-      sparse:PATH           a sparse encoder (SPLADE), where the folder does not say so itself
+      sparse:PATH           a sparse encoder (SPLADE) that does not say so itself
       colbert:PATH          the same of a model of late interaction
-      builtin:NAME          multilingual (trained, 11 languages), bm25 and ngram (by words), random (the floor)
+      builtin:NAME          multilingual (trained, 11 languages), bm25 and ngram
+                            (by words), random (the floor)
       py:FILE:NAME          a function encode(texts, role) or a class of yours
-      npy:FOLDER            vectors that exist: query.<lang>.npy, passage.<lang>.npy
+      npy:FOLDER            vectors: query.<lang>.npy, passage.<lang>.npy
       http:URL#MODEL        an OpenAI-compatible embeddings server
 
     \b
     Examples:
       xlir-bench run
       xlir-bench run --model out/final --task xquad-r --data ~/data
-      xlir-bench run --model out/checkpoint-* --task mlqa-r     one table, in order
+      xlir-bench run --model out/checkpoint-* --task mlqa-r    one table
       xlir-bench run --model out/final --name "ours, 2,000 steps"
       xlir-bench run --task xquad-r --langs en,de,ar --limit 200
       xlir-bench run --task xquad-r --index IVF64,Flat
-      xlir-bench run --model out/final --fuse builtin:bm25      both, by reciprocal rank fusion
-      xlir-bench run --model out/final --rerank out/reranker    a cross encoder re-orders the best 100
+      xlir-bench run --model out/final --fuse builtin:bm25     both, as one
+      xlir-bench run --model out/final --rerank out/reranker   the best 100
       xlir-bench run --model http:http://127.0.0.1:8000/v1#bge-m3
-      xlir-bench run --model out/final --task miracl --on ray   by all nodes of a Ray cluster
+      xlir-bench run --model out/final --task miracl --on ray  on a cluster
 
     Every text is encoded once and its vector is cached: a run that was stopped goes on where it was.
     A model that fails does not hold up the others; the exit code is that of the first failure.

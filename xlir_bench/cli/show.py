@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from xlir_bench.cli.command import DATA_ROOT, FORM, JSON, TASKS_DIRS, ReportForm, argument, command
 from xlir_bench.cli.terminal import say_blocks, say_results
@@ -155,7 +155,7 @@ def stored_collection(result: Result, data: Path | None, tasks_dirs: Sequence[Pa
     from xlir_bench.tasks import catalogue
 
     asked = result.record.options
-    options = RunOptions(data=data_root(data), query_form=asked.query_form)
+    options = RunOptions(data=data_root(data), query_form=cast(Any, asked.query_form))
     (task,) = catalogue(*tasks_dirs).get([result.record.task.name])
     langs = tuple(asked.langs) if asked.langs else None
     collection = load_present(task, options.data, langs, candidate=asked.candidate)
