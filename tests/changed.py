@@ -106,7 +106,7 @@ def a_little_worse(frame: pd.DataFrame) -> pd.Series:
 def paired_difference(first: Result, second: Result, kind: str, measure: str) -> Difference:
     """Second minus first over the settings of a kind that both have, tested on both sides."""
     pairing = pair(first.values(measure), second.values(measure))
-    return pairing.test([pairing.of_kind(Kind(kind))])[0]
+    return pairing.test([pairing.first.of_kinds([Kind(kind)])])[0]
 
 
 def policy(**rules: object) -> Policy:
