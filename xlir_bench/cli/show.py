@@ -159,8 +159,8 @@ def stored_collection(result: Result, data: Path | None, tasks_dirs: Sequence[Pa
     (task,) = catalogue(*tasks_dirs).get([result.record.task.name])
     langs = tuple(asked.langs) if asked.langs else None
     collection = load_present(task, options.data, langs, candidate=asked.candidate)
-    if asked.query_form is None:
+    if options.query_form is None:
         return collection
     if options.word_lists_digest != asked.word_lists:
         raise InputError("its questions were changed by word lists that are not in the data root")
-    return with_query_form(collection, asked.query_form, options.word_lists)
+    return with_query_form(collection, options.query_form, options.word_lists)
