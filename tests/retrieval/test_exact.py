@@ -193,14 +193,14 @@ def seen_in(world: World, want: Want, positions: np.ndarray) -> Partial:
     index = world.index()
     found = Partial.of(want)
     for query in range(len(world.collection.queries[want.query_lang].ids)):
-        score = index.true_scores(want.query_lang, np.full(len(positions), query), positions)
+        score = index.scores(want.settings[0], np.full(len(positions), query), positions)
         for setting, best in found.best.items():
             rows = want.pool.rows(setting)
             inside = (positions >= rows.start) & (positions < rows.stop)
             best.add(np.full(inside.sum(), query), score[inside], positions[inside])
         for item in np.flatnonzero(want.relevant.query == query):
             at = want.relevant.position[item : item + 1]
-            own = index.true_scores(want.query_lang, np.array([query]), at)[0]
+            own = index.scores(want.settings[0], np.array([query]), at)[0]
             earlier = (score > own) | ((score == own) & (positions < at[0]))
             lang = want.pool.bounds[want.pool.langs[want.relevant.lang[item]]]
             found.before[True][item] = earlier.sum()

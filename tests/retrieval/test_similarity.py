@@ -83,6 +83,21 @@ def test_products_too_small_for_float32_are_told_apart() -> None:
     assert (ranking.top == best[np.unique(ranking.query)]).all()
 
 
+@pytest.mark.parametrize("dimension", [1, 100, 128, 129, 1000])
+@pytest.mark.parametrize("similarity", [Dense(), DOT])
+def test_fast_scores_are_no_further_from_the_true_ones_than_they_say(
+    similarity: Dense, dimension: int
+) -> None:
+    rng = np.random.default_rng(dimension)
+    queries, passages = (
+        similarity.prepared(rng.standard_normal((count, dimension)) * 30) for count in (7, 900)
+    )
+    scores, error = similarity.scores(queries, passages)
+    assert scores.dtype == np.float32
+    true = similarity.table(queries, passages)
+    assert (np.abs(scores - true) <= error[:, None]).all()
+
+
 def test_vectors_too_long_for_float32_are_refused() -> None:
     with pytest.raises(BadVectorsError, match="length 2e"):
         DOT.prepared(np.full((1, 4), 1e18, np.float32))

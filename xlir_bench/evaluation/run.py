@@ -344,7 +344,7 @@ def _ranks_in_language(pool: PoolRanking, of_lang: Sequence[Ranking]) -> Ints:
     code = np.concatenate(
         [r.query * size + r.passage + start for r, start in zip(of_lang, starts[:-1], strict=True)]
     )
-    rank, order = np.concatenate([r.rank for r in of_lang]), np.argsort(code)
+    rank, order = np.concatenate([r.rank for r in of_lang]), np.argsort(code, kind="stable")
     wanted = pool.ranking.query * size + pool.ranking.passage
     return np.asarray(rank[order[np.searchsorted(code[order], wanted)]])
 

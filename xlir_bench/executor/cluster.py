@@ -168,12 +168,9 @@ class Cluster:
     gpus: float
     tell: Callable[[str], None] = lambda _line: None
     kinds: Counter[str] = field(default_factory=Counter)
-    _idle: list[Any] = field(default_factory=list)
-
-    @property
-    def remote(self) -> bool:
-        """Others do the work."""
-        return True
+    idle: list[Any] = field(default_factory=list)
+    """Workers that wait for the next job."""
+    remote: bool = True
 
     @property
     def device(self) -> str:
@@ -200,8 +197,8 @@ class Cluster:
 
     def hire(self, ray: Any) -> Any:
         """A worker that is idle, or a new one."""
-        if self._idle:
-            return self._idle.pop()
+        if self.idle:
+            return self.idle.pop()
         kind = ray.remote(_Worker).options(
             num_cpus=self.cpus,
             num_gpus=self.gpus,
@@ -211,14 +208,10 @@ class Cluster:
         )
         return kind.remote(str(Path.cwd()))
 
-    def rest(self, worker: Any) -> None:
-        """Keep a worker for the next job."""
-        self._idle.append(worker)
-
     def dismiss(self, ray: Any) -> None:
         """End the workers that are idle: until then they hold their processors."""
-        while self._idle:
-            ray.kill(self._idle.pop())
+        while self.idle:
+            ray.kill(self.idle.pop())
 
 
 @dataclass(slots=True)
@@ -288,7 +281,7 @@ class _Crew:
         """Give a worker the next unit, if there is one."""
         unit = self.again.popleft() if self.again else next(self.waiting, None)
         if unit is None:
-            self.cluster.rest(worker)
+            self.cluster.idle.append(worker)
             # No unit is left for those that are still waiting for a place.
             if not self.busy:
                 for other in self.opening.values():

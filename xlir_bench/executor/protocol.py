@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
 Unit_contra = TypeVar("Unit_contra", contravariant=True)
@@ -67,25 +67,10 @@ class Executor(Protocol):
 class Local:
     """This process; threads are what each unit makes of them."""
 
-    @property
-    def remote(self) -> bool:
-        """It is this process."""
-        return False
-
-    @property
-    def workers(self) -> int:
-        """One unit after another."""
-        return 1
-
-    @property
-    def device(self) -> str | None:
-        """The best there is."""
-        return None
-
-    @property
-    def kinds(self) -> Mapping[str, int]:
-        """No others."""
-        return {}
+    remote: bool = False
+    workers: int = 1
+    device: str | None = None
+    kinds: Mapping[str, int] = field(default_factory=dict)
 
     def run(
         self, job: Job[Unit, Found], units: Iterable[tuple[str, Unit]]

@@ -13,7 +13,7 @@ from functools import cached_property, partial
 import numpy as np
 from numpy.typing import NDArray
 
-from xlir_bench.arrays import equal_pairs, groups
+from xlir_bench.arrays import equal_pairs, groups, order_by
 from xlir_bench.measures.bootstrap import UNIT, Bounds, ClusterSums, Interval, estimates
 from xlir_bench.measures.fairness import (
     equal_expected_rank,
@@ -232,7 +232,7 @@ def same_language_preference(pool: PoolRanking) -> PerQuery:
     the question's own language comes first in eight questions of ten.
     """
     query, same = pool.ranking.query, pool.same_language
-    order = np.lexsort((pool.ranks, query))
+    order = order_by(query, pool.ranks)
     asked, _, size = groups(query)
     first = np.cumsum(size) - size
     own = np.add.reduceat(same.astype(int), first) if len(first) else np.empty(0, int)

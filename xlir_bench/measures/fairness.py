@@ -99,7 +99,8 @@ def expected_equal_expected_rank(
     """By query: the mean PEER@k of random rankings of its relevant passages among so many candidates."""
     rows, row, _ = groups(query)
     of_row, _, size = _by_language(row, lang)
-    nth = np.arange(len(size)) - np.searchsorted(of_row, of_row)
+    langs = np.bincount(of_row)
+    nth = np.arange(len(size)) - np.repeat(np.cumsum(langs) - langs, langs)
     sizes = np.zeros((len(rows), int(nth.max(initial=0)) + 1), np.int64)
     sizes[of_row, nth] = size
     distinct, place = np.unique(np.sort(sizes, axis=1), axis=0, return_inverse=True)

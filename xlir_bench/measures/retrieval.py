@@ -20,7 +20,7 @@ from types import ModuleType
 
 import numpy as np
 
-from xlir_bench.arrays import Shared, groups
+from xlir_bench.arrays import Shared, groups, order_by
 from xlir_bench.errors import InputError, UnknownNameError
 from xlir_bench.measures.answers import token_budget
 from xlir_bench.records import Floats, Ints, Ranking, Scores
@@ -188,7 +188,7 @@ def average_precision(query: Ints, rank: Ints) -> Floats:
     >>> average_precision(np.array([7, 7, 8]), np.array([5, 2, 4])).tolist()
     [0.45, 0.25]
     """
-    order = np.lexsort((np.where(rank > 0, rank, np.iinfo(rank.dtype).max), query))
+    order = order_by(query, np.where(rank > 0, rank, np.iinfo(np.int32).max))
     _, row, size = groups(query[order])
     place = _ranges(size) + 1
     sorted_rank = rank[order]

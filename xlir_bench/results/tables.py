@@ -143,10 +143,10 @@ class _Coder:
         if name == "passage_lang":
             return np.searchsorted(self.langs, langs)[place]
         passage = np.empty(len(place), np.int32)
-        for number in np.unique(place).tolist():
-            inside = place == number
-            start = ends[number] - self._sizes[langs[number]]
-            passage[inside] = self._codes[name].of(langs[number], rows.passage[inside] - start)
+        by_lang = np.split(np.argsort(place, kind="stable"), np.cumsum(np.bincount(place))[:-1])
+        for passage_lang, end, inside in zip(langs, ends, by_lang, strict=False):
+            start = end - self._sizes[passage_lang]
+            passage[inside] = self._codes[name].of(passage_lang, rows.passage[inside] - start)
         return passage
 
 

@@ -249,12 +249,7 @@ class SearchJob:
             pool = Pool((lang,), {lang: slice(span.first, span.first + len(rows))})
             index = VectorIndex(pool, {}, {lang: rows}, self.similarity, engine, self.block)
             searches = [
-                Search(
-                    index,
-                    Partial.of(want.of_passages(lang), with_ties=True),
-                    queries,
-                    own,
-                )
+                Search(index, Partial.of(want.of_passages(lang), with_ties=True), queries, own)
                 for want, queries, own in asked
             ]
             index.compare(searches, {lang}, lambda _count: None)

@@ -144,15 +144,11 @@ class VectorIndex:
 
     def scores(self, setting: Setting, query: Ints, positions: Ints) -> Floats:
         """The true score of each pair of a query and a passage."""
-        return self.true_scores(setting.query_lang, query, positions)
-
-    def true_scores(self, lang: str, query: Ints, positions: Ints) -> Floats:
-        """The same of queries of a language and any passages."""
-        scores = np.empty(len(query))
+        scores, stored = np.empty(len(query)), self.queries[setting.query_lang]
         for rows in slices(len(query), self.block or BLOCK):
             distinct, place = np.unique(positions[rows], return_inverse=True)
             asked, number = np.unique(query[rows], return_inverse=True)
-            queries = self.similarity.prepared(self.queries[lang].rows(asked))
+            queries = self.similarity.prepared(stored.rows(asked))
             scores[rows] = self.similarity.exact(queries, number, self.take(distinct), place)
         return scores
 
@@ -307,17 +303,12 @@ def _inside(wanted: slice, held: slice) -> slice:
     return slice(start, stop)
 
 
-def _joined(spans: Iterable[slice]) -> Iterator[slice]:
+def _joined(spans: Iterable[slice]) -> list[slice]:
     """Spans that follow each other as one; empty ones left out."""
-    held: slice | None = None
+    joined: list[slice] = []
     for span in spans:
-        if span.stop == span.start:
-            continue
-        if held is not None and held.stop == span.start:
-            held = slice(held.start, span.stop)
-            continue
-        if held is not None:
-            yield held
-        held = span
-    if held is not None:
-        yield held
+        if joined and joined[-1].stop == span.start:
+            joined[-1] = slice(joined[-1].start, span.stop)
+        elif span.stop > span.start:
+            joined.append(span)
+    return joined

@@ -27,7 +27,7 @@ MANY = 24
 BINS = 2048
 """A multiple of what a row has items, so that most bins hold no item."""
 SURPLUS = 4
-"""How many times as many candidates as wanted are listed before the bar is raised: each time costs a sort."""
+"""Into how many times as many parts as passages are wanted a line is cut, to see what the best of them reach."""
 
 
 @njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
@@ -48,7 +48,6 @@ def count_above(
     Those from `low` to `high` are listed instead. Returns the item to go on with, and the length of the list.
     """
     count, alike = 0, begin
-    bins = np.empty(scores.shape[1], np.uint16)
     item = begin
     while item < len(row):
         if count + stop[item] - start[item] >= len(near_item):
@@ -64,7 +63,7 @@ def count_above(
             if alike - item >= MANY:
                 room = near_item[count:], near_column[count:]
                 near = _count_binned(
-                    line, low[item:alike], high[item:alike], bins, above[item:alike], *room
+                    line, low[item:alike], high[item:alike], above[item:alike], *room
                 )
                 if near >= 0:
                     near_item[count : count + near] += item
@@ -98,7 +97,6 @@ def _count_binned(
     line: Floats,
     low: Floats,
     high: Floats,
-    bins: Ints,
     above: Ints,
     near_item: Ints,
     near_column: Ints,
@@ -111,31 +109,34 @@ def _count_binned(
     scale = np.float32(BINS - 1) / (high.max() - floor)
     if not 0 < scale < np.inf:
         return -1
-    last = np.float32(BINS - 1)
+    bins, last = np.empty(len(line), np.uint16), np.float32(BINS - 1)
     for column in range(len(line)):
         bins[column] = np.uint16(min(max((line[column] - floor) * scale, np.float32(0)), last))
-    starts = np.zeros(BINS + 1, np.int64)
-    for column in range(len(line)):
-        starts[bins[column]] += 1
     lowest, highest = np.empty(len(low), np.int64), np.empty(len(low), np.int64)
-    is_compared, compared = np.zeros(BINS, np.bool_), 0
+    is_compared = np.zeros(BINS, np.bool_)
     for item in range(len(low)):
         lowest[item] = np.uint16(min((low[item] - floor) * scale, last))
         highest[item] = np.uint16(min((high[item] - floor) * scale, last))
-        for number in range(lowest[item], highest[item] + 1):
-            is_compared[number] = True
-            compared += starts[number]
+        is_compared[lowest[item] : highest[item] + 1] = True
+    ends = np.zeros(BINS, np.int32)
+    columns, count = np.empty(len(line) + 1, np.int32), 0
+    for column in range(len(line)):
+        ends[bins[column]] += 1
+        columns[count] = column
+        count += is_compared[bins[column]]
+    compared = 0
+    for item in range(len(low)):
+        compared += ends[lowest[item] : highest[item] + 1].sum()
     if compared >= len(near_item):
         return -1
     # From counts to the place behind each bin's columns, were they sorted.
-    for number in range(1, BINS + 1):
-        starts[number] += starts[number - 1]
-    ends = starts.copy()
-    sorted_columns = np.empty(len(line), np.int64)
-    for column in range(len(line)):
-        if is_compared[bins[column]]:
-            starts[bins[column]] -= 1
-            sorted_columns[starts[bins[column]]] = column
+    for number in range(1, BINS):
+        ends[number] += ends[number - 1]
+    starts = ends.copy()
+    sorted_columns = np.empty(len(line), np.int32)
+    for column in columns[:count]:
+        starts[bins[column]] -= 1
+        sorted_columns[starts[bins[column]]] = column
     count = 0
     for item in range(len(low)):
         above[item] += len(line) - ends[highest[item]]
@@ -205,7 +206,9 @@ def list_best(
         if count + stop - start >= len(rows):
             return row, count
         line = scores[row, start:stop]
-        first, bar, surplus = count, bars[row], SURPLUS * depth
+        first, bar = count, bars[row]
+        if bar == -np.inf and len(line) > depth:
+            bar = _reached_by(_largest(line, SURPLUS * depth), depth, error[row])
         for at in range(0, len(line), STRIDE):
             piece = line[at : at + STRIDE]
             reaching = np.uint32(0)
@@ -217,12 +220,12 @@ def list_best(
                 columns[count] = at + column
                 # A column that is none of the row's candidates has -inf.
                 count += piece[column] >= bar and piece[column] != -np.inf
-            if count - first >= surplus:
-                bar, count = _raised(line, columns, first, count, depth, bar, error[row])
-                # Where most are equal the bar stays: do not try again at every piece.
-                surplus = max(surplus, 2 * (count - first))
         if count - first > depth:
-            bar, count = _raised(line, columns, first, count, depth, bar, error[row])
+            listed = line[columns[first:count]]
+            bar, count = _reached_by(listed, depth, error[row]), first
+            for i in range(len(listed)):
+                columns[count] = columns[first + i]
+                count += listed[i] >= bar
         for place in range(first, count):
             rows[place] = row
             columns[place] += start
@@ -230,20 +233,22 @@ def list_best(
 
 
 @njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
-def _raised(
-    line: Floats, columns: Ints, first: int, count: int, depth: int, bar: float, error: float
-) -> tuple[float, int]:
-    """The bar that the listed columns justify, and the end of the list without those below it."""
-    listed = line[columns[first:count]]
-    place = len(listed) - depth
-    raised = float(np.float32(np.partition(listed, place)[place] - 2 * error))
-    if raised < bar:
-        raised = bar
-    kept = first
-    for i in range(len(listed)):
-        columns[kept] = columns[first + i]
-        kept += listed[i] >= raised
-    return raised, kept
+def _largest(line: Floats, parts: int) -> Floats:
+    """The largest number of each part of a line; every so many columns one is of the same part."""
+    largest = line[:parts].copy()
+    for at in range(parts, len(line), parts):
+        piece = line[at : at + parts]
+        for column in range(len(piece)):
+            if piece[column] > largest[column]:
+                largest[column] = piece[column]
+    return largest
+
+
+@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+def _reached_by(scores: Floats, depth: int, error: float) -> float:
+    """From which score on columns may be among the `depth` truly best of some."""
+    place = len(scores) - depth
+    return np.float32(np.partition(scores, place)[place] - 2 * error)
 
 
 @njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]

@@ -149,7 +149,7 @@ class TorchEngine:
             raise InputError("--search-device is for vectors, a row of numbers a text")
         with _whole_float32():
             scores = queries.copy @ passages.copy.T
-        error = similarity.error(queries.rows, passages.rows)
+        error = similarity.error(queries.rows, passages.rows, queries.shape[1])
         return TorchTile(similarity, queries.rows, passages.rows, scores, error)
 
 
