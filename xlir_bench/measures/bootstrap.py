@@ -128,7 +128,7 @@ def estimates(
 
     means, variances = _resample(resampled, [len(seen)], [seed], resamples)
     return [
-        Estimate.of(len(average.seen), *of_figure)
+        Estimate.of(average.clusters, *of_figure)
         for average, *of_figure in zip(averages, means, variances, strict=True)
     ]
 
@@ -161,7 +161,8 @@ def relative_change(
     means, variances = _resample(change, clusters[: len(seeds)], seeds, RESAMPLES)
     if not np.isfinite(means[0]):
         return None
-    return Estimate.of(min(clusters), means, variances).interval((-1.0, np.inf))
+    sampled = min(before.clusters, after.clusters)
+    return Estimate.of(sampled, means, variances).interval((-1.0, np.inf))
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +208,12 @@ class _Average:
     def seen(self) -> Ints:
         """The clusters that have any query."""
         return np.flatnonzero(self.sizes.any(axis=1))
+
+    @property
+    def clusters(self) -> int:
+        """How many those are; 1 where no column has two of them, for then nothing says how they vary."""
+        several = np.count_nonzero(self.sizes, axis=0) > 1
+        return len(self.seen) if several.any() else 1
 
     def of_clusters(self, clusters: Ints) -> _Average:
         """The same average, of clusters that hold all its queries."""
