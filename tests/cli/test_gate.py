@@ -376,6 +376,16 @@ def test_several_tasks_are_gated_at_once_and_the_worst_verdict_counts(gate, xlir
     assert not list(Path("baselines").rglob("history.jsonl"))
 
 
+def test_a_plan_of_one_article_does_not_say_how_many_would_do(xlir):
+    for name in ("ngram", "random"):
+        part = ("--langs", "de,en", "--limit", "1", "--output", name, "--quiet")
+        assert xlir("run", "--model", f"builtin:{name}", *part).code == 0
+    folders = [next(Path(name).glob("*/*")) for name in ("ngram", "random")]
+    said = xlir("gate", "--plan", "--baseline", folders[0], "--like", folders[1], "--json")
+    tests = json.loads(said.out)["tests"]
+    assert {(test["visible"], test["needed"]) for test in tests} == {(None, None)}
+
+
 def test_the_first_baseline_is_made_by_a_command_and_never_over_another(gate, xlir):
     said = xlir("gate", "--baseline", "none", "--candidate", MINE)
     assert said.code == 2

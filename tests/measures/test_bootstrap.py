@@ -156,6 +156,17 @@ def test_without_two_clusters_there_is_no_interval() -> None:
     assert (found.mean, found.low, found.high) == (0.75, None, None)
 
 
+def test_languages_that_each_have_one_cluster_of_their_own_have_no_interval() -> None:
+    """Nothing says how clusters of a language vary; an interval of no width would say that they do not."""
+    settings = [(np.array([0.9]), np.array([0])), (np.array([0.4, 0.5]), np.array([1, 1]))]
+    found = macro_interval(settings, 2)
+    assert (found.mean, found.low, found.high) == (pytest.approx(0.675), None, None)
+    data = ClusterSums.of_columns(*zip(*settings, strict=True), 2)
+    change = relative_change(data, data, paired=False)
+    assert change is not None
+    assert change.low is None
+
+
 def test_clusters_that_have_no_question_here_are_no_part_of_the_sample() -> None:
     settings = random_settings(3)
     apart = [(values, codes * 5 + 2) for values, codes in settings]

@@ -119,7 +119,7 @@ def estimates(
         kept = [average.of_clusters(seen) for average in averages[part]]
         moments = _resample(_resampler(kept), [len(seen)], [seed], resamples)
         for average, *of_figure in zip(averages[part], *moments, strict=True):
-            yield Estimate.of(len(average.seen), *of_figure)
+            yield Estimate.of(average.clusters, *of_figure)
 
 
 def _resampler(averages: Sequence[_Average]) -> Callable[[Floats], tuple[Floats, Floats]]:
@@ -168,7 +168,8 @@ def relative_change(
     means, variances = _resample(change, clusters[: len(seeds)], seeds, RESAMPLES)
     if not np.isfinite(means[0]):
         return None
-    return Estimate.of(min(clusters), means, variances).interval((-1.0, np.inf))
+    sampled = min(before.clusters, after.clusters)
+    return Estimate.of(sampled, means, variances).interval((-1.0, np.inf))
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +215,12 @@ class _Average:
     def seen(self) -> Ints:
         """The clusters that have any query."""
         return np.flatnonzero(self.sizes.any(axis=1))
+
+    @property
+    def clusters(self) -> int:
+        """How many those are; 1 where no column has two of them, for then nothing says how they vary."""
+        several = np.count_nonzero(self.sizes, axis=0) > 1
+        return len(self.seen) if several.any() else 1
 
     def of_clusters(self, clusters: Ints) -> _Average:
         """The same average, of clusters that hold all its queries."""

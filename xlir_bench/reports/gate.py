@@ -68,7 +68,7 @@ class Finding:
     visible: float | None
     """The smallest loss that this test finds in 95 % of cases; None if it can find none."""
     needed: int | None
-    """How many clusters would find the allowed loss as often; None if no number would."""
+    """How many clusters would find the allowed loss as often; None if no number would, or nothing says how they vary."""
     outcome: Outcome
 
     @property
@@ -271,8 +271,9 @@ def _finding(
         allowed = rule.allowed(baseline)
         gain = None if d.at_least is None else -d.at_least
         loss, most = (d.difference, d.at_most) if isinstance(rule, Rise) else (-d.difference, gain)
-        spread = (d.error or 0.0, d.clusters, tests, policy.alpha)
-        visible, needed = visible_loss(*spread, allowed), clusters_to_see(allowed, *spread)
+        if d.error is not None:
+            spread = (d.error, d.clusters, tests, policy.alpha)
+            visible, needed = visible_loss(*spread, allowed), clusters_to_see(allowed, *spread)
         if loss > allowed + SAME and p_holm is not None and p_holm < policy.alpha:
             outcome = Outcome.FAIL
         elif same or (most is not None and most < allowed):
