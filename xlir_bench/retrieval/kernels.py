@@ -245,7 +245,7 @@ def _largest(line: Floats, parts: int) -> Floats:
 
 
 @njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
-def _reached_by(scores: Floats, depth: int, error: float) -> float:
+def _reached_by(scores: Floats, depth: int, error: float) -> np.float32:
     """From which score on columns may be among the `depth` truly best of some."""
     place = len(scores) - depth
     return np.float32(np.partition(scores, place)[place] - 2 * error)
