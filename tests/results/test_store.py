@@ -16,14 +16,9 @@ from kills.operations import kills
 from xlir_bench import Result, load_results
 from xlir_bench.errors import InputError, UnknownNameError, XlirError
 from xlir_bench.files import require_writable
-from xlir_bench.options.running import RunOptions
-from xlir_bench.options.stating import options_of
 from xlir_bench.results import ResultRecord, result_folder
 from xlir_bench.results.store import REMEDY
 from xlir_bench.results.values import RANK_DISTANCE
-from xlir_bench.tasks import catalogue
-
-HERE = Path(__file__).parents[2]
 
 FILES = ["best", "queries", "ranks", "result.json", "run"]
 
@@ -361,20 +356,6 @@ def test_a_full_run_has_the_folder_of_its_task_and_a_part_one_of_its_own(tmp_pat
     assert part.name.startswith("mini~")
     assert part == result_folder(tmp_path, "slug", "mini", {"limit": 3, "langs": ["de"]})
     assert part != result_folder(tmp_path, "slug", "mini", {"langs": ["de"], "limit": 4})
-
-
-def test_stored_results_lie_where_todays_run_would_put_them() -> None:
-    root = HERE / "leaderboards/results"
-    partial = [o.name for o in options_of(RunOptions) if o.partial]
-    for file in root.glob("*/*/result.json"):
-        record = Result.load(file.parent).record
-        asked = {name: value for name in partial if (value := getattr(record.options, name, None))}
-        options = RunOptions(
-            **{k: tuple(v) if isinstance(v, list) else v for k, v in asked.items()}
-        )
-        (task,) = catalogue().get([record.task.name], options.langs)
-        part = options.part(task)
-        assert result_folder(root, record.encoder.slug, task.name, part) == file.parent
 
 
 def test_every_result_below_some_folders_is_loaded_once_and_in_order(
