@@ -376,6 +376,15 @@ def test_several_tasks_are_gated_at_once_and_the_worst_verdict_counts(gate, xlir
     assert not list(Path("baselines").rglob("history.jsonl"))
 
 
+def test_baselines_of_parts_find_the_results_of_their_runs(xlir):
+    for part in (["--langs", "de,en"], ["--limit", "3"]):
+        assert xlir("run", "--model", "builtin:ngram", *part, "--quiet").code == 0
+    assert xlir("export", "result", *Path("results").glob("*/*"), "--output", "kept").code == 0
+    both = ("gate", "--baseline", "kept/builtin-ngram", "--candidate", "results/builtin-ngram")
+    said = xlir(*both, "--json")
+    assert [v["verdict"] for v in json.loads(said.out)["verdicts"]] == ["pass", "pass"]
+
+
 def test_a_plan_of_one_article_does_not_say_how_many_would_do(xlir):
     for name in ("ngram", "random"):
         part = ("--langs", "de,en", "--limit", "1", "--output", name, "--quiet")

@@ -121,7 +121,7 @@ def gate(
         require_writable(junit.parent, "name another file with --junit")
     judged = []
     for folder, (old, policy) in zip(folders, rules, strict=True):
-        new = _stored(candidate, None if folder == baseline else folder.name)
+        new = _stored(candidate, None if folder == baseline else old)
         new = how.evaluated(candidate, old) if new is None else new
         verdict = reports.gate(old, new, policy)
         notes = accumulated_losses(read_history(old.folder), new, policy)
@@ -205,18 +205,26 @@ def _plan(baseline: Path | None, like: Path | None, policy_file: Path | None, as
     return 0
 
 
-def _stored(name: str, task: str | None = None) -> Result | None:
-    """The stored result of this name, in a folder of several that of the task; None if it names a model."""
+def _stored(name: str, old: Result | None = None) -> Result | None:
+    """The stored result of this name, in a folder of several that of `old`'s task and part; None if it names a model."""
     from xlir_bench.results import Result
+    from xlir_bench.results.frame import named
     from xlir_bench.results.store import RESULT_FILE
 
     path = Path(name)
     if path.name.endswith(".json") or (path / RESULT_FILE).is_file():
         return Result.load(path)
-    if task is not None and (path / task / RESULT_FILE).is_file():
-        return Result.load(path / task)
+    if old is not None and old.folder is not None:
+        # Its folder's name says it; but a run and its export name the folder of a part differently.
+        results = [Result.load(file.parent) for file in sorted(path.glob(f"*/{RESULT_FILE}"))]
+        same = [result for result in results if named(result.record) == named(old.record)]
+        same = [result for result in results if result.folder == path / old.folder.name] or same
+        if len(same) == 1:
+            return same[0]
     if nested := sorted([*path.glob(f"*/{RESULT_FILE}"), *path.glob(f"*/*/{RESULT_FILE}")]):
-        wanted = "name one" if task is None else f"none of them {path / task}; name a folder"
+        wanted = (
+            "name one" if old is None else f"not one of them of {named(old.record)}; name a folder"
+        )
         raise InputError(f"{path} has {len(nested)} results; {wanted}, such as {nested[0].parent}")
     return None
 
