@@ -2,7 +2,8 @@
 
 `python -m tests.benchmarks on_ray`, or a trial: `python -m tests.benchmarks.on_ray 20000`. (a) seconds beside one
 process with the same processors (which searches with a thread for each, and encodes with one: so cheap an encoder has
-no more): by the clock, and of the processor, which others on the machine do not change (b) bits, and units that a killed node had begun and that were done again (c) start-up (d) memory against passages. The encoder costs next to nothing, so
+no more): by the clock, and of the processor, which others on the machine do not change (b) bits, and units that a killed
+node had begun and that were done again (c) start-up (d) memory against passages. The encoder costs next to nothing, so
 that what Ray adds is not hidden behind it. Each measurement is in a process of its own.
 """
 

@@ -215,10 +215,11 @@ def _stored(name: str, old: Result | None = None) -> Result | None:
     if path.name.endswith(".json") or (path / RESULT_FILE).is_file():
         return Result.load(path)
     if old is not None and old.folder is not None:
-        # Its folder's name says it; but a run and its export name the folder of a part differently.
+        if (path / old.folder.name / RESULT_FILE).is_file():
+            return Result.load(path / old.folder.name)
+        # A run and its export name the folder of a part differently.
         results = [Result.load(file.parent) for file in sorted(path.glob(f"*/{RESULT_FILE}"))]
         same = [result for result in results if named(result.record) == named(old.record)]
-        same = [result for result in results if result.folder == path / old.folder.name] or same
         if len(same) == 1:
             return same[0]
     if nested := sorted([*path.glob(f"*/{RESULT_FILE}"), *path.glob(f"*/*/{RESULT_FILE}")]):

@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.options.static import is_static_spec
 from xlir_bench.options.training import Loss, Strategy
-from xlir_bench.recipe.rows import (
+from xlir_bench.recipe.parts import (
     ADDED,
     DATA,
     HYBRID,
