@@ -14,7 +14,6 @@ from functools import lru_cache
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from xlir_bench.arrays import slices
 from xlir_bench.records import Floats, Ints
@@ -24,7 +23,7 @@ CELLS = 200_000
 """Size of the matrix of resamples and clusters that is worked on at a time: it fits a cache."""
 FIGURES = 256
 """Figures that are resampled at a time: the 10,000 values of each are 160 KB."""
-KEPT = 20_000_000
+KEPT = 40_000_000
 """All draws of a sample are kept for the next figure if they are no more than these (40 MB)."""
 TINY = 1e-300
 NO_VARIANCE = 1e-10
@@ -295,9 +294,13 @@ def _resample(
 
 
 @lru_cache(maxsize=2)
-def _kept_draws(seed: Seed, step: int, rows: int, clusters: int) -> Sequence[NDArray[np.uint16]]:
+def _kept_draws(seed: Seed, step: int, rows: int, clusters: int) -> Sequence[Ints]:
     """The same for every measure and encoder of a task: drawing takes a third of the time."""
-    return [times.astype(np.uint16) for times in _draws(seed, step, rows, clusters)]
+    # A byte each: of many clusters hardly one is drawn ten times.
+    return [
+        times.astype(np.min_scalar_type(times.max()))
+        for times in _draws(seed, step, rows, clusters)
+    ]
 
 
 def _draws(seed: Seed, step: int, rows: int, clusters: int) -> Iterator[Ints]:
