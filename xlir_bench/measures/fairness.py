@@ -103,12 +103,14 @@ def expected_equal_expected_rank(
     nth = np.arange(len(size)) - np.repeat(np.cumsum(langs) - langs, langs)
     sizes = np.zeros((len(rows), int(nth.max(initial=0)) + 1), np.int64)
     sizes[of_row, nth] = size
-    distinct, place = np.unique(np.sort(sizes, axis=1), axis=0, return_inverse=True)
-    means = [
-        _random_mean(tuple(n for n in of if n), candidates, k, unretrieved_mean)
-        for of in distinct.tolist()
-    ]
-    return np.array(means)[place.ravel()]
+    sizes.sort(axis=1)
+    # By their bytes: where each question has answers in 122 languages, `np.unique` takes thirty times as long.
+    distinct = {row.tobytes(): row[row > 0].tolist() for row in sizes}
+    means = {
+        key: _random_mean(tuple(row), candidates, k, unretrieved_mean)
+        for key, row in distinct.items()
+    }
+    return np.array([means[row.tobytes()] for row in sizes])
 
 
 def _by_language(row: Ints, lang: Ints) -> tuple[Ints, Ints, Ints]:
