@@ -3,14 +3,16 @@
     python -m tests.mutants                          200 faults, drawn with seed 0
     python -m tests.mutants --root OTHER --folders embed,search,measures,results --count 50
 
-A fault swaps one operator, comparison or constant of a function. The tests of the file with the same name go
-first. What survives is listed with its line: a test is missing there, or the fault changes nothing that counts.
+A fault swaps one operator, comparison or constant of a function. Which tests run its line is measured first, with
+`coverage`; only these can notice it. What survives is listed with its line: a test is missing there, or the fault
+changes nothing that counts.
 """
 
 from __future__ import annotations
 
 import argparse
 import ast
+import json
 import os
 import random
 import resource
@@ -20,17 +22,25 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Queue
+from typing import Any
+
+import pytest
 
 FOLDERS = "retrieval,measures,results"
-TESTED_AT_MOST = 600
-"""Seconds of the processor that the tests of a fault may take: a loop that never ends is noticed too."""
-WAITED_AT_MOST = 6 * TESTED_AT_MOST
-"""Seconds on the clock, for a fault that waits and does not work."""
+BESIDE = 120
+"""Seconds of the processor that a fault's tests may take beyond five times what they took before: a loop that never
+ends is noticed too. Compiling the kernels takes a minute of them."""
+WAITED = 6
+"""Times that, on the clock: for a fault that waits and does not work."""
+KEPT = "MUTANTS_TESTS"
+"""The variable that names the file of tests that are to run, in their order."""
+TOLD = "MUTANTS_TOLD"
+"""The variable that names the file that the tests' seconds and fixtures are written to."""
 SWAPS: dict[type[ast.AST], tuple[str, str]] = {
     ast.Lt: ("<", "<="),
     ast.LtE: ("<=", "<"),
@@ -59,6 +69,8 @@ class Fault:
     """First byte of what is replaced, in the file."""
     stop: int
     text: str
+    compiled: bool
+    """In a function that numba compiles: which tests run it cannot be seen."""
 
     @property
     def folder(self) -> str:
@@ -83,7 +95,10 @@ def faults_of(path: Path, file: str) -> Iterator[Fault]:
         start, stop = place(left, end=True), place(right, end=False)
         at = source.find(old.encode(), start, stop) if old else -1
         if at >= 0:
-            yield Fault(file, source[:at].count(b"\n") + 1, at, at + len(old), new)
+            yield Fault(file, source[:at].count(b"\n") + 1, at, at + len(old), new, compiled)
+
+    def of(node: ast.Constant, text: str) -> Fault:
+        return Fault(file, node.lineno, place(node, False), place(node, True), text, compiled)
 
     def inside(node: ast.AST) -> Iterator[Fault]:
         match node:
@@ -96,19 +111,17 @@ def faults_of(path: Path, file: str) -> Iterator[Fault]:
             case ast.BoolOp():
                 yield from swapped(node.op, *node.values[:2])
             case ast.Constant(value=bool() as value):
-                yield Fault(
-                    file, node.lineno, place(node, False), place(node, True), str(not value)
-                )
+                yield of(node, str(not value))
             case ast.Constant(value=int() as number):
-                yield Fault(
-                    file, node.lineno, place(node, False), place(node, True), str(number + 1)
-                )
+                yield of(node, str(number + 1))
             case ast.UnaryOp(op=ast.Not()):
-                yield Fault(file, node.lineno, place(node, False), place(node.operand, False), "")
+                start, stop = place(node, False), place(node.operand, False)
+                yield Fault(file, node.lineno, start, stop, "", compiled)
 
     tree = ast.parse(source)
     for function in ast.walk(tree):
         if isinstance(function, ast.FunctionDef):
+            compiled = any("njit" in ast.dump(d) for d in function.decorator_list)
             for statement in function.body:
                 # zip's `strict` only says what is expected: turned round, it changes nothing.
                 skipped = {
@@ -121,26 +134,99 @@ def faults_of(path: Path, file: str) -> Iterator[Fault]:
                         yield from inside(node)
 
 
-def noticed(copy: Path, fault: Fault) -> bool:
+@dataclass(frozen=True)
+class Tests:
+    """What the tests of a folder did without any fault."""
+
+    seconds: dict[str, float]
+    """By test, of those that pass."""
+    lines: dict[tuple[str, int], set[str]]
+    """The tests that run each line of the package."""
+
+    @classmethod
+    def of(cls, copy: Path, folder: str) -> Tests:
+        """Run them once, told line by line."""
+        from coverage import CoverageData
+
+        told, data = copy / "told.json", copy / ".coverage"
+        tests = [str(p) for p in sorted((copy / "tests" / folder).glob("test_*.py"))]
+        program = [
+            sys.executable,
+            "-m",
+            "coverage",
+            "run",
+            "--source=xlir_bench",
+            f"--data-file={data}",
+        ]
+        subprocess.run(
+            [*program, *PYTEST, *tests],
+            cwd=copy,
+            env=environment(copy, TOLD, told),
+            capture_output=True,
+            check=False,
+        )
+        seconds = {}
+        users: dict[str, set[str]] = {}
+        for test, (took, fixtures) in json.loads(told.read_text("utf-8")).items():
+            seconds[test] = took
+            users[test] = {test}
+            for fixture in fixtures:
+                users.setdefault(f"fixture {fixture}", set()).add(test)
+        measured = CoverageData(str(data))
+        measured.read()
+        lines = {
+            (Path(file).relative_to(copy / "xlir_bench").as_posix(), line): set().union(
+                *(users.get(context, ()) for context in contexts)
+            )
+            for file in measured.measured_files()
+            for line, contexts in measured.contexts_by_lineno(file).items()
+        }
+        return cls(seconds, lines)
+
+    def that_run(self, fault: Fault) -> Collection[str]:
+        """The tests that a fault can be noticed by."""
+        if fault.compiled:
+            return self.seconds
+        # A statement over several lines counts at the first of them.
+        at = max((n for f, n in self.lines if f == fault.file and n <= fault.line), default=0)
+        return self.lines.get((fault.file, at), set())
+
+
+PYTEST = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "mutants_plugin"]
+
+
+def environment(copy: Path, variable: str, value: Path) -> dict[str, str]:
+    """Of a process that tests a copy; this file is its plugin."""
+    path = os.pathsep.join([str(copy), str(copy.parent)])
+    kept = {name: told for name, told in os.environ.items() if name != "XLIR_DATA"}
+    return {**kept, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", variable: str(value)}
+
+
+def noticed(copy: Path, fault: Fault, tests: Tests) -> bool:
     """Whether a test of the fault's folder fails."""
+    chosen = tests.that_run(fault)
+    if not chosen:
+        return False
+    by_file: dict[str, list[str]] = {}
+    for test in chosen:
+        by_file.setdefault(test.split("::")[0], []).append(test)
+    took = {file: sum(tests.seconds[test] for test in by_file[file]) for file in by_file}
+    # The quickest file first: fixtures of a file are made once.
+    files = sorted(by_file, key=took.__getitem__)
+    kept = copy / "kept.json"
+    kept.write_text(json.dumps([test for file in files for test in by_file[file]]), "utf-8")
+    limit = int(5 * sum(took.values())) + BESIDE
     path = copy / "xlir_bench" / fault.file
     source = path.read_bytes()
     path.write_bytes(source[: fault.start] + fault.text.encode() + source[fault.stop :])
-    folder = copy / "tests" / fault.folder
-    first = folder / f"test_{Path(fault.file).stem}.py"
-    tests = [str(first)] if first.exists() else []
-    tests += [str(p) for p in sorted(folder.glob("test_*.py")) if p != first]
-    environment = {**os.environ, "PYTHONPATH": str(copy), "OMP_NUM_THREADS": "1"}
-    environment.pop("XLIR_DATA", None)
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
     try:
         done = subprocess.run(
-            command,
+            [sys.executable, *PYTEST, "-x", *(str(copy / file) for file in files)],
             cwd=copy,
-            env=environment,
+            env=environment(copy, KEPT, kept),
             capture_output=True,
-            timeout=WAITED_AT_MOST,
-            preexec_fn=limited,
+            timeout=WAITED * limit,
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CPU, (limit, limit)),
             check=False,
         )
         return done.returncode != 0
@@ -150,8 +236,66 @@ def noticed(copy: Path, fault: Fault) -> bool:
         path.write_bytes(source)
 
 
-def limited() -> None:
-    resource.setrlimit(resource.RLIMIT_CPU, (TESTED_AT_MOST, TESTED_AT_MOST))
+class Told:
+    """The plugin that tells `coverage` which test runs, or which shared fixture is made."""
+
+    def __init__(self, told: Path) -> None:
+        self.told = told
+        self.seconds: dict[str, float] = {}
+        self.failed: set[str] = set()
+        self.fixtures: dict[str, list[str]] = {}
+
+    def context(self, name: str) -> None:
+        from coverage import Coverage
+
+        measuring = Coverage.current()
+        assert measuring is not None
+        measuring.switch_context(name)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, Any, Any]:
+        self.context(item.nodeid)
+        self.fixtures[item.nodeid] = list(getattr(item, "fixturenames", ()))
+        return (yield)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_fixture_setup(
+        self, fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
+    ) -> Generator[None, Any, Any]:
+        if fixturedef.scope == "function":
+            return (yield)
+        self.context(f"fixture {fixturedef.argname}")
+        try:
+            return (yield)
+        finally:
+            self.context(os.environ["PYTEST_CURRENT_TEST"].rsplit(" ", 1)[0])
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self.seconds[report.nodeid] = self.seconds.get(report.nodeid, 0) + report.duration
+        if not report.passed:
+            self.failed.add(report.nodeid)
+
+    def pytest_sessionfinish(self) -> None:
+        told = {
+            test: (took, self.fixtures[test])
+            for test, took in self.seconds.items()
+            if test not in self.failed
+        }
+        self.told.write_text(json.dumps(told), "utf-8")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """This file is a plugin of pytest too, in the process that a copy's tests run in."""
+    if TOLD in os.environ:
+        config.pluginmanager.register(Told(Path(os.environ[TOLD])))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The chosen tests alone, in their order."""
+    if KEPT in os.environ:
+        kept = json.loads(Path(os.environ[KEPT]).read_text("utf-8"))
+        place = {test: n for n, test in enumerate(kept)}
+        items[:] = sorted((i for i in items if i.nodeid in place), key=lambda i: place[i.nodeid])
 
 
 def main() -> int:
@@ -179,6 +323,7 @@ def main() -> int:
     copies: Queue[Path] = Queue()
     began, caught, survivors = time.monotonic(), Counter[str](), list[Fault]()
     with tempfile.TemporaryDirectory() as spare, ThreadPoolExecutor(asked.workers) as threads:
+        shutil.copy(__file__, Path(spare) / "mutants_plugin.py")
         for number in range(asked.workers):
             copy = Path(spare) / str(number)
             for name in ("xlir_bench", "tests", "tasks"):
@@ -187,12 +332,22 @@ def main() -> int:
                 (copy / name).symlink_to(root / name)
             copies.put(copy)
 
+        def told(folder: str) -> Tests:
+            copy = copies.get()
+            try:
+                return Tests.of(copy, folder)
+            finally:
+                copies.put(copy)
+
+        folders = asked.folders.split(",")
+        tests = dict(zip(folders, threads.map(told, folders), strict=True))
+
         def tried(fault: Fault) -> tuple[Fault, bool] | None:
             if time.monotonic() - began > 60 * asked.minutes:
                 return None
             copy = copies.get()
             try:
-                return fault, noticed(copy, fault)
+                return fault, noticed(copy, fault, tests[fault.folder])
             finally:
                 copies.put(copy)
 

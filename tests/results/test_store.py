@@ -16,7 +16,7 @@ from kills.operations import kills
 from xlir_bench import Result, load_results
 from xlir_bench.errors import InputError, UnknownNameError, XlirError
 from xlir_bench.files import require_writable
-from xlir_bench.results import ResultRecord, result_folder
+from xlir_bench.results import ResultRecord, result_folder, store
 from xlir_bench.results.store import REMEDY
 from xlir_bench.results.values import RANK_DISTANCE
 
@@ -339,6 +339,18 @@ def test_values_that_no_rank_gives_are_kept_with_the_ranks(result: Result, tmp_p
     record = result.record.model_copy(update={"options": options})
     Result(record, result.tables).save(tmp_path, tables=("ranks",))
     assert names(tmp_path) == ["queries", "ranks", "result.json"]
+
+
+def test_very_many_settings_are_written_on_one_line(
+    result: Result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of_few = result.save(tmp_path / "few")
+    monkeypatch.setattr(store, "READ_BY_EYE", len(result.record.settings) - 1)
+    of_many = result.save(tmp_path / "many")
+    few, many = (tmp_path / name / "result.json" for name in ("few", "many"))
+    assert len(few.read_text("utf-8").splitlines()) > len(result.record.settings)
+    assert len(many.read_text("utf-8").splitlines()) == 1
+    assert Result.load(many).record == Result.load(few).record == of_few.record == of_many.record
 
 
 def test_text_that_is_no_utf8_is_written_as_json_has_it(result: Result, tmp_path: Path) -> None:

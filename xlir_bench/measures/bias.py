@@ -6,7 +6,9 @@ clusters of queries.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 
@@ -106,9 +108,16 @@ def language_bias(
 
     `more`: values that do not follow from ranks, by view and query language.
     """
+    # numpy lets go of Python's lock: as many pools at once as there are processors.
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        views = list(threads.map(lambda pool: {name: VIEWS[name](pool) for name in VIEWS}, pools))
     values: dict[str, Mapping[str, PerQuery]] = {
-        name: {pool.lang: view for pool in pools if (view := measure(pool)) is not None}
-        for name, measure in VIEWS.items()
+        name: {
+            pool.lang: view
+            for pool, of_pool in zip(pools, views, strict=True)
+            if (view := of_pool[name]) is not None
+        }
+        for name in VIEWS
     }
     values |= more or {}
     if parallel:
