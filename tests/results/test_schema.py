@@ -105,3 +105,40 @@ def test_a_figure_that_is_no_number_never_reaches_a_file(
     stated["settings"][0]["measures"]["map"] = value
     with pytest.raises(ValidationError):
         ResultRecord.model_validate(stated)
+
+
+def test_a_summary_has_one_set_of_measures_and_settings_to_be_of(stated: dict[str, Any]) -> None:
+    """And only of kinds that have a scored setting."""
+    spoilt = json.loads(json.dumps(stated))
+    del spoilt["summary"]["monolingual"]["map"]
+    with pytest.raises(ValidationError, match="monolingual lacks measures"):
+        ResultRecord.model_validate(spoilt)
+    spoilt = json.loads(json.dumps(stated))
+    for setting in spoilt["settings"]:
+        if setting["kind"] == "multilingual":
+            setting |= {"queries": 0, "measures": {}}
+    with pytest.raises(ValidationError, match="multilingual lacks measures or settings"):
+        ResultRecord.model_validate(spoilt)
+
+
+@pytest.mark.parametrize(
+    ("measures", "main"),
+    [(["ndcg@10", "map"], "map"), ([], "map"), (["recall@2kt", "recall@5kt"], "recall@2kt")],
+)
+def test_the_main_measure_is_map_or_the_first(
+    result: Result, measures: list[str], main: str
+) -> None:
+    options = result.record.options.model_copy(update={"measures": measures})
+    assert result.record.model_copy(update={"options": options}).main_measure == main
+
+
+def test_rank_distance_is_a_number_where_there_is_a_pool(result: Result) -> None:
+    assert result.record.rank_distance == result.record.bias["rank_distance"].mean > 0
+    assert result.record.model_copy(update={"bias": {}}).rank_distance is None
+
+
+def test_a_part_is_said_in_words(result: Result) -> None:
+    options = result.record.options
+    assert options.part == {"langs": "languages ar de en"}
+    changed = options.model_copy(update={"langs": [], "index": "SQ8", "vectors": "float16"})
+    assert changed.part == {"index": "index SQ8", "vectors": "vectors kept as float16"}

@@ -365,9 +365,37 @@ def test_a_full_run_has_the_folder_of_its_task_and_a_part_one_of_its_own(tmp_pat
     assert result_folder(tmp_path, "slug", "mini", {}) == tmp_path / "slug" / "mini"
     part = result_folder(tmp_path, "slug", "mini", {"langs": ["de"], "limit": 3})
     assert part.parent == tmp_path / "slug"
-    assert part.name.startswith("mini~")
+    # By this name scripts find it again.
+    assert re.fullmatch(r"mini~[0-9a-f]{8}", part.name)
     assert part == result_folder(tmp_path, "slug", "mini", {"limit": 3, "langs": ["de"]})
     assert part != result_folder(tmp_path, "slug", "mini", {"langs": ["de"], "limit": 4})
+
+
+@pytest.mark.parametrize(
+    ("changed", "is_kept"),
+    [
+        ({}, False),
+        ({"data": None}, False),
+        ({"data": "sha256:" + "1" * 64}, True),
+        ({"digest": "sha256:" + "1" * 64}, True),
+        ({"digest": "sha256:" + "1" * 64, "data": None}, True),
+        ({"digest": "sha256:" + "1" * 64, "version": 2}, False),
+        ({"digest": "sha256:" + "1" * 64, "name": "other"}, False),
+    ],
+)
+def test_a_result_of_other_data_is_kept_beside_the_new_one(
+    result: Result, saved: Path, changed: dict[str, Any], is_kept: bool
+) -> None:
+    """What is unknown of older results is taken for the same; another task, or a raised version, is replaced."""
+    record = result.record
+    task = record.task.model_copy(update={"files": {}, "data": "sha256:" + "0" * 64})
+    Result(record.model_copy(update={"task": task}), result.tables).save(saved)
+    new = record.model_copy(update={"task": task.model_copy(update=changed)})
+    folder = store.folder_of_data(saved, new)
+    assert (folder != saved) == is_kept
+    if is_kept:
+        assert re.fullmatch(rf"{saved.name}-[0-9a-f]{{8}}", folder.name)
+    assert store.folder_of_data(saved.parent / "none", new) == saved.parent / "none"
 
 
 def test_every_result_below_some_folders_is_loaded_once_and_in_order(

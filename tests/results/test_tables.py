@@ -11,7 +11,7 @@ from worlds import World, plain_order, random_world
 from xlir_bench import Result
 from xlir_bench.measures import score
 from xlir_bench.records import Ranking
-from xlir_bench.results.tables import ranks_table, run_table
+from xlir_bench.results.tables import best_table, ranks_table, run_table
 from xlir_bench.results.values import values_of_scores, values_table
 
 
@@ -96,6 +96,28 @@ def test_the_best_passages_stand_in_order_with_their_scores(
             assert all(a["score"] >= b["score"] - 1e-6 for a, b in pairwise(found))
 
 
+def test_the_best_of_a_pool_each_have_their_own_language(
+    world: World, rankings: list[Ranking]
+) -> None:
+    pools = [r for r in rankings if r.setting.kind == "multilingual"]
+    rows = best_table([*rankings, replace(pools[0], top=None)], world.collection).to_pylist()
+    wanted = []
+    for r in pools:
+        names = [
+            (x, lang)
+            for lang in r.setting.passage_langs
+            for x in world.collection.passages[lang].ids
+        ]
+        for query, top in zip(r.scored, r.top, strict=True):
+            for rank, place in enumerate(top, start=1):
+                passage, lang = names[place]
+                wanted.append({
+                    "query_lang": r.setting.query_lang, "query_id": f"q{query}", "passage_id": passage,
+                    "passage_lang": lang, "rank": rank,
+                })  # fmt: skip
+    assert [{name: row[name] for name in wanted[0]} for row in rows] == wanted
+
+
 def test_padding_of_an_index_is_no_row(world: World, rankings: list[Ranking]) -> None:
     (r,) = [r for r in rankings if str(r.setting) == "en-*"]
     top = np.full((len(r.scored), 3), -1)
@@ -103,6 +125,9 @@ def test_padding_of_an_index_is_no_row(world: World, rankings: list[Ranking]) ->
     padded = replace(r, top=top, top_scores=np.zeros(top.shape))
     table = run_table([padded], world.collection, 3)
     assert table.column("rank").to_pylist() == [1] * len(r.scored)
+    assert best_table([padded], world.collection).column("rank").to_pylist() == [1] * len(r.scored)
+    for unknown in ({"top": None}, {"top_scores": None}):
+        assert run_table([replace(padded, **unknown)], world.collection, 3).num_rows == 0
 
 
 def test_tables_of_nothing_have_their_columns(world: World) -> None:
