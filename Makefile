@@ -100,7 +100,7 @@ bench: $(INSTALLED)
 kills: $(INSTALLED)
 	cd tests && PYTHONPATH=. ../$(BIN)/python -m kills
 
-# Would the tests notice? 200 small faults over search, measures and results; half an hour.
+# Would the tests notice? 200 small faults over search, measures and results, each met by the tests that run its line.
 mutants: $(INSTALLED)
 	$(BIN)/python -m tests.mutants
 

@@ -86,6 +86,30 @@ def test_an_interval_is_that_of_a_plain_bootstrap_t_over_clusters() -> None:
     )
 
 
+def test_the_same_resamples_give_a_single_setting_its_standard_errors_one_by_one() -> None:
+    """To rounding what a loop over resamples says, of two figures at once, with clusters of unlike sizes."""
+    rng = np.random.default_rng(5)
+    codes = np.concatenate([np.arange(6), rng.integers(0, 6, 20)])
+    values = rng.random((2, 26)) + codes  # clusters differ
+    figures = [sums([(of_figure, codes)], 6) for of_figure in values]
+    draws = np.concatenate(list(bootstrap._draws(3, 50, 200, 6)))
+    for of_figure, found in zip(values, estimates(figures, seed=3, resamples=200), strict=True):
+        wanted = []
+        mean = of_figure.mean()
+        spread = 6 / 5
+        error = (
+            np.sqrt(spread * sum((of_figure[codes == c] - mean).sum() ** 2 for c in range(6))) / 26
+        )
+        for times in draws:
+            weight = times[codes]
+            drawn = weight.sum()
+            of_draw = (weight * of_figure).sum() / drawn
+            square = sum(times[c] * (of_figure[codes == c] - of_draw).sum() ** 2 for c in range(6))
+            wanted.append((of_draw - mean) / (np.sqrt(spread * square) / drawn))
+        assert (found.mean, found.error) == pytest.approx((mean, error))
+        assert np.sort(found.t) == pytest.approx(np.sort(wanted))
+
+
 def test_values_that_sit_in_few_clusters_are_no_less_sure_for_the_others() -> None:
     """A setting whose questions are of 2 of 40 articles, all won: most resamples that miss both say nothing."""
     won = (np.ones(6), np.repeat([3, 17], 3))

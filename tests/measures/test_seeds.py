@@ -93,6 +93,14 @@ def test_more_seeds_show_what_they_would_show() -> None:
     assert seeds_to_show(seed_test(rng.standard_normal((3, 40))), 1e-9) is None
 
 
+def test_what_more_seeds_promise_is_the_expectation_of_mean_squares() -> None:
+    """Of articles count x their variance and the rest's, of seeds as many times theirs as there are articles."""
+    of_five = Spread(articles=7.0, seeds=5.0, rest=1.0, shape=(3, 4)).with_seeds(5)
+    assert (of_five.articles, of_five.seeds, of_five.rest) == pytest.approx((5 * 2 + 1, 5.0, 1.0))
+    of_nothing = Spread(articles=0.5, seeds=0.2, rest=1.0, shape=(3, 4)).with_seeds(5)
+    assert (of_nothing.articles, of_nothing.seeds) == (1.0, 1.0)
+
+
 def test_mean_squares_are_those_of_two_crossed_effects() -> None:
     table = np.array([[1.0, 2.0, 4.0], [2.0, 2.0, 6.0]])
     spread = Spread.of(table)

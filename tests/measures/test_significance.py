@@ -186,3 +186,13 @@ def test_so_many_clusters_see_a_loss_and_one_less_does_not(loss: float, tests: i
     assert enough is not None
     assert (seen(enough) or 1) <= loss < (seen(enough - 1) or 1)
     assert clusters_to_see(1e-9, 0.01, 24, tests, 0.05) is None
+
+
+def test_the_loss_that_is_seen_is_that_of_students_t() -> None:
+    """Six clusters, one test: (t at .95 + t at .95) x the error, with five degrees of freedom."""
+    t = stats.t.ppf(0.95, 5)
+    assert visible_loss(0.01, 6, 1, 0.05) == pytest.approx(2 * t * 0.01)
+    assert visible_loss(0.01, 6, 1, 0.05, allowed=0.5) == pytest.approx(0.5 + t * 0.01)
+    assert visible_loss(0.01, 1, 1, 0.9) is None
+    assert visible_loss(0.01, 2, 1, 0.3) is not None
+    assert visible_loss(0.01, 4, 1, 0.05) is None, "1/16 at best"
