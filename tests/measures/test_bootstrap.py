@@ -180,11 +180,13 @@ def test_without_two_clusters_there_is_no_interval() -> None:
     assert (found.mean, found.low, found.high) == (0.75, None, None)
 
 
-def test_languages_that_each_have_one_cluster_of_their_own_have_no_interval() -> None:
-    """Nothing says how clusters of a language vary; an interval of no width would say that they do not."""
+def test_where_a_language_has_one_cluster_there_is_no_interval() -> None:
+    """Nothing says how clusters of that language vary; an interval of the others would say that they do not."""
     settings = [(np.array([0.9]), np.array([0])), (np.array([0.4, 0.5]), np.array([1, 1]))]
     found = macro_interval(settings, 2)
     assert (found.mean, found.low, found.high) == (pytest.approx(0.675), None, None)
+    with_two = [*settings, (np.array([0.1, 0.7]), np.array([0, 1]))]
+    assert macro_interval(with_two, 2).low is None
     data = ClusterSums.of_columns(*zip(*settings, strict=True), 2)
     change = relative_change(data, data, paired=False)
     assert change is not None
@@ -200,7 +202,7 @@ def test_clusters_that_have_no_question_here_are_no_part_of_the_sample() -> None
 def test_a_setting_of_which_a_resample_has_nothing_is_left_out_of_it() -> None:
     settings = [
         (np.zeros(6), np.arange(6)),
-        (np.ones(1), np.array([0])),
+        (np.ones(2), np.array([0, 1])),
     ]
     found = macro_interval(settings, 6)
     assert (found.mean, found.low, found.high) == (0.5, 0.5, 0.5)

@@ -126,7 +126,7 @@ def test_a_single_cluster_has_no_interval_and_proves_nothing():
 
 
 def test_a_setting_that_some_resamples_miss_keeps_its_interval_finite():
-    data = differences([1.0, 2.0, 4.0], [0, 1, 2], [0, 0, 1])
+    data = differences([1.0, 2.0, 4.0, 3.0], [0, 1, 2, 3], [0, 0, 1, 1])
     found = paired_tests(data, [[0, 1]])[0]
     assert 1 <= found.low <= found.difference <= found.high <= 4
 

@@ -43,7 +43,7 @@ Alternative = Literal["two-sided", "less", "greater"]
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A macro average and its 95 % interval; there is none with fewer than two clusters."""
+    """A macro average and its 95 % interval; there is none if a setting has fewer than two clusters."""
 
     mean: float
     low: float | None
@@ -217,9 +217,9 @@ class _Average:
 
     @property
     def clusters(self) -> int:
-        """How many those are; 1 where no column has two of them, for then nothing says how they vary."""
+        """How many those are; 1 where a column has no two of them, for then nothing says how it varies."""
         several = np.count_nonzero(self.sizes, axis=0) > 1
-        return len(self.seen) if several.any() else 1
+        return len(self.seen) if several.all() else 1
 
     def of_clusters(self, clusters: Ints) -> _Average:
         """The same average, of clusters that hold all its queries."""
