@@ -67,8 +67,9 @@ def described(wheel: Path) -> Message:
     return message_from_bytes(archive.read(name))
 
 
-def test_the_licence_of_everything_in_it_is_in_it(wheel):
+def test_the_licence_of_everything_in_it_is_in_it_in_words_that_indexes_know(wheel):
     about = described(wheel)
+    assert about["Metadata-Version"] == "2.4"
     assert about["License-Expression"] == "Apache-2.0 AND CC-BY-SA-4.0"
     texts = [name for name in zipfile.ZipFile(wheel).namelist() if "/licenses/" in name]
     assert len(texts) == len(about.get_all("License-File")) == 2
