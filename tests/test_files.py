@@ -3,8 +3,10 @@
 import multiprocessing
 import os
 import signal
+import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -164,3 +166,73 @@ def test_our_own_lines_stay_lines():
 def test_no_cell_is_a_formula(text):
     assert cell(text) == "'" + text
     assert cell("a" + text) == "a" + text
+
+
+class Windows:
+    """The module `os` of a system that removes nothing open, and whose locks keep bytes from being read."""
+
+    name = "nt"
+
+    def __init__(self) -> None:
+        self.opened: dict[int, Path] = {}
+        self.locks: dict[Path, tuple[int, int]] = {}
+
+    def open(self, path, *rest):
+        handle = os.open(path, *rest)
+        self.opened[handle] = Path(path)
+        return handle
+
+    def close(self, handle):
+        path = self.opened.pop(handle)
+        if self.locks.get(path, (None, 0))[0] == handle:
+            del self.locks[path]
+        os.close(handle)
+
+    def locking(self, handle, _mode, _bytes):
+        path = self.opened[handle]
+        if path in self.locks:
+            raise PermissionError
+        self.locks[path] = (handle, os.lseek(handle, 0, os.SEEK_CUR))
+
+    def __getattr__(self, name):
+        return getattr(os, name)
+
+
+@pytest.fixture
+def windows(monkeypatch):
+    system, unlink, read = Windows(), Path.unlink, Path.read_text
+
+    def refused(path, missing_ok=False):
+        if path in system.opened.values():
+            raise PermissionError(13, "in use")
+        unlink(path, missing_ok)
+
+    def unreadable(path, **how):
+        if path in system.locks and system.locks[path][1] < path.stat().st_size:
+            raise PermissionError(13, "locked")
+        return read(path, **how)
+
+    monkeypatch.setattr(files, "os", system)
+    monkeypatch.setattr(Path, "unlink", refused)
+    monkeypatch.setattr(Path, "read_text", unreadable)
+    monkeypatch.setitem(sys.modules, "fcntl", None)
+    msvcrt = SimpleNamespace(locking=system.locking, LK_NBLCK=2)
+    monkeypatch.setitem(sys.modules, "msvcrt", msvcrt)
+    return system
+
+
+def test_on_windows_a_lock_names_its_holder_and_leaves_no_file(windows, tmp_path):
+    again = files.held(tmp_path / ".lock", "it")
+    said = pytest.raises(files.InUseError, match=f"process {os.getpid()}")
+    with files.held(tmp_path / ".lock", "it"), said:
+        again.__enter__()
+    assert (names(tmp_path), windows.opened) == ([], {})
+
+
+def test_on_windows_what_a_killed_writer_left_is_swept(windows, tmp_path):
+    for name in (".old.lock", ".old.tmp"):
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (0, 0))
+    (tmp_path / ".new.tmp").touch()
+    files.sweep(tmp_path)
+    assert (names(tmp_path), windows.opened) == ([".new.tmp"], {})

@@ -67,8 +67,9 @@ def described(wheel: Path) -> Message:
     return message_from_bytes(archive.read(name))
 
 
-def test_the_licence_of_everything_in_it_is_in_it(wheel):
+def test_the_licence_of_everything_in_it_is_in_it_in_words_that_indexes_know(wheel):
     about = described(wheel)
+    assert about["Metadata-Version"] == "2.4"
     assert about["License-Expression"] == "Apache-2.0 AND CC-BY-SA-4.0"
     texts = [name for name in zipfile.ZipFile(wheel).namelist() if "/licenses/" in name]
     assert len(texts) == len(about.get_all("License-File")) == 2
@@ -138,3 +139,41 @@ def test_the_version_is_stated_once(wheel):
     import xlir_bench
 
     assert wheel.name.startswith(f"xlir_bench-{xlir_bench.__version__}-")
+
+
+WORKFLOWS = {
+    path.name: yaml.safe_load(path.read_text(encoding="utf-8"))
+    for path in sorted((ROOT / ".github/workflows").glob("*.yml"))
+}
+
+
+def test_workflows_use_actions_by_their_commits_and_keep_no_token_in_a_checkout():
+    jobs = [job for flow in WORKFLOWS.values() for job in flow["jobs"].values()]
+    action = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
+    steps = [step for job in (*jobs, action["runs"]) for step in job["steps"] if "uses" in step]
+    assert len(steps) > 10
+    for step in steps:
+        assert step["uses"] == "./" or re.fullmatch(r"[\w/-]+@[0-9a-f]{40}", step["uses"])
+        if step["uses"].startswith("actions/checkout@"):
+            assert step["with"]["persist-credentials"] is False
+
+
+def test_only_the_jobs_that_publish_may_write_and_each_only_what_it_writes():
+    may = {
+        (flow, name): {what for what, how in job.get("permissions", {}).items() if how == "write"}
+        for flow, stated in WORKFLOWS.items()
+        for name, job in stated["jobs"].items()
+    }
+    assert {job: writes for job, writes in may.items() if writes} == {
+        ("release.yml", "publish"): {"id-token", "attestations"},
+        ("release.yml", "release"): {"contents"},
+    }
+    for stated in WORKFLOWS.values():
+        assert stated["permissions"] == {"contents": "read"}
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="no checkout")
+def test_a_checkout_changes_no_line_end_of_data_that_is_known_by_its_digest():
+    asked = ["git", "-C", ROOT, "check-attr", "text", "tasks/mini/en.json"]
+    said = subprocess.run(asked, capture_output=True, text=True, check=True).stdout
+    assert said.strip().endswith(": unset")

@@ -41,6 +41,8 @@ ABANDONED = 3600
 HOST = hashlib.blake2b(platform.node().encode(), digest_size=4).hexdigest()
 """Stands in the names of temporary files: a folder may be shared by machines that do not see each other's locks."""
 ELSEWHERE = "name another place with --output"
+LOCKED_BYTE = 1 << 30
+"""Beyond the end of any lock file."""
 FULL = (errno.ENOSPC, errno.EDQUOT)
 """Numbers of the errors of a full disk."""
 _swept: set[Path] = set()
@@ -97,11 +99,7 @@ def sweep(folder: Path) -> None:
             unseen = os.name == "nt" or (elsewhere is not None and elsewhere[1] != HOST)
             if path.is_dir() or (unseen and _is_young(path)):
                 continue
-            handle = _locked(path, wait=False, make=False)
-            try:
-                path.unlink(missing_ok=True)
-            finally:
-                os.close(handle)
+            _remove(path, _locked(path, wait=False, make=False))
 
 
 @contextmanager
@@ -127,10 +125,7 @@ def held(path: Path, what: str, wait: bool = False, remedy: str = ELSEWHERE) -> 
         os.write(handle, f"process {os.getpid()} on {platform.node()}".encode())
         yield
     finally:
-        # While it is still locked: a process that waits finds the file gone, and makes a new one.
-        with suppress(OSError):
-            path.unlink(missing_ok=True)
-        os.close(handle)
+        _remove(path, handle)
 
 
 class Lease:
@@ -290,6 +285,19 @@ def _hexadecimal(found: re.Match[str]) -> str:
     return "".join(f"_{byte:02x}" for byte in found[0].encode("utf-8", "surrogatepass"))
 
 
+def _remove(path: Path, handle: int) -> None:
+    """Remove a file while it is still locked: a process that waits finds it gone, and makes a new one.
+
+    On Windows nothing that is open can be removed: it is closed first, and stays where another process waits for it.
+    """
+    if os.name == "nt":
+        os.close(handle)
+    with suppress(OSError):
+        path.unlink(missing_ok=True)
+    if os.name != "nt":
+        os.close(handle)
+
+
 def _locked(path: Path, wait: bool, make: bool = True) -> int:
     """A handle of the file, locked; raises `BlockingIOError` where another process has it.
 
@@ -317,6 +325,8 @@ def _lock(handle: int, path: Path, wait: bool) -> None:
     except ImportError:  # Windows
         import msvcrt
 
+        # What is locked there cannot be read: not where the holder's name is.
+        os.lseek(handle, LOCKED_BYTE, os.SEEK_SET)
         while True:
             try:
                 msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]

@@ -11,7 +11,7 @@ import click
 import pytest
 from click.shell_completion import BashComplete
 
-from xlir_bench.cli import COMMANDS, group
+from xlir_bench.cli import COMMANDS, as_globbed, group
 
 LIGHT = {"click", "xlir_bench"}
 HEAVY = {
@@ -128,6 +128,16 @@ def test_python_m_is_the_same_program():
         check=True,
     )
     assert done.stdout.startswith("xlir-bench ")
+
+
+def test_patterns_become_the_paths_that_they_name_as_in_a_shell(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("b-2", "b-10", "c"):
+        (tmp_path / name).mkdir()
+    words = ["run", "--model", "b-*", "--query", "why?", "c", "", "none*"]
+    assert as_globbed(words) == [
+        "run", "--model", "b-10", "b-2", "--query", "why?", "c", "", "none*",
+    ]  # fmt: skip
 
 
 def test_a_reader_that_goes_away_is_no_error():

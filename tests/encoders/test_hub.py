@@ -188,6 +188,10 @@ def test_a_path_that_is_not_there_names_near_misses(tmp_path: Path, tiny_transfo
     (tmp_path / "checkpoint-1000").mkdir()
     with pytest.raises(InputError, match=r"did you mean .*checkpoint-1000"):
         load_encoder(str(tmp_path / "checkpoint-100"))
+    (tmp_path / "checkpoint-101").write_bytes(b"")
+    with pytest.raises(InputError) as told:
+        load_encoder(str(tmp_path / "checkpoint-100"))
+    assert "checkpoint-101" not in str(told.value)
     with pytest.raises(InputError, match="there is not even"):
         load_encoder(str(tmp_path / "zzz" / "final"))
     for spec in ("./nowhere", "~/nowhere-at-all", "a/b/c"):

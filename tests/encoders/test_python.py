@@ -131,6 +131,22 @@ def test_a_spec_that_leads_nowhere_is_an_error(spec: str, message: str) -> None:
         load_encoder(spec)
 
 
+def test_what_was_probably_meant_is_near_and_may_encode(file: Path) -> None:
+    for far in ("other", "x", "mute"):
+        with pytest.raises(InputError) as told:
+            load_encoder(f"py:{file.with_name(f'{far}.py')}:encode")
+        assert str(file.parent) not in str(told.value).removeprefix(f"py: no file '{file.parent}")
+    with pytest.raises(InputError, match=rf"did you mean {file}\?"):
+        load_encoder(f"py:{file.with_name('mines.py')}:encode")
+    (file.parent / "mine").mkdir()
+    with pytest.raises(InputError, match=rf"did you mean {file}\?"):
+        load_encoder(f"py:{file.with_name('mime.py')}:encode")
+    with pytest.raises(UnknownNameError, match="did you mean 'encode'") as told:
+        load_encoder(f"py:{file}:encoder")
+    for name in ("number", "neighbour_of_the_encoder"):
+        assert name not in str(told.value)
+
+
 def test_a_function_in_memory_that_is_never_quite_the_same_is_one_encoder() -> None:
     random = np.random.default_rng(0)
 

@@ -15,8 +15,9 @@ from stored import mini_results
 import xlir_bench as xb
 from xlir_bench.errors import InputError
 from xlir_bench.records import Collection, Passages, Queries, Ranking, Setting, Silent
-from xlir_bench.reports.diagnose import diagnosis_record
-from xlir_bench.reports.misses import CLASSES, Limits, diagnose
+from xlir_bench.reports.diagnose import diagnosis_blocks, diagnosis_record
+from xlir_bench.reports.document import Items, Text
+from xlir_bench.reports.misses import CLASSES, OF_TEXTS, Limits, diagnose
 from xlir_bench.results import Result
 from xlir_bench.results.tables import best_table, ranks_table
 from xlir_bench.sources import load_collection
@@ -136,9 +137,25 @@ def test_without_texts_two_classes_are_not_judged_and_their_misses_move_on() -> 
     assert diagnosis_record(result, found)["classes"]["near duplicate"] is None
 
 
+def test_without_texts_lines_end_at_what_is_known_and_a_reason_is_said_once() -> None:
+    result, _ = world(ORDERS)
+    found = diagnose(result, "no data here", LIMITS)
+    blocks = diagnosis_blocks(result, found, shortened=True)
+    shown = [line for block in blocks if isinstance(block, Text) for line in block.lines]
+    assert [line for line in shown if line.startswith("  en lost")] == ["  en lost"]
+    assert any(line.startswith("    instead en:2:0") for line in shown)
+    assert all(line == line.rstrip(": ") for line in shown if line.startswith(" "))
+    (notes,) = (block for block in blocks if isinstance(block, Items))
+    assert len(notes.items) == 1
+    assert all(word in notes.items[0] for word in (*OF_TEXTS, "no data here"))
+
+
 def test_without_best_passages_it_says_what_to_run() -> None:
     result, collection = world(ORDERS)
     found = diagnose(Result(result.record, {"ranks": result.tables["ranks"]}), collection, LIMITS)
+    (example, _) = found.examples["language below"]
+    assert example.instead is None
+    assert example.texts == (QUESTION, ANSWER, "")
     assert classes(found) == {"language below": 2, "lost": 4}
     assert "run again" in found.not_judged["own language"]
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pyarrow as pa
@@ -9,6 +10,11 @@ import pytrec_eval
 from xlir_bench import Result
 from xlir_bench.errors import InputError
 from xlir_bench.reports.export import write_trec
+
+
+def test_lines_end_alike_on_every_system(result, tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "linesep", "\r\n")
+    assert all(b"\r" not in path.read_bytes() for path in write_trec(result, tmp_path))
 
 
 def test_pytrec_eval_reads_the_files_and_gives_the_same_map_in_every_setting(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -98,6 +100,29 @@ def test_rows_without_english_and_a_file_without_a_vector_are_refused(
         train(options)
 
 
+@pytest.fixture
+def files_as_on_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is mapped into memory is neither renamed nor removed."""
+    rename, remove = Path.replace, shutil.rmtree
+
+    def require_unmapped(path: Path) -> None:
+        if str(path) in Path("/proc/self/maps").read_text(encoding="utf-8"):
+            raise PermissionError(13, "in use", str(path))
+
+    def replaced(path: Path, target: Path) -> Path:
+        require_unmapped(path)
+        return rename(path, target)
+
+    def removed(path: Path, ignore_errors: bool = False, **how: Any) -> None:
+        if not ignore_errors:
+            require_unmapped(path)
+        remove(path, ignore_errors, **how)
+
+    monkeypatch.setattr(Path, "replace", replaced)
+    monkeypatch.setattr(shutil, "rmtree", removed)
+
+
+@pytest.mark.usefixtures(*["files_as_on_windows"] * (sys.platform == "linux"))
 def test_a_model_and_the_file_of_its_vectors_teach_the_same_and_a_second_stage_goes_on(
     asked: Asked, tiny_transformer: Path, tmp_path: Path
 ) -> None:

@@ -6,6 +6,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from glob import glob
 from importlib import import_module
 from typing import Any
 
@@ -85,10 +86,17 @@ def group() -> None:
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run the command line; every failure is a line or two and an exit code."""
+    words = list(sys.argv[1:] if args is None else args)
     if os.name == "nt":  # a pipe there has a national encoding, which cannot hold every language
         for stream in (sys.stdout, sys.stderr):
             stream.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
-    sys.exit(exit_code(list(sys.argv[1:] if args is None else args)))
+        words = as_globbed(words)
+    sys.exit(exit_code(words))
+
+
+def as_globbed(words: Sequence[str]) -> list[str]:
+    """The words, with the paths in place of the patterns that name some: shells of Windows leave that to programs."""
+    return [path for word in words for path in sorted(glob(word)) or [word]]  # noqa: PTH207 (of any path)
 
 
 def exit_code(args: list[str]) -> int:

@@ -87,7 +87,11 @@ def _question_blocks(
     if query_id not in ids:
         questions = _questions(ids, query_id, collection)
         if len(questions) != 1:
-            return [heading(result.record), Text(*map("  ".join, questions)), Text(*lines)]
+            return [
+                heading(result.record),
+                Text(*("  ".join(filter(None, row)) for row in questions)),
+                Text(*lines),
+            ]
         query_id = questions[0][0]
     of_query = ranks[ranks["query_id"] == query_id]
     if collection is not None:

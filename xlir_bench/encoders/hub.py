@@ -74,18 +74,24 @@ def locate(spec: str, options: EncoderOptions, flag: str = "--model") -> Place:
     return _from_hub(spec, options)
 
 
-def near_misses(path: Path) -> str:
-    """What to add to the message that `path` is not there: similar names in its nearest folder that is."""
+def near_misses(path: Path, suffix: str = "") -> str:
+    """What to add to the message that `path` is not there: similar names in its nearest folder that is.
+
+    Of folders alone, or of files with this suffix, which every one of them has and which makes none more similar.
+    """
     absolute = path.absolute()
     parent = next(p for p in absolute.parents if p.is_dir())
     wanted = absolute.relative_to(parent).parts[0]
+    if parent != absolute.parent:
+        suffix = ""
     try:
-        names = sorted(p.name for p in parent.iterdir())
+        there = [p for p in parent.iterdir() if (p.suffix == suffix if suffix else p.is_dir())]
     except OSError:
         return ""
-    near = difflib.get_close_matches(wanted, names, n=3, cutoff=0.5)
+    names = sorted(p.name.removesuffix(suffix) for p in there)
+    near = difflib.get_close_matches(wanted.removesuffix(suffix), names, n=3)
     if near:
-        return f" (did you mean {' or '.join(str(parent / name) for name in near)}?)"
+        return f" (did you mean {' or '.join(f'{parent / name}{suffix}' for name in near)}?)"
     return "" if parent == absolute.parent else f" (there is not even {parent / wanted})"
 
 

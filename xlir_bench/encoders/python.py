@@ -134,15 +134,22 @@ def python_target(spec: str) -> tuple[str, Any, str]:
     target: Any = module
     for part in attribute.split("."):
         if not hasattr(target, part):
-            names = [name for name in getattr(target, "__dict__", ()) if not name.startswith("_")]
-            raise UnknownNameError(f"attribute of {where}", [part], names)
+            raise UnknownNameError(f"attribute of {where}", [part], _encoders_in(target))
         target = getattr(target, part)
     return f"{path.stem}.{attribute}", target, file_digest(path, "blake2b")
 
 
+def _encoders_in(target: Any) -> list[str]:
+    """The public names of what may encode: not of numbers, nor of the modules that a file imports."""
+    named = {name: x for name, x in getattr(target, "__dict__", {}).items() if name[0] != "_"}
+    return [
+        name for name, x in named.items() if callable(x) or callable(getattr(x, "encode", None))
+    ]
+
+
 def _file_module(path: Path) -> tuple[ModuleType, Path]:
     if not path.is_file():
-        raise InputError(f"py: no file {str(path)!r}{near_misses(path)}")
+        raise InputError(f"py: no file {str(path)!r}{near_misses(path, '.py')}")
     path = path.resolve()
     name = f"xlir_py_{file_digest(path, 'blake2b')[:12]}"
     spec = importlib.util.spec_from_file_location(name, path)

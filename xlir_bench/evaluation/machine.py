@@ -41,8 +41,8 @@ def _git() -> GitPart | None:
 
     def git(*words: str) -> str:
         command = ["git", "-C", str(checkout), *words]
-        done = subprocess.run(command, capture_output=True, check=True, text=True, timeout=10)  # noqa: S603
-        return done.stdout.strip()
+        done = subprocess.run(command, capture_output=True, check=True, timeout=10)  # noqa: S603
+        return done.stdout.decode("utf-8", "replace").strip()
 
     try:
         commit, changes = (

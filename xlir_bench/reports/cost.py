@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from xlir_bench.records import Kind
 from xlir_bench.reports.document import Block, Table, Text
-from xlir_bench.reports.tables import number
+from xlir_bench.reports.tables import number, signed
 from xlir_bench.results.schema import CostPart, VariantPart
 
 
@@ -50,7 +50,7 @@ def _variants(cost: CostPart) -> Table:
             "variant": variant_name(v),
             **{kind.value: number(v.map.get(kind)) for kind in kinds},
             "mean map": number(v.mean_map),
-            "change": "" if v is first else f"{v.mean_map - first.mean_map:+.4f}",
+            "change": "" if v is first else signed(v.mean_map - first.mean_map),
             "query ms": milliseconds(v.query.p50),
             "span of rounds": f"{milliseconds(min(v.query.rounds))} to {milliseconds(max(v.query.rounds))}",
             "bytes a vector": f"{v.bytes_per_vector:,.0f}",

@@ -19,7 +19,10 @@ def diagnosis_blocks(result: Result, diagnosis: Diagnosis, shortened: bool) -> l
     limits = diagnosis.limits
     text = f"{misses:,} of {relevant:,} answers are missed ({percent(misses / relevant)}): they are not among the best {limits.rank}"
     blocks: list[Block] = [heading(result.record), Text(text)]
-    reasons = [f"{name}: not judged ({reason})" for name, reason in diagnosis.not_judged.items()]
+    by_reason: dict[str, list[str]] = {}
+    for name, reason in diagnosis.not_judged.items():
+        by_reason.setdefault(reason, []).append(name)
+    reasons = [f"{', '.join(names)}: not judged ({reason})" for reason, names in by_reason.items()]
     if not misses:
         return [*blocks, Items("notes", reasons)]
     parts = [f"{part} {percent(n / misses)}" for part, n in diagnosis.parts().items() if n]
@@ -66,12 +69,14 @@ def _example_lines(example: Example) -> list[str]:
     found = "not retrieved" if not example.rank else f"rank {example.rank:,}"
     if example.rank_in_language is not None:
         found += f", {example.rank_in_language:,} in its language"
-    question, answer, instead = example.texts or ("", "", "")
     lines = [
-        f"  {example.query_lang} {example.query_id}: {question}",
-        f"    {example.answer_id} ({found}): {answer}",
+        f"  {example.query_lang} {example.query_id}",
+        f"    {example.answer_id} ({found})",
+        *([f"    instead {example.instead}"] if example.instead else []),
     ]
-    return [*lines, f"    instead {example.instead}: {instead}"] if example.instead else lines
+    if example.texts is None:
+        return lines
+    return [": ".join(filter(None, pair)) for pair in zip(lines, example.texts, strict=False)]
 
 
 def diagnosis_record(result: Result, diagnosis: Diagnosis) -> dict[str, Any]:

@@ -240,7 +240,9 @@ def write_trec(result: Result, folder: Path) -> list[Path]:
             name = f"{'-'.join(quote(str(lang), safe='') for lang in langs)}.{suffix}"
             path = folder / str(kind) / name
             with explained(folder, REMEDY), replacing(path) as temporary:
-                rows[columns[suffix]].to_csv(temporary, sep=" ", header=False, index=False)
+                rows[columns[suffix]].to_csv(
+                    temporary, sep=" ", header=False, index=False, lineterminator="\n"
+                )
             written.append(path)
     return written
 

@@ -69,7 +69,7 @@ class Example:
     instead: str | None
     """The passage that the class speaks of; None where best passages were not kept."""
     texts: tuple[str, str, str] | None = None
-    """Of the question, the answer and what came instead."""
+    """Of the question, the answer and what came instead, which is empty where that is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,9 +152,10 @@ def _examples(misses: Frame, count: int, texts: _Texts | None) -> list[Example]:
     for miss in misses.iloc[np.unique(places)].itertuples():
         names = (miss.query_lang, miss.query_id, miss.passage_lang, miss.passage_id)
         of_texts = None
-        if texts is not None and miss.instead:
-            answer, instead = (texts.passage(name) for name in (miss.passage_id, miss.instead))
-            of_texts = (texts.question(miss.query_lang, miss.query_id), answer, instead)
+        if texts is not None:
+            question = texts.question(miss.query_lang, miss.query_id)
+            instead = texts.passage(miss.instead) if miss.instead else ""
+            of_texts = question, texts.passage(miss.passage_id), instead
         shown.append(Example(*names, miss.rank, miss.alone, miss.instead or None, of_texts))
     return shown
 

@@ -57,7 +57,7 @@ def number(value: float | None, digits: int = 4) -> str:
     """A score as people write it: ``.3197``; ``1.0000`` keeps its one."""
     if value is None:
         return "-"
-    text = f"{value:.{digits}f}"
+    text = f"{value:z.{digits}f}"
     return text[1:] if text.startswith("0.") else text.replace("-0.", "-.", 1)
 
 
@@ -66,9 +66,11 @@ def big(value: float) -> str:
     return f"{value:,.1f}" if value < 100 else f"{value:,.0f}"
 
 
-def signed(value: float, distance: bool = False) -> str:
-    """A difference with its sign; `distance`: of rank distances."""
-    text = big(abs(value)) if distance else number(abs(value))
+def signed(value: float, distance: bool = False, digits: int = 4) -> str:
+    """A difference with its sign, without one where it rounds to nothing; `distance`: of rank distances or percentages."""
+    text = big(abs(value)) if distance else number(abs(value), digits)
+    if not text.strip("0."):
+        return text
     return ("-" if value < 0 else "+") + text
 
 
@@ -268,7 +270,7 @@ def _alignment_lines(record: ResultRecord) -> Text:
     lines = [f"language explains {variance}"]
     for kind, value in part.map_without_centroids.items():
         before = record.average(kind, "map")
-        change = "" if before is None else f" ({value - before.mean:+.4f})"
+        change = "" if before is None else f" ({signed(value - before.mean)})"
         lines.append(f"{kind.value} map without the languages' centroids: {number(value)}{change}")
     for texts, (value, chance) in part.affinity.items():
         lines.append(f"semantic affinity of {texts}: {number(value)} (by chance {number(chance)})")
@@ -328,7 +330,7 @@ def report(record: ResultRecord) -> list[Block]:
     if (index := record.profile.index) is not None:
         headers = ["setting", "recall of the exact top 100", "map, index minus exact"]
         rows_by_kind = [
-            [kind, number(recall), f"{index.map_difference[kind]:+.4f}"]
+            [kind, number(recall), signed(index.map_difference[kind])]
             for kind, recall in index.recall_of_exact_top100.items()
         ]
         blocks.append(Text(f"index {index.factory}, {index.depth} passages asked for"))

@@ -138,7 +138,7 @@ def _pruning(pruning: Mapping[str, Any]) -> Parts:
     if not losses:
         return [*parts, "What other text loses was not measured: no other task is on disk."]
     rows = [
-        (lang, n["texts"], f"{n['lost']:.1%}", f"{n['unknown']:.1%}", f"{n['growth']:+.1%}",
+        (lang, n["texts"], f"{n['lost']:.1%}", f"{n['unknown']:.1%}", f"{n['growth']:+z.1%}",
          f"{n['cosine']:.4f}", f"{n['lowest']:.4f}")
         for lang, n in losses.items()
     ]  # fmt: skip

@@ -91,10 +91,14 @@ class RunFolder:
     def _newest_first(self) -> list[Path]:
         return sorted(self.checkpoints.glob("checkpoint-*"), key=step_of, reverse=True)
 
+    def remove_checkpoints(self) -> None:
+        """Remove what only a stopped run goes on from; what Windows keeps, as it is still mapped, the next call removes."""
+        shutil.rmtree(self.checkpoints, ignore_errors=True)
+
     def forget_unbegun(self) -> None:
         """Remove everything of a run that failed before its first checkpoint."""
         if not any(self.checkpoints.glob("checkpoint-*")):
-            shutil.rmtree(self.checkpoints, ignore_errors=True)
+            self.remove_checkpoints()
             (self.path / LOG).unlink(missing_ok=True)
 
     def remember(self, stated: Mapping[str, Any]) -> None:

@@ -111,6 +111,7 @@ def teach(
                 f" {options.teacher_lang}, such as {quoted(first)}"
             )
         vectors.flush()
+        vectors = None  # Windows renames no file that is mapped
     progress.finish()
     write_array(folder / KEYS, keys)
     write_json(folder / CONTENTS, stated)

@@ -87,7 +87,7 @@ def train(
                         raise
                 shared(None)
                 if not options.keep_checkpoints:  # of a run that was killed while it tidied up
-                    shutil.rmtree(folder.checkpoints, ignore_errors=True)
+                    folder.remove_checkpoints()
         else:
             run.follow(evaluate)
     return Trained(folder.path, read_training(folder.path / RECORD, FinishedRecord))
@@ -105,7 +105,7 @@ def save_untrained(
     folder = RunFolder(options.output)
     with folder.held():
         if folder.finished:
-            shutil.rmtree(folder.checkpoints, ignore_errors=True)
+            folder.remove_checkpoints()
             return Trained(folder.path, read_training(folder.path / RECORD))
         run = _Run(options, folder, tasks, data, progress or Silent())
         run.pruning.check()
@@ -116,7 +116,7 @@ def save_untrained(
             base.finished(base.model).save(str(folder.path), create_model_card=False)
         record = _base_record(base, store) | {"leakage": dict(leakage)}
         write_json(folder.path / RECORD, record)
-        shutil.rmtree(folder.checkpoints)
+        folder.remove_checkpoints()
         return Trained(folder.path, record)
 
 
@@ -227,7 +227,7 @@ class _Run:
         files.write(folder / "README.md", model_card(record))
         write_json(folder / RECORD, record)
         if not options.keep_checkpoints:
-            shutil.rmtree(self.folder.checkpoints)
+            self.folder.remove_checkpoints()
         return record
 
     def follow(self, evaluate: Evaluate | None) -> None:

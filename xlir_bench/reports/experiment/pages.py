@@ -270,7 +270,7 @@ def _relative(experiment: Experiment) -> list[str | Block]:
             base = float(np.mean(experiment.values(each.baseline, task, each.column)))
             test = each.tested.test
             change, low, high = (
-                "-" if x is None or not base else f"{100 * x / base:+.1f} %"
+                "-" if x is None or not base else f"{signed(100 * x / base, True)} %"
                 for x in (test.difference, test.low, test.high)
             )
             interval = "-" if low == "-" else f"{low} to {high}"

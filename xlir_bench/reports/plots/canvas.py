@@ -266,7 +266,7 @@ def save(figure: Figure, path: Path, dpi: int = 200) -> None:
     metadata: dict[str, Any] = {"png": {"Software": None}, "pdf": {"CreationDate": None}}
     with explained(path, "name another file"), replacing(path) as temporary:
         if suffix == "svg":
-            temporary.write_text(svg(figure), encoding="utf-8")
+            temporary.write_bytes(svg(figure).encode())
         else:
             with style():
                 figure.savefig(temporary, format=suffix, dpi=dpi, metadata=metadata[suffix])

@@ -149,10 +149,8 @@ def _cell(
     face: Any = "none" if value is None else colours(place)
     axes.add_patch(Rectangle((x - 0.475, y - 0.465), 0.95, 0.93, facecolor=face, edgecolor="none"))
     ink = "black" if value is None else text_colour_on(face)
-    sign = "+" if ramp is SIDES and value is not None and value > 0 else ""
-    axes.text(
-        x, y, sign + number(value, 3), ha="center", va="center", color=ink, fontsize=points(8.5)
-    )
+    text = number(value, 3) if ramp is not SIDES or value is None else signed(value, digits=3)
+    axes.text(x, y, text, ha="center", va="center", color=ink, fontsize=points(8.5))
 
 
 def _frame(axes: Axes, langs: Sequence[str], columns: Mapping[float, str]) -> None:
