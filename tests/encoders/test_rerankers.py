@@ -123,6 +123,11 @@ def test_pickles_and_foreign_code_are_refused(cross_encoder: Path, copy: Copy) -
         load_reranker(str(folder), EncoderOptions())
 
 
+def test_a_device_that_is_not_there_is_told_before_anything_is_encoded(cross_encoder: Path) -> None:
+    with pytest.raises(InputError, match="no device 'gpu'"):
+        load_reranker(str(cross_encoder), EncoderOptions(device="gpu"))
+
+
 @pytest.mark.parametrize("spec", ["builtin:bm25", "http://127.0.0.1#m", "npy:x", " "])
 def test_other_specs_are_told_what_goes(spec: str) -> None:
     with pytest.raises(InputError, match="cross encoder: folder, hub id or py:FILE:NAME"):

@@ -13,7 +13,7 @@ import numpy as np
 
 from xlir_bench.arrays import slices
 from xlir_bench.encoders.check import as_floats, quoted
-from xlir_bench.encoders.devices import default_device
+from xlir_bench.encoders.devices import default_device, require_device
 from xlir_bench.encoders.digest import files_digest, fingerprint, package_versions, short, slug
 from xlir_bench.encoders.hub import Place, locate
 from xlir_bench.encoders.layout import CROSS
@@ -157,6 +157,8 @@ def load_reranker(spec: str, options: EncoderOptions) -> Reranker:
     if not spec.strip() or (colon and not Path(spec).expanduser().exists()):
         raise InputError(f"--rerank {spec!r}: give a cross encoder: folder, hub id or py:FILE:NAME")
     require("models", f"--rerank {spec}")
+    if options.device is not None:  # pairs come last: whatever is encoded before would be in vain
+        require_device(options.device)
     return CrossEncoderReranker(locate(spec, replace(options, revision=None), "--rerank"), options)
 
 

@@ -55,6 +55,7 @@ from xlir_bench.retrieval import (
     VectorIndex,
     VectorRetriever,
 )
+from xlir_bench.retrieval.approximate import require_factory
 from xlir_bench.retrieval.tiles import NUMBA
 from xlir_bench.sources import load_collection
 from xlir_bench.tasks import Task, catalogue
@@ -252,6 +253,8 @@ def settings_asked(task: Task, options: RunOptions) -> list[Setting]:
     if not options.keep_vectors and (options.alignment or options.index != EXACT):
         what = "--alignment" if options.alignment else f"--index {options.index}"
         raise InputError(f"{what} reads vectors more than once: leave --no-keep-vectors out")
+    if options.index != EXACT:
+        require_factory(options.index)
     if options.lexicon is not None and options.query_form != "code-switched":
         raise InputError(
             "--lexicon is what --query-form code-switched changes questions by, and they are not: leave it out"
