@@ -143,12 +143,16 @@ def test_a_function_of_pairs_is_a_reranker(tmp_path: Path) -> None:
         "    def __call__(self, pairs):\n"
         "        raise ValueError('no such pair')\n"
         "NUMBER = 3\n"
+        "def words(pairs):\n"
+        "    return ['high' for pair in pairs]\n"
     )
     mine = load_reranker(f"py:{file}:scores", EncoderOptions())
     assert mine.scores([("abc", "a"), ("", "ab")]).tolist() == [2.0, -2.0]
     assert (mine.card.name, mine.device) == ("mine.scores", "cpu")
     with pytest.raises(XlirError, match=r"mine.Made failed: ValueError: no such pair \(line 5"):
         load_reranker(f"py:{file}:Made", EncoderOptions()).scores([("a", "b")])
+    with pytest.raises(XlirError, match="the reranker gave list, not numbers"):
+        load_reranker(f"py:{file}:words", EncoderOptions()).scores([("a", "b")])
     with pytest.raises(InputError, match="NUMBER is no function of pairs"):
         load_reranker(f"py:{file}:NUMBER", EncoderOptions())
     before = mine.card.fingerprint

@@ -88,7 +88,7 @@ class CrossEncoderReranker:
         scores = self._model.predict(
             list(pairs), batch_size=len(pairs), show_progress_bar=False, convert_to_numpy=True
         )
-        return as_floats(scores)
+        return as_floats(scores, "the reranker")
 
     def count_tokens(self, texts: Sequence[str], role: Role) -> TokenCounts:
         """How many tokens each text adds to a pair, uncut; what every pair has is counted with its query."""
@@ -142,7 +142,7 @@ class PythonReranker:
             scores = self._call(list(pairs))
         except Exception as error:
             raise XlirError(f"{self.card.name} failed: {in_one_line(error)}") from error
-        return as_floats(scores)
+        return as_floats(scores, "the reranker")
 
     @cached_property
     def _call(self) -> Any:
