@@ -198,6 +198,9 @@ def test_a_cache_may_be_named_by_its_url_in_python(machine: Machine) -> None:
         ("gs://bucket", "gs://bucket: .*gcsfs"),
         ("sss://bucket", "sss://bucket: Protocol not known: sss"),
         ("memory://" + "a" * 300, "too long for a cache"),
+        ("s3://", "s3:// names no place for a cache"),  # as s3://$BUCKET is without one
+        ("memory:///", "memory:/// names no place for a cache"),
+        ("://bucket", "://bucket names no place for a cache"),
     ],
 )
 def test_what_cannot_be_opened_is_told_in_a_line(

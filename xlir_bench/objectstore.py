@@ -30,7 +30,11 @@ def staging(url: str) -> Path:
     from fsspec import get_filesystem_class
     from platformdirs import user_cache_path
 
-    protocol = url.partition("://")[0]
+    protocol, _, place = url.partition("://")
+    if not protocol or not place.strip("/"):
+        raise InputError(
+            f"{url} names no place for a cache: a bucket or a folder is wanted behind ://"
+        )
     if protocol in ("s3", "s3a"):
         require("s3", url)
     try:

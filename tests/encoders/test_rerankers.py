@@ -123,6 +123,11 @@ def test_pickles_and_foreign_code_are_refused(cross_encoder: Path, copy: Copy) -
         load_reranker(str(folder), EncoderOptions())
 
 
+def test_a_device_that_is_not_there_is_told_before_anything_is_encoded(cross_encoder: Path) -> None:
+    with pytest.raises(InputError, match="no device 'gpu'"):
+        load_reranker(str(cross_encoder), EncoderOptions(device="gpu"))
+
+
 @pytest.mark.parametrize("spec", ["builtin:bm25", "http://127.0.0.1#m", "npy:x", " "])
 def test_other_specs_are_told_what_goes(spec: str) -> None:
     with pytest.raises(InputError, match="cross encoder: folder, hub id or py:FILE:NAME"):
@@ -138,12 +143,16 @@ def test_a_function_of_pairs_is_a_reranker(tmp_path: Path) -> None:
         "    def __call__(self, pairs):\n"
         "        raise ValueError('no such pair')\n"
         "NUMBER = 3\n"
+        "def words(pairs):\n"
+        "    return ['high' for pair in pairs]\n"
     )
     mine = load_reranker(f"py:{file}:scores", EncoderOptions())
     assert mine.scores([("abc", "a"), ("", "ab")]).tolist() == [2.0, -2.0]
     assert (mine.card.name, mine.device) == ("mine.scores", "cpu")
     with pytest.raises(XlirError, match=r"mine.Made failed: ValueError: no such pair \(line 5"):
         load_reranker(f"py:{file}:Made", EncoderOptions()).scores([("a", "b")])
+    with pytest.raises(XlirError, match="the reranker gave list, not numbers"):
+        load_reranker(f"py:{file}:words", EncoderOptions()).scores([("a", "b")])
     with pytest.raises(InputError, match="NUMBER is no function of pairs"):
         load_reranker(f"py:{file}:NUMBER", EncoderOptions())
     before = mine.card.fingerprint

@@ -247,6 +247,14 @@ def test_what_is_asked_wrongly_is_one_message(
     assert "\n" not in str(raised.value)
 
 
+def test_an_index_that_faiss_cannot_read_is_told_before_anything_is_encoded() -> None:
+    def never(texts: list[str], role: str) -> np.ndarray:
+        raise AssertionError
+
+    with pytest.raises(InputError, match="'IVF64,Foo' is not a FAISS factory string"):
+        evaluate("mini", never, small(index="IVF64,Foo"))
+
+
 def test_an_unknown_task_gets_a_near_miss() -> None:
     with pytest.raises(UnknownNameError, match="did you mean 'mini'"):
         evaluate("minni", "builtin:ngram", small())
@@ -417,6 +425,29 @@ def test_fused_retrievers_are_one_with_both_names_and_their_options() -> None:
         evaluate("mini", "builtin:ngram", encoder_options=replace(how, fuse_weights=(1,)))
     with pytest.raises(InputError, match="--fuse-weights"):
         evaluate("mini", "builtin:ngram", encoder_options=EncoderOptions(fuse_weights=(1,)))
+
+
+@pytest.mark.parametrize("weights", [(1, 0.3), [1, 0.3], "1,0.3", ("1", "0.3")])
+def test_weights_are_numbers_however_they_are_given(weights: Any) -> None:
+    assert EncoderOptions(fuse="builtin:bm25", fuse_weights=weights).fuse_weights == (1, 0.3)
+    assert EncoderOptions(fuse_weights=0.3).fuse_weights == (0.3,)
+    with pytest.raises(InputError, match="--fuse-weights one,2: numbers are wanted"):
+        EncoderOptions(fuse_weights="one,2")
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"fuse": "builtin:bm25", "fuse_depth": 0}, "--fuse-depth 0 wants 1 or more"),
+        ({"fuse": "builtin:bm25", "fuse_weights": (-1, 1)}, "--fuse-weights -1 wants 0 or more"),
+        ({"rerank": "py:absent.py:f", "rerank_depth": 0}, "--rerank-depth 0 wants 1 or more"),
+    ],
+)
+def test_depths_and_weights_are_held_to_their_bounds_in_python_too(
+    given: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(InputError, match=told):
+        evaluate("mini", "builtin:ngram", small(), **given)
 
 
 def test_vectors_that_nobody_keeps_change_no_figure(tmp_path: Path) -> None:

@@ -12,9 +12,11 @@ import pytest
 from executor.jobs import Squares, asked
 
 from xlir_bench.cli import exit_code
-from xlir_bench.errors import InputError, UnknownNameError
-from xlir_bench.executor import LOCAL, opened, place
+from xlir_bench.errors import InputError, OutOfReachError, UnknownNameError
+from xlir_bench.evaluation import RunOptions, evaluate
+from xlir_bench.executor import LOCAL, Local, opened, place
 from xlir_bench.executor.cluster import shared
+from xlir_bench.retrieval import embedding
 
 
 def numbers(*values: int) -> Iterator[tuple[str, int]]:
@@ -136,10 +138,60 @@ def test_an_address_of_the_environment_is_told_as_such(
     assert "ray job submit" in capfd.readouterr().err
 
 
+@pytest.mark.usefixtures("no_cluster")
+def test_a_node_that_does_not_start_in_time_is_told_in_a_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    import ray
+
+    def slow(**_how: object) -> None:
+        raise Exception("The current node timed out during startup.")  # as Ray does
+
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    monkeypatch.setattr(ray, "init", slow)
+    assert exit_code(["run", "--on", "ray", "--quiet"]) == 3
+    told = capfd.readouterr().err
+    assert told.startswith("error: cannot start Ray here (Exception: The current node timed out")
+    assert told.count("\n") == 1
+
+
+@pytest.mark.usefixtures("no_cluster")
+@pytest.mark.parametrize("word", ["auto", "local", ""])
+def test_rays_own_words_for_this_machine_are_addresses(
+    word: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    import ray
+
+    class JoinedError(Exception):
+        pass
+
+    def init(address: str, **_how: object) -> None:
+        raise JoinedError(address)
+
+    monkeypatch.setenv("RAY_ADDRESS", word)
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    monkeypatch.setattr(ray, "init", init)
+    with (
+        pytest.raises(OutOfReachError, match=r"cannot start Ray here.*JoinedError: local"),
+        opened("ray"),
+    ):
+        pass
+
+
 @pytest.mark.parametrize("other", [["--on", "ray"], ["--no-keep-vectors"]])
 def test_a_shard_is_written_from_here(other: list[str], capfd: pytest.CaptureFixture[str]) -> None:
     assert exit_code(["run", "--shard", "1/2", *other, "--quiet"]) == 2
     assert f"leave {other[0]} out" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(("in_memory", "device"), [(1_000, "cpu"), (1, "cpu:0")])
+def test_a_result_says_where_its_vectors_were_compared(
+    in_memory: int, device: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedding, "IN_MEMORY", in_memory)
+    options = RunOptions(langs=("de", "en"), cache=tmp_path, search_device="cpu:0")
+    result = evaluate("mini", "builtin:ngram", options, executor=Local(remote=True))
+    assert result.record.profile.search_device == device
 
 
 @pytest.mark.parametrize("text", ["0/2", "3/2", "1", "1/0", "a/b"])

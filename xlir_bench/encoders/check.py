@@ -20,8 +20,8 @@ def quoted(text: str) -> str:
     return repr(line if len(line) <= SHOWN else line[: SHOWN - 1] + "…")
 
 
-def as_floats(vectors: Any) -> Floats:
-    """Whatever an encoder gave (array, tensor, nested lists) as a C-contiguous float32 array."""
+def as_floats(vectors: Any, giver: str = "the encoder") -> Floats:
+    """Whatever an encoder or a reranker gave (array, tensor, nested lists) as a C-contiguous float32 array."""
     if hasattr(vectors, "detach"):
         vectors = vectors.detach().cpu().float().numpy()
     try:
@@ -29,7 +29,7 @@ def as_floats(vectors: Any) -> Floats:
             return np.ascontiguousarray(vectors, dtype=np.float32)
     except (TypeError, ValueError) as error:
         raise BadVectorsError(
-            f"the encoder gave {type(vectors).__name__}, not numbers: {error}"
+            f"{giver} gave {type(vectors).__name__}, not numbers: {error}"
         ) from error
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from xlir_bench.arrays import slices
 from xlir_bench.encoders.check import as_floats, quoted
-from xlir_bench.encoders.devices import default_device
+from xlir_bench.encoders.devices import default_device, require_device
 from xlir_bench.encoders.digest import files_digest, fingerprint, package_versions, short, slug
 from xlir_bench.encoders.hub import Place, locate
 from xlir_bench.encoders.layout import CROSS
@@ -88,7 +88,7 @@ class CrossEncoderReranker:
         scores = self._model.predict(
             list(pairs), batch_size=len(pairs), show_progress_bar=False, convert_to_numpy=True
         )
-        return as_floats(scores)
+        return as_floats(scores, "the reranker")
 
     def count_tokens(self, texts: Sequence[str], role: Role) -> TokenCounts:
         """How many tokens each text adds to a pair, uncut; what every pair has is counted with its query."""
@@ -142,7 +142,7 @@ class PythonReranker:
             scores = self._call(list(pairs))
         except Exception as error:
             raise XlirError(f"{self.card.name} failed: {in_one_line(error)}") from error
-        return as_floats(scores)
+        return as_floats(scores, "the reranker")
 
     @cached_property
     def _call(self) -> Any:
@@ -157,6 +157,8 @@ def load_reranker(spec: str, options: EncoderOptions) -> Reranker:
     if not spec.strip() or (colon and not Path(spec).expanduser().exists()):
         raise InputError(f"--rerank {spec!r}: give a cross encoder: folder, hub id or py:FILE:NAME")
     require("models", f"--rerank {spec}")
+    if options.device is not None:  # pairs come last: whatever is encoded before would be in vain
+        require_device(options.device)
     return CrossEncoderReranker(locate(spec, replace(options, revision=None), "--rerank"), options)
 
 

@@ -32,7 +32,7 @@ from xlir_bench.measures.answers import score_answers, tokens_of
 from xlir_bench.measures.bootstrap import UNIT, ClusterSums, Interval, estimates
 from xlir_bench.measures.ties import tie_ranges
 from xlir_bench.options.encoding import EncoderOptions
-from xlir_bench.options.running import EXACT, RunOptions
+from xlir_bench.options.running import CPU, EXACT, RunOptions
 from xlir_bench.options.stating import changed, check_bounds, options_of
 from xlir_bench.options.working import Shard
 from xlir_bench.records import Collection, Ints, Kind, Progress, Ranking, Scores, Setting, Silent
@@ -55,7 +55,9 @@ from xlir_bench.retrieval import (
     VectorIndex,
     VectorRetriever,
 )
+from xlir_bench.retrieval.approximate import require_factory
 from xlir_bench.retrieval.tiles import NUMBA
+from xlir_bench.retrieval.vectors import Vectors
 from xlir_bench.sources import load_collection
 from xlir_bench.tasks import Task, catalogue
 
@@ -197,7 +199,7 @@ def evaluate(
             encoded_texts=represented.encoded,
             cached_texts=represented.cached,
             peak_memory_bytes=peak_memory(),
-            search_device=options.search_device,
+            search_device=_search_device(vectors, options, executor),
             index=index_quality,
         ),
         environment=environment(executor.kinds),
@@ -206,6 +208,14 @@ def evaluate(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
     return Result(record, tables)
+
+
+def _search_device(vectors: VectorIndex | None, options: RunOptions, executor: Executor) -> str:
+    """Where vectors were compared: workers have devices of their own, and search only what is on disk."""
+    if not executor.remote or vectors is None or vectors.engine is not NUMBA:
+        return options.search_device
+    there = any(isinstance(rows, Vectors) and rows.on_disk for rows in vectors.passages.values())
+    return options.search_device if there else CPU
 
 
 def _asked(task: Task, options: RunOptions, progress: Progress) -> Collection:
@@ -252,6 +262,8 @@ def settings_asked(task: Task, options: RunOptions) -> list[Setting]:
     if not options.keep_vectors and (options.alignment or options.index != EXACT):
         what = "--alignment" if options.alignment else f"--index {options.index}"
         raise InputError(f"{what} reads vectors more than once: leave --no-keep-vectors out")
+    if options.index != EXACT:
+        require_factory(options.index)
     if options.lexicon is not None and options.query_form != "code-switched":
         raise InputError(
             "--lexicon is what --query-form code-switched changes questions by, and they are not: leave it out"

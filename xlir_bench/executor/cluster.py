@@ -70,18 +70,18 @@ def connected(
 
 def _join(ray: Any, asked: str | None) -> None:
     """Connect this process to a cluster, or start one; what stands in the way is told in a line."""
-    address = asked or os.environ.get("RAY_ADDRESS") or None
-    if address is not None and "://" in address:
+    address = asked or os.environ.get("RAY_ADDRESS") or "auto"
+    if "://" in address:
         raise InputError(
-            f"{address} is of Ray's client protocol: run this on a node of the cluster, such as by"
+            f"{address} is of Ray's client protocol or its dashboard: run this on a node of the cluster, such as by"
             " `ray job submit -- xlir-bench run … --on ray`"
         )
-    if address is not None and not _answers(address):
+    if address not in ("auto", "local") and not _answers(address):
         source = f"--on ray:{address}" if asked else f"RAY_ADDRESS={address}"
         raise OutOfReachError(
             f"{source}: nothing answers there; name the head of a cluster, HOST:PORT as `ray start --head` told"
         )
-    if address is None and not _answers(_last_started()):
+    if address == "auto" and not _answers(_last_started()):
         address = "local"  # none, or one that was not stopped but ended
     variables = {name: os.environ[name] for name in SENT if name in os.environ}
     _leave_stdout_alone()
@@ -93,9 +93,12 @@ def _join(ray: Any, asked: str | None) -> None:
             include_dashboard=False if address == "local" else None,
             runtime_env={"env_vars": variables},
         )
-    except (ray.exceptions.RayError, OSError, RuntimeError, ValueError) as error:
+    except Exception as error:  # where a node does not start in time, Ray raises just that
+        if address == "local":
+            why = f"cannot start Ray here ({_line(error)}): try again, or name a cluster, --on ray:HOST:PORT"
+            raise OutOfReachError(why) from error
         raise OutOfReachError(
-            f"cannot join the Ray cluster at {address or 'this machine'} ({_line(error)}): run this on a node of it, with"
+            f"cannot join the Ray cluster at {'this machine' if address == 'auto' else address} ({_line(error)}): run this on a node of it, with"
             " its release of Ray and, if it wants one, its token (RAY_AUTH_MODE=token and ~/.ray/auth_token)"
         ) from error
 

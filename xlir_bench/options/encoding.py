@@ -5,7 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from xlir_bench.options.stating import MODEL, SEARCH, hold_tuples, number, option
+from xlir_bench.options.stating import (
+    MODEL,
+    SEARCH,
+    hold_tuples,
+    number,
+    option,
+    options_of,
+    parsed,
+)
 
 FUSED, RERANKED = "Several retrievers as one", "Re-ranking"
 Dtype = Literal["float32", "float16", "bfloat16"]
@@ -69,6 +77,9 @@ class LoadOptions:
         """One value, or a list, is taken where there may be several."""
         hold_tuples(self, "fuse", commas=False)
         hold_tuples(self, "fuse_weights")
+        if self.fuse_weights is not None:
+            weights = next(o for o in options_of(LoadOptions) if o.name == "fuse_weights")
+            object.__setattr__(self, "fuse_weights", parsed(weights, self.fuse_weights))
 
 
 @dataclass(frozen=True, slots=True)

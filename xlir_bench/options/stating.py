@@ -7,7 +7,7 @@ and the refusal of values out of bounds.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from enum import EnumType
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
@@ -135,6 +135,8 @@ def hold_tuples(record: Any, *names: str, commas: bool = True) -> None:
     for name in names:
         if isinstance(value := getattr(record, name), str):
             value = value.split(",") if commas else [value]
+        elif value is not None and not isinstance(value, Iterable):
+            value = [value]
         if value is not None:
             held = tuple(v.strip() if isinstance(v, str) else v for v in value)
             object.__setattr__(record, name, held)

@@ -93,18 +93,35 @@ def build_index(vectors: VectorIndex, setting: Setting, factory: str) -> Any:
 
 def empty_index(dimension: int, factory: str) -> Any:
     """A FAISS index without vectors; a factory string that FAISS does not take is refused."""
+    try:
+        return _made(dimension, factory)
+    except RuntimeError as error:
+        raise _refused(factory, f" for {dimension} dimensions", error) from error
+
+
+def require_factory(factory: str) -> None:
+    """Refuse a string that FAISS cannot read, whatever the dimension: it need not be known yet."""
+    try:
+        _made(1, factory)
+    except RuntimeError as error:
+        if "could not parse" in str(error):
+            raise _refused(factory, "", error) from error
+
+
+def _made(dimension: int, factory: str) -> Any:
     with suppress(ImportError):
         import torch  # noqa: F401  # before faiss: the other order can crash on two OpenMP runtimes
 
     import faiss  # isort: skip
 
-    try:
-        return faiss.index_factory(dimension, factory, faiss.METRIC_INNER_PRODUCT)
-    except RuntimeError as error:
-        raise InputError(
-            f"--index {factory!r} is not a FAISS factory string for {dimension} dimensions"
-            f" ({_reason(error)}); try 'Flat', 'HNSW32' or 'IVF64,Flat'"
-        ) from error
+    return faiss.index_factory(dimension, factory, faiss.METRIC_INNER_PRODUCT)
+
+
+def _refused(factory: str, dimensions: str, error: RuntimeError) -> InputError:
+    return InputError(
+        f"--index {factory!r} is not a FAISS factory string{dimensions} ({_reason(error)});"
+        " try 'Flat', 'HNSW32' or 'IVF64,Flat'"
+    )
 
 
 def index_bytes(index: Any) -> int:

@@ -43,6 +43,9 @@ class FusedRetriever:
             raise InputError(
                 f"--fuse-weights: {len(self.weights)} given; one a retriever is wanted, in this order: {names}"
             )
+        if self.weights is not None and not 0 < sum(self.weights) < float("inf"):
+            given = ",".join(f"{weight:g}" for weight in self.weights)
+            raise InputError(f"--fuse-weights {given}: a sum above 0 is wanted, such as of 1,0.5")
 
     @property
     def card(self) -> EncoderCard:
