@@ -112,6 +112,12 @@ def test_each_class_is_what_was_made(name: str) -> None:
     assert classes(diagnose(result, collection, LIMITS)) == {name: 1}
 
 
+def test_an_answer_in_the_questions_language_is_not_outranked_by_its_own() -> None:
+    """Of the best three two are English; the English answer is the third of its language, the fourth of all."""
+    result, collection = world({"mine": ([*en(5, 6), *de(0), *en(0)], "en")})
+    assert classes(diagnose(result, collection, LIMITS)) == {"language below": 1}
+
+
 def test_all_together_each_occurs_once_with_an_example() -> None:
     result, collection = world(ORDERS)
     found = diagnose(result, collection, LIMITS)
@@ -195,7 +201,7 @@ def plain(result: Result, collection: Collection, rank: int) -> Counter[tuple[st
             if answer.rank <= max(rank, len(answers)):
                 continue
             if alone[lang, query, answer.passage_id] <= rank:
-                own = (top["passage_lang"] == lang).mean() >= 0.5
+                own = (top["passage_lang"] == lang).mean() >= 0.5 and answer.passage_lang != lang
                 name = "own language" if own else "language below"
             elif any(
                 share(text[other.passage_id], text[w.passage_id]) >= 0.8

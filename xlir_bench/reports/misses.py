@@ -300,6 +300,8 @@ def _classified(stored: _Stored, judged: set[str], texts: _Texts | None) -> tupl
         if "own language" in judged:
             own = (best["passage_lang"] == best["query_lang"]).groupby(best["list"]).mean()
             outranked = misses["list"].map(own) >= limits.own_share
+            # An answer in the question's language has the others before it.
+            outranked &= misses["passage_lang"] != misses["query_lang"]
             classes[found & outranked.to_numpy()] = "own language"
     wrong, answers = _by_list(best[best["wrong"]]), _by_list(stored.asked)
     columns = ["cluster", "query_lang", "query_id", "passage_id"]
