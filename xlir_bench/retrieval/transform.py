@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 
 from xlir_bench.encoders import EncoderCard
 from xlir_bench.encoders.digest import fingerprint, short, slug
 from xlir_bench.errors import InputError
+from xlir_bench.options.encoding import Transform
 from xlir_bench.records import ROLES, Collection, Floats, Progress, Role
 from xlir_bench.retrieval.exact import VectorIndex
 from xlir_bench.retrieval.retriever import Represented, Retriever
@@ -18,7 +18,6 @@ from xlir_bench.retrieval.similarity import Similarity, normalised
 from xlir_bench.retrieval.tiles import Engine
 from xlir_bench.retrieval.vectors import Vectors
 
-Transform = Literal["centroids", "offsets", "whitening"]
 VERSION = 1
 """Changes with what is computed."""
 SAMPLE = 10_000
