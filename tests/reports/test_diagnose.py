@@ -149,6 +149,13 @@ def test_without_best_passages_it_says_what_to_run() -> None:
     assert "run again" in found.not_judged["own language"]
 
 
+def test_no_other_run_is_asked_for_where_it_would_not_help() -> None:
+    alone = xb.evaluate("mini", "builtin:ngram", xb.RunOptions(cache=None, langs=("de",)))
+    reasons = diagnose(alone).not_judged
+    assert [x for x in CLASSES if "run again" in reasons.get(x, "")] == ["topical neighbour"]
+    assert reasons["own language"] == reasons["language below"]
+
+
 def test_one_question_without_a_miss_has_no_class() -> None:
     result, collection = world({"all": ([*en(0), *de(0)], "en")})
     found = diagnose(result, collection, LIMITS)

@@ -124,7 +124,10 @@ def diagnose(
     if not stored.has_best:
         again = "run again" if stored.has_pool else f"run again with --save-run {limits.rank}"
         need_best = [name for name in CLASSES if name not in ("language below", "lost")]
-        not_judged |= dict.fromkeys(need_best, f"the best passages were not kept: {again}")
+        # What else is missing, another run would not bring.
+        not_judged = (
+            dict.fromkeys(need_best, f"the best passages were not kept: {again}") | not_judged
+        )
     known = None if isinstance(texts, str) else _Texts(texts, stored)
     misses = stored.misses
     judged = {*CLASSES} - {*not_judged}
