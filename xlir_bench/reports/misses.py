@@ -241,6 +241,7 @@ class _Texts:
     def __init__(self, collection: Collection, stored: _Stored) -> None:
         self._limits = stored.limits
         self._pieces = cache(_pieces)
+        self._bits = cache(lambda text: _bits(self._pieces(text)))
         self._questions = {
             (lang, name): text
             for lang, queries in collection.queries.items()
@@ -277,9 +278,13 @@ class _Texts:
             text = self.passage(name)
             most = len(self._pieces(text)) / self._limits.duplicate
             for answer in (self.passage(x) for of_lang, x in answers if of_lang == lang):
-                # Most passages are shorter than that: sizes are looked at first.
-                short = len(self._pieces(answer)) <= most
-                if short and self.share(answer, text) >= self._limits.duplicate:
+                # Sizes are looked at first, then bits: one that the passage lacks is a piece that it lacks.
+                count = len(self._pieces(answer))
+                if not 0 < count <= most:
+                    continue
+                lacking = (self._bits(answer) & ~self._bits(text)).bit_count()
+                could = (count - lacking) / count >= self._limits.duplicate
+                if could and self.share(answer, text) >= self._limits.duplicate:
                     return name
         return None
 
@@ -289,6 +294,14 @@ def _pieces(text: str) -> frozenset[str]:
     plain = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
     size = 2 if IDEOGRAPHS.search(plain) else 3
     return frozenset(plain[i : i + size] for i in range(len(plain) - size + 1))
+
+
+def _bits(pieces: frozenset[str]) -> int:
+    """A bit for each piece; different pieces may have the same."""
+    bits = 0
+    for piece in pieces:
+        bits |= 1 << (hash(piece) & 1023)
+    return bits
 
 
 def _classified(stored: _Stored, judged: set[str], texts: _Texts | None) -> tuple[Any, Any]:
