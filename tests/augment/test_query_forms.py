@@ -100,6 +100,23 @@ def test_words_of_questions_become_english_and_english_ones_many(tmp_path) -> No
     assert any("river" in text for text in texts["zh"])
 
 
+def test_a_language_is_served_under_whatever_code_its_data_has(tmp_path) -> None:
+    (tmp_path / "en-de.tsv").write_text("river\tFluss\n", encoding="utf-8")
+    (tmp_path / "en-zh.tsv").write_text("river\t河流\n", encoding="utf-8")
+    asked = {code: [f"{QUESTIONS[own]} {n}" for n in range(30)]
+             for code, own in {"deu_Latn": "de", "eng": "en", "cmn": "zh"}.items()}  # fmt: skip
+    found = with_query_form(collection(asked), "code-switched", tmp_path).queries
+    plain = with_query_form(
+        collection({"de": asked["deu_Latn"], "en": asked["eng"], "zh": asked["cmn"]}),
+        "code-switched", tmp_path,
+    ).queries  # fmt: skip
+    for code, own in {"deu_Latn": "de", "eng": "en", "cmn": "zh"}.items():
+        assert list(found[code].texts) == list(plain[own].texts) != asked[code]
+    with pytest.raises(InputError, match="words of deu_Arab"):
+        with_query_form(collection({"deu_Arab": ["Fluss"]}), "code-switched", tmp_path)
+    assert lower(QUESTIONS["tr"], "tur_Latn") == lower(QUESTIONS["tr"], "tr")
+
+
 def test_without_word_lists_it_says_what_is_wanted(tmp_path) -> None:
     with pytest.raises(InputError, match="--lexicon"):
         with_query_form(collection({"en": ["a"]}), "code-switched", None)

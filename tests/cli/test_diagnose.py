@@ -36,6 +36,31 @@ def test_without_the_data_it_says_what_is_not_judged(xlir):
     assert "near duplicate, lexical neighbour: not judged" in said.out
 
 
+def test_texts_of_data_of_ones_own_come_from_what_was_run(xlir, tmp_path):
+    folder = tmp_path / "bells"
+    folder.mkdir()
+    langs = {"de": "Glocke {0} hängt im Turm {0} der Kirche.", "en": "Bell {0} hangs in tower {0}."}
+    rows = {
+        "queries": [{"_id": f"{x}_{n}", "text": f"{n * 7}?", "lang": x} for x in langs for n in range(9)],
+        "corpus": [{f"{x}-{n}": {"text": t.format(n * 7), "lang": x}} for x, t in langs.items() for n in range(9)],
+        "qrels": [{f"{x}_{n}": {f"{y}-{n}": 1 for y in langs}} for x in langs for n in range(9)],
+    }  # fmt: skip
+    for name, lines in rows.items():
+        (folder / f"{name}.jsonl").write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    assert xlir("run", "builtin:random", "--task", f"mlir:{folder}", "--quiet").code == 0
+    result = "results/builtin-random/bells"
+    unread = json.loads(xlir("diagnose", result, "--rank", "2", "--json").out)
+    assert "--task" in unread["not_judged"]["near duplicate"]
+    asked = ("diagnose", result, "--rank", "2", "--json", "--task")
+    read = json.loads(xlir(*asked, f"mlir:{folder}").out)
+    assert not {"near duplicate", "lexical neighbour"} & {*read["not_judged"]}
+    assert any(
+        "Turm" in text for of in read["examples"].values() for x in of for text in x["texts"]
+    )
+    other = xlir(*asked, "mini")
+    assert (other.code, other.out) == (2, "")
+
+
 def test_a_result_that_is_not_there_is_told(xlir):
     said = xlir("diagnose", "results/none")
     assert (said.code, said.out) == (2, "")

@@ -395,3 +395,25 @@ def test_where_numbers_mislead_it_is_said_even_quietly_and_a_failure_leaves_no_f
     assert xlir("run", "--model", "py:mine.py:broken", "--output", "other").code == 4
     assert not Path("other").exists()
     assert xlir("run", "--model", "builtin:ngram", "--quiet").err == ""
+
+
+def test_several_repairs_are_candidates_of_one_run_and_nothing_is_encoded_again(xlir):
+    repairs = ("--transform", "centroids", "--transform", "offsets", "--transform", "centroids")
+    args = ("builtin:ngram", "--langs", "de,en", "--limit", "5", "--json")
+    said = xlir("run", *args, *repairs)
+    assert said.code == 0
+    first, second = json.loads(said.out)
+    assert [x["encoder"]["transform"].split(",")[0] for x in (first, second)] == [
+        "centroids",
+        "offsets",
+    ]
+    assert [x["profile"]["encoded_texts"] > 0 for x in (first, second)] == [True, False]
+    assert first["encoder"]["slug"] != second["encoder"]["slug"]
+    alone = json.loads(xlir("run", *args, "--transform", "offsets").out)
+    assert alone["settings"] == second["settings"]
+    assert alone["encoder"] == second["encoder"]
+    named = xlir("run", *args, *repairs, "--name", "mine").out
+    assert [x["encoder"]["name"] for x in json.loads(named)] == [
+        "mine | centroids",
+        "mine | offsets",
+    ]

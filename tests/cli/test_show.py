@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from stored import copy_results
+from stored import change, copy_results
 
 FOLDER = Path("results/builtin-ngram/mini")
 
@@ -24,6 +24,15 @@ def test_it_prints_what_run_printed(xlir):
     shown = xlir("show", FOLDER)
     assert shown.code == 0
     assert shown.out.strip() in ran.out
+
+
+def test_a_measure_of_fairness_without_an_interval_shows_none(stored):
+    record = json.loads((FOLDER / "result.json").read_text())
+    figures = {key: {**record["bias"][key], "low": None, "high": None} for key in ("tlr@20",)}
+    change(FOLDER, bias=figures)
+    (line,) = [x for x in stored("show", FOLDER).out.splitlines() if x.startswith("recall@20 of")]
+    assert " - " in line
+    assert " to " not in line
 
 
 def test_a_question_shows_its_ranks_in_every_pool_and_its_texts(stored):

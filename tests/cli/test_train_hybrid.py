@@ -223,6 +223,7 @@ def test_languages_that_no_batch_of_a_kind_can_have_are_said(
         (["--select-by", "mini.mono.map"], 2, "did you mean"),
         (["--train", "gone.jsonl"], 2, "is not there"),
         (["--lr", "-1"], 2, "--lr -1.0 wants a number above 0"),
+        (["--teacher", "builtin:ngram"], 2, "--teacher is for --loss distil"),
         (["--patience", "2", "--no-eval"], 2, "--patience 2 counts evaluations"),
     ],
 )

@@ -10,7 +10,7 @@ from xlir_bench.evaluation import as_retriever, encode_shard
 from xlir_bench.options.working import Shard
 from xlir_bench.records import Silent
 from xlir_bench.reports.comparable import require_comparable
-from xlir_bench.reports.compare import compare
+from xlir_bench.reports.compare import compare, compare_all
 from xlir_bench.tasks import catalogue
 
 
@@ -36,6 +36,13 @@ def test_a_run_with_typos_is_a_part_and_says_so(plain) -> None:
         "builtin:ngram",
         "builtin:ngram, questions typos",
     )
+
+
+def test_several_forms_stand_in_one_table(plain) -> None:
+    forms = [evaluate("mini", "builtin:ngram", small(query_form=x)) for x in ("lower", "typos")]
+    pairs, notes = compare_all([plain, *forms])
+    assert ("builtin:ngram", "builtin:ngram, questions typos") in {pair[:2] for pair in pairs}
+    assert any("that is what is compared" in note for note in notes)
 
 
 def test_whoever_decides_refuses_other_questions(plain) -> None:

@@ -6,6 +6,7 @@ from stored import aligned_result
 
 from xlir_bench.measures.alignment import (
     Items,
+    PairAlignment,
     anisotropy,
     hubness,
     language_variance,
@@ -13,6 +14,7 @@ from xlir_bench.measures.alignment import (
     relevance_cosines,
     semantic_affinity,
 )
+from xlir_bench.results.schema import AlignmentPart
 
 
 def unit(*rows: object) -> np.ndarray:
@@ -143,6 +145,19 @@ def test_semantic_affinity_is_the_published_formula(
     assert found == (None if wanted is None else pytest.approx(wanted))
     if within < 1:
         assert found == pytest.approx(1 / (1 + (1 - translations) / (1 - within)))
+
+
+def test_vectors_that_are_one_point_have_no_affinity_whatever_their_last_bits() -> None:
+    assert semantic_affinity(1 - 6e-8, 1 - 1e-7) is None
+
+
+def test_a_language_of_a_single_text_has_no_part_in_the_affinity() -> None:
+    pair = PairAlignment(1, 0.9, 0.5, 0.4, {"recall@1": 1.0})
+    of_pairs = {"de-en": pair, "en-de": pair}
+    alone = AlignmentPart(questions=of_pairs, anisotropy={"query": {"de": 0.6, "en": 0.0}})
+    assert alone.affinity["questions"][0] == pytest.approx(0.8)
+    single = AlignmentPart(questions=of_pairs, anisotropy={"query": {"de": 0.0, "en": 0.0}})
+    assert single.affinity == {}
 
 
 def test_a_result_derives_its_affinity_from_what_is_stored() -> None:

@@ -349,6 +349,32 @@ def test_published_measures_of_fairness_are_means_over_questions(seed: int) -> N
     assert_view(found["peer@20"], fair)
 
 
+def test_peer_is_left_out_where_every_ranking_would_have_the_same() -> None:
+    """A pool that is no larger than the cut-off, with one answer a language."""
+    one = PoolRanking(
+        replace(
+            pools(random_asked(1))[0].ranking,
+            setting=Setting("de", ("de", "en")),
+            candidates=20,
+            query=np.array([0, 0]),
+            passage=np.array([1, 12]),
+            grade=np.ones(2, np.int64),
+            rank=np.array([3, 9]),
+            top=None,
+        ),
+        ("a",),
+        {"de": 10, "en": 10},
+    )
+    assert not [x for x in language_bias([one], parallel=True) if x.startswith("peer")]
+    larger = replace(one, ranking=replace(one.ranking, candidates=21))
+    assert "peer@20" in language_bias([larger], parallel=True)
+    lost = replace(one, ranking=replace(one.ranking, rank=np.array([3, 0])))
+    assert "peer@20" in language_bias([lost], parallel=True)
+    two = replace(one.ranking, passage=np.array([1, 2, 12]), query=np.zeros(3, int),
+                  grade=np.ones(3, np.int64), rank=np.array([3, 9, 4]))  # fmt: skip
+    assert "peer@20" in language_bias([replace(one, ranking=two)], parallel=True)
+
+
 def test_the_gap_to_one_language_is_what_the_pool_loses_of_hits() -> None:
     asked = random_asked(5)
     ranked = []

@@ -113,6 +113,12 @@ def test_each_class_is_what_was_made(name: str) -> None:
     assert classes(diagnose(result, collection, LIMITS)) == {name: 1}
 
 
+def test_an_answer_in_the_questions_language_is_not_outranked_by_its_own() -> None:
+    """Of the best three two are English; the English answer is the third of its language, the fourth of all."""
+    result, collection = world({"mine": ([*en(5, 6), *de(0), *en(0)], "en")})
+    assert classes(diagnose(result, collection, LIMITS)) == {"language below": 1}
+
+
 def test_all_together_each_occurs_once_with_an_example() -> None:
     result, collection = world(ORDERS)
     found = diagnose(result, collection, LIMITS)
@@ -158,6 +164,13 @@ def test_without_best_passages_it_says_what_to_run() -> None:
     assert example.texts == (QUESTION, ANSWER, "")
     assert classes(found) == {"language below": 2, "lost": 4}
     assert "run again" in found.not_judged["own language"]
+
+
+def test_no_other_run_is_asked_for_where_it_would_not_help() -> None:
+    alone = xb.evaluate("mini", "builtin:ngram", xb.RunOptions(cache=None, langs=("de",)))
+    reasons = diagnose(alone).not_judged
+    assert [x for x in CLASSES if "run again" in reasons.get(x, "")] == ["topical neighbour"]
+    assert reasons["own language"] == reasons["language below"]
 
 
 def test_one_question_without_a_miss_has_no_class() -> None:
@@ -212,7 +225,7 @@ def plain(result: Result, collection: Collection, rank: int) -> Counter[tuple[st
             if answer.rank <= max(rank, len(answers)):
                 continue
             if alone[lang, query, answer.passage_id] <= rank:
-                own = (top["passage_lang"] == lang).mean() >= 0.5
+                own = (top["passage_lang"] == lang).mean() >= 0.5 and answer.passage_lang != lang
                 name = "own language" if own else "language below"
             elif any(
                 share(text[other.passage_id], text[w.passage_id]) >= 0.8

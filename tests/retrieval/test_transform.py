@@ -104,8 +104,23 @@ def test_held_out_text_says_how_far_languages_are_moved(tmp_path: Path) -> None:
     assert held_out.record.encoder.fingerprint != own.record.encoder.fingerprint
     assert own.record.alignment.language_variance["passage"] < 0.001
     assert held_out.record.alignment.language_variance["passage"] > 0.001
+
+
+def test_held_out_text_that_lacks_a_language_is_refused_before_anything_is_encoded(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "held-out.jsonl"
+    path.write_text('{"id": "1", "text": {"de": "Ein Fluss.", "en": "A river."}}\n', "utf-8")
+    asked = []
+
+    def encode(texts, role):
+        asked.append(role)
+        return np.ones((len(texts), 4))
+
+    how = EncoderOptions(transform="offsets", transform_text=str(path))
     with pytest.raises(InputError, match="zh"):
-        evaluate("mini", "builtin:ngram", small(langs=("de", "zh")), encoder_options=how)
+        evaluate("mini", encode, small(langs=("de", "zh")), encoder_options=how)
+    assert not asked
 
 
 def test_languages_that_the_task_lacks_have_no_part_in_it(tmp_path: Path) -> None:

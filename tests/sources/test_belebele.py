@@ -127,6 +127,16 @@ def test_a_language_without_a_row_or_a_file_is_told(tmp_path: Path) -> None:
         read(tmp_path, ("zho_hans",))
 
 
+def test_of_many_languages_without_a_file_those_that_have_one_are_told(tmp_path: Path) -> None:
+    write_belebele(tmp_path, ROWS)
+    asked = (*ROWS, "afr_Latn", "amh_Ethi", "arb_Arab", "deu_Latn")
+    with pytest.raises(InputError, match=f"--langs {','.join(sorted(ROWS))}"):
+        read(tmp_path, asked)
+    with pytest.raises(InputError) as caught:
+        read(tmp_path, ("afr_Latn",))
+    assert "--langs" not in str(caught.value)
+
+
 LANGS = ("afr_Latn", "amh_Ethi", "deu_Latn", "eng_Latn", "zul_Latn")
 
 

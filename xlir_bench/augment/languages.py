@@ -1,4 +1,4 @@
-"""What translation models call a language: each layout writes its codes in its own way."""
+"""What a language is called elsewhere: by translation models, whose layouts write codes in their own way, and by data."""
 
 from __future__ import annotations
 
@@ -54,6 +54,23 @@ MACRO: Mapping[str, tuple[str, ...]] = {
     "zh-TW": ("cmn_Hant", "zho_Hant"),
 }  # fmt: skip
 """Where Marian's models name a language by another code of three letters than FLORES."""
+
+
+def own_code(lang: str) -> str:
+    """The code that word lists and rules go by: ``de`` of ``deu_Latn`` and of ``deu``; any other stays.
+
+    >>> own_code("tur_Latn"), own_code("cmn"), own_code("hin_Latn"), own_code("de")
+    ('tr', 'zh', 'hin_Latn', 'de')
+    """
+    return _OWN.get(lang, lang)
+
+
+_CODES = list(FLORES.items())
+_OWN: Mapping[str, str] = {  # of several codes of one language the first counts, which comes last
+    name: code
+    for code, flores in _CODES[::-1]
+    for name in (*MACRO.get(code, ()), flores.partition("_")[0], flores)
+}
 
 
 def language_tokens(layout: Layout, lang: str) -> list[str]:

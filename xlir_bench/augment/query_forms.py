@@ -12,6 +12,7 @@ from hashlib import shake_128
 from pathlib import Path
 from unicodedata import category
 
+from xlir_bench.augment.languages import own_code
 from xlir_bench.augment.lexicon import read_lexicon
 from xlir_bench.augment.words import DOTLESS_I
 from xlir_bench.errors import InputError
@@ -54,7 +55,7 @@ def lower(text: str, lang: str) -> str:
     >>> lower("Wer schrieb „Faust“?", "de"), lower("IŞIK nedir?", "tr")
     ('wer schrieb „faust', 'ışık nedir')
     """
-    if lang in DOTLESS_I:
+    if own_code(lang) in DOTLESS_I:
         text = text.replace("I", "ı").replace("İ", "i")
     text = text.lower()
     end = len(text)
@@ -114,11 +115,13 @@ def _switching(folder: Path | None, langs: list[str]) -> Change:
     for source, targets in lexicon.entries.items():
         for target in [x for x in targets if source != "en" and x != "en"]:
             del targets[target]
-    if lacking := ", ".join(lang for lang in langs if not lexicon.targets(lang)):
+    codes = {x: x if lexicon.targets(x) else own_code(x) for x in langs}
+    if lacking := ", ".join(x for x, code in codes.items() if not lexicon.targets(code)):
         raise InputError(
             f"--lexicon {folder} lacks words of {lacking}; --langs leaves languages out"
         )
-    return Switcher(lexicon, SwitchOptions()).text
+    switcher = Switcher(lexicon, SwitchOptions())
+    return lambda text, lang: switcher.text(text, codes[lang])
 
 
 CHANGES: Mapping[QueryForm, Change] = {"lower": lower, "romanised": romanised, "typos": typos}

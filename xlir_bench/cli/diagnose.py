@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from xlir_bench.cli.command import DATA_ROOT, FORM, JSON, TASKS_DIRS, ReportForm, argument, command
 from xlir_bench.cli.terminal import say_report
 from xlir_bench.errors import XlirError
-from xlir_bench.options.stating import option
+from xlir_bench.options.stating import DATA, option
 
 if TYPE_CHECKING:
     from xlir_bench.records import Collection
@@ -28,6 +28,10 @@ def diagnose(
     as_json: bool = JSON,
     data: Path | None = DATA_ROOT,
     tasks_dirs: tuple[Path, ...] = TASKS_DIRS,
+    task: str | None = option(
+        "Of data of your own: what was run, as `run --task` takes it, such as mlir:FOLDER.",
+        None, group=DATA, metavar="SPEC",
+    ),
 ) -> None:  # fmt: skip
     """Say why answers were missed: by ranking across languages, by matching, or by labels in doubt.
 
@@ -48,8 +52,10 @@ def diagnose(
     stored = Result.load(result)
     texts: Collection | str
     try:
-        texts = stored_collection(stored, data, tasks_dirs)
+        texts = stored_collection(stored, data, tasks_dirs, task)
     except XlirError as error:
+        if task is not None:
+            raise
         texts = f"texts are not at hand: {error}"
     diagnosis = misses.diagnose(stored, texts, misses.Limits(rank=rank), examples)
     blocks = diagnosis_blocks(stored, diagnosis, shortened=form is None)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from xlir_bench.cli.command import (
     DEFAULT_MODEL,
@@ -23,9 +24,9 @@ from xlir_bench.errors import WARNING, InputError, XlirError
 from xlir_bench.escaping import redacted, visible
 from xlir_bench.executor import LOCAL, Executor, opened
 from xlir_bench.files import removing_empty, require_writable
-from xlir_bench.options.encoding import EncoderOptions
+from xlir_bench.options.encoding import EncoderOptions, Transform
 from xlir_bench.options.running import RunOptions
-from xlir_bench.options.stating import OUTPUT, WHAT, option
+from xlir_bench.options.stating import OPTION, OUTPUT, SEARCH, WHAT, option, same_option
 from xlir_bench.options.working import MACHINES, Shard, WorkOptions
 
 if TYPE_CHECKING:
@@ -55,6 +56,11 @@ def run(
     output: Path = OUTPUT_DIR,
     tasks_dirs: tuple[Path, ...] = TASKS_DIRS,
     options: RunOptions,
+    transform: tuple[Transform, ...] = option(
+        f"{same_option(EncoderOptions, 'transform').metadata[OPTION].help} Given again, each repair is a candidate"
+        " of its own.",
+        (), group=SEARCH, many=True,
+    ),
     encoder_options: EncoderOptions,
     work: WorkOptions,
     shard: Shard | None = option(
@@ -120,7 +126,11 @@ def run(
         other = "--on" if options.keep_vectors else "--no-keep-vectors"
         raise InputError(f"--shard writes a part of the vectors from here: leave {other} out")
 
-    alone, code = len(specs) * len(chosen) == 1, 0
+    # Each repair is of the same vectors, which the first leaves in the cache.
+    repairs = [replace(encoder_options, transform=x) for x in dict.fromkeys(transform)]
+    hows = repairs or [encoder_options]
+    count = len(specs) * len(hows) * len(chosen)
+    alone, code = count == 1, 0
     results: dict[int, Result] = {}
     tell = teller(quiet)
     folders: list[Path] = [output] if not output.exists() else []
@@ -129,30 +139,33 @@ def run(
         opened(work.on, work.workers, work.gpus_per_worker, tell) as executor,
         Bars(quiet) as bars,
     ):
-        retrievers = resolved(specs, encoder_options, options, executor)
+        retrievers = [r for how in hows for r in resolved(specs, how, options, executor)]
         for retriever in retrievers:
             for task in chosen:
                 usual = usual_folder(retriever.card.slug, task, options, output)
                 folders[:0] = [usual, usual.parent]
         # Where there are enough of them, each is done by one worker; else workers share in each.
-        apart = executor.remote and len(specs) * len(chosen) >= max(2, executor.workers)
+        apart = executor.remote and count >= max(2, executor.workers)
         if shard is not None:
             _encode_shard(retrievers, chosen, options, shard, bars, tell)
             return 0
         numbers: dict[str, int] = {}
 
-        def pairs() -> Iterator[tuple[str, tuple[object, Task, str | None]]]:
-            for spec in specs:
+        def pairs() -> Iterator[tuple[str, Asked]]:
+            for how, spec in product(hows, specs):
                 retriever = retrievers.pop(0)  # what it loads is let go before the next one
+                called = named.get(spec)
+                if called and len(hows) > 1:
+                    called += f" | {how.transform}"
                 for task in chosen:
-                    name = f"{named.get(spec) or retriever.card.name} on {task.name}"
+                    name = f"{called or retriever.card.name} on {task.name}"
                     tell(visible(name))
                     name = name if name not in numbers else f"{name} ({spec})"
                     numbers[name] = len(numbers)
-                    yield name, (spec if apart else retriever, task, named.get(spec))
+                    yield name, Asked(spec if apart else retriever, task, called, how)
 
         job = Pairs(
-            options, encoder_options, output.absolute() if apart else output, trec, canonical_command(),
+            options, output.absolute() if apart else output, trec, canonical_command(),
             *(() if apart else (bars, tell, executor)),
         )  # fmt: skip
         for done in (executor if apart else LOCAL).run(job, pairs()):
@@ -209,12 +222,22 @@ def _refuse_stray(
             )
 
 
+class Asked(NamedTuple):
+    """One encoder on one task."""
+
+    encoder: object
+    """Its spec, where a worker loads it."""
+    task: Task
+    name: str | None
+    """What tables call it."""
+    encoder_options: EncoderOptions
+
+
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """Encoders, or their specs, each on a task, and what tables call each."""
+    """Encoders, or their specs, each on a task."""
 
     options: RunOptions
-    encoder_options: EncoderOptions
     output: Path
     trec: bool
     command: str
@@ -222,18 +245,17 @@ class Pairs:
     tell: Callable[[str], None] | None = None
     executor: Executor = LOCAL
 
-    def open(self) -> Callable[[tuple[object, Task, str | None]], Result]:
+    def open(self) -> Callable[[Asked], Result]:
         """Each loads what it wants."""
         return self._evaluated
 
-    def _evaluated(self, pair: tuple[object, Task, str | None]) -> Result:
+    def _evaluated(self, asked: Asked) -> Result:
         from xlir_bench.reports.export import write_trec
 
-        encoder, task, name = pair
         result = evaluated(
-            encoder, task, self.options, self.encoder_options, self.output, self.progress,
+            asked.encoder, asked.task, self.options, asked.encoder_options, self.output, self.progress,
             self.tell or teller(quiet=True),
-            command=self.command, executor=self.executor, name=name,
+            command=self.command, executor=self.executor, name=asked.name,
         )  # fmt: skip
         if self.trec and result.folder is not None:
             write_trec(result, result.folder / "trec")

@@ -148,20 +148,29 @@ def _rank_table(ranks: pd.DataFrame) -> Table:
     return Table(["query \\ alone", *langs, *(f"all:{lang}" for lang in langs)], rows)
 
 
-def stored_collection(result: Result, data: Path | None, tasks_dirs: Sequence[Path]) -> Collection:
+def stored_collection(
+    result: Result, data: Path | None, tasks_dirs: Sequence[Path], spec: str | None = None
+) -> Collection:
     """The data that a result was made from, with its questions as they were asked, as far as it is on disk.
 
-    Nothing is downloaded.
+    `spec`: the task, as `run --task` takes it, where it is data of one's own. Nothing is downloaded.
     """
     from xlir_bench.augment.query_forms import with_query_form
     from xlir_bench.options.running import RunOptions
     from xlir_bench.sources import load_present
+    from xlir_bench.sources.own import OWN
     from xlir_bench.tasks import catalogue
 
     asked = result.record.options
     options = RunOptions(data=data_root(data), query_form=cast(Any, asked.query_form))
-    (task,) = catalogue(*tasks_dirs).get([result.record.task.name])
     langs = tuple(asked.langs) if asked.langs else None
+    known = catalogue(*tasks_dirs)
+    name = result.record.task.name
+    if spec is None and name not in known.tasks and result.record.task.domain == OWN:
+        raise InputError(f"{name!r} is data of your own: `diagnose --task` takes it as `run` did")
+    (task,) = known.get([name if spec is None else spec], langs, offline=True)
+    if spec is not None and task.name != name:
+        raise InputError(f"--task {spec} is {task.name!r}, and the result is of {name!r}")
     collection = load_present(task, options.data, langs, candidate=asked.candidate)
     if options.query_form is None:
         return collection

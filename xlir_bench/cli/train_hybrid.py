@@ -14,7 +14,7 @@ import click
 
 from xlir_bench.cli.command import DATA_ROOT, JSON, QUIET, TASKS_DIRS, canonical_command, command
 from xlir_bench.cli.terminal import Bars, say, say_blocks, say_json, teller, warn_of_faults
-from xlir_bench.errors import OutOfReachError, UnknownNameError
+from xlir_bench.errors import InputError, OutOfReachError, UnknownNameError
 from xlir_bench.extras import require
 from xlir_bench.options.running import RunOptions
 from xlir_bench.options.stating import option
@@ -87,6 +87,11 @@ def train_hybrid(
     warn_of_faults(known)
     root = data_root(data)
     options.check()
+    # A recipe may have one for some of its losses.
+    if options.teacher is not None and options.loss != "distil":
+        raise InputError(
+            f"--teacher is for --loss distil, and --loss {options.loss} has no use for it"
+        )
     guarded, evaluate = dict(known.tasks), None
     if not no_eval:
         tasks = known.get(eval_tasks or ["mini"])

@@ -14,6 +14,8 @@ from xlir_bench.arrays import equal_pairs
 from xlir_bench.records import Floats, Ints
 
 CUTS = (1, 5, 10)
+ROUNDING = 1e-6
+"""Distances of vectors in 32 bits that are smaller say nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +114,7 @@ def semantic_affinity(translations: float, within: float) -> float | None:
     0.8
     """
     apart, spread = max(0.0, 1 - translations), max(0.0, 1 - within)
-    return spread / (spread + apart) if spread + apart > 0 else None
+    return spread / (spread + apart) if spread + apart > ROUNDING else None
 
 
 def language_variance(vectors: Mapping[str, Floats]) -> float:

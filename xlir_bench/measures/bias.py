@@ -339,10 +339,15 @@ def _oracle_gap(pool: PoolRanking, k: int) -> PerQuery | None:
     return PerQuery(rows, gap, np.bincount(row, of_passage, len(rows)) / np.bincount(row))
 
 
-def _equal_expected_rank(pool: PoolRanking, k: int, unretrieved_mean: bool = False) -> PerQuery:
-    """PEER@k; see `equal_expected_rank`."""
+def _equal_expected_rank(
+    pool: PoolRanking, k: int, unretrieved_mean: bool = False
+) -> PerQuery | None:
+    """PEER@k; see `equal_expected_rank`. None where every ranking would have the same."""
     query, rank = pool.ranking.query, pool.ranking.rank
     lang = pool.relevant_langs
+    cuts_off = pool.ranking.candidates > k or not rank.all()
+    if not cuts_off and len(query) == len(np.unique(np.stack([query, lang]), axis=1).T):
+        return None  # one passage a language and ranks that all differ
     rows, p = equal_expected_rank(query, rank, lang, k, unretrieved_mean)
     chance = expected_equal_expected_rank(query, lang, pool.ranking.candidates, k, unretrieved_mean)
     return PerQuery(rows, p, chance)

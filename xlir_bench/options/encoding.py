@@ -18,6 +18,7 @@ from xlir_bench.options.stating import (
 FUSED, RERANKED = "Several retrievers as one", "Re-ranking"
 Dtype = Literal["float32", "float16", "bfloat16"]
 SimilarityName = Literal["cosine", "dot", "model"]
+Transform = Literal["centroids", "offsets", "whitening"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ class LoadOptions:
         " these that the model registers.",
         "cosine", group=SEARCH,
     )  # fmt: skip
-    transform: Literal["centroids", "offsets", "whitening"] | None = option(
+    transform: Transform | None = option(
         "Repair vectors without training: take out what sets languages apart.", None, group=SEARCH
     )
     transform_text: str | None = option(

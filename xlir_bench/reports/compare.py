@@ -138,7 +138,7 @@ def compare_all(
     results: Sequence[Result], measure: str | None = None, force: bool = False
 ) -> tuple[list[Pair], list[str]]:
     """Every pair of three or more results by kind, and notes."""
-    notes = require_comparable(results, force, FORCE)
+    notes = require_comparable(results, force, FORCE, forms_may_differ=True)
     measure = shared_measure(results, measure)
     values = [result.values(measure) for result in results]
     names = labels(results)

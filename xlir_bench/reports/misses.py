@@ -124,7 +124,10 @@ def diagnose(
     if not stored.has_best:
         again = "run again" if stored.has_pool else f"run again with --save-run {limits.rank}"
         need_best = [name for name in CLASSES if name not in ("language below", "lost")]
-        not_judged |= dict.fromkeys(need_best, f"the best passages were not kept: {again}")
+        # What else is missing, another run would not bring.
+        not_judged = (
+            dict.fromkeys(need_best, f"the best passages were not kept: {again}") | not_judged
+        )
     known = None if isinstance(texts, str) else _Texts(texts, stored)
     misses = stored.misses
     judged = {*CLASSES} - {*not_judged}
@@ -239,6 +242,7 @@ class _Texts:
     def __init__(self, collection: Collection, stored: _Stored) -> None:
         self._limits = stored.limits
         self._pieces = cache(_pieces)
+        self._bits = cache(lambda text: _bits(self._pieces(text)))
         self._questions = {
             (lang, name): text
             for lang, queries in collection.queries.items()
@@ -275,9 +279,13 @@ class _Texts:
             text = self.passage(name)
             most = len(self._pieces(text)) / self._limits.duplicate
             for answer in (self.passage(x) for of_lang, x in answers if of_lang == lang):
-                # Most passages are shorter than that: sizes are looked at first.
-                short = len(self._pieces(answer)) <= most
-                if short and self.share(answer, text) >= self._limits.duplicate:
+                # Sizes are looked at first, then bits: one that the passage lacks is a piece that it lacks.
+                count = len(self._pieces(answer))
+                if not 0 < count <= most:
+                    continue
+                lacking = (self._bits(answer) & ~self._bits(text)).bit_count()
+                could = (count - lacking) / count >= self._limits.duplicate
+                if could and self.share(answer, text) >= self._limits.duplicate:
                     return name
         return None
 
@@ -287,6 +295,14 @@ def _pieces(text: str) -> frozenset[str]:
     plain = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
     size = 2 if IDEOGRAPHS.search(plain) else 3
     return frozenset(plain[i : i + size] for i in range(len(plain) - size + 1))
+
+
+def _bits(pieces: frozenset[str]) -> int:
+    """A bit for each piece; different pieces may have the same."""
+    bits = 0
+    for piece in pieces:
+        bits |= 1 << (hash(piece) & 1023)
+    return bits
 
 
 def _classified(stored: _Stored, judged: set[str], texts: _Texts | None) -> tuple[Any, Any]:
@@ -301,6 +317,8 @@ def _classified(stored: _Stored, judged: set[str], texts: _Texts | None) -> tupl
         if "own language" in judged:
             own = (best["passage_lang"] == best["query_lang"]).groupby(best["list"]).mean()
             outranked = misses["list"].map(own) >= limits.own_share
+            # An answer in the question's language has the others before it.
+            outranked &= misses["passage_lang"] != misses["query_lang"]
             classes[found & outranked.to_numpy()] = "own language"
     wrong, answers = _by_list(best[best["wrong"]]), _by_list(stored.asked)
     columns = ["cluster", "query_lang", "query_id", "passage_id"]

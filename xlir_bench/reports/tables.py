@@ -171,7 +171,7 @@ def fairness_table(record: ResultRecord) -> Table:
         {
             "measure": name,
             "mean": _bias(key, figure.mean),
-            "95 % interval": f"{_bias(key, figure.low)} to {_bias(key, figure.high)}",
+            "95 % interval": "-" if figure.low is None else f"{_bias(key, figure.low)} to {_bias(key, figure.high)}",
             "chance": _bias(key, figure.chance),
         }
         for key, (name, _) in FAIRNESS_NAMES.items()

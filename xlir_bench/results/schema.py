@@ -326,8 +326,10 @@ class AlignmentPart(_Part):
             ("questions", self.questions, "query"),
             ("answers", self.answers, "passage"),
         ):
-            if pairs and role in self.anisotropy:
-                within = fmean(self.anisotropy[role].values())
+            # A language of a single text has no two unlike ones: its mean cosine is stored as 0.
+            of_langs = [cosine for cosine in self.anisotropy.get(role, {}).values() if cosine]
+            if pairs and of_langs:
+                within = fmean(of_langs)
                 of = [
                     fmean(getattr(p, name) for p in pairs.values())
                     for name in ("translations", "others")

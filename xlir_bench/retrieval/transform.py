@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 
 from xlir_bench.encoders import EncoderCard
 from xlir_bench.encoders.digest import fingerprint, short, slug
 from xlir_bench.errors import InputError
+from xlir_bench.options.encoding import Transform
 from xlir_bench.records import ROLES, Collection, Floats, Progress, Role
 from xlir_bench.retrieval.exact import VectorIndex
 from xlir_bench.retrieval.retriever import Represented, Retriever
@@ -18,7 +18,6 @@ from xlir_bench.retrieval.similarity import Similarity, normalised
 from xlir_bench.retrieval.tiles import Engine
 from xlir_bench.retrieval.vectors import Vectors
 
-Transform = Literal["centroids", "offsets", "whitening"]
 VERSION = 1
 """Changes with what is computed."""
 SAMPLE = 10_000
@@ -70,6 +69,12 @@ class TransformedRetriever:
 
     def represent(self, collection: Collection, progress: Progress) -> Represented:
         """The texts' vectors, moved; nothing is encoded that is cached."""
+        wanted = {*collection.queries, *collection.passages}
+        if self.text is not None and (lacking := sorted(wanted - {*self.text.queries})):
+            raise InputError(
+                f"--transform-text has no text in {', '.join(lacking)};"
+                " --langs leaves languages out"
+            )
         plain = self.retriever.represent(collection, progress)
         if plain.vectors is None:
             raise InputError(f"--transform moves vectors, and {self.retriever.card.name} has none")
@@ -77,12 +82,6 @@ class TransformedRetriever:
         if self.text is not None:
             text = _in_languages_of(collection, self.text)
             known = self.retriever.represent(text, progress).vectors or {}
-            lacking = sorted({lang for role, lang in vectors if (role, lang) not in known})
-            if lacking:
-                raise InputError(
-                    f"--transform-text has no text in {', '.join(lacking)};"
-                    " --langs leaves languages out"
-                )
         moves = _moves(self.transform, known)
         moved = {key: rows.moved(*moves[key]) for key, rows in vectors.items()}
         index = VectorIndex.of(moved, self.similarity, self.engine)

@@ -312,8 +312,14 @@ def _require_presence(task: Task, absent: Sequence[DataFile], options: RunOption
     if task.source.bundled:
         raise InputError(f"{missed}; its folder is not whole")
     if options.data is not None:
-        langs = ",".join(dict.fromkeys(file_language(file.name) for file in absent))
-        raise InputError(f"{missed}; leave {langs} out with --langs, or give another --data ROOT")
+        lacking = dict.fromkeys(file_language(file.name) for file in absent)
+        here = [x for x in wanted_languages(task, options.langs) if x not in lacking]
+        if not here or lacking.keys() & {*(task.passage_languages or ())}:
+            raise InputError(f"{missed}; give another --data ROOT")
+        what = f"leave {','.join(lacking)} out with --langs"
+        if len(lacking) > len(here):
+            what = f"take the others with --langs {','.join(here)}"
+        raise InputError(f"{missed}; {what}, or give another --data ROOT")
     raise OutOfReachError(
         f"{missed}, and this is offline; run `xlir-bench data fetch {task.name}` first, or give --data ROOT"
     )

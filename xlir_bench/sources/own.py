@@ -138,9 +138,13 @@ def is_code(lang: str) -> bool:
     return code is not None and (len(code[1]) == 3 or code[1] in TWO_LETTERS)
 
 
+OWN = "your own"
+"""What is said of data that nothing is stated of."""
+
+
 def task_of_ones_own(stem: str, files: Mapping[str, TaskFile], **stated: Any) -> Task:
     """A task of a user's own data, of this name; facts that are not stated are "your own"."""
-    facts: dict[str, Any] = dict.fromkeys(("domain", "licence", "homepage", "citation"), "your own")
+    facts: dict[str, Any] = dict.fromkeys(("domain", "licence", "homepage", "citation"), OWN)
     facts |= {"languages": sorted({file_language(name) for name in files})}
     facts |= {"source": Source(bundled=True), "title": stem}
     return Task(
