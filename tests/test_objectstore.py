@@ -42,7 +42,9 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
 def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A bucket of a server on loopback that speaks S3."""
     pytest.importorskip("s3fs", reason="s3fs is not installed: pip install 'xlir-bench[s3]'")
-    pytest.importorskip("moto", reason="moto is not installed: pip install 'moto[s3,server]'")
+    pytest.importorskip(
+        "moto", reason="moto is not installed: pip install 'moto[s3]' flask flask-cors"
+    )
     with pytest.MonkeyPatch.context() as patch:
         for name, value in (
             ("ACCESS_KEY_ID", "a"),

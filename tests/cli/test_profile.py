@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from xlir_bench.reports.tables import signed
 from xlir_bench.results import Result
 
 QUICK = (
@@ -43,7 +44,7 @@ def test_the_table_says_what_each_variant_does_to_map_and_which_are_unbeaten(xli
         assert f"{variant.mean_map:.4f}".removeprefix("0") in line
         assert f"{variant.bytes_per_vector:,.0f}" in line
         assert line.rstrip().endswith(", ".join(variant.unbeaten))
-        change = f"{variant.mean_map - cost.variants[0].mean_map:+.4f}"
+        change = signed(variant.mean_map - cost.variants[0].mean_map)
         assert (change in line) == (i > 0)
     assert f"written to {stored('builtin-ngram')}" in said.out
 
