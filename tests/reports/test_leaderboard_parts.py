@@ -11,9 +11,11 @@ from stored import another, change, copy_results
 
 from xlir_bench.evaluation import RunOptions, evaluate
 from xlir_bench.records import Kind
+from xlir_bench.reports.compare import compare
 from xlir_bench.reports.export import write as export
 from xlir_bench.reports.leaderboard.board import read_board
 from xlir_bench.reports.leaderboard.pages import leaderboard_texts
+from xlir_bench.reports.tables import signed
 from xlir_bench.results import Result, load_results, result_folder
 from xlir_bench.tasks import catalogue
 
@@ -160,3 +162,23 @@ def test_parts_whose_languages_are_spelt_alike_have_a_page_each(results):
         folder = another(results, f"e{n}", f"e{n}")
         change(folder, options={"langs": langs})
     assert len({task.file for task in read_board([results]).tasks}) == 1 + len(spelt)
+
+
+def test_what_questions_in_other_forms_cost_stands_on_the_page_of_the_encoder(results):
+    """Of runs that are otherwise alike: the changes that `compare` finds, with their intervals."""
+    langs = ("de", "en")
+    plain = run_part(results, "ngram", langs=langs)
+    changed = run_part(results, "ngram", langs=langs, query_form="typos")
+    run_part(results, "ngram", langs=langs, query_form="lower", limit=5)
+    texts = pages(results)
+    with_forms = [name for name, text in texts.items() if "Questions in other forms" in text]
+    assert with_forms == ["mini~de-en/builtin-ngram.md"]
+    page = texts[with_forms[0]]
+    assert "| questions | typos |" in page
+    found = compare(Result.load(plain), Result.load(changed))
+    for row in (*found.kinds, *found.langs):
+        test = row.test
+        cell = f"{signed(test.difference)} ({signed(test.low)} to {signed(test.high)})"
+        assert f"| {row.kind.value} {row.query_lang or 'all'} | {cell} |" in page
+    shutil.rmtree(plain)
+    assert not any("Questions in other forms" in text for text in pages(results).values())

@@ -43,6 +43,8 @@ class Row:
     """The range of ranks it may have; empty where nothing was tested."""
     untested: str | None = None
     """Why it was not tested, where others were."""
+    forms: Mapping[str, Path] = field(default_factory=dict)
+    """Where its results of the same questions in another form lie, by form."""
 
     def score(self, kind: Kind) -> Interval | None:
         """The macro average of the main measure over the settings of a kind."""
@@ -187,8 +189,12 @@ def read_board(paths: Iterable[Path], significance: bool = True, strict: bool = 
     for result in ranked:
         groups.setdefault(_Key.of(result.record), []).append(result)
     tasks = []
+    forms = _by_form(results) if significance else {}
     for key, file in _task_files(groups).items():
-        rows = _rows(groups[key])
+        rows = [
+            replace(row, forms=forms.get((key, row.record.encoder.slug), {}))
+            for row in _rows(groups[key])
+        ]
         if significance:
             rows, damaged = _with_standings(rows)
             unreadable += damaged
@@ -239,6 +245,18 @@ def _newest_full_runs(results: Sequence[Result]) -> tuple[list[Result], list[Lef
             left_out.append(LeftOut(record.task.name, record.encoder.name, reason))
         ranked[key] = result
     return list(ranked.values()), left_out
+
+
+def _by_form(results: Sequence[Result]) -> dict[tuple[_Key, str], dict[str, Path]]:
+    """By board and encoder: the newest results that are of its questions in another form, and else alike."""
+    found: dict[tuple[_Key, str], dict[str, Path]] = {}
+    for result in sorted(results, key=lambda r: r.record.created):
+        record, form = result.record, result.record.options.query_form
+        besides = record.options.part.keys() - {"langs", "candidate", "query_form"}
+        if form and not besides and result.folder is not None and result.has_values:
+            key = _Key.of(record), record.encoder.slug
+            found.setdefault(key, {})[form] = result.folder
+    return found
 
 
 def _why_not_ranked(result: Result, whole: Collection[str] = ()) -> str | None:

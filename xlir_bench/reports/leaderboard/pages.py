@@ -14,6 +14,7 @@ from xlir_bench.reports.leaderboard.board import Board, Row, TaskBoard, standing
 from xlir_bench.reports.leaderboard.columns import DISTANCE, Column, recall_column
 from xlir_bench.reports.leaderboard.figures import BoardFigure
 from xlir_bench.reports.leaderboard.files import HTML_PAGE, MARKER
+from xlir_bench.reports.leaderboard.forms import forms_table
 from xlir_bench.reports.markup import Markdown, bullets, code, escape, italic
 from xlir_bench.reports.published import MEAN, SOURCES, ReportedTask, reported_tasks
 from xlir_bench.results.schema import ResultRecord
@@ -128,6 +129,12 @@ def _encoder_page(task: TaskBoard, row: Row) -> str:
         parts.append(bullets(f"{title}: {reading}" for title, reading in views))
     if "top10_language_share" in record.bias:
         parts += ["## Languages of the ten best passages", tables.share_table(record)]
+    if row.forms:
+        parts += [
+            f"## Questions in other forms: change of {escape(task.main)}",
+            forms_table(row.folder, row.forms),
+            f"In brackets the 95 % interval, by {escape(record.task.cluster)}; made by `run --query-form`.",
+        ]
     if any(part.tokens_mean is not None for part in record.texts.values()):
         parts += ["## Texts as the tokenizer sees them", tables.texts_table(record)]
     if record.profile.cost is not None:
