@@ -260,6 +260,19 @@ def test_a_relative_change_covers_the_truth_in_about_95_of_100_samples() -> None
     assert 88 <= covered <= 100
 
 
+def test_a_relative_change_of_two_samples_has_the_standard_error_of_a_ratio() -> None:
+    """By plain arithmetic on the sample: of independent means u and v, v/u varies by (var v + (v/u)^2 var u)/u^2."""
+    rng = np.random.default_rng(2)
+    u, v = 1 + rng.random(30), 3 + 2 * rng.random(30)
+    first, second = ([(values, np.arange(30))] for values in (u, v))
+    found = relative_change(sums(first, 30), sums(second, 30), paired=False)
+    ratio = v.mean() / u.mean()
+    error = np.sqrt(v.var(ddof=1) / 30 + ratio**2 * u.var(ddof=1) / 30) / u.mean()
+    assert found is not None
+    assert found.mean == pytest.approx(ratio - 1)
+    assert found.high - found.mean == pytest.approx(stats.t.ppf(0.975, 29) * error, rel=0.05)
+
+
 def test_nothing_is_a_change_of_nothing() -> None:
     zeros, ones = ([(np.full(4, value), np.arange(4))] for value in (0.0, 1.0))
     assert relative_change(sums(zeros, 4), sums(ones, 4), paired=False) is None

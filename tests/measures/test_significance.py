@@ -49,6 +49,22 @@ def test_few_clusters_are_enumerated(alternative):
     assert sign_flip_p(SIX[:, None], alternative)[0] == pytest.approx(np.mean(as_much))
 
 
+def test_clusters_of_unlike_sizes_are_enumerated_by_their_t():
+    """The sum over the deviations of clusters from their shares of it: large clusters vary more by themselves."""
+    parts, shares = np.array([0.1, 0.1, 0.3, 0.1, -0.1, 0.2]), np.array([10, 6, 1, 2, 1, 4]) / 24
+
+    def t(signs) -> float:
+        turned = signs * parts
+        return turned.sum() / np.sqrt(((turned - shares * turned.sum()) ** 2).sum())
+
+    every = [t(np.array(signs)) for signs in product([1, -1], repeat=6)]
+    as_much = [x >= t(np.ones(6)) - 1e-9 for x in every]
+    by_sums = [np.dot(signs, parts) >= parts.sum() - 1e-9 for signs in product([1, -1], repeat=6)]
+    assert np.mean(as_much) != np.mean(by_sums), "else this shows nothing"
+    found = sign_flip_p(parts[:, None], "greater", shares=shares[:, None])
+    assert found[0] == pytest.approx(np.mean(as_much))
+
+
 @pytest.mark.parametrize("alternative", ["two-sided", "less", "greater"])
 def test_it_agrees_with_scipy(alternative):
     found = stats.permutation_test(
@@ -193,6 +209,8 @@ def test_the_loss_that_is_seen_is_that_of_students_t() -> None:
     t = stats.t.ppf(0.95, 5)
     assert visible_loss(0.01, 6, 1, 0.05) == pytest.approx(2 * t * 0.01)
     assert visible_loss(0.01, 6, 1, 0.05, allowed=0.5) == pytest.approx(0.5 + t * 0.01)
+    of_five = stats.t.ppf(1 - 0.3 / 5, 11) + stats.t.ppf(0.95, 11)
+    assert visible_loss(0.01, 12, 5, 0.3) == pytest.approx(of_five * 0.01)
     assert visible_loss(0.01, 1, 1, 0.9) is None
     assert visible_loss(0.01, 2, 1, 0.3) is not None
     assert visible_loss(0.01, 4, 1, 0.05) is None, "1/16 at best"

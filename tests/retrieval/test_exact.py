@@ -60,6 +60,22 @@ cuts = st.tuples(
 )
 
 
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(seed=st.integers(0, 10_000), langs=sizes, pieces=cuts)
+def test_each_language_may_be_searched_in_a_language_of_its_own(seed, langs, pieces) -> None:
+    """One pass over blocks of which every question wants another part."""
+    world = random_world(seed, langs, langs, 5)
+    index = world.index(pieces[4])
+    wants = [
+        Want.of(world.collection, index.pool, [Setting(lang, (other,))], pair_depth=3)
+        for lang, other in zip(sorted(langs), sorted(langs, reverse=True), strict=True)
+    ]
+    with cut(*pieces[:4]):
+        found = [r for partial in index.search(wants, Silent()) for r in partial.rankings()]
+    for ranking in found:
+        assert rows(ranking) == sorted(plain_rows(world, ranking.setting))
+
+
 @settings(max_examples=80, deadline=None, derandomize=True)
 @given(
     seed=st.integers(0, 10_000),

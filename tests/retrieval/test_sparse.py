@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections import Counter, defaultdict
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from scipy.sparse import csr_array
 from worlds import plain_rows, random_world, text_collection
 
 from xlir_bench.encoders.bm25 import BM25, terms
-from xlir_bench.records import Setting, Silent
+from xlir_bench.records import Collection, Relevance, Setting, Silent
 from xlir_bench.retrieval import VectorIndex, Want, lexical
 from xlir_bench.retrieval.lexical import BM25Retriever
 from xlir_bench.retrieval.sparse import Sparse, SparseRows
@@ -68,6 +69,16 @@ def test_terms_are_words_and_in_scripts_without_spaces_pairs_of_characters() -> 
     assert terms("") == terms("!? …") == []
 
 
+def all_judged(collection: Collection) -> Collection:
+    """The same, with the first passage of each language relevant to every question: only such are ranked."""
+    relevance = {}
+    for asked, queries in collection.queries.items():
+        count = len(queries.ids)
+        judged = Relevance(np.arange(count), np.zeros(count, int), np.ones(count, int))
+        relevance |= {(asked, lang): judged for lang in collection.passages}
+    return replace(collection, relevance=relevance)
+
+
 def test_bm25_ranks_as_bm25s_does(monkeypatch: pytest.MonkeyPatch) -> None:
     bm25s = pytest.importorskip("bm25s")
     monkeypatch.setattr(lexical, "TEXTS", 7)  # words are counted in several pieces
@@ -77,7 +88,7 @@ def test_bm25_ranks_as_bm25s_does(monkeypatch: pytest.MonkeyPatch) -> None:
         lang: [" ".join(rng.choice(words, rng.integers(1, 12))) for _ in range(40)] for lang in "ab"
     }
     asked = {"a": [" ".join(rng.choice([*words, "new"], 4)) for _ in range(15)]}
-    collection = text_collection(asked, texts)
+    collection = all_judged(text_collection(asked, texts))
     index = BM25Retriever(BM25()).represent(collection, Silent()).index
     for langs in (("a",), ("b",), ("a", "b")):
         passages = [terms(text) for lang in langs for text in texts[lang]]
@@ -85,6 +96,7 @@ def test_bm25_ranks_as_bm25s_does(monkeypatch: pytest.MonkeyPatch) -> None:
         theirs.index(passages, show_progress=False)
         want = Want.of(collection, index.pool, [Setting("a", langs)], pair_depth=80, pool_depth=80)
         ((found,),) = (p.rankings() for p in index.search([want], Silent()))
+        assert np.unique(found.query).tolist() == list(range(15))
         for row, query in enumerate(np.unique(found.query)):
             known = [word for word in terms(asked["a"][query]) if word != "new"]
             scores = theirs.get_scores(known) if known else np.zeros(len(passages))
@@ -93,11 +105,11 @@ def test_bm25_ranks_as_bm25s_does(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_question_that_shares_no_word_ranks_passages_in_pool_order() -> None:
-    collection = text_collection({"a": ["nothing", ""]}, {"a": ["one", "", "two"]})
+    collection = all_judged(text_collection({"a": ["nothing", ""]}, {"a": ["one", "", "two"]}))
     represented = BM25Retriever(BM25()).represent(collection, Silent())
     want = Want.of(collection, represented.index.pool, [Setting("a", ("a",))], pair_depth=3)
     ((found,),) = (p.rankings() for p in represented.index.search([want], Silent()))
-    assert (found.top == [0, 1, 2]).all()
+    assert found.top.tolist() == [[0, 1, 2]] * 2
     assert represented.tokens["query", "a"].unknown.tolist() == [1, 0]
 
 
