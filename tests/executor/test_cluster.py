@@ -48,10 +48,6 @@ pytestmark = pytest.mark.filterwarnings("default")  # Ray's own
 def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A cluster with a head of one processor and another node of one; it wants a token."""
     with pytest.MonkeyPatch.context() as patch:
-        # Before Ray is imported, which reads them once.
-        patch.setenv("RAY_AUTH_MODE", "token")
-        patch.setenv("RAY_AUTH_TOKEN", "0123456789abcdef" * 2)
-        patch.setenv("RAY_worker_niceness", "0")  # by default they give way to everything else
         patch.delenv("RAY_ADDRESS", raising=False)
         patch.setenv("XLIR_CACHE", str(tmp_path_factory.mktemp("cache")))
         # Workers import the jobs of these tests.
