@@ -37,7 +37,7 @@ class Difference:
     difference: float
     low: float | None
     high: float | None
-    """No interval with fewer than two clusters."""
+    """No interval if a setting has fewer than two clusters."""
     p: float
     """The larger of sign flips' and the bootstrap's; not yet corrected for other tests."""
     queries: int
