@@ -102,6 +102,7 @@ class _Groups:
         (query, start), first, of_row, relevant = np.unique(
             keys, axis=1, return_index=True, return_inverse=True, return_counts=True
         )
+        of_row = of_row.ravel()  # numpy 2.0 gives it a second axis
         size, grade = (before + after + 1)[first], ranking.grade
         gain = np.bincount(of_row, grade).astype(np.int64)
         uneven = np.bincount(of_row, grade != grade[first][of_row]) > 0
