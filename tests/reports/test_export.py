@@ -161,11 +161,12 @@ class TestTables:
         assert not frame.duplicated(keys).any()
 
     def test_rows_of_a_kind_carry_their_interval(self):
-        frame = tidy_frame([evaluated(NGRAM)]).set_index(["level", "kind", "measure"]).sort_index()
-        row = frame.loc[("kind", "cross-lingual", "map")]
+        frame = tidy_frame([evaluated(NGRAM)])
+        of_kind = frame[frame["level"] == "kind"].set_index(["kind", "measure"])
+        row = of_kind.loc[("cross-lingual", "map")]
         part = evaluated(NGRAM).summary["cross-lingual"]["map"]
         assert (row["value"], row["low"], row["high"]) == (part.mean, part.low, part.high)
-        assert frame.loc["setting", "low"].isna().all()
+        assert frame.loc[frame["level"] == "setting", "low"].isna().all()
 
     @pytest.mark.parametrize("form", ["csv", "parquet"])
     def test_pandas_reads_the_same_back(self, tmp_path, form):
@@ -173,7 +174,7 @@ class TestTables:
         read = pd.read_csv(path) if form == "csv" else pd.read_parquet(path)
         expected = tidy_frame([evaluated(NGRAM)])
         assert list(read.columns) == list(expected.columns)
-        assert read["value"].tolist() == expected["value"].tolist()
+        assert read["value"].to_numpy() == pytest.approx(expected["value"].to_numpy(), rel=1e-15)
         assert read["passage_lang"].dropna().tolist() == expected["passage_lang"].dropna().tolist()
 
     def test_the_same_results_give_the_same_bytes(self, tmp_path):

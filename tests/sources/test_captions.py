@@ -140,8 +140,9 @@ def test_all_pairs_of_xtd10_equal_a_plain_computation(xtd10: Task, tmp_path: Pat
         scores = vectors[asked][:60] @ pool.T
         wanted = []
         for row, (line, image) in enumerate(zip(scores, images[asked], strict=False)):
-            order = [p for p in np.argsort(-line, kind="stable") if p != own[row]]
-            wanted.append([1 + rank for rank, p in enumerate(order) if shown[p] == image])
+            order = np.argsort(-line, kind="stable")
+            order = order[order != own[row]]
+            wanted.append([int(rank) for rank in 1 + np.flatnonzero(shown[order] == image)])
         assert setting.candidates == len(pool) - (asked in langs)
         scored = [ranks for ranks in wanted if ranks]
         assert setting.queries == len(scored)

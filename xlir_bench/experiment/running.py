@@ -66,13 +66,14 @@ class Where:
 def missing_data(recipe: Recipe, where: Where) -> list[str]:
     """What the recipe names and is not here, a line each; tasks that can be downloaded are not among them."""
     missing = []
-    for source in (source for sources in recipe.data.values() for source in sources):
-        if source.startswith(DATA) and where.data is None:
+    named = [source for sources in recipe.data.values() for source in sources]
+    for source in (name for name in [*named, *recipe.models] if name.startswith(DATA)):
+        if where.data is None:
             missing.append(f"{source}: no data root; name one with --data, or XLIR_DATA")
-        elif source.startswith(DATA):
-            name = parse_source(_in_data_root(source, where)).name
-            if not Path(name).exists():
-                missing.append(f"{name} is not there")
+            continue
+        name = parse_source(_in_data_root(source, where)).name
+        if not Path(name).exists():
+            missing.append(f"{name} is not there")
     may_download = where.data is None and not where.offline
     for task in [*recipe.tasks, *([recipe.look.task] if recipe.look else [])]:
         if task in where.skip or may_download:
@@ -218,7 +219,7 @@ def train_options(recipe: Recipe, where: Where, cell: Cell) -> TrainOptions:
     """The options of a cell's training."""
     variant = cell.variant
     options = recipe.training.options(variant.strategy) | {
-        "model": variant.model,
+        "model": _in_data_root(variant.model, where),
         "sources": [_in_data_root(source, where) for source in recipe.data[variant.data]],
         "output": model_folder(where, cell),
         "strategy": variant.strategy if variant.trained else Strategy.HYBRID,

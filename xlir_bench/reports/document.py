@@ -138,7 +138,8 @@ def _grid(table: Table, form: Form, colours: bool = False) -> str:
     sides = ["left" if left else "right" for left in is_text]
     # For LaTeX tabulate escapes what it would take for its own.
     layout = {"terminal": "simple", "latex": "latex_booktabs"}[form]
-    text = tabulate(cells, headers, layout, disable_numparse=True, colalign=sides)
+    aligned = sides if cells else None  # tabulate 0.9 knows no column without a row
+    text = tabulate(cells, headers, layout, disable_numparse=True, colalign=aligned)
     return text.replace(MARKS[0], r"\textbf{").replace(MARKS[1], "}")
 
 
