@@ -45,7 +45,11 @@ def long_codes() -> xb.Result:
         }
         root = write_belebele(Path(folder), rows)
         options = xb.RunOptions(
-            langs=langs, data=root, cache=None, alignment=True, kinds=("monolingual", "cross-lingual")
+            langs=langs,
+            data=root,
+            cache=None,
+            alignment=True,
+            kinds=("monolingual", "cross-lingual"),
         )
         return xb.evaluate(task, "builtin:ngram", options)
 

@@ -121,7 +121,7 @@ def test_shipped_recipes_name_known_tasks_and_can_be_planned() -> None:
     assert {
         "mini", "paper-xlmr", "paper-labse", "alpha-sweep", "batch-size", "loss-comparison",
         "synthetic-data", "hybrid-pretrained", "domain-shift", "synthetic-tydiqa", "objectives-captions",
-        "alignment", "inference-cost",
+        "alignment", "inference-cost", "inference-pruned", "more-objectives-captions",
     } == set(shipped)  # fmt: skip
     for name, (recipe, text) in shipped.items():
         assert recipe.name == name

@@ -32,7 +32,7 @@ def test_without_options_it_runs_the_built_in_encoder_on_mini_and_prints_every_t
     assert {p.name for p in Path("results/builtin-multilingual/mini").iterdir()} == {
         "result.json", *result.record.tables.values(),
     }  # fmt: skip
-    assert set(result.record.tables) == {"ranks", "best"}
+    assert set(result.record.tables) == {"ranks", "best", "scores"}
 
 
 def test_json_prints_the_result_and_nothing_else(xlir):

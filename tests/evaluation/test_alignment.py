@@ -10,6 +10,7 @@ from evaluation.plain import Plain, Signs, mini_files, small
 
 from xlir_bench import Kind, Result, evaluate
 from xlir_bench.cli import exit_code
+from xlir_bench.evaluation import unions
 from xlir_bench.reports.document import render
 from xlir_bench.reports.tables import report
 from xlir_bench.results.schema import AlignmentPart
@@ -170,3 +171,57 @@ def test_scores_of_translations_are_correlated_over_what_either_puts_first() -> 
             {x: np.mean(v) for x, v in by_lang.items()}, abs=1e-9
         )
         assert figure.low < figure.mean < figure.high
+
+
+def recomputed(result: Result, k: int) -> dict[str, float]:
+    """MRC@k from the tables that a result stores, by query language."""
+    best, scores = (
+        result.tables[name].to_pandas().astype({"query_lang": str, "query_id": str})
+        for name in ("best", "scores")
+    )
+    passage = ["passage_lang", "passage_id"]
+    first = {
+        asked: set(map(tuple, rows[passage].to_numpy()))
+        for asked, rows in best[best["rank"] <= k].groupby(["query_lang", "query_id"])
+    }
+    given = {
+        asked: dict(zip(map(tuple, rows[passage].to_numpy()), rows["score"], strict=True))
+        for asked, rows in scores.groupby(["query_lang", "query_id"])
+    }
+    by_lang: dict[str, list[float]] = {}
+    for lang, name in first:
+        correlations = []
+        for other, of_other in first:
+            if of_other == name and other != lang:
+                union = sorted(first[lang, name] | first[other, name])
+                a, b = ([given[x, name][one] for one in union] for x in (lang, other))
+                if len(set(a)) > 1 and len(set(b)) > 1:
+                    correlations.append(scipy.stats.spearmanr(a, b).statistic)
+        if correlations:
+            by_lang.setdefault(lang, []).append(float(np.mean(correlations)))
+    return {lang: float(np.mean(values)) for lang, values in by_lang.items()}
+
+
+@pytest.mark.parametrize("spec", ["builtin:ngram", "builtin:bm25"])
+def test_correlations_of_scores_follow_from_what_a_run_stores(spec: str, tmp_path: Path) -> None:
+    evaluate("mini", spec, small(langs=("de", "en", "zh"), limit=12)).save(tmp_path)
+    result = Result.load(tmp_path)
+    for k in (5, 20):
+        figure = result.record.bias[f"mrc@{k}"]
+        assert figure.by_query_lang == pytest.approx(recomputed(result, k), abs=1e-9)
+
+
+def test_more_scores_than_can_be_held_are_asked_for_in_turns_or_not_at_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def figures(**more: bool) -> tuple[dict[str, object], bool]:
+        result = evaluate("mini", Signs(), small(langs=("de", "el", "en"), limit=9, **more))
+        found = {name: view for name, view in result.record.bias.items() if "mrc" in name}
+        return found, "scores" in result.tables
+
+    whole, kept = figures()
+    assert len(whole) == 3
+    assert kept
+    monkeypatch.setattr(unions, "AT_ONCE", 100)
+    assert figures() == ({}, False)
+    assert figures(alignment=True) == (whole, False)

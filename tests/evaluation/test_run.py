@@ -78,14 +78,14 @@ def test_a_result_says_what_was_evaluated_and_how(mini: Result) -> None:
     assert set(record.bias) == {
         "rank_distance", "top10_language_share", "same_language_preference",
         "map_without_same_language", "parallel_query_agreement", "tlr@20", "oracle_gap@10",
-        "rank_variance", "peer@20", "peer@100", "peer_unretrieved_mean@20",
+        "rank_variance", "peer@20", "peer@100", "peer_unretrieved_mean@20", "mrc@5", "mrc@10", "mrc@20",
     }  # fmt: skip
     assert set(record.profile.seconds) == {"read", "encode", "search", "measure"}
     assert record.profile.peak_memory_bytes > 10**7
     assert record.profile.index is None
     assert record.environment.versions["numpy"] == np.__version__
     assert all(0 < s.chance_map < 0.1 for s in record.settings)
-    assert set(mini.tables) == {"ranks", "best"}
+    assert set(mini.tables) == {"ranks", "best", "scores"}
 
 
 def test_an_encoder_that_knows_nothing_is_at_the_chance_level() -> None:
@@ -456,9 +456,13 @@ def test_vectors_that_nobody_keeps_change_no_figure(tmp_path: Path) -> None:
         evaluate("mini", "builtin:multilingual", replace(options, keep_vectors=keep))
         for keep in (True, False)
     )
-    assert all(kept.tables[name].equals(passed.tables[name]) for name in kept.tables)
-    for part in ("settings", "summary", "bias", "options", "texts"):
+    assert all(kept.tables[name].equals(table) for name, table in passed.tables.items())
+    for part in ("settings", "summary", "options", "texts"):
         assert getattr(kept.record, part) == getattr(passed.record, part)
+    # Scores of unions want the vectors once more.
+    assert kept.tables.keys() - passed.tables.keys() == {"scores"}
+    wanted = {name: view for name, view in kept.record.bias.items() if "mrc" not in name}
+    assert passed.record.bias == wanted != kept.record.bias
     assert "kept nowhere" in passed.record.notes[-1]
     assert passed.record.profile.encoded_texts == 290
 

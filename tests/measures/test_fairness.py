@@ -132,7 +132,8 @@ def test_correlation_of_scores_is_scipys_with_ties_and_gaps(seed: int) -> None:
     first, second = rng.integers(0, 6, (2, 30, 12)).astype(float)
     counted = rng.random((30, 12)) < 0.7
     first[4], counted[5] = 1.0, False
-    found = score_correlation(first, second, counted)
+    left, right = (np.where(counted, scores, np.nan) for scores in (first, second))
+    found = score_correlation(left, right)
     for a, b, there, r in zip(first, second, counted, found, strict=True):
         if there.sum() < 2 or len(set(a[there])) < 2 or len(set(b[there])) < 2:
             assert np.isnan(r)

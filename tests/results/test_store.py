@@ -20,7 +20,7 @@ from xlir_bench.results import ResultRecord, result_folder, store
 from xlir_bench.results.store import REMEDY
 from xlir_bench.results.values import RANK_DISTANCE
 
-FILES = ["best", "queries", "ranks", "result.json", "run"]
+FILES = ["best", "queries", "ranks", "result.json", "run", "scores"]
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_what_was_saved_is_loaded(result: Result, saved: Path) -> None:
         loaded = Result.load(path)
         assert bare(loaded) == result.record
         assert loaded.folder == saved
-        assert set(loaded.tables) == {"ranks", "queries", "run", "best"}
+        assert set(loaded.tables) == {"ranks", "queries", "run", "best", "scores"}
         for name, table in result.tables.items():
             assert loaded.tables[name].equals(table)
 

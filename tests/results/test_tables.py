@@ -137,7 +137,7 @@ def test_tables_of_nothing_have_their_columns(world: World) -> None:
 
 
 def test_a_run_keeps_no_values_that_its_ranks_give(result: Result) -> None:
-    assert set(result.tables) == {"ranks", "best", "run"}
+    assert set(result.tables) == {"ranks", "best", "run", "scores"}
     assert result.table("queries").num_rows == 6 * sum(s.queries for s in result.record.settings)
 
 

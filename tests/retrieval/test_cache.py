@@ -4,6 +4,7 @@ import os
 import resource
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 
 from xlir_bench import files
 from xlir_bench.retrieval import cache_entries, prune
+from xlir_bench.retrieval import store as store_module
 from xlir_bench.retrieval.cache import remember_encoder, store_folder
 from xlir_bench.retrieval.store import Block, Known, Store, text_keys, write_block
 
@@ -180,6 +182,30 @@ def test_a_block_that_no_text_is_asked_of_is_not_read_whole(tmp_path: Path) -> N
     store = Store(tmp_path / "query")
     assert not any(seen(store.find(text_keys(["another"]))))
     assert (store.damaged, path.exists()) == (0, True)
+
+
+def test_a_block_is_digested_once_until_it_is_written_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled(tmp_path)
+    (path,) = blocks(tmp_path)
+    looked: list[Path] = []
+    whole = store_module.is_sound
+    monkeypatch.setattr(store_module, "is_sound", lambda p: looked.append(p) or whole(p))
+    for _ in range(2):  # written a moment ago: another write might not show in its time
+        assert all(seen(found_in(tmp_path)))
+    assert len(looked) == 2
+    hour_ago = time.time() - 3600
+    os.utime(path, (hour_ago, hour_ago))
+    for _ in range(3):
+        assert all(seen(found_in(tmp_path)))
+    assert len(looked) == 3
+    (tmp_path / "query" / ".sound.json").write_text("[")
+    assert all(seen(found_in(tmp_path)))
+    assert len(looked) == 4
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    store = opened(tmp_path)
+    assert (store.damaged, path.exists()) == (1, False)
 
 
 FEW_FILES = """

@@ -83,8 +83,10 @@ def parallel(
     \b
     Examples:
       xlir-bench augment parallel ntrex.jsonl --output ntrex-rows.jsonl
-      xlir-bench augment parallel ntrex.jsonl --make next --output ntrex-next.jsonl
-      xlir-bench augment parallel tatoeba.tsv.gz --langs de,en,th --output tatoeba.jsonl.gz
+      xlir-bench augment parallel ntrex.jsonl --make next \\
+        --output ntrex-next.jsonl
+      xlir-bench augment parallel tatoeba.tsv.gz --langs de,en,th \\
+        --output tatoeba.jsonl.gz
       xlir-bench train-hybrid --train tatoeba.jsonl.gz:cross-lingual \\
         --train ntrex-next.jsonl:monolingual --output out
     """
@@ -148,10 +150,12 @@ def code_switch(
 
     \b
     Examples:
-      xlir-bench augment code-switch rows.jsonl --lexicon lexicon --output switched.jsonl
-      xlir-bench augment code-switch rows.jsonl --lexicon lexicon --to de,th --into one \\
-        --side question --output switched.jsonl.gz
-      xlir-bench train-hybrid --train rows.jsonl --train switched.jsonl --output out
+      xlir-bench augment code-switch rows.jsonl --lexicon lexicon \\
+        --output switched.jsonl
+      xlir-bench augment code-switch rows.jsonl --lexicon lexicon --to de,th \\
+        --into one --side question --output switched.jsonl.gz
+      xlir-bench train-hybrid --train rows.jsonl --train switched.jsonl \\
+        --output out
     """
     from xlir_bench.augment.lexicon import read_lexicon
     from xlir_bench.augment.output import write_rows
@@ -200,9 +204,10 @@ def translate(
 
     \b
     Examples:
-      xlir-bench augment translate rows.jsonl --model opus-mt-en-de --to de --output rows-de.jsonl
-      xlir-bench augment translate mini-train --model nllb-200-distilled-600M --to sw,th,yo \\
-        --side question --device cuda --output more.jsonl.gz
+      xlir-bench augment translate rows.jsonl --model opus-mt-en-de --to de \\
+        --output rows-de.jsonl
+      xlir-bench augment translate mini-train --model nllb-200-distilled-600M \\
+        --to sw,th,yo --side question --device cuda --output more.jsonl.gz
     """
     require("models", "augment translate")
     from xlir_bench.augment.translating import Translating

@@ -55,7 +55,8 @@ def export(
     Examples:
       xlir-bench export csv results/*/xquad-r --output xquad-r.csv
       xlir-bench export latex results --output table.tex
-      xlir-bench export hf results/mine/xquad-r --output hub --dataset DATASET --push MODEL --dry-run
+      xlir-bench export hf results/mine/xquad-r --output hub --dataset DATASET \\
+        --push MODEL --dry-run
       xlir-bench export space results --output board
       xlir-bench export trec results/mine/mini --output trec
       xlir-bench export result results/*/xquad-r --output leaderboards/results

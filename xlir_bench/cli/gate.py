@@ -86,13 +86,17 @@ def gate(
 
     \b
     Examples:
-      xlir-bench gate --first --baseline baselines --candidate out/final --task mini --task xquad-r
-      xlir-bench gate --baseline baselines --candidate out/checkpoint-2000 --junit gate.xml
+      xlir-bench gate --first --baseline baselines --candidate out/final \\
+        --task mini --task xquad-r
+      xlir-bench gate --baseline baselines --candidate out/checkpoint-2000 \\
+        --junit gate.xml
       xlir-bench gate --baseline baselines/mini --candidate results/mine/mini
-      xlir-bench gate --baseline baselines/xquad-r --candidate out/checkpoint-2000 --policy gate.toml
+      xlir-bench gate --baseline baselines/xquad-r \\
+        --candidate out/checkpoint-2000 --policy gate.toml
       xlir-bench gate --print-policy > gate.toml
       xlir-bench gate --plan --baseline results/a/mini --like results/b/mini
-      xlir-bench gate --baseline B --candidate C --update-baseline --reason "new tokenizer"
+      xlir-bench gate --baseline B --candidate C --update-baseline \\
+        --reason "new tokenizer"
 
     In GitHub Actions the verdict is added to the job's summary, and is the step's output `verdict`; the output
     `path` is where the candidate's result lies.

@@ -55,7 +55,8 @@ def leaderboard(
     Examples:
       xlir-bench leaderboard --results results --html --figures
       xlir-bench leaderboard --questions --data ~/data   with texts: look first
-      xlir-bench leaderboard --results results --results /shared/results --output boards
+      xlir-bench leaderboard --results results --results /shared/results \\
+        --output boards
       xlir-bench leaderboard --results leaderboards/results --html --check   in CI
     """
     from xlir_bench.reports.drawn import drawn

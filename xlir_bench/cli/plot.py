@@ -43,12 +43,15 @@ def plot(
     \b
     Examples:
       xlir-bench plot matrix results/builtin-ngram/mini --output matrix.png
-      xlir-bench plot difference after/xquad-r before/xquad-r --output gains.png --title "After and before"
-      xlir-bench plot matrix out/xquad-r --output matrix.pdf --size 3.3x3 --font-size 7
+      xlir-bench plot difference after/xquad-r before/xquad-r --output gains.png \\
+        --title "After and before"
+      xlir-bench plot matrix out/xquad-r --output matrix.pdf --size 3.3x3 \\
+        --font-size 7
       xlir-bench plot bias before/xquad-r after/xquad-r --output bias.svg
       xlir-bench plot trade-off results/*/xquad-r --output trade-off.svg
       xlir-bench plot checkpoints results/checkpoint-*/xquad-r --output curve.png
-      xlir-bench plot alignment results/builtin-ngram/mini --measure recall@1 --output pairs.svg
+      xlir-bench plot alignment results/builtin-ngram/mini --measure recall@1 \\
+        --output pairs.svg
     """
     from xlir_bench.reports.plots import draw, save
     from xlir_bench.results import load_results

@@ -77,9 +77,12 @@ def profile(
     \b
     Examples:
       xlir-bench profile
-      xlir-bench profile --model out/final --task xquad-r --dims 256,128 --index SQ8 --index HNSW32
-      xlir-bench profile --model out/final --dtype float32,bfloat16 --device cuda --json
-      xlir-bench profile --model out/final --dims 256,128,64 --depth 10 --plot cost.png
+      xlir-bench profile --model out/final --task xquad-r --dims 256,128 \\
+        --index SQ8 --index HNSW32
+      xlir-bench profile --model out/final --dtype float32,bfloat16 \\
+        --device cuda --json
+      xlir-bench profile --model out/final --dims 256,128,64 --depth 10 \\
+        --plot cost.png
     """
     from xlir_bench.cli.run import evaluated, usual_folder
     from xlir_bench.encoders import describe

@@ -63,10 +63,12 @@ def train_hybrid(
     \b
     Examples:
       xlir-bench train-hybrid --train mini-train --output out
-      xlir-bench train-hybrid --model intfloat/multilingual-e5-small --train rows.jsonl.gz \\
-        --output out --batch-size 64 --steps 2000 --eval-task xquad-r --data ~/data
-      xlir-bench train-hybrid --config paper --model xlm-roberta-base --train a.parquet@2 \\
-        --train b.csv --output out --loss cached --batch-size 1024
+      xlir-bench train-hybrid --model intfloat/multilingual-e5-small \\
+        --train rows.jsonl.gz --output out --batch-size 64 --steps 2000 \\
+        --eval-task xquad-r --data ~/data
+      xlir-bench train-hybrid --config paper --model xlm-roberta-base \\
+        --train a.parquet@2 --train b.csv --output out --loss cached \\
+        --batch-size 1024
       xlir-bench run --model out --task xquad-r
 
     The rows are compared with every task whose data is on disk; what holds evaluation text, the same

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import combinations, permutations
+from itertools import permutations
 
 import numpy as np
 
@@ -19,16 +19,12 @@ from xlir_bench.measures.alignment import (
     pair_alignment,
     relevance_cosines,
 )
-from xlir_bench.measures.bias import PerQuery, PoolRanking
-from xlir_bench.measures.fairness import expected_score_correlation, score_correlation
 from xlir_bench.records import ROLES, Collection, Floats, Kind, Passages, Ranking, Role
 from xlir_bench.results.schema import AlignmentPart
 from xlir_bench.results.tables import Codes
 from xlir_bench.retrieval import VectorIndex, Vectors, normalised
 from xlir_bench.retrieval.tiles import NUMBA, Engine
 
-CORRELATED = (5, 10, 20)
-"""How many of the best passages scores are correlated over."""
 HUB_DEPTH = 10
 SAMPLE = 10_000
 """Of a corpus that lies on disk, so many passages are looked at besides the relevant ones."""
@@ -66,60 +62,6 @@ def alignment_part(
         map_without_centroids=without_centroids,
         hubness=_hubness(rankings),
     )
-
-
-def score_correlations(
-    pools: Sequence[PoolRanking], index: VectorIndex
-) -> dict[str, dict[str, PerQuery]]:
-    """MRC@k: how alike translations of a question score the passages that either puts first.
-
-    For two languages: Spearman's correlation of their scores over the union of their best k; its mean over the other
-    languages of a question. By k, then query language.
-    """
-    depth, langs = max(CORRELATED), [pool.lang for pool in pools if pool.ranking.top is not None]
-    ranked = {pool.lang: pool for pool in pools}
-    best, scores, row_of = {}, {}, {}
-    for lang in langs:
-        ranking = ranked[lang].ranking
-        top = np.asarray(ranking.top)[:, :depth]
-        best[lang] = np.where(top < 0, -1, top + index.pool.rows(ranking.setting).start)
-        row_of[lang] = {ranked[lang].query_ids[query]: n for n, query in enumerate(ranking.scored)}
-    sums = {lang: np.zeros((len(CORRELATED), 2, len(best[lang]))) for lang in langs}
-    for first, second in combinations(langs, 2):
-        shared = sorted(row_of[first].keys() & row_of[second].keys())
-        rows = [np.array([row_of[x][name] for name in shared], np.int64) for x in (first, second)]
-        both = np.concatenate([best[x][r] for x, r in zip((first, second), rows, strict=True)], 1)
-        for lang, row in zip((first, second), rows, strict=True):
-            scores[lang] = np.full(both.shape, np.nan)
-            query = np.repeat(ranked[lang].ranking.scored[row], both.shape[1]).reshape(both.shape)
-            there = both >= 0
-            setting = ranked[lang].ranking.setting
-            scores[lang][there] = index.scores(setting, query[there], both[there])
-        width = best[first].shape[1]
-        for place, k in enumerate(CORRELATED):
-            own = min(k, width)
-            columns = np.r_[:own, width : min(width + k, both.shape[1])]
-            union = both[:, columns]
-            counted = union >= 0
-            counted[:, own:] &= ~(union[:, own:, None] == union[:, None, :own]).any(axis=2)
-            found = score_correlation(
-                scores[first][:, columns], scores[second][:, columns], counted
-            )
-            known = np.isfinite(found)
-            for lang, row in zip((first, second), rows, strict=True):
-                sums[lang][place, 0, row[known]] += found[known]
-                sums[lang][place, 1, row[known]] += 1
-    values: dict[str, dict[str, PerQuery]] = {}
-    for place, k in enumerate(CORRELATED):
-        for lang in langs:
-            total, count = sums[lang][place]
-            known = count > 0
-            ranking = ranked[lang].ranking
-            chance = expected_score_correlation(ranking.candidates, k)
-            values.setdefault(f"mrc@{k}", {})[lang] = PerQuery(
-                ranking.scored[known], total[known] / count[known], np.full(known.sum(), chance)
-            )
-    return values
 
 
 def _in_memory(

@@ -14,7 +14,7 @@ import numpy as np
 from xlir_bench.arrays import Shared
 from xlir_bench.augment.query_forms import with_query_form
 from xlir_bench.errors import InputError, UnknownNameError
-from xlir_bench.evaluation.alignment import alignment_part, score_correlations
+from xlir_bench.evaluation.alignment import alignment_part
 from xlir_bench.evaluation.machine import environment, peak_memory
 from xlir_bench.evaluation.record import (
     encoder_part,
@@ -26,9 +26,11 @@ from xlir_bench.evaluation.record import (
 )
 from xlir_bench.evaluation.retrievers import as_retriever
 from xlir_bench.evaluation.searching import POOL_DEPTH, Searching
+from xlir_bench.evaluation.unions import score_correlations
 from xlir_bench.executor import LOCAL, Executor
 from xlir_bench.measures import PoolRanking, check_fit, check_measures, language_bias, score
 from xlir_bench.measures.answers import score_answers, tokens_of
+from xlir_bench.measures.bias import PerQuery
 from xlir_bench.measures.bootstrap import UNIT, ClusterSums, Interval, estimates
 from xlir_bench.measures.ties import tie_ranges
 from xlir_bench.options.encoding import EncoderOptions
@@ -56,6 +58,7 @@ from xlir_bench.retrieval import (
     VectorRetriever,
 )
 from xlir_bench.retrieval.approximate import require_factory
+from xlir_bench.retrieval.retriever import ScoringIndex
 from xlir_bench.retrieval.tiles import NUMBA
 from xlir_bench.retrieval.vectors import Vectors
 from xlir_bench.sources import load_collection
@@ -141,11 +144,13 @@ def evaluate(
         summary = _summary(scores, of_query, clusters, measures, options.seed)
         ties = {} if collection.answers else tie_ranges(rankings, scores, measures)
         pools = _pool_rankings(rankings, collection, of_query)
-        by_scores = {}
-        if options.alignment and collection.parallel and vectors is not None:
-            by_scores = score_correlations(pools, vectors)
-        bias = language_bias(pools, collection.parallel, options.seed, by_scores)
         tables = {"ranks": ranks_table(rankings, collection)}
+        by_scores: Mapping[str, Mapping[str, PerQuery]] = {}
+        if collection.parallel and options.keep_vectors and isinstance(index, ScoringIndex):
+            by_scores, of_unions = score_correlations(pools, index, collection, options.alignment)
+            if of_unions is not None:
+                tables["scores"] = of_unions
+        bias = language_bias(pools, collection.parallel, options.seed, by_scores)
         if collection.answers:
             tables["queries"] = values_table(
                 [values_of_scores(scores, m, collection.queries) for m in measures]

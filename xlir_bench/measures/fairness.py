@@ -170,7 +170,6 @@ def expected_score_correlation(candidates: int, k: int) -> float:
     """
     rng, best = np.random.default_rng(0), np.arange(min(k, candidates))
     first, second = np.empty((2, DRAWS, 2 * len(best)))
-    counted = np.ones(first.shape, bool)
     for draw in range(DRAWS):
         # The places in one ranking of the best of the other, and the other way round.
         there = rng.choice(candidates, len(best), replace=False)
@@ -178,25 +177,25 @@ def expected_score_correlation(candidates: int, k: int) -> float:
         shared = there < len(best)
         back[there[shared]] = best[shared]
         first[draw], second[draw] = -np.r_[best, there], -np.r_[back, best]
-        counted[draw, len(best) :] = ~shared
-    return float(np.nanmean(score_correlation(first, second, counted)))
+        first[draw, len(best) :][shared] = np.nan
+    second[np.isnan(first)] = np.nan
+    return float(np.nanmean(score_correlation(first, second)))
 
 
-def score_correlation(first: Floats, second: Floats, counted: NDArray[np.bool_]) -> Floats:
-    """By row, Spearman's correlation of two lists of scores where they count; nan where a list has no variation.
+def score_correlation(first: Floats, second: Floats) -> Floats:
+    """By row, Spearman's correlation of two lists of scores, without those that are nan; nan where a list has no variation.
 
-    >>> a, b = np.array([[3.0, 2.0, 1.0, 9.0]]), np.array([[3.0, 1.0, 2.0, 0.0]])
-    >>> score_correlation(a, b, np.array([[True, True, True, False]])).tolist()
+    How many scores are smaller, less how many are larger, is twice a rank (equal ones share its mean), less their mean.
+
+    >>> nan = float("nan")
+    >>> score_correlation(np.array([[3.0, 2.0, 1.0, nan]]), np.array([[3.0, 1.0, 2.0, nan]])).tolist()
     [0.5]
     """
-    size = counted.sum(axis=1)
-    centred = []
-    for scores in (first, second):
-        row, column = np.nonzero(counted)
-        places = np.zeros(scores.shape)
-        places[row, column] = _average_ranks(row, scores[row, column])
-        centred.append(np.where(counted, places - (size[:, None] + 1) / 2, 0))
-    one, two = centred
+    one, two = (
+        (scores[:, :, None] > scores[:, None, :]).sum(axis=2, dtype=np.int64)
+        - (scores[:, :, None] < scores[:, None, :]).sum(axis=2, dtype=np.int64)
+        for scores in (first, second)
+    )
     with np.errstate(invalid="ignore"):
         return np.asarray(
             (one * two).sum(axis=1) / np.sqrt((one**2).sum(axis=1) * (two**2).sum(axis=1))

@@ -369,7 +369,7 @@ class ResultRecord(_Part, title="xlir-bench result, schema 1"):
     alignment: AlignmentPart = AlignmentPart()
     profile: ProfilePart
     environment: EnvironmentPart
-    tables: dict[Literal["ranks", "queries", "run", "best"], TableFile] | None = None
+    tables: dict[Literal["ranks", "queries", "run", "best", "scores"], TableFile] | None = None
     """The tables beside this file, by content. Older results lack it: their tables are called ``ranks.parquet`` and so
     on. Null in one that was never saved."""
     notes: list[str]

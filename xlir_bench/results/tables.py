@@ -33,6 +33,7 @@ COLUMNS: Mapping[str, Columns] = {
         "kind query_lang passage_lang query_id passage_id", whole="rank", number="score"
     ),
     "best": columns("query_lang query_id passage_id passage_lang", whole="rank"),
+    "scores": columns("query_lang query_id passage_id passage_lang", number="score"),
 }
 """What the tables of a result hold, by name, in the order in which they are written."""
 BEST = 20
@@ -88,6 +89,17 @@ def best_table(rankings: Sequence[Ranking], collection: Collection) -> pa.Table:
             row, place = np.nonzero(r.top[:, :BEST] >= 0)
             rows.append(_Rows(r.setting, r.scored[row], r.top[row, place], {"rank": place + 1}))
     return _Coder(collection).table(COLUMNS["best"], rows)
+
+
+def scores_table(
+    scored: Sequence[tuple[Ranking, Ints, Ints, Floats]], collection: Collection
+) -> pa.Table:
+    """Scores of passages of the pool of all languages: of each ranking the scored questions, the passages, the scores."""
+    rows = [
+        _Rows(ranking.setting, ranking.scored[row], position, {"score": score})
+        for ranking, row, position, score in scored
+    ]
+    return _Coder(collection).table(COLUMNS["scores"], rows)
 
 
 class _Coder:

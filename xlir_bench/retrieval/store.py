@@ -3,22 +3,26 @@
     <cache>/vectors/<encoder slug>-<fingerprint>/query/<digest>.safetensors      see `shardfile`
                                                  passage/<digest>.safetensors
 
-A run reads the keys of all shards, and the digest of those that hold a text it needs: a damaged one is removed,
-and its texts are encoded again. Where the system does not let a shard be read or written, the run goes on without
+A run reads the keys of all shards, and looks at the digest of those that hold a text it needs, unless it was looked at
+before and neither their size nor their time has changed since: a terabyte takes twenty minutes. A damaged one is
+removed, and its texts are encoded again. Where the system does not let a shard be read or written, the run goes on without
 it and says so.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
+import time
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from xlir_bench import objectstore
+from xlir_bench import files, objectstore
 from xlir_bench.records import Ints, TokenCounts
 from xlir_bench.retrieval.rows import Rows, arrays_of, rows_of, sizes_of
 from xlir_bench.retrieval.vectors import Vectors
@@ -26,6 +30,10 @@ from xlir_bench.shardfile import SUFFIX, is_sound, mapped, read_keys, write_shar
 
 Keys = NDArray[np.uint64]
 """One row of two words a text: 128 bits of BLAKE2."""
+SOUND = ".sound.json"
+"""Beside shards: size and time of those that were found to be sound."""
+SETTLED = 10**10
+"""Nanoseconds after which a file that is written to has another time, on every file system."""
 
 
 def text_keys(texts: Iterable[str]) -> Keys:
@@ -112,10 +120,13 @@ class Store:
     """What a reader of the result should know of the cache."""
     damaged: int = 0
     """How many shards had a wrong digest and were removed."""
+    sound: dict[str, list[int]] = field(default_factory=dict)
+    """Size and time of the shards that were found to be sound."""
 
     def find(self, keys: Keys, in_memory: bool = True) -> Known:
         """What is known of these distinct texts; the first shard by name wins."""
-        known = Known.of(keys)
+        known, sound = Known.of(keys), self._remembered()
+        self.sound = dict(sound)
         order = np.argsort(keys[:, 0], kind="stable")
         # All but the last: so what is searched for in them always has a place in `order`.
         first = keys[order[:-1], 0]
@@ -126,7 +137,27 @@ class Store:
                 continue
             except OSError as error:
                 self._unread(error)
+        if self.folder is not None and self.sound != sound:
+            with suppress(OSError):  # then the next run looks again
+                files.write(self.folder / SOUND, json.dumps(self.sound))
         return known
+
+    def _remembered(self) -> dict[str, list[int]]:
+        try:
+            stated = json.loads(((self.folder or Path()) / SOUND).read_bytes())
+        except (OSError, ValueError, RecursionError):
+            return {}
+        return stated if isinstance(stated, dict) else {}
+
+    def _is_sound(self, path: Path) -> bool:
+        status = objectstore.fetched(path).stat()
+        stamp = [status.st_size, status.st_mtime_ns]
+        if self.sound.get(path.name) != stamp:
+            if not is_sound(path):
+                return False
+            if time.time_ns() - status.st_mtime_ns > SETTLED:
+                self.sound[path.name] = stamp
+        return True
 
     def _read(self, path: Path, known: Known, order: Ints, first: Keys, in_memory: bool) -> None:
         """Take what this shard knows, once its digest was seen; remove it if that is wrong."""
@@ -138,7 +169,7 @@ class Store:
             wanted = None
         if wanted is not None and not wanted.any():
             return
-        if not is_sound(path):
+        if not self._is_sound(path):
             path.unlink(missing_ok=True)
             self.damaged += 1
         elif wanted is not None:

@@ -1,0 +1,150 @@
+"""Do translations of a question score passages alike? True scores of whatever any of them has among its best."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from xlir_bench.measures.bias import PerQuery, PoolRanking
+from xlir_bench.measures.fairness import expected_score_correlation, score_correlation
+from xlir_bench.records import Collection, Floats, Ints
+from xlir_bench.results.tables import BEST, Codes, scores_table
+from xlir_bench.retrieval.retriever import ScoringIndex
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+CORRELATED = (5, 10, 20)
+"""How many of the best passages scores are correlated over (MRC@k)."""
+AT_ONCE = 5_000_000
+"""So many scores at most are held at a time; XQuAD-R has 2 to 3 million. A run that was not told to asks for no more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unions:
+    """By question and its translations, what any of them has among its best, without asking for any score."""
+
+    pools: Sequence[PoolRanking]
+    number: Sequence[Ints]
+    """Of each pool, by scored question: the number that translations share."""
+    place: Sequence[Ints]
+    """Of each pool, by scored question: where its best passages stand in `position`; -1 pads."""
+    position: Ints
+    """Positions in the pool of the union of the first number, then of the second, and so on, ascending in each."""
+    ends: Ints
+    """Where the union of a number begins, and last where all end."""
+
+    @classmethod
+    def of(cls, pools: Sequence[PoolRanking], index: ScoringIndex) -> Unions:
+        """Of pools that have lists of their best passages."""
+        names = Codes({p.lang: [p.query_ids[n] for n in p.ranking.scored] for p in pools})
+        number = [names.of(p.lang, np.arange(len(p.ranking.scored))) for p in pools]
+        keys = []
+        for p, numbers in zip(pools, number, strict=True):
+            top = np.asarray(p.ranking.top)[:, :BEST].astype(np.int64)
+            start = index.pool.rows(p.ranking.setting).start
+            keys.append(np.where(top < 0, -1, top + start + numbers[:, None] * index.pool.size))
+        known = np.unique(np.concatenate([key.ravel() for key in keys]))
+        known = known[known >= 0]
+        place = [np.where(key < 0, -1, np.searchsorted(known, key)) for key in keys]
+        ends = np.searchsorted(known, np.arange(len(names.names) + 1) * index.pool.size)
+        return cls(pools, number, place, known % index.pool.size, ends)
+
+    def turns(self) -> list[Ints]:
+        """Numbers that are asked together, so that there are not too many scores at a time."""
+        askers = np.bincount(np.concatenate(self.number), minlength=len(self.ends) - 1)
+        turn = np.cumsum(np.diff(self.ends) * askers) // AT_ONCE
+        return np.split(np.arange(len(turn)), np.flatnonzero(np.diff(turn)) + 1)
+
+    def scored(self, numbers: Ints, index: ScoringIndex) -> Iterator[Scored]:
+        """What the questions of each pool that have one of these numbers make of their unions."""
+        for pool, number, place in zip(self.pools, self.number, self.place, strict=True):
+            question = np.flatnonzero(np.isin(number, numbers))
+            start = self.ends[number[question]]
+            length = self.ends[number[question] + 1] - start
+            row, shift = np.repeat(question, length), np.cumsum(length) - length - start
+            position = self.position[np.arange(len(row)) - np.repeat(shift, length)]
+            query = pool.ranking.scored[row]
+            # As they are stored: what is told of them follows from the table.
+            score = index.scores(pool.ranking.setting, query, position).astype(np.float32)
+            yield Scored(pool, question, number[question], place[question], shift, row, position, score)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """What some questions of a language make of the unions of their translations."""
+
+    pool: PoolRanking
+    question: Ints
+    """Rows of its scored questions."""
+    number: Ints
+    place: Ints
+    """Where the best passages of each stand in all unions; -1 pads."""
+    shift: Ints
+    """By question, what to add to such a place for one in `score`."""
+    row: Ints
+    """The scored question of each score."""
+    position: Ints
+    """The passage of each score."""
+    score: Floats
+
+    def of(self, question: Ints, place: Ints) -> Floats:
+        """The scores of these places, a line for each of these questions; nan where there is none."""
+        there = np.maximum(place + self.shift[question][:, None], 0)
+        return np.where(place < 0, np.nan, self.score[there].astype(float))
+
+
+def score_correlations(
+    pools: Sequence[PoolRanking], index: ScoringIndex, collection: Collection, asked: bool
+) -> tuple[dict[str, dict[str, PerQuery]], pa.Table | None]:
+    """MRC@k by k and query language, and the scores that it follows from as a table.
+
+    For two languages: Spearman's correlation of the scores of a question and its translation over the union of their
+    best k; its mean over the other languages of a question. Where there are too many scores to be held together they
+    are not kept, and if they were not `asked` for, nothing is.
+    """
+    pools = [p for p in pools if p.ranking.top is not None and len(p.ranking.scored)]
+    everything = Unions.of(pools, index) if len(pools) > 1 else None
+    turns = everything.turns() if everything else []
+    if everything is None or (len(turns) > 1 and not asked):
+        return {}, None
+    sums = {p.lang: np.zeros((len(CORRELATED), 2, len(p.ranking.scored))) for p in pools}
+    table = None
+    for numbers in turns:
+        scored = list(everything.scored(numbers, index))
+        if len(turns) == 1:
+            table = scores_table(
+                [(s.pool.ranking, s.row, s.position, s.score) for s in scored], collection
+            )
+        for first, second in combinations(scored, 2):
+            _add(sums, first, second)
+    values: dict[str, dict[str, PerQuery]] = {}
+    for turn, k in enumerate(CORRELATED):
+        for p in pools:
+            total, count = sums[p.lang][turn]
+            known = count > 0
+            chance = expected_score_correlation(p.ranking.candidates, k)
+            values.setdefault(f"mrc@{k}", {})[p.lang] = PerQuery(
+                p.ranking.scored[known], total[known] / count[known], np.full(known.sum(), chance)
+            )
+    return values, table
+
+
+def _add(sums: Mapping[str, Floats], first: Scored, second: Scored) -> None:
+    """Sum and number of the correlations of each question with its translations; two languages more."""
+    _, one, two = np.intersect1d(first.number, second.number, True, return_indices=True)
+    best = first.place[one], second.place[two]
+    for turn, k in enumerate(CORRELATED):
+        left, right = (place[:, :k] for place in best)
+        again = (right[:, :, None] == left[:, None, :]).any(axis=2)
+        union = np.concatenate([left, np.where(again, -1, right)], axis=1)
+        found = score_correlation(first.of(one, union), second.of(two, union))
+        known = np.isfinite(found)
+        for scored, row in ((first, one), (second, two)):
+            of_lang, question = sums[scored.pool.lang], scored.question[row[known]]
+            of_lang[turn, 0, question] += found[known]
+            of_lang[turn, 1, question] += 1
