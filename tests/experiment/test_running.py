@@ -8,7 +8,7 @@ import pytest
 from models import save_tiny_bert, wordpiece_tokenizer
 
 from xlir_bench.errors import InputError
-from xlir_bench.experiment import find_recipe
+from xlir_bench.experiment import find_recipe, recipe_tasks
 from xlir_bench.experiment.running import Where, missing_data, run_cells, train_options
 from xlir_bench.options.training import Strategy
 from xlir_bench.recipe import Recipe
@@ -102,6 +102,23 @@ def test_the_papers_recipe_says_its_settings_to_the_trainer(tmp_path: Path) -> N
     assert len(options.batches.langs or ()) == 9
     assert str(options.sources[0]) == str(tmp_path / "train/rows.jsonl.gz")
     assert f"{tmp_path / 'train/rows.jsonl.gz'} is not there" in missing_data(recipe, where)
+
+
+def test_a_training_is_told_what_its_loss_has_and_a_base_may_lie_in_the_data_root(
+    tmp_path: Path,
+) -> None:
+    recipe, _ = find_recipe("more-objectives-captions")
+    base = "{data}/pretrained/base"
+    recipe = recipe.model_copy(update={"models": (base,)})
+    where = Where(tmp_path, catalogue(recipe_tasks()).tasks, data=tmp_path)
+    for cell in recipe.cells():
+        options = train_options(recipe, where, cell)
+        options.check()
+        assert options.model == str(tmp_path / "pretrained/base")
+        assert (options.teacher is not None) == (options.loss == "distil")
+    assert f"{tmp_path / 'pretrained/base'} is not there" in missing_data(recipe, where)
+    nowhere = missing_data(recipe, Where(tmp_path, where.tasks))
+    assert f"{base}: no data root; name one with --data, or XLIR_DATA" in nowhere
 
 
 def test_the_recipe_of_a_pretrained_model_runs_in_short_form(

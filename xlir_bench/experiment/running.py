@@ -23,7 +23,7 @@ from xlir_bench.files import ELSEWHERE, held, require_writable, safe_name
 from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.options.profiling import CostOptions
 from xlir_bench.options.stating import build
-from xlir_bench.options.training import Strategy, TrainOptions, parse_source
+from xlir_bench.options.training import OF_LOSS, Strategy, TrainOptions, parse_source
 from xlir_bench.places import data_cache
 from xlir_bench.recipe import DATA, Cell, Recipe, Variant
 from xlir_bench.records import Progress, Silent
@@ -218,7 +218,8 @@ def _is_costed(recipe: Recipe, cell: Cell, task: str) -> bool:
 def train_options(recipe: Recipe, where: Where, cell: Cell) -> TrainOptions:
     """The options of a cell's training."""
     variant = cell.variant
-    options = recipe.training.options(variant.strategy) | {
+    stated = recipe.training.options(variant.strategy)
+    options = {n: v for n, v in stated.items() if OF_LOSS.get(n, variant.loss) == variant.loss} | {
         "model": _in_data_root(variant.model, where),
         "sources": [_in_data_root(source, where) for source in recipe.data[variant.data]],
         "output": model_folder(where, cell),

@@ -12,7 +12,7 @@ from typing import Any, Literal, cast
 
 from xlir_bench.errors import InputError
 from xlir_bench.options.static import PREFIX, StaticOptions, is_static_spec
-from xlir_bench.options.stating import check_bounds, option
+from xlir_bench.options.stating import check_bounds, option, options_of
 
 MEAN, LAST = "mean", "last"
 STATIC_RATE, RATE = 0.01, 3e-5
@@ -29,6 +29,10 @@ ROWS, BATCHES, LEARNING = "Model and rows", "Batches", "Training"
 EVALUATION = "Evaluation while training"
 Loss = Literal["infonce", "symmetric", "cached", "one-to-k", "lakda", "distil"]
 Use = Literal["all", "monolingual", "cross-lingual"]
+OF_LOSS: dict[str, Loss] = {
+    "lakda_weight": "lakda", "teacher": "distil", "teacher_lang": "distil", "infonce_weight": "distil",
+}  # fmt: skip
+"""Options that one loss alone has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,6 +306,10 @@ class TrainOptions:
             )
         if self.from_nothing:
             self.refuse_static()
+        for each in options_of(TrainOptions):
+            loss = OF_LOSS.get(each.name, self.loss)
+            if loss != self.loss and getattr(self, each.name) != each.default:
+                raise InputError(f"--{each.flag} is for --loss {loss}: leave it out")
         if self.loss == "distil" and self.teacher is None:
             raise InputError("--loss distil wants a --teacher: a model, or a file of its vectors")
         if self.loss == "one-to-k" and self.vrn_weight:
