@@ -116,6 +116,14 @@ def test_some_of_a_grid_may_be_all_that_is_trained() -> None:
         parse_recipe('only = ["mixed"]\n' + text, "it")
 
 
+def test_an_option_of_a_loss_that_is_not_there_is_refused() -> None:
+    text = with_lines('losses = ["infonce"]').replace(
+        "[training]", "[training]\nlakda-weight = 0.3"
+    )
+    with pytest.raises(InputError, match="lakda-weight is for the loss lakda"):
+        parse_recipe(text, "it")
+
+
 def test_shipped_recipes_name_known_tasks_and_can_be_planned() -> None:
     shipped = shipped_recipes()
     assert {

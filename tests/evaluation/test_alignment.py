@@ -8,12 +8,15 @@ import pytest
 import scipy.stats
 from evaluation.plain import Plain, Signs, mini_files, small
 
-from xlir_bench import Kind, Result, evaluate
+from xlir_bench import Kind, Result, Setting, evaluate
 from xlir_bench.cli import exit_code
 from xlir_bench.evaluation import unions
+from xlir_bench.measures import PoolRanking
+from xlir_bench.records import Ranking
 from xlir_bench.reports.document import render
 from xlir_bench.reports.tables import report
 from xlir_bench.results.schema import AlignmentPart
+from xlir_bench.retrieval.pool import Pool
 from xlir_bench.tasks import catalogue
 
 
@@ -209,6 +212,55 @@ def test_correlations_of_scores_follow_from_what_a_run_stores(spec: str, tmp_pat
     for k in (5, 20):
         figure = result.record.bias[f"mrc@{k}"]
         assert figure.by_query_lang == pytest.approx(recomputed(result, k), abs=1e-9)
+
+
+class Drawn:
+    """An index of twelve passages whose scores are drawn; it keeps what it was asked for."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self.pool = Pool.of({"de": 7, "en": 5})
+        self.drawn = rng.integers(0, 6, (3, 8, 12)).astype(float)
+        self.asked: dict[str, set[int]] = {}
+
+    def scores(self, setting: Setting, query: np.ndarray, positions: np.ndarray) -> np.ndarray:
+        self.asked.setdefault(setting.query_lang, set()).update(query.tolist())
+        return self.drawn[("de", "el", "en").index(setting.query_lang), query, positions]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_lists_of_any_length_are_correlated_and_questions_alone_are_not_scored(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(seed)
+    index, pools, best = Drawn(rng), [], {}
+    names = {"de": "abcdefgh", "el": "hgfexyzw", "en": "cdefghuv"}
+    for n, (lang, ids) in enumerate(names.items()):
+        top = np.argsort(-index.drawn[n], axis=1, kind="stable")[:, :6]
+        top[rng.random(top.shape) < 0.3] = -1
+        if seed == 3 and lang == "el":
+            top[:] = -1
+        best[lang] = {x: [p for p in row if p >= 0] for x, row in zip(ids, top, strict=True)}
+        setting, rows = Setting(lang, ("de", "en")), np.arange(8)
+        pools.append(PoolRanking(Ranking(setting, 12, rows, rows, rows, rows, top), tuple(ids), {}))
+    monkeypatch.setattr(unions, "CORRELATED", (6,))
+    monkeypatch.setattr(unions, "scores_table", lambda scored, _: scored)
+    found, _ = unions.score_correlations(pools, index, None, many=False)
+    for n, (lang, ids) in enumerate(names.items()):
+        wanted = {}
+        for row, name in enumerate(ids):
+            correlations = []
+            for m, (other, others) in enumerate(names.items()):
+                if other != lang and name in others:
+                    union = sorted({*best[lang][name], *best[other][name]})
+                    a, b = index.drawn[n, row, union], index.drawn[m, others.index(name), union]
+                    if len(set(a)) > 1 and len(set(b)) > 1:
+                        correlations.append(scipy.stats.spearmanr(a, b).statistic)
+            if correlations:
+                wanted[row] = np.mean(correlations)
+        view = found["mrc@6"][lang]
+        assert dict(zip(view.query.tolist(), view.value, strict=True)) == pytest.approx(wanted)
+        shared = {row for row, x in enumerate(ids) if sum(x in y for y in names.values()) > 1}
+        assert index.asked[lang] <= shared
 
 
 def test_more_scores_than_can_be_held_are_asked_for_in_turns_or_not_at_all(

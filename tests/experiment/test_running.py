@@ -109,14 +109,18 @@ def test_a_training_is_told_what_its_loss_has_and_a_base_may_lie_in_the_data_roo
 ) -> None:
     recipe, _ = find_recipe("more-objectives-captions")
     base = "{data}/pretrained/base"
-    recipe = recipe.model_copy(update={"models": (base,)})
+    teaching = recipe.training.model_copy(update={"teacher": "{data}/a@1.2.3"})
+    recipe = recipe.model_copy(update={"models": (base,), "training": teaching})
     where = Where(tmp_path, catalogue(recipe_tasks()).tasks, data=tmp_path)
     for cell in recipe.cells():
         options = train_options(recipe, where, cell)
         options.check()
         assert options.model == str(tmp_path / "pretrained/base")
-        assert (options.teacher is not None) == (options.loss == "distil")
-    assert f"{tmp_path / 'pretrained/base'} is not there" in missing_data(recipe, where)
+        teacher = str(tmp_path / "a@1.2.3") if options.loss == "distil" else None
+        assert options.teacher == teacher
+    missing = missing_data(recipe, where)
+    assert f"{tmp_path / 'pretrained/base'} is not there" in missing
+    assert f"{tmp_path / 'a@1.2.3'} is not there" in missing
     nowhere = missing_data(recipe, Where(tmp_path, where.tasks))
     assert f"{base}: no data root; name one with --data, or XLIR_DATA" in nowhere
 

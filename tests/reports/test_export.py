@@ -171,10 +171,12 @@ class TestTables:
     @pytest.mark.parametrize("form", ["csv", "parquet"])
     def test_pandas_reads_the_same_back(self, tmp_path, form):
         path = write(form, [evaluated(NGRAM)], tmp_path / "deep" / f"t.{form}")[0]
-        read = pd.read_csv(path) if form == "csv" else pd.read_parquet(path)
+        # As text: before pandas 3 the last bit of a number was not always read.
+        text = {"value": str}
+        read = pd.read_csv(path, dtype=text) if form == "csv" else pd.read_parquet(path)
         expected = tidy_frame([evaluated(NGRAM)])
         assert list(read.columns) == list(expected.columns)
-        assert read["value"].to_numpy() == pytest.approx(expected["value"].to_numpy(), rel=1e-15)
+        assert read["value"].map(float).tolist() == expected["value"].tolist()
         assert read["passage_lang"].dropna().tolist() == expected["passage_lang"].dropna().tolist()
 
     def test_the_same_results_give_the_same_bytes(self, tmp_path):

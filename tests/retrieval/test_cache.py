@@ -206,6 +206,23 @@ def test_a_block_is_digested_once_until_it_is_written_to(
     path.write_bytes(path.read_bytes()[:-1] + b"?")
     store = opened(tmp_path)
     assert (store.damaged, path.exists()) == (1, False)
+    assert found_in(tmp_path).part.max() < 0
+
+
+@pytest.mark.parametrize("by", ["copy", "header"])
+def test_damage_that_keeps_size_and_time_ends_no_run(tmp_path: Path, by: str) -> None:
+    filled(tmp_path)
+    (path,) = blocks(tmp_path)
+    hour_ago = time.time() - 3600
+    os.utime(path, (hour_ago, hour_ago))
+    assert all(seen(found_in(tmp_path)))
+    damaged = path.read_bytes().replace(b'"vectors"', b'"victors"')
+    if by == "copy":  # of the whole cache, which is another file of the same time
+        path.unlink()
+    path.write_bytes(damaged)
+    os.utime(path, (hour_ago, hour_ago))
+    store = opened(tmp_path)
+    assert (store.damaged, path.exists()) == (1, False)
 
 
 FEW_FILES = """

@@ -133,6 +133,7 @@ def test_a_run_is_what_sentence_transformers_and_a_stable_sort_say(
     )
 
     assert len(result.record.settings) == 12
+    assert "scores" not in result.tables, "to score them once more takes minutes"
     assert_stable(result, colbert, cache, MaxSim(), plain_scores)
     collection = load_collection(catalogue().get(["mini"])[0], options(), Silent())
     model = MultiVectorEncoder(str(colbert), device="cpu")

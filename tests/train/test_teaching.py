@@ -66,7 +66,10 @@ def test_lakda_trains_on_the_batches_of_infonce_and_logs_what_counts_for_that_al
         ({"loss": "distil", "teacher": "builtin:ngram"}, "--loss distil is for transformers"),
         ({"cached": True}, "--cached is for transformers"),
         ({"loss": "one-to-k", "vrn_weight": 1.0}, "--vrn-weight wants one answer a row"),
-        ({"lakda_weight": 0.2}, "--lakda-weight is for --loss lakda: leave it out"),
+        (
+            {"lakda_weight": 0.2},
+            "--lakda-weight is for --loss lakda: leave it out, of --config too",
+        ),
         ({"loss": "lakda", "teacher": "a"}, "--teacher is for --loss distil: leave it out"),
         ({"lakda_weight": 2.0}, "--lakda-weight 2.0 wants a number from 0 to 1"),
     ],

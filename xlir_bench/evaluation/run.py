@@ -58,7 +58,8 @@ from xlir_bench.retrieval import (
     VectorRetriever,
 )
 from xlir_bench.retrieval.approximate import require_factory
-from xlir_bench.retrieval.retriever import ScoringIndex
+from xlir_bench.retrieval.maxsim import MaxSim
+from xlir_bench.retrieval.retriever import Index, ScoringIndex
 from xlir_bench.retrieval.tiles import NUMBA
 from xlir_bench.retrieval.vectors import Vectors
 from xlir_bench.sources import load_collection
@@ -146,7 +147,7 @@ def evaluate(
         pools = _pool_rankings(rankings, collection, of_query)
         tables = {"ranks": ranks_table(rankings, collection)}
         by_scores: Mapping[str, Mapping[str, PerQuery]] = {}
-        if collection.parallel and options.keep_vectors and isinstance(index, ScoringIndex):
+        if collection.parallel and isinstance(index, ScoringIndex) and _asks_unions(index, options):
             by_scores, of_unions = score_correlations(pools, index, collection, options.alignment)
             if of_unions is not None:
                 tables["scores"] = of_unions
@@ -213,6 +214,12 @@ def evaluate(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
     return Result(record, tables)
+
+
+def _asks_unions(index: Index, options: RunOptions) -> bool:
+    """Whether MRC is measured. To compare token by token takes minutes: for that it has to be asked for."""
+    late = isinstance(index, VectorIndex) and isinstance(index.similarity, MaxSim)
+    return options.alignment or (options.unions and options.keep_vectors and not late)
 
 
 def _search_device(vectors: VectorIndex | None, options: RunOptions, executor: Executor) -> str:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations
 from typing import TYPE_CHECKING
 
@@ -46,8 +49,7 @@ class Unions:
         keys = []
         for p, numbers in zip(pools, number, strict=True):
             top = np.asarray(p.ranking.top)[:, :BEST].astype(np.int64)
-            start = index.pool.rows(p.ranking.setting).start
-            keys.append(np.where(top < 0, -1, top + start + numbers[:, None] * index.pool.size))
+            keys.append(np.where(top < 0, -1, top + numbers[:, None] * index.pool.size))
         known = np.unique(np.concatenate([key.ravel() for key in keys]))
         known = known[known >= 0]
         place = [np.where(key < 0, -1, np.searchsorted(known, key)) for key in keys]
@@ -55,23 +57,27 @@ class Unions:
         return cls(pools, number, place, known % index.pool.size, ends)
 
     def turns(self) -> list[Ints]:
-        """Numbers that are asked together, so that there are not too many scores at a time."""
+        """Numbers that are asked together, so that there are not too many scores at a time; only of translations."""
         askers = np.bincount(np.concatenate(self.number), minlength=len(self.ends) - 1)
-        turn = np.cumsum(np.diff(self.ends) * askers) // AT_ONCE
-        return np.split(np.arange(len(turn)), np.flatnonzero(np.diff(turn)) + 1)
+        sizes = np.diff(self.ends)
+        shared = np.flatnonzero((askers > 1) & (sizes > 0))
+        turn = np.cumsum((sizes * askers)[shared]) // AT_ONCE
+        return np.split(shared, np.flatnonzero(np.diff(turn)) + 1) if len(shared) else []
 
-    def scored(self, numbers: Ints, index: ScoringIndex) -> Iterator[Scored]:
-        """What the questions of each pool that have one of these numbers make of their unions."""
-        for pool, number, place in zip(self.pools, self.number, self.place, strict=True):
-            question = np.flatnonzero(np.isin(number, numbers))
-            start = self.ends[number[question]]
-            length = self.ends[number[question] + 1] - start
-            row, shift = np.repeat(question, length), np.cumsum(length) - length - start
-            position = self.position[np.arange(len(row)) - np.repeat(shift, length)]
-            query = pool.ranking.scored[row]
-            # As they are stored: what is told of them follows from the table.
-            score = index.scores(pool.ranking.setting, query, position).astype(np.float32)
-            yield Scored(pool, question, number[question], place[question], shift, row, position, score)  # fmt: skip
+    def scored(self, pool: int, numbers: Ints, index: ScoringIndex) -> Scored:
+        """What the questions of a pool that have one of these numbers make of their unions."""
+        ranking, number = self.pools[pool].ranking, self.number[pool]
+        question = np.flatnonzero(np.isin(number, numbers))
+        start = self.ends[number[question]]
+        length = self.ends[number[question] + 1] - start
+        row, shift = np.repeat(question, length), np.cumsum(length) - length - start
+        position = self.position[np.arange(len(row)) - np.repeat(shift, length)]
+        # As they are stored: what is told of them follows from the table.
+        score = index.scores(ranking.setting, ranking.scored[row], position).astype(np.float32)
+        place = self.place[pool][question]
+        return Scored(
+            self.pools[pool], question, number[question], place, shift, row, position, score
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,28 +100,33 @@ class Scored:
 
     def of(self, question: Ints, place: Ints) -> Floats:
         """The scores of these places, a line for each of these questions; nan where there is none."""
-        there = np.maximum(place + self.shift[question][:, None], 0)
-        return np.where(place < 0, np.nan, self.score[there].astype(float))
+        there = np.where(place < 0, -1, place + self.shift[question][:, None])
+        return np.append(self.score, np.nan).astype(float)[there]
 
 
 def score_correlations(
-    pools: Sequence[PoolRanking], index: ScoringIndex, collection: Collection, asked: bool
+    pools: Sequence[PoolRanking], index: ScoringIndex, collection: Collection, many: bool
 ) -> tuple[dict[str, dict[str, PerQuery]], pa.Table | None]:
     """MRC@k by k and query language, and the scores that it follows from as a table.
 
     For two languages: Spearman's correlation of the scores of a question and its translation over the union of their
     best k; its mean over the other languages of a question. Where there are too many scores to be held together they
-    are not kept, and if they were not `asked` for, nothing is.
+    are not kept, and unless they are wanted however `many`, nothing is told.
     """
     pools = [p for p in pools if p.ranking.top is not None and len(p.ranking.scored)]
     everything = Unions.of(pools, index) if len(pools) > 1 else None
     turns = everything.turns() if everything else []
-    if everything is None or (len(turns) > 1 and not asked):
+    if everything is None or not turns or (len(turns) > 1 and not many):
         return {}, None
     sums = {p.lang: np.zeros((len(CORRELATED), 2, len(p.ranking.scored))) for p in pools}
     table = None
     for numbers in turns:
-        scored = list(everything.scored(numbers, index))
+        with ThreadPoolExecutor(os.cpu_count()) as threads:
+            scored = list(
+                threads.map(
+                    partial(everything.scored, numbers=numbers, index=index), range(len(pools))
+                )
+            )
         if len(turns) == 1:
             table = scores_table(
                 [(s.pool.ranking, s.row, s.position, s.score) for s in scored], collection
@@ -123,9 +134,9 @@ def score_correlations(
         for first, second in combinations(scored, 2):
             _add(sums, first, second)
     values: dict[str, dict[str, PerQuery]] = {}
-    for turn, k in enumerate(CORRELATED):
+    for column, k in enumerate(CORRELATED):
         for p in pools:
-            total, count = sums[p.lang][turn]
+            total, count = sums[p.lang][column]
             known = count > 0
             chance = expected_score_correlation(p.ranking.candidates, k)
             values.setdefault(f"mrc@{k}", {})[p.lang] = PerQuery(
@@ -138,7 +149,7 @@ def _add(sums: Mapping[str, Floats], first: Scored, second: Scored) -> None:
     """Sum and number of the correlations of each question with its translations; two languages more."""
     _, one, two = np.intersect1d(first.number, second.number, True, return_indices=True)
     best = first.place[one], second.place[two]
-    for turn, k in enumerate(CORRELATED):
+    for column, k in enumerate(CORRELATED):
         left, right = (place[:, :k] for place in best)
         again = (right[:, :, None] == left[:, None, :]).any(axis=2)
         union = np.concatenate([left, np.where(again, -1, right)], axis=1)
@@ -146,5 +157,5 @@ def _add(sums: Mapping[str, Floats], first: Scored, second: Scored) -> None:
         known = np.isfinite(found)
         for scored, row in ((first, one), (second, two)):
             of_lang, question = sums[scored.pool.lang], scored.question[row[known]]
-            of_lang[turn, 0, question] += found[known]
-            of_lang[turn, 1, question] += 1
+            of_lang[column, 0, question] += found[known]
+            of_lang[column, 1, question] += 1

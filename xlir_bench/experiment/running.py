@@ -66,14 +66,15 @@ class Where:
 def missing_data(recipe: Recipe, where: Where) -> list[str]:
     """What the recipe names and is not here, a line each; tasks that can be downloaded are not among them."""
     missing = []
-    named = [source for sources in recipe.data.values() for source in sources]
-    for source in (name for name in [*named, *recipe.models] if name.startswith(DATA)):
+    sources = [source for sources in recipe.data.values() for source in sources]
+    models = [*recipe.models, recipe.training.model_dump()["teacher"] or ""]
+    for name in (name for name in (*sources, *models) if name.startswith(DATA)):
+        there = _in_data_root(name, where)
+        file = there if name in models else parse_source(there).name
         if where.data is None:
-            missing.append(f"{source}: no data root; name one with --data, or XLIR_DATA")
-            continue
-        name = parse_source(_in_data_root(source, where)).name
-        if not Path(name).exists():
-            missing.append(f"{name} is not there")
+            missing.append(f"{name}: no data root; name one with --data, or XLIR_DATA")
+        elif not Path(file).exists():
+            missing.append(f"{file} is not there")
     may_download = where.data is None and not where.offline
     for task in [*recipe.tasks, *([recipe.look.task] if recipe.look else [])]:
         if task in where.skip or may_download:
@@ -219,7 +220,10 @@ def train_options(recipe: Recipe, where: Where, cell: Cell) -> TrainOptions:
     """The options of a cell's training."""
     variant = cell.variant
     stated = recipe.training.options(variant.strategy)
-    options = {n: v for n, v in stated.items() if OF_LOSS.get(n, variant.loss) == variant.loss} | {
+    options = {n: v for n, v in stated.items() if OF_LOSS.get(n, variant.loss) == variant.loss}
+    if (teacher := options.get("teacher")) is not None:
+        options["teacher"] = _in_data_root(teacher, where)
+    options |= {
         "model": _in_data_root(variant.model, where),
         "sources": [_in_data_root(source, where) for source in recipe.data[variant.data]],
         "output": model_folder(where, cell),
@@ -316,6 +320,7 @@ def _run_options(recipe: Recipe, where: Where, cell: Cell, task: str) -> RunOpti
         measures=recipe.measures,
         vectors=recipe.encoding(cell.variant).vectors,
         alignment=recipe.alignment,
+        unions=False,
         cache=None,
         data=where.data,
         offline=where.offline,
@@ -341,7 +346,7 @@ def _look(recipe: Recipe, where: Where) -> Callable[[Any], Mapping[str, float]] 
     if recipe.look is None:
         return None
     task = where.tasks[recipe.look.task]
-    options = RunOptions(measures=("map",), cache=None, data=where.data, offline=True)
+    options = RunOptions(measures=("map",), unions=False, cache=None, data=where.data, offline=True)
 
     def look_at(model: Any) -> Mapping[str, float]:
         from xlir_bench.adapters import look

@@ -68,6 +68,8 @@ class RunOptions:
         " once more.",
         False, group=MEASURED,
     )  # fmt: skip
+    unions: bool = True
+    """Whether MRC is measured, which asks for more scores: a look at a model in its training does without."""
     seed: int = option("Random seed of the bootstrap intervals.", 0, group=MEASURED, partial=True)
     index: str = option(
         "A FAISS factory string; anything but Flat is approximate, and the result says by how much.",
@@ -80,7 +82,7 @@ class RunOptions:
     )  # fmt: skip
     keep_vectors: bool = option(
         "Keep vectors of passages; without, each part of a corpus is encoded, searched and dropped, and what is"
-        " interrupted begins anew. Ranks are the same.",
+        " interrupted begins anew. Ranks are the same; no MRC.",
         True, group=SEARCH,
     )  # fmt: skip
     search_device: str = option(

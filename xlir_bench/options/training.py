@@ -309,7 +309,9 @@ class TrainOptions:
         for each in options_of(TrainOptions):
             loss = OF_LOSS.get(each.name, self.loss)
             if loss != self.loss and getattr(self, each.name) != each.default:
-                raise InputError(f"--{each.flag} is for --loss {loss}: leave it out")
+                raise InputError(
+                    f"--{each.flag} is for --loss {loss}: leave it out, of --config too"
+                )
         if self.loss == "distil" and self.teacher is None:
             raise InputError("--loss distil wants a --teacher: a model, or a file of its vectors")
         if self.loss == "one-to-k" and self.vrn_weight:
@@ -339,10 +341,7 @@ class TrainOptions:
             stated |= static
         unused = ["output", "resume", "offline", "keep_checkpoints"]
         unused += [name for name in ("cached", "vrn_weight", "skip_faults") if not stated[name]]
-        if self.loss != "lakda":
-            unused.append("lakda_weight")
-        if self.loss != "distil":
-            unused += ["teacher", "teacher_lang", "infonce_weight"]
+        unused += [name for name, loss in OF_LOSS.items() if loss != self.loss]
         for name in unused:
             del stated[name]
         return stated | {"arguments": dict(self.arguments)}

@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 
 from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.options.static import is_static_spec
-from xlir_bench.options.training import Loss, Strategy
+from xlir_bench.options.training import OF_LOSS, Loss, Strategy
 from xlir_bench.recipe.parts import (
     ADDED,
     DATA,
@@ -111,6 +111,11 @@ class Recipe(Row):
         ]
         if self.rerank is None and self.rerank_depth != EncoderOptions().rerank_depth:
             faults.append("rerank-depth is of the reranker that rerank names, and there is none")
+        faults += [
+            f"training.{name.replace('_', '-')} is for the loss {loss}, which is not among the losses"
+            for name, loss in OF_LOSS.items()
+            if loss not in self.losses and getattr(self.training, name) != OF_TRAINING[name].default
+        ]
         rates = self.training.model_dump()["lr"]
         if isinstance(rates, dict) and (unrated := [s for s in self.strategies if s not in rates]):
             faults.append(f"training.lr names no rate of {', '.join(unrated)}")

@@ -55,7 +55,7 @@ class Result:
 
     record: ResultRecord
     tables: Mapping[str, pa.Table]
-    """``ranks``; ``best`` of the pool of all languages; ``run`` where one was asked for; ``queries`` where answers
+    """``ranks``; ``best`` of the pool of all languages, and ``scores`` that translations give; ``run`` where one was asked for; ``queries`` where answers
     decide. Only those that were stored."""
     folder: Path | None = None
     """Where it was read from or saved to."""

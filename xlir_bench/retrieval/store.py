@@ -3,9 +3,9 @@
     <cache>/vectors/<encoder slug>-<fingerprint>/query/<digest>.safetensors      see `shardfile`
                                                  passage/<digest>.safetensors
 
-A run reads the keys of all shards, and looks at the digest of those that hold a text it needs, unless it was looked at
-before and neither their size nor their time has changed since: a terabyte takes twenty minutes. A damaged one is
-removed, and its texts are encoded again. Where the system does not let a shard be read or written, the run goes on without
+A run reads the keys of all shards, and checks the digest of those that hold a text it needs, once until their size, time
+or place on the disk changes: a terabyte takes twenty minutes to digest. A damaged one is removed, and its texts are
+encoded again; a bit that turns on the disk after that is not seen. Where the system does not let a shard be read or written, the run goes on without
 it and says so.
 """
 
@@ -23,15 +23,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xlir_bench import files, objectstore
+from xlir_bench.errors import XlirError
 from xlir_bench.records import Ints, TokenCounts
 from xlir_bench.retrieval.rows import Rows, arrays_of, rows_of, sizes_of
 from xlir_bench.retrieval.vectors import Vectors
 from xlir_bench.shardfile import SUFFIX, is_sound, mapped, read_keys, write_shard
+from xlir_bench.untrusted import load_json
 
 Keys = NDArray[np.uint64]
 """One row of two words a text: 128 bits of BLAKE2."""
 SOUND = ".sound.json"
-"""Beside shards: size and time of those that were found to be sound."""
+"""Beside shards: what `_stamp` said of those that were found to be sound."""
 SETTLED = 10**10
 """Nanoseconds after which a file that is written to has another time, on every file system."""
 
@@ -121,16 +123,16 @@ class Store:
     damaged: int = 0
     """How many shards had a wrong digest and were removed."""
     sound: dict[str, list[int]] = field(default_factory=dict)
-    """Size and time of the shards that were found to be sound."""
+    """What `_stamp` says of the shards that were found to be sound."""
 
     def find(self, keys: Keys, in_memory: bool = True) -> Known:
         """What is known of these distinct texts; the first shard by name wins."""
-        known, sound = Known.of(keys), self._remembered()
-        self.sound = dict(sound)
+        known, sound, paths = Known.of(keys), self._remembered(), self._shards()
+        self.sound = {path.name: sound[path.name] for path in paths if path.name in sound}
         order = np.argsort(keys[:, 0], kind="stable")
         # All but the last: so what is searched for in them always has a place in `order`.
         first = keys[order[:-1], 0]
-        for path in self._shards() if len(keys) else ():
+        for path in paths if len(keys) else ():
             try:
                 self._read(path, known, order, first, in_memory)
             except FileNotFoundError:  # removed a moment ago
@@ -144,20 +146,20 @@ class Store:
 
     def _remembered(self) -> dict[str, list[int]]:
         try:
-            stated = json.loads(((self.folder or Path()) / SOUND).read_bytes())
-        except (OSError, ValueError, RecursionError):
+            stated = load_json((self.folder or Path()) / SOUND, strict=False)
+        except XlirError:
             return {}
         return stated if isinstance(stated, dict) else {}
 
     def _is_sound(self, path: Path) -> bool:
-        status = objectstore.fetched(path).stat()
-        stamp = [status.st_size, status.st_mtime_ns]
-        if self.sound.get(path.name) != stamp:
-            if not is_sound(path):
-                return False
-            if time.time_ns() - status.st_mtime_ns > SETTLED:
-                self.sound[path.name] = stamp
-        return True
+        stamp = _stamp(objectstore.fetched(path))
+        if self.sound.get(path.name) == stamp:
+            return True
+        self.sound.pop(path.name, None)
+        sound = is_sound(path)
+        if sound and time.time_ns() - stamp[1] > SETTLED:
+            self.sound[path.name] = stamp
+        return sound
 
     def _read(self, path: Path, known: Known, order: Ints, first: Keys, in_memory: bool) -> None:
         """Take what this shard knows, once its digest was seen; remove it if that is wrong."""
@@ -169,11 +171,14 @@ class Store:
             wanted = None
         if wanted is not None and not wanted.any():
             return
-        if not self._is_sound(path):
+        shard = None
+        if self._is_sound(path) and wanted is not None:
+            with suppress(ValueError, LookupError):  # its bytes turned after they were looked at
+                shard = Block.read(path)
+        if shard is None:
             path.unlink(missing_ok=True)
             self.damaged += 1
         elif wanted is not None:
-            shard = Block.read(path)
             rows = np.flatnonzero(wanted)
             if in_memory:
                 copied = (getattr(shard, name)[rows] for name in Block.__slots__)
@@ -197,6 +202,12 @@ class Store:
             f"cached vectors in {self.folder} cannot be read ({error.strerror}): those texts were"
             " encoded again"
         )
+
+
+def _stamp(path: Path) -> list[int]:
+    """What changes when a file is written to, or is the copy of another."""
+    status = path.stat()
+    return [status.st_size, status.st_mtime_ns, status.st_ino]
 
 
 def write_block(folder: Path, block: Block) -> Path:
