@@ -34,10 +34,13 @@ class Unions:
     pools: Sequence[PoolRanking]
     number: Sequence[Ints]
     """Of each pool, by scored question: the number that translations share."""
-    place: Sequence[Ints]
-    """Of each pool, by scored question: where its best passages stand in `position`; -1 pads."""
-    position: Ints
-    """Positions in the pool of the union of the first number, then of the second, and so on, ascending in each."""
+    key: Sequence[Ints]
+    """Of each pool, by scored question: its best passages, each as its number times the size of the pool, plus its
+    position; -1 pads."""
+    union: Ints
+    """All keys once, ascending: the union of the first number, then of the second, and so on."""
+    size: int
+    """Of the pool."""
     ends: Ints
     """Where the union of a number begins, and last where all end."""
 
@@ -46,15 +49,14 @@ class Unions:
         """Of pools that have lists of their best passages."""
         names = Codes({p.lang: [p.query_ids[n] for n in p.ranking.scored] for p in pools})
         number = [names.of(p.lang, np.arange(len(p.ranking.scored))) for p in pools]
-        keys = []
+        size, keys = index.pool.size, []
         for p, numbers in zip(pools, number, strict=True):
             top = np.asarray(p.ranking.top)[:, :BEST].astype(np.int64)
-            keys.append(np.where(top < 0, -1, top + numbers[:, None] * index.pool.size))
-        known = np.unique(np.concatenate([key.ravel() for key in keys]))
-        known = known[known >= 0]
-        place = [np.where(key < 0, -1, np.searchsorted(known, key)) for key in keys]
-        ends = np.searchsorted(known, np.arange(len(names.names) + 1) * index.pool.size)
-        return cls(pools, number, place, known % index.pool.size, ends)
+            keys.append(np.where(top < 0, -1, top + numbers[:, None] * size))
+        union = np.unique(np.concatenate([key.ravel() for key in keys]))
+        union = union[union >= 0]
+        ends = np.searchsorted(union, np.arange(len(names.names) + 1) * size)
+        return cls(pools, number, keys, union, size, ends)
 
     def turns(self) -> list[Ints]:
         """Numbers that are asked together, so that there are not too many scores at a time; only of translations."""
@@ -71,10 +73,11 @@ class Unions:
         start = self.ends[number[question]]
         length = self.ends[number[question] + 1] - start
         row, shift = np.repeat(question, length), np.cumsum(length) - length - start
-        position = self.position[np.arange(len(row)) - np.repeat(shift, length)]
+        position = self.union[np.arange(len(row)) - np.repeat(shift, length)] % self.size
         # As they are stored: what is told of them follows from the table.
         score = index.scores(ranking.setting, ranking.scored[row], position).astype(np.float32)
-        place = self.place[pool][question]
+        key = self.key[pool][question]
+        place = np.where(key < 0, -1, np.searchsorted(self.union, key))
         return Scored(
             self.pools[pool], question, number[question], place, shift, row, position, score
         )
