@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import permutations
+
 import numpy as np
 import pytest
 import scipy.stats
@@ -9,6 +11,7 @@ import scipy.stats
 from xlir_bench.measures.fairness import (
     equal_expected_rank,
     expected_rank_variance,
+    expected_score_correlation,
     oracle_gap,
     rank_variance,
     score_correlation,
@@ -124,6 +127,18 @@ def test_a_passage_that_no_list_has_is_no_gap() -> None:
     rows, gap = oracle_gap(query, np.array([0, 11, 3]), np.array([0, 50, 40]), 10)
     assert rows.tolist() == [0, 1]
     assert gap.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(("candidates", "k"), [(5, 2), (6, 3), (4, 9), (5, 4), (3, 1)])
+def test_chance_of_the_correlation_of_scores_is_that_of_all_rankings(
+    candidates: int, k: int
+) -> None:
+    found = []
+    for ranks in permutations(range(candidates)):
+        union = sorted({*range(min(k, candidates)), *np.argsort(ranks)[:k].tolist()})
+        if len(union) > 1:
+            found.append(scipy.stats.spearmanr(union, np.array(ranks)[union]).statistic)
+    assert expected_score_correlation(candidates, k) == pytest.approx(np.mean(found), abs=1e-12)
 
 
 @pytest.mark.parametrize("seed", range(3))
