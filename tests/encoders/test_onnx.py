@@ -25,6 +25,7 @@ TEXTS = [
 ]
 
 
+# Fifteen seconds: a process of its own loads torch, traces the model and writes it.
 @pytest.fixture(scope="module")
 def exported(minilm: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The example's file, beside all-MiniLM-L6-v2 in ONNX."""

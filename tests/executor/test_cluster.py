@@ -233,6 +233,7 @@ def test_vectors_that_nobody_keeps_give_the_ranks_of_one_process(
     assert not list((tmp_path / "there").rglob("passage/*"))
 
 
+# Ten seconds for a node: Ray waits before it takes one for dead, and another has to start.
 @pytest.mark.usefixtures("on_disk")
 @pytest.mark.parametrize("what", ["worker", "node"])
 def test_what_is_killed_in_the_middle_of_a_unit_changes_nothing(
@@ -344,6 +345,7 @@ def test_models_and_tasks_of_a_run_are_shared_out(
         assert one["tables"] == other["tables"]
 
 
+# A quarter of a minute: two workers load torch and all that a training wants.
 def test_trainings_of_an_experiment_are_shared_out(executor: Executor, tmp_path: Path) -> None:
     pytest.importorskip("datasets")
     stated = find_recipe("mini")[0].model_dump(exclude_none=True)
