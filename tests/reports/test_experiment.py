@@ -75,6 +75,25 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def test_a_base_that_changed_between_trainings_is_told(tmp_path: Path) -> None:
+    text = REDUCED.replace("builtin:static:16", "some/base")
+    recipe = parse_recipe(text, "it")
+    for cell in recipe.cells():
+        store(recipe, tmp_path, cell, 1.0, ["de", "en"])
+
+    def told(*digests: str) -> bool:
+        for n, cell in enumerate(recipe.cells()):
+            base = {"digest": digests[n % len(digests)]}
+            record = read_experiment(recipe, tmp_path).records[cell]
+            again = record.model_copy(update={"training": record.training | {"base": base}})
+            write_cell(tmp_path, again, cell.name)
+        page = experiment_pages(read_experiment(recipe, tmp_path), text).texts["README.md"]
+        return "**base `some/base` changed between trainings**" in page
+
+    assert told("a", "b")
+    assert not told("a")
+
+
 def values(folder: Path, cell: Cell, kind: str, measure: str) -> pd.Series:
     """A value a setting and query, from the table on disk."""
     frame = (

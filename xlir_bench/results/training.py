@@ -34,6 +34,10 @@ class _Data(_Part):
     texts_by_language: Counts = {}
 
 
+class _Base(_Part):
+    digest: str = ""
+
+
 class _Batches(_Part):
     left_out: dict[str, list[str]] = {}
 
@@ -65,6 +69,7 @@ class _Environment(_Part):
 class TrainingRecord(_Part):
     """The record of a training; that of an untrained base lacks parts."""
 
+    base: _Base | None = None
     data: _Data | None = None
     batches: _Batches | None = None
     outcome: _Outcome | None = None

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from xlir_bench.options.static import is_static_spec
 from xlir_bench.recipe import Recipe, Variant
 from xlir_bench.records import Kind
 from xlir_bench.reports.cost import cost_blocks
@@ -289,6 +290,8 @@ def _costs(experiment: Experiment) -> list[str | Block]:
             heading = experiment.recipe.label(cell.variant).removesuffix(
                 f", {cell.variant.encoding}"
             )
+            if len(experiment.recipe.models) > 1:
+                heading += f" ({cell.variant.model})"
             parts += [f"## What it costs: {escape(heading)}, seed {cell.seed}", *cost_blocks(cost)]
     return parts
 
@@ -339,6 +342,16 @@ def _made_from(experiment: Experiment) -> str:
             )
         if not trained_on:
             lines.append(f"data {code(name)}: {', '.join(map(code, sources))}")
+    for model in (model for model in recipe.models if not is_static_spec(model)):
+        begun = {
+            record.trained.base.digest
+            for cell, record in experiment.records.items()
+            if cell.variant.model == model and record.trained.base is not None
+        }
+        if len(begun) > 1:
+            lines.append(
+                f"**base {code(model)} changed between trainings**: they do not begin with the same weights"
+            )
     leaking = max(record.leaking for record in experiment.records.values())
     if leaking:
         lines.append(f"left out because they hold text of a task: {leaking:,} rows at most")
