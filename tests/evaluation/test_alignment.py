@@ -275,5 +275,7 @@ def test_more_scores_than_can_be_held_are_asked_for_in_turns_or_not_at_all(
     assert len(whole) == 3
     assert kept
     monkeypatch.setattr(unions, "AT_ONCE", 100)
+    assert figures() == (whole, False)
+    monkeypatch.setattr(unions, "UNASKED", 26)
     assert figures() == ({}, False)
     assert figures(alignment=True) == (whole, False)

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 CORRELATED = (5, 10, 20)
 """How many of the best passages scores are correlated over (MRC@k)."""
 AT_ONCE = 5_000_000
-"""So many scores at most are held at a time; XQuAD-R has 2 to 3 million. A run that was not told to asks for no more."""
+"""So many scores at most are held at a time, and kept; XQuAD-R has 2 to 3 million."""
+UNASKED = 25_000
+"""So many questions at most, of all languages, are scored once more without being told to; XQuAD-R has 13,090."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,13 +115,15 @@ def score_correlations(
     """MRC@k by k and query language, and the scores that it follows from as a table.
 
     For two languages: Spearman's correlation of the scores of a question and its translation over the union of their
-    best k; its mean over the other languages of a question. Where there are too many scores to be held together they
-    are not kept, and unless they are wanted however `many`, nothing is told.
+    best k; its mean over the other languages of a question. Nothing is told where there are too many questions, unless
+    it is wanted however `many`.
     """
     pools = [p for p in pools if p.ranking.top is not None and len(p.ranking.scored)]
-    everything = Unions.of(pools, index) if len(pools) > 1 else None
-    turns = everything.turns() if everything else []
-    if everything is None or not turns or (len(turns) > 1 and not many):
+    questions = sum(len(p.ranking.scored) for p in pools)
+    if len(pools) < 2 or (questions > UNASKED and not many):
+        return {}, None
+    everything = Unions.of(pools, index)
+    if not (turns := everything.turns()):
         return {}, None
     sums = {p.lang: np.zeros((len(CORRELATED), 2, len(p.ranking.scored))) for p in pools}
     table = None
