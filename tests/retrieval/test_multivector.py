@@ -155,7 +155,6 @@ def test_a_run_is_what_sentence_transformers_and_a_stable_sort_say(
         assert list(ours.measures.values()) == pytest.approx(figures, abs=1e-6)
 
 
-@pytest.mark.parametrize("colbert", [24], indirect=True)
 def test_a_second_run_encodes_nothing_and_says_the_same(
     result: Result, colbert: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -174,7 +173,6 @@ def test_a_second_run_encodes_nothing_and_says_the_same(
         assert note.startswith("vectors, on average: 24.0 of a query")
 
 
-@pytest.mark.parametrize("colbert", [24], indirect=True)
 def test_vectors_of_half_precision_have_exact_ranks_too(colbert: Path, tmp_path: Path) -> None:
     half = replace(options(tmp_path), vectors="float16")
     found = xb.evaluate("mini", str(colbert), half)

@@ -108,9 +108,15 @@ def language_bias(
 
     `more`: values that do not follow from ranks, by view and query language.
     """
-    # numpy lets go of Python's lock: as many pools at once as there are processors.
+
+    def viewed(pool: PoolRanking) -> dict[str, PerQuery | None]:
+        return {name: view(pool) for name, view in VIEWS.items()}
+
+    # The first pool alone: chance levels that all share would be drawn by each of the threads at once. Of the others as
+    # many at a time as there are processors: numpy lets go of Python's lock.
+    views = [viewed(pool) for pool in pools[:1]]
     with ThreadPoolExecutor(os.cpu_count()) as threads:
-        views = list(threads.map(lambda pool: {name: VIEWS[name](pool) for name in VIEWS}, pools))
+        views += threads.map(viewed, pools[1:])
     values: dict[str, Mapping[str, PerQuery]] = {
         name: {
             pool.lang: view
