@@ -20,6 +20,7 @@ from threadpoolctl import ThreadpoolController
 
 from xlir_bench.arrays import slices
 from xlir_bench.records import ROLES, Floats, Ints, Progress, Role, Setting
+from xlir_bench.retrieval.kernels import settle
 from xlir_bench.retrieval.partial import Partial
 from xlir_bench.retrieval.pool import Pool, Want
 from xlir_bench.retrieval.rows import Rows, stacked
@@ -273,13 +274,7 @@ class Search:
             row, own, position - seen.first, start[lang], stop[lang], before, ties
         ):
             true = tile.exact(row[i], column)
-            equal = true == own[i]
-            higher, tied, place = i[true > own[i]], i[equal], seen.first + column[equal]
-            before += np.bincount(higher, minlength=len(items))
-            for side, stands in zip(
-                ties, (place < position[tied], place > position[tied]), strict=True
-            ):
-                side += np.bincount(tied[stands], minlength=len(items))
+            settle(i, true, seen.first + column, own, position, before, ties)
         before += ties[0]
         self.partial.before[pooled][items] += before
         self.partial.ties[pooled][:, items] += ties.astype(np.int32)

@@ -36,6 +36,7 @@ def count_above(
     row: Ints,
     low: Floats,
     high: Floats,
+    own: Ints,
     start: Ints,
     stop: Ints,
     begin: int,
@@ -45,7 +46,8 @@ def count_above(
 ) -> tuple[int, int]:
     """For items from `begin` on, count the columns [start, stop) of their row that are above `high`.
 
-    Those from `low` to `high` are listed instead. Returns the item to go on with, and the length of the list.
+    Those from `low` to `high` are listed instead, but for their `own`. Returns the item to go on with, and the length of
+    the list.
     """
     count, alike = 0, begin
     item = begin
@@ -62,8 +64,9 @@ def count_above(
                 alike += 1
             if alike - item >= MANY:
                 room = near_item[count:], near_column[count:]
+                some = slice(item, alike)
                 near = _count_binned(
-                    line, low[item:alike], high[item:alike], above[item:alike], *room
+                    line, low[some], high[some], own[some] - start[item], above[some], *room
                 )
                 if near >= 0:
                     near_item[count : count + near] += item
@@ -83,9 +86,11 @@ def count_above(
                 reaching = np.uint32(reaching + np.uint32(piece[column] >= floor))
             total += np.int64(higher)
             if reaching > higher:
+                itself = own[item] - start[item] - at
                 for column in range(len(piece)):
                     near_column[count] = start[item] + at + column
-                    count += floor <= piece[column] <= ceiling
+                    is_near = (piece[column] >= floor) & (piece[column] <= ceiling)
+                    count += is_near & (column != itself)
         near_item[first:count] = item
         above[item] += total
         item += 1
@@ -97,6 +102,7 @@ def _count_binned(
     line: Floats,
     low: Floats,
     high: Floats,
+    own: Ints,
     above: Ints,
     near_item: Ints,
     near_column: Ints,
@@ -142,11 +148,13 @@ def _count_binned(
         above[item] += len(line) - ends[highest[item]]
         first = ends[lowest[item] - 1] if lowest[item] else 0
         for place in range(first, ends[highest[item]]):
-            score = line[sorted_columns[place]]
+            column = sorted_columns[place]
+            score = line[column]
             above[item] += score > high[item]
             near_item[count] = item
-            near_column[count] = sorted_columns[place]
-            count += low[item] <= score <= high[item]
+            near_column[count] = column
+            is_near = (score >= low[item]) & (score <= high[item])
+            count += is_near & (column != own[item])
     return count
 
 
@@ -181,6 +189,22 @@ def count_exact(
                 ties[side, item] += np.int64(reaching) - np.int64(higher)
         if start[item] <= column[item] < stop[item]:
             ties[1, item] -= 1  # itself
+
+
+@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+def settle(
+    item: Ints, true: Floats, place: Ints, own: Floats, position: Ints, above: Ints, ties: Ints
+) -> None:
+    """Count passages by their true scores: each is at a `place` of the pool, and compared with one item.
+
+    An item's own passage is at its `position`; of equal scores those before it are in the first row of `ties`, those
+    after it in the second.
+    """
+    for i in range(len(item)):
+        of = item[i]
+        above[of] += true[i] > own[of]
+        if true[i] == own[of] and place[i] != position[of]:
+            ties[int(place[i] > position[of]), of] += 1
 
 
 @njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]

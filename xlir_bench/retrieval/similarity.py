@@ -71,8 +71,8 @@ class Dense:
 
     def error(self, queries: Floats, passages: Floats, terms: int) -> Floats:
         """By query, how far float32 sums may be from the true scores: no number goes through more than `terms` additions."""
-        # The bound of any order of summation; the rest is for the products' own rounding.
-        error = (min(terms, queries.shape[1]) + 16) * UNIT * 1.01
+        # The bound of any order of summation. The rest is for rounding a product, a length of 1 and what is compared.
+        error = (min(terms, queries.shape[1]) + 4) * UNIT * 1.01
         if self.cosine:
             return np.full(len(queries), error)
         longest = lengths_of(passages).max(initial=0.0)

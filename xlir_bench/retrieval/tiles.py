@@ -104,9 +104,8 @@ class NumbaTile:
         near_item, near_column = np.empty(LISTED, np.int64), np.empty(LISTED, np.int64)
         done = 0
         while done < len(row):
-            done, near = count_above(
-                self.scores, row, low, high, start, stop, done, before, near_item, near_column
-            )
+            items = row, low, high, column, start, stop
+            done, near = count_above(self.scores, *items, done, before, near_item, near_column)
             yield near_item[:near], near_column[:near]
 
     def best(self, start: int, stop: int, bars: Floats, depth: int) -> Iterator[tuple[Ints, Ints]]:
