@@ -6,7 +6,7 @@ INSTALLED := .venv/.installed
 # Every command here is a process of its own: what one compiled the next finds, whatever the environment says.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo real test compiled lint gate check-leaderboards check-experiments docs leaderboards format bench kills mutants fuzz constraints multilingual clean
+.PHONY: demo real test lint gate check-leaderboards check-experiments docs leaderboards format bench kills mutants fuzz constraints multilingual clean
 
 # An evaluation, then how a change of training is judged: two short trainings that differ in their batches
 # alone, compared, and the second gated against the first. With one seed each it is an example of the commands:
@@ -44,11 +44,6 @@ real: $(INSTALLED)
 # none of them waits: what they share is made once.
 test: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
-
-# Where nothing has run yet, ranx compiles a function for each measure, and every process of `make test` would do it at
-# the same time. Here it is done once, beside what needs one processor.
-compiled: $(INSTALLED)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -p no:xdist tests/measures/test_retrieval.py
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
