@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
 BLOCK = 16_384
 """Passages held at a time, prepared."""
-SHARE = 256
-"""Queries that a thread compares with a block at a time: the scores are 16 MB."""
+SHARE = 512
+"""Queries that a thread compares with a block at a time, which is fetched once for all: the scores are 32 MB."""
 FEW_QUERIES = 64
 """Fewer are not worth a thread of their own."""
 
