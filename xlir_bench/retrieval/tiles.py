@@ -44,7 +44,7 @@ class Tile(Protocol):
         Those that score the same are added to `ties`: in its first row those that stand before the item, in its second
         those that stand after it. An item is a passage of true score `own` at a `column`, which may be outside the tile. Columns that are
         too near to tell are not counted but given as (item, column), many pairs at a time; each time they have to
-        be used before the next.
+        be used before the next. The item itself may be among them.
         """
 
     def best(self, start: int, stop: int, bars: Floats, depth: int) -> Iterator[tuple[Ints, Ints]]:
