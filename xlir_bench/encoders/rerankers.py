@@ -19,7 +19,8 @@ from xlir_bench.encoders.hub import Place, locate
 from xlir_bench.encoders.layout import CROSS
 from xlir_bench.encoders.protocol import EncoderCard, changed_options
 from xlir_bench.encoders.python import in_one_line, python_target
-from xlir_bench.encoders.transformer import COUNTED_AT_ONCE, arguments, loading, token_ids
+from xlir_bench.encoders.tokens import COUNTED_AT_ONCE, token_ids
+from xlir_bench.encoders.transformer import arguments, loading
 from xlir_bench.errors import BadVectorsError, InputError, XlirError
 from xlir_bench.extras import require
 from xlir_bench.options.encoding import EncoderOptions

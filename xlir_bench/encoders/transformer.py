@@ -6,13 +6,12 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xlir_bench.arrays import slices
 from xlir_bench.encoders.check import as_floats
 from xlir_bench.encoders.devices import default_device, require_device
 from xlir_bench.encoders.digest import files_digest, fingerprint, package_versions, short, slug
@@ -21,6 +20,7 @@ from xlir_bench.encoders.layout import DENSE, UNLIMITED
 from xlir_bench.encoders.prompts import Prompts, chosen
 from xlir_bench.encoders.protocol import DEFAULT_OPTIONS, EncoderCard, changed_options, unused_notes
 from xlir_bench.encoders.quiet import quiet_transformers
+from xlir_bench.encoders.tokens import ModelTokens, is_bare
 from xlir_bench.errors import InputError
 from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.records import Floats, Role, TokenCounts
@@ -33,9 +33,6 @@ OPTIONS_IN_MEMORY = ("query_prompt", "passage_prompt", "truncate_dim")
 """The options that a model in memory takes. They are in its slug."""
 OPTIONS_IN_SLUG = (*OPTIONS_IN_MEMORY, "dtype", "max_length")
 """Of a model that is loaded here."""
-COUNTED_AT_ONCE = 2048
-NO_TOKEN = -1
-"""The id of the unknown token where a tokenizer has none."""
 TRAINING = "training.json"
 """What `train-hybrid` records beside a model."""
 
@@ -81,17 +78,9 @@ class SentenceTransformerEncoder:
     def count_tokens(self, texts: Sequence[str], role: Role) -> TokenCounts:
         """Tokens as the model's own tokenizer counts them, prompt and special tokens included, uncut.
 
-        Batches are planned before any is encoded, and sentence-transformers takes texts alone: so texts are tokenised
-        twice. For multilingual-e5-small on a CPU that is .4 % of what encoding takes; planned by characters, batches of
-        XQuAD-R would have a quarter more tokens, all of them padding.
+        Their ids are kept for `encode`, until other texts are counted.
         """
-        prompt = self.prompts.of(role)
-        tokens, unknown = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
-        for some in slices(len(texts), COUNTED_AT_ONCE):
-            rows = self._token_ids([prompt + text for text in texts[some]])
-            tokens.append(np.array([len(row) for row in rows]))
-            unknown.append(np.array([row.count(self._unknown_id) for row in rows]))
-        return TokenCounts(np.concatenate(tokens), np.concatenate(unknown))
+        return self._tokens.count(texts, self.prompts.of(role))
 
     def _fingerprint(self, **parts: Any) -> str:
         return fingerprint(
@@ -129,39 +118,21 @@ class SentenceTransformerEncoder:
         """What the model makes of one batch."""
         encode = self._model.encode_query if role == "query" else self._model.encode_document
         how |= {"prompt": self.prompts.of(role), "batch_size": len(texts)}
-        training = self._model.training
+        model = self._model
+        training, preprocess = model.training, model.preprocess
+        own = vars(model).get("preprocess")
+        model.preprocess = partial(self._tokens.features, preprocess)
         try:
             return encode(list(texts), show_progress_bar=False, **how)
         finally:
-            self._model.train(training)
+            del model.preprocess
+            if own is not None:
+                model.preprocess = own
+            model.train(training)
 
     @cached_property
-    def _tokenizer(self) -> Any:
-        """The tokenizer of the first module; one of `tokenizers` is copied, since its cut is part of its state."""
-        tokenizer = getattr(self._model[0], "tokenizer", None)
-        if tokenizer is None:
-            raise InputError(f"{type(self._model[0]).__name__} has no tokenizer to count tokens")
-        if _is_bare(tokenizer):
-            tokenizer = type(tokenizer).from_str(tokenizer.to_str())
-            tokenizer.no_truncation()
-            tokenizer.no_padding()
-        return tokenizer
-
-    @cached_property
-    def _unknown_id(self) -> int:
-        if _is_bare(self._tokenizer):
-            token = getattr(self._tokenizer.model, "unk_token", None)
-            number = None if token is None else self._tokenizer.token_to_id(token)
-        else:
-            number = getattr(self._tokenizer, "unk_token_id", None)
-        return NO_TOKEN if number is None else int(number)
-
-    def _token_ids(self, texts: list[str]) -> list[list[int]]:
-        if _is_bare(self._tokenizer):
-            return [e.ids for e in self._tokenizer.encode_batch(texts, add_special_tokens=False)]
-        if not callable(self._tokenizer):
-            return [list(self._tokenizer.tokenize(text)) for text in texts]
-        return token_ids(self._tokenizer, texts, special=True)
+    def _tokens(self) -> ModelTokens:
+        return ModelTokens(self._model[0], self.max_tokens)
 
 
 class TransformerEncoder(SentenceTransformerEncoder):
@@ -317,18 +288,10 @@ class InMemoryEncoder(SentenceTransformerEncoder):
         )
 
 
-def token_ids(tokenizer: Any, texts: list[str], special: bool) -> list[list[int]]:
-    """The tokens of each text, uncut, with those that stand around it or without."""
-    unused = dict.fromkeys(("return_attention_mask", "return_token_type_ids", "verbose"), False)
-    uncut = {"truncation": False, "padding": False}
-    encoded = tokenizer(texts, add_special_tokens=special, **uncut, **unused)
-    return list(encoded["input_ids"])
-
-
 def cut_texts(model: SentenceTransformer, tokens: int) -> None:
     """Have a model cut its texts after so many tokens."""
     tokenizer: Any = getattr(model[0], "tokenizer", None)
-    if _is_bare(tokenizer):
+    if is_bare(tokenizer):
         tokenizer.enable_truncation(tokens)
     elif tokenizer is not None:
         model[0].max_seq_length = tokens
@@ -345,11 +308,6 @@ def chosen_on(record: Path) -> tuple[str, ...]:
     except (OSError, ValueError, RecursionError, LookupError, TypeError):
         return ()  # none, or the file of another program
     return tuple(sorted(tasks))
-
-
-def _is_bare(tokenizer: Any) -> bool:
-    """Whether it is one of the library `tokenizers` itself."""
-    return hasattr(tokenizer, "no_truncation")
 
 
 def _pin_dtype(module: Any, dtype: Any) -> None:
