@@ -279,3 +279,14 @@ def test_more_scores_than_can_be_held_are_asked_for_in_turns_or_not_at_all(
     monkeypatch.setattr(unions, "UNASKED", 26)
     assert figures() == ({}, False)
     assert figures(alignment=True) == (whole, False)
+
+
+def test_the_affinity_has_an_interval_over_articles(found: Result) -> None:
+    part = found.record.alignment
+    for kind in ("questions", "answers"):
+        low, high = part.affinity_interval[kind]
+        value, chance = part.affinity[kind]
+        assert chance is not None
+        assert 0 <= low < value < high <= 1
+    shown = render(report(found.record))
+    assert f"95 % {f'{low:.4f}'.lstrip('0')} to" in shown

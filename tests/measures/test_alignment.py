@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import scipy.stats
 from stored import aligned_result
 
 from xlir_bench.measures.alignment import (
     Items,
     PairAlignment,
+    affinity_interval,
     anisotropy,
     hubness,
     language_variance,
@@ -24,7 +26,7 @@ def unit(*rows: object) -> np.ndarray:
 
 def items(vectors: np.ndarray, keys: list[int] | None = None) -> Items:
     rows = np.arange(len(vectors))
-    return Items(vectors, rows, rows if keys is None else np.array(keys))
+    return Items(vectors, rows, rows if keys is None else np.array(keys), rows)
 
 
 def random(count: int, seed: int) -> np.ndarray:
@@ -63,8 +65,9 @@ def test_the_figures_of_a_pair_equal_a_plain_computation() -> None:
 
 def test_an_item_of_two_keys_is_one_item() -> None:
     """Two questions about one sentence: its translations are those of both."""
-    first = Items(random(2, 3), np.array([0, 0, 1]), np.array([7, 8, 9]))
-    second = Items(random(3, 4), np.array([0, 1, 2]), np.array([7, 8, 9]))
+    clusters = np.zeros(3, int)
+    first = Items(random(2, 3), np.array([0, 0, 1]), np.array([7, 8, 9]), clusters)
+    second = Items(random(3, 4), np.array([0, 1, 2]), np.array([7, 8, 9]), clusters)
     found = pair_alignment(first, second)
     assert found is not None
     assert found.items == 2
@@ -171,3 +174,82 @@ def test_a_result_derives_its_affinity_from_what_is_stored() -> None:
         )
         assert chance == pytest.approx(1 / (1 + (1 - np.mean([p.others for p in pairs])) / within))
         assert value > chance
+
+
+LANGS = ("de", "en", "ru")
+
+
+def clustered(
+    sizes: np.ndarray, rng: np.random.Generator
+) -> tuple[dict[str, Items], dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Translations near each other, texts of an article too; a text a question and two that answer none."""
+    cluster = np.repeat(np.arange(len(sizes)), sizes)
+    topics = rng.standard_normal((len(sizes), 16))
+    noise = rng.uniform(0.5, 2, len(sizes))[cluster][:, None]
+    meaning = topics[cluster] + rng.standard_normal((len(cluster), 16))
+    of_items, texts, clusters = {}, {}, {}
+    for lang in LANGS:
+        rows = np.concatenate(
+            [meaning + noise * rng.standard_normal(meaning.shape), rng.standard_normal((2, 16))]
+        )
+        texts[lang] = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+        number = np.arange(len(cluster))
+        of_items[lang] = Items(texts[lang], number, number, cluster)
+        clusters[lang] = np.concatenate([cluster, [-1, -1]])
+    return of_items, texts, clusters
+
+
+def affinity_of(
+    texts: dict[str, np.ndarray], clusters: dict[str, np.ndarray], left_out: int | None
+) -> float:
+    """The affinity of the texts of all other clusters, from all pairs of texts."""
+    kept = {lang: texts[lang][clusters[lang] != left_out] for lang in LANGS}
+    asked = {
+        lang: texts[lang][(clusters[lang] != left_out) & (clusters[lang] >= 0)] for lang in LANGS
+    }
+    translations = [
+        (asked[a] * asked[b]).sum(axis=1).mean() for a in LANGS for b in LANGS if a != b
+    ]
+    within = [(x @ x.T)[~np.eye(len(x), dtype=bool)].mean() for x in kept.values()]
+    return 1 / (1 + (1 - np.mean(translations)) / (1 - np.mean(within)))
+
+
+def test_the_interval_of_the_affinity_is_the_jackknifes_over_articles() -> None:
+    of_items, texts, clusters = clustered(np.array([3, 1, 4, 2, 2]), np.random.default_rng(0))
+    value = affinity_of(texts, clusters, None)
+    without = [affinity_of(texts, clusters, x) for x in range(5)]
+    half = scipy.stats.t.ppf(0.975, 4) * np.sqrt(4 / 5 * ((without - np.mean(without)) ** 2).sum())
+    wanted = value - half, value + half
+    assert affinity_interval(of_items, texts, clusters) == pytest.approx(wanted)
+
+
+def test_one_article_has_no_interval_of_the_affinity_and_neither_has_one_point() -> None:
+    of_items, texts, clusters = clustered(np.array([5]), np.random.default_rng(0))
+    assert affinity_interval(of_items, texts, clusters) is None
+    assert affinity_interval({}, texts, clusters) is None
+    point = {lang: np.ones((4, 1)) for lang in LANGS}
+    rows = np.arange(4)
+    same = {lang: Items(point[lang], rows, rows, rows) for lang in LANGS}
+    assert affinity_interval(same, point, dict.fromkeys(LANGS, rows)) is None
+
+
+def test_a_language_whose_texts_are_of_one_article_has_no_part_without_it() -> None:
+    of_items, texts, clusters = clustered(np.array([3, 3, 3]), np.random.default_rng(1))
+    for lang, of_lang in of_items.items():
+        texts[lang], clusters[lang] = texts[lang][:-2], clusters[lang][:-2]
+        of_items[lang] = Items(texts[lang], of_lang.item, of_lang.key, of_lang.cluster)
+    only = clusters["ru"] == 1
+    texts["ru"], clusters["ru"] = texts["ru"][only], clusters["ru"][only]
+    of_items["ru"] = Items(texts["ru"], np.arange(3), np.flatnonzero(only), clusters["ru"])
+    low, high = affinity_interval(of_items, texts, clusters) or (0, 0)
+    assert 0 <= low < high <= 1
+
+
+def test_the_interval_of_the_affinity_holds_the_truth_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(2)
+    truth = affinity_of(*clustered(rng.integers(1, 8, 2000), rng)[1:], None)
+    held = 0
+    for _ in range(200):
+        low, high = affinity_interval(*clustered(rng.integers(1, 8, 25), rng)) or (0, 0)
+        held += low <= truth <= high
+    assert 180 <= held <= 199

@@ -13,14 +13,15 @@ from xlir_bench.measures.alignment import (
     Items,
     PairAlignment,
     Relevance,
+    affinity_interval,
     anisotropy,
     hubness,
     language_variance,
     pair_alignment,
     relevance_cosines,
 )
-from xlir_bench.records import ROLES, Collection, Floats, Kind, Passages, Ranking, Role
-from xlir_bench.results.schema import AlignmentPart
+from xlir_bench.records import ROLES, Collection, Floats, Ints, Kind, Passages, Ranking, Role
+from xlir_bench.results.schema import ROLE_OF, AlignmentPart
 from xlir_bench.results.tables import Codes
 from xlir_bench.retrieval import VectorIndex, Vectors, normalised
 from xlir_bench.retrieval.tiles import NUMBA, Engine
@@ -43,6 +44,11 @@ def alignment_part(
         role: {lang: unit[role, lang] for lang in collection.languages(role)} for role in ROLES
     }
     parallel = collection.parallel
+    clusters = _clusters(collection)
+    items = {
+        "questions": _questions(collection, by_role["query"], clusters["query"]),
+        "answers": _answers(collection, by_role["passage"], clusters["query"]),
+    }
     without_centroids = {}
     if collection is searching.collection:  # a sample of the passages would have another map
         centres = {key: rows.mean(axis=0, dtype=np.float64) for key, rows in unit.items()}
@@ -51,8 +57,14 @@ def alignment_part(
         }
         without_centroids = searching.map_by_kind(VectorIndex.of(centred, engine=engine))
     return AlignmentPart(
-        questions=_pairs(_questions(collection, by_role["query"])) if parallel else {},
-        answers=_pairs(_answers(collection, by_role["passage"])) if parallel else {},
+        questions=_pairs(items["questions"]) if parallel else {},
+        answers=_pairs(items["answers"]) if parallel else {},
+        affinity_interval={
+            kind: interval
+            for kind, role in ROLE_OF.items()
+            if parallel
+            and (interval := affinity_interval(items[kind], by_role[role], clusters[role]))
+        },
         relevance={} if parallel else _relevance(collection, unit),
         anisotropy={
             role: {lang: anisotropy(rows) for lang, rows in of_role.items()}
@@ -89,14 +101,35 @@ def _in_memory(
     return collection, loaded
 
 
-def _questions(collection: Collection, vectors: Mapping[str, Floats]) -> dict[str, Items]:
+def _clusters(collection: Collection) -> dict[Role, dict[str, Ints]]:
+    """The cluster of each text, that of its question; -1: a passage that answers none."""
+    codes = Codes({lang: queries.clusters for lang, queries in collection.queries.items()})
+    asked = {
+        lang: codes.of(lang, np.arange(len(queries.ids)))
+        for lang, queries in collection.queries.items()
+    }
+    found = {lang: np.full(len(p.ids), -1) for lang, p in collection.passages.items()}
+    for lang in asked.keys() & found.keys():
+        if (judged := collection.relevance.get((lang, lang))) is not None:
+            found[lang][judged.passage] = asked[lang][judged.query]
+    return {"query": asked, "passage": found}
+
+
+def _questions(
+    collection: Collection, vectors: Mapping[str, Floats], clusters: Mapping[str, Ints]
+) -> dict[str, Items]:
     """Questions of one id are translations."""
     ids = Codes({lang: queries.ids for lang, queries in collection.queries.items()})
     rows = {lang: np.arange(len(of_lang)) for lang, of_lang in vectors.items()}
-    return {lang: Items(vectors[lang], rows[lang], ids.of(lang, rows[lang])) for lang in vectors}
+    return {
+        lang: Items(vectors[lang], rows[lang], ids.of(lang, rows[lang]), clusters[lang])
+        for lang in vectors
+    }
 
 
-def _answers(collection: Collection, vectors: Mapping[str, Floats]) -> dict[str, Items]:
+def _answers(
+    collection: Collection, vectors: Mapping[str, Floats], clusters: Mapping[str, Ints]
+) -> dict[str, Items]:
     """Passages that answer questions of one id are translations; equal texts of a language are one item."""
     ids = Codes({lang: queries.ids for lang, queries in collection.queries.items()})
     items = {}
@@ -111,6 +144,7 @@ def _answers(collection: Collection, vectors: Mapping[str, Floats]) -> dict[str,
             rows[list(first_row.values())],
             np.array([item[texts[row]] for row in relevance.passage]),
             ids.of(lang, relevance.query),
+            clusters[lang][relevance.query],
         )
     return items
 

@@ -273,7 +273,11 @@ def _alignment_lines(record: ResultRecord) -> Text:
         change = "" if before is None else f" ({signed(value - before.mean)})"
         lines.append(f"{kind.value} map without the languages' centroids: {number(value)}{change}")
     for texts, (value, chance) in part.affinity.items():
-        lines.append(f"semantic affinity of {texts}: {number(value)} (by chance {number(chance)})")
+        low, high = part.affinity_interval.get(texts, (None, None))
+        interval = "" if low is None else f"95 % {number(low)} to {number(high)}, "
+        lines.append(
+            f"semantic affinity of {texts}: {number(value)} ({interval}by chance {number(chance)})"
+        )
     if part.hubness is not None:
         lines.append(f"hubness: {part.hubness:.2f} (0: all passages are found equally often)")
     return Text(*lines)

@@ -19,7 +19,7 @@ from xlir_bench.measures.bootstrap import Interval
 from xlir_bench.measures.ties import TieRange
 from xlir_bench.options.encoding import LoadOptions
 from xlir_bench.options.running import EXACT
-from xlir_bench.records import Kind
+from xlir_bench.records import Kind, Role
 
 RESULT_SCHEMA: Literal[1] = 1
 Digest = Annotated[str, Field(pattern="^sha256:[0-9a-f]{64}$")]
@@ -301,6 +301,10 @@ class EnvironmentPart(_Part):
     """Where others did the work: how many of each kind of machine."""
 
 
+ROLE_OF: dict[str, Role] = {"questions": "query", "answers": "passage"}
+"""What is aligned."""
+
+
 class AlignmentPart(_Part):
     """How the languages relate in the embedding; empty unless asked for. Pairs are named ``de-en``."""
 
@@ -317,15 +321,15 @@ class AlignmentPart(_Part):
     """Map once each language's centroid is subtracted from its vectors."""
     hubness: float | None = None
     """Skew of how often a passage of the pool is among the ten best of a query."""
+    affinity_interval: dict[str, tuple[float, float]] = {}
+    """The 95 % interval of `affinity` over articles; empty in older results."""
 
     @property
     def affinity(self) -> dict[str, tuple[float, float | None]]:
         """Semantic Affinity of ``questions`` and ``answers``, beside that of pairs that are no translations."""
         found = {}
-        for kind, pairs, role in (
-            ("questions", self.questions, "query"),
-            ("answers", self.answers, "passage"),
-        ):
+        for kind, role in ROLE_OF.items():
+            pairs: dict[str, PairAlignment] = getattr(self, kind)
             # A language of a single text has no two unlike ones: its mean cosine is stored as 0.
             of_langs = [cosine for cosine in self.anisotropy.get(role, {}).values() if cosine]
             if pairs and of_langs:
