@@ -113,3 +113,14 @@ def test_a_model_in_memory_is_left_as_it_was(tmp_path: Path) -> None:
     model.preprocess = preprocess  # type: ignore[method-assign]
     assert np.array_equal(encoded(as_encoder(model), TEXTS, TEXTS)[0], once)
     assert vars(model)["preprocess"] is preprocess
+
+
+def test_what_was_learnt_of_one_prompt_is_not_taken_for_another(without_prompt: Path) -> None:
+    encoder = load_encoder(
+        str(without_prompt), EncoderOptions(query_prompt="ab ", passage_prompt="")
+    )
+    encoder.count_tokens(TEXTS, "query")
+    encoder.encode(TEXTS[:SIZE], "query")
+    found = encoder.encode([f"ab {text}" for text in TEXTS[SIZE:]], "passage")
+    alone = load_encoder(str(without_prompt), EncoderOptions(query_prompt="ab ", passage_prompt=""))
+    assert np.array_equal(found, alone.encode([f"ab {text}" for text in TEXTS[SIZE:]], "passage"))

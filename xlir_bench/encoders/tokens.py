@@ -39,12 +39,14 @@ class ModelTokens:
         self._limit = np.inf if limit is None else limit
         self._unknown_id = self._find_unknown()
         self._ids: dict[str, Ints] = {}
-        self._beside: dict[str, Any] | None = None
+        self._how: dict[str, Any] | None = None
+        """How the batch was asked for that this was learnt from."""
+        self._beside: dict[str, Any] = {}
         self._read: tuple[str, ...] = ()
 
     def count(self, texts: Sequence[str], prompt: str) -> TokenCounts:
         """Tokens of each text behind the prompt, special ones included, uncut; ids of texts before are forgotten."""
-        self._ids, self._beside = {}, None
+        self._ids, self._how = {}, None
         tokens, unknown, room = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], REMEMBERED
         for some in slices(len(texts), COUNTED_AT_ONCE):
             asked = [prompt + text for text in texts[some]]
@@ -58,22 +60,20 @@ class ModelTokens:
         return TokenCounts(np.concatenate(tokens), np.concatenate(unknown))
 
     def features(
-        self,
-        preprocess: Callable[..., Mapping[str, Any]],
-        texts: Sequence[str],
-        prompt: str | None = None,
-        **how: Any,
+        self, preprocess: Callable[..., Mapping[str, Any]], texts: Sequence[str], **how: Any
     ) -> Mapping[str, Any]:
         """What the model's `preprocess` makes of a batch, from ids where all are known; each is used once."""
-        ids = [self._ids.pop((prompt or "") + text, None) for text in texts]
+        prompt = how.get("prompt") or ""
+        ids = [self._ids.pop(prompt + text, None) for text in texts]
         known = [row for row in ids if row is not None]
         if not texts or len(known) < len(texts):
-            return preprocess(texts, prompt=prompt, **how)
+            return preprocess(texts, **how)
         made = self._padded(known)
-        if self._beside is not None:
+        if how == self._how:
             return self._beside | {name: made[name] for name in self._read}
-        features = preprocess(texts, prompt=prompt, **how)
+        features = preprocess(texts, **how)
         self._learn(features, made)
+        self._how = how
         return features
 
     def _learn(self, features: Mapping[str, Any], made: Mapping[str, Any]) -> None:
