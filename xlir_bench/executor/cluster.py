@@ -23,8 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from xlir_bench.errors import InputError, OutOfReachError, XlirError
-from xlir_bench.executor.processor import processor
-from xlir_bench.executor.protocol import Done, Found, Job, Unit
+from xlir_bench.executor import Done, Found, Job, Unit, processor
 from xlir_bench.version import __version__
 
 MOST_DEATHS = 5
