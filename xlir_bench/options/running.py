@@ -15,6 +15,7 @@ from xlir_bench.options.stating import (
     OUTPUT,
     SEARCH,
     hold_tuples,
+    number_of_bytes,
     option,
     options_of,
 )
@@ -28,6 +29,14 @@ EXACT = "Flat"
 CPU = "cpu"
 MOST_DOWNLOAD = 20 * 10**9
 """Bytes of one file whose size is not known."""
+
+
+def _number_or_auto(text: str) -> int | None:
+    if text == "auto":
+        return None
+    if not (text.isdecimal() and int(text) > 0):
+        raise ValueError("a number above 0 is wanted, or auto")
+    return int(text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +103,7 @@ class RunOptions:
         "Keep the top K passages of every query (run.parquet).", 0, group=OUTPUT, metavar="K", least=0
     )  # fmt: skip
     batch_tokens: int | None = option(
-        "Tokens in a batch, padding too.", None, group=MODEL, metavar="N", above=0, form="auto", said="auto"
+        "Tokens in a batch, padding too.", None, group=MODEL, metavar="N", above=0, parse=_number_or_auto, said="auto"
     )  # fmt: skip
     data: Path | None = option(
         "A local data root instead of downloads (also: XLIR_DATA).",
@@ -108,7 +117,7 @@ class RunOptions:
     )  # fmt: skip
     max_download: int = option(
         "Refuse to download a larger file, where the task does not state its size.",
-        MOST_DOWNLOAD, group=DATA, metavar="SIZE", form="size", said="20GB",
+        MOST_DOWNLOAD, group=DATA, metavar="SIZE", parse=number_of_bytes, said="20GB",
     )  # fmt: skip
 
     def __post_init__(self) -> None:
