@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from xlir_bench.cli.command import JSON, OUTPUT_DIR, TASKS_DIRS, command
+from xlir_bench.cli.command import JSON, OUTPUT_DIR, TASKS_DIRS, canonical_command, command
 from xlir_bench.cli.terminal import Bars, say, say_blocks, say_json, say_report, teller
 from xlir_bench.errors import InputError, NotComparableError, UnknownNameError
 from xlir_bench.escaping import visible
@@ -276,14 +276,16 @@ class _Evaluating:
         baseline: EncoderPart | None = None,
     ) -> Result:
         """A run, saved; prints what it does differently from the baseline."""
-        from xlir_bench.cli.run import evaluated, resolved, usual_folder
+        from xlir_bench.cli.run import Asked, Evaluations, resolved
 
         (retriever,) = resolved([spec], encoder_options, options)
         for line in [] if baseline is None else _differences(baseline, retriever):
             say(f"baseline and candidate differ in {line}", err=True)
-        usual = usual_folder(retriever.card.slug, task, options, self.output)
-        with removing_empty([usual, usual.parent]), Bars() as bars:
-            return evaluated(retriever, task, options, encoder_options, self.output, bars, teller())
+        with Bars() as bars:
+            how = Evaluations(options, self.output, canonical_command(), bars, teller())
+            usual = how.folder(retriever.card.slug, task)
+            with removing_empty([usual, usual.parent]):
+                return how.result(Asked(retriever, task, encoder_options))
 
 
 def _as_the_baseline(spec: str, baseline: EncoderPart, options: EncoderOptions) -> EncoderOptions:

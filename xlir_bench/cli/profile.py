@@ -84,7 +84,7 @@ def profile(
       xlir-bench profile --model out/final --dims 256,128,64 --depth 10 \\
         --plot cost.png
     """
-    from xlir_bench.cli.run import evaluated, usual_folder
+    from xlir_bench.cli.run import Asked, Evaluations
     from xlir_bench.encoders import describe
     from xlir_bench.evaluation import load_models, measure_cost, settings_asked
     from xlir_bench.reports.cost import cost_blocks
@@ -100,11 +100,11 @@ def profile(
         models = load_models(chosen, model, cost_options, options, encoder_options, bars)
         encoder = models[0].encoder
         slug = compared(describe(encoder), models[0].similarity).slug
-        result = _stored(usual_folder(slug, chosen, options, output), encoder, chosen, options)
+        how = Evaluations(options, output, canonical_command(), bars, teller(quiet))
+        result = _stored(how.folder(slug, chosen), encoder, chosen, options)
         if result is None:
-            tell = teller(quiet)
-            result = evaluated(encoder, chosen, options, encoder_options, output, bars, tell)
-        cost = measure_cost(chosen, models, cost_options, options, bars, canonical_command())
+            result = how.result(Asked(encoder, chosen, encoder_options))
+        cost = measure_cost(chosen, models, cost_options, options, bars, how.command)
     result = result.with_cost(cost).save(result.folder or output)
     if plot is not None:
         from xlir_bench.reports.plots import draw_cost, save
