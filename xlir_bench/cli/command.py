@@ -17,9 +17,7 @@ from click.shell_completion import CompletionItem
 
 from xlir_bench.errors import InputError, UnknownNameError
 from xlir_bench.escaping import redacted_command
-from xlir_bench.options.running import RunOptions
 from xlir_bench.options.stating import (
-    DATA,
     OUTPUT,
     REST,
     Option,
@@ -30,18 +28,12 @@ from xlir_bench.options.stating import (
     option_of,
     options_of,
     parsed,
-    same_option,
 )
 
 DEFAULT_MODEL = "builtin:multilingual"
 FORMS = {"latex": "LaTeX tables (booktabs).", "markdown": "Markdown tables."}
 ReportForm = Literal["latex", "markdown"]
 
-DATA_ROOT = same_option(RunOptions, "data")
-TASKS_DIRS = option(
-    "A folder of your own task files (TOML); may be given again.",
-    (), group=DATA, flag="tasks-dir", metavar="DIR", many=True,
-)  # fmt: skip
 OUTPUT_DIR = option(
     "Where results go: DIR/<encoder>/<task>.", Path("results"), group=OUTPUT, metavar="DIR"
 )

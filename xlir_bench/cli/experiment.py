@@ -7,10 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xlir_bench.cli.command import (
-    DATA_ROOT,
     OFFLINE,
     QUIET,
-    TASKS_DIRS,
     argument,
     canonical_command,
     command,
@@ -21,9 +19,9 @@ from xlir_bench.escaping import visible
 from xlir_bench.executor import opened
 from xlir_bench.extras import require
 from xlir_bench.files import explained, write
+from xlir_bench.options.running import DataOptions
 from xlir_bench.options.stating import MODEL, OUTPUT, option
 from xlir_bench.options.working import WorkOptions
-from xlir_bench.places import data_root
 from xlir_bench.reports.document import Block, Items, Table, Text
 
 if TYPE_CHECKING:
@@ -60,8 +58,7 @@ def experiment(
         "Keep results alone: a model goes once it is evaluated.", False, group=OUTPUT
     ),
     quiet: bool = QUIET,
-    data: Path | None = DATA_ROOT,
-    tasks_dirs: tuple[Path, ...] = TASKS_DIRS,
+    data: DataOptions,
     device: str | None = option(
         "Where models run.  [default: the best there is]", None, group=MODEL, metavar="cpu|cuda|mps"
     ),
@@ -114,10 +111,9 @@ def experiment(
 
     require("train", "experiment")
     from xlir_bench.experiment.running import Trainings
-    from xlir_bench.tasks import catalogue
 
     wanted = [*recipe.tasks, *([recipe.look.task] if recipe.look else [])]
-    tasks = catalogue(recipe_tasks(), *tasks_dirs).get(list(dict.fromkeys(wanted)))
+    tasks = data.catalogue(recipe_tasks()).get(list(dict.fromkeys(wanted)))
     if unknown := sorted({*skip_tasks} - {*recipe.tasks}):
         raise UnknownNameError("task of the recipe", unknown, recipe.tasks)
     if {*skip_tasks} >= {*recipe.tasks}:
@@ -126,7 +122,7 @@ def experiment(
         recipe,
         folder=folder,
         tasks={task.name: task for task in tasks},
-        data=data_root(data),
+        data=data.root,
         device=device,
         offline=offline,
         skip=frozenset(skip_tasks),

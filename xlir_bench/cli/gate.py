@@ -9,13 +9,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from xlir_bench.cli.command import JSON, OUTPUT_DIR, TASKS_DIRS, canonical_command, command
+from xlir_bench.cli.command import JSON, OUTPUT_DIR, canonical_command, command
 from xlir_bench.cli.terminal import Bars, say, say_blocks, say_json, say_report, teller
 from xlir_bench.errors import InputError, NotComparableError, UnknownNameError
 from xlir_bench.escaping import visible
 from xlir_bench.files import explained, removing_empty, require_writable, write
 from xlir_bench.options.encoding import EncoderOptions
-from xlir_bench.options.running import RunOptions
+from xlir_bench.options.running import DataOptions, RunOptions
 from xlir_bench.options.stating import OUTPUT, option, options_of
 from xlir_bench.reports.document import render
 
@@ -72,7 +72,7 @@ def gate(
     ),
     as_json: bool = JSON,
     output: Path = OUTPUT_DIR,
-    tasks_dirs: tuple[Path, ...] = TASKS_DIRS,
+    data: Annotated[DataOptions, ("tasks_dirs",)],
     options: Annotated[RunOptions, ("data", "lexicon", "max_download", "offline")],
     encoder_options: Annotated[EncoderOptions, ("device", "http_body", "offline")],
 ) -> int:  # fmt: skip
@@ -113,7 +113,7 @@ def gate(
         return _plan(baseline, like, policy_file, as_json)
     if baseline is None or candidate is None:
         raise InputError("gate wants --baseline RESULT and --candidate RESULT, or a model")
-    how = _Evaluating(output, tasks_dirs, options, encoder_options)
+    how = _Evaluating(output, data, options, encoder_options)
     if first:
         return _first(baseline, candidate, only, how)
     why = (reason or "").strip()
@@ -163,8 +163,6 @@ def _baselines(path: Path, tasks: Sequence[str]) -> list[Path]:
 
 def _first(baseline: Path, candidate: str, tasks: tuple[str, ...], how: _Evaluating) -> int:
     """Save the candidate as the baseline; of a model and several tasks, each in a folder of its own."""
-    from xlir_bench.tasks import catalogue
-
     stored = _stored(candidate)
     if (stored is None) == (not tasks):
         raise InputError(
@@ -172,7 +170,7 @@ def _first(baseline: Path, candidate: str, tasks: tuple[str, ...], how: _Evaluat
             if stored is None
             else "--task is for a model, and the candidate is a result: leave it out"
         )
-    asked = catalogue(*how.tasks_dirs).get(tasks) if tasks else []
+    asked = how.data.catalogue().get(tasks) if tasks else []
     folders = [baseline / task.name for task in asked] if len(asked) > 1 else [baseline]
     for folder in folders:
         if folder.exists() and any(folder.iterdir()):
@@ -239,17 +237,15 @@ class _Evaluating:
     """How a candidate that is a model is evaluated."""
 
     output: Path
-    tasks_dirs: tuple[Path, ...]
+    data: DataOptions
     options: RunOptions
     encoder_options: EncoderOptions
 
     def evaluated(self, spec: str, baseline: Result) -> Result:
         """The model of this spec on the task of the baseline, with the baseline's options."""
-        from xlir_bench.tasks import catalogue
-
         record, asked = baseline.record, baseline.record.options
         try:
-            (task,) = catalogue(*self.tasks_dirs).get([record.task.name])
+            (task,) = self.data.catalogue().get([record.task.name])
         except UnknownNameError:
             raise InputError(
                 f"the baseline is of {record.task.name!r}, and no task has that name: evaluate the candidate on the"

@@ -10,7 +10,6 @@ from xlir_bench.cli.command import (
     FORM,
     JSON,
     QUIET,
-    TASKS_DIRS,
     ReportForm,
     canonical_command,
     command,
@@ -19,7 +18,7 @@ from xlir_bench.cli.terminal import Bars, say, say_report, teller
 from xlir_bench.files import require_writable
 from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.options.profiling import CostOptions
-from xlir_bench.options.running import RunOptions
+from xlir_bench.options.running import DataOptions, RunOptions
 from xlir_bench.options.stating import OUTPUT, WHAT, option
 
 if TYPE_CHECKING:
@@ -54,7 +53,7 @@ def profile(
         "Map against latency too; .png, .svg or .pdf.", None, group=OUTPUT, metavar="FILE"
     ),
     quiet: bool = QUIET,
-    tasks_dirs: tuple[Path, ...] = TASKS_DIRS,
+    data: Annotated[DataOptions, ("tasks_dirs",)],
     options: Annotated[RunOptions, RUN],
     encoder_options: Annotated[EncoderOptions, ENCODER],
 ) -> None:  # fmt: skip
@@ -90,9 +89,8 @@ def profile(
     from xlir_bench.reports.cost import cost_blocks
     from xlir_bench.reports.tables import heading
     from xlir_bench.retrieval.vector_retrievers import compared
-    from xlir_bench.tasks import catalogue
 
-    (chosen,) = catalogue(*tasks_dirs).get([task], options.langs)
+    (chosen,) = data.catalogue().get([task], options.langs)
     settings_asked(chosen, options)
     if plot is not None:
         _check_picture(plot)

@@ -7,14 +7,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 from xlir_bench.cli.command import (
     DEFAULT_MODEL,
     JSON,
     OUTPUT_DIR,
     QUIET,
-    TASKS_DIRS,
     argument,
     canonical_command,
     command,
@@ -25,7 +24,7 @@ from xlir_bench.escaping import redacted, visible
 from xlir_bench.executor import LOCAL, Executor, opened
 from xlir_bench.files import removing_empty, require_writable
 from xlir_bench.options.encoding import EncoderOptions, Transform
-from xlir_bench.options.running import RunOptions
+from xlir_bench.options.running import DataOptions, RunOptions
 from xlir_bench.options.stating import OPTION, OUTPUT, SEARCH, WHAT, option, same_option
 from xlir_bench.options.working import MACHINES, Shard, WorkOptions
 
@@ -54,7 +53,7 @@ def run(
         (), group=WHAT, flag="name", metavar="NAME", many=True,
     ),
     output: Path = OUTPUT_DIR,
-    tasks_dirs: tuple[Path, ...] = TASKS_DIRS,
+    data: Annotated[DataOptions, ("tasks_dirs",)],
     options: RunOptions,
     transform: tuple[Transform, ...] = option(
         f"{same_option(EncoderOptions, 'transform').metadata[OPTION].help} Given again, each repair is a candidate"
@@ -106,13 +105,12 @@ def run(
     """
     from xlir_bench.evaluation import settings_asked
     from xlir_bench.measures.retrieval import check_measures
-    from xlir_bench.tasks import catalogue
 
     # Whatever cannot run is refused before anything is loaded or encoded.
     specs = in_order([*models, *more_models]) or [DEFAULT_MODEL]
     if trec and not options.save_run:
         raise InputError("--trec writes what --save-run K keeps; add, say, --save-run 1000")
-    known = catalogue(*tasks_dirs)
+    known = data.catalogue()
     chosen = known.get(tasks or ["mini"], options.langs, options.offline)
     _refuse_stray(more_models, chosen, [*known.tasks], options)
     if names and len(names) != len(specs):

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from xlir_bench.cli.command import DATA_ROOT, JSON, QUIET, TASKS_DIRS, canonical_command, command
+from xlir_bench.cli.command import JSON, QUIET, canonical_command, command
 from xlir_bench.cli.terminal import Bars, say, say_blocks, say_json, teller, warn_of_faults
 from xlir_bench.errors import InputError, OutOfReachError, UnknownNameError
 from xlir_bench.extras import require
-from xlir_bench.options.running import RunOptions
+from xlir_bench.options.running import DataOptions, RunOptions
 from xlir_bench.options.stating import option
 from xlir_bench.options.training import EVALUATION, TrainOptions
-from xlir_bench.places import data_cache, data_root
+from xlir_bench.places import data_cache
 
 if TYPE_CHECKING:
     from xlir_bench.tasks import Task
@@ -46,8 +46,7 @@ def train_hybrid(
         "Evaluate the first N queries of each language only.", None, group=EVALUATION, metavar="N", least=1
     ),
     no_eval: bool = option("Do not evaluate at all.", False, group=EVALUATION),
-    data: Path | None = DATA_ROOT,
-    tasks_dirs: tuple[Path, ...] = TASKS_DIRS,
+    data: DataOptions,
     as_json: bool = JSON,
     quiet: bool = QUIET,
 ) -> None:  # fmt: skip
@@ -80,14 +79,12 @@ def train_hybrid(
     `--config paper` has the settings of the paper; the command line wins over it.
     """
     require("train", "train-hybrid")
-    from xlir_bench.tasks import catalogue
     from xlir_bench.train import train
     from xlir_bench.train.ranks import launched
 
     follows = launched() and os.environ["RANK"] != "0"  # the first of several processes speaks
-    known = catalogue(*tasks_dirs)
+    known = data.catalogue()
     warn_of_faults(known)
-    root = data_root(data)
     options.check()
     # A recipe may have one for some of its losses.
     if options.teacher is not None and options.loss != "distil":
@@ -99,7 +96,7 @@ def train_hybrid(
         tasks = known.get(eval_tasks or ["mini"])
         guarded |= {task.name: task for task in tasks}  # one's own data is in no catalogue
         asked = RunOptions(
-            measures=("map",), cache=None, data=root, offline=True, langs=eval_langs, limit=eval_limit
+            measures=("map",), cache=None, data=data.root, offline=True, langs=eval_langs, limit=eval_limit
         )  # fmt: skip
         evaluate = _evaluation(tasks, asked)
         options = replace(options, eval_texts=_texts(tasks, asked))
@@ -109,7 +106,7 @@ def train_hybrid(
                 options,
                 evaluate=evaluate,
                 tasks=list(guarded.values()),
-                data=root,
+                data=data.root,
                 progress=bars,
                 command=canonical_command(),
                 say=str if follows else teller(),
