@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -96,9 +97,13 @@ def train_hybrid(
         tasks = known.get(eval_tasks or ["mini"])
         guarded |= {task.name: task for task in tasks}  # one's own data is in no catalogue
         asked = RunOptions(
-            measures=("map",), cache=None, data=data.root, offline=True, langs=eval_langs, limit=eval_limit
+            measures=("map",), unions=False, cache=None, data=data.root, offline=True, langs=eval_langs,
+            limit=eval_limit,
         )  # fmt: skip
-        evaluate = _evaluation(tasks, asked)
+        _require_data(tasks, asked)
+        from xlir_bench.adapters import look
+
+        evaluate = partial(look, tasks, options=asked)
         options = replace(options, eval_texts=_texts(tasks, asked))
     try:
         with Bars(quiet or as_json or follows) as bars:
@@ -141,8 +146,8 @@ def _interrupted(output: Path) -> str:
     return f"interrupted: the checkpoint of step {step_of(last):,} is kept; --resume goes on from there in {output}"
 
 
-def _evaluation(tasks: Sequence[Task], asked: RunOptions) -> Callable[[Any], Mapping[str, float]]:
-    """What the trainer asks of a model in the middle of training; refuses what it could not answer."""
+def _require_data(tasks: Sequence[Task], asked: RunOptions) -> None:
+    """Refuse a look at a model, in the middle of its training, at languages that a task or the disk lacks."""
     from xlir_bench.sources import data_state
 
     for task in tasks:
@@ -155,13 +160,6 @@ def _evaluation(tasks: Sequence[Task], asked: RunOptions) -> Callable[[Any], Map
                 f"--eval-task {task.name}: {', '.join(lacking)} not in {state.folder}; training downloads no"
                 f" evaluation data: `xlir-bench data fetch {task.name}` does, or name a root with --data"
             )
-
-    def evaluate(model: Any) -> Mapping[str, float]:
-        from xlir_bench.adapters import look
-
-        return look(tasks, model, asked)
-
-    return evaluate
 
 
 def _texts(tasks: Sequence[Task], asked: RunOptions) -> int:

@@ -117,16 +117,15 @@ def _refuse_together(encoder_options: EncoderOptions, options: RunOptions) -> No
             f"--index {options.index!r} wants vectors, and {again[0]} orders passages without:"
             f" only --index {EXACT} goes with it"
         )
-    if not reranked and encoder_options.rerank_depth != DEFAULT_OPTIONS.rerank_depth:
-        raise InputError("--rerank-depth is of the reranker that --rerank names, and there is none")
-    if not fused and encoder_options.fuse_weights is not None:
-        raise InputError(
-            "--fuse-weights is of the retrievers that --fuse names, and there are none"
-        )
-    if not fused and encoder_options.fuse_depth != DEFAULT_OPTIONS.fuse_depth:
-        raise InputError("--fuse-depth is of the retrievers that --fuse names, and there are none")
-    if not moved and encoder_options.transform_text is not None:
-        raise InputError("--transform-text is what --transform is estimated on, and there is none")
+    what_for = {
+        "rerank_depth": (reranked, "of the reranker that --rerank names"),
+        "fuse_weights": (fused, "of the retrievers that --fuse names"),
+        "fuse_depth": (fused, "of the retrievers that --fuse names"),
+        "transform_text": (moved, "what --transform is estimated on"),
+    }
+    for name, (is_there, what) in what_for.items():
+        if not is_there and getattr(encoder_options, name) != getattr(DEFAULT_OPTIONS, name):
+            raise InputError(f"--{name.replace('_', '-')} is {what}, and there is none")
 
 
 def _refuse_unfit(

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -344,7 +345,7 @@ class Trainings:
 
         tasks = [self.tasks[self.recipe.look.task]]
         options = replace(BRIEF, data=self.data, offline=True)
-        return lambda model: look(tasks, model, options)
+        return partial(look, tasks, options=options)
 
     def _langs(self, task: str) -> tuple[str, ...] | None:
         return self.recipe.parts[task].langs if task in self.recipe.parts else None

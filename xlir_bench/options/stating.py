@@ -129,16 +129,17 @@ def changed(record: Record, given: Mapping[str, Any]) -> Record:
     return replace(record, **own) if own else record  # type: ignore[type-var]
 
 
-def hold_tuples(record: Any, *names: str, commas: bool = True) -> None:
-    """Make tuples of what was given for fields that hold several values: a list, one value, or text with commas."""
-    for name in names:
-        if isinstance(value := getattr(record, name), str):
-            value = words(value) if commas else [value]
+def hold_tuples(record: Any, *names: str) -> None:
+    """Make tuples of what was given for options that hold several values: a list, one value, or text with commas."""
+    for option in (option for option in options_of(type(record)) if option.name in names):
+        value = getattr(record, option.name)
+        if isinstance(value, str):
+            value = [value] if option.many else words(value)
         elif value is not None and not isinstance(value, Iterable):
             value = [value]
         if value is not None:
             held = tuple(v.strip() if isinstance(v, str) else v for v in value)
-            object.__setattr__(record, name, held)
+            object.__setattr__(record, option.name, parsed(option, held))
 
 
 def parsed(option: Option, value: Any) -> Any:
