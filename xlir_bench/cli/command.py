@@ -57,7 +57,9 @@ PATH = click.Path(path_type=Path)
 class GroupedOption(click.Option):
     """An option under a heading of ``--help``."""
 
-    group: str
+    def __init__(self, group: str, names: Sequence[str], **attributes: Any) -> None:
+        super().__init__(names, **attributes)
+        self.group = group
 
 
 class GroupedCommand(click.Command):
@@ -130,7 +132,7 @@ def command(
         params += [_config_option(config)] if config is not None else []
         verbose = "Show where an error came from."
         params.append(
-            _option(REST, ["-v", "--verbose"], is_flag=True, expose_value=False, help=verbose)
+            GroupedOption(REST, ["-v", "--verbose"], is_flag=True, expose_value=False, help=verbose)
         )
         name = function.__name__.replace("_", "-")
         made = cls(name, callback=call, params=params, help=function.__doc__, **attributes)
@@ -139,12 +141,6 @@ def command(
         return made
 
     return as_command
-
-
-def _option(group: str, names: Sequence[str], **attributes: Any) -> click.Option:
-    option = GroupedOption(names, **attributes)
-    option.group = group
-    return option
 
 
 def _params(option: Option) -> list[click.Parameter]:
@@ -157,7 +153,7 @@ def _params(option: Option) -> list[click.Parameter]:
         return [click.Argument([option.name], **attributes)]
     if option.base == ReportForm:  # each of its words is a flag
         return [
-            _option(option.group, [f"--{word}", option.name], flag_value=word, help=text)
+            GroupedOption(option.group, [f"--{word}", option.name], flag_value=word, help=text)
             for word, text in FORMS.items()
         ]
     flag = f"--{option.flag}"
@@ -174,7 +170,7 @@ def _params(option: Option) -> list[click.Parameter]:
         if not required and not option.many and default not in (None, ""):
             shown = default if option.choices is None else str(default)
             attributes |= {"default": shown, "show_default": True}
-    return [_option(option.group, [flag, option.name], **attributes)]
+    return [GroupedOption(option.group, [flag, option.name], **attributes)]
 
 
 def _completion(option: Option) -> dict[str, Any]:
@@ -208,7 +204,7 @@ def _config_option(find: Callable[[Path], Path]) -> click.Option:
         if value is not None:
             ctx.default_map = {**(ctx.default_map or {}), **_defaults_in(find(value), ctx.command)}
 
-    return _option(
+    return GroupedOption(
         REST, ["--config"], type=PATH, is_eager=True, expose_value=False, callback=read,
         metavar="FILE", help="A TOML file with any of these options (langs = [...]); the command line wins.",
     )  # fmt: skip

@@ -326,11 +326,8 @@ class Trainings:
 
     def _encoder_options(self, variant: Variant) -> EncoderOptions:
         """How a trained model is evaluated."""
-        encoding = self.recipe.encoding(variant)
         return EncoderOptions(
-            dtype=encoding.dtype,
-            truncate_dim=encoding.truncate_dim,
-            max_length=encoding.max_length,
+            **self.recipe.encoding(variant).model_dump(exclude={"vectors"}),
             device=self.device,
             offline=self.offline,
             rerank=self.recipe.rerank,
