@@ -176,7 +176,7 @@ def _first(baseline: Path, candidate: str, tasks: tuple[str, ...], how: _Evaluat
         if folder.exists() and any(folder.iterdir()):
             raise InputError(f"{folder} is no empty place: --update-baseline replaces a baseline")
         require_writable(folder, "name another folder with --baseline")
-    runs = (how.run(candidate, task, how.options, how.encoder_options) for task in asked)
+    runs = (how.run(candidate, task) for task in asked)
     for folder, result in zip(folders, runs if stored is None else [stored], strict=True):
         result.save(folder, tables=("ranks",))
         say(f"{folder} is the first baseline of {result.record.task.name}; keep it in Git")
@@ -261,27 +261,21 @@ class _Evaluating:
         if asked.word_lists not in (None, options.word_lists_digest):
             raise NotComparableError("the baseline had other word lists: name them with --lexicon")
         encoder_options = _as_the_baseline(spec, record.encoder, self.encoder_options)
-        return self.run(spec, task, options, encoder_options, record.encoder)
+        alike = replace(self, options=options, encoder_options=encoder_options)
+        return alike.run(spec, task, record.encoder)
 
-    def run(
-        self,
-        spec: str,
-        task: Task,
-        options: RunOptions,
-        encoder_options: EncoderOptions,
-        baseline: EncoderPart | None = None,
-    ) -> Result:
+    def run(self, spec: str, task: Task, baseline: EncoderPart | None = None) -> Result:
         """A run, saved; prints what it does differently from the baseline."""
         from xlir_bench.cli.run import Asked, Evaluations, resolved
 
-        (retriever,) = resolved([spec], encoder_options, options)
+        (retriever,) = resolved([spec], self.encoder_options, self.options)
         for line in [] if baseline is None else _differences(baseline, retriever):
             say(f"baseline and candidate differ in {line}", err=True)
         with Bars() as bars:
-            how = Evaluations(options, self.output, canonical_command(), bars, teller())
+            how = Evaluations(self.options, self.output, canonical_command(), bars, teller())
             usual = how.folder(retriever.card.slug, task)
             with removing_empty([usual, usual.parent]):
-                return how.result(Asked(retriever, task, encoder_options))
+                return how.result(Asked(retriever, task, self.encoder_options))
 
 
 def _as_the_baseline(spec: str, baseline: EncoderPart, options: EncoderOptions) -> EncoderOptions:
