@@ -129,20 +129,13 @@ def _questions(
 def _rank_table(ranks: pd.DataFrame) -> Table:
     """Rows are query languages; columns the rank among one language's passages, then among all."""
     ranks = ranks.astype({"query_lang": str, "passage_lang": str})
-    pooled = ranks["kind"] == "multilingual"
     langs = sorted(ranks["passage_lang"].unique())
-    rows = []
-    for query_lang in sorted(ranks["query_lang"].unique()):
-        row = [query_lang]
-        for in_pool in (~pooled, pooled):
-            chosen = ranks[in_pool & (ranks["query_lang"] == query_lang)]
-            by_lang = {
-                lang: " ".join(str(rank) if rank > 0 else "not found" for rank in sorted(group))
-                for lang, group in chosen.groupby("passage_lang")["rank"]
-            }
-            row += [by_lang.get(lang, "-") for lang in langs]
-        rows.append(row)
-    return Table(["query \\ alone", *langs, *(f"all:{lang}" for lang in langs)], rows)
+    columns = [*langs, *(f"all:{lang}" for lang in langs)]
+    pool = ranks["kind"].astype(str).map({"multilingual": "all:"}).fillna("")
+    found = ranks.sort_values("rank")["rank"].map(lambda rank: str(rank) if rank else "not found")
+    cells = found.groupby([ranks["query_lang"], pool + ranks["passage_lang"]]).agg(" ".join)
+    rows = cells.unstack(fill_value="-").reindex(columns=columns, fill_value="-")
+    return Table(["query \\ alone", *columns], rows.reset_index().to_numpy().tolist())
 
 
 def stored_collection(result: Result, data: DataOptions, spec: str | None = None) -> Collection:
