@@ -131,8 +131,8 @@ def changed(record: Record, given: Mapping[str, Any]) -> Record:
 
 def hold_tuples(record: Any, *names: str) -> None:
     """Make tuples of what was given for options that hold several values: a list, one value, or text with commas."""
-    for option in (option for option in options_of(type(record)) if option.name in names):
-        value = getattr(record, option.name)
+    for part in (part for part in fields(record) if part.name in names):
+        option, value = option_of(part, part.name, part.type), getattr(record, part.name)
         if isinstance(value, str):
             value = [value] if option.many else words(value)
         elif value is not None and not isinstance(value, Iterable):
