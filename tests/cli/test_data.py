@@ -7,9 +7,9 @@ import pytest
 from click.testing import CliRunner, Result
 from sources.serving import SMALL, FileServer, packed, serving, write_task
 
-from xlir_bench.cli.command import WRITTEN
 from xlir_bench.cli.data import data
 from xlir_bench.errors import InputError, OutOfReachError, UnknownNameError
+from xlir_bench.options.stating import number_of_bytes
 from xlir_bench.places import cache_root, data_cache, data_root
 
 
@@ -132,9 +132,9 @@ def test_fetch_has_a_ceiling_for_files_whose_size_is_not_stated(
     [("20GB", 20 * 10**9), ("1.5 mb", 1_500_000), ("7", 7), ("2T", 2 * 10**12), ("100B", 100)],
 )
 def test_sizes_are_read_as_people_write_them(said: str, size: int) -> None:
-    assert WRITTEN["size"].convert(said, None, None) == size
+    assert number_of_bytes(said) == size
 
 
 @pytest.mark.parametrize("said", ["", "GB", "-1", "1e9", "1XB", "1" * 50])
 def test_what_is_no_size_is_refused(server: FileServer, tmp_path: Path, said: str) -> None:
-    assert fetch(tmp_path, "small", "--max-download", said).exit_code == 2
+    assert isinstance(fetch(tmp_path, "small", "--max-download", said).exception, InputError)

@@ -17,9 +17,9 @@ from xlir_bench import objectstore
 from xlir_bench.cli import exit_code
 from xlir_bench.errors import InputError, XlirError
 from xlir_bench.evaluation import RunOptions, evaluate
-from xlir_bench.executor import LOCAL, Executor, cluster, opened
+from xlir_bench.executor import LOCAL, Executor, opened
 from xlir_bench.experiment import find_recipe
-from xlir_bench.experiment.running import Where, run_cells
+from xlir_bench.experiment.running import Trainings
 from xlir_bench.recipe import Recipe
 from xlir_bench.records import Progress, Silent
 from xlir_bench.reports.experiment.stored import read_experiment
@@ -28,6 +28,9 @@ from xlir_bench.retrieval import elsewhere, embedding, exact
 from xlir_bench.shardfile import mapped
 from xlir_bench.tasks import catalogue
 
+cluster = pytest.importorskip(
+    "xlir_bench.executor.cluster", reason="Ray is not installed: pip install 'xlir-bench[ray]'"
+)
 ENCODERS = Path(__file__).with_name("encoders.py")
 CLAIM = {
     "text": "It helps",
@@ -53,7 +56,6 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         # Workers import the jobs of these tests.
         here = [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
         patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, here)))
-        pytest.importorskip("ray", reason="Ray is not installed: pip install 'xlir-bench[ray]'")
         from ray.cluster_utils import Cluster
 
         two = Cluster(True, head_node_args={"num_cpus": 1, "include_dashboard": False})
@@ -327,9 +329,7 @@ def test_what_ray_tells_by_itself_leaves_stdout_alone(capsys: pytest.CaptureFixt
 def test_models_and_tasks_of_a_run_are_shared_out(
     executor: Executor, cache: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    import ray
-
-    executor.dismiss(ray)  # the command has workers of its own
+    executor.dismiss()  # the command has workers of its own
     specs = ["builtin:ngram", f"py:{ENCODERS}:wrong", "builtin:bm25"]
     asked = ["run", *(f"--model={spec}" for spec in specs), "--langs", "de,en", "--json", "--quiet"]
     assert exit_code([*asked, "--output", str(cache / "alone")]) == 4
@@ -350,8 +350,9 @@ def test_trainings_of_an_experiment_are_shared_out(executor: Executor, tmp_path:
     pytest.importorskip("datasets")
     stated = find_recipe("mini")[0].model_dump(exclude_none=True)
     recipe = Recipe.model_validate(stated | REDUCED)
-    where = Where(tmp_path, catalogue().tasks, device="cpu", discard_models=True)
+    tasks = catalogue().tasks
+    trainings = Trainings(recipe, tmp_path, tasks, device="cpu", discard_models=True)
     said: list[str] = []
-    assert run_cells(recipe, where, said.append, executor=executor) == {}
+    assert trainings.run(said.append, executor) == {}
     assert [line.partition(":")[0] for line in said] == ["1 of 2", "2 of 2"]
     assert read_experiment(recipe, tmp_path).missing == []

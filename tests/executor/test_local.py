@@ -15,8 +15,9 @@ from xlir_bench.cli import exit_code
 from xlir_bench.errors import InputError, OutOfReachError, UnknownNameError
 from xlir_bench.evaluation import RunOptions, evaluate
 from xlir_bench.executor import LOCAL, Local, opened, place
-from xlir_bench.executor.cluster import shared
 from xlir_bench.retrieval import embedding
+
+NO_RAY = "Ray is not installed: pip install 'xlir-bench[ray]'"
 
 
 def numbers(*values: int) -> Iterator[tuple[str, int]]:
@@ -98,19 +99,21 @@ def test_workers_share_the_nodes(
     gpus: float | None,
     wanted: tuple[int, int, float],
 ) -> None:
-    assert shared(nodes, workers, gpus) == wanted
+    cluster = pytest.importorskip("xlir_bench.executor.cluster", reason=NO_RAY)
+    assert cluster.shared(nodes, workers, gpus) == wanted
 
 
 @pytest.mark.parametrize(("node", "gpus"), [({"CPU": 0}, None), ({"CPU": 8}, 1.0)])
 def test_a_cluster_without_room_is_told(node: dict[str, float], gpus: float | None) -> None:
+    cluster = pytest.importorskip("xlir_bench.executor.cluster", reason=NO_RAY)
     with pytest.raises(InputError, match="no node of the cluster has"):
-        shared([node], None, gpus)
+        cluster.shared([node], None, gpus)
 
 
 @pytest.fixture
 def no_cluster(monkeypatch: pytest.MonkeyPatch) -> str:
     """An address where nothing answers."""
-    pytest.importorskip("ray", reason="Ray is not installed: pip install 'xlir-bench[ray]'")
+    pytest.importorskip("ray", reason=NO_RAY)
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{bound.getsockname()[1]}"

@@ -9,7 +9,7 @@ from models import save_tiny_bert, wordpiece_tokenizer
 
 from xlir_bench.errors import InputError
 from xlir_bench.experiment import find_recipe, recipe_tasks
-from xlir_bench.experiment.running import Where, missing_data, run_cells, train_options
+from xlir_bench.experiment.running import Trainings
 from xlir_bench.options.training import Strategy
 from xlir_bench.recipe import Recipe
 from xlir_bench.records import Kind
@@ -77,9 +77,11 @@ def test_the_papers_recipe_runs_on_a_small_model_of_its_architecture(
 ) -> None:
     monkeypatch.setenv("XLIR_CACHE", str(tmp_path / "cache"))
     recipe = reduced(name, save(tmp_path / "model"))
-    where = Where(tmp_path / "out", catalogue().tasks, device="cpu", discard_models=True)
-    assert run_cells(recipe, where, lambda _: None) == {}
-    found = read_experiment(recipe, where.folder)
+    trainings = Trainings(
+        recipe, tmp_path / "out", catalogue().tasks, device="cpu", discard_models=True
+    )
+    assert trainings.run(lambda _: None) == {}
+    found = read_experiment(recipe, trainings.folder)
     assert not found.missing
     record = next(r for c, r in found.records.items() if c.variant.strategy == "hybrid")
     assert record.training["base"]["query_prompt"] == "Query: "
@@ -92,16 +94,16 @@ def test_the_papers_recipe_runs_on_a_small_model_of_its_architecture(
 
 def test_the_papers_recipe_says_its_settings_to_the_trainer(tmp_path: Path) -> None:
     recipe, _ = find_recipe("paper-xlmr")
-    where = Where(tmp_path, catalogue().tasks, data=tmp_path)
+    trainings = Trainings(recipe, tmp_path, catalogue().tasks, data=tmp_path)
     cell = next(c for c in recipe.cells() if c.variant.strategy == "hybrid")
-    options = train_options(recipe, where, cell)
+    options = trainings.train_options(cell)
     options.check()
     assert (options.lr, options.weight_decay, options.batches.batch_size) == (3e-5, 0.01, 100)
     assert (options.batches.strategy, options.batches.alpha) == (Strategy.HYBRID, 0.5)
     assert options.select_by == "last"
     assert len(options.batches.langs or ()) == 9
     assert str(options.sources[0]) == str(tmp_path / "train/rows.jsonl.gz")
-    assert f"{tmp_path / 'train/rows.jsonl.gz'} is not there" in missing_data(recipe, where)
+    assert f"{tmp_path / 'train/rows.jsonl.gz'} is not there" in trainings.missing_data()
 
 
 def test_a_training_is_told_what_its_loss_has_and_a_base_may_lie_in_the_data_root(
@@ -111,17 +113,17 @@ def test_a_training_is_told_what_its_loss_has_and_a_base_may_lie_in_the_data_roo
     base = "{data}/pretrained/base"
     teaching = recipe.training.model_copy(update={"teacher": "{data}/a@1.2.3"})
     recipe = recipe.model_copy(update={"models": (base,), "training": teaching})
-    where = Where(tmp_path, catalogue(recipe_tasks()).tasks, data=tmp_path)
+    trainings = Trainings(recipe, tmp_path, catalogue(recipe_tasks()).tasks, data=tmp_path)
     for cell in recipe.cells():
-        options = train_options(recipe, where, cell)
+        options = trainings.train_options(cell)
         options.check()
         assert options.model == str(tmp_path / "pretrained/base")
         teacher = str(tmp_path / "a@1.2.3") if options.loss == "distil" else None
         assert options.teacher == teacher
-    missing = missing_data(recipe, where)
+    missing = trainings.missing_data()
     assert f"{tmp_path / 'pretrained/base'} is not there" in missing
     assert f"{tmp_path / 'a@1.2.3'} is not there" in missing
-    nowhere = missing_data(recipe, Where(tmp_path, where.tasks))
+    nowhere = Trainings(recipe, tmp_path, trainings.tasks).missing_data()
     assert f"{base}: no data root; name one with --data, or XLIR_DATA" in nowhere
 
 
@@ -144,16 +146,18 @@ def test_the_recipe_of_a_pretrained_model_runs_in_short_form(
     reranker = tmp_path / "mine.py"
     changed |= {"rerank": f"py:{reranker}:scores", "rerank_depth": 9}
     recipe = Recipe.model_validate(stated | changed)
-    where = Where(tmp_path / "out", catalogue().tasks, device="cpu", discard_models=True)
+    trainings = Trainings(
+        recipe, tmp_path / "out", catalogue().tasks, device="cpu", discard_models=True
+    )
     with pytest.raises(InputError, match=r"no file .*mine.py"):
-        run_cells(recipe, where, lambda _: None)
+        trainings.run(lambda _: None)
     reranker.write_text("def scores(pairs):\n    return [-len(p) for q, p in pairs]\n")
     said: list[str] = []
-    assert run_cells(recipe, where, said.append) == {}
+    assert trainings.run(said.append) == {}
     cells = [c for c in recipe.cells() if c.variant.trained]
     assert said[0] == f"1 of 7: {recipe.cells()[0].name}"
     assert [line.count("-s1-") for line in said[1:]] == [0] * 3 + [1] * 3  # the first seed first
-    found = read_experiment(recipe, where.folder)
+    found = read_experiment(recipe, trainings.folder)
     assert not found.missing
     assert not found.lacking("mini")
     evaluated = {cell.name for cell, _ in found.results}
@@ -163,7 +167,7 @@ def test_the_recipe_of_a_pretrained_model_runs_in_short_form(
     assert {tuple(record.options.langs) for record in records} == {("de", "en", "zh")}
     assert {record.encoder.kind for record in records} == {"reranked"}
     for cell in cells:
-        options = train_options(recipe, where, cell)
+        options = trainings.train_options(cell)
         assert options.lr == rates[cell.variant.strategy]
         assert options.freeze == "embeddings"
     record = found.records[wanted[0]].training
@@ -195,12 +199,14 @@ def test_a_recipe_of_encodings_trains_once_and_tells_losses_costs_and_alignment(
     }  # fmt: skip
     changed["claims"][0]["task"] = "mini"
     recipe = Recipe.model_validate(stated | changed)
-    where = Where(tmp_path / "out", catalogue().tasks, device="cpu", discard_models=True)
+    trainings = Trainings(
+        recipe, tmp_path / "out", catalogue().tasks, device="cpu", discard_models=True
+    )
     said: list[str] = []
-    assert run_cells(recipe, where, said.append) == {}
+    assert trainings.run(said.append) == {}
     assert [line[:6] for line in said] == ["1 of 2", "2 of 2"]
-    assert not (where.folder / "models").exists()
-    found = read_experiment(recipe, where.folder)
+    assert not (trainings.folder / "models").exists()
+    found = read_experiment(recipe, trainings.folder)
     records = {(c.variant.encoding, c.seed): r.record for (c, _), r in found.results.items()}
     assert len(records) == 6
     assert {r.encoder.weights_digest for (_, seed), r in records.items() if seed == 0} == {
@@ -222,5 +228,5 @@ def test_a_recipe_of_encodings_trains_once_and_tells_losses_costs_and_alignment(
         f"| de to en | {number(sum([recall, records['float32', 1].alignment.questions['de-en'].recall['recall@1']]) / 2)}",
     ):  # fmt: skip
         assert told in page
-    assert run_cells(recipe, where, said.append) == {}
+    assert trainings.run(said.append) == {}
     assert len(said) == 2

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xlir_bench.cli.command import JSON, OFFLINE, QUIET, CommandGroup, argument, command
-from xlir_bench.cli.terminal import Bars, say, say_blocks, say_json, warn
+from xlir_bench.cli.terminal import Bars, say_blocks, say_json, warn
 from xlir_bench.extras import require
 from xlir_bench.options.augmenting import (
     LANGUAGES,
@@ -48,15 +48,26 @@ def _checked(output: Path, rows: Sequence[TrainingSource]) -> None:
         warn(f"{output} is there and is replaced")
 
 
-def _told(skipped: Sequence[Fault], rows: int, output: Path) -> int:
-    """Say what was left out, and that no row was written; the exit code."""
+def _told(
+    record: dict[str, Any],
+    blocks: Sequence[Block],
+    output: Path,
+    as_json: bool,
+    quiet: bool,
+    skipped: Sequence[Fault] | None = None,
+) -> int:
+    """Say what was made, what was left out, and that no row was written; the exit code."""
     from xlir_bench.train.reading import listed_faults
 
+    if as_json:
+        say_json(record | {"output": str(output)})
+    elif not quiet:
+        say_blocks(blocks, err=True)
     if skipped:
         warn(f"{len(skipped):,} faulty rows are left out: {listed_faults(skipped, len(skipped))}")
-    if not rows:
+    if not record["rows"]:
         warn(f"no row was made: {output} is not written")
-    return 0 if rows else 1
+    return 0 if record["rows"] else 1
 
 
 @command(inside=augment)
@@ -108,11 +119,8 @@ def parallel(
                     yield row
 
         write_rows(output, rows())
-    if as_json:
-        say_json({"rows": count, "output": str(output)})
-    elif not quiet:
-        say(f"{count:,} rows written to {output}", err=True)
-    return _told((), count, output)
+    told = [Text(f"{count:,} rows written to {output}")]
+    return _told({"rows": count}, told, output, as_json, quiet)
 
 
 @command(inside=augment)
@@ -174,11 +182,8 @@ def code_switch(
             for copy in switcher.switched(sound_rows(source, bars, offline, skipped), source.name)
         )
         write_rows(output, copies)
-    if as_json:
-        say_json(_switched_record(switcher) | {"output": str(output)})
-    elif not quiet:
-        say_blocks(_switched_blocks(switcher, output), err=True)
-    return _told(skipped or (), switcher.rows, output)
+    record, told = _switched_record(switcher), _switched_blocks(switcher, output)
+    return _told(record, told, output, as_json, quiet, skipped)
 
 
 @command(inside=augment)
@@ -219,11 +224,8 @@ def translate(
     translating = Translating(load_translator(options), rows, side, offline, skipped)
     with Bars(quiet or as_json) as bars:
         report = translating.run(output, bars)
-    if as_json:
-        say_json(report.as_json() | {"output": str(output)})
-    elif not quiet:
-        say_blocks([_translated(report, output, options.max_length)], err=True)
-    return _told(skipped or (), report.rows, output)
+    told = [_translated(report, output, options.max_length)]
+    return _told(report.as_json(), told, output, as_json, quiet, skipped)
 
 
 def _translated(report: Report, output: Path, longest: int) -> Block:

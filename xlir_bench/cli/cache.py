@@ -10,11 +10,12 @@ from xlir_bench.cli.command import JSON, CommandGroup, command
 from xlir_bench.cli.terminal import say, say_report
 from xlir_bench.errors import InputError, UnknownNameError
 from xlir_bench.escaping import visible
-from xlir_bench.options.stating import option
+from xlir_bench.options.stating import amount, number_of_bytes, option
 from xlir_bench.places import cache_root, corpora
 from xlir_bench.reports.document import Table, Text
 
 REMOVED = "What is removed"
+AGES = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
 
 @command(cls=CommandGroup, invoke_without_command=True)
@@ -53,10 +54,12 @@ def cache(*, as_json: bool = JSON) -> None:
 def prune(
     *,
     max_size: int | None = option(
-        "Keep at most so much (500M, 5G): the longest unused go first.", None, group=REMOVED, form="size"
+        "Keep at most so much (500M, 5G): the longest unused go first.",
+        None, group=REMOVED, metavar="SIZE", parse=number_of_bytes,
     ),
     older_than: int | None = option(
-        "Remove what was not written for so long (12h, 30d, 8w).", None, group=REMOVED, form="age"
+        "Remove what was not written for so long (12h, 30d, 8w).",
+        None, group=REMOVED, metavar="AGE", parse=amount("12h or 30d", **AGES),
     ),
     encoders: tuple[str, ...] = option(
         "Remove this encoder's vectors; may be given again.",

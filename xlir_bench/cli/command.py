@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import math
-import re
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, is_dataclass
 from functools import partial
+from importlib.resources import files
 from inspect import signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import click
+from click.shell_completion import CompletionItem
 
-from xlir_bench.cli.completing import OFFERED, complete
 from xlir_bench.errors import InputError, UnknownNameError
 from xlir_bench.escaping import redacted_command
-from xlir_bench.options.running import RunOptions
 from xlir_bench.options.stating import (
-    DATA,
     OUTPUT,
     REST,
     Option,
@@ -30,27 +28,16 @@ from xlir_bench.options.stating import (
     option_of,
     options_of,
     parsed,
-    same_option,
 )
-
-if TYPE_CHECKING:
-    ParamType = click.ParamType[Any]
-else:
-    ParamType = click.ParamType  # older releases of click know no parameter of it
 
 DEFAULT_MODEL = "builtin:multilingual"
 FORMS = {"latex": "LaTeX tables (booktabs).", "markdown": "Markdown tables."}
 ReportForm = Literal["latex", "markdown"]
 
-DATA_ROOT = same_option(RunOptions, "data")
-TASKS_DIRS = option(
-    "A folder of your own task files (TOML); may be given again.",
-    (), group=DATA, flag="tasks-dir", metavar="DIR", many=True,
-)  # fmt: skip
 OUTPUT_DIR = option(
     "Where results go: DIR/<encoder>/<task>.", Path("results"), group=OUTPUT, metavar="DIR"
 )
-FORM = option("", None, group=OUTPUT, form="flags")
+FORM = option("", None, group=OUTPUT)
 JSON = option("JSON on stdout, and nothing else.", False, group=OUTPUT, flag="json")
 QUIET = option("No progress and no tables.", False, group=OUTPUT)
 OFFLINE = option("Download nothing.", False)
@@ -61,66 +48,18 @@ def argument(metavar: str, default: Any = MISSING) -> Any:
     return option("", default, metavar=metavar, positional=True)
 
 
-class WrittenAs(ParamType):
-    """Values in a form of their own."""
-
-    def __init__(self, name: str, read: Callable[[str], Any]) -> None:
-        self.name, self.read = name, read
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """What was written, read; a default is what it is."""
-        try:
-            return value if isinstance(value, tuple) else self.read(str(value))
-        except ValueError as error:
-            raise click.BadParameter(f"{value!r} {error}", ctx, param) from error
-
-
-def _amount(example: str, **units: float) -> Callable[[str], int]:
-    """Reads a number with one of these units after it."""
-
-    def read(text: str) -> int:
-        match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,3})?) ?([a-z]*)", text.strip().lower())
-        if match is None or match[2] not in units:
-            raise ValueError(f"is not understood; write it like {example}")
-        return int(float(match[1]) * units[match[2]])
-
-    return read
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name for item in text.split(",") if (name := item.strip()))
-
-
-def _inches(text: str) -> tuple[float, float]:
-    match = re.fullmatch(r"(\d{1,2}(?:\.\d+)?)x(\d{1,2}(?:\.\d+)?)", text.strip().lower())
-    if match is None or min(float(match[1]), float(match[2])) < 1:
-        raise ValueError("wants a width and a height in inches, from 1 to 99, such as 6.5x4")
-    return float(match[1]), float(match[2])
-
-
-def _number_or_auto(text: str) -> int | None:
-    if text == "auto":
-        return None
-    if not (text.isdecimal() and int(text) > 0):
-        raise ValueError("wants a number above 0, or auto")
-    return int(text)
-
-
-BYTES = {f"{unit}{b}": 1000**n for n, unit in enumerate(["", *"kmgt"]) for b in ("", "b")}
-NAMES = WrittenAs("a,b,c", _names)
-WRITTEN = {
-    "size": WrittenAs("size", _amount("500MB or 20GB", **BYTES)),
-    "age": WrittenAs("age", _amount("12h or 30d", m=60, h=3600, d=86400, w=7 * 86400)),
-    "auto": WrittenAs("text", _number_or_auto),
-    "inches": WrittenAs("size", _inches),
-    "path": click.Path(path_type=Path),
-}
+NAMES = click.types.StringParamType()
+NAMES.name = "a,b,c"
+"""Names in one word; what is made of them the option says."""
+PATH = click.Path(path_type=Path)
 
 
 class GroupedOption(click.Option):
     """An option under a heading of ``--help``."""
 
-    group: str
+    def __init__(self, group: str, names: Sequence[str], **attributes: Any) -> None:
+        super().__init__(names, **attributes)
+        self.group = group
 
 
 class GroupedCommand(click.Command):
@@ -193,7 +132,7 @@ def command(
         params += [_config_option(config)] if config is not None else []
         verbose = "Show where an error came from."
         params.append(
-            _option(REST, ["-v", "--verbose"], is_flag=True, expose_value=False, help=verbose)
+            GroupedOption(REST, ["-v", "--verbose"], is_flag=True, expose_value=False, help=verbose)
         )
         name = function.__name__.replace("_", "-")
         made = cls(name, callback=call, params=params, help=function.__doc__, **attributes)
@@ -204,12 +143,6 @@ def command(
     return as_command
 
 
-def _option(group: str, names: Sequence[str], **attributes: Any) -> click.Option:
-    option = GroupedOption(names, **attributes)
-    option.group = group
-    return option
-
-
 def _params(option: Option) -> list[click.Parameter]:
     """The option as click has it."""
     attributes: dict[str, Any]
@@ -218,9 +151,9 @@ def _params(option: Option) -> list[click.Parameter]:
         attributes = {"nargs": -1 if option.is_list else 1, "required": required}
         attributes |= {"type": _type(option), "metavar": option.metavar} | _completion(option)
         return [click.Argument([option.name], **attributes)]
-    if option.form == "flags":
+    if option.base == ReportForm:  # each of its words is a flag
         return [
-            _option(option.group, [f"--{word}", option.name], flag_value=word, help=text)
+            GroupedOption(option.group, [f"--{word}", option.name], flag_value=word, help=text)
             for word, text in FORMS.items()
         ]
     flag = f"--{option.flag}"
@@ -237,7 +170,7 @@ def _params(option: Option) -> list[click.Parameter]:
         if not required and not option.many and default not in (None, ""):
             shown = default if option.choices is None else str(default)
             attributes |= {"default": shown, "show_default": True}
-    return [_option(option.group, [flag, option.name], **attributes)]
+    return [GroupedOption(option.group, [flag, option.name], **attributes)]
 
 
 def _completion(option: Option) -> dict[str, Any]:
@@ -248,14 +181,14 @@ def _completion(option: Option) -> dict[str, Any]:
 
 
 def _type(option: Option) -> Any:
-    if option.form:
-        return WRITTEN[option.form]
     if option.is_list and not (option.many or option.positional):
         return NAMES
     if option.choices is not None:
         return click.Choice([str(word) for word in option.choices])
     one = get_args(option.base)[0] if option.is_list else option.base
-    return {Path: WRITTEN["path"], int: int, float: float}.get(one, str)
+    if one is Path or get_origin(one) is Mapping:  # a table stands in a file
+        return PATH
+    return one if one in (int, float) and option.parse is None else str
 
 
 def canonical_command() -> str:
@@ -271,8 +204,8 @@ def _config_option(find: Callable[[Path], Path]) -> click.Option:
         if value is not None:
             ctx.default_map = {**(ctx.default_map or {}), **_defaults_in(find(value), ctx.command)}
 
-    return _option(
-        REST, ["--config"], type=WRITTEN["path"], is_eager=True, expose_value=False, callback=read,
+    return GroupedOption(
+        REST, ["--config"], type=PATH, is_eager=True, expose_value=False, callback=read,
         metavar="FILE", help="A TOML file with any of these options (langs = [...]); the command line wins.",
     )  # fmt: skip
 
@@ -319,3 +252,64 @@ def _wrong_type(option: click.Option, given: Any) -> str:
         elif not isinstance(value, str) and not (isinstance(value, int) and abs(value) < 2**63):
             return "text or a number"
     return ""
+
+
+def complete(
+    word: str, ctx: click.Context, param: click.Parameter, begun: str
+) -> list[CompletionItem]:
+    """What may stand for what was begun; of a list of names, for its last."""
+    offer = OFFERED[word]
+    before, comma, last = begun.rpartition(",") if param.type is NAMES else ("", "", begun)
+    names = sorted({name for name in offer(ctx) if name.startswith(last)})
+    if names:
+        return [CompletionItem(before + comma + name) for name in names]
+    return [CompletionItem(begun, type="file")] if offer in (_models, _recipes) else []
+
+
+def _tasks(ctx: click.Context) -> Iterator[str]:
+    from xlir_bench.tasks import tasks_folder
+
+    for folder in (tasks_folder(), *map(Path, ctx.params.get("tasks_dirs") or ())):
+        yield from (path.stem for path in folder.glob("*.toml"))
+
+
+def _languages(ctx: click.Context) -> Iterator[str]:
+    """Those of the tasks that were named, or of all."""
+    from xlir_bench.tasks import catalogue
+
+    known = catalogue(*map(Path, ctx.params.get("tasks_dirs") or ())).tasks
+    named = [known[name] for name in ctx.params.get("tasks") or () if name in known]
+    for task in named or known.values():
+        yield from (*task.languages, *(task.passage_languages or ()))
+
+
+def _kinds(_ctx: click.Context) -> Iterable[str]:
+    from xlir_bench.records import Kind
+
+    return [kind.value for kind in Kind]
+
+
+def _recipes(_ctx: click.Context) -> Iterable[str]:
+    recipes = Path(str(files("xlir_bench") / "experiment" / "recipes"))
+    return [path.stem for path in recipes.glob("*.toml")]
+
+
+def _measures(_ctx: click.Context) -> Iterable[str]:
+    recall = [f"recall@{k}" for k in (1, 10, 100)]
+    return ["map", "mrr", "ndcg@10", "ndcg@20", *recall, "precision@1"]
+
+
+def _models(_ctx: click.Context) -> Iterable[str]:
+    names = ["multilingual", "bm25", "ngram", "random"]
+    return [*(f"builtin:{name}" for name in names), "colbert:", "sparse:", "npy:", "py:", "http:"]
+
+
+OFFERED: dict[str, Callable[[click.Context], Iterable[str]]] = {
+    **dict.fromkeys(("task", "eval-task", "skip-tasks", "TASK"), _tasks),
+    **dict.fromkeys(("langs", "eval-langs"), _languages),
+    **dict.fromkeys(("model", "candidate", "fuse", "MODEL"), _models),
+    **dict.fromkeys(("measures", "measure"), _measures),
+    "kinds": _kinds,
+    "RECIPE": _recipes,
+}
+"""By a flag, or the word that stands for a positional argument."""

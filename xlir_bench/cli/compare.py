@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xlir_bench.cli.command import DATA_ROOT, FORM, JSON, TASKS_DIRS, ReportForm, argument, command
+from xlir_bench.cli.command import FORM, JSON, ReportForm, argument, command
 from xlir_bench.cli.terminal import say_report
 from xlir_bench.errors import InputError, XlirError
+from xlir_bench.options.running import DataOptions
 from xlir_bench.options.stating import option
 from xlir_bench.reports.document import Text
 
@@ -36,8 +37,7 @@ def compare(
     ),
     form: ReportForm | None = FORM,
     as_json: bool = JSON,
-    data: Path | None = DATA_ROOT,
-    tasks_dirs: tuple[Path, ...] = TASKS_DIRS,
+    data: DataOptions,
 ) -> None:  # fmt: skip
     """Say by how much B is better or worse than A, and how sure that is.
 
@@ -71,19 +71,17 @@ def compare(
     queries = reports.most_moved(comparison, show_queries or NAMED)
     blocks = reports.comparison_blocks(comparison, queries)
     if show_queries and not as_json:
-        blocks.append(_query_texts(loaded[0], queries, data, tasks_dirs))
+        blocks.append(_query_texts(loaded[0], queries, data))
     say_report(as_json, reports.comparison_record(comparison, queries), blocks, form)
 
 
-def _query_texts(
-    result: Result, queries: Sequence[Moved], data: Path | None, tasks_dirs: tuple[Path, ...]
-) -> Text:
+def _query_texts(result: Result, queries: Sequence[Moved], data: DataOptions) -> Text:
     """The texts of these queries, or why they cannot be shown."""
     from xlir_bench.cli.show import stored_collection
     from xlir_bench.reports.tables import signed
 
     try:
-        collection = stored_collection(result, data, tasks_dirs)
+        collection = stored_collection(result, data)
     except XlirError as error:
         return Text(f"(texts are not shown: {error})")
     lines = []

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
 from xlir_bench.cli.command import (
-    DATA_ROOT,
     JSON,
     OFFLINE,
-    TASKS_DIRS,
     CommandGroup,
     argument,
     command,
 )
 from xlir_bench.cli.terminal import Bars, say, say_report, warn_of_faults
-from xlir_bench.options.running import RunOptions
+from xlir_bench.options.running import DataOptions, RunOptions
 from xlir_bench.options.stating import DATA, OUTPUT, option, same_option
 from xlir_bench.options.training import parse_source
-from xlir_bench.places import data_root
 
 data = CommandGroup("data", help="Bring the data of tasks here, and look training rows through.")
 
@@ -26,7 +24,7 @@ data = CommandGroup("data", help="Bring the data of tasks here, and look trainin
 def fetch(
     *,
     names: tuple[str, ...] = argument("[TASK]...", ()),
-    tasks_dirs: tuple[Path, ...] = TASKS_DIRS,
+    data: Annotated[DataOptions, ("tasks_dirs",)],
     langs: tuple[str, ...] | None = option("Only these languages: en,de.", None, group=DATA),
     max_download: int = same_option(RunOptions, "max_download"),
     quiet: bool = option("No progress, and nothing said if all is well.", False, group=OUTPUT),
@@ -44,9 +42,8 @@ def fetch(
       XLIR_CACHE=/big/disk xlir-bench data fetch mlqa-r
     """
     from xlir_bench.sources import fetch as fetch_files
-    from xlir_bench.tasks import catalogue
 
-    known = catalogue(*tasks_dirs)
+    known = data.catalogue()
     if not names:
         warn_of_faults(known)
     options = RunOptions(data=None, langs=langs, max_download=max_download)
@@ -95,8 +92,7 @@ def leakage(
         "Only this task; may be given again.  [default: all whose data is on disk]",
         (), group=DATA, flag="task", metavar="NAME", many=True,
     ),
-    data: Path | None = DATA_ROOT,
-    tasks_dirs: tuple[Path, ...] = TASKS_DIRS,
+    data: DataOptions,
     as_json: bool = JSON,
     offline: bool = OFFLINE,
 ) -> int:  # fmt: skip
@@ -114,15 +110,14 @@ def leakage(
       xlir-bench data leakage train.parquet --json
     """
     from xlir_bench.cli.training_report import leakage_blocks
-    from xlir_bench.tasks import catalogue
     from xlir_bench.train.leakage import find_leaks
 
-    known = catalogue(*tasks_dirs)
+    known = data.catalogue()
     tasks = known.get(names) if names else list(known.tasks.values())
     if not names:
         warn_of_faults(known)
     sources = [parse_source(file) for file in files]
     with Bars(as_json) as bars:
-        report = find_leaks(sources, tasks, data_root(data), bars, offline)
+        report = find_leaks(sources, tasks, data.root, bars, offline)
     say_report(as_json, report.as_json(), leakage_blocks(report))
     return 1 if report.leaking else 0

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xlir_bench.cli.command import DATA_ROOT, FORM, JSON, TASKS_DIRS, ReportForm, argument, command
+from xlir_bench.cli.command import FORM, JSON, ReportForm, argument, command
 from xlir_bench.cli.terminal import say_report
 from xlir_bench.errors import XlirError
+from xlir_bench.options.running import DataOptions
 from xlir_bench.options.stating import DATA, option
 
 if TYPE_CHECKING:
@@ -26,8 +27,7 @@ def diagnose(
     examples: int = option("Misses of each class to show.", 2, group=DIAGNOSED, metavar="N", least=0),
     form: ReportForm | None = FORM,
     as_json: bool = JSON,
-    data: Path | None = DATA_ROOT,
-    tasks_dirs: tuple[Path, ...] = TASKS_DIRS,
+    data: DataOptions,
     task: str | None = option(
         "Of data of your own: what was run, as `run --task` takes it, such as mlir:FOLDER.",
         None, group=DATA, metavar="SPEC",
@@ -52,7 +52,7 @@ def diagnose(
     stored = Result.load(result)
     texts: Collection | str
     try:
-        texts = stored_collection(stored, data, tasks_dirs, task)
+        texts = stored_collection(stored, data, task)
     except XlirError as error:
         if task is not None:
             raise

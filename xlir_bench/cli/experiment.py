@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xlir_bench.cli.command import (
-    DATA_ROOT,
     OFFLINE,
     QUIET,
-    TASKS_DIRS,
     argument,
     canonical_command,
     command,
@@ -20,14 +19,13 @@ from xlir_bench.escaping import visible
 from xlir_bench.executor import opened
 from xlir_bench.extras import require
 from xlir_bench.files import explained, write
+from xlir_bench.options.running import DataOptions
 from xlir_bench.options.stating import MODEL, OUTPUT, option
 from xlir_bench.options.working import WorkOptions
-from xlir_bench.places import data_root
 from xlir_bench.reports.document import Block, Items, Table, Text
 
 if TYPE_CHECKING:
-    from xlir_bench.experiment.running import Where
-    from xlir_bench.recipe import Recipe
+    from xlir_bench.experiment.running import Trainings
     from xlir_bench.reports.experiment.stored import Experiment
 
 DONE = "What is done"
@@ -60,8 +58,7 @@ def experiment(
         "Keep results alone: a model goes once it is evaluated.", False, group=OUTPUT
     ),
     quiet: bool = QUIET,
-    data: Path | None = DATA_ROOT,
-    tasks_dirs: tuple[Path, ...] = TASKS_DIRS,
+    data: DataOptions,
     device: str | None = option(
         "Where models run.  [default: the best there is]", None, group=MODEL, metavar="cpu|cuda|mps"
     ),
@@ -113,19 +110,19 @@ def experiment(
         return _pages(read_experiment(recipe, folder), text, folder, check)
 
     require("train", "experiment")
-    from xlir_bench.experiment.running import Where
-    from xlir_bench.tasks import catalogue
+    from xlir_bench.experiment.running import Trainings
 
     wanted = [*recipe.tasks, *([recipe.look.task] if recipe.look else [])]
-    tasks = catalogue(recipe_tasks(), *tasks_dirs).get(list(dict.fromkeys(wanted)))
+    tasks = data.catalogue(recipe_tasks()).get(list(dict.fromkeys(wanted)))
     if unknown := sorted({*skip_tasks} - {*recipe.tasks}):
         raise UnknownNameError("task of the recipe", unknown, recipe.tasks)
     if {*skip_tasks} >= {*recipe.tasks}:
         raise InputError("--skip-tasks leaves no task of the recipe to evaluate")
-    where = Where(
+    trainings = Trainings(
+        recipe,
         folder=folder,
         tasks={task.name: task for task in tasks},
-        data=data_root(data),
+        data=data.root,
         device=device,
         offline=offline,
         skip=frozenset(skip_tasks),
@@ -133,13 +130,12 @@ def experiment(
         command=canonical_command(),
     )
     if dry_run:
-        say_blocks(_plan(recipe, where))
+        say_blocks(_plan(trainings))
         return 0
-    return _run(recipe, text, where, work, quiet)
+    return _run(trainings, text, work, quiet)
 
 
-def _run(recipe: Recipe, text: str, where: Where, work: WorkOptions, quiet: bool) -> int:
-    from xlir_bench.experiment.running import run_cells
+def _run(trainings: Trainings, text: str, work: WorkOptions, quiet: bool) -> int:
     from xlir_bench.reports.experiment.pages import (
         experiment_pages,
         report_files,
@@ -147,28 +143,28 @@ def _run(recipe: Recipe, text: str, where: Where, work: WorkOptions, quiet: bool
     )
     from xlir_bench.reports.experiment.stored import read_experiment
 
-    require_generated(where.folder)
-
+    folder = trainings.folder
+    require_generated(folder)
+    tell = teller(quiet)
     try:
-        tell = teller(quiet)
         with (
             opened(work.on, work.workers, work.gpus_per_worker, tell) as executor,
             Bars(quiet) as bars,
         ):
-            failed = run_cells(recipe, where, tell, bars, executor)
+            failed = replace(trainings, progress=bars).run(tell, executor)
     except KeyboardInterrupt:
         say("\nstopped: the same command goes on; finished cells are kept", err=True)
         return 130
-    found = read_experiment(recipe, where.folder)
+    found = read_experiment(trainings.recipe, folder)
     made = experiment_pages(found, text)
-    _, with_plots = report_files(where.folder, made, check=False)
+    _, with_plots = report_files(folder, made, check=False)
     if not quiet:
         for judged in made.judged:
             say(f"{judged.outcome}: {judged.claim.text} ({judged.why})")
         if not with_plots:
             say("no plots: they need matplotlib (pip install 'xlir-bench[plot]')")
-        done = f"{len(found.records)} of {len(recipe.cells())} cells"
-        say(f"{done}; written to {where.folder / 'README.md'}")
+        done = f"{len(found.records)} of {len(trainings.recipe.cells())} cells"
+        say(f"{done}; written to {folder / 'README.md'}")
     for cell, why in failed.items():
         say(visible(f"failed: {cell.name}: {why}"), err=True)
     if failed:
@@ -208,12 +204,11 @@ def _index(folder: Path, check: bool) -> int:
     return 0
 
 
-def _plan(recipe: Recipe, where: Where) -> list[Block]:
+def _plan(trainings: Trainings) -> list[Block]:
     """The grid, what is done of it, the time left, and the data that is missing."""
-    from xlir_bench.experiment.planning import plan_cells, time_left
-    from xlir_bench.experiment.running import missing_data
+    from xlir_bench.experiment.running import time_left
 
-    planned = plan_cells(recipe, where)
+    recipe, planned = trainings.recipe, trainings.plan()
     several = len(recipe.models) > 1
     rows = []
     for each in planned:
@@ -233,7 +228,7 @@ def _plan(recipe: Recipe, where: Where) -> list[Block]:
         Table(["batches", "seed", "", "time"], rows),
         Text(told if todo else f"all {len(planned)} cells are done"),
     ]
-    if missing := missing_data(recipe, where):
+    if missing := trainings.missing_data():
         blocks.append(Items("not here:", tuple(missing)))
     return blocks
 

@@ -9,13 +9,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from xlir_bench.cli.command import JSON, OUTPUT_DIR, TASKS_DIRS, command
+from xlir_bench.cli.command import JSON, OUTPUT_DIR, canonical_command, command
 from xlir_bench.cli.terminal import Bars, say, say_blocks, say_json, say_report, teller
 from xlir_bench.errors import InputError, NotComparableError, UnknownNameError
 from xlir_bench.escaping import visible
 from xlir_bench.files import explained, removing_empty, require_writable, write
 from xlir_bench.options.encoding import EncoderOptions
-from xlir_bench.options.running import RunOptions
+from xlir_bench.options.running import DataOptions, RunOptions
 from xlir_bench.options.stating import OUTPUT, option, options_of
 from xlir_bench.reports.document import render
 
@@ -72,7 +72,7 @@ def gate(
     ),
     as_json: bool = JSON,
     output: Path = OUTPUT_DIR,
-    tasks_dirs: tuple[Path, ...] = TASKS_DIRS,
+    data: Annotated[DataOptions, ("tasks_dirs",)],
     options: Annotated[RunOptions, ("data", "lexicon", "max_download", "offline")],
     encoder_options: Annotated[EncoderOptions, ("device", "http_body", "offline")],
 ) -> int:  # fmt: skip
@@ -113,7 +113,7 @@ def gate(
         return _plan(baseline, like, policy_file, as_json)
     if baseline is None or candidate is None:
         raise InputError("gate wants --baseline RESULT and --candidate RESULT, or a model")
-    how = _Evaluating(output, tasks_dirs, options, encoder_options)
+    how = _Evaluating(output, data, options, encoder_options)
     if first:
         return _first(baseline, candidate, only, how)
     why = (reason or "").strip()
@@ -163,8 +163,6 @@ def _baselines(path: Path, tasks: Sequence[str]) -> list[Path]:
 
 def _first(baseline: Path, candidate: str, tasks: tuple[str, ...], how: _Evaluating) -> int:
     """Save the candidate as the baseline; of a model and several tasks, each in a folder of its own."""
-    from xlir_bench.tasks import catalogue
-
     stored = _stored(candidate)
     if (stored is None) == (not tasks):
         raise InputError(
@@ -172,13 +170,13 @@ def _first(baseline: Path, candidate: str, tasks: tuple[str, ...], how: _Evaluat
             if stored is None
             else "--task is for a model, and the candidate is a result: leave it out"
         )
-    asked = catalogue(*how.tasks_dirs).get(tasks) if tasks else []
+    asked = how.data.catalogue().get(tasks) if tasks else []
     folders = [baseline / task.name for task in asked] if len(asked) > 1 else [baseline]
     for folder in folders:
         if folder.exists() and any(folder.iterdir()):
             raise InputError(f"{folder} is no empty place: --update-baseline replaces a baseline")
         require_writable(folder, "name another folder with --baseline")
-    runs = (how.run(candidate, task, how.options, how.encoder_options) for task in asked)
+    runs = (how.run(candidate, task) for task in asked)
     for folder, result in zip(folders, runs if stored is None else [stored], strict=True):
         result.save(folder, tables=("ranks",))
         say(f"{folder} is the first baseline of {result.record.task.name}; keep it in Git")
@@ -239,17 +237,15 @@ class _Evaluating:
     """How a candidate that is a model is evaluated."""
 
     output: Path
-    tasks_dirs: tuple[Path, ...]
+    data: DataOptions
     options: RunOptions
     encoder_options: EncoderOptions
 
     def evaluated(self, spec: str, baseline: Result) -> Result:
         """The model of this spec on the task of the baseline, with the baseline's options."""
-        from xlir_bench.tasks import catalogue
-
         record, asked = baseline.record, baseline.record.options
         try:
-            (task,) = catalogue(*self.tasks_dirs).get([record.task.name])
+            (task,) = self.data.catalogue().get([record.task.name])
         except UnknownNameError:
             raise InputError(
                 f"the baseline is of {record.task.name!r}, and no task has that name: evaluate the candidate on the"
@@ -265,25 +261,21 @@ class _Evaluating:
         if asked.word_lists not in (None, options.word_lists_digest):
             raise NotComparableError("the baseline had other word lists: name them with --lexicon")
         encoder_options = _as_the_baseline(spec, record.encoder, self.encoder_options)
-        return self.run(spec, task, options, encoder_options, record.encoder)
+        alike = replace(self, options=options, encoder_options=encoder_options)
+        return alike.run(spec, task, record.encoder)
 
-    def run(
-        self,
-        spec: str,
-        task: Task,
-        options: RunOptions,
-        encoder_options: EncoderOptions,
-        baseline: EncoderPart | None = None,
-    ) -> Result:
+    def run(self, spec: str, task: Task, baseline: EncoderPart | None = None) -> Result:
         """A run, saved; prints what it does differently from the baseline."""
-        from xlir_bench.cli.run import evaluated, resolved, usual_folder
+        from xlir_bench.cli.run import Asked, Evaluations, resolved
 
-        (retriever,) = resolved([spec], encoder_options, options)
+        (retriever,) = resolved([spec], self.encoder_options, self.options)
         for line in [] if baseline is None else _differences(baseline, retriever):
             say(f"baseline and candidate differ in {line}", err=True)
-        usual = usual_folder(retriever.card.slug, task, options, self.output)
-        with removing_empty([usual, usual.parent]), Bars() as bars:
-            return evaluated(retriever, task, options, encoder_options, self.output, bars, teller())
+        with Bars() as bars:
+            how = Evaluations(self.options, self.output, canonical_command(), bars, teller())
+            usual = how.folder(retriever.card.slug, task)
+            with removing_empty([usual, usual.parent]):
+                return how.result(Asked(retriever, task, self.encoder_options))
 
 
 def _as_the_baseline(spec: str, baseline: EncoderPart, options: EncoderOptions) -> EncoderOptions:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xlir_bench.cli.command import DATA_ROOT, TASKS_DIRS, command
+from xlir_bench.cli.command import command
 from xlir_bench.cli.terminal import say, say_differences
 from xlir_bench.errors import XlirError
 from xlir_bench.escaping import visible
 from xlir_bench.extras import require
+from xlir_bench.options.running import DataOptions
 from xlir_bench.options.stating import OUTPUT, option
 
 if TYPE_CHECKING:
@@ -41,8 +42,7 @@ def leaderboard(
     ),
     check: bool = option("Write nothing; exit 1 if pages or figures differ from the results.", False, group=OUTPUT),
     quiet: bool = option("Say nothing if all is well.", False, group=OUTPUT),
-    data: Path | None = DATA_ROOT,
-    tasks_dirs: tuple[Path, ...] = TASKS_DIRS,
+    data: DataOptions,
 ) -> int:  # fmt: skip
     """Write leaderboards from stored results: an index, a page a task, a page an encoder.
 
@@ -69,7 +69,7 @@ def leaderboard(
     for line in board.unreadable:
         say(visible(f"left out: {line}"), err=True)
     wanted = tuple(board_figures(board)) if figures or figures_there(output) else ()
-    asked = _questions(board, data, tasks_dirs) if questions else {}
+    asked = _questions(board, data) if questions else {}
     texts = leaderboard_texts(board, html or questions, wanted, asked)
     among = [*pages_there(output), *figures_there(output)]
     figure_texts = drawn(output, [figure.drawing for figure in wanted], MARKER, check)
@@ -95,9 +95,7 @@ def leaderboard(
     return 0
 
 
-def _questions(
-    board: Board, data: Path | None, tasks_dirs: tuple[Path, ...]
-) -> dict[str, dict[str, Any]]:
+def _questions(board: Board, data: DataOptions) -> dict[str, dict[str, Any]]:
     """Of each task whose data is on disk the questions that the page shows, by its file."""
     from xlir_bench.cli.show import stored_collection
     from xlir_bench.reports.leaderboard.questions import question_data
@@ -106,7 +104,7 @@ def _questions(
     found = {}
     for task in board.tasks:
         try:
-            texts = stored_collection(Result.load(task.rows[0].folder), data, tasks_dirs)
+            texts = stored_collection(Result.load(task.rows[0].folder), data)
         except XlirError as error:
             say(visible(f"no questions of {task.file}: {error}"), err=True)
         else:

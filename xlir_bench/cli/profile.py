@@ -10,7 +10,6 @@ from xlir_bench.cli.command import (
     FORM,
     JSON,
     QUIET,
-    TASKS_DIRS,
     ReportForm,
     canonical_command,
     command,
@@ -19,7 +18,7 @@ from xlir_bench.cli.terminal import Bars, say, say_report, teller
 from xlir_bench.files import require_writable
 from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.options.profiling import CostOptions
-from xlir_bench.options.running import RunOptions
+from xlir_bench.options.running import DataOptions, RunOptions
 from xlir_bench.options.stating import OUTPUT, WHAT, option
 
 if TYPE_CHECKING:
@@ -54,7 +53,7 @@ def profile(
         "Map against latency too; .png, .svg or .pdf.", None, group=OUTPUT, metavar="FILE"
     ),
     quiet: bool = QUIET,
-    tasks_dirs: tuple[Path, ...] = TASKS_DIRS,
+    data: Annotated[DataOptions, ("tasks_dirs",)],
     options: Annotated[RunOptions, RUN],
     encoder_options: Annotated[EncoderOptions, ENCODER],
 ) -> None:  # fmt: skip
@@ -84,15 +83,14 @@ def profile(
       xlir-bench profile --model out/final --dims 256,128,64 --depth 10 \\
         --plot cost.png
     """
-    from xlir_bench.cli.run import evaluated, usual_folder
+    from xlir_bench.cli.run import Asked, Evaluations
     from xlir_bench.encoders import describe
     from xlir_bench.evaluation import load_models, measure_cost, settings_asked
     from xlir_bench.reports.cost import cost_blocks
     from xlir_bench.reports.tables import heading
     from xlir_bench.retrieval.vector_retrievers import compared
-    from xlir_bench.tasks import catalogue
 
-    (chosen,) = catalogue(*tasks_dirs).get([task], options.langs)
+    (chosen,) = data.catalogue().get([task], options.langs)
     settings_asked(chosen, options)
     if plot is not None:
         _check_picture(plot)
@@ -100,11 +98,11 @@ def profile(
         models = load_models(chosen, model, cost_options, options, encoder_options, bars)
         encoder = models[0].encoder
         slug = compared(describe(encoder), models[0].similarity).slug
-        result = _stored(usual_folder(slug, chosen, options, output), encoder, chosen, options)
+        how = Evaluations(options, output, canonical_command(), bars, teller(quiet))
+        result = _stored(how.folder(slug, chosen), encoder, chosen, options)
         if result is None:
-            tell = teller(quiet)
-            result = evaluated(encoder, chosen, options, encoder_options, output, bars, tell)
-        cost = measure_cost(chosen, models, cost_options, options, bars, canonical_command())
+            result = how.result(Asked(encoder, chosen, encoder_options))
+        cost = measure_cost(chosen, models, cost_options, options, bars, how.command)
     result = result.with_cost(cost).save(result.folder or output)
     if plot is not None:
         from xlir_bench.reports.plots import draw_cost, save

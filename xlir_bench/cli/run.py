@@ -7,14 +7,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 from xlir_bench.cli.command import (
     DEFAULT_MODEL,
     JSON,
     OUTPUT_DIR,
     QUIET,
-    TASKS_DIRS,
     argument,
     canonical_command,
     command,
@@ -25,7 +24,7 @@ from xlir_bench.escaping import redacted, visible
 from xlir_bench.executor import LOCAL, Executor, opened
 from xlir_bench.files import removing_empty, require_writable
 from xlir_bench.options.encoding import EncoderOptions, Transform
-from xlir_bench.options.running import RunOptions
+from xlir_bench.options.running import DataOptions, RunOptions
 from xlir_bench.options.stating import OPTION, OUTPUT, SEARCH, WHAT, option, same_option
 from xlir_bench.options.working import MACHINES, Shard, WorkOptions
 
@@ -54,7 +53,7 @@ def run(
         (), group=WHAT, flag="name", metavar="NAME", many=True,
     ),
     output: Path = OUTPUT_DIR,
-    tasks_dirs: tuple[Path, ...] = TASKS_DIRS,
+    data: Annotated[DataOptions, ("tasks_dirs",)],
     options: RunOptions,
     transform: tuple[Transform, ...] = option(
         f"{same_option(EncoderOptions, 'transform').metadata[OPTION].help} Given again, each repair is a candidate"
@@ -106,13 +105,12 @@ def run(
     """
     from xlir_bench.evaluation import settings_asked
     from xlir_bench.measures.retrieval import check_measures
-    from xlir_bench.tasks import catalogue
 
     # Whatever cannot run is refused before anything is loaded or encoded.
     specs = in_order([*models, *more_models]) or [DEFAULT_MODEL]
     if trec and not options.save_run:
         raise InputError("--trec writes what --save-run K keeps; add, say, --save-run 1000")
-    known = catalogue(*tasks_dirs)
+    known = data.catalogue()
     chosen = known.get(tasks or ["mini"], options.langs, options.offline)
     _refuse_stray(more_models, chosen, [*known.tasks], options)
     if names and len(names) != len(specs):
@@ -140,14 +138,17 @@ def run(
         Bars(quiet) as bars,
     ):
         retrievers = [r for how in hows for r in resolved(specs, how, options, executor)]
+        job = Evaluations(options, output, canonical_command(), bars, tell, executor, trec)
         for retriever in retrievers:
             for task in chosen:
-                usual = usual_folder(retriever.card.slug, task, options, output)
+                usual = job.folder(retriever.card.slug, task)
                 folders[:0] = [usual, usual.parent]
         # Where there are enough of them, each is done by one worker; else workers share in each.
         apart = executor.remote and count >= max(2, executor.workers)
+        if apart:
+            job = Evaluations(options, output.absolute(), job.command, trec=trec)
         if shard is not None:
-            _encode_shard(retrievers, chosen, options, shard, bars, tell)
+            job.encode_shard(retrievers, chosen, shard)
             return 0
         numbers: dict[str, int] = {}
 
@@ -162,12 +163,8 @@ def run(
                     tell(visible(name))
                     name = name if name not in numbers else f"{name} ({spec})"
                     numbers[name] = len(numbers)
-                    yield name, Asked(spec if apart else retriever, task, called, how)
+                    yield name, Asked(spec if apart else retriever, task, how, called)
 
-        job = Pairs(
-            options, output.absolute() if apart else output, trec, canonical_command(),
-            *(() if apart else (bars, tell, executor)),
-        )  # fmt: skip
         for done in (executor if apart else LOCAL).run(job, pairs()):
             try:
                 result = done.result()
@@ -228,56 +225,77 @@ class Asked(NamedTuple):
     encoder: object
     """Its spec, where a worker loads it."""
     task: Task
-    name: str | None
-    """What tables call it."""
     encoder_options: EncoderOptions
+    name: str | None = None
+    """What tables call it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Pairs:
-    """Encoders, or their specs, each on a task."""
+class Evaluations:
+    """Encoders, retrievers or their specs, each evaluated on a task; the results are saved."""
 
     options: RunOptions
     output: Path
-    trec: bool
     command: str
     progress: Progress | None = None
-    tell: Callable[[str], None] | None = None
+    tell: Callable[[str], object] = str
     executor: Executor = LOCAL
+    trec: bool = False
 
     def open(self) -> Callable[[Asked], Result]:
-        """Each loads what it wants."""
-        return self._evaluated
+        """As a job for workers: each loads what it wants."""
+        return self.result
 
-    def _evaluated(self, asked: Asked) -> Result:
+    def folder(self, slug: str, task: Task) -> Path:
+        """Where a result goes, unless one of other data is there; it can be written there."""
+        from xlir_bench.results import result_folder
+        from xlir_bench.results.store import REMEDY
+
+        folder = result_folder(self.output, slug, task.name, self.options.part(task))
+        require_writable(folder, REMEDY)
+        return folder
+
+    def result(self, asked: Asked) -> Result:
+        """One encoder on one task, saved."""
+        from xlir_bench.evaluation import as_retriever, evaluate
         from xlir_bench.reports.export import write_trec
+        from xlir_bench.results.store import folder_of_data
 
-        result = evaluated(
-            asked.encoder, asked.task, self.options, asked.encoder_options, self.output, self.progress,
-            self.tell or teller(quiet=True),
-            command=self.command, executor=self.executor, name=asked.name,
+        how = asked.encoder_options
+        retriever = as_retriever(asked.encoder, how, self.options, self.executor)
+        usual = self.folder(retriever.card.slug, asked.task)
+        result = evaluate(
+            asked.task, retriever, self.options,
+            encoder_options=how, progress=self.progress, command=self.command, executor=self.executor,
         )  # fmt: skip
-        if self.trec and result.folder is not None:
-            write_trec(result, result.folder / "trec")
-        return result
+        if asked.name is not None:
+            encoder_part = result.record.encoder.model_copy(update={"name": asked.name})
+            named = result.record.model_copy(update={"encoder": encoder_part})
+            result = replace(result, record=named)
+        folder = folder_of_data(usual, result.record)
+        if folder != usual:
+            self.tell(f"{usual} holds a result of other data, which stays")
+        saved = result.save(folder)
+        if self.trec:
+            write_trec(saved, folder / "trec")
+        return saved
 
+    def encode_shard(
+        self, retrievers: list[Retriever], tasks: Sequence[Task], shard: Shard
+    ) -> None:
+        """Encode a part of all texts into the cache; each retriever is let go before the next one."""
+        from xlir_bench.evaluation import encode_shard
+        from xlir_bench.records import Silent
 
-def _encode_shard(
-    retrievers: list[Retriever],
-    tasks: Sequence[Task],
-    options: RunOptions,
-    shard: Shard,
-    progress: Progress,
-    tell: Callable[[str], None],
-) -> None:
-    from xlir_bench.evaluation import encode_shard
-
-    while retrievers:
-        retriever = retrievers.pop(0)
-        for task in tasks:
-            count = encode_shard(task, retriever, options, shard, progress)
-            name = visible(f"{retriever.card.name} on {task.name}")
-            tell(f"{name}: {count:,} texts were encoded, part {shard.number} of {shard.of}")
+        progress = self.progress or Silent()
+        while retrievers:
+            retriever = retrievers.pop(0)
+            for task in tasks:
+                count = encode_shard(task, retriever, self.options, shard, progress)
+                name = visible(f"{retriever.card.name} on {task.name}")
+                self.tell(
+                    f"{name}: {count:,} texts were encoded, part {shard.number} of {shard.of}"
+                )
 
 
 def resolved(
@@ -304,49 +322,6 @@ def resolved(
     if faults:
         raise faults[0]
     return retrievers
-
-
-def usual_folder(slug: str, task: Task, options: RunOptions, output: Path) -> Path:
-    """Where a result goes, unless one of other data is there; it can be written there."""
-    from xlir_bench.results import result_folder
-    from xlir_bench.results.store import REMEDY
-
-    folder = result_folder(output, slug, task.name, options.part(task))
-    require_writable(folder, REMEDY)
-    return folder
-
-
-def evaluated(
-    encoder: object,
-    task: Task,
-    options: RunOptions,
-    encoder_options: EncoderOptions,
-    output: Path,
-    progress: Progress | None,
-    tell: Callable[[str], None],
-    command: str | None = None,
-    executor: Executor = LOCAL,
-    name: str | None = None,
-) -> Result:
-    """One encoder or retriever on one task, saved; `name`: what tables call it."""
-    from xlir_bench.evaluation import as_retriever, evaluate
-    from xlir_bench.results.store import folder_of_data
-
-    retriever = as_retriever(encoder, encoder_options, options, executor)
-    usual = usual_folder(retriever.card.slug, task, options, output)
-    result = evaluate(
-        task, retriever, options,
-        encoder_options=encoder_options, progress=progress,
-        command=canonical_command() if command is None else command, executor=executor,
-    )  # fmt: skip
-    if name is not None:
-        encoder_part = result.record.encoder.model_copy(update={"name": name})
-        named = result.record.model_copy(update={"encoder": encoder_part})
-        result = replace(result, record=named)
-    folder = folder_of_data(usual, result.record)
-    if folder != usual:
-        tell(f"{usual} holds a result of other data, which stays")
-    return result.save(folder)
 
 
 def in_order(specs: Sequence[str]) -> list[str]:

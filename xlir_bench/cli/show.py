@@ -6,11 +6,11 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from xlir_bench.cli.command import DATA_ROOT, FORM, JSON, TASKS_DIRS, ReportForm, argument, command
+from xlir_bench.cli.command import FORM, JSON, ReportForm, argument, command
 from xlir_bench.cli.terminal import say_blocks, say_results
 from xlir_bench.errors import InputError, XlirError, listed
+from xlir_bench.options.running import DataOptions, RunOptions
 from xlir_bench.options.stating import option
-from xlir_bench.places import data_root
 from xlir_bench.reports.document import Block, Items, Table, Text
 
 if TYPE_CHECKING:
@@ -32,8 +32,7 @@ def show(
     ),
     form: ReportForm | None = FORM,
     as_json: bool = JSON,
-    data: Path | None = DATA_ROOT,
-    tasks_dirs: tuple[Path, ...] = TASKS_DIRS,
+    data: DataOptions,
 ) -> None:  # fmt: skip
     """Print the tables of stored results again, or a row for each of several.
 
@@ -55,7 +54,7 @@ def show(
     loaded = load_in_order(results)
     if query is not None:
         for result in loaded:
-            say_blocks(_question_blocks(result, query, data, tasks_dirs), form)
+            say_blocks(_question_blocks(result, query, data), form)
     elif as_json:
         say_results(loaded, alone=len(loaded) == 1)
     elif len(loaded) == 1:
@@ -71,16 +70,14 @@ def show(
         say_blocks(blocks, form)
 
 
-def _question_blocks(
-    result: Result, query_id: str, data: Path | None, tasks_dirs: tuple[Path, ...]
-) -> list[Block]:
+def _question_blocks(result: Result, query_id: str, data: DataOptions) -> list[Block]:
     """The ranks of a question's answers in every pool, and the texts of both where the data is on disk."""
     from xlir_bench.reports.tables import heading
 
     ranks = result.table("ranks").to_pandas()
     lines, collection = [], None
     try:
-        collection = stored_collection(result, data, tasks_dirs)
+        collection = stored_collection(result, data)
     except XlirError as error:
         lines.append(f"(texts are not shown: {error})")
     ids = ranks["query_id"].unique().tolist()
@@ -132,39 +129,28 @@ def _questions(
 def _rank_table(ranks: pd.DataFrame) -> Table:
     """Rows are query languages; columns the rank among one language's passages, then among all."""
     ranks = ranks.astype({"query_lang": str, "passage_lang": str})
-    pooled = ranks["kind"] == "multilingual"
     langs = sorted(ranks["passage_lang"].unique())
-    rows = []
-    for query_lang in sorted(ranks["query_lang"].unique()):
-        row = [query_lang]
-        for in_pool in (~pooled, pooled):
-            chosen = ranks[in_pool & (ranks["query_lang"] == query_lang)]
-            by_lang = {
-                lang: " ".join(str(rank) if rank > 0 else "not found" for rank in sorted(group))
-                for lang, group in chosen.groupby("passage_lang")["rank"]
-            }
-            row += [by_lang.get(lang, "-") for lang in langs]
-        rows.append(row)
-    return Table(["query \\ alone", *langs, *(f"all:{lang}" for lang in langs)], rows)
+    columns = [*langs, *(f"all:{lang}" for lang in langs)]
+    pool = ranks["kind"].astype(str).map({"multilingual": "all:"}).fillna("")
+    found = ranks.sort_values("rank")["rank"].map(lambda rank: str(rank) if rank else "not found")
+    cells = found.groupby([ranks["query_lang"], pool + ranks["passage_lang"]]).agg(" ".join)
+    rows = cells.unstack(fill_value="-").reindex(columns=columns, fill_value="-")
+    return Table(["query \\ alone", *columns], rows.reset_index().to_numpy().tolist())
 
 
-def stored_collection(
-    result: Result, data: Path | None, tasks_dirs: Sequence[Path], spec: str | None = None
-) -> Collection:
+def stored_collection(result: Result, data: DataOptions, spec: str | None = None) -> Collection:
     """The data that a result was made from, with its questions as they were asked, as far as it is on disk.
 
     `spec`: the task, as `run --task` takes it, where it is data of one's own. Nothing is downloaded.
     """
     from xlir_bench.augment.query_forms import with_query_form
-    from xlir_bench.options.running import RunOptions
     from xlir_bench.sources import load_present
     from xlir_bench.sources.own import OWN
-    from xlir_bench.tasks import catalogue
 
     asked = result.record.options
-    options = RunOptions(data=data_root(data), query_form=cast(Any, asked.query_form))
+    options = RunOptions(data=data.root, query_form=cast(Any, asked.query_form))
     langs = tuple(asked.langs) if asked.langs else None
-    known = catalogue(*tasks_dirs)
+    known = data.catalogue()
     name = result.record.task.name
     if spec is None and name not in known.tasks and result.record.task.domain == OWN:
         raise InputError(f"{name!r} is data of your own: `diagnose --task` takes it as `run` did")

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import click
 
-from xlir_bench.cli.command import DATA_ROOT, JSON, TASKS_DIRS, GroupedCommand, argument, command
+from xlir_bench.cli.command import JSON, GroupedCommand, argument, command
 from xlir_bench.cli.terminal import say, say_blocks, say_json, warn_of_faults
 from xlir_bench.errors import InputError
+from xlir_bench.options.running import DataOptions
 from xlir_bench.options.stating import OUTPUT, option
-from xlir_bench.places import data_cache, data_root
+from xlir_bench.places import data_cache
 from xlir_bench.reports.document import Block, Table, Text
 
 if TYPE_CHECKING:
@@ -49,8 +50,7 @@ def tasks(
     name: str | None = argument("[TASK]", None),
     settings: bool = option("Every setting, instead of how many there are.", False, group=OUTPUT),
     as_json: bool = JSON,
-    data: Path | None = DATA_ROOT,
-    tasks_dirs: tuple[Path, ...] = TASKS_DIRS,
+    data: DataOptions,
 ) -> int:
     """List the tasks, or show one: languages, settings, sizes, licence, and where its data is.
 
@@ -70,11 +70,10 @@ def tasks(
       xlir-bench tasks --tasks-dir my-tasks --data /data
     """
     from xlir_bench.sources import data_state
-    from xlir_bench.tasks import catalogue
 
-    known = catalogue(*tasks_dirs)
+    known = data.catalogue()
     chosen = list(known.tasks.values()) if name is None else known.get([name])
-    root, cache = data_root(data), data_cache()
+    root, cache = data.root, data_cache()
     states = [data_state(task, root, cache) for task in chosen]
     records = [_record(t, s, settings) for t, s in zip(chosen, states, strict=True)]
     if as_json:

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from xlir_bench.cli.command import DATA_ROOT, JSON, QUIET, TASKS_DIRS, canonical_command, command
+from xlir_bench.cli.command import JSON, QUIET, canonical_command, command
 from xlir_bench.cli.terminal import Bars, say, say_blocks, say_json, teller, warn_of_faults
 from xlir_bench.errors import InputError, OutOfReachError, UnknownNameError
 from xlir_bench.extras import require
-from xlir_bench.options.running import RunOptions
+from xlir_bench.options.running import DataOptions, RunOptions
 from xlir_bench.options.stating import option
 from xlir_bench.options.training import EVALUATION, TrainOptions
-from xlir_bench.places import data_cache, data_root
+from xlir_bench.places import data_cache
 
 if TYPE_CHECKING:
     from xlir_bench.tasks import Task
@@ -46,8 +47,7 @@ def train_hybrid(
         "Evaluate the first N queries of each language only.", None, group=EVALUATION, metavar="N", least=1
     ),
     no_eval: bool = option("Do not evaluate at all.", False, group=EVALUATION),
-    data: Path | None = DATA_ROOT,
-    tasks_dirs: tuple[Path, ...] = TASKS_DIRS,
+    data: DataOptions,
     as_json: bool = JSON,
     quiet: bool = QUIET,
 ) -> None:  # fmt: skip
@@ -80,14 +80,12 @@ def train_hybrid(
     `--config paper` has the settings of the paper; the command line wins over it.
     """
     require("train", "train-hybrid")
-    from xlir_bench.tasks import catalogue
     from xlir_bench.train import train
     from xlir_bench.train.ranks import launched
 
     follows = launched() and os.environ["RANK"] != "0"  # the first of several processes speaks
-    known = catalogue(*tasks_dirs)
+    known = data.catalogue()
     warn_of_faults(known)
-    root = data_root(data)
     options.check()
     # A recipe may have one for some of its losses.
     if options.teacher is not None and options.loss != "distil":
@@ -99,9 +97,13 @@ def train_hybrid(
         tasks = known.get(eval_tasks or ["mini"])
         guarded |= {task.name: task for task in tasks}  # one's own data is in no catalogue
         asked = RunOptions(
-            measures=("map",), cache=None, data=root, offline=True, langs=eval_langs, limit=eval_limit
+            measures=("map",), unions=False, cache=None, data=data.root, offline=True, langs=eval_langs,
+            limit=eval_limit,
         )  # fmt: skip
-        evaluate = _evaluation(tasks, asked)
+        _require_data(tasks, asked)
+        from xlir_bench.adapters import look
+
+        evaluate = partial(look, tasks, options=asked)
         options = replace(options, eval_texts=_texts(tasks, asked))
     try:
         with Bars(quiet or as_json or follows) as bars:
@@ -109,7 +111,7 @@ def train_hybrid(
                 options,
                 evaluate=evaluate,
                 tasks=list(guarded.values()),
-                data=root,
+                data=data.root,
                 progress=bars,
                 command=canonical_command(),
                 say=str if follows else teller(),
@@ -144,8 +146,8 @@ def _interrupted(output: Path) -> str:
     return f"interrupted: the checkpoint of step {step_of(last):,} is kept; --resume goes on from there in {output}"
 
 
-def _evaluation(tasks: Sequence[Task], asked: RunOptions) -> Callable[[Any], Mapping[str, float]]:
-    """What the trainer asks of a model in the middle of training; refuses what it could not answer."""
+def _require_data(tasks: Sequence[Task], asked: RunOptions) -> None:
+    """Refuse a look at a model, in the middle of its training, at languages that a task or the disk lacks."""
     from xlir_bench.sources import data_state
 
     for task in tasks:
@@ -158,13 +160,6 @@ def _evaluation(tasks: Sequence[Task], asked: RunOptions) -> Callable[[Any], Map
                 f"--eval-task {task.name}: {', '.join(lacking)} not in {state.folder}; training downloads no"
                 f" evaluation data: `xlir-bench data fetch {task.name}` does, or name a root with --data"
             )
-
-    def evaluate(model: Any) -> Mapping[str, float]:
-        from xlir_bench.adapters import look
-
-        return look(tasks, model, asked)
-
-    return evaluate
 
 
 def _texts(tasks: Sequence[Task], asked: RunOptions) -> int:

@@ -58,15 +58,12 @@ class LoadedModel:
     """The encoder in one dtype, and what loading it took."""
 
     encoder: Encoder
-    dtype: str
-    dimension: int
-    device: str
+    similarity: Dense
+    """How its vectors are compared."""
     load_seconds: float
     gpu_memory_bytes: int | None
     peak_memory_bytes: int
     """Of the process so far."""
-    similarity: Dense = COSINE
-    """How its vectors are compared."""
 
     def seconds(self, passages: Sequence[str]) -> float:
         """How long it takes to encode these."""
@@ -79,10 +76,10 @@ class LoadedModel:
         card = describe(self.encoder)
         weights_bytes = card.weights_bytes
         if weights_bytes is None and card.parameters is not None:
-            weights_bytes = card.parameters * DTYPE_BYTES[self.dtype]
+            weights_bytes = card.parameters * DTYPE_BYTES[card.dtype]
         return ModelCostPart(
-            dtype=self.dtype,
-            dimension=self.dimension,
+            dtype=card.dtype,
+            dimension=self.encoder.dimension,
             parameters=card.parameters,
             weights_bytes=weights_bytes,
             load_seconds=round(self.load_seconds, 3),
@@ -121,7 +118,7 @@ class _Variant:
         size = index_bytes(self.index)
         encode, search = np.median(alone, axis=(0, 1))
         return VariantPart(
-            dtype=self.model.dtype,
+            dtype=describe(self.model.encoder).dtype,
             dimension=self.dimension,
             index=self.factory,
             map=self.map,
@@ -163,12 +160,14 @@ def load_models(
             raise InputError(
                 f"{spec} gives no dense vectors, and profile is of them and of their FAISS index"
             )
-        models.append(replace(warmed_up(encoder, dtype, texts), similarity=similarity))
-        _check_variants(models[-1], options)
+        models.append(warmed_up(encoder, dtype, texts, similarity))
+        _check_variants(encoder, options)
     return models
 
 
-def warmed_up(encoder: Encoder, dtype: str, texts: Sequence[str]) -> LoadedModel:
+def warmed_up(
+    encoder: Encoder, dtype: str, texts: Sequence[str], similarity: Dense = COSINE
+) -> LoadedModel:
     """The encoder, loaded; how long that took, and how much memory."""
     card = describe(encoder)
     if isinstance(encoder, StoredVectors):
@@ -181,8 +180,7 @@ def warmed_up(encoder: Encoder, dtype: str, texts: Sequence[str]) -> LoadedModel
         )
     if card.kind == "sentence-transformers":
         import sentence_transformers  # noqa: F401  # before the clock: a server loads it once
-    device = str(getattr(encoder, "device", "cpu"))
-    cuda: Any = None
+    device, cuda = _device(encoder), cast(Any, None)
     if device.startswith("cuda"):
         import torch
 
@@ -192,7 +190,7 @@ def warmed_up(encoder: Encoder, dtype: str, texts: Sequence[str]) -> LoadedModel
             held_before = cuda.memory_allocated(device)
     began = time.perf_counter()
     try:
-        dimension = encoder.dimension
+        _ = encoder.dimension
         encoder.encode(texts[:1], "query")
         seconds = time.perf_counter() - began
         checked(encoder.encode(texts, "passage"), texts)
@@ -205,16 +203,20 @@ def warmed_up(encoder: Encoder, dtype: str, texts: Sequence[str]) -> LoadedModel
             " leave it out, or name another --device"
         ) from error
     gpu_memory = None if cuda is None else cuda.max_memory_allocated(device) - held_before
-    return LoadedModel(encoder, dtype, dimension, device, seconds, gpu_memory, peak_memory())
+    return LoadedModel(encoder, similarity, seconds, gpu_memory, peak_memory())
 
 
-def _check_variants(model: LoadedModel, options: CostOptions) -> None:
+def _device(encoder: Encoder) -> str:
+    return str(getattr(encoder, "device", "cpu"))
+
+
+def _check_variants(encoder: Encoder, options: CostOptions) -> None:
     for dim in options.dims:
-        if dim > model.dimension:
+        if dim > encoder.dimension:
             raise InputError(
-                f"--dims {dim}: the vectors of {model.encoder.name} have only {model.dimension} numbers"
+                f"--dims {dim}: the vectors of {encoder.name} have only {encoder.dimension} numbers"
             )
-    for dim, factory in _shapes(model, options):
+    for dim, factory in _shapes(encoder, options):
         try:
             empty_index(dim, factory)
         except InputError as error:
@@ -222,9 +224,9 @@ def _check_variants(model: LoadedModel, options: CostOptions) -> None:
             raise InputError(f"{error}{several}") from error
 
 
-def _shapes(model: LoadedModel, options: CostOptions) -> list[tuple[int, str]]:
+def _shapes(encoder: Encoder, options: CostOptions) -> list[tuple[int, str]]:
     """Dimensions and index of each variant, whole vectors and the exact index first."""
-    dims = sorted({model.dimension, *options.dims}, reverse=True)
+    dims = sorted({encoder.dimension, *options.dims}, reverse=True)
     return [(dim, factory) for dim in dims for factory in dict.fromkeys((EXACT, *options.indexes))]
 
 
@@ -242,7 +244,7 @@ def measure_cost(
     collection = load_collection(task, run_options, progress)
     searching = Searching(collection, settings_asked(task, run_options), keep=0, progress=Silent())
     request = EmbedRequest(run_options.cache, run_options.batch_tokens)
-    described = machine(models[0].device)
+    described = machine(_device(models[0].encoder))
     variants: list[_Variant] = []
     for model in models:
         vectors = embed(collection, model.encoder, request, progress).vectors or {}
@@ -286,8 +288,8 @@ def _variants(
     options: CostOptions,
     progress: Progress,
 ) -> list[_Variant]:
-    shapes = _shapes(model, options)
-    progress.start(f"map, {model.dtype}", len(shapes), "variants")
+    shapes = _shapes(model.encoder, options)
+    progress.start(f"map, {describe(model.encoder).dtype}", len(shapes), "variants")
     variants = []
     pool = Setting(
         searching.settings[0].query_lang, tuple(searching.collection.languages("passage"))

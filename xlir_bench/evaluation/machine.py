@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 
 from xlir_bench.encoders.digest import installed_versions
-from xlir_bench.executor.processor import processor
+from xlir_bench.executor import processor
 from xlir_bench.results.schema import EnvironmentPart, GitPart, MachinePart
 
 PACKAGES = (

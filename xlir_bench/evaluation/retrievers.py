@@ -117,16 +117,15 @@ def _refuse_together(encoder_options: EncoderOptions, options: RunOptions) -> No
             f"--index {options.index!r} wants vectors, and {again[0]} orders passages without:"
             f" only --index {EXACT} goes with it"
         )
-    if not reranked and encoder_options.rerank_depth != DEFAULT_OPTIONS.rerank_depth:
-        raise InputError("--rerank-depth is of the reranker that --rerank names, and there is none")
-    if not fused and encoder_options.fuse_weights is not None:
-        raise InputError(
-            "--fuse-weights is of the retrievers that --fuse names, and there are none"
-        )
-    if not fused and encoder_options.fuse_depth != DEFAULT_OPTIONS.fuse_depth:
-        raise InputError("--fuse-depth is of the retrievers that --fuse names, and there are none")
-    if not moved and encoder_options.transform_text is not None:
-        raise InputError("--transform-text is what --transform is estimated on, and there is none")
+    what_for = {
+        "rerank_depth": (reranked, "of the reranker that --rerank names"),
+        "fuse_weights": (fused, "of the retrievers that --fuse names"),
+        "fuse_depth": (fused, "of the retrievers that --fuse names"),
+        "transform_text": (moved, "what --transform is estimated on"),
+    }
+    for name, (is_there, what) in what_for.items():
+        if not is_there and getattr(encoder_options, name) != getattr(DEFAULT_OPTIONS, name):
+            raise InputError(f"--{name.replace('_', '-')} is {what}, and there is none")
 
 
 def _refuse_unfit(
@@ -137,24 +136,18 @@ def _refuse_unfit(
     is_encoded: bool,
 ) -> None:
     """Options that this encoder has no use for: they would be told in a result and do nothing."""
-    of_dense = {
-        f"--index {options.index!r}": options.index != EXACT,
-        f"--search-device {options.search_device}": options.search_device != CPU,
-        "--transform": encoder_options.transform is not None,
-        "--no-keep-vectors": not options.keep_vectors,
-    }
-    of_encoded = {
-        f"--vectors {options.vectors}": options.vectors != "float32",
-        "--transform-text": encoder_options.transform_text is not None,
-    }
-    for flag, given in of_dense.items():
-        if given and not is_dense:
-            raise InputError(f"{flag} is for dense vectors, and {name} has none: leave it out")
-    for flag, given in of_encoded.items():
-        if given and not is_encoded:
-            raise InputError(
-                f"{flag} is for texts that are encoded, and those of {name} are not: leave it out"
-            )
+    dense = is_dense, f"dense vectors, and {name} has none"
+    encoded = is_encoded, f"texts that are encoded, and those of {name} are not"
+    for flag, is_given, (fits, what) in (
+        (f"--index {options.index!r}", options.index != EXACT, dense),
+        (f"--search-device {options.search_device}", options.search_device != CPU, dense),
+        ("--transform", encoder_options.transform is not None, dense),
+        ("--no-keep-vectors", not options.keep_vectors, dense),
+        (f"--vectors {options.vectors}", options.vectors != "float32", encoded),
+        ("--transform-text", encoder_options.transform_text is not None, encoded),
+    ):
+        if is_given and not fits:
+            raise InputError(f"{flag} is for {what}: leave it out")
 
 
 def _held_out(path: str | None, options: RunOptions) -> Collection | None:

@@ -22,9 +22,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import ray
+
 from xlir_bench.errors import InputError, OutOfReachError, XlirError
-from xlir_bench.executor.processor import processor
-from xlir_bench.executor.protocol import Done, Found, Job, Unit
+from xlir_bench.executor import Done, Found, Job, Unit, processor
 from xlir_bench.version import __version__
 
 MOST_DEATHS = 5
@@ -51,24 +52,22 @@ def connected(
     Without one, of the cluster that RAY_ADDRESS names, or of which this machine is a node; else of one that is
     started here and stopped at the end.
     """
-    import ray
-
     before = ray.is_initialized()
     if not before:
-        _join(ray, address)
+        _join(address)
     try:
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         cluster = Cluster(*shared(nodes, workers, gpus_per_worker), tell)
         try:
             yield cluster
         finally:
-            cluster.dismiss(ray)
+            cluster.dismiss()
     finally:
         if not before:
             ray.shutdown()
 
 
-def _join(ray: Any, asked: str | None) -> None:
+def _join(asked: str | None) -> None:
     """Connect this process to a cluster, or start one; what stands in the way is told in a line."""
     address = asked or os.environ.get("RAY_ADDRESS") or "auto"
     if "://" in address:
@@ -184,13 +183,11 @@ class Cluster:
         self, job: Job[Unit, Found], units: Iterable[tuple[str, Unit]]
     ) -> Iterator[Done[Found]]:
         """Every unit once, as workers finish them."""
-        import ray
-
         waiting = iter(units)
         first = deque(islice(waiting, self.workers))
         if not first:
             return
-        crew = _Crew(self, ray, ray.put(job), first, waiting)
+        crew = _Crew(self, ray.put(job), first, waiting)
         try:
             yield from crew.work()
         finally:
@@ -198,7 +195,7 @@ class Cluster:
             for worker in [*crew.opening.values(), *(worker for worker, *_ in crew.busy.values())]:
                 ray.kill(worker)
 
-    def hire(self, ray: Any) -> Any:
+    def hire(self) -> Any:
         """A worker that is idle, or a new one."""
         if self.idle:
             return self.idle.pop()
@@ -211,7 +208,7 @@ class Cluster:
         )
         return kind.remote(str(Path.cwd()))
 
-    def dismiss(self, ray: Any) -> None:
+    def dismiss(self) -> None:
         """End the workers that are idle: until then they hold their processors."""
         while self.idle:
             ray.kill(self.idle.pop())
@@ -222,7 +219,6 @@ class _Crew:
     """The workers of one job."""
 
     cluster: Cluster
-    ray: Any
     job: Any
     """Where the job lies in Ray's store."""
     again: deque[tuple[str, Any]]
@@ -242,7 +238,7 @@ class _Crew:
             self._open()
         while self.opening or self.busy:
             answers = [*self.opening, *self.busy]
-            ready, _ = self.ray.wait(answers, timeout=PATIENCE)
+            ready, _ = ray.wait(answers, timeout=PATIENCE)
             if not ready and not self.busy:
                 self._tell_patience()
             for answer in ready:
@@ -252,18 +248,18 @@ class _Crew:
                     yield from self._finished(answer)
 
     def _open(self) -> None:
-        worker = self.cluster.hire(self.ray)
+        worker = self.cluster.hire()
         self.opening[worker.open.remote(self.job)] = worker
 
     def _opened(self, answer: Any) -> None:
         worker = self.opening.pop(answer)
         try:
-            told: _Told = self.ray.get(answer)
-        except self.ray.exceptions.RayTaskError as error:
+            told: _Told = ray.get(answer)
+        except ray.exceptions.RayTaskError as error:
             raise XlirError(
                 f"a worker cannot begin ({_line(error)}): every node wants the same release of xlir-bench"
             ) from error
-        except self.ray.exceptions.RayError as error:
+        except ray.exceptions.RayError as error:
             self._end(worker)
             self.unopened += 1
             if self.unopened < MOST_DEATHS:
@@ -297,10 +293,10 @@ class _Crew:
     def _finished(self, answer: Any) -> Iterator[Done[Any]]:
         worker, name, unit = self.busy.pop(answer)
         try:
-            told: _Told = self.ray.get(answer)
-        except self.ray.exceptions.RayTaskError as error:  # what was found cannot be sent
+            told: _Told = ray.get(answer)
+        except ray.exceptions.RayTaskError as error:  # what was found cannot be sent
             told = _Told(exit_code=4, why=f"{name}: {_line(error)}", trace=str(error))
-        except self.ray.exceptions.RayError as error:
+        except ray.exceptions.RayError as error:
             self._end(worker)
             self.deaths[name] += 1
             if self.deaths[name] < MOST_DEATHS:
@@ -317,11 +313,11 @@ class _Crew:
         yield Done(name, told.found, told.error)
 
     def _end(self, worker: Any) -> None:
-        with suppress(self.ray.exceptions.RayError, ValueError):
-            self.ray.kill(worker)
+        with suppress(ray.exceptions.RayError, ValueError):
+            ray.kill(worker)
 
     def _tell_patience(self) -> None:
-        free = self.ray.available_resources()
+        free = ray.available_resources()
         has = ", ".join(f"{free.get(name, 0):g} {name}s" for name in ("CPU", "GPU"))
         gpus = f" and {self.cluster.gpus:g} GPUs" if self.cluster.gpus else ""
         self.cluster.tell(
@@ -389,8 +385,6 @@ class _Worker:
 
 def _machine() -> str:
     """What vectors may depend on besides the encoder; the same release of this project is wanted everywhere."""
-    import ray
-
     context = ray.get_runtime_context()
     there = next(node for node in ray.nodes() if node["NodeID"] == context.get_node_id())
     gpus = [name.partition(":")[2] for name in there["Resources"] if name.startswith(GPU_TYPE)]
@@ -400,8 +394,6 @@ def _machine() -> str:
 
 def _gpus() -> list[str]:
     """Those of this worker."""
-    import ray
-
     return list(ray.get_runtime_context().get_accelerator_ids().get("GPU", ()))
 
 

@@ -11,8 +11,6 @@ from xlir_bench.options.stating import (
     hold_tuples,
     number,
     option,
-    options_of,
-    parsed,
 )
 
 FUSED, RERANKED = "Several retrievers as one", "Re-ranking"
@@ -76,11 +74,7 @@ class LoadOptions:
 
     def __post_init__(self) -> None:
         """One value, or a list, is taken where there may be several."""
-        hold_tuples(self, "fuse", commas=False)
-        hold_tuples(self, "fuse_weights")
-        if self.fuse_weights is not None:
-            weights = next(o for o in options_of(LoadOptions) if o.name == "fuse_weights")
-            object.__setattr__(self, "fuse_weights", parsed(weights, self.fuse_weights))
+        hold_tuples(self, "fuse", "fuse_weights")
 
 
 @dataclass(frozen=True, slots=True)

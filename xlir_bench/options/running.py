@@ -15,19 +15,54 @@ from xlir_bench.options.stating import (
     OUTPUT,
     SEARCH,
     hold_tuples,
+    number_of_bytes,
     option,
     options_of,
+    same_option,
 )
 from xlir_bench.places import cache_folder, cache_root, data_root
 
 if TYPE_CHECKING:
-    from xlir_bench.tasks import Task
+    from xlir_bench.tasks import Task, TaskCatalogue
 
 QueryForm = Literal["code-switched", "lower", "romanised", "typos"]
 EXACT = "Flat"
 CPU = "cpu"
 MOST_DOWNLOAD = 20 * 10**9
 """Bytes of one file whose size is not known."""
+
+
+def _number_or_auto(text: str) -> int | None:
+    if text == "auto":
+        return None
+    if not (text.isdecimal() and int(text) > 0):
+        raise ValueError("a number above 0 is wanted, or auto")
+    return int(text)
+
+
+@dataclass(frozen=True, slots=True)
+class DataOptions:
+    """Which tasks there are, and where their data lies."""
+
+    data: Path | None = option(
+        "A local data root instead of downloads (also: XLIR_DATA).",
+        None, group=DATA, metavar="ROOT", parse=data_root,
+    )  # fmt: skip
+    tasks_dirs: tuple[Path, ...] = option(
+        "A folder of your own task files (TOML); may be given again.",
+        (), group=DATA, flag="tasks-dir", metavar="DIR", many=True,
+    )  # fmt: skip
+
+    @property
+    def root(self) -> Path | None:
+        """The data root, if there is one."""
+        return data_root(self.data)
+
+    def catalogue(self, *more: Path) -> TaskCatalogue:
+        """The tasks of the package, of these folders and of `more`."""
+        from xlir_bench.tasks import catalogue
+
+        return catalogue(*more, *self.tasks_dirs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +129,12 @@ class RunOptions:
         "Keep the top K passages of every query (run.parquet).", 0, group=OUTPUT, metavar="K", least=0
     )  # fmt: skip
     batch_tokens: int | None = option(
-        "Tokens in a batch, padding too.", None, group=MODEL, metavar="N", above=0, form="auto", said="auto"
+        "Tokens in a batch, padding too.", None, group=MODEL, metavar="N", above=0, parse=_number_or_auto, said="auto"
     )  # fmt: skip
-    data: Path | None = option(
-        "A local data root instead of downloads (also: XLIR_DATA).",
-        group=DATA, metavar="ROOT", parse=data_root, factory=lambda: data_root(None),
-    )  # fmt: skip
+    data: Path | None = field(
+        default_factory=lambda: data_root(None),
+        metadata=same_option(DataOptions, "data").metadata,
+    )
     cache: Path | None = field(default_factory=cache_root)
     """Where vectors and downloads are kept; without one, vectors are kept nowhere."""
     offline: bool = option("Download nothing.", False)
@@ -108,7 +143,7 @@ class RunOptions:
     )  # fmt: skip
     max_download: int = option(
         "Refuse to download a larger file, where the task does not state its size.",
-        MOST_DOWNLOAD, group=DATA, metavar="SIZE", form="size", said="20GB",
+        MOST_DOWNLOAD, group=DATA, metavar="SIZE", parse=number_of_bytes, said="20GB",
     )  # fmt: skip
 
     def __post_init__(self) -> None:

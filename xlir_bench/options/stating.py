@@ -7,10 +7,12 @@ and the refusal of values out of bounds.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from enum import EnumType
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from types import UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from xlir_bench.errors import InputError, UnknownNameError
 
@@ -48,10 +50,8 @@ class Option:
     many: bool = False
     """Whether it may be given again."""
     positional: bool = False
-    form: str = ""
-    """How it is written on the command line, where its type does not tell: size, age, auto, path, flags."""
     said: str = ""
-    """The default, as it is written in that form."""
+    """The default, as it is written on the command line, where `parse` reads it."""
     parse: Callable[[Any], Any] | None = None
     """From what the command line gives (of several, each) to what a record holds."""
 
@@ -59,13 +59,12 @@ class Option:
     def base(self) -> Any:
         """Its type without None."""
         parts = [part for part in get_args(self.type) if part is not type(None)]
-        is_union = get_origin(self.type) not in (Literal, tuple, None)
-        return parts[0] if is_union and parts else self.type
+        return parts[0] if get_origin(self.type) in (Union, UnionType) else self.type
 
     @property
     def is_list(self) -> bool:
-        """Whether it holds several values."""
-        return get_origin(self.base) is tuple
+        """Whether it holds any number of values."""
+        return get_origin(self.base) is tuple and get_args(self.base)[-1] is Ellipsis
 
     @property
     def choices(self) -> tuple[str, ...] | None:
@@ -130,20 +129,23 @@ def changed(record: Record, given: Mapping[str, Any]) -> Record:
     return replace(record, **own) if own else record  # type: ignore[type-var]
 
 
-def hold_tuples(record: Any, *names: str, commas: bool = True) -> None:
-    """Make tuples of what was given for fields that hold several values: a list, one value, or text with commas."""
-    for name in names:
-        if isinstance(value := getattr(record, name), str):
-            value = value.split(",") if commas else [value]
+def hold_tuples(record: Any, *names: str) -> None:
+    """Make tuples of what was given for options that hold several values: a list, one value, or text with commas."""
+    for part in (part for part in fields(record) if part.name in names):
+        option, value = option_of(part, part.name, part.type), getattr(record, part.name)
+        if isinstance(value, str):
+            value = [value] if option.many else words(value)
         elif value is not None and not isinstance(value, Iterable):
             value = [value]
         if value is not None:
             held = tuple(v.strip() if isinstance(v, str) else v for v in value)
-            object.__setattr__(record, name, held)
+            object.__setattr__(record, option.name, parsed(option, held))
 
 
 def parsed(option: Option, value: Any) -> Any:
     """What a record holds, from what was given for an option."""
+    if option.is_list and isinstance(value, str):
+        value = words(value)
     read = option.base if isinstance(option.base, EnumType) else option.parse
     if read is None:
         return value
@@ -154,6 +156,27 @@ def parsed(option: Option, value: Any) -> Any:
     except ValueError as error:
         given = ",".join(map(str, value)) if isinstance(value, tuple | list) else value
         raise InputError(f"--{option.flag} {given}: {error}") from error
+
+
+def words(text: str) -> tuple[str, ...]:
+    """The values of a list that is written as one, with commas."""
+    return tuple(word for part in text.split(",") if (word := part.strip()))
+
+
+def amount(example: str, **units: float) -> Callable[[str], int]:
+    """Reads a number with one of these units after it."""
+
+    def read(text: str) -> int:
+        match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,3})?) ?([a-z]*)", text.strip().lower())
+        if match is None or match[2] not in units:
+            raise ValueError(f"it is not understood; write it like {example}")
+        return int(float(match[1]) * units[match[2]])
+
+    return read
+
+
+BYTES = {f"{unit}{b}": 1000**n for n, unit in enumerate(["", *"kmgt"]) for b in ("", "b")}
+number_of_bytes = amount("500MB or 20GB", **BYTES)
 
 
 def whole_number(text: str) -> int:

@@ -248,7 +248,7 @@ class TrainOptions:
     offline: bool = option("Download nothing.", False)
     arguments: Mapping[str, Any] = option(
         "A TOML file with any other of sentence-transformers' training arguments.",
-        flag="training-args", metavar="FILE", form="path", factory=dict,
+        flag="training-args", metavar="FILE", factory=dict,
         parse=_training_arguments,
     )  # fmt: skip
 
