@@ -134,6 +134,7 @@ class Loop:
             loss=BatchLoss(model, options),
             evaluator=evaluator,
             data_collator=BatchCollator(
+                self.plan,
                 RememberedTokens(model[0].tokenizer) if static else model.preprocess,
                 self.base.prompts,
             ),

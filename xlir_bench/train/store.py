@@ -64,7 +64,7 @@ class RowStore:
     languages: tuple[str, ...]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # `datasets` pickles what transforms its rows, to name the outcome: gigabytes of keys must not be in it.
+        # Other processes and workers are sent it: gigabytes of keys must not be in it.
         return RowStore, (self.folder, self.sources, self.languages)
 
     @property

@@ -257,9 +257,8 @@ class _Run:
 
         rows = plan.planned_rows()
         teacher = teach(options, store, rows, self.folder.data, self.progress)
-        plan = replace(plan, teacher=teacher, teacher_lang=options.teacher_lang)
-        alone = float((plan.taught_keys(rows) == 0).mean())
-        return replace(plan, counts={**plan.counts, "infonce_alone": alone})
+        alone = float((teacher.keys_of(store, rows) == 0).mean())
+        return replace(plan, teacher=teacher, counts={**plan.counts, "infonce_alone": alone})
 
     def _prepared(self, plan: Plan) -> Base:
         """The model as the loop trains it."""
