@@ -13,14 +13,12 @@ from functools import cached_property, partial
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from xlir_bench.errors import InputError, UnknownNameError
 from xlir_bench.options.training import BatchOptions, Strategy
+from xlir_bench.records import Floats, Ints
 from xlir_bench.train.store import ANSWER, PAGE, QUESTION, Flags, RowStore
 
-Rows = NDArray[np.int64]
-Floats = NDArray[np.float64]
 Slot = tuple[int, int]
 """Question and answer language, as numbers of the store; `ANY_OTHER` answer language is drawn row by row."""
 ANY_OTHER = -1
@@ -36,7 +34,7 @@ _MIX = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
 """The multipliers of splitmix64: each bit of what is multiplied changes about half of the bits."""
 
 
-def shuffled(positions: Rows, size: int, seed: int) -> Rows:
+def shuffled(positions: Ints, size: int, seed: int) -> Ints:
     """Where a random permutation of ``range(size)``, chosen by `seed`, puts some positions; it makes no table.
 
     A Feistel network permutes the numbers below a power of four: it splits each into two halves of `bits`
@@ -74,14 +72,14 @@ class Lane:
 
     slot: Slot
     shares: Sequence[Share]
-    fits: Callable[[Rows], Flags]
+    fits: Callable[[Ints], Flags]
     count: int
     """How many rows fit."""
     seed: int
     weight: float = 1.0
     """How often the slot is drawn, as a share of all slots of a batch."""
     rejected: dict[int, None] = field(default_factory=dict)
-    """Rows that did not fit their batch, in order (a set has none): the next batch tries them first."""
+    """Ints that did not fit their batch, in order (a set has none): the next batch tries them first."""
     _round: int = 0
     _position: int = 0
     _next: list[int] = field(default_factory=list)
@@ -146,9 +144,9 @@ class Batch:
 
     kind: str
     """``monolingual``, ``mixed`` or ``cross-lingual``."""
-    rows: Rows
-    question: Rows
-    answer: Rows
+    rows: Ints
+    question: Ints
+    answer: Ints
 
 
 def kinds_of(options: BatchOptions, steps: int) -> list[str]:
@@ -284,7 +282,7 @@ class Planner:
             first += source.rows
         return shares
 
-    def _fits(self, slot: Slot, rows: Rows) -> Flags:
+    def _fits(self, slot: Slot, rows: Ints) -> Flags:
         """Which rows have the texts of a slot."""
         question, answer = slot
         asked = self.store.keys[rows, QUESTION, question]
@@ -297,14 +295,14 @@ class Planner:
         fits: Flags = (asked != 0) & answered
         return fits
 
-    def _other_answers(self, rows: Rows, question: int) -> Flags:
+    def _other_answers(self, rows: Ints, question: int) -> Flags:
         """By row and language: whether there is an answer in another language than the question's."""
         others = self.mask.copy()
         others[question] = False
         there: Flags = (self.store.keys[rows, ANSWER] != 0) & others
         return there
 
-    def languages_of(self, slot: Slot, rng: np.random.Generator, rows: Rows) -> tuple[Rows, Rows]:
+    def languages_of(self, slot: Slot, rng: np.random.Generator, rows: Ints) -> tuple[Ints, Ints]:
         """The languages of the questions and answers of rows in a slot; an open one is drawn for each row."""
         question, answer = slot
         asked = np.full(len(rows), question)
@@ -317,7 +315,7 @@ class Planner:
             drawn = drawn ** (1 / np.maximum(self._weighted[question, :ANY_OTHER], 1e-9))
         return asked, np.where(there, drawn, -1.0).argmax(axis=1)
 
-    def second_languages(self, batch: Batch, number: int) -> Rows:
+    def second_languages(self, batch: Batch, number: int) -> Ints:
         """For each row of a batch another language of its question, with another text; -1 where there is none.
 
         They are drawn apart from the batch, which is the same without them.
@@ -372,7 +370,7 @@ class _Draft:
         self.question.extend(question[fitting].tolist())
         self.answer.extend(answer[fitting].tolist())
 
-    def _keys(self, rows: Rows, question: Rows, answer: Rows) -> list[list[int]]:
+    def _keys(self, rows: Ints, question: Ints, answer: Ints) -> list[list[int]]:
         """What a batch may hold only once: the id of a row, its question, its answer or answers."""
         store, whole_answers = self.planner.store, self.planner.options.whole_answers
         answers = store.keys[rows, ANSWER, answer][:, None]
