@@ -83,7 +83,7 @@ class Bench:
         planner = Planner(self.store, self.options.batches)
         plan = write_plan(planner, self.steps, self.folder / "data", Silent())
         planned = time.perf_counter() - began
-        loop = Loop(self.options, RunFolder(output), base, plan, self.steps, None, Silent(), str)
+        loop = Loop(self.options, RunFolder(output), base, plan, None, Silent(), str)
         outcome, _ = loop.run()
         return planned + float(outcome["seconds"])
 
