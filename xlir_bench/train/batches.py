@@ -22,8 +22,7 @@ from xlir_bench.train.store import ANSWER, PAGE, QUESTION, Flags, RowStore
 Slot = tuple[int, int]
 """Question and answer language, as numbers of the store; `ANY_OTHER` answer language is drawn row by row."""
 ANY_OTHER = -1
-MONOLINGUAL, MIXED, CROSS_LINGUAL = "monolingual", "mixed", "cross-lingual"
-SALTS = {MONOLINGUAL: 1, CROSS_LINGUAL: 2}
+SALTS = {Strategy.MONOLINGUAL: 1, Strategy.CROSS_LINGUAL: 2}
 """Part of the seed of a lane, so that lanes of both kinds have orders of their own."""
 WINDOW = 4096
 """Positions of a round that are shuffled at a time."""
@@ -125,10 +124,10 @@ def count_rows(store: RowStore, languages: Flags, weighted: bool) -> Floats:
             keys = store.keys[start : min(start + PAGE, end)] * languages
             question, answer = keys[:, QUESTION], keys[:, ANSWER]
             asked, answered = question != 0, answer != 0
-            if source.use in ("all", MONOLINGUAL):
+            if source.use in ("all", Strategy.MONOLINGUAL):
                 both = asked & answered & (question != answer)
                 counts[diagonal, diagonal] += weight * np.count_nonzero(both, axis=0)
-            if source.use in ("all", CROSS_LINGUAL):
+            if source.use in ("all", Strategy.CROSS_LINGUAL):
                 pairs = asked.T.astype(np.float64) @ answered.astype(np.float64)
                 np.fill_diagonal(pairs, 0.0)
                 counts[:, :size] += weight * pairs
@@ -142,22 +141,25 @@ def count_rows(store: RowStore, languages: Flags, weighted: bool) -> Floats:
 class Batch:
     """The rows of a batch, and the language (a number of the store) of each one's question and answer."""
 
-    kind: str
-    """``monolingual``, ``mixed`` or ``cross-lingual``."""
+    kind: Strategy
+    """Never hybrid: that is a run of two kinds."""
     rows: Ints
     question: Ints
     answer: Ints
 
 
-def kinds_of(options: BatchOptions, steps: int) -> list[str]:
+def kinds_of(options: BatchOptions, steps: int) -> list[Strategy]:
     """The kind of every batch; the monolingual ones of a hybrid run are evenly spread, and exactly its share."""
     if options.strategy is not Strategy.HYBRID:
-        return [options.strategy.value] * steps
+        return [options.strategy] * steps
     end = options.alpha if options.alpha_end is None else options.alpha_end
     wanted_so_far = np.cumsum(np.linspace(options.alpha, end, steps))
     # Rounded first, so that sums such as 0.1 + 0.2 do not decide which batch it is.
     whole = np.floor(np.round(wanted_so_far, 6) + 0.5)
-    return [MONOLINGUAL if more else CROSS_LINGUAL for more in np.diff(whole, prepend=0.0) > 0]
+    return [
+        Strategy.MONOLINGUAL if more else Strategy.CROSS_LINGUAL
+        for more in np.diff(whole, prepend=0.0) > 0
+    ]
 
 
 class Planner:
@@ -196,9 +198,9 @@ class Planner:
         for step, kind in enumerate(kinds_of(self.options, steps)):
             rng = np.random.default_rng([self.options.seed, step])
             draft = _Draft(self, rng)
-            lanes = self._lanes[MONOLINGUAL if kind == MIXED else kind]
+            lanes = self._lanes[Strategy.MONOLINGUAL if kind == Strategy.MIXED else kind]
             size = self.options.batch_size
-            one_slot = kind != MIXED and lanes[0].slot[1] != ANY_OTHER
+            one_slot = kind != Strategy.MIXED and lanes[0].slot[1] != ANY_OTHER
             counts = rng.multinomial(1 if one_slot else size, [lane.weight for lane in lanes])
             for place in rng.permutation(np.flatnonzero(counts)):
                 lane = lanes[place]
@@ -209,20 +211,20 @@ class Planner:
                 )
             yield Batch(kind, *(np.array(x) for x in (draft.rows, draft.question, draft.answer)))
 
-    def _kinds(self) -> list[str]:
+    def _kinds(self) -> list[Strategy]:
         """The kinds of batch that lanes are needed for; a mixed batch draws on monolingual lanes."""
         options = self.options
         if options.strategy is not Strategy.HYBRID:
             mixed = options.strategy is Strategy.MIXED
-            return [MONOLINGUAL if mixed else options.strategy.value]
+            return [Strategy.MONOLINGUAL if mixed else options.strategy]
         alphas = {options.alpha, options.alpha if options.alpha_end is None else options.alpha_end}
-        needed = {MONOLINGUAL: alphas != {0.0}, CROSS_LINGUAL: alphas != {1.0}}
+        needed = {Strategy.MONOLINGUAL: alphas != {0.0}, Strategy.CROSS_LINGUAL: alphas != {1.0}}
         return [kind for kind, is_needed in needed.items() if is_needed]
 
-    def _open(self, kind: str) -> list[Lane]:
+    def _open(self, kind: Strategy) -> list[Lane]:
         """The lanes of a kind of batch: one for each slot that two rows or more fit."""
         slots: list[Slot]
-        if kind == MONOLINGUAL:
+        if kind == Strategy.MONOLINGUAL:
             slots = [(lang, lang) for lang in self.langs]
         elif self.options.pairs_per_batch == "one":
             slots = [(q, a) for q in self.langs for a in self.langs if q != a]
@@ -246,19 +248,19 @@ class Planner:
             for n, weight in zip(usable, weights, strict=True)
         ]
 
-    def _check(self, kind: str, slots: Sequence[Slot]) -> None:
+    def _check(self, kind: Strategy, slots: Sequence[Slot]) -> None:
         """Refuse a strategy that the rows cannot fill, and languages of `--langs` that they lack."""
         names = self.store.languages
         if not slots:
             what = "a question and a different answer in one language"
-            if kind == CROSS_LINGUAL:
+            if kind == Strategy.CROSS_LINGUAL:
                 what = "a question and an answer in two different languages"
             raise InputError(
                 f"strategy {self.options.strategy} wants two rows or more with {what}; there are fewer"
                 f" among {', '.join(names[lang] for lang in self.langs)}"
             )
         usable = {lang for slot in slots for lang in slot}
-        if kind == CROSS_LINGUAL:
+        if kind == Strategy.CROSS_LINGUAL:
             # A language of answers alone is in use if any row has one.
             pairs = self._counts[:, :ANY_OTHER].copy()
             np.fill_diagonal(pairs, 0.0)
@@ -272,7 +274,7 @@ class Planner:
         if missing:
             self.left_out[kind] = missing
 
-    def _shares(self, kind: str | None) -> list[Share]:
+    def _shares(self, kind: Strategy | None) -> list[Share]:
         """What a round takes of each source, for a kind of batch or, if it is None, for all."""
         shares, first = [], 0
         for source in self.store.sources:
