@@ -83,7 +83,7 @@ class Bench:
         planner = Planner(self.store, self.options.batches)
         plan = write_plan(planner, self.steps, self.folder / "data", Silent())
         planned = time.perf_counter() - began
-        loop = Loop(self.options, RunFolder(output), base, plan, self.steps, None, Silent(), str)
+        loop = Loop(self.options, RunFolder(output), base, plan, None, Silent(), str)
         outcome, _ = loop.run()
         return planned + float(outcome["seconds"])
 
@@ -101,7 +101,7 @@ class Bench:
         from xlir_bench.train.feeding import PlanSampler
 
         model = load_base(self.options, self.store, self.folder / "kept").model
-        texts = self.plan.dataset()[: int(self.plan.starts[-1])]
+        texts = self.plan.texts(self.plan.dataset()[: int(self.plan.starts[-1])])
         trainer = SentenceTransformerTrainer(
             model=model,
             args=SentenceTransformerTrainingArguments(
@@ -110,7 +110,7 @@ class Bench:
                 save_strategy="no", dataloader_pin_memory=False, logging_strategy="no",
                 batch_sampler=partial(PlanSampler, self.plan.starts_file),
             ),
-            train_dataset=Dataset.from_dict(texts),
+            train_dataset=Dataset.from_dict({x: texts[x] for x in ("question", "answer")}),
             loss=MultipleNegativesRankingLoss(model),
         )  # fmt: skip
         trainer.remove_callback(PrinterCallback)
@@ -130,7 +130,7 @@ class Bench:
         places = [range(int(a), int(a) + BATCH) for a in self.plan.starts[:-1]]
         began = time.perf_counter()
         for some in places:
-            dataset[some]
+            self.plan.texts(dataset[some])
         return planning, (time.perf_counter() - began) / len(places)
 
 

@@ -5,16 +5,16 @@ What becomes of a question is decided by its text and language alone, so that it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache
-from hashlib import shake_128
+from itertools import chain, count
 from pathlib import Path
 from unicodedata import category
 
 from xlir_bench.augment.languages import own_code
 from xlir_bench.augment.lexicon import read_lexicon
-from xlir_bench.augment.words import DOTLESS_I
+from xlir_bench.augment.words import draws, in_small_letters
 from xlir_bench.errors import InputError
 from xlir_bench.options.running import QueryForm
 from xlir_bench.records import Collection
@@ -55,9 +55,7 @@ def lower(text: str, lang: str) -> str:
     >>> lower("Wer schrieb „Faust“?", "de"), lower("IŞIK nedir?", "tr")
     ('wer schrieb „faust', 'ışık nedir')
     """
-    if own_code(lang) in DOTLESS_I:
-        text = text.replace("I", "ı").replace("İ", "i")
-    text = text.lower()
+    text = in_small_letters(text, own_code(lang))
     end = len(text)
     while end and not text[end - 1].isalnum() and category(text[end - 1])[0] != "M":
         end -= 1
@@ -84,14 +82,14 @@ def typos(text: str, lang: str) -> str:
     letters = [place for place, sign in enumerate(text) if sign.isalpha()]
     if not letters:
         return text
-    draws = _draws(text, lang)
+    drawn = chain.from_iterable(draws(f"typos\0{lang}\0{n}\0{text}", 8) for n in count())
     signs = list(text)
     for _ in range(max(1, round(len(letters) / LETTERS_A_TYPO))):
-        place = letters[int(next(draws) * len(letters))]
-        sign, kind = text[place], int(next(draws) * 4)
+        place = letters[int(next(drawn) * len(letters))]
+        sign, kind = text[place], int(next(drawn) * 4)
         keys = _neighbours().get(sign.lower(), "")
         if kind == 0 and keys:
-            key = keys[int(next(draws) * len(keys))]
+            key = keys[int(next(drawn) * len(keys))]
             signs[place] = key.upper() if sign.isupper() else key
         elif kind == 1 and place + 1 < len(text) and text[place + 1].isalpha():
             signs[place], signs[place + 1] = text[place + 1], sign
@@ -139,13 +137,3 @@ def _neighbours() -> dict[str, str]:
                     near += other[place : place + 1]
                 found[letter] = near
     return found
-
-
-def _draws(text: str, lang: str) -> Iterator[float]:
-    """Numbers from 0 to below 1 that the text decides."""
-    number = 0
-    while True:
-        key = f"typos\0{lang}\0{number}\0{text}".encode("utf-8", "surrogatepass")
-        digest = shake_128(key).digest(48)
-        yield from (int.from_bytes(digest[i : i + 6], "little") / 2**48 for i in range(0, 48, 6))
-        number += 1

@@ -8,11 +8,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from hashlib import shake_128
 from typing import Any
 
 from xlir_bench.augment.lexicon import Lexicon
-from xlir_bench.augment.words import atoms, has_letter, in_case_of, lookup_form, needs_space
+from xlir_bench.augment.words import atoms, draws, has_letter, in_case_of, lookup_form, needs_space
 from xlir_bench.options.augmenting import Side, SwitchOptions
 from xlir_bench.train.rows import SIDES, Row, dataset_of, join_origins
 
@@ -88,13 +87,13 @@ class Switcher:
         """A text with words replaced; the text `drawn_by` decides on the language of ``--into one``."""
         targets = self.lexicon.targets(lang)
         if self.options.into == "one":
-            draw = next(self._draws("language", lang, drawn_by or text, 1))
+            draw = next(draws(f"{self.options.seed}\0language\0{lang}\0{drawn_by or text}", 1))
             targets = (targets[int(draw * len(targets))],)
         coverage = self.coverage.setdefault(lang, Coverage())
         coverage.texts += 1
         pieces = atoms(text)
         forms = [lookup_form(atom.text, lang) for atom in pieces]
-        draws = self._draws("words", lang, text, 3 * len(pieces))
+        drawn = draws(f"{self.options.seed}\0words\0{lang}\0{text}", 3 * len(pieces))
         written: list[str] = []
         after_new_word = in_unknown_signs = False
         place = 0
@@ -112,7 +111,7 @@ class Switcher:
             elif kind == "sign":
                 coverage.tokens += not in_unknown_signs
             in_unknown_signs = kind == "sign" and not choices
-            new_word = self._drawn(part, choices, draws, coverage) if choices else None
+            new_word = self._drawn(part, choices, drawn, coverage) if choices else None
             part = new_word or part
             # The new word's script may have spaces where the old one's has none.
             if (new_word or after_new_word) and written and needs_space(written[-1][-1], part[0]):
@@ -135,12 +134,12 @@ class Switcher:
         return 1, {}
 
     def _drawn(
-        self, word: str, choices: Choices, draws: Iterator[float], coverage: Coverage
+        self, word: str, choices: Choices, drawn: Iterator[float], coverage: Coverage
     ) -> str | None:
         """One of the translations, None where the word is kept."""
         coverage.known += 1
         # All three are drawn in any case, so that the other words of the text stay the same at another `p`.
-        replaces, language, translation = next(draws), next(draws), next(draws)
+        replaces, language, translation = next(drawn), next(drawn), next(drawn)
         if replaces >= self.options.p:
             return None
         target = sorted(choices)[int(language * len(choices))]
@@ -149,9 +148,3 @@ class Switcher:
         coverage.ambiguous += len(words) > 1
         coverage.into[target] += 1
         return in_case_of(word, words[int(translation * len(words))], target)
-
-    def _draws(self, purpose: str, lang: str, text: str, count: int) -> Iterator[float]:
-        """Numbers from 0 to below 1 that depend on the seed and these texts alone."""
-        key = f"{self.options.seed}\0{purpose}\0{lang}\0{text}".encode()
-        drawn = shake_128(key).digest(6 * count)
-        return (int.from_bytes(drawn[i : i + 6], "little") / 2**48 for i in range(0, 6 * count, 6))

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from itertools import groupby, islice
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, TypeVar
 
@@ -144,10 +145,7 @@ class Translating:
     ) -> Iterator[list[Text]]:
         """Texts of one pair of languages together, the longest first."""
         options = self.translator.options
-
-        def pair(text: Text) -> tuple[str, str]:
-            return text.source, text.target
-
+        pair = attrgetter("source", "target")
         ordered = sorted(texts, key=lambda t: (*pair(t), -len(tokens[t.text]), t.text))
         for _, group in groupby(ordered, pair):
             left = list(group)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterator
 from functools import cache, lru_cache
+from hashlib import shake_128
 from typing import NamedTuple
 
 UNSPACED = (
@@ -54,11 +56,16 @@ def lookup_form(atom: str, lang: str) -> str:
     >>> lookup_form("IŞIK", "tr"), lookup_form("ＩＴ", "en"), lookup_form("كِتَاب", "ar")
     ('ışık', 'it', 'كتاب')
     """
-    text = unicodedata.normalize("NFC", atom)
+    text = in_small_letters(unicodedata.normalize("NFC", atom), lang)
+    text = unicodedata.normalize("NFKC", text.translate(OPTIONAL_POINTS))
+    return " " if text.isspace() else text.replace("\u2019", "'")
+
+
+def in_small_letters(text: str, lang: str) -> str:
+    """The text in the small letters of a language."""
     if lang in DOTLESS_I:
         text = text.replace("I", "ı").replace("İ", "i")
-    text = unicodedata.normalize("NFKC", text.lower().translate(OPTIONAL_POINTS))
-    return " " if text.isspace() else text.replace("\u2019", "'")
+    return text.lower()
 
 
 def entry_form(text: str, lang: str) -> list[str]:
@@ -89,6 +96,13 @@ def needs_space(before: str, after: str) -> bool:
     return all(
         unicodedata.category(c)[0] in "LMN" and not _unspaced.match(c) for c in before + after
     )
+
+
+def draws(key: str, count: int) -> Iterator[float]:
+    """Numbers from 0 to below 1 that the key decides."""
+    size = 6 * count
+    drawn = shake_128(key.encode("utf-8", "surrogatepass")).digest(size)
+    return (int.from_bytes(drawn[i : i + 6], "little") / 2**48 for i in range(0, size, 6))
 
 
 def has_letter(text: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Mapping, Sequence
+from functools import cache
 from itertools import groupby, pairwise
 from typing import Any
 
@@ -24,7 +25,23 @@ LOWEST_UNSEGMENTED = "\u0e00"
 """No character before this one is of such a script."""
 
 
-class BM25:
+class Builtin:
+    """What the built-in encoders share: a card whose fingerprint changes with what changes vectors or scores."""
+
+    name: str
+
+    def __init__(self, options: EncoderOptions, parts: Mapping[str, Any], **stated: Any) -> None:
+        self.card = EncoderCard(
+            name=self.name,
+            kind="builtin",
+            slug=slug(self.name.replace(":", "-")),
+            fingerprint=fingerprint({"encoder": self.name, **parts}),
+            **{"notes": unused_notes(options, "builtin"), **stated},
+        )
+        self.fingerprint = self.card.fingerprint
+
+
+class BM25(Builtin):
     """A passage is found by the words that it shares with the question: no vectors, no model.
 
     It scores, for every word of the question, ``idf * tf / (tf + k1 * (1 - b + b * length / mean length))`` with
@@ -40,26 +57,11 @@ class BM25:
         parts = {"version": VERSION, "k1": K1, "b": B, "unicode": unicodedata.unidata_version}
         weight = "a word weighs what it says about the passages that a setting searches: of one language, or of all"
         notes = (weight, *unused_notes(options, "builtin", also=["similarity"]))
-        self.card = builtin_card(self.name, parts, options, notes=notes)
-        self.fingerprint = self.card.fingerprint
-        """Changes with the formula and with Python's Unicode tables."""
+        super().__init__(options, parts, notes=notes)
 
     def encode(self, texts: Sequence[str], role: Role) -> Floats:
         """Always an error: a word's weight depends on the passages that are searched."""
         raise InputError(f"{self.name} has no vectors; give a model that has")
-
-
-def builtin_card(
-    name: str, parts: Mapping[str, Any], options: EncoderOptions, **stated: Any
-) -> EncoderCard:
-    """The card of a built-in encoder; `parts` are what changes its vectors or scores."""
-    return EncoderCard(
-        name=name,
-        kind="builtin",
-        slug=slug(name.replace(":", "-")),
-        fingerprint=fingerprint({"encoder": name, **parts}),
-        **{"notes": unused_notes(options, "builtin"), **stated},
-    )
 
 
 def terms(text: str) -> list[str]:
@@ -75,7 +77,7 @@ def terms(text: str) -> list[str]:
 
 def _pairs(word: str) -> list[str]:
     found: list[str] = []
-    for is_spaceless, characters in groupby(word, _SPACELESS.__getitem__):
+    for is_spaceless, characters in groupby(word, _spaceless):
         run = "".join(characters)
         found += map("".join, pairwise(run)) if is_spaceless and len(run) > 1 else [run]
     return found
@@ -89,12 +91,10 @@ class _Spaced(dict[int, int]):
         return self[code]
 
 
-class _Spaceless(dict[str, bool]):
+_SPACED = _Spaced()
+
+
+@cache
+def _spaceless(character: str) -> bool:
     """Whether a character is of a script without spaces."""
-
-    def __missing__(self, character: str) -> bool:
-        self[character] = unicodedata.name(character, "").startswith(UNSEGMENTED)
-        return self[character]
-
-
-_SPACED, _SPACELESS = _Spaced(), _Spaceless()
+    return unicodedata.name(character, "").startswith(UNSEGMENTED)

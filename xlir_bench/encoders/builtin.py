@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xlir_bench.encoders.bm25 import BM25, builtin_card
+from xlir_bench.encoders.bm25 import BM25, Builtin
 from xlir_bench.encoders.digest import files_digest
 from xlir_bench.encoders.layout import count_parameters
 from xlir_bench.encoders.protocol import DEFAULT_OPTIONS, Encoder
@@ -26,10 +26,12 @@ Words = NDArray[np.uint64]
 
 START, END = "\x02", "\x03"
 """Stand before and after a text, so that its first and last letters make n-grams of their own."""
+FORMULA = {"version": 1, "unicode": unicodedata.unidata_version}
+"""What the vectors of those without weights depend on."""
 WEIGHTS, VOCABULARY = "model.safetensors", "tokenizer.json"
 
 
-class MultilingualEncoder:
+class MultilingualEncoder(Builtin):
     """The mean of the vectors of a text's sub-words; each is a row of int8 numbers times a scale.
 
     Trained by `make multilingual` on openly licensed text; the README beside the weights says on which. The
@@ -41,16 +43,14 @@ class MultilingualEncoder:
     def __init__(self, options: EncoderOptions = DEFAULT_OPTIONS) -> None:
         self.folder = Path(str(files("xlir_bench.encoders") / "multilingual_model"))
         digest = files_digest(self.folder, [VOCABULARY, WEIGHTS])
-        self.card = builtin_card(
-            self.name,
-            {"files": digest, "tokenizers": version("tokenizers")},
+        super().__init__(
             options,
+            {"files": digest, "tokenizers": version("tokenizers")},
             weights_digest=digest,
             parameters=count_parameters(self.folder / WEIGHTS),
             weights_bytes=(self.folder / WEIGHTS).stat().st_size,
             chosen_on=("mini",),  # as the README beside the weights says
         )
-        self.fingerprint = self.card.fingerprint
 
     @property
     def dimension(self) -> int:
@@ -93,7 +93,7 @@ class MultilingualEncoder:
         return tensors
 
 
-class NgramEncoder:
+class NgramEncoder(Builtin):
     """Hashed character n-grams: two texts are alike as far as they share pieces of 2 to 4 characters.
 
     A text is normalised (NFKC, case folding, white space to single spaces) and enclosed in two boundary
@@ -109,9 +109,7 @@ class NgramEncoder:
     sizes = (2, 3, 4)
 
     def __init__(self, options: EncoderOptions = DEFAULT_OPTIONS) -> None:
-        parts = {"version": 1, "unicode": unicodedata.unidata_version}
-        self.card = builtin_card(self.name, parts, options)
-        self.fingerprint = self.card.fingerprint
+        super().__init__(options, FORMULA)
 
     def encode(self, texts: Sequence[str], role: Role) -> Floats:
         """One row per text; the role makes no difference."""
@@ -140,16 +138,14 @@ class NgramEncoder:
         return roots.reshape(len(folded), self.dimension).astype(np.float32)
 
 
-class RandomEncoder:
+class RandomEncoder(Builtin):
     """Gaussian vectors drawn from the SHA-256 of the text: what knowing nothing scores."""
 
     name = "builtin:random"
     dimension = 256
 
     def __init__(self, options: EncoderOptions = DEFAULT_OPTIONS) -> None:
-        parts = {"version": 1, "unicode": unicodedata.unidata_version}
-        self.card = builtin_card(self.name, parts, options)
-        self.fingerprint = self.card.fingerprint
+        super().__init__(options, FORMULA)
 
     def encode(self, texts: Sequence[str], role: Role) -> Floats:
         """One row per text; equal texts have equal rows whatever their role."""

@@ -17,8 +17,9 @@ from xlir_bench.errors import InputError
 from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.options.static import static_dimension
 from xlir_bench.options.training import TrainOptions
+from xlir_bench.records import Floats
 from xlir_bench.train.folder import write_array
-from xlir_bench.train.static import Floats, add_identity, new_static, weights_of
+from xlir_bench.train.static import add_identity, new_static, weights_of
 from xlir_bench.train.store import RowStore
 from xlir_bench.untrusted import read_array
 

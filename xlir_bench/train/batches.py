@@ -13,19 +13,16 @@ from functools import cached_property, partial
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from xlir_bench.errors import InputError, UnknownNameError
 from xlir_bench.options.training import BatchOptions, Strategy
+from xlir_bench.records import Floats, Ints
 from xlir_bench.train.store import ANSWER, PAGE, QUESTION, Flags, RowStore
 
-Rows = NDArray[np.int64]
-Floats = NDArray[np.float64]
 Slot = tuple[int, int]
 """Question and answer language, as numbers of the store; `ANY_OTHER` answer language is drawn row by row."""
 ANY_OTHER = -1
-MONOLINGUAL, MIXED, CROSS_LINGUAL = "monolingual", "mixed", "cross-lingual"
-SALTS = {MONOLINGUAL: 1, CROSS_LINGUAL: 2}
+SALTS = {Strategy.MONOLINGUAL: 1, Strategy.CROSS_LINGUAL: 2}
 """Part of the seed of a lane, so that lanes of both kinds have orders of their own."""
 WINDOW = 4096
 """Positions of a round that are shuffled at a time."""
@@ -36,7 +33,7 @@ _MIX = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
 """The multipliers of splitmix64: each bit of what is multiplied changes about half of the bits."""
 
 
-def shuffled(positions: Rows, size: int, seed: int) -> Rows:
+def shuffled(positions: Ints, size: int, seed: int) -> Ints:
     """Where a random permutation of ``range(size)``, chosen by `seed`, puts some positions; it makes no table.
 
     A Feistel network permutes the numbers below a power of four: it splits each into two halves of `bits`
@@ -74,14 +71,14 @@ class Lane:
 
     slot: Slot
     shares: Sequence[Share]
-    fits: Callable[[Rows], Flags]
+    fits: Callable[[Ints], Flags]
     count: int
     """How many rows fit."""
     seed: int
     weight: float = 1.0
     """How often the slot is drawn, as a share of all slots of a batch."""
     rejected: dict[int, None] = field(default_factory=dict)
-    """Rows that did not fit their batch, in order (a set has none): the next batch tries them first."""
+    """Ints that did not fit their batch, in order (a set has none): the next batch tries them first."""
     _round: int = 0
     _position: int = 0
     _next: list[int] = field(default_factory=list)
@@ -127,10 +124,10 @@ def count_rows(store: RowStore, languages: Flags, weighted: bool) -> Floats:
             keys = store.keys[start : min(start + PAGE, end)] * languages
             question, answer = keys[:, QUESTION], keys[:, ANSWER]
             asked, answered = question != 0, answer != 0
-            if source.use in ("all", MONOLINGUAL):
+            if source.use in ("all", Strategy.MONOLINGUAL):
                 both = asked & answered & (question != answer)
                 counts[diagonal, diagonal] += weight * np.count_nonzero(both, axis=0)
-            if source.use in ("all", CROSS_LINGUAL):
+            if source.use in ("all", Strategy.CROSS_LINGUAL):
                 pairs = asked.T.astype(np.float64) @ answered.astype(np.float64)
                 np.fill_diagonal(pairs, 0.0)
                 counts[:, :size] += weight * pairs
@@ -144,22 +141,25 @@ def count_rows(store: RowStore, languages: Flags, weighted: bool) -> Floats:
 class Batch:
     """The rows of a batch, and the language (a number of the store) of each one's question and answer."""
 
-    kind: str
-    """``monolingual``, ``mixed`` or ``cross-lingual``."""
-    rows: Rows
-    question: Rows
-    answer: Rows
+    kind: Strategy
+    """Never hybrid: that is a run of two kinds."""
+    rows: Ints
+    question: Ints
+    answer: Ints
 
 
-def kinds_of(options: BatchOptions, steps: int) -> list[str]:
+def kinds_of(options: BatchOptions, steps: int) -> list[Strategy]:
     """The kind of every batch; the monolingual ones of a hybrid run are evenly spread, and exactly its share."""
     if options.strategy is not Strategy.HYBRID:
-        return [options.strategy.value] * steps
+        return [options.strategy] * steps
     end = options.alpha if options.alpha_end is None else options.alpha_end
     wanted_so_far = np.cumsum(np.linspace(options.alpha, end, steps))
     # Rounded first, so that sums such as 0.1 + 0.2 do not decide which batch it is.
     whole = np.floor(np.round(wanted_so_far, 6) + 0.5)
-    return [MONOLINGUAL if more else CROSS_LINGUAL for more in np.diff(whole, prepend=0.0) > 0]
+    return [
+        Strategy.MONOLINGUAL if more else Strategy.CROSS_LINGUAL
+        for more in np.diff(whole, prepend=0.0) > 0
+    ]
 
 
 class Planner:
@@ -198,9 +198,9 @@ class Planner:
         for step, kind in enumerate(kinds_of(self.options, steps)):
             rng = np.random.default_rng([self.options.seed, step])
             draft = _Draft(self, rng)
-            lanes = self._lanes[MONOLINGUAL if kind == MIXED else kind]
+            lanes = self._lanes[Strategy.MONOLINGUAL if kind == Strategy.MIXED else kind]
             size = self.options.batch_size
-            one_slot = kind != MIXED and lanes[0].slot[1] != ANY_OTHER
+            one_slot = kind != Strategy.MIXED and lanes[0].slot[1] != ANY_OTHER
             counts = rng.multinomial(1 if one_slot else size, [lane.weight for lane in lanes])
             for place in rng.permutation(np.flatnonzero(counts)):
                 lane = lanes[place]
@@ -211,20 +211,20 @@ class Planner:
                 )
             yield Batch(kind, *(np.array(x) for x in (draft.rows, draft.question, draft.answer)))
 
-    def _kinds(self) -> list[str]:
+    def _kinds(self) -> list[Strategy]:
         """The kinds of batch that lanes are needed for; a mixed batch draws on monolingual lanes."""
         options = self.options
         if options.strategy is not Strategy.HYBRID:
             mixed = options.strategy is Strategy.MIXED
-            return [MONOLINGUAL if mixed else options.strategy.value]
+            return [Strategy.MONOLINGUAL if mixed else options.strategy]
         alphas = {options.alpha, options.alpha if options.alpha_end is None else options.alpha_end}
-        needed = {MONOLINGUAL: alphas != {0.0}, CROSS_LINGUAL: alphas != {1.0}}
+        needed = {Strategy.MONOLINGUAL: alphas != {0.0}, Strategy.CROSS_LINGUAL: alphas != {1.0}}
         return [kind for kind, is_needed in needed.items() if is_needed]
 
-    def _open(self, kind: str) -> list[Lane]:
+    def _open(self, kind: Strategy) -> list[Lane]:
         """The lanes of a kind of batch: one for each slot that two rows or more fit."""
         slots: list[Slot]
-        if kind == MONOLINGUAL:
+        if kind == Strategy.MONOLINGUAL:
             slots = [(lang, lang) for lang in self.langs]
         elif self.options.pairs_per_batch == "one":
             slots = [(q, a) for q in self.langs for a in self.langs if q != a]
@@ -248,19 +248,19 @@ class Planner:
             for n, weight in zip(usable, weights, strict=True)
         ]
 
-    def _check(self, kind: str, slots: Sequence[Slot]) -> None:
+    def _check(self, kind: Strategy, slots: Sequence[Slot]) -> None:
         """Refuse a strategy that the rows cannot fill, and languages of `--langs` that they lack."""
         names = self.store.languages
         if not slots:
             what = "a question and a different answer in one language"
-            if kind == CROSS_LINGUAL:
+            if kind == Strategy.CROSS_LINGUAL:
                 what = "a question and an answer in two different languages"
             raise InputError(
                 f"strategy {self.options.strategy} wants two rows or more with {what}; there are fewer"
                 f" among {', '.join(names[lang] for lang in self.langs)}"
             )
         usable = {lang for slot in slots for lang in slot}
-        if kind == CROSS_LINGUAL:
+        if kind == Strategy.CROSS_LINGUAL:
             # A language of answers alone is in use if any row has one.
             pairs = self._counts[:, :ANY_OTHER].copy()
             np.fill_diagonal(pairs, 0.0)
@@ -274,7 +274,7 @@ class Planner:
         if missing:
             self.left_out[kind] = missing
 
-    def _shares(self, kind: str | None) -> list[Share]:
+    def _shares(self, kind: Strategy | None) -> list[Share]:
         """What a round takes of each source, for a kind of batch or, if it is None, for all."""
         shares, first = [], 0
         for source in self.store.sources:
@@ -284,7 +284,7 @@ class Planner:
             first += source.rows
         return shares
 
-    def _fits(self, slot: Slot, rows: Rows) -> Flags:
+    def _fits(self, slot: Slot, rows: Ints) -> Flags:
         """Which rows have the texts of a slot."""
         question, answer = slot
         asked = self.store.keys[rows, QUESTION, question]
@@ -297,14 +297,14 @@ class Planner:
         fits: Flags = (asked != 0) & answered
         return fits
 
-    def _other_answers(self, rows: Rows, question: int) -> Flags:
+    def _other_answers(self, rows: Ints, question: int) -> Flags:
         """By row and language: whether there is an answer in another language than the question's."""
         others = self.mask.copy()
         others[question] = False
         there: Flags = (self.store.keys[rows, ANSWER] != 0) & others
         return there
 
-    def languages_of(self, slot: Slot, rng: np.random.Generator, rows: Rows) -> tuple[Rows, Rows]:
+    def languages_of(self, slot: Slot, rng: np.random.Generator, rows: Ints) -> tuple[Ints, Ints]:
         """The languages of the questions and answers of rows in a slot; an open one is drawn for each row."""
         question, answer = slot
         asked = np.full(len(rows), question)
@@ -317,7 +317,7 @@ class Planner:
             drawn = drawn ** (1 / np.maximum(self._weighted[question, :ANY_OTHER], 1e-9))
         return asked, np.where(there, drawn, -1.0).argmax(axis=1)
 
-    def second_languages(self, batch: Batch, number: int) -> Rows:
+    def second_languages(self, batch: Batch, number: int) -> Ints:
         """For each row of a batch another language of its question, with another text; -1 where there is none.
 
         They are drawn apart from the batch, which is the same without them.
@@ -372,7 +372,7 @@ class _Draft:
         self.question.extend(question[fitting].tolist())
         self.answer.extend(answer[fitting].tolist())
 
-    def _keys(self, rows: Rows, question: Rows, answer: Rows) -> list[list[int]]:
+    def _keys(self, rows: Ints, question: Ints, answer: Ints) -> list[list[int]]:
         """What a batch may hold only once: the id of a row, its question, its answer or answers."""
         store, whole_answers = self.planner.store, self.planner.options.whole_answers
         answers = store.keys[rows, ANSWER, answer][:, None]

@@ -13,8 +13,14 @@ from numpy.typing import NDArray
 from sentence_transformers.base.sampler import DefaultBatchSampler
 
 from xlir_bench.encoders.prompts import Prompts
+from xlir_bench.records import Role
+from xlir_bench.train.plan import COLUMNS, Plan
 from xlir_bench.train.ranks import part, processes, rank
 
+PROMPTED: Mapping[str, Role] = {
+    "question": "query", "answer": "passage", "negative": "passage", "second": "query",
+}  # fmt: skip
+"""The columns of a batch that are encoded, and with which prompt."""
 REMEMBERED = 1_000_000
 """Texts whose tokens `RememberedTokens` keeps: about 100 MB if they are sentences."""
 
@@ -62,11 +68,12 @@ class RememberedTokens:
 
 @dataclass
 class BatchCollator:
-    """Tokenizes the columns of a batch, each with its prompt; of several processes each its part of them.
+    """Tokenizes the texts of a batch, column by column, each with its prompt; of several processes each its part of them.
 
     A hard negative that is a question or an answer of the batch is left out.
     """
 
+    plan: Plan
     tokenize: Callable[..., Mapping[str, Any]]
     """From texts and a prompt to the inputs of the model's first module."""
     prompts: Prompts
@@ -74,37 +81,28 @@ class BatchCollator:
 
     def __call__(self, entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """The trainer's batch: tensors by column, and as its label what the loss has to know of the whole batch."""
-        questions = [entry["question"] for entry in entries]
-        answers = [entry["answer"] for entry in entries]
-        label: dict[str, Any] = {"figures": {}}
-        if isinstance(answers[0], list):
-            rows = [n for n, of_row in enumerate(answers) for _ in of_row]
-            label["answer_row"] = torch.tensor(rows)
-            answers = [text for of_row in answers for text in of_row]
-        taken = {*questions, *answers}
-        columns = {
-            "question": questions,
-            "answer": answers,
-            "negative": [n for x in entries if (n := x.get("negative")) and n not in taken],
-        }
-        if "second" in entries[0]:
-            rows = [n for n, entry in enumerate(entries) if entry["second"]]
-            columns["second"] = [entries[n]["second"] for n in rows]
-            label["second_row"] = torch.tensor(rows)
-            label["figures"]["infonce_alone"] = 1 - len(rows) / len(entries)
-        if "teacher" in entries[0]:
+        texts = self.plan.texts({name: [entry[name] for entry in entries] for name in COLUMNS})
+        taken = {*texts["question"], *texts["answer"]}
+        texts["negative"] = [text for text in texts["negative"] if text not in taken]
+        rows = {name: texts[name] for name in ("answer_row", "second_row") if name in texts}
+        label: dict[str, Any] = {name: torch.as_tensor(places) for name, places in rows.items()}
+        label["figures"] = {}
+        if "second" in texts:
+            label["figures"]["infonce_alone"] = 1 - len(texts["second"]) / len(entries)
+        if "teacher" in texts:
             # From [row, question or answer] to [question or answer, row].
             vectors, taught = (
-                torch.from_numpy(np.array([x[name] for x in entries], np.float32)).transpose(0, 1)
+                torch.from_numpy(np.asarray(texts[name], np.float32)).transpose(0, 1)
                 for name in ("teacher", "taught")
             )
             label |= {"teacher": vectors, "taught": taught}
             label["figures"]["infonce_alone"] = 1 - float(taught.mean())
-        label["counts"] = {name: len(texts) for name, texts in columns.items() if texts}
+        label["counts"] = {name: len(texts[name]) for name in PROMPTED if texts.get(name)}
         batch: dict[str, Any] = {}
-        for name in label["counts"]:
-            prompt = self.prompts.of("query" if name in ("question", "second") else "passage")
-            texts = columns[name][part(len(columns[name]), rank(), processes())]
-            features = self.tokenize(texts or columns[name][:1], prompt=prompt or None)
+        for name, count in label["counts"].items():
+            own = texts[name][part(count, rank(), processes())]
+            features = self.tokenize(
+                own or texts[name][:1], prompt=self.prompts.of(PROMPTED[name]) or None
+            )
             batch |= {f"{name}_{key}": value for key, value in features.items()}
         return batch | {"label": label}

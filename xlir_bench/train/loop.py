@@ -63,11 +63,15 @@ class Loop:
     folder: RunFolder
     base: Base
     plan: Plan
-    steps: int
     evaluate: Evaluate | None
     """Gives figures of the model between steps; None: nothing is evaluated."""
     progress: Progress
     say: Callable[[str], object]
+
+    @property
+    def steps(self) -> int:
+        """How many the plan has batches for."""
+        return (len(self.plan.starts) - 1) // self.options.batches_a_step
 
     def run(self) -> tuple[dict[str, Any], TrainingLog]:
         """Train the model of the base in place, from the last checkpoint if there is one.
@@ -89,8 +93,7 @@ class Loop:
 
         def where() -> tuple[int, str]:
             step = min(watcher.step, self.steps - 1)
-            batches = len(self.plan.starts) - 1
-            return step + 1, self.plan.describe(step * batches // self.steps)
+            return step + 1, self.plan.describe(step * self.options.batches_a_step)
 
         with explained(self.options, self.folder, where):
             trainer = self._trainer(watcher)
@@ -134,6 +137,7 @@ class Loop:
             loss=BatchLoss(model, options),
             evaluator=evaluator,
             data_collator=BatchCollator(
+                self.plan,
                 RememberedTokens(model[0].tokenizer) if static else model.preprocess,
                 self.base.prompts,
             ),

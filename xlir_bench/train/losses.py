@@ -264,12 +264,11 @@ def as_batch(columns: Sequence[Tensor], labels: Mapping[str, Any]) -> Batch:
         name: gathered(vectors, count)
         for (name, count), vectors in zip(labels["counts"].items(), columns, strict=True)
     }
-    more = {name: labels[name] for name in ("answer_row", "second_row") if name in labels}
-    if "teacher" in labels:
+    beside = {name: x for name, x in labels.items() if name not in ("counts", "figures")}
+    if "teacher" in beside:
         # The projection has put its vectors behind the model's own.
-        width = labels["teacher"].shape[-1]
+        width = beside["teacher"].shape[-1]
         pair = torch.stack([whole["question"], whole["answer"]])
-        more |= {"projected": pair[..., -width:], "teacher": labels["teacher"]}
-        more |= {"taught": labels["taught"]}
+        beside["projected"] = pair[..., -width:]
         whole = {name: vectors[:, :-width] for name, vectors in whole.items()}
-    return Batch(**whole, **more)
+    return Batch(**whole, **beside)

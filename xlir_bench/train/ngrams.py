@@ -29,6 +29,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from xlir_bench.records import Ints
+
 RUN = 8
 """What a run weighs at least: 8 letters of an alphabet, 4 kana, 3 characters of Han or Hangul."""
 NEAR_FROM = 20
@@ -63,19 +65,18 @@ _TABLE_BITS = 27
 """The table of `KnownTexts.likely` has 2**27 bits: 16 MiB, sparse even with millions of runs."""
 
 Keys = NDArray[np.uint64]
-Numbers = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
 
 class Runs(NamedTuple):
     """Runs of texts, as parallel columns: text by text, and from left to right in each."""
 
-    owners: Numbers
+    owners: Ints
     """The text of each."""
     keys: Keys
-    starts: Numbers
+    starts: Ints
     """Position of its first letter among the letters of all texts."""
-    ends: Numbers
+    ends: Ints
     """Position behind its last letter."""
 
     def only(self, chosen: Flags) -> Runs:
@@ -90,9 +91,9 @@ class Letters:
 
     codes: NDArray[np.uint32]
     """The code point of each letter."""
-    bounds: Numbers
+    bounds: Ints
     """Where each text begins, and where the last one ends."""
-    weights: Numbers
+    weights: Ints
     """For each letter, the weight of all letters before it; the last entry is the weight of all."""
 
     @classmethod
@@ -115,7 +116,7 @@ class Letters:
         codes = self.codes[self.bounds[text] : self.bounds[text + 1]]
         return codes.tobytes().decode("utf-32-le")
 
-    def text_weights(self) -> Numbers:
+    def text_weights(self) -> Ints:
         """What each text weighs."""
         return np.diff(self.weights[self.bounds])
 
@@ -123,7 +124,7 @@ class Letters:
         """The key of all letters of each text."""
         return self.keys(self.bounds[:-1], self.bounds[1:])
 
-    def keys(self, starts: Numbers, ends: Numbers) -> Keys:
+    def keys(self, starts: Ints, ends: Ints) -> Keys:
         """64 bits for the letters from each start to its end; equal for equal letters, wherever they stand.
 
         The hash of a run is the sum of ``code[i] * M ** (i - start)`` modulo 2**64, as uint64 overflows. `_sums`
@@ -177,7 +178,7 @@ class KnownTexts:
     """The number of each text by the key of the whole of it."""
     runs: Keys
     """The keys of all runs, sorted, each once."""
-    bounds: Numbers
+    bounds: Ints
     """Where the places of each run begin in the columns below, and where the last ones end."""
     texts: NDArray[np.int32]
     """By place: the text."""
@@ -185,7 +186,7 @@ class KnownTexts:
     """By place: the weight of what stands before it in its text."""
     sizes: NDArray[np.uint8]
     """By place: the weight of the run, `RUN` or little more."""
-    weights: Numbers
+    weights: Ints
     """By text."""
     needed: NDArray[np.float64]
     """By text: the weight that the shared runs have to cover in another text of about its length."""
@@ -248,7 +249,7 @@ class KnownTexts:
         )
         return list(zip(texts[near].tolist(), known[near].tolist(), strict=True))
 
-    def _shared_runs(self, letters: Letters) -> tuple[Numbers, Numbers]:
+    def _shared_runs(self, letters: Letters) -> tuple[Ints, Ints]:
         """The runs that texts share with known ones: pairs of a text and a place (of `texts` and `starts`).
 
         Nearly every text shares next to nothing with any, so it is dropped as early as can be.
@@ -274,7 +275,7 @@ class KnownTexts:
         return owner[enough], places[enough]
 
 
-def _covered(owner: Numbers, starts: Numbers, ends: Numbers, count: int) -> NDArray[Any]:
+def _covered(owner: Ints, starts: Ints, ends: Ints, count: int) -> NDArray[Any]:
     """For each owner, how much its spans cover together.
 
     They are sorted by owner, then start, and a later start has no earlier end: so only a span and the one
@@ -312,5 +313,5 @@ def _tables() -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
     return compared, weight
 
 
-def _slot(keys: Keys) -> Numbers:
+def _slot(keys: Keys) -> Ints:
     return (keys >> np.uint64(64 - _TABLE_BITS)).astype(np.int64)

@@ -1,7 +1,7 @@
 """The plan of a run on disk: an Arrow file of (row, question language, answer language, second question language),
 batch after batch.
 
-The trainer reads it as its data set, in order; a transform turns the numbers into texts.
+The trainer reads it as its data set, in order; the collator turns the numbers into texts.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 from xlir_bench.records import Progress
 from xlir_bench.train.batches import Planner
 from xlir_bench.train.folder import write_array
-from xlir_bench.train.store import ANSWER, NEGATIVE, PAGE, QUESTION, Flags, Keys, RowStore
+from xlir_bench.train.store import ANSWER, NEGATIVE, QUESTION, Flags, RowStore
 
 if TYPE_CHECKING:
     from xlir_bench.train.teaching import Teacher
@@ -44,7 +43,6 @@ class Plan:
     second: bool = False
     """Whether questions have a second language, where there is one."""
     teacher: Teacher | None = None
-    teacher_lang: str = ""
 
     @property
     def starts_file(self) -> Path:
@@ -52,12 +50,14 @@ class Plan:
         return self.folder / STARTS
 
     def dataset(self) -> Any:
-        """The `datasets.Dataset` of the plan, whose entries come out as texts."""
-        return self._entries().with_transform(self.texts)
+        """The `datasets.Dataset` of the plan: its entries are numbers, of which `texts` makes texts."""
+        from datasets import Dataset
+
+        return Dataset.from_file(str(self.folder / PLAN))
 
     def describe(self, number: int) -> str:
         """A batch in words, for an error message."""
-        batch = self._entries()[range(int(self.starts[number]), int(self.starts[number + 1]))]
+        batch = self.dataset()[range(int(self.starts[number]), int(self.starts[number + 1]))]
         pairs = Counter(zip(batch["question"], batch["answer"], strict=True))
         names = self.store.languages
         shown = ", ".join(f"{names[q]}-{names[a]}" for (q, a), _ in pairs.most_common(4))
@@ -68,66 +68,37 @@ class Plan:
         rows = len(batch["row"])
         return f"{rows} rows, {shown}{more}, the longest text {longest:,} characters"
 
-    def texts(self, entries: Mapping[str, Any]) -> dict[str, list[Any]]:
-        """Columns ``question``, ``answer`` (a list of all where `whole_answers`), and ``negative`` if any row has one.
+    def texts(self, entries: Mapping[str, Any]) -> dict[str, Any]:
+        """The texts of some entries: ``question``, ``answer`` and ``negative``, in the language of its answer.
 
-        A negative is in the language of its answer; "" where there is none. So is ``second``, the question in
-        another language. ``teacher`` has the vectors of question and answer in the language of the teacher;
-        zeros where there is none, and ``taught`` is 0.
+        ``answer`` has all of a row where `whole_answers`, except one that repeats its question; ``answer_row`` says
+        whose each is. ``second`` has questions in another language, ``second_row`` says whose. ``teacher`` has
+        the vectors of question and answer in the language of the teacher; zeros where there is no such text,
+        and ``taught`` is False.
         """
+        fetch, keys = self.store.fetch, self.store.keys
         rows, asked, answered, second = (np.asarray(entries[name]) for name in COLUMNS)
-        questions = self.store.fetch(rows, QUESTION, asked)
-        columns: dict[str, list[Any]] = {"question": questions}
+        texts: dict[str, Any] = {"question": fetch(rows, QUESTION, asked)}
         if self.whole_answers:
-            columns["answer"] = self._all_answers(rows, questions)
+            places, langs = np.nonzero((keys[rows, ANSWER] != 0) & self.languages)
+            answers = zip(places, fetch(rows[places], ANSWER, langs), strict=True)
+            new = [(n, text) for n, text in answers if text != texts["question"][n]]
+            texts |= {"answer_row": [n for n, _ in new], "answer": [text for _, text in new]}
         else:
-            columns["answer"] = self.store.fetch(rows, ANSWER, answered)
-        if self._has_negatives:
-            there = self.store.keys[rows, NEGATIVE, answered] != 0
-            columns["negative"] = self._where(there, rows, NEGATIVE, answered)
+            texts["answer"] = fetch(rows, ANSWER, answered)
+        there = keys[rows, NEGATIVE, answered] != 0
+        texts["negative"] = fetch(rows[there], NEGATIVE, answered[there])
         if self.second:
-            columns["second"] = self._where(second >= 0, rows, QUESTION, second)
+            texts["second_row"] = places = np.flatnonzero(second >= 0)
+            texts["second"] = fetch(rows[places], QUESTION, second[places])
         if self.teacher is not None:
-            taught = self.taught_keys(rows)
-            columns["teacher"] = list(self.teacher.of(taught))
-            columns["taught"] = (taught != 0).tolist()
-        return columns
-
-    def taught_keys(self, rows: Any) -> Keys:
-        """``[row, question or answer]``: the keys of the texts in the teacher's language, 0 where there is none."""
-        lang = self.store.languages.index(self.teacher_lang)
-        keys: Keys = self.store.keys[rows][:, [QUESTION, ANSWER], lang]
-        return keys
+            taught = self.teacher.keys_of(self.store, rows)
+            texts |= {"teacher": self.teacher.of(taught), "taught": taught != 0}
+        return texts
 
     def planned_rows(self) -> Any:
         """Which rows of the store the batches have, each once, in their order."""
-        return np.unique(self._entries().data.column("row").to_numpy())
-
-    def _where(self, there: Flags, rows: Any, side: int, langs: Any) -> list[str]:
-        """The texts of a side where there are any, and "" elsewhere."""
-        texts = np.full(len(rows), "", object)
-        texts[there] = self.store.fetch(rows[there], side, langs[there])
-        return list(texts)
-
-    def _entries(self) -> Any:
-        from datasets import Dataset
-
-        return Dataset.from_file(str(self.folder / PLAN))
-
-    def _all_answers(self, rows: Any, questions: list[str]) -> list[list[str]]:
-        """Every answer of each row, except one that repeats its question."""
-        places, langs = np.nonzero((self.store.keys[rows, ANSWER] != 0) & self.languages)
-        answers: list[list[str]] = [[] for _ in rows]
-        for place, text in zip(places, self.store.fetch(rows[places], ANSWER, langs), strict=True):
-            if text != questions[place]:
-                answers[place].append(text)
-        return answers
-
-    @cached_property
-    def _has_negatives(self) -> bool:
-        keys = self.store.keys
-        pages = range(0, self.store.rows, PAGE)
-        return any(keys[first : first + PAGE, NEGATIVE].any() for first in pages)
+        return np.unique(self.dataset().data.column("row").to_numpy())
 
 
 def write_plan(

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import re
-import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,15 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from xlir_bench.encoders.digest import fingerprint
 from xlir_bench.encoders.layout import OFFSET_POSITIONS
 from xlir_bench.errors import InputError, OutOfReachError, UnknownNameError, XlirError
-from xlir_bench.files import file_digest, raw_lines
+from xlir_bench.files import file_digest
 from xlir_bench.places import data_cache
-from xlir_bench.records import ROLES, Floats, Progress, Role
+from xlir_bench.records import ROLES, Floats, Ints, Progress, Role
 from xlir_bench.sources import ON_DISK, DataState, data_state, load_present
+from xlir_bench.sources.rows import Faults, read_lines
 from xlir_bench.tasks import Task
 from xlir_bench.train.bases import Base
 from xlir_bench.train.folder import write_array, write_json
@@ -31,7 +30,6 @@ from xlir_bench.train.rows import chunked
 from xlir_bench.train.store import RowStore
 from xlir_bench.untrusted import read_array, read_json
 
-Ids = NDArray[np.int64]
 ROWS = "rows"
 IDS, RECORD = "pieces.npy", "pruning.json"
 KINDS = ("Unigram", "WordPiece", "BPE")
@@ -222,7 +220,7 @@ def _all_pieces(tokenizer: Mapping[str, Any]) -> dict[str, int]:
     return _model_pieces(tokenizer) | added
 
 
-def _kept_ids(tokenizer: Mapping[str, Any], used: set[int]) -> Ids:
+def _kept_ids(tokenizer: Mapping[str, Any], used: set[int]) -> Ints:
     """The ids that have to stay if texts are to keep the pieces they use; in their new order.
 
     Why the texts keep their pieces:
@@ -284,7 +282,7 @@ def _joined(model: Mapping[str, Any], pair: tuple[str, str]) -> str:
     return pair[0] + pair[1].removeprefix(model["continuing_subword_prefix"] or "")
 
 
-def _cut(model: Any, stated: Mapping[str, Any], ids: Ids) -> None:
+def _cut(model: Any, stated: Mapping[str, Any], ids: Ints) -> None:
     """Leave only these pieces, and their rows of the model's tables."""
     import torch
 
@@ -387,8 +385,7 @@ def _cost_elsewhere(
 
 def _lines(path: Path) -> Iterator[str]:
     """The lines of a file of texts."""
-    try:
-        for line in raw_lines(path):
-            yield line.decode().strip()
-    except (ValueError, EOFError, OSError, zlib.error) as error:
-        raise InputError(f"--prune-vocabulary {path} is no text in UTF-8: {error}") from error
+    faults = Faults("the texts of --prune-vocabulary")
+    for _, line in read_lines(path, faults, str.strip, blank=True):
+        yield line
+    faults.check()

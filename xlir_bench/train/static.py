@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from xlir_bench.options.static import StaticOptions
+from xlir_bench.records import Floats
 from xlir_bench.train.rows import chunked
 from xlir_bench.train.store import RowStore
 
-Floats = NDArray[np.float32]
 UNKNOWN = "[UNK]"
 SAMPLE = 200_000
 """Texts that the vocabulary is learnt from, at most."""

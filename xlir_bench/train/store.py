@@ -22,7 +22,7 @@ from xlir_bench.records import Progress
 from xlir_bench.train.folder import write_json
 from xlir_bench.train.reading import listed_faults, sound_rows, source_digest
 from xlir_bench.train.rows import SIDES, Fault, Row, chunked, count_origin, item_key, text_key
-from xlir_bench.untrusted import read_json
+from xlir_bench.untrusted import read_json, validated
 
 Keys = NDArray[np.uint64]
 Flags = NDArray[np.bool_]
@@ -64,7 +64,7 @@ class RowStore:
     languages: tuple[str, ...]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # `datasets` pickles what transforms its rows, to name the outcome: gigabytes of keys must not be in it.
+        # Other processes and workers are sent it: gigabytes of keys must not be in it.
         return RowStore, (self.folder, self.sources, self.languages)
 
     @property
@@ -233,21 +233,14 @@ def _write_keys(store: RowStore, appeared: Sequence[str], progress: Progress) ->
     progress.finish()
 
 
-@dataclass(frozen=True, slots=True)
-class _Contents:
-    """rows.json."""
-
-    languages: list[str]
-    sources: list[StoredSource]
-
-
 def open_rows(folder: Path) -> RowStore | None:
     """The store in a folder; None where there is none, or files of it are cut short."""
+    path, what = folder / CONTENTS, "a store of rows"
     try:
-        contents = read_json(folder / CONTENTS, _Contents, "a store of rows")
+        contents = read_json(path, dict[str, Any], what)
+        store = validated(RowStore, {**contents, "folder": folder}, path, what)
     except InputError:
         return None
-    store = RowStore(folder, tuple(contents.sources), tuple(contents.languages))
     size = 8 * store.rows
     sizes = {IDS: size, STARTS: size, KEYS: size * len(SIDES) * len(store.languages)}
     whole = all(

@@ -36,9 +36,11 @@ class Teacher:
     """Vectors of texts, in a folder; mapped, not read."""
 
     folder: Path
+    lang: str
+    """Of the texts that it was given."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Teacher, (self.folder,)  # without what is mapped, as `RowStore`
+        return Teacher, (self.folder, self.lang)  # without what is mapped, as `RowStore`
 
     @cached_property
     def _keys(self) -> Keys:
@@ -57,6 +59,12 @@ class Teacher:
     def stated(self) -> dict[str, str]:
         """Its name and digest."""
         return read_json(self.folder / CONTENTS, dict[str, str], "what is known of a teacher")
+
+    def keys_of(self, store: RowStore, rows: Ints) -> Keys:
+        """``[row, question or answer]``: the keys of their texts in its language, 0 where there is none."""
+        lang = store.languages.index(self.lang)
+        keys: Keys = store.keys[rows][:, [QUESTION, ANSWER], lang]
+        return keys
 
     def of(self, keys: Keys) -> Floats:
         """The vectors of texts by their keys; zeros for those that it has not."""
@@ -86,9 +94,10 @@ def teach(
         if not hasattr(encoder, "encode"):
             raise InputError(f"--teacher {spec} encodes no texts: name a model or a parquet file")
     stated = {"name": spec if encoder is None else encoder.name, "digest": digest}
-    kept = (folder / CONTENTS).is_file() and Teacher(folder).stated == stated
+    teacher = Teacher(folder, options.teacher_lang)
+    kept = (folder / CONTENTS).is_file() and teacher.stated == stated
     if kept and np.array_equal(read_array(folder / KEYS), keys):
-        return Teacher(folder)
+        return teacher
     (folder / CONTENTS).unlink(missing_ok=True)
     pages = _stored(Path(spec)) if encoder is None else _encoded(encoder, wanted)
     progress.start("teacher's vectors", len(keys), "texts")
@@ -115,7 +124,7 @@ def teach(
     progress.finish()
     write_array(folder / KEYS, keys)
     write_json(folder / CONTENTS, stated)
-    return Teacher(folder)
+    return teacher
 
 
 def _texts(options: TrainOptions, store: RowStore, rows: Ints) -> dict[int, tuple[str, Role]]:

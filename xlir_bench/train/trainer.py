@@ -191,8 +191,8 @@ class _Run:
             before = validated(dict[str, float], stated, path, "the figures from before training")
             selection(before, options.select_by)  # raises now where there is no such figure
         on_the_way = None if options.eval_steps == 0 else look
-        shared((plan, steps))
-        loop = Loop(options, self.folder, base, plan, steps, on_the_way, self.progress, say)
+        shared(plan)
+        loop = Loop(options, self.folder, base, plan, on_the_way, self.progress, say)
         with quiet_transformers():
             outcome, log = loop.run()
             self._save(base)
@@ -235,14 +235,13 @@ class _Run:
         from xlir_bench.train.loop import Loop
         from xlir_bench.train.ranks import shared
 
-        told = shared(None)  # waits until rows, plan and base are on disk
-        if told is None:
+        plan = shared(None)  # waits until rows, plan and base are on disk
+        if plan is None:
             return
-        plan, steps = told
         options, base = self.options, self._prepared(plan)
         look = None if options.eval_steps == 0 else evaluate  # the first process asks it
         with quiet_transformers():
-            Loop(options, self.folder, base, plan, steps, look, Silent(), str).run()
+            Loop(options, self.folder, base, plan, look, Silent(), str).run()
 
     def _taught(self, plan: Plan) -> Plan:
         """The plan with a teacher, where the loss has one; refuses rows that the loss can do nothing with."""
@@ -257,9 +256,8 @@ class _Run:
 
         rows = plan.planned_rows()
         teacher = teach(options, store, rows, self.folder.data, self.progress)
-        plan = replace(plan, teacher=teacher, teacher_lang=options.teacher_lang)
-        alone = float((plan.taught_keys(rows) == 0).mean())
-        return replace(plan, counts={**plan.counts, "infonce_alone": alone})
+        alone = float((teacher.keys_of(store, rows) == 0).mean())
+        return replace(plan, teacher=teacher, counts={**plan.counts, "infonce_alone": alone})
 
     def _prepared(self, plan: Plan) -> Base:
         """The model as the loop trains it."""
