@@ -25,11 +25,10 @@ from xlir_bench.retrieval.encoding import EmbedRequest, Growing, batch_encoder, 
 from xlir_bench.retrieval.exact import Search, VectorIndex
 from xlir_bench.retrieval.partial import Partial
 from xlir_bench.retrieval.pool import Pool, Want
-from xlir_bench.retrieval.rows import Rows
 from xlir_bench.retrieval.similarity import Similarity
 from xlir_bench.retrieval.store import Known, text_keys, write_block
 from xlir_bench.retrieval.tiles import NUMBA, engine_for
-from xlir_bench.retrieval.vectors import Vectors
+from xlir_bench.retrieval.vectors import Rows, Vectors
 
 UNITS = 4
 """For each worker, where there are enough texts: so none waits long for the last one."""

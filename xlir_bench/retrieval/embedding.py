@@ -28,7 +28,6 @@ from xlir_bench.retrieval.encoding import (
 )
 from xlir_bench.retrieval.exact import BLOCK, VectorIndex
 from xlir_bench.retrieval.retriever import Represented
-from xlir_bench.retrieval.rows import Rows
 from xlir_bench.retrieval.similarity import COSINE
 from xlir_bench.retrieval.store import (
     Block,
@@ -39,7 +38,7 @@ from xlir_bench.retrieval.store import (
     text_keys,
     write_block,
 )
-from xlir_bench.retrieval.vectors import Vectors
+from xlir_bench.retrieval.vectors import Rows, Vectors
 
 WINDOW = 65_536
 """Batches are planned over so many texts at a time: all of them in most tasks."""

@@ -18,11 +18,11 @@ from xlir_bench.encoders.sparse import SparseEncoder
 from xlir_bench.errors import InputError
 from xlir_bench.records import Ints, Role, TokenCounts
 from xlir_bench.retrieval.maxsim import MaxSim
-from xlir_bench.retrieval.rows import Rows, stacked
 from xlir_bench.retrieval.similarity import COSINE, Dense, Similarity, rounded
 from xlir_bench.retrieval.sparse import Sparse
 from xlir_bench.retrieval.store import Block, Keys
 from xlir_bench.retrieval.tiles import NUMBA, Engine
+from xlir_bench.retrieval.vectors import Rows, stacked
 
 if TYPE_CHECKING:
     from xlir_bench.retrieval.elsewhere import Elsewhere

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 from threadpoolctl import ThreadpoolController
@@ -23,9 +23,9 @@ from xlir_bench.records import ROLES, Floats, Ints, Progress, Role, Setting
 from xlir_bench.retrieval.kernels import settle
 from xlir_bench.retrieval.partial import Partial
 from xlir_bench.retrieval.pool import Pool, Want
-from xlir_bench.retrieval.rows import Rows, stacked
 from xlir_bench.retrieval.similarity import COSINE, Similarity
 from xlir_bench.retrieval.tiles import NUMBA, Engine, Tile
+from xlir_bench.retrieval.vectors import Rows, Vectors, stacked
 
 if TYPE_CHECKING:
     from xlir_bench.retrieval.elsewhere import Elsewhere
@@ -38,22 +38,13 @@ FEW_QUERIES = 64
 """Fewer are not worth a thread of their own."""
 
 
-class StoredRows(Protocol):
-    """The representations of one role and language, a row a text, such as `Vectors` or `SparseRows`."""
-
-    def __len__(self) -> int: ...
-
-    def rows(self, rows: Ints | slice) -> Rows:
-        """These rows, in this order."""
-
-
 @dataclass(frozen=True, slots=True)
 class VectorIndex:
     """Vectors of queries and passages, searched without any approximation."""
 
     pool: Pool
-    queries: Mapping[str, StoredRows]
-    passages: Mapping[str, StoredRows]
+    queries: Mapping[str, Vectors]
+    passages: Mapping[str, Vectors]
     similarity: Similarity = COSINE
     engine: Engine = NUMBA
     """Where scores are computed and counted: it decides how long a search takes, and nothing else."""
@@ -65,7 +56,7 @@ class VectorIndex:
     @classmethod
     def of(
         cls,
-        vectors: Mapping[tuple[Role, str], StoredRows],
+        vectors: Mapping[tuple[Role, str], Vectors],
         similarity: Similarity = COSINE,
         engine: Engine = NUMBA,
         block: int | None = None,

@@ -15,7 +15,8 @@ from xlir_bench.retrieval.exact import VectorIndex
 from xlir_bench.retrieval.partial import Partial
 from xlir_bench.retrieval.pool import Pool, Want
 from xlir_bench.retrieval.retriever import Represented
-from xlir_bench.retrieval.sparse import Sparse, SparseRows
+from xlir_bench.retrieval.sparse import Sparse
+from xlir_bench.retrieval.vectors import Vectors
 
 PASSAGES_FIRST: tuple[Role, ...] = ("passage", "query")
 TEXTS = 4096
@@ -71,12 +72,15 @@ class BM25Index:
     @classmethod
     def of(cls, counts: dict[tuple[Role, str], csr_array]) -> BM25Index:
         """The index of texts whose words are counted, by role and language."""
-        queries = {key: SparseRows(rows) for key, rows in counts.items() if key[0] == "query"}
-        passages = {key: rows for key, rows in counts.items() if key[0] == "passage"}
-        alone = {key: WeightedRows(rows, *_statistics([rows])) for key, rows in passages.items()}
+        rows = {key: Vectors.of(of_texts) for key, of_texts in counts.items()}
+        passages = {key: of_texts for key, of_texts in counts.items() if key[0] == "passage"}
         of_all = _statistics(list(passages.values()))
-        together = {key: WeightedRows(rows, *of_all) for key, rows in passages.items()}
-        indexes = [VectorIndex.of({**queries, **rows}, Sparse()) for rows in (alone, together)]
+        alone, together = dict(rows), dict(rows)
+        for key, of_texts in passages.items():
+            of_lang = WeightedRows(of_texts, *_statistics([of_texts]))
+            alone[key] = replace(rows[key], parts=(of_lang,))
+            together[key] = replace(rows[key], parts=(WeightedRows(of_texts, *of_all),))
+        indexes = [VectorIndex.of(weighted, Sparse()) for weighted in (alone, together)]
         return cls(indexes[0].pool, *indexes)
 
     def search(self, wants: Sequence[Want], progress: Progress) -> Iterable[Partial]:
@@ -111,17 +115,18 @@ class BM25Index:
 
 
 @dataclass(frozen=True, slots=True)
-class WeightedRows(SparseRows):
+class WeightedRows:
     """Passages, of which the counts are kept, and the weights are made when they are read."""
 
+    counts: csr_array
     idf: Floats
     """What each word says, of the passages that are searched."""
     length: float
     """Their mean length in words."""
 
-    def rows(self, rows: Ints | slice) -> csr_array:
+    def __getitem__(self, rows: Ints | slice) -> csr_array:
         """What each word of these passages adds to the score of a question that has it."""
-        counts = self.matrix[rows]
+        counts = self.counts[rows]
         length = counts.sum(axis=1)
         row = np.repeat(np.arange(len(length)), np.diff(counts.indptr))
         saturated = K1 * (1 - B + B * length / max(self.length, 1e-9))

@@ -17,9 +17,9 @@ from xlir_bench.errors import InputError
 from xlir_bench.records import Floats, Ints
 from xlir_bench.retrieval import tiles
 from xlir_bench.retrieval.kernels import SURPLUS
-from xlir_bench.retrieval.rows import Rows
 from xlir_bench.retrieval.similarity import Dense, Similarity
 from xlir_bench.retrieval.tiles import around
+from xlir_bench.retrieval.vectors import Rows
 
 SHARE = 1024
 """Queries of a tile: with a block of passages its scores are 64 MB."""

@@ -29,7 +29,7 @@ from xlir_bench.retrieval.encoding import (
     in_blocks,
     planned,
 )
-from xlir_bench.retrieval.exact import StoredRows, VectorIndex
+from xlir_bench.retrieval.exact import VectorIndex
 from xlir_bench.retrieval.retriever import Represented
 from xlir_bench.retrieval.tiles import NUMBA
 from xlir_bench.retrieval.vectors import Vectors
@@ -72,7 +72,7 @@ def embed_in_passing(
         windows[number].remember(counts, known, vectors)
         progress.advance(len(counts.tokens))
     progress.finish()
-    passages: dict[tuple[Role, str], StoredRows] = {
+    passages: dict[tuple[Role, str], Vectors] = {
         ("passage", lang): Passing(
             tuple(windows),
             (numbers // size).astype(np.int32),

@@ -12,7 +12,7 @@ from xlir_bench.encoders.multivector import TokenVectors
 from xlir_bench.errors import BadVectorsError
 from xlir_bench.records import Floats, Ints
 from xlir_bench.retrieval.kernels import true_products, true_table, unit_rows
-from xlir_bench.retrieval.rows import Rows
+from xlir_bench.retrieval.vectors import Rows
 
 UNIT = 2.0**-24
 """Half the distance from 1 to the next number in float32."""

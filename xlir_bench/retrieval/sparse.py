@@ -12,25 +12,6 @@ from xlir_bench.retrieval.kernels import sparse_products, sparse_scores
 
 
 @dataclass(frozen=True, slots=True)
-class SparseRows:
-    """The rows of one role and language."""
-
-    matrix: csr_array
-
-    def __len__(self) -> int:
-        return int(self.matrix.shape[0])
-
-    @property
-    def dimension(self) -> int:
-        """How many columns there are, of which a row uses a few."""
-        return int(self.matrix.shape[1])
-
-    def rows(self, rows: Ints | slice) -> csr_array:
-        """These rows, in this order."""
-        return self.matrix[rows]
-
-
-@dataclass(frozen=True, slots=True)
 class Sparse:
     """The inner product of such rows. What is fast to compute is exact already, so nothing has to be settled."""
 

@@ -25,8 +25,7 @@ from numpy.typing import NDArray
 from xlir_bench import files, objectstore
 from xlir_bench.errors import XlirError
 from xlir_bench.records import Ints, TokenCounts
-from xlir_bench.retrieval.rows import Rows, arrays_of, rows_of, sizes_of
-from xlir_bench.retrieval.vectors import Vectors
+from xlir_bench.retrieval.vectors import Rows, Vectors, arrays_of, rows_of, sizes_of
 from xlir_bench.shardfile import SUFFIX, is_sound, mapped, read_keys, write_shard
 from xlir_bench.untrusted import load_json
 

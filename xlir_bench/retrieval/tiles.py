@@ -16,8 +16,8 @@ import numpy as np
 from xlir_bench.options.running import CPU
 from xlir_bench.records import Floats, Ints
 from xlir_bench.retrieval.kernels import count_above, count_exact, list_best
-from xlir_bench.retrieval.rows import Rows
 from xlir_bench.retrieval.similarity import Similarity
+from xlir_bench.retrieval.vectors import Rows
 
 LISTED = 1 << 18
 """Pairs that are settled together; more than a block has passages."""
