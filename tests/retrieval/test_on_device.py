@@ -28,8 +28,7 @@ from xlir_bench.retrieval import (
     Want,
     tiles,
 )
-from xlir_bench.retrieval.similarity import COSINE
-from xlir_bench.retrieval.sparse import Sparse
+from xlir_bench.retrieval.similarity import COSINE, Sparse
 from xlir_bench.retrieval.tiles import NUMBA, Engine, engine_for
 
 torch = pytest.importorskip("torch")

@@ -20,7 +20,7 @@ from xlir_bench.encoders.bm25 import BM25, terms
 from xlir_bench.records import Collection, Relevance, Setting, Silent
 from xlir_bench.retrieval import VectorIndex, Vectors, Want, lexical
 from xlir_bench.retrieval.lexical import BM25Retriever
-from xlir_bench.retrieval.sparse import Sparse
+from xlir_bench.retrieval.similarity import Sparse
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)

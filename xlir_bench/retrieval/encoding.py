@@ -17,9 +17,7 @@ from xlir_bench.encoders import Encoder, Tokenizing, checked, describe
 from xlir_bench.encoders.sparse import SparseEncoder
 from xlir_bench.errors import InputError
 from xlir_bench.records import Ints, Role, TokenCounts
-from xlir_bench.retrieval.maxsim import MaxSim
-from xlir_bench.retrieval.similarity import COSINE, Dense, Similarity, rounded
-from xlir_bench.retrieval.sparse import Sparse
+from xlir_bench.retrieval.similarity import COSINE, Dense, MaxSim, Similarity, Sparse, rounded
 from xlir_bench.retrieval.store import Block, Keys
 from xlir_bench.retrieval.tiles import NUMBA, Engine
 from xlir_bench.retrieval.vectors import Rows, stacked

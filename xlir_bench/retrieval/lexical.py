@@ -15,7 +15,7 @@ from xlir_bench.retrieval.exact import VectorIndex
 from xlir_bench.retrieval.partial import Partial
 from xlir_bench.retrieval.pool import Pool, Want
 from xlir_bench.retrieval.retriever import Represented
-from xlir_bench.retrieval.sparse import Sparse
+from xlir_bench.retrieval.similarity import Sparse
 from xlir_bench.retrieval.vectors import Vectors
 
 PASSAGES_FIRST: tuple[Role, ...] = ("passage", "query")
