@@ -21,12 +21,12 @@ from xlir_bench.options.running import CPU
 from xlir_bench.records import Floats, Ints, Progress, Role, TokenCounts
 from xlir_bench.retrieval import embedding, exact
 from xlir_bench.retrieval.embedding import Distinct, texts_at
-from xlir_bench.retrieval.encoding import EmbedRequest, Growing, batch_encoder, in_blocks, planned
+from xlir_bench.retrieval.encoding import EmbedRequest, batch_encoder, in_blocks, planned
 from xlir_bench.retrieval.exact import Search, VectorIndex
 from xlir_bench.retrieval.partial import Partial
 from xlir_bench.retrieval.pool import Pool, Want
 from xlir_bench.retrieval.similarity import Similarity
-from xlir_bench.retrieval.store import Known, text_keys, write_block
+from xlir_bench.retrieval.store import Block, Known, text_keys, write_block
 from xlir_bench.retrieval.tiles import NUMBA, engine_for
 from xlir_bench.retrieval.vectors import Rows, Vectors
 
@@ -209,9 +209,10 @@ class _Encoding:
         _, texts, counts, batches = self.last
         keys, wanted = text_keys(texts), batches[unit.part :: unit.parts]
 
-        def keep(growing: Growing) -> None:
+        def keep(rows: Ints, vectors: Rows) -> None:
+            block = Block.of(keys, job.request.kept(vectors), counts, rows)
             with files.explained(job.folder, "XLIR_CACHE names another place"):
-                write_block(job.folder / role, growing.block(keys, counts, job.request)[1])
+                write_block(job.folder / role, block)
 
         in_blocks(batch_encoder(self.encoder, job.request, role, texts), wanted, keep)
         return sum(map(len, wanted))

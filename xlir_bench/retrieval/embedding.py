@@ -21,7 +21,6 @@ from xlir_bench.retrieval.cache import EncoderFolder
 from xlir_bench.retrieval.encoding import (
     BLOCK_TEXTS,
     EmbedRequest,
-    Growing,
     batch_encoder,
     in_blocks,
     planned,
@@ -278,21 +277,18 @@ class _Work:
                 if (known.part[missing[batch]] < 0).any()
             ]
 
-            def keep(growing: Growing, at: Ints = missing, counts: TokenCounts = counts) -> None:
-                self._keep(at, growing, counts, texts, known)
+            def keep(
+                rows: Ints, vectors: Rows, at: Ints = missing, counts: TokenCounts = counts
+            ) -> None:
+                block = Block.of(texts.keys[at], self.request.kept(vectors), counts, rows)
+                path = self.folder.write(texts.role, block)
+                part: Rows | Path = block.vectors
+                if not self.in_memory(texts):
+                    part = path or self._set_aside(texts.role, block)
+                known.put(at[rows], part, block, slice(None))
 
             encode = batch_encoder(self.encoder, self.request, texts.role, chosen)
             in_blocks(encode, wanted, keep, self.progress.advance)
-
-    def _keep(
-        self, missing: Ints, growing: Growing, counts: TokenCounts, texts: Distinct, known: Known
-    ) -> None:
-        rows, block = growing.block(texts.keys[missing], counts, self.request)
-        path = self.folder.write(texts.role, block)
-        part: Rows | Path = block.vectors
-        if not self.in_memory(texts):
-            part = path or self._set_aside(texts.role, block)
-        known.put(missing[rows], part, block, slice(None))
 
     def _set_aside(self, role: Role, block: Block) -> Path:
         """Write the block to a temporary folder, where the cache cannot keep it."""

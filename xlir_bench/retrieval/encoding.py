@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -18,7 +18,6 @@ from xlir_bench.encoders.sparse import SparseEncoder
 from xlir_bench.errors import InputError
 from xlir_bench.records import Ints, Role, TokenCounts
 from xlir_bench.retrieval.similarity import COSINE, Dense, MaxSim, Similarity, Sparse, rounded
-from xlir_bench.retrieval.store import Block, Keys
 from xlir_bench.retrieval.tiles import NUMBA, Engine
 from xlir_bench.retrieval.vectors import Rows, stacked
 
@@ -64,6 +63,10 @@ class EmbedRequest:
                 "--vectors int8 keeps directions and no lengths, and a dot product is of both: try float16"
             )
 
+    def kept(self, rows: Rows) -> Rows:
+        """Vectors as they are kept."""
+        return rounded(rows, self.vectors, self.similarity)
+
     @property
     def is_dense(self) -> bool:
         """Whether a text has one dense vector."""
@@ -97,36 +100,6 @@ def guessed_lengths(texts: Sequence[str]) -> Ints:
     return np.array([len(text) // 3 + 2 for text in texts], np.int64)
 
 
-@dataclass(slots=True)
-class Growing:
-    """Batches that are encoded and not yet written."""
-
-    most: int | None = None
-    """Texts that are enough; None: `BLOCK_TEXTS`."""
-    batches: list[Ints] = field(default_factory=list)
-    vectors: list[Rows] = field(default_factory=list)
-    began: float = field(default_factory=time.monotonic)
-
-    @property
-    def is_enough(self) -> bool:
-        """Whether it is time to write them."""
-        return (
-            sum(map(len, self.batches)) >= (self.most or BLOCK_TEXTS)
-            or sum(rows.size for rows in self.vectors) > BLOCK_NUMBERS
-            or time.monotonic() - self.began > BLOCK_SECONDS
-        )
-
-    def block(self, keys: Keys, counts: TokenCounts, request: EmbedRequest) -> tuple[Ints, Block]:
-        """Which of the texts they are, and the block; `keys` and `counts` are those of all texts."""
-        rows = np.concatenate(self.batches)
-        return rows, Block(
-            keys[rows],
-            rounded(stacked(self.vectors), request.vectors, request.similarity),
-            counts.tokens[rows].astype(np.int32),
-            counts.unknown[rows].astype(np.int32),
-        )
-
-
 def planned(
     encoder: Encoder,
     role: Role,
@@ -155,24 +128,34 @@ def batch_encoder(
 def in_blocks(
     make: Callable[[Ints], Rows],
     batches: Iterable[Ints],
-    keep: Callable[[Growing], None],
+    keep: Callable[[Ints, Rows], None],
     advance: Callable[[int], None] = lambda _count: None,
     most: int | None = None,
 ) -> None:
-    """Make the rows of batches; whenever there is enough, it is kept."""
-    growing = Growing(most)
+    """Make the rows of batches; whenever there are enough, `keep` gets the texts' numbers and their rows."""
+    held: list[tuple[Ints, Rows]] = []
+    began = time.monotonic()
+
+    def keep_held() -> None:
+        numbers, rows = zip(*held, strict=True)
+        keep(np.concatenate(numbers), stacked(rows))
+        held.clear()
+
     try:
         for batch in batches:
-            growing.vectors.append(make(batch))
-            growing.batches.append(batch)
+            held.append((batch, make(batch)))
             advance(len(batch))
-            if growing.is_enough:
-                keep(growing)
-                growing = Growing(most)
+            if (
+                sum(len(numbers) for numbers, _ in held) >= (most or BLOCK_TEXTS)
+                or sum(rows.size for _, rows in held) > BLOCK_NUMBERS
+                or time.monotonic() - began > BLOCK_SECONDS
+            ):
+                keep_held()
+                began = time.monotonic()
     finally:
         # Reached on Ctrl-C too: the batches that are done are whole, so they are kept.
-        if growing.batches:
-            keep(growing)
+        if held:
+            keep_held()
 
 
 def token_counts(encoder: object, texts: Sequence[str], role: Role) -> TokenCounts:

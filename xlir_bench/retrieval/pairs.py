@@ -22,14 +22,13 @@ from xlir_bench.retrieval.cache import EncoderFolder
 from xlir_bench.retrieval.embedding import WINDOW
 from xlir_bench.retrieval.encoding import (
     EmbedRequest,
-    Growing,
     device_budget,
     in_blocks,
     plan_batches,
     token_counts,
 )
 from xlir_bench.retrieval.pool import Pool
-from xlir_bench.retrieval.store import Keys, Known, distinct_keys, text_keys
+from xlir_bench.retrieval.store import Block, Keys, Known, distinct_keys, text_keys
 
 PAIRS = "pair"
 """Where texts have their role."""
@@ -123,8 +122,8 @@ class PairScores:
             texts = list(zip(queries, passages, strict=True))
             return checked_scores(self.reranker.scores(texts), texts)[:, None]
 
-        def keep(growing: Growing) -> None:
-            scored, block = growing.block(known.keys[numbers], counts, self.request)
+        def keep(scored: Ints, scores: Floats) -> None:
+            block = Block.of(known.keys[numbers], scores, counts, scored)
             known.put(numbers[scored], block.vectors, block, slice(None))
             self._folder.write(PAIRS, block)
 

@@ -24,7 +24,6 @@ from xlir_bench.retrieval.elsewhere import Live, Named
 from xlir_bench.retrieval.embedding import Distinct, embed, texts_at
 from xlir_bench.retrieval.encoding import (
     EmbedRequest,
-    Growing,
     batch_encoder,
     in_blocks,
     planned,
@@ -180,11 +179,9 @@ class Window:
     def _encoded(self, texts: list[str], batches: list[Ints], rows: Ints) -> Floats:
         """The vectors of these rows as they would be kept, encoded in whole batches."""
         vectors = np.zeros((len(texts), self.dimension), np.float32)
-        keys, counts = np.zeros((len(texts), 2), np.uint64), TokenCounts(*np.zeros((2, len(texts))))
 
-        def keep(growing: Growing) -> None:
-            places, block = growing.block(keys, counts, self.request)
-            vectors[places] = block.vectors
+        def keep(places: Ints, encoded: Floats) -> None:
+            vectors[places] = self.request.kept(encoded)
 
         encode = batch_encoder(self.makes.open(), self.request, "passage", texts)
         in_blocks(encode, [batch for batch in batches if np.isin(batch, rows).any()], keep)

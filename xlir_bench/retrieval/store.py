@@ -63,6 +63,14 @@ class Block:
     unknown: Ints
 
     @classmethod
+    def of(cls, keys: Keys, vectors: Rows, counts: TokenCounts, rows: Ints) -> Block:
+        """Of vectors as they are kept; `rows` says which of these keys and counts are theirs."""
+        tokens, unknown = (
+            count[rows].astype(np.int32) for count in (counts.tokens, counts.unknown)
+        )
+        return cls(keys[rows], vectors, tokens, unknown)
+
+    @classmethod
     def read(cls, path: Path) -> Block:
         """The block of a shard, mapped."""
         arrays = mapped(path)
