@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-
-import numpy as np
 
 from xlir_bench import files
 from xlir_bench.encoders import Encoder, load_encoder
@@ -20,13 +19,13 @@ from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.options.running import CPU
 from xlir_bench.records import Floats, Ints, Progress, Role, TokenCounts
 from xlir_bench.retrieval import embedding, exact
-from xlir_bench.retrieval.embedding import Distinct, texts_at
+from xlir_bench.retrieval.embedding import Encoding, texts_at
 from xlir_bench.retrieval.encoding import EmbedRequest, batch_encoder, in_blocks, planned
 from xlir_bench.retrieval.exact import Search, VectorIndex
 from xlir_bench.retrieval.partial import Partial
 from xlir_bench.retrieval.pool import Pool, Want
 from xlir_bench.retrieval.similarity import Similarity
-from xlir_bench.retrieval.store import Block, Known, text_keys, write_block
+from xlir_bench.retrieval.store import Block, text_keys, write_block
 from xlir_bench.retrieval.tiles import NUMBA, engine_for
 from xlir_bench.retrieval.vectors import Rows, Vectors
 
@@ -36,42 +35,23 @@ FEW_TEXTS = 256
 """Fewer are not worth a unit."""
 
 
-@dataclass(frozen=True, slots=True)
-class Live:
-    """An encoder of this process."""
-
-    encoder: Encoder
-
-    def open(self) -> Encoder:
-        """As it is."""
-        return self.encoder
+_loaded: dict[tuple[str, EncoderOptions, str], Encoder] = {}
+"""Of this process, which is a worker."""
 
 
-@dataclass(frozen=True, slots=True)
-class Named:
-    """An encoder that a worker loads, and keeps until it is to load another one."""
-
-    spec: str
-    options: EncoderOptions
-    fingerprint: str
-
-    def open(self) -> Encoder:
-        """It has to be the one that was asked for."""
-        if self in _loaded:
-            return _loaded[self]
+def loaded(spec: str, options: EncoderOptions, fingerprint: str) -> Encoder:
+    """The encoder of this fingerprint, kept until another one is wanted; another model of that spec is refused."""
+    wanted = spec, options, fingerprint
+    if wanted not in _loaded:
         _loaded.clear()
-        encoder = load_encoder(self.spec, self.options)
-        if encoder.fingerprint != self.fingerprint:
+        encoder = load_encoder(spec, options)
+        if encoder.fingerprint != fingerprint:
             raise InputError(
-                f"{self.spec} is another model on a worker than here, or its libraries have other versions: every node"
+                f"{spec} is another model on a worker than here, or its libraries have other versions: every node"
                 " wants the same"
             )
-        _loaded[self] = encoder
-        return encoder
-
-
-_loaded: dict[Named, Encoder] = {}
-"""Of this process."""
+        _loaded[wanted] = encoder
+    return _loaded[wanted]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,28 +64,20 @@ class Elsewhere:
     search_device: str = CPU
     """Where each compares vectors."""
 
-    def named(self, encoder: Encoder) -> Named:
-        """How a worker loads this encoder."""
-        return Named(self.spec, self.options, encoder.fingerprint)
+    def loading(self, encoder: Encoder) -> Callable[[], Encoder]:
+        """What a worker gets this encoder by."""
+        return partial(loaded, self.spec, self.options, encoder.fingerprint)
 
-    def encode(
-        self,
-        folder: Path,
-        request: EmbedRequest,
-        encoder: Encoder,
-        roles: Sequence[Distinct],
-        known_by_role: Mapping[Role, Known],
-        progress: Progress,
-    ) -> None:
+    def encode(self, folder: Path, encoding: Encoding) -> None:
         """Encode the texts of which nothing is known; `folder` is that of the encoder in the cache."""
         job = EncodeJob(
-            self.named(encoder),
+            self.loading(encoding.encoder),
             folder,
-            replace(request, elsewhere=None, engine=NUMBA),
-            {texts.role: texts.sources for texts in roles},
+            replace(encoding.request, elsewhere=None, engine=NUMBA),
+            {texts.role: texts.sources for texts in encoding.roles},
         )
-        for done in self.executor.run(job, self._units(roles, known_by_role)):
-            progress.advance(done.result())
+        for done in self.executor.run(job, self._units(encoding)):
+            encoding.progress.advance(done.result())
 
     def search(
         self, index: VectorIndex, searches: Sequence[Search], langs: set[str], progress: Progress
@@ -138,19 +110,15 @@ class Elsewhere:
             progress.advance(count)
         return True
 
-    def _units(
-        self, roles: Sequence[Distinct], known_by_role: Mapping[Role, Known]
-    ) -> Iterator[tuple[str, Batches]]:
+    def _units(self, encoding: Encoding) -> Iterator[tuple[str, Batches]]:
         windows = [
-            (texts, start)
-            for texts in roles
+            (texts, start, missing)
+            for texts in encoding.roles
             for start in range(0, len(texts.keys), embedding.WINDOW)
-            if (known_by_role[texts.role].part[start : start + embedding.WINDOW] < 0).any()
+            if len(missing := encoding.known[texts.role].missing(start, embedding.WINDOW))
         ]
         parts = -(-UNITS * self.executor.workers // max(1, len(windows)))
-        for number, (texts, start) in enumerate(windows):
-            known = known_by_role[texts.role].part[start : start + embedding.WINDOW]
-            missing = start + np.flatnonzero(known < 0)
+        for number, (texts, start, missing) in enumerate(windows):
             count = min(parts, -(-len(missing) // FEW_TEXTS))
             for part in range(count):
                 name = f"{texts.role} texts from {start:,}, part {part + 1} of {count}"
@@ -175,18 +143,18 @@ class Batches:
 class EncodeJob:
     """Batches to encode. They are planned over all texts of a window, so vectors have the bits that one process makes."""
 
-    makes: Named
+    makes: Callable[[], Encoder]
     folder: Path
     request: EmbedRequest
     sources: Mapping[Role, tuple[Sequence[str], ...]]
 
     def open(self) -> Callable[[Batches], int]:
         """Load the encoder."""
-        return _Encoding(self, self.makes.open(), files.leased(self.folder)).encode
+        return _Encoder(self, self.makes(), files.leased(self.folder)).encode
 
 
 @dataclass(slots=True)
-class _Encoding:
+class _Encoder:
     """A worker at it."""
 
     job: EncodeJob

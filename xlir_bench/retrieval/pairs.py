@@ -69,7 +69,7 @@ class PairScores:
         first, number = distinct_keys(keys)
         store = self._folder.store(PAIRS)
         known = store.find(keys[first])
-        missing = np.flatnonzero(known.part < 0)
+        missing = known.missing()
         if len(missing):
             progress.start(f"rerank {lang}", len(missing), "pairs")
             tokens = np.zeros(len(first), np.int32)

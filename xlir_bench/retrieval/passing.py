@@ -18,9 +18,8 @@ import numpy as np
 from xlir_bench.arrays import slices
 from xlir_bench.encoders import Encoder, Tokenizing
 from xlir_bench.executor import LOCAL
-from xlir_bench.records import Collection, Floats, Ints, Progress, Role, TextsOnDisk, TokenCounts
+from xlir_bench.records import Collection, Floats, Ints, Progress, Role, TokenCounts
 from xlir_bench.retrieval import embedding
-from xlir_bench.retrieval.elsewhere import Live, Named
 from xlir_bench.retrieval.embedding import Distinct, embed, texts_at
 from xlir_bench.retrieval.encoding import (
     EmbedRequest,
@@ -49,11 +48,10 @@ def embed_in_passing(
     langs = collection.languages("passage")
     texts = Distinct.of("passage", {lang: collection.texts("passage", lang) for lang in langs})
     there, size, dimension = request.elsewhere, embedding.WINDOW, queries.dimension
-    makes = Live(encoder) if there is None else there.named(encoder)
+    makes = (lambda: encoder) if there is None else there.loading(encoder)
     here = replace(request, elsewhere=None, engine=NUMBA)
     windows = [
-        Window.of(texts.sources, texts.source[some], texts.row[some], here, dimension, makes)
-        for some in slices(len(texts.keys), size)
+        Window(*texts.sent(some), here, dimension, makes) for some in slices(len(texts.keys), size)
     ]
     judged = [
         texts.numbers[lang][relevance.passage]
@@ -68,7 +66,8 @@ def embed_in_passing(
     progress.start("encode judged", len(texts.keys), "texts")
     for done in (LOCAL if there is None else there.executor).run(JudgedJob(), units):
         number, counts, known, vectors = done.result()
-        windows[number].remember(counts, known, vectors)
+        window = windows[number]
+        window.counts, window.known, window.remembered = counts, known, vectors
         progress.advance(len(counts.tokens))
     progress.finish()
     passages: dict[tuple[Role, str], Vectors] = {
@@ -115,7 +114,7 @@ class Window:
     row: Ints
     request: EmbedRequest
     dimension: int
-    makes: Live | Named
+    makes: Callable[[], Encoder]
     counts: TokenCounts | None = None
     """How long the texts are, once that is known."""
     known: Ints = field(default_factory=lambda: np.empty(0, np.int64))
@@ -123,23 +122,6 @@ class Window:
     remembered: Floats = field(default_factory=lambda: np.empty((0, 0), np.float32))
     held: Floats | None = None
     """All vectors, as long as no other windows are looked at."""
-
-    @classmethod
-    def of(
-        cls,
-        sources: tuple[Sequence[str], ...],
-        source: Ints,
-        row: Ints,
-        request: EmbedRequest,
-        dimension: int,
-        makes: Live | Named,
-    ) -> Window:
-        """Of the texts in these rows of sources; those in memory go with it wherever it is sent."""
-        if not all(isinstance(sources[number], TextsOnDisk) for number in np.unique(source)):
-            # Sources never come back in a window.
-            sources = (texts_at(sources, source, row),)
-            source, row = np.zeros_like(source), np.arange(len(row))
-        return cls(sources, source, row, request, dimension, makes)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -168,12 +150,8 @@ class Window:
         texts, counts, batches = self._plan()
         return counts, self._encoded(texts, batches, rows)
 
-    def remember(self, counts: TokenCounts, known: Ints, vectors: Floats) -> None:
-        """What has to be known before a search."""
-        self.counts, self.known, self.remembered = counts, known, vectors
-
     def _plan(self) -> tuple[list[str], TokenCounts, list[Ints]]:
-        texts, encoder = texts_at(self.sources, self.source, self.row), self.makes.open()
+        texts, encoder = texts_at(self.sources, self.source, self.row), self.makes()
         return texts, *planned(encoder, "passage", texts, self.request.batch_tokens, self.counts)
 
     def _encoded(self, texts: list[str], batches: list[Ints], rows: Ints) -> Floats:
@@ -183,7 +161,7 @@ class Window:
         def keep(places: Ints, encoded: Floats) -> None:
             vectors[places] = self.request.kept(encoded)
 
-        encode = batch_encoder(self.makes.open(), self.request, "passage", texts)
+        encode = batch_encoder(self.makes(), self.request, "passage", texts)
         in_blocks(encode, [batch for batch in batches if np.isin(batch, rows).any()], keep)
         return vectors[rows]
 

@@ -100,6 +100,11 @@ class Known:
         tokens, unknown, sizes, row = (np.zeros(count, np.int32) for _ in range(4))
         return cls(keys, row - 1, row, tokens, unknown, sizes)
 
+    def missing(self, start: int = 0, count: int | None = None) -> Ints:
+        """The texts, or so many from one on, of which nothing is known."""
+        stop = None if count is None else start + count
+        return start + np.flatnonzero(self.part[start:stop] < 0)
+
     def put(self, at: Ints, part: Rows | Path, block: Block, rows: Ints | slice) -> None:
         """These texts have the vectors in these rows of a part, which is the block or holds it."""
         self.part[at], self.row[at] = len(self.parts), np.arange(len(block.keys))[rows]
