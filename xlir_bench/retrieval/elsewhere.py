@@ -22,8 +22,7 @@ from xlir_bench.retrieval import embedding, exact
 from xlir_bench.retrieval.embedding import Encoding, texts_at
 from xlir_bench.retrieval.encoding import EmbedRequest, batch_encoder, in_blocks, planned
 from xlir_bench.retrieval.exact import Search, VectorIndex
-from xlir_bench.retrieval.partial import Partial
-from xlir_bench.retrieval.pool import Pool, Want
+from xlir_bench.retrieval.pool import Partial, Pool, Want
 from xlir_bench.retrieval.similarity import Similarity
 from xlir_bench.retrieval.store import Block, text_keys, write_block
 from xlir_bench.retrieval.tiles import NUMBA, engine_for

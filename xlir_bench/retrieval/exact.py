@@ -21,8 +21,7 @@ from threadpoolctl import ThreadpoolController
 from xlir_bench.arrays import slices
 from xlir_bench.records import ROLES, Floats, Ints, Progress, Role, Setting
 from xlir_bench.retrieval.kernels import settle
-from xlir_bench.retrieval.partial import Partial
-from xlir_bench.retrieval.pool import Pool, Want
+from xlir_bench.retrieval.pool import Partial, Pool, Want
 from xlir_bench.retrieval.similarity import COSINE, Similarity
 from xlir_bench.retrieval.tiles import NUMBA, Engine, Tile
 from xlir_bench.retrieval.vectors import Rows, Vectors, stacked

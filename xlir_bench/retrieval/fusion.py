@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import TypeAlias
 
 import numpy as np
 
@@ -13,8 +13,7 @@ from xlir_bench.encoders import EncoderCard
 from xlir_bench.encoders.digest import fingerprint, slug
 from xlir_bench.errors import InputError
 from xlir_bench.records import Collection, Floats, Ints, Progress, Setting, Silent
-from xlir_bench.retrieval.partial import Best, Partial
-from xlir_bench.retrieval.pool import Pool, Want
+from xlir_bench.retrieval.pool import Best, Partial, Pool, Want
 from xlir_bench.retrieval.retriever import Represented, Retriever, ScoringIndex
 
 VERSION = 1
@@ -208,47 +207,27 @@ class FusedIndex:
         fused.before[known.setting.pooled][item] = np.where(same.any(axis=1), inside, outside)
 
 
-class _Known(Protocol):
-    """What the retrievers say of some queries in a setting; queries are counted from the first of them."""
-
-    @property
-    def setting(self) -> Setting:
-        """Which one."""
-
-    @property
-    def rows(self) -> slice:
-        """The queries."""
-
-    def lists(self) -> list[Best]:
-        """The best passages of each retriever."""
-
-    def scores(self, number: int, row: Ints, position: Ints) -> Floats:
-        """What one of them gives each pair of a query and a passage."""
-
-    def before(self, item: Ints, row: Ints, position: Ints) -> Ints:
-        """How many passages the first has before these relevant ones."""
-
-
 @dataclass(frozen=True, slots=True)
 class _Lists:
     """Each has listed its best passages; what it makes of another one is asked of it."""
 
     setting: Setting
     rows: slice
+    """The queries."""
     indexes: Sequence[ScoringIndex]
     found: Sequence[Partial]
 
     def lists(self) -> list[Best]:
-        """Those of these queries."""
+        """The best passages of each, for these queries."""
         of_all = [partial.best[self.setting] for partial in self.found]
         return [Best(best.scores[self.rows], best.positions[self.rows]) for best in of_all]
 
     def scores(self, number: int, row: Ints, position: Ints) -> Floats:
-        """Of vectors that are gathered."""
+        """What one of them gives each pair of a query and a passage, of vectors that are gathered."""
         return self.indexes[number].scores(self.setting, row + self.rows.start, position)
 
     def before(self, item: Ints, row: Ints, position: Ints) -> Ints:
-        """As the first has counted."""
+        """How many passages the first has before these relevant ones, as it has counted."""
         return self.found[0].before[self.setting.pooled][item]
 
 
@@ -301,6 +280,10 @@ class _Tables:
     def before(self, item: Ints, row: Ints, position: Ints) -> Ints:
         """Where the first has them."""
         return np.asarray(_places(self.orders[0])[row, position - self.first])
+
+
+_Known: TypeAlias = _Lists | _Tables
+"""What the retrievers say of some queries in a setting; queries are counted from the first of them."""
 
 
 def _together(lists: Sequence[Best], depth: int, candidates: int) -> Ints:

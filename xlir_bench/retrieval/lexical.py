@@ -12,8 +12,7 @@ from xlir_bench.encoders import EncoderCard
 from xlir_bench.encoders.bm25 import BM25, K1, B, terms
 from xlir_bench.records import Collection, Floats, Ints, Progress, Role, Setting, TokenCounts
 from xlir_bench.retrieval.exact import VectorIndex
-from xlir_bench.retrieval.partial import Partial
-from xlir_bench.retrieval.pool import Pool, Want
+from xlir_bench.retrieval.pool import Partial, Pool, Want
 from xlir_bench.retrieval.retriever import Represented
 from xlir_bench.retrieval.similarity import Sparse
 from xlir_bench.retrieval.vectors import Vectors
@@ -88,9 +87,7 @@ class BM25Index:
         found = []
         for index, pooled in ((self.alone, False), (self.together, True)):
             asked = [
-                replace(
-                    w, settings=tuple(s for s in w.settings if (len(s.passage_langs) > 1) == pooled)
-                )
+                replace(w, settings=tuple(s for s in w.settings if s.pooled == pooled))
                 for w in wants
             ]
             found.append(index.search(asked, progress))
@@ -111,7 +108,7 @@ class BM25Index:
         return self._weighted_for(setting).tables(setting, size)
 
     def _weighted_for(self, setting: Setting) -> VectorIndex:
-        return self.together if len(setting.passage_langs) > 1 else self.alone
+        return self.together if setting.pooled else self.alone
 
 
 @dataclass(frozen=True, slots=True)

@@ -134,11 +134,11 @@ def _moves(
     for role in ROLES:
         keys = [key for key in samples if key[0] == role]
         of_all = np.mean([means[key] for key in keys], axis=0)
-        matrix = _whitening(np.concatenate([samples[key] for key in keys]) - of_all) if transform == "whitening" else None  # fmt: skip
-        for key in keys:
-            moves[key] = (
-                (of_all, matrix) if transform == "whitening" else (means[key] - of_all, None)
-            )
+        if transform == "offsets":
+            moves |= {key: (means[key] - of_all, None) for key in keys}
+        else:
+            matrix = _whitening(np.concatenate([samples[key] for key in keys]) - of_all)
+            moves |= dict.fromkeys(keys, (of_all, matrix))
     return moves
 
 
