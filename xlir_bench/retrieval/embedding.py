@@ -17,7 +17,6 @@ from xlir_bench.arrays import slices
 from xlir_bench.encoders import Encoder, Tokenizing, describe
 from xlir_bench.errors import InputError
 from xlir_bench.records import ROLES, Collection, Ints, Progress, Role, TextsOnDisk, TokenCounts
-from xlir_bench.retrieval.cache import EncoderFolder
 from xlir_bench.retrieval.encoding import (
     BLOCK_TEXTS,
     EmbedRequest,
@@ -125,22 +124,21 @@ def embed(
 ) -> Represented:
     """Every distinct (role, text) once; a run that was killed goes on where it stopped."""
     encoding = Encoding.of(collection, encoder, request, progress)
-    roles, folder, total = encoding.roles, encoding.folder, encoding.missing
+    roles, store, total = encoding.roles, encoding.store, encoding.missing
     if total:
         progress.start("encode", total, "texts")
-        if request.elsewhere is not None and folder.path is not None:
-            request.elsewhere.encode(folder.path, encoding)
+        if request.elsewhere is not None and store.folder is not None:
+            request.elsewhere.encode(store.folder, encoding)
             encoding.look_again()
         else:
             for texts in roles:
                 encoding.encode(texts)
         progress.finish()
     notes = [
-        f"{s.damaged} damaged cache block(s) of role {role} were found and encoded again"
-        for role, s in encoding.stores.items()
-        if s.damaged
+        f"{count} damaged cache block(s) of role {role} were found and encoded again"
+        for role, count in store.damaged.items()
     ]
-    notes += sorted(folder.notes)
+    notes += sorted(store.notes)
     vectors: dict[tuple[Role, str], Vectors] = {}
     counts: dict[tuple[Role, str], TokenCounts] = {}
     for texts in roles:
@@ -150,7 +148,7 @@ def embed(
             texts.role, texts.text, empty, "no" if request.has_tokens else "a zero"
         )
         for lang, numbers in texts.numbers.items():
-            vectors[texts.role, lang] = known.vectors(numbers, (folder, encoding.temporary))
+            vectors[texts.role, lang] = known.vectors(numbers, (store, encoding.temporary))
             counts[texts.role, lang] = known.counts(numbers)
     distinct = sum(len(texts.keys) for texts in roles)
     tokens = counts if isinstance(encoder, Tokenizing) else None
@@ -184,15 +182,15 @@ def encode_part(
     Whoever does the other parts, wherever and whenever, vectors have the bits that one process makes.
     """
     encoding = Encoding.of(collection, encoder, request, progress)
-    if encoding.folder.path is None:
+    if encoding.store.folder is None:
         raise InputError("a part of the vectors is of use in the cache alone, and there is none")
     missing = encoding.missing
     for texts in encoding.roles:
         progress.start(f"encode {texts.role} texts", -(-len(texts.keys) // parts), "texts")
         encoding.encode(texts, part, parts)
         progress.finish()
-    if encoding.folder.notes:
-        raise InputError("; ".join(sorted(encoding.folder.notes)))
+    if encoding.store.notes:
+        raise InputError("; ".join(sorted(encoding.store.notes)))
     return missing - encoding.missing
 
 
@@ -204,9 +202,7 @@ class Encoding:
     request: EmbedRequest
     progress: Progress
     roles: list[Distinct]
-    folder: EncoderFolder
-    """This encoder's, in the cache."""
-    stores: Mapping[Role, Store]
+    store: Store
     known: dict[Role, Known] = field(default_factory=dict)
     temporary: _TemporaryFolder | None = None
     """A temporary folder for vectors that neither fit in memory nor can be kept."""
@@ -221,27 +217,26 @@ class Encoding:
             for role in ROLES
             if (langs := collection.languages(role))
         ]
-        folder = EncoderFolder(None, "")
+        store = Store()
         if request.cache is not None:  # else nothing has to be known of the encoder
             kept_as = "" if request.vectors == "float32" else f"-{request.vectors}"
             if kept_as and request.similarity != COSINE:
                 kept_as += "-dot"  # other rows: of their own length
-            folder = EncoderFolder.of(
+            store = Store.of(
                 request.cache,
                 describe(encoder),
                 encoder.fingerprint,
                 "vectors that were encoded now",
                 kept_as,
             )
-        stores = {texts.role: folder.store(texts.role) for texts in roles}
-        encoding = cls(encoder, request, progress, roles, folder, stores)
+        encoding = cls(encoder, request, progress, roles, store)
         encoding.look()
         return encoding
 
     def look(self) -> None:
         """See what is in the cache."""
         self.known = {
-            texts.role: self.stores[texts.role].find(texts.keys, self.in_memory(texts))
+            texts.role: self.store.find(texts.role, texts.keys, self.in_memory(texts))
             for texts in self.roles
         }
 
@@ -253,7 +248,7 @@ class Encoding:
             if not self.missing:
                 return
         raise InputError(
-            f"{self.missing:,} texts that workers encoded are not in {self.folder.path} as it is seen here: XLIR_CACHE"
+            f"{self.missing:,} texts that workers encoded are not in {self.store.folder} as it is seen here: XLIR_CACHE"
             " has to name a folder that all nodes share"
         )
 
@@ -294,7 +289,7 @@ class Encoding:
                 rows: Ints, vectors: Rows, at: Ints = missing, counts: TokenCounts = counts
             ) -> None:
                 block = Block.of(texts.keys[at], self.request.kept(vectors), counts, rows)
-                path = self.folder.write(texts.role, block)
+                path = self.store.write(texts.role, block)
                 holder: Rows | Path = block.vectors
                 if not self.in_memory(texts):
                     holder = path or self._set_aside(texts.role, block)
