@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 import time
-import weakref
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from xlir_bench import files
 from xlir_bench.arrays import slices
 from xlir_bench.encoders import Encoder, Tokenizing, describe
 from xlir_bench.errors import InputError
@@ -34,7 +30,6 @@ from xlir_bench.retrieval.store import (
     Store,
     distinct_keys,
     text_keys,
-    write_block,
 )
 from xlir_bench.retrieval.vectors import Rows, Vectors
 
@@ -148,7 +143,7 @@ def embed(
             texts.role, texts.text, empty, "no" if request.has_tokens else "a zero"
         )
         for lang, numbers in texts.numbers.items():
-            vectors[texts.role, lang] = known.vectors(numbers, (store, encoding.temporary))
+            vectors[texts.role, lang] = known.vectors(numbers, store)
             counts[texts.role, lang] = known.counts(numbers)
     distinct = sum(len(texts.keys) for texts in roles)
     tokens = counts if isinstance(encoder, Tokenizing) else None
@@ -157,9 +152,8 @@ def embed(
         told = "vectors" if request.has_tokens else "weights that are not zero"
         notes.append(f"{told}, on average: {', '.join(means)}")
     block = BLOCK // TOKENS_OF_TEXT if request.has_tokens else None
-    index = VectorIndex.of(vectors, request.similarity, request.engine, block)
     return Represented(
-        index=replace(index, elsewhere=request.elsewhere),
+        VectorIndex.of(vectors, request.similarity, request.engine, block, request.elsewhere),
         dimension=next(iter(vectors.values())).dimension,
         vectors=vectors if request.is_dense else None,
         tokens=tokens,
@@ -204,8 +198,6 @@ class Encoding:
     roles: list[Distinct]
     store: Store
     known: dict[Role, Known] = field(default_factory=dict)
-    temporary: _TemporaryFolder | None = None
-    """A temporary folder for vectors that neither fit in memory nor can be kept."""
 
     @classmethod
     def of(
@@ -292,28 +284,11 @@ class Encoding:
                 path = self.store.write(texts.role, block)
                 holder: Rows | Path = block.vectors
                 if not self.in_memory(texts):
-                    holder = path or self._set_aside(texts.role, block)
+                    holder = path or self.store.set_aside(texts.role, block)
                 known.put(at[rows], holder, block, slice(None))
 
             encode = batch_encoder(self.encoder, self.request, texts.role, chosen)
             in_blocks(encode, wanted, keep, self.progress.advance)
-
-    def _set_aside(self, role: Role, block: Block) -> Path:
-        """Write the block to a temporary folder, where the cache cannot keep it."""
-        if self.temporary is None:
-            self.temporary = _TemporaryFolder()
-        with files.explained(
-            self.temporary.path, "a large corpus needs room there; TMPDIR names another place"
-        ):
-            return write_block(self.temporary.path / role, block)
-
-
-class _TemporaryFolder:
-    """A temporary folder, removed once nobody holds this."""
-
-    def __init__(self) -> None:
-        self.path = Path(tempfile.mkdtemp(prefix="xlir-bench-"))
-        weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
 
 
 def zero_vectors(

@@ -59,6 +59,7 @@ class VectorIndex:
         similarity: Similarity = COSINE,
         engine: Engine = NUMBA,
         block: int | None = None,
+        elsewhere: Elsewhere | None = None,
     ) -> VectorIndex:
         """The index of these vectors, by role and language."""
         queries, passages = (
@@ -66,7 +67,7 @@ class VectorIndex:
             for role in ROLES
         )
         pool = Pool.of({lang: len(rows) for lang, rows in passages.items()})
-        return cls(pool, queries, passages, similarity, engine, block)
+        return cls(pool, queries, passages, similarity, engine, block, elsewhere)
 
     def search(self, wants: Sequence[Want], progress: Progress) -> list[Partial]:
         """What each of these wants to know, in one pass over the pool."""

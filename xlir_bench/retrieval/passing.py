@@ -88,11 +88,9 @@ def embed_in_passing(
         every, unknown = (np.concatenate(column) for column in columns)
         for lang, numbers in texts.numbers.items():
             tokens["passage", lang] = TokenCounts(every[numbers], unknown[numbers])
-    index = VectorIndex.of(
-        {**(queries.vectors or {}), **passages}, request.similarity, request.engine
-    )
+    both = {**(queries.vectors or {}), **passages}
     return Represented(
-        index=replace(index, elsewhere=there),
+        VectorIndex.of(both, request.similarity, request.engine, elsewhere=there),
         dimension=dimension,
         tokens=tokens,
         encoded=queries.encoded + len(texts.keys),

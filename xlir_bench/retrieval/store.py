@@ -14,7 +14,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
+import tempfile
 import time
+import weakref
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
@@ -153,6 +156,8 @@ class Store:
     damaged: Counter[str] = field(default_factory=Counter)
     """How many shards of each role had a wrong digest and were removed."""
     lease: object = None
+    temporary: _TemporaryFolder | None = None
+    """For what neither fits in memory nor can be kept."""
     sound: dict[str, list[int]] = field(default_factory=dict)
     """What `_stamp` says of the shards that were found to be sound, of the role that was looked for last."""
 
@@ -181,6 +186,15 @@ class Store:
             except OSError as error:
                 self._not_kept(self.folder, error)
         return None
+
+    def set_aside(self, role: str, block: Block) -> Path:
+        """Write a block to a temporary folder, where the cache cannot keep it."""
+        if self.temporary is None:
+            self.temporary = _TemporaryFolder()
+        with files.explained(
+            self.temporary.path, "a large corpus needs room there; TMPDIR names another place"
+        ):
+            return write_block(self.temporary.path / role, block)
 
     def _not_kept(self, folder: Path, error: OSError) -> None:
         remedy = f"{self.what} are not kept (XLIR_CACHE names another place)"
@@ -257,6 +271,14 @@ class Store:
         self.notes.add(
             f"cached vectors in {folder} cannot be read ({error.strerror}): those texts were encoded again"
         )
+
+
+class _TemporaryFolder:
+    """A temporary folder, removed once nobody holds this."""
+
+    def __init__(self) -> None:
+        self.path = Path(tempfile.mkdtemp(prefix="xlir-bench-"))
+        weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
 
 
 def _remembered(folder: Path) -> dict[str, list[int]]:
