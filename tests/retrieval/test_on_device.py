@@ -39,7 +39,7 @@ from xlir_bench.retrieval.on_device import TorchEngine  # noqa: E402
 
 def here(share: int | None = 1024) -> TorchEngine:
     """The way of a device, on this machine's processors."""
-    return TorchEngine(torch.device("cpu"), share)
+    return TorchEngine(share, device=torch.device("cpu"))
 
 
 @pytest.fixture(params=["cpu", "cuda", "mps"])
@@ -187,7 +187,7 @@ def test_an_index_of_faiss_is_held_against_the_search_on_the_device() -> None:
 
     options = RunOptions(cache=None, data=None, langs=("de", "en"), index="SQ8")
     encoder = load_encoder("builtin:ngram")
-    engines = (NUMBA, Seen(torch.device("cpu")))
+    engines = (NUMBA, Seen(device=torch.device("cpu")))
     by_numba, by_torch = (
         evaluate("mini", VectorRetriever(encoder, EmbedRequest(None, engine=e)), options)
         for e in engines
