@@ -14,6 +14,11 @@ def slices(count: int, size: int) -> Iterator[slice]:
     return (slice(start, min(start + size, count)) for start in range(0, count, size))
 
 
+def ranges(sizes: Ints) -> Ints:
+    """0, 1, … for each size, one after the other."""
+    return np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+
+
 def equal_pairs(first: Ints, second: Ints) -> tuple[Ints, Ints]:
     """Every pair of positions, one in each array, that hold the same number; sorted.
 
@@ -25,8 +30,7 @@ def equal_pairs(first: Ints, second: Ints) -> tuple[Ints, Ints]:
     begin = np.searchsorted(second[order], first, side="left")
     count = np.searchsorted(second[order], first, side="right") - begin
     left = np.repeat(np.arange(len(first)), count)
-    nth = np.arange(len(left)) - np.repeat(np.cumsum(count) - count, count)
-    return left, order[np.repeat(begin, count) + nth]
+    return left, order[np.repeat(begin, count) + ranges(count)]
 
 
 def groups(numbers: Ints) -> tuple[Ints, Ints, Ints]:

@@ -8,7 +8,7 @@ from math import comb
 import numpy as np
 from numpy.typing import NDArray
 
-from xlir_bench.arrays import groups
+from xlir_bench.arrays import groups, ranges
 from xlir_bench.records import Floats, Ints
 
 DRAWS = 2_000
@@ -103,7 +103,7 @@ def expected_equal_expected_rank(
     rows, row, _ = groups(query)
     of_row, _, size = _by_language(row, lang)
     langs = np.bincount(of_row)
-    nth = np.arange(len(size)) - np.repeat(np.cumsum(langs) - langs, langs)
+    nth = ranges(langs)
     sizes = np.zeros((len(rows), int(nth.max(initial=0)) + 1), np.int64)
     sizes[of_row, nth] = size
     sizes.sort(axis=1)
