@@ -17,10 +17,10 @@ from xlir_bench.errors import InputError
 from xlir_bench.executor import Executor
 from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.options.running import CPU
-from xlir_bench.records import Floats, Ints, Progress, Role, TokenCounts
+from xlir_bench.records import Floats, Ints, Progress, Role
 from xlir_bench.retrieval import embedding, exact
 from xlir_bench.retrieval.embedding import Encoding, texts_at
-from xlir_bench.retrieval.encoding import EmbedRequest, batch_encoder, in_blocks, planned
+from xlir_bench.retrieval.encoding import EmbedRequest, Plan
 from xlir_bench.retrieval.exact import Search, VectorIndex
 from xlir_bench.retrieval.pool import Partial, Pool, Want
 from xlir_bench.retrieval.similarity import Similarity
@@ -160,7 +160,7 @@ class _Encoder:
     encoder: Encoder
     lease: object
     """Keeps the folder from being removed."""
-    last: tuple[int, list[str], TokenCounts, list[Ints]] | None = None
+    last: tuple[int, Plan] | None = None
     """The window that was planned last: one worker may get several parts of it."""
 
     def encode(self, unit: Batches) -> int:
@@ -168,20 +168,16 @@ class _Encoder:
         job, role = self.job, unit.role
         if self.last is None or self.last[0] != unit.window:
             texts = texts_at(job.sources[role], unit.source, unit.row)
-            self.last = (
-                unit.window,
-                texts,
-                *planned(self.encoder, role, texts, job.request.batch_tokens),
-            )
-        _, texts, counts, batches = self.last
-        keys, wanted = text_keys(texts), batches[unit.part :: unit.parts]
+            self.last = unit.window, Plan.of(self.encoder, job.request, role, texts)
+        _, plan = self.last
+        keys, wanted = text_keys(plan.texts), plan.batches[unit.part :: unit.parts]
 
         def keep(rows: Ints, vectors: Rows) -> None:
-            block = Block.of(keys, job.request.kept(vectors), counts, rows)
+            block = Block.of(keys, vectors, plan.counts, rows)
             with files.explained(job.folder, "XLIR_CACHE names another place"):
                 write_block(job.folder / role, block)
 
-        in_blocks(batch_encoder(self.encoder, job.request, role, texts), wanted, keep)
+        plan.encode(wanted, keep)
         return sum(map(len, wanted))
 
 

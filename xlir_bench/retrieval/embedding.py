@@ -16,9 +16,7 @@ from xlir_bench.records import ROLES, Collection, Ints, Progress, Role, TextsOnD
 from xlir_bench.retrieval.encoding import (
     BLOCK_TEXTS,
     EmbedRequest,
-    batch_encoder,
-    in_blocks,
-    planned,
+    Plan,
 )
 from xlir_bench.retrieval.exact import BLOCK, VectorIndex
 from xlir_bench.retrieval.retriever import Represented
@@ -269,26 +267,24 @@ class Encoding:
                 continue
             if parts > 1:  # whatever others have done by now, all parts are cut from one plan
                 missing = np.arange(start, min(start + WINDOW, len(texts.keys)))
-            chosen = texts.texts(missing)
-            counts, batches = planned(self.encoder, texts.role, chosen, self.request.batch_tokens)
+            plan = Plan.of(self.encoder, self.request, texts.role, texts.texts(missing))
             wanted = [
                 batch
-                for batch in (batches if whole else batches[part::parts])
+                for batch in (plan.batches if whole else plan.batches[part::parts])
                 if (known.part[missing[batch]] < 0).any()
             ]
 
             def keep(
-                rows: Ints, vectors: Rows, at: Ints = missing, counts: TokenCounts = counts
+                rows: Ints, vectors: Rows, at: Ints = missing, counts: TokenCounts = plan.counts
             ) -> None:
-                block = Block.of(texts.keys[at], self.request.kept(vectors), counts, rows)
+                block = Block.of(texts.keys[at], vectors, counts, rows)
                 path = self.store.write(texts.role, block)
                 holder: Rows | Path = block.vectors
                 if not self.in_memory(texts):
                     holder = path or self.store.set_aside(texts.role, block)
                 known.put(at[rows], holder, block, slice(None))
 
-            encode = batch_encoder(self.encoder, self.request, texts.role, chosen)
-            in_blocks(encode, wanted, keep, self.progress.advance)
+            plan.encode(wanted, keep, self.progress.advance)
 
 
 def zero_vectors(

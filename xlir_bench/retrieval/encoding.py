@@ -63,10 +63,6 @@ class EmbedRequest:
                 "--vectors int8 keeps directions and no lengths, and a dot product is of both: try float16"
             )
 
-    def kept(self, rows: Rows) -> Rows:
-        """Vectors as they are kept."""
-        return rounded(rows, self.vectors, self.similarity)
-
     @property
     def is_dense(self) -> bool:
         """Whether a text has one dense vector."""
@@ -100,29 +96,51 @@ def guessed_lengths(texts: Sequence[str]) -> Ints:
     return np.array([len(text) // 3 + 2 for text in texts], np.int64)
 
 
-def planned(
-    encoder: Encoder,
-    role: Role,
-    texts: Sequence[str],
-    budget: int | None,
-    counts: TokenCounts | None = None,
-) -> tuple[TokenCounts, list[Ints]]:
-    """How long these texts are, unless that is known, and their batches; without a budget, that of the device."""
-    counts = token_counts(encoder, texts, role) if counts is None else counts
-    return counts, plan_batches(_cut(counts.tokens, encoder), budget or device_budget(encoder))
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Texts, and the batches in which they are encoded."""
 
+    encoder: Encoder
+    request: EmbedRequest
+    role: Role
+    texts: Sequence[str]
+    counts: TokenCounts
+    batches: list[Ints]
 
-def batch_encoder(
-    encoder: Encoder, request: EmbedRequest, role: Role, texts: Sequence[str]
-) -> Callable[[Ints], Rows]:
-    """What encodes a batch of these texts."""
+    @classmethod
+    def of(
+        cls,
+        encoder: Encoder,
+        request: EmbedRequest,
+        role: Role,
+        texts: Sequence[str],
+        counts: TokenCounts | None = None,
+    ) -> Plan:
+        """The batches follow from how long the texts are for the model, and from the budget or else the device."""
+        counts = token_counts(encoder, texts, role) if counts is None else counts
+        limit, budget = describe(encoder).max_tokens, request.batch_tokens or device_budget(encoder)
+        lengths = counts.tokens if limit is None else np.minimum(counts.tokens, limit)
+        return cls(encoder, request, role, texts, counts, plan_batches(lengths, budget))
 
-    def encode(batch: Ints) -> Rows:
-        asked = [texts[i] for i in batch]
-        vectors = encoder.encode(asked, role)
-        return checked(vectors, asked, encoder.dimension) if request.is_dense else vectors
+    def encode(
+        self,
+        batches: Iterable[Ints],
+        keep: Callable[[Ints, Rows], None],
+        advance: Callable[[int], None] = lambda _count: None,
+    ) -> None:
+        """Encode some of the batches; `keep` gets which texts they are and their vectors, as these are kept."""
 
-    return encode
+        def encoded(batch: Ints) -> Rows:
+            asked = [self.texts[i] for i in batch]
+            vectors = self.encoder.encode(asked, self.role)
+            if self.request.is_dense:
+                return checked(vectors, asked, self.encoder.dimension)
+            return vectors
+
+        def keep_rounded(numbers: Ints, vectors: Rows) -> None:
+            keep(numbers, rounded(vectors, self.request.vectors, self.request.similarity))
+
+        in_blocks(encoded, batches, keep_rounded, advance)
 
 
 def in_blocks(
@@ -163,12 +181,6 @@ def token_counts(encoder: object, texts: Sequence[str], role: Role) -> TokenCoun
     if isinstance(encoder, Tokenizing):
         return encoder.count_tokens(texts, role)
     return TokenCounts(guessed_lengths(texts), np.zeros(len(texts), np.int64))
-
-
-def _cut(tokens: Ints, encoder: Encoder) -> Ints:
-    """Lengths as the model sees them."""
-    limit = describe(encoder).max_tokens
-    return tokens if limit is None else np.minimum(tokens, limit)
 
 
 def device_budget(encoder: object) -> int:

@@ -21,12 +21,7 @@ from xlir_bench.executor import LOCAL
 from xlir_bench.records import Collection, Floats, Ints, Progress, Role, TokenCounts
 from xlir_bench.retrieval import embedding
 from xlir_bench.retrieval.embedding import Distinct, embed, texts_at
-from xlir_bench.retrieval.encoding import (
-    EmbedRequest,
-    batch_encoder,
-    in_blocks,
-    planned,
-)
+from xlir_bench.retrieval.encoding import EmbedRequest, Plan
 from xlir_bench.retrieval.exact import VectorIndex
 from xlir_bench.retrieval.retriever import Represented
 from xlir_bench.retrieval.tiles import NUMBA
@@ -133,34 +128,33 @@ class Window:
             if (self.known[place] == wanted).all():
                 return self.remembered[place]
         if self.held is None:
-            texts, _, batches = self._plan()
-            if len(wanted) <= min(FEW, len(texts) - 1):
-                return self._encoded(texts, batches, wanted)
+            plan = self._plan()
+            if len(wanted) <= min(FEW, len(self.row) - 1):
+                return self._encoded(plan, wanted)
             while len(_recent) >= WINDOWS_HELD:
                 if (other := _recent.popleft()()) is not None:
                     other.held = None
-            self.held = self._encoded(texts, batches, np.arange(len(texts)))
+            self.held = self._encoded(plan, np.arange(len(self.row)))
             _recent.append(ref(self))
         return self.held[wanted]
 
     def judged(self, rows: Ints) -> tuple[TokenCounts, Floats]:
         """How long all of its texts are, and the vectors of these."""
-        texts, counts, batches = self._plan()
-        return counts, self._encoded(texts, batches, rows)
+        plan = self._plan()
+        return plan.counts, self._encoded(plan, rows)
 
-    def _plan(self) -> tuple[list[str], TokenCounts, list[Ints]]:
-        texts, encoder = texts_at(self.sources, self.source, self.row), self.makes()
-        return texts, *planned(encoder, "passage", texts, self.request.batch_tokens, self.counts)
+    def _plan(self) -> Plan:
+        texts = texts_at(self.sources, self.source, self.row)
+        return Plan.of(self.makes(), self.request, "passage", texts, self.counts)
 
-    def _encoded(self, texts: list[str], batches: list[Ints], rows: Ints) -> Floats:
+    def _encoded(self, plan: Plan, rows: Ints) -> Floats:
         """The vectors of these rows as they would be kept, encoded in whole batches."""
-        vectors = np.zeros((len(texts), self.dimension), np.float32)
+        vectors = np.zeros(self.shape, np.float32)
 
         def keep(places: Ints, encoded: Floats) -> None:
-            vectors[places] = self.request.kept(encoded)
+            vectors[places] = encoded
 
-        encode = batch_encoder(self.makes(), self.request, "passage", texts)
-        in_blocks(encode, [batch for batch in batches if np.isin(batch, rows).any()], keep)
+        plan.encode([batch for batch in plan.batches if np.isin(batch, rows).any()], keep)
         return vectors[rows]
 
 
