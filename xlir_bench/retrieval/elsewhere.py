@@ -85,12 +85,8 @@ class Elsewhere:
 
         False, with nothing done, where some passages are in memory: these are better searched here.
         """
-        passages = {
-            lang: rows
-            for lang in sorted(langs)
-            if isinstance(rows := index.passages[lang], Vectors) and rows.on_disk
-        }
-        if passages.keys() != langs:
+        passages = {lang: index.passages[lang] for lang in sorted(langs)}
+        if not all(rows.on_disk for rows in passages.values()):
             return False
         asked = [(search.partial.want, search.queries, search.own) for search in searches]
         job = SearchJob(index.similarity, index.block, self.search_device, asked)
@@ -111,13 +107,14 @@ class Elsewhere:
 
     def _units(self, encoding: Encoding) -> Iterator[tuple[str, Batches]]:
         windows = [
-            (texts, start, missing)
+            (texts, start)
             for texts in encoding.roles
             for start in range(0, len(texts.keys), embedding.WINDOW)
-            if len(missing := encoding.known[texts.role].missing(start, embedding.WINDOW))
+            if len(encoding.known[texts.role].missing(start, embedding.WINDOW))
         ]
         parts = -(-UNITS * self.executor.workers // max(1, len(windows)))
-        for number, (texts, start, missing) in enumerate(windows):
+        for number, (texts, start) in enumerate(windows):
+            missing = encoding.known[texts.role].missing(start, embedding.WINDOW)
             count = min(parts, -(-len(missing) // FEW_TEXTS))
             for part in range(count):
                 name = f"{texts.role} texts from {start:,}, part {part + 1} of {count}"

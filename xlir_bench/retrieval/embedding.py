@@ -245,7 +245,7 @@ class Encoding:
     @property
     def missing(self) -> int:
         """How many texts have no vector yet."""
-        return sum(len(known.missing()) for known in self.known.values())
+        return sum(int((known.part < 0).sum()) for known in self.known.values())
 
     def in_memory(self, texts: Distinct) -> bool:
         """Whether the vectors of these texts are held in memory."""
