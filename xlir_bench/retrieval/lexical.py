@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -76,9 +77,8 @@ class BM25Index:
         of_all = _statistics(list(passages.values()))
         alone, together = dict(rows), dict(rows)
         for key, of_texts in passages.items():
-            of_lang = WeightedRows(of_texts, *_statistics([of_texts]))
-            alone[key] = replace(rows[key], parts=(of_lang,))
-            together[key] = replace(rows[key], parts=(WeightedRows(of_texts, *of_all),))
+            alone[key] = rows[key].made(partial(_weighted, *_statistics([of_texts])))
+            together[key] = rows[key].made(partial(_weighted, *of_all))
         indexes = [VectorIndex.of(weighted, Sparse()) for weighted in (alone, together)]
         return cls(indexes[0].pool, *indexes)
 
@@ -111,24 +111,16 @@ class BM25Index:
         return self.together if setting.pooled else self.alone
 
 
-@dataclass(frozen=True, slots=True)
-class WeightedRows:
-    """Passages, of which the counts are kept, and the weights are made when they are read."""
+def _weighted(idf: Floats, mean_length: float, counts: csr_array) -> csr_array:
+    """What each word of these passages adds to the score of a question that has it, from how often it is in them.
 
-    counts: csr_array
-    idf: Floats
-    """What each word says, of the passages that are searched."""
-    length: float
-    """Their mean length in words."""
-
-    def __getitem__(self, rows: Ints | slice) -> csr_array:
-        """What each word of these passages adds to the score of a question that has it."""
-        counts = self.counts[rows]
-        length = counts.sum(axis=1)
-        row = np.repeat(np.arange(len(length)), np.diff(counts.indptr))
-        saturated = K1 * (1 - B + B * length / max(self.length, 1e-9))
-        weights = self.idf[counts.indices] * counts.data / (counts.data + saturated[row])
-        return csr_array((weights, counts.indices, counts.indptr), shape=counts.shape)
+    `idf` is what each word says, of the passages that are searched; `mean_length` their length in words.
+    """
+    length = counts.sum(axis=1)
+    row = np.repeat(np.arange(len(length)), np.diff(counts.indptr))
+    saturated = K1 * (1 - B + B * length / max(mean_length, 1e-9))
+    weights = idf[counts.indices] * counts.data / (counts.data + saturated[row])
+    return csr_array((weights, counts.indices, counts.indptr), shape=counts.shape)
 
 
 def _statistics(passages: Sequence[csr_array]) -> tuple[Floats, float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
+from functools import partial
 
 import numpy as np
 
@@ -12,12 +12,12 @@ from xlir_bench.encoders import EncoderCard
 from xlir_bench.encoders.digest import fingerprint, short, slug
 from xlir_bench.errors import InputError
 from xlir_bench.options.encoding import Transform
-from xlir_bench.records import ROLES, Collection, Floats, Ints, Progress, Role
+from xlir_bench.records import ROLES, Collection, Floats, Progress, Role
 from xlir_bench.retrieval.exact import VectorIndex
 from xlir_bench.retrieval.retriever import Represented, Retriever
 from xlir_bench.retrieval.similarity import Similarity, normalised
 from xlir_bench.retrieval.tiles import Engine
-from xlir_bench.retrieval.vectors import Rows, Vectors, opened
+from xlir_bench.retrieval.vectors import Vectors
 
 VERSION = 1
 """Changes with what is computed."""
@@ -84,30 +84,20 @@ class TransformedRetriever:
             text = _in_languages_of(collection, self.text)
             known = self.retriever.represent(text, progress).vectors or {}
         moves = _moves(self.transform, known)
-        moved = {
-            key: replace(rows, parts=tuple(MovedRows(part, *moves[key]) for part in rows.parts))
-            for key, rows in vectors.items()
-        }
+        moved = {key: rows.made(partial(_moved, *moves[key])) for key, rows in vectors.items()}
         index = VectorIndex.of(moved, self.similarity, self.engine)
         return replace(plain, index=index, vectors=moved)
 
 
-@dataclass(frozen=True, slots=True)
-class MovedRows:
-    """The rows of a part at unit length, less an offset, turned by a matrix."""
-
-    part: Rows | Path
-    offset: Floats
-    matrix: Floats | None
-
-    def __getitem__(self, rows: Ints | slice) -> Floats:
-        unit = normalised(opened(self.part)[rows])
-        moved = unit.astype(np.float64) - self.offset
-        if self.matrix is not None:
-            # Not a matrix product: its last bits would depend on which rows are asked for together.
-            moved = np.einsum("ij,jk->ik", moved, self.matrix, optimize=False)
-        moved[~unit.any(axis=1)] = 0  # a zero vector stays zero
-        return moved.astype(np.float32)
+def _moved(offset: Floats, matrix: Floats | None, vectors: Floats) -> Floats:
+    """Vectors at unit length, less an offset, turned by a matrix."""
+    unit = normalised(vectors)
+    moved = unit.astype(np.float64) - offset
+    if matrix is not None:
+        # Not a matrix product: its last bits would depend on which rows are asked for together.
+        moved = np.einsum("ij,jk->ik", moved, matrix, optimize=False)
+    moved[~unit.any(axis=1)] = 0  # a zero vector stays zero
+    return moved.astype(np.float32)
 
 
 def _in_languages_of(collection: Collection, text: Collection) -> Collection:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -41,10 +41,10 @@ class Vectors:
     @classmethod
     def of(cls, *parts: Rows | Path) -> Vectors:
         """The rows of these parts, one part after another."""
-        sizes = [opened(part).shape[0] for part in parts]
+        sizes = [_opened(part).shape[0] for part in parts]
         part = np.repeat(np.arange(len(parts), dtype=np.int32), sizes)
         row = np.concatenate([np.arange(size, dtype=np.int32) for size in sizes])
-        return cls(parts, part, row, int(opened(parts[0]).shape[1]))
+        return cls(parts, part, row, int(_opened(parts[0]).shape[1]))
 
     def __len__(self) -> int:
         return len(self.row)
@@ -63,17 +63,23 @@ class Vectors:
         part, row = self.part[rows], self.row[rows]
         if len(row) and (part == part[0]).all():
             follow = (np.diff(row) == 1).all()
-            there = opened(self.parts[part[0]])[slice(row[0], row[0] + len(row)) if follow else row]
+            there = _opened(self.parts[part[0]])[
+                slice(row[0], row[0] + len(row)) if follow else row
+            ]
             return np.asarray(there, np.float32) if isinstance(there, np.ndarray) else there
-        if not isinstance(first := opened(self.parts[0]), np.ndarray):
-            taken = [opened(self.parts[number])[row[part == number]] for number in np.unique(part)]
+        if not isinstance(first := _opened(self.parts[0]), np.ndarray):
+            taken = [_opened(self.parts[number])[row[part == number]] for number in np.unique(part)]
             order = np.argsort(part, kind="stable")
             return stacked(taken or [first[:0]])[np.argsort(order)]
         copied = np.empty((len(row), self.dimension), np.float32)
         for number in np.unique(part):
             inside = part == number
-            copied[inside] = opened(self.parts[number])[row[inside]]
+            copied[inside] = _opened(self.parts[number])[row[inside]]
         return copied
+
+    def made(self, make: Callable[[Rows], Rows]) -> Vectors:
+        """What is made of these whenever rows of them are read."""
+        return replace(self, parts=tuple(MadeRows(part, make) for part in self.parts))
 
     def only(self, rows: slice) -> Vectors:
         """These rows alone, to be sent: with the parts that hold them, and no hold on files."""
@@ -86,7 +92,18 @@ class Vectors:
         return slices(len(self), size)
 
 
-def opened(part: Rows | Path) -> Rows:
+@dataclass(frozen=True, slots=True)
+class MadeRows:
+    """A part whose rows are made of others."""
+
+    part: Rows | Path
+    make: Callable[[Rows], Rows]
+
+    def __getitem__(self, rows: Ints | slice) -> Rows:
+        return self.make(_opened(self.part)[rows])
+
+
+def _opened(part: Rows | Path) -> Rows:
     """A part; a file is mapped."""
     return rows_of(mapped(part)) if isinstance(part, Path) else part
 
