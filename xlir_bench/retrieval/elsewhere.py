@@ -22,11 +22,10 @@ from xlir_bench.retrieval import embedding, exact
 from xlir_bench.retrieval.embedding import Encoding, texts_at
 from xlir_bench.retrieval.encoding import EmbedRequest, Plan
 from xlir_bench.retrieval.exact import Search, VectorIndex
-from xlir_bench.retrieval.pool import Partial, Pool, Want
-from xlir_bench.retrieval.similarity import Similarity
+from xlir_bench.retrieval.pool import Partial, Want
 from xlir_bench.retrieval.store import Block, text_keys, write_block
 from xlir_bench.retrieval.tiles import NUMBA, engine_for
-from xlir_bench.retrieval.vectors import Rows, Vectors
+from xlir_bench.retrieval.vectors import Rows
 
 UNITS = 4
 """For each worker, where there are enough texts: so none waits long for the last one."""
@@ -89,14 +88,13 @@ class Elsewhere:
         if not all(rows.on_disk for rows in passages.values()):
             return False
         asked = [(search.partial.want, search.queries, search.own) for search in searches]
-        job = SearchJob(index.similarity, index.block, self.search_device, asked)
+        job = SearchJob(self.search_device, asked)
         share = -(-sum(map(len, passages.values())) // (UNITS * self.executor.workers))
         size = exact.BLOCK * max(1, -(-share // exact.BLOCK))
         spans = (
-            (f"search of {lang} passages from {span.start:,}", Span(lang, first, rows.only(span)))
+            (f"search of {lang} passages from {span.start:,}", index.part(lang, span))
             for lang, rows in passages.items()
             for span in rows.spans(size)
-            for first in [index.pool.bounds[lang].start + span.start]
         )
         for done in self.executor.run(job, spans):
             count, parts = done.result()
@@ -179,41 +177,27 @@ class _Encoder:
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
-    """Passages of one language that follow each other in the pool."""
-
-    lang: str
-    first: int
-    """The first one's position in the pool."""
-    rows: Vectors
-
-
-@dataclass(frozen=True, slots=True)
 class SearchJob:
     """What is asked of every span of a pool."""
 
-    similarity: Similarity
-    block: int | None
     device: str
     asked: Sequence[tuple[Want, Rows, Floats]]
     """What is wanted, the queries, prepared, and the true score of each relevant passage."""
 
-    def open(self) -> Callable[[Span], tuple[int, list[Partial]]]:
+    def open(self) -> Callable[[VectorIndex], tuple[int, list[Partial]]]:
         """The queries are where they are compared."""
         engine = engine_for(self.device)
         asked = [(want, engine.placed(queries), own) for want, queries, own in self.asked]
 
-        def search(span: Span) -> tuple[int, list[Partial]]:
+        def search(span: VectorIndex) -> tuple[int, list[Partial]]:
             """How many passages were compared, and what is found among them by each search."""
-            lang, rows = span.lang, span.rows
-            pool = Pool((lang,), {lang: slice(span.first, span.first + len(rows))})
-            index = VectorIndex(pool, {}, {lang: rows}, self.similarity, engine, self.block)
+            index, (lang,) = replace(span, engine=engine), span.pool.langs
             searches = [
                 Search(index, Partial.of(want.of_passages(lang), with_ties=True), queries, own)
                 for want, queries, own in asked
             ]
             index.compare(searches, {lang}, lambda _count: None)
-            return len(rows), [search.partial for search in searches]
+            return len(index.passages[lang]), [search.partial for search in searches]
 
         return search
 

@@ -123,6 +123,12 @@ class VectorIndex:
                     done.result()
                 advance(block.passages.shape[0])
 
+    def part(self, lang: str, rows: slice) -> VectorIndex:
+        """These passages of a language as an index of their own, to be sent; they are where they were in the pool."""
+        first, passages = self.pool.bounds[lang].start, self.passages[lang].only(rows)
+        pool = Pool((lang,), {lang: slice(first + rows.start, first + rows.stop)})
+        return VectorIndex(pool, {}, {lang: passages}, self.similarity, block=self.block)
+
     def take(self, positions: Ints) -> Rows:
         """The passages at these positions, prepared."""
         places, parts = [np.empty(0, np.int64)], []
