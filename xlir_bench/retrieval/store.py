@@ -158,8 +158,6 @@ class Store:
     lease: object = None
     temporary: _TemporaryFolder | None = None
     """For what neither fits in memory nor can be kept."""
-    sound: dict[str, list[int]] = field(default_factory=dict)
-    """What `_stamp` says of the shards that were found to be sound, of the role that was looked for last."""
 
     @classmethod
     def of(
@@ -206,34 +204,32 @@ class Store:
         if self.folder is None:
             return known
         folder = self.folder / role
-        sound, paths = _remembered(folder), self._shards(folder)
-        self.sound = {path.name: sound[path.name] for path in paths if path.name in sound}
+        remembered, paths = _remembered(folder), self._shards(folder)
+        sound = {path.name: remembered[path.name] for path in paths if path.name in remembered}
         order = np.argsort(keys[:, 0], kind="stable")
         # All but the last: so what is searched for in them always has a place in `order`.
         first = keys[order[:-1], 0]
         for path in paths if len(keys) else ():
             try:
-                self._read(path, known, order, first, in_memory)
+                self._read(path, known, order, first, in_memory, sound)
             except FileNotFoundError:  # removed a moment ago
                 continue
             except OSError as error:
                 self._unread(folder, error)
-        if self.sound != sound:
+        if sound != remembered:
             with suppress(OSError):  # then the next run looks again
-                files.write(folder / SOUND, json.dumps(self.sound))
+                files.write(folder / SOUND, json.dumps(sound))
         return known
 
-    def _is_sound(self, path: Path) -> bool:
-        stamp = _stamp(objectstore.fetched(path))
-        if self.sound.get(path.name) == stamp:
-            return True
-        self.sound.pop(path.name, None)
-        sound = is_sound(path)
-        if sound and time.time_ns() - stamp[1] > SETTLED:
-            self.sound[path.name] = stamp
-        return sound
-
-    def _read(self, path: Path, known: Known, order: Ints, first: Keys, in_memory: bool) -> None:
+    def _read(
+        self,
+        path: Path,
+        known: Known,
+        order: Ints,
+        first: Keys,
+        in_memory: bool,
+        sound: dict[str, list[int]],
+    ) -> None:
         """Take what this shard knows, once its digest was seen; remove it if that is wrong."""
         try:
             keys = read_keys(path)
@@ -244,7 +240,7 @@ class Store:
         if wanted is not None and not wanted.any():
             return
         shard = None
-        if self._is_sound(path) and wanted is not None:
+        if _was_sound(path, sound) and wanted is not None:
             with suppress(ValueError, LookupError):  # its bytes turned after they were looked at
                 shard = Block.read(path)
         if shard is None:
@@ -287,6 +283,18 @@ def _remembered(folder: Path) -> dict[str, list[int]]:
     except XlirError:
         return {}
     return stated if isinstance(stated, dict) else {}
+
+
+def _was_sound(path: Path, sound: dict[str, list[int]]) -> bool:
+    """Whether a shard is sound; `sound` holds the stamps of those that were found to be, and what is found now."""
+    stamp = _stamp(objectstore.fetched(path))
+    if sound.get(path.name) == stamp:
+        return True
+    sound.pop(path.name, None)
+    found = is_sound(path)
+    if found and time.time_ns() - stamp[1] > SETTLED:
+        sound[path.name] = stamp
+    return found
 
 
 def _stamp(path: Path) -> list[int]:
