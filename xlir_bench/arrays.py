@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Ints = NDArray[np.integer[Any]]
+from xlir_bench.records import Ints
 
 
 def slices(count: int, size: int) -> Iterator[slice]:
     """Slices of so many rows at a time, the last of what is left."""
     return (slice(start, min(start + size, count)) for start in range(0, count, size))
+
+
+def ranges(sizes: Ints) -> Ints:
+    """0, 1, … for each size, one after the other."""
+    return np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
 
 
 def equal_pairs(first: Ints, second: Ints) -> tuple[Ints, Ints]:
@@ -27,8 +30,7 @@ def equal_pairs(first: Ints, second: Ints) -> tuple[Ints, Ints]:
     begin = np.searchsorted(second[order], first, side="left")
     count = np.searchsorted(second[order], first, side="right") - begin
     left = np.repeat(np.arange(len(first)), count)
-    nth = np.arange(len(left)) - np.repeat(np.cumsum(count) - count, count)
-    return left, order[np.repeat(begin, count) + nth]
+    return left, order[np.repeat(begin, count) + ranges(count)]
 
 
 def groups(numbers: Ints) -> tuple[Ints, Ints, Ints]:

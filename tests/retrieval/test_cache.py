@@ -13,8 +13,15 @@ import pytest
 from xlir_bench import files
 from xlir_bench.retrieval import cache_entries, prune
 from xlir_bench.retrieval import store as store_module
-from xlir_bench.retrieval.cache import remember_encoder, store_folder
-from xlir_bench.retrieval.store import Block, Known, Store, text_keys, write_block
+from xlir_bench.retrieval.store import (
+    Block,
+    Known,
+    Store,
+    remember_encoder,
+    store_folder,
+    text_keys,
+    write_block,
+)
 
 TEXTS = [f"text {i}" for i in range(20)]
 
@@ -44,13 +51,13 @@ def blocks(folder: Path) -> list[Path]:
 
 
 def found_in(folder: Path, texts: list[str] = TEXTS) -> Known:
-    return Store(folder / "query").find(text_keys(texts))
+    return Store(folder).find("query", text_keys(texts))
 
 
 def opened(folder: Path) -> Store:
     """The store after it was asked for all texts."""
-    store = Store(folder / "query")
-    store.find(text_keys(TEXTS))
+    store = Store(folder)
+    store.find("query", text_keys(TEXTS))
     return store
 
 
@@ -66,7 +73,7 @@ def test_what_was_written_is_read_back_by_another_process(tmp_path: Path) -> Non
 
 def test_roles_do_not_share_vectors(tmp_path: Path) -> None:
     filled(tmp_path)
-    assert not any(seen(Store(tmp_path / "passage").find(text_keys(TEXTS))))
+    assert not any(seen(Store(tmp_path).find("passage", text_keys(TEXTS))))
 
 
 def test_texts_are_told_apart_to_the_last_character() -> None:
@@ -83,13 +90,13 @@ def test_an_empty_store_has_nothing(tmp_path: Path) -> None:
 
 
 def test_a_store_without_a_folder_knows_nothing() -> None:
-    assert not any(seen(Store(None).find(text_keys(["a"]))))
+    assert not any(seen(Store().find("query", text_keys(["a"]))))
 
 
 @pytest.mark.parametrize("in_memory", [True, False])
 def test_parts_are_arrays_or_files(tmp_path: Path, in_memory: bool) -> None:
     vectors = filled(tmp_path)
-    found = Store(tmp_path / "query").find(text_keys([*TEXTS[3:], "never seen"]), in_memory)
+    found = Store(tmp_path).find("query", text_keys([*TEXTS[3:], "never seen"]), in_memory)
     assert [isinstance(part, Path) for part in found.parts] == [not in_memory]
     rows = found.vectors(np.array([5, 0, 1, 16]), None)
     assert rows.on_disk != in_memory
@@ -126,9 +133,9 @@ def test_a_flipped_bit_anywhere_in_a_block_is_found(tmp_path: Path) -> None:
             damaged = bytearray(whole)
             damaged[place] ^= bit
             path.write_bytes(damaged)
-            store = Store(tmp_path / "query")
-            assert not any(seen(store.find(text_keys(TEXTS))))
-            assert store.damaged == 1
+            store = Store(tmp_path)
+            assert not any(seen(store.find("query", text_keys(TEXTS))))
+            assert store.damaged["query"] == 1
             assert not path.exists(), "it would be found damaged again and again"
 
 
@@ -137,21 +144,21 @@ def test_a_truncated_block_is_found(tmp_path: Path, length: int) -> None:
     filled(tmp_path)
     (path,) = blocks(tmp_path)
     path.write_bytes(path.read_bytes()[:length])
-    assert opened(tmp_path).damaged == 1
+    assert opened(tmp_path).damaged["query"] == 1
 
 
 def test_a_block_that_grew_is_found(tmp_path: Path) -> None:
     filled(tmp_path)
     (path,) = blocks(tmp_path)
     path.write_bytes(path.read_bytes() + b"\0")
-    assert opened(tmp_path).damaged == 1
+    assert opened(tmp_path).damaged["query"] == 1
 
 
 def test_blocks_of_an_older_version_are_left_alone(tmp_path: Path) -> None:
     (tmp_path / "query").mkdir()
     old = tmp_path / "query" / "0.npy"
     np.save(old, np.array([print], object), allow_pickle=True)
-    assert opened(tmp_path).damaged == 0
+    assert opened(tmp_path).damaged["query"] == 0
     assert old.exists()
 
 
@@ -179,9 +186,9 @@ def test_a_block_that_no_text_is_asked_of_is_not_read_whole(tmp_path: Path) -> N
     filled(tmp_path)
     (path,) = blocks(tmp_path)
     path.write_bytes(path.read_bytes()[:-1] + b"?")
-    store = Store(tmp_path / "query")
-    assert not any(seen(store.find(text_keys(["another"]))))
-    assert (store.damaged, path.exists()) == (0, True)
+    store = Store(tmp_path)
+    assert not any(seen(store.find("query", text_keys(["another"]))))
+    assert (store.damaged["query"], path.exists()) == (0, True)
 
 
 def test_a_block_is_digested_once_until_it_is_written_to(
@@ -205,7 +212,7 @@ def test_a_block_is_digested_once_until_it_is_written_to(
     assert len(looked) == 4
     path.write_bytes(path.read_bytes()[:-1] + b"?")
     store = opened(tmp_path)
-    assert (store.damaged, path.exists()) == (1, False)
+    assert (store.damaged["query"], path.exists()) == (1, False)
     assert found_in(tmp_path).part.max() < 0
 
 
@@ -222,7 +229,7 @@ def test_damage_that_keeps_size_and_time_ends_no_run(tmp_path: Path, by: str) ->
     path.write_bytes(damaged)
     os.utime(path, (hour_ago, hour_ago))
     store = opened(tmp_path)
-    assert (store.damaged, path.exists()) == (1, False)
+    assert (store.damaged["query"], path.exists()) == (1, False)
 
 
 FEW_FILES = """
@@ -231,14 +238,14 @@ from pathlib import Path
 from xlir_bench.retrieval.store import Store, text_keys
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
 store = Store(Path(sys.argv[1]))
-print((store.find(text_keys([f"{n}" for n in range(120)])).part >= 0).sum(), store.damaged, len(store.notes))
+print((store.find("query", text_keys([f"{n}" for n in range(120)])).part >= 0).sum(), store.damaged["query"], len(store.notes))
 """
 
 
 def test_more_blocks_than_a_process_may_open_are_read_and_none_is_lost(tmp_path: Path) -> None:
     for n in range(120):
         filled(tmp_path, [str(n)], seed=n)
-    run = [sys.executable, "-c", FEW_FILES, str(tmp_path / "query")]
+    run = [sys.executable, "-c", FEW_FILES, str(tmp_path)]
     ended = subprocess.run(run, capture_output=True, text=True, check=True)
     assert ended.stdout.split() == ["120", "0", "0"]
     assert len(blocks(tmp_path)) == 120
@@ -250,7 +257,7 @@ def test_an_error_of_the_system_is_no_damage(tmp_path: Path) -> None:
     endless = tmp_path / "query" / "0.safetensors"
     endless.symlink_to(endless)
     store = opened(tmp_path)
-    assert (store.damaged, endless.is_symlink()) == (0, True)
+    assert (store.damaged["query"], endless.is_symlink()) == (0, True)
     assert "symbolic links" in next(iter(store.notes))
     endless.unlink()
 
@@ -260,7 +267,7 @@ def test_an_error_of_the_system_is_no_damage(tmp_path: Path) -> None:
         store = opened(tmp_path)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, most)
-    assert (store.damaged, blocks(tmp_path)) == (0, paths)
+    assert (store.damaged["query"], blocks(tmp_path)) == (0, paths)
     assert "Too many open files" in next(iter(store.notes))
 
 
@@ -268,7 +275,7 @@ def test_what_a_killed_run_left_half_written_is_no_block_and_removed(tmp_path: P
     left = tmp_path / "query" / ".0123.safetensors.77.tmp"
     left.parent.mkdir()
     left.write_bytes(b"half")
-    assert opened(tmp_path).damaged == 0
+    assert opened(tmp_path).damaged["query"] == 0
     filled(tmp_path)
     assert not left.exists()
     assert len(blocks(tmp_path)) == 1

@@ -18,7 +18,7 @@ from xlir_bench.records import Setting, Silent
 from xlir_bench.retrieval import VectorIndex, Vectors, fusion
 from xlir_bench.retrieval.fusion import FusedIndex
 from xlir_bench.retrieval.lexical import BM25Index
-from xlir_bench.retrieval.maxsim import MaxSim
+from xlir_bench.retrieval.similarity import MaxSim
 
 LISTED, SCORED = 0, 1_000_000
 """What it has to cost to list passages, so that all pools are gone through by lists, and so that none is."""

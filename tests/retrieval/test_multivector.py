@@ -30,9 +30,9 @@ from xlir_bench.retrieval import (
     Vectors,
     embed,
     embedding,
-    maxsim,
+    similarity,
 )
-from xlir_bench.retrieval.maxsim import NOTHING, MaxSim
+from xlir_bench.retrieval.similarity import NOTHING, MaxSim
 from xlir_bench.sources import load_collection
 from xlir_bench.tasks import catalogue
 
@@ -75,7 +75,7 @@ def test_ranks_are_those_of_a_full_stable_sort(
         stored[key] = Vectors.of(*parts)
     index = VectorIndex.of(stored, MaxSim(), block=pieces[0])
     with cut(*pieces[:4]), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(maxsim, "TOKENS", at_once)
+        patch.setattr(similarity, "TOKENS", at_once)
         partials = index.search(world.wants(pair_depth=3), Silent())
     for found in (r for p in partials for r in p.rankings()):
         lang, there = found.setting.query_lang, found.setting.passage_langs

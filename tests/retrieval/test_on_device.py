@@ -28,8 +28,7 @@ from xlir_bench.retrieval import (
     Want,
     tiles,
 )
-from xlir_bench.retrieval.similarity import COSINE
-from xlir_bench.retrieval.sparse import Sparse
+from xlir_bench.retrieval.similarity import COSINE, Sparse
 from xlir_bench.retrieval.tiles import NUMBA, Engine, engine_for
 
 torch = pytest.importorskip("torch")
@@ -40,7 +39,7 @@ from xlir_bench.retrieval.on_device import TorchEngine  # noqa: E402
 
 def here(share: int | None = 1024) -> TorchEngine:
     """The way of a device, on this machine's processors."""
-    return TorchEngine(torch.device("cpu"), share)
+    return TorchEngine(share, device=torch.device("cpu"))
 
 
 @pytest.fixture(params=["cpu", "cuda", "mps"])
@@ -188,7 +187,7 @@ def test_an_index_of_faiss_is_held_against_the_search_on_the_device() -> None:
 
     options = RunOptions(cache=None, data=None, langs=("de", "en"), index="SQ8")
     encoder = load_encoder("builtin:ngram")
-    engines = (NUMBA, Seen(torch.device("cpu")))
+    engines = (NUMBA, Seen(device=torch.device("cpu")))
     by_numba, by_torch = (
         evaluate("mini", VectorRetriever(encoder, EmbedRequest(None, engine=e)), options)
         for e in engines

@@ -18,9 +18,9 @@ from worlds import plain_rows, random_world, text_collection
 
 from xlir_bench.encoders.bm25 import BM25, terms
 from xlir_bench.records import Collection, Relevance, Setting, Silent
-from xlir_bench.retrieval import VectorIndex, Want, lexical
+from xlir_bench.retrieval import VectorIndex, Vectors, Want, lexical
 from xlir_bench.retrieval.lexical import BM25Retriever
-from xlir_bench.retrieval.sparse import Sparse, SparseRows
+from xlir_bench.retrieval.similarity import Sparse
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
@@ -40,7 +40,7 @@ def test_ranks_of_sparse_rows_are_those_of_a_full_stable_sort(
         # Eighths: sums of their products are exact in any order, and many are equal.
         vectors[:] = np.round(vectors * 2) / 8 * (rng.random(vectors.shape) < filled)
     index = VectorIndex.of(
-        {k: SparseRows(csr_array(v)) for k, v in world.vectors.items()}, Sparse()
+        {k: Vectors.of(csr_array(v)) for k, v in world.vectors.items()}, Sparse()
     )
     with cut(*pieces[:4]):
         partials = index.search(world.wants(pair_depth=3), Silent())

@@ -26,7 +26,7 @@ from xlir_bench.evaluation import load_models
 from xlir_bench.options.profiling import CostOptions
 from xlir_bench.records import Role, Setting, Silent
 from xlir_bench.retrieval import EmbedRequest, Represented, embed, embedding
-from xlir_bench.retrieval.sparse import Sparse
+from xlir_bench.retrieval.similarity import Sparse
 from xlir_bench.sources import load_collection
 from xlir_bench.tasks import catalogue
 

@@ -58,8 +58,8 @@ from xlir_bench.retrieval import (
     VectorRetriever,
 )
 from xlir_bench.retrieval.approximate import require_factory
-from xlir_bench.retrieval.maxsim import MaxSim
 from xlir_bench.retrieval.retriever import Index, ScoringIndex
+from xlir_bench.retrieval.similarity import MaxSim
 from xlir_bench.retrieval.tiles import NUMBA
 from xlir_bench.retrieval.vectors import Vectors
 from xlir_bench.sources import load_collection

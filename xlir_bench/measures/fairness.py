@@ -8,7 +8,7 @@ from math import comb
 import numpy as np
 from numpy.typing import NDArray
 
-from xlir_bench.arrays import groups
+from xlir_bench.arrays import groups, ranges
 from xlir_bench.records import Floats, Ints
 
 DRAWS = 2_000
@@ -69,6 +69,7 @@ def equal_expected_rank(
     >>> equal_expected_rank(query, np.array([1, 2, 3, 4]), lang, 20)[1].round(4).tolist()
     [0.1213]
     """
+    import pandas as pd
     from scipy.special import chdtrc
 
     rows, row, size = groups(query)
@@ -76,8 +77,9 @@ def equal_expected_rank(
     left = np.bincount(row, ~retrieved, len(rows))
     before = size if unretrieved_mean else size - left
     value = (before + (left + 1) / 2)[row]
-    found = rank[retrieved]
-    value[retrieved] = found if unretrieved_mean else _average_ranks(row[retrieved], found)
+    found = pd.Series(rank[retrieved])
+    # Their places, from 1; equal ones share the mean of theirs.
+    value[retrieved] = found if unretrieved_mean else found.groupby(row[retrieved]).rank()
     row_of_group, of_group, in_group = _by_language(row, lang)
     mean = np.bincount(row, value, len(rows)) / size
     spread = np.bincount(row, (value - mean[row]) ** 2, len(rows))
@@ -101,7 +103,7 @@ def expected_equal_expected_rank(
     rows, row, _ = groups(query)
     of_row, _, size = _by_language(row, lang)
     langs = np.bincount(of_row)
-    nth = np.arange(len(size)) - np.repeat(np.cumsum(langs) - langs, langs)
+    nth = ranges(langs)
     sizes = np.zeros((len(rows), int(nth.max(initial=0)) + 1), np.int64)
     sizes[of_row, nth] = size
     sizes.sort(axis=1)
@@ -136,13 +138,6 @@ def _random_mean(sizes: tuple[int, ...], candidates: int, k: int, unretrieved_me
     query = np.repeat(np.arange(DRAWS), total)
     lang = np.tile(np.repeat(np.arange(len(sizes)), sizes), DRAWS)
     return float(equal_expected_rank(query, ranks.ravel(), lang, k, unretrieved_mean)[1].mean())
-
-
-def _average_ranks(row: Ints, value: Ints | Floats) -> Floats:
-    """The place of each value among those of its row, from 1; equal ones share the mean of their places."""
-    import pandas as pd
-
-    return pd.Series(value).groupby(row).rank().to_numpy()
 
 
 def oracle_gap(query: Ints, in_language: Ints, in_pool: Ints, k: int) -> tuple[Ints, Floats]:

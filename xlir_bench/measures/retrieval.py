@@ -20,7 +20,7 @@ from types import ModuleType
 
 import numpy as np
 
-from xlir_bench.arrays import Shared, groups, order_by
+from xlir_bench.arrays import Shared, groups, order_by, ranges
 from xlir_bench.errors import InputError, UnknownNameError
 from xlir_bench.measures.answers import token_budget
 from xlir_bench.records import Floats, Ints, Ranking, Scores
@@ -160,13 +160,13 @@ class _Relevant:
             passage, grade, rank = passage[order], grade[order], rank[order]
         deepest = np.maximum.reduceat(rank, start) if len(start) else start
         scored = np.bincount(ranking[start], minlength=len(rankings))
-        return cls(_ranges(size), passage, grade, rank, size, deepest, scored)
+        return cls(ranges(size), passage, grade, rank, size, deepest, scored)
 
     def rows(self, queries: Ints) -> tuple[Ints, Ints]:
         """The rows of these queries, and which of them each is of."""
         sizes = self.size[queries]
         starts = (np.cumsum(self.size) - self.size)[queries]
-        return np.repeat(starts, sizes) + _ranges(sizes), np.repeat(np.arange(len(queries)), sizes)
+        return np.repeat(starts, sizes) + ranges(sizes), np.repeat(np.arange(len(queries)), sizes)
 
     def distinct(self) -> tuple[Ints, Ints]:
         """Queries that differ, and for each query which of them is like it: one passage at the same rank is enough."""
@@ -190,7 +190,7 @@ def average_precision(query: Ints, rank: Ints) -> Floats:
     """
     order = order_by(query, np.where(rank > 0, rank, np.iinfo(np.int32).max))
     _, row, size = groups(query[order])
-    place = _ranges(size) + 1
+    place = ranges(size) + 1
     sorted_rank = rank[order]
     parts = np.divide(place, sorted_rank, out=np.zeros(len(query)), where=sorted_rank > 0)
     return np.asarray(np.bincount(row, parts, len(size)) / size)
@@ -273,11 +273,6 @@ def _evaluated(
         run[query[seen], rank[seen] - 1, 0] = -1.0
         end = start
     return values
-
-
-def _ranges(sizes: Ints) -> Ints:
-    """0, 1, … for each size, one after the other."""
-    return np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
 
 
 def _ranx_function(measure: str) -> Function:

@@ -7,8 +7,7 @@ from xlir_bench.retrieval.encoding import EmbedRequest
 from xlir_bench.retrieval.exact import VectorIndex
 from xlir_bench.retrieval.fusion import FusedRetriever
 from xlir_bench.retrieval.lexical import BM25Retriever
-from xlir_bench.retrieval.partial import Partial
-from xlir_bench.retrieval.pool import Pool, Want
+from xlir_bench.retrieval.pool import Partial, Pool, Want
 from xlir_bench.retrieval.reranking import RerankedRetriever
 from xlir_bench.retrieval.retriever import Index, Represented, Retriever
 from xlir_bench.retrieval.similarity import Dense, Similarity, normalised

@@ -13,8 +13,7 @@ import numpy as np
 from xlir_bench.errors import InputError
 from xlir_bench.records import Floats, Ints, Progress, Ranking, Setting
 from xlir_bench.retrieval.exact import VectorIndex
-from xlir_bench.retrieval.partial import Partial
-from xlir_bench.retrieval.pool import Pool, Want
+from xlir_bench.retrieval.pool import Partial, Pool, Want
 
 DEPTH = 1000
 """How many passages an index is asked for; a relevant passage beyond them counts as not retrieved."""

@@ -1,83 +1,18 @@
-"""What the cache holds of each encoder, and room made in it.
-
-<cache>/vectors/<encoder slug>-<fingerprint>/encoder.json     whose vectors these are
-                                             query/, passage/  see `store`
-"""
+"""What the cache holds of each encoder (see `store`), and room made in it."""
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-from xlir_bench import files, objectstore
-from xlir_bench.encoders import EncoderCard
+from xlir_bench import files
 from xlir_bench.errors import XlirError
-from xlir_bench.retrieval.store import Block, Store, is_shard, write_block
+from xlir_bench.retrieval.store import is_shard
 from xlir_bench.untrusted import load_json
-
-
-def store_folder(cache: Path, slug: str, fingerprint: str) -> Path:
-    """Where an encoder's vectors lie."""
-    key = fingerprint.removeprefix("sha256:")[:16]
-    return cache / "vectors" / f"{files.safe_name(slug, 80)}-{files.safe_name(key)}"
-
-
-def remember_encoder(folder: Path, name: str, fingerprint: str) -> None:
-    """Note whose vectors a folder holds, for people who look into the cache."""
-    path = folder / "encoder.json"
-    if not path.is_file():
-        record = json.dumps({"name": name, "fingerprint": fingerprint}, ensure_ascii=False)
-        objectstore.write(path, record.encode())
-
-
-@dataclass(slots=True)
-class EncoderFolder:
-    """An encoder's folder, held against removal; where it cannot be written, a note says so and the run goes on."""
-
-    cache: Path | None
-    what: str
-    """What is lost then."""
-    path: Path | None = None
-    notes: set[str] = field(default_factory=set)
-    lease: object = None
-
-    @classmethod
-    def of(
-        cls, cache: Path | None, card: EncoderCard, fingerprint: str, what: str, suffix: str = ""
-    ) -> EncoderFolder:
-        """The folder of this encoder, made and held; without a cache there is none, and nothing is kept."""
-        folder = cls(cache, what)
-        if cache is not None:
-            path = store_folder(cache, card.slug, fingerprint)
-            folder.path = path.with_name(path.name + suffix)
-            try:
-                folder.lease = files.leased(folder.path)
-                remember_encoder(folder.path, card.name, fingerprint)
-            except OSError as error:
-                folder._not_kept(error)
-        return folder
-
-    def store(self, part: str) -> Store:
-        """What is kept under this name."""
-        return Store(self.path and self.path / part, self.notes)
-
-    def write(self, part: str, block: Block) -> Path | None:
-        """Keep a block under this name; its file, if it could be written."""
-        try:
-            return self.path and write_block(self.path / part, block)
-        except OSError as error:
-            self._not_kept(error)
-        return None
-
-    def _not_kept(self, error: OSError) -> None:
-        if self.cache is not None:
-            remedy = f"{self.what} are not kept (XLIR_CACHE names another place)"
-            self.notes.add(str(files.cannot_write(self.cache, remedy, error)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-
-import numpy as np
 
 from xlir_bench import files
 from xlir_bench.encoders import Encoder, load_encoder
@@ -18,18 +17,15 @@ from xlir_bench.errors import InputError
 from xlir_bench.executor import Executor
 from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.options.running import CPU
-from xlir_bench.records import Floats, Ints, Progress, Role, TokenCounts
+from xlir_bench.records import Floats, Ints, Progress, Role
 from xlir_bench.retrieval import embedding, exact
-from xlir_bench.retrieval.embedding import Distinct, texts_at
-from xlir_bench.retrieval.encoding import EmbedRequest, Growing, batch_encoder, in_blocks, planned
+from xlir_bench.retrieval.embedding import Encoding, texts_at
+from xlir_bench.retrieval.encoding import EmbedRequest, Plan
 from xlir_bench.retrieval.exact import Search, VectorIndex
-from xlir_bench.retrieval.partial import Partial
-from xlir_bench.retrieval.pool import Pool, Want
-from xlir_bench.retrieval.rows import Rows
-from xlir_bench.retrieval.similarity import Similarity
-from xlir_bench.retrieval.store import Known, text_keys, write_block
+from xlir_bench.retrieval.pool import Partial, Want
+from xlir_bench.retrieval.store import Block, text_keys, write_block
 from xlir_bench.retrieval.tiles import NUMBA, engine_for
-from xlir_bench.retrieval.vectors import Vectors
+from xlir_bench.retrieval.vectors import Rows
 
 UNITS = 4
 """For each worker, where there are enough texts: so none waits long for the last one."""
@@ -37,42 +33,23 @@ FEW_TEXTS = 256
 """Fewer are not worth a unit."""
 
 
-@dataclass(frozen=True, slots=True)
-class Live:
-    """An encoder of this process."""
-
-    encoder: Encoder
-
-    def open(self) -> Encoder:
-        """As it is."""
-        return self.encoder
+_loaded: dict[tuple[str, EncoderOptions, str], Encoder] = {}
+"""Of this process, which is a worker."""
 
 
-@dataclass(frozen=True, slots=True)
-class Named:
-    """An encoder that a worker loads, and keeps until it is to load another one."""
-
-    spec: str
-    options: EncoderOptions
-    fingerprint: str
-
-    def open(self) -> Encoder:
-        """It has to be the one that was asked for."""
-        if self in _loaded:
-            return _loaded[self]
+def loaded(spec: str, options: EncoderOptions, fingerprint: str) -> Encoder:
+    """The encoder of this fingerprint, kept until another one is wanted; another model of that spec is refused."""
+    wanted = spec, options, fingerprint
+    if wanted not in _loaded:
         _loaded.clear()
-        encoder = load_encoder(self.spec, self.options)
-        if encoder.fingerprint != self.fingerprint:
+        encoder = load_encoder(spec, options)
+        if encoder.fingerprint != fingerprint:
             raise InputError(
-                f"{self.spec} is another model on a worker than here, or its libraries have other versions: every node"
+                f"{spec} is another model on a worker than here, or its libraries have other versions: every node"
                 " wants the same"
             )
-        _loaded[self] = encoder
-        return encoder
-
-
-_loaded: dict[Named, Encoder] = {}
-"""Of this process."""
+        _loaded[wanted] = encoder
+    return _loaded[wanted]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,28 +62,20 @@ class Elsewhere:
     search_device: str = CPU
     """Where each compares vectors."""
 
-    def named(self, encoder: Encoder) -> Named:
-        """How a worker loads this encoder."""
-        return Named(self.spec, self.options, encoder.fingerprint)
+    def loading(self, encoder: Encoder) -> Callable[[], Encoder]:
+        """What a worker gets this encoder by."""
+        return partial(loaded, self.spec, self.options, encoder.fingerprint)
 
-    def encode(
-        self,
-        folder: Path,
-        request: EmbedRequest,
-        encoder: Encoder,
-        roles: Sequence[Distinct],
-        known_by_role: Mapping[Role, Known],
-        progress: Progress,
-    ) -> None:
+    def encode(self, folder: Path, encoding: Encoding) -> None:
         """Encode the texts of which nothing is known; `folder` is that of the encoder in the cache."""
         job = EncodeJob(
-            self.named(encoder),
+            self.loading(encoding.encoder),
             folder,
-            replace(request, elsewhere=None, engine=NUMBA),
-            {texts.role: texts.sources for texts in roles},
+            replace(encoding.request, elsewhere=None, engine=NUMBA),
+            {texts.role: texts.sources for texts in encoding.roles},
         )
-        for done in self.executor.run(job, self._units(roles, known_by_role)):
-            progress.advance(done.result())
+        for done in self.executor.run(job, self._units(encoding)):
+            encoding.progress.advance(done.result())
 
     def search(
         self, index: VectorIndex, searches: Sequence[Search], langs: set[str], progress: Progress
@@ -115,22 +84,17 @@ class Elsewhere:
 
         False, with nothing done, where some passages are in memory: these are better searched here.
         """
-        passages = {
-            lang: rows
-            for lang in sorted(langs)
-            if isinstance(rows := index.passages[lang], Vectors) and rows.on_disk
-        }
-        if passages.keys() != langs:
+        passages = {lang: index.passages[lang] for lang in sorted(langs)}
+        if not all(rows.on_disk for rows in passages.values()):
             return False
         asked = [(search.partial.want, search.queries, search.own) for search in searches]
-        job = SearchJob(index.similarity, index.block, self.search_device, asked)
+        job = SearchJob(self.search_device, asked)
         share = -(-sum(map(len, passages.values())) // (UNITS * self.executor.workers))
         size = exact.BLOCK * max(1, -(-share // exact.BLOCK))
         spans = (
-            (f"search of {lang} passages from {span.start:,}", Span(lang, first, rows.only(span)))
+            (f"search of {lang} passages from {span.start:,}", index.part(lang, span))
             for lang, rows in passages.items()
             for span in rows.spans(size)
-            for first in [index.pool.bounds[lang].start + span.start]
         )
         for done in self.executor.run(job, spans):
             count, parts = done.result()
@@ -139,19 +103,16 @@ class Elsewhere:
             progress.advance(count)
         return True
 
-    def _units(
-        self, roles: Sequence[Distinct], known_by_role: Mapping[Role, Known]
-    ) -> Iterator[tuple[str, Batches]]:
+    def _units(self, encoding: Encoding) -> Iterator[tuple[str, Batches]]:
         windows = [
             (texts, start)
-            for texts in roles
+            for texts in encoding.roles
             for start in range(0, len(texts.keys), embedding.WINDOW)
-            if (known_by_role[texts.role].part[start : start + embedding.WINDOW] < 0).any()
+            if len(encoding.known[texts.role].missing(start, embedding.WINDOW))
         ]
         parts = -(-UNITS * self.executor.workers // max(1, len(windows)))
         for number, (texts, start) in enumerate(windows):
-            known = known_by_role[texts.role].part[start : start + embedding.WINDOW]
-            missing = start + np.flatnonzero(known < 0)
+            missing = encoding.known[texts.role].missing(start, embedding.WINDOW)
             count = min(parts, -(-len(missing) // FEW_TEXTS))
             for part in range(count):
                 name = f"{texts.role} texts from {start:,}, part {part + 1} of {count}"
@@ -176,25 +137,25 @@ class Batches:
 class EncodeJob:
     """Batches to encode. They are planned over all texts of a window, so vectors have the bits that one process makes."""
 
-    makes: Named
+    makes: Callable[[], Encoder]
     folder: Path
     request: EmbedRequest
     sources: Mapping[Role, tuple[Sequence[str], ...]]
 
     def open(self) -> Callable[[Batches], int]:
         """Load the encoder."""
-        return _Encoding(self, self.makes.open(), files.leased(self.folder)).encode
+        return _Encoder(self, self.makes(), files.leased(self.folder)).encode
 
 
 @dataclass(slots=True)
-class _Encoding:
+class _Encoder:
     """A worker at it."""
 
     job: EncodeJob
     encoder: Encoder
     lease: object
     """Keeps the folder from being removed."""
-    last: tuple[int, list[str], TokenCounts, list[Ints]] | None = None
+    last: tuple[int, Plan] | None = None
     """The window that was planned last: one worker may get several parts of it."""
 
     def encode(self, unit: Batches) -> int:
@@ -202,58 +163,41 @@ class _Encoding:
         job, role = self.job, unit.role
         if self.last is None or self.last[0] != unit.window:
             texts = texts_at(job.sources[role], unit.source, unit.row)
-            self.last = (
-                unit.window,
-                texts,
-                *planned(self.encoder, role, texts, job.request.batch_tokens),
-            )
-        _, texts, counts, batches = self.last
-        keys, wanted = text_keys(texts), batches[unit.part :: unit.parts]
+            self.last = unit.window, Plan.of(self.encoder, job.request, role, texts)
+        _, plan = self.last
+        keys, wanted = text_keys(plan.texts), plan.batches[unit.part :: unit.parts]
 
-        def keep(growing: Growing) -> None:
+        def keep(rows: Ints, vectors: Rows) -> None:
+            block = Block.of(keys, vectors, plan.counts, rows)
             with files.explained(job.folder, "XLIR_CACHE names another place"):
-                write_block(job.folder / role, growing.block(keys, counts, job.request)[1])
+                write_block(job.folder / role, block)
 
-        in_blocks(batch_encoder(self.encoder, job.request, role, texts), wanted, keep)
+        plan.encode(wanted, keep)
         return sum(map(len, wanted))
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """Passages of one language that follow each other in the pool."""
-
-    lang: str
-    first: int
-    """The first one's position in the pool."""
-    rows: Vectors
 
 
 @dataclass(frozen=True, slots=True)
 class SearchJob:
     """What is asked of every span of a pool."""
 
-    similarity: Similarity
-    block: int | None
     device: str
     asked: Sequence[tuple[Want, Rows, Floats]]
     """What is wanted, the queries, prepared, and the true score of each relevant passage."""
 
-    def open(self) -> Callable[[Span], tuple[int, list[Partial]]]:
+    def open(self) -> Callable[[VectorIndex], tuple[int, list[Partial]]]:
         """The queries are where they are compared."""
         engine = engine_for(self.device)
         asked = [(want, engine.placed(queries), own) for want, queries, own in self.asked]
 
-        def search(span: Span) -> tuple[int, list[Partial]]:
+        def search(span: VectorIndex) -> tuple[int, list[Partial]]:
             """How many passages were compared, and what is found among them by each search."""
-            lang, rows = span.lang, span.rows
-            pool = Pool((lang,), {lang: slice(span.first, span.first + len(rows))})
-            index = VectorIndex(pool, {}, {lang: rows}, self.similarity, engine, self.block)
+            index, (lang,) = replace(span, engine=engine), span.pool.langs
             searches = [
                 Search(index, Partial.of(want.of_passages(lang), with_ties=True), queries, own)
                 for want, queries, own in asked
             ]
             index.compare(searches, {lang}, lambda _count: None)
-            return len(rows), [search.partial for search in searches]
+            return len(index.passages[lang]), [search.partial for search in searches]
 
         return search
 

@@ -2,33 +2,24 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 import time
-import weakref
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from xlir_bench import files
 from xlir_bench.arrays import slices
 from xlir_bench.encoders import Encoder, Tokenizing, describe
 from xlir_bench.errors import InputError
-from xlir_bench.records import ROLES, Collection, Ints, Progress, Role, TokenCounts
-from xlir_bench.retrieval.cache import EncoderFolder
+from xlir_bench.records import ROLES, Collection, Ints, Progress, Role, TextsOnDisk, TokenCounts
 from xlir_bench.retrieval.encoding import (
     BLOCK_TEXTS,
     EmbedRequest,
-    Growing,
-    batch_encoder,
-    in_blocks,
-    planned,
+    Plan,
 )
 from xlir_bench.retrieval.exact import BLOCK, VectorIndex
 from xlir_bench.retrieval.retriever import Represented
-from xlir_bench.retrieval.rows import Rows
 from xlir_bench.retrieval.similarity import COSINE
 from xlir_bench.retrieval.store import (
     Block,
@@ -37,9 +28,8 @@ from xlir_bench.retrieval.store import (
     Store,
     distinct_keys,
     text_keys,
-    write_block,
 )
-from xlir_bench.retrieval.vectors import Vectors
+from xlir_bench.retrieval.vectors import Rows, Vectors
 
 WINDOW = 65_536
 """Batches are planned over so many texts at a time: all of them in most tasks."""
@@ -103,6 +93,14 @@ class Distinct:
         """The texts of these numbers, which must ascend."""
         return texts_at(self.sources, self.source[numbers], self.row[numbers])
 
+    def sent(self, some: slice) -> tuple[tuple[Sequence[str], ...], Ints, Ints]:
+        """The sources of some texts, and where each is in them: those in memory go wherever they are sent."""
+        source, row = self.source[some], self.row[some]
+        if all(isinstance(self.sources[number], TextsOnDisk) for number in np.unique(source)):
+            return self.sources, source, row
+        texts = texts_at(self.sources, source, row)  # sources never come back in a window
+        return (texts,), np.zeros_like(source), np.arange(len(row))
+
 
 def texts_at(sources: Sequence[Sequence[str]], source: Ints, row: Ints) -> list[str]:
     """The texts in these rows of these sources; in each, rows ascend."""
@@ -118,49 +116,42 @@ def embed(
     collection: Collection, encoder: Encoder, request: EmbedRequest, progress: Progress
 ) -> Represented:
     """Every distinct (role, text) once; a run that was killed goes on where it stopped."""
-    roles = _roles(collection)
-    work = _Work.of(encoder, request, progress)
-    stores = {t.role: work.folder.store(t.role) for t in roles}
-    known_by_role = {t.role: stores[t.role].find(t.keys, work.in_memory(t)) for t in roles}
-    total = sum(int((known.part < 0).sum()) for known in known_by_role.values())
+    encoding = Encoding.of(collection, encoder, request, progress)
+    roles, store, total = encoding.roles, encoding.store, encoding.missing
     if total:
         progress.start("encode", total, "texts")
-        if request.elsewhere is not None and work.folder.path is not None:
-            request.elsewhere.encode(
-                work.folder.path, request, encoder, roles, known_by_role, progress
-            )
-            known_by_role = written_elsewhere(work, roles, stores)
+        if request.elsewhere is not None and store.folder is not None:
+            request.elsewhere.encode(store.folder, encoding)
+            encoding.look_again()
         else:
             for texts in roles:
-                work.encode(texts, known_by_role[texts.role])
+                encoding.encode(texts)
         progress.finish()
     notes = [
-        f"{s.damaged} damaged cache block(s) of role {role} were found and encoded again"
-        for role, s in stores.items()
-        if s.damaged
+        f"{count} damaged cache block(s) of role {role} were found and encoded again"
+        for role, count in store.damaged.items()
     ]
-    notes += sorted(work.folder.notes)
+    notes += sorted(store.notes)
     vectors: dict[tuple[Role, str], Vectors] = {}
     counts: dict[tuple[Role, str], TokenCounts] = {}
     for texts in roles:
-        known = known_by_role[texts.role]
+        known = encoding.known[texts.role]
         empty = np.flatnonzero(known.sizes == 0)
         notes += zero_vectors(
             texts.role, texts.text, empty, "no" if request.has_tokens else "a zero"
         )
         for lang, numbers in texts.numbers.items():
-            vectors[texts.role, lang] = known.vectors(numbers, (work.folder, work.temporary))
+            vectors[texts.role, lang] = known.vectors(numbers, store)
             counts[texts.role, lang] = known.counts(numbers)
     distinct = sum(len(texts.keys) for texts in roles)
     tokens = counts if isinstance(encoder, Tokenizing) else None
     if not request.is_dense:
-        means = [f"{known_by_role[role].sizes.mean():.1f} of a {role}" for role in known_by_role]
+        means = [f"{known.sizes.mean():.1f} of a {role}" for role, known in encoding.known.items()]
         told = "vectors" if request.has_tokens else "weights that are not zero"
         notes.append(f"{told}, on average: {', '.join(means)}")
     block = BLOCK // TOKENS_OF_TEXT if request.has_tokens else None
-    index = VectorIndex.of(vectors, request.similarity, request.engine, block)
     return Represented(
-        index=replace(index, elsewhere=request.elsewhere),
+        VectorIndex.of(vectors, request.similarity, request.engine, block, request.elsewhere),
         dimension=next(iter(vectors.values())).dimension,
         vectors=vectors if request.is_dense else None,
         tokens=tokens,
@@ -182,135 +173,118 @@ def encode_part(
 
     Whoever does the other parts, wherever and whenever, vectors have the bits that one process makes.
     """
-    work, encoded = _Work.of(encoder, request, progress), 0
-    if work.folder.path is None:
+    encoding = Encoding.of(collection, encoder, request, progress)
+    if encoding.store.folder is None:
         raise InputError("a part of the vectors is of use in the cache alone, and there is none")
-    for texts in _roles(collection):
-        store = work.folder.store(texts.role)
-        known = store.find(texts.keys, work.in_memory(texts))
-        missing = int((known.part < 0).sum())
+    missing = encoding.missing
+    for texts in encoding.roles:
         progress.start(f"encode {texts.role} texts", -(-len(texts.keys) // parts), "texts")
-        work.encode(texts, known, part, parts)
+        encoding.encode(texts, part, parts)
         progress.finish()
-        encoded += missing - int((known.part < 0).sum())
-    if work.folder.notes:
-        raise InputError("; ".join(sorted(work.folder.notes)))
-    return encoded
-
-
-def _roles(collection: Collection) -> list[Distinct]:
-    return [
-        Distinct.of(role, {lang: collection.texts(role, lang) for lang in langs})
-        for role in ROLES
-        if (langs := collection.languages(role))
-    ]
-
-
-def written_elsewhere(
-    work: _Work, roles: Sequence[Distinct], stores: Mapping[Role, Store]
-) -> dict[Role, Known]:
-    """What workers have written; refuses to go on where that is not seen here."""
-    for pause in SEEN_AFTER:
-        time.sleep(pause)
-        known_by_role = {t.role: stores[t.role].find(t.keys, work.in_memory(t)) for t in roles}
-        lacking = sum(int((known.part < 0).sum()) for known in known_by_role.values())
-        if not lacking:
-            return known_by_role
-    raise InputError(
-        f"{lacking:,} texts that workers encoded are not in {work.folder.path} as it is seen here: XLIR_CACHE has to name a"
-        " folder that all nodes share"
-    )
+    if encoding.store.notes:
+        raise InputError("; ".join(sorted(encoding.store.notes)))
+    return missing - encoding.missing
 
 
 @dataclass(slots=True)
-class _Work:
-    """The encoder, and where its vectors go."""
+class Encoding:
+    """The texts of a collection, what is known of them, and where their vectors go."""
 
     encoder: Encoder
     request: EmbedRequest
     progress: Progress
-    folder: EncoderFolder
-    """This encoder's, in the cache."""
-    temporary: _TemporaryFolder | None = None
-    """A temporary folder for vectors that neither fit in memory nor can be kept."""
+    roles: list[Distinct]
+    store: Store
+    known: dict[Role, Known] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, encoder: Encoder, request: EmbedRequest, progress: Progress) -> _Work:
+    def of(
+        cls, collection: Collection, encoder: Encoder, request: EmbedRequest, progress: Progress
+    ) -> Encoding:
         """With the folder for vectors that are kept and compared so."""
-        if request.cache is None:  # nothing has to be known of the encoder
-            return cls(encoder, request, progress, EncoderFolder(None, ""))
-        kept_as = "" if request.vectors == "float32" else f"-{request.vectors}"
-        if kept_as and request.similarity != COSINE:
-            kept_as += "-dot"  # other rows: of their own length
-        folder = EncoderFolder.of(
-            request.cache,
-            describe(encoder),
-            encoder.fingerprint,
-            "vectors that were encoded now",
-            kept_as,
+        roles = [
+            Distinct.of(role, {lang: collection.texts(role, lang) for lang in langs})
+            for role in ROLES
+            if (langs := collection.languages(role))
+        ]
+        store = Store()
+        if request.cache is not None:  # else nothing has to be known of the encoder
+            kept_as = "" if request.vectors == "float32" else f"-{request.vectors}"
+            if kept_as and request.similarity != COSINE:
+                kept_as += "-dot"  # other rows: of their own length
+            store = Store.of(
+                request.cache,
+                describe(encoder),
+                encoder.fingerprint,
+                "vectors that were encoded now",
+                kept_as,
+            )
+        encoding = cls(encoder, request, progress, roles, store)
+        encoding.look()
+        return encoding
+
+    def look(self) -> None:
+        """See what is in the cache."""
+        self.known = {
+            texts.role: self.store.find(texts.role, texts.keys, self.in_memory(texts))
+            for texts in self.roles
+        }
+
+    def look_again(self) -> None:
+        """See what workers have written; refuses to go on where that is not seen here."""
+        for pause in SEEN_AFTER:
+            time.sleep(pause)
+            self.look()
+            if not self.missing:
+                return
+        raise InputError(
+            f"{self.missing:,} texts that workers encoded are not in {self.store.folder} as it is seen here: XLIR_CACHE"
+            " has to name a folder that all nodes share"
         )
-        return cls(encoder, request, progress, folder)
+
+    @property
+    def missing(self) -> int:
+        """How many texts have no vector yet."""
+        return sum(int((known.part < 0).sum()) for known in self.known.values())
 
     def in_memory(self, texts: Distinct) -> bool:
         """Whether the vectors of these texts are held in memory."""
         fewer = TOKENS_OF_TEXT if self.request.has_tokens else 1
         return len(texts.keys) * fewer <= IN_MEMORY
 
-    def encode(self, texts: Distinct, known: Known, part: int = 0, parts: int = 1) -> None:
+    def encode(self, texts: Distinct, part: int = 0, parts: int = 1) -> None:
         """Encode the texts of which nothing is known, or one of so many parts of them, and write as it goes.
 
         Batches run from the longest text of a window to the shortest, and what is written is whole batches:
         those that a killed run has left undone are planned alike by the next one, so its vectors are the same
         to the bit.
         """
-        windows = range(0, len(texts.keys), WINDOW)
+        known, windows = self.known[texts.role], range(0, len(texts.keys), WINDOW)
         whole = len(windows) >= WINDOWS * parts
         for start in windows[part::parts] if whole else windows:
-            missing = start + np.flatnonzero(known.part[start : start + WINDOW] < 0)
+            missing = known.missing(start, WINDOW)
             if not len(missing):
                 continue
             if parts > 1:  # whatever others have done by now, all parts are cut from one plan
                 missing = np.arange(start, min(start + WINDOW, len(texts.keys)))
-            chosen = texts.texts(missing)
-            counts, batches = planned(self.encoder, texts.role, chosen, self.request.batch_tokens)
+            plan = Plan.of(self.encoder, self.request, texts.role, texts.texts(missing))
             wanted = [
                 batch
-                for batch in (batches if whole else batches[part::parts])
+                for batch in (plan.batches if whole else plan.batches[part::parts])
                 if (known.part[missing[batch]] < 0).any()
             ]
 
-            def keep(growing: Growing, at: Ints = missing, counts: TokenCounts = counts) -> None:
-                self._keep(at, growing, counts, texts, known)
+            def keep(
+                rows: Ints, vectors: Rows, at: Ints = missing, counts: TokenCounts = plan.counts
+            ) -> None:
+                block = Block.of(texts.keys[at], vectors, counts, rows)
+                path = self.store.write(texts.role, block)
+                holder: Rows | Path = block.vectors
+                if not self.in_memory(texts):
+                    holder = path or self.store.set_aside(texts.role, block)
+                known.put(at[rows], holder, block, slice(None))
 
-            encode = batch_encoder(self.encoder, self.request, texts.role, chosen)
-            in_blocks(encode, wanted, keep, self.progress.advance)
-
-    def _keep(
-        self, missing: Ints, growing: Growing, counts: TokenCounts, texts: Distinct, known: Known
-    ) -> None:
-        rows, block = growing.block(texts.keys[missing], counts, self.request)
-        path = self.folder.write(texts.role, block)
-        part: Rows | Path = block.vectors
-        if not self.in_memory(texts):
-            part = path or self._set_aside(texts.role, block)
-        known.put(missing[rows], part, block, slice(None))
-
-    def _set_aside(self, role: Role, block: Block) -> Path:
-        """Write the block to a temporary folder, where the cache cannot keep it."""
-        if self.temporary is None:
-            self.temporary = _TemporaryFolder()
-        with files.explained(
-            self.temporary.path, "a large corpus needs room there; TMPDIR names another place"
-        ):
-            return write_block(self.temporary.path / role, block)
-
-
-class _TemporaryFolder:
-    """A temporary folder, removed once nobody holds this."""
-
-    def __init__(self) -> None:
-        self.path = Path(tempfile.mkdtemp(prefix="xlir-bench-"))
-        weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
+            plan.encode(wanted, keep, self.progress.advance)
 
 
 def zero_vectors(

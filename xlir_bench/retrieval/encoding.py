@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -17,12 +17,9 @@ from xlir_bench.encoders import Encoder, Tokenizing, checked, describe
 from xlir_bench.encoders.sparse import SparseEncoder
 from xlir_bench.errors import InputError
 from xlir_bench.records import Ints, Role, TokenCounts
-from xlir_bench.retrieval.maxsim import MaxSim
-from xlir_bench.retrieval.rows import Rows, stacked
-from xlir_bench.retrieval.similarity import COSINE, Dense, Similarity, rounded
-from xlir_bench.retrieval.sparse import Sparse
-from xlir_bench.retrieval.store import Block, Keys
+from xlir_bench.retrieval.similarity import COSINE, Dense, MaxSim, Similarity, Sparse, rounded
 from xlir_bench.retrieval.tiles import NUMBA, Engine
+from xlir_bench.retrieval.vectors import Rows, stacked
 
 if TYPE_CHECKING:
     from xlir_bench.retrieval.elsewhere import Elsewhere
@@ -99,82 +96,84 @@ def guessed_lengths(texts: Sequence[str]) -> Ints:
     return np.array([len(text) // 3 + 2 for text in texts], np.int64)
 
 
-@dataclass(slots=True)
-class Growing:
-    """Batches that are encoded and not yet written."""
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Texts, and the batches in which they are encoded."""
 
-    most: int | None = None
-    """Texts that are enough; None: `BLOCK_TEXTS`."""
-    batches: list[Ints] = field(default_factory=list)
-    vectors: list[Rows] = field(default_factory=list)
-    began: float = field(default_factory=time.monotonic)
+    encoder: Encoder
+    request: EmbedRequest
+    role: Role
+    texts: Sequence[str]
+    counts: TokenCounts
+    batches: list[Ints]
 
-    @property
-    def is_enough(self) -> bool:
-        """Whether it is time to write them."""
-        return (
-            sum(map(len, self.batches)) >= (self.most or BLOCK_TEXTS)
-            or sum(rows.size for rows in self.vectors) > BLOCK_NUMBERS
-            or time.monotonic() - self.began > BLOCK_SECONDS
-        )
+    @classmethod
+    def of(
+        cls,
+        encoder: Encoder,
+        request: EmbedRequest,
+        role: Role,
+        texts: Sequence[str],
+        counts: TokenCounts | None = None,
+    ) -> Plan:
+        """The batches follow from how long the texts are for the model, and from the budget or else the device."""
+        counts = token_counts(encoder, texts, role) if counts is None else counts
+        limit, budget = describe(encoder).max_tokens, request.batch_tokens or device_budget(encoder)
+        lengths = counts.tokens if limit is None else np.minimum(counts.tokens, limit)
+        return cls(encoder, request, role, texts, counts, plan_batches(lengths, budget))
 
-    def block(self, keys: Keys, counts: TokenCounts, request: EmbedRequest) -> tuple[Ints, Block]:
-        """Which of the texts they are, and the block; `keys` and `counts` are those of all texts."""
-        rows = np.concatenate(self.batches)
-        return rows, Block(
-            keys[rows],
-            rounded(stacked(self.vectors), request.vectors, request.similarity),
-            counts.tokens[rows].astype(np.int32),
-            counts.unknown[rows].astype(np.int32),
-        )
+    def encode(
+        self,
+        batches: Iterable[Ints],
+        keep: Callable[[Ints, Rows], None],
+        advance: Callable[[int], None] = lambda _count: None,
+    ) -> None:
+        """Encode some of the batches; `keep` gets which texts they are and their vectors, as these are kept."""
 
+        def encoded(batch: Ints) -> Rows:
+            asked = [self.texts[i] for i in batch]
+            vectors = self.encoder.encode(asked, self.role)
+            if self.request.is_dense:
+                return checked(vectors, asked, self.encoder.dimension)
+            return vectors
 
-def planned(
-    encoder: Encoder,
-    role: Role,
-    texts: Sequence[str],
-    budget: int | None,
-    counts: TokenCounts | None = None,
-) -> tuple[TokenCounts, list[Ints]]:
-    """How long these texts are, unless that is known, and their batches; without a budget, that of the device."""
-    counts = token_counts(encoder, texts, role) if counts is None else counts
-    return counts, plan_batches(_cut(counts.tokens, encoder), budget or device_budget(encoder))
+        def keep_rounded(numbers: Ints, vectors: Rows) -> None:
+            keep(numbers, rounded(vectors, self.request.vectors, self.request.similarity))
 
-
-def batch_encoder(
-    encoder: Encoder, request: EmbedRequest, role: Role, texts: Sequence[str]
-) -> Callable[[Ints], Rows]:
-    """What encodes a batch of these texts."""
-
-    def encode(batch: Ints) -> Rows:
-        asked = [texts[i] for i in batch]
-        vectors = encoder.encode(asked, role)
-        return checked(vectors, asked, encoder.dimension) if request.is_dense else vectors
-
-    return encode
+        in_blocks(encoded, batches, keep_rounded, advance)
 
 
 def in_blocks(
     make: Callable[[Ints], Rows],
     batches: Iterable[Ints],
-    keep: Callable[[Growing], None],
+    keep: Callable[[Ints, Rows], None],
     advance: Callable[[int], None] = lambda _count: None,
     most: int | None = None,
 ) -> None:
-    """Make the rows of batches; whenever there is enough, it is kept."""
-    growing = Growing(most)
+    """Make the rows of batches; whenever there are enough, `keep` gets the texts' numbers and their rows."""
+    held: list[tuple[Ints, Rows]] = []
+    began = time.monotonic()
+
+    def keep_held() -> None:
+        numbers, rows = zip(*held, strict=True)
+        keep(np.concatenate(numbers), stacked(rows))
+        held.clear()
+
     try:
         for batch in batches:
-            growing.vectors.append(make(batch))
-            growing.batches.append(batch)
+            held.append((batch, make(batch)))
             advance(len(batch))
-            if growing.is_enough:
-                keep(growing)
-                growing = Growing(most)
+            if (
+                sum(len(numbers) for numbers, _ in held) >= (most or BLOCK_TEXTS)
+                or sum(rows.size for _, rows in held) > BLOCK_NUMBERS
+                or time.monotonic() - began > BLOCK_SECONDS
+            ):
+                keep_held()
+                began = time.monotonic()
     finally:
         # Reached on Ctrl-C too: the batches that are done are whole, so they are kept.
-        if growing.batches:
-            keep(growing)
+        if held:
+            keep_held()
 
 
 def token_counts(encoder: object, texts: Sequence[str], role: Role) -> TokenCounts:
@@ -182,12 +181,6 @@ def token_counts(encoder: object, texts: Sequence[str], role: Role) -> TokenCoun
     if isinstance(encoder, Tokenizing):
         return encoder.count_tokens(texts, role)
     return TokenCounts(guessed_lengths(texts), np.zeros(len(texts), np.int64))
-
-
-def _cut(tokens: Ints, encoder: Encoder) -> Ints:
-    """Lengths as the model sees them."""
-    limit = describe(encoder).max_tokens
-    return tokens if limit is None else np.minimum(tokens, limit)
 
 
 def device_budget(encoder: object) -> int:

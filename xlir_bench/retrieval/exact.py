@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 from threadpoolctl import ThreadpoolController
@@ -21,11 +21,10 @@ from threadpoolctl import ThreadpoolController
 from xlir_bench.arrays import slices
 from xlir_bench.records import ROLES, Floats, Ints, Progress, Role, Setting
 from xlir_bench.retrieval.kernels import settle
-from xlir_bench.retrieval.partial import Partial
-from xlir_bench.retrieval.pool import Pool, Want
-from xlir_bench.retrieval.rows import Rows, stacked
+from xlir_bench.retrieval.pool import Partial, Pool, Want
 from xlir_bench.retrieval.similarity import COSINE, Similarity
 from xlir_bench.retrieval.tiles import NUMBA, Engine, Tile
+from xlir_bench.retrieval.vectors import Rows, Vectors, stacked
 
 if TYPE_CHECKING:
     from xlir_bench.retrieval.elsewhere import Elsewhere
@@ -38,22 +37,13 @@ FEW_QUERIES = 64
 """Fewer are not worth a thread of their own."""
 
 
-class StoredRows(Protocol):
-    """The representations of one role and language, a row a text, such as `Vectors` or `SparseRows`."""
-
-    def __len__(self) -> int: ...
-
-    def rows(self, rows: Ints | slice) -> Rows:
-        """These rows, in this order."""
-
-
 @dataclass(frozen=True, slots=True)
 class VectorIndex:
     """Vectors of queries and passages, searched without any approximation."""
 
     pool: Pool
-    queries: Mapping[str, StoredRows]
-    passages: Mapping[str, StoredRows]
+    queries: Mapping[str, Vectors]
+    passages: Mapping[str, Vectors]
     similarity: Similarity = COSINE
     engine: Engine = NUMBA
     """Where scores are computed and counted: it decides how long a search takes, and nothing else."""
@@ -65,10 +55,11 @@ class VectorIndex:
     @classmethod
     def of(
         cls,
-        vectors: Mapping[tuple[Role, str], StoredRows],
+        vectors: Mapping[tuple[Role, str], Vectors],
         similarity: Similarity = COSINE,
         engine: Engine = NUMBA,
         block: int | None = None,
+        elsewhere: Elsewhere | None = None,
     ) -> VectorIndex:
         """The index of these vectors, by role and language."""
         queries, passages = (
@@ -76,7 +67,7 @@ class VectorIndex:
             for role in ROLES
         )
         pool = Pool.of({lang: len(rows) for lang, rows in passages.items()})
-        return cls(pool, queries, passages, similarity, engine, block)
+        return cls(pool, queries, passages, similarity, engine, block, elsewhere)
 
     def search(self, wants: Sequence[Want], progress: Progress) -> list[Partial]:
         """What each of these wants to know, in one pass over the pool."""
@@ -131,6 +122,12 @@ class VectorIndex:
                 for done in [workers.threads.submit(s.see, rows, block) for s, rows in tasks]:
                     done.result()
                 advance(block.passages.shape[0])
+
+    def part(self, lang: str, rows: slice) -> VectorIndex:
+        """These passages of a language as an index of their own, to be sent; they are where they were in the pool."""
+        first, passages = self.pool.bounds[lang].start, self.passages[lang].only(rows)
+        pool = Pool((lang,), {lang: slice(first + rows.start, first + rows.stop)})
+        return VectorIndex(pool, {}, {lang: passages}, self.similarity, block=self.block)
 
     def take(self, positions: Ints) -> Rows:
         """The passages at these positions, prepared."""

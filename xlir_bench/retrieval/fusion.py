@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import numpy as np
 
@@ -13,8 +12,7 @@ from xlir_bench.encoders import EncoderCard
 from xlir_bench.encoders.digest import fingerprint, slug
 from xlir_bench.errors import InputError
 from xlir_bench.records import Collection, Floats, Ints, Progress, Setting, Silent
-from xlir_bench.retrieval.partial import Best, Partial
-from xlir_bench.retrieval.pool import Pool, Want
+from xlir_bench.retrieval.pool import Best, Partial, Pool, Want
 from xlir_bench.retrieval.retriever import Represented, Retriever, ScoringIndex
 
 VERSION = 1
@@ -146,7 +144,7 @@ class FusedIndex:
             size = max(1, min(QUERIES, CELLS // candidates))
             tables = zip(*(index.tables(setting, size) for index in self.indexes), strict=True)
             for rows, of_rows in zip(slices(want.queries, size), tables, strict=True):
-                yield _Tables.of(want, setting, rows, of_rows, [w.depth(setting) for w in asked])
+                yield _by_tables(want, setting, rows, of_rows, [w.depth(setting) for w in asked])
         if not listed:
             return
         lists = [
@@ -155,13 +153,12 @@ class FusedIndex:
         ]
         for setting in listed:
             for rows in slices(want.queries, QUERIES):
-                yield _Lists(setting, rows, self.indexes, lists)
+                yield _by_lists(setting, rows, self.indexes, lists)
 
     def _fuse(self, known: _Known, fused: Partial) -> None:
         """Order the best passages of some queries anew, and count how many stand before each relevant one."""
         want, setting, rows = fused.want, known.setting, known.rows
-        lists = known.lists()
-        together = _together(lists, self.depth, want.candidates(setting))
+        together = _together(known.lists, self.depth, want.candidates(setting))
         there = together >= 0
         row, position = np.nonzero(there)[0], together[there]
         scores = [np.full(together.shape, -np.inf) for _ in self.indexes]
@@ -172,7 +169,7 @@ class FusedIndex:
         order = np.lexsort((-scores[0], -sums), axis=1)
         place = _places(order)
         if setting in fused.best:
-            best, listed = fused.best[setting], lists[0].positions
+            best, listed = fused.best[setting], known.lists[0].positions
             head = np.take_along_axis(together, order, axis=1)
             for number, positions in enumerate(head):
                 others = listed[number][~np.isin(listed[number], positions)]
@@ -208,99 +205,57 @@ class FusedIndex:
         fused.before[known.setting.pooled][item] = np.where(same.any(axis=1), inside, outside)
 
 
-class _Known(Protocol):
+@dataclass(frozen=True, slots=True)
+class _Known:
     """What the retrievers say of some queries in a setting; queries are counted from the first of them."""
 
-    @property
-    def setting(self) -> Setting:
-        """Which one."""
-
-    @property
-    def rows(self) -> slice:
-        """The queries."""
-
-    def lists(self) -> list[Best]:
-        """The best passages of each retriever."""
-
-    def scores(self, number: int, row: Ints, position: Ints) -> Floats:
-        """What one of them gives each pair of a query and a passage."""
-
-    def before(self, item: Ints, row: Ints, position: Ints) -> Ints:
-        """How many passages the first has before these relevant ones."""
+    setting: Setting
+    rows: slice
+    """The queries."""
+    lists: Sequence[Best]
+    """The best passages of each retriever."""
+    scores: Callable[[int, Ints, Ints], Floats]
+    """What one of them (its number) gives each pair of a query and a passage."""
+    before: Callable[[Ints, Ints, Ints], Ints]
+    """How many passages the first has before relevant ones: their numbers, queries and positions."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Lists:
+def _by_lists(
+    setting: Setting, rows: slice, indexes: Sequence[ScoringIndex], found: Sequence[Partial]
+) -> _Known:
     """Each has listed its best passages; what it makes of another one is asked of it."""
-
-    setting: Setting
-    rows: slice
-    indexes: Sequence[ScoringIndex]
-    found: Sequence[Partial]
-
-    def lists(self) -> list[Best]:
-        """Those of these queries."""
-        of_all = [partial.best[self.setting] for partial in self.found]
-        return [Best(best.scores[self.rows], best.positions[self.rows]) for best in of_all]
-
-    def scores(self, number: int, row: Ints, position: Ints) -> Floats:
-        """Of vectors that are gathered."""
-        return self.indexes[number].scores(self.setting, row + self.rows.start, position)
-
-    def before(self, item: Ints, row: Ints, position: Ints) -> Ints:
-        """As the first has counted."""
-        return self.found[0].before[self.setting.pooled][item]
+    of_all = [partial.best[setting] for partial in found]
+    return _Known(
+        setting,
+        rows,
+        [Best(best.scores[rows], best.positions[rows]) for best in of_all],
+        lambda number, row, position: indexes[number].scores(setting, row + rows.start, position),
+        lambda item, _row, _position: found[0].before[setting.pooled][item],
+    )
 
 
-@dataclass(frozen=True, slots=True)
-class _Tables:
-    """Each has scored the whole pool."""
-
-    setting: Setting
-    rows: slice
-    tables: Sequence[Floats]
-    """A row a query, a column a candidate; -inf where a query is the passage itself."""
-    orders: Sequence[Ints]
-    """The columns of each, best first."""
-    depths: Sequence[int]
-    """How many are listed."""
-    first: int
-    """The position of the first column."""
-
-    @classmethod
-    def of(
-        cls,
-        want: Want,
-        setting: Setting,
-        rows: slice,
-        tables: Sequence[Floats],
-        depths: Sequence[int],
-    ) -> _Tables:
-        """Of which so many of the best passages are listed."""
-        span = want.pool.rows(setting)
-        if want.own is not None:
-            own = want.own[rows]
-            row = np.flatnonzero((own >= span.start) & (own < span.stop))
-            for table in tables:
-                table[row, own[row] - span.start] = -np.inf
-        orders = [np.argsort(-table, axis=1, kind="stable") for table in tables]
-        return cls(setting, rows, tables, orders, depths, span.start)
-
-    def lists(self) -> list[Best]:
-        """The head of each order."""
-        heads = [order[:, :depth] for order, depth in zip(self.orders, self.depths, strict=True)]
-        return [
-            Best(np.take_along_axis(table, head, axis=1), head + self.first)
-            for table, head in zip(self.tables, heads, strict=True)
-        ]
-
-    def scores(self, number: int, row: Ints, position: Ints) -> Floats:
-        """As they are there."""
-        return np.asarray(self.tables[number][row, position - self.first])
-
-    def before(self, item: Ints, row: Ints, position: Ints) -> Ints:
-        """Where the first has them."""
-        return np.asarray(_places(self.orders[0])[row, position - self.first])
+def _by_tables(
+    want: Want, setting: Setting, rows: slice, tables: Sequence[Floats], depths: Sequence[int]
+) -> _Known:
+    """Each has scored the whole pool, a row a query; so many of its best passages are listed."""
+    span = want.pool.rows(setting)
+    if want.own is not None:
+        own = want.own[rows]
+        row = np.flatnonzero((own >= span.start) & (own < span.stop))
+        for table in tables:
+            table[row, own[row] - span.start] = -np.inf
+    orders = [np.argsort(-table, axis=1, kind="stable") for table in tables]
+    lists = []
+    for table, order, depth in zip(tables, orders, depths, strict=True):
+        head = order[:, :depth]
+        lists.append(Best(np.take_along_axis(table, head, axis=1), head + span.start))
+    return _Known(
+        setting,
+        rows,
+        lists,
+        lambda number, row, position: tables[number][row, position - span.start],
+        lambda _item, row, position: _places(orders[0])[row, position - span.start],
+    )
 
 
 def _together(lists: Sequence[Best], depth: int, candidates: int) -> Ints:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -12,10 +13,10 @@ from xlir_bench.encoders import EncoderCard
 from xlir_bench.encoders.bm25 import BM25, K1, B, terms
 from xlir_bench.records import Collection, Floats, Ints, Progress, Role, Setting, TokenCounts
 from xlir_bench.retrieval.exact import VectorIndex
-from xlir_bench.retrieval.partial import Partial
-from xlir_bench.retrieval.pool import Pool, Want
+from xlir_bench.retrieval.pool import Partial, Pool, Want
 from xlir_bench.retrieval.retriever import Represented
-from xlir_bench.retrieval.sparse import Sparse, SparseRows
+from xlir_bench.retrieval.similarity import Sparse
+from xlir_bench.retrieval.vectors import Vectors
 
 PASSAGES_FIRST: tuple[Role, ...] = ("passage", "query")
 TEXTS = 4096
@@ -71,12 +72,14 @@ class BM25Index:
     @classmethod
     def of(cls, counts: dict[tuple[Role, str], csr_array]) -> BM25Index:
         """The index of texts whose words are counted, by role and language."""
-        queries = {key: SparseRows(rows) for key, rows in counts.items() if key[0] == "query"}
-        passages = {key: rows for key, rows in counts.items() if key[0] == "passage"}
-        alone = {key: WeightedRows(rows, *_statistics([rows])) for key, rows in passages.items()}
+        rows = {key: Vectors.of(of_texts) for key, of_texts in counts.items()}
+        passages = {key: of_texts for key, of_texts in counts.items() if key[0] == "passage"}
         of_all = _statistics(list(passages.values()))
-        together = {key: WeightedRows(rows, *of_all) for key, rows in passages.items()}
-        indexes = [VectorIndex.of({**queries, **rows}, Sparse()) for rows in (alone, together)]
+        alone, together = dict(rows), dict(rows)
+        for key, of_texts in passages.items():
+            alone[key] = rows[key].made(partial(_weighted, *_statistics([of_texts])))
+            together[key] = rows[key].made(partial(_weighted, *of_all))
+        indexes = [VectorIndex.of(weighted, Sparse()) for weighted in (alone, together)]
         return cls(indexes[0].pool, *indexes)
 
     def search(self, wants: Sequence[Want], progress: Progress) -> Iterable[Partial]:
@@ -84,9 +87,7 @@ class BM25Index:
         found = []
         for index, pooled in ((self.alone, False), (self.together, True)):
             asked = [
-                replace(
-                    w, settings=tuple(s for s in w.settings if (len(s.passage_langs) > 1) == pooled)
-                )
+                replace(w, settings=tuple(s for s in w.settings if s.pooled == pooled))
                 for w in wants
             ]
             found.append(index.search(asked, progress))
@@ -107,26 +108,19 @@ class BM25Index:
         return self._weighted_for(setting).tables(setting, size)
 
     def _weighted_for(self, setting: Setting) -> VectorIndex:
-        return self.together if len(setting.passage_langs) > 1 else self.alone
+        return self.together if setting.pooled else self.alone
 
 
-@dataclass(frozen=True, slots=True)
-class WeightedRows(SparseRows):
-    """Passages, of which the counts are kept, and the weights are made when they are read."""
+def _weighted(idf: Floats, mean_length: float, counts: csr_array) -> csr_array:
+    """What each word of these passages adds to the score of a question that has it, from how often it is in them.
 
-    idf: Floats
-    """What each word says, of the passages that are searched."""
-    length: float
-    """Their mean length in words."""
-
-    def rows(self, rows: Ints | slice) -> csr_array:
-        """What each word of these passages adds to the score of a question that has it."""
-        counts = self.matrix[rows]
-        length = counts.sum(axis=1)
-        row = np.repeat(np.arange(len(length)), np.diff(counts.indptr))
-        saturated = K1 * (1 - B + B * length / max(self.length, 1e-9))
-        weights = self.idf[counts.indices] * counts.data / (counts.data + saturated[row])
-        return csr_array((weights, counts.indices, counts.indptr), shape=counts.shape)
+    `idf` is what each word says, of the passages that are searched; `mean_length` their length in words.
+    """
+    length = counts.sum(axis=1)
+    row = np.repeat(np.arange(len(length)), np.diff(counts.indptr))
+    saturated = K1 * (1 - B + B * length / max(mean_length, 1e-9))
+    weights = idf[counts.indices] * counts.data / (counts.data + saturated[row])
+    return csr_array((weights, counts.indices, counts.indptr), shape=counts.shape)
 
 
 def _statistics(passages: Sequence[csr_array]) -> tuple[Floats, float]:

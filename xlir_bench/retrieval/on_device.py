@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any
 
@@ -17,9 +17,9 @@ from xlir_bench.errors import InputError
 from xlir_bench.records import Floats, Ints
 from xlir_bench.retrieval import tiles
 from xlir_bench.retrieval.kernels import SURPLUS
-from xlir_bench.retrieval.rows import Rows
 from xlir_bench.retrieval.similarity import Dense, Similarity
-from xlir_bench.retrieval.tiles import around
+from xlir_bench.retrieval.tiles import Engine, Tile, around
+from xlir_bench.retrieval.vectors import Rows
 
 SHARE = 1024
 """Queries of a tile: with a block of passages its scores are 64 MB."""
@@ -48,15 +48,10 @@ class DeviceRows:
 
 
 @dataclass(frozen=True, slots=True)
-class TorchTile:
-    """Scores in a device's memory."""
+class TorchTile(Tile):
+    """Scores in a device's memory, a tensor."""
 
-    similarity: Dense
-    queries: Floats
-    passages: Floats
-    scores: Tensor
     error: Floats
-    """By row, how far scores may be from the true ones."""
 
     def leave_out(self, row: Ints, column: Ints) -> None:
         """They score less than any other."""
@@ -99,25 +94,21 @@ class TorchTile:
         for row, column in _places((scores >= low[:, None]) & (scores > -torch.inf)):
             yield row, start + column
 
-    def exact(self, row: Ints, column: Ints) -> Floats:
-        """The true score of each of these pairs."""
-        return self.similarity.exact(self.queries, row, self.passages, column)
-
     def _there(self, values: Any) -> Tensor:
         return torch.from_numpy(values).to(self.scores.device)
 
 
 @dataclass(frozen=True, slots=True)
-class TorchEngine:
+class TorchEngine(Engine):
     """A device that torch knows."""
 
-    device: torch.device
     share: int | None = SHARE
+    device: torch.device = field(kw_only=True)
 
     @classmethod
     def of(cls, name: str) -> TorchEngine:
         """The device of this name; one on which the error of scores is not known is refused."""
-        engine = cls(require_device(name, "--search-device"))
+        engine = cls(device=require_device(name, "--search-device"))
         # Numbers that lose most when they are rounded to so many bits: TF32 keeps 10.
         values = 1 + 2.0 ** -np.arange(1, 23) - 2.0**-23
         rows = np.tile(values.repeat(PROBED).reshape(-1, PROBED), (SHARE // len(values), 1))

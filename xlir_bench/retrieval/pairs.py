@@ -18,18 +18,16 @@ from xlir_bench.arrays import slices
 from xlir_bench.encoders import Reranker
 from xlir_bench.encoders.rerankers import checked_scores
 from xlir_bench.records import Collection, Floats, Ints, Progress, Role, TokenCounts
-from xlir_bench.retrieval.cache import EncoderFolder
 from xlir_bench.retrieval.embedding import WINDOW
 from xlir_bench.retrieval.encoding import (
     EmbedRequest,
-    Growing,
     device_budget,
     in_blocks,
     plan_batches,
     token_counts,
 )
 from xlir_bench.retrieval.pool import Pool
-from xlir_bench.retrieval.store import Keys, Known, distinct_keys, text_keys
+from xlir_bench.retrieval.store import Block, Keys, Known, Store, distinct_keys, text_keys
 
 PAIRS = "pair"
 """Where texts have their role."""
@@ -47,7 +45,7 @@ class PairScores:
     request: EmbedRequest
     collection: Collection
     pool: Pool
-    _folder: EncoderFolder = field(init=False)
+    _store: Store = field(init=False)
     _seen: int = 0
     _cut: int = 0
     """How many distinct pairs there were, and how many were too long for the reranker."""
@@ -55,7 +53,7 @@ class PairScores:
     def __post_init__(self) -> None:
         card = self.reranker.card
         what = "pairs that were scored now"
-        self._folder = EncoderFolder.of(self.request.cache, card, card.fingerprint, what)
+        self._store = Store.of(self.request.cache, card, card.fingerprint, what)
 
     def of(self, lang: str, query: Ints, position: Ints, progress: Progress) -> Floats:
         """The scores of pairs of a query of this language and a passage at a position of the pool."""
@@ -68,9 +66,8 @@ class PairScores:
         ]
         keys = pair_keys(*(side.keys() for side in sides))
         first, number = distinct_keys(keys)
-        store = self._folder.store(PAIRS)
-        known = store.find(keys[first])
-        missing = np.flatnonzero(known.part < 0)
+        known = self._store.find(PAIRS, keys[first])
+        missing = known.missing()
         if len(missing):
             progress.start(f"rerank {lang}", len(missing), "pairs")
             tokens = np.zeros(len(first), np.int32)
@@ -79,9 +76,9 @@ class PairScores:
             for numbers in np.split(missing, windows):
                 self._score(sides, first[numbers], tokens[numbers], numbers, known, progress)
             progress.finish()
-        if store.damaged:
-            self._folder.notes.add(
-                f"{store.damaged} damaged cache block(s) of pairs were found and scored again"
+        if damaged := self._store.damaged.pop(PAIRS, 0):
+            self._store.notes.add(
+                f"{damaged} damaged cache block(s) of pairs were found and scored again"
             )
         self._seen += len(first)
         self._cut += int((known.tokens > (self.reranker.card.max_tokens or np.inf)).sum())
@@ -89,7 +86,7 @@ class PairScores:
 
     def told(self) -> list[str]:
         """What a reader of the result should know."""
-        card, notes = self.reranker.card, sorted(self._folder.notes)
+        card, notes = self.reranker.card, sorted(self._store.notes)
         if self._cut:
             share = self._cut / self._seen
             notes.append(
@@ -123,10 +120,10 @@ class PairScores:
             texts = list(zip(queries, passages, strict=True))
             return checked_scores(self.reranker.scores(texts), texts)[:, None]
 
-        def keep(growing: Growing) -> None:
-            scored, block = growing.block(known.keys[numbers], counts, self.request)
+        def keep(scored: Ints, scores: Floats) -> None:
+            block = Block.of(known.keys[numbers], scores, counts, scored)
             known.put(numbers[scored], block.vectors, block, slice(None))
-            self._folder.write(PAIRS, block)
+            self._store.write(PAIRS, block)
 
         batches = plan_batches(np.minimum(tokens, most), budget)
         in_blocks(score, batches, keep, progress.advance, BLOCK_PAIRS)

@@ -18,18 +18,11 @@ import numpy as np
 from xlir_bench.arrays import slices
 from xlir_bench.encoders import Encoder, Tokenizing
 from xlir_bench.executor import LOCAL
-from xlir_bench.records import Collection, Floats, Ints, Progress, Role, TextsOnDisk, TokenCounts
+from xlir_bench.records import Collection, Floats, Ints, Progress, Role, TokenCounts
 from xlir_bench.retrieval import embedding
-from xlir_bench.retrieval.elsewhere import Live, Named
 from xlir_bench.retrieval.embedding import Distinct, embed, texts_at
-from xlir_bench.retrieval.encoding import (
-    EmbedRequest,
-    Growing,
-    batch_encoder,
-    in_blocks,
-    planned,
-)
-from xlir_bench.retrieval.exact import StoredRows, VectorIndex
+from xlir_bench.retrieval.encoding import EmbedRequest, Plan
+from xlir_bench.retrieval.exact import VectorIndex
 from xlir_bench.retrieval.retriever import Represented
 from xlir_bench.retrieval.tiles import NUMBA
 from xlir_bench.retrieval.vectors import Vectors
@@ -50,11 +43,10 @@ def embed_in_passing(
     langs = collection.languages("passage")
     texts = Distinct.of("passage", {lang: collection.texts("passage", lang) for lang in langs})
     there, size, dimension = request.elsewhere, embedding.WINDOW, queries.dimension
-    makes = Live(encoder) if there is None else there.named(encoder)
+    makes = (lambda: encoder) if there is None else there.loading(encoder)
     here = replace(request, elsewhere=None, engine=NUMBA)
     windows = [
-        Window.of(texts.sources, texts.source[some], texts.row[some], here, dimension, makes)
-        for some in slices(len(texts.keys), size)
+        Window(*texts.sent(some), here, dimension, makes) for some in slices(len(texts.keys), size)
     ]
     judged = [
         texts.numbers[lang][relevance.passage]
@@ -69,10 +61,11 @@ def embed_in_passing(
     progress.start("encode judged", len(texts.keys), "texts")
     for done in (LOCAL if there is None else there.executor).run(JudgedJob(), units):
         number, counts, known, vectors = done.result()
-        windows[number].remember(counts, known, vectors)
+        window = windows[number]
+        window.counts, window.known, window.remembered = counts, known, vectors
         progress.advance(len(counts.tokens))
     progress.finish()
-    passages: dict[tuple[Role, str], StoredRows] = {
+    passages: dict[tuple[Role, str], Vectors] = {
         ("passage", lang): Passing(
             tuple(windows),
             (numbers // size).astype(np.int32),
@@ -90,11 +83,9 @@ def embed_in_passing(
         every, unknown = (np.concatenate(column) for column in columns)
         for lang, numbers in texts.numbers.items():
             tokens["passage", lang] = TokenCounts(every[numbers], unknown[numbers])
-    index = VectorIndex.of(
-        {**(queries.vectors or {}), **passages}, request.similarity, request.engine
-    )
+    both = {**(queries.vectors or {}), **passages}
     return Represented(
-        index=replace(index, elsewhere=there),
+        VectorIndex.of(both, request.similarity, request.engine, elsewhere=there),
         dimension=dimension,
         tokens=tokens,
         encoded=queries.encoded + len(texts.keys),
@@ -116,7 +107,7 @@ class Window:
     row: Ints
     request: EmbedRequest
     dimension: int
-    makes: Live | Named
+    makes: Callable[[], Encoder]
     counts: TokenCounts | None = None
     """How long the texts are, once that is known."""
     known: Ints = field(default_factory=lambda: np.empty(0, np.int64))
@@ -124,23 +115,6 @@ class Window:
     remembered: Floats = field(default_factory=lambda: np.empty((0, 0), np.float32))
     held: Floats | None = None
     """All vectors, as long as no other windows are looked at."""
-
-    @classmethod
-    def of(
-        cls,
-        sources: tuple[Sequence[str], ...],
-        source: Ints,
-        row: Ints,
-        request: EmbedRequest,
-        dimension: int,
-        makes: Live | Named,
-    ) -> Window:
-        """Of the texts in these rows of sources; those in memory go with it wherever it is sent."""
-        if not all(isinstance(sources[number], TextsOnDisk) for number in np.unique(source)):
-            # Sources never come back in a window.
-            sources = (texts_at(sources, source, row),)
-            source, row = np.zeros_like(source), np.arange(len(row))
-        return cls(sources, source, row, request, dimension, makes)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -154,40 +128,33 @@ class Window:
             if (self.known[place] == wanted).all():
                 return self.remembered[place]
         if self.held is None:
-            texts, _, batches = self._plan()
-            if len(wanted) <= min(FEW, len(texts) - 1):
-                return self._encoded(texts, batches, wanted)
+            plan = self._plan()
+            if len(wanted) <= min(FEW, len(self.row) - 1):
+                return self._encoded(plan, wanted)
             while len(_recent) >= WINDOWS_HELD:
                 if (other := _recent.popleft()()) is not None:
                     other.held = None
-            self.held = self._encoded(texts, batches, np.arange(len(texts)))
+            self.held = self._encoded(plan, np.arange(len(self.row)))
             _recent.append(ref(self))
         return self.held[wanted]
 
     def judged(self, rows: Ints) -> tuple[TokenCounts, Floats]:
         """How long all of its texts are, and the vectors of these."""
-        texts, counts, batches = self._plan()
-        return counts, self._encoded(texts, batches, rows)
+        plan = self._plan()
+        return plan.counts, self._encoded(plan, rows)
 
-    def remember(self, counts: TokenCounts, known: Ints, vectors: Floats) -> None:
-        """What has to be known before a search."""
-        self.counts, self.known, self.remembered = counts, known, vectors
+    def _plan(self) -> Plan:
+        texts = texts_at(self.sources, self.source, self.row)
+        return Plan.of(self.makes(), self.request, "passage", texts, self.counts)
 
-    def _plan(self) -> tuple[list[str], TokenCounts, list[Ints]]:
-        texts, encoder = texts_at(self.sources, self.source, self.row), self.makes.open()
-        return texts, *planned(encoder, "passage", texts, self.request.batch_tokens, self.counts)
-
-    def _encoded(self, texts: list[str], batches: list[Ints], rows: Ints) -> Floats:
+    def _encoded(self, plan: Plan, rows: Ints) -> Floats:
         """The vectors of these rows as they would be kept, encoded in whole batches."""
-        vectors = np.zeros((len(texts), self.dimension), np.float32)
-        keys, counts = np.zeros((len(texts), 2), np.uint64), TokenCounts(*np.zeros((2, len(texts))))
+        vectors = np.zeros(self.shape, np.float32)
 
-        def keep(growing: Growing) -> None:
-            places, block = growing.block(keys, counts, self.request)
-            vectors[places] = block.vectors
+        def keep(places: Ints, encoded: Floats) -> None:
+            vectors[places] = encoded
 
-        encode = batch_encoder(self.makes.open(), self.request, "passage", texts)
-        in_blocks(encode, [batch for batch in batches if np.isin(batch, rows).any()], keep)
+        plan.encode([batch for batch in plan.batches if np.isin(batch, rows).any()], keep)
         return vectors[rows]
 
 

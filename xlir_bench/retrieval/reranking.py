@@ -13,8 +13,7 @@ from xlir_bench.encoders.digest import fingerprint, short, slug
 from xlir_bench.records import Collection, Ints, Kind, Progress, Setting
 from xlir_bench.retrieval.encoding import EmbedRequest
 from xlir_bench.retrieval.pairs import PairScores
-from xlir_bench.retrieval.partial import Partial
-from xlir_bench.retrieval.pool import Pool, Want
+from xlir_bench.retrieval.pool import Partial, Pool, Want
 from xlir_bench.retrieval.retriever import Index, Represented, Retriever
 
 VERSION = 1

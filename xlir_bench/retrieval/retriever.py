@@ -12,8 +12,7 @@ from typing import Protocol, runtime_checkable
 
 from xlir_bench.encoders import EncoderCard
 from xlir_bench.records import Collection, Floats, Ints, Progress, Role, Setting, TokenCounts
-from xlir_bench.retrieval.partial import Partial
-from xlir_bench.retrieval.pool import Pool, Want
+from xlir_bench.retrieval.pool import Partial, Pool, Want
 from xlir_bench.retrieval.vectors import Vectors
 
 

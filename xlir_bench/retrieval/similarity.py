@@ -1,18 +1,27 @@
-"""How alike two vectors are: fast scores with a known error, and true ones to settle what is too close to call."""
+"""How alike two texts are: fast scores with a known error, and true ones to settle what is too close to call."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from xlir_bench.arrays import slices
 from xlir_bench.encoders.multivector import TokenVectors
 from xlir_bench.errors import BadVectorsError
 from xlir_bench.records import Floats, Ints
-from xlir_bench.retrieval.kernels import true_products, true_table, unit_rows
-from xlir_bench.retrieval.rows import Rows
+from xlir_bench.retrieval.kernels import (
+    sparse_products,
+    sparse_scores,
+    true_maxsims,
+    true_products,
+    true_table,
+    unit_rows,
+)
+from xlir_bench.retrieval.vectors import Rows
 
 UNIT = 2.0**-24
 """Half the distance from 1 to the next number in float32."""
@@ -24,6 +33,10 @@ COLUMNS = 512
 """Passages whose sums are added up at a time: they stay in the processor's cache."""
 LONGEST = 1e17
 """The product of two vectors of this length, and the sum of thousands, is a number in float32."""
+TOKENS = 2048
+"""Tokens of questions, and of passages, that are compared at a time: the products are 16 MB."""
+NOTHING = -1e9
+"""What a passage without any token scores, as in sentence-transformers: less than any other."""
 
 
 class Similarity(Protocol):
@@ -97,6 +110,97 @@ class Dense:
 
 
 COSINE = Dense()
+
+
+@dataclass(frozen=True, slots=True)
+class Sparse:
+    """The inner product of rows in which nearly all numbers are zero: words and their weights.
+
+    What is fast to compute is exact already, so nothing has to be settled.
+    """
+
+    def prepared(self, rows: csr_array) -> csr_array:
+        """Columns in ascending order: it decides in which order products are added."""
+        rows.sort_indices()
+        return rows
+
+    def scores(self, queries: csr_array, passages: csr_array) -> tuple[Floats, None]:
+        """The true scores, in float32."""
+        of, count = passages.tocsc(), passages.shape[0]
+        return sparse_scores(*_csr(queries), *_csr(of), count), None
+
+    def exact(self, queries: csr_array, query: Ints, passages: csr_array, passage: Ints) -> Floats:
+        """The same of these pairs."""
+        return np.asarray(
+            sparse_products(query, *_csr(queries), passage, *_csr(passages)), np.float64
+        )
+
+    def table(self, queries: csr_array, passages: csr_array) -> Floats:
+        """The same of all pairs."""
+        return self.scores(queries, passages)[0].astype(np.float64)
+
+
+def _csr(matrix: csr_array) -> tuple[Ints, Ints, Floats]:
+    return matrix.indptr, matrix.indices, matrix.data
+
+
+@dataclass(frozen=True, slots=True)
+class MaxSim:
+    """Late interaction: the sum over the tokens of a question of the largest inner product with a token of the passage."""
+
+    def prepared(self, rows: TokenVectors) -> TokenVectors:
+        """Float32, token by token in memory."""
+        require_short(rows.vectors)
+        return TokenVectors(np.ascontiguousarray(rows.vectors, np.float32), rows.ends)
+
+    def scores(self, queries: TokenVectors, passages: TokenVectors) -> tuple[Floats, Floats]:
+        """Matrix products of some tokens with some others, one after another."""
+        sums = np.zeros((queries.shape[0], passages.shape[0]))
+        for of_passages in _pieces(passages.ends):
+            some, filled = passages[of_passages], passages.lengths[of_passages] > 0
+            for of_queries in _pieces(queries.ends):
+                asked = queries[of_queries]
+                products = asked.vectors @ some.vectors.T
+                tile = sums[of_queries, of_passages]
+                if products.size:
+                    largest = np.maximum.reduceat(products, some.ends[:-1][filled], axis=1)
+                    asks = asked.lengths > 0
+                    summed = np.add.reduceat(largest, asked.ends[:-1][asks], axis=0, dtype=float)
+                    tile[np.ix_(asks, filled)] = summed
+                tile[:, ~filled] = NOTHING
+        token = np.repeat(np.arange(queries.shape[0]), queries.lengths)
+        together = np.bincount(token, lengths_of(queries.vectors), queries.shape[0])
+        longest = lengths_of(passages.vectors).max(initial=0.0)
+        # As for one product (see `Dense`), of which the largest can be no further off than any; then added up.
+        dimension = queries.shape[1]
+        error = together * (longest * (dimension + 16) * UNIT * 1.01)
+        return sums.astype(np.float32), error + queries.lengths * (dimension * TINY)
+
+    def exact(
+        self, queries: TokenVectors, query: Ints, passages: TokenVectors, passage: Ints
+    ) -> Floats:
+        """The same in float64, in an order that every machine keeps."""
+        scores = np.full(len(query), NOTHING)
+        true_maxsims(
+            queries.vectors, queries.ends, query, passages.vectors, passages.ends, passage, scores
+        )
+        return scores
+
+    def table(self, queries: TokenVectors, passages: TokenVectors) -> Floats:
+        """The same of all pairs."""
+        shape = queries.shape[0], passages.shape[0]
+        query, passage = np.indices(shape).reshape(2, -1)
+        return self.exact(queries, query, passages, passage).reshape(shape)
+
+
+def _pieces(ends: Ints) -> Iterator[slice]:
+    """Texts that follow each other, some `TOKENS` at a time."""
+    start, count = 0, len(ends) - 1
+    while start < count:
+        stop = int(np.searchsorted(ends, ends[start] + TOKENS, "right")) - 1
+        stop = min(max(stop, start + 1), count)
+        yield slice(start, stop)
+        start = stop
 
 
 def normalised(vectors: Floats) -> Floats:

@@ -1,6 +1,7 @@
-"""The vectors of one encoder and role, by text: shards that are only ever added.
+"""The vectors of one encoder, by role and text: shards that are only ever added.
 
-    <cache>/vectors/<encoder slug>-<fingerprint>/query/<digest>.safetensors      see `shardfile`
+    <cache>/vectors/<encoder slug>-<fingerprint>/encoder.json                    whose vectors these are
+                                                 query/<digest>.safetensors      see `shardfile`
                                                  passage/<digest>.safetensors
 
 A run reads the keys of all shards, and checks the digest of those that hold a text it needs, once until their size, time
@@ -13,7 +14,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
+import tempfile
 import time
+import weakref
+from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -23,10 +28,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xlir_bench import files, objectstore
+from xlir_bench.encoders import EncoderCard
 from xlir_bench.errors import XlirError
 from xlir_bench.records import Ints, TokenCounts
-from xlir_bench.retrieval.rows import Rows, arrays_of, rows_of, sizes_of
-from xlir_bench.retrieval.vectors import Vectors
+from xlir_bench.retrieval.vectors import Rows, Vectors, arrays_of, rows_of, sizes_of
 from xlir_bench.shardfile import SUFFIX, is_sound, mapped, read_keys, write_shard
 from xlir_bench.untrusted import load_json
 
@@ -64,6 +69,14 @@ class Block:
     unknown: Ints
 
     @classmethod
+    def of(cls, keys: Keys, vectors: Rows, counts: TokenCounts, rows: Ints) -> Block:
+        """Of vectors as they are kept; `rows` says which of these keys and counts are theirs."""
+        tokens, unknown = (
+            count[rows].astype(np.int32) for count in (counts.tokens, counts.unknown)
+        )
+        return cls(keys[rows], vectors, tokens, unknown)
+
+    @classmethod
     def read(cls, path: Path) -> Block:
         """The block of a shard, mapped."""
         arrays = mapped(path)
@@ -93,6 +106,11 @@ class Known:
         tokens, unknown, sizes, row = (np.zeros(count, np.int32) for _ in range(4))
         return cls(keys, row - 1, row, tokens, unknown, sizes)
 
+    def missing(self, start: int = 0, count: int | None = None) -> Ints:
+        """The texts, or so many from one on, of which nothing is known."""
+        stop = None if count is None else start + count
+        return start + np.flatnonzero(self.part[start:stop] < 0)
+
     def put(self, at: Ints, part: Rows | Path, block: Block, rows: Ints | slice) -> None:
         """These texts have the vectors in these rows of a part, which is the block or holds it."""
         self.part[at], self.row[at] = len(self.parts), np.arange(len(block.keys))[rows]
@@ -112,56 +130,106 @@ class Known:
         return TokenCounts(self.tokens[numbers], self.unknown[numbers])
 
 
+def store_folder(cache: Path, slug: str, fingerprint: str) -> Path:
+    """Where an encoder's vectors lie."""
+    key = fingerprint.removeprefix("sha256:")[:16]
+    return cache / "vectors" / f"{files.safe_name(slug, 80)}-{files.safe_name(key)}"
+
+
+def remember_encoder(folder: Path, name: str, fingerprint: str) -> None:
+    """Note whose vectors a folder holds, for people who look into the cache."""
+    path = folder / "encoder.json"
+    if not path.is_file():
+        record = json.dumps({"name": name, "fingerprint": fingerprint}, ensure_ascii=False)
+        objectstore.write(path, record.encode())
+
+
 @dataclass(slots=True)
 class Store:
-    """The cached vectors of one encoder and role."""
+    """The cached vectors of one encoder, in a folder that is held against removal; without one nothing is kept."""
 
-    folder: Path | None
-    """Where they are kept; None: nowhere."""
+    folder: Path | None = None
+    what: str = "vectors"
+    """What is lost where the folder cannot be written: a note says so, and the run goes on."""
     notes: set[str] = field(default_factory=set)
     """What a reader of the result should know of the cache."""
-    damaged: int = 0
-    """How many shards had a wrong digest and were removed."""
-    sound: dict[str, list[int]] = field(default_factory=dict)
-    """What `_stamp` says of the shards that were found to be sound."""
+    damaged: Counter[str] = field(default_factory=Counter)
+    """How many shards of each role had a wrong digest and were removed."""
+    lease: object = None
+    temporary: _TemporaryFolder | None = None
+    """For what neither fits in memory nor can be kept."""
 
-    def find(self, keys: Keys, in_memory: bool = True) -> Known:
+    @classmethod
+    def of(
+        cls, cache: Path | None, card: EncoderCard, fingerprint: str, what: str, suffix: str = ""
+    ) -> Store:
+        """That of this encoder, made and held; none without a cache."""
+        if cache is None:
+            return cls()
+        folder = store_folder(cache, card.slug, fingerprint)
+        folder = folder.with_name(folder.name + suffix)
+        store = cls(folder, what)
+        try:
+            store.lease = files.leased(folder)
+            remember_encoder(folder, card.name, fingerprint)
+        except OSError as error:
+            store._not_kept(folder, error)
+        return store
+
+    def write(self, role: str, block: Block) -> Path | None:
+        """Keep a block; its file, if it could be written."""
+        if self.folder is not None:
+            try:
+                return write_block(self.folder / role, block)
+            except OSError as error:
+                self._not_kept(self.folder, error)
+        return None
+
+    def set_aside(self, role: str, block: Block) -> Path:
+        """Write a block to a temporary folder, where the cache cannot keep it."""
+        if self.temporary is None:
+            self.temporary = _TemporaryFolder()
+        with files.explained(
+            self.temporary.path, "a large corpus needs room there; TMPDIR names another place"
+        ):
+            return write_block(self.temporary.path / role, block)
+
+    def _not_kept(self, folder: Path, error: OSError) -> None:
+        remedy = f"{self.what} are not kept (XLIR_CACHE names another place)"
+        self.notes.add(str(files.cannot_write(folder.parents[1], remedy, error)))
+
+    def find(self, role: str, keys: Keys, in_memory: bool = True) -> Known:
         """What is known of these distinct texts; the first shard by name wins."""
-        known, sound, paths = Known.of(keys), self._remembered(), self._shards()
-        self.sound = {path.name: sound[path.name] for path in paths if path.name in sound}
+        known = Known.of(keys)
+        if self.folder is None:
+            return known
+        folder = self.folder / role
+        remembered, paths = _remembered(folder), self._shards(folder)
+        sound = {path.name: remembered[path.name] for path in paths if path.name in remembered}
         order = np.argsort(keys[:, 0], kind="stable")
         # All but the last: so what is searched for in them always has a place in `order`.
         first = keys[order[:-1], 0]
         for path in paths if len(keys) else ():
             try:
-                self._read(path, known, order, first, in_memory)
+                self._read(path, known, order, first, in_memory, sound)
             except FileNotFoundError:  # removed a moment ago
                 continue
             except OSError as error:
-                self._unread(error)
-        if self.folder is not None and self.sound != sound:
+                self._unread(folder, error)
+        if sound != remembered:
             with suppress(OSError):  # then the next run looks again
-                files.write(self.folder / SOUND, json.dumps(self.sound))
+                files.write(folder / SOUND, json.dumps(sound))
         return known
 
-    def _remembered(self) -> dict[str, list[int]]:
-        try:
-            stated = load_json((self.folder or Path()) / SOUND, strict=False)
-        except XlirError:
-            return {}
-        return stated if isinstance(stated, dict) else {}
-
-    def _is_sound(self, path: Path) -> bool:
-        stamp = _stamp(objectstore.fetched(path))
-        if self.sound.get(path.name) == stamp:
-            return True
-        self.sound.pop(path.name, None)
-        sound = is_sound(path)
-        if sound and time.time_ns() - stamp[1] > SETTLED:
-            self.sound[path.name] = stamp
-        return sound
-
-    def _read(self, path: Path, known: Known, order: Ints, first: Keys, in_memory: bool) -> None:
+    def _read(
+        self,
+        path: Path,
+        known: Known,
+        order: Ints,
+        first: Keys,
+        in_memory: bool,
+        sound: dict[str, list[int]],
+    ) -> None:
         """Take what this shard knows, once its digest was seen; remove it if that is wrong."""
         try:
             keys = read_keys(path)
@@ -172,12 +240,12 @@ class Store:
         if wanted is not None and not wanted.any():
             return
         shard = None
-        if self._is_sound(path) and wanted is not None:
+        if _was_sound(path, sound) and wanted is not None:
             with suppress(ValueError, LookupError):  # its bytes turned after they were looked at
                 shard = Block.read(path)
         if shard is None:
             path.unlink(missing_ok=True)
-            self.damaged += 1
+            self.damaged[path.parent.name] += 1
         elif wanted is not None:
             rows = np.flatnonzero(wanted)
             if in_memory:
@@ -185,23 +253,48 @@ class Store:
                 shard, part, rows = (block := Block(*copied)), block.vectors, np.arange(len(rows))
             known.put(at[wanted], part if in_memory else path, shard, rows)
 
-    def _shards(self) -> list[Path]:
-        if self.folder is None:
-            return []
-        names = objectstore.names(self.folder)
+    def _shards(self, folder: Path) -> list[Path]:
+        names = objectstore.names(folder)
         try:
-            names |= {path.name for path in self.folder.iterdir()}
+            names |= {path.name for path in folder.iterdir()}
         except (FileNotFoundError, NotADirectoryError):
             pass
         except OSError as error:
-            self._unread(error)
-        return [self.folder / name for name in sorted(names) if is_shard(name)]
+            self._unread(folder, error)
+        return [folder / name for name in sorted(names) if is_shard(name)]
 
-    def _unread(self, error: OSError) -> None:
+    def _unread(self, folder: Path, error: OSError) -> None:
         self.notes.add(
-            f"cached vectors in {self.folder} cannot be read ({error.strerror}): those texts were"
-            " encoded again"
+            f"cached vectors in {folder} cannot be read ({error.strerror}): those texts were encoded again"
         )
+
+
+class _TemporaryFolder:
+    """A temporary folder, removed once nobody holds this."""
+
+    def __init__(self) -> None:
+        self.path = Path(tempfile.mkdtemp(prefix="xlir-bench-"))
+        weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
+
+
+def _remembered(folder: Path) -> dict[str, list[int]]:
+    try:
+        stated = load_json(folder / SOUND, strict=False)
+    except XlirError:
+        return {}
+    return stated if isinstance(stated, dict) else {}
+
+
+def _was_sound(path: Path, sound: dict[str, list[int]]) -> bool:
+    """Whether a shard is sound; `sound` holds the stamps of those that were found to be, and what is found now."""
+    stamp = _stamp(objectstore.fetched(path))
+    if sound.get(path.name) == stamp:
+        return True
+    sound.pop(path.name, None)
+    found = is_sound(path)
+    if found and time.time_ns() - stamp[1] > SETTLED:
+        sound[path.name] = stamp
+    return found
 
 
 def _stamp(path: Path) -> list[int]:

@@ -9,25 +9,34 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from typing import Protocol
+from typing import Any
 
 import numpy as np
 
 from xlir_bench.options.running import CPU
 from xlir_bench.records import Floats, Ints
 from xlir_bench.retrieval.kernels import count_above, count_exact, list_best
-from xlir_bench.retrieval.rows import Rows
 from xlir_bench.retrieval.similarity import Similarity
+from xlir_bench.retrieval.vectors import Rows
 
 LISTED = 1 << 18
 """Pairs that are settled together; more than a block has passages."""
 
 
-class Tile(Protocol):
-    """The scores of some queries (by row) and passages (by column)."""
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """The scores of some queries (by row) and passages (by column), in this machine's memory."""
+
+    similarity: Similarity
+    queries: Rows
+    passages: Rows
+    scores: Any
+    error: Floats | None
+    """By row, how far scores may be from the true ones; None: they are the true ones."""
 
     def leave_out(self, row: Ints, column: Ints) -> None:
-        """These pairs are no candidates."""
+        """These pairs are no candidates: they score less than any other."""
+        self.scores[row, column] = -np.inf
 
     def count(
         self,
@@ -46,57 +55,6 @@ class Tile(Protocol):
         too near to tell are not counted but given as (item, column), many pairs at a time; each time they have to
         be used before the next. The item itself may be among them.
         """
-
-    def best(self, start: int, stop: int, bars: Floats, depth: int) -> Iterator[tuple[Ints, Ints]]:
-        """The columns [start, stop) that may truly be among the `depth` best of their row, and reach its bar.
-
-        As (row, column), and maybe some more; each time they have to be used before the next.
-        """
-
-    def exact(self, row: Ints, column: Ints) -> Floats:
-        """The true score of each of these pairs."""
-
-
-class Engine(Protocol):
-    """Makes tiles."""
-
-    @property
-    def share(self) -> int | None:
-        """How many queries a tile best has; None: as many as there are for each thread, and not too many."""
-
-    def placed(self, rows: Rows) -> Rows:
-        """Prepared rows, in the place where they are compared."""
-
-    def tile(self, similarity: Similarity, queries: Rows, passages: Rows) -> Tile:
-        """The scores of rows that were placed."""
-
-
-@dataclass(frozen=True, slots=True)
-class NumbaTile:
-    """Scores in this machine's memory."""
-
-    similarity: Similarity
-    queries: Rows
-    passages: Rows
-    scores: Floats
-    error: Floats | None
-    """By row, how far scores may be from the true ones; None: they are the true ones."""
-
-    def leave_out(self, row: Ints, column: Ints) -> None:
-        """They score less than any other."""
-        self.scores[row, column] = -np.inf
-
-    def count(
-        self,
-        row: Ints,
-        own: Floats,
-        column: Ints,
-        start: Ints,
-        stop: Ints,
-        before: Ints,
-        ties: Ints,
-    ) -> Iterator[tuple[Ints, Ints]]:
-        """See `Tile`."""
         if self.error is None:
             count_exact(self.scores, row, own, column, start, stop, before, ties)
             return
@@ -109,7 +67,10 @@ class NumbaTile:
             yield near_item[:near], near_column[:near]
 
     def best(self, start: int, stop: int, bars: Floats, depth: int) -> Iterator[tuple[Ints, Ints]]:
-        """See `Tile`."""
+        """The columns [start, stop) that may truly be among the `depth` best of their row, and reach its bar.
+
+        As (row, column), and maybe some more; each time they have to be used before the next.
+        """
         error = np.zeros(len(bars)) if self.error is None else self.error
         low, slack = (bars - error).astype(np.float32), error.astype(np.float32)
         row, column = np.empty(LISTED, np.int64), np.empty(LISTED, np.int64)
@@ -121,27 +82,28 @@ class NumbaTile:
     def exact(self, row: Ints, column: Ints) -> Floats:
         """The true score of each of these pairs."""
         if self.error is None:
-            return self.scores[row, column].astype(np.float64)
+            return np.asarray(self.scores[row, column], np.float64)
         return self.similarity.exact(self.queries, row, self.passages, column)
 
 
 @dataclass(frozen=True, slots=True)
-class NumbaEngine:
-    """This machine's processors."""
+class Engine:
+    """Makes tiles: here with this machine's processors."""
 
     share: int | None = None
+    """How many queries a tile best has; None: as many as there are for each thread, and not too many."""
 
     def placed(self, rows: Rows) -> Rows:
-        """As they are."""
+        """Prepared rows, in the place where they are compared."""
         return rows
 
-    def tile(self, similarity: Similarity, queries: Rows, passages: Rows) -> NumbaTile:
-        """The scores of these rows."""
+    def tile(self, similarity: Similarity, queries: Rows, passages: Rows) -> Tile:
+        """The scores of rows that were placed."""
         scores, error = similarity.scores(queries, passages)
-        return NumbaTile(similarity, queries, passages, scores, error)
+        return Tile(similarity, queries, passages, scores, error)
 
 
-NUMBA = NumbaEngine()
+NUMBA = Engine()
 
 
 def around(own: Floats, error: Floats) -> tuple[Floats, Floats]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -83,9 +84,20 @@ class TransformedRetriever:
             text = _in_languages_of(collection, self.text)
             known = self.retriever.represent(text, progress).vectors or {}
         moves = _moves(self.transform, known)
-        moved = {key: rows.moved(*moves[key]) for key, rows in vectors.items()}
+        moved = {key: rows.made(partial(_moved, *moves[key])) for key, rows in vectors.items()}
         index = VectorIndex.of(moved, self.similarity, self.engine)
         return replace(plain, index=index, vectors=moved)
+
+
+def _moved(offset: Floats, matrix: Floats | None, vectors: Floats) -> Floats:
+    """Vectors at unit length, less an offset, turned by a matrix."""
+    unit = normalised(vectors)
+    moved = unit.astype(np.float64) - offset
+    if matrix is not None:
+        # Not a matrix product: its last bits would depend on which rows are asked for together.
+        moved = np.einsum("ij,jk->ik", moved, matrix, optimize=False)
+    moved[~unit.any(axis=1)] = 0  # a zero vector stays zero
+    return moved.astype(np.float32)
 
 
 def _in_languages_of(collection: Collection, text: Collection) -> Collection:
@@ -112,11 +124,11 @@ def _moves(
     for role in ROLES:
         keys = [key for key in samples if key[0] == role]
         of_all = np.mean([means[key] for key in keys], axis=0)
-        matrix = _whitening(np.concatenate([samples[key] for key in keys]) - of_all) if transform == "whitening" else None  # fmt: skip
-        for key in keys:
-            moves[key] = (
-                (of_all, matrix) if transform == "whitening" else (means[key] - of_all, None)
-            )
+        if transform == "offsets":
+            moves |= {key: (means[key] - of_all, None) for key in keys}
+        else:
+            matrix = _whitening(np.concatenate([samples[key] for key in keys]) - of_all)
+            moves |= dict.fromkeys(keys, (of_all, matrix))
     return moves
 
 

@@ -15,11 +15,9 @@ from xlir_bench.records import ROLES, Collection, Progress
 from xlir_bench.retrieval.embedding import embed, encode_part, zero_vectors
 from xlir_bench.retrieval.encoding import EmbedRequest
 from xlir_bench.retrieval.exact import VectorIndex
-from xlir_bench.retrieval.maxsim import MaxSim
 from xlir_bench.retrieval.passing import embed_in_passing
 from xlir_bench.retrieval.retriever import Represented
-from xlir_bench.retrieval.similarity import COSINE, Dense, Similarity
-from xlir_bench.retrieval.sparse import Sparse
+from xlir_bench.retrieval.similarity import COSINE, Dense, MaxSim, Similarity, Sparse
 from xlir_bench.retrieval.tiles import NUMBA, Engine
 from xlir_bench.retrieval.vectors import Vectors
 from xlir_bench.untrusted import shortened

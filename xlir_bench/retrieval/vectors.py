@@ -1,19 +1,23 @@
-"""The vectors of one role and language, in memory or on disk."""
+"""The vectors of one role and language, in memory or on disk, and how a shard keeps them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
-from numpy.typing import DTypeLike
+from numpy.typing import DTypeLike, NDArray
+from scipy.sparse import csr_array, vstack
 
 from xlir_bench.arrays import slices
+from xlir_bench.encoders.multivector import TokenVectors
 from xlir_bench.records import Floats, Ints
-from xlir_bench.retrieval.rows import Rows, rows_of, stacked
-from xlir_bench.retrieval.similarity import normalised
 from xlir_bench.shardfile import mapped
+
+Rows: TypeAlias = Any
+"""An array, a `csr_array` or `TokenVectors`: it has a shape and can be indexed as an array is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +28,7 @@ class Vectors:
     """
 
     parts: tuple[Rows | Path, ...]
-    """Rows (see `rows`), or files (see `shardfile`)."""
+    """Rows, what makes them when they are asked for, or files (see `shardfile`)."""
     part: Ints
     """Which part holds each row."""
     row: Ints
@@ -57,8 +61,11 @@ class Vectors:
     def rows(self, rows: Ints | slice) -> Rows:
         """These rows in float32, in this order; a copy, unless they follow each other in one part."""
         part, row = self.part[rows], self.row[rows]
-        if len(row) and (part == part[0]).all() and (np.diff(row) == 1).all():
-            there = _opened(self.parts[part[0]])[row[0] : row[0] + len(row)]
+        if len(row) and (part == part[0]).all():
+            follow = (np.diff(row) == 1).all()
+            there = _opened(self.parts[part[0]])[
+                slice(row[0], row[0] + len(row)) if follow else row
+            ]
             return np.asarray(there, np.float32) if isinstance(there, np.ndarray) else there
         if not isinstance(first := _opened(self.parts[0]), np.ndarray):
             taken = [_opened(self.parts[number])[row[part == number]] for number in np.unique(part)]
@@ -70,9 +77,9 @@ class Vectors:
             copied[inside] = _opened(self.parts[number])[row[inside]]
         return copied
 
-    def moved(self, offset: Floats, matrix: Floats | None) -> Vectors:
-        """The same, each moved when it is read."""
-        return replace(self, parts=tuple(MovedRows(x, offset, matrix) for x in self.parts))
+    def made(self, make: Callable[[Rows], Rows]) -> Vectors:
+        """What is made of these whenever rows of them are read."""
+        return replace(self, parts=tuple(MadeRows(part, make) for part in self.parts))
 
     def only(self, rows: slice) -> Vectors:
         """These rows alone, to be sent: with the parts that hold them, and no hold on files."""
@@ -86,22 +93,57 @@ class Vectors:
 
 
 @dataclass(frozen=True, slots=True)
-class MovedRows:
-    """The rows of a part at unit length, less an offset, turned by a matrix."""
+class MadeRows:
+    """A part whose rows are made of others."""
 
     part: Rows | Path
-    offset: Floats
-    matrix: Floats | None
+    make: Callable[[Rows], Rows]
 
-    def __getitem__(self, rows: Ints | slice) -> Floats:
-        unit = normalised(_opened(self.part)[rows])
-        moved = unit.astype(np.float64) - self.offset
-        if self.matrix is not None:
-            # Not a matrix product: its last bits would depend on which rows are asked for together.
-            moved = np.einsum("ij,jk->ik", moved, self.matrix, optimize=False)
-        moved[~unit.any(axis=1)] = 0  # a zero vector stays zero
-        return moved.astype(np.float32)
+    def __getitem__(self, rows: Ints | slice) -> Rows:
+        return self.make(_opened(self.part)[rows])
 
 
 def _opened(part: Rows | Path) -> Rows:
+    """A part; a file is mapped."""
     return rows_of(mapped(part)) if isinstance(part, Path) else part
+
+
+def stacked(parts: Sequence[Rows]) -> Rows:
+    """The rows of all parts."""
+    if isinstance(parts[0], np.ndarray):
+        return np.concatenate(parts)
+    if isinstance(parts[0], TokenVectors):
+        return TokenVectors.stacked(parts)
+    return vstack(parts, format="csr")
+
+
+def sizes_of(rows: Rows, some: Ints | slice) -> Ints:
+    """How many numbers of each of some rows are not zero; of tokens, how many vectors there are."""
+    if isinstance(rows, np.ndarray):
+        return np.asarray(np.count_nonzero(rows[some], axis=1))
+    ends = rows.ends if isinstance(rows, TokenVectors) else rows.indptr
+    return np.asarray(np.diff(ends)[some])
+
+
+def arrays_of(rows: Rows) -> dict[str, NDArray[Any]]:
+    """What a shard keeps of them; see `shardfile`."""
+    if isinstance(rows, np.ndarray):
+        return {"vectors": rows}
+    if isinstance(rows, TokenVectors):
+        return {"vectors": rows.vectors, "ends": rows.ends.astype(np.int32)}
+    return {
+        "weights": rows.data,
+        "columns": rows.indices.astype(np.int32),
+        "ends": rows.indptr.astype(np.int32),
+        "dimension": np.array([rows.shape[1]], np.int32),
+    }
+
+
+def rows_of(arrays: Mapping[str, NDArray[Any]]) -> Rows:
+    """The rows that a shard keeps, as they are there."""
+    if "ends" not in arrays:
+        return arrays["vectors"]
+    if "columns" not in arrays:
+        return TokenVectors(arrays["vectors"], arrays["ends"])
+    shape = (len(arrays["ends"]) - 1, int(arrays["dimension"][0]))
+    return csr_array((arrays["weights"], arrays["columns"], arrays["ends"]), shape=shape)

@@ -36,7 +36,7 @@ def parallel_task(path: Path, _langs: Sequence[str] | None, _offline: bool) -> T
         raise InputError(
             f'--task parallel:{path} wants lines like {{"id": "1", "text": {{"de": "…", "en": "…"}}}}'
             ' in two languages or more, or pairs, "de<TAB>en<TAB>…<TAB>…", in files named .tsv'
-            + _told(faults)
+            + (f"; {faults}" if faults.count else "")
         )
     return task_of_ones_own(
         path.resolve().name.split(".")[0],
@@ -106,7 +106,8 @@ def mlir_task(folder: Path, _langs: Sequence[str] | None, _offline: bool) -> Tas
     if not asked or not sought:
         where, what = ("corpus", "passage") if asked else ("queries", "query")
         raise InputError(
-            f"--task mlir:{folder}: no {what} in {where}.jsonl names its 'lang'{_told(faults)}"
+            f"--task mlir:{folder}: no {what} in {where}.jsonl names its 'lang'"
+            + (f"; {faults}" if faults.count else "")
         )
     sides = {"queries": asked, "corpus": sought, "qrels": asked}
     return task_of_ones_own(
@@ -158,12 +159,3 @@ def task_of_ones_own(stem: str, files: Mapping[str, TaskFile], **stated: Any) ->
 def _objects(path: Path, faults: Faults) -> Iterator[dict[str, Any]]:
     """The objects of JSON Lines; what is wrong with other lines the reader says later."""
     return (row for _, row in read_lines(path, faults, json_object))
-
-
-def _told(faults: Faults) -> str:
-    """The faults that were met, behind what they led to; empty if there are none."""
-    try:
-        faults.check()
-    except InputError as error:
-        return f"; {error}"
-    return ""

@@ -77,15 +77,18 @@ class Faults:
                 self.add(file, place + path, reason)
         return None
 
-    def check(self) -> None:
-        """Raise one error that names the first faults and counts them all."""
-        if not self.count:
-            return
+    def __str__(self) -> str:
+        """The first faults, and how many there are."""
         noun = "fault" if self.count == 1 else "faults"
         lines = [f"{self.count} {noun} in {self._where}:", *self._lines]
         if self.count > len(self._lines):
             lines.append(f"(the first {len(self._lines)} of {self.count})")
-        raise InputError("\n  ".join(lines))
+        return "\n  ".join(lines)
+
+    def check(self) -> None:
+        """Raise one error for all of them, if there are any."""
+        if self.count:
+            raise InputError(str(self))
 
 
 def _described(value: Any) -> str:
