@@ -420,7 +420,7 @@ def test_a_part_is_marked_on_the_page_and_on_every_plot(folder: Path) -> None:
     assert "A part of the task, no full run: languages de en." in made.texts["README.md"]
     assert made.plots
     for plot in made.plots:
-        assert "A part: languages de en" in plot.drawing.svg()
+        assert "A part: languages de en" in plot.svg()
 
 
 def test_an_index_tells_what_each_experiment_found_and_keeps_what_people_wrote(

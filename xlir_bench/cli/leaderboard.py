@@ -72,7 +72,7 @@ def leaderboard(
     asked = _questions(board, data, tasks_dirs) if questions else {}
     texts = leaderboard_texts(board, html or questions, wanted, asked)
     among = [*pages_there(output), *figures_there(output)]
-    figure_texts = drawn(output, [figure.drawing for figure in wanted], MARKER, check)
+    figure_texts = drawn(output, wanted, MARKER, check)
     if figure_texts is None and not check:
         require("plot", "leaderboard --figures")
     if figure_texts is None:

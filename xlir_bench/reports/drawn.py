@@ -15,6 +15,8 @@ from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
 
+from xlir_bench.reports.markup import escape
+
 CODE = (
     "escaping.py", "options/drawing.py", "records.py", "results/schema.py", "reports/cost.py", "reports/tables.py",
     "reports/leaderboard/columns.py", "reports/leaderboard/figures.py", "reports/experiment/figures.py",
@@ -31,10 +33,19 @@ class Drawing:
 
     file: str
     """Its path in the folder."""
+    title: str
+    """Its text on a page, where it is not drawn."""
+    section: str
+    """Which part of the pages shows it."""
     shows: str
     """All that it is drawn of, as text."""
     svg: Callable[[], str]
     """Draws it."""
+
+    @property
+    def image(self) -> str:
+        """Markdown that shows it."""
+        return f"![{escape(self.title)}]({self.file})"
 
     @property
     def digest(self) -> str:

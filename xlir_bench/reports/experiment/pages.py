@@ -13,9 +13,9 @@ from xlir_bench.recipe import Recipe, Variant
 from xlir_bench.records import Kind
 from xlir_bench.reports.cost import cost_blocks
 from xlir_bench.reports.document import Best, Block, Table, as_markdown
-from xlir_bench.reports.drawn import drawn
+from xlir_bench.reports.drawn import Drawing, drawn
 from xlir_bench.reports.experiment.alignment import alignment_parts
-from xlir_bench.reports.experiment.figures import Plot, plots
+from xlir_bench.reports.experiment.figures import WHILE_TRAINING, plots
 from xlir_bench.reports.experiment.judging import Judged, Tested, against_baselines, judge
 from xlir_bench.reports.experiment.questions import FILE
 from xlir_bench.reports.experiment.stored import CELL_FILE, Experiment, mean_and_deviation
@@ -39,7 +39,7 @@ class ExperimentPages:
 
     texts: Mapping[str, str]
     """By path in the folder, but for plots."""
-    plots: Sequence[Plot]
+    plots: Sequence[Drawing]
     judged: Sequence[Judged]
 
 
@@ -60,7 +60,7 @@ def require_generated(folder: Path) -> None:
 
 def report_files(folder: Path, made: ExperimentPages, check: bool) -> tuple[Differences, bool]:
     """Write the files, or say how those that are there differ; and whether plots are among them (see `drawn`)."""
-    figures = drawn(folder, [plot.drawing for plot in made.plots], MARKER, check)
+    figures = drawn(folder, made.plots, MARKER, check)
     among = [folder / PAGE, folder / RECIPE]
     if figures is not None:
         among += (folder / "figures").glob("*.svg")
@@ -68,7 +68,7 @@ def report_files(folder: Path, made: ExperimentPages, check: bool) -> tuple[Diff
     return update(folder, texts, MARKER, among, check), figures is not None
 
 
-def _page(experiment: Experiment, judged: Sequence[Judged], planned: Sequence[Plot]) -> str:
+def _page(experiment: Experiment, judged: Sequence[Judged], planned: Sequence[Drawing]) -> str:
     recipe = experiment.recipe
     parts: list[str | Block] = [
         f"<!-- {MARKER}: changes here are overwritten -->",
@@ -81,17 +81,17 @@ def _page(experiment: Experiment, judged: Sequence[Judged], planned: Sequence[Pl
         parts += ["## Claims", counted(judged), _claims(recipe, judged)]
     for task in recipe.tasks:
         parts += _task_parts(experiment, task)
-        parts += [_image(plot) for plot in planned if plot.task == task and plot.axis != "steps"]
+        parts += [plot.image for plot in planned if plot.section == task]
     if recipe.relative:
         parts += _relative(experiment)
     parts += _costs(experiment)
-    steps = [plot for plot in planned if plot.axis == "steps"]
+    steps = [plot.image for plot in planned if plot.section == WHILE_TRAINING]
     if steps and recipe.look is not None:
         parts += [
             "## While training",
             f"What {code(recipe.look.task)} said every {recipe.look.every} steps; it chose nothing,"
             " the last step is what was evaluated.",
-            *map(_image, steps),
+            *steps,
         ]
     if recipe.doubts:
         parts += ["## What would change the answer", escape(recipe.doubts)]
@@ -99,10 +99,6 @@ def _page(experiment: Experiment, judged: Sequence[Judged], planned: Sequence[Pl
     if experiment.records:
         parts += ["## What it was made from", _made_from(experiment)]
     return as_markdown(parts) + "\n"
-
-
-def _image(plot: Plot) -> str:
-    return f"![{escape(plot.title)}]({plot.file})"
 
 
 def _made_by(experiment: Experiment) -> str:

@@ -10,9 +10,9 @@ from typing import Any
 from xlir_bench.records import Kind
 from xlir_bench.reports import cost, tables
 from xlir_bench.reports.document import Block, Table, as_markdown
+from xlir_bench.reports.drawn import Drawing
 from xlir_bench.reports.leaderboard.board import Board, Row, TaskBoard, standings_explained
 from xlir_bench.reports.leaderboard.columns import DISTANCE, Column, recall_column
-from xlir_bench.reports.leaderboard.figures import BoardFigure
 from xlir_bench.reports.leaderboard.files import HTML_PAGE, MARKER
 from xlir_bench.reports.leaderboard.forms import forms_table
 from xlir_bench.reports.markup import Markdown, bullets, code, escape, italic
@@ -33,7 +33,7 @@ CHOSEN = "†"
 def leaderboard_texts(
     board: Board,
     html: bool = False,
-    figures: Sequence[BoardFigure] = (),
+    figures: Sequence[Drawing] = (),
     questions: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> dict[str, str]:
     """Every page by its path: README.md, published.md, a page a task, a page an encoder on it, index.html.
@@ -42,7 +42,7 @@ def leaderboard_texts(
     """
     texts = {"README.md": _index_page(board), "published.md": _published_page(board)}
     for task in board.tasks:
-        texts[f"{task.file}.md"] = _task_page(task, [f for f in figures if f.task is task])
+        texts[f"{task.file}.md"] = _task_page(task, [f for f in figures if f.section == task.file])
         for row in task.rows:
             texts[f"{task.file}/{row.file}.md"] = _encoder_page(task, row)
     if html:
@@ -84,7 +84,7 @@ def _index_page(board: Board) -> str:
     return _page("Leaderboards", parts)
 
 
-def _task_page(task: TaskBoard, figures: Sequence[BoardFigure]) -> str:
+def _task_page(task: TaskBoard, figures: Sequence[Drawing]) -> str:
     """<task>.md: one row an encoder, best first."""
     name = task.first.task.name
     is_reported = not task.is_part and any(name == reported.name for reported in reported_tasks())
@@ -97,7 +97,7 @@ def _task_page(task: TaskBoard, figures: Sequence[BoardFigure]) -> str:
         *_standings(task),
         *_costs(task),
         *(["## Figures"] if figures else []),
-        *(f"![{escape(task.title)}: {figure.kind}]({figure.file})" for figure in figures),
+        *(figure.image for figure in figures),
     ]
     return _page(escape(task.title), parts)
 
