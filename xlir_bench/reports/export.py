@@ -17,8 +17,8 @@ from xlir_bench.files import explained, replacing
 from xlir_bench.files import write as write_file
 from xlir_bench.records import POOL, Kind
 from xlir_bench.reports import hub
-from xlir_bench.reports.comparable import labels, require_comparable
 from xlir_bench.reports.document import Block, Table, Text, render
+from xlir_bench.reports.pairing import labels, require_comparable
 from xlir_bench.reports.tables import big, bold_best, means_by_kind, number, passage
 from xlir_bench.results import Result, ResultRecord
 from xlir_bench.results.frame import named, part_of, rows_of, tidy_frame

@@ -22,8 +22,7 @@ from xlir_bench.measures.significance import (
     visible_loss,
 )
 from xlir_bench.records import POOL, Kind
-from xlir_bench.reports.comparable import labels, require_comparable
-from xlir_bench.reports.pairing import SAME, Pairing, pair
+from xlir_bench.reports.pairing import SAME, Pairing, labels, pair, require_comparable
 from xlir_bench.reports.policy import Drop, Floor, Policy, Rise
 from xlir_bench.results import Result
 from xlir_bench.results.values import RANK_DISTANCE

@@ -9,9 +9,8 @@ from typing import Any
 from xlir_bench.errors import InputError, UnknownNameError
 from xlir_bench.measures.bootstrap import relative_change
 from xlir_bench.records import Kind
-from xlir_bench.reports.comparable import require_comparable
 from xlir_bench.reports.document import Block, Table, Text
-from xlir_bench.reports.pairing import pair
+from xlir_bench.reports.pairing import pair, require_comparable
 from xlir_bench.reports.tables import number, percent
 from xlir_bench.results import Result
 

@@ -17,9 +17,9 @@ from xlir_bench.errors import InputError
 from xlir_bench.files import write
 from xlir_bench.recipe import Cell, Recipe, Variant
 from xlir_bench.records import Kind
-from xlir_bench.reports.comparable import require_comparable
 from xlir_bench.reports.experiment.questions import Questions, read_questions
 from xlir_bench.reports.leaderboard.columns import DISTANCE, Column
+from xlir_bench.reports.pairing import require_comparable
 from xlir_bench.reports.tables import number
 from xlir_bench.results import Result
 from xlir_bench.results.store import RESULT_FILE
