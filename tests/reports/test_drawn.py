@@ -15,8 +15,8 @@ from xlir_bench.reports import drawn as module
 from xlir_bench.reports.drawn import CODE, Drawing, drawn
 from xlir_bench.reports.experiment.figures import plot
 from xlir_bench.reports.leaderboard.board import read_board
-from xlir_bench.reports.leaderboard.columns import Column
 from xlir_bench.reports.leaderboard.figures import board_figures
+from xlir_bench.reports.numbers import Column
 
 pytest.importorskip("matplotlib")
 MARKER = "made for a test"

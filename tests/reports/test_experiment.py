@@ -29,8 +29,8 @@ from xlir_bench.reports.experiment.stored import (
     read_experiment,
     write_cell,
 )
-from xlir_bench.reports.leaderboard.columns import Column
 from xlir_bench.reports.leaderboard.files import Differences
+from xlir_bench.reports.numbers import Column
 
 ACROSS = Column(Kind.CROSS_LINGUAL, "map")
 QUALITY = {"untrained": 0.0, "monolingual": 0.2, "hybrid": 2.0}

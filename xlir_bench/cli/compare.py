@@ -80,7 +80,7 @@ def _query_texts(
 ) -> Text:
     """The texts of these queries, or why they cannot be shown."""
     from xlir_bench.cli.show import stored_collection
-    from xlir_bench.reports.tables import signed
+    from xlir_bench.reports.numbers import signed
 
     try:
         collection = stored_collection(result, data, tasks_dirs)

@@ -14,8 +14,8 @@ from xlir_bench.escaping import visible
 from xlir_bench.measures.significance import SIGNIFICANT, Difference, holm
 from xlir_bench.records import POOL, Kind, Setting
 from xlir_bench.reports.document import Best, Block, Items, Table, Text, render
+from xlir_bench.reports.numbers import big, bounds, number, p_value, signed
 from xlir_bench.reports.pairing import SAME, Pairing, labels, pair, require_comparable
-from xlir_bench.reports.tables import big, bounds, number, p_value, signed
 from xlir_bench.results import Result
 from xlir_bench.results.values import RANK_DISTANCE, QueryValues
 

@@ -18,8 +18,8 @@ from pathlib import Path
 from xlir_bench.reports.markup import escape
 
 CODE = (
-    "escaping.py", "options/drawing.py", "records.py", "results/schema.py", "reports/cost.py", "reports/tables.py",
-    "reports/leaderboard/columns.py", "reports/leaderboard/figures.py", "reports/experiment/figures.py",
+    "escaping.py", "options/drawing.py", "records.py", "results/schema.py", "reports/cost.py", "reports/numbers.py",
+    "reports/tables.py", "reports/leaderboard/figures.py", "reports/experiment/figures.py",
     *(f"reports/plots/{name}.py" for name in ("__init__", "bias", "canvas", "charts", "heatmaps")),
 )  # fmt: skip
 """The modules that run while a figure is drawn (a test holds it to that)."""

@@ -18,8 +18,9 @@ from xlir_bench.files import write as write_file
 from xlir_bench.records import POOL, Kind
 from xlir_bench.reports import hub
 from xlir_bench.reports.document import Block, Table, Text, render
+from xlir_bench.reports.numbers import big, interval
 from xlir_bench.reports.pairing import labels, require_comparable
-from xlir_bench.reports.tables import big, bold_best, means_by_kind, number, passage
+from xlir_bench.reports.tables import compared_cells, passage
 from xlir_bench.results import Result, ResultRecord
 from xlir_bench.results.frame import named, part_of, rows_of, tidy_frame
 from xlir_bench.results.schema import SettingPart
@@ -153,11 +154,10 @@ def _latex(results: Sequence[Result], output: Path) -> list[Path]:
         records, names = [result.record for result in of_task], labels(of_task)
         measure = records[0].main_measure
         kinds = [kind for kind in Kind if any(kind in r.summary for r in records)]
-        means = [[*means_by_kind(r, kinds), r.rank_distance] for r in records]
         rows: list[list[str]] = []
-        for name, record, cells in zip(names, records, bold_best(records, means), strict=True):
+        for name, record, cells in zip(names, records, compared_cells(records, kinds), strict=True):
             parts = [record.average(kind, measure) for kind in kinds]
-            bounds = [f"{number(p.low)} to {number(p.high)}" if p else "" for p in parts]
+            bounds = [interval(p.low, p.high) if p else "" for p in parts]
             figure = record.bias.get("rank_distance")
             ends = [x for x in (figure.low, figure.high) if isinstance(x, float)] if figure else []
             bounds.append(" to ".join(map(big, ends)))

@@ -10,7 +10,7 @@ from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from xlir_bench.reports.document import Block, Table, Text
 from xlir_bench.reports.gate import Finding, Outcome, Verdict
-from xlir_bench.reports.tables import big, bounds, number, p_value, signed
+from xlir_bench.reports.numbers import big, bounds, number, p_value, signed
 from xlir_bench.results.values import RANK_DISTANCE
 
 SHOWN = 10

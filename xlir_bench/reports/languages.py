@@ -8,8 +8,8 @@ from dataclasses import replace
 
 from xlir_bench.records import Kind
 from xlir_bench.reports.document import Block, Table, Text
-from xlir_bench.reports.leaderboard.columns import Column
-from xlir_bench.reports.tables import matrix_table, number
+from xlir_bench.reports.numbers import Column, number
+from xlir_bench.reports.tables import matrix_table
 from xlir_bench.results.schema import ResultRecord
 
 MANY = 40

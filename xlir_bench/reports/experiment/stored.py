@@ -18,9 +18,8 @@ from xlir_bench.files import write
 from xlir_bench.recipe import Cell, Recipe, Variant
 from xlir_bench.records import Kind
 from xlir_bench.reports.experiment.questions import Questions, read_questions
-from xlir_bench.reports.leaderboard.columns import DISTANCE, Column
+from xlir_bench.reports.numbers import DISTANCE, Column, number
 from xlir_bench.reports.pairing import require_comparable
-from xlir_bench.reports.tables import number
 from xlir_bench.results import Result
 from xlir_bench.results.store import RESULT_FILE
 from xlir_bench.results.training import TrainingRecord

@@ -11,9 +11,9 @@ from typing import NamedTuple
 from xlir_bench.errors import InputError
 from xlir_bench.measures.bootstrap import Interval
 from xlir_bench.records import Kind
-from xlir_bench.reports.leaderboard.columns import DISTANCE, Column
 from xlir_bench.reports.leaderboard.files import file_names, short_digest
 from xlir_bench.reports.leaderboard.standings import Standing, of_same_queries, standings
+from xlir_bench.reports.numbers import DISTANCE, Column
 from xlir_bench.results import Result, result_folder
 from xlir_bench.results.frame import named, part_of
 from xlir_bench.results.schema import ResultRecord
@@ -105,11 +105,6 @@ class TaskBoard:
     def columns(self) -> list[Column]:
         """What encoders are compared by: the main measure in every kind, and the rank distance."""
         return [*(Column(kind, self.main) for kind in self.kinds), DISTANCE]
-
-    def best(self, column: Column) -> float | None:
-        """The best value of any encoder."""
-        values = [v for row in self.rows if (v := column.value(row.record)) is not None]
-        return (min if column.lower_is_better else max)(values, default=None)
 
 
 def standings_explained(task: TaskBoard) -> list[str]:

@@ -8,8 +8,8 @@ from pathlib import Path
 from xlir_bench.measures.bootstrap import intervals
 from xlir_bench.records import Kind
 from xlir_bench.reports.document import Table
+from xlir_bench.reports.numbers import bounds, signed
 from xlir_bench.reports.pairing import pair
-from xlir_bench.reports.tables import signed
 from xlir_bench.results import Result
 
 
@@ -30,7 +30,7 @@ def forms_table(plain: Path, forms: Mapping[str, Path]) -> Table:
         for group, interval in zip(groups, found, strict=True):
             text = signed(interval.mean)
             if interval.low is not None and interval.high is not None:
-                text += f" ({signed(interval.low)} to {signed(interval.high)})"
+                text += f" ({bounds(interval.low, interval.high)})"
             cells.setdefault(group, {})[form] = text
     order = sorted(cells, key=lambda group: ([*Kind].index(group[0]), group[1] != "all", group[1]))
     rows = [

@@ -12,10 +12,10 @@ from xlir_bench.reports import cost, tables
 from xlir_bench.reports.document import Block, Table, as_markdown
 from xlir_bench.reports.drawn import Drawing
 from xlir_bench.reports.leaderboard.board import Board, Row, TaskBoard, standings_explained
-from xlir_bench.reports.leaderboard.columns import DISTANCE, Column, recall_column
 from xlir_bench.reports.leaderboard.files import HTML_PAGE, MARKER
 from xlir_bench.reports.leaderboard.forms import forms_table
 from xlir_bench.reports.markup import Markdown, bullets, code, escape, italic
+from xlir_bench.reports.numbers import DISTANCE, Column, interval, number, recall_column
 from xlir_bench.reports.published import MEAN, SOURCES, ReportedTask, reported_tasks
 from xlir_bench.results.schema import ResultRecord
 from xlir_bench.version import __version__
@@ -255,11 +255,10 @@ def _best_in_bold(task: TaskBoard, row: Row, column: Column, with_interval: bool
     if value is None:
         return "-"
     figure = column.text(value)
-    cell = f"**{figure}**" if value == task.best(column) else figure
-    interval = row.score(column.kind)
-    if with_interval and interval is not None and interval.low is not None:
-        bounds = (tables.number(bound, 3) for bound in (interval.low, interval.high))
-        cell += f" ({' to '.join(bounds)})"
+    cell = f"**{figure}**" if value == column.best(r.record for r in task.rows) else figure
+    score = row.score(column.kind)
+    if with_interval and score is not None and score.low is not None:
+        cell += f" ({interval(score.low, score.high, lambda bound: number(bound, 3))})"
     return Markdown(cell)
 
 

@@ -24,9 +24,9 @@ from xlir_bench.reports.leaderboard.board import (
     TaskBoard,
     standings_explained,
 )
-from xlir_bench.reports.leaderboard.columns import Column
 from xlir_bench.reports.leaderboard.files import MARKER
 from xlir_bench.reports.leaderboard.pages import facts
+from xlir_bench.reports.numbers import Column
 from xlir_bench.reports.published import SOURCES, ReportedTask, reported_tasks
 from xlir_bench.reports.tables import Pair, relevance, translations
 from xlir_bench.results import Result

@@ -10,7 +10,7 @@ from xlir_bench.errors import InputError
 from xlir_bench.escaping import visible
 from xlir_bench.records import Kind
 from xlir_bench.reports.cost import milliseconds, size, variant_name
-from xlir_bench.reports.leaderboard.columns import DISTANCE, Column
+from xlir_bench.reports.numbers import DISTANCE, Column
 from xlir_bench.reports.plots.canvas import (
     ACCENT,
     INK,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from xlir_bench.errors import InputError
 from xlir_bench.escaping import visible
 from xlir_bench.records import POOL
+from xlir_bench.reports.numbers import number, signed
 from xlir_bench.reports.plots.canvas import (
     MUTED,
     PANEL,
@@ -17,7 +18,7 @@ from xlir_bench.reports.plots.canvas import (
     text_colour_on,
     titled,
 )
-from xlir_bench.reports.tables import Pair, number, passage, signed, translations
+from xlir_bench.reports.tables import Pair, passage, translations
 from xlir_bench.results.schema import ResultRecord
 
 if TYPE_CHECKING:
