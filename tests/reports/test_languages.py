@@ -5,8 +5,7 @@ from changed import evaluated
 from xlir_bench.measures.bias import BiasFigure
 from xlir_bench.records import Setting
 from xlir_bench.reports.document import render
-from xlir_bench.reports.languages import shortened
-from xlir_bench.reports.tables import report
+from xlir_bench.reports.tables import report, shortened
 from xlir_bench.results.schema import ResultRecord, SettingPart
 
 

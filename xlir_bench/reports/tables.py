@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import product
 from typing import TypeVar
 
@@ -52,6 +54,10 @@ TIES_SHOWN = 0.001
 """By how much the order of equal scores may change a score before it is said."""
 CHOSEN_ON_IT = "its settings were chosen on this task: scores on other tasks are better evidence"
 """Shown with an encoder wherever its scores on such a task are."""
+MANY = 40
+"""Languages from which on only some are shown."""
+SOME = 6
+"""How many of the strongest and of the weakest."""
 
 
 def passage(langs: Sequence[str]) -> str:
@@ -297,6 +303,50 @@ def report(record: ResultRecord) -> list[Block]:
         blocks.append(Text(f"index {index.factory}, {index.depth} passages asked for"))
         blocks.append(Table(headers, rows_by_kind))
     return [*blocks, Items("notes", tuple(notes(record))), cost_line(record)]
+
+
+def shortened(record: ResultRecord, blocks: Iterable[Block]) -> list[Block]:
+    """The blocks of a report, of very many languages with the rows and columns of some alone."""
+    measure = record.main_measure
+    by_language = language_table(record, measure)
+    if len(by_language.rows) <= MANY:
+        return list(blocks)
+    hidden = {str(row[0]) for row in by_language.rows[SOME:-SOME]}
+    matrix = matrix_table(record, measure).headers
+    title = (
+        f"{measure} of the {SOME} strongest and the {SOME} weakest of {len(by_language.rows)} languages, here and"
+        " below (all of them: --markdown, --json)"
+    )
+    shown: list[Block] = []
+    for block in blocks:
+        if isinstance(block, Table):
+            if block.headers == matrix:
+                block, shown[-1] = by_language, Text(title)
+            # A pair of languages is shown where both are.
+            rows = [x for x in block.rows if not {str(x[0]), *str(x[0]).split("-")} & hidden]
+            places = [i for i, header in enumerate(block.headers) if header not in hidden]
+            block = replace(block, rows=rows).columns(places)
+        shown.append(block)
+    return shown
+
+
+def language_table(record: ResultRecord, measure: str) -> Table:
+    """A row for each language, the strongest first: asked of its own passages, others' and all, and by others."""
+    asked = dict(zip(("own passages", "others' (mean)", "all"), Kind, strict=True))
+    views = {name: Column(kind, measure).by_query_language(record) for name, kind in asked.items()}
+    found = defaultdict[str, list[float]](list)
+    for s in record.settings:
+        if s.kind == Kind.CROSS_LINGUAL and measure in s.measures:
+            found[s.passage_langs[0]].append(s.measures[measure])
+    views["own, from others"] = {lang: sum(of) / len(of) for lang, of in found.items()}
+    means = {name: view for name, view in views.items() if view}
+    langs = {lang for view in means.values() for lang in view}
+    strength = {lang: sum(view.get(lang, 0.0) for view in means.values()) for lang in langs}
+    rows = [
+        [lang, *(number(view.get(lang)) for view in means.values())]
+        for lang in sorted(langs, key=lambda lang: (-strength[lang], lang))
+    ]
+    return Table(["language", *means], rows)
 
 
 def results_table(records: Sequence[ResultRecord]) -> Table:
