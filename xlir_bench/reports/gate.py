@@ -120,7 +120,7 @@ class _Test:
     """A test, or a floor, that a rule asks for: a mean over settings."""
 
     name: str
-    rule: Drop | Rise | Floor
+    rule: Drop | Floor
     subject: str
     settings: list[int]
 
@@ -227,7 +227,7 @@ def judge(pairings: Mapping[str, Pairing], policy: Policy) -> tuple[list[Finding
     return sorted(findings, key=urgency), notes
 
 
-def _tests(name: str, rule: Drop | Rise | Floor, pairing: Pairing) -> Iterator[_Test]:
+def _tests(name: str, rule: Drop | Floor, pairing: Pairing) -> Iterator[_Test]:
     """The settings that a rule is about, in the groups that it asks for."""
     chosen = pairing.first.of_kinds(rule.kinds or Kind)
     settings = [pairing.first.settings[i] for i in chosen]
