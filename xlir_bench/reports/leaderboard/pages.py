@@ -87,8 +87,7 @@ def _index_page(board: Board) -> str:
 def _task_page(task: TaskBoard, figures: Sequence[Drawing]) -> str:
     """<task>.md: one row an encoder, best first."""
     name = task.first.task.name
-    is_reported = not task.is_part and any(name == reported.name for reported in reported_tasks())
-    anchor = f"#{name}" if is_reported else ""
+    anchor = f"#{name}" if not task.is_part and name in reported_tasks() else ""
     parts = [
         f"[All tasks](README.md) · [what papers report](published.md{anchor})",
         _about(task),
@@ -155,16 +154,15 @@ def _published_page(board: Board) -> str:
         " part in any ranking. Rows marked measured come from `xlir-bench run`. The papers give neither"
         " seeds nor intervals, and may differ in candidate text, length and prompts.",
     ]
-    for task in reported_tasks():
-        measured = boards[task.name].rows if task.name in boards else ()
+    for name, task in reported_tasks().items():
+        measured = boards[name].rows if name in boards else ()
         columns = [Column(*column) for column in task.columns]
         names = [column.name for column in columns]
         means = _published_table(task, measured, names, [(column, MEAN) for column in columns])
-        parts += [f"## {task.name}", "### Means", means]
+        parts += [f"## {name}", "### Means", means]
         for column in columns:
             places = [(column, lang) for lang in task.langs]
-            values = (task.value(s, *column, lang) for s in task.systems for lang in task.langs)
-            if any(value is not None for value in values):
+            if task.rows([(*column, lang) for lang in task.langs]):
                 parts.append(f"### By query language: {column.name}")
                 parts.append(_published_table(task, measured, task.langs, places))
     sources = (f"{i}. {escape(s.title)}. <{s.url}>" for i, s in enumerate(SOURCES.values(), 1))
@@ -187,13 +185,11 @@ def _published_table(
         if any(value is not None for value in values):
             cells = [c.text(value) for (c, _), value in zip(places, values, strict=True)]
             rows.append([row.name, "", "measured", *cells])
-    for system in task.systems:
-        source, encoder, training = system
-        values = [task.value(system, *column, lang) for column, lang in places]
-        if any(value is not None for value in values):
-            mark = Markdown(f"*reported* [{list(SOURCES).index(source) + 1}](#sources)")
-            cells = [italic(c.text(value)) for (c, _), value in zip(places, values, strict=True)]
-            rows.append([encoder, training, mark, *cells])
+    reported = task.rows([(*column, lang) for column, lang in places])
+    for (source, encoder, training), values in reported:
+        mark = Markdown(f"*reported* [{list(SOURCES).index(source) + 1}](#sources)")
+        cells = [italic(c.text(value)) for (c, _), value in zip(places, values, strict=True)]
+        rows.append([encoder, training, mark, *cells])
     return Table(["encoder", "batches", "", *names], rows, text=3)
 
 

@@ -27,7 +27,7 @@ from xlir_bench.reports.leaderboard.board import (
 from xlir_bench.reports.leaderboard.files import MARKER
 from xlir_bench.reports.leaderboard.pages import facts
 from xlir_bench.reports.numbers import Column
-from xlir_bench.reports.published import SOURCES, ReportedTask, reported_tasks
+from xlir_bench.reports.published import MEAN, SOURCES, ReportedTask, reported_tasks
 from xlir_bench.reports.tables import Pair, relevance, translations
 from xlir_bench.results import Result
 from xlir_bench.results.schema import AlignmentPart, SettingPart
@@ -67,9 +67,8 @@ def html_page(board: Board, questions: Mapping[str, Mapping[str, Any]] | None = 
         "base-uri 'none'",
         "form-action 'none'",
     ]
-    reported = {task.name: task for task in reported_tasks()}
     tasks = [
-        _task(task, None if task.is_part else reported.get(task.first.task.name))
+        _task(task, None if task.is_part else reported_tasks().get(task.first.task.name))
         | ({"questions": questions[task.file]} if questions and task.file in questions else {})
         for task in board.tasks
     ]
@@ -222,13 +221,16 @@ def _bias(part: BiasFigure, bounds: Intervals) -> dict[str, Any]:
 
 
 def _reported(task: ReportedTask) -> list[dict[str, Any]]:
-    rows = []
-    for source, encoder, training in task.systems:
-        values = [task.value((source, encoder, training), *column) for column in task.columns]
-        if any(value is not None for value in values):
-            row = {"encoder": encoder, "training": training, "values": values}
-            rows.append(row | {"short": source.split(" (")[0], "url": SOURCES[source].url})
-    return rows
+    return [
+        {
+            "encoder": encoder,
+            "training": training,
+            "values": values,
+            "short": source.split(" (")[0],
+            "url": SOURCES[source].url,
+        }
+        for (source, encoder, training), values in task.rows([(*c, MEAN) for c in task.columns])
+    ]
 
 
 def alignment_data(part: AlignmentPart) -> dict[str, Any] | None:
