@@ -61,8 +61,8 @@ def leaderboard(
     """
     from xlir_bench.reports.drawn import drawn
     from xlir_bench.reports.leaderboard.board import read_board
-    from xlir_bench.reports.leaderboard.figures import board_figures, figures_there
-    from xlir_bench.reports.leaderboard.files import MARKER, pages_there, update
+    from xlir_bench.reports.leaderboard.figures import board_figures
+    from xlir_bench.reports.leaderboard.files import MARKER, figures_there, pages_there, update
     from xlir_bench.reports.leaderboard.pages import leaderboard_texts
 
     board = read_board(results or (Path("results"),), significance, strict)

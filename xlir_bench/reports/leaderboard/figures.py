@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from xlir_bench.records import Kind
 from xlir_bench.reports.drawn import Drawing
 from xlir_bench.reports.leaderboard.board import Board, TaskBoard
-from xlir_bench.reports.leaderboard.files import HEAD, MARKER
+from xlir_bench.reports.leaderboard.files import FIGURES
 from xlir_bench.results.schema import ResultRecord
-
-FOLDER = "figures"
 
 
 def board_figures(board: Board) -> Iterator[Drawing]:
@@ -49,19 +46,9 @@ def _drawing(task: TaskBoard, kind: str, records: Sequence[ResultRecord]) -> Dra
         return svg(draw(kind, records, measure))
 
     return Drawing(
-        file=f"{FOLDER}/{task.file}-{kind}.svg",
+        file=f"{FIGURES}/{task.file}-{kind}.svg",
         title=f"{task.title}: {kind}",
         section=task.file,
         shows="\n".join([kind, str(measure), *(record.model_dump_json() for record in records)]),
         svg=draw_svg,
     )
-
-
-def figures_there(folder: Path) -> list[Path]:
-    """The figures in a leaderboard's folder that this command made."""
-    found = []
-    for file in sorted((folder / FOLDER).glob("*.svg")):
-        with file.open("rb") as opened:
-            if MARKER.encode() in opened.read(HEAD):
-                found.append(file)
-    return found
