@@ -13,7 +13,7 @@ from xlir_bench.reports.document import Block, Table, as_markdown
 from xlir_bench.reports.drawn import Drawing
 from xlir_bench.reports.leaderboard.board import Board, Row, TaskBoard, standings_explained
 from xlir_bench.reports.leaderboard.files import HTML_PAGE, MARKER
-from xlir_bench.reports.leaderboard.forms import forms_table
+from xlir_bench.reports.leaderboard.questions import forms_table
 from xlir_bench.reports.markup import Markdown, bullets, code, escape, italic
 from xlir_bench.reports.numbers import DISTANCE, Column, interval, number, recall_column
 from xlir_bench.reports.published import MEAN, SOURCES, ReportedTask, reported_tasks
