@@ -45,9 +45,8 @@ SCRIPTS = (
 )
 MANY = 40
 """From so many languages on, pairs of them have intervals of the main measure alone: they are most of the page."""
-ALIGNMENT_DIGITS = 5
+MATRIX_DIGITS = 5
 """One more than the page shows: matrices of many languages are most of its size."""
-SCORE_DIGITS = 5
 Bounds = tuple[float, float]
 _Setting = tuple[str, str, str, int, int, float]
 """Kind, languages of the query and the passages (``*``: the pool), queries, candidates, map by chance."""
@@ -158,12 +157,12 @@ def _row(row: Row, rank: int, settings: Sequence[_Setting]) -> dict[str, Any]:
         },
         "about": list(facts(row).items()),
         "values": {
-            measure: _rounded([cells.get(s, {}).get(measure) for s in settings], SCORE_DIGITS)
+            measure: _rounded([cells.get(s, {}).get(measure) for s in settings], MATRIX_DIGITS)
             for measure in record.options.measures
         },
         "intervals": {
             measure: _rounded(
-                [by_langs.get(s[1:3]) if s in cells else None for s in settings], SCORE_DIGITS
+                [by_langs.get(s[1:3]) if s in cells else None for s in settings], MATRIX_DIGITS
             )
             for measure, by_langs in bounds.items()
             if measure != RANK_DISTANCE
@@ -260,7 +259,7 @@ def alignment_data(part: AlignmentPart) -> dict[str, Any] | None:
         "centred": list(part.map_without_centroids.items()),
         "hubness": part.hubness,
     }
-    rounded: dict[str, Any] = _rounded(data, ALIGNMENT_DIGITS)
+    rounded: dict[str, Any] = _rounded(data, MATRIX_DIGITS)
     return rounded
 
 
