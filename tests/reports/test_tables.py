@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from xlir_bench.reports.numbers import bounds, number, signed
+from xlir_bench.reports.numbers import big, bounds, number, signed
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ from xlir_bench.reports.numbers import bounds, number, signed
 def test_a_change_has_a_sign_where_it_does_not_round_to_nothing(
     value: float, distance: bool, text: str
 ) -> None:
-    assert signed(value, distance) == text
+    assert signed(value, big if distance else number) == text
 
 
 def test_the_bounds_of_a_change_have_signs_as_it_has() -> None:

@@ -80,14 +80,14 @@ def _listed(title: str, findings: Sequence[Finding]) -> list[Block]:
 
 def _cells(finding: Finding) -> list[str]:
     """What stands under `HEADERS`."""
-    distance = finding.measure == RANK_DISTANCE
-    allowed = signed(finding.allowed if distance else -finding.allowed, distance)
+    distance, text = finding.measure == RANK_DISTANCE, _figure(finding)
+    allowed = signed(finding.allowed if distance else -finding.allowed, text)
     return [
         f"{'rank distance' if distance else finding.measure}, {finding.subject}",
-        _figure(finding)(finding.baseline),
-        _figure(finding)(finding.candidate),
-        signed(finding.change, distance),
-        bounds(finding.low, finding.high, distance),
+        text(finding.baseline),
+        text(finding.candidate),
+        signed(finding.change, text),
+        bounds(finding.low, finding.high, text),
         f"floor {number(finding.allowed)}" if finding.floor else allowed,
         "-" if finding.p_holm is None else p_value(finding.p_holm),
     ]

@@ -9,6 +9,9 @@ from xlir_bench.records import Kind
 from xlir_bench.results.schema import ResultRecord
 from xlir_bench.results.values import RANK_DISTANCE
 
+Text = Callable[[float], str]
+"""How a number is written: as a score (`number`) or a distance (`big`)."""
+
 
 def number(value: float | None, digits: int = 4) -> str:
     """A score as people write it: ``.3197``; ``1.0000`` keeps its one."""
@@ -18,25 +21,30 @@ def number(value: float | None, digits: int = 4) -> str:
     return text[1:] if text.startswith("0.") else text.replace("-0.", "-.", 1)
 
 
+def short(value: float | None) -> str:
+    """With three digits, for cells with little room."""
+    return number(value, 3)
+
+
 def big(value: float) -> str:
     """A count or distance with separated thousands."""
     return f"{value:,.1f}" if value < 100 else f"{value:,.0f}"
 
 
-def signed(value: float, distance: bool = False, digits: int = 4) -> str:
-    """A difference with its sign, without one where it rounds to nothing; `distance`: of rank distances or percentages."""
-    text = big(abs(value)) if distance else number(abs(value), digits)
-    if not text.strip("0."):
-        return text
-    return ("-" if value < 0 else "+") + text
+def signed(value: float, text: Text = number) -> str:
+    """A difference with its sign, without one where it rounds to nothing."""
+    shown = text(abs(value))
+    if not shown.strip("0."):
+        return shown
+    return ("-" if value < 0 else "+") + shown
 
 
-def bounds(low: float | None, high: float | None, distance: bool = False) -> str:
+def bounds(low: float | None, high: float | None, text: Text = number) -> str:
     """The interval of a difference."""
-    return interval(low, high, lambda value: signed(value, distance))
+    return interval(low, high, lambda value: signed(value, text))
 
 
-def interval(low: float | None, high: float | None, text: Callable[[float], str] = number) -> str:
+def interval(low: float | None, high: float | None, text: Text = number) -> str:
     """Its ends, or a dash where there is none."""
     return "-" if low is None or high is None else f"{text(low)} to {text(high)}"
 

@@ -11,7 +11,16 @@ from typing import TypeVar
 from xlir_bench.measures.alignment import PairAlignment, Relevance
 from xlir_bench.records import POOL, Kind
 from xlir_bench.reports.document import Best, Block, Items, Table, Text
-from xlir_bench.reports.numbers import DISTANCE, Column, big, interval, number, percent, signed
+from xlir_bench.reports.numbers import (
+    DISTANCE,
+    Column,
+    big,
+    interval,
+    number,
+    percent,
+    short,
+    signed,
+)
 from xlir_bench.results.schema import AlignmentPart, ResultRecord
 
 BIAS_NAMES = {
@@ -114,7 +123,7 @@ def matrix_table(record: ResultRecord, measure: str) -> Table:
     }
     columns = sorted({p for _, p in values}, key=lambda lang: (lang == POOL, lang))
     rows = [
-        [lang, *(number(values.get((lang, column)), 3) for column in columns)]
+        [lang, *(short(values.get((lang, column))) for column in columns)]
         for lang in sorted({q for q, _ in values})
     ]
     return Table(["query \\ passage", *("all" if c == POOL else c for c in columns)], rows)

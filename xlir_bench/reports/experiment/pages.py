@@ -26,9 +26,9 @@ from xlir_bench.reports.numbers import (
     Column,
     big,
     bounds,
-    number,
     p_value,
     recall_column,
+    short,
     signed,
 )
 from xlir_bench.reports.published import MEAN, SOURCES, reported_tasks
@@ -162,21 +162,20 @@ def _evidence(recipe: Recipe, judged: Judged) -> list[str]:
     column = Column(claim.kind, claim.measure)
     where = f"{claim.task}, {column.name}"
     if claim.margin:
-        where += f", a loss of {number(claim.margin, 3)} allowed"
+        where += f", a loss of {short(claim.margin)} allowed"
     if tested is None or judged.against is None:
         return [where, "-", "-", "-", "-", "-"]
     # The margin was added for the test; what is shown is the difference itself.
-    distance = column.lower_is_better
-    back = claim.margin if distance else -claim.margin
+    back = claim.margin if column.lower_is_better else -claim.margin
     test = tested.test
     low, high = (None if x is None else x + back for x in (test.low, test.high))
     return [
         where,
         recipe.label(judged.against),
-        signed(test.difference + back, distance),
-        bounds(low, high, distance),
+        signed(test.difference + back, column.text),
+        bounds(low, high, column.text),
         _p(tested),
-        " ".join(signed(change + back, distance) for change in tested.by_seed.values()),
+        " ".join(signed(change + back, column.text) for change in tested.by_seed.values()),
     ]
 
 
@@ -244,16 +243,16 @@ def _against(experiment: Experiment, task: str) -> list[str | Block]:
         return []
     rows = []
     for each in compared:
-        distance, test = each.column.lower_is_better, each.tested.test
+        column, test = each.column, each.tested.test
         agreeing = each.tested.agreeing(1.0 if test.difference > 0 else -1.0)
         label = recipe.label(each.variant)
         rows.append(
             [
                 f"{each.variant.model}: {label}" if len(recipe.models) > 1 else label,
-                each.column.name,
+                column.name,
                 recipe.label(each.baseline),
-                signed(test.difference, distance),
-                bounds(test.low, test.high, distance),
+                signed(test.difference, column.text),
+                bounds(test.low, test.high, column.text),
                 _p(each.tested),
                 f"{agreeing} of {len(each.tested.by_seed)}",
                 _bold_if_shown(each.verdict),
@@ -274,7 +273,7 @@ def _relative(experiment: Experiment) -> list[str | Block]:
             base = float(np.mean(experiment.values(each.baseline, task, each.column)))
             test = each.tested.test
             change, low, high = (
-                "-" if x is None or not base else f"{signed(100 * x / base, True)} %"
+                "-" if x is None or not base else f"{signed(100 * x / base, big)} %"
                 for x in (test.difference, test.low, test.high)
             )
             interval = "-" if low == "-" else f"{low} to {high}"

@@ -15,7 +15,7 @@ from xlir_bench.reports.leaderboard.board import Board, Row, TaskBoard, standing
 from xlir_bench.reports.leaderboard.files import HTML_PAGE, MARKER
 from xlir_bench.reports.leaderboard.questions import forms_table
 from xlir_bench.reports.markup import Markdown, bullets, code, escape, italic
-from xlir_bench.reports.numbers import DISTANCE, Column, interval, number, recall_column
+from xlir_bench.reports.numbers import DISTANCE, Column, interval, recall_column, short
 from xlir_bench.reports.published import MEAN, SOURCES, ReportedTask, reported_tasks
 from xlir_bench.results.schema import ResultRecord
 from xlir_bench.version import __version__
@@ -254,7 +254,7 @@ def _best_in_bold(task: TaskBoard, row: Row, column: Column, with_interval: bool
     cell = f"**{figure}**" if value == column.best(r.record for r in task.rows) else figure
     score = row.score(column.kind)
     if with_interval and score is not None and score.low is not None:
-        cell += f" ({interval(score.low, score.high, lambda bound: number(bound, 3))})"
+        cell += f" ({interval(score.low, score.high, short)})"
     return Markdown(cell)
 
 
