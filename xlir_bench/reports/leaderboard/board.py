@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -49,6 +49,17 @@ class Row:
     def score(self, kind: Kind) -> Interval | None:
         """The macro average of the main measure over the settings of a kind."""
         return self.record.average(kind, self.record.main_measure)
+
+    def values(self, measures: Iterable[str]) -> Iterator[tuple[str, QueryValues]]:
+        """These measures and the rank distance, query by query; nothing where no ranks are kept.
+
+        They are read again, and freed afterwards: the ranks of all results at once may not fit into memory.
+        """
+        result = Result.load(self.folder)
+        if result.has_values:
+            distance = [DISTANCE.measure] if DISTANCE.measure in result.record.bias else []
+            for measure in (*measures, *distance):
+                yield measure, result.values(measure)
 
     @property
     def texts_per_second(self) -> float | None:
@@ -363,12 +374,9 @@ def _with_standings(rows: Sequence[Row]) -> tuple[list[Row], list[str]]:
 
 def _values(row: Row, main: str, reference: QueryValues | None) -> dict[str, QueryValues] | str:
     """The values that a row is tested by, by measure; or why it is not tested."""
-    # Read again, and freed afterwards: the ranks of all results at once may not fit into memory.
-    result = Result.load(row.folder)
-    if not result.has_values:
+    values = dict(row.values([main]))
+    if not values:
         return "no ranks are kept beside the result"
-    measures = [main, *([DISTANCE.measure] if DISTANCE.measure in row.record.bias else [])]
-    values = {measure: result.values(measure) for measure in measures}
     if reference is not None and not of_same_queries(reference, values[main]):
         return "the queries are not those of the encoders above"
     return values

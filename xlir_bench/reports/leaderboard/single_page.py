@@ -8,7 +8,6 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,7 +28,6 @@ from xlir_bench.reports.leaderboard.pages import facts
 from xlir_bench.reports.numbers import Column
 from xlir_bench.reports.published import MEAN, SOURCES, ReportedTask, reported_tasks
 from xlir_bench.reports.tables import Pair, relevance, translations
-from xlir_bench.results import Result
 from xlir_bench.results.schema import AlignmentPart, SettingPart
 from xlir_bench.results.values import RANK_DISTANCE, QueryValues
 from xlir_bench.version import __version__
@@ -135,7 +133,7 @@ def _row(row: Row, rank: int, settings: Sequence[_Setting]) -> dict[str, Any]:
     cells = {_setting(setting): setting.measures for setting in record.settings}
     variant = None if record.profile.cost is None else record.profile.cost.variants[0]
     shown = [record.main_measure] if many else record.options.measures
-    bounds = _setting_intervals(row.folder, shown)
+    bounds = _setting_intervals(row, shown)
     data: dict[str, Any] = {
         "id": row.file,
         "rank": rank,
@@ -173,18 +171,12 @@ def _row(row: Row, rank: int, settings: Sequence[_Setting]) -> dict[str, Any]:
     return data | ({"alignment": alignment} if alignment else {})
 
 
-def _setting_intervals(folder: Path, measures: Sequence[str]) -> dict[str, Intervals]:
+def _setting_intervals(row: Row, measures: Sequence[str]) -> dict[str, Intervals]:
     """95 % intervals by measure, the rank distance among them; empty where the ranks are not at hand."""
-    result = Result.load(folder)
-    if not result.has_values:
-        return {}
     try:
-        bounds = {measure: _bounds(result.values(measure)) for measure in measures}
-        if RANK_DISTANCE in result.record.bias:
-            bounds[RANK_DISTANCE] = _bounds(result.values(RANK_DISTANCE))
+        return {measure: _bounds(values) for measure, values in row.values(measures)}
     except InputError:  # the board reports it already
         return {}
-    return bounds
 
 
 def _bounds(values: QueryValues) -> Intervals:
