@@ -347,14 +347,17 @@ def _with_standings(rows: Sequence[Row]) -> tuple[list[Row], list[str]]:
     damaged: list[str] = []
     main = rows[0].record.main_measure
     for row in rows:
-        reference = next((by_measure[main] for by_measure in values.values()), None)
         try:
-            found = _values(row, main, reference)
+            found = dict(row.values([main]))
         except InputError as error:
             damaged.append(f"the per-query tables: {error}")
-            found = "the tables beside the result cannot be used"
-        if isinstance(found, str):
-            untested[row.file] = found
+            untested[row.file] = "the tables beside the result cannot be used"
+            continue
+        reference = next(iter(values.values()), found)
+        if not found:
+            untested[row.file] = "no ranks are kept beside the result"
+        elif not of_same_queries(reference[main], found[main]):
+            untested[row.file] = "the queries are not those of the encoders above"
         else:
             values[row.file] = found
     tested: dict[str, dict[Column, Standing]] = {row.file: {} for row in rows}
@@ -370,13 +373,3 @@ def _with_standings(rows: Sequence[Row]) -> tuple[list[Row], list[str]]:
     return [
         replace(row, standings=tested[row.file], untested=untested.get(row.file)) for row in rows
     ], damaged
-
-
-def _values(row: Row, main: str, reference: QueryValues | None) -> dict[str, QueryValues] | str:
-    """The values that a row is tested by, by measure; or why it is not tested."""
-    values = dict(row.values([main]))
-    if not values:
-        return "no ranks are kept beside the result"
-    if reference is not None and not of_same_queries(reference, values[main]):
-        return "the queries are not those of the encoders above"
-    return values
