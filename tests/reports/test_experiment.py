@@ -29,7 +29,7 @@ from xlir_bench.reports.experiment.stored import (
     read_experiment,
     write_cell,
 )
-from xlir_bench.reports.leaderboard.files import Differences
+from xlir_bench.reports.generated import Differences
 from xlir_bench.reports.numbers import Column
 
 ACROSS = Column(Kind.CROSS_LINGUAL, "map")

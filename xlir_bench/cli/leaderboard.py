@@ -59,10 +59,9 @@ def leaderboard(
         --output boards
       xlir-bench leaderboard --results leaderboards/results --html --check   in CI
     """
-    from xlir_bench.reports.drawn import drawn
+    from xlir_bench.reports.generated import MARKER, drawn, figures_there, pages_there, update
     from xlir_bench.reports.leaderboard.board import read_board
     from xlir_bench.reports.leaderboard.figures import board_figures
-    from xlir_bench.reports.leaderboard.files import MARKER, figures_there, pages_there, update
     from xlir_bench.reports.leaderboard.pages import leaderboard_texts
 
     board = read_board(results or (Path("results"),), significance, strict)

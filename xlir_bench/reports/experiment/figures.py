@@ -11,8 +11,8 @@ import numpy as np
 from xlir_bench.escaping import visible
 from xlir_bench.recipe import Variant
 from xlir_bench.records import Kind
-from xlir_bench.reports.drawn import Drawing
 from xlir_bench.reports.experiment.stored import Experiment
+from xlir_bench.reports.generated import Drawing
 from xlir_bench.reports.numbers import DISTANCE, Column
 from xlir_bench.reports.plots.canvas import (
     ACCENT,

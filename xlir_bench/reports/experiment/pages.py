@@ -13,13 +13,12 @@ from xlir_bench.recipe import Recipe, Variant
 from xlir_bench.records import Kind
 from xlir_bench.reports.cost import cost_blocks
 from xlir_bench.reports.document import Best, Block, Table, as_markdown
-from xlir_bench.reports.drawn import Drawing, drawn
 from xlir_bench.reports.experiment.alignment import alignment_parts
 from xlir_bench.reports.experiment.figures import WHILE_TRAINING, plots
 from xlir_bench.reports.experiment.judging import Judged, Tested, against_baselines, judge
 from xlir_bench.reports.experiment.questions import FILE
 from xlir_bench.reports.experiment.stored import CELL_FILE, Experiment, mean_and_deviation
-from xlir_bench.reports.leaderboard.files import Differences, update
+from xlir_bench.reports.generated import Differences, Drawing, drawn, update
 from xlir_bench.reports.markup import Markdown, bullets, code, escape, italic
 from xlir_bench.reports.numbers import (
     DISTANCE,

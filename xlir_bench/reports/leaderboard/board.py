@@ -11,7 +11,7 @@ from typing import NamedTuple
 from xlir_bench.errors import InputError
 from xlir_bench.measures.bootstrap import Interval
 from xlir_bench.records import Kind
-from xlir_bench.reports.leaderboard.files import file_names, short_digest
+from xlir_bench.reports.generated import file_names, short_digest
 from xlir_bench.reports.leaderboard.standings import Standing, of_same_queries, standings
 from xlir_bench.reports.numbers import DISTANCE, Column
 from xlir_bench.results import Result, result_folder

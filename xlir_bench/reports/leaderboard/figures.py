@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from xlir_bench.records import Kind
-from xlir_bench.reports.drawn import Drawing
+from xlir_bench.reports.generated import FIGURES, Drawing
 from xlir_bench.reports.leaderboard.board import Board, TaskBoard
-from xlir_bench.reports.leaderboard.files import FIGURES
 from xlir_bench.results.schema import ResultRecord
 
 

@@ -10,9 +10,8 @@ from typing import Any
 from xlir_bench.records import Kind
 from xlir_bench.reports import cost, tables
 from xlir_bench.reports.document import Block, Table, as_markdown
-from xlir_bench.reports.drawn import Drawing
+from xlir_bench.reports.generated import HTML_PAGE, MARKER, Drawing
 from xlir_bench.reports.leaderboard.board import Board, Row, TaskBoard, standings_explained
-from xlir_bench.reports.leaderboard.files import HTML_PAGE, MARKER
 from xlir_bench.reports.leaderboard.questions import forms_table
 from xlir_bench.reports.markup import Markdown, bullets, code, escape, italic
 from xlir_bench.reports.numbers import DISTANCE, Column, interval, recall_column, short

@@ -16,6 +16,7 @@ from xlir_bench.errors import InputError
 from xlir_bench.measures.bias import BiasFigure
 from xlir_bench.measures.bootstrap import UNIT, intervals
 from xlir_bench.reports import tables
+from xlir_bench.reports.generated import MARKER
 from xlir_bench.reports.leaderboard.board import (
     RANKED_BY,
     Board,
@@ -23,7 +24,6 @@ from xlir_bench.reports.leaderboard.board import (
     TaskBoard,
     standings_explained,
 )
-from xlir_bench.reports.leaderboard.files import MARKER
 from xlir_bench.reports.leaderboard.pages import facts
 from xlir_bench.reports.numbers import Column
 from xlir_bench.reports.published import MEAN, SOURCES, ReportedTask, reported_tasks

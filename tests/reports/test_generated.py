@@ -11,9 +11,9 @@ import pytest
 from stored import copy_results
 
 from xlir_bench.records import Kind
-from xlir_bench.reports import drawn as module
-from xlir_bench.reports.drawn import CODE, Drawing, drawn
+from xlir_bench.reports import generated as module
 from xlir_bench.reports.experiment.figures import plot
+from xlir_bench.reports.generated import CODE, Drawing, drawn
 from xlir_bench.reports.leaderboard.board import read_board
 from xlir_bench.reports.leaderboard.figures import board_figures
 from xlir_bench.reports.numbers import Column
