@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from xlir_bench.measures.bootstrap import intervals
 from xlir_bench.records import Collection, Kind
 from xlir_bench.reports.document import Table
@@ -60,19 +58,14 @@ def question_data(board: TaskBoard, collection: Collection) -> dict[str, Any]:
     kind = next(kind for kind in RANKED_BY if kind in board.kinds)
     results = (Result.load(row.folder) for row in board.rows)
     answered = [_Answered.of(r, board.main, kind) if r.has_values else None for r in results]
+    known = [each for each in answered if each is not None]
     share = MOST // max(1, len(board.rows) * len(board.langs))
     worst, best = (max(1, min(most, share * most // (WORST + BEST))) for most in (WORST, BEST))
     chosen = {
-        lang: sorted({
-            asked
-            for each in answered if each is not None
-            for asked in _extremes(each.values, lang, worst, best)
-        })
+        lang: sorted({a for each in known for a in _extremes(each.values, lang, worst, best)})
         for lang in board.langs
-    }  # fmt: skip
-    answers = {
-        a: found for each in answered if each is not None for a, found in each.answers.items()
     }
+    answers = {asked: found for each in known for asked, found in each.answers.items()}
     all_chosen = [asked for of_lang in chosen.values() for asked in of_lang]
     questions = _texts(collection.queries, all_chosen)
     passages = _texts(collection.passages, (answers[a] for a in all_chosen if a in answers))
@@ -101,9 +94,9 @@ def _extremes(
 ) -> list[_Question]:
     """The questions of a language with the lowest values, and with the highest; of equals the first by id."""
     asked = sorted(question for question in values if question[0] == lang)
-    order = np.argsort([values[question] for question in asked], kind="stable").tolist()
-    highest = np.argsort([-values[question] for question in asked], kind="stable").tolist()
-    return [asked[i] for i in (*order[:worst], *highest[:best])]
+    lowest = sorted(asked, key=lambda question: values[question])
+    highest = sorted(asked, key=lambda question: -values[question])
+    return [*lowest[:worst], *highest[:best]]
 
 
 def _texts(
