@@ -14,7 +14,7 @@ from xlir_bench.escaping import visible
 from xlir_bench.measures.significance import SIGNIFICANT, Difference, holm
 from xlir_bench.records import POOL, Kind, Setting
 from xlir_bench.reports.document import Best, Block, Items, Table, Text, render
-from xlir_bench.reports.numbers import big, bounds, number, p_value, signed
+from xlir_bench.reports.numbers import Written, big, bounds, number, p_value, signed
 from xlir_bench.reports.pairing import SAME, Pairing, labels, pair, require_comparable
 from xlir_bench.results import Result
 from xlir_bench.results.values import RANK_DISTANCE, QueryValues
@@ -264,7 +264,7 @@ def pairs_blocks(pairs: Sequence[Pair], measure: str, notes: Sequence[str]) -> l
     ]
 
 
-def _cells(row: Row, text: Callable[[float], str] = number) -> list[str]:
+def _cells(row: Row, text: Written = number) -> list[str]:
     test, change = row.test, signed(row.test.difference, text)
     change = Best(change) if row.p_holm < SIGNIFICANT else change
     values = [text(row.first), text(row.second), change]

@@ -9,7 +9,7 @@ from xlir_bench.records import Kind
 from xlir_bench.results.schema import ResultRecord
 from xlir_bench.results.values import RANK_DISTANCE
 
-Text = Callable[[float], str]
+Written = Callable[[float], str]
 """How a number is written: as a score (`number`) or a distance (`big`)."""
 
 
@@ -31,7 +31,7 @@ def big(value: float) -> str:
     return f"{value:,.1f}" if value < 100 else f"{value:,.0f}"
 
 
-def signed(value: float, text: Text = number) -> str:
+def signed(value: float, text: Written = number) -> str:
     """A difference with its sign, without one where it rounds to nothing."""
     shown = text(abs(value))
     if not shown.strip("0."):
@@ -39,12 +39,12 @@ def signed(value: float, text: Text = number) -> str:
     return ("-" if value < 0 else "+") + shown
 
 
-def bounds(low: float | None, high: float | None, text: Text = number) -> str:
+def bounds(low: float | None, high: float | None, text: Written = number) -> str:
     """The interval of a difference."""
     return interval(low, high, lambda value: signed(value, text))
 
 
-def interval(low: float | None, high: float | None, text: Text = number) -> str:
+def interval(low: float | None, high: float | None, text: Written = number) -> str:
     """Its ends, or a dash where there is none."""
     return "-" if low is None or high is None else f"{text(low)} to {text(high)}"
 
