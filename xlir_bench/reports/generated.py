@@ -171,11 +171,8 @@ class Drawing:
 
     def is_drawn_in(self, text: str) -> bool:
         """Whether an SVG was drawn of the same, and is as it was drawn."""
-        remark = REMARK.search(text)
-        return remark is not None and remark.groups()[1:] == (
-            self.digest,
-            short_digest(_bare(text), 16),
-        )
+        remark, digests = REMARK.search(text), (self.digest, short_digest(_bare(text), 16))
+        return remark is not None and remark.groups()[1:] == digests
 
     def text(self, marker: str) -> str:
         """The figure drawn, with its remark after the XML declaration, which has to be first."""
