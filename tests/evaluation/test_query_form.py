@@ -9,8 +9,8 @@ from xlir_bench.errors import InputError, NotComparableError
 from xlir_bench.evaluation import as_retriever, encode_shard
 from xlir_bench.options.working import Shard
 from xlir_bench.records import Silent
-from xlir_bench.reports.comparable import require_comparable
 from xlir_bench.reports.compare import compare, compare_all
+from xlir_bench.reports.pairing import require_comparable
 from xlir_bench.tasks import catalogue
 
 

@@ -15,7 +15,7 @@ from xlir_bench.recipe import Recipe
 from xlir_bench.records import Kind
 from xlir_bench.reports.experiment.pages import experiment_pages
 from xlir_bench.reports.experiment.stored import read_experiment
-from xlir_bench.reports.tables import number
+from xlir_bench.reports.numbers import number
 from xlir_bench.tasks import catalogue
 
 

@@ -29,8 +29,8 @@ from xlir_bench.reports.experiment.stored import (
     read_experiment,
     write_cell,
 )
-from xlir_bench.reports.leaderboard.columns import Column
-from xlir_bench.reports.leaderboard.files import Differences
+from xlir_bench.reports.generated import Differences
+from xlir_bench.reports.numbers import Column
 
 ACROSS = Column(Kind.CROSS_LINGUAL, "map")
 QUALITY = {"untrained": 0.0, "monolingual": 0.2, "hybrid": 2.0}
@@ -420,7 +420,7 @@ def test_a_part_is_marked_on_the_page_and_on_every_plot(folder: Path) -> None:
     assert "A part of the task, no full run: languages de en." in made.texts["README.md"]
     assert made.plots
     for plot in made.plots:
-        assert "A part: languages de en" in plot.drawing.svg()
+        assert "A part: languages de en" in plot.svg()
 
 
 def test_an_index_tells_what_each_experiment_found_and_keeps_what_people_wrote(

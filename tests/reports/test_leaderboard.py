@@ -17,10 +17,10 @@ from xlir_bench.errors import InputError
 from xlir_bench.evaluation import CostOptions, RunOptions, evaluate, load_models, measure_cost
 from xlir_bench.records import Kind
 from xlir_bench.reports.cost import milliseconds, rate, size
+from xlir_bench.reports.generated import file_names, update
 from xlir_bench.reports.leaderboard.board import read_board
-from xlir_bench.reports.leaderboard.columns import DISTANCE, Column
-from xlir_bench.reports.leaderboard.files import file_names, update
 from xlir_bench.reports.leaderboard.pages import leaderboard_texts, without_paths
+from xlir_bench.reports.numbers import DISTANCE, Column
 from xlir_bench.reports.tables import CHOSEN_ON_IT
 from xlir_bench.results import Result
 from xlir_bench.results.schema import CostPart

@@ -14,25 +14,24 @@ from xlir_bench.reports.published import MEAN, SOURCES, reported_tasks
 
 
 def test_every_row_is_read_and_names_a_known_source():
-    rows = [key for task in reported_tasks() for key in task.values]
-    assert len(rows) == 1040
-    assert {system[0] for system, *_ in rows} == set(SOURCES)
+    systems = [system for task in reported_tasks().values() for system in task.values.items()]
+    assert sum(len(scores) for _, scores in systems) == 1040
+    assert {source for (source, *_), _ in systems} == set(SOURCES)
 
 
 def test_the_means_of_the_paper_are_those_of_its_abstract():
-    task = next(task for task in reported_tasks() if task.name == "xquad-r")
-    hybrid = next(s for s in task.systems if s[1:] == ("LaBSE", "hybrid"))
-    assert task.value(hybrid, Kind.MULTILINGUAL, "map") == pytest.approx(0.6817)
-    assert task.value(hybrid, Kind.MULTILINGUAL, "rank_distance") == pytest.approx(221, abs=1)
+    places = [(Kind.MULTILINGUAL, measure, MEAN) for measure in ("map", "rank_distance")]
+    rows = {system[1:]: scores for system, scores in reported_tasks()["xquad-r"].rows(places)}
+    means, distance = rows["LaBSE", "hybrid"]
+    assert means == pytest.approx(0.6817)
+    assert distance == pytest.approx(221, abs=1)
 
 
 @pytest.mark.parametrize("kind", list(Kind))
 def test_a_reported_mean_is_the_mean_of_its_languages(kind):
-    for task in reported_tasks():
-        for system in task.systems:
-            values = [task.value(system, kind, "map", lang) for lang in task.langs]
-            if all(value is not None for value in values):
-                mean = task.value(system, kind, "map", MEAN)
+    for task in reported_tasks().values():
+        for _, (mean, *values) in task.rows([(kind, "map", lang) for lang in (MEAN, *task.langs)]):
+            if None not in values:
                 assert mean == pytest.approx(sum(values) / len(values), abs=2e-4)
 
 

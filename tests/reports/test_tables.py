@@ -1,41 +1,62 @@
-"""How numbers are written."""
-
 from __future__ import annotations
 
-import pytest
+from changed import evaluated
 
-from xlir_bench.reports.tables import bounds, number, signed
-
-
-@pytest.mark.parametrize(
-    ("value", "distance", "text"),
-    [
-        (0.0123, False, "+.0123"),
-        (-0.0123, False, "-.0123"),
-        (-0.00006, False, "-.0001"),
-        (-1e-9, False, ".0000"),
-        (1e-9, False, ".0000"),
-        (0.0, False, ".0000"),
-        (-1.0, False, "-1.0000"),
-        (-0.04, True, "0.0"),
-        (0.06, True, "+0.1"),
-        (-10.0, True, "-10.0"),
-        (1000.0, True, "+1,000"),
-    ],
-)
-def test_a_change_has_a_sign_where_it_does_not_round_to_nothing(
-    value: float, distance: bool, text: str
-) -> None:
-    assert signed(value, distance) == text
+from xlir_bench.measures.bias import BiasFigure
+from xlir_bench.records import Setting
+from xlir_bench.reports.document import render
+from xlir_bench.reports.tables import report, shortened
+from xlir_bench.results.schema import ResultRecord, SettingPart
 
 
-def test_the_bounds_of_a_change_have_signs_as_it_has() -> None:
-    assert bounds(-1e-9, 0.002) == ".0000 to +.0020"
-    assert bounds(None, None) == "-"
+def told(record: ResultRecord) -> str:
+    """What a terminal of eighty columns shows."""
+    return render(shortened(record, report(record)), width=80)
 
 
-@pytest.mark.parametrize(
-    ("value", "text"), [(-1e-9, ".0000"), (-0.5, "-.5000"), (1.0, "1.0000"), (None, "-")]
-)
-def test_a_score_of_nothing_has_no_sign(value: float | None, text: str) -> None:
-    assert number(value) == text
+def of_many_languages(count: int) -> ResultRecord:
+    """A result of so many languages; the later a language, the worse it is."""
+    langs = [f"l{n:03d}" for n in range(count)]
+    settings = [
+        SettingPart(
+            kind=Setting(q, p).kind,
+            query_lang=q,
+            passage_langs=list(p),
+            queries=9,
+            candidates=9,
+            measures={"map": 1 - int(q[1:]) / 1000},
+            chance_map=0.1,
+        )
+        for q in langs
+        for p in [*((lang,) for lang in langs), tuple(langs)]
+    ]
+    share = dict.fromkeys(langs, 1 / count)
+    bias = {
+        "rank_distance": BiasFigure(
+            mean=5.0, chance=9.0, by_query_lang=dict.fromkeys(langs, 5.0), queries=9
+        ),
+        "top10_language_share": BiasFigure(
+            mean=share, chance=share, by_query_lang=dict.fromkeys(langs, share), queries=9
+        ),
+    }
+    return evaluated().record.model_copy(update={"settings": settings, "bias": bias, "texts": {}})
+
+
+def test_on_a_terminal_very_many_languages_are_told_by_the_best_and_the_worst() -> None:
+    text = told(of_many_languages(122))
+    assert max(len(x) for x in text.splitlines() if x.startswith("-")) <= 80
+    assert len(text.splitlines()) < 110
+    assert "map of the 6 strongest and the 6 weakest of 122 languages" in text
+    for lang in ("l000", "l005", "l116", "l121"):
+        assert lang in text
+    for lang in ("l006", "l060", "l115"):
+        assert lang not in text
+    row = next(line for line in text.splitlines() if line.startswith("l121"))
+    # Own, of others (121 of them), of all, own asked in the others.
+    assert row.split() == ["l121", ".8790", ".8790", ".8790", ".9400"]
+    assert next(line for line in text.splitlines() if line.startswith("mean ")).split()[-1] == "5.0"
+
+
+def test_some_languages_and_other_forms_are_told_whole() -> None:
+    assert "l020" in told(of_many_languages(40))
+    assert "l060" in render(report(of_many_languages(122)), "markdown")

@@ -78,7 +78,7 @@ def compare(
 def _query_texts(result: Result, queries: Sequence[Moved], data: DataOptions) -> Text:
     """The texts of these queries, or why they cannot be shown."""
     from xlir_bench.cli.show import stored_collection
-    from xlir_bench.reports.tables import signed
+    from xlir_bench.reports.numbers import signed
 
     try:
         collection = stored_collection(result, data)

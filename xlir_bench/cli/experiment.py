@@ -187,7 +187,7 @@ def _pages(experiment: Experiment, text: str, folder: Path, check: bool) -> int:
 
 def _index(folder: Path, check: bool) -> int:
     from xlir_bench.reports.experiment.index import index_text, read_experiments
-    from xlir_bench.reports.leaderboard.files import Differences
+    from xlir_bench.reports.generated import Differences
 
     experiments = read_experiments(folder)
     path, text = folder / "README.md", index_text(folder, experiments)

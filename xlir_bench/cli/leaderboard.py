@@ -59,10 +59,9 @@ def leaderboard(
         --output boards
       xlir-bench leaderboard --results leaderboards/results --html --check   in CI
     """
-    from xlir_bench.reports.drawn import drawn
+    from xlir_bench.reports.generated import MARKER, drawn, figures_there, pages_there, update
     from xlir_bench.reports.leaderboard.board import read_board
-    from xlir_bench.reports.leaderboard.figures import board_figures, figures_there
-    from xlir_bench.reports.leaderboard.files import MARKER, pages_there, update
+    from xlir_bench.reports.leaderboard.figures import board_figures
     from xlir_bench.reports.leaderboard.pages import leaderboard_texts
 
     board = read_board(results or (Path("results"),), significance, strict)
@@ -72,7 +71,7 @@ def leaderboard(
     asked = _questions(board, data) if questions else {}
     texts = leaderboard_texts(board, html or questions, wanted, asked)
     among = [*pages_there(output), *figures_there(output)]
-    figure_texts = drawn(output, [figure.drawing for figure in wanted], MARKER, check)
+    figure_texts = drawn(output, wanted, MARKER, check)
     if figure_texts is None and not check:
         require("plot", "leaderboard --figures")
     if figure_texts is None:

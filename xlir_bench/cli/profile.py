@@ -107,7 +107,7 @@ def profile(
     if plot is not None:
         from xlir_bench.reports.plots import draw_cost, save
 
-        save(draw_cost(result.record, cost), plot, 200)
+        save(draw_cost([result.record]), plot, 200)
     described = result.record.encoder
     names = {"task": chosen.name, "encoder": described.name, "slug": described.slug}
     record = names | cost.model_dump(mode="json")

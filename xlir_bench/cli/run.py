@@ -338,8 +338,7 @@ def in_order(specs: Sequence[str]) -> list[str]:
 
 
 def _show(result: Result, alone: bool) -> None:
-    from xlir_bench.reports.languages import shortened
-    from xlir_bench.reports.tables import cost_line, heading, report, summary_table
+    from xlir_bench.reports.tables import cost_line, heading, report, shortened, summary_table
 
     record = result.record
     say_blocks(

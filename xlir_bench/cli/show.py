@@ -45,8 +45,7 @@ def show(
       xlir-bench show results/builtin-ngram/mini --query "queen bee"
     """
     from xlir_bench.reports.cost import cost_blocks
-    from xlir_bench.reports.languages import shortened
-    from xlir_bench.reports.tables import report, results_table
+    from xlir_bench.reports.tables import report, results_table, shortened
     from xlir_bench.results import load_in_order
 
     if query is not None and as_json:

@@ -23,7 +23,7 @@ from xlir_bench.escaping import json_safe, printable, visible
 from xlir_bench.reports.document import PLAIN, RED, YELLOW, Block, Form, render
 
 if TYPE_CHECKING:
-    from xlir_bench.reports.leaderboard.files import Differences
+    from xlir_bench.reports.generated import Differences
     from xlir_bench.results import Result
     from xlir_bench.tasks import TaskCatalogue
 

@@ -14,8 +14,8 @@ from xlir_bench.errors import InputError
 from xlir_bench.files import explained, held, write
 from xlir_bench.records import Kind
 from xlir_bench.reports.gate import Verdict
+from xlir_bench.reports.numbers import number
 from xlir_bench.reports.policy import Policy
-from xlir_bench.reports.tables import number
 from xlir_bench.results import Result
 from xlir_bench.untrusted import content_of, parse_json, validated
 

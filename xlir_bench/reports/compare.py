@@ -13,10 +13,9 @@ from xlir_bench.errors import NotComparableError, UnknownNameError
 from xlir_bench.escaping import visible
 from xlir_bench.measures.significance import SIGNIFICANT, Difference, holm
 from xlir_bench.records import POOL, Kind, Setting
-from xlir_bench.reports.comparable import labels, require_comparable
 from xlir_bench.reports.document import Best, Block, Items, Table, Text, render
-from xlir_bench.reports.pairing import SAME, Pairing, pair
-from xlir_bench.reports.tables import big, bounds, number, p_value, signed
+from xlir_bench.reports.numbers import Written, big, bounds, number, p_value, signed
+from xlir_bench.reports.pairing import SAME, Pairing, labels, pair, require_comparable
 from xlir_bench.results import Result
 from xlir_bench.results.values import RANK_DISTANCE, QueryValues
 
@@ -226,7 +225,7 @@ def comparison_blocks(comparison: Comparison, queries: Sequence[Moved]) -> list[
         shares = [f"{100 * part:.1f}%" for part in (share.won, share.lost, share.tied)]
         headline.append([row.kind.value, *_cells(row), *shares])
     if c.rank_distance is not None:
-        headline.append(["rank distance", *_cells(c.rank_distance, distance=True), "", "", ""])
+        headline.append(["rank distance", *_cells(c.rank_distance, big), "", "", ""])
     headers = [f"Holm over {len(headline)}", *HEADERS, "won", "lost", "tied"]
     blocks: list[Block] = [
         Text(f"{c.task}: {c.measure}", f"A = {c.first}", f"B = {c.second}"),
@@ -265,12 +264,11 @@ def pairs_blocks(pairs: Sequence[Pair], measure: str, notes: Sequence[str]) -> l
     ]
 
 
-def _cells(row: Row, distance: bool = False) -> list[str]:
-    figure, test = big if distance else number, row.test
-    change = signed(test.difference, distance)
+def _cells(row: Row, text: Written = number) -> list[str]:
+    test, change = row.test, signed(row.test.difference, text)
     change = Best(change) if row.p_holm < SIGNIFICANT else change
-    values = [figure(row.first), figure(row.second), change]
-    return [*values, bounds(test.low, test.high, distance), p_value(test.p), p_value(row.p_holm)]
+    values = [text(row.first), text(row.second), change]
+    return [*values, bounds(test.low, test.high, text), p_value(test.p), p_value(row.p_holm)]
 
 
 def comparison_record(comparison: Comparison, queries: Sequence[Moved]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from xlir_bench.records import Kind
 from xlir_bench.reports.document import Block, Table, Text
-from xlir_bench.reports.tables import number, signed
+from xlir_bench.reports.numbers import number, signed
 from xlir_bench.results.schema import CostPart, VariantPart
 
 

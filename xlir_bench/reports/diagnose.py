@@ -7,7 +7,8 @@ from typing import Any
 
 from xlir_bench.reports.document import Block, Items, Table, Text
 from xlir_bench.reports.misses import CLASSES, RANKING, Diagnosis, Example
-from xlir_bench.reports.tables import heading, percent
+from xlir_bench.reports.numbers import percent
+from xlir_bench.reports.tables import heading
 from xlir_bench.results import Result
 
 PAIRS_SHOWN = 10

@@ -120,21 +120,19 @@ def _wrapped(line: str, width: int | None) -> str:
 def _grid(table: Table, form: Form, colours: bool = False) -> str:
     """The table whole."""
     is_text = [i < table.text or header in table.words for i, header in enumerate(table.headers)]
+    shown = escape if form == "markdown" else visible
+    bold = {"markdown": ("**", "**"), "latex": MARKS}
+    before, after = bold.get(form, (BOLD, PLAIN) if colours else ("", ""))
+    headers, *cells = (
+        [_marked(cell, shown, before, after) for cell in row]
+        for row in (table.headers, *table.rows)
+    )
     if form == "markdown":
         # Without padding, so that one changed cell changes one line.
         marks = [":---" if left else "---:" for left in is_text]
-        head, *rows = (
-            [_marked(cell, escape, "**", "**") for cell in row]
-            for row in (table.headers, *table.rows)
-        )
-        return "\n".join("| " + " | ".join(row) + " |" for row in (head, marks, *rows))
+        return "\n".join("| " + " | ".join(row) + " |" for row in (headers, marks, *cells))
     from tabulate import tabulate
 
-    before, after = MARKS if form == "latex" else (BOLD, PLAIN) if colours else ("", "")
-    headers, *cells = (
-        [_marked(cell, visible, before, after) for cell in row]
-        for row in (table.headers, *table.rows)
-    )
     sides = ["left" if left else "right" for left in is_text]
     # For LaTeX tabulate escapes what it would take for its own.
     layout = {"terminal": "simple", "latex": "latex_booktabs"}[form]

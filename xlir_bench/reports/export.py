@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -17,9 +18,10 @@ from xlir_bench.files import explained, replacing
 from xlir_bench.files import write as write_file
 from xlir_bench.records import POOL, Kind
 from xlir_bench.reports import hub
-from xlir_bench.reports.comparable import labels, require_comparable
 from xlir_bench.reports.document import Block, Table, Text, render
-from xlir_bench.reports.tables import big, bold_best, means_by_kind, number, passage
+from xlir_bench.reports.numbers import big, interval
+from xlir_bench.reports.pairing import labels, require_comparable
+from xlir_bench.reports.tables import compared_cells, passage
 from xlir_bench.results import Result, ResultRecord
 from xlir_bench.results.frame import named, part_of, rows_of, tidy_frame
 from xlir_bench.results.schema import SettingPart
@@ -153,11 +155,10 @@ def _latex(results: Sequence[Result], output: Path) -> list[Path]:
         records, names = [result.record for result in of_task], labels(of_task)
         measure = records[0].main_measure
         kinds = [kind for kind in Kind if any(kind in r.summary for r in records)]
-        means = [[*means_by_kind(r, kinds), r.rank_distance] for r in records]
         rows: list[list[str]] = []
-        for name, record, cells in zip(names, records, bold_best(records, means), strict=True):
+        for name, record, cells in zip(names, records, compared_cells(records, kinds), strict=True):
             parts = [record.average(kind, measure) for kind in kinds]
-            bounds = [f"{number(p.low)} to {number(p.high)}" if p else "" for p in parts]
+            bounds = [interval(p.low, p.high) if p else "" for p in parts]
             figure = record.bias.get("rank_distance")
             ends = [x for x in (figure.low, figure.high) if isinstance(x, float)] if figure else []
             bounds.append(" to ".join(map(big, ends)))
@@ -247,31 +248,19 @@ def write_trec(result: Result, folder: Path) -> list[Path]:
     return written
 
 
-def _trec(results: Sequence[Result], output: Path) -> list[Path]:
-    folders = hub.by_folder(results, output)
-    return [path for folder, result in folders.items() for path in write_trec(result, folder)]
-
-
-def _queries(results: Sequence[Result], output: Path) -> list[Path]:
-    """``<encoder>/<task>/queries.parquet``: the value of every query, setting and measure."""
+def _queries(result: Result, folder: Path) -> list[Path]:
+    """queries.parquet: the value of every query, setting and measure."""
     import pyarrow.parquet as pq
 
-    written = []
-    for folder, result in hub.by_folder(results, output).items():
-        with replacing(folder / "queries.parquet") as temporary:
-            pq.write_table(result.table("queries"), temporary, compression="zstd")
-        written.append(folder / "queries.parquet")
-    return written
+    with replacing(folder / "queries.parquet") as temporary:
+        pq.write_table(result.table("queries"), temporary, compression="zstd")
+    return [folder / "queries.parquet"]
 
 
-def _result(results: Sequence[Result], output: Path) -> list[Path]:
-    """The results with their ranks only: enough for every comparison, and small enough for Git."""
-    written = []
-    for folder, result in hub.by_folder(results, output).items():
-        saved = _with_speeds(result, folder).save(folder, tables=("ranks",))
-        names = [RESULT_FILE, *(saved.record.tables or {}).values()]
-        written += [folder / name for name in names]
-    return written
+def _result(result: Result, folder: Path) -> list[Path]:
+    """The result with its ranks only: enough for every comparison, and small enough for Git."""
+    saved = _with_speeds(result, folder).save(folder, tables=("ranks",))
+    return [folder / name for name in (RESULT_FILE, *(saved.record.tables or {}).values())]
 
 
 def _with_speeds(result: Result, folder: Path) -> Result:
@@ -289,8 +278,16 @@ def _with_speeds(result: Result, folder: Path) -> Result:
     return replace(result, record=new.model_copy(update={"profile": profile}))
 
 
+def _each(
+    write_one: Callable[[Result, Path], list[Path]], results: Sequence[Result], output: Path
+) -> list[Path]:
+    """Every result into a folder of its own, ``<encoder>/<task>``."""
+    folders = hub.by_folder(results, output).items()
+    return [path for folder, result in folders for path in write_one(result, folder)]
+
+
 FORMATS: dict[str, Callable[..., list[Path]]] = {
-    "trec": _trec,
+    "trec": partial(_each, write_trec),
     "latex": _latex,
     "mteb": _mteb,
     "hf": hub.eval_results,
@@ -299,7 +296,7 @@ FORMATS: dict[str, Callable[..., list[Path]]] = {
     "space": hub.space,
     "csv": _csv,
     "parquet": _parquet,
-    "queries": _queries,
-    "result": _result,
+    "queries": partial(_each, _queries),
+    "result": partial(_each, _result),
 }
 """A new format is a function and a row here."""

@@ -22,8 +22,7 @@ from xlir_bench.measures.significance import (
     visible_loss,
 )
 from xlir_bench.records import POOL, Kind
-from xlir_bench.reports.comparable import labels, require_comparable
-from xlir_bench.reports.pairing import SAME, Pairing, pair
+from xlir_bench.reports.pairing import SAME, Pairing, labels, pair, require_comparable
 from xlir_bench.reports.policy import Drop, Floor, Policy, Rise
 from xlir_bench.results import Result
 from xlir_bench.results.values import RANK_DISTANCE
@@ -121,7 +120,7 @@ class _Test:
     """A test, or a floor, that a rule asks for: a mean over settings."""
 
     name: str
-    rule: Drop | Rise | Floor
+    rule: Drop | Floor
     subject: str
     settings: list[int]
 
@@ -228,7 +227,7 @@ def judge(pairings: Mapping[str, Pairing], policy: Policy) -> tuple[list[Finding
     return sorted(findings, key=urgency), notes
 
 
-def _tests(name: str, rule: Drop | Rise | Floor, pairing: Pairing) -> Iterator[_Test]:
+def _tests(name: str, rule: Drop | Floor, pairing: Pairing) -> Iterator[_Test]:
     """The settings that a rule is about, in the groups that it asks for."""
     chosen = pairing.first.of_kinds(rule.kinds or Kind)
     settings = [pairing.first.settings[i] for i in chosen]

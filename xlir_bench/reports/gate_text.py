@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from xlir_bench.reports.document import Block, Table, Text
 from xlir_bench.reports.gate import Finding, Outcome, Verdict
-from xlir_bench.reports.tables import big, bounds, number, p_value, signed
+from xlir_bench.reports.numbers import Written, big, bounds, number, p_value, signed
 from xlir_bench.results.values import RANK_DISTANCE
 
 SHOWN = 10
@@ -80,20 +80,20 @@ def _listed(title: str, findings: Sequence[Finding]) -> list[Block]:
 
 def _cells(finding: Finding) -> list[str]:
     """What stands under `HEADERS`."""
-    distance = finding.measure == RANK_DISTANCE
-    allowed = signed(finding.allowed if distance else -finding.allowed, distance)
+    distance, text = finding.measure == RANK_DISTANCE, _figure(finding)
+    allowed = signed(finding.allowed if distance else -finding.allowed, text)
     return [
         f"{'rank distance' if distance else finding.measure}, {finding.subject}",
-        _figure(finding)(finding.baseline),
-        _figure(finding)(finding.candidate),
-        signed(finding.change, distance),
-        bounds(finding.low, finding.high, distance),
+        text(finding.baseline),
+        text(finding.candidate),
+        signed(finding.change, text),
+        bounds(finding.low, finding.high, text),
         f"floor {number(finding.allowed)}" if finding.floor else allowed,
         "-" if finding.p_holm is None else p_value(finding.p_holm),
     ]
 
 
-def _figure(finding: Finding) -> Callable[[float], str]:
+def _figure(finding: Finding) -> Written:
     return big if finding.measure == RANK_DISTANCE else number
 
 
@@ -137,7 +137,7 @@ def plan_record(verdict: Verdict) -> dict[str, Any]:
     return about | {"like": verdict.candidate, "tests": tests}
 
 
-def _range(values: Sequence[float | None], figure: Callable[[float], str]) -> str:
+def _range(values: Sequence[float | None], figure: Written) -> str:
     """The least and the largest of some values; ``none`` where one is unbounded."""
     known = [value for value in values if value is not None]
     ends = [figure(min(known)), figure(max(known))] if known else []

@@ -6,7 +6,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 from xlir_bench.errors import UnknownNameError
 from xlir_bench.records import Kind
@@ -20,11 +20,7 @@ Amount = Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]
 Flag = Annotated[bool, Field(strict=True)]
 
 
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Rule(_Table):
+class Rule(BaseModel, extra="forbid", frozen=True):
     """What the tables of a policy have in common."""
 
     measure: str = "map"
@@ -43,13 +39,15 @@ class Rule(_Table):
         return self
 
 
-class _Change(Rule):
+class Drop(Rule):
+    """A measure may fall by this much."""
+
     absolute: Amount | None = None
     relative: Amount | None = None
     """As a share of the baseline's value."""
 
     @model_validator(mode="after")
-    def _one_amount(self) -> _Change:
+    def _one_amount(self) -> Drop:
         if (self.absolute is None) == (self.relative is None):
             raise ValueError("wants either absolute or relative")
         return self
@@ -59,12 +57,8 @@ class _Change(Rule):
         return (self.relative or 0.0) * abs(baseline) if self.absolute is None else self.absolute
 
 
-class Drop(_Change):
-    """A measure may fall by this much."""
-
-
-class Rise(_Change):
-    """The rank distance may rise by this much."""
+class Rise(Drop):
+    """The rank distance, of which less is better, may rise by this much."""
 
     measure: Literal["rank_distance"] = "rank_distance"
     kinds: None = None
@@ -81,7 +75,7 @@ RULES: dict[str, type[Rule]] = {"drop": Drop, "rise": Rise, "floor": Floor}
 """The kinds of rule, by the name of their tables in a policy."""
 
 
-class Policy(_Table):
+class Policy(BaseModel, extra="forbid", frozen=True):
     """What a candidate is held to."""
 
     alpha: Annotated[float, Field(gt=0, lt=1, strict=True)] = 0.05
@@ -106,7 +100,7 @@ class Policy(_Table):
         return self
 
     @property
-    def rules(self) -> dict[str, Drop | Rise | Floor]:
+    def rules(self) -> dict[str, Drop | Floor]:
         """Every rule by its name: its table and its number in the file, such as ``drop 2``."""
         return {f"{name} {i}": r for name in RULES for i, r in enumerate(getattr(self, name), 1)}
 

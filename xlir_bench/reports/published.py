@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -39,44 +39,40 @@ SOURCES = {
 
 System = tuple[str, str, str]
 """The source, the encoder that training began with, and how the batches of training were put together."""
+Place = tuple[Kind, str, str]
+"""Kind of setting, measure and query language (or ``mean``)."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReportedTask:
     """The reported scores of one task, in the file's order."""
 
-    name: str
-    values: Mapping[tuple[System, Kind, str, str], float]
-    """By system, kind of setting, measure and query language (or ``mean``)."""
-
-    @property
-    def systems(self) -> list[System]:
-        """Every system, in the file's order."""
-        return list(dict.fromkeys(system for system, *_ in self.values))
+    values: Mapping[System, Mapping[Place, float]]
 
     @property
     def langs(self) -> list[str]:
         """The query languages, by code."""
-        return sorted({lang for *_, lang in self.values} - {MEAN})
+        return sorted({lang for of in self.values.values() for *_, lang in of} - {MEAN})
 
     @property
     def columns(self) -> list[tuple[Kind, str]]:
         """Every kind and measure that is reported, kinds in order."""
-        columns = dict.fromkeys((kind, measure) for _, kind, measure, _ in self.values)
+        columns = dict.fromkeys(place[:2] for of in self.values.values() for place in of)
         return sorted(columns, key=lambda column: list(Kind).index(column[0]))
 
-    def value(self, system: System, kind: Kind, measure: str, lang: str = MEAN) -> float | None:
-        """One score, or None where the paper has none."""
-        return self.values.get((system, kind, measure, lang))
+    def rows(self, places: Sequence[Place]) -> list[tuple[System, list[float | None]]]:
+        """The scores in these places of every system that has one."""
+        rows = [(system, [of.get(place) for place in places]) for system, of in self.values.items()]
+        return [(system, scores) for system, scores in rows if {*scores} - {None}]
 
 
 @cache
-def reported_tasks() -> tuple[ReportedTask, ...]:
-    """The reported scores by task, in the file's order of tasks."""
+def reported_tasks() -> dict[str, ReportedTask]:
+    """The reported scores by task, in the file's order."""
     text = (files("xlir_bench.reports") / "published.csv").read_text(encoding="utf-8")
-    tasks: dict[str, dict[tuple[System, Kind, str, str], float]] = {}
+    tasks: dict[str, dict[System, dict[Place, float]]] = {}
     for row in csv.DictReader(text.splitlines()):
         system = (row["source"], row["encoder"], row["training"])
-        key = (system, Kind(row["setting_kind"]), row["measure"], row["query_lang"])
-        tasks.setdefault(row["task"], {})[key] = float(row["value"])
-    return tuple(ReportedTask(name, values) for name, values in tasks.items())
+        place = (Kind(row["setting_kind"]), row["measure"], row["query_lang"])
+        tasks.setdefault(row["task"], {}).setdefault(system, {})[place] = float(row["value"])
+    return {name: ReportedTask(values) for name, values in tasks.items()}

@@ -9,10 +9,9 @@ from typing import Any
 from xlir_bench.errors import InputError, UnknownNameError
 from xlir_bench.measures.bootstrap import relative_change
 from xlir_bench.records import Kind
-from xlir_bench.reports.comparable import require_comparable
 from xlir_bench.reports.document import Block, Table, Text
-from xlir_bench.reports.pairing import pair
-from xlir_bench.reports.tables import number, percent
+from xlir_bench.reports.numbers import interval, number, percent
+from xlir_bench.reports.pairing import pair, require_comparable
 from xlir_bench.results import Result
 
 
@@ -119,15 +118,16 @@ def robustness_blocks(shifts: Sequence[Shift], beside: str, measure: str) -> lis
     rows = []
     for s in shifts:
         row = [s.encoder, s.task, s.domain, s.kind.value, number(s.reference), number(s.value)]
-        interval = (
-            "-" if s.low is None else f"{percent(s.low, '+.1f')} to {percent(s.high, '+.1f')}"
-        )
-        row += [percent(s.change, "+.1f"), interval, s.verdict]
+        row += [_change(s.change), interval(s.low, s.high, _change), s.verdict]
         rows.append(row + ([number(s.aligned)] if aligned else []))
     headers = ["encoder", "task", "domain", "kind", "reference", measure, "change"]
     headers += ["95 % interval", "", *(["question finds its translation"] if aligned else [])]
     spare = ("domain", "question finds its translation", "reference")
     return [Text(f"{measure} beside {beside}"), Table(headers, rows, spare=spare)]
+
+
+def _change(share: float | None) -> str:
+    return percent(share, "+.1f")
 
 
 def robustness_record(shifts: Sequence[Shift], beside: str, measure: str) -> dict[str, Any]:

@@ -1,14 +1,26 @@
-"""The tables of one result, and how numbers are written."""
+"""The tables of one result, and one of several."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import product
 from typing import TypeVar
 
 from xlir_bench.measures.alignment import PairAlignment, Relevance
 from xlir_bench.records import POOL, Kind
 from xlir_bench.reports.document import Best, Block, Items, Table, Text
+from xlir_bench.reports.numbers import (
+    DISTANCE,
+    Column,
+    big,
+    interval,
+    number,
+    percent,
+    short,
+    signed,
+)
 from xlir_bench.results.schema import AlignmentPart, ResultRecord
 
 BIAS_NAMES = {
@@ -51,39 +63,10 @@ TIES_SHOWN = 0.001
 """By how much the order of equal scores may change a score before it is said."""
 CHOSEN_ON_IT = "its settings were chosen on this task: scores on other tasks are better evidence"
 """Shown with an encoder wherever its scores on such a task are."""
-
-
-def number(value: float | None, digits: int = 4) -> str:
-    """A score as people write it: ``.3197``; ``1.0000`` keeps its one."""
-    if value is None:
-        return "-"
-    text = f"{value:z.{digits}f}"
-    return text[1:] if text.startswith("0.") else text.replace("-0.", "-.", 1)
-
-
-def big(value: float) -> str:
-    """A count or distance with separated thousands."""
-    return f"{value:,.1f}" if value < 100 else f"{value:,.0f}"
-
-
-def signed(value: float, distance: bool = False, digits: int = 4) -> str:
-    """A difference with its sign, without one where it rounds to nothing; `distance`: of rank distances or percentages."""
-    text = big(abs(value)) if distance else number(abs(value), digits)
-    if not text.strip("0."):
-        return text
-    return ("-" if value < 0 else "+") + text
-
-
-def bounds(low: float | None, high: float | None, distance: bool = False) -> str:
-    """The interval of a difference."""
-    if low is None or high is None:
-        return "-"
-    return f"{signed(low, distance)} to {signed(high, distance)}"
-
-
-def p_value(p: float) -> str:
-    """Four digits, or that it is smaller."""
-    return "<.0001" if p < 0.0001 else number(p)
+MANY = 40
+"""Languages from which on only some are shown."""
+SOME = 6
+"""How many of the strongest and of the weakest."""
 
 
 def passage(langs: Sequence[str]) -> str:
@@ -109,13 +92,11 @@ def summary_table(record: ResultRecord) -> Table:
     measures = list(dict.fromkeys(m for by_measure in record.summary.values() for m in by_measure))
     rows = []
     for kind, values in record.summary.items():
-        settings = [s for s in record.settings if s.kind == kind and s.queries]
+        settings = sum(s.kind == kind and s.queries > 0 for s in record.settings)
         first, *others = (values[measure] for measure in measures)
-        interval = "-" if first.low is None else f"{number(first.low)} to {number(first.high)}"
-        row = [kind.value, str(len(settings)), number(first.mean), interval]
+        row = [kind.value, str(settings), number(first.mean), interval(first.low, first.high)]
         row += [number(part.mean) for part in others]
-        if "map" in measures:
-            row.append(number(sum(s.chance_map for s in settings) / len(settings)))
+        row += [number(Column(kind, "map").chance(record))] if "map" in measures else []
         rows.append(row)
     headers = ["setting", "n", *measures[:1], "95 % interval", *measures[1:]]
     headers += ["chance map"] if "map" in measures else []
@@ -142,7 +123,7 @@ def matrix_table(record: ResultRecord, measure: str) -> Table:
     }
     columns = sorted({p for _, p in values}, key=lambda lang: (lang == POOL, lang))
     rows = [
-        [lang, *(number(values.get((lang, column)), 3) for column in columns)]
+        [lang, *(short(values.get((lang, column))) for column in columns)]
         for lang in sorted({q for q, _ in values})
     ]
     return Table(["query \\ passage", *("all" if c == POOL else c for c in columns)], rows)
@@ -198,11 +179,6 @@ def share_table(record: ResultRecord) -> Table:
         if isinstance(by_lang, dict)
     ]
     return Table(["query \\ top 10", *columns], rows)
-
-
-def percent(share: float | None, form: str = ".1f") -> str:
-    """A share of 1, such as ``12.5%``."""
-    return "-" if share is None else f"{100 * share:{form}}%"
 
 
 def texts_table(record: ResultRecord) -> Table:
@@ -342,14 +318,57 @@ def report(record: ResultRecord) -> list[Block]:
     return [*blocks, Items("notes", tuple(notes(record))), cost_line(record)]
 
 
+def shortened(record: ResultRecord, blocks: Iterable[Block]) -> list[Block]:
+    """The blocks of a report, of very many languages with the rows and columns of some alone."""
+    measure = record.main_measure
+    by_language = language_table(record, measure)
+    if len(by_language.rows) <= MANY:
+        return list(blocks)
+    hidden = {str(row[0]) for row in by_language.rows[SOME:-SOME]}
+    matrix = matrix_table(record, measure).headers
+    title = (
+        f"{measure} of the {SOME} strongest and the {SOME} weakest of {len(by_language.rows)} languages, here and"
+        " below (all of them: --markdown, --json)"
+    )
+    shown: list[Block] = []
+    for block in blocks:
+        if isinstance(block, Table):
+            if block.headers == matrix:
+                block, shown[-1] = by_language, Text(title)
+            # A pair of languages is shown where both are.
+            rows = [x for x in block.rows if not {str(x[0]), *str(x[0]).split("-")} & hidden]
+            places = [i for i, header in enumerate(block.headers) if header not in hidden]
+            block = replace(block, rows=rows).columns(places)
+        shown.append(block)
+    return shown
+
+
+def language_table(record: ResultRecord, measure: str) -> Table:
+    """A row for each language, the strongest first: asked of its own passages, others' and all, and by others."""
+    asked = dict(zip(("own passages", "others' (mean)", "all"), Kind, strict=True))
+    views = {name: Column(kind, measure).by_query_language(record) for name, kind in asked.items()}
+    found = defaultdict[str, list[float]](list)
+    for s in record.settings:
+        if s.kind == Kind.CROSS_LINGUAL and measure in s.measures:
+            found[s.passage_langs[0]].append(s.measures[measure])
+    views["own, from others"] = {lang: sum(of) / len(of) for lang, of in found.items()}
+    means = {name: view for name, view in views.items() if view}
+    langs = {lang for view in means.values() for lang in view}
+    strength = {lang: sum(view.get(lang, 0.0) for view in means.values()) for lang in langs}
+    rows = [
+        [lang, *(number(view.get(lang)) for view in means.values())]
+        for lang in sorted(langs, key=lambda lang: (-strength[lang], lang))
+    ]
+    return Table(["language", *means], rows)
+
+
 def results_table(records: Sequence[ResultRecord]) -> Table:
     """A row for each result: its main measure by kind and the rank distance, in the order given."""
     measures = list(dict.fromkeys(record.main_measure for record in records))
     # Where tasks have different main measures, each row names its own.
     several = len(measures) > 1
-    values = [[*means_by_kind(record, Kind), record.rank_distance] for record in records]
     rows = []
-    for record, cells in zip(records, bold_best(records, values), strict=True):
+    for record, cells in zip(records, compared_cells(records, Kind), strict=True):
         row = [record.encoder.name, record.task.name + (" (part)" if record.options.part else "")]
         row += [record.main_measure] if several else []
         rows.append([*row, *cells])
@@ -358,25 +377,19 @@ def results_table(records: Sequence[ResultRecord]) -> Table:
     return Table(headers, rows, text=2)
 
 
-def means_by_kind(record: ResultRecord, kinds: Iterable[Kind]) -> list[float | None]:
-    """The main measure of each kind."""
-    parts = [record.average(kind, record.main_measure) for kind in kinds]
-    return [part.mean if part else None for part in parts]
-
-
-def bold_best(
-    records: Sequence[ResultRecord], values: Sequence[Sequence[float | None]]
-) -> list[list[str]]:
-    """A row of cells for each record: the best of its task (or part of it) is bold; the last value is the rank distance."""
-    groups: dict[object, list[int]] = {}
-    for i, record in enumerate(records):
-        groups.setdefault((record.task.digest, *record.options.part.values()), []).append(i)
-    cells = [[*map(number, row[:-1]), _bias("rank_distance", row[-1])] for row in values]
-    for members, column in product(groups.values(), range(len(cells[0]) if cells else 0)):
-        known = [v for i in members if (v := values[i][column]) is not None]
-        if len({*known}) < 2:
-            continue
-        best = min(known) if column == len(cells[0]) - 1 else max(known)
-        for i in (i for i in members if values[i][column] == best):
-            cells[i][column] = Best(cells[i][column])
-    return cells
+def compared_cells(records: Sequence[ResultRecord], kinds: Iterable[Kind]) -> list[list[str]]:
+    """For each result its main measure by kind, and the rank distance; the best of its task (or part of it) is bold."""
+    groups: dict[tuple[str, ...], list[ResultRecord]] = {}
+    places = [(record.task.digest, *record.options.part.values()) for record in records]
+    for place, record in zip(places, records, strict=True):
+        groups.setdefault(place, []).append(record)
+    rows = []
+    for place, record in zip(places, records, strict=True):
+        row = []
+        for column in (*(Column(kind, record.main_measure) for kind in kinds), DISTANCE):
+            value = column.value(record)
+            known = {column.value(other) for other in groups[place]} - {None}
+            is_best = len(known) > 1 and value == column.best(groups[place])
+            row.append(Best(column.text(value)) if is_best else column.text(value))
+        rows.append(row)
+    return rows

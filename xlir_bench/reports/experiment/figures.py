@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,9 +11,9 @@ import numpy as np
 from xlir_bench.escaping import visible
 from xlir_bench.recipe import Variant
 from xlir_bench.records import Kind
-from xlir_bench.reports.drawn import Drawing
 from xlir_bench.reports.experiment.stored import Experiment
-from xlir_bench.reports.leaderboard.columns import DISTANCE, Column
+from xlir_bench.reports.generated import Drawing
+from xlir_bench.reports.numbers import DISTANCE, Column
 from xlir_bench.reports.plots.canvas import (
     ACCENT,
     INK,
@@ -36,38 +36,17 @@ if TYPE_CHECKING:
 
 Line = dict[float | None, list[float]]
 """The values of all seeds by place on the x axis; under None, those of a training that has no place on it."""
-Panel = dict[str, Line]
-"""Lines by label; a panel is what stands in one frame."""
+Panels = Mapping[Column, dict[str, Line]]
+"""What stands in each frame: lines by label."""
 
 
-@dataclass(frozen=True, slots=True)
-class Plot:
-    """One plot: its file, its task and title, how it is drawn and what is in it."""
-
-    file: str
-    task: str
-    title: str
-    axis: str
-    """``trainings``, or what runs along the foot."""
-    panels: Mapping[Column, Panel]
-    of: tuple[ResultRecord, ...] = ()
-    """A result of it, which says whether the task was run in part."""
-
-    @property
-    def drawing(self) -> Drawing:
-        """The plot as SVG; the same figures give the same bytes."""
-
-        def draw_svg() -> str:
-            with style():
-                return svg(_dots(self) if self.axis == "trainings" else _lines(self))
-
-        parts = [record.options.part for record in self.of]
-        return Drawing(self.file, f"{self.title} {self.axis} {self.panels} {parts}", draw_svg)
+WHILE_TRAINING = "while training"
+"""The section of plots over steps; that of the others is their task."""
 
 
-def plots(experiment: Experiment) -> list[Plot]:
+def plots(experiment: Experiment) -> list[Drawing]:
     """The plots that the recipe asks for and that there are values for."""
-    found: list[Plot] = []
+    found: list[Drawing] = []
     recipe, look = experiment.recipe, experiment.recipe.look
     for n, model in enumerate(recipe.models, 1):
         suffix = f"-model-{n}.svg" if len(recipe.models) > 1 else ".svg"
@@ -83,16 +62,39 @@ def plots(experiment: Experiment) -> list[Plot]:
             ):  # fmt: skip
                 if panels:
                     file = f"figures/{task}-{name}{suffix}"
-                    of = (result.record,)
-                    found.append(Plot(file, task, f"{head}, {title}", axis, panels, of))
+                    of = [result.record]
+                    found.append(plot(file, task, f"{head}, {title}", axis, panels, of))
         panels = _over_steps(experiment, model)
         if panels and look is not None:
-            file = f"figures/{look.task}-steps{suffix}"
-            found.append(Plot(file, look.task, f"By steps, {look.task}", "steps", panels))
+            file, head = f"figures/{look.task}-steps{suffix}", f"By steps, {look.task}"
+            found.append(plot(file, WHILE_TRAINING, head, "steps", panels))
     return found
 
 
-def _side_by_side(experiment: Experiment, model: str, task: str) -> dict[Column, Panel]:
+def plot(
+    file: str,
+    section: str,
+    title: str,
+    axis: str,
+    panels: Panels,
+    of: Sequence[ResultRecord] = (),
+) -> Drawing:
+    """One plot as SVG; the same figures give the same bytes.
+
+    `axis`: ``trainings``, or what runs along the foot. `of`: a result, which says whether the task was run in part.
+    """
+
+    def draw_svg() -> str:
+        with style():
+            if axis == "trainings":
+                return svg(_dots(title, panels, of))
+            return svg(_lines(title, axis, panels, of))
+
+    parts = [record.options.part for record in of]
+    return Drawing(file, title, section, f"{title} {axis} {panels} {parts}", draw_svg)
+
+
+def _side_by_side(experiment: Experiment, model: str, task: str) -> Panels:
     recipe = experiment.recipe
     variants = [v for v in recipe.variants() if v.model == model and experiment.evaluated(v, task)]
     return {
@@ -105,7 +107,7 @@ def _side_by_side(experiment: Experiment, model: str, task: str) -> dict[Column,
     }
 
 
-def _over(experiment: Experiment, model: str, task: str, factor: str) -> dict[Column, Panel]:
+def _over(experiment: Experiment, model: str, task: str, factor: str) -> Panels:
     """A line for the trainings that differ in this factor alone; those without it have no place on the axis."""
     recipe = experiment.recipe
     trained = [v for v in recipe.variants() if v.model == model and v.trained]
@@ -128,14 +130,14 @@ def _over(experiment: Experiment, model: str, task: str, factor: str) -> dict[Co
     return panels
 
 
-def _over_steps(experiment: Experiment, model: str) -> dict[Column, Panel]:
+def _over_steps(experiment: Experiment, model: str) -> Panels:
     """What the task of the recipe's look said while models were trained."""
     recipe, look = experiment.recipe, experiment.recipe.look
     if look is None:
         return {}
     names = {Column(kind, "map"): f"{look.task}.{kind.value}.map" for kind in Kind}
     names[DISTANCE] = f"{look.task}.{DISTANCE.measure}"
-    panels: dict[Column, Panel] = {}
+    panels: dict[Column, dict[str, Line]] = {}
     for column, name in names.items():
         for variant in (v for v in recipe.variants() if v.model == model and v.trained):
             line: Line = {}
@@ -155,11 +157,11 @@ def _deviation(values: list[float]) -> float:
     return float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
 
 
-def _dots(plot: Plot) -> Figure:
-    names = list(dict.fromkeys(label for panel in plot.panels.values() for label in panel))
-    count = len(plot.panels)
+def _dots(title: str, panels: Panels, of: Sequence[ResultRecord]) -> Figure:
+    names = list(dict.fromkeys(label for panel in panels.values() for label in panel))
+    count = len(panels)
     figure, frames = new_figure(2.4 + 2.1 * count, 0.7 + 0.34 * len(names), 1, count, sharey=True)
-    for axes, (column, panel) in zip(frames, plot.panels.items(), strict=True):
+    for axes, (column, panel) in zip(frames, panels.items(), strict=True):
         for label, line in panel.items():
             at, values = names.index(label), line[None]
             axes.plot(values, [at] * len(values), "o", color=ACCENT, alpha=0.3, markersize=4)
@@ -172,26 +174,26 @@ def _dots(plot: Plot) -> Figure:
         axes.margins(x=0.14)
         _frame(axes, column, "x")
     under = "mean and standard deviation over seeds; faint: each seed"
-    return titled(figure, plot.title, under, plot.of)
+    return titled(figure, title, under, of)
 
 
-def _lines(plot: Plot) -> Figure:
-    figure, frames = new_figure(1.0 + 2.5 * len(plot.panels), 2.9, 1, len(plot.panels))
-    names = list(dict.fromkeys(label for panel in plot.panels.values() for label in panel))
-    for axes, (column, panel) in zip(frames, plot.panels.items(), strict=True):
+def _lines(title: str, axis: str, panels: Panels, of: Sequence[ResultRecord]) -> Figure:
+    figure, frames = new_figure(1.0 + 2.5 * len(panels), 2.9, 1, len(panels))
+    names = list(dict.fromkeys(label for panel in panels.values() for label in panel))
+    for axes, (column, panel) in zip(frames, panels.items(), strict=True):
         key = []
         for label, line in panel.items():
             n = names.index(label)
             key += _line(axes, visible(label), line, SERIES[n % len(SERIES)], MARKS[n % len(MARKS)])
-        axes.set_xlabel(plot.axis, color=MUTED)
+        axes.set_xlabel(axis, color=MUTED)
         _frame(axes, column, "y")
-        if plot.axis == "batch size":
+        if axis == "batch size":
             places = sorted({x for line in panel.values() for x in line if x is not None})
             axes.set_xscale("log")
             axes.set_xticks(places, [f"{place:.0f}" for place in places])
             axes.minorticks_off()
     under = "mean over seeds; bands: standard deviation over seeds"
-    return titled(figure, plot.title, under, plot.of, key)
+    return titled(figure, title, under, of, key)
 
 
 def _line(axes: Axes, label: str, line: Line, colour: str, mark: str) -> list[Line2D]:

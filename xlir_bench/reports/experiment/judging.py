@@ -13,7 +13,7 @@ from xlir_bench.measures.seeds import SeedTest, by_article, seed_test, seeds_to_
 from xlir_bench.measures.significance import SIGNIFICANT, holm
 from xlir_bench.recipe import Claim, Variant
 from xlir_bench.reports.experiment.stored import Experiment
-from xlir_bench.reports.leaderboard.columns import DISTANCE, Column
+from xlir_bench.reports.numbers import DISTANCE, Column
 
 Outcome = Literal["holds", "fails", "not shown", "cannot fail"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import product
@@ -17,10 +17,9 @@ from xlir_bench.errors import InputError
 from xlir_bench.files import write
 from xlir_bench.recipe import Cell, Recipe, Variant
 from xlir_bench.records import Kind
-from xlir_bench.reports.comparable import require_comparable
 from xlir_bench.reports.experiment.questions import Questions, read_questions
-from xlir_bench.reports.leaderboard.columns import DISTANCE, Column
-from xlir_bench.reports.tables import number
+from xlir_bench.reports.numbers import DISTANCE, Column, Written, number
+from xlir_bench.reports.pairing import require_comparable
 from xlir_bench.results import Result
 from xlir_bench.results.store import RESULT_FILE
 from xlir_bench.results.training import TrainingRecord
@@ -151,7 +150,7 @@ class Experiment:
         return columns + [DISTANCE] * (DISTANCE.measure in result.record.bias)
 
 
-def mean_and_deviation(values: Sequence[float], text: Callable[[float], str] = number) -> str:
+def mean_and_deviation(values: Sequence[float], text: Written = number) -> str:
     """Over seeds; a dash where there are no values."""
     if not values:
         return "-"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -11,9 +11,9 @@ from typing import NamedTuple
 from xlir_bench.errors import InputError
 from xlir_bench.measures.bootstrap import Interval
 from xlir_bench.records import Kind
-from xlir_bench.reports.leaderboard.columns import DISTANCE, Column
-from xlir_bench.reports.leaderboard.files import file_names, short_digest
+from xlir_bench.reports.generated import file_names, short_digest
 from xlir_bench.reports.leaderboard.standings import Standing, of_same_queries, standings
+from xlir_bench.reports.numbers import DISTANCE, Column
 from xlir_bench.results import Result, result_folder
 from xlir_bench.results.frame import named, part_of
 from xlir_bench.results.schema import ResultRecord
@@ -49,6 +49,17 @@ class Row:
     def score(self, kind: Kind) -> Interval | None:
         """The macro average of the main measure over the settings of a kind."""
         return self.record.average(kind, self.record.main_measure)
+
+    def values(self, measures: Iterable[str]) -> Iterator[tuple[str, QueryValues]]:
+        """These measures and the rank distance, query by query; nothing where no ranks are kept.
+
+        They are read again, and freed afterwards: the ranks of all results at once may not fit into memory.
+        """
+        result = Result.load(self.folder)
+        if result.has_values:
+            distance = [DISTANCE.measure] if DISTANCE.measure in result.record.bias else []
+            for measure in (*measures, *distance):
+                yield measure, result.values(measure)
 
     @property
     def texts_per_second(self) -> float | None:
@@ -105,11 +116,6 @@ class TaskBoard:
     def columns(self) -> list[Column]:
         """What encoders are compared by: the main measure in every kind, and the rank distance."""
         return [*(Column(kind, self.main) for kind in self.kinds), DISTANCE]
-
-    def best(self, column: Column) -> float | None:
-        """The best value of any encoder."""
-        values = [v for row in self.rows if (v := column.value(row.record)) is not None]
-        return (min if column.lower_is_better else max)(values, default=None)
 
 
 def standings_explained(task: TaskBoard) -> list[str]:
@@ -341,14 +347,17 @@ def _with_standings(rows: Sequence[Row]) -> tuple[list[Row], list[str]]:
     damaged: list[str] = []
     main = rows[0].record.main_measure
     for row in rows:
-        reference = next((by_measure[main] for by_measure in values.values()), None)
         try:
-            found = _values(row, main, reference)
+            found = dict(row.values([main]))
         except InputError as error:
             damaged.append(f"the per-query tables: {error}")
-            found = "the tables beside the result cannot be used"
-        if isinstance(found, str):
-            untested[row.file] = found
+            untested[row.file] = "the tables beside the result cannot be used"
+            continue
+        reference = next(iter(values.values()), found)
+        if not found:
+            untested[row.file] = "no ranks are kept beside the result"
+        elif not of_same_queries(reference[main], found[main]):
+            untested[row.file] = "the queries are not those of the encoders above"
         else:
             values[row.file] = found
     tested: dict[str, dict[Column, Standing]] = {row.file: {} for row in rows}
@@ -364,16 +373,3 @@ def _with_standings(rows: Sequence[Row]) -> tuple[list[Row], list[str]]:
     return [
         replace(row, standings=tested[row.file], untested=untested.get(row.file)) for row in rows
     ], damaged
-
-
-def _values(row: Row, main: str, reference: QueryValues | None) -> dict[str, QueryValues] | str:
-    """The values that a row is tested by, by measure; or why it is not tested."""
-    # Read again, and freed afterwards: the ranks of all results at once may not fit into memory.
-    result = Result.load(row.folder)
-    if not result.has_values:
-        return "no ranks are kept beside the result"
-    measures = [main, *([DISTANCE.measure] if DISTANCE.measure in row.record.bias else [])]
-    values = {measure: result.values(measure) for measure in measures}
-    if reference is not None and not of_same_queries(reference, values[main]):
-        return "the queries are not those of the encoders above"
-    return values

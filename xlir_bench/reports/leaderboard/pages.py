@@ -10,12 +10,11 @@ from typing import Any
 from xlir_bench.records import Kind
 from xlir_bench.reports import cost, tables
 from xlir_bench.reports.document import Block, Table, as_markdown
+from xlir_bench.reports.generated import HTML_PAGE, MARKER, Drawing
 from xlir_bench.reports.leaderboard.board import Board, Row, TaskBoard, standings_explained
-from xlir_bench.reports.leaderboard.columns import DISTANCE, Column, recall_column
-from xlir_bench.reports.leaderboard.figures import BoardFigure
-from xlir_bench.reports.leaderboard.files import HTML_PAGE, MARKER
-from xlir_bench.reports.leaderboard.forms import forms_table
+from xlir_bench.reports.leaderboard.questions import forms_table
 from xlir_bench.reports.markup import Markdown, bullets, code, escape, italic
+from xlir_bench.reports.numbers import DISTANCE, Column, interval, recall_column, short
 from xlir_bench.reports.published import MEAN, SOURCES, ReportedTask, reported_tasks
 from xlir_bench.results.schema import ResultRecord
 from xlir_bench.version import __version__
@@ -33,7 +32,7 @@ CHOSEN = "†"
 def leaderboard_texts(
     board: Board,
     html: bool = False,
-    figures: Sequence[BoardFigure] = (),
+    figures: Sequence[Drawing] = (),
     questions: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> dict[str, str]:
     """Every page by its path: README.md, published.md, a page a task, a page an encoder on it, index.html.
@@ -42,7 +41,7 @@ def leaderboard_texts(
     """
     texts = {"README.md": _index_page(board), "published.md": _published_page(board)}
     for task in board.tasks:
-        texts[f"{task.file}.md"] = _task_page(task, [f for f in figures if f.task is task])
+        texts[f"{task.file}.md"] = _task_page(task, [f for f in figures if f.section == task.file])
         for row in task.rows:
             texts[f"{task.file}/{row.file}.md"] = _encoder_page(task, row)
     if html:
@@ -84,11 +83,10 @@ def _index_page(board: Board) -> str:
     return _page("Leaderboards", parts)
 
 
-def _task_page(task: TaskBoard, figures: Sequence[BoardFigure]) -> str:
+def _task_page(task: TaskBoard, figures: Sequence[Drawing]) -> str:
     """<task>.md: one row an encoder, best first."""
     name = task.first.task.name
-    is_reported = not task.is_part and any(name == reported.name for reported in reported_tasks())
-    anchor = f"#{name}" if is_reported else ""
+    anchor = f"#{name}" if not task.is_part and name in reported_tasks() else ""
     parts = [
         f"[All tasks](README.md) · [what papers report](published.md{anchor})",
         _about(task),
@@ -97,7 +95,7 @@ def _task_page(task: TaskBoard, figures: Sequence[BoardFigure]) -> str:
         *_standings(task),
         *_costs(task),
         *(["## Figures"] if figures else []),
-        *(f"![{escape(task.title)}: {figure.kind}]({figure.file})" for figure in figures),
+        *(figure.image for figure in figures),
     ]
     return _page(escape(task.title), parts)
 
@@ -155,16 +153,15 @@ def _published_page(board: Board) -> str:
         " part in any ranking. Rows marked measured come from `xlir-bench run`. The papers give neither"
         " seeds nor intervals, and may differ in candidate text, length and prompts.",
     ]
-    for task in reported_tasks():
-        measured = boards[task.name].rows if task.name in boards else ()
+    for name, task in reported_tasks().items():
+        measured = boards[name].rows if name in boards else ()
         columns = [Column(*column) for column in task.columns]
         names = [column.name for column in columns]
         means = _published_table(task, measured, names, [(column, MEAN) for column in columns])
-        parts += [f"## {task.name}", "### Means", means]
+        parts += [f"## {name}", "### Means", means]
         for column in columns:
             places = [(column, lang) for lang in task.langs]
-            values = (task.value(s, *column, lang) for s in task.systems for lang in task.langs)
-            if any(value is not None for value in values):
+            if task.rows([(*column, lang) for lang in task.langs]):
                 parts.append(f"### By query language: {column.name}")
                 parts.append(_published_table(task, measured, task.langs, places))
     sources = (f"{i}. {escape(s.title)}. <{s.url}>" for i, s in enumerate(SOURCES.values(), 1))
@@ -187,13 +184,11 @@ def _published_table(
         if any(value is not None for value in values):
             cells = [c.text(value) for (c, _), value in zip(places, values, strict=True)]
             rows.append([row.name, "", "measured", *cells])
-    for system in task.systems:
-        source, encoder, training = system
-        values = [task.value(system, *column, lang) for column, lang in places]
-        if any(value is not None for value in values):
-            mark = Markdown(f"*reported* [{list(SOURCES).index(source) + 1}](#sources)")
-            cells = [italic(c.text(value)) for (c, _), value in zip(places, values, strict=True)]
-            rows.append([encoder, training, mark, *cells])
+    reported = task.rows([(*column, lang) for column, lang in places])
+    for (source, encoder, training), values in reported:
+        mark = Markdown(f"*reported* [{list(SOURCES).index(source) + 1}](#sources)")
+        cells = [italic(c.text(value)) for (c, _), value in zip(places, values, strict=True)]
+        rows.append([encoder, training, mark, *cells])
     return Table(["encoder", "batches", "", *names], rows, text=3)
 
 
@@ -255,11 +250,10 @@ def _best_in_bold(task: TaskBoard, row: Row, column: Column, with_interval: bool
     if value is None:
         return "-"
     figure = column.text(value)
-    cell = f"**{figure}**" if value == task.best(column) else figure
-    interval = row.score(column.kind)
-    if with_interval and interval is not None and interval.low is not None:
-        bounds = (tables.number(bound, 3) for bound in (interval.low, interval.high))
-        cell += f" ({' to '.join(bounds)})"
+    cell = f"**{figure}**" if value == column.best(r.record for r in task.rows) else figure
+    score = row.score(column.kind)
+    if with_interval and score is not None and score.low is not None:
+        cell += f" ({interval(score.low, score.high, short)})"
     return Markdown(cell)
 
 

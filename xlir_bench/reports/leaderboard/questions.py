@@ -1,15 +1,19 @@
-"""The questions that encoders of a board fail and answer, by language, with texts of data that is at hand."""
+"""The questions of a board: which of them encoders fail and answer, with texts of data that is at hand, and what it costs
+to ask them in another form (`run --query-form`)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from xlir_bench.measures.bootstrap import intervals
 from xlir_bench.records import Collection, Kind
+from xlir_bench.reports.document import Table
 from xlir_bench.reports.leaderboard.board import RANKED_BY, TaskBoard
+from xlir_bench.reports.numbers import bounds, signed
+from xlir_bench.reports.pairing import pair
 from xlir_bench.results import Result
 
 WORST, BEST = 20, 5
@@ -54,19 +58,14 @@ def question_data(board: TaskBoard, collection: Collection) -> dict[str, Any]:
     kind = next(kind for kind in RANKED_BY if kind in board.kinds)
     results = (Result.load(row.folder) for row in board.rows)
     answered = [_Answered.of(r, board.main, kind) if r.has_values else None for r in results]
+    known = [each for each in answered if each is not None]
     share = MOST // max(1, len(board.rows) * len(board.langs))
     worst, best = (max(1, min(most, share * most // (WORST + BEST))) for most in (WORST, BEST))
     chosen = {
-        lang: sorted({
-            asked
-            for each in answered if each is not None
-            for asked in _extremes(each.values, lang, worst, best)
-        })
+        lang: sorted({a for each in known for a in _extremes(each.values, lang, worst, best)})
         for lang in board.langs
-    }  # fmt: skip
-    answers = {
-        a: found for each in answered if each is not None for a, found in each.answers.items()
     }
+    answers = {asked: found for each in known for asked, found in each.answers.items()}
     all_chosen = [asked for of_lang in chosen.values() for asked in of_lang]
     questions = _texts(collection.queries, all_chosen)
     passages = _texts(collection.passages, (answers[a] for a in all_chosen if a in answers))
@@ -95,9 +94,9 @@ def _extremes(
 ) -> list[_Question]:
     """The questions of a language with the lowest values, and with the highest; of equals the first by id."""
     asked = sorted(question for question in values if question[0] == lang)
-    order = np.argsort([values[question] for question in asked], kind="stable").tolist()
-    highest = np.argsort([-values[question] for question in asked], kind="stable").tolist()
-    return [asked[i] for i in (*order[:worst], *highest[:best])]
+    lowest = sorted(asked, key=lambda question: values[question])
+    highest = sorted(asked, key=lambda question: -values[question])
+    return [*lowest[:worst], *highest[:best]]
 
 
 def _texts(
@@ -114,3 +113,30 @@ def _texts(
                 text = of_lang.texts[place]
                 found[lang, name] = text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
     return found
+
+
+def forms_table(plain: Path, forms: Mapping[str, Path]) -> Table:
+    """The change of the main measure with its interval, a row a kind of setting and query language, a column a form."""
+    result = Result.load(plain)
+    measure = result.record.main_measure
+    values = result.values(measure)
+    cells: dict[tuple[Kind, str], dict[str, str]] = {}
+    for form, folder in sorted(forms.items()):
+        change = pair(values, Result.load(folder).values(measure)).change
+        groups: dict[tuple[Kind, str], list[int]] = {}
+        for i in change.of_kinds():
+            setting = change.settings[i]
+            for lang in ("all", setting.query_lang):
+                groups.setdefault((setting.kind, lang), []).append(i)
+        found = intervals(change.sums(), list(groups.values()), bounds=(-1.0, 1.0))
+        for group, interval in zip(groups, found, strict=True):
+            text = signed(interval.mean)
+            if interval.low is not None and interval.high is not None:
+                text += f" ({bounds(interval.low, interval.high)})"
+            cells.setdefault(group, {})[form] = text
+    order = sorted(cells, key=lambda group: ([*Kind].index(group[0]), group[1] != "all", group[1]))
+    rows = [
+        [f"{kind.value} {lang}", *(cells[kind, lang].get(form, "-") for form in sorted(forms))]
+        for kind, lang in order
+    ]
+    return Table(["questions", *sorted(forms)], rows)

@@ -8,7 +8,6 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from xlir_bench.errors import InputError
 from xlir_bench.measures.bias import BiasFigure
 from xlir_bench.measures.bootstrap import UNIT, intervals
 from xlir_bench.reports import tables
+from xlir_bench.reports.generated import MARKER
 from xlir_bench.reports.leaderboard.board import (
     RANKED_BY,
     Board,
@@ -24,12 +24,10 @@ from xlir_bench.reports.leaderboard.board import (
     TaskBoard,
     standings_explained,
 )
-from xlir_bench.reports.leaderboard.columns import Column
-from xlir_bench.reports.leaderboard.files import MARKER
 from xlir_bench.reports.leaderboard.pages import facts
-from xlir_bench.reports.published import SOURCES, ReportedTask, reported_tasks
+from xlir_bench.reports.numbers import Column
+from xlir_bench.reports.published import MEAN, SOURCES, ReportedTask, reported_tasks
 from xlir_bench.reports.tables import Pair, relevance, translations
-from xlir_bench.results import Result
 from xlir_bench.results.schema import AlignmentPart, SettingPart
 from xlir_bench.results.values import RANK_DISTANCE, QueryValues
 from xlir_bench.version import __version__
@@ -45,9 +43,8 @@ SCRIPTS = (
 )
 MANY = 40
 """From so many languages on, pairs of them have intervals of the main measure alone: they are most of the page."""
-ALIGNMENT_DIGITS = 5
+MATRIX_DIGITS = 5
 """One more than the page shows: matrices of many languages are most of its size."""
-SCORE_DIGITS = 5
 Bounds = tuple[float, float]
 _Setting = tuple[str, str, str, int, int, float]
 """Kind, languages of the query and the passages (``*``: the pool), queries, candidates, map by chance."""
@@ -67,9 +64,8 @@ def html_page(board: Board, questions: Mapping[str, Mapping[str, Any]] | None = 
         "base-uri 'none'",
         "form-action 'none'",
     ]
-    reported = {task.name: task for task in reported_tasks()}
     tasks = [
-        _task(task, None if task.is_part else reported.get(task.first.task.name))
+        _task(task, None if task.is_part else reported_tasks().get(task.first.task.name))
         | ({"questions": questions[task.file]} if questions and task.file in questions else {})
         for task in board.tasks
     ]
@@ -137,7 +133,7 @@ def _row(row: Row, rank: int, settings: Sequence[_Setting]) -> dict[str, Any]:
     cells = {_setting(setting): setting.measures for setting in record.settings}
     variant = None if record.profile.cost is None else record.profile.cost.variants[0]
     shown = [record.main_measure] if many else record.options.measures
-    bounds = _setting_intervals(row.folder, shown)
+    bounds = _setting_intervals(row, shown)
     data: dict[str, Any] = {
         "id": row.file,
         "rank": rank,
@@ -159,12 +155,12 @@ def _row(row: Row, rank: int, settings: Sequence[_Setting]) -> dict[str, Any]:
         },
         "about": list(facts(row).items()),
         "values": {
-            measure: _rounded([cells.get(s, {}).get(measure) for s in settings], SCORE_DIGITS)
+            measure: _rounded([cells.get(s, {}).get(measure) for s in settings], MATRIX_DIGITS)
             for measure in record.options.measures
         },
         "intervals": {
             measure: _rounded(
-                [by_langs.get(s[1:3]) if s in cells else None for s in settings], SCORE_DIGITS
+                [by_langs.get(s[1:3]) if s in cells else None for s in settings], MATRIX_DIGITS
             )
             for measure, by_langs in bounds.items()
             if measure != RANK_DISTANCE
@@ -175,18 +171,12 @@ def _row(row: Row, rank: int, settings: Sequence[_Setting]) -> dict[str, Any]:
     return data | ({"alignment": alignment} if alignment else {})
 
 
-def _setting_intervals(folder: Path, measures: Sequence[str]) -> dict[str, Intervals]:
+def _setting_intervals(row: Row, measures: Sequence[str]) -> dict[str, Intervals]:
     """95 % intervals by measure, the rank distance among them; empty where the ranks are not at hand."""
-    result = Result.load(folder)
-    if not result.has_values:
-        return {}
     try:
-        bounds = {measure: _bounds(result.values(measure)) for measure in measures}
-        if RANK_DISTANCE in result.record.bias:
-            bounds[RANK_DISTANCE] = _bounds(result.values(RANK_DISTANCE))
+        return {measure: _bounds(values) for measure, values in row.values(measures)}
     except InputError:  # the board reports it already
         return {}
-    return bounds
 
 
 def _bounds(values: QueryValues) -> Intervals:
@@ -222,13 +212,16 @@ def _bias(part: BiasFigure, bounds: Intervals) -> dict[str, Any]:
 
 
 def _reported(task: ReportedTask) -> list[dict[str, Any]]:
-    rows = []
-    for source, encoder, training in task.systems:
-        values = [task.value((source, encoder, training), *column) for column in task.columns]
-        if any(value is not None for value in values):
-            row = {"encoder": encoder, "training": training, "values": values}
-            rows.append(row | {"short": source.split(" (")[0], "url": SOURCES[source].url})
-    return rows
+    return [
+        {
+            "encoder": encoder,
+            "training": training,
+            "values": values,
+            "short": source.split(" (")[0],
+            "url": SOURCES[source].url,
+        }
+        for (source, encoder, training), values in task.rows([(*c, MEAN) for c in task.columns])
+    ]
 
 
 def alignment_data(part: AlignmentPart) -> dict[str, Any] | None:
@@ -258,7 +251,7 @@ def alignment_data(part: AlignmentPart) -> dict[str, Any] | None:
         "centred": list(part.map_without_centroids.items()),
         "hubness": part.hubness,
     }
-    rounded: dict[str, Any] = _rounded(data, ALIGNMENT_DIGITS)
+    rounded: dict[str, Any] = _rounded(data, MATRIX_DIGITS)
     return rounded
 
 

@@ -12,7 +12,6 @@ from xlir_bench.reports.plots.canvas import FORMATS, save, style
 from xlir_bench.reports.plots.charts import (
     draw_checkpoints,
     draw_cost,
-    draw_costs,
     draw_robustness,
     draw_trade_off,
 )
@@ -38,7 +37,7 @@ PICTURES: Mapping[str, Callable[[Sequence[ResultRecord], str], Figure]] = {
     "trade-off": draw_trade_off,
     "checkpoints": draw_checkpoints,
     "alignment": draw_alignment,
-    "cost": draw_costs,
+    "cost": draw_cost,
 }
 
 

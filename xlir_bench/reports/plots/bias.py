@@ -12,6 +12,7 @@ from xlir_bench.reports.plots.canvas import (
     ACCENT,
     INK,
     LINE,
+    MARKS,
     MUTED,
     PANEL,
     grid_lines,
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
 COLOURS = ("#b3bac4", ACCENT, "#e69f00", "#009e73", "#cc79a7", "#56b4e9")
 """One for each result: grey for the one that the others started from; the rest are Okabe and Ito's, except ours."""
-MARKS = "osD^vP"
 OWN_FIRST = "same_language_preference"
 
 

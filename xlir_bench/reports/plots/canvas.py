@@ -17,7 +17,7 @@ from xlir_bench.escaping import visible
 from xlir_bench.files import explained, replacing
 from xlir_bench.options.drawing import DrawOptions
 from xlir_bench.records import Kind
-from xlir_bench.reports.tables import big, number
+from xlir_bench.reports.numbers import big, number
 from xlir_bench.results.schema import ResultRecord
 
 if TYPE_CHECKING:

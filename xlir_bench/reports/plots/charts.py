@@ -10,7 +10,7 @@ from xlir_bench.errors import InputError
 from xlir_bench.escaping import visible
 from xlir_bench.records import Kind
 from xlir_bench.reports.cost import milliseconds, size, variant_name
-from xlir_bench.reports.leaderboard.columns import DISTANCE, Column
+from xlir_bench.reports.numbers import DISTANCE, Column
 from xlir_bench.reports.plots.canvas import (
     ACCENT,
     INK,
@@ -27,7 +27,7 @@ from xlir_bench.reports.plots.canvas import (
     titled,
 )
 from xlir_bench.reports.robustness import Shift
-from xlir_bench.results.schema import CostPart, ResultRecord
+from xlir_bench.results.schema import ResultRecord
 
 LEAST_MAP_SPAN = 0.02
 """An axis of map is at least so long: variants that differ by less look as near as they are."""
@@ -159,17 +159,12 @@ def _name_lines(axes: Axes, ends: Sequence[tuple[float, float, Kind]]) -> None:
         )  # fmt: skip
 
 
-def draw_costs(records: Sequence[ResultRecord], _measure: str) -> Figure:
-    """What `xlir-bench profile` measured of one result."""
-    if len(records) != 1 or (cost := records[0].profile.cost) is None:
-        names = ", ".join(map(label_of, records))
-        raise InputError(f"plot cost draws one result of xlir-bench profile, not: {names}")
-    return draw_cost(records[0], cost)
-
-
 @style()
-def draw_cost(record: ResultRecord, cost: CostPart) -> Figure:
-    """Mean map against milliseconds of a query, and against bytes of the index."""
+def draw_cost(records: Sequence[ResultRecord], _measure: str = "map") -> Figure:
+    """What `xlir-bench profile` measured of one result: map against milliseconds of a query, and against bytes."""
+    if len(records) != 1 or (cost := records[0].profile.cost) is None:
+        given = ", ".join(map(label_of, records))
+        raise InputError(f"plot cost draws one result of xlir-bench profile, not: {given}")
     figure, (left, right) = new_figure(11.0, 4.2, 1, 2, sharey=True)
     names: dict[str, list[tuple[float, float, str]]] = {"latency": [], "size": []}
     spans = []
@@ -200,9 +195,9 @@ def draw_cost(record: ResultRecord, cost: CostPart) -> Figure:
     plain_ticks(left.yaxis)
     titled(
         figure,
-        f"Quality and cost, {label_of(record)} on {visible(record.task.title)}",
+        f"Quality and cost, {label_of(records[0])} on {visible(records[0].task.title)}",
         "up and to the left is better; filled: unbeaten in map and this cost; lines span the rounds",
-        [record],
+        records,
     )
     label_points(left, names["latency"], spans)
     label_points(right, names["size"])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from xlir_bench.errors import InputError
 from xlir_bench.escaping import visible
 from xlir_bench.records import POOL
+from xlir_bench.reports.numbers import number, short, signed
 from xlir_bench.reports.plots.canvas import (
     MUTED,
     PANEL,
@@ -17,7 +18,7 @@ from xlir_bench.reports.plots.canvas import (
     text_colour_on,
     titled,
 )
-from xlir_bench.reports.tables import Pair, number, passage, signed, translations
+from xlir_bench.reports.tables import Pair, passage, translations
 from xlir_bench.results.schema import ResultRecord
 
 if TYPE_CHECKING:
@@ -149,7 +150,7 @@ def _cell(
     face: Any = "none" if value is None else colours(place)
     axes.add_patch(Rectangle((x - 0.475, y - 0.465), 0.95, 0.93, facecolor=face, edgecolor="none"))
     ink = "black" if value is None else text_colour_on(face)
-    text = number(value, 3) if ramp is not SIDES or value is None else signed(value, digits=3)
+    text = short(value) if ramp is not SIDES or value is None else signed(value, short)
     axes.text(x, y, text, ha="center", va="center", color=ink, fontsize=points(8.5))
 
 

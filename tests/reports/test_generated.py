@@ -11,12 +11,12 @@ import pytest
 from stored import copy_results
 
 from xlir_bench.records import Kind
-from xlir_bench.reports import drawn as module
-from xlir_bench.reports.drawn import CODE, Drawing, drawn
-from xlir_bench.reports.experiment.figures import Plot
+from xlir_bench.reports import generated as module
+from xlir_bench.reports.experiment.figures import plot
+from xlir_bench.reports.generated import CODE, Drawing, drawn
 from xlir_bench.reports.leaderboard.board import read_board
-from xlir_bench.reports.leaderboard.columns import Column
 from xlir_bench.reports.leaderboard.figures import board_figures
+from xlir_bench.reports.numbers import Column
 
 pytest.importorskip("matplotlib")
 MARKER = "made for a test"
@@ -34,7 +34,7 @@ class Pen:
             self.drawn += 1
             return SVG.format(text)
 
-        return Drawing("it.svg", shows, draw)
+        return Drawing("it.svg", "it", "a section", shows, draw)
 
 
 @pytest.fixture
@@ -114,16 +114,21 @@ def test_all_code_of_ours_that_runs_while_a_figure_is_drawn_is_in_its_digest(
             ran.add(frame.f_code.co_filename)
 
     figures = list(board_figures(read_board([copy_results(tmp_path / "results")], False)))
-    assert {f.kind for f in figures} >= {"matrix", "difference", "trade-off", "bias", "languages"}
+    assert {f.title.removeprefix("mini: ") for f in figures} >= {
+        "matrix",
+        "difference",
+        "trade-off",
+        "bias",
+        "languages",
+    }
     panel = {"one": {None: [0.5, 0.6]}}, {"one": {1.0: [0.5, 0.6], 2.0: [0.7]}}
     plots = [
-        Plot("it.svg", "mini", "a title", axis, {Column(Kind.MONOLINGUAL, "map"): lines})
+        plot("it.svg", "mini", "a title", axis, {Column(Kind.MONOLINGUAL, "map"): lines})
         for axis, lines in zip(("trainings", "steps"), panel, strict=True)
     ]
-    drawings = [figure.drawing for figure in (*figures, *plots)]
     sys.setprofile(watch)
     try:
-        for drawing in drawings:
+        for drawing in (*figures, *plots):
             drawing.svg()
     finally:
         sys.setprofile(None)

@@ -1,14 +1,62 @@
-"""The figures that encoders and trainings are compared by."""
+"""How numbers are written, and the figures that encoders and trainings are compared by."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from xlir_bench.records import Kind
-from xlir_bench.reports.tables import big, number
 from xlir_bench.results.schema import ResultRecord
 from xlir_bench.results.values import RANK_DISTANCE
+
+Written = Callable[[float], str]
+"""How a number is written: as a score (`number`) or a distance (`big`)."""
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """A score as people write it: ``.3197``; ``1.0000`` keeps its one."""
+    if value is None:
+        return "-"
+    text = f"{value:z.{digits}f}"
+    return text[1:] if text.startswith("0.") else text.replace("-0.", "-.", 1)
+
+
+def short(value: float | None) -> str:
+    """With three digits, for cells with little room."""
+    return number(value, 3)
+
+
+def big(value: float) -> str:
+    """A count or distance with separated thousands."""
+    return f"{value:,.1f}" if value < 100 else f"{value:,.0f}"
+
+
+def signed(value: float, text: Written = number) -> str:
+    """A difference with its sign, without one where it rounds to nothing."""
+    shown = text(abs(value))
+    if not shown.strip("0."):
+        return shown
+    return ("-" if value < 0 else "+") + shown
+
+
+def bounds(low: float | None, high: float | None, text: Written = number) -> str:
+    """The interval of a difference."""
+    return interval(low, high, lambda value: signed(value, text))
+
+
+def interval(low: float | None, high: float | None, text: Written = number) -> str:
+    """Its ends, or a dash where there is none."""
+    return "-" if low is None or high is None else f"{text(low)} to {text(high)}"
+
+
+def p_value(p: float) -> str:
+    """Four digits, or that it is smaller."""
+    return "<.0001" if p < 0.0001 else number(p)
+
+
+def percent(share: float | None, form: str = ".1f") -> str:
+    """A share of 1, such as ``12.5%``."""
+    return "-" if share is None else f"{100 * share:{form}}%"
 
 
 class Column(NamedTuple):
@@ -33,6 +81,11 @@ class Column(NamedTuple):
             return record.rank_distance
         average = record.average(self.kind, self.measure)
         return None if average is None else average.mean
+
+    def best(self, records: Iterable[ResultRecord]) -> float | None:
+        """The best mean of several results."""
+        means = [mean for record in records if (mean := self.value(record)) is not None]
+        return (min if self.lower_is_better else max)(means, default=None)
 
     def chance(self, record: ResultRecord) -> float | None:
         """What a random ranking would get: known of map and of the rank distance."""
