@@ -44,7 +44,9 @@ def long_codes() -> xb.Result:
             for lang in langs
         }
         root = write_belebele(Path(folder), rows)
-        options = xb.RunOptions(langs=langs, data=root, cache=None, alignment=True)
+        options = xb.RunOptions(
+            langs=langs, data=root, cache=None, alignment=True, measures=("map", "ndcg@10")
+        )
         return xb.evaluate(task, "builtin:ngram", options)
 
 

@@ -1,11 +1,10 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,10 @@ import pytest
 from augment.lists import write_lists
 from cli.conftest import Command
 from models import save_tiny_m2m100
+from processes import begin
 from train.rowfiles import row, write_rows
+
+from xlir_bench.cli import exit_code
 
 LISTS = {"en-de": ["question Frage", "answer Antwort"], "en-th": ["question คำถาม"]}
 
@@ -151,7 +153,6 @@ def test_translate_refuses_a_language_that_the_model_lacks(
     assert "unknown language of tiny 'fr'" in said.err
 
 
-# Ten seconds: only a process of its own can be killed, and it imports torch and transformers.
 def test_a_killed_translation_goes_on_to_the_bytes_of_one_that_was_not(
     xlir: Command, tmp_path: Path, model: Path
 ) -> None:
@@ -162,15 +163,15 @@ def test_a_killed_translation_goes_on_to_the_bytes_of_one_that_was_not(
         sizes = ["--batch-tokens", "64", "--max-length", "16", "--device", "cpu", "--quiet"]
         return [*stated, *sizes, "--output", output]
 
-    killed = subprocess.Popen([sys.executable, "-m", "xlir_bench", *arguments("killed.jsonl")])
+    killed = begin(partial(exit_code, arguments("killed.jsonl")), tmp_path / "said")
     journal = Path(".killed.jsonl.journal")
     deadline = time.monotonic() + 300
     while not journal.is_file() or journal.read_bytes().count(b"\n") < 5:
-        assert killed.poll() is None, "it ended before it could be killed"
+        assert killed.exitcode is None, "it ended before it could be killed"
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    os.kill(killed.pid, signal.SIGKILL)
-    killed.wait()
+    killed.kill()
+    killed.join()
     assert not Path("killed.jsonl").exists()
     assert xlir(*arguments("killed.jsonl")).code == 0
     assert xlir(*arguments("whole.jsonl")).code == 0

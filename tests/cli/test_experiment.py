@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
+from processes import begin
 from recipes import REDUCED, with_lines
 
 from xlir_bench.cli import exit_code
@@ -19,23 +20,24 @@ from xlir_bench.experiment import find_recipe
 from xlir_bench.tasks import tasks_folder
 
 
-# Fifteen seconds: only a process of its own can be killed, and it imports all that a training wants.
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, int]]:
     """A folder whose run was killed once a cell was finished, and when the finished ones were written."""
     place = tmp_path_factory.mktemp("place")
     (place / "mine.toml").write_text(REDUCED)
-    environment = {**os.environ, "XLIR_CACHE": str(place / "cache")}
-    environment.pop("XLIR_DATA", None)
-    command = [sys.executable, "-m", "xlir_bench", "experiment", "mine.toml", "--output", "out"]
-    process = subprocess.Popen([*command, "--quiet"], cwd=place, env=environment)
+    command = ["experiment", "mine.toml", "--output", "out", "--quiet"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place)
+        patch.setenv("XLIR_CACHE", str(place / "cache"))
+        patch.delenv("XLIR_DATA", raising=False)
+        process = begin(partial(exit_code, command), place / "said")
     deadline = time.monotonic() + 300
     while len(finished(place / "out")) < 3:  # both bases and a training
-        assert process.poll() is None, "it ended before it could be killed"
+        assert process.exitcode is None, "it ended before it could be killed"
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    process.kill()
+    process.join()
     return place, finished(place / "out")
 
 

@@ -3,12 +3,12 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
+from processes import begin
 from safetensors.numpy import load_file
 from train.rowfiles import row, write_rows
 
@@ -72,7 +72,6 @@ def test_a_static_model_is_made_as_a_config_file_says_and_json_is_the_record(
     assert options["romanise"] is True
 
 
-# Ten seconds, as the one below: only a process of its own can be killed, and it imports all that a training wants.
 def test_a_killed_run_resumes_to_the_weights_of_one_that_was_not(
     tmp_path: Path, tiny_transformer: Path
 ) -> None:
@@ -82,14 +81,14 @@ def test_a_killed_run_resumes_to_the_weights_of_one_that_was_not(
         return ["train-hybrid", *stated, *sizes, "--no-eval", "--quiet", "--device", "cpu", *more]
 
     killed = tmp_path / "killed"
-    process = subprocess.Popen([sys.executable, "-m", "xlir_bench", *arguments(killed)])
+    process = begin(partial(exit_code, arguments(killed)), tmp_path / "said")
     deadline = time.monotonic() + 300
     while not list(killed.glob("checkpoints/checkpoint-10/trainer_state.json")):
-        assert process.poll() is None, "it ended before it could be killed"
+        assert process.exitcode is None, "it ended before it could be killed"
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    process.kill()
+    process.join()
     assert not (killed / "training.json").exists()
     assert exit_code(arguments(killed, "--resume")) == 0
     assert json.loads((killed / "training.json").read_text())["outcome"]["resumed_from"] >= 10
@@ -102,22 +101,18 @@ def test_a_killed_run_resumes_to_the_weights_of_one_that_was_not(
 def test_a_run_that_is_stopped_by_hand_says_what_is_kept_in_one_line(tmp_path: Path) -> None:
     sizes = ["--model", "builtin:static:16", "--train", MINI_TRAIN, "--steps", "600"]
     stated = ["train-hybrid", *sizes, "--no-eval", "--quiet", "--batch-size", "16"]
-    output = tmp_path / "out"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "xlir_bench", *stated, "--save-steps", "5", "--output", str(output)],
-        stderr=subprocess.PIPE,
-        text=True,
-        # A shell's background job ignores Ctrl-C, and so would the tests' children in one.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )
+    output, told = tmp_path / "out", tmp_path / "said"
+    stated += ["--save-steps", "5", "--output", str(output)]
+    process = begin(partial(exit_code, stated), told)
     deadline = time.monotonic() + 300
     while not list(output.glob("checkpoints/checkpoint-*/trainer_state.json")):
-        assert process.poll() is None, "it ended before it could be stopped"
+        assert process.exitcode is None, "it ended before it could be stopped"
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate()
-    assert process.returncode == 130
+    os.kill(process.pid, signal.SIGINT)
+    process.join()
+    assert process.exitcode == 130
+    said = told.read_text(encoding="utf-8")
     assert len(said.strip().splitlines()) == 1
     kept = max(int(p.name.split("-")[1]) for p in output.glob("checkpoints/checkpoint-*"))
     assert f"the checkpoint of step {kept:,} is kept; --resume goes on" in said

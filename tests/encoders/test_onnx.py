@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import subprocess
+import runpy
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+from processes import begin
 from test_contributing import example
 
 from xlir_bench import RunOptions, evaluate
@@ -25,7 +27,14 @@ TEXTS = [
 ]
 
 
-# Fifteen seconds: a process of its own loads torch, traces the model and writes it.
+def export(model: Path) -> int:
+    """Run the script in this folder."""
+    sys.argv[1:] = [str(model)]
+    runpy.run_path("export_onnx.py", run_name="__main__")
+    return 0
+
+
+# Slow: torch traces the model and writes it.
 @pytest.fixture(scope="module")
 def exported(minilm: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The example's file, beside all-MiniLM-L6-v2 in ONNX."""
@@ -33,10 +42,11 @@ def exported(minilm: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("onnx")
     for name in ("export_onnx.py", "onnx_encoder.py"):
         (folder / name).write_text(example(f"# {name}"), encoding="utf-8")
-    subprocess.run(
-        [sys.executable, "export_onnx.py", str(minilm)],
-        cwd=folder, check=True, timeout=1200, capture_output=True,
-    )  # fmt: skip
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        process = begin(partial(export, minilm), folder / "said")
+    process.join(timeout=1200)
+    assert process.exitcode == 0, (folder / "said").read_text(encoding="utf-8")
     return folder
 
 

@@ -38,8 +38,13 @@ class Signs:
 def _signs(text: str, dimension: int) -> np.ndarray:
     words = text.casefold().split()
     pieces = [w[i : i + 3] for w in words for i in range(max(1, len(w) - 2))]
-    rows = [zlib.crc32(piece.encode()) % 4096 for piece in pieces]
+    rows = [_row(piece) for piece in pieces]
     return np.where(_table(dimension)[rows].sum(axis=0) >= 0, 1, -1).astype(np.float32)
+
+
+@cache
+def _row(piece: str) -> int:
+    return zlib.crc32(piece.encode()) % 4096
 
 
 @cache
@@ -98,11 +103,12 @@ class Plain:
         For scores that are whole multiples of 1/64: float32 is exact, eight bits hold them and sort fast.
         """
         keys = (self._scores(query_lang, passage_langs, np.float32) * -64).astype(np.int8)
-        order = np.argsort(keys, axis=1, kind="stable")
-        rank = np.empty(order.shape, np.int32)
-        np.put_along_axis(rank, order, np.arange(1, keys.shape[1] + 1)[None], axis=1)
         answers = self._answers(query_lang, passage_langs)
-        return np.where(answers < 0, 0, np.take_along_axis(rank, answers, axis=1))
+        ranks, rank = np.empty_like(answers), np.empty(keys.shape[1], np.int64)
+        for row, order in enumerate(np.argsort(keys, axis=1, kind="stable")):
+            rank[order] = np.arange(1, len(order) + 1)
+            ranks[row] = rank[answers[row]]
+        return np.where(answers < 0, 0, ranks)
 
     def bounds(
         self, query_lang: str, passage_langs: Sequence[str]

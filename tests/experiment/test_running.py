@@ -19,6 +19,12 @@ from xlir_bench.reports.numbers import number
 from xlir_bench.tasks import catalogue
 
 
+@pytest.fixture(autouse=True)
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if matplotlib were not installed: curves take longer to draw than these trainings."""
+    monkeypatch.setattr("xlir_bench.train.trainer.draw_curves", lambda log, path: False)
+
+
 def save_tiny_xlmr(folder: Path) -> Path:
     """XLM-R's architecture with random weights, bare as it is published."""
     import torch

@@ -9,6 +9,7 @@ import argparse
 import random
 import sys
 import tempfile
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
@@ -27,14 +28,14 @@ OF_TRAINING = ["torch", "datasets", "sentence_transformers", "ranx", "xlir_bench
 """What commands import, here before any fork, so that a try costs its work alone."""
 
 
-def main() -> None:
-    """Every scenario, or those named; exit code 1 if anything was wrong."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Every scenario, or those named; the exit code is 1 if anything was wrong."""
     parser = argparse.ArgumentParser()
     parser.add_argument("names", nargs="*")
     parser.add_argument("--random", type=int, default=50, help="kills after a time, over all")
     parser.add_argument("--injected", type=int, default=100, help="kills at a file operation")
     parser.add_argument("--seed", type=int, default=0)
-    asked = parser.parse_args()
+    asked = parser.parse_args(arguments)
     training = not asked.names or {"train", "experiment", "translate"} & {*asked.names}
     for name in MODULES + OF_TRAINING if training else MODULES:
         import_module(name)
@@ -62,8 +63,8 @@ def main() -> None:
             killed = sum(one.killed for one in found)
             print(f"{scenario.name}: {len(found)} tries, {killed} killed, {len(faults)} faults")
             print("".join(f"  {fault}\n" for fault in faults[:20]), end="", flush=True)
-    sys.exit(1 if wrong else 0)
+    return 1 if wrong else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

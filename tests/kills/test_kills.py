@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
+from functools import partial
 from pathlib import Path
 
+from kills.__main__ import main
+from processes import begin
 
-# Some fifteen seconds: fourteen kills, and after each the command once more.
-def test_what_is_killed_while_it_writes_leaves_the_old_or_the_new_and_ends_the_same() -> None:
-    tests = Path(__file__).parents[1]
-    command = [sys.executable, "-m", "kills", "--random", "2", "--injected", "12"]
-    done = subprocess.run(
-        [*command, "gate", "leaderboard"], capture_output=True, text=True, check=False, cwd=tests,
-        env=os.environ | {"PYTHONPATH": f"{tests}{os.pathsep}{tests.parent}"},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
+
+# Some ten seconds: fourteen kills, and after each the command once more.
+def test_what_is_killed_while_it_writes_leaves_the_old_or_the_new_and_ends_the_same(
+    tmp_path: Path,
+) -> None:
+    asked = ["--random", "2", "--injected", "12", "gate", "leaderboard"]
+    process = begin(partial(main, asked), tmp_path / "said")
+    process.join()
+    assert process.exitcode == 0, (tmp_path / "said").read_text(encoding="utf-8")

@@ -213,11 +213,12 @@ def test_nothing_that_is_written_is_cut_off_or_runs_into_the_title(kind):
         figure.draw_without_rendering()
         page = figure.bbox.padded(1)
         heads = [text.get_window_extent() for text in figure.texts]
-        for box in (*heads, *(axes.get_tightbbox() for axes in figure.axes)):
+        bodies = [axes.get_tightbbox() for axes in figure.axes]
+        for box in (*heads, *bodies):
             assert all(map(page.containsx, (box.x0, box.x1)))
             assert all(map(page.containsy, (box.y0, box.y1)))
-        for axes in figure.axes:
-            assert not any(axes.get_tightbbox().overlaps(head) for head in heads)
+        for body in bodies:
+            assert not any(body.overlaps(head) for head in heads)
 
 
 def test_what_is_asked_of_a_picture_is_what_is_drawn(tmp_path):

@@ -1,9 +1,7 @@
-"""Embeds with a real model in processes that are killed; a script, because forks want a fresh process.
-
-    python killed.py MODEL FOLDER SEED
+"""Embeds with a real model in processes that are killed; for a process of its own, because forks want a fresh one.
 
 The libraries are imported once and the model never before a fork: every child starts in a moment and
-none inherits a thread. Prints a line of JSON on what happened.
+none inherits a thread.
 """
 
 from __future__ import annotations
@@ -12,25 +10,15 @@ import json
 import os
 import random
 import signal
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
-import sentence_transformers  # noqa: F401  # imported once, for all children
-import torch
-import transformers.models.bert.modeling_bert  # noqa: F401
-
-sys.path.insert(0, str(Path(__file__).parent.parent))
 from worlds import text_collection
 
 from xlir_bench.encoders import load_encoder
 from xlir_bench.records import Silent
 from xlir_bench.retrieval import EmbedRequest, embed, encoding
-
-# What is kept at a time is small enough for a kill to find some of it done and some not.
-encoding.BLOCK_TEXTS = 10
-torch.set_num_threads(1)  # two run at once, and others may be busy here
 
 
 def texts(lang: str, count: int) -> list[str]:
@@ -87,7 +75,15 @@ def killed(model: str, cache: Path, rng: random.Random) -> int:
     return wait(pid)
 
 
-def main(model: str, folder: Path, seed: int) -> None:
+def every_run(model: str, folder: Path, seed: int) -> int:
+    """Writes the vectors of each run into the folder, and what happened into `said.json`."""
+    import sentence_transformers  # noqa: F401  # imported once, for all children
+    import torch
+    import transformers.models.bert.modeling_bert  # noqa: F401
+
+    # What is kept at a time is small enough for a kill to find some of it done and some not.
+    encoding.BLOCK_TEXTS = 10
+    torch.set_num_threads(1)  # two run at once, and others may be busy here
     rng = random.Random(seed)
     said: dict[str, object] = {}
     said["whole"] = wait(child(model, folder / "whole", folder / "whole.npz"))
@@ -99,8 +95,5 @@ def main(model: str, folder: Path, seed: int) -> None:
     both = [child(model, folder / "both", folder / f"both{i}.npz") for i in range(2)]
     said["both"] = [wait(pid) for pid in both]
     said["warm"] = wait(child(model, folder / "both", folder / "warm.npz"))
-    print(json.dumps(said))
-
-
-if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))
+    (folder / "said.json").write_text(json.dumps(said), encoding="utf-8")
+    return 0

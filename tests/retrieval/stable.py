@@ -47,9 +47,8 @@ def assert_stable(
         for there in [*((x,) for x in LANGS), LANGS]:
             ids = [i for x in there for i in collection.passages[x].ids]
             order = np.argsort(-np.concatenate([scores[x] for x in there], axis=1), kind="stable")
-            place = {
-                (asked[q], ids[p]): n + 1 for q, row in enumerate(order) for n, p in enumerate(row)
-            }
+            ranks = np.argsort(order, axis=1) + 1
+            query, passage = ({name: n for n, name in enumerate(names)} for names in (asked, ids))
             rows = frame[
                 (frame["query_lang"] == lang) & (frame["kind"] == Setting(lang, there).kind)
             ]
@@ -57,4 +56,4 @@ def assert_stable(
                 rows = rows[rows["passage_lang"] == there[0]]
             assert len(rows)
             for row in rows.itertuples():
-                assert row.rank == place[row.query_id, row.passage_id]
+                assert row.rank == ranks[query[row.query_id], passage[row.passage_id]]

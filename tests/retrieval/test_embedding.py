@@ -8,12 +8,15 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from places import read_only
+from processes import begin
+from retrieval.killed import every_run
 from worlds import text_collection
 
 from xlir_bench.errors import BadVectorsError, XlirError
@@ -364,20 +367,15 @@ def test_progress_counts_every_text_once(tmp_path: Path) -> None:
     assert told == []
 
 
-# Slow: a process that imports all that a model wants, and fourteen forks that each embed with one.
+# Slow: fourteen forks that each embed with a model.
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory: pytest.TempPathFactory, tiny_transformer: Path) -> dict[str, Any]:
     """What `killed.py` did with a real model: its words, and the vectors of each run by name."""
     folder = tmp_path_factory.mktemp("killed")
-    script = [sys.executable, str(Path(__file__).with_name("killed.py"))]
-    ended = subprocess.run(
-        [*script, str(tiny_transformer), str(folder), "3"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert ended.returncode == 0, ended.stderr
-    said = json.loads(ended.stdout)
+    process = begin(partial(every_run, str(tiny_transformer), folder, 3), folder / "said")
+    process.join()
+    assert process.exitcode == 0, (folder / "said").read_text(encoding="utf-8")
+    said = json.loads((folder / "said.json").read_text(encoding="utf-8"))
     runs = {path.stem: dict(np.load(path)) for path in folder.glob("*.npz")}
     return {"said": said, "folder": folder, **runs}
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-import textwrap
+import os
+import signal
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from places import read_only
+from processes import begin
 from retrieval.test_exact import rows, sizes
 from retrieval.test_fusion import index_scores, plain_fused
 from worlds import World, plain_rows, random_world
@@ -23,7 +24,7 @@ from worlds import World, plain_rows, random_world
 from xlir_bench.encoders import EncoderCard
 from xlir_bench.errors import BadVectorsError
 from xlir_bench.records import Collection, Relevance, Role, Setting, Silent, TokenCounts
-from xlir_bench.retrieval import EmbedRequest, Partial, Want, prune
+from xlir_bench.retrieval import EmbedRequest, Partial, Want, pairs, prune
 from xlir_bench.retrieval.fusion import FusedIndex
 from xlir_bench.retrieval.pairs import PairScores
 from xlir_bench.retrieval.reranking import RerankedIndex
@@ -267,45 +268,35 @@ def test_a_damaged_block_is_scored_again_and_a_cache_that_takes_nothing_is_told(
             ]
 
 
-KILLED = """
-    import json, os, signal, sys
-    from pathlib import Path
-    sys.path[:0] = [{tests!r}]
-    from retrieval.test_reranking import Letters, searched
-    from xlir_bench.retrieval import pairs
-
+def scored(cache: Path, said: Path, last: int) -> int:
+    """Everything, unless it is killed after so many batches: the ranks and the batches."""
     pairs.BLOCK_PAIRS = 8
 
-    def disturb(scores):
-        with open({log!r}, "a") as log:
-            log.write(f"{{len(scores)}}\\n")
-        if len(reranker.batches) == {last}:
+    def disturb(scores: np.ndarray) -> np.ndarray:
+        if len(reranker.batches) == last:
             os.kill(os.getpid(), signal.SIGKILL)
         return scores
 
     reranker = Letters(disturb=disturb)
-    found, _ = searched(reranker, Path({cache!r}), batch_tokens=90)
+    found, _ = searched(reranker, cache, batch_tokens=90)
     ranks = [r.rank.tolist() for p in found for r in p.rankings()]
-    print(json.dumps([ranks, [b for b in reranker.batches]]))
-"""
+    said.write_text(json.dumps([ranks, reranker.batches]), encoding="utf-8")
+    return 0
 
 
 def test_a_run_that_is_killed_goes_on_where_it_was_with_the_same_batches(tmp_path: Path) -> None:
-    def run(last: int, cache: str) -> subprocess.CompletedProcess[str]:
-        code = textwrap.dedent(KILLED).format(
-            tests=str(Path(__file__).parent.parent),
-            log=str(tmp_path / f"{cache}.log"),
-            last=last,
-            cache=str(tmp_path / cache),
-        )
-        return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    told = tmp_path / "told.json"
 
-    whole = run(-1, "whole")
-    assert whole.returncode == 0, whole.stderr
-    assert run(7, "killed").returncode == -9
-    rest = run(-1, "killed")
-    ranks, batches = json.loads(whole.stdout)
-    ranks_of_rest, batches_of_rest = json.loads(rest.stdout)
+    def run(last: int, cache: str) -> int | None:
+        process = begin(partial(scored, tmp_path / cache, told, last), tmp_path / "said")
+        process.join()
+        return process.exitcode
+
+    assert run(-1, "whole") == 0, (tmp_path / "said").read_text(encoding="utf-8")
+    ranks, batches = json.loads(told.read_text(encoding="utf-8"))
+    assert run(7, "killed") == -signal.SIGKILL
+    assert run(-1, "killed") == 0
+    ranks_of_rest, batches_of_rest = json.loads(told.read_text(encoding="utf-8"))
     assert ranks_of_rest == ranks
     # Whole batches are left: what was written is not scored again, and the others are planned alike.
     assert 0 < len(batches_of_rest) < len(batches)

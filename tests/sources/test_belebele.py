@@ -159,16 +159,17 @@ def test_thirty_settings_of_real_files_equal_a_plain_computation(
         asked = unit(encoder.encode([row["question"].strip() for row in rows], "query"))
         questions[lang] = [row["link"] for row in rows], asked
         passages[lang] = list(texts), unit(encoder.encode(list(texts.values()), "passage"))
+    number = {link: n for n, link in enumerate(passages[LANGS[0]][0])}
     for (asked, sought), setting in found.items():
         langs = LANGS if sought == "*" else (sought,)
-        links = [link for lang in langs for link in passages[lang][0]]
+        links = np.array([number[link] for lang in langs for link in passages[lang][0]])
         pool = np.concatenate([passages[lang][1] for lang in langs])
         wanted, vectors = questions[asked]
         ranks = []
         for link, scores in zip(wanted, vectors @ pool.T, strict=True):
             # Equal scores in the order of the pool; rounding differs from one product to another.
             order = np.argsort(-scores.round(9), kind="stable")
-            ranks.append([place for place, p in enumerate(order, 1) if links[p] == link])
+            ranks.append(np.flatnonzero(links[order] == number[link]) + 1)
         assert setting.queries == len(wanted) == 900
         assert setting.candidates == 488 * len(langs)
         plain = plain_measures(np.array(ranks), cuts=(10, 20))

@@ -18,6 +18,18 @@ def rows_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
+def drawn() -> None:
+    """Asked for by tests whose trainings draw their curves."""
+
+
+@pytest.fixture(autouse=True)
+def undrawn(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Elsewhere it is as if matplotlib were not installed: to draw takes longer than to train here."""
+    if "drawn" not in request.fixturenames:
+        monkeypatch.setattr("xlir_bench.train.trainer.draw_curves", lambda log, path: False)
+
+
+@pytest.fixture
 def asked(rows_file: Path, tmp_path: Path) -> Callable[..., TrainOptions]:
     """Options of a very short run; anything may be said otherwise."""
 

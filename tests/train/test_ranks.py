@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
-import subprocess
-import sys
+from functools import partial
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from models import save_tiny_transformer
+from processes import begin
 from train.rowfiles import row, write_rows
 from train.test_trainer import dropout_off
 from train.trained import Asked, log_of, weights
 
 from xlir_bench.errors import InputError
-from xlir_bench.train import train
+from xlir_bench.options.stating import build
+from xlir_bench.options.training import TrainingSource
+from xlir_bench.train import TrainOptions, train
 from xlir_bench.train.ranks import part
 
 TRAININGS: tuple[dict[str, Any], ...] = (
@@ -29,17 +31,15 @@ TRAININGS: tuple[dict[str, Any], ...] = (
 SAME = {
     "device": "cpu", "batch_size": 7, "steps": 4, "log_steps": 1, "strategy": "mixed", "warmup": 0.0, "lr": 1e-3,
 }  # fmt: skip
-SCRIPT = """
-import json, sys
-from pathlib import Path
-from xlir_bench.options.stating import build
-from xlir_bench.options.training import TrainingSource
-from xlir_bench.train import TrainOptions, train
-folder, name, *trainings = json.loads(sys.argv[1])
-for number, said in enumerate(trainings):
-    places = {"sources": [TrainingSource(f"{folder}/rows.jsonl")], "output": Path(f"{folder}/{name}-{number}")}
-    train(build(TrainOptions, {"model": f"{folder}/base", **said, **places}))
-"""
+
+
+def train_all(folder: Path, name: str) -> int:
+    """Every training, by this process as its environment says: alone, or one of two."""
+    for number, training in enumerate(TRAININGS):
+        sources, output = [TrainingSource(f"{folder}/rows.jsonl")], folder / f"{name}-{number}"
+        stated = SAME | training | {"model": f"{folder}/base", "sources": sources, "output": output}
+        train(build(TrainOptions, stated))
+    return 0
 
 
 def test_parts_are_all_texts_once() -> None:
@@ -50,9 +50,7 @@ def test_parts_are_all_texts_once() -> None:
 
 
 def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
-    """Takes some 20 seconds of the processor: three processes load torch, three models are trained in each.
-
-    Seven rows a batch, some with a hard negative and some with a second language: no column has equal parts, and
+    """Seven rows a batch, some with a hard negative and some with a second language: no column has equal parts, and
     some parts are empty.
     """
     base = save_tiny_transformer(tmp_path / "base")
@@ -62,26 +60,23 @@ def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
         for n in range(30)
     ]
     write_rows(tmp_path / "rows.jsonl", rows)
-    script = tmp_path / "script.py"
-    script.write_text(SCRIPT)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
 
-    def begin(name: str, **env: object) -> subprocess.Popen[str]:
-        """A process as `torchrun` starts it; the launcher itself would load torch once more."""
-        said = json.dumps([str(tmp_path), name, *(SAME | training for training in TRAININGS)])
+    def began(name: str, rank: int = 0, **env: str) -> tuple[BaseProcess, Path]:
+        """A process with the environment that `torchrun` gives, and what it says."""
         alone = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "MASTER_ADDR": "127.0.0.1"}
-        told = os.environ | alone | {name: str(value) for name, value in env.items()}
-        command = [sys.executable, str(script), said]
-        return subprocess.Popen(command, env=told, stderr=subprocess.PIPE, text=True)
+        said = tmp_path / f"said-{name}-{rank}"
+        return begin(partial(train_all, tmp_path, name), said, **alone, **env), said
 
-    begun = [begin("one")]
+    begun = [began("one")]
     for rank in range(2):
-        begun.append(begin("two", RANK=rank, LOCAL_RANK=rank, WORLD_SIZE=2, MASTER_PORT=port))
-    for process in begun:
-        _, said = process.communicate(timeout=900)
-        assert process.returncode == 0, said[-3000:]
+        ranks = {"RANK": f"{rank}", "LOCAL_RANK": f"{rank}", "WORLD_SIZE": "2"}
+        begun.append(began("two", rank, MASTER_PORT=f"{port}", **ranks))
+    for process, said in begun:
+        process.join(timeout=900)
+        assert process.exitcode == 0, said.read_text(encoding="utf-8")[-3000:]
     before = weights(base)
     for n in range(len(TRAININGS)):
         one, two = tmp_path / f"one-{n}", tmp_path / f"two-{n}"

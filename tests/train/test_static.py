@@ -129,6 +129,7 @@ def test_the_seed_decides() -> None:
     assert not (beside(alike()) == beside(alike(), seed=4)).all()
 
 
+@pytest.mark.usefixtures("drawn")
 def test_a_static_model_is_made_trained_and_loaded_as_any_other(asked: Asked) -> None:
     done = train(asked(steps=30, batches={"seed": 1}), evaluate=falling)
     assert (

@@ -304,6 +304,7 @@ def test_a_loss_of_nothing_is_logged(tmp_path: Path) -> None:
     assert line | {"steps_per_second": 0} == {"step": 3, "epoch": 0, "steps_per_second": 0} | logs
 
 
+@pytest.mark.usefixtures("drawn")
 def test_a_figure_where_less_is_better_can_choose_the_step(asked: Asked) -> None:
     distances = iter([9.0, 5.0, 1.0, 3.0])
 
@@ -331,6 +332,7 @@ def test_the_last_step_is_logged_however_short_the_run(asked: Asked) -> None:
     assert [line["step"] for line in log_of(done.folder)] == [3]
 
 
+@pytest.mark.usefixtures("drawn")
 def test_the_record_and_the_card_say_what_was_done(asked: Asked) -> None:
     done = train(asked(), evaluate=falling, tasks=catalogue().get(["mini"]), command="the command")
     record = json.loads((done.folder / "training.json").read_text())
@@ -363,6 +365,7 @@ def test_a_record_of_another_program_beside_a_model_says_nothing(tmp_path: Path,
     assert chosen_on(tmp_path / "training.json") == ()
 
 
+@pytest.mark.usefixtures("drawn")
 def test_names_from_outside_cannot_break_out_of_the_card(asked: Asked, tmp_path: Path) -> None:
     path = write_rows(tmp_path / "a|b<c>.jsonl", [row(n, "de en <b>|") for n in range(20)])
     train(asked(steps=2, sources=(TrainingSource(str(path)),), query_prompt="[x](y) <i>"))
