@@ -40,8 +40,8 @@ real: $(INSTALLED)
 	$(BIN)/xlir-bench gate --baseline $(REAL)/before/*/mini --candidate $(REAL)/after/*/mini || test $$? -eq 1
 	$(BIN)/xlir-bench plot bias $(REAL)/before/*/mini $(REAL)/after/*/mini --output $(REAL)/bias.png
 
-# One thread a test and a test more at once than there are processors. Tests of a module stay together as long as none
-# of them waits: what they share is made once.
+# One thread a test and as many tests at once as there are processors. Tests of a module stay together as long as
+# none of them waits: what they share is made once.
 test: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
 

@@ -15,11 +15,6 @@ FROZEN = pytest.StashKey[int]()
 """How many modules were there when the garbage collector was last told that they stay."""
 
 
-def pytest_xdist_auto_num_workers() -> int:
-    """One process more than processors: some tests wait, for a cluster, a server or another process."""
-    return (os.cpu_count() or 1) + 1
-
-
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Every training collects garbage, and going through all of torch costs a fifth of a second each time."""
     stash = item.config.stash

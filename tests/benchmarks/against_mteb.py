@@ -35,12 +35,15 @@ def drawn() -> tuple[dict, dict, np.ndarray]:
 def rank_and_measure(queries: dict, passages: dict, relevant: np.ndarray) -> None:
     """All 132 settings of the vectors: normalise, rank, measure, bias."""
     from xlir_bench.measures import PoolRanking, language_bias, score
-    from xlir_bench.records import Collection, Relevance, Setting, Silent
+    from xlir_bench.records import Collection, Queries, Relevance, Setting, Silent
     from xlir_bench.retrieval import VectorIndex, Vectors, Want
 
     rows = np.arange(QUERIES)
     relevance = Relevance(rows, relevant, np.ones(QUERIES, int))
-    collection = Collection({}, {}, {(a, b): relevance for a in LANGS for b in LANGS}, "", True, {})
+    names = tuple(map(str, rows))
+    asked = dict.fromkeys(LANGS, Queries(names, names, names))
+    judged = {(a, b): relevance for a in LANGS for b in LANGS}
+    collection = Collection(asked, {}, judged, "question", True, {})
     index = VectorIndex.of(
         {("query", x): Vectors.of(queries[x]) for x in LANGS}
         | {("passage", x): Vectors.of(passages[x]) for x in LANGS}
@@ -52,7 +55,7 @@ def rank_and_measure(queries: dict, passages: dict, relevant: np.ndarray) -> Non
     rankings = [r for found in index.search(wants, Silent()) for r in found.rankings()]
     score(rankings, ["map", "mrr", "ndcg@10", "recall@1", "recall@10", "recall@100"])
     pools = [
-        PoolRanking(r, tuple(map(str, rows)), dict.fromkeys(LANGS, PASSAGES))
+        PoolRanking(r, names, dict.fromkeys(LANGS, PASSAGES))
         for r in rankings
         if len(r.setting.passage_langs) > 1
     ]
