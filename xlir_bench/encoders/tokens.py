@@ -95,18 +95,16 @@ class ModelTokens:
         """What models read of these texts: one after another where they have no padding."""
         import torch
 
-        flat = np.concatenate(ids).astype(np.int64)
-        lengths = np.array([len(row) for row in ids])
         if self._is_bare:
-            made = {"input_ids": flat, "offsets": np.cumsum(lengths) - lengths}
-        else:
-            mask = np.arange(lengths.max()) < lengths[:, None]
-            if getattr(self._tokenizer, "padding_side", "right") == "left":
-                mask = mask[:, ::-1].copy()
-            padded = np.full(mask.shape, getattr(self._tokenizer, "pad_token_id", None) or 0)
-            padded[mask] = flat
-            made = {"input_ids": padded, "attention_mask": mask.astype(np.int64)}
-            made["token_type_ids"] = np.zeros_like(padded)
+            return in_a_row(ids)
+        lengths = np.array([len(row) for row in ids])
+        mask = np.arange(lengths.max()) < lengths[:, None]
+        if getattr(self._tokenizer, "padding_side", "right") == "left":
+            mask = mask[:, ::-1].copy()
+        padded = np.full(mask.shape, getattr(self._tokenizer, "pad_token_id", None) or 0)
+        padded[mask] = np.concatenate(ids)
+        made = {"input_ids": padded, "attention_mask": mask.astype(np.int64)}
+        made["token_type_ids"] = np.zeros_like(padded)
         return {name: torch.from_numpy(value) for name, value in made.items()}
 
     def _find_unknown(self) -> int:
@@ -119,10 +117,22 @@ class ModelTokens:
 
     def _token_ids(self, texts: list[str]) -> list[list[int]]:
         if self._is_bare:
-            return [e.ids for e in self._tokenizer.encode_batch(texts, add_special_tokens=False)]
+            encodings = self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+            return [encoding.ids for encoding in encodings]
         if not callable(self._tokenizer):
             return [list(self._tokenizer.tokenize(text)) for text in texts]
         return token_ids(self._tokenizer, texts, special=True)
+
+
+def in_a_row(ids: Sequence[Ints]) -> dict[str, Any]:
+    """The texts one after another, and where each begins: what a table of word vectors reads."""
+    import torch
+
+    lengths = np.array([len(row) for row in ids])
+    return {
+        "input_ids": torch.from_numpy(np.concatenate(ids).astype(np.int64)),
+        "offsets": torch.from_numpy(np.cumsum(lengths) - lengths),
+    }
 
 
 def token_ids(tokenizer: Any, texts: list[str], special: bool) -> list[list[int]]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from sentence_transformers.base.sampler import DefaultBatchSampler
 
 from xlir_bench.encoders.prompts import Prompts
+from xlir_bench.encoders.tokens import in_a_row
 from xlir_bench.records import Role
 from xlir_bench.train.plan import COLUMNS, Plan
 from xlir_bench.train.ranks import part, processes, rank
@@ -58,12 +59,7 @@ class RememberedTokens:
         encodings = self._tokenizer.encode_batch_fast(new, add_special_tokens=False)
         for text, encoding in zip(new, encodings, strict=True):
             self._ids[text] = np.array(encoding.ids, np.int32)
-        ids = [self._ids[text] for text in texts]
-        offsets = np.cumsum([0, *(len(of_text) for of_text in ids[:-1])])
-        return {
-            "input_ids": torch.from_numpy(np.concatenate(ids).astype(np.int64)),
-            "offsets": torch.from_numpy(offsets),
-        }
+        return in_a_row([self._ids[text] for text in texts])
 
 
 @dataclass
