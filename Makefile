@@ -1,7 +1,10 @@
 # `make demo` and `make test` are all a newcomer needs: python3 and a package index, nothing else.
+# `make VENV=build/core EXTRAS= gate` asks no more than the core: what needs no extra runs without any.
 PYTHON ?= python3
-BIN := .venv/bin
-INSTALLED := .venv/.installed
+VENV ?= .venv
+EXTRAS ?= [dev]
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
 
 # Every command here is a process of its own: what one compiled the next finds, whatever the environment says.
 unexport PYTHONDONTWRITEBYTECODE
@@ -136,10 +139,10 @@ constraints: $(INSTALLED)
 # The stamp makes the second call install nothing; a changed dependency installs again. Python compiles what it
 # imports by itself: most of 20,000 files are never imported. A new pip takes half the time of an old Python's.
 $(INSTALLED): pyproject.toml constraints.txt
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile \
-		--constraint constraints.txt --editable '.[dev]'
+		--constraint constraints.txt --editable '.$(EXTRAS)'
 	touch $@
 
 clean:
