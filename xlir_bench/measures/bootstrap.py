@@ -262,9 +262,18 @@ def _single_resampler(
         off, squares, across, drawn, drawn_squares = np.split(stacked @ times.T, ends)
         # A resample without any of these queries has no variance, and is left out for that.
         drawn = np.maximum(drawn, 1)[place]
-        off = off / drawn
-        squares = squares - 2 * off * across + off**2 * drawn_squares[place]
-        return center + off, squares * (spread / drawn) ** 2
+        # In place: fresh memory for each step would take half the time.
+        off /= drawn
+        across *= off
+        across *= 2
+        squares -= across
+        np.square(off, out=across)
+        across *= drawn_squares[place]
+        squares += across
+        np.divide(spread, drawn, out=drawn)
+        squares *= np.square(drawn, out=drawn)
+        off += center
+        return off, squares
 
     return resampled
 
