@@ -1,4 +1,4 @@
-"""What a piece of work costs: run in a process of its own, with a ceiling on both time and memory."""
+"""What a command costs: run in a process of its own, with a ceiling on both time and memory."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,33 +26,51 @@ class Cost:
 
 
 LAUNCHER = """
-import json, os, resource, subprocess, sys
+import json, os, resource, sys
+from importlib import import_module
 
-seconds, memory, *command = sys.argv[1:]
+for name in ("__init__", "augment", "data", "run", "tasks"):
+    import_module(f"xlir_bench.cli.{name}")
+import_module("xlir_bench.evaluation.run")
+from xlir_bench.cli import main
 
-
-def limit():
-    resource.setrlimit(resource.RLIMIT_CPU, (int(seconds), int(seconds)))
-    resource.setrlimit(resource.RLIMIT_AS, (int(memory), int(memory)))
-
-
-process = subprocess.Popen([sys.executable, *command], preexec_fn=limit)
-_, status, used = os.wait4(process.pid, 0)
-code = os.waitstatus_to_exitcode(status)
-print(json.dumps([code, used.ru_maxrss]), file=sys.stderr)
+for line in sys.stdin:
+    seconds, memory, command = json.loads(line)
+    there, here = os.pipe()
+    process = os.fork()
+    if not process:
+        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
+        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+        os.dup2(here, 1)
+        os.dup2(here, 2)
+        os.close(here)
+        main(command)
+    os.close(here)
+    with open(there, encoding="utf-8") as said:
+        told = said.read()
+    _, status, used = os.wait4(process, 0)
+    print(json.dumps([os.waitstatus_to_exitcode(status), used.ru_maxrss, told]), flush=True)
 """
-"""The system counts what a parent held as its child's: a small parent measures, not the one that tests."""
+"""Commands are forks of a process that has imported them, and has next to nothing in memory besides: the system counts
+what a parent held as its child's."""
 
 
-def cost(*command: str, seconds: int = 20, memory: int = 6 * GB) -> Cost:
-    """What a command of Python takes, such as ``-m xlir_bench tasks``: killed after `seconds` of the processor."""
+@contextmanager
+def launcher(seconds: int = 20, memory: int = 6 * GB) -> Iterator[Callable[..., Cost]]:
+    """What runs a command, such as ``tasks``, and tells its cost: killed after `seconds` of the processor."""
     env = {k: v for k, v in os.environ.items() if not k.startswith("XLIR_")}
     env |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    launched = subprocess.run(
-        [sys.executable, "-c", LAUNCHER, str(seconds), str(memory), *command],
-        capture_output=True, env=env, check=True,
-    )  # fmt: skip
-    said, _, figures = launched.stderr.decode().rstrip("\n").rpartition("\n")
-    code, peak = json.loads(figures)
+    program = [sys.executable, "-c", LAUNCHER]
     unit = 1 if sys.platform == "darwin" else 1024
-    return Cost(code, peak * unit // (1 << 20), launched.stdout.decode() + said)
+
+    with subprocess.Popen(
+        program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env, text=True
+    ) as process:
+
+        def cost(*command: object) -> Cost:
+            asked = json.dumps([seconds, memory, [str(word) for word in command]])
+            print(asked, file=process.stdin, flush=True)
+            code, peak, said = json.loads(process.stdout.readline())  # type: ignore[union-attr]
+            return Cost(code, peak * unit // (1 << 20), said)
+
+        yield cost

@@ -1,6 +1,6 @@
 """What was made to be costly: a message soon and in little memory, or work that is worth its price.
 
-Each input is small. A command is ended after 20 seconds of the processor (`cost`), so that one that would
+Each input is small. A command is ended after 20 seconds of the processor (`launcher`), so that one that would
 take minutes has another exit code than the one that is asked for.
 """
 
@@ -9,11 +9,13 @@ from __future__ import annotations
 import gzip
 import json
 import sys
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sources.measured import Cost, cost
+from sources.measured import Cost, launcher
 from sources.serving import SMALL, write_task
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no limits of processes here")
@@ -27,14 +29,24 @@ def held(found: Cost, code: int, said: str) -> None:
     assert found.megabytes < MEGABYTES
 
 
-def run(*args: object) -> Cost:
+Ask = Callable[..., Cost]
+
+
+@pytest.fixture(scope="module")
+def cost() -> Iterator[Ask]:
+    with launcher() as cost:
+        yield cost
+
+
+@pytest.fixture
+def run(cost: Ask) -> Ask:
     """`xlir-bench run` with the cheapest encoder; it fails before it writes anything."""
-    command = ("-m", "xlir_bench", "run", "--model", "builtin:random", "--offline", "--quiet")
-    return cost(*command, *map(str, args))
+    return partial(cost, "run", "--model", "builtin:random", "--offline", "--quiet")
 
 
-def check(path: Path) -> Cost:
-    return cost("-m", "xlir_bench", "data", "check-training", str(path))
+@pytest.fixture
+def check(cost: Ask) -> Ask:
+    return partial(cost, "data", "check-training")
 
 
 def task(folder: Path, langs: list[str], body: str, **stated: str) -> Path:
@@ -57,20 +69,20 @@ def lines(path: Path, *rows: Any) -> Path:
 MANY = [f"l{number}" for number in range(8000)]
 
 
-def test_a_million_parts_of_a_file(tmp_path: Path) -> None:
+def test_a_million_parts_of_a_file(cost: Ask, tmp_path: Path) -> None:
     folder = task(tmp_path, ["de"], '[every.docs]\npath = "{part}"\nparts = {de = 1000002}')
-    held(cost("-m", "xlir_bench", "tasks", "--tasks-dir", str(folder)), 2, "parts.de")
+    held(cost("tasks", "--tasks-dir", str(folder)), 2, "parts.de")
 
 
-def test_a_thousand_parts_in_a_thousand_languages(tmp_path: Path) -> None:
+def test_a_thousand_parts_in_a_thousand_languages(cost: Ask, tmp_path: Path) -> None:
     parts = ", ".join(f"{lang} = 1000" for lang in MANY[:1000])
     folder = task(tmp_path, MANY[:1000], f'[every.docs]\npath = "{{part}}"\nparts = {{{parts}}}')
-    held(cost("-m", "xlir_bench", "tasks", "--tasks-dir", str(folder)), 2, "1,000,000 files")
+    held(cost("tasks", "--tasks-dir", str(folder)), 2, "1,000,000 files")
 
 
-def test_thousands_of_languages_in_a_task(tmp_path: Path) -> None:
+def test_thousands_of_languages_in_a_task(cost: Ask, run: Ask, tmp_path: Path) -> None:
     folder = task(tmp_path, MANY, '[every.x]\npath = "{lang}.json"')
-    listed = cost("-m", "xlir_bench", "tasks", "small", "--tasks-dir", str(folder))
+    listed = cost("tasks", "small", "--tasks-dir", str(folder))
     held(listed, 0, "8000/63992000/8000")
     held(run("--task", "small", "--tasks-dir", folder), 2, "choose languages with --langs")
 
@@ -79,7 +91,7 @@ def test_thousands_of_languages_in_a_task(tmp_path: Path) -> None:
     ("count", "code", "said"), [(8000, 2, "choose languages with --langs"), (200, 0, "")]
 )
 def test_thousands_of_languages_one_by_one_are_no_square(
-    count: int, code: int, said: str, tmp_path: Path
+    run: Ask, count: int, code: int, said: str, tmp_path: Path
 ) -> None:
     langs = MANY[:count]
     shared = "".join(f'[files.{lang}]\npath = "c.jsonl"\n' for lang in langs)
@@ -96,13 +108,13 @@ def test_thousands_of_languages_one_by_one_are_no_square(
     held(run(*stated, "--output", tmp_path / "out"), code, said)
 
 
-def test_thousands_of_language_codes_on_the_command_line() -> None:
+def test_thousands_of_language_codes_on_the_command_line(run: Ask) -> None:
     found = run("--task", "mini", "--langs", ",".join(MANY))
     held(found, 2, "7,990 more")
     assert len(found.said) < 2000
 
 
-def test_a_parallel_file_of_thousands_of_languages(tmp_path: Path) -> None:
+def test_a_parallel_file_of_thousands_of_languages(run: Ask, tmp_path: Path) -> None:
     texts = dict.fromkeys(MANY[:6000], "a text")
     file = lines(tmp_path / "all.jsonl", {"id": "1", "text": texts}, {"id": "2", "text": texts})
     held(run("--task", f"parallel:{file}"), 2, "36,000,000 pairs")
@@ -117,21 +129,23 @@ def bomb(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_a_line_that_unpacks_to_a_gigabyte(bomb: Path, tmp_path: Path) -> None:
+def test_a_line_that_unpacks_to_a_gigabyte(
+    run: Ask, check: Ask, bomb: Path, tmp_path: Path
+) -> None:
     held(run("--task", f"parallel:{bomb}"), 2, "a line has more than 16 MiB")
     held(check(bomb), 2, "a line has more than 16 MiB")
     (table := tmp_path / "rows.csv.gz").write_bytes(bomb.read_bytes())
     held(check(table), 2, "a line has more than 16 MiB")
 
 
-def test_short_lines_that_unpack_to_a_gigabyte(tmp_path: Path) -> None:
+def test_short_lines_that_unpack_to_a_gigabyte(check: Ask, tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl.gz"
     block = gzip.compress((b" " * 65535 + b"\n") * 16, 6)
     path.write_bytes(block * 200)
     held(check(path), 2, "unpacks to more than 100 times its size")
 
 
-def test_twenty_thousand_lines_of_one_row(tmp_path: Path) -> None:
+def test_twenty_thousand_lines_of_one_row(check: Ask, tmp_path: Path) -> None:
     rows = "".join(f"1,q{n},a{n},question,answer\n" for n in range(20_000))
     path = tmp_path / "rows.csv"
     path.write_text("id,lang_question,lang_answer,question,answer\n" + rows)
@@ -142,12 +156,12 @@ def test_twenty_thousand_lines_of_one_row(tmp_path: Path) -> None:
     held(check(path), 0, "1 row")
 
 
-def test_rows_of_thousands_of_languages(tmp_path: Path) -> None:
+def test_rows_of_thousands_of_languages(check: Ask, tmp_path: Path) -> None:
     rows = [{"id": "1", "question": {f"q{n}": "x"}, "answer": {f"a{n}": "y"}} for n in range(2_000)]
     held(check(lines(tmp_path / "rows.jsonl", *rows)), 1, "over 1,000 languages")
 
 
-def test_thousands_of_captions_of_one_image(tmp_path: Path) -> None:
+def test_thousands_of_captions_of_one_image(run: Ask, tmp_path: Path) -> None:
     captions = {"caption": [f"caption {n}" for n in range(20_000)]}
     lines(
         tmp_path / "xm3600" / "captions.jsonl", {"image/key": "a", "en": captions, "de": captions}
@@ -156,7 +170,7 @@ def test_thousands_of_captions_of_one_image(tmp_path: Path) -> None:
     held(found, 2, "20,000 captions of one image")
 
 
-def test_a_paragraph_of_hundreds_of_thousands_of_sentences(tmp_path: Path) -> None:
+def test_a_paragraph_of_hundreds_of_thousands_of_sentences(run: Ask, tmp_path: Path) -> None:
     sentences = ["S."] * 300_000
     breaks = [[3 * n, 3 * n + 2] for n in range(len(sentences))]
     paragraph = {"context": " ".join(sentences), "sentences": sentences, "sentence_breaks": breaks}
@@ -168,26 +182,26 @@ def test_a_paragraph_of_hundreds_of_thousands_of_sentences(tmp_path: Path) -> No
     held(run(*stated, "--candidate", "sentence+context"), 2, "--candidate sentence")
 
 
-def test_a_word_with_thousands_of_translations(tmp_path: Path) -> None:
+def test_a_word_with_thousands_of_translations(cost: Ask, tmp_path: Path) -> None:
     (tmp_path / "en-de.tsv").write_text("".join(f"word\tWort {n}\n" for n in range(20_000)))
-    script = (
-        "import sys; from pathlib import Path; from xlir_bench.augment.lexicon import read_lexicon\n"
-        "try: read_lexicon(Path(sys.argv[1]))\nexcept Exception as error: print(error)"
+    rows = lines(tmp_path / "rows.jsonl", {"id": "1", "question": "a", "answer": "b"})
+    made = cost(
+        "augment", "code-switch", rows, "--lexicon", tmp_path, "--output", tmp_path / "o.jsonl"
     )
-    held(cost("-c", script, str(tmp_path)), 0, "over 1,000 translations")
+    held(made, 2, "over 1,000 translations")
 
 
-def test_sentences_that_share_a_translation_into_thousands_of_languages(tmp_path: Path) -> None:
+def test_sentences_that_share_a_translation_into_thousands_of_languages(
+    cost: Ask, tmp_path: Path
+) -> None:
     path = tmp_path / "pairs.tsv"
     pairs = [("de", f"Satz {n}") for n in range(10_000)] + [(f"l{n}", "x") for n in range(10_000)]
     path.write_text("".join(f"en\t{lang}\tone\t{text}\n" for lang, text in pairs))
-    made = cost(
-        "-m", "xlir_bench", "augment", "parallel", str(path), "--output", str(tmp_path / "o.jsonl")
-    )
+    made = cost("augment", "parallel", str(path), "--output", str(tmp_path / "o.jsonl"))
     held(made, 2, "would make")
 
 
-def test_a_parquet_file_of_twenty_million_equal_rows(tmp_path: Path) -> None:
+def test_a_parquet_file_of_twenty_million_equal_rows(check: Ask, tmp_path: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -199,7 +213,7 @@ def test_a_parquet_file_of_twenty_million_equal_rows(tmp_path: Path) -> None:
     held(check(path), 2, "it is no data")
 
 
-def test_an_id_of_megabytes_is_quoted_in_part(tmp_path: Path) -> None:
+def test_an_id_of_megabytes_is_quoted_in_part(run: Ask, tmp_path: Path) -> None:
     row = {"image/key": "a" * 4_000_000, "en": {"caption": ["x"]}}
     lines(tmp_path / "xm3600" / "captions.jsonl", row, row)
     found = run("--task", "xm3600", "--langs", "en", "--data", tmp_path)
@@ -207,7 +221,7 @@ def test_an_id_of_megabytes_is_quoted_in_part(tmp_path: Path) -> None:
     assert len(found.said) < 2000
 
 
-def test_a_number_of_thousands_of_digits_is_a_fault(tmp_path: Path) -> None:
+def test_a_number_of_thousands_of_digits_is_a_fault(run: Ask, tmp_path: Path) -> None:
     file = tmp_path / "root" / "lareqa" / "small" / "en.json"
     file.parent.mkdir(parents=True)
     file.write_text("1" * 5000)
