@@ -61,7 +61,6 @@ from xlir_bench.retrieval.approximate import require_factory
 from xlir_bench.retrieval.retriever import Index, ScoringIndex
 from xlir_bench.retrieval.similarity import MaxSim
 from xlir_bench.retrieval.tiles import NUMBA
-from xlir_bench.retrieval.vectors import Vectors
 from xlir_bench.sources import load_collection
 from xlir_bench.tasks import Task, catalogue
 
@@ -226,7 +225,7 @@ def _search_device(vectors: VectorIndex | None, options: RunOptions, executor: E
     """Where vectors were compared: workers have devices of their own, and search only what is on disk."""
     if not executor.remote or vectors is None or vectors.engine is not NUMBA:
         return options.search_device
-    there = any(isinstance(rows, Vectors) and rows.on_disk for rows in vectors.passages.values())
+    there = any(rows.on_disk for rows in vectors.passages.values())
     return options.search_device if there else CPU
 
 
