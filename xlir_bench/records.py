@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xlir_bench.errors import UnknownNameError
+
+Item = TypeVar("Item")
 
 Role = Literal["query", "passage"]
 Floats = NDArray[np.floating[Any]]
@@ -242,6 +244,17 @@ class Noting(Protocol):
 
 Evaluate = Callable[[Any], Mapping[str, float]]
 """From a model in training to figures by name; whoever starts the training passes it."""
+
+
+def followed(items: Sequence[Item], progress: Progress, stage: str, unit: str) -> Iterator[Item]:
+    """The items, one after another; each is done when the next one is asked for."""
+    progress.start(stage, len(items), unit)
+    try:
+        for item in items:
+            yield item
+            progress.advance(1)
+    finally:
+        progress.finish()
 
 
 class Silent:

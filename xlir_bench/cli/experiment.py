@@ -13,7 +13,7 @@ from xlir_bench.cli.command import (
     canonical_command,
     command,
 )
-from xlir_bench.cli.terminal import Bars, say, say_blocks, say_differences, teller
+from xlir_bench.cli.terminal import SLOW, Bars, say, say_blocks, say_differences, teller
 from xlir_bench.errors import InputError, UnknownNameError
 from xlir_bench.escaping import visible
 from xlir_bench.executor import opened
@@ -22,11 +22,12 @@ from xlir_bench.files import explained, write
 from xlir_bench.options.running import DataOptions
 from xlir_bench.options.stating import MODEL, OUTPUT, option
 from xlir_bench.options.working import WorkOptions
+from xlir_bench.records import followed
 from xlir_bench.reports.document import Block, Items, Table, Text
 
 if TYPE_CHECKING:
     from xlir_bench.experiment.running import Trainings
-    from xlir_bench.reports.experiment.stored import Experiment
+    from xlir_bench.reports.generated import Differences
 
 DONE = "What is done"
 
@@ -89,7 +90,7 @@ def experiment(
     if index is not None and name is not None:
         raise InputError(f"--index is of all experiments in {index}; leave {name} out")
     if index is not None:
-        return _index(index, check)
+        return _index(index, check, quiet)
     if name is None:
         recipes = shipped_recipes()
         width = max(map(len, recipes))
@@ -105,9 +106,11 @@ def experiment(
         return 0
     folder = output or Path("experiments") / recipe.name
     if check:
+        from xlir_bench.reports.experiment.pages import experiment_pages, report_files
         from xlir_bench.reports.experiment.stored import read_experiment
 
-        return _pages(read_experiment(recipe, folder), text, folder, check)
+        made = experiment_pages(read_experiment(recipe, folder), text)
+        return _say_pages(folder, report_files(folder, made, check), check)
 
     require("train", "experiment")
     from xlir_bench.experiment.running import Trainings
@@ -172,11 +175,9 @@ def _run(trainings: Trainings, text: str, work: WorkOptions, quiet: bool) -> int
     return 4 if failed else 0
 
 
-def _pages(experiment: Experiment, text: str, folder: Path, check: bool) -> int:
-    """Make the pages of an experiment again from its stored results, or compare them."""
-    from xlir_bench.reports.experiment.pages import experiment_pages, report_files
-
-    differences, with_plots = report_files(folder, experiment_pages(experiment, text), check)
+def _say_pages(folder: Path, written: tuple[Differences, bool], check: bool) -> int:
+    """What became of the pages of an experiment that were made again, or compared; the exit code."""
+    differences, with_plots = written
     if not with_plots:
         say(
             f"plots of {folder} are left as they are: no matplotlib here, or another release",
@@ -185,15 +186,21 @@ def _pages(experiment: Experiment, text: str, folder: Path, check: bool) -> int:
     return say_differences(differences, folder) if check else 0
 
 
-def _index(folder: Path, check: bool) -> int:
+def _index(folder: Path, check: bool, quiet: bool) -> int:
     from xlir_bench.reports.experiment.index import index_text, read_experiments
+    from xlir_bench.reports.experiment.pages import experiment_pages, report_files
     from xlir_bench.reports.generated import Differences
 
     experiments = read_experiments(folder)
     path, text = folder / "README.md", index_text(folder, experiments)
-    code = max(
-        _pages(it, recipe, folder / name, check) for name, (recipe, it) in experiments.items()
-    )
+    pages = {}
+    with Bars(quiet, SLOW) as bars:
+        for name, (recipe, found) in followed(
+            list(experiments.items()), bars, "pages", "experiments"
+        ):
+            made = experiment_pages(found, recipe)
+            pages[folder / name] = report_files(folder / name, made, check)
+    code = max(_say_pages(place, written, check) for place, written in pages.items())
     same = path.is_file() and path.read_bytes() == text.encode()
     if check:
         return max(code, say_differences(Differences(() if same else (path.name,), (), ()), folder))

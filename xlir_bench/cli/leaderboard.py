@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xlir_bench.cli.command import command
-from xlir_bench.cli.terminal import say, say_differences
+from xlir_bench.cli.terminal import SLOW, Bars, say, say_differences
 from xlir_bench.errors import XlirError
 from xlir_bench.escaping import visible
 from xlir_bench.extras import require
@@ -64,14 +64,15 @@ def leaderboard(
     from xlir_bench.reports.leaderboard.figures import board_figures
     from xlir_bench.reports.leaderboard.pages import leaderboard_texts
 
-    board = read_board(results or (Path("results"),), significance, strict)
+    with Bars(quiet, SLOW) as bars:
+        board = read_board(results or (Path("results"),), significance, strict, bars)
+        wanted = tuple(board_figures(board)) if figures or figures_there(output) else ()
+        asked = _questions(board, data) if questions else {}
+        texts = leaderboard_texts(board, html or questions, wanted, asked, bars)
+        figure_texts = drawn(output, wanted, MARKER, check, bars)
     for line in board.unreadable:
         say(visible(f"left out: {line}"), err=True)
-    wanted = tuple(board_figures(board)) if figures or figures_there(output) else ()
-    asked = _questions(board, data) if questions else {}
-    texts = leaderboard_texts(board, html or questions, wanted, asked)
     among = [*pages_there(output), *figures_there(output)]
-    figure_texts = drawn(output, wanted, MARKER, check)
     if figure_texts is None and not check:
         require("plot", "leaderboard --figures")
     if figure_texts is None:

@@ -107,11 +107,17 @@ def say_differences(found: Differences, folder: Path) -> int:
     return 1
 
 
+SLOW = 2.0
+"""Seconds after which a stage of what is mostly fast is shown."""
+
+
 @dataclass(slots=True)
 class Bars:
     """A `Progress` of tqdm bars; off a terminal a stage says a line when it begins and every half minute."""
 
     quiet: bool = False
+    delay: float = 0.0
+    """Seconds after which a stage is shown."""
     _bar: Any = field(default=None, init=False)
 
     def __enter__(self) -> Bars:
@@ -133,6 +139,7 @@ class Bars:
             unit=unit if in_bytes else f" {unit}",
             unit_scale=in_bytes,
             disable=self.quiet,
+            delay=self.delay,
             leave=not terminal,
             file=sys.stderr,
             mininterval=0.2 if terminal else 30.0,

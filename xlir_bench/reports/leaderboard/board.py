@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from xlir_bench.errors import InputError
 from xlir_bench.measures.bootstrap import Interval
-from xlir_bench.records import Kind
+from xlir_bench.records import Kind, Progress, Silent, followed
 from xlir_bench.reports.generated import file_names, short_digest
 from xlir_bench.reports.leaderboard.standings import Standing, of_same_queries, standings
 from xlir_bench.reports.numbers import DISTANCE, Column
@@ -184,7 +184,12 @@ def _besides_languages(record: ResultRecord) -> dict[str, str]:
     return {name: words for name, words in record.options.part.items() if name in LESS - {"langs"}}
 
 
-def read_board(paths: Iterable[Path], significance: bool = True, strict: bool = False) -> Board:
+def read_board(
+    paths: Iterable[Path],
+    significance: bool = True,
+    strict: bool = False,
+    progress: Progress | None = None,
+) -> Board:
     """The board of every result in these folders (searched through) or files.
 
     A file that cannot be read is named in `unreadable`; with `strict` it is an error.
@@ -196,7 +201,8 @@ def read_board(paths: Iterable[Path], significance: bool = True, strict: bool = 
         groups.setdefault(_Key.of(result.record), []).append(result)
     tasks = []
     forms = _by_form(results) if significance else {}
-    for key, file in _task_files(groups).items():
+    boards = list(_task_files(groups).items())
+    for key, file in followed(boards, progress or Silent(), "rank", "tasks"):
         rows = [
             replace(row, forms=forms.get((key, row.record.encoder.slug), {}))
             for row in _rows(groups[key])

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from xlir_bench.records import Kind
+from xlir_bench.records import Kind, Progress
 from xlir_bench.reports import cost, tables
 from xlir_bench.reports.document import Block, Table, as_markdown
 from xlir_bench.reports.generated import HTML_PAGE, MARKER, Drawing
@@ -34,6 +34,7 @@ def leaderboard_texts(
     html: bool = False,
     figures: Sequence[Drawing] = (),
     questions: Mapping[str, Mapping[str, Any]] | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, str]:
     """Every page by its path: README.md, published.md, a page a task, a page an encoder on it, index.html.
 
@@ -47,7 +48,7 @@ def leaderboard_texts(
     if html:
         from xlir_bench.reports.leaderboard.single_page import html_page
 
-        texts[HTML_PAGE] = html_page(board, questions)
+        texts[HTML_PAGE] = html_page(board, questions, progress)
     return texts
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from xlir_bench.errors import InputError
 from xlir_bench.measures.bias import BiasFigure
 from xlir_bench.measures.bootstrap import UNIT, intervals
+from xlir_bench.records import Progress, Silent
 from xlir_bench.reports import tables
 from xlir_bench.reports.generated import MARKER
 from xlir_bench.reports.leaderboard.board import (
@@ -52,7 +53,11 @@ Intervals = Mapping[tuple[str, str] | None, Bounds]
 """Of settings by query and passage language (``*``: the pool), and of their mean under None."""
 
 
-def html_page(board: Board, questions: Mapping[str, Mapping[str, Any]] | None = None) -> str:
+def html_page(
+    board: Board,
+    questions: Mapping[str, Mapping[str, Any]] | None = None,
+    progress: Progress | None = None,
+) -> str:
     """The page, with the questions of tasks (by file) where there are some; its content security policy allows its own script and style, by digest, and nothing else."""
     style = "\n" + _asset("page.css")
     script = '\n"use strict";\n(() => {\n' + "\n".join(map(_asset, SCRIPTS)) + "})();\n"
@@ -64,11 +69,14 @@ def html_page(board: Board, questions: Mapping[str, Mapping[str, Any]] | None = 
         "base-uri 'none'",
         "form-action 'none'",
     ]
+    progress = progress or Silent()
+    progress.start("page", sum(len(task.rows) for task in board.tasks), "encoders")
     tasks = [
-        _task(task, None if task.is_part else reported_tasks().get(task.first.task.name))
+        _task(task, None if task.is_part else reported_tasks().get(task.first.task.name), progress)
         | ({"questions": questions[task.file]} if questions and task.file in questions else {})
         for task in board.tasks
     ]
+    progress.finish()
     parts = {
         "@MARKER@": f"{MARKER} --html: changes here are overwritten",
         "@POLICY@": "; ".join(policy),
@@ -97,9 +105,13 @@ def _rounded(value: Any, digits: int = 7) -> Any:
     return [_rounded(each, digits) for each in value] if isinstance(value, list | tuple) else value
 
 
-def _task(board: TaskBoard, reported: ReportedTask | None) -> dict[str, Any]:
+def _task(board: TaskBoard, reported: ReportedTask | None, progress: Progress) -> dict[str, Any]:
     first = board.first
     settings = list(dict.fromkeys(_setting(s) for row in board.rows for s in row.record.settings))
+    rows = []
+    for rank, row in enumerate(board.rows, 1):
+        rows.append(_row(row, rank, settings))
+        progress.advance(1)
     return {
         "id": board.file,
         "title": board.title,
@@ -116,7 +128,7 @@ def _task(board: TaskBoard, reported: ReportedTask | None) -> dict[str, Any]:
         "chance": {kind: Column(kind, board.main).chance(first) for kind in board.kinds},
         "main": board.main,
         "told": standings_explained(board),
-        "rows": [_row(row, i, settings) for i, row in enumerate(board.rows, 1)],
+        "rows": rows,
         "reportedColumns": reported.columns if reported else [],
         "reported": _reported(reported) if reported else [],
     }
