@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy import stats
+from threadpoolctl import threadpool_limits
 
 from xlir_bench.measures import bootstrap
 from xlir_bench.measures.bootstrap import (
@@ -280,3 +281,14 @@ def test_nothing_is_a_change_of_nothing() -> None:
     found = relative_change(sums(alone, 1), sums(ones, 4), paired=False)
     assert found is not None
     assert (found.mean, found.low) == (0, None)
+
+
+def test_figures_of_one_thread_and_of_several_are_the_same() -> None:
+    figures = [sums(random_settings(seed, 500), 500) for seed in range(3)]
+    figures += [figure.of_settings([0]) for figure in figures]
+    found = []
+    for threads in (1, 5):
+        with threadpool_limits(threads):
+            found.append([estimate.interval(UNIT) for estimate in estimates(figures)])
+    assert found[0] == found[1]
+    assert all(interval.low < interval.mean < interval.high for interval in found[0])

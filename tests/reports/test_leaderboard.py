@@ -15,7 +15,7 @@ from stored import another, change, copy_results
 from xlir_bench.encoders import EncoderOptions
 from xlir_bench.errors import InputError
 from xlir_bench.evaluation import CostOptions, RunOptions, evaluate, load_models, measure_cost
-from xlir_bench.records import Kind
+from xlir_bench.records import Kind, Silent
 from xlir_bench.reports.cost import milliseconds, rate, size
 from xlir_bench.reports.generated import file_names, update
 from xlir_bench.reports.leaderboard.board import read_board
@@ -46,6 +46,25 @@ def test_there_is_an_index_a_page_a_task_a_page_an_encoder_and_what_papers_repor
         "mini/builtin-random.md",
         "published.md",
     ]
+
+
+def test_it_tells_how_far_it_is(results):
+    class Told(Silent):
+        def __init__(self):
+            self.stages, self.done = [], []
+
+        def start(self, stage, total, unit):
+            self.stages.append((stage, total, unit))
+            self.done.append(0)
+
+        def advance(self, count):
+            self.done[-1] += count
+
+    told = Told()
+    board = read_board([results], progress=told)
+    leaderboard_texts(board, html=True, progress=told)
+    assert told.stages == [("rank", 1, "tasks"), ("page", 2, "encoders")]
+    assert told.done == [1, 2]
 
 
 def test_encoders_are_in_the_order_of_their_multilingual_map(results):

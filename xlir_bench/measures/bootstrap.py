@@ -11,12 +11,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import islice
 from typing import Literal
 
 import numpy as np
 
 from xlir_bench.arrays import slices
 from xlir_bench.records import Floats, Ints
+from xlir_bench.threads import product_threads
 
 RESAMPLES = 10_000
 CELLS = 200_000
@@ -296,8 +298,18 @@ def _resample(
         _kept_draws(seed, step, rows, count) if kept else _draws(seed, step, rows, count)
         for seed, count in zip(seeds, clusters, strict=True)
     ]
-    for drawn in zip(*draws, strict=True):
-        results.append(figure(*(times.astype(float) for times in drawn)))
+
+    def of_drawn(drawn: Sequence[Ints]) -> tuple[Floats, Floats]:
+        return figure(*(times.astype(float) for times in drawn))
+
+    parts = zip(*draws, strict=True)
+    if rows <= step:
+        results += map(of_drawn, parts)
+    else:
+        with product_threads() as (count, threads):
+            # So many at a time: all draws at once may not fit in memory.
+            while some := list(islice(parts, count)):
+                results += threads.map(of_drawn, some)
     means, variances = zip(*results, strict=True)
     return np.concatenate(means, axis=-1), np.concatenate(variances, axis=-1)
 

@@ -8,15 +8,12 @@ ties are exact however the pool is cut, and memory does not grow with the number
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from threadpoolctl import ThreadpoolController
 
 from xlir_bench.arrays import slices
 from xlir_bench.records import ROLES, Floats, Ints, Progress, Role, Setting
@@ -25,6 +22,7 @@ from xlir_bench.retrieval.pool import Partial, Pool, Want
 from xlir_bench.retrieval.similarity import COSINE, Similarity
 from xlir_bench.retrieval.tiles import NUMBA, Engine, Tile
 from xlir_bench.retrieval.vectors import Rows, Vectors, stacked
+from xlir_bench.threads import product_threads
 
 if TYPE_CHECKING:
     from xlir_bench.retrieval.elsewhere import Elsewhere
@@ -96,12 +94,12 @@ class VectorIndex:
                 queries[number], relevant.query[items], passages, place
             )
 
-        with _workers() as workers:
+        with product_threads() as (_, threads):
             for part in slices(len(positions), self.block or BLOCK):
                 held = positions[part]
                 passages = self.take(held)
                 numbers = range(len(wants))
-                for done in [workers.threads.submit(score, n, held, passages) for n in numbers]:
+                for done in [threads.submit(score, n, held, passages) for n in numbers]:
                     done.result()
         return [
             Search(self, Partial.of(want, with_ties=True), self.engine.placed(rows), of)
@@ -112,7 +110,8 @@ class VectorIndex:
         self, searches: Sequence[Search], langs: set[str], advance: Callable[[int], None]
     ) -> None:
         """Take the passages of these languages into account in all searches."""
-        with _workers() as workers:
+        with product_threads() as (count, threads):
+            workers = _Workers(count, threads)
             tasks = [
                 (search, rows)
                 for search in searches
@@ -211,18 +210,6 @@ class _Workers:
         """Slices of so many queries, each compared at once."""
         share = max(FEW_QUERIES, min(SHARE, -(-queries // self.count)))
         return list(slices(queries, size or share))
-
-
-@contextmanager
-def _workers() -> Iterator[_Workers]:
-    """As many threads as one matrix product would take; each has products of its own instead.
-
-    Otherwise a product's threads, which wait for the next one in a loop, hold the cores that counting wants.
-    """
-    blas = ThreadpoolController().select(user_api="blas")
-    count = max((library["num_threads"] for library in blas.info()), default=os.cpu_count() or 1)
-    with blas.limit(limits=1), ThreadPoolExecutor(count) as threads:
-        yield _Workers(count, threads)
 
 
 @dataclass(frozen=True, slots=True)
