@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import socket
+import socketserver
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from executor.jobs import Squares, asked
@@ -126,8 +128,32 @@ def test_an_address_that_does_not_answer_is_told_in_a_line(
 ) -> None:
     assert exit_code(["run", "--on", f"ray:{no_cluster}", "--quiet"]) == 3
     told = capfd.readouterr().err
-    assert told.startswith(f"error: --on ray:{no_cluster}: nothing answers there")
+    assert told.startswith(f"error: --on ray:{no_cluster}: no head of a cluster answers")
     assert told.count("\n") == 1
+
+
+def test_a_server_of_something_else_is_no_head(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Such as the dashboard's; one that says nothing at all is waited for no longer than `ANSWER`."""
+    cluster = pytest.importorskip("xlir_bench.executor.cluster", reason=NO_RAY)
+    monkeypatch.setattr(cluster, "ANSWER", 0.2)
+    monkeypatch.delenv("RAY_USE_TLS", raising=False)
+
+    class Refusing(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.recv(1000)
+            self.request.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+    with (
+        socketserver.TCPServer(("127.0.0.1", 0), Refusing) as web,
+        socket.create_server(("127.0.0.1", 0)) as silent,
+    ):
+        Thread(target=web.handle_request, daemon=True).start()
+        for port in (web.server_address[1], silent.getsockname()[1]):
+            address = f"127.0.0.1:{port}"
+            assert exit_code(["run", "--on", f"ray:{address}", "--quiet"]) == 3
+            assert f"ray:{address}: no head of a cluster answers" in capfd.readouterr().err
 
 
 def test_an_address_of_the_environment_is_told_as_such(
@@ -135,7 +161,7 @@ def test_an_address_of_the_environment_is_told_as_such(
 ) -> None:
     monkeypatch.setenv("RAY_ADDRESS", no_cluster)
     assert exit_code(["run", "--on", "ray", "--quiet"]) == 3
-    assert f"RAY_ADDRESS={no_cluster}: nothing answers there" in capfd.readouterr().err
+    assert f"RAY_ADDRESS={no_cluster}: no head of a cluster answers" in capfd.readouterr().err
     monkeypatch.setenv("RAY_ADDRESS", f"ray://{no_cluster}")
     assert exit_code(["run", "--on", "ray", "--quiet"]) == 2
     assert "ray job submit" in capfd.readouterr().err

@@ -34,6 +34,9 @@ PATIENCE = 30.0
 """Seconds without any worker after which is told what they wait for."""
 ANSWER = 5.0
 """Seconds that the head of a cluster has to answer in."""
+SETTINGS = b"\0\0\0\4\0\0\0\0\0"
+"""The frame that HTTP/2, which gRPC speaks, begins with; its fourth byte is its kind."""
+GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + SETTINGS
 GPU_TYPE = "accelerator_type:"
 """How Ray's resources name the kind of a node's GPUs."""
 SENT = ("XLIR_CACHE", "XLIR_DATA")
@@ -78,7 +81,7 @@ def _join(asked: str | None) -> None:
     if address not in ("auto", "local") and not _answers(address):
         source = f"--on ray:{address}" if asked else f"RAY_ADDRESS={address}"
         raise OutOfReachError(
-            f"{source}: nothing answers there; name the head of a cluster, HOST:PORT as `ray start --head` told"
+            f"{source}: no head of a cluster answers there; name one, HOST:PORT as `ray start --head` told"
         )
     if address == "auto" and not _answers(_last_started()):
         address = "local"  # none, or one that was not stopped but ended
@@ -124,11 +127,18 @@ def _last_started() -> str:
 
 
 def _answers(address: str) -> bool:
-    """Whether anything listens there: Ray itself would ask for minutes."""
+    """Whether a server of gRPC is there, as the head is: of anything else Ray would ask for twenty minutes."""
     host, _, port = address.strip().rpartition(":")
     with suppress(OSError, ValueError, OverflowError):
-        socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER).close()
-        return True
+        there = host.strip("[]"), int(port)
+        with (
+            socket.create_connection(there, timeout=ANSWER) as server,
+            server.makefile("rb") as told,
+        ):
+            if os.environ.get("RAY_USE_TLS", "0").lower() in ("1", "true"):
+                return True
+            server.sendall(GREETING)
+            return told.read(len(SETTINGS))[3:4] == SETTINGS[3:4]
     return False
 
 
