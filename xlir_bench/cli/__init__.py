@@ -75,7 +75,7 @@ def group() -> None:
     \b
     xlir-bench run                            built-in encoder, bundled task
     xlir-bench run --model intfloat/multilingual-e5-small --task xquad-r
-    xlir-bench run --model out/checkpoint-* --task xquad-r --task mlqa-r
+    xlir-bench run --model out/checkpoints/* --task xquad-r --task mlqa-r
     xlir-bench show results/<encoder>/<task>
 
     \b

@@ -22,7 +22,6 @@ from xlir_bench.files import explained, write
 from xlir_bench.options.running import DataOptions
 from xlir_bench.options.stating import MODEL, OUTPUT, option
 from xlir_bench.options.working import WorkOptions
-from xlir_bench.records import followed
 from xlir_bench.reports.document import Block, Items, Table, Text
 
 if TYPE_CHECKING:
@@ -187,6 +186,7 @@ def _say_pages(folder: Path, written: tuple[Differences, bool], check: bool) -> 
 
 
 def _index(folder: Path, check: bool, quiet: bool) -> int:
+    from xlir_bench.records import followed
     from xlir_bench.reports.experiment.index import index_text, read_experiments
     from xlir_bench.reports.experiment.pages import experiment_pages, report_files
     from xlir_bench.reports.generated import Differences

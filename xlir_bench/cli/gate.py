@@ -88,11 +88,11 @@ def gate(
     Examples:
       xlir-bench gate --first --baseline baselines --candidate out/final \\
         --task mini --task xquad-r
-      xlir-bench gate --baseline baselines --candidate out/checkpoint-2000 \\
-        --junit gate.xml
+      xlir-bench gate --baseline baselines --junit gate.xml \\
+        --candidate out/checkpoints/checkpoint-2000
       xlir-bench gate --baseline baselines/mini --candidate results/mine/mini
       xlir-bench gate --baseline baselines/xquad-r \\
-        --candidate out/checkpoint-2000 --policy gate.toml
+        --candidate out/checkpoints/checkpoint-2000 --policy gate.toml
       xlir-bench gate --print-policy > gate.toml
       xlir-bench gate --plan --baseline results/a/mini --like results/b/mini
       xlir-bench gate --baseline B --candidate C --update-baseline \\

@@ -9,7 +9,6 @@ from xlir_bench.cli.command import (
     DEFAULT_MODEL,
     FORM,
     JSON,
-    QUIET,
     ReportForm,
     canonical_command,
     command,
@@ -52,7 +51,7 @@ def profile(
     plot: Path | None = option(
         "Map against latency too; .png, .svg or .pdf.", None, group=OUTPUT, metavar="FILE"
     ),
-    quiet: bool = QUIET,
+    quiet: bool = option("No progress.", False, group=OUTPUT),
     data: Annotated[DataOptions, ("tasks_dirs",)],
     options: Annotated[RunOptions, RUN],
     encoder_options: Annotated[EncoderOptions, ENCODER],

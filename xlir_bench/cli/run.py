@@ -91,7 +91,7 @@ def run(
     Examples:
       xlir-bench run
       xlir-bench run --model out/final --task xquad-r --data ~/data
-      xlir-bench run --model out/checkpoint-* --task mlqa-r    one table
+      xlir-bench run --model out/checkpoints/* --task mlqa-r   one table
       xlir-bench run --model out/final --name "ours, 2,000 steps"
       xlir-bench run --task xquad-r --langs en,de,ar --limit 200
       xlir-bench run --task xquad-r --index IVF64,Flat

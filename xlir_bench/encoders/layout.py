@@ -262,7 +262,8 @@ class ModelLayout:
             )
         if not self.weights:
             raise InputError(
-                f"{name} has no weights in safetensors; convert pickles (pytorch_model.bin) that you trust: {conversion}"
+                f"{name} has no weights in safetensors, so it is no model; a training that is not finished has some in"
+                " its checkpoints/, and goes on with --resume"
             )
 
     def _refuse_no_reranker(self, name: str) -> None:

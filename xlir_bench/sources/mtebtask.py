@@ -131,11 +131,16 @@ def _on_hub(
 
 def _commit(repo: str, revision: str | None) -> str:
     from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError
 
     try:
         return str(HfApi().dataset_info(repo, revision=revision).sha)
     except Exception as error:  # those of the HTTP library that the hub's library uses, too
         reason = (str(error) or type(error).__name__).splitlines()[0]
+        if not isinstance(error, HfHubHTTPError):
+            raise OutOfReachError(
+                f"--task mteb:{repo}: the hub cannot be reached ({reason}); try again, or give a folder"
+            ) from error
         raise OutOfReachError(
             f"the hub has no data set {repo}{f' at {revision}' if revision else ''} for us ({reason}); check the"
             " name, log in with `hf auth login` if it is gated, or give a folder: --task mteb:FOLDER"

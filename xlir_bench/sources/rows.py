@@ -122,6 +122,8 @@ def read_lines(
                     yield f"line {number}", parse(line)
     except UnicodeDecodeError as error:
         faults.add(path, f"line {number}", f"is not UTF-8 ({error.reason})")
+    except FileNotFoundError:
+        faults.add(path, "$", "it is not there")
     except (OSError, EOFError, zlib.error) as error:
         faults.add(path, "$", f"cannot be read ({error})")
     except ValueError as error:
