@@ -93,6 +93,8 @@ def test_this_process_has_no_workers() -> None:
         ([{"CPU": 64, "GPU": 8}], None, 2.0, (4, 16, 2)),
         ([{"CPU": 8, "GPU": 1}], None, 0.5, (2, 4, 0.5)),
         ([{"CPU": 8, "GPU": 1}], None, 0.0, (1, 8, 0)),
+        ([{"CPU": 20, "GPU": 1}], None, 0.1, (10, 2, 0.1)),
+        ([{"CPU": 64, "GPU": 8}], None, 0.3, (24, 2, 0.3)),  # none is of two GPUs
     ],
 )
 def test_workers_share_the_nodes(
@@ -103,6 +105,13 @@ def test_workers_share_the_nodes(
 ) -> None:
     cluster = pytest.importorskip("xlir_bench.executor.cluster", reason=NO_RAY)
     assert cluster.shared(nodes, workers, gpus) == wanted
+
+
+@pytest.mark.parametrize("gpus", [1.5, 0.00001])
+def test_a_share_of_gpus_that_ray_cannot_give_is_refused(gpus: float) -> None:
+    cluster = pytest.importorskip("xlir_bench.executor.cluster", reason=NO_RAY)
+    with pytest.raises(InputError, match="--gpus-per-worker .*: a whole number is wanted"):
+        cluster.shared([{"CPU": 8, "GPU": 4}], None, gpus)
 
 
 @pytest.mark.parametrize(("node", "gpus"), [({"CPU": 0}, None), ({"CPU": 8}, 1.0)])

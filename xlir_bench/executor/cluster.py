@@ -149,13 +149,20 @@ def shared(
     if gpus_per_worker is None:
         gpus_per_worker = 1.0 if any(node.get("GPU") for node in nodes) else 0.0
     gpus = gpus_per_worker
+    if gpus != round(gpus, 4 if gpus < 1 else 0):  # Ray counts no finer
+        raise InputError(
+            f"--gpus-per-worker {gpus:g}: a whole number is wanted, or a part of one with four digits at most"
+        )
+
+    def by_gpus(there: float) -> float:
+        """A part of a GPU is of one: of two with .4 of each left, no worker gets .8."""
+        if not gpus:
+            return float("inf")
+        return there // gpus if gpus >= 1 else int(there) * int(1 / gpus + 1e-9)
 
     def room(cpus: int) -> int:
         """How many workers fit, each with so many processors."""
-        fit = (
-            min(node.get("CPU", 0) // cpus, node.get("GPU", 0) // gpus if gpus else float("inf"))
-            for node in nodes
-        )
+        fit = (min(node.get("CPU", 0) // cpus, by_gpus(node.get("GPU", 0))) for node in nodes)
         return int(sum(fit))
 
     if not room(1):
