@@ -308,6 +308,11 @@ def test_stored_vectors_that_are_no_numbers_are_one_message(stored: Path) -> Non
         evaluate("mini", f"npy:{stored}", small())
 
 
+def test_stored_vectors_are_not_encoded_and_so_not_dropped(stored: Path) -> None:
+    with pytest.raises(InputError, match="--no-keep-vectors is for texts that are encoded"):
+        evaluate("mini", f"npy:{stored}", small(keep_vectors=False))
+
+
 def test_stored_vectors_that_are_zero_are_noted(stored: Path) -> None:
     vectors = np.load(stored / "query.de.npy")
     vectors[[3, 5]] = 0

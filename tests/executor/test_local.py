@@ -110,7 +110,7 @@ def test_workers_share_the_nodes(
 @pytest.mark.parametrize("gpus", [1.5, 0.00001])
 def test_a_share_of_gpus_that_ray_cannot_give_is_refused(gpus: float) -> None:
     cluster = pytest.importorskip("xlir_bench.executor.cluster", reason=NO_RAY)
-    with pytest.raises(InputError, match="--gpus-per-worker .*: a whole number is wanted"):
+    with pytest.raises(InputError, match=r"--gpus-per-worker .*: a whole number is wanted"):
         cluster.shared([{"CPU": 8, "GPU": 4}], None, gpus)
 
 
@@ -230,6 +230,15 @@ def test_a_result_says_where_its_vectors_were_compared(
     options = RunOptions(langs=("de", "en"), cache=tmp_path, search_device="cpu:0")
     result = evaluate("mini", "builtin:ngram", options, executor=Local(remote=True))
     assert result.record.profile.search_device == device
+
+
+@pytest.mark.parametrize("device", ["cuda", "foo"])
+def test_workers_are_not_asked_for_a_device_that_they_do_not_have(
+    device: str, tmp_path: Path
+) -> None:
+    options = RunOptions(cache=tmp_path, search_device=device)
+    with pytest.raises(InputError, match=f"--search-device {device}: workers search on theirs"):
+        evaluate("mini", "builtin:ngram", options, executor=Local(remote=True, device="cpu"))
 
 
 @pytest.mark.parametrize("text", ["0/2", "3/2", "1", "1/0", "a/b"])

@@ -79,6 +79,10 @@ def _of_one(
     else:
         elsewhere = None
         if far:
+            if options.search_device.partition(":")[0] not in (CPU, executor.device):
+                raise InputError(
+                    f"--search-device {options.search_device}: workers search on theirs, {executor.device}"
+                )
             if not isinstance(encoder, str | os.PathLike) or options.cache is None:
                 raise InputError(
                     f"{loaded.name}: workers want an encoder that is named by a spec, and a cache to write vectors into"
@@ -143,6 +147,7 @@ def _refuse_unfit(
         (f"--search-device {options.search_device}", options.search_device != CPU, dense),
         ("--transform", encoder_options.transform is not None, dense),
         ("--no-keep-vectors", not options.keep_vectors, dense),
+        ("--no-keep-vectors", not options.keep_vectors, encoded),
         (f"--vectors {options.vectors}", options.vectors != "float32", encoded),
         ("--transform-text", encoder_options.transform_text is not None, encoded),
     ):
