@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import cache
 
 from threadpoolctl import ThreadpoolController
 
@@ -17,7 +18,13 @@ def product_threads() -> Iterator[tuple[int, ThreadPoolExecutor]]:
     A product in several threads takes no others: its threads wait for the next one in a loop, and hold the cores that
     other work wants, of this process or another.
     """
-    blas = ThreadpoolController().select(user_api="blas")
+    blas = _blas()
     count = max((library["num_threads"] for library in blas.info()), default=os.cpu_count() or 1)
     with blas.limit(limits=1), ThreadPoolExecutor(count) as threads:
         yield count, threads
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    """That of numpy, which is loaded with it: to look for it takes a millisecond."""
+    return ThreadpoolController().select(user_api="blas")

@@ -86,6 +86,16 @@ def test_a_folder_that_is_not_there_is_told(xlir):
     assert "results is not there" in said.err
 
 
+def test_pages_of_stored_results_are_not_replaced_by_those_of_a_first_run(xlir, tmp_path):
+    """Such as those of a checkout, by `leaderboard` without any option."""
+    copy_results(tmp_path / "results")
+    copy_results(tmp_path / "leaderboards" / "results")
+    said = xlir("leaderboard")
+    assert said.code == 2
+    assert "say --results leaderboards/results" in said.err
+    assert xlir("leaderboard", "--results", "leaderboards/results").code == 0
+
+
 def test_a_readme_of_one_s_own_is_not_overwritten(boards):
     Path("README.md").write_text("mine\n", encoding="utf-8")
     said = boards("leaderboard", "--output", ".")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from xlir_bench.cli.command import command
 from xlir_bench.cli.terminal import SLOW, Bars, say, say_differences
-from xlir_bench.errors import XlirError
+from xlir_bench.errors import InputError, XlirError
 from xlir_bench.escaping import visible
 from xlir_bench.extras import require
 from xlir_bench.options.running import DataOptions
@@ -64,8 +64,13 @@ def leaderboard(
     from xlir_bench.reports.leaderboard.figures import board_figures
     from xlir_bench.reports.leaderboard.pages import leaderboard_texts
 
+    own, usual = output / "results", Path("results")
+    if not results and own.is_dir() and own.resolve() != usual.resolve():
+        raise InputError(
+            f"{output} has results of its own, and its pages are of those: say --results {own}, or name another --output"
+        )
     with Bars(quiet, SLOW) as bars:
-        board = read_board(results or (Path("results"),), significance, strict, bars)
+        board = read_board(results or (usual,), significance, strict, bars)
         wanted = tuple(board_figures(board)) if figures or figures_there(output) else ()
         asked = _questions(board, data) if questions else {}
         texts = leaderboard_texts(board, html or questions, wanted, asked, bars)

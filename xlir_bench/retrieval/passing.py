@@ -2,7 +2,8 @@
 
 Passages that are judged are encoded first, for every other is compared with them; then each window of the corpus is
 encoded, searched and dropped, here or by workers. All are encoded in the batches of one plan, so that vectors have the
-same bits each time, and ranks are those of vectors that are kept. Memory is that of two windows and of what is judged.
+same bits each time, and ranks are those of vectors that are kept. Memory is that of two windows and of what is judged, and
+grows by the key and the counts of each text.
 """
 
 from __future__ import annotations
