@@ -262,7 +262,7 @@ class ModelLayout:
             )
         if not self.weights:
             raise InputError(
-                f"{name} has no weights in safetensors, so it is no model; a training that is not finished has some in"
+                f"{name} has no weights in safetensors; a training that is not finished has some in"
                 " its checkpoints/, and goes on with --resume"
             )
 
