@@ -18,6 +18,7 @@ K1, B = 1.5, 0.75
 """How soon a repeated word stops to count, and how much a passage's length counts."""
 VERSION = 1
 """Changes with the words that a text is cut into, and with the formula."""
+PAIRED = "Chinese, Japanese, Thai, Lao, Khmer and Burmese script"
 UNSEGMENTED = ("CJK", "HIRAGANA", "KATAKANA", "IDEOGRAPHIC", "THAI", "LAO", "KHMER", "MYANMAR")
 """Scripts that set no space between words, and the signs that repeat or lengthen their characters (how the names of
 their characters in Unicode begin)."""
@@ -48,15 +49,24 @@ class BM25(Builtin):
     ``idf = ln(1 + (n - df + .5) / (df + .5))``, as in Lucene. n, df and the mean length are those of the passages
     that a setting searches: of one language, or of all. A word is what stands between characters that are neither
     letter, mark nor number; where a script sets no space between words, each two neighbouring characters are one.
+    The script decides and not the language that a text is said to be in: a name in Chinese characters within an
+    English text is found by a Chinese question, and a language nobody has listed needs no entry.
     """
 
     name = "builtin:bm25"
     dimension = 0
 
     def __init__(self, options: EncoderOptions = DEFAULT_OPTIONS) -> None:
-        parts = {"version": VERSION, "k1": K1, "b": B, "unicode": unicodedata.unidata_version}
+        parts = {
+            "version": VERSION,
+            "k1": K1,
+            "b": B,
+            "unicode": unicodedata.unidata_version,
+            "words": f"Unicode; pairs of characters in {PAIRED}",
+        }
         weight = "a word weighs what it says about the passages that a setting searches: of one language, or of all"
-        notes = (weight, *unused_notes(options, "builtin", also=["similarity"]))
+        cut = f"words are cut by their script: in {PAIRED} each two neighbouring characters are one"
+        notes = (weight, cut, *unused_notes(options, "builtin", also=["similarity"]))
         super().__init__(options, parts, notes=notes)
 
     def encode(self, texts: Sequence[str], role: Role) -> Floats:
