@@ -85,7 +85,7 @@ leaderboards: $(INSTALLED)
 	$(BOARD) --alignment --model $(E5) --model $(HYBRID) $(BUILTIN) --task tydiqa-goldp --langs ar,en,fi,ko,ru
 	$(BOARD) --alignment --model $(E5) --model $(HYBRID) $(BUILTIN) --task belebele \
 		--langs afr_Latn,amh_Ethi,deu_Latn,eng_Latn,zul_Latn
-	$(BOARD) --model $(E5) --model $(HYBRID) --fuse builtin:bm25 --fuse-depth 100 --task xquad-r
+	$(BOARD) --model $(E5) --model $(HYBRID) --fuse builtin:bm25 --task xquad-r
 	for form in lower typos romanised $(if $(wildcard $(DATA)/lexicon),code-switched); do $(BOARD) --model $(E5) --query-form $$form --task xquad-r || exit 1; done
 	for moved in centroids offsets whitening; do $(BOARD) --model $(E5) --transform $$moved --task xquad-r || exit 1; done
 	$(BIN)/xlir-bench export result $(BOARDS)/*/* --output leaderboards/results
