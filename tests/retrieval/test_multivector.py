@@ -229,6 +229,40 @@ def test_max_length_cuts_passages(colbert: Path) -> None:
     assert encoder.encode(["abcdefghijklmnop"], "passage").lengths.tolist() == [9]
 
 
+@pytest.mark.parametrize(("strategy", "length", "asked", "cut"), [
+    ("fixed", None, None, 24), ("fixed", None, 9, 24), ("min", None, None, 128), ("min", 30, None, 30),
+    ("min", 30, 9, 24), (None, 12, None, 12), (None, 12, 9, 9), (None, None, 9, 9), (None, None, None, 128),
+])  # fmt: skip
+def test_queries_are_cut_where_the_model_cuts_them(
+    tmp_path: Path, strategy: str | None, length: int | None, asked: int | None, cut: int
+) -> None:
+    folder = save_tiny_colbert(tmp_path / "colbert")
+    file = folder / "sentence_bert_config.json"
+    expansion = {"strategy": strategy, "attend": False, "length": 24} if strategy else None
+    stated = {"query_length": length, "query_expansion": expansion}
+    file.write_text(json.dumps(json.loads(file.read_text()) | stated))
+    encoder = xb.load_encoder(str(folder), EncoderOptions(max_length=asked))
+    assert encoder.card.max_query_tokens == cut
+    (tokens,) = encoder.encode(["a " * 150], "query").lengths
+    assert tokens == encoder.card.cut("query") == cut
+    assert f"queries are cut at {cut} tokens" in encoder.card.notes
+
+
+def test_texts_cut_are_counted_by_where_their_role_is_cut(tmp_path: Path) -> None:
+    folder = save_tiny_colbert(tmp_path / "colbert", expansion=24)
+    encoder = xb.load_encoder(str(folder), EncoderOptions(max_length=100))
+    found = xb.evaluate("mini", encoder, options(tmp_path / "cache"))
+    collection = load_collection(catalogue().get(["mini"])[0], options(), Silent())
+    for lang in LANGS:
+        longer = [
+            encoder.count_tokens(collection.texts(role, lang), role).tokens > limit
+            for role, limit in (("query", 24), ("passage", 100))
+        ]
+        share = found.record.texts[lang].truncated_share
+        assert share == pytest.approx(np.concatenate(longer).mean())
+        assert longer[1].mean() < share < 1
+
+
 def test_what_has_no_vectors_of_tokens_is_refused_in_one_line(
     colbert: Path, tmp_path: Path
 ) -> None:

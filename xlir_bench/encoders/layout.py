@@ -58,6 +58,8 @@ PYLATE_DENSE = "pylate.models.Dense."
 SETTINGS = "config_sentence_transformers.json"
 STANFORD = "artifact.metadata"
 """What the first ColBERT writes of its settings."""
+FILLED = 32
+"""The length of queries of ColBERT where its files state none."""
 UNLIMITED = 1_000_000
 """Tokenizers write "no limit" as a larger number."""
 OFFSET_POSITIONS = (
@@ -169,30 +171,44 @@ class ModelLayout:
     @cached_property
     def max_tokens(self) -> int | None:
         """Where the model itself cuts a text; None where it does not."""
-        own, tokenizer = self._library_file, self._transformer_file("tokenizer_config.json")
         if self._transformer is None:
             # A static embedding cuts only where its tokenizer file says so.
             file = _joined(self.modules[0].path, "tokenizer.json")
-            stated = self._limit((file, ("truncation", "max_length")))
-        else:
-            stated = self._limit(
-                *((file, ("document_length",)) for file in (own, SETTINGS)),
-                (STANFORD, ("doc_maxlen",)),
-                *((own, keys) for keys in LIMITS),
-                (tokenizer, ("model_max_length",)),
-            )
-        limits = [n for n in (stated, self.positions) if n is not None and n < UNLIMITED]
-        return int(min(limits)) if limits else None
-
-    @cached_property
-    def query_tokens(self) -> int | None:
-        """Where a model of late interaction cuts queries; None where it does not say so."""
-        own = self._library_file
-        stated = self._limit(
-            *((own, keys) for keys in (("query_expansion", "length"), ("query_length",))),
-            *((SETTINGS, ("query_length",)), (STANFORD, ("query_maxlen",))),
+            return self._longest((file, ("truncation", "max_length")))
+        return self._longest(
+            *((file, ("document_length",)) for file in (self._library_file, SETTINGS)),
+            (STANFORD, ("doc_maxlen",)),
+            *self._limits_of_all,
         )
-        return None if stated is None else int(stated)
+
+    def query_tokens(self, asked: int | None) -> int | None:
+        """Where a model of late interaction cuts queries, if no text may be longer than `asked`."""
+        own = self._library_file
+        strategy = self._value(own, str, "query_expansion", "strategy")
+        of_pylate, of_stanford = (SETTINGS, ("query_length",)), (STANFORD, ("query_maxlen",))
+        filled = self._limit((own, ("query_expansion", "length")), of_pylate, of_stanford)
+        fills = strategy == "fixed" or (strategy is None and self.is_stanford_colbert)
+        if strategy is None and self._limit(of_pylate) is not None:
+            fills = self._value(SETTINGS, object, "do_query_expansion") is not False
+        if fills:  # all queries have this length, whatever is asked
+            return int(filled or FILLED)
+        stated = self._longest((own, ("query_length",)), of_pylate, *self._limits_of_all)
+        most = min(stated or UNLIMITED, asked or UNLIMITED)
+        most = max(most, int(filled or 0)) if strategy == "min" else most
+        return most if most < UNLIMITED else None
+
+    @property
+    def _limits_of_all(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        """Where it is stated how long a text may be, whatever its role."""
+        tokenizer = self._transformer_file("tokenizer_config.json")
+        own = tuple((self._library_file, keys) for keys in LIMITS)
+        return *own, (tokenizer, ("model_max_length",))
+
+    def _longest(self, *places: tuple[str, tuple[str, ...]]) -> int | None:
+        """The first length that is stated in these places, if the model has as many positions."""
+        lengths = (self._limit(*places), self.positions)
+        limits = [n for n in lengths if n is not None and n < UNLIMITED]
+        return int(min(limits)) if limits else None
 
     @cached_property
     def weights(self) -> tuple[str, ...]:

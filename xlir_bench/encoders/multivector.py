@@ -101,13 +101,15 @@ class MultiVectorEncoder(TransformerEncoder):
         check_finite(found.vectors, np.repeat(np.arange(len(texts)), found.lengths), texts)
         return found
 
+    @property
+    def max_query_tokens(self) -> int | None:
+        """Where queries are cut, if elsewhere than passages."""
+        return self._layout.query_tokens(self._options.max_length)
+
     def _own_notes(self) -> list[str]:
-        length = self._layout.query_tokens
+        length = self.max_query_tokens
         return [] if length is None else [f"queries are cut at {length} tokens"]
 
     def _cut(self, model: Any) -> None:
-        """Queries and passages are cut apart: a length that is asked for cuts passages, and longer queries."""
-        model[0].document_length = self.max_tokens
-        length = getattr(model[0], "query_length", None)
-        if self._options.max_length is not None and length is not None:
-            model[0].query_length = min(self._options.max_length, length)
+        """Queries and passages are cut apart."""
+        model[0].document_length, model[0].query_length = self.max_tokens, self.max_query_tokens

@@ -56,6 +56,9 @@ class EncoderCard:
     fingerprint: str
     dtype: str = "float32"
     max_tokens: int | None = None
+    """Where a text is cut."""
+    max_query_tokens: int | None = None
+    """Where a query is cut, if elsewhere than a passage."""
     query_prompt: str = ""
     passage_prompt: str = ""
     weights_digest: str | None = None
@@ -75,6 +78,11 @@ class EncoderCard:
     """How its vectors are moved, and on which text that is estimated, with a piece of its digest."""
     fused: tuple[tuple[str, str], ...] = ()
     """The retrievers that are fused, the model first: name and fingerprint of each."""
+
+    def cut(self, role: Role) -> int | None:
+        """After how many tokens a text of this role is cut."""
+        apart = self.max_query_tokens if role == "query" else None
+        return self.max_tokens if apart is None else apart
 
 
 def changed_options(options: EncoderOptions, names: Iterable[str]) -> dict[str, Any]:

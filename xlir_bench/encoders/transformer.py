@@ -82,7 +82,14 @@ class SentenceTransformerEncoder:
         """
         return self._tokens.count(texts, self.prompts.of(role))
 
+    @property
+    def max_query_tokens(self) -> int | None:
+        """Where queries are cut, if elsewhere than passages."""
+        return None
+
     def _fingerprint(self, **parts: Any) -> str:
+        apart = self.max_query_tokens
+        parts |= {} if apart is None else {"max_query_tokens": apart}
         return fingerprint(
             {
                 "kind": self.kind,
@@ -102,6 +109,7 @@ class SentenceTransformerEncoder:
             name=self.name,
             kind=self.kind,
             max_tokens=self.max_tokens,
+            max_query_tokens=self.max_query_tokens,
             slug=slug(stem, changed_options(self._options, options)),
             query_prompt=self.prompts.query,
             passage_prompt=self.prompts.passage,

@@ -63,7 +63,7 @@ def setting_part(scores: Scores, ranking: Ranking) -> SettingPart:
 
 
 def texts_part(
-    collection: Collection, represented: Represented, max_tokens: int | None
+    collection: Collection, represented: Represented, card: EncoderCard
 ) -> dict[str, TextsPart]:
     """How each language's texts look to the tokenizer."""
     counts = represented.tokens or {}
@@ -72,15 +72,14 @@ def texts_part(
         by_role = {role: counts[role, lang] for role in ROLES if (role, lang) in counts}
         tokens = np.concatenate([c.tokens for c in by_role.values()]) if by_role else np.empty(0)
         unknown = sum(int(c.unknown.sum()) for c in by_role.values())
+        cut = [c.tokens > (card.cut(role) or np.inf) for role, c in by_role.items()]
         parts[lang] = TextsPart(
             queries=len(collection.queries[lang].ids) if lang in collection.queries else 0,
             passages=len(collection.passages[lang].ids) if lang in collection.passages else 0,
             tokens_mean=_mean(tokens),
             query_tokens_mean=_mean(by_role["query"].tokens) if "query" in by_role else None,
             passage_tokens_mean=_mean(by_role["passage"].tokens) if "passage" in by_role else None,
-            truncated_share=_mean(tokens > max_tokens)
-            if max_tokens
-            else (0.0 if by_role else None),
+            truncated_share=_mean(np.concatenate(cut)) if cut else None,
             unknown_share=unknown / max(1, int(tokens.sum())) if by_role else None,
         )
     return parts

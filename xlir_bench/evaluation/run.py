@@ -165,7 +165,7 @@ def evaluate(
             engine = NUMBA if vectors is None else vectors.engine
             alignment = alignment_part(searching, represented.vectors, rankings, engine)
     card = retriever.card
-    texts = texts_part(collection, represented, card.max_tokens)
+    texts = texts_part(collection, represented, card)
     notes = list(misleading_notes(texts, collection, represented.vectors))
     notes += [*card.notes, *represented.notes, *collection.notes]
     notes += unscored_notes(rankings, collection)

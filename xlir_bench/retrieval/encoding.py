@@ -118,7 +118,7 @@ class Plan:
     ) -> Plan:
         """The batches follow from how long the texts are for the model, and from the budget or else the device."""
         counts = token_counts(encoder, texts, role) if counts is None else counts
-        limit, budget = describe(encoder).max_tokens, request.batch_tokens or device_budget(encoder)
+        limit, budget = describe(encoder).cut(role), request.batch_tokens or device_budget(encoder)
         lengths = counts.tokens if limit is None else np.minimum(counts.tokens, limit)
         return cls(encoder, request, role, texts, counts, plan_batches(lengths, budget))
 

@@ -61,6 +61,7 @@ class FusedRetriever:
             fingerprint=fingerprint({"fused": [card.fingerprint for card in cards], **how}),
             dtype=cards[0].dtype,
             max_tokens=cards[0].max_tokens,
+            max_query_tokens=cards[0].max_query_tokens,
             query_prompt=cards[0].query_prompt,
             passage_prompt=cards[0].passage_prompt,
             transform=cards[0].transform,
