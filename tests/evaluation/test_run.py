@@ -235,6 +235,7 @@ def test_save_run_keeps_the_best_passages_of_every_query() -> None:
         ({"candidate": "paragraph"}, UnknownNameError, "'paragraph'.*sentence"),
         ({"measures": ("map", "recal@10")}, UnknownNameError, "did you mean 'recall@10'"),
         ({"index": "NSHW"}, InputError, "'NSHW' is not a FAISS factory string"),
+        ({"index": "LSH"}, InputError, "'LSH' is not a FAISS factory string"),
         ({"index": "PQ16"}, InputError, r"cannot be built from the \d+ candidates of"),
     ],
 )

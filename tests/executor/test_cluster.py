@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 from executor.jobs import Ending, Squares, asked, processes
+from retrieval.test_embedding import Told
 
 from xlir_bench import objectstore
 from xlir_bench.cli import exit_code
@@ -331,7 +333,7 @@ def test_models_and_tasks_of_a_run_are_shared_out(
 ) -> None:
     executor.dismiss()  # the command has workers of its own
     specs = ["builtin:ngram", f"py:{ENCODERS}:wrong", "builtin:bm25"]
-    asked = ["run", *(f"--model={spec}" for spec in specs), "--langs", "de,en", "--json", "--quiet"]
+    asked = ["run", *(f"--model={spec}" for spec in specs), "--langs", "de,en", "--json"]
     assert exit_code([*asked, "--output", str(cache / "alone")]) == 4
     alone, why = capfd.readouterr()
     assert (
@@ -340,6 +342,7 @@ def test_models_and_tasks_of_a_run_are_shared_out(
     shared, why_shared = capfd.readouterr()
     assert "encode failed: ValueError: of a text" in why
     assert "encode failed: ValueError: of a text" in why_shared
+    assert re.search(r"evaluate: 100%.* 3/3 .* results/s", why_shared)
     for one, other in zip(json.loads(alone), json.loads(shared), strict=True):
         assert one["encoder"]["name"] == other["encoder"]["name"]
         assert one["tables"] == other["tables"]
@@ -353,6 +356,8 @@ def test_trainings_of_an_experiment_are_shared_out(executor: Executor, tmp_path:
     tasks = catalogue().tasks
     trainings = Trainings(recipe, tmp_path, tasks, device="cpu", discard_models=True)
     said: list[str] = []
-    assert trainings.run(said.append, executor) == {}
+    counted = Told()
+    assert trainings.run(said.append, executor, counted) == {}
+    assert counted.told == [("train", 2, "trainings"), 1, 1, "finished"]
     assert [line.partition(":")[0] for line in said] == ["1 of 2", "2 of 2"]
     assert read_experiment(recipe, tmp_path).missing == []

@@ -63,6 +63,22 @@ class Counting(Letters):
         return TokenCounts(np.array([len(text) for text in texts], np.int64), unknown)
 
 
+class Told:
+    """A `Progress` that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[Any] = []
+
+    def start(self, stage: str, total: int, unit: str) -> None:
+        self.told.append((stage, total, unit))
+
+    def advance(self, count: int) -> None:
+        self.told.append(count)
+
+    def finish(self) -> None:
+        self.told.append("finished")
+
+
 COLLECTION = text_collection(
     {"de": ["Wo?", "OK", "Wann?"], "en": ["Where?", "OK", "OK", "When?"]},
     {"de": ["hier", "OK", "gestern", "hier"], "en": ["here", "OK", "yesterday"]},
@@ -346,25 +362,37 @@ def test_zero_vectors_are_counted_and_one_text_is_named(tmp_path: Path) -> None:
 
 
 def test_progress_counts_every_text_once(tmp_path: Path) -> None:
-    told: list[Any] = []
-
-    class Told:
-        def start(self, stage: str, total: int, unit: str) -> None:
-            told.append((stage, total, unit))
-
-        def advance(self, count: int) -> None:
-            told.append(count)
-
-        def finish(self) -> None:
-            told.append("finished")
-
+    progress = Told()
+    told = progress.told
     with pytest.raises(KeyboardInterrupt):
         run(Counting(disturb=fail_at(3, KeyboardInterrupt())), tmp_path, batch_tokens=12)
-    embed(COLLECTION, Counting(), EmbedRequest(tmp_path, 12), Told())
+    embed(COLLECTION, Counting(), EmbedRequest(tmp_path, 12), progress)
     assert told == [("encode", 6, "texts"), 1, 1, 1, 3, "finished"]
     told.clear()
-    embed(COLLECTION, Counting(), EmbedRequest(tmp_path, 12), Told())
+    embed(COLLECTION, Counting(), EmbedRequest(tmp_path, 12), progress)
     assert told == []
+
+
+@pytest.mark.parametrize("window", [65_536, 4, 1])
+def test_progress_of_a_part_counts_what_it_encodes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, window: int
+) -> None:
+    monkeypatch.setattr(embedding, "WINDOW", window)
+    monkeypatch.setattr(embedding, "WINDOWS", 2)
+    request = EmbedRequest(tmp_path, 12)
+    with pytest.raises(KeyboardInterrupt):
+        run(Counting(disturb=fail_at(3, KeyboardInterrupt())), tmp_path, batch_tokens=12)
+    encoded = 0
+    for part in range(2):
+        encoder, progress = Counting(), Told()
+        embedding.encode_part(COLLECTION, encoder, request, progress, part, 2)
+        stages = [told for told in progress.told if isinstance(told, tuple)]
+        counts = [told for told in progress.told if isinstance(told, int)]
+        assert sum(total for _, total, _ in stages) == sum(counts) == encoder.seen.total()
+        assert progress.told.count("finished") == len(stages)
+        encoded += sum(counts)
+    assert encoded
+    assert run(Counting(), tmp_path, batch_tokens=12).encoded == 0
 
 
 # Slow: fourteen forks that each embed with a model.

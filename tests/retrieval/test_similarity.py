@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from models import save_static_embedding
+from models import save_static_embedding, save_tiny_colbert, save_tiny_splade
 from retrieval.test_embedding import COLLECTION, Letters
 from retrieval.test_exact import cut, cuts, rows, sizes
 from worlds import evaluator_texts, in_parts, plain_rows, random_world
@@ -235,7 +235,11 @@ def test_alignment_says_by_what_it_is_measured(uneven: Path, similarity: Similar
     assert any("alignment is measured by cosine" in n for n in notes) == (similarity == "dot")
 
 
-def test_bm25_leaves_a_similarity_out_and_says_so() -> None:
+def test_what_is_compared_in_its_own_way_leaves_a_similarity_out_and_says_so(
+    tmp_path: Path,
+) -> None:
     options = EncoderOptions(similarity="dot")
-    result = xb.evaluate("mini", "builtin:bm25", OPTIONS, encoder_options=options)
-    assert any(note.startswith("--similarity means nothing") for note in result.record.notes)
+    sparse, late = save_tiny_splade(tmp_path / "sparse"), save_tiny_colbert(tmp_path / "late")
+    for spec in ("builtin:bm25", str(sparse), str(late)):
+        result = xb.evaluate("mini", spec, OPTIONS, encoder_options=options)
+        assert any(note.startswith("--similarity means nothing") for note in result.record.notes)

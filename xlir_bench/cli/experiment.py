@@ -151,9 +151,10 @@ def _run(trainings: Trainings, text: str, work: WorkOptions, quiet: bool) -> int
     try:
         with (
             opened(work.on, work.workers, work.gpus_per_worker, tell) as executor,
+            Bars(quiet) as of_workers,
             Bars(quiet) as bars,
         ):
-            failed = replace(trainings, progress=bars).run(tell, executor)
+            failed = replace(trainings, progress=bars).run(tell, executor, of_workers)
     except KeyboardInterrupt:
         say("\nstopped: the same command goes on; finished cells are kept", err=True)
         return 130

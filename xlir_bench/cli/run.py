@@ -165,7 +165,11 @@ def run(
                     numbers[name] = len(numbers)
                     yield name, Asked(spec if apart else retriever, task, how, called)
 
+        if apart:  # here nothing of a pair is seen until it is over
+            bars.start("evaluate", count, "results")
         for done in (executor if apart else LOCAL).run(job, pairs()):
+            if apart:
+                bars.advance(1)
             try:
                 result = done.result()
                 if result.folder is not None and not result.folder.is_dir():

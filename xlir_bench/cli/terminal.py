@@ -12,6 +12,7 @@ import re
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,7 +37,14 @@ def say(text: str = "", err: bool = False, nl: bool = True) -> None:
         del parts[1::2]
     # GitHub Actions takes a line that begins with `::` or `##[` for a command.
     lines = re.sub(r"(?m)^(\s*)(::|##\[)", r"\1 \\\2", "".join(parts))
-    click.echo(lines, err=err, nl=nl, color=True)
+    with _beside_bars():
+        click.echo(lines, err=err, nl=nl, color=True)
+
+
+def _beside_bars() -> AbstractContextManager[object]:
+    """Lines do not run into a bar that is open."""
+    shown = "tqdm" in sys.modules and sys.stderr.isatty()
+    return sys.modules["tqdm"].tqdm.external_write_mode() if shown else nullcontext()
 
 
 def _has_colours(err: bool) -> bool:

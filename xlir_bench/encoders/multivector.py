@@ -76,6 +76,7 @@ class MultiVectorEncoder(TransformerEncoder):
 
     kind = "late-interaction"
     model_type = MULTI_VECTOR
+    is_compared_by_choice = False
     options_in_slug = tuple(name for name in OPTIONS_IN_SLUG if name != "truncate_dim")
     has_family = False
 

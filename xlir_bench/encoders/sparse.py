@@ -26,6 +26,7 @@ class SparseEncoder(TransformerEncoder):
 
     kind = "sparse"
     model_type = SPARSE
+    is_compared_by_choice = False
     options_in_slug = tuple(name for name in OPTIONS_IN_SLUG if name != "truncate_dim")
 
     def __init__(self, place: Place, options: EncoderOptions = DEFAULT_OPTIONS) -> None:

@@ -148,6 +148,8 @@ class TransformerEncoder(SentenceTransformerEncoder):
 
     model_type = DENSE
     options_in_slug: tuple[str, ...] = OPTIONS_IN_SLUG
+    is_compared_by_choice = True
+    """Whether its vectors can be compared in more than one way."""
     has_family = True
     """Whether models of its name were trained with the prompts that are known of them."""
 
@@ -192,6 +194,7 @@ class TransformerEncoder(SentenceTransformerEncoder):
         """What a result records of it."""
         bare = "no modules.json: a bare transformers model, pooled as sentence-transformers does by default"
         used = (*self.options_in_slug, "revision", "device", "trust_remote_code")
+        also = () if self.is_compared_by_choice else ("similarity",)
         return self._card(
             self._place.slug_stem(self.weights_digest),
             self.options_in_slug,
@@ -199,7 +202,7 @@ class TransformerEncoder(SentenceTransformerEncoder):
                 *self._place.notes,
                 *([bare] if self._layout.bare else []),
                 *self._own_notes(),
-                *unused_notes(self._options, self.kind, used),
+                *unused_notes(self._options, self.kind, used, also),
             ),
             fingerprint=self.fingerprint,
             weights_digest=self.weights_digest,

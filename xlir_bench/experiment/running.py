@@ -112,8 +112,16 @@ class Trainings:
                 planned.append(Planned(cell, state, _expected_seconds(cell.variant, records)))
         return planned
 
-    def run(self, say: Callable[[str], None], executor: Executor = LOCAL) -> dict[Cell, str]:
-        """Train and evaluate every cell that is not finished; those that failed, and why."""
+    def run(
+        self,
+        say: Callable[[str], None],
+        executor: Executor = LOCAL,
+        of_workers: Progress | None = None,
+    ) -> dict[Cell, str]:
+        """Train and evaluate every cell that is not finished; those that failed, and why.
+
+        `of_workers` is told how many trainings are over where others do them.
+        """
         recipe = self.recipe
         if missing := self.missing_data():
             raise OutOfReachError(
@@ -150,13 +158,16 @@ class Trainings:
                     if not self.is_finished(cell):
                         failed[cell] = str(error)
 
-            job = self
+            job, counted = self, of_workers or Silent()
             if executor.remote:
+                counted.start("train", len(groups), "trainings")
                 there, device = self.folder.absolute(), self.device or executor.device
                 job = replace(self, folder=there, device=device, progress=Silent())
             for done in executor.run(job, begun()):
+                counted.advance(1)
                 if done.error is not None:
                     _fail(done.name, done.error)
+            counted.finish()
             shutil.rmtree(self.folder / ROWS, ignore_errors=True)
             if self.discard_models:  # also of cells that were killed between their result and this
                 left = [c.training for c in recipe.cells() if not self.is_finished(c)]

@@ -99,11 +99,11 @@ def empty_index(dimension: int, factory: str) -> Any:
 
 
 def require_factory(factory: str) -> None:
-    """Refuse a string that FAISS cannot read, whatever the dimension: it need not be known yet."""
+    """Refuse a string that FAISS cannot read, or not for inner products, whatever the dimension: it need not be known yet."""
     try:
         _made(1, factory)
     except RuntimeError as error:
-        if "could not parse" in str(error):
+        if "could not parse" in str(error) or "METRIC_L2" in str(error):
             raise _refused(factory, "", error) from error
 
 

@@ -178,9 +178,7 @@ def encode_part(
         raise InputError("a part of the vectors is of use in the cache alone, and there is none")
     missing = encoding.missing
     for texts in encoding.roles:
-        progress.start(f"encode {texts.role} texts", -(-len(texts.keys) // parts), "texts")
-        encoding.encode(texts, part, parts)
-        progress.finish()
+        encoding.encode(texts, (part, parts))
     if encoding.store.notes:
         raise InputError("; ".join(sorted(encoding.store.notes)))
     return missing - encoding.missing
@@ -252,16 +250,18 @@ class Encoding:
         fewer = TOKENS_OF_TEXT if self.request.has_tokens else 1
         return len(texts.keys) * fewer <= IN_MEMORY
 
-    def encode(self, texts: Distinct, part: int = 0, parts: int = 1) -> None:
+    def encode(self, texts: Distinct, share: tuple[int, int] | None = None) -> None:
         """Encode the texts of which nothing is known, or one of so many parts of them, and write as it goes.
 
         Batches run from the longest text of a window to the shortest, and what is written is whole batches:
         those that a killed run has left undone are planned alike by the next one, so its vectors are the same
-        to the bit.
+        to the bit. How many there are in a part is known of a window at a time: each is told of by itself.
         """
+        part, parts = share or (0, 1)
         known, windows = self.known[texts.role], range(0, len(texts.keys), WINDOW)
         whole = len(windows) >= WINDOWS * parts
-        for start in windows[part::parts] if whole else windows:
+        mine = windows[part::parts] if whole else windows
+        for number, start in enumerate(mine, 1):
             missing = known.missing(start, WINDOW)
             if not len(missing):
                 continue
@@ -284,7 +284,13 @@ class Encoding:
                     holder = path or self.store.set_aside(texts.role, block)
                 known.put(at[rows], holder, block, slice(None))
 
+            if share is not None:
+                told = f" {number} of {len(mine)}" if len(mine) > 1 else ""
+                count = sum(map(len, wanted))
+                self.progress.start(f"encode {texts.role} texts{told}", count, "texts")
             plan.encode(wanted, keep, self.progress.advance)
+            if share is not None:
+                self.progress.finish()
 
 
 def zero_vectors(
