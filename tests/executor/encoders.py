@@ -11,6 +11,11 @@ def vectors(texts, role):
     return np.array(rows, np.float32)
 
 
+def lengths(pairs):
+    """For `--rerank`: the longer a passage, the higher."""
+    return [float(len(passage)) for _, passage in pairs]
+
+
 def wrong(texts, role):
     """Goes wrong."""
     raise ValueError("of a text")

@@ -19,6 +19,7 @@ from xlir_bench.evaluation import RunOptions, evaluate
 from xlir_bench.executor import LOCAL, Local, opened, place
 from xlir_bench.retrieval import embedding
 
+ENCODERS = Path(__file__).with_name("encoders.py")
 NO_RAY = "Ray is not installed: pip install 'xlir-bench[ray]'"
 
 
@@ -223,12 +224,17 @@ def test_a_shard_is_written_from_here(other: list[str], capfd: pytest.CaptureFix
 
 
 @pytest.mark.parametrize(("in_memory", "device"), [(1_000, "cpu"), (1, "cpu:0")])
+@pytest.mark.parametrize("fuse", [(), ("builtin:random",)])
+@pytest.mark.parametrize("rerank", [None, f"py:{ENCODERS}:lengths"])
 def test_a_result_says_where_its_vectors_were_compared(
-    in_memory: int, device: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    in_memory: int, device: str, fuse: tuple[str, ...], rerank: str | None,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
     monkeypatch.setattr(embedding, "IN_MEMORY", in_memory)
-    options = RunOptions(langs=("de", "en"), cache=tmp_path, search_device="cpu:0")
-    result = evaluate("mini", "builtin:ngram", options, executor=Local(remote=True))
+    options = RunOptions(langs=("de", "en"), cache=tmp_path, search_device="cpu:0", limit=9)
+    result = evaluate(
+        "mini", "builtin:ngram", options, fuse=fuse, rerank=rerank, executor=Local(remote=True)
+    )
     assert result.record.profile.search_device == device
 
 

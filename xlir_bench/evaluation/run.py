@@ -58,6 +58,8 @@ from xlir_bench.retrieval import (
     VectorRetriever,
 )
 from xlir_bench.retrieval.approximate import require_factory
+from xlir_bench.retrieval.fusion import FusedIndex
+from xlir_bench.retrieval.reranking import RerankedIndex
 from xlir_bench.retrieval.retriever import Index, ScoringIndex
 from xlir_bench.retrieval.similarity import MaxSim
 from xlir_bench.retrieval.tiles import NUMBA
@@ -204,7 +206,7 @@ def evaluate(
             encoded_texts=represented.encoded,
             cached_texts=represented.cached,
             peak_memory_bytes=peak_memory(),
-            search_device=_search_device(vectors, options, executor),
+            search_device=_search_device(index, options, executor),
             index=index_quality,
         ),
         environment=environment(executor.kinds),
@@ -221,11 +223,15 @@ def _asks_unions(index: Index, options: RunOptions) -> bool:
     return options.alignment or (options.unions and options.keep_vectors and not late)
 
 
-def _search_device(vectors: VectorIndex | None, options: RunOptions, executor: Executor) -> str:
+def _search_device(index: Index, options: RunOptions, executor: Executor) -> str:
     """Where vectors were compared: workers have devices of their own, and search only what is on disk."""
-    if not executor.remote or vectors is None or vectors.engine is not NUMBA:
+    while isinstance(index, RerankedIndex):
+        index = index.first
+    parts = index.indexes if isinstance(index, FusedIndex) else (index,)
+    of_vectors = [part for part in parts if isinstance(part, VectorIndex)]
+    if not executor.remote or any(part.engine is not NUMBA for part in of_vectors):
         return options.search_device
-    there = any(rows.on_disk for rows in vectors.passages.values())
+    there = any(rows.on_disk for part in of_vectors for rows in part.passages.values())
     return options.search_device if there else CPU
 
 
