@@ -105,6 +105,7 @@ def run(
     """
     from xlir_bench.evaluation import settings_asked
     from xlir_bench.measures.retrieval import check_measures
+    from xlir_bench.retrieval.kernels import are_compiled
 
     # Whatever cannot run is refused before anything is loaded or encoded.
     specs = in_order([*models, *more_models]) or [DEFAULT_MODEL]
@@ -150,6 +151,8 @@ def run(
         if shard is not None:
             job.encode_shard(retrievers, chosen, shard)
             return 0
+        if not (apart or are_compiled()):
+            tell("the first run on this machine compiles its loops: a quarter of a minute, once")
         numbers: dict[str, int] = {}
 
         def pairs() -> Iterator[tuple[str, Asked]]:

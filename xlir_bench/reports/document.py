@@ -148,15 +148,16 @@ def _marked(cell: object, shown: Callable[[str], str], before: str, after: str) 
 
 
 def _fitted(table: Table, width: int | None, colours: bool) -> str:
-    """The table of a terminal: without its spare columns where it is too wide, then in several pieces."""
-    dropped = []
-    for name in table.spare:
-        if width is None or _width(table) <= width:
+    """The table of a terminal: where it is too wide, in few pieces, for which no more spare columns go than need be."""
+    spare = [name for name in table.spare if name in table.headers]
+    tried = [(_pieces(table, width), spare[:0])]
+    for count in range(1, len(spare) + 1):
+        if len(tried[0][0]) == 1:
             break
-        if name in table.headers:
-            table = table.columns([i for i, x in enumerate(table.headers) if x != name])
-            dropped.append(name)
-    parts = [_grid(piece, "terminal", colours) for piece in _pieces(table, width)]
+        kept = [i for i, name in enumerate(table.headers) if name not in spare[:count]]
+        tried.append((_pieces(table.columns(kept), width), spare[:count]))
+    pieces, dropped = min(tried, key=lambda of: len(of[0]))
+    parts = [_grid(piece, "terminal", colours) for piece in pieces]
     if dropped:
         parts.append(f"({', '.join(map(visible, dropped))}: a wider terminal, or --json)")
     return "\n\n".join(parts)

@@ -98,7 +98,7 @@ def summary_table(record: ResultRecord) -> Table:
         row += [number(part.mean) for part in others]
         row += [number(Column(kind, "map").chance(record))] if "map" in measures else []
         rows.append(row)
-    headers = ["setting", "n", *measures[:1], "95 % interval", *measures[1:]]
+    headers = ["kind", "settings", *measures[:1], "95 % interval", *measures[1:]]
     headers += ["chance map"] if "map" in measures else []
     # A terminal without room for all of them shows the first measure and its interval.
     return Table(headers, rows, spare=("chance map", *reversed(measures[1:])))

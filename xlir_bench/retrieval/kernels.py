@@ -15,6 +15,8 @@ How they are written, so that they can be changed safely:
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 from numba import njit
 
@@ -28,6 +30,12 @@ BINS = 2048
 """A multiple of what a row has items, so that most bins hold no item."""
 SURPLUS = 4
 """Into how many times as many parts as passages are wanted a line is cut, to see what the best of them reach."""
+
+
+def are_compiled() -> bool:
+    """Whether this machine has compiled them before: numba keeps what it made, and ranx's functions with them."""
+    folder = Path(count_above._cache.cache_path)
+    return any(folder.glob("kernels.count_above-*.nbi"))
 
 
 @njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]

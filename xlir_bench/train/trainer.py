@@ -75,7 +75,8 @@ def train(
     device = training_device(options, options.from_nothing)
     folder = RunFolder(options.output)
     run = _Run(options, folder, tasks, data, progress or Silent())
-    with joined(device == "cpu"):
+    unmade = [] if options.output.exists() else [options.output]
+    with files.removing_empty(unmade), joined(device == "cpu"):
         if rank() == 0:
             with folder.held():
                 folder.require_fresh(options.resume)
