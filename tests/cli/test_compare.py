@@ -60,6 +60,9 @@ def test_three_results_are_all_pairs(two):
     assert "| builtin:random / third" in said.out
     pairs = json.loads(two("compare", A, B, "results/c/mini", "--json").out)["pairs"]
     assert len(pairs) == 9
+    shown = two("compare", A, B, "results/c/mini", "--show-queries", "2")
+    assert (shown.code, shown.out) == (2, "")
+    assert "--show-queries is of two results, and these are 3" in shown.err
 
 
 def test_what_cannot_be_compared_is_refused_and_may_be_forced(two):

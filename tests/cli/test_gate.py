@@ -33,6 +33,17 @@ def test_a_pass_exits_0(gate):
     said = gate(candidate=BASE)
     assert said.code == 0, said.err
     assert said.out.startswith("PASS")
+    assert f"{BASE} is compared with itself" in said.err
+
+
+def test_a_candidate_does_not_take_the_place_of_its_baseline(gate, xlir):
+    assert gate(candidate="builtin:ngram").code == 0
+    (usual,) = Path("results/builtin-ngram").iterdir()
+    before = (usual / "result.json").read_bytes()
+    said = xlir("gate", "--baseline", usual, "--candidate", "builtin:ngram")
+    assert (said.code, said.out) == (2, "")
+    assert f"would take the place of the baseline, {usual}: name another --output" in said.err
+    assert (usual / "result.json").read_bytes() == before
 
 
 def test_a_regression_exits_1(gate):

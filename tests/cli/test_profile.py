@@ -77,6 +77,14 @@ def test_a_stored_result_gets_the_figures_and_stays_as_it_is(xlir):
     assert after.record.profile.cost.command == "xlir-bench profile " + " ".join(QUICK)
     assert after.with_cost(None).record == before.record
     assert after.tables["ranks"].equals(ranks)
+    again = ("run", "--model", "builtin:ngram", "--langs", "de,en", "--quiet")
+    assert xlir(*again).code == 0
+    kept = Result.load(stored("builtin-ngram")).record
+    assert kept.profile.cost == after.record.profile.cost
+    file = stored("builtin-ngram") / "result.json"
+    file.write_text(file.read_text().replace(kept.encoder.fingerprint, "sha256:" + "0" * 64))
+    assert xlir(*again).code == 0
+    assert Result.load(file).record.profile.cost is None, "it was of another model"
 
 
 def test_a_result_of_other_weights_is_made_anew(xlir):

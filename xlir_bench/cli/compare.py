@@ -62,6 +62,8 @@ def compare(
         there = "\n  ".join(str(result.folder) for result in loaded)
         raise InputError(f"these are results of several tasks; name those of one:\n  {there}")
     if len(loaded) > 2:
+        if show_queries:
+            raise InputError(f"--show-queries is of two results, and these are {len(loaded)}")
         measure = reports.shared_measure(loaded, measure)
         pairs, notes = reports.compare_all(loaded, measure, force)
         record = reports.pairs_record(pairs, measure, notes)

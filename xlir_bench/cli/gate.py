@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from xlir_bench.cli.command import JSON, OUTPUT_DIR, canonical_command, command
-from xlir_bench.cli.terminal import Bars, say, say_blocks, say_json, say_report, teller
+from xlir_bench.cli.terminal import Bars, say, say_blocks, say_json, say_report, teller, warn
 from xlir_bench.errors import InputError, NotComparableError, UnknownNameError
 from xlir_bench.escaping import visible
 from xlir_bench.files import explained, removing_empty, require_writable, write
@@ -127,6 +127,8 @@ def gate(
     for folder, (old, policy) in zip(folders, rules, strict=True):
         new = _stored(candidate, None if folder == baseline else old)
         new = how.evaluated(candidate, old) if new is None else new
+        if (new.folder or folder).resolve() == (old.folder or folder).resolve():
+            warn(f"{new.folder} is compared with itself: it is the candidate and the baseline")
         verdict = reports.gate(old, new, policy)
         notes = accumulated_losses(read_history(old.folder), new, policy)
         judged.append((old, new, replace(verdict, notes=(*verdict.notes, *notes))))
@@ -262,18 +264,24 @@ class _Evaluating:
             raise NotComparableError("the baseline had other word lists: name them with --lexicon")
         encoder_options = _as_the_baseline(spec, record.encoder, self.encoder_options)
         alike = replace(self, options=options, encoder_options=encoder_options)
-        return alike.run(spec, task, record.encoder)
+        return alike.run(spec, task, baseline)
 
-    def run(self, spec: str, task: Task, baseline: EncoderPart | None = None) -> Result:
+    def run(self, spec: str, task: Task, old: Result | None = None) -> Result:
         """A run, saved; prints what it does differently from the baseline."""
         from xlir_bench.cli.run import Asked, Evaluations, resolved
 
         (retriever,) = resolved([spec], self.encoder_options, self.options)
-        for line in [] if baseline is None else _differences(baseline, retriever):
+        there = None if old is None else old.folder
+        for line in [] if old is None else _differences(old.record.encoder, retriever):
             say(f"baseline and candidate differ in {line}", err=True)
         with Bars() as bars:
             how = Evaluations(self.options, self.output, canonical_command(), bars, teller())
             usual = how.folder(retriever.card.slug, task)
+            if there is not None and usual.resolve() == there.resolve():
+                raise InputError(
+                    f"the candidate's result would take the place of the baseline, {there}: name another --output, or"
+                    " keep baselines in a folder of their own (gate --first)"
+                )
             with removing_empty([usual, usual.parent]):
                 return how.result(Asked(retriever, task, self.encoder_options))
 

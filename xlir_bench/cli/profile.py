@@ -69,8 +69,8 @@ def profile(
     than another if it is so in every round.
 
     The figures go into the stored result of this model (in the first dtype) and task; where there is
-    none, it is made as `run` makes it. `leaderboard` and `show` tell them; `run` replaces a result, and its
-    figures with it. Vectors are cached: texts are encoded once a dtype.
+    none, it is made as `run` makes it. `leaderboard` and `show` tell them; a later `run` of the same encoder on
+    the same data keeps them. Vectors are cached: texts are encoded once a dtype.
 
     \b
     Examples:

@@ -266,7 +266,7 @@ class Evaluations:
         """One encoder on one task, saved."""
         from xlir_bench.evaluation import as_retriever, evaluate
         from xlir_bench.reports.export import write_trec
-        from xlir_bench.results.store import folder_of_data
+        from xlir_bench.results.store import cost_before, folder_of_data
 
         how = asked.encoder_options
         retriever = as_retriever(asked.encoder, how, self.options, self.executor)
@@ -282,6 +282,8 @@ class Evaluations:
         folder = folder_of_data(usual, result.record)
         if folder != usual:
             self.tell(f"{usual} holds a result of other data, which stays")
+        if (cost := cost_before(folder, result.record)) is not None:
+            result = result.with_cost(cost)
         saved = result.save(folder)
         if self.trec:
             write_trec(saved, folder / "trec")

@@ -316,6 +316,16 @@ def result_folder(output: Path, encoder_slug: str, task: str, part: Mapping[str,
     return output / encoder_slug / (f"{task}~{json_digest(part)[:8]}" if part else task)
 
 
+def cost_before(folder: Path, record: ResultRecord) -> CostPart | None:
+    """What `profile` measured, if the result in this folder is of the same encoder on the same data."""
+    try:
+        stored = _read_record(folder / RESULT_FILE)
+    except InputError:
+        return None
+    pairs = ((r.encoder.fingerprint, r.task.digest, r.task.data_read) for r in (stored, record))
+    return stored.profile.cost if next(pairs) == next(pairs) else None
+
+
 def folder_of_data(folder: Path, record: ResultRecord) -> Path:
     """`folder`, or another beside it if it holds a result of other data, which is kept."""
     try:
