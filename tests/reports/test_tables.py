@@ -5,7 +5,7 @@ from changed import evaluated
 from xlir_bench.measures.bias import BiasFigure
 from xlir_bench.records import Setting
 from xlir_bench.reports.document import render
-from xlir_bench.reports.tables import report, shortened
+from xlir_bench.reports.tables import report, results_table, shortened, summary_table
 from xlir_bench.results.schema import ResultRecord, SettingPart
 
 
@@ -60,3 +60,21 @@ def test_on_a_terminal_very_many_languages_are_told_by_the_best_and_the_worst() 
 def test_some_languages_and_other_forms_are_told_whole() -> None:
     assert "l020" in told(of_many_languages(40))
     assert "l060" in render(report(of_many_languages(122)), "markdown")
+
+
+def test_the_measure_that_encoders_are_ranked_by_stands_first() -> None:
+    record = evaluated().record
+    turned = {kind: dict(reversed(values.items())) for kind, values in record.summary.items()}
+    table = summary_table(record.model_copy(update={"summary": turned}))
+    assert list(table.headers)[:4] == ["kind", "settings", "map", "95 % interval"]
+    assert "map" not in table.headers[3:]
+    assert [row[1] for row in table.rows] == ["3", "6", "3"]
+
+
+def test_results_of_one_name_are_told_apart() -> None:
+    one = evaluated().record
+    other = one.encoder.model_copy(update={"slug": "ngram-of-others"})
+    records = [one, one.model_copy(update={"encoder": other}), evaluated("builtin:random").record]
+    assert [row[0] for row in results_table(records).rows] == [
+        "builtin:ngram (builtin-ngram)", "builtin:ngram (ngram-of-others)", "builtin:random",
+    ]  # fmt: skip

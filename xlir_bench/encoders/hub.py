@@ -120,7 +120,9 @@ def _from_hub(spec: str, options: EncoderOptions) -> Place:
             is_commit = re.fullmatch("[0-9a-f]{40}", options.revision)
             stem += f"--{options.revision[:12] if is_commit else options.revision}"
         return Place(folder, hub_id, stem, False, (f"hub: commit {folder.name}",))
-    raise failures[0]
+    # A word may be a folder that is spelt wrong.
+    near = "" if "/" in spec else near_misses(Path(spec))
+    raise OutOfReachError(f"{failures[-1]}{near}") from failures[-1]
 
 
 def _snapshot(hub_id: str, options: EncoderOptions) -> Path:

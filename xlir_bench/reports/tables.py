@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
@@ -88,8 +88,9 @@ def heading(record: ResultRecord) -> Text:
 
 
 def summary_table(record: ResultRecord) -> Table:
-    """A row for each kind: the macro averages of all measures, the first with its interval, and chance."""
+    """A row for each kind: the macro averages of all measures, the main one first and with its interval, and chance."""
     measures = list(dict.fromkeys(m for by_measure in record.summary.values() for m in by_measure))
+    measures.sort(key=lambda measure: measure != record.main_measure)
     rows = []
     for kind, values in record.summary.items():
         settings = sum(s.kind == kind and s.queries > 0 for s in record.settings)
@@ -367,9 +368,14 @@ def results_table(records: Sequence[ResultRecord]) -> Table:
     measures = list(dict.fromkeys(record.main_measure for record in records))
     # Where tasks have different main measures, each row names its own.
     several = len(measures) > 1
+    tasks = [record.task.name + (" (part)" if record.options.part else "") for record in records]
+    names = Counter(
+        (record.encoder.name, task) for record, task in zip(records, tasks, strict=True)
+    )
     rows = []
-    for record, cells in zip(records, compared_cells(records, Kind), strict=True):
-        row = [record.encoder.name, record.task.name + (" (part)" if record.options.part else "")]
+    for record, task, cells in zip(records, tasks, compared_cells(records, Kind), strict=True):
+        name, slug = record.encoder.name, record.encoder.slug
+        row = [name if names[name, task] == 1 else f"{name} ({slug})", task]
         row += [record.main_measure] if several else []
         rows.append([*row, *cells])
     kinds = [kind.value if several else f"{kind.value} {measures[0]}" for kind in Kind]
