@@ -9,6 +9,8 @@ import sys
 import pytest
 from stored import mini_results
 
+from xlir_bench.encoders import load_encoder
+from xlir_bench.errors import InputError
 from xlir_bench.extras import EXTRAS
 
 MODULES = sorted({name for names in EXTRAS.values() for name in names})
@@ -79,3 +81,12 @@ def test_what_wants_more_is_refused_in_one_line_that_names_the_extra(
     assert code == 2
     assert f"pip install 'xlir-bench[{extra}]'" in message
     assert message.count("\n") == 1
+
+
+@pytest.mark.parametrize("spec", ["sparse:x", "colbert:x", "package:x", "x"])
+def test_a_model_without_its_extra_is_named_as_it_was(
+    spec: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("xlir_bench.extras.find_spec", lambda name: None)
+    with pytest.raises(InputError, match=f"--model {spec} wants torch, transformers"):
+        load_encoder(spec)

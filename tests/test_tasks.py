@@ -127,6 +127,15 @@ def test_unknown_tasks_are_reported_together_with_near_misses() -> None:
     assert "'nothing-like-it'" in str(caught.value)
 
 
+def test_a_folder_that_stands_where_a_task_does_is_told_how_to_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "support").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"unknown task 'support'.*beir:support or mlir:support"):
+        catalogue().get(["support"])
+
+
 def test_a_task_asked_for_twice_is_given_once() -> None:
     assert [task.name for task in catalogue().get(["mlqa-r", "xquad-r", "mlqa-r"])] == [
         "mlqa-r", "xquad-r",

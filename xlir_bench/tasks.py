@@ -259,6 +259,10 @@ class TaskCatalogue:
         if unknown := [name for name in names if name not in known]:
             broken = [error for path, error in self.faults.items() if path.stem in unknown]
             told = UnknownNameError("task", unknown, [*self.tasks, *(f"{kind}:" for kind in OWN)])
+            here = [name for name in unknown if Path(name).exists()]
+            if here and not broken:
+                like = " or ".join(f"{kind}:{here[0]}" for kind in OWN)
+                raise InputError(f"{told}; of {here[0]}, which is here, say what it holds: {like}")
             raise (broken or [told])[0]
         return [known[name] for name in names]
 

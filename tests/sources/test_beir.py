@@ -145,7 +145,7 @@ source = {}
         ({"queries": []}, "queries.jsonl: $: there is no line in it"),
         ({"qrels": [("q1", "d9", 1)]}, "test.tsv: line 2: passage 'd9' is not in the corpus"),
         ({"qrels": [("q9", "d1", 1)]}, "line 2: query 'q9' is not among the queries"),
-        ({"qrels": [("q1", "d1")]}, "line 2: wants query-id, corpus-id and score, has 2 cells"),
+        ({"qrels": [("q1", "d1")]}, "line 2: wants query-id, corpus-id and score, has 2 cell"),
         ({"qrels": [("q1", "d1", "good")]}, "line 2: grade 'good' is no whole number"),
         ({"qrels": [("q1", "d1", 1_000_001)]}, "line 2: grade '1000001' is no whole number up to"),
         ({"qrels": [("q1", "d1", "9" * 30)]}, "line 2: grade '999"),

@@ -190,7 +190,7 @@ def test_the_files_of_tico_19_are_one_task(tmp_path: Path) -> None:
 def test_a_bad_pair_is_told_by_its_line(tmp_path: Path) -> None:
     path = tmp_path / "bad.tsv"
     path.write_text(f"{TATOEBA}de\ten\tNein.\nde\ten\tNein.\t\n", "utf-8")
-    with pytest.raises(InputError, match="line 5: has 3 cells, not four") as raised:
+    with pytest.raises(InputError, match=r"line 5: has 3 cell\(s\), not four") as raised:
         read(path)
     assert "line 6: has an empty cell" in str(raised.value)
     tico(tmp_path, "fr", ["un"])

@@ -281,7 +281,7 @@ class Evaluations:
             result = replace(result, record=named)
         folder = folder_of_data(usual, result.record)
         if folder != usual:
-            self.tell(f"{usual} holds a result of other data, which stays")
+            self.tell(f"{usual} holds a result of other data and stays; this one goes to {folder}")
         if (cost := cost_before(folder, result.record)) is not None:
             result = result.with_cost(cost)
         saved = result.save(folder)

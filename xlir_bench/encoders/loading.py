@@ -41,7 +41,8 @@ PREFIXES: dict[str, Callable[[str, EncoderOptions], Encoder]] = {
 
 def load_model(spec: str, options: EncoderOptions, model_type: str | None = None) -> Encoder:
     """The encoder of a folder, a package or a hub id; its files say of which type it is, unless the caller does."""
-    require("models", f"--model {spec}")
+    prefix = {SPARSE: "sparse:", MULTI_VECTOR: "colbert:"}.get(model_type or "", "")
+    require("models", f"--model {prefix}{spec}")
     place = locate(spec, options)
     kinds = {x.model_type: x for x in (TransformerEncoder, SparseEncoder, MultiVectorEncoder)}
     kind = model_type or ModelLayout(place.folder).kind

@@ -162,7 +162,7 @@ def judgement(line: str) -> dict[str, Any]:
     """A line of BEIR's judgements, or their header."""
     cells = line.rstrip("\r\n").split("\t")
     if len(cells) != len(QREL_COLUMNS) and cells[0] != QREL_COLUMNS[0]:
-        raise ValueError(f"wants query-id, corpus-id and score, has {len(cells)} cells")
+        raise ValueError(f"wants query-id, corpus-id and score, has {len(cells)} cell(s)")
     return dict(zip(QREL_COLUMNS, cells, strict=False))
 
 
