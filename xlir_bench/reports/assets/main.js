@@ -104,7 +104,7 @@ function drawRankingSection(task) {
     h("p", { class: "note" }, named.join(", ")),
     h("div", { class: "bar" }, h("label", { for: "filter" }, "filter", input.node), h("div", { class: "group" }, number, chooseColumns(task, state, change), h("p", { class: "saves" }, "save ", saveButton("csv", () => saveRanking(task, state))))),
     table,
-    h("p", { class: "note", id: "order" }, `${inWhichOrder(task, state)} Choose A, and B and C to set beside it. Hover, focus or tap a number for its interval and n.`),
+    h("p", { class: "note", id: "order" }, `${inWhichOrder(task, state)} `, h("span", { class: "choosing" }, "Choose A, and B and C to set beside it. "), "Hover, focus or tap a number for its interval and the number of questions."),
     ...task.told.map((text) => h("p", { class: "note" }, text)));
   input.focus();
 }
@@ -193,7 +193,7 @@ function drawColophon() {
     ["Settings", "Monolingual: question and passages in one language. Cross-lingual: every ordered pair of two. Multilingual: a question against the passages of all languages in one pool."],
     ["Means", "Over the questions of a setting, then over the settings of a kind: every language weighs the same."],
     ["Intervals", "95 %, by resampling whole clusters (articles where the data has them), translations always together."],
-    ["Texts/s", "Of the machine that a result was made on: no comparison of encoders unless it was the same."],
+    ["Texts/s (a column to choose)", "Of the machine that a result was made on: no comparison of encoders unless it was the same."],
   ];
   place("colophon").replaceChildren(h("dl", null, terms.map(([term, text]) => [h("dt", null, term), h("dd", null, text)])),
     h("p", null, `Made by xlir-bench leaderboard --html (xlir-bench ${data.version}) from stored results.`));
