@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,6 +33,7 @@ from xlir_bench.retrieval import (
     embedding,
     similarity,
 )
+from xlir_bench.retrieval.encoding import Plan
 from xlir_bench.retrieval.similarity import NOTHING, MaxSim
 from xlir_bench.sources import load_collection
 from xlir_bench.tasks import catalogue
@@ -229,23 +231,92 @@ def test_max_length_cuts_passages(colbert: Path) -> None:
     assert encoder.encode(["abcdefghijklmnop"], "passage").lengths.tolist() == [9]
 
 
-@pytest.mark.parametrize(("strategy", "length", "asked", "cut"), [
-    ("fixed", None, None, 24), ("fixed", None, 9, 24), ("min", None, None, 128), ("min", 30, None, 30),
-    ("min", 30, 9, 24), (None, 12, None, 12), (None, 12, 9, 9), (None, None, 9, 9), (None, None, None, 128),
+OWN = ("query_length", "document_length", "query_expansion")
+
+
+def expanding(strategy: str, length: int) -> dict[str, object]:
+    return {"query_expansion": {"strategy": strategy, "attend": False, "length": length}}
+
+
+@pytest.mark.parametrize(("own", "older", "asked", "cut"), [
+    (expanding("fixed", 24), {}, None, 24),
+    (expanding("fixed", 24), {}, 9, 24),
+    (expanding("min", 24), {}, None, 128),
+    (expanding("min", 24) | {"query_length": 30}, {}, None, 30),
+    (expanding("min", 24) | {"query_length": 30}, {}, 9, 24),
+    ({"query_length": 12}, {}, None, 12),
+    ({"query_length": 12}, {}, 9, 9),
+    ({"query_length": 12, "processing_kwargs": {"text": {"max_length": 20}}}, {}, None, 20),
+    ({"query_length": 12, "processing_kwargs": {"text": {"max_length": 20}}}, {}, 16, 12),
+    ({"query_length": 500}, {}, None, 128),
+    ({"max_seq_length": 15}, {}, None, 15),
+    ({}, {}, None, 128),
+    ({}, {}, 9, 9),
+    (None, {"query_prefix": "[Q] ", "document_prefix": "[D] "}, None, 32),
+    (None, {"query_length": 16, "document_length": 20}, None, 16),
+    (None, {"query_length": 16, "document_length": 20}, 9, 16),
+    (None, {"query_length": 16, "do_query_expansion": False}, None, 16),
+    (None, {"query_length": 16, "do_query_expansion": False}, 9, 9),
+    (None, {"skiplist_words": ["!"]}, None, 32),
+    (None, expanding("fixed", 14), None, 14),
+    (None, {"query_length": 16, "query_expansion": None}, None, 16),
 ])  # fmt: skip
-def test_queries_are_cut_where_the_model_cuts_them(
-    tmp_path: Path, strategy: str | None, length: int | None, asked: int | None, cut: int
+def test_queries_are_cut_where_the_library_cuts_them(
+    tmp_path: Path, own: dict[str, Any] | None, older: dict[str, Any], asked: int | None, cut: int
 ) -> None:
+    from sentence_transformers import MultiVectorEncoder
+
+    folder = save_tiny_colbert(tmp_path / "colbert")
+    for name, stated in (("sentence_bert_config", own), ("config_sentence_transformers", older)):
+        file = folder / f"{name}.json"
+        before = json.loads(file.read_text())
+        if stated is None:  # as a file of before had it
+            before = {key: value for key, value in before.items() if key not in OWN}
+        file.write_text(json.dumps(before | (stated or {})))
+    encoder = xb.load_encoder(str(folder), EncoderOptions(max_length=asked))
+    long, short = "a " * 150, "a"
+    lengths = encoder.encode([long, short], "query").lengths.tolist()
+    assert lengths[0] == encoder.card.cut("query") == encoder.card.max_query_tokens == cut
+    assert lengths[1] == cut or not encoder.card.fills_queries
+    assert f"queries are cut at {cut} tokens" in encoder.card.notes
+    assert encoder.encode([long], "passage").lengths.tolist() == [encoder.card.cut("passage")]
+    if asked is None and own != {"query_length": 500}:  # more than there are positions: it fails
+        library = MultiVectorEncoder(str(folder), device="cpu")
+        assert [len(x) for x in library.encode_query([long, short])] == lengths
+        assert len(library.encode_document([long])[0]) == encoder.card.cut("passage")
+
+
+def test_what_was_counted_changes_no_query_that_is_cut(tmp_path: Path) -> None:
     folder = save_tiny_colbert(tmp_path / "colbert")
     file = folder / "sentence_bert_config.json"
-    expansion = {"strategy": strategy, "attend": False, "length": 24} if strategy else None
-    stated = {"query_length": length, "query_expansion": expansion}
-    file.write_text(json.dumps(json.loads(file.read_text()) | stated))
-    encoder = xb.load_encoder(str(folder), EncoderOptions(max_length=asked))
-    assert encoder.card.max_query_tokens == cut
-    (tokens,) = encoder.encode(["a " * 150], "query").lengths
-    assert tokens == encoder.card.cut("query") == cut
-    assert f"queries are cut at {cut} tokens" in encoder.card.notes
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"query_length": 12}))
+    encoder, short, long = xb.load_encoder(str(folder)), ["a b", "c d"], ["a " * 30]
+    encoder.count_tokens(short + long, "query")
+    encoder.encode(short, "query")
+    found = encoder.encode(long, "query")
+    assert found.lengths.tolist() == [12]
+    alone = xb.load_encoder(str(folder)).encode(long, "query")
+    np.testing.assert_array_equal(found.vectors, alone.vectors)
+
+
+def test_batches_of_queries_that_are_filled_up_are_planned_as_they_are(tmp_path: Path) -> None:
+    encoder = xb.load_encoder(str(save_tiny_colbert(tmp_path / "colbert", expansion=24)))
+    request = EmbedRequest(None, batch_tokens=240)
+    for role, texts in (("query", ["a"] * 25), ("passage", ["a " * 60] * 25)):
+        batches = Plan.of(encoder, request, role, texts).batches
+        assert [len(batch) for batch in batches] == (
+            [10, 10, 5] if role == "query" else [6] * 4 + [1]
+        )
+
+
+def test_a_kind_that_the_library_does_not_have_is_one_line(
+    colbert: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import sentence_transformers
+
+    monkeypatch.delattr(sentence_transformers, "MultiVectorEncoder")
+    with pytest.raises(InputError, match="colbert is a MultiVectorEncoder, which sentence-transf"):
+        xb.load_encoder(str(colbert)).encode(["a"], "query")
 
 
 def test_texts_cut_are_counted_by_where_their_role_is_cut(tmp_path: Path) -> None:

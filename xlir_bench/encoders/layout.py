@@ -38,8 +38,9 @@ SENTENCE_CONFIGS = tuple(
     f"sentence_{kind}_config.json"
     for kind in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
 )
+PROCESSED = ("processing_kwargs", "text", "max_length")
 LIMITS = (
-    ("processing_kwargs", "text", "max_length"),
+    PROCESSED,
     ("tokenizer_args", "model_max_length"),
     ("processor_kwargs", "model_max_length"),
     ("max_seq_length",),
@@ -58,6 +59,11 @@ PYLATE_DENSE = "pylate.models.Dense."
 SETTINGS = "config_sentence_transformers.json"
 STANFORD = "artifact.metadata"
 """What the first ColBERT writes of its settings."""
+OF_PYLATE = {
+    *("query_length", "document_length", "query_prefix", "document_prefix", "skiplist_words"),
+    *("do_query_expansion", "attend_to_expansion_tokens", "attend_to_mask_tokens"),
+}
+"""By these keys of its settings a model of PyLate is known."""
 FILLED = 32
 """The length of queries of ColBERT where its files state none."""
 UNLIMITED = 1_000_000
@@ -175,8 +181,10 @@ class ModelLayout:
             # A static embedding cuts only where its tokenizer file says so.
             file = _joined(self.modules[0].path, "tokenizer.json")
             return self._longest((file, ("truncation", "max_length")))
+        own = self._library_file
         return self._longest(
-            *((file, ("document_length",)) for file in (self._library_file, SETTINGS)),
+            (own, PROCESSED),
+            *((file, ("document_length",)) for file in (own, SETTINGS)),
             (STANFORD, ("doc_maxlen",)),
             *self._limits_of_all,
         )
@@ -184,18 +192,44 @@ class ModelLayout:
     def query_tokens(self, asked: int | None) -> int | None:
         """Where a model of late interaction cuts queries, if no text may be longer than `asked`."""
         own = self._library_file
-        strategy = self._value(own, str, "query_expansion", "strategy")
-        of_pylate, of_stanford = (SETTINGS, ("query_length",)), (STANFORD, ("query_maxlen",))
-        filled = self._limit((own, ("query_expansion", "length")), of_pylate, of_stanford)
-        fills = strategy == "fixed" or (strategy is None and self.is_stanford_colbert)
-        if strategy is None and self._limit(of_pylate) is not None:
-            fills = self._value(SETTINGS, object, "do_query_expansion") is not False
-        if fills:  # all queries have this length, whatever is asked
-            return int(filled or FILLED)
-        stated = self._longest((own, ("query_length",)), of_pylate, *self._limits_of_all)
-        most = min(stated or UNLIMITED, asked or UNLIMITED)
-        most = max(most, int(filled or 0)) if strategy == "min" else most
-        return most if most < UNLIMITED else None
+        strategy, filled = self._expansion
+        if strategy == "fixed":
+            return filled
+        stated = self._stating("query_length")
+        most = self._longest((own, PROCESSED), (stated, ("query_length",)), *self._limits_of_all)
+        if asked is not None:  # of what the file of the library says only its own lengths stay
+            length = self._longest((stated, ("query_length",)), *self._limits_of_all)
+            most = min(asked, length or asked)
+        elif self._limit((own, PROCESSED)) is not None:
+            return most
+        return most if most is None or strategy is None else max(most, filled)
+
+    @property
+    def fills_queries(self) -> bool:
+        """Whether all queries of a model of late interaction have the length at which they are cut."""
+        return self._expansion[0] == "fixed"
+
+    @cached_property
+    def _expansion(self) -> tuple[str | None, int]:
+        """How queries of late interaction are filled up, and to how many tokens; older files mean "fixed"."""
+        file = self._stating("query_expansion")
+        settings = self._value(SETTINGS, dict) or {}
+        if "query_expansion" in (self._value(file, dict) or {}):
+            strategy = self._value(file, str, "query_expansion", "strategy")
+            length = self._limit((file, ("query_expansion", "length")))
+        elif self.is_stanford_colbert or (
+            settings.keys() & OF_PYLATE and settings.get("do_query_expansion") is not False
+        ):
+            strategy = "fixed"
+            length = self._limit((SETTINGS, ("query_length",)), (STANFORD, ("query_maxlen",)))
+        else:
+            strategy = length = None
+        return strategy, int(length or FILLED)
+
+    def _stating(self, key: str) -> str:
+        """The file that decides: the library's own where it has the key, whatever it says, else the older one."""
+        own = self._library_file
+        return own if key in (self._value(own, dict) or {}) else SETTINGS
 
     @property
     def _limits_of_all(self) -> tuple[tuple[str, tuple[str, ...]], ...]:

@@ -14,6 +14,7 @@ from xlir_bench.encoders.hub import Place
 from xlir_bench.encoders.layout import MULTI_VECTOR
 from xlir_bench.encoders.protocol import DEFAULT_OPTIONS
 from xlir_bench.encoders.quiet import quiet_transformers
+from xlir_bench.encoders.tokens import ModelTokens
 from xlir_bench.encoders.transformer import OPTIONS_IN_SLUG, TransformerEncoder
 from xlir_bench.errors import InputError
 from xlir_bench.options.encoding import EncoderOptions
@@ -106,6 +107,16 @@ class MultiVectorEncoder(TransformerEncoder):
     def max_query_tokens(self) -> int | None:
         """Where queries are cut, if elsewhere than passages."""
         return self._layout.query_tokens(self._options.max_length)
+
+    @property
+    def fills_queries(self) -> bool:
+        """Whether every query has so many tokens."""
+        return self._layout.fills_queries
+
+    @cached_property
+    def _tokens(self) -> ModelTokens:
+        """Texts are counted, and no ids are kept: what is cut and filled up differs with the role and the text."""
+        return ModelTokens(self._model[0], 0)
 
     def _own_notes(self) -> list[str]:
         length = self.max_query_tokens

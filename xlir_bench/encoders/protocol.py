@@ -59,6 +59,8 @@ class EncoderCard:
     """Where a text is cut."""
     max_query_tokens: int | None = None
     """Where a query is cut, if elsewhere than a passage."""
+    fills_queries: bool = False
+    """Whether every query has so many tokens."""
     query_prompt: str = ""
     passage_prompt: str = ""
     weights_digest: str | None = None

@@ -87,6 +87,11 @@ class SentenceTransformerEncoder:
         """Where queries are cut, if elsewhere than passages."""
         return None
 
+    @property
+    def fills_queries(self) -> bool:
+        """Whether every query has so many tokens."""
+        return False
+
     def _fingerprint(self, **parts: Any) -> str:
         apart = self.max_query_tokens
         parts |= {} if apart is None else {"max_query_tokens": apart}
@@ -110,6 +115,7 @@ class SentenceTransformerEncoder:
             kind=self.kind,
             max_tokens=self.max_tokens,
             max_query_tokens=self.max_query_tokens,
+            fills_queries=self.fills_queries,
             slug=slug(stem, changed_options(self._options, options)),
             query_prompt=self.prompts.query,
             passage_prompt=self.prompts.passage,
@@ -223,7 +229,12 @@ class TransformerEncoder(SentenceTransformerEncoder):
 
         dtype = getattr(torch, self._options.dtype)
         with loading(self.name, self.folder, self.device):
-            load = getattr(sentence_transformers, self.model_type)
+            load = getattr(sentence_transformers, self.model_type, None)
+            if load is None:
+                raise InputError(
+                    f"{self.name} is a {self.model_type}, which sentence-transformers {sentence_transformers.__version__}"
+                    " does not have: install a newer one"
+                )
             model = load(self.folder, **arguments(self.device, self._options))
         # What the constructor leaves open: the dtype of modules without a transformer, and the cut.
         for module in model.children():

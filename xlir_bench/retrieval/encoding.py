@@ -118,8 +118,11 @@ class Plan:
     ) -> Plan:
         """The batches follow from how long the texts are for the model, and from the budget or else the device."""
         counts = token_counts(encoder, texts, role) if counts is None else counts
-        limit, budget = describe(encoder).cut(role), request.batch_tokens or device_budget(encoder)
-        lengths = counts.tokens if limit is None else np.minimum(counts.tokens, limit)
+        card, budget = describe(encoder), request.batch_tokens or device_budget(encoder)
+        limit, lengths = card.cut(role), counts.tokens
+        if limit is not None:
+            filled = card.fills_queries and role == "query"
+            lengths = np.full_like(lengths, limit) if filled else np.minimum(lengths, limit)
         return cls(encoder, request, role, texts, counts, plan_batches(lengths, budget))
 
     def encode(
