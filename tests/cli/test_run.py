@@ -10,11 +10,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from xlir_bench.cli.run import in_order
 from xlir_bench.results import Result
+from xlir_bench.retrieval import kernels
 
 QUICK = ("--langs", "de,en", "--limit", "8")
 
@@ -417,3 +419,14 @@ def test_several_repairs_are_candidates_of_one_run_and_nothing_is_encoded_again(
         "mine | centroids",
         "mine | offsets",
     ]
+
+
+def test_the_first_run_on_a_machine_says_that_it_compiles(xlir, tmp_path, monkeypatch):
+    kept = SimpleNamespace(cache_path=str(tmp_path))
+    monkeypatch.setattr(kernels, "count_above", SimpleNamespace(_cache=kept))
+    run = ("run", "--model", "builtin:bm25", "--langs", "de,en", "--limit", "2")
+    assert "compiles its loops" in xlir(*run).err
+    (tmp_path / "kernels.sparse_scores-1.py311.nbi").touch()
+    assert "compiles" not in xlir(*run).err
+    monkeypatch.setattr(kernels, "count_above", len)  # as where numba compiles nothing
+    assert kernels.are_compiled()

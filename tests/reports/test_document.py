@@ -46,6 +46,21 @@ def test_spare_columns_go_first_and_are_named() -> None:
     assert "(tied, p: " in both
 
 
+def test_no_spare_column_goes_where_the_table_is_split_all_the_same() -> None:
+    headers = ["name", *(f"number {n}" for n in range(6)), "spare"]
+    table = Table(headers, [["a", *"1234567"]], spare=("spare",))
+    text = render([table], width=60)
+    assert text.count("name") == 2
+    assert "spare" in text
+    assert "a wider terminal" not in text
+    assert longest(text) <= 60
+
+
+def test_a_spare_column_goes_where_alone_it_is_too_wide() -> None:
+    table = Table(["a", "b" * 30], [["1", "2"]], spare=("b" * 30,))
+    assert "(" + "b" * 30 + ": a wider terminal" in render([table], width=20)
+
+
 def test_a_report_of_a_result_fits_eighty_columns() -> None:
     text = render(report(evaluated().record), width=80)
     tables = [line for line in text.splitlines() if line.startswith("---")]

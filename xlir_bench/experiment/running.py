@@ -123,6 +123,7 @@ class Trainings:
         `of_workers` is told how many trainings are over where others do them.
         """
         recipe = self.recipe
+        counted = (of_workers if executor.remote else None) or Silent()
         if missing := self.missing_data():
             raise OutOfReachError(
                 f"recipe {recipe.name} wants what is not here:\n  " + "\n  ".join(missing)
@@ -146,6 +147,7 @@ class Trainings:
                     try:
                         self._share_rows(cells[0])
                     except XlirError as error:
+                        counted.advance(1)
                         _fail(name, error)
                     else:
                         yield name, cells
@@ -158,9 +160,10 @@ class Trainings:
                     if not self.is_finished(cell):
                         failed[cell] = str(error)
 
-            job, counted = self, of_workers or Silent()
+            job = self
             if executor.remote:
-                counted.start("train", len(groups), "trainings")
+                if groups:
+                    counted.start("train", len(groups), "trainings")
                 there, device = self.folder.absolute(), self.device or executor.device
                 job = replace(self, folder=there, device=device, progress=Silent())
             for done in executor.run(job, begun()):

@@ -24,6 +24,10 @@ MARKS = "\ue000", "\ue001"
 """Stand around what will be bold while a table is laid out: no text from outside keeps such characters."""
 
 
+GAP = "  "
+"""What stands between two columns of a terminal."""
+
+
 class Best(str):
     """A cell that stands out, in bold: the best of its column, or a difference that is no chance."""
 
@@ -149,30 +153,33 @@ def _marked(cell: object, shown: Callable[[str], str], before: str, after: str) 
 
 def _fitted(table: Table, width: int | None, colours: bool) -> str:
     """The table of a terminal: where it is too wide, in few pieces, for which no more spare columns go than need be."""
+    every = range(len(table.headers))
+    if width is None:
+        return _grid(table, "terminal", colours)
+    widths = [_width(table.columns([i])) + len(GAP) for i in every]
     spare = [name for name in table.spare if name in table.headers]
-    tried = [(_pieces(table, width), spare[:0])]
-    for count in range(1, len(spare) + 1):
-        if len(tried[0][0]) == 1:
-            break
-        kept = [i for i, name in enumerate(table.headers) if name not in spare[:count]]
-        tried.append((_pieces(table.columns(kept), width), spare[:count]))
-    pieces, dropped = min(tried, key=lambda of: len(of[0]))
-    parts = [_grid(piece, "terminal", colours) for piece in pieces]
+    tried = []
+    for count in range(len(spare) + 1):
+        kept = [i for i in every if table.headers[i] not in spare[:count]]
+        pieces = _pieces(kept, table.text, widths, width + len(GAP))
+        over = max(sum(widths[i] for i in piece) for piece in pieces) > width + len(GAP)
+        tried.append((over, len(pieces), count, pieces))
+    *_, dropped, pieces = min(tried)
+    parts = [_grid(table.columns(piece), "terminal", colours) for piece in pieces]
     if dropped:
-        parts.append(f"({', '.join(map(visible, dropped))}: a wider terminal, or --json)")
+        names = ", ".join(map(visible, spare[:dropped]))
+        parts.append(f"({names}: a wider terminal, or --json)")
     return "\n\n".join(parts)
 
 
-def _pieces(table: Table, width: int | None) -> list[Table]:
-    """The table, or several of about the same width where its columns do not fit into one."""
-    kept = range(table.text)
-    others = range(table.text, len(table.headers))
-    pieces = [table]
+def _pieces(columns: Sequence[int], text: int, widths: Sequence[int], room: int) -> list[list[int]]:
+    """The columns, in several pieces of about as many where they do not fit into one."""
+    kept, others = columns[:text], columns[text:]
+    pieces = [[*columns]]
     for count in range(1, len(others) + 1):
         size = -(-len(others) // count)
-        starts = range(0, len(others), size)
-        pieces = [table.columns([*kept, *others[start : start + size]]) for start in starts]
-        if width is None or max(map(_width, pieces)) <= width:
+        pieces = [[*kept, *others[i : i + size]] for i in range(0, len(others), size)]
+        if max(sum(widths[i] for i in piece) for piece in pieces) <= room:
             break
     return pieces  # with long names, one column each may still be too wide
 

@@ -284,6 +284,8 @@ class Encoding:
                     holder = path or self.store.set_aside(texts.role, block)
                 known.put(at[rows], holder, block, slice(None))
 
+            if not wanted:
+                continue
             if share is not None:
                 told = f" {number} of {len(mine)}" if len(mine) > 1 else ""
                 count = sum(map(len, wanted))

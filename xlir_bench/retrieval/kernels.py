@@ -34,8 +34,9 @@ SURPLUS = 4
 
 def are_compiled() -> bool:
     """Whether this machine has compiled them before: numba keeps what it made, and ranx's functions with them."""
-    folder = Path(count_above._cache.cache_path)
-    return any(folder.glob("kernels.count_above-*.nbi"))
+    if (kept := getattr(count_above, "_cache", None)) is None:  # numba was told to compile nothing
+        return True
+    return any(Path(kept.cache_path).glob("kernels.*.nbi"))
 
 
 @njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]

@@ -75,7 +75,7 @@ def train(
     device = training_device(options, options.from_nothing)
     folder = RunFolder(options.output)
     run = _Run(options, folder, tasks, data, progress or Silent())
-    unmade = [] if options.output.exists() else [options.output]
+    unmade = [path for path in (options.output, *options.output.parents) if not path.exists()]
     with files.removing_empty(unmade), joined(device == "cpu"):
         if rank() == 0:
             with folder.held():
