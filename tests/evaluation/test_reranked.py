@@ -18,6 +18,7 @@ from xlir_bench.sources import load_collection
 from xlir_bench.tasks import catalogue
 
 LIMIT = 2
+ENCODERS = Path(__file__).parents[1] / "executor" / "encoders.py"
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +85,45 @@ def test_ranks_equal_a_plain_computation(
                 assert 1 + (apart > 1e-6).sum() <= found[lang] <= (apart > -1e-6).sum()
 
 
+def test_after_an_index_that_finds_all_ranks_are_those_after_exact_search(
+    cross_encoder: Path, cache: Path
+) -> None:
+    exact, found = (
+        reranked(cross_encoder, 10, cache=cache, index=x) for x in ("Flat", "IVF1,Flat")
+    )
+    assert found.record.settings == exact.record.settings
+    part = found.record.profile.index
+    assert part is not None
+    assert {*part.recall_of_exact_top100.values()} == {1.0}
+    assert {*part.map_difference.values()} == {0.0}
+    told = [n for n in found.record.notes if n.startswith("relevant passages among the best")]
+    assert told == [n for n in exact.record.notes if n.startswith("relevant passages among")]
+
+
+def test_what_faiss_does_not_find_no_reranker_finds(tmp_path: Path) -> None:
+    """Against the list of FAISS, ordered anew by the length of the passages."""
+    options = small(cache=tmp_path, langs=("de", "en"), index="IVF16,Flat", save_run=100)
+    how = {"rerank": f"py:{ENCODERS}:lengths", "rerank_depth": 10}
+    first = evaluate("mini", "builtin:ngram", options)
+    both = evaluate("mini", "builtin:ngram", options, encoder_options=EncoderOptions(**how))
+    (task,) = catalogue().get(["mini"])
+    passages = load_collection(task, options, Silent()).passages.values()
+    length = {i: len(t) for of in passages for i, t in zip(of.ids, of.texts, strict=True)}
+    keys = ["query_lang", "passage_lang", "query_id"]
+    before, after = (x.table("run").to_pandas() for x in (first, both))
+    assert len(before) == len(after)
+    lists = dict(iter(before.groupby(keys)["passage_id"]))
+    for key, found in after.groupby(keys)["passage_id"]:
+        listed = lists[key].tolist()
+        head = sorted(listed[:10], key=lambda i: -length[i])
+        assert found.tolist() == head + listed[10:]
+    ranks = [x.table("ranks").to_pandas()["rank"].to_numpy() for x in (first, both)]
+    assert (ranks[0] == 0).any(), "an index that finds all shows nothing"
+    assert ((ranks[0] == 0) == (ranks[1] == 0)).all()
+    far = ranks[0] > 10
+    assert (ranks[0][far] == ranks[1][far]).all()
+
+
 def test_measures_are_those_of_the_librarys_own_evaluator(
     cross_encoder: Path, cache: Path, texts: Any
 ) -> None:
@@ -124,9 +164,13 @@ def test_the_result_says_both_and_what_cannot_be_lifted(cross_encoder: Path, cac
     )
     other = reranked(cross_encoder, 11, cache=cache)
     assert other.record.encoder.slug != encoder.slug
-    for several in ({"rerank": str(cross_encoder)}, {"fuse": ("builtin:bm25",)}):
-        with pytest.raises(InputError, match="--index 'IVF1,Flat' wants vectors"):
+    for name, several in (
+        ("builtin:ngram", {"fuse": ("builtin:bm25",)}),
+        ("builtin:ngram", {"fuse": ("builtin:bm25",), "rerank": str(cross_encoder)}),
+        ("builtin:bm25", {"rerank": str(cross_encoder)}),
+    ):
+        with pytest.raises(InputError, match="--index 'IVF1,Flat'"):
             # Before anything is encoded.
-            as_retriever(Signs(), EncoderOptions(**several), RunOptions(index="IVF1,Flat"))
+            as_retriever(name, EncoderOptions(**several), RunOptions(index="IVF1,Flat"))
     with pytest.raises(InputError, match="--rerank-depth"):
         evaluate("mini", Signs(), encoder_options=EncoderOptions(rerank_depth=7))

@@ -116,10 +116,10 @@ def _refuse_together(encoder_options: EncoderOptions, options: RunOptions) -> No
     again = [flag for flag, is_given in given.items() if is_given]
     if again and not options.keep_vectors:
         raise InputError(f"{again[0]} reads vectors more than once: leave --no-keep-vectors out")
-    if (reranked or fused) and options.index != EXACT:
+    if fused and options.index != EXACT:
         raise InputError(
-            f"--index {options.index!r} wants vectors, and {again[0]} orders passages without:"
-            f" only --index {EXACT} goes with it"
+            f"--index {options.index!r} wants vectors, and --fuse orders passages without: only --index {EXACT} goes"
+            " with it"
         )
     what_for = {
         "rerank_depth": (reranked, "of the reranker that --rerank names"),

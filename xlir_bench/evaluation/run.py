@@ -49,7 +49,6 @@ from xlir_bench.results.schema import (
 from xlir_bench.results.tables import best_table, ranks_table, run_table
 from xlir_bench.results.values import values_of_scores, values_table
 from xlir_bench.retrieval import (
-    FaissIndex,
     FusedRetriever,
     RerankedRetriever,
     Retriever,
@@ -57,7 +56,7 @@ from xlir_bench.retrieval import (
     VectorIndex,
     VectorRetriever,
 )
-from xlir_bench.retrieval.approximate import require_factory
+from xlir_bench.retrieval.approximate import approximated, require_factory
 from xlir_bench.retrieval.fusion import FusedIndex
 from xlir_bench.retrieval.reranking import RerankedIndex
 from xlir_bench.retrieval.retriever import Index, ScoringIndex
@@ -127,18 +126,19 @@ def evaluate(
     searching = Searching(collection, settings, options.save_run, progress)
     with stage("search"):
         index, exact = represented.index, options.index == EXACT
-        is_dense = represented.vectors is not None
-        vectors = index if is_dense and isinstance(index, VectorIndex) else None
-        if vectors is None and not exact:
+        by_faiss = None if exact else approximated(index, options.index)
+        if by_faiss is None and not exact:
             raise InputError(
                 f"--index {options.index!r} wants vectors, and {retriever.card.name} has none:"
                 f" only --index {EXACT} ranks by it"
             )
+        if by_faiss is not None and isinstance(index, RerankedIndex):
+            index = replace(index, notes=[])  # what it tells is of no result
         rankings = searching.rankings(index, 0 if exact else POOL_DEPTH)
         index_quality = None
-        if vectors is not None and not exact:
+        if by_faiss is not None:
             exact_rankings = rankings
-            rankings = searching.rankings(FaissIndex(vectors, options.index), POOL_DEPTH)
+            rankings = searching.rankings(by_faiss, POOL_DEPTH)
             index_quality = index_part(options.index, exact_rankings, rankings, POOL_DEPTH)
     with stage("measure"):
         scores = _scores(rankings, collection, measures, progress)
@@ -164,7 +164,7 @@ def evaluate(
     alignment = AlignmentPart()
     if options.alignment and represented.vectors is not None:
         with stage("align"):
-            engine = NUMBA if vectors is None else vectors.engine
+            engine = index.engine if isinstance(index, VectorIndex) else NUMBA
             alignment = alignment_part(searching, represented.vectors, rankings, engine)
     card = retriever.card
     texts = texts_part(collection, represented, card)

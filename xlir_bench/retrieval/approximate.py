@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,9 @@ from xlir_bench.errors import InputError
 from xlir_bench.records import Floats, Ints, Progress, Ranking, Setting
 from xlir_bench.retrieval.exact import VectorIndex
 from xlir_bench.retrieval.pool import Partial, Pool, Want
+from xlir_bench.retrieval.reranking import RerankedIndex
+from xlir_bench.retrieval.retriever import Index
+from xlir_bench.retrieval.similarity import Dense
 
 DEPTH = 1000
 """How many passages an index is asked for; a relevant passage beyond them counts as not retrieved."""
@@ -29,6 +32,8 @@ class FaissIndex:
     vectors: VectorIndex
     factory: str
     depth: int = DEPTH
+    _made: dict[tuple[str, ...], Any] = field(default_factory=dict)
+    """Those of FAISS, by the languages of their passages."""
 
     @property
     def pool(self) -> Pool:
@@ -37,7 +42,7 @@ class FaissIndex:
 
     def search(self, wants: Sequence[Want], progress: Progress) -> Iterator[Partial]:
         """What each of these wants to know, one after another."""
-        indexes: dict[tuple[str, ...], Any] = {}
+        indexes = self._made
         progress.start("search", len(wants), "languages")
         for want in wants:
             rows = np.asarray(self.vectors.queries[want.query_lang])
@@ -69,6 +74,15 @@ class FaissIndex:
             width = min(best.scores.shape[1], top.shape[1])
             best.scores[:, :width] = scores[:, :width]
             best.positions[:, :width] = top[:, :width]
+
+
+def approximated(index: Index, factory: str) -> Index | None:
+    """The same search by FAISS, whose best passages a reranker orders where it did before; None without dense vectors."""
+    if isinstance(index, RerankedIndex):
+        first = approximated(index.first, factory)
+        return None if first is None else replace(index, first=first)
+    is_dense = isinstance(index, VectorIndex) and isinstance(index.similarity, Dense)
+    return FaissIndex(index, factory) if is_dense else None  # type: ignore[arg-type]
 
 
 def build_index(vectors: VectorIndex, setting: Setting, factory: str) -> Any:

@@ -159,7 +159,8 @@ class _Head:
         """Those of the first stage."""
         items = want.items(setting)
         query = want.relevant.query[items]
-        inside = partial.before[setting.pooled][items] < depth
+        before = partial.before[setting.pooled][items]
+        inside = (before >= 0) & (before < depth)
         asked, place = np.unique(query, return_inverse=True)
         held, all_of = np.bincount(place, inside, len(asked)), np.bincount(place)
         if not want.depth(setting):
@@ -181,5 +182,6 @@ class _Head:
         if not self.positions.size:
             return np.empty(0, np.int64), np.empty(0, np.int64)
         row = np.searchsorted(self.rows, query).clip(max=len(self.rows) - 1)
-        inside = np.flatnonzero((before < self.positions.shape[1]) & (self.rows[row] == query))
+        is_listed = (before >= 0) & (before < self.positions.shape[1])
+        inside = np.flatnonzero(is_listed & (self.rows[row] == query))
         return inside, row[inside]
