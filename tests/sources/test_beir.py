@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,31 @@ def test_rows_may_name_their_language(tmp_path: Path) -> None:
     part = read(folder, ("en",))
     assert part.languages("query") == part.languages("passage") == ["en"]
     assert part.relevance["en", "en"].passage.tolist() == [1]
+
+
+@pytest.mark.parametrize(("corpus", "queries", "langs", "told"), [
+    ([None, "en", "en"], [None] * 3, None, "corpus.jsonl: line 2: 'language' is 'en', and the first"),
+    (["en", None, "de"], ["en", "de", "en"], None, "corpus.jsonl: line 2: 'language' is missing"),
+    (["en", "en", ""], ["en", "en", "en"], None, "corpus.jsonl: line 3: 'language' is missing"),
+    ([None] * 3, ["de", "en", "en"], ("en",), "queries.jsonl: line 1: 'language' is 'de'"),
+    ([None] * 3, ["de", "en", "en"], None, "queries.jsonl: line 1: 'language' is 'de'"),
+])  # fmt: skip
+def test_rows_in_languages_that_the_corpus_does_not_have_are_faults(
+    tmp_path: Path, corpus: Any, queries: Any, langs: Any, told: str
+) -> None:
+    tagged = [
+        [row | ({} if x is None else {"language": x}) for row, x in zip(rows, of, strict=True)]
+        for rows, of in ((CORPUS, corpus), (QUERIES, queries))
+    ]
+    with pytest.raises(InputError, match=re.escape(told)):
+        read(folder_of(tmp_path, *tagged), langs)
+
+
+def test_a_language_under_another_key_is_told(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path, [row | {"lang": "en"} for row in CORPUS])
+    with pytest.raises(InputError, match="name no 'language' but a 'lang': rename it"):
+        read(folder)
+    assert read(folder, ("en",)).languages("passage") == ["en"]
 
 
 def test_a_task_file_may_name_a_folder_for_each_language(tmp_path: Path) -> None:

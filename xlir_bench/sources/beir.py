@@ -37,8 +37,12 @@ def read_beir(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Co
         paths = named_files(task, files, [lang, f"{lang}.queries", f"{lang}.qrels"])
         shared.setdefault(paths, []).append(lang)
     for (corpus, queries, qrels), langs in shared.items():
-        passages = _texts_by_language(corpus, langs, faults)
-        questions = _texts_by_language(queries, langs, faults)
+        of_corpus = [
+            n for n in task.files if "." not in n and task.files[n] == task.files[langs[0]]
+        ]
+        default = langs[0] if len(of_corpus) == 1 else None
+        passages = _texts_by_language(corpus, langs, default, faults)
+        questions = _texts_by_language(queries, langs, default, faults)
         grades = _tabbed_grades(qrels, questions, passages, faults)
         if faults.count:
             continue
@@ -128,18 +132,21 @@ def _require_questions(
             faults.add(qrels, "$", f"no query of {lang!r} has a relevant passage")
 
 
-def _texts_by_language(path: Path, langs: list[str], faults: Faults) -> Texts:
-    """Queries or passages of a file, in all its languages; where one language is wanted, rows need not name it."""
+def _texts_by_language(path: Path, langs: list[str], default: str | None, faults: Faults) -> Texts:
+    """Queries or passages of a file, in all its languages; where it has but the `default`, rows need not name it."""
     texts: Texts = {}
     wanted = set(langs)
-    default = langs[0] if len(langs) == 1 else None
     for place, row in rows(path, faults):
         with faults.at(path, place):
             name, lang = text_of(row, "_id"), row.get("language", default)
             if name in texts:
                 raise ValueError(f"{name!r} is the '_id' of an earlier line")
-            if not isinstance(lang, str):
-                raise ValueError(f"'language' is missing in a file of {len(langs)} languages")
+            if not isinstance(lang, str) or not lang.strip():
+                raise ValueError("'language' is missing in a file of several languages")
+            if default not in (None, lang):
+                raise ValueError(
+                    f"'language' is {lang!r}, and the first line of the corpus names none, or {default!r}"
+                )
             text = f"{row.get('title') or ''} {row.get('text') or ''}".strip()
             if not text:
                 raise ValueError("'text' is missing or empty")

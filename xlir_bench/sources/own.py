@@ -72,7 +72,13 @@ def beir_task(folder: Path, langs: Sequence[str] | None, _offline: bool) -> Task
     paths = {"": "corpus.jsonl", ".queries": "queries.jsonl", ".qrels": "qrels/test.tsv"}
     _require_files("beir", folder, paths.values())
     faults = Faults()
-    if "language" in next(_objects(folder / paths[""], faults), {}):
+    first = next(_objects(folder / paths[""], faults), {})
+    if "lang" in first and "language" not in first and langs is None:
+        raise InputError(
+            f"--task beir:{folder}: its rows name no 'language' but a 'lang': rename it, or say with --langs in which one"
+            " language all are"
+        )
+    if "language" in first:
         rows = (row for part in ("", ".queries") for row in _objects(folder / paths[part], faults))
         languages = {str(row["language"]) for row in rows if "language" in row}
     else:
