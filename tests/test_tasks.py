@@ -127,6 +127,15 @@ def test_unknown_tasks_are_reported_together_with_near_misses() -> None:
     assert "'nothing-like-it'" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "told"), [("mini,xquad-r", "for several, --task is given again"), ("", "there are:")]
+)
+def test_several_names_in_one_and_none_are_told(name: str, told: str) -> None:
+    with pytest.raises(InputError, match=told) as raised:
+        catalogue().get([name])
+    assert "is here" not in str(raised.value)
+
+
 def test_a_folder_that_stands_where_a_task_does_is_told_how_to_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -259,7 +259,9 @@ class TaskCatalogue:
         if unknown := [name for name in names if name not in known]:
             broken = [error for path, error in self.faults.items() if path.stem in unknown]
             told = UnknownNameError("task", unknown, [*self.tasks, *(f"{kind}:" for kind in OWN)])
-            here = [name for name in unknown if Path(name).exists()]
+            here = [name for name in unknown if name and Path(name).exists()]
+            if not broken and any("," in name for name in unknown):
+                raise InputError(f"{told}; for several, --task is given again")
             if here and not broken:
                 like = " or ".join(f"{kind}:{here[0]}" for kind in OWN)
                 raise InputError(f"{told}; of {here[0]}, which is here, say what it holds: {like}")

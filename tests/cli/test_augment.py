@@ -251,3 +251,13 @@ def test_a_faulty_row_is_refused_or_left_out_and_told(
     assert said.code == 0
     assert f"1 faulty rows are left out: {rows}, line 21: " in said.err
     assert len(lines(Path("out.jsonl"))) == 20
+
+
+def test_a_language_that_no_line_has_is_told_and_nothing_is_written(xlir: Command) -> None:
+    Path("lines.tsv").write_text("de\ten\thallo\thello\n", encoding="utf-8")
+    asked = ("augment", "parallel", "lines.tsv", "--output", "out.jsonl", "--langs")
+    said = xlir(*asked, "de,en,xx")
+    assert (said.code, said.out) == (2, "")
+    assert "--langs xx: no line has such a text" in said.err
+    assert not Path("out.jsonl").exists()
+    assert xlir(*asked, "de,en").code == 0

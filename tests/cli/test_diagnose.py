@@ -24,6 +24,14 @@ def test_it_says_which_part_of_the_loss_is_matching_and_which_is_ranking(xlir):
     assert by_pair == record["misses"]
 
 
+def test_a_folder_of_one_result_will_do_and_several_are_refused(xlir):
+    copy_results(Path("results"))
+    assert xlir("diagnose", FOLDER.parent).out == xlir("diagnose", FOLDER).out
+    said = xlir("diagnose", "results")
+    assert (said.code, said.out) == (2, "")
+    assert "results: name one, such as results/" in said.err
+
+
 def test_without_the_data_it_says_what_is_not_judged(xlir):
     copy_results(Path("results"))
     file = FOLDER / "result.json"

@@ -160,6 +160,17 @@ def test_faulty_rows_and_invented_languages_are_told_and_the_rest_is_trained_on(
     assert str(path) not in record
 
 
+def test_what_has_no_use_is_told(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    more = ["--no-eval", "--eval-task", "mini", "--select-by", "nothing", "--steps", "1"]
+    asked = command(tmp_path / "o 1", "--strategy", "mixed", "--alpha", "0.3", *more)
+    assert exit_code(asked) == 0
+    said = capsys.readouterr()
+    assert "--alpha is the share of hybrid batches, and these are mixed" in said.err
+    assert "--no-eval evaluates nothing: --eval-task, " in said.err
+    assert "--select-by is left out" in said.err
+    assert f"--model '{tmp_path / 'o 1'}'" in said.out
+
+
 def test_the_settings_of_the_paper_come_as_a_file_that_the_command_line_overrides() -> None:
     context = train_hybrid.make_context(
         "train-hybrid",

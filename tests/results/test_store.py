@@ -407,6 +407,7 @@ def test_every_result_below_some_folders_is_loaded_once_and_in_order(
         without_run(Result(record, result.tables)).save(tmp_path / slug / "mini")
     found = load_results([tmp_path, tmp_path / "b", tmp_path / "a" / "mini" / "result.json"])
     assert [r.record.encoder.slug for r in found] == ["a", "b"]
+    assert [len(load_results(of)) for of in (tmp_path, str(tmp_path / "a"))] == [2, 1]
 
 
 def test_folders_without_results_are_said(tmp_path: Path) -> None:

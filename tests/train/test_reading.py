@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from train.rowfiles import row, write_rows
 
-from xlir_bench.errors import InputError, OutOfReachError
+from xlir_bench.errors import InputError, OutOfReachError, UnknownNameError
 from xlir_bench.options.training import TrainingSource, parse_source
 from xlir_bench.tasks import tasks_folder
 from xlir_bench.train.reading import read_rows, source_digest
@@ -133,7 +133,22 @@ def test_a_source_may_state_its_weight_and_which_batches_it_is_for(tmp_path: Pat
     assert str(parse_source("a.jsonl@2.5:monolingual")) == "a.jsonl@2.5:monolingual"
 
 
-@pytest.mark.parametrize("spec", ["a@0", "a@1.2.3", ""])
+def test_a_kind_of_batches_that_there_is_not_is_told_before_the_hub_is_asked(
+    tmp_path: Path,
+) -> None:
+    file = write_rows(tmp_path / "a.jsonl", [])
+    with pytest.raises(UnknownNameError, match="kind of batches .* 'mono'.*monolingual"):
+        parse_source(f"{file}:mono")
+
+
+def test_files_of_a_folder_that_do_not_fit_together_are_one_line(tmp_path: Path) -> None:
+    write_rows(tmp_path / "a.jsonl", [row(1)])
+    write_rows(tmp_path / "b.jsonl", [row(2) | {"negative": {"fr": "x"}}])
+    with pytest.raises(InputError, match="cannot be loaded through datasets"):
+        rows_of(tmp_path)
+
+
+@pytest.mark.parametrize("spec", ["a@0", "a@-1", "a@1.2.3", ""])
 def test_a_weight_that_is_none_is_refused(spec: str) -> None:
     with pytest.raises(InputError):
         parse_source(spec)

@@ -195,6 +195,21 @@ def test_a_resumed_run_has_to_be_told_the_same(asked: Asked) -> None:
         train(replace(options, resume=True, lr=1.0))
 
 
+def test_what_is_refused_takes_nothing_from_a_run_without_a_checkpoint(asked: Asked) -> None:
+    options = asked(steps=20, eval_steps=10, save_steps=20)
+
+    def interrupted(model: Any) -> dict[str, float]:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(options, evaluate=interrupted)
+    there = sorted(path.relative_to(options.output) for path in options.output.rglob("*"))
+    assert there
+    with pytest.raises(InputError, match=r"other options \(lr\)"):
+        train(replace(options, resume=True, lr=1.0), evaluate=interrupted)
+    assert sorted(path.relative_to(options.output) for path in options.output.rglob("*")) == there
+
+
 def test_a_torn_checkpoint_is_not_gone_on_from(asked: Asked) -> None:
     from xlir_bench.train.folder import RunFolder
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from xlir_bench.cli.command import JSON, OFFLINE, QUIET, CommandGroup, argument, command
 from xlir_bench.cli.terminal import Bars, say_blocks, say_json, warn
+from xlir_bench.errors import InputError
 from xlir_bench.extras import require
 from xlir_bench.options.augmenting import (
     LANGUAGES,
@@ -111,12 +112,16 @@ def parallel(
 
         def rows() -> Iterator[Row]:
             nonlocal count
+            lacking = set(options.langs or ())
             for file in files:
                 lines = read_parallel_lines(file, options.langs)
+                lacking -= {lang for line in lines for lang in line.texts}
                 for row in parallel_rows(lines, file.name.partition(".")[0], options):
                     count += 1
                     bars.advance(1)
                     yield row
+            if lacking:
+                raise InputError(f"--langs {','.join(sorted(lacking))}: no line has such a text")
 
         write_rows(output, rows())
     told = [Text(f"{count:,} rows written to {output}")]

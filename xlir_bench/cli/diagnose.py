@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from xlir_bench.cli.command import FORM, JSON, ReportForm, argument, command
 from xlir_bench.cli.terminal import say_report
-from xlir_bench.errors import XlirError
+from xlir_bench.errors import InputError, XlirError
 from xlir_bench.options.running import DataOptions
 from xlir_bench.options.stating import DATA, option
 
@@ -47,9 +47,13 @@ def diagnose(
     from xlir_bench.cli.show import stored_collection
     from xlir_bench.reports import misses
     from xlir_bench.reports.diagnose import diagnosis_blocks, diagnosis_record
-    from xlir_bench.results import Result
+    from xlir_bench.results import load_in_order
 
-    stored = Result.load(result)
+    stored, *others = load_in_order([result])
+    if others:
+        raise InputError(
+            f"{result} holds {len(others) + 1} results: name one, such as {stored.folder}"
+        )
     texts: Collection | str
     try:
         texts = stored_collection(stored, data, task)

@@ -283,7 +283,9 @@ class _Evaluating:
                     " keep baselines in a folder of their own (gate --first)"
                 )
             with removing_empty([usual, usual.parent]):
-                return how.result(Asked(retriever, task, self.encoder_options))
+                result = how.result(Asked(retriever, task, self.encoder_options))
+        say(f"written to {result.folder}", err=True)
+        return result
 
 
 def _as_the_baseline(spec: str, baseline: EncoderPart, options: EncoderOptions) -> EncoderOptions:

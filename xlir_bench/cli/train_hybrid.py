@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -14,12 +15,19 @@ from typing import TYPE_CHECKING
 import click
 
 from xlir_bench.cli.command import JSON, QUIET, canonical_command, command
-from xlir_bench.cli.terminal import Bars, say, say_blocks, say_json, teller, warn_of_faults
+from xlir_bench.cli.terminal import Bars, say, say_blocks, say_json, teller, warn, warn_of_faults
 from xlir_bench.errors import InputError, OutOfReachError, UnknownNameError
 from xlir_bench.extras import require
 from xlir_bench.options.running import DataOptions, RunOptions
 from xlir_bench.options.stating import option
-from xlir_bench.options.training import EVALUATION, TrainOptions
+from xlir_bench.options.training import (
+    EVALUATION,
+    LAST,
+    MEAN,
+    BatchOptions,
+    Strategy,
+    TrainOptions,
+)
 from xlir_bench.places import data_cache
 
 if TYPE_CHECKING:
@@ -92,8 +100,22 @@ def train_hybrid(
         raise InputError(
             f"--teacher is for --loss distil, and --loss {options.loss} has no use for it"
         )
+    batches = options.batches
+    if batches.strategy != Strategy.HYBRID and (
+        batches.alpha != BatchOptions().alpha or batches.alpha_end is not None
+    ):
+        warn(
+            f"--alpha is the share of hybrid batches, and these are {batches.strategy}: it is left out"
+        )
     guarded, evaluate = dict(known.tasks), None
-    if not no_eval:
+    if no_eval:
+        asked_for = {
+            "eval-task": eval_tasks, "eval-langs": eval_langs, "eval-limit": eval_limit,
+            "select-by": options.select_by not in (MEAN, LAST),
+        }  # fmt: skip
+        if stray := [f"--{flag}" for flag, is_given in asked_for.items() if is_given]:
+            warn(f"--no-eval evaluates nothing: {', '.join(stray)} is left out")
+    else:
         tasks = known.get(eval_tasks or ["mini"])
         guarded |= {task.name: task for task in tasks}  # one's own data is in no catalogue
         asked = RunOptions(
@@ -128,7 +150,9 @@ def train_hybrid(
         from xlir_bench.cli.training_report import trained_blocks
 
         say_blocks(trained_blocks(done.record))
-        say(f"\nwritten to {done.folder}; evaluate it with: xlir-bench run --model {done.folder}")
+        say(
+            f"\nwritten to {done.folder}; evaluate it with: xlir-bench run --model {shlex.quote(str(done.folder))}"
+        )
 
 
 def _interrupted(output: Path) -> str:

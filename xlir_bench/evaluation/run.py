@@ -268,6 +268,7 @@ def _of_vectors(retriever: Retriever) -> Iterator[VectorRetriever]:
 
 def settings_asked(task: Task, options: RunOptions) -> list[Setting]:
     """The settings of a run; languages, kinds and candidate texts that the task lacks are refused."""
+    check_bounds(options)
     unknown = sorted(set(options.langs or ()) - set(task.languages))
     if unknown:
         raise UnknownNameError(f"language of {task.name}", unknown, task.languages)
@@ -275,7 +276,6 @@ def settings_asked(task: Task, options: RunOptions) -> list[Setting]:
         raise UnknownNameError(
             f"candidate text of {task.name}", [options.candidate], task.candidates
         )
-    check_bounds(options)
     if not options.keep_vectors and (options.alignment or options.index != EXACT):
         what = "--alignment" if options.alignment else f"--index {options.index}"
         raise InputError(f"{what} reads vectors more than once: leave --no-keep-vectors out")

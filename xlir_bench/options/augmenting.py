@@ -36,7 +36,7 @@ class SwitchOptions:
         "Words of one language a text, drawn by text, or of many, drawn by word.", "many", group=WORDS
     )  # fmt: skip
     side: Side = option("Which texts; hard negatives go with the answers.", "both", group=WORDS)
-    seed: int = option("Random seed.", 0, group=WORDS)
+    seed: int = option("Random seed.", 0, group=WORDS, least=0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,7 +105,9 @@ class RunOptions:
     )  # fmt: skip
     unions: bool = True
     """Whether MRC is measured, which asks for more scores: a look at a model in its training does without."""
-    seed: int = option("Random seed of the bootstrap intervals.", 0, group=MEASURED, partial=True)
+    seed: int = option(
+        "Random seed of the bootstrap intervals.", 0, group=MEASURED, partial=True, least=0
+    )
     index: str = option(
         "A FAISS factory string; anything but Flat is approximate, and the result says by how much.",
         EXACT, group=SEARCH, metavar="FACTORY", partial=True,

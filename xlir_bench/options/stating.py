@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from enum import EnumType
+from numbers import Integral, Real
 from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -205,7 +206,7 @@ def check_bounds(record: Any) -> None:
 
 def check(option: Option, value: Any) -> None:
     """Refuse a value out of the bounds of an option, a word that is not one of its choices, and an empty list."""
-    if value == () and option.default not in (None, ()):
+    if isinstance(value, tuple) and not value and option.default not in (None, ()):
         raise InputError(f"--{option.flag} is empty: it wants one value or more")
     for each in value if isinstance(value, tuple) else [value]:
         if each is not None and option.choices is not None and each not in option.choices:
@@ -214,8 +215,20 @@ def check(option: Option, value: Any) -> None:
             raise InputError(f"--{option.flag} {why}")
 
 
+WANTED = {
+    bool: (bool, "True or False"),
+    int: (Integral, "a whole number"),
+    float: (Real, "a number"),
+    str: (str, "text"),
+}
+"""What a value of such an option may be; numbers of numpy will do."""
+
+
 def out_of_bounds(option: Option, value: Any) -> str:
-    """What is wrong with a number; empty if nothing is."""
+    """What is wrong with a value, such as a number; empty if nothing is."""
+    kind = get_args(option.base)[0] if option.is_list else option.base
+    if value is not None and kind in WANTED and not isinstance(value, WANTED[kind][0]):
+        return f"{value!r} wants {WANTED[kind][1]}"
     if isinstance(value, bool) or not isinstance(value, int | float):
         return ""
     above, least, below, most = option.above, option.least, option.below, option.most

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args
 
-from xlir_bench.errors import InputError
+from xlir_bench.errors import InputError, UnknownNameError
 from xlir_bench.options.static import PREFIX, StaticOptions, is_static_spec
 from xlir_bench.options.stating import check_bounds, option, options_of
 
@@ -54,10 +54,13 @@ def parse_source(spec: str) -> TrainingSource:
     """The source of ``NAME[@WEIGHT][:monolingual|:cross-lingual]``."""
     if spec and Path(spec).exists():
         return TrainingSource(spec)
-    found = re.fullmatch(r"(.+?)(?:@([\d.]+))?(?::(monolingual|cross-lingual))?", spec, re.DOTALL)
+    found = re.fullmatch(r"(.+?)(?:@(-?[\d.]+))?(?::(monolingual|cross-lingual))?", spec, re.DOTALL)
     if found is None:
         raise InputError("--train is empty: a file, a folder or a name of `datasets` is wanted")
     name, weight, use = found.groups()
+    file, colon, word = name.rpartition(":")
+    if colon and Path(file).is_file():
+        raise UnknownNameError(f"kind of batches of --train {file}", [word], get_args(Use)[1:])
     try:
         number = float(weight or 1)
     except ValueError as error:

@@ -293,10 +293,10 @@ def result_files(path: Path, wanted: str) -> list[Path]:
     return sorted(path.rglob(RESULT_FILE)) if path.is_dir() else [path]
 
 
-def load_in_order(paths: Iterable[str | Path]) -> list[Result]:
+def load_in_order(paths: str | Path | Iterable[str | Path]) -> list[Result]:
     """Every result in these folders (searched through) or files, each once, in the order given."""
     files: dict[Path, Path] = {}
-    for path in map(Path, paths):
+    for path in map(Path, [paths] if isinstance(paths, str | Path) else paths):
         wanted = "name a result folder (results/<encoder>/<task>), or one that holds some"
         below = result_files(path, wanted)
         if not below:
@@ -306,8 +306,8 @@ def load_in_order(paths: Iterable[str | Path]) -> list[Result]:
     return [Result.load(file) for file in files.values()]
 
 
-def load_results(paths: Iterable[str | Path]) -> list[Result]:
-    """Every result in these folders (searched through) or files, sorted by task and encoder."""
+def load_results(paths: str | Path | Iterable[str | Path]) -> list[Result]:
+    """Every result in this folder or file, or in these folders (searched through) or files, sorted by task and encoder."""
     return sorted(load_in_order(paths), key=lambda r: (r.record.task.name, r.record.encoder.slug))
 
 

@@ -200,13 +200,14 @@ _READERS: dict[str, Callable[[Path], Records]] = {
 def _of_datasets(name: str, offline: bool) -> Records:
     """A folder that `datasets` saved or understands, or a data set of the hub."""
     import datasets
+    from datasets.exceptions import DatasetsError
 
     bars_were_off = datasets.are_progress_bars_disabled()
     datasets.disable_progress_bars()
     try:
         loaded = _load_dataset(name, offline)
-    except (FileNotFoundError, ConnectionError, OSError, ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:200]
+    except (DatasetsError, OSError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error.__cause__ or error).split())[:200]
         kind = InputError if Path(name).is_dir() else OutOfReachError
         raise kind(f"training data {name!r} cannot be loaded through datasets: {reason}") from error
     finally:

@@ -73,7 +73,9 @@ def parse_row(record: Any, number: int) -> Row:
     question, answer, negative = (_texts(record.get(side), side) for side in SIDES)
     for side, texts in (("question", question), ("answer", answer)):
         if not texts:
-            raise ValueError(f"no {side} in any language")
+            keys = [] if side in record else [*map(str, record)]
+            told = f" (its keys: {listed(keys, most=6)})" if keys else ""
+            raise ValueError(f"no {side} in any language{told}")
     return Row(
         _name(record, "id") or str(number),
         _name(record, "dataset"),

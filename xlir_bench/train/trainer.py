@@ -80,11 +80,13 @@ def train(
         if rank() == 0:
             with folder.held():
                 folder.require_fresh(options.resume)
+                begun = folder.checkpoints.is_dir()
                 if not folder.finished:
                     try:
                         return Trained(folder.path, run.train(evaluate, command, say))
                     except XlirError:
-                        folder.forget_unbegun()
+                        if not begun:  # what another command began stays
+                            folder.forget_unbegun()
                         raise
                 shared(None)
                 if not options.keep_checkpoints:  # of a run that was killed while it tidied up
