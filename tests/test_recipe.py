@@ -50,7 +50,7 @@ def test_every_fault_is_named_at_once() -> None:
         parse_recipe(text, "mine.toml")
     for word in ("seeds says something twice", "claim 1: its task mini", "claim 2", "mixed"):
         assert word in str(caught.value)
-    with pytest.raises(InputError, match="rerank-depth is of the reranker that rerank names"):
+    with pytest.raises(InputError, match="rerank-depth wants rerank"):
         parse_recipe(with_lines("rerank-depth = 50"), "mine.toml")
     with pytest.raises(InputError, match="not TOML"):
         parse_recipe("name = ", "mine.toml")

@@ -56,7 +56,7 @@ class InUseError(InputError):
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary file to write; it replaces `path` if the block ends well, else it is removed.
 
-    Its folder is made, and once a process what killed writers left in it is removed.
+    Makes its folder. The first time a process writes there, it removes what killed writers left.
     """
     with beside(path) as temporary:
         yield temporary
@@ -211,7 +211,7 @@ def require_writable(folder: Path, remedy: str, file: str = "") -> None:
 
 @contextmanager
 def removing_empty(folders: Sequence[Path]) -> Iterator[None]:
-    """At the end remove those of the folders, in their order, that are empty: nothing came of the work."""
+    """Afterwards remove the folders that are empty, one after another: nothing came of the work."""
     try:
         yield
     finally:

@@ -137,7 +137,7 @@ def test_a_kind_of_batches_that_there_is_not_is_told_before_the_hub_is_asked(
     tmp_path: Path,
 ) -> None:
     file = write_rows(tmp_path / "a.jsonl", [])
-    with pytest.raises(UnknownNameError, match="kind of batches .* 'mono'.*monolingual"):
+    with pytest.raises(UnknownNameError, match=r"kind of batches .* 'mono'.*monolingual"):
         parse_source(f"{file}:mono")
 
 

@@ -210,7 +210,7 @@ def _plan(baseline: Path | None, like: Path | None, policy_file: Path | None, as
 
 
 def _stored(name: str, old: Result | None = None) -> Result | None:
-    """The stored result of this name, in a folder of several that of `old`'s task and part; None if it names a model."""
+    """The stored result of this name, or None if it names a model; in a folder of several, that of `old`'s task and part."""
     from xlir_bench.results import Result
     from xlir_bench.results.frame import named
     from xlir_bench.results.store import RESULT_FILE

@@ -61,8 +61,8 @@ def profile(
     One query is a query encoded and searched for among the passages of all languages, in a real FAISS
     index. Variants are all combinations of --dtype, --dims and --index; whole vectors and exact search are
     always among them. Each gets its map, latency (p50, p95, p99; alone and in a batch), index bytes and
-    bytes a vector. Those are marked that no other marked one beats: by latency (as high a mean map and
-    as fast, one of them better) and by size of the index.
+    bytes a vector. Variants that no other one beats are marked: by latency (another has as high a mean map
+    and is as fast, and better in one of them) and by size of the index.
 
     Variants take turns query by query, so that a busy machine is busy for all of them. Percentiles are over
     all rounds, beside them stand the medians of the fastest and the slowest; a variant counts as faster

@@ -77,7 +77,7 @@ def locate(spec: str, options: EncoderOptions, flag: str = "--model") -> Place:
 def near_misses(path: Path, suffix: str = "") -> str:
     """What to add to the message that `path` is not there: similar names in its nearest folder that is.
 
-    Of folders alone, or of files with this suffix, which every one of them has and which makes none more similar.
+    Folders are compared, or files with this suffix by what stands before it.
     """
     absolute = path.absolute()
     parent = next(p for p in absolute.parents if p.is_dir())

@@ -139,7 +139,7 @@ def _refuse_unfit(
     is_dense: bool,
     is_encoded: bool,
 ) -> None:
-    """Options that this encoder has no use for: they would be told in a result and do nothing."""
+    """Refuse options that this encoder ignores: a result would name them, and they did nothing."""
     dense = is_dense, f"dense vectors, and {name} has none"
     encoded = is_encoded, f"texts that are encoded, and those of {name} are not"
     for flag, is_given, (fits, what) in (

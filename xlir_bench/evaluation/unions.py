@@ -69,7 +69,7 @@ class Unions:
         return np.split(shared, np.flatnonzero(np.diff(turn)) + 1) if len(shared) else []
 
     def scored(self, pool: int, numbers: Ints, index: ScoringIndex) -> Scored:
-        """What the questions of a pool that have one of these numbers make of their unions."""
+        """For the questions with these numbers: the union of their best passages, with scores."""
         ranking, number = self.pools[pool].ranking, self.number[pool]
         question = np.flatnonzero(np.isin(number, numbers))
         start = self.ends[number[question]]

@@ -106,7 +106,7 @@ def _join(asked: str | None) -> None:
 
 
 def _leave_stdout_alone() -> None:
-    """Ray tells of nodes and workers that end on stdout, whatever it is asked, where --json has its object: to stderr."""
+    """Send Ray's messages about nodes and workers to stderr: stdout may hold the JSON of --json."""
     with suppress(ImportError, AttributeError):  # of no public name: another release may have none
         from ray._private import worker
 

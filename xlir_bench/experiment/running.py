@@ -386,6 +386,6 @@ def _expected_seconds(variant: Variant, records: Mapping[Cell, CellRecord]) -> f
 
 
 def time_left(planned: Sequence[Planned]) -> float | None:
-    """Seconds of all that is not done; None if of any nothing is known."""
+    """Seconds of all that is not done; None if nothing is known of one of them."""
     left = [each.seconds for each in planned if each.state != "done"]
     return None if None in left else sum(filter(None, left))

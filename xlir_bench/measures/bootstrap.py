@@ -219,7 +219,7 @@ class _Average:
 
     @property
     def clusters(self) -> int:
-        """How many those are; 1 where a column has no two of them, for then nothing says how it varies."""
+        """How many clusters are drawn from; 1 where a column has but one, for then nothing says how it varies."""
         several = np.count_nonzero(self.sizes, axis=0) > 1
         return len(self.seen) if several.all() else 1
 

@@ -57,7 +57,7 @@ def expected_rank_variance(candidates: int, relevant: Ints) -> Floats:
 def equal_expected_rank(
     query: Ints, rank: Ints, lang: Ints, k: int, unretrieved_mean: bool = False
 ) -> tuple[Ints, Floats]:
-    """PEER@k: by query, how probable ranks that lie so far apart by language are, if no language is favoured.
+    """PEER@k: by query, how probable ranks so far apart by language are if no language is favoured.
 
     The p-value of Kruskal and Wallis' test over the ranks of the relevant passages, grouped by language. Whatever
     is not among the best k has rank k + 1 (as arXiv 2605.31171 has it); with `unretrieved_mean`, the mean rank that
@@ -158,7 +158,7 @@ def oracle_gap(query: Ints, in_language: Ints, in_pool: Ints, k: int) -> tuple[I
 def expected_score_correlation(candidates: int, k: int) -> float:
     """The expected correlation of the scores of two random rankings over the union of their best k.
 
-    It is below 0: what one ranking has among its best, the other has anywhere. Of a union of n, either ranks its own
+    It is below 0: what is among the best of one ranking stands anywhere in the other. Of a union of n, either ranks its own
     best from 1 to k, at (k + 1)/2 on average, and the others from k + 1 to n; how many are shared is hypergeometric.
 
     >>> round(expected_score_correlation(10_000, 20), 2)

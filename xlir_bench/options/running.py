@@ -149,7 +149,7 @@ class RunOptions:
     )  # fmt: skip
 
     def __post_init__(self) -> None:
-        """Folders as text (the cache: a URL, too), lists, one value, and other spellings of kinds and measures are taken, too."""
+        """Take paths as text, a URL for the cache, one value for a list, and other spellings of kinds and measures."""
         hold_tuples(self, "langs", "kinds", "measures")
         if self.kinds or self.measures:
             from xlir_bench.records import Kind, measure_name

@@ -110,7 +110,7 @@ def options_of(record: type[Any]) -> Iterator[Option]:
 
 
 def build(record: type[Record], given: Mapping[str, Any]) -> Record:
-    """A record, and those in it, of the values that have the name of a field; None leaves the default."""
+    """Build a record, and the records in it, from values by the names of fields; None leaves the default."""
     hints, options = get_type_hints(record), {option.name: option for option in options_of(record)}
     values: dict[str, Any] = {}
     for part in fields(record):  # type: ignore[arg-type]

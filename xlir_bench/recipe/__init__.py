@@ -110,7 +110,7 @@ class Recipe(Row):
             if not any(v.has(choice) for v in self._grid())
         ]
         if self.rerank is None and self.rerank_depth != EncoderOptions().rerank_depth:
-            faults.append("rerank-depth is of the reranker that rerank names, and there is none")
+            faults.append("rerank-depth wants rerank, which names a reranker")
         faults += [
             f"training.{name.replace('_', '-')} is for the loss {loss}, which is not among the losses"
             for name, loss in OF_LOSS.items()

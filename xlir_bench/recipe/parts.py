@@ -177,7 +177,7 @@ class Variant:
     data: str
     strategy: str
     alpha: float | None = None
-    """Of hybrid batches alone, as the next two are of trained models alone."""
+    """For hybrid batches only; the next two are for trained models only."""
     batch_size: int | None = None
     loss: str | None = None
     encoding: str | None = None
@@ -200,7 +200,7 @@ class Variant:
         return all(getattr(self, name) == value for name, value in choice.said.items())
 
     def opponents(self, choices: Iterable[Choice], among: Iterable[Variant]) -> list[Variant]:
-        """Those that have a choice, and for the rest are like this one."""
+        """The variants that have one of these choices and are else like this one."""
         among = [v for v in among if v.model == self.model and v != self]
         found = [v for c in choices for v in among if v.has(c) and self._alike(v, c)]
         return list(dict.fromkeys(found))

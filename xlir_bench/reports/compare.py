@@ -241,7 +241,7 @@ def comparison_blocks(comparison: Comparison, queries: Sequence[Moved]) -> list[
         blocks.append(Table(["query", "B - A", "settings"], rows))
     reading = (
         f"p: two-sided, by {c.cluster} ({c.clusters}); won, lost: share of queries"
-        " in all settings where B is better, worse; of rank distance less is better"
+        " in all settings where B is better, worse; a lower rank distance is better"
     )
     return [*blocks, Text(reading), Items("notes", c.notes)]
 

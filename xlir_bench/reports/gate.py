@@ -219,7 +219,7 @@ def judge(pairings: Mapping[str, Pairing], policy: Policy) -> tuple[list[Finding
         findings.append(_finding(test, means, d, same, p_holm, len(p_values), policy))
 
     def urgency(finding: Finding) -> tuple[float, ...]:
-        """Small for what a reader wants to see first: the surest, then the largest for its allowance."""
+        """Small for what a reader wants to see first: the surest, then what exceeds its allowance most."""
         over = abs(finding.change) / (finding.allowed or 1.0)
         worst_first = -list(Outcome).index(finding.outcome)
         return worst_first, not finding.decides, finding.p_holm or 0.0, -over

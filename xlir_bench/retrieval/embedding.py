@@ -171,11 +171,13 @@ def encode_part(
 ) -> int:
     """One of so many parts of the texts that `embed` encodes, into the cache; how many were encoded.
 
-    Whoever does the other parts, wherever and whenever, vectors have the bits that one process makes.
+    Vectors have the same bits however the texts are shared out.
     """
     encoding = Encoding.of(collection, encoder, request, progress)
     if encoding.store.folder is None:
-        raise InputError("a part of the vectors is of use in the cache alone, and there is none")
+        raise InputError(
+            "a part of the vectors is written into the cache, and there is none: name one by XLIR_CACHE"
+        )
     missing = encoding.missing
     for texts in encoding.roles:
         encoding.encode(texts, (part, parts))

@@ -66,7 +66,7 @@ class Want:
     pool_depth: int = 100
     """The same for the pool of all languages."""
     own: Ints | None = None
-    """Where the queries are passages themselves: the position of each, which is none of its candidates."""
+    """Where the queries are passages themselves: the position of each in the pool, which is left out for it."""
     answered: Ints | None = None
     """Where answers decide and nothing is judged: the queries that have any."""
 

@@ -28,7 +28,7 @@ from xlir_bench.tasks import Task, file_language
 
 Paths = tuple[Path, ...]
 LARGE = 1 << 27
-"""Bytes of a corpus, packed, from which it lies on disk."""
+"""A corpus of more packed bytes is kept on disk."""
 BLANK = "passages without any text"
 UNASKED = "judgements of queries that are not among the queries (left out, as mteb does)"
 PUT_TOGETHER = "passages of subsets that differ are one corpus here, so that scores are of more candidates than mteb's"

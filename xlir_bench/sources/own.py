@@ -146,7 +146,7 @@ def is_code(lang: str) -> bool:
 
 
 OWN = "your own"
-"""What is said of data that nothing is stated of."""
+"""What facts of a task say where nobody has stated them."""
 
 
 def task_of_ones_own(stem: str, files: Mapping[str, TaskFile], **stated: Any) -> Task:

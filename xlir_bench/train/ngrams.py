@@ -11,8 +11,8 @@ In numpy over many texts at once:
    text nearly whole if the runs that they share cover enough of the known one.
 
 Keys and weights are integers: the same texts give the same answer on every machine. Two different runs may share
-a key, by chance or because someone made them so. That can only report a leak that is none, and a near one takes
-many runs at once.
+a key, by chance or because someone made them so. That can only cause a false alarm and never hide a leak, and a near
+leak takes many runs at once.
 
 `RULE` in leakage.py tells readers what is compared, and tests/train/test_leakage.py holds which changes of a text
 it has to see through.

@@ -167,7 +167,7 @@ class _Key(NamedTuple):
     data: str
     """Digest of the data that was read."""
     part: str
-    """What else than its languages makes a part of it, and how that was measured; empty for whole runs."""
+    """What was left out besides languages, and how the rest was measured; empty for whole runs."""
 
     @classmethod
     def of(cls, record: ResultRecord) -> _Key:
@@ -260,7 +260,7 @@ def _newest_full_runs(results: Sequence[Result]) -> tuple[list[Result], list[Lef
 
 
 def _by_form(results: Sequence[Result]) -> dict[tuple[_Key, str], dict[str, Path]]:
-    """By board and encoder: the newest results that are of its questions in another form, and else alike."""
+    """By board and encoder: the newest results that differ in the form of the questions alone, by form."""
     found: dict[tuple[_Key, str], dict[str, Path]] = {}
     for result in sorted(results, key=lambda r: r.record.created):
         record, form = result.record, result.record.options.query_form
