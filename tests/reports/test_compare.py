@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from changed import changed, evaluated, queries, stated, times
 
+from xlir_bench import Result
 from xlir_bench.errors import NotComparableError, UnknownNameError
 from xlir_bench.records import Kind
 from xlir_bench.reports.compare import (
@@ -19,6 +20,7 @@ from xlir_bench.reports.compare import (
     pairs_blocks,
 )
 from xlir_bench.reports.document import render
+from xlir_bench.results.schema import OptionsPart
 
 
 @pytest.fixture(scope="module")
@@ -216,3 +218,12 @@ def test_halving_every_value_is_found_everywhere():
         assert row.test.high < 0
         assert row.test.p < 0.001
     assert np.isclose(found.rank_distance.test.difference, 0)
+
+
+def test_an_option_that_has_no_field_of_its_own_is_kept_and_compared():
+    options = evaluated("builtin:random").record.options
+    salted = OptionsPart.model_validate(options.model_dump() | {"salt": 3})
+    assert (salted.part, salted.model_dump()["salt"]) == (options.part | {"salt": "salt 3"}, 3)
+    record = evaluated("builtin:random").record.model_copy(update={"options": salted})
+    with pytest.raises(NotComparableError, match=r"salt \(default against 3\)"):
+        compare(evaluated("builtin:ngram"), Result(record, evaluated("builtin:random").tables))

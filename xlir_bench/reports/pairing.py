@@ -89,6 +89,8 @@ def _what_differs(
         "vectors": (a.vectors, b.vectors),
         "changed data": (sorted(a.changed_data) or "none", sorted(b.changed_data) or "none"),
     }
+    for name in sorted(a.others.keys() | b.others.keys()):
+        options[name.replace("_", " ")] = tuple(x.others.get(name, "default") for x in (a, b))
     for option, (x, y) in options.items():
         if x != y:
             one, other = (" ".join(v) if isinstance(v, list) else v for v in (x, y))

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from statistics import fmean
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -18,7 +18,8 @@ from xlir_bench.measures.bias import BiasFigure
 from xlir_bench.measures.bootstrap import Interval
 from xlir_bench.measures.ties import TieRange
 from xlir_bench.options.encoding import LoadOptions
-from xlir_bench.options.running import EXACT
+from xlir_bench.options.running import EXACT, RunOptions
+from xlir_bench.options.stating import options_of
 from xlir_bench.records import Kind, Role
 
 RESULT_SCHEMA: Literal[1] = 1
@@ -108,7 +109,12 @@ class SettingPart(_Part):
 
 
 class OptionsPart(_Part):
-    """The options of the run; empty `langs` and `kinds` mean all of them."""
+    """The options of the run; empty `langs` and `kinds` mean all of them.
+
+    Any other option that decides figures is kept by its name: it needs no field here.
+    """
+
+    model_config = ConfigDict(extra="allow")
 
     langs: list[str]
     kinds: list[Kind]
@@ -130,6 +136,12 @@ class OptionsPart(_Part):
     measures: list[str]
 
     @property
+    def others(self) -> dict[str, Any]:
+        """Those without a field here that are not at their default."""
+        usual = {option.name: option.default for option in options_of(RunOptions)}
+        return {name: x for name, x in (self.model_extra or {}).items() if x != usual.get(name)}
+
+    @property
     def part(self) -> dict[str, str]:
         """What makes this a partial run, in words, by option; empty for a full run."""
         usual = self.usual_candidate
@@ -148,6 +160,7 @@ class OptionsPart(_Part):
             "vectors": f"vectors kept as {self.vectors}" if self.vectors != "float32" else "",
             "changed_data": f"CHANGED DATA: {changed}" if changed else "",
         }
+        words |= {name: f"{name.replace('_', ' ')} {value}" for name, value in self.others.items()}
         return {option: text for option, text in words.items() if text}
 
 
