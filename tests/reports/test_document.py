@@ -41,7 +41,7 @@ def test_spare_columns_go_first_and_are_named() -> None:
     assert render([WIDE], width=whole) == render([WIDE])
     one, both = (render([WIDE], width=width) for width in (whole - 1, 16))
     assert one.splitlines()[0].split() == ["setting", "map", "p"]
-    assert "(tied: a wider terminal, or --json)" in one
+    assert "(tied: a wider terminal, or --json)" in " ".join(one.split())
     assert both.splitlines()[0].split() == ["setting", "map"]
     assert "(tied, p: " in both
 
@@ -58,7 +58,29 @@ def test_no_spare_column_goes_where_the_table_is_split_all_the_same() -> None:
 
 def test_a_spare_column_goes_where_alone_it_is_too_wide() -> None:
     table = Table(["a", "b" * 30], [["1", "2"]], spare=("b" * 30,))
-    assert "(" + "b" * 30 + ": a wider terminal" in render([table], width=20)
+    text = render([table], width=20)
+    assert "(" + "b" * 30 + ": a wider terminal" in " ".join(text.split())
+
+
+@pytest.mark.parametrize("width", [24, 40, 80])
+def test_ideographs_count_as_two_and_may_end_a_line(width: int) -> None:
+    line = "  found instead " + "北京大学在哪里" * 12 + " and some words"
+    text = render([Text(line)], width=width)
+    wide = [sum(2 if "\u2e80" <= c <= "\uffff" else 1 for c in x) for x in text.splitlines()]
+    assert max(wide) <= width
+    assert "".join(text.split()) == "".join(line.split())
+
+
+def test_names_too_long_for_the_terminal_are_cut_and_that_is_told() -> None:
+    names = ["multilingual-e5-small | centroids of held-out text / " * 2, "short / one"]
+    table = Table(["A / B", "kind", "p"], [[name, "monolingual", ".01"] for name in names], text=2)
+    text = render([table], width=60)
+    assert longest(text) <= 60
+    assert "multiling" in text
+    assert "…" in text
+    assert "short / one" in text
+    assert "(whole names: a wider terminal, or --json)" in text
+    assert "whole names" not in render([table], width=200)
 
 
 def test_a_report_of_a_result_fits_eighty_columns() -> None:

@@ -5,9 +5,9 @@ Blocks hold plain text. Whoever makes one escapes nothing: `render` escapes all 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from textwrap import fill
 from typing import Any, Literal
 from unicodedata import east_asian_width
 
@@ -26,6 +26,10 @@ MARKS = "\ue000", "\ue001"
 
 GAP = "  "
 """What stands between two columns of a terminal."""
+SHORTEST = 12
+"""No name is cut to less."""
+WIDE = "[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60]"
+"""Characters that a line may be broken between, for their scripts set no spaces."""
 
 
 class Best(str):
@@ -112,13 +116,16 @@ def _block(block: Block, form: Form, width: int | None, colours: bool) -> str:
 
 
 def _wrapped(line: str, width: int | None) -> str:
-    """A line of words, broken between words where it is wider; what follows stands further right."""
-    if width is None or len(line) <= width:
+    """A line of words, broken between words, or ideographs, where it is wider; what follows stands further right."""
+    if width is None or _cells(line) <= width:
         return line
-    indent = " " * (len(line) - len(line.lstrip()) + 2)
-    return fill(
-        line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
-    )
+    indent = " " * (len(line) - len(line.lstrip()))
+    lines = [indent]
+    for piece in re.findall(rf"{WIDE}|[^\s{WIDE[1:]}+|\s+", line.strip()):
+        if lines[-1].strip() and _cells(lines[-1] + piece) > width:
+            lines.append(f"{indent}  ")
+        lines[-1] += piece if lines[-1].strip() else piece.lstrip()
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def _grid(table: Table, form: Form, colours: bool = False) -> str:
@@ -157,18 +164,23 @@ def _fitted(table: Table, width: int | None, colours: bool) -> str:
     if width is None:
         return _grid(table, "terminal", colours)
     widths = [_width(table.columns([i])) + len(GAP) for i in every]
+    whole, table = table, _shortened(table, widths, width)
+    if table is not whole:
+        widths = [_width(table.columns([i])) + len(GAP) for i in every]
     spare = [name for name in table.spare if name in table.headers]
     tried = []
     for count in range(len(spare) + 1):
         kept = [i for i in every if table.headers[i] not in spare[:count]]
-        pieces = _pieces(kept, table.text, widths, width + len(GAP))
+        text = sum(i < table.text for i in kept)
+        pieces = _pieces(kept, text, widths, width + len(GAP))
         over = max(sum(widths[i] for i in piece) for piece in pieces) > width + len(GAP)
-        tried.append((over, len(pieces), count, pieces))
-    *_, dropped, pieces = min(tried)
-    parts = [_grid(table.columns(piece), "terminal", colours) for piece in pieces]
-    if dropped:
-        names = ", ".join(map(visible, spare[:dropped]))
-        parts.append(f"({names}: a wider terminal, or --json)")
+        tried.append((over, len(pieces), count, text, pieces))
+    *_, dropped, text, pieces = min(tried)
+    shown = replace(table, text=text)
+    parts = [_grid(shown.columns(piece), "terminal", colours) for piece in pieces]
+    if dropped or table is not whole:
+        told = [*map(visible, spare[:dropped]), *(["whole names"] if table is not whole else [])]
+        parts.append(_wrapped(f"({', '.join(told)}: a wider terminal, or --json)", width))
     return "\n\n".join(parts)
 
 
@@ -185,6 +197,34 @@ def _pieces(columns: Sequence[int], text: int, widths: Sequence[int], room: int)
 
 
 def _width(table: Table) -> int:
-    """Its width in characters of a terminal; an ideograph takes two."""
-    lines = _grid(table, "terminal").splitlines()
-    return max(sum(2 if east_asian_width(c) in "WF" else 1 for c in line) for line in lines)
+    """Its width in characters of a terminal."""
+    return max(map(_cells, _grid(table, "terminal").splitlines()))
+
+
+def _cells(line: str) -> int:
+    """How wide it is in characters of a terminal; an ideograph takes two."""
+    return sum(2 if east_asian_width(c) in "WF" else 1 for c in line)
+
+
+def _shortened(table: Table, widths: Sequence[int], width: int) -> Table:
+    """The table with long names cut in the middle, so that one column of numbers has room beside them."""
+    names = range(table.text)
+    room = width - max(widths[table.text :], default=0)
+    if table.text == len(table.headers) or sum(widths[i] for i in names) <= room:
+        return table
+    longest = max(SHORTEST, room // table.text - len(GAP))
+    if all(len(str(cell)) <= longest for row in table.rows for cell in row[: table.text]):
+        return table
+    rows = [
+        [_cut(cell, longest) if i < table.text else cell for i, cell in enumerate(row)]
+        for row in table.rows
+    ]
+    return replace(table, rows=rows)
+
+
+def _cut(cell: object, longest: int) -> object:
+    text = str(cell)
+    if len(text) <= longest:
+        return cell
+    half = (longest - 1) // 2
+    return type(cell)(f"{text[:half]}…{text[-half:]}") if isinstance(cell, str) else cell

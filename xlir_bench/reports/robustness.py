@@ -123,7 +123,7 @@ def robustness_blocks(shifts: Sequence[Shift], beside: str, measure: str) -> lis
     headers = ["encoder", "task", "domain", "kind", "reference", measure, "change"]
     headers += ["95 % interval", "", *(["question finds its translation"] if aligned else [])]
     spare = ("domain", "question finds its translation", "reference")
-    return [Text(f"{measure} beside {beside}"), Table(headers, rows, spare=spare)]
+    return [Text(f"{measure} beside {beside}"), Table(headers, rows, text=4, spare=spare)]
 
 
 def _change(share: float | None) -> str:

@@ -108,6 +108,10 @@ class SettingPart(_Part):
     """Expected map of a random ranking."""
 
 
+USUAL = {option.name: option.default for option in options_of(RunOptions)}
+"""The default of every option of a run."""
+
+
 class OptionsPart(_Part):
     """The options of the run; empty `langs` and `kinds` mean all of them.
 
@@ -138,8 +142,7 @@ class OptionsPart(_Part):
     @property
     def others(self) -> dict[str, Any]:
         """Those without a field here that are not at their default."""
-        usual = {option.name: option.default for option in options_of(RunOptions)}
-        return {name: x for name, x in (self.model_extra or {}).items() if x != usual.get(name)}
+        return {name: x for name, x in (self.model_extra or {}).items() if x != USUAL.get(name)}
 
     @property
     def part(self) -> dict[str, str]:
