@@ -148,7 +148,7 @@ def _texts_by_language(path: Path, langs: list[str], default: str | None, faults
                     f"'language' is {lang!r}, and the first line of the corpus names none, or {default!r}"
                 )
             text = f"{row.get('title') or ''} {row.get('text') or ''}".strip()
-            if not text:
+            if not text or "text" not in row:
                 raise ValueError("'text' is missing or empty")
             texts[name] = lang, text if lang in wanted else ""
     return texts
