@@ -89,12 +89,15 @@ def train_hybrid(
     """
     require("train", "train-hybrid")
     from xlir_bench.train import train
+    from xlir_bench.train.folder import RunFolder
     from xlir_bench.train.ranks import launched
 
     follows = launched() and os.environ["RANK"] != "0"  # the first of several processes speaks
     known = data.catalogue()
     warn_of_faults(known)
     options.check()
+    if options.output.is_dir() and not follows:  # told before torch is loaded
+        RunFolder(options.output).require_fresh(options.resume)
     # A recipe may have one for some of its losses.
     if options.teacher is not None and options.loss != "distil":
         raise InputError(

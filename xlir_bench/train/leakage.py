@@ -14,7 +14,7 @@ from typing import Any
 from xlir_bench.errors import XlirError, listed
 from xlir_bench.options.training import TrainingSource
 from xlir_bench.places import data_cache
-from xlir_bench.records import ROLES, Progress, Silent
+from xlir_bench.records import ROLES, Progress, Silent, followed
 from xlir_bench.sources import ON_DISK, data_state, load_present
 from xlir_bench.tasks import Task
 from xlir_bench.train.ngrams import NEAR_FROM, RUN, SHARE, KnownTexts, Letters
@@ -60,7 +60,7 @@ class EvaluationTexts:
         owners: dict[str, set[Owner]] = {}
         checked: dict[str, list[str]] = {}
         unchecked: dict[str, str] = {}
-        for task in tasks:
+        for task in followed([*tasks], progress, "read what must not leak", "tasks"):
             in_memory = task.format not in ON_DISK
             state = data_state(task, root, data_cache(), passages=in_memory)
             reasons = [f"{listed(state.missing)} not in {state.folder}"] if state.missing else []
@@ -71,7 +71,7 @@ class EvaluationTexts:
             if not state.here:
                 continue
             try:
-                collection = load_present(task, root, state.here, progress, in_memory)
+                collection = load_present(task, root, state.here, Silent(), in_memory)
             except XlirError as error:
                 unchecked[task.name] = str(error)
                 continue

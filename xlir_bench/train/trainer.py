@@ -287,7 +287,7 @@ class _Run:
             if digests == [source.digest for source in store.sources]:
                 what = "what was found of evaluation data"
                 return store, read_json(report_file, dict[str, Any], what)
-        report = LeakageReport(EvaluationTexts.load(self.tasks, self.data, Silent()))
+        report = LeakageReport(EvaluationTexts.load(self.tasks, self.data, self.progress))
         dropping = self.options.leakage == "drop"
 
         def keep(rows: Sequence[Row]) -> list[bool]:
