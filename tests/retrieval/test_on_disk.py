@@ -238,7 +238,7 @@ def test_parts_of_the_encoding_give_the_bits_of_one_run_in_any_order(
 
 
 def test_a_part_without_a_cache_is_refused() -> None:
-    with pytest.raises(InputError, match="of use in the cache alone"):
+    with pytest.raises(InputError, match="written into the cache, and there is none"):
         embedding.encode_part(collection(), Letters(), EmbedRequest(None), Silent(), 0, 2)
 
 
