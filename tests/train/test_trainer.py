@@ -15,6 +15,7 @@ from models import save_tiny_transformer, wordpiece_tokenizer
 from train.rowfiles import row, write_rows
 from train.trained import PICKLES, Asked, falling, log_of, same, weights
 
+import xlir_bench as xb
 from xlir_bench.encoders import describe, load_encoder
 from xlir_bench.encoders.transformer import chosen_on
 from xlir_bench.errors import InputError, XlirError
@@ -181,6 +182,22 @@ def test_an_interrupted_run_resumes_to_the_same_weights(
         for folder in (whole.output, part.output)
     ]
     assert logs[0] == logs[1]
+
+
+def test_options_may_be_given_by_their_names(rows_file: Path, tmp_path: Path) -> None:
+    stated = {"model": "builtin:static:16", "steps": 2, "batch_size": 8, "alpha": 0.25}
+    done = xb.train_hybrid(sources=str(rows_file), output=str(tmp_path / "out"), **stated)
+    assert done.folder == tmp_path / "out"
+    options = done.record["options"]
+    assert (options["batches"]["alpha"], options["batches"]["batch_size"]) == (0.25, 8)
+    options_of_run = TrainOptions(sources=("mini-train",), output="other")  # type: ignore[arg-type]
+    for wrong, told in (
+        ({"sources": "mini-train"}, "train_hybrid wants output"),
+        ({"sources": "mini-train", "output": "out", "step": 2}, "'step': did you mean 'steps'"),
+        ({"options": options_of_run, "steps": 2}, "with options, steps goes into them"),
+    ):
+        with pytest.raises(InputError, match=told):
+            xb.train_hybrid(**wrong)
 
 
 def test_a_resumed_run_has_to_be_told_the_same(asked: Asked) -> None:

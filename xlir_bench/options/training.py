@@ -12,7 +12,7 @@ from typing import Any, Literal, cast, get_args
 
 from xlir_bench.errors import InputError, UnknownNameError
 from xlir_bench.options.static import PREFIX, StaticOptions, is_static_spec
-from xlir_bench.options.stating import check_bounds, option, options_of
+from xlir_bench.options.stating import check_bounds, hold_tuples, option, options_of
 
 MEAN, LAST = "mean", "last"
 STATIC_RATE, RATE = 0.01, 3e-5
@@ -256,7 +256,10 @@ class TrainOptions:
     )  # fmt: skip
 
     def __post_init__(self) -> None:
-        """The loss decides whether a batch holds every answer of a row."""
+        """Take paths as text and one value for a list; the loss decides whether a batch holds every answer of a row."""
+        hold_tuples(self, "sources")
+        hold_tuples(self.batches, "langs")
+        object.__setattr__(self, "output", Path(self.output))
         if self.loss == "one-to-k":
             object.__setattr__(self, "batches", replace(self.batches, whole_answers=True))
 

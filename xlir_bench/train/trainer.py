@@ -6,7 +6,7 @@ import math
 import platform
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import MISSING, asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,8 @@ from xlir_bench import files
 from xlir_bench.encoders.digest import installed_versions
 from xlir_bench.encoders.layout import PICKLES
 from xlir_bench.encoders.quiet import quiet_transformers
-from xlir_bench.errors import WARNING, InputError, XlirError
+from xlir_bench.errors import WARNING, InputError, UnknownNameError, XlirError
+from xlir_bench.options.stating import build, options_of
 from xlir_bench.options.training import TrainOptions
 from xlir_bench.records import Evaluate, Progress, Silent
 from xlir_bench.results.training import FinishedRecord, read_training
@@ -51,7 +52,7 @@ class Trained:
 
 
 def train(
-    options: TrainOptions,
+    options: TrainOptions | None = None,
     *,
     evaluate: Evaluate | None = None,
     tasks: Sequence[Task] = (),
@@ -59,8 +60,9 @@ def train(
     progress: Progress | None = None,
     command: str = "",
     say: Callable[[str], object] = str,
+    **given: Any,
 ) -> Trained:
-    """Train a model as `options` say.
+    """Train a model as `options` say, or the options that are given by their names.
 
     `evaluate` gives figures of a model in the middle of training. The texts of `tasks`, looked for under the
     root `data` or in the cache, must not be among the training rows. `say` takes remarks, a line each.
@@ -68,6 +70,10 @@ def train(
     In each of several processes that `torchrun` started it trains the same model on the same batches; the first
     of them writes and evaluates.
     """
+    if options is None:
+        options = _options(given)
+    elif given:
+        raise InputError(f"train_hybrid: with options, {', '.join(given)} goes into them")
     from xlir_bench.train.loop import training_device
     from xlir_bench.train.ranks import joined, rank, shared
 
@@ -94,6 +100,16 @@ def train(
         else:
             run.follow(evaluate)
     return Trained(folder.path, read_training(folder.path / RECORD, FinishedRecord))
+
+
+def _options(given: Mapping[str, Any]) -> TrainOptions:
+    """The options of these names."""
+    known = {option.name: option for option in options_of(TrainOptions)}
+    if unknown := [name for name in given if name not in known]:
+        raise UnknownNameError("option of train_hybrid", unknown, known)
+    if lacking := [n for n, x in known.items() if x.default is MISSING and given.get(n) is None]:
+        raise InputError(f"train_hybrid wants {' and '.join(lacking)}")
+    return build(TrainOptions, given)
 
 
 def save_untrained(
