@@ -174,3 +174,11 @@ def test_a_broken_file_is_told_and_the_others_are_listed(tmp_path: Path) -> None
     assert listed.return_value == 2
     assert output("small", *where)
     assert "not TOML" in str(run("broken", *where).exception)
+
+
+def test_data_of_ones_own_is_not_said_to_be_bundled(xlir, tmp_path):
+    (tmp_path / "pairs.tsv").write_text("de\ten\thallo\thello\n", encoding="utf-8")
+    shown = xlir("tasks", "parallel:pairs.tsv").out
+    facts = {words[0]: words[-1] for line in shown.splitlines() if (words := line.split("  "))}
+    assert facts["source"].strip() == "your own"
+    assert "data here       yes: " in shown
