@@ -12,6 +12,7 @@ EXTRAS = {
     "plot": ("matplotlib",),
     "ray": ("ray",),
     "s3": ("s3fs",),
+    "xor": ("nltk",),
 }
 """The modules of each; `xlir_bench` itself imports them where they are used."""
 

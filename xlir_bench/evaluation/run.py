@@ -28,6 +28,7 @@ from xlir_bench.evaluation.retrievers import as_retriever
 from xlir_bench.evaluation.searching import POOL_DEPTH, Searching
 from xlir_bench.evaluation.unions import score_correlations
 from xlir_bench.executor import LOCAL, Executor
+from xlir_bench.extras import require
 from xlir_bench.measures import PoolRanking, check_fit, check_measures, language_bias, score
 from xlir_bench.measures.answers import score_answers, tokens_of
 from xlir_bench.measures.bias import PerQuery
@@ -121,6 +122,8 @@ def evaluate(
     with stage("read"):
         collection = _asked(task, options, progress)
         check_fit(measures, by_answers=bool(collection.answers))
+        if collection.answers:
+            require("xor", f"--task {task.name}")
     with stage("encode"):
         represented = retriever.represent(collection, progress)
     searching = Searching(collection, settings, options.save_run, progress)
