@@ -80,7 +80,7 @@ def test_what_cannot_be_compared_is_refused_and_may_be_forced(two):
     ("args", "told"),
     [
         ((A,), "two results or more"),
-        ((A, A), "is named 2 times: compare wants two results"),
+        ((A, A), "these are all of one result"),
         ((A, "results/none"), "is not there"),
         ((A, B, "--measure", "mapp"), "did you mean 'map'"),
     ],

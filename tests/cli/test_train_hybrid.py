@@ -166,8 +166,8 @@ def test_what_has_no_use_is_told(tmp_path: Path, capsys: pytest.CaptureFixture) 
     assert exit_code(asked) == 0
     said = capsys.readouterr()
     assert "--alpha is the share of hybrid batches, and these are mixed" in said.err
-    assert "--no-eval evaluates nothing: --eval-task, " in said.err
-    assert "--select-by is left out" in said.err
+    assert "--no-eval evaluates nothing, and this is left out: --eval-task, " in said.err
+    assert "--select-by" in said.err
     assert f"--model '{tmp_path / 'o 1'}'" in said.out
 
 

@@ -95,6 +95,9 @@ def test_after_an_index_that_finds_all_ranks_are_those_after_exact_search(
     part = found.record.profile.index
     assert part is not None
     assert {*part.recall_of_exact_top100.values()} == {1.0}
+    assert part.depth == 1000
+    deep = reranked(cross_encoder, 1500, cache=cache, index="IVF1,Flat", langs=("de",))
+    assert deep.record.profile.index.depth == 1500
     assert {*part.map_difference.values()} == {0.0}
     told = [n for n in found.record.notes if n.startswith("relevant passages among the best")]
     assert told == [n for n in exact.record.notes if n.startswith("relevant passages among")]

@@ -188,6 +188,8 @@ def test_options_may_be_given_by_their_names(rows_file: Path, tmp_path: Path) ->
     stated = {"model": "builtin:static:16", "steps": 2, "batch_size": 8, "alpha": 0.25}
     done = xb.train_hybrid(sources=str(rows_file), output=str(tmp_path / "out"), **stated)
     assert done.folder == tmp_path / "out"
+    again = {"sources": [rows_file], "output": tmp_path / "b", "arguments": {"adam_beta1": 0.8}}
+    assert xb.train_hybrid(**again, **stated).record["options"]["arguments"] == {"adam_beta1": 0.8}
     options = done.record["options"]
     assert (options["batches"]["alpha"], options["batches"]["batch_size"]) == (0.25, 8)
     options_of_run = TrainOptions(sources=("mini-train",), output="other")  # type: ignore[arg-type]

@@ -57,7 +57,7 @@ def compare(
 
     loaded = load_in_order(results)
     if len(loaded) == 1 and len(results) > 1:
-        raise InputError(f"{results[0]} is named {len(results)} times: compare wants two results")
+        raise InputError(f"these are all of one result, {loaded[0].folder}: compare wants two")
     if len(loaded) < 2:
         raise InputError("compare wants two results or more: xlir-bench compare A B [C...]")
     if len(loaded) > len(results) and len({result.record.task.name for result in loaded}) > 1:

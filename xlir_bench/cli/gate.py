@@ -257,7 +257,9 @@ class _Evaluating:
             raise NotComparableError(
                 f"the baseline is of another version of {task.name}: make it again, by xlir-bench run --task {task.name}"
             )
-        same = {o.name: getattr(asked, o.name) for o in options_of(RunOptions) if o.partial}
+        same = {
+            o.name: getattr(asked, o.name, o.default) for o in options_of(RunOptions) if o.partial
+        }
         same = {k: tuple(v) or None if isinstance(v, list) else v for k, v in same.items()}
         options = replace(self.options, **same, allow_changed_data=bool(asked.changed_data))
         if asked.word_lists not in (None, options.word_lists_digest):
@@ -275,13 +277,10 @@ class _Evaluating:
         for line in [] if old is None else _differences(old.record.encoder, retriever):
             say(f"baseline and candidate differ in {line}", err=True)
         with Bars() as bars:
-            how = Evaluations(self.options, self.output, canonical_command(), bars, teller())
+            how = Evaluations(
+                self.options, self.output, canonical_command(), bars, teller(), spared=there
+            )
             usual = how.folder(retriever.card.slug, task)
-            if there is not None and usual.resolve() == there.resolve():
-                raise InputError(
-                    f"the candidate's result would take the place of the baseline, {there}: name another --output, or"
-                    " keep baselines in a folder of their own (gate --first)"
-                )
             with removing_empty([usual, usual.parent]):
                 result = how.result(Asked(retriever, task, self.encoder_options))
         say(f"written to {result.folder}", err=True)

@@ -248,6 +248,8 @@ class Evaluations:
     tell: Callable[[str], object] = str
     executor: Executor = LOCAL
     trec: bool = False
+    spared: Path | None = None
+    """A result that none may take the place of."""
 
     def open(self) -> Callable[[Asked], Result]:
         """As a job for workers: each loads what it wants."""
@@ -282,6 +284,11 @@ class Evaluations:
         folder = folder_of_data(usual, result.record)
         if folder != usual:
             self.tell(f"{usual} holds a result of other data and stays; this one goes to {folder}")
+        if self.spared is not None and folder.resolve() == self.spared.resolve():
+            raise InputError(
+                f"the candidate's result would take the place of the baseline, {folder}: name another --output, or keep"
+                " baselines in a folder of their own (gate --first)"
+            )
         if (cost := cost_before(folder, result.record)) is not None:
             result = result.with_cost(cost)
         saved = result.save(folder)

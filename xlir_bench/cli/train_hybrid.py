@@ -89,14 +89,15 @@ def train_hybrid(
     """
     require("train", "train-hybrid")
     from xlir_bench.train import train
-    from xlir_bench.train.folder import RunFolder
+    from xlir_bench.train.folder import LOCK, RunFolder
     from xlir_bench.train.ranks import launched
 
     follows = launched() and os.environ["RANK"] != "0"  # the first of several processes speaks
     known = data.catalogue()
     warn_of_faults(known)
     options.check()
-    if options.output.is_dir() and not follows:  # told before torch is loaded
+    if options.output.is_dir() and not follows and not (options.output / LOCK).exists():
+        # Told before torch is loaded; whoever holds the lock is told later.
         RunFolder(options.output).require_fresh(options.resume)
     # A recipe may have one for some of its losses.
     if options.teacher is not None and options.loss != "distil":
@@ -104,10 +105,11 @@ def train_hybrid(
             f"--teacher is for --loss distil, and --loss {options.loss} has no use for it"
         )
     batches = options.batches
+    tell = str if follows else warn
     if batches.strategy != Strategy.HYBRID and (
         batches.alpha != BatchOptions().alpha or batches.alpha_end is not None
     ):
-        warn(
+        tell(
             f"--alpha is the share of hybrid batches, and these are {batches.strategy}: it is left out"
         )
     guarded, evaluate = dict(known.tasks), None
@@ -117,7 +119,7 @@ def train_hybrid(
             "select-by": options.select_by not in (MEAN, LAST),
         }  # fmt: skip
         if stray := [f"--{flag}" for flag, is_given in asked_for.items() if is_given]:
-            warn(f"--no-eval evaluates nothing: {', '.join(stray)} is left out")
+            tell(f"--no-eval evaluates nothing, and this is left out: {', '.join(stray)}")
     else:
         tasks = known.get(eval_tasks or ["mini"])
         guarded |= {task.name: task for task in tasks}  # one's own data is in no catalogue

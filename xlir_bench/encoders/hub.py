@@ -122,7 +122,7 @@ def _from_hub(spec: str, options: EncoderOptions) -> Place:
         return Place(folder, hub_id, stem, False, (f"hub: commit {folder.name}",))
     # A word may be a folder that is spelt wrong.
     near = "" if "/" in spec else near_misses(Path(spec))
-    raise OutOfReachError(f"{failures[-1]}{near}") from failures[-1]
+    raise OutOfReachError(f"{failures[0]}{near}") from failures[0]
 
 
 def _snapshot(hub_id: str, options: EncoderOptions) -> Path:

@@ -140,7 +140,11 @@ def unscored_notes(rankings: Sequence[Ranking], collection: Collection) -> list[
 
 
 def index_part(
-    factory: str, exact: Sequence[Ranking], approximate: Sequence[Ranking], compared: int
+    factory: str,
+    exact: Sequence[Ranking],
+    approximate: Sequence[Ranking],
+    compared: int,
+    depth: int = DEPTH,
 ) -> IndexPart:
     """How far an index is from exact search, by as many of the best passages as are `compared`."""
     scores = (score(rankings, ["map"]) for rankings in (exact, approximate))
@@ -152,7 +156,7 @@ def index_part(
             change.append((kind, float(after.values["map"].mean() - before.values["map"].mean())))
     return IndexPart(
         factory=factory,
-        depth=DEPTH,
+        depth=depth,
         recall_of_exact_top100={kind.value: mean for kind, mean in mean_by_kind(recall).items()},
         map_difference={kind.value: mean for kind, mean in mean_by_kind(change).items()},
     )

@@ -7,6 +7,7 @@ and the refusal of values out of bounds.
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
@@ -145,14 +146,15 @@ def hold_tuples(record: Any, *names: str) -> None:
 
 def parsed(option: Option, value: Any) -> Any:
     """What a record holds, from what was given for an option."""
-    if option.is_list and isinstance(value, str):
-        value = words(value)
+    if option.is_list and isinstance(value, str | os.PathLike):
+        value = [os.fspath(value)] if option.many else words(os.fspath(value))
     read = option.base if isinstance(option.base, EnumType) else option.parse
-    if read is None:
+    if read is None or isinstance(value, Mapping):
         return value
     try:
         if isinstance(value, tuple | list):
-            return tuple(read(x) if isinstance(x, str) else x for x in value)
+            texts = (os.fspath(x) if isinstance(x, os.PathLike) else x for x in value)
+            return tuple(read(x) if isinstance(x, str) else x for x in texts)
         return read(value)
     except ValueError as error:
         given = ",".join(map(str, value)) if isinstance(value, tuple | list) else value
@@ -208,7 +210,7 @@ def check(option: Option, value: Any) -> None:
     """Refuse a value out of the bounds of an option, a word that is not one of its choices, and an empty list."""
     if isinstance(value, tuple) and not value and option.default not in (None, ()):
         raise InputError(f"--{option.flag} is empty: it wants one value or more")
-    for each in value if isinstance(value, tuple) else [value]:
+    for each in value if isinstance(value, tuple | list) else [value]:
         if each is not None and option.choices is not None and each not in option.choices:
             raise UnknownNameError(f"--{option.flag}", [each], option.choices)
         if why := out_of_bounds(option, each):
@@ -219,7 +221,7 @@ WANTED = {
     bool: (bool, "True or False"),
     int: (Integral, "a whole number"),
     float: (Real, "a number"),
-    str: (str, "text"),
+    str: (str | os.PathLike, "text"),
 }
 """What a value of such an option may be; numbers of numpy will do."""
 
@@ -227,10 +229,13 @@ WANTED = {
 def out_of_bounds(option: Option, value: Any) -> str:
     """What is wrong with a value, such as a number; empty if nothing is."""
     kind = get_args(option.base)[0] if option.is_list else option.base
-    if value is not None and kind in WANTED and not isinstance(value, WANTED[kind][0]):
-        return f"{value!r} wants {WANTED[kind][1]}"
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if value is not None and kind in WANTED:
+        types, told = WANTED[kind]
+        if not isinstance(value, types) or (isinstance(value, bool) and kind is not bool):
+            return f"{value!r} wants {told}"
+    if isinstance(value, bool) or not isinstance(value, Real):
         return ""
+    value = value.__index__() if isinstance(value, Integral) else float(value)
     above, least, below, most = option.above, option.least, option.below, option.most
     high = (above is None or value > above) and (least is None or value >= least)
     low = (below is None or value < below) and (most is None or value <= most)

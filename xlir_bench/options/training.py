@@ -59,6 +59,7 @@ def parse_source(spec: str) -> TrainingSource:
         raise InputError("--train is empty: a file, a folder or a name of `datasets` is wanted")
     name, weight, use = found.groups()
     file, colon, word = name.rpartition(":")
+    file = re.sub(r"@-?[\d.]+$", "", file)
     if colon and Path(file).is_file():
         raise UnknownNameError(f"kind of batches of --train {file}", [word], get_args(Use)[1:])
     try:

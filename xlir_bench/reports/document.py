@@ -28,8 +28,8 @@ GAP = "  "
 """What stands between two columns of a terminal."""
 SHORTEST = 12
 """No name is cut to less."""
-WIDE = "[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60]"
-"""Characters that a line may be broken between, for their scripts set no spaces."""
+WIDE = "[\u2e80-\ua4cf\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60]"
+"""Characters that a line may be broken between: Chinese and Japanese set no spaces."""
 
 
 class Best(str):
@@ -86,7 +86,7 @@ def render(
     width: int | None = None,
     colours: bool = False,
 ) -> str:
-    """The blocks as text; no line of a terminal's table is wider than `width`, if that is stated."""
+    """The blocks as text; lines of a terminal are no wider than `width`, where that can be."""
     return "\n\n".join(filter(None, (_block(block, form, width, colours) for block in blocks)))
 
 
@@ -159,29 +159,37 @@ def _marked(cell: object, shown: Callable[[str], str], before: str, after: str) 
 
 
 def _fitted(table: Table, width: int | None, colours: bool) -> str:
-    """The table of a terminal: where it is too wide, in few pieces, for which no more spare columns go than need be."""
-    every = range(len(table.headers))
+    """The table of a terminal: where it is too wide, in few pieces, for which no more spare columns go than need be.
+
+    Where that does not help, long names are cut.
+    """
     if width is None:
         return _grid(table, "terminal", colours)
+    over, _, dropped, text, pieces = _layout(table, width)
+    told = [visible(name) for name in table.spare if name in table.headers][:dropped]
+    if over:
+        table, is_cut = _shortened(replace(table, text=text), pieces, width)
+        told += ["whole names"] * is_cut
+    shown = replace(table, text=text)
+    parts = [_grid(shown.columns(piece), "terminal", colours) for piece in pieces]
+    if told:
+        parts.append(_wrapped(f"({', '.join(told)}: a wider terminal, or --json)", width))
+    return "\n\n".join(parts)
+
+
+def _layout(table: Table, width: int) -> tuple[bool, int, int, int, list[list[int]]]:
+    """Whether it is too wide still; how many pieces, spare columns that go, and text columns it has; the pieces."""
+    every, room = range(len(table.headers)), width + len(GAP)
     widths = [_width(table.columns([i])) + len(GAP) for i in every]
-    whole, table = table, _shortened(table, widths, width)
-    if table is not whole:
-        widths = [_width(table.columns([i])) + len(GAP) for i in every]
     spare = [name for name in table.spare if name in table.headers]
     tried = []
     for count in range(len(spare) + 1):
         kept = [i for i in every if table.headers[i] not in spare[:count]]
         text = sum(i < table.text for i in kept)
-        pieces = _pieces(kept, text, widths, width + len(GAP))
-        over = max(sum(widths[i] for i in piece) for piece in pieces) > width + len(GAP)
+        pieces = _pieces(kept, text, widths, room)
+        over = max(sum(widths[i] for i in piece) for piece in pieces) > room
         tried.append((over, len(pieces), count, text, pieces))
-    *_, dropped, text, pieces = min(tried)
-    shown = replace(table, text=text)
-    parts = [_grid(shown.columns(piece), "terminal", colours) for piece in pieces]
-    if dropped or table is not whole:
-        told = [*map(visible, spare[:dropped]), *(["whole names"] if table is not whole else [])]
-        parts.append(_wrapped(f"({', '.join(told)}: a wider terminal, or --json)", width))
-    return "\n\n".join(parts)
+    return min(tried)
 
 
 def _pieces(columns: Sequence[int], text: int, widths: Sequence[int], room: int) -> list[list[int]]:
@@ -206,25 +214,30 @@ def _cells(line: str) -> int:
     return sum(2 if east_asian_width(c) in "WF" else 1 for c in line)
 
 
-def _shortened(table: Table, widths: Sequence[int], width: int) -> Table:
-    """The table with long names cut in the middle, so that one column of numbers has room beside them."""
-    names = range(table.text)
-    room = width - max(widths[table.text :], default=0)
-    if table.text == len(table.headers) or sum(widths[i] for i in names) <= room:
-        return table
-    longest = max(SHORTEST, room // table.text - len(GAP))
-    if all(len(str(cell)) <= longest for row in table.rows for cell in row[: table.text]):
-        return table
-    rows = [
-        [_cut(cell, longest) if i < table.text else cell for i, cell in enumerate(row)]
+def _shortened(table: Table, pieces: Sequence[Sequence[int]], width: int) -> tuple[Table, bool]:
+    """The table with long names cut in the middle, so that the numbers have room beside them; whether any was."""
+    names = pieces[0][: table.text]
+    widths = {i: _width(table.columns([i])) + len(GAP) for piece in pieces for i in piece}
+    room = width + len(GAP) - max(sum(widths[i] for i in piece[table.text :]) for piece in pieces)
+    longest = 0
+    for place, i in enumerate(
+        sorted(names, key=widths.__getitem__)
+    ):  # short ones leave theirs to the others
+        longest = max(SHORTEST, room // (len(names) - place) - len(GAP))
+        room -= min(widths[i], longest + len(GAP))
+    cut = [
+        [_cut(cell, longest) if i in names else cell for i, cell in enumerate(row)]
         for row in table.rows
     ]
-    return replace(table, rows=rows)
+    return replace(table, rows=cut), cut != [list(row) for row in table.rows]
 
 
 def _cut(cell: object, longest: int) -> object:
-    text = str(cell)
-    if len(text) <= longest:
+    text = visible(str(cell))
+    if _cells(text) <= longest:
         return cell
-    half = (longest - 1) // 2
-    return type(cell)(f"{text[:half]}…{text[-half:]}") if isinstance(cell, str) else cell
+    half = len(text) // 2
+    while half and _cells(f"{text[:half]}…{text[-half:]}") > longest:
+        half -= 1
+    short = f"{text[:half]}…{text[len(text) - half :]}"
+    return Best(short) if isinstance(cell, Best) else short

@@ -76,13 +76,13 @@ class FaissIndex:
             best.positions[:, :width] = top[:, :width]
 
 
-def approximated(index: Index, factory: str) -> Index | None:
+def approximated(index: Index, factory: str, depth: int = DEPTH) -> Index | None:
     """The same search by FAISS, whose best passages a reranker orders where it did before; None without dense vectors."""
     if isinstance(index, RerankedIndex):
-        first = approximated(index.first, factory)
+        first = approximated(index.first, factory, max(depth, index.depth))
         return None if first is None else replace(index, first=first)
     is_dense = isinstance(index, VectorIndex) and isinstance(index.similarity, Dense)
-    return FaissIndex(index, factory) if is_dense else None  # type: ignore[arg-type]
+    return FaissIndex(index, factory, depth) if is_dense else None  # type: ignore[arg-type]
 
 
 def build_index(vectors: VectorIndex, setting: Setting, factory: str) -> Any:
@@ -131,8 +131,9 @@ def _made(dimension: int, factory: str) -> Any:
 
 
 def _refused(factory: str, dimensions: str, error: RuntimeError) -> InputError:
+    what = "index of inner products" if "METRIC_L2" in str(error) else "FAISS factory string"
     return InputError(
-        f"--index {factory!r} is not a FAISS factory string{dimensions} ({_reason(error)});"
+        f"--index {factory!r} is not a{'n' * what.startswith('i')} {what}{dimensions} ({_reason(error)});"
         " try 'Flat', 'HNSW32' or 'IVF64,Flat'"
     )
 

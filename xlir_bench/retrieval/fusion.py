@@ -62,6 +62,7 @@ class FusedRetriever:
             dtype=cards[0].dtype,
             max_tokens=cards[0].max_tokens,
             max_query_tokens=cards[0].max_query_tokens,
+            fills_queries=cards[0].fills_queries,
             query_prompt=cards[0].query_prompt,
             passage_prompt=cards[0].passage_prompt,
             transform=cards[0].transform,

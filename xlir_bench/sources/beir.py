@@ -19,6 +19,7 @@ from typing import Any
 
 from xlir_bench.records import Collection
 from xlir_bench.sources.collecting import LanguageTexts, ReadOptions, collection, named_files
+from xlir_bench.sources.own import OWN
 from xlir_bench.sources.rows import Faults, grade_of, judgement, rows, text_of
 from xlir_bench.tasks import Task, file_language
 
@@ -37,12 +38,10 @@ def read_beir(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Co
         paths = named_files(task, files, [lang, f"{lang}.queries", f"{lang}.qrels"])
         shared.setdefault(paths, []).append(lang)
     for (corpus, queries, qrels), langs in shared.items():
-        of_corpus = [
-            n for n in task.files if "." not in n and task.files[n] == task.files[langs[0]]
-        ]
-        default = langs[0] if len(of_corpus) == 1 else None
-        passages = _texts_by_language(corpus, langs, default, faults)
-        questions = _texts_by_language(queries, langs, default, faults)
+        # The languages of a folder of one's own follow from its first line: rows in others would be lost.
+        known = task.languages if task.homepage == OWN else None
+        passages = _texts_by_language(corpus, langs, known, faults)
+        questions = _texts_by_language(queries, langs, known, faults)
         grades = _tabbed_grades(qrels, questions, passages, faults)
         if faults.count:
             continue
@@ -132,23 +131,29 @@ def _require_questions(
             faults.add(qrels, "$", f"no query of {lang!r} has a relevant passage")
 
 
-def _texts_by_language(path: Path, langs: list[str], default: str | None, faults: Faults) -> Texts:
-    """Queries or passages of a file, in all its languages; where it has but the `default`, rows need not name it."""
+def _texts_by_language(
+    path: Path, langs: list[str], known: Sequence[str] | None, faults: Faults
+) -> Texts:
+    """Queries or passages of a file, in all its languages; where there is but one, rows need not name it.
+
+    `known` are the only ones that there can be, if that is known.
+    """
     texts: Texts = {}
-    wanted = set(langs)
+    wanted, every = set(langs), known or langs
+    default = every[0] if len(every) == 1 else None
     for place, row in rows(path, faults):
         with faults.at(path, place):
             name, lang = text_of(row, "_id"), row.get("language", default)
             if name in texts:
                 raise ValueError(f"{name!r} is the '_id' of an earlier line")
             if not isinstance(lang, str) or not lang.strip():
-                raise ValueError("'language' is missing in a file of several languages")
-            if default not in (None, lang):
+                raise ValueError(f"'language' is missing in a file of {len(every)} languages")
+            if known is not None and lang not in known:
                 raise ValueError(
-                    f"'language' is {lang!r}, and the first line of the corpus names none, or {default!r}"
+                    f"'language' is {lang!r}, and the first line of the corpus names none"
                 )
             text = f"{row.get('title') or ''} {row.get('text') or ''}".strip()
-            if not text or "text" not in row:
+            if not text or (known is not None and "text" not in row):
                 raise ValueError("'text' is missing or empty")
             texts[name] = lang, text if lang in wanted else ""
     return texts

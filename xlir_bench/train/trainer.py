@@ -72,6 +72,8 @@ def train(
     """
     if options is None:
         options = _options(given)
+    elif not isinstance(options, TrainOptions):
+        raise InputError("train_hybrid takes TrainOptions, or options by their names")
     elif given:
         raise InputError(f"train_hybrid: with options, {', '.join(given)} goes into them")
     from xlir_bench.train.loop import training_device
