@@ -24,6 +24,7 @@ from xlir_bench.options.stating import (
     build,
     check,
     check_bounds,
+    offline_option,
     option,
     option_of,
     options_of,
@@ -40,7 +41,7 @@ OUTPUT_DIR = option(
 FORM = option("", None, group=OUTPUT)
 JSON = option("JSON on stdout, and nothing else.", False, group=OUTPUT, flag="json")
 QUIET = option("No progress and no tables.", False, group=OUTPUT)
-OFFLINE = option("Download nothing.", False)
+OFFLINE = offline_option()
 
 
 def argument(metavar: str, default: Any = MISSING) -> Any:

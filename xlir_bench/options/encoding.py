@@ -10,6 +10,7 @@ from xlir_bench.options.stating import (
     SEARCH,
     hold_tuples,
     number,
+    offline_option,
     option,
 )
 
@@ -81,7 +82,7 @@ class LoadOptions:
 class EncoderOptions(LoadOptions):
     """How an encoder is loaded and reached; what results do not record may hold secrets."""
 
-    offline: bool = option("Download nothing.", False)
+    offline: bool = offline_option()
     api_key_env: str = option(
         "The environment variable with the key of an http: model.",  "OPENAI_API_KEY", metavar="NAME"
     )  # fmt: skip

@@ -16,6 +16,7 @@ from xlir_bench.options.stating import (
     SEARCH,
     hold_tuples,
     number_of_bytes,
+    offline_option,
     option,
     options_of,
     same_option,
@@ -139,7 +140,7 @@ class RunOptions:
     )
     cache: Path | None = field(default_factory=cache_root)
     """Where vectors and downloads are kept; without one, vectors are kept nowhere."""
-    offline: bool = option("Download nothing.", False)
+    offline: bool = offline_option()
     allow_changed_data: bool = option(
         "Go on with data that differs from its pinned digest; the result says so.", False, group=DATA
     )  # fmt: skip

@@ -87,6 +87,11 @@ def option(
     return field(default=default, kw_only=default is MISSING, metadata=metadata)
 
 
+def offline_option() -> Any:
+    """``--offline``, the same wherever something may be downloaded."""
+    return option("Download nothing.", False)
+
+
 def same_option(record: type[Any], name: str) -> Any:
     """The option of a record, for a command that takes no other of it."""
     return next(part for part in fields(record) if part.name == name)

@@ -12,7 +12,7 @@ from typing import Any, Literal, cast, get_args
 
 from xlir_bench.errors import InputError, UnknownNameError
 from xlir_bench.options.static import PREFIX, StaticOptions, is_static_spec
-from xlir_bench.options.stating import check_bounds, hold_tuples, option, options_of
+from xlir_bench.options.stating import check_bounds, hold_tuples, offline_option, option, options_of
 
 MEAN, LAST = "mean", "last"
 STATIC_RATE, RATE = 0.01, 3e-5
@@ -249,7 +249,7 @@ class TrainOptions:
     )  # fmt: skip
     resume: bool = option("Go on with a run that was stopped, from its last checkpoint.", False)
     trust_remote_code: bool = option("Let a model run code of its own.", False)
-    offline: bool = option("Download nothing.", False)
+    offline: bool = offline_option()
     arguments: Mapping[str, Any] = option(
         "A TOML file with any other of sentence-transformers' training arguments.",
         flag="training-args", metavar="FILE", factory=dict,
