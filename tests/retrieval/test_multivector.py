@@ -248,6 +248,7 @@ def expanding(strategy: str, length: int) -> dict[str, object]:
     ({"query_length": 12}, {}, 9, 9),
     ({"query_length": 12, "processing_kwargs": {"text": {"max_length": 20}}}, {}, None, 20),
     ({"query_length": 12, "processing_kwargs": {"text": {"max_length": 20}}}, {}, 16, 12),
+    ({"processing_kwargs": {"text": {"max_length": 20}}}, {}, 100, 100),
     ({"query_length": 500}, {}, None, 128),
     ({"max_seq_length": 15}, {}, None, 15),
     ({}, {}, None, 128),

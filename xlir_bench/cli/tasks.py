@@ -213,11 +213,11 @@ def _record(task: Task, state: DataState, with_settings: bool) -> dict[str, Any]
 
 def _details(task: Task, record: Mapping[str, Any], state: DataState) -> list[Block]:
     """One task: what its TOML file states, and its files; of numbered parts the first stands for all."""
-    from xlir_bench.sources.own import OWN
+    from xlir_bench.sources.own import OWN, is_own
     from xlir_bench.tasks import file_language
 
     urls = [file.url for file in task.files.values() if file.url]
-    beside = OWN if task.homepage == OWN else "beside its TOML file"
+    beside = OWN if is_own(task) else "beside its TOML file"
     source = task.source.url or next(iter(urls), beside)
     if task.source.hub:
         source = f"{task.source.hub} on the model hub, at {task.source.revision}"
@@ -265,10 +265,10 @@ def _by_kind(record: Mapping[str, Any]) -> str:
 
 
 def _where(task: Task, state: DataState) -> str:
-    from xlir_bench.sources.own import OWN
+    from xlir_bench.sources.own import is_own
 
     if not state.missing:
-        is_bundled = task.source.bundled and task.homepage != OWN
+        is_bundled = task.source.bundled and not is_own(task)
         return f"{'bundled' if is_bundled else 'yes'}: {state.folder}"
     if not state.here:
         return "no"

@@ -39,13 +39,13 @@ SENTENCE_CONFIGS = tuple(
     for kind in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
 )
 PROCESSED = ("processing_kwargs", "text", "max_length")
+"""Where such a file cuts every text, before anything else is asked; a length that is asked for replaces it."""
 LIMITS = (
-    PROCESSED,
     ("tokenizer_args", "model_max_length"),
     ("processor_kwargs", "model_max_length"),
     ("max_seq_length",),
 )
-"""Where such a file states the longest text: the first that is there counts, as in the library."""
+"""Where it else states the longest text: the first that is there counts, as in the library."""
 DENSE, SPARSE, MULTI_VECTOR = "SentenceTransformer", "SparseEncoder", "MultiVectorEncoder"
 CROSS = "CrossEncoder"
 MODEL_TYPES = {
@@ -195,13 +195,13 @@ class ModelLayout:
         strategy, filled = self._expansion
         if strategy == "fixed":
             return filled
-        stated = self._stating("query_length")
-        most = self._longest((own, PROCESSED), (stated, ("query_length",)), *self._limits_of_all)
-        if asked is not None:  # of what the file of the library says only its own lengths stay
-            length = self._longest((stated, ("query_length",)), *self._limits_of_all)
-            most = min(asked, length or asked)
-        elif self._limit((own, PROCESSED)) is not None:
-            return most
+        if asked is None and self._limit((own, PROCESSED)) is not None:
+            return self._longest((own, PROCESSED))
+        most = self._longest(
+            (self._stating("query_length"), ("query_length",)), *self._limits_of_all
+        )
+        if asked is not None:
+            most = min(asked, most or asked)
         return most if most is None or strategy is None else max(most, filled)
 
     @property

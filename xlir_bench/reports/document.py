@@ -219,10 +219,8 @@ def _shortened(table: Table, pieces: Sequence[Sequence[int]], width: int) -> tup
     names = pieces[0][: table.text]
     widths = {i: _width(table.columns([i])) + len(GAP) for piece in pieces for i in piece}
     room = width + len(GAP) - max(sum(widths[i] for i in piece[table.text :]) for piece in pieces)
-    longest = 0
-    for place, i in enumerate(
-        sorted(names, key=widths.__getitem__)
-    ):  # short ones leave theirs to the others
+    longest, shortest_first = 0, sorted(names, key=widths.__getitem__)
+    for place, i in enumerate(shortest_first):  # what they leave is for the longer ones
         longest = max(SHORTEST, room // (len(names) - place) - len(GAP))
         room -= min(widths[i], longest + len(GAP))
     cut = [

@@ -32,7 +32,7 @@ class FaissIndex:
     vectors: VectorIndex
     factory: str
     depth: int = DEPTH
-    _made: dict[tuple[str, ...], Any] = field(default_factory=dict)
+    _built: dict[tuple[str, ...], Any] = field(default_factory=dict)
     """Those of FAISS, by the languages of their passages."""
 
     @property
@@ -42,7 +42,7 @@ class FaissIndex:
 
     def search(self, wants: Sequence[Want], progress: Progress) -> Iterator[Partial]:
         """What each of these wants to know, one after another."""
-        indexes = self._made
+        indexes = self._built
         progress.start("search", len(wants), "languages")
         for want in wants:
             rows = np.asarray(self.vectors.queries[want.query_lang])

@@ -19,7 +19,7 @@ from typing import Any
 
 from xlir_bench.records import Collection
 from xlir_bench.sources.collecting import LanguageTexts, ReadOptions, collection, named_files
-from xlir_bench.sources.own import OWN
+from xlir_bench.sources.own import is_own
 from xlir_bench.sources.rows import Faults, grade_of, judgement, rows, text_of
 from xlir_bench.tasks import Task, file_language
 
@@ -39,7 +39,7 @@ def read_beir(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Co
         shared.setdefault(paths, []).append(lang)
     for (corpus, queries, qrels), langs in shared.items():
         # The languages of a folder of one's own follow from its first line: rows in others would be lost.
-        known = task.languages if task.homepage == OWN else None
+        known = task.languages if is_own(task) else None
         passages = _texts_by_language(corpus, langs, known, faults)
         questions = _texts_by_language(queries, langs, known, faults)
         grades = _tabbed_grades(qrels, questions, passages, faults)

@@ -149,6 +149,11 @@ OWN = "your own"
 """What facts of a task say where nobody has stated them."""
 
 
+def is_own(task: Task) -> bool:
+    """Whether it was made from what lies in a folder or file of the user's, and states nothing else."""
+    return task.homepage == OWN
+
+
 def task_of_ones_own(stem: str, files: Mapping[str, TaskFile], **stated: Any) -> Task:
     """A task of a user's own data, of this name; facts that are not stated are "your own"."""
     facts: dict[str, Any] = dict.fromkeys(("domain", "licence", "homepage", "citation"), OWN)
