@@ -58,15 +58,37 @@ def test_ranks_of_sparse_rows_are_those_of_a_full_stable_sort(
             assert (found.top == order[scored, : found.top.shape[1]]).all()
 
 
-def test_terms_are_words_and_in_scripts_without_spaces_pairs_of_characters() -> None:
-    assert terms("Don't PANIC, it's 42!") == ["don", "t", "panic", "it", "s", "42"]
-    assert terms("Straße ﬁve") == ["strasse", "five"]
-    assert terms("हिन्दी में") == ["हिन्दी", "में"]
-    assert terms("北京大学 iPhone手机 a") == ["北京", "京大", "大学", "iphone", "手机", "a"]
-    assert terms("ไทย กข ก") == ["ไท", "ทย", "กข", "ก"]
-    assert terms("カタカナとひらがな")[:2] == ["カタ", "タカ"]
-    assert terms("ﾗｰﾒﾝ 佐々木") == ["ラー", "ーメ", "メン", "佐々", "々木"]
-    assert terms("") == terms("!? …") == []
+def test_terms_are_words() -> None:
+    assert terms("Don't PANIC, it's 42!", "en") == ["don", "t", "panic", "it", "s", "42"]
+    assert terms("Straße ﬁve", "de") == ["strasse", "five"]
+    assert terms("हिन्दी में", "hi") == ["हिन्दी", "में"]
+    assert terms("", "en") == terms("!? …", "zh") == []
+
+
+def test_terms_of_a_language_without_spaces_are_pairs_of_characters() -> None:
+    assert terms("北京大学 iPhone手机 a", "zh") == ["北京", "京大", "大学", "iphone", "手机", "a"]
+    assert terms("ไทย กข ก", "th") == ["ไท", "ทย", "กข", "ก"]
+    assert terms("カタカナとひらがな", "ja")[:2] == ["カタ", "タカ"]
+    assert terms("ﾗｰﾒﾝ 佐々木", "jpn") == ["ラー", "ーメ", "メン", "佐々", "々木"]
+    for lang in ("zh-TW", "zho_Hans", "cmn", "yue_Hant", "ZH"):
+        assert terms("北京大学", lang) == ["北京", "京大", "大学"]
+
+
+@pytest.mark.parametrize("lang", ["en", "ko", "zu", "und", "a", ""])
+def test_terms_of_any_other_language_are_unicode_words(lang) -> None:
+    assert terms("Peking (北京大学)", lang) == ["peking", "北", "京", "大", "学"]
+    assert terms("한국어 문장", lang) == ["한국어", "문장"]
+
+
+def test_each_text_is_cut_by_its_own_language() -> None:
+    """An English question with 北京 has its two characters, a Chinese one the pair: each finds its own language's."""
+    same = {"en": ["京北", "北京"], "zh": ["京北", "北京"]}
+    collection = all_judged(text_collection({"en": ["北京"], "zh": ["北京"]}, same))
+    index = BM25Retriever(BM25()).represent(collection, Silent()).index
+    for lang, best in (("en", [0, 1, 2, 3]), ("zh", [3, 0, 1, 2])):
+        want = Want.of(collection, index.pool, [Setting(lang, ("en", "zh"))], pool_depth=4)
+        ((found,),) = (p.rankings() for p in index.search([want], Silent()))
+        assert found.top.tolist() == [best]
 
 
 def all_judged(collection: Collection) -> Collection:
@@ -91,14 +113,14 @@ def test_bm25_ranks_as_bm25s_does(monkeypatch: pytest.MonkeyPatch) -> None:
     collection = all_judged(text_collection(asked, texts))
     index = BM25Retriever(BM25()).represent(collection, Silent()).index
     for langs in (("a",), ("b",), ("a", "b")):
-        passages = [terms(text) for lang in langs for text in texts[lang]]
+        passages = [terms(text, lang) for lang in langs for text in texts[lang]]
         theirs = bm25s.BM25(k1=1.5, b=0.75, method="lucene", dtype="float64")
         theirs.index(passages, show_progress=False)
         want = Want.of(collection, index.pool, [Setting("a", langs)], pair_depth=80, pool_depth=80)
         ((found,),) = (p.rankings() for p in index.search([want], Silent()))
         assert np.unique(found.query).tolist() == list(range(15))
         for row, query in enumerate(np.unique(found.query)):
-            known = [word for word in terms(asked["a"][query]) if word != "new"]
+            known = [word for word in terms(asked["a"][query], "a") if word != "new"]
             scores = theirs.get_scores(known) if known else np.zeros(len(passages))
             assert scores[found.top[row]] == pytest.approx(found.top_scores[row], abs=1e-6, rel=0)
             assert (np.diff(scores[found.top[row]]) < 1e-6).all()
@@ -130,7 +152,7 @@ def test_bm25_on_all_132_settings_of_xquad_r_against_sums_of_words() -> None:
     wants = [Want.of(collection, index.pool, asked[x]) for x in langs]
     found = {r.setting: r for p in index.search(wants, Silent()) for r in p.rankings()}
     words = {
-        (role, x): [Counter(terms(text)) for text in collection.texts(role, x)]
+        (role, x): [Counter(terms(text, x)) for text in collection.texts(role, x)]
         for role in ("query", "passage")
         for x in langs
     }

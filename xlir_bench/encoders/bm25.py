@@ -1,4 +1,4 @@
-"""BM25's view of a text: its words, whatever the language."""
+"""BM25's view of a text: its words."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from xlir_bench.records import Floats, Role
 
 K1, B = 1.5, 0.75
 """How soon a repeated word stops to count, and how much a passage's length counts."""
-VERSION = 1
+VERSION = 2
 """Changes with the words that a text is cut into, and with the formula."""
-PAIRED = "Chinese, Japanese, Thai, Lao, Khmer and Burmese script"
+PAIRED = ("zh zho cmn yue wuu nan hak lzh", "ja jpn", "th tha", "lo lao", "km khm", "my mya", "shn")
+"""The codes of Chinese, Japanese, Thai, Lao, Khmer, Burmese and Shan, whose words nothing separates."""
 UNSEGMENTED = ("CJK", "HIRAGANA", "KATAKANA", "IDEOGRAPHIC", "THAI", "LAO", "KHMER", "MYANMAR")
 """Scripts that set no space between words, and the signs that repeat or lengthen their characters (how the names of
 their characters in Unicode begin)."""
@@ -47,10 +48,8 @@ class BM25(Builtin):
 
     It scores, for every word of the question, ``idf * tf / (tf + k1 * (1 - b + b * length / mean length))`` with
     ``idf = ln(1 + (n - df + .5) / (df + .5))``, as in Lucene. n, df and the mean length are those of the passages
-    that a setting searches: of one language, or of all. A word is what stands between characters that are neither
-    letter, mark nor number; where a script sets no space between words, each two neighbouring characters are one.
-    The script decides and not the language that a text is said to be in: a name in Chinese characters within an
-    English text is found by a Chinese question, and a language nobody has listed needs no entry.
+    that a setting searches: of one language, or of all. Each text is cut into words as `terms` says, by its own
+    language.
     """
 
     name = "builtin:bm25"
@@ -62,10 +61,11 @@ class BM25(Builtin):
             "k1": K1,
             "b": B,
             "unicode": unicodedata.unidata_version,
-            "words": f"Unicode; pairs of characters in {PAIRED}",
+            "words": "Unicode",
+            "pairs": PAIRED,
         }
         weight = "a word weighs what it says about the passages that a setting searches: of one language, or of all"
-        cut = f"words are cut by their script: in {PAIRED} each two neighbouring characters are one"
+        cut = "a text is cut by its language: in zh, ja, th, lo, km, my and shn each two neighbouring characters are a word"
         notes = (weight, cut, *unused_notes(options, "builtin", also=["similarity"]))
         super().__init__(options, parts, notes=notes)
 
@@ -74,22 +74,33 @@ class BM25(Builtin):
         raise InputError(f"{self.name} has no vectors; give a model that has")
 
 
-def terms(text: str) -> list[str]:
-    """The words of a text: what stands between characters that are neither letter, mark nor number.
+def terms(text: str, lang: str) -> list[str]:
+    """The words of a text in this language: what stands between characters that are neither letter, mark nor number.
 
-    Where a script sets no space between words, all pairs of neighbouring characters instead.
+    Where a script sets no space between words, each two neighbouring characters are a word in a language of `PAIRED`,
+    and each single one in any other, as in Unicode's own rules for word boundaries.
     """
     words = unicodedata.normalize("NFKC", text).casefold().translate(_SPACED).split()
     if max(text, default="") < LOWEST_UNSEGMENTED:
         return words
-    return [term for word in words for term in _pairs(word)]
+    is_paired = _is_paired(lang)
+    return [term for word in words for term in _pieces(word, is_paired)]
 
 
-def _pairs(word: str) -> list[str]:
+@cache
+def _is_paired(lang: str) -> bool:
+    """Whether characters count in pairs: in ``zh``, ``zh-TW``, ``zho_Hans``."""
+    return lang.replace("_", "-").casefold().split("-")[0] in " ".join(PAIRED).split()
+
+
+def _pieces(word: str, is_paired: bool) -> list[str]:
     found: list[str] = []
     for is_spaceless, characters in groupby(word, _spaceless):
-        run = "".join(characters)
-        found += map("".join, pairwise(run)) if is_spaceless and len(run) > 1 else [run]
+        run = list(characters)
+        if not is_spaceless:
+            found.append("".join(run))
+        else:
+            found += map("".join, pairwise(run)) if is_paired and len(run) > 1 else run
     return found
 
 

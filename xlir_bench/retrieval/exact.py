@@ -19,7 +19,7 @@ from xlir_bench.arrays import slices
 from xlir_bench.records import ROLES, Floats, Ints, Progress, Role, Setting
 from xlir_bench.retrieval.kernels import settle
 from xlir_bench.retrieval.pool import Partial, Pool, Want
-from xlir_bench.retrieval.similarity import COSINE, Similarity
+from xlir_bench.retrieval.similarity import COSINE, Dense, Similarity
 from xlir_bench.retrieval.tiles import NUMBA, Engine, Tile
 from xlir_bench.retrieval.vectors import Rows, Vectors, stacked
 from xlir_bench.threads import product_threads
@@ -169,15 +169,25 @@ class VectorIndex:
         for span in _joined(self.pool.bounds[lang] for lang in self.pool.langs if lang in langs):
             for start in range(span.start, span.stop, most):
                 wanted = slice(start, min(start + most, span.stop))
-                parts = ((lang, _inside(wanted, rows)) for lang, rows in self.pool.bounds.items())
-                held = [self.passages[lang].rows(x) for lang, x in parts if x.stop > x.start]
-                yield self._block(start, held, workers)
+                yield _Block(start, self.engine.placed(self._held(wanted, workers)))
 
-    def _block(self, first: int, held: Sequence[Rows], workers: _Workers) -> _Block:
-        pieces = [piece for rows in held for piece in workers.pieces(rows)]
-        parts = list(workers.threads.map(self.similarity.prepared, pieces))
-        rows = parts[0] if len(parts) == 1 else stacked(parts)
-        return _Block(first, self.engine.placed(rows))
+    def _held(self, wanted: slice, workers: _Workers) -> Rows:
+        """The passages at these positions, prepared by several threads; dense ones are copied once."""
+        parts = [(lang, _inside(wanted, rows)) for lang, rows in self.pool.bounds.items()]
+        pieces = [
+            (self.passages[lang], piece) for lang, part in parts for piece in workers.pieces(part)
+        ]
+        block: Floats | None = None
+        if isinstance(self.similarity, Dense):
+            block = np.empty((wanted.stop - wanted.start, pieces[0][0].dimension), np.float32)
+
+        def prepared(vectors: Vectors, rows: slice, end: int) -> Rows:
+            into = None if block is None else block[end - (rows.stop - rows.start) : end]
+            return self.similarity.prepared(vectors.rows(rows, into), into)
+
+        ends = np.cumsum([rows.stop - rows.start for _, rows in pieces])
+        made = list(workers.threads.map(prepared, *zip(*pieces, strict=True), ends))
+        return stacked(made) if block is None else block
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,10 +211,10 @@ class _Workers:
     count: int
     threads: ThreadPoolExecutor
 
-    def pieces(self, rows: Rows) -> list[Rows]:
+    def pieces(self, rows: slice) -> list[slice]:
         """The rows, cut into one piece per thread."""
-        size = max(FEW_QUERIES, -(-rows.shape[0] // self.count))
-        return [rows[piece] for piece in slices(rows.shape[0], size)]
+        size = max(FEW_QUERIES, -(-(rows.stop - rows.start) // self.count))
+        return [slice(x, min(x + size, rows.stop)) for x in range(rows.start, rows.stop, size)]
 
     def shares(self, queries: int, size: int | None) -> list[slice]:
         """Slices of so many queries, each compared at once."""

@@ -41,10 +41,7 @@ class BM25Retriever:
         keys = [(role, lang) for role in PASSAGES_FIRST for lang in collection.languages(role)]
         progress.start("words", sum(len(collection.texts(*key)) for key in keys), "texts")
         columns: dict[str, int] = {}
-        counted = {
-            key: _counted(collection.texts(*key), columns, key[0] == "passage", progress)
-            for key in keys
-        }
+        counted = {key: _counted(collection.texts(*key), *key, columns, progress) for key in keys}
         progress.finish()
         tokens = {key: of_texts for key, (_, of_texts) in counted.items()}
         counts = {key: rows for key, (rows, _) in counted.items()}
@@ -132,15 +129,15 @@ def _statistics(passages: Sequence[csr_array]) -> tuple[Floats, float]:
 
 
 def _counted(
-    texts: Sequence[str], columns: dict[str, int], is_new: bool, progress: Progress
+    texts: Sequence[str], role: Role, lang: str, columns: dict[str, int], progress: Progress
 ) -> tuple[csr_array, TokenCounts]:
-    """How often each text has each word; a new word gets a column if `is_new`, else it is left out."""
+    """How often each text has each word; a new word of a passage gets a column, one of a query is left out."""
     indices, data, known = [np.empty(0, np.int32)], [np.empty(0, np.int32)], [np.empty(0, np.int64)]
     tokens, sizes = [np.empty(0, np.int64)], [np.zeros(1, np.int64)]
     for start in range(0, len(texts), TEXTS):
-        words = [terms(text) for text in texts[start : start + TEXTS]]
+        words = [terms(text, lang) for text in texts[start : start + TEXTS]]
         flat = (word for row in words for word in row)
-        if is_new:
+        if role == "passage":
             column = np.fromiter((columns.setdefault(w, len(columns)) for w in flat), np.int64)
         else:
             column = np.fromiter((columns.get(w, -1) for w in flat), np.int64)

@@ -42,8 +42,8 @@ NOTHING = -1e9
 class Similarity(Protocol):
     """What an exact search asks of a measure of likeness."""
 
-    def prepared(self, rows: Rows) -> Rows:
-        """The representations in the form that is compared."""
+    def prepared(self, rows: Rows, into: Floats | None = None) -> Rows:
+        """The representations in the form that is compared; `into` is where dense ones are put."""
 
     def scores(self, queries: Rows, passages: Rows) -> tuple[Floats, Floats | None]:
         """A float32 score a query and passage, and for each query how far its scores may be from the true ones.
@@ -64,12 +64,15 @@ class Dense:
 
     cosine: bool = True
 
-    def prepared(self, rows: Floats) -> Floats:
+    def prepared(self, rows: Floats, into: Floats | None = None) -> Floats:
         """Of unit length for cosine; float32 and row by row in memory."""
         if self.cosine:
-            return normalised(rows)
+            return normalised(rows, into)
         require_short(rows)
-        return np.ascontiguousarray(rows, np.float32)
+        if into is None:
+            return np.ascontiguousarray(rows, np.float32)
+        into[:] = rows
+        return into
 
     def scores(self, queries: Floats, passages: Floats) -> tuple[Floats, Floats]:
         """Matrix products of some dimensions at a time, added up."""
@@ -119,7 +122,7 @@ class Sparse:
     What is fast to compute is exact already, so nothing has to be settled.
     """
 
-    def prepared(self, rows: csr_array) -> csr_array:
+    def prepared(self, rows: csr_array, into: Floats | None = None) -> csr_array:
         """Columns in ascending order: it decides in which order products are added."""
         rows.sort_indices()
         return rows
@@ -148,7 +151,7 @@ def _csr(matrix: csr_array) -> tuple[Ints, Ints, Floats]:
 class MaxSim:
     """Late interaction: the sum over the tokens of a question of the largest inner product with a token of the passage."""
 
-    def prepared(self, rows: TokenVectors) -> TokenVectors:
+    def prepared(self, rows: TokenVectors, into: Floats | None = None) -> TokenVectors:
         """Float32, token by token in memory."""
         require_short(rows.vectors)
         return TokenVectors(np.ascontiguousarray(rows.vectors, np.float32), rows.ends)
@@ -203,10 +206,10 @@ def _pieces(ends: Ints) -> Iterator[slice]:
         start = stop
 
 
-def normalised(vectors: Floats) -> Floats:
-    """Rows of unit length in float32, C-contiguous; a zero row stays zero."""
+def normalised(vectors: Floats, into: Floats | None = None) -> Floats:
+    """Rows of unit length in float32, C-contiguous; a zero row stays zero. `into` may be the vectors themselves."""
     rows = np.ascontiguousarray(vectors, dtype=np.float32)
-    unit = np.empty(rows.shape, np.float32)
+    unit = np.empty(rows.shape, np.float32) if into is None else into
     unit_rows(rows, unit)
     return unit
 

@@ -58,21 +58,20 @@ class Vectors:
         """All rows, in memory: `np.asarray` of it."""
         return np.asarray(self.rows(slice(0, len(self))), dtype)
 
-    def rows(self, rows: Ints | slice) -> Rows:
-        """These rows in float32, in this order; a copy, unless they follow each other in one part."""
+    def rows(self, rows: Ints | slice, into: Floats | None = None) -> Rows:
+        """These rows in float32, in this order; a copy, in `into` if given, unless they follow each other in one part."""
         part, row = self.part[rows], self.row[rows]
-        if len(row) and (part == part[0]).all():
-            follow = (np.diff(row) == 1).all()
-            there = _opened(self.parts[part[0]])[
-                slice(row[0], row[0] + len(row)) if follow else row
-            ]
-            return np.asarray(there, np.float32) if isinstance(there, np.ndarray) else there
+        numbers = np.unique(part)
+        if len(numbers) == 1 and (np.diff(row) == 1).all():
+            there = _opened(self.parts[numbers[0]])[row[0] : row[0] + len(row)]
+            if not isinstance(there, np.ndarray) or there.dtype == np.float32:
+                return there
         if not isinstance(first := _opened(self.parts[0]), np.ndarray):
-            taken = [_opened(self.parts[number])[row[part == number]] for number in np.unique(part)]
+            taken = [_opened(self.parts[number])[row[part == number]] for number in numbers]
             order = np.argsort(part, kind="stable")
             return stacked(taken or [first[:0]])[np.argsort(order)]
-        copied = np.empty((len(row), self.dimension), np.float32)
-        for number in np.unique(part):
+        copied = np.empty((len(row), self.dimension), np.float32) if into is None else into
+        for number in numbers:
             inside = part == number
             copied[inside] = _opened(self.parts[number])[row[inside]]
         return copied
