@@ -357,7 +357,7 @@ def read_result(folder: Path) -> None:
             render(cost_blocks(one.record.profile.cost), form, 40)
     one.to_frame()
     one.to_json().encode()
-    tidy_frame([one])
+    tidy_frame([one.record])
     json.dumps(mteb_record(one))
     model_card([one])
 

@@ -14,7 +14,7 @@ from xlir_bench.results.frame import named, part_of, tidy_frame
 
 @pytest.fixture(scope="module")
 def frame(result: Result) -> pd.DataFrame:
-    return tidy_frame([result])
+    return tidy_frame([result.record])
 
 
 def test_a_kind_has_its_interval_and_says_over_how_many_settings(
@@ -33,7 +33,7 @@ def test_settings_in_which_nothing_is_scored_are_not_counted(result: Result) -> 
     assert first.kind == "monolingual"
     empty = first.model_copy(update={"queries": 0, "measures": {}})
     record = result.record.model_copy(update={"settings": [empty, *others]})
-    frame = tidy_frame([Result(record, {})])
+    frame = tidy_frame([record])
     kinds = frame[(frame.level == "kind") & (frame.measure == "map")].set_index("kind")
     assert kinds.settings.to_dict() == {"monolingual": 2, "cross-lingual": 6, "multilingual": 3}
 

@@ -29,7 +29,8 @@ from xlir_bench.retrieval import (
     tiles,
 )
 from xlir_bench.retrieval.similarity import COSINE, Sparse
-from xlir_bench.retrieval.tiles import NUMBA, Engine, engine_for
+from xlir_bench.retrieval.tiles import NUMBA, Engine
+from xlir_bench.retrieval.vector_retrievers import engine_for
 
 torch = pytest.importorskip("torch")
 

@@ -7,99 +7,15 @@ with opened("ray") as executor:
 
 from __future__ import annotations
 
-import platform
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Generic, Protocol, TypeVar
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from xlir_bench.errors import InputError
+from xlir_bench.executor.jobs import LOCAL, Done, Executor, Job, Local, processor
 from xlir_bench.extras import require
 
 __all__ = ["LOCAL", "Done", "Executor", "Job", "Local", "opened", "place", "processor"]
-
-Unit_contra = TypeVar("Unit_contra", contravariant=True)
-Unit = TypeVar("Unit")
-Found = TypeVar("Found")
-Found_co = TypeVar("Found_co", covariant=True)
-
-
-class Job(Protocol[Unit_contra, Found_co]):
-    """What every unit of some work needs, as plain data that can be sent: names and options, no open file, no model."""
-
-    def open(self) -> Callable[[Unit_contra], Found_co]:
-        """Load models and open files, once a worker; what is returned does one unit after another."""
-
-
-@dataclass(frozen=True, slots=True)
-class Done(Generic[Found]):
-    """A unit that is over."""
-
-    name: str
-    found: Found | None = None
-    error: Exception | None = None
-
-    def result(self) -> Found:
-        """What the job made of it; what went wrong is raised."""
-        if self.error is not None:
-            raise self.error
-        return self.found  # type: ignore[return-value]  # without an error it is there
-
-
-class Executor(Protocol):
-    """Does the units of a job, here or elsewhere."""
-
-    @property
-    def remote(self) -> bool:
-        """Whether other processes do the work: then jobs and units are sent, and files must be where all see them."""
-
-    @property
-    def workers(self) -> int:
-        """How many units are done at a time."""
-
-    @property
-    def device(self) -> str | None:
-        """Where models run; None: on the best device of this process."""
-
-    @property
-    def kinds(self) -> Mapping[str, int]:
-        """How many workers of each kind of machine there were so far; empty for this process."""
-
-    def run(
-        self, job: Job[Unit, Found], units: Iterable[tuple[str, Unit]]
-    ) -> Iterator[Done[Found]]:
-        """Every unit (by a name that is its own) once, in any order; they are begun in this one, each when there is
-        room for it.
-
-        A unit that fails does not hold up the others. Where it ends early, or is interrupted, what is finished stays.
-        """
-
-
-@dataclass(frozen=True, slots=True)
-class Local:
-    """This process; threads are what each unit makes of them."""
-
-    remote: bool = False
-    workers: int = 1
-    device: str | None = None
-    kinds: Mapping[str, int] = field(default_factory=dict)
-
-    def run(
-        self, job: Job[Unit, Found], units: Iterable[tuple[str, Unit]]
-    ) -> Iterator[Done[Found]]:
-        """The units in their order."""
-        work = job.open()
-        for name, unit in units:
-            try:
-                done = Done(name, work(unit))
-            except Exception as error:
-                done = Done(name, error=error)
-            yield done
-
-
-LOCAL = Local()
 
 
 def place(text: str) -> str:
@@ -128,14 +44,3 @@ def opened(
 
     with connected(on.partition(":")[2] or None, workers, gpus_per_worker, tell) as cluster:
         yield cluster
-
-
-def processor() -> str:
-    """What the processor of this machine is called; Python's own answer is empty on Linux."""
-    with suppress(OSError):
-        for line in (
-            Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-        ):
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()

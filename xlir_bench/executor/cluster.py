@@ -25,7 +25,7 @@ from typing import Any
 import ray
 
 from xlir_bench.errors import InputError, OutOfReachError, XlirError
-from xlir_bench.executor import Done, Found, Job, Unit, processor
+from xlir_bench.executor.jobs import Done, Found, Job, Unit, processor
 from xlir_bench.version import __version__
 
 MOST_DEATHS = 5

@@ -68,7 +68,7 @@ def write(
 
 
 def _csv(results: Sequence[Result], output: Path) -> list[Path]:
-    frame = tidy_frame(results)
+    frame = tidy_frame([result.record for result in results])
     texts: list[str] = list(frame.select_dtypes("string").columns)
     for name in texts:
         frame[name] = frame[name].map(cell, na_action="ignore")
@@ -78,7 +78,7 @@ def _csv(results: Sequence[Result], output: Path) -> list[Path]:
 
 def _parquet(results: Sequence[Result], output: Path) -> list[Path]:
     with replacing(output) as temporary:
-        tidy_frame(results).to_parquet(temporary, index=False)
+        tidy_frame([result.record for result in results]).to_parquet(temporary, index=False)
     return [output]
 
 

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from xlir_bench.results.schema import ResultRecord
-    from xlir_bench.results.store import Result
 
 COLUMNS = {
     "task": "string", "task_version": "int64", "part": "string", "encoder": "string", "slug": "string",
@@ -37,11 +36,11 @@ def named(record: ResultRecord) -> str:
     return record.task.name + digest
 
 
-def tidy_frame(results: Iterable[Result]) -> pd.DataFrame:
+def tidy_frame(records: Iterable[ResultRecord]) -> pd.DataFrame:
     """The results below each other: a row for each setting and measure, and for each kind with its interval."""
     import pandas as pd
 
-    rows = [row for result in results for row in rows_of(result.record)]
+    rows = [row for record in records for row in rows_of(record)]
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
 
 

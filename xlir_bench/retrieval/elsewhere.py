@@ -24,7 +24,8 @@ from xlir_bench.retrieval.encoding import EmbedRequest, Plan
 from xlir_bench.retrieval.exact import Search, VectorIndex
 from xlir_bench.retrieval.pool import Partial, Want
 from xlir_bench.retrieval.store import Block, text_keys, write_block
-from xlir_bench.retrieval.tiles import NUMBA, engine_for
+from xlir_bench.retrieval.tiles import NUMBA
+from xlir_bench.retrieval.vector_retrievers import engine_for
 from xlir_bench.retrieval.vectors import Rows
 
 UNITS = 4

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import numpy as np
 
-from xlir_bench.options.running import CPU
 from xlir_bench.records import Floats, Ints
 from xlir_bench.retrieval.kernels import count_above, count_exact, list_best
 from xlir_bench.retrieval.similarity import Similarity
@@ -109,16 +107,3 @@ NUMBA = Engine()
 def around(own: Floats, error: Floats) -> tuple[Floats, Floats]:
     """From where to where a score may truly be `own`."""
     return (own - error).astype(np.float32), (own + error).astype(np.float32)
-
-
-@cache
-def engine_for(device: str) -> Engine:
-    """Numba for the CPU, torch for another device; one that is not there, or is not exact, is refused."""
-    if device == CPU:
-        return NUMBA
-    from xlir_bench.extras import require
-
-    require("models", f"--search-device {device}")
-    from xlir_bench.retrieval.on_device import TorchEngine
-
-    return TorchEngine.of(device)

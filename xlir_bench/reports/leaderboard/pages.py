@@ -13,6 +13,7 @@ from xlir_bench.reports.document import Block, Table, as_markdown
 from xlir_bench.reports.generated import HTML_PAGE, MARKER, Drawing
 from xlir_bench.reports.leaderboard.board import Board, Row, TaskBoard, standings_explained
 from xlir_bench.reports.leaderboard.questions import forms_table
+from xlir_bench.reports.leaderboard.single_page import html_page
 from xlir_bench.reports.markup import Markdown, bullets, code, escape, italic
 from xlir_bench.reports.numbers import DISTANCE, Column, interval, recall_column, short
 from xlir_bench.reports.published import MEAN, SOURCES, ReportedTask, reported_tasks
@@ -46,8 +47,6 @@ def leaderboard_texts(
         for row in task.rows:
             texts[f"{task.file}/{row.file}.md"] = _encoder_page(task, row)
     if html:
-        from xlir_bench.reports.leaderboard.single_page import html_page
-
         texts[HTML_PAGE] = html_page(board, questions, progress)
     return texts
 
@@ -110,7 +109,7 @@ def _encoder_page(task: TaskBoard, row: Row) -> str:
             ["", ""],
             [
                 [name, code(text) if name in AS_CODE and text not in ABSENT else text]
-                for name, text in facts(row).items()
+                for name, text in row.facts.items()
             ],
             text=2,
         ),
@@ -237,7 +236,7 @@ def _score_table(task: TaskBoard) -> Table:
     for i, row in enumerate(task.rows, 1):
         cells = [_best_in_bold(task, row, c, c.measure == task.main) for c in columns]
         encoder = row.record.encoder
-        about = [f"{encoder.dimension:,}", cost.millions(encoder.parameters), _speed(row)]
+        about = [f"{encoder.dimension:,}", cost.millions(encoder.parameters), row.speed]
         rows.append([i, _link(task, row), *cells, _best_in_bold(task, row, DISTANCE), *about])
     chances = [(column, column.chance(task.first)) for column in (*columns, DISTANCE)]
     levels = ["" if value is None else italic(column.text(value)) for column, value in chances]
@@ -261,10 +260,6 @@ def _best_in_bold(task: TaskBoard, row: Row, column: Column, with_interval: bool
 def _link(task: TaskBoard, row: Row) -> Markdown:
     mark = f" {CHOSEN}" if row.record.chosen_on_task else ""
     return Markdown(f"[{escape(row.name)}]({task.file}/{row.file}.md){mark}")
-
-
-def _speed(row: Row) -> str:
-    return "-" if row.texts_per_second is None else cost.rate(row.texts_per_second)
 
 
 def _legend(task: TaskBoard) -> str:
@@ -337,35 +332,6 @@ def _cost_cells(record: ResultRecord) -> list[str]:
         f"{model.load_seconds:.2f} s",
         f"{machine.processor}, threads: {machine.threads}, {machine.device}",
     ]
-
-
-def facts(row: Row) -> dict[str, str]:
-    """What was run, of which revision, how and when, as plain text."""
-    record, encoder = row.record, row.record.encoder
-    loaded = encoder.options
-    revision = {} if loaded is None or not loaded.revision else {"revision": loaded.revision}
-    compared = {"similarity": encoder.similarity} if encoder.similarity else {}
-    return {
-        "kind": encoder.kind,
-        **revision,
-        "dimension": f"{encoder.dimension:,} ({encoder.dtype})",
-        "parameters": cost.millions(encoder.parameters),
-        "longest text": f"{encoder.max_tokens:,} tokens" if encoder.max_tokens else "no limit",
-        "query prompt": encoder.query_prompt or "none",
-        "passage prompt": encoder.passage_prompt or "none",
-        **compared,
-        "candidate text": record.options.candidate,
-        "texts encoded per second": _speed(row),
-        "weights": _digest(encoder.weights_digest),
-        "fingerprint": _digest(encoder.fingerprint),
-        "task digest": _digest(record.task.digest),
-        "made with": ", ".join(f"{p} {v}" for p, v in sorted(record.environment.versions.items())),
-        "made on": record.created,
-    }
-
-
-def _digest(digest: str | None) -> str:
-    return digest.removeprefix("sha256:")[:16] if digest else "-"
 
 
 def _language_table(record: ResultRecord, langs: Sequence[str]) -> Table:

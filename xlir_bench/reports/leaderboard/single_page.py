@@ -25,7 +25,6 @@ from xlir_bench.reports.leaderboard.board import (
     TaskBoard,
     standings_explained,
 )
-from xlir_bench.reports.leaderboard.pages import facts
 from xlir_bench.reports.numbers import Column
 from xlir_bench.reports.published import MEAN, SOURCES, ReportedTask, reported_tasks
 from xlir_bench.reports.tables import Pair, relevance, translations
@@ -165,7 +164,7 @@ def _row(row: Row, rank: int, settings: Sequence[_Setting]) -> dict[str, Any]:
             kind: {m: [part.mean, part.low, part.high] for m, part in by_measure.items()}
             for kind, by_measure in record.summary.items()
         },
-        "about": list(facts(row).items()),
+        "about": list(row.facts.items()),
         "values": {
             measure: _rounded([cells.get(s, {}).get(measure) for s in settings], MATRIX_DIGITS)
             for measure in record.options.measures
