@@ -20,7 +20,7 @@ from xlir_bench.errors import InputError, OutOfReachError
 from xlir_bench.evaluation import RunOptions, evaluate
 from xlir_bench.places import cache_root
 from xlir_bench.retrieval import embedding
-from xlir_bench.retrieval.store import Store, text_keys, write_block
+from xlir_bench.retrieval.vector_store import Store, text_keys, write_block
 from xlir_bench.sources.corpus import Passage, open_corpus, stored_corpus
 from xlir_bench.sources.rows import Faults
 

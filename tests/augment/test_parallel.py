@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from xlir_bench.augment.parallel import (
-    Line,
+    ParallelLine,
     ParallelOptions,
     parallel_rows,
     read_parallel_lines,
@@ -20,11 +20,11 @@ from xlir_bench.options.stating import check_bounds
 from xlir_bench.train.rows import Row
 
 STORY = [
-    Line("1", {"en": "A storm came.", "zh": "风暴来了。"}, "storm"),
-    Line("2", {"en": "It rained.", "zh": "下雨了。"}, "storm"),
-    Line("3", {"en": "It stopped."}, "storm"),
-    Line("4", {"en": "A new bridge.", "zh": "一座新桥。"}, "bridge"),
-    Line("5", {"en": "Alone.", "zh": "独自。"}),
+    ParallelLine("1", {"en": "A storm came.", "zh": "风暴来了。"}, "storm"),
+    ParallelLine("2", {"en": "It rained.", "zh": "下雨了。"}, "storm"),
+    ParallelLine("3", {"en": "It stopped."}, "storm"),
+    ParallelLine("4", {"en": "A new bridge.", "zh": "一座新桥。"}, "bridge"),
+    ParallelLine("5", {"en": "Alone.", "zh": "独自。"}),
 ]
 
 
@@ -77,7 +77,7 @@ def test_pairs_that_share_a_sentence_become_one_row_of_many_languages(tmp_path: 
 def test_other_languages_and_spare_white_space_are_left_out(tmp_path: Path) -> None:
     path = tmp_path / "text.jsonl"
     path.write_text(json.dumps({"id": 7, "text": {"en": " a  b\r", "fr": "c", "de": " "}}))
-    assert read_parallel_lines(path, ["en", "de"]) == [Line("7", {"en": "a b"})]
+    assert read_parallel_lines(path, ["en", "de"]) == [ParallelLine("7", {"en": "a b"})]
 
 
 def test_lines_that_are_none_are_named(tmp_path: Path) -> None:

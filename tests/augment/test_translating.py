@@ -15,7 +15,7 @@ from models import save_tiny_m2m100, save_tiny_marian
 from train.rowfiles import row, write_rows
 
 from xlir_bench.augment import translating
-from xlir_bench.augment.translating import Report, Text, Translating, opened_journal
+from xlir_bench.augment.translating import Report, SourceText, Translating, opened_journal
 from xlir_bench.augment.translator import (
     TranslateOptions,
     Translation,
@@ -214,7 +214,7 @@ def test_two_runs_do_not_write_one_output(translator: Translator, tmp_path: Path
 
 def test_translations_are_used_for_the_texts_they_were_made_of_alone(tmp_path: Path) -> None:
     output = tmp_path / "out.jsonl"
-    batches = [[Text("en", "de", f"{n} {m}") for m in range(2)] for n in range(3)]
+    batches = [[SourceText("en", "de", f"{n} {m}") for m in range(2)] for n in range(3)]
     made = [Translation("ja", False, False), Translation("nein", True, True)]
     with suppress(KeyboardInterrupt), opened_journal(output, {"it": [1]}) as journal:
         for batch in batches:
@@ -252,7 +252,7 @@ def test_an_output_is_finished_wherever_the_run_before_was_killed(tmp_path: Path
     def work() -> None:
         with opened_journal(output, {"it": 1}) as journal:
             for number in range(3):
-                texts = [Text("en", "de", str(number))]
+                texts = [SourceText("en", "de", str(number))]
                 made = journal.next_batch(texts)
                 if made is None:
                     journal.note(texts, [Translation(f"{number}", False, False)])

@@ -131,7 +131,7 @@ def searched(dimension: int, dtype: str) -> tuple[float, float]:
     from xlir_bench.records import Collection, Passages, Queries, Relevance, Setting, Silent
     from xlir_bench.retrieval import VectorIndex, Vectors, Want
     from xlir_bench.retrieval.similarity import COSINE, rounded
-    from xlir_bench.retrieval.store import Block, write_block
+    from xlir_bench.retrieval.vector_store import Block, write_block
 
     rng = np.random.default_rng(0)
 

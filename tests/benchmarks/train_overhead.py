@@ -54,7 +54,7 @@ class Bench:
         from xlir_bench.train import BatchOptions, TrainingSource, TrainOptions
         from xlir_bench.train.batches import Planner
         from xlir_bench.train.plan import write_plan
-        from xlir_bench.train.store import store_rows
+        from xlir_bench.train.row_store import store_rows
 
         base = save_tiny_transformer(folder / "base", dimension=128)
         source = TrainingSource(str(write_rows(folder / "rows.jsonl", rows)))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from xlir_bench.reports.numbers import signed
+from xlir_bench.rendering.numbers import signed
 from xlir_bench.results import Result
 
 QUICK = (

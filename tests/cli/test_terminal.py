@@ -17,7 +17,7 @@ from stored import change, copy_results
 from xlir_bench.cli.terminal import say_blocks
 from xlir_bench.errors import WARNING
 from xlir_bench.escaping import cell, json_safe, printable, visible
-from xlir_bench.reports.document import Best, Items, Table
+from xlir_bench.rendering.document import Bold, Listing, Table
 
 HOSTILE = "x\x1b[2K\x1b[1A\r\n::error::owned\n##[error]owned\u202e\x9b2J"
 TOML = json.dumps(HOSTILE)
@@ -206,7 +206,7 @@ def test_nothing_prints_past_the_one_way() -> None:
 def test_colours_are_for_a_terminal_that_wants_them_and_nothing_from_outside_brings_any(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    blocks = [Table(["a"], [[Best(HOSTILE)]]), Items("notes", [f"{WARNING}{HOSTILE}"])]
+    blocks = [Table(["a"], [[Bold(HOSTILE)]]), Listing("notes", [f"{WARNING}{HOSTILE}"])]
     say_blocks(blocks)
     plain = capsys.readouterr().out
     seen_only(plain)

@@ -15,7 +15,7 @@ import pytest
 from xlir_bench.encoders import EncoderOptions, describe, load_encoder
 from xlir_bench.encoders.builtin import VOCABULARY, WEIGHTS
 from xlir_bench.evaluation import RunOptions, evaluate
-from xlir_bench.reports.document import render
+from xlir_bench.rendering.document import render
 from xlir_bench.reports.tables import CHOSEN_ON_IT, report
 from xlir_bench.tasks import tasks_folder
 

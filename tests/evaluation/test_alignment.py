@@ -13,7 +13,7 @@ from xlir_bench.cli import exit_code
 from xlir_bench.evaluation import unions
 from xlir_bench.measures import PoolRanking
 from xlir_bench.records import Ranking
-from xlir_bench.reports.document import render
+from xlir_bench.rendering.document import render
 from xlir_bench.reports.tables import report
 from xlir_bench.results.schema import AlignmentPart
 from xlir_bench.retrieval.pool import Pool

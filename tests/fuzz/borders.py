@@ -346,8 +346,8 @@ def lay_results(folder: Path) -> None:
 
 def read_result(folder: Path) -> None:
     """A stored result, and what is made of its record."""
+    from xlir_bench.rendering.document import render
     from xlir_bench.reports.cost import cost_blocks
-    from xlir_bench.reports.document import render
     from xlir_bench.reports.export import model_card, mteb_record, tidy_frame
 
     one = xb.Result.load(folder / "one")
@@ -525,7 +525,7 @@ def lay_rows(folder: Path) -> None:
 
 def read_rows(folder: Path) -> None:
     """Training rows, looked through and stored as a training stores them."""
-    from xlir_bench.train.store import store_rows
+    from xlir_bench.train.row_store import store_rows
 
     sources = [parse_source(str(path)) for path in sorted(folder.iterdir()) if path.is_file()]
     found = check_training(sources, Silent(), offline=True)
@@ -558,7 +558,7 @@ def lay_training(folder: Path) -> None:
     """A training that has ended, and one that was stopped."""
     from xlir_bench.train import BatchOptions, TrainingSource, TrainOptions, train
     from xlir_bench.train.folder import RunFolder, write_json
-    from xlir_bench.train.store import store_rows
+    from xlir_bench.train.row_store import store_rows
 
     put(folder, {"rows.jsonl": [row(n, "de en") for n in range(20)]})
     source = TrainingSource(str(folder / "rows.jsonl"))
@@ -580,7 +580,7 @@ def lay_training(folder: Path) -> None:
 def read_training(folder: Path) -> None:
     """What trainings leave: a finished one's record, a stopped one's state."""
     from xlir_bench.train.folder import RunFolder
-    from xlir_bench.train.store import open_rows
+    from xlir_bench.train.row_store import open_rows
     from xlir_bench.train.watching import TrainingLog
 
     begun = RunFolder(folder / "begun")
@@ -599,21 +599,21 @@ STATED = {"model": "x", "to": ["de"]}
 
 def lay_journal(folder: Path) -> None:
     """The journal of a translation that was stopped."""
-    from xlir_bench.augment.translating import Text, Translation, opened_journal
+    from xlir_bench.augment.translating import SourceText, Translation, opened_journal
 
     with contextlib.suppress(KeyError), opened_journal(folder / "out.jsonl", STATED) as journal:
         for number in range(3):
-            journal.note([Text("en", "de", str(number))], [Translation("a", False, False)])
+            journal.note([SourceText("en", "de", str(number))], [Translation("a", False, False)])
         raise KeyError  # so that the journal stays
 
 
 def read_journal(folder: Path) -> None:
     """The journal of a stopped translation."""
-    from xlir_bench.augment.translating import Text, opened_journal
+    from xlir_bench.augment.translating import SourceText, opened_journal
 
     with contextlib.suppress(KeyError), opened_journal(folder / "out.jsonl", STATED) as journal:
         for number in range(3):
-            for made in journal.next_batch([Text("en", "de", str(number))]) or ():
+            for made in journal.next_batch([SourceText("en", "de", str(number))]) or ():
                 made.text.encode()
         raise KeyError
 

@@ -6,7 +6,7 @@ import scipy.stats
 from stored import aligned_result
 
 from xlir_bench.measures.alignment import (
-    Items,
+    KeyedTexts,
     PairAlignment,
     affinity_interval,
     anisotropy,
@@ -24,9 +24,9 @@ def unit(*rows: object) -> np.ndarray:
     return matrix / np.maximum(np.linalg.norm(matrix, axis=1, keepdims=True), 1e-12)
 
 
-def items(vectors: np.ndarray, keys: list[int] | None = None) -> Items:
+def items(vectors: np.ndarray, keys: list[int] | None = None) -> KeyedTexts:
     rows = np.arange(len(vectors))
-    return Items(vectors, rows, rows if keys is None else np.array(keys), rows)
+    return KeyedTexts(vectors, rows, rows if keys is None else np.array(keys), rows)
 
 
 def random(count: int, seed: int) -> np.ndarray:
@@ -66,8 +66,8 @@ def test_the_figures_of_a_pair_equal_a_plain_computation() -> None:
 def test_an_item_of_two_keys_is_one_item() -> None:
     """Two questions about one sentence: its translations are those of both."""
     clusters = np.zeros(3, int)
-    first = Items(random(2, 3), np.array([0, 0, 1]), np.array([7, 8, 9]), clusters)
-    second = Items(random(3, 4), np.array([0, 1, 2]), np.array([7, 8, 9]), clusters)
+    first = KeyedTexts(random(2, 3), np.array([0, 0, 1]), np.array([7, 8, 9]), clusters)
+    second = KeyedTexts(random(3, 4), np.array([0, 1, 2]), np.array([7, 8, 9]), clusters)
     found = pair_alignment(first, second)
     assert found is not None
     assert found.items == 2
@@ -181,7 +181,7 @@ LANGS = ("de", "en", "ru")
 
 def clustered(
     sizes: np.ndarray, rng: np.random.Generator
-) -> tuple[dict[str, Items], dict[str, np.ndarray], dict[str, np.ndarray]]:
+) -> tuple[dict[str, KeyedTexts], dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Translations near each other, texts of an article too; a text a question and two that answer none."""
     cluster = np.repeat(np.arange(len(sizes)), sizes)
     topics = rng.standard_normal((len(sizes), 16))
@@ -194,7 +194,7 @@ def clustered(
         )
         texts[lang] = rows / np.linalg.norm(rows, axis=1, keepdims=True)
         number = np.arange(len(cluster))
-        of_items[lang] = Items(texts[lang], number, number, cluster)
+        of_items[lang] = KeyedTexts(texts[lang], number, number, cluster)
         clusters[lang] = np.concatenate([cluster, [-1, -1]])
     return of_items, texts, clusters
 
@@ -229,7 +229,7 @@ def test_one_article_has_no_interval_of_the_affinity_and_neither_has_one_point()
     assert affinity_interval({}, texts, clusters) is None
     point = {lang: np.ones((4, 1)) for lang in LANGS}
     rows = np.arange(4)
-    same = {lang: Items(point[lang], rows, rows, rows) for lang in LANGS}
+    same = {lang: KeyedTexts(point[lang], rows, rows, rows) for lang in LANGS}
     assert affinity_interval(same, point, dict.fromkeys(LANGS, rows)) is None
 
 
@@ -237,10 +237,10 @@ def test_a_language_whose_texts_are_of_one_article_has_no_part_without_it() -> N
     of_items, texts, clusters = clustered(np.array([3, 3, 3]), np.random.default_rng(1))
     for lang, of_lang in of_items.items():
         texts[lang], clusters[lang] = texts[lang][:-2], clusters[lang][:-2]
-        of_items[lang] = Items(texts[lang], of_lang.item, of_lang.key, of_lang.cluster)
+        of_items[lang] = KeyedTexts(texts[lang], of_lang.item, of_lang.key, of_lang.cluster)
     only = clusters["ru"] == 1
     texts["ru"], clusters["ru"] = texts["ru"][only], clusters["ru"][only]
-    of_items["ru"] = Items(texts["ru"], np.arange(3), np.flatnonzero(only), clusters["ru"])
+    of_items["ru"] = KeyedTexts(texts["ru"], np.arange(3), np.flatnonzero(only), clusters["ru"])
     low, high = affinity_interval(of_items, texts, clusters) or (0, 0)
     assert 0 <= low < high <= 1
 

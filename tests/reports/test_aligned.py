@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from pydantic import ValidationError
 
-from xlir_bench.measures.alignment import PairAlignment, Relevance
+from xlir_bench.measures.alignment import PairAlignment, RelevanceCosines
 from xlir_bench.reports.leaderboard.single_page import alignment_data
 from xlir_bench.reports.tables import relevance, translations
 from xlir_bench.results.schema import AlignmentPart
@@ -39,7 +39,7 @@ def test_the_page_is_told_a_matrix_a_figure_with_gaps_where_no_pair_is():
 
 def test_where_nothing_is_a_translation_the_margin_is_that_of_relevant_passages():
     part = AlignmentPart(
-        relevance={"zh-zh": Relevance(relevant=0.5, others=0.2)}, anisotropy=COSINES
+        relevance={"zh-zh": RelevanceCosines(relevant=0.5, others=0.2)}, anisotropy=COSINES
     )
     (texts,) = alignment_data(part)["texts"]
     assert (texts["name"], texts["n"]) == ("relevance", None)

@@ -11,6 +11,7 @@ from changed import changed, evaluated, queries, stated, times
 from xlir_bench import Result
 from xlir_bench.errors import NotComparableError, UnknownNameError
 from xlir_bench.records import Kind
+from xlir_bench.rendering.document import render
 from xlir_bench.reports.compare import (
     compare,
     compare_all,
@@ -19,7 +20,6 @@ from xlir_bench.reports.compare import (
     most_moved,
     pairs_blocks,
 )
-from xlir_bench.reports.document import render
 from xlir_bench.results.schema import OptionsPart
 
 

@@ -15,8 +15,8 @@ from stored import mini_results
 import xlir_bench as xb
 from xlir_bench.errors import InputError
 from xlir_bench.records import Collection, Passages, Queries, Ranking, Setting, Silent
+from xlir_bench.rendering.document import Lines, Listing
 from xlir_bench.reports.diagnose import diagnosis_blocks, diagnosis_record
-from xlir_bench.reports.document import Items, Text
 from xlir_bench.reports.misses import CLASSES, OF_TEXTS, Limits, diagnose
 from xlir_bench.results import Result
 from xlir_bench.results.tables import best_table, ranks_table
@@ -147,11 +147,11 @@ def test_without_texts_lines_end_at_what_is_known_and_a_reason_is_said_once() ->
     result, _ = world(ORDERS)
     found = diagnose(result, "no data here", LIMITS)
     blocks = diagnosis_blocks(result, found, shortened=True)
-    shown = [line for block in blocks if isinstance(block, Text) for line in block.lines]
+    shown = [line for block in blocks if isinstance(block, Lines) for line in block.lines]
     assert [line for line in shown if line.startswith("  en lost")] == ["  en lost"]
     assert any(line.startswith("    instead en:2:0") for line in shown)
     assert all(line == line.rstrip(": ") for line in shown if line.startswith(" "))
-    (notes,) = (block for block in blocks if isinstance(block, Items))
+    (notes,) = (block for block in blocks if isinstance(block, Listing))
     assert len(notes.items) == 1
     assert all(word in notes.items[0] for word in (*OF_TEXTS, "no data here"))
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xlir_bench.errors import WARNING
-from xlir_bench.reports.document import Items, Table, Text, render
+from xlir_bench.rendering.document import Lines, Listing, Table, render
 from xlir_bench.reports.tables import report
 
 LANGS = [f"l{n}" for n in range(12)]
@@ -65,7 +65,7 @@ def test_a_spare_column_goes_where_alone_it_is_too_wide() -> None:
 @pytest.mark.parametrize("width", [24, 40, 80])
 def test_ideographs_count_as_two_and_may_end_a_line(width: int) -> None:
     line = "  found instead " + "北京大学在哪里" * 12 + " and some words"
-    text = render([Text(line)], width=width)
+    text = render([Lines(line)], width=width)
     wide = [sum(2 if "\u2e80" <= c <= "\uffff" else 1 for c in x) for x in text.splitlines()]
     assert max(wide) <= width
     assert "".join(text.split()) == "".join(line.split())
@@ -100,7 +100,7 @@ EVIL = "a|b\n<script>\x1b[2J_x_ *y* \\input{z} $1 & 100% #1 ~^"
 
 
 def test_names_from_outside_break_out_of_no_form() -> None:
-    blocks = [Text(EVIL), Text(EVIL), Items(EVIL, (EVIL,)), Table([EVIL], [[EVIL]])]
+    blocks = [Lines(EVIL), Lines(EVIL), Listing(EVIL, (EVIL,)), Table([EVIL], [[EVIL]])]
     for form in ("terminal", "markdown", "latex"):
         assert "\x1b" not in render(blocks, form)
     markdown = render(blocks, "markdown")
@@ -119,7 +119,7 @@ def test_whatever_a_cell_holds_a_table_is_made(text: str, width: int) -> None:
 
 
 def test_latex_is_a_table_of_booktabs_with_words_as_comments() -> None:
-    text = render([Text("50 % & more"), Table(["a", "b"], [["x_y", "1"]])], "latex")
+    text = render([Lines("50 % & more"), Table(["a", "b"], [["x_y", "1"]])], "latex")
     assert [" ".join(line.split()) for line in text.splitlines()] == [
         "% 50 % & more", "", r"\begin{tabular}{lr}", r"\toprule", r"a & b \\", r"\midrule",
         r"x\_y & 1 \\", r"\bottomrule", r"\end{tabular}",
@@ -139,7 +139,7 @@ def test_latex_takes_it(tmp_path) -> None:
 
 
 def test_words_are_broken_where_a_terminal_is_narrower_and_nowhere_else() -> None:
-    blocks = [Text("  one two three"), Items("notes", [f"{WARNING}four five six"])]
+    blocks = [Lines("  one two three"), Listing("notes", [f"{WARNING}four five six"])]
     assert (
         render(blocks, width=12)
         == "  one two\n    three\n\nnotes\n  warning:\n    four\n    five six"

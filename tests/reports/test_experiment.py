@@ -30,9 +30,9 @@ from xlir_bench.reports.experiment.stored import (
     write_cell,
 )
 from xlir_bench.reports.generated import Differences
-from xlir_bench.reports.numbers import Column
+from xlir_bench.reports.scores import Score
 
-ACROSS = Column(Kind.CROSS_LINGUAL, "map")
+ACROSS = Score(Kind.CROSS_LINGUAL, "map")
 QUALITY = {"untrained": 0.0, "monolingual": 0.2, "hybrid": 2.0}
 
 
@@ -206,7 +206,7 @@ def test_a_claim_holds_if_it_is_significant_and_every_seed_agrees(folder: Path) 
     assert helps.why == "all 2 seeds agree"
     # Of the two that it was set against, the one that it was shown less surely to be better than.
     experiment = read_experiment(parse_recipe(REDUCED, "it"), folder)
-    column = Column(Kind.MONOLINGUAL, "map")
+    column = Score(Kind.MONOLINGUAL, "map")
     of = {v.strategy: v for v in experiment.recipe.variants()}
     p = {
         name: difference(experiment, of[name], of["hybrid"], "mini", column).test.greater
@@ -454,7 +454,7 @@ def test_an_index_tells_what_each_experiment_found_and_keeps_what_people_wrote(
 def test_published_rows_of_the_method_stand_beside(folder: Path) -> None:
     from xlir_bench.reports.experiment.pages import _published
 
-    shown = [Column(Kind.CROSS_LINGUAL, "map"), Column(Kind.MULTILINGUAL, "rank_distance")]
+    shown = [Score(Kind.CROSS_LINGUAL, "map"), Score(Kind.MULTILINGUAL, "rank_distance")]
     recipe = parse_recipe(with_lines('published = ["LaBSE"]'), "it")
     rows = _published(recipe, "xquad-r", shown)
     assert len(rows) == 3

@@ -10,10 +10,10 @@ from changed import changed, evaluated, times
 from kills.operations import kills
 
 from xlir_bench.errors import InputError
-from xlir_bench.reports.baseline import HISTORY, accumulated_losses, read_history, update_baseline
-from xlir_bench.reports.gate import Outcome, gate
+from xlir_bench.reports.gate import Outcome, accumulated_losses, gate
 from xlir_bench.reports.policy import default_policy
 from xlir_bench.results import Result
+from xlir_bench.results.baseline import HISTORY, read_history, update_baseline
 
 NGRAM = "builtin:ngram"
 

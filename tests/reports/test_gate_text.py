@@ -8,10 +8,10 @@ from xml.etree import ElementTree
 import pytest
 from changed import a_little_worse, changed, drop, evaluated, times
 
-from xlir_bench.reports.document import render
+from xlir_bench.rendering.document import render
+from xlir_bench.rendering.numbers import number
 from xlir_bench.reports.gate import Outcome, gate
 from xlir_bench.reports.gate_text import headline, junit_xml, verdict_blocks
-from xlir_bench.reports.numbers import number
 from xlir_bench.reports.policy import Policy, default_policy
 
 

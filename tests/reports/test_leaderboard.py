@@ -20,7 +20,7 @@ from xlir_bench.reports.cost import milliseconds, rate, size
 from xlir_bench.reports.generated import file_names, update
 from xlir_bench.reports.leaderboard.board import read_board
 from xlir_bench.reports.leaderboard.pages import leaderboard_texts, without_paths
-from xlir_bench.reports.numbers import DISTANCE, Column
+from xlir_bench.reports.scores import DISTANCE, Score
 from xlir_bench.reports.tables import CHOSEN_ON_IT
 from xlir_bench.results import Result
 from xlir_bench.results.schema import CostPart
@@ -307,7 +307,7 @@ def test_the_language_table_holds_means_over_passage_languages(results):
         for s in record.settings
         if s.kind == Kind.CROSS_LINGUAL and s.query_lang == "de"
     ]
-    found = Column(Kind.CROSS_LINGUAL, "map").by_query_language(record)["de"]
+    found = Score(Kind.CROSS_LINGUAL, "map").by_query_language(record)["de"]
     assert found == pytest.approx(sum(mine) / 10)
 
 

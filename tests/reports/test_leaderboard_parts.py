@@ -11,11 +11,11 @@ from stored import another, change, copy_results
 
 from xlir_bench.evaluation import RunOptions, evaluate
 from xlir_bench.records import Kind
+from xlir_bench.rendering.numbers import signed
 from xlir_bench.reports.compare import compare
 from xlir_bench.reports.export import write as export
 from xlir_bench.reports.leaderboard.board import read_board
 from xlir_bench.reports.leaderboard.pages import leaderboard_texts
-from xlir_bench.reports.numbers import signed
 from xlir_bench.results import Result, load_results, result_folder
 from xlir_bench.tasks import catalogue
 

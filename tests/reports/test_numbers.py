@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from xlir_bench.reports.numbers import big, bounds, number, signed
+from xlir_bench.rendering.numbers import big, bounds, number, signed
 
 
 @pytest.mark.parametrize(

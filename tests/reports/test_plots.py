@@ -256,7 +256,7 @@ def test_the_difference_is_the_first_less_the_second():
 
 
 def test_text_of_an_svg_stays_text_and_a_language_has_one_colour(tmp_path):
-    from xlir_bench.reports.plots.canvas import language_colour
+    from xlir_bench.rendering.canvas import language_colour
 
     save(draw("languages", [record()]), tmp_path / "x.svg")
     text = (tmp_path / "x.svg").read_text()
@@ -268,7 +268,7 @@ def test_text_of_an_svg_stays_text_and_a_language_has_one_colour(tmp_path):
 
 
 def test_labels_have_as_many_digits_as_their_steps():
-    from xlir_bench.reports.plots.canvas import new_figure, plain_ticks
+    from xlir_bench.rendering.canvas import new_figure, plain_ticks
 
     _, (axes,) = new_figure(3, 3)
     axes.set_ylim(0.1, 0.15)

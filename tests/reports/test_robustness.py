@@ -8,7 +8,7 @@ from changed import changed, evaluated, times
 
 from xlir_bench import Kind, Result
 from xlir_bench.errors import InputError, NotComparableError, UnknownNameError
-from xlir_bench.reports.document import render
+from xlir_bench.rendering.document import render
 from xlir_bench.reports.robustness import robustness_blocks, robustness_record, shifts
 
 

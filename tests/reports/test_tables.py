@@ -4,7 +4,7 @@ from changed import evaluated
 
 from xlir_bench.measures.bias import BiasFigure
 from xlir_bench.records import Setting
-from xlir_bench.reports.document import render
+from xlir_bench.rendering.document import render
 from xlir_bench.reports.tables import report, results_table, shortened, summary_table
 from xlir_bench.results.schema import ResultRecord, SettingPart
 

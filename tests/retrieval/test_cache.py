@@ -12,8 +12,8 @@ import pytest
 
 from xlir_bench import files
 from xlir_bench.retrieval import cache_entries, prune
-from xlir_bench.retrieval import store as store_module
-from xlir_bench.retrieval.store import (
+from xlir_bench.retrieval import vector_store as store_module
+from xlir_bench.retrieval.vector_store import (
     Block,
     Known,
     Store,
@@ -235,7 +235,7 @@ def test_damage_that_keeps_size_and_time_ends_no_run(tmp_path: Path, by: str) ->
 FEW_FILES = """
 import resource, sys
 from pathlib import Path
-from xlir_bench.retrieval.store import Store, text_keys
+from xlir_bench.retrieval.vector_store import Store, text_keys
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
 store = Store(Path(sys.argv[1]))
 print((store.find("query", text_keys([f"{n}" for n in range(120)])).part >= 0).sum(), store.damaged["query"], len(store.notes))

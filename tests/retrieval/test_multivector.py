@@ -33,7 +33,7 @@ from xlir_bench.retrieval import (
     embedding,
     similarity,
 )
-from xlir_bench.retrieval.encoding import Plan
+from xlir_bench.retrieval.encoding import PlannedTexts
 from xlir_bench.retrieval.similarity import NOTHING, MaxSim
 from xlir_bench.sources import load_collection
 from xlir_bench.tasks import catalogue
@@ -304,7 +304,7 @@ def test_batches_of_queries_that_are_filled_up_are_planned_as_they_are(tmp_path:
     encoder = xb.load_encoder(str(save_tiny_colbert(tmp_path / "colbert", expansion=24)))
     request = EmbedRequest(None, batch_tokens=240)
     for role, texts in (("query", ["a"] * 25), ("passage", ["a " * 60] * 25)):
-        batches = Plan.of(encoder, request, role, texts).batches
+        batches = PlannedTexts.of(encoder, request, role, texts).batches
         assert [len(batch) for batch in batches] == (
             [10, 10, 5] if role == "query" else [6] * 4 + [1]
         )

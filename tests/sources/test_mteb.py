@@ -20,7 +20,7 @@ from xlir_bench import RunOptions, evaluate
 from xlir_bench.cli import exit_code
 from xlir_bench.errors import InputError
 from xlir_bench.records import Collection, Kind, Silent, TextsOnDisk
-from xlir_bench.reports.document import render
+from xlir_bench.rendering.document import render
 from xlir_bench.reports.tables import report
 from xlir_bench.sources import load_collection
 from xlir_bench.tasks import Task, catalogue

@@ -10,7 +10,7 @@ from typing import Any
 
 from xlir_bench.options.training import TrainingSource
 from xlir_bench.records import Silent
-from xlir_bench.train.store import RowStore, store_rows
+from xlir_bench.train.row_store import RowStore, store_rows
 
 
 def row(number: int | str, langs: str = "de en es", **sides: Any) -> dict[str, Any]:

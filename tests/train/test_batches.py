@@ -14,7 +14,7 @@ from xlir_bench.errors import InputError, UnknownNameError
 from xlir_bench.options.stating import check_bounds
 from xlir_bench.options.training import BatchOptions, Strategy
 from xlir_bench.train.batches import Batch, Lane, Planner, Share, kinds_of, shuffled
-from xlir_bench.train.store import ANSWER, QUESTION, RowStore
+from xlir_bench.train.row_store import ANSWER, QUESTION, RowStore
 
 LANGS = ("aa", "bb", "cc")
 TEXTS = st.dictionaries(st.sampled_from(LANGS), st.sampled_from("uvwxyz"), min_size=1)

@@ -14,7 +14,15 @@ from sentence_transformers.sentence_transformer.losses import MultipleNegativesR
 from xlir_bench.options.stating import build
 from xlir_bench.options.training import Loss
 from xlir_bench.train import TrainOptions
-from xlir_bench.train.losses import LOSSES, Batch, BatchLoss, batch_figures, infonce, symmetric, vrn
+from xlir_bench.train.losses import (
+    LOSSES,
+    BatchLoss,
+    EncodedBatch,
+    batch_figures,
+    infonce,
+    symmetric,
+    vrn,
+)
 
 Array = NDArray[np.float64]
 SIZE, WIDTH = 6, 5
@@ -26,7 +34,7 @@ def options(**stated: Any) -> TrainOptions:
     return build(TrainOptions, {"sources": (), "output": "out", "temperature": 0.2, **stated})
 
 
-def made(loss: str, seed: int = 0, dtype: Any = torch.float64) -> Batch:
+def made(loss: str, seed: int = 0, dtype: Any = torch.float64) -> EncodedBatch:
     """A batch with a repeated answer, hard negatives, and what the loss wants."""
     generator = torch.Generator().manual_seed(seed)
 
@@ -46,7 +54,7 @@ def made(loss: str, seed: int = 0, dtype: Any = torch.float64) -> Batch:
         taught[0, 3] = taught[1, 3] = taught[1, 0] = 0
         teacher = random(2, SIZE, 4) * taught[..., None]
         more |= {"projected": random(2, SIZE, 4), "teacher": teacher, "taught": taught}
-    return Batch(question, answer, negative, **more)
+    return EncodedBatch(question, answer, negative, **more)
 
 
 def unit(vectors: torch.Tensor) -> Array:
@@ -59,13 +67,13 @@ def softmax(scores: Array) -> Array:
     return powers / powers.sum()
 
 
-def nce(batch: Batch) -> float:
+def nce(batch: EncodedBatch) -> float:
     passages = np.concatenate([unit(batch.answer), unit(batch.negative)])  # type: ignore[arg-type]
     rows = [-np.log(softmax(passages @ q / 0.2)[i]) for i, q in enumerate(unit(batch.question))]
     return float(np.mean(rows))
 
 
-def by_hand(loss: str, batch: Batch) -> float:
+def by_hand(loss: str, batch: EncodedBatch) -> float:
     """The formula of the paper, a row at a time."""
     q, p = unit(batch.question), unit(batch.answer)
     if loss in ("infonce", "cached"):
@@ -120,7 +128,7 @@ def test_rows_without_a_second_language_or_a_text_of_the_teacher_count_for_infon
     said = options(loss="lakda", lakda_weight=0.3, infonce_weight=0.2)
     assert float(LOSSES["lakda"](plain, EVERY, said).mean()) == pytest.approx(0.7 * nce(plain))
     zeros = torch.zeros(2, SIZE, 4, dtype=torch.float64)
-    untaught = Batch(
+    untaught = EncodedBatch(
         plain.question, plain.answer, plain.negative, projected=zeros + 1, teacher=zeros, taught=zeros[..., 0]
     )  # fmt: skip
     assert float(LOSSES["distil"](untaught, EVERY, said).mean()) == pytest.approx(0.2 * nce(plain))
@@ -136,7 +144,7 @@ def test_infonce_and_symmetric_are_the_librarys_to_the_last_bit() -> None:
             leaves = [x.clone().requires_grad_() for x in (batch.question, batch.answer)]
             value = library.compute_loss_from_embeddings(leaves, None)
             if ours:
-                value = loss(Batch(*leaves), EVERY, options()).mean()
+                value = loss(EncodedBatch(*leaves), EVERY, options()).mean()
             value.backward()
             found.append([value.detach(), *(leaf.grad for leaf in leaves)])
         assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))

@@ -12,8 +12,8 @@ from train.rowfiles import row, stored, write_rows
 from xlir_bench.errors import InputError
 from xlir_bench.options.training import TrainingSource
 from xlir_bench.records import Silent
+from xlir_bench.train.row_store import open_rows, store_rows
 from xlir_bench.train.rows import SIDES
-from xlir_bench.train.store import open_rows, store_rows
 
 LANGS = ("aa", "bb", "cc")
 TEXTS = st.dictionaries(st.sampled_from(LANGS), st.text("xyz", min_size=1, max_size=3), min_size=1)

@@ -29,7 +29,7 @@ MOST_MADE = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class ParallelLine:
     """One text in every language that it has."""
 
     id: str
@@ -37,7 +37,7 @@ class Line:
     doc: str | None = None
 
 
-def read_parallel_lines(path: Path, langs: Sequence[str] | None = None) -> list[Line]:
+def read_parallel_lines(path: Path, langs: Sequence[str] | None = None) -> list[ParallelLine]:
     """The lines of a file, in order, white space made single; all faults are reported at once."""
     faults = Faults(path.name)
     if is_pairs(path):
@@ -52,7 +52,9 @@ def read_parallel_lines(path: Path, langs: Sequence[str] | None = None) -> list[
     return [replace(line, texts=texts) for line, texts in wanted if texts]
 
 
-def parallel_rows(lines: Iterable[Line], dataset: str, options: ParallelOptions) -> Iterator[Row]:
+def parallel_rows(
+    lines: Iterable[ParallelLine], dataset: str, options: ParallelOptions
+) -> Iterator[Row]:
     """The rows that `options` ask for; those that begin with one sentence share its id."""
     for first, question, answer in _sides(lines, options):
         if question and answer:
@@ -60,8 +62,8 @@ def parallel_rows(lines: Iterable[Line], dataset: str, options: ParallelOptions)
 
 
 def _sides(
-    lines: Iterable[Line], options: ParallelOptions
-) -> Iterator[tuple[Line, Mapping[str, str], Mapping[str, str]]]:
+    lines: Iterable[ParallelLine], options: ParallelOptions
+) -> Iterator[tuple[ParallelLine, Mapping[str, str], Mapping[str, str]]]:
     """The line that a row begins with, its question and its answer."""
     if options.make == "translations":
         yield from ((line, line.texts, line.texts) for line in lines if len(line.texts) > 1)
@@ -83,7 +85,7 @@ def _sides(
                     yield document[start], texts, texts
 
 
-def _joined(lines: Sequence[Line]) -> dict[str, str]:
+def _joined(lines: Sequence[ParallelLine]) -> dict[str, str]:
     """The texts one after another, in the languages that all lines have."""
     return {
         lang: ("" if lang in JOINED_WITHOUT_SPACE else " ").join(line.texts[lang] for line in lines)
@@ -92,14 +94,14 @@ def _joined(lines: Sequence[Line]) -> dict[str, str]:
     }
 
 
-def _parse_line(raw: str) -> Line:
+def _parse_line(raw: str) -> ParallelLine:
     stated = json_object(raw)
     texts = {lang: " ".join(text.split()) for lang, text in texts_of(stated).items()}
     name = text_of(stated, "id")
-    return Line(name, texts, None if stated.get("doc") is None else text_of(stated, "doc"))
+    return ParallelLine(name, texts, None if stated.get("doc") is None else text_of(stated, "doc"))
 
 
-def _joined_pairs(path: Path, faults: Faults) -> list[Line]:
+def _joined_pairs(path: Path, faults: Faults) -> list[ParallelLine]:
     """Pairs that share a sentence, directly or through others, as lines of many languages.
 
     A sentence may have several translations into one language: there are as many lines as it takes for
@@ -114,7 +116,9 @@ def _joined_pairs(path: Path, faults: Faults) -> list[Line]:
         faults.add(path, "$", f"{len(of_sentence):,} sentences would make {made:,} lines")
         return []
     return [
-        Line(str(number), {lang: texts[turn % len(texts)] for lang, texts in by_lang.items()})
+        ParallelLine(
+            str(number), {lang: texts[turn % len(texts)] for lang, texts in by_lang.items()}
+        )
         for number, by_lang in enumerate(groups.values())
         for turn in range(max(map(len, by_lang.values())))
     ]

@@ -38,7 +38,7 @@ SCHEMA = 2
 """Of the journal."""
 
 
-class Text(NamedTuple):
+class SourceText(NamedTuple):
     """A text and the languages it is translated from and into."""
 
     source: str
@@ -108,7 +108,7 @@ class Translating:
             for row in sound_rows(source, progress, self.offline, skipped):
                 yield replace(row, dataset=dataset_of(row, source.name))
 
-    def _lacking(self, row: Row) -> list[tuple[str, Text]]:
+    def _lacking(self, row: Row) -> list[tuple[str, SourceText]]:
         """For each translation that a row lacks, its side and the text to translate."""
         lacking = []
         for side in SIDES_OF[self.side]:
@@ -117,7 +117,7 @@ class Translating:
             source = next((x for x in preferred if x in texts and self.translator.reads(x)), None)
             if source is not None:
                 targets = (x for x in self.translator.options.to if x not in texts)
-                lacking += [(side, Text(source, target, texts[source])) for target in targets]
+                lacking += [(side, SourceText(source, target, texts[source])) for target in targets]
         return lacking
 
     def _translated(self, journal: Journal, report: Report, progress: Progress) -> Iterator[Row]:
@@ -127,7 +127,7 @@ class Translating:
             uses = Counter(text for of_row in lacking for _, text in of_row)
             distinct = list(dict.fromkeys(text.text for text in uses))
             tokens = dict(zip(distinct, self.translator.tokens(distinct), strict=True))
-            translations: dict[Text, Translation] = {}
+            translations: dict[SourceText, Translation] = {}
             for batch in self._batches(uses, tokens):
                 made = journal.next_batch(batch)
                 if made is None:
@@ -141,8 +141,8 @@ class Translating:
                 yield self._with_translations(row, of_row, translations, report)
 
     def _batches(
-        self, texts: Mapping[Text, int], tokens: Mapping[str, Sequence[int]]
-    ) -> Iterator[list[Text]]:
+        self, texts: Mapping[SourceText, int], tokens: Mapping[str, Sequence[int]]
+    ) -> Iterator[list[SourceText]]:
         """Texts of one pair of languages together, the longest first."""
         options = self.translator.options
         pair = attrgetter("source", "target")
@@ -158,8 +158,8 @@ class Translating:
     def _with_translations(
         self,
         row: Row,
-        lacking: Sequence[tuple[str, Text]],
-        translations: Mapping[Text, Translation],
+        lacking: Sequence[tuple[str, SourceText]],
+        translations: Mapping[SourceText, Translation],
         report: Report,
     ) -> Row:
         sides: dict[str, Any] = {side: dict(row.side(side)) for side in SIDES}
@@ -199,7 +199,7 @@ class Journal:
     """Read from the start; what is written is appended."""
     header: dict[str, Any]
 
-    def next_batch(self, texts: Sequence[Text]) -> list[Translation] | None:
+    def next_batch(self, texts: Sequence[SourceText]) -> list[Translation] | None:
         """The translations of a batch; None if the journal has no more, or goes on with another batch."""
 
         def parse(stated: Any) -> list[Translation]:
@@ -219,7 +219,7 @@ class Journal:
         self.file.seek(start)
         return None
 
-    def note(self, texts: Sequence[Text], translations: Sequence[Translation]) -> None:
+    def note(self, texts: Sequence[SourceText], translations: Sequence[Translation]) -> None:
         """Keep a batch."""
         lines: list[Any] = [{"texts": _key(texts), "translations": translations}]
         if not self.file.tell():
@@ -233,7 +233,7 @@ def _flat(header: Mapping[str, Any]) -> dict[str, Any]:
     return {"schema": header["schema"], **header["stated"]}
 
 
-def _key(texts: Sequence[Text]) -> int:
+def _key(texts: Sequence[SourceText]) -> int:
     return text_key(*(part for text in texts for part in text))
 
 

@@ -20,7 +20,7 @@ from xlir_bench.options.augmenting import (
 )
 from xlir_bench.options.stating import OUTPUT, option, same_option
 from xlir_bench.options.training import TrainingSource, TrainOptions
-from xlir_bench.reports.document import Block, Table, Text
+from xlir_bench.rendering.document import Block, Lines, Table
 
 if TYPE_CHECKING:
     from xlir_bench.augment.switching import Switcher
@@ -124,7 +124,7 @@ def parallel(
                 raise InputError(f"--langs {','.join(sorted(lacking))}: no line has such a text")
 
         write_rows(output, rows())
-    told = [Text(f"{count:,} rows written to {output}")]
+    told = [Lines(f"{count:,} rows written to {output}")]
     return _told({"rows": count}, told, output, as_json, quiet)
 
 
@@ -244,7 +244,7 @@ def _translated(report: Report, output: Path, longest: int) -> Block:
         if count:
             lines.append(f"{count:,} {what}")
     gained = f"{report.gained:,} with translations added"
-    return Text(*lines, f"{report.rows:,} rows written to {output}, {gained}")
+    return Lines(*lines, f"{report.rows:,} rows written to {output}, {gained}")
 
 
 def _switched_record(switcher: Switcher) -> dict[str, Any]:
@@ -283,5 +283,5 @@ def _switched_blocks(switcher: Switcher, output: Path) -> list[Block]:
         lines.append(f"{same:,} lines of the lexicon translate a word by itself: passed over")
     if switcher.unchanged:
         lines.append(f"{switcher.unchanged:,} rows without a word that was replaced: no copy")
-    summary = Text(*lines, f"{switcher.rows:,} rows written to {output}")
+    summary = Lines(*lines, f"{switcher.rows:,} rows written to {output}")
     return [Table.of(rows, words=("into",)), summary] if rows else [summary]

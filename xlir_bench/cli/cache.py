@@ -12,7 +12,7 @@ from xlir_bench.errors import InputError, UnknownNameError
 from xlir_bench.escaping import visible
 from xlir_bench.options.stating import amount, number_of_bytes, option
 from xlir_bench.places import cache_root, corpora
-from xlir_bench.reports.document import Table, Text
+from xlir_bench.rendering.document import Lines, Table
 
 REMOVED = "What is removed"
 AGES = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
@@ -47,7 +47,7 @@ def cache(*, as_json: bool = JSON) -> None:
     totals = [f"{size(sum(e.bytes for e in entries))} in {cache_root() / 'vectors'}"]
     if kept := corpora_bytes(corpora()):
         totals.append(f"{size(kept)} in {corpora()}: texts of large corpora")
-    say_report(as_json, record, [Table(headers, listed, words=("folder",)), Text(*totals)])
+    say_report(as_json, record, [Table(headers, listed, words=("folder",)), Lines(*totals)])
 
 
 @command(inside=cache)

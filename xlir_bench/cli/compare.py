@@ -10,7 +10,7 @@ from xlir_bench.cli.terminal import say_report
 from xlir_bench.errors import InputError, XlirError
 from xlir_bench.options.running import DataOptions
 from xlir_bench.options.stating import option
-from xlir_bench.reports.document import Text
+from xlir_bench.rendering.document import Lines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -79,18 +79,18 @@ def compare(
     say_report(as_json, reports.comparison_record(comparison, queries), blocks, form)
 
 
-def _query_texts(result: Result, queries: Sequence[Moved], data: DataOptions) -> Text:
+def _query_texts(result: Result, queries: Sequence[Moved], data: DataOptions) -> Lines:
     """The texts of these queries, or why they cannot be shown."""
     from xlir_bench.cli.show import stored_collection
-    from xlir_bench.reports.numbers import signed
+    from xlir_bench.rendering.numbers import signed
 
     try:
         collection = stored_collection(result, data)
     except XlirError as error:
-        return Text(f"(texts are not shown: {error})")
+        return Lines(f"(texts are not shown: {error})")
     lines = []
     for moved in queries:
         asked = collection.queries[moved.query_lang]
         text = asked.texts[asked.ids.index(moved.query_id)]
         lines.append(f"{signed(moved.change)}  {moved.query_lang} {moved.query_id}: {text}")
-    return Text(*lines)
+    return Lines(*lines)

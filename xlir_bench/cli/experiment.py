@@ -22,7 +22,7 @@ from xlir_bench.files import explained, write
 from xlir_bench.options.running import DataOptions
 from xlir_bench.options.stating import MODEL, OUTPUT, option
 from xlir_bench.options.working import WorkOptions
-from xlir_bench.reports.document import Block, Items, Table, Text
+from xlir_bench.rendering.document import Block, Lines, Listing, Table
 
 if TYPE_CHECKING:
     from xlir_bench.experiment.running import Trainings
@@ -97,7 +97,7 @@ def experiment(
             f"{known:<{width}} {len(recipe.cells()):>3} cells  {recipe.title}"
             for known, (recipe, _) in recipes.items()
         ]
-        say_blocks([Text(*lines)])
+        say_blocks([Lines(*lines)])
         return 0
     recipe, text = find_recipe(name)
     if print_recipe:
@@ -228,16 +228,16 @@ def _plan(trainings: Trainings) -> list[Block]:
     time = "unknown until the first ones are done" if left is None else f"about {_clock(left)}"
     told = f"{todo} of {len(planned)} cells to run; time left: {time}"
     blocks: list[Block] = [
-        Text(recipe.title),
-        Text(
+        Lines(recipe.title),
+        Lines(
             f"base models: {', '.join(recipe.models)}",
             f"tasks: {', '.join(recipe.tasks)}; {recipe.steps:,} steps",
         ),
         Table(["batches", "seed", "", "time"], rows),
-        Text(told if todo else f"all {len(planned)} cells are done"),
+        Lines(told if todo else f"all {len(planned)} cells are done"),
     ]
     if missing := trainings.missing_data():
-        blocks.append(Items("not here:", tuple(missing)))
+        blocks.append(Listing("not here:", tuple(missing)))
     return blocks
 
 

@@ -17,7 +17,7 @@ from xlir_bench.files import explained, removing_empty, require_writable, write
 from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.options.running import DataOptions, RunOptions
 from xlir_bench.options.stating import OUTPUT, option, options_of
-from xlir_bench.reports.document import render
+from xlir_bench.rendering.document import render
 
 if TYPE_CHECKING:
     from xlir_bench.reports.gate import Verdict
@@ -102,9 +102,9 @@ def gate(
     `path` is where the candidate's result lies.
     """
     from xlir_bench.reports import gate as reports
-    from xlir_bench.reports.baseline import HISTORY, accumulated_losses, read_history
-    from xlir_bench.reports.baseline import update_baseline as replace_baseline
     from xlir_bench.reports.policy import DEFAULT_POLICY
+    from xlir_bench.results.baseline import HISTORY, read_history
+    from xlir_bench.results.baseline import update_baseline as replace_baseline
 
     if print_policy:
         say(DEFAULT_POLICY, nl=False)
@@ -130,7 +130,7 @@ def gate(
         if (new.folder or folder).resolve() == (old.folder or folder).resolve():
             warn(f"{new.folder} is compared with itself: it is the candidate and the baseline")
         verdict = reports.gate(old, new, policy)
-        notes = accumulated_losses(read_history(old.folder), new, policy)
+        notes = reports.accumulated_losses(read_history(old.folder), new, policy)
         judged.append((old, new, replace(verdict, notes=(*verdict.notes, *notes))))
     verdicts = [verdict for *_, verdict in judged]
     _report(verdicts, junit, as_json, alone=folders == [baseline])

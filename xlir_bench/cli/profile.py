@@ -138,7 +138,7 @@ def _stored(folder: Path, encoder: Encoder, task: Task, options: RunOptions) -> 
 
 def _check_picture(path: Path) -> None:
     """Fail before minutes of work, not after."""
-    from xlir_bench.reports.plots.canvas import require_format, style
+    from xlir_bench.rendering.canvas import require_format, style
 
     require_format(path, "--plot")
     require_writable(path.parent, "name another file with --plot")

@@ -11,7 +11,7 @@ from xlir_bench.cli.terminal import say_blocks, say_results
 from xlir_bench.errors import InputError, XlirError, listed
 from xlir_bench.options.running import DataOptions, RunOptions
 from xlir_bench.options.stating import option
-from xlir_bench.reports.document import Block, Items, Table, Text
+from xlir_bench.rendering.document import Block, Lines, Listing, Table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,7 +65,7 @@ def show(
     else:
         blocks = [results_table([result.record for result in loaded])]
         if len(loaded) > len(results):
-            blocks.append(Items("`show FOLDER` has all of one:", [str(r.folder) for r in loaded]))
+            blocks.append(Listing("`show FOLDER` has all of one:", [str(r.folder) for r in loaded]))
         say_blocks(blocks, form)
 
 
@@ -85,8 +85,8 @@ def _question_blocks(result: Result, query_id: str, data: DataOptions) -> list[B
         if len(questions) != 1:
             return [
                 heading(result.record),
-                Text(*("  ".join(filter(None, row)) for row in questions)),
-                Text(*lines),
+                Lines(*("  ".join(filter(None, row)) for row in questions)),
+                Lines(*lines),
             ]
         query_id = questions[0][0]
     of_query = ranks[ranks["query_id"] == query_id]
@@ -99,8 +99,8 @@ def _question_blocks(result: Result, query_id: str, data: DataOptions) -> list[B
             for name, text in zip(passages.ids, passages.texts, strict=True) if passages else ():
                 if name in answers:
                     lines.append(f"    {name}: {text}")
-    title = Text(f"question {query_id}: ranks of its answers")
-    return [heading(result.record), title, _rank_table(of_query), Text(*lines)]
+    title = Lines(f"question {query_id}: ranks of its answers")
+    return [heading(result.record), title, _rank_table(of_query), Lines(*lines)]
 
 
 def _questions(

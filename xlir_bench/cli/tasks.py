@@ -17,7 +17,7 @@ from xlir_bench.errors import InputError
 from xlir_bench.options.running import DataOptions
 from xlir_bench.options.stating import OUTPUT, option
 from xlir_bench.places import data_cache
-from xlir_bench.reports.document import Block, Table, Text
+from xlir_bench.rendering.document import Block, Lines, Table
 
 if TYPE_CHECKING:
     from xlir_bench.sources import DataState
@@ -252,7 +252,7 @@ def _details(task: Task, record: Mapping[str, Any], state: DataState) -> list[Bl
     width = max(map(len, facts))
     lines = tuple(f"{label.ljust(width)}  {text}" for label, text in facts.items())
     headers = ["language", "file", "bytes", "queries", "candidates", "here"]
-    return [Text(*lines), Table(headers, rows, text=2, words=("here",))]
+    return [Lines(*lines), Table(headers, rows, text=2, words=("here",))]
 
 
 def _listed(langs: Sequence[str]) -> str:

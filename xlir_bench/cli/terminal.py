@@ -21,7 +21,7 @@ import click
 
 from xlir_bench.errors import WARNING
 from xlir_bench.escaping import json_safe, printable, visible
-from xlir_bench.reports.document import PLAIN, RED, YELLOW, Block, Form, render
+from xlir_bench.rendering.document import PLAIN, RED, YELLOW, Block, Form, render
 
 if TYPE_CHECKING:
     from xlir_bench.reports.generated import Differences

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from xlir_bench.errors import WARNING
-from xlir_bench.reports.document import Block, Items, Table, Text
+from xlir_bench.rendering.document import Block, Lines, Listing, Table
 from xlir_bench.train.card import leaks_table, scores_table
 from xlir_bench.train.leakage import rows_by_language, short_texts
 from xlir_bench.train.rows import ORIGINAL, SIDES, no_codes
@@ -26,35 +26,35 @@ def check_blocks(found: TrainingCheck) -> list[Block]:
     blocks: list[Block] = []
     if found.rows:
         lines += _origins(found.origins, found.rows)
-        blocks += [_languages(found), Text("characters at the percentiles 5 / 50 / 95 / 100")]
+        blocks += [_languages(found), Lines("characters at the percentiles 5 / 50 / 95 / 100")]
         langs = list(found.pairs)
         if len(langs) > TABLED:
-            blocks.append(Text(f"rows by pairs of {len(langs):,} languages: --json has them"))
+            blocks.append(Lines(f"rows by pairs of {len(langs):,} languages: --json has them"))
         elif len(langs) > 1:
             rows = [[q, *(f"{found.pairs[q][a]:,}" for a in langs)] for q in langs]
-            blocks.append(Text("rows by question language (down) and answer language (across)"))
+            blocks.append(Lines("rows by question language (down) and answer language (across)"))
             blocks.append(Table(["", *langs], rows))
         repeated = (
             f"{found.duplicates:,} repeat an earlier row, {found.repeated_ids:,} have an earlier row's id"
             " (rows of one id never share a batch)"
         )
-        blocks.append(Text(repeated))
+        blocks.append(Lines(repeated))
     if found.same_text:
         counts = ", ".join(f"{lang} {count:,}" for lang, count in found.same_text.items())
-        blocks.append(Text(f"question and answer are the same (no monolingual batch): {counts}"))
+        blocks.append(Lines(f"question and answer are the same (no monolingual batch): {counts}"))
     if found.nulls:
-        blocks.append(Text(f"{found.nulls:,} texts are null: read as absent"))
+        blocks.append(Lines(f"{found.nulls:,} texts are null: read as absent"))
     if found.unknown_languages:
-        blocks.append(Text(WARNING + no_codes(found.unknown_languages)))
+        blocks.append(Lines(WARNING + no_codes(found.unknown_languages)))
     if found.fault_count:
         shown = len(found.faults)
         more = f", the first {shown}:" if found.fault_count > shown else ":"
         faults = "fault" if found.fault_count == 1 else "faults"
         title = f"{found.fault_count:,} {faults}{more}"
-        blocks.append(Items(title, tuple(str(fault) for fault in found.faults)))
+        blocks.append(Listing(title, tuple(str(fault) for fault in found.faults)))
     elif found.rows:
-        blocks.append(Text("no faults"))
-    return [Text(*lines), *blocks]
+        blocks.append(Lines("no faults"))
+    return [Lines(*lines), *blocks]
 
 
 def leakage_blocks(found: LeakageReport) -> list[Block]:
@@ -69,16 +69,16 @@ def leakage_blocks(found: LeakageReport) -> list[Block]:
         record["rule"],
     ]
     if not found.leaking:
-        return [Text(*lines, "no evaluation text found")]
+        return [Lines(*lines, "no evaluation text found")]
     examples = tuple(
         f"row {leak['row']}: {leak['match']}, {leak['task']} {leak['lang']}: {leak['text'][:SHOWN_TEXT]}"
         for leak in found.examples
     )
     return [
-        Text(*lines),
-        Text(f"{_rows(found.leaking)} with evaluation text"),
+        Lines(*lines),
+        Lines(f"{_rows(found.leaking)} with evaluation text"),
         leaks_table(found.found),
-        Items("for example", examples),
+        Listing("for example", examples),
     ]
 
 
@@ -105,7 +105,7 @@ def trained_blocks(record: Mapping[str, Any]) -> list[Block]:
     if leakage["unchecked"]:
         lines.append(f"not checked for leakage: {', '.join(leakage['unchecked'])}")
     lines += [f"leakage: {line}" for line in short_texts(leakage.get("texts", {}))]
-    summary = Text(*lines)
+    summary = Lines(*lines)
     return [summary, scores_table(record)] if record["after"] else [summary]
 
 

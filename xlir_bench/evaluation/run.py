@@ -14,7 +14,7 @@ import numpy as np
 from xlir_bench.arrays import Shared
 from xlir_bench.augment.query_forms import with_query_form
 from xlir_bench.errors import InputError, UnknownNameError
-from xlir_bench.evaluation.alignment import alignment_part
+from xlir_bench.evaluation.between_languages import alignment_part
 from xlir_bench.evaluation.machine import environment, peak_memory
 from xlir_bench.evaluation.record import (
     encoder_part,

@@ -21,7 +21,7 @@ ROUNDING = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
-class Items:
+class KeyedTexts:
     """Texts of one language and their keys: items of two languages that share a key are translations."""
 
     vectors: Floats
@@ -49,14 +49,14 @@ class PairAlignment:
 
 
 @dataclass(frozen=True, slots=True)
-class Relevance:
+class RelevanceCosines:
     """Mean cosine of queries with their relevant passages, and with the others."""
 
     relevant: float
     others: float
 
 
-def pair_alignment(first: Items, second: Items) -> PairAlignment | None:
+def pair_alignment(first: KeyedTexts, second: KeyedTexts) -> PairAlignment | None:
     """Of the items of `first` among those of `second`; None where no two are translations.
 
     Items at cosines .9 (its translation), .95 and .2: the translation is the second nearest, so recall@1
@@ -78,7 +78,7 @@ def pair_alignment(first: Items, second: Items) -> PairAlignment | None:
     )
 
 
-def _translations(first: Items, second: Items) -> tuple[Ints, Ints, Ints]:
+def _translations(first: KeyedTexts, second: KeyedTexts) -> tuple[Ints, Ints, Ints]:
     """The rows of each pair that shares a key, in either language, and the pair's cluster."""
     left, right = equal_pairs(first.key, second.key)
     pairs = np.stack([first.item[left], second.item[right]])
@@ -128,7 +128,7 @@ def semantic_affinity(translations: float, within: float) -> float | None:
 
 
 def affinity_interval(
-    items: Mapping[str, Items], texts: Mapping[str, Floats], clusters: Mapping[str, Ints]
+    items: Mapping[str, KeyedTexts], texts: Mapping[str, Floats], clusters: Mapping[str, Ints]
 ) -> tuple[float, float] | None:
     """The 95 % interval of `semantic_affinity` over clusters, each of which is left out once (the jackknife).
 
@@ -198,7 +198,9 @@ def hubness(top: Ints, candidates: int) -> float:
     return float((((times - times.mean()) / spread) ** 3).mean()) if spread else 0.0
 
 
-def relevance_cosines(queries: Floats, passages: Floats, query: Ints, passage: Ints) -> Relevance:
+def relevance_cosines(
+    queries: Floats, passages: Floats, query: Ints, passage: Ints
+) -> RelevanceCosines:
     """The cosines of queries and passages; `query` and `passage` are the rows of relevant pairs."""
     relevant = np.einsum("ij,ij->i", queries[query], passages[passage], dtype=np.float64)
-    return Relevance(*_means(relevant, queries[np.unique(query)], passages))
+    return RelevanceCosines(*_means(relevant, queries[np.unique(query)], passages))

@@ -26,11 +26,11 @@ from xlir_bench.recipe.parts import (
     Claim,
     Cost,
     Count,
-    Encoding,
+    EncodingChoice,
     Look,
     Names,
     Part,
-    Row,
+    Section,
     Share,
     Training,
     Variant,
@@ -38,11 +38,11 @@ from xlir_bench.recipe.parts import (
 from xlir_bench.untrusted import parse_toml, validated
 
 __all__ = [
-    "DATA", "HYBRID", "Cell", "Choice", "Claim", "Cost", "Encoding", "Recipe", "Variant", "parse_recipe",
+    "DATA", "HYBRID", "Cell", "Choice", "Claim", "Cost", "EncodingChoice", "Recipe", "Variant", "parse_recipe",
 ]  # fmt: skip
 
 
-class Recipe(Row):
+class Recipe(Section):
     """The grid of trainings, the tasks they are evaluated on, and what is claimed."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
@@ -60,7 +60,7 @@ class Recipe(Row):
     """Of hybrid batches alone."""
     batch_sizes: Annotated[tuple[Annotated[int, Field(ge=2)], ...], Field(min_length=1)] = (100,)
     losses: Annotated[tuple[Loss, ...], Field(min_length=1)] = ("infonce",)
-    encodings: dict[str, Encoding] = Field(default={})
+    encodings: dict[str, EncodingChoice] = Field(default={})
     """Every model is encoded, and evaluated, in each of these ways; if none are said, as `run` does it."""
     only: tuple[Choice, ...] = ()
     """What of the grid is trained and evaluated, untrained bases too; all of it, if nothing is said."""
@@ -184,9 +184,9 @@ class Recipe(Row):
         ]
         return [*bases, *trained]
 
-    def encoding(self, variant: Variant) -> Encoding:
+    def encoding(self, variant: Variant) -> EncodingChoice:
         """How the models of a variant are encoded."""
-        return Encoding() if variant.encoding is None else self.encodings[variant.encoding]
+        return EncodingChoice() if variant.encoding is None else self.encodings[variant.encoding]
 
     def cells(self) -> tuple[Cell, ...]:
         """Everything that is to be trained and evaluated; an untrained base once, unless it is random."""

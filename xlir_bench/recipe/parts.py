@@ -38,7 +38,7 @@ Names = Annotated[tuple[str, ...], Field(min_length=1)]
 _FINITE = ConfigDict(allow_inf_nan=False)
 
 
-class Row(BaseModel):
+class Section(BaseModel):
     """A table of a recipe."""
 
     model_config = ConfigDict(
@@ -57,7 +57,7 @@ ADDED = (
 """Left out of digests where they are not given: cells of before they were options keep theirs."""
 
 
-class _Training(Row):
+class _Training(Section):
     """What every training of a recipe is told, where it is not the default of ``train-hybrid``."""
 
     def of(self, strategy: str) -> dict[str, Any]:
@@ -96,14 +96,14 @@ else:
     Training = create_model("Training", __base__=_Training, **fields)
 
 
-class Look(Row):
+class Look(Section):
     """A task that is looked at while a model trains, for the plot over steps; it chooses nothing."""
 
     task: str
     every: Count
 
 
-class Encoding(Row):
+class EncodingChoice(Section):
     """How the models of an experiment are encoded when they are evaluated; what is not said is as in `run`."""
 
     dtype: Dtype = "float32"
@@ -112,7 +112,7 @@ class Encoding(Row):
     vectors: Literal["float32", "float16", "int8"] = "float32"
 
 
-class Cost(Row):
+class Cost(Section):
     """What models cost in use: measured once, of the first seed of every training, in its first encoding."""
 
     task: str
@@ -123,7 +123,7 @@ class Cost(Row):
     repeats: Count = 5
 
 
-class Choice(Row):
+class Choice(Section):
     """Some of the trainings of a recipe: those that have what is said here."""
 
     model: str | None = None
@@ -148,7 +148,7 @@ class Choice(Row):
         return ", ".join(f"{name.replace('_', '-')} {value}" for name, value in self.said.items())
 
 
-class Claim(Row):
+class Claim(Section):
     """That some training is better than another in one kind of setting of a task."""
 
     text: str
@@ -239,7 +239,7 @@ class Cell:
         return "-".join(part for part in parts if part)
 
 
-class Part(Row):
+class Part(Section):
     """What of a task is evaluated, where it is not all of it for every training."""
 
     langs: Names | None = None

@@ -13,8 +13,8 @@ from xlir_bench.errors import NotComparableError, UnknownNameError
 from xlir_bench.escaping import visible
 from xlir_bench.measures.significance import SIGNIFICANT, Difference, holm
 from xlir_bench.records import POOL, Kind, Setting
-from xlir_bench.reports.document import Best, Block, Items, Table, Text, render
-from xlir_bench.reports.numbers import Written, big, bounds, number, p_value, signed
+from xlir_bench.rendering.document import Block, Bold, Lines, Listing, Table, render
+from xlir_bench.rendering.numbers import Written, big, bounds, number, p_value, signed
 from xlir_bench.reports.pairing import SAME, Pairing, labels, pair, require_comparable
 from xlir_bench.results import Result
 from xlir_bench.results.values import RANK_DISTANCE, QueryValues
@@ -26,7 +26,7 @@ HEADERS = ("A", "B", "B - A", "95 % interval", "p", "p (Holm)")
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class TestedDifference:
     """One tested difference; `p_holm` is corrected for all rows of its table, shown or not."""
 
     kind: Kind
@@ -41,7 +41,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
+class WinShares:
     """The shares of a kind's values (one a query and setting) where the second is better, worse, the same."""
 
     won: float
@@ -69,14 +69,14 @@ class Comparison:
     measure: str
     cluster: str
     clusters: int
-    kinds: tuple[Row, ...]
-    langs: tuple[Row, ...]
+    kinds: tuple[TestedDifference, ...]
+    langs: tuple[TestedDifference, ...]
     """By kind and query language."""
-    settings: tuple[Row, ...]
+    settings: tuple[TestedDifference, ...]
     """Every setting, the one that changed most first."""
-    rank_distance: Row | None
+    rank_distance: TestedDifference | None
     """Corrected together with `kinds`."""
-    shares: Mapping[Kind, Share]
+    shares: Mapping[Kind, WinShares]
     queries: tuple[Moved, ...]
     """Every query of every language, the worst loss first."""
     notes: tuple[str, ...]
@@ -92,7 +92,7 @@ class Comparison:
         return render(comparison_blocks(self, ()))
 
 
-Pair = tuple[str, str, Row]
+Pair = tuple[str, str, TestedDifference]
 """Two of many results by name, and their difference on one kind, corrected for all pairs and kinds."""
 
 
@@ -178,7 +178,9 @@ def _by_kind(setting: Setting) -> Group:
     return setting.kind, None, None
 
 
-def _rows(pairing: Pairing, group_of: Callable[[Setting], Group], family: int = 1) -> list[Row]:
+def _rows(
+    pairing: Pairing, group_of: Callable[[Setting], Group], family: int = 1
+) -> list[TestedDifference]:
     """A tested row for each group of settings, corrected for all of them."""
     groups: dict[Group, list[int]] = {}
     for i in pairing.first.of_kinds():
@@ -186,7 +188,7 @@ def _rows(pairing: Pairing, group_of: Callable[[Setting], Group], family: int = 
     members = list(groups.values())
     means, tests = pairing.means(members), pairing.test(members, family=family)
     rows = [
-        Row(*group, len(settings), *both, test, p_holm=test.p)
+        TestedDifference(*group, len(settings), *both, test, p_holm=test.p)
         for (group, settings), both, test in zip(groups.items(), means, tests, strict=True)
     ]
     order = list(Kind)
@@ -194,18 +196,18 @@ def _rows(pairing: Pairing, group_of: Callable[[Setting], Group], family: int = 
     return _corrected(rows)
 
 
-def _corrected(rows: Sequence[Row]) -> list[Row]:
+def _corrected(rows: Sequence[TestedDifference]) -> list[TestedDifference]:
     adjusted = holm([row.test.p for row in rows])
     return [replace(row, p_holm=float(p)) for row, p in zip(rows, adjusted, strict=True)]
 
 
-def _shares(pairing: Pairing) -> dict[Kind, Share]:
+def _shares(pairing: Pairing) -> dict[Kind, WinShares]:
     shares, changes = {}, pairing.change
     for kind in Kind:
         change = changes.value[np.isin(changes.setting, changes.of_kinds([kind]))]
         if len(change):
             won, lost = float(np.mean(change > SAME)), float(np.mean(change < -SAME))
-            shares[kind] = Share(won, lost, max(0.0, 1 - won - lost))
+            shares[kind] = WinShares(won, lost, max(0.0, 1 - won - lost))
     return shares
 
 
@@ -228,25 +230,25 @@ def comparison_blocks(comparison: Comparison, queries: Sequence[Moved]) -> list[
         headline.append(["rank distance", *_cells(c.rank_distance, big), "", "", ""])
     headers = [f"Holm over {len(headline)}", *HEADERS, "won", "lost", "tied"]
     blocks: list[Block] = [
-        Text(f"{c.task}: {c.measure}", f"A = {c.first}", f"B = {c.second}"),
+        Lines(f"{c.task}: {c.measure}", f"A = {c.first}", f"B = {c.second}"),
         Table(headers, headline, spare=("tied", "lost", "won", "p")),
-        Text(f"by query language (Holm over {len(c.langs)})"),
+        Lines(f"by query language (Holm over {len(c.langs)})"),
         _settings_table(c.langs),
-        Text(f"settings that moved most, of {len(c.settings)} (Holm over all of them)"),
+        Lines(f"settings that moved most, of {len(c.settings)} (Holm over all of them)"),
         _settings_table(c.settings[:MOST]),
     ]
     if queries:
         rows = [[f"{q.query_lang} {q.query_id}", signed(q.change), q.settings] for q in queries]
-        blocks.append(Text("queries that changed most (mean over their settings)"))
+        blocks.append(Lines("queries that changed most (mean over their settings)"))
         blocks.append(Table(["query", "B - A", "settings"], rows))
     reading = (
         f"p: two-sided, by {c.cluster} ({c.clusters}); won, lost: share of queries"
         " in all settings where B is better, worse; a lower rank distance is better"
     )
-    return [*blocks, Text(reading), Items("notes", c.notes)]
+    return [*blocks, Lines(reading), Listing("notes", c.notes)]
 
 
-def _settings_table(rows: Sequence[Row]) -> Table:
+def _settings_table(rows: Sequence[TestedDifference]) -> Table:
     """Named such as ``cross-lingual de-fr``, or ``cross-lingual de`` for all of its passage languages."""
     passage = {None: "", POOL: "-all"}
     names = [f"{r.query_lang}{passage.get(r.passage_lang, f'-{r.passage_lang}')}" for r in rows]
@@ -258,15 +260,15 @@ def pairs_blocks(pairs: Sequence[Pair], measure: str, notes: Sequence[str]) -> l
     """All pairs of three or more results."""
     rows = [[f"{a} / {b}", row.kind.value, *_cells(row)] for a, b, row in pairs]
     return [
-        Text(f"{measure}, all pairs (Holm over {len(rows)})"),
+        Lines(f"{measure}, all pairs (Holm over {len(rows)})"),
         Table(["A / B", "kind", *HEADERS], rows, text=2, spare=("p",)),
-        Items("notes", notes),
+        Listing("notes", notes),
     ]
 
 
-def _cells(row: Row, text: Written = number) -> list[str]:
+def _cells(row: TestedDifference, text: Written = number) -> list[str]:
     test, change = row.test, signed(row.test.difference, text)
-    change = Best(change) if row.p_holm < SIGNIFICANT else change
+    change = Bold(change) if row.p_holm < SIGNIFICANT else change
     values = [text(row.first), text(row.second), change]
     return [*values, bounds(test.low, test.high, text), p_value(test.p), p_value(row.p_holm)]
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from xlir_bench.records import Kind
-from xlir_bench.reports.document import Block, Table, Text
-from xlir_bench.reports.numbers import number, signed
+from xlir_bench.rendering.document import Block, Lines, Table
+from xlir_bench.rendering.numbers import number, signed
 from xlir_bench.results.schema import CostPart, VariantPart
 
 
@@ -12,20 +12,20 @@ def cost_blocks(cost: CostPart) -> list[Block]:
     """Which variant to ship, where its time goes, what the model takes, and how it was measured."""
     machine = cost.machine
     blocks: list[Block] = [
-        Text(f"what it costs: one query of {cost.queries:,} among {cost.passages:,} passages"),
+        Lines(f"what it costs: one query of {cost.queries:,} among {cost.passages:,} passages"),
         _variants(cost),
-        Text(
+        Lines(
             "unbeaten by latency, or by size of the index: no other unbeaten variant is at least as good in both mean"
             " map and this cost, and better in one; a variant is faster only if it is faster in every round"
         ),
-        Text(f"milliseconds of a query, and of a batch of {cost.batch} queries"),
+        Lines(f"milliseconds of a query, and of a batch of {cost.batch} queries"),
         _latencies(cost),
-        Text("the model"),
+        Lines("the model"),
         _models(cost),
     ]
     if cost.peak_memory_bytes:
         peak = f"peak memory of the process with the first of them: {size(cost.peak_memory_bytes)}"
-        blocks.append(Text(f"{peak}, libraries and texts included"))
+        blocks.append(Lines(f"{peak}, libraries and texts included"))
     facts = [
         f"{machine.processor} ({machine.processors} processors, {machine.threads} in use)",
         f"{size(machine.memory_bytes)} of memory" if machine.memory_bytes else "",
@@ -38,7 +38,7 @@ def cost_blocks(cost: CostPart) -> list[Block]:
         " variants take turns query by query; percentiles are over all rounds, spans go from the fastest"
         " round's median to the slowest's"
     )
-    return [*blocks, Text("; ".join(filter(None, facts))), Text(method)]
+    return [*blocks, Lines("; ".join(filter(None, facts))), Lines(method)]
 
 
 def _variants(cost: CostPart) -> Table:

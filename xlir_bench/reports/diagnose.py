@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from xlir_bench.reports.document import Block, Items, Table, Text
+from xlir_bench.rendering.document import Block, Lines, Listing, Table
+from xlir_bench.rendering.numbers import percent
 from xlir_bench.reports.misses import CLASSES, RANKING, Diagnosis, Example
-from xlir_bench.reports.numbers import percent
 from xlir_bench.reports.tables import heading
 from xlir_bench.results import Result
 
@@ -19,19 +19,19 @@ def diagnosis_blocks(result: Result, diagnosis: Diagnosis, shortened: bool) -> l
     relevant, misses = sum(diagnosis.relevant.values()), diagnosis.count()
     limits = diagnosis.limits
     text = f"{misses:,} of {relevant:,} answers are missed ({percent(misses / relevant)}): they are not among the best {limits.rank}"
-    blocks: list[Block] = [heading(result.record), Text(text)]
+    blocks: list[Block] = [heading(result.record), Lines(text)]
     by_reason: dict[str, list[str]] = {}
     for name, reason in diagnosis.not_judged.items():
         by_reason.setdefault(reason, []).append(name)
     reasons = [f"{', '.join(names)}: not judged ({reason})" for reason, names in by_reason.items()]
     if not misses:
-        return [*blocks, Items("notes", reasons)]
+        return [*blocks, Listing("notes", reasons)]
     parts = [f"{part} {percent(n / misses)}" for part, n in diagnosis.parts().items() if n]
     by_chance = ""
     if diagnosis.chance is not None:
         share = percent(diagnosis.chance)
         by_chance = f" (of a random ranking's misses {share} would be {RANKING})"
-    blocks.append(Text(f"of what is missed: {', '.join(parts)}{by_chance}"))
+    blocks.append(Lines(f"of what is missed: {', '.join(parts)}{by_chance}"))
     rows = [
         {
             "class": name,
@@ -46,7 +46,7 @@ def diagnosis_blocks(result: Result, diagnosis: Diagnosis, shortened: bool) -> l
     worst = sorted(diagnosis.misses, key=lambda pair: (-sum(diagnosis.misses[pair].values()), pair))
     shown = worst[: PAIRS_SHOWN if shortened else None]
     which = f"the {len(shown)} of {len(worst)} pairs that miss most" if shortened else "by pair"
-    blocks.append(Text(f"{which}: the question's language, the answer's"))
+    blocks.append(Lines(f"{which}: the question's language, the answer's"))
     judged = [name for name in CLASSES if name not in diagnosis.not_judged]
     blocks.append(
         Table(
@@ -62,8 +62,8 @@ def diagnosis_blocks(result: Result, diagnosis: Diagnosis, shortened: bool) -> l
     )  # fmt: skip
     for name, examples in diagnosis.examples.items():
         lines = [line for example in examples for line in _example_lines(example)]
-        blocks += [Text(f"{name}:", *lines)] if lines else []
-    return [*blocks, Items("notes", reasons)]
+        blocks += [Lines(f"{name}:", *lines)] if lines else []
+    return [*blocks, Listing("notes", reasons)]
 
 
 def _example_lines(example: Example) -> list[str]:

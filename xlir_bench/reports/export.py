@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -17,15 +16,15 @@ from xlir_bench.escaping import cell
 from xlir_bench.files import explained, replacing
 from xlir_bench.files import write as write_file
 from xlir_bench.records import POOL, Kind
+from xlir_bench.rendering.document import Block, Lines, Table, render
+from xlir_bench.rendering.numbers import big, interval
 from xlir_bench.reports import hub
-from xlir_bench.reports.document import Block, Table, Text, render
-from xlir_bench.reports.numbers import big, interval
 from xlir_bench.reports.pairing import labels, require_comparable
 from xlir_bench.reports.tables import compared_cells, passage
 from xlir_bench.results import Result, ResultRecord
 from xlir_bench.results.frame import named, part_of, rows_of, tidy_frame
 from xlir_bench.results.schema import SettingPart
-from xlir_bench.results.store import REMEDY, RESULT_FILE
+from xlir_bench.results.store import REMEDY, publish
 
 MTEB_VERSION = "2.0.0"
 """The version of mteb whose layout its files have and state: its loaders ask for one."""
@@ -149,7 +148,9 @@ def _latex(results: Sequence[Result], output: Path) -> list[Path]:
     tasks: dict[tuple[str, str], list[Result]] = {}
     for result in results:
         tasks.setdefault((result.record.task.title, part_of(result.record)), []).append(result)
-    blocks: list[Block] = [Text(r"\usepackage{booktabs}; bold: the best; below it: 95 % intervals")]
+    blocks: list[Block] = [
+        Lines(r"\usepackage{booktabs}; bold: the best; below it: 95 % intervals")
+    ]
     for (title, part), of_task in tasks.items():
         require_comparable(of_task, False, "export them to two files")
         records, names = [result.record for result in of_task], labels(of_task)
@@ -257,27 +258,6 @@ def _queries(result: Result, folder: Path) -> list[Path]:
     return [folder / "queries.parquet"]
 
 
-def _result(result: Result, folder: Path) -> list[Path]:
-    """The result with its ranks only: enough for every comparison, and small enough for Git."""
-    saved = _with_speeds(result, folder).save(folder, tables=("ranks",))
-    return [folder / name for name in (RESULT_FILE, *(saved.record.tables or {}).values())]
-
-
-def _with_speeds(result: Result, folder: Path) -> Result:
-    """With the speeds of the result that lies there, if it is of the same encoder; a cost measured anew is kept.
-
-    Results are made again on any machine, busy or not, and often from a cache: their speeds mean little.
-    """
-    if not (folder / RESULT_FILE).is_file():
-        return result
-    new, old = result.record, Result.load(folder).record
-    if new.encoder.fingerprint != old.encoder.fingerprint or not old.profile.encoded_texts:
-        return result
-    cost = new.profile.cost or old.profile.cost
-    profile = old.profile.model_copy(update={"cost": cost})
-    return replace(result, record=new.model_copy(update={"profile": profile}))
-
-
 def _each(
     write_one: Callable[[Result, Path], list[Path]], results: Sequence[Result], output: Path
 ) -> list[Path]:
@@ -297,6 +277,6 @@ FORMATS: dict[str, Callable[..., list[Path]]] = {
     "csv": _csv,
     "parquet": _parquet,
     "queries": partial(_each, _queries),
-    "result": partial(_each, _result),
+    "result": partial(_each, publish),
 }
 """A new format is a function and a row here."""

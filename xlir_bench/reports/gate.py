@@ -22,9 +22,11 @@ from xlir_bench.measures.significance import (
     visible_loss,
 )
 from xlir_bench.records import POOL, Kind
+from xlir_bench.rendering.numbers import number
 from xlir_bench.reports.pairing import SAME, Pairing, labels, pair, require_comparable
 from xlir_bench.reports.policy import Drop, Floor, Policy, Rise
 from xlir_bench.results import Result
+from xlir_bench.results.baseline import HISTORY, Update
 from xlir_bench.results.values import RANK_DISTANCE
 
 AGAIN = "make the baseline again with the options of the candidate, or the other way round"
@@ -295,3 +297,22 @@ def _finding(
         needed=needed,
         outcome=outcome,
     )
+
+
+def accumulated_losses(history: Sequence[Update], candidate: Result, policy: Policy) -> list[str]:
+    """Warnings where small losses, each allowed, add up to more than the policy allows in one step."""
+    updates = [u for u in history if u.new.task == candidate.record.task.digest]
+    warnings = []
+    for rule in policy.drop:
+        if rule.per != "kind" or rule.langs is not None:
+            continue
+        for kind in rule.kinds or list(Kind):
+            part = candidate.record.average(kind, rule.measure)
+            scores = [side.scores.get(kind, {}) for u in updates for side in (u.old, u.new)]
+            best = max((s[rule.measure] for s in scores if rule.measure in s), default=None)
+            if part and best is not None and best - part.mean > rule.allowed(best):
+                warnings.append(
+                    f"{kind.value} {rule.measure} is {number(best - part.mean)} below the best"
+                    f" baseline there was ({number(best)}; {len(updates)} updates in {HISTORY})"
+                )
+    return warnings

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
-from xlir_bench.reports.document import Block, Table, Text
+from xlir_bench.rendering.document import Block, Lines, Table
+from xlir_bench.rendering.numbers import Written, big, bounds, number, p_value, signed
 from xlir_bench.reports.gate import Finding, Outcome, Verdict
-from xlir_bench.reports.numbers import Written, big, bounds, number, p_value, signed
 from xlir_bench.results.values import RANK_DISTANCE
 
 SHOWN = 10
@@ -30,16 +30,16 @@ def verdict_blocks(verdict: Verdict) -> list[Block]:
     else:
         blocks = _listed("nearest to a limit", sorted(verdict.findings, key=_margin)[:3])
     if verdict.tests:
-        blocks.append(Text(
+        blocks.append(Lines(
             f"A test fails if the loss is larger than allowed and p is under {number(verdict.alpha, 2)}"
             f" (one-sided, by {verdict.cluster}: {verdict.clusters}; Holm over {verdict.tests} tests). It passes"
             " if the loss is no larger than allowed with 95 % certainty. Else it is undecided."
         ))  # fmt: skip
-    return [Text(headline(verdict), heading=True), *blocks, _notes(verdict)]
+    return [Lines(headline(verdict), heading=True), *blocks, _notes(verdict)]
 
 
-def _notes(verdict: Verdict) -> Text:
-    return Text(*(f"note: {note}" for note in verdict.notes))
+def _notes(verdict: Verdict) -> Lines:
+    return Lines(*(f"note: {note}" for note in verdict.notes))
 
 
 def headline(verdict: Verdict) -> str:
@@ -72,9 +72,9 @@ def _margin(finding: Finding) -> float:
 
 def _listed(title: str, findings: Sequence[Finding]) -> list[Block]:
     rows = [_cells(finding) for finding in findings[:SHOWN]]
-    blocks: list[Block] = [Text(title), Table(HEADERS, rows, spare=("p (Holm)", "candidate"))]
+    blocks: list[Block] = [Lines(title), Table(HEADERS, rows, spare=("p (Holm)", "candidate"))]
     if more := len(findings) - len(rows):
-        blocks.append(Text(f"(and {more} more: --json and --junit have them all)"))
+        blocks.append(Lines(f"(and {more} more: --json and --junit have them all)"))
     return blocks
 
 
@@ -125,7 +125,7 @@ def plan_blocks(verdict: Verdict) -> list[Block]:
         f"plan: candidates of {verdict.baseline} that differ from it as {verdict.candidate}"
         f" does, on {verdict.task} ({verdict.clusters} {verdict.cluster}s, {verdict.tests} tests)"
     )
-    return [Text(about), _detectable_losses(verdict), _notes(verdict)]
+    return [Lines(about), _detectable_losses(verdict), _notes(verdict)]
 
 
 def plan_record(verdict: Verdict) -> dict[str, Any]:

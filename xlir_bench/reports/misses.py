@@ -16,7 +16,7 @@ from xlir_bench.errors import InputError
 from xlir_bench.records import Collection, Kind
 from xlir_bench.results import Result
 from xlir_bench.results.tables import Codes
-from xlir_bench.results.values import Column
+from xlir_bench.results.values import TextColumn
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -190,7 +190,7 @@ class _Stored:
         table = result.table("ranks")
         if not table.num_rows:
             raise InputError(f"{result.where} judges no passages: it has no ranks to look at")
-        kind, cluster = Column(table, "kind"), Column(table, "cluster")
+        kind, cluster = TextColumn(table, "kind"), TextColumn(table, "cluster")
         pooled = np.array([name == Kind.MULTILINGUAL for name in kind.names], bool)[kind.codes]
         has_pool = bool(pooled.any())
         # Without a pool the best passages of each setting are there only if they were asked for.
@@ -222,7 +222,7 @@ def _frames(tables: Sequence[pa.Table]) -> list[Frame]:
     """The ranks of tables and their names, which are categories that the tables share."""
     frames: list[Frame] = [pd.DataFrame({"rank": table["rank"].to_numpy()}) for table in tables]
     for names in (("query_lang", "passage_lang"), ("query_id",), ("passage_id",)):
-        columns = {(i, x): Column(table, x) for i, table in enumerate(tables) for x in names}
+        columns = {(i, x): TextColumn(table, x) for i, table in enumerate(tables) for x in names}
         codes = Codes({key: column.names for key, column in columns.items()})
         for (i, name), column in columns.items():
             numbers = codes.of((i, name), column.codes)

@@ -15,7 +15,7 @@ MEAN = "mean"
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class Paper:
     """Where reported scores come from."""
 
     title: str
@@ -23,12 +23,12 @@ class Source:
 
 
 SOURCES = {
-    "arXiv:2408.10536": Source(
+    "arXiv:2408.10536": Paper(
         "Elmahdy, Lin and Ahmad 2024, Synergistic Approach for Simultaneous Optimization of Monolingual,"
         " Cross-lingual, and Multilingual Information Retrieval (MRL 2024)",
         "https://arxiv.org/abs/2408.10536",
     ),
-    "LAReQA README (google-research-datasets/lareqa@354d67d)": Source(
+    "LAReQA README (google-research-datasets/lareqa@354d67d)": Paper(
         "Roy et al. 2020, LAReQA: Language-Agnostic Answer Retrieval from a Multilingual Pool; the baselines"
         " in the README of its repository at 354d67d",
         "https://github.com/google-research-datasets/lareqa",

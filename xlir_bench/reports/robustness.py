@@ -9,8 +9,8 @@ from typing import Any
 from xlir_bench.errors import InputError, UnknownNameError
 from xlir_bench.measures.bootstrap import relative_change
 from xlir_bench.records import Kind
-from xlir_bench.reports.document import Block, Table, Text
-from xlir_bench.reports.numbers import interval, number, percent
+from xlir_bench.rendering.document import Block, Lines, Table
+from xlir_bench.rendering.numbers import interval, number, percent
 from xlir_bench.reports.pairing import pair, require_comparable
 from xlir_bench.results import Result
 
@@ -123,7 +123,7 @@ def robustness_blocks(shifts: Sequence[Shift], beside: str, measure: str) -> lis
     headers = ["encoder", "task", "domain", "kind", "reference", measure, "change"]
     headers += ["95 % interval", "", *(["question finds its translation"] if aligned else [])]
     spare = ("domain", "question finds its translation", "reference")
-    return [Text(f"{measure} beside {beside}"), Table(headers, rows, text=4, spare=spare)]
+    return [Lines(f"{measure} beside {beside}"), Table(headers, rows, text=4, spare=spare)]
 
 
 def _change(share: float | None) -> str:

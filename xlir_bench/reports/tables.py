@@ -8,19 +8,11 @@ from dataclasses import replace
 from itertools import product
 from typing import TypeVar
 
-from xlir_bench.measures.alignment import PairAlignment, Relevance
+from xlir_bench.measures.alignment import PairAlignment, RelevanceCosines
 from xlir_bench.records import POOL, Kind
-from xlir_bench.reports.document import Best, Block, Items, Table, Text
-from xlir_bench.reports.numbers import (
-    DISTANCE,
-    Column,
-    big,
-    interval,
-    number,
-    percent,
-    short,
-    signed,
-)
+from xlir_bench.rendering.document import Block, Bold, Lines, Listing, Table
+from xlir_bench.rendering.numbers import big, interval, number, percent, short, signed
+from xlir_bench.reports.scores import DISTANCE, Score
 from xlir_bench.results.schema import AlignmentPart, ResultRecord
 
 BIAS_NAMES = {
@@ -56,7 +48,7 @@ FAIRNESS_NAMES = {
 }
 """The same of measures of fairness that others publish."""
 
-Part = TypeVar("Part", PairAlignment, Relevance)
+Part = TypeVar("Part", PairAlignment, RelevanceCosines)
 Pair = tuple[str, str]
 
 TIES_SHOWN = 0.001
@@ -74,7 +66,7 @@ def passage(langs: Sequence[str]) -> str:
     return langs[0] if len(langs) == 1 else POOL
 
 
-def heading(record: ResultRecord) -> Text:
+def heading(record: ResultRecord) -> Lines:
     """Who was evaluated on what."""
     encoder = record.encoder
     length = f", {encoder.max_tokens} tokens" if encoder.max_tokens else ""
@@ -84,7 +76,7 @@ def heading(record: ResultRecord) -> Text:
     lines += [f"{role} prompt {prompt!r}" for role, prompt in prompts.items() if prompt]
     if part := record.options.part:
         lines.append("part: " + "; ".join(part.values()))
-    return Text(*lines)
+    return Lines(*lines)
 
 
 def summary_table(record: ResultRecord) -> Table:
@@ -97,7 +89,7 @@ def summary_table(record: ResultRecord) -> Table:
         first, *others = (values[measure] for measure in measures)
         row = [kind.value, str(settings), number(first.mean), interval(first.low, first.high)]
         row += [number(part.mean) for part in others]
-        row += [number(Column(kind, "map").chance(record))] if "map" in measures else []
+        row += [number(Score(kind, "map").chance(record))] if "map" in measures else []
         rows.append(row)
     headers = ["kind", "settings", *measures[:1], "95 % interval", *measures[1:]]
     headers += ["chance map"] if "map" in measures else []
@@ -105,7 +97,7 @@ def summary_table(record: ResultRecord) -> Table:
     return Table(headers, rows, spare=("chance map", *reversed(measures[1:])))
 
 
-def _ties_text(record: ResultRecord) -> list[Text]:
+def _ties_text(record: ResultRecord) -> list[Lines]:
     """What other orders of equal scores would give, where that matters."""
     lines = [
         f"{kind.value} {measure} depends on the order of equal scores: {number(ties.expected)} on average over all"
@@ -114,7 +106,7 @@ def _ties_text(record: ResultRecord) -> list[Text]:
         if (ties := by_measure.get(measure := record.main_measure))
         and ties.high - ties.low >= TIES_SHOWN
     ]
-    return [Text(*lines)] if lines else []
+    return [Lines(*lines)] if lines else []
 
 
 def matrix_table(record: ResultRecord, measure: str) -> Table:
@@ -203,7 +195,7 @@ def translations(part: AlignmentPart) -> dict[str, dict[Pair, PairAlignment]]:
     return {kind: by_pair for kind in kinds if (by_pair := _by_pair(kinds[kind], part))}
 
 
-def relevance(part: AlignmentPart) -> dict[Pair, Relevance]:
+def relevance(part: AlignmentPart) -> dict[Pair, RelevanceCosines]:
     """Of questions and their passages, where the task has no translations."""
     return _by_pair(part.relevance, part)
 
@@ -238,7 +230,7 @@ def _mean(values: Sequence[float]) -> str:
     return number(sum(values) / len(values)) if values else "-"
 
 
-def _alignment_lines(record: ResultRecord) -> Text:
+def _alignment_lines(record: ResultRecord) -> Lines:
     part = record.alignment
     variance = " and ".join(
         f"{percent(share, '.0f')} of the variance of {role} vectors"
@@ -257,16 +249,16 @@ def _alignment_lines(record: ResultRecord) -> Text:
         )
     if part.hubness is not None:
         lines.append(f"hubness: {part.hubness:.2f} (0: all passages are found equally often)")
-    return Text(*lines)
+    return Lines(*lines)
 
 
-def cost_line(record: ResultRecord) -> Text:
+def cost_line(record: ResultRecord) -> Lines:
     """How long each stage took, and how much memory was needed."""
     profile = record.profile
     stages = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in profile.seconds.items())
     texts = f"{profile.encoded_texts:,} texts encoded, {profile.cached_texts:,} from the cache"
     peak = profile.peak_memory_bytes
-    return Text(f"{stages} ({texts})" + (f"; peak memory {peak / 2**20:,.0f} MB" if peak else ""))
+    return Lines(f"{stages} ({texts})" + (f"; peak memory {peak / 2**20:,.0f} MB" if peak else ""))
 
 
 def notes(record: ResultRecord) -> list[str]:
@@ -281,19 +273,19 @@ def report(record: ResultRecord) -> list[Block]:
         heading(record),
         summary_table(record),
         *_ties_text(record),
-        Text(f"{measure} by query language (rows) and passage language (columns)"),
+        Lines(f"{measure} by query language (rows) and passage language (columns)"),
         matrix_table(record, measure),
     ]
     if readings := [BIAS_NAMES[name] for name in BIAS_NAMES if name in record.bias]:
-        blocks += [Text("language bias in the pool of all languages"), bias_table(record)]
-        blocks.append(Text(*(f"  {name}: {reading}" for name, reading in readings)))
+        blocks += [Lines("language bias in the pool of all languages"), bias_table(record)]
+        blocks.append(Lines(*(f"  {name}: {reading}" for name, reading in readings)))
     if readings := [FAIRNESS_NAMES[name] for name in FAIRNESS_NAMES if name in record.bias]:
-        blocks += [Text("fairness of the pool, as others measure it"), fairness_table(record)]
-        blocks.append(Text(*(f"  {name}: {reading}" for name, reading in readings)))
+        blocks += [Lines("fairness of the pool, as others measure it"), fairness_table(record)]
+        blocks.append(Lines(*(f"  {name}: {reading}" for name, reading in readings)))
     if "top10_language_share" in record.bias:
-        blocks += [Text("languages of the ten best passages"), share_table(record)]
+        blocks += [Lines("languages of the ten best passages"), share_table(record)]
     if record.alignment.anisotropy:
-        blocks += [Text("how the languages lie to each other"), alignment_table(record)]
+        blocks += [Lines("how the languages lie to each other"), alignment_table(record)]
         blocks.append(_alignment_lines(record))
     if record.alignment.relevance:
         rows = [
@@ -305,18 +297,18 @@ def report(record: ResultRecord) -> list[Block]:
             }
             for pair, p in record.alignment.relevance.items()
         ]
-        blocks += [Text("queries and their passages"), Table.of(rows)]
+        blocks += [Lines("queries and their passages"), Table.of(rows)]
     if any(part.tokens_mean is not None for part in record.texts.values()):
-        blocks += [Text("texts as the tokenizer sees them"), texts_table(record)]
+        blocks += [Lines("texts as the tokenizer sees them"), texts_table(record)]
     if (index := record.profile.index) is not None:
         headers = ["setting", "recall of the exact top 100", "map, index minus exact"]
         rows_by_kind = [
             [kind, number(recall), signed(index.map_difference[kind])]
             for kind, recall in index.recall_of_exact_top100.items()
         ]
-        blocks.append(Text(f"index {index.factory}, {index.depth} passages asked for"))
+        blocks.append(Lines(f"index {index.factory}, {index.depth} passages asked for"))
         blocks.append(Table(headers, rows_by_kind))
-    return [*blocks, Items("notes", tuple(notes(record))), cost_line(record)]
+    return [*blocks, Listing("notes", tuple(notes(record))), cost_line(record)]
 
 
 def shortened(record: ResultRecord, blocks: Iterable[Block]) -> list[Block]:
@@ -335,7 +327,7 @@ def shortened(record: ResultRecord, blocks: Iterable[Block]) -> list[Block]:
     for block in blocks:
         if isinstance(block, Table):
             if block.headers == matrix:
-                block, shown[-1] = by_language, Text(title)
+                block, shown[-1] = by_language, Lines(title)
             # A pair of languages is shown where both are.
             rows = [x for x in block.rows if not {str(x[0]), *str(x[0]).split("-")} & hidden]
             places = [i for i, header in enumerate(block.headers) if header not in hidden]
@@ -347,7 +339,7 @@ def shortened(record: ResultRecord, blocks: Iterable[Block]) -> list[Block]:
 def language_table(record: ResultRecord, measure: str) -> Table:
     """A row for each language, the strongest first: asked of its own passages, others' and all, and by others."""
     asked = dict(zip(("own passages", "others' (mean)", "all"), Kind, strict=True))
-    views = {name: Column(kind, measure).by_query_language(record) for name, kind in asked.items()}
+    views = {name: Score(kind, measure).by_query_language(record) for name, kind in asked.items()}
     found = defaultdict[str, list[float]](list)
     for s in record.settings:
         if s.kind == Kind.CROSS_LINGUAL and measure in s.measures:
@@ -392,10 +384,10 @@ def compared_cells(records: Sequence[ResultRecord], kinds: Iterable[Kind]) -> li
     rows = []
     for place, record in zip(places, records, strict=True):
         row = []
-        for column in (*(Column(kind, record.main_measure) for kind in kinds), DISTANCE):
+        for column in (*(Score(kind, record.main_measure) for kind in kinds), DISTANCE):
             value = column.value(record)
             known = {column.value(other) for other in groups[place]} - {None}
             is_best = len(known) > 1 and value == column.best(groups[place])
-            row.append(Best(column.text(value)) if is_best else column.text(value))
+            row.append(Bold(column.text(value)) if is_best else column.text(value))
         rows.append(row)
     return rows

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from xlir_bench.files import json_digest
-from xlir_bench.measures.alignment import PairAlignment, Relevance, semantic_affinity
+from xlir_bench.measures.alignment import PairAlignment, RelevanceCosines, semantic_affinity
 from xlir_bench.measures.answers import token_budget
 from xlir_bench.measures.bias import BiasFigure
 from xlir_bench.measures.bootstrap import Interval
@@ -327,7 +327,7 @@ class AlignmentPart(_Part):
     questions: dict[str, PairAlignment] = {}
     answers: dict[str, PairAlignment] = {}
     """Relevant passages, each text once."""
-    relevance: dict[str, Relevance] = {}
+    relevance: dict[str, RelevanceCosines] = {}
     """Where the task has no translations."""
     anisotropy: dict[str, dict[str, float]] = {}
     """By role and language: the mean cosine of different texts."""

@@ -13,7 +13,7 @@ import json
 import re
 from collections import UserDict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -221,6 +221,22 @@ class Result:
                 break
             record = again
         return cls(record, _StoredTables(tables), file.parent)
+
+
+def publish(result: Result, folder: Path) -> list[Path]:
+    """Write a result with its ranks only, enough for every comparison and small enough for Git; the files.
+
+    Of one encoder the speeds that lie there stay, unless no text was encoded for them, and a cost measured anew is
+    taken: results are made again on any machine, busy or not, and often from a cache.
+    """
+    if (folder / RESULT_FILE).is_file():
+        new, old = result.record, Result.load(folder).record
+        if new.encoder.fingerprint == old.encoder.fingerprint and old.profile.encoded_texts:
+            cost = new.profile.cost or old.profile.cost
+            profile = old.profile.model_copy(update={"cost": cost})
+            result = replace(result, record=new.model_copy(update={"profile": profile}))
+    saved = result.save(folder, tables=("ranks",))
+    return [folder / name for name in (RESULT_FILE, *(saved.record.tables or {}).values())]
 
 
 def _existing_tables(record: ResultRecord, folder: Path) -> dict[str, Path]:

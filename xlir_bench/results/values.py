@@ -85,7 +85,7 @@ class StoredRankings:
 
     def __init__(self, ranks: pa.Table, record: ResultRecord) -> None:
         kind, query, cluster, passage = (
-            Column(ranks, name) for name in ("kind", "query_id", "cluster", "passage_id")
+            TextColumn(ranks, name) for name in ("kind", "query_id", "cluster", "passage_id")
         )
         settings = _settings(record)
         # In a pool passages of all languages belong to one setting.
@@ -138,16 +138,16 @@ def values_of_table(
     table: pa.Table, measure: str, record: ResultRecord, ranks: pa.Table | None
 ) -> QueryValues:
     """One measure of a stored table of values; in older results clusters are in the ranks."""
-    measures = Column(table, "measure")
+    measures = TextColumn(table, "measure")
     wanted = measures.names.index(measure) if measure in measures.names else -1
     rows = table.filter(measures.codes == wanted)
     settings = _settings(record)
     setting = _setting_codes(rows, settings)
-    query = Column(rows, "query_id")
+    query = TextColumn(rows, "query_id")
     with_clusters = rows if ranks is None else ranks
     if "cluster" not in with_clusters.column_names:
         raise InputError("the tables name no clusters; run the evaluation again")
-    clusters = Column(with_clusters, "cluster")
+    clusters = TextColumn(with_clusters, "cluster")
     known = dict(zip(_queries(with_clusters), clusters.codes.tolist(), strict=True))
     cluster = np.array([known.get(pair, -1) for pair in _queries(rows)], np.int64)
     if len(cluster) and cluster.min() < 0:
@@ -185,7 +185,7 @@ def values_table(values: Sequence[QueryValues]) -> pa.Table:
     })  # fmt: skip
 
 
-class Column:
+class TextColumn:
     """A column of text: its distinct names, and a code a row."""
 
     def __init__(self, table: pa.Table, name: str) -> None:
@@ -205,7 +205,7 @@ def _settings(record: ResultRecord) -> tuple[Setting, ...]:
 
 def _setting_codes(table: pa.Table, settings: Sequence[Setting], pooled: Any = False) -> Ints:
     """The number of each row's setting; `pooled`: the rows that are of a pool, whatever their passage's language."""
-    query_lang, passage_lang = (Column(table, name) for name in ("query_lang", "passage_lang"))
+    query_lang, passage_lang = (TextColumn(table, name) for name in ("query_lang", "passage_lang"))
     number = {(s.query_lang, s.passage_lang): i for i, s in enumerate(settings)}
     langs = (*passage_lang.names, POOL)
     numbers = np.array(
@@ -220,7 +220,7 @@ def _setting_codes(table: pa.Table, settings: Sequence[Setting], pooled: Any = F
 
 def _queries(table: pa.Table) -> Iterator[tuple[str, str]]:
     """The language and id of each row's query."""
-    columns = (Column(table, name) for name in ("query_lang", "query_id"))
+    columns = (TextColumn(table, name) for name in ("query_lang", "query_id"))
     langs, ids = (np.array(column.names, object)[column.codes] for column in columns)
     return zip(langs, ids, strict=True)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from xlir_bench import files
 from xlir_bench.errors import XlirError
-from xlir_bench.retrieval.store import is_shard
+from xlir_bench.retrieval.vector_store import is_shard
 from xlir_bench.untrusted import load_json
 
 

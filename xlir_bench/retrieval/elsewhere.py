@@ -20,12 +20,12 @@ from xlir_bench.options.running import CPU
 from xlir_bench.records import Floats, Ints, Progress, Role
 from xlir_bench.retrieval import embedding, exact
 from xlir_bench.retrieval.embedding import Encoding, texts_at
-from xlir_bench.retrieval.encoding import EmbedRequest, Plan
+from xlir_bench.retrieval.encoding import EmbedRequest, PlannedTexts
 from xlir_bench.retrieval.exact import Search, VectorIndex
 from xlir_bench.retrieval.pool import Partial, Want
-from xlir_bench.retrieval.store import Block, text_keys, write_block
 from xlir_bench.retrieval.tiles import NUMBA
 from xlir_bench.retrieval.vector_retrievers import engine_for
+from xlir_bench.retrieval.vector_store import Block, text_keys, write_block
 from xlir_bench.retrieval.vectors import Rows
 
 UNITS = 4
@@ -156,7 +156,7 @@ class _Encoder:
     encoder: Encoder
     lease: object
     """Keeps the folder from being removed."""
-    last: tuple[int, Plan] | None = None
+    last: tuple[int, PlannedTexts] | None = None
     """The window that was planned last: one worker may get several parts of it."""
 
     def encode(self, unit: Batches) -> int:
@@ -164,7 +164,7 @@ class _Encoder:
         job, role = self.job, unit.role
         if self.last is None or self.last[0] != unit.window:
             texts = texts_at(job.sources[role], unit.source, unit.row)
-            self.last = unit.window, Plan.of(self.encoder, job.request, role, texts)
+            self.last = unit.window, PlannedTexts.of(self.encoder, job.request, role, texts)
         _, plan = self.last
         keys, wanted = text_keys(plan.texts), plan.batches[unit.part :: unit.parts]
 

@@ -16,12 +16,12 @@ from xlir_bench.records import ROLES, Collection, Ints, Progress, Role, TextsOnD
 from xlir_bench.retrieval.encoding import (
     BLOCK_TEXTS,
     EmbedRequest,
-    Plan,
+    PlannedTexts,
 )
 from xlir_bench.retrieval.exact import BLOCK, VectorIndex
 from xlir_bench.retrieval.retriever import Represented
 from xlir_bench.retrieval.similarity import COSINE
-from xlir_bench.retrieval.store import (
+from xlir_bench.retrieval.vector_store import (
     Block,
     Keys,
     Known,
@@ -269,7 +269,7 @@ class Encoding:
                 continue
             if parts > 1:  # whatever others have done by now, all parts are cut from one plan
                 missing = np.arange(start, min(start + WINDOW, len(texts.keys)))
-            plan = Plan.of(self.encoder, self.request, texts.role, texts.texts(missing))
+            plan = PlannedTexts.of(self.encoder, self.request, texts.role, texts.texts(missing))
             wanted = [
                 batch
                 for batch in (plan.batches if whole else plan.batches[part::parts])

@@ -97,7 +97,7 @@ def guessed_lengths(texts: Sequence[str]) -> Ints:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class PlannedTexts:
     """Texts, and the batches in which they are encoded."""
 
     encoder: Encoder
@@ -115,7 +115,7 @@ class Plan:
         role: Role,
         texts: Sequence[str],
         counts: TokenCounts | None = None,
-    ) -> Plan:
+    ) -> PlannedTexts:
         """The batches follow from how long the texts are for the model, and from the budget or else the device."""
         counts = token_counts(encoder, texts, role) if counts is None else counts
         card, budget = describe(encoder), request.batch_tokens or device_budget(encoder)

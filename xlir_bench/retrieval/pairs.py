@@ -27,7 +27,7 @@ from xlir_bench.retrieval.encoding import (
     token_counts,
 )
 from xlir_bench.retrieval.pool import Pool
-from xlir_bench.retrieval.store import Block, Keys, Known, Store, distinct_keys, text_keys
+from xlir_bench.retrieval.vector_store import Block, Keys, Known, Store, distinct_keys, text_keys
 
 PAIRS = "pair"
 """Where texts have their role."""

@@ -22,7 +22,7 @@ from xlir_bench.executor import LOCAL
 from xlir_bench.records import Collection, Floats, Ints, Progress, Role, TokenCounts
 from xlir_bench.retrieval import embedding
 from xlir_bench.retrieval.embedding import Distinct, embed, texts_at
-from xlir_bench.retrieval.encoding import EmbedRequest, Plan
+from xlir_bench.retrieval.encoding import EmbedRequest, PlannedTexts
 from xlir_bench.retrieval.exact import VectorIndex
 from xlir_bench.retrieval.retriever import Represented
 from xlir_bench.retrieval.tiles import NUMBA
@@ -144,11 +144,11 @@ class Window:
         plan = self._plan()
         return plan.counts, self._encoded(plan, rows)
 
-    def _plan(self) -> Plan:
+    def _plan(self) -> PlannedTexts:
         texts = texts_at(self.sources, self.source, self.row)
-        return Plan.of(self.makes(), self.request, "passage", texts, self.counts)
+        return PlannedTexts.of(self.makes(), self.request, "passage", texts, self.counts)
 
-    def _encoded(self, plan: Plan, rows: Ints) -> Floats:
+    def _encoded(self, plan: PlannedTexts, rows: Ints) -> Floats:
         """The vectors of these rows as they would be kept, encoded in whole batches."""
         vectors = np.zeros(self.shape, np.float32)
 

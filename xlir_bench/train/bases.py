@@ -19,8 +19,8 @@ from xlir_bench.options.static import static_dimension
 from xlir_bench.options.training import TrainOptions
 from xlir_bench.records import Floats
 from xlir_bench.train.folder import write_array
+from xlir_bench.train.row_store import RowStore
 from xlir_bench.train.static import add_identity, new_static, weights_of
-from xlir_bench.train.store import RowStore
 from xlir_bench.untrusted import read_array
 
 SHARES = "shares.npy"

@@ -17,7 +17,7 @@ import numpy as np
 from xlir_bench.errors import InputError, UnknownNameError
 from xlir_bench.options.training import BatchOptions, Strategy
 from xlir_bench.records import Floats, Ints
-from xlir_bench.train.store import ANSWER, PAGE, QUESTION, Flags, RowStore
+from xlir_bench.train.row_store import ANSWER, PAGE, QUESTION, Flags, RowStore
 
 Slot = tuple[int, int]
 """Question and answer language, as numbers of the store; `ANY_OTHER` answer language is drawn row by row."""

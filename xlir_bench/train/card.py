@@ -9,8 +9,8 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any
 
-from xlir_bench.reports.document import Block, Table, as_markdown
-from xlir_bench.reports.markup import bullets, code, escape
+from xlir_bench.rendering.document import Block, Table, as_markdown
+from xlir_bench.rendering.markup import bullets, code, escape
 from xlir_bench.train.leakage import short_texts
 from xlir_bench.train.rows import ORIGINAL
 
@@ -195,7 +195,7 @@ def draw_curves(log: Sequence[Mapping[str, Any]], path: Path) -> bool:
     """Draw loss, maps and rank distances over the steps; False without matplotlib (the extra ``plot``)."""
     if find_spec("matplotlib") is None:
         return False
-    from xlir_bench.reports.plots import canvas
+    from xlir_bench.rendering import canvas
 
     panels: dict[str, dict[str, list[tuple[int, float]]]]
     panels = {"loss": {"loss": []}, "map": {}, "rank distance": {}}

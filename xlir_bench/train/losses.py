@@ -28,7 +28,7 @@ PAIRED = 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class EncodedBatch:
     """The vectors of a whole batch as the model gives them, whichever process encoded each."""
 
     question: Tensor
@@ -53,11 +53,11 @@ class Batch:
         return self.answer if self.negative is None else torch.cat([self.answer, self.negative])
 
 
-RowLosses = Callable[[Batch, slice, TrainOptions], Tensor]
+RowLosses = Callable[[EncodedBatch, slice, TrainOptions], Tensor]
 """The loss of the rows from a start to a stop, one value each; the loss of the batch is their mean over all rows."""
 
 
-def infonce(batch: Batch, rows: slice, options: TrainOptions) -> Tensor:
+def infonce(batch: EncodedBatch, rows: slice, options: TrainOptions) -> Tensor:
     """l_i = -c(q_i, p_i)/t + log sum_x exp(c(q_i, x)/t), over all answers and hard negatives x.
 
     In batches across languages this is MIMO's XLCO (arXiv 2605.31171).
@@ -66,7 +66,7 @@ def infonce(batch: Batch, rows: slice, options: TrainOptions) -> Tensor:
     return torch.logsumexp(scores, dim=1) - _own(scores, rows)
 
 
-def symmetric(batch: Batch, rows: slice, options: TrainOptions) -> Tensor:
+def symmetric(batch: EncodedBatch, rows: slice, options: TrainOptions) -> Tensor:
     """The mean of `infonce` and of the same from answers to questions, without hard negatives."""
     questions, answers = batch.question[rows], batch.answer[rows]
     scores = _scores(questions, batch.passages, options)
@@ -75,7 +75,7 @@ def symmetric(batch: Batch, rows: slice, options: TrainOptions) -> Tensor:
     return (torch.logsumexp(scores, dim=1) + torch.logsumexp(back, dim=1)) / 2 - own
 
 
-def one_to_k(batch: Batch, rows: slice, options: TrainOptions) -> Tensor:
+def one_to_k(batch: EncodedBatch, rows: slice, options: TrainOptions) -> Tensor:
     """l_i = -mean_k log(exp(c(q_i, p_ik)/t) / sum_x exp(c(q_i, x)/t)), p_ik being all answers of the row.
 
     After arXiv 2406.18254. Hard negatives only push away.
@@ -90,7 +90,7 @@ def one_to_k(batch: Batch, rows: slice, options: TrainOptions) -> Tensor:
     return -terms.new_zeros(len(scores)).index_add(0, row - rows.start, terms)
 
 
-def lakda(batch: Batch, rows: slice, options: TrainOptions) -> Tensor:
+def lakda(batch: EncodedBatch, rows: slice, options: TrainOptions) -> Tensor:
     """(1 - a) infonce + a KL(softmax_j c(q'_i, p_j) || softmax_j c(q_i, p_j)), q'_i being q_i in a second language.
 
     After Yang et al., MRL 2024: over the answers of the batch, cosines as they are, gradients into both
@@ -112,7 +112,7 @@ def lakda(batch: Batch, rows: slice, options: TrainOptions) -> Tensor:
     return losses.index_add(0, row - rows.start, (weight * apart / share).to(losses.dtype))
 
 
-def distil(batch: Batch, rows: slice, options: TrainOptions) -> Tensor:
+def distil(batch: EncodedBatch, rows: slice, options: TrainOptions) -> Tensor:
     """w infonce + (1 - w) (1 - c(W v(x), T(x'))): x' is the text x in the teacher's language, W a linear projection.
 
     After MIMO (arXiv 2605.31171): v is the model that is trained, T the frozen teacher. The distance is the
@@ -127,7 +127,7 @@ def distil(batch: Batch, rows: slice, options: TrainOptions) -> Tensor:
     return weight * infonce(batch, rows, options) + (1 - weight) * apart
 
 
-def vrn(batch: Batch, rows: slice) -> Tensor:
+def vrn(batch: EncodedBatch, rows: slice) -> Tensor:
     """l_i = sum_{j != i} (c(q_i, p_j) + 1/(B - 1))^2 / (B - 1): negatives that vary less (arXiv 2506.09781)."""
     others = len(batch.question) - 1
     apart = (cos_sim(batch.question[rows], batch.answer) + 1 / others) ** 2
@@ -169,7 +169,7 @@ def _own(scores: Tensor, rows: slice) -> Tensor:
 
 
 @torch.no_grad()
-def batch_figures(batch: Batch) -> dict[str, Tensor]:
+def batch_figures(batch: EncodedBatch) -> dict[str, Tensor]:
     """How near pairs are and how far apart the rest, of unit vectors.
 
     - alignment: the mean of |q - p|^2 over questions and their answers (arXiv 2005.10242)
@@ -258,7 +258,7 @@ class BatchLoss(CachedLossMixin, nn.Module):  # type: ignore[misc]
         return means
 
 
-def as_batch(columns: Sequence[Tensor], labels: Mapping[str, Any]) -> Batch:
+def as_batch(columns: Sequence[Tensor], labels: Mapping[str, Any]) -> EncodedBatch:
     """The batch of what was encoded of it, here and by other processes."""
     whole = {
         name: gathered(vectors, count)
@@ -271,4 +271,4 @@ def as_batch(columns: Sequence[Tensor], labels: Mapping[str, Any]) -> Batch:
         pair = torch.stack([whole["question"], whole["answer"]])
         beside["projected"] = pair[..., -width:]
         whole = {name: vectors[:, :-width] for name, vectors in whole.items()}
-    return Batch(**whole, **beside)
+    return EncodedBatch(**whole, **beside)

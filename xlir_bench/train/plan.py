@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from xlir_bench.records import Progress
 from xlir_bench.train.batches import Planner
 from xlir_bench.train.folder import write_array
-from xlir_bench.train.store import ANSWER, NEGATIVE, QUESTION, Flags, RowStore
+from xlir_bench.train.row_store import ANSWER, NEGATIVE, QUESTION, Flags, RowStore
 
 if TYPE_CHECKING:
     from xlir_bench.train.teaching import Teacher

@@ -26,8 +26,8 @@ from xlir_bench.sources.rows import Faults, read_lines
 from xlir_bench.tasks import Task
 from xlir_bench.train.bases import Base
 from xlir_bench.train.folder import write_array, write_json
+from xlir_bench.train.row_store import RowStore
 from xlir_bench.train.rows import chunked
-from xlir_bench.train.store import RowStore
 from xlir_bench.untrusted import read_array, read_json
 
 ROWS = "rows"

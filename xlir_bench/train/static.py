@@ -12,8 +12,8 @@ import numpy as np
 
 from xlir_bench.options.static import StaticOptions
 from xlir_bench.records import Floats
+from xlir_bench.train.row_store import RowStore
 from xlir_bench.train.rows import chunked
-from xlir_bench.train.store import RowStore
 
 UNKNOWN = "[UNK]"
 SAMPLE = 200_000

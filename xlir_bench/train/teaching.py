@@ -22,8 +22,8 @@ from xlir_bench.options.training import TrainOptions
 from xlir_bench.records import Floats, Ints, Progress, Role
 from xlir_bench.train.bases import Base
 from xlir_bench.train.folder import write_array, write_json
+from xlir_bench.train.row_store import ANSWER, PAGE, QUESTION, Keys, RowStore
 from xlir_bench.train.rows import text_key
-from xlir_bench.train.store import ANSWER, PAGE, QUESTION, Keys, RowStore
 from xlir_bench.untrusted import read_array, read_json, table_rows
 
 KEYS, VECTORS, CONTENTS = "teacher-keys.npy", "teacher.npy", "teacher.json"

@@ -30,9 +30,9 @@ from xlir_bench.train.leakage import EvaluationTexts, LeakageFoundError, Leakage
 from xlir_bench.train.plan import Plan, write_plan
 from xlir_bench.train.pruning import Pruning
 from xlir_bench.train.reading import source_digest
+from xlir_bench.train.row_store import RowStore, open_rows, store_rows
 from xlir_bench.train.rows import Row, no_codes
 from xlir_bench.train.static import quantise
-from xlir_bench.train.store import RowStore, open_rows, store_rows
 from xlir_bench.untrusted import load_json, read_json, validated
 
 SCHEMA = 1

@@ -11,10 +11,7 @@ import numpy as np
 from xlir_bench.escaping import visible
 from xlir_bench.recipe import Variant
 from xlir_bench.records import Kind
-from xlir_bench.reports.experiment.stored import Experiment
-from xlir_bench.reports.generated import Drawing
-from xlir_bench.reports.numbers import DISTANCE, Column
-from xlir_bench.reports.plots.canvas import (
+from xlir_bench.rendering.canvas import (
     ACCENT,
     INK,
     MARKS,
@@ -27,6 +24,10 @@ from xlir_bench.reports.plots.canvas import (
     svg,
     titled,
 )
+from xlir_bench.reports.experiment.stored import Experiment
+from xlir_bench.reports.generated import Drawing
+from xlir_bench.reports.scores import DISTANCE, Score
+from xlir_bench.results.frame import part_of
 from xlir_bench.results.schema import ResultRecord
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
 Line = dict[float | None, list[float]]
 """The values of all seeds by place on the x axis; under None, those of a training that has no place on it."""
-Panels = Mapping[Column, dict[str, Line]]
+Panels = Mapping[Score, dict[str, Line]]
 """What stands in each frame: lines by label."""
 
 
@@ -135,9 +136,9 @@ def _over_steps(experiment: Experiment, model: str) -> Panels:
     recipe, look = experiment.recipe, experiment.recipe.look
     if look is None:
         return {}
-    names = {Column(kind, "map"): f"{look.task}.{kind.value}.map" for kind in Kind}
+    names = {Score(kind, "map"): f"{look.task}.{kind.value}.map" for kind in Kind}
     names[DISTANCE] = f"{look.task}.{DISTANCE.measure}"
-    panels: dict[Column, dict[str, Line]] = {}
+    panels: dict[Score, dict[str, Line]] = {}
     for column, name in names.items():
         for variant in (v for v in recipe.variants() if v.model == model and v.trained):
             line: Line = {}
@@ -174,7 +175,7 @@ def _dots(title: str, panels: Panels, of: Sequence[ResultRecord]) -> Figure:
         axes.margins(x=0.14)
         _frame(axes, column, "x")
     under = "mean and standard deviation over seeds; faint: each seed"
-    return titled(figure, title, under, of)
+    return titled(figure, title, under, map(part_of, of))
 
 
 def _lines(title: str, axis: str, panels: Panels, of: Sequence[ResultRecord]) -> Figure:
@@ -193,7 +194,7 @@ def _lines(title: str, axis: str, panels: Panels, of: Sequence[ResultRecord]) ->
             axes.set_xticks(places, [f"{place:.0f}" for place in places])
             axes.minorticks_off()
     under = "mean over seeds; bands: standard deviation over seeds"
-    return titled(figure, title, under, of, key)
+    return titled(figure, title, under, map(part_of, of), key)
 
 
 def _line(axes: Axes, label: str, line: Line, colour: str, mark: str) -> list[Line2D]:
@@ -208,7 +209,7 @@ def _line(axes: Axes, label: str, line: Line, colour: str, mark: str) -> list[Li
     return axes.plot(x, means, f"{mark}-", color=colour, linewidth=1.6, markersize=4, label=label)
 
 
-def _frame(axes: Axes, column: Column, values: str) -> None:
+def _frame(axes: Axes, column: Score, values: str) -> None:
     """The heading of a panel, its lines, and a few ticks on the axis (``x`` or ``y``) of its values."""
     less = " (less is better)" if column.lower_is_better else ""
     axes.set_title(column.name + less, fontsize=9.5, color=MUTED)

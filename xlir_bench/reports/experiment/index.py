@@ -8,10 +8,10 @@ from pathlib import Path
 
 from xlir_bench.errors import InputError
 from xlir_bench.recipe import HYBRID, Variant, parse_recipe
+from xlir_bench.rendering.markup import code, escape
 from xlir_bench.reports.experiment.judging import Judged, VersusBaseline, against_baselines, judge
 from xlir_bench.reports.experiment.pages import PAGE, RECIPE, counted
 from xlir_bench.reports.experiment.stored import Experiment, read_experiment
-from xlir_bench.reports.markup import code, escape
 
 BEGIN = (
     "<!-- made by xlir-bench experiment --index: changes before the next mark are overwritten -->"

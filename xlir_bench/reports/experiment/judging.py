@@ -13,7 +13,7 @@ from xlir_bench.measures.seeds import SeedTest, by_article, seed_test, seeds_to_
 from xlir_bench.measures.significance import SIGNIFICANT, holm
 from xlir_bench.recipe import Claim, Variant
 from xlir_bench.reports.experiment.stored import Experiment
-from xlir_bench.reports.numbers import DISTANCE, Column
+from xlir_bench.reports.scores import DISTANCE, Score
 
 Outcome = Literal["holds", "fails", "not shown", "cannot fail"]
 
@@ -45,7 +45,7 @@ class VersusBaseline:
     """A training beside a baseline, on one figure."""
 
     variant: Variant
-    column: Column
+    column: Score
     baseline: Variant
     tested: Tested
 
@@ -76,7 +76,7 @@ def difference(
     first: Variant,
     second: Variant,
     task: str,
-    column: Column,
+    column: Score,
     shift: float = 0.0,
 ) -> Tested:
     """Second minus first, plus `shift`, over the seeds that both have."""
@@ -143,7 +143,7 @@ class _ClaimTest:
         better = next(v for v in variants if v.has(claim.better))
         rivals = better.opponents(claim.than, variants)
         is_distance = claim.measure == DISTANCE.measure
-        column = DISTANCE if is_distance else Column(claim.kind, claim.measure)
+        column = DISTANCE if is_distance else Score(claim.kind, claim.measure)
         self.sign = -1.0 if is_distance else 1.0
         self.tests: dict[Variant, Tested] = {}
         """Better minus rival; empty where the claim cannot be tested."""
@@ -201,7 +201,7 @@ class _ClaimTest:
 
 
 def _why_it_cannot_fail(
-    experiment: Experiment, claim: Claim, trained: Sequence[Variant], column: Column
+    experiment: Experiment, claim: Claim, trained: Sequence[Variant], column: Score
 ) -> str:
     """Why a claim could not fail: all trainings of its model, and what it is set against, lie within its margin; empty if
     they do not.
@@ -215,7 +215,7 @@ def _why_it_cannot_fail(
 
 
 def _why_not_testable(
-    experiment: Experiment, variants: Sequence[Variant], task: str, column: Column
+    experiment: Experiment, variants: Sequence[Variant], task: str, column: Score
 ) -> str:
     """Why a claim cannot be tested yet, or at all; empty if it can."""
     lacking = [cell for cell in experiment.lacking(task) if cell.variant in variants]

@@ -17,9 +17,10 @@ from xlir_bench.errors import InputError
 from xlir_bench.files import write
 from xlir_bench.recipe import Cell, Recipe, Variant
 from xlir_bench.records import Kind
+from xlir_bench.rendering.numbers import Written, number
 from xlir_bench.reports.experiment.questions import Questions, read_questions
-from xlir_bench.reports.numbers import DISTANCE, Column, Written, number
 from xlir_bench.reports.pairing import require_comparable
+from xlir_bench.reports.scores import DISTANCE, Score
 from xlir_bench.results import Result
 from xlir_bench.results.store import RESULT_FILE
 from xlir_bench.results.training import TrainingRecord
@@ -119,7 +120,7 @@ class Experiment:
             if cell.variant == variant and (cell, task) in self.results
         }
 
-    def values(self, variant: Variant, task: str, column: Column) -> list[float]:
+    def values(self, variant: Variant, task: str, column: Score) -> list[float]:
         """One figure of a variant, a value a seed."""
         results = sorted(self.evaluated(variant, task).items())
         values = (column.value(result.record) for _, result in results)
@@ -140,13 +141,13 @@ class Experiment:
         """A result on a task, for what all of them have in common."""
         return next((r for (_, name), r in self.results.items() if name == task), None)
 
-    def columns(self, task: str) -> list[Column]:
+    def columns(self, task: str) -> list[Score]:
         """The figures that differences are tested on: map, or the first measure, of each kind; rank distance."""
         result = self.any_result(task)
         if result is None:
             return []
         measure = result.record.main_measure
-        columns = [Column(kind, measure) for kind in Kind if kind in result.summary]
+        columns = [Score(kind, measure) for kind in Kind if kind in result.summary]
         return columns + [DISTANCE] * (DISTANCE.measure in result.record.bias)
 
 

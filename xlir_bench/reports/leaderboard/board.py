@@ -14,7 +14,7 @@ from xlir_bench.records import Kind, Progress, Silent, followed
 from xlir_bench.reports.cost import millions, rate
 from xlir_bench.reports.generated import file_names, short_digest
 from xlir_bench.reports.leaderboard.standings import Standing, of_same_queries, standings
-from xlir_bench.reports.numbers import DISTANCE, Column
+from xlir_bench.reports.scores import DISTANCE, Score
 from xlir_bench.results import Result, result_folder
 from xlir_bench.results.frame import named, part_of
 from xlir_bench.results.schema import ResultRecord
@@ -30,7 +30,7 @@ NAMED_LANGUAGES = 11
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class Entry:
     """One encoder on one task."""
 
     record: ResultRecord
@@ -40,7 +40,7 @@ class Row:
     """The name of its own page, without ending."""
     name: str
     """As it is shown: with its slug where two encoders have one name."""
-    standings: Mapping[Column, Standing] = field(default_factory=dict)
+    standings: Mapping[Score, Standing] = field(default_factory=dict)
     """The range of ranks it may have; empty where nothing was tested."""
     untested: str | None = None
     """Why it was not tested, where others were."""
@@ -108,7 +108,7 @@ class TaskBoard:
 
     file: str
     """The name of its page, without ending, and of the folder of its encoders' pages."""
-    rows: tuple[Row, ...]
+    rows: tuple[Entry, ...]
     """Best first."""
 
     @property
@@ -146,9 +146,9 @@ class TaskBoard:
         return sorted({s.query_lang for row in self.rows for s in row.record.settings})
 
     @property
-    def columns(self) -> list[Column]:
+    def columns(self) -> list[Score]:
         """What encoders are compared by: the main measure in every kind, and the rank distance."""
-        return [*(Column(kind, self.main) for kind in self.kinds), DISTANCE]
+        return [*(Score(kind, self.main) for kind in self.kinds), DISTANCE]
 
 
 def standings_explained(task: TaskBoard) -> list[str]:
@@ -354,14 +354,14 @@ def _task_files(groups: Mapping[_Key, Sequence[Result]]) -> dict[_Key, str]:
     return dict(zip(keys, files, strict=True))
 
 
-def _rows(results: Sequence[Result]) -> list[Row]:
+def _rows(results: Sequence[Result]) -> list[Entry]:
     """A row for each encoder, best first."""
     encoders = [result.record.encoder for result in results]
     names = [encoder.name for encoder in encoders]
     slugs = sorted(encoder.slug for encoder in encoders)
     files = dict(zip(slugs, file_names(slugs), strict=True))
     rows = [
-        Row(
+        Entry(
             record=result.record,
             folder=result.folder or Path(),
             file=files[encoder.slug],
@@ -372,14 +372,14 @@ def _rows(results: Sequence[Result]) -> list[Row]:
         for result, encoder in zip(results, encoders, strict=True)
     ]
 
-    def order(row: Row) -> tuple[object, ...]:
+    def order(row: Entry) -> tuple[object, ...]:
         scores = [row.score(kind) for kind in RANKED_BY]
         return *(-score.mean if score else 1.0 for score in scores), row.name, row.file
 
     return sorted(rows, key=order)
 
 
-def _with_standings(rows: Sequence[Row]) -> tuple[list[Row], list[str]]:
+def _with_standings(rows: Sequence[Entry]) -> tuple[list[Entry], list[str]]:
     """The rows with the ranks that tests of every pair allow; and a line for each whose tables are damaged."""
     values: dict[str, dict[str, QueryValues]] = {}
     untested: dict[str, str] = {}
@@ -399,8 +399,8 @@ def _with_standings(rows: Sequence[Row]) -> tuple[list[Row], list[str]]:
             untested[row.file] = "the queries are not those of the encoders above"
         else:
             values[row.file] = found
-    tested: dict[str, dict[Column, Standing]] = {row.file: {} for row in rows}
-    for column in (*(Column(kind, main) for kind in Kind), DISTANCE):
+    tested: dict[str, dict[Score, Standing]] = {row.file: {} for row in rows}
+    for column in (*(Score(kind, main) for kind in Kind), DISTANCE):
         subjects = {
             row.file: values[row.file][column.measure]
             for row in rows

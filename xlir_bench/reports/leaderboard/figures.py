@@ -39,8 +39,8 @@ def _drawing(task: TaskBoard, kind: str, records: Sequence[ResultRecord]) -> Dra
     measure = None if kind == "alignment" else task.main
 
     def draw_svg() -> str:
+        from xlir_bench.rendering.canvas import svg
         from xlir_bench.reports.plots import draw
-        from xlir_bench.reports.plots.canvas import svg
 
         return svg(draw(kind, records, measure))
 

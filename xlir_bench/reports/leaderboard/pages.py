@@ -8,15 +8,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from xlir_bench.records import Kind, Progress
+from xlir_bench.rendering.document import Block, Table, as_markdown
+from xlir_bench.rendering.markup import Markdown, bullets, code, escape, italic
+from xlir_bench.rendering.numbers import interval, short
 from xlir_bench.reports import cost, tables
-from xlir_bench.reports.document import Block, Table, as_markdown
 from xlir_bench.reports.generated import HTML_PAGE, MARKER, Drawing
-from xlir_bench.reports.leaderboard.board import Board, Row, TaskBoard, standings_explained
+from xlir_bench.reports.leaderboard.board import Board, Entry, TaskBoard, standings_explained
 from xlir_bench.reports.leaderboard.questions import forms_table
 from xlir_bench.reports.leaderboard.single_page import html_page
-from xlir_bench.reports.markup import Markdown, bullets, code, escape, italic
-from xlir_bench.reports.numbers import DISTANCE, Column, interval, recall_column, short
 from xlir_bench.reports.published import MEAN, SOURCES, ReportedTask, reported_tasks
+from xlir_bench.reports.scores import DISTANCE, Score, recall_column
 from xlir_bench.results.schema import ResultRecord
 from xlir_bench.version import __version__
 
@@ -100,7 +101,7 @@ def _task_page(task: TaskBoard, figures: Sequence[Drawing]) -> str:
     return _page(escape(task.title), parts)
 
 
-def _encoder_page(task: TaskBoard, row: Row) -> str:
+def _encoder_page(task: TaskBoard, row: Entry) -> str:
     """<task>/<encoder>.md: everything that one result says."""
     record = row.record
     parts: list[str | Block] = [
@@ -155,7 +156,7 @@ def _published_page(board: Board) -> str:
     ]
     for name, task in reported_tasks().items():
         measured = boards[name].rows if name in boards else ()
-        columns = [Column(*column) for column in task.columns]
+        columns = [Score(*column) for column in task.columns]
         names = [column.name for column in columns]
         means = _published_table(task, measured, names, [(column, MEAN) for column in columns])
         parts += [f"## {name}", "### Means", means]
@@ -170,9 +171,9 @@ def _published_page(board: Board) -> str:
 
 def _published_table(
     task: ReportedTask,
-    measured: Sequence[Row],
+    measured: Sequence[Entry],
     names: Sequence[str],
-    places: Sequence[tuple[Column, str]],
+    places: Sequence[tuple[Score, str]],
 ) -> Table:
     """A column a place: a figure in a query language, or its mean."""
     rows: list[list[str]] = []
@@ -219,11 +220,11 @@ def _about(task: TaskBoard) -> str:
     return " · ".join(filter(None, facts))
 
 
-def _score_columns(record: ResultRecord) -> list[Column]:
+def _score_columns(record: ResultRecord) -> list[Score]:
     """The main measure of each kind, and after it a recall."""
     main = record.main_measure
     others = [measure for measure in record.options.measures if measure != main]
-    pairs = [(Column(kind, main), recall_column(kind, others)) for kind in Kind]
+    pairs = [(Score(kind, main), recall_column(kind, others)) for kind in Kind]
     return [column for pair in pairs for column in pair if column is not None]
 
 
@@ -245,7 +246,7 @@ def _score_table(task: TaskBoard) -> Table:
     return Table(headers, rows, text=2)
 
 
-def _best_in_bold(task: TaskBoard, row: Row, column: Column, with_interval: bool = False) -> str:
+def _best_in_bold(task: TaskBoard, row: Entry, column: Score, with_interval: bool = False) -> str:
     value = column.value(row.record)
     if value is None:
         return "-"
@@ -257,7 +258,7 @@ def _best_in_bold(task: TaskBoard, row: Row, column: Column, with_interval: bool
     return Markdown(cell)
 
 
-def _link(task: TaskBoard, row: Row) -> Markdown:
+def _link(task: TaskBoard, row: Entry) -> Markdown:
     mark = f" {CHOSEN}" if row.record.chosen_on_task else ""
     return Markdown(f"[{escape(row.name)}]({task.file}/{row.file}.md){mark}")
 
@@ -292,7 +293,7 @@ def _standings(task: TaskBoard) -> list[str | Block]:
     return [*parts, " ".join(map(escape, sentences))]
 
 
-def _ranks(row: Row, column: Column) -> str:
+def _ranks(row: Entry, column: Score) -> str:
     standing = row.standings.get(column)
     if standing is None:
         return ""

@@ -10,9 +10,9 @@ from typing import Any
 
 from xlir_bench.measures.bootstrap import intervals
 from xlir_bench.records import Collection, Kind
-from xlir_bench.reports.document import Table
+from xlir_bench.rendering.document import Table
+from xlir_bench.rendering.numbers import bounds, signed
 from xlir_bench.reports.leaderboard.board import RANKED_BY, TaskBoard
-from xlir_bench.reports.numbers import bounds, signed
 from xlir_bench.reports.pairing import pair
 from xlir_bench.results import Result
 

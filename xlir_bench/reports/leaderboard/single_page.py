@@ -21,12 +21,12 @@ from xlir_bench.reports.generated import MARKER
 from xlir_bench.reports.leaderboard.board import (
     RANKED_BY,
     Board,
-    Row,
+    Entry,
     TaskBoard,
     standings_explained,
 )
-from xlir_bench.reports.numbers import Column
 from xlir_bench.reports.published import MEAN, SOURCES, ReportedTask, reported_tasks
+from xlir_bench.reports.scores import Score
 from xlir_bench.reports.tables import Pair, relevance, translations
 from xlir_bench.results.schema import AlignmentPart, SettingPart
 from xlir_bench.results.values import RANK_DISTANCE, QueryValues
@@ -124,7 +124,7 @@ def _task(board: TaskBoard, reported: ReportedTask | None, progress: Progress) -
         "counts": [[kind, len({s[1:3] for s in settings if s[0] == kind})] for kind in board.kinds],
         "measures": first.options.measures,
         "rankedBy": next(kind for kind in RANKED_BY if kind in board.kinds),
-        "chance": {kind: Column(kind, board.main).chance(first) for kind in board.kinds},
+        "chance": {kind: Score(kind, board.main).chance(first) for kind in board.kinds},
         "main": board.main,
         "told": standings_explained(board),
         "rows": rows,
@@ -138,7 +138,7 @@ def _setting(setting: SettingPart) -> _Setting:
     return setting.kind, *langs, setting.queries, setting.candidates, round(setting.chance_map, 7)
 
 
-def _row(row: Row, rank: int, settings: Sequence[_Setting]) -> dict[str, Any]:
+def _row(row: Entry, rank: int, settings: Sequence[_Setting]) -> dict[str, Any]:
     record, encoder = row.record, row.record.encoder
     many = len({s.query_lang for s in record.settings}) > MANY
     cells = {_setting(setting): setting.measures for setting in record.settings}
@@ -182,7 +182,7 @@ def _row(row: Row, rank: int, settings: Sequence[_Setting]) -> dict[str, Any]:
     return data | ({"alignment": alignment} if alignment else {})
 
 
-def _setting_intervals(row: Row, measures: Sequence[str]) -> dict[str, Intervals]:
+def _setting_intervals(row: Entry, measures: Sequence[str]) -> dict[str, Intervals]:
     """95 % intervals by measure, the rank distance among them; empty where the ranks are not at hand."""
     try:
         return {measure: _bounds(values) for measure, values in row.values(measures)}

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from xlir_bench.errors import InputError, NotComparableError, UnknownNameError
 from xlir_bench.options.drawing import DrawOptions
+from xlir_bench.rendering.canvas import FORMATS, save, style
 from xlir_bench.reports.plots.bias import draw_bias, draw_languages
-from xlir_bench.reports.plots.canvas import FORMATS, save, style
 from xlir_bench.reports.plots.charts import (
     draw_checkpoints,
     draw_cost,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from xlir_bench.errors import InputError
 from xlir_bench.escaping import visible
 from xlir_bench.records import Kind
-from xlir_bench.reports.plots.canvas import (
+from xlir_bench.rendering.canvas import (
     ACCENT,
     INK,
     LINE,
@@ -16,7 +16,6 @@ from xlir_bench.reports.plots.canvas import (
     MUTED,
     PANEL,
     grid_lines,
-    label_of,
     language_colour,
     new_figure,
     plain_ticks,
@@ -24,6 +23,7 @@ from xlir_bench.reports.plots.canvas import (
     text_colour_on,
     titled,
 )
+from xlir_bench.results.frame import part_of
 from xlir_bench.results.schema import ResultRecord
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def draw_bias(records: Sequence[ResultRecord], measure: str) -> Figure:
     for record in records:
         part = record.bias.get(OWN_FIRST)
         if part is None or not isinstance(part.mean, float):
-            raise InputError(f"{label_of(record)}: no multilingual setting, so no bias")
+            raise InputError(f"{visible(record.encoder.name)}: no multilingual setting, so no bias")
         by_lang = {x: v for x, v in part.by_query_lang.items() if isinstance(v, float)}
         own_first.append(by_lang | {"mean": part.mean})
         settings = [s for s in record.settings if s.kind == Kind.MULTILINGUAL]
@@ -54,7 +54,7 @@ def draw_bias(records: Sequence[ResultRecord], measure: str) -> Figure:
     figure, panels = new_figure(9.5, 1.1 + 0.3 * len(rows), 1, 2, sharey=True)
     titles = ("own language first (bar: by chance)", f"multilingual {visible(measure)}")
     for axes, values, title in zip(panels, (own_first, in_pool), titles, strict=True):
-        key = _marks(axes, rows, values, [label_of(record) for record in records])
+        key = _marks(axes, rows, values, [visible(record.encoder.name) for record in records])
         axes.set_title(title, **PANEL)
         plain_ticks(axes.xaxis)
     part = records[0].bias[OWN_FIRST]
@@ -68,7 +68,7 @@ def draw_bias(records: Sequence[ResultRecord], measure: str) -> Figure:
     panels[1].set_xlim(left=0)
     reading = "in a pool of all languages, by query language; left: nearer to chance is better"
     title = f"Whose passages come first, {visible(records[0].task.title)}"
-    return titled(figure, title, reading, records, key)
+    return titled(figure, title, reading, map(part_of, records), key)
 
 
 def _marks(
@@ -93,7 +93,7 @@ def _marks(
 def draw_languages(records: Sequence[ResultRecord], _measure: str) -> Figure:
     """The languages of the ten best passages by query language, above their share of the pool."""
     name = "top10_language_share"
-    if missing := [label_of(record) for record in records if name not in record.bias]:
+    if missing := [visible(record.encoder.name) for record in records if name not in record.bias]:
         raise InputError(f"{', '.join(missing)}: no multilingual setting, so no top 10")
     bars = [
         {**dict(sorted(view.by_query_lang.items())), "mean": view.mean, "pool": view.chance}
@@ -112,13 +112,13 @@ def draw_languages(records: Sequence[ResultRecord], _measure: str) -> Figure:
         axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "25 %", "50 %", "75 %", "100 %"])
         axes.tick_params(length=0, labelcolor=MUTED)
         axes.spines[:].set_visible(False)
-        axes.set_title(label_of(record), **PANEL)
+        axes.set_title(visible(record.encoder.name), **PANEL)
     panels[0].set_ylabel("query", color=MUTED)
     return titled(
         figure,
         f"Languages of the ten best passages, {visible(records[0].task.title)}",
         "without favourites every bar looks like the last; the query's own language is framed",
-        records,
+        map(part_of, records),
     )
 
 

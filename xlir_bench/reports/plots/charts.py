@@ -9,16 +9,13 @@ from typing import TYPE_CHECKING
 from xlir_bench.errors import InputError
 from xlir_bench.escaping import visible
 from xlir_bench.records import Kind
-from xlir_bench.reports.cost import milliseconds, size, variant_name
-from xlir_bench.reports.numbers import DISTANCE, Column
-from xlir_bench.reports.plots.canvas import (
+from xlir_bench.rendering.canvas import (
     ACCENT,
     INK,
     KIND_COLOURS,
     KIND_MARKS,
     MUTED,
     grid_lines,
-    label_of,
     label_points,
     laid_out,
     new_figure,
@@ -26,7 +23,10 @@ from xlir_bench.reports.plots.canvas import (
     style,
     titled,
 )
+from xlir_bench.reports.cost import milliseconds, size, variant_name
 from xlir_bench.reports.robustness import Shift
+from xlir_bench.reports.scores import DISTANCE, Score
+from xlir_bench.results.frame import part_of
 from xlir_bench.results.schema import ResultRecord
 
 LEAST_MAP_SPAN = 0.02
@@ -57,9 +57,9 @@ def draw_trade_off(records: Sequence[ResultRecord], measure: str) -> Figure:
             axes.plot([x, x], [part.low, part.high], color=ACCENT, alpha=0.45, linewidth=2.2)
             bars.append((x, part.low, x, part.high))
         axes.plot(x, part.mean, "o", color=ACCENT, markersize=7, zorder=3)
-    names = [(x, part.mean, label_of(record)) for record, x, part in measured]
+    names = [(x, part.mean, visible(record.encoder.name)) for record, x, part in measured]
     first = measured[0][0]
-    chance_x, chance_y = DISTANCE.chance(first), Column(kind, measure).chance(first)
+    chance_x, chance_y = DISTANCE.chance(first), Score(kind, measure).chance(first)
     if chance_x is not None and chance_y is not None:
         axes.plot(chance_x, chance_y, "x", color=MUTED, markersize=7, markeredgewidth=1.8)
         names.append((chance_x, chance_y, "chance"))
@@ -73,7 +73,7 @@ def draw_trade_off(records: Sequence[ResultRecord], measure: str) -> Figure:
     grid_lines(axes)
     reading = "up and to the left is better; bars are 95 % intervals"
     title = f"Quality and language bias, {visible(records[0].task.title)}"
-    titled(figure, title, reading, records)
+    titled(figure, title, reading, map(part_of, records))
     label_points(axes, names, bars)
     return figure
 
@@ -88,7 +88,10 @@ def draw_checkpoints(records: Sequence[ResultRecord], measure: str) -> Figure:
         records = [records[i] for i in sorted(range(len(records)), key=steps.__getitem__)]
         places, labels = sorted(steps), [f"{step:,}" for step in sorted(steps)]
     else:
-        places, labels = list(range(len(records))), [label_of(record) for record in records]
+        places, labels = (
+            list(range(len(records))),
+            [visible(record.encoder.name) for record in records],
+        )
     figure, (axes,) = new_figure(max(6.4, 2.5 + (0.0 if numbered else 0.9) * len(records)), 3.5)
     line_ends, key = [], []
     for n, (kind, colour) in enumerate(KIND_COLOURS.items()):
@@ -123,14 +126,16 @@ def draw_checkpoints(records: Sequence[ResultRecord], measure: str) -> Figure:
         axes.set_xlabel("step", color=MUTED)
         _name_lines(axes, line_ends)
         stem = visible(next(iter(stems)).rstrip("-_/ "))
-        titled(figure, title, f"{stem}; bands are 95 % intervals", records)
+        titled(figure, title, f"{stem}; bands are 95 % intervals", map(part_of, records))
         _thin_out(axes)
         return figure
     axes.tick_params("x", rotation=30)
     for tick in axes.get_xticklabels():
         tick.set_horizontalalignment("right")
     title = title.replace(" over checkpoints", "")
-    return titled(figure, title, "in the order given; bars are 95 % intervals", records, key)
+    return titled(
+        figure, title, "in the order given; bars are 95 % intervals", map(part_of, records), key
+    )
 
 
 def _thin_out(axes: Axes) -> None:
@@ -163,7 +168,7 @@ def _name_lines(axes: Axes, ends: Sequence[tuple[float, float, Kind]]) -> None:
 def draw_cost(records: Sequence[ResultRecord], _measure: str = "map") -> Figure:
     """What `xlir-bench profile` measured of one result: map against milliseconds of a query, and against bytes."""
     if len(records) != 1 or (cost := records[0].profile.cost) is None:
-        given = ", ".join(map(label_of, records))
+        given = ", ".join(visible(record.encoder.name) for record in records)
         raise InputError(f"plot cost draws one result of xlir-bench profile, not: {given}")
     figure, (left, right) = new_figure(11.0, 4.2, 1, 2, sharey=True)
     names: dict[str, list[tuple[float, float, str]]] = {"latency": [], "size": []}
@@ -195,9 +200,9 @@ def draw_cost(records: Sequence[ResultRecord], _measure: str = "map") -> Figure:
     plain_ticks(left.yaxis)
     titled(
         figure,
-        f"Quality and cost, {label_of(records[0])} on {visible(records[0].task.title)}",
+        f"Quality and cost, {visible(records[0].encoder.name)} on {visible(records[0].task.title)}",
         "up and to the left is better; filled: unbeaten in map and this cost; lines span the rounds",
-        records,
+        map(part_of, records),
     )
     label_points(left, names["latency"], spans)
     label_points(right, names["size"])

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any
 from xlir_bench.errors import InputError
 from xlir_bench.escaping import visible
 from xlir_bench.records import POOL
-from xlir_bench.reports.numbers import number, short, signed
-from xlir_bench.reports.plots.canvas import (
+from xlir_bench.rendering.canvas import (
     MUTED,
     PANEL,
-    label_of,
     new_figure,
     points,
     text_colour_on,
     titled,
 )
+from xlir_bench.rendering.numbers import number, short, signed
 from xlir_bench.reports.tables import Pair, passage, translations
+from xlir_bench.results.frame import part_of
 from xlir_bench.results.schema import ResultRecord
 
 if TYPE_CHECKING:
@@ -42,9 +42,9 @@ def draw_matrix(records: Sequence[ResultRecord], measure: str) -> Figure:
         for kind, by_measure in record.summary.items()
         if measure in by_measure
     )
-    title = f"{label_of(record)} on {visible(record.task.title)}"
+    title = f"{visible(record.encoder.name)} on {visible(record.task.title)}"
     figure = _pairs_of_languages(_by_pair(record, measure))
-    return titled(figure, title, f"{visible(measure)}: {means}", records)
+    return titled(figure, title, f"{visible(measure)}: {means}", map(part_of, records))
 
 
 def draw_difference(records: Sequence[ResultRecord], measure: str) -> Figure:
@@ -55,7 +55,7 @@ def draw_difference(records: Sequence[ResultRecord], measure: str) -> Figure:
     gaps = {pair: first[pair] - second[pair] for pair in first if pair in second}
     if not gaps:
         raise InputError("these two results have no pair of languages in common")
-    a, b = map(label_of, records)
+    a, b = (visible(record.encoder.name) for record in records)
     means = ", ".join(
         f"{kind.value} {signed(one.mean - other.mean)}"
         for kind in records[0].summary
@@ -64,7 +64,7 @@ def draw_difference(records: Sequence[ResultRecord], measure: str) -> Figure:
     )
     title = f"{a} minus {b} on {visible(records[0].task.title)}"
     under = f"{visible(measure)}: {means}; blue: {a} is better. Tested by xlir-bench compare"
-    return titled(_pairs_of_languages(gaps, SIDES), title, under, records)
+    return titled(_pairs_of_languages(gaps, SIDES), title, under, map(part_of, records))
 
 
 def _by_pair(record: ResultRecord, measure: str) -> dict[Pair, float]:
@@ -94,7 +94,7 @@ def alignment_figures(record: ResultRecord) -> list[str]:
     kinds = list(translations(record.alignment).values())
     if not kinds:
         raise InputError(
-            f"{label_of(record)} says nothing of translations: xlir-bench run --alignment measures them, if there are any"
+            f"{visible(record.encoder.name)} says nothing of translations: xlir-bench run --alignment measures them, if there are any"
         )
     return [MARGIN, *next(iter(kinds[0].values())).recall]
 
@@ -127,8 +127,8 @@ def draw_alignment(records: Sequence[ResultRecord], figure_name: str) -> Figure:
         if figure_name == MARGIN
         else f"how often a translation is among the {cut} nearest texts of the column to a text of the row"
     )
-    title = f"{figure_name} of {label_of(record)} on {visible(record.task.title)}"
-    return titled(figure, title, reading, records)
+    title = f"{figure_name} of {visible(record.encoder.name)} on {visible(record.task.title)}"
+    return titled(figure, title, reading, map(part_of, records))
 
 
 def _only(records: Sequence[ResultRecord], kind: str) -> ResultRecord:

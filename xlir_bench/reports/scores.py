@@ -1,65 +1,17 @@
-"""How numbers are written, and the figures that encoders and trainings are compared by."""
+"""The figures that encoders and trainings are compared by."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from xlir_bench.records import Kind
+from xlir_bench.rendering.numbers import big, number
 from xlir_bench.results.schema import ResultRecord
 from xlir_bench.results.values import RANK_DISTANCE
 
-Written = Callable[[float], str]
-"""How a number is written: as a score (`number`) or a distance (`big`)."""
 
-
-def number(value: float | None, digits: int = 4) -> str:
-    """A score as people write it: ``.3197``; ``1.0000`` keeps its one."""
-    if value is None:
-        return "-"
-    text = f"{value:z.{digits}f}"
-    return text[1:] if text.startswith("0.") else text.replace("-0.", "-.", 1)
-
-
-def short(value: float | None) -> str:
-    """With three digits, for cells with little room."""
-    return number(value, 3)
-
-
-def big(value: float) -> str:
-    """A count or distance with separated thousands."""
-    return f"{value:,.1f}" if value < 100 else f"{value:,.0f}"
-
-
-def signed(value: float, text: Written = number) -> str:
-    """A difference with its sign, without one where it rounds to nothing."""
-    shown = text(abs(value))
-    if not shown.strip("0."):
-        return shown
-    return ("-" if value < 0 else "+") + shown
-
-
-def bounds(low: float | None, high: float | None, text: Written = number) -> str:
-    """The interval of a difference."""
-    return interval(low, high, lambda value: signed(value, text))
-
-
-def interval(low: float | None, high: float | None, text: Written = number) -> str:
-    """Its ends, or a dash where there is none."""
-    return "-" if low is None or high is None else f"{text(low)} to {text(high)}"
-
-
-def p_value(p: float) -> str:
-    """Four digits, or that it is smaller."""
-    return "<.0001" if p < 0.0001 else number(p)
-
-
-def percent(share: float | None, form: str = ".1f") -> str:
-    """A share of 1, such as ``12.5%``."""
-    return "-" if share is None else f"{100 * share:{form}}%"
-
-
-class Column(NamedTuple):
+class Score(NamedTuple):
     """A measure in the settings of one kind, or the rank distance (in the pool of all languages)."""
 
     kind: Kind
@@ -112,13 +64,13 @@ class Column(NamedTuple):
         return big(value) if self.lower_is_better and value is not None else number(value)
 
 
-DISTANCE = Column(Kind.MULTILINGUAL, RANK_DISTANCE)
+DISTANCE = Score(Kind.MULTILINGUAL, RANK_DISTANCE)
 
 
-def recall_column(kind: Kind, measures: Sequence[str]) -> Column | None:
+def recall_column(kind: Kind, measures: Sequence[str]) -> Score | None:
     """The recall that papers report: at 10 from the pool, at 1 elsewhere; else the first recall there is."""
     usual = "recall@10" if kind is Kind.MULTILINGUAL else "recall@1"
     recalls = [measure for measure in measures if measure.startswith("recall@")]
     if not recalls:
         return None
-    return Column(kind, usual if usual in recalls else recalls[0])
+    return Score(kind, usual if usual in recalls else recalls[0])

@@ -6,7 +6,7 @@ import hashlib
 import io
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -17,8 +17,7 @@ from xlir_bench.escaping import visible
 from xlir_bench.files import explained, replacing
 from xlir_bench.options.drawing import DrawOptions
 from xlir_bench.records import Kind
-from xlir_bench.reports.numbers import big, number
-from xlir_bench.results.schema import ResultRecord
+from xlir_bench.rendering.numbers import big, number
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -89,18 +88,18 @@ def titled(
     figure: Figure,
     text: str,
     under: str,
-    records: Sequence[ResultRecord] = (),
+    parts: Iterable[str] = (),
     key: Sequence[Artist] = (),
 ) -> Figure:
-    """The figure with a title, what makes its results a part, a key, and a foot that says how to read it.
+    """The figure with a title, what makes each of its results a part, a key, and a foot that says how to read it.
 
     It grows by what these need, unless its size was asked for; lines that are too long are broken.
     """
     options = OPTIONS.get()
     width, height = options.size or figure.get_size_inches()
     figure.set_size_inches(width, height)
-    parts = dict.fromkeys("; ".join(r.options.part.values()) for r in records)
-    part = " / ".join(visible(words) or "full run" for words in parts) if any(parts) else ""
+    distinct = dict.fromkeys(parts)
+    part = " / ".join(visible(x) or "full run" for x in distinct) if any(distinct) else ""
     room = (width - 3 * MARGIN) * figure.dpi
     above = [
         figure.text(
@@ -180,11 +179,6 @@ def language_colour(lang: str) -> str:
     others = sorted(LANGUAGE_COLOURS.values())
     digest = hashlib.sha256(lang.encode("utf-8", "surrogatepass")).digest()
     return LANGUAGE_COLOURS.get(lang, others[digest[0] % len(others)])
-
-
-def label_of(record: ResultRecord) -> str:
-    """The encoder, as it is written in pictures."""
-    return visible(record.encoder.name)
 
 
 def text_colour_on(colour: Any) -> str:

@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
 from xlir_bench.errors import InputError
 from xlir_bench.files import explained, held, write
-from xlir_bench.records import Kind
-from xlir_bench.reports.gate import Verdict
-from xlir_bench.reports.numbers import number
-from xlir_bench.reports.policy import Policy
-from xlir_bench.results import Result
+from xlir_bench.results.store import Result
 from xlir_bench.untrusted import content_of, parse_json, validated
 
 HISTORY, LOCK = "history.jsonl", ".history.lock"
+
+
+class Verdict(Protocol):
+    """What a gate found."""
+
+    @property
+    def passed(self) -> bool:
+        """Whether the candidate may take the baseline's place."""
+
+    @property
+    def outcome(self) -> StrEnum:
+        """What the history says of it."""
 
 
 class Side(BaseModel):
@@ -114,22 +122,3 @@ def _side(result: Result) -> dict[str, Any]:
         },
         "rank_distance": record.rank_distance,
     }
-
-
-def accumulated_losses(history: Sequence[Update], candidate: Result, policy: Policy) -> list[str]:
-    """Warnings where small losses, each allowed, add up to more than the policy allows in one step."""
-    updates = [u for u in history if u.new.task == candidate.record.task.digest]
-    warnings = []
-    for rule in policy.drop:
-        if rule.per != "kind" or rule.langs is not None:
-            continue
-        for kind in rule.kinds or list(Kind):
-            part = candidate.record.average(kind, rule.measure)
-            scores = [side.scores.get(kind, {}) for u in updates for side in (u.old, u.new)]
-            best = max((s[rule.measure] for s in scores if rule.measure in s), default=None)
-            if part and best is not None and best - part.mean > rule.allowed(best):
-                warnings.append(
-                    f"{kind.value} {rule.measure} is {number(best - part.mean)} below the best"
-                    f" baseline there was ({number(best)}; {len(updates)} updates in {HISTORY})"
-                )
-    return warnings

@@ -10,9 +10,9 @@ import numpy as np
 
 from xlir_bench.evaluation.searching import Searching
 from xlir_bench.measures.alignment import (
-    Items,
+    KeyedTexts,
     PairAlignment,
-    Relevance,
+    RelevanceCosines,
     affinity_interval,
     anisotropy,
     hubness,
@@ -117,19 +117,19 @@ def _clusters(collection: Collection) -> dict[Role, dict[str, Ints]]:
 
 def _questions(
     collection: Collection, vectors: Mapping[str, Floats], clusters: Mapping[str, Ints]
-) -> dict[str, Items]:
+) -> dict[str, KeyedTexts]:
     """Questions of one id are translations."""
     ids = Codes({lang: queries.ids for lang, queries in collection.queries.items()})
     rows = {lang: np.arange(len(of_lang)) for lang, of_lang in vectors.items()}
     return {
-        lang: Items(vectors[lang], rows[lang], ids.of(lang, rows[lang]), clusters[lang])
+        lang: KeyedTexts(vectors[lang], rows[lang], ids.of(lang, rows[lang]), clusters[lang])
         for lang in vectors
     }
 
 
 def _answers(
     collection: Collection, vectors: Mapping[str, Floats], clusters: Mapping[str, Ints]
-) -> dict[str, Items]:
+) -> dict[str, KeyedTexts]:
     """Passages that answer questions of one id are translations; equal texts of a language are one item."""
     ids = Codes({lang: queries.ids for lang, queries in collection.queries.items()})
     items = {}
@@ -140,7 +140,7 @@ def _answers(
         texts = collection.passages[lang].texts
         first_row = {texts[row]: int(row) for row in reversed(relevance.passage)}
         item = {text: n for n, text in enumerate(first_row)}
-        items[lang] = Items(
+        items[lang] = KeyedTexts(
             rows[list(first_row.values())],
             np.array([item[texts[row]] for row in relevance.passage]),
             ids.of(lang, relevance.query),
@@ -149,7 +149,7 @@ def _answers(
     return items
 
 
-def _pairs(items: Mapping[str, Items]) -> dict[str, PairAlignment]:
+def _pairs(items: Mapping[str, KeyedTexts]) -> dict[str, PairAlignment]:
     pairs = permutations(sorted(items), 2)
     aligned = {f"{a}-{b}": pair_alignment(items[a], items[b]) for a, b in pairs}
     return {name: pair for name, pair in aligned.items() if pair is not None}
@@ -157,7 +157,7 @@ def _pairs(items: Mapping[str, Items]) -> dict[str, PairAlignment]:
 
 def _relevance(
     collection: Collection, unit: Mapping[tuple[Role, str], Floats]
-) -> dict[str, Relevance]:
+) -> dict[str, RelevanceCosines]:
     """By query and passage language, where nothing is a translation of anything."""
     return {
         f"{query_lang}-{passage_lang}": relevance_cosines(

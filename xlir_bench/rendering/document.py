@@ -13,7 +13,7 @@ from unicodedata import east_asian_width
 
 from xlir_bench.errors import WARNING
 from xlir_bench.escaping import visible
-from xlir_bench.reports.markup import Markdown, escape
+from xlir_bench.rendering.markup import Markdown, escape
 
 Form = Literal["terminal", "markdown", "latex"]
 
@@ -32,13 +32,13 @@ WIDE = "[\u2e80-\ua4cf\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60]"
 """Characters that a line may be broken between: Chinese and Japanese set no spaces."""
 
 
-class Best(str):
+class Bold(str):
     """A cell that stands out, in bold: the best of its column, or a difference that is no chance."""
 
     __slots__ = ()
 
 
-class Text:
+class Lines:
     """Some lines; with `heading`, Markdown makes a heading of them."""
 
     def __init__(self, *lines: str, heading: bool = False) -> None:
@@ -46,7 +46,7 @@ class Text:
 
 
 @dataclass(frozen=True, slots=True)
-class Items:
+class Listing:
     """A list under a name; nothing at all where it has no items."""
 
     title: str
@@ -77,7 +77,7 @@ class Table:
         return replace(self, headers=[self.headers[i] for i in places], rows=rows)
 
 
-Block = Text | Items | Table
+Block = Lines | Listing | Table
 
 
 def render(
@@ -99,9 +99,9 @@ def _block(block: Block, form: Form, width: int | None, colours: bool) -> str:
     shown = escape if form == "markdown" else visible
     if isinstance(block, Table):
         return _grid(block, form) if form != "terminal" else _fitted(block, width, colours)
-    if isinstance(block, Items) and not block.items:
+    if isinstance(block, Listing) and not block.items:
         return ""
-    if isinstance(block, Text):
+    if isinstance(block, Lines):
         mark = "### " if block.heading and form == "markdown" else ""
         lines = [mark + shown(line) for line in block.lines]
     else:
@@ -155,7 +155,7 @@ def _grid(table: Table, form: Form, colours: bool = False) -> str:
 def _marked(cell: object, shown: Callable[[str], str], before: str, after: str) -> str:
     if isinstance(cell, Markdown):
         return cell
-    return f"{before}{shown(cell)}{after}" if isinstance(cell, Best) else shown(str(cell))
+    return f"{before}{shown(cell)}{after}" if isinstance(cell, Bold) else shown(str(cell))
 
 
 def _fitted(table: Table, width: int | None, colours: bool) -> str:
@@ -238,4 +238,4 @@ def _cut(cell: object, longest: int) -> object:
     while half and _cells(f"{text[:half]}…{text[-half:]}") > longest:
         half -= 1
     short = f"{text[:half]}…{text[len(text) - half :]}"
-    return Best(short) if isinstance(cell, Best) else short
+    return Bold(short) if isinstance(cell, Bold) else short

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from xlir_bench.recipe import Variant
-from xlir_bench.reports.document import Block, Table
+from xlir_bench.rendering.document import Block, Table
+from xlir_bench.rendering.numbers import number
 from xlir_bench.reports.experiment.stored import Experiment, mean_and_deviation
-from xlir_bench.reports.numbers import number
 from xlir_bench.results.schema import AlignmentPart
 
 

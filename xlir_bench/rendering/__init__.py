@@ -1,0 +1,1 @@
+"""How text, tables, numbers and figures are drawn, whatever they say."""

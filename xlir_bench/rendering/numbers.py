@@ -1,0 +1,54 @@
+"""How numbers are written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+Written = Callable[[float], str]
+"""How a number is written: as a score (`number`) or a distance (`big`)."""
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """A score as people write it: ``.3197``; ``1.0000`` keeps its one."""
+    if value is None:
+        return "-"
+    text = f"{value:z.{digits}f}"
+    return text[1:] if text.startswith("0.") else text.replace("-0.", "-.", 1)
+
+
+def short(value: float | None) -> str:
+    """With three digits, for cells with little room."""
+    return number(value, 3)
+
+
+def big(value: float) -> str:
+    """A count or distance with separated thousands."""
+    return f"{value:,.1f}" if value < 100 else f"{value:,.0f}"
+
+
+def signed(value: float, text: Written = number) -> str:
+    """A difference with its sign, without one where it rounds to nothing."""
+    shown = text(abs(value))
+    if not shown.strip("0."):
+        return shown
+    return ("-" if value < 0 else "+") + shown
+
+
+def bounds(low: float | None, high: float | None, text: Written = number) -> str:
+    """The interval of a difference."""
+    return interval(low, high, lambda value: signed(value, text))
+
+
+def interval(low: float | None, high: float | None, text: Written = number) -> str:
+    """Its ends, or a dash where there is none."""
+    return "-" if low is None or high is None else f"{text(low)} to {text(high)}"
+
+
+def p_value(p: float) -> str:
+    """Four digits, or that it is smaller."""
+    return "<.0001" if p < 0.0001 else number(p)
+
+
+def percent(share: float | None, form: str = ".1f") -> str:
+    """A share of 1, such as ``12.5%``."""
+    return "-" if share is None else f"{100 * share:{form}}%"
