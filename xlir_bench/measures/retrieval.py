@@ -242,6 +242,10 @@ BY_RANKS: Mapping[str, Callable[[Ints, Ints], Floats]] = {
 """What needs no place for every passage of the pool. ranx walks through all of them: most of the time of a report."""
 
 
+RANX_NAMES = {"r-precision": "r_precision", "rbp": "rank_biased_precision"}
+"""Of measures whose functions in `ranx.metrics` are not called as they are."""
+
+
 def _evaluated(
     table: _Relevant, queries: Ints, measures: Mapping[str, Function], depth: Ints
 ) -> dict[str, Floats]:
@@ -279,7 +283,7 @@ def _ranx_function(measure: str) -> Function:
     """ranx's function of this name, with its cut-off or persistence."""
     name, _, parameter = measure.replace(".", "@").partition("@")
     bound = float(f"0.{parameter}") if name == "rbp" else int(parameter or 0)
-    function = _ranx_metrics().metric_switch(name)
+    function = getattr(_ranx_metrics(), RANX_NAMES.get(name, name))
     return lambda relevant, run: np.asarray(function(relevant, run, bound, 1))
 
 

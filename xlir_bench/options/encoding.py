@@ -12,6 +12,7 @@ from xlir_bench.options.stating import (
     number,
     offline_option,
     option,
+    remote_code_option,
 )
 
 FUSED, RERANKED = "Several retrievers as one", "Re-ranking"
@@ -41,7 +42,7 @@ class LoadOptions:
     truncate_dim: int | None = option(
         "Keep the first N dimensions (Matryoshka models).", None, group=MODEL, metavar="N", least=1
     )
-    trust_remote_code: bool = option("Let a model run code of its own.", False, group=MODEL)
+    trust_remote_code: bool = remote_code_option(MODEL)
     similarity: SimilarityName = option(
         "How vectors are compared: cosine, dot (the inner product of vectors as they are), or model: the one of"
         " these that the model registers.",

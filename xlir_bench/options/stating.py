@@ -92,6 +92,11 @@ def offline_option() -> Any:
     return option("Download nothing.", False)
 
 
+def remote_code_option(group: str = REST) -> Any:
+    """``--trust-remote-code``, the same wherever a model is loaded."""
+    return option("Let a model run code of its own.", False, group=group)
+
+
 def same_option(record: type[Any], name: str) -> Any:
     """The option of a record, for a command that takes no other of it."""
     return next(part for part in fields(record) if part.name == name)

@@ -12,7 +12,14 @@ from typing import Any, Literal, cast, get_args
 
 from xlir_bench.errors import InputError, UnknownNameError
 from xlir_bench.options.static import PREFIX, StaticOptions, is_static_spec
-from xlir_bench.options.stating import check_bounds, hold_tuples, offline_option, option, options_of
+from xlir_bench.options.stating import (
+    check_bounds,
+    hold_tuples,
+    offline_option,
+    option,
+    options_of,
+    remote_code_option,
+)
 
 MEAN, LAST = "mean", "last"
 STATIC_RATE, RATE = 0.01, 3e-5
@@ -248,7 +255,7 @@ class TrainOptions:
         False, group=ROWS,
     )  # fmt: skip
     resume: bool = option("Go on with a run that was stopped, from its last checkpoint.", False)
-    trust_remote_code: bool = option("Let a model run code of its own.", False)
+    trust_remote_code: bool = remote_code_option()
     offline: bool = offline_option()
     arguments: Mapping[str, Any] = option(
         "A TOML file with any other of sentence-transformers' training arguments.",

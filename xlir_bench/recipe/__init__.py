@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from dataclasses import asdict
@@ -11,6 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
+from xlir_bench.files import text_digest
 from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.options.static import is_static_spec
 from xlir_bench.options.training import OF_LOSS, Loss, Strategy
@@ -233,8 +233,7 @@ class Recipe(Section):
             if name not in ADDED or value != OF_TRAINING[name].default
         }
         stated["steps"] = self.steps if variant.trained else 0
-        text = json.dumps(stated, sort_keys=True)
-        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+        return text_digest(json.dumps(stated, sort_keys=True))
 
 
 def parse_recipe(text: str | bytes, where: str) -> Recipe:

@@ -7,7 +7,6 @@ that other results or code would draw otherwise, is drawn again and compared.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from xlir_bench.errors import InputError
-from xlir_bench.files import explained, safe_name, write
+from xlir_bench.files import explained, safe_name, text_digest, write
 from xlir_bench.records import Progress, Silent, followed
 from xlir_bench.rendering.markup import escape
 
@@ -141,7 +140,7 @@ def file_names(names: Sequence[str], beside_index: bool = False) -> list[str]:
         safe.append("_" + escaped if taken else escaped)
     count = Counter(name.casefold() for name in safe)
     return [
-        f"{file[: LONGEST_NAME - 9]}-{short_digest(name)}" if count[file.casefold()] > 1 else file
+        f"{file[: LONGEST_NAME - 9]}-{text_digest(name, 8)}" if count[file.casefold()] > 1 else file
         for name, file in zip(names, safe, strict=True)
     ]
 
@@ -169,17 +168,17 @@ class Drawing:
     @property
     def digest(self) -> str:
         """Of what it shows, and of the code that draws it."""
-        return short_digest(_code_digest() + self.shows, 16)
+        return text_digest(_code_digest() + self.shows, 16)
 
     def is_drawn_in(self, text: str) -> bool:
         """Whether an SVG was drawn of the same, and is as it was drawn."""
-        remark, digests = REMARK.search(text), (self.digest, short_digest(_bare(text), 16))
+        remark, digests = REMARK.search(text), (self.digest, text_digest(_bare(text), 16))
         return remark is not None and remark.groups()[1:] == digests
 
     def text(self, marker: str) -> str:
         """The figure drawn, with its remark after the XML declaration, which has to be first."""
         svg = self.svg()
-        remark = f"<!-- {marker}; drawn of {self.digest}, text {short_digest(svg, 16)} -->\n"
+        remark = f"<!-- {marker}; drawn of {self.digest}, text {text_digest(svg, 16)} -->\n"
         return svg.replace("?>\n", f"?>\n{remark}", 1)
 
 
@@ -223,9 +222,4 @@ def _bare(svg: str) -> str:
 @cache
 def _code_digest() -> str:
     root = files("xlir_bench")
-    return short_digest("".join(root.joinpath(n).read_text(encoding="utf-8") for n in CODE), 16)
-
-
-def short_digest(text: str, length: int = 8) -> str:
-    """The first characters of a text's digest."""
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:length]
+    return text_digest("".join(root.joinpath(n).read_text(encoding="utf-8") for n in CODE), 16)

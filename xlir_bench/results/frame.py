@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from xlir_bench.files import text_digest
 from xlir_bench.records import POOL
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def part_of(record: ResultRecord) -> str:
 def named(record: ResultRecord) -> str:
     """The task's name; for a part of a task a ``~`` follows, and a digest of what the part is."""
     part = part_of(record)
-    digest = f"~{hashlib.sha256(part.encode()).hexdigest()[:8]}" if part else ""
+    digest = f"~{text_digest(part, 8)}" if part else ""
     return record.task.name + digest
 
 

@@ -7,7 +7,6 @@ a writer is killed.
 
 from __future__ import annotations
 
-import hashlib
 import html
 import json
 import re
@@ -20,7 +19,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from xlir_bench.errors import InputError, UnknownNameError
 from xlir_bench.escaping import visible
-from xlir_bench.files import beside, explained, file_digest, held, json_digest, write
+from xlir_bench.files import (
+    beside,
+    explained,
+    file_digest,
+    held,
+    json_digest,
+    text_digest,
+    write,
+)
 from xlir_bench.measures.bootstrap import Interval
 from xlir_bench.records import Kind, measure_name
 from xlir_bench.results.frame import part_of, rows_of
@@ -354,5 +361,5 @@ def folder_of_data(folder: Path, record: ResultRecord) -> Path:
     same_data = None in (stored.data_read, task.data_read) or stored.data_read == task.data_read
     if stored.digest == task.digest and same_data:
         return folder
-    piece = hashlib.sha256(f"{task.digest} {task.data_read}".encode()).hexdigest()[:8]
+    piece = text_digest(f"{task.digest} {task.data_read}", 8)
     return folder.with_name(f"{folder.name}-{piece}")

@@ -5,7 +5,6 @@ The tables of every setting would be a hundred times as large, and no page of an
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from xlir_bench.errors import InputError
-from xlir_bench.files import replacing
+from xlir_bench.files import replacing, text_digest
 from xlir_bench.records import Floats, Ints, Kind
 from xlir_bench.results import Result
 from xlir_bench.results.values import RANK_DISTANCE, QueryValues
@@ -78,8 +77,7 @@ class Questions:
                 of_kind = _means(each, kind, number, cluster_number)
                 if of_kind is not None:
                     means[kind, each.measure] = of_kind
-        text = json.dumps(pairs, ensure_ascii=False)
-        return cls(hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest(), means)
+        return cls(text_digest(json.dumps(pairs, ensure_ascii=False)), means)
 
     def save(self, folder: Path) -> None:
         """Write the file, whole or not at all."""

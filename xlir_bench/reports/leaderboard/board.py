@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from xlir_bench.errors import InputError
+from xlir_bench.files import text_digest
 from xlir_bench.measures.bootstrap import Interval
 from xlir_bench.records import Kind, Progress, Silent, followed
 from xlir_bench.reports.cost import millions, rate
-from xlir_bench.reports.generated import file_names, short_digest
+from xlir_bench.reports.generated import file_names
 from xlir_bench.reports.leaderboard.standings import Standing, of_same_queries, standings
 from xlir_bench.reports.scores import DISTANCE, Score
 from xlir_bench.results import Result, result_folder
@@ -345,8 +346,8 @@ def _task_files(groups: Mapping[_Key, Sequence[Result]]) -> dict[_Key, str]:
     names: dict[_Key, str] = {}
     for key in sorted(groups, key=priority, reverse=True):
         name = key.task + (f"~{'-'.join(key.langs)}" if key.langs else "")
-        name += f"~{short_digest(key.part)}" if key.part else ""
-        digests = (key.digest[7:15], key.data[7:15], short_digest(repr(tuple(key))))
+        name += f"~{text_digest(key.part, 8)}" if key.part else ""
+        digests = (key.digest[7:15], key.data[7:15], text_digest(repr(tuple(key)), 8))
         choices = (name, *(f"{name}~{digest}" for digest in digests))
         names[key] = next(choice for choice in choices if choice not in names.values())
     keys = sorted(groups)
