@@ -426,7 +426,10 @@ def test_the_first_run_on_a_machine_says_that_it_compiles(xlir, tmp_path, monkey
     monkeypatch.setattr(kernels, "count_above", SimpleNamespace(_cache=kept))
     run = ("run", "--model", "builtin:bm25", "--langs", "de,en", "--limit", "2")
     assert "compiles its loops" in xlir(*run).err
-    (tmp_path / "kernels.sparse_scores-1.py311.nbi").touch()
+    compiled = tmp_path / "kernels.sparse_scores-1.py311.nbi"
+    compiled.touch()
     assert "compiles" not in xlir(*run).err
+    os.utime(compiled, (1, 1))  # of an older version of the kernels
+    assert not kernels.are_compiled()
     monkeypatch.setattr(kernels, "count_above", len)  # as where numba compiles nothing
     assert kernels.are_compiled()

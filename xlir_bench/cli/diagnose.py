@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xlir_bench.cli.command import FORM, JSON, ReportForm, argument, command
-from xlir_bench.cli.terminal import say_report
+from xlir_bench.cli.terminal import SLOW, Bars, say_report
 from xlir_bench.errors import InputError, XlirError
 from xlir_bench.options.running import DataOptions
 from xlir_bench.options.stating import DATA, option
@@ -61,6 +61,7 @@ def diagnose(
         if task is not None:
             raise
         texts = f"texts are not at hand: {error}"
-    diagnosis = misses.diagnose(stored, texts, misses.Limits(rank=rank), examples)
+    with Bars(delay=SLOW) as bars:
+        diagnosis = misses.diagnose(stored, texts, misses.Limits(rank=rank), examples, bars)
     blocks = diagnosis_blocks(stored, diagnosis, shortened=form is None)
     say_report(as_json, diagnosis_record(stored, diagnosis), blocks, form)

@@ -57,7 +57,7 @@ from xlir_bench.retrieval import (
     VectorIndex,
     VectorRetriever,
 )
-from xlir_bench.retrieval.approximate import DEPTH, approximated, require_factory
+from xlir_bench.retrieval.approximate import approximated, depth_of, require_factory
 from xlir_bench.retrieval.fusion import FusedIndex
 from xlir_bench.retrieval.reranking import RerankedIndex
 from xlir_bench.retrieval.retriever import Index, ScoringIndex
@@ -142,8 +142,8 @@ def evaluate(
         if by_faiss is not None:
             exact_rankings = rankings
             rankings = searching.rankings(by_faiss, POOL_DEPTH)
-            depth = max(DEPTH, index.depth if isinstance(index, RerankedIndex) else 0)
-            index_quality = index_part(options.index, exact_rankings, rankings, POOL_DEPTH, depth)
+            asked = depth_of(by_faiss)
+            index_quality = index_part(options.index, exact_rankings, rankings, POOL_DEPTH, asked)
     with stage("measure"):
         scores = _scores(rankings, collection, measures, progress)
         clusters, of_query = _clusters(collection)

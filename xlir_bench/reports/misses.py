@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from xlir_bench.errors import InputError
-from xlir_bench.records import Collection, Kind
+from xlir_bench.records import Collection, Kind, Progress, Silent, followed
 from xlir_bench.results import Result
 from xlir_bench.results.tables import Codes
 from xlir_bench.results.values import TextColumn
@@ -108,6 +108,7 @@ def diagnose(
     texts: Collection | str = "texts are not at hand",
     limits: Limits | None = None,
     examples: int = 2,
+    progress: Progress | None = None,
 ) -> Diagnosis:
     """Put every miss into the first class that applies. `texts`: the data, or why it is not there."""
     limits = limits or Limits()
@@ -131,7 +132,7 @@ def diagnose(
     known = None if isinstance(texts, str) else _Texts(texts, stored)
     misses = stored.misses
     judged = {*CLASSES} - {*not_judged}
-    misses["class"], misses["instead"] = _classified(stored, judged, known)
+    misses["class"], misses["instead"] = _classified(stored, judged, known, progress or Silent())
     pair = ["query_lang", "passage_lang"]
     relevant = stored.asked.groupby(pair, observed=True).size().to_dict()
     missed = misses.groupby([*pair, "class"], observed=True).size().to_dict()
@@ -305,7 +306,9 @@ def _bits(pieces: frozenset[str]) -> int:
     return bits
 
 
-def _classified(stored: _Stored, judged: set[str], texts: _Texts | None) -> tuple[Any, Any]:
+def _classified(
+    stored: _Stored, judged: set[str], texts: _Texts | None, progress: Progress
+) -> tuple[Any, Any]:
     """By miss: its class, and the passage that came instead; empty if it is not known."""
     misses, best, limits = stored.misses, stored.best, stored.limits
     classes = np.full(len(misses), "lost", object)
@@ -324,7 +327,8 @@ def _classified(stored: _Stored, judged: set[str], texts: _Texts | None) -> tupl
     columns = ["cluster", "query_lang", "query_id", "passage_id"]
     asked = list(misses[columns].itertuples(index=False, name=None))
     # What is above the misses of one question is looked at once.
-    for number, rows in misses.groupby("list").indices.items():
+    lists = [*misses.groupby("list").indices.items()]
+    for number, rows in followed(lists, progress, "judge misses", "questions"):
         rest = rows[~found[rows]]
         if number not in wrong:
             continue

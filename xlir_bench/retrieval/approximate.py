@@ -85,6 +85,11 @@ def approximated(index: Index, factory: str, depth: int = DEPTH) -> Index | None
     return FaissIndex(index, factory, depth) if is_dense else None  # type: ignore[arg-type]
 
 
+def depth_of(index: Index) -> int:
+    """How many passages FAISS is asked for, by what `approximated` made."""
+    return depth_of(index.first) if isinstance(index, RerankedIndex) else index.depth  # type: ignore[attr-defined]
+
+
 def build_index(vectors: VectorIndex, setting: Setting, factory: str) -> Any:
     """A trained FAISS index of a setting's candidates, by inner product."""
     rows = vectors.pool.rows(setting)

@@ -33,10 +33,11 @@ SURPLUS = 4
 
 
 def are_compiled() -> bool:
-    """Whether this machine has compiled them before: numba keeps what it made, and ranx's functions with them."""
+    """Whether this machine has compiled them, as they are now: numba keeps what it made, and ranx's functions with them."""
     if (kept := getattr(count_above, "_cache", None)) is None:  # numba was told to compile nothing
         return True
-    return any(Path(kept.cache_path).glob("kernels.*.nbi"))
+    written = Path(__file__).stat().st_mtime
+    return any(x.stat().st_mtime > written for x in Path(kept.cache_path).glob("kernels.*.nbi"))
 
 
 @njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
