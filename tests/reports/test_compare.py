@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -98,7 +99,7 @@ def test_the_same_encoder_twice_is_noted():
 
 def test_the_measure_is_asked_for_by_name():
     assert compare(evaluated(), evaluated(), "recall@10").measure == "recall@10"
-    with pytest.raises(UnknownNameError, match="did you mean 'recall@10'"):
+    with pytest.raises(UnknownNameError, match=r"'recal@10'.*'recall@10'"):
         compare(evaluated(), evaluated(), "recal@10")
 
 
@@ -128,9 +129,7 @@ def _other_task(**update):
 
 
 def test_another_version_of_the_task_is_refused():
-    with pytest.raises(
-        NotComparableError, match=r"mini version 1, digest .* against mini version 2"
-    ):
+    with pytest.raises(NotComparableError, match=r"mini version 1\b.*version 2\b.*\b1{6}"):
         compare(evaluated(), _other_task(version=2, digest="sha256:" + "1" * 64))
 
 
@@ -143,14 +142,15 @@ def test_other_bytes_of_the_same_files_are_refused():
 def test_a_result_that_names_no_data_is_compared_and_the_doubt_is_told():
     unknown = _other_task(files={}, data=None)
     (note,) = compare(evaluated("builtin:random"), unknown).notes
-    assert "the data may differ: builtin:ngram" in note
+    assert re.search(r"data.*builtin:ngram", note)
+    assert "builtin:random" not in note
     of_before = _other_task(data=None)
     assert not compare(evaluated("builtin:random"), of_before).notes
 
 
 def test_the_same_files_and_one_more_are_other_data():
     files = {**evaluated().record.task.files, "more.json": "0" * 64}
-    with pytest.raises(NotComparableError, match=r"data files more\.json"):
+    with pytest.raises(NotComparableError, match=r"data files\b.*\bmore\.json"):
         compare(evaluated(), _other_task(files=files))
 
 
@@ -191,7 +191,7 @@ def test_three_results_are_compared_in_pairs_and_corrected_together():
 def test_text_is_short_and_names_both(found):
     text = render(comparison_blocks(found, most_moved(found, 3)))
     assert text.startswith("mini: map\nA = builtin:ngram\nB = builtin:random")
-    assert "settings that moved most, of 12" in text
+    assert re.search(r"moved most.*\b12\b", text)
     assert "Holm over 4" in text
 
 

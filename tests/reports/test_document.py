@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 
@@ -41,7 +42,7 @@ def test_spare_columns_go_first_and_are_named() -> None:
     assert render([WIDE], width=whole) == render([WIDE])
     one, both = (render([WIDE], width=width) for width in (whole - 1, 16))
     assert one.splitlines()[0].split() == ["setting", "map", "p"]
-    assert "(tied: a wider terminal, or --json)" in " ".join(one.split())
+    assert re.search(r"\(tied: .*--json\)", " ".join(one.split()))
     assert both.splitlines()[0].split() == ["setting", "map"]
     assert "(tied, p: " in both
 
@@ -79,7 +80,7 @@ def test_names_too_long_for_the_terminal_are_cut_and_that_is_told() -> None:
     assert "multiling" in text
     assert "…" in text
     assert "short / one" in text
-    assert "(whole names: a wider terminal, or --json)" in text
+    assert re.search(r"\(whole names: .*--json\)", text)
     assert "whole names" not in render([table], width=200)
 
 

@@ -19,7 +19,7 @@ from xlir_bench.errors import InputError, NotComparableError
 from xlir_bench.measures.seeds import seeds_to_show
 from xlir_bench.recipe import Cell, Recipe, parse_recipe
 from xlir_bench.records import Kind
-from xlir_bench.reports.experiment.index import index_text, read_experiments
+from xlir_bench.reports.experiment.index import BEGIN, END, index_text, read_experiments
 from xlir_bench.reports.experiment.judging import against_baselines, difference, judge
 from xlir_bench.reports.experiment.pages import experiment_pages, report_files
 from xlir_bench.reports.experiment.questions import FILE, Questions
@@ -88,7 +88,7 @@ def test_a_base_that_changed_between_trainings_is_told(tmp_path: Path) -> None:
             again = record.model_copy(update={"training": record.training | {"base": base}})
             write_cell(tmp_path, again, cell.name)
         page = experiment_pages(read_experiment(recipe, tmp_path), text).texts["README.md"]
-        return "**base `some/base` changed between trainings**" in page
+        return "`some/base` changed" in page
 
     assert told("a", "b")
     assert not told("a")
@@ -191,11 +191,11 @@ def test_tables_of_before_are_read_and_where_nothing_is_left_it_says_what_to_do(
     assert _page(read_experiment(recipe, tmp_path / "x"), REDUCED) == before
     for path in (tmp_path / "x").rglob("*.parquet"):
         path.unlink()
-    with pytest.raises(InputError, match="without --check makes it"):
+    with pytest.raises(InputError, match=rf"{re.escape(FILE)}.*result\.json.*--check"):
         experiment_pages(read_experiment(recipe, tmp_path / "x"), REDUCED)
     damaged = next((tmp_path / "x").rglob("result.json")).with_name(FILE)
     damaged.write_bytes(b"PAR1")
-    with pytest.raises(InputError, match=r"questions.parquet cannot be read"):
+    with pytest.raises(InputError, match=rf"{re.escape(str(damaged))} cannot be read"):
         Questions.load(damaged.parent)
 
 
@@ -218,7 +218,7 @@ def test_a_claim_holds_if_it_is_significant_and_every_seed_agrees(folder: Path) 
                                   'better = "monolingual"\nthan = "hybrid"')  # fmt: skip
     judged = judge(read_experiment(parse_recipe(turned, "it"), folder))[1]
     assert judged.outcome == "fails"
-    assert "the opposite is shown" in judged.why
+    assert re.search(r"opposite.*\b2 seeds", judged.why)
 
 
 def test_a_seed_that_disagrees_is_enough_for_a_claim_not_to_hold(
@@ -253,10 +253,9 @@ def test_what_is_not_shown_says_how_many_seeds_would_show_it(folder: Path, tmp_p
             store(recipe, tmp_path / "x", cell, 0.35, ["de", "en"])
     judged = judge(read_experiment(recipe, tmp_path / "x"))[0]
     assert judged.outcome == "not shown"
-    assert re.search(r"about \d+ seeds would show|no number of seeds would show", judged.why)
     assert judged.tested is not None
     wanted = seeds_to_show(judged.tested.test, 0.05 / 2)
-    assert wanted is None or str(wanted) in judged.why
+    assert ("no number" if wanted is None else f" {wanted} seeds") in judged.why
 
 
 def test_a_claim_that_no_outcome_could_refute_is_marked(folder: Path, tmp_path: Path) -> None:
@@ -277,7 +276,7 @@ margin = 0.9
         store(recipe, tmp_path, cell, cell.variant.alpha or 0.0, ["de", "en"])
     experiment = read_experiment(recipe, tmp_path)
     assert judge(experiment)[0].outcome == "cannot fail"
-    assert "Of 1 claims 1 cannot fail." in _page(experiment, text)
+    assert re.search(r"\b1 claim.* 1 cannot fail", _page(experiment, text))
 
 
 def test_a_claim_that_training_costs_little_can_fail_however_alike_trainings_are(
@@ -323,10 +322,10 @@ def test_what_is_missing_is_not_shown_and_the_page_says_so(folder: Path) -> None
     found = judge(experiment)
     assert {j.outcome for j in found} == {"not shown"}
     page = _page(experiment, REDUCED)
-    assert "6 of 9 trainings and bases are here" in page
-    assert "It is not finished" in page
+    assert "6 of 9 trainings" in page
+    assert "not finished" in page
     one = parse_recipe(with_lines("seeds = [0]"), "it")
-    assert judge(read_experiment(one, folder))[0].why.startswith("one seed shows nothing")
+    assert judge(read_experiment(one, folder))[0].why.startswith("one seed ")
 
 
 def test_claims_are_corrected_together(folder: Path) -> None:
@@ -352,7 +351,7 @@ measure = "mrr"
     )
     *known, unknown = judge(read_experiment(parse_recipe(text, "it"), folder))
     assert unknown.outcome == "not shown"
-    assert unknown.why == "no multilingual mrr was measured"
+    assert unknown.why.startswith("no multilingual mrr ")
     tested = [each.tested for each in known]
     plain = sorted(t.test.p for t in tested if t)
     assert sorted(t.p_holm for t in tested if t) == pytest.approx(
@@ -417,10 +416,10 @@ def test_a_check_finds_a_changed_byte_and_a_plot_too_many(folder: Path, tmp_path
 
 def test_a_part_is_marked_on_the_page_and_on_every_plot(folder: Path) -> None:
     made = experiment_pages(read_experiment(parse_recipe(REDUCED, "it"), folder), REDUCED)
-    assert "A part of the task, no full run: languages de en." in made.texts["README.md"]
+    assert re.search(r"no full run: .*\bde en\.", made.texts["README.md"])
     assert made.plots
     for plot in made.plots:
-        assert "A part: languages de en" in plot.svg()
+        assert re.search(r"A part: .*\bde en\b", plot.svg())
 
 
 def test_an_index_tells_what_each_experiment_found_and_keeps_what_people_wrote(
@@ -435,9 +434,7 @@ def test_an_index_tells_what_each_experiment_found_and_keeps_what_people_wrote(
     assert shown
     found = text.partition("Shown: ")[2]
     assert all(claim.replace("|", "\\|") in found for claim in shown)
-    comparisons = re.search(
-        r"Of (\d+) comparisons of hybrid batches with a baseline (\d+) show", text
-    )
+    comparisons = re.search(r"(\d+) comparisons\b.*?\bhybrid\b\D*(\d+)", text)
     assert comparisons is not None
     page = made.texts["README.md"]
     assert comparisons[1] == re.findall(r"names \(Holm over (\d+)\)", page)[0]
@@ -445,7 +442,7 @@ def test_an_index_tells_what_each_experiment_found_and_keeps_what_people_wrote(
     (tmp_path / "README.md").write_text("Mine.\n" + text + "Mine too.\n")
     assert index_text(tmp_path, read_experiments(tmp_path)) == (tmp_path / "README.md").read_text()
     (tmp_path / "README.md").write_text("Mine alone.\n")
-    with pytest.raises(InputError, match="no place for what is found"):
+    with pytest.raises(InputError, match=rf"README\.md.*\n{BEGIN}\n{END}"):
         index_text(tmp_path, read_experiments(tmp_path))
     with pytest.raises(InputError, match="no folder in"):
         read_experiments(tmp_path / "one" / "results")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -116,14 +118,14 @@ class TestTheVerdict:
         assert candidate.score("monolingual") > evaluated().score("monolingual")
         verdict = gate(evaluated(), candidate, default_policy())
         failed = {f.subject for f in verdict.of(Outcome.FAIL)}
-        assert "monolingual, query language th" in failed
+        assert any(re.fullmatch(r"monolingual,.*\bquery.* th", subject) for subject in failed)
         assert "monolingual" not in failed
 
     def test_a_loss_in_the_passages_of_one_language_is_found(self):
         candidate = changed(evaluated(), times(0.2, passage_lang="th", kind="cross-lingual"))
         verdict = gate(evaluated(), candidate, drop(per="passage-language"))
         worst = verdict.findings[0]
-        assert worst.subject == "cross-lingual, passage language th"
+        assert re.fullmatch(r"cross-lingual,.*\bpassage.* th", worst.subject)
 
     def test_a_relative_drop_is_of_the_baselines_value(self):
         candidate = changed(evaluated(), times(0.9))
@@ -169,7 +171,8 @@ class TestTheVerdict:
     def test_a_rule_may_speak_of_some_languages_and_kinds_alone(self):
         rules = drop(kinds=["monolingual"], per="query-language", langs=["th"])
         verdict = gate(evaluated(), evaluated(), rules)
-        assert [f.subject for f in verdict.findings] == ["monolingual, query language th"]
+        (finding,) = verdict.findings
+        assert re.fullmatch(r"monolingual,.*\bquery.* th", finding.subject)
 
     def test_findings_come_worst_first(self):
         candidate = changed(evaluated(), times(0.5, query_lang="de"))
@@ -196,11 +199,11 @@ class TestWhatItRefuses:
                 gate(*sides, default_policy())
 
     def test_a_measure_that_was_not_taken(self):
-        with pytest.raises(UnknownNameError, match="did you mean 'recall@10'"):
+        with pytest.raises(UnknownNameError, match=r"'recal@10'.*'recall@10'"):
             gate(evaluated(), evaluated(), drop(measure="recal@10"))
 
     def test_a_language_that_is_not_there(self):
-        with pytest.raises(UnknownNameError, match="language in the policy 'xx'"):
+        with pytest.raises(UnknownNameError, match=r"language.*policy 'xx'"):
             gate(evaluated(), evaluated(), drop(langs=["xx"]))
 
     def test_a_policy_that_tests_nothing_here(self):
@@ -208,11 +211,12 @@ class TestWhatItRefuses:
         kinds = [s for s in record.settings if s.kind == Kind.MONOLINGUAL]
         only = Result(record.model_copy(update={"settings": kinds}), _monolingual_tables())
         rules = drop(kinds=["cross-lingual"])
-        with pytest.raises(InputError, match="no rule of the policy has anything to test"):
+        with pytest.raises(InputError, match=r"no rule.*test"):
             gate(only, only, rules)
         notes = gate(only, only, default_policy()).notes
-        assert "drop 3 (map) tests nothing: these results have no cross-lingual setting" in notes
-        assert any(note.startswith("rise 1 (rank_distance) tests nothing") for note in notes)
+        told = {note[: note.index(")") + 1]: note for note in notes if "tests nothing" in note}
+        assert "no cross-lingual setting" in told["drop 3 (map)"]
+        assert "no multilingual setting" in told["rise 1 (rank_distance)"]
 
     def test_it_says_so_where_it_cannot_fail(self):
         few = _clusters(3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from xml.etree import ElementTree
 
 import pytest
@@ -22,8 +23,10 @@ def failed():
 
 def test_the_first_line_is_the_verdict(failed):
     line = render(verdict_blocks(failed)).splitlines()[0]
-    assert line.startswith("FAIL: changed against builtin:ngram on mini: ")
-    assert "tests failed" in line
+    assert line.startswith("FAIL: ")
+    assert re.search(r"changed\b.*\bbuiltin:ngram\b.*\bmini:", line)
+    lost = len(failed.of(Outcome.FAIL))
+    assert re.search(rf" {lost} of {len(failed.findings)} tests failed", line)
 
 
 def test_no_more_than_ten_findings_are_listed(failed):
@@ -47,11 +50,11 @@ def undecided(**update):
 
 def test_undecided_says_what_it_counts_as_and_what_it_would_have_found():
     verdict = undecided()
-    assert headline(verdict).startswith("UNDECIDED (a pass, by the policy)")
-    assert headline(undecided(undecided="fail")).startswith("UNDECIDED (a fail, by the policy)")
+    assert re.match(r"UNDECIDED \(.*\bpass\b.*policy\)", headline(verdict))
+    assert re.match(r"UNDECIDED \(.*\bfail\b.*policy\)", headline(undecided(undecided="fail")))
     for form in ("terminal", "markdown"):
         text = render(verdict_blocks(verdict), form)
-        assert "found in 95 % of cases" in text
+        assert "95 % of cases" in text
         assert number(verdict.findings[0].visible) in text
 
 

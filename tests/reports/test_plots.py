@@ -193,7 +193,7 @@ def test_bias_has_a_mark_a_result_in_both_panels_at_the_stored_figures():
 
 
 def test_bias_of_more_results_than_colours_or_of_one_language_is_refused():
-    with pytest.raises(InputError, match="one picture has 6 results at most"):
+    with pytest.raises(InputError, match=r"\b6 results\b.*\b7\b"):
         draw("bias", [record()] * 7)
     alone = record().model_copy(update={"bias": {}})
     with pytest.raises(InputError, match="no multilingual setting"):
@@ -233,7 +233,7 @@ def test_what_is_asked_of_a_picture_is_what_is_drawn(tmp_path):
 @pytest.mark.parametrize("kind", [kind for kind in PICTURES if kind != "cost"])
 def test_a_part_is_marked_on_every_picture(kind):
     parts = [part_of(each, "de", "en") for each in drawable(kind)]
-    assert "A part: languages de en" in words(draw(kind, parts))
+    assert any(re.fullmatch("A part: .*de en", word) for word in words(draw(kind, parts)))
     assert not any(word.startswith("A part") for word in words(draw(kind, drawable(kind))))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from changed import changed, evaluated, times
@@ -56,11 +58,11 @@ def test_what_cannot_be_set_side_by_side_is_said(ngram) -> None:
         shifts([ngram, news], reference="newz")
     with pytest.raises(UnknownNameError, match="builtin-ngrams"):
         shifts([ngram, random], baseline="builtin-ngrams")
-    with pytest.raises(InputError, match="no result of builtin-random on mini"):
+    with pytest.raises(InputError, match=r"no result\b.*builtin-random.*\bmini\b"):
         shifts([ngram, on(random, "news")], reference="mini")
-    with pytest.raises(InputError, match="no result of builtin-ngram on news"):
+    with pytest.raises(InputError, match=r"no result\b.*builtin-ngram.*\bnews\b"):
         shifts([ngram, on(random, "news")], baseline="builtin-ngram")
-    with pytest.raises(InputError, match="two results of builtin-ngram on mini"):
+    with pytest.raises(InputError, match=r"two results\b.*builtin-ngram.*\bmini\b"):
         shifts([ngram, ngram, news], reference="mini")
     other = random.record.task.model_copy(update={"digest": "sha256:" + "0" * 64})
     moved = Result(random.record.model_copy(update={"task": other}), random.tables)
@@ -91,7 +93,8 @@ def test_a_picture_has_a_line_for_each_encoder_and_task(ngram) -> None:
     )
     figure = draw_robustness(moved, "mini", "map")
     labels = [tick.get_text() for tick in figure.axes[0].get_yticklabels()]
-    assert labels == ["builtin-ngram, news (a part)"]
+    (label,) = labels
+    assert re.fullmatch(r"builtin-ngram,.*\bnews\b.*\bpart\b.*", label)
     marks = [x for line in figure.axes[0].lines for x in np.atleast_1d(line.get_xdata())]
     assert any(mark == pytest.approx(0.5, abs=1e-5) for mark in marks)
     with pytest.raises(InputError, match="nothing to draw"):

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 from changed import evaluated
 
 from xlir_bench.measures.bias import BiasFigure
@@ -46,7 +48,7 @@ def test_on_a_terminal_very_many_languages_are_told_by_the_best_and_the_worst() 
     text = told(of_many_languages(122))
     assert max(len(x) for x in text.splitlines() if x.startswith("-")) <= 80
     assert len(text.splitlines()) < 110
-    assert "map of the 6 strongest and the 6 weakest of 122 languages" in text
+    assert re.search(r"^map\b.*\b6 strongest\b.*\b6 weakest\b.*\b122\b", text, re.MULTILINE)
     for lang in ("l000", "l005", "l116", "l121"):
         assert lang in text
     for lang in ("l006", "l060", "l115"):

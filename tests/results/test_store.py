@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import re
@@ -124,7 +125,8 @@ def test_a_damaged_table_is_said_when_it_is_asked_for(saved: Path) -> None:
     path.write_bytes(path.read_bytes()[:200])
     loaded = Result.load(saved)
     assert len(loaded.tables["queries"])
-    with pytest.raises(InputError, match=r"ranks-.*\.parquet is not what was written"):
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+    with pytest.raises(InputError, match=rf"{re.escape(str(path))}.*digest.*{digest}"):
         loaded.tables["ranks"]
 
 
@@ -132,7 +134,7 @@ def test_a_damaged_table_of_before_is_said_when_it_is_asked_for(saved: Path) -> 
     of_before(saved)
     path = saved / "ranks.parquet"
     path.write_bytes(path.read_bytes()[:200])
-    with pytest.raises(InputError, match=r"ranks\.parquet cannot be read"):
+    with pytest.raises(InputError, match=rf"{re.escape(str(path))} cannot be read"):
         Result.load(saved).table("ranks")
 
 
@@ -143,20 +145,17 @@ def edited(path: Path, **changes: Any) -> None:
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
-        (
-            lambda p: p.write_text(p.read_text("utf-8")[:300], "utf-8"),
-            "is not JSON, it ends too early",
-        ),
+        (lambda p: p.write_text(p.read_text("utf-8")[:300], "utf-8"), "JSON.*ends"),
         (lambda p: p.write_bytes(b""), "is empty"),
-        (lambda p: p.write_bytes(b"\xff\xfe{}"), "is not UTF-8 at byte 0"),
-        (lambda p: p.write_text("[" * 100_000), "is nested too deeply"),
-        (lambda p: p.write_text("[1]"), "has schema None, this version reads 1"),
-        (lambda p: p.write_text("{}"), "has schema None, this version reads 1"),
-        (lambda p: edited(p, schema=2), "has schema 2, this version reads 1"),
-        (lambda p: edited(p, schema="1"), "has schema '1', this version reads 1"),
-        (lambda p: edited(p, task={}), r"is not a result: task\.name: Field required; task"),
-        (lambda p: edited(p, speed=9), "is not a result: speed: no such key"),
-        (lambda p: p.unlink(), "is not there; name a result folder"),
+        (lambda p: p.write_bytes(b"\xff\xfe{}"), r"UTF-8.*byte 0\b"),
+        (lambda p: p.write_text("[" * 100_000), "nested"),
+        (lambda p: p.write_text("[1]"), r"schema None\b.* reads 1\b"),
+        (lambda p: p.write_text("{}"), r"schema None\b.* reads 1\b"),
+        (lambda p: edited(p, schema=2), r"schema 2\b.* reads 1\b"),
+        (lambda p: edited(p, schema="1"), r"schema '1'.* reads 1\b"),
+        (lambda p: edited(p, task={}), r"not a result: task\.name: .*required; task\."),
+        (lambda p: edited(p, speed=9), "not a result: speed: no such"),
+        (lambda p: p.unlink(), "is not there; .*results/<encoder>/<task>"),
         (lambda p: (p.unlink(), p.mkdir()), "cannot be read"),
     ],
 )
@@ -212,7 +211,7 @@ def test_a_disk_that_fills_up_leaves_the_old_result_and_nothing_half_written(
 
     monkeypatch.setattr(pq, "write_table", table)
     monkeypatch.setattr(Path, "write_bytes", data)
-    with pytest.raises(XlirError, match="the disk is full") as error:
+    with pytest.raises(XlirError, match=r"disk.*full") as error:
         other(result).save(saved)
     assert error.value.exit_code == 4
     now = {path: path.read_bytes() for path in saved.iterdir()}
@@ -290,7 +289,7 @@ def test_a_result_that_is_replaced_after_it_was_loaded_is_never_mixed(
 ) -> None:
     loaded = Result.load(saved)
     other(result).save(saved)
-    with pytest.raises(InputError, match="was replaced while it was read"):
+    with pytest.raises(InputError, match=r"ranks-.*\.parquet.*replaced"):
         loaded.table("ranks")
 
 
@@ -309,7 +308,7 @@ def test_a_result_of_before_is_read_as_it_is(result: Result, saved: Path) -> Non
 
 def test_a_table_name_that_leaves_the_folder_is_no_result(saved: Path) -> None:
     edited(saved / "result.json", tables={"ranks": "../../ranks-0123456789ab.parquet"})
-    with pytest.raises(InputError, match=r"is not a result: tables\.ranks"):
+    with pytest.raises(InputError, match=r"result\.json.*: tables\.ranks"):
         Result.load(saved)
 
 
@@ -411,7 +410,7 @@ def test_every_result_below_some_folders_is_loaded_once_and_in_order(
 
 
 def test_folders_without_results_are_said(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"holds no result\.json"):
+    with pytest.raises(InputError, match=rf"{re.escape(str(tmp_path))}.*\bno result\.json"):
         load_results([tmp_path])
     with pytest.raises(InputError, match="is not there"):
         load_results([tmp_path / "no such"])
