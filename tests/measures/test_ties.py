@@ -93,7 +93,8 @@ def test_a_constant_encoder_may_be_anything_and_is_chance_on_average() -> None:
         assert ties["map"].expected == pytest.approx(np.mean([s.chance_map for s in of_kind]))
         assert ties["map"].low < result.score(kind) < ties["map"].high
         assert ties["map"].high == pytest.approx(1)
-    text = " ".join(line for b in report(result.record) for line in getattr(b, "lines", ()))
+    lines = [line for b in report(result.record) for line in getattr(b, "lines", ())]
+    (told,) = [line for line in lines if re.search(r"monolingual map\b.*\bequal scores", line)]
     ties = result.record.ties[Kind.MONOLINGUAL]["map"]
-    figures = ".* ".join(re.escape(number(x)) for x in (ties.expected, ties.low, ties.high))
-    assert re.search(rf"monolingual map\b.*\bequal scores: {figures}", text)
+    figures = [number(x) for x in (ties.expected, ties.low, ties.high)]
+    assert re.findall(r"\d*\.\d+", told) == figures
