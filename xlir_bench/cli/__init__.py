@@ -14,7 +14,8 @@ import click
 
 from xlir_bench.cli.command import CommandGroup
 from xlir_bench.cli.terminal import say, say_error
-from xlir_bench.errors import UnknownNameError, XlirError
+from xlir_bench.errors import UnknownNameError as UnknownNameError
+from xlir_bench.errors import XlirError
 from xlir_bench.escaping import redacted
 from xlir_bench.version import __version__
 
@@ -52,11 +53,9 @@ class LazyGroup(CommandGroup):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command of this name, imported now; an unknown one gets a near miss."""
-        if cmd_name not in COMMANDS and ctx.resilient_parsing:  # a shell asks what may follow
-            return None
+        """The command of this name, imported now."""
         if cmd_name not in COMMANDS:
-            raise UnknownNameError("command", [cmd_name], COMMANDS)
+            return None
         name = cmd_name.replace("-", "_")
         command: click.Command = getattr(import_module(f"{__name__}.{name}"), name)
         return command

@@ -84,6 +84,15 @@ class GroupedCommand(click.Command):
 class CommandGroup(GroupedCommand, click.Group):
     """Commands under one name."""
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does; an unknown command gets a near miss."""
+        known = self.list_commands(ctx)
+        if not ctx.resilient_parsing and args[0] not in known and not args[0].startswith("-"):
+            raise UnknownNameError("command", args[:1], known)
+        return super().resolve_command(ctx, args)
+
 
 def command(
     *,

@@ -270,7 +270,7 @@ def load_http(spec: str, options: EncoderOptions) -> HttpEncoder:
     url, _, model = rest.partition("#")
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname or not model:
-        shown = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+        shown = url.replace(f"{parts.netloc.rpartition('@')[0]}@", "").partition("?")[0]
         raise InputError(f"{shown}: give http:<url>#<model>, like http:https://host/v1#model")
     return HttpEncoder(url, unquote(model), options)
 
