@@ -131,7 +131,7 @@ def test_many_small_steps_down_are_told(baseline):
     told = accumulated_losses(read_history(folder), steps[1], default_policy())
     best = re.escape(number(evaluated().score("monolingual")))
     assert re.match(
-        rf"monolingual map\b.* \.0080 .*\bbest.*{best}; 1 .*{re.escape(HISTORY)}", told[0]
+        rf"monolingual map\b.* \.0080 .*\bbest.*{best}; .*{re.escape(HISTORY)}: 1\)", told[0]
     )
 
 

@@ -204,7 +204,7 @@ def judge(pairings: Mapping[str, Pairing], policy: Policy) -> tuple[list[Finding
             lacking = f"these results have no {' or '.join(kinds)} setting"
             notes.append(f"{name} ({rule.measure}) tests nothing: {lacking}")
     if not tests:
-        raise InputError("no rule of the policy has anything to test in these results")
+        raise InputError(f"no rule of the policy tests anything: {'; '.join(notes)}")
     measured: list[tuple[_Test, tuple[float, float], Difference]] = []
     for measure, pairing in pairings.items():
         of_measure = [test for test in tests if test.rule.measure == measure]
@@ -313,6 +313,6 @@ def accumulated_losses(history: Sequence[Update], candidate: Result, policy: Pol
             if part and best is not None and best - part.mean > rule.allowed(best):
                 warnings.append(
                     f"{kind.value} {rule.measure} is {number(best - part.mean)} below the best"
-                    f" baseline there was ({number(best)}; {len(updates)} updates in {HISTORY})"
+                    f" baseline there was ({number(best)}; updates in {HISTORY}: {len(updates)})"
                 )
     return warnings

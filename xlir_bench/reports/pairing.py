@@ -49,7 +49,7 @@ def require_comparable(
         notes.append(f"not measured alike ({'; '.join(faults)}): only what both have is compared")
     unknown = [n for n, r in zip(names, results, strict=True) if r.record.task.data_read is None]
     if unknown:
-        notes.append(f"the data may differ: {', '.join(unknown)} does not name its files")
+        notes.append(f"the data may differ: no digest of files is in {', '.join(unknown)}")
     return notes
 
 

@@ -125,6 +125,8 @@ def counted(judged: Sequence[Judged]) -> str:
         "not shown": ("is not shown", "are not shown"),
         "cannot fail": ("cannot fail", "cannot fail"),
     }
+    if len(judged) == 1:
+        return f"Its one claim {words[judged[0].outcome][0]}."
     counts = {outcome: sum(j.outcome == outcome for j in judged) for outcome in words}
     parts = (f"{n} {words[outcome][n > 1]}" for outcome, n in counts.items() if n)
     return f"Of {len(judged)} claims {', '.join(parts)}."
