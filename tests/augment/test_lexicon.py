@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -43,11 +44,11 @@ def test_languages_can_be_chosen(tmp_path: Path) -> None:
     folder = write_lists(tmp_path, LISTS)
     lexicon = read_lexicon(folder, ("en",), ("th",))
     assert (list(lexicon.entries), lexicon.targets("en")) == (["en"], ("th",))
-    with pytest.raises(UnknownNameError, match=r"unknown language for --from in .* 'de'.*en, fr"):
+    with pytest.raises(UnknownNameError, match=r"--from.*'de'.*\ben, fr\b"):
         read_lexicon(folder, ("de",))
-    with pytest.raises(UnknownNameError, match="language for --to"):
+    with pytest.raises(UnknownNameError, match=r"--to.*'zh'.*\bde, th\b"):
         read_lexicon(folder, None, ("zh",))
-    with pytest.raises(InputError, match="no word list from fr to th; it has en-de, en-th, fr-de"):
+    with pytest.raises(InputError, match=r"\bfr\b.*\bth\b.*en-de, en-th, fr-de"):
         read_lexicon(folder, ("en", "fr"), ("th",))
 
 
@@ -61,11 +62,9 @@ def test_faults_are_shown_with_their_lines_the_first_ten_and_all_are_counted(
     with pytest.raises(InputError) as caught:
         read_lexicon(folder)
     shown = str(caught.value).splitlines()
-    assert shown[0] == "13 faults in the lexicon:"
-    assert shown[1].endswith("en-fr.tsv: line 3: has no tab between a word and its translation")
-    assert shown[2].endswith("line 4: has no word")
-    assert shown[3].endswith("line 5: has no translation")
-    assert shown[4].endswith("line 6: has 3 cells, not two: a word and its translation")
+    assert re.match(r"13 faults\b.*lexicon", shown[0])
+    for number, reason in {3: "no tab", 4: "no word", 5: "no translation", 6: "3 cells"}.items():
+        assert re.search(rf"en-fr\.tsv: line {number}: .*{reason}\b", shown[number - 2])
     assert len(shown) == 12
     assert shown[-1].strip() == "(the first 10 of 13)"
 
@@ -73,13 +72,13 @@ def test_faults_are_shown_with_their_lines_the_first_ten_and_all_are_counted(
 def test_an_empty_list_and_one_that_is_no_text_are_faults(tmp_path: Path) -> None:
     folder = write_lists(tmp_path, {"en-it": []})
     (folder / "en-pl.tsv").write_bytes(b"a\t\xff\n")
-    with pytest.raises(InputError, match=r"(?s)there is no line in it.*line 1: is not UTF-8"):
+    with pytest.raises(InputError, match=r"en-it\.tsv: .*no line.*\n.*en-pl\.tsv: line 1: .*UTF-8"):
         read_lexicon(folder)
 
 
 def test_a_folder_without_lists_says_what_is_wanted(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"is no folder; give one that holds en-de\.tsv"):
+    with pytest.raises(InputError, match=r"--lexicon.*none .*no folder.*en-de\.tsv"):
         read_lexicon(tmp_path / "none")
     (tmp_path / "words.tsv").write_text("a\tb\n")
-    with pytest.raises(InputError, match="holds no word list"):
+    with pytest.raises(InputError, match=r"--lexicon.*no word list.*en-de\.tsv"):
         read_lexicon(tmp_path)

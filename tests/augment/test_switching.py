@@ -194,7 +194,7 @@ def test_rows_do_not_depend_on_each_other(lexicon: Lexicon) -> None:
 
 @pytest.mark.parametrize("p", [0, -1, 1.1, float("nan")])
 def test_what_is_no_probability_is_refused(p: float) -> None:
-    with pytest.raises(InputError, match=r"--p .* a number above 0, up to 1"):
+    with pytest.raises(InputError, match=rf"--p {p} .*above 0\b.*up to 1$"):
         check_bounds(SwitchOptions(p=p))
 
 

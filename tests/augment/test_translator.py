@@ -102,7 +102,7 @@ def test_a_model_of_one_pair_is_told_nothing(folders: dict[str, Path]) -> None:
     assert not found.says_target
     said = [t.text for t in found.translate(found.tokens(TEXTS[:2]), "en", "de")]
     assert said == [framed_by_hand(found, text, []) for text in TEXTS[:2]]
-    with pytest.raises(InputError, match="pair translates into one language and is not told which"):
+    with pytest.raises(InputError, match=r"^pair .*one language.*--to.*\bde, fr"):
         loaded(folders["pair"], "de", "fr")
 
 
@@ -129,9 +129,9 @@ def test_which_languages_a_model_reads(folders: dict[str, Path]) -> None:
 def test_a_language_that_a_model_lacks_is_refused_with_those_it_has(
     folders: dict[str, Path],
 ) -> None:
-    with pytest.raises(UnknownNameError, match=r"language of nllb 'fr'.*there are: de, en, zh"):
+    with pytest.raises(UnknownNameError, match=r"nllb.*'fr'.*\bde, en, zh"):
         loaded(folders["nllb"], "de", "fr")
-    with pytest.raises(UnknownNameError, match=r"unknown language of m2m100 'sw'"):
+    with pytest.raises(UnknownNameError, match=r"m2m100.*'sw'.*\bde, en, zh"):
         loaded(folders["m2m100"], sources=("sw",))
 
 
@@ -140,11 +140,11 @@ def test_what_is_no_translation_model_in_safetensors_is_refused(
 ) -> None:
     with pytest.raises(InputError, match="is no folder"):
         loaded(tmp_path / "none")
-    with pytest.raises(InputError, match="is a bert, not a Marian, M2M100 or NLLB"):
+    with pytest.raises(InputError, match=r"\ba bert\b.*Marian.*M2M100.*NLLB"):
         loaded(save_tiny_bert(tmp_path / "bert"))
     empty = save_tiny_marian(tmp_path / "pickled")
     (empty / "model.safetensors").rename(empty / "pytorch_model.bin")
-    with pytest.raises(InputError, match="pickled has no weights in safetensors"):
+    with pytest.raises(InputError, match=r"^pickled .*safetensors"):
         loaded(empty)
     with pytest.raises(InputError, match="takes 128 tokens"):
         loaded(folders["pair"], max_length=200)

@@ -147,7 +147,7 @@ def test_server_errors_are_tried_again_with_longer_waits_and_then_given_up(
 ) -> None:
     for _ in range(4):
         server.fail(500, "out of memory")
-    with pytest.raises(OutOfReachError, match=r"4 tries \(HTTP 500: .*out of memory") as caught:
+    with pytest.raises(OutOfReachError, match=r"\b4 tries.*HTTP 500.*out of memory") as caught:
         encoder.encode(["abc"], "query")
     assert caught.value.exit_code == 3
     assert waits == [0.5, 1.0, 2.0]
@@ -183,9 +183,7 @@ def test_a_refused_connection_is_out_of_reach_after_few_tries(
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
-    with pytest.raises(
-        OutOfReachError, match=r"3 tries \(ConnectError.*is the server up"
-    ) as caught:
+    with pytest.raises(OutOfReachError, match=r"\b3 tries.*ConnectError.*server") as caught:
         HttpEncoder(url, "m", patience=patience).encode(["abc"], "query")
     assert caught.value.exit_code == 3
     assert len(waits) == 2
@@ -220,7 +218,7 @@ def test_a_wrong_count_of_vectors_names_both_numbers_and_the_first_text(
     server: Server, encoder: HttpEncoder
 ) -> None:
     server.answer = lambda texts: {"data": server.rightly(texts)["data"][1:]}
-    with pytest.raises(BadVectorsError, match="1 vectors for 2 texts, the first of them 'abc'"):
+    with pytest.raises(BadVectorsError, match=r"\b1 vectors.*\b2 texts.*'abc'"):
         encoder.encode(["abc", "d"], "query")
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -174,25 +175,27 @@ def test_a_hub_id_without_network_fails_fast_and_says_what_to_do(ask: Ask) -> No
     found = ask("intfloat/multilingual-e5-small")
     assert time.monotonic() - start < 10
     assert found["code"] == 3
-    assert "cannot be reached: [Errno 111] Connection refused" in found["error"]
+    assert "intfloat/multilingual-e5-small" in found["error"]
+    assert "http://127.0.0.1:9" in found["error"]
+    assert "[Errno 111] Connection refused" in found["error"]
     assert "give a folder" in found["error"]
 
 
 def test_a_hub_id_that_is_not_cached_says_so_when_offline(ask: Ask) -> None:
     found = ask("someone/model", offline=True)
     assert found["code"] == 3
-    assert "this run is offline" in found["error"]
+    assert re.search(r"\bsomeone/model\b.*\boffline\b", found["error"])
 
 
 def test_a_path_that_is_not_there_names_near_misses(tmp_path: Path, tiny_transformer: Path) -> None:
     (tmp_path / "checkpoint-1000").mkdir()
-    with pytest.raises(InputError, match=r"did you mean .*checkpoint-1000"):
+    with pytest.raises(InputError, match=r"checkpoint-100'.*checkpoint-1000\b"):
         load_encoder(str(tmp_path / "checkpoint-100"))
     (tmp_path / "checkpoint-101").write_bytes(b"")
     with pytest.raises(InputError) as told:
         load_encoder(str(tmp_path / "checkpoint-100"))
     assert "checkpoint-101" not in str(told.value)
-    with pytest.raises(InputError, match="there is not even"):
+    with pytest.raises(InputError, match=r"final'.*\bzzz\b"):
         load_encoder(str(tmp_path / "zzz" / "final"))
     for spec in ("./nowhere", "~/nowhere-at-all", "a/b/c"):
         with pytest.raises(InputError, match="no model folder"):

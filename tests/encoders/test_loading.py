@@ -50,7 +50,7 @@ def test_importing_the_package_is_light() -> None:
 
 
 def test_an_unknown_prefix_is_an_error_that_lists_those_there_are() -> None:
-    with pytest.raises(UnknownNameError, match=r"did you mean 'builtin:'.*npy:"):
+    with pytest.raises(UnknownNameError, match=r"'built:'.*'builtin:'.*npy:"):
         load_encoder("built:ngram")
     with pytest.raises(InputError, match="empty"):
         load_encoder("  ")
@@ -83,7 +83,7 @@ def test_a_function_is_known_by_the_vectors_of_a_few_texts() -> None:
 
 
 def test_something_else_is_no_encoder() -> None:
-    with pytest.raises(InputError, match="int is no encoder"):
+    with pytest.raises(InputError, match=r"^int .*\bencoder\b"):
         as_encoder(7)
 
 

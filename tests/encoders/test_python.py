@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -82,7 +83,7 @@ def test_the_fingerprint_is_that_of_the_file_and_of_what_the_class_states(file: 
         "python",
         load_encoder(f"py:{file}:Encoder").fingerprint,
     )
-    assert "digest of its file" in card.notes[0]
+    assert re.search(r"\bdigest\b.*`fingerprint`", card.notes[0])
     assert describe(stated).notes == ()
     assert one.fingerprint != stated.fingerprint
     file.write_text(SOURCE + "# changed\n", encoding="utf-8")
@@ -106,14 +107,14 @@ def test_an_attribute_that_is_no_encoder_is_an_error_at_once(
 
 def test_errors_of_the_users_code_name_the_line(file: Path) -> None:
     with pytest.raises(
-        XlirError, match=r"KeyError: 'no such row' \(line \d+ of mine.py\)"
+        XlirError, match=r"broken.*KeyError: 'no such row'.*\bline \d+ of mine\.py"
     ) as caught:
         load_encoder(f"py:{file}:broken").encode(["a"], "query")
     assert caught.value.exit_code == 4
     with pytest.raises(InputError, match="cannot be made: "):
         load_encoder(f"py:{file}:Needy").encode(["a"], "query")
     file.write_text("import nothing_of_this_name", encoding="utf-8")
-    with pytest.raises(InputError, match="cannot be run: ModuleNotFoundError"):
+    with pytest.raises(InputError, match=r"mine\.py .*ModuleNotFoundError.*nothing_of_this_name"):
         load_encoder(f"py:{file}:encode")
 
 
@@ -141,7 +142,7 @@ def test_what_was_probably_meant_is_near_and_may_encode(file: Path) -> None:
     (file.parent / "mine").mkdir()
     with pytest.raises(InputError, match=rf"did you mean {file}\?"):
         load_encoder(f"py:{file.with_name('mime.py')}:encode")
-    with pytest.raises(UnknownNameError, match="did you mean 'encode'") as told:
+    with pytest.raises(UnknownNameError, match=r"'encoder'.*'encode'") as told:
         load_encoder(f"py:{file}:encoder")
     for name in ("number", "neighbour_of_the_encoder"):
         assert name not in str(told.value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ from models import Copy, edit_json, save_tiny_cross_encoder
 
 from xlir_bench.encoders import EncoderOptions, load_encoder, load_reranker
 from xlir_bench.encoders.rerankers import checked_scores
-from xlir_bench.errors import InputError, XlirError
+from xlir_bench.errors import BadVectorsError, InputError, XlirError
 
 PAIRS = [
     ("Wer fand das?", "Это предложение немного длиннее других"),
@@ -115,7 +116,7 @@ def test_each_kind_of_model_that_stands_in_the_others_place_is_named(
 def test_pickles_and_foreign_code_are_refused(cross_encoder: Path, copy: Copy) -> None:
     folder = copy(cross_encoder)
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
-    with pytest.raises(InputError, match=r"only as a pickle.*import CrossEncoder"):
+    with pytest.raises(InputError, match=r"pickle.*pytorch_model\.bin.*import CrossEncoder"):
         load_reranker(str(folder), EncoderOptions())
     folder = copy(cross_encoder)
     (folder / "modules.json").write_text('[{"type": "evil.Module", "path": ""}]')
@@ -130,7 +131,7 @@ def test_a_device_that_is_not_there_is_told_before_anything_is_encoded(cross_enc
 
 @pytest.mark.parametrize("spec", ["builtin:bm25", "http://127.0.0.1#m", "npy:x", " "])
 def test_other_specs_are_told_what_goes(spec: str) -> None:
-    with pytest.raises(InputError, match="cross encoder: folder, hub id or py:FILE:NAME"):
+    with pytest.raises(InputError, match=rf"--rerank {re.escape(repr(spec))}.*py:FILE:NAME"):
         load_reranker(spec, EncoderOptions())
 
 
@@ -149,11 +150,11 @@ def test_a_function_of_pairs_is_a_reranker(tmp_path: Path) -> None:
     mine = load_reranker(f"py:{file}:scores", EncoderOptions())
     assert mine.scores([("abc", "a"), ("", "ab")]).tolist() == [2.0, -2.0]
     assert (mine.card.name, mine.device) == ("mine.scores", "cpu")
-    with pytest.raises(XlirError, match=r"mine.Made failed: ValueError: no such pair \(line 5"):
+    with pytest.raises(XlirError, match=r"mine\.Made .*ValueError: no such pair.*\bline 5\b"):
         load_reranker(f"py:{file}:Made", EncoderOptions()).scores([("a", "b")])
-    with pytest.raises(XlirError, match="the reranker gave list, not numbers"):
+    with pytest.raises(BadVectorsError, match=r"reranker.*\blist\b"):
         load_reranker(f"py:{file}:words", EncoderOptions()).scores([("a", "b")])
-    with pytest.raises(InputError, match="NUMBER is no function of pairs"):
+    with pytest.raises(InputError, match=r"mine\.NUMBER .*\bint$"):
         load_reranker(f"py:{file}:NUMBER", EncoderOptions())
     before = mine.card.fingerprint
     file.write_text(file.read_text() + "\n")
@@ -162,5 +163,5 @@ def test_a_function_of_pairs_is_a_reranker(tmp_path: Path) -> None:
 
 def test_scores_are_checked() -> None:
     assert checked_scores(np.zeros(2, np.float32), [("a", "b")] * 2).tolist() == [0, 0]
-    with pytest.raises(XlirError, match=r"nan for the pair 'c', 'd' \(1 of 2 pairs\)"):
+    with pytest.raises(BadVectorsError, match=r"\bnan\b.*'c', 'd'.*\b1 of 2\b"):
         checked_scores(np.array([1, np.nan]), [("a", "b"), ("c", "d")])

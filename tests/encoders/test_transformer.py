@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -254,7 +255,7 @@ def test_a_registered_passage_prompt_is_used_though_the_library_overlooks_it(
     encoder = load_encoder(str(prompted))
     card = describe(encoder)
     assert (card.query_prompt, card.passage_prompt) == ("query: ", "passage: ")
-    assert "as the model registers them" in card.notes[0]
+    assert re.search("'query: '.*'passage: '.*registers", card.notes[0])
     bare = load_encoder(str(prompted), EncoderOptions(query_prompt="", passage_prompt=""))
     for role in ("query", "passage"):
         np.testing.assert_allclose(
@@ -350,7 +351,7 @@ def test_cut_weights_are_an_error_of_the_card_and_the_model(
     folder = copy(tiny_transformer)
     whole = (folder / "model.safetensors").read_bytes()
     (folder / "model.safetensors").write_bytes(whole[:-1000])
-    with pytest.raises(InputError, match="not a whole safetensors file"):
+    with pytest.raises(InputError, match=r"model\.safetensors .*\bwhole\b"):
         describe(load_encoder(str(folder)))
     (folder / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\n")
     with pytest.raises(InputError, match="git lfs pull"):
@@ -367,7 +368,7 @@ def test_a_model_that_the_library_cannot_load_is_one_clear_error(
 
 
 def test_an_unknown_dtype_or_device_is_an_error(tiny_transformer: Path) -> None:
-    with pytest.raises(UnknownNameError, match="did you mean 'float16'"):
+    with pytest.raises(UnknownNameError, match=r"--dtype.*'flaot16'.*'float16'"):
         load_encoder(str(tiny_transformer), EncoderOptions(dtype="flaot16"))
     with pytest.raises(InputError, match="no device 'gpu'"):
         load_encoder(str(tiny_transformer), EncoderOptions(device="gpu")).encode(TEXTS, "query")

@@ -49,14 +49,12 @@ def test_the_card_names_the_folder_and_the_bytes(folder: Path) -> None:
 
 @pytest.mark.parametrize("count", [4, 6])
 def test_another_number_of_rows_names_both_numbers(folder: Path, count: int) -> None:
-    with pytest.raises(InputError, match=rf"has 5 rows for the {count} texts"):
+    with pytest.raises(InputError, match=rf"query\.en\.npy .*\b5\b.*\b{count}\b"):
         load(folder).vectors("query", "en", count)
 
 
 def test_an_absent_language_says_what_there_is(folder: Path) -> None:
-    with pytest.raises(
-        InputError, match=r"passage\.de\.npy is not there \(there are: .*passage\.en\.npy"
-    ):
+    with pytest.raises(InputError, match=r"passage\.de\.npy .*passage\.en\.npy.*--langs"):
         load(folder).vectors("passage", "de", 5)
 
 
@@ -88,7 +86,7 @@ def test_a_folder_without_vectors_or_no_folder_is_an_error(tmp_path: Path, folde
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="holds no query"):
         load(tmp_path / "empty")
-    with pytest.raises(InputError, match=r"did you mean .*my vectors"):
+    with pytest.raises(InputError, match=r"my vector'.*my vectors\b"):
         load(tmp_path / "my vector")
 
 

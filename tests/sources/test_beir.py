@@ -73,7 +73,7 @@ def test_the_task_is_named_by_its_folder_and_the_language_by_langs(tmp_path: Pat
     (task,) = catalogue().get([f"beir:{folder}"], ["sw"])
     assert (task.name, task.languages, task.kinds) == ("our-docs", ["sw"], [Kind.MONOLINGUAL])
     assert read(folder, ("sw",), limit=1).queries["sw"].ids == ("q1",)
-    with pytest.raises(InputError, match="its rows name no language"):
+    with pytest.raises(InputError, match=r"--task beir:.*--langs.*\bde, en$"):
         catalogue().get([f"beir:{folder}"], ["de", "en"])
 
 
@@ -115,7 +115,7 @@ def test_rows_in_languages_that_the_corpus_does_not_have_are_faults(
 
 def test_a_language_under_another_key_is_told(tmp_path: Path) -> None:
     folder = folder_of(tmp_path, [row | {"lang": "en"} for row in CORPUS])
-    with pytest.raises(InputError, match="name no 'language' but a 'lang': rename it"):
+    with pytest.raises(InputError, match=r"'language'.*'lang'.*--langs"):
         read(folder)
     assert read(folder, ("en",)).languages("passage") == ["en"]
 
@@ -139,7 +139,7 @@ def test_a_task_file_may_name_a_folder_for_each_language(tmp_path: Path) -> None
     assert set(found.relevance) == {("de", "de"), ("en", "en")}
     assert found.passages["de"].ids[0] == "de:d1"
     (tmp_path / "data" / "de" / "queries.jsonl").unlink()
-    with pytest.raises(InputError, match=r"de/queries.jsonl: not there; leave de out with --langs"):
+    with pytest.raises(InputError, match=r"de/queries\.jsonl: .*\bde\b.*--langs"):
         load_collection(task, request, Silent())
 
 
@@ -202,7 +202,7 @@ def test_a_large_grade_is_kept_whole(tmp_path: Path) -> None:
 def test_a_folder_that_is_not_whole_is_told_what_it_lacks(tmp_path: Path) -> None:
     folder = folder_of(tmp_path)
     (folder / "qrels" / "test.tsv").unlink()
-    with pytest.raises(InputError, match=r"wants qrels/test.tsv in that folder: not there"):
+    with pytest.raises(InputError, match=r"--task beir:.*\bwants\b.*qrels/test\.tsv\b"):
         catalogue().get([f"beir:{folder}"])
 
 

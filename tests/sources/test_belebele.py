@@ -119,9 +119,9 @@ def test_faults_of_all_files_are_told_at_once(tmp_path: Path) -> None:
 
 def test_a_language_without_a_row_or_a_file_is_told(tmp_path: Path) -> None:
     write_belebele(tmp_path, ROWS | {"zho_Hans": []})
-    with pytest.raises(InputError, match=r"zho_Hans.jsonl: \$: there is no line in it"):
+    with pytest.raises(InputError, match=r"zho_Hans\.jsonl: \$: .*no line"):
         read(tmp_path)
-    with pytest.raises(InputError, match="leave zul_Latn out with --langs"):
+    with pytest.raises(InputError, match=r"zul_Latn\.jsonl.*\bzul_Latn\b.*--langs"):
         read(tmp_path, ("eng_Latn", "zul_Latn"))
     with pytest.raises(UnknownNameError, match="zho_Hans"):
         read(tmp_path, ("zho_hans",))

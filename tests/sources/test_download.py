@@ -124,7 +124,7 @@ def test_after_too_many_cuts_the_part_is_kept_and_running_again_goes_on(
     server: FileServer, file: Download
 ) -> None:
     server.cuts = [100_000, 1000, 1000]
-    with pytest.raises(OutOfReachError, match=r"3 attempts .* 102,000 bytes are kept"):
+    with pytest.raises(OutOfReachError, match=r"\b3 attempts.*\b102,000 bytes"):
         bring(file)
     assert left(file) == ["file.part"]
     bring(file)
@@ -192,7 +192,7 @@ def test_a_file_of_another_size_is_a_wrong_digest_too(
     server: FileServer, file: Download, size: int
 ) -> None:
     server.content["/file"] = b"y" * size
-    with pytest.raises(OutOfReachError, match="is not the file that was pinned"):
+    with pytest.raises(OutOfReachError, match=r"/file .*\bpinned\b"):
         bring(file)
     assert left(file) == []
 
@@ -206,7 +206,7 @@ def test_a_wrong_file_in_place_is_replaced(file: Download) -> None:
 
 def test_404_says_the_address_and_what_to_do(file: Download) -> None:
     gone = replace(file, url=file.url + "s")
-    with pytest.raises(OutOfReachError, match=r"/files answered HTTP 404; .*--data ROOT"):
+    with pytest.raises(OutOfReachError, match=r"/files .*HTTP 404\b.*--data ROOT"):
         bring(gone)
 
 
@@ -221,7 +221,7 @@ def test_a_server_that_is_busy_is_asked_again(server: FileServer, file: Download
 
 
 def test_no_server_fails_at_once_with_advice(file: Download) -> None:
-    with pytest.raises(OutOfReachError, match=r"cannot reach http://127.0.0.1:9/.*--data ROOT"):
+    with pytest.raises(OutOfReachError, match=r"\breach http://127\.0\.0\.1:9/.*--data ROOT"):
         download([replace(file, url="http://127.0.0.1:9/file")], "fetch", Silent())
 
 
@@ -237,7 +237,7 @@ def test_a_folder_that_cannot_be_written_names_the_variable_to_set(
 def test_a_full_disk_is_a_failed_run(file: Download) -> None:
     file.target.parent.mkdir()
     file.part.symlink_to("/dev/full")
-    with pytest.raises(XlirError, match="the disk is full") as caught:
+    with pytest.raises(XlirError, match=r"a/file: .*\bfull\b.*XLIR_CACHE") as caught:
         bring(file)
     assert caught.value.exit_code == 4
 
@@ -307,7 +307,7 @@ def test_a_stream_of_unknown_length_leaves_some_of_the_disk_to_others(
     usage = shutil.disk_usage(file.target.parent.parent)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=4_000_000))
     server.endless = {"/file"}
-    with pytest.raises(XlirError, match="the disk is nearly full") as caught:
+    with pytest.raises(XlirError, match=r"nearly full.*XLIR_CACHE") as caught:
         bring(unpinned(file))
     assert caught.value.exit_code == 4
     assert left(file) == []
@@ -315,7 +315,7 @@ def test_a_stream_of_unknown_length_leaves_some_of_the_disk_to_others(
 
 def test_a_length_that_is_too_small_is_no_whole_file(server: FileServer, file: Download) -> None:
     server.headers["/file"] = {"Content-Length": "1000"}
-    with pytest.raises(OutOfReachError, match=r"1,000 bytes, and 300,000 are expected"):
+    with pytest.raises(OutOfReachError, match=r"\b1,000 bytes.*\b300,000\b"):
         bring(replace(file, sha256=None))
     assert left(file) == []
 
@@ -323,7 +323,7 @@ def test_a_length_that_is_too_small_is_no_whole_file(server: FileServer, file: D
 def test_a_length_that_is_too_great_is_no_whole_file(server: FileServer, file: Download) -> None:
     server.headers["/file"] = {"Content-Length": str(2 * len(BODY)), "Connection": "close"}
     server.cuts = [len(BODY)] * ATTEMPTS
-    with pytest.raises(OutOfReachError, match="did not come whole"):
+    with pytest.raises(OutOfReachError, match=rf"\b{ATTEMPTS} attempts.*\b{len(BODY):,} bytes"):
         bring(unpinned(file))
     assert left(file) == ["file.part"]
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -77,7 +78,7 @@ def test_a_file_that_is_not_what_the_hub_lists_is_refused(
     with serving(content) as server:
         said = xlir(server.url, "data", "fetch", TASK.name, "--langs", "sw")
     assert said.code == 3
-    assert "is not the file that was pinned" in said.err
+    assert re.search(r"sw-qrels/.*\bpinned\b", said.err)
 
 
 def test_a_part_that_went_missing_is_missed_offline_too(
@@ -92,7 +93,7 @@ def test_a_part_that_went_missing_is_missed_offline_too(
         "--langs", "sw", "--offline",
     )  # fmt: skip
     assert said.code == 3
-    assert "dev-00001-of-00002.parquet: not there" in said.err
+    assert re.search(r"dev-00001-of-00002\.parquet\b.*\boffline\b", said.err)
 
 
 def test_a_hub_out_of_reach_is_one_message(
@@ -101,7 +102,7 @@ def test_a_hub_out_of_reach_is_one_message(
     monkeypatch.setattr("time.sleep", lambda seconds: None)  # between its library's five tries
     said = xlir("http://127.0.0.1:9", "data", "fetch", TASK.name, "--langs", "sw")
     assert said.code == 3
-    assert f"the hub's data set {TASK.source.hub}" in said.err
+    assert f" {TASK.source.hub} at {TASK.source.revision} " in said.err
     assert "--data ROOT" in said.err
     assert "Traceback" not in said.err
 
@@ -115,7 +116,7 @@ def test_a_pattern_that_leaves_the_data_root_reads_and_writes_nothing_outside(
     (tmp_path / "secret").write_text("a user's own")
     request = RunOptions(data=None, cache=tmp_path / "cache")
     for reach in (load_collection, fetch, lambda t, r, _: data_state(t, r.data, r.data_cache)):
-        with pytest.raises(InputError, match="has to be relative"):
+        with pytest.raises(InputError, match=rf"{re.escape(repr(pattern))}.*\brelative\b"):
             reach(task, request, Silent())
     assert [path.name for path in tmp_path.rglob("*")] == ["secret"]
 
@@ -138,7 +139,13 @@ def test_files_of_another_revision_are_not_taken_for_the_tasks(
             "--langs", "sw", "--offline",
         )  # fmt: skip
         assert said.code == 3
-        assert "lists other files than those of" in said.err
+        for fact in (
+            TASK.source.hub,
+            TASK.source.revision,
+            f"data fetch {TASK.name}",
+            "--data ROOT",
+        ):
+            assert fact in said.err
         assert not data_state(TASK, None, tmp_path / "cache" / "data").here
         assert xlir(server.url, *args).code == 0
     assert str(TASK.source.revision) in next(tmp_path.rglob(".listing.json")).read_text()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,7 @@ def test_half_a_corpus_on_disk_is_made_again(tmp_path: Path, spoil: str) -> None
 
 def test_a_corpus_that_lacks_judged_passages_is_refused(tmp_path: Path) -> None:
     root = write_miracl(tmp_path, "sw", TOPICS, QRELS, [DOCS[:2]])
-    with pytest.raises(InputError, match=r"lacks 1 of the 2 passages that are judged \(2#0\)"):
+    with pytest.raises(InputError, match=r"'sw'.*\b1 of the 2\b.*\(2#0\)"):
         read(root)
 
 
@@ -89,7 +90,7 @@ def test_a_limit_keeps_the_judged_passages_and_says_so_loudly(tmp_path: Path) ->
     root = write_miracl(tmp_path, "sw", TOPICS, QRELS, [others + DOCS])
     found = read(root, corpus_limit=5)
     assert list(found.passages["sw"].ids) == [*(f"sw:x{i}" for i in range(5)), "sw:1#1", "sw:2#0"]
-    assert any("NOT THE WHOLE CORPUS" in note for note in found.notes)
+    assert any(re.match(r"[A-Z ]+: .*\b5\b.*\bsw\b", note) for note in found.notes)
     assert len(read(root).passages["sw"].ids) == 23
 
 
@@ -180,12 +181,12 @@ def test_a_damaged_parquet_file_is_one_message(tmp_path: Path) -> None:
     root = in_hub_layout(tmp_path, "sw")
     (path,) = root.glob("*/sw-corpus/*.parquet")
     path.write_bytes(path.read_bytes()[:40])
-    with pytest.raises(InputError, match=r"sw-corpus.*cannot be read"):
+    with pytest.raises(InputError, match=r"sw-corpus.*\.parquet: \$: .*\bread\b"):
         read(root, name="miracl-hard-negatives")
 
 
 def test_a_folder_without_the_hubs_files_names_what_is_looked_for(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"sw-corpus/\*\.parquet.*not there"):
+    with pytest.raises(InputError, match=r"\bwants\b.*sw-corpus/\*\.parquet.*--data"):
         read(tmp_path, name="miracl-hard-negatives")
 
 

@@ -94,14 +94,14 @@ def test_documents_need_no_header(tmp_path: Path) -> None:
 def test_files_that_do_not_belong_together_are_told(
     tmp_path: Path, changed: dict[str, Any], metadata: list[str], message: str
 ) -> None:
-    with pytest.raises(InputError, match="1 fault in the data of task 'flores-200'") as caught:
+    with pytest.raises(InputError, match=r"^1 fault\b.*'flores-200'") as caught:
         read(write(tmp_path, TEXTS | changed, metadata))
     assert message in str(caught.value)
 
 
 def test_a_language_that_is_not_there_can_be_left_out(tmp_path: Path) -> None:
     write(tmp_path)
-    with pytest.raises(InputError, match="leave zul_Latn out with --langs"):
+    with pytest.raises(InputError, match=r"zul_Latn\.devtest.*\bzul_Latn\b.*--langs"):
         read(tmp_path, "eng_Latn", "zul_Latn")
 
 
@@ -160,15 +160,15 @@ def test_a_damaged_archive_is_one_message_and_leaves_nothing_half(
 
 def test_another_archive_than_the_pinned_one_is_refused(tmp_path: Path) -> None:
     body = packed(write(tmp_path / "made"))
-    with pytest.raises(OutOfReachError, match="is not the file that was pinned"):
+    with pytest.raises(OutOfReachError, match=rf"\bpinned\b.*{'0' * 64}"):
         bring(body, tmp_path / "data", ["x"], archive_sha256="0" * 64)
 
 
 def test_a_member_that_is_not_there_or_would_fill_the_disk_is_refused(tmp_path: Path) -> None:
     body = packed(write(tmp_path / "made"), bomb=bytes(40_000_000))
-    with pytest.raises(OutOfReachError, match="has no whole bomb in it"):
+    with pytest.raises(OutOfReachError, match=r"whole bomb\b.*\d bytes"):
         bring(body, tmp_path / "data", ["bomb"])
-    with pytest.raises(OutOfReachError, match="has no whole other in it"):
+    with pytest.raises(OutOfReachError, match=r"whole other\b.*not there"):
         bring(packed(tmp_path / "made"), tmp_path / "data", ["other"])
 
 
@@ -176,7 +176,7 @@ def test_an_endless_name_in_an_archive_is_refused_unread(tmp_path: Path) -> None
     header = tarfile.TarInfo("pax")
     header.type, header.size = tarfile.XHDTYPE, 1 << 24
     body = gzip.compress(header.tobuf(tarfile.USTAR_FORMAT) + b"0" * header.size + bytes(1024))
-    with pytest.raises(OutOfReachError, match="a name in it is too long"):
+    with pytest.raises(OutOfReachError, match=r"\bname\b.*too long"):
         bring(body, tmp_path, ["x"])
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -91,7 +92,7 @@ def test_a_language_that_a_data_root_lacks_is_an_error_unless_it_was_left_out(
 ) -> None:
     missing = rooted.data / DE
     missing.unlink()
-    with pytest.raises(InputError, match=f"{missing}: not there; leave de out with --langs"):
+    with pytest.raises(InputError, match=rf"{missing}\b.*\bde\b.*--langs"):
         load(task, rooted)
     assert load(task, replace(rooted, langs=("en",))) == {"en"}
 
@@ -111,14 +112,15 @@ def test_changed_data_that_is_allowed_is_read_and_recorded(task: Task, rooted: R
     assert "Salt is green." in collection.passages["en"].texts
     assert collection.changed == (EN,)
     assert collection.digests[EN] == digest(CHANGED)
-    assert collection.notes == (f"data differs from what was pinned: {EN}",)
+    (note,) = collection.notes
+    assert re.search(rf"\bpinned: {EN}$", note)
 
 
 def test_changed_data_in_the_cache_stays_if_it_is_allowed(
     task: Task, cached: RunOptions, server: FileServer
 ) -> None:
     server.content["/en.json"] = CHANGED
-    with pytest.raises(OutOfReachError, match="is not the file that was pinned"):
+    with pytest.raises(OutOfReachError, match=r"/en\.json .*\bpinned\b"):
         load(task, cached)
     collection = load_collection(task, replace(cached, allow_changed_data=True), Silent())
     assert collection.changed == (EN,)
@@ -131,7 +133,8 @@ def test_a_file_without_an_official_digest_is_read_with_a_note(
     collection = load_collection(task, rooted, Silent())
     assert collection.digests[EN] == digest(packed(SMALL["en"]))
     assert collection.changed == ()
-    assert collection.notes == (f"digest not checked (no official one is known): {DE}, {EN}",)
+    (note,) = collection.notes
+    assert re.search(rf"\bdigest\b.*\bchecked\b.*: {DE}, {EN}$", note)
 
 
 def test_offline_nothing_is_asked_for_and_the_command_to_run_is_named(
@@ -146,7 +149,7 @@ def test_offline_nothing_is_asked_for_and_the_command_to_run_is_named(
 
 def test_without_a_network_the_advice_is_a_local_root(cached: RunOptions, tmp_path: Path) -> None:
     task = read_task(write_task(tmp_path / "tasks", SMALL, "http://127.0.0.1:9"))
-    with pytest.raises(OutOfReachError, match=r"cannot reach .*--data ROOT"):
+    with pytest.raises(OutOfReachError, match=r"\breach http://127\.0\.0\.1:9/.*--data ROOT"):
         load(task, cached)
 
 
@@ -154,7 +157,7 @@ def test_a_file_that_the_server_lacks_is_out_of_reach(
     task: Task, cached: RunOptions, server: FileServer
 ) -> None:
     del server.content["/en.json"]
-    with pytest.raises(OutOfReachError, match=r"en\.json answered HTTP 404"):
+    with pytest.raises(OutOfReachError, match=r"/en\.json .*HTTP 404\b"):
         load(task, cached)
     assert (cached.data_cache / DE).is_file()
 
@@ -176,7 +179,7 @@ def test_a_file_path_cannot_leave_the_data_root(
 ) -> None:
     task = read_task(write_task(tmp_path / "tasks", SMALL, paths={"en": path}))
     for reach in (load_collection, fetch):
-        with pytest.raises(InputError, match="has to be relative"):
+        with pytest.raises(InputError, match=rf"{re.escape(repr(path))}.*\brelative\b"):
             reach(task, rooted, Silent())
 
 
@@ -186,7 +189,7 @@ def test_a_bundled_task_is_read_from_beside_its_toml_file_whatever_the_root(
     file = write_task(tmp_path / "tasks", SMALL)
     file.write_text(file.read_text().replace("[source]", "[source]\nbundled = true"))
     task = read_task(file)
-    with pytest.raises(InputError, match="its folder is not whole"):
+    with pytest.raises(InputError, match=r"de\.json.*en\.json.*\bwhole\b"):
         load(task, rooted)
     write_data(tmp_path / "tasks", SMALL)
     assert load(task, rooted) == {"de", "en"}
@@ -195,18 +198,18 @@ def test_a_bundled_task_is_read_from_beside_its_toml_file_whatever_the_root(
 
 
 def test_unknown_languages_candidates_and_formats_are_named(task: Task, rooted: RunOptions) -> None:
-    with pytest.raises(UnknownNameError, match="'dee': did you mean 'de'"):
+    with pytest.raises(UnknownNameError, match=r"'dee'.*'de'"):
         load(task, replace(rooted, langs=("dee", "en")))
-    with pytest.raises(UnknownNameError, match="did you mean 'sentence'"):
+    with pytest.raises(UnknownNameError, match=r"'sentences'.*'sentence'"):
         load(task, replace(rooted, candidate="sentences"))
-    with pytest.raises(UnknownNameError, match="'lareqq': did you mean 'lareqa'"):
+    with pytest.raises(UnknownNameError, match=r"'lareqq'.*'lareqa'"):
         load(task.model_copy(update={"format": "lareqq"}), rooted)
-    with pytest.raises(InputError, match="--limit 0 wants 1 or more"):
+    with pytest.raises(InputError, match=r"--limit 0 .*\b1 or more"):
         load(task, replace(rooted, limit=0))
 
 
 def test_a_language_without_a_file_is_a_fault_of_the_task(task: Task, rooted: RunOptions) -> None:
-    with pytest.raises(InputError, match="names no file for its language 'fr'"):
+    with pytest.raises(InputError, match=r"'small'.*no file.*'fr'"):
         load(task.model_copy(update={"languages": ["de", "en", "fr"]}), rooted)
 
 
@@ -269,7 +272,7 @@ def test_an_unpinned_file_has_the_ceiling_that_was_asked_for(
     server: FileServer, cached: RunOptions, tmp_path: Path
 ) -> None:
     task = read_task(write_task(tmp_path / "tasks", SMALL, server.url, pinned=False, sized=False))
-    with pytest.raises(OutOfReachError, match="--max-download allows more"):
+    with pytest.raises(OutOfReachError, match=r"\b100 bytes.*--max-download"):
         load(task, replace(cached, max_download=100))
     assert load(task, replace(cached, max_download=10_000)) == {"de", "en"}
 

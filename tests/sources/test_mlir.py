@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -140,7 +141,7 @@ def test_a_fault_is_one_message_with_its_place(
     tmp_path: Path, changed: dict[str, Any], message: str
 ) -> None:
     good = {"queries": QUERIES, "corpus": CORPUS, "qrels": QRELS}
-    with pytest.raises(InputError, match="1 fault in the data of task") as caught:
+    with pytest.raises(InputError, match=r"^1 fault\b.*'x'") as caught:
         read(write(tmp_path / "x", **good | changed))
     assert message in str(caught.value)
 
@@ -151,7 +152,7 @@ def test_a_language_that_a_task_does_not_name_is_no_silent_loss(tmp_path: Path) 
     folder = tmp_path / "mlir" / "MultiEup_test"
     write(folder, rows, CORPUS, [{row["_id"]: {"doc_en_0": 1}} for row in rows])
     (task,) = catalogue().get(["mlir-multieup"])
-    with pytest.raises(InputError, match="'nl_1' is in 'nl', a language that the task does not"):
+    with pytest.raises(InputError, match=r"line 3: 'nl_1' .*'nl'"):
         load_collection(task, RunOptions(data=tmp_path, cache=None, langs=("de", "en")), Silent())
 
 
@@ -159,7 +160,7 @@ def test_a_language_that_a_task_does_not_name_is_no_silent_loss(tmp_path: Path) 
 def test_a_folder_without_a_file_is_one_line(tmp_path: Path, lacking: str, capsys: Any) -> None:
     (write(tmp_path / "x") / f"{lacking}.jsonl").unlink()
     assert exit_code(["run", "--task", f"mlir:{tmp_path / 'x'}", "--model", "builtin:random"]) == 2
-    assert f"wants {lacking}.jsonl in that folder: not there" in capsys.readouterr().err
+    assert re.search(rf"mlir:.*\bwants {lacking}\.jsonl\b", capsys.readouterr().err)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +24,7 @@ from xlir_bench.records import Collection, Kind, Silent, TextsOnDisk
 from xlir_bench.rendering.document import render
 from xlir_bench.reports.tables import report
 from xlir_bench.sources import load_collection
+from xlir_bench.sources.mteb import BLANK, PUT_TOGETHER
 from xlir_bench.tasks import Task, catalogue
 
 REPO, COMMIT = "mteb/BeesRetrieval", "c" * 40
@@ -127,7 +129,7 @@ def test_what_subsets_have_alike_is_there_once(tmp_path: Path) -> None:
     assert relevant(found, "ara", "ara") == {"q0": {"ara:c0": 1}, "q1": {"ara:c1": 2}}
     assert relevant(found, "ara", "eng") == {"q0": {"eng:c0": 1}, "q1": {"eng:c1": 2}}
     assert relevant(found, "deu", "eng") == {"q0": {"eng:c0": 1}, "q1": {"eng:c2": 1}}
-    assert sum("more candidates than mteb's: 4 (eng 4)" in note for note in found.notes) == 1
+    assert found.notes.count(f"{PUT_TOGETHER}: 4 (eng 4)") == 1
 
 
 def test_some_languages_are_asked_of_the_same_candidates(tmp_path: Path) -> None:
@@ -155,7 +157,7 @@ def test_a_large_corpus_lies_on_disk_and_ranks_alike(
     assert again.record.settings == whole.record.settings
     assert again.tables["ranks"].to_pylist() == whole.tables["ranks"].to_pylist()
     put(tmp_path / "Pairs", "ara-ara", qrels=[*ONE, *qrels(("q0", "c7", 1))])
-    with pytest.raises(InputError, match="'c7', relevant to query 'q0', is not in the corpus"):
+    with pytest.raises(InputError, match=r"'c7'.*'q0'.*\bcorpus\b"):
         load_collection(task_of(tmp_path / "Pairs"), options, Silent())
 
 
@@ -208,7 +210,7 @@ def test_scores_may_be_floats_and_titles_come_first(tmp_path: Path) -> None:
     folder = put(tmp_path / "x", "en", corpus=corpus, queries=queries("?", "??"), qrels=floats)
     found = read(folder)
     assert found.passages["en"].texts == ("Bees dance.", "")
-    assert "passages without any text: 1 (en 1)" in found.notes
+    assert f"{BLANK}: 1 (en 1)" in found.notes
     assert relevant(found, "en", "en")["q1"] == {"en:c1": 2}
 
 
@@ -238,7 +240,7 @@ def test_a_fault_is_told_with_its_place(
     tmp_path: Path, changed: dict[str, Rows], message: str
 ) -> None:
     parts = {"corpus": passages("Bees", "Salt"), "queries": queries("?", "?"), "qrels": ONE}
-    with pytest.raises(InputError, match="in the data of task 'x'") as caught:
+    with pytest.raises(InputError, match=r"^[12] faults?\b.*'x'") as caught:
         read(put(tmp_path / "x", "en", **parts | changed))
     assert message in str(caught.value)
     assert ".parquet: " in str(caught.value)
@@ -262,7 +264,7 @@ def test_a_folder_without_the_layout_is_one_line(
 
 def test_a_place_that_is_neither_folder_nor_data_set_is_told(capsys: Any) -> None:
     assert exit_code(["run", "--task", "mteb:no/such/folder"]) == 2
-    assert "neither a folder nor a data set of the hub" in capsys.readouterr().err
+    assert re.search("mteb:no/such/folder: .*owner/name@revision", capsys.readouterr().err)
 
 
 def hub(folder: Path) -> dict[str, bytes]:
@@ -321,7 +323,7 @@ def test_what_was_never_listed_cannot_be_read_offline(
 ) -> None:
     said = xlir(server.url, "run", "--task", f"mteb:{REPO}", "--offline")
     assert said.code == 3
-    assert f"run `xlir-bench data fetch mteb:{REPO}` first" in said.err
+    assert f"data fetch mteb:{REPO}`" in said.err
     assert not server.asked
     fetched = xlir(server.url, "data", "fetch", f"mteb:{REPO}@{COMMIT}")
     assert fetched.code == 0, fetched.err
@@ -333,7 +335,8 @@ def test_a_data_set_that_is_not_there_is_one_line(
 ) -> None:
     said = xlir(server.url, "run", "--task", "mteb:mteb/NoSuchRetrieval")
     assert said.code == 3
-    assert "the hub has no data set mteb/NoSuchRetrieval for us" in said.err
+    for fact in (" mteb/NoSuchRetrieval ", "hf auth login", "--task mteb:FOLDER"):
+        assert fact in said.err
     assert "Traceback" not in said.err
 
 
@@ -372,7 +375,7 @@ def test_a_topic_without_its_english_original_is_told(tmp_path: Path) -> None:
     (home / "topics.jsonl").write_text('{"topic_id": "0", "topics": [{"lang": "eng"}]}\n')
     (task,) = catalogue().get(["neuclir-2023"])
     assert len(task.settings()) == 3
-    with pytest.raises(InputError, match="line 1: there is no topic whose 'lang' is 'eng'"):
+    with pytest.raises(InputError, match=r"line 1: .*'lang'.*'eng'.*'original'"):
         load_collection(
             task, RunOptions(data=tmp_path, cache=None, allow_changed_data=True), Silent()
         )

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,7 @@ def test_the_task_is_named_by_the_file_and_has_its_languages(tmp_path: Path) -> 
 
 def test_a_file_is_not_taken_for_a_task_that_there_is(tmp_path: Path) -> None:
     path = written(tmp_path, LINES, "mini.jsonl")
-    with pytest.raises(InputError, match="there is a task 'mini' already; rename the file"):
+    with pytest.raises(InputError, match=r"parallel:.*mini\.jsonl.*'mini'.*\brename\b"):
         catalogue().get([f"parallel:{path}"])
     with pytest.raises(UnknownNameError, match="paralel:x"):
         catalogue().get(["paralel:x"])
@@ -110,12 +111,12 @@ def test_a_bad_line_is_one_message_with_its_place(
 def test_a_file_without_two_languages_is_told_what_is_wanted(
     tmp_path: Path, lines: list[Any]
 ) -> None:
-    with pytest.raises(InputError, match="in two languages or more"):
+    with pytest.raises(InputError, match=r'"text": .*two languages.*\.tsv\b'):
         catalogue().get([f"parallel:{written(tmp_path, lines)}"])
 
 
 def test_a_file_that_is_not_there_or_no_text_is_one_message(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"none.jsonl cannot be read"):
+    with pytest.raises(InputError, match=r"none\.jsonl .*not there"):
         catalogue().get([f"parallel:{tmp_path / 'none.jsonl'}"])
 
 
@@ -190,14 +191,14 @@ def test_the_files_of_tico_19_are_one_task(tmp_path: Path) -> None:
 def test_a_bad_pair_is_told_by_its_line(tmp_path: Path) -> None:
     path = tmp_path / "bad.tsv"
     path.write_text(f"{TATOEBA}de\ten\tNein.\nde\ten\tNein.\t\n", "utf-8")
-    with pytest.raises(InputError, match=r"line 5: has 3 cell\(s\), not four") as raised:
+    with pytest.raises(InputError, match=r"line 5: .*\b3 cell.*\bfour\b") as raised:
         read(path)
-    assert "line 6: has an empty cell" in str(raised.value)
+    assert re.search("line 6: .*empty cell", str(raised.value))
     tico(tmp_path, "fr", ["un"])
     again = "en\tfr\tOther.\tautre\twiki_0:0\t-\t-\t-\n"
     with (tmp_path / "test.en-fr.tsv").open("a") as file:
         file.write(again)
-    with pytest.raises(InputError, match="line 3: 'wiki_0:0' has two texts in 'en'"):
+    with pytest.raises(InputError, match=r"line 3: 'wiki_0:0' .*\btwo\b.*'en'"):
         read(tmp_path / "test.en-fr.tsv")
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,7 @@ def test_a_bad_file_is_one_message_that_says_where(
 def test_a_limit_on_passages_is_said_loudly(tmp_path: Path) -> None:
     found = read(write_xor(tmp_path, QUESTIONS, PASSAGES), corpus_limit=2)
     assert len(found.passages["en"].ids) == 2
-    assert any("NOT THE WHOLE CORPUS" in note for note in found.notes)
+    assert any(re.match(r"[A-Z ]+: .*\b2\b.*\ben\b", note) for note in found.notes)
 
 
 class Oracle:
@@ -156,18 +157,18 @@ def test_real_questions_score_what_is_known_by_hand(xlir_data: Path, tmp_path: P
     mean = result.summary[Kind.CROSS_LINGUAL]["recall@2kt"].mean
     rates = [sum(hits[2000]) / len(hits[2000]) for hits in by_lang.values()]
     assert mean == pytest.approx(sum(rates) / len(rates))
-    assert any("182 queries have no answer other than yes or no" in n for n in result.record.notes)
+    assert any(re.match(r"182 queries .*\byes\b.*\bno\b", n) for n in result.record.notes)
 
 
 def test_measures_of_judged_passages_are_refused(tmp_path: Path) -> None:
     root = write_xor(tmp_path, QUESTIONS, PASSAGES)
     options = RunOptions(langs=("fi",), data=root, cache=tmp_path / "cache", measures=("map",))
-    with pytest.raises(InputError, match="map wants judged passages"):
+    with pytest.raises(InputError, match=r"^map\b.*--measures.*recall@2kt"):
         evaluate("xor-retrieve", Signs(), options)
 
 
 def test_measures_of_answers_are_refused_where_there_are_none() -> None:
-    with pytest.raises(InputError, match="looks for answers in passages, and this task has none"):
+    with pytest.raises(InputError, match=r"^recall@2kt\b.*--measures.*\bmap\b"):
         evaluate("mini", Signs(), RunOptions(langs=("en",), cache=None, measures=("recall@2kt",)))
 
 
