@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,12 @@ class Said:
 
 
 Command = Callable[..., Said]
+
+
+def tells(text: str, *facts: str) -> bool:
+    """Whether one line has each of these whole, in any order: neither 120, 1,200 nor 20.5 tells of 20."""
+    parts = [re.compile(rf"(?<![\w.,]){re.escape(fact)}(?!\w|[.,]\d)") for fact in facts]
+    return any(all(part.search(line) for part in parts) for line in text.splitlines())
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from cli.conftest import tells
 from processes import begin
 from recipes import REDUCED, with_lines
 
@@ -66,7 +68,7 @@ def test_a_dry_run_shows_what_is_done_and_how_long_the_rest_takes(at, killed) ->
     code, out, _ = at("--dry-run")
     assert code == 0
     assert out.count("done") == len(killed[1]) >= 3
-    assert f"{6 - len(killed[1])} of 6 cells to run; time left: about" in out
+    assert re.search(rf"^{6 - len(killed[1])} of 6 cells\b.*\btime left\b.* \d", out, re.MULTILINE)
 
 
 def test_the_same_command_goes_on_and_runs_no_finished_cell_again(at, killed) -> None:
@@ -76,7 +78,7 @@ def test_the_same_command_goes_on_and_runs_no_finished_cell_again(at, killed) ->
     after = finished(place / "out")
     assert len(after) == 6
     assert before.items() <= after.items()
-    assert "6 of 6 cells; written to out/README.md" in out
+    assert tells(out, "6 of 6 cells", "out/README.md")
     assert out.count("across languages (") == 1
     page = (place / "out/README.md").read_text()
     assert "| untrained | measured | 2 |" in page
@@ -172,16 +174,16 @@ def test_a_cell_that_fails_does_not_hold_up_the_others(xlir, tmp_path: Path) -> 
 def test_what_is_missing_is_named_before_anything_is_trained(xlir, tmp_path: Path) -> None:
     said = xlir("experiment", "alpha-sweep", "--output", "out")
     assert said.code == 3
-    assert "{data}/qa/xnli-dev.jsonl: no data root" in said.err
+    assert tells(said.err, "{data}/qa/xnli-dev.jsonl", "no data root", "--data", "XLIR_DATA")
     said = xlir("experiment", "paper-labse", "--data", ".", "--skip-tasks", "xm3600", "--dry-run")
     assert said.code == 0
-    assert "rows.jsonl.gz is not there" in said.out
+    assert tells(said.out, "rows.jsonl.gz", "not there")
     assert "task xquad-r: ar, de" in said.out
     assert "task xm3600" not in said.out
-    assert "unknown until the first ones are done" in said.out
+    assert tells(said.out, "time left", "unknown")
     said = xlir("experiment", "mini", "--skip-tasks", "minni")
     assert said.code == 2
-    assert "did you mean 'mini'" in said.err
+    assert tells(said.err, "'minni'", "'mini'")
 
 
 def test_recipes_are_listed_and_printed(xlir) -> None:
@@ -220,4 +222,4 @@ def test_a_run_that_is_stopped_by_hand_says_so_in_one_line(xlir, tmp_path: Path)
         ended.set()
         signal.signal(signal.SIGINT, before)
     assert said.code == 130
-    assert said.err.strip() == "stopped: the same command goes on; finished cells are kept"
+    assert re.fullmatch(r"stopped: .*\bsame command\b.*\bfinished cells\b.*", said.err.strip())

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 from changed import a_little_worse, changed, evaluated, stated, times
+from cli.conftest import tells
 from models import save_tiny_transformer
 
 from xlir_bench import EncoderOptions
@@ -33,7 +35,7 @@ def test_a_pass_exits_0(gate):
     said = gate(candidate=BASE)
     assert said.code == 0, said.err
     assert said.out.startswith("PASS")
-    assert f"{BASE} is compared with itself" in said.err
+    assert tells(said.err, "warning:", str(BASE), "with itself")
 
 
 def test_a_candidate_does_not_take_the_place_of_its_baseline(gate, xlir):
@@ -42,14 +44,14 @@ def test_a_candidate_does_not_take_the_place_of_its_baseline(gate, xlir):
     before = (usual / "result.json").read_bytes()
     said = xlir("gate", "--baseline", usual, "--candidate", "builtin:ngram")
     assert (said.code, said.out) == (2, "")
-    assert f"would take the place of the baseline, {usual}: name another --output" in said.err
+    assert tells(said.err, "place of the baseline", str(usual), "--output")
     assert (usual / "result.json").read_bytes() == before
 
 
 def test_a_regression_exits_1(gate):
     said = gate()
     assert said.code == 1, said.err
-    assert said.out.startswith("FAIL: half against builtin:ngram on mini")
+    assert re.match(r"FAIL: half\b.*\bbuiltin:ngram\b.*\bmini\b", said.out)
 
 
 def test_a_result_json_does_as_well_as_its_folder(gate):
@@ -86,13 +88,13 @@ def test_without_a_candidate_it_says_what_it_wants(xlir):
 def test_a_candidate_that_is_not_there_is_one_message(gate):
     said = gate(candidate="results/none/result.json")
     assert said.code == 2
-    assert "is not there" in said.err
+    assert tells(said.err, "results/none/result.json", "not there")
 
 
 def test_a_folder_of_results_is_no_candidate(gate):
     said = gate(candidate="results")
     assert said.code == 2
-    assert "name one, such as results/mine/mini" in said.err
+    assert tells(said.err, "results/mine/mini")
 
 
 def test_the_printed_policy_is_a_policy(gate, xlir):
@@ -145,7 +147,7 @@ def test_the_summary_of_a_github_job_is_added_to(gate, monkeypatch):
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", "summary.md")
     gate()
     text = Path("summary.md").read_text(encoding="utf-8")
-    assert text.startswith("before\n### FAIL: half against builtin:ngram on mini")
+    assert re.match(r"before\n### FAIL: half\b.*\bbuiltin:ngram\b.*\bmini\b", text)
     assert "| rule " in text
 
 
@@ -153,7 +155,7 @@ def test_a_summary_that_cannot_be_written_changes_no_verdict(gate, monkeypatch):
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", "no/such/folder/summary.md")
     said = gate()
     assert said.code == 1
-    assert "summary cannot be written" in said.err
+    assert tells(said.err, "summary", "No such file")
 
 
 def test_a_model_is_evaluated_as_the_baseline_was(gate):
@@ -240,7 +242,7 @@ def test_a_revision_and_leave_to_run_code_are_no_other_models(gate):
     record["encoder"]["options"] = {"revision": "abc", "trust_remote_code": True}
     (BASE / "result.json").write_text(json.dumps(record))
     said = gate(candidate="builtin:random")
-    assert "'abc' is of the baseline's model" in said.err
+    assert tells(said.err, "differ in revision", "'abc'", "baseline's")
     assert "--trust-remote-code" in said.err
     (found,) = Path("results/builtin-random").iterdir()
     options = json.loads((found / "result.json").read_text())["encoder"]["options"]
@@ -288,7 +290,7 @@ def test_a_candidate_is_fused_as_its_baseline_was(xlir):
     record["encoder"]["fused"][1][1] = "sha256:of-other-weights"
     (base / "result.json").write_text(json.dumps(record))
     told = xlir("gate", "--baseline", base, "--candidate", new.parent)
-    assert "builtin:bm25, which the model is fused with, is not what it was" in told.out
+    assert re.search(r"\bbuiltin:bm25\b.*\bfused\b.* not .*\bbaseline\b", told.out)
 
 
 def test_a_candidate_is_re_ranked_as_its_baseline_was(xlir):
@@ -320,7 +322,7 @@ def test_a_candidate_is_re_ranked_as_its_baseline_was(xlir):
     with Path("mine.py").open("a", encoding="utf-8") as file:
         file.write("# of another day\n")
     said = xlir("gate", "--baseline", base, "--candidate", "builtin:ngram", "--json")
-    assert "baseline and candidate differ in reranker: 'mine.scores (" in said.err
+    assert tells(said.err, "differ in reranker", "'mine.scores")
     stated = records[1]["encoder"]["options"]
     assert (stated["rerank"], stated["rerank_depth"]) == ("py:mine.py:scores", 7)
 
@@ -341,7 +343,7 @@ def test_held_out_text_that_changed_is_told(xlir):
     again = ("gate", "--baseline", base, "--candidate", "builtin:ngram")
     assert "differ in" not in xlir(*again).err
     write(2)
-    assert "differ in transform: 'offsets, estimated on held-out text" in xlir(*again).err
+    assert tells(xlir(*again).err, "differ in transform", "'offsets", "held-out text")
 
 
 def test_questions_are_changed_by_the_word_lists_of_the_baseline(xlir):
@@ -382,7 +384,7 @@ def test_several_tasks_are_gated_at_once_and_the_worst_verdict_counts(gate, xlir
     assert xlir(*both, "--task", "fine").code == 0
     said = xlir(*both, "--task", "fien")
     assert said.code == 2
-    assert "did you mean 'fine'" in said.err
+    assert tells(said.err, "'fien'", "'fine'")
     assert xlir(*both, "--update-baseline", "--reason", "x").code == 1
     assert not list(Path("baselines").rglob("history.jsonl"))
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from cli.conftest import tells
 
 from xlir_bench.cli.run import in_order
 from xlir_bench.results import Result
@@ -93,18 +94,18 @@ def test_a_list_in_the_file_may_hold_fractions(xlir, tmp_path):
     (tmp_path / "run.toml").write_text(stated)
     said = xlir("run", "--config", "run.toml")
     assert said.code == 2
-    assert "--fuse-weights: 3 given" in said.err
+    assert tells(said.err, "--fuse-weights", "3")
 
 
 def test_a_reranker_that_cannot_be_had_is_told_before_any_work(xlir, tmp_path):
-    for asked, told in (
-        (("--rerank", "builtin:bm25"), "--rerank 'builtin:bm25': give a cross encoder"),
-        (("--rerank", "./nothing"), "no model folder './nothing' here"),
-        (("--rerank-depth", "5"), "--rerank-depth is of the reranker that --rerank names"),
+    for asked, facts in (
+        (("--rerank", "builtin:bm25"), ["--rerank 'builtin:bm25'", "cross encoder"]),
+        (("--rerank", "./nothing"), ["no model folder", "'./nothing'"]),
+        (("--rerank-depth", "5"), ["--rerank-depth", "--rerank names"]),
     ):
         said = xlir("run", *asked)
         assert (said.code, said.out) == (2, "")
-        assert told in said.err
+        assert tells(said.err, *facts)
         assert len(said.err.splitlines()) == 1
 
 
@@ -129,7 +130,7 @@ def test_save_run_keeps_passages_and_trec_files(xlir):
 def test_an_approximate_index_says_how_far_it_is_from_exact(xlir):
     said = xlir("run", "--langs", "de,en", "--index", "HNSW8")
     assert said.code == 0
-    assert "recall of the exact top 100" in said.out
+    assert tells(said.out, "recall", "exact top 100")
 
 
 def test_a_second_run_takes_every_vector_from_the_cache(xlir):
@@ -142,16 +143,16 @@ def test_a_second_run_takes_every_vector_from_the_cache(xlir):
     ("args", "code", "words"),
     [
         (["--model", "./no-such-model"], 2, ["no-such-model"]),
-        (["--model", "builtin:ngrm"], 2, ["did you mean 'ngram'"]),
-        (["--task", "xquadr"], 2, ["did you mean 'xquad-r'"]),
-        (["--task", "nope", "--task", "mni"], 2, ["'nope'", "'mni'", "did you mean 'mini'"]),
+        (["--model", "builtin:ngrm"], 2, ["'ngrm'", "'ngram'"]),
+        (["--task", "xquadr"], 2, ["'xquadr'", "'xquad-r'"]),
+        (["--task", "nope", "--task", "mni"], 2, ["'nope'", "'mni'", "'mini'"]),
         (["--measures", "mpa,recal@10"], 2, ["'mpa'", "'recal@10'", "'recall@10'"]),
         (["--measures", "recall"], 2, ["recall@10"]),
         (["--langs", "en,xx"], 2, ["'xx'", "en"]),
-        (["--kinds", "crosslinguist"], 2, ["did you mean 'cross-lingual'"]),
+        (["--kinds", "crosslinguist"], 2, ["'crosslinguist'", "'cross-lingual'"]),
         (["--limit", "0"], 2, ["--limit 0"]),
         (["--langs", "en", "--kinds", "multilingual"], 2, ["no setting"]),
-        (["--candidate", "sentences"], 2, ["did you mean 'sentence'"]),
+        (["--candidate", "sentences"], 2, ["'sentences'", "'sentence'"]),
         (["--index", "Nonsense"], 2, ["Nonsense", "factory"]),
         (["--index", "IVF4096,Flat"], 2, ["IVF4096,Flat", "candidates"]),
         (["--fuse", ""], 2, ["--fuse is empty"]),
@@ -258,7 +259,7 @@ def test_ctrl_c_keeps_what_was_encoded_and_says_how_to_go_on(tmp_path):
     child.send_signal(signal.SIGINT)
     _, err = child.communicate(timeout=60)
     assert child.returncode == 130
-    assert "the same command goes on" in err
+    assert tells(err, "kept", "same command")
     assert "Traceback" not in err
     assert list((tmp_path / "cache").rglob("*.safetensors"))
 
@@ -297,7 +298,7 @@ def test_a_language_that_there_is_not_is_refused(xlir, tmp_path):
     for lang in ("qq", "klingon", "D E"):
         said = xlir("run", "--model", "builtin:ngram", "--task", task, "--langs", lang)
         assert said.code == 2
-        assert "no code of ISO 639" in said.err
+        assert tells(said.err, f"--langs {lang}", "ISO 639")
 
 
 def test_all_models_are_resolved_before_the_first_runs(xlir):
@@ -351,26 +352,23 @@ def test_a_body_is_read_from_the_command_line(xlir):
     asked = ("run", "--langs", "de,en", "--limit", "2", "--http-body")
     said = xlir(*asked, 'query={"a": 1}', "--model", "builtin:random")
     assert said.code == 0
-    assert "--http-body means nothing" in said.out
+    assert tells(said.out, "--http-body", "nothing", "left out")
     assert xlir(*asked, "query=", "--model", "http:http://127.0.0.1:1/v1#m").code == 2
 
 
 @pytest.mark.parametrize(
-    ("args", "told"),
+    ("args", "facts"),
     [
-        (
-            ("--langs", "en", "de"),
-            "'de' stands where a model does, and is a language: --langs en,de",
-        ),
-        (("mini",), "is a task: --task mini"),
-        (("builtin:ngram", "monolingual"), "is a kind: --kinds monolingual"),
-        (("builtin:ngram", "--name", "a", "--name", "b"), "--name is given 2 times for 1 models"),
+        (("--langs", "en", "de"), ["'de'", "language", "--langs en,de", "--model de"]),
+        (("mini",), ["'mini'", "task", "--task mini"]),
+        (("builtin:ngram", "monolingual"), ["'monolingual'", "kind", "--kinds monolingual"]),
+        (("builtin:ngram", "--name", "a", "--name", "b"), ["--name", "2", "1"]),
     ],
 )
-def test_a_word_that_is_no_model_is_told_as_what_it_is(xlir, args, told):
+def test_a_word_that_is_no_model_is_told_as_what_it_is(xlir, args, facts):
     said = xlir("run", *args)
     assert said.code == 2
-    assert told in said.err
+    assert tells(said.err, *facts)
 
 
 def test_a_name_stands_in_tables_and_the_folder_stays(xlir):
@@ -391,7 +389,7 @@ def test_where_numbers_mislead_it_is_said_even_quietly_and_a_failure_leaves_no_f
     )
     said = xlir("run", "--model", "py:mine.py:same", "--quiet", "--langs", "de,en")
     assert said.code == 0
-    assert "many texts have the vector of another text: de query " in said.err
+    assert re.search(r"warning: .*\btexts\b.*\bvector\b.*: de query \d+%", said.err)
     assert "98 % of the cosines" in said.err
     assert said.err.count("warning: ") == 2
     assert xlir("run", "--model", "py:mine.py:broken", "--output", "other").code == 4

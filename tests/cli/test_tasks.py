@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cli.conftest import tells
 from click.testing import CliRunner, Result
 from sources.serving import SMALL, write_data, write_task
 
@@ -53,7 +54,7 @@ def test_a_data_root_is_looked_at_by_option_or_by_variable(
     write_task(tmp_path / "tasks", SMALL)
     root = write_data(tmp_path / "root", {"en": SMALL["en"]})
     args = ("--tasks-dir", str(tmp_path / "tasks"))
-    assert f"in part (de missing): {root}" in row(output(*args, "--data", str(root)), "small")
+    assert tells(row(output(*args, "--data", str(root)), "small"), "de missing", str(root))
     write_data(root, SMALL)
     monkeypatch.setenv("XLIR_DATA", str(root))
     assert f"yes: {root}" in row(output(*args), "small")
@@ -127,12 +128,14 @@ def test_what_is_not_there_is_an_error_to_mend() -> None:
     assert isinstance(run("--tasks-dir", "/no/such/folder").exception, InputError)
     missing = run("--data", "/no/such/root").exception
     assert isinstance(missing, InputError)
-    assert "/no/such/root (--data) is not there" in str(missing)
+    assert tells(str(missing), "/no/such/root", "--data", "not there")
 
 
 def test_a_variable_that_names_no_folder_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XLIR_DATA", "/no/such/root")
-    assert "(XLIR_DATA) is not there" in str(run().exception)
+    missing = run().exception
+    assert isinstance(missing, InputError)
+    assert tells(str(missing), "/no/such/root", "XLIR_DATA", "not there")
 
 
 def test_help_has_examples() -> None:
@@ -170,7 +173,7 @@ def test_a_broken_file_is_told_and_the_others_are_listed(tmp_path: Path) -> None
     where = ("--tasks-dir", str(tmp_path))
     listed = CliRunner().invoke(tasks, where, standalone_mode=False)
     assert row(listed.stdout, "small")
-    assert "broken.toml is not TOML" in listed.stderr
+    assert tells(listed.stderr, str(tmp_path / "broken.toml"), "not TOML")
     assert listed.return_value == 2
     assert output("small", *where)
     assert "not TOML" in str(run("broken", *where).exception)

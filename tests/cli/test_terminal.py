@@ -64,9 +64,7 @@ def test_a_type_of_a_module_cannot_erase_the_warning_about_it(
     folder.mkdir()
     (folder / "modules.json").write_text(json.dumps([{"type": HOSTILE, "path": ""}]))
     said = check(xlir("run", "--model", folder), 2)
-    assert "brings code of its own" in said
-    assert "--trust-remote-code" in said
-    assert "\\u001b" in said
+    assert re.search(r"\bcode\b.*\\u001b.* --trust-remote-code\b", said)
 
 
 @pytest.mark.parametrize(
