@@ -23,8 +23,8 @@ Command = Callable[..., Said]
 
 
 def tells(text: str, *facts: str) -> bool:
-    """Whether one line has each of these whole, in any order: neither 120, 1,200 nor 20.5 tells of 20."""
-    parts = [re.compile(rf"(?<![\w.,]){re.escape(fact)}(?!\w|[.,]\d)") for fact in facts]
+    """Whether one line has each of these whole, in any order: 1,200 does not tell of 200, nor --a-b of --a."""
+    parts = [re.compile(rf"(?<![\w.,])(?<!\w-){re.escape(fact)}(?!-?\w|[.,]\d)") for fact in facts]
     return any(all(part.search(line) for part in parts) for line in text.splitlines())
 
 

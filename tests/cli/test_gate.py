@@ -44,7 +44,7 @@ def test_a_candidate_does_not_take_the_place_of_its_baseline(gate, xlir):
     before = (usual / "result.json").read_bytes()
     said = xlir("gate", "--baseline", usual, "--candidate", "builtin:ngram")
     assert (said.code, said.out) == (2, "")
-    assert tells(said.err, "place of the baseline", str(usual), "--output")
+    assert tells(said.err, "place", "baseline", str(usual), "--output")
     assert (usual / "result.json").read_bytes() == before
 
 
@@ -94,7 +94,7 @@ def test_a_candidate_that_is_not_there_is_one_message(gate):
 def test_a_folder_of_results_is_no_candidate(gate):
     said = gate(candidate="results")
     assert said.code == 2
-    assert tells(said.err, "results/mine/mini")
+    assert tells(said.err, "error: results", "1", "results/mine/mini")
 
 
 def test_the_printed_policy_is_a_policy(gate, xlir):
