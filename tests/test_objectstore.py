@@ -138,7 +138,7 @@ def test_a_shard_that_cannot_be_put_is_not_kept_here(
 ) -> None:
     machine("one")
     (tmp_path / "far").write_text("no folder")
-    with pytest.raises(OutOfReachError, match=r"file://.* cannot be reached"):
+    with pytest.raises(OutOfReachError, match=r"^file://.*far"):
         filled(cache_root())
     assert not list(cache_root().rglob("*.safetensors"))
 

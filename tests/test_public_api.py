@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from importlib.metadata import version
@@ -41,7 +42,7 @@ def test_every_public_name_is_there_documented_and_listed(name: str) -> None:
 
 
 def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
-    with pytest.raises(AttributeError, match="has no attribute 'evaluates'"):
+    with pytest.raises(AttributeError, match="'evaluates'"):
         _ = xb.evaluates  # type: ignore[attr-defined]
 
 
@@ -141,12 +142,10 @@ def test_a_score_forgives_spelling_and_names_what_there_is() -> None:
     assert result.score("monolingual", "recall_at_10") == result.score("monolingual", "Recall@10")
     with pytest.raises(xb.XlirError, match="unknown kind 'bilingual'"):
         result.score("bilingual")
-    with pytest.raises(xb.XlirError, match="'recal@10': did you mean 'recall@10'"):
+    with pytest.raises(xb.XlirError, match=r"'recal@10'.*'recall@10'"):
         result.score("monolingual", "recal@10")
     alone = xb.evaluate("mini", letters, kinds="monolingual", **QUICK)
-    with pytest.raises(
-        xb.XlirError, match=r"kind of .*mini 'multilingual'.*there are: monolingual\)"
-    ):
+    with pytest.raises(xb.XlirError, match=r"mini 'multilingual'.*: monolingual\)"):
         alone.score("multilingual")
 
 
@@ -155,7 +154,7 @@ def test_a_result_is_told_in_a_line_and_in_a_notebook_as_a_table_that_nothing_br
 ):
     result = full_small()
     line = repr(result)
-    assert line.startswith("<Result of builtin:ngram on mini (languages de en): map monolingual 0.")
+    assert re.match(r"<Result .*builtin:ngram .*mini .*\bde en\b.*map .*monolingual 0\.\d", line)
     assert "\n" not in line
     assert len(line) < 160
     interval = result.summary[xb.Kind.MULTILINGUAL]["mrr"]
@@ -179,7 +178,7 @@ def test_frames_of_results_stand_below_each_other() -> None:
     for row in kinds.itertuples():
         assert means[row.kind, row.measure] == pytest.approx(row.value)
         assert row.low < row.value < row.high
-    with pytest.raises(xb.XlirError, match="unknown level of rows 'kinds': did you mean 'kind'"):
+    with pytest.raises(xb.XlirError, match=r"'kinds'.*'kind'"):
         result.to_frame("kinds")
 
 
@@ -187,8 +186,6 @@ def test_a_comparison_is_told_in_a_line_and_printed_as_tables() -> None:
     compared = xb.compare(
         full_small(), xb.evaluate("mini", "builtin:random", **QUICK | {"measures": None})
     )
-    assert repr(compared).startswith(
-        "<Comparison of builtin:random against builtin:ngram on mini, map:"
-    )
+    assert re.match("<Comparison .*builtin:random .*builtin:ngram .*mini, map:", repr(compared))
     assert "monolingual -." in repr(compared)
     assert "by query language" in str(compared)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 from recipes import REDUCED, with_lines
 
@@ -48,16 +50,16 @@ def test_every_fault_is_named_at_once() -> None:
     text = with_lines("seeds = [0, 0]", 'tasks = ["xquad-r"]', "baselines = ['mixed']")
     with pytest.raises(InputError) as caught:
         parse_recipe(text, "mine.toml")
-    for word in ("seeds says something twice", "claim 1: its task mini", "claim 2", "mixed"):
-        assert word in str(caught.value)
-    with pytest.raises(InputError, match="rerank-depth wants rerank"):
+    for fault in ("seeds .*twice", "claim 1: .*mini", "claim 2: .*mixed"):
+        assert re.search(fault, str(caught.value))
+    with pytest.raises(InputError, match=r"rerank-depth .*\brerank\b"):
         parse_recipe(with_lines("rerank-depth = 50"), "mine.toml")
     with pytest.raises(InputError, match="not TOML"):
         parse_recipe("name = ", "mine.toml")
 
 
 def test_a_claim_has_to_name_one_training() -> None:
-    with pytest.raises(InputError, match=r"claim 1: 2 trainings of .* have strategy hybrid"):
+    with pytest.raises(InputError, match=r"claim 1: 2 .*strategy hybrid"):
         parse_recipe(with_lines("alphas = [0.2, 0.8]"), "it")
 
 
@@ -100,7 +102,7 @@ half = { truncate-dim = 8, vectors = "int8" }
     assert [(v.strategy, v.encoding) for v in others] == [("hybrid", "whole")]
     others = half.opponents([Choice.model_validate("untrained")], recipe.variants())
     assert [v.encoding for v in others] == ["half"]
-    with pytest.raises(InputError, match="'Half length' is a part of folders' names"):
+    with pytest.raises(InputError, match=r"encodings: 'Half length' .*lower-case"):
         parse_recipe(REDUCED + encodings.replace("half", '"Half length"'), "it")
 
 
@@ -112,7 +114,7 @@ def test_some_of_a_grid_may_be_all_that_is_trained() -> None:
     assert found == [("monolingual", "symmetric"), ("hybrid", "infonce"), ("hybrid", "symmetric")]
     kept = {c.name for c in recipe.cells()}
     assert kept < {c.name for c in parse_recipe(text, "it").cells()}
-    with pytest.raises(InputError, match="only: nothing in the grid has strategy mixed"):
+    with pytest.raises(InputError, match=r"only: .*grid .*strategy mixed"):
         parse_recipe('only = ["mixed"]\n' + text, "it")
 
 
@@ -120,7 +122,7 @@ def test_an_option_of_a_loss_that_is_not_there_is_refused() -> None:
     text = with_lines('losses = ["infonce"]').replace(
         "[training]", "[training]\nlakda-weight = 0.3"
     )
-    with pytest.raises(InputError, match="lakda-weight is for the loss lakda"):
+    with pytest.raises(InputError, match=r"lakda-weight .*loss lakda\b"):
         parse_recipe(text, "it")
 
 
@@ -142,7 +144,7 @@ def test_shipped_recipes_name_known_tasks_and_can_be_planned() -> None:
 
 
 def test_an_unknown_recipe_gets_a_near_miss(tmp_path) -> None:
-    with pytest.raises(InputError, match="did you mean 'paper-xlmr'"):
+    with pytest.raises(InputError, match=r"'paper-xlm'.*'paper-xlmr'"):
         find_recipe("paper-xlm")
     with pytest.raises(InputError, match="cannot be read"):
         find_recipe(str(tmp_path / "none.toml"))
@@ -157,7 +159,7 @@ def test_each_strategy_may_have_its_own_rate_which_is_all_that_its_cells_depend_
     other = cells("{ monolingual = 0.01, hybrid = 0.05 }")
     assert one["monolingual"] == other["monolingual"] != cells("0.02")["monolingual"]
     assert one["hybrid"] == cells("0.02")["hybrid"] != other["hybrid"]
-    with pytest.raises(InputError, match="names no rate of hybrid"):
+    with pytest.raises(InputError, match=r"training\.lr .*rate .*hybrid"):
         cells("{ monolingual = 0.01 }")
 
 

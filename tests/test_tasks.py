@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -123,7 +124,7 @@ def test_miracl_counts_what_its_paper_counts() -> None:
 def test_unknown_tasks_are_reported_together_with_near_misses() -> None:
     with pytest.raises(UnknownNameError) as caught:
         catalogue().get(["xquad-r", "xquadr", "nothing-like-it"])
-    assert "'xquadr': did you mean 'xquad-r'?" in str(caught.value)
+    assert re.search("'xquadr'.*'xquad-r'", str(caught.value))
     assert "'nothing-like-it'" in str(caught.value)
 
 
@@ -141,7 +142,7 @@ def test_a_folder_that_stands_where_a_task_does_is_told_how_to_name(
 ) -> None:
     (tmp_path / "support").mkdir()
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError, match=r"unknown task 'support'.*beir:support or mlir:support"):
+    with pytest.raises(InputError, match=r"'support'.*beir:support .*mlir:support"):
         catalogue().get(["support"])
 
 
@@ -155,7 +156,7 @@ def test_a_folder_of_ones_own_adds_tasks_and_may_not_take_a_name(tmp_path: Path)
     file = write_task(tmp_path, SMALL)
     assert "small" in catalogue(tmp_path).tasks
     file.write_text(file.read_text().replace('"small"', '"mini"'))
-    with pytest.raises(InputError, match="'mini' is defined twice"):
+    with pytest.raises(InputError, match=f"'mini' .*twice.*{file.name}"):
         _ = catalogue(tmp_path).tasks
 
 
@@ -170,22 +171,22 @@ def test_every_fault_of_a_task_file_is_reported_at_once(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         read_task(file)
     assert "version: Field required" in str(caught.value)
-    assert "colour: no such key is known" in str(caught.value)
+    assert "colour: no such" in str(caught.value)
 
 
 def test_a_file_that_is_not_toml_says_where(tmp_path: Path) -> None:
     file = tmp_path / "bad.toml"
     file.write_text("name = \n")
-    with pytest.raises(InputError, match=r"bad.toml is not TOML: .*line 1"):
+    with pytest.raises(InputError, match=r"bad\.toml .*TOML: .*line 1"):
         read_task(file)
 
 
 def test_a_file_that_is_no_utf8_or_no_file_is_one_message(tmp_path: Path) -> None:
     (tmp_path / "latin.toml").write_bytes(b"name = '\xe9'")
     (tmp_path / "folder.toml").mkdir()
-    with pytest.raises(InputError, match=r"latin\.toml is not TOML"):
+    with pytest.raises(InputError, match=r"latin\.toml .*TOML"):
         read_task(tmp_path / "latin.toml")
-    with pytest.raises(InputError, match=r"folder\.toml cannot be read"):
+    with pytest.raises(InputError, match=r"folder\.toml .*read"):
         read_task(tmp_path / "folder.toml")
 
 

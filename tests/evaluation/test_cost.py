@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from functools import cache
@@ -275,7 +276,7 @@ def test_what_cannot_be_measured_is_a_line(spec, options, said):
 
 
 def test_a_dtype_that_is_none_is_named(tiny_transformer: Path):
-    with pytest.raises(UnknownNameError, match="did you mean 'float16'"):
+    with pytest.raises(UnknownNameError, match=r"'flaot16'.*'float16'"):
         costs(str(tiny_transformer), dtypes=("flaot16",))
 
 
@@ -292,14 +293,14 @@ def test_a_dtype_that_the_device_does_not_have_is_a_line():
 
     with pytest.raises(InputError) as error:
         warmed_up(Inverting(), "float16", ["a"])
-    assert "--dtype float16: halved cannot compute in it on cpu" in str(error.value)
+    assert re.search("^--dtype float16: halved .* cpu .*--device", str(error.value))
     assert "\n" not in str(error.value)
 
 
 def test_vectors_that_exist_have_no_latency(tmp_path: Path):
     for name in ("query.de.npy", "passage.de.npy"):
         np.save(tmp_path / name, np.ones((3, 4), np.float32))
-    with pytest.raises(InputError, match="holds vectors and cannot encode"):
+    with pytest.raises(InputError, match=f"{tmp_path.name} holds vectors"):
         costs(f"npy:{tmp_path}")
 
 

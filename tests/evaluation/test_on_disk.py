@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -103,7 +104,7 @@ def test_a_limited_corpus_is_never_taken_for_a_full_run(
     args = ["run", "--model", "builtin:ngram", "--task", "miracl", "--langs", "sw"]
     args += ["--data", str(root), "--output", str(root / "results")]
     assert exit_code([*args, "--corpus-limit", "20"]) == 0
-    assert "NOT THE WHOLE CORPUS" in capsys.readouterr().out
+    assert re.search(r"NOT THE WHOLE .*\b20\b", capsys.readouterr().out)
     (limited,) = (root / "results" / "builtin-ngram").iterdir()
     assert limited.name.startswith("miracl~")
     assert json.loads((limited / "result.json").read_text())["options"]["corpus_limit"] == 20
@@ -125,4 +126,4 @@ def test_what_it_costs_is_measured_on_tasks_in_memory_alone(
 ) -> None:
     args = ["profile", "--model", "builtin:ngram", "--task", "miracl", "--langs", "sw"]
     assert exit_code([*args, "--data", str(root)]) == 2
-    assert "the corpus of miracl lies on disk" in capsys.readouterr().err
+    assert re.search("miracl .*on disk.*--task ", capsys.readouterr().err)

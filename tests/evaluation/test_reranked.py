@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -157,14 +158,12 @@ def test_the_result_says_both_and_what_cannot_be_lifted(cross_encoder: Path, cac
     assert encoder.slug.startswith("signs-55555555--cross-")
     assert encoder.options is not None
     assert (encoder.options.rerank, encoder.options.rerank_depth) == (str(cross_encoder), 10)
-    how = "the best 10 of signs are re-ordered by cross (float32, at most 48 tokens a pair);"
-    assert any(note.startswith(how) for note in result.record.notes)
+    how = r"\b10 of signs .*\bcross \(float32, .*\b48 tokens"
+    assert any(re.search(how, note) for note in result.record.notes)
     # Re-ordering is within the best: recall there is that of the first stage.
     held = {kind: figures["recall@10"].mean for kind, figures in result.record.summary.items()}
     told = ", ".join(f"{share:.1%} ({kind})" for kind, share in held.items())
-    assert f"relevant passages among the best 10: {told}; no new order" in " ".join(
-        result.record.notes
-    )
+    assert any(f"best 10: {told};" in note for note in result.record.notes)
     other = reranked(cross_encoder, 11, cache=cache)
     assert other.record.encoder.slug != encoder.slug
     for name, several in (

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -259,12 +260,12 @@ def test_an_index_that_faiss_cannot_read_is_told_before_anything_is_encoded() ->
     def never(texts: list[str], role: str) -> np.ndarray:
         raise AssertionError
 
-    with pytest.raises(InputError, match="'IVF64,Foo' is not a FAISS factory string"):
+    with pytest.raises(InputError, match=r"'IVF64,Foo' .*FAISS"):
         evaluate("mini", never, small(index="IVF64,Foo"))
 
 
 def test_an_unknown_task_gets_a_near_miss() -> None:
-    with pytest.raises(UnknownNameError, match="did you mean 'mini'"):
+    with pytest.raises(UnknownNameError, match=r"'minni'.*'mini'"):
         evaluate("minni", "builtin:ngram", small())
 
 
@@ -317,7 +318,7 @@ def test_stored_vectors_that_are_no_numbers_are_one_message(stored: Path) -> Non
 
 
 def test_stored_vectors_are_not_encoded_and_so_not_dropped(stored: Path) -> None:
-    with pytest.raises(InputError, match="--no-keep-vectors is for texts that are encoded"):
+    with pytest.raises(InputError, match=r"--no-keep-vectors .*encoded"):
         evaluate("mini", f"npy:{stored}", small(keep_vectors=False))
 
 
@@ -326,7 +327,7 @@ def test_stored_vectors_that_are_zero_are_noted(stored: Path) -> None:
     vectors[[3, 5]] = 0
     np.save(stored / "query.de.npy", vectors)
     notes = evaluate("mini", f"npy:{stored}", small()).record.notes
-    assert any("2 query text(s) have a zero vector" in note for note in notes)
+    assert any(re.search(r"^2 query .*zero vector", note) for note in notes)
 
 
 def test_an_approximate_index_says_how_far_it_is_from_exact() -> None:
@@ -403,12 +404,10 @@ def test_bm25_is_a_retriever_without_vectors() -> None:
     assert found.record.bias
     assert found.record.texts["en"].tokens_mean > 1
     assert any("a word weighs" in note for note in found.record.notes)
-    assert any("alignment is measured of vectors" in note for note in found.record.notes)
+    assert any(re.search("^alignment .*of vectors", note) for note in found.record.notes)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(BM25Index, "search", None)  # refused before hours of search
-        with pytest.raises(
-            InputError, match="--index 'HNSW32' is for dense vectors, and builtin:bm25"
-        ):
+        with pytest.raises(InputError, match=r"--index 'HNSW32' .*dense.*builtin:bm25"):
             evaluate("mini", "builtin:bm25", small(langs=("en",), index="HNSW32"))
     with pytest.raises(InputError, match="--vectors int8"):
         evaluate("mini", "builtin:bm25", small(langs=("en",), vectors="int8"))
@@ -434,7 +433,7 @@ def test_fused_retrievers_are_one_with_both_names_and_their_options() -> None:
     assert (
         not ranks[ranks.kind == "multilingual"].duplicated(["query_lang", "query_id", "rank"]).any()
     )
-    with pytest.raises(InputError, match=r"1 given.*builtin:ngram, builtin:bm25"):
+    with pytest.raises(InputError, match=r": 1 .*builtin:ngram, builtin:bm25"):
         evaluate("mini", "builtin:ngram", encoder_options=replace(how, fuse_weights=(1,)))
     with pytest.raises(InputError, match="--fuse-weights"):
         evaluate("mini", "builtin:ngram", encoder_options=EncoderOptions(fuse_weights=(1,)))
@@ -444,7 +443,7 @@ def test_fused_retrievers_are_one_with_both_names_and_their_options() -> None:
 def test_weights_are_numbers_however_they_are_given(weights: Any) -> None:
     assert EncoderOptions(fuse="builtin:bm25", fuse_weights=weights).fuse_weights == (1, 0.3)
     assert EncoderOptions(fuse_weights=0.3).fuse_weights == (0.3,)
-    with pytest.raises(InputError, match="--fuse-weights one,2: numbers are wanted"):
+    with pytest.raises(InputError, match=r"--fuse-weights one,2: .*1,0\.5"):
         EncoderOptions(fuse_weights="one,2")
 
 

@@ -104,17 +104,17 @@ def test_errors_of_a_worker_are_this_projects_and_hold_up_no_other_unit(
     job = Squares(tmp_path, wrong=1, unknown=2)
     done = {each.name: each for each in executor.run(job, numbers(1, 2, 3))}
     assert done["number 3"].result() == 9
-    with pytest.raises(XlirError, match=r"^ZeroDivisionError: of a number \(of a worker") as wrong:
+    with pytest.raises(XlirError, match=r"^ZeroDivisionError: of a number \(.*worker") as wrong:
         done["number 1"].result()
     assert wrong.value.exit_code == 4
-    with pytest.raises(XlirError, match="did you mean 'seven'") as unknown:
+    with pytest.raises(XlirError, match=r"'sevn'.*'seven'") as unknown:
         done["number 2"].result()
     assert unknown.value.exit_code == 2
     assert "in square" in unknown.value.__notes__[0]
 
 
 def test_what_cannot_be_opened_is_told_at_once(executor: Executor, tmp_path: Path) -> None:
-    with pytest.raises(XlirError, match="did you mean 'ngram'"):
+    with pytest.raises(XlirError, match=r"'ngran'.*'ngram'"):
         list(executor.run(Squares(tmp_path, cannot_open=True), numbers(1)))
 
 
@@ -124,7 +124,7 @@ def test_the_unit_of_a_killed_worker_is_done_again(
     done = list(executor.run(Squares(tmp_path, once=2), numbers(1, 2, 3, 4)))
     assert sorted(each.result() for each in done) == [1, 4, 9, 16]
     assert len(set(asked(tmp_path)[2])) == 2
-    assert told[-1].endswith("what it did is done again: number 2")
+    assert told[-1].endswith("again: number 2")
 
 
 def test_a_unit_that_ends_every_worker_is_given_up_by_name(
@@ -133,7 +133,7 @@ def test_a_unit_that_ends_every_worker_is_given_up_by_name(
     monkeypatch.setattr(cluster, "MOST_DEATHS", 2)
     done = {e.name: e for e in executor.run(Squares(tmp_path, fatal=2), numbers(1, 2, 3))}
     assert done["number 1"].result() + done["number 3"].result() == 10
-    with pytest.raises(XlirError, match="number 2: given up, for it ended 2 workers"):
+    with pytest.raises(XlirError, match=r"^number 2: .*ended 2 workers"):
         done["number 2"].result()
     assert len(set(asked(tmp_path)[2])) == 2
 
@@ -313,7 +313,7 @@ def test_after_an_interrupt_the_same_command_goes_on(executor: Executor, tmp_pat
 def test_what_workers_cannot_load_is_refused(executor: Executor, tmp_path: Path) -> None:
     from executor.encoders import vectors
 
-    with pytest.raises(InputError, match="workers want an encoder that is named by a spec"):
+    with pytest.raises(InputError, match=r"vectors: .*workers .*spec"):
         evaluate("mini", vectors, replace(QUICK, cache=tmp_path), executor=executor)
 
 
@@ -340,8 +340,8 @@ def test_models_and_tasks_of_a_run_are_shared_out(
         exit_code([*asked, "--output", str(cache / "shared"), "--on", "ray", "--workers", "2"]) == 4
     )
     shared, why_shared = capfd.readouterr()
-    assert "encode failed: ValueError: of a text" in why
-    assert "encode failed: ValueError: of a text" in why_shared
+    for each in (why, why_shared):
+        assert re.search("wrong.*: ValueError: of a text", each)
     assert re.search(r"evaluate: 100%.* 3/3 .*(results/s|s/ results)", why_shared)
     for one, other in zip(json.loads(alone), json.loads(shared), strict=True):
         assert one["encoder"]["name"] == other["encoder"]["name"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import socketserver
 from collections.abc import Iterator
@@ -40,7 +41,7 @@ def test_every_unit_is_done_once_in_this_process(tmp_path: Path) -> None:
 def test_a_unit_that_fails_does_not_hold_up_the_others(tmp_path: Path) -> None:
     done = {d.name: d for d in LOCAL.run(Squares(tmp_path, unknown=2), numbers(1, 2, 3))}
     assert done["number 3"].result() == 9
-    with pytest.raises(UnknownNameError, match="did you mean 'seven'"):
+    with pytest.raises(UnknownNameError, match=r"'sevn'.*'seven'"):
         done["number 2"].result()
 
 
@@ -73,12 +74,12 @@ def test_an_interrupt_leaves_what_is_finished(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["", "spark", "ray:", "ray:head", "ray://head:10001", "ray:a:b"])
 def test_other_places_are_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="local, ray or ray:HOST:PORT"):
+    with pytest.raises(ValueError, match=r"\blocal\b.*\bray\b.*\bray:HOST:PORT\b"):
         place(text)
 
 
 def test_this_process_has_no_workers() -> None:
-    with pytest.raises(InputError, match="--workers is of workers"), opened("local", workers=2):
+    with pytest.raises(InputError, match=r"--workers .*--on ray"), opened("local", workers=2):
         pass
 
 
@@ -111,14 +112,14 @@ def test_workers_share_the_nodes(
 @pytest.mark.parametrize("gpus", [1.5, 0.00001])
 def test_a_share_of_gpus_that_ray_cannot_give_is_refused(gpus: float) -> None:
     cluster = pytest.importorskip("xlir_bench.executor.cluster", reason=NO_RAY)
-    with pytest.raises(InputError, match=r"--gpus-per-worker .*: a whole number is wanted"):
+    with pytest.raises(InputError, match=f"--gpus-per-worker {gpus:g}: .*whole"):
         cluster.shared([{"CPU": 8, "GPU": 4}], None, gpus)
 
 
 @pytest.mark.parametrize(("node", "gpus"), [({"CPU": 0}, None), ({"CPU": 8}, 1.0)])
 def test_a_cluster_without_room_is_told(node: dict[str, float], gpus: float | None) -> None:
     cluster = pytest.importorskip("xlir_bench.executor.cluster", reason=NO_RAY)
-    with pytest.raises(InputError, match="no node of the cluster has"):
+    with pytest.raises(InputError, match=f"no node .*{'1 GPU' if gpus else ''}.*processor"):
         cluster.shared([node], None, gpus)
 
 
@@ -138,7 +139,7 @@ def test_an_address_that_does_not_answer_is_told_in_a_line(
 ) -> None:
     assert exit_code(["run", "--on", f"ray:{no_cluster}", "--quiet"]) == 3
     told = capfd.readouterr().err
-    assert told.startswith(f"error: --on ray:{no_cluster}: no head of a cluster answers")
+    assert told.startswith(f"error: --on ray:{no_cluster}: no head ")
     assert told.count("\n") == 1
 
 
@@ -163,7 +164,7 @@ def test_a_server_of_something_else_is_no_head(
         for port in (web.server_address[1], silent.getsockname()[1]):
             address = f"127.0.0.1:{port}"
             assert exit_code(["run", "--on", f"ray:{address}", "--quiet"]) == 3
-            assert f"ray:{address}: no head of a cluster answers" in capfd.readouterr().err
+            assert f"ray:{address}: no head " in capfd.readouterr().err
 
 
 def test_an_address_of_the_environment_is_told_as_such(
@@ -171,7 +172,7 @@ def test_an_address_of_the_environment_is_told_as_such(
 ) -> None:
     monkeypatch.setenv("RAY_ADDRESS", no_cluster)
     assert exit_code(["run", "--on", "ray", "--quiet"]) == 3
-    assert f"RAY_ADDRESS={no_cluster}: no head of a cluster answers" in capfd.readouterr().err
+    assert f"RAY_ADDRESS={no_cluster}: no head " in capfd.readouterr().err
     monkeypatch.setenv("RAY_ADDRESS", f"ray://{no_cluster}")
     assert exit_code(["run", "--on", "ray", "--quiet"]) == 2
     assert "ray job submit" in capfd.readouterr().err
@@ -183,14 +184,16 @@ def test_a_node_that_does_not_start_in_time_is_told_in_a_line(
 ) -> None:
     import ray
 
+    why = "The current node timed out during startup."
+
     def slow(**_how: object) -> None:
-        raise Exception("The current node timed out during startup.")  # as Ray does
+        raise Exception(why)  # as Ray does
 
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
     monkeypatch.setattr(ray, "init", slow)
     assert exit_code(["run", "--on", "ray", "--quiet"]) == 3
     told = capfd.readouterr().err
-    assert told.startswith("error: cannot start Ray here (Exception: The current node timed out")
+    assert re.match(f"error: .*start Ray .*Exception: {why}", told)
     assert told.count("\n") == 1
 
 
@@ -211,7 +214,7 @@ def test_rays_own_words_for_this_machine_are_addresses(
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
     monkeypatch.setattr(ray, "init", init)
     with (
-        pytest.raises(OutOfReachError, match=r"cannot start Ray here.*JoinedError: local"),
+        pytest.raises(OutOfReachError, match=r"start Ray .*JoinedError: local"),
         opened("ray"),
     ):
         pass
@@ -243,14 +246,14 @@ def test_workers_are_not_asked_for_a_device_that_they_do_not_have(
     device: str, tmp_path: Path
 ) -> None:
     options = RunOptions(cache=tmp_path, search_device=device)
-    with pytest.raises(InputError, match=f"--search-device {device}: workers search on theirs"):
+    with pytest.raises(InputError, match=f"--search-device {device}: .*workers .*cpu$"):
         evaluate("mini", "builtin:ngram", options, executor=Local(remote=True, device="cpu"))
 
 
 @pytest.mark.parametrize("text", ["0/2", "3/2", "1", "1/0", "a/b"])
 def test_other_shards_are_refused(text: str, capfd: pytest.CaptureFixture[str]) -> None:
     assert exit_code(["run", f"--shard={text}"]) == 2
-    assert "the I-th of N parts" in capfd.readouterr().err
+    assert re.search(f"--shard .*{text}.* I/N .*1/8", capfd.readouterr().err)
 
 
 def test_shards_fill_the_cache_for_the_last_run(
@@ -260,7 +263,7 @@ def test_shards_fill_the_cache_for_the_last_run(
     run = ["run", "--model=builtin:ngram", "--langs=de,en", "--output", str(tmp_path / "out")]
     for shard in ("2/2", "1/2"):
         assert exit_code([*run, "--shard", shard]) == 0
-        assert f"texts were encoded, part {shard[0]} of 2" in capfd.readouterr().err
+        assert re.search(rf"\d texts .*part {shard[0]} of 2", capfd.readouterr().err)
     assert not (tmp_path / "out").exists() or not list((tmp_path / "out").rglob("result.json"))
     assert exit_code([*run, "--json", "--quiet"]) == 0
     profile = json.loads(capfd.readouterr().out)["profile"]

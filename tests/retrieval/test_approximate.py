@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from worlds import World, plain_order, random_world
@@ -94,9 +96,7 @@ def test_too_few_vectors_to_train_is_said_with_their_number(factory: str, cluste
     with pytest.raises(InputError) as error:
         approximately(world, factory)
     message = str(error.value)
-    assert message.startswith(
-        f"--index {factory!r} cannot be built from the 200 candidates of de-de"
-    )
+    assert re.match(rf"--index {factory!r} .*\b200 candidates .*\bde-de\b", message)
     assert clusters in message
     assert "'Flat'" in message
     assert "\n" not in message
@@ -106,9 +106,7 @@ def test_too_few_vectors_to_train_is_said_with_their_number(factory: str, cluste
 def test_a_string_that_faiss_cannot_read_is_an_error_with_examples(
     world: World, factory: str
 ) -> None:
-    with pytest.raises(
-        InputError, match="is not a FAISS factory string for 32 dimensions"
-    ) as error:
+    with pytest.raises(InputError, match=r"FAISS .*32 dimensions") as error:
         approximately(world, factory)
     assert repr(factory) in str(error.value)
     assert "HNSW32" in str(error.value)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -185,7 +186,8 @@ def test_a_damaged_block_is_noted_and_encoded_again(tmp_path: Path, damage: str)
     encoder = Letters()
     found = run(encoder, tmp_path)
     assert encoder.seen == Counter([("passage", text) for text in PASSAGES])
-    assert found.notes == ("1 damaged cache block(s) of role passage were found and encoded again",)
+    (note,) = found.notes
+    assert re.match(r"1 damaged cache .*\bpassage\b", note)
     np.testing.assert_array_equal(
         found.vectors["passage", "en"], expected("passage", COLLECTION.passages["en"].texts)
     )
@@ -239,7 +241,7 @@ def test_a_full_disk_does_not_end_the_run_and_is_told_of(
         patch.setattr(Path, "write_bytes", write)
         found = run(Counting(), tmp_path, batch_tokens=12)
     (note,) = found.notes
-    assert "the disk is full" in note
+    assert "disk is full" in note
     assert "XLIR_CACHE" in note
     np.testing.assert_array_equal(
         found.vectors["passage", "en"], expected("passage", COLLECTION.passages["en"].texts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -172,9 +173,8 @@ def test_a_second_run_encodes_nothing_and_says_the_same(
     assert (encoder.kind, encoder.dimension, encoder.max_tokens) == ("late-interaction", 8, 40)
     assert encoder.similarity == "maxsim"
     assert (encoder.query_prompt, encoder.passage_prompt) == ("[Q] ", "[D] ")
-    (note,) = (n for n in again.record.notes if n.startswith("vectors, on average"))
-    if "queries are cut at 24 tokens" in again.record.notes:
-        assert note.startswith("vectors, on average: 24.0 of a query")
+    filled = xb.load_encoder(str(colbert)).card.fills_queries
+    assert any(" 24.0 of a query" in note for note in again.record.notes) == filled
 
 
 def test_vectors_of_half_precision_have_exact_ranks_too(colbert: Path, tmp_path: Path) -> None:
@@ -216,7 +216,7 @@ def test_models_of_pylate_are_read_as_sentence_transformers_reads_them(
     encoder = xb.load_encoder(str(folder))
     card = xb.load_encoder(f"colbert:{folder}").card
     assert (card.query_prompt, card.passage_prompt, card.max_tokens) == ("[Q] ", "[D] ", 40)
-    assert "queries are cut at 24 tokens" in card.notes
+    assert any(re.search(r"^queries .*\b24 tokens", note) for note in card.notes)
     model = MultiVectorEncoder(str(folder), device="cpu")
     for role, encode in (("query", model.encode_query), ("passage", model.encode_document)):
         texts = [*TEXTS, "long " * 60]
@@ -279,7 +279,7 @@ def test_queries_are_cut_where_the_library_cuts_them(
     lengths = encoder.encode([long, short], "query").lengths.tolist()
     assert lengths[0] == encoder.card.cut("query") == encoder.card.max_query_tokens == cut
     assert lengths[1] == cut or not encoder.card.fills_queries
-    assert f"queries are cut at {cut} tokens" in encoder.card.notes
+    assert any(re.search(rf"^queries .*\b{cut} tokens", note) for note in encoder.card.notes)
     assert encoder.encode([long], "passage").lengths.tolist() == [encoder.card.cut("passage")]
     if asked is None and own != {"query_length": 500}:  # more than there are positions: it fails
         library = MultiVectorEncoder(str(folder), device="cpu")
@@ -316,7 +316,7 @@ def test_a_kind_that_the_library_does_not_have_is_one_line(
     import sentence_transformers
 
     monkeypatch.delattr(sentence_transformers, "MultiVectorEncoder")
-    with pytest.raises(InputError, match="colbert is a MultiVectorEncoder, which sentence-transf"):
+    with pytest.raises(InputError, match=r"colbert .*MultiVectorEncoder.*sentence-transformers"):
         xb.load_encoder(str(colbert)).encode(["a"], "query")
 
 
@@ -338,16 +338,14 @@ def test_what_has_no_vectors_of_tokens_is_refused_in_one_line(
     colbert: Path, tmp_path: Path
 ) -> None:
     static = save_static_embedding(tmp_path / "static")
-    with pytest.raises(
-        InputError, match="is a SentenceTransformer, not a model that gives a vector"
-    ):
+    with pytest.raises(InputError, match=r"static .*SentenceTransformer, .*each token"):
         xb.load_encoder(f"colbert:{static}")
     bert = save_tiny_bert(tmp_path / "bert")
-    with pytest.raises(InputError, match="bare transformers model, which says nothing"):
+    with pytest.raises(InputError, match=r"^colbert:bert .*bare transformers"):
         xb.load_encoder(f"colbert:{bert}")
-    with pytest.raises(InputError, match="is a MultiVectorEncoder, not a model that gives sparse"):
+    with pytest.raises(InputError, match=r"colbert .*MultiVectorEncoder, .*sparse"):
         xb.load_encoder(f"sparse:{colbert}")
-    with pytest.raises(InputError, match="--vectors int8 keeps directions"):
+    with pytest.raises(InputError, match=r"--vectors int8 .*dot"):
         xb.evaluate("mini", str(colbert), RunOptions(vectors="int8", cache=None))
     spoiled = Path(shutil.copytree(colbert, tmp_path / "spoiled"))
     (spoiled / "1_Dense" / "model.safetensors").rename(spoiled / "1_Dense" / "pytorch_model.bin")

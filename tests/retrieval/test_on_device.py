@@ -230,7 +230,7 @@ def test_a_device_that_rounds_what_it_multiplies_is_refused(monkeypatch, bits) -
 
     TorchEngine.of("cpu")
     monkeypatch.setattr(torch.Tensor, "__matmul__", rounding)
-    with pytest.raises(InputError, match="products are less exact there than float32 is"):
+    with pytest.raises(InputError, match=r"--search-device cpu: .*float32"):
         TorchEngine.of("cpu")
 
 
@@ -251,11 +251,9 @@ def test_a_device_that_is_not_there_is_told_before_anything_is_encoded(device, w
 
 def test_words_are_not_compared_on_a_device() -> None:
     options = RunOptions(search_device="cuda")
-    with pytest.raises(
-        InputError, match="--search-device cuda is for dense vectors, and builtin:bm25"
-    ):
+    with pytest.raises(InputError, match=r"--search-device cuda .*dense.*builtin:bm25"):
         as_retriever("builtin:bm25", EncoderOptions(), options)
-    with pytest.raises(InputError, match="--search-device is for vectors"):
+    with pytest.raises(InputError, match=r"--search-device .*\brow of"):
         here().tile(Sparse(), here().placed(np.eye(2, dtype="f4")), here().placed(np.eye(2)))
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -168,9 +169,8 @@ def test_zero_vectors_are_told_of_in_every_run(tmp_path: Path) -> None:
 
     for _ in range(2):
         notes = run(Letters(disturb=blank), tmp_path).notes
-        assert (
-            f"1 passage text(s) have a zero vector and rank by pool order: {TEXTS[17]!r}" in notes
-        )
+        zero = rf"1 passage .*zero .*pool order: {re.escape(repr(TEXTS[17]))}"
+        assert any(re.fullmatch(zero, note) for note in notes)
 
 
 def test_a_cache_that_takes_nothing_is_a_note_and_what_it_holds_is_used(tmp_path: Path) -> None:
@@ -238,7 +238,7 @@ def test_parts_of_the_encoding_give_the_bits_of_one_run_in_any_order(
 
 
 def test_a_part_without_a_cache_is_refused() -> None:
-    with pytest.raises(InputError, match="written into the cache, and there is none"):
+    with pytest.raises(InputError, match=r"cache.*XLIR_CACHE"):
         embedding.encode_part(collection(), Letters(), EmbedRequest(None), Silent(), 0, 2)
 
 
@@ -326,5 +326,5 @@ def test_vectors_that_are_not_seen_here_are_told(
     monkeypatch.setattr(embedding, "SEEN_AFTER", (0, 0.01))
     workers = elsewhere.Elsewhere(Idle(), "builtin:ngram", EncoderOptions())
     request = EmbedRequest(tmp_path, elsewhere=workers)
-    with pytest.raises(InputError, match=r"27 texts .* not in .* a folder that all nodes share"):
+    with pytest.raises(InputError, match=rf"^27 texts .*{re.escape(str(tmp_path))}.*XLIR_CACHE"):
         embed(collection(), Letters(), request, Silent())

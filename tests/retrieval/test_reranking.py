@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -220,7 +221,7 @@ def test_a_score_that_is_no_number_is_an_error_that_names_the_pair(bad: float) -
         scores[0] = bad
         return scores
 
-    with pytest.raises(BadVectorsError, match=rf"gave {bad} for the pair '.. question .', '.. p"):
+    with pytest.raises(BadVectorsError, match=rf"\b{bad} .*'.. question .', '.. p"):
         searched(Letters(disturb=disturb))
     with pytest.raises(BadVectorsError, match="one number a pair"):
         searched(Letters(disturb=lambda scores: scores[:, None]))
@@ -242,8 +243,8 @@ def test_notes_say_what_the_best_hold_and_how_much_was_cut() -> None:
         for kind in ("monolingual", "cross-lingual", "multilingual")
     )
     assert index.notes[0] == "of the first stage"
-    assert f"relevant passages among the best 3: {told};" in index.notes[1]
-    assert index.notes[2].startswith("100.0% of the pairs are longer than the 25 tokens")
+    assert f"best 3: {told};" in index.notes[1]
+    assert re.match(r"100\.0% .*pairs .*\b25 tokens", index.notes[2])
 
 
 def test_a_damaged_block_is_scored_again_and_a_cache_that_takes_nothing_is_told(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from math import fsum
 from pathlib import Path
 
@@ -138,9 +139,9 @@ def test_vectors_of_half_precision_keep_their_length(tmp_path: Path) -> None:
 
 
 def test_what_keeps_no_length_is_refused() -> None:
-    with pytest.raises(InputError, match="int8 keeps directions"):
+    with pytest.raises(InputError, match=r"--vectors int8 .*dot"):
         EmbedRequest(None, vectors="int8", similarity=DOT)
-    with pytest.raises(BadVectorsError, match="up to 65,504, and a vector has 70000"):
+    with pytest.raises(BadVectorsError, match=r"float16 .*\b65,504\b.*\b70000$"):
         rounded(np.array([[7e4, 1]], np.float32), "float16", DOT)
 
 
@@ -191,9 +192,9 @@ def test_a_model_is_compared_as_asked_and_the_result_says_how(uneven: Path, tmp_
     assert encoders[1].slug == encoders[2].slug == f"{encoders[0].slug}~dot"
     assert [e.similarity for e in encoders] == ["cosine", "dot", "dot"]
     assert dot.record.settings == model.record.settings
-    assert usual.record.notes[-1].endswith("the model registers dot (--similarity model)")
-    assert dot.record.notes[-1].startswith("a score is the inner product")
-    assert compare(usual, dot).notes[-1].endswith("compared by cosine and by dot")
+    assert re.search("cosine.* registers dot .*--similarity model", usual.record.notes[-1])
+    assert re.search("inner product .*dot", dot.record.notes[-1])
+    assert re.search("fingerprint.* cosine .*dot$", compare(usual, dot).notes[-1])
     files = write("mteb", [usual, dot], tmp_path)
     about = [json.loads(f.read_bytes()) for f in files if f.name == "model_meta.json"]
     assert [(a["similarity_fn_name"], a["revision"][16:]) for a in about] == [
@@ -204,7 +205,7 @@ def test_a_model_is_compared_as_asked_and_the_result_says_how(uneven: Path, tmp_
 
 def test_a_distance_is_none_of_the_similarities(uneven: Path, tmp_path: Path) -> None:
     folder = save_static_embedding(tmp_path / "far", similarity="euclidean")
-    with pytest.raises(InputError, match=r"far registers 'euclidean', and there are only cosine"):
+    with pytest.raises(InputError, match=r"far .*'euclidean'.* cosine .*dot$"):
         xb.evaluate("mini", str(folder), encoder_options=EncoderOptions(similarity="model"))
     assert "registers euclidean" in xb.evaluate("mini", str(folder), OPTIONS).record.notes[-1]
 
@@ -233,7 +234,7 @@ def test_alignment_says_by_what_it_is_measured(uneven: Path, similarity: Similar
     few = RunOptions(langs=("de", "en"), cache=None, limit=5, alignment=True)
     how = EncoderOptions(similarity=similarity)
     notes = xb.evaluate("mini", str(uneven), few, encoder_options=how).record.notes
-    assert any("alignment is measured by cosine" in n for n in notes) == (similarity == "dot")
+    assert any(re.search("^alignment .*cosine.*dot$", n) for n in notes) == (similarity == "dot")
 
 
 def test_what_is_compared_in_its_own_way_leaves_a_similarity_out_and_says_so(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -125,7 +126,7 @@ def test_texts_before_a_router_are_encoded_by_their_role(tmp_path: Path, splade:
     from sentence_transformers.sparse_encoder.modules import SparseStaticEmbedding
 
     whole = SparseEncoder(str(splade), device="cpu")
-    with pytest.raises(InputError, match="a SparseEncoder in memory is no encoder here: save it"):
+    with pytest.raises(InputError, match=r"SparseEncoder in memory.*save"):
         xb.evaluate("mini", whole)
     words = torch.linspace(0.1, 2, len(whole.tokenizer))
     router = Router.for_query_document(
@@ -139,38 +140,38 @@ def test_texts_before_a_router_are_encoded_by_their_role(tmp_path: Path, splade:
         rows = encoder.encode(["ab cd", "ef"], role)
         assert np.array_equal(rows.toarray(), encode(["ab cd", "ef"]).to_dense().numpy())
     told = xb.evaluate("mini", encoder, options(langs=("de",))).record.notes
-    assert "a score is by dot; the model registers cosine" in told
+    assert any(re.search("by dot.*registers cosine", note) for note in told)
 
 
 def test_what_is_no_sparse_model_is_refused_in_one_line(splade: Path, tmp_path: Path) -> None:
     static = save_static_embedding(tmp_path / "static")
-    with pytest.raises(InputError, match="is a SentenceTransformer, not a model that gives sparse"):
+    with pytest.raises(InputError, match=r"static .*SentenceTransformer, .*sparse"):
         xb.load_encoder(f"sparse:{static}")
     bert = save_tiny_bert(tmp_path / "bert")
-    with pytest.raises(InputError, match="names no model ForMaskedLM"):
+    with pytest.raises(InputError, match=r"^sparse:bert: .*ForMaskedLM"):
         xb.load_encoder(f"sparse:{bert}")
     folder = Path(shutil.copytree(splade, tmp_path / "pickled"))
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
-    with pytest.raises(InputError, match=r"only as a pickle .*import SparseEncoder as S"):
+    with pytest.raises(InputError, match=r"pickle .*pytorch_model\.bin.*SparseEncoder as S"):
         xb.load_encoder(str(folder))
 
 
 def test_what_wants_dense_vectors_is_refused_in_one_line(splade: Path) -> None:
-    with pytest.raises(InputError, match="--vectors float16 is not for sparse"):
+    with pytest.raises(InputError, match=r"--vectors float16 .*sparse"):
         xb.evaluate("mini", str(splade), RunOptions(vectors="float16", cache=None))
-    with pytest.raises(InputError, match="'HNSW8' is for dense vectors, and splade has none"):
+    with pytest.raises(InputError, match=r"'HNSW8' .*dense.*splade"):
         xb.evaluate("mini", str(splade), RunOptions(langs=("de",), index="HNSW8", cache=None))
-    with pytest.raises(InputError, match="--search-device cuda is for dense vectors"):
+    with pytest.raises(InputError, match=r"--search-device cuda .*dense.*splade"):
         xb.evaluate("mini", str(splade), RunOptions(search_device="cuda", cache=None))
     (task,) = catalogue().get(["mini"])
-    with pytest.raises(InputError, match="gives no dense vectors"):
+    with pytest.raises(InputError, match=r"splade .*no dense"):
         load_models(task, str(splade), CostOptions(), RunOptions(), EncoderOptions())
-    with pytest.raises(InputError, match="is a SparseEncoder, not a model that gives one dense"):
+    with pytest.raises(InputError, match=r"splade .*SparseEncoder, .*dense"):
         TransformerEncoder(locate(str(splade), EncoderOptions()))  # as training does, to refuse it
 
 
 def test_weights_that_are_no_numbers_name_their_text() -> None:
-    with pytest.raises(BadVectorsError, match=r"NaN for the text 'two' \(1 of 2 texts\)"):
+    with pytest.raises(BadVectorsError, match=r"NaN .*'two' \(1 of 2 "):
         check_finite(np.array([1, np.nan, np.nan]), np.array([0, 1, 1]), ["one", "two"])
 
 
@@ -218,4 +219,4 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(
         texts = COLLECTION.texts("passage", lang)
         rows = found.index.passages[lang].rows(np.arange(len(texts))[::-1])
         assert np.array_equal(rows.toarray(), Words().encode(texts[::-1], "passage").toarray())
-    assert any("1 passage text(s) have a zero vector" in note for note in found.notes)
+    assert any(re.search("^1 passage .*zero vector", note) for note in found.notes)

@@ -36,7 +36,7 @@ def test_the_first_ten_faults_are_kept_and_all_are_counted(tmp_path: Path) -> No
     path = write_rows(tmp_path / "rows.jsonl", [row(1), *([{}] * 12)])
     found = checked(path)
     assert (found.rows, found.fault_count, len(found.faults)) == (1, 12, 10)
-    assert str(found.faults[0]) == f"{path}, line 2: no question in any language"
+    assert str(found.faults[0]).startswith(f"{path}, line 2: no question ")
     assert found.as_json()["faults"][9]["line"] == 11
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -281,7 +282,7 @@ def test_another_model_is_not_cut_as_the_one_before(asked: Asked, tmp_path: Path
     with pytest.raises(KeyboardInterrupt):
         train(options, evaluate=interrupting)
     save_tiny_transformer(base, seed=1)
-    with pytest.raises(InputError, match="is not the model that was pruned"):
+    with pytest.raises(InputError, match=r"--resume: base .*pruned"):
         train(replace(options, resume=True), evaluate=interrupting)
 
 
@@ -291,9 +292,9 @@ def test_what_cannot_be_pruned_is_one_line(asked: Asked, tmp_path: Path) -> None
 
     tasks = catalogue().get(["mini", "xquad-r"])
     base = save_tiny_bert(tmp_path / "base")
-    with pytest.raises(InputError, match="--vocabulary says how many"):
+    with pytest.raises(InputError, match=r"--prune-vocabulary .*transformers.* --vocabulary "):
         train(asked(prune_vocabulary=("rows",)))
-    with pytest.raises(UnknownNameError, match="did you mean 'xquad-r'"):
+    with pytest.raises(UnknownNameError, match=r"'xquad'.*'xquad-r'"):
         train(asked(base, prune_vocabulary=("xquad",)), tasks=tasks)
     with pytest.raises(OutOfReachError, match="data fetch xquad-r"):
         train(asked(base, prune_vocabulary=("xquad-r",)), tasks=tasks, data=tmp_path)
@@ -320,11 +321,13 @@ def test_from_the_command_line_to_a_result(
     stated = ["--model", str(tiny_transformer), "--train", "mini-train", "--output", out]
     brief = ["--steps", "2", "--eval-langs", "de,en", "--eval-limit", "5", "--device", "cpu"]
     assert exit_code(["train-hybrid", *stated, *brief, "--prune-vocabulary", "rows"]) == 0
-    assert "the model card says what other text loses" in capsys.readouterr().out
+    told = capsys.readouterr().out
     run = ["run", "--model", out, "--langs", "de,en", "--limit", "5", "--json", "--device", "cpu"]
     assert exit_code([*run, "--output", str(tmp_path / "results")]) == 0
     result = json.loads(capsys.readouterr().out)
     record = json.loads((tmp_path / "out" / "training.json").read_text())
+    whole, left = record["pruning"]["pieces"]
+    assert re.search(rf"\b{left:,} of {whole:,} pieces, .* MB.*model card", told)
     assert record["options"]["prune_vocabulary"] == ["rows"]
     after = record["after"]["mini.cross-lingual.map"]
     assert result["summary"]["cross-lingual"]["map"]["mean"] == pytest.approx(after, abs=1e-6)

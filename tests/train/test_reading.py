@@ -4,6 +4,7 @@ import csv
 import gzip
 import hashlib
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -92,7 +93,8 @@ def test_the_long_form_refuses_two_texts_for_one_language(tmp_path: Path) -> Non
         tmp_path / "rows.csv", ["a", "de", "en", "F", "one"], ["a", "fr", "en", "Q", "two"]
     )
     fault, kept = sorted(rows_of(path), key=lambda r: isinstance(r, Row))
-    assert str(fault) == (f"{path}, line 3: id 'a' has two different texts as its answer in en")
+    assert str(fault).startswith(f"{path}, line 3: id 'a' ")
+    assert re.search("two .*answer in en$", str(fault))
     assert isinstance(kept, Row)
 
 
@@ -137,14 +139,14 @@ def test_a_kind_of_batches_that_there_is_not_is_told_before_the_hub_is_asked(
     tmp_path: Path,
 ) -> None:
     file = write_rows(tmp_path / "a.jsonl", [])
-    with pytest.raises(UnknownNameError, match=r"kind of batches .* 'mono'.*monolingual"):
+    with pytest.raises(UnknownNameError, match=f"--train .*{file.name} 'mono'.*, monolingual"):
         parse_source(f"{file}:mono")
 
 
 def test_files_of_a_folder_that_do_not_fit_together_are_one_line(tmp_path: Path) -> None:
     write_rows(tmp_path / "a.jsonl", [row(1)])
     write_rows(tmp_path / "b.jsonl", [row(2) | {"negative": {"fr": "x"}}])
-    with pytest.raises(InputError, match="cannot be loaded through datasets"):
+    with pytest.raises(InputError, match=f"{re.escape(repr(str(tmp_path)))} .*datasets: "):
         rows_of(tmp_path)
 
 
@@ -179,7 +181,7 @@ def test_files_of_no_known_kind_or_broken_ones_are_refused(tmp_path: Path) -> No
     with pytest.raises(InputError, match="cannot be read"):
         rows_of(tmp_path / "rows.parquet")
     (tmp_path / "rows.csv").write_text("id,question\n1,x\n")
-    with pytest.raises(InputError, match="lacks the columns lang_question, lang_answer, answer"):
+    with pytest.raises(InputError, match=r"lacks .*lang_question, lang_answer, answer"):
         rows_of(tmp_path / "rows.csv")
 
 
@@ -226,7 +228,7 @@ def test_a_row_may_say_where_it_came_from_in_every_format(tmp_path: Path) -> Non
     assert joined.origin == "x, y"
     (fault,) = rows_of(write_rows(tmp_path / "odd.jsonl", [row(1, origin={"by": "x"})]))
     assert isinstance(fault, Fault)
-    assert fault.what == "origin is dict, not text"
+    assert re.search("origin .*dict", fault.what)
 
 
 @pytest.mark.parametrize("delimiter", [";", "\t", "|", ","])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
 from dataclasses import replace
@@ -55,7 +56,8 @@ def test_lakda_trains_on_the_batches_of_infonce_and_logs_what_counts_for_that_al
     assert 0 < np.mean(shares) < 1
     assert planned == two.record["batches"]
     assert "infonce_alone" not in log_of(two.folder)[0]
-    assert "count for InfoNCE alone" in (one.folder / "README.md").read_text()
+    alone = one.record["batches"]["infonce_alone"]
+    assert re.search(f" {alone:.1%} .*InfoNCE", (one.folder / "README.md").read_text())
 
 
 @pytest.mark.parametrize(
@@ -94,14 +96,12 @@ def test_rows_without_english_and_a_file_without_a_vector_are_refused(
     german = source(tmp_path, [row(n, "de") for n in range(20)])
     german["batches"] = {"strategy": Strategy.MIXED}
     options = asked(tiny_transformer, loss="distil", teacher="builtin:ngram", **german)
-    with pytest.raises(
-        InputError, match=r"no row has a text in en \(--teacher-lang\); there are de"
-    ):
+    with pytest.raises(InputError, match=r"\ben \(--teacher-lang\).*\bde$"):
         train(options)
     few = tmp_path / "few.parquet"
     pq.write_table(pa.table({"text": ["question 1 in de"], "vector": [[1.0, 2.0]]}), few)
     options = replace(options, teacher=str(few), teacher_lang="de", output=tmp_path / "few")
-    with pytest.raises(InputError, match=r"no vector of 39 of 40 texts in de, such as"):
+    with pytest.raises(InputError, match=r"few\.parquet .*\b39 of 40 .*\bde, .*'"):
         train(options)
 
 
@@ -156,7 +156,7 @@ def test_a_model_and_the_file_of_its_vectors_teach_the_same_and_a_second_stage_g
         one.folder, teacher=str(file), infonce_weight=0.2, output=tmp_path / "three", **asked_of
     )
     third = train(next_stage)
-    assert any("began as that of the base" in note for note in third.record["base"]["notes"])
+    assert any(re.search("projection .*the base", n) for n in third.record["base"]["notes"])
     stated = json.loads((third.folder / "training.json").read_text())["options"]
     assert stated["infonce_weight"] == 0.2
     assert "infonce_weight" not in train(asked(output=tmp_path / "plain")).record["options"]

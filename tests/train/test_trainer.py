@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import time
 from collections.abc import Callable
@@ -18,7 +19,8 @@ from train.trained import PICKLES, Asked, falling, log_of, same, weights
 import xlir_bench as xb
 from xlir_bench.encoders import describe, load_encoder
 from xlir_bench.encoders.transformer import chosen_on
-from xlir_bench.errors import InputError, XlirError
+from xlir_bench.errors import InputError, UnknownNameError, XlirError
+from xlir_bench.files import InUseError
 from xlir_bench.tasks import catalogue, tasks_folder
 from xlir_bench.train import Strategy, TrainingSource, TrainOptions, train
 from xlir_bench.train.leakage import LeakageFoundError
@@ -210,7 +212,7 @@ def test_a_resumed_run_has_to_be_told_the_same(asked: Asked) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         train(replace(options, eval_steps=10), evaluate=interrupted)
-    with pytest.raises(InputError, match=r"other options \(eval_steps, lr\)"):
+    with pytest.raises(InputError, match=r"--resume: .*\(eval_steps, lr\)"):
         train(replace(options, resume=True, lr=1.0))
 
 
@@ -289,7 +291,7 @@ def test_checkpoints_of_a_large_model_are_rarer_unless_asked_for_aloud(
     said: list[str] = []
     train(asked(steps=4, save_steps=2), say=said.append)
     assert len(said) == 1
-    assert said[0].startswith("--save-steps 2: up to 2 checkpoints of about 0.0 GB")
+    assert re.match(r"--save-steps 2: .*\b2 checkpoints .*\b0\.0 GB,", said[0])
 
 
 def test_evaluations_that_cost_more_than_a_tenth_of_the_run_are_rarer_unless_asked_for(
@@ -356,7 +358,7 @@ def test_a_figure_that_is_none_is_refused_before_training(asked: Asked) -> None:
         looks.append(model)
         return falling(model)
 
-    with pytest.raises(InputError, match="unknown figure to select by"):
+    with pytest.raises(UnknownNameError, match=r"'pair\.mono\.map'"):
         train(asked(select_by="pair.mono.map", eval_steps=1), evaluate=looking)
     assert len(looks) == 1
 
@@ -424,9 +426,7 @@ def test_evaluation_text_is_dropped_refused_or_allowed(asked: Asked, tmp_path: P
     dropped = train(options("drop"), tasks=tasks)
     assert dropped.record["data"]["sources"][0]["dropped"] == 1
     assert train(options("allow"), tasks=tasks).record["data"]["rows"] == 21
-    with pytest.raises(
-        LeakageFoundError, match="1 of 21 training rows hold evaluation text"
-    ) as error:
+    with pytest.raises(LeakageFoundError, match=r"^1 of 21 .*evaluation") as error:
         train(options("fail"), tasks=tasks)
     assert error.value.exit_code == 1
 
@@ -435,9 +435,7 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_checkpoint(
     asked: Asked, tiny_transformer: Path
 ) -> None:
     options = asked(tiny_transformer, lr=1e38, warmup=0.0, steps=10, save_steps=1, temperature=1e-3)
-    with pytest.raises(
-        XlirError, match=r"the loss is (nan|inf) at step \d+ \(8 rows, .*checkpoint"
-    ):
+    with pytest.raises(XlirError, match=r"\b(nan|inf)\b.*step \d+ \(8 rows, .*checkpoint"):
         train(options)
     for checkpoint in options.output.glob("checkpoints/checkpoint-*"):
         assert all(np.isfinite(x).all() for x in weights(checkpoint).values())
@@ -449,9 +447,7 @@ def test_a_full_memory_says_which_batch_and_what_to_do(asked: Asked) -> None:
 
     options = asked()
     with (
-        pytest.raises(
-            XlirError, match=r"step 7 \(8 rows\).*--loss cached.*--batch-size \(such as 4\)"
-        ),
+        pytest.raises(XlirError, match=r"step 7 \(8 rows\).*--loss cached.*--batch-size .*\b4\b"),
         explained(options, RunFolder(options.output), lambda: (7, "8 rows")),
     ):
         raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried …")
@@ -461,10 +457,13 @@ def test_a_folder_in_use_or_not_empty_is_refused(asked: Asked) -> None:
     from xlir_bench.train.folder import RunFolder
 
     options = asked()
-    with RunFolder(options.output).held(), pytest.raises(InputError, match="is in use by another"):
+    with (
+        RunFolder(options.output).held(),
+        pytest.raises(InUseError, match=f"{options.output.name} .*{os.getpid()}"),
+    ):
         train(options)
     (options.output / "thesis.txt").write_text("precious")
-    with pytest.raises(InputError, match="is not empty: name another"):
+    with pytest.raises(InputError, match=r"not empty: name .*--output"):
         train(options)
     with pytest.raises(InputError, match="holds no checkpoints"):
         train(replace(options, resume=True))
@@ -494,9 +493,9 @@ def test_arguments_of_the_trainer_can_be_said_unless_they_have_an_option(asked: 
     arguments = {"gradient_accumulation_steps": 2, "adam_beta2": 0.98}
     done = train(asked(arguments=arguments))
     assert sum(done.record["batches"]["batches"].values()) == 12
-    with pytest.raises(InputError, match="--training-args sets max_steps"):
+    with pytest.raises(InputError, match=r"--training-args .*max_steps"):
         train(asked(arguments={"max_steps": 3}, output=done.folder / "x"))
-    with pytest.raises(InputError, match="the trainer refuses its arguments"):
+    with pytest.raises(InputError, match=r"trainer .*no_such"):
         train(asked(arguments={"no_such": 3}, output=done.folder / "y"))
 
 
