@@ -195,14 +195,14 @@ def test_a_cache_may_be_named_by_its_url_in_python(machine: Machine) -> None:
     [
         (
             "s3://bucket",
-            r"s3://bucket wants s3fs, not installed here: pip install 'xlir-bench\[s3\]'",
+            r"s3://bucket .*s3fs.* 'xlir-bench\[s3\]'",
         ),
         ("gs://bucket", "gs://bucket: .*gcsfs"),
         ("sss://bucket", "sss://bucket: Protocol not known: sss"),
-        ("memory://" + "a" * 300, "too long for a cache"),
-        ("s3://", "s3:// names no place for a cache"),  # as s3://$BUCKET is without one
-        ("memory:///", "memory:/// names no place for a cache"),
-        ("://bucket", "://bucket names no place for a cache"),
+        ("memory://" + "a" * 300, "too long"),
+        ("s3://", "s3:// .*no place"),  # as s3://$BUCKET is without one
+        ("memory:///", "memory:/// .*no place"),
+        ("://bucket", "://bucket .*no place"),
     ],
 )
 def test_what_cannot_be_opened_is_told_in_a_line(

@@ -113,8 +113,8 @@ def test_options_are_given_by_name_and_as_people_write_them() -> None:
             {"lang": "de", "devise": "cpu"},
             "'langs'.; unknown .*'device'",
         ),
-        (("mini", "builtin:ngram"), {"kinds": "multi,bi"}, "kind 'multi'; unknown kind 'bi'"),
-        ((["mini"], "builtin:ngram"), {}, "one task by its name, or a Task, not list"),
+        (("mini", "builtin:ngram"), {"kinds": "multi,bi"}, "kind 'multi'.*kind 'bi'"),
+        ((["mini"], "builtin:ngram"), {}, "one task .*Task, not list"),
         (("mini", 7), {}, "int is no encoder"),
     ],
 )

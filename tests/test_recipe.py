@@ -176,10 +176,10 @@ seeds = [1]
     assert asked["hybrid", 1] == ["mini", "belebele"]
     assert asked["hybrid", 0] == asked["monolingual", 1] == ["mini"]
     for spoilt, told in (
-        (part.replace("hybrid", "mixed"), "no training has strategy mixed"),
+        (part.replace("hybrid", "mixed"), "no .*strategy mixed"),
         (part.replace("[1]", "[7]"), "7 is no seed"),
-        (part.replace("belebele", "xquad-r"), "it is not among the tasks"),
-        (part.replace("belebele", "mini"), "a claim wants all trainings"),
+        (part.replace("belebele", "xquad-r"), "xquad-r.*not among"),
+        (part.replace("belebele", "mini"), "mini.*claim .*all"),
     ):
         with pytest.raises(InputError, match=told):
             parse_recipe(text + spoilt, "it")

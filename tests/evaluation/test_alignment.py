@@ -122,12 +122,12 @@ def test_the_tables_show_it_and_only_when_it_was_asked_for(
     monkeypatch.setenv("XLIR_CACHE", str(tmp_path / "cache"))
     asked = ["run", "--model", "builtin:ngram", "--langs", "de,en", "--output", str(tmp_path)]
     assert exit_code(asked) == 0
-    assert "translation" not in capsys.readouterr().out
+    assert "centroids" not in capsys.readouterr().out
     assert exit_code([*asked, "--alignment"]) == 0
-    assert "translation" in capsys.readouterr().out
+    assert "centroids" in capsys.readouterr().out
     again = Result.load(next(tmp_path.glob("builtin-ngram/mini~*")))
     assert again.record.alignment.questions["de-en"].items == 72
-    assert "translation" in render(report(again.record), "markdown")
+    assert "centroids" in render(report(again.record), "markdown")
 
 
 def test_without_it_a_result_has_an_empty_part() -> None:

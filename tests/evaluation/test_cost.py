@@ -256,22 +256,22 @@ def test_the_machine_is_described():
     ("spec", "options", "said"),
     [
         ("builtin:ngram", {"dims": (2048,)},
-         "--dims 2048: the vectors of builtin:ngram have only 1024 numbers"),
-        ("builtin:ngram", {"dims": (0,)}, "--dims 0 wants 1 or more"),
-        ("builtin:ngram", {"repeats": 0}, "--repeats 0 wants 1 or more"),
-        ("builtin:ngram", {"depth": 0}, "--depth 0 wants 1 or more"),
+         r"--dims 2048: .*builtin:ngram .*\b1024\b"),
+        ("builtin:ngram", {"dims": (0,)}, "--dims 0 .*1 or more"),
+        ("builtin:ngram", {"repeats": 0}, "--repeats 0 .*1 or more"),
+        ("builtin:ngram", {"depth": 0}, "--depth 0 .*1 or more"),
         ("builtin:ngram", {"dtypes": ("float16",)},
-         "--dtype float16: builtin:ngram has no dtype to choose, it gives float32"),
-        ("builtin:ngram", {"indexes": ("HSNW",)}, "--index 'HSNW' is not a FAISS factory string"),
-        ("builtin:ngram", {"indexes": ("Flat,SQ8,HNSW32",)}, "several indexes are several --index"),
+         "--dtype float16: builtin:ngram .*float32"),
+        ("builtin:ngram", {"indexes": ("HSNW",)}, "--index 'HSNW' .*FAISS"),
+        ("builtin:ngram", {"indexes": ("Flat,SQ8,HNSW32",)}, "several --index"),
         ("builtin:ngram", {"indexes": ("PQ10",)}, "for 1024 dimensions"),
-        ("builtin:ngram", {"indexes": ("IVF500,Flat",)}, "cannot be built from the 1"),
+        ("builtin:ngram", {"indexes": ("IVF500,Flat",)}, r"'IVF500,Flat' .*\b1\d\d candidates"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_measured_is_a_line(spec, options, said):
     with pytest.raises(InputError) as error:
         costs(spec, **options)
-    assert said in str(error.value)
+    assert re.search(said, str(error.value))
     assert "\n" not in str(error.value)
 
 

@@ -229,22 +229,22 @@ def test_save_run_keeps_the_best_passages_of_every_query() -> None:
     [
         ({"langs": ("de", "xx", "engl")}, UnknownNameError, "'engl'.*'xx'.*there are: ar, de"),
         ({"langs": ()}, InputError, "no setting"),
-        ({"kinds": ("monolingal", "all")}, UnknownNameError, "did you mean 'monolingual'.*'all'"),
-        ({"langs": ("de",), "kinds": (Kind.MULTILINGUAL,)}, InputError, "two languages or more"),
+        ({"kinds": ("monolingal", "all")}, UnknownNameError, "'monolingal'.*'monolingual'.*'all'"),
+        ({"langs": ("de",), "kinds": (Kind.MULTILINGUAL,)}, InputError, "two languages"),
         ({"limit": 0}, InputError, "--limit 0"),
         ({"limit": -3}, InputError, "--limit -3"),
-        ({"limit": "5"}, InputError, "--limit '5' wants a whole number"),
-        ({"limit": 2.5}, InputError, "--limit 2.5 wants a whole number"),
-        ({"limit": True}, InputError, "--limit True wants a whole number"),
-        ({"limit": np.int64(-1)}, InputError, "--limit -1 wants 1 or more"),
+        ({"limit": "5"}, InputError, "--limit '5' .*whole"),
+        ({"limit": 2.5}, InputError, "--limit 2.5 .*whole"),
+        ({"limit": True}, InputError, "--limit True .*whole"),
+        ({"limit": np.int64(-1)}, InputError, "--limit -1 .*1 or more"),
         ({"langs": 5}, InputError, "--langs 5 wants text"),
-        ({"alignment": "yes"}, InputError, "--alignment 'yes' wants True or False"),
-        ({"seed": -1}, InputError, "--seed -1 wants 0 or more"),
+        ({"alignment": "yes"}, InputError, "--alignment 'yes' .*True or False"),
+        ({"seed": -1}, InputError, "--seed -1 .*0 or more"),
         ({"candidate": "paragraph"}, UnknownNameError, "'paragraph'.*sentence"),
-        ({"measures": ("map", "recal@10")}, UnknownNameError, "did you mean 'recall@10'"),
-        ({"index": "NSHW"}, InputError, "'NSHW' is not a FAISS factory string"),
-        ({"index": "LSH"}, InputError, "'LSH' is not an index of inner products"),
-        ({"index": "PQ16"}, InputError, r"cannot be built from the \d+ candidates of"),
+        ({"measures": ("map", "recal@10")}, UnknownNameError, "'recal@10'.*'recall@10'"),
+        ({"index": "NSHW"}, InputError, "'NSHW' .*FAISS"),
+        ({"index": "LSH"}, InputError, "'LSH' .*inner products"),
+        ({"index": "PQ16"}, InputError, r"'PQ16' .*\d+ candidates of"),
     ],
 )
 def test_what_is_asked_wrongly_is_one_message(
@@ -450,9 +450,9 @@ def test_weights_are_numbers_however_they_are_given(weights: Any) -> None:
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ({"fuse": "builtin:bm25", "fuse_depth": 0}, "--fuse-depth 0 wants 1 or more"),
-        ({"fuse": "builtin:bm25", "fuse_weights": (-1, 1)}, "--fuse-weights -1 wants 0 or more"),
-        ({"rerank": "py:absent.py:f", "rerank_depth": 0}, "--rerank-depth 0 wants 1 or more"),
+        ({"fuse": "builtin:bm25", "fuse_depth": 0}, "--fuse-depth 0 .*1 or more"),
+        ({"fuse": "builtin:bm25", "fuse_weights": (-1, 1)}, "--fuse-weights -1 .*0 or more"),
+        ({"rerank": "py:absent.py:f", "rerank_depth": 0}, "--rerank-depth 0 .*1 or more"),
     ],
 )
 def test_depths_and_weights_are_held_to_their_bounds_in_python_too(
@@ -482,10 +482,10 @@ def test_vectors_that_nobody_keeps_change_no_figure(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("more", "loaded", "what"),
     [
-        ({"alignment": True}, {}, "--alignment reads vectors more than once"),
-        ({"index": "IVF2,Flat"}, {}, "--index IVF2,Flat reads vectors more than once"),
-        ({}, {"fuse": ("builtin:bm25",)}, "--fuse reads vectors more than once"),
-        ({}, {"transform": "centroids"}, "--transform reads vectors more than once"),
+        ({"alignment": True}, {}, "--alignment .*more than once"),
+        ({"index": "IVF2,Flat"}, {}, "--index IVF2,Flat .*more than once"),
+        ({}, {"fuse": ("builtin:bm25",)}, "--fuse .*more than once"),
+        ({}, {"transform": "centroids"}, "--transform .*more than once"),
     ],
 )
 def test_what_reads_vectors_again_wants_them_kept(more: Any, loaded: Any, what: str) -> None:

@@ -260,7 +260,7 @@ def test_what_is_killed_in_the_middle_of_a_unit_changes_nothing(
     ending, before = Ending(executor, tmp_path / "wanted", end, spared, mend), len(told)
     result = evaluated(f"py:{ENCODERS}:vectors", tmp_path / "there", ending)
     assert ending.ended == 2
-    again = [line for line in told[before:] if "what it did is done again" in line]
+    again = [line for line in told[before:] if "again: " in line]
     assert [line.rpartition(": ")[2].split()[1:2] for line in again] == [["texts"], ["of"]]
     assert same(result, evaluated(f"py:{ENCODERS}:vectors", tmp_path / "here"))
 

@@ -355,12 +355,10 @@ def test_zero_vectors_are_counted_and_one_text_is_named(tmp_path: Path) -> None:
         vectors[[text in ("OK", "hier") for text in texts]] = 0
         return vectors
 
-    wanted = (
-        "1 query text(s) have a zero vector and rank by pool order: 'OK'",
-        "2 passage text(s) have a zero vector and rank by pool order: 'hier'",
-    )
-    assert run(Letters(disturb=disturb), tmp_path).notes == wanted
-    assert run(Letters(), tmp_path).notes == wanted, "said of cached vectors too"
+    for encoder in (Letters(disturb=disturb), Letters()):  # it is said of cached vectors too
+        query, passage = run(encoder, tmp_path).notes
+        assert re.fullmatch("1 query .*zero .*pool order: 'OK'", query)
+        assert re.fullmatch("2 passage .*zero .*pool order: 'hier'", passage)
 
 
 def test_progress_counts_every_text_once(tmp_path: Path) -> None:

@@ -237,9 +237,9 @@ def test_a_device_that_rounds_what_it_multiplies_is_refused(monkeypatch, bits) -
 @pytest.mark.parametrize(
     ("device", "words"),
     [
-        ("gpu", "torch knows no device 'gpu': try cpu, cuda"),
-        ("meta", "--search-device meta: torch cannot use it here"),
-        ("cuda:99", "GPU|torch cannot use it here"),
+        ("gpu", "'gpu': .*cpu, cuda"),
+        ("meta", "--search-device meta: torch "),
+        ("cuda:99", "--search-device cuda:99.*(GPU|torch)"),
     ],
 )
 def test_a_device_that_is_not_there_is_told_before_anything_is_encoded(device, words) -> None:

@@ -103,13 +103,13 @@ def test_the_long_form_refuses_two_texts_for_one_language(tmp_path: Path) -> Non
     [
         ('{"id": "\\ud800", "question": {"de": "y"}, "answer": {"de": "x"}}', "half a character"),
         ('{"question": {"\\udcff": "y"}, "answer": {"de": "x"}}', "half a character"),
-        ("{", "is not JSON, it ends too early"),
-        ("[1]", "an object is wanted, not list"),
-        ('{"id": "a", "question": {"de": "x"}}', "no answer in any language"),
-        ('{"question": {"de": 1}, "answer": {"de": "x"}}', "question.de is int, not text"),
+        ("{", "JSON, .*too early"),
+        ("[1]", "object .*not list"),
+        ('{"id": "a", "question": {"de": "x"}}', "no answer .*language"),
+        ('{"question": {"de": 1}, "answer": {"de": "x"}}', "question.de .*int, not text"),
         ('{"question": {"de": "  "}, "answer": {"de": "x"}}', "question.de is blank"),
-        ('{"question": "x", "answer": {"de": "x"}}', "question wants texts by language"),
-        ('{"id": [], "question": {"de": "y"}, "answer": {"de": "x"}}', "id is list, not text"),
+        ('{"question": "x", "answer": {"de": "x"}}', "question .*by language"),
+        ('{"id": [], "question": {"de": "y"}, "answer": {"de": "x"}}', "id .*list, not text"),
         ('{"question": {"de": "\\ud800"}, "answer": {"de": "x"}}', "half a character"),
     ],
 )
@@ -119,7 +119,7 @@ def test_a_line_that_is_no_row_says_why_and_where(tmp_path: Path, line: str, wha
     _, fault, last = rows_of(path)
     assert isinstance(fault, Fault)
     assert str(fault).startswith(f"{path}, line 3: ")
-    assert what in fault.what
+    assert re.search(what, fault.what)
     assert isinstance(last, Row)
 
 
@@ -158,7 +158,7 @@ def test_a_weight_that_is_none_is_refused(spec: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "what"),
-    [("gone.jsonl", "is not there"), ("gone", "no file, no folder, no name")],
+    [("gone.jsonl", "is not there"), ("gone", "'gone'.*no file")],
 )
 def test_what_is_not_there_is_said(name: str, what: str) -> None:
     with pytest.raises(InputError, match=what):

@@ -234,10 +234,10 @@ def test_an_untrained_model_is_saved_as_it_would_be_used(asked: Asked, tmp_path:
 @pytest.mark.parametrize(
     ("stated", "what"),
     [
-        ({"vocabulary": 0}, "--vocabulary 0 wants a number above 0"),
-        ({"smoothing": 0.0}, "--smoothing 0.0 wants a number above 0"),
-        ({"identity": -1}, "--identity -1 wants 0 or more"),
-        ({"identity_weight": 0.0}, "--identity-weight 0.0 wants a number above 0"),
+        ({"vocabulary": 0}, "--vocabulary 0 .*above 0"),
+        ({"smoothing": 0.0}, "--smoothing 0.0 .*above 0"),
+        ({"identity": -1}, "--identity -1 .*0 or more"),
+        ({"identity_weight": 0.0}, "--identity-weight 0.0 .*above 0"),
         ({"identity_weight": 0.7}, "the dimensions of --identity"),
     ],
 )

@@ -63,17 +63,14 @@ def test_lakda_trains_on_the_batches_of_infonce_and_logs_what_counts_for_that_al
 @pytest.mark.parametrize(
     ("stated", "what"),
     [
-        ({"loss": "lakda"}, "--loss lakda wants a question in two languages"),
+        ({"loss": "lakda"}, "--loss lakda .*question .*two languages"),
         ({"loss": "distil"}, "wants a --teacher"),
-        ({"loss": "distil", "teacher": "builtin:ngram"}, "--loss distil is for transformers"),
-        ({"cached": True}, "--cached is for transformers"),
-        ({"loss": "one-to-k", "vrn_weight": 1.0}, "--vrn-weight wants one answer a row"),
-        (
-            {"lakda_weight": 0.2},
-            "--lakda-weight is for --loss lakda: leave it out, of --config too",
-        ),
-        ({"loss": "lakda", "teacher": "a"}, "--teacher is for --loss distil: leave it out"),
-        ({"lakda_weight": 2.0}, "--lakda-weight 2.0 wants a number from 0 to 1"),
+        ({"loss": "distil", "teacher": "builtin:ngram"}, "--loss distil .*transformers"),
+        ({"cached": True}, "--cached .*transformers"),
+        ({"loss": "one-to-k", "vrn_weight": 1.0}, "--vrn-weight .*one answer"),
+        ({"lakda_weight": 0.2}, "--lakda-weight .*--loss lakda: .*--config"),
+        ({"loss": "lakda", "teacher": "a"}, "--teacher .*--loss distil:"),
+        ({"lakda_weight": 2.0}, "--lakda-weight 2.0 .*0 to 1"),
     ],
 )
 def test_what_a_loss_can_do_nothing_with_is_refused(

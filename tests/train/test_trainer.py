@@ -196,9 +196,9 @@ def test_options_may_be_given_by_their_names(rows_file: Path, tmp_path: Path) ->
     assert (options["batches"]["alpha"], options["batches"]["batch_size"]) == (0.25, 8)
     options_of_run = TrainOptions(sources=("mini-train",), output="other")  # type: ignore[arg-type]
     for wrong, told in (
-        ({"sources": "mini-train"}, "train_hybrid wants output"),
-        ({"sources": "mini-train", "output": "out", "step": 2}, "'step': did you mean 'steps'"),
-        ({"options": options_of_run, "steps": 2}, "with options, steps goes into them"),
+        ({"sources": "mini-train"}, "train_hybrid .*output"),
+        ({"sources": "mini-train", "output": "out", "step": 2}, "'step'.*'steps'"),
+        ({"options": options_of_run, "steps": 2}, "options, steps "),
     ):
         with pytest.raises(InputError, match=told):
             xb.train_hybrid(**wrong)
@@ -503,12 +503,12 @@ def test_arguments_of_the_trainer_can_be_said_unless_they_have_an_option(asked: 
     ("stated", "what"),
     [
         ({"steps": 5, "epochs": 1.0}, "exclude each other"),
-        ({"temperature": 0.0}, "--temperature 0.0 wants a number above 0"),
+        ({"temperature": 0.0}, "--temperature 0.0 .*above 0"),
         ({"model": "builtin:ngram"}, "cannot be trained"),
         ({"model": "builtin:static:16", "precision": "fp16"}, "wants a GPU"),
         ({"loss": "tripplet"}, "unknown --loss"),
         ({"warmup": 1.0}, "--warmup"),
-        ({"loss": "cached"}, "--loss cached is for transformers"),
+        ({"loss": "cached"}, "--loss cached .*transformers"),
         ({"eval_steps": 4, "save_steps": 6}, "multiple of --eval-steps"),
         ({"eval_steps": 0, "patience": 2}, "--patience 2 counts evaluations"),
         ({"arguments": {"gradient_accumulation_steps": "two"}}, "wants a whole number"),
