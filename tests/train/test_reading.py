@@ -158,7 +158,7 @@ def test_a_weight_that_is_none_is_refused(spec: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "what"),
-    [("gone.jsonl", "is not there"), ("gone", "'gone'.*no file")],
+    [("gone.jsonl", "is not there"), ("gone", "--train gone: .*owner/dataset")],
 )
 def test_what_is_not_there_is_said(name: str, what: str) -> None:
     with pytest.raises(InputError, match=what):
