@@ -46,6 +46,15 @@ def listed(names: Sequence[str], most: int = 12, between: str = ", ") -> str:
     return f"{between.join(names[: most - 1])} and {len(names) - most + 1} more"
 
 
+def plural(count: int, noun: str) -> str:
+    """How many there are.
+
+    >>> plural(1, "row"), plural(1190, "row")
+    ('1 row', '1,190 rows')
+    """
+    return f"{count:,} {noun}{'s' * (count != 1)}"
+
+
 class UnknownNameError(InputError):
     """One or more names are unknown; says which names there are and which were probably meant."""
 

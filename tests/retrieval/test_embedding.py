@@ -187,7 +187,7 @@ def test_a_damaged_block_is_noted_and_encoded_again(tmp_path: Path, damage: str)
     found = run(encoder, tmp_path)
     assert encoder.seen == Counter([("passage", text) for text in PASSAGES])
     (note,) = found.notes
-    assert re.match(r"1 damaged cache .*\bpassage\b", note)
+    assert re.match(r"1 damaged .*\bpassage\b", note)
     np.testing.assert_array_equal(
         found.vectors["passage", "en"], expected("passage", COLLECTION.passages["en"].texts)
     )

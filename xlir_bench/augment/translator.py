@@ -146,7 +146,9 @@ def load_translator(options: TranslateOptions) -> Translator:
         with quiet_transformers():
             config = AutoConfig.from_pretrained(folder, **safely)
             if config.model_type not in MODEL_TYPES:
-                raise InputError(f"{name} is a {config.model_type}, not a Marian, M2M100 or NLLB")
+                raise InputError(
+                    f"{name} is of the kind {config.model_type}, not Marian, M2M100 or NLLB"
+                )
             tokenizer = AutoTokenizer.from_pretrained(folder, **safely)
             if options.max_length > config.max_position_embeddings:
                 raise InputError(

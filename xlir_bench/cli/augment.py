@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from xlir_bench.cli.command import JSON, OFFLINE, QUIET, CommandGroup, argument, command
 from xlir_bench.cli.terminal import Bars, say_blocks, say_json, warn
-from xlir_bench.errors import InputError
+from xlir_bench.errors import InputError, plural
 from xlir_bench.extras import require
 from xlir_bench.options.augmenting import (
     LANGUAGES,
@@ -65,7 +65,9 @@ def _told(
     elif not quiet:
         say_blocks(blocks, err=True)
     if skipped:
-        warn(f"{len(skipped):,} faulty rows are left out: {listed_faults(skipped, len(skipped))}")
+        warn(
+            f"{plural(len(skipped), 'faulty row')} left out: {listed_faults(skipped, len(skipped))}"
+        )
     if not record["rows"]:
         warn(f"no row was made: {output} is not written")
     return 0 if record["rows"] else 1

@@ -8,7 +8,7 @@ import click
 
 from xlir_bench.cli.command import JSON, CommandGroup, command
 from xlir_bench.cli.terminal import say, say_report
-from xlir_bench.errors import InputError, UnknownNameError
+from xlir_bench.errors import InputError, UnknownNameError, plural
 from xlir_bench.escaping import visible
 from xlir_bench.options.stating import amount, number_of_bytes, option
 from xlir_bench.places import cache_root, corpora
@@ -95,7 +95,7 @@ def prune(
     for entry in pruned.removed if dry_run else ():
         say(f"  {visible(entry.encoder)}  {size(entry.bytes)}, {_age(entry.used)}")
     freed = size(sum(entry.bytes for entry in pruned.removed))
-    say(f"{done}: the vectors of {len(pruned.removed)} encoder(s), {freed}")
+    say(f"{done}: the vectors of {plural(len(pruned.removed), 'encoder')}, {freed}")
     for entry in pruned.in_use:
         say(f"{visible(entry.encoder)} is being read by a run: its vectors stay", err=True)
 

@@ -13,6 +13,7 @@ from xlir_bench.cli.command import (
     command,
 )
 from xlir_bench.cli.terminal import Bars, say, say_report, warn_of_faults
+from xlir_bench.errors import plural
 from xlir_bench.options.running import DataOptions, RunOptions
 from xlir_bench.options.stating import DATA, OUTPUT, option, same_option
 from xlir_bench.options.training import parse_source
@@ -54,7 +55,7 @@ def fetch(
         with Bars(quiet) as bars:
             fetched = fetch_files(task, options, bars)
         total = len(fetched.new) + len(fetched.present)
-        what = f"{len(fetched.new)} of {total} {'file' if total == 1 else 'files'} downloaded, all"
+        what = f"{len(fetched.new)} of {plural(total, 'file')} downloaded, all"
         if not quiet:
             told = "comes with its TOML file," if task.source.bundled else what
             say(f"{task.name}: {told} in {fetched.folder}")

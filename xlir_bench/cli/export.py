@@ -6,7 +6,7 @@ from pathlib import Path
 
 from xlir_bench.cli.command import argument, command
 from xlir_bench.cli.terminal import say
-from xlir_bench.errors import InputError
+from xlir_bench.errors import InputError, plural
 from xlir_bench.options.stating import OUTPUT, option
 
 HUB = "Hugging Face hub"
@@ -69,10 +69,9 @@ def export(
         raise InputError("--dry-run is of --push, and there is none")
     there = {path for path in [output, *output.rglob("*")] if path.is_file()}
     written = write(form, load_in_order(results), output, dataset)
-    what = "file" if len(written) == 1 else "files"
     count = len(there.intersection(written))
     replaced = f", {count} in place of what was there" if count else ""
-    say(f"{len(written)} {what} written to {output}{replaced}")
+    say(f"{plural(len(written), 'file')} written to {output}{replaced}")
     if push_to is None:
         return
     folder = pushed_folder(form, written, output)

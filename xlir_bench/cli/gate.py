@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from xlir_bench.cli.command import JSON, OUTPUT_DIR, canonical_command, command
 from xlir_bench.cli.terminal import Bars, say, say_blocks, say_json, say_report, teller, warn
-from xlir_bench.errors import InputError, NotComparableError, UnknownNameError
+from xlir_bench.errors import InputError, NotComparableError, UnknownNameError, plural
 from xlir_bench.escaping import visible
 from xlir_bench.files import explained, removing_empty, require_writable, write
 from xlir_bench.options.encoding import EncoderOptions
@@ -230,7 +230,9 @@ def _stored(name: str, old: Result | None = None) -> Result | None:
         wanted = (
             "name one" if old is None else f"not one of them of {named(old.record)}; name a folder"
         )
-        raise InputError(f"{path} has {len(nested)} results; {wanted}, such as {nested[0].parent}")
+        raise InputError(
+            f"{path} has {plural(len(nested), 'result')}; {wanted}, such as {nested[0].parent}"
+        )
     return None
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from xlir_bench.cli.command import command
 from xlir_bench.cli.terminal import SLOW, Bars, say, say_differences
-from xlir_bench.errors import InputError, XlirError
+from xlir_bench.errors import InputError, XlirError, plural
 from xlir_bench.escaping import visible
 from xlir_bench.extras import require
 from xlir_bench.options.running import DataOptions
@@ -91,7 +91,7 @@ def leaderboard(
         encoders = len({row.record.encoder.slug for task in board.tasks for row in task.rows})
         tasks = len(board.tasks)
         say(
-            f"{encoders} encoder{'s' * (encoders != 1)} on {tasks} task{'s' * (tasks != 1)}:"
+            f"{plural(encoders, 'encoder')} on {plural(tasks, 'task')}:"
             f" {len(texts)} files in {output} ({len(differences.missing)} new, {len(differences.changed)} changed,"
             f" {len(differences.extra)} removed)"
         )

@@ -19,7 +19,7 @@ from xlir_bench.cli.command import (
     command,
 )
 from xlir_bench.cli.terminal import Bars, say, say_blocks, say_error, say_results, teller, warn
-from xlir_bench.errors import WARNING, InputError, XlirError
+from xlir_bench.errors import WARNING, InputError, XlirError, plural
 from xlir_bench.escaping import redacted, visible
 from xlir_bench.executor import LOCAL, Executor, opened
 from xlir_bench.files import removing_empty, require_writable
@@ -115,7 +115,9 @@ def run(
     chosen = known.get(tasks or ["mini"], options.langs, options.offline)
     _refuse_stray(more_models, chosen, [*known.tasks], options)
     if names and len(names) != len(specs):
-        raise InputError(f"--name is given {len(names)} times for {len(specs)} models")
+        raise InputError(
+            f"--name is given {plural(len(names), 'time')} for {plural(len(specs), 'model')}"
+        )
     named = dict(zip(dict.fromkeys([*models, *more_models] or specs), names, strict=bool(names)))
     if options.measures is not None:
         check_measures(options.measures)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from xlir_bench.errors import WARNING
+from xlir_bench.errors import WARNING, plural
 from xlir_bench.rendering.document import Block, Lines, Listing, Table
 from xlir_bench.train.card import leaks_table, scores_table
 from xlir_bench.train.leakage import rows_by_language, short_texts
@@ -22,7 +22,7 @@ TABLED = 100
 
 def check_blocks(found: TrainingCheck) -> list[Block]:
     """Rows, languages, pairs, lengths, repetitions and faults."""
-    lines = [f"{_rows(count)} in {name}" for name, count in found.by_source.items()]
+    lines = [f"{plural(count, 'row')} in {name}" for name, count in found.by_source.items()]
     blocks: list[Block] = []
     if found.rows:
         lines += _origins(found.origins, found.rows)
@@ -43,14 +43,13 @@ def check_blocks(found: TrainingCheck) -> list[Block]:
         counts = ", ".join(f"{lang} {count:,}" for lang, count in found.same_text.items())
         blocks.append(Lines(f"question and answer are the same (no monolingual batch): {counts}"))
     if found.nulls:
-        blocks.append(Lines(f"{found.nulls:,} texts are null: read as absent"))
+        blocks.append(Lines(f"read as absent, for they are null: {plural(found.nulls, 'text')}"))
     if found.unknown_languages:
         blocks.append(Lines(WARNING + no_codes(found.unknown_languages)))
     if found.fault_count:
         shown = len(found.faults)
         more = f", the first {shown}:" if found.fault_count > shown else ":"
-        faults = "fault" if found.fault_count == 1 else "faults"
-        title = f"{found.fault_count:,} {faults}{more}"
+        title = plural(found.fault_count, "fault") + more
         blocks.append(Listing(title, tuple(str(fault) for fault in found.faults)))
     elif found.rows:
         blocks.append(Lines("no faults"))
@@ -63,7 +62,7 @@ def leakage_blocks(found: LeakageReport) -> list[Block]:
     nothing = "nothing: no task's data is on disk (name a root with --data, or set XLIR_DATA)"
     record = found.as_json()
     lines = [
-        f"{_rows(found.rows)} compared with {', '.join(counted) or nothing}",
+        f"{plural(found.rows, 'row')} compared with {', '.join(counted) or nothing}",
         *(f"not checked: {task} ({why})" for task, why in found.evaluation.unchecked.items()),
         *short_texts(record["texts"]),
         record["rule"],
@@ -76,7 +75,7 @@ def leakage_blocks(found: LeakageReport) -> list[Block]:
     )
     return [
         Lines(*lines),
-        Lines(f"{_rows(found.leaking)} with evaluation text"),
+        Lines(f"{plural(found.leaking, 'row')} with evaluation text"),
         leaks_table(found.found),
         Listing("for example", examples),
     ]
@@ -86,7 +85,7 @@ def trained_blocks(record: Mapping[str, Any]) -> list[Block]:
     """What a training run was and what came of it."""
     data, outcome, leakage = record["data"], record["outcome"], record["leakage"]
     lines = [
-        f"{_rows(data['rows'])}, {len(data['texts_by_language'])} languages;"
+        f"{plural(data['rows'], 'row')}, {len(data['texts_by_language'])} languages;"
         f" {outcome['steps']:,} steps in {outcome['seconds']:,.0f} s on {outcome['device']}"
     ]
     lines += _origins(data.get("origins", {}), data["rows"])
@@ -107,10 +106,6 @@ def trained_blocks(record: Mapping[str, Any]) -> list[Block]:
     lines += [f"leakage: {line}" for line in short_texts(leakage.get("texts", {}))]
     summary = Lines(*lines)
     return [summary, scores_table(record)] if record["after"] else [summary]
-
-
-def _rows(count: int) -> str:
-    return f"{count:,} {'row' if count == 1 else 'rows'}"
 
 
 def _origins(origins: Mapping[str, int], rows: int) -> list[str]:
@@ -142,4 +137,4 @@ def _leaked(leakage: Mapping[str, Any]) -> str:
         return f"no evaluation text among the rows (checked: {checked})"
     where = rows_by_language(leakage["found"])
     done = "dropped" if leakage["action"] == "drop" else "kept"
-    return f"{leakage['leaking']:,} rows with evaluation text {done}: {where} (checked: {checked})"
+    return f"{plural(leakage['leaking'], 'row')} with evaluation text {done}: {where} (checked: {checked})"

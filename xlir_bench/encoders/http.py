@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -159,7 +160,7 @@ class HttpEncoder:
             raise InputError(f"{self.url} answers, but not with embeddings: is it such a server?")
         if len(data) != len(texts):
             raise BadVectorsError(
-                f"{self.url} gave {len(data)} vectors for {len(texts)} texts, the first of them {quoted(texts[0])}"
+                f"{self.url} was asked for {len(texts)} vectors and gave {len(data)}; the first text is {quoted(texts[0])}"
             )
         # Servers may answer in any order, and some leave the numbers out.
         numbers: list[Any] = [row.get("index") for row in data]
@@ -270,7 +271,7 @@ def load_http(spec: str, options: EncoderOptions) -> HttpEncoder:
     url, _, model = rest.partition("#")
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname or not model:
-        shown = url.replace(f"{parts.netloc.rpartition('@')[0]}@", "").partition("?")[0]
+        shown = re.sub(r"\?[^#]*", "", re.sub(r"//[^/#]*@", "//", rest))
         raise InputError(f"{shown}: give http:<url>#<model>, like http:https://host/v1#model")
     return HttpEncoder(url, unquote(model), options)
 

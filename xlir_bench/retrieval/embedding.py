@@ -11,7 +11,7 @@ import numpy as np
 
 from xlir_bench.arrays import slices
 from xlir_bench.encoders import Encoder, Tokenizing, describe
-from xlir_bench.errors import InputError
+from xlir_bench.errors import InputError, plural
 from xlir_bench.records import ROLES, Collection, Ints, Progress, Role, TextsOnDisk, TokenCounts
 from xlir_bench.retrieval.encoding import (
     BLOCK_TEXTS,
@@ -128,7 +128,7 @@ def embed(
                 encoding.encode(texts)
         progress.finish()
     notes = [
-        f"{count} damaged cache block(s) of role {role} were found and encoded again"
+        f"{plural(count, 'damaged block')} of role {role} in the cache, encoded again"
         for role, count in store.damaged.items()
     ]
     notes += sorted(store.notes)
@@ -307,4 +307,6 @@ def zero_vectors(
     if not len(zero):
         return []
     first = text(int(zero[0]))[:60]
-    return [f"{len(zero)} {role} text(s) have {what} vector and rank by pool order: {first!r}"]
+    return [
+        f"{plural(len(zero), f'{role} text')} with {what} vector, ranked by pool order: {first!r}"
+    ]

@@ -11,6 +11,7 @@ from scipy.sparse import csr_array
 
 from xlir_bench.encoders import EncoderCard
 from xlir_bench.encoders.bm25 import BM25, K1, B, terms
+from xlir_bench.errors import plural
 from xlir_bench.records import Collection, Floats, Ints, Progress, Role, Setting, TokenCounts
 from xlir_bench.retrieval.exact import VectorIndex
 from xlir_bench.retrieval.pool import Partial, Pool, Want
@@ -51,7 +52,7 @@ class BM25Retriever:
             int((t.tokens == t.unknown).sum()) for key, t in tokens.items() if key[0] == "query"
         )
         notes = (
-            (f"{strange:,} question(s) have no word of any passage and rank by pool order",)
+            (f"{plural(strange, 'question')} without a word of any passage, ranked by pool order",)
             if strange
             else ()
         )

@@ -17,6 +17,7 @@ import numpy as np
 from xlir_bench.arrays import slices
 from xlir_bench.encoders import Reranker
 from xlir_bench.encoders.rerankers import checked_scores
+from xlir_bench.errors import plural
 from xlir_bench.records import Collection, Floats, Ints, Progress, Role, TokenCounts
 from xlir_bench.retrieval.embedding import WINDOW
 from xlir_bench.retrieval.encoding import (
@@ -78,7 +79,7 @@ class PairScores:
             progress.finish()
         if damaged := self._store.damaged.pop(PAIRS, 0):
             self._store.notes.add(
-                f"{damaged} damaged cache block(s) of pairs were found and scored again"
+                f"{plural(damaged, 'damaged block')} of pairs in the cache, scored again"
             )
         self._seen += len(first)
         self._cut += int((known.tokens > (self.reranker.card.max_tokens or np.inf)).sum())

@@ -17,6 +17,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, cast
 
+from xlir_bench.errors import plural
 from xlir_bench.records import Collection, Passages
 from xlir_bench.sources.collecting import (
     LanguageTexts,
@@ -118,7 +119,9 @@ def _judgements(path: Path, queries: Mapping[str, str], faults: Faults) -> Judge
     def parse(line: str) -> dict[str, Any]:
         cells = line.split()
         if len(cells) != 4:
-            raise ValueError(f"wants query, Q0, passage and grade, has {len(cells)} cell(s)")
+            raise ValueError(
+                f"wants query, Q0, passage and grade, has {plural(len(cells), 'cell')}"
+            )
         return {"query-id": cells[0], "corpus-id": cells[2], "score": cells[3]}
 
     for place, row in rows(path, faults, parse):
@@ -226,7 +229,9 @@ def _xor_passages(path: Path, faults: Faults) -> Iterator[Passage]:
         count += 1
         with faults.at(path, f"line {table.line_num}"):
             if len(row) != len(XOR_COLUMNS):
-                raise ValueError(f"wants id, text, title between tabs, has {len(row)} cell(s)")
+                raise ValueError(
+                    f"wants id, text, title between tabs, has {plural(len(row), 'cell')}"
+                )
             name, text, title = (cell.strip() for cell in row)
             if not name or not text:
                 raise ValueError("the id or the text is empty")

@@ -90,7 +90,7 @@ def read_pairs(path: Path, faults: Faults) -> Iterator[tuple[str, Pair]]:
                 continue
             if len(cells) not in (4, 8):
                 raise ValueError(
-                    f"has {len(cells)} cell(s), not four: language, language, text, text (or eight, as TICO-19 has)"
+                    f"wants four cells (language, language, text, text), or eight as TICO-19 has, and has {len(cells)}"
                 )
             if not all(cells[:5]):
                 raise ValueError("has an empty cell")

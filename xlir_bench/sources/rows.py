@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from xlir_bench.errors import InputError
+from xlir_bench.errors import InputError, plural
 from xlir_bench.escaping import visible
 from xlir_bench.files import raw_lines
 from xlir_bench.untrusted import parse_json, shortened, table_rows
@@ -79,8 +79,7 @@ class Faults:
 
     def __str__(self) -> str:
         """The first faults, and how many there are."""
-        noun = "fault" if self.count == 1 else "faults"
-        lines = [f"{self.count} {noun} in {self._where}:", *self._lines]
+        lines = [f"{plural(self.count, 'fault')} in {self._where}:", *self._lines]
         if self.count > len(self._lines):
             lines.append(f"(the first {len(self._lines)} of {self.count})")
         return "\n  ".join(lines)
@@ -162,7 +161,7 @@ def judgement(line: str) -> dict[str, Any]:
     """A line of BEIR's judgements, or their header."""
     cells = line.rstrip("\r\n").split("\t")
     if len(cells) != len(QREL_COLUMNS) and cells[0] != QREL_COLUMNS[0]:
-        raise ValueError(f"wants query-id, corpus-id and score, has {len(cells)} cell(s)")
+        raise ValueError(f"wants query-id, corpus-id and score, has {plural(len(cells), 'cell')}")
     return dict(zip(QREL_COLUMNS, cells, strict=False))
 
 

@@ -15,7 +15,7 @@ from xlir_bench import files
 from xlir_bench.encoders.digest import installed_versions
 from xlir_bench.encoders.layout import PICKLES
 from xlir_bench.encoders.quiet import quiet_transformers
-from xlir_bench.errors import WARNING, InputError, UnknownNameError, XlirError
+from xlir_bench.errors import WARNING, InputError, UnknownNameError, XlirError, plural
 from xlir_bench.options.stating import build, options_of
 from xlir_bench.options.training import TrainOptions
 from xlir_bench.records import Evaluate, Progress, Silent
@@ -191,7 +191,7 @@ class _Run:
         store, leakage = self.rows()
         for source in store.sources:
             if source.skipped:
-                say(f"{source.skipped:,} faulty rows are left out: {source.faults}")
+                say(f"{plural(source.skipped, 'faulty row')} left out: {source.faults}")
         if unknown := [lang for lang in store.languages if not is_code(lang)]:
             say(WARNING + no_codes(unknown))
         planner = Planner(store, options.batches)

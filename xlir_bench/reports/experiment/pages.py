@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from xlir_bench.errors import plural
 from xlir_bench.options.static import is_static_spec
 from xlir_bench.recipe import Recipe, Variant
 from xlir_bench.records import Kind
@@ -180,7 +181,7 @@ def _task_parts(experiment: Experiment, task: str) -> list[str | Block]:
     parts: list[str | Block] = [f"## {escape(result.record.task.title)}"]
     if part := part_of(result.record):
         parts.append(f"A part of the task, no full run: {escape(part)}.")
-    seeds = f"{len(recipe.seeds)} seed{'s' * (len(recipe.seeds) != 1)}"
+    seeds = plural(len(recipe.seeds), "seed")
     for model in recipe.models:
         variants = [v for v in recipe.variants() if v.model == model]
         if variants := [v for v in variants if experiment.evaluated(v, task)]:
