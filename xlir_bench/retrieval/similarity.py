@@ -27,9 +27,9 @@ UNIT = 2.0**-24
 """Half the distance from 1 to the next number in float32."""
 TINY = 2.0**-126
 """The smallest number that float32 holds as well as any other."""
-TERMS = 128
-"""Products that a matrix product adds up: sums of few are less far off, and leave fewer pairs to settle."""
-COLUMNS = 512
+TERMS = 384
+"""Products that a matrix product adds up at most: sums of few are less far off, and leave fewer pairs to settle."""
+COLUMNS = 500
 """Passages whose sums are added up at a time: they stay in the processor's cache."""
 LONGEST = 1e17
 """The product of two vectors of this length, and the sum of thousands, is a number in float32."""
@@ -75,15 +75,14 @@ class Dense:
         return into
 
     def scores(self, queries: Floats, passages: Floats) -> tuple[Floats, Floats]:
-        """Matrix products of some dimensions at a time, added up."""
-        scores = np.empty((len(queries), len(passages)), np.float32)
-        first, *others = slices(queries.shape[1], TERMS)
-        for some in slices(len(passages), COLUMNS):
-            sums = queries[:, first] @ passages[some, first].T
+        """A matrix product; of many dimensions several, added up."""
+        dimension = queries.shape[1]
+        first, *others = slices(dimension, -(-dimension // max(1, -(-dimension // TERMS))))
+        scores = queries[:, first] @ passages[:, first].T
+        for some in slices(len(passages), COLUMNS) if others else ():
             for part in others:
-                sums += queries[:, part] @ passages[some, part].T
-            scores[:, some] = sums
-        return scores, self.error(queries, passages, TERMS + len(others))
+                scores[:, some] += queries[:, part] @ passages[some, part].T
+        return scores, self.error(queries, passages, first.stop + len(others))
 
     def error(self, queries: Floats, passages: Floats, terms: int) -> Floats:
         """By query, how far float32 sums may be from the true scores: no number goes through more than `terms` additions."""
