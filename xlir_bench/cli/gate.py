@@ -370,5 +370,4 @@ def _tell_github(verdicts: Sequence[Verdict], candidates: Sequence[Result]) -> N
                     file.write(text)
             except OSError as error:
                 # The verdict stands whether or not the build server shows it.
-                what = "summary" if variable.endswith("SUMMARY") else "outputs"
-                say(f"the job's {what} cannot be written: {error.strerror}", err=True)
+                warn(f"{variable} names {path}, which cannot be written: {error.strerror}")

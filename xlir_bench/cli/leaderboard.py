@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xlir_bench.cli.command import command
-from xlir_bench.cli.terminal import SLOW, Bars, say, say_differences
+from xlir_bench.cli.terminal import SLOW, Bars, say, say_differences, warn
 from xlir_bench.errors import InputError, XlirError, plural
 from xlir_bench.escaping import visible
 from xlir_bench.extras import require
@@ -111,7 +111,7 @@ def _questions(board: Board, data: DataOptions) -> dict[str, dict[str, Any]]:
         try:
             texts = stored_collection(Result.load(task.rows[0].folder), data)
         except XlirError as error:
-            say(visible(f"no questions of {task.file}: {error}"), err=True)
+            warn(f"no questions of {task.file}: {error}")
         else:
             found[task.file] = question_data(task, texts)
     return found

@@ -16,7 +16,7 @@ import click
 
 from xlir_bench.cli.command import JSON, QUIET, canonical_command, command
 from xlir_bench.cli.terminal import Bars, say, say_blocks, say_json, teller, warn, warn_of_faults
-from xlir_bench.errors import InputError, OutOfReachError, UnknownNameError
+from xlir_bench.errors import OutOfReachError, UnknownNameError
 from xlir_bench.extras import require
 from xlir_bench.options.running import DataOptions, RunOptions
 from xlir_bench.options.stating import option
@@ -99,11 +99,6 @@ def train_hybrid(
     if options.output.is_dir() and not follows and not (options.output / LOCK).exists():
         # Told before torch is loaded; whoever holds the lock is told later.
         RunFolder(options.output).require_fresh(options.resume)
-    # A recipe may have one for some of its losses.
-    if options.teacher is not None and options.loss != "distil":
-        raise InputError(
-            f"--teacher is for --loss distil, and --loss {options.loss} has no use for it"
-        )
     batches = options.batches
     tell = str if follows else warn
     if batches.strategy != Strategy.HYBRID and (

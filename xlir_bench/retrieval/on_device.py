@@ -137,7 +137,9 @@ class TorchEngine(Engine):
     def tile(self, similarity: Similarity, queries: DeviceRows, passages: DeviceRows) -> TorchTile:
         """The scores of rows that are on the device."""
         if not isinstance(similarity, Dense):
-            raise InputError("--search-device is for vectors, a row of numbers a text")
+            raise InputError(
+                "--search-device compares dense vectors, one a text: leave it out for this model"
+            )
         with _whole_float32():
             scores = queries.copy @ passages.copy.T
         error = similarity.error(queries.rows, passages.rows, queries.shape[1])
