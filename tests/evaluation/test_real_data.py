@@ -78,7 +78,7 @@ def test_mlqa_r_runs_all_56_settings(xlir_data: Path) -> None:
     cross = {key: s.queries for key, s in settings.items() if s.kind == Kind.CROSS_LINGUAL}
     assert 0 < min(cross.values()) < max(cross.values()) < 1148
     left_out = [settings[lang, lang].queries - queries for (lang, _), queries in cross.items()]
-    told = rf"^{sum(left_out)} queries .*\b{np.count_nonzero(left_out)} settings "
+    told = rf"^{sum(left_out):,} queries .*\b{np.count_nonzero(left_out)} settings "
     assert any(re.search(told, note) for note in result.record.notes)
 
 

@@ -4,8 +4,11 @@ import json
 import re
 import subprocess
 import sys
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from threading import get_ident
 from typing import Any
 
 import numpy as np
@@ -477,6 +480,23 @@ def test_vectors_that_nobody_keeps_change_no_figure(tmp_path: Path) -> None:
     assert passed.record.bias == wanted != kept.record.bias
     assert "kept nowhere" in passed.record.notes[-1]
     assert passed.record.profile.encoded_texts == 290
+
+
+def test_vectors_that_nobody_keeps_are_made_twice_at_most_and_by_one_thread() -> None:
+    """With the batches of judged passages, and when they are searched; a model need not bear two threads."""
+    seen: Counter[str] = Counter()
+    threads = set()
+
+    class Counting(Signs):
+        def encode(self, texts: Sequence[str], role: str) -> np.ndarray:
+            threads.add(get_ident())
+            seen.update(texts if role == "passage" else ())
+            return super().encode(texts, role)
+
+    options = RunOptions(langs=("de", "en", "zh"), keep_vectors=False, cache=None)
+    evaluate("mini", Counting(), options)
+    assert seen.total() == 2 * len(seen) > 400
+    assert threads == {get_ident()}
 
 
 @pytest.mark.parametrize(

@@ -250,7 +250,7 @@ def test_a_part_that_cannot_be_kept_fails(tmp_path: Path) -> None:
 def test_vectors_that_are_kept_nowhere_have_the_bits_of_those_that_are(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(passing, "FEW", 2)
+    monkeypatch.setattr(passing, "FEW", 0.1)
     monkeypatch.setattr(exact, "BLOCK", 4)
     rng = np.random.default_rng(0)
     texts = {

@@ -14,7 +14,6 @@ import click
 
 from xlir_bench.cli.command import CommandGroup
 from xlir_bench.cli.terminal import say, say_error
-from xlir_bench.errors import UnknownNameError as UnknownNameError
 from xlir_bench.errors import XlirError
 from xlir_bench.escaping import redacted
 from xlir_bench.version import __version__

@@ -271,7 +271,7 @@ def load_http(spec: str, options: EncoderOptions) -> HttpEncoder:
     url, _, model = rest.partition("#")
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname or not model:
-        shown = re.sub(r"\?[^#]*", "", re.sub(r"//[^/#]*@", "//", rest))
+        shown = re.sub(r"\?[^#]*", "", re.sub(r"//.*@", "//", rest))
         raise InputError(f"{shown}: give http:<url>#<model>, like http:https://host/v1#model")
     return HttpEncoder(url, unquote(model), options)
 

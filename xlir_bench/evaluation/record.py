@@ -10,7 +10,7 @@ import numpy as np
 
 from xlir_bench.arrays import groups
 from xlir_bench.encoders import EncoderCard
-from xlir_bench.errors import WARNING, listed, plural
+from xlir_bench.errors import WARNING, listed
 from xlir_bench.evaluation.searching import mean_by_kind
 from xlir_bench.measures import score
 from xlir_bench.measures.retrieval import expected_map
@@ -132,9 +132,7 @@ def unscored_notes(rankings: Sequence[Ranking], collection: Collection) -> list[
     if not total:
         return []
     if collection.answers:
-        return [
-            f"left out, for they have no answer other than yes or no: {plural(total, 'question')}"
-        ]
+        return [f"{total:,} of the queries have no answer other than yes or no and are left out"]
     return [
         f"{total:,} queries in {settings:,} settings have no relevant passage there and are left out"
         " of them (each setting's `queries` is what was scored)"

@@ -242,7 +242,9 @@ BY_RANKS: Mapping[str, Callable[[Ints, Ints], Floats]] = {
 """What needs no place for every passage of the pool. ranx walks through all of them: most of the time of a report."""
 
 
-RANX_NAMES = {"r-precision": "r_precision", "rbp": "rank_biased_precision"}
+RANX_NAMES = {
+    "map": "average_precision", "mrr": "reciprocal_rank", "r-precision": "r_precision", "rbp": "rank_biased_precision",
+}  # fmt: skip
 """Of measures whose functions in `ranx.metrics` are not called as they are."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import re
 import warnings
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from xlir_bench.errors import InputError, XlirError
 from xlir_bench.escaping import visible
-from xlir_bench.files import explained, replacing, text_digest
+from xlir_bench.files import explained, replacing
 from xlir_bench.options.drawing import DrawOptions
 from xlir_bench.records import Kind
 from xlir_bench.rendering.numbers import big, number
@@ -176,7 +177,8 @@ def plain_ticks(axis: Axis, distance: bool = False) -> None:
 def language_colour(lang: str) -> str:
     """The colour of a language, the same in every picture."""
     others = sorted(LANGUAGE_COLOURS.values())
-    return LANGUAGE_COLOURS.get(lang, others[int(text_digest(lang, 2), 16) % len(others)])
+    digest = hashlib.sha256(lang.encode("utf-8", "surrogatepass")).digest()
+    return LANGUAGE_COLOURS.get(lang, others[digest[0] % len(others)])
 
 
 def text_colour_on(colour: Any) -> str:

@@ -174,20 +174,22 @@ class VectorIndex:
 
     def _held(self, wanted: slice, workers: _Workers) -> Rows:
         """The passages at these positions, prepared by several threads; dense ones are copied once."""
-        parts = [(lang, _inside(wanted, rows)) for lang, rows in self.pool.bounds.items()]
-        pieces = [
-            (self.passages[lang], piece) for lang, part in parts for piece in workers.pieces(part)
-        ]
         block: Floats | None = None
         if isinstance(self.similarity, Dense):
-            block = np.empty((wanted.stop - wanted.start, pieces[0][0].dimension), np.float32)
-
-        def prepared(vectors: Vectors, rows: slice, end: int) -> Rows:
-            into = None if block is None else block[end - (rows.stop - rows.start) : end]
-            return self.similarity.prepared(vectors.rows(rows, into), into)
-
-        ends = np.cumsum([rows.stop - rows.start for _, rows in pieces])
-        made = list(workers.threads.map(prepared, *zip(*pieces, strict=True), ends))
+            dimension = self.passages[self.pool.langs[0]].dimension
+            block = np.empty((wanted.stop - wanted.start, dimension), np.float32)
+        pieces, end = [], 0
+        for lang, of_lang in self.pool.bounds.items():
+            part = _inside(wanted, of_lang)
+            if part.stop == part.start:
+                continue
+            start, end = end, end + part.stop - part.start
+            place = None if block is None else block[start:end]
+            # Read by this thread alone: rows may be encoded by being read.
+            rows = self.passages[lang].rows(part, place)
+            for piece in workers.pieces(end - start):
+                pieces.append((rows[piece], None if place is None else place[piece]))
+        made = list(workers.threads.map(self.similarity.prepared, *zip(*pieces, strict=True)))
         return stacked(made) if block is None else block
 
 
@@ -212,10 +214,9 @@ class _Workers:
     count: int
     threads: ThreadPoolExecutor
 
-    def pieces(self, rows: slice) -> list[slice]:
-        """The rows, cut into one piece per thread."""
-        size = max(FEW_QUERIES, -(-(rows.stop - rows.start) // self.count))
-        return [slice(x, min(x + size, rows.stop)) for x in range(rows.start, rows.stop, size)]
+    def pieces(self, rows: int) -> Iterator[slice]:
+        """So many rows, cut into one piece per thread."""
+        return slices(rows, max(FEW_QUERIES, -(-rows // self.count)))
 
     def shares(self, queries: int, size: int | None) -> list[slice]:
         """Slices of so many queries, each compared at once."""

@@ -28,8 +28,8 @@ from xlir_bench.retrieval.retriever import Represented
 from xlir_bench.retrieval.tiles import NUMBA
 from xlir_bench.retrieval.vectors import Vectors
 
-FEW = 256
-"""So few texts of a window are encoded with their batches; for more, the window is."""
+FEW = 0.25
+"""Batches with so small a share of a window's texts are encoded alone; for more, the window is, and is held."""
 WINDOWS_HELD = 2
 """What is compared at a time may lie in two."""
 
@@ -86,7 +86,8 @@ def embed_in_passing(
             tokens["passage", lang] = TokenCounts(every[numbers], unknown[numbers])
     both = {**(queries.vectors or {}), **passages}
     return Represented(
-        VectorIndex.of(both, request.similarity, request.engine, elsewhere=there),
+        # No block lies in two windows.
+        VectorIndex.of(both, request.similarity, request.engine, max(1, size // 4), there),
         dimension=dimension,
         tokens=tokens,
         encoded=queries.encoded + len(texts.keys),
@@ -130,7 +131,7 @@ class Window:
                 return self.remembered[place]
         if self.held is None:
             plan = self._plan()
-            if len(wanted) <= min(FEW, len(self.row) - 1):
+            if sum(map(len, _batches_of(plan, wanted))) <= FEW * len(self.row):
                 return self._encoded(plan, wanted)
             while len(_recent) >= WINDOWS_HELD:
                 if (other := _recent.popleft()()) is not None:
@@ -155,8 +156,13 @@ class Window:
         def keep(places: Ints, encoded: Floats) -> None:
             vectors[places] = encoded
 
-        plan.encode([batch for batch in plan.batches if np.isin(batch, rows).any()], keep)
+        plan.encode(_batches_of(plan, rows), keep)
         return vectors[rows]
+
+
+def _batches_of(plan: PlannedTexts, rows: Ints) -> list[Ints]:
+    """The batches that hold any of these texts."""
+    return [batch for batch in plan.batches if np.isin(batch, rows).any()]
 
 
 _recent: deque[ref[Window]] = deque()

@@ -59,13 +59,16 @@ class Vectors:
         return np.asarray(self.rows(slice(0, len(self))), dtype)
 
     def rows(self, rows: Ints | slice, into: Floats | None = None) -> Rows:
-        """These rows in float32, in this order; a copy, in `into` if given, unless they follow each other in one part."""
+        """These rows in float32, in this order; a copy, in `into` if given, unless one part holds them so."""
         part, row = self.part[rows], self.row[rows]
         numbers = np.unique(part)
         if len(numbers) == 1 and (np.diff(row) == 1).all():
             there = _opened(self.parts[numbers[0]])[row[0] : row[0] + len(row)]
             if not isinstance(there, np.ndarray) or there.dtype == np.float32:
                 return there
+            copied = np.empty(there.shape, np.float32) if into is None else into
+            copied[:] = there
+            return copied
         if not isinstance(first := _opened(self.parts[0]), np.ndarray):
             taken = [_opened(self.parts[number])[row[part == number]] for number in numbers]
             order = np.argsort(part, kind="stable")
