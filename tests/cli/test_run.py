@@ -362,7 +362,7 @@ def test_a_body_is_read_from_the_command_line(xlir):
         (("--langs", "en", "de"), ["'de'", "language", "--langs en,de", "--model de"]),
         (("mini",), ["'mini'", "task", "--task mini"]),
         (("builtin:ngram", "monolingual"), ["'monolingual'", "kind", "--kinds monolingual"]),
-        (("builtin:ngram", "--name", "a", "--name", "b"), ["--name", "2", "1"]),
+        (("builtin:ngram", "--name", "a", "--name", "b"), ["--name", "2 times", "1 model"]),
     ],
 )
 def test_a_word_that_is_no_model_is_told_as_what_it_is(xlir, args, facts):
