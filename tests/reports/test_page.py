@@ -192,7 +192,9 @@ def test_a_figure_says_which_ranks_it_may_have_and_who_is_not_told_apart(browser
     told = dict(zip(texts(browser, "#tip dt"), texts(browser, "#tip dd"), strict=True))
     assert [value for name, value in told.items() if "ranks" in name] == ["1–2"]
     assert [value for name, value in told.items() if "told apart" in name] == ["builtin:ngram"]
-    assert any(re.search(r"\bnot say\b.*\bequal\b", note) for note in texts(browser, "#ranking .note"))
+    assert any(
+        re.search(r"\bnot say\b.*\bequal\b", note) for note in texts(browser, "#ranking .note")
+    )
     choose(browser, "#measure", "recall@1")
     assert texts(browser, f"{cell} .ranks") == []
     assert texts(browser, "[data-encoder=twin] [data-column=distance] .ranks") != []
