@@ -63,11 +63,13 @@ def test_terms_are_words() -> None:
     assert terms("Straße ﬁve", "de") == ["strasse", "five"]
     assert terms("हिन्दी में", "hi") == ["हिन्दी", "में"]
     assert terms("", "en") == terms("!? …", "zh") == []
+    assert terms("Donau\u00addampf می\u200cخواهم", "de") == ["donaudampf", "میخواهم"]
 
 
 def test_terms_of_a_language_without_spaces_are_pairs_of_characters() -> None:
     assert terms("北京大学 iPhone手机 a", "zh") == ["北京", "京大", "大学", "iphone", "手机", "a"]
     assert terms("ไทย กข ก", "th") == ["ไท", "ทย", "กข", "ก"]
+    assert terms("ក\u200bខ", "km") == ["ក", "ខ"]
     assert terms("カタカナとひらがな", "ja")[:2] == ["カタ", "タカ"]
     assert terms("ﾗｰﾒﾝ 佐々木", "jpn") == ["ラー", "ーメ", "メン", "佐々", "々木"]
     for lang in ("zh-TW", "zho_Hans", "cmn", "yue_Hant", "ZH"):
@@ -78,6 +80,7 @@ def test_terms_of_a_language_without_spaces_are_pairs_of_characters() -> None:
 def test_terms_of_any_other_language_are_unicode_words(lang) -> None:
     assert terms("Peking (北京大学)", lang) == ["peking", "北", "京", "大", "学"]
     assert terms("한국어 문장", lang) == ["한국어", "문장"]
+    assert terms("ที่ดี", lang) == ["ที่", "ดี"]
 
 
 def test_each_text_is_cut_by_its_own_language() -> None:

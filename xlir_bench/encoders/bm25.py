@@ -16,13 +16,15 @@ from xlir_bench.records import Floats, Role
 
 K1, B = 1.5, 0.75
 """How soon a repeated word stops to count, and how much a passage's length counts."""
-VERSION = 2
+VERSION = 3
 """Changes with the words that a text is cut into, and with the formula."""
 PAIRED = ("zh zho cmn yue wuu nan hak lzh", "ja jpn", "th tha", "lo lao", "km khm", "my mya", "shn")
 """The codes of Chinese, Japanese, Thai, Lao, Khmer, Burmese and Shan, whose words nothing separates."""
 UNSEGMENTED = ("CJK", "HIRAGANA", "KATAKANA", "IDEOGRAPHIC", "THAI", "LAO", "KHMER", "MYANMAR")
 """Scripts that set no space between words, and the signs that repeat or lengthen their characters (how the names of
 their characters in Unicode begin)."""
+ZERO_WIDTH_SPACE = 0x200B
+"""It separates words where no space is set."""
 LOWEST_UNSEGMENTED = "\u0e00"
 """No character before this one is of such a script."""
 
@@ -77,8 +79,9 @@ class BM25(Builtin):
 def terms(text: str, lang: str) -> list[str]:
     """The words of a text in this language: what stands between characters that are neither letter, mark nor number.
 
-    Where a script sets no space between words, each two neighbouring characters are a word in a language of `PAIRED`,
-    and each single one in any other, as in Unicode's own rules for word boundaries.
+    Characters that only say how others are shown, such as a soft hyphen, are left out first. Where a script sets no
+    space between words, each two neighbouring characters are a word in a language of `PAIRED`; in any other each
+    single one is, with its marks.
     """
     words = unicodedata.normalize("NFKC", text).casefold().translate(_SPACED).split()
     if max(text, default="") < LOWEST_UNSEGMENTED:
@@ -96,19 +99,27 @@ def _is_paired(lang: str) -> bool:
 def _pieces(word: str, is_paired: bool) -> list[str]:
     found: list[str] = []
     for is_spaceless, characters in groupby(word, _spaceless):
-        run = list(characters)
+        run = "".join(characters)
         if not is_spaceless:
-            found.append("".join(run))
+            found.append(run)
+        elif is_paired and len(run) > 1:
+            found += map("".join, pairwise(run))
         else:
-            found += map("".join, pairwise(run)) if is_paired and len(run) > 1 else run
+            for character in run:
+                if found and unicodedata.category(character)[0] == "M":
+                    found[-1] += character
+                else:
+                    found.append(character)
     return found
 
 
-class _Spaced(dict[int, int]):
-    """For `str.translate`: what belongs to no word becomes a space."""
+class _Spaced(dict[int, int | None]):
+    """For `str.translate`: what belongs to no word becomes a space, and what is only of another's look (Cf) nothing."""
 
-    def __missing__(self, code: int) -> int:
-        self[code] = code if unicodedata.category(chr(code))[0] in "LMN" else ord(" ")
+    def __missing__(self, code: int) -> int | None:
+        category = unicodedata.category(chr(code))
+        is_look = category == "Cf" and code != ZERO_WIDTH_SPACE
+        self[code] = code if category[0] in "LMN" else None if is_look else ord(" ")
         return self[code]
 
 
