@@ -26,7 +26,7 @@ from xlir_bench.options.profiling import CostOptions
 from xlir_bench.options.stating import build
 from xlir_bench.options.training import OF_LOSS, Strategy, TrainOptions, parse_source
 from xlir_bench.places import data_cache
-from xlir_bench.recipe import DATA, Cell, Recipe, Variant
+from xlir_bench.recipe import DATA, Cell, EncodingChoice, Recipe, Variant
 from xlir_bench.records import Evaluate, Progress, Silent
 from xlir_bench.reports.experiment.questions import Questions, has_questions
 from xlir_bench.reports.experiment.stored import (
@@ -217,7 +217,7 @@ class Trainings:
         options, asked = result.record.options, self._run_options(cell, name)
         how = result.record.encoder.options or EncoderOptions()
         wanted = self._encoder_options(cell.variant)
-        decisive = ("dtype", "truncate_dim", "max_length", "rerank", "rerank_depth")
+        decisive = {*EncodingChoice.model_fields, "rerank", "rerank_depth"} - {"vectors"}
         return (
             has_questions(result)
             and result.record.task.digest == task.digest

@@ -20,7 +20,9 @@ from pydantic import (
     model_validator,
 )
 
-from xlir_bench.options.encoding import Dtype
+from xlir_bench.options.encoding import Dtype, EncoderOptions
+from xlir_bench.options.profiling import CostOptions
+from xlir_bench.options.running import RunOptions
 from xlir_bench.options.static import is_static_spec
 from xlir_bench.options.stating import Option, options_of
 from xlir_bench.options.training import Loss, Strategy, TrainOptions
@@ -106,21 +108,21 @@ class Look(Section):
 class EncodingChoice(Section):
     """How the models of an experiment are encoded when they are evaluated; what is not said is as in `run`."""
 
-    dtype: Dtype = "float32"
+    dtype: Dtype = EncoderOptions().dtype
     truncate_dim: Count | None = None
     max_length: Count | None = None
-    vectors: Literal["float32", "float16", "int8"] = "float32"
+    vectors: Literal["float32", "float16", "int8"] = RunOptions().vectors
 
 
 class Cost(Section):
     """What models cost in use: measured once, of the first seed of every training, in its first encoding."""
 
     task: str
-    dtypes: Annotated[tuple[Dtype, ...], Field(min_length=1)] = ("float32",)
+    dtypes: Annotated[tuple[Dtype, ...], Field(min_length=1)] = CostOptions().dtypes
     dims: tuple[Count, ...] = ()
     indexes: tuple[str, ...] = ()
-    queries: Count = 100
-    repeats: Count = 5
+    queries: Count = CostOptions().queries
+    repeats: Count = CostOptions().repeats
 
 
 class Choice(Section):
