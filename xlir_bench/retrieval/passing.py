@@ -86,7 +86,7 @@ def embed_in_passing(
             tokens["passage", lang] = TokenCounts(every[numbers], unknown[numbers])
     both = {**(queries.vectors or {}), **passages}
     return Represented(
-        # No block lies in two windows.
+        # A quarter of a window at a time, so that few blocks lie in two.
         VectorIndex.of(both, request.similarity, request.engine, max(1, size // 4), there),
         dimension=dimension,
         tokens=tokens,
