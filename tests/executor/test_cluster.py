@@ -180,6 +180,7 @@ def on_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embedding, "IN_MEMORY", 10)
     monkeypatch.setattr(elsewhere, "FEW_TEXTS", 30)
     monkeypatch.setattr(exact, "BLOCK", 50)
+    monkeypatch.setattr(elsewhere, "PIECE", 50)
 
 
 @dataclass

@@ -18,7 +18,7 @@ from xlir_bench.executor import Executor
 from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.options.running import CPU
 from xlir_bench.records import Floats, Ints, Progress, Role
-from xlir_bench.retrieval import embedding, exact
+from xlir_bench.retrieval import embedding
 from xlir_bench.retrieval.embedding import Encoding, texts_at
 from xlir_bench.retrieval.encoding import EmbedRequest, PlannedTexts
 from xlir_bench.retrieval.exact import Search, VectorIndex
@@ -32,6 +32,8 @@ UNITS = 4
 """For each worker, where there are enough texts: so none waits long for the last one."""
 FEW_TEXTS = 256
 """Fewer are not worth a unit."""
+PIECE = embedding.WINDOW // 4
+"""Passages of which units of search are made: few units end within a shard."""
 
 
 _loaded: dict[tuple[str, EncoderOptions, str], Encoder] = {}
@@ -91,7 +93,7 @@ class Elsewhere:
         asked = [(search.partial.want, search.queries, search.own) for search in searches]
         job = SearchJob(self.search_device, asked)
         share = -(-sum(map(len, passages.values())) // (UNITS * self.executor.workers))
-        size = exact.BLOCK * max(1, -(-share // exact.BLOCK))
+        size = PIECE * max(1, -(-share // PIECE))
         spans = (
             (f"search of {lang} passages from {span.start:,}", index.part(lang, span))
             for lang, rows in passages.items()
