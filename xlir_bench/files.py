@@ -86,7 +86,7 @@ def beside(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def building(folder: Path) -> Iterator[Path]:
-    """An empty folder to fill, which becomes this one if the block ends well; the caller alone makes it."""
+    """An empty folder to fill, which becomes this one if the block ends well; nobody else may make it meanwhile."""
     half = folder.with_name(f".{folder.name}.building")
     shutil.rmtree(half, ignore_errors=True)  # from a run that was killed
     half.mkdir(parents=True)

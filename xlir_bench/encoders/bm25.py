@@ -79,7 +79,7 @@ class BM25(Builtin):
 def terms(text: str, lang: str) -> list[str]:
     """The words of a text in this language: what stands between characters that are neither letter, mark nor number.
 
-    Characters that only say how others are shown, such as a soft hyphen, are left out first. Where a script sets no
+    Characters that only format others, such as a soft hyphen, are left out first. Where a script sets no
     space between words, each two neighbouring characters are a word in a language of `PAIRED`; in any other each
     single one is, with its marks.
     """
@@ -114,12 +114,12 @@ def _pieces(word: str, is_paired: bool) -> list[str]:
 
 
 class _Spaced(dict[int, int | None]):
-    """For `str.translate`: what belongs to no word becomes a space, and what is only of another's look (Cf) nothing."""
+    """For `str.translate`: what belongs to no word becomes a space, and what only formats other characters (Cf) nothing."""
 
     def __missing__(self, code: int) -> int | None:
         category = unicodedata.category(chr(code))
-        is_look = category == "Cf" and code != ZERO_WIDTH_SPACE
-        self[code] = code if category[0] in "LMN" else None if is_look else ord(" ")
+        formats = category == "Cf" and code != ZERO_WIDTH_SPACE
+        self[code] = code if category[0] in "LMN" else None if formats else ord(" ")
         return self[code]
 
 

@@ -33,7 +33,7 @@ UNITS = 4
 FEW_TEXTS = 256
 """Fewer are not worth a unit."""
 PIECE = embedding.WINDOW // 4
-"""Passages of which units of search are made: few units end within a shard."""
+"""A unit of search has a multiple of so many passages, so that few units end within a shard."""
 
 
 _loaded: dict[tuple[str, EncoderOptions, str], Encoder] = {}

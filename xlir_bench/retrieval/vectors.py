@@ -59,7 +59,7 @@ class Vectors:
         return np.asarray(self.rows(slice(0, len(self))), dtype)
 
     def rows(self, rows: Ints | slice, into: Floats | None = None) -> Rows:
-        """These rows in float32, in this order; a copy, in `into` if given, unless one part holds them so."""
+        """These rows in float32, in this order; a copy, in `into` if given, unless one part holds just that."""
         part, row = self.part[rows], self.row[rows]
         numbers = np.unique(part)
         if len(numbers) == 1 and (np.diff(row) == 1).all():
