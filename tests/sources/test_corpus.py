@@ -15,7 +15,7 @@ from places import read_only
 from xlir_bench import files
 from xlir_bench.errors import XlirError
 from xlir_bench.records import Passages
-from xlir_bench.sources.corpus import Passage, open_corpus, remove_corpora, stored_corpus, sweep
+from xlir_bench.sources.corpus import Passage, open_corpus, remove_corpora, stored_corpus
 from xlir_bench.sources.rows import Faults
 
 PASSAGES = [Passage(f"p{n}", "Title", f"text {n}") for n in range(30)]
@@ -125,9 +125,9 @@ def test_a_corpus_takes_one_open_file(tmp_path: Path) -> None:
 def test_what_is_being_written_is_neither_swept_nor_removed(tmp_path: Path) -> None:
     def passages() -> Iterator[Passage]:
         yield PASSAGES[0]
-        sweep(tmp_path)
+        files.sweep(tmp_path / "c")
         remove_corpora(tmp_path)
-        assert any(name.startswith(".growing-") for name in names(tmp_path))
+        assert any(name.endswith(".tmp") for name in names(tmp_path / "c"))
 
     assert list(made(tmp_path / "c", passages()).texts) == TEXTS[:1]
     assert names(tmp_path) == ["c"]
@@ -150,10 +150,16 @@ def test_a_disk_that_fills_up_while_a_corpus_is_written_leaves_nothing(tmp_path:
     assert names(tmp_path) == []
 
 
-def test_what_a_killed_writer_left_is_swept_at_once(tmp_path: Path) -> None:
-    (tmp_path / ".growing-killed").mkdir()
-    (tmp_path / ".growing-killed" / "passages.arrow").write_text("half")
-    sweep(tmp_path)
+def test_what_a_killed_writer_left_is_swept_by_the_next(tmp_path: Path) -> None:
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c" / ".passages.arrow.killed.tmp").write_text("half")
+    made(tmp_path / "c")
+    assert names(tmp_path / "c") == ["corpus.json", "passages.arrow"]
+
+
+def test_faults_leave_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(XlirError, match="more than one passage"):
+        made(tmp_path / "c", [PASSAGES[0], PASSAGES[0]])
     assert names(tmp_path) == []
 
 

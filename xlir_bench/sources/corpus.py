@@ -11,11 +11,10 @@ from __future__ import annotations
 
 import json
 import mmap
-import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -33,6 +32,7 @@ LAYOUT = 2
 """Rises with what is on disk."""
 ROWS = 4096
 """Passages that are read and checked together."""
+TEXTS, STATED = "passages.arrow", "corpus.json"
 REMEDY = "make room there, or set XLIR_CACHE to another disk"
 
 
@@ -146,8 +146,8 @@ def corpus_folder(root: Path, digests: Sequence[str], **stated: Any) -> Path:
 def open_corpus(folder: Path, lang: str) -> Passages | None:
     """The corpus in a folder, with the language before its ids; None if it is absent or incomplete."""
     try:
-        rows = parse_json(objectstore.fetched(folder / "corpus.json").read_bytes())["rows"]
-        mapped, table = _open_arrow(path := folder / "passages.arrow")
+        rows = parse_json(objectstore.fetched(folder / STATED).read_bytes())["rows"]
+        mapped, table = _open_arrow(path := folder / TEXTS)
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
     except OSError as error:
@@ -188,52 +188,41 @@ def stored_corpus(
     if (corpus := open_corpus(folder, lang)) is not None:
         return corpus
     before = faults.count
-    with _new_folder(folder, notes) as (growing, folder), files.explained(growing, REMEDY):
-        rows, repeated = _write_passages(growing / "passages.arrow", passages)
+    with (
+        _writable(folder, notes) as folder,
+        files.explained(folder, REMEDY),
+        files.removing_empty([folder]),
+        files.beside(folder / TEXTS) as growing,
+    ):
+        rows, repeated = _write_passages(growing, passages)
         for name in repeated:
             faults.add(source, "$", f"{name!r} is the id of more than one passage")
         if faults.count > before:
             return None
-        stated = {"layout": LAYOUT, "rows": rows}
-        (growing / "corpus.json").write_text(json.dumps(stated), encoding="utf-8")
-        for name in ("passages.arrow", "corpus.json"):
-            objectstore.put(growing / name, folder / name)
-        try:
-            growing.rename(folder)
-        except OSError:
-            # Another run was faster, or there is half a corpus, which is moved away.
-            if (corpus := open_corpus(folder, lang)) is not None:
-                return corpus
-            with tempfile.TemporaryDirectory(
-                dir=folder.parent, prefix=".growing-", ignore_cleanup_errors=True
-            ) as aside:
-                folder.rename(Path(aside) / "half")
-                growing.rename(folder)
+        if open_corpus(folder, lang) is None:  # else another run was faster
+            objectstore.put(growing, folder / TEXTS)
+            growing.replace(folder / TEXTS)
+            stated = {"layout": LAYOUT, "rows": rows}
+            objectstore.write(folder / STATED, json.dumps(stated).encode())
         return open_corpus(folder, lang)
 
 
 @contextmanager
-def _new_folder(folder: Path, notes: list[str]) -> Iterator[tuple[Path, Path]]:
-    """A new folder to write a corpus in, and the path to rename it to; if it is not renamed, it is removed.
+def _writable(folder: Path, notes: list[str]) -> Iterator[Path]:
+    """The folder, which nobody removes meanwhile.
 
-    If the cache cannot be written, both are temporary, and a note says so: the corpus is gone after the run.
+    If the cache cannot be written, another for this run alone, and a note says so.
     """
-    with ExitStack() as stack:
-        sweep(folder.parent)
-        try:
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            growing = Path(tempfile.mkdtemp(prefix=".growing-", dir=folder.parent))
-        except OSError as error:
-            remedy = "the texts of a large corpus are read again by the next run"
-            notes.append(str(files.cannot_write(folder.parent, remedy, error)))
-            spare = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
-            folder = Path(stack.enter_context(spare)) / folder.name
-            growing = folder.with_name("growing")
-            growing.mkdir()
-        stack.callback(shutil.rmtree, growing, ignore_errors=True)
-        lease = files.leased(growing)  # keeps `sweep` away
-        yield growing, folder
-        del lease
+    try:
+        files.require_writable(folder, "the texts of a large corpus are read again by the next run")
+    except XlirError as error:
+        notes.append(str(error))
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as spare:
+            yield Path(spare) / folder.name
+        return
+    lease = files.leased(folder)
+    yield folder
+    del lease
 
 
 def _write_passages(path: Path, passages: Iterable[Passage]) -> tuple[int, list[str]]:
@@ -288,10 +277,3 @@ def remove_corpora(root: Path) -> int:
         with files.explained(folder, "nothing was removed from there"):
             freed += size if files.remove_unused(folder) else 0
     return freed
-
-
-def sweep(root: Path) -> None:
-    """Remove what killed runs left half written."""
-    for folder in root.glob(".growing-*"):
-        with suppress(OSError):
-            files.remove_unused(folder)
