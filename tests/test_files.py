@@ -150,7 +150,7 @@ def test_digests_are_those_of_the_bytes(tmp_path):
     path = Path(tmp_path / "a")
     path.write_bytes(b"abc")
     assert files.file_digest(path, "sha256").startswith("ba7816bf8f01cfea")
-    assert len(files.file_digest(path, "blake2b", 16)) == 32
+    assert len(files.file_digest(path, files.blake2b_128)) == 32
 
 
 @pytest.mark.parametrize("text", ["a\x1b[2J", "a\nb", "a\u202eb", "a\u2028b", "\ud800"])

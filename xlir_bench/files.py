@@ -19,7 +19,7 @@ import secrets
 import shutil
 import time
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
@@ -230,15 +230,17 @@ def removing_empty(folders: Sequence[Path]) -> Iterator[None]:
                 folder.rmdir()
 
 
-def file_digest(path: Path, algorithm: Literal["blake2b", "sha256"], size: int = 64) -> str:
-    """The digest of a file in hexadecimal; BLAKE2b may be shorter than 64 bytes.
+def blake2b_128(data: bytes | memoryview = b"") -> hashlib.blake2b:
+    """A digest of what is large, or has many parts, and is ours: SHA-256 in software takes twice as long."""
+    return hashlib.blake2b(data, digest_size=16)
 
-    BLAKE2b for what is large and ours: SHA-256 in software takes twice as long.
-    """
+
+def file_digest(
+    path: Path, algorithm: Literal["blake2b", "sha256"] | Callable[[], hashlib.blake2b]
+) -> str:
+    """The digest of a file in hexadecimal."""
     with path.open("rb") as file:
-        if algorithm == "sha256":
-            return hashlib.file_digest(file, "sha256").hexdigest()
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=size)).hexdigest()
+        return hashlib.file_digest(file, algorithm).hexdigest()
 
 
 def json_digest(value: Any) -> str:

@@ -16,7 +16,6 @@ digest; an error of the system says nothing about that.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -39,17 +38,15 @@ def write_shard(folder: Path, prefix: str, arrays: Mapping[str, NDArray[Any]]) -
     from safetensors.numpy import save
 
     content = save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
-    digest = hashlib.blake2b(content, digest_size=16).hexdigest()
-    path = folder / f"{prefix}{digest}{SUFFIX}"
+    path = folder / f"{prefix}{files.blake2b_128(content).hexdigest()}{SUFFIX}"
     objectstore.write(path, content)
     return path
 
 
 def is_sound(path: Path) -> bool:
     """Whether the digest of the file is that of its name; reads all of it."""
-    return path.stem.rpartition("-")[2] == files.file_digest(
-        objectstore.fetched(path), "blake2b", 16
-    )
+    found = files.file_digest(objectstore.fetched(path), files.blake2b_128)
+    return path.stem.rpartition("-")[2] == found
 
 
 def read_keys(path: Path) -> NDArray[np.uint64]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
@@ -11,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from xlir_bench.files import file_digest, json_digest, safe_name
+from xlir_bench.files import blake2b_128, file_digest, json_digest, safe_name
 from xlir_bench.places import cache_root
 from xlir_bench.records import Floats
 from xlir_bench.shardfile import SUFFIX, is_sound, mapped, write_shard
@@ -70,7 +69,7 @@ def probed_fingerprint(parts: Mapping[str, Any], vectors: Floats) -> str:
     and later ones within `TOLERANCE` of them count as the same.
     """
     data = str(vectors.shape).encode() + vectors.tobytes()
-    digest = hashlib.blake2b(data, digest_size=16).hexdigest()
+    digest = blake2b_128(data).hexdigest()
     folder = cache_root() / "probes" / fingerprint(parts).removeprefix("sha256:")[:32]
     with suppress(OSError):  # a cache that cannot be written keeps nothing
         for path in sorted(folder.glob(f"*{SUFFIX}")):

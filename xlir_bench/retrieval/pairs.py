@@ -7,7 +7,6 @@ A run that was killed goes on where it stopped, with the same scores: see `embed
 
 from __future__ import annotations
 
-import hashlib
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from xlir_bench.arrays import slices
 from xlir_bench.encoders import Reranker
 from xlir_bench.encoders.rerankers import checked_scores
 from xlir_bench.errors import plural
+from xlir_bench.files import blake2b_128
 from xlir_bench.records import Collection, Floats, Ints, Progress, Role, TokenCounts
 from xlir_bench.retrieval.embedding import WINDOW
 from xlir_bench.retrieval.encoding import (
@@ -166,6 +166,6 @@ def pair_keys(queries: Keys, passages: Keys) -> Keys:
     keys = np.empty_like(queries)
     for some in slices(len(keys), WINDOW):
         both = np.concatenate([queries[some], passages[some]], axis=1)
-        raw = b"".join(hashlib.blake2b(row, digest_size=16).digest() for row in both)
+        raw = b"".join(blake2b_128(row.data).digest() for row in both)
         keys[some] = np.frombuffer(raw, np.uint64).reshape(-1, 2)
     return keys

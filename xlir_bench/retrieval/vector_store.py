@@ -12,7 +12,6 @@ it and says so.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import tempfile
@@ -50,8 +49,7 @@ SETTLED = 10**10
 def text_keys(texts: Iterable[str]) -> Keys:
     """The key of each text."""
     raw = b"".join(
-        hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
-        for text in texts
+        files.blake2b_128(text.encode("utf-8", "surrogatepass")).digest() for text in texts
     )
     return np.frombuffer(raw, np.uint64).reshape(-1, 2)
 
