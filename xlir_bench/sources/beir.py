@@ -20,7 +20,7 @@ from typing import Any
 from xlir_bench.records import Collection
 from xlir_bench.sources.collecting import LanguageTexts, ReadOptions, collection, named_files
 from xlir_bench.sources.own import is_own
-from xlir_bench.sources.rows import Faults, grade_of, judgement, rows, text_of
+from xlir_bench.sources.rows import Faults, grade_of, judgements, rows, tabbed_judgement, text_of
 from xlir_bench.tasks import Task, file_language
 
 Texts = dict[str, tuple[str, str]]
@@ -163,12 +163,8 @@ def _tabbed_grades(path: Path, questions: Texts, passages: Texts, faults: Faults
     """Grades above 0; a judgement of a text that is not there is a fault."""
     grades: Grades = {}
     readable = not faults.count
-    for place, row in rows(path, faults, judgement):
-        query, passage = row["query-id"], row.get("corpus-id", "")
-        if query == "query-id":
-            continue
+    for place, query, passage, grade in judgements(path, faults, tabbed_judgement):
         with faults.at(path, place):
-            grade = grade_of(row["score"])
             if readable and query not in questions:
                 raise ValueError(f"query {query!r} is not among the queries")
             if readable and passage not in passages:

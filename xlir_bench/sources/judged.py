@@ -27,7 +27,7 @@ from xlir_bench.sources.collecting import (
     named_files,
 )
 from xlir_bench.sources.corpus import Passage, StoredTexts, corpus_folder, stored_corpus
-from xlir_bench.sources.rows import Faults, grade_of, read_lines, rows, text_of
+from xlir_bench.sources.rows import Faults, judgements, read_lines, rows, text_of
 from xlir_bench.tasks import Task, file_language
 
 ID_KEYS = ("docid", "_id", "id")
@@ -51,27 +51,27 @@ def read_judged(task: Task, files: Mapping[str, Path], options: ReadOptions) -> 
         topics, qrels = named_files(task, files, names)
         before = faults.count
         queries = _queries(topics, faults)
-        judgements = _judgements(qrels, queries, faults)
-        if faults.count == before and not any(grade > 0 for grade in judgements.values()):
+        grades = _judgements(qrels, queries, faults)
+        if faults.count == before and not any(grade > 0 for grade in grades.values()):
             faults.add(qrels, "$", f"no query of {lang!r} has a relevant passage")
         if faults.count > before:
             continue
         languages[lang] = LanguageTexts()
-        answered = {query for (query, _), grade in judgements.items() if grade > 0}
+        answered = {query for (query, _), grade in grades.items() if grade > 0}
         for name, text in queries.items():
             if name in answered:
                 # Queries of different languages may share an id and be about different things.
                 languages[lang].ask(name, text, key=f"{lang}:{name}")
         if not options.passages:
             continue
-        judged = sorted({passage for _, passage in judgements})
+        judged = sorted({passage for _, passage in grades})
         corpus = _corpus(lang, docs, judged, options, faults, notes)
         if corpus is not None:
             corpora[lang] = corpus
             place = _places(lang, corpus, judged, qrels, faults)
             languages[lang].relevant = [
                 (f"{lang}:{query}", place[passage], grade)
-                for (query, passage), grade in judgements.items()
+                for (query, passage), grade in grades.items()
                 if grade > 0 and passage in place
             ]
     return _collected(languages, corpora, options, faults, notes)
@@ -114,7 +114,7 @@ def _queries(path: Path, faults: Faults) -> dict[str, str]:
 
 
 def _judgements(path: Path, queries: Mapping[str, str], faults: Faults) -> Judgements:
-    judgements: Judgements = {}
+    grades: Judgements = {}
 
     def parse(line: str) -> dict[str, Any]:
         cells = line.split()
@@ -124,16 +124,14 @@ def _judgements(path: Path, queries: Mapping[str, str], faults: Faults) -> Judge
             )
         return {"query-id": cells[0], "corpus-id": cells[2], "score": cells[3]}
 
-    for place, row in rows(path, faults, parse):
+    for place, query, passage, grade in judgements(path, faults, parse):
         with faults.at(path, place):
-            query, passage = text_of(row, "query-id"), text_of(row, "corpus-id")
-            grade = grade_of(text_of(row, "score"))
             if query not in queries:
                 raise ValueError(f"query {query!r} is not among the topics")
-            if (query, passage) in judgements:
+            if (query, passage) in grades:
                 raise ValueError(f"query {query!r} and passage {passage!r} were judged before")
-            judgements[query, passage] = grade
-    return judgements
+            grades[query, passage] = grade
+    return grades
 
 
 def _corpus(

@@ -16,12 +16,11 @@ from xlir_bench.records import Collection, Passages
 from xlir_bench.sources.collecting import LanguageTexts, ReadOptions, collection
 from xlir_bench.sources.corpus import Passage, StoredTexts, corpus_folder, stored_corpus
 from xlir_bench.sources.rows import (
-    QREL_COLUMNS,
     Faults,
-    grade_of,
     json_object,
-    judgement,
+    judgements,
     rows,
+    tabbed_judgement,
     text_of,
 )
 from xlir_bench.tasks import Task, file_language
@@ -115,12 +114,12 @@ def read_mteb(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Co
     answers: dict[str, dict[str, dict[tuple[str, int], int]]] = defaultdict(
         lambda: defaultdict(dict)
     )
-    for label, judgements in judged.items():
+    for label, found in judged.items():
         subset = subsets[label]
         lang, passage_lang = subset.queries_lang, subset.corpus_lang
         questions = asked[lang].read[subset.paths("queries")]
         rows_of = corpora[passage_lang].rows[subset.paths("corpus")]
-        for query, passage, grade in judgements:
+        for query, passage, grade in found:
             if query not in questions:
                 oddities[lang][UNASKED] += 1
             elif passage in rows_of:
@@ -243,16 +242,9 @@ def _judgements(paths: Sequence[Path], faults: Faults) -> Iterator[tuple[str, st
     """Query, passage and grade, where that is above 0; a pair that is judged twice must be judged alike."""
     grades: dict[tuple[str, str], int] = {}
     for path in paths:
-        parse = judgement if path.suffix == ".tsv" else json_object
-        for place, row in rows(path, faults, parse):
-            if row.get(QREL_COLUMNS[0]) == QREL_COLUMNS[0]:
-                continue  # the header
+        parse = tabbed_judgement if path.suffix == ".tsv" else json_object
+        for place, query, passage, grade in judgements(path, faults, parse):
             with faults.at(path, place):
-                query, passage = (text_of(row, key) for key in QREL_COLUMNS[:2])
-                score = row.get(QREL_COLUMNS[2])
-                if isinstance(score, float) and score.is_integer():
-                    score = int(score)
-                grade = grade_of(str(score))
                 if grades.setdefault((query, passage), grade) != grade:
                     raise ValueError(f"{query!r} and {passage!r} have two scores")
     yield from ((query, passage, grade) for (query, passage), grade in grades.items() if grade > 0)

@@ -157,12 +157,27 @@ def text_of(row: dict[str, Any], key: str) -> str:
     return text
 
 
-def judgement(line: str) -> dict[str, Any]:
+def tabbed_judgement(line: str) -> dict[str, Any]:
     """A line of BEIR's judgements, or their header."""
     cells = line.rstrip("\r\n").split("\t")
     if len(cells) != len(QREL_COLUMNS) and cells[0] != QREL_COLUMNS[0]:
         raise ValueError(f"wants query-id, corpus-id and score, has {plural(len(cells), 'cell')}")
     return dict(zip(QREL_COLUMNS, cells, strict=False))
+
+
+def judgements(
+    path: Path, faults: Faults, parse: Callable[[str], dict[str, Any]] = json_object
+) -> Iterator[tuple[str, str, str, int]]:
+    """The place, query, passage and grade of each judgement; `parse` gives lines BEIR's columns."""
+    query, passage, grade = QREL_COLUMNS
+    for place, row in rows(path, faults, parse):
+        if row.get(query) == query:
+            continue  # the header
+        with faults.at(path, place):
+            score = row.get(grade)
+            if isinstance(score, float) and score.is_integer():
+                score = int(score)
+            yield place, text_of(row, query), text_of(row, passage), grade_of(str(score))
 
 
 def texts_of(row: Mapping[str, Any]) -> dict[str, str]:
