@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -95,12 +94,7 @@ def read_mlir(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Co
         if not faults.count and not languages[lang].passages:
             faults.add(corpus, "$", f"there is no passage of {lang!r} in the whole file")
     faults.check()
-    read = collection(languages, options.limit, cluster="document", parallel=True)
-    return replace(
-        read,
-        queries={lang: read.queries[lang] for lang in asked},
-        passages={lang: read.passages[lang] for lang in sought},
-    )
+    return collection(languages, options.limit, cluster="document", parallel=True, sought=sought)
 
 
 def _add_passages(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -48,11 +49,13 @@ class LanguageTexts:
     """The cluster of each question: what resampling moves together."""
     passages: dict[str, str] = field(default_factory=dict)
     """Text by id; the collection puts the language before the id."""
+    stored: Passages | None = None
+    """The passages, if they are on disk."""
     relevant: list[tuple[str, int, int]] = field(default_factory=list)
     """Key, row of a passage and grade."""
     answers: list[tuple[str, ...]] = field(default_factory=list)
     """The answers to each question, if no passage is judged: a passage that contains one of them counts."""
-    oddities: dict[str, int] = field(default_factory=dict)
+    oddities: Counter[str] = field(default_factory=Counter)
     """How often something unusual occurs that is no fault; a note says so."""
 
     def ask(
@@ -120,27 +123,22 @@ def collection(
     limit: int | None,
     cluster: str,
     parallel: bool = False,
-    stored: Mapping[str, Passages] | None = None,
     queries_are_passages: bool = False,
+    sought: Sequence[str] | None = None,
+    notes: Iterable[str] = (),
 ) -> Collection:
     """The collection of these texts, with the first `limit` queries of each language.
 
-    `stored`: passages that are on disk, instead of those in `languages`.
+    `sought`: the languages of passages, if these are not all.
     `queries_are_passages`: query n of a language is its passage n, which is not relevant to itself.
     """
     languages = dict(sorted(languages.items()))
-    notes = []
+    oddities = []
     for what in dict.fromkeys(what for texts in languages.values() for what in texts.oddities):
         counts = {x: count for x, texts in languages.items() if (count := texts.oddities.get(what))}
         if counts:
             by_lang = ", ".join(f"{lang} {count}" for lang, count in counts.items())
-            notes.append(f"{what}: {sum(counts.values())} ({by_lang})")
-    passages = {
-        lang: Passages(
-            tuple(f"{lang}:{name}" for name in texts.passages), tuple(texts.passages.values())
-        )
-        for lang, texts in languages.items()
-    }
+            oddities.append(f"{what}: {sum(counts.values())} ({by_lang})")
     own = {lang: np.arange(len(texts.keys[:limit])) for lang, texts in languages.items()}
     return Collection(
         queries={
@@ -150,13 +148,21 @@ def collection(
                 clusters=tuple(texts.clusters[:limit]),
             )
             for lang, texts in languages.items()
+            if texts.questions
         },
-        passages=passages if stored is None else stored,
+        passages={
+            lang: texts.stored
+            or Passages(
+                tuple(f"{lang}:{name}" for name in texts.passages), tuple(texts.passages.values())
+            )
+            for lang, texts in languages.items()
+            if sought is None or lang in sought
+        },
         relevance=_relevance(languages, limit, queries_are_passages),
         cluster=cluster,
         parallel=parallel,
         digests={},
-        notes=tuple(notes),
+        notes=(*oddities, *notes),
         answers={lang: texts.answers for lang, texts in languages.items() if texts.answers},
         own=own if queries_are_passages else {},
     )

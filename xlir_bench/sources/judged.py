@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, cast
@@ -43,7 +42,6 @@ def read_judged(task: Task, files: Mapping[str, Path], options: ReadOptions) -> 
     """The collection in these files; all their faults are reported at once."""
     faults, notes = Faults(f"the data of task {task.name!r}"), list[str]()
     languages: dict[str, LanguageTexts] = {}
-    corpora: dict[str, Passages] = {}
     for lang in sorted({file_language(name) for name in files}):
         docs = [files[name] for name in sorted(files) if name.startswith(f"{lang}.docs")]
         lacking = ["docs"] if options.passages and not docs else []
@@ -67,14 +65,14 @@ def read_judged(task: Task, files: Mapping[str, Path], options: ReadOptions) -> 
         judged = sorted({passage for _, passage in grades})
         corpus = _corpus(lang, docs, judged, options, faults, notes)
         if corpus is not None:
-            corpora[lang] = corpus
+            languages[lang].stored = corpus
             place = _places(lang, corpus, judged, qrels, faults)
             languages[lang].relevant = [
                 (f"{lang}:{query}", place[passage], grade)
                 for (query, passage), grade in grades.items()
                 if grade > 0 and passage in place
             ]
-    return _collected(languages, corpora, options, faults, notes)
+    return _collected(languages, options, faults, notes)
 
 
 def _places(
@@ -176,7 +174,6 @@ def read_xor(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Col
     languages: dict[str, LanguageTexts] = {}
     for path, langs in languages_by_file(named).items():
         languages |= _xor_questions(path, langs, options.limit, faults)
-    corpora: dict[str, Passages] = {}
     if options.passages:
         (docs,) = named_files(task, files, [f"{XOR_PASSAGES}.docs"])
         limit = options.corpus_limit
@@ -184,8 +181,8 @@ def read_xor(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Col
         folder = corpus_folder(options.corpora, [options.digests[docs]], **stated)
         passages = islice(_xor_passages(docs, faults), limit)
         corpus = stored_corpus(folder, XOR_PASSAGES, passages, faults, docs, notes)
-        corpora = {} if corpus is None else {XOR_PASSAGES: corpus}
-    return _collected(languages, corpora, options, faults, notes)
+        languages[XOR_PASSAGES] = LanguageTexts(stored=corpus)
+    return _collected(languages, options, faults, notes)
 
 
 def _xor_questions(
@@ -240,18 +237,19 @@ def _xor_passages(path: Path, faults: Faults) -> Iterator[Passage]:
 
 def _collected(
     languages: Mapping[str, LanguageTexts],
-    corpora: Mapping[str, Passages],
     options: ReadOptions,
     faults: Faults,
     notes: list[str],
 ) -> Collection:
     """The collection, with a loud note if a corpus was cut; all faults are reported at once."""
     faults.check()
-    if options.corpus_limit is not None and corpora:
+    stored = sorted(lang for lang, texts in languages.items() if texts.stored)
+    if options.corpus_limit is not None and stored:
         notes.insert(
             0,
             f"NOT THE WHOLE CORPUS: the judged passages and at most {options.corpus_limit:,} others in"
-            f" {', '.join(sorted(corpora))}; scores are higher than on all passages and compare with no others",
+            f" {', '.join(stored)}; scores are higher than on all passages and compare with no others",
         )
-    read = collection(languages, options.limit, cluster="question", stored=corpora)
-    return replace(read, notes=tuple(dict.fromkeys(notes)))
+    return collection(
+        languages, options.limit, cluster="question", sought=stored, notes=dict.fromkeys(notes)
+    )

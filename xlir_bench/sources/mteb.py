@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
-from xlir_bench.records import Collection, Passages
+from xlir_bench.records import Collection
 from xlir_bench.sources.collecting import LanguageTexts, ReadOptions, collection
 from xlir_bench.sources.corpus import Passage, StoredTexts, corpus_folder, stored_corpus
 from xlir_bench.sources.rows import (
@@ -44,13 +44,6 @@ class _Subset:
     def paths(self, part: str) -> Paths:
         """The files of a part, by which it is known whether two subsets share it."""
         return tuple(self.files[part])
-
-
-class _Corpus(NamedTuple):
-    """The passages of a language, and by files the rows of the passages that they call so."""
-
-    passages: Passages
-    rows: dict[Paths, dict[str, int]]
 
 
 @dataclass(slots=True)
@@ -98,16 +91,17 @@ def read_mteb(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Co
     judged: dict[str, list[tuple[str, str, int]]] = {}
     sought: dict[str, dict[Paths, str]] = defaultdict(dict)
     wanted: dict[str, set[str]] = defaultdict(set)
-    oddities: dict[str, Counter[str]] = defaultdict(Counter)
+    languages: dict[str, LanguageTexts] = defaultdict(LanguageTexts)
     subsets = _subsets(files, options.digests)
     for label, subset in subsets.items():
         sought[subset.corpus_lang].setdefault(subset.paths("corpus"), label)
         if (lang := subset.queries_lang) and (paths := subset.paths("queries")):
-            asked[lang].add(label, paths, _texts(paths, "queries", lang, faults, oddities[lang]))
+            oddities = languages[lang].oddities
+            asked[lang].add(label, paths, _texts(paths, "queries", lang, faults, oddities))
             judged[label] = list(_judgements(subset.files["qrels"], faults))
             wanted[subset.corpus_lang] |= {passage for _, passage, _ in judged[label]}
-    corpora = {
-        lang: _corpus(lang, groups, wanted[lang], options, faults, oddities[lang], notes)
+    rows_of = {
+        lang: _add_passages(languages[lang], lang, groups, wanted[lang], options, faults, notes)
         for lang, groups in sorted(sought.items())
     }
     faults.check()
@@ -118,18 +112,17 @@ def read_mteb(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Co
         subset = subsets[label]
         lang, passage_lang = subset.queries_lang, subset.corpus_lang
         questions = asked[lang].read[subset.paths("queries")]
-        rows_of = corpora[passage_lang].rows[subset.paths("corpus")]
+        known = rows_of[passage_lang][subset.paths("corpus")]
         for query, passage, grade in found:
             if query not in questions:
-                oddities[lang][UNASKED] += 1
-            elif passage in rows_of:
-                answers[lang][questions[query]][passage_lang, rows_of[passage]] = grade
+                languages[lang].oddities[UNASKED] += 1
+            elif passage in known:
+                answers[lang][questions[query]][passage_lang, known[passage]] = grade
             else:
                 faults.add(
                     subset.files["qrels"][0], "$",
                     f"passage {passage!r}, relevant to query {query!r}, is not in the corpus",
                 )  # fmt: skip
-    languages = {x: LanguageTexts(oddities=dict(oddities[x])) for x in sorted({*asked, *corpora})}
     for lang, texts in asked.items():
         for name in [name for name in texts.by_id if name in answers[lang]]:
             key = name if task.translated else f"{lang}:{name}"
@@ -140,47 +133,50 @@ def read_mteb(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Co
             path = next(s.files["qrels"][0] for s in subsets.values() if s.queries_lang == lang)
             faults.add(path, "$", f"no query of {lang!r} has a relevant passage")
     faults.check()
-    stored = {lang: corpus.passages for lang, corpus in corpora.items()}
-    read = collection(
-        languages, options.limit, cluster="question", parallel=task.translated, stored=stored
+    return collection(
+        languages,
+        options.limit,
+        cluster="question",
+        parallel=task.translated,
+        sought=list(sought),
+        notes=notes,
     )
-    queries = {lang: read.queries[lang] for lang in sorted(asked)}
-    return replace(read, queries=queries, notes=(*read.notes, *notes))
 
 
-def _corpus(
+def _add_passages(
+    language: LanguageTexts,
     lang: str,
     groups: Mapping[Paths, str],
     judged: Set[str],
     options: ReadOptions,
     faults: Faults,
-    oddities: Counter[str],
     notes: list[str],
-) -> _Corpus:
-    """The passages of a language: a large corpus is read onto disk, several are put together."""
+) -> dict[Paths, dict[str, int]]:
+    """Add the passages of a language; by files the rows of the passages that they call so.
+
+    A large corpus is read onto disk, several are put together.
+    """
     if len(groups) == 1 and sum(path.stat().st_size for path in (*groups,)[0]) > LARGE:
         (paths,) = groups
         digests = [options.digests[path] for path in paths]
         folder = corpus_folder(options.corpora, digests, reader="mteb")
         found = _texts(paths, "corpus", lang, faults, Counter())
         passages = (Passage(name, "", text) for name, text in found)
-        corpus = stored_corpus(folder, lang, passages, faults, paths[0], notes)
-        if corpus is None:  # there were faults
-            return _Corpus(Passages((), ()), {paths: {}})
-        return _Corpus(corpus, {paths: cast(StoredTexts, corpus.ids).positions(sorted(judged))})
+        language.stored = stored_corpus(folder, lang, passages, faults, paths[0], notes)
+        if language.stored is None:  # there were faults
+            return {paths: {}}
+        return {paths: cast(StoredTexts, language.stored.ids).positions(sorted(judged))}
     texts = _Texts()
     for paths, label in groups.items():
-        texts.add(label, paths, _texts(paths, "corpus", lang, faults, oddities))
+        texts.add(label, paths, _texts(paths, "corpus", lang, faults, language.oddities))
+    language.passages = texts.by_id
     row = {name: number for number, name in enumerate(texts.by_id)}
     if any(len(names) < len(row) for names in texts.read.values()):
-        oddities[PUT_TOGETHER] = len(row)
-    return _Corpus(
-        Passages(tuple(f"{lang}:{name}" for name in row), tuple(texts.by_id.values())),
-        {
-            paths: {there: row[here] for there, here in names.items()}
-            for paths, names in texts.read.items()
-        },
-    )
+        language.oddities[PUT_TOGETHER] = len(row)
+    return {
+        paths: {there: row[here] for there, here in names.items()}
+        for paths, names in texts.read.items()
+    }
 
 
 def _subsets(files: Mapping[str, Path], digests: Mapping[Path, str]) -> dict[str, _Subset]:

@@ -11,6 +11,7 @@ translation in every language.
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from itertools import count
 from pathlib import Path
@@ -161,7 +162,7 @@ def _paragraph_texts(
 
     `across`: questions of one id are translations of each other, and articles move together.
     """
-    texts = LanguageTexts(oddities={} if across else {SHARED: 0})
+    texts = LanguageTexts()
     rows: dict[str, int] = {}
     for place, paragraph, article in _paragraphs(lang, path, _Paragraph, faults):
         context = paragraph.context
@@ -191,7 +192,7 @@ def _paragraph_texts(
 
 def _sentence_texts(lang: str, path: Path, candidate: str, faults: Faults) -> LanguageTexts:
     """The questions of a file, with their articles as clusters, and every sentence as a candidate."""
-    oddities = dict.fromkeys((RUNS_PAST, MOVED, DIFFERS, BLANK, REPEATED), 0)
+    oddities = Counter(dict.fromkeys((RUNS_PAST, MOVED, DIFFERS, BLANK, REPEATED), 0))
     texts = LanguageTexts(oddities=oddities)
     places: dict[str, str] = {}
     sentences: set[str] = set()
