@@ -21,9 +21,7 @@ Setting = tuple[np.ndarray, np.ndarray]
 def sums(settings: list[Setting], clusters: int) -> ClusterSums:
     if not settings:
         return ClusterSums(np.zeros((clusters, 0)), np.zeros((clusters, 0), int))
-    values, codes = (np.concatenate(part) for part in zip(*settings, strict=True))
-    setting = np.repeat(np.arange(len(settings)), [len(v) for v, _ in settings])
-    return ClusterSums.of(values, codes, setting, (clusters, len(settings)))
+    return ClusterSums.of(*zip(*settings, strict=True), clusters)
 
 
 def macro_interval(
@@ -188,7 +186,7 @@ def test_where_a_language_has_one_cluster_there_is_no_interval() -> None:
     assert (found.mean, found.low, found.high) == (pytest.approx(0.675), None, None)
     with_two = [*settings, (np.array([0.1, 0.7]), np.array([0, 1]))]
     assert macro_interval(with_two, 2).low is None
-    data = ClusterSums.of_columns(*zip(*settings, strict=True), 2)
+    data = sums(settings, 2)
     change = relative_change(data, data, paired=False)
     assert change is not None
     assert change.low is None

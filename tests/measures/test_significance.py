@@ -26,10 +26,12 @@ SIX = RNG.normal(0.3, 1, 6)
 
 
 def differences(values, clusters, settings=None) -> ClusterSums:
-    clusters = np.asarray(clusters)
+    values, clusters = np.asarray(values, float), np.asarray(clusters)
     settings = np.zeros(len(clusters), int) if settings is None else np.asarray(settings)
-    shape = (int(clusters.max()) + 1, int(settings.max()) + 1)
-    return ClusterSums.of(np.asarray(values, float), clusters, settings, shape)
+    rows = [settings == setting for setting in range(settings.max() + 1)]
+    return ClusterSums.of(
+        [values[of] for of in rows], [clusters[of] for of in rows], clusters.max() + 1
+    )
 
 
 def one(values, clusters=None, **options):

@@ -343,9 +343,7 @@ def _summary(
         shared = Shared()
         rows = [shared.of(of_query[s.setting.query_lang][s.query]) for s in chosen]
         # One after the other: sums of 41,412 settings are large.
-        figures = (
-            ClusterSums.of_columns((s.values[m] for s in chosen), rows, clusters) for m in measures
-        )
+        figures = (ClusterSums.of((s.values[m] for s in chosen), rows, clusters) for m in measures)
         averages = zip(measures, estimates(figures, seed), strict=True)
         summary[kind] = {measure: average.interval(UNIT) for measure, average in averages}
     return summary

@@ -9,7 +9,7 @@ sentence inside a passage.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from itertools import chain, islice
 
@@ -42,16 +42,11 @@ def score_answers(
     values = {measure: np.zeros(len(top)) for measure in measures}
     for place, (row, best) in enumerate(zip(ranking.scored, top, strict=True)):
         passages = (tokens_of(position) for position in best.tolist() if position >= 0)
-        tokens = first_tokens(passages, max(budgets.values()))
+        tokens = list(islice(chain.from_iterable(passages), max(budgets.values())))
         for measure, budget in budgets.items():
             seen = " ".join(tokens[:budget])
             values[measure][place] = any(answer in seen for answer in answers[row])
     return Scores(ranking.setting, ranking.candidates, ranking.scored, values)
-
-
-def first_tokens(passages: Iterable[Sequence[str]], count: int) -> list[str]:
-    """The first `count` tokens of the passages, one after another."""
-    return list(islice(chain.from_iterable(passages), count))
 
 
 def tokens_of(texts: Sequence[str]) -> TokensOf:

@@ -163,7 +163,7 @@ def _intervals(
         return {}
     count = max((int(numbers.max(initial=-1)) + 1 for numbers in clusters.values()), default=0)
     sums = [
-        ClusterSums.of_columns(
+        ClusterSums.of(
             [of.value for of in by_lang.values()],
             [clusters[lang][of.query] for lang, of in by_lang.items()],
             count,
@@ -250,11 +250,11 @@ def same_language_preference(pool: PoolRanking) -> PerQuery:
     order = order_by(query, pool.ranks)
     asked, _, size = groups(query)
     first = np.cumsum(size) - size
-    own = np.add.reduceat(same.astype(int), first) if len(first) else np.empty(0, int)
+    own = np.add.reduceat(same.astype(int), first)
     # Where an index found none of the answers, none of them is the best.
     choice = (own > 0) & (own < size) & (pool.ranking.rank[order][first] > 0)
     is_first = same[order][first][choice].astype(float)
-    return PerQuery(asked[choice], is_first, (own / np.maximum(size, 1))[choice])
+    return PerQuery(asked[choice], is_first, (own / size)[choice])
 
 
 def map_without_same_language(pool: PoolRanking) -> PerQuery:
@@ -266,12 +266,12 @@ def map_without_same_language(pool: PoolRanking) -> PerQuery:
     query, ranks, same = pool.ranking.query, pool.ranks, pool.same_language
     left, right = equal_pairs(query, query[same])
     above = np.bincount(left[ranks[left] > ranks[same][right]], minlength=len(query))
-    removed = np.bincount(query[same], minlength=int(query.max()) + 1 if len(query) else 1)
+    removed = np.bincount(query[same], minlength=int(query.max()) + 1)
     rest = ~same & (removed[query] > 0)
     kept = query[rest]
     rank = np.where(pool.ranking.rank > 0, ranks - above, 0)[rest]
     scored, _, size = groups(kept)
-    left = pool.ranking.candidates - removed[scored] if len(scored) else np.empty(0, int)
+    left = pool.ranking.candidates - removed[scored]
     chance = np.empty(len(scored))
     for n in np.unique(left):
         chance[left == n] = expected_map(int(n), size[left == n])

@@ -66,20 +66,8 @@ class ClusterSums:
     """How many queries each sum is over."""
 
     @classmethod
-    def of(
-        cls, values: Floats, clusters: Ints, settings: Ints, shape: tuple[int, int]
-    ) -> ClusterSums:
-        """From one value a query and setting; `shape` is (clusters, settings)."""
-        cell = clusters * shape[1] + settings
-        sums = np.bincount(cell, values, shape[0] * shape[1])
-        sizes = np.bincount(cell, minlength=shape[0] * shape[1])
-        return cls(sums.astype(float).reshape(shape), sizes.reshape(shape))
-
-    @classmethod
-    def of_columns(
-        cls, values: Iterable[Floats], clusters: Sequence[Ints], count: int
-    ) -> ClusterSums:
-        """The same from the values and clusters of each setting, without a place for all of them at once."""
+    def of(cls, values: Iterable[Floats], clusters: Sequence[Ints], count: int) -> ClusterSums:
+        """From the values of each setting and their clusters, of which there are `count`."""
         shape = (count, len(clusters))
         sums, sizes = np.empty(shape), np.empty(shape, np.int32)
         for setting, (value, cluster) in enumerate(zip(values, clusters, strict=True)):

@@ -40,12 +40,12 @@ class QueryValues:
 
     def sums(self, settings: Sequence[int] | None = None) -> ClusterSums:
         """Summed by cluster (rows) and setting (columns), or by those of these settings alone."""
-        if settings is None:
-            settings = range(len(self.settings))
-        rows = np.isin(self.setting, settings)
-        columns = np.searchsorted(settings, self.setting[rows])
-        shape = (len(self.clusters), len(settings))
-        return ClusterSums.of(self.value[rows], self.cluster[rows], columns, shape)
+        wanted = range(len(self.settings)) if settings is None else settings
+        ends = np.searchsorted(self.setting, np.arange(len(self.settings) + 1))
+        rows = [slice(ends[i], ends[i + 1]) for i in wanted]
+        clusters = [self.cluster[of_setting] for of_setting in rows]
+        values = (self.value[of_setting] for of_setting in rows)
+        return ClusterSums.of(values, clusters, len(self.clusters))
 
     def of_kinds(self, kinds: Iterable[Kind] = Kind) -> list[int]:
         """The settings of these kinds that have values."""

@@ -57,7 +57,7 @@ def parallel_task(path: Path, _langs: Sequence[str] | None, _offline: bool) -> T
 def _languages_of(path: Path, faults: Faults) -> set[str]:
     """The languages of parallel text, or of pairs."""
     if is_pairs(path):
-        return {lang for _, pair in read_pairs(path, faults) for lang in pair.langs}
+        return {lang for _, pair in read_pairs(path, faults) for lang, _ in pair.sentences}
     return {
         lang
         for row in _objects(path, faults)

@@ -65,17 +65,11 @@ def is_pairs(path: Path) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Two sentences that are translations: languages and texts."""
+    """Two sentences that are translations."""
 
-    langs: tuple[str, str]
-    texts: tuple[str, str]
-    id: str | None = None
+    sentences: tuple[Sentence, Sentence]
+    id: str | None
     """Where the file has one, translations into other languages share it."""
-
-    @property
-    def sentences(self) -> tuple[Sentence, Sentence]:
-        """Both."""
-        return (self.langs[0], self.texts[0]), (self.langs[1], self.texts[1])
 
 
 def read_pairs(path: Path, faults: Faults) -> Iterator[tuple[str, Pair]]:
@@ -95,7 +89,7 @@ def read_pairs(path: Path, faults: Faults) -> Iterator[tuple[str, Pair]]:
             if not all(cells[:5]):
                 raise ValueError("has an empty cell")
             name = cells[4] if cells[4:] else None
-            yield place, Pair((cells[0], cells[1]), (cells[2], cells[3]), name)
+            yield place, Pair(((cells[0], cells[2]), (cells[1], cells[3])), name)
 
 
 def _cells(raw: str) -> list[str]:
@@ -122,7 +116,7 @@ def _languages_of_pairs(task: Task, files: Mapping[str, Path]) -> dict[str, Lang
         for place, pair in read_pairs(path, faults):
             with faults.at(path, place):
                 one, other = ((lang, pair.id or text) for lang, text in pair.sentences)
-                for sentence, text in zip((one, other), pair.texts, strict=True):
+                for sentence, (_, text) in zip((one, other), pair.sentences, strict=True):
                     if texts.setdefault(sentence, text) != text:
                         raise ValueError(f"{pair.id!r} has two texts in {sentence[0]!r}")
                     documents[sentence] = (pair.id or "").rpartition(":")[0]
