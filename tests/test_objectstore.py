@@ -162,7 +162,7 @@ def test_a_damaged_shard_of_the_store_is_told_and_stays(
 def test_a_corpus_is_read_once_for_all_machines(store: str, machine: Machine) -> None:
     passages = [Passage(f"p{i}", "title", f"text {i}") for i in range(5)]
     folder = machine("one") / "corpora" / "digest"
-    assert stored_corpus(folder, "en", passages, Faults(), Path("source"), []) is not None
+    assert stored_corpus(folder, "en", passages, Faults(), Path("source")) is not None
     corpus = open_corpus(machine("other") / "corpora" / "digest", "en")
     assert corpus is not None
     assert list(corpus.texts) == [f"title text {i}" for i in range(5)]

@@ -258,7 +258,7 @@ def corpus(folder: Path, passages: int) -> Any:
     from xlir_bench.sources.rows import Faults
 
     texts = (Passage(str(n), "", f"passage {n}") for n in range(passages))
-    stored = stored_corpus(folder / "corpora" / str(passages), "en", texts, Faults(), folder, [])
+    stored = stored_corpus(folder / "corpora" / str(passages), "en", texts, Faults(), folder)
     rng, rows = np.random.default_rng(1), np.repeat(np.arange(QUERIES), RELEVANT)
     answers = np.sort(rng.integers(0, passages, (QUERIES, RELEVANT)), axis=1).ravel()
     names = tuple(map(str, range(QUERIES)))

@@ -23,12 +23,10 @@ TEXTS = [f"Title text {n}" for n in range(30)]
 
 
 def made(
-    folder: Path, passages: Iterable[Passage] = PASSAGES, notes: list[str] | None = None
+    folder: Path, passages: Iterable[Passage] = PASSAGES, faults: Faults | None = None
 ) -> Passages:
-    faults = Faults()
-    found = stored_corpus(
-        folder, "en", passages, faults, Path("docs"), [] if notes is None else notes
-    )
+    faults = faults or Faults()
+    found = stored_corpus(folder, "en", passages, faults, Path("docs"))
     faults.check()
     assert found is not None
     return found
@@ -166,9 +164,9 @@ def test_faults_leave_no_folder(tmp_path: Path) -> None:
 def test_a_cache_that_takes_nothing_is_a_note(tmp_path: Path) -> None:
     (tmp_path / "ro").mkdir()
     with read_only(tmp_path / "ro"):
-        notes: list[str] = []
-        found = made(tmp_path / "ro" / "corpora" / "c", notes=notes)
-        (note,) = notes
+        faults = Faults()
+        found = made(tmp_path / "ro" / "corpora" / "c", faults=faults)
+        (note,) = faults.notes
         assert "cannot write" in note
         assert list(found.texts) == TEXTS
         assert list(found.bodies) == [p.text for p in PASSAGES]

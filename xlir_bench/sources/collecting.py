@@ -162,7 +162,7 @@ def collection(
         cluster=cluster,
         parallel=parallel,
         digests={},
-        notes=(*oddities, *notes),
+        notes=tuple(dict.fromkeys((*oddities, *notes))),
         answers={lang: texts.answers for lang, texts in languages.items() if texts.answers},
         own=own if queries_are_passages else {},
     )

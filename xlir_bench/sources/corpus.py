@@ -177,19 +177,14 @@ def _open_arrow(path: Path) -> tuple[mmap.mmap, Any]:
 
 
 def stored_corpus(
-    folder: Path,
-    lang: str,
-    passages: Iterable[Passage],
-    faults: Faults,
-    source: Path,
-    notes: list[str],
+    folder: Path, lang: str, passages: Iterable[Passage], faults: Faults, source: Path
 ) -> Passages | None:
     """The corpus in a folder, written first if it is not there; None if `passages` had faults (in `source`)."""
     if (corpus := open_corpus(folder, lang)) is not None:
         return corpus
     before = faults.count
     with (
-        _writable(folder, notes) as folder,
+        _writable(folder, faults) as folder,
         files.explained(folder, REMEDY),
         files.removing_empty([folder]),
         files.beside(folder / TEXTS) as growing,
@@ -208,7 +203,7 @@ def stored_corpus(
 
 
 @contextmanager
-def _writable(folder: Path, notes: list[str]) -> Iterator[Path]:
+def _writable(folder: Path, faults: Faults) -> Iterator[Path]:
     """The folder, which nobody removes meanwhile.
 
     If the cache cannot be written, another for this run alone, and a note says so.
@@ -216,7 +211,7 @@ def _writable(folder: Path, notes: list[str]) -> Iterator[Path]:
     try:
         files.require_writable(folder, "the texts of a large corpus are read again by the next run")
     except XlirError as error:
-        notes.append(str(error))
+        faults.notes.append(str(error))
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as spare:
             yield Path(spare) / folder.name
         return

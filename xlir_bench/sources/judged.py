@@ -40,7 +40,7 @@ YES_OR_NO = ("yes", "no")
 
 def read_judged(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Collection:
     """The collection in these files; all their faults are reported at once."""
-    faults, notes = Faults(f"the data of task {task.name!r}"), list[str]()
+    faults = Faults(f"the data of task {task.name!r}")
     languages: dict[str, LanguageTexts] = {}
     for lang in sorted({file_language(name) for name in files}):
         docs = [files[name] for name in sorted(files) if name.startswith(f"{lang}.docs")]
@@ -63,7 +63,7 @@ def read_judged(task: Task, files: Mapping[str, Path], options: ReadOptions) -> 
         if not options.passages:
             continue
         judged = sorted({passage for _, passage in grades})
-        corpus = _corpus(lang, docs, judged, options, faults, notes)
+        corpus = _corpus(lang, docs, judged, options, faults)
         if corpus is not None:
             languages[lang].stored = corpus
             place = _places(lang, corpus, judged, qrels, faults)
@@ -72,7 +72,7 @@ def read_judged(task: Task, files: Mapping[str, Path], options: ReadOptions) -> 
                 for (query, passage), grade in grades.items()
                 if grade > 0 and passage in place
             ]
-    return _collected(languages, options, faults, notes)
+    return _collected(languages, options, faults)
 
 
 def _places(
@@ -133,12 +133,7 @@ def _judgements(path: Path, queries: Mapping[str, str], faults: Faults) -> Judge
 
 
 def _corpus(
-    lang: str,
-    docs: Sequence[Path],
-    judged: Sequence[str],
-    options: ReadOptions,
-    faults: Faults,
-    notes: list[str],
+    lang: str, docs: Sequence[Path], judged: Sequence[str], options: ReadOptions, faults: Faults
 ) -> Passages | None:
     """The corpus on disk: all passages, or the judged ones and the first so many of the others."""
     limit = options.corpus_limit
@@ -152,7 +147,7 @@ def _corpus(
             if limit is None or passage.name in wanted or others <= limit:
                 yield passage
 
-    return stored_corpus(folder, lang, passages(), faults, docs[0], notes)
+    return stored_corpus(folder, lang, passages(), faults, docs[0])
 
 
 def _passages(docs: Sequence[Path], faults: Faults) -> Iterator[Passage]:
@@ -169,7 +164,7 @@ def _passages(docs: Sequence[Path], faults: Faults) -> Iterator[Passage]:
 
 def read_xor(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Collection:
     """The collection in these files; all their faults are reported at once."""
-    faults, notes = Faults(f"the data of task {task.name!r}"), list[str]()
+    faults = Faults(f"the data of task {task.name!r}")
     named = {x: files[f"{x}.questions"] for x in task.languages if f"{x}.questions" in files}
     languages: dict[str, LanguageTexts] = {}
     for path, langs in languages_by_file(named).items():
@@ -180,9 +175,9 @@ def read_xor(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Col
         stated = {} if limit is None else {"limit": limit}
         folder = corpus_folder(options.corpora, [options.digests[docs]], **stated)
         passages = islice(_xor_passages(docs, faults), limit)
-        corpus = stored_corpus(folder, XOR_PASSAGES, passages, faults, docs, notes)
+        corpus = stored_corpus(folder, XOR_PASSAGES, passages, faults, docs)
         languages[XOR_PASSAGES] = LanguageTexts(stored=corpus)
-    return _collected(languages, options, faults, notes)
+    return _collected(languages, options, faults)
 
 
 def _xor_questions(
@@ -236,20 +231,17 @@ def _xor_passages(path: Path, faults: Faults) -> Iterator[Passage]:
 
 
 def _collected(
-    languages: Mapping[str, LanguageTexts],
-    options: ReadOptions,
-    faults: Faults,
-    notes: list[str],
+    languages: Mapping[str, LanguageTexts], options: ReadOptions, faults: Faults
 ) -> Collection:
     """The collection, with a loud note if a corpus was cut; all faults are reported at once."""
     faults.check()
     stored = sorted(lang for lang, texts in languages.items() if texts.stored)
     if options.corpus_limit is not None and stored:
-        notes.insert(
+        faults.notes.insert(
             0,
             f"NOT THE WHOLE CORPUS: the judged passages and at most {options.corpus_limit:,} others in"
             f" {', '.join(stored)}; scores are higher than on all passages and compare with no others",
         )
     return collection(
-        languages, options.limit, cluster="question", sought=stored, notes=dict.fromkeys(notes)
+        languages, options.limit, cluster="question", sought=stored, notes=faults.notes
     )

@@ -86,7 +86,7 @@ def _numbered(texts: Iterable[tuple[str, str]]) -> Iterator[tuple[str, tuple[str
 
 def read_mteb(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Collection:
     """The collection in these files; all their faults are reported at once."""
-    faults, notes = Faults(f"the data of task {task.name!r}"), list[str]()
+    faults = Faults(f"the data of task {task.name!r}")
     asked: dict[str, _Texts] = defaultdict(_Texts)
     judged: dict[str, list[tuple[str, str, int]]] = {}
     sought: dict[str, dict[Paths, str]] = defaultdict(dict)
@@ -101,7 +101,7 @@ def read_mteb(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Co
             judged[label] = list(_judgements(subset.files["qrels"], faults))
             wanted[subset.corpus_lang] |= {passage for _, passage, _ in judged[label]}
     rows_of = {
-        lang: _add_passages(languages[lang], lang, groups, wanted[lang], options, faults, notes)
+        lang: _add_passages(languages[lang], lang, groups, wanted[lang], options, faults)
         for lang, groups in sorted(sought.items())
     }
     faults.check()
@@ -139,7 +139,7 @@ def read_mteb(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Co
         cluster="question",
         parallel=task.translated,
         sought=list(sought),
-        notes=notes,
+        notes=faults.notes,
     )
 
 
@@ -150,7 +150,6 @@ def _add_passages(
     judged: Set[str],
     options: ReadOptions,
     faults: Faults,
-    notes: list[str],
 ) -> dict[Paths, dict[str, int]]:
     """Add the passages of a language; by files the rows of the passages that they call so.
 
@@ -162,7 +161,7 @@ def _add_passages(
         folder = corpus_folder(options.corpora, digests, reader="mteb")
         found = _texts(paths, "corpus", lang, faults, Counter())
         passages = (Passage(name, "", text) for name, text in found)
-        language.stored = stored_corpus(folder, lang, passages, faults, paths[0], notes)
+        language.stored = stored_corpus(folder, lang, passages, faults, paths[0])
         if language.stored is None:  # there were faults
             return {paths: {}}
         return {paths: cast(StoredTexts, language.stored.ids).positions(sorted(judged))}

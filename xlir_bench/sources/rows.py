@@ -34,9 +34,13 @@ KINDS = {str: "text", int: "a whole number", list: "a list", dict: "an object"}
 
 
 class Faults:
-    """Collects faults, to report them in one message; `where` says what they are found in."""
+    """Collects faults, to report them in one message; `where` says what they are found in.
+
+    `notes`: what is no fault, and said in the result.
+    """
 
     def __init__(self, where: str = "") -> None:
+        self.notes: list[str] = []
         self._where = where
         self._lines: list[str] = []
         self.count = 0
