@@ -12,7 +12,7 @@ import pytest
 
 from xlir_bench.executor import opened
 from xlir_bench.measures import bias
-from xlir_bench.measures.bias import PerQuery, PoolRanking
+from xlir_bench.measures.fairness import PerQuery, PoolRanking
 from xlir_bench.options.running import RunOptions
 from xlir_bench.records import Silent
 from xlir_bench.sources import FORMATS, LanguageTexts, collection, load_collection

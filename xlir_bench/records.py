@@ -192,6 +192,11 @@ class Ranking:
     """Two rows: how many candidates of equal score stand before each relevant passage, and after it; None: not known."""
 
     @property
+    def rank_or_last(self) -> Ints:
+        """The ranks; a passage that an index did not retrieve counts as the last."""
+        return np.where(self.rank > 0, self.rank, self.candidates)
+
+    @property
     def scored(self) -> Ints:
         """The rows of the queries that are scored: those with a relevant passage in this pool, or an answer."""
         if self.answered is not None:

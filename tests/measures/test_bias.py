@@ -11,7 +11,7 @@ import scipy.stats
 from xlir_bench.measures import PoolRanking, language_bias
 from xlir_bench.measures.bias import BiasFigure
 from xlir_bench.measures.bootstrap import ClusterSums, intervals
-from xlir_bench.measures.fairness import equal_expected_rank, expected_equal_expected_rank
+from xlir_bench.measures.fairness import expected_fairness_p, fairness_p
 from xlir_bench.records import Ranking, Setting
 
 COUNTS = {"ar": 30, "de": 55, "en": 40, "zh": 25}
@@ -425,8 +425,8 @@ def test_chance_of_peer_is_that_of_all_orders() -> None:
     query, lang = np.zeros(4, int), np.array([0, 0, 1, 1])
     for deep in (2, 5):
         every = [
-            equal_expected_rank(query, np.array(ranks), lang, deep)[1][0]
+            fairness_p(query, np.array(ranks), lang, deep)[1][0]
             for ranks in permutations(range(1, 7), 4)
         ]
-        found = expected_equal_expected_rank(query, lang, 6, deep)
+        found = expected_fairness_p(query, lang, 6, deep)
         assert found == pytest.approx([np.mean(every)], abs=0.02)

@@ -9,14 +9,14 @@ import pytest
 import scipy.stats
 
 from xlir_bench.measures.fairness import (
-    equal_expected_rank,
-    expected_rank_variance,
+    PoolRanking,
     expected_score_correlation,
+    fairness_p,
     oracle_gap,
     rank_variance,
     score_correlation,
-    target_language_recall,
 )
+from xlir_bench.records import Ranking, Setting
 
 K = 20
 
@@ -41,7 +41,7 @@ def by_language(query, rank, lang, q) -> list[list[int]]:
 @pytest.mark.parametrize("seed", range(4))
 def test_ranks_beyond_k_are_k_plus_one_and_the_p_value_is_scipys(seed: int) -> None:
     query, rank, lang = drawn(seed)
-    rows, p = equal_expected_rank(query, rank, lang, K)
+    rows, p = fairness_p(query, rank, lang, K)
     for q, found in zip(rows, p, strict=True):
         groups = [
             [r if 0 < r <= K else K + 1 for r in ranks]
@@ -72,7 +72,7 @@ def paper_p(groups: list[list[float]]) -> float:
 @pytest.mark.parametrize("seed", range(4))
 def test_the_papers_own_code_puts_what_was_not_retrieved_at_a_mean_rank(seed: int) -> None:
     query, rank, lang = drawn(seed)
-    rows, p = equal_expected_rank(query, rank, lang, K, unretrieved_mean=True)
+    rows, p = fairness_p(query, rank, lang, K, unretrieved_mean=True)
     for q, found in zip(rows, p, strict=True):
         groups = [
             [float(r) if 0 < r <= K else np.nan for r in ranks]
@@ -84,7 +84,7 @@ def test_the_papers_own_code_puts_what_was_not_retrieved_at_a_mean_rank(seed: in
 def test_peer_measure_itself_says_the_same() -> None:
     theirs = pytest.importorskip("peer_measure", reason="pip install peer-measure").kruskal
     query, rank, lang = drawn(9)
-    for q, p in zip(*equal_expected_rank(query, rank, lang, K, unretrieved_mean=True), strict=True):
+    for q, p in zip(*fairness_p(query, rank, lang, K, unretrieved_mean=True), strict=True):
         groups = [
             [float(r) if 0 < r <= K else np.nan for r in ranks]
             for ranks in by_language(query, rank, lang, q)
@@ -95,38 +95,35 @@ def test_peer_measure_itself_says_the_same() -> None:
 def test_one_relevant_passage_a_language_has_two_values_only() -> None:
     query, lang = np.repeat(np.arange(3), 11), np.tile(np.arange(11), 3)
     rank = np.r_[np.arange(11) * 7 + 1, np.full(11, 99), np.arange(11) + 1]
-    assert equal_expected_rank(query, rank, lang, K)[1] == pytest.approx(
-        [0.4405, 1, 0.4405], abs=1e-4
+    assert fairness_p(query, rank, lang, K)[1] == pytest.approx([0.4405, 1, 0.4405], abs=1e-4)
+
+
+def pool(
+    candidates: int, query: np.ndarray, rank: np.ndarray, in_language: np.ndarray
+) -> PoolRanking:
+    """The first passages of the pool are the relevant ones."""
+    ones = np.ones_like(query)
+    ranking = Ranking(
+        Setting("de", ("de", "en")), candidates, query, np.arange(len(query)), ones, rank
     )
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_variance_of_ranks_and_recall_of_other_languages(seed: int) -> None:
-    query, rank, lang = drawn(seed)
-    rank = np.maximum(rank, 1)
-    rows, variance = rank_variance(query, rank)
-    expected = {q: np.var(rank[query == q]) for q in np.unique(query) if (query == q).sum() > 1}
-    assert dict(zip(rows.tolist(), variance, strict=True)) == pytest.approx(expected)
-    rows, recall = target_language_recall(query, rank, lang != 2, K)
-    expected = {
-        q: (rank[(query == q) & (lang != 2)] <= K).mean()
-        for q in np.unique(query)
-        if ((query == q) & (lang != 2)).any()
-    }
-    assert dict(zip(rows.tolist(), recall, strict=True)) == pytest.approx(expected)
+    half = candidates // 2
+    return PoolRanking(ranking, ("a", "b"), {"de": half, "en": half}, in_language=in_language)
 
 
 def test_chance_of_the_variance_is_that_of_random_ranks() -> None:
     rng = np.random.default_rng(0)
     drawn = [np.var(rng.choice(np.arange(1, 41), 5, replace=False)) for _ in range(20_000)]
-    assert np.mean(drawn) == pytest.approx(expected_rank_variance(40, np.array([5]))[0], rel=0.01)
+    five = np.arange(1, 6)
+    (chance,) = rank_variance(pool(40, np.zeros(5, int), five, five)).chance
+    assert np.mean(drawn) == pytest.approx(chance, rel=0.01)
 
 
 def test_a_passage_that_no_list_has_is_no_gap() -> None:
     query = np.array([0, 0, 1])
-    rows, gap = oracle_gap(query, np.array([0, 11, 3]), np.array([0, 50, 40]), 10)
-    assert rows.tolist() == [0, 1]
-    assert gap.tolist() == [0, 1]
+    found = oracle_gap(pool(60, query, np.array([0, 50, 40]), np.array([0, 11, 3])), 10)
+    assert found is not None
+    assert found.query.tolist() == [0, 1]
+    assert found.value.tolist() == [0, 1]
 
 
 @pytest.mark.parametrize(("candidates", "k"), [(5, 2), (6, 3), (4, 9), (5, 4), (3, 1)])

@@ -12,8 +12,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xlir_bench.measures.bias import PerQuery, PoolRanking
-from xlir_bench.measures.fairness import expected_score_correlation, score_correlation
+from xlir_bench.measures.fairness import (
+    PerQuery,
+    PoolRanking,
+    expected_score_correlation,
+    score_correlation,
+)
 from xlir_bench.records import Collection, Floats, Ints
 from xlir_bench.results.tables import BEST, Codes, scores_table
 from xlir_bench.retrieval.retriever import ScoringIndex

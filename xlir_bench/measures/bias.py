@@ -10,17 +10,16 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 
 from xlir_bench.arrays import equal_pairs, groups, order_by
 from xlir_bench.measures.bootstrap import UNIT, Bounds, ClusterSums, Interval, estimates
 from xlir_bench.measures.fairness import (
+    PerQuery,
+    PoolRanking,
     equal_expected_rank,
-    expected_equal_expected_rank,
-    expected_rank_variance,
     oracle_gap,
     rank_variance,
     target_language_recall,
@@ -46,56 +45,6 @@ class BiasFigure:
     low: float | None = None
     high: float | None = None
     """The 95 % interval of the mean, where it is one number."""
-
-
-@dataclass(frozen=True)
-class PoolRanking:
-    """The ranking of one query language over the pool, its query ids and the languages of the pool."""
-
-    ranking: Ranking
-    query_ids: tuple[str, ...]
-    """Of all queries of the language; translations share one."""
-    passage_counts: Mapping[str, int]
-    """Candidates of each language, in pool order."""
-    clusters: Ints | None = None
-    """The number of the cluster of each query; None: every query id is one of its own, and there is no interval."""
-    in_language: Ints | None = None
-    """The rank of each relevant passage among those of its own language; None where that was not searched."""
-
-    @property
-    def lang(self) -> str:
-        """The query language."""
-        return self.ranking.setting.query_lang
-
-    @property
-    def ranks(self) -> Ints:
-        """Ranks of the relevant passages; one that an index did not retrieve counts as the last."""
-        return _ranks(self.ranking)
-
-    def languages_of(self, positions: Ints) -> Ints:
-        """Index into `passage_counts` of the language of each pool position."""
-        ends = np.cumsum(list(self.passage_counts.values()))
-        return np.asarray(np.searchsorted(ends, positions, side="right"))
-
-    @cached_property
-    def relevant_langs(self) -> Ints:
-        """Index into `passage_counts` of the language of each relevant passage."""
-        return self.languages_of(self.ranking.passage)
-
-    @cached_property
-    def same_language(self) -> NDArray[np.bool_]:
-        """For each relevant passage, whether it is in the query's language."""
-        is_own = np.array([lang == self.lang for lang in self.passage_counts], bool)
-        return is_own[self.relevant_langs]
-
-
-@dataclass(frozen=True, slots=True)
-class PerQuery:
-    """A value of each query that counts, and its chance level."""
-
-    query: Ints
-    value: Floats
-    chance: Floats
 
 
 def language_bias(
@@ -193,7 +142,7 @@ def rank_distances(ranking: Ranking) -> tuple[Ints, Floats]:
         return np.empty(0, np.int64), np.empty(0)
     query, _, size = groups(ranking.query)
     start = np.cumsum(size) - size
-    ranks = _ranks(ranking)
+    ranks = ranking.rank_or_last
     spread = np.maximum.reduceat(ranks, start) - np.minimum.reduceat(ranks, start)
     return query[size >= 2], spread[size >= 2].astype(float)
 
@@ -207,10 +156,6 @@ def expected_range(candidates: int, relevant: Ints) -> Floats:
     [10845.8]
     """
     return (candidates + 1) * (relevant - 1) / (relevant + 1)
-
-
-def _ranks(ranking: Ranking) -> Ints:
-    return np.where(ranking.rank > 0, ranking.rank, ranking.candidates)
 
 
 def top10_language_share(pools: Sequence[PoolRanking]) -> BiasFigure | None:
@@ -318,57 +263,16 @@ def _overlaps(tops: Sequence[Ints]) -> list[float]:
     return [float(mean) for mean in shared.sum(axis=1) / (len(tops) - 1)]
 
 
-def _recall_of_others(pool: PoolRanking, k: int) -> PerQuery:
-    """TLR@k; see `target_language_recall`. Chance: k of the N passages."""
-    query, recall = target_language_recall(
-        pool.ranking.query, pool.ranking.rank, ~pool.same_language, k
-    )
-    return PerQuery(query, recall, np.full(len(query), min(1.0, k / pool.ranking.candidates)))
-
-
-def _rank_variance(pool: PoolRanking) -> PerQuery:
-    """MRV; see `rank_variance`."""
-    query, variance = rank_variance(pool.ranking.query, pool.ranks)
-    size = np.bincount(pool.ranking.query)[query]
-    return PerQuery(query, variance, expected_rank_variance(pool.ranking.candidates, size))
-
-
-def _oracle_gap(pool: PoolRanking, k: int) -> PerQuery | None:
-    """Language-oracle gap@k; see `oracle_gap`. Chance: k of its language's passages, less k of all."""
-    if pool.in_language is None:
-        return None
-    query = pool.ranking.query
-    rows, gap = oracle_gap(query, pool.in_language, pool.ranking.rank, k)
-    sizes = np.array(list(pool.passage_counts.values()))[pool.relevant_langs]
-    of_passage = np.minimum(1, k / sizes) - min(1, k / pool.ranking.candidates)
-    row = np.searchsorted(rows, query)
-    return PerQuery(rows, gap, np.bincount(row, of_passage, len(rows)) / np.bincount(row))
-
-
-def _equal_expected_rank(
-    pool: PoolRanking, k: int, unretrieved_mean: bool = False
-) -> PerQuery | None:
-    """PEER@k; see `equal_expected_rank`. None where every ranking would have the same."""
-    query, rank = pool.ranking.query, pool.ranking.rank
-    lang = pool.relevant_langs
-    cuts_off = pool.ranking.candidates > k or not rank.all()
-    if not cuts_off and len(query) == len(np.unique(np.stack([query, lang]), axis=1).T):
-        return None  # one passage a language and ranks that all differ
-    rows, p = equal_expected_rank(query, rank, lang, k, unretrieved_mean)
-    chance = expected_equal_expected_rank(query, lang, pool.ranking.candidates, k, unretrieved_mean)
-    return PerQuery(rows, p, chance)
-
-
 VIEWS: dict[str, Callable[[PoolRanking], PerQuery | None]] = {
     "rank_distance": rank_distance,
     "same_language_preference": same_language_preference,
     "map_without_same_language": map_without_same_language,
-    "tlr@20": partial(_recall_of_others, k=20),
-    "oracle_gap@10": partial(_oracle_gap, k=10),
-    "rank_variance": _rank_variance,
-    "peer@20": partial(_equal_expected_rank, k=20),
-    "peer@100": partial(_equal_expected_rank, k=100),
-    "peer_unretrieved_mean@20": partial(_equal_expected_rank, k=20, unretrieved_mean=True),
+    "tlr@20": partial(target_language_recall, k=20),
+    "oracle_gap@10": partial(oracle_gap, k=10),
+    "rank_variance": rank_variance,
+    "peer@20": partial(equal_expected_rank, k=20),
+    "peer@100": partial(equal_expected_rank, k=100),
+    "peer_unretrieved_mean@20": partial(equal_expected_rank, k=20, unretrieved_mean=True),
 }
 """Views that look at one query at a time, by their name in result.json; a new one is a row here."""
 BOUNDS: dict[str, Bounds] = {

@@ -1,60 +1,133 @@
-"""Published measures of how fairly a pool of languages is ranked, of ranks and scores alone."""
+"""The ranking of a pool of all languages, and published measures of how fairly it ranks them."""
 
 from __future__ import annotations
 
-from functools import cache
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache, cached_property
 from math import comb
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xlir_bench.arrays import groups, ranges
-from xlir_bench.records import Floats, Ints
+from xlir_bench.records import Floats, Ints, Ranking
 
 DRAWS = 2_000
 """Random rankings that a chance level without a formula is the mean of."""
 
 
-def target_language_recall(
-    query: Ints, rank: Ints, other_language: NDArray[np.bool_], k: int
-) -> tuple[Ints, Floats]:
-    """TLR@k: by query, the share of its relevant passages in other languages that are among the best k.
+@dataclass(frozen=True)
+class PoolRanking:
+    """The ranking of one query language over the pool, its query ids and the languages of the pool."""
 
-    Ten translations of the answer, of which four stand among the best 20: .4. Ranks of 0 were not retrieved.
+    ranking: Ranking
+    query_ids: tuple[str, ...]
+    """Of all queries of the language; translations share one."""
+    passage_counts: Mapping[str, int]
+    """Candidates of each language, in pool order."""
+    clusters: Ints | None = None
+    """The number of the cluster of each query; None: every query id is one of its own, and there is no interval."""
+    in_language: Ints | None = None
+    """The rank of each relevant passage among those of its own language; None where that was not searched."""
 
-    >>> query, rank = np.array([0, 0, 0]), np.array([1, 7, 35])
-    >>> target_language_recall(query, rank, np.array([False, True, True]), 20)[1].tolist()
-    [0.5]
+    @property
+    def lang(self) -> str:
+        """The query language."""
+        return self.ranking.setting.query_lang
+
+    @property
+    def ranks(self) -> Ints:
+        """Ranks of the relevant passages; one that an index did not retrieve counts as the last."""
+        return self.ranking.rank_or_last
+
+    def languages_of(self, positions: Ints) -> Ints:
+        """Index into `passage_counts` of the language of each pool position."""
+        ends = np.cumsum(list(self.passage_counts.values()))
+        return np.asarray(np.searchsorted(ends, positions, side="right"))
+
+    @cached_property
+    def relevant_langs(self) -> Ints:
+        """Index into `passage_counts` of the language of each relevant passage."""
+        return self.languages_of(self.ranking.passage)
+
+    @cached_property
+    def same_language(self) -> NDArray[np.bool_]:
+        """For each relevant passage, whether it is in the query's language."""
+        is_own = np.array([lang == self.lang for lang in self.passage_counts], bool)
+        return is_own[self.relevant_langs]
+
+
+@dataclass(frozen=True, slots=True)
+class PerQuery:
+    """A value of each query that counts, and its chance level."""
+
+    query: Ints
+    value: Floats
+    chance: Floats
+
+
+def target_language_recall(pool: PoolRanking, k: int) -> PerQuery:
+    """TLR@k: the share of a query's relevant passages in other languages that are among the best k.
+
+    Ten translations of the answer, of which four stand among the best 20: .4. Chance: k of the N passages.
     """
-    rows, inverse, size = groups(query[other_language])
-    hit = (rank[other_language] > 0) & (rank[other_language] <= k)
-    return rows, np.bincount(inverse, hit, len(rows)) / size
+    other = ~pool.same_language
+    query, row, size = groups(pool.ranking.query[other])
+    rank = pool.ranking.rank[other]
+    found = np.bincount(row, (rank > 0) & (rank <= k), len(query)) / size
+    return PerQuery(query, found, np.full(len(query), min(1.0, k / pool.ranking.candidates)))
 
 
-def rank_variance(query: Ints, rank: Ints) -> tuple[Ints, Floats]:
-    """MRV: by query with two relevant passages or more, the variance of their ranks.
+def rank_variance(pool: PoolRanking) -> PerQuery:
+    """MRV: the variance of the ranks of a query's relevant passages, where it has two or more.
 
-    Ranks 1, 2 and 6 have the mean 3 and the variance (4 + 1 + 9)/3.
-
-    >>> rank_variance(np.array([0, 0, 0]), np.array([1, 2, 6]))[1].round(2).tolist()
-    [4.67]
+    Ranks 1, 2 and 6 have the mean 3 and the variance (4 + 1 + 9)/3. Chance, for K ranks drawn from N without
+    replacement: (K - 1)/K of the N ranks' own variance, N(N + 1)/12.
     """
-    rows, inverse, size = groups(query)
-    mean = np.bincount(inverse, rank, len(rows)) / size
-    squares = np.bincount(inverse, (rank - mean[inverse]) ** 2, len(rows))
-    return rows[size > 1], (squares / size)[size > 1]
+    rank, candidates = pool.ranks, pool.ranking.candidates
+    query, row, size = groups(pool.ranking.query)
+    mean = np.bincount(row, rank, len(query)) / size
+    variance = np.bincount(row, (rank - mean[row]) ** 2, len(query)) / size
+    chance = (size - 1) / size * candidates * (candidates + 1) / 12
+    several = size > 1
+    return PerQuery(query[several], variance[several], chance[several])
 
 
-def expected_rank_variance(candidates: int, relevant: Ints) -> Floats:
-    """Of K ranks drawn from N without replacement: (K - 1)/K of the N ranks' own variance, N(N + 1)/12.
+def oracle_gap(pool: PoolRanking, k: int) -> PerQuery | None:
+    """Language-oracle gap@k: how many more of a query's relevant passages are found if their language is known.
 
-    >>> expected_rank_variance(3, np.array([2])).tolist()
-    [0.5]
+    Hit@k of a passage among those of its own language, minus hit@k of the same passage in the pool of all: what
+    ranking across languages loses of what matching finds. Found in three languages of four, and in one of four in the
+    pool: .5. Chance: k of its language's passages, less k of all.
     """
-    return (relevant - 1) / relevant * candidates * (candidates + 1) / 12
+    if pool.in_language is None:
+        return None
+    query, row, size = groups(pool.ranking.query)
+    alone, pooled = (
+        ((rank > 0) & (rank <= k)).astype(float) for rank in (pool.in_language, pool.ranking.rank)
+    )
+    sizes = np.array(list(pool.passage_counts.values()))[pool.relevant_langs]
+    expected = np.minimum(1, k / sizes) - min(1, k / pool.ranking.candidates)
+    gap, chance = (np.bincount(row, x, len(query)) / size for x in (alone - pooled, expected))
+    return PerQuery(query, gap, chance)
 
 
 def equal_expected_rank(
+    pool: PoolRanking, k: int, unretrieved_mean: bool = False
+) -> PerQuery | None:
+    """PEER@k, see `fairness_p`; None where every ranking would have the same."""
+    query, rank = pool.ranking.query, pool.ranking.rank
+    lang = pool.relevant_langs
+    cuts_off = pool.ranking.candidates > k or not rank.all()
+    if not cuts_off and len(query) == len(np.unique(np.stack([query, lang]), axis=1).T):
+        return None  # one passage a language and ranks that all differ
+    rows, p = fairness_p(query, rank, lang, k, unretrieved_mean)
+    chance = expected_fairness_p(query, lang, pool.ranking.candidates, k, unretrieved_mean)
+    return PerQuery(rows, p, chance)
+
+
+def fairness_p(
     query: Ints, rank: Ints, lang: Ints, k: int, unretrieved_mean: bool = False
 ) -> tuple[Ints, Floats]:
     """PEER@k: by query, how probable ranks so far apart by language are if no language is favoured.
@@ -66,7 +139,7 @@ def equal_expected_rank(
     ranks that all differ.
 
     >>> query, lang = np.zeros(4, int), np.array([0, 0, 1, 1])
-    >>> equal_expected_rank(query, np.array([1, 2, 3, 4]), lang, 20)[1].round(4).tolist()
+    >>> fairness_p(query, np.array([1, 2, 3, 4]), lang, 20)[1].round(4).tolist()
     [0.1213]
     """
     import pandas as pd
@@ -96,7 +169,7 @@ def equal_expected_rank(
     return rows, p
 
 
-def expected_equal_expected_rank(
+def expected_fairness_p(
     query: Ints, lang: Ints, candidates: int, k: int, unretrieved_mean: bool = False
 ) -> Floats:
     """By query: the mean PEER@k of random rankings of its relevant passages among so many candidates."""
@@ -137,22 +210,7 @@ def _random_mean(sizes: tuple[int, ...], candidates: int, k: int, unretrieved_me
             ranks[again] = rng.integers(1, candidates + 1, (len(again), total))
     query = np.repeat(np.arange(DRAWS), total)
     lang = np.tile(np.repeat(np.arange(len(sizes)), sizes), DRAWS)
-    return float(equal_expected_rank(query, ranks.ravel(), lang, k, unretrieved_mean)[1].mean())
-
-
-def oracle_gap(query: Ints, in_language: Ints, in_pool: Ints, k: int) -> tuple[Ints, Floats]:
-    """Language-oracle gap@k: by query, how many more of its relevant passages are found if their language is known.
-
-    Hit@k of a passage among those of its own language, minus hit@k of the same passage in the pool of all: what
-    ranking across languages loses of what matching finds. Found in three languages of four, and in one of four in the
-    pool: .5.
-
-    >>> oracle_gap(np.zeros(4, int), np.array([1, 2, 5, 90]), np.array([3, 15, 60, 900]), 10)[1].tolist()
-    [0.5]
-    """
-    rows, row, size = groups(query)
-    alone, pooled = (((rank > 0) & (rank <= k)).astype(float) for rank in (in_language, in_pool))
-    return rows, np.bincount(row, alone - pooled, len(rows)) / size
+    return float(fairness_p(query, ranks.ravel(), lang, k, unretrieved_mean)[1].mean())
 
 
 def expected_score_correlation(candidates: int, k: int) -> float:
