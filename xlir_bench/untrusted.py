@@ -114,9 +114,7 @@ def content_of(path: Path, remedy: str = "") -> bytes:
     try:
         return path.read_bytes()
     except (OSError, ValueError) as error:  # ValueError: a name that no file can have
-        reason = getattr(error, "strerror", None) or str(error)
-        if isinstance(error, FileNotFoundError):
-            reason = "it is not there"
+        reason = "it is not there" if isinstance(error, FileNotFoundError) else _reason(error)
         raise InputError(f"{path} cannot be read: {reason}{_then(remedy)}") from error
 
 
@@ -180,6 +178,12 @@ def _fault(place: tuple[int | str, ...], kind: str, message: str) -> str:
     return f"{name}: {reason}" if name else reason
 
 
+def _reason(error: Exception) -> str:
+    """What an error of the system or of a library says, on one line."""
+    said = getattr(error, "strerror", None) or str(error).partition("\n")[0]
+    return shortened(said) or type(error).__name__
+
+
 def _then(remedy: str) -> str:
     return f"; {remedy}" if remedy else ""
 
@@ -192,10 +196,8 @@ def _explained_table(path: Path, remedy: str) -> Iterator[None]:
     try:
         yield
     except (OSError, pa.ArrowException, *FAILURES) as error:
-        reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
-        raise InputError(
-            f"{path} cannot be read as a table: {shortened(reason)}{_then(remedy)}"
-        ) from error
+        reason = _reason(error)
+        raise InputError(f"{path} cannot be read as a table: {reason}{_then(remedy)}") from error
 
 
 def read_table(
@@ -280,8 +282,7 @@ def table_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                     number += 1
                     yield number, row
     except (OSError, pa.ArrowException, *FAILURES) as error:
-        reason = shortened(str(error).partition("\n")[0])
-        raise ValueError(f"cannot be read after row {number:,} ({reason})") from error
+        raise ValueError(f"cannot be read after row {number:,} ({_reason(error)})") from error
 
 
 def read_array(path: Path, mapped: bool = False) -> NDArray[Any]:
@@ -293,8 +294,7 @@ def read_array(path: Path, mapped: bool = False) -> NDArray[Any]:
     except MemoryError as error:
         raise InputError(f"{path} is no array: it states more numbers than it has") from error
     except Exception as error:  # numpy's reader of headers raises what Python's own parser does
-        reason = shortened(str(error).partition("\n")[0]) or type(error).__name__
-        raise InputError(f"{path} is no array: {reason}") from error
+        raise InputError(f"{path} is no array: {_reason(error)}") from error
     if not isinstance(array, np.ndarray):
         raise InputError(f"{path} is no array, but several")
     return array

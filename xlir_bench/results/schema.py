@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from datetime import datetime
-from pathlib import Path
 from statistics import fmean
 from typing import Annotated, Any, Literal, Self
 
@@ -434,13 +432,3 @@ class ResultRecord(_Part, title="xlir-bench result, schema 1"):
         """The measure that encoders are ranked and gated by: map, or the first one of a task without map."""
         measures = self.options.measures
         return "map" if "map" in measures or not measures else measures[0]
-
-
-SCHEMA_FILE = Path(__file__).with_name("result.schema.json")
-"""The JSON Schema as a file, for programs that are not written in Python."""
-
-
-def schema_text() -> str:
-    """The JSON Schema of result.json, as `SCHEMA_FILE` holds it."""
-    schema = ResultRecord.model_json_schema(by_alias=True, mode="serialization")
-    return json.dumps(schema, ensure_ascii=False, indent=1) + "\n"
