@@ -115,7 +115,7 @@ def test_a_pattern_that_leaves_the_data_root_reads_and_writes_nothing_outside(
     task = TASK.model_copy(update={"files": files})
     (tmp_path / "secret").write_text("a user's own")
     request = RunOptions(data=None, cache=tmp_path / "cache")
-    for reach in (load_collection, fetch, lambda t, r, _: data_state(t, r.data, r.data_cache)):
+    for reach in (load_collection, fetch, lambda t, r, _: data_state(t, r.data)):
         with pytest.raises(InputError, match=rf"{re.escape(repr(pattern))}.*\brelative\b"):
             reach(task, request, Silent())
     assert [path.name for path in tmp_path.rglob("*")] == ["secret"]
@@ -146,6 +146,6 @@ def test_files_of_another_revision_are_not_taken_for_the_tasks(
             "--data ROOT",
         ):
             assert fact in said.err
-        assert not data_state(TASK, None, tmp_path / "cache" / "data").here
+        assert not data_state(TASK, None).here
         assert xlir(server.url, *args).code == 0
     assert str(TASK.source.revision) in next(tmp_path.rglob(".listing.json")).read_text()

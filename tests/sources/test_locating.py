@@ -193,7 +193,7 @@ def test_a_bundled_task_is_read_from_beside_its_toml_file_whatever_the_root(
         load(task, rooted)
     write_data(tmp_path / "tasks", SMALL)
     assert load(task, rooted) == {"de", "en"}
-    assert data_state(task, rooted.data, rooted.data_cache).folder == tmp_path / "tasks"
+    assert data_state(task, rooted.data).folder == tmp_path / "tasks"
     assert fetch(task, rooted, Silent()).new == ()
 
 
@@ -236,9 +236,13 @@ def test_languages_may_share_a_file_which_is_fetched_once(
     assert len(server.asked) == 1
 
 
-def test_the_state_of_data_is_told_by_presence_and_size(task: Task, rooted: RunOptions) -> None:
+def test_the_state_of_data_is_told_by_presence_and_size(
+    task: Task, rooted: RunOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XLIR_CACHE", str(rooted.cache))
+
     def state() -> tuple[tuple[str, ...], tuple[str, ...], bool]:
-        found = data_state(task, rooted.data, rooted.data_cache)
+        found = data_state(task, rooted.data)
         return found.here, found.missing, not found.missing
 
     assert state() == (("de", "en"), (), True)
@@ -246,7 +250,7 @@ def test_the_state_of_data_is_told_by_presence_and_size(task: Task, rooted: RunO
     assert state() == (("en",), ("de",), False)
     write_data(rooted.data, {"en": b"{}"})
     assert state() == ((), ("de", "en"), False)
-    assert not data_state(task, None, rooted.data_cache).here
+    assert not data_state(task, None).here
 
 
 def test_a_users_folder_of_tasks_is_read_like_the_bundled_one(

@@ -16,7 +16,6 @@ from xlir_bench.cli.terminal import say, say_blocks, say_json, warn_of_faults
 from xlir_bench.errors import InputError
 from xlir_bench.options.running import DataOptions
 from xlir_bench.options.stating import OUTPUT, option
-from xlir_bench.places import data_cache
 from xlir_bench.rendering.document import Block, Lines, Table
 
 if TYPE_CHECKING:
@@ -73,8 +72,8 @@ def tasks(
 
     known = data.catalogue()
     chosen = list(known.tasks.values()) if name is None else known.get([name])
-    root, cache = data.root, data_cache()
-    states = [data_state(task, root, cache) for task in chosen]
+    root = data.root
+    states = [data_state(task, root) for task in chosen]
     records = [_record(t, s, settings) for t, s in zip(chosen, states, strict=True)]
     if as_json:
         say_json(records if name is None else records[0], indent=2)

@@ -28,7 +28,6 @@ from xlir_bench.options.training import (
     Strategy,
     TrainOptions,
 )
-from xlir_bench.places import data_cache
 
 if TYPE_CHECKING:
     from xlir_bench.tasks import Task
@@ -177,7 +176,7 @@ def _require_data(tasks: Sequence[Task], asked: RunOptions) -> None:
     for task in tasks:
         if unknown := sorted(set(asked.langs or ()) - set(task.languages)):
             raise UnknownNameError(f"language of {task.name}", unknown, task.languages)
-        state = data_state(task, asked.data, data_cache())
+        state = data_state(task, asked.data)
         lacking = [x for x in state.missing if asked.langs is None or x in asked.langs]
         if lacking:
             raise OutOfReachError(

@@ -25,7 +25,6 @@ from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.options.profiling import CostOptions
 from xlir_bench.options.stating import build
 from xlir_bench.options.training import OF_LOSS, Strategy, TrainOptions, parse_source
-from xlir_bench.places import data_cache
 from xlir_bench.recipe import DATA, Cell, EncodingChoice, Recipe, Variant
 from xlir_bench.records import Evaluate, Progress, Silent
 from xlir_bench.reports.experiment.questions import Questions, has_questions
@@ -92,7 +91,7 @@ class Trainings:
         for task in [*recipe.tasks, *([recipe.look.task] if recipe.look else [])]:
             if task in self.skip or may_download:
                 continue
-            state = data_state(self.tasks[task], self.data, data_cache())
+            state = data_state(self.tasks[task], self.data)
             wanted = self._langs(task) or self.tasks[task].languages
             if lacking := [lang for lang in state.missing if lang in wanted]:
                 hint = f"--skip-tasks {task} leaves it out for now"

@@ -17,6 +17,7 @@ from typing import Any
 from xlir_bench.errors import InputError, OutOfReachError, UnknownNameError, listed
 from xlir_bench.files import file_digest, sweep, write
 from xlir_bench.options.running import RunOptions
+from xlir_bench.places import data_cache
 from xlir_bench.records import Progress
 from xlir_bench.sources.download import CONNECT, Download, download
 from xlir_bench.tasks import MOST_FILES, Source, Task, TaskFile, file_language, part_of
@@ -109,9 +110,9 @@ def fetch(task: Task, options: RunOptions, progress: Progress) -> Fetched:
     return Fetched(folder, new=_paths(stale), present=_paths(present))
 
 
-def data_state(task: Task, root: Path | None, cache: Path, passages: bool = True) -> DataState:
+def data_state(task: Task, root: Path | None, passages: bool = True) -> DataState:
     """Which files of a task are on disk, without reading them; without `passages`, large corpora do not count."""
-    folder = data_folder(task, root, cache)
+    folder = data_folder(task, root, data_cache())
     langs = sorted(task.languages)
     try:
         stated = stated_files(task, None, folder, passages, ask=False)

@@ -13,7 +13,6 @@ from typing import Any
 
 from xlir_bench.errors import XlirError, listed
 from xlir_bench.options.training import TrainingSource
-from xlir_bench.places import data_cache
 from xlir_bench.records import ROLES, Progress, Silent, followed
 from xlir_bench.sources import ON_DISK, data_state, load_present
 from xlir_bench.tasks import Task
@@ -62,7 +61,7 @@ class EvaluationTexts:
         unchecked: dict[str, str] = {}
         for task in followed([*tasks], progress, "read what must not leak", "tasks"):
             in_memory = task.format not in ON_DISK
-            state = data_state(task, root, data_cache(), passages=in_memory)
+            state = data_state(task, root, passages=in_memory)
             reasons = [f"{listed(state.missing)} not in {state.folder}"] if state.missing else []
             if state.here and not in_memory:
                 reasons.append("its passages, which are too many; its queries were")

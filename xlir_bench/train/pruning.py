@@ -19,7 +19,6 @@ from xlir_bench.encoders.digest import fingerprint
 from xlir_bench.encoders.layout import OFFSET_POSITIONS
 from xlir_bench.errors import InputError, OutOfReachError, UnknownNameError, XlirError
 from xlir_bench.files import file_digest
-from xlir_bench.places import data_cache
 from xlir_bench.records import ROLES, Floats, Ints, Progress, Role
 from xlir_bench.sources import ON_DISK, DataState, data_state, load_present
 from xlir_bench.sources.rows import Faults, read_lines
@@ -192,7 +191,7 @@ class Pruning:
         return np.concatenate(vectors)
 
     def _state(self, name: str) -> DataState:
-        return data_state(self.tasks[name], self.root, data_cache())
+        return data_state(self.tasks[name], self.root)
 
 
 def _tokenizer_json(base: Base) -> dict[str, Any]:
