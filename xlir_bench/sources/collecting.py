@@ -89,14 +89,6 @@ def named_files(task: Task, files: Mapping[str, Path], names: Sequence[str]) -> 
     return tuple(files[name] for name in names)
 
 
-def languages_by_file(files: Mapping[str, Path]) -> dict[Path, list[str]]:
-    """The languages that share each file, sorted; files are named ``<lang>`` or ``<lang>.<part>``."""
-    shared: dict[Path, list[str]] = {}
-    for name in sorted(files):
-        shared.setdefault(files[name], []).append(file_language(name))
-    return shared
-
-
 def read_languages(
     task: Task,
     files: Mapping[str, Path],
@@ -104,11 +96,14 @@ def read_languages(
 ) -> dict[str, LanguageTexts]:
     """The texts of all languages: `read` reads a file for the languages that share it.
 
-    All faults are reported at once.
+    Files are named ``<lang>`` or ``<lang>.<part>``. All faults are reported at once.
     """
     faults = Faults(f"the data of task {task.name!r}")
     languages: dict[str, LanguageTexts] = {}
-    for path, langs in languages_by_file(files).items():
+    shared: dict[Path, list[str]] = {}
+    for name in sorted(files):
+        shared.setdefault(files[name], []).append(file_language(name))
+    for path, langs in shared.items():
         before = faults.count
         languages |= read(path, langs, faults)
         for lang in langs:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, cast
@@ -22,8 +23,8 @@ from xlir_bench.sources.collecting import (
     LanguageTexts,
     ReadOptions,
     collection,
-    languages_by_file,
     named_files,
+    read_languages,
 )
 from xlir_bench.sources.corpus import Passage, StoredTexts, corpus_folder, stored_corpus
 from xlir_bench.sources.rows import Faults, judgements, read_lines, rows, text_of
@@ -50,12 +51,12 @@ def read_judged(task: Task, files: Mapping[str, Path], options: ReadOptions) -> 
         before = faults.count
         queries = _queries(topics, faults)
         grades = _judgements(qrels, queries, faults)
-        if faults.count == before and not any(grade > 0 for grade in grades.values()):
+        answered = {query for (query, _), grade in grades.items() if grade > 0}
+        if faults.count == before and not answered:
             faults.add(qrels, "$", f"no query of {lang!r} has a relevant passage")
         if faults.count > before:
             continue
         languages[lang] = LanguageTexts()
-        answered = {query for (query, _), grade in grades.items() if grade > 0}
         for name, text in queries.items():
             if name in answered:
                 # Queries of different languages may share an id and be about different things.
@@ -163,12 +164,10 @@ def _passages(docs: Sequence[Path], faults: Faults) -> Iterator[Passage]:
 
 
 def read_xor(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Collection:
-    """The collection in these files; all their faults are reported at once."""
-    faults = Faults(f"the data of task {task.name!r}")
+    """The collection in these files; all faults of the questions are reported at once, then those of the passages."""
     named = {x: files[f"{x}.questions"] for x in task.languages if f"{x}.questions" in files}
-    languages: dict[str, LanguageTexts] = {}
-    for path, langs in languages_by_file(named).items():
-        languages |= _xor_questions(path, langs, options.limit, faults)
+    languages = read_languages(task, named, partial(_xor_questions, limit=options.limit))
+    faults = Faults(f"the data of task {task.name!r}")
     if options.passages:
         (docs,) = named_files(task, files, [f"{XOR_PASSAGES}.docs"])
         limit = options.corpus_limit
@@ -181,7 +180,7 @@ def read_xor(task: Task, files: Mapping[str, Path], options: ReadOptions) -> Col
 
 
 def _xor_questions(
-    path: Path, langs: Sequence[str], limit: int | None, faults: Faults
+    path: Path, langs: list[str], faults: Faults, limit: int | None
 ) -> dict[str, LanguageTexts]:
     """The first questions of each language, with the answers that count."""
     languages = {lang: LanguageTexts() for lang in langs}
