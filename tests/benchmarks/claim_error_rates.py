@@ -18,7 +18,7 @@ from itertools import product
 import numpy as np
 
 from tests.benchmarks.targets import Measured
-from xlir_bench.measures.seeds import seed_test
+from xlir_bench.measures.significance import seed_test
 from xlir_bench.records import Floats
 
 TABLES = 4_000

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from xlir_bench.measures.answers import score_answers, token_budget, tokens_of
+from xlir_bench.measures.retrieval import score_answers, token_budget, tokens_of
 from xlir_bench.records import Ranking, Setting
 
 NONE = np.empty(0, np.int64)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from xlir_bench.measures.seeds import BOUND, Spread, by_article, seed_test, seeds_to_show
+from xlir_bench.measures.significance import BOUND, Spread, by_article, seed_test, seeds_to_show
 
 
 def rate(seeds: int, ratio: float, mean: float = 0.0, tables: int = 400) -> float:

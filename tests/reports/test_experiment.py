@@ -16,7 +16,7 @@ from recipes import REDUCED, with_lines
 import xlir_bench as xb
 from xlir_bench import Result
 from xlir_bench.errors import InputError, NotComparableError
-from xlir_bench.measures.seeds import seeds_to_show
+from xlir_bench.measures.significance import seeds_to_show
 from xlir_bench.recipe import Cell, Recipe, parse_recipe
 from xlir_bench.records import Kind
 from xlir_bench.reports.experiment.index import BEGIN, END, index_text, read_experiments

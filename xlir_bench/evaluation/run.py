@@ -30,9 +30,9 @@ from xlir_bench.evaluation.unions import score_correlations
 from xlir_bench.executor import LOCAL, Executor
 from xlir_bench.extras import require
 from xlir_bench.measures import PoolRanking, check_fit, check_measures, language_bias, score
-from xlir_bench.measures.answers import score_answers, tokens_of
 from xlir_bench.measures.bootstrap import UNIT, ClusterSums, Interval, estimates
 from xlir_bench.measures.fairness import PerQuery
+from xlir_bench.measures.retrieval import score_answers, tokens_of
 from xlir_bench.measures.ties import tie_ranges
 from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.options.running import CPU, EXACT, RunOptions

@@ -10,7 +10,7 @@ import numpy as np
 
 from xlir_bench.arrays import Shared
 from xlir_bench.measures import score
-from xlir_bench.measures.answers import DEPTH as ANSWER_DEPTH
+from xlir_bench.measures.retrieval import ANSWER_DEPTH
 from xlir_bench.records import Collection, Kind, Progress, Ranking, Setting
 from xlir_bench.retrieval import Index, Want
 

@@ -1,4 +1,4 @@
-"""Retrieval measures as ranx has them, from exact ranks: the one module that knows ranx.
+"""Retrieval measures: as ranx has them, from exact ranks (nobody else knows ranx), and recall of answers in texts.
 
 map, mrr and recall follow from the ranks of the relevant passages alone, the same to the bit. For the others ranx scores
 arrays of ids in the order of their ranks (the scores beside them are for its sorting, which is not needed). A passage
@@ -12,17 +12,16 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib import import_module
 from importlib.util import find_spec, module_from_spec
-from itertools import accumulate, groupby
+from itertools import accumulate, chain, groupby, islice
 from types import ModuleType
 
 import numpy as np
 
 from xlir_bench.arrays import Shared, groups, order_by, ranges
 from xlir_bench.errors import InputError, UnknownNameError
-from xlir_bench.measures.answers import token_budget
 from xlir_bench.records import Floats, Ints, Ranking, Scores
 
 WHOLE = ("map", "mrr", "ndcg", "ndcg_burges", "dcg", "dcg_burges", "r-precision")
@@ -40,6 +39,11 @@ Function = Callable[[Floats, Floats], Floats]
 PADDING = (-2.0, 0.0)
 """Fills up a list of relevant passages. The ideal ranking of nDCG is looked up in that same list: padded
 with a real id, such as 0, it would hold that passage twice."""
+TokensOf = Callable[[int], Sequence[str]]
+TOKENS_KEPT = 16_384
+"""Passages whose tokens are kept: about 100 MB, of 100 words each."""
+ANSWER_DEPTH = 1000
+"""Passages that are looked at: enough for 5,000 tokens if each has five."""
 
 
 def check_measures(names: Sequence[str]) -> tuple[str, ...]:
@@ -72,6 +76,12 @@ def _is_measure(name: str) -> bool:
         return True
     cut = re.fullmatch(r"([a-z0-9_-]+)@([1-9]\d{0,6})", name)
     return cut is not None and cut[1] in (*WHOLE[:-1], *CUT)
+
+
+def token_budget(measure: str) -> int | None:
+    """How many tokens a measure looks at; None for any other measure."""
+    matched = re.fullmatch(r"recall@([1-9]\d{0,3})kt", measure)
+    return int(matched[1]) * 1000 if matched else None
 
 
 def score(rankings: Sequence[Ranking], measures: Sequence[str]) -> list[Scores]:
@@ -310,3 +320,42 @@ def _ranx_metrics() -> ModuleType:
     # As ranx itself does on import; other layers may have to be installed.
     import_module("numba").config.THREADING_LAYER = "workqueue"
     return metrics
+
+
+def score_answers(
+    ranking: Ranking,
+    answers: Sequence[tuple[str, ...]],
+    tokens_of: TokensOf,
+    measures: Sequence[str],
+) -> Scores:
+    """Whether one of each query's answers is within each budget of tokens, from its best passages.
+
+    ``recall@2kt`` of XOR-Retrieve, whose passages nobody judged: the ranked passages are cut into tokens, the first
+    2,000 of them joined by spaces, and a question counts if any of its answers is part of that text. The official
+    evaluation first cuts passages into sentences, by a model that has to be downloaded; here they are cut into words at
+    once. The two differ where a full stop ends a sentence inside a passage.
+    """
+    budgets = {measure: token_budget(measure) or 0 for measure in measures}
+    top = ranking.top if ranking.top is not None else np.empty((len(ranking.scored), 0), np.int64)
+    values = {measure: np.zeros(len(top)) for measure in measures}
+    for place, (row, best) in enumerate(zip(ranking.scored, top, strict=True)):
+        passages = (tokens_of(position) for position in best.tolist() if position >= 0)
+        tokens = list(islice(chain.from_iterable(passages), max(budgets.values())))
+        for measure, budget in budgets.items():
+            seen = " ".join(tokens[:budget])
+            values[measure][place] = any(answer in seen for answer in answers[row])
+    return Scores(ranking.setting, ranking.candidates, ranking.scored, values)
+
+
+def tokens_of(texts: Sequence[str]) -> TokensOf:
+    """The tokens of a text by its position, from NLTK's tokenizer, which needs no model; the latest are kept."""
+    from nltk.tokenize.destructive import NLTKWordTokenizer
+
+    tokenizer = NLTKWordTokenizer()
+
+    @lru_cache(maxsize=TOKENS_KEPT)
+    def cut(position: int) -> Sequence[str]:
+        tokens: list[str] = tokenizer.tokenize(texts[position])
+        return tokens
+
+    return cut

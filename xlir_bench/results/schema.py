@@ -11,9 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from xlir_bench.files import json_digest
 from xlir_bench.measures.alignment import PairAlignment, RelevanceCosines, semantic_affinity
-from xlir_bench.measures.answers import token_budget
 from xlir_bench.measures.bias import BiasFigure
 from xlir_bench.measures.bootstrap import Interval
+from xlir_bench.measures.retrieval import token_budget
 from xlir_bench.measures.ties import TieRange
 from xlir_bench.options.encoding import LoadOptions
 from xlir_bench.options.running import EXACT, RunOptions

@@ -9,8 +9,14 @@ from typing import Literal
 import numpy as np
 
 from xlir_bench.errors import NotComparableError
-from xlir_bench.measures.seeds import SeedTest, by_article, seed_test, seeds_to_show
-from xlir_bench.measures.significance import SIGNIFICANT, holm
+from xlir_bench.measures.significance import (
+    SIGNIFICANT,
+    SeedTest,
+    by_article,
+    holm,
+    seed_test,
+    seeds_to_show,
+)
 from xlir_bench.recipe import Claim, Variant
 from xlir_bench.reports.experiment.stored import Experiment
 from xlir_bench.reports.scores import DISTANCE, Score
