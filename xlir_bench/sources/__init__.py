@@ -96,9 +96,7 @@ def load_collection(
     unchecked = [path for path, file in paths.items() if file.stated.sha256 is None]
     notes = read.notes
     if unchecked:
-        notes += (
-            f"digest not checked (no official one is known): {listed(list(dict.fromkeys(unchecked)))}",
-        )
+        notes += (f"digest not checked (no official one is known): {listed(unchecked)}",)
     if changed:
         notes += (f"data differs from what was pinned: {', '.join(changed)}",)
     digests = {path: str(file.sha256) for path, file in paths.items()}
