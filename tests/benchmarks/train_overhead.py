@@ -13,7 +13,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -98,17 +97,16 @@ class Bench:
         from transformers.trainer_callback import PrinterCallback
 
         from xlir_bench.train.bases import load_base
-        from xlir_bench.train.feeding import PlanSampler
 
         model = load_base(self.options, self.store, self.folder / "kept").model
-        texts = self.plan.texts(self.plan.dataset()[: int(self.plan.starts[-1])])
+        texts, _ = self.collator().read(self.plan.dataset().to_list())
         trainer = SentenceTransformerTrainer(
             model=model,
             args=SentenceTransformerTrainingArguments(
                 output_dir=tempfile.mkdtemp(dir=self.folder), max_steps=self.steps, use_cpu=True,
                 per_device_train_batch_size=BATCH, report_to="none", disable_tqdm=True,
                 save_strategy="no", dataloader_pin_memory=False, logging_strategy="no",
-                batch_sampler=partial(PlanSampler, self.plan.starts_file),
+                batch_sampler=lambda *_, **__: self.plan.batches,
             ),
             train_dataset=Dataset.from_dict({x: texts[x] for x in ("question", "answer")}),
             loss=MultipleNegativesRankingLoss(model),
@@ -118,6 +116,13 @@ class Bench:
         trainer.train()
         return time.perf_counter() - began
 
+    def collator(self) -> Any:
+        """What reads the plan; here only texts are asked of it."""
+        from xlir_bench.encoders.prompts import Prompts
+        from xlir_bench.train.plan import BatchCollator
+
+        return BatchCollator(self.plan, self.options, dict, Prompts("", ""))
+
     def sampler(self) -> tuple[float, float]:
         """Seconds a batch for planning, and for fetching its texts."""
         from xlir_bench.train.batches import Planner
@@ -126,12 +131,11 @@ class Bench:
         began = time.perf_counter()
         planned = sum(1 for _ in Planner(self.store, self.options.batches).batches(batches))
         planning = (time.perf_counter() - began) / planned
-        dataset = self.plan.dataset()
-        places = [range(int(a), int(a) + BATCH) for a in self.plan.starts[:-1]]
+        dataset, collator = self.plan.dataset(), self.collator()
         began = time.perf_counter()
-        for some in places:
-            self.plan.texts(dataset[some])
-        return planning, (time.perf_counter() - began) / len(places)
+        for places in self.plan.batches:
+            collator.read(dataset.__getitems__(places))
+        return planning, (time.perf_counter() - began) / len(self.plan.batches)
 
 
 def pace() -> Iterator[Measured]:

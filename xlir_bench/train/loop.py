@@ -6,10 +6,9 @@ With one exception: gradients of static models are sparse, and clipped by a func
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +22,10 @@ from xlir_bench.errors import InputError, XlirError, is_out_of_memory
 from xlir_bench.options.training import LAST, TrainOptions
 from xlir_bench.records import Evaluate, Progress
 from xlir_bench.train.bases import Base
-from xlir_bench.train.feeding import BatchCollator, PlanSampler, RememberedTokens
 from xlir_bench.train.folder import LOG, RunFolder, step_of
 from xlir_bench.train.losses import BatchLoss, LossNotFiniteError
-from xlir_bench.train.plan import Plan
-from xlir_bench.train.ranks import launched, processes, rank, shared
+from xlir_bench.train.plan import BatchCollator, Plan, RememberedTokens
+from xlir_bench.train.ranks import launched, rank, shared
 from xlir_bench.train.sparse import RowAdam, SparseTable, clip_gradients
 from xlir_bench.train.static import is_static
 from xlir_bench.train.watching import PREFIX, SELECTION, HarnessEvaluator, TrainingLog, Watcher
@@ -41,10 +39,13 @@ BYTES_A_STEP = 100e6
 class PlanTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
     """The library's trainer; every process reads the same batches, and the log has the figures of the loss."""
 
+    def get_batch_sampler(self, dataset: Any, **_: Any) -> Sequence[range]:
+        """The batches of the plan, which has drawn and shuffled already."""
+        batches: Sequence[range] = self.data_collator.plan.batches
+        return batches
+
     def get_train_dataloader(self) -> Any:
-        """The batches of the plan; the library would give each process batches of its own."""
-        if processes() == 1:
-            return super().get_train_dataloader()
+        """The same batches in every process; the library would give each process batches of its own."""
         size = self.args.train_batch_size
         return self._build_dataloader(self.train_dataset, size, dataset_kind="train")
 
@@ -71,7 +72,7 @@ class Loop:
     @property
     def steps(self) -> int:
         """How many the plan has batches for."""
-        return (len(self.plan.starts) - 1) // self.options.batches_a_step
+        return len(self.plan.batches) // self.options.batches_a_step
 
     def run(self) -> tuple[dict[str, Any], TrainingLog]:
         """Train the model of the base in place, from the last checkpoint if there is one.
@@ -138,6 +139,7 @@ class Loop:
             evaluator=evaluator,
             data_collator=BatchCollator(
                 self.plan,
+                options,
                 RememberedTokens(model[0].tokenizer) if static else model.preprocess,
                 self.base.prompts,
             ),
@@ -179,7 +181,6 @@ class Loop:
             "bf16": options.precision == "bf16",
             "fp16": options.precision == "fp16",
             "use_cpu": device == "cpu",
-            "batch_sampler": partial(PlanSampler, self.plan.starts_file),
             "eval_strategy": "steps" if evaluate_every else "no",
             "eval_steps": evaluate_every or None,
             "save_strategy": "steps",

@@ -1,30 +1,38 @@
-"""The plan of a run on disk: an Arrow file of (row, question language, answer language, second question language),
-batch after batch.
+"""The batches of a run: planned into an Arrow file before the first step, and read from it as tokens.
 
-The trainer reads it as its data set, in order; the collator turns the numbers into texts.
+An entry of the plan is numbers: a row of the store, the languages of its question and answer, and a second
+language of its question. The trainer has the file as its data set.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from xlir_bench.records import Progress
+from xlir_bench.encoders.prompts import Prompts
+from xlir_bench.encoders.tokens import in_a_row
+from xlir_bench.options.training import TrainOptions
+from xlir_bench.records import Progress, Role
 from xlir_bench.train.batches import Planner
-from xlir_bench.train.folder import write_array
 from xlir_bench.train.row_store import ANSWER, NEGATIVE, QUESTION, Flags, RowStore
 
 if TYPE_CHECKING:
     from xlir_bench.train.teaching import Teacher
 
-PLAN, STARTS = "plan.arrow", "starts.npy"
+PLAN = "plan.arrow"
 COLUMNS = ("row", "question", "answer", "second")
+PROMPTED: Mapping[str, Role] = {
+    "question": "query", "answer": "passage", "negative": "passage", "second": "query",
+}  # fmt: skip
+"""The columns of a batch that are encoded, and with which prompt."""
+REMEMBERED = 1_000_000
+"""Texts whose tokens `RememberedTokens` keeps: about 100 MB if they are sentences."""
 
 
 @dataclass(frozen=True)
@@ -35,29 +43,21 @@ class Plan:
     store: RowStore
     languages: Flags
     """Which languages of the store count."""
-    whole_answers: bool
-    starts: NDArray[np.int64]
-    """Where each batch begins in the plan; one more at the end."""
+    batches: Sequence[range]
+    """The places of each batch's entries in the plan."""
     counts: Mapping[str, Any]
     """Batches of each kind, questions of each language, and languages left out; as the record has them."""
-    second: bool = False
-    """Whether questions have a second language, where there is one."""
     teacher: Teacher | None = None
 
-    @property
-    def starts_file(self) -> Path:
-        """`starts` as a file: the trainer stores its arguments in each checkpoint, so they have only its path."""
-        return self.folder / STARTS
-
     def dataset(self) -> Any:
-        """The `datasets.Dataset` of the plan: its entries are numbers, of which `texts` makes texts."""
+        """The `datasets.Dataset` of the plan's entries, of which `BatchCollator` makes texts."""
         from datasets import Dataset
 
         return Dataset.from_file(str(self.folder / PLAN))
 
     def describe(self, number: int) -> str:
         """A batch in words, for an error message."""
-        batch = self.dataset()[range(int(self.starts[number]), int(self.starts[number + 1]))]
+        batch = self.dataset()[self.batches[number]]
         pairs = Counter(zip(batch["question"], batch["answer"], strict=True))
         names = self.store.languages
         shown = ", ".join(f"{names[q]}-{names[a]}" for (q, a), _ in pairs.most_common(4))
@@ -65,36 +65,7 @@ class Plan:
         texts = self.store.fetch(batch["row"], QUESTION, batch["question"])
         texts += self.store.fetch(batch["row"], ANSWER, batch["answer"])
         longest = max(map(len, texts))
-        rows = len(batch["row"])
-        return f"{rows} rows, {shown}{more}, the longest text {longest:,} characters"
-
-    def texts(self, entries: Mapping[str, Any]) -> dict[str, Any]:
-        """The texts of some entries: ``question``, ``answer`` and ``negative``, in the language of its answer.
-
-        ``answer`` has all of a row where `whole_answers`, except one that repeats its question; ``answer_row`` says
-        whose each is. ``second`` has questions in another language, ``second_row`` says whose. ``teacher`` has
-        the vectors of question and answer in the language of the teacher; zeros where there is no such text,
-        and ``taught`` is False.
-        """
-        fetch, keys = self.store.fetch, self.store.keys
-        rows, asked, answered, second = (np.asarray(entries[name]) for name in COLUMNS)
-        texts: dict[str, Any] = {"question": fetch(rows, QUESTION, asked)}
-        if self.whole_answers:
-            places, langs = np.nonzero((keys[rows, ANSWER] != 0) & self.languages)
-            answers = zip(places, fetch(rows[places], ANSWER, langs), strict=True)
-            new = [(n, text) for n, text in answers if text != texts["question"][n]]
-            texts |= {"answer_row": [n for n, _ in new], "answer": [text for _, text in new]}
-        else:
-            texts["answer"] = fetch(rows, ANSWER, answered)
-        there = keys[rows, NEGATIVE, answered] != 0
-        texts["negative"] = fetch(rows[there], NEGATIVE, answered[there])
-        if self.second:
-            texts["second_row"] = places = np.flatnonzero(second >= 0)
-            texts["second"] = fetch(rows[places], QUESTION, second[places])
-        if self.teacher is not None:
-            taught = self.teacher.keys_of(self.store, rows)
-            texts |= {"teacher": self.teacher.of(taught), "taught": taught != 0}
-        return texts
+        return f"{len(batch['row'])} rows, {shown}{more}, the longest text {longest:,} characters"
 
     def planned_rows(self) -> Any:
         """Which rows of the store the batches have, each once, in their order."""
@@ -108,7 +79,8 @@ def write_plan(
     import pyarrow as pa
 
     schema = pa.schema([(name, pa.int64() if name == "row" else pa.int32()) for name in COLUMNS])
-    starts, alone = [0], 0
+    batches: list[range] = []
+    entries = alone = 0
     kinds: Counter[str] = Counter()
     languages: Counter[int] = Counter()
     progress.start("plan batches", steps, "batches")
@@ -119,21 +91,116 @@ def write_plan(
                 others = planner.second_languages(batch, number)
             alone += int((others < 0).sum())
             langs = [x.astype(np.int32) for x in (batch.question, batch.answer, others)]
-            columns = [batch.rows, *langs]
-            writer.write_batch(pa.record_batch(columns, schema=schema))
-            starts.append(starts[-1] + len(batch.rows))
+            writer.write_batch(pa.record_batch([batch.rows, *langs], schema=schema))
+            batches.append(range(entries, entries + len(batch.rows)))
+            entries += len(batch.rows)
             kinds[batch.kind] += 1
             languages.update(batch.question.tolist())
             progress.advance(1)
     progress.finish()
-    starts_array = np.array(starts, np.int64)
-    write_array(folder / STARTS, starts_array)
-    store, options = planner.store, planner.options
-    counts = {
+    store = planner.store
+    counts: dict[str, Any] = {
         "batches": dict(kinds),
         "questions": {store.languages[x]: count for x, count in sorted(languages.items())},
         "left_out": planner.left_out,
     }
     if second:
-        counts["infonce_alone"] = alone / starts[-1]
-    return Plan(folder, store, planner.mask, options.whole_answers, starts_array, counts, second)
+        counts["infonce_alone"] = alone / entries
+    return Plan(folder, store, planner.mask, batches, counts)
+
+
+class RememberedTokens:
+    """Tokenizes for a static model, each text once: tokenizing is most of the work of its steps."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+        self._ids: dict[str, NDArray[np.int32]] = {}
+
+    def __call__(self, texts: Sequence[str], prompt: str | None = None) -> Mapping[str, Any]:
+        """Token ids of all texts in a row, and where each text begins."""
+        if prompt:
+            texts = [prompt + text for text in texts]
+        new = [text for text in dict.fromkeys(texts) if text not in self._ids]
+        if len(self._ids) + len(new) > REMEMBERED:
+            self._ids.clear()
+            new = list(dict.fromkeys(texts))
+        encodings = self._tokenizer.encode_batch_fast(new, add_special_tokens=False)
+        for text, encoding in zip(new, encodings, strict=True):
+            self._ids[text] = np.array(encoding.ids, np.int32)
+        return in_a_row([self._ids[text] for text in texts])
+
+
+@dataclass
+class BatchCollator:
+    """Fetches the texts of a batch and tokenizes them, column by column, each with its prompt.
+
+    Of several processes each tokenizes its part of every column.
+    """
+
+    plan: Plan
+    options: TrainOptions
+    tokenize: Callable[..., Mapping[str, Any]]
+    """From texts and a prompt to the inputs of the model's first module."""
+    prompts: Prompts
+    valid_label_columns: list[str] = field(default_factory=lambda: ["label"])
+
+    def __call__(self, entries: Sequence[Mapping[str, int]]) -> dict[str, Any]:
+        """The trainer's batch: tensors by column, and as its label what the loss has to know of the whole batch."""
+        from xlir_bench.train.ranks import part, processes, rank
+
+        texts, label = self.read(entries)
+        label["counts"] = {name: len(column) for name, column in texts.items() if column}
+        batch: dict[str, Any] = {}
+        for name, count in label["counts"].items():
+            own = texts[name][part(count, rank(), processes())]
+            features = self.tokenize(
+                own or texts[name][:1], prompt=self.prompts.of(PROMPTED[name]) or None
+            )
+            batch |= {f"{name}_{key}": value for key, value in features.items()}
+        return batch | {"label": label}
+
+    def read(
+        self, entries: Sequence[Mapping[str, int]]
+    ) -> tuple[dict[str, list[str]], dict[str, Any]]:
+        """The texts of a batch by column, and its label.
+
+        A hard negative is in the language of its answer, and left out where it is a question or an answer of the
+        batch. ``figures`` of the label are for the log; the rest are fields of `losses.EncodedBatch`.
+        """
+        import torch
+
+        store, fetch = self.plan.store, self.plan.store.fetch
+        rows, asked, answered, second = (
+            np.array([entry[name] for entry in entries]) for name in COLUMNS
+        )
+        label: dict[str, Any] = {"figures": {}}
+        questions = fetch(rows, QUESTION, asked)
+        if self.options.batches.whole_answers:  # all of a row but one that repeats its question
+            places, langs = np.nonzero((store.keys[rows, ANSWER] != 0) & self.plan.languages)
+            every = zip(places.tolist(), fetch(rows[places], ANSWER, langs), strict=True)
+            own = [(place, text) for place, text in every if text != questions[place]]
+            answers = [text for _, text in own]
+            label["answer_row"] = torch.tensor([place for place, _ in own])
+        else:
+            answers = fetch(rows, ANSWER, answered)
+        there = store.keys[rows, NEGATIVE, answered] != 0
+        negatives = fetch(rows[there], NEGATIVE, answered[there])
+        taken = {*questions, *answers}
+        texts = {
+            "question": questions,
+            "answer": answers,
+            "negative": [text for text in negatives if text not in taken],
+        }
+        if self.options.loss == "lakda":
+            places = np.flatnonzero(second >= 0)
+            texts["second"] = fetch(rows[places], QUESTION, second[places])
+            label["second_row"] = torch.from_numpy(places)
+            label["figures"]["infonce_alone"] = 1 - len(places) / len(entries)
+        if self.plan.teacher is not None:
+            keys = self.plan.teacher.keys_of(store, rows)
+            taught = torch.from_numpy((keys != 0).astype(np.float32))
+            # From [row, question or answer] to [question or answer, row].
+            label["teacher"] = torch.from_numpy(self.plan.teacher.of(keys)).transpose(0, 1)
+            label["taught"] = taught.transpose(0, 1)
+            label["figures"]["infonce_alone"] = 1 - float(taught.mean())
+        return texts, label
