@@ -17,7 +17,7 @@ from xlir_bench.records import ROLES, Progress, Silent, followed
 from xlir_bench.sources import ON_DISK, data_state, load_present
 from xlir_bench.tasks import Task
 from xlir_bench.train.ngrams import NEAR_FROM, RUN, SHARE, KnownTexts, Letters
-from xlir_bench.train.reading import read_rows
+from xlir_bench.train.row_files import read_rows
 from xlir_bench.train.rows import SIDES, Row, chunked
 
 EXACT_FROM = 6
@@ -91,24 +91,24 @@ class EvaluationTexts:
         """An index of texts; `owners` has the tasks and languages of each."""
         letters = Letters.of(list(owners))
         weights = letters.text_weights().tolist()
-        texts: dict[str, str] = {}
+        texts: dict[str, tuple[str, int]] = {}
         owners_of: dict[str, set[Owner]] = {}
-        counts = {task: dict(NO_TEXTS) for task in checked or {}}
         for number, (text, its_owners) in enumerate(owners.items()):
             key = letters[number]
-            texts.setdefault(key, text)
-            known_tasks = {task for task, _ in owners_of.setdefault(key, set())}
-            owners_of[key].update(its_owners)
-            for task in {task for task, _ in owners_of[key]} - known_tasks:
+            texts.setdefault(key, (text, weights[number]))
+            owners_of.setdefault(key, set()).update(its_owners)
+        counts = {task: dict(NO_TEXTS) for task in checked or {}}
+        for key, (_, weight) in texts.items():
+            for task in {task for task, _ in owners_of[key]}:
                 count = counts.setdefault(task, dict(NO_TEXTS))
                 count["texts"] += 1
                 count["not_compared"] += len(key) < EXACT_FROM
-                count["exact_only"] += len(key) >= EXACT_FROM and weights[number] < NEAR_FROM
-        kept = [key for key in texts if len(key) >= EXACT_FROM]
+                count["exact_only"] += len(key) >= EXACT_FROM and weight < NEAR_FROM
+        kept = {key: text for key, (text, _) in texts.items() if len(key) >= EXACT_FROM}
         return cls(
-            texts=[texts[key] for key in kept],
+            texts=list(kept.values()),
             owners=[owners_of[key] for key in kept],
-            known=KnownTexts.of(Letters.of([texts[key] for key in kept])),
+            known=KnownTexts.of(Letters.of(list(kept.values()))),
             counts=counts,
             checked=checked or {},
             unchecked=unchecked or {},
