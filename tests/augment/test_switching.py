@@ -200,7 +200,7 @@ def test_what_is_no_probability_is_refused(p: float) -> None:
 
 def test_real_word_lists_cover_real_texts(xlir_data: Path) -> None:
     from xlir_bench.records import Silent
-    from xlir_bench.train.reading import TrainingSource, sound_rows
+    from xlir_bench.train.row_files import TrainingSource, sound_rows
 
     lexicon = read_lexicon(xlir_data / "lexicon", targets=("en",), both_ways=True)
     found = switcher(lexicon, p=0.5)

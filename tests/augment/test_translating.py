@@ -26,7 +26,7 @@ from xlir_bench.errors import InputError
 from xlir_bench.files import InUseError, write
 from xlir_bench.options.training import TrainingSource
 from xlir_bench.records import Silent
-from xlir_bench.train.reading import read_rows
+from xlir_bench.train.row_files import read_rows
 from xlir_bench.train.rows import Row
 
 ROWS = [

@@ -18,7 +18,6 @@ from typing import Any, BinaryIO, NamedTuple, TypeVar
 
 from pydantic import BaseModel
 
-from xlir_bench.augment.output import write_rows
 from xlir_bench.augment.switching import SIDES_OF
 from xlir_bench.augment.translator import Translation, Translator
 from xlir_bench.encoders.digest import files_digest, package_versions
@@ -27,7 +26,7 @@ from xlir_bench.files import ELSEWHERE, explained, held
 from xlir_bench.options.augmenting import Side
 from xlir_bench.options.training import TrainingSource
 from xlir_bench.records import Progress, Silent
-from xlir_bench.train.reading import sound_rows, source_digest
+from xlir_bench.train.row_files import sound_rows, source_digest, write_rows
 from xlir_bench.train.rows import SIDES, Fault, Row, dataset_of, join_origins, text_key
 from xlir_bench.untrusted import sound_lines
 

@@ -42,7 +42,7 @@ SKIP_FAULTS = same_option(TrainOptions, "skip_faults")
 
 def _checked(output: Path, rows: Sequence[TrainingSource]) -> None:
     """Refuse a file that cannot be written; warn where it replaces one."""
-    from xlir_bench.augment.output import check_output
+    from xlir_bench.train.row_files import check_output
 
     check_output(output, rows)
     if output.exists():
@@ -58,7 +58,7 @@ def _told(
     skipped: Sequence[Fault] | None = None,
 ) -> int:
     """Say what was made, what was left out, and that no row was written; the exit code."""
-    from xlir_bench.train.reading import listed_faults
+    from xlir_bench.train.row_files import listed_faults
 
     if as_json:
         say_json(record | {"output": str(output)})
@@ -104,8 +104,8 @@ def parallel(
       xlir-bench train-hybrid --train tatoeba.jsonl.gz:cross-lingual \\
         --train ntrex-next.jsonl:monolingual --output out
     """
-    from xlir_bench.augment.output import write_rows
     from xlir_bench.augment.parallel import parallel_rows, read_parallel_lines
+    from xlir_bench.train.row_files import write_rows
 
     _checked(output, [TrainingSource(str(file)) for file in files])
     count = 0
@@ -173,9 +173,8 @@ def code_switch(
         --output out
     """
     from xlir_bench.augment.lexicon import read_lexicon
-    from xlir_bench.augment.output import write_rows
     from xlir_bench.augment.switching import Switcher
-    from xlir_bench.train.reading import sound_rows
+    from xlir_bench.train.row_files import sound_rows, write_rows
 
     rows = [TrainingSource(name) for name in names]
     _checked(output, rows)

@@ -13,7 +13,7 @@ import numpy as np
 from xlir_bench.options.training import TrainingSource
 from xlir_bench.records import Progress
 from xlir_bench.sources.own import is_code
-from xlir_bench.train.reading import read_rows
+from xlir_bench.train.row_files import read_rows
 from xlir_bench.train.rows import SIDES, Fault, count_origin, item_key, text_key
 
 SHOWN_FAULTS = 10

@@ -20,7 +20,7 @@ from xlir_bench.errors import InputError
 from xlir_bench.options.training import TrainingSource
 from xlir_bench.records import Progress
 from xlir_bench.train.folder import write_json
-from xlir_bench.train.reading import listed_faults, sound_rows, source_digest
+from xlir_bench.train.row_files import listed_faults, sound_rows, source_digest
 from xlir_bench.train.rows import SIDES, Fault, Row, chunked, count_origin, item_key, text_key
 from xlir_bench.untrusted import read_json, validated
 

@@ -29,7 +29,7 @@ from xlir_bench.train.folder import CURVES, PROJECTION, RECORD, RunFolder, write
 from xlir_bench.train.leakage import EvaluationTexts, LeakageFoundError, LeakageReport
 from xlir_bench.train.plan import Plan, write_plan
 from xlir_bench.train.pruning import Pruning
-from xlir_bench.train.reading import source_digest
+from xlir_bench.train.row_files import source_digest
 from xlir_bench.train.row_store import RowStore, open_rows, store_rows
 from xlir_bench.train.rows import Row, no_codes
 from xlir_bench.train.static import quantise

@@ -4,7 +4,9 @@ import csv
 import gzip
 import hashlib
 import json
+import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,8 @@ from train.rowfiles import row, write_rows
 from xlir_bench.errors import InputError, OutOfReachError, UnknownNameError
 from xlir_bench.options.training import TrainingSource, parse_source
 from xlir_bench.tasks import tasks_folder
-from xlir_bench.train.reading import read_rows, source_digest
+from xlir_bench.train import row_files
+from xlir_bench.train.row_files import read_rows, source_digest
 from xlir_bench.train.rows import LONG_FORM, Fault, Row
 
 ROWS = [row(1), row(2, "de"), row(3, negative={"en": "wrong"})]
@@ -242,3 +245,55 @@ def test_a_table_is_read_by_the_delimiter_between_its_columns(
     (read,) = rows_of(path)
     assert isinstance(read, Row)
     assert read.question == {"de": "Was, wo; wann|?"}
+
+
+MADE = Row("1", "d", {"th": "แมว"}, {"en": 'a "cat"'}, {"en": "dog"}, "code-switched")
+
+
+def test_what_is_written_is_read_again_packed_or_not(tmp_path: Path) -> None:
+    for name in ("rows.jsonl", "new/rows.jsonl.gz"):
+        row_files.write_rows(tmp_path / name, [MADE, MADE])
+        rows = list(read_rows(TrainingSource(str(tmp_path / name))))
+        assert rows == [MADE, MADE]
+    packed = (tmp_path / "new" / "rows.jsonl.gz").read_bytes()
+    assert gzip.decompress(packed) == row_files.line_of(MADE) * 2
+
+
+def test_the_same_rows_give_the_same_packed_bytes(tmp_path: Path) -> None:
+    row_files.write_rows(tmp_path / "a.jsonl.gz", [MADE])
+    row_files.write_rows(tmp_path / "b.jsonl.gz", [MADE])
+    assert (tmp_path / "a.jsonl.gz").read_bytes() == (tmp_path / "b.jsonl.gz").read_bytes()
+
+
+def test_a_run_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    def failing() -> Iterator[Row]:
+        yield MADE
+        raise InputError("a faulty row")
+
+    (tmp_path / "rows.jsonl").write_text("old")
+    with pytest.raises(InputError, match="a faulty row"):
+        row_files.write_rows(tmp_path / "rows.jsonl", failing())
+    assert [p.name for p in tmp_path.iterdir()] == ["rows.jsonl"]
+    assert (tmp_path / "rows.jsonl").read_text() == "old"
+
+
+def test_a_place_that_cannot_be_written_says_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"cannot write.*\brows\.jsonl.*--output"):
+        row_files.write_rows(tmp_path / "file" / "rows.jsonl", [MADE])
+
+
+def test_outputs_that_make_no_sense_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"--output.*rows\.csv.*\.jsonl\b.*\.jsonl\.gz"):
+        row_files.check_output(tmp_path / "rows.csv", [])
+    (tmp_path / "folder.jsonl").mkdir()
+    with pytest.raises(InputError, match="is a folder"):
+        row_files.check_output(tmp_path / "folder.jsonl", [])
+    read = tmp_path / "rows.jsonl"
+    read.write_text("")
+    with pytest.raises(InputError, match=r"--output.*rows\.jsonl.*\bread\b"):
+        row_files.check_output(tmp_path / "." / "rows.jsonl", [TrainingSource(str(read))])
+    with pytest.raises(InputError, match=r"is no UTF-8"):
+        row_files.check_output(tmp_path / os.fsdecode(b"a\xff.jsonl"), [])
+    with pytest.raises(InputError, match="cannot write"):
+        row_files.check_output(read / "below" / "a.jsonl", [])

@@ -1,12 +1,14 @@
-"""Where training rows come from: JSON Lines, parquet, CSV, folders and names of `datasets`."""
+"""Training rows in files: read from JSON Lines, parquet, CSV, folders and names of `datasets`; written as JSON Lines."""
 
 from __future__ import annotations
 
 import csv
+import gzip
 import io
+import json
 import re
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from itertools import chain, groupby
 from pathlib import Path
@@ -14,7 +16,15 @@ from typing import Any, NamedTuple, cast
 
 from xlir_bench.encoders.digest import files_digest
 from xlir_bench.errors import InputError, OutOfReachError
-from xlir_bench.files import LONGEST_LINE, file_digest, raw_lines
+from xlir_bench.files import (
+    ELSEWHERE,
+    LONGEST_LINE,
+    explained,
+    file_digest,
+    raw_lines,
+    replacing,
+    require_writable,
+)
 from xlir_bench.options.training import TrainingSource
 from xlir_bench.records import Progress
 from xlir_bench.tasks import tasks_folder
@@ -35,6 +45,7 @@ Records = Iterator[tuple[int, Any]]
 SHOWN_FAULTS = 3
 MOST_SKIPPED = 10_000
 DELIMITERS = ",\t;|"
+WRITTEN = (".jsonl", ".ndjson", ".jsonl.gz", ".ndjson.gz")
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(:[\w.%\[\]]+)?")
 
 
@@ -246,3 +257,40 @@ def _hub_offline() -> Iterator[None]:
         yield
     finally:
         constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE = before
+
+
+def check_output(path: Path, sources: Sequence[TrainingSource]) -> None:
+    """Refuse a file name that training would not read, and a file that rows are read from."""
+    if not path.name.endswith(WRITTEN):
+        raise InputError(f"--output {path}: rows are JSON Lines; name it .jsonl or .jsonl.gz")
+    if path.is_dir():
+        raise InputError(f"--output {path} is a folder; name a file")
+    for source in sources:
+        if Path(source.name).is_file() and path.exists() and path.samefile(source.name):
+            raise InputError(f"--output {path} is what is read; name another file")
+    require_writable(path.parent, ELSEWHERE, path.name)
+
+
+def write_rows(path: Path, rows: Iterable[Row]) -> None:
+    """Write rows as they come, under another name until the last; without any row nothing is written."""
+    source = iter(rows)
+    first = next(source, None)
+    if first is None:
+        return
+    with (
+        explained(path, ELSEWHERE),
+        replacing(path) as temporary,
+        temporary.open("wb") as plain,
+        # Neither the name nor the time goes into the file: the same rows give the same bytes.
+        gzip.GzipFile(filename="", mode="wb", fileobj=plain, mtime=0)
+        if path.suffix == ".gz"
+        else plain as file,
+    ):
+        file.writelines(line_of(row) for row in chain([first], source))
+
+
+def line_of(row: Row) -> bytes:
+    """One line of JSON that training reads as this row."""
+    stated = {name: getattr(row, name) for name in ("id", "dataset", "origin", *SIDES)}
+    filled = {name: value for name, value in stated.items() if value}
+    return json.dumps(filled, ensure_ascii=False).encode() + b"\n"
