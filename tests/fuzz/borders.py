@@ -543,8 +543,8 @@ AUGMENT = {
 
 def read_augment(folder: Path) -> None:
     """Word lists and parallel text."""
-    from xlir_bench.augment.lexicon import read_lexicon
     from xlir_bench.augment.parallel import ParallelOptions, parallel_rows, read_parallel_lines
+    from xlir_bench.augment.switching import read_lexicon
 
     read_lexicon(folder / "lexicon", both_ways=True)
     for name in ("pairs.tsv", "lines.jsonl"):
@@ -556,9 +556,10 @@ def read_augment(folder: Path) -> None:
 
 def lay_training(folder: Path) -> None:
     """A training that has ended, and one that was stopped."""
-    from xlir_bench.train import BatchOptions, TrainingSource, TrainOptions, train
+    from xlir_bench.options.training import BatchOptions, TrainingSource, TrainOptions
     from xlir_bench.train.folder import RunFolder, write_json
     from xlir_bench.train.row_store import store_rows
+    from xlir_bench.train.trainer import train
 
     put(folder, {"rows.jsonl": [row(n, "de en") for n in range(20)]})
     source = TrainingSource(str(folder / "rows.jsonl"))

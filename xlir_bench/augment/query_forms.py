@@ -13,9 +13,10 @@ from pathlib import Path
 from unicodedata import category
 
 from xlir_bench.augment.languages import own_code
-from xlir_bench.augment.lexicon import read_lexicon
+from xlir_bench.augment.switching import Switcher, read_lexicon
 from xlir_bench.augment.words import draws, in_small_letters
 from xlir_bench.errors import InputError
+from xlir_bench.options.augmenting import SwitchOptions
 from xlir_bench.options.running import QueryForm
 from xlir_bench.records import Collection
 
@@ -102,9 +103,6 @@ def typos(text: str, lang: str) -> str:
 
 def _switching(folder: Path | None, langs: list[str]) -> Change:
     """Words become English ones, and those of English questions words of the other languages, each with p = .5."""
-    from xlir_bench.augment.switching import Switcher
-    from xlir_bench.options.augmenting import SwitchOptions
-
     if folder is None:
         raise InputError(
             "--query-form code-switched wants --lexicon FOLDER, or one in the data root"

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
-from itertools import groupby, islice
+from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, TypeVar
@@ -27,7 +27,7 @@ from xlir_bench.options.augmenting import Side
 from xlir_bench.options.training import TrainingSource
 from xlir_bench.records import Progress, Silent
 from xlir_bench.train.row_files import sound_rows, source_digest, write_rows
-from xlir_bench.train.rows import SIDES, Fault, Row, dataset_of, join_origins, text_key
+from xlir_bench.train.rows import SIDES, Fault, Row, chunked, dataset_of, join_origins, text_key
 from xlir_bench.untrusted import sound_lines
 
 T = TypeVar("T")
@@ -121,7 +121,7 @@ class Translating:
 
     def _translated(self, journal: Journal, report: Report, progress: Progress) -> Iterator[Row]:
         rows = self._rows(Silent(), None if self.skipped is None else [])
-        while window := list(islice(rows, WINDOW)):
+        for window in chunked(rows, WINDOW):
             lacking = [self._lacking(row) for row in window]
             uses = Counter(text for of_row in lacking for _, text in of_row)
             distinct = list(dict.fromkeys(text.text for text in uses))

@@ -172,8 +172,7 @@ def code_switch(
       xlir-bench train-hybrid --train rows.jsonl --train switched.jsonl \\
         --output out
     """
-    from xlir_bench.augment.lexicon import read_lexicon
-    from xlir_bench.augment.switching import Switcher
+    from xlir_bench.augment.switching import Switcher, read_lexicon
     from xlir_bench.train.row_files import sound_rows, write_rows
 
     rows = [TrainingSource(name) for name in names]
