@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from xlir_bench.encoders import Encoder, EncoderOptions, load_encoder
     from xlir_bench.errors import XlirError
     from xlir_bench.evaluation import RunOptions, evaluate
+    from xlir_bench.options.training import TrainOptions
     from xlir_bench.records import Collection, Kind, Setting
     from xlir_bench.reports.compare import compare
     from xlir_bench.results import Result, load_results
     from xlir_bench.tasks import Task, catalogue
-    from xlir_bench.train import TrainOptions
-    from xlir_bench.train import train as train_hybrid
+    from xlir_bench.train.trainer import train as train_hybrid
 
 
 __all__ = [
@@ -57,14 +57,14 @@ _HOMES = {
     "SentenceTransformerEvaluator": "adapters",
     "Setting": "records",
     "Task": "tasks",
-    "TrainOptions": "train",
+    "TrainOptions": "options.training",
     "XlirError": "errors",
     "catalogue": "tasks",
     "compare": "reports.compare",
     "evaluate": "evaluation",
     "load_encoder": "encoders",
     "load_results": "results",
-    "train_hybrid": "train",
+    "train_hybrid": "train.trainer",
 }
 
 

@@ -49,8 +49,8 @@ class Bench:
     """A small transformer, rows and a plan, in a folder of their own."""
 
     def __init__(self, folder: Path, rows: int, steps: int, **stated: Any) -> None:
+        from xlir_bench.options.training import BatchOptions, TrainingSource, TrainOptions
         from xlir_bench.records import Silent
-        from xlir_bench.train import BatchOptions, TrainingSource, TrainOptions
         from xlir_bench.train.batches import Planner
         from xlir_bench.train.plan import write_plan
         from xlir_bench.train.row_store import store_rows

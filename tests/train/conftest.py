@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from train.rowfiles import row, write_rows
 
-from xlir_bench.train import BatchOptions, StaticOptions, TrainingSource, TrainOptions
+from xlir_bench.options.static import StaticOptions
+from xlir_bench.options.training import BatchOptions, TrainingSource, TrainOptions
 
 
 @pytest.fixture(scope="session")

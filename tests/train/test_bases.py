@@ -8,7 +8,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from xlir_bench.errors import InputError
-from xlir_bench.train import train
+from xlir_bench.train.trainer import train
 
 WORDS = "embeddings.word_embeddings.weight"
 

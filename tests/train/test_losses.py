@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
 
 from xlir_bench.options.stating import build
-from xlir_bench.options.training import Loss
-from xlir_bench.train import TrainOptions
+from xlir_bench.options.training import Loss, TrainOptions
 from xlir_bench.train.losses import (
     LOSSES,
     BatchLoss,

@@ -17,8 +17,9 @@ from train.trained import Asked, falling, same, weights
 from xlir_bench.cli import exit_code
 from xlir_bench.encoders import load_encoder
 from xlir_bench.errors import InputError, OutOfReachError, UnknownNameError
+from xlir_bench.options.training import TrainingSource, TrainOptions
 from xlir_bench.tasks import catalogue
-from xlir_bench.train import TrainingSource, TrainOptions, save_untrained, train
+from xlir_bench.train.trainer import save_untrained, train
 
 TEXTS = {
     "ar": "شربت القهوة مع جارتي قبل شروق الشمس، ثم ذهبنا إلى السوق.",

@@ -19,9 +19,9 @@ from train.trained import Asked, log_of, weights
 
 from xlir_bench.errors import InputError
 from xlir_bench.options.stating import build
-from xlir_bench.options.training import TrainingSource
-from xlir_bench.train import TrainOptions, train
+from xlir_bench.options.training import TrainingSource, TrainOptions
 from xlir_bench.train.ranks import part
+from xlir_bench.train.trainer import train
 
 TRAININGS: tuple[dict[str, Any], ...] = (
     {"loss": "lakda", "cached": True, "mini_batch": 2, "vrn_weight": 0.5},

@@ -16,8 +16,8 @@ from train.trained import PICKLES, Asked, falling, same, weights
 from xlir_bench.encoders import load_encoder
 from xlir_bench.errors import InputError
 from xlir_bench.options.static import StaticOptions
-from xlir_bench.train import save_untrained, train
 from xlir_bench.train.static import add_identity, learn_tokenizer, token_shares, weights_of
+from xlir_bench.train.trainer import save_untrained, train
 
 TEXTS = ["the cat sat on the mat", "the dog saw the cat", "η γάτα είδε τη γάτα", "แมวเห็นแมว"] * 3
 WORDS = 40

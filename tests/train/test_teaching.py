@@ -18,9 +18,9 @@ from train.rowfiles import row, stored, write_rows
 from train.trained import Asked, falling, log_of, same, weights
 
 from xlir_bench.errors import InputError
-from xlir_bench.options.training import BatchOptions, TrainingSource
-from xlir_bench.train import Strategy, train
+from xlir_bench.options.training import BatchOptions, Strategy, TrainingSource
 from xlir_bench.train.batches import Planner
+from xlir_bench.train.trainer import train
 
 
 def source(path: Path, rows: list[Any]) -> dict[str, Any]:

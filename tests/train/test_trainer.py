@@ -21,9 +21,10 @@ from xlir_bench.encoders import describe, load_encoder
 from xlir_bench.encoders.transformer import chosen_on
 from xlir_bench.errors import InputError, UnknownNameError, XlirError
 from xlir_bench.files import InUseError
+from xlir_bench.options.training import Strategy, TrainingSource, TrainOptions
 from xlir_bench.tasks import catalogue, tasks_folder
-from xlir_bench.train import Strategy, TrainingSource, TrainOptions, train
 from xlir_bench.train.leakage import LeakageFoundError
+from xlir_bench.train.trainer import train
 
 
 def unlike(number: int) -> dict[str, Any]:

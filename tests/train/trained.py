@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from xlir_bench.train import TrainOptions
+from xlir_bench.options.training import TrainOptions
 
 Asked = Callable[..., TrainOptions]
 PICKLES = {".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt"}

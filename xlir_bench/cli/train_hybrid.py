@@ -87,9 +87,9 @@ def train_hybrid(
     `--config paper` has the settings of the paper; the command line wins over it.
     """
     require("train", "train-hybrid")
-    from xlir_bench.train import train
     from xlir_bench.train.folder import LOCK, RunFolder
     from xlir_bench.train.ranks import launched
+    from xlir_bench.train.trainer import train
 
     follows = launched() and os.environ["RANK"] != "0"  # the first of several processes speaks
     known = data.catalogue()

@@ -40,8 +40,8 @@ from xlir_bench.results.schema import AlignmentPart
 from xlir_bench.results.store import RESULT_FILE
 from xlir_bench.sources import data_state
 from xlir_bench.tasks import Task
-from xlir_bench.train import checked_rows, save_untrained, train
 from xlir_bench.train.folder import RunFolder
+from xlir_bench.train.trainer import checked_rows, save_untrained, train
 
 MODELS, ROWS, LOCK = "models", ".rows", ".experiment.lock"
 
