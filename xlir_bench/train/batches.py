@@ -78,7 +78,7 @@ class Lane:
     weight: float = 1.0
     """How often the slot is drawn, as a share of all slots of a batch."""
     rejected: dict[int, None] = field(default_factory=dict)
-    """Ints that did not fit their batch, in order (a set has none): the next batch tries them first."""
+    """Rows that did not fit their batch, in order (a set has none): the next batch tries them first."""
     _round: int = 0
     _position: int = 0
     _next: list[int] = field(default_factory=list)

@@ -158,10 +158,10 @@ def text_key(*texts: str) -> int:
     return int.from_bytes(digest, "little") or 1
 
 
-def chunked(items: Iterable[T]) -> Iterator[list[T]]:
-    """The items in lists of at most `CHUNK`."""
+def chunked(items: Iterable[T], size: int = CHUNK) -> Iterator[list[T]]:
+    """The items in lists of at most so many."""
     source = iter(items)
-    while chunk := list(islice(source, CHUNK)):
+    while chunk := list(islice(source, size)):
         yield chunk
 
 

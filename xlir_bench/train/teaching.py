@@ -80,26 +80,25 @@ def teach(
     wanted = _texts(options, store, rows)
     keys = np.sort(np.array(list(wanted), np.uint64))
     spec = options.teacher or ""
-    is_file = Path(spec).is_file()
-    digest = f"sha256:{file_digest(Path(spec), 'sha256')}" if is_file else ""
-    encoder: Any = None
-    if not is_file:
+    if Path(spec).is_file():
+        stated = {"name": spec, "digest": f"sha256:{file_digest(Path(spec), 'sha256')}"}
+        pages = _stored(Path(spec))
+    else:
         how = EncoderOptions(
             device=options.device,
             offline=options.offline,
             trust_remote_code=options.trust_remote_code,
         )
-        encoder = load_encoder(spec, how)
-        digest = encoder.fingerprint
+        encoder: Any = load_encoder(spec, how)
+        stated = {"name": encoder.name, "digest": encoder.fingerprint}
         if not hasattr(encoder, "encode"):
             raise InputError(f"--teacher {spec} encodes no texts: name a model or a parquet file")
-    stated = {"name": spec if encoder is None else encoder.name, "digest": digest}
+        pages = _encoded(encoder, wanted)
     teacher = Teacher(folder, options.teacher_lang)
     kept = (folder / CONTENTS).is_file() and teacher.stated == stated
     if kept and np.array_equal(read_array(folder / KEYS), keys):
         return teacher
     (folder / CONTENTS).unlink(missing_ok=True)
-    pages = _stored(Path(spec)) if encoder is None else _encoded(encoder, wanted)
     progress.start("teacher's vectors", len(keys), "texts")
     vectors: Any = None
     missing = np.ones(len(keys), bool)
