@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from train.rowfiles import row, stored
 from xlir_bench.errors import InputError, UnknownNameError
 from xlir_bench.options.stating import check_bounds
 from xlir_bench.options.training import BatchOptions, Strategy
-from xlir_bench.train.batches import Batch, Lane, Planner, Share, kinds_of, shuffled
+from xlir_bench.train.batches import Batch, Planner, Share, endless_order, kinds_of, shuffled
 from xlir_bench.train.row_store import ANSWER, QUESTION, RowStore
 
 LANGS = ("aa", "bb", "cc")
@@ -254,18 +255,18 @@ def test_ten_million_rows_are_shuffled_without_a_table() -> None:
 
 @given(st.integers(2, 300), st.integers(0, 99), st.integers(1, 4))
 @settings(deadline=None)
-def test_a_lane_gives_each_eligible_row_once_a_round(size: int, seed: int, step: int) -> None:
+def test_an_order_gives_each_eligible_row_once_a_round(size: int, seed: int, step: int) -> None:
     eligible = range(0, size, step)
-    lane = Lane((0, 0), [Share(0, size, size)], lambda rows: rows % step == 0, len(eligible), seed)
-    rounds = [lane.take(len(eligible)) for _ in range(3)]
+    order = endless_order([Share(0, size, size)], lambda rows: rows % step == 0, seed)
+    rounds = [list(islice(order, len(eligible))) for _ in range(3)]
     assert all(sorted(found) == list(eligible) for found in rounds)
 
 
 def test_weights_say_how_often_the_rows_of_a_source_come_in_a_round() -> None:
     shares = [Share(0, 10, 25), Share(10, 100, 50)]
-    lane = Lane((0, 0), shares, lambda rows: rows >= 0, 110, seed=3)
-    first = Counter(lane.take(75))
-    second = Counter(lane.take(75))
+    order = endless_order(shares, lambda rows: rows >= 0, seed=3)
+    first = Counter(islice(order, 75))
+    second = Counter(islice(order, 75))
     assert sum(count for row, count in first.items() if row < 10) == 25
     assert {count for row, count in first.items() if row < 10} == {2, 3}
     assert {count for row, count in first.items() if row >= 10} == {1}

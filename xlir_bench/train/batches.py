@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
+from itertools import count, islice
 from typing import NamedTuple
 
 import numpy as np
 
+from xlir_bench.arrays import slices
 from xlir_bench.errors import InputError, UnknownNameError
 from xlir_bench.options.training import BatchOptions, Strategy
 from xlir_bench.records import Floats, Ints
@@ -65,46 +67,37 @@ class Share(NamedTuple):
     taken: int
 
 
+def endless_order(
+    shares: Sequence[Share], fits: Callable[[Ints], Flags], seed: int
+) -> Iterator[int]:
+    """The rows that fit a slot, in random order: each once a round, or as often as its source weighs."""
+    first, rows, taken = np.array(shares, np.int64).T
+    ends = np.cumsum(taken)
+    size = int(ends[-1])
+    for number in count():
+        for window in slices(size, WINDOW):
+            positions = np.arange(window.start, window.stop)
+            places = shuffled(positions, size, seed * 1_000_003 + number)
+            source = np.searchsorted(ends, places, "right")
+            # A source that a round takes only a part of goes on in the next round where it stopped.
+            nth = number * taken[source] + places - (ends - taken)[source]
+            candidates = first[source] + nth % rows[source]
+            yield from candidates[fits(candidates)].tolist()
+
+
 @dataclass(slots=True)
 class Lane:
-    """The rows that fit a slot, in random order: each once a round, or as often as its source weighs."""
+    """The rows that fit a slot, as batches take them."""
 
     slot: Slot
-    shares: Sequence[Share]
-    fits: Callable[[Ints], Flags]
-    count: int
+    order: Iterator[int]
+    """That of `endless_order`."""
+    rows: int
     """How many rows fit."""
-    seed: int
-    weight: float = 1.0
+    weight: float
     """How often the slot is drawn, as a share of all slots of a batch."""
     rejected: dict[int, None] = field(default_factory=dict)
     """Rows that did not fit their batch, in order (a set has none): the next batch tries them first."""
-    _round: int = 0
-    _position: int = 0
-    _next: list[int] = field(default_factory=list)
-
-    def take(self, count: int) -> list[int]:
-        """The next rows of the order."""
-        while len(self._next) < count:
-            self._shuffle_more()
-        taken, self._next = self._next[:count], self._next[count:]
-        return taken
-
-    def _shuffle_more(self) -> None:
-        first, rows, taken = np.array(self.shares, np.int64).T
-        ends = np.cumsum(taken)
-        size = int(ends[-1])
-        stop = min(self._position + WINDOW, size)
-        seed = self.seed * 1_000_003 + self._round
-        places = shuffled(np.arange(self._position, stop), size, seed)
-        source = np.searchsorted(ends, places, "right")
-        # A source that a round takes only a part of goes on in the next round where it stopped.
-        nth = self._round * taken[source] + places - (ends - taken)[source]
-        candidates = first[source] + nth % rows[source]
-        self._next.extend(candidates[self.fits(candidates)].tolist())
-        self._position = stop
-        if stop == size:
-            self._round, self._position = self._round + 1, 0
 
 
 def count_rows(store: RowStore, languages: Flags, weighted: bool) -> Floats:
@@ -119,9 +112,8 @@ def count_rows(store: RowStore, languages: Flags, weighted: bool) -> Floats:
     first = 0
     for source in store.sources:
         weight = source.weight if weighted else 1.0
-        end = first + source.rows
-        for start in range(first, end, PAGE):
-            keys = store.keys[start : min(start + PAGE, end)] * languages
+        for page in slices(source.rows, PAGE):
+            keys = store.keys[first : first + source.rows][page] * languages
             question, answer = keys[:, QUESTION], keys[:, ANSWER]
             asked, answered = question != 0, answer != 0
             if source.use in ("all", Strategy.MONOLINGUAL):
@@ -133,7 +125,7 @@ def count_rows(store: RowStore, languages: Flags, weighted: bool) -> Floats:
                 counts[:, :size] += weight * pairs
                 elsewhere = np.count_nonzero(answered, axis=1)[:, None] > answered
                 counts[:, ANY_OTHER] += weight * np.count_nonzero(asked & elsewhere, axis=0)
-        first = end
+        first += source.rows
     return counts
 
 
@@ -239,10 +231,12 @@ class Planner:
         return [
             Lane(
                 slot=slots[n],
-                shares=self._shares(kind),
-                fits=partial(self._fits, slots[n]),
-                count=int(self._counts[slots[n]]),
-                seed=(self.options.seed * 8 + SALTS[kind]) * 100_003 + n,
+                order=endless_order(
+                    self._shares(kind),
+                    partial(self._fits, slots[n]),
+                    seed=(self.options.seed * 8 + SALTS[kind]) * 100_003 + n,
+                ),
+                rows=int(self._counts[slots[n]]),
                 weight=float(weight),
             )
             for n, weight in zip(usable, weights, strict=True)
@@ -342,18 +336,18 @@ class _Draft:
     _seen: set[int] = field(default_factory=set)
     """Ids of the rows and keys of their texts; both are hashes of 64 bits, so one set does for both."""
 
-    def fill(self, lane: Lane, count: int) -> None:
+    def fill(self, lane: Lane, places: int) -> None:
         """Take so many rows of a lane, rejected ones first; fewer where no more fit among those tried."""
-        wanted = len(self.rows) + count
+        wanted = len(self.rows) + places
         rejected, lane.rejected = list(lane.rejected), {}
-        tried = 4 * count  # not all of them at each batch: there may be many
+        tried = 4 * places  # not all of them at each batch: there may be many
         self._add_fitting(lane, rejected[:tried], wanted)
         lane.rejected |= dict.fromkeys(rejected[tried:])
-        tries = min(lane.count, TRIES * count)
+        tries = min(lane.rows, TRIES * places)
         while len(self.rows) < wanted and tries > 0:
             number = min(wanted - len(self.rows), tries)
             tries -= number
-            self._add_fitting(lane, lane.take(number), wanted)
+            self._add_fitting(lane, list(islice(lane.order, number)), wanted)
 
     def _add_fitting(self, lane: Lane, offered: list[int], wanted: int) -> None:
         if not offered:
