@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -99,16 +100,19 @@ class Bench:
         from xlir_bench.train.bases import load_base
 
         model = load_base(self.options, self.store, self.folder / "kept").model
-        texts, _ = self.collator().read(self.plan.dataset().to_list())
+        lines = [self.collator().read(line)[0] for line in self.plan.dataset()]
+        texts = {x: [text for line in lines for text in line[x]] for x in ("question", "answer")}
+        ends = np.cumsum([0, *(len(line["question"]) for line in lines)])
+        places = [list(range(first, last)) for first, last in pairwise(ends.tolist())]
         trainer = SentenceTransformerTrainer(
             model=model,
             args=SentenceTransformerTrainingArguments(
                 output_dir=tempfile.mkdtemp(dir=self.folder), max_steps=self.steps, use_cpu=True,
                 per_device_train_batch_size=BATCH, report_to="none", disable_tqdm=True,
                 save_strategy="no", dataloader_pin_memory=False, logging_strategy="no",
-                batch_sampler=lambda *_, **__: self.plan.batches,
+                batch_sampler=lambda *_, **__: places,
             ),
-            train_dataset=Dataset.from_dict({x: texts[x] for x in ("question", "answer")}),
+            train_dataset=Dataset.from_dict(texts),
             loss=MultipleNegativesRankingLoss(model),
         )  # fmt: skip
         trainer.remove_callback(PrinterCallback)
@@ -133,9 +137,9 @@ class Bench:
         planning = (time.perf_counter() - began) / planned
         dataset, collator = self.plan.dataset(), self.collator()
         began = time.perf_counter()
-        for places in self.plan.batches:
-            collator.read(dataset.__getitems__(places))
-        return planning, (time.perf_counter() - began) / len(self.plan.batches)
+        for line in dataset:
+            collator.read(line)
+        return planning, (time.perf_counter() - began) / len(dataset)
 
 
 def pace() -> Iterator[Measured]:

@@ -6,7 +6,7 @@ With one exception: gradients of static models are sparse, and clipped by a func
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from sentence_transformers import SentenceTransformerTrainer, SentenceTransformerTrainingArguments
+from torch.utils.data import BatchSampler, SequentialSampler
 from transformers import EarlyStoppingCallback
 from transformers.trainer_callback import PrinterCallback
 
@@ -39,10 +40,9 @@ BYTES_A_STEP = 100e6
 class PlanTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
     """The library's trainer; every process reads the same batches, and the log has the figures of the loss."""
 
-    def get_batch_sampler(self, dataset: Any, **_: Any) -> Sequence[range]:
-        """The batches of the plan, which has drawn and shuffled already."""
-        batches: Sequence[range] = self.data_collator.plan.batches
-        return batches
+    def get_batch_sampler(self, dataset: Any, **_: Any) -> Any:
+        """The entries of the plan in their order: each is a batch."""
+        return BatchSampler(SequentialSampler(dataset), 1, drop_last=False)
 
     def get_train_dataloader(self) -> Any:
         """The same batches in every process; the library would give each process batches of its own."""
@@ -72,7 +72,7 @@ class Loop:
     @property
     def steps(self) -> int:
         """How many the plan has batches for."""
-        return len(self.plan.batches) // self.options.batches_a_step
+        return self.plan.batches // self.options.batches_a_step
 
     def run(self) -> tuple[dict[str, Any], TrainingLog]:
         """Train the model of the base in place, from the last checkpoint if there is one.

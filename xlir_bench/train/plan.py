@@ -1,7 +1,7 @@
 """The batches of a run: planned into an Arrow file before the first step, and read from it as tokens.
 
-An entry of the plan is numbers: a row of the store, the languages of its question and answer, and a second
-language of its question. The trainer has the file as its data set.
+An entry of the file is a batch in numbers: rows of the store, the languages of their questions and answers, and
+second languages of their questions. The trainer has the file as its data set.
 """
 
 from __future__ import annotations
@@ -43,21 +43,21 @@ class Plan:
     store: RowStore
     languages: Flags
     """Which languages of the store count."""
-    batches: Sequence[range]
-    """The places of each batch's entries in the plan."""
+    batches: int
+    """How many there are."""
     counts: Mapping[str, Any]
     """Batches of each kind, questions of each language, and languages left out; as the record has them."""
     teacher: Teacher | None = None
 
     def dataset(self) -> Any:
-        """The `datasets.Dataset` of the plan's entries, of which `BatchCollator` makes texts."""
+        """The `datasets.Dataset` of the batches."""
         from datasets import Dataset
 
         return Dataset.from_file(str(self.folder / PLAN))
 
     def describe(self, number: int) -> str:
         """A batch in words, for an error message."""
-        batch = self.dataset()[self.batches[number]]
+        batch = self.dataset()[number]
         pairs = Counter(zip(batch["question"], batch["answer"], strict=True))
         names = self.store.languages
         shown = ", ".join(f"{names[q]}-{names[a]}" for (q, a), _ in pairs.most_common(4))
@@ -69,7 +69,7 @@ class Plan:
 
     def planned_rows(self) -> Any:
         """Which rows of the store the batches have, each once, in their order."""
-        return np.unique(self.dataset().data.column("row").to_numpy())
+        return np.unique(self.dataset().data.column("row").combine_chunks().flatten().to_numpy())
 
 
 def write_plan(
@@ -78,9 +78,9 @@ def write_plan(
     """Plan a run of so many batches, in a folder; `second`: with a second language of each question."""
     import pyarrow as pa
 
-    schema = pa.schema([(name, pa.int64() if name == "row" else pa.int32()) for name in COLUMNS])
-    batches: list[range] = []
-    entries = alone = 0
+    numbers = (pa.int64() if name == "row" else pa.int32() for name in COLUMNS)
+    schema = pa.schema(list(zip(COLUMNS, map(pa.list_, numbers), strict=True)))
+    rows = alone = 0
     kinds: Counter[str] = Counter()
     languages: Counter[int] = Counter()
     progress.start("plan batches", steps, "batches")
@@ -89,11 +89,11 @@ def write_plan(
             others = np.full(len(batch.rows), -1)
             if second:
                 others = planner.second_languages(batch, number)
+            rows += len(batch.rows)
             alone += int((others < 0).sum())
-            langs = [x.astype(np.int32) for x in (batch.question, batch.answer, others)]
-            writer.write_batch(pa.record_batch([batch.rows, *langs], schema=schema))
-            batches.append(range(entries, entries + len(batch.rows)))
-            entries += len(batch.rows)
+            columns = (batch.rows, batch.question, batch.answer, others)
+            entry = {name: x.tolist() for name, x in zip(COLUMNS, columns, strict=True)}
+            writer.write_batch(pa.RecordBatch.from_pylist([entry], schema=schema))
             kinds[batch.kind] += 1
             languages.update(batch.question.tolist())
             progress.advance(1)
@@ -105,8 +105,8 @@ def write_plan(
         "left_out": planner.left_out,
     }
     if second:
-        counts["infonce_alone"] = alone / entries
-    return Plan(folder, store, planner.mask, batches, counts)
+        counts["infonce_alone"] = alone / rows
+    return Plan(folder, store, planner.mask, steps, counts)
 
 
 class RememberedTokens:
@@ -144,11 +144,12 @@ class BatchCollator:
     prompts: Prompts
     valid_label_columns: list[str] = field(default_factory=lambda: ["label"])
 
-    def __call__(self, entries: Sequence[Mapping[str, int]]) -> dict[str, Any]:
+    def __call__(self, entries: Sequence[Mapping[str, Sequence[int]]]) -> dict[str, Any]:
         """The trainer's batch: tensors by column, and as its label what the loss has to know of the whole batch."""
         from xlir_bench.train.ranks import part, processes, rank
 
-        texts, label = self.read(entries)
+        [entry] = entries
+        texts, label = self.read(entry)
         label["counts"] = {name: len(column) for name, column in texts.items() if column}
         batch: dict[str, Any] = {}
         for name, count in label["counts"].items():
@@ -160,7 +161,7 @@ class BatchCollator:
         return batch | {"label": label}
 
     def read(
-        self, entries: Sequence[Mapping[str, int]]
+        self, entry: Mapping[str, Sequence[int]]
     ) -> tuple[dict[str, list[str]], dict[str, Any]]:
         """The texts of a batch by column, and its label.
 
@@ -170,9 +171,7 @@ class BatchCollator:
         import torch
 
         store, fetch = self.plan.store, self.plan.store.fetch
-        rows, asked, answered, second = (
-            np.array([entry[name] for entry in entries]) for name in COLUMNS
-        )
+        rows, asked, answered, second = (np.array(entry[name]) for name in COLUMNS)
         label: dict[str, Any] = {"figures": {}}
         questions = fetch(rows, QUESTION, asked)
         if self.options.batches.whole_answers:  # all of a row but one that repeats its question
@@ -195,7 +194,7 @@ class BatchCollator:
             places = np.flatnonzero(second >= 0)
             texts["second"] = fetch(rows[places], QUESTION, second[places])
             label["second_row"] = torch.from_numpy(places)
-            label["figures"]["infonce_alone"] = 1 - len(places) / len(entries)
+            label["figures"]["infonce_alone"] = 1 - len(places) / len(rows)
         if self.plan.teacher is not None:
             keys = self.plan.teacher.keys_of(store, rows)
             taught = torch.from_numpy((keys != 0).astype(np.float32))
