@@ -19,6 +19,7 @@ from sentence_transformers.base.losses.merged_forward import embed_columns
 from sentence_transformers.util import cos_sim
 from torch import Tensor, nn
 
+from xlir_bench.arrays import slices
 from xlir_bench.options.training import TrainOptions
 from xlir_bench.train.ranks import gathered
 
@@ -237,8 +238,7 @@ class BatchLoss(CachedLossMixin, nn.Module):  # type: ignore[misc]
         options, size = self.options, len(batch.question)
         total = torch.zeros((), device=batch.question.device)
         at_a_time = self.mini_batch_size if with_backward else size
-        for start in range(0, size, at_a_time):
-            rows = slice(start, min(start + at_a_time, size))
+        for rows in slices(size, at_a_time):
             losses = LOSSES[options.loss](batch, rows, options)
             if options.vrn_weight:
                 losses = losses + options.vrn_weight * vrn(batch, rows)

@@ -29,6 +29,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from xlir_bench.arrays import groups, ranges
 from xlir_bench.records import Ints
 
 RUN = 8
@@ -239,14 +240,12 @@ class KnownTexts:
         pairs = owner * len(self.needed) + self.texts[place]
         order = np.lexsort((self.starts[place], pairs))
         pairs, place = pairs[order], place[order]
-        distinct, pair = np.unique(pairs, return_inverse=True)
+        distinct, pair, count = groups(pairs)
         texts, known = np.divmod(distinct, len(self.needed))
         starts = self.starts[place].astype(np.int64)
         covered = _covered(pair, starts, starts + self.sizes[place], len(distinct))
         longer = letters.text_weights()[texts] > LONGER * self.weights[known]
-        near = np.where(
-            longer, np.bincount(pair) >= self.needed_runs[known], covered >= self.needed[known]
-        )
+        near = np.where(longer, count >= self.needed_runs[known], covered >= self.needed[known])
         return list(zip(texts[near].tolist(), known[near].tolist(), strict=True))
 
     def _shared_runs(self, letters: Letters) -> tuple[Ints, Ints]:
@@ -267,9 +266,9 @@ class KnownTexts:
         # One number names a text and a run: a text may have a run several times, which counts once.
         shared = np.unique(runs.owners[there] * len(self.runs) + place[there])
         owner, place = np.divmod(shared, len(self.runs))
-        # From each run to all of its places: the numbers from first to first + count, one range after another.
+        # From each run to all of its places, which stand together.
         first, count = self.bounds[place], self.bounds[place + 1] - self.bounds[place]
-        places = np.repeat(first - np.cumsum(count) + count, count) + np.arange(count.sum())
+        places = np.repeat(first, count) + ranges(count)
         owner = np.repeat(owner, count)
         enough = self.needed[self.texts[places]] <= covered[owner]
         return owner[enough], places[enough]

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from xlir_bench.arrays import slices
 from xlir_bench.encoders.digest import fingerprint
 from xlir_bench.encoders.layout import OFFSET_POSITIONS
 from xlir_bench.errors import InputError, OutOfReachError, UnknownNameError, XlirError
@@ -56,17 +57,16 @@ class Pruning:
     def check(self) -> None:
         """Refuse names that cannot be read before anything is."""
         for name in self.names:
-            if name == ROWS or (name not in self.tasks and Path(name).is_file()):
-                continue
-            if name not in self.tasks:
+            if name in self.tasks:
+                state = self._state(name)
+                if state.missing:
+                    raise OutOfReachError(
+                        f"--prune-vocabulary {name}: {', '.join(state.missing)} not in {state.folder};"
+                        f" `xlir-bench data fetch {name}` fetches it, or name a root with --data"
+                    )
+            elif name != ROWS and not Path(name).is_file():
                 known = [ROWS, "a file of texts", *self.tasks]
                 raise UnknownNameError("text of --prune-vocabulary", [name], known)
-            state = self._state(name)
-            if state.missing:
-                raise OutOfReachError(
-                    f"--prune-vocabulary {name}: {', '.join(state.missing)} not in {state.folder};"
-                    f" `xlir-bench data fetch {name}` fetches it, or name a root with --data"
-                )
 
     def prune(self, base: Base, store: RowStore, kept: Path) -> Base:
         """The base, cut in place; the folder keeps which pieces stayed, for a resumed run."""
@@ -184,8 +184,8 @@ class Pruning:
         options = {"prompt": "", "normalize_embeddings": True, "show_progress_bar": False}
         vectors = []
         self.progress.start("compare with the whole vocabulary", len(texts), "texts")
-        for first in range(0, len(texts), BATCH):
-            vectors.append(base.model.encode(texts[first : first + BATCH], **options))
+        for some in slices(len(texts), BATCH):
+            vectors.append(base.model.encode(texts[some], **options))
             self.progress.advance(len(vectors[-1]))
         self.progress.finish()
         return np.concatenate(vectors)

@@ -11,8 +11,9 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from itertools import chain, groupby
+from operator import itemgetter
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 from xlir_bench.encoders.digest import files_digest
 from xlir_bench.errors import InputError, OutOfReachError
@@ -55,10 +56,9 @@ def read_rows(source: TrainingSource, offline: bool = False) -> Iterator[Row | F
     Consecutive lines of the long form with one data set and id are one row.
     """
     langs: set[str] = set()
-    lines = (_parsed(source.name, *record) for record in _records(source.name, offline))
-    for _, group in groupby(lines, lambda line: line.key):
-        number, row, _ = next(group)
-        for other, line, _ in group:  # noqa: B031 - the rest of the group
+    for _, group in groupby(_lines(source.name, offline), itemgetter(0)):
+        _, number, row = next(group)
+        for _, other, line in group:  # noqa: B031 - the rest of the group
             try:
                 row = join_line(cast(Row, row), cast(Row, line))
             except ValueError as error:
@@ -73,21 +73,17 @@ def read_rows(source: TrainingSource, offline: bool = False) -> Iterator[Row | F
         yield row
 
 
-class _Line(NamedTuple):
-    number: int
-    row: Row | Fault
-    key: object
-    """Equal for lines of the long form that make one row."""
-
-
-def _parsed(name: str, number: int, record: Any) -> _Line:
-    try:
-        if isinstance(record, ValueError):
-            raise record
-        row = parse_row(record, number)
-    except ValueError as error:
-        return _Line(number, Fault(name, number, str(error)), object())
-    return _Line(number, row, (row.dataset, row.id) if is_long_form(record) else object())
+def _lines(name: str, offline: bool) -> Iterator[tuple[object, int, Row | Fault]]:
+    """Every record as a row, with its line; behind a key that is equal for lines of the long form that are one row."""
+    for number, record in _records(name, offline):
+        try:
+            if isinstance(record, ValueError):
+                raise record
+            row = parse_row(record, number)
+        except ValueError as error:
+            yield object(), number, Fault(name, number, str(error))
+        else:
+            yield (row.dataset, row.id) if is_long_form(record) else object(), number, row
 
 
 def sound_rows(

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from xlir_bench.arrays import slices
 from xlir_bench.errors import InputError
 from xlir_bench.options.training import TrainingSource
 from xlir_bench.records import Progress
@@ -121,8 +122,8 @@ class RowStore:
 
     def every_text(self) -> Iterator[str]:
         """All texts, a page of them in memory."""
-        for first in range(0, len(self.texts), PAGE):
-            yield from self.texts[first : first + PAGE]["text"][:]
+        for page in slices(len(self.texts), PAGE):
+            yield from self.texts[page]["text"][:]
 
     def origin_counts(self) -> Mapping[str, int]:
         """Number of rows by origin."""
@@ -131,8 +132,8 @@ class RowStore:
     def language_counts(self) -> Mapping[str, int]:
         """Number of texts by language, all sides together."""
         counts = np.zeros(len(self.languages), np.int64)
-        for first in range(0, self.rows, PAGE):
-            counts += np.count_nonzero(self.keys[first : first + PAGE], axis=(0, 1))
+        for page in slices(self.rows, PAGE):
+            counts += np.count_nonzero(self.keys[page], axis=(0, 1))
         return dict(zip(self.languages, counts.tolist(), strict=True))
 
 

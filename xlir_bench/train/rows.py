@@ -186,10 +186,6 @@ def _texts(stated: Any, side: str) -> dict[str, str]:
             raise ValueError(f"{side}.{lang} is {type(text).__name__}, not text")
         if not text.strip():
             raise ValueError(f"{side}.{lang} is blank")
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            raise ValueError(f"{side}.{lang} holds half a character (a lone surrogate)") from None
     return texts
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from sentence_transformers.base.modules import Dense
 
+from xlir_bench.arrays import slices
 from xlir_bench.encoders import checked, load_encoder
 from xlir_bench.encoders.check import quoted
 from xlir_bench.errors import InputError
@@ -22,7 +23,7 @@ from xlir_bench.options.training import TrainOptions
 from xlir_bench.records import Floats, Ints, Progress, Role
 from xlir_bench.train.bases import Base
 from xlir_bench.train.folder import write_array, write_json
-from xlir_bench.train.row_store import ANSWER, PAGE, QUESTION, Keys, RowStore
+from xlir_bench.train.row_store import ANSWER, PAGE, QUESTION, Flags, Keys, RowStore
 from xlir_bench.train.rows import text_key
 from xlir_bench.untrusted import read_array, read_json, table_rows
 
@@ -68,8 +69,8 @@ class Teacher:
 
     def of(self, keys: Keys) -> Floats:
         """The vectors of texts by their keys; zeros for those that it has not."""
-        place = np.minimum(np.searchsorted(self._keys, keys), len(self._keys) - 1)
-        vectors: Floats = self._vectors[place] * (self._keys[place] == keys)[..., None]
+        place, known = _places(self._keys, keys)
+        vectors: Floats = self._vectors[place] * known[..., None]
         return vectors
 
 
@@ -104,8 +105,7 @@ def teach(
     missing = np.ones(len(keys), bool)
     with replacing(folder / VECTORS) as temporary:
         for of_texts, values in pages:
-            place = np.minimum(np.searchsorted(keys, of_texts), len(keys) - 1)
-            known = keys[place] == of_texts
+            place, known = _places(keys, of_texts)
             if vectors is None:
                 shape = (len(keys), values.shape[1])
                 vectors = np.lib.format.open_memmap(temporary, "w+", np.float32, shape)
@@ -126,6 +126,12 @@ def teach(
     return teacher
 
 
+def _places(keys: Keys, wanted: Keys) -> tuple[Ints, Flags]:
+    """Where each of the wanted keys stands among sorted ones, and whether it does."""
+    place = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+    return place, keys[place] == wanted
+
+
 def _texts(options: TrainOptions, store: RowStore, rows: Ints) -> dict[int, tuple[str, Role]]:
     """The texts of rows in the teacher's language by key, each once, with its role."""
     name, texts = options.teacher_lang, dict[int, tuple[str, Role]]()
@@ -133,9 +139,8 @@ def _texts(options: TrainOptions, store: RowStore, rows: Ints) -> dict[int, tupl
     if name in store.languages:
         lang = store.languages.index(name)
         for side, role in sides:
-            for first in range(0, len(rows), PAGE):
-                page = rows[first : first + PAGE]
-                page = page[store.keys[page, side, lang] != 0]
+            for some in slices(len(rows), PAGE):
+                page = rows[some][store.keys[rows[some], side, lang] != 0]
                 for text in store.fetch(page, side, np.full(len(page), lang)):
                     texts.setdefault(text_key(text), (text, role))
     if not texts:
@@ -150,11 +155,10 @@ def _encoded(encoder: Any, texts: dict[int, tuple[str, Role]]) -> Iterator[tuple
     for wanted in ("query", "passage"):
         keys = [key for key, (_, role) in texts.items() if role == wanted]
         keys.sort(key=lambda key: len(texts[key][0]))
-        for first in range(0, len(keys), TOGETHER):
-            some = keys[first : first + TOGETHER]
-            batch = [texts[key][0] for key in some]
+        for some in slices(len(keys), TOGETHER):
+            batch = [texts[key][0] for key in keys[some]]
             vectors = checked(encoder.encode(batch, wanted), batch, encoder.dimension)
-            yield np.array(some, np.uint64), vectors
+            yield np.array(keys[some], np.uint64), vectors
 
 
 def _stored(path: Path) -> Iterator[tuple[Keys, Floats]]:

@@ -37,7 +37,6 @@ class HarnessEvaluator(BaseEvaluator):  # type: ignore[misc]
 
     def __init__(self, evaluate: Evaluate, select_by: str) -> None:
         super().__init__()
-        self.primary_metric = SELECTION
         self._evaluate = evaluate
         self._select_by = select_by
 
