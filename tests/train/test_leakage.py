@@ -41,7 +41,7 @@ def mini_question() -> str:
 
 def leaks(tmp_path: Path, *rows: dict, tasks: tuple[str, ...] = ("mini",)) -> LeakageReport:
     path = write_rows(tmp_path / "rows.jsonl", rows)
-    return find_leaks([TrainingSource(str(path))], catalogue().get(tasks), None)
+    return find_leaks([TrainingSource(str(path))], catalogue().get(tasks), None, Silent())
 
 
 def test_an_evaluation_text_is_found_whatever_its_case_and_spacing(
@@ -191,7 +191,7 @@ def test_the_report_says_how_it_looked(tmp_path: Path) -> None:
 
 def test_the_bundled_training_rows_do_not_hold_the_bundled_task() -> None:
     path = tasks_folder() / "mini-train.jsonl"
-    report = find_leaks([TrainingSource(str(path))], catalogue().get(["mini"]), None)
+    report = find_leaks([TrainingSource(str(path))], catalogue().get(["mini"]), None, Silent())
     assert report.rows > 0
     assert report.leaking == 0
 

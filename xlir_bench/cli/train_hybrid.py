@@ -88,8 +88,7 @@ def train_hybrid(
     """
     require("train", "train-hybrid")
     from xlir_bench.train.folder import LOCK, RunFolder
-    from xlir_bench.train.ranks import launched
-    from xlir_bench.train.trainer import train
+    from xlir_bench.train.processes import launched
 
     follows = launched() and os.environ["RANK"] != "0"  # the first of several processes speaks
     known = data.catalogue()
@@ -126,6 +125,8 @@ def train_hybrid(
 
         evaluate = partial(look, tasks, options=asked)
         options = replace(options, eval_texts=_texts(tasks, asked))
+    from xlir_bench.train.trainer import train
+
     try:
         with Bars(quiet or as_json or follows) as bars:
             done = train(

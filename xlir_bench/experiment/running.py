@@ -41,7 +41,6 @@ from xlir_bench.results.store import RESULT_FILE
 from xlir_bench.sources import data_state
 from xlir_bench.tasks import Task
 from xlir_bench.train.folder import RunFolder
-from xlir_bench.train.trainer import checked_rows, save_untrained, train
 
 MODELS, ROWS, LOCK = "models", ".rows", ".experiment.lock"
 
@@ -266,6 +265,8 @@ class Trainings:
 
     def _share_rows(self, cell: Cell) -> None:
         """Give a cell that was not begun its rows; to read and check them takes longer than a small training."""
+        from xlir_bench.train.trainer import checked_rows
+
         options = self.train_options(cell)
         run_folder = RunFolder(options.output)
         if run_folder.path.exists():
@@ -278,6 +279,8 @@ class Trainings:
 
     def _run_cell(self, cell: Cell) -> None:
         """Train a cell unless that is done, evaluate it, and write its record."""
+        from xlir_bench.train.trainer import save_untrained, train
+
         recipe, variant = self.recipe, cell.variant
         tasks = [self.tasks[task] for task in recipe.tasks]
         options = self.train_options(cell)

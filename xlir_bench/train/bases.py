@@ -7,6 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+from torch.nn import ModuleList
+
 from xlir_bench.encoders.digest import fingerprint
 from xlir_bench.encoders.hub import locate
 from xlir_bench.encoders.layout import ModelLayout
@@ -61,8 +65,6 @@ def load_base(options: TrainOptions, store: RowStore, kept: Path) -> Base:
 
 def _made(options: TrainOptions, store: RowStore, kept: Path) -> Base:
     """A static model of random vectors; the same one when a run is resumed."""
-    from sentence_transformers import SentenceTransformer
-
     dimension, static, seed = static_dimension(options.model), options.static, options.batches.seed
     if not (kept / SHARES).is_file():
         model, shares = new_static(store, dimension, static, seed)
@@ -91,9 +93,6 @@ def _made(options: TrainOptions, store: RowStore, kept: Path) -> Base:
 
 def _loaded(options: TrainOptions) -> Base:
     """A model of a folder or the hub; a plain transformer gets pooling."""
-    from sentence_transformers import SentenceTransformer
-    from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
-
     wanted = EncoderOptions(
         query_prompt=options.query_prompt,
         passage_prompt=options.passage_prompt,
@@ -126,8 +125,6 @@ def freeze(model: Any, count: int) -> str:
 
     Returns a note that says so.
     """
-    from torch.nn import ModuleList
-
     transformer = model[0].auto_model
     words = transformer.get_input_embeddings()
     parts, frozen = [words], "the vectors of its vocabulary"

@@ -224,11 +224,10 @@ def find_leaks(
     sources: Iterable[TrainingSource],
     tasks: Iterable[Task],
     root: Path | None,
-    progress: Progress | None = None,
+    progress: Progress,
     offline: bool = False,
 ) -> LeakageReport:
     """Check all rows of all sources; faulty lines are skipped."""
-    progress = progress or Silent()
     report = LeakageReport(EvaluationTexts.load(tasks, root, progress))
     for source in sources:
         progress.start(f"check {source.name}", 0, "rows")

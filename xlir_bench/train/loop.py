@@ -26,7 +26,7 @@ from xlir_bench.train.bases import Base
 from xlir_bench.train.folder import LOG, RunFolder, step_of
 from xlir_bench.train.losses import BatchLoss, LossNotFiniteError
 from xlir_bench.train.plan import BatchCollator, Plan, RememberedTokens
-from xlir_bench.train.ranks import launched, rank, shared
+from xlir_bench.train.processes import launched, rank, shared
 from xlir_bench.train.sparse import RowAdam, SparseTable, clip_gradients
 from xlir_bench.train.static import is_static
 from xlir_bench.train.watching import PREFIX, SELECTION, HarnessEvaluator, TrainingLog, Watcher
@@ -120,7 +120,7 @@ class Loop:
         static = is_static(model)
         evaluator = None
         if self.evaluate is not None:
-            evaluator = HarnessEvaluator(self.evaluate, options.select_by)
+            evaluator = HarnessEvaluator(self.evaluate, options.select_by, watcher.log)
         callbacks: list[Any] = [watcher]
         if options.patience is not None:
             callbacks.append(EarlyStoppingCallback(early_stopping_patience=options.patience))

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from xlir_bench.arrays import slices
 from xlir_bench.options.training import TrainOptions
-from xlir_bench.train.ranks import gathered
+from xlir_bench.train.processes import gathered
 
 Features = Sequence[dict[str, Tensor]]
 PAIRED = 1024

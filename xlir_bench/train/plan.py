@@ -10,9 +10,12 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import torch
+from datasets import Dataset
 from numpy.typing import NDArray
 
 from xlir_bench.encoders.prompts import Prompts
@@ -20,10 +23,9 @@ from xlir_bench.encoders.tokens import in_a_row
 from xlir_bench.options.training import TrainOptions
 from xlir_bench.records import Progress, Role
 from xlir_bench.train.batches import Planner
+from xlir_bench.train.processes import part, processes, rank
 from xlir_bench.train.row_store import ANSWER, NEGATIVE, QUESTION, Flags, RowStore
-
-if TYPE_CHECKING:
-    from xlir_bench.train.teaching import Teacher
+from xlir_bench.train.teaching import Teacher
 
 PLAN = "plan.arrow"
 COLUMNS = ("row", "question", "answer", "second")
@@ -51,8 +53,6 @@ class Plan:
 
     def dataset(self) -> Any:
         """The `datasets.Dataset` of the batches."""
-        from datasets import Dataset
-
         return Dataset.from_file(str(self.folder / PLAN))
 
     def describe(self, number: int) -> str:
@@ -76,8 +76,6 @@ def write_plan(
     planner: Planner, steps: int, folder: Path, progress: Progress, second: bool = False
 ) -> Plan:
     """Plan a run of so many batches, in a folder; `second`: with a second language of each question."""
-    import pyarrow as pa
-
     numbers = (pa.int64() if name == "row" else pa.int32() for name in COLUMNS)
     schema = pa.schema(list(zip(COLUMNS, map(pa.list_, numbers), strict=True)))
     rows = alone = 0
@@ -146,8 +144,6 @@ class BatchCollator:
 
     def __call__(self, entries: Sequence[Mapping[str, Sequence[int]]]) -> dict[str, Any]:
         """The trainer's batch: tensors by column, and as its label what the loss has to know of the whole batch."""
-        from xlir_bench.train.ranks import part, processes, rank
-
         [entry] = entries
         texts, label = self.read(entry)
         label["counts"] = {name: len(column) for name, column in texts.items() if column}
@@ -168,8 +164,6 @@ class BatchCollator:
         A hard negative is in the language of its answer, and left out where it is a question or an answer of the
         batch. ``figures`` of the label are for the log; the rest are fields of `losses.EncodedBatch`.
         """
-        import torch
-
         store, fetch = self.plan.store, self.plan.store.fetch
         rows, asked, answered, second = (np.array(entry[name]) for name in COLUMNS)
         label: dict[str, Any] = {"figures": {}}

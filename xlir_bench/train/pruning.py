@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from tokenizers import Tokenizer
 
 from xlir_bench.arrays import slices
 from xlir_bench.encoders.digest import fingerprint
@@ -283,8 +285,6 @@ def _joined(model: Mapping[str, Any], pair: tuple[str, str]) -> str:
 
 def _cut(model: Any, stated: Mapping[str, Any], ids: Ints) -> None:
     """Leave only these pieces, and their rows of the model's tables."""
-    import torch
-
     transformer = model[0]
     new_id = {int(old): new for new, old in enumerate(ids)}
     transformer.tokenizer._tokenizer = _small_tokenizer(stated, new_id)
@@ -304,8 +304,6 @@ def _cut(model: Any, stated: Mapping[str, Any], ids: Ints) -> None:
 
 def _small_tokenizer(stated: Mapping[str, Any], new_id: Mapping[int, int]) -> Any:
     """The `tokenizers.Tokenizer` that has only the pieces with a new id."""
-    from tokenizers import Tokenizer
-
     model, pieces = dict(stated["model"]), _model_pieces(stated)
     if model["type"] == "Unigram":
         model["vocab"] = [entry for n, entry in enumerate(model["vocab"]) if n in new_id]

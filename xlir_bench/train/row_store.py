@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+from datasets import Dataset
 from numpy.typing import NDArray
 
 from xlir_bench.arrays import slices
@@ -97,8 +99,6 @@ class RowStore:
     @cached_property
     def texts(self) -> Any:
         """A `datasets.Dataset` of every text: row by row, side by side, language by language."""
-        from datasets import Dataset
-
         return Dataset.from_file(str(self.folder / TEXTS)).select_columns(["text"])
 
     def fetch(self, rows: Any, side: Any, langs: Any) -> list[str]:
@@ -146,8 +146,6 @@ def store_rows(
     skip_faults: bool = False,
 ) -> RowStore:
     """Read all sources into `folder`, without the rows that `keep` refuses. A fault is an error, or left out."""
-    import pyarrow as pa
-
     folder.mkdir(parents=True, exist_ok=True)
     (folder / CONTENTS).unlink(missing_ok=True)  # written last: without it there is no store
     schema = pa.schema([("text", pa.large_string()), ("side", pa.int8()), ("lang", pa.int32())])
@@ -211,8 +209,6 @@ def _texts_of(row: Row, languages: dict[str, int]) -> list[tuple[str, int, int]]
 
 def _write_keys(store: RowStore, appeared: Sequence[str], progress: Progress) -> None:
     """The table of keys, in a second pass: its width, the number of languages, is known only now."""
-    import pyarrow as pa
-
     sorted_place = np.array([store.languages.index(lang) for lang in appeared], np.int64)
     first = position = 0
     progress.start("index training rows", store.rows, "rows")

@@ -9,6 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors.numpy import load_file, save_file
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
 from xlir_bench.options.static import StaticOptions
 from xlir_bench.records import Floats
@@ -38,8 +42,6 @@ def new_static(
 
 def is_static(model: Any) -> bool:
     """Whether a model is a table of token vectors, with nothing behind it that learns."""
-    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
-
     first, *others = model
     learning = any(True for module in others for _ in module.parameters())
     return isinstance(first, StaticEmbedding) and not learning
@@ -47,8 +49,6 @@ def is_static(model: Any) -> bool:
 
 def learn_tokenizer(texts: Iterable[str], size: int, romanise: bool = False) -> Any:
     """A byte-pair vocabulary of these texts; the same one from the same texts."""
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
-
     tokenizer = Tokenizer(models.BPE(unk_token=UNKNOWN))
     latin = [normalizers.Replace(old, new) for old, new in romanisation()] if romanise else []
     tokenizer.normalizer = normalizers.Sequence(
@@ -116,8 +116,6 @@ def add_identity(model: Any, options: StaticOptions, shares: Floats, seed: int) 
 
 def quantise(folder: Path) -> None:
     """Store a saved model as int8 with a scale a row, and its vocabulary without blanks; it loads as before."""
-    from safetensors.numpy import load_file, save_file
-
     [path] = folder.rglob("model.safetensors")
     table = load_file(path)["embedding.weight"]
     scale = np.maximum(np.abs(table).max(axis=1), 1e-12) / 127
@@ -130,9 +128,6 @@ def quantise(folder: Path) -> None:
 
 
 def _model(tokenizer: Any, vectors: Floats) -> Any:
-    from sentence_transformers import SentenceTransformer
-    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
-
     module = StaticEmbedding(tokenizer, embedding_weights=vectors)
     return SentenceTransformer(modules=[module], device="cpu")
 

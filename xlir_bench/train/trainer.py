@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from sentence_transformers import SentenceTransformer
+
 from xlir_bench import files
 from xlir_bench.encoders.digest import installed_versions
 from xlir_bench.encoders.layout import PICKLES
@@ -27,12 +29,16 @@ from xlir_bench.train.batches import Planner
 from xlir_bench.train.card import draw_curves, model_card
 from xlir_bench.train.folder import CURVES, PROJECTION, RECORD, RunFolder, write_json
 from xlir_bench.train.leakage import EvaluationTexts, LeakageFoundError, LeakageReport
+from xlir_bench.train.loop import Loop, intervals, training_device
 from xlir_bench.train.plan import Plan, write_plan
+from xlir_bench.train.processes import joined, rank, shared
 from xlir_bench.train.pruning import Pruning
 from xlir_bench.train.row_files import source_digest
 from xlir_bench.train.row_store import RowStore, open_rows, store_rows
 from xlir_bench.train.rows import Row, no_codes
-from xlir_bench.train.static import quantise
+from xlir_bench.train.static import is_static, quantise
+from xlir_bench.train.teaching import project, teach
+from xlir_bench.train.watching import selection
 from xlir_bench.untrusted import load_json, read_json, validated
 
 SCHEMA = 1
@@ -76,9 +82,6 @@ def train(
         raise InputError("train_hybrid takes TrainOptions, or options by their names")
     elif given:
         raise InputError(f"train_hybrid: with options, {', '.join(given)} goes into them")
-    from xlir_bench.train.loop import training_device
-    from xlir_bench.train.ranks import joined, rank, shared
-
     options.check()
     device = training_device(options, options.from_nothing)
     folder = RunFolder(options.output)
@@ -177,12 +180,6 @@ class _Run:
         self, evaluate: Evaluate | None, command: str, say: Callable[[str], object]
     ) -> Mapping[str, Any]:
         """All stages; the record of the run, which is written last: it says that the run is finished."""
-        from sentence_transformers import SentenceTransformer
-
-        from xlir_bench.train.loop import Loop, intervals
-        from xlir_bench.train.ranks import shared
-        from xlir_bench.train.watching import selection
-
         options, folder = self.options, self.folder.path
         # What cannot run is refused before anything is read.
         intervals(options, evaluate, 1)
@@ -253,9 +250,6 @@ class _Run:
 
     def follow(self, evaluate: Evaluate | None) -> None:
         """What a process that is not the first does: the same steps of the same plan, and nothing else."""
-        from xlir_bench.train.loop import Loop
-        from xlir_bench.train.ranks import shared
-
         plan = shared(None)  # waits until rows, plan and base are on disk
         if plan is None:
             return
@@ -273,8 +267,6 @@ class _Run:
             )
         if options.loss != "distil":
             return plan
-        from xlir_bench.train.teaching import teach
-
         rows = plan.planned_rows()
         teacher = teach(options, store, rows, self.folder.data, self.progress)
         alone = float((teacher.keys_of(store, rows) == 0).mean())
@@ -282,17 +274,12 @@ class _Run:
 
     def _prepared(self, plan: Plan) -> Base:
         """The model as the loop trains it."""
-        from xlir_bench.train.loop import training_device
-        from xlir_bench.train.static import is_static
-
         options, base = self.options, self.base(plan.store)
         if is_static(base.model):
             options.refuse_static()
         training_device(options, is_static(base.model))
         if plan.teacher is None:
             return base
-        from xlir_bench.train.teaching import project
-
         stored = Path(options.model) / PROJECTION
         return project(base, plan.teacher.dimension, stored, options.batches.seed)
 

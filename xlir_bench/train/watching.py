@@ -17,7 +17,7 @@ from xlir_bench import files
 from xlir_bench.errors import UnknownNameError
 from xlir_bench.options.training import LAST, MEAN
 from xlir_bench.records import Evaluate, Progress
-from xlir_bench.train.ranks import shared
+from xlir_bench.train.processes import shared
 from xlir_bench.untrusted import read_json, sound_lines
 
 SELECTION = "selection"
@@ -30,29 +30,6 @@ LOGGED = (
 LOWER_IS_BETTER = ("rank_distance",)
 CHECKPOINT_PAUSE = 300.0
 """Seconds from one checkpoint to the next, where --save-steps does not ask for more."""
-
-
-class HarnessEvaluator(BaseEvaluator):  # type: ignore[misc]
-    """Adapts `evaluate` to the trainer, and adds the figure that the best step is chosen by."""
-
-    def __init__(self, evaluate: Evaluate, select_by: str) -> None:
-        super().__init__()
-        self._evaluate = evaluate
-        self._select_by = select_by
-
-    def __call__(
-        self, model: Any, output_path: str | None = None, epoch: float = -1, steps: int = -1
-    ) -> dict[str, float]:
-        """Figures of the model as it is now."""
-        training = model.training
-        # Of several processes the first encodes by itself, as it does before and after the training.
-        model._distributed_inference = None
-        model.eval()
-        try:
-            figures = dict(self._evaluate(model))
-        finally:
-            model.train(training)
-        return figures | {SELECTION: selection(figures, self._select_by)}
 
 
 def selection(figures: Mapping[str, float], select_by: str) -> float:
@@ -98,6 +75,32 @@ class TrainingLog:
 
 def _as_text(line: Mapping[str, Any]) -> str:
     return json.dumps(line, ensure_ascii=False) + "\n"
+
+
+class HarnessEvaluator(BaseEvaluator):  # type: ignore[misc]
+    """Adapts `evaluate` to the trainer: logs the figures, and adds the one that the best step is chosen by."""
+
+    def __init__(self, evaluate: Evaluate, select_by: str, log: TrainingLog) -> None:
+        super().__init__()
+        self._evaluate = evaluate
+        self._select_by = select_by
+        self._log = log
+
+    def __call__(
+        self, model: Any, output_path: str | None = None, epoch: float = -1, steps: int = -1
+    ) -> dict[str, float]:
+        """Figures of the model as it is now."""
+        training = model.training
+        # Of several processes the first encodes by itself, as it does before and after the training.
+        model._distributed_inference = None
+        model.eval()
+        try:
+            figures = {name: float(value) for name, value in self._evaluate(model).items()}
+        finally:
+            model.train(training)
+        figures[SELECTION] = selection(figures, self._select_by)
+        self._log.add({"step": steps, "evaluation": figures})
+        return dict(figures)  # the trainer renames what is in it
 
 
 @dataclass(eq=False)
@@ -169,21 +172,12 @@ class Watcher(TrainerCallback):  # type: ignore[misc]
         self.note_seconds()
         self.progress.note(f"loss {float(logs['loss']):.3f}")
 
-    def on_evaluate(
-        self, args: Any, state: Any, control: Any, metrics: Any = None, **_: Any
-    ) -> None:
-        """Log the figures; the best step so far has to have its checkpoint."""
-        metrics = metrics or {}
+    def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any, **_: Any) -> None:
+        """The best step so far has to have its checkpoint."""
         best = -math.inf if state.best_metric is None else state.best_metric
-        if self._left_out and metrics.get(PREFIX + SELECTION, math.nan) > best:
+        if self._left_out and metrics[PREFIX + SELECTION] > best:
             control.should_save = args.load_best_model_at_end
         self._left_out = False
-        names = [name.removeprefix(PREFIX) for name in metrics if name.startswith(PREFIX)]
-        # The trainer adds others, such as eval_runtime: the harness's own have a dot.
-        ours = [name for name in names if "." in name or name == SELECTION]
-        if ours:
-            figures = {name: float(metrics[PREFIX + name]) for name in ours}
-            self.log.add({"step": state.global_step, "evaluation": figures})
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Close the progress."""

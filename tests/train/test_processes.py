@@ -20,7 +20,7 @@ from train.trained import Asked, log_of, weights
 from xlir_bench.errors import InputError
 from xlir_bench.options.stating import build
 from xlir_bench.options.training import TrainingSource, TrainOptions
-from xlir_bench.train.ranks import part
+from xlir_bench.train.processes import part
 from xlir_bench.train.trainer import train
 
 TRAININGS: tuple[dict[str, Any], ...] = (
