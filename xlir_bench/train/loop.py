@@ -25,10 +25,15 @@ from xlir_bench.records import Evaluate, Progress
 from xlir_bench.train.bases import Base
 from xlir_bench.train.folder import LOG, RunFolder, step_of
 from xlir_bench.train.losses import BatchLoss, LossNotFiniteError
-from xlir_bench.train.plan import BatchCollator, Plan, RememberedTokens
+from xlir_bench.train.plan import BatchCollator, Plan
 from xlir_bench.train.processes import launched, rank, shared
-from xlir_bench.train.sparse import RowAdam, SparseTable, clip_gradients
-from xlir_bench.train.static import is_static
+from xlir_bench.train.static import (
+    RememberedTokens,
+    RowAdam,
+    SparseTable,
+    clip_gradients,
+    is_static,
+)
 from xlir_bench.train.watching import PREFIX, SELECTION, HarnessEvaluator, TrainingLog, Watcher
 
 EVALUATION_SHARE = 0.1

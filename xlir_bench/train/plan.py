@@ -16,10 +16,8 @@ import numpy as np
 import pyarrow as pa
 import torch
 from datasets import Dataset
-from numpy.typing import NDArray
 
 from xlir_bench.encoders.prompts import Prompts
-from xlir_bench.encoders.tokens import in_a_row
 from xlir_bench.options.training import TrainOptions
 from xlir_bench.records import Progress, Role
 from xlir_bench.train.batches import Planner
@@ -33,8 +31,6 @@ PROMPTED: Mapping[str, Role] = {
     "question": "query", "answer": "passage", "negative": "passage", "second": "query",
 }  # fmt: skip
 """The columns of a batch that are encoded, and with which prompt."""
-REMEMBERED = 1_000_000
-"""Texts whose tokens `RememberedTokens` keeps: about 100 MB if they are sentences."""
 
 
 @dataclass(frozen=True)
@@ -105,27 +101,6 @@ def write_plan(
     if second:
         counts["infonce_alone"] = alone / rows
     return Plan(folder, store, planner.mask, steps, counts)
-
-
-class RememberedTokens:
-    """Tokenizes for a static model, each text once: tokenizing is most of the work of its steps."""
-
-    def __init__(self, tokenizer: Any) -> None:
-        self._tokenizer = tokenizer
-        self._ids: dict[str, NDArray[np.int32]] = {}
-
-    def __call__(self, texts: Sequence[str], prompt: str | None = None) -> Mapping[str, Any]:
-        """Token ids of all texts in a row, and where each text begins."""
-        if prompt:
-            texts = [prompt + text for text in texts]
-        new = [text for text in dict.fromkeys(texts) if text not in self._ids]
-        if len(self._ids) + len(new) > REMEMBERED:
-            self._ids.clear()
-            new = list(dict.fromkeys(texts))
-        encodings = self._tokenizer.encode_batch_fast(new, add_special_tokens=False)
-        for text, encoding in zip(new, encodings, strict=True):
-            self._ids[text] = np.array(encoding.ids, np.int32)
-        return in_a_row([self._ids[text] for text in texts])
 
 
 @dataclass

@@ -1,19 +1,28 @@
-"""`builtin:static:DIM`: a table of sub-word vectors, made from nothing and trained on a CPU."""
+"""`builtin:static:DIM`: a table of sub-word vectors, made from nothing and trained on a CPU.
+
+It is trained by the rows that a batch uses: their gradient, and Adam over them. A batch uses a few thousand of a
+vocabulary's sub-words. A gradient of the whole table would be mostly zeros, and would have to be cleared, filled
+and searched at every step.
+"""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+from torch import Tensor, nn
 
+from xlir_bench.encoders.tokens import in_a_row
 from xlir_bench.options.static import StaticOptions
 from xlir_bench.records import Floats
 from xlir_bench.train.row_store import RowStore
@@ -26,6 +35,8 @@ SPREAD = 0.1
 """Standard deviation of the untrained vectors."""
 IDENTITY_SMOOTHING = 1e-3
 """The smoothing of the identity dimensions, whatever the trained ones have."""
+REMEMBERED = 1_000_000
+"""Texts whose tokens `RememberedTokens` keeps: about 100 MB if they are sentences."""
 
 
 def new_static(
@@ -112,6 +123,96 @@ def add_identity(model: Any, options: StaticOptions, shares: Floats, seed: int) 
     wider = _model(model[0].tokenizer, np.concatenate([trained, own], axis=1))
     wider.prompts = dict(model.prompts)
     return wider
+
+
+class SparseTable(nn.EmbeddingBag):
+    """A table of token vectors whose gradient has only the rows that were used."""
+
+    @classmethod
+    def of(cls, table: nn.EmbeddingBag) -> SparseTable:
+        """The same weights, not a copy."""
+        size, dimension = table.weight.shape
+        return cls(size, dimension, mode=table.mode, _weight=table.weight.data)
+
+    def forward(self, input: Tensor, offsets: Tensor | None = None) -> Tensor:  # type: ignore[override]
+        """The mean of the vectors of each text."""
+        if not torch.is_grad_enabled():
+            return super().forward(input, offsets)
+        # EmbeddingBag(sparse=True) would list a row once a token; here each row has one entry.
+        used, places = torch.unique(input, return_inverse=True)
+        rows = nn.functional.embedding(used, self.weight, sparse=True)
+        return nn.functional.embedding_bag(places, rows, offsets, mode=self.mode)
+
+
+def clip_gradients(parameters: Iterable[Tensor], longest: float) -> Tensor:
+    """As `torch.nn.utils.clip_grad_norm_`, which knows no norm of sparse gradients."""
+    used = [p for p in parameters if p.grad is not None]
+    for parameter in used:
+        parameter.grad = parameter.grad.coalesce()  # type: ignore[union-attr]
+    values = [p.grad.values() for p in used]  # type: ignore[union-attr]
+    norm = nn.utils.get_total_norm(values)
+    if norm > longest:
+        for gradient in values:
+            gradient.mul_(longest / norm)
+    return norm
+
+
+class RowAdam(torch.optim.Optimizer):
+    """Lazy Adam: rows without a gradient, and their moments, stay as they are.
+
+    Adam divides a gradient by its own size, so a fixed factor in front of a row would not slow it down: a rate
+    for each row does. Tokens that are everywhere move little and weigh little.
+    """
+
+    def __init__(self, params: Iterable[Tensor], rates: Tensor, lr: float) -> None:
+        super().__init__(params, {"lr": lr, "betas": (0.9, 0.999), "eps": 1e-8, "rates": rates})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
+        """Move the rows that have a gradient."""
+        if closure is not None:
+            raise TypeError("RowAdam takes no closure: a batch is met once")
+        for group in self.param_groups:
+            for table in group["params"]:
+                if table.grad is not None:
+                    self._move(table, table.grad.coalesce(), group)
+
+    def _move(self, table: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
+        rows, values = gradient.indices().squeeze(0), gradient.values()
+        state = self.state[table]
+        if not state:
+            state["step"] = torch.zeros(())
+            state["mean"] = torch.zeros_like(table)
+            state["square"] = torch.zeros_like(table)
+        state["step"] += 1
+        (fast, slow), step = group["betas"], float(state["step"])
+        mean = state["mean"][rows].lerp_(values, 1 - fast)
+        square = state["square"][rows].mul_(slow).addcmul_(values, values, value=1 - slow)
+        state["mean"][rows], state["square"][rows] = mean, square
+        divisor = (square / (1 - slow**step)).sqrt_().add_(group["eps"])
+        rate = group["rates"].to(table.device)[rows, None] * (group["lr"] / (1 - fast**step))
+        table.index_add_(0, rows, mean.div_(divisor).mul_(rate), alpha=-1)
+
+
+class RememberedTokens:
+    """Tokenizes for a static model, each text once: tokenizing is most of the work of its steps."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+        self._ids: dict[str, NDArray[np.int32]] = {}
+
+    def __call__(self, texts: Sequence[str], prompt: str | None = None) -> Mapping[str, Any]:
+        """Token ids of all texts in a row, and where each text begins."""
+        if prompt:
+            texts = [prompt + text for text in texts]
+        new = [text for text in dict.fromkeys(texts) if text not in self._ids]
+        if len(self._ids) + len(new) > REMEMBERED:
+            self._ids.clear()
+            new = list(dict.fromkeys(texts))
+        encodings = self._tokenizer.encode_batch_fast(new, add_special_tokens=False)
+        for text, encoding in zip(new, encodings, strict=True):
+            self._ids[text] = np.array(encoding.ids, np.int32)
+        return in_a_row([self._ids[text] for text in texts])
 
 
 def quantise(folder: Path) -> None:

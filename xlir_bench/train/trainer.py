@@ -137,7 +137,7 @@ def save_untrained(
         store, leakage = run.rows()
         base = run.base(store)
         with quiet_transformers():
-            base.finished(base.model).save(str(folder.path), create_model_card=False)
+            run.save(base)
         record = _base_record(base, store) | {"leakage": dict(leakage)}
         write_json(folder.path / RECORD, record)
         folder.remove_checkpoints()
@@ -213,7 +213,7 @@ class _Run:
         loop = Loop(options, self.folder, base, plan, on_the_way, self.progress, say)
         with quiet_transformers():
             outcome, log = loop.run()
-            self._save(base)
+            self.save(base)
             if plan.teacher is not None:
                 (folder / PROJECTION).mkdir(exist_ok=True)
                 base.model[-1].save(str(folder / PROJECTION))
@@ -319,7 +319,7 @@ class _Run:
             base = replace(base, notes=(*base.notes, note))
         return base
 
-    def _save(self, base: Base) -> None:
+    def save(self, base: Base) -> None:
         """Save the model in another folder first, then move it: half a model is never taken for one."""
         fresh = self.folder.path / ".model"
         shutil.rmtree(fresh, ignore_errors=True)
