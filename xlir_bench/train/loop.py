@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from sentence_transformers import SentenceTransformerTrainer, SentenceTransformerTrainingArguments
-from torch.utils.data import BatchSampler, SequentialSampler
+from torch.utils.data import DataLoader
 from transformers import EarlyStoppingCallback
 from transformers.trainer_callback import PrinterCallback
 
@@ -45,14 +45,16 @@ BYTES_A_STEP = 100e6
 class PlanTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
     """The library's trainer; every process reads the same batches, and the log has the figures of the loss."""
 
-    def get_batch_sampler(self, dataset: Any, **_: Any) -> Any:
-        """The entries of the plan in their order: each is a batch."""
-        return BatchSampler(SequentialSampler(dataset), 1, drop_last=False)
-
     def get_train_dataloader(self) -> Any:
-        """The same batches in every process; the library would give each process batches of its own."""
-        size = self.args.train_batch_size
-        return self._build_dataloader(self.train_dataset, size, dataset_kind="train")
+        """The entries of the plan in their order, each a batch; the library would shuffle them, and share them out."""
+        return DataLoader(
+            self.train_dataset,
+            collate_fn=self.data_collator,
+            num_workers=self.args.dataloader_num_workers,
+            pin_memory=self.args.dataloader_pin_memory,
+            persistent_workers=self.args.dataloader_persistent_workers,
+            prefetch_factor=self.args.dataloader_prefetch_factor,
+        )
 
     def log(self, logs: Mapping[str, float], start_time: float | None = None) -> None:
         """Add what the loss noted since the line before."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +103,7 @@ def write_plan(
     return Plan(folder, store, planner.mask, steps, counts)
 
 
-@dataclass
+@dataclass(frozen=True)
 class BatchCollator:
     """Fetches the texts of a batch and tokenizes them, column by column, each with its prompt.
 
@@ -115,7 +115,6 @@ class BatchCollator:
     tokenize: Callable[..., Mapping[str, Any]]
     """From texts and a prompt to the inputs of the model's first module."""
     prompts: Prompts
-    valid_label_columns: list[str] = field(default_factory=lambda: ["label"])
 
     def __call__(self, entries: Sequence[Mapping[str, Sequence[int]]]) -> dict[str, Any]:
         """The trainer's batch: tensors by column, and as its label what the loss has to know of the whole batch."""
