@@ -18,8 +18,7 @@ from xlir_bench.evaluation import CostOptions, evaluate, load_models, measure_co
 from xlir_bench.evaluation.cost import sample, warmed_up
 from xlir_bench.records import Kind, Setting
 from xlir_bench.results.schema import CostPart, VariantPart
-from xlir_bench.retrieval import VectorIndex, Vectors
-from xlir_bench.retrieval.approximate import build_index
+from xlir_bench.retrieval import FaissIndex, VectorIndex, Vectors
 from xlir_bench.sources import load_collection
 from xlir_bench.tasks import catalogue
 
@@ -111,8 +110,7 @@ def test_index_bytes_are_those_of_the_file_that_faiss_writes(tmp_path):
     rng = np.random.default_rng(0)
     for factory in ("Flat", "SQ8", "HNSW8", "IVF4,Flat", "PQ4x4"):
         rows = {("passage", "en"): Vectors.of(rng.standard_normal((300, 16)).astype(np.float32))}
-        pool = VectorIndex.of(rows)
-        index = build_index(pool, Setting("en", ("en",)), factory)
+        index = FaissIndex(VectorIndex.of(rows), factory, 10).index_of(Setting("en", ("en",)))
         faiss.write_index(index, str(tmp_path / "index"))
         assert index_bytes(index) == (tmp_path / "index").stat().st_size
 

@@ -102,7 +102,7 @@ def test_ranks_are_those_of_the_whole_pool_in_its_new_order(
         return plain_order(order, reranker, world, setting, query, depth)
 
     pairs = PairScores(Letters(values), EmbedRequest(None), world.collection, first.pool)
-    index = RerankedIndex(first, pairs, depth, [])
+    index = RerankedIndex(first, pairs, depth)
     for ranking in (r for p in index.search(world.wants(kept), Silent()) for r in p.rankings()):
         orders = {q: plain(ranking.setting, q) for q in np.unique(ranking.query)}
         assert rows(ranking) == sorted(
@@ -126,7 +126,7 @@ def searched(
     world = world or random_world(3, {"de": 4, "en": 4}, {"de": 9, "en": 9})
     first = world.index()
     pairs = PairScores(reranker, EmbedRequest(cache, batch_tokens), world.collection, first.pool)
-    index = RerankedIndex(first, pairs, depth, ["of the first stage"])
+    index = RerankedIndex(first, pairs, depth)
     return list(index.search(world.wants(), Silent())), index
 
 
@@ -178,7 +178,7 @@ def test_a_passage_that_is_the_query_itself_stays_out() -> None:
     index = world.index()
     pairs = PairScores(reranker, EmbedRequest(None), collection, index.pool)
     want = Want.of(collection, index.pool, [Setting("en", ("en",))], pair_depth=10)
-    (found,) = RerankedIndex(index, pairs, 10, []).search([want], Silent())
+    (found,) = RerankedIndex(index, pairs, 10).search([want], Silent())
     (ranking,) = found.rankings()
     assert sorted(map(sorted, ranking.top)) == [[0, 1, 3, 4], [0, 2, 3, 4], [1, 2, 3, 4]]
     assert not any((f"en question {q}", f"en passage {q}") in reranker.seen for q in range(5))
@@ -192,7 +192,7 @@ def test_where_answers_decide_the_questions_that_have_any_are_re_ordered() -> No
     pairs = PairScores(reranker, EmbedRequest(None), collection, index.pool)
     setting = Setting("de", ("en",))
     want = Want.of(collection, index.pool, [setting], pair_depth=7)
-    reordered = RerankedIndex(index, pairs, 3, [])
+    reordered = RerankedIndex(index, pairs, 3)
     ((ranking,),) = (found.rankings() for found in reordered.search([want], Silent()))
     assert ranking.scored.tolist() == [0, 2]
     for query, top in zip((0, 2), ranking.top, strict=True):
@@ -242,9 +242,8 @@ def test_notes_say_what_the_best_hold_and_how_much_was_cut() -> None:
         f"{np.mean(shares[kind]):.1%} ({kind})"
         for kind in ("monolingual", "cross-lingual", "multilingual")
     )
-    assert index.notes[0] == "of the first stage"
-    assert f"best 3: {told};" in index.notes[1]
-    assert re.match(r"100\.0% .*pairs .*\b25 tokens", index.notes[2])
+    assert f"best 3: {told};" in index.notes[0]
+    assert re.match(r"100\.0% .*pairs .*\b25 tokens", index.notes[1])
 
 
 def test_a_damaged_block_is_scored_again_and_a_cache_that_takes_nothing_is_told(

@@ -8,7 +8,7 @@ from itertools import permutations
 
 import numpy as np
 
-from xlir_bench.evaluation.searching import Searching
+from xlir_bench.evaluation.searching import map_by_kind, search
 from xlir_bench.measures.alignment import (
     KeyedTexts,
     PairAlignment,
@@ -20,11 +20,21 @@ from xlir_bench.measures.alignment import (
     pair_alignment,
     relevance_cosines,
 )
-from xlir_bench.records import ROLES, Collection, Floats, Ints, Kind, Passages, Ranking, Role
+from xlir_bench.records import (
+    ROLES,
+    Collection,
+    Floats,
+    Ints,
+    Kind,
+    Passages,
+    Progress,
+    Ranking,
+    Role,
+)
 from xlir_bench.results.schema import ROLE_OF, AlignmentPart
 from xlir_bench.results.tables import Codes
 from xlir_bench.retrieval import VectorIndex, Vectors, normalised
-from xlir_bench.retrieval.tiles import NUMBA, Engine
+from xlir_bench.retrieval.tiles import Engine
 
 HUB_DEPTH = 10
 SAMPLE = 10_000
@@ -32,13 +42,14 @@ SAMPLE = 10_000
 
 
 def alignment_part(
-    searching: Searching,
+    whole: Collection,
     vectors: Mapping[tuple[Role, str], Vectors],
     rankings: Sequence[Ranking],
-    engine: Engine = NUMBA,
+    engine: Engine,
+    progress: Progress,
 ) -> AlignmentPart:
     """Everything that can be told; what a collection without translations does not allow is left empty."""
-    collection, loaded = _in_memory(searching.collection, vectors)
+    collection, loaded = _in_memory(whole, vectors)
     unit = {key: normalised(rows) for key, rows in loaded.items()}
     by_role = {
         role: {lang: unit[role, lang] for lang in collection.languages(role)} for role in ROLES
@@ -50,12 +61,13 @@ def alignment_part(
         "answers": _answers(collection, by_role["passage"], clusters["query"]),
     }
     without_centroids = {}
-    if collection is searching.collection:  # a sample of the passages would have another map
+    if collection is whole:  # a sample of the passages would have another map
         centres = {key: rows.mean(axis=0, dtype=np.float64) for key, rows in unit.items()}
         centred = {
             key: Vectors.of(rows - centres[key].astype(np.float32)) for key, rows in unit.items()
         }
-        without_centroids = searching.map_by_kind(VectorIndex.of(centred, engine=engine))
+        index, settings = VectorIndex.of(centred, engine=engine), [r.setting for r in rankings]
+        without_centroids = map_by_kind(search(index, whole, settings, progress=progress))
     return AlignmentPart(
         questions=_pairs(items["questions"]) if parallel else {},
         answers=_pairs(items["answers"]) if parallel else {},

@@ -15,7 +15,7 @@ from xlir_bench.encoders.vectors import StoredVectors
 from xlir_bench.errors import InputError
 from xlir_bench.evaluation.machine import machine, peak_memory
 from xlir_bench.evaluation.run import settings_asked
-from xlir_bench.evaluation.searching import Searching
+from xlir_bench.evaluation.searching import map_by_kind, search
 from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.options.profiling import CostOptions
 from xlir_bench.options.running import EXACT, RunOptions
@@ -39,7 +39,7 @@ from xlir_bench.retrieval import (
     embed,
     similarity_of,
 )
-from xlir_bench.retrieval.approximate import DEPTH, build_index, empty_index, index_bytes
+from xlir_bench.retrieval.approximate import DEPTH, empty_index, index_bytes
 from xlir_bench.retrieval.similarity import COSINE
 from xlir_bench.sources import load_collection
 from xlir_bench.tasks import Task
@@ -242,13 +242,13 @@ def measure_cost(
     options, run_options = options or CostOptions(), run_options or RunOptions()
     progress = progress or Silent()
     collection = load_collection(task, run_options, progress)
-    searching = Searching(collection, settings_asked(task, run_options), keep=0, progress=Silent())
+    settings = settings_asked(task, run_options)
     request = EmbedRequest(run_options.cache, run_options.batch_tokens)
     described = machine(_device(models[0].encoder))
     variants: list[_Variant] = []
     for model in models:
         vectors = embed(collection, model.encoder, request, progress).vectors or {}
-        variants += _variants(searching, model, vectors, options, progress)
+        variants += _variants(collection, settings, model, vectors, options, progress)
     rates = _passage_rates(collection, models, options, progress)
     queries = sample(collection, "query", options.queries)
     parts = _timed(variants, queries, options, progress)
@@ -282,7 +282,8 @@ def sample(collection: Collection, role: Role, count: int) -> list[str]:
 
 
 def _variants(
-    searching: Searching,
+    collection: Collection,
+    settings: Sequence[Setting],
     model: LoadedModel,
     vectors: Mapping[tuple[Role, str], Vectors],
     options: CostOptions,
@@ -291,18 +292,16 @@ def _variants(
     shapes = _shapes(model.encoder, options)
     progress.start(f"map, {describe(model.encoder).dtype}", len(shapes), "variants")
     variants = []
-    pool = Setting(
-        searching.settings[0].query_lang, tuple(searching.collection.languages("passage"))
-    )
+    pool = Setting(settings[0].query_lang, tuple(collection.languages("passage")))
     for dimension, factory in shapes:
         exact = VectorIndex.of(
             {key: Vectors.of(np.asarray(rows)[:, :dimension]) for key, rows in vectors.items()},
             model.similarity,
         )
         depth = options.depth or DEPTH
-        searched = exact if factory == EXACT else FaissIndex(exact, factory, depth)
-        by_kind = searching.map_by_kind(searched, options.depth)
-        index = build_index(exact, pool, factory)
+        by_faiss = FaissIndex(exact, factory, depth)
+        rankings = search(exact if factory == EXACT else by_faiss, collection, settings)
+        index, by_kind = by_faiss.index_of(pool), map_by_kind(rankings, options.depth)
         variants.append(
             _Variant(model, dimension, factory, by_kind, index, min(depth, index.ntotal))
         )

@@ -11,7 +11,7 @@ import numpy as np
 from xlir_bench.arrays import groups
 from xlir_bench.encoders import EncoderCard
 from xlir_bench.errors import WARNING, listed
-from xlir_bench.evaluation.searching import mean_by_kind
+from xlir_bench.evaluation.searching import POOL_DEPTH, mean_by_kind
 from xlir_bench.measures import score
 from xlir_bench.measures.retrieval import expected_map
 from xlir_bench.options.encoding import EncoderOptions
@@ -23,7 +23,6 @@ from xlir_bench.results.schema import (
     TextsPart,
 )
 from xlir_bench.retrieval import Represented, recall_of_exact
-from xlir_bench.retrieval.approximate import DEPTH
 from xlir_bench.retrieval.similarity import normalised
 from xlir_bench.retrieval.vectors import Vectors
 
@@ -143,16 +142,15 @@ def index_part(
     factory: str,
     exact: Sequence[Ranking],
     approximate: Sequence[Ranking],
-    compared: int,
-    depth: int = DEPTH,
+    depth: int,
 ) -> IndexPart:
-    """How far an index is from exact search, by as many of the best passages as are `compared`."""
+    """How far an index that is asked for so many passages is from exact search."""
     scores = (score(rankings, ["map"]) for rankings in (exact, approximate))
     recall, change = [], []
     for one, other, before, after in zip(exact, approximate, *scores, strict=True):
         if len(before.query):
             kind = before.setting.kind
-            recall.append((kind, recall_of_exact(one, other, compared)))
+            recall.append((kind, recall_of_exact(one, other, POOL_DEPTH)))
             change.append((kind, float(after.values["map"].mean() - before.values["map"].mean())))
     return IndexPart(
         factory=factory,

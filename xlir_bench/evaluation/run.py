@@ -25,7 +25,7 @@ from xlir_bench.evaluation.record import (
     unscored_notes,
 )
 from xlir_bench.evaluation.retrievers import as_retriever
-from xlir_bench.evaluation.searching import POOL_DEPTH, Searching
+from xlir_bench.evaluation.searching import POOL_DEPTH, search
 from xlir_bench.evaluation.unions import score_correlations
 from xlir_bench.executor import LOCAL, Executor
 from xlir_bench.extras import require
@@ -35,7 +35,7 @@ from xlir_bench.measures.fairness import PerQuery
 from xlir_bench.measures.retrieval import score_answers, tokens_of
 from xlir_bench.measures.ties import tie_ranges
 from xlir_bench.options.encoding import EncoderOptions
-from xlir_bench.options.running import CPU, EXACT, RunOptions
+from xlir_bench.options.running import EXACT, RunOptions
 from xlir_bench.options.stating import changed, check_bounds, options_of
 from xlir_bench.options.working import Shard
 from xlir_bench.records import Collection, Ints, Kind, Progress, Ranking, Scores, Setting, Silent
@@ -49,20 +49,8 @@ from xlir_bench.results.schema import (
 )
 from xlir_bench.results.tables import best_table, ranks_table, run_table
 from xlir_bench.results.values import values_of_scores, values_table
-from xlir_bench.retrieval import (
-    FusedRetriever,
-    RerankedRetriever,
-    Retriever,
-    TransformedRetriever,
-    VectorIndex,
-    VectorRetriever,
-)
-from xlir_bench.retrieval.approximate import approximated, depth_of, require_factory
-from xlir_bench.retrieval.fusion import FusedIndex
-from xlir_bench.retrieval.reranking import RerankedIndex
-from xlir_bench.retrieval.retriever import Index, ScoringIndex
-from xlir_bench.retrieval.similarity import MaxSim
-from xlir_bench.retrieval.tiles import NUMBA
+from xlir_bench.retrieval import Retriever
+from xlir_bench.retrieval.approximate import DEPTH, require_factory
 from xlir_bench.sources import load_collection
 from xlir_bench.tasks import Task, catalogue
 
@@ -126,24 +114,22 @@ def evaluate(
             require("xor", f"--task {task.name}")
     with stage("encode"):
         represented = retriever.represent(collection, progress)
-    searching = Searching(collection, settings, options.save_run, progress)
     with stage("search"):
-        index, exact = represented.index, options.index == EXACT
-        by_faiss = None if exact else approximated(index, options.index)
-        if by_faiss is None and not exact:
-            raise InputError(
-                f"--index {options.index!r} wants vectors, and {retriever.card.name} has none:"
-                f" only --index {EXACT} ranks by it"
-            )
-        if by_faiss is not None and isinstance(index, RerankedIndex):
-            index = replace(index, notes=[])  # what it tells is of no result
-        rankings = searching.rankings(index, 0 if exact else POOL_DEPTH)
-        index_quality = None
-        if by_faiss is not None:
-            exact_rankings = rankings
-            rankings = searching.rankings(by_faiss, POOL_DEPTH)
-            asked = depth_of(by_faiss)
-            index_quality = index_part(options.index, exact_rankings, rankings, POOL_DEPTH, asked)
+        index = searched = represented.index
+        index_quality, keep = None, options.save_run
+        if options.index != EXACT:
+            by_faiss = index.by_faiss(options.index, DEPTH)
+            if by_faiss is None:
+                raise InputError(
+                    f"--index {options.index!r} wants vectors, and {retriever.card.name} has none:"
+                    f" only --index {EXACT} ranks by it"
+                )
+            searched, keep = by_faiss, max(keep, POOL_DEPTH)
+        rankings = search(index, collection, settings, keep, progress)
+        if searched is not index:
+            exact = rankings
+            rankings = search(searched, collection, settings, keep, progress)
+            index_quality = index_part(options.index, exact, rankings, searched.reach)
     with stage("measure"):
         scores = _scores(rankings, collection, measures, progress)
         clusters, of_query = _clusters(collection)
@@ -152,8 +138,17 @@ def evaluate(
         pools = _pool_rankings(rankings, collection, of_query)
         tables = {"ranks": ranks_table(rankings, collection)}
         by_scores: Mapping[str, Mapping[str, PerQuery]] = {}
-        if collection.parallel and isinstance(index, ScoringIndex) and _asks_unions(index, options):
-            by_scores, of_unions = score_correlations(pools, index, collection, options.alignment)
+        scoring = index.scoring
+        # Where it takes minutes it has to be asked for.
+        if (
+            collection.parallel
+            and scoring is not None
+            and (
+                options.alignment
+                or (options.unions and options.keep_vectors and scoring.scores_fast)
+            )
+        ):
+            by_scores, of_unions = score_correlations(pools, scoring, collection, options.alignment)
             if of_unions is not None:
                 tables["scores"] = of_unions
         bias = language_bias(pools, collection.parallel, options.seed, by_scores)
@@ -168,12 +163,13 @@ def evaluate(
     alignment = AlignmentPart()
     if options.alignment and represented.vectors is not None:
         with stage("align"):
-            engine = index.engine if isinstance(index, VectorIndex) else NUMBA
-            alignment = alignment_part(searching, represented.vectors, rankings, engine)
+            alignment = alignment_part(
+                collection, represented.vectors, rankings, index.engine, progress
+            )
     card = retriever.card
     texts = texts_part(collection, represented, card)
     notes = list(misleading_notes(texts, collection, represented.vectors))
-    notes += [*card.notes, *represented.notes, *collection.notes]
+    notes += [*card.notes, *represented.notes, *searched.notes, *collection.notes]
     notes += unscored_notes(rankings, collection)
     if options.alignment and represented.vectors is None:
         notes.append("alignment is measured of vectors, and this retriever has none")
@@ -210,7 +206,7 @@ def evaluate(
             encoded_texts=represented.encoded,
             cached_texts=represented.cached,
             peak_memory_bytes=peak_memory(),
-            search_device=_search_device(index, options, executor),
+            search_device=index.search_device,
             index=index_quality,
         ),
         environment=environment(executor.kinds),
@@ -219,24 +215,6 @@ def evaluate(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
     return Result(record, tables)
-
-
-def _asks_unions(index: Index, options: RunOptions) -> bool:
-    """Whether MRC is measured. To compare token by token takes minutes: for that it has to be asked for."""
-    late = isinstance(index, VectorIndex) and isinstance(index.similarity, MaxSim)
-    return options.alignment or (options.unions and options.keep_vectors and not late)
-
-
-def _search_device(index: Index, options: RunOptions, executor: Executor) -> str:
-    """Where vectors were compared: workers have devices of their own, and search only what is on disk."""
-    while isinstance(index, RerankedIndex):
-        index = index.first
-    parts = index.indexes if isinstance(index, FusedIndex) else (index,)
-    of_vectors = [part for part in parts if isinstance(part, VectorIndex)]
-    if not executor.remote or any(part.engine is not NUMBA for part in of_vectors):
-        return options.search_device
-    there = any(rows.on_disk for part in of_vectors for rows in part.passages.values())
-    return options.search_device if there else CPU
 
 
 def _asked(task: Task, options: RunOptions, progress: Progress) -> Collection:
@@ -252,22 +230,7 @@ def encode_shard(
 ) -> int:
     """Encode one part of a task's texts into the cache; how many were encoded. What has no vectors has nothing to do."""
     collection = _asked(task, options, progress)
-    return sum(
-        part.encode_part(collection, progress, shard.number - 1, shard.of)
-        for part in _of_vectors(retriever)
-    )
-
-
-def _of_vectors(retriever: Retriever) -> Iterator[VectorRetriever]:
-    if isinstance(retriever, VectorRetriever):
-        yield retriever
-    elif isinstance(retriever, RerankedRetriever):
-        yield from _of_vectors(retriever.first)
-    elif isinstance(retriever, TransformedRetriever):
-        yield from _of_vectors(retriever.retriever)
-    elif isinstance(retriever, FusedRetriever):
-        for part in retriever.parts:
-            yield from _of_vectors(part)
+    return retriever.encode_part(collection, progress, shard.number - 1, shard.of)
 
 
 def settings_asked(task: Task, options: RunOptions) -> list[Setting]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import accumulate, groupby
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from xlir_bench.arrays import Shared
 from xlir_bench.measures import score
 from xlir_bench.measures.retrieval import ANSWER_DEPTH
-from xlir_bench.records import Collection, Kind, Progress, Ranking, Setting
+from xlir_bench.records import Collection, Kind, Progress, Ranking, Setting, Silent
 from xlir_bench.retrieval import Index, Want
 
 POOL_DEPTH = 100
@@ -20,49 +20,43 @@ TOGETHER = 4_000_000
 """Languages of so many relevant passages are searched in one pass over the pool: more take memory, and save no time."""
 
 
-@dataclass(frozen=True, slots=True)
-class Searching:
-    """The settings of a run over one collection."""
+def search(
+    index: Index,
+    collection: Collection,
+    settings: Sequence[Setting],
+    keep: int = 0,
+    progress: Progress | None = None,
+) -> list[Ranking]:
+    """The rankings of these settings, in their order, with so many of the best passages of each query at least."""
+    pair_depth = max(keep, ANSWER_DEPTH if collection.answers else 0)
+    depths = pair_depth, max(pair_depth, POOL_DEPTH)
+    by_lang: dict[str, list[Setting]] = {}
+    for setting in sorted(settings):
+        by_lang.setdefault(setting.query_lang, []).append(setting)
+    relevant = dict.fromkeys(by_lang, 0)
+    for (lang, _), rows in collection.relevance.items():
+        if lang in relevant:
+            relevant[lang] += len(rows.query)
+    found, shared = {}, Shared()
+    numbered = zip(accumulate(relevant.values()), by_lang.values(), strict=True)
+    for _, some in groupby(numbered, lambda item: item[0] // TOGETHER):
+        wants = [Want.of(collection, index.pool, asked, *depths) for _, asked in some]
+        for partial in index.search(wants, progress or Silent()):
+            for r in partial.rankings():
+                query, passage, grade = map(shared.of, (r.query, r.passage, r.grade))
+                rank = r.rank.astype(np.int32)
+                found[r.setting] = replace(r, query=query, passage=passage, grade=grade, rank=rank)
+    return [found[setting] for setting in settings]
 
-    collection: Collection
-    settings: Sequence[Setting]
-    keep: int
-    """How many of the best passages of every query to keep."""
-    progress: Progress
 
-    def rankings(self, index: Index, depth: int = 0) -> list[Ranking]:
-        """In the order of the settings; at least `depth` of the best passages are kept in each."""
-        pair_depth = max(self.keep, depth, ANSWER_DEPTH if self.collection.answers else 0)
-        depths = pair_depth, max(pair_depth, POOL_DEPTH)
-        by_lang: dict[str, list[Setting]] = {}
-        for setting in sorted(self.settings):
-            by_lang.setdefault(setting.query_lang, []).append(setting)
-        relevant = dict.fromkeys(by_lang, 0)
-        for (lang, _), rows in self.collection.relevance.items():
-            if lang in relevant:
-                relevant[lang] += len(rows.query)
-        found, shared = {}, Shared()
-        numbered = zip(accumulate(relevant.values()), by_lang.values(), strict=True)
-        for _, some in groupby(numbered, lambda item: item[0] // TOGETHER):
-            wants = [Want.of(self.collection, index.pool, asked, *depths) for _, asked in some]
-            for partial in index.search(wants, self.progress):
-                for r in partial.rankings():
-                    query, passage, grade = map(shared.of, (r.query, r.passage, r.grade))
-                    rank = r.rank.astype(np.int32)
-                    found[r.setting] = replace(
-                        r, query=query, passage=passage, grade=grade, rank=rank
-                    )
-        return [found[setting] for setting in self.settings]
-
-    def map_by_kind(self, index: Index, depth: int | None = None) -> dict[Kind, float]:
-        """Map of what an index finds, macro average by kind; with `depth` only so many of the best passages count."""
-        rankings = self.rankings(index)
-        if depth is not None:
-            rankings = [replace(r, rank=np.where(r.rank <= depth, r.rank, 0)) for r in rankings]
-        scores = score(rankings, ["map"])
-        return mean_by_kind(
-            (s.setting.kind, float(s.values["map"].mean())) for s in scores if len(s.query)
-        )
+def map_by_kind(rankings: Sequence[Ranking], depth: int | None = None) -> dict[Kind, float]:
+    """Map, macro average by kind; with `depth` only so many of the best passages count."""
+    if depth is not None:
+        rankings = [replace(r, rank=np.where(r.rank <= depth, r.rank, 0)) for r in rankings]
+    scores = score(rankings, ["map"])
+    return mean_by_kind(
+        (s.setting.kind, float(s.values["map"].mean())) for s in scores if len(s.query)
+    )
 
 
 def mean_by_kind(values: Iterable[tuple[Kind, float]]) -> dict[Kind, float]:

@@ -1,10 +1,10 @@
 """Retrieval: every text represented once, and where each relevant passage stands in the pool of each setting."""
 
-from xlir_bench.retrieval.approximate import FaissIndex, recall_of_exact
+from xlir_bench.retrieval.approximate import recall_of_exact
 from xlir_bench.retrieval.cache import cache_entries, prune
 from xlir_bench.retrieval.embedding import embed
 from xlir_bench.retrieval.encoding import EmbedRequest
-from xlir_bench.retrieval.exact import VectorIndex
+from xlir_bench.retrieval.exact import FaissIndex, VectorIndex
 from xlir_bench.retrieval.fusion import FusedRetriever
 from xlir_bench.retrieval.lexical import BM25Retriever
 from xlir_bench.retrieval.pool import Partial, Pool, Want

@@ -82,14 +82,9 @@ class Elsewhere:
 
     def search(
         self, index: VectorIndex, searches: Sequence[Search], langs: set[str], progress: Progress
-    ) -> bool:
-        """Each worker compares a span of the pool at a time, and what they find adds up.
-
-        False, with nothing done, where some passages are in memory: these are better searched here.
-        """
+    ) -> None:
+        """Each worker compares a span of the pool at a time, and what they find adds up."""
         passages = {lang: index.passages[lang] for lang in sorted(langs)}
-        if not all(rows.on_disk for rows in passages.values()):
-            return False
         asked = [(search.partial.want, search.queries, search.own) for search in searches]
         job = SearchJob(self.search_device, asked)
         share = -(-sum(map(len, passages.values())) // (UNITS * self.executor.workers))
@@ -104,7 +99,6 @@ class Elsewhere:
             for search, part in zip(searches, parts, strict=True):
                 search.partial.merge(part)
             progress.advance(count)
-        return True
 
     def _units(self, encoding: Encoding) -> Iterator[tuple[str, Batches]]:
         windows = [

@@ -10,16 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from xlir_bench.arrays import slices
 from xlir_bench.records import ROLES, Floats, Ints, Progress, Role, Setting
+from xlir_bench.retrieval.approximate import TRAINED_ON, build_index, retrieve, without
 from xlir_bench.retrieval.kernels import settle
 from xlir_bench.retrieval.pool import Partial, Pool, Want
-from xlir_bench.retrieval.similarity import COSINE, Dense, Similarity
+from xlir_bench.retrieval.retriever import Index, ScoringIndex
+from xlir_bench.retrieval.similarity import COSINE, Dense, MaxSim, Similarity
 from xlir_bench.retrieval.tiles import NUMBA, Engine, Tile
 from xlir_bench.retrieval.vectors import Rows, Vectors, stacked
 from xlir_bench.threads import product_threads
@@ -37,10 +39,10 @@ FEW_QUERIES = 64
 
 
 @dataclass(frozen=True, slots=True)
-class VectorIndex:
+class VectorIndex(ScoringIndex):
     """Vectors of queries and passages, searched without any approximation."""
 
-    pool: Pool
+    pool: Pool = field()  # else the property of `Index` would be its default
     queries: Mapping[str, Vectors]
     passages: Mapping[str, Vectors]
     similarity: Similarity = COSINE
@@ -73,10 +75,34 @@ class VectorIndex:
         searches = self._searches(wants)
         langs = {lang for want in wants for lang in want.langs}
         progress.start("search", sum(len(self.passages[lang]) for lang in langs), "passages")
-        if self.elsewhere is None or not self.elsewhere.search(self, searches, langs, progress):
+        if self.elsewhere is not None and self.on_disk:
+            self.elsewhere.search(self, searches, langs, progress)
+        else:
             self.compare(searches, langs, progress.advance)
         progress.finish()
         return [search.partial for search in searches]
+
+    @property
+    def on_disk(self) -> bool:
+        """Whether the passages are where workers can read them: what is in memory is better searched here."""
+        return all(rows.on_disk for rows in self.passages.values())
+
+    @property
+    def search_device(self) -> str:
+        """That of the workers, where they search."""
+        if self.elsewhere is not None and self.on_disk:
+            return self.elsewhere.search_device
+        return self.engine.name
+
+    @property
+    def scores_fast(self) -> bool:
+        """Not where texts are compared token by token."""
+        return not isinstance(self.similarity, MaxSim)
+
+    def by_faiss(self, factory: str, depth: int) -> FaissIndex | None:
+        """FAISS indexes of the same vectors, where a text has one."""
+        is_dense = isinstance(self.similarity, Dense)
+        return FaissIndex(self, factory, depth) if is_dense else None
 
     def _searches(self, wants: Sequence[Want]) -> list[Search]:
         """Nothing is compared yet; each relevant passage is prepared once for the queries of all languages."""
@@ -191,6 +217,72 @@ class VectorIndex:
                 pieces.append((rows[piece], None if place is None else place[piece]))
         made = list(workers.threads.map(self.similarity.prepared, *zip(*pieces, strict=True)))
         return stacked(made) if block is None else block
+
+
+@dataclass(frozen=True, slots=True)
+class FaissIndex(Index):
+    """FAISS indexes of the same vectors, one a set of candidates."""
+
+    vectors: VectorIndex
+    factory: str
+    depth: int
+    """How many passages each is asked for."""
+    _built: dict[tuple[str, ...], Any] = field(default_factory=dict)
+    """Those of FAISS, by the languages of their passages."""
+
+    @property
+    def pool(self) -> Pool:
+        """The pool that it searches."""
+        return self.vectors.pool
+
+    @property
+    def reach(self) -> int:
+        """As many as are asked for."""
+        return self.depth
+
+    def search(self, wants: Sequence[Want], progress: Progress) -> Iterator[Partial]:
+        """What each of these wants to know, one after another."""
+        progress.start("search", len(wants), "languages")
+        for want in wants:
+            rows = np.asarray(self.vectors.queries[want.query_lang])
+            queries = self.vectors.similarity.prepared(rows)
+            partial = Partial.of(want)
+            for setting in want.settings:
+                scores, top = retrieve(self.index_of(setting), queries, self.depth)
+                self._put(partial, setting, scores, top)
+            yield partial
+            progress.advance(1)
+        progress.finish()
+
+    def index_of(self, setting: Setting) -> Any:
+        """The FAISS index of a setting's candidates, trained; built once."""
+        langs, rows = setting.passage_langs, self.pool.rows(setting)
+        if langs not in self._built:
+            count = rows.stop - rows.start
+            # Spread over the whole pool: its first rows may be of one language.
+            sample = np.linspace(rows.start, rows.stop - 1, min(count, TRAINED_ON))
+            self._built[langs] = build_index(
+                self.factory,
+                self.vectors.take(sample.astype(np.int64)),
+                self.vectors.blocks(setting, TRAINED_ON),
+                f"the {count} candidates of {setting}",
+            )
+        return self._built[langs]
+
+    def _put(self, partial: Partial, setting: Setting, scores: Floats, top: Ints) -> None:
+        want, rows = partial.want, self.pool.rows(setting)
+        top = np.where(top < 0, -1, top + rows.start)
+        if want.own is not None and want.query_lang in setting.passage_langs:
+            scores, top = without(scores, top, want.own)
+        relevant, items = want.relevant, want.items(setting)
+        hit = top[relevant.query[items]] == relevant.position[items][:, None]
+        before = np.where(hit.any(axis=1), hit.argmax(axis=1), -1)
+        partial.before[setting.pooled][items] = before
+        if setting in partial.best:
+            best = partial.best[setting]
+            width = min(best.scores.shape[1], top.shape[1])
+            best.scores[:, :width] = scores[:, :width]
+            best.positions[:, :width] = top[:, :width]
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -11,9 +11,10 @@ from xlir_bench.arrays import slices
 from xlir_bench.encoders import EncoderCard
 from xlir_bench.encoders.digest import fingerprint, slug
 from xlir_bench.errors import InputError
+from xlir_bench.options.running import CPU
 from xlir_bench.records import Collection, Floats, Ints, Progress, Setting, Silent
 from xlir_bench.retrieval.pool import Best, Partial, Pool, Want
-from xlir_bench.retrieval.retriever import Represented, Retriever, ScoringIndex
+from xlir_bench.retrieval.retriever import Index, Represented, Retriever, ScoringIndex
 
 VERSION = 1
 """Changes with what is computed."""
@@ -28,10 +29,10 @@ LISTING = 3
 
 
 @dataclass(frozen=True, slots=True)
-class FusedRetriever:
+class FusedRetriever(Retriever):
     """Several retrievers of the same texts."""
 
-    parts: tuple[Retriever, ...]
+    parts: tuple[Retriever, ...] = field()  # else the property of `Retriever` would be its default
     depth: int
     weights: tuple[float, ...] | None = None
 
@@ -74,21 +75,17 @@ class FusedRetriever:
             ),
         )
 
-    @property
-    def device(self) -> str | None:
-        """Where the first of them runs."""
-        return self.parts[0].device
-
     def represent(self, collection: Collection, progress: Progress) -> Represented:
         """Every text once for each; lengths and unknown words are told as the first sees them."""
         represented = [part.represent(collection, progress) for part in self.parts]
-        indexes = [each.index for each in represented if isinstance(each.index, ScoringIndex)]
-        if len(indexes) < len(represented):
+        indexes = [each.index.scoring for each in represented]
+        scoring = tuple(index for index in indexes if index is not None)
+        if len(scoring) < len(indexes):
             raise InputError(
                 f"{self.card.name}: only retrievers that score a passage by itself can be fused"
             )
         return Represented(
-            index=FusedIndex(tuple(indexes), self.depth, self.weights),
+            index=FusedIndex(scoring, self.depth, self.weights),
             dimension=represented[0].dimension,
             tokens=represented[0].tokens,
             encoded=sum(each.encoded for each in represented),
@@ -98,7 +95,7 @@ class FusedRetriever:
 
 
 @dataclass(frozen=True, slots=True)
-class FusedIndex:
+class FusedIndex(Index):
     """The best passages of every retriever are put together and ordered anew; the others follow as the first has them.
 
     So each passage has a rank, and it is an exact count. Without weights a passage scores the sum of
@@ -116,6 +113,12 @@ class FusedIndex:
     def pool(self) -> Pool:
         """Whose passages they are."""
         return self.indexes[0].pool
+
+    @property
+    def search_device(self) -> str:
+        """Where any of them compares vectors, if that is not the processor."""
+        devices = (index.search_device for index in self.indexes)
+        return next((device for device in devices if device != CPU), CPU)
 
     def search(self, wants: Sequence[Want], progress: Progress) -> Iterator[Partial]:
         """What each of these wants to know, one language after another: the lists of all would fill the memory."""

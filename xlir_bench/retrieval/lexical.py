@@ -15,7 +15,7 @@ from xlir_bench.errors import plural
 from xlir_bench.records import Collection, Floats, Ints, Progress, Role, Setting, TokenCounts
 from xlir_bench.retrieval.exact import VectorIndex
 from xlir_bench.retrieval.pool import Partial, Pool, Want
-from xlir_bench.retrieval.retriever import Represented
+from xlir_bench.retrieval.retriever import Represented, Retriever, ScoringIndex
 from xlir_bench.retrieval.similarity import Sparse
 from xlir_bench.retrieval.vectors import Vectors
 
@@ -25,11 +25,11 @@ TEXTS = 4096
 
 
 @dataclass(frozen=True, slots=True)
-class BM25Retriever:
+class BM25Retriever(Retriever):
     """BM25 as a retriever."""
 
     bm25: BM25
-    device: str | None = None
+    parts = ()
 
     @property
     def card(self) -> EncoderCard:
@@ -60,10 +60,9 @@ class BM25Retriever:
 
 
 @dataclass(frozen=True, slots=True)
-class BM25Index:
+class BM25Index(ScoringIndex):
     """Exact search with the weights that the words have in each language, and in all together."""
 
-    pool: Pool
     alone: VectorIndex
     together: VectorIndex
 
@@ -77,8 +76,12 @@ class BM25Index:
         for key, of_texts in passages.items():
             alone[key] = rows[key].made(partial(_weighted, *_statistics([of_texts])))
             together[key] = rows[key].made(partial(_weighted, *of_all))
-        indexes = [VectorIndex.of(weighted, Sparse()) for weighted in (alone, together)]
-        return cls(indexes[0].pool, *indexes)
+        return cls(VectorIndex.of(alone, Sparse()), VectorIndex.of(together, Sparse()))
+
+    @property
+    def pool(self) -> Pool:
+        """The pool that it searches."""
+        return self.alone.pool
 
     def search(self, wants: Sequence[Want], progress: Progress) -> Iterable[Partial]:
         """What each of these wants to know."""

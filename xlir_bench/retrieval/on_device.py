@@ -108,7 +108,7 @@ class TorchEngine(Engine):
     @classmethod
     def of(cls, name: str) -> TorchEngine:
         """The device of this name; one on which the error of scores is not known is refused."""
-        engine = cls(device=require_device(name, "--search-device"))
+        engine = cls(name=name, device=require_device(name, "--search-device"))
         # Numbers that lose most when they are rounded to so many bits: TF32 keeps 10.
         values = 1 + 2.0 ** -np.arange(1, 23) - 2.0**-23
         rows = np.tile(values.repeat(PROBED).reshape(-1, PROBED), (SHARE // len(values), 1))

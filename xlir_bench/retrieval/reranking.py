@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -21,7 +21,7 @@ VERSION = 1
 
 
 @dataclass(frozen=True, slots=True)
-class RerankedRetriever:
+class RerankedRetriever(Retriever):
     """A retriever whose best passages are ordered anew."""
 
     first: Retriever
@@ -59,6 +59,11 @@ class RerankedRetriever:
         )
 
     @property
+    def parts(self) -> tuple[Retriever]:
+        """The first stage."""
+        return (self.first,)
+
+    @property
     def device(self) -> str | None:
         """Where the first stage runs, or else the reranker."""
         return self.first.device or self.reranker.device
@@ -67,12 +72,12 @@ class RerankedRetriever:
         """Every text as the first stage has it; pairs are scored when they are found."""
         represented = self.first.represent(collection, progress)
         pairs = PairScores(self.reranker, self.request, collection, represented.index.pool)
-        index = RerankedIndex(represented.index, pairs, self.depth, [*represented.notes])
-        return replace(represented, index=index, vectors=None, notes=index.notes)
+        index = RerankedIndex(represented.index, pairs, self.depth)
+        return replace(represented, index=index, vectors=None)
 
 
 @dataclass(frozen=True, slots=True)
-class RerankedIndex:
+class RerankedIndex(Index):
     """The first stage's best passages by the reranker's scores; the others follow as the first stage has them.
 
     So each passage has a rank, and it is exact. Equal scores stand as the first stage has them.
@@ -81,13 +86,27 @@ class RerankedIndex:
     first: Index
     pairs: PairScores
     depth: int
-    notes: list[str]
-    """Those of the first stage; a search adds its own."""
+    notes: list[str] = field(default_factory=list)
 
     @property
     def pool(self) -> Pool:
         """Whose passages they are."""
         return self.first.pool
+
+    @property
+    def reach(self) -> int:
+        """That of the first stage."""
+        return self.first.reach
+
+    @property
+    def search_device(self) -> str:
+        """That of the first stage."""
+        return self.first.search_device
+
+    def by_faiss(self, factory: str, depth: int) -> RerankedIndex | None:
+        """FAISS below: the reranker orders its best passages where it did before."""
+        first = self.first.by_faiss(factory, max(depth, self.depth))
+        return None if first is None else RerankedIndex(first, self.pairs, self.depth)
 
     def search(self, wants: Sequence[Want], progress: Progress) -> Iterator[Partial]:
         """What each of these wants to know, one language after another: the lists of all would fill the memory."""

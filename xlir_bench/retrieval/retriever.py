@@ -1,23 +1,24 @@
 """The seam between the harness and whatever retrieves: it represents texts once and gives an index of them.
 
-A retriever of another kind (an inverted index, one that compares token by token) is a class with a `card` and
-`represent`; whoever asks it knows no more of it than that.
+A retriever of another kind (an inverted index, one that compares token by token) is a class derived from `Retriever`,
+and its index one derived from `Index`: whoever asks them knows no more of them than what is here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 from xlir_bench.encoders import EncoderCard
 from xlir_bench.records import Collection, Floats, Ints, Progress, Role, Setting, TokenCounts
 from xlir_bench.retrieval.pool import Partial, Pool, Want
+from xlir_bench.retrieval.tiles import NUMBA, Engine
 from xlir_bench.retrieval.vectors import Vectors
 
 
 class Index(Protocol):
-    """The texts of a collection, ready to be searched."""
+    """The texts of a collection, ready to be searched. A kind states what is not so of it."""
 
     @property
     def pool(self) -> Pool:
@@ -26,10 +27,48 @@ class Index(Protocol):
     def search(self, wants: Sequence[Want], progress: Progress) -> Iterable[Partial]:
         """What each of these wants to know, in their order."""
 
+    @property
+    def reach(self) -> int:
+        """How many passages of a ranking are found at most."""
+        return self.pool.size
 
-@runtime_checkable
+    @property
+    def notes(self) -> Sequence[str]:
+        """What a reader of the result should know of the search, once it is over."""
+        return ()
+
+    @property
+    def engine(self) -> Engine:
+        """What compares vectors in this process."""
+        return NUMBA
+
+    @property
+    def search_device(self) -> str:
+        """Where vectors are compared."""
+        return self.engine.name
+
+    @property
+    def scoring(self) -> ScoringIndex | None:
+        """The index itself, if in it a passage has a score of its own, whatever the others have."""
+        return None
+
+    def by_faiss(self, factory: str, depth: int) -> Index | None:
+        """The same with a FAISS index, asked for so many passages, in place of exact search; None without dense vectors."""
+        return None
+
+
 class ScoringIndex(Index, Protocol):
     """An index in which a passage has a score of its own, whatever the others have."""
+
+    @property
+    def scoring(self) -> ScoringIndex:
+        """Itself."""
+        return self
+
+    @property
+    def scores_fast(self) -> bool:
+        """Whether millions of scores take seconds, and not minutes."""
+        return True
 
     def scores(self, setting: Setting, query: Ints, positions: Ints) -> Floats:
         """The true score of each pair of a query and a passage of a setting."""
@@ -54,7 +93,6 @@ class Represented:
     cached: int = 0
     """Texts that came from the cache."""
     notes: Sequence[str] = ()
-    """Whole once the index was searched."""
 
 
 class Retriever(Protocol):
@@ -65,8 +103,17 @@ class Retriever(Protocol):
         """What a result records of it; found without loading any weights."""
 
     @property
+    def parts(self) -> Sequence[Retriever]:
+        """The retrievers that it is made of; none where it represents texts by itself."""
+
+    @property
     def device(self) -> str | None:
         """Where it runs, where that is known."""
+        return self.parts[0].device if self.parts else None
 
     def represent(self, collection: Collection, progress: Progress) -> Represented:
         """Represent every text once, and index them."""
+
+    def encode_part(self, collection: Collection, progress: Progress, part: int, parts: int) -> int:
+        """Encode one of so many parts of the texts into the cache (`part` from 0); how many there were to encode."""
+        return sum(each.encode_part(collection, progress, part, parts) for each in self.parts)

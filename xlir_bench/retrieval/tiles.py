@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from xlir_bench.options.running import CPU
 from xlir_bench.records import Floats, Ints
 from xlir_bench.retrieval.kernels import count_above, count_exact, list_best
 from xlir_bench.retrieval.similarity import Similarity
@@ -90,6 +91,8 @@ class Engine:
 
     share: int | None = None
     """How many queries a tile best has; None: as many as there are for each thread, and not too many."""
+    name: str = CPU
+    """The device, as `--search-device` has it."""
 
     def placed(self, rows: Rows) -> Rows:
         """Prepared rows, in the place where they are compared."""

@@ -28,7 +28,7 @@ LEAST_VARIANCE = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
-class TransformedRetriever:
+class TransformedRetriever(Retriever):
     """A retriever with vectors, whose languages are moved towards each other.
 
     `centroids`: each role and language loses its mean. `offsets`: it loses only what its mean differs by from the
@@ -64,9 +64,9 @@ class TransformedRetriever:
         )
 
     @property
-    def device(self) -> str | None:
-        """Where it runs."""
-        return self.retriever.device
+    def parts(self) -> tuple[Retriever]:
+        """Whose vectors are moved."""
+        return (self.retriever,)
 
     def represent(self, collection: Collection, progress: Progress) -> Represented:
         """The texts' vectors, moved; nothing is encoded that is cached."""

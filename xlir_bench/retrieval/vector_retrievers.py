@@ -19,7 +19,7 @@ from xlir_bench.retrieval.embedding import embed, encode_part, zero_vectors
 from xlir_bench.retrieval.encoding import EmbedRequest
 from xlir_bench.retrieval.exact import VectorIndex
 from xlir_bench.retrieval.passing import embed_in_passing
-from xlir_bench.retrieval.retriever import Represented
+from xlir_bench.retrieval.retriever import Represented, Retriever
 from xlir_bench.retrieval.similarity import COSINE, Dense, MaxSim, Similarity, Sparse
 from xlir_bench.retrieval.tiles import NUMBA, Engine
 from xlir_bench.retrieval.vectors import Vectors
@@ -27,11 +27,12 @@ from xlir_bench.untrusted import shortened
 
 
 @dataclass(frozen=True, slots=True)
-class VectorRetriever:
+class VectorRetriever(Retriever):
     """An encoder whose vectors are compared with each other."""
 
     encoder: Encoder
     request: EmbedRequest
+    parts = ()
 
     @property
     def card(self) -> EncoderCard:
@@ -50,12 +51,12 @@ class VectorRetriever:
         return embed(collection, self.encoder, self.request, progress)
 
     def encode_part(self, collection: Collection, progress: Progress, part: int, parts: int) -> int:
-        """Encode one of so many parts of the texts into the cache (`part` from 0); how many there were to encode."""
+        """See `embedding.encode_part`."""
         return encode_part(collection, self.encoder, self.request, progress, part, parts)
 
 
 @dataclass(frozen=True, slots=True)
-class StoredRetriever:
+class StoredRetriever(Retriever):
     """Vectors that a user has already."""
 
     stored: StoredVectors
@@ -63,7 +64,7 @@ class StoredRetriever:
     """Only the first queries are wanted (`--limit`): there may be vectors of more."""
     similarity: Similarity = COSINE
     engine: Engine = NUMBA
-    device: str | None = None
+    parts = ()
 
     @property
     def card(self) -> EncoderCard:
