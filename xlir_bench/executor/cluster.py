@@ -15,7 +15,7 @@ import socket
 import traceback
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
@@ -55,19 +55,14 @@ def connected(
     Without one, of the cluster that RAY_ADDRESS names, or of which this machine is a node; else of one that is
     started here and stopped at the end.
     """
-    before = ray.is_initialized()
-    if not before:
-        _join(address)
-    try:
+    with ExitStack() as stack:
+        if not ray.is_initialized():
+            _join(address)
+            stack.callback(ray.shutdown)
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         cluster = Cluster(*shared(nodes, workers, gpus_per_worker), tell)
-        try:
-            yield cluster
-        finally:
-            cluster.dismiss()
-    finally:
-        if not before:
-            ray.shutdown()
+        stack.callback(cluster.dismiss)
+        yield cluster
 
 
 def _join(asked: str | None) -> None:
@@ -185,7 +180,7 @@ class Cluster:
     cpus: int
     """Processors of each."""
     gpus: float
-    tell: Callable[[str], None] = lambda _line: None
+    tell: Callable[[str], None]
     kinds: Counter[str] = field(default_factory=Counter)
     idle: list[Any] = field(default_factory=list)
     """Workers that wait for the next job."""
@@ -200,17 +195,7 @@ class Cluster:
         self, job: Job[Unit, Found], units: Iterable[tuple[str, Unit]]
     ) -> Iterator[Done[Found]]:
         """Every unit once, as workers finish them."""
-        waiting = iter(units)
-        first = deque(islice(waiting, self.workers))
-        if not first:
-            return
-        crew = _Crew(self, ray.put(job), first, waiting)
-        try:
-            yield from crew.work()
-        finally:
-            # Whoever stops early wants no more of what is being done.
-            for worker in [*crew.opening.values(), *(worker for worker, *_ in crew.busy.values())]:
-                ray.kill(worker)
+        return _Crew(self, ray.put(job), iter(units)).work()
 
     def hire(self) -> Any:
         """A worker that is idle, or a new one."""
@@ -238,9 +223,9 @@ class _Crew:
     cluster: Cluster
     job: Any
     """Where the job lies in Ray's store."""
-    again: deque[tuple[str, Any]]
-    """Units to do before `waiting`."""
     waiting: Iterator[tuple[str, Any]]
+    again: deque[tuple[str, Any]] = field(default_factory=deque)
+    """Units to do before those that wait."""
     opening: dict[Any, Any] = field(default_factory=dict)
     """Workers that are opening the job, by what they will answer."""
     busy: dict[Any, tuple[Any, str, Any]] = field(default_factory=dict)
@@ -251,18 +236,23 @@ class _Crew:
 
     def work(self) -> Iterator[Done[Any]]:
         """Until every unit is done or given up."""
-        for _ in range(len(self.again)):
-            self._open()
-        while self.opening or self.busy:
-            answers = [*self.opening, *self.busy]
-            ready, _ = ray.wait(answers, timeout=PATIENCE)
-            if not ready and not self.busy:
-                self._tell_patience()
-            for answer in ready:
-                if answer in self.opening:
-                    self._opened(answer)
-                else:
-                    yield from self._finished(answer)
+        try:
+            for unit in islice(self.waiting, self.cluster.workers):
+                self.again.append(unit)
+                self._open()
+            while self.opening or self.busy:
+                ready, _ = ray.wait([*self.opening, *self.busy], timeout=PATIENCE)
+                if not ready and not self.busy:
+                    self._tell_patience()
+                for answer in ready:
+                    if answer in self.opening:
+                        self._opened(answer)
+                    else:
+                        yield from self._finished(answer)
+        finally:
+            # Whoever stops early wants no more of what is being done.
+            for worker in [*self.opening.values(), *(worker for worker, *_ in self.busy.values())]:
+                ray.kill(worker)
 
     def _open(self) -> None:
         worker = self.cluster.hire()
@@ -271,7 +261,7 @@ class _Crew:
     def _opened(self, answer: Any) -> None:
         worker = self.opening.pop(answer)
         try:
-            told: _Told = ray.get(answer)
+            opened: Done[str | None] = ray.get(answer)
         except ray.exceptions.RayTaskError as error:
             raise XlirError(
                 f"a worker cannot begin ({_line(error)}): every node wants the same release of xlir-bench"
@@ -287,10 +277,8 @@ class _Crew:
                 ) from error
             return
         self.unopened = 0
-        if told.error is not None:
-            raise told.error
-        if told.first:
-            self.cluster.kinds[told.found] += 1
+        if (kind := opened.result()) is not None:
+            self.cluster.kinds[kind] += 1
         self._next(worker)
 
     def _next(self, worker: Any) -> None:
@@ -305,14 +293,14 @@ class _Crew:
                 self.opening.clear()
         else:
             name, content = unit
-            self.busy[worker.do.remote(content)] = worker, name, content
+            self.busy[worker.do.remote(name, content)] = worker, name, content
 
     def _finished(self, answer: Any) -> Iterator[Done[Any]]:
         worker, name, unit = self.busy.pop(answer)
         try:
-            told: _Told = ray.get(answer)
+            done: Done[Any] = ray.get(answer)
         except ray.exceptions.RayTaskError as error:  # what was found cannot be sent
-            told = _Told(exit_code=4, why=f"{name}: {_line(error)}", trace=str(error))
+            done = Done(name, error=_failure(f"{name}: {_line(error)}", str(error)))
         except ray.exceptions.RayError as error:
             self._end(worker)
             self.deaths[name] += 1
@@ -327,7 +315,7 @@ class _Crew:
                 yield Done(name, error=XlirError(why))
             return
         self._next(worker)
-        yield Done(name, told.found, told.error)
+        yield done
 
     def _end(self, worker: Any) -> None:
         with suppress(ray.exceptions.RayError, ValueError):
@@ -342,35 +330,6 @@ class _Crew:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Told:
-    """What a worker answers: plain data, so that it can be read wherever the project is."""
-
-    found: Any = None
-    exit_code: int = 0
-    why: str = ""
-    trace: str = ""
-    first: bool = False
-    """Whether it is the first job of this worker."""
-
-    @classmethod
-    def of(cls, error: Exception) -> _Told:
-        trace = traceback.format_exc()
-        if isinstance(error, XlirError):
-            return cls(exit_code=error.exit_code, why=str(error), trace=trace)
-        return cls(exit_code=4, why=f"{_line(error)} (of a worker; -v shows where)", trace=trace)
-
-    @property
-    def error(self) -> XlirError | None:
-        """What went wrong, as an error of this project with its exit code."""
-        if not self.exit_code:
-            return None
-        error = XlirError(self.why)
-        error.exit_code = self.exit_code
-        error.add_note(f"In a worker:\n{self.trace}")
-        return error
-
-
 class _Worker:
     """An actor: does the units of one job after another."""
 
@@ -382,22 +341,37 @@ class _Worker:
         self.work: Callable[[Any], Any] | None = None
         self.first = True
 
-    def open(self, job: Job[Any, Any]) -> _Told:
-        """Open a job; what the worker is."""
+    def open(self, job: Job[Any, Any]) -> Done[str | None]:
+        """Open a job; what kind of machine the worker is, told once."""
         self.work, first, self.first = None, self.first, False
         gc.collect()  # a model of the job before
         try:
             self.work = job.open()
         except Exception as error:
-            return _Told.of(error)
-        return _Told(_machine(), first=first)
+            return Done("open", error=_told(error))
+        return Done("open", _machine() if first else None)
 
-    def do(self, unit: Any) -> _Told:
+    def do(self, name: str, unit: Any) -> Done[Any]:
         """Do a unit."""
         try:
-            return _Told(self.work(unit))  # type: ignore[misc]  # it was opened before
+            return Done(name, self.work(unit))  # type: ignore[misc]  # it was opened before
         except Exception as error:
-            return _Told.of(error)
+            return Done(name, error=_told(error))
+
+
+def _told(error: Exception) -> XlirError:
+    """An error of this project, so that it can be read wherever the project is."""
+    trace = traceback.format_exc()
+    if isinstance(error, XlirError):
+        return _failure(str(error), trace, error.exit_code)
+    return _failure(f"{_line(error)} (of a worker; -v shows where)", trace)
+
+
+def _failure(why: str, trace: str, exit_code: int = XlirError.exit_code) -> XlirError:
+    failure = XlirError(why)
+    failure.exit_code = exit_code
+    failure.add_note(f"In a worker:\n{trace}")
+    return failure
 
 
 def _machine() -> str:
