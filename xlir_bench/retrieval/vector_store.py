@@ -146,7 +146,7 @@ def remember_encoder(folder: Path, name: str, fingerprint: str) -> None:
         objectstore.write(path, record.encode())
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, weakref_slot=True)
 class Store:
     """The cached vectors of one encoder, in a folder that is held against removal; without one nothing is kept."""
 
@@ -158,8 +158,8 @@ class Store:
     damaged: Counter[str] = field(default_factory=Counter)
     """How many shards of each role had a wrong digest and were removed."""
     lease: object = None
-    temporary: _TemporaryFolder | None = None
-    """For what neither fits in memory nor can be kept."""
+    temporary: Path | None = None
+    """A folder for what neither fits in memory nor can be kept; removed once nobody holds the store."""
 
     @classmethod
     def of(
@@ -190,11 +190,12 @@ class Store:
     def set_aside(self, role: str, block: Block) -> Path:
         """Write a block to a temporary folder, where the cache cannot keep it."""
         if self.temporary is None:
-            self.temporary = _TemporaryFolder()
+            self.temporary = Path(tempfile.mkdtemp(prefix="xlir-bench-"))
+            weakref.finalize(self, shutil.rmtree, self.temporary, ignore_errors=True)
         with files.explained(
-            self.temporary.path, "a large corpus needs room there; TMPDIR names another place"
+            self.temporary, "a large corpus needs room there; TMPDIR names another place"
         ):
-            return write_block(self.temporary.path / role, block)
+            return write_block(self.temporary / role, block)
 
     def _not_kept(self, folder: Path, error: OSError) -> None:
         remedy = f"{self.what} are not kept (XLIR_CACHE names another place)"
@@ -264,14 +265,6 @@ class Store:
         self.notes.add(
             f"cached vectors in {folder} cannot be read ({error.strerror}): those texts were encoded again"
         )
-
-
-class _TemporaryFolder:
-    """A temporary folder, removed once nobody holds this."""
-
-    def __init__(self) -> None:
-        self.path = Path(tempfile.mkdtemp(prefix="xlir-bench-"))
-        weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
 
 
 def _remembered(folder: Path) -> dict[str, list[int]]:
