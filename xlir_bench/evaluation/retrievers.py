@@ -103,7 +103,7 @@ def _of_one(
             f"--transform is for dense vectors that are compared by cosine; those of {loaded.name} are not"
         )
     text = _held_out(encoder_options.transform_text, options)
-    return TransformedRetriever(retriever, encoder_options.transform, similarity, engine, text)
+    return TransformedRetriever(retriever, encoder_options.transform, text)
 
 
 def _refuse_together(encoder_options: EncoderOptions, options: RunOptions) -> None:

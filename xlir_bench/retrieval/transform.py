@@ -15,8 +15,7 @@ from xlir_bench.options.encoding import Transform
 from xlir_bench.records import ROLES, Collection, Floats, Progress, Role
 from xlir_bench.retrieval.exact import VectorIndex
 from xlir_bench.retrieval.retriever import Represented, Retriever
-from xlir_bench.retrieval.similarity import Similarity, normalised
-from xlir_bench.retrieval.tiles import Engine
+from xlir_bench.retrieval.similarity import normalised
 from xlir_bench.retrieval.vectors import Vectors
 
 VERSION = 1
@@ -39,8 +38,6 @@ class TransformedRetriever(Retriever):
 
     retriever: Retriever
     transform: Transform
-    similarity: Similarity
-    engine: Engine
     text: Collection | None = None
     """Parallel text that the moves are estimated on; None: the task's own texts."""
 
@@ -85,7 +82,7 @@ class TransformedRetriever(Retriever):
             known = self.retriever.represent(text, progress).vectors or {}
         moves = _moves(self.transform, known)
         moved = {key: rows.made(partial(_moved, *moves[key])) for key, rows in vectors.items()}
-        index = VectorIndex.of(moved, self.similarity, self.engine)
+        index = VectorIndex.of(moved, engine=plain.index.engine)
         return replace(plain, index=index, vectors=moved)
 
 
