@@ -50,7 +50,7 @@ def cut(block: int, share: int, few: int, listed: int) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(exact, "BLOCK", block)
         patch.setattr(exact, "SHARE", share)
-        patch.setattr(exact, "FEW_QUERIES", few)
+        patch.setattr(exact, "FEW_ROWS", few)
         patch.setattr(tiles, "LISTED", block + listed)
         yield
 

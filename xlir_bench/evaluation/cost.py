@@ -233,13 +233,12 @@ def _shapes(encoder: Encoder, options: CostOptions) -> list[tuple[int, str]]:
 def measure_cost(
     task: Task,
     models: Sequence[LoadedModel],
-    options: CostOptions | None = None,
-    run_options: RunOptions | None = None,
+    options: CostOptions,
+    run_options: RunOptions,
     progress: Progress | None = None,
     command: str = "",
 ) -> CostPart:
     """Every variant of these models on one task; texts are encoded once a dtype, if not in the cache."""
-    options, run_options = options or CostOptions(), run_options or RunOptions()
     progress = progress or Silent()
     collection = load_collection(task, run_options, progress)
     settings = settings_asked(task, run_options)
@@ -298,13 +297,11 @@ def _variants(
             {key: Vectors.of(np.asarray(rows)[:, :dimension]) for key, rows in vectors.items()},
             model.similarity,
         )
-        depth = options.depth or DEPTH
-        by_faiss = FaissIndex(exact, factory, depth)
+        by_faiss = FaissIndex(exact, factory, options.depth or DEPTH)
         rankings = search(exact if factory == EXACT else by_faiss, collection, settings)
-        index, by_kind = by_faiss.index_of(pool), map_by_kind(rankings, options.depth)
-        variants.append(
-            _Variant(model, dimension, factory, by_kind, index, min(depth, index.ntotal))
-        )
+        by_kind, index = map_by_kind(rankings, options.depth), by_faiss.index_of(pool)
+        depth = min(by_faiss.depth, index.ntotal)
+        variants.append(_Variant(model, dimension, factory, by_kind, index, depth))
         progress.advance(1)
     progress.finish()
     return variants

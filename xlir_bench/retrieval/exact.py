@@ -34,8 +34,8 @@ BLOCK = 16_000
 out of the processor's cache, which costs the matrix product 3 %."""
 SHARE = 512
 """Queries that a thread compares with a block at a time, which is fetched once for all: the scores are 32 MB."""
-FEW_QUERIES = 64
-"""Fewer are not worth a thread of their own."""
+FEW_ROWS = 64
+"""Queries, or passages to prepare: fewer are not worth a thread of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,14 +138,13 @@ class VectorIndex(ScoringIndex):
     ) -> None:
         """Take the passages of these languages into account in all searches."""
         with product_threads() as (count, threads):
-            workers = _Workers(count, threads)
-            tasks = [
-                (search, rows)
-                for search in searches
-                for rows in workers.shares(search.queries.shape[0], self.engine.share)
-            ]
-            for block in self._blocks(langs, workers):
-                for done in [workers.threads.submit(s.see, rows, block) for s, rows in tasks]:
+            tasks = []
+            for search in searches:
+                queries = search.queries.shape[0]
+                size = self.engine.share or min(SHARE, _share(queries, count))
+                tasks += [(search, rows) for rows in slices(queries, size)]
+            for block in self._blocks(langs, count, threads):
+                for done in [threads.submit(s.see, rows, block) for s, rows in tasks]:
                     done.result()
                 advance(block.passages.shape[0])
 
@@ -190,16 +189,16 @@ class VectorIndex(ScoringIndex):
             for rows in slices(len(self.passages[lang]), size):
                 yield self.similarity.prepared(self.passages[lang].rows(rows))
 
-    def _blocks(self, langs: set[str], workers: _Workers) -> Iterator[_Block]:
+    def _blocks(self, langs: set[str], count: int, threads: ThreadPoolExecutor) -> Iterator[_Block]:
         """The passages of these languages in pool order; a block ends where the next position is not wanted."""
         most = self.block or BLOCK
         for span in _joined(self.pool.bounds[lang] for lang in self.pool.langs if lang in langs):
             for start in range(span.start, span.stop, most):
                 wanted = slice(start, min(start + most, span.stop))
-                yield _Block(start, self.engine.placed(self._held(wanted, workers)))
+                yield _Block(start, self.engine.placed(self._held(wanted, count, threads)))
 
-    def _held(self, wanted: slice, workers: _Workers) -> Rows:
-        """The passages at these positions, prepared by several threads; dense ones are copied once."""
+    def _held(self, wanted: slice, count: int, threads: ThreadPoolExecutor) -> Rows:
+        """The passages at these positions, prepared by so many threads; dense ones are copied once."""
         block: Floats | None = None
         if isinstance(self.similarity, Dense):
             dimension = self.passages[self.pool.langs[0]].dimension
@@ -213,9 +212,9 @@ class VectorIndex(ScoringIndex):
             place = None if block is None else block[start:end]
             # Read by this thread alone: rows may be encoded by being read.
             rows = self.passages[lang].rows(part, place)
-            for piece in workers.pieces(end - start):
+            for piece in slices(end - start, _share(end - start, count)):
                 pieces.append((rows[piece], None if place is None else place[piece]))
-        made = list(workers.threads.map(self.similarity.prepared, *zip(*pieces, strict=True)))
+        made = list(threads.map(self.similarity.prepared, *zip(*pieces, strict=True)))
         return stacked(made) if block is None else block
 
 
@@ -300,23 +299,6 @@ class _Block:
 
 
 @dataclass(frozen=True, slots=True)
-class _Workers:
-    """Threads that each take their share of a block of passages."""
-
-    count: int
-    threads: ThreadPoolExecutor
-
-    def pieces(self, rows: int) -> Iterator[slice]:
-        """So many rows, cut into one piece per thread."""
-        return slices(rows, max(FEW_QUERIES, -(-rows // self.count)))
-
-    def shares(self, queries: int, size: int | None) -> list[slice]:
-        """Slices of so many queries, each compared at once."""
-        share = max(FEW_QUERIES, min(SHARE, -(-queries // self.count)))
-        return list(slices(queries, size or share))
-
-
-@dataclass(frozen=True, slots=True)
 class Search:
     """The queries of one language, and what is known of their settings so far."""
 
@@ -377,6 +359,11 @@ class Search:
         bars, depth = best.scores[rows, -1], best.scores.shape[1]
         for row, column in tile.best(span.start, span.stop, bars, depth):
             best.add(row + rows.start, tile.exact(row, column), seen.first + column)
+
+
+def _share(rows: int, threads: int) -> int:
+    """How many of these rows a thread takes."""
+    return max(FEW_ROWS, -(-rows // threads))
 
 
 def _inside(wanted: slice, held: slice) -> slice:
