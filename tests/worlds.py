@@ -40,9 +40,8 @@ class World:
         return [*pairs, Setting(query_lang, tuple(self.langs))] if len(self.langs) > 1 else pairs
 
     def wants(self, pair_depth: int = 0, pool_depth: int = 100) -> list[Want]:
-        pool = self.index().pool
         return [
-            Want.of(self.collection, pool, self.settings(lang), pair_depth, pool_depth)
+            Want.of(self.collection, self.settings(lang), pair_depth, pool_depth)
             for lang in self.collection.languages("query")
         ]
 

@@ -51,7 +51,7 @@ def rank_and_measure(queries: dict, passages: dict, relevant: np.ndarray) -> Non
     wants = []
     for lang in LANGS:
         settings = [Setting(lang, (x,)) for x in LANGS] + [Setting(lang, tuple(LANGS))]
-        wants.append(Want.of(collection, index.pool, settings))
+        wants.append(Want.of(collection, settings))
     rankings = [r for found in index.search(wants, Silent()) for r in found.rankings()]
     score(rankings, ["map", "mrr", "ndcg@10", "recall@1", "recall@10", "recall@100"])
     pools = [

@@ -113,9 +113,9 @@ def sharded(files: list[Path], queries: np.ndarray, passages: int) -> tuple[floa
     few = Relevance(rows[:3], np.arange(3), np.ones(3, np.int64))
     warm = Collection(collection.queries, {}, {("en", "en"): few}, "question", False, {})
     english = [Setting("en", ("en",))]
-    small.search([Want.of(warm, small.pool, english, pair_depth=DEPTH)], Silent())
+    small.search([Want.of(warm, english, pair_depth=DEPTH)], Silent())
     began = time.perf_counter()
-    (found,) = index.search([Want.of(collection, index.pool, english, pair_depth=DEPTH)], Silent())
+    (found,) = index.search([Want.of(collection, english, pair_depth=DEPTH)], Silent())
     (ranking,) = found.rankings()
     seconds = time.perf_counter() - began
     assert ranking.top is not None

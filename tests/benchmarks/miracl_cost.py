@@ -163,7 +163,7 @@ def searched(dimension: int, dtype: str) -> tuple[float, float]:
             ("passage", "en"): Vectors.of(*parts),
         }
         index = VectorIndex.of(vectors)
-        want = Want.of(collection, index.pool, [Setting("en", ("en",))], pair_depth=DEPTH)
+        want = Want.of(collection, [Setting("en", ("en",))], pair_depth=DEPTH)
         seconds = []
         for _ in range(2):  # the first one compiles
             began = time.process_time()

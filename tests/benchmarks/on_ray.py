@@ -216,9 +216,7 @@ def measure(folder: Path, kind: str, passages: int) -> dict[str, Any]:
 
             with timed("encode"):
                 represented = embed(collection, encoder, request, progress)
-            want = Want.of(
-                collection, represented.index.pool, settings(), pair_depth=DEPTH, pool_depth=DEPTH
-            )
+            want = Want.of(collection, settings(), pair_depth=DEPTH, pool_depth=DEPTH)
             with timed("search"):
                 (partial,) = represented.index.search([want], progress)
             result["units"] = counting.count

@@ -69,4 +69,4 @@ def asked(count: int, pool: int) -> tuple[VectorIndex, Want]:
     index = VectorIndex.of(
         {("query", "en"): Vectors.of(queries), ("passage", "en"): Vectors.of(passages)}
     )
-    return index, Want.of(collection, index.pool, [Setting("en", ("en",))], pair_depth=DEPTH)
+    return index, Want.of(collection, [Setting("en", ("en",))], pair_depth=DEPTH)

@@ -18,7 +18,6 @@ from xlir_bench.rendering.document import render
 from xlir_bench.rendering.numbers import number
 from xlir_bench.reports.tables import report
 from xlir_bench.results.schema import AlignmentPart
-from xlir_bench.retrieval.pool import Pool
 from xlir_bench.tasks import catalogue
 
 
@@ -223,7 +222,6 @@ class Drawn:
     """An index of twelve passages whose scores are drawn; it keeps what it was asked for."""
 
     def __init__(self, rng: np.random.Generator) -> None:
-        self.pool = Pool.of({"de": 7, "en": 5})
         self.drawn = rng.integers(0, 6, (3, 8, 12)).astype(float)
         self.asked: dict[str, set[int]] = {}
 
@@ -246,7 +244,8 @@ def test_lists_of_any_length_are_correlated_and_questions_alone_are_not_scored(
             top[:] = -1
         best[lang] = {x: [p for p in row if p >= 0] for x, row in zip(ids, top, strict=True)}
         setting, rows = Setting(lang, ("de", "en")), np.arange(8)
-        pools.append(PoolRanking(Ranking(setting, 12, rows, rows, rows, rows, top), tuple(ids), {}))
+        ranking = Ranking(setting, 12, rows, rows, rows, rows, top)
+        pools.append(PoolRanking(ranking, tuple(ids), {"de": 7, "en": 5}))
     monkeypatch.setattr(unions, "CORRELATED", (6,))
     monkeypatch.setattr(unions, "scores_table", lambda scored, _: scored)
     found, _ = unions.score_correlations(pools, index, None, many=False)

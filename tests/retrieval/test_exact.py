@@ -36,7 +36,7 @@ def one_language(
     index = VectorIndex.of(
         {("query", "en"): Vectors.of(queries), ("passage", "en"): Vectors.of(passages)}
     )
-    want = Want.of(collection, index.pool, [Setting("en", ("en",))], pair_depth=10)
+    want = Want.of(collection, [Setting("en", ("en",))], pair_depth=10)
     ((found,),) = (its.rankings() for its in index.search([want], Silent()))
     return found
 
@@ -67,7 +67,7 @@ def test_each_language_may_be_searched_in_a_language_of_its_own(seed, langs, pie
     world = random_world(seed, langs, langs, 5)
     index = world.index(pieces[4])
     wants = [
-        Want.of(world.collection, index.pool, [Setting(lang, (other,))], pair_depth=3)
+        Want.of(world.collection, [Setting(lang, (other,))], pair_depth=3)
         for lang, other in zip(sorted(langs), sorted(langs, reverse=True), strict=True)
     ]
     with cut(*pieces[:4]):
@@ -175,7 +175,7 @@ def test_scores_by_inner_product_weigh_length() -> None:
     judged = Relevance(asked[0], asked[1], np.ones(12, np.int64))
     collection = random_world(0, {"en": 4}, {"en": 300}).collection
     collection = replace(collection, relevance={("en", "en"): judged})
-    want = Want.of(collection, index.pool, [Setting("en", ("en",))], pair_depth=20)
+    want = Want.of(collection, [Setting("en", ("en",))], pair_depth=20)
     (found,) = index.search([want], Silent())
     (ranking,) = found.rankings()
     true = queries.astype("f4").astype(float) @ passages.astype("f4").astype(float).T
@@ -238,7 +238,7 @@ def test_only_the_languages_asked_for_are_looked_at() -> None:
     world = random_world(2, {"en": 3}, {"ar": 7, "de": 4, "en": 6, "zh": 2})
     index = world.index(5)
     mine = [Setting("en", ("ar",)), Setting("en", ("en",)), Setting("en", ("zh",))]
-    want = Want.of(world.collection, index.pool, mine)
+    want = Want.of(world.collection, mine)
     (found,) = index.search([want], Counting())
     assert told == [("search", 15, "passages"), 7, 8]
     for ranking in found.rankings():
@@ -254,7 +254,7 @@ def test_a_query_that_is_a_passage_itself_is_none_of_its_candidates() -> None:
     vectors = {**world.vectors, ("query", "en"): world.vectors["passage", "en"]}
     world = World(collection, vectors)
     mine = [Setting("en", ("en",)), Setting("en", ("de", "en"))]
-    want = Want.of(collection, world.index().pool, mine, 9, 9)
+    want = Want.of(collection, mine, 9, 9)
     (found,) = world.index(4).search([want], Silent())
     for ranking, size in zip(found.rankings(), (6, 11), strict=True):
         assert ranking.candidates == size - 1

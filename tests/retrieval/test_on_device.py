@@ -159,7 +159,7 @@ def test_parts_on_disk_that_cannot_be_written_to_are_searched(tmp_path) -> None:
     }
     for engine in (here(), NUMBA):
         index = VectorIndex.of(vectors, Dense(cosine=False), engine=engine)
-        want = Want.of(world.collection, index.pool, [Setting("en", ("en",))])
+        want = Want.of(world.collection, [Setting("en", ("en",))])
         (partial,) = index.search([want], Silent())
         before = partial.before[False]
         assert before.tolist() == [r - 1 for *_, r in rows(partial.rankings()[0])]

@@ -293,10 +293,7 @@ def test_vectors_that_are_kept_nowhere_have_the_bits_of_those_that_are(
             Setting(lang, langs) for lang in texts for langs in (("de",), ("en",), ("de", "en"))
         ]
         wants = [
-            Want.of(
-                asked, represented.index.pool, [s for s in settings if s.query_lang == lang], 6, 9
-            )
-            for lang in texts
+            Want.of(asked, [s for s in settings if s.query_lang == lang], 6, 9) for lang in texts
         ]
         found.append(
             [r for part in represented.index.search(wants, Silent()) for r in part.rankings()]

@@ -68,7 +68,7 @@ def test_a_setting_is_one_language_or_the_whole_pool() -> None:
 def test_relevant_passages_are_positions_in_the_pool_sorted_by_query() -> None:
     world = random_world(3, {"en": 9}, {"en": 5, "de": 7, "ar": 4})
     pool = world.index().pool
-    found = Want.of(world.collection, pool, world.settings("en")).relevant
+    found = Want.of(world.collection, world.settings("en")).relevant
     wanted = sorted(
         (int(q), pool.bounds[lang].start + int(p), int(g), world.langs.index(lang))
         for lang in world.langs
@@ -83,7 +83,7 @@ def test_relevant_passages_are_positions_in_the_pool_sorted_by_query() -> None:
 def test_a_language_whose_questions_have_no_answer_anywhere_has_no_rows() -> None:
     world = random_world(3, {"en": 2}, {"en": 5})
     collection = replace(world.collection, relevance={})
-    want = Want.of(collection, world.index().pool, [Setting("en", ("en",))])
+    want = Want.of(collection, [Setting("en", ("en",))])
     assert len(want.relevant.query) == 0
 
 

@@ -101,7 +101,7 @@ def test_ranks_are_those_of_the_whole_pool_in_its_new_order(
             order = plain_fused((world, second), setting, query, fused, None)
         return plain_order(order, reranker, world, setting, query, depth)
 
-    pairs = PairScores(Letters(values), EmbedRequest(None), world.collection, first.pool)
+    pairs = PairScores(Letters(values), EmbedRequest(None), world.collection)
     index = RerankedIndex(first, pairs, depth)
     for ranking in (r for p in index.search(world.wants(kept), Silent()) for r in p.rankings()):
         orders = {q: plain(ranking.setting, q) for q in np.unique(ranking.query)}
@@ -125,7 +125,7 @@ def searched(
     """All settings of a world."""
     world = world or random_world(3, {"de": 4, "en": 4}, {"de": 9, "en": 9})
     first = world.index()
-    pairs = PairScores(reranker, EmbedRequest(cache, batch_tokens), world.collection, first.pool)
+    pairs = PairScores(reranker, EmbedRequest(cache, batch_tokens), world.collection)
     index = RerankedIndex(first, pairs, depth)
     return list(index.search(world.wants(), Silent())), index
 
@@ -176,8 +176,8 @@ def test_a_passage_that_is_the_query_itself_stays_out() -> None:
     )
     reranker = Letters()
     index = world.index()
-    pairs = PairScores(reranker, EmbedRequest(None), collection, index.pool)
-    want = Want.of(collection, index.pool, [Setting("en", ("en",))], pair_depth=10)
+    pairs = PairScores(reranker, EmbedRequest(None), collection)
+    want = Want.of(collection, [Setting("en", ("en",))], pair_depth=10)
     (found,) = RerankedIndex(index, pairs, 10).search([want], Silent())
     (ranking,) = found.rankings()
     assert sorted(map(sorted, ranking.top)) == [[0, 1, 3, 4], [0, 2, 3, 4], [1, 2, 3, 4]]
@@ -189,9 +189,9 @@ def test_where_answers_decide_the_questions_that_have_any_are_re_ordered() -> No
     answers = {"de": [["one"], [], ["two", "three"], []]}
     collection = replace(world.collection, relevance={}, answers=answers)
     index = world.index()
-    pairs = PairScores(reranker, EmbedRequest(None), collection, index.pool)
+    pairs = PairScores(reranker, EmbedRequest(None), collection)
     setting = Setting("de", ("en",))
-    want = Want.of(collection, index.pool, [setting], pair_depth=7)
+    want = Want.of(collection, [setting], pair_depth=7)
     reordered = RerankedIndex(index, pairs, 3)
     ((ranking,),) = (found.rankings() for found in reordered.search([want], Silent()))
     assert ranking.scored.tolist() == [0, 2]

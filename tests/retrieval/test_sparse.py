@@ -89,7 +89,7 @@ def test_each_text_is_cut_by_its_own_language() -> None:
     collection = all_judged(text_collection({"en": ["北京"], "zh": ["北京"]}, same))
     index = BM25Retriever(BM25()).represent(collection, Silent()).index
     for lang, best in (("en", [0, 1, 2, 3]), ("zh", [3, 0, 1, 2])):
-        want = Want.of(collection, index.pool, [Setting(lang, ("en", "zh"))], pool_depth=4)
+        want = Want.of(collection, [Setting(lang, ("en", "zh"))], pool_depth=4)
         ((found,),) = (p.rankings() for p in index.search([want], Silent()))
         assert found.top.tolist() == [best]
 
@@ -119,7 +119,7 @@ def test_bm25_ranks_as_bm25s_does(monkeypatch: pytest.MonkeyPatch) -> None:
         passages = [terms(text, lang) for lang in langs for text in texts[lang]]
         theirs = bm25s.BM25(k1=1.5, b=0.75, method="lucene", dtype="float64")
         theirs.index(passages, show_progress=False)
-        want = Want.of(collection, index.pool, [Setting("a", langs)], pair_depth=80, pool_depth=80)
+        want = Want.of(collection, [Setting("a", langs)], pair_depth=80, pool_depth=80)
         ((found,),) = (p.rankings() for p in index.search([want], Silent()))
         assert np.unique(found.query).tolist() == list(range(15))
         for row, query in enumerate(np.unique(found.query)):
@@ -132,7 +132,7 @@ def test_bm25_ranks_as_bm25s_does(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_question_that_shares_no_word_ranks_passages_in_pool_order() -> None:
     collection = all_judged(text_collection({"a": ["nothing", ""]}, {"a": ["one", "", "two"]}))
     represented = BM25Retriever(BM25()).represent(collection, Silent())
-    want = Want.of(collection, represented.index.pool, [Setting("a", ("a",))], pair_depth=3)
+    want = Want.of(collection, [Setting("a", ("a",))], pair_depth=3)
     ((found,),) = (p.rankings() for p in represented.index.search([want], Silent()))
     assert found.top.tolist() == [[0, 1, 2]] * 2
     assert represented.tokens["query", "a"].unknown.tolist() == [1, 0]
@@ -152,7 +152,7 @@ def test_bm25_on_all_132_settings_of_xquad_r_against_sums_of_words() -> None:
     assert len(settings) == 132
     langs = collection.languages("query")
     asked = {x: tuple(s for s in settings if s.query_lang == x) for x in langs}
-    wants = [Want.of(collection, index.pool, asked[x]) for x in langs]
+    wants = [Want.of(collection, asked[x]) for x in langs]
     found = {r.setting: r for p in index.search(wants, Silent()) for r in p.rankings()}
     words = {
         (role, x): [Counter(terms(text, x)) for text in collection.texts(role, x)]

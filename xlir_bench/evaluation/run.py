@@ -118,7 +118,8 @@ def evaluate(
         index = searched = represented.index
         index_quality, keep = None, options.save_run
         if options.index != EXACT:
-            by_faiss = index.by_faiss(options.index, DEPTH)
+            depth = index.first_depth(DEPTH)
+            by_faiss = index.by_faiss(options.index, depth)
             if by_faiss is None:
                 raise InputError(
                     f"--index {options.index!r} wants vectors, and {retriever.card.name} has none:"
@@ -129,7 +130,7 @@ def evaluate(
         if searched is not index:
             exact = rankings
             rankings = search(searched, collection, settings, keep, progress)
-            index_quality = index_part(options.index, exact, rankings, searched.reach)
+            index_quality = index_part(options.index, exact, rankings, depth)
     with stage("measure"):
         scores = _scores(rankings, collection, measures, progress)
         clusters, of_query = _clusters(collection)

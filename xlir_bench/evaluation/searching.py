@@ -40,7 +40,7 @@ def search(
     found, shared = {}, Shared()
     numbered = zip(accumulate(relevant.values()), by_lang.values(), strict=True)
     for _, some in groupby(numbered, lambda item: item[0] // TOGETHER):
-        wants = [Want.of(collection, index.pool, asked, *depths) for _, asked in some]
+        wants = [Want.of(collection, asked, *depths) for _, asked in some]
         for partial in index.search(wants, progress or Silent()):
             for r in partial.rankings():
                 query, passage, grade = map(shared.of, (r.query, r.passage, r.grade))

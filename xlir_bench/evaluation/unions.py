@@ -51,11 +51,11 @@ class Unions:
     """Where the union of a number begins, and last where all end."""
 
     @classmethod
-    def of(cls, pools: Sequence[PoolRanking], index: ScoringIndex) -> Unions:
+    def of(cls, pools: Sequence[PoolRanking]) -> Unions:
         """Of pools that have lists of their best passages."""
         names = Codes({p.lang: [p.query_ids[n] for n in p.ranking.scored] for p in pools})
         number = [names.of(p.lang, np.arange(len(p.ranking.scored))) for p in pools]
-        size, keys = index.pool.size, []
+        size, keys = sum(pools[0].passage_counts.values()), []
         for p, numbers in zip(pools, number, strict=True):
             top = np.asarray(p.ranking.top)[:, :BEST].astype(np.int64)
             keys.append(np.where(top < 0, -1, top + numbers[:, None] * size))
@@ -126,7 +126,7 @@ def score_correlations(
     questions = sum(len(p.ranking.scored) for p in pools)
     if len(pools) < 2 or (questions > UNASKED and not many):
         return {}, None
-    everything = Unions.of(pools, index)
+    everything = Unions.of(pools)
     if not (turns := everything.turns()):
         return {}, None
     sums = {p.lang: np.zeros((len(CORRELATED), 2, len(p.ranking.scored))) for p in pools}

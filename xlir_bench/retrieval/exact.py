@@ -42,7 +42,7 @@ FEW_ROWS = 64
 class VectorIndex(ScoringIndex):
     """Vectors of queries and passages, searched without any approximation."""
 
-    pool: Pool = field()  # else the property of `Index` would be its default
+    pool: Pool
     queries: Mapping[str, Vectors]
     passages: Mapping[str, Vectors]
     similarity: Similarity = COSINE
@@ -229,16 +229,6 @@ class FaissIndex(Index):
     _built: dict[tuple[str, ...], Any] = field(default_factory=dict)
     """Those of FAISS, by the languages of their passages."""
 
-    @property
-    def pool(self) -> Pool:
-        """The pool that it searches."""
-        return self.vectors.pool
-
-    @property
-    def reach(self) -> int:
-        """As many as are asked for."""
-        return self.depth
-
     def search(self, wants: Sequence[Want], progress: Progress) -> Iterator[Partial]:
         """What each of these wants to know, one after another."""
         progress.start("search", len(wants), "languages")
@@ -255,7 +245,7 @@ class FaissIndex(Index):
 
     def index_of(self, setting: Setting) -> Any:
         """The FAISS index of a setting's candidates, trained; built once."""
-        langs, rows = setting.passage_langs, self.pool.rows(setting)
+        langs, rows = setting.passage_langs, self.vectors.pool.rows(setting)
         if langs not in self._built:
             count = rows.stop - rows.start
             # Spread over the whole pool: its first rows may be of one language.
@@ -269,7 +259,7 @@ class FaissIndex(Index):
         return self._built[langs]
 
     def _put(self, partial: Partial, setting: Setting, scores: Floats, top: Ints) -> None:
-        want, rows = partial.want, self.pool.rows(setting)
+        want, rows = partial.want, self.vectors.pool.rows(setting)
         top = np.where(top < 0, -1, top + rows.start)
         if want.own is not None and want.query_lang in setting.passage_langs:
             scores, top = without(scores, top, want.own)

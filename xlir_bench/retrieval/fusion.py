@@ -13,7 +13,7 @@ from xlir_bench.encoders.digest import fingerprint, slug
 from xlir_bench.errors import InputError
 from xlir_bench.options.running import CPU
 from xlir_bench.records import Collection, Floats, Ints, Progress, Setting, Silent
-from xlir_bench.retrieval.pool import Best, Partial, Pool, Want
+from xlir_bench.retrieval.pool import Best, Partial, Want
 from xlir_bench.retrieval.retriever import Index, Represented, Retriever, ScoringIndex
 
 VERSION = 1
@@ -108,11 +108,6 @@ class FusedIndex(Index):
     depth: int
     """How many of the best passages of each."""
     weights: tuple[float, ...] | None = None
-
-    @property
-    def pool(self) -> Pool:
-        """Whose passages they are."""
-        return self.indexes[0].pool
 
     @property
     def search_device(self) -> str:

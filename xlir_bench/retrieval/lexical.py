@@ -14,7 +14,7 @@ from xlir_bench.encoders.bm25 import BM25, K1, B, terms
 from xlir_bench.errors import plural
 from xlir_bench.records import Collection, Floats, Ints, Progress, Role, Setting, TokenCounts
 from xlir_bench.retrieval.exact import VectorIndex
-from xlir_bench.retrieval.pool import Partial, Pool, Want
+from xlir_bench.retrieval.pool import Partial, Want
 from xlir_bench.retrieval.retriever import Represented, Retriever, ScoringIndex
 from xlir_bench.retrieval.similarity import Sparse
 from xlir_bench.retrieval.vectors import Vectors
@@ -77,11 +77,6 @@ class BM25Index(ScoringIndex):
             alone[key] = rows[key].made(partial(_weighted, *_statistics([of_texts])))
             together[key] = rows[key].made(partial(_weighted, *of_all))
         return cls(VectorIndex.of(alone, Sparse()), VectorIndex.of(together, Sparse()))
-
-    @property
-    def pool(self) -> Pool:
-        """The pool that it searches."""
-        return self.alone.pool
 
     def search(self, wants: Sequence[Want], progress: Progress) -> Iterable[Partial]:
         """What each of these wants to know."""

@@ -45,13 +45,14 @@ class PairScores:
     reranker: Reranker
     request: EmbedRequest
     collection: Collection
-    pool: Pool
+    _pool: Pool = field(init=False)
     _store: Store = field(init=False)
     _seen: int = 0
     _cut: int = 0
     """How many distinct pairs there were, and how many were too long for the reranker."""
 
     def __post_init__(self) -> None:
+        self._pool = Pool.of_collection(self.collection)
         card = self.reranker.card
         what = "pairs that were scored now"
         self._store = Store.of(self.request.cache, card, card.fingerprint, what)
@@ -97,10 +98,10 @@ class PairScores:
         return notes
 
     def _passage(self, position: int) -> str:
-        number = bisect_right([rows.stop for rows in self.pool.bounds.values()], position)
-        lang = self.pool.langs[number]
+        number = bisect_right([rows.stop for rows in self._pool.bounds.values()], position)
+        lang = self._pool.langs[number]
         texts = self.collection.passages[lang].texts
-        return str(texts[position - self.pool.bounds[lang].start])
+        return str(texts[position - self._pool.bounds[lang].start])
 
     def _score(
         self,

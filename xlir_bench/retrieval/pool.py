@@ -25,6 +25,11 @@ class Pool:
         ends = np.cumsum([0] + [sizes[lang] for lang in langs]).tolist()
         return cls(langs, {lang: slice(ends[i], ends[i + 1]) for i, lang in enumerate(langs)})
 
+    @classmethod
+    def of_collection(cls, collection: Collection) -> Pool:
+        """The pool of all passages."""
+        return cls.of({lang: len(p.ids) for lang, p in collection.passages.items()})
+
     @property
     def size(self) -> int:
         """How many passages there are."""
@@ -74,12 +79,12 @@ class Want:
     def of(
         cls,
         collection: Collection,
-        pool: Pool,
         settings: Sequence[Setting],
         pair_depth: int = 0,
         pool_depth: int = 100,
     ) -> Want:
         """What these settings, all of one query language, ask of a collection."""
+        pool = Pool.of_collection(collection)
         (query_lang,) = {s.query_lang for s in settings}
         own = collection.own.get(query_lang) if query_lang in pool.bounds else None
         answers = collection.answers.get(query_lang)

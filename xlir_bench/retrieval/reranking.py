@@ -13,7 +13,7 @@ from xlir_bench.encoders.digest import fingerprint, short, slug
 from xlir_bench.records import Collection, Ints, Kind, Progress, Setting
 from xlir_bench.retrieval.encoding import EmbedRequest
 from xlir_bench.retrieval.pairs import PairScores
-from xlir_bench.retrieval.pool import Partial, Pool, Want
+from xlir_bench.retrieval.pool import Partial, Want
 from xlir_bench.retrieval.retriever import Index, Represented, Retriever
 
 VERSION = 1
@@ -71,7 +71,7 @@ class RerankedRetriever(Retriever):
     def represent(self, collection: Collection, progress: Progress) -> Represented:
         """Every text as the first stage has it; pairs are scored when they are found."""
         represented = self.first.represent(collection, progress)
-        pairs = PairScores(self.reranker, self.request, collection, represented.index.pool)
+        pairs = PairScores(self.reranker, self.request, collection)
         index = RerankedIndex(represented.index, pairs, self.depth)
         return replace(represented, index=index, vectors=None)
 
@@ -89,23 +89,17 @@ class RerankedIndex(Index):
     notes: list[str] = field(default_factory=list)
 
     @property
-    def pool(self) -> Pool:
-        """Whose passages they are."""
-        return self.first.pool
-
-    @property
-    def reach(self) -> int:
-        """That of the first stage."""
-        return self.first.reach
-
-    @property
     def search_device(self) -> str:
         """That of the first stage."""
         return self.first.search_device
 
+    def first_depth(self, depth: int) -> int:
+        """As many as are re-ordered, at least."""
+        return self.first.first_depth(max(depth, self.depth))
+
     def by_faiss(self, factory: str, depth: int) -> RerankedIndex | None:
         """FAISS below: the reranker orders its best passages where it did before."""
-        first = self.first.by_faiss(factory, max(depth, self.depth))
+        first = self.first.by_faiss(factory, depth)
         return None if first is None else RerankedIndex(first, self.pairs, self.depth)
 
     def search(self, wants: Sequence[Want], progress: Progress) -> Iterator[Partial]:
@@ -124,7 +118,7 @@ class RerankedIndex(Index):
     def _reordered(
         self, want: Want, partial: Partial, heads: Sequence[_Head], progress: Progress
     ) -> Partial:
-        size = self.pool.size
+        size = want.pool.size
         asked = np.unique(np.concatenate([head.codes(size) for head in heads]))
         scores = self.pairs.of(want.query_lang, asked // size, asked % size, progress)
         reordered = Partial.of(want)

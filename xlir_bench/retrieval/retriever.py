@@ -12,7 +12,7 @@ from typing import Protocol
 
 from xlir_bench.encoders import EncoderCard
 from xlir_bench.records import Collection, Floats, Ints, Progress, Role, Setting, TokenCounts
-from xlir_bench.retrieval.pool import Partial, Pool, Want
+from xlir_bench.retrieval.pool import Partial, Want
 from xlir_bench.retrieval.tiles import NUMBA, Engine
 from xlir_bench.retrieval.vectors import Vectors
 
@@ -20,17 +20,8 @@ from xlir_bench.retrieval.vectors import Vectors
 class Index(Protocol):
     """The texts of a collection, ready to be searched. A kind states what is not so of it."""
 
-    @property
-    def pool(self) -> Pool:
-        """The pool that it searches."""
-
     def search(self, wants: Sequence[Want], progress: Progress) -> Iterable[Partial]:
         """What each of these wants to know, in their order."""
-
-    @property
-    def reach(self) -> int:
-        """How many passages of a ranking are found at most."""
-        return self.pool.size
 
     @property
     def notes(self) -> Sequence[str]:
@@ -51,6 +42,10 @@ class Index(Protocol):
     def scoring(self) -> ScoringIndex | None:
         """The index itself, if in it a passage has a score of its own, whatever the others have."""
         return None
+
+    def first_depth(self, depth: int) -> int:
+        """How many passages have to be found first, where so many are wanted."""
+        return depth
 
     def by_faiss(self, factory: str, depth: int) -> Index | None:
         """The same with a FAISS index, asked for so many passages, in place of exact search; None without dense vectors."""

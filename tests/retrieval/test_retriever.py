@@ -1,0 +1,92 @@
+"""A retriever of one's own is a class: nothing that evaluates has to know of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+from evaluation.plain import small
+
+from xlir_bench import EncoderOptions, RunOptions, evaluate
+from xlir_bench.encoders import EncoderCard
+from xlir_bench.errors import InputError
+from xlir_bench.evaluation import as_retriever, encode_shard
+from xlir_bench.options.working import Shard
+from xlir_bench.records import Collection, Progress, Silent
+from xlir_bench.retrieval import FusedRetriever, Index, Partial, Represented, Retriever, Want
+from xlir_bench.tasks import catalogue
+
+
+class LastFirst(Index):
+    """Whatever is asked, the last passage is the best."""
+
+    def search(self, wants: Sequence[Want], progress: Progress) -> Iterator[Partial]:
+        for want in wants:
+            found = Partial.of(want)
+            for setting in want.settings:
+                items = want.items(setting)
+                last = want.pool.rows(setting).stop - 1
+                found.before[setting.pooled][items] = last - want.relevant.position[items]
+            yield found
+
+
+class Backwards(Retriever):
+    parts = ()
+    card = EncoderCard("backwards", "mine", "backwards", "sha256:" + "0" * 64)
+
+    def represent(self, collection: Collection, progress: Progress) -> Represented:
+        return Represented(LastFirst(), dimension=1)
+
+
+@dataclass(frozen=True)
+class Named(Retriever):
+    """Another one under a name of one's own."""
+
+    of: Retriever
+
+    @property
+    def card(self) -> EncoderCard:
+        return replace(self.of.card, name="mine")
+
+    @property
+    def parts(self) -> Sequence[Retriever]:
+        return (self.of,)
+
+    def represent(self, collection: Collection, progress: Progress) -> Represented:
+        return self.of.represent(collection, progress)
+
+
+def test_an_index_of_another_kind_ranks() -> None:
+    result = evaluate("mini", Backwards(), small(langs=("de",), alignment=True))
+    ranks = result.table("ranks").to_pandas()
+    rank = {p: -n for n, p in enumerate(sorted(ranks["passage_id"], key=_place))}
+    order = ranks.sort_values("rank")["passage_id"].map(rank)
+    assert order.is_monotonic_increasing
+    assert (result.record.profile.search_device, result.record.encoder.device) == ("cpu", None)
+    assert any("alignment" in note for note in result.record.notes)
+
+
+def _place(passage: str) -> tuple[int, int]:
+    paragraph, sentence = passage.split(":")[1:]
+    return int(paragraph), int(sentence)
+
+
+def test_what_an_index_cannot_do_is_refused() -> None:
+    with pytest.raises(InputError, match=r"^--index 'HNSW8' .*backwards"):
+        evaluate("mini", Backwards(), small(langs=("de",), index="HNSW8"))
+    ngram = as_retriever("builtin:ngram", EncoderOptions(), small())
+    with pytest.raises(InputError, match="by itself"):
+        evaluate("mini", FusedRetriever((ngram, Backwards()), 10), small(langs=("de",)))
+
+
+def test_a_wrapper_does_what_its_part_does(tmp_path: Path) -> None:
+    options = RunOptions(langs=("de", "en"), limit=5, cache=tmp_path, index="Flat")
+    mine = Named(as_retriever("builtin:ngram", EncoderOptions(), options))
+    (task,) = catalogue().get(["mini"])
+    count = encode_shard(task, mine, options, Shard(1, 1), Silent())
+    result = evaluate(task, mine, options)
+    assert (result.record.profile.encoded_texts, result.record.profile.cached_texts) == (0, count)
+    assert result.record.settings == evaluate(task, "builtin:ngram", options).record.settings
+    assert encode_shard(task, Backwards(), options, Shard(1, 1), Silent()) == 0
