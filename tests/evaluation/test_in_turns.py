@@ -18,7 +18,8 @@ def test_every_run_has_its_turn_with_every_item_and_another_one_begins_each():
         return len(calls)
 
     done: list[int] = []
-    found = in_turns([partial(run, n) for n in "abc"], [7, 8], 2, lambda: done.append(len(calls)))
+    runs = [partial(run, n) for n in "abc"]
+    found = in_turns(runs, [7, 8], 2, lambda _count: done.append(len(calls)))
     assert calls == ["a7", "b7", "c7", "b8", "c8", "a8", "b7", "c7", "a7", "c8", "a8", "b8"]
     assert found == [[[1, 6], [9, 11]], [[2, 4], [7, 12]], [[3, 5], [8, 10]]]
     assert done == [6, 12]

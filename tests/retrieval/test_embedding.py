@@ -21,10 +21,12 @@ from retrieval.killed import every_run
 from worlds import text_collection
 
 from xlir_bench.errors import BadVectorsError, XlirError
+from xlir_bench.options.working import Shard
 from xlir_bench.records import Collection, Role, Silent, TokenCounts
 from xlir_bench.retrieval import (
     EmbedRequest,
     Represented,
+    VectorRetriever,
     embed,
     embedding,
     encoding,
@@ -383,9 +385,9 @@ def test_progress_of_a_part_counts_what_it_encodes(
     with pytest.raises(KeyboardInterrupt):
         run(Counting(disturb=fail_at(3, KeyboardInterrupt())), tmp_path, batch_tokens=12)
     encoded = 0
-    for part in range(2):
+    for part in (1, 2):
         encoder, progress = Counting(), Told()
-        embedding.encode_part(COLLECTION, encoder, request, progress, part, 2)
+        VectorRetriever(encoder, request).encode_shard(COLLECTION, Shard(part, 2), progress)
         stages = [told for told in progress.told if isinstance(told, tuple)]
         counts = [told for told in progress.told if isinstance(told, int)]
         assert sum(total for _, total, _ in stages) == sum(counts) == encoder.seen.total()

@@ -15,6 +15,7 @@ from worlds import text_collection
 from xlir_bench.errors import InputError
 from xlir_bench.executor import Done
 from xlir_bench.options.encoding import EncoderOptions
+from xlir_bench.options.working import Shard
 from xlir_bench.records import Collection, Passages, Relevance, Setting, Silent
 from xlir_bench.retrieval import (
     EmbedRequest,
@@ -225,7 +226,7 @@ def test_parts_of_the_encoding_give_the_bits_of_one_run_in_any_order(
     for part in order:
         one = encoder()
         request = EmbedRequest(tmp_path / "parts", batch_tokens=20)
-        counts.append(embedding.encode_part(collection(), one, request, Silent(), part, 3))
+        counts.append(encode_shard(one, request, Shard(part + 1, 3)))
         seen += sum(one.seen.values())
     assert sum(counts) == 27
     assert all(counts)
@@ -237,14 +238,18 @@ def test_parts_of_the_encoding_give_the_bits_of_one_run_in_any_order(
     assert vectors(found).tobytes() == whole.tobytes()
 
 
+def encode_shard(encoder: Letters, request: EmbedRequest, shard: Shard) -> int:
+    return VectorRetriever(encoder, request).encode_shard(collection(), shard, Silent())
+
+
 def test_a_part_without_a_cache_is_refused() -> None:
     with pytest.raises(InputError, match=r"cache.*XLIR_CACHE"):
-        embedding.encode_part(collection(), Letters(), EmbedRequest(None), Silent(), 0, 2)
+        encode_shard(Letters(), EmbedRequest(None), Shard(1, 2))
 
 
 def test_a_part_that_cannot_be_kept_fails(tmp_path: Path) -> None:
     with read_only(tmp_path), pytest.raises(InputError, match="cannot write"):
-        embedding.encode_part(collection(), Letters(), EmbedRequest(tmp_path), Silent(), 0, 2)
+        encode_shard(Letters(), EmbedRequest(tmp_path), Shard(1, 2))
 
 
 def test_vectors_that_are_kept_nowhere_have_the_bits_of_those_that_are(

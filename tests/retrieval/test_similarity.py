@@ -24,7 +24,7 @@ from xlir_bench.options.encoding import SimilarityName
 from xlir_bench.records import ROLES, Setting, Silent
 from xlir_bench.reports.compare import compare
 from xlir_bench.reports.export import write
-from xlir_bench.retrieval import Dense, EmbedRequest, FaissIndex, VectorIndex, embed, normalised
+from xlir_bench.retrieval import Dense, EmbedRequest, VectorIndex, embed, normalised
 from xlir_bench.retrieval.similarity import rounded
 from xlir_bench.sources import load_collection
 from xlir_bench.tasks import catalogue
@@ -113,7 +113,7 @@ def test_a_flat_index_finds_by_inner_product_what_exact_search_finds() -> None:
     wants = world.wants(pair_depth=50)
     exact, approximate = (
         [r for partial in each.search(wants, Silent()) for r in partial.rankings()]
-        for each in (index, FaissIndex(index, "Flat"))
+        for each in (index, index.by_faiss("Flat", 1000))
     )
     for one, other in zip(exact, approximate, strict=True):
         np.testing.assert_array_equal(one.rank, other.rank)

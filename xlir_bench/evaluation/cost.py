@@ -314,12 +314,9 @@ def _passage_rates(
     # Texts of like length share a batch, as when a corpus is encoded.
     passages = sample(collection, "passage", PASSAGE_BATCHES * options.batch)
     passages.sort(key=len, reverse=True)
-
     progress.start("passages", options.repeats, "rounds")
-    batches = _batches(passages, options.batch)
-    times = in_turns(
-        [model.seconds for model in models], batches, options.repeats, lambda: progress.advance(1)
-    )
+    batches, runs = _batches(passages, options.batch), [model.seconds for model in models]
+    times = in_turns(runs, batches, options.repeats, progress.advance)
     progress.finish()
     return [[len(passages) / sum(of_round) for of_round in of_model] for of_model in times]
 
@@ -335,8 +332,7 @@ def _timed(
     in_turns(runs, [*alone[:WARM_UP], batches[0]], 1)
     progress.start("queries", 2 * options.repeats, "rounds")
     of_queries, of_batches = (
-        in_turns(runs, texts, options.repeats, lambda: progress.advance(1))
-        for texts in (alone, batches)
+        in_turns(runs, texts, options.repeats, progress.advance) for texts in (alone, batches)
     )
     progress.finish()
     return [
@@ -353,9 +349,9 @@ def in_turns(
     runs: Sequence[Callable[[Item], Given]],
     items: Sequence[Item],
     rounds: int,
-    done: Callable[[], None] = lambda: None,
+    advance: Callable[[int], None] = lambda _count: None,
 ) -> list[list[list[Given]]]:
-    """What each run gives for each item, by run and round; `done` is called after a round.
+    """What each run gives for each item, by run and round; `advance` is called after a round.
 
     Every run takes each item before the next item comes, and another run goes first each time: a machine that is slower
     for a while is slower for all of them.
@@ -366,7 +362,7 @@ def in_turns(
             for step in range(len(runs)):
                 turn = (number + place + step) % len(runs)
                 given[turn][number].append(runs[turn](item))
-        done()
+        advance(1)
     return given
 
 

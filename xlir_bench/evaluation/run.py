@@ -231,7 +231,7 @@ def encode_shard(
 ) -> int:
     """Encode one part of a task's texts into the cache; how many were encoded. What has no vectors has nothing to do."""
     collection = _asked(task, options, progress)
-    return retriever.encode_part(collection, progress, shard.number - 1, shard.of)
+    return retriever.encode_shard(collection, shard, progress)
 
 
 def settings_asked(task: Task, options: RunOptions) -> list[Setting]:

@@ -12,6 +12,7 @@ import numpy as np
 from xlir_bench.arrays import slices
 from xlir_bench.encoders import Encoder, Tokenizing, describe
 from xlir_bench.errors import InputError, plural
+from xlir_bench.options.working import Shard
 from xlir_bench.records import ROLES, Collection, Ints, Progress, Role, TextsOnDisk, TokenCounts
 from xlir_bench.retrieval.encoding import (
     BLOCK_TEXTS,
@@ -161,31 +162,6 @@ def embed(
     )
 
 
-def encode_part(
-    collection: Collection,
-    encoder: Encoder,
-    request: EmbedRequest,
-    progress: Progress,
-    part: int,
-    parts: int,
-) -> int:
-    """One of so many parts of the texts that `embed` encodes, into the cache; how many were encoded.
-
-    Vectors have the same bits however the texts are shared out.
-    """
-    encoding = Encoding.of(collection, encoder, request, progress)
-    if encoding.store.folder is None:
-        raise InputError(
-            "a part of the vectors is written into the cache, and there is none: name one by XLIR_CACHE"
-        )
-    missing = encoding.missing
-    for texts in encoding.roles:
-        encoding.encode(texts, (part, parts))
-    if encoding.store.notes:
-        raise InputError("; ".join(sorted(encoding.store.notes)))
-    return missing - encoding.missing
-
-
 @dataclass(slots=True)
 class Encoding:
     """The texts of a collection, what is known of them, and where their vectors go."""
@@ -252,14 +228,14 @@ class Encoding:
         fewer = TOKENS_OF_TEXT if self.request.has_tokens else 1
         return len(texts.keys) * fewer <= IN_MEMORY
 
-    def encode(self, texts: Distinct, share: tuple[int, int] | None = None) -> None:
-        """Encode the texts of which nothing is known, or one of so many parts of them, and write as it goes.
+    def encode(self, texts: Distinct, shard: Shard | None = None) -> None:
+        """Encode the texts of which nothing is known, or one part of them, and write as it goes.
 
         Batches run from the longest text of a window to the shortest, and what is written is whole batches:
         those that a killed run has left undone are planned alike by the next one, so its vectors are the same
         to the bit. How many there are in a part is known of a window at a time: each is told of by itself.
         """
-        part, parts = share or (0, 1)
+        part, parts = (0, 1) if shard is None else (shard.number - 1, shard.of)
         known, windows = self.known[texts.role], range(0, len(texts.keys), WINDOW)
         whole = len(windows) >= WINDOWS * parts
         mine = windows[part::parts] if whole else windows
@@ -288,12 +264,12 @@ class Encoding:
 
             if not wanted:
                 continue
-            if share is not None:
+            if shard is not None:
                 told = f" {number} of {len(mine)}" if len(mine) > 1 else ""
                 count = sum(map(len, wanted))
                 self.progress.start(f"encode {texts.role} texts{told}", count, "texts")
             plan.encode(wanted, keep, self.progress.advance)
-            if share is not None:
+            if shard is not None:
                 self.progress.finish()
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from xlir_bench.encoders import EncoderCard
+from xlir_bench.options.working import Shard
 from xlir_bench.records import Collection, Floats, Ints, Progress, Role, Setting, TokenCounts
 from xlir_bench.retrieval.pool import Partial, Want
 from xlir_bench.retrieval.tiles import NUMBA, Engine
@@ -109,6 +110,6 @@ class Retriever(Protocol):
     def represent(self, collection: Collection, progress: Progress) -> Represented:
         """Represent every text once, and index them."""
 
-    def encode_part(self, collection: Collection, progress: Progress, part: int, parts: int) -> int:
-        """Encode one of so many parts of the texts into the cache (`part` from 0); how many there were to encode."""
-        return sum(each.encode_part(collection, progress, part, parts) for each in self.parts)
+    def encode_shard(self, collection: Collection, shard: Shard, progress: Progress) -> int:
+        """Encode one part of the texts into the cache; how many were encoded."""
+        return sum(part.encode_shard(collection, shard, progress) for part in self.parts)

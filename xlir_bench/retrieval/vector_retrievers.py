@@ -14,8 +14,9 @@ from xlir_bench.errors import InputError
 from xlir_bench.extras import require
 from xlir_bench.options.encoding import SimilarityName
 from xlir_bench.options.running import CPU
+from xlir_bench.options.working import Shard
 from xlir_bench.records import ROLES, Collection, Progress
-from xlir_bench.retrieval.embedding import embed, encode_part, zero_vectors
+from xlir_bench.retrieval.embedding import Encoding, embed, zero_vectors
 from xlir_bench.retrieval.encoding import EmbedRequest
 from xlir_bench.retrieval.exact import VectorIndex
 from xlir_bench.retrieval.passing import embed_in_passing
@@ -50,9 +51,19 @@ class VectorRetriever(Retriever):
             return embed_in_passing(collection, self.encoder, self.request, progress)
         return embed(collection, self.encoder, self.request, progress)
 
-    def encode_part(self, collection: Collection, progress: Progress, part: int, parts: int) -> int:
-        """See `embedding.encode_part`."""
-        return encode_part(collection, self.encoder, self.request, progress, part, parts)
+    def encode_shard(self, collection: Collection, shard: Shard, progress: Progress) -> int:
+        """One part of the texts. Vectors have the same bits however these are shared out."""
+        encoding = Encoding.of(collection, self.encoder, self.request, progress)
+        if encoding.store.folder is None:
+            raise InputError(
+                "a part of the vectors is written into the cache, and there is none: name one by XLIR_CACHE"
+            )
+        missing = encoding.missing
+        for texts in encoding.roles:
+            encoding.encode(texts, shard)
+        if encoding.store.notes:
+            raise InputError("; ".join(sorted(encoding.store.notes)))
+        return missing - encoding.missing
 
 
 @dataclass(frozen=True, slots=True)
