@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xlir_bench.retrieval.encoding import MAX_BATCH_TEXTS, guessed_lengths, plan_batches
+from xlir_bench.retrieval.encoding import MAX_BATCH_TEXTS, plan_batches, token_counts
 
 lengths_of = st.lists(st.integers(0, 600), max_size=300)
 
@@ -46,4 +46,5 @@ def test_no_texts_make_no_batch() -> None:
 
 
 def test_lengths_are_guessed_from_characters_and_never_zero() -> None:
-    assert guessed_lengths(["", "abc", "a" * 30]).tolist() == [2, 3, 12]
+    counts = token_counts(object(), ["", "abc", "a" * 30], "query")
+    assert (counts.tokens.tolist(), counts.unknown.tolist()) == ([2, 3, 12], [0, 0, 0])

@@ -11,7 +11,7 @@ import numpy as np
 from xlir_bench.arrays import groups
 from xlir_bench.encoders import EncoderCard
 from xlir_bench.errors import WARNING, listed
-from xlir_bench.evaluation.searching import POOL_DEPTH, mean_by_kind
+from xlir_bench.evaluation.searching import mean_by_kind
 from xlir_bench.measures import score
 from xlir_bench.measures.retrieval import expected_map
 from xlir_bench.options.encoding import EncoderOptions
@@ -150,7 +150,7 @@ def index_part(
     for one, other, before, after in zip(exact, approximate, *scores, strict=True):
         if len(before.query):
             kind = before.setting.kind
-            recall.append((kind, recall_of_exact(one, other, POOL_DEPTH)))
+            recall.append((kind, recall_of_exact(one, other)))
             change.append((kind, float(after.values["map"].mean() - before.values["map"].mean())))
     return IndexPart(
         factory=factory,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 
@@ -257,10 +256,10 @@ class Encoding:
             ) -> None:
                 block = Block.of(texts.keys[at], vectors, counts, rows)
                 path = self.store.write(texts.role, block)
-                holder: Rows | Path = block.vectors
-                if not self.in_memory(texts):
-                    holder = path or self.store.set_aside(texts.role, block)
-                known.put(at[rows], holder, block, slice(None))
+                if self.in_memory(texts):
+                    known.put(at[rows], block)
+                else:
+                    known.put(at[rows], block, path or self.store.set_aside(texts.role, block))
 
             if not wanted:
                 continue

@@ -91,11 +91,6 @@ def plan_batches(lengths: Ints, budget: int) -> list[Ints]:
     return batches
 
 
-def guessed_lengths(texts: Sequence[str]) -> Ints:
-    """Rough token counts for an encoder without a tokenizer: a token is about three characters."""
-    return np.array([len(text) // 3 + 2 for text in texts], np.int64)
-
-
 @dataclass(frozen=True, slots=True)
 class PlannedTexts:
     """Texts, and the batches in which they are encoded."""
@@ -135,15 +130,12 @@ class PlannedTexts:
 
         def encoded(batch: Ints) -> Rows:
             asked = [self.texts[i] for i in batch]
-            vectors = self.encoder.encode(asked, self.role)
+            vectors: Rows = self.encoder.encode(asked, self.role)
             if self.request.is_dense:
-                return checked(vectors, asked, self.encoder.dimension)
-            return vectors
+                vectors = checked(vectors, asked, self.encoder.dimension)
+            return rounded(vectors, self.request.vectors, self.request.similarity)
 
-        def keep_rounded(numbers: Ints, vectors: Rows) -> None:
-            keep(numbers, rounded(vectors, self.request.vectors, self.request.similarity))
-
-        in_blocks(encoded, batches, keep_rounded, advance)
+        in_blocks(encoded, batches, keep, advance)
 
 
 def in_blocks(
@@ -180,10 +172,11 @@ def in_blocks(
 
 
 def token_counts(encoder: object, texts: Sequence[str], role: Role) -> TokenCounts:
-    """As its tokenizer counts them, or as one may be expected to."""
+    """As its tokenizer counts them; without one, a token is about three characters."""
     if isinstance(encoder, Tokenizing):
         return encoder.count_tokens(texts, role)
-    return TokenCounts(guessed_lengths(texts), np.zeros(len(texts), np.int64))
+    guessed = np.array([len(text) // 3 + 2 for text in texts], np.int64)
+    return TokenCounts(guessed, np.zeros_like(guessed))
 
 
 def device_budget(encoder: object) -> int:

@@ -124,7 +124,7 @@ class PairScores:
 
         def keep(scored: Ints, scores: Floats) -> None:
             block = Block.of(known.keys[numbers], scores, counts, scored)
-            known.put(numbers[scored], block.vectors, block, slice(None))
+            known.put(numbers[scored], block)
             self._store.write(PAIRS, block)
 
         batches = plan_batches(np.minimum(tokens, most), budget)

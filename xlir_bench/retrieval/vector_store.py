@@ -113,12 +113,14 @@ class Known:
         stop = None if count is None else start + count
         return start + np.flatnonzero(self.part[start:stop] < 0)
 
-    def put(self, at: Ints, part: Rows | Path, block: Block, rows: Ints | slice) -> None:
-        """These texts have the vectors in these rows of a part, which is the block or holds it."""
+    def put(
+        self, at: Ints, block: Block, path: Path | None = None, rows: Ints | slice = slice(None)
+    ) -> None:
+        """These texts have the vectors in these rows of a block, which is in memory or in a file."""
         self.part[at], self.row[at] = len(self.parts), np.arange(len(block.keys))[rows]
         self.tokens[at], self.unknown[at] = block.tokens[rows], block.unknown[rows]
         self.sizes[at] = sizes_of(block.vectors, rows)
-        self.parts.append(part)
+        self.parts.append(block.vectors if path is None else path)
         self.dimension = int(block.vectors.shape[1])
 
     def vectors(self, numbers: Ints, held: object) -> Vectors:
@@ -247,9 +249,9 @@ class Store:
             self.damaged[path.parent.name] += 1
         elif in_memory:
             block = Block(*(getattr(shard, name)[rows] for name in Block.__slots__))
-            known.put(at, block.vectors, block, slice(None))
+            known.put(at, block)
         else:
-            known.put(at, path, shard, rows)
+            known.put(at, shard, path, rows)
 
     def _shards(self, folder: Path) -> list[Path]:
         names = objectstore.names(folder)
