@@ -12,7 +12,7 @@ from tests.benchmarks.targets import Measured
 from xlir_bench.encoders.devices import default_device
 from xlir_bench.records import Collection, Passages, Queries, Relevance, Setting, Silent
 from xlir_bench.retrieval import VectorIndex, Vectors, Want
-from xlir_bench.retrieval.vector_retrievers import engine_for
+from xlir_bench.retrieval.elsewhere import engine_for
 
 PASSAGES, QUERIES, DIMENSION, DEPTH = 500_000, 1000, 384, 100
 ROUNDS = 3

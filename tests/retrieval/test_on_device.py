@@ -28,9 +28,9 @@ from xlir_bench.retrieval import (
     Want,
     tiles,
 )
+from xlir_bench.retrieval.elsewhere import engine_for
 from xlir_bench.retrieval.similarity import COSINE, Sparse
 from xlir_bench.retrieval.tiles import NUMBA, Engine
-from xlir_bench.retrieval.vector_retrievers import engine_for
 
 torch = pytest.importorskip("torch")
 

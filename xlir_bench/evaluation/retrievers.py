@@ -28,9 +28,8 @@ from xlir_bench.retrieval import (
     VectorRetriever,
     similarity_of,
 )
-from xlir_bench.retrieval.elsewhere import Elsewhere, on_device
+from xlir_bench.retrieval.elsewhere import Elsewhere, engine_for, on_device
 from xlir_bench.retrieval.tiles import NUMBA
-from xlir_bench.retrieval.vector_retrievers import engine_for
 from xlir_bench.sources import load_collection
 from xlir_bench.tasks import catalogue
 

@@ -3,32 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
-from xlir_bench.arrays import slices
+from xlir_bench import files
 from xlir_bench.encoders import Encoder, Tokenizing, describe
 from xlir_bench.errors import InputError, plural
 from xlir_bench.options.working import Shard
-from xlir_bench.records import ROLES, Collection, Ints, Progress, Role, TextsOnDisk, TokenCounts
-from xlir_bench.retrieval.encoding import (
-    BLOCK_TEXTS,
-    EmbedRequest,
-    PlannedTexts,
-)
+from xlir_bench.records import ROLES, Collection, Ints, Progress, Role, TokenCounts
+from xlir_bench.retrieval.elsewhere import Elsewhere
+from xlir_bench.retrieval.encoding import Distinct, EmbedRequest, PlannedTexts, texts_at
 from xlir_bench.retrieval.exact import BLOCK, VectorIndex
 from xlir_bench.retrieval.retriever import Represented
 from xlir_bench.retrieval.similarity import COSINE
-from xlir_bench.retrieval.vector_store import (
-    Block,
-    Keys,
-    Known,
-    Store,
-    distinct_keys,
-    text_keys,
-)
+from xlir_bench.retrieval.vector_store import Block, Known, Store, text_keys, write_block
 from xlir_bench.retrieval.vectors import Rows, Vectors
 
 WINDOW = 65_536
@@ -39,77 +30,10 @@ IN_MEMORY = 262_144
 """The vectors of so many texts are held in memory; those of more are read from disk."""
 TOKENS_OF_TEXT = 64
 """What a vector for each token takes, beside one a text: so many fewer texts are held."""
+FEW_TEXTS = 256
+"""Fewer are not worth a unit of a worker."""
 SEEN_AFTER = (0, 2, 10, 60)
 """Seconds between looks for what workers wrote: NFS may show a folder as it was a minute ago."""
-
-
-@dataclass(frozen=True, slots=True)
-class Distinct:
-    """The distinct texts of one role, in the order in which they first stand in the collection."""
-
-    role: Role
-    keys: Keys
-    sources: tuple[Sequence[str], ...]
-    source: Ints
-    """Which of `sources` each text is from."""
-    row: Ints
-    """Its row in that source."""
-    numbers: Mapping[str, Ints]
-    """By language, which of the distinct texts each of its texts is."""
-
-    @classmethod
-    def of(cls, role: Role, by_lang: Mapping[str, Sequence[str]]) -> Distinct:
-        """Of all languages."""
-        sizes = [len(texts) for texts in by_lang.values()]
-        # A slice at a time: the memory of texts on disk is freed with each.
-        keys = np.concatenate(
-            [
-                np.empty((0, 2), np.uint64),
-                *(
-                    text_keys(texts[some])
-                    for texts in by_lang.values()
-                    for some in slices(len(texts), BLOCK_TEXTS)
-                ),
-            ]
-        )
-        first, number = distinct_keys(keys)
-        numbers = np.split(number, np.cumsum(sizes)[:-1])
-        source = np.repeat(np.arange(len(sizes)), sizes)[first]
-        row = first - np.concatenate([[0], np.cumsum(sizes)])[source]
-        return cls(
-            role,
-            keys[first],
-            tuple(by_lang.values()),
-            source,
-            row,
-            dict(zip(by_lang, numbers, strict=True)),
-        )
-
-    def text(self, number: int) -> str:
-        """The text of this number."""
-        return str(self.sources[self.source[number]][self.row[number]])
-
-    def texts(self, numbers: Ints) -> list[str]:
-        """The texts of these numbers, which must ascend."""
-        return texts_at(self.sources, self.source[numbers], self.row[numbers])
-
-    def sent(self, some: slice) -> tuple[tuple[Sequence[str], ...], Ints, Ints]:
-        """The sources of some texts, and where each is in them: those in memory go wherever they are sent."""
-        source, row = self.source[some], self.row[some]
-        if all(isinstance(self.sources[number], TextsOnDisk) for number in np.unique(source)):
-            return self.sources, source, row
-        texts = texts_at(self.sources, source, row)  # sources never come back in a window
-        return (texts,), np.zeros_like(source), np.arange(len(row))
-
-
-def texts_at(sources: Sequence[Sequence[str]], source: Ints, row: Ints) -> list[str]:
-    """The texts in these rows of these sources; in each, rows ascend."""
-    texts: list[str] = []
-    for number in np.unique(source):
-        rows = row[source == number]
-        piece = sources[number][int(rows[0]) : int(rows[-1]) + 1]
-        texts += (piece[at] for at in (rows - rows[0]).tolist())
-    return texts
 
 
 def embed(
@@ -121,8 +45,7 @@ def embed(
     if total:
         progress.start("encode", total, "texts")
         if request.elsewhere is not None and store.folder is not None:
-            request.elsewhere.encode(store.folder, encoding)
-            encoding.look_again()
+            encoding.encode_elsewhere(request.elsewhere, store.folder)
         else:
             for texts in roles:
                 encoding.encode(texts)
@@ -205,8 +128,12 @@ class Encoding:
             for texts in self.roles
         }
 
-    def look_again(self) -> None:
-        """See what workers have written; refuses to go on where that is not seen here."""
+    def encode_elsewhere(self, elsewhere: Elsewhere, folder: Path) -> None:
+        """Let workers encode the texts of which nothing is known, into the encoder's folder in the cache."""
+        sources = {texts.role: texts.sources for texts in self.roles}
+        job = EncodeJob(elsewhere.loading(self.encoder), folder, self.request.sent(), sources)
+        for done in elsewhere.executor.run(job, self._units(elsewhere.units)):
+            self.progress.advance(done.result())
         for pause in SEEN_AFTER:
             time.sleep(pause)
             self.look()
@@ -216,6 +143,23 @@ class Encoding:
             f"{self.missing:,} texts that workers encoded are not in {self.store.folder} as it is seen here: XLIR_CACHE"
             " has to name a folder that all nodes share"
         )
+
+    def _units(self, wanted: int) -> Iterator[tuple[str, Batches]]:
+        """What is missing, in about so many units."""
+        windows = [
+            (texts, start)
+            for texts in self.roles
+            for start in range(0, len(texts.keys), WINDOW)
+            if len(self.known[texts.role].missing(start, WINDOW))
+        ]
+        parts = -(-wanted // max(1, len(windows)))
+        for number, (texts, start) in enumerate(windows):
+            missing = self.known[texts.role].missing(start, WINDOW)
+            count = min(parts, -(-len(missing) // FEW_TEXTS))
+            for part in range(count):
+                name = f"{texts.role} texts from {start:,}, part {part + 1} of {count}"
+                at = texts.source[missing], texts.row[missing]
+                yield name, Batches(number, texts.role, *at, part, count)
 
     @property
     def missing(self) -> int:
@@ -270,6 +214,62 @@ class Encoding:
             plan.encode(wanted, keep, self.progress.advance)
             if shard is not None:
                 self.progress.finish()
+
+
+@dataclass(frozen=True, slots=True)
+class Batches:
+    """Some of the batches of a window: every `parts`-th."""
+
+    window: int
+    role: Role
+    source: Ints
+    """Where each text of the window is: its source, and its row there."""
+    row: Ints
+    part: int
+    parts: int
+
+
+@dataclass(frozen=True, slots=True)
+class EncodeJob:
+    """Batches to encode. They are planned over all texts of a window, so vectors have the bits that one process makes."""
+
+    makes: Callable[[], Encoder]
+    folder: Path
+    request: EmbedRequest
+    sources: Mapping[Role, tuple[Sequence[str], ...]]
+
+    def open(self) -> Callable[[Batches], int]:
+        """Load the encoder."""
+        return _Encoder(self, self.makes(), files.leased(self.folder)).encode
+
+
+@dataclass(slots=True)
+class _Encoder:
+    """A worker at it."""
+
+    job: EncodeJob
+    encoder: Encoder
+    lease: object
+    """Keeps the folder from being removed."""
+    last: tuple[int, PlannedTexts] | None = None
+    """The window that was planned last: one worker may get several parts of it."""
+
+    def encode(self, unit: Batches) -> int:
+        """Write the vectors of these batches; how many there are."""
+        job, role = self.job, unit.role
+        if self.last is None or self.last[0] != unit.window:
+            texts = texts_at(job.sources[role], unit.source, unit.row)
+            self.last = unit.window, PlannedTexts.of(self.encoder, job.request, role, texts)
+        _, plan = self.last
+        keys, wanted = text_keys(plan.texts), plan.batches[unit.part :: unit.parts]
+
+        def keep(rows: Ints, vectors: Rows) -> None:
+            block = Block.of(keys, vectors, plan.counts, rows)
+            with files.explained(job.folder, "XLIR_CACHE names another place"):
+                write_block(job.folder / role, block)
+
+        plan.encode(wanted, keep)
+        return sum(map(len, wanted))
 
 
 def zero_vectors(

@@ -1,4 +1,4 @@
-"""Texts in planned batches, and the blocks in which their vectors are written.
+"""Distinct texts in planned batches, and the blocks in which their vectors are written.
 
 Batches are sorted by length, longest first, under a budget of padded tokens.
 """
@@ -6,23 +6,23 @@ Batches are sorted by length, longest first, under a budget of padded tokens.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 
+from xlir_bench.arrays import slices
 from xlir_bench.encoders import Encoder, Tokenizing, checked, describe
 from xlir_bench.encoders.sparse import SparseEncoder
 from xlir_bench.errors import InputError
-from xlir_bench.records import Ints, Role, TokenCounts
+from xlir_bench.records import Ints, Role, TextsOnDisk, TokenCounts
+from xlir_bench.retrieval.elsewhere import Elsewhere
 from xlir_bench.retrieval.similarity import COSINE, Dense, MaxSim, Similarity, Sparse, rounded
 from xlir_bench.retrieval.tiles import NUMBA, Engine
+from xlir_bench.retrieval.vector_store import Keys, distinct_keys, text_keys
 from xlir_bench.retrieval.vectors import Rows, stacked
-
-if TYPE_CHECKING:
-    from xlir_bench.retrieval.elsewhere import Elsewhere
 
 MAX_BATCH_TEXTS = 512
 BLOCK_TEXTS = 4096
@@ -63,6 +63,10 @@ class EmbedRequest:
                 "--vectors int8 keeps directions and no lengths, and a dot product is of both: try float16"
             )
 
+    def sent(self) -> EmbedRequest:
+        """The same for a worker, who shares nothing out and compares nothing."""
+        return replace(self, elsewhere=None, engine=NUMBA)
+
     @property
     def is_dense(self) -> bool:
         """Whether a text has one dense vector."""
@@ -72,6 +76,75 @@ class EmbedRequest:
     def has_tokens(self) -> bool:
         """Whether each token of a text has a vector."""
         return isinstance(self.similarity, MaxSim)
+
+
+@dataclass(frozen=True, slots=True)
+class Distinct:
+    """The distinct texts of one role, in the order in which they first stand in the collection."""
+
+    role: Role
+    keys: Keys
+    sources: tuple[Sequence[str], ...]
+    source: Ints
+    """Which of `sources` each text is from."""
+    row: Ints
+    """Its row in that source."""
+    numbers: Mapping[str, Ints]
+    """By language, which of the distinct texts each of its texts is."""
+
+    @classmethod
+    def of(cls, role: Role, by_lang: Mapping[str, Sequence[str]]) -> Distinct:
+        """Of all languages."""
+        sizes = [len(texts) for texts in by_lang.values()]
+        # A slice at a time: the memory of texts on disk is freed with each.
+        keys = np.concatenate(
+            [
+                np.empty((0, 2), np.uint64),
+                *(
+                    text_keys(texts[some])
+                    for texts in by_lang.values()
+                    for some in slices(len(texts), BLOCK_TEXTS)
+                ),
+            ]
+        )
+        first, number = distinct_keys(keys)
+        numbers = np.split(number, np.cumsum(sizes)[:-1])
+        source = np.repeat(np.arange(len(sizes)), sizes)[first]
+        row = first - np.concatenate([[0], np.cumsum(sizes)])[source]
+        return cls(
+            role,
+            keys[first],
+            tuple(by_lang.values()),
+            source,
+            row,
+            dict(zip(by_lang, numbers, strict=True)),
+        )
+
+    def text(self, number: int) -> str:
+        """The text of this number."""
+        return str(self.sources[self.source[number]][self.row[number]])
+
+    def texts(self, numbers: Ints) -> list[str]:
+        """The texts of these numbers, which must ascend."""
+        return texts_at(self.sources, self.source[numbers], self.row[numbers])
+
+    def sent(self, some: slice) -> tuple[tuple[Sequence[str], ...], Ints, Ints]:
+        """The sources of some texts, and where each is in them: those in memory go wherever they are sent."""
+        source, row = self.source[some], self.row[some]
+        if all(isinstance(self.sources[number], TextsOnDisk) for number in np.unique(source)):
+            return self.sources, source, row
+        texts = texts_at(self.sources, source, row)  # sources never come back in a window
+        return (texts,), np.zeros_like(source), np.arange(len(row))
+
+
+def texts_at(sources: Sequence[Sequence[str]], source: Ints, row: Ints) -> list[str]:
+    """The texts in these rows of these sources; in each, rows ascend."""
+    texts: list[str] = []
+    for number in np.unique(source):
+        rows = row[source == number]
+        piece = sources[number][int(rows[0]) : int(rows[-1]) + 1]
+        texts += (piece[at] for at in (rows - rows[0]).tolist())
+    return texts
 
 
 def plan_batches(lengths: Ints, budget: int) -> list[Ints]:

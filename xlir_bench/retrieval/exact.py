@@ -8,26 +8,24 @@ ties are exact however the pool is cut, and memory does not grow with the number
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
 from xlir_bench.arrays import slices
 from xlir_bench.records import ROLES, Floats, Ints, Progress, Role, Setting
 from xlir_bench.retrieval.approximate import TRAINED_ON, build_index, retrieve, without
-from xlir_bench.retrieval.kernels import settle
+from xlir_bench.retrieval.counting import PoolBlock, Search, inside, joined
+from xlir_bench.retrieval.elsewhere import Elsewhere, engine_for
 from xlir_bench.retrieval.pool import Partial, Pool, Want
 from xlir_bench.retrieval.retriever import Index, ScoringIndex
 from xlir_bench.retrieval.similarity import COSINE, Dense, MaxSim, Similarity
-from xlir_bench.retrieval.tiles import NUMBA, Engine, Tile
+from xlir_bench.retrieval.tiles import NUMBA, Engine
 from xlir_bench.retrieval.vectors import Rows, Vectors, stacked
 from xlir_bench.threads import product_threads
-
-if TYPE_CHECKING:
-    from xlir_bench.retrieval.elsewhere import Elsewhere
 
 BLOCK = 16_000
 """Passages held at a time, prepared. No power of two: rows of scores would lie so far apart that they push each other
@@ -36,6 +34,8 @@ SHARE = 512
 """Queries that a thread compares with a block at a time, which is fetched once for all: the scores are 32 MB."""
 FEW_ROWS = 64
 """Queries, or passages to prepare: fewer are not worth a thread of their own."""
+PIECE = 16_384
+"""Workers search a multiple of so many passages at a time, so that few units end within a shard or a window of texts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ class VectorIndex(ScoringIndex):
         langs = {lang for want in wants for lang in want.langs}
         progress.start("search", sum(len(self.passages[lang]) for lang in langs), "passages")
         if self.elsewhere is not None and self.on_disk:
-            self.elsewhere.search(self, searches, langs, progress)
+            self._compare_elsewhere(self.elsewhere, searches, langs, progress.advance)
         else:
             self.compare(searches, langs, progress.advance)
         progress.finish()
@@ -129,9 +129,13 @@ class VectorIndex(ScoringIndex):
                 for done in [threads.submit(score, n, held, passages) for n in numbers]:
                     done.result()
         return [
-            Search(self, Partial.of(want, with_ties=True), self.engine.placed(rows), of)
+            self.asked(want, self.engine.placed(rows), of)
             for want, rows, of in zip(wants, queries, own, strict=True)
         ]
+
+    def asked(self, want: Want, queries: Rows, own: Floats) -> Search:
+        """A search of these placed queries, with the true scores of their relevant passages."""
+        return Search(self.similarity, self.engine, Partial.of(want, with_ties=True), queries, own)
 
     def compare(
         self, searches: Sequence[Search], langs: set[str], advance: Callable[[int], None]
@@ -147,6 +151,28 @@ class VectorIndex(ScoringIndex):
                 for done in [threads.submit(s.see, rows, block) for s, rows in tasks]:
                     done.result()
                 advance(block.passages.shape[0])
+
+    def _compare_elsewhere(
+        self,
+        elsewhere: Elsewhere,
+        searches: Sequence[Search],
+        langs: set[str],
+        advance: Callable[[int], None],
+    ) -> None:
+        """Each worker compares a span of the pool at a time, and what they find adds up."""
+        asked = [(search.partial.want, search.queries, search.own) for search in searches]
+        share = -(-sum(len(self.passages[lang]) for lang in langs) // elsewhere.units)
+        size = PIECE * max(1, -(-share // PIECE))
+        spans = (
+            (f"search of {lang} passages from {span.start:,}", self.part(lang, span))
+            for lang in sorted(langs)
+            for span in self.passages[lang].spans(size)
+        )
+        for done in elsewhere.executor.run(SearchJob(elsewhere.search_device, asked), spans):
+            count, parts = done.result()
+            for search, part in zip(searches, parts, strict=True):
+                search.partial.merge(part)
+            advance(count)
 
     def part(self, lang: str, rows: slice) -> VectorIndex:
         """These passages of a language as an index of their own, to be sent; they are where they were in the pool."""
@@ -189,13 +215,15 @@ class VectorIndex(ScoringIndex):
             for rows in slices(len(self.passages[lang]), size):
                 yield self.similarity.prepared(self.passages[lang].rows(rows))
 
-    def _blocks(self, langs: set[str], count: int, threads: ThreadPoolExecutor) -> Iterator[_Block]:
+    def _blocks(
+        self, langs: set[str], count: int, threads: ThreadPoolExecutor
+    ) -> Iterator[PoolBlock]:
         """The passages of these languages in pool order; a block ends where the next position is not wanted."""
         most = self.block or BLOCK
-        for span in _joined(self.pool.bounds[lang] for lang in self.pool.langs if lang in langs):
+        for span in joined(self.pool.bounds[lang] for lang in self.pool.langs if lang in langs):
             for start in range(span.start, span.stop, most):
                 wanted = slice(start, min(start + most, span.stop))
-                yield _Block(start, self.engine.placed(self._held(wanted, count, threads)))
+                yield PoolBlock(start, self.engine.placed(self._held(wanted, count, threads)))
 
     def _held(self, wanted: slice, count: int, threads: ThreadPoolExecutor) -> Rows:
         """The passages at these positions, prepared by so many threads; dense ones are copied once."""
@@ -205,7 +233,7 @@ class VectorIndex(ScoringIndex):
             block = np.empty((wanted.stop - wanted.start, dimension), np.float32)
         pieces, end = [], 0
         for lang, of_lang in self.pool.bounds.items():
-            part = _inside(wanted, of_lang)
+            part = inside(wanted, of_lang)
             if part.stop == part.start:
                 continue
             start, end = end, end + part.stop - part.start
@@ -275,100 +303,30 @@ class FaissIndex(Index):
 
 
 @dataclass(frozen=True, slots=True)
-class _Block:
-    """Passages that follow each other in the pool."""
+class SearchJob:
+    """What is asked of every span of a pool."""
 
-    first: int
-    """The first one's position in the pool."""
-    passages: Rows
-    """Prepared for the similarity, and placed."""
+    device: str
+    asked: Sequence[tuple[Want, Rows, Floats]]
+    """What is wanted, the queries, prepared, and the true score of each relevant passage."""
 
-    def overlap(self, rows: slice) -> slice:
-        """Which of its passages are in this slice of the pool."""
-        return _inside(rows, slice(self.first, self.first + self.passages.shape[0]))
+    def open(self) -> Callable[[VectorIndex], tuple[int, list[Partial]]]:
+        """The queries are where they are compared."""
+        engine = engine_for(self.device)
+        asked = [(want, engine.placed(queries), own) for want, queries, own in self.asked]
 
+        def search(span: VectorIndex) -> tuple[int, list[Partial]]:
+            """How many passages were compared, and what is found among them by each search."""
+            index, (lang,) = replace(span, engine=engine), span.pool.langs
+            searches = [
+                index.asked(want.of_passages(lang), queries, own) for want, queries, own in asked
+            ]
+            index.compare(searches, {lang}, lambda _count: None)
+            return len(index.passages[lang]), [search.partial for search in searches]
 
-@dataclass(frozen=True, slots=True)
-class Search:
-    """The queries of one language, and what is known of their settings so far."""
-
-    index: VectorIndex
-    partial: Partial
-    queries: Rows
-    """Prepared for the similarity, and placed."""
-    own: Floats
-    """The true score of each relevant passage."""
-
-    def see(self, rows: slice, block: _Block) -> None:
-        """Take a block of passages into account, for these queries."""
-        want, index = self.partial.want, self.index
-        wanted = [want.pool.bounds[lang] for lang in want.pool.langs if lang in want.langs]
-        for span in _joined(block.overlap(rows) for rows in wanted):
-            seen = _Block(block.first + span.start, block.passages[span])
-            tile = index.engine.tile(index.similarity, self.queries[rows], seen.passages)
-            if want.own is not None:
-                column = want.own[rows] - seen.first
-                row = np.flatnonzero((column >= 0) & (column < seen.passages.shape[0]))
-                tile.leave_out(row, column[row])
-            for pooled in want.scopes:
-                self._count(pooled, tile, rows, seen)
-            for setting in self.partial.best:
-                self._keep(setting, tile, rows, seen)
-
-    def _count(self, pooled: bool, tile: Tile, rows: slice, seen: _Block) -> None:
-        """Add to the counts of these queries' relevant passages those of the tile that stand before them."""
-        relevant, pool = self.partial.want.relevant, self.partial.want.pool
-        first, last = np.searchsorted(relevant.query, [rows.start, rows.stop])
-        # Of one language only its own relevant passages are among those compared.
-        spans = [
-            seen.overlap(slice(0, pool.size) if pooled else pool.bounds[lang])
-            for lang in pool.langs
-        ]
-        start, stop = (np.array([getattr(s, end) for s in spans]) for end in ("start", "stop"))
-        lang = relevant.lang[first:last]
-        items = first + np.flatnonzero(stop[lang] > start[lang])
-        row, lang = relevant.query[items] - rows.start, relevant.lang[items]
-        own, position = self.own[items], relevant.position[items]
-        before, ties = np.zeros(len(items), np.int64), np.zeros((2, len(items)), np.int64)
-        for i, column in tile.count(
-            row, own, position - seen.first, start[lang], stop[lang], before, ties
-        ):
-            true = tile.exact(row[i], column)
-            settle(i, true, seen.first + column, own, position, before, ties)
-        before += ties[0]
-        self.partial.before[pooled][items] += before
-        self.partial.ties[pooled][:, items] += ties.astype(np.int32)
-
-    def _keep(self, setting: Setting, tile: Tile, rows: slice, seen: _Block) -> None:
-        """Put the tile's best passages among the best of these queries."""
-        best = self.partial.best[setting]
-        span = seen.overlap(self.partial.want.pool.rows(setting))
-        if span.stop == span.start:
-            return
-        # Positions ascend, so an equal score that is kept already stands before those of this tile.
-        bars, depth = best.scores[rows, -1], best.scores.shape[1]
-        for row, column in tile.best(span.start, span.stop, bars, depth):
-            best.add(row + rows.start, tile.exact(row, column), seen.first + column)
+        return search
 
 
 def _share(rows: int, threads: int) -> int:
     """How many of these rows a thread takes."""
     return max(FEW_ROWS, -(-rows // threads))
-
-
-def _inside(wanted: slice, held: slice) -> slice:
-    """Which of the positions that are held are wanted, counted from the first that is held."""
-    size = held.stop - held.start
-    start, stop = (min(max(x - held.start, 0), size) for x in (wanted.start, wanted.stop))
-    return slice(start, stop)
-
-
-def _joined(spans: Iterable[slice]) -> list[slice]:
-    """Spans that follow each other as one; empty ones left out."""
-    joined: list[slice] = []
-    for span in spans:
-        if joined and joined[-1].stop == span.start:
-            joined[-1] = slice(joined[-1].start, span.stop)
-        elif span.stop > span.start:
-            joined.append(span)
-    return joined

@@ -21,11 +21,10 @@ from xlir_bench.encoders import Encoder, Tokenizing
 from xlir_bench.executor import LOCAL
 from xlir_bench.records import Collection, Floats, Ints, Progress, Role, TokenCounts
 from xlir_bench.retrieval import embedding
-from xlir_bench.retrieval.embedding import Distinct, embed, texts_at
-from xlir_bench.retrieval.encoding import EmbedRequest, PlannedTexts
+from xlir_bench.retrieval.embedding import embed
+from xlir_bench.retrieval.encoding import Distinct, EmbedRequest, PlannedTexts, texts_at
 from xlir_bench.retrieval.exact import VectorIndex
 from xlir_bench.retrieval.retriever import Represented
-from xlir_bench.retrieval.tiles import NUMBA
 from xlir_bench.retrieval.vectors import Vectors
 
 FEW = 0.25
@@ -45,9 +44,9 @@ def embed_in_passing(
     texts = Distinct.of("passage", {lang: collection.texts("passage", lang) for lang in langs})
     there, size, dimension = request.elsewhere, embedding.WINDOW, queries.dimension
     makes = (lambda: encoder) if there is None else there.loading(encoder)
-    here = replace(request, elsewhere=None, engine=NUMBA)
     windows = [
-        Window(*texts.sent(some), here, dimension, makes) for some in slices(len(texts.keys), size)
+        Window(*texts.sent(some), request.sent(), dimension, makes)
+        for some in slices(len(texts.keys), size)
     ]
     judged = [
         texts.numbers[lang][relevance.passage]

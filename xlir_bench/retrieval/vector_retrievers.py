@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cache
 
 import numpy as np
 
@@ -11,9 +10,7 @@ from xlir_bench.encoders import Encoder, EncoderCard, StoredVectors, checked, de
 from xlir_bench.encoders.multivector import MultiVectorEncoder
 from xlir_bench.encoders.sparse import SparseEncoder
 from xlir_bench.errors import InputError
-from xlir_bench.extras import require
 from xlir_bench.options.encoding import SimilarityName
-from xlir_bench.options.running import CPU
 from xlir_bench.options.working import Shard
 from xlir_bench.records import ROLES, Collection, Progress
 from xlir_bench.retrieval.embedding import Encoding, embed, zero_vectors
@@ -126,14 +123,3 @@ def compared(card: EncoderCard, similarity: Similarity) -> EncoderCard:
         remedy = " (--similarity model)" if registered == "dot" else ""
         notes.append(f"a score is by {name}; the model registers {shortened(registered)}{remedy}")
     return replace(card, slug=slug, similarity=name, notes=tuple(notes))
-
-
-@cache
-def engine_for(device: str) -> Engine:
-    """Numba for the CPU, torch for another device; one that is not there, or is not exact, is refused."""
-    if device == CPU:
-        return NUMBA
-    require("models", f"--search-device {device}")
-    from xlir_bench.retrieval.on_device import TorchEngine
-
-    return TorchEngine.of(device)
