@@ -60,6 +60,7 @@ class LoadedModel:
     encoder: Encoder
     similarity: Dense
     """How its vectors are compared."""
+    device: str
     load_seconds: float
     gpu_memory_bytes: int | None
     peak_memory_bytes: int
@@ -180,7 +181,7 @@ def warmed_up(
         )
     if card.kind == "sentence-transformers":
         import sentence_transformers  # noqa: F401  # before the clock: a server loads it once
-    device, cuda = _device(encoder), cast(Any, None)
+    device, cuda = str(getattr(encoder, "device", "cpu")), cast(Any, None)
     if device.startswith("cuda"):
         import torch
 
@@ -203,11 +204,7 @@ def warmed_up(
             " leave it out, or name another --device"
         ) from error
     gpu_memory = None if cuda is None else cuda.max_memory_allocated(device) - held_before
-    return LoadedModel(encoder, similarity, seconds, gpu_memory, peak_memory())
-
-
-def _device(encoder: Encoder) -> str:
-    return str(getattr(encoder, "device", "cpu"))
+    return LoadedModel(encoder, similarity, device, seconds, gpu_memory, peak_memory())
 
 
 def _check_variants(encoder: Encoder, options: CostOptions) -> None:
@@ -243,7 +240,7 @@ def measure_cost(
     collection = load_collection(task, run_options, progress)
     settings = settings_asked(task, run_options)
     request = EmbedRequest(run_options.cache, run_options.batch_tokens)
-    described = machine(_device(models[0].encoder))
+    described = machine(models[0].device)
     variants: list[_Variant] = []
     for model in models:
         vectors = embed(collection, model.encoder, request, progress).vectors or {}

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from xlir_bench.arrays import Shared
+from xlir_bench.arrays import Shared, equal_pairs
 from xlir_bench.augment.query_forms import with_query_form
 from xlir_bench.errors import InputError, UnknownNameError
 from xlir_bench.evaluation.between_languages import alignment_part
@@ -339,9 +339,9 @@ def _ranks_in_language(pool: PoolRanking, of_lang: Sequence[Ranking]) -> Ints:
     code = np.concatenate(
         [r.query * size + r.passage + start for r, start in zip(of_lang, starts[:-1], strict=True)]
     )
-    rank, order = np.concatenate([r.rank for r in of_lang]), np.argsort(code, kind="stable")
     wanted = pool.ranking.query * size + pool.ranking.passage
-    return np.asarray(rank[order[np.searchsorted(code[order], wanted)]])
+    _, place = equal_pairs(wanted, code)
+    return np.concatenate([r.rank for r in of_lang])[place]
 
 
 def _options_part(

@@ -19,7 +19,10 @@ from xlir_bench.retrieval.vectors import Vectors
 
 
 class Index(Protocol):
-    """The texts of a collection, ready to be searched. A kind states what is not so of it."""
+    """The texts of a collection, ready to be searched.
+
+    A kind of index has `search`. All else is here as it is of most; a kind overrides what is different.
+    """
 
     def search(self, wants: Sequence[Want], progress: Progress) -> Iterable[Partial]:
         """What each of these wants to know, in their order."""
@@ -45,11 +48,11 @@ class Index(Protocol):
         return None
 
     def first_depth(self, depth: int) -> int:
-        """How many passages have to be found first, where so many are wanted."""
+        """How many passages a FAISS index below has to find, where so many are wanted."""
         return depth
 
     def by_faiss(self, factory: str, depth: int) -> Index | None:
-        """The same with a FAISS index, asked for so many passages, in place of exact search; None without dense vectors."""
+        """The same with FAISS, asked for so many passages, in place of exact search; None without dense vectors."""
         return None
 
 
