@@ -35,7 +35,7 @@ def drawn() -> tuple[dict, dict, np.ndarray]:
 def rank_and_measure(queries: dict, passages: dict, relevant: np.ndarray) -> None:
     """All 132 settings of the vectors: normalise, rank, measure, bias."""
     from xlir_bench.measures import PoolRanking, language_bias, score
-    from xlir_bench.records import Collection, Queries, Relevance, Setting, Silent
+    from xlir_bench.records import Collection, Passages, Queries, Relevance, Setting, Silent
     from xlir_bench.retrieval import VectorIndex, Vectors, Want
 
     rows = np.arange(QUERIES)
@@ -43,7 +43,8 @@ def rank_and_measure(queries: dict, passages: dict, relevant: np.ndarray) -> Non
     names = tuple(map(str, rows))
     asked = dict.fromkeys(LANGS, Queries(names, names, names))
     judged = {(a, b): relevance for a in LANGS for b in LANGS}
-    collection = Collection(asked, {}, judged, "question", True, {})
+    there = dict.fromkeys(LANGS, Passages(range(PASSAGES), range(PASSAGES)))  # type: ignore[arg-type]
+    collection = Collection(asked, there, judged, "question", True, {})
     index = VectorIndex.of(
         {("query", x): Vectors.of(queries[x]) for x in LANGS}
         | {("passage", x): Vectors.of(passages[x]) for x in LANGS}

@@ -11,6 +11,7 @@ import statistics
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -111,7 +112,11 @@ def sharded(files: list[Path], queries: np.ndarray, passages: int) -> tuple[floa
     few_vectors = mapped(files[0])["vectors"][:200]
     small = VectorIndex.of({**asked, ("passage", "en"): Vectors.of(few_vectors)})
     few = Relevance(rows[:3], np.arange(3), np.ones(3, np.int64))
-    warm = Collection(collection.queries, {}, {("en", "en"): few}, "question", False, {})
+    warm = replace(
+        collection,
+        passages={"en": Passages(range(200), range(200))},  # type: ignore[arg-type]
+        relevance={("en", "en"): few},
+    )
     english = [Setting("en", ("en",))]
     small.search([Want.of(warm, english, pair_depth=DEPTH)], Silent())
     began = time.perf_counter()
