@@ -33,8 +33,7 @@ from xlir_bench.records import (
 )
 from xlir_bench.results.schema import ROLE_OF, AlignmentPart
 from xlir_bench.results.tables import Codes
-from xlir_bench.retrieval import VectorIndex, Vectors, normalised
-from xlir_bench.retrieval.tiles import Engine
+from xlir_bench.retrieval import Represented, VectorIndex, Vectors, normalised
 
 HUB_DEPTH = 10
 SAMPLE = 10_000
@@ -43,13 +42,12 @@ SAMPLE = 10_000
 
 def alignment_part(
     whole: Collection,
-    vectors: Mapping[tuple[Role, str], Vectors],
+    represented: Represented,
     rankings: Sequence[Ranking],
-    engine: Engine,
     progress: Progress,
 ) -> AlignmentPart:
     """Everything that can be told; what a collection without translations does not allow is left empty."""
-    collection, loaded = _in_memory(whole, vectors)
+    collection, loaded = _in_memory(whole, represented.vectors or {})
     unit = {key: normalised(rows) for key, rows in loaded.items()}
     by_role = {
         role: {lang: unit[role, lang] for lang in collection.languages(role)} for role in ROLES
@@ -66,7 +64,8 @@ def alignment_part(
         centred = {
             key: Vectors.of(rows - centres[key].astype(np.float32)) for key, rows in unit.items()
         }
-        index, settings = VectorIndex.of(centred, engine=engine), [r.setting for r in rankings]
+        index = VectorIndex.of(centred, engine=represented.index.engine)
+        settings = [r.setting for r in rankings]
         without_centroids = map_by_kind(search(index, whole, settings, progress=progress))
     return AlignmentPart(
         questions=_pairs(items["questions"]) if parallel else {},

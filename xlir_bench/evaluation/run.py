@@ -164,9 +164,7 @@ def evaluate(
     alignment = AlignmentPart()
     if options.alignment and represented.vectors is not None:
         with stage("align"):
-            alignment = alignment_part(
-                collection, represented.vectors, rankings, index.engine, progress
-            )
+            alignment = alignment_part(collection, represented, rankings, progress)
     card = retriever.card
     texts = texts_part(collection, represented, card)
     notes = list(misleading_notes(texts, collection, represented.vectors))

@@ -3,7 +3,8 @@
 The rank of a relevant passage is one more than the number of passages that score higher, or the same and stand
 before it in the pool. A fast score only tells apart what lies further from each other than it can be off;
 whatever is nearer is settled by the true score, which depends on nothing but the two texts. So ranks and
-ties are exact however the pool is cut, and memory does not grow with the number of passages.
+ties are exact however the pool is cut, and memory does not grow with the number of passages. `FaissIndex` asks FAISS
+instead, of the same vectors.
 """
 
 from __future__ import annotations
