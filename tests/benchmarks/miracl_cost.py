@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from tests.benchmarks.targets import data_root
-from xlir_bench.evaluation.machine import processor
+from xlir_bench.executor import processor
 from xlir_bench.tasks import catalogue
 
 RATES = Path(__file__).with_suffix(".json")

@@ -13,7 +13,7 @@ import numpy as np
 from xlir_bench.encoders import Encoder, checked, describe, load_encoder
 from xlir_bench.encoders.vectors import StoredVectors
 from xlir_bench.errors import InputError
-from xlir_bench.evaluation.machine import machine, peak_memory
+from xlir_bench.evaluation.record import machine_part, peak_memory
 from xlir_bench.evaluation.run import settings_asked
 from xlir_bench.evaluation.searching import map_by_kind, search
 from xlir_bench.options.encoding import EncoderOptions
@@ -240,7 +240,7 @@ def measure_cost(
     collection = load_collection(task, run_options, progress)
     settings = settings_asked(task, run_options)
     request = EmbedRequest(run_options.cache, run_options.batch_tokens)
-    described = machine(models[0].device)
+    described = machine_part(models[0].device)
     variants: list[_Variant] = []
     for model in models:
         vectors = embed(collection, model.encoder, request, progress).vectors or {}

@@ -1,24 +1,36 @@
-"""Parts of a result's record, each from what one stage of a run gave."""
+"""Parts of a result's record: what each stage of a run gave, and where it took place."""
 
 from __future__ import annotations
 
+import os
+import platform
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from xlir_bench.arrays import groups
 from xlir_bench.encoders import EncoderCard
+from xlir_bench.encoders.digest import installed_versions
 from xlir_bench.errors import WARNING, listed
 from xlir_bench.evaluation.searching import mean_by_kind
+from xlir_bench.executor import processor
 from xlir_bench.measures import score
 from xlir_bench.measures.retrieval import expected_map
 from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.records import ROLES, Collection, Ranking, Role, Scores
 from xlir_bench.results.schema import (
     EncoderPart,
+    EnvironmentPart,
+    GitPart,
     IndexPart,
+    MachinePart,
     SettingPart,
     TextsPart,
 )
@@ -32,6 +44,10 @@ NARROW = 0.02
 """A band of cosines that is."""
 SAMPLED, FEW = 2000, 20
 """Texts of a language that are looked at for equal vectors, and for the band of cosines."""
+PACKAGES = (
+    "xlir-bench", "numpy", "torch", "transformers", "tokenizers", "sentence-transformers", "faiss-cpu", "ranx",
+)  # fmt: skip
+"""Whose releases are noted."""
 
 
 def encoder_part(
@@ -158,3 +174,68 @@ def index_part(
         recall_of_exact_top100={kind.value: mean for kind, mean in mean_by_kind(recall).items()},
         map_difference={kind.value: mean for kind, mean in mean_by_kind(change).items()},
     )
+
+
+def environment_part(workers: Mapping[str, int]) -> EnvironmentPart:
+    """Where this runs; `workers`: how many of each kind of machine have done the work."""
+    return EnvironmentPart(
+        python=platform.python_version(),
+        platform=platform.platform(),
+        processors=os.cpu_count() or 0,
+        versions=installed_versions(PACKAGES),
+        git=_git(),
+        workers=dict(workers) or None,
+    )
+
+
+@cache
+def _git() -> GitPart | None:
+    """The state of the checkout that this runs from; None where it is installed, or git is not."""
+    checkout = Path(__file__).parents[2]
+    if not (checkout / ".git").exists():
+        return None
+
+    def git(*words: str) -> str:
+        command = ["git", "-C", str(checkout), *words]
+        done = subprocess.run(command, capture_output=True, check=True, timeout=10)  # noqa: S603
+        return done.stdout.decode("utf-8", "replace").strip()
+
+    try:
+        commit, changes = (
+            git("rev-parse", "HEAD"),
+            git("status", "--porcelain", "--untracked-files=no"),
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return GitPart(commit=commit, changed=bool(changes))
+
+
+def machine_part(device: str) -> MachinePart:
+    """What latencies depend on besides the encoder."""
+    processors = os.cpu_count() or 0
+    threads, name, memory = processors, device, 0
+    with suppress(ImportError):
+        import torch
+
+        threads = torch.get_num_threads()
+        name = torch.cuda.get_device_name(device) if device.startswith("cuda") else device
+    with suppress(AttributeError, ValueError, OSError):
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return MachinePart(
+        processor=processor(),
+        processors=processors,
+        threads=threads,
+        memory_bytes=memory,
+        load=round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
+        device=name,
+    )
+
+
+def peak_memory() -> int:
+    """The most memory this process has held, in bytes; 0 where the platform does not say."""
+    try:
+        import resource
+    except ImportError:
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

@@ -15,11 +15,12 @@ from xlir_bench.arrays import Shared, equal_pairs
 from xlir_bench.augment.query_forms import with_query_form
 from xlir_bench.errors import InputError, UnknownNameError
 from xlir_bench.evaluation.between_languages import alignment_part
-from xlir_bench.evaluation.machine import environment, peak_memory
 from xlir_bench.evaluation.record import (
     encoder_part,
+    environment_part,
     index_part,
     misleading_notes,
+    peak_memory,
     setting_part,
     texts_part,
     unscored_notes,
@@ -208,7 +209,7 @@ def evaluate(
             search_device=index.search_device,
             index=index_quality,
         ),
-        environment=environment(executor.kinds),
+        environment=environment_part(executor.kinds),
         notes=notes,
         command=command,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
