@@ -117,20 +117,18 @@ def evaluate(
         represented = retriever.represent(collection, progress)
     with stage("search"):
         index = searched = represented.index
-        index_quality, keep = None, options.save_run
+        keep, index_quality = options.save_run, None
         if options.index != EXACT:
-            depth = index.first_depth(DEPTH)
+            depth, keep = index.first_depth(DEPTH), max(keep, POOL_DEPTH)
             by_faiss = index.by_faiss(options.index, depth)
             if by_faiss is None:
                 raise InputError(
                     f"--index {options.index!r} wants vectors, and {retriever.card.name} has none:"
                     f" only --index {EXACT} ranks by it"
                 )
-            searched, keep = by_faiss, max(keep, POOL_DEPTH)
-        rankings = search(index, collection, settings, keep, progress)
+            searched, exact = by_faiss, search(index, collection, settings, keep, progress)
+        rankings = search(searched, collection, settings, keep, progress)
         if searched is not index:
-            exact = rankings
-            rankings = search(searched, collection, settings, keep, progress)
             index_quality = index_part(options.index, exact, rankings, depth)
     with stage("measure"):
         scores = _scores(rankings, collection, measures, progress)
