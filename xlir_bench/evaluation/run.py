@@ -119,7 +119,7 @@ def evaluate(
         index = searched = represented.index
         keep, index_quality = options.save_run, None
         if options.index != EXACT:
-            depth, keep = index.first_depth(DEPTH), max(keep, POOL_DEPTH)
+            depth, keep = index.faiss_depth(DEPTH), max(keep, POOL_DEPTH)
             by_faiss = index.by_faiss(options.index, depth)
             if by_faiss is None:
                 raise InputError(

@@ -66,9 +66,9 @@ class Want:
     queries: int
     """How many there are."""
     relevant: Relevant
-    pair_depth: int = 0
+    pair_depth: int
     """How many of the best passages to keep in settings of one passage language."""
-    pool_depth: int = 100
+    pool_depth: int
     """The same for the pool of all languages."""
     own: Ints | None = None
     """Where the queries are passages themselves: the position of each in the pool, which is left out for it."""

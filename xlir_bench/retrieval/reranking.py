@@ -93,9 +93,9 @@ class RerankedIndex(Index):
         """That of the first stage."""
         return self.first.search_device
 
-    def first_depth(self, depth: int) -> int:
+    def faiss_depth(self, depth: int) -> int:
         """As many as are re-ordered, at least."""
-        return self.first.first_depth(max(depth, self.depth))
+        return self.first.faiss_depth(max(depth, self.depth))
 
     def by_faiss(self, factory: str, depth: int) -> RerankedIndex | None:
         """FAISS below: the reranker orders its best passages where it did before."""

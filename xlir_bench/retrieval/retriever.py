@@ -47,7 +47,7 @@ class Index(Protocol):
         """The index itself, if in it a passage has a score of its own, whatever the others have."""
         return None
 
-    def first_depth(self, depth: int) -> int:
+    def faiss_depth(self, depth: int) -> int:
         """How many passages a FAISS index below has to find, where so many are wanted."""
         return depth
 
