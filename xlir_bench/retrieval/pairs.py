@@ -63,8 +63,8 @@ class PairScores:
             return np.empty(0)
         queries = self.collection.queries[lang].texts
         sides = [
-            _Side.of("query", query, queries.__getitem__),
-            _Side.of("passage", position, self._passage),
+            _Side("query", *np.unique(query, return_inverse=True), queries.__getitem__),
+            _Side("passage", *np.unique(position, return_inverse=True), self._passage),
         ]
         keys = pair_keys(*(side.keys() for side in sides))
         first, number = distinct_keys(keys)
@@ -140,10 +140,6 @@ class _Side:
     number: Ints
     """Which of them each pair has."""
     text: Callable[[int], str]
-
-    @classmethod
-    def of(cls, role: Role, rows: Ints, text: Callable[[int], str]) -> _Side:
-        return cls(role, *np.unique(rows, return_inverse=True), text)
 
     def keys(self) -> Keys:
         """Of the text of each pair."""
