@@ -195,10 +195,9 @@ def _type(option: Option) -> Any:
         return NAMES
     if option.choices is not None:
         return click.Choice([str(word) for word in option.choices])
-    one = get_args(option.base)[0] if option.is_list else option.base
-    if one is Path or get_origin(one) is Mapping:  # a table stands in a file
+    if option.one is Path or get_origin(option.one) is Mapping:  # a table stands in a file
         return PATH
-    return one if one in (int, float) and option.parse is None else str
+    return option.one if option.one in (int, float) and option.parse is None else str
 
 
 def canonical_command() -> str:

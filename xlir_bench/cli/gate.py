@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +14,7 @@ from xlir_bench.cli.terminal import Bars, say, say_blocks, say_json, say_report,
 from xlir_bench.errors import InputError, NotComparableError, UnknownNameError, plural
 from xlir_bench.escaping import visible
 from xlir_bench.files import explained, removing_empty, require_writable, write
-from xlir_bench.options.encoding import EncoderOptions
+from xlir_bench.options.encoding import EncoderOptions, LoadOptions
 from xlir_bench.options.running import DataOptions, RunOptions
 from xlir_bench.options.stating import OUTPUT, option, options_of
 from xlir_bench.rendering.document import render
@@ -259,11 +259,7 @@ class _Evaluating:
             raise NotComparableError(
                 f"the baseline is of another version of {task.name}: make it again, by xlir-bench run --task {task.name}"
             )
-        same = {
-            o.name: getattr(asked, o.name, o.default) for o in options_of(RunOptions) if o.partial
-        }
-        same = {k: tuple(v) or None if isinstance(v, list) else v for k, v in same.items()}
-        options = replace(self.options, **same, allow_changed_data=bool(asked.changed_data))
+        options = asked.asked_again(self.options)
         if asked.word_lists not in (None, options.word_lists_digest):
             raise NotComparableError("the baseline had other word lists: name them with --lexicon")
         encoder_options = _as_the_baseline(spec, record.encoder, self.encoder_options)
@@ -294,13 +290,13 @@ def _as_the_baseline(spec: str, baseline: EncoderPart, options: EncoderOptions) 
 
     A revision is of one model alone, and no file decides that code of a model may run.
     """
-    same = {} if baseline.options is None else asdict(baseline.options)
-    same.pop("trust_remote_code", None)
+    loaded = baseline.options
+    if loaded is None:
+        return options
+    same = {o.name: getattr(loaded, o.name) for o in options_of(LoadOptions) if o.decides}
     if spec != _first_model(baseline):
-        same.pop("revision", None)
-    if options.device is not None:
-        same.pop("device", None)
-    return replace(options, **same)
+        del same["revision"]
+    return replace(options, **same, device=options.device or loaded.device)
 
 
 def _first_model(baseline: EncoderPart) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 from xlir_bench.cli.command import FORM, JSON, ReportForm, argument, command
 from xlir_bench.cli.terminal import say_blocks, say_results
@@ -147,16 +147,15 @@ def stored_collection(result: Result, data: DataOptions, spec: str | None = None
     from xlir_bench.sources.own import OWN
 
     asked = result.record.options
-    options = RunOptions(data=data.root, query_form=cast(Any, asked.query_form))
-    langs = tuple(asked.langs) if asked.langs else None
+    options = asked.asked_again(RunOptions(data=data.root))
     known = data.catalogue()
     name = result.record.task.name
     if spec is None and name not in known.tasks and result.record.task.domain == OWN:
         raise InputError(f"{name!r} is data of your own: `diagnose --task` takes it as `run` did")
-    (task,) = known.get([name if spec is None else spec], langs, offline=True)
+    (task,) = known.get([name if spec is None else spec], options.langs, offline=True)
     if spec is not None and task.name != name:
         raise InputError(f"--task {spec} is {task.name!r}, and the result is of {name!r}")
-    collection = load_present(task, options.data, langs, candidate=asked.candidate)
+    collection = load_present(task, options.data, options.langs, candidate=options.candidate)
     if options.query_form is None:
         return collection
     if options.word_lists_digest != asked.word_lists:

@@ -22,7 +22,8 @@ from xlir_bench.encoders.protocol import DEFAULT_OPTIONS, EncoderCard, changed_o
 from xlir_bench.encoders.quiet import quiet_transformers
 from xlir_bench.encoders.tokens import ModelTokens, is_bare
 from xlir_bench.errors import InputError
-from xlir_bench.options.encoding import EncoderOptions
+from xlir_bench.options.encoding import EncoderOptions, LoadOptions
+from xlir_bench.options.stating import MODEL, options_of
 from xlir_bench.records import Floats, Role, TokenCounts
 
 if TYPE_CHECKING:
@@ -31,8 +32,12 @@ if TYPE_CHECKING:
 KIND = "sentence-transformers"
 OPTIONS_IN_MEMORY = ("query_prompt", "passage_prompt", "truncate_dim")
 """The options that a model in memory takes. They are in its slug."""
-OPTIONS_IN_SLUG = (*OPTIONS_IN_MEMORY, "dtype", "max_length")
-"""Of a model that is loaded here."""
+OPTIONS_IN_SLUG = tuple(
+    option.name
+    for option in options_of(LoadOptions)
+    if option.group == MODEL and option.decides and option.name != "revision"
+)
+"""Of a model that is loaded here; the revision is in what its slug begins with."""
 TRAINING = "training.json"
 """What `train-hybrid` records beside a model."""
 

@@ -345,7 +345,7 @@ def _options_part(
     options: RunOptions, task: Task, collection: Collection, measures: Sequence[str]
 ) -> OptionsPart:
     part = options.part(task)
-    asked = {o.name: getattr(options, o.name) for o in options_of(RunOptions) if o.partial}
+    asked = {o.name: getattr(options, o.name) for o in options_of(RunOptions) if o.decides}
     stated = {
         "langs": part.get("langs", []),
         "kinds": part.get("kinds", []),

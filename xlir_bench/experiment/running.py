@@ -21,11 +21,11 @@ from xlir_bench.errors import OutOfReachError, XlirError
 from xlir_bench.evaluation import RunOptions, evaluate, load_models, measure_cost
 from xlir_bench.executor import LOCAL, Executor
 from xlir_bench.files import ELSEWHERE, building, held, require_writable, safe_name
-from xlir_bench.options.encoding import EncoderOptions
+from xlir_bench.options.encoding import EncoderOptions, LoadOptions
 from xlir_bench.options.profiling import CostOptions
-from xlir_bench.options.stating import build
+from xlir_bench.options.stating import build, options_of
 from xlir_bench.options.training import OF_LOSS, Strategy, TrainOptions, parse_source
-from xlir_bench.recipe import DATA, Cell, EncodingChoice, Recipe, Variant
+from xlir_bench.recipe import DATA, Cell, Recipe, Variant
 from xlir_bench.records import Evaluate, Progress, Silent
 from xlir_bench.reports.experiment.questions import Questions, has_questions
 from xlir_bench.reports.experiment.stored import (
@@ -212,16 +212,13 @@ class Trainings:
         if not (folder / RESULT_FILE).is_file():
             return False
         result = Result.load(folder)
-        options, asked = result.record.options, self._run_options(cell, name)
+        asked, wanted = self._run_options(cell, name), self._encoder_options(cell.variant)
         how = result.record.encoder.options or EncoderOptions()
-        wanted = self._encoder_options(cell.variant)
-        decisive = {*EncodingChoice.model_fields, "rerank", "rerank_depth"} - {"vectors"}
+        decisive = [option.name for option in options_of(LoadOptions) if option.decides]
         return (
             has_questions(result)
             and result.record.task.digest == task.digest
-            and options.langs == asked.part(task).get("langs", [])
-            and set(options.measures) == set(recipe.measures or task.measures)
-            and options.vectors == asked.vectors
+            and result.record.options.asked_again(asked).part(task) == asked.part(task)
             and all(getattr(how, option) == getattr(wanted, option) for option in decisive)
             and (not recipe.alignment or result.record.alignment != AlignmentPart())
             and (result.record.profile.cost is not None or not self._is_costed(cell, name))

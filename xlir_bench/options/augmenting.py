@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from xlir_bench.errors import InputError
-from xlir_bench.options.stating import MODEL, check_bounds, option, whole_number
+from xlir_bench.options.stating import MODEL, check_bounds, option
 
 LANGUAGES, WORDS, MADE = "Languages", "Words", "What is made"
 Make = Literal["translations", "passages", "next", "context"]
@@ -20,7 +20,7 @@ class ParallelOptions:
 
     make: Make = option("What a row is.", "translations", group=MADE)
     sizes: tuple[int, ...] = option(
-        "Sentences of a joined passage.", (2, 3, 5), group=MADE, metavar="N,N", parse=whole_number, least=2
+        "Sentences of a joined passage.", (2, 3, 5), group=MADE, metavar="N,N", least=2
     )  # fmt: skip
     langs: tuple[str, ...] | None = option("Only these languages.", None, group=LANGUAGES)
 

@@ -9,7 +9,6 @@ from xlir_bench.options.stating import (
     MODEL,
     SEARCH,
     hold_tuples,
-    number,
     offline_option,
     option,
     remote_code_option,
@@ -26,57 +25,60 @@ class LoadOptions:
     """The options with which an encoder is loaded, as results record them; None: its own default."""
 
     query_prompt: str | None = option(
-        "Put before every query; '' for none.  [default: the model's own]", None, group=MODEL
-    )
+        "Put before every query; '' for none.  [default: the model's own]", None, group=MODEL, decides=True
+    )  # fmt: skip
     passage_prompt: str | None = option(
-        "Put before every passage; '' for none.  [default: the model's own]", None, group=MODEL
+        "Put before every passage; '' for none.  [default: the model's own]", None, group=MODEL, decides=True
+    )  # fmt: skip
+    revision: str | None = option(
+        "Branch, tag or commit of a hub model.", None, group=MODEL, decides=True
     )
-    revision: str | None = option("Branch, tag or commit of a hub model.", None, group=MODEL)
-    dtype: Dtype = option("What the model computes in.", "float32", group=MODEL)
+    dtype: Dtype = option("What the model computes in.", "float32", group=MODEL, decides=True)
     device: str | None = option(
         "Where the model runs.  [default: the best there is]", None, group=MODEL, metavar="cpu|cuda|mps"
     )  # fmt: skip
     max_length: int | None = option(
-        "Cut texts here.  [default: the model's own]", None, group=MODEL, metavar="TOKENS"
-    )
+        "Cut texts here.  [default: the model's own]", None, group=MODEL, metavar="TOKENS", decides=True
+    )  # fmt: skip
     truncate_dim: int | None = option(
-        "Keep the first N dimensions (Matryoshka models).", None, group=MODEL, metavar="N", least=1
-    )
+        "Keep the first N dimensions (Matryoshka models).",
+        None, group=MODEL, metavar="N", least=1, decides=True,
+    )  # fmt: skip
     trust_remote_code: bool = remote_code_option(MODEL)
     similarity: SimilarityName = option(
         "How vectors are compared: cosine, dot (the inner product of vectors as they are), or model: the one of"
         " these that the model registers.",
-        "cosine", group=SEARCH,
+        "cosine", group=SEARCH, decides=True,
     )  # fmt: skip
     transform: Transform | None = option(
-        "Repair vectors without training: take out what sets languages apart.", None, group=SEARCH
-    )
+        "Repair vectors without training: take out what sets languages apart.", None, group=SEARCH, decides=True
+    )  # fmt: skip
     transform_text: str | None = option(
         "What the repair is estimated on: held-out parallel text.  [default: the task's own texts]",
-        None, group=SEARCH, metavar="FILE",
+        None, group=SEARCH, metavar="FILE", decides=True,
     )  # fmt: skip
     fuse: tuple[str, ...] = option(
         "Search with this one too: what either puts first is ordered anew by both; may be given again.",
-        (), group=FUSED, metavar="SPEC", many=True,
+        (), group=FUSED, metavar="SPEC", many=True, decides=True,
     )  # fmt: skip
     fuse_weights: tuple[float, ...] | None = option(
         "Add up scores with these weights, the model's first.  [default: reciprocal ranks are added up]",
-        None, group=FUSED, metavar="W,W", parse=number, least=0,
+        None, group=FUSED, metavar="W,W", least=0, decides=True,
     )  # fmt: skip
     fuse_depth: int = option(
-        "How many passages each puts first.", 1000, group=FUSED, metavar="N", least=1
+        "How many passages each puts first.", 1000, group=FUSED, metavar="N", least=1, decides=True
     )
     rerank: str | None = option(
         "Re-order the best passages of every query by this cross encoder: a folder, a hub id or py:FILE:NAME.",
-        None, group=RERANKED, metavar="SPEC",
+        None, group=RERANKED, metavar="SPEC", decides=True,
     )  # fmt: skip
     rerank_depth: int = option(
-        "How many of the best passages it re-orders.", 100, group=RERANKED, metavar="K", least=1
-    )
+        "How many of the best passages it re-orders.", 100, group=RERANKED, metavar="K", least=1, decides=True
+    )  # fmt: skip
 
     def __post_init__(self) -> None:
         """One value, or a list, is taken where there may be several."""
-        hold_tuples(self, "fuse", "fuse_weights")
+        hold_tuples(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,5 +91,5 @@ class EncoderOptions(LoadOptions):
     )  # fmt: skip
     http_body: tuple[str, ...] = option(
         "More fields for the requests of an http: model, by role; may be given again.",
-        (), group=MODEL, metavar="query=JSON|passage=JSON", many=True,
+        (), group=MODEL, metavar="query=JSON|passage=JSON", many=True, decides=True,
     )  # fmt: skip

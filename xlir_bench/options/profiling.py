@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from xlir_bench.options.encoding import Dtype
-from xlir_bench.options.stating import check_bounds, option, whole_number
+from xlir_bench.options.stating import check_bounds, option
 
 VARIANTS, TIMING = "Variants", "Timing"
 
@@ -20,7 +20,7 @@ class CostOptions:
         ("float32",), group=VARIANTS, flag="dtype", metavar="NAME,NAME",
     )  # fmt: skip
     dims: tuple[int, ...] = option(
-        "Keep the first N dimensions too.", (), group=VARIANTS, metavar="N,N", parse=whole_number, least=1
+        "Keep the first N dimensions too.", (), group=VARIANTS, metavar="N,N", least=1
     )  # fmt: skip
     indexes: tuple[str, ...] = option(
         "A FAISS factory string besides Flat: SQ8, HNSW32, 'IVF64,Flat'; may be given again.",

@@ -71,34 +71,38 @@ class RunOptions:
     """What is asked of a run; the defaults are a full one."""
 
     langs: tuple[str, ...] | None = option(
-        "Only these languages, both sides.", None, group=MEASURED, partial=True
-    )
+        "Only these languages, both sides.",
+        None, group=MEASURED, decides=True, partial=True, told="languages {}",
+    )  # fmt: skip
     kinds: tuple[str, ...] | None = option(
-        "Only these kinds: monolingual, cross-lingual, multilingual.", None, group=MEASURED, partial=True
+        "Only these kinds: monolingual, cross-lingual, multilingual.",
+        None, group=MEASURED, decides=True, partial=True,
     )  # fmt: skip
     limit: int | None = option(
         "Only the first N queries of each language; candidates stay whole.",
-        None, group=MEASURED, metavar="N", least=1, partial=True,
+        None, group=MEASURED, metavar="N", least=1, decides=True, partial=True,
+        told="the first {} queries of each language",
     )  # fmt: skip
     corpus_limit: int | None = option(
         "Of a large corpus only the judged passages and N others: for a trial, never for a score.",
-        None, group=MEASURED, metavar="N", least=1, partial=True,
+        None, group=MEASURED, metavar="N", least=1, decides=True, partial=True,
+        told="NOT THE WHOLE CORPUS: at most {} unjudged passages",
     )  # fmt: skip
     candidate: str | None = option(
         "What stands for a passage: sentence or sentence+context.",
-        None, group=MEASURED, metavar="TEXT", partial=True,
+        None, group=MEASURED, metavar="TEXT", decides=True, told="candidate text {}",
     )  # fmt: skip
     query_form: QueryForm | None = option(
         "Ask as people type: each question is changed in the same way in every run.",
-        None, group=MEASURED, partial=True,
+        None, group=MEASURED, decides=True, told="QUESTIONS {}",
     )  # fmt: skip
     lexicon: Path | None = option(
         "Word lists (en-de.tsv, …) for --query-form code-switched.  [default: `lexicon` in the data root]",
         None, group=DATA, metavar="FOLDER",
     )  # fmt: skip
     measures: tuple[str, ...] | None = option(
-        "ranx's names: map, mrr, ndcg@10, recall@100 …", None, group=MEASURED, partial=True
-    )
+        "ranx's names: map, mrr, ndcg@10, recall@100 …", None, group=MEASURED, decides=True, told=None
+    )  # fmt: skip
     alignment: bool = option(
         "Also measure alignment: whether translations find each other, and what sets languages apart. It searches"
         " once more.",
@@ -107,16 +111,16 @@ class RunOptions:
     unions: bool = True
     """Whether MRC is measured, which asks for more scores: a look at a model in its training does without."""
     seed: int = option(
-        "Random seed of the bootstrap intervals.", 0, group=MEASURED, partial=True, least=0
-    )
+        "Random seed of the bootstrap intervals.", 0, group=MEASURED, least=0, decides=True, told=None
+    )  # fmt: skip
     index: str = option(
         "A FAISS factory string; anything but Flat is approximate, and the result says by how much.",
-        EXACT, group=SEARCH, metavar="FACTORY", partial=True,
+        EXACT, group=SEARCH, metavar="FACTORY", decides=True,
     )  # fmt: skip
     vectors: Literal["float32", "float16", "int8"] = option(
         "How vectors are kept and compared: float16 takes half the disk and int8 a quarter. Ranks are exact for"
         " the vectors as they are kept.",
-        "float32", group=SEARCH, metavar="DTYPE", partial=True,
+        "float32", group=SEARCH, metavar="DTYPE", decides=True, told="vectors kept as {}",
     )  # fmt: skip
     keep_vectors: bool = option(
         "Keep vectors of passages; without, each part of a corpus is encoded, searched and dropped, and what is"
@@ -151,7 +155,7 @@ class RunOptions:
 
     def __post_init__(self) -> None:
         """Take paths as text, a URL for the cache, one value for a list, and other spellings of kinds and measures."""
-        hold_tuples(self, "langs", "kinds", "measures")
+        hold_tuples(self)
         if self.kinds or self.measures:
             from xlir_bench.records import Kind, measure_name
 
@@ -202,7 +206,7 @@ class RunOptions:
         part = {
             o.name: value
             for o in options_of(RunOptions)
-            if o.partial
+            if o.decides
             and (value := _plain(getattr(self, o.name))) not in (None, usual.get(o.name, o.default))
         }
         return part | ({"word_lists": digest} if (digest := self.word_lists_digest) else {})

@@ -23,6 +23,7 @@ SEARCH, OUTPUT, REST = "Search", "Output", "Other options"
 """Headings of ``--help`` that several commands have."""
 OPTION = "option"
 """The key of an option in the metadata of its field."""
+TEXT = (str, os.PathLike)
 Record = TypeVar("Record")
 
 
@@ -47,8 +48,12 @@ class Option:
     most: float | None = None
     in_recipes: bool = False
     """Whether a recipe may state it under ``[training]``."""
+    decides: bool = False
+    """Whether it decides the numbers: a result states its value, and `gate` runs a candidate with the same."""
     partial: bool = False
-    """Whether a run with another value than the default is less or other than a full one."""
+    """Whether a run with another value than the default leaves some of the task out."""
+    told: str | None = "{name} {}"
+    """How a result with another value than the default is told; None where no score moves."""
     many: bool = False
     """Whether it may be given again."""
     positional: bool = False
@@ -69,12 +74,16 @@ class Option:
         return get_origin(self.base) is tuple and get_args(self.base)[-1] is Ellipsis
 
     @property
+    def one(self) -> Any:
+        """The type of one value, where it holds several."""
+        return get_args(self.base)[0] if self.is_list else self.base
+
+    @property
     def choices(self) -> tuple[str, ...] | None:
         """The words of which it is one, or holds some."""
-        one = get_args(self.base)[0] if self.is_list else self.base
-        if get_origin(one) is Literal:
-            return get_args(one)
-        return tuple(one) if isinstance(one, EnumType) else None
+        if get_origin(self.one) is Literal:
+            return get_args(self.one)
+        return tuple(self.one) if isinstance(self.one, EnumType) else None
 
 
 def option(
@@ -141,34 +150,33 @@ def changed(record: Record, given: Mapping[str, Any]) -> Record:
     return replace(record, **own) if own else record  # type: ignore[type-var]
 
 
-def hold_tuples(record: Any, *names: str) -> None:
+def hold_tuples(record: Any) -> None:
     """Make tuples of what was given for options that hold several values: a list, one value, or text with commas."""
-    for part in (part for part in fields(record) if part.name in names):
-        option, value = option_of(part, part.name, part.type), getattr(record, part.name)
-        if isinstance(value, str):
-            value = [value] if option.many else words(value)
-        elif value is not None and not isinstance(value, Iterable):
-            value = [value]
-        if value is not None:
-            held = tuple(v.strip() if isinstance(v, str) else v for v in value)
-            object.__setattr__(record, option.name, parsed(option, held))
+    for option in options_of(type(record)):
+        if option.is_list and getattr(record, option.name, None) is not None:
+            object.__setattr__(record, option.name, parsed(option, getattr(record, option.name)))
 
 
 def parsed(option: Option, value: Any) -> Any:
     """What a record holds, from what was given for an option."""
-    if option.is_list and isinstance(value, str | os.PathLike):
-        value = [os.fspath(value)] if option.many else words(os.fspath(value))
-    read = option.base if isinstance(option.base, EnumType) else option.parse
-    if read is None or isinstance(value, Mapping):
-        return value
+    read = option.one if isinstance(option.one, EnumType) else option.parse
+    if option.is_list and read is None:
+        read = IN_LISTS.get(option.one)
+    values = _several(option, value) if option.is_list else (value,)
     try:
-        if isinstance(value, tuple | list):
-            texts = (os.fspath(x) if isinstance(x, os.PathLike) else x for x in value)
-            return tuple(read(x) if isinstance(x, str) else x for x in texts)
-        return read(value)
+        if read is not None:
+            values = tuple(read(x) if isinstance(x, TEXT) else x for x in values)
     except ValueError as error:
-        given = ",".join(map(str, value)) if isinstance(value, tuple | list) else value
-        raise InputError(f"--{option.flag} {given}: {error}") from error
+        raise InputError(f"--{option.flag} {','.join(map(str, values))}: {error}") from error
+    return values if option.is_list else values[0]
+
+
+def _several(option: Option, given: Any) -> tuple[Any, ...]:
+    """The values of an option that holds several."""
+    if isinstance(given, TEXT):
+        return (given,) if option.many else words(os.fspath(given))
+    given = given if isinstance(given, Iterable) else (given,)
+    return tuple(x.strip() if isinstance(x, str) and not option.many else x for x in given)
 
 
 def words(text: str) -> tuple[str, ...]:
@@ -192,19 +200,21 @@ BYTES = {f"{unit}{b}": 1000**n for n, unit in enumerate(["", *"kmgt"]) for b in 
 number_of_bytes = amount("500MB or 20GB", **BYTES)
 
 
-def whole_number(text: str) -> int:
-    """The number in a list of them, such as 256,128."""
+def _whole_number(text: str) -> int:
     if not text.isdecimal():
         raise ValueError("whole numbers are wanted, such as 256,128")
     return int(text)
 
 
-def number(text: str) -> float:
-    """The number in a list of them, such as 1,0.5."""
+def _number(text: str) -> float:
     try:
         return float(text)
     except ValueError as error:
         raise ValueError("numbers are wanted, such as 1,0.5") from error
+
+
+IN_LISTS: dict[Any, Callable[[str], Any]] = {int: _whole_number, float: _number}
+"""What reads a value of a list that is written as one, such as 256,128."""
 
 
 def check_bounds(record: Any) -> None:
@@ -227,21 +237,20 @@ def check(option: Option, value: Any) -> None:
             raise InputError(f"--{option.flag} {why}")
 
 
-WANTED = {
+WANTED: dict[Any, tuple[Any, str]] = {
     bool: (bool, "True or False"),
     int: (Integral, "a whole number"),
     float: (Real, "a number"),
-    str: (str | os.PathLike, "text"),
+    str: (TEXT, "text"),
 }
 """What a value of such an option may be; numbers of numpy will do."""
 
 
 def out_of_bounds(option: Option, value: Any) -> str:
     """What is wrong with a value, such as a number; empty if nothing is."""
-    kind = get_args(option.base)[0] if option.is_list else option.base
-    if value is not None and kind in WANTED:
-        types, told = WANTED[kind]
-        if not isinstance(value, types) or (isinstance(value, bool) and kind is not bool):
+    if value is not None and option.one in WANTED:
+        types, told = WANTED[option.one]
+        if not isinstance(value, types) or (isinstance(value, bool) and option.one is not bool):
             return f"{value!r} wants {told}"
     if isinstance(value, bool) or not isinstance(value, Real):
         return ""

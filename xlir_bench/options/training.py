@@ -57,8 +57,9 @@ class TrainingSource:
         return self.name + weight + ("" if self.use == "all" else f":{self.use}")
 
 
-def parse_source(spec: str) -> TrainingSource:
+def parse_source(stated: str | Path) -> TrainingSource:
     """The source of ``NAME[@WEIGHT][:monolingual|:cross-lingual]``."""
+    spec = str(stated)
     if spec and Path(spec).exists():
         return TrainingSource(spec)
     found = re.fullmatch(r"(.+?)(?:@(-?[\d.]+))?(?::(monolingual|cross-lingual))?", spec, re.DOTALL)
@@ -265,8 +266,8 @@ class TrainOptions:
 
     def __post_init__(self) -> None:
         """Take paths as text and one value for a list; the loss decides whether a batch holds every answer of a row."""
-        hold_tuples(self, "sources")
-        hold_tuples(self.batches, "langs")
+        hold_tuples(self)
+        hold_tuples(self.batches)
         object.__setattr__(self, "output", Path(self.output))
         if self.loss == "one-to-k":
             object.__setattr__(self, "batches", replace(self.batches, whole_answers=True))

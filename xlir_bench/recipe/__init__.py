@@ -15,9 +15,9 @@ from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.options.static import is_static_spec
 from xlir_bench.options.training import OF_LOSS, Loss, Strategy
 from xlir_bench.recipe.parts import (
-    ADDED,
     DATA,
     HYBRID,
+    IN_EVERY_DIGEST,
     OF_TRAINING,
     RANK_DISTANCE,
     UNTRAINED,
@@ -230,7 +230,7 @@ class Recipe(Section):
         stated["training"] = {
             name: value
             for name, value in training.items()
-            if name not in ADDED or value != OF_TRAINING[name].default
+            if name in IN_EVERY_DIGEST or value != OF_TRAINING[name].default
         }
         stated["steps"] = self.steps if variant.trained else 0
         return text_digest(json.dumps(stated, sort_keys=True))

@@ -53,10 +53,11 @@ class Section(BaseModel):
 
 
 OF_TRAINING = {o.flag.replace("-", "_"): o for o in options_of(TrainOptions) if o.in_recipes}
-ADDED = (
-    "freeze", "prune_vocabulary", "cached", "lakda_weight", "vrn_weight", "teacher", "teacher_lang", "infonce_weight",
+IN_EVERY_DIGEST = (
+    "language_sampling", "pairs_per_batch", "langs", "lr", "weight_decay", "warmup", "schedule", "temperature",
+    "mini_batch_size", "max_length", "pooling", "query_prompt", "passage_prompt", "precision",
 )  # fmt: skip
-"""Left out of digests where they are not given: cells of before they were options keep theirs."""
+"""The first options there were; a later one is in a digest only where it is given, so that older cells keep theirs."""
 
 
 class _Training(Section):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from statistics import fmean
 from typing import Annotated, Any, Literal, Self
@@ -16,7 +17,7 @@ from xlir_bench.measures.bootstrap import Interval
 from xlir_bench.measures.retrieval import token_budget
 from xlir_bench.measures.ties import TieRange
 from xlir_bench.options.encoding import LoadOptions
-from xlir_bench.options.running import EXACT, RunOptions
+from xlir_bench.options.running import RunOptions
 from xlir_bench.options.stating import options_of
 from xlir_bench.records import Kind, Role
 
@@ -106,8 +107,8 @@ class SettingPart(_Part):
     """Expected map of a random ranking."""
 
 
-USUAL = {option.name: option.default for option in options_of(RunOptions)}
-"""The default of every option of a run."""
+DECIDING = {option.name: option for option in options_of(RunOptions) if option.decides}
+"""The options of a run that decide its numbers."""
 
 
 class OptionsPart(_Part):
@@ -140,29 +141,36 @@ class OptionsPart(_Part):
     @property
     def others(self) -> dict[str, Any]:
         """Those without a field here that are not at their default."""
-        return {name: x for name, x in (self.model_extra or {}).items() if x != USUAL.get(name)}
+        extra = self.model_extra or {}
+        usual = {name: option.default for name, option in DECIDING.items()}
+        return {name: x for name, x in extra.items() if x != usual.get(name)}
 
     @property
     def part(self) -> dict[str, str]:
         """What makes this a partial run, in words, by option; empty for a full run."""
+        values = dict(self) | {"langs": sorted(self.langs)}
         usual = self.usual_candidate
-        default_text = self.candidate in (("sentence", "passage") if usual is None else (usual,))
-        changed, corpus_limit = ", ".join(sorted(self.changed_data)), self.corpus_limit
-        words = {
-            "langs": f"languages {' '.join(sorted(self.langs))}" if self.langs else "",
-            "kinds": f"kinds {' '.join(self.kinds)}" if self.kinds else "",
-            "limit": f"the first {self.limit} queries of each language" if self.limit else "",
-            "corpus_limit": f"NOT THE WHOLE CORPUS: at most {corpus_limit} unjudged passages"
-            if corpus_limit
-            else "",
-            "candidate": "" if default_text else f"candidate text {self.candidate}",
-            "query_form": f"QUESTIONS {self.query_form}" if self.query_form else "",
-            "index": f"index {self.index}" if self.index != EXACT else "",
-            "vectors": f"vectors kept as {self.vectors}" if self.vectors != "float32" else "",
-            "changed_data": f"CHANGED DATA: {changed}" if changed else "",
+        if self.candidate in (("sentence", "passage") if usual is None else (usual,)):
+            del values["candidate"]
+        words = {}
+        for name, option in DECIDING.items():
+            value = values.get(name, option.default)
+            if option.told is not None and value not in ([], option.default):
+                shown = " ".join(value) if isinstance(value, list) else value
+                words[name] = option.told.format(shown, name=name.replace("_", " "))
+        if self.changed_data:
+            words["changed_data"] = f"CHANGED DATA: {', '.join(sorted(self.changed_data))}"
+        return words | {
+            name: f"{name.replace('_', ' ')} {value}"
+            for name, value in self.others.items()
+            if name not in DECIDING
         }
-        words |= {name: f"{name.replace('_', ' ')} {value}" for name, value in self.others.items()}
-        return {option: text for option, text in words.items() if text}
+
+    def asked_again(self, options: RunOptions) -> RunOptions:
+        """`options`, with those of this run that decided its numbers."""
+        values = {name: getattr(self, name, option.default) for name, option in DECIDING.items()}
+        lists = {name: tuple(x) or None for name, x in values.items() if isinstance(x, list)}
+        return replace(options, **values | lists, allow_changed_data=bool(self.changed_data))
 
 
 class TextsPart(_Part):

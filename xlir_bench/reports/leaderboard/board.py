@@ -11,6 +11,8 @@ from typing import NamedTuple
 from xlir_bench.errors import InputError
 from xlir_bench.files import text_digest
 from xlir_bench.measures.bootstrap import Interval
+from xlir_bench.options.running import RunOptions
+from xlir_bench.options.stating import options_of
 from xlir_bench.records import Kind, Progress, Silent, followed
 from xlir_bench.reports.cost import millions, rate
 from xlir_bench.reports.generated import file_names
@@ -24,7 +26,7 @@ from xlir_bench.results.values import QueryValues
 
 RANKED_BY = (Kind.MULTILINGUAL, Kind.CROSS_LINGUAL, Kind.MONOLINGUAL)
 """A board is in the order of its main measure in the hardest kind of setting that the task has."""
-LESS = {"langs", "kinds", "limit", "corpus_limit"}
+LESS = {option.name for option in options_of(RunOptions) if option.partial}
 """Options that leave something of a task out; what other options change is never ranked."""
 NAMED_LANGUAGES = 11
 """A title names no more languages than these."""

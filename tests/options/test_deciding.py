@@ -1,0 +1,63 @@
+"""What decides the numbers is marked once, on the option: results, their folders, gates and experiments go by the mark."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from changed import evaluated
+
+from xlir_bench import EncoderOptions, RunOptions
+from xlir_bench.cli.gate import _as_the_baseline
+from xlir_bench.evaluation.run import _options_part
+from xlir_bench.measures import check_measures
+from xlir_bench.options.encoding import LoadOptions
+from xlir_bench.options.stating import Option, options_of
+from xlir_bench.records import Silent
+from xlir_bench.reports.leaderboard.board import LESS
+from xlir_bench.sources import load_collection
+from xlir_bench.tasks import catalogue
+
+OTHER: dict[str, Any] = {
+    "langs": ("de", "en"), "kinds": ("monolingual",), "limit": 3, "corpus_limit": 5, "candidate": "sentence+context",
+    "query_form": "typos", "measures": ("mrr",), "seed": 7, "index": "SQ8", "vectors": "int8",
+    "query_prompt": "query: ", "passage_prompt": "passage: ", "revision": "v2", "dtype": "float16", "max_length": 8,
+    "truncate_dim": 4, "similarity": "dot", "transform": "offsets", "transform_text": "text.jsonl",
+    "fuse": ("builtin:bm25",), "fuse_weights": (1.0, 2.0), "fuse_depth": 9, "rerank": "reranker", "rerank_depth": 9,
+}  # fmt: skip
+"""Another value than the default of every option with the mark: a new one has its line here."""
+MOVES_NO_SCORE = {"measures", "seed"}
+
+
+def marked(record: type[Any]) -> list[Option]:
+    return [option for option in options_of(record) if option.decides]
+
+
+@pytest.mark.parametrize("option", marked(RunOptions), ids=lambda option: option.name)
+def test_a_run_with_another_value_is_of_a_part_says_so_and_can_be_asked_again(
+    option: Option,
+) -> None:
+    (task,) = catalogue().get(["mini"])
+    full = RunOptions(data=None, cache=None)
+    asked = replace(full, **{option.name: OTHER[option.name]})
+    assert asked.part(task).keys() == {option.name}
+    collection = load_collection(task, full, Silent())
+    measures = check_measures(asked.measures or task.measures)
+    stored = _options_part(asked, task, collection, measures)
+    assert stored.part.keys() == {option.name} - MOVES_NO_SCORE
+    assert stored.asked_again(full).part(task) == asked.part(task)
+    assert (option.name in LESS) == option.partial
+
+
+@pytest.mark.parametrize("option", marked(LoadOptions), ids=lambda option: option.name)
+def test_a_candidate_is_loaded_as_its_baseline_was(option: Option) -> None:
+    asked = EncoderOptions(**{option.name: OTHER[option.name]})
+    part = evaluated().record.encoder.model_copy(update={"name": "org/model"})
+    baseline = part.model_copy(update={"options": asked})
+    assert _as_the_baseline("org/model", baseline, EncoderOptions()) == asked
+
+
+def test_what_decides_no_number_is_the_candidates_own() -> None:
+    idle = [o.name for o in options_of(LoadOptions) if not o.decides]
+    assert idle == ["device", "trust_remote_code"]
