@@ -9,7 +9,7 @@ import pytest
 from xlir_bench import EncoderOptions, RunOptions, evaluate
 from xlir_bench.errors import InputError, NotComparableError
 from xlir_bench.evaluation import as_retriever, encode_shard
-from xlir_bench.options.working import Shard
+from xlir_bench.options.running import Shard
 from xlir_bench.records import Silent
 from xlir_bench.reports.compare import compare, compare_all
 from xlir_bench.reports.pairing import require_comparable

@@ -21,7 +21,7 @@ from retrieval.killed import every_run
 from worlds import text_collection
 
 from xlir_bench.errors import BadVectorsError, XlirError
-from xlir_bench.options.working import Shard
+from xlir_bench.options.running import Shard
 from xlir_bench.records import Collection, Role, Silent, TokenCounts
 from xlir_bench.retrieval import (
     EmbedRequest,

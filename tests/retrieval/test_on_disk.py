@@ -15,7 +15,7 @@ from worlds import text_collection
 from xlir_bench.errors import InputError
 from xlir_bench.executor import Done
 from xlir_bench.options.encoding import EncoderOptions
-from xlir_bench.options.working import Shard
+from xlir_bench.options.running import Shard
 from xlir_bench.records import Collection, Passages, Relevance, Setting, Silent
 from xlir_bench.retrieval import (
     EmbedRequest,

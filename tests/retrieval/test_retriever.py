@@ -13,7 +13,7 @@ from xlir_bench import EncoderOptions, RunOptions, evaluate
 from xlir_bench.encoders import EncoderCard
 from xlir_bench.errors import InputError
 from xlir_bench.evaluation import as_retriever, encode_shard
-from xlir_bench.options.working import Shard
+from xlir_bench.options.running import Shard
 from xlir_bench.records import Collection, Progress, Silent
 from xlir_bench.retrieval import FusedRetriever, Index, Partial, Represented, Retriever, Want
 from xlir_bench.tasks import catalogue

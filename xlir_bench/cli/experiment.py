@@ -19,14 +19,13 @@ from xlir_bench.escaping import visible
 from xlir_bench.executor import opened
 from xlir_bench.extras import require
 from xlir_bench.files import explained, write
-from xlir_bench.options.running import DataOptions
+from xlir_bench.options.running import DataOptions, WorkOptions
 from xlir_bench.options.stating import MODEL, OUTPUT, option
-from xlir_bench.options.working import WorkOptions
 from xlir_bench.rendering.document import Block, Lines, Listing, Table
 
 if TYPE_CHECKING:
     from xlir_bench.experiment.running import Trainings
-    from xlir_bench.reports.generated import Differences
+    from xlir_bench.reports.experiment.stored import Experiment
 
 DONE = "What is done"
 
@@ -105,11 +104,9 @@ def experiment(
         return 0
     folder = output or Path("experiments") / recipe.name
     if check:
-        from xlir_bench.reports.experiment.pages import experiment_pages, report_files
         from xlir_bench.reports.experiment.stored import read_experiment
 
-        made = experiment_pages(read_experiment(recipe, folder), text)
-        return _say_pages(folder, report_files(folder, made, check), check)
+        return _pages(folder, read_experiment(recipe, folder), text, check)
 
     require("train", "experiment")
     from xlir_bench.experiment.running import Trainings
@@ -175,9 +172,11 @@ def _run(trainings: Trainings, text: str, work: WorkOptions, quiet: bool) -> int
     return 4 if failed else 0
 
 
-def _say_pages(folder: Path, written: tuple[Differences, bool], check: bool) -> int:
-    """What became of the pages of an experiment that were made again, or compared; the exit code."""
-    differences, with_plots = written
+def _pages(folder: Path, found: Experiment, recipe: str, check: bool) -> int:
+    """Make the pages of an experiment again, or compare them; the exit code."""
+    from xlir_bench.reports.experiment.pages import experiment_pages, report_files
+
+    differences, with_plots = report_files(folder, experiment_pages(found, recipe), check)
     if not with_plots:
         say(
             f"plots of {folder} are left as they are: no matplotlib here, or another release",
@@ -189,19 +188,13 @@ def _say_pages(folder: Path, written: tuple[Differences, bool], check: bool) -> 
 def _index(folder: Path, check: bool, quiet: bool) -> int:
     from xlir_bench.records import followed
     from xlir_bench.reports.experiment.index import index_text, read_experiments
-    from xlir_bench.reports.experiment.pages import experiment_pages, report_files
     from xlir_bench.reports.generated import Differences
 
     experiments = read_experiments(folder)
     path, text = folder / "README.md", index_text(folder, experiments)
-    pages = {}
     with Bars(quiet, SLOW) as bars:
-        for name, (recipe, found) in followed(
-            list(experiments.items()), bars, "pages", "experiments"
-        ):
-            made = experiment_pages(found, recipe)
-            pages[folder / name] = report_files(folder / name, made, check)
-    code = max(_say_pages(place, written, check) for place, written in pages.items())
+        one_by_one = followed(list(experiments.items()), bars, "pages", "experiments")
+        code = max(_pages(folder / name, x, recipe, check) for name, (recipe, x) in one_by_one)
     same = path.is_file() and path.read_bytes() == text.encode()
     if check:
         return max(code, say_differences(Differences(() if same else (path.name,), (), ()), folder))

@@ -24,9 +24,8 @@ from xlir_bench.escaping import redacted, visible
 from xlir_bench.executor import LOCAL, Executor, opened
 from xlir_bench.files import removing_empty, require_writable
 from xlir_bench.options.encoding import EncoderOptions, Transform
-from xlir_bench.options.running import DataOptions, RunOptions
+from xlir_bench.options.running import MACHINES, DataOptions, RunOptions, Shard, WorkOptions
 from xlir_bench.options.stating import OPTION, OUTPUT, SEARCH, WHAT, option, same_option
-from xlir_bench.options.working import MACHINES, Shard, WorkOptions
 
 if TYPE_CHECKING:
     from xlir_bench.records import Progress
@@ -103,7 +102,7 @@ def run(
     Every text is encoded once and its vector is cached: a run that was stopped goes on where it was.
     A model that fails does not hold up the others; the exit code is that of the first failure.
     """
-    from xlir_bench.evaluation import settings_asked
+    from xlir_bench.evaluation import encode_shard, settings_asked
     from xlir_bench.measures.retrieval import check_measures
     from xlir_bench.retrieval.kernels import are_compiled
 
@@ -132,7 +131,7 @@ def run(
     hows = repairs or [encoder_options]
     count = len(specs) * len(hows) * len(chosen)
     alone, code = count == 1, 0
-    results: dict[int, Result] = {}
+    results: dict[str, Result] = {}
     tell = teller(quiet)
     folders: list[Path] = [output] if not output.exists() else []
     with (
@@ -151,11 +150,18 @@ def run(
         if apart:
             job = Evaluations(options, output.absolute(), job.command, trec=trec)
         if shard is not None:
-            job.encode_shard(retrievers, chosen, shard)
+            while retrievers:
+                retriever = retrievers.pop(0)  # what it loads is let go before the next one
+                for task in chosen:
+                    encoded = encode_shard(task, retriever, options, shard, bars)
+                    name = visible(f"{retriever.card.name} on {task.name}")
+                    tell(
+                        f"{name}: {encoded:,} texts were encoded, part {shard.number} of {shard.of}"
+                    )
             return 0
         if not (apart or are_compiled()):
             tell("the first run on this machine compiles its loops: a quarter of a minute, once")
-        numbers: dict[str, int] = {}
+        names_in_turn: list[str] = []
 
         def pairs() -> Iterator[tuple[str, Asked]]:
             for how, spec in product(hows, specs):
@@ -166,8 +172,8 @@ def run(
                 for task in chosen:
                     name = f"{called or retriever.card.name} on {task.name}"
                     tell(visible(name))
-                    name = name if name not in numbers else f"{name} ({spec})"
-                    numbers[name] = len(numbers)
+                    name = name if name not in names_in_turn else f"{name} ({spec})"
+                    names_in_turn.append(name)
                     yield name, Asked(spec if apart else retriever, task, how, called)
 
         if apart:  # here nothing of a pair is seen until it is over
@@ -188,14 +194,14 @@ def run(
                 told = str(error) if isinstance(error, XlirError) else repr(error)
                 say_error(redacted(f"error: {done.name}: {told}"))
                 continue
-            results[numbers[done.name]] = result
+            results[done.name] = result
             if not (quiet or as_json):
                 _show(result, alone)
             if quiet or as_json or not alone:
                 for note in result.record.notes:
                     if note.startswith(WARNING):
                         warn(f"{done.name}: {note.removeprefix(WARNING)}")
-    in_turn = [results[number] for number in sorted(results)]
+    in_turn = [results[name] for name in names_in_turn if name in results]
     if as_json:
         say_results(in_turn, alone)
     elif len(results) > 1 and not quiet:
@@ -297,23 +303,6 @@ class Evaluations:
         if self.trec:
             write_trec(saved, folder / "trec")
         return saved
-
-    def encode_shard(
-        self, retrievers: list[Retriever], tasks: Sequence[Task], shard: Shard
-    ) -> None:
-        """Encode a part of all texts into the cache; each retriever is let go before the next one."""
-        from xlir_bench.evaluation import encode_shard
-        from xlir_bench.records import Silent
-
-        progress = self.progress or Silent()
-        while retrievers:
-            retriever = retrievers.pop(0)
-            for task in tasks:
-                count = encode_shard(task, retriever, self.options, shard, progress)
-                name = visible(f"{retriever.card.name} on {task.name}")
-                self.tell(
-                    f"{name}: {count:,} texts were encoded, part {shard.number} of {shard.of}"
-                )
 
 
 def resolved(

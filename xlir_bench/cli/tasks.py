@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -114,25 +114,19 @@ def tasks(
     return 2 if known.faults else 0
 
 
-class Scaffold(NamedTuple):
-    """What a file of a new task says that its format decides."""
-
-    files: Mapping[str, str]
-    """Path by part of a language."""
-    kinds: Sequence[str] = ("monolingual", "cross-lingual", "multilingual")
-    candidate: str = "passage"
-
-
-SCAFFOLDS = {
-    "lareqa": Scaffold({"": "{lang}.json"}, candidate="sentence"),
-    "squad": Scaffold({"": "{lang}.json"}, ("monolingual", "multilingual")),
-    "parallel": Scaffold({"": "lines.jsonl"}, ("cross-lingual",)),
-    "lines": Scaffold({".text": "{lang}.txt", ".documents": "{lang}.documents.txt"}, ("cross-lingual",)),
-    "belebele": Scaffold({"": "{lang}.jsonl"}),
-    "beir": Scaffold({
+SCAFFOLDS: dict[str, dict[str, Any]] = {
+    "lareqa": {"files": {"": "{lang}.json"}, "candidate": "sentence", "candidates": ["sentence"]},
+    "squad": {"files": {"": "{lang}.json"}, "kinds": ["monolingual", "multilingual"]},
+    "parallel": {"files": {"": "lines.jsonl"}, "kinds": ["cross-lingual"]},
+    "lines": {
+        "files": {".text": "{lang}.txt", ".documents": "{lang}.documents.txt"}, "kinds": ["cross-lingual"],
+    },
+    "belebele": {"files": {"": "{lang}.jsonl"}},
+    "beir": {"files": {
         "": "{lang}/corpus.jsonl", ".queries": "{lang}/queries.jsonl", ".qrels": "{lang}/qrels/test.tsv",
-    }),
+    }},
 }  # fmt: skip
+"""What a file of a new task says that its format decides; of files the path, by part of a language."""
 
 
 @command()
@@ -160,18 +154,18 @@ def new(
     path = output / f"{validated_name(name)}.toml"
     if path.exists():
         raise InputError(f"{path} is there already; {ELSEWHERE}, or another NAME")
-    made = SCAFFOLDS[form]
     stated = {
         "name": name, "version": 1, "title": name, "format": form,
-        "description": "What is asked, and what answers it.", "domain": "your own",
-        "languages": list(langs), "kinds": list(made.kinds), "measures": ["map", "recall@10"],
-        "candidate": made.candidate, "candidates": [made.candidate],
-        "licence": "your own", "homepage": "-", "citation": "-",
+        "description": "What is asked, and what answers it.", "domain": "your own", "languages": list(langs),
+        "kinds": ["monolingual", "cross-lingual", "multilingual"], "measures": ["map", "recall@10"],
+        "candidate": "passage", "candidates": ["passage"], "licence": "your own", "homepage": "-", "citation": "-",
+        **SCAFFOLDS[form],
     }  # fmt: skip
+    files = stated.pop("files")
     lines = ["# `path` is below the data root (--data); `sha256` beside it would pin the file", ""]
     lines += [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in stated.items()]
     lines += ["source = {}", ""]
-    for lang, (part, place) in product(langs, made.files.items()):
+    for lang, (part, place) in product(langs, files.items()):
         lines.append(f"[files.{json.dumps(lang + part)}]")
         lines += [f"path = {json.dumps(f'{name}/{place}'.replace('{lang}', lang))}", ""]
     with explained(path, ELSEWHERE):

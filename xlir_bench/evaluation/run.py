@@ -36,9 +36,8 @@ from xlir_bench.measures.fairness import PerQuery
 from xlir_bench.measures.retrieval import score_answers, tokens_of
 from xlir_bench.measures.ties import tie_ranges
 from xlir_bench.options.encoding import EncoderOptions
-from xlir_bench.options.running import EXACT, RunOptions
+from xlir_bench.options.running import EXACT, RunOptions, Shard
 from xlir_bench.options.stating import changed, check_bounds, options_of
-from xlir_bench.options.working import Shard
 from xlir_bench.records import Collection, Ints, Kind, Progress, Ranking, Scores, Setting, Silent
 from xlir_bench.results import Result, ResultRecord
 from xlir_bench.results.schema import (

@@ -24,7 +24,7 @@ from xlir_bench.files import ELSEWHERE, building, held, require_writable, safe_n
 from xlir_bench.options.encoding import EncoderOptions, LoadOptions
 from xlir_bench.options.profiling import CostOptions
 from xlir_bench.options.stating import build, options_of
-from xlir_bench.options.training import OF_LOSS, Strategy, TrainOptions, parse_source
+from xlir_bench.options.training import OF_LOSS, TrainOptions, parse_source
 from xlir_bench.recipe import DATA, Cell, Recipe, Variant
 from xlir_bench.records import Evaluate, Progress, Silent
 from xlir_bench.reports.experiment.questions import Questions, has_questions
@@ -145,18 +145,18 @@ class Trainings:
                     try:
                         self._share_rows(cells[0])
                     except XlirError as error:
-                        counted.advance(1)
-                        _fail(name, error)
+                        end(name, error)
                     else:
                         yield name, cells
 
-            def _fail(name: str, error: Exception) -> None:
-                if not isinstance(error, XlirError):
+            def end(name: str, error: Exception | None) -> None:
+                counted.advance(1)
+                if isinstance(error, XlirError):
+                    say(f"  failed: {error}" if executor is LOCAL else f"failed: {name}: {error}")
+                    unfinished = [cell for cell in groups[name] if not self.is_finished(cell)]
+                    failed.update(dict.fromkeys(unfinished, str(error)))
+                elif error is not None:
                     raise error
-                say(f"  failed: {error}" if executor is LOCAL else f"failed: {name}: {error}")
-                for cell in groups[name]:
-                    if not self.is_finished(cell):
-                        failed[cell] = str(error)
 
             job = self
             if executor.remote:
@@ -165,9 +165,7 @@ class Trainings:
                 there, device = self.folder.absolute(), self.device or executor.device
                 job = replace(self, folder=there, device=device, progress=Silent())
             for done in executor.run(job, begun()):
-                counted.advance(1)
-                if done.error is not None:
-                    _fail(done.name, done.error)
+                end(done.name, done.error)
             counted.finish()
             shutil.rmtree(self.folder / ROWS, ignore_errors=True)
             if self.discard_models:  # also of cells that were killed between their result and this
@@ -242,12 +240,12 @@ class Trainings:
             "model": self._in_data_root(variant.model),
             "sources": [self._in_data_root(source) for source in recipe.data[variant.data]],
             "output": self._model_folder(cell),
-            "strategy": variant.strategy if variant.trained else Strategy.HYBRID,
+            "strategy": variant.strategy if variant.trained else None,
             "batch_size": variant.batch_size or max(recipe.batch_sizes),
-            "alpha": 0.5 if variant.alpha is None else variant.alpha,
+            "alpha": variant.alpha,
             "seed": cell.seed,
             "steps": recipe.steps,
-            "loss": variant.loss or "infonce",
+            "loss": variant.loss,
             "eval_steps": 0 if recipe.look is None else recipe.look.every,
             "select_by": "last",  # to choose a step by the tasks would be to train on them
             "device": self.device,

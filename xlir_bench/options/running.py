@@ -1,12 +1,14 @@
-"""What is asked of an evaluation."""
+"""What is asked of an evaluation, and where its work is done."""
 
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from xlir_bench.executor import place
 from xlir_bench.files import file_digest
 from xlir_bench.options.stating import (
     DATA,
@@ -26,7 +28,9 @@ from xlir_bench.places import cache_folder, cache_root, data_root
 if TYPE_CHECKING:
     from xlir_bench.tasks import Task, TaskCatalogue
 
+MACHINES = "Machines"
 QueryForm = Literal["code-switched", "lower", "romanised", "typos"]
+VectorDtype = Literal["float32", "float16", "int8"]
 EXACT = "Flat"
 CPU = "cpu"
 MOST_DOWNLOAD = 20 * 10**9
@@ -117,7 +121,7 @@ class RunOptions:
         "A FAISS factory string; anything but Flat is approximate, and the result says by how much.",
         EXACT, group=SEARCH, metavar="FACTORY", decides=True,
     )  # fmt: skip
-    vectors: Literal["float32", "float16", "int8"] = option(
+    vectors: VectorDtype = option(
         "How vectors are kept and compared: float16 takes half the disk and int8 a quarter. Ranks are exact for"
         " the vectors as they are kept.",
         "float32", group=SEARCH, metavar="DTYPE", decides=True, told="vectors kept as {}",
@@ -220,3 +224,37 @@ def _plain(value: Any) -> Any:
         return value
     kinds = [kind.value for kind in Kind if kind in value]
     return kinds if kinds and len(kinds) == len({*value}) else sorted({*value})
+
+
+@dataclass(frozen=True, slots=True)
+class WorkOptions:
+    """Who does the work. It decides how long something takes, and no number."""
+
+    on: str = option(
+        "Where work is done: here, by workers of the Ray cluster of RAY_ADDRESS or of this machine (else of one"
+        " that is started here), or of the cluster with this head.",
+        "local", group=MACHINES, metavar="local|ray|ray:HOST:PORT", parse=place,
+    )  # fmt: skip
+    workers: int | None = option(
+        "How many workers.  [default: one a GPU, or else one a node]", None, group=MACHINES, metavar="N", least=1
+    )  # fmt: skip
+    gpus_per_worker: float | None = option(
+        "GPUs of each; 0.5 is half of one.  [default: 1 where the cluster has any]",
+        None, group=MACHINES, metavar="N", least=0,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One of so many parts, counted from 1."""
+
+    number: int
+    of: int
+
+    @classmethod
+    def read(cls, text: str) -> Shard:
+        """From I/N."""
+        found = re.fullmatch(r"([1-9]\d{0,5})/([1-9]\d{0,5})", text)
+        if found is None or int(found[1]) > int(found[2]):
+            raise ValueError("I/N is wanted, the I-th of N parts, such as 1/8")
+        return cls(int(found[1]), int(found[2]))

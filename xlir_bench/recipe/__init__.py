@@ -37,9 +37,7 @@ from xlir_bench.recipe.parts import (
 )
 from xlir_bench.untrusted import parse_toml, validated
 
-__all__ = [
-    "DATA", "HYBRID", "Cell", "Choice", "Claim", "Cost", "EncodingChoice", "Recipe", "Variant", "parse_recipe",
-]  # fmt: skip
+__all__ = ["DATA", "HYBRID", "Cell", "Choice", "Claim", "Recipe", "Variant", "parse_recipe"]
 
 
 class Recipe(Section):

@@ -22,7 +22,7 @@ from pydantic import (
 
 from xlir_bench.options.encoding import Dtype, EncoderOptions
 from xlir_bench.options.profiling import CostOptions
-from xlir_bench.options.running import RunOptions
+from xlir_bench.options.running import RunOptions, VectorDtype
 from xlir_bench.options.static import is_static_spec
 from xlir_bench.options.stating import Option, options_of
 from xlir_bench.options.training import Loss, Strategy, TrainOptions
@@ -112,7 +112,7 @@ class EncodingChoice(Section):
     dtype: Dtype = EncoderOptions().dtype
     truncate_dim: Count | None = None
     max_length: Count | None = None
-    vectors: Literal["float32", "float16", "int8"] = RunOptions().vectors
+    vectors: VectorDtype = RunOptions().vectors
 
 
 class Cost(Section):

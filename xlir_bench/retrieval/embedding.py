@@ -12,7 +12,7 @@ import numpy as np
 from xlir_bench import files
 from xlir_bench.encoders import Encoder, Tokenizing, describe
 from xlir_bench.errors import InputError, plural
-from xlir_bench.options.working import Shard
+from xlir_bench.options.running import Shard
 from xlir_bench.records import ROLES, Collection, Ints, Progress, Role, TokenCounts
 from xlir_bench.retrieval.elsewhere import Elsewhere
 from xlir_bench.retrieval.encoding import Distinct, EmbedRequest, PlannedTexts, texts_at

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from xlir_bench.encoders import EncoderCard
-from xlir_bench.options.working import Shard
+from xlir_bench.options.running import Shard
 from xlir_bench.records import Collection, Floats, Ints, Progress, Role, Setting, TokenCounts
 from xlir_bench.retrieval.pool import Partial, Want
 from xlir_bench.retrieval.tiles import NUMBA, Engine

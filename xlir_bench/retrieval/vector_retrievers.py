@@ -11,7 +11,7 @@ from xlir_bench.encoders.multivector import MultiVectorEncoder
 from xlir_bench.encoders.sparse import SparseEncoder
 from xlir_bench.errors import InputError
 from xlir_bench.options.encoding import SimilarityName
-from xlir_bench.options.working import Shard
+from xlir_bench.options.running import Shard
 from xlir_bench.records import ROLES, Collection, Progress
 from xlir_bench.retrieval.embedding import Encoding, embed, zero_vectors
 from xlir_bench.retrieval.encoding import EmbedRequest
