@@ -155,32 +155,26 @@ def command(
 
 def _params(option: Option) -> list[click.Parameter]:
     """The option as click has it."""
-    attributes: dict[str, Any]
-    required = option.default is MISSING
-    if option.positional:
-        attributes = {"nargs": -1 if option.is_list else 1, "required": required}
-        attributes |= {"type": _type(option), "metavar": option.metavar} | _completion(option)
-        return [click.Argument([option.name], **attributes)]
     if option.base == ReportForm:  # each of its words is a flag
         return [
             GroupedOption(option.group, [f"--{word}", option.name], flag_value=word, help=text)
             for word, text in FORMS.items()
         ]
-    flag = f"--{option.flag}"
-    attributes = {"help": option.help}
-    default = option.said or option.default
+    required = option.default is MISSING
+    taken: dict[str, Any] = {"type": _type(option), "metavar": option.metavar, "required": required}
+    taken |= _completion(option)
+    if option.positional:
+        return [click.Argument([option.name], nargs=-1 if option.is_list else 1, **taken)]
+    flag, default = f"--{option.flag}", option.said or option.default
     if option.base is bool:
         flag += f"/--no-{option.flag}" if default else ""
-        attributes |= {"is_flag": True, "default": default, "show_default": default}
-    else:
-        attributes |= {"type": _type(option), "metavar": option.metavar, "multiple": option.many}
-        attributes |= {"required": required} | _completion(option)
-        if isinstance(default, tuple):
-            default = ",".join(map(str, default))
-        if not required and not option.many and default not in (None, ""):
-            shown = default if option.choices is None else str(default)
-            attributes |= {"default": shown, "show_default": True}
-    return [GroupedOption(option.group, [flag, option.name], **attributes)]
+        taken = {"is_flag": True, "default": default, "show_default": default}
+    elif option.many:
+        taken["multiple"] = True
+    elif not required and default not in (None, "", ()):
+        shown = ",".join(map(str, default)) if isinstance(default, tuple) else default
+        taken |= {"default": shown if option.choices is None else str(shown), "show_default": True}
+    return [GroupedOption(option.group, [flag, option.name], help=option.help, **taken)]
 
 
 def _completion(option: Option) -> dict[str, Any]:
