@@ -36,7 +36,9 @@ COMMANDS = {
     "data": "Download and check data; look training rows through.",
     "cache": "Show and prune the cache of vectors.",
 }
-"""Each lives in the module of its name; the line here is its help, so that none has to be imported."""
+"""The line of each is its help, so that none has to be imported."""
+MODULES = dict.fromkeys(("show", "diagnose", "compare", "robustness"), "results")
+"""Where commands stand that share a module; every other one stands in that of its name."""
 
 
 class LazyGroup(CommandGroup):
@@ -56,7 +58,8 @@ class LazyGroup(CommandGroup):
         if cmd_name not in COMMANDS:
             return None
         name = cmd_name.replace("-", "_")
-        command: click.Command = getattr(import_module(f"{__name__}.{name}"), name)
+        module = import_module(f"{__name__}.{MODULES.get(cmd_name, name)}")
+        command: click.Command = getattr(module, name)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -102,7 +102,7 @@ def leaderboard(
 
 def _questions(board: Board, data: DataOptions) -> dict[str, dict[str, Any]]:
     """Of each task whose data is on disk the questions that the page shows, by its file."""
-    from xlir_bench.cli.show import stored_collection
+    from xlir_bench.cli.results import stored_collection
     from xlir_bench.reports.leaderboard.questions import question_data
     from xlir_bench.results import Result
 
