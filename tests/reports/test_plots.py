@@ -164,7 +164,7 @@ def test_faults_are_told():
 
 def test_matplotlib_is_not_imported_before_a_picture_is_drawn():
     code = (
-        "import sys, xlir_bench.reports.plots, xlir_bench.cli.plot, xlir_bench.reports.leaderboard.pages;"
+        "import sys, xlir_bench.reports.plots, xlir_bench.cli.publishing, xlir_bench.reports.leaderboard.pages;"
         "print([m for m in ('matplotlib', 'torch', 'faiss', 'pandas') if m in sys.modules])"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

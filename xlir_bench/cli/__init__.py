@@ -37,7 +37,10 @@ COMMANDS = {
     "cache": "Show and prune the cache of vectors.",
 }
 """The line of each is its help, so that none has to be imported."""
-MODULES = dict.fromkeys(("show", "diagnose", "compare", "robustness"), "results")
+MODULES = {
+    **dict.fromkeys(("show", "diagnose", "compare", "robustness"), "results"),
+    **dict.fromkeys(("leaderboard", "plot", "export"), "publishing"),
+}
 """Where commands stand that share a module; every other one stands in that of its name."""
 
 
