@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from xlir_bench.cli.command import (
     JSON,
@@ -13,10 +14,19 @@ from xlir_bench.cli.command import (
     command,
 )
 from xlir_bench.cli.terminal import Bars, say, say_report, warn_of_faults
-from xlir_bench.errors import plural
+from xlir_bench.errors import WARNING, plural
 from xlir_bench.options.running import DataOptions, RunOptions
 from xlir_bench.options.stating import DATA, OUTPUT, option, same_option
 from xlir_bench.options.training import parse_source
+from xlir_bench.rendering.document import Block, Lines, Listing, Table
+
+if TYPE_CHECKING:
+    from xlir_bench.train.checking import TrainingCheck
+    from xlir_bench.train.leakage import LeakageReport
+
+SHOWN_TEXT = 70
+TABLED = 100
+"""Languages whose pairs still make a table that can be read."""
 
 data = CommandGroup("data", help="Bring the data of tasks here, and look training rows through.")
 
@@ -76,12 +86,11 @@ def check_training(
       xlir-bench data check-training train.jsonl.gz
       xlir-bench data check-training a.parquet b.csv --json
     """
-    from xlir_bench.cli.training_report import check_blocks
     from xlir_bench.train.checking import check_training as check
 
     with Bars(as_json) as bars:
         checked = check([parse_source(file) for file in files], bars, offline)
-    say_report(as_json, checked.as_json(), check_blocks(checked))
+    say_report(as_json, checked.as_json(), _check_blocks(checked))
     return 1 if checked.fault_count or not checked.rows else 0
 
 
@@ -110,7 +119,6 @@ def leakage(
       xlir-bench data leakage train.jsonl --task xquad-r --data ~/data
       xlir-bench data leakage train.parquet --json
     """
-    from xlir_bench.cli.training_report import leakage_blocks
     from xlir_bench.train.leakage import find_leaks
 
     known = data.catalogue()
@@ -120,5 +128,98 @@ def leakage(
     sources = [parse_source(file) for file in files]
     with Bars(as_json) as bars:
         report = find_leaks(sources, tasks, data.root, bars, offline)
-    say_report(as_json, report.as_json(), leakage_blocks(report))
+    say_report(as_json, report.as_json(), _leakage_blocks(report))
     return 1 if report.leaking else 0
+
+
+def _check_blocks(found: TrainingCheck) -> list[Block]:
+    """Rows, languages, pairs, lengths, repetitions and faults."""
+    from xlir_bench.train.rows import no_codes
+
+    lines = [f"{plural(count, 'row')} in {name}" for name, count in found.by_source.items()]
+    blocks: list[Block] = []
+    if found.rows:
+        lines += origins_told(found.origins, found.rows)
+        blocks += [_languages(found), Lines("characters at the percentiles 5 / 50 / 95 / 100")]
+        langs = list(found.pairs)
+        if len(langs) > TABLED:
+            blocks.append(Lines(f"rows by pairs of {len(langs):,} languages: --json has them"))
+        elif len(langs) > 1:
+            rows = [[q, *(f"{found.pairs[q][a]:,}" for a in langs)] for q in langs]
+            blocks.append(Lines("rows by question language (down) and answer language (across)"))
+            blocks.append(Table(["", *langs], rows))
+        repeated = (
+            f"{found.duplicates:,} repeat an earlier row, {found.repeated_ids:,} have an earlier row's id"
+            " (rows of one id never share a batch)"
+        )
+        blocks.append(Lines(repeated))
+    if found.same_text:
+        counts = ", ".join(f"{lang} {count:,}" for lang, count in found.same_text.items())
+        blocks.append(Lines(f"question and answer are the same (no monolingual batch): {counts}"))
+    if found.nulls:
+        blocks.append(Lines(f"read as absent, for they are null: {plural(found.nulls, 'text')}"))
+    if found.unknown_languages:
+        blocks.append(Lines(WARNING + no_codes(found.unknown_languages)))
+    if found.fault_count:
+        shown = len(found.faults)
+        more = f", the first {shown}:" if found.fault_count > shown else ":"
+        title = plural(found.fault_count, "fault") + more
+        blocks.append(Listing(title, tuple(str(fault) for fault in found.faults)))
+    elif found.rows:
+        blocks.append(Lines("no faults"))
+    return [Lines(*lines), *blocks]
+
+
+def _languages(found: TrainingCheck) -> Table:
+    """Texts by side, each with the percentiles of their lengths; negatives only where there are any."""
+    from xlir_bench.train.rows import SIDES
+
+    negatives = any(sides["negative"] for sides in found.languages.values())
+    sides = SIDES if negatives else SIDES[:2]
+    headers = [x for side in sides for x in (f"{side}s", "characters")]
+    rows = []
+    for lang, counts in found.languages.items():
+        cells = [lang]
+        for side in sides:
+            lengths = " / ".join(map(str, found.lengths[side].get(lang, ())))
+            cells += [f"{counts[side]:,}", lengths]
+        rows.append(cells)
+    return Table(["", *headers], rows)
+
+
+def origins_told(origins: Mapping[str, int], rows: int) -> list[str]:
+    """A line that says how many rows a machine made, if any."""
+    from xlir_bench.train.rows import ORIGINAL
+
+    if set(origins) <= {ORIGINAL}:
+        return []
+    shares = [f"{name} {count:,} ({count / rows:.1%})" for name, count in origins.items()]
+    return ["origin of the rows: " + ", ".join(shares)]
+
+
+def _leakage_blocks(found: LeakageReport) -> list[Block]:
+    """What was compared with what, and what was found by task and language."""
+    from xlir_bench.train.card import leaks_table
+    from xlir_bench.train.leakage import short_texts
+
+    counted = [f"{task} ({len(x)} languages)" for task, x in found.evaluation.checked.items()]
+    nothing = "nothing: no task's data is on disk (name a root with --data, or set XLIR_DATA)"
+    record = found.as_json()
+    lines = [
+        f"{plural(found.rows, 'row')} compared with {', '.join(counted) or nothing}",
+        *(f"not checked: {task} ({why})" for task, why in found.evaluation.unchecked.items()),
+        *short_texts(record["texts"]),
+        record["rule"],
+    ]
+    if not found.leaking:
+        return [Lines(*lines, "no evaluation text found")]
+    examples = tuple(
+        f"row {leak['row']}: {leak['match']}, {leak['task']} {leak['lang']}: {leak['text'][:SHOWN_TEXT]}"
+        for leak in found.examples
+    )
+    return [
+        Lines(*lines),
+        Lines(f"{plural(found.leaking, 'row')} with evaluation text"),
+        leaks_table(found.found),
+        Listing("for example", examples),
+    ]

@@ -5,18 +5,19 @@ from __future__ import annotations
 import math
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from xlir_bench.cli.command import JSON, QUIET, canonical_command, command
+from xlir_bench.cli.data import origins_told
 from xlir_bench.cli.terminal import Bars, say, say_blocks, say_json, teller, warn, warn_of_faults
-from xlir_bench.errors import OutOfReachError, UnknownNameError
+from xlir_bench.errors import OutOfReachError, UnknownNameError, plural
 from xlir_bench.extras import require
 from xlir_bench.options.running import DataOptions, RunOptions
 from xlir_bench.options.stating import option
@@ -28,6 +29,7 @@ from xlir_bench.options.training import (
     Strategy,
     TrainOptions,
 )
+from xlir_bench.rendering.document import Block, Lines
 
 if TYPE_CHECKING:
     from xlir_bench.tasks import Task
@@ -147,9 +149,7 @@ def train_hybrid(
     if as_json:
         say_json(done.record)
     elif not quiet:
-        from xlir_bench.cli.training_report import trained_blocks
-
-        say_blocks(trained_blocks(done.record))
+        say_blocks(_trained_blocks(done.record))
         say(
             f"\nwritten to {done.folder}; evaluate it with: xlir-bench run --model {shlex.quote(str(done.folder))}"
         )
@@ -195,3 +195,44 @@ def _texts(tasks: Sequence[Task], asked: RunOptions) -> int:
         for lang, count in task.counts(what).items()
         if asked.langs is None or lang in asked.langs
     )
+
+
+def _trained_blocks(record: Mapping[str, Any]) -> list[Block]:
+    """What a training run was and what came of it."""
+    from xlir_bench.train.card import scores_table
+    from xlir_bench.train.leakage import short_texts
+
+    data, outcome, leakage = record["data"], record["outcome"], record["leakage"]
+    lines = [
+        f"{plural(data['rows'], 'row')}, {len(data['texts_by_language'])} languages;"
+        f" {outcome['steps']:,} steps in {outcome['seconds']:,.0f} s on {outcome['device']}"
+    ]
+    lines += origins_told(data.get("origins", {}), data["rows"])
+    if pruning := record.get("pruning"):
+        (whole, left), (large, small) = pruning["pieces"], pruning["megabytes"]
+        lines.append(
+            f"vocabulary: {left:,} of {whole:,} pieces, {small:,.0f} of {large:,.0f} MB; the model card says what other text loses"
+        )
+    if outcome["chosen_step"] != outcome["steps"]:
+        lines.append(f"kept: step {outcome['chosen_step']:,}, the best")
+    lines += [
+        f"no {kind} batch has {', '.join(langs)}: fewer than two rows could stand in one"
+        for kind, langs in record["batches"]["left_out"].items()
+    ]
+    lines.append(_leaked(leakage))
+    if leakage["unchecked"]:
+        lines.append(f"not checked for leakage: {', '.join(leakage['unchecked'])}")
+    lines += [f"leakage: {line}" for line in short_texts(leakage.get("texts", {}))]
+    summary = Lines(*lines)
+    return [summary, scores_table(record)] if record["after"] else [summary]
+
+
+def _leaked(leakage: Mapping[str, Any]) -> str:
+    from xlir_bench.train.leakage import rows_by_language
+
+    checked = ", ".join(leakage["checked"]) or "nothing: no task's data is on disk"
+    if not leakage["leaking"]:
+        return f"no evaluation text among the rows (checked: {checked})"
+    where = rows_by_language(leakage["found"])
+    done = "dropped" if leakage["action"] == "drop" else "kept"
+    return f"{plural(leakage['leaking'], 'row')} with evaluation text {done}: {where} (checked: {checked})"
