@@ -28,9 +28,9 @@ from xlir_bench.recipe.parts import (
     Count,
     EncodingChoice,
     Look,
-    Names,
     Part,
     Section,
+    Several,
     Share,
     Training,
     Variant,
@@ -50,21 +50,21 @@ class Recipe(Section):
     """What the figures say, in two sentences; written when they were there."""
     doubts: str = ""
     """What would change the answer."""
-    models: Names
-    data: Annotated[dict[str, Names], Field(min_length=1)]
+    models: Several[str]
+    data: Annotated[dict[str, Several[str]], Field(min_length=1)]
     """Training rows by the name of their mixture, as ``train-hybrid --train`` takes them."""
-    strategies: Annotated[tuple[Strategy, ...], Field(min_length=1)]
-    alphas: Annotated[tuple[Share, ...], Field(min_length=1)] = (0.5,)
+    strategies: Several[Strategy]
+    alphas: Several[Share] = (0.5,)
     """Of hybrid batches alone."""
-    batch_sizes: Annotated[tuple[Annotated[int, Field(ge=2)], ...], Field(min_length=1)] = (100,)
-    losses: Annotated[tuple[Loss, ...], Field(min_length=1)] = ("infonce",)
+    batch_sizes: Several[Annotated[int, Field(ge=2)]] = (100,)
+    losses: Several[Loss] = ("infonce",)
     encodings: dict[str, EncodingChoice] = Field(default={})
     """Every model is encoded, and evaluated, in each of these ways; if none are said, as `run` does it."""
     only: tuple[Choice, ...] = ()
     """What of the grid is trained and evaluated, untrained bases too; all of it, if nothing is said."""
-    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
+    seeds: Several[Annotated[int, Field(ge=0)]]
     steps: Count
-    tasks: Names
+    tasks: Several[str]
     parts: dict[str, Part] = Field(default={})
     """By task, where it is not evaluated whole."""
     measures: tuple[str, ...] | None = None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -34,9 +34,9 @@ HYBRID, UNTRAINED = "hybrid", "untrained"
 RANK_DISTANCE = "rank_distance"
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
-Names = Annotated[tuple[str, ...], Field(min_length=1)]
-
-
+T = TypeVar("T")
+Several = Annotated[tuple[T, ...], Field(min_length=1)]
+"""One or more."""
 _FINITE = ConfigDict(allow_inf_nan=False)
 
 
@@ -119,7 +119,7 @@ class Cost(Section):
     """What models cost in use: measured once, of the first seed of every training, in its first encoding."""
 
     task: str
-    dtypes: Annotated[tuple[Dtype, ...], Field(min_length=1)] = CostOptions().dtypes
+    dtypes: Several[Dtype] = CostOptions().dtypes
     dims: tuple[Count, ...] = ()
     indexes: tuple[str, ...] = ()
     queries: Count = CostOptions().queries
@@ -245,10 +245,10 @@ class Cell:
 class Part(Section):
     """What of a task is evaluated, where it is not all of it for every training."""
 
-    langs: Names | None = None
-    of: Annotated[tuple[Choice, ...], Field(min_length=1)] | None = None
+    langs: Several[str] | None = None
+    of: Several[Choice] | None = None
     """The trainings that are evaluated on it; the others are not."""
-    seeds: Annotated[tuple[int, ...], Field(min_length=1)] | None = None
+    seeds: Several[int] | None = None
 
     def has(self, cell: Cell) -> bool:
         """Whether a training is evaluated on it."""
