@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from xlir_bench.cli.command import JSON, OUTPUT_DIR, canonical_command, command
-from xlir_bench.cli.terminal import Bars, say, say_blocks, say_json, say_report, teller, warn
+from xlir_bench.cli.terminal import Bars, say, say_report, teller, warn
 from xlir_bench.errors import InputError, NotComparableError, UnknownNameError, plural
 from xlir_bench.escaping import visible
 from xlir_bench.files import explained, removing_empty, require_writable, write
@@ -334,14 +334,10 @@ def _report(verdicts: Sequence[Verdict], junit: Path | None, as_json: bool, alon
     from xlir_bench.reports.gate_text import junit_xml, verdict_blocks, worst
 
     records = [verdict.to_record() for verdict in verdicts]
-    if as_json and alone:
-        say_json(records[0], indent=1)
-    elif as_json:
-        passed = all(verdict.passed for verdict in verdicts)
-        about = {"verdict": worst(verdicts).value, "passed": passed}
-        say_json(about | {"verdicts": records}, indent=1)
-    else:
-        say_blocks(block for verdict in verdicts for block in verdict_blocks(verdict))
+    passed = all(verdict.passed for verdict in verdicts)
+    of_all = {"verdict": worst(verdicts).value, "passed": passed, "verdicts": records}
+    blocks = [block for verdict in verdicts for block in verdict_blocks(verdict)]
+    say_report(as_json, records[0] if alone else of_all, blocks)
     if junit is not None:
         with explained(junit, "name another file with --junit"):
             write(junit, junit_xml(verdicts))

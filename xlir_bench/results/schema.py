@@ -143,7 +143,7 @@ class OptionsPart(_Part):
         """Those without a field here that are not at their default."""
         extra = self.model_extra or {}
         usual = {name: option.default for name, option in DECIDING.items()}
-        return {name: x for name, x in extra.items() if x != usual.get(name)}
+        return {name: x for name, x in extra.items() if x not in ([], usual.get(name))}
 
     @property
     def part(self) -> dict[str, str]:
