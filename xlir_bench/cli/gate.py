@@ -268,7 +268,7 @@ class _Evaluating:
 
     def run(self, spec: str, task: Task, old: Result | None = None) -> Result:
         """A run, saved; prints what it does differently from the baseline."""
-        from xlir_bench.cli.run import Asked, Evaluations, resolved
+        from xlir_bench.evaluation.saving import Asked, Evaluations, resolved
 
         (retriever,) = resolved([spec], self.encoder_options, self.options)
         there = None if old is None else old.folder

@@ -82,9 +82,9 @@ def profile(
       xlir-bench profile --model out/final --dims 256,128,64 --depth 10 \\
         --plot cost.png
     """
-    from xlir_bench.cli.run import Asked, Evaluations
     from xlir_bench.encoders import describe
     from xlir_bench.evaluation import load_models, measure_cost, settings_asked
+    from xlir_bench.evaluation.saving import Asked, Evaluations
     from xlir_bench.reports.cost import cost_blocks
     from xlir_bench.reports.tables import heading
     from xlir_bench.retrieval.vector_retrievers import compared

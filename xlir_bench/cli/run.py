@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated
 
 from xlir_bench.cli.command import (
     DEFAULT_MODEL,
@@ -21,16 +21,14 @@ from xlir_bench.cli.command import (
 from xlir_bench.cli.terminal import Bars, say, say_blocks, say_error, say_results, teller, warn
 from xlir_bench.errors import WARNING, InputError, XlirError, plural
 from xlir_bench.escaping import redacted, visible
-from xlir_bench.executor import LOCAL, Executor, opened
-from xlir_bench.files import removing_empty, require_writable
+from xlir_bench.executor import LOCAL, opened
+from xlir_bench.files import removing_empty
 from xlir_bench.options.encoding import EncoderOptions, Transform
 from xlir_bench.options.running import MACHINES, DataOptions, RunOptions, Shard, WorkOptions
 from xlir_bench.options.stating import OPTION, OUTPUT, SEARCH, WHAT, option, same_option
 
 if TYPE_CHECKING:
-    from xlir_bench.records import Progress
     from xlir_bench.results import Result
-    from xlir_bench.retrieval import Retriever
     from xlir_bench.tasks import Task
 
 
@@ -103,6 +101,7 @@ def run(
     A model that fails does not hold up the others; the exit code is that of the first failure.
     """
     from xlir_bench.evaluation import encode_shard, settings_asked
+    from xlir_bench.evaluation.saving import Asked, Evaluations, resolved
     from xlir_bench.measures.retrieval import check_measures
     from xlir_bench.retrieval.kernels import are_compiled
 
@@ -232,103 +231,6 @@ def _refuse_stray(
                 f"{stray[0]!r} stands where a model does, and is a {what}: {flag} {meant} asks for it"
                 f" (a model of that name: --model {stray[0]})"
             )
-
-
-class Asked(NamedTuple):
-    """One encoder on one task."""
-
-    encoder: object
-    """Its spec, where a worker loads it."""
-    task: Task
-    encoder_options: EncoderOptions
-    name: str | None = None
-    """What tables call it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Evaluations:
-    """Encoders, retrievers or their specs, each evaluated on a task; the results are saved."""
-
-    options: RunOptions
-    output: Path
-    command: str
-    progress: Progress | None = None
-    tell: Callable[[str], object] = str
-    executor: Executor = LOCAL
-    trec: bool = False
-    spared: Path | None = None
-    """A result that none may take the place of."""
-
-    def open(self) -> Callable[[Asked], Result]:
-        """As a job for workers: each loads what it wants."""
-        return self.result
-
-    def folder(self, slug: str, task: Task) -> Path:
-        """Where a result goes, unless one of other data is there; it can be written there."""
-        from xlir_bench.results import result_folder
-        from xlir_bench.results.store import REMEDY
-
-        folder = result_folder(self.output, slug, task.name, self.options.part(task))
-        require_writable(folder, REMEDY)
-        return folder
-
-    def result(self, asked: Asked) -> Result:
-        """One encoder on one task, saved."""
-        from xlir_bench.evaluation import as_retriever, evaluate
-        from xlir_bench.reports.export import write_trec
-        from xlir_bench.results.store import cost_before, folder_of_data
-
-        how = asked.encoder_options
-        retriever = as_retriever(asked.encoder, how, self.options, self.executor)
-        usual = self.folder(retriever.card.slug, asked.task)
-        result = evaluate(
-            asked.task, retriever, self.options,
-            encoder_options=how, progress=self.progress, command=self.command, executor=self.executor,
-        )  # fmt: skip
-        if asked.name is not None:
-            encoder_part = result.record.encoder.model_copy(update={"name": asked.name})
-            named = result.record.model_copy(update={"encoder": encoder_part})
-            result = replace(result, record=named)
-        folder = folder_of_data(usual, result.record)
-        if folder != usual:
-            self.tell(f"{usual} holds a result of other data and stays; this one goes to {folder}")
-        if self.spared is not None and folder.resolve() == self.spared.resolve():
-            raise InputError(
-                f"the candidate's result would take the place of the baseline, {folder}: name another --output, or keep"
-                " baselines in a folder of their own (gate --first)"
-            )
-        if (cost := cost_before(folder, result.record)) is not None:
-            result = result.with_cost(cost)
-        saved = result.save(folder)
-        if self.trec:
-            write_trec(saved, folder / "trec")
-        return saved
-
-
-def resolved(
-    specs: Sequence[str],
-    encoder_options: EncoderOptions,
-    options: RunOptions,
-    executor: Executor = LOCAL,
-) -> list[Retriever]:
-    """The retrievers of all specs; one error names every one that cannot be loaded, before any work."""
-    from xlir_bench.evaluation import as_retriever
-
-    retrievers: list[Retriever] = []
-    faults = []
-    for spec in specs:
-        try:
-            retrievers.append(as_retriever(spec, encoder_options, options, executor))
-            _ = retrievers[-1].card
-        except XlirError as error:
-            faults.append(error)
-    if len(faults) > 1:
-        together = XlirError("; ".join(dict.fromkeys(map(str, faults))))
-        together.exit_code = faults[0].exit_code
-        raise together from faults[0]
-    if faults:
-        raise faults[0]
-    return retrievers
 
 
 def in_order(specs: Sequence[str]) -> list[str]:
