@@ -207,8 +207,6 @@ def _index(folder: Path, check: bool, quiet: bool) -> int:
 
 def _plan(trainings: Trainings) -> list[Block]:
     """The grid, what is done of it, the time left, and the data that is missing."""
-    from xlir_bench.experiment.running import time_left
-
     recipe, planned = trainings.recipe, trainings.plan()
     several = len(recipe.models) > 1
     rows = []
@@ -216,22 +214,21 @@ def _plan(trainings: Trainings) -> list[Block]:
         variant = each.cell.variant
         label = recipe.label(variant) + (f" ({variant.model})" if several else "")
         rows.append((label, each.cell.seed, each.state, _clock(each.seconds)))
-    todo = sum(each.state != "done" for each in planned)
-    left = time_left(planned)
-    time = "unknown until the first ones are done" if left is None else f"about {_clock(left)}"
-    told = f"{todo} of {len(planned)} cells to run; time left: {time}"
-    blocks: list[Block] = [
+    left = [each.seconds for each in planned if each.state != "done"]
+    time = "unknown until the first ones are done"
+    if None not in left:
+        time = f"about {_clock(sum(filter(None, left)))}"
+    told = f"{len(left)} of {len(planned)} cells to run; time left: {time}"
+    return [
         Lines(recipe.title),
         Lines(
             f"base models: {', '.join(recipe.models)}",
             f"tasks: {', '.join(recipe.tasks)}; {recipe.steps:,} steps",
         ),
         Table(["batches", "seed", "", "time"], rows),
-        Lines(told if todo else f"all {len(planned)} cells are done"),
+        Lines(told if left else f"all {len(planned)} cells are done"),
+        Listing("not here:", trainings.missing_data()),
     ]
-    if missing := trainings.missing_data():
-        blocks.append(Listing("not here:", tuple(missing)))
-    return blocks
 
 
 def _clock(seconds: float | None) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -379,9 +379,3 @@ def _expected_seconds(variant: Variant, records: Mapping[Cell, CellRecord]) -> f
     closer = [seconds for v, seconds in alike if (v.batch_size, v.loss) == setting]
     times = closer or [seconds for _, seconds in alike]
     return sum(times) / len(times) if times else None
-
-
-def time_left(planned: Sequence[Planned]) -> float | None:
-    """Seconds of all that is not done; None if nothing is known of one of them."""
-    left = [each.seconds for each in planned if each.state != "done"]
-    return None if None in left else sum(filter(None, left))
