@@ -78,9 +78,7 @@ class Evaluations:
                 f"the candidate's result would take the place of the baseline, {folder}: name another --output, or keep"
                 " baselines in a folder of their own (gate --first)"
             )
-        if (cost := cost_before(folder, result.record)) is not None:
-            result = result.with_cost(cost)
-        saved = result.save(folder)
+        saved = result.with_cost(cost_before(folder, result.record)).save(folder)
         if self.trec:
             write_trec(saved, folder / "trec")
         return saved

@@ -5,28 +5,24 @@ Here: the recipes that come with the package, and those of a user; nothing that 
 
 from __future__ import annotations
 
-from importlib.resources import files
 from pathlib import Path
 
 from xlir_bench.errors import UnknownNameError
 from xlir_bench.recipe import Recipe, parse_recipe
 from xlir_bench.untrusted import content_of
 
+RECIPES = Path(__file__).with_name("recipes")
+
 
 def shipped_recipes() -> dict[str, tuple[Recipe, str]]:
     """Every recipe of the package and its text, by name."""
-    recipes = {}
-    folder = files("xlir_bench.experiment") / "recipes"
-    for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
-        if entry.name.endswith(".toml"):
-            name, text = entry.name.removesuffix(".toml"), entry.read_text(encoding="utf-8")
-            recipes[name] = (parse_recipe(text, name), text)
-    return recipes
+    texts = {path.stem: path.read_text("utf-8") for path in sorted(RECIPES.glob("*.toml"))}
+    return {name: (parse_recipe(text, name), text) for name, text in texts.items()}
 
 
 def recipe_tasks() -> Path:
     """The folder of the tasks that only recipes of the package have: parts of public sets, made as these say."""
-    return Path(str(files("xlir_bench.experiment"))) / "recipes/tasks"
+    return RECIPES / "tasks"
 
 
 def find_recipe(name: str) -> tuple[Recipe, str]:
