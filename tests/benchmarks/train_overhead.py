@@ -144,7 +144,7 @@ class Bench:
 
 def pace() -> Iterator[Measured]:
     """Sampler's share and throughput."""
-    from xlir_bench.encoders.quiet import quiet_transformers
+    from xlir_bench.encoders.libraries import quiet_transformers
 
     with tempfile.TemporaryDirectory() as name, quiet_transformers():
         bench = Bench(Path(name), rows=4000, steps=STEPS)
@@ -167,7 +167,7 @@ def peak(loss: str, size: int) -> None:
 
     import psutil
 
-    from xlir_bench.encoders.quiet import quiet_transformers
+    from xlir_bench.encoders.libraries import quiet_transformers
 
     process, seen, done = psutil.Process(), [0], threading.Event()
 

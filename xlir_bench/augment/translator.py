@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from xlir_bench.augment.languages import FLORES, Layout, language_tokens
 from xlir_bench.encoders.devices import default_device
 from xlir_bench.encoders.hub import locate
-from xlir_bench.encoders.quiet import quiet_transformers
+from xlir_bench.encoders.libraries import quiet_transformers
 from xlir_bench.errors import InputError, UnknownNameError, XlirError, is_out_of_memory
 from xlir_bench.options.augmenting import TranslateOptions
 from xlir_bench.options.encoding import EncoderOptions

@@ -18,6 +18,7 @@ from xlir_bench.encoders.bm25 import BM25, Builtin
 from xlir_bench.encoders.digest import files_digest
 from xlir_bench.encoders.layout import count_parameters
 from xlir_bench.encoders.protocol import DEFAULT_OPTIONS, Encoder
+from xlir_bench.encoders.tokens import token_ids
 from xlir_bench.errors import UnknownNameError
 from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.records import Floats, Role, TokenCounts
@@ -61,22 +62,19 @@ class MultilingualEncoder(Builtin):
         """One row per text; the role makes no difference."""
         rows, scales = self._tensors["embeddings"], self._tensors["weights"]
         vectors = np.zeros((len(texts), self.dimension), np.float32)
-        for place, ids in enumerate(self._ids(texts)):
+        for place, ids in enumerate(token_ids(self._tokenizer, list(texts), special=False)):
             if ids:
                 vectors[place] = (rows[ids] * scales[ids, None]).sum(axis=0) / np.float32(len(ids))
         return vectors
 
     def count_tokens(self, texts: Sequence[str], role: Role) -> TokenCounts:
         """Tokens and unknown tokens of each text."""
-        unknown, ids = self._tokenizer.token_to_id("[UNK]"), self._ids(texts)
+        ids = token_ids(self._tokenizer, list(texts), special=False)
+        unknown = self._tokenizer.token_to_id("[UNK]")
         return TokenCounts(
             np.array([len(row) for row in ids], np.int64),
             np.array([row.count(unknown) for row in ids], np.int64),
         )
-
-    def _ids(self, texts: Sequence[str]) -> list[list[int]]:
-        encodings = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
-        return [encoding.ids for encoding in encodings]
 
     @cached_property
     def _tokenizer(self) -> Any:

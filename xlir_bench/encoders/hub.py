@@ -5,19 +5,22 @@ from __future__ import annotations
 import difflib
 import os
 import re
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from xlir_bench.encoders.digest import short
-from xlir_bench.encoders.layout import ModelLayout
+from xlir_bench.encoders.digest import files_digest, package_versions, short
+from xlir_bench.encoders.layout import PICKLES, ModelLayout
+from xlir_bench.encoders.libraries import quiet_hub
 from xlir_bench.encoders.packaged import NOTE, packaged_folder
-from xlir_bench.encoders.quiet import quiet_hub
 from xlir_bench.errors import InputError, OutOfReachError, XlirError
 from xlir_bench.files import FULL
 from xlir_bench.options.encoding import EncoderOptions
 
 NOT_WANTED = (
-    *("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.pickle", "*.joblib"),
+    *PICKLES,
+    "*.joblib",
     *("*.onnx", "*.onnx_data", "onnx/*", "openvino/*", "coreml/*", "*.mlmodel", "*.tflite"),
     *("*.h5", "*.msgpack", "*.ot", "*.gguf", "*.png", "*.jpg", "*.jpeg", "*.gif"),
 )
@@ -32,8 +35,9 @@ ORGANISATION = "sentence-transformers"
 """The owner of a hub id without one."""
 
 
-class Place(NamedTuple):
-    """A model's folder and what to call it."""
+@dataclass(frozen=True)
+class Place:
+    """A model's folder, what to call it, and what its files say."""
 
     folder: Path
     name: str
@@ -44,16 +48,31 @@ class Place(NamedTuple):
     guessed: bool = False
     """Whether the name is that of a folder, which anyone may have given it."""
 
-    def layout(self, options: EncoderOptions, wanted: str) -> ModelLayout:
-        """What its files say, if it is a model of the kind wanted that may be loaded."""
-        layout = ModelLayout(self.folder)
-        name = str(self.folder) if self.local else self.name
-        layout.refuse_unsafe(name, options.trust_remote_code, wanted)
-        return layout
+    @cached_property
+    def layout(self) -> ModelLayout:
+        """What its files say."""
+        return ModelLayout(self.folder)
 
-    def slug_stem(self, weights_digest: str) -> str:
+    @cached_property
+    def weights_digest(self) -> str:
+        """Of the files of its weights: identifies a checkpoint."""
+        return files_digest(self.folder, self.layout.weights)
+
+    @property
+    def slug_stem(self) -> str:
         """What its slug begins with: of a local folder, a piece of the digest tells checkpoints apart."""
-        return f"{self.stem}-{short(weights_digest)}" if self.local else self.stem
+        return f"{self.stem}-{short(self.weights_digest)}" if self.local else self.stem
+
+    def decisive(self, options: EncoderOptions, device: str) -> dict[str, Any]:
+        """What the numbers depend on that its model computes, whatever kind of model it is."""
+        return {
+            "weights": self.weights_digest,
+            "files": files_digest(self.folder, self.layout.configuration),
+            "dtype": options.dtype,
+            "remote_code": options.trust_remote_code,
+            "device": device.partition(":")[0],
+            "versions": package_versions(),
+        }
 
 
 def locate(spec: str, options: EncoderOptions, flag: str = "--model") -> Place:
@@ -66,8 +85,7 @@ def locate(spec: str, options: EncoderOptions, flag: str = "--model") -> Place:
         return _local(path, options)
     if path.exists():
         raise InputError(f"{spec} is a file; {flag} takes a folder, hub id or prefix like builtin:")
-    is_path = spec.count("/") > 1 or (os.sep != "/" and os.sep in spec)
-    if is_path or spec.startswith((".", "~", os.sep)) or not HUB_ID.fullmatch(spec):
+    if not HUB_ID.fullmatch(spec):
         raise InputError(
             f"no model folder {spec!r} here{near_misses(path)}; give a folder or a hub id (owner/name)"
         )

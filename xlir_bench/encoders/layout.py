@@ -11,7 +11,6 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple, TypeVar
 
 from xlir_bench.errors import InputError
-from xlir_bench.escaping import visible
 from xlir_bench.untrusted import load_json, shortened
 
 T = TypeVar("T")
@@ -38,13 +37,9 @@ SENTENCE_CONFIGS = tuple(
     f"sentence_{kind}_config.json"
     for kind in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
 )
-PROCESSED = ("processing_kwargs", "text", "max_length")
+PROCESSED = "processing_kwargs.text.max_length"
 """Where such a file cuts every text, before anything else is asked; a length that is asked for replaces it."""
-LIMITS = (
-    ("tokenizer_args", "model_max_length"),
-    ("processor_kwargs", "model_max_length"),
-    ("max_seq_length",),
-)
+LIMITS = ("tokenizer_args.model_max_length", "processor_kwargs.model_max_length", "max_seq_length")
 """Where it else states the longest text: the first that is there counts, as in the library."""
 DENSE, SPARSE, MULTI_VECTOR = "SentenceTransformer", "SparseEncoder", "MultiVectorEncoder"
 CROSS = "CrossEncoder"
@@ -100,7 +95,7 @@ class ModelLayout:
         if stated := self._value(SETTINGS, str, "model_type"):
             return MULTI_VECTOR if stated == "ColBERT" else stated
         if self.bare:
-            pairs = CROSS if self._scores_a_pair == 1 else None
+            pairs = CROSS if self.scores_a_pair == 1 else None
             return MULTI_VECTOR if self.is_stanford_colbert else pairs
         types = [module.type for module in self.modules]
         of_pylate = any(name.startswith(PYLATE_DENSE) for name in types)
@@ -119,7 +114,7 @@ class ModelLayout:
             kind, path = facts.get("type"), facts.get("path") or ""
             if not isinstance(kind, str) or not isinstance(path, str):
                 wanted = 'a list of modules, each with "type" and "path"'
-                raise self._wrong("modules.json", (), wanted)
+                raise self._wrong("modules.json", "", wanted)
             modules.append(Module(kind, path))
         routers = [path for kind, path in modules if kind.endswith(("Router", "Asym"))]
         modules += [route for path in routers for route in self._routes(path)]
@@ -180,12 +175,13 @@ class ModelLayout:
         if self._transformer is None:
             # A static embedding cuts only where its tokenizer file says so.
             file = _joined(self.modules[0].path, "tokenizer.json")
-            return self._longest((file, ("truncation", "max_length")))
+            return self._longest((file, "truncation.max_length"))
         own = self._library_file
         return self._longest(
             (own, PROCESSED),
-            *((file, ("document_length",)) for file in (own, SETTINGS)),
-            (STANFORD, ("doc_maxlen",)),
+            (own, "document_length"),
+            (SETTINGS, "document_length"),
+            (STANFORD, "doc_maxlen"),
             *self._limits_of_all,
         )
 
@@ -197,9 +193,7 @@ class ModelLayout:
             return filled
         if asked is None and self._limit((own, PROCESSED)) is not None:
             return self._longest((own, PROCESSED))
-        most = self._longest(
-            (self._stating("query_length"), ("query_length",)), *self._limits_of_all
-        )
+        most = self._longest((self._stating("query_length"), "query_length"), *self._limits_of_all)
         if asked is not None:
             most = min(asked, most or asked)
         return most if most is None or strategy is None else max(most, filled)
@@ -215,13 +209,13 @@ class ModelLayout:
         file = self._stating("query_expansion")
         settings = self._value(SETTINGS, dict) or {}
         if "query_expansion" in (self._value(file, dict) or {}):
-            strategy = self._value(file, str, "query_expansion", "strategy")
-            length = self._limit((file, ("query_expansion", "length")))
+            strategy = self._value(file, str, "query_expansion.strategy")
+            length = self._limit((file, "query_expansion.length"))
         elif self.is_stanford_colbert or (
             settings.keys() & OF_PYLATE and settings.get("do_query_expansion") is not False
         ):
             strategy = "fixed"
-            length = self._limit((SETTINGS, ("query_length",)), (STANFORD, ("query_maxlen",)))
+            length = self._limit((SETTINGS, "query_length"), (STANFORD, "query_maxlen"))
         else:
             strategy = length = None
         return strategy, int(length or FILLED)
@@ -232,13 +226,12 @@ class ModelLayout:
         return own if key in (self._value(own, dict) or {}) else SETTINGS
 
     @property
-    def _limits_of_all(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    def _limits_of_all(self) -> list[tuple[str, str]]:
         """Where it is stated how long a text may be, whatever its role."""
         tokenizer = self._transformer_file("tokenizer_config.json")
-        own = tuple((self._library_file, keys) for keys in LIMITS)
-        return *own, (tokenizer, ("model_max_length",))
+        return [*((self._library_file, key) for key in LIMITS), (tokenizer, "model_max_length")]
 
-    def _longest(self, *places: tuple[str, tuple[str, ...]]) -> int | None:
+    def _longest(self, *places: tuple[str, str]) -> int | None:
         """The first length that is stated in these places, if the model has as many positions."""
         lengths = (self._limit(*places), self.positions)
         limits = [n for n in lengths if n is not None and n < UNLIMITED]
@@ -264,80 +257,37 @@ class ModelLayout:
         """The number of weights, from the headers of the files."""
         return sum(count_parameters(self.folder / name) for name in self.weights)
 
+    @cached_property
+    def pickles(self) -> tuple[str, ...]:
+        """Files of weights that are pickles, of modules that have no others."""
+        return tuple(
+            _joined(path, name)
+            for path in self._paths
+            for name in self._files_at(path)
+            if _matches(name, PICKLES) and not (_matches(name, TRAINER) or self._weights_at(path))
+        )
+
+    @property
+    def is_adapter(self) -> bool:
+        """Whether its weights are those of an adapter alone."""
+        adapted = any("adapter_config.json" in self._files_at(path) for path in self._paths)
+        return adapted and all(name.endswith("adapter_model.safetensors") for name in self.weights)
+
     @property
     def is_stanford_colbert(self) -> bool:
         """Whether the model was saved by the first ColBERT."""
-        return self.bare and self._architecture == "HF_ColBERT"
+        return self.bare and self.architecture == "HF_ColBERT"
 
     @property
-    def is_masked_lm(self) -> bool:
-        """Whether the transformer has the head of a masked language model."""
-        return self._architecture.endswith("ForMaskedLM")
-
-    def refuse_unsafe(self, name: str, trust_remote_code: bool, wanted: str) -> None:
-        """An error for everything but a model of the kind wanted, in safetensors, whose code is the library's own."""
-        name, kind = visible(name), self.kind or wanted
-        if wanted == CROSS:
-            self._refuse_no_reranker(name)
-        elif kind == CROSS:
-            raise InputError(
-                f"{name} is a CrossEncoder: it scores pairs of texts and gives no vectors; `run --rerank` takes it"
-            )
-        elif kind != wanted:
-            raise InputError(
-                f"{name} is a {shortened(kind)}, not a model that gives {MODEL_TYPES[wanted][1]}"
-            )
-        adapted = any("adapter_config.json" in self._files_at(path) for path in self._paths)
-        if adapted and all(name.endswith("adapter_model.safetensors") for name in self.weights):
-            raise InputError(
-                f"{name} holds an adapter, not a whole model: load it with peft, call merge_and_unload() and save that"
-            )
-        known = ["sentence_transformers.", "transformers."]
-        known += [PYLATE_DENSE] if wanted == MULTI_VECTOR else []
-        foreign = [m.type for m in self.modules if not m.type.startswith(tuple(known))]
-        if foreign and not trust_remote_code:
-            raise InputError(
-                f"{name} brings code of its own ({shortened(foreign[0])}): read it, then say --trust-remote-code"
-            )
-        conversion = f"python -c \"from sentence_transformers import {wanted} as S; S({name!r}).save('converted')\""
-        pickles = [
-            _joined(path, file)
-            for path in self._paths
-            for file in self._files_at(path)
-            if _matches(file, PICKLES) and not (_matches(file, TRAINER) or self._weights_at(path))
-        ]
-        if pickles:
-            raise InputError(
-                f"{name} has weights only as a pickle ({', '.join(pickles[:3])}), which can run code; if trusted: {conversion}"
-            )
-        if not self.weights:
-            raise InputError(
-                f"{name} has no weights in safetensors; a training that is not finished has some in"
-                " its checkpoints/, and goes on with --resume"
-            )
-
-    def _refuse_no_reranker(self, name: str) -> None:
-        """An error for a model that does not give one score a pair."""
-        if (count := self._scores_a_pair) not in (None, 1):
-            raise InputError(f"{name} gives {count} scores a pair; a reranker gives one")
-        # Those of yes and no.
-        scores_words = self.bare and self._architecture.endswith("ForCausalLM")
-        if self.kind != CROSS and not scores_words:
-            what = self._architecture or "model" if self.bare else str(self.kind)
-            raise InputError(
-                f"{name} is a {shortened(what)}, not a CrossEncoder: --rerank takes only such, --model what gives vectors"
-            )
-
-    @property
-    def _scores_a_pair(self) -> int | None:
+    def scores_a_pair(self) -> int | None:
         """How many the head for pairs gives; None if there is no such head. Classifiers, as of NLI, give several."""
-        if not self._architecture.endswith(PAIRS):
+        if not self.architecture.endswith(PAIRS):
             return None
         labels = self._config.get("id2label")
         return len(labels) if isinstance(labels, dict) else 2  # what transformers leaves out
 
     @property
-    def _architecture(self) -> str:
+    def architecture(self) -> str:
         """The class that transformers makes of it; empty where its configuration names none."""
         named = self._config.get("architectures")
         return named[0] if isinstance(named, list) and named and isinstance(named[0], str) else ""
@@ -384,37 +334,37 @@ class ModelLayout:
         types = next((types for file in files if (types := self._texts(file, "types"))), {})
         return [Module(kind, _joined(router, path)) for path, kind in types.items()]
 
-    def _texts(self, file: str, *keys: str) -> dict[str, str]:
+    def _texts(self, file: str, key: str = "") -> dict[str, str]:
         """The texts of an object, by name; empty where there is none."""
-        stated = self._value(file, dict, *keys) or {}
+        stated = self._value(file, dict, key) or {}
         return {name: text for name, text in stated.items() if isinstance(text, str)}
 
-    def _limit(self, *places: tuple[str, tuple[str, ...]]) -> float | None:
+    def _limit(self, *places: tuple[str, str]) -> float | None:
         """A number of tokens, perhaps infinite: the first that is stated in these files under these keys."""
-        for file, keys in places:
-            value = self._value(file, object, *keys)
+        for file, key in places:
+            value = self._value(file, object, key)
             if value is None:
                 continue
             if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
                 return value
-            raise self._wrong(file, keys, "a number, 0 or more")
+            raise self._wrong(file, key, "a number, 0 or more")
         return None
 
-    def _value(self, file: str, kind: type[T], *keys: str) -> T | None:
-        """What stands under these keys of a JSON file; None where the file or a key is absent."""
+    def _value(self, file: str, kind: type[T], key: str = "") -> T | None:
+        """What a JSON file has under a key, such as ``prompts`` or ``truncation.max_length``; None if it has not."""
         path = self.folder / file
         value = load_json(path, lone="replace", strict=False) if path.is_file() else None
-        for number, key in enumerate(keys):
+        names = key.split(".") if key else []
+        for number, name in enumerate(names):
             if value is not None and not isinstance(value, dict):
-                raise self._wrong(file, keys[:number], "an object")
-            value = value.get(key) if value else None
+                raise self._wrong(file, ".".join(names[:number]), "an object")
+            value = value.get(name) if value else None
         if value is not None and not isinstance(value, kind):
-            raise self._wrong(file, keys, JSON_NAMES[kind])
+            raise self._wrong(file, key, JSON_NAMES[kind])
         return value
 
-    def _wrong(self, file: str, keys: Iterable[str], wanted: str) -> InputError:
-        place = ".".join(keys) or "it"
-        return InputError(f"{self.folder / file} is not valid: {place} should be {wanted}")
+    def _wrong(self, file: str, key: str, wanted: str) -> InputError:
+        return InputError(f"{self.folder / file} is not valid: {key or 'it'} should be {wanted}")
 
 
 def count_parameters(path: Path) -> int:
@@ -436,8 +386,8 @@ def _base_models(card: Path) -> list[str]:
         text = card.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return []
-    front = re.match(r"---\s*\n(.*?)\n---", text, re.DOTALL)
-    stated = re.search(r"^base_model:(.*(?:\n\s*- .*)*)", front[1], re.MULTILINE) if front else None
+    head = re.match(r"---\s*\n(.*?)\n---", text, re.DOTALL)
+    stated = re.search(r"^base_model:(.*(?:\n\s*- .*)*)", head[1], re.MULTILINE) if head else None
     lines = stated[1].splitlines() if stated else []
     return [name for line in lines if (name := line.strip().removeprefix("- ").strip(" '\""))]
 

@@ -14,12 +14,11 @@ from xlir_bench.encoders.builtin import load_builtin
 from xlir_bench.encoders.digest import short, slug
 from xlir_bench.encoders.http import load_http
 from xlir_bench.encoders.hub import locate
-from xlir_bench.encoders.layout import MULTI_VECTOR, SPARSE, ModelLayout
+from xlir_bench.encoders.layout import MULTI_VECTOR, SPARSE
 from xlir_bench.encoders.multivector import MultiVectorEncoder
 from xlir_bench.encoders.protocol import DEFAULT_OPTIONS, Encoder, EncoderCard
-from xlir_bench.encoders.python import PythonEncoder, load_python
-from xlir_bench.encoders.sparse import SparseEncoder
-from xlir_bench.encoders.transformer import InMemoryEncoder, TransformerEncoder
+from xlir_bench.encoders.python import PythonEncoder, python_target
+from xlir_bench.encoders.transformer import InMemoryEncoder, SparseEncoder, TransformerEncoder
 from xlir_bench.encoders.vectors import StoredVectors
 from xlir_bench.errors import InputError, UnknownNameError
 from xlir_bench.extras import require
@@ -28,7 +27,7 @@ from xlir_bench.options.stating import check_bounds
 
 PREFIXES: dict[str, Callable[[str, EncoderOptions], Encoder]] = {
     "builtin": load_builtin,
-    "py": load_python,
+    "py": lambda spec, options: PythonEncoder(*python_target(spec), options),
     "sparse": lambda spec, options: load_model(spec, options, SPARSE),
     "colbert": lambda spec, options: load_model(spec, options, MULTI_VECTOR),
     "npy": lambda folder, options: StoredVectors(Path(folder).expanduser(), options),
@@ -45,7 +44,7 @@ def load_model(spec: str, options: EncoderOptions, model_type: str | None = None
     require("models", f"--model {prefix}{spec}")
     place = locate(spec, options)
     kinds = {x.model_type: x for x in (TransformerEncoder, SparseEncoder, MultiVectorEncoder)}
-    kind = model_type or ModelLayout(place.folder).kind
+    kind = model_type or place.layout.kind
     return kinds.get(kind or "", TransformerEncoder)(place, options)
 
 

@@ -12,11 +12,10 @@ import numpy as np
 from xlir_bench.encoders.check import check_finite
 from xlir_bench.encoders.hub import Place
 from xlir_bench.encoders.layout import MULTI_VECTOR
+from xlir_bench.encoders.libraries import quiet_transformers
 from xlir_bench.encoders.protocol import DEFAULT_OPTIONS
-from xlir_bench.encoders.quiet import quiet_transformers
 from xlir_bench.encoders.tokens import ModelTokens
-from xlir_bench.encoders.transformer import OPTIONS_IN_SLUG, TransformerEncoder
-from xlir_bench.errors import InputError
+from xlir_bench.encoders.transformer import TransformerEncoder
 from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.records import Floats, Ints, Role
 
@@ -77,21 +76,11 @@ class MultiVectorEncoder(TransformerEncoder):
 
     kind = "late-interaction"
     model_type = MULTI_VECTOR
-    is_compared_by_choice = False
-    options_in_slug = tuple(name for name in OPTIONS_IN_SLUG if name != "truncate_dim")
-    has_family = False
 
     def __init__(self, place: Place, options: EncoderOptions = DEFAULT_OPTIONS) -> None:
         super().__init__(place, options)
-        if self._layout.bare and not self._layout.is_stanford_colbert:
-            raise InputError(
-                f"colbert:{place.name} is a bare transformers model, which says nothing of how vectors of tokens are made"
-            )
-
-    @cached_property
-    def dimension(self) -> int:
-        """Length of a token's vector; loads the model."""
-        return int(self.encode(["dimension"], "query").shape[1])
+        self.max_query_tokens = place.layout.query_tokens(options.max_length)
+        self.fills_queries = place.layout.fills_queries
 
     def encode(self, texts: Sequence[str], role: Role) -> Any:
         """The `TokenVectors` of the texts, as one batch; loads the model."""
@@ -99,28 +88,14 @@ class MultiVectorEncoder(TransformerEncoder):
             return TokenVectors(np.zeros((0, self.dimension), np.float32), np.zeros(1, np.int64))
         with quiet_transformers():  # it warns of each query that is cut
             vectors = self._encode(texts, role, convert_to_numpy=True)
-        found = TokenVectors.of([np.asarray(text, np.float32) for text in vectors])
-        check_finite(found.vectors, np.repeat(np.arange(len(texts)), found.lengths), texts)
-        return found
-
-    @property
-    def max_query_tokens(self) -> int | None:
-        """Where queries are cut, if elsewhere than passages."""
-        return self._layout.query_tokens(self._options.max_length)
-
-    @property
-    def fills_queries(self) -> bool:
-        """Whether every query has so many tokens."""
-        return self._layout.fills_queries
+        made = TokenVectors.of([np.asarray(text, np.float32) for text in vectors])
+        check_finite(made.vectors, np.repeat(np.arange(len(texts)), made.lengths), texts)
+        return made
 
     @cached_property
     def _tokens(self) -> ModelTokens:
         """Texts are counted, and no ids are kept: what is cut and filled up differs with the role and the text."""
         return ModelTokens(self._model[0], 0)
-
-    def _own_notes(self) -> list[str]:
-        length = self.max_query_tokens
-        return [] if length is None else [f"queries are cut at {length} tokens"]
 
     def _cut(self, model: Any) -> None:
         """Queries and passages are cut apart."""

@@ -7,6 +7,7 @@ import importlib.util
 import inspect
 import os
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -119,13 +120,11 @@ def takes_role(call: Callable[..., Any]) -> bool:
     return second is not None and not isinstance(second.default, int | float)
 
 
-def load_python(spec: str, options: EncoderOptions) -> PythonEncoder:
-    """The encoder of ``<file-or-module>:<attribute>``; runs the file, as the user asked by naming it."""
-    return PythonEncoder(*python_target(spec), options)
-
-
 def python_target(spec: str) -> tuple[str, Any, str]:
-    """The name of what ``<file-or-module>:<attribute>`` names, the thing itself, and the digest of its file."""
+    """The name of what ``<file-or-module>:<attribute>`` names, the thing itself, and the digest of its file.
+
+    The file is run, as the user asked by naming it.
+    """
     where, _, attribute = spec.rpartition(":")
     if not where or not attribute:
         raise InputError(f"py:{spec}: give py:<file-or-module>:<attribute>, as py:model.py:encode")
@@ -182,8 +181,6 @@ def _named_module(name: str) -> tuple[ModuleType, Path]:
 
 def in_one_line(error: Exception) -> str:
     """An error of the user's code, and the line it came from."""
-    trace, place = error.__traceback__, ""
-    while trace:
-        place = f" (line {trace.tb_lineno} of {Path(trace.tb_frame.f_code.co_filename).name})"
-        trace = trace.tb_next
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" (line {frames[-1].lineno} of {Path(frames[-1].filename).name})" if frames else ""
     return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}{place}"

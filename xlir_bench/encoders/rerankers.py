@@ -14,13 +14,14 @@ import numpy as np
 from xlir_bench.arrays import slices
 from xlir_bench.encoders.check import as_floats, quoted
 from xlir_bench.encoders.devices import default_device, require_device
-from xlir_bench.encoders.digest import files_digest, fingerprint, package_versions, short, slug
+from xlir_bench.encoders.digest import fingerprint, short, slug
 from xlir_bench.encoders.hub import Place, locate
 from xlir_bench.encoders.layout import CROSS
+from xlir_bench.encoders.libraries import load
 from xlir_bench.encoders.protocol import EncoderCard, changed_options
 from xlir_bench.encoders.python import in_one_line, python_target
+from xlir_bench.encoders.refusal import refuse_unsafe
 from xlir_bench.encoders.tokens import COUNTED_AT_ONCE, token_ids
-from xlir_bench.encoders.transformer import arguments, loading
 from xlir_bench.errors import BadVectorsError, InputError, XlirError
 from xlir_bench.extras import require
 from xlir_bench.options.encoding import EncoderOptions
@@ -52,7 +53,7 @@ class CrossEncoderReranker:
     """A cross encoder of a folder: its card comes from its files, the rest loads it."""
 
     def __init__(self, place: Place, options: EncoderOptions) -> None:
-        self._layout = place.layout(options, CROSS)
+        refuse_unsafe(place, options.trust_remote_code, CROSS)
         self.device = options.device or default_device()
         self._place = place
         self._options = options
@@ -60,27 +61,17 @@ class CrossEncoderReranker:
     @cached_property
     def card(self) -> EncoderCard:
         """What a result records of it. The cut is its own: `--max-length` is that of the first stage."""
-        place, layout, options = self._place, self._layout, self._options
-        weights = files_digest(place.folder, layout.weights)
-        parts = {
-            "kind": "cross-encoder",
-            "max_tokens": layout.max_tokens,
-            "weights": weights,
-            "files": files_digest(place.folder, layout.configuration),
-            "dtype": options.dtype,
-            "remote_code": options.trust_remote_code,
-            "device": self.device.partition(":")[0],
-            "versions": package_versions(),
-        }
+        place, options, kind = self._place, self._options, "cross-encoder"
+        parts = {"kind": kind, "max_tokens": place.layout.max_tokens}
         return EncoderCard(
             name=place.name,
-            kind="cross-encoder",
-            slug=slug(place.slug_stem(weights), changed_options(options, ["dtype"])),
-            fingerprint=fingerprint(parts),
+            kind=kind,
+            slug=slug(place.slug_stem, changed_options(options, ["dtype"])),
+            fingerprint=fingerprint(parts | place.decisive(options, self.device)),
             dtype=options.dtype,
-            max_tokens=layout.max_tokens,
-            weights_digest=weights,
-            parameters=layout.parameters,
+            max_tokens=place.layout.max_tokens,
+            weights_digest=place.weights_digest,
+            parameters=place.layout.parameters,
             notes=place.notes,
         )
 
@@ -109,13 +100,10 @@ class CrossEncoderReranker:
 
     @cached_property
     def _model(self) -> CrossEncoder:
-        from sentence_transformers import CrossEncoder
-
-        folder = str(self._place.folder)
-        with loading(self._place.name, folder, self.device):
-            model = CrossEncoder(folder, **arguments(self.device, self._options))
-        if self._layout.max_tokens is not None:
-            model.max_seq_length = self._layout.max_tokens
+        place, options = self._place, self._options
+        model: CrossEncoder = load(CROSS, place.name, str(place.folder), self.device, options)
+        if place.layout.max_tokens is not None:
+            model.max_seq_length = place.layout.max_tokens
         return model.eval()
 
 

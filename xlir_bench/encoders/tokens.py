@@ -50,7 +50,7 @@ class ModelTokens:
         tokens, unknown, room = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], REMEMBERED
         for some in slices(len(texts), COUNTED_AT_ONCE):
             asked = [prompt + text for text in texts[some]]
-            rows = self._token_ids(asked)
+            rows = token_ids(self._tokenizer, asked, special=not self._is_bare)
             tokens.append(np.array([len(row) for row in rows]))
             unknown.append(np.array([row.count(self._unknown_id) for row in rows]))
             for text, row in zip(asked, rows, strict=True):
@@ -115,14 +115,6 @@ class ModelTokens:
             number = getattr(self._tokenizer, "unk_token_id", None)
         return NO_TOKEN if number is None else int(number)
 
-    def _token_ids(self, texts: list[str]) -> list[list[int]]:
-        if self._is_bare:
-            encodings = self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)
-            return [encoding.ids for encoding in encodings]
-        if not callable(self._tokenizer):
-            return [list(self._tokenizer.tokenize(text)) for text in texts]
-        return token_ids(self._tokenizer, texts, special=True)
-
 
 def in_a_row(ids: Sequence[Ints]) -> dict[str, Any]:
     """The texts one after another, and where each begins: what a table of word vectors reads."""
@@ -136,7 +128,12 @@ def in_a_row(ids: Sequence[Ints]) -> dict[str, Any]:
 
 
 def token_ids(tokenizer: Any, texts: list[str], special: bool) -> list[list[int]]:
-    """The tokens of each text, uncut, with those that stand around it or without."""
+    """The tokens of each text, with those that stand around it or without; a bare tokenizer cuts if it is set to."""
+    if is_bare(tokenizer):
+        encodings = tokenizer.encode_batch_fast(texts, add_special_tokens=special)
+        return [encoding.ids for encoding in encodings]
+    if not callable(tokenizer):
+        return [list(tokenizer.tokenize(text)) for text in texts]
     unused = dict.fromkeys(("return_attention_mask", "return_token_type_ids", "verbose"), False)
     uncut = {"truncation": False, "padding": False}
     encoded = tokenizer(texts, add_special_tokens=special, **uncut, **unused)

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xlir_bench.encoders.check import as_floats
-from xlir_bench.encoders.devices import default_device, require_device
-from xlir_bench.encoders.digest import files_digest, fingerprint, package_versions, short, slug
+from xlir_bench.encoders.check import as_floats, check_finite
+from xlir_bench.encoders.devices import default_device
+from xlir_bench.encoders.digest import fingerprint, package_versions, short, slug
 from xlir_bench.encoders.hub import Place
-from xlir_bench.encoders.layout import DENSE, UNLIMITED
+from xlir_bench.encoders.layout import DENSE, MULTI_VECTOR, SPARSE, UNLIMITED
+from xlir_bench.encoders.libraries import load
 from xlir_bench.encoders.prompts import Prompts, chosen
 from xlir_bench.encoders.protocol import DEFAULT_OPTIONS, EncoderCard, changed_options, unused_notes
-from xlir_bench.encoders.quiet import quiet_transformers
+from xlir_bench.encoders.refusal import refuse_unsafe
 from xlir_bench.encoders.tokens import ModelTokens, is_bare
 from xlir_bench.errors import InputError
 from xlir_bench.options.encoding import EncoderOptions, LoadOptions
@@ -27,9 +27,9 @@ from xlir_bench.options.stating import MODEL, options_of
 from xlir_bench.records import Floats, Role, TokenCounts
 
 if TYPE_CHECKING:
+    from scipy.sparse import csr_array
     from sentence_transformers import SentenceTransformer
 
-KIND = "sentence-transformers"
 OPTIONS_IN_MEMORY = ("query_prompt", "passage_prompt", "truncate_dim")
 """The options that a model in memory takes. They are in its slug."""
 OPTIONS_IN_SLUG = tuple(
@@ -45,7 +45,11 @@ TRAINING = "training.json"
 class SentenceTransformerEncoder:
     """Encodes and counts with one model, and leaves the model as it was."""
 
-    kind = KIND
+    kind = "sentence-transformers"
+    max_query_tokens: int | None = None
+    """Where queries are cut, if elsewhere than passages."""
+    fills_queries = False
+    """Whether every query has so many tokens."""
     _model: Any
 
     def __init__(
@@ -61,24 +65,20 @@ class SentenceTransformerEncoder:
     @cached_property
     def dimension(self) -> int:
         """Length of its vectors, cut or not; loads the model."""
-        model, asked = self._model, self._options.truncate_dim
-        own, model.truncate_dim = model.truncate_dim, None
-        try:
-            stated = model.get_embedding_dimension()
-            whole = int(stated or self._dense(["dimension"], "query", None).shape[1])
-        finally:
-            model.truncate_dim = own
-        if asked is not None and asked > whole:
-            raise InputError(f"--truncate-dim {asked}: {self.name} gives only {whole} numbers")
-        cut = own if asked is None else asked
-        return whole if cut is None else min(whole, cut)
+        return int(self.encode(["dimension"], "query").shape[1])
 
     def encode(self, texts: Sequence[str], role: Role) -> Floats:
         """One float32 row per text, as one batch; loads the model."""
-        dimension = self.dimension
         if not texts:
-            return np.zeros((0, dimension), np.float32)
-        return as_floats(self._dense(texts, role, self._options.truncate_dim))
+            return np.zeros((0, self.dimension), np.float32)
+        size = self._options.truncate_dim
+        how = {"convert_to_numpy": True, "normalize_embeddings": False, "truncate_dim": size}
+        vectors = as_floats(self._encode(texts, role, **how))
+        if size is not None and size > vectors.shape[1]:
+            raise InputError(
+                f"--truncate-dim {size}: {self.name} gives only {vectors.shape[1]} numbers"
+            )
+        return vectors
 
     def count_tokens(self, texts: Sequence[str], role: Role) -> TokenCounts:
         """Tokens as the model's own tokenizer counts them, prompt and special tokens included, uncut.
@@ -86,16 +86,6 @@ class SentenceTransformerEncoder:
         Their ids are kept for `encode`, until other texts are counted.
         """
         return self._tokens.count(texts, self.prompts.of(role))
-
-    @property
-    def max_query_tokens(self) -> int | None:
-        """Where queries are cut, if elsewhere than passages."""
-        return None
-
-    @property
-    def fills_queries(self) -> bool:
-        """Whether every query has so many tokens."""
-        return False
 
     def _fingerprint(self, **parts: Any) -> str:
         apart = self.max_query_tokens
@@ -106,7 +96,6 @@ class SentenceTransformerEncoder:
                 "max_tokens": self.max_tokens,
                 "truncate_dim": self._options.truncate_dim,
                 "prompts": [self.prompts.query, self.prompts.passage],
-                "versions": package_versions(),
                 **parts,
             }
         )
@@ -126,11 +115,6 @@ class SentenceTransformerEncoder:
             passage_prompt=self.prompts.passage,
             notes=(*self.prompts.notes, *notes),
             **more,
-        )
-
-    def _dense(self, texts: Sequence[str], role: Role, size: int | None) -> Any:
-        return self._encode(
-            texts, role, convert_to_numpy=True, normalize_embeddings=False, truncate_dim=size
         )
 
     def _encode(self, texts: Sequence[str], role: Role, **how: Any) -> Any:
@@ -158,92 +142,71 @@ class TransformerEncoder(SentenceTransformerEncoder):
     """A model of a folder: name, card and fingerprint come from its files, the rest loads it."""
 
     model_type = DENSE
-    options_in_slug: tuple[str, ...] = OPTIONS_IN_SLUG
-    is_compared_by_choice = True
-    """Whether its vectors can be compared in more than one way."""
-    has_family = True
-    """Whether models of its name were trained with the prompts that are known of them."""
 
     def __init__(self, place: Place, options: EncoderOptions = DEFAULT_OPTIONS) -> None:
-        layout = place.layout(options, self.model_type)
-        length, positions = options.max_length, layout.positions
+        refuse_unsafe(place, options.trust_remote_code, self.model_type)
+        layout, length = place.layout, options.max_length
         if length is not None and length < 1:
             raise InputError(f"--max-length {length}: a text has at least 1 token")
-        if length is not None and positions is not None and length > positions:
-            raise InputError(f"--max-length {length}: {place.name} ends at {positions} tokens")
-        names = [place.name, *layout.ancestors] if self.has_family else []
+        if length is not None and layout.positions is not None and length > layout.positions:
+            raise InputError(
+                f"--max-length {length}: {place.name} ends at {layout.positions} tokens"
+            )
+        # Models of late interaction are not trained with the prompts that are known of their names.
+        names = [] if self.model_type == MULTI_VECTOR else [place.name, *layout.ancestors]
         folder = place.name if place.guessed else ""
         prompts = chosen(options, layout.registered_prompts, layout.default_prompt, names, folder)
         super().__init__(place.name, prompts, options, length or layout.max_tokens)
         self.folder = str(place.folder)
         self.device = options.device or default_device()
         self._place = place
-        self._layout = layout
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r})"
 
     @cached_property
-    def weights_digest(self) -> str:
-        """Of the files of its weights: identifies a checkpoint."""
-        return files_digest(self._place.folder, self._layout.weights)
-
-    @cached_property
     def fingerprint(self) -> str:
         """Of everything that changes its vectors; a README, a picture or an evaluation beside them does not."""
+        revision = None if self._place.local else self._options.revision
         return self._fingerprint(
-            weights=self.weights_digest,
-            files=files_digest(self._place.folder, self._layout.configuration),
-            revision=None if self._place.local else self._options.revision,
-            dtype=self._options.dtype,
-            remote_code=self._options.trust_remote_code,
-            device=self.device.partition(":")[0],
+            **self._place.decisive(self._options, self.device), revision=revision
         )
 
     @cached_property
     def card(self) -> EncoderCard:
         """What a result records of it."""
+        place, layout = self._place, self._place.layout
+        is_dense, queries = self.model_type == DENSE, self.max_query_tokens
         bare = "no modules.json: a bare transformers model, pooled as sentence-transformers does by default"
-        used = (*self.options_in_slug, "revision", "device", "trust_remote_code")
-        also = () if self.is_compared_by_choice else ("similarity",)
+        in_slug = [name for name in OPTIONS_IN_SLUG if is_dense or name != "truncate_dim"]
+        used = (*in_slug, "revision", "device", "trust_remote_code")
+        # A folder that does not say that it is sparse is a dense model too, with results of its own.
+        sparse = "-sparse" if self.model_type == SPARSE and layout.bare else ""
         return self._card(
-            self._place.slug_stem(self.weights_digest),
-            self.options_in_slug,
+            place.slug_stem + sparse,
+            in_slug,
             (
-                *self._place.notes,
-                *([bare] if self._layout.bare else []),
-                *self._own_notes(),
-                *unused_notes(self._options, self.kind, used, also),
+                *place.notes,
+                *([bare] if layout.bare else []),
+                *([] if queries is None else [f"queries are cut at {queries} tokens"]),
+                *unused_notes(self._options, self.kind, used, [] if is_dense else ["similarity"]),
             ),
             fingerprint=self.fingerprint,
-            weights_digest=self.weights_digest,
+            weights_digest=place.weights_digest,
             dtype=self._options.dtype,
-            parameters=self._layout.parameters,
-            similarity=self._layout.similarity,
-            chosen_on=chosen_on(self._place.folder / TRAINING),
+            parameters=layout.parameters,
+            similarity=layout.similarity,
+            chosen_on=chosen_on(place.folder / TRAINING),
         )
-
-    def _own_notes(self) -> list[str]:
-        """What there is to say of models of this kind."""
-        return []
 
     @cached_property
     def _model(self) -> Any:
-        import sentence_transformers
         import torch
 
-        dtype = getattr(torch, self._options.dtype)
-        with loading(self.name, self.folder, self.device):
-            load = getattr(sentence_transformers, self.model_type, None)
-            if load is None:
-                raise InputError(
-                    f"{self.name} is a {self.model_type}, which sentence-transformers {sentence_transformers.__version__}"
-                    " does not have: install a newer one"
-                )
-            model = load(self.folder, **arguments(self.device, self._options))
+        model = load(self.model_type, self.name, self.folder, self.device, self._options)
         # What the constructor leaves open: the dtype of modules without a transformer, and the cut.
         for module in model.children():
-            _pin_dtype(module, dtype)
+            _pin_dtype(module, getattr(torch, self._options.dtype))
             if self._options.max_length is not None:
                 getattr(module, "processing_kwargs", {}).get("text", {}).pop("max_length", None)
         self._cut(model)
@@ -253,6 +216,28 @@ class TransformerEncoder(SentenceTransformerEncoder):
         """Let the model cut texts after `max_tokens`."""
         if self.max_tokens is not None:
             cut_texts(model, self.max_tokens)
+
+
+class SparseEncoder(TransformerEncoder):
+    """A `SparseEncoder` of sentence-transformers, such as SPLADE: a weight for each of few words of a vocabulary."""
+
+    kind = "sparse"
+    model_type = SPARSE
+
+    def encode(self, texts: Sequence[str], role: Role) -> csr_array:
+        """One sparse row per text, as one batch; loads the model."""
+        from scipy.sparse import csr_array
+
+        if not texts:
+            return csr_array((0, self.dimension), dtype=np.float32)
+        rows = self._encode(texts, role, convert_to_sparse_tensor=True, save_to_cpu=True).coalesce()
+        row, column = rows.indices().numpy()
+        weights = rows.values().float().numpy()
+        check_finite(weights, row, texts)
+        kept = weights != 0
+        made = csr_array((weights[kept], (row[kept], column[kept])), shape=tuple(rows.shape))
+        made.sort_indices()
+        return made
 
 
 class InMemoryEncoder(SentenceTransformerEncoder):
@@ -293,6 +278,7 @@ class InMemoryEncoder(SentenceTransformerEncoder):
             modules=str(self._model),
             tokenizer=backend.to_str() if hasattr(backend, "to_str") else repr(backend),
             device=self._model.device.type,
+            versions=package_versions(),
         )
 
     @property
@@ -346,30 +332,3 @@ def _pin_dtype(module: Any, dtype: Any) -> None:
             _pin_dtype(child, dtype)
     else:
         module.to(dtype)
-
-
-@contextmanager
-def loading(name: str, folder: str, device: str) -> Iterator[None]:
-    """Whatever keeps a model of this folder from being loaded becomes an `InputError`."""
-    require_device(device)  # the fingerprint is for this device: another one gives other bits
-    try:
-        with quiet_transformers():
-            yield
-    except (OSError, ValueError, KeyError, ImportError, AttributeError, TypeError) as error:
-        text = " ".join(str(error).split())
-        reason = f"cannot be loaded from {folder}: {type(error).__name__}: {text[:300]}"
-        if "trust_remote_code" in text:
-            reason = "brings code of its own: read it, then allow it with --trust-remote-code"
-        raise InputError(f"{name} {reason}") from error
-
-
-def arguments(device: str, options: EncoderOptions) -> dict[str, Any]:
-    """The arguments with which a class of sentence-transformers loads a folder."""
-    import torch
-
-    return {
-        "device": device,
-        "trust_remote_code": options.trust_remote_code,
-        "local_files_only": options.offline or not options.trust_remote_code,
-        "model_kwargs": {"dtype": getattr(torch, options.dtype), "use_safetensors": True},
-    }

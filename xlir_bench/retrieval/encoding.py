@@ -15,7 +15,7 @@ import numpy as np
 
 from xlir_bench.arrays import slices
 from xlir_bench.encoders import Encoder, Tokenizing, checked, describe
-from xlir_bench.encoders.sparse import SparseEncoder
+from xlir_bench.encoders.transformer import SparseEncoder
 from xlir_bench.errors import InputError
 from xlir_bench.records import Ints, Role, TextsOnDisk, TokenCounts
 from xlir_bench.retrieval.elsewhere import Elsewhere

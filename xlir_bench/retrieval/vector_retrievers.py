@@ -8,7 +8,7 @@ import numpy as np
 
 from xlir_bench.encoders import Encoder, EncoderCard, StoredVectors, checked, describe
 from xlir_bench.encoders.multivector import MultiVectorEncoder
-from xlir_bench.encoders.sparse import SparseEncoder
+from xlir_bench.encoders.transformer import SparseEncoder
 from xlir_bench.errors import InputError
 from xlir_bench.options.encoding import SimilarityName
 from xlir_bench.options.running import Shard

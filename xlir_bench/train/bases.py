@@ -13,10 +13,9 @@ from torch.nn import ModuleList
 
 from xlir_bench.encoders.digest import fingerprint
 from xlir_bench.encoders.hub import locate
-from xlir_bench.encoders.layout import ModelLayout
+from xlir_bench.encoders.libraries import arguments, loading, quiet_transformers
 from xlir_bench.encoders.prompts import Prompts
-from xlir_bench.encoders.quiet import quiet_transformers
-from xlir_bench.encoders.transformer import TransformerEncoder, arguments, cut_texts, loading
+from xlir_bench.encoders.transformer import TransformerEncoder, cut_texts
 from xlir_bench.errors import InputError
 from xlir_bench.options.encoding import EncoderOptions
 from xlir_bench.options.static import static_dimension
@@ -103,7 +102,7 @@ def _loaded(options: TrainOptions) -> Base:
     )
     place = locate(options.model, wanted)
     encoder = TransformerEncoder(place, wanted)  # refuses all but a safe dense encoder
-    notes, bare = place.notes, ModelLayout(place.folder).bare
+    notes, bare = place.notes, place.layout.bare
     device = "cpu" if bare else options.device or "cpu"
     with loading(place.name, encoder.folder, device):
         if bare:
@@ -117,7 +116,7 @@ def _loaded(options: TrainOptions) -> Base:
             model = SentenceTransformer(encoder.folder, **arguments(device, wanted))
     model.float()
     prompts = encoder.prompts
-    return Base(model, place.name, encoder.weights_digest, prompts, notes + prompts.notes)
+    return Base(model, place.name, place.weights_digest, prompts, notes + prompts.notes)
 
 
 def freeze(model: Any, count: int) -> str:

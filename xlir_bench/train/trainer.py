@@ -16,7 +16,7 @@ from sentence_transformers import SentenceTransformer
 from xlir_bench import files
 from xlir_bench.encoders.digest import installed_versions
 from xlir_bench.encoders.layout import PICKLES
-from xlir_bench.encoders.quiet import quiet_transformers
+from xlir_bench.encoders.libraries import quiet_transformers
 from xlir_bench.errors import WARNING, InputError, UnknownNameError, XlirError, plural
 from xlir_bench.options.stating import build, options_of
 from xlir_bench.options.training import TrainOptions
