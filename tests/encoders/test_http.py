@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from worlds import text_collection
 
-from xlir_bench.encoders import EncoderOptions, describe, load_encoder
-from xlir_bench.encoders.http import HttpEncoder, Patience
+from xlir_bench.encoders import EncoderOptions, describe, http, load_encoder
+from xlir_bench.encoders.http import HttpEncoder
 from xlir_bench.errors import BadVectorsError, InputError, OutOfReachError
 from xlir_bench.records import Silent
 from xlir_bench.retrieval import EmbedRequest, embed
@@ -70,19 +70,22 @@ def server(serve: Any, respond_with: Any) -> Server:
 
 
 @pytest.fixture
-def waits() -> list[float]:
-    return []
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """How long it would have waited."""
+    waits: list[float] = []
+    for name, value in {
+        "TRIES": 4,
+        "TIMEOUT": 5.0,
+        "sleep": waits.append,
+        "random": lambda: 1.0,
+    }.items():
+        monkeypatch.setattr(http, name, value)
+    return waits
 
 
 @pytest.fixture
-def patience(waits: list[float]) -> Patience:
-    """Writes down how long it would wait."""
-    return Patience(tries=4, timeout=5, sleep=waits.append, jitter=lambda: 1.0)
-
-
-@pytest.fixture
-def encoder(server: Server, patience: Patience) -> HttpEncoder:
-    return HttpEncoder(server.url, "m", patience=patience)
+def encoder(server: Server, waits: list[float]) -> HttpEncoder:
+    return HttpEncoder(server.url, "m")
 
 
 @pytest.mark.parametrize("prefix", ["http:", ""])
@@ -135,10 +138,13 @@ def test_too_many_requests_waits_as_long_as_the_server_asks(
     assert waits == [7.0, 1.0, 2.0]
 
 
-def test_no_wait_is_longer_than_the_longest(server: Server, waits: list[float]) -> None:
-    patience = Patience(sleep=waits.append, jitter=lambda: 0.0, longest=3.0)
+def test_no_wait_is_longer_than_the_longest(
+    server: Server, encoder: HttpEncoder, waits: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http, "random", lambda: 0.0)
+    monkeypatch.setattr(http, "LONGEST_PAUSE", 3.0)
     server.fail(429, retry_after="86400")
-    HttpEncoder(server.url, "m", patience=patience).encode(["abc"], "query")
+    encoder.encode(["abc"], "query")
     assert waits == [3.0]
 
 
@@ -154,11 +160,12 @@ def test_server_errors_are_tried_again_with_longer_waits_and_then_given_up(
     assert len(server.requests) == 4
 
 
-def test_a_time_out_is_tried_again(server: Server, waits: list[float]) -> None:
+def test_a_time_out_is_tried_again(
+    server: Server, encoder: HttpEncoder, waits: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http, "TIMEOUT", 0.2)
     server.failures.append(lambda handler: time.sleep(0.6))
-    patience = Patience(timeout=0.2, sleep=waits.append, jitter=lambda: 1.0)
-    vectors = HttpEncoder(server.url, "m", patience=patience).encode(["abc"], "query")
-    assert vectors.shape == (1, 3)
+    assert encoder.encode(["abc"], "query").shape == (1, 3)
     assert waits == [0.5]
 
 
@@ -177,14 +184,12 @@ def test_a_connection_cut_in_the_middle_is_tried_again(
     assert waits == [0.5]
 
 
-def test_a_refused_connection_is_out_of_reach_after_few_tries(
-    patience: Patience, waits: list[float]
-) -> None:
+def test_a_refused_connection_is_out_of_reach_after_few_tries(waits: list[float]) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
     with pytest.raises(OutOfReachError, match=r"\b3 tries.*ConnectError.*server") as caught:
-        HttpEncoder(url, "m", patience=patience).encode(["abc"], "query")
+        HttpEncoder(url, "m").encode(["abc"], "query")
     assert caught.value.exit_code == 3
     assert len(waits) == 2
 
@@ -268,10 +273,8 @@ def test_the_key_is_read_from_the_variable_that_is_named(
     assert [h.get("authorization") for h in server.headers] == [f"Bearer {SECRET}", None]
 
 
-def test_a_login_that_a_server_sends_back_in_base64_is_not_shown(
-    server: Server, patience: Patience
-) -> None:
-    encoder = HttpEncoder(server.url.replace("://", f"://user:{SECRET}@"), "m", patience=patience)
+def test_a_login_that_a_server_sends_back_in_base64_is_not_shown(server: Server) -> None:
+    encoder = HttpEncoder(server.url.replace("://", f"://user:{SECRET}@"), "m")
     echoed = base64.b64encode(f"user:{SECRET}".encode()).decode()
     server.fail(401, f"denied: Basic {echoed}")
     with pytest.raises(InputError, match="denied: Basic") as caught:
@@ -279,11 +282,9 @@ def test_a_login_that_a_server_sends_back_in_base64_is_not_shown(
     assert not any(echoed[n : n + 8] in str(caught.value) for n in range(len(echoed) - 8))
 
 
-def test_a_login_and_a_query_in_the_url_are_used_and_never_shown(
-    server: Server, patience: Patience
-) -> None:
+def test_a_login_and_a_query_in_the_url_are_used_and_never_shown(server: Server) -> None:
     url = server.url.replace("://", f"://user:{SECRET}@") + "?code=hidden"
-    encoder = HttpEncoder(url, "m", patience=patience)
+    encoder = HttpEncoder(url, "m")
     card = describe(encoder)
     assert server.headers[0]["authorization"].startswith("Basic ")
     assert server.paths[0] == "/v1/embeddings?code=hidden"
@@ -293,7 +294,7 @@ def test_a_login_and_a_query_in_the_url_are_used_and_never_shown(
     for text in (repr(card), repr(encoder), str(caught.value)):
         assert SECRET not in text
         assert "hidden" not in text
-    assert card.fingerprint == describe(HttpEncoder(server.url, "m", patience=patience)).fingerprint
+    assert card.fingerprint == describe(HttpEncoder(server.url, "m")).fingerprint
 
 
 def test_the_fingerprint_follows_the_vectors_of_the_server(

@@ -487,7 +487,7 @@ def read_http(folder: Path) -> None:
     """What a server answers: a line of status and headers as JSON, then the body."""
     import httpx
 
-    from xlir_bench.encoders.http import HttpEncoder, Patience
+    from xlir_bench.encoders import http
 
     def answer(_: httpx.Request) -> httpx.Response:
         head, _, body = path.read_bytes().partition(b"\n")
@@ -504,12 +504,12 @@ def read_http(folder: Path) -> None:
         except Exception:  # no server can say that: the first line is the body
             return httpx.Response(200, content=head)
 
-    patience = Patience(tries=2, first_tries=2, sleep=lambda _seconds: None)
+    few = {"TRIES": 2, "FIRST_TRIES": 2, "sleep": lambda _seconds: None}
     client = partial(httpx.Client, transport=httpx.MockTransport(answer))
     for path in sorted(folder.iterdir()):
         if path.read_bytes() != valid(lay_answers, path.name):
-            with mock.patch("httpx.Client", client):
-                encoder = HttpEncoder("http://127.0.0.1/v1", "m", EncoderOptions(), patience)
+            with mock.patch("httpx.Client", client), mock.patch.multiple(http, **few):
+                encoder = http.HttpEncoder("http://127.0.0.1/v1", "m")
                 _ = encoder.card, encoder.dimension
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import re
-import time
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from functools import cached_property
+from random import random
+from time import sleep, time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
@@ -40,47 +39,20 @@ MAY_BE_SECRET = 12
 """Values of `--http-body` with at least so many characters are not shown."""
 SPECIAL_TOKENS = 2
 """What a tokenizer may put around a text; if a server counts more, it adds a prefix."""
-
-
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """How often a request is tried, and how long to wait in between."""
-
-    tries: int = 6
-    first_tries: int = 3
-    """Before the server has answered anything at all: a wrong address should not take long."""
-    base: float = 0.5
-    """Seconds before the second try; each next wait is twice as long."""
-    longest: float = 60.0
-    """Seconds to wait at most, whatever the server asks for."""
-    timeout: float = 60.0
-    """Seconds that a request may take."""
-    sleep: Callable[[float], None] = field(default=time.sleep, repr=False)
-    jitter: Callable[[], float] = field(default=random.random, repr=False)  # noqa: S311
-    """From 0 to 1: spreads the tries of many clients."""
-
-    def wait(self, failures: int, asked: float) -> None:
-        """Sleep before the next try, at least as long as the server asked for."""
-        delay = self.base * 2.0 ** (failures - 1) * (0.5 + 0.5 * self.jitter())
-        self.sleep(min(max(delay, asked), self.longest))
-
-
-PATIENCE = Patience()
+TRIES, FIRST_TRIES = 6, 3
+"""How often a request is tried; and before the server has answered anything: a wrong address should not take long."""
+PAUSE, LONGEST_PAUSE = 0.5, 60.0
+"""Seconds before the second try, doubled from one to the next; and the most, whatever the server asks for."""
+TIMEOUT = 60.0
+"""Seconds that a request may take."""
 
 
 class HttpEncoder:
     """Posts texts in batches; the key is read from the environment for each request and kept nowhere."""
 
-    def __init__(
-        self,
-        url: str,
-        model: str,
-        options: EncoderOptions = DEFAULT_OPTIONS,
-        patience: Patience = PATIENCE,
-    ) -> None:
+    def __init__(self, url: str, model: str, options: EncoderOptions = DEFAULT_OPTIONS) -> None:
         self.name = model
         self._options = options
-        self._patience = patience
         parts = urlsplit(url)
         host, path = parts.netloc.rpartition("@")[2], parts.path.rstrip("/")
         path = path.removesuffix("/embeddings") + "/embeddings"
@@ -232,11 +204,13 @@ class HttpEncoder:
                 reason = f"HTTP {response.status_code}: {self._scrubbed(response.text)}"
                 asked = _retry_after(response.headers.get("retry-after"))
             failures += 1
-            if failures >= (self._patience.tries if self._reached else self._patience.first_tries):
+            if failures >= (TRIES if self._reached else FIRST_TRIES):
                 raise OutOfReachError(
                     f"{self.url} gave no vectors in {failures} tries ({reason}): is the server up, is the address right?"
                 )
-            self._patience.wait(failures, asked)
+            # Chance spreads the tries of many clients.
+            delay = PAUSE * 2.0 ** (failures - 1) * (0.5 + 0.5 * random())  # noqa: S311
+            sleep(min(max(delay, asked), LONGEST_PAUSE))
 
     def _refusal(self, response: httpx.Response) -> str:
         status, variable = response.status_code, self._options.api_key_env
@@ -260,7 +234,7 @@ class HttpEncoder:
     def _client(self) -> httpx.Client:
         import httpx
 
-        client = httpx.Client(timeout=self._patience.timeout, auth=self._login)
+        client = httpx.Client(timeout=TIMEOUT, auth=self._login)
         weakref.finalize(self, client.close)
         return client
 
@@ -307,6 +281,6 @@ def _retry_after(stated: str | None) -> float:
     except ValueError:
         pass
     try:
-        return parsedate_to_datetime(stated or "").timestamp() - time.time()
+        return parsedate_to_datetime(stated or "").timestamp() - time()
     except (TypeError, ValueError):
         return 0.0
