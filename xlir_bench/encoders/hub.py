@@ -64,7 +64,7 @@ class Place:
         return f"{self.stem}-{short(self.weights_digest)}" if self.local else self.stem
 
     def decisive(self, options: EncoderOptions, device: str) -> dict[str, Any]:
-        """What the numbers depend on that its model computes, whatever kind of model it is."""
+        """What decides the numbers that its model gives, whatever its kind; parts of a fingerprint."""
         return {
             "weights": self.weights_digest,
             "files": files_digest(self.folder, self.layout.configuration),

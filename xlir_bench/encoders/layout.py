@@ -29,8 +29,6 @@ UNRELATED = (
 )
 """Files that match `CONFIGURATION` but do not change the vectors."""
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.pickle")
-TRAINER = ("optimizer*", "scheduler*", "scaler*", "rng_state*", "training_args*", "*_states.pt")
-"""What a trainer writes into a checkpoint beside the weights."""
 PAIRS = "ForSequenceClassification"
 """How the name of an architecture ends that has a head for pairs of texts."""
 SENTENCE_CONFIGS = tuple(
@@ -107,9 +105,8 @@ class ModelLayout:
     @cached_property
     def modules(self) -> tuple[Module, ...]:
         """What `modules.json` lists, and the routes of a router; a bare transformers model is one module."""
-        stated: list[Any] = self._value("modules.json", list) or []
         modules = []
-        for module in stated:
+        for module in self._value("modules.json", list) or []:
             facts = module if isinstance(module, dict) else {}
             kind, path = facts.get("type"), facts.get("path") or ""
             if not isinstance(kind, str) or not isinstance(path, str):
@@ -174,7 +171,7 @@ class ModelLayout:
         """Where the model itself cuts a text; None where it does not."""
         if self._transformer is None:
             # A static embedding cuts only where its tokenizer file says so.
-            file = _joined(self.modules[0].path, "tokenizer.json")
+            file = joined(self.modules[0].path, "tokenizer.json")
             return self._longest((file, "truncation.max_length"))
         own = self._library_file
         return self._longest(
@@ -207,8 +204,8 @@ class ModelLayout:
     def _expansion(self) -> tuple[str | None, int]:
         """How queries of late interaction are filled up, and to how many tokens; older files mean "fixed"."""
         file = self._stating("query_expansion")
-        settings = self._value(SETTINGS, dict) or {}
-        if "query_expansion" in (self._value(file, dict) or {}):
+        settings = self._object(SETTINGS)
+        if "query_expansion" in self._object(file):
             strategy = self._value(file, str, "query_expansion.strategy")
             length = self._limit((file, "query_expansion.length"))
         elif self.is_stanford_colbert or (
@@ -223,7 +220,7 @@ class ModelLayout:
     def _stating(self, key: str) -> str:
         """The file that decides: the library's own where it has the key, whatever it says, else the older one."""
         own = self._library_file
-        return own if key in (self._value(own, dict) or {}) else SETTINGS
+        return own if key in self._object(own) else SETTINGS
 
     @property
     def _limits_of_all(self) -> list[tuple[str, str]]:
@@ -240,38 +237,22 @@ class ModelLayout:
     @cached_property
     def weights(self) -> tuple[str, ...]:
         """The files of the weights, relative to the folder."""
-        return tuple(name for path in self._paths for name in self._weights_at(path))
+        return tuple(name for path in self.paths for name in self.weights_at(path))
 
     @cached_property
     def configuration(self) -> tuple[str, ...]:
         """The other files that change the vectors: tokenizer, modules, code."""
         return tuple(
-            _joined(path, name)
-            for path in self._paths
-            for name in self._files_at(path)
-            if _matches(name, CONFIGURATION) and not _matches(name.lower(), UNRELATED)
+            joined(path, name)
+            for path in self.paths
+            for name in self.files_at(path)
+            if matches(name, CONFIGURATION) and not matches(name.lower(), UNRELATED)
         )
 
     @cached_property
     def parameters(self) -> int:
         """The number of weights, from the headers of the files."""
         return sum(count_parameters(self.folder / name) for name in self.weights)
-
-    @cached_property
-    def pickles(self) -> tuple[str, ...]:
-        """Files of weights that are pickles, of modules that have no others."""
-        return tuple(
-            _joined(path, name)
-            for path in self._paths
-            for name in self._files_at(path)
-            if _matches(name, PICKLES) and not (_matches(name, TRAINER) or self._weights_at(path))
-        )
-
-    @property
-    def is_adapter(self) -> bool:
-        """Whether its weights are those of an adapter alone."""
-        adapted = any("adapter_config.json" in self._files_at(path) for path in self._paths)
-        return adapted and all(name.endswith("adapter_model.safetensors") for name in self.weights)
 
     @property
     def is_stanford_colbert(self) -> bool:
@@ -293,7 +274,7 @@ class ModelLayout:
         return named[0] if isinstance(named, list) and named and isinstance(named[0], str) else ""
 
     @cached_property
-    def _paths(self) -> tuple[str, ...]:
+    def paths(self) -> tuple[str, ...]:
         """The folders of the modules, the model's own first, each once."""
         return tuple(dict.fromkeys(["", *(module.path for module in self.modules)]))
 
@@ -304,8 +285,7 @@ class ModelLayout:
     @cached_property
     def _config(self) -> dict[str, Any]:
         """`config.json` of the transformer; empty where there is none."""
-        file = self._transformer_file("config.json")
-        return (self._value(file, dict) if self._transformer else None) or {}
+        return self._object(self._transformer_file("config.json")) if self._transformer else {}
 
     @property
     def _library_file(self) -> str:
@@ -314,30 +294,35 @@ class ModelLayout:
         return next((file for file in files if (self.folder / file).is_file()), files[0])
 
     def _transformer_file(self, name: str) -> str:
-        return _joined(self._transformer.path if self._transformer else "", name)
+        return joined(self._transformer.path if self._transformer else "", name)
 
-    def _files_at(self, path: str) -> list[str]:
+    def files_at(self, path: str) -> list[str]:
+        """The names of the files of a module."""
         return sorted(file.name for file in (self.folder / path).glob("*") if file.is_file())
 
-    def _weights_at(self, path: str) -> list[str]:
+    def weights_at(self, path: str) -> list[str]:
         """The safetensors files of a module: one, those that an index lists, or all there are."""
-        files = [name for name in self._files_at(path) if name.endswith(".safetensors")]
-        index = _joined(path, "model.safetensors.index.json")
+        files = [name for name in self.files_at(path) if name.endswith(".safetensors")]
+        index = joined(path, "model.safetensors.index.json")
         if "model.safetensors" in files:
             files = ["model.safetensors"]
         elif listed := self._texts(index, "weight_map"):
             files = sorted({*listed.values()} & {*files})
-        return [_joined(path, name) for name in files]
+        return [joined(path, name) for name in files]
 
     def _routes(self, router: str) -> list[Module]:
-        files = (_joined(router, name) for name in ("router_config.json", "config.json"))
+        files = (joined(router, name) for name in ("router_config.json", "config.json"))
         types = next((types for file in files if (types := self._texts(file, "types"))), {})
-        return [Module(kind, _joined(router, path)) for path, kind in types.items()]
+        return [Module(kind, joined(router, path)) for path, kind in types.items()]
 
     def _texts(self, file: str, key: str = "") -> dict[str, str]:
         """The texts of an object, by name; empty where there is none."""
-        stated = self._value(file, dict, key) or {}
-        return {name: text for name, text in stated.items() if isinstance(text, str)}
+        stated = self._object(file, key).items()
+        return {name: text for name, text in stated if isinstance(text, str)}
+
+    def _object(self, file: str, key: str = "") -> dict[str, Any]:
+        """An object of a JSON file; empty where there is none."""
+        return self._value(file, dict, key) or {}
 
     def _limit(self, *places: tuple[str, str]) -> float | None:
         """A number of tokens, perhaps infinite: the first that is stated in these files under these keys."""
@@ -392,9 +377,11 @@ def _base_models(card: Path) -> list[str]:
     return [name for line in lines if (name := line.strip().removeprefix("- ").strip(" '\""))]
 
 
-def _matches(name: str, patterns: Iterable[str]) -> bool:
+def matches(name: str, patterns: Iterable[str]) -> bool:
+    """Whether a file's name is like one of these."""
     return any(fnmatch(name, pattern) for pattern in patterns)
 
 
-def _joined(path: str, name: str) -> str:
+def joined(path: str, name: str) -> str:
+    """A file of a module, relative to the model's folder."""
     return f"{path}/{name}" if path else name

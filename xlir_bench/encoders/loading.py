@@ -100,9 +100,5 @@ def describe(encoder: Encoder) -> EncoderCard:
 
 def _has(thing: object, *names: str) -> bool:
     """Like isinstance with a Protocol, which would read the properties: reading `dimension` loads a model."""
-    for name in names:
-        try:
-            inspect.getattr_static(thing, name)
-        except AttributeError:
-            return False
-    return True
+    absent = object()
+    return all(inspect.getattr_static(thing, name, absent) is not absent for name in names)

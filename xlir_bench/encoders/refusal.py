@@ -7,13 +7,19 @@ from xlir_bench.encoders.layout import (
     CROSS,
     MODEL_TYPES,
     MULTI_VECTOR,
+    PICKLES,
     PYLATE_DENSE,
     SPARSE,
     ModelLayout,
+    joined,
+    matches,
 )
 from xlir_bench.errors import InputError
 from xlir_bench.escaping import visible
 from xlir_bench.untrusted import shortened
+
+TRAINER = ("optimizer*", "scheduler*", "scaler*", "rng_state*", "training_args*", "*_states.pt")
+"""What a trainer writes into a checkpoint beside the weights."""
 
 
 def refuse_unsafe(place: Place, trust_remote_code: bool, wanted: str) -> None:
@@ -30,7 +36,8 @@ def refuse_unsafe(place: Place, trust_remote_code: bool, wanted: str) -> None:
         raise InputError(
             f"{name} is a {shortened(kind)}, not a model that gives {MODEL_TYPES[wanted][1]}"
         )
-    if layout.is_adapter:
+    adapted = any("adapter_config.json" in layout.files_at(path) for path in layout.paths)
+    if adapted and all(file.endswith("adapter_model.safetensors") for file in layout.weights):
         raise InputError(
             f"{name} holds an adapter, not a whole model: load it with peft, call merge_and_unload() and save that"
         )
@@ -41,10 +48,17 @@ def refuse_unsafe(place: Place, trust_remote_code: bool, wanted: str) -> None:
         raise InputError(
             f"{name} brings code of its own ({shortened(foreign[0])}): read it, then say --trust-remote-code"
         )
-    if layout.pickles:
+    pickles = [
+        joined(path, file)
+        for path in layout.paths
+        if not layout.weights_at(path)
+        for file in layout.files_at(path)
+        if matches(file, PICKLES) and not matches(file, TRAINER)
+    ]
+    if pickles:
         conversion = f"python -c \"from sentence_transformers import {wanted} as S; S({name!r}).save('converted')\""
         raise InputError(
-            f"{name} has weights only as a pickle ({', '.join(layout.pickles[:3])}), which can run code; if trusted:"
+            f"{name} has weights only as a pickle ({', '.join(pickles[:3])}), which can run code; if trusted:"
             f" {conversion}"
         )
     if not layout.weights:
