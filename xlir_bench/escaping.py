@@ -1,7 +1,7 @@
 """Escapes text from outside (a model folder, a server, a data file, a stored result) before people see it.
 
 Nothing in it may move the cursor, end a line, turn the direction of writing, or be run by a spreadsheet.
-Markdown has its own rules in `rendering.markup`, file names in `files.safe_name`.
+Markdown has its own rules in `rendering.document`, file names in `files.safe_name`.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from xlir_bench.experiment.running import Trainings
 from xlir_bench.options.training import Strategy
 from xlir_bench.recipe import Recipe
 from xlir_bench.records import Kind
-from xlir_bench.rendering.markup import escape
+from xlir_bench.rendering.document import escape
 from xlir_bench.rendering.numbers import number
 from xlir_bench.reports.experiment.pages import experiment_pages
 from xlir_bench.reports.experiment.stored import read_experiment

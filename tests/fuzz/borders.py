@@ -645,7 +645,7 @@ def lay_experiment(folder: Path) -> None:
 
 def lay_questions(folder: Path) -> None:
     """The means of questions that an experiment keeps."""
-    from xlir_bench.reports.experiment.questions import Questions
+    from xlir_bench.reports.experiment.stored import Questions
 
     options = xb.RunOptions(langs=LANGS, limit=3, measures=("map",), cache=None)
     Questions.of(xb.evaluate("mini", "builtin:ngram", options)).save(folder)
@@ -653,7 +653,7 @@ def lay_questions(folder: Path) -> None:
 
 def read_questions(folder: Path) -> None:
     """Those means."""
-    from xlir_bench.reports.experiment.questions import Questions
+    from xlir_bench.reports.experiment.stored import Questions
 
     for means in Questions.load(folder).means.values():
         _ = np.bincount(means.cluster, means.weight * means.mean), np.bincount(means.question)

@@ -102,8 +102,9 @@ EVIL = "a|b\n<script>\x1b[2J_x_ *y* \\input{z} $1 & 100% #1 ~^"
 
 def test_names_from_outside_break_out_of_no_form() -> None:
     blocks = [Lines(EVIL), Lines(EVIL), Listing(EVIL, (EVIL,)), Table([EVIL], [[EVIL]])]
-    for form in ("terminal", "markdown", "latex"):
+    for form in ("terminal", "markdown", "latex", "html"):
         assert "\x1b" not in render(blocks, form)
+    assert "<script" not in render(blocks, "html")
     markdown = render(blocks, "markdown")
     assert "<script" not in markdown
     assert all(line.count("|") - line.count("\\|") in (0, 2) for line in markdown.splitlines())
@@ -115,7 +116,7 @@ def test_names_from_outside_break_out_of_no_form() -> None:
 @given(st.text(max_size=30), st.integers(8, 60))
 def test_whatever_a_cell_holds_a_table_is_made(text: str, width: int) -> None:
     table = Table(["name", "one", "two"], [[text, text, "1"]], spare=("two",))
-    for form in ("terminal", "markdown", "latex"):
+    for form in ("terminal", "markdown", "latex", "html", "csv"):
         assert render([table], form, width)
 
 

@@ -22,9 +22,10 @@ from xlir_bench.records import Kind
 from xlir_bench.reports.experiment.index import BEGIN, END, index_text, read_experiments
 from xlir_bench.reports.experiment.judging import against_baselines, difference, judge
 from xlir_bench.reports.experiment.pages import experiment_pages, report_files
-from xlir_bench.reports.experiment.questions import FILE, Questions
 from xlir_bench.reports.experiment.stored import (
+    QUESTIONS_FILE,
     CellRecord,
+    Questions,
     cell_folder,
     read_experiment,
     write_cell,
@@ -177,7 +178,7 @@ def test_what_is_kept_gives_every_mean_again_and_is_small(folder: Path) -> None:
             )
             assert means.weight @ means.mean == pytest.approx(wanted, rel=1e-6)
         assert {m for _, m in found.means} == {"map", "recall@10", "rank_distance"}
-        assert (place / FILE).stat().st_size < 8000
+        assert (place / QUESTIONS_FILE).stat().st_size < 8000
 
 
 def test_tables_of_before_are_read_and_where_nothing_is_left_it_says_what_to_do(
@@ -185,15 +186,15 @@ def test_tables_of_before_are_read_and_where_nothing_is_left_it_says_what_to_do(
 ) -> None:
     recipe = parse_recipe(REDUCED, "it")
     shutil.copytree(folder, tmp_path / "x")
-    for path in (tmp_path / "x").rglob(FILE):
+    for path in (tmp_path / "x").rglob(QUESTIONS_FILE):
         path.unlink()
     before = _page(read_experiment(recipe, folder), REDUCED)
     assert _page(read_experiment(recipe, tmp_path / "x"), REDUCED) == before
     for path in (tmp_path / "x").rglob("*.parquet"):
         path.unlink()
-    with pytest.raises(InputError, match=rf"{re.escape(FILE)}.*result\.json.*--check"):
+    with pytest.raises(InputError, match=rf"{re.escape(QUESTIONS_FILE)}.*result\.json.*--check"):
         experiment_pages(read_experiment(recipe, tmp_path / "x"), REDUCED)
-    damaged = next((tmp_path / "x").rglob("result.json")).with_name(FILE)
+    damaged = next((tmp_path / "x").rglob("result.json")).with_name(QUESTIONS_FILE)
     damaged.write_bytes(b"PAR1")
     with pytest.raises(InputError, match=rf"{re.escape(str(damaged))} cannot be read"):
         Questions.load(damaged.parent)

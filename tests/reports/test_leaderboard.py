@@ -16,7 +16,7 @@ from xlir_bench.encoders import EncoderOptions
 from xlir_bench.errors import InputError
 from xlir_bench.evaluation import CostOptions, RunOptions, evaluate, load_models, measure_cost
 from xlir_bench.records import Kind, Silent
-from xlir_bench.reports.cost import milliseconds, rate, size
+from xlir_bench.rendering.numbers import milliseconds, rate, size
 from xlir_bench.reports.generated import file_names, update
 from xlir_bench.reports.leaderboard.board import read_board
 from xlir_bench.reports.leaderboard.pages import leaderboard_texts, without_paths

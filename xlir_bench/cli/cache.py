@@ -33,7 +33,7 @@ def cache(*, as_json: bool = JSON) -> None:
     """
     if click.get_current_context().invoked_subcommand is not None:
         return
-    from xlir_bench.reports.cost import size
+    from xlir_bench.rendering.numbers import size
     from xlir_bench.retrieval import cache_entries
     from xlir_bench.sources import corpora_bytes
 
@@ -74,7 +74,7 @@ def prune(
     dry_run: bool = option("Say what would be removed, and remove nothing.", False),
 ) -> None:  # fmt: skip
     """Remove vectors; whatever is removed is encoded, or read, again when it is needed."""
-    from xlir_bench.reports.cost import size
+    from xlir_bench.rendering.numbers import size
     from xlir_bench.retrieval import cache_entries
     from xlir_bench.retrieval import prune as prune_cache
     from xlir_bench.sources import corpora_bytes, remove_corpora

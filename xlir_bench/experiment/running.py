@@ -27,12 +27,13 @@ from xlir_bench.options.stating import build, options_of
 from xlir_bench.options.training import OF_LOSS, TrainOptions, parse_source
 from xlir_bench.recipe import DATA, Cell, Recipe, Variant
 from xlir_bench.records import Evaluate, Progress, Silent
-from xlir_bench.reports.experiment.questions import Questions, has_questions
 from xlir_bench.reports.experiment.stored import (
     TRAINING,
     CellRecord,
+    Questions,
     cell_folder,
     cell_record,
+    has_questions,
     write_cell,
 )
 from xlir_bench.results import Result

@@ -1,29 +1,33 @@
-"""Blocks that reports are made of, and how they become text: for a terminal, Markdown or LaTeX.
+"""Blocks that reports are made of, and how they become text: for a terminal, Markdown, LaTeX, HTML or CSV.
 
 Blocks hold plain text. Whoever makes one escapes nothing: `render` escapes all of it.
 """
 
 from __future__ import annotations
 
+import csv
+import html
+import io
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 from unicodedata import east_asian_width
 
 from xlir_bench.errors import WARNING
+from xlir_bench.escaping import cell as csv_cell
 from xlir_bench.escaping import visible
-from xlir_bench.rendering.markup import Markdown, escape
 
-Form = Literal["terminal", "markdown", "latex"]
-
+Form = Literal["terminal", "markdown", "latex", "html", "csv"]
 
 BOLD, RED, YELLOW, PLAIN = "\x1b[1m", "\x1b[31m", "\x1b[33m", "\x1b[0m"
 """What switches the colours of a terminal."""
 MARKS = "\ue000", "\ue001"
 """Stand around what will be bold while a table is laid out: no text from outside keeps such characters."""
-
-
+TAGS = {"latex": (r"\textbf{", "}"), "html": ("<b>", "</b>")}
+"""What stands there in the end."""
+ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": "&#64;", "$": "&#36;"}
+"""Characters that a backslash does not make harmless in every renderer of Markdown."""
 GAP = "  "
 """What stands between two columns of a terminal."""
 SHORTEST = 12
@@ -34,6 +38,12 @@ WIDE = "[\u2e80-\ua4cf\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60]"
 
 class Bold(str):
     """A cell that stands out, in bold: the best of its column, or a difference that is no chance."""
+
+    __slots__ = ()
+
+
+class Markdown(str):
+    """Text that is Markdown already, and is not escaped again: a link, a number in bold."""
 
     __slots__ = ()
 
@@ -96,11 +106,13 @@ def as_markdown(parts: Iterable[str | Block]) -> str:
 
 
 def _block(block: Block, form: Form, width: int | None, colours: bool) -> str:
-    shown = escape if form == "markdown" else visible
     if isinstance(block, Table):
+        if form == "csv":
+            return _csv(block)
         return _grid(block, form) if form != "terminal" else _fitted(block, width, colours)
-    if isinstance(block, Listing) and not block.items:
+    if form == "csv" or (isinstance(block, Listing) and not block.items):
         return ""
+    shown = escape if form == "markdown" else visible
     if isinstance(block, Lines):
         mark = "### " if block.heading and form == "markdown" else ""
         lines = [mark + shown(line) for line in block.lines]
@@ -111,8 +123,11 @@ def _block(block: Block, form: Form, width: int | None, colours: bool) -> str:
         warns = [colours and line.lstrip().startswith(WARNING) for line in lines]
         lines = [_wrapped(line, width) for line in lines]
         lines = [f"{YELLOW}{x}{PLAIN}" if y else x for x, y in zip(lines, warns, strict=True)]
-    # In LaTeX words stand beside the tables as comments.
-    return "\n".join("% " + line for line in lines) if form == "latex" else "\n".join(lines)
+    if form == "latex":  # words stand beside the tables as comments
+        lines = ["% " + line for line in lines]
+    if form == "html":
+        return f"<p>{'<br>'.join(map(html.escape, lines))}</p>"
+    return "\n".join(lines)
 
 
 def _wrapped(line: str, width: int | None) -> str:
@@ -128,16 +143,29 @@ def _wrapped(line: str, width: int | None) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
+def _csv(table: Table) -> str:
+    """Numbers as precise as they are, and no text that a spreadsheet would run as a formula."""
+    written = io.StringIO()
+    csv.writer(written, lineterminator="\n").writerows(
+        [csv_cell(cell) if isinstance(cell, str) else cell for cell in row]
+        for row in (table.headers, *table.rows)
+    )
+    return written.getvalue().removesuffix("\n")
+
+
 def _grid(table: Table, form: Form, colours: bool = False) -> str:
     """The table whole."""
     is_text = [i < table.text or header in table.words for i, header in enumerate(table.headers)]
     shown = escape if form == "markdown" else visible
-    bold = {"markdown": ("**", "**"), "latex": MARKS}
+    bold = {"markdown": ("**", "**")} | dict.fromkeys(TAGS, MARKS)
     before, after = bold.get(form, (BOLD, PLAIN) if colours else ("", ""))
-    headers, *cells = (
-        [_marked(cell, shown, before, after) for cell in row]
-        for row in (table.headers, *table.rows)
-    )
+
+    def marked(cell: object) -> str:
+        if isinstance(cell, Markdown):
+            return cell
+        return f"{before}{shown(cell)}{after}" if isinstance(cell, Bold) else shown(str(cell))
+
+    headers, *cells = ([*map(marked, row)] for row in (table.headers, *table.rows))
     if form == "markdown":
         # Without padding, so that one changed cell changes one line.
         marks = [":---" if left else "---:" for left in is_text]
@@ -145,17 +173,13 @@ def _grid(table: Table, form: Form, colours: bool = False) -> str:
     from tabulate import tabulate
 
     sides = ["left" if left else "right" for left in is_text]
-    # For LaTeX tabulate escapes what it would take for its own.
-    layout = {"terminal": "simple", "latex": "latex_booktabs"}[form]
+    # tabulate escapes for LaTeX and HTML what it would take for its own.
+    layout = {"terminal": "simple", "latex": "latex_booktabs", "html": "html"}[form]
     aligned = sides if cells else None  # tabulate 0.9 knows no column without a row
-    text = tabulate(cells, headers, layout, disable_numparse=True, colalign=aligned)
-    return text.replace(MARKS[0], r"\textbf{").replace(MARKS[1], "}")
-
-
-def _marked(cell: object, shown: Callable[[str], str], before: str, after: str) -> str:
-    if isinstance(cell, Markdown):
-        return cell
-    return f"{before}{shown(cell)}{after}" if isinstance(cell, Bold) else shown(str(cell))
+    text = str(tabulate(cells, headers, layout, disable_numparse=True, colalign=aligned))
+    for mark, tag in zip(MARKS, TAGS.get(form, MARKS), strict=True):
+        text = text.replace(mark, tag)
+    return text
 
 
 def _fitted(table: Table, width: int | None, colours: bool) -> str:
@@ -239,3 +263,36 @@ def _cut(cell: object, longest: int) -> object:
         half -= 1
     short = f"{text[:half]}…{text[len(text) - half :]}"
     return Bold(short) if isinstance(cell, Bold) else short
+
+
+def escape(text: str) -> str:
+    r"""`text` as Markdown that renders as just that text, on one line, in a table cell or not.
+
+    >>> escape("a|b <c>\nd")
+    'a\\|b &lt;c&gt; d'
+    """
+    line = visible(" ".join(text.split()))
+    # `recall@10` stays as it is: an @ within a word makes no mention, and without a dot behind no address.
+    line = re.sub(r"[&<>$]|(?<!\w)@|@(?!\d\w*(?![\w.-]))", lambda found: ENTITIES[found[0]], line)
+    line = re.sub(r"([\\`*\[\]|~]|(?<!\w)_|_(?!\w))", r"\\\1", line)
+    # A bare address would become a link.
+    return re.sub(r"(?i)(https?|ftp|www)(:|\.)", lambda m: f"{m[1]}&#{ord(m[2])};", line)
+
+
+def code(text: str) -> Markdown:
+    """`text` as code; as many backticks around it as it takes."""
+    line = visible(" ".join(text.split()))
+    longest = max((len(run) for run in re.findall(r"`+", line)), default=0)
+    fence = "`" * (longest + 1)
+    pad = " " if longest or not line else ""
+    return Markdown(f"{fence}{pad}{line}{pad}{fence}")
+
+
+def bullets(lines: Iterable[str]) -> str:
+    """A list of lines that are Markdown already."""
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def italic(figure: str) -> str:
+    """A figure that was not measured here; a dash stays a dash."""
+    return figure if figure == "-" else Markdown(f"*{figure}*")

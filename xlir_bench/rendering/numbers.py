@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+
+import numpy as np
 
 Written = Callable[[float], str]
 """How a number is written: as a score (`number`) or a distance (`big`)."""
@@ -52,3 +54,40 @@ def p_value(p: float) -> str:
 def percent(share: float | None, form: str = ".1f") -> str:
     """A share of 1, such as ``12.5%``."""
     return "-" if share is None else f"{100 * share:{form}}%"
+
+
+def mean_and_deviation(values: Sequence[float], text: Written = number) -> str:
+    """Over seeds; a dash where there are no values."""
+    if not values:
+        return "-"
+    mean = text(float(np.mean(values)))
+    return mean if len(values) < 2 else f"{mean} ± {text(float(np.std(values, ddof=1)))}"
+
+
+def milliseconds(value: float) -> str:
+    """About three significant figures."""
+    return f"{value:.2f}" if value < 10 else f"{value:,.1f}" if value < 100 else f"{value:,.0f}"
+
+
+def rate(value: float) -> str:
+    """A number per second."""
+    return f"{value:,.0f}" if value >= 10 else f"{value:.1f}"
+
+
+def millions(parameters: int | None) -> str:
+    """A number of parameters: ``118.3 M``."""
+    if parameters is None:
+        return "-"
+    if parameters >= 10**9:
+        return f"{parameters / 10**9:.1f} B"
+    return f"{parameters / 10**6:.1f} M" if parameters >= 10**5 else f"{parameters:,}"
+
+
+def size(count: float | None) -> str:
+    """A number of bytes: ``1.5 GB``."""
+    if count is None:
+        return "-"
+    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= 10 * factor or (count >= factor and unit != "kB"):
+            return f"{count / factor:,.1f} {unit}"
+    return f"{count:,.0f} B"

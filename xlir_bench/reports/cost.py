@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from xlir_bench.records import Kind
 from xlir_bench.rendering.document import Block, Lines, Table
-from xlir_bench.rendering.numbers import number, signed
+from xlir_bench.rendering.numbers import millions, milliseconds, number, rate, signed, size
 from xlir_bench.results.schema import CostPart, VariantPart
 
 
@@ -101,32 +101,3 @@ def _models(cost: CostPart) -> Table:
 def variant_name(variant: VariantPart) -> str:
     """What a variant is called: dtype, dimensions, index."""
     return f"{variant.dtype} {variant.dimension} {variant.index}"
-
-
-def milliseconds(value: float) -> str:
-    """About three significant figures."""
-    return f"{value:.2f}" if value < 10 else f"{value:,.1f}" if value < 100 else f"{value:,.0f}"
-
-
-def rate(value: float) -> str:
-    """A number per second."""
-    return f"{value:,.0f}" if value >= 10 else f"{value:.1f}"
-
-
-def millions(parameters: int | None) -> str:
-    """A number of parameters: ``118.3 M``."""
-    if parameters is None:
-        return "-"
-    if parameters >= 10**9:
-        return f"{parameters / 10**9:.1f} B"
-    return f"{parameters / 10**6:.1f} M" if parameters >= 10**5 else f"{parameters:,}"
-
-
-def size(count: float | None) -> str:
-    """A number of bytes: ``1.5 GB``."""
-    if count is None:
-        return "-"
-    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if count >= 10 * factor or (count >= factor and unit != "kB"):
-            return f"{count / factor:,.1f} {unit}"
-    return f"{count:,.0f} B"

@@ -12,7 +12,6 @@ from typing import Any
 from urllib.parse import quote
 
 from xlir_bench.errors import InputError, UnknownNameError
-from xlir_bench.escaping import cell
 from xlir_bench.files import explained, replacing
 from xlir_bench.files import write as write_file
 from xlir_bench.records import POOL, Kind
@@ -22,7 +21,7 @@ from xlir_bench.reports import hub
 from xlir_bench.reports.pairing import labels, require_comparable
 from xlir_bench.reports.tables import compared_cells, passage
 from xlir_bench.results import Result, ResultRecord
-from xlir_bench.results.frame import named, part_of, rows_of, tidy_frame
+from xlir_bench.results.frame import COLUMNS, named, part_of, rows_of, tidy_frame
 from xlir_bench.results.schema import SettingPart
 from xlir_bench.results.store import REMEDY, publish
 
@@ -67,11 +66,10 @@ def write(
 
 
 def _csv(results: Sequence[Result], output: Path) -> list[Path]:
-    frame = tidy_frame([result.record for result in results])
-    texts: list[str] = list(frame.select_dtypes("string").columns)
-    for name in texts:
-        frame[name] = frame[name].map(cell, na_action="ignore")
-    write_file(output, frame.to_csv(index=False, lineterminator="\n"))
+    rows = [
+        [row.get(name) for name in COLUMNS] for result in results for row in rows_of(result.record)
+    ]
+    write_file(output, render([Table(tuple(COLUMNS), rows)], "csv") + "\n")
     return [output]
 
 

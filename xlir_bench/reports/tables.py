@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from itertools import product
-from typing import TypeVar
+from functools import partial
 
-from xlir_bench.measures.alignment import PairAlignment, RelevanceCosines
 from xlir_bench.records import POOL, Kind
 from xlir_bench.rendering.document import Block, Bold, Lines, Listing, Table
 from xlir_bench.rendering.numbers import big, interval, number, percent, short, signed
+from xlir_bench.reports.alignment import alignment_lines, alignment_table, relevance_table
 from xlir_bench.reports.scores import DISTANCE, Score
-from xlir_bench.results.schema import AlignmentPart, ResultRecord
+from xlir_bench.results.schema import ResultRecord
 
 BIAS_NAMES = {
     "rank_distance": ("rank distance", "lower is better; K answers side by side are K - 1 apart"),
@@ -47,9 +46,9 @@ FAIRNESS_NAMES = {
     ),
 }
 """The same of measures of fairness that others publish."""
-
-Part = TypeVar("Part", PairAlignment, RelevanceCosines)
-Pair = tuple[str, str]
+BIAS, SHARES = "language bias in the pool of all languages", "languages of the ten best passages"
+TEXTS = "texts as the tokenizer sees them"
+"""Titles of sections that pages have too."""
 
 TIES_SHOWN = 0.001
 """By how much the order of equal scores may change a score before it is said."""
@@ -97,11 +96,11 @@ def summary_table(record: ResultRecord) -> Table:
     return Table(headers, rows, spare=("chance map", *reversed(measures[1:])))
 
 
-def _ties_text(record: ResultRecord) -> list[Lines]:
+def _ties(record: ResultRecord) -> list[Lines]:
     """What other orders of equal scores would give, where that matters."""
     lines = [
         f"{kind.value} {measure} depends on the order of equal scores: {number(ties.expected)} on average over all"
-        f" orders, {number(ties.low)} to {number(ties.high)}"
+        f" orders, {interval(ties.low, ties.high)}"
         for kind, by_measure in record.ties.items()
         if (ties := by_measure.get(measure := record.main_measure))
         and ties.high - ties.low >= TIES_SHOWN
@@ -125,18 +124,17 @@ def matrix_table(record: ResultRecord, measure: str) -> Table:
 def bias_table(record: ResultRecord) -> Table:
     """The bias figures by query language, their mean, and chance."""
     views = {name: record.bias[name] for name in BIAS_NAMES if name in record.bias}
-
-    def row(label: str, values: Iterable[object]) -> list[str]:
-        return [label, *(_bias(name, value) for name, value in zip(views, values, strict=True))]
-
     langs = sorted({lang for view in views.values() for lang in view.by_query_lang})
-    rows = [row(lang, [view.by_query_lang.get(lang) for view in views.values()]) for lang in langs]
-    rows.append(row("mean", [view.mean for view in views.values()]))
+    rows: dict[str, list[object]] = {
+        lang: [view.by_query_lang.get(lang) for view in views.values()] for lang in langs
+    }
+    rows["mean"] = [view.mean for view in views.values()]
     if any(view.low is not None for view in views.values()):
-        rows.append(row("95 % from", [view.low for view in views.values()]))
-        rows.append(row("to", [view.high for view in views.values()]))
-    rows.append(row("chance", [view.chance for view in views.values()]))
-    return Table(["query", *(BIAS_NAMES[name][0] for name in views)], rows)
+        rows["95 % from"] = [view.low for view in views.values()]
+        rows["to"] = [view.high for view in views.values()]
+    rows["chance"] = [view.chance for view in views.values()]
+    cells = [[label, *map(_bias, views, values)] for label, values in rows.items()]
+    return Table(["query", *(BIAS_NAMES[name][0] for name in views)], cells)
 
 
 def fairness_table(record: ResultRecord) -> Table:
@@ -145,7 +143,7 @@ def fairness_table(record: ResultRecord) -> Table:
         {
             "measure": name,
             "mean": _bias(key, figure.mean),
-            "95 % interval": "-" if figure.low is None else f"{_bias(key, figure.low)} to {_bias(key, figure.high)}",
+            "95 % interval": interval(figure.low, figure.high, partial(_bias, key)),
             "chance": _bias(key, figure.chance),
         }
         for key, (name, _) in FAIRNESS_NAMES.items()
@@ -189,69 +187,6 @@ def texts_table(record: ResultRecord) -> Table:
     ])  # fmt: skip
 
 
-def translations(part: AlignmentPart) -> dict[str, dict[Pair, PairAlignment]]:
-    """Of ``questions``, and of the passages that are their ``answers``; a kind without translations is left out."""
-    kinds = {"questions": part.questions, "answers": part.answers}
-    return {kind: by_pair for kind in kinds if (by_pair := _by_pair(kinds[kind], part))}
-
-
-def relevance(part: AlignmentPart) -> dict[Pair, RelevanceCosines]:
-    """Of questions and their passages, where the task has no translations."""
-    return _by_pair(part.relevance, part)
-
-
-def _by_pair(pairs: Mapping[str, Part], part: AlignmentPart) -> dict[Pair, Part]:
-    # Codes of languages have hyphens too: a name is compared with every pair, never cut at one.
-    langs = sorted({lang for by_lang in part.anisotropy.values() for lang in by_lang})
-    return {(a, b): pairs[f"{a}-{b}"] for a, b in product(langs, repeat=2) if f"{a}-{b}" in pairs}
-
-
-def alignment_table(record: ResultRecord) -> Table:
-    """A row for each language: means over the other languages."""
-    part = record.alignment
-    kinds = translations(part)
-    headers = ["language"]
-    for kind in kinds:
-        text = kind.removesuffix("s")
-        headers += [f"{text} finds its translation", f"{text} margin"]
-    rows = []
-    for lang in [*sorted({x for by_lang in part.anisotropy.values() for x in by_lang}), None]:
-        row = ["mean" if lang is None else lang]
-        for by_pair in kinds.values():
-            pairs = [p for (first, _), p in by_pair.items() if lang in (None, first)]
-            row += [_mean([p.recall["recall@1"] for p in pairs]), _mean([p.margin for p in pairs])]
-        for by_lang in part.anisotropy.values():
-            row.append(_mean([cosine for x, cosine in by_lang.items() if lang in (None, x)]))
-        rows.append(row)
-    return Table([*headers, "cosine of two queries", "cosine of two passages"], rows)
-
-
-def _mean(values: Sequence[float]) -> str:
-    return number(sum(values) / len(values)) if values else "-"
-
-
-def _alignment_lines(record: ResultRecord) -> Lines:
-    part = record.alignment
-    variance = " and ".join(
-        f"{percent(share, '.0f')} of the variance of {role} vectors"
-        for role, share in part.language_variance.items()
-    )
-    lines = [f"language explains {variance}"]
-    for kind, value in part.map_without_centroids.items():
-        before = record.average(kind, "map")
-        change = "" if before is None else f" ({signed(value - before.mean)})"
-        lines.append(f"{kind.value} map without the languages' centroids: {number(value)}{change}")
-    for texts, (value, chance) in part.affinity.items():
-        low, high = part.affinity_interval.get(texts, (None, None))
-        interval = "" if low is None else f"95 % {number(low)} to {number(high)}, "
-        lines.append(
-            f"semantic affinity of {texts}: {number(value)} ({interval}by chance {number(chance)})"
-        )
-    if part.hubness is not None:
-        lines.append(f"hubness: {part.hubness:.2f} (0: all passages are found equally often)")
-    return Lines(*lines)
-
-
 def cost_line(record: ResultRecord) -> Lines:
     """How long each stage took, and how much memory was needed."""
     profile = record.profile
@@ -266,49 +201,49 @@ def notes(record: ResultRecord) -> list[str]:
     return [*([CHOSEN_ON_IT] if record.chosen_on_task else []), *record.notes]
 
 
+def sections(record: ResultRecord) -> dict[str, tuple[Table, Sequence[str]]]:
+    """What a result says besides its scores, by title: a table, and lines below it."""
+    found: dict[str, tuple[Table, Sequence[str]]] = {}
+    bias, alignment, index = record.bias, record.alignment, record.profile.index
+    for title, table, names in (
+        (BIAS, bias_table, BIAS_NAMES),
+        ("fairness of the pool, as others measure it", fairness_table, FAIRNESS_NAMES),
+    ):
+        if readings := [f"  {text}: {how}" for key, (text, how) in names.items() if key in bias]:
+            found[title] = table(record), readings
+    if "top10_language_share" in bias:
+        found[SHARES] = share_table(record), ()
+    if alignment.anisotropy:
+        lines = alignment_lines(record)
+        found["how the languages lie to each other"] = alignment_table(alignment), lines
+    if alignment.relevance:
+        found["queries and their passages"] = relevance_table(alignment), ()
+    if any(part.tokens_mean is not None for part in record.texts.values()):
+        found[TEXTS] = texts_table(record), ()
+    if index is not None:
+        headers = ["setting", "recall of the exact top 100", "map, index minus exact"]
+        rows = [
+            [kind, number(recall), signed(index.map_difference[kind])]
+            for kind, recall in index.recall_of_exact_top100.items()
+        ]
+        title = f"index {index.factory}, {index.depth} passages asked for"
+        found[title] = Table(headers, rows), ()
+    return found
+
+
 def report(record: ResultRecord) -> list[Block]:
     """Everything about a result, as `run` and `show` print it."""
     measure = record.main_measure
     blocks: list[Block] = [
         heading(record),
         summary_table(record),
-        *_ties_text(record),
+        *_ties(record),
         Lines(f"{measure} by query language (rows) and passage language (columns)"),
         matrix_table(record, measure),
     ]
-    if readings := [BIAS_NAMES[name] for name in BIAS_NAMES if name in record.bias]:
-        blocks += [Lines("language bias in the pool of all languages"), bias_table(record)]
-        blocks.append(Lines(*(f"  {name}: {reading}" for name, reading in readings)))
-    if readings := [FAIRNESS_NAMES[name] for name in FAIRNESS_NAMES if name in record.bias]:
-        blocks += [Lines("fairness of the pool, as others measure it"), fairness_table(record)]
-        blocks.append(Lines(*(f"  {name}: {reading}" for name, reading in readings)))
-    if "top10_language_share" in record.bias:
-        blocks += [Lines("languages of the ten best passages"), share_table(record)]
-    if record.alignment.anisotropy:
-        blocks += [Lines("how the languages lie to each other"), alignment_table(record)]
-        blocks.append(_alignment_lines(record))
-    if record.alignment.relevance:
-        rows = [
-            {
-                "query-passage": pair,
-                "cosine with relevant": number(p.relevant),
-                "with others": number(p.others),
-                "margin": number(p.relevant - p.others),
-            }
-            for pair, p in record.alignment.relevance.items()
-        ]
-        blocks += [Lines("queries and their passages"), Table.of(rows)]
-    if any(part.tokens_mean is not None for part in record.texts.values()):
-        blocks += [Lines("texts as the tokenizer sees them"), texts_table(record)]
-    if (index := record.profile.index) is not None:
-        headers = ["setting", "recall of the exact top 100", "map, index minus exact"]
-        rows_by_kind = [
-            [kind, number(recall), signed(index.map_difference[kind])]
-            for kind, recall in index.recall_of_exact_top100.items()
-        ]
-        blocks.append(Lines(f"index {index.factory}, {index.depth} passages asked for"))
-        blocks.append(Table(headers, rows_by_kind))
-    return [*blocks, Listing("notes", tuple(notes(record))), cost_line(record)]
+    for title, (table, lines) in sections(record).items():
+        blocks += [Lines(title), table, Lines(*lines)]
+    return [*blocks, Listing("notes", notes(record)), cost_line(record)]
 
 
 def shortened(record: ResultRecord, blocks: Iterable[Block]) -> list[Block]:

@@ -7,7 +7,6 @@ a writer is killed.
 
 from __future__ import annotations
 
-import html
 import json
 import re
 from collections import UserDict
@@ -30,6 +29,7 @@ from xlir_bench.files import (
 )
 from xlir_bench.measures.bootstrap import Interval
 from xlir_bench.records import Kind, measure_name
+from xlir_bench.rendering.document import Lines, Table, render
 from xlir_bench.results.frame import part_of, rows_of
 from xlir_bench.results.schema import RESULT_SCHEMA, CostPart, ResultRecord
 from xlir_bench.results.tables import COLUMNS, OPTIONAL
@@ -100,14 +100,12 @@ class Result:
 
     def _repr_html_(self) -> str:
         """In a notebook: the same, and a table of all kinds and measures with their intervals."""
-        import pandas as pd
-
-        by_kind = {
-            kind.value: {measure: str(interval) for measure, interval in by_measure.items()}
+        rows = [
+            {"": kind.value} | {measure: str(interval) for measure, interval in by_measure.items()}
             for kind, by_measure in self.summary.items()
-        }
-        table = pd.DataFrame.from_dict(by_kind, orient="index").map(visible)
-        return f"<p>{html.escape(repr(self))}</p>\n{table.to_html()}"
+        ]
+        tables = [Table.of(rows, text=len(rows[0]))] if rows else []
+        return render([Lines(repr(self)), *tables], "html")
 
     def to_frame(self, level: Literal["setting", "kind"] = "setting") -> pd.DataFrame:
         """A row a setting and measure, or a row a kind and measure with the 95 % interval of its mean (low, high).

@@ -9,8 +9,7 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any
 
-from xlir_bench.rendering.document import Block, Table, as_markdown
-from xlir_bench.rendering.markup import bullets, code, escape
+from xlir_bench.rendering.document import Block, Table, as_markdown, bullets, code, escape
 from xlir_bench.train.leakage import short_texts
 from xlir_bench.train.rows import ORIGINAL
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from xlir_bench.errors import InputError
 from xlir_bench.recipe import HYBRID, Variant, parse_recipe
-from xlir_bench.rendering.markup import code, escape
+from xlir_bench.rendering.document import code, escape
 from xlir_bench.reports.experiment.judging import Judged, VersusBaseline, against_baselines, judge
 from xlir_bench.reports.experiment.pages import PAGE, RECIPE, counted
 from xlir_bench.reports.experiment.stored import Experiment, read_experiment

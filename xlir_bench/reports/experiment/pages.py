@@ -12,15 +12,23 @@ from xlir_bench.errors import plural
 from xlir_bench.options.static import is_static_spec
 from xlir_bench.recipe import Recipe, Variant
 from xlir_bench.records import Kind
-from xlir_bench.rendering.document import Block, Bold, Table, as_markdown
-from xlir_bench.rendering.markup import Markdown, bullets, code, escape, italic
-from xlir_bench.rendering.numbers import big, bounds, p_value, short, signed
+from xlir_bench.rendering.document import (
+    Block,
+    Bold,
+    Markdown,
+    Table,
+    as_markdown,
+    bullets,
+    code,
+    escape,
+    italic,
+)
+from xlir_bench.rendering.numbers import big, bounds, mean_and_deviation, p_value, short, signed
+from xlir_bench.reports.alignment import trained_alignment
 from xlir_bench.reports.cost import cost_blocks
-from xlir_bench.reports.experiment.alignment_tables import alignment_parts
 from xlir_bench.reports.experiment.figures import WHILE_TRAINING, plots
 from xlir_bench.reports.experiment.judging import Judged, Tested, against_baselines, judge
-from xlir_bench.reports.experiment.questions import FILE
-from xlir_bench.reports.experiment.stored import CELL_FILE, Experiment, mean_and_deviation
+from xlir_bench.reports.experiment.stored import CELL_FILE, QUESTIONS_FILE, Experiment
 from xlir_bench.reports.generated import Differences, Drawing, drawn, update
 from xlir_bench.reports.published import MEAN, SOURCES, reported_tasks
 from xlir_bench.reports.scores import DISTANCE, Score, recall_column
@@ -108,7 +116,7 @@ def _made_by(experiment: Experiment) -> str:
         f" `xlir-bench experiment {RECIPE} --output .` in this folder; with `--check` it is made again from"
         f" `results/` and compared byte for byte, without any model or data. The recipe is"
         f" [{RECIPE}]({RECIPE}). Kept of each training: how it was trained (`{CELL_FILE}`), its figures by task"
-        f" (`result.json`) and the mean of every question by kind of setting (`{FILE}`); not the ranks."
+        f" (`result.json`) and the mean of every question by kind of setting (`{QUESTIONS_FILE}`); not the ranks."
     )
     if experiment.missing:
         text += " **It is not finished**: the same command goes on."
@@ -188,7 +196,10 @@ def _task_parts(experiment: Experiment, task: str) -> list[str | Block]:
             parts.append(f"**{escape(model)}**, {recipe.steps:,} steps, {seeds}")
             parts.append(_means(experiment, variants, task))
     if recipe.alignment:
-        parts += alignment_parts(experiment, task)
+        parts += trained_alignment([
+            (recipe.label(v), [r.record.alignment for r in experiment.evaluated(v, task).values()])
+            for v in recipe.variants()
+        ])  # fmt: skip
     return parts + _against(experiment, task)
 
 

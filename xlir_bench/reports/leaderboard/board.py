@@ -14,7 +14,7 @@ from xlir_bench.measures.bootstrap import Interval
 from xlir_bench.options.running import RunOptions
 from xlir_bench.options.stating import options_of
 from xlir_bench.records import Kind, Progress, Silent, followed
-from xlir_bench.reports.cost import millions, rate
+from xlir_bench.rendering.numbers import millions, rate
 from xlir_bench.reports.generated import file_names
 from xlir_bench.reports.leaderboard.standings import Standing, of_same_queries, standings
 from xlir_bench.reports.scores import DISTANCE, Score

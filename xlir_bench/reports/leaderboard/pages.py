@@ -8,10 +8,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from xlir_bench.records import Kind, Progress
-from xlir_bench.rendering.document import Block, Table, as_markdown
-from xlir_bench.rendering.markup import Markdown, bullets, code, escape, italic
-from xlir_bench.rendering.numbers import interval, short
-from xlir_bench.reports import cost, tables
+from xlir_bench.rendering.document import (
+    Block,
+    Markdown,
+    Table,
+    as_markdown,
+    bullets,
+    code,
+    escape,
+    italic,
+)
+from xlir_bench.rendering.numbers import interval, millions, milliseconds, rate, short, size
+from xlir_bench.reports import tables
+from xlir_bench.reports.cost import cost_blocks
 from xlir_bench.reports.generated import HTML_PAGE, MARKER, Drawing
 from xlir_bench.reports.leaderboard.board import Board, Entry, TaskBoard, standings_explained
 from xlir_bench.reports.leaderboard.questions import forms_table
@@ -69,18 +78,16 @@ def _index_page(board: Board) -> str:
         " [what papers report](published.md)."
     ]
     for task in board.tasks:
-        headers = ["#", "encoder", *(column.name for column in task.columns)]
         rows = [
-            [i, _link(task, row), *(_best_in_bold(task, row, column) for column in task.columns)]
+            {"#": i, "encoder": _link(task, row)}
+            | {column.name: _best_in_bold(task, row, column) for column in task.columns}
             for i, row in enumerate(task.rows, 1)
         ]
         parts += [f"## [{escape(task.title)}]({task.file}.md)", _about(task)]
-        parts.append(Table(headers, rows, text=2))
-        if any(row.record.chosen_on_task for row in task.rows):
-            parts.append(f"{CHOSEN}: {tables.CHOSEN_ON_IT}.")
+        parts += [Table.of(rows, text=2), _chosen(task)]
     if board.left_out:
-        rows = [[left.task, left.encoder, left.why] for left in board.left_out]
-        parts += ["## Not ranked", RANKED, Table(["task", "encoder", "why"], rows, text=3)]
+        left_out = [[left.task, left.encoder, left.why] for left in board.left_out]
+        parts += ["## Not ranked", RANKED, Table(["task", "encoder", "why"], left_out, text=3)]
     return _page("Leaderboards", parts)
 
 
@@ -103,17 +110,21 @@ def _task_page(task: TaskBoard, figures: Sequence[Drawing]) -> str:
 
 def _encoder_page(task: TaskBoard, row: Entry) -> str:
     """<task>/<encoder>.md: everything that one result says."""
-    record = row.record
+    record, sections = row.record, tables.sections(row.record)
+    facts = [
+        [name, code(text) if name in AS_CODE and text not in ABSENT else text]
+        for name, text in row.facts.items()
+    ]
+
+    def section(title: str) -> list[str | Block]:
+        if title not in sections:
+            return []
+        table, lines = sections[title]
+        return [f"## {title.capitalize()}", table, bullets(map(str.strip, lines))]
+
     parts: list[str | Block] = [
         f"[{escape(task.title)}](../{task.file}.md) · [all tasks](../README.md)",
-        Table(
-            ["", ""],
-            [
-                [name, code(text) if name in AS_CODE and text not in ABSENT else text]
-                for name, text in row.facts.items()
-            ],
-            text=2,
-        ),
+        Table(["", ""], facts, text=2),
         "## By kind of setting",
         tables.summary_table(record),
         "## By query language",
@@ -122,23 +133,18 @@ def _encoder_page(task: TaskBoard, row: Entry) -> str:
         f"## Every pair of languages: {escape(task.main)}",
         "Query languages down, passage languages across; `all` is the pool of all languages.",
         tables.matrix_table(record, task.main),
+        *section(tables.BIAS),
+        *section(tables.SHARES),
     ]
-    if views := [view for name, view in tables.BIAS_NAMES.items() if name in record.bias]:
-        parts += ["## Language bias in the pool of all languages", tables.bias_table(record)]
-        parts.append(bullets(f"{title}: {reading}" for title, reading in views))
-    if "top10_language_share" in record.bias:
-        parts += ["## Languages of the ten best passages", tables.share_table(record)]
     if row.forms:
         parts += [
             f"## Questions in other forms: change of {escape(task.main)}",
             forms_table(row.folder, row.forms),
             f"In brackets the 95 % interval, by {escape(record.task.cluster)}; made by `run --query-form`.",
         ]
-    if any(part.tokens_mean is not None for part in record.texts.values()):
-        parts += ["## Texts as the tokenizer sees them", tables.texts_table(record)]
-    if record.profile.cost is not None:
-        parts += ["## What it costs", *cost.cost_blocks(record.profile.cost)]
-        parts.append(code(without_paths(record.profile.cost.command)))
+    parts += section(tables.TEXTS)
+    if (cost := record.profile.cost) is not None:
+        parts += ["## What it costs", *cost_blocks(cost), code(without_paths(cost.command))]
     if notes := tables.notes(record):
         parts += ["## Notes", bullets(map(escape, notes))]
     parts += ["## Command", code(without_paths(record.command)) if record.command else "Not known."]
@@ -230,20 +236,22 @@ def _score_columns(record: ResultRecord) -> list[Score]:
 
 def _score_table(task: TaskBoard) -> Table:
     columns = [column for column in _score_columns(task.first) if column.kind in task.kinds]
+    columns.append(DISTANCE)
     headers = ["#", "encoder"]
-    headers += [c.name if c.measure == task.main else c.measure for c in columns]
-    headers += ["rank distance", "dimension", "parameters", "texts/s"]
-    rows = []
+    headers += [
+        c.name if c.measure in (task.main, DISTANCE.measure) else c.measure for c in columns
+    ]
+    rows: list[list[object]] = []
     for i, row in enumerate(task.rows, 1):
         cells = [_best_in_bold(task, row, c, c.measure == task.main) for c in columns]
         encoder = row.record.encoder
-        about = [f"{encoder.dimension:,}", cost.millions(encoder.parameters), row.speed]
-        rows.append([i, _link(task, row), *cells, _best_in_bold(task, row, DISTANCE), *about])
-    chances = [(column, column.chance(task.first)) for column in (*columns, DISTANCE)]
+        about = [f"{encoder.dimension:,}", millions(encoder.parameters), row.speed]
+        rows.append([i, _link(task, row), *cells, *about])
+    chances = [(column, column.chance(task.first)) for column in columns]
     levels = ["" if value is None else italic(column.text(value)) for column, value in chances]
     if any(levels):
         rows.append(["", Markdown("*chance*"), *levels, "", "", ""])
-    return Table(headers, rows, text=2)
+    return Table([*headers, "dimension", "parameters", "texts/s"], rows, text=2)
 
 
 def _best_in_bold(task: TaskBoard, row: Entry, column: Score, with_interval: bool = False) -> str:
@@ -275,9 +283,13 @@ def _legend(task: TaskBoard) -> str:
         "Texts/s is of the machine that each result was made on: no comparison of encoders"
         " unless it was the same.",
     ]
-    if any(row.record.chosen_on_task for row in task.rows):
-        lines.append(f"{CHOSEN}: {tables.CHOSEN_ON_IT}.")
-    return bullets(lines)
+    return bullets(filter(None, [*lines, _chosen(task)]))
+
+
+def _chosen(task: TaskBoard) -> str:
+    """What the mark of some encoders says; nothing where none has it."""
+    marked = any(row.record.chosen_on_task for row in task.rows)
+    return f"{CHOSEN}: {tables.CHOSEN_ON_IT}." if marked else ""
 
 
 def _standings(task: TaskBoard) -> list[str | Block]:
@@ -318,18 +330,18 @@ def _costs(task: TaskBoard) -> list[str | Block]:
 
 
 def _cost_cells(record: ResultRecord) -> list[str]:
-    measured, parameters = record.profile.cost, cost.millions(record.encoder.parameters)
+    measured, parameters = record.profile.cost, millions(record.encoder.parameters)
     if measured is None:
         return ["", "", "", "", "", "", "", parameters, "", "", ""]
     variant, model, machine = measured.variants[0], measured.models[0], measured.machine
     return [
-        *map(cost.milliseconds, (variant.query.p50, variant.query.p95, variant.query.p99)),
-        cost.rate(1000 * measured.batch / variant.batch.p50),
-        cost.rate(model.passages_per_second),
+        *map(milliseconds, (variant.query.p50, variant.query.p95, variant.query.p99)),
+        rate(1000 * measured.batch / variant.batch.p50),
+        rate(model.passages_per_second),
         f"{variant.bytes_per_vector:,.0f}",
-        cost.size(variant.index_bytes),
+        size(variant.index_bytes),
         parameters,
-        "-" if model.weights_bytes is None else cost.size(model.weights_bytes),
+        size(model.weights_bytes),
         f"{model.load_seconds:.2f} s",
         f"{machine.processor}, threads: {machine.threads}, {machine.device}",
     ]

@@ -17,6 +17,7 @@ from xlir_bench.measures.bias import BiasFigure
 from xlir_bench.measures.bootstrap import UNIT, intervals
 from xlir_bench.records import Progress, Silent
 from xlir_bench.reports import tables
+from xlir_bench.reports.alignment import Pair, relevance, translations
 from xlir_bench.reports.generated import MARKER
 from xlir_bench.reports.leaderboard.board import (
     RANKED_BY,
@@ -27,7 +28,6 @@ from xlir_bench.reports.leaderboard.board import (
 )
 from xlir_bench.reports.published import MEAN, SOURCES, ReportedTask, reported_tasks
 from xlir_bench.reports.scores import Score
-from xlir_bench.reports.tables import Pair, relevance, translations
 from xlir_bench.results.schema import AlignmentPart, SettingPart
 from xlir_bench.results.values import RANK_DISTANCE, QueryValues
 from xlir_bench.version import __version__

@@ -23,7 +23,8 @@ from xlir_bench.rendering.canvas import (
     style,
     titled,
 )
-from xlir_bench.reports.cost import milliseconds, size, variant_name
+from xlir_bench.rendering.numbers import milliseconds, size
+from xlir_bench.reports.cost import variant_name
 from xlir_bench.reports.robustness import Shift
 from xlir_bench.reports.scores import DISTANCE, Score
 from xlir_bench.results.frame import part_of

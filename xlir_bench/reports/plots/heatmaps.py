@@ -17,7 +17,8 @@ from xlir_bench.rendering.canvas import (
     titled,
 )
 from xlir_bench.rendering.numbers import number, short, signed
-from xlir_bench.reports.tables import Pair, passage, translations
+from xlir_bench.reports.alignment import Pair, translations
+from xlir_bench.reports.tables import passage
 from xlir_bench.results.frame import part_of
 from xlir_bench.results.schema import ResultRecord
 

@@ -1,0 +1,139 @@
+"""How the vectors of languages lie to each other: whether translations find each other, in one result and in trainings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import product
+from typing import TypeVar
+
+import numpy as np
+
+from xlir_bench.measures.alignment import PairAlignment, RelevanceCosines
+from xlir_bench.rendering.document import Block, Table
+from xlir_bench.rendering.numbers import interval, mean_and_deviation, number, percent, signed
+from xlir_bench.results.schema import AlignmentPart, ResultRecord
+
+Part = TypeVar("Part", PairAlignment, RelevanceCosines)
+Pair = tuple[str, str]
+
+
+def languages(part: AlignmentPart) -> list[str]:
+    """Those that were looked at, by code."""
+    return sorted({lang for by_lang in part.anisotropy.values() for lang in by_lang})
+
+
+def translations(part: AlignmentPart) -> dict[str, dict[Pair, PairAlignment]]:
+    """Of ``questions``, and of the passages that are their ``answers``; a kind without translations is left out."""
+    kinds = {"questions": part.questions, "answers": part.answers}
+    return {kind: by_pair for kind in kinds if (by_pair := _by_pair(kinds[kind], part))}
+
+
+def relevance(part: AlignmentPart) -> dict[Pair, RelevanceCosines]:
+    """Of questions and their passages, where the task has no translations."""
+    return _by_pair(part.relevance, part)
+
+
+def _by_pair(pairs: Mapping[str, Part], part: AlignmentPart) -> dict[Pair, Part]:
+    # Codes of languages have hyphens too: a name is compared with every pair, never cut at one.
+    both = product(languages(part), repeat=2)
+    return {(a, b): pairs[f"{a}-{b}"] for a, b in both if f"{a}-{b}" in pairs}
+
+
+def alignment_table(part: AlignmentPart) -> Table:
+    """A row for each language: means over the other languages."""
+    rows = []
+    for lang in [*languages(part), None]:
+        row = {"language": "mean" if lang is None else lang}
+        for kind, by_pair in translations(part).items():
+            text = kind.removesuffix("s")
+            pairs = [p for (first, _), p in by_pair.items() if lang in (None, first)]
+            row[f"{text} finds its translation"] = _mean([p.recall["recall@1"] for p in pairs])
+            row[f"{text} margin"] = _mean([p.margin for p in pairs])
+        for role, texts in (("query", "queries"), ("passage", "passages")):
+            by_lang = part.anisotropy.get(role, {})
+            cosines = [cosine for x, cosine in by_lang.items() if lang in (None, x)]
+            row[f"cosine of two {texts}"] = _mean(cosines)
+        rows.append(row)
+    return Table.of(rows)
+
+
+def _mean(values: Sequence[float]) -> str:
+    return number(sum(values) / len(values)) if values else "-"
+
+
+def alignment_lines(record: ResultRecord) -> list[str]:
+    """What is said of all languages together."""
+    part = record.alignment
+    variance = " and ".join(
+        f"{percent(share, '.0f')} of the variance of {role} vectors"
+        for role, share in part.language_variance.items()
+    )
+    lines = [f"language explains {variance}"]
+    for kind, value in part.map_without_centroids.items():
+        before = record.average(kind, "map")
+        change = "" if before is None else f" ({signed(value - before.mean)})"
+        lines.append(f"{kind.value} map without the languages' centroids: {number(value)}{change}")
+    for texts, (value, chance) in part.affinity.items():
+        low, high = part.affinity_interval.get(texts, (None, None))
+        between = "" if low is None else f"95 % {interval(low, high)}, "
+        lines.append(
+            f"semantic affinity of {texts}: {number(value)} ({between}by chance {number(chance)})"
+        )
+    if part.hubness is not None:
+        lines.append(f"hubness: {part.hubness:.2f} (0: all passages are found equally often)")
+    return lines
+
+
+def relevance_table(part: AlignmentPart) -> Table:
+    """A row for each pair of languages, where the task has no translations."""
+    return Table.of([
+        {
+            "query-passage": pair,
+            "cosine with relevant": number(p.relevant),
+            "with others": number(p.others),
+            "margin": number(p.relevant - p.others),
+        }
+        for pair, p in part.relevance.items()
+    ])  # fmt: skip
+
+
+FIGURES: Mapping[str, Callable[[AlignmentPart], float]] = {
+    "recall@1": lambda a: float(np.mean([p.recall["recall@1"] for p in a.questions.values()])),
+    "cosine of translations": lambda a: float(np.mean([p.translations for p in a.questions.values()])),
+    "of other pairs": lambda a: float(np.mean([p.others for p in a.questions.values()])),
+    "of texts of one language": lambda a: float(np.mean([*a.anisotropy["query"].values()])),
+    "between languages": lambda a: a.language_variance["query"],
+}  # fmt: skip
+"""What a training is told by."""
+
+
+def trained_alignment(
+    trainings: Sequence[tuple[str, Sequence[AlignmentPart]]],
+) -> list[str | Block]:
+    """Two tables of trainings, each with a part a seed: means over language pairs, and every pair; nothing where there
+    are no translations.
+    """
+    aligned = [(x, seeds) for x, seeds in trainings if seeds and all(s.questions for s in seeds)]
+    if not aligned:
+        return []
+    means = [
+        {"batches": label, "seeds": str(len(seeds))}
+        | {name: mean_and_deviation([of(part) for part in seeds]) for name, of in FIGURES.items()}
+        for label, seeds in aligned
+    ]
+    pairs = []
+    for pair in sorted(aligned[0][1][0].questions):
+        of_pair = [[part.questions[pair] for part in seeds] for _, seeds in aligned]
+        recalls = [number(float(np.mean([p.recall["recall@1"] for p in x]))) for x in of_pair]
+        margins = [number(float(np.mean([p.margin for p in x]))) for x in of_pair]
+        cells = (f"{recall} | {margin}" for recall, margin in zip(recalls, margins, strict=True))
+        pairs.append([pair.replace("-", " to "), *cells])
+    return [
+        "Questions, or sentences, and their translations, all encoded as questions; mean over ordered pairs of"
+        " languages. A text finds its translation if none of the other language is nearer (recall@1); between"
+        " languages lies the share of all variance that their means have.",
+        Table.of(means),
+        "By pair of languages (of the first, found in the second): recall@1 | cosine of translations, less that of"
+        " other pairs.",
+        Table(["", *(label for label, _ in aligned)], pairs),
+    ]
