@@ -16,7 +16,7 @@ from xlir_bench.reports import generated as module
 from xlir_bench.reports.experiment.figures import plot
 from xlir_bench.reports.generated import CODE, Drawing, drawn
 from xlir_bench.reports.leaderboard.board import read_board
-from xlir_bench.reports.leaderboard.figures import board_figures
+from xlir_bench.reports.plots import board_figures
 from xlir_bench.reports.scores import Score
 
 pytest.importorskip("matplotlib")

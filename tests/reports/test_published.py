@@ -10,7 +10,7 @@ from stored import change, copy_results
 from xlir_bench.records import Kind
 from xlir_bench.reports.leaderboard.board import read_board
 from xlir_bench.reports.leaderboard.pages import leaderboard_texts
-from xlir_bench.reports.published import MEAN, SOURCES, reported_tasks
+from xlir_bench.reports.scores import MEAN, SOURCES, Score, reported_tasks
 
 
 def test_every_row_is_read_and_names_a_known_source():
@@ -20,7 +20,7 @@ def test_every_row_is_read_and_names_a_known_source():
 
 
 def test_the_means_of_the_paper_are_those_of_its_abstract():
-    places = [(Kind.MULTILINGUAL, measure, MEAN) for measure in ("map", "rank_distance")]
+    places = [(Score(Kind.MULTILINGUAL, measure), MEAN) for measure in ("map", "rank_distance")]
     rows = {system[1:]: scores for system, scores in reported_tasks()["xquad-r"].rows(places)}
     means, distance = rows["LaBSE", "hybrid"]
     assert means == pytest.approx(0.6817)
@@ -30,7 +30,8 @@ def test_the_means_of_the_paper_are_those_of_its_abstract():
 @pytest.mark.parametrize("kind", list(Kind))
 def test_a_reported_mean_is_the_mean_of_its_languages(kind):
     for task in reported_tasks().values():
-        for _, (mean, *values) in task.rows([(kind, "map", lang) for lang in (MEAN, *task.langs)]):
+        places = [(Score(kind, "map"), lang) for lang in (MEAN, *task.langs)]
+        for _, (mean, *values) in task.rows(places):
             if None not in values:
                 assert mean == pytest.approx(sum(values) / len(values), abs=2e-4)
 

@@ -66,8 +66,8 @@ def leaderboard(
     """
     from xlir_bench.reports.generated import MARKER, drawn, figures_there, pages_there, update
     from xlir_bench.reports.leaderboard.board import read_board
-    from xlir_bench.reports.leaderboard.figures import board_figures
     from xlir_bench.reports.leaderboard.pages import leaderboard_texts
+    from xlir_bench.reports.plots import board_figures
 
     own, usual = output / "results", Path("results")
     if not results and own.is_dir() and own.resolve() != usual.resolve():

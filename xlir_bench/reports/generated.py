@@ -32,8 +32,8 @@ TAKEN = ("readme", "published", "index", "results", "baselines", "experiments", 
 CODE = (
     "escaping.py", "options/drawing.py", "records.py", "rendering/canvas.py", "rendering/numbers.py",
     "results/frame.py", "results/schema.py", "reports/cost.py", "reports/scores.py", "reports/tables.py",
-    "reports/leaderboard/figures.py", "reports/experiment/figures.py",
-    *(f"reports/plots/{name}.py" for name in ("__init__", "bias", "charts", "heatmaps")),
+    "reports/alignment.py", "reports/experiment/figures.py",
+    *(f"reports/plots/{name}.py" for name in ("__init__", "charts", "languages")),
 )  # fmt: skip
 """The modules that run while a figure is drawn (a test holds it to that)."""
 REMARK = re.compile(r"<!-- (.*); drawn of ([0-9a-f]{16}), text ([0-9a-f]{16}) -->\n")

@@ -1,14 +1,21 @@
-"""The figures that encoders and trainings are compared by."""
+"""The figures that encoders and trainings are compared by: what was measured, and what papers report."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import csv
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
 from typing import NamedTuple
 
 from xlir_bench.records import Kind
 from xlir_bench.rendering.numbers import big, number
 from xlir_bench.results.schema import ResultRecord
 from xlir_bench.results.values import RANK_DISTANCE
+
+MEAN = "mean"
+"""In place of a query language: the mean over all of them."""
 
 
 class Score(NamedTuple):
@@ -74,3 +81,67 @@ def recall_column(kind: Kind, measures: Sequence[str]) -> Score | None:
     if not recalls:
         return None
     return Score(kind, usual if usual in recalls else recalls[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Paper:
+    """Where reported scores come from."""
+
+    title: str
+    url: str
+
+
+SOURCES = {
+    "arXiv:2408.10536": Paper(
+        "Elmahdy, Lin and Ahmad 2024, Synergistic Approach for Simultaneous Optimization of Monolingual,"
+        " Cross-lingual, and Multilingual Information Retrieval (MRL 2024)",
+        "https://arxiv.org/abs/2408.10536",
+    ),
+    "LAReQA README (google-research-datasets/lareqa@354d67d)": Paper(
+        "Roy et al. 2020, LAReQA: Language-Agnostic Answer Retrieval from a Multilingual Pool; the baselines"
+        " in the README of its repository at 354d67d",
+        "https://github.com/google-research-datasets/lareqa",
+    ),
+}
+"""By the name in the file's first column."""
+
+
+System = tuple[str, str, str]
+"""The source, the encoder that training began with, and how the batches of training were put together."""
+Place = tuple[Score, str]
+"""A figure in a query language, or its ``mean``."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReportedTask:
+    """The reported scores of one task, in the file's order."""
+
+    values: Mapping[System, Mapping[Place, float]]
+
+    @property
+    def langs(self) -> list[str]:
+        """The query languages, by code."""
+        return sorted({lang for of in self.values.values() for *_, lang in of} - {MEAN})
+
+    @property
+    def columns(self) -> list[Score]:
+        """Every kind and measure that is reported, kinds in order."""
+        columns = dict.fromkeys(column for of in self.values.values() for column, _ in of)
+        return sorted(columns, key=lambda column: list(Kind).index(column.kind))
+
+    def rows(self, places: Sequence[Place]) -> list[tuple[System, list[float | None]]]:
+        """The scores in these places of every system that has one."""
+        rows = [(system, [of.get(place) for place in places]) for system, of in self.values.items()]
+        return [(system, scores) for system, scores in rows if {*scores} - {None}]
+
+
+@cache
+def reported_tasks() -> dict[str, ReportedTask]:
+    """What papers report, by task, in the file's order: shown beside measured scores, never ranked with them."""
+    text = (files("xlir_bench.reports") / "published.csv").read_text(encoding="utf-8")
+    tasks: dict[str, dict[System, dict[Place, float]]] = {}
+    for row in csv.DictReader(text.splitlines()):
+        system = (row["source"], row["encoder"], row["training"])
+        place = Score(Kind(row["setting_kind"]), row["measure"]), row["query_lang"]
+        tasks.setdefault(row["task"], {}).setdefault(system, {})[place] = float(row["value"])
+    return {name: ReportedTask(values) for name, values in tasks.items()}

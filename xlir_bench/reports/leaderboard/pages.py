@@ -25,8 +25,16 @@ from xlir_bench.reports.generated import HTML_PAGE, MARKER, Drawing
 from xlir_bench.reports.leaderboard.board import Board, Entry, TaskBoard, standings_explained
 from xlir_bench.reports.leaderboard.questions import forms_table
 from xlir_bench.reports.leaderboard.single_page import html_page
-from xlir_bench.reports.published import MEAN, SOURCES, ReportedTask, reported_tasks
-from xlir_bench.reports.scores import DISTANCE, Score, recall_column
+from xlir_bench.reports.scores import (
+    DISTANCE,
+    MEAN,
+    SOURCES,
+    Place,
+    ReportedTask,
+    Score,
+    recall_column,
+    reported_tasks,
+)
 from xlir_bench.results.schema import ResultRecord
 from xlir_bench.version import __version__
 
@@ -162,41 +170,37 @@ def _published_page(board: Board) -> str:
     ]
     for name, task in reported_tasks().items():
         measured = boards[name].rows if name in boards else ()
-        columns = [Score(*column) for column in task.columns]
-        names = [column.name for column in columns]
-        means = _published_table(task, measured, names, [(column, MEAN) for column in columns])
-        parts += [f"## {name}", "### Means", means]
-        for column in columns:
-            places = [(column, lang) for lang in task.langs]
-            if task.rows([(*column, lang) for lang in task.langs]):
+        means = {column.name: (column, MEAN) for column in task.columns}
+        parts += [f"## {name}", "### Means", _published_table(task, measured, means)]
+        for column in task.columns:
+            by_lang = {lang: (column, lang) for lang in task.langs}
+            if task.rows([*by_lang.values()]):
                 parts.append(f"### By query language: {column.name}")
-                parts.append(_published_table(task, measured, task.langs, places))
+                parts.append(_published_table(task, measured, by_lang))
     sources = (f"{i}. {escape(s.title)}. <{s.url}>" for i, s in enumerate(SOURCES.values(), 1))
     return _page("What papers report", [*parts, "## Sources", "\n".join(sources)])
 
 
 def _published_table(
-    task: ReportedTask,
-    measured: Sequence[Entry],
-    names: Sequence[str],
-    places: Sequence[tuple[Score, str]],
+    task: ReportedTask, measured: Sequence[Entry], places: Mapping[str, Place]
 ) -> Table:
-    """A column a place: a figure in a query language, or its mean."""
+    """A column a place, by its heading."""
+    columns = [column for column, _ in places.values()]
     rows: list[list[str]] = []
     for row in measured:
-        by_lang = {c: c.by_query_language(row.record) for c in dict(places)}
+        by_lang = {c: c.by_query_language(row.record) for c in columns}
         values = [
-            c.value(row.record) if lang == MEAN else by_lang[c].get(lang) for c, lang in places
+            c.value(row.record) if lang == MEAN else by_lang[c].get(lang)
+            for c, lang in places.values()
         ]
         if any(value is not None for value in values):
-            cells = [c.text(value) for (c, _), value in zip(places, values, strict=True)]
+            cells = [c.text(value) for c, value in zip(columns, values, strict=True)]
             rows.append([row.name, "", "measured", *cells])
-    reported = task.rows([(*column, lang) for column, lang in places])
-    for (source, encoder, training), values in reported:
+    for (source, encoder, training), values in task.rows([*places.values()]):
         mark = Markdown(f"*reported* [{list(SOURCES).index(source) + 1}](#sources)")
-        cells = [italic(c.text(value)) for (c, _), value in zip(places, values, strict=True)]
+        cells = [italic(c.text(value)) for c, value in zip(columns, values, strict=True)]
         rows.append([encoder, training, mark, *cells])
-    return Table(["encoder", "batches", "", *names], rows, text=3)
+    return Table(["encoder", "batches", "", *places], rows, text=3)
 
 
 def without_paths(command: str) -> str:

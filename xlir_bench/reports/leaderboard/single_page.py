@@ -26,8 +26,7 @@ from xlir_bench.reports.leaderboard.board import (
     TaskBoard,
     standings_explained,
 )
-from xlir_bench.reports.published import MEAN, SOURCES, ReportedTask, reported_tasks
-from xlir_bench.reports.scores import Score
+from xlir_bench.reports.scores import MEAN, SOURCES, ReportedTask, Score, reported_tasks
 from xlir_bench.results.schema import AlignmentPart, SettingPart
 from xlir_bench.results.values import RANK_DISTANCE, QueryValues
 from xlir_bench.version import __version__
@@ -231,7 +230,9 @@ def _reported(task: ReportedTask) -> list[dict[str, Any]]:
             "short": source.split(" (")[0],
             "url": SOURCES[source].url,
         }
-        for (source, encoder, training), values in task.rows([(*c, MEAN) for c in task.columns])
+        for (source, encoder, training), values in task.rows(
+            [(column, MEAN) for column in task.columns]
+        )
     ]
 
 

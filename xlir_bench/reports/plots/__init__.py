@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from xlir_bench.errors import InputError, NotComparableError, UnknownNameError
 from xlir_bench.options.drawing import DrawOptions
-from xlir_bench.rendering.canvas import FORMATS, save, style
-from xlir_bench.reports.plots.bias import draw_bias, draw_languages
+from xlir_bench.records import Kind
+from xlir_bench.rendering.canvas import FORMATS, save, style, svg
+from xlir_bench.reports.generated import FIGURES, Drawing
 from xlir_bench.reports.plots.charts import (
     draw_checkpoints,
     draw_cost,
     draw_robustness,
     draw_trade_off,
 )
-from xlir_bench.reports.plots.heatmaps import (
+from xlir_bench.reports.plots.languages import (
     MARGIN,
     alignment_figures,
     draw_alignment,
+    draw_bias,
     draw_difference,
+    draw_languages,
     draw_matrix,
 )
 from xlir_bench.results.schema import ResultRecord
@@ -27,7 +31,9 @@ from xlir_bench.results.schema import ResultRecord
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["FORMATS", "PICTURES", "draw", "draw_cost", "draw_robustness", "save"]
+    from xlir_bench.reports.leaderboard.board import Board
+
+__all__ = ["FORMATS", "PICTURES", "board_figures", "draw", "draw_cost", "draw_robustness", "save"]
 
 PICTURES: Mapping[str, Callable[[Sequence[ResultRecord], str], Figure]] = {
     "matrix": draw_matrix,
@@ -67,3 +73,39 @@ def draw(
         raise UnknownNameError("measure of these results", [measure], set(known))
     with style(options):
         return PICTURES[kind](records, measure)
+
+
+def board_figures(board: Board) -> Iterator[Drawing]:
+    """The figures of a leaderboard: of each task that was run whole its best encoder, its best two, or all."""
+    for task in board.tasks:
+        if task.is_part:
+            continue
+        records = [row.record for row in task.rows]
+        pooled = [r for r in records if r.average(Kind.MULTILINGUAL, task.main)]
+        biased = [r for r in pooled if r.rank_distance is not None]
+        aligned = [r for r in records if r.alignment.questions or r.alignment.answers]
+        measured = [r for r in records if r.profile.cost is not None]
+        drawn_of = {
+            "matrix": records[:1],
+            "difference": records[:2] if len(records) > 1 else [],
+            "trade-off": pooled if biased else [],
+            "bias": biased[:2][::-1],
+            "languages": biased[:2],
+            "alignment": aligned[:1],
+            "cost": measured[:1],
+        }
+        for kind, chosen in drawn_of.items():
+            measure = None if kind == "alignment" else task.main
+            if chosen:
+                yield Drawing(
+                    file=f"{FIGURES}/{task.file}-{kind}.svg",
+                    title=f"{task.title}: {kind}",
+                    section=task.file,
+                    shows="\n".join([kind, str(measure), *(r.model_dump_json() for r in chosen)]),
+                    svg=partial(_svg, kind, chosen, measure),
+                )
+
+
+def _svg(kind: str, records: Sequence[ResultRecord], measure: str | None) -> str:
+    """The same results give the same bytes."""
+    return svg(draw(kind, records, measure))
