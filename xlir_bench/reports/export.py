@@ -19,7 +19,7 @@ from xlir_bench.rendering.document import Block, Lines, Table, render
 from xlir_bench.rendering.numbers import big, interval
 from xlir_bench.reports import hub
 from xlir_bench.reports.pairing import labels, require_comparable
-from xlir_bench.reports.tables import compared_cells, passage
+from xlir_bench.reports.tables import compared_cells
 from xlir_bench.results import Result, ResultRecord
 from xlir_bench.results.frame import COLUMNS, named, part_of, rows_of, tidy_frame
 from xlir_bench.results.schema import SettingPart
@@ -126,7 +126,7 @@ def mteb_record(result: Result) -> dict[str, Any]:
 
 
 def _subset(setting: SettingPart, record: ResultRecord) -> dict[str, Any]:
-    target = passage(setting.passage_langs)
+    target = setting.passage_lang
     langs = dict.fromkeys([setting.query_lang, *setting.passage_langs])
     main = "ndcg@10" if "ndcg@10" in setting.measures else next(iter(record.options.measures))
     return {

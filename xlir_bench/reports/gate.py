@@ -135,7 +135,7 @@ def gate(baseline: Result, candidate: Result, policy: Policy) -> Verdict:
     known = [*record.options.measures, RANK_DISTANCE]
     if unknown := [measure for measure in measures if measure not in known]:
         raise UnknownNameError("measure in the policy", unknown, known)
-    if not any(s.kind == Kind.MULTILINGUAL and s.queries for s in record.settings):
+    if not record.scored(Kind.MULTILINGUAL):
         measures = [measure for measure in measures if measure != RANK_DISTANCE]
     findings, untested = judge({m: _paired(baseline, candidate, m) for m in measures}, policy)
     notes += untested

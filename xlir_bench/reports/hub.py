@@ -45,9 +45,8 @@ def by_folder(results: Sequence[Result], output: Path) -> dict[Path, Result]:
 
 def _score(record: ResultRecord, kind: Kind, dataset: str) -> dict[str, Any]:
     mean = record.summary[kind][record.main_measure]
-    settings = sum(s.kind == kind and s.queries > 0 for s in record.settings)
     notes = [
-        f"{record.main_measure}, mean over {settings} settings",
+        f"{record.main_measure}, mean over {len(record.scored(kind))} settings",
         f"95 % interval {mean.low:.4f} to {mean.high:.4f}" if None not in (mean.low, mean.high) else "",
         part_of(record),
         f"xlir-bench {record.environment.versions.get('xlir-bench', '')}, task {record.task.name} version"

@@ -51,7 +51,7 @@ class Score(NamedTuple):
         if self.lower_is_better:
             bias = record.bias.get(RANK_DISTANCE)
             return bias.chance if bias is not None and isinstance(bias.chance, float) else None
-        levels = [s.chance_map for s in record.settings if s.kind == self.kind and s.queries]
+        levels = [s.chance_map for s in record.scored(self.kind)]
         return sum(levels) / len(levels) if levels and self.measure == "map" else None
 
     def by_query_language(self, record: ResultRecord) -> dict[str, float]:

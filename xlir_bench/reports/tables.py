@@ -10,7 +10,7 @@ from functools import partial
 from xlir_bench.records import POOL, Kind
 from xlir_bench.rendering.document import Block, Bold, Lines, Listing, Table
 from xlir_bench.rendering.numbers import big, interval, number, percent, short, signed
-from xlir_bench.reports.alignment import alignment_lines, alignment_table, relevance_table
+from xlir_bench.reports.alignment import Pair, alignment_lines, alignment_table, relevance_table
 from xlir_bench.reports.scores import DISTANCE, Score
 from xlir_bench.results.schema import ResultRecord
 
@@ -60,11 +60,6 @@ SOME = 6
 """How many of the strongest and of the weakest."""
 
 
-def passage(langs: Sequence[str]) -> str:
-    """The one passage language, or ``*`` for a pool of several."""
-    return langs[0] if len(langs) == 1 else POOL
-
-
 def heading(record: ResultRecord) -> Lines:
     """Who was evaluated on what."""
     encoder = record.encoder
@@ -84,9 +79,9 @@ def summary_table(record: ResultRecord) -> Table:
     measures.sort(key=lambda measure: measure != record.main_measure)
     rows = []
     for kind, values in record.summary.items():
-        settings = sum(s.kind == kind and s.queries > 0 for s in record.settings)
         first, *others = (values[measure] for measure in measures)
-        row = [kind.value, str(settings), number(first.mean), interval(first.low, first.high)]
+        row = [kind.value, str(len(record.scored(kind)))]
+        row += [number(first.mean), interval(first.low, first.high)]
         row += [number(part.mean) for part in others]
         row += [number(Score(kind, "map").chance(record))] if "map" in measures else []
         rows.append(row)
@@ -110,15 +105,19 @@ def _ties(record: ResultRecord) -> list[Lines]:
 
 def matrix_table(record: ResultRecord, measure: str) -> Table:
     """Query languages down, passage languages across, the pool of all languages last."""
-    values = {
-        (s.query_lang, passage(s.passage_langs)): s.measures.get(measure) for s in record.settings
-    }
-    columns = sorted({p for _, p in values}, key=lambda lang: (lang == POOL, lang))
+    values = {(s.query_lang, s.passage_lang): s.measures.get(measure) for s in record.settings}
+    columns = passage_columns(values)
     rows = [
         [lang, *(short(values.get((lang, column))) for column in columns)]
-        for lang in sorted({q for q, _ in values})
+        for lang in sorted({query for query, _ in values})
     ]
-    return Table(["query \\ passage", *("all" if c == POOL else c for c in columns)], rows)
+    return Table(["query \\ passage", *columns.values()], rows)
+
+
+def passage_columns(pairs: Iterable[Pair]) -> dict[str, str]:
+    """The passage languages of some pairs by code, the pool last, and how each is called."""
+    langs = sorted({lang for _, lang in pairs}, key=lambda lang: (lang == POOL, lang))
+    return {lang: "all" if lang == POOL else lang for lang in langs}
 
 
 def bias_table(record: ResultRecord) -> Table:

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from xlir_bench.files import text_digest
-from xlir_bench.records import POOL
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,7 +51,7 @@ def rows_of(record: ResultRecord) -> Iterator[dict[str, Any]]:
         "fingerprint": record.encoder.fingerprint,
     }  # fmt: skip
     for kind, by_measure in record.summary.items():
-        settings = sum(s.kind == kind and s.queries > 0 for s in record.settings)
+        settings = len(record.scored(kind))
         for measure, part in by_measure.items():
             yield {
                 **common, "level": "kind", "kind": kind.value, "settings": settings,
@@ -63,7 +62,6 @@ def rows_of(record: ResultRecord) -> Iterator[dict[str, Any]]:
             yield {
                 **common, "level": "setting", "kind": s.kind.value, "settings": 1,
                 "query_lang": s.query_lang, "passage_langs": " ".join(s.passage_langs),
-                "passage_lang": s.passage_langs[0] if len(s.passage_langs) == 1 else POOL,
-                "queries": s.queries, "candidates": s.candidates,
+                "passage_lang": s.passage_lang, "queries": s.queries, "candidates": s.candidates,
                 "measure": measure, "value": value,
             }  # fmt: skip

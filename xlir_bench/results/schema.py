@@ -19,7 +19,7 @@ from xlir_bench.measures.ties import TieRange
 from xlir_bench.options.encoding import LoadOptions
 from xlir_bench.options.running import RunOptions
 from xlir_bench.options.stating import options_of
-from xlir_bench.records import Kind, Role
+from xlir_bench.records import POOL, Kind, Role
 
 RESULT_SCHEMA: Literal[1] = 1
 Digest = Annotated[str, Field(pattern="^sha256:[0-9a-f]{64}$")]
@@ -105,6 +105,11 @@ class SettingPart(_Part):
     measures: dict[str, float]
     chance_map: float
     """Expected map of a random ranking."""
+
+    @property
+    def passage_lang(self) -> str:
+        """The passage language, or ``*`` for the pool."""
+        return self.passage_langs[0] if len(self.passage_langs) == 1 else POOL
 
 
 DECIDING = {option.name: option for option in options_of(RunOptions) if option.decides}
@@ -423,6 +428,10 @@ class ResultRecord(_Part, title="xlir-bench result, schema 1"):
     def average(self, kind: Kind, measure: str) -> Interval | None:
         """The macro average of a measure over the settings of a kind, if it has any."""
         return self.summary.get(kind, {}).get(measure)
+
+    def scored(self, kind: Kind) -> list[SettingPart]:
+        """The settings of a kind in which any query was scored: what its averages are over."""
+        return [s for s in self.settings if s.kind == kind and s.queries]
 
     @property
     def rank_distance(self) -> float | None:

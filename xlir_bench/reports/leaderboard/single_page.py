@@ -133,7 +133,7 @@ def _task(board: TaskBoard, reported: ReportedTask | None, progress: Progress) -
 
 
 def _setting(setting: SettingPart) -> _Setting:
-    langs = (setting.query_lang, tables.passage(setting.passage_langs))
+    langs = (setting.query_lang, setting.passage_lang)
     return setting.kind, *langs, setting.queries, setting.candidates, round(setting.chance_map, 7)
 
 

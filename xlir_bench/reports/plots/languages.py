@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from xlir_bench.errors import InputError
@@ -25,7 +25,7 @@ from xlir_bench.rendering.canvas import (
 )
 from xlir_bench.rendering.numbers import number, short, signed
 from xlir_bench.reports.alignment import Pair, translations
-from xlir_bench.reports.tables import passage
+from xlir_bench.reports.tables import passage_columns
 from xlir_bench.results.frame import part_of
 from xlir_bench.results.schema import ResultRecord
 
@@ -81,7 +81,7 @@ def draw_difference(records: Sequence[ResultRecord], measure: str) -> Figure:
 
 def _by_pair(record: ResultRecord, measure: str) -> dict[Pair, float]:
     return {
-        (s.query_lang, passage(s.passage_langs)): s.measures[measure]
+        (s.query_lang, s.passage_lang): s.measures[measure]
         for s in record.settings
         if measure in s.measures
     }
@@ -89,7 +89,7 @@ def _by_pair(record: ResultRecord, measure: str) -> dict[Pair, float]:
 
 def _pairs_of_languages(values: Mapping[Pair, float], ramp: Sequence[str] = RAMP) -> Figure:
     langs = sorted({query for query, _ in values})
-    columns = sorted({p for _, p in values}, key=lambda lang: (lang == POOL, lang))
+    columns = passage_columns(values)
     places = {lang: x + 0.35 * (lang == POOL) for x, lang in enumerate(columns)}
     more = _extra_inches(columns)
     figure, (axes,) = new_figure(1.7 + more + 0.52 * len(columns), 0.85 + more + 0.44 * len(langs))
@@ -97,7 +97,7 @@ def _pairs_of_languages(values: Mapping[Pair, float], ramp: Sequence[str] = RAMP
     for y, query in enumerate(langs):
         for lang, x in places.items():
             _cell(axes, x, y, values.get((query, lang)), top, ramp)
-    _frame(axes, langs, {x: "all" if lang == POOL else lang for lang, x in places.items()})
+    _frame(axes, langs, dict(zip(places.values(), columns.values(), strict=True)))
     return figure
 
 
@@ -182,7 +182,7 @@ def _frame(axes: Axes, langs: Sequence[str], columns: Mapping[float, str]) -> No
     axes.spines[:].set_visible(False)
 
 
-def _extra_inches(langs: Sequence[str]) -> float:
+def _extra_inches(langs: Collection[str]) -> float:
     """How many more inches long codes of languages need than short ones, beside and above."""
     longest = max(map(len, langs), default=0)
     return 0.08 * longest if longest > SHORT else 0.0
