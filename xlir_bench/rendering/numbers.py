@@ -69,8 +69,10 @@ def milliseconds(value: float) -> str:
     return f"{value:.2f}" if value < 10 else f"{value:,.1f}" if value < 100 else f"{value:,.0f}"
 
 
-def rate(value: float) -> str:
+def rate(value: float | None) -> str:
     """A number per second."""
+    if value is None:
+        return "-"
     return f"{value:,.0f}" if value >= 10 else f"{value:.1f}"
 
 

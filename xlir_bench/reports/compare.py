@@ -14,7 +14,7 @@ from xlir_bench.escaping import visible
 from xlir_bench.measures.significance import SIGNIFICANT, Difference, holm
 from xlir_bench.records import POOL, Kind, Setting
 from xlir_bench.rendering.document import Block, Bold, Lines, Listing, Table, render
-from xlir_bench.rendering.numbers import Written, big, bounds, number, p_value, signed
+from xlir_bench.rendering.numbers import Written, big, bounds, number, p_value, percent, signed
 from xlir_bench.reports.pairing import SAME, Pairing, labels, pair, require_comparable
 from xlir_bench.results import Result
 from xlir_bench.results.values import RANK_DISTANCE, QueryValues
@@ -22,7 +22,6 @@ from xlir_bench.results.values import RANK_DISTANCE, QueryValues
 FORCE = "--force compares what they share"
 MOST = 8
 """How many of the settings that changed most are shown."""
-HEADERS = ("A", "B", "B - A", "95 % interval", "p", "p (Holm)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,17 +220,18 @@ def most_moved(comparison: Comparison, count: int) -> list[Moved]:
 def comparison_blocks(comparison: Comparison, queries: Sequence[Moved]) -> list[Block]:
     """Every table of a comparison; `queries` are those to name."""
     c = comparison
-    headline: list[list[str]] = []
-    for row in c.kinds:
-        share = c.shares[row.kind]
-        shares = [f"{100 * part:.1f}%" for part in (share.won, share.lost, share.tied)]
-        headline.append([row.kind.value, *_cells(row), *shares])
+    over = f"Holm over {len(c.kinds) + (c.rank_distance is not None)}"
+    headline = [
+        {over: row.kind.value} | _cells(row)
+        | {share: percent(value) for share, value in asdict(c.shares[row.kind]).items()}
+        for row in c.kinds
+    ]  # fmt: skip
     if c.rank_distance is not None:
-        headline.append(["rank distance", *_cells(c.rank_distance, big), "", "", ""])
-    headers = [f"Holm over {len(headline)}", *HEADERS, "won", "lost", "tied"]
+        shares = dict.fromkeys(("won", "lost", "tied"), "")
+        headline.append({over: "rank distance"} | _cells(c.rank_distance, big) | shares)
     blocks: list[Block] = [
         Lines(f"{c.task}: {c.measure}", f"A = {c.first}", f"B = {c.second}"),
-        Table(headers, headline, spare=("tied", "lost", "won", "p")),
+        Table.of(headline, spare=("tied", "lost", "won", "p")),
         Lines(f"by query language (Holm over {len(c.langs)})"),
         _settings_table(c.langs),
         Lines(f"settings that moved most, of {len(c.settings)} (Holm over all of them)"),
@@ -252,25 +252,32 @@ def _settings_table(rows: Sequence[TestedDifference]) -> Table:
     """Named such as ``cross-lingual de-fr``, or ``cross-lingual de`` for all of its passage languages."""
     passage = {None: "", POOL: "-all"}
     names = [f"{r.query_lang}{passage.get(r.passage_lang, f'-{r.passage_lang}')}" for r in rows]
-    cells = [[f"{r.kind.value} {n}", *_cells(r)] for n, r in zip(names, rows, strict=True)]
-    return Table(["setting", *HEADERS], cells, spare=("p",))
+    cells = [
+        {"setting": f"{r.kind.value} {n}"} | _cells(r) for n, r in zip(names, rows, strict=True)
+    ]
+    return Table.of(cells, spare=("p",))
 
 
 def pairs_blocks(pairs: Sequence[Pair], measure: str, notes: Sequence[str]) -> list[Block]:
     """All pairs of three or more results."""
-    rows = [[f"{a} / {b}", row.kind.value, *_cells(row)] for a, b, row in pairs]
+    rows = [{"A / B": f"{a} / {b}", "kind": row.kind.value} | _cells(row) for a, b, row in pairs]
     return [
         Lines(f"{measure}, all pairs (Holm over {len(rows)})"),
-        Table(["A / B", "kind", *HEADERS], rows, text=2, spare=("p",)),
+        Table.of(rows, text=2, spare=("p",)),
         Listing("notes", notes),
     ]
 
 
-def _cells(row: TestedDifference, text: Written = number) -> list[str]:
+def _cells(row: TestedDifference, text: Written = number) -> dict[str, str]:
     test, change = row.test, signed(row.test.difference, text)
-    change = Bold(change) if row.p_holm < SIGNIFICANT else change
-    values = [text(row.first), text(row.second), change]
-    return [*values, bounds(test.low, test.high, text), p_value(test.p), p_value(row.p_holm)]
+    return {
+        "A": text(row.first),
+        "B": text(row.second),
+        "B - A": Bold(change) if row.p_holm < SIGNIFICANT else change,
+        "95 % interval": bounds(test.low, test.high, text),
+        "p": p_value(test.p),
+        "p (Holm)": p_value(row.p_holm),
+    }
 
 
 def comparison_record(comparison: Comparison, queries: Sequence[Moved]) -> dict[str, Any]:

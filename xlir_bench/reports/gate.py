@@ -214,9 +214,10 @@ def judge(pairings: Mapping[str, Pairing], policy: Policy) -> tuple[list[Finding
         measured += zip(of_measure, pairing.means(groups), differences, strict=True)
     p_values = [d.p for test, _, d in measured if not isinstance(test.rule, Floor)]
     corrected = iter(holm(p_values).tolist())
+    unlike = {measure: pairing.unlike for measure, pairing in pairings.items()}
     findings = []
     for test, means, d in measured:
-        same = pairings[test.rule.measure].unlike.isdisjoint(test.settings)
+        same = unlike[test.rule.measure].isdisjoint(test.settings)
         p_holm = None if isinstance(test.rule, Floor) else next(corrected)
         findings.append(_finding(test, means, d, same, p_holm, len(p_values), policy))
 

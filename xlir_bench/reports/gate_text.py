@@ -9,8 +9,9 @@ from typing import Any
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from xlir_bench.rendering.document import Block, Lines, Table
-from xlir_bench.rendering.numbers import Written, big, bounds, number, p_value, signed
+from xlir_bench.rendering.numbers import Written, bounds, number, p_value, signed
 from xlir_bench.reports.gate import Finding, Outcome, Verdict
+from xlir_bench.reports.scores import name_of, written
 from xlir_bench.results.values import RANK_DISTANCE
 
 SHOWN = 10
@@ -80,10 +81,10 @@ def _listed(title: str, findings: Sequence[Finding]) -> list[Block]:
 
 def _cells(finding: Finding) -> list[str]:
     """What stands under `HEADERS`."""
-    distance, text = finding.measure == RANK_DISTANCE, _figure(finding)
-    allowed = signed(finding.allowed if distance else -finding.allowed, text)
+    text, sign = written(finding.measure), 1 if finding.measure == RANK_DISTANCE else -1
+    allowed = signed(sign * finding.allowed, text)
     return [
-        f"{'rank distance' if distance else finding.measure}, {finding.subject}",
+        f"{name_of(finding.measure)}, {finding.subject}",
         text(finding.baseline),
         text(finding.candidate),
         signed(finding.change, text),
@@ -91,10 +92,6 @@ def _cells(finding: Finding) -> list[str]:
         f"floor {number(finding.allowed)}" if finding.floor else allowed,
         "-" if finding.p_holm is None else p_value(finding.p_holm),
     ]
-
-
-def _figure(finding: Finding) -> Written:
-    return big if finding.measure == RANK_DISTANCE else number
 
 
 def _detectable_losses(verdict: Verdict) -> Table:
@@ -105,14 +102,13 @@ def _detectable_losses(verdict: Verdict) -> Table:
             subject = "" if "," in finding.subject else finding.subject
             groups.setdefault((finding.rule, subject), []).append(finding)
     rows = []
-    for first, *others in groups.values():
-        tests = [first, *others]
-        name = "rank distance" if first.measure == RANK_DISTANCE else first.measure
-        over = f"{len(tests)} tests" if others else first.subject
+    for tests in groups.values():
+        first, text = tests[0], written(tests[0].measure)
+        over = first.subject if len(tests) == 1 else f"{len(tests)} tests"
         rows.append([
-            f"{first.rule}: {name}, {over}",
-            _range([test.allowed for test in tests], _figure(first)),
-            _range([test.visible for test in tests], _figure(first)),
+            f"{first.rule}: {name_of(first.measure)}, {over}",
+            _range([test.allowed for test in tests], text),
+            _range([test.visible for test in tests], text),
             _range([test.needed for test in tests], "{:,.0f}".format),
         ])  # fmt: skip
     title = "smallest loss found in 95 % of cases"
@@ -205,7 +201,7 @@ def _sentence(finding: Finding) -> str:
     if finding.outcome != Outcome.UNDECIDED:
         return sentence
     seen = finding.visible
-    loss = "no loss" if seen is None else f"a loss of {_figure(finding)(seen)}"
+    loss = "no loss" if seen is None else f"a loss of {written(finding.measure)(seen)}"
     return f"{sentence}; in 95 % of cases this test finds {loss}"
 
 

@@ -10,7 +10,7 @@ from importlib.resources import files
 from typing import NamedTuple
 
 from xlir_bench.records import Kind
-from xlir_bench.rendering.numbers import big, number
+from xlir_bench.rendering.numbers import Written, big, number
 from xlir_bench.results.schema import ResultRecord
 from xlir_bench.results.values import RANK_DISTANCE
 
@@ -32,7 +32,8 @@ class Score(NamedTuple):
     @property
     def name(self) -> str:
         """Its heading in a table."""
-        return "rank distance" if self.lower_is_better else f"{self.kind.value} {self.measure}"
+        name = name_of(self.measure)
+        return name if self.lower_is_better else f"{self.kind.value} {name}"
 
     def value(self, record: ResultRecord) -> float | None:
         """The mean in a result, if it has one."""
@@ -68,7 +69,17 @@ class Score(NamedTuple):
 
     def text(self, value: float | None) -> str:
         """A value as tables show it."""
-        return big(value) if self.lower_is_better and value is not None else number(value)
+        return "-" if value is None else written(self.measure)(value)
+
+
+def name_of(measure: str) -> str:
+    """A measure, or the rank distance, as people call it."""
+    return "rank distance" if measure == RANK_DISTANCE else measure
+
+
+def written(measure: str) -> Written:
+    """How its values are written."""
+    return big if measure == RANK_DISTANCE else number
 
 
 DISTANCE = Score(Kind.MULTILINGUAL, RANK_DISTANCE)

@@ -9,7 +9,16 @@ from functools import partial
 
 from xlir_bench.records import POOL, Kind
 from xlir_bench.rendering.document import Block, Bold, Lines, Listing, Table
-from xlir_bench.rendering.numbers import big, interval, number, percent, short, signed
+from xlir_bench.rendering.numbers import (
+    big,
+    interval,
+    millions,
+    number,
+    percent,
+    rate,
+    short,
+    signed,
+)
 from xlir_bench.reports.alignment import Pair, alignment_lines, alignment_table, relevance_table
 from xlir_bench.reports.scores import DISTANCE, Score
 from xlir_bench.results.schema import ResultRecord
@@ -184,6 +193,39 @@ def texts_table(record: ResultRecord) -> Table:
         }
         for lang, part in record.texts.items()
     ])  # fmt: skip
+
+
+def texts_per_second(record: ResultRecord) -> float | None:
+    """How fast the encoder was when the result was made, if not all came from a cache."""
+    profile = record.profile
+    seconds = profile.seconds.get("encode", 0.0)
+    return profile.encoded_texts / seconds if profile.encoded_texts and seconds > 0 else None
+
+
+def facts(record: ResultRecord) -> dict[str, str]:
+    """What was run, of which revision, how and when, as plain text."""
+    encoder, made_with = record.encoder, sorted(record.environment.versions.items())
+    digests = {
+        "weights": encoder.weights_digest,
+        "fingerprint": encoder.fingerprint,
+        "task digest": record.task.digest,
+    }
+    revision = encoder.options and encoder.options.revision
+    return {
+        "kind": encoder.kind,
+        **({"revision": revision} if revision else {}),
+        "dimension": f"{encoder.dimension:,} ({encoder.dtype})",
+        "parameters": millions(encoder.parameters),
+        "longest text": f"{encoder.max_tokens:,} tokens" if encoder.max_tokens else "no limit",
+        "query prompt": encoder.query_prompt or "none",
+        "passage prompt": encoder.passage_prompt or "none",
+        **({"similarity": encoder.similarity} if encoder.similarity else {}),
+        "candidate text": record.options.candidate,
+        "texts encoded per second": rate(texts_per_second(record)),
+        **{name: (x or "-").removeprefix("sha256:")[:16] for name, x in digests.items()},
+        "made with": ", ".join(f"{package} {version}" for package, version in made_with),
+        "made on": record.created,
+    }
 
 
 def cost_line(record: ResultRecord) -> Lines:

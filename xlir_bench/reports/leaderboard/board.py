@@ -14,7 +14,6 @@ from xlir_bench.measures.bootstrap import Interval
 from xlir_bench.options.running import RunOptions
 from xlir_bench.options.stating import options_of
 from xlir_bench.records import Kind, Progress, Silent, followed
-from xlir_bench.rendering.numbers import millions, rate
 from xlir_bench.reports.generated import file_names
 from xlir_bench.reports.leaderboard.standings import Standing, of_same_queries, standings
 from xlir_bench.reports.scores import DISTANCE, Score
@@ -64,45 +63,6 @@ class Entry:
             distance = [DISTANCE.measure] if DISTANCE.measure in result.record.bias else []
             for measure in (*measures, *distance):
                 yield measure, result.values(measure)
-
-    @property
-    def texts_per_second(self) -> float | None:
-        """How fast it encoded when the result was made, if it did not take all from a cache."""
-        profile = self.record.profile
-        seconds = profile.seconds.get("encode", 0.0)
-        return profile.encoded_texts / seconds if profile.encoded_texts and seconds > 0 else None
-
-    @property
-    def speed(self) -> str:
-        """The same in words."""
-        return "-" if self.texts_per_second is None else rate(self.texts_per_second)
-
-    @property
-    def facts(self) -> dict[str, str]:
-        """What was run, of which revision, how and when, as plain text."""
-        record, encoder = self.record, self.record.encoder
-        loaded = encoder.options
-        revision = {} if loaded is None or not loaded.revision else {"revision": loaded.revision}
-        compared = {"similarity": encoder.similarity} if encoder.similarity else {}
-        return {
-            "kind": encoder.kind,
-            **revision,
-            "dimension": f"{encoder.dimension:,} ({encoder.dtype})",
-            "parameters": millions(encoder.parameters),
-            "longest text": f"{encoder.max_tokens:,} tokens" if encoder.max_tokens else "no limit",
-            "query prompt": encoder.query_prompt or "none",
-            "passage prompt": encoder.passage_prompt or "none",
-            **compared,
-            "candidate text": record.options.candidate,
-            "texts encoded per second": self.speed,
-            "weights": _digest(encoder.weights_digest),
-            "fingerprint": _digest(encoder.fingerprint),
-            "task digest": _digest(record.task.digest),
-            "made with": ", ".join(
-                f"{p} {v}" for p, v in sorted(record.environment.versions.items())
-            ),
-            "made on": record.created,
-        }
 
 
 @dataclass(frozen=True)
@@ -415,7 +375,3 @@ def _with_standings(rows: Sequence[Entry]) -> tuple[list[Entry], list[str]]:
     return [
         replace(row, standings=tested[row.file], untested=untested.get(row.file)) for row in rows
     ], damaged
-
-
-def _digest(digest: str | None) -> str:
-    return digest.removeprefix("sha256:")[:16] if digest else "-"

@@ -121,7 +121,7 @@ def _encoder_page(task: TaskBoard, row: Entry) -> str:
     record, sections = row.record, tables.sections(row.record)
     facts = [
         [name, code(text) if name in AS_CODE and text not in ABSENT else text]
-        for name, text in row.facts.items()
+        for name, text in tables.facts(record).items()
     ]
 
     def section(title: str) -> list[str | Block]:
@@ -249,7 +249,8 @@ def _score_table(task: TaskBoard) -> Table:
     for i, row in enumerate(task.rows, 1):
         cells = [_best_in_bold(task, row, c, c.measure == task.main) for c in columns]
         encoder = row.record.encoder
-        about = [f"{encoder.dimension:,}", millions(encoder.parameters), row.speed]
+        speed = rate(tables.texts_per_second(row.record))
+        about = [f"{encoder.dimension:,}", millions(encoder.parameters), speed]
         rows.append([i, _link(task, row), *cells, *about])
     chances = [(column, column.chance(task.first)) for column in columns]
     levels = ["" if value is None else italic(column.text(value)) for column, value in chances]

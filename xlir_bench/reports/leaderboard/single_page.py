@@ -152,7 +152,7 @@ def _row(row: Entry, rank: int, settings: Sequence[_Setting]) -> dict[str, Any]:
         "note": tables.CHOSEN_ON_IT if record.chosen_on_task else "",
         "dimension": encoder.dimension,
         "parameters": encoder.parameters,
-        "speed": row.texts_per_second,
+        "speed": tables.texts_per_second(record),
         "latency": None if variant is None else variant.query.p50,
         "bytesPerVector": None if variant is None else variant.bytes_per_vector,
         "standings": {
@@ -163,7 +163,7 @@ def _row(row: Entry, rank: int, settings: Sequence[_Setting]) -> dict[str, Any]:
             kind: {m: [part.mean, part.low, part.high] for m, part in by_measure.items()}
             for kind, by_measure in record.summary.items()
         },
-        "about": list(row.facts.items()),
+        "about": list(tables.facts(record).items()),
         "values": {
             measure: _rounded([cells.get(s, {}).get(measure) for s in settings], MATRIX_DIGITS)
             for measure in record.options.measures
