@@ -9,8 +9,7 @@ import pytest
 
 from xlir_bench.measures.significance import holm
 from xlir_bench.records import Kind, Setting
-from xlir_bench.reports.leaderboard.standings import of_same_queries, standings
-from xlir_bench.reports.pairing import pair
+from xlir_bench.reports.pairing import of_same_queries, pair, standings
 from xlir_bench.results.values import QueryValues
 
 SETTINGS = (Setting("de", ("de",)), Setting("en", ("en",)), Setting("de", ("en",)))

@@ -200,8 +200,7 @@ def export(
       xlir-bench export trec results/mine/mini --output trec
       xlir-bench export result results/*/xquad-r --output leaderboards/results
     """
-    from xlir_bench.reports.export import write
-    from xlir_bench.reports.hub import REPOSITORIES, push, pushed_folder
+    from xlir_bench.reports.export import REPOSITORIES, push, pushed_folder, write
     from xlir_bench.results import load_in_order
 
     if dry_run and push_to is None:

@@ -15,7 +15,7 @@ from xlir_bench.options.running import RunOptions
 from xlir_bench.options.stating import options_of
 from xlir_bench.records import Kind, Progress, Silent, followed
 from xlir_bench.reports.generated import file_names
-from xlir_bench.reports.leaderboard.standings import Standing, of_same_queries, standings
+from xlir_bench.reports.pairing import Standing, of_same_queries, standings
 from xlir_bench.reports.scores import DISTANCE, Score
 from xlir_bench.results import Result, result_folder
 from xlir_bench.results.frame import named, part_of
