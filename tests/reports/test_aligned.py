@@ -8,8 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from xlir_bench.measures.alignment import PairAlignment, RelevanceCosines
-from xlir_bench.reports.alignment import relevance, translations
-from xlir_bench.reports.leaderboard.single_page import alignment_data
+from xlir_bench.reports.alignment import alignment_data, relevance, translations
 from xlir_bench.results.schema import AlignmentPart
 
 PAIR = PairAlignment(items=3, translations=0.9, others=0.2, margin=0.7, recall={"recall@1": 1 / 3})

@@ -10,9 +10,9 @@ from stored import copy_results
 from xlir_bench import Result
 from xlir_bench.evaluation import RunOptions
 from xlir_bench.records import Collection, Silent
-from xlir_bench.reports.leaderboard import questions
+from xlir_bench.reports.leaderboard import single_page
 from xlir_bench.reports.leaderboard.board import TaskBoard, read_board
-from xlir_bench.reports.leaderboard.questions import question_data
+from xlir_bench.reports.leaderboard.single_page import question_data
 from xlir_bench.sources import load_collection
 from xlir_bench.tasks import catalogue
 
@@ -45,8 +45,8 @@ def plain(board: TaskBoard, encoder: int, lang: str) -> dict[str, tuple[float, i
 def test_every_encoder_has_its_worst_and_best_and_what_the_others_made_of_them(
     board: TaskBoard, mini: Collection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(questions, "WORST", 4)
-    monkeypatch.setattr(questions, "BEST", 2)
+    monkeypatch.setattr(single_page, "WORST", 4)
+    monkeypatch.setattr(single_page, "BEST", 2)
     data = question_data(board, mini)
     assert (data["kind"], data["worst"], data["best"]) == ("multilingual", 4, 2)
     assert list(data["byLang"]) == board.langs
@@ -78,8 +78,8 @@ def test_texts_are_those_of_the_data_the_answer_in_the_language_of_the_question(
 def test_few_are_shown_of_very_many_encoders_and_languages_and_long_texts_are_cut(
     board: TaskBoard, mini: Collection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(questions, "MOST", 1)
-    monkeypatch.setattr(questions, "LONGEST", 10)
+    monkeypatch.setattr(single_page, "MOST", 1)
+    monkeypatch.setattr(single_page, "LONGEST", 10)
     data = question_data(board, mini)
     assert (data["worst"], data["best"]) == (1, 1)
     for found in data["byLang"].values():

@@ -15,8 +15,7 @@ from xlir_bench.evaluation import RunOptions
 from xlir_bench.records import Silent
 from xlir_bench.reports.leaderboard.board import read_board
 from xlir_bench.reports.leaderboard.pages import leaderboard_texts
-from xlir_bench.reports.leaderboard.questions import question_data
-from xlir_bench.reports.leaderboard.single_page import inert_json
+from xlir_bench.reports.leaderboard.single_page import inert_json, question_data
 from xlir_bench.sources import load_collection
 from xlir_bench.tasks import catalogue
 

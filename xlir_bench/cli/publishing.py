@@ -222,7 +222,7 @@ def export(
 
 def _questions(board: Board, data: DataOptions) -> dict[str, dict[str, Any]]:
     """Of each task whose data is on disk the questions that the page shows, by its file."""
-    from xlir_bench.reports.leaderboard.questions import question_data
+    from xlir_bench.reports.leaderboard.single_page import question_data
     from xlir_bench.results import Result
 
     found = {}

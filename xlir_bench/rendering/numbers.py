@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -93,3 +94,12 @@ def size(count: float | None) -> str:
         if count >= 10 * factor or (count >= factor and unit != "kB"):
             return f"{count / factor:,.1f} {unit}"
     return f"{count:,.0f} B"
+
+
+def rounded(value: Any, digits: int = 7) -> Any:
+    """All numbers with so many digits after the point: the last bits of a sum differ between machines."""
+    if isinstance(value, float):
+        return round(value, digits if abs(value) < 100 else 2)
+    if isinstance(value, Mapping):
+        return {key: rounded(each, digits) for key, each in value.items()}
+    return [rounded(each, digits) for each in value] if isinstance(value, list | tuple) else value

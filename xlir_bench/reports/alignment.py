@@ -4,17 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import product
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
 from xlir_bench.measures.alignment import PairAlignment, RelevanceCosines
 from xlir_bench.rendering.document import Block, Table
-from xlir_bench.rendering.numbers import interval, mean_and_deviation, number, percent, signed
+from xlir_bench.rendering.numbers import (
+    interval,
+    mean_and_deviation,
+    number,
+    percent,
+    rounded,
+    signed,
+)
 from xlir_bench.results.schema import AlignmentPart, ResultRecord
 
 Part = TypeVar("Part", PairAlignment, RelevanceCosines)
 Pair = tuple[str, str]
+MATRIX_DIGITS = 5
+"""One more than the page shows: matrices of many languages are most of its size."""
 
 
 def languages(part: AlignmentPart) -> list[str]:
@@ -137,3 +146,48 @@ def trained_alignment(
         " other pairs.",
         Table(["", *(label for label, _ in aligned)], pairs),
     ]
+
+
+def alignment_data(part: AlignmentPart) -> Any:
+    """For index.html: a matrix a figure, in the order of its languages; None where a result has no alignment."""
+    if not part.anisotropy:
+        return None
+    matrices = []
+    for name, pairs in translations(part).items():
+        figures = {
+            langs: {"margin": p.margin, "near": p.translations, **p.recall}
+            for langs, p in pairs.items()
+        }
+        matrices.append(_matrices(name, figures, {langs: p.items for langs, p in pairs.items()}))
+    if related := relevance(part):
+        figures = {
+            langs: {"margin": p.relevant - p.others, "near": p.relevant}
+            for langs, p in related.items()
+        }
+        matrices.append(_matrices("relevance", figures, {}))
+    return rounded({
+        "texts": matrices,
+        "cosines": [
+            [lang, *(by_lang.get(lang) for by_lang in part.anisotropy.values())]
+            for lang in languages(part)
+        ],
+        "variance": list(part.language_variance.items()),
+        "centred": list(part.map_without_centroids.items()),
+        "hubness": part.hubness,
+    }, MATRIX_DIGITS)  # fmt: skip
+
+
+def _matrices(
+    name: str, pairs: Mapping[Pair, Mapping[str, float]], items: Mapping[Pair, int]
+) -> dict[str, Any]:
+    langs = sorted({lang for pair in pairs for lang in pair})
+    figures = dict.fromkeys(figure for by_figure in pairs.values() for figure in by_figure)
+    return {
+        "name": name,
+        "langs": langs,
+        "n": [[items.get((a, b)) for b in langs] for a in langs] if items else None,
+        "values": {
+            figure: [[pairs.get((a, b), {}).get(figure) for b in langs] for a in langs]
+            for figure in figures
+        },
+    }

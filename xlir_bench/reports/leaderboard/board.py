@@ -108,6 +108,11 @@ class TaskBoard:
         """The query languages, by code."""
         return sorted({s.query_lang for row in self.rows for s in row.record.settings})
 
+    def count(self, kind: Kind) -> int:
+        """How many settings of a kind there are."""
+        settings = (s for row in self.rows for s in row.record.settings if s.kind == kind)
+        return len({(s.query_lang, s.passage_lang) for s in settings})
+
     @property
     def columns(self) -> list[Score]:
         """What encoders are compared by: the main measure in every kind, and the rank distance."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from xlir_bench.measures.bootstrap import intervals
 from xlir_bench.records import Kind, Progress
 from xlir_bench.rendering.document import (
     Block,
@@ -18,13 +20,22 @@ from xlir_bench.rendering.document import (
     escape,
     italic,
 )
-from xlir_bench.rendering.numbers import interval, millions, milliseconds, rate, short, size
+from xlir_bench.rendering.numbers import (
+    bounds,
+    interval,
+    millions,
+    milliseconds,
+    rate,
+    short,
+    signed,
+    size,
+)
 from xlir_bench.reports import tables
 from xlir_bench.reports.cost import cost_blocks
 from xlir_bench.reports.generated import HTML_PAGE, MARKER, Drawing
 from xlir_bench.reports.leaderboard.board import Board, Entry, TaskBoard, standings_explained
-from xlir_bench.reports.leaderboard.questions import forms_table
 from xlir_bench.reports.leaderboard.single_page import html_page
+from xlir_bench.reports.pairing import pair
 from xlir_bench.reports.scores import (
     DISTANCE,
     MEAN,
@@ -35,6 +46,7 @@ from xlir_bench.reports.scores import (
     recall_column,
     reported_tasks,
 )
+from xlir_bench.results import Result
 from xlir_bench.results.schema import ResultRecord
 from xlir_bench.version import __version__
 
@@ -147,7 +159,7 @@ def _encoder_page(task: TaskBoard, row: Entry) -> str:
     if row.forms:
         parts += [
             f"## Questions in other forms: change of {escape(task.main)}",
-            forms_table(row.folder, row.forms),
+            _forms_table(row.folder, row.forms),
             f"In brackets the 95 % interval, by {escape(record.task.cluster)}; made by `run --query-form`.",
         ]
     parts += section(tables.TEXTS)
@@ -218,14 +230,11 @@ def without_paths(command: str) -> str:
 
 
 def _about(task: TaskBoard) -> str:
-    first = task.first
-    settings = {(s.kind, s.query_lang, *s.passage_langs) for s in first.settings}
-    counts = [f"{sum(s[0] == kind for s in settings)} {kind.value}" for kind in task.kinds]
     facts = [
         f"{len(task.langs)} languages ({escape(' '.join(task.langs))})",
-        f"{', '.join(counts)} settings",
-        f"version {first.task.version}",
-        escape(first.task.licence),
+        f"{', '.join(f'{task.count(kind)} {kind.value}' for kind in task.kinds)} settings",
+        f"version {task.first.task.version}",
+        escape(task.first.task.licence),
     ]
     return " · ".join(filter(None, facts))
 
@@ -360,3 +369,30 @@ def _language_table(record: ResultRecord, langs: Sequence[str]) -> Table:
         for lang in langs
     ]
     return Table(["query", *(column.name for column in values)], rows)
+
+
+def _forms_table(plain: Path, forms: Mapping[str, Path]) -> Table:
+    """The change of the main measure with its interval, a row a kind of setting and query language, a column a form."""
+    result = Result.load(plain)
+    measure = result.record.main_measure
+    values = result.values(measure)
+    cells: dict[tuple[Kind, str], dict[str, str]] = {}
+    for form, folder in sorted(forms.items()):
+        change = pair(values, Result.load(folder).values(measure)).change
+        groups: dict[tuple[Kind, str], list[int]] = {}
+        for i in change.of_kinds():
+            setting = change.settings[i]
+            for lang in ("all", setting.query_lang):
+                groups.setdefault((setting.kind, lang), []).append(i)
+        found = intervals(change.sums(), list(groups.values()), bounds=(-1.0, 1.0))
+        for group, mean in zip(groups, found, strict=True):
+            text = signed(mean.mean)
+            if mean.low is not None and mean.high is not None:
+                text += f" ({bounds(mean.low, mean.high)})"
+            cells.setdefault(group, {})[form] = text
+    order = sorted(cells, key=lambda group: ([*Kind].index(group[0]), group[1] != "all", group[1]))
+    rows = [
+        [f"{kind.value} {lang}", *(cells[kind, lang].get(form, "-") for form in sorted(forms))]
+        for kind, lang in order
+    ]
+    return Table(["questions", *sorted(forms)], rows)

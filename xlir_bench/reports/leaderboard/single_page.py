@@ -1,4 +1,7 @@
-"""index.html: one page that needs no other file, and in which names from outside are only text."""
+"""index.html: one page that needs no other file, and in which names from outside are only text.
+
+It may have the questions that encoders fail and answer, with texts of data that is at hand.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,8 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
@@ -15,9 +19,10 @@ import numpy as np
 from xlir_bench.errors import InputError
 from xlir_bench.measures.bias import BiasFigure
 from xlir_bench.measures.bootstrap import UNIT, intervals
-from xlir_bench.records import Progress, Silent
+from xlir_bench.records import Collection, Kind, Progress, Silent
+from xlir_bench.rendering.numbers import rounded
 from xlir_bench.reports import tables
-from xlir_bench.reports.alignment import Pair, relevance, translations
+from xlir_bench.reports.alignment import MATRIX_DIGITS, alignment_data
 from xlir_bench.reports.generated import MARKER
 from xlir_bench.reports.leaderboard.board import (
     RANKED_BY,
@@ -27,7 +32,8 @@ from xlir_bench.reports.leaderboard.board import (
     standings_explained,
 )
 from xlir_bench.reports.scores import MEAN, SOURCES, ReportedTask, Score, reported_tasks
-from xlir_bench.results.schema import AlignmentPart, SettingPart
+from xlir_bench.results import Result
+from xlir_bench.results.schema import SettingPart
 from xlir_bench.results.values import RANK_DISTANCE, QueryValues
 from xlir_bench.version import __version__
 
@@ -42,8 +48,14 @@ SCRIPTS = (
 )
 MANY = 40
 """From so many languages on, pairs of them have intervals of the main measure alone: they are most of the page."""
-MATRIX_DIGITS = 5
-"""One more than the page shows: matrices of many languages are most of its size."""
+WORST, BEST = 20, 5
+"""How many are shown of an encoder and language."""
+MOST = 20_000
+"""Fewer, where encoders and languages are so many that more than these would be shown."""
+LONGEST = 300
+"""Characters of a text."""
+_Question = tuple[str, str]
+"""Language and id."""
 Bounds = tuple[float, float]
 _Setting = tuple[str, str, str, int, int, float]
 """Kind, languages of the query and the passages (``*``: the pool), queries, candidates, map by chance."""
@@ -79,7 +91,7 @@ def html_page(
         "@MARKER@": f"{MARKER} --html: changes here are overwritten",
         "@POLICY@": "; ".join(policy),
         "@STYLE@": style,
-        "@DATA@": inert_json(_rounded({"version": __version__, "tasks": tasks})),
+        "@DATA@": inert_json(rounded({"version": __version__, "tasks": tasks})),
         "@SCRIPT@": script,
     }
     # In one pass, so that text of one part is never taken for the place of another.
@@ -92,15 +104,6 @@ def inert_json(value: Any) -> str:
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
     return text
-
-
-def _rounded(value: Any, digits: int = 7) -> Any:
-    """All numbers with so many digits after the point: the last bits of a sum differ between machines."""
-    if isinstance(value, float):
-        return round(value, digits if abs(value) < 100 else 2)
-    if isinstance(value, Mapping):
-        return {key: _rounded(each, digits) for key, each in value.items()}
-    return [_rounded(each, digits) for each in value] if isinstance(value, list | tuple) else value
 
 
 def _task(board: TaskBoard, reported: ReportedTask | None, progress: Progress) -> dict[str, Any]:
@@ -120,7 +123,7 @@ def _task(board: TaskBoard, reported: ReportedTask | None, progress: Progress) -
         "clusters": first.task.clusters,
         "langs": board.langs,
         "kinds": board.kinds,
-        "counts": [[kind, len({s[1:3] for s in settings if s[0] == kind})] for kind in board.kinds],
+        "counts": [[kind, board.count(kind)] for kind in board.kinds],
         "measures": first.options.measures,
         "rankedBy": next(kind for kind in RANKED_BY if kind in board.kinds),
         "chance": {kind: Score(kind, board.main).chance(first) for kind in board.kinds},
@@ -165,11 +168,11 @@ def _row(row: Entry, rank: int, settings: Sequence[_Setting]) -> dict[str, Any]:
         },
         "about": list(tables.facts(record).items()),
         "values": {
-            measure: _rounded([cells.get(s, {}).get(measure) for s in settings], MATRIX_DIGITS)
+            measure: rounded([cells.get(s, {}).get(measure) for s in settings], MATRIX_DIGITS)
             for measure in record.options.measures
         },
         "intervals": {
-            measure: _rounded(
+            measure: rounded(
                 [by_langs.get(s[1:3]) if s in cells else None for s in settings], MATRIX_DIGITS
             )
             for measure, by_langs in bounds.items()
@@ -236,51 +239,93 @@ def _reported(task: ReportedTask) -> list[dict[str, Any]]:
     ]
 
 
-def alignment_data(part: AlignmentPart) -> dict[str, Any] | None:
-    """A matrix a figure, in the order of its languages; None where a result has no alignment."""
-    if not part.anisotropy:
-        return None
-    matrices = []
-    for name, pairs in translations(part).items():
-        figures = {
-            langs: {"margin": p.margin, "near": p.translations, **p.recall}
-            for langs, p in pairs.items()
-        }
-        matrices.append(_matrices(name, figures, {langs: p.items for langs, p in pairs.items()}))
-    if related := relevance(part):
-        figures = {
-            langs: {"margin": p.relevant - p.others, "near": p.relevant}
-            for langs, p in related.items()
-        }
-        matrices.append(_matrices("relevance", figures, {}))
-    langs = sorted({lang for by_lang in part.anisotropy.values() for lang in by_lang})
-    data = {
-        "texts": matrices,
-        "cosines": [
-            [lang, *(by_lang.get(lang) for by_lang in part.anisotropy.values())] for lang in langs
-        ],
-        "variance": list(part.language_variance.items()),
-        "centred": list(part.map_without_centroids.items()),
-        "hubness": part.hubness,
+@dataclass(frozen=True, slots=True)
+class _Answered:
+    """What an encoder made of every question."""
+
+    values: Mapping[_Question, float]
+    ranks: Mapping[_Question, int]
+    """Of the first answer; 0: none was retrieved."""
+    answers: Mapping[_Question, tuple[str, str]]
+    """Language and id of an answer, in the question's own language where there is one."""
+
+    @classmethod
+    def of(cls, result: Result, measure: str, kind: Kind) -> _Answered:
+        asked = result.values(measure).by_question([kind])
+        ranks = result.table("ranks").to_pandas()
+        ranks = ranks[ranks["kind"] == kind.value]
+        answers: dict[_Question, tuple[str, str]] = {}
+        first: dict[_Question, int] = {}
+        columns = ["query_lang", "query_id", "passage_lang", "passage_id", "rank"]
+        for lang, name, answer_lang, answer, rank in ranks[columns].itertuples(index=False):
+            question = lang, name
+            if question not in answers or (answer_lang == lang != answers[question][0]):
+                answers[question] = answer_lang, answer
+            found = filter(None, (first.get(question), rank))
+            first[question] = min(found, default=0)
+        return cls({question: mean for question, (mean, _) in asked.items()}, first, answers)
+
+
+def question_data(board: TaskBoard, collection: Collection) -> dict[str, Any]:
+    """For the page: of each language the questions that some encoder fails or answers best, and what all made of them."""
+    kind = next(kind for kind in RANKED_BY if kind in board.kinds)
+    results = (Result.load(row.folder) for row in board.rows)
+    answered = [_Answered.of(r, board.main, kind) if r.has_values else None for r in results]
+    known = [each for each in answered if each is not None]
+    share = MOST // max(1, len(board.rows) * len(board.langs))
+    worst, best = (max(1, min(most, share * most // (WORST + BEST))) for most in (WORST, BEST))
+    chosen = {
+        lang: sorted({a for each in known for a in _extremes(each.values, lang, worst, best)})
+        for lang in board.langs
     }
-    rounded: dict[str, Any] = _rounded(data, MATRIX_DIGITS)
-    return rounded
-
-
-def _matrices(
-    name: str, pairs: Mapping[Pair, Mapping[str, float]], items: Mapping[Pair, int]
-) -> dict[str, Any]:
-    langs = sorted({lang for pair in pairs for lang in pair})
-    figures = dict.fromkeys(figure for by_figure in pairs.values() for figure in by_figure)
+    answers = {asked: found for each in known for asked, found in each.answers.items()}
+    all_chosen = [asked for of_lang in chosen.values() for asked in of_lang]
+    questions = _texts(collection.queries, all_chosen)
+    passages = _texts(collection.passages, (answers[a] for a in all_chosen if a in answers))
     return {
-        "name": name,
-        "langs": langs,
-        "n": [[items.get((a, b)) for b in langs] for a in langs] if items else None,
-        "values": {
-            figure: [[pairs.get((a, b), {}).get(figure) for b in langs] for a in langs]
-            for figure in figures
+        "kind": kind,
+        "worst": worst,
+        "best": best,
+        "byLang": {
+            lang: [
+                {
+                    "id": asked[1],
+                    "text": questions.get(asked, ""),
+                    "answer": passages.get(answers.get(asked, ("", "")), ""),
+                    "values": [e and e.values.get(asked) for e in answered],
+                    "ranks": [e and e.ranks.get(asked) for e in answered],
+                }
+                for asked in of_lang
+            ]
+            for lang, of_lang in chosen.items()
         },
     }
+
+
+def _extremes(
+    values: Mapping[_Question, float], lang: str, worst: int, best: int
+) -> list[_Question]:
+    """The questions of a language with the lowest values, and with the highest; of equals the first by id."""
+    asked = sorted(question for question in values if question[0] == lang)
+    lowest = sorted(asked, key=lambda question: values[question])
+    highest = sorted(asked, key=lambda question: -values[question])
+    return [*lowest[:worst], *highest[:best]]
+
+
+def _texts(
+    by_lang: Mapping[str, Any], wanted: Iterable[tuple[str, str]]
+) -> dict[tuple[str, str], str]:
+    """The beginnings of these texts, by language and id."""
+    ids: dict[str, set[str]] = {}
+    for lang, name in wanted:
+        ids.setdefault(lang, set()).add(name)
+    found = {}
+    for lang, of_lang in by_lang.items():
+        for place, name in enumerate(of_lang.ids):
+            if name in ids.get(lang, ()):
+                text = of_lang.texts[place]
+                found[lang, name] = text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
+    return found
 
 
 def _asset(name: str) -> str:
