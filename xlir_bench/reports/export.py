@@ -20,10 +20,10 @@ from xlir_bench.files import explained, replacing
 from xlir_bench.files import write as write_file
 from xlir_bench.records import POOL, Kind
 from xlir_bench.rendering.document import Block, Lines, Table, render
-from xlir_bench.rendering.numbers import big, interval
 from xlir_bench.reports.leaderboard.board import read_board
 from xlir_bench.reports.leaderboard.single_page import html_page
 from xlir_bench.reports.pairing import labels, require_comparable
+from xlir_bench.reports.scores import DISTANCE, Score
 from xlir_bench.reports.tables import compared_cells
 from xlir_bench.results import Result, ResultRecord
 from xlir_bench.results.frame import COLUMNS, named, part_of, rows_of, tidy_frame
@@ -134,13 +134,13 @@ def mteb_record(result: Result) -> dict[str, Any]:
 
 
 def _subset(setting: SettingPart, record: ResultRecord) -> dict[str, Any]:
-    target = setting.passage_lang
+    target = "all" if setting.passage_lang == POOL else setting.passage_lang
     langs = dict.fromkeys([setting.query_lang, *setting.passage_langs])
     main = "ndcg@10" if "ndcg@10" in setting.measures else next(iter(record.options.measures))
     return {
         **{name.replace("@", "_at_"): value for name, value in setting.measures.items()},
         "main_score": setting.measures[main],
-        "hf_subset": f"{setting.query_lang}-{'all' if target == POOL else target}",
+        "hf_subset": f"{setting.query_lang}-{target}",
         "languages": [MTEB_LANGUAGES.get(lang, lang.replace("_", "-")) for lang in langs],
     }
 
@@ -160,18 +160,13 @@ def _latex(results: Sequence[Result], output: Path) -> list[Path]:
     for (title, part), of_task in tasks.items():
         require_comparable(of_task, False, "export them to two files")
         records, names = [result.record for result in of_task], labels(of_task)
-        measure = records[0].main_measure
         kinds = [kind for kind in Kind if any(kind in r.summary for r in records)]
+        columns = [*(Score(kind, records[0].main_measure) for kind in kinds), DISTANCE]
         rows: list[list[str]] = []
         for name, record, cells in zip(names, records, compared_cells(records, kinds), strict=True):
-            parts = [record.average(kind, measure) for kind in kinds]
-            bounds = [interval(p.low, p.high) if p else "" for p in parts]
-            figure = record.bias.get("rank_distance")
-            ends = [x for x in (figure.low, figure.high) if isinstance(x, float)] if figure else []
-            bounds.append(" to ".join(map(big, ends)))
-            rows += [[name, *cells], ["", *bounds]]
-        headers = [f"{title} ({part})" if part else title, *(f"{k.value} {measure}" for k in kinds)]
-        blocks.append(Table([*headers, "rank distance"], rows))
+            rows += [[name, *cells], ["", *(column.interval(record) for column in columns)]]
+        headers = [f"{title} ({part})" if part else title, *(column.name for column in columns)]
+        blocks.append(Table(headers, rows))
     write_file(output, render(blocks, "latex") + "\n")
     return [output]
 

@@ -9,8 +9,10 @@ from functools import cache
 from importlib.resources import files
 from typing import NamedTuple
 
+from xlir_bench.measures.bias import BiasFigure
+from xlir_bench.measures.bootstrap import Interval
 from xlir_bench.records import Kind
-from xlir_bench.rendering.numbers import Written, big, number
+from xlir_bench.rendering.numbers import Written, big, interval, number
 from xlir_bench.results.schema import ResultRecord
 from xlir_bench.results.values import RANK_DISTANCE
 
@@ -41,6 +43,13 @@ class Score(NamedTuple):
             return record.rank_distance
         average = record.average(self.kind, self.measure)
         return None if average is None else average.mean
+
+    def interval(self, record: ResultRecord) -> str:
+        """The 95 % interval of that mean; nothing where there is no mean."""
+        figure: BiasFigure | Interval | None = record.average(self.kind, self.measure)
+        if self.lower_is_better:
+            figure = record.bias.get(RANK_DISTANCE)
+        return "" if figure is None else interval(figure.low, figure.high, written(self.measure))
 
     def best(self, records: Iterable[ResultRecord]) -> float | None:
         """The best mean of several results."""

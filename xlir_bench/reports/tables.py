@@ -19,7 +19,7 @@ from xlir_bench.rendering.numbers import (
     short,
     signed,
 )
-from xlir_bench.reports.alignment import Pair, alignment_lines, alignment_table, relevance_table
+from xlir_bench.reports.alignment import alignment_lines, alignment_table, relevance_table
 from xlir_bench.reports.scores import DISTANCE, Score
 from xlir_bench.results.schema import ResultRecord
 
@@ -115,7 +115,7 @@ def _ties(record: ResultRecord) -> list[Lines]:
 def matrix_table(record: ResultRecord, measure: str) -> Table:
     """Query languages down, passage languages across, the pool of all languages last."""
     values = {(s.query_lang, s.passage_lang): s.measures.get(measure) for s in record.settings}
-    columns = passage_columns(values)
+    columns = passage_columns(lang for _, lang in values)
     rows = [
         [lang, *(short(values.get((lang, column))) for column in columns)]
         for lang in sorted({query for query, _ in values})
@@ -123,10 +123,10 @@ def matrix_table(record: ResultRecord, measure: str) -> Table:
     return Table(["query \\ passage", *columns.values()], rows)
 
 
-def passage_columns(pairs: Iterable[Pair]) -> dict[str, str]:
-    """The passage languages of some pairs by code, the pool last, and how each is called."""
-    langs = sorted({lang for _, lang in pairs}, key=lambda lang: (lang == POOL, lang))
-    return {lang: "all" if lang == POOL else lang for lang in langs}
+def passage_columns(langs: Iterable[str]) -> dict[str, str]:
+    """Passage languages by code, the pool last, and how each is called."""
+    in_order = sorted({*langs}, key=lambda lang: (lang == POOL, lang))
+    return {lang: "all" if lang == POOL else lang for lang in in_order}
 
 
 def bias_table(record: ResultRecord) -> Table:

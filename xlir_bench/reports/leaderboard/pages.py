@@ -314,8 +314,11 @@ def _standings(task: TaskBoard) -> list[str | Block]:
     parts: list[str | Block] = ["## Who can be told apart"]
     columns = [column for column in task.columns if any(column in r.standings for r in task.rows)]
     if columns:
-        rows = [[_link(task, r), *(_ranks(r, column) for column in columns)] for r in task.rows]
-        parts.append(Table(["encoder", *(column.name for column in columns)], rows))
+        rows = [
+            {"encoder": _link(task, row)} | {column.name: _ranks(row, column) for column in columns}
+            for row in task.rows
+        ]
+        parts.append(Table.of(rows))
     return [*parts, " ".join(map(escape, sentences))]
 
 
@@ -363,12 +366,10 @@ def _cost_cells(record: ResultRecord) -> list[str]:
 
 def _language_table(record: ResultRecord, langs: Sequence[str]) -> Table:
     values = {c: c.by_query_language(record) for c in _score_columns(record)}
-    values = {column: by_lang for column, by_lang in values.items() if by_lang}
-    rows = [
-        [lang, *(column.text(by_lang.get(lang)) for column, by_lang in values.items())]
+    return Table.of([
+        {"query": lang} | {c.name: c.text(by_lang.get(lang)) for c, by_lang in values.items() if by_lang}
         for lang in langs
-    ]
-    return Table(["query", *(column.name for column in values)], rows)
+    ])  # fmt: skip
 
 
 def _forms_table(plain: Path, forms: Mapping[str, Path]) -> Table:

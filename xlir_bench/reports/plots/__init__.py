@@ -45,6 +45,8 @@ PICTURES: Mapping[str, Callable[[Sequence[ResultRecord], str], Figure]] = {
     "alignment": draw_alignment,
     "cost": draw_cost,
 }
+COUNTS = {"matrix": 1, "difference": 2, "alignment": 1}
+"""How many results a picture draws, where that is fixed."""
 
 
 def draw(
@@ -58,6 +60,10 @@ def draw(
         raise UnknownNameError("kind of plot", [kind], PICTURES)
     if not records:
         raise InputError("no result to draw; name a result folder (results/<encoder>/<task>)")
+    wanted = COUNTS.get(kind, len(records))
+    if len(records) != wanted:
+        many = {1: "one result", 2: "two results"}[wanted]
+        raise InputError(f"plot {kind} draws {many}, {len(records)} were given")
     if len({(r.task.name, r.task.digest) for r in records}) > 1:
         names = ", ".join(sorted({record.task.name for record in records}))
         raise NotComparableError(

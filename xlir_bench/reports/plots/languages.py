@@ -48,11 +48,11 @@ OWN_FIRST = "same_language_preference"
 
 def draw_matrix(records: Sequence[ResultRecord], measure: str) -> Figure:
     """Query languages down, passage languages across, the pool of all languages apart."""
-    record = _only(records, "matrix")
+    (record,) = records
     means = ", ".join(
-        f"{kind.value} {number(by_measure[measure].mean)}"
-        for kind, by_measure in record.summary.items()
-        if measure in by_measure
+        f"{kind.value} {number(average.mean)}"
+        for kind in record.summary
+        if (average := record.average(kind, measure))
     )
     title = f"{visible(record.encoder.name)} on {visible(record.task.title)}"
     figure = _pairs_of_languages(_by_pair(record, measure))
@@ -61,8 +61,6 @@ def draw_matrix(records: Sequence[ResultRecord], measure: str) -> Figure:
 
 def draw_difference(records: Sequence[ResultRecord], measure: str) -> Figure:
     """The first result less the second, for every pair of languages that both have."""
-    if len(records) != 2:
-        raise InputError(f"plot difference draws two results, {len(records)} were given")
     first, second = (_by_pair(record, measure) for record in records)
     gaps = {pair: first[pair] - second[pair] for pair in first if pair in second}
     if not gaps:
@@ -89,15 +87,12 @@ def _by_pair(record: ResultRecord, measure: str) -> dict[Pair, float]:
 
 def _pairs_of_languages(values: Mapping[Pair, float], ramp: Sequence[str] = RAMP) -> Figure:
     langs = sorted({query for query, _ in values})
-    columns = passage_columns(values)
+    columns = passage_columns(lang for _, lang in values)
     places = {lang: x + 0.35 * (lang == POOL) for x, lang in enumerate(columns)}
     more = _extra_inches(columns)
     figure, (axes,) = new_figure(1.7 + more + 0.52 * len(columns), 0.85 + more + 0.44 * len(langs))
     top = max(map(abs, values.values()), default=1.0) or 1.0
-    for y, query in enumerate(langs):
-        for lang, x in places.items():
-            _cell(axes, x, y, values.get((query, lang)), top, ramp)
-    _frame(axes, langs, dict(zip(places.values(), columns.values(), strict=True)))
+    _grid(axes, langs, places, values, top, ramp)
     return figure
 
 
@@ -113,7 +108,7 @@ def alignment_figures(record: ResultRecord) -> list[str]:
 
 def draw_alignment(records: Sequence[ResultRecord], figure_name: str) -> Figure:
     """Questions, and the passages that answer them: `margin`, or recall at a cut-off, of every pair."""
-    record = _only(records, "alignment")
+    (record,) = records
     kinds = {
         kind: {
             pair: part.margin if figure_name == MARGIN else part.recall[figure_name]
@@ -127,10 +122,7 @@ def draw_alignment(records: Sequence[ResultRecord], figure_name: str) -> Figure:
     figure, panels = new_figure(*shape, 1, len(kinds))
     top = max(1e-9, *(value for values in kinds.values() for value in values.values()))
     for axes, (kind, values) in zip(panels, kinds.items(), strict=True):
-        for y, first in enumerate(langs):
-            for x, second in enumerate(langs):
-                _cell(axes, x, y, values.get((first, second)), top)
-        _frame(axes, langs, dict(enumerate(langs)))
+        _grid(axes, langs, {lang: float(x) for x, lang in enumerate(langs)}, values, top)
         mean = sum(values.values()) / len(values)
         axes.set_title(f"{kind}, mean {number(mean)}", **PANEL)
     cut = figure_name.rpartition("@")[2]
@@ -143,34 +135,35 @@ def draw_alignment(records: Sequence[ResultRecord], figure_name: str) -> Figure:
     return titled(figure, title, reading, map(part_of, records))
 
 
-def _only(records: Sequence[ResultRecord], kind: str) -> ResultRecord:
-    if len(records) != 1:
-        raise InputError(f"plot {kind} draws one result, {len(records)} were given")
-    return records[0]
-
-
-def _cell(
-    axes: Axes, x: float, y: float, value: float | None, top: float, ramp: Sequence[str] = RAMP
+def _grid(
+    axes: Axes,
+    langs: Sequence[str],
+    places: Mapping[str, float],
+    values: Mapping[Pair, float],
+    top: float,
+    ramp: Sequence[str] = RAMP,
 ) -> None:
-    """A value on a scale from 0 (with two sides: from -top) to `top`, its number in it."""
+    """Query languages down, passage languages at their places across; each value with its number in it, coloured on a
+    scale from 0 (with two sides: from -top) to `top`.
+    """
     from matplotlib.colors import LinearSegmentedColormap
     from matplotlib.patches import Rectangle
 
     colours = LinearSegmentedColormap.from_list("xlir", ramp)
-    place = 0.0 if value is None else value / top
-    place = (1 + place) / 2 if ramp is SIDES else max(0.0, place)
-    face: Any = "none" if value is None else colours(place)
-    axes.add_patch(Rectangle((x - 0.475, y - 0.465), 0.95, 0.93, facecolor=face, edgecolor="none"))
-    ink = "black" if value is None else text_colour_on(face)
-    text = short(value) if ramp is not SIDES or value is None else signed(value, short)
-    axes.text(x, y, text, ha="center", va="center", color=ink, fontsize=points(8.5))
-
-
-def _frame(axes: Axes, langs: Sequence[str], columns: Mapping[float, str]) -> None:
-    """Languages on the left (of queries) and at the top (of passages)."""
-    axes.set_xlim(-0.55, max(columns) + 0.55)
+    for y, query in enumerate(langs):
+        for lang, x in places.items():
+            value = values.get((query, lang))
+            place = 0.0 if value is None else value / top
+            place = (1 + place) / 2 if ramp is SIDES else max(0.0, place)
+            face: Any = "none" if value is None else colours(place)
+            corner = x - 0.475, y - 0.465
+            axes.add_patch(Rectangle(corner, 0.95, 0.93, facecolor=face, edgecolor="none"))
+            ink = "black" if value is None else text_colour_on(face)
+            text = short(value) if ramp is not SIDES or value is None else signed(value, short)
+            axes.text(x, y, text, ha="center", va="center", color=ink, fontsize=points(8.5))
+    axes.set_xlim(-0.55, max(places.values()) + 0.55)
     axes.set_ylim(len(langs) - 0.45, -0.55)
-    axes.set_xticks(list(columns), list(columns.values()))
+    axes.set_xticks([*places.values()], [*passage_columns(places).values()])
     axes.set_yticks(range(len(langs)), langs)
     axes.xaxis.tick_top()
     axes.xaxis.set_label_position("top")
