@@ -78,8 +78,9 @@ class Table:
 
     @classmethod
     def of(cls, rows: Sequence[Mapping[str, object]], **layout: Any) -> Table:
-        """From one row or more that name their cells, all by the same headers."""
-        return cls(list(rows[0]), [list(row.values()) for row in rows], **layout)
+        """From rows that name their cells, all by the same headers; without rows it is nothing at all."""
+        headers = list(rows[0]) if rows else []
+        return cls(headers, [list(row.values()) for row in rows], **layout)
 
     def columns(self, places: Sequence[int]) -> Table:
         """The table of these columns."""
@@ -107,6 +108,8 @@ def as_markdown(parts: Iterable[str | Block]) -> str:
 
 def _block(block: Block, form: Form, width: int | None, colours: bool) -> str:
     if isinstance(block, Table):
+        if not block.headers:
+            return ""
         if form == "csv":
             return _csv(block)
         return _grid(block, form) if form != "terminal" else _fitted(block, width, colours)

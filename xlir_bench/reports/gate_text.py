@@ -16,7 +16,6 @@ from xlir_bench.results.values import RANK_DISTANCE
 
 SHOWN = 10
 """How many findings of an outcome are listed; JUnit and JSON have them all."""
-HEADERS = ("rule", "baseline", "candidate", "change", "95 % interval", "allowed", "p (Holm)")
 NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -73,25 +72,24 @@ def _margin(finding: Finding) -> float:
 
 def _listed(title: str, findings: Sequence[Finding]) -> list[Block]:
     rows = [_cells(finding) for finding in findings[:SHOWN]]
-    blocks: list[Block] = [Lines(title), Table(HEADERS, rows, spare=("p (Holm)", "candidate"))]
+    blocks: list[Block] = [Lines(title), Table.of(rows, spare=("p (Holm)", "candidate"))]
     if more := len(findings) - len(rows):
         blocks.append(Lines(f"(and {more} more: --json and --junit have them all)"))
     return blocks
 
 
-def _cells(finding: Finding) -> list[str]:
-    """What stands under `HEADERS`."""
+def _cells(finding: Finding) -> dict[str, str]:
     text, sign = written(finding.measure), 1 if finding.measure == RANK_DISTANCE else -1
     allowed = signed(sign * finding.allowed, text)
-    return [
-        f"{name_of(finding.measure)}, {finding.subject}",
-        text(finding.baseline),
-        text(finding.candidate),
-        signed(finding.change, text),
-        bounds(finding.low, finding.high, text),
-        f"floor {number(finding.allowed)}" if finding.floor else allowed,
-        "-" if finding.p_holm is None else p_value(finding.p_holm),
-    ]
+    return {
+        "rule": f"{name_of(finding.measure)}, {finding.subject}",
+        "baseline": text(finding.baseline),
+        "candidate": text(finding.candidate),
+        "change": signed(finding.change, text),
+        "95 % interval": bounds(finding.low, finding.high, text),
+        "allowed": f"floor {number(finding.allowed)}" if finding.floor else allowed,
+        "p (Holm)": "-" if finding.p_holm is None else p_value(finding.p_holm),
+    }
 
 
 def _detectable_losses(verdict: Verdict) -> Table:
@@ -105,14 +103,13 @@ def _detectable_losses(verdict: Verdict) -> Table:
     for tests in groups.values():
         first, text = tests[0], written(tests[0].measure)
         over = first.subject if len(tests) == 1 else f"{len(tests)} tests"
-        rows.append([
-            f"{first.rule}: {name_of(first.measure)}, {over}",
-            _range([test.allowed for test in tests], text),
-            _range([test.visible for test in tests], text),
-            _range([test.needed for test in tests], "{:,.0f}".format),
-        ])  # fmt: skip
-    title = "smallest loss found in 95 % of cases"
-    return Table(["rule", "allowed", title, f"{verdict.cluster}s to see what is allowed"], rows)
+        rows.append({
+            "rule": f"{first.rule}: {name_of(first.measure)}, {over}",
+            "allowed": _range([test.allowed for test in tests], text),
+            "smallest loss found in 95 % of cases": _range([test.visible for test in tests], text),
+            f"{verdict.cluster}s to see what is allowed": _range([test.needed for test in tests], "{:,.0f}".format),
+        })  # fmt: skip
+    return Table.of(rows)
 
 
 def plan_blocks(verdict: Verdict) -> list[Block]:
@@ -196,7 +193,7 @@ def _add_suite(root: Element, verdict: Verdict) -> None:
 
 
 def _sentence(finding: Finding) -> str:
-    rule, baseline, candidate, change, interval, allowed, p = _cells(finding)
+    rule, baseline, candidate, change, interval, allowed, p = _cells(finding).values()
     sentence = f"{rule}: {baseline} to {candidate}, {change} (95 % {interval}), allowed {allowed}, p (Holm) {p}"
     if finding.outcome != Outcome.UNDECIDED:
         return sentence

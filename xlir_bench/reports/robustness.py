@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 from xlir_bench.errors import InputError, UnknownNameError
@@ -115,19 +116,24 @@ def _shifts(result: Result, reference: Result, measure: str, paired: bool) -> li
 def robustness_blocks(shifts: Sequence[Shift], beside: str, measure: str) -> list[Block]:
     """One table, a row for each encoder, task and kind."""
     aligned = any(shift.aligned is not None for shift in shifts)
-    rows = []
-    for s in shifts:
-        row = [s.encoder, s.task, s.domain, s.kind.value, number(s.reference), number(s.value)]
-        row += [_change(s.change), interval(s.low, s.high, _change), s.verdict]
-        rows.append(row + ([number(s.aligned)] if aligned else []))
-    headers = ["encoder", "task", "domain", "kind", "reference", measure, "change"]
-    headers += ["95 % interval", "", *(["question finds its translation"] if aligned else [])]
+    share = partial(percent, form="+.1f")
+    rows = [
+        {
+            "encoder": s.encoder,
+            "task": s.task,
+            "domain": s.domain,
+            "kind": s.kind.value,
+            "reference": number(s.reference),
+            measure: number(s.value),
+            "change": share(s.change),
+            "95 % interval": interval(s.low, s.high, share),
+            "": s.verdict,
+        }
+        | ({"question finds its translation": number(s.aligned)} if aligned else {})
+        for s in shifts
+    ]
     spare = ("domain", "question finds its translation", "reference")
-    return [Lines(f"{measure} beside {beside}"), Table(headers, rows, text=4, spare=spare)]
-
-
-def _change(share: float | None) -> str:
-    return percent(share, "+.1f")
+    return [Lines(f"{measure} beside {beside}"), Table.of(rows, text=4, spare=spare)]
 
 
 def robustness_record(shifts: Sequence[Shift], beside: str, measure: str) -> dict[str, Any]:

@@ -88,16 +88,15 @@ def summary_table(record: ResultRecord) -> Table:
     measures.sort(key=lambda measure: measure != record.main_measure)
     rows = []
     for kind, values in record.summary.items():
-        first, *others = (values[measure] for measure in measures)
-        row = [kind.value, str(len(record.scored(kind)))]
-        row += [number(first.mean), interval(first.low, first.high)]
-        row += [number(part.mean) for part in others]
-        row += [number(Score(kind, "map").chance(record))] if "map" in measures else []
+        row = {"kind": kind.value, "settings": str(len(record.scored(kind)))}
+        for measure in measures:
+            row[measure] = number(values[measure].mean)
+            row.setdefault("95 % interval", interval(values[measure].low, values[measure].high))
+        if "map" in measures:
+            row["chance map"] = number(Score(kind, "map").chance(record))
         rows.append(row)
-    headers = ["kind", "settings", *measures[:1], "95 % interval", *measures[1:]]
-    headers += ["chance map"] if "map" in measures else []
     # A terminal without room for all of them shows the first measure and its interval.
-    return Table(headers, rows, spare=("chance map", *reversed(measures[1:])))
+    return Table.of(rows, spare=("chance map", *reversed(measures[1:])))
 
 
 def _ties(record: ResultRecord) -> list[Lines]:
@@ -262,13 +261,16 @@ def sections(record: ResultRecord) -> dict[str, tuple[Table, Sequence[str]]]:
     if any(part.tokens_mean is not None for part in record.texts.values()):
         found[TEXTS] = texts_table(record), ()
     if index is not None:
-        headers = ["setting", "recall of the exact top 100", "map, index minus exact"]
         rows = [
-            [kind, number(recall), signed(index.map_difference[kind])]
+            {
+                "setting": kind,
+                "recall of the exact top 100": number(recall),
+                "map, index minus exact": signed(index.map_difference[kind]),
+            }
             for kind, recall in index.recall_of_exact_top100.items()
         ]
         title = f"index {index.factory}, {index.depth} passages asked for"
-        found[title] = Table(headers, rows), ()
+        found[title] = Table.of(rows), ()
     return found
 
 
@@ -333,22 +335,20 @@ def language_table(record: ResultRecord, measure: str) -> Table:
 
 def results_table(records: Sequence[ResultRecord]) -> Table:
     """A row for each result: its main measure by kind and the rank distance, in the order given."""
-    measures = list(dict.fromkeys(record.main_measure for record in records))
     # Where tasks have different main measures, each row names its own.
-    several = len(measures) > 1
+    several = len({record.main_measure for record in records}) > 1
     tasks = [record.task.name + (" (part)" if record.options.part else "") for record in records]
     names = Counter(
         (record.encoder.name, task) for record, task in zip(records, tasks, strict=True)
     )
     rows = []
     for record, task, cells in zip(records, tasks, compared_cells(records, Kind), strict=True):
-        name, slug = record.encoder.name, record.encoder.slug
-        row = [name if names[name, task] == 1 else f"{name} ({slug})", task]
-        row += [record.main_measure] if several else []
-        rows.append([*row, *cells])
-    kinds = [kind.value if several else f"{kind.value} {measures[0]}" for kind in Kind]
-    headers = ["encoder", "task", *(["measure"] if several else []), *kinds, "rank distance"]
-    return Table(headers, rows, text=2)
+        name, slug, measure = record.encoder.name, record.encoder.slug, record.main_measure
+        row = {"encoder": name if names[name, task] == 1 else f"{name} ({slug})", "task": task}
+        row |= {"measure": measure} if several else {}
+        kinds = (kind.value if several else f"{kind.value} {measure}" for kind in Kind)
+        rows.append(row | dict(zip((*kinds, DISTANCE.name), cells, strict=True)))
+    return Table.of(rows, text=2)
 
 
 def compared_cells(records: Sequence[ResultRecord], kinds: Iterable[Kind]) -> list[list[str]]:

@@ -287,12 +287,17 @@ def _relative(experiment: Experiment) -> list[str | Block]:
                 "-" if x is None or not base else f"{signed(100 * x / base, big)} %"
                 for x in (test.difference, test.low, test.high)
             )
-            interval = "-" if low == "-" else f"{low} to {high}"
-            row = [experiment.recipe.label(each.variant), experiment.recipe.label(each.baseline)]
-            row += [task, "" if result is None else result.record.task.domain, each.column.name]
-            rows.append([*row, each.column.text(base), change, interval])
-    headers = ["batches", "baseline", "task", "domain", "", "baseline's", "change", "95 % interval"]
-    return ["## From task to task", Table(headers, rows, text=5)] if rows else []
+            rows.append({
+                "batches": experiment.recipe.label(each.variant),
+                "baseline": experiment.recipe.label(each.baseline),
+                "task": task,
+                "domain": "" if result is None else result.record.task.domain,
+                "": each.column.name,
+                "baseline's": each.column.text(base),
+                "change": change,
+                "95 % interval": "-" if low == "-" else f"{low} to {high}",
+            })  # fmt: skip
+    return ["## From task to task", Table.of(rows, text=5)] if rows else []
 
 
 def _costs(experiment: Experiment) -> list[str | Block]:
