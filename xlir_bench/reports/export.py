@@ -23,7 +23,7 @@ from xlir_bench.rendering.document import Block, Lines, Table, render
 from xlir_bench.reports.leaderboard.board import read_board
 from xlir_bench.reports.leaderboard.single_page import html_page
 from xlir_bench.reports.pairing import labels, require_comparable
-from xlir_bench.reports.scores import DISTANCE, Score
+from xlir_bench.reports.scores import compared_by
 from xlir_bench.reports.tables import compared_cells
 from xlir_bench.results import Result, ResultRecord
 from xlir_bench.results.frame import COLUMNS, named, part_of, rows_of, tidy_frame
@@ -161,7 +161,7 @@ def _latex(results: Sequence[Result], output: Path) -> list[Path]:
         require_comparable(of_task, False, "export them to two files")
         records, names = [result.record for result in of_task], labels(of_task)
         kinds = [kind for kind in Kind if any(kind in r.summary for r in records)]
-        columns = [*(Score(kind, records[0].main_measure) for kind in kinds), DISTANCE]
+        columns = compared_by(records[0].main_measure, kinds)
         rows: list[list[str]] = []
         for name, record, cells in zip(names, records, compared_cells(records, kinds), strict=True):
             rows += [[name, *cells], ["", *(column.interval(record) for column in columns)]]

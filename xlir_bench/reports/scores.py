@@ -94,6 +94,11 @@ def written(measure: str) -> Written:
 DISTANCE = Score(Kind.MULTILINGUAL, RANK_DISTANCE)
 
 
+def compared_by(measure: str, kinds: Iterable[Kind] = Kind) -> list[Score]:
+    """What encoders are compared by: their main measure in these kinds of setting, and the rank distance."""
+    return [*(Score(kind, measure) for kind in kinds), DISTANCE]
+
+
 def recall_column(kind: Kind, measures: Sequence[str]) -> Score | None:
     """The recall that papers report: at 10 from the pool, at 1 elsewhere; else the first recall there is."""
     usual = "recall@10" if kind is Kind.MULTILINGUAL else "recall@1"

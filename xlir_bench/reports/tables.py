@@ -20,7 +20,7 @@ from xlir_bench.rendering.numbers import (
     signed,
 )
 from xlir_bench.reports.alignment import alignment_lines, alignment_table, relevance_table
-from xlir_bench.reports.scores import DISTANCE, Score
+from xlir_bench.reports.scores import DISTANCE, Score, compared_by
 from xlir_bench.results.schema import ResultRecord
 
 BIAS_NAMES = {
@@ -99,16 +99,15 @@ def summary_table(record: ResultRecord) -> Table:
     return Table.of(rows, spare=("chance map", *reversed(measures[1:])))
 
 
-def _ties(record: ResultRecord) -> list[Lines]:
+def _ties(record: ResultRecord) -> list[str]:
     """What other orders of equal scores would give, where that matters."""
-    lines = [
+    return [
         f"{kind.value} {measure} depends on the order of equal scores: {number(ties.expected)} on average over all"
         f" orders, {interval(ties.low, ties.high)}"
         for kind, by_measure in record.ties.items()
         if (ties := by_measure.get(measure := record.main_measure))
         and ties.high - ties.low >= TIES_SHOWN
     ]
-    return [Lines(*lines)] if lines else []
 
 
 def matrix_table(record: ResultRecord, measure: str) -> Table:
@@ -280,7 +279,7 @@ def report(record: ResultRecord) -> list[Block]:
     blocks: list[Block] = [
         heading(record),
         summary_table(record),
-        *_ties(record),
+        Lines(*_ties(record)),
         Lines(f"{measure} by query language (rows) and passage language (columns)"),
         matrix_table(record, measure),
     ]
@@ -353,17 +352,15 @@ def results_table(records: Sequence[ResultRecord]) -> Table:
 
 def compared_cells(records: Sequence[ResultRecord], kinds: Iterable[Kind]) -> list[list[str]]:
     """For each result its main measure by kind, and the rank distance; the best of its task (or part of it) is bold."""
-    groups: dict[tuple[str, ...], list[ResultRecord]] = {}
     places = [(record.task.digest, *record.options.part.values()) for record in records]
-    for place, record in zip(places, records, strict=True):
-        groups.setdefault(place, []).append(record)
     rows = []
     for place, record in zip(places, records, strict=True):
+        alike = [r for other, r in zip(places, records, strict=True) if other == place]
         row = []
-        for column in (*(Score(kind, record.main_measure) for kind in kinds), DISTANCE):
+        for column in compared_by(record.main_measure, kinds):
             value = column.value(record)
-            known = {column.value(other) for other in groups[place]} - {None}
-            is_best = len(known) > 1 and value == column.best(groups[place])
+            known = {column.value(other) for other in alike} - {None}
+            is_best = len(known) > 1 and value == column.best(alike)
             row.append(Bold(column.text(value)) if is_best else column.text(value))
         rows.append(row)
     return rows

@@ -22,7 +22,7 @@ from xlir_bench.files import replacing, text_digest, write
 from xlir_bench.recipe import Cell, Recipe, Variant
 from xlir_bench.records import Floats, Ints, Kind
 from xlir_bench.reports.pairing import require_comparable
-from xlir_bench.reports.scores import DISTANCE, Score
+from xlir_bench.reports.scores import Score, compared_by
 from xlir_bench.results import Result
 from xlir_bench.results.store import RESULT_FILE
 from xlir_bench.results.training import TrainingRecord
@@ -298,9 +298,8 @@ class Experiment:
         result = self.any_result(task)
         if result is None:
             return []
-        measure = result.record.main_measure
-        columns = [Score(kind, measure) for kind in Kind if kind in result.summary]
-        return columns + [DISTANCE] * (DISTANCE.measure in result.record.bias)
+        columns = compared_by(result.record.main_measure)
+        return [column for column in columns if column.value(result.record) is not None]
 
 
 def read_experiment(recipe: Recipe, folder: Path) -> Experiment:

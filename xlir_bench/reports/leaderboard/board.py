@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from xlir_bench.errors import InputError
+from xlir_bench.errors import InputError, plural
 from xlir_bench.files import text_digest
 from xlir_bench.measures.bootstrap import Interval
 from xlir_bench.options.running import RunOptions
@@ -16,7 +16,7 @@ from xlir_bench.options.stating import options_of
 from xlir_bench.records import Kind, Progress, Silent, followed
 from xlir_bench.reports.generated import file_names
 from xlir_bench.reports.pairing import Standing, of_same_queries, standings
-from xlir_bench.reports.scores import DISTANCE, Score
+from xlir_bench.reports.scores import DISTANCE, ReportedTask, Score, compared_by, reported_tasks
 from xlir_bench.results import Result, result_folder
 from xlir_bench.results.frame import named, part_of
 from xlir_bench.results.schema import ResultRecord
@@ -108,6 +108,12 @@ class TaskBoard:
         """The query languages, by code."""
         return sorted({s.query_lang for row in self.rows for s in row.record.settings})
 
+    @property
+    def reported(self) -> ReportedTask:
+        """What papers report of it; nothing of a part."""
+        name, nothing = self.first.task.name, ReportedTask({})
+        return nothing if self.is_part else reported_tasks().get(name, nothing)
+
     def count(self, kind: Kind) -> int:
         """How many settings of a kind there are."""
         settings = (s for row in self.rows for s in row.record.settings if s.kind == kind)
@@ -115,8 +121,8 @@ class TaskBoard:
 
     @property
     def columns(self) -> list[Score]:
-        """What encoders are compared by: the main measure in every kind, and the rank distance."""
-        return [*(Score(kind, self.main) for kind in self.kinds), DISTANCE]
+        """What encoders are compared by."""
+        return compared_by(self.main, self.kinds)
 
 
 def standings_explained(task: TaskBoard) -> list[str]:
@@ -129,8 +135,8 @@ def standings_explained(task: TaskBoard) -> list[str]:
             "The ranks that an encoder may have go from one more than the number of encoders that are significantly"
             f" better, to the number tested ({tested}) less those that are significantly worse. Encoders that share a"
             " letter cannot be told apart by these questions, which does not say that they are equal. Every pair is"
-            f" tested by {task.first.task.cluster}, with Holm's correction over the {pairs}"
-            f" {'pair' if pairs == 1 else 'pairs'} of a column, at 5\u00a0%."
+            f" tested by {task.first.task.cluster}, with Holm's correction over the {plural(pairs, 'pair')} of a"
+            " column, at 5\u00a0%."
         )
     for why in dict.fromkeys(row.untested for row in task.rows if row.untested):
         names = ", ".join(row.name for row in task.rows if row.untested == why)
@@ -368,7 +374,7 @@ def _with_standings(rows: Sequence[Entry]) -> tuple[list[Entry], list[str]]:
         else:
             values[row.file] = found
     tested: dict[str, dict[Score, Standing]] = {row.file: {} for row in rows}
-    for column in (*(Score(kind, main) for kind in Kind), DISTANCE):
+    for column in compared_by(main):
         subjects = {
             row.file: values[row.file][column.measure]
             for row in rows

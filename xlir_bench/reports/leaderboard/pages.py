@@ -113,8 +113,7 @@ def _index_page(board: Board) -> str:
 
 def _task_page(task: TaskBoard, figures: Sequence[Drawing]) -> str:
     """<task>.md: one row an encoder, best first."""
-    name = task.first.task.name
-    anchor = f"#{name}" if not task.is_part and name in reported_tasks() else ""
+    anchor = f"#{task.first.task.name}" if task.reported.values else ""
     parts = [
         f"[All tasks](README.md) · [what papers report](published.md{anchor})",
         _about(task),

@@ -31,7 +31,7 @@ from xlir_bench.reports.leaderboard.board import (
     TaskBoard,
     standings_explained,
 )
-from xlir_bench.reports.scores import MEAN, SOURCES, ReportedTask, Score, reported_tasks
+from xlir_bench.reports.scores import MEAN, SOURCES, Score
 from xlir_bench.results import Result
 from xlir_bench.results.schema import SettingPart
 from xlir_bench.results.values import RANK_DISTANCE, QueryValues
@@ -82,7 +82,7 @@ def html_page(
     progress = progress or Silent()
     progress.start("page", sum(len(task.rows) for task in board.tasks), "encoders")
     tasks = [
-        _task(task, None if task.is_part else reported_tasks().get(task.first.task.name), progress)
+        _task(task, progress)
         | ({"questions": questions[task.file]} if questions and task.file in questions else {})
         for task in board.tasks
     ]
@@ -106,13 +106,14 @@ def inert_json(value: Any) -> str:
     return text
 
 
-def _task(board: TaskBoard, reported: ReportedTask | None, progress: Progress) -> dict[str, Any]:
+def _task(board: TaskBoard, progress: Progress) -> dict[str, Any]:
     first = board.first
     settings = list(dict.fromkeys(_setting(s) for row in board.rows for s in row.record.settings))
     rows = []
     for rank, row in enumerate(board.rows, 1):
         rows.append(_row(row, rank, settings))
         progress.advance(1)
+    columns = board.reported.columns
     return {
         "id": board.file,
         "title": board.title,
@@ -130,8 +131,19 @@ def _task(board: TaskBoard, reported: ReportedTask | None, progress: Progress) -
         "main": board.main,
         "told": standings_explained(board),
         "rows": rows,
-        "reportedColumns": reported.columns if reported else [],
-        "reported": _reported(reported) if reported else [],
+        "reportedColumns": columns,
+        "reported": [
+            {
+                "encoder": encoder,
+                "training": training,
+                "values": values,
+                "short": source.split(" (")[0],
+                "url": SOURCES[source].url,
+            }
+            for (source, encoder, training), values in board.reported.rows(
+                [(column, MEAN) for column in columns]
+            )
+        ],
     }
 
 
@@ -146,7 +158,10 @@ def _row(row: Entry, rank: int, settings: Sequence[_Setting]) -> dict[str, Any]:
     cells = {_setting(setting): setting.measures for setting in record.settings}
     variant = None if record.profile.cost is None else record.profile.cost.variants[0]
     shown = [record.main_measure] if many else record.options.measures
-    bounds = _setting_intervals(row, shown)
+    try:
+        bounds = {measure: _bounds(values) for measure, values in row.values(shown)}
+    except InputError:  # the board reports it already
+        bounds = {}
     data: dict[str, Any] = {
         "id": row.file,
         "rank": rank,
@@ -184,15 +199,8 @@ def _row(row: Entry, rank: int, settings: Sequence[_Setting]) -> dict[str, Any]:
     return data | ({"alignment": alignment} if alignment else {})
 
 
-def _setting_intervals(row: Entry, measures: Sequence[str]) -> dict[str, Intervals]:
-    """95 % intervals by measure, the rank distance among them; empty where the ranks are not at hand."""
-    try:
-        return {measure: _bounds(values) for measure, values in row.values(measures)}
-    except InputError:  # the board reports it already
-        return {}
-
-
 def _bounds(values: QueryValues) -> Intervals:
+    """The 95 % intervals of one measure."""
     used = np.unique(values.setting).tolist()
     if not used:
         return {}
@@ -222,21 +230,6 @@ def _bias(part: BiasFigure, bounds: Intervals) -> dict[str, Any]:
         by_lang = {langs[0]: each for langs, each in bounds.items() if langs is not None}
         view |= {"low": bounds[None][0], "high": bounds[None][1], "intervals": by_lang}
     return view
-
-
-def _reported(task: ReportedTask) -> list[dict[str, Any]]:
-    return [
-        {
-            "encoder": encoder,
-            "training": training,
-            "values": values,
-            "short": source.split(" (")[0],
-            "url": SOURCES[source].url,
-        }
-        for (source, encoder, training), values in task.rows(
-            [(column, MEAN) for column in task.columns]
-        )
-    ]
 
 
 @dataclass(frozen=True, slots=True)
