@@ -53,8 +53,26 @@ SCRIPT_FONTS = (
     "Noto Sans Arabic", "PingFang SC", "Hiragino Sans", "Microsoft YaHei", "Arial Unicode MS",
 )  # fmt: skip
 """For names of encoders in other scripts; the first that is installed is used."""
-PANEL: dict[str, Any] = {"fontsize": "large", "color": INK, "loc": "left", "pad": 8}
-"""How the title of one of several panels is set."""
+LOOK: dict[str, Any] = {
+    "axes.edgecolor": LINE,
+    "axes.labelcolor": MUTED,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlecolor": INK,
+    "axes.titlelocation": "left",
+    "axes.titlepad": 8,
+    "axes.titlesize": "large",
+    "axes.unicode_minus": True,
+    "grid.color": LINE,
+    "grid.linewidth": 0.7,
+    "pdf.fonttype": 42,
+    "savefig.bbox": "standard",
+    "svg.fonttype": "none",
+    "svg.hashsalt": "xlir-bench",
+    "text.parse_math": False,
+    **{f"{axis}tick.{what}": x for axis in "xy" for what, x in (("labelcolor", MUTED), ("major.size", 0))},
+}  # fmt: skip
+"""What all pictures share, in matplotlib's words; titles are those of one of several panels."""
 
 
 def points(size: float = BASE) -> float:
@@ -76,12 +94,9 @@ def new_figure(
 
 
 def grid_lines(axes: Axes) -> None:
-    """Faint lines, and no frame."""
-    axes.grid(color=LINE, linewidth=0.7)
+    """Faint lines below all that is drawn."""
+    axes.grid(True)
     axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(LINE)
-    axes.tick_params(length=0, labelcolor=MUTED)
 
 
 def titled(
@@ -293,20 +308,11 @@ def style(options: DrawOptions | None = None) -> Iterator[None]:
         raise XlirError("plots need matplotlib: pip install 'xlir-bench[plot]'") from error
     there = set(font_manager.get_font_names())
     before = OPTIONS.set(options or OPTIONS.get())
-    look: dict[Any, Any] = {
-        "font.family": ["DejaVu Sans", *(f for f in SCRIPT_FONTS if f in there)],
-        "font.size": points(),
-        "text.parse_math": False,
-        "axes.unicode_minus": True,
-        "svg.hashsalt": "xlir-bench",
-        "svg.fonttype": "none",
-        "pdf.fonttype": 42,
-        "savefig.bbox": "standard",
-    }
+    fonts = ["DejaVu Sans", *(f for f in SCRIPT_FONTS if f in there)]
     try:
         with mpl.rc_context(), warnings.catch_warnings():
             mpl.rcdefaults()
-            mpl.rcParams.update(look)
+            mpl.rcParams.update(LOOK | {"font.family": fonts, "font.size": points()})
             # A name in a script that no font here has is drawn as boxes; the picture is made all the same.
             warnings.filterwarnings("ignore", message="Glyph .* missing from")
             yield

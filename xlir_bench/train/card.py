@@ -216,8 +216,8 @@ def draw_curves(log: Sequence[Mapping[str, Any]], path: Path) -> bool:
                     axis.plot(steps, values, marker=marker, label=name, color=colour)
             if title != "loss":
                 axis.legend(fontsize="small", frameon=False)
-            axis.set_xlabel("step", color=canvas.MUTED)
-            axis.set_title(title, **canvas.PANEL)
+            axis.set_xlabel("step")
+            axis.set_title(title)
             canvas.plain_ticks(axis.yaxis, distance=title == "rank distance")
             canvas.grid_lines(axis)
     canvas.save(figure, path, 110)

@@ -186,7 +186,7 @@ def _lines(title: str, axis: str, panels: Panels, of: Sequence[ResultRecord]) ->
         for label, line in panel.items():
             n = names.index(label)
             key += _line(axes, visible(label), line, SERIES[n % len(SERIES)], MARKS[n % len(MARKS)])
-        axes.set_xlabel(axis, color=MUTED)
+        axes.set_xlabel(axis)
         _frame(axes, column, "y")
         if axis == "batch size":
             places = sorted({x for line in panel.values() for x in line if x is not None})
@@ -212,6 +212,6 @@ def _line(axes: Axes, label: str, line: Line, colour: str, mark: str) -> list[Li
 def _frame(axes: Axes, column: Score, values: str) -> None:
     """The heading of a panel, its lines, and a few ticks on the axis (``x`` or ``y``) of its values."""
     less = " (less is better)" if column.lower_is_better else ""
-    axes.set_title(column.name + less, fontsize=9.5, color=MUTED)
+    axes.set_title(column.name + less, fontsize=9.5, color=MUTED, loc="center", pad=6)
     grid_lines(axes)
     plain_ticks(axes.xaxis if values == "x" else axes.yaxis, column.lower_is_better)

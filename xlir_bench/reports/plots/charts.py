@@ -67,8 +67,8 @@ def draw_trade_off(records: Sequence[ResultRecord], measure: str) -> Figure:
     axes.margins(x=0.16, y=0.14)
     axes.set_xlim(left=0)
     axes.set_ylim(bottom=-0.05 * axes.get_ylim()[1])
-    axes.set_xlabel("rank distance (lower is better)", color=MUTED)
-    axes.set_ylabel(f"{kind.value} {visible(measure)}", color=MUTED)
+    axes.set_xlabel("rank distance (lower is better)")
+    axes.set_ylabel(f"{kind.value} {visible(measure)}")
     plain_ticks(axes.xaxis, distance=True)
     plain_ticks(axes.yaxis)
     grid_lines(axes)
@@ -118,13 +118,13 @@ def draw_checkpoints(records: Sequence[ResultRecord], measure: str) -> Figure:
         line_ends.append((float(xs[-1]), means[-1], kind))
     axes.set_xticks(places, labels)
     axes.set_ylim(bottom=0)
-    axes.set_ylabel(visible(measure), color=MUTED)
+    axes.set_ylabel(visible(measure))
     plain_ticks(axes.yaxis)
     axes.margins(x=0.03 if numbered else 0.06)
     grid_lines(axes)
     title = f"{visible(measure)} over checkpoints, {visible(records[0].task.title)}"
     if numbered:
-        axes.set_xlabel("step", color=MUTED)
+        axes.set_xlabel("step")
         _name_lines(axes, line_ends)
         stem = visible(next(iter(stems)).rstrip("-_/ "))
         titled(figure, title, f"{stem}; bands are 95 % intervals", map(part_of, records))
@@ -184,12 +184,12 @@ def draw_cost(records: Sequence[ResultRecord], _measure: str = "map") -> Figure:
         span = [min(v.query.rounds), max(v.query.rounds)]
         left.plot(span, [v.mean_map] * 2, color=MUTED, alpha=0.45)
         spans.append((span[0], v.mean_map, span[1], v.mean_map))
-    left.set_ylabel("map, mean of the kinds of setting", color=MUTED)
+    left.set_ylabel("map, mean of the kinds of setting")
     for axes, title, text in (
         (left, "milliseconds of one query, p50 (log scale)", milliseconds),
         (right, "size of the index (log scale)", size),
     ):
-        axes.set_xlabel(title, color=MUTED)
+        axes.set_xlabel(title)
         axes.margins(x=0.3, y=0.14)
         axes.set_xscale("log")
         _log_ticks(axes.xaxis, text)
@@ -249,7 +249,7 @@ def draw_robustness(shifts: Sequence[Shift], beside: str, measure: str) -> Figur
     axes.axvline(1, color=INK, linewidth=0.8)
     axes.set_yticks(list(place.values()), [names[line] for line in place])
     axes.set_ylim(0.4, len(lines) + 0.6)
-    axes.set_xlabel(f"{visible(measure)}, times that of {visible(beside)} (log scale)", color=MUTED)
+    axes.set_xlabel(f"{visible(measure)}, times that of {visible(beside)} (log scale)")
     _log_ticks(axes.xaxis, lambda ratio: f"×{ratio:.3g}")
     grid_lines(axes)
     under = "bars are 95 % intervals; ×1 is no change"

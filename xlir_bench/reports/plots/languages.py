@@ -14,7 +14,6 @@ from xlir_bench.rendering.canvas import (
     LINE,
     MARKS,
     MUTED,
-    PANEL,
     grid_lines,
     language_colour,
     new_figure,
@@ -124,7 +123,7 @@ def draw_alignment(records: Sequence[ResultRecord], figure_name: str) -> Figure:
     for axes, (kind, values) in zip(panels, kinds.items(), strict=True):
         _grid(axes, langs, {lang: float(x) for x, lang in enumerate(langs)}, values, top)
         mean = sum(values.values()) / len(values)
-        axes.set_title(f"{kind}, mean {number(mean)}", **PANEL)
+        axes.set_title(f"{kind}, mean {number(mean)}")
     cut = figure_name.rpartition("@")[2]
     reading = (
         "how much nearer (cosine) a text of the row is to its translation than to other texts of the column"
@@ -167,9 +166,8 @@ def _grid(
     axes.set_yticks(range(len(langs)), langs)
     axes.xaxis.tick_top()
     axes.xaxis.set_label_position("top")
-    axes.set_xlabel("passages", color=MUTED, fontsize=points(8.5))
-    axes.set_ylabel("queries", color=MUTED, fontsize=points(8.5))
-    axes.tick_params(length=0, labelcolor=MUTED)
+    axes.set_xlabel("passages", fontsize=points(8.5))
+    axes.set_ylabel("queries", fontsize=points(8.5))
     if _extra_inches(langs):
         axes.tick_params(axis="x", labelrotation=90)
     axes.spines[:].set_visible(False)
@@ -200,7 +198,7 @@ def draw_bias(records: Sequence[ResultRecord], measure: str) -> Figure:
     titles = ("own language first (bar: by chance)", f"multilingual {visible(measure)}")
     for axes, values, title in zip(panels, (own_first, in_pool), titles, strict=True):
         key = _marks(axes, rows, values, [visible(record.encoder.name) for record in records])
-        axes.set_title(title, **PANEL)
+        axes.set_title(title)
         plain_ticks(axes.xaxis)
     part = records[0].bias[OWN_FIRST]
     for y, lang in enumerate(rows):
@@ -255,10 +253,9 @@ def draw_languages(records: Sequence[ResultRecord], _measure: str) -> Figure:
         axes.set_ylim(places[-1] + 0.6, -0.6)
         axes.set_xlim(0, 1)
         axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "25 %", "50 %", "75 %", "100 %"])
-        axes.tick_params(length=0, labelcolor=MUTED)
         axes.spines[:].set_visible(False)
-        axes.set_title(visible(record.encoder.name), **PANEL)
-    panels[0].set_ylabel("query", color=MUTED)
+        axes.set_title(visible(record.encoder.name))
+    panels[0].set_ylabel("query")
     return titled(
         figure,
         f"Languages of the ten best passages, {visible(records[0].task.title)}",
