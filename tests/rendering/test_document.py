@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import re
 import shutil
 import subprocess
@@ -12,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xlir_bench.errors import WARNING
-from xlir_bench.rendering.document import Lines, Listing, Table, render
+from xlir_bench.rendering.document import Bold, Lines, Listing, Table, render
 from xlir_bench.reports.tables import report
 
 LANGS = [f"l{n}" for n in range(12)]
@@ -118,6 +120,30 @@ def test_whatever_a_cell_holds_a_table_is_made(text: str, width: int) -> None:
     table = Table(["name", "one", "two"], [[text, text, "1"]], spare=("two",))
     for form in ("terminal", "markdown", "latex", "html", "csv"):
         assert render([table], form, width)
+
+
+def test_csv_is_the_tables_alone_with_numbers_as_they_are_and_no_formula() -> None:
+    rows = [
+        {"name": "a, b", "value": 0.1 + 0.2, "low": None},
+        {"name": "=1+1", "value": 2, "low": 1e-7},
+    ]
+    text = render([Lines("a heading"), Table.of(rows)], "csv")
+    read = list(csv.DictReader(io.StringIO(text)))
+    assert [row["name"] for row in read] == ["a, b", "'=1+1"]
+    assert [float(row["value"]) for row in read] == [0.1 + 0.2, 2]
+    assert [row["low"] for row in read] == ["", "1e-07"]
+
+
+def test_html_is_paragraphs_and_tables_with_the_best_in_bold() -> None:
+    text = render([Lines("a < b", "c"), Table(["x", "y"], [["z & z", Bold("1")]], text=2)], "html")
+    assert "<p>a &lt; b<br>c</p>" in text
+    assert "<td>z &amp; z</td>" in text
+    assert "<b>1</b>" in text
+
+
+def test_a_table_without_rows_or_headers_is_nothing() -> None:
+    for form in ("terminal", "markdown", "latex", "html", "csv"):
+        assert render([Table.of([])], form, 80) == ""
 
 
 def test_latex_is_a_table_of_booktabs_with_words_as_comments() -> None:
